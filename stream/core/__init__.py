@@ -1,0 +1,1 @@
+"""The words of Ringfence: pure values and functions, no clock, socket, log, metric or environment."""

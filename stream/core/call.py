@@ -1,0 +1,75 @@
+"""A call, and what is left of a record that is none."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Stage(StrEnum):
+    """When in a call's life its record was written."""
+
+    ATTEMPT = "attempt"
+    END = "end"
+
+
+class Ingress(StrEnum):
+    """Where the call entered the carrier's network."""
+
+    INTERNATIONAL = "international"
+    DOMESTIC = "domestic"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a record lies in Kafka: written `topic/partition/offset`."""
+
+    topic: str
+    partition: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.partition}/{self.offset}"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One CDR or call-attempt event, decoded whole.
+
+    `caller` and `callee` are as the switch wrote them (None: withheld); `core.number` reads them.
+    `started_at_s` is seconds since the epoch, `duration_s` seconds; both None where the record does
+    not say or says nonsense: a bad date must not let a listed caller through.
+    """
+
+    call_id: str
+    caller: str | None
+    callee: str | None
+    started_at_s: float | None
+    stage: Stage
+    ingress: Ingress
+    trunk: str | None
+    carrier: str | None
+    duration_s: float | None
+
+
+class RejectReason(StrEnum):
+    """Why a record is no call. Closed: each is a metric label and a header of `calls.rejected`."""
+
+    TOMBSTONE = "tombstone"
+    TOO_LARGE = "too_large"
+    NOT_UTF8 = "not_utf8"
+    NOT_JSON = "not_json"
+    NOT_CSV = "not_csv"
+    TOO_DEEP = "too_deep"
+    DUPLICATE_KEY = "duplicate_key"
+    MISSING_FIELD = "missing_field"
+    WRONG_TYPE = "wrong_type"
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A record that is no call: its original bytes (None: a tombstone), why, and where it lay."""
+
+    value: bytes | None
+    reason: RejectReason
+    detail: str
+    origin: Origin

@@ -1,0 +1,155 @@
+"""A decision: what was decided about one call, why, and its form on the wire.
+
+A decision's id is a function of where its record lies and which number decided it, so a record
+that is worked on twice (at-least-once delivery) yields the same id and a reader can drop the repeat.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from hashlib import blake2b
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Action(IntEnum):
+    """What a list or rule may cause; ordered, so that the strongest is the largest."""
+
+    OBSERVE = 0
+    FLAG = 1
+    BLOCK = 2
+
+
+class Verdict(StrEnum):
+    """What the network does with the call."""
+
+    ALLOW = "allow"
+    FLAG = "flag"
+    BLOCK = "block"
+
+
+class Role(StrEnum):
+    """Which of a call's numbers decided it."""
+
+    CALLER = "caller"
+    CALLEE = "callee"
+
+
+VERDICT_OF = {
+    Action.OBSERVE: Verdict.ALLOW,
+    Action.FLAG: Verdict.FLAG,
+    Action.BLOCK: Verdict.BLOCK,
+}
+
+
+class Reason(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One list that holds the number, or may hold it (`confirmed` false)."""
+
+    list: str
+    agreement: str | None = None
+    category: str | None
+    confirmed: bool
+    confidence: int | None
+    generation: int
+    expires_at: str | None
+
+
+class SipAnswer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The answer for a blocked INVITE: 603+ (ATIS-1000099), ready for a proxy to send.
+
+    `reason` is the value of the Reason header field (RFC 3326) with the redress address in it.
+    """
+
+    code: int
+    phrase: str
+    reason: str
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The JSON value of one record on the decisions topic. Times are RFC 3339, UTC, milliseconds.
+
+    `would` is the verdict that a simulated list or rule would have caused; absent otherwise.
+    """
+
+    decision_id: str
+    verdict: str
+    simulated: bool
+    rule: str
+    number: str | None
+    role: str
+    call_id: str
+    caller: str | None
+    callee: str | None
+    reasons: Sequence[Reason]
+    sip: SipAnswer | None
+    called_at: str | None
+    decided_at: str
+    expires_at: str | None
+    origin: str
+    would: str | msgspec.UnsetType = msgspec.UNSET
+
+
+@dataclass(frozen=True, slots=True)
+class SipSettings:
+    """What a block's SIP answer says besides the code.
+
+    `redress_url` holds `{decision_id}` where the id goes; `location` is the ATIS-1000099 location.
+    """
+
+    redress_url: str
+    location: str
+
+    def __post_init__(self) -> None:
+        if self.location not in ("LN", "TN", "RLN", "LPN", "RPN"):
+            raise ValueError(f"sip_location is LN, TN, RLN, LPN or RPN, not {self.location!r}")
+        if "{decision_id}" not in self.redress_url or '"' in self.redress_url:
+            raise ValueError("redress_url must hold {decision_id} and no quotation mark")
+
+
+def sip_answer(decision_id: str, settings: SipSettings) -> SipAnswer:
+    """The 603+ answer that lets a wrongly blocked caller reach whoever blocked it."""
+    url = settings.redress_url.replace("{decision_id}", decision_id)
+    return SipAnswer(
+        code=603,
+        phrase="Network Blocked",
+        reason=f'SIP;cause=603;text="v=analytics1;url={url}";location={settings.location}',
+    )
+
+
+def seed_of(topic: str, partition: int) -> int:
+    """64 bits that stand for one partition in `decision_ids`."""
+    name = f"{topic}/{partition}".encode()
+    return int.from_bytes(blake2b(name, digest_size=8).digest(), "little")
+
+
+def decision_ids(
+    seeds: NDArray[np.uint64],
+    offsets: NDArray[np.int64],
+    timestamps_ms: NDArray[np.int64],
+    digits: NDArray[np.uint64],
+) -> list[str]:
+    """Ids of decisions, 13 characters of Crockford base 32, equal for equal input.
+
+    The timestamp is part of it so that a topic deleted and made again, whose offsets start anew,
+    does not repeat ids; `digits` are those of the deciding number, 0 where it is none. Each step is
+    the finaliser of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014, fig. 16), a bijection: two decisions
+    of one partition with different offsets collide with a chance of 2^-64.
+    """
+    state = seeds
+    for column in (offsets, timestamps_ms, digits):
+        state = _mix(state ^ column.astype(np.uint64))
+    shifts = np.arange(60, -1, -5, dtype=np.uint64)
+    letters = _CROCKFORD[(state[:, None] >> shifts) & np.uint64(31)]
+    return [letters_of.decode() for letters_of in letters.view("S13").ravel().tolist()]
+
+
+_CROCKFORD = np.frombuffer(b"0123456789ABCDEFGHJKMNPQRSTVWXYZ", np.uint8)
+
+
+def _mix(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    state = state + np.uint64(0x9E3779B97F4A7C15)
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return state ^ (state >> np.uint64(31))

@@ -1,0 +1,1 @@
+"""What the shell shares: metrics, health, logs, the clock and retries."""
