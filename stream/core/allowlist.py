@@ -1,0 +1,95 @@
+"""Numbers and prefixes that are never blocked, whatever a list says.
+
+An allow entry is how a false block ends at once, while a Bloom filter that holds the number is still
+live: so it is exact, looked at before any list, and every entry names who made it and why.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from stream.core.entry import NEVER
+
+PREFIX_DIGITS_MIN = 4
+"""A shorter prefix would allow a whole country or network: nobody means that."""
+
+
+@dataclass(frozen=True, slots=True)
+class AllowEntry:
+    """One allowed number ("+6621234567") or prefix ("+662123*").
+
+    `actor` made it for `reason`; times are seconds since the epoch, `expires_at_s` may be `NEVER`.
+    Raises ValueError on a text that is neither, or a prefix below `PREFIX_DIGITS_MIN` digits.
+    """
+
+    text: str
+    reason: str
+    actor: str
+    added_at_s: int
+    expires_at_s: int = NEVER
+
+    def __post_init__(self) -> None:
+        digits = self.text.removesuffix("*")
+        if not (digits.startswith("+") and digits[1:].isascii() and digits[1:].isdigit()):
+            raise ValueError(
+                f"{self.text!r} is neither an E.164 number (+6621234567) nor a prefix (+662123*)"
+            )
+        if len(digits) > 16:
+            raise ValueError(f"{self.text!r} has more than the 15 digits of E.164")
+        if self.is_prefix and len(digits) - 1 < PREFIX_DIGITS_MIN:
+            raise ValueError(
+                f"prefix {self.text!r} is shorter than {PREFIX_DIGITS_MIN} digits: it would allow "
+                "a whole country; allow longer prefixes one by one"
+            )
+
+    @property
+    def is_prefix(self) -> bool:
+        """Whether the entry stands for every number that starts like it."""
+        return self.text.endswith("*")
+
+    def live(self, now_s: int) -> bool:
+        """Whether the entry still counts at `now_s`."""
+        return self.expires_at_s == NEVER or now_s < self.expires_at_s
+
+
+@dataclass(frozen=True, slots=True)
+class Allowlist:
+    """All allow entries of one moment, by their text without the `*`."""
+
+    numbers: Mapping[str, AllowEntry]
+    prefixes: Mapping[str, AllowEntry]
+
+    @classmethod
+    def of(cls, entries: Iterable[AllowEntry]) -> Self:
+        """The allowlist of `entries`; a later entry of the same text replaces an earlier one."""
+        numbers: dict[str, AllowEntry] = {}
+        prefixes: dict[str, AllowEntry] = {}
+        for entry in entries:
+            if entry.is_prefix:
+                prefixes[entry.text[:-1]] = entry
+            else:
+                numbers[entry.text] = entry
+        return cls(numbers, prefixes)
+
+    def __len__(self) -> int:
+        return len(self.numbers) + len(self.prefixes)
+
+    def entries(self) -> list[AllowEntry]:
+        """Every entry, numbers before prefixes, each in the order of its text."""
+        return [held[text] for held in (self.numbers, self.prefixes) for text in sorted(held)]
+
+    def find(self, e164: str, now_s: int) -> AllowEntry | None:
+        """The live entry that allows `e164`: the number itself, else the longest live prefix."""
+        exact = self.numbers.get(e164)
+        if exact is not None and exact.live(now_s):
+            return exact
+        if self.prefixes:
+            for length in range(len(e164), PREFIX_DIGITS_MIN, -1):
+                entry = self.prefixes.get(e164[:length])
+                if entry is not None and entry.live(now_s):
+                    return entry
+        return None
+
+
+NOBODY = Allowlist({}, {})
+"""The allowlist that allows nothing."""

@@ -1,0 +1,151 @@
+"""From what the lists say of a call to what the network does with it.
+
+The settings say what each list may cause; `compile_policy` turns them into one row per list of a
+`Blocklists`, so that deciding looks nothing up by name. `Policy.weigh` judges the matches of one
+number and is the only place where block, flag and observe are chosen between.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from stream.core.decision import Action
+
+
+@dataclass(frozen=True, slots=True)
+class ListPolicy:
+    """What one list may cause.
+
+    `action` is the strongest verdict of a confirmed match, `unconfirmed` that of a Bloom hit which
+    nothing confirms. An entry below `confidence_min` (0 to 100), or a number that fewer than
+    `agree_min` lists hold, is only observed. `simulate` decides without acting. A list not heard of
+    for more than `age_s_max` seconds counts as not asked (0: never).
+    """
+
+    action: Action = Action.BLOCK
+    unconfirmed: Action = Action.FLAG
+    confidence_min: int = 0
+    agree_min: int = 1
+    simulate: bool = False
+    age_s_max: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.confidence_min <= 100:
+            raise ValueError(f"confidence_min must be 0 to 100, not {self.confidence_min}")
+        if self.agree_min < 1:
+            raise ValueError(f"agree_min must be at least 1, not {self.agree_min}")
+        if self.age_s_max < 0:
+            raise ValueError(f"age_s_max must not be negative, not {self.age_s_max}")
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSettings:
+    """CLI plausibility rules; None switches a rule off.
+
+    `home_number_from_abroad`: a caller with the trunk country's own code on an international trunk
+    (Ofcom, NBTC: national CLI from abroad is spoofed unless roaming). `invalid_caller`: a caller
+    that is no possible number, short code or name, and not withheld.
+    """
+
+    home_number_from_abroad: Action | None = None
+    invalid_caller: Action | None = None
+
+    @property
+    def any(self) -> bool:
+        """Whether a rule is on at all."""
+        return self.home_number_from_abroad is not None or self.invalid_caller is not None
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySettings:
+    """The whole policy: `lists` by list name, `default` for every other list.
+
+    `unasked` is what follows for a call when a list could not be asked: OBSERVE allows, FLAG flags.
+    """
+
+    default: ListPolicy = field(default_factory=ListPolicy)
+    lists: Mapping[str, ListPolicy] = field(default_factory=dict)
+    rules: RuleSettings = field(default_factory=RuleSettings)
+    unasked: Action = Action.OBSERVE
+    decision_ttl_s: int = 86_400
+
+    def __post_init__(self) -> None:
+        if self.unasked is Action.BLOCK:
+            raise ValueError("unasked may be allow or flag: a missing list must not block everyone")
+        if self.decision_ttl_s < 1:
+            raise ValueError(f"decision_ttl_s must be positive, not {self.decision_ttl_s}")
+
+
+class Match(NamedTuple):
+    """One list that holds a number (`confirmed`) or may hold it.
+
+    `list` is the list's index in its `Blocklists`; category, confidence and expiry are those of the
+    entry and None where the match is unconfirmed.
+    """
+
+    list: int
+    confirmed: bool
+    category: int | None = None
+    confidence: int | None = None
+    expires_at_s: int | None = None
+
+
+class Judgement(NamedTuple):
+    """What the matches of one number come to.
+
+    `deciding` is the match that caused `action`; with `simulated` the action is what would have
+    happened had the list not been on trial.
+    """
+
+    action: Action
+    simulated: bool
+    deciding: Match
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The settings, with one `ListPolicy` per list of one `Blocklists`, in its order."""
+
+    settings: PolicySettings
+    by_list: Sequence[ListPolicy]
+
+    def weigh(self, matches: Sequence[Match]) -> Judgement:
+        """Judge the matches of one number; at least one. The strongest real action wins.
+
+        A list on trial speaks only where no other acts. Among equals the earlier list decides, so
+        that a repeat of the same call reads the same.
+        """
+        assert matches, "a number without a match needs no judgement"
+        agreeing = sum(match.confirmed for match in matches)
+        real = simulated = Judgement(Action.OBSERVE, False, matches[0])
+        for match in matches:
+            rule = self.by_list[match.list]
+            action = _action(match, rule, agreeing)
+            if rule.simulate:
+                if action > simulated.action:
+                    simulated = Judgement(action, True, match)
+            elif action > real.action:
+                real = Judgement(action, False, match)
+        return real if real.action > Action.OBSERVE else simulated
+
+    def stale(self, ages_s: Sequence[int]) -> tuple[int, ...]:
+        """The lists, by index, whose age in seconds is beyond what their policy allows."""
+        return tuple(
+            index
+            for index, (age_s, rule) in enumerate(zip(ages_s, self.by_list, strict=True))
+            if rule.age_s_max and age_s > rule.age_s_max
+        )
+
+
+def _action(match: Match, rule: ListPolicy, agreeing: int) -> Action:
+    if not match.confirmed:
+        return min(rule.action, rule.unconfirmed)
+    assert match.confidence is not None, "a confirmed match has its entry's confidence"
+    if match.confidence < rule.confidence_min or agreeing < rule.agree_min:
+        return Action.OBSERVE
+    return rule.action
+
+
+def compile_policy(settings: PolicySettings, names: Sequence[str]) -> Policy:
+    """The policy for the lists `names`, in that order."""
+    return Policy(settings, [settings.lists.get(name, settings.default) for name in names])
