@@ -1,0 +1,361 @@
+"""Pybloom-live 4.0 filters: read, written and probed bit for bit, in batches.
+
+A list is shared as a `BloomFilter.tofile` file, so that a partner needs nothing of ours. Such a
+file has no magic, version or checksum; what can be told from its bytes is checked here, and what
+can not is left to the probe numbers (`check_probes`) and to known members (`check_members`).
+
+File: `<dQQQQ` error_rate, slices k, bits_per_slice m, capacity, count; then k * m bits, bit `p` in
+bit `p & 7` of byte `p >> 3`. Element: the circle's key in hex, then the number ("+66812345678").
+Position in slice j: chunk j of `H(salt || element)`, modulo m, plus j * m (`make_hashfuncs`).
+"""
+
+import hashlib
+import math
+import struct
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from stream.core import kernels
+from stream.core.faults import FilterUnreadable
+
+HEADER = struct.Struct("<dQQQQ")
+STANDARD_RATE = 1e-4
+"""False positives of one list that carries its exact entries: k = 14, one SHA-512, and the
+digest's last 8 bytes stay free for the fingerprint."""
+BARE_RATE = 1e-6
+"""False positives of a list shared without its entries: nothing can confirm its matches."""
+CAPACITY_CLASSES = tuple(1 << power for power in (15, 18, 21, 24, 27))
+"""Lists of one class share (k, m) and are probed together. Below 2^15 pybloom-live would cut the
+digests into 16-bit chunks and leave no room for the fingerprint."""
+RATE_MIN = 1e-15
+"""Refused below: 50 slices are more than anybody needs, and pybloom-live's logarithms overflow."""
+
+# +999 is reserved by the ITU and never assigned: nobody calls from these, so nobody is blocked.
+PROBES: tuple[str, ...] = tuple(f"+99900000{i:04d}" for i in range(16))
+COUNT_MAX = CAPACITY_CLASSES[-1] - len(PROBES)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The measures of a filter. `capacity` members give at most `error_rate` false positives."""
+
+    error_rate: float
+    slices: int
+    bits_per_slice: int
+    capacity: int
+
+    @property
+    def num_bits(self) -> int:
+        """Bits of all slices together."""
+        return self.slices * self.bits_per_slice
+
+    @property
+    def file_size(self) -> int:
+        """Bytes of the file, header and padding included."""
+        return HEADER.size + (self.num_bits + 7) // 8
+
+
+def pybloom_shape(capacity: int, error_rate: float) -> Shape:
+    """The shape that `BloomFilter(capacity, error_rate)` has; the arithmetic is pybloom-live's own.
+
+    Every operation stands in its order there: another order could round to another m.
+    """
+    slices = math.ceil(math.log(1.0 / error_rate, 2))  # noqa: FURB163  log2() can round otherwise
+    bits = (capacity * abs(math.log(error_rate))) / (slices * (math.log(2) ** 2))
+    return Shape(error_rate, slices, math.ceil(bits), capacity)
+
+
+def shape_for(count: int, error_rate: float = STANDARD_RATE) -> Shape:
+    """The shape of our own filter for `count` members and the probes; at most `COUNT_MAX`."""
+    assert 0 <= count <= COUNT_MAX, f"a list holds at most {COUNT_MAX} numbers, not {count}"
+    capacity = next(c for c in CAPACITY_CLASSES if c >= count + len(PROBES))
+    return pybloom_shape(capacity, error_rate)
+
+
+@dataclass(frozen=True, slots=True)
+class HashPlan:
+    """How positions are cut from digests: `slices` chunks of `chunk` bytes from `salts` digests.
+
+    Filters with equal plans share their digests, whatever their m.
+    """
+
+    algorithm: str
+    salts: int
+    chunk: int
+    slices: int
+
+
+@lru_cache(maxsize=1024)
+def hash_plan(slices: int, bits_per_slice: int) -> HashPlan:
+    """The plan that pybloom-live 4.0.0 takes for this shape (`make_hashfuncs`)."""
+    chunk = 8 if bits_per_slice >= 1 << 31 else 4 if bits_per_slice >= 1 << 15 else 2
+    bits = 8 * slices * chunk
+    algorithm = next((name for name, above in _ALGORITHMS if bits > above), "xxh128")
+    per_digest = len(_hasher(algorithm)(b"").digest()) // chunk
+    return HashPlan(algorithm, -(-slices // per_digest), chunk, slices)
+
+
+_ALGORITHMS = (("sha512", 384), ("sha384", 256), ("sha256", 160), ("sha1", 128))
+
+
+class _Hash(Protocol):
+    def digest(self) -> bytes: ...
+
+
+# CPython's own hashes, 3.12+ and 3.11: for one short message OpenSSL 3's constructor alone costs
+# more than the whole built-in hash (measured: SHA-512 of 76 bytes 0.86 against 0.61 us).
+_BUILTIN_MODULES = {
+    "sha512": ("_sha2", "_sha512"),
+    "sha384": ("_sha2", "_sha512"),
+    "sha256": ("_sha2", "_sha256"),
+    "sha1": ("_sha1",),
+}
+
+
+@lru_cache(maxsize=8)
+def _hasher(algorithm: str) -> Callable[[bytes], _Hash]:
+    if algorithm == "xxh128":
+        return xxhash.xxh128
+    for module in _BUILTIN_MODULES[algorithm]:
+        try:
+            return getattr(import_module(module), algorithm)  # type: ignore[no-any-return]
+        except ImportError:
+            continue
+    return getattr(hashlib, algorithm)  # type: ignore[no-any-return]
+
+
+@lru_cache(maxsize=64)
+def _salt(algorithm: str, index: int) -> bytes:
+    # pybloom-live packs the salt's index in native order; its files are little-endian ones.
+    return _hasher(algorithm)(struct.pack("<I", index)).digest()
+
+
+def elements(e164: NDArray[np.bytes_], key: bytes) -> list[bytes]:
+    """What stands in the filters for each number of `e164` (S16) in the circle with `key`.
+
+    `key` is empty in the plain circle. An empty number gives an element that no list holds; the
+    caller leaves such rows out of account.
+    """
+    if not key:
+        return e164.tolist()  # type: ignore[no-any-return]
+    prefix = key.hex().encode()
+    return [prefix + number for number in e164.tolist()]
+
+
+class Digests:
+    """The digests of one batch in one circle; each (algorithm, salt) is hashed once, on demand.
+
+    So one hash per number serves every list of the circle. Elements are bytes, the UTF-8 of the str
+    that pybloom-live is given: for it, the bytes themselves would be another key.
+    """
+
+    def __init__(self, elements: Sequence[bytes]) -> None:
+        self._elements = elements
+        self._digests: dict[tuple[str, int], NDArray[np.uint8]] = {}
+        self._words: dict[HashPlan, kernels.Words] = {}
+
+    def __len__(self) -> int:
+        return len(self._elements)
+
+    def words(self, plan: HashPlan) -> kernels.Words:
+        """The chunks of each element before the modulo: uint16, 32 or 64, [n, plan.slices]."""
+        words = self._words.get(plan)
+        if words is None:
+            chunks = f"<u{plan.chunk}"
+            parts = [self._digest(plan.algorithm, salt).view(chunks) for salt in range(plan.salts)]
+            whole = parts[0] if plan.salts == 1 else np.concatenate(parts, axis=1)
+            words = self._words[plan] = whole[:, : plan.slices]
+        return words
+
+    def fingerprints(self) -> NDArray[np.uint64]:
+        """The numbers' fingerprints in the circle: the last 8 bytes of the first SHA-512."""
+        return self._digest("sha512", 0)[:, -8:].copy().view("<u8")[:, 0]
+
+    def _digest(self, algorithm: str, salt_index: int) -> NDArray[np.uint8]:
+        digests = self._digests.get((algorithm, salt_index))
+        if digests is None:
+            hasher, salt = _hasher(algorithm), _salt(algorithm, salt_index)
+            joined = b"".join([hasher(salt + element).digest() for element in self._elements])
+            digests = np.frombuffer(joined, np.uint8).reshape(len(self), len(salt))
+            self._digests[algorithm, salt_index] = digests
+        return digests
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Filter:
+    """One filter. `bits` is uint8[(num_bits + 7) // 8], perhaps a read-only map of a file."""
+
+    shape: Shape
+    count: int
+    bits: NDArray[np.uint8]
+
+    @property
+    def plan(self) -> HashPlan:
+        """How its positions are cut from digests."""
+        return hash_plan(self.shape.slices, self.shape.bits_per_slice)
+
+    def may_hold(self, digests: Digests) -> NDArray[np.bool_]:
+        """For each element what pybloom-live's `in` answers; bool[n]."""
+        words = digests.words(self.plan)
+        return kernels.probe_filter(self.bits, words, self.shape.bits_per_slice)
+
+
+def build_filter(chunks: Iterable[Digests], shape: Shape, count: int) -> Filter:
+    """A filter with all elements of `chunks`; its header will say `count`.
+
+    The probes are elements like others: a caller who wants them adds them and counts them.
+    """
+    plan = hash_plan(shape.slices, shape.bits_per_slice)
+    bits = np.zeros((shape.num_bits + 7) // 8, np.uint8)
+    for digests in chunks:
+        kernels.set_bits(bits, digests.words(plan), shape.bits_per_slice)
+    return Filter(shape, count, bits)
+
+
+def write_filter(f: Filter) -> bytes:
+    """The bytes that pybloom-live's `BloomFilter.tofile` writes for the same members."""
+    shape = f.shape
+    header = HEADER.pack(
+        shape.error_rate, shape.slices, shape.bits_per_slice, shape.capacity, f.count
+    )
+    return header + f.bits.tobytes()
+
+
+def read_filter(data: bytes | Path) -> Filter:
+    """Read a pybloom-live 4 file, from memory or as a read-only map; what can be told is checked.
+
+    Raises `FilterUnreadable` with the place and what is wrong. That the hash is another one (a file
+    of pybloom-live 3, bytes as keys, another circle) can not be told from the bytes: see
+    `check_probes` for filters of ours and `check_members` for a partner's.
+    """
+    f = map_filter(data)
+    _check_bits(f, str(data) if isinstance(data, Path) else "filter")
+    return f
+
+
+def map_filter(data: bytes | Path) -> Filter:
+    """`read_filter` without its look at every bit, for bytes whose checksum was just compared."""
+    if isinstance(data, Path):
+        where = str(data)
+        try:
+            with data.open("rb") as file:
+                head = file.read(HEADER.size)
+            size = data.stat().st_size
+            shape, count = _read_header(head, size, where)
+            bits: NDArray[np.uint8] = np.memmap(data, np.uint8, "r", HEADER.size)
+        except OSError as error:
+            raise FilterUnreadable(f"{where}: {error.strerror}") from error
+    else:
+        where = "filter"
+        shape, count = _read_header(data[: HEADER.size], len(data), where)
+        bits = np.frombuffer(data, np.uint8, offset=HEADER.size)
+    if len(bits) != shape.file_size - HEADER.size:
+        raise FilterUnreadable(f"{where}: its length changed while it was read")
+    used = shape.num_bits % 8
+    if used and int(bits[-1]) >> used:
+        raise FilterUnreadable(f"{where}: bits are set in the padding of the last byte")
+    return Filter(shape, count, bits)
+
+
+def check_probes(f: Filter, key: bytes, where: str = "filter") -> None:
+    """Refuse a filter of ours that does not hold the probe numbers of the circle with `key`."""
+    numbers = np.array(PROBES, "S16")
+    absent = len(PROBES) - int(f.may_hold(Digests(elements(numbers, key))).sum())
+    if absent:
+        raise FilterUnreadable(
+            f"{where}: another hash: {absent} of {len(PROBES)} probe numbers absent "
+            "(another circle's key, or a file of pybloom-live 3?)"
+        )
+
+
+def check_members(
+    f: Filter, key: bytes, samples: NDArray[np.bytes_], where: str = "filter"
+) -> None:
+    """Refuse a partner's filter that does not hold `samples` (S16), numbers known to be listed.
+
+    A bare file without probes says nothing of its hash: pybloom-live 3 used md5 where 4 uses
+    xxh128 or sha1, and such a file silently misses its members. A few known members tell.
+    """
+    absent = len(samples) - int(f.may_hold(Digests(elements(samples, key))).sum())
+    if absent:
+        raise FilterUnreadable(
+            f"{where}: {absent} of {len(samples)} known members absent: written by pybloom-live 3, "
+            "with another circle's key, or with numbers written otherwise than +66812345678"
+        )
+
+
+def _read_header(head: bytes, size: int, where: str) -> tuple[Shape, int]:
+    """Shape and count, after everything in the header was held against the others and `size`.
+
+    Nothing is allocated by what a header says: `size` bytes are there already. pybloom-live's own
+    reader lets one byte too many pass where num_bits is a multiple of 8; its writer never makes
+    one, so here it counts as damage.
+    """
+    if _looks_scalable(head, size):
+        raise FilterUnreadable(
+            f"{where}: a ScalableBloomFilter; only BloomFilter files can be probed: write one"
+        )
+    if len(head) < HEADER.size:
+        raise FilterUnreadable(f"{where}: {size} bytes, a header alone has {HEADER.size}")
+    rate, slices, bits_per_slice, capacity, count = HEADER.unpack(head)
+    if not RATE_MIN <= rate < 1:  # NaN and infinity too
+        raise FilterUnreadable(f"{where}: the header's error rate is {rate!r}, not within 0 and 1")
+    if capacity < 1:
+        raise FilterUnreadable(f"{where}: the header's capacity is {capacity}")
+    shape = pybloom_shape(capacity, rate)
+    if (slices, bits_per_slice) != (shape.slices, shape.bits_per_slice):
+        raise FilterUnreadable(
+            f"{where}: the header says {slices} slices of {bits_per_slice} bits, but a capacity of "
+            f"{capacity} at {rate!r} has {shape.slices} of {shape.bits_per_slice}"
+        )
+    if count > capacity + 1:  # pybloom-live's add() stops one too late
+        raise FilterUnreadable(f"{where}: {count} members in a filter for {capacity}")
+    if size != shape.file_size:
+        raise FilterUnreadable(
+            f"{where}: {size} bytes, its header says {shape.file_size}: "
+            f"{'cut short' if size < shape.file_size else 'something was appended'}"
+        )
+    return shape, count
+
+
+def _looks_scalable(head: bytes, size: int) -> bool:
+    """Whether this begins like `ScalableBloomFilter.tofile`: `<idQd`, then `<l` filters."""
+    layout = struct.Struct("<idQdl")
+    if size < layout.size or len(head) < layout.size:
+        return False
+    scale, ratio, capacity, rate, filters = layout.unpack_from(head)
+    return scale in (2, 4) and 0 < ratio <= 1 and capacity > 0 and 0 < rate < 1 and filters >= 0
+
+
+def _check_bits(f: Filter, where: str) -> None:
+    """Refuse bits that hold more members than the header counts.
+
+    `union` and `intersection` of pybloom-live lose the count and let a filter overfill (measured:
+    47 % false positives where 1 % was asked). The number of bits set in k slices of m bits tells
+    the members within a few per thousand: n = -m ln(1 - set / (k m)). In tiny or very coarse
+    filters it does not: pybloom-live does not count what was a false positive when added.
+    """
+    m, rate = f.shape.bits_per_slice, f.shape.error_rate
+    fill = kernels.count_bits(f.bits) / f.shape.num_bits
+    members = -m * math.log1p(-fill) if fill < 1 else math.inf
+    if f.count and (m < _TELLING_BITS or rate > _TELLING_RATE):
+        return
+    # Six standard deviations of the estimate (Whang et al., TODS 1990, bounded from above).
+    spread = 6 * math.sqrt(m * math.expm1(min(f.count / m, 30.0)) / f.shape.slices)
+    if members > f.count / (1 - rate) + spread:
+        raise FilterUnreadable(
+            f"{where}: the header counts {f.count} members, the bits are those of about "
+            f"{members:.0f} (a union loses the count): build it anew from its numbers"
+        )
+
+
+_TELLING_BITS = 1024
+_TELLING_RATE = 0.1
