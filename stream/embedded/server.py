@@ -1,0 +1,148 @@
+"""One embedded server: a program on a free port of 127.0.0.1, in a temporary folder of its own.
+
+Owns the folder, the port and the guard (guard.py) that makes the program die with us. Works the
+same for brokers and Redis; what differs (command line, readiness) is handed in. Synchronous: it is
+used by the demo and by tests before and around their event loops.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Self
+
+GUARD = Path(__file__).with_name("guard.py")
+READY_POLL_S = 0.02
+
+Say = Callable[[str], None]
+
+
+class Unavailable(Exception):
+    """This server can not run on this machine; the message says what is missing and what helps."""
+
+
+class StartFailed(Exception):
+    """The server was started and did not become ready; the message ends with its own last words."""
+
+
+def ignore(message: str) -> None:
+    """Say nothing of what takes a while: the default of `say`."""
+    del message
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of 127.0.0.1 that nobody listens on now, all different."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [int(each.getsockname()[1]) for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+
+
+def new_folder(kind: str) -> Path:
+    """A folder for one server's data; the guard or `Server.close` removes it."""
+    return Path(tempfile.mkdtemp(prefix=f"ringfence-{kind}-"))
+
+
+class Server:
+    """A program with a guard: `start`, `stop`, `kill` as often as wanted, on one port and folder.
+
+    `is_ready(port)` says whether it answers its protocol; it returns False for any outage.
+    Use as a context manager, or call `close`: it ends the program and removes the folder.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        port: int,
+        folder: Path,
+        command: Sequence[str],
+        is_ready: Callable[[int], bool],
+        *,
+        ready_s_max: float = 60.0,
+    ) -> None:
+        self.title = title
+        self.port = port
+        self.folder = folder
+        self._is_ready = is_ready
+        self._ready_s_max = ready_s_max
+        self.pid = 0
+        self._guard = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(GUARD), str(os.getpid()), str(folder), *command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+
+    def start(self) -> None:
+        """Start and wait until it answers; StartFailed with the end of its log if it does not."""
+        if self.is_running():
+            return
+        self._order("start")
+        deadline = time.monotonic() + self._ready_s_max
+        while not self._is_ready(self.port):
+            state = self._order("poll")
+            if state != "running":
+                raise StartFailed(f"{self.title} {state} at its start: {self.last_words()}")
+            if time.monotonic() > deadline:
+                raise StartFailed(
+                    f"{self.title} did not answer within {self._ready_s_max:g} s: "
+                    f"{self.last_words()}"
+                )
+            time.sleep(READY_POLL_S)
+
+    def stop(self, wait_s: float = 20.0) -> None:
+        """End it politely (SIGTERM), by force after `wait_s`; its data stays for the next start."""
+        self._order(f"stop {wait_s}")
+
+    def kill(self) -> None:
+        """End it by SIGKILL; its data stays as it was at that moment."""
+        self._order("stop 0")
+
+    def is_running(self) -> bool:
+        """Whether the program runs (it may still be starting)."""
+        return self._order("poll") == "running"
+
+    def last_words(self, chars_max: int = 600) -> str:
+        """The end of what it printed."""
+        log = self.folder / "server.log"
+        return log.read_text(errors="replace")[-chars_max:].strip() if log.exists() else ""
+
+    def close(self) -> None:
+        """End the program at once and remove its folder; may be called twice."""
+        if self._guard.stdin is not None and not self._guard.stdin.closed:
+            self._guard.stdin.close()
+        self._guard.wait()
+        if self._guard.stdout is not None:
+            self._guard.stdout.close()
+        # The guard did it already, unless somebody killed the guard.
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _order(self, order: str) -> str:
+        """Give the guard one order; "running" or "exited CODE"."""
+        assert self._guard.stdin is not None
+        assert self._guard.stdout is not None
+        try:
+            self._guard.stdin.write(f"{order}\n".encode())
+            self._guard.stdin.flush()
+            pid, _, state = self._guard.stdout.readline().decode().strip().partition(" ")
+        except BrokenPipeError:
+            pid, state = "0", ""
+        if not state:
+            raise StartFailed(f"the guard of {self.title} is gone")
+        self.pid = int(pid)
+        return state

@@ -1,0 +1,1 @@
+"""Tests of Ringfence; each docstring is a promise to whoever runs it."""

@@ -1,0 +1,1 @@
+"""Our pytest plugins: what the tests run against, and what no test may leave behind."""

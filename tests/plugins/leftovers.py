@@ -1,0 +1,73 @@
+"""What no test may leave behind: an error in the log that it did not expect, or a running task.
+
+Both are how bugs in the background stay unseen. A test that provokes errors says so:
+`@pytest.mark.expects_errors("connection")` (a pattern; without one, any error).
+"""
+
+import asyncio
+import functools
+import inspect
+import logging
+import re
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+import pytest
+
+TASKS_END_S = 1.0
+
+
+class Errors(logging.Handler):
+    """Keeps what was logged at ERROR or above."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the message, with the exception's last line where there is one."""
+        error = f" ({record.exc_info[1]!r})" if record.exc_info else ""
+        self.lines.append(f"{record.name}: {record.getMessage()}{error}")
+
+
+@pytest.fixture(autouse=True)
+def _no_unexpected_errors(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail the test if an error was logged that its `expects_errors` marker does not cover."""
+    errors = Errors()
+    root = logging.getLogger()
+    root.addHandler(errors)
+    yield
+    root.removeHandler(errors)
+    expected = request.node.get_closest_marker("expects_errors")
+    pattern = expected.args[0] if expected and expected.args else ""
+    unexpected = [line for line in errors.lines if expected is None or not re.search(pattern, line)]
+    if unexpected:
+        pytest.fail("errors were logged:\n  " + "\n  ".join(unexpected), pytrace=False)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let every async test answer for the tasks that it started."""
+    for item in items:
+        test = getattr(item, "obj", None)
+        if inspect.iscoroutinefunction(test) and isinstance(item, pytest.Function):
+            item.obj = answering_for_its_tasks(test)
+
+
+def answering_for_its_tasks(
+    test: Callable[..., Coroutine[Any, Any, None]],
+) -> Callable[..., Coroutine[Any, Any, None]]:
+    """Wrap an async test: tasks that it started and that do not end within a second fail it."""
+
+    @functools.wraps(test)
+    async def checked(*args: Any, **kwargs: Any) -> None:
+        before = asyncio.all_tasks()
+        await test(*args, **kwargs)
+        started = asyncio.all_tasks() - before
+        if started:
+            _, running = await asyncio.wait(started, timeout=TASKS_END_S)
+            names = [repr(task.get_coro()) for task in running]
+            if names:
+                pytest.fail("tasks still run:\n  " + "\n  ".join(names), pytrace=False)
+
+    return checked
