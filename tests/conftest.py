@@ -1,3 +1,3 @@
-"""What every test may ask for: a broker, a Redis; and what none may leave behind (tests/plugins)."""
+"""What every test may ask for, and what none may leave behind: see tests/plugins."""
 
 pytest_plugins = ("tests.plugins.services", "tests.plugins.leftovers")

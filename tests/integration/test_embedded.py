@@ -37,7 +37,7 @@ async def write(bootstrap: str, topic: str, values: list[bytes]) -> None:
             await producer.send_and_wait(topic, value)
 
 
-async def read(bootstrap: str, topic: str, count: int) -> list[bytes]:
+async def read(bootstrap: str, topic: str, count: int) -> list[bytes | None]:
     consumer = AIOKafkaConsumer(topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest")
     async with consumer:
         return [(await consumer.getone()).value for _ in range(count)]

@@ -49,15 +49,18 @@ SERVICES = pytest.StashKey[Services | None]()
 
 
 def offered() -> Services:
-    """Look for the best of each; Kafka's jars are fetched here, once, so that the answer is true."""
-    broker, broker_lack = _first(
-        (lambda: embedded_kafka.jars() and embedded_kafka.TITLE),
-        (lambda: embedded_tansu.title(embedded_tansu.binary())),
-    )
+    """Look for the best of each; Kafka's jars are fetched here, so that the answer is true."""
+    broker, broker_lack = _first(kafka_title, lambda: embedded_tansu.title(embedded_tansu.binary()))
     redis_title, redis_lack = _first(
-        (lambda: embedded_redis.redis_program()[1]), (lambda: embedded_redis.valkey_program()[1])
+        lambda: embedded_redis.redis_program()[1], lambda: embedded_redis.valkey_program()[1]
     )
     return Services(broker, broker_lack, redis_title, redis_lack)
+
+
+def kafka_title() -> str:
+    """Name and version of Apache Kafka, once its jars are here."""
+    embedded_kafka.jars()
+    return embedded_kafka.TITLE
 
 
 def _first(*ways: Callable[[], str]) -> tuple[str, str]:
@@ -150,7 +153,7 @@ def pytest_terminal_summary(
 
 @pytest.fixture(scope="session")
 def broker() -> Iterator[Broker]:
-    """The session's broker: `.bootstrap`, `.title`, and `.kill()`, `.stop()`, `.start()` for faults.
+    """The session's broker: `.bootstrap`, `.title`; `.kill()`, `.stop()`, `.start()` for faults.
 
     A test that stops it starts it again before it ends; one that needs its own calls best_broker().
     """
