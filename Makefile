@@ -1,0 +1,63 @@
+# Every task of this repository; `make` alone lists them. Needs make and Python 3.11 or newer.
+# DEMO_ARGS, TEST_ARGS, BENCH_ARGS, RUN_ARGS are handed on, e.g. make test TEST_ARGS="-k embedded"
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check lint fast bench run fmt lock clean
+
+BIN := .venv/bin
+READY := .venv/.ready
+# The first Python that is new enough and can make environments; PYTHON=... chooses another.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.14; do \
+	"$$python" -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& command -v "$$python" && break; done)
+
+help: ## show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+
+setup: $(READY) ## make .venv with the locked packages (again only when they change)
+
+$(READY): requirements.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer with venv was found" \
+		"(Debian: apt-get install python3 python3-venv; or make PYTHON=/path/to/python3)"; exit 2; }
+	@echo "Setting up .venv with $(PYTHON) ..."
+	@"$(PYTHON)" -m venv --clear .venv
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.txt
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: setup ## see it work: five countries, broker and Redis included (DEMO_ARGS="--json FILE")
+	@$(BIN)/python -m stream.demo $(DEMO_ARGS)
+
+test: setup ## every test; the first line says what they run against
+	@$(BIN)/python -m pytest $(TEST_ARGS)
+
+check: lint fast ## what to run before each commit: lint and the tests without servers, < 60 s
+
+lint: setup ## format, ruff, mypy and the layers
+	@$(BIN)/ruff format --check --quiet . || { echo "Run: make fmt"; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/lint-imports --no-timing-info
+
+fast: setup ## the tests that need no servers: unit, property, tidy
+	@$(BIN)/python -m pytest -q tests/unit tests/property tests/tidy
+
+bench: setup ## measure against the alternatives, table and JSON (minutes; BENCH_ARGS)
+	@$(BIN)/python -m tests.bench $(BENCH_ARGS)
+
+run: setup ## the engine with config/default.toml (RUN_ARGS="--config FILE")
+	@$(BIN)/ringfence run $(RUN_ARGS)
+
+fmt: setup ## format the code, and mend what ruff can mend
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --fix --quiet .
+
+lock: setup ## write requirements.txt anew from pyproject.toml (hashes, Python 3.11 to 3.14)
+	@$(BIN)/python -m pip install -q uv
+	@$(BIN)/uv pip compile pyproject.toml --extra dev --extra embedded --quiet --upgrade \
+		--universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+		--no-emit-index-url --no-emit-find-links -o requirements.txt
+
+clean: ## remove .venv and every cache (state/ is yours and stays)
+	@rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
