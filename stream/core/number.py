@@ -1,0 +1,363 @@
+"""Numbers: E.164 in one place, the only one where digits are cleaned.
+
+A switch writes a number in many ways (`+66 81-234-5678`, `0066812345678`, `0812345678`,
+`sip:+66812345678@host;user=phone`, `Anonymous`). `parse` reads one such text, `parse_many` a batch.
+A number may be written:
+
+1. `+` and digits: international. A trunk prefix after the country code goes (`+66 0 81...`).
+2. `00` and digits: international, whatever the region; where that is no possible number, as dialled
+   in the region (Thailand's carriers are chosen by 001, 007...).
+3. Digits only: as dialled in the region of the trunk, if its plan assigns such numbers; else as an
+   international number without its `+` (`85523900123` on a Thai trunk), if a plan assigns it; else
+   a short code, if it has at most six digits; else whichever reading has a possible length, the
+   national one first. Without a region nothing is guessed: more than six digits are invalid.
+
+Only ASCII digits are digits, and only ` -.()/` may stand between them: a text that merely looks
+like a number (full-width digits, direction marks) is not taken for one.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from functools import lru_cache
+from typing import Final
+from urllib.parse import unquote
+
+import numpy as np
+import phonenumbers
+from numpy.typing import NDArray
+
+from stream.core.e164 import E164_DIGITS_MAX, canonical_words, is_canonical
+
+
+class Kind(IntEnum):
+    """What a text in a caller's or callee's field is."""
+
+    INVALID = 0
+    E164 = 1
+    SHORT_CODE = 2
+    ALPHANUMERIC = 3
+    ANONYMOUS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """What a text says.
+
+    `text` is "+66812345678" for E164, the digits for a short code ("1155"), the name for
+    ALPHANUMERIC ("KBank"), "anonymous" for ANONYMOUS, the text's first 64 characters for INVALID.
+    """
+
+    kind: Kind
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """A batch of numbers, in columns of one length.
+
+    `e164` S16, b"+66812345678", b"" where the kind is not E164; `kinds` uint8, `Kind`;
+    `other_texts` row -> `Number.text` of the rows that are not E164.
+    """
+
+    e164: NDArray[np.bytes_]
+    kinds: NDArray[np.uint8]
+    other_texts: Mapping[int, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.kinds)
+
+    def text(self, row: int) -> str:
+        """`Number.text` of one row."""
+        e164: bytes = self.e164[row]
+        return e164.decode("ascii") if e164 else self.other_texts.get(row, "")
+
+
+TEXT_MAX: Final = 256
+"""Characters that are read of a text. A longer one is invalid, unless the number's end (`@`, `;`,
+`>`) lies within: nobody slips through by a long tail of URI parameters."""
+RAW_MAX: Final = 64
+"""Characters kept of an invalid text."""
+NAME_MAX: Final = 32
+NAME_DIGITS_MAX: Final = 6
+"""A name with more digits than this is a disguised number, not a sender's name."""
+DIALLED_MAX: Final = 32
+SHORT_CODE_MAX: Final = 6
+CACHE_SIZE: Final = 1 << 15
+"""Numbers read by phonenumbers that are remembered: about 8 MB."""
+
+_SEPARATORS: Final = str.maketrans("", "", " -.()/")
+_EDGE: Final = " \t\r\n\"'"
+_NAME_MARKS: Final = frozenset(" .-_&+'/!")
+_WITHHELD: Final = frozenset(
+    """
+    |0|-|anonymous|anon|unavailable|not available|unavail|restricted|withheld|private|privacy
+    |unknown|blocked|none|null|(null)|nil|n a|n/a|undefined|p|o|coverage unavailable
+    |id unavailable|id withheld|id restricted|id blocked|number unavailable|number withheld
+    |number restricted|number private|number unknown|caller id unavailable|caller id withheld
+    |caller id restricted|caller id blocked|callerid blocked|no caller id|no number|no id
+    |private number|private caller|private call|unknown number|unknown caller|unknown name
+    |restricted number|restricted caller|withheld number|anonymous caller|anonymous number
+    |blocked number|hidden|hidden number|presentation restricted|address restricted
+    |interaction with other service|payphone|out of area
+    """.replace("\n    ", "").split("|")
+)
+"""How switches say that there is no number to show. `p` and `o` are Bellcore's codes for private
+and out of area; FreeSWITCH writes ten zeros (seen to in `_dialled`), Asterisk `<unknown>`."""
+
+
+_WITHHELD_NUMBER: Final = Number(Kind.ANONYMOUS, "anonymous")
+
+
+def parse(text: str | None, region: str | None) -> Number:
+    """What `text` says on a trunk of `region` (ISO 3166 alpha-2, None: not known); never raises.
+
+    An E164 result read again gives itself. None, the field being absent, is ANONYMOUS.
+    """
+    if text is None:
+        return _WITHHELD_NUMBER
+    if text.startswith("+") and is_canonical(text[1 : E164_DIGITS_MAX + 2]) and len(text) <= 16:
+        return Number(Kind.E164, text)
+    party = party_of(text)
+    if party is None:
+        return Number(Kind.INVALID, text[:RAW_MAX])
+    digits = party.dialled
+    if digits is not None:
+        number = _dialled(digits, party.region or (region.upper() if region else None))
+    else:
+        number = _named(party.user)
+    return number or Number(Kind.INVALID, text[:RAW_MAX])
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """Who a text names: the user part of a URI, or the whole text where it is none.
+
+    `region` is that of the URI's `phone-context`, None where there is none.
+    """
+
+    user: str
+    region: str | None
+
+    @property
+    def dialled(self) -> str | None:
+        """The digits, after `+` where there is one; separators are gone. None: something else."""
+        if _is_dotted_quad(self.user):
+            return None
+        digits = self.user.translate(_SEPARATORS)
+        bare = digits.removeprefix("+")
+        if bare.isascii() and bare.isdigit() and len(digits) <= DIALLED_MAX:
+            return digits
+        return None
+
+
+def party_of(text: str) -> Party | None:
+    """The party that a number, a SIP or tel URI, or `"Name" <URI>` names; None: cut or no party."""
+    inner = text[text.rfind("<") + 1 :]
+    is_cut = len(inner) > TEXT_MAX
+    inner = inner[:TEXT_MAX]
+    inner, closing, _ = inner.partition(">")
+    inner = inner.strip(_EDGE)
+    scheme, rest = _scheme_of(inner)
+    if not scheme and "%" in inner:
+        scheme, rest = _scheme_of(unquote(inner).strip(_EDGE))
+    user, at, _ = rest.partition("@")
+    user, semicolon, parameters = user.partition(";")
+    if is_cut and not (closing or at or semicolon):
+        return None
+    if scheme or at:
+        user = user.partition("?")[0].partition(":")[0]
+        if scheme:
+            user = unquote(user)
+    if scheme in ("sip", "sips") and not at and not user.removeprefix("+").isdigit():
+        # A URI without a user names a host.
+        return Party("", None) if user.endswith(".invalid") else None
+    return Party(user.strip(_EDGE), _context_region(parameters))
+
+
+def _scheme_of(text: str) -> tuple[str, str]:
+    """The scheme of a SIP or tel URI in lower case, and the rest; "" and the text for others."""
+    scheme, colon, rest = text.partition(":")
+    scheme = scheme.lower()
+    if colon and scheme in ("sip", "sips", "tel"):
+        return scheme, rest
+    return "", text
+
+
+def _context_region(parameters: str) -> str | None:
+    """The region of `phone-context=+66` (RFC 3966) among URI parameters."""
+    if not parameters:
+        return None
+    for parameter in parameters.lower().split(";"):
+        name, _, value = parameter.partition("=")
+        if name == "phone-context" and value.startswith("+"):
+            return _main_region(value[1:].translate(_SEPARATORS))
+    return None
+
+
+def _main_region(digits: str) -> str | None:
+    """The region, or the largest of the regions, whose country code the digits begin with."""
+    if not (digits.isascii() and digits[:3].isdigit()):
+        return None
+    for size in (1, 2, 3):
+        regions = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(int(digits[:size]))
+        if regions:
+            return None if regions[0] == "001" else str(regions[0])
+    return None
+
+
+def _is_dotted_quad(text: str) -> bool:
+    """Whether this is an IPv4 address, which would otherwise read as a number with separators."""
+    parts = text.split(".")
+    return len(parts) == 4 and all(
+        len(part) <= 3 and part.isascii() and part.isdigit() and int(part) <= 255 for part in parts
+    )
+
+
+def _named(user: str) -> Number | None:
+    """A withheld number or a sender's name; None: neither."""
+    words = " ".join(user.casefold().replace("-", " ").replace("_", " ").split())
+    if words in _WITHHELD or user == "-":
+        return _WITHHELD_NUMBER
+    if len(user) > NAME_MAX or not user[0].isalnum():
+        return None
+    if sum(map(str.isnumeric, user)) > NAME_DIGITS_MAX or not any(map(str.isalpha, user)):
+        return None
+    if all(
+        c.isalnum() or c in _NAME_MARKS or unicodedata.category(c) in ("Mn", "Mc") for c in user
+    ):
+        return Number(Kind.ALPHANUMERIC, user)
+    return None
+
+
+@lru_cache(CACHE_SIZE)
+def _dialled(digits: str, region: str | None) -> Number | None:
+    """Reads digits, with or without `+`, as the module says; None: no number."""
+    if digits.startswith("+"):
+        return _international(digits[1:])
+    if digits == "":
+        return _WITHHELD_NUMBER
+    if not digits.strip("0") and (len(digits) == 1 or len(digits) > SHORT_CODE_MAX):
+        return _WITHHELD_NUMBER
+    if digits.startswith("00") and (number := _international(digits[2:])):
+        return number
+    national = _possible(digits, region) if region else None
+    foreign = None
+    if region and len(digits) > SHORT_CODE_MAX and not digits.startswith("0"):
+        foreign = _possible(f"+{digits}", None)
+    for reading in (national, foreign):
+        if reading and phonenumbers.is_valid_number(reading):
+            return _e164(reading)
+    if 2 <= len(digits) <= SHORT_CODE_MAX and (len(digits) == 3 or not digits.startswith("0")):
+        return Number(Kind.SHORT_CODE, digits)
+    for reading in (national, foreign):
+        if reading:
+            return _e164(reading)
+    return None
+
+
+def _international(digits: str) -> Number | None:
+    """Reads digits that begin with a country code."""
+    if is_canonical(digits):
+        return Number(Kind.E164, f"+{digits}")
+    reading = _possible(f"+{digits}", None)
+    return _e164(reading) if reading else None
+
+
+def _possible(digits: str, region: str | None) -> phonenumbers.PhoneNumber | None:
+    """What phonenumbers reads, if the length is possible with the area code, not only locally."""
+    try:
+        reading = phonenumbers.parse(digits, region)
+    except phonenumbers.NumberParseException:
+        return None
+    reason = phonenumbers.is_possible_number_with_reason(reading)
+    return reading if reason == phonenumbers.ValidationResult.IS_POSSIBLE else None
+
+
+def _e164(reading: phonenumbers.PhoneNumber) -> Number | None:
+    """The number, if it has at most 15 digits and reads as itself again: no second prefix."""
+    text: str = phonenumbers.format_number(reading, phonenumbers.PhoneNumberFormat.E164)
+    if len(text) > E164_DIGITS_MAX + 1:
+        return None
+    if not is_canonical(text[1:]):
+        again = _possible(text, None)
+        if again is None or text != phonenumbers.format_number(
+            again, phonenumbers.PhoneNumberFormat.E164
+        ):
+            return None
+    return Number(Kind.E164, text)
+
+
+def parse_many(texts: Sequence[str | None], region_of: Callable[[int], str | None]) -> Numbers:
+    """`parse` for a batch: texts already in E.164 are read by NumPy, the others one by one.
+
+    `region_of` gives the region of a row's trunk; it is asked only for texts read one by one.
+    """
+    e164 = canonical_words(texts)
+    e164_text = e164.view("S16").ravel()
+    kinds = (e164[:, 0] != 0).astype(np.uint8)
+    other_texts: dict[int, str] = {}
+    for row in np.flatnonzero(kinds == 0).tolist():
+        number = parse(texts[row], region_of(row))
+        kinds[row] = number.kind
+        if number.kind is Kind.E164:
+            e164_text[row] = number.text
+        else:
+            other_texts[row] = number.text
+    return Numbers(e164_text, kinds, other_texts)
+
+
+def region_of(e164: str) -> str | None:
+    """The region (ISO 3166 alpha-2) that a number belongs to; None: of no region, or no number."""
+    if not e164.startswith("+"):
+        return None
+    return _region_of_digits(e164[1 : E164_DIGITS_MAX + 1])
+
+
+@lru_cache(CACHE_SIZE)
+def _region_of_digits(digits: str) -> str | None:
+    """`region_of`: by the country code, or by the number where regions share the code (+1, +7)."""
+    main = _main_region(digits)
+    if main is None:
+        return None
+    code = phonenumbers.country_code_for_region(main)
+    if len(phonenumbers.region_codes_for_country_code(code)) == 1:
+        return main
+    reading = _possible(f"+{digits}", None)
+    return (reading and phonenumbers.region_code_for_number(reading)) or main
+
+
+def digits_of(e164: str) -> int:
+    """The digits of an E.164 number, as lists store them; `from_digits` is the way back."""
+    return int(e164[1:])
+
+
+def from_digits(digits: int) -> str:
+    """The E.164 number of `digits_of`."""
+    return f"+{digits}"
+
+
+_DIGIT_RUN: Final = re.compile(r"\+?\d(?:[ \t\-.()/]*\d)*")
+
+
+def masked(text: str) -> str:
+    """`text` for logs: of each number in it only the ends, "+6681***5678"; never fails.
+
+    Whatever could be a number is masked, in any script; of a short one ("191") the first digit
+    stays. The result is one printable line, made from the first 64 characters.
+    """
+    cut = "".join(c if c.isprintable() else "?" for c in text[:RAW_MAX])
+    return _DIGIT_RUN.sub(_masked_run, cut)
+
+
+def _masked_run(found: re.Match[str]) -> str:
+    """One run of digits and separators, masked: at least three digits are gone, or all."""
+    run = found.group()
+    count = sum(map(str.isdecimal, run))
+    if count < 3:
+        return "***"
+    head, tail = (4, 4) if count > 10 else (2, 2) if count > 6 else (1, 0)
+    places = [place for place, c in enumerate(run) if c.isdecimal()]
+    return run[: places[head - 1] + 1] + "***" + (run[places[-tail] :] if tail else "")
