@@ -1,0 +1,156 @@
+"""Our rules of form, as functions from source text to violations ("line: what"); see style.md.
+
+Pure, so that test_checks.py can plant a violation of each and see it caught.
+"""
+
+import ast
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+
+FILE_LINES_MAX = 400
+FUNCTION_LINES_MAX = 70
+BROAD = {"Exception", "BaseException"}
+INSTRUMENTS = {"Counter", "Gauge", "Histogram", "Summary", "Info", "Enum"}
+# Paths of the machines that this was built on; they mean nothing anywhere else.
+MACHINE = re.compile(r"/tmp/rf\b|/work/(main|shared)\b|/root/|\.pyenv/")
+
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def long_file(source: str) -> Iterator[str]:
+    """A file of more than 400 lines does more than one thing."""
+    lines = source.count("\n")
+    if lines > FILE_LINES_MAX:
+        yield f"{lines} lines, {FILE_LINES_MAX} is the most"
+
+
+def long_functions(source: str) -> Iterator[str]:
+    """A function that does not fit on a screen is not read as one."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, FUNCTIONS) and node.end_lineno is not None:
+            lines = node.end_lineno - node.lineno + 1
+            if lines > FUNCTION_LINES_MAX:
+                yield f"{node.lineno}: {node.name} has {lines} lines"
+
+
+def broad_excepts(source: str) -> Iterator[str]:
+    """Name what you catch. Clean-up may catch BaseException, if it ends by raising it again."""
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.ExceptHandler):
+            continue
+        caught = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
+        names = {each.id for each in caught if isinstance(each, ast.Name)}
+        last = node.body[-1]
+        raises_again = isinstance(last, ast.Raise) and last.exc is None
+        if node.type is None or "Exception" in names:
+            yield f"{node.lineno}: catches everything"
+        elif "BaseException" in names and not raises_again:
+            yield f"{node.lineno}: catches everything and does not raise it again"
+
+
+def prints(source: str) -> Iterator[str]:
+    """The engine logs; only commands talk, and they do so through rich."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print":
+            yield f"{node.lineno}: print"
+
+
+def silent_tests(source: str) -> Iterator[str]:
+    """A test's docstring is the promise that it keeps."""
+    for node in ast.walk(ast.parse(source)):
+        is_test = isinstance(node, FUNCTIONS) and node.name.startswith("test_")
+        if is_test and ast.get_docstring(node) is None:
+            yield f"{node.lineno}: {node.name} promises nothing"
+
+
+def machine_paths(text: str) -> Iterator[str]:
+    """No file names a place that exists on one machine only."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if found := MACHINE.search(line):
+            yield f"{number}: {found[0]}"
+
+
+def unused_modules(sources: Mapping[str, str], entries: Iterable[str]) -> Iterator[str]:
+    """Modules ("stream.core.bloom" -> source) that nothing imports and that are no entry."""
+    imported: set[str] = set(entries)
+    for source in sources.values():
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module is not None:
+                imported |= {node.module}
+                imported |= {f"{node.module}.{alias.name}" for alias in node.names}
+    # A package's own __init__ is imported with each of its modules.
+    packages = {name.rsplit(".", depth)[0] for name in sources for depth in range(1, 4)}
+    yield from sorted(set(sources) - imported - packages)
+
+
+def metric_attributes(catalogue: str) -> dict[str, ast.Call]:
+    """Attribute name -> constructor call of each instrument that the catalogue makes."""
+    found: dict[str, ast.Call] = {}
+    for node in ast.walk(ast.parse(catalogue)):
+        target = None
+        if isinstance(node, ast.Assign):
+            target = node.targets[0]
+        elif isinstance(node, ast.AnnAssign):
+            target = node.target
+        if not isinstance(node, ast.Assign | ast.AnnAssign) or not isinstance(node.value, ast.Call):
+            continue
+        function = node.value.func
+        name = function.id if isinstance(function, ast.Name) else getattr(function, "attr", "")
+        if isinstance(target, ast.Attribute) and name.lower() in {
+            each.lower() for each in INSTRUMENTS
+        }:
+            found[target.attr] = node.value
+    return found
+
+
+def metric_names(catalogue: str) -> Iterator[str]:
+    """Each metric is ours by name, says what it means, and has a comment on what to do above it."""
+    lines = catalogue.splitlines()
+    for attribute, call in metric_attributes(catalogue).items():
+        texts = [a.value for a in call.args if isinstance(a, ast.Constant)]
+        name, meaning = [*[str(text) for text in texts], "", ""][:2]
+        if not name.startswith("ringfence_"):
+            yield f"{call.lineno}: {name or attribute} does not start with ringfence_"
+        if len(meaning) < 10:
+            yield f"{call.lineno}: {name or attribute} has no meaning"
+        if not lines[call.lineno - 2].lstrip().startswith("#"):
+            yield f"{call.lineno}: {name or attribute} does not say above it what to do"
+
+
+def unused_metrics(catalogue: str, others: Iterable[str]) -> Iterator[str]:
+    """A metric that nobody moves is a promise that nobody keeps."""
+    used = {
+        node.attr
+        for source in others
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Attribute)
+    }
+    yield from sorted(set(metric_attributes(catalogue)) - used)
+
+
+def undocumented_keys(toml: str) -> Iterator[str]:
+    """Each key of the defaults, and each empty table, explains itself on its line or above it."""
+    tomllib.loads(toml)
+    above_is_comment = False
+    inside = False
+    for number, line in enumerate(toml.splitlines(), 1):
+        stripped = line.strip()
+        opens = stripped.split("#")[0].rstrip().endswith(("[", "{")) and "=" in stripped
+        is_key = not inside and re.match(r'["\w.-]+ *=', stripped) is not None
+        if is_key and "#" not in stripped and not above_is_comment:
+            yield f"{number}: {stripped.split('=')[0].strip()} is not explained"
+        inside = (inside or opens) and stripped not in {"]", "}"}
+        above_is_comment = stripped.startswith("#")
+
+
+def unlocked(requirements: str) -> Iterator[str]:
+    """Each package is one version with hashes, and no registry's address is named."""
+    for number, line in enumerate(requirements.splitlines(), 1):
+        if re.search(r"https?:|--(extra-)?index|find-links|trusted-host", line):
+            yield f"{number}: names a place"
+    for entry in re.split(r"\n(?=\S)", requirements.strip()):
+        if "==" not in entry or "--hash=sha256:" not in entry:
+            yield f"{entry.splitlines()[0]!r} is not locked"

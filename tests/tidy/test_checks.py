@@ -1,0 +1,75 @@
+"""The checks themselves: each planted violation is caught, and what is right passes."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.tidy import checks
+
+LONG_BODY = "    x = 1\n" * 70
+CATALOGUE = """
+class Metrics:
+    def __init__(self, registry):
+        # Rises when a switch sends garbage: look at calls.rejected.
+        self.rejected = Counter("ringfence_rejected", "Records refused, by reason.", ["reason"])
+"""
+
+PLANTED: list[tuple[Callable[[str], Iterator[str]], str]] = [
+    (checks.long_file, "x = 1\n" * 401),
+    (checks.long_functions, f"def f():\n{LONG_BODY}"),
+    (checks.long_functions, f"async def f():\n{LONG_BODY}"),
+    (checks.broad_excepts, "try:\n    f()\nexcept Exception:\n    pass\n"),
+    (checks.broad_excepts, "try:\n    f()\nexcept (OSError, Exception) as error:\n    raise\n"),
+    (checks.broad_excepts, "try:\n    f()\nexcept:\n    raise\n"),
+    (checks.broad_excepts, "try:\n    f()\nexcept BaseException:\n    g()\n"),
+    (checks.prints, "def f():\n    print('x')\n"),
+    (checks.silent_tests, "def test_x():\n    assert True\n"),
+    (checks.silent_tests, "class TestX:\n    async def test_x(self):\n        assert True\n"),
+    (checks.machine_paths, "see /" + "work/shared/design.md\n"),
+    (checks.metric_names, CATALOGUE.replace("ringfence_rejected", "rejected")),
+    (checks.metric_names, CATALOGUE.replace("Records refused, by reason.", "")),
+    (checks.metric_names, CATALOGUE.replace("# Rises", "rises = 1  # Rises")),
+    (checks.undocumented_keys, "[a]\nb = 1\n"),
+    (checks.undocumented_keys, "# a table\n[a]\nb = 1\n"),
+    (checks.unlocked, "numpy==2.0\n"),
+    (checks.unlocked, "numpy>=2.0 \\\n    --hash=sha256:00\n"),
+    (checks.unlocked, "--index-url https://example\nnumpy==2.0 \\\n    --hash=sha256:00\n"),
+]
+
+RIGHT: list[tuple[Callable[[str], Iterator[str]], str]] = [
+    (checks.long_file, "x = 1\n" * 400),
+    (checks.long_functions, "def f():\n" + "    x = 1\n" * 69),
+    (checks.broad_excepts, "try:\n    f()\nexcept OSError:\n    pass\n"),
+    (checks.broad_excepts, "try:\n    f()\nexcept BaseException:\n    g()\n    raise\n"),
+    (checks.prints, "def f():\n    console.print('x')\n"),
+    (checks.silent_tests, "def test_x():\n    'Promise.'\n"),
+    (checks.metric_names, CATALOGUE),
+    (checks.undocumented_keys, "[a]\n# what it does\nb = 1\nc = 2  # seconds\n"),
+    (checks.unlocked, "numpy==2.0 ; python_version < '3.12' \\\n    --hash=sha256:00\n"),
+]
+
+
+@pytest.mark.parametrize(("check", "source"), PLANTED)
+def test_a_planted_violation_is_caught(check, source: str) -> None:
+    """Each check finds what it is there to find."""
+    assert list(check(source))
+
+
+@pytest.mark.parametrize(("check", "source"), RIGHT)
+def test_what_is_right_passes(check, source: str) -> None:
+    """No check cries wolf."""
+    assert not list(check(source))
+
+
+def test_a_metric_that_nobody_moves_is_caught() -> None:
+    """The catalogue may not hold what the code does not use."""
+    assert list(checks.unused_metrics(CATALOGUE, ["metrics.other.inc()"])) == ["rejected"]
+    assert not list(checks.unused_metrics(CATALOGUE, ["metrics.rejected.labels(reason).inc()"]))
+
+
+def test_a_module_that_nobody_imports_is_caught() -> None:
+    """Dead modules are found; packages and entries are none."""
+    sources = {"stream.a": "import stream.b\n", "stream.b": "", "stream.c.d": "", "stream": ""}
+    assert list(checks.unused_modules(sources, ["stream.a"])) == ["stream.c.d"]
+    used = sources | {"stream.b": "from stream.c import d\n"}
+    assert not list(checks.unused_modules(used, ["stream.a"]))

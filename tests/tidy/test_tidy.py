@@ -1,0 +1,114 @@
+"""The whole repository keeps its rules of form; the checks are in checks.py, tested beside it."""
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.tidy import checks
+
+ROOT = Path(__file__).parents[2]
+CODE = ("stream", "tests")
+TALKS = ("stream/cli", "stream/demo/", "stream/__main__.py", "tests/")
+# Started by name, by a path or by a registry: nothing needs to import them.
+ENTRIES = ("stream.__main__", "stream.demo.__main__", "stream.embedded.guard")
+TEXT = {".py", ".toml", ".md", ".txt", ".yml", ".yaml", ".service", ".json", ".cfg", ""}
+
+
+@cache
+def sources() -> dict[str, str]:
+    """Path from the root -> text, for each Python file of ours."""
+    files = sorted(path for folder in CODE for path in (ROOT / folder).rglob("*.py"))
+    return {path.relative_to(ROOT).as_posix(): path.read_text() for path in files}
+
+
+def found(
+    check: Callable[[str], Iterator[str]], allowed: tuple[str, ...] = (), under: str = ""
+) -> list[str]:
+    """Violations in all our sources, as "file:line: what"."""
+    return [
+        f"{path}:{violation}"
+        for path, text in sources().items()
+        if path.startswith(under) and not path.startswith(allowed or ("\0",))
+        for violation in check(text)
+    ]
+
+
+def test_files_are_short() -> None:
+    """No file is longer than 400 lines."""
+    assert not found(checks.long_file)
+
+
+def test_functions_are_short() -> None:
+    """No function is longer than 70 lines."""
+    assert not found(checks.long_functions)
+
+
+def test_what_is_caught_is_named() -> None:
+    """Nothing but app.py catches everything."""
+    assert not found(checks.broad_excepts, ("stream/app.py", "tests/"))
+
+
+def test_only_commands_print() -> None:
+    """The engine prints nothing."""
+    assert not found(checks.prints, TALKS)
+
+
+def test_every_test_is_a_promise() -> None:
+    """Each test has a docstring."""
+    assert not found(checks.silent_tests, under="tests/")
+
+
+def test_no_module_is_dead() -> None:
+    """Each module of the product is imported by another or is an entry."""
+    modules = {
+        path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): text
+        for path, text in sources().items()
+        if path.startswith("stream/")
+    }
+    assert not list(checks.unused_modules(modules, ENTRIES))
+
+
+def test_no_file_names_a_machine() -> None:
+    """No path of the machines that this was built on is in any file."""
+    folders = ("stream", "config", "deploy", "tests", ".ci")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*")]
+    files += [path for path in ROOT.iterdir() if path.is_file()]
+    assert not [
+        f"{path.relative_to(ROOT)}:{violation}"
+        for path in files
+        if path.is_file() and path.suffix in TEXT and path.name != "checks.py"
+        for violation in checks.machine_paths(path.read_text(errors="replace"))
+    ]
+
+
+def test_packages_are_locked() -> None:
+    """Each package of requirements.txt is one version with its hashes; no registry is named."""
+    assert not list(checks.unlocked((ROOT / "requirements.txt").read_text()))
+
+
+def test_every_setting_is_explained() -> None:
+    """Each key of config/default.toml has a comment on its line or above it."""
+    assert not list(checks.undocumented_keys((ROOT / "config/default.toml").read_text()))
+
+
+@pytest.fixture
+def catalogue() -> str:
+    return sources()["stream/ops/metrics.py"]
+
+
+def test_every_metric_is_explained(catalogue: str) -> None:
+    """Each metric has our prefix, a meaning, and a comment that says what to do."""
+    assert checks.metric_attributes(catalogue)
+    assert not list(checks.metric_names(catalogue))
+
+
+def test_every_metric_is_used(catalogue: str) -> None:
+    """Each metric of the catalogue is moved somewhere in the product."""
+    others = [
+        text
+        for path, text in sources().items()
+        if path.startswith("stream/") and path != "stream/ops/metrics.py"
+    ]
+    assert not list(checks.unused_metrics(catalogue, others))
