@@ -1,0 +1,97 @@
+"""Reading and writing the bases of lists in Redis; `packing.py` says how one lies there.
+
+A base is written once and never changed. One that was written and not published (the writer died)
+expires by itself.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from redis.asyncio import Redis
+
+from stream.core.faults import RegisterLost, SnapshotUnreadable
+from stream.core.snapshot import MANIFEST_PART
+from stream.lists import keys
+from stream.lists.connection import renamed
+from stream.lists.packing import FINGERPRINT, Layout, Unpacking, pack, unpack_block
+from stream.lists.words import Progress
+
+UNPUBLISHED_TTL_S = 3600
+
+
+async def read(redis: Redis, name: str, generation: int, progress: Progress) -> dict[str, bytes]:
+    """A base's parts, its manifest among them; not yet checked against each other.
+
+    Raises SnapshotUnreadable if it is not there (any more) or not whole.
+    """
+    key = keys.base(name, generation)
+    manifest, layout = await _head(redis, name, generation)
+    unpacking = Unpacking(layout)
+    for i in range(layout.blobs):
+        with renamed(f"reading the base of {name}"):
+            blob: Any = await redis.get(f"{key}:{i}")
+        if blob is None:
+            raise SnapshotUnreadable(f"{name}: blob {i} of base {generation} is gone")
+        unpacking.take(blob)
+        progress(i + 1, layout.blobs)
+    return {MANIFEST_PART: manifest, **unpacking.parts()}
+
+
+async def held(redis: Redis, name: str, generation: int, fingerprints: Sequence[int]) -> set[int]:
+    """Which of `fingerprints` the base of `generation` (0: none) holds."""
+    if not generation or not fingerprints:
+        return set()
+    _, layout = await _head(redis, name, generation)
+    wanted: dict[int, set[int]] = {}
+    for fingerprint, block in zip(
+        fingerprints, layout.blocks_of(fingerprints).tolist(), strict=True
+    ):
+        if block >= 0:
+            wanted.setdefault(block, set()).add(fingerprint)
+    held: set[int] = set()
+    for block, asked in wanted.items():
+        with renamed(f"looking into the base of {name}"):
+            blob: Any = await redis.get(f"{keys.base(name, generation)}:{block}")
+        if blob is None:
+            raise SnapshotUnreadable(f"{name}: block {block} of base {generation} is gone")
+        columns = unpack_block(blob, layout.block_rows, (FINGERPRINT,))
+        held |= asked.intersection(columns[FINGERPRINT].tolist())
+    return held
+
+
+async def write(
+    redis: Redis, name: str, generation: int, parts: Mapping[str, bytes], progress: Progress
+) -> None:
+    """Write a base that no list points to yet, and read every byte of it back.
+
+    Raises RegisterLost if it reads back otherwise.
+    """
+    packed, manifest = pack(parts), parts[MANIFEST_PART]
+    key = keys.base(name, generation)
+    layout = msgspec.json.encode(packed.layout)
+    blobs = packed.layout.blobs
+    with renamed(f"writing a base of {name}"):
+        async with redis.pipeline(transaction=True) as pipe:
+            pipe.hset(key, mapping={"manifest": manifest, "layout": layout, "blobs": blobs})
+            pipe.expire(key, UNPUBLISHED_TTL_S)
+            await pipe.execute()
+        for i, blob in enumerate(packed.blobs()):
+            await redis.set(f"{key}:{i}", blob, ex=UNPUBLISHED_TTL_S)
+            if await redis.get(f"{key}:{i}") != blob:
+                raise RegisterLost(f"{key}:{i} reads back otherwise than it was written")
+            progress(i + 1, blobs)
+        if await redis.hmget(key, ["manifest", "layout"]) != [manifest, layout]:
+            raise RegisterLost(f"{key} reads back otherwise than it was written")
+
+
+async def _head(redis: Redis, name: str, generation: int) -> tuple[bytes, Layout]:
+    with renamed(f"reading the base of {name}"):
+        fields: list[Any] = await redis.hmget(keys.base(name, generation), ["manifest", "layout"])
+    manifest, layout = fields
+    if manifest is None or layout is None:
+        raise SnapshotUnreadable(f"{name}: base {generation} is not in the register")
+    try:
+        return manifest, msgspec.json.decode(layout, type=Layout)
+    except msgspec.MsgspecError as error:
+        raise SnapshotUnreadable(f"{name}: layout of base {generation}: {error}") from error

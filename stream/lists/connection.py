@@ -1,0 +1,70 @@
+"""The connection to Redis: explicit time-outs, no silent retries, a look at its set-up."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from stream.core.faults import RegisterDown, RegisterUnsafe
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterSettings:
+    """Where the register is. `timeout_s` bounds every single wait for it.
+
+    `require_aof`: refuse a register that would forget changes in a crash.
+    """
+
+    url: str
+    username: str | None = None
+    password: str | None = None
+    require_aof: bool = True
+    timeout_s: float = 2.0
+
+
+def client(settings: RegisterSettings, wait_s: float = 0.0) -> Redis:
+    """A client that waits at most `timeout_s`, plus `wait_s` where a command may block so long.
+
+    It repeats nothing by itself: a change that was cut off may have been done, and a second one
+    would count twice.
+    """
+    return Redis.from_url(
+        settings.url,
+        username=settings.username,
+        password=settings.password,
+        socket_timeout=settings.timeout_s + wait_s,
+        socket_connect_timeout=settings.timeout_s,
+        retry=Retry(NoBackoff(), 0),
+        retry_on_error=[],
+    )
+
+
+@contextmanager
+def renamed(doing: str) -> Iterator[None]:
+    """Redis' errors as ours: RegisterDown, with what was being done."""
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        raise RegisterDown(f"{doing}: {error}") from error
+
+
+async def check_safe(redis: Redis, settings: RegisterSettings) -> None:
+    """Refuse a Redis that may lose entries by itself; RegisterUnsafe says how to set it up."""
+    with renamed("looking at the register"):
+        info: Mapping[str, Any] = await redis.info()
+    policy = str(info.get("maxmemory_policy", "noeviction"))
+    if policy != "noeviction":
+        raise RegisterUnsafe(
+            f"Redis runs with maxmemory-policy {policy} and may throw list entries away: "
+            "set `maxmemory-policy noeviction`"
+        )
+    if settings.require_aof and not int(info.get("aof_enabled", 0)):
+        raise RegisterUnsafe(
+            "Redis runs without an append-only file and forgets changes in a crash: "
+            "set `appendonly yes` (or require_aof = false in [redis] to accept that)"
+        )

@@ -1,0 +1,42 @@
+"""The names of the register's keys in Redis. All of ours begin with `rf:`.
+
+| key | type | holds |
+|---|---|---|
+| `rf:register` | hash | `id`, `created_at_s`, `format`: which register this is |
+| `rf:lists` | set | names of all lists |
+| `rf:list:{NAME}` | hash | the head: generation, base, chain, circle, count, created_at_s, actor |
+| `rf:list:{NAME}:changed` | hash | fingerprint (hex) -> last change of that number since the base |
+| `rf:list:{NAME}:bases` | list | generations of the bases kept, newest first |
+| `rf:list:{NAME}:base:G` | hash | manifest and layout of the base of generation G |
+| `rf:list:{NAME}:base:G:I` | string | its blobs, see `packing.py` |
+| `rf:changes` | stream | every change of every list, and of the allowlist |
+| `rf:audit` | stream | who changed what, when and why |
+| `rf:allow`, `rf:allow:head` | hashes | the allowlist and its head: generation, chain |
+"""
+
+REGISTER = "rf:register"
+LISTS = "rf:lists"
+CHANGES = "rf:changes"
+AUDIT = "rf:audit"
+ALLOW = "rf:allow"
+ALLOW_HEAD = "rf:allow:head"
+
+
+def head(name: str) -> str:
+    """The head of list `name`."""
+    return f"rf:list:{{{name}}}"
+
+
+def changed(name: str) -> str:
+    """The changes of list `name` since its base."""
+    return f"{head(name)}:changed"
+
+
+def bases(name: str) -> str:
+    """The generations of the bases that are kept."""
+    return f"{head(name)}:bases"
+
+
+def base(name: str, generation: int) -> str:
+    """Manifest and layout of one base; its blobs are `<this>:<i>`."""
+    return f"{head(name)}:base:{generation}"

@@ -1,0 +1,176 @@
+"""What stands in the register's values: entries and changes as JSON, and the chain over changes.
+
+Pure. Reading is lenient only where a later version may write more: an unknown category becomes
+OTHER, an unknown operation is kept as its text. Anything else that can not be read is None, and
+whoever follows the register then reads the list anew.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from enum import StrEnum
+
+import msgspec
+
+from stream.core.allowlist import AllowEntry
+from stream.core.entry import Category, Entry
+from stream.core.overlay import Change
+
+
+class Op(StrEnum):
+    """What one step of a list's (or the allowlist's) generation did."""
+
+    CREATE = "create"
+    ADD = "add"
+    REMOVE = "remove"
+    RESERVE = "reserve"
+    BASE = "base"
+    ALLOW = "allow"
+    DISALLOW = "disallow"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One item of the change stream.
+
+    `id` is its place there; `name` the list, "" for the allowlist; `op` one of `Op`, or a text that
+    this version does not know. `chain` is the list's chain after this step.
+    """
+
+    id: str
+    name: str
+    generation: int
+    op: str
+    payload: bytes
+    chain: str
+
+    def follows(self, chain: str) -> bool:
+        """Whether this step is what came after the step whose chain is `chain`."""
+        return self.chain == chain_after(chain, self.generation, self.op, self.payload)
+
+
+def chain_after(chain: str, generation: int, op: str, payload: bytes) -> str:
+    """The chain after one more step; the register's scripts compute the same."""
+    text = f"{chain}\n{generation}\n{op}\n".encode() + payload
+    return hashlib.sha1(text, usedforsecurity=False).hexdigest()
+
+
+class _EntryRecord(msgspec.Struct, frozen=True):
+    fingerprint: str
+    number: str | None
+    category: str
+    source: str
+    reported_at: int
+    expires_at: int
+    confidence: int
+
+
+class _RemovalRecord(msgspec.Struct, frozen=True):
+    fingerprint: str
+    number: str | None
+
+
+class _AllowRecord(msgspec.Struct, frozen=True):
+    text: str
+    reason: str
+    actor: str
+    added_at: int
+    expires_at: int
+
+
+class BaseRecord(msgspec.Struct, frozen=True):
+    """Payload of `Op.BASE`: the base's generation, its number of entries, and what was read."""
+
+    base: int
+    count: int
+    manifest_sha256: str
+
+
+def hex_of(fingerprint: int) -> str:
+    """A fingerprint as the register writes it: 16 hex digits."""
+    return f"{fingerprint:016x}"
+
+
+def entry_json(entry: Entry) -> bytes:
+    """The payload of an add."""
+    return msgspec.json.encode(
+        _EntryRecord(
+            hex_of(entry.fingerprint),
+            entry.number,
+            entry.category.label,
+            entry.source,
+            entry.reported_at_s,
+            entry.expires_at_s,
+            entry.confidence,
+        )
+    )
+
+
+def removal_json(fingerprint: int, number: str | None) -> bytes:
+    """The payload of a removal."""
+    return msgspec.json.encode(_RemovalRecord(hex_of(fingerprint), number))
+
+
+def change_of(op: str, payload: bytes) -> Change | None:
+    """The change to a list's entries that an add or remove makes; None: neither, or unreadable."""
+    try:
+        if op == Op.ADD:
+            record = _read_entry(payload)
+            category = Category.__members__.get(record.category.upper(), Category.OTHER)
+            fingerprint = int(record.fingerprint, 16)
+            return Change(
+                fingerprint,
+                Entry(
+                    record.number,
+                    fingerprint,
+                    category,
+                    record.source,
+                    record.reported_at,
+                    record.expires_at,
+                    record.confidence,
+                ),
+            )
+        if op == Op.REMOVE:
+            return Change(int(_read_removal(payload).fingerprint, 16), None)
+    except (msgspec.MsgspecError, ValueError):
+        pass
+    return None
+
+
+def changed_of(value: bytes) -> tuple[int, Change] | None:
+    """Generation and change from a value of a list's `changed` hash; None: unreadable."""
+    generation, _, rest = value.partition(b" ")
+    op, _, payload = rest.partition(b" ")
+    change = change_of(op.decode(errors="replace"), payload)
+    return (int(generation), change) if change is not None and generation.isdigit() else None
+
+
+def allow_json(entry: AllowEntry) -> bytes:
+    """The payload of an allow entry."""
+    return msgspec.json.encode(
+        _AllowRecord(entry.text, entry.reason, entry.actor, entry.added_at_s, entry.expires_at_s)
+    )
+
+
+def allow_of(payload: bytes) -> AllowEntry | None:
+    """The allow entry in `payload`; None: unreadable."""
+    try:
+        record = _read_allow(payload)
+        return AllowEntry(
+            record.text, record.reason, record.actor, record.added_at, record.expires_at
+        )
+    except (msgspec.MsgspecError, ValueError):
+        return None
+
+
+def base_of(payload: bytes) -> BaseRecord | None:
+    """What a base step says; None: unreadable."""
+    try:
+        return _read_base(payload)
+    except msgspec.MsgspecError:
+        return None
+
+
+_read_entry = msgspec.json.Decoder(_EntryRecord).decode
+_read_removal = msgspec.json.Decoder(_RemovalRecord).decode
+_read_allow = msgspec.json.Decoder(_AllowRecord).decode
+_read_base = msgspec.json.Decoder(BaseRecord).decode

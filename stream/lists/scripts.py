@@ -1,0 +1,173 @@
+"""The register's Lua: each script is one atomic change, written to all its places or to none.
+
+A change gets the list's next generation and joins its chain, the SHA-1 of the chain before and of
+generation, op and payload on lines of their own: so a follower can tell that it missed nothing and
+that nothing was altered (`records.chain_after`). The streams are cut to about their limits.
+
+Answers begin with a status: 1 done, 0 nothing to do, or one of the negative ones below.
+"""
+
+UNKNOWN = -1
+"""No such list."""
+MOVED = -2
+"""The base or generation is not the expected one any more."""
+
+_STEP = """
+local function step(head, name, op, payload, limit)
+  local generation = redis.call('HINCRBY', head, 'generation', 1)
+  local before = redis.call('HGET', head, 'chain') or ''
+  local chain = redis.sha1hex(before .. '\\n' .. generation .. '\\n' .. op .. '\\n' .. payload)
+  redis.call('HSET', head, 'chain', chain)
+  redis.call('XADD', 'rf:changes', 'MAXLEN', '~', limit, '*', 'list', name,
+             'generation', generation, 'op', op, 'payload', payload, 'chain', chain)
+  return generation
+end
+local function audit(limit, actor, reason, name, op, generation, detail)
+  local now = redis.call('TIME')
+  redis.call('XADD', 'rf:audit', 'MAXLEN', '~', limit, '*', 'at_s', now[1], 'actor', actor,
+             'reason', reason, 'list', name, 'op', op, 'generation', generation, 'detail', detail)
+end
+"""
+
+HEADS = """
+local lists = {}
+for _, name in ipairs(redis.call('SMEMBERS', KEYS[1])) do
+  local key = 'rf:list:{' .. name .. '}'
+  lists[#lists + 1] = {name, redis.call('HMGET', key, 'generation', 'base', 'chain', 'circle',
+                       'count', 'created_at_s', 'actor'), redis.call('HLEN', key .. ':changed')}
+end
+local last = redis.call('XREVRANGE', 'rf:changes', '+', '-', 'COUNT', 1)
+return {redis.call('HGET', 'rf:register', 'id'), last[1] and last[1][1] or '0-0',
+        redis.call('HMGET', 'rf:allow:head', 'generation', 'chain'), lists}
+"""
+"""KEYS rf:lists -> [register id, last step's id, [allow generation, chain], [[name, head, n]]]."""
+
+STATE = """
+return {redis.call('HMGET', KEYS[1], 'generation', 'base', 'chain', 'circle', 'count',
+        'created_at_s', 'actor'), redis.call('HGETALL', KEYS[2])}
+"""
+"""KEYS head, changed -> [head, all changes], of one moment."""
+
+ALLOW_STATE = """
+return {redis.call('HMGET', KEYS[1], 'generation', 'chain'), redis.call('HVALS', KEYS[2])}
+"""
+"""KEYS rf:allow:head, rf:allow -> [[generation, chain], all entries], of one moment."""
+
+CREATE = (
+    _STEP
+    + """
+local name, id, circle, actor, reason, changes_max, audit_max = unpack(ARGV)
+if redis.call('SADD', 'rf:lists', name) == 0 then return {0} end
+local now = redis.call('TIME')
+if redis.call('HSETNX', 'rf:register', 'id', id) == 1 then
+  redis.call('HSET', 'rf:register', 'created_at_s', now[1], 'format', '1')
+end
+redis.call('HSET', KEYS[1], 'generation', 0, 'base', 0, 'chain', '', 'circle', circle,
+           'count', 0, 'created_at_s', now[1], 'actor', actor)
+local generation = step(KEYS[1], name, 'create', circle, changes_max)
+audit(audit_max, actor, reason, name, 'create', generation, circle)
+return {1, generation}
+"""
+)
+"""KEYS head; ARGV name, id for a new register, circle, actor, reason, limits."""
+
+CHANGE = (
+    _STEP
+    + """
+local name, op, fingerprint, payload, in_base, base, actor, reason, detail = unpack(ARGV, 1, 9)
+local head = redis.call('HMGET', KEYS[1], 'generation', 'base')
+if not head[1] then return {-1} end
+if head[2] ~= base then return {-2} end
+local there = in_base == '1'
+local last = redis.call('HGET', KEYS[2], fingerprint)
+if last then
+  local generation, did = string.match(last, '^(%d+) (%a+)')
+  if tonumber(generation) > tonumber(base) then there = did == 'add' end
+end
+if op == 'remove' and not there then return {0, tonumber(head[1])} end
+local generation = step(KEYS[1], name, op, payload, ARGV[10])
+redis.call('HSET', KEYS[2], fingerprint, generation .. ' ' .. op .. ' ' .. payload)
+if op == 'add' and not there then redis.call('HINCRBY', KEYS[1], 'count', 1) end
+if op == 'remove' then redis.call('HINCRBY', KEYS[1], 'count', -1) end
+audit(ARGV[11], actor, reason, name, op, generation, detail)
+return {1, generation, there and 1 or 0}
+"""
+)
+"""One add or remove. KEYS head, changed; ARGV name, op, fingerprint, payload, whether the base
+holds the number (1|0), the base this was asked of, actor, reason, detail, limits."""
+
+RESERVE = (
+    _STEP
+    + """
+local name, actor, changes_max = unpack(ARGV)
+local base = redis.call('HGET', KEYS[1], 'base')
+if not base then return {-1} end
+local generation = step(KEYS[1], name, 'reserve', actor, changes_max)
+return {1, generation, tonumber(base)}
+"""
+)
+"""A generation for a new base, which will hold all changes up to it. KEYS head; ARGV name, actor,
+limit."""
+
+PUBLISH = (
+    _STEP
+    + """
+local name, base, seen, old, count, payload, actor, reason, kept = unpack(ARGV, 1, 9)
+local head = redis.call('HMGET', KEYS[1], 'generation', 'base')
+if not head[1] then return {-1} end
+if head[1] ~= seen or head[2] ~= old then return {-2} end
+local blobs = redis.call('HGET', KEYS[2], 'blobs')
+if not blobs or redis.call('PERSIST', KEYS[2]) == 0 then return {-2} end
+for i = 0, tonumber(blobs) - 1 do
+  if redis.call('PERSIST', KEYS[2] .. ':' .. i) == 0 then
+    return redis.error_reply('blob ' .. i .. ' of ' .. KEYS[2] .. ' is gone')
+  end
+end
+redis.call('HSET', KEYS[1], 'base', base, 'count', count)
+local generation = step(KEYS[1], name, 'base', payload, ARGV[10])
+redis.call('LPUSH', KEYS[3], base)
+for _, gone in ipairs(redis.call('LRANGE', KEYS[3], kept, -1)) do
+  local key = KEYS[1] .. ':base:' .. gone
+  local parts = redis.call('HGET', key, 'blobs')
+  for i = 0, tonumber(parts or 0) - 1 do redis.call('UNLINK', key .. ':' .. i) end
+  redis.call('UNLINK', key)
+end
+redis.call('LTRIM', KEYS[3], 0, kept - 1)
+audit(ARGV[11], actor, reason, name, 'base', generation, payload)
+return {1, generation}
+"""
+)
+"""Moves the list to a base that was written beside the old one, if neither base nor generation
+changed since they were seen. KEYS head, the new base, bases; ARGV name, base, generation seen,
+old base, count, payload, actor, reason, bases kept, limits."""
+
+SWEEP = """
+local base = tonumber(redis.call('HGET', KEYS[1], 'base'))
+local swept = 0
+for _, fingerprint in ipairs(ARGV) do
+  local last = redis.call('HGET', KEYS[2], fingerprint)
+  if last and tonumber(string.match(last, '^%d+')) <= base then
+    swept = swept + redis.call('HDEL', KEYS[2], fingerprint)
+  end
+end
+return swept
+"""
+"""Forgets changes that the base holds. KEYS head, changed; ARGV fingerprints."""
+
+ALLOW = (
+    _STEP
+    + """
+local text, op, payload, actor, reason, detail, changes_max, audit_max, id = unpack(ARGV)
+if op == 'disallow' and redis.call('HEXISTS', 'rf:allow', text) == 0 then return {0} end
+if redis.call('HSETNX', 'rf:register', 'id', id) == 1 then
+  redis.call('HSET', 'rf:register', 'created_at_s', redis.call('TIME')[1], 'format', '1')
+end
+local generation = step(KEYS[1], '', op, payload, changes_max)
+if op == 'allow' then redis.call('HSET', 'rf:allow', text, payload)
+else redis.call('HDEL', 'rf:allow', text) end
+audit(audit_max, actor, reason, '', op, generation, detail)
+return {1, generation}
+"""
+)
+"""One allow entry, made or removed. KEYS rf:allow:head; ARGV text, op, payload, actor, reason,
+detail, limits, id for a new register."""

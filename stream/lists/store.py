@@ -1,0 +1,398 @@
+"""The register: all lists in Redis, each as one immutable base and the changes since.
+
+Owns every key that begins with `rf:` (`keys.py`), and is the only place that writes them. One
+change is one script (`scripts.py`), so entry, generation, chain, change stream and audit agree at
+every moment. A bulk change writes a new base beside the old one and moves the list's pointer by
+compare-and-set. What never happens here: a retry of a write whose answer was lost.
+
+A base of generation G holds every change up to G; changes above it lie over the base. So changes
+made while a new base is being written are neither lost nor a reason to begin again.
+"""
+
+import uuid
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import msgspec
+from redis.asyncio import Redis
+
+from stream.core.allowlist import AllowEntry
+from stream.core.entry import Entry
+from stream.core.faults import ChangeConflict, ListUnknown, SnapshotUnreadable
+from stream.core.number import masked
+from stream.lists import bases, keys, scripts
+from stream.lists.connection import RegisterSettings, check_safe, client, renamed
+from stream.lists.records import (
+    BaseRecord,
+    Op,
+    Step,
+    allow_json,
+    allow_of,
+    changed_of,
+    entry_json,
+    hex_of,
+    removal_json,
+)
+from stream.lists.words import (
+    AllowHead,
+    By,
+    Changed,
+    Heads,
+    ListHead,
+    ListState,
+    Outcome,
+    Progress,
+    Removal,
+    Reservation,
+    no_progress,
+)
+
+CHANGES_MAX = 200_000
+"""Steps kept for followers, about 80 MB: a worker away for longer reads its lists anew."""
+AUDIT_MAX = 5_000_000
+BASES_KEPT = 3
+PIPELINE = 500
+"""Changes per round trip: about 20 ms of Redis' time, in which nobody else is served."""
+FIRST_ID = "0-0"
+
+
+@dataclass(frozen=True, slots=True)
+class _Edit:
+    op: Op
+    fingerprint: int
+    payload: bytes
+    detail: str
+
+
+class Register:
+    """The register at one Redis. Use `async with Register.connect(settings) as register`.
+
+    Every method may raise RegisterDown; methods that name a list raise ListUnknown.
+    """
+
+    def __init__(self, redis: Redis, following: Redis) -> None:
+        self._redis = redis
+        self._following = following
+        self._heads = redis.register_script(scripts.HEADS)
+        self._state = redis.register_script(scripts.STATE)
+        self._allow_state = redis.register_script(scripts.ALLOW_STATE)
+        self._create = redis.register_script(scripts.CREATE)
+        self._change = redis.register_script(scripts.CHANGE)
+        self._reserve = redis.register_script(scripts.RESERVE)
+        self._publish = redis.register_script(scripts.PUBLISH)
+        self._sweep = redis.register_script(scripts.SWEEP)
+        self._allow = redis.register_script(scripts.ALLOW)
+
+    @classmethod
+    async def connect(cls, settings: RegisterSettings, block_ms: int = 1000) -> Self:
+        """Connect and check how Redis is set up; `block_ms` bounds one wait of `follow`.
+
+        Raises RegisterDown, RegisterUnsafe.
+        """
+        redis, following = client(settings), client(settings, block_ms / 1000)
+        register = cls(redis, following)
+        try:
+            await check_safe(redis, settings)
+        except BaseException:
+            await register.close()
+            raise
+        return register
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        await self._redis.aclose()
+        await self._following.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    # Reading
+
+    async def heads(self) -> Heads:
+        """All lists' heads, of one moment."""
+        with renamed("reading the heads of the lists"):
+            identity, last_id, allow, lists = await self._heads(keys=[keys.LISTS])
+            return Heads(
+                identity=identity.decode() if identity else None,
+                last_id=last_id.decode(),
+                allow=_allow_head(allow),
+                lists={
+                    name.decode(): _list_head(name.decode(), fields, changes)
+                    for name, fields, changes in sorted(lists)
+                },
+            )
+
+    async def state(self, name: str) -> ListState:
+        """One list's head and its changes since its base, of one moment.
+
+        Raises SnapshotUnreadable if a change can not be read.
+        """
+        with renamed(f"reading the changes of {name}"):
+            fields, changed = await self._state(keys=[keys.head(name), keys.changed(name)])
+        if fields[0] is None:
+            raise ListUnknown(_unknown(name))
+        head = _list_head(name, fields, len(changed) // 2)
+        read = [(changed_of(value), value) for value in changed[1::2]]
+        for record, value in read:
+            if record is None:
+                raise SnapshotUnreadable(f"{name}: a change in the register: {value[:80]!r}")
+        # Changes that the base holds already are about to be swept.
+        above = sorted((r for r, _ in read if r and r[0] > head.base), key=lambda r: r[0])
+        return ListState(head, tuple(change for _, change in above))
+
+    async def read_base(
+        self, name: str, generation: int, progress: Progress = no_progress
+    ) -> dict[str, bytes]:
+        """A base's parts, its manifest among them.
+
+        Raises SnapshotUnreadable if it is not there (any more) or not whole.
+        """
+        return await bases.read(self._redis, name, generation, progress)
+
+    async def in_base(self, name: str, generation: int, fingerprints: Sequence[int]) -> set[int]:
+        """Which of `fingerprints` the base of `generation` (0: none) holds."""
+        return await bases.held(self._redis, name, generation, fingerprints)
+
+    async def follow(self, last_id: str, block_ms: int) -> list[Step]:
+        """The steps after `last_id`, at most 5,000; waits at most `block_ms` (0: not at all)."""
+        with renamed("following the changes"):
+            answer: Any = await self._following.xread(
+                {keys.CHANGES: last_id}, count=5000, block=block_ms or None
+            )
+        return [_step(item) for _, items in answer or () for item in items]
+
+    async def allow_all(self) -> tuple[AllowHead, tuple[AllowEntry, ...]]:
+        """The allowlist and where it stands, of one moment."""
+        with renamed("reading the allowlist"):
+            head, values = await self._allow_state(keys=[keys.ALLOW_HEAD, keys.ALLOW])
+        entries = [allow_of(value) for value in values]
+        if None in entries:
+            raise SnapshotUnreadable("the register's allowlist holds an entry that is unreadable")
+        return _allow_head(head), tuple(entry for entry in entries if entry is not None)
+
+    async def audit(self, count: int) -> list[dict[str, str]]:
+        """The last `count` audit entries, newest first: at_s, actor, reason, list, op, ..."""
+        with renamed("reading the audit"):
+            items: Any = await self._redis.xrevrange(keys.AUDIT, count=count)
+        return [{k.decode(): v.decode() for k, v in fields.items()} for _, fields in items]
+
+    # Writing
+
+    async def create(self, name: str, circle: str, by: By) -> bool:
+        """Make an empty list; False: it is there already, and nothing was changed."""
+        with renamed(f"creating {name}"):
+            status, *_ = await self._create(
+                keys=[keys.head(name)],
+                args=[
+                    *(name, uuid.uuid4().hex, circle, by.actor, by.reason),
+                    *(CHANGES_MAX, AUDIT_MAX),
+                ],
+            )
+        return bool(status == 1)
+
+    async def add(self, name: str, entries: Sequence[Entry], by: By) -> Changed:
+        """Put `entries` on the list, in order; one that is there already is updated."""
+        edits = [
+            _Edit(Op.ADD, e.fingerprint, entry_json(e), masked(e.number or "")) for e in entries
+        ]
+        return await self._edit(name, edits, by)
+
+    async def remove(self, name: str, removals: Sequence[Removal], by: By) -> Changed:
+        """Take numbers off the list, in order; one that is not there changes nothing."""
+        edits = [
+            _Edit(
+                Op.REMOVE,
+                removal.fingerprint,
+                removal_json(removal.fingerprint, removal.number),
+                masked(removal.number or ""),
+            )
+            for removal in removals
+        ]
+        return await self._edit(name, edits, by)
+
+    async def reserve(self, name: str, by: By) -> Reservation:
+        """A generation for a new base: what was changed before it belongs into that base."""
+        with renamed(f"reserving a generation of {name}"):
+            answer = await self._reserve(keys=[keys.head(name)], args=[name, by.actor, CHANGES_MAX])
+        if answer[0] == scripts.UNKNOWN:
+            raise ListUnknown(_unknown(name))
+        return Reservation(name, answer[1], answer[2])
+
+    async def write_base(
+        self, reservation: Reservation, parts: Mapping[str, bytes], progress: Progress = no_progress
+    ) -> None:
+        """Write a base beside the list's own, and read every byte of it back.
+
+        Nobody sees it before `publish_base`. Raises RegisterLost if it reads back otherwise.
+        """
+        name, generation = reservation.name, reservation.generation
+        await bases.write(self._redis, name, generation, parts, progress)
+
+    async def publish_base(
+        self, reservation: Reservation, record: BaseRecord, seen: ListHead, count: int, by: By
+    ) -> int | None:
+        """Move the list to the written base; the generation after it.
+
+        `seen` is the head that the caller knows and `count` the numbers on the list from then on.
+        None: the list was changed since `seen`, and nothing was done. Raises ChangeConflict if the
+        list has another base than the reservation replaces.
+        """
+        name = reservation.name
+        if seen.base != reservation.old_base:
+            raise ChangeConflict(f"{name}: somebody else published a new base in between")
+        base = keys.base(name, reservation.generation)
+        with renamed(f"publishing a base of {name}"):
+            answer = await self._publish(
+                keys=[keys.head(name), base, keys.bases(name)],
+                args=[
+                    *(name, reservation.generation, seen.generation, seen.base, count),
+                    *(msgspec.json.encode(record), by.actor, by.reason),
+                    *(BASES_KEPT, CHANGES_MAX, AUDIT_MAX),
+                ],
+            )
+        if answer[0] == scripts.UNKNOWN:
+            raise ListUnknown(_unknown(name))
+        return answer[1] if answer[0] == 1 else None
+
+    async def sweep(self, name: str) -> int:
+        """Forget changes that the list's base holds; how many. Followers never see a difference."""
+        swept = 0
+        with renamed(f"sweeping the changes of {name}"):
+            async for fingerprints in _chunks(
+                self._redis.hscan_iter(keys.changed(name), count=500)
+            ):
+                swept += await self._sweep(
+                    keys=[keys.head(name), keys.changed(name)], args=fingerprints
+                )
+        return swept
+
+    async def allow_add(self, entries: Iterable[AllowEntry], by: By) -> int:
+        """Put entries on the allowlist, replacing those of the same text; its generation after."""
+        generation = 0
+        for entry in entries:
+            _, generation = await self._allow_step(entry.text, Op.ALLOW, allow_json(entry), by)
+        return generation
+
+    async def allow_remove(self, texts: Iterable[str], by: By) -> tuple[bool, ...]:
+        """Take entries off the allowlist; for each whether it was there."""
+        return tuple([(await self._allow_step(t, Op.DISALLOW, t.encode(), by))[0] for t in texts])
+
+    async def _allow_step(self, text: str, op: Op, payload: bytes, by: By) -> tuple[bool, int]:
+        with renamed("changing the allowlist"):
+            status, *generation = await self._allow(
+                keys=[keys.ALLOW_HEAD],
+                args=[
+                    *(text, op, payload, by.actor, by.reason, masked(text)),
+                    *(CHANGES_MAX, AUDIT_MAX, uuid.uuid4().hex),
+                ],
+            )
+        return status == 1, generation[0] if generation else 0
+
+    async def _edit(self, name: str, edits: Sequence[_Edit], by: By) -> Changed:
+        """Every edit by its own script, many to a round trip, in order.
+
+        A script needs to know whether the base holds the number. If the base changes in between,
+        the scripts from there on do nothing and are sent again with the new base's answers.
+        """
+        outcomes: list[Outcome] = []
+        generation = 0
+        while len(outcomes) < len(edits):
+            with renamed(f"looking at {name}"):
+                field = await self._redis.hget(keys.head(name), "base")
+            if field is None:
+                raise ListUnknown(_unknown(name))
+            base, rest = int(field), edits[len(outcomes) :]
+            try:
+                held = await self.in_base(name, base, [edit.fingerprint for edit in rest])
+            except SnapshotUnreadable:
+                if await self._redis.hget(keys.head(name), "base") != field:
+                    continue  # it was replaced and removed while it was read
+                raise
+            for start in range(0, len(rest), PIPELINE):
+                part = rest[start : start + PIPELINE]
+                answers = await self._edit_part(name, part, base, held, by)
+                done = [_outcome(e, a) for e, a in zip(part, answers, strict=True) if a[0] >= 0]
+                outcomes += done
+                generation = max(generation, *(a[1] for a in answers if a[0] >= 0), 0)
+                if len(done) < len(part):
+                    break
+        return Changed(generation, tuple(outcomes))
+
+    async def _edit_part(
+        self, name: str, part: Sequence[_Edit], base: int, held: set[int], by: By
+    ) -> list[list[int]]:
+        with renamed(f"changing {name}"):
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for edit in part:
+                    await self._change(
+                        keys=[keys.head(name), keys.changed(name)],
+                        args=[
+                            *(name, edit.op, hex_of(edit.fingerprint), edit.payload),
+                            *(int(edit.fingerprint in held), base, by.actor, by.reason),
+                            *(edit.detail, CHANGES_MAX, AUDIT_MAX),
+                        ],
+                        client=pipe,
+                    )
+                answers: list[list[int]] = await pipe.execute()
+        if any(answer[0] == scripts.UNKNOWN for answer in answers):
+            raise ListUnknown(_unknown(name))
+        return answers
+
+
+def _outcome(edit: _Edit, answer: list[int]) -> Outcome:
+    if answer[0] == 0:
+        return Outcome.ABSENT
+    if edit.op == Op.REMOVE:
+        return Outcome.REMOVED
+    return Outcome.UPDATED if answer[2] else Outcome.ADDED
+
+
+def _unknown(name: str) -> str:
+    return f"no list {name} in the register: `ringfence lists create {name}` makes it"
+
+
+def _list_head(name: str, fields: Sequence[bytes], changes: int) -> ListHead:
+    generation, base, chain, circle, count, created_at_s, actor = fields
+    return ListHead(
+        name=name,
+        generation=int(generation),
+        base=int(base),
+        chain=chain.decode(),
+        circle=circle.decode(),
+        count=int(count),
+        created_at_s=int(created_at_s),
+        actor=actor.decode(),
+        changes=changes,
+    )
+
+
+def _allow_head(fields: Sequence[bytes | None]) -> AllowHead:
+    generation, chain = fields
+    return AllowHead(int(generation or 0), (chain or b"").decode())
+
+
+def _step(item: tuple[bytes, Mapping[bytes, bytes]]) -> Step:
+    identity, fields = item
+    return Step(
+        id=identity.decode(),
+        name=fields[b"list"].decode(),
+        generation=int(fields[b"generation"]),
+        op=fields[b"op"].decode(),
+        payload=fields[b"payload"],
+        chain=fields[b"chain"].decode(),
+    )
+
+
+async def _chunks(scanned: AsyncIterator[tuple[bytes, bytes]]) -> AsyncIterator[list[bytes]]:
+    chunk: list[bytes] = []
+    async for field, _ in scanned:
+        chunk.append(field)
+        if len(chunk) == PIPELINE:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk

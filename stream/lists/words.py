@@ -1,0 +1,105 @@
+"""What the register says of its lists, and what a change to one did: values only."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from stream.core.overlay import Change
+
+
+@dataclass(frozen=True, slots=True)
+class By:
+    """Who changes something, and why: for the audit."""
+
+    actor: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ListHead:
+    """A list as the register has it. `base` is its base's generation, 0: none yet.
+
+    `changes` counts numbers changed since the base (shortly after a new base also some that it
+    holds already); `count` the numbers on the list.
+    """
+
+    name: str
+    generation: int
+    base: int
+    chain: str
+    circle: str
+    count: int
+    created_at_s: int
+    actor: str
+    changes: int
+
+
+@dataclass(frozen=True, slots=True)
+class AllowHead:
+    """Where the allowlist stands."""
+
+    generation: int
+    chain: str
+
+
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """All heads of one moment. `identity` is None in a register that holds nothing yet.
+
+    `last_id` is the last step in the change stream at that moment.
+    """
+
+    identity: str | None
+    last_id: str
+    allow: AllowHead
+    lists: Mapping[str, ListHead]
+
+
+@dataclass(frozen=True, slots=True)
+class ListState:
+    """One list of one moment: its head, and what changed since its base."""
+
+    head: ListHead
+    changes: tuple[Change, ...]
+
+
+class Outcome(Enum):
+    """What one add or remove did."""
+
+    ADDED = "added"
+    UPDATED = "updated"
+    REMOVED = "removed"
+    ABSENT = "absent"
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What a series of adds or removes did, one outcome each; the list's generation after it."""
+
+    generation: int
+    outcomes: tuple[Outcome, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """A number to take off a list; `number` is None where only the fingerprint is known."""
+
+    fingerprint: int
+    number: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """A generation for a new base, and the base that it replaces (0: none)."""
+
+    name: str
+    generation: int
+    old_base: int
+
+
+Progress = Callable[[int, int], None]
+"""Called with how much of how much is done."""
+
+
+def no_progress(_done: int, _whole: int) -> None:
+    """Tell nobody."""
