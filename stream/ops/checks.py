@@ -1,0 +1,73 @@
+"""What texts in the settings must look like: each check returns what is wrong, or None."""
+
+import re
+from urllib.parse import urlsplit
+
+import phonenumbers
+
+
+def filled(text: str) -> str | None:
+    """Not empty."""
+    return None if text.strip() else "must not be empty"
+
+
+def country(text: str) -> str | None:
+    """A region that numbers can be read in."""
+    if text in phonenumbers.SUPPORTED_REGIONS:
+        return None
+    hint = (
+        f'; did you mean "{text.upper()}"?'
+        if text.upper() in phonenumbers.SUPPORTED_REGIONS
+        else ""
+    )
+    return f'must be a country of ISO 3166 in two capitals, not "{text}"{hint}'
+
+
+def servers(text: str) -> str | None:
+    """Kafka's bootstrap servers."""
+    for server in text.split(","):
+        host, _, port = server.strip().rpartition(":")
+        if not host or not port.isdecimal() or not 1 <= int(port) <= 65535:
+            return f'must be host:port, comma separated; "{server.strip()}" is none'
+    return None
+
+
+def topic(text: str) -> str | None:
+    """A topic name as Kafka allows it."""
+    if re.fullmatch(r"[A-Za-z0-9._-]{1,249}", text) and text not in (".", ".."):
+        return None
+    return f'must be a Kafka topic (letters, digits, "." "_" "-", at most 249), not "{text}"'
+
+
+def redis_url(text: str) -> str | None:
+    """A Redis address without a secret in it."""
+    parts = urlsplit(text)
+    if parts.scheme not in ("redis", "rediss", "unix"):
+        return f'must begin with redis://, rediss:// (TLS) or unix://, not "{parts.scheme}:"'
+    if parts.username or parts.password:
+        return (
+            "must hold no user and password; they come from RINGFENCE_REDIS_USERNAME and "
+            "RINGFENCE_REDIS_PASSWORD"
+        )
+    if parts.scheme != "unix" and not re.fullmatch(r"/?|/\d{1,5}", parts.path):
+        return f'must end with the number of a database, "/0", not "{parts.path}"'
+    return None
+
+
+def list_name(text: str) -> str | None:
+    """A list's name."""
+    if re.fullmatch(r"[A-Za-z0-9._-]+/[A-Za-z0-9._-]+", text):
+        return None
+    return 'names no list; a list is "<owner>/<name>", e.g. "TH/national"'
+
+
+def variable(text: str) -> str | None:
+    """An environment variable's name."""
+    if re.fullmatch(r"[A-Z_][A-Z0-9_]*", text):
+        return None
+    return "must be the name of an environment variable (capitals), never the key itself"
+
+
+def short(text: str) -> str | None:
+    """A number of an emergency service."""
+    return None if re.fullmatch(r"[0-9*#]{2,8}", text) else f'must be a short number, not "{text}"'

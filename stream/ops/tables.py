@@ -1,0 +1,308 @@
+"""TOML tables into frozen dataclasses: strictly, and with every error at once.
+
+Nothing here knows a setting. A value's type must be exactly the declared one ("5" is no 5, true is
+no 1), an unknown key is an error that names the closest known one, and each error starts with the
+file that the value came from.
+"""
+
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, fields, is_dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_origin
+
+import cattrs
+from cattrs.errors import (
+    BaseValidationError,
+    ClassValidationError,
+    ForbiddenExtraKeysError,
+    IterableValidationError,
+)
+from cattrs.gen import make_dict_structure_fn
+
+Key = tuple[str, ...]
+T = TypeVar("T")
+
+
+class Problem(NamedTuple):
+    """One thing wrong: where (`key`, from the top), and what, with what is allowed."""
+
+    key: Key
+    text: str
+
+
+class Problems(ValueError):
+    """Raised by a section's `__post_init__`: everything wrong in it; keys start at the section."""
+
+    def __init__(self, found: list[Problem]) -> None:
+        super().__init__("; ".join(f"{'.'.join(key)}: {text}" for key, text in found))
+        self.found = found
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """`Annotated[int, Between(1, 10)]`: a number from `least` to `most`, both allowed."""
+
+    least: float
+    most: float
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """`Annotated[str, Checked(check)]`: `check` returns what is wrong with the value, or None."""
+
+    check: Callable[[str], str | None]
+
+
+class Tables:
+    """TOML files laid over each other, remembering which file each value came from."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self.errors: list[str] = []
+        self._origins: dict[Key, str] = {}
+
+    def lay(self, path: Path, replaced_whole: frozenset[Key] = frozenset()) -> None:
+        """Put one file's values over those so far.
+
+        Tables are merged key by key, but a table in `replaced_whole` takes the place of the one
+        before. A file that can not be read or is no TOML becomes an error.
+        """
+        try:
+            read = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            self.errors.append(f"{path}: can not be read: {error.strerror}")
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            self.errors.append(f"{path}: is no TOML: {error}")
+        else:
+            self._merge(self.values, read, (), str(path), replaced_whole)
+
+    def _merge(
+        self,
+        below: dict[str, Any],
+        above: Mapping[str, Any],
+        at: Key,
+        path: str,
+        replaced_whole: frozenset[Key],
+    ) -> None:
+        for name, value in above.items():
+            key = (*at, name)
+            self._origins[key] = path
+            old = below.get(name)
+            if isinstance(value, dict) and isinstance(old, dict) and key not in replaced_whole:
+                self._merge(old, value, key, path, replaced_whole)
+            elif isinstance(value, dict):
+                below[name] = {}
+                self._merge(below[name], value, key, path, replaced_whole)
+            else:
+                below[name] = value
+
+    def place(self, key: Key) -> str:
+        """`file: key`, the file being that of the value or of the nearest table around it."""
+        for length in range(len(key), 0, -1):
+            origin = self._origins.get(key[:length])
+            if origin is not None:
+                return f"{origin}: {dotted(key)}"
+        return dotted(key)
+
+
+def dotted(key: Key) -> str:
+    """A key as TOML writes it, `policy.lists."KH/scam".action`."""
+    return ".".join(part if _is_bare(part) else f'"{part}"' for part in key)
+
+
+def _is_bare(part: str) -> bool:
+    return bool(part) and part.isascii() and part.replace("-", "").replace("_", "").isalnum()
+
+
+def strict_converter() -> cattrs.Converter:
+    """A converter whose structuring takes nothing but what the annotations say."""
+    converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=True)
+    for kind, name in ((str, "text"), (bool, "true or false"), (int, "a whole number")):
+        converter.register_structure_hook(kind, _scalar(kind, name))
+    converter.register_structure_hook(float, _number)
+    converter.register_structure_hook_func(lambda kind: _is_made_with(Literal, kind), _literal)
+    converter.register_structure_hook_func(
+        lambda kind: _is_made_with(Annotated, kind), _annotated(converter)
+    )
+    converter.register_structure_hook_factory(is_dataclass, lambda kind: _table_of(kind, converter))
+    return converter
+
+
+def _is_made_with(form: object, kind: object) -> bool:
+    return get_origin(kind) is form
+
+
+def _scalar(kind: type, name: str) -> Callable[[Any, Any], Any]:
+    def structure(value: Any, _: Any) -> Any:
+        if type(value) is not kind:
+            raise ValueError(f"must be {name}, not {shown(value)}")
+        return value
+
+    return structure
+
+
+def _number(value: Any, _: Any) -> float:
+    if type(value) not in (int, float):
+        raise ValueError(f"must be a number, not {shown(value)}")
+    return float(value)
+
+
+def _literal(value: Any, kind: Any) -> Any:
+    allowed = get_args(kind)
+    if type(value) is not str or value not in allowed:
+        raise ValueError(f"must be {one_of(allowed)}, not {shown(value)}")
+    return value
+
+
+def _annotated(converter: cattrs.Converter) -> Callable[[Any, Any], Any]:
+    def structure(value: Any, kind: Any) -> Any:
+        base, *limits = get_args(kind)
+        result = converter.structure(value, base)
+        for limit in limits:
+            wrong = None
+            if isinstance(limit, Between) and not limit.least <= result <= limit.most:
+                wrong = f"must be {limit.least:g} to {limit.most:g}, not {result}"
+            elif isinstance(limit, Checked):
+                wrong = limit.check(result)
+            if wrong is not None:
+                raise ValueError(wrong)
+        return result
+
+    return structure
+
+
+def _table_of(kind: type, converter: cattrs.Converter) -> Callable[[Any, Any], Any]:
+    structure_table: Callable[[Any, Any], Any] = make_dict_structure_fn(
+        kind, converter, _cattrs_forbid_extra_keys=True
+    )
+
+    def structure(value: Any, asked: Any) -> Any:
+        if not isinstance(value, Mapping):
+            raise TypeError(f"must be a table, not {shown(value)}")
+        return structure_table(value, asked)
+
+    return structure
+
+
+def one_of(allowed: tuple[object, ...]) -> str:
+    """Allowed values for a message: `a, b or c`."""
+    texts = [f'"{value}"' for value in allowed]
+    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} or {texts[-1]}"
+
+
+def shown(value: object) -> str:
+    """A wrong value for a message, in TOML's words and never long."""
+    text = {True: "true", False: "false"}.get(value) if isinstance(value, bool) else None
+    text = text or (f'"{value}"' if isinstance(value, str) else f"{value!r}")
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def structured(
+    converter: cattrs.Converter,
+    values: Mapping[str, Any],
+    kind: type[T],
+    defaults: Mapping[Key, Any],
+) -> tuple[T | None, list[Problem]]:
+    """`values` as a `kind`, or None and every problem.
+
+    What a section as a whole must fulfil can only be looked at once its values are sound, so wrong
+    values are replaced by their defaults (unknown ones left out) for further looks.
+    """
+    found: list[Problem] = []
+    sound = deepcopy(dict(values))
+    while True:
+        try:
+            result = converter.structure(sound, kind)
+        except BaseValidationError as error:
+            fresh = [one for one in problems_of(error, defaults) if one not in found]
+            found += fresh
+            repaired = [_repaired(sound, one.key, defaults) for one in fresh]
+            if not any(repaired):
+                return None, found
+        else:
+            return (None if found else result), found
+
+
+def _repaired(values: dict[str, Any], key: Key, defaults: Mapping[Key, Any]) -> bool:
+    """Put the default in place of a wrong value; False where there is nothing left to do."""
+    table: Any = values
+    for name in key[:-1]:
+        table = table.get(name) if isinstance(table, dict) else None
+    if key in defaults and isinstance(table, dict) and table.get(key[-1]) != defaults[key]:
+        table[key[-1]] = defaults[key]
+    elif key not in defaults and isinstance(table, dict) and key[-1] in table:
+        del table[key[-1]]
+    elif (
+        key not in defaults and len(key) > 1
+    ):  # an item of a list, a missing key: what is around it
+        return _repaired(values, key[:-1], defaults)
+    else:
+        return False
+    return True
+
+
+def problems_of(
+    error: BaseException, known: Mapping[Key, object], at: Key = ()
+) -> Iterator[Problem]:
+    """Every single problem inside an error that a strict converter raised.
+
+    `known` has the default settings' keys, from which the closest is offered for an unknown one.
+    """
+    if isinstance(error, ClassValidationError):
+        for inner, note in error.group_exceptions()[0]:
+            yield from problems_of(inner, known, (*at, note.name))
+        for inner in error.group_exceptions()[1]:
+            yield from problems_of(inner, known, at)
+    elif isinstance(error, IterableValidationError):
+        for inner, item in error.group_exceptions()[0]:
+            yield from problems_of(inner, known, (*at, str(item.index)))
+        for inner in error.group_exceptions()[1]:
+            yield from problems_of(inner, known, at)
+    elif isinstance(error, ForbiddenExtraKeysError):
+        names = [field.name for field in fields(error.cl)]
+        for name in sorted(error.extra_fields):
+            yield Problem((*at, name), f"is no setting; {_closest(name, names, at, known)}")
+    elif isinstance(error, Problems):
+        for key, text in error.found:
+            yield Problem((*at, *key), text)
+    elif isinstance(error, KeyError):
+        yield Problem(at, "is missing")
+    else:
+        yield Problem(at, str(error))
+
+
+def _closest(name: str, names: list[str], at: Key, known: Mapping[Key, object]) -> str:
+    near = get_close_matches(name, names, 1, 0.6)
+    if near:
+        return f"did you mean {dotted((*at, near[0]))}?"
+    elsewhere = {key[-1]: key for key in known}
+    far = get_close_matches(name, list(elsewhere), 1, 0.8)
+    if far:
+        return f"did you mean {dotted(elsewhere[far[0]])}?"
+    return f"known here: {', '.join(sorted(names))}"
+
+
+def flat(table: Mapping[str, Any], at: Key = ()) -> Iterator[tuple[Key, Any]]:
+    """Every value of a nested table, with its whole key."""
+    for name, value in table.items():
+        key = (*at, name)
+        if isinstance(value, Mapping) and value:
+            yield from flat(value, key)
+        else:
+            yield key, value
+
+
+def secret(variable: str, environ: Mapping[str, str], errors: list[str]) -> str:
+    """The variable's value, or what the file that `<variable>_FILE` names holds; "" if neither."""
+    path = environ.get(f"{variable}_FILE")
+    if not path:
+        return environ.get(variable, "")
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is no text"
+        errors.append(f"environment: {variable}_FILE: {path} can not be read: {reason}")
+        return ""
