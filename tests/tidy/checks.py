@@ -59,8 +59,9 @@ def prints(source: str) -> Iterator[str]:
 def silent_tests(source: str) -> Iterator[str]:
     """A test's docstring is the promise that it keeps."""
     for node in ast.walk(ast.parse(source)):
-        is_test = isinstance(node, FUNCTIONS) and node.name.startswith("test_")
-        if is_test and ast.get_docstring(node) is None:
+        if not isinstance(node, FUNCTIONS) or not node.name.startswith("test_"):
+            continue
+        if ast.get_docstring(node) is None:
             yield f"{node.lineno}: {node.name} promises nothing"
 
 
