@@ -120,15 +120,20 @@ def parse(text: str | None, region: str | None) -> Number:
         return _WITHHELD_NUMBER
     if text.startswith("+") and is_canonical(text[1 : E164_DIGITS_MAX + 2]) and len(text) <= 16:
         return Number(Kind.E164, text)
+    return _read(text, region) or Number(Kind.INVALID, text[:RAW_MAX])
+
+
+def _read(text: str, region: str | None) -> Number | None:
+    """`parse`, of a text that is not simply E.164; None: it says nothing that counts."""
+    if text.isdigit() and text.isascii() and len(text) <= DIALLED_MAX:
+        return _dialled(text, region)
     party = party_of(text)
     if party is None:
-        return Number(Kind.INVALID, text[:RAW_MAX])
+        return None
     digits = party.dialled
-    if digits is not None:
-        number = _dialled(digits, party.region or (region.upper() if region else None))
-    else:
-        number = _named(party.user)
-    return number or Number(Kind.INVALID, text[:RAW_MAX])
+    if digits is None:
+        return _named(party.user)
+    return _dialled(digits, party.region or region)
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +248,7 @@ def _dialled(digits: str, region: str | None) -> Number | None:
         return _WITHHELD_NUMBER
     if digits.startswith("00") and (number := _international(digits[2:])):
         return number
-    national = _possible(digits, region) if region else None
+    national = _possible(digits, region.upper()) if region else None
     foreign = None
     if region and len(digits) > SHORT_CODE_MAX and not digits.startswith("0"):
         foreign = _possible(f"+{digits}", None)
