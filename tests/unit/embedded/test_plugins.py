@@ -1,0 +1,104 @@
+"""The tests' own plugins: nothing is skipped in silence, nothing is left behind unseen."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+
+LEAVES = '''
+import asyncio, logging
+import pytest
+
+async def test_leaks():
+    """Leaves a task."""
+    asyncio.create_task(asyncio.sleep(60))
+
+async def test_ends():
+    """Leaves nothing."""
+    await asyncio.create_task(asyncio.sleep(0))
+
+def test_logs():
+    """Logs an error."""
+    logging.getLogger("x").error("boom")
+
+@pytest.mark.expects_errors("bo+m")
+def test_logs_as_expected():
+    """Logs the error it said it would."""
+    logging.getLogger("x").error("boom")
+
+@pytest.mark.expects_errors("other")
+def test_logs_another():
+    """Logs another error than it said."""
+    logging.getLogger("x").error("boom")
+'''
+
+NEEDS = '''
+import pytest
+
+@pytest.mark.needs_transactions
+def test_transfers():
+    """Needs Apache Kafka."""
+
+def test_pure():
+    """Needs nothing."""
+'''
+
+
+def run(folder: Path, source: str, *args: str, **environment: str) -> tuple[int, str]:
+    """Run a test file with our plugins in a pytest of its own; exit code and report."""
+    test = folder / "test_planted.py"
+    test.write_text(source)
+    plugins = ["tests.plugins.services", "tests.plugins.leftovers", "no:cacheprovider"]
+    words = [word for plugin in plugins for word in ("-p", plugin)]
+    shown = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-c", "pyproject.toml", *words, *args, str(test)],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return shown.returncode, shown.stdout + shown.stderr
+
+
+def bare_machine(folder: Path) -> dict[str, str]:
+    """Environment of a machine without Java, Maven and redis-server."""
+    return {"PATH": str(folder / "none"), "XDG_CACHE_HOME": str(folder / "cache")}
+
+
+def test_what_is_left_behind_fails_the_test(tmp_path: Path) -> None:
+    """A leaked task and an unexpected error are failures; what was expected is none."""
+    code, report = run(tmp_path, LEAVES)
+    assert code == 1
+    ends = set(re.findall(r"^(FAILED|ERROR) .*::(\w+)", report, re.MULTILINE))
+    assert ends == {
+        ("FAILED", "test_leaks"),
+        ("ERROR", "test_logs"),
+        ("ERROR", "test_logs_another"),
+    }
+    assert "1 failed, 4 passed, 2 errors" in report
+
+
+def test_what_can_not_run_is_named_first_and_last(tmp_path: Path) -> None:
+    """Without Java the first line names the broker used; tests not run are named, with a command."""
+    code, report = run(tmp_path, NEEDS, **bare_machine(tmp_path))
+    first = report.splitlines()[0]
+    assert code == 0
+    assert first.startswith("ringfence tests run against: Tansu ")
+    assert "Valkey" in first
+    assert "no Java: apt-get install default-jre-headless maven" in report
+    assert re.search(r"^not run: .*::test_transfers$", report, re.MULTILINE)
+    assert "1 passed, 1 skipped" in report
+
+
+def test_ci_refuses_to_start_without_kafka(tmp_path: Path) -> None:
+    """RINGFENCE_REQUIRE_KAFKA=1 makes a missing Kafka or Redis an error before any test."""
+    environment = bare_machine(tmp_path) | {"RINGFENCE_REQUIRE_KAFKA": "1"}
+    code, report = run(tmp_path, NEEDS, **environment)
+    assert code == 3
+    assert "no Java" in report
+    assert "no redis-server" in report
+    assert "passed" not in report
