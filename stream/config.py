@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from cattrs import Converter
 
+from stream.calls.dialects.mapping import MappingSettings
 from stream.calls.trunks import Trunk, Trunks
 from stream.core.call import Ingress
 from stream.core.decision import Action, SipSettings
@@ -233,7 +234,7 @@ class Settings:
     kafka: KafkaSection
     redis: RedisSection
     calls: CallsSection
-    mappings: dict[str, dict[str, Any]]
+    mappings: dict[str, MappingSettings]
     trunks: dict[str, TrunkSection]
     circles: dict[Filled, CircleSection]
     policy: PolicySection
@@ -356,7 +357,6 @@ def _converter() -> Converter:
     converter.register_structure_hook(Action, action)
     converter.register_structure_hook_func(lambda kind: kind == Action | None, action)
     converter.register_structure_hook(Secrets, lambda *_: Secrets())
-    converter.register_structure_hook_func(lambda kind: kind is Any, lambda value, _: value)
     return converter
 
 

@@ -14,6 +14,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_origin
 
 import cattrs
+from cattrs.cols import (
+    homogenous_tuple_structure_factory,
+    is_mapping,
+    is_sequence,
+    list_structure_factory,
+    mapping_structure_factory,
+)
 from cattrs.errors import (
     BaseValidationError,
     ClassValidationError,
@@ -23,6 +30,7 @@ from cattrs.errors import (
 from cattrs.gen import make_dict_structure_fn
 
 Key = tuple[str, ...]
+Hook = Callable[[Any, Any], Any]
 T = TypeVar("T")
 
 
@@ -127,7 +135,15 @@ def strict_converter() -> cattrs.Converter:
     converter.register_structure_hook_func(
         lambda kind: _is_made_with(Annotated, kind), _annotated(converter)
     )
-    converter.register_structure_hook_factory(is_dataclass, lambda kind: _table_of(kind, converter))
+    converter.register_structure_hook_factory(
+        is_dataclass,
+        lambda kind: _shaped(
+            dict, "a table", make_dict_structure_fn(kind, converter, _cattrs_forbid_extra_keys=True)
+        ),
+    )
+    converter.register_structure_hook_factory(is_sequence, _list_hook)
+    converter.register_structure_hook_factory(lambda kind: _is_made_with(tuple, kind), _tuple_hook)
+    converter.register_structure_hook_factory(is_mapping, _mapping_hook)
     return converter
 
 
@@ -135,7 +151,7 @@ def _is_made_with(form: object, kind: object) -> bool:
     return get_origin(kind) is form
 
 
-def _scalar(kind: type, name: str) -> Callable[[Any, Any], Any]:
+def _scalar(kind: type, name: str) -> Hook:
     def structure(value: Any, _: Any) -> Any:
         if type(value) is not kind:
             raise ValueError(f"must be {name}, not {shown(value)}")
@@ -157,7 +173,7 @@ def _literal(value: Any, kind: Any) -> Any:
     return value
 
 
-def _annotated(converter: cattrs.Converter) -> Callable[[Any, Any], Any]:
+def _annotated(converter: cattrs.Converter) -> Hook:
     def structure(value: Any, kind: Any) -> Any:
         base, *limits = get_args(kind)
         result = converter.structure(value, base)
@@ -174,17 +190,27 @@ def _annotated(converter: cattrs.Converter) -> Callable[[Any, Any], Any]:
     return structure
 
 
-def _table_of(kind: type, converter: cattrs.Converter) -> Callable[[Any, Any], Any]:
-    structure_table: Callable[[Any, Any], Any] = make_dict_structure_fn(
-        kind, converter, _cattrs_forbid_extra_keys=True
-    )
+def _shaped(shape: type, name: str, structure: Hook) -> Hook:
+    """`structure`, but only for values of `shape`: a text is no list of its letters."""
 
-    def structure(value: Any, asked: Any) -> Any:
-        if not isinstance(value, Mapping):
-            raise TypeError(f"must be a table, not {shown(value)}")
-        return structure_table(value, asked)
+    def checked(value: Any, kind: Any) -> Any:
+        if not isinstance(value, shape):
+            raise TypeError(f"must be {name}, not {shown(value)}")
+        return structure(value, kind)
 
-    return structure
+    return checked
+
+
+def _list_hook(kind: Any, within: cattrs.Converter) -> Hook:
+    return _shaped(list, "a list", list_structure_factory(kind, within))
+
+
+def _tuple_hook(kind: Any, within: cattrs.Converter) -> Hook:
+    return _shaped(list, "a list", homogenous_tuple_structure_factory(kind, within))
+
+
+def _mapping_hook(kind: Any, within: cattrs.Converter) -> Hook:
+    return _shaped(dict, "a table", mapping_structure_factory(kind, within))
 
 
 def one_of(allowed: tuple[object, ...]) -> str:
@@ -217,7 +243,8 @@ def structured(
         try:
             result = converter.structure(sound, kind)
         except BaseValidationError as error:
-            fresh = [one for one in problems_of(error, defaults) if one not in found]
+            known = {one.key for one in found}
+            fresh = [one for one in problems_of(error, defaults) if one.key not in known]
             found += fresh
             repaired = [_repaired(sound, one.key, defaults) for one in fresh]
             if not any(repaired):

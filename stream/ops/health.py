@@ -1,0 +1,122 @@
+"""`/metrics`, `/live` and `/ready` over HTTP, for Prometheus, systemd, Kubernetes and people."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from aiohttp import web
+
+from stream.core.faults import Fault
+from stream.ops.clock import monotonic_s
+from stream.ops.metrics import CONTENT_TYPE
+
+TURN_S = 0.5
+
+
+class PortTaken(Fault):
+    """The HTTP address of `[ops]` can not be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """What is still missing, in words an operator understands; ready if nothing is."""
+
+    missing: tuple[str, ...]
+
+    @property
+    def ready(self) -> bool:
+        """Whether calls are being decided."""
+        return not self.missing
+
+
+class Turning:
+    """Whether the event loop turns: a task of it notes the time, `/live` reads how long ago.
+
+    A loop that hangs answers no request at all, which is the same to whoever asks; but one that
+    hung for a while and turns again can say so, and a supervisor reads the age from its status.
+    """
+
+    def __init__(self, stalled_s: float) -> None:
+        self._stalled_s = stalled_s
+        self._turned_s = monotonic_s()
+
+    async def run(self) -> None:
+        """Note the time, until cancelled."""
+        while True:
+            self._turned_s = monotonic_s()
+            await asyncio.sleep(TURN_S)
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the loop last turned."""
+        return monotonic_s() - self._turned_s
+
+    @property
+    def stalled(self) -> bool:
+        """Whether that is too long ago."""
+        return self.age_s > self._stalled_s
+
+
+class HealthServer:
+    """The three pages. Use `async with`; `port` is known inside.
+
+    Raises PortTaken on entering.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        exposition: Callable[[], bytes],
+        readiness: Callable[[], Readiness],
+        stalled: Callable[[], bool],
+    ) -> None:
+        self._address = (host, port)
+        self._exposition = exposition
+        self._readiness = readiness
+        self._stalled = stalled
+        app = web.Application()
+        app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/live", self._live)
+        app.router.add_get("/ready", self._ready)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        self.port = port
+
+    async def __aenter__(self) -> Self:
+        host, port = self._address
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, port)
+        try:
+            await site.start()
+        except OSError as error:
+            await self._runner.cleanup()
+            raise PortTaken(
+                f"{host}:{port} can not be used for /metrics ({error.strerror}): "
+                "set http_host and http_port in [ops] (port 0: a free one)"
+            ) from error
+        self.port = self._runner.addresses[0][1]
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        await self._runner.cleanup()
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        return web.Response(body=self._exposition(), headers={"Content-Type": CONTENT_TYPE})
+
+    async def _live(self, _: web.Request) -> web.Response:
+        stalled = self._stalled()
+        return web.json_response({"live": not stalled}, status=503 if stalled else 200)
+
+    async def _ready(self, _: web.Request) -> web.Response:
+        readiness = self._readiness()
+        return web.json_response(
+            {"ready": readiness.ready, "missing": readiness.missing},
+            status=200 if readiness.ready else 503,
+        )

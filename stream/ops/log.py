@@ -1,0 +1,101 @@
+"""The log: one JSON object a line on stderr, or a readable line where a person watches.
+
+Numbers are personal data: whatever looks like one is masked on its way out, in message, fields and
+tracebacks alike, so that no caller of a logger has to think of it.
+"""
+
+import json
+import logging
+import re
+import sys
+from datetime import UTC, datetime
+from typing import Final, TextIO
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.text import Text
+
+from stream.core.number import masked
+
+NUMBER: Final = re.compile(r"(?:\+|%2[Bb])(?:[ \-.()/]{0,2}\d){7,15}")
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+def without_numbers(text: str) -> str:
+    """`text` with each international number in it masked."""
+    return NUMBER.sub(lambda found: masked(found.group()), text)
+
+
+def fields_of(record: logging.LogRecord) -> dict[str, object]:
+    """What the caller gave as `extra=`."""
+    return {name: value for name, value in vars(record).items() if name not in _STANDARD}
+
+
+class JsonLines(logging.Formatter):
+    """`{"ts": ..., "level": ..., "event": ..., "logger": ..., <fields>, "error": <traceback>}`."""
+
+    def __init__(self, always: dict[str, object]) -> None:
+        super().__init__()
+        self._always = always
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line."""
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line: dict[str, object] = {
+            "ts": at.replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+            "logger": record.name,
+            **self._always,
+            **fields_of(record),
+        }
+        if record.exc_info:
+            line["error"] = self.formatException(record.exc_info)
+        # No number survives as digits with an escape in between: "+" and digits are plain ASCII.
+        return without_numbers(json.dumps(line, default=str, ensure_ascii=False))
+
+
+class ForPeople(RichHandler):
+    """Time, level, event and fields, in colour."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(
+            console=Console(file=stream, stderr=stream is sys.stderr),
+            show_path=False,
+            omit_repeated_times=False,
+            log_time_format="%H:%M:%S",
+            rich_tracebacks=False,
+        )
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The event, its fields and its traceback."""
+        line = record.getMessage()
+        given = " ".join(f"{name}={value}" for name, value in fields_of(record).items())
+        if given:
+            line = f"{line}  {given}"
+        if record.exc_info:
+            line = f"{line}\n{logging.Formatter().formatException(record.exc_info)}"
+        return without_numbers(line)
+
+    def render_message(self, record: logging.LogRecord, message: str) -> Text:
+        """As it is: brackets in a message are no mark-up."""
+        return Text(self.format(record))
+
+
+def set_up(level: str, always: dict[str, object], stream: TextIO | None = None) -> None:
+    """Send every log line to `stream` (stderr): for people if it is a terminal, else as JSON.
+
+    `always` stands on each JSON line, e.g. which worker speaks. Third parties speak from WARNING on.
+    """
+    stream = stream or sys.stderr
+    handler: logging.Handler
+    if stream.isatty():
+        handler = ForPeople(stream)
+    else:
+        handler = logging.StreamHandler(stream)
+        handler.setFormatter(JsonLines(always))
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("stream").setLevel(level)
+    logging.captureWarnings(capture=True)

@@ -1,0 +1,26 @@
+"""How long to wait before something is tried again: in one place, growing, bounded, with jitter."""
+
+import random
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Backoff:
+    """Waits that double from `first_s` to `most_s`, each up to a fifth longer or shorter.
+
+    The jitter keeps many workers that lost the same server from coming back in one moment.
+    """
+
+    first_s: float
+    most_s: float
+    _next_s: float = field(init=False, default=0.0)
+
+    def next_s(self) -> float:
+        """The wait after one more failure, in seconds."""
+        wait_s = self._next_s or self.first_s
+        self._next_s = min(wait_s * 2, self.most_s)
+        return wait_s * random.uniform(0.8, 1.2)  # noqa: S311 - jitter, no secret
+
+    def reset(self) -> None:
+        """It worked: the next failure begins with the first wait again."""
+        self._next_s = 0.0
