@@ -29,9 +29,12 @@ from stream.embedded.wire import answers_metadata
 
 VERSION = "4.1.1"
 TITLE = f"Apache Kafka {VERSION}"
+LOG_VERSION = "1.7.36"
+JARS = (f"kafka_2.13-{VERSION}.jar", f"slf4j-simple-{LOG_VERSION}.jar")
 JAVA_MIN = 17
 INSTALL = "apt-get install default-jre-headless maven"
 FETCH_S_MAX = 600
+JVM = ("-Xms256m", "-Xmx1g", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
 
 POM = f"""\
 <project xmlns="http://maven.apache.org/POM/4.0.0">
@@ -42,6 +45,11 @@ POM = f"""\
     <dependency>
       <groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId>
       <version>{VERSION}</version>
+    </dependency>
+    <!-- Without a back end for its log, a broker that fails to start does so in silence. -->
+    <dependency>
+      <groupId>org.slf4j</groupId><artifactId>slf4j-simple</artifactId>
+      <version>{LOG_VERSION}</version>
     </dependency>
   </dependencies>
 </project>
@@ -84,7 +92,7 @@ def available() -> Path | None:
     if found is None or int(found[1]) < JAVA_MIN:
         version = found[1] if found else "of unknown version"
         raise Unavailable(f"Java {version} is too old, Kafka needs {JAVA_MIN}: {INSTALL}")
-    if (_cache() / "libs" / f"kafka_2.13-{VERSION}.jar").exists():
+    if _complete(_cache() / "libs"):
         return _cache() / "libs"
     if shutil.which("mvn") is None:
         raise Unavailable(f"no Maven to fetch Kafka's jars with: {INSTALL}")
@@ -114,7 +122,7 @@ def server(say: Say = ignore) -> Server:
     settings.write_text(SETTINGS.format(port=port, controller_port=controller_port, folder=folder))
     try:
         _format(libs, settings)
-        command = ["java", "-Xms256m", "-Xmx1g", "-cp", f"{libs}/*", "kafka.Kafka", str(settings)]
+        command = ["java", *JVM, "-cp", f"{libs}/*", "kafka.Kafka", str(settings)]
         return Server(TITLE, port, folder, command, answers_metadata)
     except BaseException:  # Ctrl-C included: no guard watches the folder yet
         shutil.rmtree(folder, ignore_errors=True)
@@ -134,6 +142,11 @@ def _format(libs: Path, settings: Path) -> None:
     )
     if done.returncode:
         raise StartFailed(f"{TITLE} could not format its folder: {done.stderr[-600:]}")
+
+
+def _complete(libs: Path) -> bool:
+    """Whether Maven's work is there; the folder was renamed whole, so two names stand for all."""
+    return all((libs / jar).exists() for jar in JARS)
 
 
 def _cache() -> Path:
@@ -164,7 +177,7 @@ def _fetch() -> None:
             )
         except subprocess.TimeoutExpired as error:
             raise Unavailable(f"Maven did not fetch {TITLE} in {FETCH_S_MAX} s") from error
-        if done.returncode or not (aside / "libs" / f"kafka_2.13-{VERSION}.jar").exists():
+        if done.returncode or not _complete(aside / "libs"):
             said = (done.stdout + done.stderr).strip().splitlines() or ["nothing"]
             raise Unavailable(f"Maven could not fetch {TITLE}: {said[0][:300]}")
         shutil.rmtree(_cache(), ignore_errors=True)

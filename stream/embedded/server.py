@@ -111,10 +111,12 @@ class Server:
         """Whether the program runs (it may still be starting)."""
         return self._order("poll") == "running"
 
-    def last_words(self, chars_max: int = 600) -> str:
-        """The end of what it printed."""
+    def last_words(self, chars_max: int = 1200) -> str:
+        """The end of what it printed, without the frames of Java's stack traces."""
         log = self.folder / "server.log"
-        return log.read_text(errors="replace")[-chars_max:].strip() if log.exists() else ""
+        text = log.read_text(errors="replace") if log.exists() else ""
+        lines = [line for line in text.splitlines() if not line.startswith(("\tat ", "\t... "))]
+        return "\n".join(lines)[-chars_max:].strip()
 
     def close(self) -> None:
         """End the program at once and remove its folder; may be called twice."""

@@ -148,7 +148,8 @@ def pytest_terminal_summary(
             terminalreporter.write_line(line)
         for report in skipped:
             terminalreporter.write_line(f"not run: {report.nodeid}")
-    terminalreporter.write_line(first_line(services))
+    if services is not None:
+        terminalreporter.write_line(first_line(services))
 
 
 @pytest.fixture(scope="session")

@@ -47,7 +47,8 @@ def test_java_without_maven_does_only_if_the_jars_are_there(machine: Path) -> No
         kafka.available()
     libs = machine / f"cache/ringfence/kafka-{kafka.VERSION}/libs"
     libs.mkdir(parents=True)
-    (libs / f"kafka_2.13-{kafka.VERSION}.jar").touch()
+    for jar in kafka.JARS:
+        (libs / jar).touch()
     assert kafka.available() == libs
 
 

@@ -83,7 +83,7 @@ def test_what_is_left_behind_fails_the_test(tmp_path: Path) -> None:
 
 
 def test_what_can_not_run_is_named_first_and_last(tmp_path: Path) -> None:
-    """Without Java the first line names the broker used; tests not run are named, with a command."""
+    """Without Java the first line names the broker; tests not run are named, with a command."""
     code, report = run(tmp_path, NEEDS, **bare_machine(tmp_path))
     first = report.splitlines()[0]
     assert code == 0
