@@ -99,13 +99,11 @@ class EmergencyNumbers:
         if digits in self.numbers_of(region):
             return True
         full = digits.removeprefix("+").removeprefix("00")
-        if digits == full and region is None:
-            return False
         for size in (1, 2, 3):
             code = full[:size]
             for owner in phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(int(code or 0), ()):
                 # Without + or 00 the code must be the trunk's own: 66191 in Thailand.
-                if digits == full and owner != region:
+                if digits == full and region not in (owner, None):
                     continue
                 if full[size:] in self._numbers.get(owner, ()):
                     return True

@@ -91,9 +91,11 @@ CACHE_SIZE: Final = 1 << 15
 _SEPARATORS: Final = str.maketrans("", "", " -.()/")
 _EDGE: Final = " \t\r\n\"'"
 _NAME_MARKS: Final = frozenset(" .-_&+'/!")
+_NO_HOST: Final = ".invalid"
+"""RFC 3323: who withholds the number calls from `anonymous.invalid`."""
 _WITHHELD: Final = frozenset(
     """
-    |0|-|anonymous|anon|unavailable|not available|unavail|restricted|withheld|private|privacy
+    |anonymous|anon|unavailable|not available|unavail|restricted|withheld|private|privacy
     |unknown|blocked|none|null|(null)|nil|n a|n/a|undefined|p|o|coverage unavailable
     |id unavailable|id withheld|id restricted|id blocked|number unavailable|number withheld
     |number restricted|number private|number unknown|caller id unavailable|caller id withheld
@@ -176,10 +178,14 @@ def party_of(text: str) -> Party | None:
         user = user.partition("?")[0].partition(":")[0]
         if scheme:
             user = unquote(user)
-    if scheme in ("sip", "sips") and not at and not user.removeprefix("+").isdigit():
-        # A URI without a user names a host.
-        return Party("", None) if user.endswith(".invalid") else None
+    if scheme in ("sip", "sips") and not at and not _may_stand_alone(user):
+        return None
     return Party(user.strip(_EDGE), _context_region(parameters))
+
+
+def _may_stand_alone(rest: str) -> bool:
+    """Whether a SIP URI without `@` still names a party; as a rule it names a host."""
+    return rest.endswith(_NO_HOST) or rest.removeprefix("+").isdigit()
 
 
 def _scheme_of(text: str) -> tuple[str, str]:
@@ -224,7 +230,7 @@ def _is_dotted_quad(text: str) -> bool:
 def _named(user: str) -> Number | None:
     """A withheld number or a sender's name; None: neither."""
     words = " ".join(user.casefold().replace("-", " ").replace("_", " ").split())
-    if words in _WITHHELD or user == "-":
+    if words in _WITHHELD or user == "-" or user.endswith(_NO_HOST):
         return _WITHHELD_NUMBER
     if len(user) > NAME_MAX or not user[0].isalnum():
         return None
