@@ -1,0 +1,166 @@
+"""The product as its user meets it: a configuration file, its commands, and its engine process.
+
+Commands are run as `python -m stream ...` in processes of their own, never called in this one.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+
+import msgspec
+
+from stream.demo.kafka import Topics
+from stream.demo.world import COUNTRIES
+from stream.embedded.server import Server, StartFailed, free_ports, new_folder
+
+READY_WAIT_S = 60.0
+STOP_WAIT_S = 10.0
+PARTITIONS = 4
+GROUP = "ringfence-demo"
+
+
+class DemoFailed(Exception):
+    """The product or a server did not do its part; the message is for a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the run's broker and Redis are; `durable`: whether that Redis keeps an AOF for sure."""
+
+    bootstrap: str
+    redis_url: str
+    durable: bool
+    topics: Topics
+
+
+def write_config(path: Path, places: Places, state_dir: Path, http_port: int) -> None:
+    """The settings file, as a carrier in Thailand with trunks to four neighbours would write it.
+
+    Everything that it does not name keeps the product's default.
+    """
+    lines = [
+        "[kafka]",
+        f"bootstrap_servers = {_quoted(places.bootstrap)}",
+        "[redis]",
+        f"url = {_quoted(places.redis_url)}",
+        f"require_aof = {str(places.durable).lower()}",
+        "[calls]",
+        f"group_id = {_quoted(GROUP)}",
+        'home_country = "TH"',
+        f"decisions_topic = {_quoted(places.topics.decisions)}",
+        f"rejected_topic = {_quoted(places.topics.rejected)}",
+        f"partitions = {PARTITIONS}",
+        # Only so that the progress shown here moves smoothly: it is read from the commits.
+        "commit_interval_ms = 200",
+        "[calls.topics]",
+        f'{_quoted(places.topics.calls)} = "ringfence"',
+        "[lists]",
+        f"state_dir = {_quoted(str(state_dir))}",
+        "[ops]",
+        f"http_port = {http_port}",
+    ]
+    for country in COUNTRIES:
+        lines += [f"[trunks.{country.trunk}]", f"country = {_quoted(country.iso)}"]
+        lines += [f"[policy.lists.{_quoted(country.list)}]", f'action = "{country.action}"']
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _quoted(text: str) -> str:
+    """A TOML basic string: JSON's escapes are among TOML's."""
+    return msgspec.json.encode(text).decode()
+
+
+class Commands:
+    """Runs the product's commands with one configuration file."""
+
+    def __init__(self, config: Path) -> None:
+        self._config = config
+
+    async def run(self, *words: str) -> str:
+        """Run `python -m stream WORDS --config FILE`; what it printed. DemoFailed if it failed."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "stream", *words, "--config", str(self._config)),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            # A terminal's Ctrl-C is for the demo alone, which then ends its children in order.
+            start_new_session=True,
+        )
+        try:
+            printed, _ = await process.communicate()
+        finally:
+            if process.returncode is None:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                await process.wait()
+        if process.returncode:
+            said = printed.decode(errors="replace").strip()
+            raise DemoFailed(f"`{' '.join(words)}` ended with {process.returncode}:\n{said}")
+        return printed.decode(errors="replace")
+
+
+class Engine:
+    """The engine: `python -m stream run` as its own process, under a guard that ends it with us."""
+
+    def __init__(self, config: Path) -> None:
+        self.http_port = free_ports(1)[0]
+        self._giving_up = Event()
+        self._server = Server(
+            "the engine",
+            self.http_port,
+            new_folder("engine"),
+            [sys.executable, "-m", "stream", "run", "--config", str(config)],
+            self._is_ready,
+            ready_s_max=READY_WAIT_S,
+        )
+
+    async def start(self) -> None:
+        """Start it and wait until it says that it is ready. DemoFailed if it does not."""
+        starting = asyncio.ensure_future(asyncio.to_thread(self._server.start))
+        try:
+            await asyncio.shield(starting)
+        except StartFailed as error:
+            raise DemoFailed(str(error)) from error
+        except asyncio.CancelledError:
+            self._giving_up.set()
+            with suppress(StartFailed):
+                await starting
+            raise
+
+    def check(self) -> None:
+        """DemoFailed with its last words if it runs no more."""
+        if not self._server.is_running():
+            raise DemoFailed(f"the engine ended by itself: {self._server.last_words(2000)}")
+
+    def stop(self) -> None:
+        """Have it finish and commit, as a service manager would."""
+        self._server.stop(STOP_WAIT_S)
+
+    def close(self) -> None:
+        """End it at once, if it still runs, and remove its folder."""
+        self._server.close()
+
+    def _is_ready(self, port: int) -> bool:
+        if self._giving_up.wait(0.05):
+            raise StartFailed("no longer wanted")
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=1.0) as answer:
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+
+def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment in which `python -m stream` is this very product, from any folder."""
+    root = str(Path(__file__).parents[2])
+    known = environ.get("PYTHONPATH")
+    return {**environ, "PYTHONPATH": os.pathsep.join([root, known] if known else [root])}

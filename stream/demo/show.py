@@ -1,0 +1,87 @@
+"""Keeps the live picture, or plain lines where nobody watches a terminal, up to date."""
+
+import asyncio
+import io
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.live import Live
+
+from stream.demo.picture import Picture
+from stream.demo.screen import draw
+
+FRAME_S = 0.2
+LINE_S = 2.0
+PICTURE_COLUMNS, PICTURE_ROWS = 100, 30
+
+
+class Show:
+    """Shows `picture` while it changes.
+
+    On a terminal the alternate screen is used: what was printed before is back afterwards.
+    """
+
+    def __init__(self, console: Console, picture: Picture, *, plain: bool) -> None:
+        self._console = console
+        self._picture = picture
+        self._plain = plain
+        self._live: Live | None = None
+        self._said_s = 0.0
+
+    @contextmanager
+    def shown(self) -> Iterator["Show"]:
+        """Hold the screen while the block runs."""
+        if self._plain:
+            yield self
+            return
+        live = Live(console=self._console, screen=True, auto_refresh=False)
+        with live:
+            self._live = live
+            yield self
+        self._live = None
+
+    async def keep_up(self, began_s: float) -> None:
+        """Draw again and again until cancelled; `began_s` is when the demo began, monotonic."""
+        while True:
+            self._picture.elapsed_s = time.monotonic() - began_s
+            self.draw()
+            await asyncio.sleep(FRAME_S)
+
+    def draw(self) -> None:
+        """Draw what there is now."""
+        if self._live is not None:
+            width, height = self._console.size
+            self._live.update(draw(self._picture, width, height), refresh=True)
+        elif self._plain and time.monotonic() - self._said_s >= LINE_S:
+            self._said_s = time.monotonic()
+            self._console.print(line(self._picture), highlight=False)
+
+
+def line(picture: Picture) -> str:
+    """The picture in one line."""
+    latency = picture.latency()
+    waits = (
+        "" if latency.p50 is None else f", latency p50 {latency.p50:.0f} p99 {latency.p99:.0f} ms"
+    )
+    rate = picture.rates[-1] if picture.rates else 0.0
+    return (
+        f"{picture.phase}: {picture.done:,} of {picture.total:,} calls, {rate:,.0f}/s, "
+        f"{picture.verdicts['block']:,} blocked, {picture.verdicts['flag']:,} flagged, "
+        f"{picture.rejected:,} rejected{waits}"
+    )
+
+
+def as_svg(picture: Picture) -> str:
+    """The picture as an SVG, for a page; its size does not depend on the terminal."""
+    console = Console(
+        width=PICTURE_COLUMNS,
+        height=PICTURE_ROWS,
+        record=True,
+        file=io.StringIO(),
+        force_terminal=True,
+        color_system="truecolor",
+    )
+    console.print(draw(picture, PICTURE_COLUMNS, PICTURE_ROWS), height=PICTURE_ROWS)
+    return console.export_svg(title="make demo", unique_id="ringfence")
