@@ -110,6 +110,7 @@ _WITHHELD: Final = frozenset(
 and out of area; FreeSWITCH writes ten zeros (seen to in `_dialled`), Asterisk `<unknown>`."""
 
 
+_USUAL_URI: Final = re.compile(r"(?:sips?|tel):\+([0-9]{1,15})(?:[@;]|$)")
 _WITHHELD_NUMBER: Final = Number(Kind.ANONYMOUS, "anonymous")
 
 
@@ -129,6 +130,10 @@ def _read(text: str, region: str | None) -> Number | None:
     """`parse`, of a text that is not simply E.164; None: it says nothing that counts."""
     if text.isdigit() and text.isascii() and len(text) <= DIALLED_MAX:
         return _dialled(text, region)
+    # The usual URI of an IMS network is read by one expression, in a third of the time.
+    usual = _USUAL_URI.match(text)
+    if usual and is_canonical(usual[1]) and "<" not in text:
+        return Number(Kind.E164, f"+{usual[1]}")
     party = party_of(text)
     if party is None:
         return None

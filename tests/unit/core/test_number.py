@@ -60,6 +60,7 @@ WITHHELD = Number(Kind.ANONYMOUS, "anonymous")
         "Alice <sip:+66812345678@ims.example;user=phone>",
         '"<sip:+66899999999@x>" <sip:+66812345678@ims.example>',
         '"Anonymous" <sip:+66812345678@ims.example>',
+        "sip:+66899999999@x <sip:+66812345678@ims.example>",
         "Alice <0812345678>",
         "+66812345678@ims.example",
         "+66812345678;ext=1",
