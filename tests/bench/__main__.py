@@ -1,0 +1,77 @@
+"""`python -m tests.bench`: run the benches, print one table, write JSON.
+
+    python -m tests.bench                           all of them, about half an hour
+    python -m tests.bench --only throughput         one; may be repeated
+    python -m tests.bench --quick                   small and fast: does the harness work?
+    python -m tests.bench --json FILE               (default build/bench/result.json)
+
+Exits with 1 if a floor was missed (never with --quick, whose figures mean nothing).
+"""
+
+import argparse
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from tests.bench import (
+    bench_changes,
+    bench_latency,
+    bench_membership,
+    bench_memory,
+    bench_throughput,
+)
+from tests.bench.lab import CACHE, FULL, QUICK, Lab
+from tests.bench.machine import described, on_core
+from tests.bench.report import Report, show, write
+
+BENCHES: dict[str, Callable[[Lab], Awaitable[list[Report]]]] = {
+    "membership": bench_membership.run,
+    "throughput": bench_throughput.run,
+    "latency": bench_latency.run,
+    "changes": bench_changes.run,
+    "memory": bench_memory.run,
+}
+
+
+async def measured(lab: Lab, names: list[str]) -> list[Report]:
+    """The reports of the benches `names`, one bench after the other."""
+    reports: list[Report] = []
+    for name in names:
+        lab.console.rule(name)
+        reports += await BENCHES[name](lab)
+    return reports
+
+
+def main() -> int:
+    """Parse, measure, show, write; the exit code."""
+    parser = argparse.ArgumentParser(description="Ringfence's benchmarks", prog="make bench")
+    parser.add_argument("--only", action="append", choices=sorted(BENCHES), metavar="NAME")
+    parser.add_argument("--quick", action="store_true", help="small: only shows that it works")
+    parser.add_argument("--json", type=Path, default=CACHE / "result.json", metavar="FILE")
+    options = parser.parse_args()
+    console = Console()
+    # Its warnings about topics that were made or removed a moment ago are no news here.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    scale = QUICK if options.quick else FULL
+    header: dict[str, object] = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "scale": scale.name,
+        "machine": described(),
+    }
+    with Lab(scale, console) as lab, on_core(lab.cores.broker):
+        reports = asyncio.run(measured(lab, options.only or list(BENCHES)))
+        header["pinned"] = lab.cores.pinned
+    show(reports, console, f"Ringfence benchmarks, {header['date']}, {scale.name}")
+    write(options.json, header, reports)
+    console.print(f"Written to {os.path.relpath(options.json)}")
+    missed = any(not target.met for report in reports for target in report.targets)
+    return int(missed and not options.quick)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

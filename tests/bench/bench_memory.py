@@ -1,0 +1,99 @@
+"""What a worker holds in memory with 64 lists of 1M numbers, and how soon it is ready.
+
+No peer: 64 pybloom-live filters of the same files are 64 x 5 MB of private memory and can confirm
+nothing. Measured is `ringfence run` after it has worked through the whole preloaded topic, so that
+every page it wants is there: RSS (all pages, those of files that other workers share included),
+PSS, and anonymous memory (what each further worker costs). "Each list" is the whole process's RSS
+/ 64, and beside it the difference to a worker with one list / 63.
+
+Start: from the process's first instruction to `/ready` answering 200, that is with lists loaded and
+checked and partitions assigned, from last good snapshots (no Redis answers), the bit-sliced table
+compiled before, the page cache warm. The first start after a change of lists compiles the table,
+once per machine; it is shown as a row of its own.
+
+Targets: 16 MB a list, aim 6 MB; start 10 s, aim 3 s.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from tests.bench import snapshots
+from tests.bench.bench_throughput import STILL_S, TIMEOUT_S
+from tests.bench.engine import READY_S, Setup, Work, ringfence
+from tests.bench.lab import Lab
+from tests.bench.machine import Memory, memory
+from tests.bench.report import Report, Row, Target
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One worker: when it was ready, and what it held after the work."""
+
+    ready_s: float
+    held: Memory
+
+
+async def run(lab: Lab) -> list[Report]:
+    """The start that compiles, then rounds of all lists and of one list."""
+    await lab.calls()
+    whole, single = snapshots.state_dir(lab), snapshots.state_dir(lab, lists=1)
+    lists = lab.scale.lists
+    bare = snapshots.linked(whole, lab.folder / "run" / lab.new_name("state"), tables=False)
+    first = await _worked(lab, bare)
+    all_of_them = [await _worked(lab, whole) for _ in range(lab.scale.rounds)]
+    one = [await _worked(lab, single) for _ in range(lab.scale.rounds)]
+    report = Report("memory and start")
+    report.rows = [
+        Row(f"worker, {lists} lists", _figures(all_of_them)),
+        Row("worker, 1 list", _figures(one)),
+        Row(f"worker, {lists} lists, first start (compiles)", {"ready s": [first.ready_s]}),
+    ]
+    rss = median(worker.held.rss_mb for worker in all_of_them)
+    rss_of_one = median(worker.held.rss_mb for worker in one)
+    report.targets = [
+        Target("RSS / lists", rss / lists, "MB", 16, 6, less=True),
+        Target(
+            "(RSS - RSS with one list) / further lists",
+            (rss - rss_of_one) / (lists - 1),
+            "MB",
+            16,
+            6,
+            less=True,
+        ),
+        Target(
+            "start to ready, from last good snapshots",
+            median(worker.ready_s for worker in all_of_them),
+            "s",
+            10,
+            3,
+            less=True,
+        ),
+    ]
+    return [report]
+
+
+async def _worked(lab: Lab, state: Path) -> Worker:
+    work = Work(decisions=lab.new_name("decisions"))
+    topics = (work.decisions, f"{work.decisions}.rejected")
+    await lab.topics.create(*topics)
+    process, port = ringfence(lab, work, Setup(state))
+    with process:
+        ready_s = await asyncio.to_thread(process.wait_until_ready, port, READY_S)
+        await lab.topics.wait_until_steady(work.decisions, 1, STILL_S, TIMEOUT_S, process.check)
+        held = memory(process.pid)
+    await lab.topics.delete(*topics)
+    lab.say(f"{state.name}: ready after {ready_s:.2f} s, {held}")
+    return Worker(ready_s, held)
+
+
+def _figures(workers: list[Worker]) -> dict[str, list[float]]:
+    return {
+        "ready s": [worker.ready_s for worker in workers],
+        "RSS MB": [worker.held.rss_mb for worker in workers],
+        "PSS MB": [worker.held.pss_mb for worker in workers],
+        "anonymous MB": [worker.held.anonymous_mb for worker in workers],
+        "of files MB": [worker.held.file_mb for worker in workers],
+        "peak MB": [worker.held.peak_mb for worker in workers],
+    }

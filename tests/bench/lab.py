@@ -1,0 +1,147 @@
+"""What the benches share: how large a run is; servers and files, made only if needed."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+from rich.console import Console
+
+from stream.embedded.choose import Broker, RedisServer, best_broker, best_redis
+from tests.bench.machine import Cores, cores, on_core
+from tests.bench.process import ROOT
+from tests.bench.topics import Topics
+from tests.bench.traffic import Traffic, traffic
+
+CACHE = ROOT / "build" / "bench"
+CALLS = "bench.calls"
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How large a run is. `rates` are CDR/s; `large` the numbers of the single large list."""
+
+    name: str
+    records: int
+    rounds: int
+    lists: int
+    numbers: int
+    large: int
+    rates: tuple[int, ...]
+    latency_s: int
+    latency_rounds: int
+    changes: int
+    keys: int
+
+
+FULL = Scale(
+    name="full",
+    records=1_000_000,
+    rounds=5,
+    lists=64,
+    numbers=1_000_000,
+    large=10_000_000,
+    rates=(200, 2_000, 20_000),
+    latency_s=16,
+    latency_rounds=3,
+    changes=60,
+    keys=65_536,
+)
+QUICK = Scale(
+    name="quick",
+    records=20_000,
+    rounds=1,
+    lists=3,
+    numbers=20_000,
+    large=100_000,
+    rates=(200, 2_000),
+    latency_s=4,
+    latency_rounds=1,
+    changes=3,
+    keys=2_048,
+)
+
+
+class Lab:
+    """One run of benches: leave its context and every server is gone; lists stay in the cache."""
+
+    def __init__(self, scale: Scale, console: Console) -> None:
+        self.scale = scale
+        self.console = console
+        self.cores: Cores = cores()
+        self.folder = CACHE / scale.name
+        self._open = ExitStack()
+        self._names = 0
+        self._filled: Traffic | None = None
+
+    def __enter__(self) -> Self:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def say(self, text: str) -> None:
+        """One line about what is being done; figures come at the end."""
+        self.console.print(f"[dim]{text}[/]", highlight=False)
+
+    @cached_property
+    def broker(self) -> Broker:
+        """The broker, started on its core."""
+        with on_core(self.cores.broker):
+            broker = self._open.enter_context(best_broker())
+        self.say(f"{broker.title} on core {self.cores.broker} {broker.not_better}")
+        return broker
+
+    @cached_property
+    def redis(self) -> RedisServer:
+        """Redis, started on the broker's core."""
+        with on_core(self.cores.broker):
+            redis = self._open.enter_context(best_redis())
+        self.say(f"{redis.title} on core {self.cores.broker}")
+        return redis
+
+    @cached_property
+    def topics(self) -> Topics:
+        """The broker's topics."""
+        return Topics(self.broker.bootstrap)
+
+    async def calls(self) -> Traffic:
+        """The calls that are preloaded on topic `CALLS`, filled at the first asking."""
+        if self._filled is None:
+            made = traffic(self.scale.records, self.scale.numbers, seed=3)
+            self.say(f"Filling {CALLS} with {len(made):,} records")
+            await self.topics.create(CALLS)
+            await self.topics.fill(CALLS, made)
+            self._filled = made
+        return self._filled
+
+    def new_name(self, what: str) -> str:
+        """A name that no topic and no group of this run has."""
+        self._names += 1
+        return f"bench.{what}.{self._names}"
+
+    def cached(self, name: str, make: Callable[[], bytes]) -> Path:
+        """A file of the cache, made if it is not there; whole or not there at all."""
+        path = self.folder / name
+        if not path.exists():
+            aside = path.with_suffix(".aside")
+            aside.write_bytes(make())
+            aside.rename(path)
+        return path
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def pause(seconds: float) -> None:
+    """Let a machine settle between two peers."""
+    await asyncio.sleep(seconds)

@@ -1,0 +1,1 @@
+"""The named alternatives, each written as its users would write it."""

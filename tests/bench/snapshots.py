@@ -1,0 +1,91 @@
+"""The lists of a bench, as the engine keeps them: a state directory, made once and cached.
+
+Lists are `BENCH/00` to `BENCH/63`, disjoint, 1M numbers each, in the plain circle; built by
+`lists/build.py` and put on the shelf by `lists/shelf.py`, as a worker would do it. The register is
+not part of it, except for the change bench, which loads these very snapshots into one.
+"""
+
+import shutil
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from stream.core.entry import NEVER, Category
+from stream.core.snapshot import FILTER_PART
+from stream.lists.build import Version, build_snapshot, columns_of
+from stream.lists.shelf import last_good, write_snapshot
+from tests.bench.lab import Lab
+from tests.bench.machine import on_core
+from tests.bench.traffic import list_numbers
+
+OWNER = "BENCH"
+GENERATION = 2
+"""The first that a new list's first base can have: creating the list is the first change."""
+REPORTED_AT_S = 1_764_000_000
+
+
+def list_name(index: int) -> str:
+    """The name of list `index`."""
+    return f"{OWNER}/{index:02d}"
+
+
+def state_dir(lab: Lab, lists: int | None = None) -> Path:
+    """A state directory with the first `lists` lists (default: all of the scale's)."""
+    count = lab.scale.lists if lists is None else lists
+    folder = lab.folder / f"state-{count}"
+    good = last_good(folder)
+    if set(good.snapshots) == {list_name(i) for i in range(count)} and not good.refused:
+        return folder
+    shutil.rmtree(folder, ignore_errors=True)
+    lab.say(f"Building {count} lists of {lab.scale.numbers:,} numbers (once; cached)")
+    folder.mkdir(parents=True)
+    # Spawned, so that no thread of the harness is copied; two at a time, one a core.
+    with (
+        on_core(lab.cores.broker, lab.cores.engine),
+        ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool,
+    ):
+        made = [pool.submit(_build, folder, index, lab.scale.numbers) for index in range(count)]
+        for future in made:
+            future.result()
+    return folder
+
+
+def bloom_file(lab: Lab) -> Path:
+    """The pybloom-live file of list 0, for peers that know nothing of ours."""
+    return snapshot_folder(state_dir(lab), 0) / FILTER_PART
+
+
+def snapshot_folder(state: Path, index: int) -> Path:
+    """Where the snapshot of list `index` lies."""
+    return last_good(state).folders[list_name(index)]
+
+
+def linked(state: Path, to: Path, *, tables: bool) -> Path:
+    """A state directory of its own for one engine, by hard links; with the compiled tables or not.
+
+    Snapshots and tables are never written to once they are there, so links are as good as copies.
+    """
+
+    def left_out(_: str, names: list[str]) -> list[str]:
+        return [name for name in names if name == "tables" and not tables]
+
+    shutil.copytree(state, to, copy_function=lambda a, b: Path(b).hardlink_to(a), ignore=left_out)
+    return to
+
+
+def _build(folder: Path, index: int, count: int) -> None:
+    numbers = np.array([b"+%d" % digits for digits in list_numbers(index, count).tolist()], "S16")
+    columns = columns_of(
+        numbers,
+        b"",
+        reported_at=np.full(count, REPORTED_AT_S, np.uint32),
+        expires_at=np.full(count, NEVER, np.uint32),
+        category=np.full(count, Category.CALL_CENTRE, np.uint8),
+        confidence=np.full(count, 90, np.uint8),
+        source=np.zeros(count, np.uint16),
+        sources=("bench",),
+    )
+    version = Version(OWNER, f"{index:02d}", GENERATION, "plain", b"", "")
+    write_snapshot(folder, build_snapshot(version, columns, REPORTED_AT_S), key=b"")
