@@ -1,0 +1,92 @@
+"""Dialect `ringfence`: our own JSON, one object per record. README specifies it.
+
+    call_id      text, required: the switch's id of the call
+    caller       text or null (withheld), required
+    callee       text or null, required
+    started_at   RFC 3339 text, or the epoch in seconds or milliseconds
+    stage        attempt | end; end where absent
+    ingress      international | domestic; else the trunk's
+    trunk        the name that [trunks] in the configuration knows
+    carrier      text
+    duration_s   seconds
+
+Other keys are ignored, at no price. A required key given twice makes the record no call; of an
+optional one the last counts.
+"""
+
+from typing import Any
+
+import msgspec
+
+from stream.calls.batch import Glance
+from stream.calls.dialects import fields
+from stream.calls.dialects.dialect import Value
+from stream.core.call import Call
+
+
+class _Whole(msgspec.Struct, gc=False):
+    """All fields; the optional ones of any type, so that a bad one costs only itself."""
+
+    call_id: str
+    caller: str | None
+    callee: str | None
+    started_at: Any = None
+    stage: Any = None
+    ingress: Any = None
+    trunk: Any = None
+    carrier: Any = None
+    duration_s: Any = None
+
+
+class _Lean(msgspec.Struct, gc=False):
+    call_id: str
+    caller: str | None
+    callee: str | None
+    trunk: Any = None
+    ingress: Any = None
+
+
+class Ringfence:
+    """The dialect; it has no settings."""
+
+    name = "ringfence"
+    json_keys = ("call_id", "caller", "callee")
+
+    def __init__(self) -> None:
+        self._glance = msgspec.json.Decoder(Glance).decode
+        self._lean = msgspec.json.Decoder(_Lean).decode
+        self._whole = msgspec.json.Decoder(_Whole).decode
+
+    def glance(self, value: Value, /) -> Glance:
+        """See `Dialect`."""
+        try:
+            return self._glance(value)
+        except msgspec.ValidationError:
+            # A trunk or ingress of a wrong type must not let a listed caller through: only what
+            # can not be done without makes a record no call.
+            lean = self._lean(value)
+        return Glance(
+            lean.call_id,
+            lean.caller,
+            lean.callee,
+            fields.text(lean.trunk),
+            fields.text(lean.ingress),
+        )
+
+    def call(self, value: Value, /) -> Call:
+        """See `Dialect`."""
+        whole = self._whole(value)
+        return Call(
+            call_id=whole.call_id,
+            caller=whole.caller,
+            callee=whole.callee,
+            started_at_s=fields.epoch_s(whole.started_at),
+            stage=fields.stage(whole.stage),
+            ingress=fields.ingress(whole.ingress),
+            trunk=fields.text(whole.trunk),
+            carrier=fields.text(whole.carrier),
+            duration_s=fields.duration_s(whole.duration_s),
+        )
+
+
+RINGFENCE = Ringfence()

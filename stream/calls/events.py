@@ -1,0 +1,25 @@
+"""What can happen on a call's way besides calls: a closed list, counted by whoever watches."""
+
+from collections.abc import Callable
+from enum import StrEnum
+
+
+class Event(StrEnum):
+    """One thing worth a counter; each is a metric label. The log line has the details."""
+
+    KAFKA_AWAITED = "kafka_awaited"
+    """Kafka does not answer; it is tried again."""
+    SINK_AWAITED = "sink_awaited"
+    """Kafka takes no decisions at the moment; they are kept and offered again."""
+    ASSIGNED = "assigned"
+    REVOKED = "revoked"
+    COMMITTED = "committed"
+    COMMIT_REFUSED = "commit_refused"
+    """The group gave our partitions away before we committed; others repeat what we did since."""
+    BATCH_DROPPED = "batch_dropped"
+    """Records of an assignment that has ended were left to the partition's new reader."""
+    TRANSACTION_ABORTED = "transaction_aborted"
+    """A transaction was given up; its records are read again."""
+
+
+Observe = Callable[[Event], None]

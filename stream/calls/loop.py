@@ -1,0 +1,321 @@
+"""The loop of a call's way: take, decode, decide, send, commit. It holds no rule about calls.
+
+One batch is decided while the ones before it are being acknowledged; `in_flight_max` bounds how
+many, and so memory under a slow broker. Positions advance only when everything before them is
+acknowledged, and are committed beside the loop, at most once an interval, and at the end of an
+assignment before the partitions go.
+
+Everything happens in one task. A rebalance only raises the source's `revoking`; the loop sees it
+between two steps, settles, and lets the partitions go: so nothing is ever half done when they do.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.calls.batch import CallBatch, Partition, RawBatch
+from stream.calls.offsets import Progress
+from stream.calls.publish import Outcome
+from stream.calls.source import PartitionsLost
+from stream.calls.transact import TransactionAborted
+
+log = logging.getLogger(__name__)
+
+_YIELDS = 3
+"""Turns of the event loop per batch. A source with a backlog and a sink with room never wait, and
+aiokafka's tasks need that many turns to put a batch on the wire."""
+_LOOK_S = 0.05
+"""How often a loop that waits for the broker looks whether it is to stop or to hand over."""
+
+
+class Source(Protocol):
+    """Where records come from: `KafkaSource` keeps these promises."""
+
+    @property
+    def epoch(self) -> int:
+        """Which assignment we are in."""
+        ...
+
+    @property
+    def revoking(self) -> bool:
+        """Whether the group waits for us to settle and call `released`."""
+        ...
+
+    @property
+    def hand_over_s(self) -> float:
+        """How long settling may take then."""
+        ...
+
+    @property
+    def starts(self) -> Mapping[Partition, int]:
+        """From where each partition of this assignment is read."""
+        ...
+
+    def released(self) -> None:
+        """All that was begun is settled."""
+        ...
+
+    def rewind(self, positions: Mapping[Partition, int]) -> None:
+        """Read on from `positions`."""
+        ...
+
+    async def next_batch(self, records_max: int, wait_ms: int) -> RawBatch:
+        """What is there; perhaps nothing. Raises SourceDown."""
+        ...
+
+    async def commit(self, positions: Mapping[Partition, int]) -> None:
+        """Commit. Raises PartitionsLost, SourceDown."""
+        ...
+
+
+O = TypeVar("O", bound=Outcome)  # noqa: E741
+
+
+class Sink(Protocol):
+    """Where outcomes go: `Publisher` and `TransactionalPublisher` keep these promises."""
+
+    @property
+    def commits(self) -> bool:
+        """Whether an acknowledged outcome's positions are committed with it."""
+        ...
+
+    async def send(
+        self, outcome: Outcome, positions: Mapping[Partition, int], holds: Callable[[], bool]
+    ) -> Awaitable[None]:
+        """Hand over in order; await the result for the acknowledgement.
+
+        Both raise SinkDown, which is final, or TransactionAborted: read again.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LoopSettings:
+    """Sizes and times of the loop. `batch_age_s_max` is infinite for at-least-once delivery."""
+
+    records_max: int
+    wait_ms: int
+    commit_interval_ms: int
+    in_flight_max: int = 4
+    batch_age_s_max: float = float("inf")
+
+    def __post_init__(self) -> None:
+        if self.records_max < 1 or self.in_flight_max < 1:
+            raise ValueError("calls.batch_records_max must be positive")
+        if self.wait_ms < 1 or self.commit_interval_ms < 1:
+            raise ValueError("calls.batch_wait_ms and calls.commit_interval_ms must be positive")
+
+
+@dataclass(frozen=True, slots=True)
+class Done(Generic[O]):
+    """One batch that is published and acknowledged, for whoever counts.
+
+    `timestamps_ms` are those of all its records in Kafka. Times are seconds; the last runs from
+    when the batch was taken to its acknowledgement.
+    """
+
+    outcome: O
+    calls: int
+    timestamps_ms: NDArray[np.int64]
+    decode_s: float
+    decide_s: float
+    total_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _InFlight(Generic[O]):
+    """A batch on its way: what it will mean once `ack` has ended well."""
+
+    done: Callable[[float], Done[O]]
+    positions: Mapping[Partition, int]
+    ack: "asyncio.Future[None]"
+
+
+class CallsLoop(Generic[O]):
+    """One worker's loop. `run` it once."""
+
+    def __init__(
+        self,
+        source: Source,
+        decode: Callable[[RawBatch], CallBatch],
+        decide: Callable[[CallBatch], O],
+        sink: Sink,
+        settings: LoopSettings,
+        clock: Callable[[], float],
+        on_done: Callable[[Done[O]], None],
+    ) -> None:
+        """`clock` gives monotonic seconds; `on_done` is called for each acknowledged batch."""
+        self._source = source
+        self._decode = decode
+        self._decide = decide
+        self._sink = sink
+        self._settings = settings
+        self._clock = clock
+        self._on_done = on_done
+        self._stopping = False
+        self._epoch = -1
+        self._progress = Progress({})
+        self._in_flight: deque[_InFlight[O]] = deque()
+        self._commit: asyncio.Task[None] | None = None
+        self._commit_due_s = 0.0
+
+    def stop(self) -> None:
+        """Take no more; `run` settles what was begun and returns."""
+        self._stopping = True
+
+    async def run(self) -> None:
+        """Until `stop`, or a fault that only a restart mends: SourceDown, SinkDown.
+
+        Whatever was acknowledged by then is committed, or is repeated with the same ids.
+        """
+        try:
+            while not self._stopping:
+                await self._turn()
+            await self._settle()
+        finally:
+            self._abandon()
+
+    async def _turn(self) -> None:
+        if self._source.revoking:
+            await self._hand_over()
+            return
+        if self._source.epoch != self._epoch:
+            self._begin()
+        try:
+            self._reap()
+            self._commit_if_due()
+            if len(self._in_flight) >= self._settings.in_flight_max:
+                await asyncio.wait([self._in_flight[0].ack], timeout=_LOOK_S)
+                return
+            settings = self._settings
+            raw = await self._source.next_batch(settings.records_max, settings.wait_ms)
+            if len(raw) and raw.epoch == self._epoch:
+                await self._process(raw)
+        except TransactionAborted:
+            await self._read_again()
+
+    def _begin(self) -> None:
+        """A new assignment: what is still on its way belongs to an old one and moves nothing."""
+        self._abandon()
+        self._epoch = self._source.epoch
+        self._progress = Progress({})
+
+    async def _process(self, raw: RawBatch) -> None:
+        if not self._progress.next_offsets:
+            self._progress = Progress(dict(self._source.starts))
+        taken_s = self._clock()
+        batch = self._decode(raw)
+        decoded_s = self._clock()
+        outcome = self._decide(batch)
+        decided_s = self._clock()
+        positions = {
+            segment.partition: int(raw.offsets[segment.stop - 1]) + 1 for segment in raw.segments
+        }
+        timestamps_ms, calls = raw.timestamps_ms, len(batch)
+
+        def done(now_s: float) -> Done[O]:
+            return Done(
+                outcome,
+                calls,
+                timestamps_ms,
+                decoded_s - taken_s,
+                decided_s - decoded_s,
+                now_s - taken_s,
+            )
+
+        def holds() -> bool:
+            age_s = self._clock() - raw.fetched_at_s
+            return self._source.epoch == raw.epoch and age_s < self._settings.batch_age_s_max
+
+        if self._sink.commits:
+            # A transaction follows the one before, and is not even begun if that one failed.
+            await self._drain()
+        ack = asyncio.ensure_future(await self._sink.send(outcome, positions, holds))
+        self._in_flight.append(_InFlight(done, positions, ack))
+        for _ in range(_YIELDS):
+            await asyncio.sleep(0)
+
+    def _reap(self) -> None:
+        """Move on past what is acknowledged, in order. Raises what an acknowledgement raised."""
+        while self._in_flight and self._in_flight[0].ack.done():
+            first = self._in_flight.popleft()
+            first.ack.result()
+            for partition, offset in first.positions.items():
+                self._progress.advance(partition, offset - 1)
+            if self._sink.commits:
+                self._progress.committed(first.positions)
+            self._on_done(first.done(self._clock()))
+
+    def _commit_if_due(self) -> None:
+        """Start a commit beside the loop, if it is time and the last one has ended."""
+        if self._commit is not None:
+            if not self._commit.done():
+                return
+            ended, self._commit = self._commit, None
+            try:
+                ended.result()
+            except PartitionsLost:
+                return
+        now_s = self._clock()
+        if now_s >= self._commit_due_s and (due := self._progress.due()):
+            self._commit_due_s = now_s + self._settings.commit_interval_ms / 1000
+            self._commit = asyncio.create_task(self._commit_now(self._progress, due))
+
+    async def _commit_now(self, progress: Progress, due: Mapping[Partition, int]) -> None:
+        await self._source.commit(due)
+        progress.committed(due)
+
+    async def _drain(self) -> None:
+        """Wait for all that is on its way. Raises what an acknowledgement raised."""
+        while self._in_flight:
+            await asyncio.wait([self._in_flight[0].ack])
+            self._reap()
+
+    async def _settle(self) -> None:
+        """Wait for all that is on its way, and commit it."""
+        await self._drain()
+        try:
+            if self._commit is not None:
+                ended, self._commit = self._commit, None
+                await ended
+            if due := self._progress.due():
+                await self._commit_now(self._progress, due)
+        except PartitionsLost:
+            # Said by the source; whoever has the partitions now repeats what was not committed.
+            return
+
+    async def _hand_over(self) -> None:
+        """The partitions go: settle within the time that the group gives."""
+        try:
+            async with asyncio.timeout(self._source.hand_over_s):
+                await self._settle()
+        except TimeoutError:
+            log.warning("partitions go with %d batches unsettled", len(self._in_flight))
+        except TransactionAborted:
+            log.warning("partitions go with a transaction aborted: their next reader repeats it")
+        finally:
+            self._abandon()
+            self._source.released()
+
+    async def _read_again(self) -> None:
+        """After an aborted transaction: everything past what was committed is read again."""
+        if self._in_flight:
+            await asyncio.wait([one.ack for one in self._in_flight])
+        self._abandon()
+        if self._source.epoch == self._epoch and not self._source.revoking:
+            self._source.rewind(self._progress.next_offsets)
+
+    def _abandon(self) -> None:
+        """Forget what is on its way and the commit beside it; nothing of either moves positions."""
+        for one in self._in_flight:
+            one.ack.cancel()
+        self._in_flight.clear()
+        if self._commit is not None:
+            self._commit.cancel()
+            self._commit = None

@@ -1,0 +1,275 @@
+"""Outcomes to Kafka: decisions, and the records that were no calls. At least once.
+
+`send` hands an outcome to the producer, in order, and returns what can be awaited until the broker
+has all of it. The producer is idempotent, so it repeats by itself, without limit and without
+doubles, what a broker that is away did not acknowledge; a failure that it does report is final.
+Then `SinkDown` ends the worker before anything past the failure is committed, and its successor
+reads from the last committed position on. To mend a producer in place would save a few seconds in a
+case that a healthy cluster never shows, at the price of code that no day's work exercises.
+"""
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError, KafkaTimeoutError
+
+from stream.calls.batch import Partition
+from stream.calls.events import Event, Observe
+from stream.calls.kafka import KafkaSettings, connected
+from stream.calls.partitioner import partitions_of
+from stream.core.call import Rejected
+from stream.core.faults import SinkDown
+
+log = logging.getLogger(__name__)
+
+Headers = list[tuple[str, bytes]]
+
+
+class Outcome(Protocol):
+    """What publishing needs of an outcome: decisions in columns of one length, and rejects."""
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """Decision ids."""
+        ...
+
+    @property
+    def keys(self) -> Sequence[bytes]:
+        """Record keys of decisions: the deciding number, b"" for none."""
+        ...
+
+    @property
+    def values(self) -> Sequence[bytes]:
+        """Decisions, as JSON."""
+        ...
+
+    @property
+    def rejected(self) -> Sequence[Rejected]:
+        """Records that were no calls."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PublishSettings:
+    """Where outcomes go.
+
+    `cloudevents_source` is the `ce_source` of decisions: who decided, as a URI reference.
+    `rejected_bytes_max` is the largest value that the rejected topic takes; what is longer is cut.
+    `idempotent` is false only for brokers that can not do it (Tansu). `compression` is None, zstd,
+    snappy, lz4 or gzip.
+    """
+
+    decisions_topic: str
+    rejected_topic: str
+    cloudevents_source: str
+    rejected_bytes_max: int
+    idempotent: bool = True
+    compression: str | None = None
+    batch_bytes_max: int = 256 * 1024
+
+    def __post_init__(self) -> None:
+        if self.compression not in (None, "zstd", "snappy", "lz4", "gzip"):
+            raise ValueError(f"compression {self.compression!r} is none that Kafka knows")
+        if self.rejected_bytes_max < 1 or self.batch_bytes_max < 1024:
+            raise ValueError("rejected_bytes_max must be positive, batch_bytes_max at least 1024")
+
+
+class Publisher:
+    """Publishes outcomes at least once."""
+
+    commits = False
+    """Positions are committed by the source, not along with the outcomes."""
+
+    def __init__(self, kafka: KafkaSettings, settings: PublishSettings, observe: Observe) -> None:
+        self._kafka = kafka
+        self._settings = settings
+        self._observe = observe
+        self._out: Outlet | None = None
+
+    async def start(self) -> None:
+        """Connect, as soon as a broker answers. Raises SinkDown if it never will."""
+        settings = self._settings
+        producer = await started_producer(
+            self._kafka,
+            self._observe,
+            enable_idempotence=settings.idempotent,
+            max_batch_size=settings.batch_bytes_max,
+            compression_type=settings.compression,
+        )
+        self._out = Outlet(producer, settings, self._observe)
+        await self._out.learn_partitions()
+
+    async def stop(self) -> None:
+        """Close; what the broker has not acknowledged by now may be lost, and was not committed."""
+        if self._out is not None:
+            await self._out.close()
+
+    async def send(
+        self, outcome: Outcome, positions: Mapping[Partition, int], holds: Callable[[], bool]
+    ) -> Awaitable[None]:
+        """Hand `outcome` to the producer; the returned awaitable ends when the broker has it.
+
+        Both may raise SinkDown. `positions` and `holds` are for publishers that commit.
+        """
+        del positions, holds
+        assert self._out is not None, "start comes first"
+        return await self._out.send(outcome)
+
+
+async def started_producer(kafka: KafkaSettings, observe: Observe, **options: Any) -> Any:
+    """A connected producer that waits for all replicas. Raises SinkDown."""
+    try:
+        return await connected(
+            lambda: AIOKafkaProducer(**kafka.options(), acks="all", linger_ms=0, **options),
+            AIOKafkaProducer.stop,
+            kafka.bootstrap_servers,
+            observe,
+        )
+    except KafkaError as error:
+        raise SinkDown(f"Kafka at {kafka.bootstrap_servers}: {error!r}") from error
+
+
+class Outlet:
+    """One producer and the form in which outcomes leave through it."""
+
+    def __init__(self, producer: Any, settings: PublishSettings, observe: Observe) -> None:
+        self.producer = producer
+        self._settings = settings
+        self._observe = observe
+        self._turn = 0
+        # CloudEvents 1.0, Kafka protocol binding, binary content mode. All but the id are the same
+        # for every decision; together they cost 0.8 us of a decision's 1.5 us in `append`.
+        self._decision_headers: Headers = [
+            ("ce_specversion", b"1.0"),
+            ("ce_type", b"io.ringfence.decision.v1"),
+            ("ce_source", settings.cloudevents_source.encode()),
+            ("content-type", b"application/json"),
+        ]
+
+    async def learn_partitions(self) -> None:
+        """Learn how many partitions our topics have. Raises SinkDown where one is missing."""
+        for topic in (self._settings.decisions_topic, self._settings.rejected_topic):
+            try:
+                await self.producer.partitions_for(topic)
+            except KafkaError as error:
+                raise SinkDown(f"topic {topic}: {error!r}") from error
+
+    async def close(self) -> None:
+        """Close the producer."""
+        await self.producer.stop()
+
+    async def send(self, outcome: Outcome) -> Awaitable[None]:
+        """See `Publisher.send`."""
+        waiting: list[asyncio.Future[Any]] = []
+        now_ms = time.time_ns() // 1_000_000
+        if outcome.ids:
+            await self._send_decisions(outcome, now_ms, waiting)
+        if outcome.rejected:
+            await self._send_rejected(outcome.rejected, now_ms, waiting)
+        return _acknowledged(waiting)
+
+    async def _send_decisions(
+        self, outcome: Outcome, now_ms: int, waiting: list[asyncio.Future[Any]]
+    ) -> None:
+        topic = self._settings.decisions_topic
+        count = len(await self.producer.partitions_for(topic))
+        keys, values, ids = outcome.keys, outcome.values, outcome.ids
+        constant = self._decision_headers
+        partitions = partitions_of(keys, count)
+        if b"" in keys:
+            # As Kafka does with records without a key: one partition for a batch, then the next.
+            keyless = np.fromiter((not key for key in keys), np.bool_, len(keys))
+            partitions[keyless] = self._next_turn(count)
+        order = np.argsort(partitions, kind="stable")
+        ends = np.cumsum(np.bincount(partitions, minlength=count)).tolist()
+        indexes = order.tolist()
+        start = 0
+        for partition, end in enumerate(ends):
+            if start == end:
+                continue
+            batch = self.producer.create_batch()
+            for index in indexes[start:end]:
+                key, value = keys[index] or None, values[index]
+                headers = [*constant, ("ce_id", ids[index].encode())]
+                if batch.append(key=key, value=value, timestamp=now_ms, headers=headers) is None:
+                    waiting.append(await self._enqueue(batch, topic, partition))
+                    batch = self.producer.create_batch()
+                    batch.append(key=key, value=value, timestamp=now_ms, headers=headers)
+            waiting.append(await self._enqueue(batch, topic, partition))
+            start = end
+
+    async def _send_rejected(
+        self, rejected: Sequence[Rejected], now_ms: int, waiting: list[asyncio.Future[Any]]
+    ) -> None:
+        topic = self._settings.rejected_topic
+        partition = self._next_turn(len(await self.producer.partitions_for(topic)))
+        batch = self.producer.create_batch()
+        for record in rejected:
+            value, headers = rejected_form(record, self._settings.rejected_bytes_max)
+            if batch.append(key=None, value=value, timestamp=now_ms, headers=headers) is None:
+                waiting.append(await self._enqueue(batch, topic, partition))
+                batch = self.producer.create_batch()
+                batch.append(key=None, value=value, timestamp=now_ms, headers=headers)
+        waiting.append(await self._enqueue(batch, topic, partition))
+
+    async def _enqueue(self, batch: Any, topic: str, partition: int) -> "asyncio.Future[Any]":
+        """Queue one batch, waiting for the one before it in the same partition to leave.
+
+        While a broker is away that wait has no end; aiokafka gives up, we do not.
+        """
+        while True:
+            try:
+                queued: asyncio.Future[Any] = await self.producer.send_batch(
+                    batch, topic, partition=partition
+                )
+            except KafkaTimeoutError:
+                log.warning("Kafka takes no records for %s/%d, still trying", topic, partition)
+                self._observe(Event.SINK_AWAITED)
+            except KafkaError as error:
+                raise SinkDown(f"{topic}/{partition} can not be written: {error!r}") from error
+            else:
+                return queued
+
+    def _next_turn(self, count: int) -> int:
+        self._turn += 1
+        return self._turn % count
+
+
+def rejected_form(record: Rejected, bytes_max: int) -> tuple[bytes | None, Headers]:
+    """A rejected record's value and headers: its original bytes, cut where the topic takes no more.
+
+    Headers: `reason`, `detail`, `origin` (topic/partition/offset); of a cut value also
+    `original_size` in bytes and `original_sha256` in hex, so that it can be found again.
+    """
+    headers: Headers = [
+        ("reason", record.reason.encode()),
+        ("detail", record.detail.encode()),
+        ("origin", str(record.origin).encode()),
+    ]
+    value = record.value
+    if value is not None and len(value) > bytes_max:
+        headers += [
+            ("original_size", b"%d" % len(value)),
+            ("original_sha256", hashlib.sha256(value).hexdigest().encode()),
+        ]
+        value = value[:bytes_max]
+    return value, headers
+
+
+async def _acknowledgement(waiting: Sequence["asyncio.Future[Any]"]) -> None:
+    try:
+        await asyncio.gather(*waiting)
+    except KafkaError as error:
+        raise SinkDown(f"the broker refused records: {error!r}") from error
+
+
+def _acknowledged(waiting: Sequence["asyncio.Future[Any]"]) -> Awaitable[None]:
+    """A future that ends when all of `waiting` have, with SinkDown where one failed."""
+    return asyncio.ensure_future(_acknowledgement(waiting))

@@ -1,0 +1,339 @@
+"""Call records from Kafka: batches in, positions committed, partitions handed over in good order.
+
+No aiokafka type leaves this module, and its errors leave as ours. What it is told of aiokafka 0.14
+(group_coordinator.py): an exception inside a rebalance hook is only logged there, so ours raises
+none and keeps what went wrong for the loop; while a rebalance lasts `getmany` waits without limit,
+so it is not asked; the revoke hook is not called on `stop`, so the loop settles before it stops us.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+
+from stream.calls.batch import Partition, RawBatch, Segment
+from stream.calls.events import Event, Observe
+from stream.calls.kafka import KafkaSettings, connected
+from stream.core.faults import Fault, SourceDown
+
+log = logging.getLogger(__name__)
+
+
+class PartitionsLost(Fault):
+    """The group gave our partitions away before we committed: others repeat what we did since."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSettings:
+    """What is read and as whom. Times are milliseconds.
+
+    `instance_id` names this worker for static membership: with the same name after a restart it
+    gets its partitions back without a rebalance; "" is dynamic membership.
+    """
+
+    topics: Sequence[str]
+    group_id: str
+    instance_id: str
+    start_at: str
+    session_timeout_ms: int
+    rebalance_timeout_ms: int
+    fetch_max_wait_ms: int = 50
+
+    def __post_init__(self) -> None:
+        if self.start_at not in ("earliest", "latest"):
+            raise ValueError(f"calls.start_at is earliest or latest, not {self.start_at!r}")
+        if not 0 < self.fetch_max_wait_ms < self.session_timeout_ms:
+            raise ValueError("calls.session_timeout_ms must be above the longest wait for records")
+        if self.rebalance_timeout_ms < 4 * self.heartbeat_interval_ms:
+            raise ValueError(
+                "calls.rebalance_timeout_ms must be at least 4/3 of calls.session_timeout_ms / 10"
+            )
+
+    @property
+    def heartbeat_interval_ms(self) -> int:
+        """How soon a rebalance is noticed; never more than Kafka's default of 3 s."""
+        return min(3000, self.session_timeout_ms // 3)
+
+    @property
+    def hand_over_s(self) -> float:
+        """How long the loop has to finish its batch and commit when partitions are revoked.
+
+        The broker counts the rebalance timeout from when another member asked for it; we learn of
+        that one heartbeat later, and need another interval to say that we join again.
+        """
+        return (self.rebalance_timeout_ms - 2 * self.heartbeat_interval_ms) / 1000
+
+
+class KafkaSource:
+    """One member of the consumer group. One loop uses it; it is not shared."""
+
+    def __init__(self, kafka: KafkaSettings, settings: SourceSettings, observe: Observe) -> None:
+        self._kafka = kafka
+        self._settings = settings
+        self._observe = observe
+        self._consumer: Any = None
+        self._epoch = 0
+        self._assigned: frozenset[TopicPartition] | None = None
+        self._starts: dict[Partition, int] | None = None
+        self._taken: dict[Partition, int] = {}
+        self._changed = asyncio.Event()
+        self._released = asyncio.Event()
+        self._revoking = False
+        self._kept: Fault | None = None
+
+    async def start(self) -> None:
+        """Join the group, as soon as a broker answers. Raises SourceDown if it never will."""
+        try:
+            self._consumer = await connected(
+                self._new_consumer,
+                AIOKafkaConsumer.stop,
+                self._kafka.bootstrap_servers,
+                self._observe,
+            )
+        except KafkaError as error:
+            raise SourceDown(f"Kafka at {self._kafka.bootstrap_servers}: {error!r}") from error
+        # Subscribed only now, since `start` would else wait for partitions, which a group with
+        # more members than partitions never has.
+        self._consumer.subscribe(list(self._settings.topics), listener=_Listener(self))
+
+    async def stop(self) -> None:
+        """Leave the group. What the loop has not settled before, others repeat."""
+        if self._consumer is not None:
+            self._released.set()
+            await self._consumer.stop()
+
+    @property
+    def epoch(self) -> int:
+        """Which assignment we are in; what was fetched in an older one is no longer ours."""
+        return self._epoch
+
+    @property
+    def assigned(self) -> bool:
+        """Whether we have partitions, for readiness."""
+        return bool(self._assigned)
+
+    @property
+    def revoking(self) -> bool:
+        """Whether the group waits for us to finish: settle what was begun, then call `released`."""
+        return self._revoking
+
+    @property
+    def hand_over_s(self) -> float:
+        """How long settling may take from when `revoking` became true."""
+        return self._settings.hand_over_s
+
+    @property
+    def starts(self) -> Mapping[Partition, int]:
+        """From where each partition of this assignment is read; known with its first batch."""
+        return self._starts or {}
+
+    def released(self) -> None:
+        """All that was begun is settled: the partitions may go."""
+        self._end_epoch()
+        self._released.set()
+
+    def lags(self) -> dict[Partition, int]:
+        """How many records of each partition lie before us, where a fetch has told."""
+        lags = {}
+        for partition, position in self._taken.items():
+            try:
+                end = self._consumer.highwater(TopicPartition(*partition))
+            except (AssertionError, IllegalStateError):  # it went a moment ago
+                continue
+            if end is not None:
+                lags[partition] = max(end - position, 0)
+        return lags
+
+    async def next_batch(self, records_max: int, wait_ms: int) -> RawBatch:
+        """What is there, at most `records_max` records; waits `wait_ms` for the first.
+
+        Empty while nothing comes and while partitions are being assigned. Raises SourceDown.
+        """
+        if self._kept is not None:
+            raise self._kept
+        wait_s = wait_ms / 1000
+        if self._assigned is None or self._revoking:
+            await self._await_change(wait_s)
+            return self._batch({})
+        try:
+            if self._starts is None:
+                async with asyncio.timeout(wait_s + 1.0):
+                    await self._read_starts(self._assigned, self._epoch)
+                return self._batch({})
+            # The timeout is for a rebalance that begins meanwhile: then getmany would wait for its
+            # end. Nothing is lost, as getmany returns what it took without waiting in between.
+            async with asyncio.timeout(wait_s + 0.01):
+                return self._batch(
+                    await self._consumer.getmany(timeout_ms=wait_ms, max_records=records_max)
+                )
+        except TimeoutError:
+            return self._batch({})
+        except IllegalStateError:  # the partitions went while we asked about them
+            return self._batch({})
+        except KafkaError as error:
+            raise SourceDown(f"call records can not be read: {error!r}") from error
+
+    async def commit(self, positions: Mapping[Partition, int]) -> None:
+        """Commit where reading shall go on after a restart; waits for a coordinator that is away.
+
+        Raises PartitionsLost where the group has moved on, SourceDown where Kafka refuses.
+        """
+        offsets = {TopicPartition(*partition): offset for partition, offset in positions.items()}
+        epoch = self._epoch
+        try:
+            await self._consumer.commit(offsets)
+        except (CommitFailedError, IllegalStateError) as error:
+            self._observe(Event.COMMIT_REFUSED)
+            log.warning("the group moved on before we committed: %r", error)
+            if epoch == self._epoch and not self._revoking:
+                self._end_epoch()
+            raise PartitionsLost(f"positions were not committed: {error!r}") from error
+        except KafkaError as error:
+            raise SourceDown(f"positions can not be committed: {error!r}") from error
+        self._observe(Event.COMMITTED)
+
+    def rewind(self, positions: Mapping[Partition, int]) -> None:
+        """Read on from `positions`, which are partitions of the present assignment."""
+        for partition, offset in positions.items():
+            try:
+                self._consumer.seek(TopicPartition(*partition), offset)
+            except IllegalStateError:  # it is no longer ours: its new reader starts there anyway
+                continue
+            self._taken[partition] = offset
+
+    def _new_consumer(self) -> Any:
+        settings = self._settings
+        # aiokafka's assignor keeps its state in class attributes: two members in one process
+        # (tests) would share it, so each source has a class of its own.
+        assignor = type("StickyPartitionAssignor", (StickyPartitionAssignor,), {})
+        return AIOKafkaConsumer(  # type: ignore[no-untyped-call]
+            **self._kafka.options(),
+            group_id=settings.group_id,
+            group_instance_id=settings.instance_id or None,
+            enable_auto_commit=False,
+            auto_offset_reset=settings.start_at,
+            isolation_level="read_committed",
+            partition_assignment_strategy=(assignor,),
+            session_timeout_ms=settings.session_timeout_ms,
+            heartbeat_interval_ms=settings.heartbeat_interval_ms,
+            rebalance_timeout_ms=settings.rebalance_timeout_ms,
+            max_poll_interval_ms=300_000,
+            # A fetch holds at most this much, and a batch is taken from one fetch per partition;
+            # a single record beyond it still arrives, alone.
+            fetch_max_bytes=16 * 1024 * 1024,
+            max_partition_fetch_bytes=1024 * 1024,
+            fetch_min_bytes=1,
+            fetch_max_wait_ms=settings.fetch_max_wait_ms,
+            check_crcs=True,
+        )
+
+    async def _await_change(self, wait_s: float) -> None:
+        self._changed.clear()
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._changed.wait()
+        except TimeoutError:
+            return
+
+    async def _read_starts(self, assigned: Iterable[TopicPartition], epoch: int) -> None:
+        """Learn from where each partition is read, and pin that down where it is the end.
+
+        A group without a committed position that starts at the end would, after a crash before its
+        first commit, start at the end again and skip what came between.
+        """
+        tps = list(assigned)
+        positions = [await self._consumer.position(tp) for tp in tps]
+        if self._settings.start_at == "latest":
+            committed = await asyncio.gather(*(self._consumer.committed(tp) for tp in tps))
+            fresh = {
+                tp: position
+                for tp, position, known in zip(tps, positions, committed, strict=True)
+                if known is None
+            }
+            if fresh:
+                await self._consumer.commit(fresh)
+        if epoch == self._epoch:
+            names = [Partition(tp.topic, tp.partition) for tp in tps]
+            self._starts = dict(zip(names, positions, strict=True))
+            self._taken = dict(self._starts)
+
+    def _batch(self, found: Mapping[TopicPartition, Sequence[Any]]) -> RawBatch:
+        values: list[bytes | None] = []
+        offsets: list[int] = []
+        timestamps: list[int] = []
+        segments = []
+        for tp, records in found.items():
+            start = len(values)
+            values += [record.value for record in records]
+            offsets += [record.offset for record in records]
+            timestamps += [record.timestamp for record in records]
+            partition = Partition(tp.topic, tp.partition)
+            if records[0].offset < self._taken[partition]:
+                raise SourceDown(
+                    f"{partition.topic}/{partition.number} went back from "
+                    f"{self._taken[partition]} to {records[0].offset}: the topic was made anew; "
+                    "a restart reads it from there"
+                )
+            self._taken[partition] = records[-1].offset + 1
+            segments.append(Segment(partition, start, len(values)))
+        return RawBatch(
+            values=values,
+            offsets=np.array(offsets, np.int64),
+            timestamps_ms=np.array(timestamps, np.int64),
+            segments=tuple(segments),
+            epoch=self._epoch,
+            fetched_at_s=time.monotonic(),
+        )
+
+    def _end_epoch(self) -> None:
+        self._epoch += 1
+        self._assigned = None
+        self._starts = None
+        self._taken = {}
+        self._revoking = False
+        self._changed.set()
+
+    async def _revoke(self) -> None:
+        """The group asks for our partitions: let the loop settle, then end the epoch."""
+        if self._assigned:
+            self._released.clear()
+            self._revoking = True
+            self._changed.set()
+            try:
+                async with asyncio.timeout(self._settings.hand_over_s):
+                    await self._released.wait()
+            except TimeoutError:
+                self._kept = SourceDown(
+                    f"partitions were revoked and the batch in hand was not settled within "
+                    f"{self._settings.hand_over_s:g} s: others repeat it"
+                )
+                self._end_epoch()
+            self._observe(Event.REVOKED)
+        else:
+            self._end_epoch()
+
+    def _assign(self, assigned: Iterable[TopicPartition]) -> None:
+        self._assigned = frozenset(assigned)
+        self._observe(Event.ASSIGNED)
+        self._changed.set()
+
+
+class _Listener(ConsumerRebalanceListener):
+    """aiokafka's hooks, passed on. Neither raises: aiokafka would only log it."""
+
+    def __init__(self, source: KafkaSource) -> None:
+        self._source = source
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        del revoked  # all of them: no assignor of aiokafka is cooperative
+        await self._source._revoke()  # noqa: SLF001 - one class in two, for aiokafka's sake
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        self._source._assign(assigned)  # noqa: SLF001

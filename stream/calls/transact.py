@@ -1,0 +1,161 @@
+"""Outcomes to Kafka, exactly once: decisions, rejects and positions in one transaction a batch.
+
+A reader with `isolation.level=read_committed` sees every decision once, whatever dies.
+
+What keeps a zombie (a worker that was cut off while others took its partitions) from committing:
+aiokafka 0.14 sends no generation with TxnOffsetCommit, so the group can not fence it. Instead a
+transaction may begin and may end only while the worker's hold on its batch is fresh: same
+assignment, and taken less than half a session timeout ago (`holds`). And the broker aborts a
+transaction that stays open for `transaction_timeout_ms`, which it looks for every 10 s
+(transaction.abort.timed.out.transaction.cleanup.interval.ms): timeout plus 10 s stay below the
+session timeout, so what a paused worker had open is dead before its partitions can be read by
+another. What is left: a worker that reaches the partitions' leaders and the transaction
+coordinator, but for a whole session not the group's coordinator.
+
+Speed (measured, see DECISIONS): after a commit the broker needs about a millisecond to write the
+markers and refuses the next transaction until then; aiokafka then sleeps 20 ms, a constant, if the
+refused request added partitions, but `retry_backoff_ms`, an option, if it added offsets. So the
+offsets go first.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError, ProducerFenced
+
+from stream.calls.batch import Partition
+from stream.calls.events import Event, Observe
+from stream.calls.kafka import KafkaSettings
+from stream.calls.publish import Outcome, Outlet, PublishSettings, started_producer
+from stream.core.faults import Fault, SinkDown
+
+log = logging.getLogger(__name__)
+
+ABORT_CHECK_MS = 10_000
+"""How often a broker looks for transactions that are open for too long; its default."""
+
+
+class TransactionAborted(Fault):
+    """Nothing of the batch was published or committed: it has to be read again."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransactSettings:
+    """How transactions are made. `transactional_id` is one worker's, and the same after a restart.
+
+    `retry_backoff_ms` is the wait for the broker's markers, besides any other retry.
+    """
+
+    group_id: str
+    transactional_id: str
+    session_timeout_ms: int
+    retry_backoff_ms: int = 2
+
+    def __post_init__(self) -> None:
+        if self.transaction_timeout_ms < 1000:
+            raise ValueError(
+                "delivery = exactly_once needs calls.session_timeout_ms of at least 13000: a broker "
+                "takes up to 10 s to abort what a dead worker left open"
+            )
+
+    @property
+    def transaction_timeout_ms(self) -> int:
+        """How long one transaction may stay open."""
+        return min(10_000, self.session_timeout_ms - ABORT_CHECK_MS - 2000)
+
+    @property
+    def batch_age_s_max(self) -> float:
+        """How old a batch may be when its transaction begins, and when it is committed."""
+        return self.session_timeout_ms / 2000
+
+
+class TransactionalPublisher:
+    """Publishes outcomes exactly once, each `send` in a transaction of its own, one at a time."""
+
+    commits = True
+    """Positions are committed along with the outcomes."""
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        publish: PublishSettings,
+        settings: TransactSettings,
+        observe: Observe,
+    ) -> None:
+        self._kafka = kafka
+        self._publish = publish
+        self._settings = settings
+        self._observe = observe
+        self._out: Outlet | None = None
+
+    async def start(self) -> None:
+        """Connect, as soon as a broker answers, and fence off whoever had our id before."""
+        producer = await started_producer(
+            self._kafka,
+            self._observe,
+            transactional_id=self._settings.transactional_id,
+            transaction_timeout_ms=self._settings.transaction_timeout_ms,
+            retry_backoff_ms=self._settings.retry_backoff_ms,
+            max_batch_size=self._publish.batch_bytes_max,
+            compression_type=self._publish.compression,
+        )
+        self._out = Outlet(producer, self._publish, self._observe)
+        await self._out.learn_partitions()
+
+    async def stop(self) -> None:
+        """Close; a transaction that is still open is aborted by the broker in its time."""
+        if self._out is not None:
+            await self._out.close()
+
+    async def send(
+        self, outcome: Outcome, positions: Mapping[Partition, int], holds: Callable[[], bool]
+    ) -> Awaitable[None]:
+        """Begin a transaction with `outcome` and `positions`; the last one has ended.
+
+        The returned awaitable ends when it is committed. It may raise TransactionAborted, after
+        which the batch and all later ones are to be read again, or SinkDown. `holds` says whether
+        the worker may still speak for the batch's partitions.
+        """
+        assert self._out is not None, "start comes first"
+        assert positions, "a transaction without positions would never end in aiokafka"
+        return asyncio.ensure_future(self._transact(self._out, outcome, positions, holds))
+
+    async def _transact(
+        self,
+        out: Outlet,
+        outcome: Outcome,
+        positions: Mapping[Partition, int],
+        holds: Callable[[], bool],
+    ) -> None:
+        if not holds():
+            self._observe(Event.BATCH_DROPPED)
+            raise TransactionAborted("the batch is too old to begin a transaction with")
+        producer = out.producer
+        offsets = {TopicPartition(*partition): offset for partition, offset in positions.items()}
+        try:
+            await producer.begin_transaction()
+            await producer.send_offsets_to_transaction(offsets, self._settings.group_id)
+            await (await out.send(outcome))
+            if holds():
+                await producer.commit_transaction()
+                return
+            await producer.abort_transaction()
+        except ProducerFenced as error:
+            # Another worker has our transactional id, or the broker aborted for us: either way
+            # only a new producer may go on.
+            raise SinkDown(f"our transactions were fenced off: {error!r}") from error
+        except (KafkaError, SinkDown) as error:
+            await self._abort(out, error)
+        self._observe(Event.TRANSACTION_ABORTED)
+        raise TransactionAborted("the transaction was aborted; its batch is read again")
+
+    async def _abort(self, out: Outlet, why: Exception) -> None:
+        """Abort after `why`. Raises SinkDown where aiokafka's producer can not go on."""
+        log.warning("transaction aborted: %r", why)
+        try:
+            await out.producer.abort_transaction()
+        except (KafkaError, AssertionError) as error:
+            raise SinkDown(f"the producer can not go on: {why!r}") from error
