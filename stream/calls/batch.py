@@ -35,8 +35,8 @@ class RawBatch:
     buffer and give a sequence of views: nothing behind it may assume separate objects, and whoever
     keeps a value beyond the batch copies it. `offsets` int64; `timestamps_ms` int64, milliseconds
     since the epoch as Kafka has them; both one per value. `epoch` names the assignment under which
-    the records were fetched: after a rebalance an older batch may be neither published nor committed.
-    `fetched_at_s` is monotonic seconds.
+    the records were fetched: after a rebalance an older batch may be neither published nor
+    committed. `fetched_at_s` is monotonic seconds.
     """
 
     values: Sequence[bytes | memoryview | None]
@@ -72,8 +72,8 @@ class Glance(msgspec.Struct, gc=False):
 class CallBatch:
     """The calls of a `RawBatch`, and the records that were none.
 
-    `glances`, `callers`, `callees` and `rows` have one item per call; `rows` int64 says which row of
-    `raw` a call came from. `callees` is None where called numbers are not checked. `call_of(i)`
+    `glances`, `callers`, `callees` and `rows` have one item per call; `rows` int64 says which row
+    of `raw` a call came from. `callees` is None where called numbers are not checked. `call_of(i)`
     decodes call i whole: only worth its price where a decision is published.
     """
 

@@ -65,7 +65,7 @@ class Counted(NamedTuple):
     simulated: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Tally:
     """What happened in one batch, for the metrics; every call is in `decisions` exactly once."""
 
@@ -77,7 +77,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one batch leads to: decisions in columns of one length, and the records that were no calls.
+    """What one batch leads to: decisions in columns of one length, and records that were no calls.
 
     `keys` are the Kafka record keys (the deciding number, b"" where there is none), `values` the
     JSON, `ids` the decision ids.
@@ -198,7 +198,7 @@ def _judge(
 def _exempt(
     batch: CallBatch, index: int, blocklists: Blocklists, rules: Rules, now_s: int
 ) -> _Ruling | None:
-    """The ruling of a call that nothing may block: to an emergency number, or from an allowed one."""
+    """The ruling of a call that nothing may block: emergency called, or an allowed caller."""
     glance = batch.glances[index]
     country = rules.trunks.country(glance.trunk)
     if rules.emergency.is_emergency(glance.callee, country):
@@ -218,13 +218,9 @@ def _without(matches: Matches, silent: frozenset[int]) -> Matches:
 
 
 def _apply_plausibility(
-    batch: CallBatch,
-    rulings: dict[int, _Ruling],
-    blocklists: Blocklists,
-    rules: Rules,
-    now_s: int,
+    batch: CallBatch, rulings: dict[int, _Ruling], blocklists: Blocklists, rules: Rules, now_s: int
 ) -> None:
-    """Rule on calls that no list blocks. Looks at each call: a price only paid where a rule is on."""
+    """Rule on calls that no list blocks. It looks at each call: only paid where a rule is on."""
     settings = rules.policy.settings.rules
     kinds = batch.callers.kinds
     for index, glance in enumerate(batch.glances):
@@ -268,7 +264,8 @@ def _text(batch: CallBatch, index: int, role: Role) -> str:
     numbers = batch.callers if role is Role.CALLER else batch.callees
     if numbers is None:
         return ""
-    return numbers.text(index)
+    e164: bytes = numbers.e164[index]
+    return e164.decode("ascii")
 
 
 def _digits(e164: str) -> int:
@@ -279,9 +276,7 @@ def _all_digits(e164: NDArray[np.bytes_]) -> NDArray[np.uint64]:
     return np.fromiter((int(text or b"0") for text in e164.tolist()), np.uint64, len(e164))
 
 
-def _ids(
-    batch: CallBatch, indexes: NDArray[np.int64], digits: NDArray[np.uint64]
-) -> list[str]:
+def _ids(batch: CallBatch, indexes: NDArray[np.int64], digits: NDArray[np.uint64]) -> list[str]:
     if not len(indexes):
         return []
     rows = batch.rows[indexes]
@@ -293,7 +288,9 @@ _seed_of = lru_cache(maxsize=4096)(seed_of)
 
 
 def _seeds(raw: RawBatch) -> NDArray[np.uint64]:
-    seeds = [_seed_of(segment.partition.topic, segment.partition.number) for segment in raw.segments]
+    seeds = [
+        _seed_of(segment.partition.topic, segment.partition.number) for segment in raw.segments
+    ]
     lengths = [segment.stop - segment.start for segment in raw.segments]
     return np.repeat(np.array(seeds, np.uint64), lengths)
 
@@ -301,9 +298,7 @@ def _seeds(raw: RawBatch) -> NDArray[np.uint64]:
 class _Written:
     """Rulings as the JSON values of their decisions."""
 
-    def __init__(
-        self, batch: CallBatch, blocklists: Blocklists, rules: Rules, now_ms: int
-    ) -> None:
+    def __init__(self, batch: CallBatch, blocklists: Blocklists, rules: Rules, now_ms: int) -> None:
         self._batch = batch
         self._blocklists = blocklists
         self._rules = rules
@@ -375,4 +370,5 @@ def _label(category: int) -> str:
 
 def _shown(numbers: Numbers | None, index: int, written: str | None) -> str | None:
     """A number as decisions show it: E.164 where it is one, else as the switch wrote it."""
-    return (numbers.text(index) if numbers is not None else "") or written
+    e164: bytes = numbers.e164[index] if numbers is not None else b""
+    return e164.decode("ascii") or written

@@ -23,8 +23,8 @@ def timestamp(at_ms: int) -> str:
 _MS_MIN = 0
 _MS_MAX = 253_402_300_799_999
 
-# A plain allow is written once per innocent call: the template costs a fifth of building and encoding
-# a `Decision`. `called_at` is null in it, as reading it would mean decoding every record whole.
+# A plain allow is written for each innocent call: the template costs a fifth of building and
+# encoding a `Decision`. `called_at` is null in it, as reading it would mean decoding every record.
 _ALLOW = (
     b'{"decision_id":"%b","verdict":"allow","simulated":false,"rule":"none","number":%b,'
     b'"role":"caller","call_id":%b,"caller":%b,"callee":%b,"reasons":[],"sip":null,'

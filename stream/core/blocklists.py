@@ -174,7 +174,9 @@ class Blocklists:
                     if entry is not None and entry.live(now_s):
                         yield (
                             row,
-                            Match(index, True, entry.category, entry.confidence, entry.expires_at_s),
+                            Match(
+                                index, True, entry.category, entry.confidence, entry.expires_at_s
+                            ),
                         )
         for group in circle.groups:
             words = digests.words(group.plan)

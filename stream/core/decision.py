@@ -1,7 +1,7 @@
 """A decision: what was decided about one call, why, and its form on the wire.
 
-A decision's id is a function of where its record lies and which number decided it, so a record
-that is worked on twice (at-least-once delivery) yields the same id and a reader can drop the repeat.
+A decision's id is a function of where its record lies and which number decided it, so a record that
+is worked on twice (at-least-once delivery) yields the same id and a reader can drop the repeat.
 """
 
 from collections.abc import Sequence
@@ -37,11 +37,7 @@ class Role(StrEnum):
     CALLEE = "callee"
 
 
-VERDICT_OF = {
-    Action.OBSERVE: Verdict.ALLOW,
-    Action.FLAG: Verdict.FLAG,
-    Action.BLOCK: Verdict.BLOCK,
-}
+VERDICT_OF = {Action.OBSERVE: Verdict.ALLOW, Action.FLAG: Verdict.FLAG, Action.BLOCK: Verdict.BLOCK}
 
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -134,8 +130,8 @@ def decision_ids(
 
     The timestamp is part of it so that a topic deleted and made again, whose offsets start anew,
     does not repeat ids; `digits` are those of the deciding number, 0 where it is none. Each step is
-    the finaliser of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014, fig. 16), a bijection: two decisions
-    of one partition with different offsets collide with a chance of 2^-64.
+    the finaliser of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014, fig. 16), a bijection: two
+    decisions of one partition with different offsets collide with a chance of 2^-64.
     """
     state = seeds
     for column in (offsets, timestamps_ms, digits):

@@ -37,7 +37,8 @@ class Entry:
     """One number on one list.
 
     `number` is E.164 ("+66812345678"), or None where a partner shared only its fingerprint.
-    Times are whole seconds since the epoch; `expires_at_s` may be `NEVER`. `confidence` is 0 to 100.
+    Times are whole seconds since the epoch; `expires_at_s` may be `NEVER`. `confidence` is 0
+    to 100.
     """
 
     number: str | None

@@ -1,7 +1,7 @@
 """What changed on one list since its snapshot: small, exact, and looked at before the filter.
 
-A Bloom filter can not forget, so a removal lives here until the snapshot is rebuilt, and an addition
-until it is part of one.
+A Bloom filter can not forget, so a removal lives here until the snapshot is rebuilt, and an
+addition until it is part of one.
 """
 
 from collections.abc import Iterable, Mapping

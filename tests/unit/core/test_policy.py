@@ -70,12 +70,7 @@ def test_stale_lists_are_named():
 
 @pytest.mark.parametrize(
     "settings",
-    [
-        {"confidence_min": 101},
-        {"confidence_min": -1},
-        {"agree_min": 0},
-        {"age_s_max": -1},
-    ],
+    [{"confidence_min": 101}, {"confidence_min": -1}, {"agree_min": 0}, {"age_s_max": -1}],
 )
 def test_impossible_limits_are_refused(settings):
     """A list policy that could never or always apply is an error, with the key in the message."""

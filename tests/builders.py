@@ -1,0 +1,128 @@
+"""Small whole values for tests: lists, blocklists, batches of calls."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from stream.calls.batch import CallBatch, Glance, Partition, RawBatch, Segment
+from stream.core.allowlist import NOBODY, Allowlist
+from stream.core.blocklists import Blocklists, LiveList, fresh
+from stream.core.bloom import Digests, build_filter, elements, pybloom_shape, write_filter
+from stream.core.call import Call, Ingress, Stage
+from stream.core.entry import NEVER, Category, Entry
+from stream.core.number import Numbers, parse_many
+from stream.core.snapshot import Snapshot, read_snapshot
+from stream.core.table import TableSpec, compile_table
+from stream.lists.build import Version, bare_snapshot, build_snapshot, columns_of
+
+NOW_S = 1_795_564_428
+
+
+def numbers_of(texts: Iterable[str | None], region: str | None = None) -> Numbers:
+    """Numbers as the engine reads them."""
+    return parse_many(list(texts), lambda _row: region)
+
+
+def fingerprint_of(number: str, key: bytes = b"") -> int:
+    """The fingerprint of one E.164 number in the circle with `key`."""
+    return int(Digests(elements(np.array([number], "S16"), key)).fingerprints()[0])
+
+
+def entry(number: str, key: bytes = b"", **fields) -> Entry:
+    """An entry that never expires, unless `fields` say otherwise."""
+    plain = Entry(
+        number=number,
+        fingerprint=fingerprint_of(number, key),
+        category=Category.CALL_CENTRE,
+        source="test",
+        reported_at_s=NOW_S - 60,
+        expires_at_s=NEVER,
+        confidence=100,
+    )
+    return replace(plain, **fields)
+
+
+def snapshot(
+    name: str, entries: Sequence[Entry], key: bytes = b"", generation: int = 1
+) -> Snapshot:
+    """A snapshot of `entries`, in memory, built and read as the product does."""
+    owner, short = name.split("/")
+    columns = columns_of(
+        np.array([held.number for held in entries], "S16"),
+        key,
+        reported_at=np.array([held.reported_at_s for held in entries], np.uint32),
+        expires_at=np.array([held.expires_at_s for held in entries], np.uint32),
+        category=np.array([held.category for held in entries], np.uint8),
+        confidence=np.array([held.confidence for held in entries], np.uint8),
+        source=np.zeros(len(entries), np.uint16),
+        sources=("test",),
+    )
+    version = Version(owner, short, generation, "test" if key else "plain", key, "k1")
+    return read_snapshot(build_snapshot(version, columns, NOW_S), key=key)
+
+
+def bare(name: str, numbers: Sequence[str], capacity: int = 40_000, rate: float = 1e-3) -> Snapshot:
+    """A list shared as a bare pybloom-live filter."""
+    owner, short = name.split("/")
+    digests = Digests(elements(np.array(numbers, "S16"), b""))
+    held = build_filter([digests], pybloom_shape(capacity, rate), len(numbers))
+    version = Version(owner, short, 1, "plain", b"", "")
+    return read_snapshot(bare_snapshot(version, write_filter(held), NOW_S))
+
+
+def table_of(snapshots: Sequence[Snapshot]):
+    """The bit-sliced table of `snapshots`, in memory."""
+    held = snapshots[0].filter
+    spec = TableSpec(held.plan, held.shape.bits_per_slice, len(snapshots))
+    table = np.zeros(spec.rows, spec.dtype)
+    compile_table([one.filter for one in snapshots], table)
+    return table
+
+
+def live(name: str, *numbers: str, key: bytes = b"", **fields) -> LiveList:
+    """A list right after loading, with an entry for each of `numbers`."""
+    entries = [entry(number, key, **fields) for number in numbers]
+    return fresh(name, key, snapshot(name, entries, key), NOW_S)
+
+
+def blocklists(*lists: LiveList, allow: Allowlist = NOBODY) -> Blocklists:
+    """All of `lists`, enforced."""
+    return Blocklists.of(lists, allow, table_of)
+
+
+def call_batch(*glances: Glance, callees: bool = True, home: str = "TH") -> CallBatch:
+    """Calls as decoded, from one partition of the topic `calls`; bytes that nobody reads again."""
+    count = len(glances)
+    raw = RawBatch(
+        values=[b"{}"] * count,
+        offsets=np.arange(100, 100 + count),
+        timestamps_ms=np.full(count, NOW_S * 1000),
+        segments=(Segment(Partition("calls", 3), 0, count),),
+        epoch=1,
+        fetched_at_s=0.0,
+    )
+
+    def call_of(index: int) -> Call:
+        seen = glances[index]
+        return Call(
+            call_id=seen.call_id,
+            caller=seen.caller,
+            callee=seen.callee,
+            started_at_s=float(NOW_S),
+            stage=Stage.ATTEMPT,
+            ingress=Ingress.UNKNOWN,
+            trunk=seen.trunk,
+            carrier=None,
+            duration_s=None,
+        )
+
+    return CallBatch(
+        raw=raw,
+        glances=glances,
+        rows=np.arange(count),
+        callers=numbers_of([seen.caller for seen in glances], home),
+        callees=numbers_of([seen.callee for seen in glances], home) if callees else None,
+        rejected=(),
+        call_of=call_of,
+    )

@@ -1,0 +1,262 @@
+"""Deciding: the order of what speaks for and against a call."""
+
+import msgspec
+import pytest
+
+from stream.calls.batch import Glance
+from stream.calls.decide import Counted, Rules, decide
+from stream.calls.trunks import Trunk, Trunks
+from stream.core.allowlist import AllowEntry, Allowlist
+from stream.core.blocklists import LiveList, fresh
+from stream.core.call import Ingress
+from stream.core.decision import Action, SipSettings, Verdict
+from stream.core.emergency import EmergencyNumbers
+from stream.core.overlay import EMPTY
+from stream.core.policy import ListPolicy, PolicySettings, RuleSettings, compile_policy
+from tests.builders import NOW_S, bare, blocklists, call_batch, live
+
+LISTED, OTHER, CLEAN, VICTIM = "+447700900101", "+447700900102", "+447700900103", "+66812345678"
+NOW_MS = NOW_S * 1000 + 250
+TRUNKS = Trunks(
+    "TH", {"gb": Trunk("GB", Ingress.DOMESTIC), "border": Trunk("TH", Ingress.INTERNATIONAL)}
+)
+
+
+def call(caller, callee=VICTIM, **more):
+    return Glance("c-1", caller, callee, **more)
+
+
+def decided(enforced, *calls, emit_all=False, callees=True, **settings):
+    rules = Rules(
+        compile_policy(PolicySettings(**settings), enforced.names),
+        EmergencyNumbers({}),
+        TRUNKS,
+        SipSettings("https://redress.example/d/{decision_id}", "TN"),
+        emit_all=emit_all,
+    )
+    outcome = decide(call_batch(*calls, callees=callees), enforced, rules, NOW_MS)
+    assert len(outcome.ids) == len(outcome.keys) == len(outcome.values)
+    assert sum(outcome.tally.decisions.values()) == len(calls), "every call is counted once"
+    return outcome, [msgspec.json.decode(value) for value in outcome.values]
+
+
+def test_a_listed_caller_is_blocked_and_told_how_to_complain():
+    """The decision says which list, which entry, and carries the ready SIP answer."""
+    lists = blocklists(live("KH/scam", LISTED, expires_at_s=NOW_S + 60))
+    outcome, (decision,) = decided(lists, call(CLEAN), call(LISTED))
+    assert outcome.keys == [LISTED.encode()]
+    assert decision == {
+        "decision_id": outcome.ids[0],
+        "verdict": "block",
+        "simulated": False,
+        "rule": "list:KH/scam",
+        "number": LISTED,
+        "role": "caller",
+        "call_id": "c-1",
+        "caller": LISTED,
+        "callee": VICTIM,
+        "reasons": [
+            {
+                "list": "KH/scam",
+                "agreement": None,
+                "category": "call_centre",
+                "confirmed": True,
+                "confidence": 100,
+                "generation": 1,
+                "expires_at": "2026-11-24T23:54:48.000Z",
+            }
+        ],
+        "sip": {
+            "code": 603,
+            "phrase": "Network Blocked",
+            "reason": f'SIP;cause=603;text="v=analytics1;url=https://redress.example/d/'
+            f'{outcome.ids[0]}";location=TN',
+        },
+        "called_at": "2026-11-24T23:53:48.000Z",
+        "decided_at": "2026-11-24T23:53:48.250Z",
+        "expires_at": "2026-11-24T23:54:48.000Z",
+        "origin": "calls/3/101",
+    }
+
+
+def test_a_listed_callee_is_the_victim_who_calls_back():
+    """A call to a listed number is blocked, with that number as the deciding one."""
+    outcome, (decision,) = decided(blocklists(live("KH/scam", LISTED)), call(CLEAN, LISTED))
+    assert (decision["role"], decision["number"]) == ("callee", LISTED)
+    assert outcome.keys == [LISTED.encode()]
+    unchecked, none = decided(
+        blocklists(live("KH/scam", LISTED)), call(CLEAN, LISTED), callees=False
+    )
+    assert (none, list(unchecked.ids)) == ([], [])
+
+
+def test_of_caller_and_callee_the_stronger_decides():
+    """A flagged caller who rings a number that blocks is blocked for the called number."""
+    lists = blocklists(live("XA/soft", LISTED), live("XB/hard", OTHER))
+    _, (decision,) = decided(
+        lists, call(LISTED, OTHER), lists={"XA/soft": ListPolicy(action=Action.FLAG)}
+    )
+    assert (decision["verdict"], decision["rule"]) == ("block", "list:XB/hard")
+
+
+@pytest.mark.parametrize("callee", ["191", "1669", "112", "sip:191@host", "+66191"])
+def test_an_emergency_number_is_reached_by_whoever_calls(callee):
+    """A listed caller's emergency call is allowed, whatever else says."""
+    lists = blocklists(live("KH/scam", LISTED))
+    outcome, none = decided(
+        lists, call(LISTED, callee), rules=RuleSettings(invalid_caller=Action.BLOCK)
+    )
+    assert none == []
+    assert outcome.tally.decisions == {Counted(Verdict.ALLOW, "emergency", "", False): 1}
+
+
+def test_the_country_of_the_trunk_says_what_an_emergency_number_is():
+    """999 is one in Great Britain, on a British trunk."""
+    lists = blocklists(live("KH/scam", LISTED))
+    _, none = decided(lists, call(LISTED, "999", trunk="gb"))
+    assert none == []
+
+
+def test_an_allowed_caller_is_never_blocked():
+    """Neither for its own number nor for the one it calls; a prefix is enough."""
+    allow = Allowlist.of([AllowEntry("+4477009001*", "hospital", "ops", NOW_S)])
+    lists = blocklists(live("KH/scam", LISTED, "+66800000001"), allow=allow)
+    outcome, none = decided(lists, call(LISTED), call(OTHER, "+66800000001"))
+    assert none == []
+    assert outcome.tally.decisions == {Counted(Verdict.ALLOW, "allowlist", "", False): 2}
+
+
+def test_an_allowed_callee_does_not_protect_a_listed_caller():
+    """A wrongly listed hospital can be called; not by a scammer."""
+    allow = Allowlist.of([AllowEntry(OTHER, "hospital", "ops", NOW_S)])
+    lists = blocklists(live("KH/scam", LISTED, OTHER), allow=allow)
+    _, decisions = decided(lists, call(CLEAN, OTHER), call(LISTED, OTHER))
+    assert [(d["verdict"], d["number"]) for d in decisions] == [("block", LISTED)]
+
+
+def test_a_bare_filters_hit_is_flagged_and_counted():
+    """Nothing confirms it, so nobody is blocked by it."""
+    lists = blocklists(fresh("XB/bare", b"", bare("XB/bare", [LISTED]), NOW_S))
+    outcome, (decision,) = decided(lists, call(LISTED))
+    assert (decision["verdict"], decision["sip"]) == ("flag", None)
+    assert decision["reasons"][0]["confirmed"] is False
+    assert outcome.tally.unconfirmed == {"XB/bare": 1}
+
+
+def test_a_list_on_trial_allows_and_says_what_it_would_have_done():
+    """Simulation publishes verdict allow, simulated true, and the verdict it would cause."""
+    lists = blocklists(live("XA/trial", LISTED))
+    outcome, (decision,) = decided(
+        lists, call(LISTED), lists={"XA/trial": ListPolicy(simulate=True)}
+    )
+    assert (decision["verdict"], decision["simulated"], decision["would"]) == (
+        "allow",
+        True,
+        "block",
+    )
+    assert decision["sip"] is None
+    assert list(outcome.tally.decisions) == [
+        Counted(Verdict.ALLOW, "list:XA/trial", "XA/trial", True)
+    ]
+
+
+def test_an_observing_list_publishes_nothing_and_is_counted():
+    """Observing is for looking at a list's effect in the metrics alone."""
+    lists = blocklists(live("XA/seen", LISTED))
+    outcome, none = decided(
+        lists, call(LISTED), lists={"XA/seen": ListPolicy(action=Action.OBSERVE)}
+    )
+    assert none == []
+    assert outcome.tally.observed == {"XA/seen": 1}
+
+
+def test_a_decision_for_every_call_when_told():
+    """With emit all, innocent calls get a plain allow, once each, with ids like any other."""
+    lists = blocklists(live("KH/scam", LISTED))
+    outcome, decisions = decided(
+        lists,
+        call(CLEAN, "191"),
+        call(LISTED),
+        Glance('quote " and \\ é', None, "1234"),
+        call("KBank"),
+        emit_all=True,
+    )
+    by_origin = {decision["origin"]: decision for decision in decisions}
+    assert sorted(by_origin) == ["calls/3/100", "calls/3/101", "calls/3/102", "calls/3/103"]
+    assert [by_origin[f"calls/3/{n}"]["verdict"] for n in (100, 101, 102, 103)] == [
+        "allow",
+        "block",
+        "allow",
+        "allow",
+    ]
+    odd = by_origin["calls/3/102"]
+    assert (odd["call_id"], odd["caller"], odd["callee"]) == ('quote " and \\ é', None, "1234")
+    assert by_origin["calls/3/103"]["caller"] == "KBank"
+    assert len(set(outcome.ids)) == 4
+    assert {d["decision_id"] for d in decisions} == set(outcome.ids)
+    only_blocks, _ = decided(lists, call(CLEAN, "191"), call(LISTED))
+    assert set(only_blocks.ids) <= set(outcome.ids), "the id does not depend on what is emitted"
+
+
+def test_a_home_number_from_abroad_is_as_configured():
+    """A Thai CLI on an international trunk to Thailand is flagged when the rule is on."""
+    lists = blocklists(live("KH/scam", LISTED))
+    suspect = call(VICTIM, "+66812345679", trunk="border")
+    said = call(VICTIM, "+66812345679", ingress="international")
+    domestic = call(VICTIM, "+66812345679")
+    _, none = decided(lists, suspect, said, domestic)
+    assert none == []
+    _, decisions = decided(
+        lists, suspect, said, domestic, rules=RuleSettings(home_number_from_abroad=Action.FLAG)
+    )
+    assert [(d["verdict"], d["rule"]) for d in decisions] == [
+        ("flag", "rule:home_number_from_abroad")
+    ] * 2
+
+
+def test_an_impossible_caller_is_as_configured():
+    """16 digits are no number; a withheld one and a sender's name are not impossible."""
+    lists = blocklists(live("KH/scam", LISTED))
+    calls = [call("+1234567890123456"), call(None), call("KBank")]
+    _, decisions = decided(lists, *calls, rules=RuleSettings(invalid_caller=Action.BLOCK))
+    assert [(d["verdict"], d["rule"], d["number"]) for d in decisions] == [
+        ("block", "rule:invalid_caller", None)
+    ]
+
+
+def test_a_rule_does_not_weaken_a_list():
+    """A listed caller who also breaks a rule that only flags stays blocked."""
+    lists = blocklists(live("KH/scam", VICTIM))
+    _, (decision,) = decided(
+        lists,
+        call(VICTIM, "+66812345679", trunk="border"),
+        rules=RuleSettings(home_number_from_abroad=Action.FLAG),
+    )
+    assert decision["rule"] == "list:KH/scam"
+
+
+def test_a_list_that_could_not_be_asked_is_counted_and_the_policy_says_what_follows():
+    """No data: calls are allowed and counted; with `unasked = flag` they are flagged."""
+    lists = blocklists(LiveList("XA/gone", b"", None, EMPTY, 0, 0), live("XB/two", LISTED))
+    outcome, decisions = decided(lists, call(CLEAN), call(LISTED), call(None))
+    assert [d["rule"] for d in decisions] == ["list:XB/two"]
+    assert outcome.tally.unasked_calls == 1
+    _, decisions = decided(lists, call(CLEAN), call(CLEAN, "191"), unasked=Action.FLAG)
+    assert [(d["verdict"], d["rule"]) for d in decisions] == [("flag", "unasked")]
+
+
+def test_a_stale_list_is_not_asked():
+    """A list not heard of for longer than its limit blocks nobody."""
+    lists = blocklists(live("XA/old", LISTED))
+    _, none = decided(lists.synced(NOW_S - 61), call(LISTED), default=ListPolicy(age_s_max=60))
+    assert none == []
+    _, (decision,) = decided(
+        lists.synced(NOW_S - 60), call(LISTED), default=ListPolicy(age_s_max=60)
+    )
+    assert decision["verdict"] == "block"
+
+
+def test_no_calls_no_decisions():
+    """An empty batch is not a special case for anybody."""
+    outcome, decisions = decided(blocklists(live("KH/scam", LISTED)), emit_all=True)
+    assert (decisions, list(outcome.ids)) == ([], [])
