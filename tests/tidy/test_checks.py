@@ -28,6 +28,7 @@ PLANTED: list[tuple[Callable[[str], Iterator[str]], str]] = [
     (checks.machine_paths, "see /" + "work/shared/design.md\n"),
     (checks.metric_names, CATALOGUE.replace("ringfence_rejected", "rejected")),
     (checks.metric_names, CATALOGUE.replace("Records refused, by reason.", "")),
+    (checks.metric_names, CATALOGUE.replace('Counter("ringfence_', 'AgeHistogram("')),
     (checks.metric_names, CATALOGUE.replace("# Rises", "rises = 1  # Rises")),
     (checks.undocumented_keys, "[a]\nb = 1\n"),
     (checks.undocumented_keys, "# a table\n[a]\nb = 1\n"),
