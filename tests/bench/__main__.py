@@ -23,6 +23,7 @@ from tests.bench import (
     bench_latency,
     bench_membership,
     bench_memory,
+    bench_stages,
     bench_throughput,
 )
 from tests.bench.lab import CACHE, FULL, QUICK, Lab
@@ -35,6 +36,7 @@ BENCHES: dict[str, Callable[[Lab], Awaitable[list[Report]]]] = {
     "latency": bench_latency.run,
     "changes": bench_changes.run,
     "memory": bench_memory.run,
+    "stages": bench_stages.run,
 }
 
 
