@@ -6,37 +6,46 @@ Secrets come from the environment only (a variable, or the file that `<variable>
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
-from enum import IntEnum
+from dataclasses import dataclass, field, fields, replace
 from importlib.resources import files
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, cast
-from urllib.parse import urlsplit
+from typing import Any, cast
 
+from aiokafka.helpers import create_ssl_context
 from cattrs import Converter
 
 from stream.calls.dialects.mapping import MappingSettings
+from stream.calls.kafka import KafkaSettings
 from stream.calls.trunks import Trunk, Trunks
 from stream.core.call import Ingress
-from stream.core.decision import Action, SipSettings
+from stream.core.decision import Action
 from stream.core.faults import ConfigInvalid
-from stream.core.policy import ListPolicy, PolicySettings, RuleSettings
+from stream.lists.connection import RegisterSettings
 from stream.ops import checks
 from stream.ops.tables import (
-    Between,
-    Checked,
     Key,
     Problem,
-    Problems,
     Tables,
     dotted,
     flat,
     one_of,
+    plain,
     secret,
     shown,
     strict_converter,
     structured,
+)
+from stream.sections import (
+    CallsSection,
+    CircleSection,
+    Filled,
+    KafkaSection,
+    ListsSection,
+    OpsSection,
+    PolicySection,
+    RedisSection,
+    TrunkSection,
 )
 
 SECRETS = {
@@ -48,173 +57,6 @@ PLAIN = "plain"
 CIRCLE_KEY_BYTES = 32
 # This table takes the default's place instead of adding to it: who names topics means only these.
 REPLACED_WHOLE = frozenset({("calls", "topics")})
-
-
-Filled = Annotated[str, Checked(checks.filled)]
-Country = Annotated[str, Checked(checks.country)]
-Topic = Annotated[str, Checked(checks.topic)]
-Millis = Annotated[int, Between(1, 3_600_000)]
-Listed = Literal["observe", "flag", "block"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KafkaSection:
-    """`[kafka]`: how brokers are reached."""
-
-    bootstrap_servers: Annotated[str, Checked(checks.servers)]
-    client_id: Filled
-    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
-    ca_file: str
-    cert_file: str
-    key_file: str
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
-    sasl_username: str
-    replication_factor: Annotated[int, Between(1, 100)]
-
-    def __post_init__(self) -> None:
-        found = [
-            Problem((name,), f'names no file: "{path}"')
-            for name in ("ca_file", "cert_file", "key_file")
-            if (path := getattr(self, name)) and not Path(path).is_file()
-        ]
-        if bool(self.cert_file) != bool(self.key_file):
-            name = "key_file" if self.cert_file else "cert_file"
-            found.append(Problem((name,), "is missing: cert_file and key_file go together"))
-        if self.security_protocol.startswith("SASL") and not self.sasl_username:
-            found.append(Problem(("sasl_username",), f"is needed for {self.security_protocol}"))
-        _raise(found)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RedisSection:
-    """`[redis]`: where the register is."""
-
-    url: Annotated[str, Checked(checks.redis_url)]
-    require_aof: bool
-    timeout_s: Annotated[float, Between(0.05, 60)]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallsSection:
-    """`[calls]`: what is read, how far at once, and how it is answered."""
-
-    group_id: Filled
-    instance_id: str
-    start_at: Literal["earliest", "latest"]
-    delivery: Literal["at_least_once", "exactly_once"]
-    emit: Literal["blocks", "all"]
-    check_callee: bool
-    home_country: Country
-    decisions_topic: Topic
-    rejected_topic: Topic
-    partitions: Annotated[int, Between(1, 10_000)]
-    record_bytes_max: Annotated[int, Between(256, 64 * 1024 * 1024)]
-    batch_records_max: Annotated[int, Between(1, 100_000)]
-    batch_wait_ms: Millis
-    commit_interval_ms: Millis
-    session_timeout_ms: Millis
-    rebalance_timeout_ms: Millis
-    transaction_timeout_ms: Millis
-    topics: dict[Topic, Filled]
-
-    def __post_init__(self) -> None:
-        found = [
-            Problem((name,), f"must be below rebalance_timeout_ms ({self.rebalance_timeout_ms})")
-            for name in ("batch_wait_ms", "commit_interval_ms")
-            if getattr(self, name) >= self.rebalance_timeout_ms
-        ]
-        if self.transaction_timeout_ms > self.session_timeout_ms // 2:
-            # Else a worker that lost its partitions could commit beside the one that has them now.
-            half = self.session_timeout_ms // 2
-            text = (
-                f"must be at most half of session_timeout_ms ({half}), or two workers could decide"
-            )
-            found.append(Problem(("transaction_timeout_ms",), f"{text} the same calls"))
-        if not self.topics:
-            found.append(Problem(("topics",), 'names no topic to read, e.g. calls = "ringfence"'))
-        outputs = (self.decisions_topic, self.rejected_topic)
-        if self.decisions_topic == self.rejected_topic:
-            found.append(Problem(("rejected_topic",), "must not be decisions_topic as well"))
-        found += [
-            Problem(("topics", topic), "is written by Ringfence and can not be read as calls")
-            for topic in self.topics
-            if topic in outputs
-        ]
-        _raise(found)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrunkSection:
-    """`[trunks.<name>]`: whose national numbers a trunk carries, and on which side it lies."""
-
-    country: Country
-    ingress: Literal["international", "domestic", "unknown"] = "unknown"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CircleSection:
-    """`[circles.<name>]`: `key_env` is the variable that holds the circle's key, 64 hex digits."""
-
-    key_env: Annotated[str, Checked(checks.variable)]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PolicySection:
-    """`[policy]`: what follows from a match; see `core.policy`."""
-
-    unasked: Literal["allow", "flag"]
-    decision_ttl_s: Annotated[int, Between(1, 10 * 365 * 86_400)]
-    redress_url: str
-    sip_location: Literal["LN", "TN", "RLN", "LPN", "RPN"]
-    default: ListPolicy
-    lists: dict[Annotated[str, Checked(checks.list_name)], ListPolicy]
-    rules: RuleSettings
-    emergency: dict[Country, tuple[Annotated[str, Checked(checks.short)], ...]]
-
-    def __post_init__(self) -> None:
-        parts = urlsplit(self.redress_url)
-        if parts.scheme not in ("https", "http") or not parts.hostname:
-            _raise([Problem(("redress_url",), "must be an address, https://...")])
-        try:
-            self.sip()
-        except ValueError as error:
-            text = str(error).removeprefix("redress_url ")
-            _raise([Problem(("redress_url",), text)])
-
-    def sip(self) -> SipSettings:
-        """What goes into a block's SIP answer."""
-        return SipSettings(redress_url=self.redress_url, location=self.sip_location)
-
-    def settings(self) -> PolicySettings:
-        """The same for `core.policy`."""
-        return PolicySettings(
-            default=self.default,
-            lists=self.lists,
-            rules=self.rules,
-            unasked=Action.FLAG if self.unasked == "flag" else Action.OBSERVE,
-            decision_ttl_s=self.decision_ttl_s,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListsSection:
-    """`[lists]`: where the last good lists lie, and how changes are followed."""
-
-    state_dir: Filled
-    changes_block_ms: Annotated[int, Between(10, 60_000)]
-    reconcile_s: Annotated[float, Between(0.1, 86_400)]
-    generations_kept: Annotated[int, Between(1, 100)]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpsSection:
-    """`[ops]`: how the program is watched and stopped."""
-
-    http_host: Filled
-    http_port: Annotated[int, Between(0, 65_535)]
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"]
-    stalled_s: Annotated[float, Between(0.5, 3600)]
-    shutdown_s: Annotated[float, Between(0.5, 600)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,10 +92,48 @@ class Settings:
         }
         return Trunks(self.calls.home_country, named)
 
+    def kafka_client(self) -> KafkaSettings:
+        """For every Kafka client. Raises ConfigInvalid where a certificate can not be used."""
+        section = self.kafka
+        context = None
+        if "SSL" in section.security_protocol.split("_"):
+            try:
+                context = create_ssl_context(
+                    cafile=section.ca_file or None,
+                    certfile=section.cert_file or None,
+                    keyfile=section.key_file or None,
+                )
+            except OSError as error:  # ssl.SSLError is one
+                text = f"ca_file, cert_file and key_file can not be used: {error}"
+                raise ConfigInvalid((f"kafka: {text}",)) from error
+        return KafkaSettings(
+            bootstrap_servers=section.bootstrap_servers,
+            client_id=section.client_id,
+            security_protocol=section.security_protocol,
+            ssl=context,
+            sasl_mechanism=section.sasl_mechanism,
+            sasl_username=section.sasl_username or None,
+            sasl_password=self.secrets.kafka_password or None,
+        )
+
+    def register(self) -> RegisterSettings:
+        """For the register's clients."""
+        return RegisterSettings(
+            url=self.redis.url,
+            username=self.secrets.redis_username or None,
+            password=self.secrets.redis_password or None,
+            require_aof=self.redis.require_aof,
+            timeout_s=self.redis.timeout_s,
+        )
+
+    def circle_keys(self) -> dict[str, bytes]:
+        """Each circle's hashing key, `plain`'s (none) among them."""
+        return {PLAIN: b"", **self.secrets.circle_keys}
+
     def redacted(self) -> dict[str, Any]:
         """Every setting as a nested table to print; of a secret only whether it is set."""
         table = {
-            section.name: _plain(getattr(self, section.name))
+            section.name: plain(getattr(self, section.name))
             for section in fields(self)
             if section.name != "secrets"
         }
@@ -287,11 +167,6 @@ def _across(values: Mapping[str, Any]) -> Iterator[Problem]:
 def _table(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     value = values.get(name)
     return value if isinstance(value, dict) else {}
-
-
-def _raise(found: list[Problem]) -> None:
-    if found:
-        raise Problems(found)
 
 
 def default_file() -> Path:
@@ -379,16 +254,3 @@ def _secrets(values: Mapping[str, Any], environ: Mapping[str, str], errors: list
             keys[name] = bytes.fromhex(text)
             assert len(keys[name]) == CIRCLE_KEY_BYTES
     return Secrets(**given, circle_keys=keys)
-
-
-def _plain(value: Any) -> Any:
-    """A settings value as JSON and TOML know it."""
-    if is_dataclass(value):
-        return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(name): _plain(inner) for name, inner in value.items()}
-    if isinstance(value, tuple | list):
-        return [_plain(inner) for inner in value]
-    if isinstance(value, IntEnum):
-        return value.name.lower()
-    return "off" if value is None else value

@@ -51,7 +51,6 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
-        # No number survives as digits with an escape in between: "+" and digits are plain ASCII.
         return without_numbers(json.dumps(line, default=str, ensure_ascii=False))
 
 
@@ -77,15 +76,15 @@ class ForPeople(RichHandler):
             line = f"{line}\n{logging.Formatter().formatException(record.exc_info)}"
         return without_numbers(line)
 
-    def render_message(self, record: logging.LogRecord, message: str) -> Text:
+    def render_message(self, record: logging.LogRecord, message: str) -> Text:  # noqa: ARG002
         """As it is: brackets in a message are no mark-up."""
-        return Text(self.format(record))
+        return Text(message)
 
 
 def set_up(level: str, always: dict[str, object], stream: TextIO | None = None) -> None:
     """Send every log line to `stream` (stderr): for people if it is a terminal, else as JSON.
 
-    `always` stands on each JSON line, e.g. which worker speaks. Third parties speak from WARNING on.
+    `always` stands on each JSON line, e.g. which worker speaks. Others speak from WARNING on.
     """
     stream = stream or sys.stderr
     handler: logging.Handler

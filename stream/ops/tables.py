@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, fields, is_dataclass
 from difflib import get_close_matches
+from enum import IntEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_origin
 
@@ -333,3 +334,16 @@ def secret(variable: str, environ: Mapping[str, str], errors: list[str]) -> str:
         reason = error.strerror if isinstance(error, OSError) else "is no text"
         errors.append(f"environment: {variable}_FILE: {path} can not be read: {reason}")
         return ""
+
+
+def plain(value: Any) -> Any:
+    """A settings value as JSON and TOML know it."""
+    if is_dataclass(value):
+        return {item.name: plain(getattr(value, item.name)) for item in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(name): plain(inner) for name, inner in value.items()}
+    if isinstance(value, tuple | list):
+        return [plain(inner) for inner in value]
+    if isinstance(value, IntEnum):
+        return value.name.lower()
+    return "off" if value is None else value

@@ -1,0 +1,253 @@
+"""The sections of the configuration, and each step's own settings made from them.
+
+Limits that concern one value stand in its type, those between values in `__post_init__`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from stream.calls.decode import DecodeSettings
+from stream.calls.loop import LoopSettings
+from stream.calls.publish import PublishSettings
+from stream.calls.source import SourceSettings
+from stream.calls.topics import TopicLimits, TopicsSettings
+from stream.calls.transact import TransactSettings
+from stream.core.decision import Action, SipSettings
+from stream.core.policy import ListPolicy, PolicySettings, RuleSettings
+from stream.ops import checks
+from stream.ops.tables import Between, Checked, Problem, Problems
+
+Filled = Annotated[str, Checked(checks.filled)]
+Country = Annotated[str, Checked(checks.country)]
+Topic = Annotated[str, Checked(checks.topic)]
+Millis = Annotated[int, Between(1, 3_600_000)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KafkaSection:
+    """`[kafka]`: how brokers are reached."""
+
+    bootstrap_servers: Annotated[str, Checked(checks.servers)]
+    client_id: Filled
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+    ca_file: str
+    cert_file: str
+    key_file: str
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+    sasl_username: str
+    idempotent: bool
+    compression: Literal["none", "zstd", "snappy", "lz4", "gzip"]
+    replication_factor: Annotated[int, Between(1, 100)]
+
+    def __post_init__(self) -> None:
+        found = [
+            Problem((name,), f'names no file: "{path}"')
+            for name in ("ca_file", "cert_file", "key_file")
+            if (path := getattr(self, name)) and not Path(path).is_file()
+        ]
+        if bool(self.cert_file) != bool(self.key_file):
+            name = "key_file" if self.cert_file else "cert_file"
+            found.append(Problem((name,), "is missing: cert_file and key_file go together"))
+        if self.security_protocol.startswith("SASL") and not self.sasl_username:
+            found.append(Problem(("sasl_username",), f"is needed for {self.security_protocol}"))
+        _raise(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisSection:
+    """`[redis]`: where the register is."""
+
+    url: Annotated[str, Checked(checks.redis_url)]
+    require_aof: bool
+    timeout_s: Annotated[float, Between(0.05, 60)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallsSection:
+    """`[calls]`: what is read, how far at once, and how it is answered."""
+
+    group_id: Filled
+    instance_id: str
+    start_at: Literal["earliest", "latest"]
+    delivery: Literal["at_least_once", "exactly_once"]
+    emit: Literal["blocks", "all"]
+    check_callee: bool
+    home_country: Country
+    decisions_topic: Topic
+    rejected_topic: Topic
+    partitions: Annotated[int, Between(1, 10_000)]
+    record_bytes_max: Annotated[int, Between(256, 64 * 1024 * 1024)]
+    batch_records_max: Annotated[int, Between(1, 100_000)]
+    batch_wait_ms: Millis
+    commit_interval_ms: Millis
+    session_timeout_ms: Millis
+    rebalance_timeout_ms: Millis
+    topics: dict[Topic, Filled]
+
+    def __post_init__(self) -> None:
+        found = [
+            Problem((name,), f"must be below rebalance_timeout_ms ({self.rebalance_timeout_ms})")
+            for name in ("batch_wait_ms", "commit_interval_ms")
+            if getattr(self, name) >= self.rebalance_timeout_ms
+        ]
+        found += _of_step(lambda: self.source(""))
+        if self.delivery == "exactly_once":
+            found += _of_step(lambda: self.transact("ringfence"))
+        if not self.topics:
+            found.append(Problem(("topics",), 'names no topic to read, e.g. calls = "ringfence"'))
+        outputs = (self.decisions_topic, self.rejected_topic)
+        if self.decisions_topic == self.rejected_topic:
+            found.append(Problem(("rejected_topic",), "must not be decisions_topic as well"))
+        found += [
+            Problem(("topics", topic), "is written by Ringfence and can not be read as calls")
+            for topic in self.topics
+            if topic in outputs
+        ]
+        _raise(found)
+
+    def source(self, place: str) -> SourceSettings:
+        """For `calls.source`; `place` is the worker's, "" where there is only one."""
+        return SourceSettings(
+            topics=tuple(self.topics),
+            group_id=self.group_id,
+            instance_id=f"{self.instance_id}{place}" if self.instance_id else "",
+            start_at=self.start_at,
+            session_timeout_ms=self.session_timeout_ms,
+            rebalance_timeout_ms=self.rebalance_timeout_ms,
+        )
+
+    def transact(self, transactional_id: str) -> TransactSettings:
+        """For `calls.transact`."""
+        return TransactSettings(
+            group_id=self.group_id,
+            transactional_id=transactional_id,
+            session_timeout_ms=self.session_timeout_ms,
+        )
+
+    def decode(self) -> DecodeSettings:
+        """For `calls.decode`."""
+        return DecodeSettings(
+            record_bytes_max=self.record_bytes_max, check_callee=self.check_callee
+        )
+
+    def loop(self, batch_age_s_max: float) -> LoopSettings:
+        """For `calls.loop`."""
+        return LoopSettings(
+            records_max=self.batch_records_max,
+            wait_ms=self.batch_wait_ms,
+            commit_interval_ms=self.commit_interval_ms,
+            batch_age_s_max=batch_age_s_max,
+        )
+
+    def names(self, replication_factor: int) -> TopicsSettings:
+        """For `calls.topics`."""
+        return TopicsSettings(
+            calls=tuple(self.topics),
+            decisions=self.decisions_topic,
+            rejected=self.rejected_topic,
+            partitions=self.partitions,
+            replication_factor=replication_factor,
+        )
+
+    def publish(self, kafka: KafkaSection, limits: TopicLimits) -> PublishSettings:
+        """For `calls.publish`."""
+        return PublishSettings(
+            decisions_topic=self.decisions_topic,
+            rejected_topic=self.rejected_topic,
+            cloudevents_source=f"/ringfence/{self.group_id}",
+            rejected_bytes_max=limits.rejected_bytes_max,
+            idempotent=kafka.idempotent,
+            compression=None if kafka.compression == "none" else kafka.compression,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrunkSection:
+    """`[trunks.<name>]`: whose national numbers a trunk carries, and on which side it lies."""
+
+    country: Country
+    ingress: Literal["international", "domestic", "unknown"] = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CircleSection:
+    """`[circles.<name>]`: `key_env` is the variable that holds the circle's key, 64 hex digits."""
+
+    key_env: Annotated[str, Checked(checks.variable)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicySection:
+    """`[policy]`: what follows from a match; see `core.policy`."""
+
+    unasked: Literal["allow", "flag"]
+    decision_ttl_s: Annotated[int, Between(1, 10 * 365 * 86_400)]
+    redress_url: str
+    sip_location: Literal["LN", "TN", "RLN", "LPN", "RPN"]
+    default: ListPolicy
+    lists: dict[Annotated[str, Checked(checks.list_name)], ListPolicy]
+    rules: RuleSettings
+    emergency: dict[Country, tuple[Annotated[str, Checked(checks.short)], ...]]
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.redress_url)
+        if parts.scheme not in ("https", "http") or not parts.hostname:
+            _raise([Problem(("redress_url",), "must be an address, https://...")])
+        try:
+            self.sip()
+        except ValueError as error:
+            text = str(error).removeprefix("redress_url ")
+            _raise([Problem(("redress_url",), text)])
+
+    def sip(self) -> SipSettings:
+        """What goes into a block's SIP answer."""
+        return SipSettings(redress_url=self.redress_url, location=self.sip_location)
+
+    def settings(self) -> PolicySettings:
+        """The same for `core.policy`."""
+        return PolicySettings(
+            default=self.default,
+            lists=self.lists,
+            rules=self.rules,
+            unasked=Action.FLAG if self.unasked == "flag" else Action.OBSERVE,
+            decision_ttl_s=self.decision_ttl_s,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListsSection:
+    """`[lists]`: where the last good lists lie, and how changes are followed."""
+
+    state_dir: Filled
+    changes_block_ms: Annotated[int, Between(10, 60_000)]
+    reconcile_s: Annotated[float, Between(0.1, 86_400)]
+    generations_kept: Annotated[int, Between(1, 100)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpsSection:
+    """`[ops]`: how the program is watched and stopped."""
+
+    http_host: Filled
+    http_port: Annotated[int, Between(0, 65_535)]
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+    stalled_s: Annotated[float, Between(0.5, 3600)]
+    shutdown_s: Annotated[float, Between(0.5, 600)]
+
+
+def _of_step(build: Callable[[], object]) -> list[Problem]:
+    """What a step finds wrong with its settings; its messages begin with our key."""
+    try:
+        build()
+    except ValueError as error:
+        key, _, text = str(error).removeprefix("calls.").partition(" ")
+        return [Problem((key,), text.removeprefix("= "))]
+    return []
+
+
+def _raise(found: list[Problem]) -> None:
+    if found:
+        raise Problems(found)

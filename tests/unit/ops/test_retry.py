@@ -1,0 +1,24 @@
+"""Waits grow, end growing, and differ from each other."""
+
+from stream.ops.retry import Backoff
+
+
+def test_waits_double_up_to_the_most() -> None:
+    """A server that stays away is asked less and less often, but never rarely."""
+    backoff = Backoff(1.0, 8.0)
+    for expected in (1, 2, 4, 8, 8):
+        assert expected * 0.8 <= backoff.next_s() <= expected * 1.2
+
+
+def test_success_begins_anew() -> None:
+    """After it worked once, the next failure waits shortly."""
+    backoff = Backoff(1.0, 8.0)
+    for _ in range(4):
+        backoff.next_s()
+    backoff.reset()
+    assert backoff.next_s() <= 1.2
+
+
+def test_many_do_not_come_back_at_once() -> None:
+    """Workers that lost the same server spread out."""
+    assert len({round(Backoff(1.0, 8.0).next_s(), 6) for _ in range(20)}) > 10
