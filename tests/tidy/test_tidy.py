@@ -1,11 +1,15 @@
 """The whole repository keeps its rules of form; the checks are in checks.py, tested beside it."""
 
+import tomllib
 from collections.abc import Callable, Iterator
+from dataclasses import is_dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any, get_type_hints
 
 import pytest
 
+from stream.config import Settings
 from tests.tidy import checks
 
 ROOT = Path(__file__).parents[2]
@@ -91,6 +95,28 @@ def test_packages_are_locked() -> None:
 def test_every_setting_is_explained() -> None:
     """Each key of config/default.toml has a comment on its line or above it."""
     assert not list(checks.undocumented_keys((ROOT / "config/default.toml").read_text()))
+
+
+def settings_of(section: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Keys of a settings dataclass and of the sections in it; what comes by name is one key."""
+    for name, kind in get_type_hints(section).items():
+        if is_dataclass(kind):
+            yield from settings_of(kind, (*above, name))
+        else:
+            yield (*above, name)
+
+
+def test_every_setting_is_in_the_defaults() -> None:
+    """Whatever the code reads from the configuration is in config/default.toml, to be found."""
+    defaults = tomllib.loads((ROOT / "config/default.toml").read_text())
+    missing = []
+    for key in settings_of(Settings):
+        if key[0] != "secrets":
+            value: Any = defaults
+            for name in key:
+                value = value.get(name, {} if name != key[-1] else None)
+            missing += [".".join(key)] if value is None else []
+    assert not missing
 
 
 @pytest.fixture
