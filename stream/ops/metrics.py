@@ -72,7 +72,7 @@ class Metrics:
         # Rises with traffic. Falls to nothing: look at the switch and at ringfence_lag_records.
         self.calls = Counter(
             "ringfence_calls",
-            "Call records decided and acknowledged by Kafka, or rejected, by topic.",
+            "Call records read, by topic; one that is read again after a restart counts again.",
             ["topic"],
             registry=registry,
         )
@@ -113,10 +113,12 @@ class Metrics:
         )
 
     def _of_the_pace(self, registry: CollectorRegistry) -> None:
-        # Its rate is CPU time per second: near 1 means that one more worker is needed.
+        # decode and decide: their sum's rate is CPU time per second, near 1 one more worker is
+        # needed. publish: a rise with steady decode and decide is a slow broker.
         self.batch = Histogram(
             "ringfence_batch_seconds",
-            "Time to decode, match and decide one batch.",
+            "Time of one batch, by step: decode; match and decide; publish until acknowledged.",
+            ["step"],
             registry=registry,
             buckets=BATCH_BUCKETS_S,
         )
