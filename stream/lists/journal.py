@@ -79,11 +79,23 @@ def forget(folder: Path, upto: int) -> None:
         path = folder / _FILE
         data = path.read_bytes() if path.exists() else b""
         items = _read(data, path)[0].items
-        kept = [msgspec.json.encode(item) + b"\n" for item in items if item.generation > upto]
+        kept = [item for item in items if item.generation > upto]
         if len(kept) < len(items):
-            write_synced(folder / _ASIDE, b"".join(kept))
-            (folder / _ASIDE).rename(path)
-            sync_folder(folder)
+            _replace(folder, kept)
+
+
+def rewrite(folder: Path, items: Iterable[JournalItem]) -> None:
+    """Begin the journal anew with `items`, for a list that was read anew from the register."""
+    with named_faults("journal"):
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(folder / _LOCK):
+            _replace(folder, items)
+
+
+def _replace(folder: Path, items: Iterable[JournalItem]) -> None:
+    write_synced(folder / _ASIDE, b"".join(msgspec.json.encode(item) + b"\n" for item in items))
+    (folder / _ASIDE).rename(folder / _FILE)
+    sync_folder(folder)
 
 
 _decode = msgspec.json.Decoder(JournalItem).decode

@@ -14,6 +14,7 @@ import msgspec
 from stream.core.allowlist import AllowEntry
 from stream.core.entry import Category, Entry
 from stream.core.overlay import Change
+from stream.lists.words import Numbered
 
 
 class Op(StrEnum):
@@ -136,12 +137,14 @@ def change_of(op: str, payload: bytes) -> Change | None:
     return None
 
 
-def changed_of(value: bytes) -> tuple[int, Change] | None:
-    """Generation and change from a value of a list's `changed` hash; None: unreadable."""
+def numbered_of(value: bytes) -> Numbered | None:
+    """The change in a value of a list's `changed` hash; None: unreadable."""
     generation, _, rest = value.partition(b" ")
     op, _, payload = rest.partition(b" ")
     change = change_of(op.decode(errors="replace"), payload)
-    return (int(generation), change) if change is not None and generation.isdigit() else None
+    if change is None or not generation.isdigit():
+        return None
+    return Numbered(int(generation), op.decode(), payload, change)
 
 
 def allow_json(entry: AllowEntry) -> bytes:

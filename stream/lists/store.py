@@ -29,9 +29,9 @@ from stream.lists.records import (
     Step,
     allow_json,
     allow_of,
-    changed_of,
     entry_json,
     hex_of,
+    numbered_of,
     removal_json,
 )
 from stream.lists.words import (
@@ -136,13 +136,15 @@ class Register:
         if fields[0] is None:
             raise ListUnknown(_unknown(name))
         head = _list_head(name, fields, len(changed) // 2)
-        read = [(changed_of(value), value) for value in changed[1::2]]
-        for record, value in read:
-            if record is None:
+        changes = []
+        for value in changed[1::2]:
+            numbered = numbered_of(value)
+            if numbered is None:
                 raise SnapshotUnreadable(f"{name}: a change in the register: {value[:80]!r}")
-        # Changes that the base holds already are about to be swept.
-        above = sorted((r for r, _ in read if r and r[0] > head.base), key=lambda r: r[0])
-        return ListState(head, tuple(change for _, change in above))
+            # What the base holds already is about to be swept.
+            if numbered.generation > head.base:
+                changes.append(numbered)
+        return ListState(head, tuple(sorted(changes, key=lambda c: c.generation)))
 
     async def read_base(
         self, name: str, generation: int, progress: Progress = no_progress

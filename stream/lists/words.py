@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from stream.core.overlay import Change
 
@@ -55,12 +56,21 @@ class Heads:
     lists: Mapping[str, ListHead]
 
 
+class Numbered(NamedTuple):
+    """A change and the generation it made; `op` and `payload` as in the change stream."""
+
+    generation: int
+    op: str
+    payload: bytes
+    change: Change
+
+
 @dataclass(frozen=True, slots=True)
 class ListState:
-    """One list of one moment: its head, and what changed since its base."""
+    """One list of one moment: its head, and each number's last change since its base, in order."""
 
     head: ListHead
-    changes: tuple[Change, ...]
+    changes: tuple[Numbered, ...]
 
 
 class Outcome(Enum):

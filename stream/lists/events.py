@@ -1,0 +1,41 @@
+"""What the list's way has to tell while it runs, for metrics and logs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class EventKind(StrEnum):
+    """A closed list: each is a metric label and a line of the runbook."""
+
+    LOADED = "loaded"
+    """A list was loaded, from the shelf or from the register."""
+    SWAPPED = "swapped"
+    """New lists are enforced from now on."""
+    GAP = "gap"
+    """Steps of a list were missed: it is read anew."""
+    CHECKSUM = "checksum"
+    """A list's chain of changes differs from the register's: it is read anew."""
+    REGISTER_UP = "register_up"
+    REGISTER_DOWN = "register_down"
+    """Redis does not answer: the lists in memory stay enforced, and it is tried again."""
+    REGISTER_UNSAFE = "register_unsafe"
+    """Redis was set up anew so that it may lose entries: the lists in memory stay enforced."""
+    REGISTER_LOST = "register_lost"
+    """The register lost data: the last good lists stay enforced until somebody acts."""
+    SNAPSHOT_REFUSED = "snapshot_refused"
+    """A snapshot, a change or the allowlist could not be used: what was live stays."""
+    SHELF_FAILED = "shelf_failed"
+    """The state directory took no change: a restart without Redis would not know it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """`list_name` is "" where it concerns the allowlist or all lists."""
+
+    kind: EventKind
+    list_name: str
+    detail: str
+
+
+OnEvent = Callable[[Event], None]

@@ -1,0 +1,178 @@
+"""CSV as spreadsheets and databases write it.
+
+The delimiter (`,` `;` tab `|`) and the header are found from the first lines, or given. A quoted
+field may hold delimiters and line ends; a quote that is opened and never closed costs its own row,
+not the rest of the file.
+"""
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from stream.lists.formats.rows import FIELDS, InputUnreadable, Lines, RejectedRow, Rows, Wrong
+
+DELIMITERS = ",;\t|"
+SPAN_MAX = 20
+"""Lines that one quoted field may run over."""
+
+NAMES: Mapping[str, str] = {
+    **{field: field for field in FIELDS},
+    **dict.fromkeys(("phone", "phone_number", "phonenumber", "telephone", "tel"), "number"),
+    **dict.fromkeys(("msisdn", "e164", "caller", "caller_id", "cli"), "number"),
+    **dict.fromkeys(("company_phone_number", "telephone_number", "mobile"), "number"),
+    **dict.fromkeys(("type", "scam_type"), "category"),
+    **dict.fromkeys(("reporter", "origin", "reported_by"), "source"),
+    **dict.fromkeys(("reported", "date", "created_at", "created_date"), "reported_at"),
+    **dict.fromkeys(("expires", "expiry", "valid_until"), "expires_at"),
+    "score": "confidence",
+}
+"""Names of columns that are understood, in lower case with `_` for blanks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How a file is laid out: delimiter, the column of each field, lines before the first row."""
+
+    delimiter: str
+    columns: Mapping[str, int]
+    skipped: int
+
+
+def shape_of(lines: Lines, names: Sequence[str] | None = None) -> Shape:
+    """The layout of a file that begins with `lines`; `names` of its columns where it has no header.
+
+    Empty names are columns to pass over. Raises InputUnreadable if no column can be the numbers'.
+    """
+    skipped = 0
+    delimiter = ""
+    if lines and lines[0].lower().startswith("sep=") and len(lines[0]) == 5:
+        delimiter, skipped = lines[0][4], 1  # Excel's own note of its delimiter
+    while skipped < len(lines) and not lines[skipped].strip():
+        skipped += 1
+    first = lines[skipped] if skipped < len(lines) else ""
+    delimiter = delimiter or max(DELIMITERS, key=first.count)
+    cells = next(csv.reader([first], delimiter=delimiter), [])
+    header = _columns(cells)
+    if names is not None:
+        given = _columns(names)
+        if "number" not in given:
+            raise InputUnreadable(f"the columns given are {', '.join(names)}: none is `number`")
+        return Shape(delimiter, given, skipped + bool(header))
+    if "number" in header:
+        return Shape(delimiter, header, skipped + 1)
+    likely = [i for i, cell in enumerate(cells) if sum(c.isdigit() for c in cell) >= 7]
+    if header or not likely:
+        raise InputUnreadable(
+            f"no column is called number (or phone, msisdn, ...) in {first[:80]!r}: "
+            "name the columns with --columns number,category,..."
+        )
+    return Shape(delimiter, {"number": likely[0]}, skipped)
+
+
+def _columns(cells: Sequence[str]) -> dict[str, int]:
+    columns: dict[str, int] = {}
+    for i, cell in enumerate(cells):
+        field = NAMES.get("_".join(cell.strip().lower().replace("-", " ").split()))
+        if field is not None:
+            columns.setdefault(field, i)
+    return columns
+
+
+def read(chunks: Iterable[Lines], names: Sequence[str] | None = None) -> Iterator[Rows]:
+    """The rows of a CSV file; `names` of its columns where it has no header.
+
+    Raises InputUnreadable if no column can be the numbers'.
+    """
+    source = iter(chunks)
+    lines = next(source, None)
+    if lines is None:
+        return
+    shape = shape_of(lines, names)
+    first = 1 + shape.skipped
+    lines = lines[shape.skipped :]
+    while lines is not None:
+        if '"' in "\n".join(lines):
+            numbers, records, rejected, used = _quoted(lines, shape.delimiter, first, source)
+        else:
+            records = list(csv.reader(lines, delimiter=shape.delimiter))
+            numbers, rejected, used = list(range(first, first + len(lines))), [], len(lines)
+        yield _rows(numbers, records, rejected, shape.columns)
+        first += used
+        lines = next(source, None)
+
+
+def _quoted(
+    lines: Lines, delimiter: str, first: int, source: Iterator[Lines]
+) -> tuple[list[int], list[list[str]], list[RejectedRow], int]:
+    """Records of lines with quotes in them, after their line numbers; also how many lines it took.
+
+    A record that is still open at the end of `lines` goes on into the next chunk. Reading is
+    strict: a quote that ends amid a field was opened amid another, and would hide the rows between.
+    """
+    numbers: list[int] = []
+    records: list[list[str]] = []
+    rejected: list[RejectedRow] = []
+    feed = _Feed(lines, source)
+    reader = csv.reader(feed, delimiter=delimiter, strict=True)
+    while feed.begin():
+        start = feed.at
+        try:
+            record = next(reader)
+        except (csv.Error, _Unclosed) as error:
+            detail = str(error) or "a quote is opened and not closed"
+            rejected.append(RejectedRow(first + start, Wrong.UNREADABLE, detail, feed.lines[start]))
+            feed.at = start + 1
+            reader = csv.reader(feed, delimiter=delimiter, strict=True)
+        else:
+            numbers.append(first + start)
+            records.append(record)
+    return numbers, records, rejected, len(feed.lines)
+
+
+class _Unclosed(Exception):
+    """Never leaves this module."""
+
+
+class _Feed:
+    """Lines for a csv.reader, one record at a time."""
+
+    def __init__(self, lines: Lines, source: Iterator[Lines]) -> None:
+        self.lines = lines
+        self.at = 0
+        self._source = source
+        self._start = 0
+
+    def begin(self) -> bool:
+        """Another record begins; False: no line is left in the chunk."""
+        self._start = self.at
+        return self.at < len(self.lines)
+
+    def __iter__(self) -> "_Feed":
+        return self
+
+    def __next__(self) -> str:
+        if self.at - self._start >= SPAN_MAX:
+            raise _Unclosed
+        if self.at == len(self.lines):
+            more = next(self._source, None)
+            if more is None:
+                raise _Unclosed
+            self.lines = self.lines + more
+        line = self.lines[self.at]
+        self.at += 1
+        return f"{line}\n"
+
+
+def _rows(
+    lines: list[int],
+    records: list[list[str]],
+    rejected: list[RejectedRow],
+    columns: Mapping[str, int],
+) -> Rows:
+    width = max(columns.values()) + 1
+    if records and min(map(len, records)) < width:
+        kept = [i for i, record in enumerate(records) if any(record)]  # blank lines are no rows
+        lines, records = [lines[i] for i in kept], [records[i] for i in kept]
+        records = [record + [""] * (width - len(record)) for record in records]
+    found = {name: [record[i] for record in records] for name, i in columns.items()}
+    return Rows(lines=lines, originals=records, unreadable=tuple(rejected), **found)

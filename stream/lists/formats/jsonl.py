@@ -1,0 +1,57 @@
+"""One JSON object a line, with the fields of `rows.FIELDS`; others are passed over."""
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from stream.lists.formats.rows import Lines, RejectedRow, Rows, Wrong
+
+_Value = str | int | float | None
+
+
+class _Row(msgspec.Struct):
+    number: str | int | None = None
+    category: str | None = None
+    source: str | None = None
+    reported_at: _Value = None
+    expires_at: _Value = None
+    confidence: _Value = None
+
+
+def read(chunks: Iterable[Lines]) -> Iterator[Rows]:
+    """The rows of a JSON lines file."""
+    decode = msgspec.json.Decoder(_Row).decode
+    first = 1
+    for chunk in chunks:
+        lines: list[int] = []
+        rows: list[_Row] = []
+        unreadable: list[RejectedRow] = []
+        for line, text in enumerate(chunk, first):
+            if not text or text.isspace():
+                continue
+            try:
+                rows.append(decode(text.encode("utf-8", "replace")))
+                lines.append(line)
+            except (msgspec.MsgspecError, RecursionError) as error:
+                detail = str(error)
+                if text.lstrip().startswith("["):
+                    detail = "a JSON array; one object a line is needed (jq -c '.[]')"
+                unreadable.append(RejectedRow(line, Wrong.UNREADABLE, detail, text))
+        yield Rows(
+            lines,
+            [chunk[line - first] for line in lines],
+            [_text(row.number) for row in rows],
+            [row.category for row in rows],
+            [row.source for row in rows],
+            [_text(row.reported_at) for row in rows],
+            [_text(row.expires_at) for row in rows],
+            [_text(row.confidence) for row in rows],
+            tuple(unreadable),
+        )
+        first += len(chunk)
+
+
+def _text(value: _Value) -> str | None:
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() else repr(value)
+    return value if value is None or isinstance(value, str) else str(value)

@@ -1,0 +1,19 @@
+"""One number a line; what follows a `#` is a comment."""
+
+from collections.abc import Iterable, Iterator
+
+from stream.lists.formats.rows import Lines, Rows
+
+
+def read(chunks: Iterable[Lines]) -> Iterator[Rows]:
+    """The rows of a text file."""
+    first = 1
+    for chunk in chunks:
+        lines, numbers = [], []
+        for line, text in enumerate(chunk, first):
+            number = text.partition("#")[0].strip()
+            if number:
+                lines.append(line)
+                numbers.append(number)
+        yield Rows(lines, [chunk[line - first] for line in lines], numbers)
+        first += len(chunk)

@@ -1,0 +1,158 @@
+"""What this machine knows by itself: shelf, journal, allowlist and which register it follows.
+
+All workers of a machine share it. Every function blocks on the disk: call them in a thread.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from stream.core.allowlist import NOBODY, AllowEntry, Allowlist
+from stream.core.blocklists import LiveList, fresh
+from stream.core.faults import SnapshotUnreadable
+from stream.core.overlay import Change, Overlay
+from stream.core.snapshot import Snapshot
+from stream.lists import journal, shelf
+from stream.lists.disk import locked, named_faults, sync_folder, write_synced
+from stream.lists.journal import JournalItem
+from stream.lists.marks import Mark
+from stream.lists.records import Step, allow_json, allow_of, change_of
+from stream.lists.words import AllowHead, ListState
+
+_FILE = "register.json"
+_MARK = "mark"
+"""Journal items that change nothing: they say where a list stood when it was read anew."""
+
+
+class _Known(msgspec.Struct, frozen=True):
+    identity: str | None
+    allow_generation: int
+    allow_chain: str
+    allow: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Which register this machine follows (None: none yet), and its allowlist.
+
+    `synced_at_s`: when a worker here last agreed with it, in seconds since the epoch.
+    """
+
+    identity: str | None
+    head: AllowHead
+    allow: Allowlist
+    synced_at_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class LocalList:
+    """A list as the shelf has it."""
+
+    live: LiveList
+    mark: Mark
+
+
+NOTHING = Known(None, AllowHead(0, ""), NOBODY, 0)
+
+
+def known(state_dir: Path) -> Known:
+    """What was last written by `remember`; raises SnapshotUnreadable when it is damaged."""
+    path = state_dir / _FILE
+    with named_faults("state"):
+        if not path.exists():
+            return NOTHING
+        data, synced_at_s = path.read_bytes(), int(path.stat().st_mtime)
+    try:
+        held = msgspec.json.decode(data, type=_Known)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise SnapshotUnreadable(f"{path}: {error}") from error
+    entries = [allow_of(text.encode()) for text in held.allow]
+    if None in entries:
+        raise SnapshotUnreadable(f"{path}: an allow entry can not be read")
+    allow = Allowlist.of(entry for entry in entries if entry is not None)
+    head = AllowHead(held.allow_generation, held.allow_chain)
+    return Known(held.identity, head, allow, synced_at_s)
+
+
+def touch(state_dir: Path) -> None:
+    """Note that now the lists here agree with the register: its file's time says when."""
+    path = state_dir / _FILE
+    with named_faults("state"):
+        if path.exists():
+            os.utime(path)
+
+
+def remember(
+    state_dir: Path, identity: str | None, head: AllowHead, allow: Iterable[AllowEntry]
+) -> None:
+    """Write which register is followed and its allowlist; a newer one of another worker stays."""
+    record = _Known(
+        identity, head.generation, head.chain, [allow_json(entry).decode() for entry in allow]
+    )
+    with named_faults("state"):
+        state_dir.mkdir(parents=True, exist_ok=True)
+        with locked(state_dir / f".{_FILE}.lock"):
+            try:
+                before = known(state_dir)
+            except SnapshotUnreadable:
+                before = NOTHING
+            if before.identity == identity and before.head.generation > head.generation:
+                return
+            aside = state_dir / f".writing-{_FILE}"
+            write_synced(aside, msgspec.json.encode(record))
+            aside.rename(state_dir / _FILE)
+            sync_folder(state_dir)
+
+
+def last_good(
+    state_dir: Path, keys: Mapping[str, bytes], synced_at_s: int
+) -> tuple[dict[str, LocalList], dict[str, str]]:
+    """The shelf's lists with the changes in their journals; and what was refused, by its place."""
+    good = shelf.last_good(state_dir, keys)
+    refused = {str(path): why for path, why in good.refused.items()}
+    lists = {}
+    for name, snapshot in good.snapshots.items():
+        circle = snapshot.manifest.circle
+        if circle not in keys:
+            refused[name] = f"no key for circle {circle}: it needs [circles.{circle}]"
+            continue
+        read = journal.replay(shelf.list_folder(state_dir, name), snapshot.manifest.generation)
+        if read.damaged is not None:
+            refused[name] = read.damaged
+        lists[name] = _replayed(name, keys[circle], snapshot, read.items, synced_at_s)
+    return lists, refused
+
+
+def _replayed(
+    name: str, key: bytes, snapshot: Snapshot, items: Iterable[JournalItem], synced_at_s: int
+) -> LocalList:
+    live = fresh(name, key, snapshot, synced_at_s)
+    mark = Mark(live.generation, "")
+    changes: list[Change] = []
+    for item in items:
+        change = change_of(item.op, item.payload.encode())
+        if change is not None:
+            changes.append(change)
+        mark = Mark(item.generation, item.chain)
+    overlay = Overlay({}).with_changes(changes)
+    return LocalList(LiveList(name, key, snapshot, overlay, mark.generation, synced_at_s), mark)
+
+
+def record(state_dir: Path, name: str, steps: Iterable[Step]) -> None:
+    """Write steps of a list into its journal."""
+    items = [JournalItem(s.generation, s.op, s.payload.decode(), s.chain) for s in steps]
+    journal.append(shelf.list_folder(state_dir, name), items)
+
+
+def record_anew(state_dir: Path, state: ListState) -> None:
+    """Write a list's changes as the register has them, in place of what the journal says."""
+    head = state.head
+    items = [JournalItem(c.generation, c.op, c.payload.decode(), "") for c in state.changes]
+    if items and items[-1].generation == head.generation:
+        items[-1] = msgspec.structs.replace(items[-1], chain=head.chain)
+    else:
+        items.append(JournalItem(head.generation, _MARK, "", head.chain))
+    journal.rewrite(shelf.list_folder(state_dir, head.name), items)

@@ -1,0 +1,113 @@
+"""Reading a list anew from the register: its base onto the shelf, its changes over it.
+
+What goes on here takes seconds, so all of it is done in threads, and what is live stays live until
+the new list is whole and checked.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from stream.core.blocklists import LiveList
+from stream.core.entry import Columns
+from stream.core.faults import SnapshotUnreadable
+from stream.core.overlay import EMPTY
+from stream.core.snapshot import COLUMNS, MANIFEST_PART, Snapshot, decode_manifest, open_snapshot
+from stream.lists import shelf
+from stream.lists.build import Version, build_snapshot
+from stream.lists.circles import key_id
+from stream.lists.store import Register
+from stream.lists.words import ListHead, ListState
+
+TRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """Where snapshots lie, the circles' keys (`plain`: b""), and how many generations stay."""
+
+    state_dir: Path
+    keys: Mapping[str, bytes]
+    generations_kept: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """A list as the register has it, and the state it was made from."""
+
+    live: LiveList
+    state: ListState
+
+
+async def reload_list(
+    register: Register, name: str, held: Snapshot | None, place: Shelf, now_s: int
+) -> Reloaded:
+    """The list `name` as it is in the register; `held` is the snapshot that is live now.
+
+    Raises RegisterDown, ListUnknown, and SnapshotUnreadable if it can not be used.
+    """
+    for last_try in (*[False] * (TRIES - 1), True):
+        state = await register.state(name)
+        head = state.head
+        key = place.keys.get(head.circle)
+        if key is None:
+            raise SnapshotUnreadable(
+                f"{name}: no key for circle {head.circle}: it needs a [circles.{head.circle}]"
+            )
+        try:
+            if held is None or held.manifest.generation != head.base:
+                held = await _base(register, head, key, place, now_s)
+        except SnapshotUnreadable:
+            # While it was read, newer bases may have taken its place and its keys be gone.
+            if last_try or (await register.state(name)).head.base == head.base:
+                raise
+            continue
+        overlay = EMPTY.with_changes(numbered.change for numbered in state.changes)
+        return Reloaded(LiveList(name, key, held, overlay, head.generation, now_s), state)
+    raise AssertionError("the last try raises or returns")
+
+
+async def _base(
+    register: Register, head: ListHead, key: bytes, place: Shelf, now_s: int
+) -> Snapshot:
+    on_shelf = await asyncio.to_thread(_on_shelf, head, key, place)
+    if on_shelf is not None:
+        return on_shelf
+    if head.base:
+        parts = await register.read_base(head.name, head.base)
+        manifest = decode_manifest(parts[MANIFEST_PART])
+        said = (manifest.list_name, manifest.generation, manifest.circle)
+        if said != (head.name, head.base, head.circle):
+            raise SnapshotUnreadable(f"{head.name}: base {head.base} says that it is {said}")
+    else:
+        parts = await asyncio.to_thread(_empty_parts, head, key, now_s)
+    return await asyncio.to_thread(_shelve, parts, key, place)
+
+
+def _on_shelf(head: ListHead, key: bytes, place: Shelf) -> Snapshot | None:
+    """The base, if another worker of this machine has put it there already."""
+    folder = shelf.list_folder(place.state_dir, head.name) / f"{head.base:012d}"
+    if not head.base or not folder.is_dir():
+        return None
+    try:
+        snapshot = open_snapshot(folder, keys={head.circle: key})
+    except SnapshotUnreadable:
+        return None  # it is written anew
+    return snapshot if snapshot.manifest.circle == head.circle else None
+
+
+def _shelve(parts: Mapping[str, bytes], key: bytes, place: Shelf) -> Snapshot:
+    folder = shelf.write_snapshot(
+        place.state_dir, parts, key=key, generations_kept=place.generations_kept
+    )
+    return open_snapshot(folder, check=False)
+
+
+def _empty_parts(head: ListHead, key: bytes, now_s: int) -> dict[str, bytes]:
+    """A list without a base holds nothing but its changes: its snapshot is an empty one."""
+    owner, _, name = head.name.partition("/")
+    columns = Columns(**{c.name: np.empty(0, c.dtype) for c in COLUMNS}, sources=())
+    return build_snapshot(Version(owner, name, 0, head.circle, key, key_id(key)), columns, now_s)
