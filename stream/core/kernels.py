@@ -40,16 +40,16 @@ def positions(words: Words, slice_index: int, m: int) -> NDArray[np.int64]:
 def set_bits(bits: NDArray[np.uint8], words: Words, m: int) -> None:
     """Set, in `bits`, every number's bit of every slice.
 
-    One bit of the byte after the other: all writers of a byte then write the same value, so that
-    repeated positions do no harm, and NumPy's slow `bitwise_or.at` (measured: 380 ns a bit against
-    20) is not needed, nor a byte for each bit.
+    Positions are sorted and those of one byte put together first: NumPy's `bitwise_or.at` takes
+    380 ns a bit (measured), this 35; a byte for each bit instead would be eight times the memory.
     """
     for j in range(words.shape[1]):
         at = positions(words, j, m)
-        byte, bit = at >> 3, (at & 7).astype(np.uint8)
-        for b in range(8):
-            touched = byte[bit == b]
-            bits[touched] |= np.uint8(1 << b)
+        at.sort()
+        byte = at >> 3
+        first = np.flatnonzero(np.diff(byte, prepend=-1))
+        if len(first):
+            bits[byte[first]] |= np.bitwise_or.reduceat(_BIT_OF[at & 7], first)
 
 
 def probe_filter(bits: NDArray[np.uint8], words: Words, m: int) -> NDArray[np.bool_]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pybloom_live import BloomFilter, ScalableBloomFilter
+from pybloom_live.pybloom import BloomFilter, ScalableBloomFilter
 
 from stream.core.bloom import (
     CAPACITY_CLASSES,

@@ -66,7 +66,7 @@ def test_probing_a_table_gives_the_and_of_all_slices(slices):
             expected[row] = mask
     assert dict(zip(rows.tolist(), masks.tolist(), strict=True)) == expected
     assert rows.tolist() == sorted(expected)
-    assert (rows.dtype, masks.dtype) == (np.int64, np.uint64)
+    assert [array.dtype.name for array in (rows, masks)] == ["int64", "uint64"]
 
 
 @pytest.mark.parametrize("lists", [1, 8, 9, 64])

@@ -1,0 +1,206 @@
+"""Building a list's snapshot, and proving it."""
+
+from dataclasses import replace
+from hashlib import sha256
+
+import msgspec
+import numpy as np
+import pytest
+from pybloom_live.pybloom import BloomFilter
+
+from stream.core.bloom import (
+    COUNT_MAX,
+    PROBES,
+    Digests,
+    build_filter,
+    elements,
+    pybloom_shape,
+    shape_for,
+    write_filter,
+)
+from stream.core.entry import Category, Columns, Entry
+from stream.core.faults import FilterUnreadable, SnapshotUnreadable
+from stream.core.overlay import Change
+from stream.core.snapshot import (
+    COLUMNS,
+    FILTER_PART,
+    MANIFEST_PART,
+    Part,
+    decode_manifest,
+    encode_manifest,
+    read_snapshot,
+)
+from stream.lists.build import (
+    TRIED,
+    Version,
+    bare_snapshot,
+    build_snapshot,
+    columns_of,
+    verify_parts,
+    with_changes,
+)
+
+KEY = b"circle"
+VERSION = Version("KH", "scam", 3, "mekong", KEY, "k1")
+NUMBERS = [f"+44770090{i:04d}" for i in range(500)]
+
+
+def columns(numbers=NUMBERS, key=KEY, confidence=None):
+    count = len(numbers)
+    return columns_of(
+        np.array(numbers, "S16"),
+        key,
+        reported_at=np.zeros(count, np.uint32),
+        expires_at=np.zeros(count, np.uint32),
+        category=np.zeros(count, np.uint8),
+        confidence=np.array([50] * count if confidence is None else confidence, np.uint8),
+        source=np.zeros(count, np.uint16),
+        sources=("police",),
+    )
+
+
+def digests_of(numbers, key=KEY):
+    return Digests(elements(np.array(numbers, "S16"), key))
+
+
+def entry(number, source="police", confidence=90):
+    fingerprint = int(digests_of([number]).fingerprints()[0])
+    return Entry(number, fingerprint, Category.SPAM, source, 1, 2, confidence)
+
+
+def test_a_built_list_proves_itself():
+    """What was built is read back: every member found, no more false positives than promised."""
+    done = []
+    parts = build_snapshot(VERSION, columns(), 9, lambda *at: done.append(at))
+    report = verify_parts(parts, KEY)
+    assert (report.entries, report.verified, report.tried) == (500, 500, TRIED)
+    assert report.false_positive_rate <= 1e-4
+    assert done == [(500, 500)]
+    manifest = decode_manifest(parts[MANIFEST_PART])
+    assert (manifest.list_name, manifest.generation, manifest.key_id) == ("KH/scam", 3, "k1")
+
+
+def test_a_partner_reads_the_filter_with_pybloom_live(tmp_path):
+    """The filter part is a pybloom-live file with the members and the probes in it."""
+    path = tmp_path / FILTER_PART
+    path.write_bytes(build_snapshot(VERSION, columns(), 9)[FILTER_PART])
+    with path.open("rb") as file:
+        theirs = BloomFilter.fromfile(file)
+    assert all(KEY.hex() + number in theirs for number in (*NUMBERS, *PROBES))
+    assert len(theirs) == 516
+
+
+def test_the_key_is_not_printed():
+    """A version in a log line does not give the circle's key away."""
+    assert "circle'" not in repr(VERSION)
+
+
+def test_fingerprints_alone_can_not_be_built_from():
+    """Without numbers there is nothing to hash: refused, saying what would help."""
+    shared = columns()
+    shared = replace(shared, number=np.where(np.arange(500) < 20, 0, shared.number))
+    with pytest.raises(SnapshotUnreadable, match="20 of 500 entries are fingerprints"):
+        build_snapshot(VERSION, shared, 9)
+
+
+def test_fingerprints_come_with_their_owners_filter():
+    """A partner's fingerprints with the partner's filter make a list that confirms matches."""
+    theirs = build_snapshot(VERSION, columns(), 9)
+    shared = replace(columns(), number=np.zeros(500, np.uint64))
+    parts = build_snapshot(VERSION, shared, 9, filter_data=theirs[FILTER_PART])
+    report = verify_parts(parts, KEY)
+    assert (report.entries, report.verified) == (500, 0)
+    rows = read_snapshot(parts).find(digests_of(NUMBERS).fingerprints())
+    assert (rows >= 0).all()
+    with pytest.raises(FilterUnreadable, match="probe numbers absent"):
+        build_snapshot(replace(VERSION, key=b"?"), shared, 9, filter_data=theirs[FILTER_PART])
+
+
+def test_entries_of_another_circle_are_refused():
+    """Fingerprints that are not those of their numbers would never match: refused, not enforced."""
+    with pytest.raises(SnapshotUnreadable, match="500 of 500 entries have the fingerprint of an"):
+        build_snapshot(VERSION, columns(key=b"other"), 9)
+
+
+def test_more_entries_than_a_list_can_hold_are_refused():
+    """The largest list is bounded, with the limit in the message, before anything is hashed."""
+    endless = Columns(**{c.name: np.broadcast_to(c.dtype.type(1), COUNT_MAX + 1) for c in COLUMNS},
+                      sources=("x",))  # fmt: skip
+    with pytest.raises(SnapshotUnreadable, match=f"at most {COUNT_MAX}"):
+        build_snapshot(VERSION, endless, 9)
+
+
+def test_a_filter_that_misses_its_members_is_refused():
+    """A filter with the right count and the wrong members does not pass the proof."""
+    wrong = build_filter(
+        [digests_of([*NUMBERS[:499], *PROBES, "+447700919999"])], shape_for(500), 516
+    )
+    parts = build_snapshot(VERSION, columns(), 9, filter_data=write_filter(wrong))
+    with pytest.raises(SnapshotUnreadable, match="1 of its own members are not found"):
+        verify_parts(parts, KEY)
+
+
+def test_a_filter_that_holds_everybody_is_refused():
+    """Every member is found in a filter whose bits are all set; the false positives are counted."""
+    shape = shape_for(500)
+    held = build_filter([], shape, 516)
+    held.bits[:] = 255
+    held.bits[-1] >>= -shape.num_bits % 8
+    with pytest.raises(SnapshotUnreadable, match=f"{TRIED} false positives of {TRIED} numbers"):
+        verify_parts(bare_snapshot_of(held), KEY)
+
+
+def bare_snapshot_of(held):
+    """A bare snapshot of a filter that `read_filter` would refuse."""
+    parts = bare_snapshot(VERSION, build_snapshot(VERSION, columns(), 9)[FILTER_PART], 9)
+    data = write_filter(held)
+    manifest = msgspec.structs.replace(
+        decode_manifest(parts[MANIFEST_PART]),
+        parts={FILTER_PART: Part(len(data), sha256(data).hexdigest())},
+    )
+    return {FILTER_PART: data, MANIFEST_PART: encode_manifest(manifest)}
+
+
+def test_a_partners_bare_filter_is_taken_as_it_is():
+    """The partner's very bytes are kept; known members prove that the hash is the right one."""
+    shape = pybloom_shape(1000, 1e-6)
+    data = write_filter(build_filter([digests_of(NUMBERS)], shape, 500))
+    samples = np.array(NUMBERS[:5], "S16")
+    parts = bare_snapshot(VERSION, data, 9, samples)
+    assert parts[FILTER_PART] == data
+    assert verify_parts(parts, KEY).entries == 500
+    with pytest.raises(FilterUnreadable, match="5 of 5 known members absent"):
+        bare_snapshot(replace(VERSION, key=b""), data, 9, samples)
+
+
+def test_a_number_given_twice_is_one_entry_and_the_last_counts():
+    """A feed that repeats a number means its last word."""
+    held = columns(["+447700900001", "+447700900002", "+447700900001"], confidence=[1, 2, 3])
+    assert len(held) == 2
+    by_number = dict(zip(held.number.tolist(), held.confidence.tolist(), strict=True))
+    assert by_number == {447700900001: 3, 447700900002: 2}
+
+
+def test_changes_become_entries():
+    """Added, replaced and removed entries and new sources are in the next base."""
+    before = columns(NUMBERS[:3])
+    added, replaced = entry("+447700919999", "bank"), entry(NUMBERS[0])
+    gone = int(digests_of([NUMBERS[1]]).fingerprints()[0])
+    after = with_changes(
+        before,
+        [Change(replaced.fingerprint, None), Change(added.fingerprint, added),
+         Change(gone, None), Change(replaced.fingerprint, replaced)],
+    )  # fmt: skip
+    entries = {e.number: e for e in map(after.entry, range(len(after)))}
+    assert set(entries) == {NUMBERS[0], NUMBERS[2], "+447700919999"}
+    assert entries["+447700919999"] == added
+    assert entries[NUMBERS[0]] == replaced
+    assert entries[NUMBERS[2]].confidence == 50
+    verify_parts(build_snapshot(VERSION, after, 9), KEY)
+
+
+def test_no_changes_change_nothing():
+    """Columns after no change are the same columns."""
+    before = columns()
+    after = with_changes(before, [])
+    assert all(np.array_equal(getattr(before, c.name), getattr(after, c.name)) for c in COLUMNS)
