@@ -9,16 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from stream.core.blocklists import LiveList
-from stream.core.entry import Columns
 from stream.core.faults import SnapshotUnreadable
 from stream.core.overlay import EMPTY
-from stream.core.snapshot import COLUMNS, MANIFEST_PART, Snapshot, decode_manifest, open_snapshot
+from stream.core.snapshot import MANIFEST_PART, Snapshot, decode_manifest, open_snapshot
 from stream.lists import shelf
 from stream.lists.build import Version, build_snapshot
 from stream.lists.circles import key_id
+from stream.lists.merge import empty_columns
 from stream.lists.store import Register
 from stream.lists.words import ListHead, ListState
 
@@ -109,5 +107,5 @@ def _shelve(parts: Mapping[str, bytes], key: bytes, place: Shelf) -> Snapshot:
 def _empty_parts(head: ListHead, key: bytes, now_s: int) -> dict[str, bytes]:
     """A list without a base holds nothing but its changes: its snapshot is an empty one."""
     owner, _, name = head.name.partition("/")
-    columns = Columns(**{c.name: np.empty(0, c.dtype) for c in COLUMNS}, sources=())
-    return build_snapshot(Version(owner, name, 0, head.circle, key, key_id(key)), columns, now_s)
+    version = Version(owner, name, 0, head.circle, key, key_id(key))
+    return build_snapshot(version, empty_columns(), now_s)

@@ -1,0 +1,234 @@
+"""From a file to the register: read, parsed, merged, built, proved, written, published.
+
+A few rows for a list that is there already are changes, live at once. More become a new base,
+built beside the old one from all that the register holds and the file adds; what others change
+meanwhile lies over it. If somebody else published a base in between, it is merged and built again.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+
+from stream.core.entry import Columns
+from stream.core.faults import ChangeConflict
+from stream.core.snapshot import MANIFEST_PART, read_snapshot
+from stream.lists.build import (
+    Parts,
+    Version,
+    build_snapshot,
+    columns_of,
+    verify_parts,
+    with_changes,
+)
+from stream.lists.circles import key_id
+from stream.lists.files import Format, Rejects, read_rows
+from stream.lists.formats.rows import Wrong
+from stream.lists.merge import empty_columns, held_in, merged
+from stream.lists.parse import Defaults, Parsed, Parser
+from stream.lists.records import BaseRecord
+from stream.lists.store import Register
+from stream.lists.words import By, ListHead, Numbered, Outcome, Reservation
+
+CHANGES_MAX = 5_000
+"""Up to so many changes over a base are cheap for every worker; more are built into a new base."""
+TRIES = 5
+_PUBLISH_TRIES = 100
+
+Stage = Callable[[str, int, int], None]
+"""Called with what is being done, and how much of how much of it is."""
+
+
+def silent(_stage: str, _done: int, _whole: int) -> None:
+    """A `Stage` that nobody watches."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportRequest:
+    """One file for one list. `replace`: the file is the whole list; else it is added to it."""
+
+    name: str
+    path: Path
+    kind: Format
+    names: tuple[str, ...] | None
+    defaults: Defaults
+    rejects: Path
+    replace: bool
+    key: bytes
+    by: By
+
+
+@dataclass(frozen=True, slots=True)
+class FileRead:
+    """A file's good rows as columns, how many they were, and how many were rejected, by reason."""
+
+    columns: Columns
+    rows: int
+    rejected: Mapping[Wrong, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What an import did. `repeated` rows gave a number that a later row of the file gave again."""
+
+    generation: int
+    rows: int
+    added: int
+    updated: int
+    removed: int
+    repeated: int
+    rejected: Mapping[Wrong, int]
+    count: int
+
+
+def read_file(request: ImportRequest, stage: Stage = silent) -> FileRead:
+    """Read and parse the file; its rejected rows go into the rejects file. Blocks.
+
+    Raises InputUnreadable.
+    """
+    parser = Parser(request.defaults)
+    parsed: list[Parsed] = []
+    with Rejects(request.rejects).open() as rejects:
+        rows = read_rows(
+            request.path, request.kind, request.names, lambda d, w: stage("reading", d, w)
+        )
+        for chunk in rows:
+            parsed.append(parser.parse(chunk))
+            rejects.add(parsed[-1].rejected)
+    if not parsed:
+        return FileRead(empty_columns(), 0, Counter())
+    columns = columns_of(
+        np.concatenate([p.numbers for p in parsed]),
+        request.key,
+        reported_at=np.concatenate([p.reported_at for p in parsed]),
+        expires_at=np.concatenate([p.expires_at for p in parsed]),
+        category=np.concatenate([p.category for p in parsed]),
+        confidence=np.concatenate([p.confidence for p in parsed]),
+        source=np.concatenate([p.source for p in parsed]),
+        sources=parser.sources,
+        progress=lambda d, w: stage("hashing", d, w),
+    )
+    return FileRead(columns, sum(len(p) for p in parsed), rejects.counts)
+
+
+async def import_file(
+    register: Register, request: ImportRequest, now_s: int, stage: Stage = silent
+) -> ImportReport:
+    """Load a file into its list. Without one good row nothing is changed.
+
+    Raises InputUnreadable, ListUnknown, RegisterDown, RegisterLost, ChangeConflict and
+    SnapshotUnreadable.
+    """
+    head = await head_of(register, request.name)
+    file = await asyncio.to_thread(read_file, request, stage)
+    new = file.columns
+    if not len(new):
+        return ImportReport(head.generation, 0, 0, 0, 0, 0, file.rejected, head.count)
+    repeated = file.rows - len(new)
+    if not request.replace and head.changes + len(new) <= CHANGES_MAX:
+        entries = [new.entry(row) for row in range(len(new))]
+        changed = await register.add(request.name, entries, request.by)
+        done = Counter(changed.outcomes)
+        added, updated = done[Outcome.ADDED], done[Outcome.UPDATED]
+        head = await head_of(register, request.name)
+        return ImportReport(
+            changed.generation, file.rows, added, updated, 0, repeated, file.rejected, head.count
+        )
+    for _ in range(TRIES):
+        try:
+            generation, old, count = await _rebase(register, request, new, now_s, stage)
+        except ChangeConflict:
+            continue
+        updated = int(held_in(old, new.fingerprint).sum())
+        gone = len(old) - updated if request.replace else 0
+        added = len(new) - updated
+        return ImportReport(
+            generation, file.rows, added, updated, gone, repeated, file.rejected, count
+        )
+    raise ChangeConflict(
+        f"{request.name}: somebody else published a new base {TRIES} times while this one was "
+        "made; nothing was changed: try again when they are done"
+    )
+
+
+async def head_of(register: Register, name: str) -> ListHead:
+    """The list's head; raises ListUnknown."""
+    return (await register.state(name)).head
+
+
+async def columns_in(register: Register, name: str, generation: int, key: bytes) -> Columns:
+    """The entries of the base of `generation`; 0: none."""
+    if not generation:
+        return empty_columns()
+    parts = await register.read_base(name, generation)
+    held = (await asyncio.to_thread(read_snapshot, parts, key=key)).columns
+    return held if held is not None else empty_columns()
+
+
+async def entries_of(register: Register, name: str, key: bytes) -> tuple[ListHead, Columns]:
+    """All entries of a list as the register has them now."""
+    state = await register.state(name)
+    old = await columns_in(register, name, state.head.base, key)
+    return state.head, with_changes(old, [numbered.change for numbered in state.changes])
+
+
+async def _rebase(
+    register: Register, request: ImportRequest, new: Columns, now_s: int, stage: Stage
+) -> tuple[int, Columns, int]:
+    """One try: the generation after it, the entries before it, and how many there are now."""
+    reservation = await register.reserve(request.name, request.by)
+    state = await register.state(request.name)
+    if state.head.base != reservation.old_base:
+        raise ChangeConflict(request.name)
+    base = await columns_in(register, request.name, reservation.old_base, request.key)
+    before = [c.change for c in state.changes if c.generation <= reservation.generation]
+    old = await asyncio.to_thread(with_changes, base, before)
+    whole = new if request.replace else await asyncio.to_thread(merged, old, new)
+    parts = await asyncio.to_thread(
+        _built, reservation, state.head.circle, request.key, whole, now_s, stage
+    )
+    await register.write_base(reservation, parts, lambda d, w: stage("writing", d, w))
+    digest = sha256(parts[MANIFEST_PART]).hexdigest()
+    record = BaseRecord(reservation.generation, len(whole), digest)
+    generation, count = await _publish(register, reservation, record, whole, request.by)
+    await register.sweep(request.name)
+    return generation, old, count
+
+
+def _built(
+    reservation: Reservation, circle: str, key: bytes, whole: Columns, now_s: int, stage: Stage
+) -> Parts:
+    owner, _, name = reservation.name.partition("/")
+    version = Version(owner, name, reservation.generation, circle, key, key_id(key))
+    parts = build_snapshot(version, whole, now_s, lambda d, w: stage("building", d, w))
+    verify_parts(parts, key, lambda d, w: stage("proving", d, w))
+    return parts
+
+
+async def _publish(
+    register: Register, reservation: Reservation, record: BaseRecord, whole: Columns, by: By
+) -> tuple[int, int]:
+    """Publish, with the count that is true at that very generation; it may change meanwhile."""
+    for _ in range(_PUBLISH_TRIES):
+        state = await register.state(reservation.name)
+        after = [c for c in state.changes if c.generation > reservation.generation]
+        count = len(whole) + _added_by(after, whole)
+        generation = await register.publish_base(reservation, record, state.head, count, by)
+        if generation is not None:
+            return generation, count
+    raise ChangeConflict(f"{reservation.name} is changed without a pause; nothing was changed")
+
+
+def _added_by(changes: list[Numbered], whole: Columns) -> int:
+    """How many more entries there are after `changes` over `whole`."""
+    if not changes:
+        return 0
+    fingerprints = np.array([c.change.fingerprint for c in changes], np.uint64)
+    held = held_in(whole, fingerprints).tolist()
+    return sum(
+        int(c.change.entry is not None) - int(there) for c, there in zip(changes, held, strict=True)
+    )
