@@ -4,7 +4,7 @@ import asyncio
 import time
 from datetime import UTC, datetime
 
-from stream.core.bloom import Digests
+from stream.core.bloom import Digests, Elements
 from stream.core.entry import NEVER, Category, Entry
 from stream.demo.changes import Change
 from stream.demo.kafka import Sender
@@ -59,7 +59,7 @@ async def _steady(sender: Sender, material: Material, watch: Watch) -> None:
 
 async def _change(register: Register, change: Change, at_s: float) -> None:
     await asyncio.sleep(at_s)
-    fingerprint = int(Digests([change.number.encode()]).fingerprints()[0])
+    fingerprint = int(Digests(Elements(b"", [change.number.encode()])).fingerprints()[0])
     now_s = int(time.time())
     entry = Entry(change.number, fingerprint, Category.CALL_CENTRE, "demo", now_s, NEVER, 100)
     change.begun_ms = clock_ms()
