@@ -213,7 +213,7 @@ class KafkaSource:
         # aiokafka's assignor keeps its state in class attributes: two members in one process
         # (tests) would share it, so each source has a class of its own.
         assignor = type("StickyPartitionAssignor", (StickyPartitionAssignor,), {})
-        return AIOKafkaConsumer(  # type: ignore[no-untyped-call]
+        return AIOKafkaConsumer(
             **self._kafka.options(),
             group_id=settings.group_id,
             group_instance_id=settings.instance_id or None,

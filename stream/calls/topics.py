@@ -56,6 +56,8 @@ class Done(StrEnum):
 
     CREATED = "created"
     KEPT = "kept"
+    MISSING = "missing"
+    """It is not there, and was only looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,22 +96,25 @@ def wanted(settings: TopicsSettings) -> list[Wanted]:
 
 
 async def ensure_topics(
-    kafka: KafkaSettings, settings: TopicsSettings, observe: Observe
+    kafka: KafkaSettings, settings: TopicsSettings, observe: Observe, *, create: bool = True
 ) -> list[TopicReport]:
-    """Make the topics that are missing, and say how the others differ. Waits for a broker.
+    """Make the topics that are missing (unless not `create`), and say how the others differ.
 
-    Raises SourceDown where Kafka refuses.
+    Waits for a broker. Raises SourceDown where Kafka refuses.
     """
     admin = await _admin(kafka, observe)
     try:
         reports = []
         existing = await _partitions(admin)
         for topic in wanted(settings):
-            if topic.name in existing or not await _create(admin, topic, settings):
+            if topic.name not in existing and not create:
+                reports.append(TopicReport(topic.name, Done.MISSING, ()))
+            elif topic.name in existing or not await _create(admin, topic, settings):
                 differences = await _differences(admin, topic, existing.get(topic.name))
                 reports.append(TopicReport(topic.name, Done.KEPT, differences))
             else:
                 reports.append(TopicReport(topic.name, Done.CREATED, ()))
+        return reports
     except KafkaError as error:
         raise SourceDown(f"topics can not be made: {error!r}") from error
     else:
@@ -140,8 +145,8 @@ async def check_topics(
         if partitions < partitions_min:
             raise TopicMissing(
                 f"{', '.join(settings.calls)} have {partitions} partitions for {partitions_min} "
-                "workers: start fewer workers, or delete the topic and let `ringfence topics create` "
-                "make it with calls.partitions"
+                "workers: start fewer workers, or delete the topic and let "
+                "`ringfence topics create` make it with calls.partitions"
             )
         return TopicLimits(
             decision_bytes_max=await _value_bytes_max(admin, settings.decisions),
@@ -178,7 +183,7 @@ async def _create(admin: Any, topic: Wanted, settings: TopicsSettings) -> bool:
     """Whether `topic` was made by us: not if somebody else was faster."""
     answer: Any = await admin.create_topics(
         [
-            NewTopic(  # type: ignore[no-untyped-call]
+            NewTopic(
                 name=topic.name,
                 num_partitions=topic.partitions,
                 replication_factor=settings.replication_factor,
@@ -208,7 +213,7 @@ async def _differences(admin: Any, topic: Wanted, partitions: int | None) -> tup
 
 async def _configs(admin: Any, topic: str) -> dict[str, Any]:
     """Settings of a topic as the broker has them; empty where we may not read them."""
-    resource = ConfigResource(ConfigResourceType.TOPIC, topic)  # type: ignore[no-untyped-call]
+    resource = ConfigResource(ConfigResourceType.TOPIC, topic)
     try:
         answers: list[Any] = await admin.describe_configs([resource])
     except IncompatibleBrokerVersion:  # Tansu, for one, has no such request

@@ -57,8 +57,8 @@ class TransactSettings:
     def __post_init__(self) -> None:
         if self.transaction_timeout_ms < 1000:
             raise ValueError(
-                "delivery = exactly_once needs calls.session_timeout_ms of at least 13000: a broker "
-                "takes up to 10 s to abort what a dead worker left open"
+                "delivery = exactly_once needs calls.session_timeout_ms of at least 13000: "
+                "a broker takes up to 10 s to abort what a dead worker left open"
             )
 
     @property

@@ -167,7 +167,7 @@ def _at(record: Any, path: Sequence[str]) -> Any:
 class _Reader:
     """Reads fields of a call by their paths, through one msgspec type that is nested as they are.
 
-    Attributes of that type are numbered (`a0`, `a1`...), since a JSON key need not be an identifier.
+    Attributes of that type are numbered (`a0`, `a1`...): a JSON key need not be an identifier.
     """
 
     def __init__(self, paths: Mapping[str, str]) -> None:
