@@ -1,0 +1,24 @@
+"""`ringfence` and `python -m stream`."""
+
+import sys
+
+from stream.app import exit_code_of
+from stream.cli import app
+from stream.cli_base import complain
+from stream.core.faults import Fault
+
+
+def main() -> None:
+    """Run the command that argv names; a fault becomes one line on stderr and an exit code."""
+    try:
+        app()
+    except Fault as fault:
+        complain(fault)
+        sys.exit(exit_code_of(fault))
+    except BrokenPipeError:  # `| head` has seen enough
+        sys.stderr.close()
+        sys.exit(141)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,358 @@
+"""A worker, put together: plain constructor calls, signals, and one deadline for all of a shutdown.
+
+In this order: the last good lists from the state directory; the register (if it is away, a worker
+with last good lists goes on, one without waits and says so); the topics; then the first call. No
+call is read before the lists are there.
+"""
+
+import asyncio
+import gc
+import logging
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from uuid import uuid4
+
+from prometheus_client import CollectorRegistry
+
+from stream.calls.batch import CallBatch, RawBatch
+from stream.calls.decide import Outcome, Rules, decide
+from stream.calls.decode import decode
+from stream.calls.dialects import dialect_named
+from stream.calls.loop import CallsLoop
+from stream.calls.publish import Publisher
+from stream.calls.source import KafkaSource
+from stream.calls.topics import check_topics
+from stream.calls.transact import TransactionalPublisher
+from stream.config import Settings
+from stream.core.blocklists import Blocklists
+from stream.core.emergency import EmergencyNumbers
+from stream.core.faults import ConfigInvalid, Fault, RegisterUnsafe, TopicMissing
+from stream.core.policy import compile_policy
+from stream.lists.events import OnEvent
+from stream.lists.refresh import Refresher, RefreshSettings
+from stream.ops import log as logs
+from stream.ops.clock import Deadline, monotonic_s, now_ms
+from stream.ops.health import HealthServer, PortTaken, Readiness, Turning
+from stream.ops.metrics import exposition, keep_in_files
+from stream.watched import Watched
+
+log = logging.getLogger(__name__)
+
+CLEAN, CRASHED, CONFIG_WRONG, UNUSABLE = 0, 1, 2, 3
+"""Exit codes. UNUSABLE: Kafka, Redis or the port are there, but not as they have to be."""
+LOOK_S = 1.0
+STOP_S_MAX = 5.0
+"""How long clients may take to close when nothing went wrong with the deadline."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which of a supervisor's workers a process is.
+
+    `report` is told every second whether it is ready; `gone` ends when the supervisor did.
+    """
+
+    slot: int
+    workers: int
+    report: Callable[[Readiness], None]
+    gone: Callable[[], Awaitable[None]]
+
+
+def run(settings: Settings, place: Place | None = None) -> int:
+    """Run one worker until it is told to stop; its exit code. `place` None: it is the only one."""
+    refuse_optimised()
+    logs.set_up(settings.ops.log_level, {} if place is None else {"worker": place.slot})
+    if place is not None:
+        keep_in_files(place.slot)
+    try:
+        return asyncio.run(_Worker(settings, place).run())
+    except Fault as fault:
+        log.critical("%s: %s", type(fault).__name__, fault)
+        return exit_code_of(fault)
+    except Exception:
+        log.critical("a bug ended the worker", exc_info=True)
+        raise
+
+
+def refuse_optimised() -> None:
+    """Without asserts a bug would go on working: python -O is refused."""
+    if not __debug__:
+        raise SystemExit("Ringfence does not run under python -O: its checks are asserts")
+
+
+def exit_code_of(fault: Fault) -> int:
+    """2: the configuration; 3: what the operator has to set up first; 1: anything else."""
+    if isinstance(fault, ConfigInvalid):
+        return CONFIG_WRONG
+    if isinstance(fault, RegisterUnsafe | TopicMissing | PortTaken):
+        return UNUSABLE
+    return CRASHED
+
+
+@dataclass(slots=True)
+class Decider:
+    """Decides batches with the lists of the moment; rules are compiled when the lists change."""
+
+    settings: Settings
+    current: Callable[[], Blocklists]
+    _seen: Blocklists | None = field(init=False, default=None)
+    _rules: Rules = field(init=False)
+
+    def __call__(self, batch: CallBatch) -> Outcome:
+        """What comes of `batch` now."""
+        blocklists = self.current()
+        if blocklists is not self._seen:
+            if self._seen is None or blocklists.names != self._seen.names:
+                self._rules = rules_for(self.settings, blocklists)
+            self._seen = blocklists
+        return decide(batch, blocklists, self._rules, now_ms())
+
+
+def rules_for(settings: Settings, blocklists: Blocklists) -> Rules:
+    """All that deciding needs besides batch and lists."""
+    extra = {country: frozenset(texts) for country, texts in settings.policy.emergency.items()}
+    return Rules(
+        policy=compile_policy(settings.policy.settings(), blocklists.names),
+        emergency=EmergencyNumbers(extra),
+        trunks=settings.trunks_by_name(),
+        sip=settings.policy.sip(),
+        emit_all=settings.calls.emit == "all",
+    )
+
+
+def refresher_for(settings: Settings, on_event: OnEvent) -> Refresher:
+    """The lists' way of one worker."""
+    return Refresher(
+        RefreshSettings(
+            register=settings.register(),
+            state_dir=Path(settings.lists.state_dir),
+            keys=settings.circle_keys(),
+            changes_block_ms=settings.lists.changes_block_ms,
+            reconcile_s=settings.lists.reconcile_s,
+            generations_kept=settings.lists.generations_kept,
+        ),
+        on_event,
+    )
+
+
+class _Worker:
+    """One worker's life."""
+
+    def __init__(self, settings: Settings, place: Place | None) -> None:
+        self._settings = settings
+        self._place = place
+        self._registry = CollectorRegistry()
+        self._watched = Watched(self._registry, tuple(settings.calls.topics))
+        self._refresher = refresher_for(settings, self._watched.list_event)
+        self._source: KafkaSource | None = None
+        self._loop: CallsLoop[Outcome] | None = None
+        self._deadline = Deadline()
+        self._told = asyncio.Event()
+        self._turning = Turning(settings.ops.stalled_s)
+
+    async def run(self) -> int:
+        """Until told to stop: CLEAN, or CRASHED if the deadline came first. Raises Faults."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._stop, number.name)
+        work = asyncio.create_task(self._work(), name="work")
+        told = asyncio.create_task(self._told.wait(), name="told")
+        async with self._seen_from_outside() as helpers:
+            try:
+                await asyncio.wait({work, told, *helpers}, return_when=asyncio.FIRST_COMPLETED)
+                for helper in helpers:
+                    if helper.done():
+                        helper.result()
+                if not work.done():
+                    await self._wind_up(work)
+            finally:
+                told.cancel()
+                work.cancel()
+                await asyncio.wait({work})
+        if work.cancelled():
+            return CLEAN if self._loop is None else CRASHED
+        work.result()
+        log.info("stopped; what was decided is committed")
+        return CLEAN
+
+    def _stop(self, why: str) -> None:
+        """Begin the shutdown; a second word of a person ends it at once."""
+        if self._told.is_set() and self._place is None:
+            self._deadline = Deadline()
+            self._deadline.start(0.0)
+        self._deadline.start(self._settings.ops.shutdown_s)
+        self._watched.state.stopping = True
+        log.info("%s: stopping within %.1f s", why, self._deadline.left_s or 0.0)
+        self._told.set()
+
+    async def _wind_up(self, work: "asyncio.Task[None]") -> None:
+        """Let the loop settle what it began, if the deadline allows it; then end everything."""
+        if self._loop is None:
+            work.cancel()
+        else:
+            self._loop.stop()
+        while not work.done():
+            left_s = self._deadline.left_s or 0.0
+            if left_s == 0.0:
+                log.error("the deadline came first: calls since the last commit are decided again")
+                work.cancel()
+                await asyncio.wait({work}, timeout=STOP_S_MAX)
+                return
+            await asyncio.wait({work}, timeout=min(left_s, 0.2))
+
+    async def _work(self) -> None:
+        """The worker's day, in order."""
+        settings, watched = self._settings, self._watched
+        await asyncio.to_thread(self._refresher.load_last_good)
+        async with _running(self._refresher.run(), "lists") as lists:
+            await _first(self._refresher.wait_loaded(), lists)
+            watched.state.lists_loaded = True
+            loaded = self._refresher.current.lists
+            log.info("lists are loaded: %d", len(loaded))
+            # What is loaded stays: the collector need not look at it again and again.
+            gc.collect()
+            gc.freeze()
+            workers = 1 if self._place is None else self._place.workers
+            kafka = settings.kafka_client()
+            limits = await check_topics(
+                kafka,
+                settings.calls.names(settings.kafka.replication_factor),
+                workers,
+                watched.call_event,
+            )
+            publish = settings.calls.publish(settings.kafka, limits)
+            sink: Publisher | TransactionalPublisher
+            batch_age_s_max = float("inf")
+            if settings.calls.delivery == "exactly_once":
+                transact = settings.calls.transact(self._transactional_id())
+                batch_age_s_max = transact.batch_age_s_max
+                sink = TransactionalPublisher(kafka, publish, transact, watched.call_event)
+            else:
+                sink = Publisher(kafka, publish, watched.call_event)
+            source = KafkaSource(kafka, settings.calls.source(self._suffix()), watched.call_event)
+            loop = CallsLoop(
+                source,
+                self._decode(),
+                Decider(settings, lambda: self._refresher.current),
+                sink,
+                settings.calls.loop(batch_age_s_max),
+                monotonic_s,
+                watched.done,
+            )
+            async with self._started(sink), self._started(source):
+                self._source, self._loop = source, loop
+                if self._told.is_set():
+                    return
+                log.info("reading calls from %s", ", ".join(settings.calls.topics))
+                await _first(loop.run(), lists)
+
+    def _decode(self) -> Callable[[RawBatch], CallBatch]:
+        settings = self._settings
+        dialects = {
+            topic: dialect_named(name, settings.mappings)
+            for topic, name in settings.calls.topics.items()
+        }
+        read = partial(
+            decode,
+            dialect_of=dialects,
+            trunks=settings.trunks_by_name(),
+            settings=settings.calls.decode(),
+        )
+
+        def counted(raw: RawBatch) -> CallBatch:
+            self._watched.taken(raw)
+            return read(raw)
+
+        return counted
+
+    def _suffix(self) -> str:
+        return "" if self._place is None else f"-{self._place.slot}"
+
+    def _transactional_id(self) -> str:
+        """The same after a restart where the configuration names this instance.
+
+        Else a new one each time: what a dead worker left open then ends by its time-out alone.
+        """
+        calls = self._settings.calls
+        return f"{calls.group_id}.{calls.instance_id or uuid4().hex}{self._suffix()}"
+
+    @asynccontextmanager
+    async def _started(
+        self, client: Publisher | TransactionalPublisher | KafkaSource
+    ) -> AsyncIterator[None]:
+        """The client, started, and closed within what is left of the deadline."""
+        try:
+            await client.start()
+            yield
+        finally:
+            left_s = self._deadline.left_s
+            try:
+                async with asyncio.timeout(STOP_S_MAX if left_s is None else max(left_s, 0.1)):
+                    await client.stop()
+            except TimeoutError:
+                log.warning("%s did not close in time", type(client).__name__)
+
+    @asynccontextmanager
+    async def _seen_from_outside(self) -> AsyncIterator[set["asyncio.Task[None]"]]:
+        """Gauges, and either our own health pages or reports to the supervisor.
+
+        Gives the tasks that do it: if one fails, so does the worker.
+        """
+        ops = self._settings.ops
+        async with (
+            _running(self._turning.run(), "turning") as turning,
+            _running(self._look(), "look") as look,
+        ):
+            if self._place is not None:
+                async with _running(self._watch(self._place), "supervisor") as watch:
+                    yield {turning, look, watch}
+                return
+            server = HealthServer(
+                ops.http_host,
+                ops.http_port,
+                lambda: exposition(self._registry),
+                lambda: self._watched.state.readiness,
+                lambda: self._turning.stalled,
+            )
+            async with server:
+                log.info("http://%s:%d/metrics /live /ready", ops.http_host, server.port)
+                yield {turning, look}
+
+    async def _look(self) -> None:
+        while True:
+            self._watched.look(self._source, self._refresher.current)
+            if self._place is not None:
+                self._place.report(self._watched.state.readiness)
+            await asyncio.sleep(LOOK_S)
+
+    async def _watch(self, place: Place) -> None:
+        await place.gone()
+        self._stop("the supervisor is gone")
+
+
+@asynccontextmanager
+async def _running(job: Awaitable[None], name: str) -> AsyncIterator["asyncio.Task[None]"]:
+    """`job` as a task that ends with the block; its failure is whoever's that waits for it."""
+
+    async def waiting() -> None:
+        await job
+
+    task = asyncio.create_task(waiting(), name=name)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+async def _first(job: Awaitable[None], other: "asyncio.Task[None]") -> None:
+    """Wait for `job`, or for `other`, which ends only by failing: then raise what it raised."""
+    async with _running(job, "job") as task:
+        await asyncio.wait({task, other}, return_when=asyncio.FIRST_COMPLETED)
+        if other.done():
+            other.result()
+            raise AssertionError(f"{other.get_name()} ended by itself")
+        task.result()

@@ -1,0 +1,163 @@
+"""`ringfence`: the commands of an operator."""
+
+import asyncio
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.table import Table
+
+from stream import __version__, supervise
+from stream import app as engine
+from stream.calls.events import Event
+from stream.calls.topics import Done, TopicReport, ensure_topics
+from stream.cli_base import AsJson, ConfigFiles, err, out, print_json, settings_of
+from stream.cli_decisions import decisions
+from stream.cli_why import why
+from stream.config import Settings
+from stream.core.faults import TopicMissing
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Ringfence: call-detail records in from Kafka, block decisions out, within milliseconds.",
+    epilog="Exit codes: 0 done, 1 failed or not found, 2 wrong usage or configuration, "
+    "3 Kafka or Redis are not set up as they have to be.",
+)
+topics = typer.Typer(no_args_is_help=True, help="Make Kafka's topics, or look at them.")
+app.add_typer(topics, name="topics")
+app.command("why")(why)
+app.command("decisions")(decisions)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"ringfence {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def about(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Nothing by itself: the commands do it."""
+
+
+@app.command("check-config")
+def check_config(config: ConfigFiles = None, as_json: AsJson = False) -> None:
+    """Check the configuration and print what is in force; secrets only as set or not set.
+
+    Every error is printed at once. Exit codes: 0 it is valid, 2 it is not.
+
+    Example: ringfence check-config --config carrier.toml
+    """
+    settings = settings_of(config)
+    settings.kafka_client()
+    table = settings.redacted()
+    if as_json:
+        print_json(table)
+        return
+    for line in _as_toml(table, ()):
+        out.print(line, markup=False, soft_wrap=True)
+
+
+def _as_toml(table: dict[str, object], at: tuple[str, ...]) -> list[str]:
+    """A nested table of plain values as TOML lines."""
+    values = {name: value for name, value in table.items() if not isinstance(value, dict)}
+    lines = []
+    if at and (values or not table):
+        lines.append(f"[{'.'.join(_key(name) for name in at)}]")
+    for name, value in values.items():
+        lines.append(f"{_key(name)} = {msgspec.json.encode(value).decode()}")
+    if lines:
+        lines.append("")
+    for name, value in table.items():
+        if isinstance(value, dict):
+            lines += _as_toml(value, (*at, name))
+    return lines
+
+
+def _key(name: str) -> str:
+    bare = name.isascii() and name.replace("-", "").replace("_", "").isalnum()
+    return name if bare else msgspec.json.encode(name).decode()
+
+
+@app.command()
+def run(
+    config: ConfigFiles = None,
+    workers: Annotated[
+        int, typer.Option(min=1, max=256, help="Worker processes; about one a core.")
+    ] = 1,
+    worker: Annotated[int | None, typer.Option(hidden=True, min=0)] = None,
+) -> None:
+    """Read calls, decide them, publish the decisions; until SIGTERM or Ctrl-C.
+
+    Logs to stderr: JSON lines, or readable ones on a terminal. Exit codes: 0 stopped in order,
+    1 died, 2 wrong configuration, 3 Kafka or Redis are not set up as they have to be.
+
+    Example: ringfence run --config carrier.toml --workers 4
+    """
+    settings = settings_of(config)
+    if worker is not None:
+        code = engine.run(settings, supervise.place_of_worker(worker, workers))
+    elif workers == 1:
+        code = engine.run(settings)
+    else:
+        files = [word for path in config or [] for word in ("--config", str(path))]
+        code = supervise.run(settings, workers, files)
+    raise typer.Exit(code)
+
+
+@topics.command("create")
+def topics_create(config: ConfigFiles = None, as_json: AsJson = False) -> None:
+    """Make the topics that are missing; those that exist are never altered. Safe to repeat.
+
+    Says of each topic what it did, and how one that exists differs from what the configuration
+    wants.
+
+    Example: ringfence topics create --config carrier.toml
+    """
+    settings = settings_of(config)
+    _print_topics(asyncio.run(_topics(settings, create=True)), as_json=as_json)
+
+
+@topics.command("show")
+def topics_show(config: ConfigFiles = None, as_json: AsJson = False) -> None:
+    """Say which topics exist and how they differ from the configuration; changes nothing.
+
+    Exit code 3 if one is missing.
+
+    Example: ringfence topics show --json
+    """
+    settings = settings_of(config)
+    reports = asyncio.run(_topics(settings, create=False))
+    _print_topics(reports, as_json=as_json)
+    missing = [report.name for report in reports if report.done is Done.MISSING]
+    if missing:
+        raise TopicMissing(f"no topic {', '.join(missing)}: `ringfence topics create` makes it")
+
+
+async def _topics(settings: Settings, *, create: bool) -> list[TopicReport]:
+    wanted = settings.calls.names(settings.kafka.replication_factor)
+    return await ensure_topics(settings.kafka_client(), wanted, _say_waiting, create=create)
+
+
+def _say_waiting(event: Event) -> None:
+    if event is Event.KAFKA_AWAITED:
+        err.print("Kafka does not answer yet, still trying (Ctrl-C ends it)")
+
+
+def _print_topics(reports: list[TopicReport], *, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            [{"topic": r.name, "done": r.done, "differences": r.differences} for r in reports]
+        )
+        return
+    table = Table("topic", "", "differs from the configuration", box=None, header_style="bold")
+    for report in reports:
+        table.add_row(report.name, str(report.done), "; ".join(report.differences) or "-")
+    out.print(table)

@@ -1,0 +1,232 @@
+"""`ringfence why NUMBER`: what the lists say of a number, and what a call from it would get.
+
+It asks the very code that workers run, with the lists that a worker on this machine would load: the
+last good ones of the state directory, brought up to date by the register where it answers.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+import typer
+from rich.table import Table
+
+from stream.app import refresher_for, rules_for
+from stream.calls.batch import Partition, RawBatch, Segment
+from stream.calls.decide import decide
+from stream.calls.decode import DecodeSettings, decode
+from stream.calls.dialects.ringfence import RINGFENCE
+from stream.cli_base import AsJson, ConfigFiles, err, out, print_json, settings_of
+from stream.config import Settings
+from stream.core.blocklists import Blocklists, LiveList
+from stream.core.bloom import Digests, elements
+from stream.core.entry import NEVER, Entry
+from stream.core.faults import RegisterDown
+from stream.core.number import Kind, parse, parse_many
+from stream.lists.events import Event, EventKind
+from stream.ops.clock import now_ms
+
+LISTED, NOT_LISTED = 0, 1
+_RECORD_BYTES_MAX = 65_536
+
+
+def why(
+    number: Annotated[str, typer.Argument(help="As a switch writes it: +66812345678, 0812345678")],
+    config: ConfigFiles = None,
+    trunk: Annotated[str | None, typer.Option(help="The trunk that the call comes in on.")] = None,
+    callee: Annotated[str | None, typer.Option(help="The number that it calls.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say which lists hold NUMBER and since when, and what a call from it would get and why.
+
+    The number is shown in whole: it is the caller of this command who asked about it.
+    Exit codes: 0 a list holds it, 1 none does, 2 it is no phone number.
+
+    Example: ringfence why 0812345678 --trunk intl-1
+    """
+    settings = settings_of(config)
+    country = settings.trunks_by_name().country(trunk)
+    read = parse(number, country)
+    if read.kind is not Kind.E164:
+        raise typer.BadParameter(f"{number!r} is no phone number in {country}")
+    blocklists, register = asyncio.run(_lists(settings))
+    answer = answer_for(settings, blocklists, read.text, trunk, callee, now_ms())
+    answer["register"] = register
+    if as_json:
+        print_json(answer)
+    else:
+        _print(answer)
+    raise typer.Exit(LISTED if any(e["state"] in _HOLD for e in answer["lists"]) else NOT_LISTED)
+
+
+_HOLD = ("listed", "unconfirmed")
+
+
+async def _lists(settings: Settings) -> tuple[Blocklists, str]:
+    """The lists as a worker that starts now would have them, and how the register stands."""
+    down = asyncio.Event()
+    said: list[str] = []
+
+    def on_event(event: Event) -> None:
+        if event.kind is EventKind.REGISTER_DOWN:
+            said[:] = [f"does not answer ({event.detail}); these are the last good lists"]
+            down.set()
+        elif event.kind in {EventKind.REGISTER_LOST, EventKind.SNAPSHOT_REFUSED}:
+            said.append(f"{event.kind}: {event.detail}")
+
+    refresher = refresher_for(settings, on_event)
+    with err.status("loading the lists"):
+        await asyncio.to_thread(refresher.load_last_good)
+        following = asyncio.create_task(refresher.run())
+        loaded = asyncio.create_task(refresher.wait_loaded())
+        away = asyncio.create_task(down.wait())
+        try:
+            await asyncio.wait({following, loaded, away}, return_when=asyncio.FIRST_COMPLETED)
+            if following.done():
+                following.result()
+            if away.done() and not refresher.current.lists:
+                raise RegisterDown(
+                    f"the register {said[0].partition(';')[0]}, and "
+                    f"{settings.lists.state_dir} holds no lists"
+                )
+        finally:
+            for task in (following, loaded, away):
+                task.cancel()
+            await asyncio.gather(following, loaded, away, return_exceptions=True)
+    return refresher.current, "; ".join(said) or "in agreement"
+
+
+def answer_for(
+    settings: Settings,
+    blocklists: Blocklists,
+    e164: str,
+    trunk: str | None,
+    callee: str | None,
+    at_ms: int,
+) -> dict[str, Any]:
+    """What is known of `e164` and what a call from it would get at `at_ms`; plain values."""
+    allow = blocklists.allow.find(e164, at_ms // 1000)
+    return {
+        "number": e164,
+        "lists": list(_entries(blocklists, e164, at_ms // 1000)),
+        "not_asked": [blocklists.lists[index].name for index in blocklists.unusable],
+        "allow": None
+        if allow is None
+        else {
+            "entry": allow.text,
+            "reason": allow.reason,
+            "actor": allow.actor,
+            "added_at": _moment(allow.added_at_s),
+            "expires_at": _moment(allow.expires_at_s),
+        },
+        "call": {"trunk": trunk, "callee": callee}
+        | _verdict(settings, blocklists, e164, trunk, callee, at_ms),
+    }
+
+
+def _entries(blocklists: Blocklists, e164: str, now_s: int) -> Iterator[dict[str, Any]]:
+    """Every list that holds the number, held it, or may hold it."""
+    numbers = parse_many([e164], lambda _: None)
+    matches = {match.list: match for match in blocklists.match(numbers, now_s).get(0, ())}
+    for index, live in enumerate(blocklists.lists):
+        fingerprint = int(Digests(elements(numbers.e164, live.key)).fingerprints()[0])
+        known, entry = _held(live, fingerprint)
+        if entry is not None:
+            state = "listed" if entry.live(now_s) else "expired"
+        elif known:
+            state = "removed"
+        elif index in matches:
+            state = "unconfirmed"
+        else:
+            continue
+        assert (state == "listed") == (index in matches and matches[index].confirmed), live.name
+        yield {
+            "list": live.name,
+            "state": state,
+            "generation": live.generation,
+            "category": entry.category.label if entry else None,
+            "confidence": entry.confidence if entry else None,
+            "source": entry.source if entry else None,
+            "reported_at": _moment(entry.reported_at_s) if entry else None,
+            "expires_at": _moment(entry.expires_at_s) if entry else None,
+        }
+
+
+def _held(live: LiveList, fingerprint: int) -> tuple[bool, Entry | None]:
+    """Whether the list says anything of the number, and its entry (None: it was taken off)."""
+    if fingerprint in live.overlay.entries:
+        return True, live.overlay.entries[fingerprint]
+    if live.snapshot is None or live.snapshot.columns is None:
+        return False, None
+    columns = live.snapshot.columns
+    row = int(columns.find(np.array([fingerprint], np.uint64))[0])
+    return (True, columns.entry(row)) if row >= 0 else (False, None)
+
+
+def _verdict(
+    settings: Settings,
+    blocklists: Blocklists,
+    e164: str,
+    trunk: str | None,
+    callee: str | None,
+    at_ms: int,
+) -> dict[str, Any]:
+    """What the engine decides about such a call."""
+    record = {"call_id": "why", "caller": e164, "callee": callee, "trunk": trunk}
+    topic = next(iter(settings.calls.topics))
+    raw = RawBatch(
+        values=[msgspec.json.encode(record)],
+        offsets=np.zeros(1, np.int64),
+        timestamps_ms=np.array([at_ms], np.int64),
+        segments=(Segment(Partition(topic, 0), 0, 1),),
+        epoch=0,
+        fetched_at_s=0.0,
+    )
+    limits = DecodeSettings(_RECORD_BYTES_MAX, check_callee=settings.calls.check_callee)
+    batch = decode(raw, {topic: RINGFENCE}, settings.trunks_by_name(), limits)
+    rules = replace(rules_for(settings, blocklists), emit_all=True)
+    (value,) = decide(batch, blocklists, rules, at_ms).values
+    decision = msgspec.json.decode(value)
+    return {
+        "verdict": decision["verdict"],
+        "would": decision.get("would"),
+        "rule": decision["rule"],
+        "role": decision["role"],
+    }
+
+
+def _moment(at_s: int) -> str | None:
+    return None if at_s == NEVER else datetime.fromtimestamp(at_s, UTC).isoformat()
+
+
+def _print(answer: dict[str, Any]) -> None:
+    call = answer["call"]
+    verdict = (
+        f"{call['verdict']} (simulated: would {call['would']})"
+        if call["would"]
+        else (call["verdict"])
+    )
+    trunk = f" on trunk {call['trunk']}" if call["trunk"] else ""
+    out.print(f"A call from {answer['number']}{trunk}: [bold]{verdict}[/], rule {call['rule']}")
+    allow = answer["allow"]
+    if allow is not None:
+        until = allow["expires_at"] or "further notice"
+        out.print(
+            f"Allowed by {allow['entry']} until {until}: {allow['reason']} ({allow['actor']})",
+            markup=False,
+        )
+    if answer["lists"]:
+        names = list(answer["lists"][0])
+        table = Table(*(name.replace("_", " ") for name in names), box=None, header_style="bold")
+        for entry in answer["lists"]:
+            table.add_row(*("-" if entry[n] is None else str(entry[n]) for n in names))
+        out.print(table)
+    else:
+        out.print("No list holds it.")
+    for name in answer["not_asked"]:
+        out.print(f"{name} could not be asked: it has no data here")
+    out.print(f"Register: {answer['register']}", markup=False)

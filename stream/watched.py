@@ -1,0 +1,150 @@
+"""What a worker's life looks like from outside: counted, logged, and read as ready or not.
+
+The steps of both ways tell what happens by events and values; here they become metrics and log
+lines. Nothing here decides anything.
+"""
+
+import logging
+import platform
+from collections import Counter
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry
+
+from stream import __version__
+from stream.calls.batch import Partition, RawBatch
+from stream.calls.decide import Outcome
+from stream.calls.events import Event as CallEvent
+from stream.calls.loop import Done
+from stream.calls.source import KafkaSource
+from stream.core.blocklists import Blocklists
+from stream.core.call import RejectReason
+from stream.lists.events import Event as ListEvent
+from stream.lists.events import EventKind
+from stream.ops.clock import now_ms
+from stream.ops.health import Readiness
+from stream.ops.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+_LEVELS = {
+    EventKind.LOADED: logging.INFO,
+    EventKind.SWAPPED: logging.DEBUG,
+    EventKind.GAP: logging.WARNING,
+    EventKind.CHECKSUM: logging.WARNING,
+    EventKind.REGISTER_UP: logging.INFO,
+    EventKind.REGISTER_DOWN: logging.WARNING,
+    EventKind.REGISTER_UNSAFE: logging.ERROR,
+    EventKind.REGISTER_LOST: logging.ERROR,
+    EventKind.SNAPSHOT_REFUSED: logging.ERROR,
+    EventKind.SHELF_FAILED: logging.ERROR,
+}
+_KAFKA_AWAY = frozenset({CallEvent.KAFKA_AWAITED, CallEvent.SINK_AWAITED})
+
+
+class Watched:
+    """One worker's metrics and readiness. Every closed set of labels begins at 0."""
+
+    def __init__(self, registry: CollectorRegistry, topics: tuple[str, ...]) -> None:
+        self.metrics = metrics = Metrics(registry)
+        for call_event in CallEvent:
+            metrics.call_events.labels(call_event)
+        for kind in EventKind:
+            metrics.list_events.labels(kind)
+        for reason in RejectReason:
+            metrics.rejected.labels(reason)
+        for topic in topics:
+            metrics.calls.labels(topic)
+        metrics.register_up.set(0)
+        metrics.kafka_up.set(0)
+        metrics.ready.set(0)
+        metrics.build.labels(__version__, platform.python_version()).set(1)
+        self.state = State()
+        self._partitions: set[Partition] = set()
+
+    def call_event(self, event: CallEvent) -> None:
+        """Something happened between us and Kafka; its log line was written there."""
+        self.metrics.call_events.labels(event).inc()
+        self.state.kafka_up = event not in _KAFKA_AWAY
+        self.metrics.kafka_up.set(self.state.kafka_up)
+
+    def list_event(self, event: ListEvent) -> None:
+        """Something happened on the lists' way."""
+        self.metrics.list_events.labels(event.kind).inc()
+        if event.kind in {EventKind.REGISTER_UP, EventKind.REGISTER_DOWN}:
+            self.state.register_up = event.kind is EventKind.REGISTER_UP
+            self.metrics.register_up.set(self.state.register_up)
+        extra = {"list": event.list_name} if event.list_name else {}
+        log.log(_LEVELS[event.kind], "%s: %s", event.kind, event.detail, extra=extra)
+
+    def taken(self, raw: RawBatch) -> None:
+        """A batch was read."""
+        for segment in raw.segments:
+            self.metrics.calls.labels(segment.partition.topic).inc(segment.stop - segment.start)
+
+    def done(self, done: Done[Outcome]) -> None:
+        """A batch is decided, and Kafka has all that came of it."""
+        metrics = self.metrics
+        metrics.batch.labels("decode").observe(done.decode_s)
+        metrics.batch.labels("decide").observe(done.decide_s)
+        metrics.batch.labels("publish").observe(done.total_s - done.decode_s - done.decide_s)
+        metrics.decision_latency.observe_ages(now_ms() - done.timestamps_ms)
+        tally = done.outcome.tally
+        for counted, count in tally.decisions.items():
+            simulated = "true" if counted.simulated else "false"
+            metrics.decisions.labels(counted.verdict, counted.rule, counted.list, simulated).inc(
+                count
+            )
+        for reason, count in Counter(one.reason for one in done.outcome.rejected).items():
+            metrics.rejected.labels(reason).inc(count)
+        for name, count in tally.unconfirmed.items():
+            metrics.unconfirmed.labels(name).inc(count)
+        for name, count in tally.observed.items():
+            metrics.observed.labels(name).inc(count)
+        metrics.unasked.inc(tally.unasked_calls)
+
+    def look(self, source: KafkaSource | None, blocklists: Blocklists) -> None:
+        """Read the gauges: how far behind the calls are, and which lists are enforced."""
+        metrics = self.metrics
+        lags = source.lags() if source is not None else {}
+        # A partition that went to another worker is counted there; here it is 0.
+        for partition in self._partitions - lags.keys():
+            metrics.lag.labels(partition.topic, str(partition.number)).set(0)
+        for partition, records in lags.items():
+            metrics.lag.labels(partition.topic, str(partition.number)).set(records)
+        self._partitions |= lags.keys()
+        metrics.partitions.set(len(source.starts) if source is not None else 0)
+        for live in blocklists.lists:
+            metrics.list_generation.labels(live.name).set(live.generation)
+            metrics.list_synced.labels(live.name).set(live.synced_at_s)
+            metrics.list_changes.labels(live.name).set(len(live.overlay))
+            entries = live.snapshot.manifest.count if live.snapshot is not None else 0
+            metrics.list_entries.labels(live.name).set(entries)
+        self.state.assigned = source is not None and source.assigned
+        metrics.ready.set(self.state.readiness.ready)
+
+
+@dataclass(slots=True)
+class State:
+    """Where a worker stands on its way to deciding calls."""
+
+    lists_loaded: bool = False
+    register_up: bool = False
+    kafka_up: bool = False
+    assigned: bool = False
+    stopping: bool = False
+
+    @property
+    def readiness(self) -> Readiness:
+        """What is missing, in the order in which it comes."""
+        missing = []
+        if not self.lists_loaded:
+            why = "being loaded" if self.register_up else "not there: the register does not answer"
+            missing.append(f"the lists are {why}")
+        elif not self.assigned:
+            missing.append(
+                "no partitions are assigned" if self.kafka_up else "Kafka does not answer yet"
+            )
+        if self.stopping:
+            missing.append("it is being stopped")
+        return Readiness(tuple(missing))
