@@ -61,6 +61,19 @@ async def held(redis: Redis, name: str, generation: int, fingerprints: Sequence[
     return held
 
 
+async def size(redis: Redis, name: str, generation: int) -> int:
+    """Bytes of Redis' memory that the base of `generation` (0: none) takes."""
+    if not generation:
+        return 0
+    key = keys.base(name, generation)
+    _, layout = await _head(redis, name, generation)
+    with renamed(f"measuring the base of {name}"):
+        async with redis.pipeline(transaction=False) as pipe:
+            for one in (key, *(f"{key}:{i}" for i in range(layout.blobs))):
+                pipe.memory_usage(one, samples=0)
+            return sum(int(used or 0) for used in await pipe.execute())
+
+
 async def write(
     redis: Redis, name: str, generation: int, parts: Mapping[str, bytes], progress: Progress
 ) -> None:

@@ -22,6 +22,7 @@ from stream.core.entry import Entry
 from stream.core.faults import ChangeConflict, ListUnknown, SnapshotUnreadable
 from stream.core.number import masked
 from stream.lists import bases, keys, scripts
+from stream.lists.answers import allow_head, list_head, step
 from stream.lists.connection import RegisterSettings, check_safe, client, renamed
 from stream.lists.records import (
     BaseRecord,
@@ -110,8 +111,6 @@ class Register:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    # Reading
-
     async def heads(self) -> Heads:
         """All lists' heads, of one moment."""
         with renamed("reading the heads of the lists"):
@@ -119,9 +118,9 @@ class Register:
             return Heads(
                 identity=identity.decode() if identity else None,
                 last_id=last_id.decode(),
-                allow=_allow_head(allow),
+                allow=allow_head(allow),
                 lists={
-                    name.decode(): _list_head(name.decode(), fields, changes)
+                    name.decode(): list_head(name.decode(), fields, changes)
                     for name, fields, changes in sorted(lists)
                 },
             )
@@ -135,7 +134,7 @@ class Register:
             fields, changed = await self._state(keys=[keys.head(name), keys.changed(name)])
         if fields[0] is None:
             raise ListUnknown(_unknown(name))
-        head = _list_head(name, fields, len(changed) // 2)
+        head = list_head(name, fields, len(changed) // 2)
         changes = []
         for value in changed[1::2]:
             numbered = numbered_of(value)
@@ -159,13 +158,19 @@ class Register:
         """Which of `fingerprints` the base of `generation` (0: none) holds."""
         return await bases.held(self._redis, name, generation, fingerprints)
 
+    async def size(self, head: ListHead) -> int:
+        """Bytes of Redis' memory that a list takes now."""
+        with renamed(f"measuring {head.name}"):
+            changes = await self._redis.memory_usage(keys.changed(head.name), samples=0)
+        return int(changes or 0) + await bases.size(self._redis, head.name, head.base)
+
     async def follow(self, last_id: str, block_ms: int) -> list[Step]:
         """The steps after `last_id`, at most 5,000; waits at most `block_ms` (0: not at all)."""
         with renamed("following the changes"):
             answer: Any = await self._following.xread(
                 {keys.CHANGES: last_id}, count=5000, block=block_ms or None
             )
-        return [_step(item) for _, items in answer or () for item in items]
+        return [step(item) for _, items in answer or () for item in items]
 
     async def allow_all(self) -> tuple[AllowHead, tuple[AllowEntry, ...]]:
         """The allowlist and where it stands, of one moment."""
@@ -174,15 +179,13 @@ class Register:
         entries = [allow_of(value) for value in values]
         if None in entries:
             raise SnapshotUnreadable("the register's allowlist holds an entry that is unreadable")
-        return _allow_head(head), tuple(entry for entry in entries if entry is not None)
+        return allow_head(head), tuple(entry for entry in entries if entry is not None)
 
     async def audit(self, count: int) -> list[dict[str, str]]:
         """The last `count` audit entries, newest first: at_s, actor, reason, list, op, ..."""
         with renamed("reading the audit"):
             items: Any = await self._redis.xrevrange(keys.AUDIT, count=count)
         return [{k.decode(): v.decode() for k, v in fields.items()} for _, fields in items]
-
-    # Writing
 
     async def create(self, name: str, circle: str, by: By) -> bool:
         """Make an empty list; False: it is there already, and nothing was changed."""
@@ -355,38 +358,6 @@ def _outcome(edit: _Edit, answer: list[int]) -> Outcome:
 
 def _unknown(name: str) -> str:
     return f"no list {name} in the register: `ringfence lists create {name}` makes it"
-
-
-def _list_head(name: str, fields: Sequence[bytes], changes: int) -> ListHead:
-    generation, base, chain, circle, count, created_at_s, actor = fields
-    return ListHead(
-        name=name,
-        generation=int(generation),
-        base=int(base),
-        chain=chain.decode(),
-        circle=circle.decode(),
-        count=int(count),
-        created_at_s=int(created_at_s),
-        actor=actor.decode(),
-        changes=changes,
-    )
-
-
-def _allow_head(fields: Sequence[bytes | None]) -> AllowHead:
-    generation, chain = fields
-    return AllowHead(int(generation or 0), (chain or b"").decode())
-
-
-def _step(item: tuple[bytes, Mapping[bytes, bytes]]) -> Step:
-    identity, fields = item
-    return Step(
-        id=identity.decode(),
-        name=fields[b"list"].decode(),
-        generation=int(fields[b"generation"]),
-        op=fields[b"op"].decode(),
-        payload=fields[b"payload"],
-        chain=fields[b"chain"].decode(),
-    )
 
 
 async def _chunks(scanned: AsyncIterator[tuple[bytes, bytes]]) -> AsyncIterator[list[bytes]]:

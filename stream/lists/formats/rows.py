@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from stream.core.entry import Category
 from stream.core.faults import Fault
 
 LINE_CHARS_MAX = 65_536
@@ -37,7 +38,7 @@ class Wrong(Enum):
     )
     NOT_E164 = "a short code, a name or a withheld number: only whole numbers can be listed"
     NOT_A_NUMBER = "not a telephone number that exists in any numbering plan"
-    BAD_CATEGORY = "an unknown category"
+    BAD_CATEGORY = f"an unknown category; known: {', '.join(c.label for c in Category)}"
     BAD_SOURCE = "a source's name has at most 64 characters, and one file at most 60,000 names"
     BAD_DATE = (
         "not a time: write 2026-01-31, 2026-01-31T12:00:00Z or seconds since 1970; "

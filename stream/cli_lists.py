@@ -1,0 +1,364 @@
+"""`ringfence lists`: make lists, fill them, change them, look at them."""
+
+import asyncio
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.table import Column, Table
+
+from stream.cli_base import AsJson, ConfigFiles, out, print_json, settings_of
+from stream.cli_register import (
+    NOTHING_DONE,
+    USAGE,
+    Actor,
+    ExpiresIn,
+    ReasonText,
+    Region,
+    by,
+    expiry,
+    fail,
+    key_of,
+    note,
+    now_s,
+    numbers_in,
+    progress,
+    say,
+    with_register,
+)
+from stream.core.bloom import Digests, elements
+from stream.core.entry import Category, Entry
+from stream.core.snapshot import FILTER_PART
+from stream.lists.build import Version, build_snapshot
+from stream.lists.circles import PLAIN, key_id
+from stream.lists.export import export as exported
+from stream.lists.export import moment
+from stream.lists.files import format_of
+from stream.lists.ingest import ImportReport, ImportRequest, entries_of, head_of, import_file
+from stream.lists.parse import Defaults
+from stream.lists.store import Register
+from stream.lists.words import Changed, ListHead, Outcome, Removal
+from stream.ops import checks
+
+app = typer.Typer(no_args_is_help=True, help="Make lists, fill them, change them, look at them.")
+
+ListName = Annotated[str, typer.Argument(metavar="OWNER/NAME", help="The list, e.g. TH/national.")]
+NumberTexts = Annotated[list[str], typer.Argument(metavar="NUMBER...", help="E.g. +66812345678.")]
+CategoryName = Annotated[str, typer.Option("--category", help="What they were reported for.")]
+Confidence = Annotated[int, typer.Option("--confidence", min=0, max=100, help="0 to 100.")]
+
+
+@app.command()
+def create(
+    name: ListName,
+    circle: Annotated[str, typer.Option(help="The circle whose key hashes the numbers.")] = PLAIN,
+    reason: ReasonText = "",
+    actor: Actor = None,
+    config: ConfigFiles = None,
+) -> None:
+    """Make an empty list.
+
+    Example: ringfence lists create TH/national
+    """
+    settings = settings_of(config)
+    wrong = checks.list_name(name)
+    if wrong is not None:
+        fail(f"{name!r} {wrong}", USAGE)
+    if circle not in settings.circle_keys():
+        fail(f"no circle {circle}: it needs [circles.{circle}] in the settings", USAGE)
+    made = with_register(
+        settings, lambda register: register.create(name, circle, by(actor, reason))
+    )
+    if not made:
+        fail(f"{name} is there already; nothing was changed", NOTHING_DONE)
+    say(f"created {name} (circle {circle})")
+
+
+@app.command("import")
+def import_(
+    name: ListName,
+    file: Annotated[
+        Path, typer.Argument(help="Text, CSV or JSON lines.", exists=True, dir_okay=False)
+    ],
+    form: Annotated[
+        str | None, typer.Option("--format", help="text, csv or jsonl; else by the file's name.")
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(help="Names of a CSV's columns, e.g. number,,category; empty: passed over."),
+    ] = None,
+    region: Region = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="The file is the whole list; else it is added to it.")
+    ] = False,
+    category: CategoryName = "other",
+    source: Annotated[str | None, typer.Option(help="Who says so; else the file's name.")] = None,
+    expires_in: ExpiresIn = None,
+    confidence: Confidence = 100,
+    rejects: Annotated[
+        Path | None, typer.Option(help="Where rejected rows go; else FILE.rejects.csv.")
+    ] = None,
+    reason: ReasonText = "",
+    actor: Actor = None,
+    config: ConfigFiles = None,
+    as_json: AsJson = False,
+) -> None:
+    """Load a file into a list. Bad rows are kept in a file with their reason, good rows load.
+
+    What a row says of itself (category, source, reported_at, expires_at, confidence) goes before
+    the options. Exit code 1: some rows were rejected.
+
+    Example: ringfence lists import TH/national numbers.csv --region TH --expires-in 10d
+    """
+    settings = settings_of(config)
+    kind = form or format_of(file)
+    if kind not in {"text", "csv", "jsonl"}:
+        fail(f"no format {kind}: text, csv or jsonl", USAGE)
+    defaults = Defaults(
+        source or file.name[:64],
+        now_s(),
+        _region(region),
+        _category(category),
+        expiry(expires_in),
+        confidence,
+    )
+
+    async def work(register: Register) -> tuple[ImportReport, Path]:
+        head = await head_of(register, name)
+        request = ImportRequest(
+            name=name,
+            path=file,
+            kind=kind,  # type: ignore[arg-type]
+            names=tuple(part.strip() for part in columns.split(",")) if columns else None,
+            defaults=defaults,
+            rejects=rejects or file.with_name(f"{file.name}.rejects.csv"),
+            replace=replace,
+            key=key_of(settings, head.circle),
+            by=by(actor, reason or f"import of {file.name}"),
+        )
+        with progress() as stage:
+            return await import_file(register, request, now_s(), stage), request.rejects
+
+    report, kept = with_register(settings, work)
+    _print_report(name, report, kept, as_json)
+    if report.rejected or not report.rows:
+        raise typer.Exit(NOTHING_DONE)
+
+
+def _print_report(name: str, report: ImportReport, kept: Path, as_json: bool) -> None:
+    rejected = {wrong.label: count for wrong, count in report.rejected.items()}
+    if as_json:
+        print_json(
+            {
+                "list": name,
+                "generation": report.generation,
+                "count": report.count,
+                "added": report.added,
+                "updated": report.updated,
+                "removed": report.removed,
+                "repeated": report.repeated,
+                "rejected": rejected,
+                "rejects_file": str(kept) if rejected else None,
+            }
+        )
+        return
+    if not report.rows:
+        say(f"{name}: no good row; nothing was changed")
+    else:
+        parts = [f"{report.added:,} added", f"{report.updated:,} updated"]
+        parts += [f"{report.removed:,} removed"] if report.removed else []
+        parts += [f"{report.repeated:,} repeated in the file"] if report.repeated else []
+        holds = f"holds {report.count:,} numbers at generation {report.generation}"
+        say(f"{name}: {', '.join(parts)}; {holds}")
+    for wrong, count in report.rejected.items():
+        say(f"  rejected {count:,}: {wrong.label}: {wrong.value}")
+    if rejected:
+        say(f"  the rejected rows are in {kept}")
+
+
+@app.command()
+def add(
+    name: ListName,
+    texts: NumberTexts,
+    category: CategoryName = "other",
+    expires_in: ExpiresIn = None,
+    confidence: Confidence = 100,
+    source: Annotated[str | None, typer.Option(help="Who says so; else the actor.")] = None,
+    region: Region = None,
+    reason: ReasonText = "",
+    actor: Actor = None,
+    config: ConfigFiles = None,
+) -> None:
+    """Put numbers on a list; one that is there is updated. Enforced at once.
+
+    Example: ringfence lists add TH/national +66812345678 --category parcel --expires-in 10d
+    """
+    settings, who, kind = settings_of(config), by(actor, reason), _category(category)
+    numbers, wrong = numbers_in(texts, _region(region))
+    until = expiry(expires_in)
+
+    async def work(register: Register) -> Changed:
+        key = key_of(settings, (await head_of(register, name)).circle)
+        entries = [
+            Entry(number, fp, kind, (source or who.actor)[:64], now_s(), until, confidence)
+            for number, fp in zip(numbers, _fingerprints(numbers, key), strict=True)
+        ]
+        return await register.add(name, entries, who)
+
+    done = Counter(with_register(settings, work).outcomes)
+    added, updated = done[Outcome.ADDED], done[Outcome.UPDATED]
+    say(f"{name}: {added} added, {updated} updated")
+    if wrong:
+        raise typer.Exit(NOTHING_DONE if numbers else USAGE)
+
+
+@app.command()
+def remove(
+    name: ListName,
+    texts: NumberTexts,
+    region: Region = None,
+    reason: ReasonText = "",
+    actor: Actor = None,
+    config: ConfigFiles = None,
+) -> None:
+    """Take numbers off a list. Enforced at once.
+
+    Example: ringfence lists remove TH/national +66812345678 --reason "appeal 4711"
+    """
+    settings, who = settings_of(config), by(actor, reason)
+    numbers, wrong = numbers_in(texts, _region(region))
+
+    async def work(register: Register) -> Changed:
+        key = key_of(settings, (await head_of(register, name)).circle)
+        fingerprints = _fingerprints(numbers, key)
+        removals = [Removal(fp, n) for n, fp in zip(numbers, fingerprints, strict=True)]
+        return await register.remove(name, removals, who)
+
+    outcomes = with_register(settings, work).outcomes
+    for number, outcome in zip(numbers, outcomes, strict=True):
+        if outcome is Outcome.ABSENT:
+            note(f"{number} is not on {name}")
+    removed = sum(outcome is Outcome.REMOVED for outcome in outcomes)
+    say(f"{name}: {removed} removed")
+    if wrong or removed < len(numbers):
+        raise typer.Exit(NOTHING_DONE)
+
+
+@app.command()
+def show(
+    name: Annotated[str | None, typer.Argument(metavar="[OWNER/NAME]", help="One list.")] = None,
+    config: ConfigFiles = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show all lists, or one: how many numbers, which generation, how large in Redis.
+
+    Example: ringfence lists show TH/national
+    """
+    settings = settings_of(config)
+
+    async def work(register: Register) -> list[tuple[ListHead, int]]:
+        heads = (await register.heads()).lists
+        wanted = heads.values() if name is None else [await head_of(register, name)]
+        return [(head, await register.size(head)) for head in wanted]
+
+    lists = with_register(settings, work)
+    if as_json:
+        shown = [_head_json(head, size) for head, size in lists]
+        print_json(shown if name is None else shown[0])
+        return
+    names = ("list", "circle", "numbers", "generation", "base", "changes", "bytes", "made")
+    table = Table(*(Column(n, overflow="fold") for n in names), box=None, header_style="bold")
+    for head, size in lists:
+        made = f"{moment(head.created_at_s)} by {head.actor}"
+        figures = (f"{n:,}" for n in (head.count, head.generation, head.base, head.changes, size))
+        table.add_row(head.name, head.circle, *figures, made)
+    out.print(table)
+
+
+def _head_json(head: ListHead, size: int) -> dict[str, Any]:
+    return {
+        "list": head.name,
+        "circle": head.circle,
+        "count": head.count,
+        "generation": head.generation,
+        "base": head.base,
+        "changes": head.changes,
+        "bytes": size,
+        "created_at": moment(head.created_at_s),
+        "created_by": head.actor,
+    }
+
+
+@app.command()
+def export(
+    name: ListName,
+    form: Annotated[
+        str, typer.Option("--format", help="text, csv, jsonl, or pybloom: the Bloom filter alone.")
+    ] = "csv",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A file; else stdout.")
+    ] = None,
+    config: ConfigFiles = None,
+) -> None:
+    """Write a list as it is now: every number whole, or as a pybloom-live file.
+
+    Example: ringfence lists export TH/national --format jsonl -o national.jsonl
+    """
+    settings = settings_of(config)
+    if form not in {"text", "csv", "jsonl", "pybloom"}:
+        fail(f"no format {form}: text, csv, jsonl or pybloom", USAGE)
+    if form == "pybloom" and output is None and sys.stdout.isatty():
+        fail("a pybloom file is binary: give -o FILE", USAGE)
+
+    async def work(register: Register) -> int:
+        key = key_of(settings, (await head_of(register, name)).circle)
+        head, columns = await entries_of(register, name, key)
+        if form == "pybloom":
+            owner, _, short = name.partition("/")
+            version = Version(owner, short, head.generation, head.circle, key, key_id(key))
+            parts = await asyncio.to_thread(build_snapshot, version, columns, now_s())
+            _write(output, [parts[FILTER_PART]])
+        else:
+            pieces = exported(columns, form)  # type: ignore[arg-type]
+            _write(output, (piece.encode() for piece in pieces))
+        return len(columns)
+
+    count = with_register(settings, work)
+    note(f"{name}: {count:,} entries")
+
+
+def _write(output: Path | None, pieces: Any) -> None:
+    try:
+        if output is None:
+            sys.stdout.buffer.writelines(pieces)
+            sys.stdout.buffer.flush()
+        else:
+            with output.open("wb") as file:
+                file.writelines(pieces)
+    except BrokenPipeError:
+        raise typer.Exit(0) from None
+    except OSError as error:
+        fail(f"{output}: {error.strerror}", USAGE)
+
+
+def _fingerprints(numbers: list[str], key: bytes) -> list[int]:
+    e164 = np.array([number.encode() for number in numbers], "S16")
+    found: list[int] = Digests(elements(e164, key)).fingerprints().tolist() if numbers else []
+    return found
+
+
+def _category(label: str) -> Category:
+    category = Category.__members__.get(label.strip().upper().replace("-", "_"))
+    if category is None:
+        known = ", ".join(category.label for category in Category)
+        fail(f"no category {label}: {known}", USAGE)
+    return category
+
+
+def _region(region: str | None) -> str | None:
+    if region is not None and (wrong := checks.country(region)) is not None:
+        fail(f"--region {wrong}", USAGE)
+    return region

@@ -1,0 +1,173 @@
+"""What the commands that speak to the register share: options, exit codes, output, progress.
+
+Exit codes: 0 done, 1 nothing or only a part was done, 2 what was asked for can not be (usage,
+configuration, an unreadable file, an unknown list), 3 the register is down or unsafe.
+"""
+
+import asyncio
+import getpass
+import os
+import re
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from stream.cli_base import complain, err, out
+from stream.config import Settings
+from stream.core.faults import (
+    ChangeConflict,
+    ConfigInvalid,
+    Fault,
+    ListUnknown,
+    RegisterDown,
+    RegisterLost,
+    RegisterUnsafe,
+    SnapshotUnreadable,
+)
+from stream.core.number import Kind, parse
+from stream.lists.formats.rows import InputUnreadable
+from stream.lists.ingest import Stage
+from stream.lists.store import Register
+from stream.lists.words import By
+
+NOTHING_DONE, USAGE, REGISTER = 1, 2, 3
+T = TypeVar("T")
+
+Actor = Annotated[
+    str | None,
+    typer.Option(
+        "--actor",
+        envvar="RINGFENCE_ACTOR",
+        help="Who does this, for the audit; else the login name.",
+    ),
+]
+ReasonText = Annotated[str, typer.Option("--reason", help="Why, for the audit.")]
+Region = Annotated[
+    str | None, typer.Option("--region", help="Country of national numbers, ISO 3166, e.g. TH.")
+]
+ExpiresIn = Annotated[
+    str | None, typer.Option("--expires-in", help="E.g. 10d, 12h, 30m; else never.")
+]
+
+_SPAN = re.compile(r"(\d{1,6})([smhdw])")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
+_EXITS: tuple[tuple[type[Fault], int], ...] = (
+    (ConfigInvalid, USAGE),
+    (InputUnreadable, USAGE),
+    (ListUnknown, USAGE),
+    (ChangeConflict, NOTHING_DONE),
+    (RegisterDown, REGISTER),
+    (RegisterUnsafe, REGISTER),
+    (RegisterLost, REGISTER),
+    (SnapshotUnreadable, REGISTER),
+)
+
+
+def say(text: str) -> None:
+    """A line of what was done, on stdout."""
+    out.print(text, markup=False, soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """A line of what was not done, on stderr."""
+    err.print(text, markup=False, soft_wrap=True)
+
+
+def fail(text: str, code: int) -> NoReturn:
+    """Say what is wrong and end."""
+    note(text)
+    raise typer.Exit(code)
+
+
+def with_register(settings: Settings, work: Callable[[Register], Awaitable[T]]) -> T:
+    """What `work` gives; a fault is printed and ends with its exit code."""
+
+    async def whole() -> T:
+        async with await Register.connect(settings.register()) as register:
+            return await work(register)
+
+    try:
+        return asyncio.run(whole())
+    except Fault as fault:
+        complain(fault)
+        code = next((code for kind, code in _EXITS if isinstance(fault, kind)), NOTHING_DONE)
+        raise typer.Exit(code) from fault
+
+
+def key_of(settings: Settings, circle: str) -> bytes:
+    """The hashing key of a circle; raises ConfigInvalid if the settings have none."""
+    key = settings.circle_keys().get(circle)
+    if key is None:
+        raise ConfigInvalid((f"no key for circle {circle}: it needs [circles.{circle}] key_env",))
+    return key
+
+
+def by(actor: str | None, reason: str) -> By:
+    """Who changes something, and why."""
+    if actor:
+        return By(actor, reason)
+    try:
+        return By(getpass.getuser(), reason)
+    except (KeyError, OSError):  # a container's user often has no name
+        return By(f"uid {os.getuid()}", reason)
+
+
+def now_s() -> int:
+    """Seconds since the epoch."""
+    return int(time.time())
+
+
+def seconds_in(span: str | None) -> int:
+    """`10d` in seconds; 0 for None. Ends with 2 if it is no span."""
+    if span is None:
+        return 0
+    match = _SPAN.fullmatch(span.strip().lower())
+    if match is None or not int(match[1]):
+        fail(f"{span!r} is no span of time: write e.g. 10d, 12h or 30m", USAGE)
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def expiry(span: str | None) -> int:
+    """When something expires that does so in `span`; 0: never. Ends with 2 if it is no span."""
+    seconds = seconds_in(span)
+    return now_s() + seconds if seconds else 0
+
+
+def numbers_in(texts: Sequence[str], region: str | None) -> tuple[list[str], int]:
+    """Which of `texts` are E.164 numbers, as such; the others are named, and counted."""
+    good = []
+    for text in texts:
+        number = parse(text, region)
+        if number.kind is Kind.E164:
+            good.append(number.text)
+        else:
+            hint = "" if region else " (national numbers need --region)"
+            note(f"{text!r} is not a number{hint}")
+    return good, len(texts) - len(good)
+
+
+@contextmanager
+def progress() -> Iterator[Stage]:
+    """A bar on the terminal for each stage; nothing where stderr is none."""
+    with Progress(
+        TextColumn("{task.description:9}"),
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f} %"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=err,
+        disable=not err.is_terminal,
+        transient=True,
+    ) as bars:
+        tasks: dict[str, Any] = {}
+
+        def stage(name: str, done: int, whole: int) -> None:
+            if name not in tasks:
+                tasks[name] = bars.add_task(name, total=whole)
+            bars.update(tasks[name], completed=done, total=whole)
+
+        yield stage

@@ -1,0 +1,57 @@
+"""A list's entries as others read them. Pure: columns in, pieces of a file out."""
+
+import csv
+import io
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Literal
+
+import msgspec
+
+from stream.core.entry import NEVER, Columns, Entry
+from stream.lists.formats.rows import FIELDS
+
+ExportFormat = Literal["text", "csv", "jsonl"]
+_ROWS = 10_000
+
+
+def export(columns: Columns, kind: ExportFormat) -> Iterator[str]:
+    """The file, piece by piece; `lists import` reads it again.
+
+    An entry of which only the fingerprint is known can not be named and is left out.
+    """
+    if kind == "csv":
+        yield ",".join(FIELDS) + "\n"
+    for start in range(0, len(columns), _ROWS):
+        rows = range(start, min(start + _ROWS, len(columns)))
+        entries = [columns.entry(row) for row in rows if columns.number[row]]
+        yield _piece(entries, kind)
+
+
+def _piece(entries: list[Entry], kind: ExportFormat) -> str:
+    if kind == "text":
+        return "".join(f"{entry.number}\n" for entry in entries)
+    if kind == "jsonl":
+        lines = (dict(zip(FIELDS, _values(entry), strict=True)) for entry in entries)
+        return "".join(f"{msgspec.json.encode(line).decode()}\n" for line in lines)
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(_values(entry) for entry in entries)
+    return out.getvalue()
+
+
+def _values(entry: Entry) -> tuple[str | int | None, ...]:
+    return (
+        entry.number,
+        entry.category.label,
+        entry.source,
+        moment(entry.reported_at_s),
+        moment(entry.expires_at_s),
+        entry.confidence,
+    )
+
+
+def moment(seconds: int) -> str | None:
+    """A time as ISO 8601 in UTC; None: never."""
+    if seconds == NEVER:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
