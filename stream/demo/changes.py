@@ -91,9 +91,10 @@ class Change:
         """From the command to the first call that got the new answer, with every later one too.
 
         Counted from `begun_ms`, before the register was even asked, to when that call came in. Its
-        resolution is the gap between two calls of the number. None: not made, or never took hold.
+        resolution is the gap between two calls of the number. None: not made, or never took hold;
+        nor can a number be unblocked that never was blocked.
         """
-        if self.begun_ms is None:
+        if self.begun_ms is None or not self.blocks:
             return None
         first_ms: float | None = None
         for at_ms, call_id in sorted(

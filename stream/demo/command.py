@@ -1,50 +1,33 @@
 """The command: its options, and its one way out, for Ctrl-C as for success."""
 
 import argparse
-import signal
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType
+
+from stream.demo.stop import Interrupted, Stop
 
 EXIT_WRONG, EXIT_USAGE, EXIT_FAILED = 1, 2, 3
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 INTERRUPTED = "Interrupted: everything that the demo started is stopped, its folder is removed."
-
-
-class Interrupted(KeyboardInterrupt):
-    """Somebody wants the demo to end; `code` is its exit code."""
-
-    def __init__(self, signum: int) -> None:
-        super().__init__(signum)
-        self.code = 128 + signum
 
 
 def main(argv: list[str]) -> int:
     """Run the demo; its exit code. Whatever happens, nothing of it is left behind."""
     options = _options(argv)
-    for signum in SIGNALS:
-        signal.signal(signum, _interrupted)
+    stop = Stop()
+    stop.listen()
     closing = ExitStack()
     code, words = EXIT_FAILED, ""
     try:
-        code, words = _outcome(options, closing)
-    except Interrupted as stop:
-        code, words = stop.code, INTERRUPTED
-    except KeyboardInterrupt:  # Python's own handler, in the moments when ours is not set
-        code, words = 128 + signal.SIGINT, INTERRUPTED
+        code, words = _outcome(options, closing, stop)
+    except Interrupted as interrupted:
+        code, words = interrupted.code, INTERRUPTED
     finally:
-        # From here on a second Ctrl-C would only leave something behind.
-        for signum in SIGNALS:
-            signal.signal(signum, signal.SIG_IGN)
+        stop.go_deaf()
         closing.close()
     if words:
         sys.stderr.write(f"{words}\n")
     return code
-
-
-def _interrupted(signum: int, _frame: FrameType | None) -> None:
-    raise Interrupted(signum)
 
 
 def _options(argv: list[str]) -> argparse.Namespace:
@@ -100,16 +83,14 @@ def _count(least: int) -> type[int]:
     return parse  # type: ignore[return-value]
 
 
-def _outcome(options: argparse.Namespace, closing: ExitStack) -> tuple[int, str]:
+def _outcome(options: argparse.Namespace, closing: ExitStack, stop: Stop) -> tuple[int, str]:
     """The exit code, and a last line for standard error ("" : none)."""
     # Only now, under the handlers: NumPy and aiokafka take a while to load.
     from stream.demo.product import DemoFailed  # noqa: PLC0415
     from stream.demo.session import session  # noqa: PLC0415
 
     try:
-        came = session(options, closing)
+        clean = session(options, closing, stop)
     except DemoFailed as error:
         return EXIT_FAILED, f"The demo did not run: {error}"
-    if came.signum is not None:
-        raise Interrupted(came.signum)
-    return (0 if came.clean else EXIT_WRONG), ""
+    return (0 if clean else EXIT_WRONG), ""

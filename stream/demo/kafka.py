@@ -12,7 +12,7 @@ from typing import Any, Protocol, Self
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError
+from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 
 from stream.demo.traffic import Record
 
@@ -56,8 +56,9 @@ class Admin:
         await self._client.close()
 
     async def stamp_on_append(self, topics: Sequence[str]) -> None:
-        """Have the broker stamp records when it appends them: latency then needs one clock.
+        """Have the broker stamp records when it appends them: latency is then from log to log.
 
+        Where it refuses, records keep the times of their senders, which run on one machine here.
         This request of Kafka replaces all settings of a topic, so those that it has go with it.
         """
         resources = [_settings_of(topic) for topic in topics]
@@ -70,12 +71,23 @@ class Admin:
                 wanted.append(_settings_of(topic, kept))
         await self._client.alter_configs(wanted)
 
-    async def committed(self, group_id: str, topic: str) -> int:
-        """How many records of `topic` the group has committed, over all partitions."""
-        offsets = await self._client.list_consumer_group_offsets(group_id)
-        return sum(
-            max(0, at.offset) for partition, at in offsets.items() if partition.topic == topic
-        )
+    async def partitions(self, topics: Sequence[str]) -> list[TopicPartition]:
+        """All partitions of the topics."""
+        return [
+            TopicPartition(topic["topic"], partition["partition"])
+            for topic in await self._client.describe_topics(list(topics))
+            for partition in topic["partitions"]
+        ]
+
+    async def committed(self, group_id: str, partitions: Sequence[TopicPartition]) -> int:
+        """How many records the group has committed, over all `partitions`."""
+        try:
+            offsets = await self._client.list_consumer_group_offsets(
+                group_id, partitions=list(partitions)
+            )
+        except GroupCoordinatorNotAvailableError:  # nobody has joined a group there yet
+            return 0
+        return sum(max(0, at.offset) for at in offsets.values())
 
     async def delete(self, topics: Sequence[str]) -> None:
         """Remove topics that the demo made on somebody else's broker."""
@@ -83,16 +95,14 @@ class Admin:
 
 
 def _settings_of(topic: str, settings: dict[str, str] | None = None) -> ConfigResource:
-    return ConfigResource(  # type: ignore[no-untyped-call]
-        ConfigResourceType.TOPIC, topic, configs=settings
-    )
+    return ConfigResource(ConfigResourceType.TOPIC, topic, configs=settings)
 
 
 class Sender:
     """Puts call records on the calls topic."""
 
     def __init__(self, bootstrap: str, topic: str) -> None:
-        self._producer: Any = AIOKafkaProducer(  # type: ignore[no-untyped-call]
+        self._producer: Any = AIOKafkaProducer(
             bootstrap_servers=bootstrap,
             client_id="ringfence-demo",
             acks="all",
@@ -118,7 +128,7 @@ class Sender:
             partition = partitions[at // BACKLOG_BATCH % len(partitions)]
             batch = self._producer.create_batch()
             for record in records[at : at + BACKLOG_BATCH]:
-                key = record.call_id.encode() or None
+                key = _key(record)
                 if batch.append(key=key, value=record.value, timestamp=None) is None:
                     # The batch is full (one record is as large as many): send it, start the next.
                     waiting.append(await self._send(batch, partition))
@@ -141,9 +151,7 @@ class Sender:
 
     async def send(self, record: Record, acknowledged: Callable[[str, int], None]) -> None:
         """Send one call now; `acknowledged` gets its id and append time (milliseconds) later."""
-        future = await self._producer.send(
-            self._topic, value=record.value, key=record.call_id.encode() or None
-        )
+        future = await self._producer.send(self._topic, value=record.value, key=_key(record))
         self.sent += 1
 
         def done(finished: "asyncio.Future[Any]") -> None:
@@ -155,6 +163,11 @@ class Sender:
     async def flush(self) -> None:
         """Wait until the broker has everything."""
         await self._producer.flush()
+
+
+def _key(record: Record) -> bytes | None:
+    """What the record is filed under; a record of neither key nor value can not be sent."""
+    return record.call_id.encode() or (None if record.value else b"deleted")
 
 
 class Listener(Protocol):
@@ -169,7 +182,9 @@ class Listener(Protocol):
 
 async def listen(bootstrap: str, topics: Topics, listener: Listener) -> None:
     """Read decisions and rejected records from their first one on, until cancelled."""
-    consumer: Any = AIOKafkaConsumer(  # type: ignore[no-untyped-call]
+    async with Admin(bootstrap) as admin:
+        partitions = await admin.partitions([topics.decisions, topics.rejected])
+    consumer: Any = AIOKafkaConsumer(
         bootstrap_servers=bootstrap,
         client_id="ringfence-demo",
         enable_auto_commit=False,
@@ -181,13 +196,7 @@ async def listen(bootstrap: str, topics: Topics, listener: Listener) -> None:
     )
     await consumer.start()
     try:
-        consumer.assign(
-            [
-                TopicPartition(topic, number)
-                for topic in (topics.decisions, topics.rejected)
-                for number in sorted(consumer.partitions_for_topic(topic) or ())
-            ]
-        )
+        consumer.assign(partitions)
         while True:
             fetched: dict[TopicPartition, list[Any]] = await consumer.getmany(
                 timeout_ms=200, max_records=2000

@@ -24,7 +24,7 @@ from stream.embedded.server import Server, StartFailed, free_ports, new_folder
 READY_WAIT_S = 60.0
 STOP_WAIT_S = 10.0
 PARTITIONS = 4
-GROUP = "ringfence-demo"
+PRODUCT = (sys.executable, "-m", "stream")
 
 
 class DemoFailed(Exception):
@@ -33,12 +33,16 @@ class DemoFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where the run's broker and Redis are; `durable`: whether that Redis keeps an AOF for sure."""
+    """Where the run's broker and Redis are, and the names that it uses there.
+
+    `durable` says whether that Redis keeps an append-only file for sure.
+    """
 
     bootstrap: str
     redis_url: str
     durable: bool
     topics: Topics
+    group: str
 
 
 def write_config(path: Path, places: Places, state_dir: Path, http_port: int) -> None:
@@ -53,7 +57,7 @@ def write_config(path: Path, places: Places, state_dir: Path, http_port: int) ->
         f"url = {_quoted(places.redis_url)}",
         f"require_aof = {str(places.durable).lower()}",
         "[calls]",
-        f"group_id = {_quoted(GROUP)}",
+        f"group_id = {_quoted(places.group)}",
         'home_country = "TH"',
         f"decisions_topic = {_quoted(places.topics.decisions)}",
         f"rejected_topic = {_quoted(places.topics.rejected)}",
@@ -87,8 +91,7 @@ class Commands:
     async def run(self, *words: str) -> str:
         """Run `python -m stream WORDS --config FILE`; what it printed. DemoFailed if it failed."""
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "stream", *words, "--config", str(self._config)),
+            *(*PRODUCT, *words, "--config", str(self._config)),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -118,7 +121,7 @@ class Engine:
             "the engine",
             self.http_port,
             new_folder("engine"),
-            [sys.executable, "-m", "stream", "run", "--config", str(config)],
+            [*PRODUCT, "run", "--config", str(config)],
             self._is_ready,
             ready_s_max=READY_WAIT_S,
         )

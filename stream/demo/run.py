@@ -21,7 +21,7 @@ from stream.demo.kafka import Admin, KafkaError, Sender, listen
 from stream.demo.live import live_calls
 from stream.demo.material import LIVE_S, Material, Scale
 from stream.demo.picture import Picture
-from stream.demo.product import GROUP, DemoFailed, Engine, write_config
+from stream.demo.product import DemoFailed, Engine, write_config
 from stream.demo.servers import Servers
 from stream.demo.setup import set_up
 from stream.demo.show import Show
@@ -78,7 +78,7 @@ class Run:
                     await set_up(self._servers, self._material, config, steps, sender)
                     step = steps.begin("run")
                     await engine.start()
-                    step.done("the engine is ready: lists loaded, partitions assigned")
+                    step.done("lists loaded, partitions assigned")
                 show = Show(console, self._picture, plain=plain)
                 with show.shown():
                     await self._watched(engine, sender, show)
@@ -120,12 +120,13 @@ class Run:
 
     async def _follow(self, engine: Engine) -> None:
         """Look at the engine and at what it has committed, again and again."""
-        topic = self._servers.places.topics.calls
+        places = self._servers.places
         seen: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
-        async with Admin(self._servers.places.bootstrap) as admin:
+        async with Admin(places.bootstrap) as admin:
+            partitions = await admin.partitions([places.topics.calls])
             while True:
                 engine.check()
-                done = await admin.committed(GROUP, topic)
+                done = await admin.committed(places.group, partitions)
                 now_s = time.monotonic()
                 seen.append((now_s, done))
                 while len(seen) > 2 and seen[1][0] < now_s - RATE_OVER_S:

@@ -33,9 +33,12 @@ class Servers:
     @property
     def line(self) -> str:
         """The first line that the demo prints."""
+        if self.broker_is_guest is self.redis_is_guest:
+            whose = "both yours" if self.redis_is_guest else "both started for this demo"
+            return f"Ringfence demo on {self.broker} and {self.redis}, {whose}"
         broker = "yours" if self.broker_is_guest else "started for this demo"
         redis = "yours" if self.redis_is_guest else "started for this demo"
-        return f"Ringfence demo on {self.broker} ({broker}) and {self.redis} ({redis})"
+        return f"Ringfence demo on {self.broker}, {broker}, and {self.redis}, {redis}"
 
 
 def get_servers(broker: str, redis: str, mark: str, closing: ExitStack, say: Say) -> Servers:
@@ -67,7 +70,13 @@ def get_servers(broker: str, redis: str, mark: str, closing: ExitStack, say: Say
         raise DemoFailed(str(error)) from error
     prefix = f"ringfence-demo-{mark}." if broker_is_guest else ""
     return Servers(
-        places=Places(bootstrap, redis_url, not redis_is_guest, Topics.named(prefix)),
+        places=Places(
+            bootstrap,
+            redis_url,
+            durable=not redis_is_guest,
+            topics=Topics.named(prefix),
+            group=f"ringfence-demo-{mark}",
+        ),
         broker=broker_title,
         redis=redis_title,
         broker_is_guest=broker_is_guest,

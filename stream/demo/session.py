@@ -5,12 +5,10 @@ import asyncio
 import os
 import secrets
 import shutil
-import signal
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -18,24 +16,15 @@ from rich.console import Console
 
 from stream.demo.material import Scale, make_material
 from stream.demo.product import child_environment
-from stream.demo.run import Result, Run
+from stream.demo.run import Run
 from stream.demo.servers import get_servers, leave_no_trace
 from stream.demo.show import as_svg
+from stream.demo.stop import Stop
 from stream.demo.summary import summary
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How a session ended: by a signal, or with a judgement."""
-
-    signum: int | None = None
-    clean: bool = False
-
-
-def session(options: argparse.Namespace, closing: ExitStack) -> Ending:
-    """Servers, material, run, figures. Raises DemoFailed."""
+def session(options: argparse.Namespace, closing: ExitStack, stop: Stop) -> bool:
+    """Servers, material, run, figures; whether all was right. Raises DemoFailed, Interrupted."""
     began_s = time.monotonic()
     os.environ.update(child_environment(os.environ))
     console = Console(highlight=False)
@@ -51,37 +40,15 @@ def session(options: argparse.Namespace, closing: ExitStack) -> Ending:
     making = pool.submit(make_material, scale, folder, int(time.time()))
     with console.status("Starting a broker and a Redis ...") as status:
         servers = get_servers(options.broker, options.redis, mark, closing, status.update)
-    console.print(servers.line)
+    console.print(servers.line, soft_wrap=True)
     if servers.note:
-        console.print(f"No better ones here: {servers.note}", style="bright_black")
+        console.print(f"No better ones here: {servers.note}", style="bright_black", soft_wrap=True)
     closing.callback(lambda: asyncio.run(leave_no_trace(servers)))
     run = Run(servers, making.result(), scale, folder, began_s)
-    result = asyncio.run(_heeding_signals(run, console, plain))
-    if isinstance(result, int):
-        return Ending(signum=result)
+    result = stop.run(run.run(console, plain=plain))
     if options.json:
         options.json.write_bytes(msgspec.json.format(msgspec.json.encode(result.figures)) + b"\n")
     if options.picture:
         options.picture.write_text(as_svg(result.picture), encoding="utf-8")
     console.print(summary(result, time.monotonic() - began_s))
-    return Ending(clean=result.verdicts.clean)
-
-
-async def _heeding_signals(run: Run, console: Console, plain: bool) -> Result | int:
-    """The result of the run, or the signal that ended it; by then the run has cleared up."""
-    this_task = asyncio.current_task()
-    assert this_task is not None
-    came: list[int] = []
-
-    def stop(signum: int) -> None:
-        came.append(signum)
-        if len(came) == 1:  # a second one would interrupt the clearing up
-            this_task.cancel()
-
-    loop = asyncio.get_running_loop()
-    for signum in SIGNALS:
-        loop.add_signal_handler(signum, stop, signum)
-    try:
-        return await run.run(console, plain=plain)
-    except asyncio.CancelledError:
-        return came[0]
+    return result.verdicts.clean

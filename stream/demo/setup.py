@@ -36,7 +36,7 @@ async def _topics_and_calls(
     records = material.recorded.records
     step = steps.begin("recorded calls")
     await sender.backlog(records, lambda sent: step.at(sent, len(records)))
-    step.done(f"{len(records):,} lie in the topic and wait for the engine")
+    step.done(f"{len(records):,} wait for the engine")
 
 
 async def _lists(commands: Commands, material: Material, steps: Steps) -> None:

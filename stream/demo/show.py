@@ -56,7 +56,7 @@ class Show:
             self._live.update(draw(self._picture, width, height), refresh=True)
         elif self._plain and time.monotonic() - self._said_s >= LINE_S:
             self._said_s = time.monotonic()
-            self._console.print(line(self._picture), highlight=False)
+            self._console.print(line(self._picture), soft_wrap=True)
 
 
 def line(picture: Picture) -> str:

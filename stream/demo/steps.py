@@ -31,7 +31,7 @@ class Step:
         """The step is finished; `detail` says what came of it."""
         took_s = time.monotonic() - self._began_s
         if self._task is None:
-            self._steps.console.print(f"{self._name}: {detail or 'done'} ({took_s:.1f} s)")
+            self._steps.say(f"{self._name}: {detail or 'done'} ({took_s:.1f} s)")
             return
         self._steps.progress.update(
             self._task, completed=1, total=1, detail=detail, took=f"{took_s:.1f} s"
@@ -62,6 +62,10 @@ class Steps:
         else:
             with self.progress:
                 yield self
+
+    def say(self, text: str) -> None:
+        """Print one line as it is; whoever reads a file does not want it wrapped."""
+        self.console.print(text, soft_wrap=True)
 
     def begin(self, name: str) -> Step:
         """Start a step."""

@@ -1,0 +1,173 @@
+"""`make demo` from the outside: what it says of itself, and what it leaves behind (nothing)."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+COMMAND = [sys.executable, "-m", "stream.demo", "--plain", "--numbers", "2000", "--calls", "20000"]
+ROOT = Path(__file__).parents[2]
+WAIT_S = 90
+
+pytestmark = pytest.mark.timeout(200)
+
+
+class Demo:
+    """The demo as a process of its own whose temporary files all lie in `folder`."""
+
+    def __init__(self, folder: Path, *words: str) -> None:
+        self.folder = folder
+        self.printed = ""
+        self._process = subprocess.Popen(
+            [*COMMAND, *words],
+            cwd=ROOT,
+            env={**os.environ, "TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def until(self, words: str) -> None:
+        """Read what it prints until `words` were said."""
+        assert self._process.stdout is not None
+        deadline = time.monotonic() + WAIT_S
+        while words not in self.printed:
+            line = self._process.stdout.readline().decode()
+            assert line, f"it ended and never said {words!r}:\n{self.printed}"
+            assert time.monotonic() < deadline, self.printed
+            self.printed += line
+
+    def interrupt(self, signum: int = signal.SIGINT) -> None:
+        self._process.send_signal(signum)
+
+    def ended(self) -> int:
+        """Its exit code, once it ended by itself."""
+        rest, _ = self._process.communicate(timeout=WAIT_S)
+        self.printed += rest.decode()
+        return self._process.returncode
+
+    def processes(self) -> list[int]:
+        """All processes of this machine that work in the demo's folder, by pid."""
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                environment = (entry / "environ").read_bytes()
+            except OSError:
+                continue
+            if f"TMPDIR={self.folder}".encode() in environment:
+                found.append(int(entry.name))
+        return found
+
+    def leftovers(self) -> list[object]:
+        """Processes and files that it left behind."""
+        return [*self.processes(), *self.folder.iterdir()]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    made = tmp_path / "tmp"
+    made.mkdir()
+    return made
+
+
+def test_every_decision_is_right_and_the_file_says_so(folder, tmp_path):
+    """A whole run: nothing missed, nothing falsely blocked, every figure there, clean exit."""
+    figures, picture = tmp_path / "figures.json", tmp_path / "frame.svg"
+    demo = Demo(folder, "--json", str(figures), "--picture", str(picture))
+    code = demo.ended()
+    assert code == 0, demo.printed
+    read = json.loads(figures.read_text())
+    assert (read["missed"], read["false_blocks"]) == (0, 0)
+    assert read["listed_calls"] == read["blocked"] + read["flagged"]
+    assert min(read["blocked"], read["flagged"], read["rejected"], read["cdr_per_s"]) > 0
+    assert read["calls"] >= 19_000
+    for name in ("latency_ms", "change_to_enforced_ms"):
+        assert all(value is not None for value in read[name].values()), read
+    assert max(read["change_to_enforced_ms"].values()) < 1_000
+    assert demo.printed.startswith(f"Ringfence demo on {read['broker']}")
+    assert read["redis"] in demo.printed.splitlines()[0]
+    drawn = picture.read_text()
+    assert drawn.startswith("<svg")
+    assert len(drawn) < 60_000
+    assert str(ROOT) not in drawn
+    assert demo.leftovers() == []
+
+
+@pytest.mark.parametrize(
+    "moment", ["Ringfence demo on", "topics create", "lists import", "run:", "Live calls"]
+)
+def test_ctrl_c_at_any_time_leaves_nothing_behind(folder, moment):
+    """SIGINT after each part of the set-up and in mid-run: one line, 130, no trace."""
+    demo = Demo(folder)
+    demo.until(moment)
+    assert demo.processes()
+    demo.interrupt()
+    assert demo.ended() == 130, demo.printed
+    assert demo.printed.splitlines()[-1].startswith("Interrupted")
+    assert "Traceback" not in demo.printed
+    assert demo.leftovers() == []
+
+
+@pytest.mark.parametrize("after_s", [0.5, 1.5, 3.0])
+def test_ctrl_c_while_servers_start_leaves_nothing_behind(folder, after_s):
+    """SIGINT before anything was printed, and a second one from an impatient person: no trace."""
+    demo = Demo(folder)
+    time.sleep(after_s)
+    demo.interrupt()
+    time.sleep(0.05)
+    demo.interrupt()
+    assert demo.ended() == 130, demo.printed
+    assert "Traceback" not in demo.printed
+    assert demo.leftovers() == []
+
+
+def test_sigterm_leaves_nothing_behind(folder):
+    """Ended by a service manager or a closed terminal it clears up just the same."""
+    demo = Demo(folder)
+    demo.until("lists import")
+    demo.interrupt(signal.SIGTERM)
+    assert demo.ended() == 128 + signal.SIGTERM
+    assert demo.leftovers() == []
+
+
+def test_kill_9_leaves_no_process(folder):
+    """Killed outright it can clear nothing up, but its guards end the servers and the engine."""
+    demo = Demo(folder)
+    demo.until("run:")
+    demo.interrupt(signal.SIGKILL)
+    demo.ended()
+    deadline = time.monotonic() + 20
+    while demo.processes() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert demo.processes() == []
+
+
+def test_a_register_that_is_in_use_is_never_touched(folder, redis_url):
+    """Keys of Ringfence in the reader's Redis: the demo refuses, with exit code 3, and says why."""
+    port_and_db = redis_url.removeprefix("redis://127.0.0.1:")
+    port, database = port_and_db.split("/")
+    subprocess.run(
+        ["redis-cli", "-p", port, "-n", database, "set", "rf:register", "mine"], check=True
+    )
+    demo = Demo(folder, "--redis", redis_url)
+    assert demo.ended() == 3
+    assert "already holds a Ringfence register" in demo.printed
+    assert demo.leftovers() == []
+
+
+def test_servers_of_the_reader_are_left_as_they_were(folder, kafka, redis_url):
+    """On the reader's own servers: all right, and its topics and keys are gone afterwards."""
+    demo = Demo(folder, "--broker", kafka.bootstrap, "--redis", redis_url)
+    assert demo.ended() == 0, demo.printed
+    assert "both yours" in demo.printed.splitlines()[0]
+    port, database = redis_url.removeprefix("redis://127.0.0.1:").split("/")
+    left = subprocess.run(
+        ["redis-cli", "-p", port, "-n", database, "keys", "rf:*"], capture_output=True, check=True
+    )
+    assert left.stdout.strip() == b""
+    assert demo.leftovers() == []
