@@ -2,23 +2,27 @@
 
 No peer and no target: this is the profile that DECISIONS.md quotes, to be made again when a step
 changes. The engine's own functions work on the preloaded topic in batches of 2,000 with 64 lists
-of 1M numbers: `KafkaSource.next_batch`, `decode`, `Blocklists.match`, `decide`, `Publisher.send`,
-in this order as the loop does; the steps inside of them are timed again by themselves on the same
-batches, so inner rows (indented) need not add up to the outer one exactly.
+of 1M numbers, as the loop does: `KafkaSource.next_batch`, then `decode`, `decide`, `Publisher.send`
+batch by batch. What these consist of is timed again by itself on the same batches (indented), so
+it need not add up exactly. Beside it, on the same records, the two dearest calls of the plain loop.
 
 Times are CPU of the process, so waiting for the broker does not count, but aiokafka's background
 work does, in whichever step it happens to run. Metrics, commits and the loop's own turns are not in
 it: compare the sum with the CPU that the throughput bench saw for the whole process.
 """
 
+import gc
+import json
 import time
 from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from stream.calls.batch import CallBatch, RawBatch
-from stream.calls.decide import Outcome, Rules, decide
+from pybloom_live.pybloom import BloomFilter
+
+from stream.calls.batch import RawBatch
+from stream.calls.decide import Rules, decide
 from stream.calls.decode import DecodeSettings, decode
 from stream.calls.dialects import dialect_named
 from stream.calls.kafka import KafkaSettings
@@ -40,6 +44,7 @@ from tests.bench.machine import on_core
 from tests.bench.report import Report, Row
 
 BATCH = 2_000
+UNDER_WAY_MAX = 4
 RECORDS_MAX = 200_000
 NOW_S = snapshots.REPORTED_AT_S + 86_400
 TRUNKS = Trunks("TH")
@@ -66,14 +71,22 @@ class Stages:
 async def run(lab: Lab) -> list[Report]:
     """Rounds of all steps, callers only (the throughput bench's main row)."""
     made = await lab.calls()
-    blocklists = _blocklists(snapshots.state_dir(lab))
+    state, bloom = snapshots.state_dir(lab), snapshots.bloom_file(lab)
+    blocklists = _blocklists(state)
+    with bloom.open("rb") as file:
+        plain = BloomFilter.fromfile(file)
     rounds: list[dict[str, float]] = []
     with on_core(lab.cores.engine):
         for _ in range(lab.scale.rounds):
             stages = Stages()
+            gc.collect()
+            gc.freeze()  # as the engine does once its lists are loaded
             batches = await _fetched(lab, stages, min(len(made), RECORDS_MAX))
             records = sum(map(len, batches))
-            await _round(lab, stages, batches, blocklists)
+            for kind in ("blocks", "every CDR"):
+                await _loop(lab, stages, batches, blocklists, kind)
+            for raw in batches:
+                _inside(stages, raw, blocklists, plain)
             rounds.append(_steps({name: cpu_s / records for name, cpu_s in stages.cpu_s.items()}))
     report = Report("stages")
     report.rows = [
@@ -83,48 +96,65 @@ async def run(lab: Lab) -> list[Report]:
 
 
 def _steps(cpu_s: dict[str, float]) -> dict[str, float]:
-    """The rows, with what `decide` does besides matching, and the sums."""
-    rows = {}
-    for name, value in cpu_s.items():
-        rows[name] = value
-        if name.startswith("decide"):
-            rows[name] -= cpu_s["match"]
-    shared = cpu_s["source"] + cpu_s["decode"] + cpu_s["match"]
+    """The rows: sums, and steps without what is timed by itself."""
+    rows = dict(cpu_s)
     for kind in ("blocks", "every CDR"):
-        rows[f"sum, {kind}"] = shared + rows[f"decide, {kind}"] + rows[f"publish, {kind}"]
+        steps = ("source", f"decode, {kind}", f"decide, {kind}", f"publish, {kind}")
+        rows[f"sum, {kind}"] = sum(cpu_s[step] for step in steps)
     return rows
 
 
-async def _round(
-    lab: Lab, stages: Stages, batches: Sequence[RawBatch], blocklists: Blocklists
+async def _loop(
+    lab: Lab, stages: Stages, batches: Sequence[RawBatch], blocklists: Blocklists, kind: str
 ) -> None:
-    with stages.timed("decode"):
-        calls = [decode(raw, {CALLS: DIALECT}, TRUNKS, DECODING) for raw in batches]
-    with stages.timed("  msgspec, five fields"):
-        glances = [[*map(DIALECT.glance, raw.values)] for raw in batches]  # type: ignore[arg-type]
-    with stages.timed("  numbers to E.164"):
-        for each in glances:
-            parse_many([glance.caller for glance in each], lambda _: "TH")
-    with stages.timed("match"):
-        for batch in calls:
-            blocklists.match(batch.callers, NOW_S)
-    _match_parts(stages, calls, blocklists)
-    for emit_all, kind in ((False, "blocks"), (True, "every CDR")):
-        rules = _rules(blocklists, emit_all=emit_all)
-        with stages.timed(f"decide, {kind}"):
-            outcomes = [decide(batch, blocklists, rules, NOW_S * 1000) for batch in calls]
-        await _published(lab, stages, outcomes, f"publish, {kind}")
+    """The engine's loop over `batches`, with up to four on their way to the broker."""
+    topic = lab.new_name("decisions")
+    await lab.topics.create(topic, f"{topic}.rejected")
+    publisher = Publisher(
+        KafkaSettings(lab.broker.bootstrap, "bench"),
+        PublishSettings(topic, f"{topic}.rejected", "bench", 1_000_000),
+        lambda _: None,
+    )
+    rules = _rules(blocklists, emit_all=kind == "every CDR")
+    under_way: list[Awaitable[None]] = []
+    await publisher.start()
+    try:
+        for raw in batches:
+            with stages.timed(f"decode, {kind}"):
+                batch = decode(raw, {CALLS: DIALECT}, TRUNKS, DECODING)
+            with stages.timed(f"decide, {kind}"):
+                outcome = decide(batch, blocklists, rules, NOW_S * 1000)
+            with stages.timed(f"publish, {kind}"):
+                under_way.append(await publisher.send(outcome, {}, lambda: True))
+                if len(under_way) == UNDER_WAY_MAX:
+                    await under_way.pop(0)
+        with stages.timed(f"publish, {kind}"):
+            for each in under_way:
+                await each
+    finally:
+        await publisher.stop()
+        await lab.topics.delete(topic, f"{topic}.rejected")
 
 
-def _match_parts(stages: Stages, calls: Sequence[CallBatch], blocklists: Blocklists) -> None:
+def _inside(stages: Stages, raw: RawBatch, blocklists: Blocklists, plain: BloomFilter) -> None:
+    """What the steps of `_loop` consist of, and what the plain loop does instead."""
+    with stages.timed("  of decode: msgspec, five fields"):
+        glances = [DIALECT.glance(value) for value in raw.values if value is not None]
+    with stages.timed("  of decode: numbers to E.164"):
+        callers = parse_many([glance.caller for glance in glances], lambda _: TRUNKS.home_country)
+    with stages.timed("  of decide: match"):
+        blocklists.match(callers, NOW_S)
     (circle,) = blocklists.circles
     (group,) = circle.groups
-    digests = [Digests(elements(batch.callers.e164, circle.key)) for batch in calls]
-    with stages.timed("  SHA-512"):
-        words = [each.words(group.plan) for each in digests]
-    with stages.timed("  probe of all lists"):
-        for each in words:
-            probe_table(group.table, each, group.bits_per_slice)
+    with stages.timed("    of match: SHA-512"):
+        words = Digests(elements(callers.e164, circle.key)).words(group.plan)
+    with stages.timed("    of match: probe of all lists"):
+        probe_table(group.table, words, group.bits_per_slice)
+    with stages.timed("plain loop: json.loads"):
+        read = [json.loads(value) for value in raw.values if isinstance(value, bytes)]
+    with stages.timed("plain loop: pybloom-live in, one list"):
+        for call in read:
+            call["caller"] in plain  # noqa: B015 - as the plain loop asks
 
 
 async def _fetched(lab: Lab, stages: Stages, count: int) -> list[RawBatch]:
@@ -150,30 +180,6 @@ async def _fetched(lab: Lab, stages: Stages, count: int) -> list[RawBatch]:
     finally:
         await source.stop()
     return [raw for raw in batches if len(raw)]
-
-
-async def _published(lab: Lab, stages: Stages, outcomes: Sequence[Outcome], name: str) -> None:
-    """Publish as the loop does, up to four batches on their way."""
-    topic = lab.new_name("decisions")
-    await lab.topics.create(topic, f"{topic}.rejected")
-    publisher = Publisher(
-        KafkaSettings(lab.broker.bootstrap, "bench"),
-        PublishSettings(topic, f"{topic}.rejected", "bench", 1_000_000),
-        lambda _: None,
-    )
-    await publisher.start()
-    try:
-        with stages.timed(name):
-            under_way: list[Awaitable[None]] = []
-            for outcome in outcomes:
-                under_way.append(await publisher.send(outcome, {}, lambda: True))
-                if len(under_way) == 4:
-                    await under_way.pop(0)
-            for each in under_way:
-                await each
-    finally:
-        await publisher.stop()
-        await lab.topics.delete(topic, f"{topic}.rejected")
 
 
 def _blocklists(state: Path) -> Blocklists:

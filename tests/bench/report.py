@@ -82,25 +82,17 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
 
 
 def show(reports: Sequence[Report], console: Console, title: str) -> None:
-    """Print one table of all figures, then the targets and the notes."""
-    table = Table(title=title, title_justify="left")
-    for name in ("benchmark", "peer", "figure"):
-        table.add_column(name)
-    table.add_column("median", justify="right")
-    table.add_column("lowest - highest", justify="right")
+    """Print a table for each bench (median, and the range of its rounds), targets and notes."""
+    console.rule(title)
     for report in reports:
-        table.add_section()
+        table = Table(title=report.name, title_justify="left")
+        table.add_column("peer")
+        names = list(dict.fromkeys(name for row in report.rows for name in row.figures))
+        for name in names:
+            table.add_column(name, justify="right")
         for row in report.rows:
-            for name, values in row.figures.items():
-                spread = f"{number(min(values))} - {number(max(values))}"
-                table.add_row(
-                    report.name,
-                    row.peer,
-                    name,
-                    number(row.median(name)),
-                    spread if len(values) > 1 else "",
-                )
-    console.print(table)
+            table.add_row(row.peer, *(_cell(row.figures.get(name)) for name in names))
+        console.print(table)
     targets = Table(title="Targets", title_justify="left")
     for name in ("benchmark", "target"):
         targets.add_column(name)
@@ -129,6 +121,16 @@ def write(path: Path, header: Mapping[str, object], reports: Sequence[Report]) -
     whole = {**header, "benchmarks": {report.name: report.as_json() for report in reports}}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(whole, indent=2) + "\n")
+
+
+def _cell(rounds: Sequence[float] | None) -> str:
+    """The median, and below it from where to where the rounds go."""
+    if not rounds:
+        return ""
+    middle = number(median(rounds))
+    if min(rounds) == max(rounds):
+        return middle
+    return f"{middle}\n[dim]{number(min(rounds))} - {number(max(rounds))}[/]"
 
 
 def number(value: float) -> str:

@@ -1,0 +1,78 @@
+"""The bench harness works: no figure is judged here, they mean nothing at this size."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from tests.bench.bench_throughput import progress
+from tests.bench.topics import Appended
+from tests.bench.traffic import (
+    BLOCK,
+    PARTITIONS,
+    call_index,
+    innocent_numbers,
+    list_numbers,
+    place,
+    traffic,
+)
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_lists_share_no_number_and_innocents_are_on_none():
+    """Truth is known: the benches' lists are disjoint, and no innocent caller is on any."""
+    lists = [list_numbers(index, 1_000) for index in range(64)]
+    assert len(np.unique(np.concatenate(lists))) == 64_000
+    assert not np.isin(innocent_numbers(10_000, seed=1), np.concatenate(lists)).any()
+
+
+def test_listed_calls_are_by_numbers_of_list_0():
+    """Two in a hundred callers are on list 0, and a record says who it is about."""
+    made = traffic(10_000, list_size=500, seed=5)
+    assert 100 < made.listed.sum() < 300
+    assert np.isin(made.callers[made.listed], list_numbers(0, 500)).all()
+    assert [call_index(record) for record in made.records(7, 9)] == [7, 8]
+    assert 250 < len(made.records(0, 1)[0]) < 320
+
+
+def test_progress_is_how_far_each_partition_was():
+    """A decision tells that all records before it in its partition are done."""
+    indexes = np.array([3, BLOCK + 1, BLOCK * PARTITIONS + 5])
+    partitions, positions = place(indexes)
+    assert (partitions.tolist(), positions.tolist()) == ([0, 1, 0], [3, 1, BLOCK + 5])
+    decisions = Appended(indexes, np.array([10, 10, 12]), np.zeros(3, np.uint8))
+    at_ms, done = progress(decisions)
+    assert (at_ms.tolist(), done.tolist()) == ([10, 12], [4 + 2, BLOCK + 6 + 2])
+
+
+def test_the_harness_runs_and_writes_its_figures(tmp_path: Path):
+    """`python -m tests.bench --quick` measures the engine and its peers, checked for the truth."""
+    result = tmp_path / "result.json"
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "tests.bench",
+            "--quick",
+            "--json",
+            str(result),
+            "--only",
+            "membership",
+            "--only",
+            "throughput",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2_000:] + done.stderr[-2_000:]
+    benchmarks = json.loads(result.read_text())["benchmarks"]
+    assert {"membership", "throughput, blocks", "throughput, every CDR"} == set(benchmarks)
+    for bench in benchmarks.values():
+        assert all(
+            figure > 0 for row in bench["rows"] for figure in list(row["median"].values())[:1]
+        )
