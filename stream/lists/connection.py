@@ -5,12 +5,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from stream.core.faults import RegisterDown, RegisterUnsafe
+
+CONNECTIONS_MAX = 8
+"""Of one client; whoever wants one more waits, at most `timeout_s`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +36,10 @@ def client(settings: RegisterSettings, wait_s: float = 0.0) -> Redis:
     It repeats nothing by itself: a change that was cut off may have been done, and a second one
     would count twice.
     """
-    return Redis.from_url(
+    pool = BlockingConnectionPool.from_url(
         settings.url,
+        max_connections=CONNECTIONS_MAX,
+        timeout=settings.timeout_s,
         username=settings.username,
         password=settings.password,
         socket_timeout=settings.timeout_s + wait_s,
@@ -42,6 +47,7 @@ def client(settings: RegisterSettings, wait_s: float = 0.0) -> Redis:
         retry=Retry(NoBackoff(), 0),
         retry_on_error=[],
     )
+    return Redis.from_pool(pool)
 
 
 @contextmanager

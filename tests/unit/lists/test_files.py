@@ -1,0 +1,68 @@
+"""Encodings, and the file of rejected rows."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from stream.lists.files import Rejects, format_of, read_rows
+from stream.lists.formats.rows import InputUnreadable, RejectedRow, Wrong
+
+
+def numbers(path: Path) -> list[str | None]:
+    rows = read_rows(path, "csv", None, lambda _done, _whole: None)
+    return [number for chunk in rows for number in chunk.number]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_encodings_and_line_ends(tmp_path, encoding, end):
+    """What a spreadsheet saves as CSV or as Unicode text reads the same, whatever its line ends."""
+    path = tmp_path / "x.csv"
+    path.write_bytes(f"number,source{end}+66812345678,สายด่วน{end}".encode(encoding))
+    assert numbers(path) == ["+66812345678"]
+
+
+def test_a_wrong_byte_costs_no_other_row(tmp_path):
+    """A file in an old Thai encoding loads its numbers."""
+    path = tmp_path / "x.csv"
+    path.write_bytes(b"number,source\n+66812345678,\xca\xd2\xc2\n+66812345679,a\n")
+    assert numbers(path) == ["+66812345678", "+66812345679"]
+
+
+@pytest.mark.parametrize("data", [b"PK\x03\x04\0\0\0", "number\n+66812345678".encode("utf-16-le")])
+def test_what_is_no_text_is_refused(tmp_path, data):
+    """A spreadsheet's own file, or UTF-16 without its mark, is refused as a whole."""
+    path = tmp_path / "x.csv"
+    path.write_bytes(data)
+    with pytest.raises(InputUnreadable, match="UTF-8"):
+        numbers(path)
+
+
+def test_formats_by_name():
+    """The name's end says the format; without one it is text."""
+    assert [format_of(Path(name)) for name in ("a.CSV", "b.jsonl", "c.txt", "d")] == [
+        "csv",
+        "jsonl",
+        "text",
+        "text",
+    ]
+
+
+def test_rejects_are_kept_with_their_reason(tmp_path):
+    """The file names line, reason, value, what to do and the row as it came, odd bytes included."""
+    path = tmp_path / "r.csv"
+    with Rejects(path).open() as rejects:
+        rejects.add([RejectedRow(7, Wrong.BAD_DATE, "x", '1,"\udcca\n"')])
+    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["line"], row["reason"], row["row"]) == ("7", "bad_date", '1,"\udcca\n"')
+
+
+def test_without_rejects_there_is_no_file(tmp_path):
+    """A clean run leaves no file, and removes that of an earlier one."""
+    path = tmp_path / "r.csv"
+    path.write_text("old")
+    with Rejects(path).open():
+        pass
+    assert not path.exists()

@@ -1,0 +1,136 @@
+"""What the texts of a row mean."""
+
+import pytest
+
+from stream.core.entry import Category
+from stream.lists.formats.rows import RejectedRow, Rows, Wrong
+from stream.lists.parse import Defaults, Parsed, Parser, read_time
+
+DEFAULTS = Defaults("file.csv", 1_700_000_000, "TH", Category.PARCEL, 0, 80)
+
+
+def parse(*number: str | None, region: str | None = "TH") -> Parsed:
+    rows = Rows(range(1, len(number) + 1), [str(n) for n in number], number)
+    return Parser(Defaults("file.csv", 1_700_000_000, region)).parse(rows)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "+66812345678",
+        "0066812345678",
+        "66812345678",
+        "0812345678",
+        "812345678",
+        "081-234-5678",
+        "(081) 234 5678",
+        "tel:+66812345678",
+        "'+66812345678",
+        '="0812345678"',
+        "66,812,345,678",
+        "  +66812345678\t",
+    ],
+)
+def test_spellings_of_one_number(text):
+    """However a spreadsheet or a person wrote a Thai number, it is the same entry."""
+    assert parse(text).numbers.tolist() == [b"+66812345678"]
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("6.68E+10", Wrong.SCIENTIFIC),
+        ("6,68E+10", Wrong.SCIENTIFIC),
+        ("6.6812345678e10", Wrong.SCIENTIFIC),
+        ("66812345678.0", Wrong.DECIMAL),
+        ("66812345678,00", Wrong.DECIMAL),
+        ("1155", Wrong.NOT_E164),
+        ("KBank", Wrong.NOT_E164),
+        ("anonymous", Wrong.NOT_E164),
+        ("+6681234567890123", Wrong.NOT_A_NUMBER),
+        ("+", Wrong.NOT_A_NUMBER),
+        ("", Wrong.NO_NUMBER),
+        (None, Wrong.NO_NUMBER),
+        ("\u202b+66812345678", Wrong.NOT_A_NUMBER),
+    ],
+)
+def test_what_is_no_number_is_rejected_with_its_reason(text, wrong):
+    """Damage by spreadsheets and texts that are no numbers never become an entry."""
+    parsed = parse(text)
+    assert len(parsed) == 0
+    assert [row.wrong for row in parsed.rejected] == [wrong]
+
+
+@pytest.mark.parametrize("text", ["0812345678", "66812345678"])
+def test_without_a_region_a_national_number_says_what_to_do(text):
+    """Whose national number it is can not be guessed: the reason names --region."""
+    (row,) = parse(text, region=None).rejected
+    assert row.wrong is Wrong.NO_COUNTRY
+    assert "--region" in row.wrong.value
+
+
+def test_a_row_goes_before_the_defaults():
+    """What a row says is taken, what it leaves open comes from the defaults."""
+    rows = Rows(
+        lines=[1, 2],
+        originals=["a", "b"],
+        number=["+66812345678", "+66812345679"],
+        category=["Call-Centre", ""],
+        source=["desk", None],
+        reported_at=["2026-01-31T12:00:00+07:00", ""],
+        expires_at=["1800000000", ""],
+        confidence=["55", ""],
+    )
+    parser = Parser(DEFAULTS)
+    parsed = parser.parse(rows)
+    assert parsed.category.tolist() == [Category.CALL_CENTRE, Category.PARCEL]
+    assert [parser.sources[i] for i in parsed.source.tolist()] == ["desk", "file.csv"]
+    assert parsed.reported_at.tolist() == [1769835600, 1_700_000_000]
+    assert parsed.expires_at.tolist() == [1_800_000_000, 0]
+    assert parsed.confidence.tolist() == [55, 80]
+
+
+@pytest.mark.parametrize(
+    ("column", "text", "wrong"),
+    [
+        ("category", "nope", Wrong.BAD_CATEGORY),
+        ("confidence", "900", Wrong.BAD_CONFIDENCE),
+        ("confidence", "-1", Wrong.BAD_CONFIDENCE),
+        ("confidence", "½", Wrong.BAD_CONFIDENCE),
+        ("reported_at", "01/02/2026", Wrong.BAD_DATE),
+        ("expires_at", "46000", Wrong.BAD_DATE),
+        ("expires_at", "soon", Wrong.BAD_DATE),
+        ("source", "x" * 65, Wrong.BAD_SOURCE),
+        ("source", "a\nb", Wrong.BAD_SOURCE),
+    ],
+)
+def test_one_bad_field_rejects_its_row_alone(column, text, wrong):
+    """The row is rejected with line, reason and the text that was wrong; its neighbours load."""
+    three = ("+66812345678", "+66812345679", "+66812345670")
+    rows = Rows([1, 2, 3], list(three), three, **{column: ["", text, None]})  # type: ignore[arg-type]
+    parsed = Parser(DEFAULTS).parse(rows)
+    assert parsed.numbers.tolist() == [b"+66812345678", b"+66812345670"]
+    assert parsed.rejected == (RejectedRow(2, wrong, text, "+66812345679"),)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("2026-01-31", 1769817600),
+        ("2026-01-31T00:00:00Z", 1769817600),
+        ("2026-01-31 07:00:00+07:00", 1769817600),
+        ("1769817600", 1769817600),
+        ("1769817600123", 1769817600),
+        ("1900-01-01", Wrong.BAD_DATE),
+        ("9999-12-31", Wrong.BAD_DATE),
+        ("99999999999999", Wrong.BAD_DATE),
+    ],
+)
+def test_times(text, seconds):
+    """ISO 8601 and epoch times are read; a spreadsheet's day number and two-way dates are not."""
+    assert read_time(text) == seconds
+
+
+def test_every_reason_says_what_it_is():
+    """Reasons are told to people: each has a label for reports and a text."""
+    assert all(wrong.label and len(wrong.value) > 15 for wrong in Wrong)

@@ -1,0 +1,67 @@
+"""What stands in the register's values."""
+
+import pytest
+
+from stream.core.allowlist import AllowEntry
+from stream.core.entry import Category
+from stream.core.overlay import Change
+from stream.lists.records import (
+    Op,
+    Step,
+    allow_json,
+    allow_of,
+    chain_after,
+    change_of,
+    entry_json,
+    numbered_of,
+    removal_json,
+)
+from tests.builders import entry
+
+ONE = entry("+66812345678", category=Category.PARCEL, confidence=70, expires_at_s=99)
+
+
+def test_entries_and_removals_come_back():
+    """An add carries the whole entry, a removal its fingerprint."""
+    assert change_of("add", entry_json(ONE)) == Change(ONE.fingerprint, ONE)
+    removal = removal_json(ONE.fingerprint, ONE.number)
+    assert change_of("remove", removal) == Change(ONE.fingerprint, None)
+    numbered = numbered_of(b"12 add " + entry_json(ONE))
+    assert numbered is not None
+    assert (numbered.generation, numbered.change.entry) == (12, ONE)
+
+
+def test_a_category_of_a_later_version_is_other():
+    """A worker of this version goes on when a later one writes categories that it does not know."""
+    payload = entry_json(ONE).replace(b"parcel", b"deepfake")
+    change = change_of("add", payload)
+    assert change is not None
+    assert change.entry is not None
+    assert change.entry.category is Category.OTHER
+
+
+@pytest.mark.parametrize("payload", [b"", b"{}", b"\xff", b'{"fingerprint":"zz","number":null}'])
+def test_what_can_not_be_read_is_none(payload):
+    """Any bytes at all end as a change or as None."""
+    assert change_of("add", payload) is None
+    assert change_of("remove", payload) is None
+    assert numbered_of(b"7 add " + payload) is None
+    assert allow_of(payload) is None
+
+
+def test_allow_entries_come_back():
+    """An allow entry keeps who, why and until when."""
+    held = AllowEntry("+662123*", "hospital", "somchai", 5, 10)
+    assert allow_of(allow_json(held)) == held
+
+
+def test_a_step_follows_only_the_one_before_it():
+    """A chain differs as soon as one step, its order or its text does."""
+    payload = entry_json(ONE)
+    chain = chain_after("", 1, Op.ADD, payload)
+    step = Step("1-0", "TH/national", 1, Op.ADD, payload, chain)
+    assert step.follows("")
+    assert not step.follows("x")
+    assert chain_after("", 2, Op.ADD, payload) != chain
+    assert chain_after("", 1, Op.REMOVE, payload) != chain
+    assert chain_after("", 1, Op.ADD, payload + b" ") != chain
