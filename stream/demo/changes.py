@@ -7,6 +7,7 @@ clock, in milliseconds since the epoch, so a broker whose clock is off changes n
 """
 
 from dataclasses import dataclass, field
+from math import inf
 from typing import Literal
 
 from stream.demo.traffic import Record, cdr
@@ -87,19 +88,20 @@ class Change:
             for call_id, read_ms in self._blocked_ms.items()
         )
 
-    def enforced_ms(self) -> float | None:
+    def enforced_ms(self, until_ms: float = inf) -> float | None:
         """From the command to the first call that got the new answer, with every later one too.
 
-        Counted from `begun_ms`, before the register was even asked, to when that call came in. Its
-        resolution is the gap between two calls of the number. None: not made, or never took hold;
-        nor can a number be unblocked that never was blocked.
+        Counted from `begun_ms`, before the register was even asked, to when that call came in; the
+        resolution is the gap between two calls of the number. Calls that came in after `until_ms`
+        are left out: their decisions may be on the way. None: not made, or never took hold; nor can
+        a number be unblocked that never was blocked.
         """
         if self.begun_ms is None or not self.blocks:
             return None
         first_ms: float | None = None
-        for at_ms, call_id in sorted(
-            ((at_ms, call_id) for call_id, at_ms in self._came_in_ms.items()), reverse=True
-        ):
+        for call_id, at_ms in reversed(self._came_in_ms.items()):
+            if at_ms > until_ms:
+                continue
             if at_ms < self.begun_ms or (call_id in self._blocked_ms) is not (self.kind == "add"):
                 break
             first_ms = at_ms

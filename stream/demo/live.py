@@ -40,7 +40,10 @@ async def _steady(sender: Sender, material: Material, watch: Watch) -> None:
     records = material.live.records
     began_s = time.monotonic()
     sent = probes = 0
-    while (elapsed_s := time.monotonic() - began_s) < LIVE_S:
+    elapsed_s = 0.0
+    while elapsed_s < LIVE_S:
+        await asyncio.sleep(TICK_S)
+        elapsed_s = min(LIVE_S, time.monotonic() - began_s)
         due = round(len(records) * elapsed_s / LIVE_S)
         for record in records[sent:due]:
             await sender.send(record, watch.acknowledged)
@@ -51,9 +54,6 @@ async def _steady(sender: Sender, material: Material, watch: Watch) -> None:
             for change in material.changes:
                 await sender.send(change.next_call(stamp), watch.acknowledged)
         probes = probes_due
-        await asyncio.sleep(TICK_S)
-    for record in records[sent:]:
-        await sender.send(record, watch.acknowledged)
     await sender.flush()
 
 

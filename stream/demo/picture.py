@@ -2,6 +2,7 @@
 
 from collections import Counter, deque
 from dataclasses import dataclass, field
+from math import inf
 from typing import NamedTuple
 
 from stream.core.number import masked
@@ -30,7 +31,8 @@ class Picture:
     """The state of one run, as far as a person watches it.
 
     `done` counts the calls that the engine has committed, `sent` those put on the topic, `total`
-    those that there will be. `rates` are calls per second, newest last.
+    those that there will be. `rates` are calls per second, newest last. Of calls that came in after
+    `settled_ms`, milliseconds since the epoch, the decisions may still be on their way.
     """
 
     broker: str
@@ -39,6 +41,7 @@ class Picture:
     changes: tuple[Change, ...]
     phase: str = ""
     elapsed_s: float = 0.0
+    settled_ms: float = inf
     sent: int = 0
     done: int = 0
     rejected: int = 0

@@ -35,10 +35,12 @@ class DemoFailed(Exception):
 class Places:
     """Where the run's broker and Redis are, and the names that it uses there.
 
-    `durable` says whether that Redis keeps an append-only file for sure.
+    `idempotent` says whether that broker takes idempotent producers (Tansu does not), `durable`
+    whether that Redis keeps an append-only file for sure.
     """
 
     bootstrap: str
+    idempotent: bool
     redis_url: str
     durable: bool
     topics: Topics
@@ -53,6 +55,7 @@ def write_config(path: Path, places: Places, state_dir: Path, http_port: int) ->
     lines = [
         "[kafka]",
         f"bootstrap_servers = {_quoted(places.bootstrap)}",
+        f"idempotent = {str(places.idempotent).lower()}",
         "[redis]",
         f"url = {_quoted(places.redis_url)}",
         f"require_aof = {str(places.durable).lower()}",

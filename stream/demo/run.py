@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections import deque
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 from rich.console import Console
@@ -62,6 +63,7 @@ class Run:
         self._judge = Judge(truth, material.changes)
         total = scale.recorded + scale.live + scale.probes
         self._picture = Picture(servers.broker, servers.redis, total, material.changes)
+        self._flowing = True
         self._rate = Rate.of(scale.recorded)
         self._watch = Watch(self._judge, self._picture, self._rate, material.changes)
 
@@ -109,14 +111,15 @@ class Run:
             picture.phase = f"Live calls, {rate:,.0f}/s"
             await live_calls(sender, register, self._material, self._watch)
             picture.phase = "Last decisions"
+            self._flowing = False
             picture.total = sender.sent
             await self._until_done(sender.sent)
             await self._until_settled()
-            picture.phase = "Done"
-            picture.elapsed_s = time.monotonic() - self._began_s
-            show.draw()
             for task in background:
                 task.cancel()
+        picture.phase = "Done"
+        picture.elapsed_s = time.monotonic() - self._began_s
+        picture.settled_ms = inf
 
     async def _follow(self, engine: Engine) -> None:
         """Look at the engine and at what it has committed, again and again."""
@@ -132,7 +135,8 @@ class Run:
                 while len(seen) > 2 and seen[1][0] < now_s - RATE_OVER_S:
                     seen.popleft()
                 then_s, before = seen[0]
-                self._picture.rates.append((done - before) / (now_s - then_s))
+                if self._flowing:
+                    self._picture.rates.append((done - before) / (now_s - then_s))
                 self._picture.done = done
                 await asyncio.sleep(LOOK_S)
 

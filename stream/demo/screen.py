@@ -37,7 +37,7 @@ def draw(picture: Picture, width: int, height: int) -> Layout:
     layout.split_column(
         Layout(_head(picture), size=HEAD_HEIGHT),
         Layout(name="middle", size=MIDDLE_HEIGHT),
-        Layout(_changes(picture.changes), size=CHANGES_HEIGHT),
+        Layout(_changes(picture, width), size=CHANGES_HEIGHT),
         Layout(_newest(picture, max(1, rows - 3), width), size=rows),
     )
     right = max(34, width * 2 // 5)
@@ -150,27 +150,27 @@ def _rates(picture: Picture, width: int) -> Panel:
     return _panel("Engine", body)
 
 
-def _changes(changes: Sequence[Change]) -> Panel:
+def _changes(picture: Picture, width: int) -> Panel:
     body = Table.grid(expand=True, padding=(0, 1))
     body.add_column(no_wrap=True, width=1)
     body.add_column(no_wrap=True, ratio=1)
     body.add_column(justify="right", no_wrap=True)
-    for change in changes:
-        mark, text, figure = describe(change)
-        body.add_row(mark, text, figure)
+    for change in picture.changes:
+        body.add_row(*_change(change, picture.settled_ms, width))
     return _panel("Changes while calls flow", body)
 
 
-def describe(change: Change) -> tuple[Text, Text, Text]:
+def _change(change: Change, settled_ms: float, width: int) -> tuple[Text, Text, Text]:
     """A mark, what changes, and how long it took to hold, for one row."""
     verb, preposition = ("Add", "to") if change.kind == "add" else ("Remove", "from")
+    of_how_many = f" of {change.calls:,} calls" if width >= NARROW else ""
     what = Text.assemble(
         f"{verb} ", (masked(change.number), "bold"), f" {preposition} {change.list}",
-        (f"  {change.calls:,} calls, {change.blocks:,} blocked", DIM),
+        (f"  {change.blocks:,}{of_how_many} blocked", DIM),
     )  # fmt: skip
     if change.begun_ms is None:
         return Text("·", style=DIM), what, Text("to come", style=DIM)
-    took_ms = change.enforced_ms()
+    took_ms = change.enforced_ms(settled_ms)
     if took_ms is None:
         return Text("…", style=ACCENT), what, Text("on its way", style=ACCENT)
     return Text("✓", style=GOOD), what, Text(f"enforced in {took_ms:,.0f} ms", style=f"bold {GOOD}")
@@ -182,8 +182,8 @@ def _newest(picture: Picture, rows: int, width: int) -> Panel:
     body.add_column("verdict", width=7, no_wrap=True)
     body.add_column("number", width=14, no_wrap=True)
     body.add_column("as", width=6, no_wrap=True)
-    body.add_column("held by", ratio=2, no_wrap=True)
-    body.add_column("for", ratio=1, no_wrap=True)
+    body.add_column("held by", ratio=1, no_wrap=True)
+    body.add_column("for", width=13, no_wrap=True)
     for line in list(picture.newest)[:rows]:
         lists = line.lists if width >= NARROW else line.lists.replace(" + ", ", ")
         body.add_row(

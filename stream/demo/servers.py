@@ -35,10 +35,10 @@ class Servers:
         """The first line that the demo prints."""
         if self.broker_is_guest is self.redis_is_guest:
             whose = "both yours" if self.redis_is_guest else "both started for this demo"
-            return f"Ringfence demo on {self.broker} and {self.redis}, {whose}"
+            return f"Ringfence on {self.broker} and {self.redis}, {whose}"
         broker = "yours" if self.broker_is_guest else "started for this demo"
         redis = "yours" if self.redis_is_guest else "started for this demo"
-        return f"Ringfence demo on {self.broker}, {broker}, and {self.redis}, {redis}"
+        return f"Ringfence on {self.broker}, {broker}, and {self.redis}, {redis}"
 
 
 def get_servers(broker: str, redis: str, mark: str, closing: ExitStack, say: Say) -> Servers:
@@ -59,12 +59,11 @@ def get_servers(broker: str, redis: str, mark: str, closing: ExitStack, say: Say
             redis_url, redis_title = own_redis.url(), own_redis.title
             notes.append(own_redis.not_better)
         if broker_is_guest:
-            bootstrap, broker_title, stamped = broker, f"Kafka at {broker}", True
+            bootstrap, broker_title, full = broker, f"Kafka at {broker}", True
         else:
             own_broker = closing.enter_context(best_broker(broker, say))
             bootstrap, broker_title = own_broker.bootstrap, own_broker.title
-            # Tansu has no settings of topics; there, records carry their senders' time.
-            stamped = own_broker.keeps_data
+            full = own_broker.supports_transactions
             notes.append(own_broker.not_better)
     except (Unavailable, StartFailed) as error:
         raise DemoFailed(str(error)) from error
@@ -72,7 +71,8 @@ def get_servers(broker: str, redis: str, mark: str, closing: ExitStack, say: Say
     return Servers(
         places=Places(
             bootstrap,
-            redis_url,
+            idempotent=full,
+            redis_url=redis_url,
             durable=not redis_is_guest,
             topics=Topics.named(prefix),
             group=f"ringfence-demo-{mark}",
@@ -81,7 +81,8 @@ def get_servers(broker: str, redis: str, mark: str, closing: ExitStack, say: Say
         redis=redis_title,
         broker_is_guest=broker_is_guest,
         redis_is_guest=redis_is_guest,
-        appends_stamped=stamped,
+        # Tansu has no settings of topics; there, records carry their senders' time.
+        appends_stamped=full,
         note="; ".join(note for note in notes if note),
     )
 

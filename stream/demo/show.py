@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +12,12 @@ from rich.live import Live
 
 from stream.demo.picture import Picture
 from stream.demo.screen import draw
+from stream.demo.watch import clock_ms
 
 FRAME_S = 0.2
 LINE_S = 2.0
+SETTLED_AFTER_MS = 300
+"""A decision is read long before; only the final frame waits for every one."""
 PICTURE_COLUMNS, PICTURE_ROWS = 100, 30
 
 
@@ -46,6 +50,7 @@ class Show:
         """Draw again and again until cancelled; `began_s` is when the demo began, monotonic."""
         while True:
             self._picture.elapsed_s = time.monotonic() - began_s
+            self._picture.settled_ms = clock_ms() - SETTLED_AFTER_MS
             self.draw()
             await asyncio.sleep(FRAME_S)
 
@@ -84,4 +89,7 @@ def as_svg(picture: Picture) -> str:
         color_system="truecolor",
     )
     console.print(draw(picture, PICTURE_COLUMNS, PICTURE_ROWS), height=PICTURE_ROWS)
-    return console.export_svg(title="make demo", unique_id="ringfence")
+    drawn = console.export_svg(title="make demo", unique_id="ringfence")
+    # The page that shows it should fetch no fonts from elsewhere.
+    drawn = re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL)
+    return drawn.replace("Fira Code, monospace", "Menlo, Consolas, DejaVu Sans Mono, monospace")

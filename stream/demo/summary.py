@@ -18,18 +18,18 @@ def summary(result: Result, took_s: float) -> RenderableType:
     table.add_column(style=DIM)
     latency, enforced = figures.latency_ms, figures.change_to_enforced_ms
     for name, figure, note in (
-        ("calls", f"{figures.calls:,}", "records sent, those that are no calls included"),
+        ("calls", f"{figures.calls:,}", "all records, bad ones included"),
         ("listed", f"{figures.listed_calls:,}", "calls to be blocked or flagged"),
         ("blocked", f"{figures.blocked:,}", ""),
-        ("flagged", f"{figures.flagged:,}", "held by VN/spam alone, which may only flag"),
+        ("flagged", f"{figures.flagged:,}", "on VN/spam only, which may flag"),
         ("missed", _must_be_none(figures.missed), "must be 0"),
         ("false blocks", _must_be_none(figures.false_blocks), "must be 0"),
-        ("rejected", f"{figures.rejected:,}", "no calls; kept with their reason"),
+        ("rejected", f"{figures.rejected:,}", "bad records, kept with a reason"),
         ("speed", _of(figures.cdr_per_s, "CDR/s"), "recorded calls, one worker"),
-        ("latency p50", _of(latency.p50, "ms"), "live calls, from append to decision"),
+        ("latency p50", _of(latency.p50, "ms"), "live calls, append to append"),
         ("latency p99", _of(latency.p99, "ms"), ""),
-        ("add enforced", _of(enforced.add, "ms"), "from the command to the first call blocked"),
-        ("unblock enforced", _of(enforced.remove, "ms"), "to the first call let through"),
+        ("add enforced", _of(enforced.add, "ms"), "command to first call blocked"),
+        ("unblock enforced", _of(enforced.remove, "ms"), "command to first call let through"),
     ):
         table.add_row(name, figure, note)
     lines: list[RenderableType] = [table]

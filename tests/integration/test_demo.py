@@ -89,17 +89,18 @@ def test_every_decision_is_right_and_the_file_says_so(folder, tmp_path):
     for name in ("latency_ms", "change_to_enforced_ms"):
         assert all(value is not None for value in read[name].values()), read
     assert max(read["change_to_enforced_ms"].values()) < 1_000
-    assert demo.printed.startswith(f"Ringfence demo on {read['broker']}")
+    assert demo.printed.startswith(f"Ringfence on {read['broker']}")
     assert read["redis"] in demo.printed.splitlines()[0]
     drawn = picture.read_text()
     assert drawn.startswith("<svg")
     assert len(drawn) < 60_000
     assert str(ROOT) not in drawn
+    assert "url(http" not in drawn
     assert demo.leftovers() == []
 
 
 @pytest.mark.parametrize(
-    "moment", ["Ringfence demo on", "topics create", "lists import", "run:", "Live calls"]
+    "moment", ["Ringfence on", "topics create", "lists import", "run:", "Live calls"]
 )
 def test_ctrl_c_at_any_time_leaves_nothing_behind(folder, moment):
     """SIGINT after each part of the set-up and in mid-run: one line, 130, no trace."""

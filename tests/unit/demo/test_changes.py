@@ -57,6 +57,18 @@ def test_a_block_before_the_addition_is_a_false_block():
     assert made.false_blocks() == 1
 
 
+def test_while_it_runs_calls_without_an_answer_yet_are_left_out():
+    """The newest decisions are on their way: the figure on the screen must not waver."""
+    made = change("add", blocked=lambda at_ms: BEGUN + 30 <= at_ms < 14_900)
+    assert made.enforced_ms() is None
+    assert made.enforced_ms(until_ms=14_700) == 30
+
+
+def test_a_number_that_never_was_blocked_can_not_be_unblocked():
+    """An engine that blocks nothing gets no figure for a removal."""
+    assert change("remove", blocked=lambda _: False).enforced_ms() is None
+
+
 def test_without_a_change_the_first_state_holds():
     """Before the command nothing is enforced, and any block of an unlisted number is false."""
     made = Change("add", "+959250000000", "MM/scam")

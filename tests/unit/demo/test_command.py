@@ -48,7 +48,7 @@ def test_material_comes_with_a_file_for_each_list(tmp_path):
 def test_the_configuration_is_what_a_user_would_write(tmp_path):
     """The file is TOML, and awkward paths stay what they are."""
     redis = "redis://127.0.0.1:6379/0"
-    places = Places("127.0.0.1:9092", redis, True, Topics.named("x."), "group")
+    places = Places("127.0.0.1:9092", True, redis, True, Topics.named("x."), "group")
     path = tmp_path / "ringfence.toml"
     write_config(path, places, tmp_path / 'a "quoted" \\ folder', 9464)
     read = tomllib.loads(path.read_text())
