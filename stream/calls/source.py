@@ -53,7 +53,8 @@ class SourceSettings:
             raise ValueError("calls.session_timeout_ms must be above the longest wait for records")
         if self.rebalance_timeout_ms < 4 * self.heartbeat_interval_ms:
             raise ValueError(
-                "calls.rebalance_timeout_ms must be at least 4/3 of calls.session_timeout_ms / 10"
+                f"calls.rebalance_timeout_ms must be at least {4 * self.heartbeat_interval_ms}, "
+                "four heartbeats, or no time is left to finish a batch"
             )
 
     @property

@@ -1,13 +1,20 @@
 """Our topics: made by `ringfence topics create`, looked at when a worker starts."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    IncompatibleBrokerVersion,
+    KafkaError,
+    TopicAlreadyExistsError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
 
 from stream.calls.events import Observe
 from stream.calls.kafka import KafkaSettings, connected
@@ -114,7 +121,7 @@ async def ensure_topics(
                 reports.append(TopicReport(topic.name, Done.KEPT, differences))
             else:
                 reports.append(TopicReport(topic.name, Done.CREATED, ()))
-        return reports
+        await _lacking(admin, [report.name for report in reports])
     except KafkaError as error:
         raise SourceDown(f"topics can not be made: {error!r}") from error
     else:
@@ -134,13 +141,12 @@ async def check_topics(
     """
     admin = await _admin(kafka, observe)
     try:
-        existing = await _partitions(admin)
-        lacking = [topic.name for topic in wanted(settings) if topic.name not in existing]
-        if lacking:
+        if lacking := await _lacking(admin, [topic.name for topic in wanted(settings)]):
             raise TopicMissing(
                 f"no topic {', '.join(lacking)} at {kafka.bootstrap_servers}: "
                 "`ringfence topics create` makes what is missing"
             )
+        existing = await _partitions(admin)
         partitions = sum(existing[name] for name in settings.calls)
         if partitions < partitions_min:
             raise TopicMissing(
@@ -175,8 +181,19 @@ async def _partitions(admin: Any) -> dict[str, int]:
     return {
         topic["topic"]: len(topic["partitions"])
         for topic in await admin.describe_topics()
-        if topic["error_code"] == 0
+        # A topic whose leaders are being elected has another error, and exists.
+        if topic["error_code"] != UnknownTopicOrPartitionError.errno
     }
+
+
+async def _lacking(admin: Any, names: Collection[str]) -> list[str]:
+    """Which of `names` no broker knows; asked a few times, as news of a topic takes a moment."""
+    for wait_s in (0.2, 0.5, 1.0, 0.0):
+        lacking = sorted(set(names) - (await _partitions(admin)).keys())
+        if not lacking:
+            break
+        await asyncio.sleep(wait_s)
+    return lacking
 
 
 async def _create(admin: Any, topic: Wanted, settings: TopicsSettings) -> bool:

@@ -18,7 +18,9 @@ class Reading(RuleBasedStateMachine):
         """An assignment begins at any positions."""
         self.starts = dict(zip(PARTITIONS, starts, strict=True))
         self.progress = Progress(dict(self.starts))
-        self.acknowledged = {partition: set() for partition in PARTITIONS}
+        self.acknowledged: dict[Partition, set[int]] = {
+            partition: set() for partition in PARTITIONS
+        }
         self.committed = dict(self.starts)
         self.asked = []
 

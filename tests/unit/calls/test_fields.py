@@ -21,11 +21,18 @@ ICT = timezone(timedelta(hours=7))
         (1795568523.25, 1795568523.25),
         (1795568523250, 1795568523.25),
         ("1795568523", 1795568523.0),
-        *((nonsense, None) for nonsense in ("", "soon", None, True, [], {}, -1, 1e300, 10**400)),
+        ("", None),
+        ("soon", None),
         ("nan", None),
         ("0000-00-00 00:00:00", None),
+        (None, None),
+        (True, None),
+        ([], None),
+        (-1, None),
+        (1e300, None),
+        (10**400, None),
     ],
-    ids=str,
+    ids=lambda value: repr(value)[:30],
 )
 def test_times_in_every_spelling(value, seconds):
     """RFC 3339 and epochs in seconds or milliseconds are read; a bad date is no date."""

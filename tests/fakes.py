@@ -1,0 +1,220 @@
+"""Small fakes of the loop's ports: in memory, scripted, and asserting what a caller owes them."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+import numpy as np
+
+from stream.calls.batch import Partition, RawBatch, Segment
+from stream.calls.source import PartitionsLost
+from stream.calls.transact import TransactionAborted
+from stream.core.call import Rejected
+from stream.core.faults import SinkDown, SourceDown
+
+P0, P1 = Partition("calls", 0), Partition("calls", 1)
+
+
+class Turn(Enum):
+    """Items in a source's script besides records."""
+
+    IDLE = "nothing comes for a while"
+    REVOKE = "the group takes the partitions and gives them back"
+    LOST = "the group has given the partitions away already; the next commit is refused"
+    DOWN = "Kafka refuses"
+
+
+class Ack(Enum):
+    """What becomes of one outcome that is sent."""
+
+    OK = "acknowledged at once"
+    SLOW = "acknowledged a while later"
+    NEVER = "not acknowledged, ever"
+    REFUSED = "the broker says no, for good"
+    ABORTED = "its transaction is aborted"
+
+
+Record = tuple[Partition, int]
+"""A record: its partition and offset; its value is that, as text."""
+
+
+def _value(record: Record) -> bytes:
+    partition, offset = record
+    return f"{partition.number}/{offset}".encode()
+
+
+@dataclass
+class FakeOutcome:
+    """An outcome that stands for the records it came from."""
+
+    values: Sequence[bytes]
+    ids: Sequence[str] = ()
+    keys: Sequence[bytes] = ()
+    rejected: Sequence[Rejected] = ()
+
+
+def pass_through(raw: RawBatch) -> Any:
+    """Decoding that leaves the records as they are."""
+    return raw
+
+
+def all_decided(raw: Any) -> FakeOutcome:
+    """Deciding that decides something about every record."""
+    return FakeOutcome(list(raw.values))
+
+
+@dataclass
+class FakeSource:
+    """Kafka as one member sees it: a log, a script of when records come, committed positions.
+
+    Each item of `script` is a list of records that come as one batch, or a `Turn`. What was not
+    committed comes again after REVOKE and LOST, as from Kafka.
+    """
+
+    script: list[list[Record] | Turn]
+    hand_over_s: float = 0.2
+    committed: dict[Partition, int] = field(default_factory=lambda: {P0: 0, P1: 0})
+    epoch: int = 1
+    revoking: bool = False
+    commits: int = 0
+    ended: Callable[[], None] = lambda: None
+    published: list[bytes] = field(default_factory=list)
+    _position: dict[Partition, int] = field(default_factory=lambda: {P0: 0, P1: 0})
+    _lost: bool = False
+    _log: list[Record] = field(default_factory=list)
+    _again: list[Record] = field(default_factory=list)
+
+    @property
+    def starts(self) -> Mapping[Partition, int]:
+        """The committed positions."""
+        return self._starts
+
+    def __post_init__(self) -> None:
+        self._starts = dict(self.committed)
+
+    def released(self) -> None:
+        """The partitions go, and come back in a new epoch."""
+        assert self.revoking, "nobody asked for the partitions"
+        self.revoking = False
+        self._reassign()
+
+    def rewind(self, positions: Mapping[Partition, int]) -> None:
+        """Read again what is past `positions`."""
+        self._again = [one for one in self._log if one[1] >= positions[one[0]]]
+
+    async def next_batch(self, records_max: int, wait_ms: int) -> RawBatch:
+        """The next item of the script."""
+        assert not self.revoking, "settle first"
+        await asyncio.sleep(0)
+        if self._again:
+            records, self._again = self._again[:records_max], self._again[records_max:]
+            return self._batch(records)
+        if not self.script:
+            self.ended()
+            return self._batch([])
+        match self.script.pop(0):
+            case Turn.IDLE:
+                await asyncio.sleep(wait_ms / 1000)
+                return self._batch([])
+            case Turn.REVOKE:
+                self.revoking = True
+                return self._batch([])
+            case Turn.LOST:
+                self._lost = True
+                return self._batch([])
+            case Turn.DOWN:
+                raise SourceDown("scripted")
+            case records:
+                self._log += records
+                return self._batch(records)
+
+    async def commit(self, positions: Mapping[Partition, int]) -> None:
+        """Take the positions, unless the partitions are lost."""
+        assert positions, "an empty commit"
+        await asyncio.sleep(0)
+        self.commits += 1
+        if self._lost:
+            self._lost = False
+            self._reassign()
+            raise PartitionsLost("scripted")
+        for partition, offset in positions.items():
+            assert offset >= self.committed[partition], "a commit went back"
+            before = {_value(one) for one in self._log if one[0] == partition and one[1] < offset}
+            assert before <= set(self.published), "committed before it was acknowledged"
+            self.committed[partition] = offset
+
+    def _reassign(self) -> None:
+        self.epoch += 1
+        self._starts = dict(self.committed)
+        self.rewind(self.committed)
+
+    def _batch(self, records: Sequence[Record]) -> RawBatch:
+        ordered = sorted(records)
+        segments, start = [], 0
+        for partition in sorted({one[0] for one in ordered}):
+            stop = start + sum(one[0] == partition for one in ordered)
+            segments.append(Segment(partition, start, stop))
+            start = stop
+        return RawBatch(
+            values=[_value(one) for one in ordered],
+            offsets=np.array([offset for _, offset in ordered], np.int64),
+            timestamps_ms=np.zeros(len(ordered), np.int64),
+            segments=tuple(segments),
+            epoch=self.epoch,
+            fetched_at_s=0.0,
+        )
+
+
+@dataclass
+class FakeSink:
+    """A topic of decisions. `acks` says what becomes of each outcome in turn; then all are OK.
+
+    It tells `source` what is published, so that a commit of anything else is noticed.
+    """
+
+    source: FakeSource
+    acks: list[Ack] = field(default_factory=list)
+    commits: bool = False
+    published: list[bytes] = field(default_factory=list)
+    unacknowledged: int = 0
+    unacknowledged_max: int = 0
+
+    def __post_init__(self) -> None:
+        self.source.published = self.published
+
+    async def send(
+        self, outcome: FakeOutcome, positions: Mapping[Partition, int], holds: Callable[[], bool]
+    ) -> Awaitable[None]:
+        """Take an outcome; its end follows the script."""
+        assert outcome.values, "an empty outcome"
+        ack = self.acks.pop(0) if self.acks else Ack.OK
+        self.unacknowledged += 1
+        self.unacknowledged_max = max(self.unacknowledged_max, self.unacknowledged)
+        return asyncio.ensure_future(self._end(ack, outcome, positions, holds))
+
+    async def _end(
+        self,
+        ack: Ack,
+        outcome: FakeOutcome,
+        positions: Mapping[Partition, int],
+        holds: Callable[[], bool],
+    ) -> None:
+        try:
+            match ack:
+                case Ack.SLOW:
+                    await asyncio.sleep(0.03)
+                case Ack.NEVER:
+                    await asyncio.Event().wait()
+                case Ack.REFUSED:
+                    raise SinkDown("scripted")
+                case Ack.ABORTED:
+                    raise TransactionAborted("scripted")
+            if self.commits and not holds():
+                raise TransactionAborted("the batch is too old")
+            self.published += outcome.values
+            if self.commits:
+                await self.source.commit(positions)
+        finally:
+            self.unacknowledged -= 1

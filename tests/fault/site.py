@@ -1,0 +1,194 @@
+"""One test's place: topics of its own, a register with one list, a state directory, engines."""
+
+import random
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import GroupCoordinatorNotAvailableError
+
+from stream.calls.kafka import KafkaSettings
+from stream.calls.topics import TopicsSettings, ensure_topics
+from stream.lists.connection import RegisterSettings
+from stream.lists.ingest import ImportRequest, import_file
+from stream.lists.parse import Defaults
+from stream.lists.store import Register
+from stream.lists.words import By
+from tests.builders import NOW_S
+from tests.fault.engine import Engine, merged, toml
+
+LIST = "TH/national"
+BY = By("somchai", "a test")
+_SAMPLE = random.Random(5).sample(range(10**8), 9000)
+LISTED = [f"+668{n:08d}" for n in _SAMPLE[:6000]]
+INNOCENT = [f"+668{n:08d}" for n in _SAMPLE[6000:]]
+_names = count()
+
+
+@dataclass
+class Site:
+    """Names and addresses; `engine` gives an engine that works here."""
+
+    bootstrap: str
+    redis_url: str
+    folder: Path
+    partitions: int = 4
+    name: str = field(default_factory=lambda: f"f{next(_names)}-{time.time_ns()}")
+
+    @property
+    def topics(self) -> TopicsSettings:
+        """Its topics."""
+        return TopicsSettings(
+            (f"{self.name}.calls",),
+            f"{self.name}.decisions",
+            f"{self.name}.rejected",
+            self.partitions,
+            1,
+        )
+
+    @property
+    def state_dir(self) -> Path:
+        """The state directory of every engine here."""
+        return self.folder / "state"
+
+    async def make_topics(self, calls_bytes_max: int | None = None) -> None:
+        """Make the topics, as `ringfence topics create` does; a larger calls topic on request."""
+        if calls_bytes_max is not None:
+            admin: Any = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
+            await admin.start()
+            try:
+                configs = {"max.message.bytes": str(calls_bytes_max)}
+                topic = NewTopic(self.topics.calls[0], self.partitions, 1, topic_configs=configs)
+                await admin.create_topics([topic])
+            finally:
+                await admin.close()
+        await ensure_topics(KafkaSettings(self.bootstrap, "test"), self.topics, lambda _: None)
+
+    async def make_list(self, numbers: list[str] | None = None) -> None:
+        """Put `numbers` into the register's list as a new base (default: LISTED)."""
+        path = self.folder / "numbers.txt"
+        path.write_text("\n".join(numbers or LISTED))
+        async with await Register.connect(RegisterSettings(self.redis_url)) as register:
+            await register.create(LIST, "plain", BY)
+            asked = ImportRequest(
+                name=LIST,
+                path=path,
+                kind="text",
+                names=None,
+                defaults=Defaults("numbers", NOW_S),
+                rejects=self.folder / "rejects",
+                replace=True,
+                key=b"",
+                by=BY,
+            )
+            await import_file(register, asked, NOW_S)
+
+    def engine(
+        self, *words: str, name: str = "engine", **tables: dict[str, object]
+    ) -> Engine:
+        """An engine that is not started yet; `tables` change its configuration."""
+        base: dict[str, dict[str, object]] = {
+            "kafka": {"bootstrap_servers": self.bootstrap},
+            "redis": {"url": self.redis_url, "timeout_s": 1.0},
+            "calls": {
+                "group_id": f"{self.name}.group",
+                "decisions_topic": self.topics.decisions,
+                "rejected_topic": self.topics.rejected,
+                "partitions": self.partitions,
+                "emit": "all",
+            },
+            "calls.topics": {self.topics.calls[0]: "ringfence"},
+            "lists": {"state_dir": str(self.state_dir), "reconcile_s": 0.3},
+            "ops": {"http_port": 0},
+        }
+        config = self.folder / f"{name}.toml"
+        config.write_text(toml(merged(base, tables)))
+        return Engine(config, *words)
+
+    async def records(self, topic: str) -> list[Any]:
+        """All records of a topic that a reader of committed records sees, in order."""
+        consumer: Any = AIOKafkaConsumer(
+            bootstrap_servers=self.bootstrap,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            max_partition_fetch_bytes=2**24,
+        )
+        await consumer.start()
+        try:
+            partitions = [TopicPartition(topic, one) for one in range(self.partitions)]
+            consumer.assign(partitions)
+            ends = await consumer.end_offsets(partitions)
+            records: list[Any] = []
+            deadline = time.monotonic() + 60
+            while any([await consumer.position(tp) < ends[tp] for tp in partitions]):
+                assert time.monotonic() < deadline, f"{topic} can not be read to its end"
+                for found in (await consumer.getmany(timeout_ms=100)).values():
+                    records += found
+        finally:
+            await consumer.stop()
+        return records
+
+    async def ends(self) -> dict[TopicPartition, int]:
+        """Where the topic of calls ends now."""
+        consumer: Any = AIOKafkaConsumer(bootstrap_servers=self.bootstrap)
+        await consumer.start()
+        try:
+            topic = self.topics.calls[0]
+            partitions = [TopicPartition(topic, one) for one in range(self.partitions)]
+            ends: dict[TopicPartition, int] = await consumer.end_offsets(partitions)
+        finally:
+            await consumer.stop()
+        return ends
+
+    async def committed(self) -> dict[TopicPartition, int]:
+        """What the group has committed of each partition."""
+        admin: Any = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
+        await admin.start()
+        try:
+            held = await admin.list_consumer_group_offsets(f"{self.name}.group")
+        except GroupCoordinatorNotAvailableError:  # the broker has only just come back
+            return {}
+        finally:
+            await admin.close()
+        return {tp: one.offset for tp, one in held.items()}
+
+    async def drained(self, engine: Engine, within_s: float = 60.0) -> None:
+        """Wait until every call that lies in Kafka now is decided and committed."""
+        ends = await self.ends()
+
+        async def all_committed() -> bool:
+            held = await self.committed()
+            return all(held.get(tp, 0) >= end for tp, end in ends.items())
+
+        await engine.until(lambda: all_committed(), "to commit all calls", within_s)
+
+
+@pytest.fixture
+async def site(kafka: Any, redis_url: str, tmp_path: Path) -> Site:
+    """A place with topics and a list."""
+    made = Site(kafka.bootstrap, redis_url, tmp_path)
+    await made.make_topics()
+    await made.make_list()
+    return made
+
+
+@pytest.fixture
+def raw(redis_url: str) -> Iterator[redis.Redis]:
+    """The register's Redis, as somebody with redis-cli has it."""
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        yield client
+
+
+def show(capsys: pytest.CaptureFixture[str], figure: str) -> None:
+    """Print a figure where a reader of the report sees it."""
+    with capsys.disabled():
+        sys.stdout.write(f"\n  measured: {figure}\n")

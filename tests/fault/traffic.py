@@ -1,0 +1,197 @@
+"""Calls with known truth, and the judge: what must have come of each record, by decision id.
+
+The truth is what lies in the topic of calls (offsets and timestamps) and what its sender knows of
+each record. Ids are computed here from that, not taken from the engine.
+"""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+from aiokafka import AIOKafkaProducer
+
+from stream.core.decision import decision_ids, seed_of
+from tests.fault.site import INNOCENT, LISTED, Site
+
+TICK_S = 0.02
+
+
+def call(call_id: str, caller: str | None) -> bytes:
+    """One record of about 300 bytes, as a switch writes it."""
+    fields = {
+        "call_id": call_id,
+        "caller": caller,
+        "callee": "+447700900123",
+        "started_at": "2026-03-01T12:00:00Z",
+        "stage": "attempt",
+        "ingress": "international",
+        "carrier": "a carrier with a rather long name, so that records are of the usual size",
+        "note": "x" * 60,
+    }
+    return json.dumps(fields).encode()
+
+
+async def produce(site: Site, values: Sequence[bytes | None]) -> list[Any]:
+    """Write records, spread over all partitions; their metadata."""
+    producer: Any = AIOKafkaProducer(
+        bootstrap_servers=site.bootstrap, acks="all", max_request_size=2**24
+    )
+    await producer.start()
+    try:
+        topic = site.topics.calls[0]
+        sent = [
+            await producer.send(topic, value, key=b"", partition=place % site.partitions)
+            for place, value in enumerate(values)
+        ]
+        return [await one for one in sent]
+    finally:
+        await producer.stop()
+
+
+class Load:
+    """Steady traffic while the context lasts: a fifth listed callers, two percent garbage."""
+
+    def __init__(self, site: Site, per_s: int) -> None:
+        self._site = site
+        self._per_tick = max(1, round(per_s * TICK_S))
+        self._producer: Any = None
+        self._task: asyncio.Task[None] | None = None
+        self._acks: list[asyncio.Future[Any]] = []
+        self.sent = 0
+
+    def value(self, row: int) -> bytes:
+        """Record `row`: what it is follows from its number alone."""
+        if row % 50 == 49:
+            return b"garbage %d" % row
+        numbers = LISTED if row % 5 == 0 else INNOCENT
+        return call(f"c{row}", numbers[row % len(numbers)])
+
+    async def __aenter__(self) -> Self:
+        self._producer = AIOKafkaProducer(
+            bootstrap_servers=self._site.bootstrap,
+            enable_idempotence=True,
+            request_timeout_ms=60_000,
+            retry_backoff_ms=100,
+        )
+        await self._producer.start()
+        self._task = asyncio.create_task(self._run())
+        return self
+
+    async def _run(self) -> None:
+        turn = 0
+        due = asyncio.get_running_loop().time()
+        while True:
+            batch = self._producer.create_batch()
+            for row in range(self.sent, self.sent + self._per_tick):
+                batch.append(key=None, value=self.value(row), timestamp=None)
+            self.sent += self._per_tick
+            turn += 1
+            topic = self._site.topics.calls[0]
+            partition = turn % self._site.partitions
+            self._acks.append(await self._producer.send_batch(batch, topic, partition=partition))
+            due += TICK_S
+            await asyncio.sleep(max(due - asyncio.get_running_loop().time(), 0))
+
+    async def end(self) -> None:
+        """Send no more, and wait until Kafka has everything that was sent."""
+        assert self._task is not None
+        if not self._task.done():
+            # Between two batches: a cancelled send_batch would leave its records in doubt.
+            await asyncio.sleep(0)
+            self._task.cancel()
+        await asyncio.wait([self._task])
+        if not self._task.cancelled():
+            self._task.result()
+        await asyncio.gather(*self._acks)
+        await self._producer.flush()
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        await self._producer.stop()
+
+
+@dataclass
+class Verdict:
+    """What came of all records, against what should have."""
+
+    records: int = 0
+    lost: list[str] = field(default_factory=list)
+    made_up: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    repeats: int = 0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.records:,} records: {len(self.lost)} lost, {len(self.made_up)} made up, "
+            f"{len(self.wrong)} wrong, {self.repeats:,} repeats of the same id"
+        )
+
+    @property
+    def nothing_lost(self) -> bool:
+        """Whether every record ended as it must, and nothing else came out."""
+        return self.records > 0 and not (self.lost or self.made_up or self.wrong)
+
+
+async def judge(site: Site, sent: int | None = None) -> Verdict:
+    """Compare both output topics with the topic of calls; all of `sent` rows must lie there."""
+    calls = await site.records(site.topics.calls[0])
+    expected, garbage, rows = _expected(calls)
+    verdict = Verdict(records=len(calls))
+    if sent is not None:
+        verdict.lost += [f"row {row} never reached Kafka" for row in set(range(sent)) - rows]
+    seen: Counter[str] = Counter()
+    for record in await site.records(site.topics.decisions):
+        told = json.loads(record.value)
+        seen[told["decision_id"]] += 1
+        wanted = expected.get(told["decision_id"])
+        if wanted is not None and wanted != (told["call_id"], told["verdict"], told["origin"]):
+            verdict.wrong.append(str((wanted, told)))
+    rejected: Counter[str] = Counter()
+    for record in await site.records(site.topics.rejected):
+        origin = dict(record.headers)["origin"].decode()
+        rejected[origin] += 1
+        if origin in garbage and garbage[origin] != record.value:
+            verdict.wrong.append(f"{origin} holds other bytes")
+    verdict.lost += [*(expected.keys() - seen.keys()), *(garbage.keys() - rejected.keys())]
+    verdict.made_up += [*(seen.keys() - expected.keys()), *(rejected.keys() - garbage.keys())]
+    both = [*seen.values(), *rejected.values()]
+    verdict.repeats = sum(both) - len(both)
+    return verdict
+
+
+def _expected(
+    calls: Sequence[Any],
+) -> tuple[dict[str, tuple[str, str, str]], dict[str, bytes], set[int]]:
+    """By id what each call's decision must say; by origin each garbage record; rows seen."""
+    listed = set(LISTED)
+    garbage: dict[str, bytes] = {}
+    good, rows = [], set()
+    for record in calls:
+        if record.value.startswith(b"garbage "):
+            garbage[f"{record.topic}/{record.partition}/{record.offset}"] = record.value
+            rows.add(int(record.value.split()[1]))
+        else:
+            told = json.loads(record.value)
+            good.append((record, told))
+            rows.add(int(told["call_id"][1:]))
+    ids = decision_ids(
+        np.array([seed_of(record.topic, record.partition) for record, _ in good], np.uint64),
+        np.array([record.offset for record, _ in good], np.int64),
+        np.array([record.timestamp for record, _ in good], np.int64),
+        np.array([int(told["caller"]) for _, told in good], np.uint64),
+    )
+    expected = {
+        one: (
+            told["call_id"],
+            "block" if told["caller"] in listed else "allow",
+            f"{record.topic}/{record.partition}/{record.offset}",
+        )
+        for one, (record, told) in zip(ids, good, strict=True)
+    }
+    return expected, garbage, rows

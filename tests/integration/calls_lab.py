@@ -1,0 +1,250 @@
+"""Topics, traffic and workers for the integration tests of a call's way."""
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from stream.calls.batch import CallBatch
+from stream.calls.decode import DecodeSettings, decode
+from stream.calls.dialects import dialect_named
+from stream.calls.events import Event
+from stream.calls.kafka import KafkaSettings
+from stream.calls.loop import CallsLoop, LoopSettings
+from stream.calls.publish import Publisher, PublishSettings
+from stream.calls.source import KafkaSource, SourceSettings
+from stream.calls.topics import TopicsSettings, check_topics, ensure_topics
+from stream.calls.transact import TransactionalPublisher, TransactSettings
+from stream.calls.trunks import Trunks
+from stream.core.call import Rejected
+
+_names = count()
+GARBAGE = (b"not a call", b"[]", b"{}", b'{"call_id":1}', b"\xff\xfe", b"[" * 50_000, b"")
+
+
+@dataclass
+class Decided:
+    """Decisions of a stub that decides something about every call: its id is where it lay."""
+
+    ids: Sequence[str]
+    keys: Sequence[bytes]
+    values: Sequence[bytes]
+    rejected: Sequence[Rejected]
+
+
+def decide_all(batch: CallBatch) -> Decided:
+    """A decision for every call."""
+    origins = [str(batch.raw.origin(row)) for row in batch.rows.tolist()]
+    return Decided(
+        ids=origins,
+        keys=batch.callers.e164.tolist(),
+        values=[json.dumps({"origin": origin}).encode() for origin in origins],
+        rejected=batch.rejected,
+    )
+
+
+@dataclass
+class Lab:
+    """One test's topics on the session's broker."""
+
+    bootstrap: str
+    apache: bool
+    topics: TopicsSettings
+    group_id: str
+    events: Counter[Event] = field(default_factory=Counter)
+
+    @property
+    def kafka(self) -> KafkaSettings:
+        """How workers reach the broker."""
+        return KafkaSettings(self.bootstrap, "ringfence-test")
+
+    def observe(self, event: Event) -> None:
+        """Count what happens."""
+        self.events[event] += 1
+
+    async def produce(self, values: Sequence[bytes | None]) -> list[str]:
+        """Write records, spread over all partitions; where each lies."""
+        producer: Any = AIOKafkaProducer(
+            bootstrap_servers=self.bootstrap, acks="all", max_request_size=2**24
+        )
+        await producer.start()
+        try:
+            topic = self.topics.calls[0]
+            sent = [
+                await producer.send(topic, value, key=b"", partition=place % self.topics.partitions)
+                for place, value in enumerate(values)
+            ]
+            written = [await one for one in sent]
+        finally:
+            await producer.stop()
+        return [f"{one.topic}/{one.partition}/{one.offset}" for one in written]
+
+    async def read(self, topic: str) -> list[Any]:
+        """All records of a topic that a reader of committed records sees."""
+        consumer: Any = AIOKafkaConsumer(
+            bootstrap_servers=self.bootstrap,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            max_partition_fetch_bytes=2**24,
+        )
+        await consumer.start()
+        try:
+            partitions = [TopicPartition(topic, one) for one in range(self.topics.partitions)]
+            consumer.assign(partitions)
+            ends = await consumer.end_offsets(partitions)
+            records = []
+            deadline = time.monotonic() + 30
+            while any([await consumer.position(tp) < ends[tp] for tp in partitions]):
+                assert time.monotonic() < deadline, "a topic can not be read to its end"
+                for found in (await consumer.getmany(timeout_ms=200)).values():
+                    records += found
+        finally:
+            await consumer.stop()
+        return records
+
+    async def outcome(self) -> tuple[Counter[str], Counter[str]]:
+        """How often each record ended as a decision, and as a reject, by where it lay."""
+        decisions = await self.read(self.topics.decisions)
+        rejects = await self.read(self.topics.rejected)
+        return (
+            Counter(json.loads(record.value)["origin"] for record in decisions),
+            Counter(dict(record.headers)["origin"].decode() for record in rejects),
+        )
+
+    async def until_decided(self, records: int) -> None:
+        """Wait until that many different records have a decision."""
+        async with asyncio.timeout(60):
+            while len((await self.outcome())[0]) < records:  # noqa: ASYNC110 - Kafka tells nobody
+                await asyncio.sleep(0.3)
+
+    @asynccontextmanager
+    async def worker(
+        self, *, exactly_once: bool = False, name: str = "0", **changes: Any
+    ) -> AsyncIterator["Worker"]:
+        """A worker that runs until the block ends, and then settles."""
+        worker = await self.started(exactly_once=exactly_once, name=name, **changes)
+        try:
+            yield worker
+        finally:
+            worker.loop.stop()
+            try:
+                async with asyncio.timeout(30):
+                    await worker.task
+            finally:
+                await worker.close()
+
+    async def started(
+        self,
+        *,
+        exactly_once: bool = False,
+        name: str = "0",
+        decide: Callable[[CallBatch], Decided] = decide_all,
+        age_s_max: float = float("inf"),
+        **changes: Any,
+    ) -> "Worker":
+        """A running worker; `changes` are of its source's settings."""
+        limits = await check_topics(self.kafka, self.topics, 1, self.observe)
+        chosen = {"session_timeout_ms": 30_000, "rebalance_timeout_ms": 30_000, **changes}
+        source = KafkaSource(
+            self.kafka,
+            SourceSettings(
+                topics=self.topics.calls,
+                group_id=self.group_id,
+                **{"instance_id": "", "start_at": "earliest", **chosen},
+            ),
+            self.observe,
+        )
+        publish = PublishSettings(
+            decisions_topic=self.topics.decisions,
+            rejected_topic=self.topics.rejected,
+            cloudevents_source="/ringfence/test",
+            rejected_bytes_max=limits.rejected_bytes_max,
+            idempotent=self.apache,
+        )
+        sink: Publisher | TransactionalPublisher
+        if exactly_once:
+            transact = TransactSettings(
+                self.group_id, f"{self.group_id}-{name}", chosen["session_timeout_ms"]
+            )
+            sink = TransactionalPublisher(self.kafka, publish, transact, self.observe)
+            age_s_max = min(age_s_max, transact.batch_age_s_max)
+        else:
+            sink = Publisher(self.kafka, publish, self.observe)
+        dialects = {topic: dialect_named("ringfence", {}) for topic in self.topics.calls}
+        decoding = DecodeSettings(record_bytes_max=100_000, check_callee=False)
+        seen: list[int] = []
+        loop: CallsLoop[Decided] = CallsLoop(
+            source,
+            lambda raw: decode(raw, dialects, Trunks("TH"), decoding),
+            decide,
+            sink,
+            LoopSettings(50, 20, 50, batch_age_s_max=age_s_max),
+            time.monotonic,
+            lambda done: seen.append(len(done.timestamps_ms)),
+        )
+        await sink.start()
+        await source.start()
+        return Worker(source, sink, loop, asyncio.create_task(loop.run()), seen)
+
+
+@dataclass
+class Worker:
+    """One member of the group, at work."""
+
+    source: KafkaSource
+    sink: Publisher | TransactionalPublisher
+    loop: CallsLoop[Decided]
+    task: "asyncio.Task[None]"
+    seen: list[int]
+
+    async def until(self, records: int, *others: "Worker") -> None:
+        """Wait until this worker and `others` have done `records` records together."""
+        async with asyncio.timeout(60):
+            while sum(sum(worker.seen) for worker in (self, *others)) < records:
+                for worker in (self, *others):
+                    if worker.task.done():
+                        worker.task.result()
+                await asyncio.sleep(0.02)
+
+    async def killed(self) -> None:
+        """Vanish without settling or committing anything.
+
+        The group is told, though, so that a test need not wait for a session to end.
+        """
+        self.task.cancel()
+        await asyncio.wait([self.task])
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.source.stop()
+        await self.sink.stop()
+
+
+async def lab(broker: Any, partitions: int = 4) -> Lab:
+    """Fresh topics for one test."""
+    name = f"t{next(_names)}-{time.time_ns()}"
+    topics = TopicsSettings(
+        (f"{name}.calls",), f"{name}.decisions", f"{name}.rejected", partitions, 1
+    )
+    made = Lab(broker.bootstrap, "Apache" in broker.title, topics, f"{name}-group")
+    await ensure_topics(made.kafka, topics, made.observe)
+    return made
+
+
+def calls(number: int, start: int = 0) -> list[bytes]:
+    """Good records."""
+    return [
+        json.dumps(
+            {"call_id": f"c{row}", "caller": f"+4477009{row % 100_000:05d}", "callee": None}
+        ).encode()
+        for row in range(start, start + number)
+    ]

@@ -1,0 +1,158 @@
+"""A call's way on a real broker: every record ends as exactly one decision or one reject."""
+
+import asyncio
+from collections import Counter
+
+import pytest
+
+from stream.calls.events import Event
+from stream.calls.kafka import KafkaSettings
+from stream.calls.source import KafkaSource, SourceSettings
+from stream.calls.topics import Done, TopicsSettings, check_topics, ensure_topics
+from stream.core.faults import TopicMissing
+from tests.integration.calls_lab import GARBAGE, calls, lab
+
+# The first group of a new broker has to wait for the topic that holds its positions.
+pytestmark = pytest.mark.expects_errors("Group Coordinator Request failed")
+
+
+async def test_every_record_ends_as_one_decision_or_one_reject(kafka):
+    """Calls and garbage of all kinds, tombstones and large records among them."""
+    here = await lab(kafka)
+    good, bad = calls(500), [*GARBAGE, None, b"x" * 900_000]
+    origins = await here.produce([*good[:250], *bad, *good[250:]])
+    async with here.worker() as worker:
+        await worker.until(len(origins))
+    decisions, rejects = await here.outcome()
+    assert decisions == Counter([*origins[:250], *origins[250 + len(bad) :]])
+    assert rejects == Counter(origins[250 : 250 + len(bad)])
+
+
+async def test_rejects_keep_their_bytes(kafka):
+    """What is rejected can be read again as it was, tombstones as tombstones."""
+    here = await lab(kafka)
+    bad = [*GARBAGE, None, b"\0" * 900_000]
+    await here.produce(bad)
+    async with here.worker() as worker:
+        await worker.until(len(bad))
+    records = await here.read(here.topics.rejected)
+    assert Counter(record.value for record in records) == Counter(bad)
+    assert all(dict(record.headers)["reason"] for record in records)
+
+
+async def test_decisions_are_cloudevents(kafka):
+    """Kafka protocol binding, binary mode: attributes in headers, the id that of the decision."""
+    here = await lab(kafka)
+    (origin,) = await here.produce(calls(1))
+    async with here.worker() as worker:
+        await worker.until(1)
+    (record,) = await here.read(here.topics.decisions)
+    assert record.key == b"+447700900000"
+    assert dict(record.headers) == {
+        "ce_specversion": b"1.0",
+        "ce_type": b"io.ringfence.decision.v1",
+        "ce_source": b"/ringfence/test",
+        "ce_id": origin.encode(),
+        "content-type": b"application/json",
+    }
+
+
+async def test_a_restart_goes_on_where_the_last_worker_settled(kafka):
+    """A worker that stops in good order leaves nothing to be repeated."""
+    here = await lab(kafka)
+    origins = await here.produce(calls(300))
+    async with here.worker() as worker:
+        await worker.until(300)
+    origins += await here.produce(calls(300))
+    async with here.worker() as worker:
+        await worker.until(300)
+    assert (await here.outcome())[0] == Counter(origins)
+
+
+async def test_two_members_share_and_hand_over_without_repeats(kafka):
+    """A second member comes and goes while records flow: none is lost, none is decided twice."""
+    here = await lab(kafka)
+    origins = await here.produce(calls(400))
+    async with here.worker(session_timeout_ms=10_000) as first:
+        await first.until(400)
+        async with here.worker(session_timeout_ms=10_000) as second:
+            async with asyncio.timeout(40):
+                while not (first.source.assigned and second.source.assigned):
+                    origins += await here.produce(calls(40))
+                    await asyncio.sleep(0.2)
+            origins += await here.produce(calls(400))
+            await first.until(len(origins), second)
+            assert second.seen, "the second member never got records"
+        origins += await here.produce(calls(100))
+        await first.until(len(origins) - sum(second.seen))
+    assert (await here.outcome())[0] == Counter(origins)
+
+
+async def test_a_killed_worker_loses_nothing(kafka):
+    """What it had not committed is decided again by its successor, with the same ids."""
+    here = await lab(kafka)
+    origins = await here.produce(calls(2000))
+    worker = await here.started(session_timeout_ms=10_000)
+    await worker.until(200)
+    await worker.killed()
+    async with here.worker(session_timeout_ms=10_000):
+        await here.until_decided(len(origins))
+    decisions, rejects = await here.outcome()
+    assert (set(decisions), rejects) == (set(origins), Counter())
+
+
+async def test_reading_from_the_end_begins_where_the_worker_first_stood(kafka):
+    """`start_at = latest`: what comes after the first start is read even if nothing was decided."""
+    here = await lab(kafka)
+    await here.produce(calls(10))
+    worker = await here.started(start_at="latest", session_timeout_ms=10_000)
+    async with asyncio.timeout(30):
+        while not worker.source.starts:  # noqa: ASYNC110 - the loop tells nobody
+            await asyncio.sleep(0.05)
+    await worker.killed()
+    origins = await here.produce(calls(50))
+    async with here.worker(start_at="latest", session_timeout_ms=10_000) as successor:
+        await successor.until(50)
+    assert (await here.outcome())[0] == Counter(origins)
+
+
+async def test_topics_are_made_once_and_differences_are_said(kafka):
+    """Making them again does nothing; what an operator chose otherwise is named, not changed."""
+    here = await lab(kafka)
+    reports = await ensure_topics(here.kafka, here.topics, here.observe)
+    assert {(report.done, report.differences) for report in reports} == {(Done.KEPT, ())}
+    more = TopicsSettings(here.topics.calls, here.topics.decisions, here.topics.rejected, 7, 1)
+    reports = await ensure_topics(here.kafka, more, here.observe)
+    assert all("4 partitions, 7 wanted" in report.differences for report in reports)
+
+
+async def test_a_missing_topic_is_named_with_the_command_that_makes_it(kafka):
+    """Nobody waits for ever for a topic that does not exist; nor does the broker make it up."""
+    here = await lab(kafka)
+    lacking = TopicsSettings(("nowhere.calls",), here.topics.decisions, here.topics.rejected, 4, 1)
+    for _ in range(2):
+        with pytest.raises(TopicMissing, match=r"nowhere\.calls.*ringfence topics create"):
+            await check_topics(here.kafka, lacking, 1, here.observe)
+
+
+async def test_too_few_partitions_are_an_error(kafka):
+    """More workers than partitions would idle for ever."""
+    here = await lab(kafka)
+    with pytest.raises(TopicMissing, match="4 partitions for 5 workers"):
+        await check_topics(here.kafka, here.topics, 5, here.observe)
+
+
+@pytest.mark.expects_errors("Unable connect")
+async def test_a_broker_that_is_down_is_waited_for_and_said(kafka):
+    """Starting before Kafka is no error: each try is counted, and stopping it is possible."""
+    events: list[Event] = []
+    source = KafkaSource(
+        KafkaSettings("127.0.0.1:1", "ringfence-test"),
+        SourceSettings(("calls",), "g", "", "earliest", 30_000, 30_000),
+        events.append,
+    )
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1.0):
+            await source.start()
+    assert events
+    assert set(events) == {Event.KAFKA_AWAITED}
