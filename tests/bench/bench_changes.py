@@ -40,6 +40,8 @@ from tests.bench.traffic import innocent_numbers
 SLOT_MS = 800
 ADD_AT_S, REMOVE_AT_S = 0.1, 0.5
 """When in its slot a number is added and removed: 300 ms and more to see each enforced."""
+LATE_MS_MAX = 200.0
+"""A load that is later than this sends a number's calls when the number is off the list again."""
 BY = By("bench", "measuring how soon a change is enforced")
 
 
@@ -60,10 +62,8 @@ async def run(lab: Lab) -> list[Report]:
     topics = (work.calls, work.decisions, f"{work.decisions}.rejected")
     await lab.topics.create(*topics)
     probes = innocent_numbers(lab.scale.changes, seed=77)
-    probe_file = lab.folder / "run" / f"{work.calls}.npy"
-    state = snapshots.linked(
-        snapshots.state_dir(lab), lab.folder / "run" / lab.new_name("state"), tables=True
-    )
+    probe_file = lab.run / f"{work.calls}.npy"
+    state = snapshots.linked(snapshots.state_dir(lab), lab.run / lab.new_name("state"), tables=True)
     np.save(probe_file, probes)
     settings = RegisterSettings(lab.redis.url())
     async with await Register.connect(settings) as register:
@@ -78,12 +78,14 @@ async def run(lab: Lab) -> list[Report]:
                 _change(register, probes.tolist(), start_at),
             )
             await lab.topics.wait_until_steady(work.decisions, 1, STILL_S, TIMEOUT_S, process.check)
-    calls = await lab.topics.read(work.calls, lambda _: 0)
     decisions = await lab.topics.read(work.decisions, lambda _: 0)
     await lab.topics.delete(*topics)
-    report = _report(_enforced(calls, decisions, rate, issued), rate)
-    late = lateness["appended_p99"]
-    report.notes.append(f"99 % of the load's batches were appended at most {late:.0f} ms late")
+    late_ms = lateness["appended_max"]
+    note = f"the load was at most {late_ms:.0f} ms late"
+    if late_ms > LATE_MS_MAX:
+        return [Report("changes", notes=[f"NOT MEASURED, the machine is too busy: {note}"])]
+    report = _report(_enforced(decisions, rate, issued), rate)
+    report.notes.append(note)
     return [report]
 
 
@@ -128,9 +130,7 @@ async def _change(register: Register, probes: list[int], start_at: float) -> lis
     return issued
 
 
-def _enforced(
-    calls: Appended, decisions: Appended, rate: int, issued: list[Issued]
-) -> dict[str, list[float]]:
+def _enforced(decisions: Appended, rate: int, issued: list[Issued]) -> dict[str, list[float]]:
     """For each number: ms from add to the first block, and from remove to the last."""
     per_tick = rate // 1000
     slot_of = decisions.calls // per_tick // SLOT_MS
@@ -142,14 +142,13 @@ def _enforced(
         assert blocked_ms[0] >= moment.add_ms - 1, f"slot {slot} was blocked before it was added"
         adds.append(float(blocked_ms[0] - moment.add_ms))
         removes.append(max(float(blocked_ms[-1] - moment.remove_ms), 0.0))
-    assert len(calls.calls) > 0, "no call was sent"
     return {"add": adds, "remove": removes}
 
 
 def _report(enforced: dict[str, list[float]], rate: int) -> Report:
     report = Report("changes")
     for kind, values in enforced.items():
-        p50, p99 = np.percentile(values, [50, 99])
+        p50, p99 = map(float, np.percentile(values, [50, 99]))
         figures = {"p50 ms": [p50], "p99 ms": [p99], "worst ms": [max(values)]}
         row = f"{kind} to enforced, {len(values)} changes, at {rate:,} CDR/s"
         report.rows.append(Row(row, figures))

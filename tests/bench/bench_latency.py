@@ -110,7 +110,7 @@ async def under_load(
     start_at: float,
 ) -> dict[str, float]:
     """Send `rate` CDR/s to `work.calls` from `start_at` on; the load's lateness at its end."""
-    out = lab.folder / "run" / f"{work.calls}.load.json"
+    out = lab.run / f"{work.calls}.load.json"
     arguments = [
         *("--bootstrap", lab.broker.bootstrap, "--topic", work.calls, "--rate", str(rate)),
         *("--seconds", str(seconds), "--list-size", str(lab.scale.numbers)),

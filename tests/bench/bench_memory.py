@@ -40,7 +40,7 @@ async def run(lab: Lab) -> list[Report]:
     await lab.calls()
     whole, single = snapshots.state_dir(lab), snapshots.state_dir(lab, lists=1)
     lists = lab.scale.lists
-    bare = snapshots.linked(whole, lab.folder / "run" / lab.new_name("state"), tables=False)
+    bare = snapshots.linked(whole, lab.run / lab.new_name("state"), tables=False)
     first = await _worked(lab, bare)
     all_of_them = [await _worked(lab, whole) for _ in range(lab.scale.rounds)]
     one = [await _worked(lab, single) for _ in range(lab.scale.rounds)]

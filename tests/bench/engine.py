@@ -36,8 +36,7 @@ class Setup:
 def ringfence(lab: Lab, work: Work, setup: Setup) -> tuple[Process, int]:
     """The engine, started as an operator would; and the port where /ready is."""
     group, port = lab.new_name("ringfence"), free_port()
-    config = lab.folder / "run" / f"{group}.toml"
-    config.parent.mkdir(parents=True, exist_ok=True)
+    config = lab.run / f"{group}.toml"
     config.write_text(_config(lab, work, setup, group, port))
     process = Process(
         RINGFENCE,
@@ -57,7 +56,7 @@ def plain_loop(lab: Lab, work: Work, bloom: Path) -> Process:
         *("--decisions", work.decisions, "--group", group, "--list", str(bloom)),
         *(["--all"] if work.emit_all else []),
     ]
-    log = lab.folder / "run" / f"{group}.log"
+    log = lab.run / f"{group}.log"
     return Process(PLAIN_LOOP, "tests.bench.peers.plain_loop", arguments, lab.cores.engine, log)
 
 

@@ -7,6 +7,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import Self
 
 from rich.console import Console
@@ -74,16 +76,20 @@ class Lab:
         self.console = console
         self.cores: Cores = cores()
         self.folder = CACHE / scale.name
+        self.run = self.folder
         self._open = ExitStack()
         self._names = 0
         self._filled: Traffic | None = None
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
+        # Beside the lists, because a state directory for one run is made of hard links to them.
+        self.run = Path(mkdtemp(prefix="run-", dir=self.folder))
         return self
 
     def __exit__(self, *_: object) -> None:
         self._open.close()
+        rmtree(self.run)
 
     def say(self, text: str) -> None:
         """One line about what is being done; figures come at the end."""
