@@ -1,1 +1,1 @@
-"""A call's way: source -> decode -> decide -> publish -> commit, awaited in that order by `loop`."""
+"""A call's way: source -> decode -> decide -> publish -> commit, in that order, by `loop`."""

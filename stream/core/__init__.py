@@ -1,1 +1,1 @@
-"""The words of Ringfence: pure values and functions, no clock, socket, log, metric or environment."""
+"""The words of Ringfence: pure values and functions; no clock, socket, log or environment."""
