@@ -12,10 +12,12 @@ session timeout, so what a paused worker had open is dead before its partitions 
 another. What is left: a worker that reaches the partitions' leaders and the transaction
 coordinator, but for a whole session not the group's coordinator.
 
-Speed (measured, see DECISIONS): after a commit the broker needs about a millisecond to write the
-markers and refuses the next transaction until then; aiokafka then sleeps 20 ms, a constant, if the
-refused request added partitions, but `retry_backoff_ms`, an option, if it added offsets. So the
-offsets go first.
+Speed: after a commit the broker takes a moment to write its markers, and may refuse to add
+partitions to the next transaction until then; aiokafka then sleeps 20 ms, a constant. Had the
+offsets been added first it would sleep `retry_backoff_ms`, an option. So the offsets go first.
+Measured on Apache Kafka 4.1.1 with other work beside it, 40 transactions a round: offsets first
+p50 6-7 ms, p90 10-17 ms, never refused; partitions first p50 7-27 ms, p90 41-46 ms, refused in 7 to
+26 of 40. A transaction costs the same for 50 records and for 8,000: let batches be large.
 """
 
 import asyncio

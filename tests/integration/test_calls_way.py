@@ -156,3 +156,20 @@ async def test_a_broker_that_is_down_is_waited_for_and_said(kafka):
             await source.start()
     assert events
     assert set(events) == {Event.KAFKA_AWAITED}
+
+
+@pytest.mark.apache_kafka
+@pytest.mark.expects_errors
+async def test_a_broker_that_restarts_costs_nothing(kafka):
+    """Killed and started again under load: the worker waits, goes on, and nothing is lost."""
+    here = await lab(kafka)
+    origins = await here.produce(calls(500))
+    async with here.worker() as worker:
+        await worker.until(100)
+        await asyncio.to_thread(kafka.kill)
+        await asyncio.sleep(1.0)
+        await asyncio.to_thread(kafka.start)
+        origins += await here.produce(calls(500))
+        await here.until_decided(len(origins))
+    decisions, rejects = await here.outcome()
+    assert (set(decisions), rejects) == (set(origins), Counter())
