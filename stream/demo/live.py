@@ -14,7 +14,7 @@ from stream.lists.connection import RegisterSettings
 from stream.lists.store import Register
 from stream.lists.words import By, Removal
 
-ADD_AT_S, REMOVE_AT_S = 3.0, 7.0
+ADD_AT_S, REMOVE_AT_S = 2.5, 6.0
 """When the two numbers change, counted from the first live call."""
 TICK_S = 0.005
 BY = By("demo", "a change while calls flow")

@@ -10,7 +10,7 @@ from stream.demo.traffic import Traffic, make_traffic
 from stream.demo.watch import LIVE, RECORDED
 from stream.demo.world import COUNTRIES, World, build_world, write_list
 
-LIVE_S = 12.0
+LIVE_S = 10.0
 LIVE_PER_S = 2_000
 """Of a mid-sized carrier, its busy hour: latency at a rate that people have, not under a flood."""
 PROBES_PER_S = 200

@@ -9,12 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
+import redis
 
 COMMAND = [sys.executable, "-m", "stream.demo", "--plain", "--numbers", "2000", "--calls", "20000"]
 ROOT = Path(__file__).parents[2]
-WAIT_S = 90
+WAIT_S = 150
 
-pytestmark = pytest.mark.timeout(200)
+pytestmark = pytest.mark.timeout(400)
 
 
 class Demo:
@@ -63,9 +64,25 @@ class Demo:
                 found.append(int(entry.name))
         return found
 
+    def engine(self) -> int:
+        """The engine's pid."""
+        wanted = b"\0".join([sys.executable.encode(), b"-m", b"stream", b"run"])
+        (pid,) = (
+            pid
+            for pid in self.processes()
+            if (Path("/proc") / str(pid) / "cmdline").read_bytes().startswith(wanted)
+        )
+        return pid
+
     def leftovers(self) -> list[object]:
         """Processes and files that it left behind."""
         return [*self.processes(), *self.folder.iterdir()]
+
+
+def keys(redis_url: str) -> list[bytes]:
+    """Ringfence's keys in a Redis."""
+    with redis.from_url(redis_url) as register:
+        return list(register.scan_iter("rf:*"))
 
 
 @pytest.fixture
@@ -99,12 +116,10 @@ def test_every_decision_is_right_and_the_file_says_so(folder, tmp_path):
     assert demo.leftovers() == []
 
 
-@pytest.mark.parametrize(
-    "moment", ["Ringfence on", "topics create", "lists import", "run:", "Live calls"]
-)
-def test_ctrl_c_at_any_time_leaves_nothing_behind(folder, moment):
+@pytest.mark.parametrize("moment", ["topics create", "lists import", "run:", "Live calls"])
+def test_ctrl_c_at_any_time_leaves_nothing_behind(folder, kafka, redis_url, moment):
     """SIGINT after each part of the set-up and in mid-run: one line, 130, no trace."""
-    demo = Demo(folder)
+    demo = Demo(folder, "--broker", kafka.bootstrap, "--redis", redis_url)
     demo.until(moment)
     assert demo.processes()
     demo.interrupt()
@@ -112,6 +127,7 @@ def test_ctrl_c_at_any_time_leaves_nothing_behind(folder, moment):
     assert demo.printed.splitlines()[-1].startswith("Interrupted")
     assert "Traceback" not in demo.printed
     assert demo.leftovers() == []
+    assert keys(redis_url) == []
 
 
 @pytest.mark.parametrize("after_s", [0.5, 1.5, 3.0])
@@ -130,7 +146,7 @@ def test_ctrl_c_while_servers_start_leaves_nothing_behind(folder, after_s):
 def test_sigterm_leaves_nothing_behind(folder):
     """Ended by a service manager or a closed terminal it clears up just the same."""
     demo = Demo(folder)
-    demo.until("lists import")
+    demo.until("Ringfence on")
     demo.interrupt(signal.SIGTERM)
     assert demo.ended() == 128 + signal.SIGTERM
     assert demo.leftovers() == []
@@ -150,11 +166,8 @@ def test_kill_9_leaves_no_process(folder):
 
 def test_a_register_that_is_in_use_is_never_touched(folder, redis_url):
     """Keys of Ringfence in the reader's Redis: the demo refuses, with exit code 3, and says why."""
-    port_and_db = redis_url.removeprefix("redis://127.0.0.1:")
-    port, database = port_and_db.split("/")
-    subprocess.run(
-        ["redis-cli", "-p", port, "-n", database, "set", "rf:register", "mine"], check=True
-    )
+    with redis.from_url(redis_url) as register:
+        register.set("rf:register", "mine")
     demo = Demo(folder, "--redis", redis_url)
     assert demo.ended() == 3
     assert "already holds a Ringfence register" in demo.printed
@@ -166,9 +179,15 @@ def test_servers_of_the_reader_are_left_as_they_were(folder, kafka, redis_url):
     demo = Demo(folder, "--broker", kafka.bootstrap, "--redis", redis_url)
     assert demo.ended() == 0, demo.printed
     assert "both yours" in demo.printed.splitlines()[0]
-    port, database = redis_url.removeprefix("redis://127.0.0.1:").split("/")
-    left = subprocess.run(
-        ["redis-cli", "-p", port, "-n", database, "keys", "rf:*"], capture_output=True, check=True
-    )
-    assert left.stdout.strip() == b""
+    assert keys(redis_url) == []
+    assert demo.leftovers() == []
+
+
+def test_an_engine_that_dies_is_told_and_ends_the_demo(folder, kafka, redis_url):
+    """The engine killed in mid-run: exit code 3, a line that says so, and no trace."""
+    demo = Demo(folder, "--broker", kafka.bootstrap, "--redis", redis_url)
+    demo.until("Live calls")
+    os.kill(demo.engine(), signal.SIGKILL)
+    assert demo.ended() == 3, demo.printed
+    assert "the engine ended by itself" in demo.printed
     assert demo.leftovers() == []
