@@ -38,6 +38,7 @@ from stream.ops import log as logs
 from stream.ops.clock import Deadline, monotonic_s, now_ms
 from stream.ops.health import HealthServer, PortTaken, Readiness, Turning
 from stream.ops.metrics import exposition, keep_in_files
+from stream.ops.tasks import cancelled
 from stream.watched import Watched
 
 log = logging.getLogger(__name__)
@@ -169,9 +170,7 @@ class _Worker:
                 if not work.done():
                     await self._wind_up(work)
             finally:
-                told.cancel()
-                work.cancel()
-                await asyncio.wait({work})
+                await cancelled(told, work)
         if work.cancelled():
             return CLEAN if self._loop is None else CRASHED
         work.result()
@@ -344,8 +343,7 @@ async def _running(job: Awaitable[None], name: str) -> AsyncIterator["asyncio.Ta
     try:
         yield task
     finally:
-        task.cancel()
-        await asyncio.wait({task})
+        await cancelled(task)
 
 
 async def _first(job: Awaitable[None], other: "asyncio.Task[None]") -> None:

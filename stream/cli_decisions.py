@@ -162,8 +162,10 @@ async def _reader(settings: Settings, topic: str) -> AsyncIterator[Any]:
     try:
         if topic not in await consumer.topics():
             raise TopicMissing(f"no topic {topic}: `ringfence topics create` makes it")
-        numbers = consumer.partitions_for_topic(topic) or ()
-        consumer.assign([TopicPartition(topic, number) for number in numbers])
+        # In no group, a subscription is all partitions, as soon as their leaders are known.
+        consumer.subscribe([topic])
+        while not consumer.assignment():
+            await asyncio.sleep(0.02)
         yield consumer
     finally:
         await consumer.stop()

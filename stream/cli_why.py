@@ -29,6 +29,7 @@ from stream.core.faults import RegisterDown
 from stream.core.number import Kind, parse, parse_many
 from stream.lists.events import Event, EventKind
 from stream.ops.clock import now_ms
+from stream.ops.tasks import cancelled
 
 LISTED, NOT_LISTED = 0, 1
 _RECORD_BYTES_MAX = 65_536
@@ -94,9 +95,7 @@ async def _lists(settings: Settings) -> tuple[Blocklists, str]:
                     f"{settings.lists.state_dir} holds no lists"
                 )
         finally:
-            for task in (following, loaded, away):
-                task.cancel()
-            await asyncio.gather(following, loaded, away, return_exceptions=True)
+            await cancelled(following, loaded, away)
     return refresher.current, "; ".join(said) or "in agreement"
 
 

@@ -29,6 +29,7 @@ from stream.lists.reload import Reloaded, Shelf, reload_list
 from stream.lists.store import FIRST_ID, Register
 from stream.lists.words import Heads
 from stream.ops.retry import Backoff
+from stream.ops.tasks import cancelled
 
 _FIRST_WAIT_S, _MOST_WAIT_S = 0.2, 5.0
 
@@ -138,6 +139,8 @@ class Refresher:
     async def _serve(self, register: Register, backoff: Backoff) -> None:
         """One connection's life; ends with RegisterDown."""
         await self._reconcile(register)
+        if self._marks.foreign:
+            self._loaded.set()  # known from another register: what the shelf gave has to do
         self._tell(EventKind.REGISTER_UP, ALLOWLIST, f"register {self._identity or 'empty'}")
         backoff.reset()
         tasks = [
@@ -149,9 +152,7 @@ class Refresher:
             for task in done:
                 task.result()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await cancelled(*tasks, again_s=0.2)
             # What was being read has to be read again; what waited for it comes with that.
             self._marks.break_off()
             self._waiting.clear()
