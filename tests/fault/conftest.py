@@ -1,5 +1,35 @@
-"""Fixtures of the fault tests: see site.py."""
+"""Fixtures of the fault tests; what they give is in site.py."""
 
-from tests.fault.site import raw, site
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
-__all__ = ["raw", "site"]
+import pytest
+
+from stream.embedded import Broker, RedisServer, best_redis
+from tests.fault.site import Site
+
+
+@pytest.fixture
+async def site(kafka: Broker, redis_url: str, tmp_path: Path) -> Site:
+    """A place with topics and a list."""
+    made = Site(kafka.bootstrap, redis_url, tmp_path)
+    await made.make_topics()
+    await made.make_list()
+    return made
+
+
+@pytest.fixture
+def own_redis() -> Iterator[RedisServer]:
+    """A Redis that the test may stop, kill and empty."""
+    with best_redis() as server:
+        yield server
+
+
+@pytest.fixture
+async def own_site(kafka: Broker, own_redis: Any, tmp_path: Path) -> Site:
+    """A place whose Redis is `own_redis`."""
+    made = Site(kafka.bootstrap, own_redis.url(), tmp_path)
+    await made.make_topics()
+    await made.make_list()
+    return made

@@ -115,6 +115,15 @@ class Engine:
         """This start's log, line by line: all of it has to be JSON."""
         return [json.loads(line) for line in self._log.read_text().splitlines()]
 
+    def errors(self) -> list[dict[str, Any]]:
+        """What it logged as an error, but for a broker that makes its first group."""
+        return [
+            line
+            for line in self.events()
+            if line["level"] in ("error", "critical")
+            and "GroupCoordinatorNotAvailableError" not in line["event"]
+        ]
+
     def last_words(self) -> str:
         """The end of its log."""
         return self._log.read_text(errors="replace")[-3000:]

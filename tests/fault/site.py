@@ -3,14 +3,12 @@
 import random
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import GroupCoordinatorNotAvailableError
@@ -120,7 +118,7 @@ class Site:
             auto_offset_reset="earliest",
             isolation_level="read_committed",
             enable_auto_commit=False,
-            max_partition_fetch_bytes=2**24,
+            max_partition_fetch_bytes=2**25,
         )
         await consumer.start()
         try:
@@ -170,22 +168,6 @@ class Site:
             return all(held.get(tp, 0) >= end for tp, end in ends.items())
 
         await engine.until(lambda: all_committed(), "to commit all calls", within_s)
-
-
-@pytest.fixture
-async def site(kafka: Any, redis_url: str, tmp_path: Path) -> Site:
-    """A place with topics and a list."""
-    made = Site(kafka.bootstrap, redis_url, tmp_path)
-    await made.make_topics()
-    await made.make_list()
-    return made
-
-
-@pytest.fixture
-def raw(redis_url: str) -> Iterator[redis.Redis]:
-    """The register's Redis, as somebody with redis-cli has it."""
-    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
-        yield client
 
 
 def show(capsys: pytest.CaptureFixture[str], figure: str) -> None:

@@ -6,6 +6,7 @@ each record. Ids are computed here from that, not taken from the engine.
 
 import asyncio
 import json
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ import numpy as np
 from aiokafka import AIOKafkaProducer
 
 from stream.core.decision import decision_ids, seed_of
+from tests.fault.engine import Engine
 from tests.fault.site import INNOCENT, LISTED, Site
 
 TICK_S = 0.02
@@ -38,7 +40,7 @@ def call(call_id: str, caller: str | None) -> bytes:
 async def produce(site: Site, values: Sequence[bytes | None]) -> list[Any]:
     """Write records, spread over all partitions; their metadata."""
     producer: Any = AIOKafkaProducer(
-        bootstrap_servers=site.bootstrap, acks="all", max_request_size=2**24
+        bootstrap_servers=site.bootstrap, acks="all", max_request_size=2**25
     )
     await producer.start()
     try:
@@ -50,6 +52,16 @@ async def produce(site: Site, values: Sequence[bytes | None]) -> list[Any]:
         return [await one for one in sent]
     finally:
         await producer.stop()
+
+
+async def decided(site: Site, engine: Engine, *callers: str) -> list[str]:
+    """Let the engine decide one call of each caller; the verdicts, in that order."""
+    ids = [f"{caller} {time.monotonic_ns()}" for caller in callers]
+    await produce(site, [call(one, caller) for one, caller in zip(ids, callers, strict=True)])
+    await site.drained(engine)
+    told = [json.loads(record.value) for record in await site.records(site.topics.decisions)]
+    verdicts = {one["call_id"]: str(one["verdict"]) for one in told}
+    return [verdicts.get(one, "none") for one in ids]
 
 
 class Load:
