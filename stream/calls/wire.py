@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 
 import msgspec
 import numpy as np
@@ -15,9 +16,14 @@ def timestamp(at_ms: int) -> str:
 
     Clamped to the years that RFC 3339 can write: a switch's clock must not stop a block.
     """
-    at_ms = min(max(at_ms, _MS_MIN), _MS_MAX)
-    moment = datetime.fromtimestamp(at_ms // 1000, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{at_ms % 1000:03d}Z"
+    seconds, milliseconds = divmod(min(max(at_ms, _MS_MIN), _MS_MAX), 1000)
+    return f"{_second(seconds)}.{milliseconds:03d}Z"
+
+
+@lru_cache(maxsize=4096)
+def _second(at_s: int) -> str:
+    """The part up to the second, which the decisions of a batch mostly share."""
+    return datetime.fromtimestamp(at_s, UTC).isoformat()[:19]
 
 
 _MS_MIN = 0
