@@ -222,6 +222,7 @@ class _Worker:
                 workers,
                 watched.call_event,
             )
+            watched.reached_kafka()
             publish = settings.calls.publish(settings.kafka, limits)
             sink: Publisher | TransactionalPublisher
             batch_age_s_max = float("inf")

@@ -165,7 +165,7 @@ async def _reader(settings: Settings, topic: str) -> AsyncIterator[Any]:
         # In no group, a subscription is all partitions, as soon as their leaders are known.
         consumer.subscribe([topic])
         while not consumer.assignment():
-            await asyncio.sleep(0.02)
+            await consumer.getmany(timeout_ms=20)
         yield consumer
     finally:
         await consumer.stop()

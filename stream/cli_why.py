@@ -13,7 +13,6 @@ from typing import Annotated, Any
 import msgspec
 import numpy as np
 import typer
-from rich.table import Table
 
 from stream.app import refresher_for, rules_for
 from stream.calls.batch import Partition, RawBatch, Segment
@@ -65,6 +64,10 @@ def why(
 
 
 _HOLD = ("listed", "unconfirmed")
+_WITHOUT_ENTRY = {
+    "removed": "it was on it, and was taken off",
+    "unconfirmed": "its filter may hold it, and no entry can confirm that",
+}
 
 
 async def _lists(settings: Settings) -> tuple[Blocklists, str]:
@@ -218,13 +221,20 @@ def _print(answer: dict[str, Any]) -> None:
             f"Allowed by {allow['entry']} until {until}: {allow['reason']} ({allow['actor']})",
             markup=False,
         )
-    if answer["lists"]:
-        names = list(answer["lists"][0])
-        table = Table(*(name.replace("_", " ") for name in names), box=None, header_style="bold")
-        for entry in answer["lists"]:
-            table.add_row(*("-" if entry[n] is None else str(entry[n]) for n in names))
-        out.print(table)
-    else:
+    for entry in answer["lists"]:
+        until = entry["expires_at"] or "it is taken off"
+        known = (
+            f"{entry['category']}, confidence {entry['confidence']}, from {entry['source']}, "
+            f"reported {entry['reported_at']}, until {until}"
+            if entry["category"]
+            else _WITHOUT_ENTRY[entry["state"]]
+        )
+        out.print(
+            f"{entry['list']} (generation {entry['generation']}): {entry['state']}; {known}",
+            markup=False,
+            soft_wrap=True,
+        )
+    if not answer["lists"]:
         out.print("No list holds it.")
     for name in answer["not_asked"]:
         out.print(f"{name} could not be asked: it has no data here")

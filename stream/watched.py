@@ -68,6 +68,11 @@ class Watched:
         self.state.kafka_up = event not in _KAFKA_AWAY
         self.metrics.kafka_up.set(self.state.kafka_up)
 
+    def reached_kafka(self) -> None:
+        """Kafka answered, and has our topics."""
+        self.state.kafka_up = True
+        self.metrics.kafka_up.set(1)
+
     def list_event(self, event: ListEvent) -> None:
         """Something happened on the lists' way."""
         self.metrics.list_events.labels(event.kind).inc()
