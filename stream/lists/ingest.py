@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from stream.core.entry import Columns
-from stream.core.faults import ChangeConflict
+from stream.core.faults import ChangeConflict, SnapshotUnreadable
 from stream.core.snapshot import MANIFEST_PART, read_snapshot
 from stream.lists.build import (
     Parts,
@@ -184,7 +184,12 @@ async def _rebase(
     state = await register.state(request.name)
     if state.head.base != reservation.old_base:
         raise ChangeConflict(request.name)
-    base = await columns_in(register, request.name, reservation.old_base, request.key)
+    try:
+        base = await columns_in(register, request.name, reservation.old_base, request.key)
+    except SnapshotUnreadable:
+        if not request.replace:
+            raise
+        base = empty_columns()  # nothing of it is wanted: this is how a damaged list is mended
     before = [c.change for c in state.changes if c.generation <= reservation.generation]
     old = await asyncio.to_thread(with_changes, base, before)
     whole = new if request.replace else await asyncio.to_thread(merged, old, new)

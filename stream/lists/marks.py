@@ -72,7 +72,10 @@ class Marks:
         self.reading.clear()
 
     def take(self, name: str, steps: Sequence[Step]) -> Found:
-        """Go on by steps of one list, in the order of the stream; older ones are passed over."""
+        """Go on by steps of one list, in the order of the stream; older ones are passed over.
+
+        Every newer step is fresh and counts at once; the mark moves only along an unbroken chain.
+        """
         mark = self._marks.get(name)
         if self.foreign:
             return Found()
@@ -83,19 +86,20 @@ class Marks:
         for step in steps:
             if step.generation <= mark.generation:
                 continue
+            fresh.append(step)
             if name in self.lost:
                 self.lost.discard(name)
                 self.stale.add(name)
-            if name not in self.stale and name not in self.reading:
-                wrong = _break(mark, step)
-                if wrong is not None:
-                    kinds.append(wrong)
-                    self.stale.add(name)
+            if name in self.stale or name in self.reading or name in self.failed:
+                continue
+            wrong = _break(mark, step)
+            if wrong is not None:
+                kinds.append(wrong)
+                self.stale.add(name)
+                continue
+            mark = self._marks[name] = Mark(step.generation, step.chain)
             if step.op == Op.BASE or name == ALLOWLIST:
                 self.stale.add(name)
-            mark = Mark(step.generation, step.chain)
-            fresh.append(step)
-        self._marks[name] = mark
         return Found(fresh, tuple(kinds))
 
     def compare(
