@@ -1,0 +1,176 @@
+"""`ringfence lists` and `ringfence allow`, as an operator types them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pybloom_live.pybloom import BloomFilter
+from typer.testing import CliRunner
+
+from stream.cli import app
+
+NAME = "TH/national"
+SHEET = (
+    "sep=;\r\nPhone Number;Category;Reported\r\n"
+    "0812345671;Call Centre;2026-01-31\r\n"
+    "081-234-5672;parcel;\r\n"
+    "6.68E+10;spam;\r\n"
+    "0812345673;spam;31/01/2026\r\n"
+    "0812345674;nonsense;\r\n"
+)
+
+
+class Operator:
+    """Types commands with one settings file."""
+
+    def __init__(self, config: Path) -> None:
+        self.config = config
+
+    def types(self, *words: str, code: int = 0) -> str:
+        done = CliRunner().invoke(app, [*words, "--config", str(self.config)])
+        if done.exception and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        assert done.exit_code == code, done.output
+        return done.stdout if code == 0 else done.output
+
+    def asks(self, *words: str) -> Any:
+        return json.loads(self.types(*words, "--json"))
+
+
+@pytest.fixture
+def operator(redis_url: str, tmp_path: Path) -> Operator:
+    """An operator with an empty register."""
+    config = tmp_path / "ringfence.toml"
+    config.write_text(f'[redis]\nurl = "{redis_url}"\n[lists]\nstate_dir = "{tmp_path}/state"\n')
+    return Operator(config)
+
+
+@pytest.fixture
+def sheet(tmp_path: Path) -> Path:
+    path = tmp_path / "sheet.csv"
+    path.write_text(SHEET, encoding="utf-16")
+    return path
+
+
+def test_a_spreadsheet_becomes_a_list(operator, sheet):
+    """A CSV with national Thai numbers loads its good rows and keeps the bad ones with reasons."""
+    operator.types("lists", "create", NAME)
+    said = operator.types("lists", "import", NAME, str(sheet), "--region", "TH", code=1)
+    assert "2 added" in said
+    assert "format the column as text" in said
+    rejects = sheet.with_name("sheet.csv.rejects.csv").read_text()
+    assert [line.split(",")[:2] for line in rejects.splitlines()[1:]] == [
+        ["5", "scientific"],
+        ["6", "bad_date"],
+        ["7", "bad_category"],
+    ]
+    shown = operator.asks("lists", "show", NAME)
+    assert (shown["count"], shown["circle"]) == (2, "plain")
+    exported = operator.types("lists", "export", NAME, "--format", "text")
+    assert sorted(exported.split()) == ["+66812345671", "+66812345672"]
+
+
+def test_import_reports_as_json(operator, sheet):
+    """--json tells programs what was loaded and where the rejects are."""
+    operator.types("lists", "create", NAME)
+    words = ("lists", "import", NAME, str(sheet), "--region", "TH", "--replace", "--json")
+    done = CliRunner().invoke(app, [*words, "--config", str(operator.config)])
+    report = json.loads(done.stdout)
+    assert (report["added"], report["count"], done.exit_code) == (2, 2, 1)
+    assert report["rejected"] == {"scientific": 1, "bad_date": 1, "bad_category": 1}
+    assert Path(report["rejects_file"]).exists()
+
+
+def test_add_and_remove(operator):
+    """Numbers are put on and taken off by hand; what was not done is said, and is the exit code."""
+    operator.types("lists", "create", NAME)
+    add = ("lists", "add", NAME, "+66812345671", "0812345672", "--region", "TH")
+    assert "2 added" in operator.types(*add, "--category", "parcel", "--expires-in", "10d")
+    assert "1 updated" in operator.types("lists", "add", NAME, "+66812345671")
+    assert "not a number" in operator.types("lists", "add", NAME, "081", code=2)
+    assert "1 removed" in operator.types("lists", "remove", NAME, "+66812345671")
+    said = operator.types("lists", "remove", NAME, "+66812345671", code=1)
+    assert "+66812345671 is not on TH/national" in said
+
+
+def test_exports(operator, tmp_path):
+    """A list is written as text, CSV, JSON lines, and as a filter that pybloom-live reads."""
+    operator.types("lists", "create", NAME)
+    operator.types("lists", "add", NAME, "+66812345671", "--confidence", "70", "--source", "desk")
+    assert operator.types("lists", "export", NAME, "--format", "text") == "+66812345671\n"
+    line = json.loads(operator.types("lists", "export", NAME, "--format", "jsonl"))
+    assert (line["number"], line["confidence"], line["source"]) == ("+66812345671", 70, "desk")
+    head, row = operator.types("lists", "export", NAME).splitlines()
+    assert head.startswith("number,category,source")
+    assert row.startswith("+66812345671,other,desk,")
+    path = tmp_path / "national.bloom"
+    operator.types("lists", "export", NAME, "--format", "pybloom", "-o", str(path))
+    with path.open("rb") as file:
+        held = BloomFilter.fromfile(file)
+    assert "+66812345671" in held
+    assert "+66812345672" not in held
+
+
+def test_the_allowlist(operator):
+    """Allow entries are made with who, why and how long; a prefix of a whole country is refused."""
+    words = ("allow", "add", "+6621234567", "+662123*", "--reason", "hospital")
+    operator.types(*words, "--actor", "somchai", "--expires-in", "7d")
+    shown = operator.asks("allow", "show")
+    assert [(e["text"], e["actor"], e["reason"], e["live"]) for e in shown] == [
+        ("+6621234567", "somchai", "hospital", True),
+        ("+662123*", "somchai", "hospital", True),
+    ]
+    assert "whole country" in operator.types("allow", "add", "+66*", code=2)
+    assert "removed: 1" in operator.types("allow", "remove", "+662123*")
+    assert "not on the allowlist" in operator.types("allow", "remove", "+662123*", code=1)
+    assert "+6621234567" in operator.types("allow", "show")
+
+
+def test_what_can_not_be_is_said(operator, tmp_path):
+    """Wrong names, formats, categories and regions end with 2 and say what would be right."""
+    assert "owner" in operator.types("lists", "create", "national", code=2)
+    assert "circles.asean" in operator.types("lists", "create", NAME, "--circle", "asean", code=2)
+    operator.types("lists", "create", NAME)
+    assert "there already" in operator.types("lists", "create", NAME, code=1)
+    assert "lists create" in operator.types("lists", "show", "XX/none", code=2)
+    for words in (("--category", "nope"), ("--expires-in", "soon"), ("--region", "Thailand")):
+        operator.types("lists", "add", NAME, "+66812345671", *words, code=2)
+    junk = tmp_path / "junk.csv"
+    junk.write_bytes(b"PK\x03\x04\0\0")
+    assert "UTF-8" in operator.types("lists", "import", NAME, str(junk), code=2)
+    junk.write_text("no numbers here\n")
+    assert "--columns" in operator.types("lists", "import", NAME, str(junk), code=2)
+    assert operator.asks("lists", "show", NAME)["count"] == 0
+
+
+def test_a_register_that_is_down_is_exit_code_3(tmp_path):
+    """Without Redis a command ends with 3 and names the register, in the real program too."""
+    config = tmp_path / "down.toml"
+    config.write_text('[redis]\nurl = "redis://127.0.0.1:1/0"\n')
+    done = subprocess.run(
+        [sys.executable, "-m", "stream", "lists", "show", "--config", str(config)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 3
+    assert "RegisterDown" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(("lists", c) for c in ("create", "import", "add", "remove", "show", "export")),
+        *(("allow", c) for c in ("add", "remove", "show")),
+    ],
+)
+def test_every_command_helps_with_an_example(words):
+    """--help shows an example that can be typed."""
+    done = CliRunner().invoke(app, [*words, "--help"])
+    assert done.exit_code == 0
+    assert f"Example: ringfence {' '.join(words)}" in done.stdout

@@ -1,0 +1,136 @@
+"""The register against a naive model: a dictionary of numbers, whatever the order of commands."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+from stream.core.entry import Category, Entry
+from stream.lists import ingest
+from stream.lists.connection import RegisterSettings
+from stream.lists.ingest import ImportRequest, entries_of, import_file
+from stream.lists.parse import Defaults
+from stream.lists.store import FIRST_ID, Register
+from stream.lists.words import By, Outcome, Removal
+from tests.builders import NOW_S, entry
+
+BY = By("model")
+NUMBERS = [f"+6681234{i:04d}" for i in range(12)]
+some_numbers = st.lists(st.sampled_from(NUMBERS), min_size=1, max_size=6)
+
+
+class RegisterModel(RuleBasedStateMachine):
+    """Two clients change one list; `model` is what it should hold."""
+
+    url = ""
+    folder = Path()
+    lists = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        # A list of its own for every run: the register keeps those of the runs before.
+        type(self).lists += 1
+        self.name = f"TH/model{self.lists}"
+        self.runner = asyncio.Runner()
+        self.clients = [
+            self.runner.run(Register.connect(RegisterSettings(self.url))) for _ in range(2)
+        ]
+        self.turn = 0
+        self.model: dict[str, Entry] = {}
+        self.generation = 1
+        self.run(self.client.create(self.name, "plain", BY))
+
+    def run(self, work):
+        return self.runner.run(work)
+
+    @property
+    def client(self) -> Register:
+        self.turn += 1
+        return self.clients[self.turn % 2]
+
+    @rule(numbers=some_numbers, confidence=st.integers(0, 100), category=st.sampled_from(Category))
+    def add(self, numbers, confidence, category):
+        entries = [entry(n, confidence=confidence, category=category) for n in numbers]
+        changed = self.run(self.client.add(self.name, entries, BY))
+        for one, outcome in zip(entries, changed.outcomes, strict=True):
+            wanted = Outcome.UPDATED if one.number in self.model else Outcome.ADDED
+            assert outcome is wanted
+            self.model[one.number or ""] = one
+        self.generation += len(numbers)
+        assert changed.generation == self.generation
+
+    @rule(numbers=some_numbers)
+    def remove(self, numbers):
+        removals = [Removal(entry(n).fingerprint, n) for n in numbers]
+        changed = self.run(self.client.remove(self.name, removals, BY))
+        for number, outcome in zip(numbers, changed.outcomes, strict=True):
+            held = self.model.pop(number, None)
+            assert outcome is (Outcome.ABSENT if held is None else Outcome.REMOVED)
+            self.generation += held is not None
+
+    @rule(numbers=some_numbers, confidence=st.integers(0, 100), replace=st.booleans())
+    def load(self, numbers, confidence, replace):
+        path = self.folder / "numbers.txt"
+        path.write_text("\n".join(numbers))
+        defaults = Defaults("test", NOW_S - 60, None, Category.CALL_CENTRE, 0, confidence)
+        request = ImportRequest(
+            name=self.name,
+            path=path,
+            kind="text",
+            names=None,
+            defaults=defaults,
+            rejects=self.folder / "rejects",
+            replace=replace,
+            key=b"",
+            by=BY,
+        )
+        report = self.run(import_file(self.client, request, NOW_S))
+        before = set(self.model)
+        if replace:
+            self.model.clear()
+        self.model |= {n: entry(n, confidence=confidence) for n in numbers}
+        assert report.updated == len(before & set(numbers))
+        assert report.added == len(set(numbers) - before)
+        self.generation += 2
+
+    @rule()
+    def sweep(self):
+        self.run(self.client.sweep(self.name))
+
+    @invariant()
+    def the_same(self):
+        """The register holds what the model holds, says how many, and its chain is whole."""
+        head, columns = self.run(entries_of(self.client, self.name, b""))
+        held = {(e := columns.entry(row)).number: e for row in range(len(columns))}
+        assert held == self.model
+        assert (head.count, head.generation) == (len(self.model), self.generation)
+
+    def teardown(self):
+        chain = ""
+        for step in self.run(self.client.follow(FIRST_ID, 0)):
+            if step.name == self.name:
+                assert step.follows(chain)
+                chain = step.chain
+        for client in self.clients:
+            self.run(client.close())
+        self.runner.close()
+
+
+@pytest.mark.timeout(300)
+def test_the_register_is_what_the_model_is(redis_url, tmp_path, monkeypatch):
+    """Whatever two clients do in whatever order, list, count, generation and chain are right."""
+    monkeypatch.setattr(ingest, "CHANGES_MAX", 0)  # every import makes a new base
+    monkeypatch.setattr(RegisterModel, "url", redis_url)
+    monkeypatch.setattr(RegisterModel, "folder", tmp_path)
+    run_state_machine_as_test(
+        RegisterModel,
+        settings=settings(
+            max_examples=8,
+            stateful_step_count=12,
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow],
+        ),
+    )

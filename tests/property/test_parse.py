@@ -1,0 +1,141 @@
+"""Any file at all: every row leaves by one of two doors, and the reader never fails."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream.lists.build import columns_of
+from stream.lists.export import export
+from stream.lists.files import Format, read_rows
+from stream.lists.formats import csv, jsonl, text
+from stream.lists.formats.rows import InputUnreadable, Rows, line_chunks
+from stream.lists.parse import Defaults, Parsed, Parser
+from tests.builders import NOW_S
+
+E164 = re.compile(rb"\+[1-9]\d{6,14}\Z")
+DEFAULTS = Defaults("x", NOW_S, "TH")
+PIECES = (
+    *("+66812345678", "0812345678", "number", "category", "spam", '{"number":"+66812345678"}'),
+    *(
+        ",",
+        ";",
+        '"',
+        "\n",
+        "\r\n",
+        "\t",
+        "{",
+        "}",
+        "[",
+        "\0",
+        "\ufeff",
+        "#",
+        "6.68E+10",
+        " ",
+        "'",
+        "=",
+    ),
+)
+pieces = st.sampled_from(PIECES)
+texts = st.one_of(st.text(), st.lists(pieces).map("".join))
+
+
+def checked(chunks: Sequence[Rows]) -> list[Parsed]:
+    parser = Parser(DEFAULTS)
+    found = []
+    for rows in chunks:
+        parsed = parser.parse(rows)
+        assert len(parsed) + len(parsed.rejected) == len(rows) + len(rows.unreadable)
+        assert all(E164.match(number) for number in parsed.numbers.tolist())
+        assert parsed.confidence.max(initial=0) <= 100
+        assert parsed.source.max(initial=0) < len(parser.sources)
+        found.append(parsed)
+    return found
+
+
+@given(texts, st.integers(1, 50))
+def test_any_text_in_any_format(content, piece):
+    """Each row of any text is loaded or rejected, wherever the text is cut for reading."""
+    cut = [content[at : at + piece] for at in range(0, len(content), piece)]
+    checked(list(text.read(line_chunks(cut))))
+    checked(list(jsonl.read(line_chunks(cut))))
+    try:
+        whole = checked(list(csv.read(line_chunks([content]))))
+        parts = checked(list(csv.read(line_chunks(cut))))
+    except InputUnreadable:
+        return
+    numbers = [[n for p in found for n in p.numbers.tolist()] for found in (whole, parts)]
+    assert numbers[0] == numbers[1]
+
+
+@settings(max_examples=60)
+@given(st.binary(max_size=300), st.sampled_from(["text", "csv", "jsonl"]))
+def test_any_bytes_as_a_file(tmp_path_factory, content, kind: Format):
+    """Any bytes at all are read, row by row, or refused as a whole."""
+    path: Path = tmp_path_factory.mktemp("bytes") / "f"
+    path.write_bytes(content)
+    try:
+        checked(list(read_rows(path, kind, None, lambda _done, _whole: None)))
+    except InputUnreadable:
+        return
+
+
+numbers = st.integers(0, 10**8 - 1).map(lambda n: f"+668{n:08d}")
+rows = st.tuples(
+    numbers,
+    st.integers(1, 2**32 - 1),
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 11),
+    st.integers(0, 100),
+    st.sampled_from(['a "desk"', "b,c", "สายด่วน", "=d"]),
+)
+
+
+@given(st.lists(rows, max_size=30), st.sampled_from(["csv", "jsonl"]))
+def test_what_is_exported_is_imported_again(listed, kind):
+    """An export read back is the same entries: nothing of an entry is lost on the way."""
+    sources = tuple(dict.fromkeys(row[5] for row in listed)) or ("",)
+    before = columns_of(
+        np.array([row[0] for row in listed], "S16"),
+        b"",
+        reported_at=np.array([row[1] for row in listed], np.uint32),
+        expires_at=np.array([row[2] for row in listed], np.uint32),
+        category=np.array([row[3] for row in listed], np.uint8),
+        confidence=np.array([row[4] for row in listed], np.uint8),
+        source=np.array([sources.index(row[5]) for row in listed], np.uint16),
+        sources=sources,
+    )
+    pieces = list(export(before, kind))
+    parser = Parser(DEFAULTS)
+    read = csv.read if kind == "csv" else jsonl.read
+    parsed = [parser.parse(chunk) for chunk in read(line_chunks(pieces))]
+    assert not [row for chunk in parsed for row in chunk.rejected]
+    found = {
+        (number, reported, expires, category, confidence, parser.sources[source])
+        for chunk in parsed
+        for number, reported, expires, category, confidence, source in zip(
+            chunk.numbers.tolist(),
+            chunk.reported_at.tolist(),
+            chunk.expires_at.tolist(),
+            chunk.category.tolist(),
+            chunk.confidence.tolist(),
+            chunk.source.tolist(),
+            strict=True,
+        )
+    }
+    entries = [before.entry(row) for row in range(len(before))]
+    wanted = {
+        (
+            (held.number or "").encode(),
+            held.reported_at_s,
+            held.expires_at_s,
+            int(held.category),
+            held.confidence,
+            held.source,
+        )
+        for held in entries
+    }
+    assert found == wanted
