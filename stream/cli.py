@@ -30,8 +30,6 @@ topics = typer.Typer(no_args_is_help=True, help="Make Kafka's topics, or look at
 app.add_typer(topics, name="topics")
 app.add_typer(cli_lists.app, name="lists")
 app.add_typer(cli_allow.app, name="allow")
-app.add_typer(cli_lists.app, name="lists")
-app.add_typer(cli_allow.app, name="allow")
 app.command("why")(why)
 app.command("decisions")(decisions)
 

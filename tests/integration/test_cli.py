@@ -1,0 +1,130 @@
+"""The operator's commands, as processes: what they print, and how they end."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from stream.cli import app
+from tests.integration.engine_lab import LISTED, Deployment, records
+
+pytestmark = pytest.mark.timeout(180)
+COMMANDS = (
+    ["check-config"],
+    ["run"],
+    ["why"],
+    ["decisions"],
+    ["topics", "create"],
+    ["topics", "show"],
+)
+
+
+@pytest.fixture
+def deployment(tmp_path: Path, kafka, redis_url: str) -> Deployment:
+    return Deployment(
+        tmp_path, kafka.bootstrap, redis_url, '[policy.lists."KH/scam"]\naction="flag"'
+    )
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_every_command_explains_itself_by_an_example(words: list[str]) -> None:
+    """--help holds an example that can be typed."""
+    said = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "200"})
+    assert said.exit_code == 0
+    assert f"Example: ringfence {' '.join(words)}" in said.output
+
+
+def test_topics_are_made_once(deployment: Deployment) -> None:
+    """`topics create` says what it did and can be repeated; `topics show` only looks."""
+    missing = deployment.command("topics", "show")
+    assert missing.code == 3
+    assert "`ringfence topics create` makes it" in missing.err
+    made = json.loads(deployment.command("topics", "create", "--json").out)
+    assert [topic["done"] for topic in made] == ["created"] * 3
+    assert made[0]["topic"] == deployment.calls
+    again = json.loads(deployment.command("topics", "create", "--json").out)
+    assert [(topic["done"], topic["differences"]) for topic in again] == [("kept", [])] * 3
+    assert deployment.command("topics", "show").code == 0
+
+
+def test_check_config_prints_what_is_in_force(deployment: Deployment) -> None:
+    """TOML for people, JSON for programs, secrets only as set or not."""
+    shown = deployment.command("check-config")
+    assert shown.code == 0
+    assert '[policy.lists."KH/scam"]\naction = "flag"\nunconfirmed = "flag"' in shown.out
+    table = json.loads(deployment.command("check-config", "--json").out)
+    assert table["ops"]["http_port"] == deployment.port
+    assert table["secrets"]["RINGFENCE_KAFKA_PASSWORD"] == "not set"
+
+
+def test_why_says_what_a_call_would_get(deployment: Deployment) -> None:
+    """Lists, entry, allow entry and verdict; exit codes 0 listed, 1 not, 2 no number."""
+    deployment.command("lists", "create", "KH/scam")
+    deployment.command("lists", "add", "KH/scam", LISTED, "--reason", "test")
+    found = deployment.command("why", "081 234 5678", "--json")
+    assert found.code == 0
+    answer = json.loads(found.out)
+    assert answer["number"] == LISTED
+    assert answer["call"]["verdict"] == "flag"
+    assert answer["call"]["rule"] == "list:KH/scam"
+    (entry,) = answer["lists"]
+    assert (entry["list"], entry["state"], entry["confidence"]) == ("KH/scam", "listed", 100)
+    assert deployment.command("allow", "add", LISTED, "--reason", "a hospital").code == 0
+    allowed = deployment.command("why", LISTED)
+    assert allowed.code == 0
+    assert f"A call from {LISTED}: allow, rule allowlist" in allowed.out
+    assert "a hospital" in allowed.out
+    emergency = json.loads(deployment.command("why", LISTED, "--callee", "191", "--json").out)
+    assert emergency["call"]["rule"] == "emergency"
+    deployment.command("lists", "remove", "KH/scam", LISTED)
+    removed = deployment.command("why", LISTED, "--json")
+    assert removed.code == 1
+    assert json.loads(removed.out)["lists"][0]["state"] == "removed"
+    unlisted = deployment.command("why", "+447700900001")
+    assert unlisted.code == 1
+    assert "No list holds it." in unlisted.out
+    assert deployment.command("why", "hello").code == 2
+
+
+def test_why_falls_back_to_the_last_good_lists(tmp_path: Path, kafka, redis_url: str) -> None:
+    """With Redis away it answers from the state directory, and says so; exit code 3 without any."""
+    here = Deployment(tmp_path, kafka.bootstrap, redis_url)
+    here.command("lists", "create", "TH/national")
+    here.command("lists", "add", "TH/national", LISTED)
+    here.command("topics", "create")
+    with here.engine() as engine:
+        engine.until(lambda: engine.value("ringfence_list_changes") == 1)
+        assert engine.stop() == 0
+    here.config.write_text(here.config.read_text().replace(redis_url, "redis://127.0.0.1:1/0"))
+    away = here.command("why", LISTED)
+    assert away.code == 0
+    assert "these are the last good lists" in away.out
+    here.config.write_text(here.config.read_text().replace("/state", "/other"))
+    nothing = here.command("why", LISTED)
+    assert nothing.code == 3
+    assert nothing.err.strip().startswith("RegisterDown: the register does not answer")
+    assert "Traceback" not in nothing.err
+
+
+async def test_decisions_are_shown_with_masked_numbers(deployment: Deployment) -> None:
+    """The last ones, of one verdict, as lines or JSON; whole numbers only when asked for."""
+    deployment.command("topics", "create")
+    assert deployment.command("decisions").out == ""
+    deployment.command("lists", "create", "TH/national")
+    deployment.command("lists", "add", "TH/national", LISTED)
+    with deployment.engine() as engine:
+        engine.until_ready()
+        await deployment.send(records(100))
+        await deployment.decided(10)
+        assert engine.stop() == 0
+    shown = deployment.command("decisions", "--limit", "3")
+    assert shown.out.count("block") == 3
+    assert LISTED not in shown.out
+    assert "+6681***5678" in shown.out
+    lines = deployment.command("decisions", "--json", "--verdict", "block").out.splitlines()
+    assert {json.loads(line)["number"] for line in lines} == {"+6681***5678"}
+    assert len(lines) == 10
+    full = deployment.command("decisions", "--json", "--full", "-n", "1").out
+    assert json.loads(full)["number"] == LISTED
+    assert deployment.command("decisions", "--verdict", "flag").out == ""
