@@ -89,9 +89,7 @@ class Site:
             )
             await import_file(register, asked, NOW_S)
 
-    def engine(
-        self, *words: str, name: str = "engine", **tables: dict[str, object]
-    ) -> Engine:
+    def engine(self, *words: str, name: str = "engine", **tables: dict[str, object]) -> Engine:
         """An engine that is not started yet; `tables` change its configuration."""
         base: dict[str, dict[str, object]] = {
             "kafka": {"bootstrap_servers": self.bootstrap},

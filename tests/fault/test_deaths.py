@@ -49,9 +49,7 @@ async def test_kill_9_under_load(site, capsys, delivery, session_ms):
             await site.drained(engine)
         assert await engine.stop() == 0
     verdict = await judge(site, load.sent)
-    show(
-        capsys, f"{ROUNDS} x kill -9, {delivery}: {verdict}; {time.monotonic() - began:.0f} s"
-    )
+    show(capsys, f"{ROUNDS} x kill -9, {delivery}: {verdict}; {time.monotonic() - began:.0f} s")
     assert verdict.nothing_lost, verdict
     assert delivery == "at_least_once" or not verdict.repeats
 

@@ -27,7 +27,7 @@ state_dir = "{folder}/state"
 NAMED = (
     "kafka.compresion",
     "redis.timeout_s",
-    "calls.session_timeout_ms",
+    "calls.delivery",
     "calls.batch_records_max",
     "RINGFENCE_CIRCLE_ASEAN",
 )

@@ -73,6 +73,7 @@ class Load:
         self._producer: Any = None
         self._task: asyncio.Task[None] | None = None
         self._acks: list[asyncio.Future[Any]] = []
+        self._ending = False
         self.sent = 0
 
     def value(self, row: int) -> bytes:
@@ -96,7 +97,7 @@ class Load:
     async def _run(self) -> None:
         turn = 0
         due = asyncio.get_running_loop().time()
-        while True:
+        while not self._ending:
             batch = self._producer.create_batch()
             for row in range(self.sent, self.sent + self._per_tick):
                 batch.append(key=None, value=self.value(row), timestamp=None)
@@ -111,15 +112,9 @@ class Load:
     async def end(self) -> None:
         """Send no more, and wait until Kafka has everything that was sent."""
         assert self._task is not None
-        if not self._task.done():
-            # Between two batches: a cancelled send_batch would leave its records in doubt.
-            await asyncio.sleep(0)
-            self._task.cancel()
-        await asyncio.wait([self._task])
-        if not self._task.cancelled():
-            self._task.result()
+        self._ending = True
+        await self._task
         await asyncio.gather(*self._acks)
-        await self._producer.flush()
 
     async def __aexit__(self, *_: object) -> None:
         if self._task is not None:

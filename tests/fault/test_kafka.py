@@ -1,0 +1,115 @@
+"""Kafka away at the start and in mid-run, and topics that are missing or too small.
+
+A restart of the broker takes six to eight seconds, so by default 3 are made for each delivery;
+RINGFENCE_FAULT_ROUNDS=20 makes the 20 of the fault table.
+"""
+
+import asyncio
+import os
+import time
+
+import pytest
+
+from tests.fault.engine import command
+from tests.fault.site import INNOCENT, LISTED, Site, show
+from tests.fault.traffic import Load, decided, judge
+
+pytestmark = [
+    pytest.mark.apache_kafka,
+    # The producer of the load is a client of the broker that goes away.
+    pytest.mark.expects_errors,
+    pytest.mark.timeout(600),
+]
+
+RESTARTS = int(os.environ.get("RINGFENCE_FAULT_ROUNDS", "3"))
+MISSING = "no topic .*`ringfence topics create` makes what is missing"
+
+
+@pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
+async def test_broker_restarts_under_load(site, broker, capsys, delivery):
+    """Killed and stopped in turn, the broker comes back, and so does the engine; nothing is lost.
+
+    Two workers under a supervisor, as in production: should a worker end, it is started again.
+    """
+    calls = {"delivery": delivery, "session_timeout_ms": 13_000, "instance_id": "host"}
+    began = time.monotonic()
+    with site.engine("--workers", "2", calls=calls) as engine:
+        await engine.ready()
+        async with Load(site, 1000) as load:
+            for restart in range(RESTARTS):
+                before = engine.metric("ringfence_batch_seconds_count", step="publish")
+                await engine.until(
+                    lambda before=before: (
+                        engine.metric("ringfence_batch_seconds_count", step="publish") > before + 50
+                    ),
+                    "to decide calls",
+                )
+                await asyncio.to_thread(broker.stop if restart % 2 else broker.kill)
+                await asyncio.to_thread(broker.start)
+            await load.end()
+            await site.drained(engine)
+        restarts = engine.metric("ringfence_worker_restarts_total")
+        assert await engine.stop() == 0
+    verdict = await judge(site, load.sent)
+    show(
+        capsys,
+        f"{RESTARTS} broker restarts, {delivery}: {verdict}; {restarts:.0f} workers started again; "
+        f"{time.monotonic() - began:.0f} s",
+    )
+    assert verdict.nothing_lost, verdict
+    assert delivery == "at_least_once" or not verdict.repeats
+
+
+async def test_a_start_without_kafka(site, broker):
+    """It waits, says so in log, /ready and metrics, and begins by itself when the broker is there.
+
+    Told to stop meanwhile, it stops at once, in order.
+    """
+    await asyncio.to_thread(broker.stop)
+    try:
+        with site.engine() as engine:
+            engine.start()
+            await engine.logged("Kafka at .* does not answer .*, next try in")
+            await engine.until(
+                lambda: engine.metric("ringfence_call_events_total", event="kafka_awaited") > 0,
+                "to count its tries",
+            )
+            assert engine.metric("ringfence_kafka_up") == 0
+            status, text = engine.readiness()
+            assert (status, "Kafka does not answer yet" in text) == (503, True)
+            assert await engine.stop() == 0
+            engine.start()
+            await engine.logged("Kafka at .* does not answer .*, next try in")
+            await asyncio.to_thread(broker.start)
+            await engine.until(lambda: engine.readiness()[0] == 200, "to be ready")
+            assert await decided(site, engine, LISTED[0], INNOCENT[0]) == ["block", "allow"]
+            assert engine.metric("ringfence_kafka_up") == 1
+            assert await engine.stop() == 0
+    finally:
+        await asyncio.to_thread(broker.start)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_missing_topic(kafka, redis_url, tmp_path, workers):
+    """It ends with exit 3, the topics' names and the command that makes them; then it starts."""
+    site = Site(kafka.bootstrap, redis_url, tmp_path)
+    with site.engine("--workers", workers) as engine:
+        engine.start()
+        assert await engine.exit_code() == 3
+        (line, *_) = engine.said(MISSING)
+        for name in (*site.topics.calls, site.topics.decisions, site.topics.rejected):
+            assert name in line
+        done = await asyncio.to_thread(
+            command, "topics", "create", "--config", str(tmp_path / "engine.toml")
+        )
+        assert done.returncode == 0, done.stderr
+        await engine.ready()
+        assert await engine.stop() == 0
+
+
+async def test_too_few_partitions(site):
+    """More workers than partitions would idle for ever: exit 3, and what to do."""
+    with site.engine("--workers", "5") as engine:
+        engine.start()
+        assert await engine.exit_code() == 3
+        assert engine.said("4 partitions for 5 workers: start fewer workers, or .*topics create")
