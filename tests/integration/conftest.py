@@ -1,0 +1,56 @@
+"""What tests of the register share."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from stream.lists.ingest import ImportRequest, import_file
+from stream.lists.parse import Defaults
+from stream.lists.store import Register
+from tests.builders import NOW_S
+from tests.integration.lists_lab import BY, NAME, Worker, opened
+
+
+@pytest.fixture
+async def register(redis_url: str) -> AsyncIterator[Register]:
+    """A register with one empty list."""
+    async with opened(redis_url) as register:
+        await register.create(NAME, "plain", BY)
+        yield register
+
+
+@pytest.fixture
+def raw(redis_url: str) -> Iterator[redis.Redis]:
+    """The same Redis, as somebody with redis-cli has it."""
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        yield client
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Callable[..., Awaitable[object]]:
+    """Imports numbers as a new base."""
+
+    async def load(register: Register, numbers: list[str], name: str = NAME, **fields) -> object:
+        path = tmp_path / "numbers.txt"
+        path.write_text("\n".join(numbers))
+        held = {
+            "name": name,
+            "path": path,
+            "kind": "text",
+            "names": None,
+            "defaults": Defaults("numbers", NOW_S),
+            "rejects": tmp_path / "rejects",
+            "replace": True,
+            "key": b"",
+            "by": BY,
+        }
+        return await import_file(register, ImportRequest(**{**held, **fields}), NOW_S)
+
+    return load
+
+
+@pytest.fixture
+def worker(redis_url: str, tmp_path: Path) -> Worker:
+    return Worker(redis_url, tmp_path / "state")

@@ -1,0 +1,141 @@
+"""What tests of the list's way are written with: numbers, files, and a worker that follows."""
+
+import asyncio
+import random
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from stream.lists.connection import RegisterSettings
+from stream.lists.events import Event, EventKind
+from stream.lists.ingest import ImportRequest, entries_of
+from stream.lists.parse import Defaults
+from stream.lists.refresh import Refresher, RefreshSettings
+from stream.lists.store import FIRST_ID, Register
+from stream.lists.words import By, Removal
+from stream.ops.tasks import cancelled
+from tests.builders import NOW_S, entry, numbers_of
+
+NAME = "TH/national"
+BY = By("somchai", "a test")
+ONE, TWO, THREE = "+66812345671", "+66812345672", "+66812345673"
+BASE = [f"+668{n:08d}" for n in random.Random(1).sample(range(10**8), 6000)]
+
+
+class Worker:
+    """A refresher, what it told, and what its lists say."""
+
+    def __init__(self, url: str, state_dir: Path, **fields) -> None:
+        self.events: list[Event] = []
+        self.state_dir = state_dir
+        settings = {"keys": {"plain": b""}, "changes_block_ms": 50, "reconcile_s": 0.2, **fields}
+        register = RegisterSettings(url, timeout_s=0.5)
+        self.refresher = Refresher(
+            RefreshSettings(register, state_dir, **settings), self.events.append
+        )
+
+    def lists(self, number: str) -> set[str]:
+        current = self.refresher.current
+        found = current.match(numbers_of([number]), NOW_S).get(0, [])
+        return {current.names[match.list] for match in found if match.confirmed}
+
+    def listed(self, number: str) -> bool:
+        return NAME in self.lists(number)
+
+    def told(self, kind: EventKind) -> list[str]:
+        return [event.detail for event in self.events if event.kind is kind]
+
+
+@asynccontextmanager
+async def running(worker: Worker, *, loaded: bool = True) -> AsyncIterator[Worker]:
+    worker.refresher.load_last_good()
+    task = asyncio.create_task(worker.refresher.run())
+    try:
+        if loaded:
+            await asyncio.wait_for(worker.refresher.wait_loaded(), 10)
+        yield worker
+    finally:
+        await cancelled(task)
+
+
+async def until(true: Callable[[], bool], within_s: float = 10.0) -> None:
+    """Wait until something is true; fail if it does not become so."""
+    deadline = time.monotonic() + within_s
+    while not true():
+        assert time.monotonic() < deadline, "did not happen in time"
+        await asyncio.sleep(0.0005)
+
+
+async def enforced(worker: Worker, number: str, *, listed: bool = True) -> None:
+    await until(lambda: worker.listed(number) is listed)
+
+
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[Register]:
+    async with await Register.connect(RegisterSettings(url)) as register:
+        yield register
+
+
+async def add(register: Register, *numbers: str) -> None:
+    await register.add(NAME, [entry(number) for number in numbers], BY)
+
+
+async def remove(register: Register, *numbers: str) -> None:
+    removals = [Removal(entry(number).fingerprint, number) for number in numbers]
+    await register.remove(NAME, removals, BY)
+
+
+def show(capsys: pytest.CaptureFixture[str], figure: str) -> None:
+    with capsys.disabled():
+        sys.stdout.write(f"\n  measured: {figure}\n")
+
+
+def numbers(count: int, seed: int = 1) -> list[str]:
+    rng = random.Random(seed)
+    return [f"+668{n:08d}" for n in rng.sample(range(10**8), count)]
+
+
+def removal(number: str) -> Removal:
+    return Removal(entry(number).fingerprint, number)
+
+
+def request(path: Path, **fields) -> ImportRequest:
+    held = {
+        "name": NAME,
+        "path": path,
+        "kind": "text",
+        "names": None,
+        "defaults": Defaults(path.name, NOW_S),
+        "rejects": path.with_suffix(".rejects"),
+        "replace": False,
+        "key": b"",
+        "by": BY,
+    }
+    return ImportRequest(**{**held, **fields})
+
+
+def write(path: Path, texts: list[str]) -> Path:
+    path.write_text("\n".join(texts) + "\n")
+    return path
+
+
+async def held_numbers(register: Register) -> set[str]:
+    _, columns = await entries_of(register, NAME, b"")
+    return {f"+{digits}" for digits in columns.number.tolist()}
+
+
+async def chained(register: Register) -> int:
+    """Check that every step of the list follows the one before; its last generation."""
+    chain, generation = "", 0
+    for step in await register.follow(FIRST_ID, 0):
+        if step.name == NAME:
+            assert step.generation == generation + 1
+            assert step.follows(chain)
+            chain, generation = step.chain, step.generation
+    head = (await register.heads()).lists[NAME]
+    assert (head.chain, head.generation) == (chain, generation)
+    return generation
