@@ -146,8 +146,7 @@ class _Worker:
     def __init__(self, settings: Settings, place: Place | None) -> None:
         self._settings = settings
         self._place = place
-        self._registry = CollectorRegistry()
-        self._watched = Watched(self._registry, tuple(settings.calls.topics))
+        self._watched = Watched(CollectorRegistry(), tuple(settings.calls.topics))
         self._refresher = refresher_for(settings, self._watched.list_event)
         self._source: KafkaSource | None = None
         self._loop: CallsLoop[Outcome] | None = None
@@ -313,7 +312,7 @@ class _Worker:
             server = HealthServer(
                 ops.http_host,
                 ops.http_port,
-                lambda: exposition(self._registry),
+                lambda: exposition(self._watched.registry),
                 lambda: self._watched.state.readiness,
                 lambda: self._turning.stalled,
             )

@@ -46,6 +46,7 @@ class Watched:
     """One worker's metrics and readiness. Every closed set of labels begins at 0."""
 
     def __init__(self, registry: CollectorRegistry, topics: tuple[str, ...]) -> None:
+        self.registry = registry
         self.metrics = metrics = Metrics(registry)
         for call_event in CallEvent:
             metrics.call_events.labels(call_event)

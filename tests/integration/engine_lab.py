@@ -169,7 +169,7 @@ topics = {{ {self.calls} = "ringfence" }}
             while len(found) < count:
                 assert time.monotonic() < end, f"{len(found)} decisions of {count}"
                 for records in (await consumer.getmany(timeout_ms=200)).values():
-                    found += [json.loads(record.value) for record in records]
+                    found += [json.loads(record.value or b"null") for record in records]
             return found
         finally:
             await consumer.stop()

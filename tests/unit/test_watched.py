@@ -1,0 +1,97 @@
+"""A worker's life, seen from outside, is told truly."""
+
+from collections import Counter
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry
+
+from stream.calls.batch import Partition
+from stream.calls.decide import Counted, Outcome, Tally
+from stream.calls.events import Event as CallEvent
+from stream.calls.loop import Done
+from stream.core.blocklists import EMPTY_BLOCKLISTS
+from stream.core.call import Origin, Rejected, RejectReason
+from stream.core.decision import Verdict
+from stream.lists.events import Event, EventKind
+from stream.ops.clock import now_ms
+from stream.watched import State, Watched
+
+
+@pytest.fixture
+def watched() -> Watched:
+    return Watched(CollectorRegistry(), ("calls",))
+
+
+def value(watched: Watched, name: str, **labels: str) -> float | None:
+    """One sample of the worker's metrics."""
+    return watched.registry.get_sample_value(name, labels)
+
+
+def test_readiness_names_what_comes_next() -> None:
+    """The lists first, then Kafka, then partitions; and a worker that stops is not ready."""
+    state = State()
+    steps = [
+        ({}, "the lists are not there: the register does not answer"),
+        ({"register_up": True}, "the lists are being loaded"),
+        ({"lists_loaded": True}, "Kafka does not answer yet"),
+        ({"kafka_up": True}, "no partitions are assigned"),
+    ]
+    for change, missing in steps:
+        state = replace(state, **change)
+        assert state.readiness.missing == (missing,)
+    state = replace(state, assigned=True)
+    assert state.readiness.ready
+    assert replace(state, stopping=True).readiness.missing == ("it is being stopped",)
+
+
+def test_every_closed_label_begins_at_nothing(watched: Watched) -> None:
+    """A rate over a counter that is not there yet would miss its first event."""
+    for event in CallEvent:
+        assert value(watched, "ringfence_call_events_total", event=event) == 0
+    for kind in EventKind:
+        assert value(watched, "ringfence_list_events_total", event=kind) == 0
+    for reason in RejectReason:
+        assert value(watched, "ringfence_rejected_total", reason=reason) == 0
+
+
+def test_a_batch_is_counted_when_it_is_done(watched: Watched) -> None:
+    """Decisions, rejects and the ages of all its records."""
+    counted = Counted(Verdict.BLOCK, "list:TH/national", "TH/national", simulated=False)
+    rejected = Rejected(b"x", RejectReason.NOT_JSON, "", Origin("calls", 0, 1))
+    tally = Tally(Counter({counted: 3}), Counter({"KH/scam": 2}), Counter({"MM/scam": 1}), 4)
+    outcome = Outcome([], [], [], [rejected], tally)
+    watched.done(Done(outcome, 3, np.full(4, now_ms() - 7), 0.001, 0.002, 0.010))
+    labels = {"verdict": "block", "rule": "list:TH/national", "list": "TH/national"}
+    assert value(watched, "ringfence_decisions_total", **labels, simulated="false") == 3
+    assert value(watched, "ringfence_rejected_total", reason="not_json") == 1
+    assert value(watched, "ringfence_unconfirmed_total", list="KH/scam") == 2
+    assert value(watched, "ringfence_observed_total", list="MM/scam") == 1
+    assert value(watched, "ringfence_unasked_total") == 4
+    assert value(watched, "ringfence_decision_latency_seconds_count") == 4
+    assert value(watched, "ringfence_batch_seconds_sum", step="publish") == pytest.approx(0.007)
+
+
+def test_a_partition_that_went_has_no_lag_here(watched: Watched) -> None:
+    """Its new reader tells; a sum over both would else count it twice."""
+    lags = {Partition("calls", 0): 5, Partition("calls", 1): 7}
+    source: Any = SimpleNamespace(lags=lambda: lags, starts=lags, assigned=True)
+    watched.look(source, EMPTY_BLOCKLISTS)
+    assert value(watched, "ringfence_lag_records", topic="calls", partition="1") == 7
+    del lags[Partition("calls", 1)]
+    watched.look(source, EMPTY_BLOCKLISTS)
+    assert value(watched, "ringfence_lag_records", topic="calls", partition="1") == 0
+    assert value(watched, "ringfence_lag_records", topic="calls", partition="0") == 5
+
+
+def test_the_register_and_kafka_come_and_go(watched: Watched) -> None:
+    """Both are gauges that an alert can be put on."""
+    watched.reached_kafka()
+    watched.list_event(Event(EventKind.REGISTER_UP, "", ""))
+    assert value(watched, "ringfence_register_up") == value(watched, "ringfence_kafka_up") == 1
+    watched.call_event(CallEvent.KAFKA_AWAITED)
+    watched.list_event(Event(EventKind.REGISTER_DOWN, "", ""))
+    assert value(watched, "ringfence_register_up") == value(watched, "ringfence_kafka_up") == 0
