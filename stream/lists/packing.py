@@ -13,6 +13,7 @@ then need 5.9 bytes instead of 8, and columns that hardly vary almost nothing.
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any
 
 import cramjam
@@ -105,7 +106,7 @@ class Unpacking:
         # Sizes come from the register: nothing may be larger than a list can be.
         if any(not 0 <= size <= 16 << 30 for size in layout.sizes.values()):
             raise SnapshotUnreadable("the layout's part sizes are impossible")
-        self._parts = {name: bytearray() for name in layout.sizes}
+        self._parts = {name: BytesIO() for name in layout.sizes}
         self._targets = ["" for _ in layout.firsts] + [
             name for name, count in layout.pieces for _ in range(count)
         ]
@@ -117,20 +118,22 @@ class Unpacking:
             raise SnapshotUnreadable("more blobs than the layout names")
         name = self._targets[self._taken]
         if name:
-            self._parts[name] += decompress(blob, PIECE_BYTES, f"blob {self._taken}")
+            self._parts[name].write(decompress(blob, PIECE_BYTES, f"blob {self._taken}"))
         else:
             for column, values in unpack_block(blob, self._layout.block_rows).items():
-                self._parts[column] += values.tobytes()
+                self._parts[column].write(values.tobytes())
         self._taken += 1
 
     def parts(self) -> dict[str, bytes]:
         """The parts, after the last blob."""
+        # BytesIO gives its buffer away without a copy, which would hold all threads up.
+        parts = {name: part.getvalue() for name, part in self._parts.items()}
         for name, size in self._layout.sizes.items():
-            if len(self._parts[name]) != size:
+            if len(parts[name]) != size:
                 raise SnapshotUnreadable(
-                    f"part {name} has {len(self._parts[name])} bytes, the layout says {size}"
+                    f"part {name} has {len(parts[name])} bytes, the layout says {size}"
                 )
-        return {name: bytes(part) for name, part in self._parts.items()}
+        return parts
 
 
 def pack_block(columns: Mapping[str, NDArray[Any]]) -> bytes:
