@@ -85,6 +85,7 @@ class FakeSource:
     _lost: bool = False
     _log: list[Record] = field(default_factory=list)
     _again: list[Record] = field(default_factory=list)
+    _unshown: dict[Partition, int] = field(default_factory=dict)
 
     @property
     def starts(self) -> Mapping[Partition, int]:
@@ -144,6 +145,18 @@ class FakeSource:
             before = {_value(one) for one in self._log if one[0] == partition and one[1] < offset}
             assert before <= set(self.published), "committed before it was acknowledged"
             self.committed[partition] = offset
+
+    async def commit_in_transaction(self, positions: Mapping[Partition, int]) -> None:
+        """Take the positions of a sink that commits; a reader sees them only a while later."""
+        await self.await_shown({})  # no transaction begins before the last one is shown
+        self._unshown = dict(positions)
+
+    async def await_shown(self, positions: Mapping[Partition, int]) -> None:
+        """From here on a reader sees what was committed in a transaction."""
+        unshown, self._unshown = self._unshown, {}
+        if unshown:
+            await self.commit(unshown)
+        assert all(self.committed[one] >= offset for one, offset in positions.items())
 
     def _reassign(self) -> None:
         self.epoch += 1
@@ -215,6 +228,6 @@ class FakeSink:
                 raise TransactionAborted("the batch is too old")
             self.published += outcome.values
             if self.commits:
-                await self.source.commit(positions)
+                await self.source.commit_in_transaction(positions)
         finally:
             self.unacknowledged -= 1

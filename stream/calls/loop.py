@@ -73,6 +73,10 @@ class Source(Protocol):
         """Commit. Raises PartitionsLost, SourceDown."""
         ...
 
+    async def await_shown(self, positions: Mapping[Partition, int]) -> None:
+        """Wait until `positions`, committed by the sink, are what a next reader would get."""
+        ...
+
 
 O = TypeVar("O", bound=Outcome)  # noqa: E741
 
@@ -161,6 +165,7 @@ class CallsLoop(Generic[O]):
         self._stopping = False
         self._epoch = -1
         self._progress = Progress({})
+        self._committed_last: Mapping[Partition, int] = {}
         self._in_flight: deque[_InFlight[O]] = deque()
         self._commit: asyncio.Task[None] | None = None
         self._commit_due_s = 0.0
@@ -205,6 +210,7 @@ class CallsLoop(Generic[O]):
         self._abandon()
         self._epoch = self._source.epoch
         self._progress = Progress({})
+        self._committed_last = {}
 
     async def _process(self, raw: RawBatch) -> None:
         if not self._progress.next_offsets:
@@ -250,6 +256,7 @@ class CallsLoop(Generic[O]):
                 self._progress.advance(partition, offset - 1)
             if self._sink.commits:
                 self._progress.committed(first.positions)
+                self._committed_last = first.positions
             self._on_done(first.done(self._clock()))
 
     def _commit_if_due(self) -> None:
@@ -280,6 +287,11 @@ class CallsLoop(Generic[O]):
     async def _settle(self) -> None:
         """Wait for all that is on its way, and commit it."""
         await self._drain()
+        if self._sink.commits:
+            # Or the next reader, which may be we, begins before what is already decided. The last
+            # transaction is enough: it could not begin before those before it were shown.
+            await self._source.await_shown(self._committed_last)
+            return
         try:
             if self._commit is not None:
                 ended, self._commit = self._commit, None

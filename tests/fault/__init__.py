@@ -1,1 +1,26 @@
-"""Faults as items in a script: what must still be true, whatever comes in which order."""
+"""Faults, on the real engine with Apache Kafka and redis-server: which test answers for what.
+
+    any bytes as a call record        test_records.py; decoding alone: property/test_decode.py
+    any text as a number              test_records.py; parsing alone: property/test_number.py
+    any bytes as a filter             unit/core/test_bloom.py, property/test_bloom.py
+    ... as a snapshot or manifest     unit/core/test_snapshot.py, property/test_snapshot.py
+    ... a flipped bit, half a file    test_damage.py; each kind alone: unit/lists/test_shelf.py,
+                                      test_journal.py; in Redis: integration/test_register.py
+                                      (a damaged base), test_refresh.py (the old one stays)
+    wrong configuration               test_settings.py; each error alone: unit/test_config.py
+    Redis down at start, in mid-run,  test_redis.py; the lists' way alone, with a generation that
+    emptied, evicting                 went back, gaps and chains: integration/test_refresh.py
+    Kafka down at start, in mid-run   test_kafka.py
+    topic missing, few partitions     test_kafka.py; integration/test_calls_way.py
+    kill -9 of a worker, 20 times     test_deaths.py, for each delivery
+    rebalance under load, 20 times    test_deaths.py, for each delivery
+    broker restart, 20 times          test_kafka.py: 3 by default, as each takes 6 to 8 s; 20 with
+                                      RINGFENCE_FAULT_ROUNDS=20
+    SIGTERM under load                test_deaths.py
+    a dead worker, a dead supervisor  test_deaths.py
+    any order of faults in the loop   test_loop.py, scripted and by hypothesis, without servers
+    a transaction's last moments      integration/test_calls_exactly_once.py
+
+traffic.py sends calls with known truth and judges what came of them: ids are computed from where
+each record lies in Kafka, not taken from the engine.
+"""

@@ -165,7 +165,7 @@ class Site:
             held = await self.committed()
             return all(held.get(tp, 0) >= end for tp, end in ends.items())
 
-        await engine.until(lambda: all_committed(), "to commit all calls", within_s)
+        await engine.until(all_committed, "to commit all calls", within_s)
 
 
 def show(capsys: pytest.CaptureFixture[str], figure: str) -> None:

@@ -33,7 +33,7 @@ async def enforced(site: Site, engine: Engine, number: str) -> None:
     async def blocks() -> bool:
         return await decided(site, engine, number) == ["block"]
 
-    await engine.until(lambda: blocks(), f"to block {number}")
+    await engine.until(blocks, f"to block {number}")
 
 
 async def test_redis_goes_and_comes(own_site, own_redis):
