@@ -22,7 +22,7 @@ from stream.embedded import tansu as embedded_tansu
 
 REQUIRE = "RINGFENCE_REQUIRE_KAFKA"
 # Folders whose tests ask for no server: for them alone none is looked for, fetched or started.
-PURE_FOLDERS = ("unit", "property", "fault", "tidy", "golden")
+PURE_FOLDERS = ("unit", "property", "tidy", "golden")
 KAFKA_ONLY = ("apache_kafka", "needs_transactions")
 PROGRAMS = {
     "needs_promtool": ("promtool", "apt-get install prometheus"),
