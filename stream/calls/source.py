@@ -212,7 +212,8 @@ class KafkaSource:
         """
         try:
             for partition, offset in positions.items():
-                while (await self._consumer.committed(TopicPartition(*partition)) or 0) < offset:
+                tp = TopicPartition(*partition)
+                while (await self._consumer.committed(tp) or 0) < offset:  # noqa: ASYNC110 - no event
                     await asyncio.sleep(_SHOWN_POLL_S)
         except KafkaError as error:
             raise SourceDown(f"committed positions can not be read: {error!r}") from error

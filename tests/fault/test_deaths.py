@@ -138,7 +138,7 @@ async def test_a_dead_worker_is_started_again(site):
 
 
 async def test_no_worker_outlives_its_supervisor(site):
-    """After kill -9 of the supervisor its workers notice, and stop in order within their deadline."""
+    """After kill -9 of the supervisor its workers stop in order, within their deadline."""
     with site.engine("--workers", "2") as engine:
         await engine.ready()
         workers = children(engine.process.pid)
