@@ -40,6 +40,8 @@ _LEVELS = {
     EventKind.SHELF_FAILED: logging.ERROR,
 }
 _KAFKA_AWAY = frozenset({CallEvent.KAFKA_AWAITED, CallEvent.SINK_AWAITED})
+KAFKA_SILENT_S = 5.0
+"""From here on a broker that answers no fetch is told; one that is well answers within 50 ms."""
 
 
 class Watched:
@@ -62,6 +64,7 @@ class Watched:
         metrics.build.labels(__version__, platform.python_version()).set(1)
         self.state = State()
         self._partitions: set[Partition] = set()
+        self._silent = False
 
     def call_event(self, event: CallEvent) -> None:
         """Something happened between us and Kafka; its log line was written there."""
@@ -112,6 +115,7 @@ class Watched:
     def look(self, source: KafkaSource | None, blocklists: Blocklists) -> None:
         """Read the gauges: how far behind the calls are, and which lists are enforced."""
         metrics = self.metrics
+        self._hear(source.silent_s if source is not None else 0.0)
         lags = source.lags() if source is not None else {}
         # A partition that went to another worker is counted there; here it is 0.
         for partition in self._partitions - lags.keys():
@@ -128,6 +132,19 @@ class Watched:
             metrics.list_entries.labels(live.name).set(entries)
         self.state.assigned = source is not None and source.assigned
         metrics.ready.set(self.state.readiness.ready)
+
+    def _hear(self, silent_s: float) -> None:
+        """Tell once that Kafka fell silent, and once that it speaks again."""
+        silent = silent_s > KAFKA_SILENT_S
+        if silent and not self._silent:
+            log.warning(
+                "Kafka has not answered for %.0f s, still trying; calls wait there", silent_s
+            )
+            self.call_event(CallEvent.KAFKA_AWAITED)
+        elif self._silent and not silent:
+            log.info("Kafka answers again")
+            self.reached_kafka()
+        self._silent = silent
 
 
 @dataclass(slots=True)

@@ -154,6 +154,22 @@ class KafkaSource:
                 lags[partition] = max(end - position, 0)
         return lags
 
+    @property
+    def silent_s(self) -> float:
+        """Seconds since a broker last answered a fetch; 0 while nothing is ours to fetch.
+
+        aiokafka tries again by itself and tells nobody but its log.
+        """
+        answered_ms = []
+        for tp in self._assigned or ():
+            try:
+                at_ms = self._consumer.last_poll_timestamp(tp)
+            except (AssertionError, IllegalStateError):  # it went a moment ago
+                continue
+            if at_ms is not None:
+                answered_ms.append(at_ms)
+        return max(time.time() - max(answered_ms) / 1000, 0.0) if answered_ms else 0.0
+
     async def next_batch(self, records_max: int, wait_ms: int) -> RawBatch:
         """What is there, at most `records_max` records; waits `wait_ms` for the first.
 

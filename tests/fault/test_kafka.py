@@ -89,6 +89,28 @@ async def test_a_start_without_kafka(site, broker):
         await asyncio.to_thread(broker.start)
 
 
+async def test_kafka_goes_and_comes(site, broker):
+    """In mid-run it says within seconds that Kafka is away, goes on when it is back, and says so.
+
+    Calls that came last before it went and first after it are decided once.
+    """
+    try:
+        with site.engine() as engine:
+            await engine.ready()
+            assert await decided(site, engine, LISTED[0]) == ["block"]
+            await asyncio.to_thread(broker.stop)
+            await engine.until(lambda: engine.metric("ringfence_kafka_up") == 0, "to notice", 20)
+            assert engine.said("Kafka has not answered for")
+            await asyncio.to_thread(broker.start)
+            await engine.until(lambda: engine.metric("ringfence_kafka_up") == 1, "to go on")
+            assert engine.said("Kafka answers again")
+            assert await decided(site, engine, LISTED[1], INNOCENT[0]) == ["block", "allow"]
+            assert await engine.stop() == 0
+    finally:
+        await asyncio.to_thread(broker.start)
+    assert len(await site.records(site.topics.decisions)) == 3
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 async def test_a_missing_topic(kafka, redis_url, tmp_path, workers):
     """It ends with exit 3, the topics' names and the command that makes them; then it starts."""

@@ -78,7 +78,7 @@ def test_a_batch_is_counted_when_it_is_done(watched: Watched) -> None:
 def test_a_partition_that_went_has_no_lag_here(watched: Watched) -> None:
     """Its new reader tells; a sum over both would else count it twice."""
     lags = {Partition("calls", 0): 5, Partition("calls", 1): 7}
-    source: Any = SimpleNamespace(lags=lambda: lags, starts=lags, assigned=True)
+    source: Any = SimpleNamespace(lags=lambda: lags, starts=lags, assigned=True, silent_s=0.0)
     watched.look(source, EMPTY_BLOCKLISTS)
     assert value(watched, "ringfence_lag_records", topic="calls", partition="1") == 7
     del lags[Partition("calls", 1)]
@@ -95,3 +95,19 @@ def test_the_register_and_kafka_come_and_go(watched: Watched) -> None:
     watched.call_event(CallEvent.KAFKA_AWAITED)
     watched.list_event(Event(EventKind.REGISTER_DOWN, "", ""))
     assert value(watched, "ringfence_register_up") == value(watched, "ringfence_kafka_up") == 0
+
+
+def test_a_kafka_that_falls_silent_is_told_once(watched: Watched, caplog) -> None:
+    """In mid-run no client of Kafka reports it: the age of the last answer does."""
+    caplog.set_level("INFO")
+    watched.reached_kafka()
+    source: Any = SimpleNamespace(lags=dict, starts={}, assigned=True, silent_s=0.1)
+    for silent_s, up in ((0.1, 1), (5.1, 0), (6.1, 0), (0.1, 1)):
+        source.silent_s = silent_s
+        watched.look(source, EMPTY_BLOCKLISTS)
+        assert value(watched, "ringfence_kafka_up") == up
+    assert value(watched, "ringfence_call_events_total", event="kafka_awaited") == 1
+    assert [record.getMessage() for record in caplog.records] == [
+        "Kafka has not answered for 5 s, still trying; calls wait there",
+        "Kafka answers again",
+    ]
