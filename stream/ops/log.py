@@ -8,6 +8,8 @@ import json
 import logging
 import re
 import sys
+from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final, TextIO
 
@@ -16,8 +18,11 @@ from rich.logging import RichHandler
 from rich.text import Text
 
 from stream.core.number import masked
+from stream.ops.clock import monotonic_s
 
 NUMBER: Final = re.compile(r"(?:\+|%2[Bb])(?:[ \-.()/]{0,2}\d){7,15}")
+OURS: Final = "stream"
+SELDOM_S: Final = 10.0
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -52,6 +57,34 @@ class JsonLines(logging.Formatter):
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
         return without_numbers(json.dumps(line, default=str, ensure_ascii=False))
+
+
+class Seldom(logging.Filter):
+    """Lets each message of other people's code pass once in a while; ours always.
+
+    aiokafka says four things 20 times a second for as long as a broker is away. The next line that
+    passes says in `held_back` how many did not.
+    """
+
+    def __init__(self, clock: Callable[[], float] = monotonic_s) -> None:
+        super().__init__()
+        self._clock = clock
+        self._due_s: dict[tuple[str, str], float] = {}
+        self._held: Counter[tuple[str, str]] = Counter()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the line is written. Messages are told apart before their arguments go in."""
+        if record.name.partition(".")[0] == OURS:
+            return True
+        message = (record.name, str(record.msg))
+        now_s = self._clock()
+        if now_s < self._due_s.get(message, now_s):
+            self._held[message] += 1
+            return False
+        self._due_s[message] = now_s + SELDOM_S
+        if held := self._held.pop(message, 0):
+            record.held_back = held
+        return True
 
 
 class ForPeople(RichHandler):
@@ -93,8 +126,9 @@ def set_up(level: str, always: dict[str, object], stream: TextIO | None = None) 
     else:
         handler = logging.StreamHandler(stream)
         handler.setFormatter(JsonLines(always))
+    handler.addFilter(Seldom())
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
-    logging.getLogger("stream").setLevel(level)
+    logging.getLogger(OURS).setLevel(level)
     logging.captureWarnings(capture=True)

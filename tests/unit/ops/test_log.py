@@ -85,3 +85,24 @@ def test_on_a_terminal_a_person_can_read_it(monkeypatch: pytest.MonkeyPatch) -> 
     text = stream.getvalue()
     assert "[ops] from +6681***5678" in text
     assert "worker=2" in text
+
+
+def test_others_repeat_themselves_seldom(lines: io.StringIO) -> None:
+    """A client of a broker that is away does not fill the disk; what was held back is counted."""
+    now_s = 100.0
+    seldom = log.Seldom(lambda: now_s)
+    theirs, ours = logging.getLogger("aiokafka"), logging.getLogger("stream.x")
+    handler = logging.getLogger().handlers[0]
+    handler.filters = [seldom]
+    for attempt in range(50):
+        theirs.error("no node %d", attempt)
+        theirs.error("no metadata")
+        ours.info("mine %d", attempt)
+    now_s += log.SELDOM_S
+    theirs.error("no node %d", 50)
+    said = [json.loads(line) for line in lines.getvalue().splitlines()]
+    assert sum(line["event"].startswith("mine") for line in said) == 50
+    assert [line["event"] for line in said if line["logger"] == "aiokafka"] == [
+        *("no node 0", "no metadata", "no node 50")
+    ]
+    assert said[-1]["held_back"] == 49
