@@ -37,7 +37,7 @@ lint: setup ## format, ruff, mypy and the layers
 	@$(BIN)/ruff format --check --quiet . || { echo "Run: make fmt"; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy --no-error-summary
-	@$(BIN)/lint-imports --no-timing-info
+	@$(BIN)/lint-imports
 
 fast: setup ## the tests that need no servers: unit, property, tidy
 	@$(BIN)/python -m pytest -q tests/unit tests/property tests/tidy

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pybloom_live.pybloom import BloomFilter
+from rbloom import Bloom
 
 from stream.core.bloom import (
     STANDARD_RATE,
@@ -110,11 +111,6 @@ def _peers(
     many = [_pybloom(lab.folder / _file(index, scale.numbers)) for index in range(scale.lists)]
     all_by_pybloom = f"pybloom-live in, {scale.lists} x {million}, one after the other"
     peers[all_by_pybloom] = (_each(many, few), len(few))
-    try:
-        from rbloom import Bloom
-    except ImportError:
-        report.notes.append("rbloom is not installed (pip install rbloom): its rows are absent")
-        return ours, all_by_pybloom, peers
     for count in (scale.numbers, scale.large):
         rust = Bloom(count, STANDARD_RATE)
         rust.update(text.decode() for text in _e164(list_numbers(0, count)).tolist())

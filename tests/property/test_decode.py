@@ -71,7 +71,8 @@ def test_a_batch_decodes_like_its_records_one_by_one(values):
     ]
 
 
-pairs = st.lists(st.tuples(key, scalars), max_size=8)
+finite = st.none() | st.booleans() | st.integers() | st.floats(-1e9, 1e9) | st.text()
+pairs = st.lists(st.tuples(key, finite), max_size=8)
 
 
 @given(pairs=pairs, escape=st.booleans(), nest=st.booleans())
