@@ -186,12 +186,13 @@ class KafkaSource:
                 async with asyncio.timeout(wait_s + 1.0):
                     await self._read_starts(self._assigned, self._epoch)
                 return self._batch({})
+            epoch = self._epoch
             # The timeout is for a rebalance that begins meanwhile: then getmany would wait for its
             # end. Nothing is lost, as getmany returns what it took without waiting in between.
             async with asyncio.timeout(wait_s + 0.01):
-                return self._batch(
-                    await self._consumer.getmany(timeout_ms=wait_ms, max_records=records_max)
-                )
+                found = await self._consumer.getmany(timeout_ms=wait_ms, max_records=records_max)
+            # A commit beside us may have been refused meanwhile: then they are another's records.
+            return self._batch(found if epoch == self._epoch else {})
         except TimeoutError:
             return self._batch({})
         except IllegalStateError:  # the partitions went while we asked about them

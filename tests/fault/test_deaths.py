@@ -89,6 +89,52 @@ async def test_rebalances_under_load(site, capsys, delivery, session_ms):
     assert revoked >= rounds
 
 
+@DELIVERIES
+async def test_a_worker_that_was_paused(site, capsys, delivery, session_ms):
+    """Stopped in mid-batch until others have its partitions, then woken: it can not do harm.
+
+    It joins again by itself; only where its transaction was fenced off it ends and says so, to be
+    started again.
+    """
+    calls = {"delivery": delivery, "session_timeout_ms": session_ms}
+    with site.engine(calls=calls) as sleeper, site.engine(name="other", calls=calls) as other:
+        await sleeper.ready()
+        async with Load(site, PER_S) as load:
+            await other.ready()
+            for engine in (sleeper, other):
+                await engine.until(lambda engine=engine: flowing(engine), "to decide calls")
+            sleeper.process.send_signal(signal.SIGSTOP)
+            await other.until(
+                lambda: other.metric("ringfence_partitions") == site.partitions, "to take over"
+            )
+            before = other.metric("ringfence_batch_seconds_count", step="publish")
+            await other.until(
+                lambda: other.metric("ringfence_batch_seconds_count", step="publish") > before + 20,
+                "to go on",
+            )
+            sleeper.process.send_signal(signal.SIGCONT)
+            await other.until(
+                lambda: (
+                    sleeper.process.poll() is not None
+                    or other.metric("ringfence_partitions") < site.partitions
+                ),
+                "to see the other one again",
+            )
+            await load.end()
+            await site.drained(other)
+        ended = sleeper.process.poll()
+        if ended is None:
+            assert await sleeper.stop() == 0
+        else:
+            assert (ended, delivery) == (1, "exactly_once"), sleeper.last_words()
+            assert sleeper.said("SinkDown: our transactions were fenced off")
+        assert await other.stop() == 0
+    verdict = await judge(site, load.sent)
+    show(capsys, f"a paused worker, {delivery}: {verdict}; it ended with {ended}")
+    assert verdict.nothing_lost, verdict
+    assert delivery == "at_least_once" or not verdict.repeats
+
+
 async def test_sigterm_under_load(site, capsys):
     """A stop in order exits 0 well within its deadline, and the next start repeats nothing."""
     stops: list[float] = []

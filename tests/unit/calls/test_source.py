@@ -1,0 +1,50 @@
+"""The source between two assignments: what was fetched for the old one goes nowhere."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.errors import CommitFailedError
+
+from stream.calls.batch import Partition
+from stream.calls.kafka import KafkaSettings
+from stream.calls.source import KafkaSource, PartitionsLost, SourceSettings
+
+TP = TopicPartition("calls", 0)
+
+
+class Consumer:
+    """As much of aiokafka's consumer as one member needs; the group refuses its commits."""
+
+    def __init__(self) -> None:
+        self.fetched = asyncio.Event()
+
+    async def position(self, tp: TopicPartition) -> int:
+        return 7
+
+    async def getmany(self, timeout_ms: int, max_records: int) -> dict[TopicPartition, Any]:
+        await self.fetched.wait()
+        return {TP: [SimpleNamespace(value=b"{}", offset=7, timestamp=0)]}
+
+    async def commit(self, offsets: object) -> None:
+        raise CommitFailedError
+
+
+async def test_records_fetched_while_a_commit_was_refused_are_dropped() -> None:
+    """The group gave the partitions away in mid-fetch: no batch, no crash, and a new epoch."""
+    settings = SourceSettings(("calls",), "g", "", "earliest", 6000, 30_000)
+    source = KafkaSource(KafkaSettings("127.0.0.1:1", "test"), settings, lambda _: None)
+    source._consumer = consumer = Consumer()
+    source._assign([TP])
+    await source.next_batch(10, 1000)
+    assert source.starts == {Partition("calls", 0): 7}
+    epoch = source.epoch
+    fetching = asyncio.ensure_future(source.next_batch(10, 1000))
+    await asyncio.sleep(0)
+    with pytest.raises(PartitionsLost):
+        await source.commit({Partition("calls", 0): 8})
+    consumer.fetched.set()
+    assert len(await fetching) == 0
+    assert source.epoch == epoch + 1
