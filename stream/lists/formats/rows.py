@@ -91,7 +91,10 @@ FIELDS = ("number", "category", "source", "reported_at", "expires_at", "confiden
 
 
 def line_chunks(texts: Iterable[str]) -> Iterator[Lines]:
-    """Lines from pieces of text whose lines end in a line feed; too long ones are cut."""
+    """Lines from pieces of text whose lines end in a line feed; too long ones are cut.
+
+    Carriage returns have become line feeds before, as Python's universal newlines do it.
+    """
     carry = ""
     for text in texts:
         lines = (carry + text).split("\n")
