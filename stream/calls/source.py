@@ -89,6 +89,7 @@ class KafkaSource:
         self._changed = asyncio.Event()
         self._released = asyncio.Event()
         self._revoking = False
+        self._stopped = False
         self._kept: Fault | None = None
 
     async def start(self) -> None:
@@ -108,8 +109,9 @@ class KafkaSource:
 
     async def stop(self) -> None:
         """Leave the group. What the loop has not settled before, others repeat."""
+        self._stopped = True
+        self._released.set()
         if self._consumer is not None:
-            self._released.set()
             await self._consumer.stop()
 
     @property
@@ -338,7 +340,7 @@ class KafkaSource:
 
     async def _revoke(self) -> None:
         """The group asks for our partitions: let the loop settle, then end the epoch."""
-        if self._assigned:
+        if self._assigned and not self._stopped:  # else there is no loop that could settle
             self._released.clear()
             self._revoking = True
             self._changed.set()

@@ -47,11 +47,8 @@ def noise(path: Path) -> None:
 
 DAMAGES: dict[str, tuple[str, Callable[[Path], None]]] = {
     "a flipped bit in the filter": (FILTER_PART, flipped),
-    "half of the filter": (FILTER_PART, halved),
-    "a flipped bit in the fingerprints": ("fingerprint", flipped),
     "half of a column": ("expires_at", halved),
     "a part that is gone": ("category", Path.unlink),
-    "a flipped bit in the manifest": (MANIFEST_PART, flipped),
     "any bytes as manifest": (MANIFEST_PART, noise),
 }
 

@@ -127,7 +127,7 @@ async def test_a_worker_that_was_paused(site, capsys, delivery, session_ms):
             assert await sleeper.stop() == 0
         else:
             assert (ended, delivery) == (1, "exactly_once"), sleeper.last_words()
-            assert sleeper.said("SinkDown: our transactions were fenced off")
+            assert sleeper.said("SinkDown: .*ProducerFenced")
         assert await other.stop() == 0
     verdict = await judge(site, load.sent)
     show(capsys, f"a paused worker, {delivery}: {verdict}; it ended with {ended}")

@@ -32,10 +32,14 @@ class Consumer:
         raise CommitFailedError
 
 
-async def test_records_fetched_while_a_commit_was_refused_are_dropped() -> None:
-    """The group gave the partitions away in mid-fetch: no batch, no crash, and a new epoch."""
+@pytest.fixture
+def source() -> KafkaSource:
     settings = SourceSettings(("calls",), "g", "", "earliest", 6000, 30_000)
-    source = KafkaSource(KafkaSettings("127.0.0.1:1", "test"), settings, lambda _: None)
+    return KafkaSource(KafkaSettings("127.0.0.1:1", "test"), settings, lambda _: None)
+
+
+async def test_records_fetched_while_a_commit_was_refused_are_dropped(source: KafkaSource) -> None:
+    """The group gave the partitions away in mid-fetch: no batch, no crash, and a new epoch."""
     source._consumer = consumer = Consumer()
     source._assign([TP])
     await source.next_batch(10, 1000)
@@ -48,3 +52,12 @@ async def test_records_fetched_while_a_commit_was_refused_are_dropped() -> None:
     consumer.fetched.set()
     assert len(await fetching) == 0
     assert source.epoch == epoch + 1
+
+
+async def test_a_source_that_was_stopped_holds_nobody_up(source: KafkaSource) -> None:
+    """A loop that died settles nothing: the group gets the partitions at once, not in 26 s."""
+    source._assign([TP])
+    await source.stop()
+    async with asyncio.timeout(1):
+        await source._revoke()
+    assert not source.assigned
