@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from tests.bench import snapshots
 from tests.bench.engine import PLAIN_LOOP, READY_S, RINGFENCE, Setup, Work, plain_loop, ringfence
 from tests.bench.lab import Lab
+from tests.bench.machine import Sampler
 from tests.bench.process import Process
 from tests.bench.report import Report, Row, Target, ratio
 
@@ -44,12 +45,22 @@ Start = Callable[[Work], Awaitable[Process]]
 
 @dataclass(frozen=True, slots=True)
 class Delay:
-    """One round of one peer: percentiles of the decisions', and of the load's lateness, in ms."""
+    """One round of one peer: percentiles of its latency and of the load's lateness, in ms.
+
+    `busy` is the share of its core's time that the peer used.
+    """
 
     p50_ms: float
     p99_ms: float
+    busy: float
     load_sent_p99_ms: float
     load_appended_p99_ms: float
+
+    def __str__(self) -> str:
+        return (
+            f"p50 {self.p50_ms:.0f} ms, p99 {self.p99_ms:.0f} ms, {self.busy:.0%} of its core busy;"
+            f" load appended late, p99 {self.load_appended_p99_ms:.0f} ms"
+        )
 
 
 async def run(lab: Lab) -> list[Report]:
@@ -134,9 +145,10 @@ async def _round(lab: Lab, rate: int, start: Start) -> Delay:
     await lab.topics.create(*topics)
     with await start(work) as process:
         start_at = time.time() + prepare_s(rate, lab.scale.latency_s)
-        lateness = await under_load(
-            lab, work, process, rate, lab.scale.latency_s, start_at=start_at
-        )
+        seconds = lab.scale.latency_s
+        with Sampler(process.pid) as sampler:
+            lateness = await under_load(lab, work, process, rate, seconds, start_at=start_at)
+        busy = sampler.cpu_between(start_at, start_at + seconds) / seconds
         calls = await lab.topics.read(work.calls, lambda _: 0)
         least = len(calls.calls) if work.emit_all else 1
         await lab.topics.wait_until_steady(work.decisions, least, STILL_S, TIMEOUT_S, process.check)
@@ -146,7 +158,7 @@ async def _round(lab: Lab, rate: int, start: Start) -> Delay:
     appended_ms[calls.calls] = calls.at_ms
     latency_ms = _settled(decisions.at_ms, appended_ms[decisions.calls])
     p50, p99 = np.percentile(latency_ms, [50, 99])
-    return Delay(float(p50), float(p99), lateness["sent_p99"], lateness["appended_p99"])
+    return Delay(float(p50), float(p99), busy, lateness["sent_p99"], lateness["appended_p99"])
 
 
 def _settled(decided_ms: NDArray[np.int64], called_ms: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -161,6 +173,7 @@ def _figures(rounds: list[Delay]) -> dict[str, list[float]]:
     return {
         "p50 ms": [delay.p50_ms for delay in rounds],
         "p99 ms": [delay.p99_ms for delay in rounds],
+        "core busy %": [100 * delay.busy for delay in rounds],
         "load handed over late, p99 ms": [delay.load_sent_p99_ms for delay in rounds],
         "load appended late, p99 ms": [delay.load_appended_p99_ms for delay in rounds],
     }
