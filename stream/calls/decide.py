@@ -34,7 +34,7 @@ from stream.core.decision import (
 )
 from stream.core.emergency import EmergencyNumbers
 from stream.core.entry import NEVER, Category
-from stream.core.number import Kind, Numbers, digits_of, region_of
+from stream.core.number import Kind, Numbers, region_of
 from stream.core.policy import Match, Policy
 
 NO_RULE = "none"
@@ -117,19 +117,17 @@ def decide(batch: CallBatch, blocklists: Blocklists, rules: Rules, now_ms: int) 
         if rules.emit_all or ruling.verdict is not Verdict.ALLOW or ruling.would is not None
     }
     indexes = np.fromiter(published, np.int64, len(published))
-    digits = np.fromiter(
-        (_digits(_text(batch, index, ruling.role)) for index, ruling in published.items()),
-        np.uint64,
-        len(published),
-    )
-    ids = _ids(batch, indexes, digits)
-    written = _Written(batch, blocklists, rules, now_ms)
-    keys, values = written.all(ids, published)
+    keys = [_number(batch, index, ruling.role) for index, ruling in published.items()]
+    ids = _ids(batch, indexes, np.array(keys, "S16"))
+    values = _Written(batch, blocklists, rules, now_ms).all(ids, keys, published)
     if rules.emit_all and innocent:
-        plain = np.setdiff1d(np.arange(len(batch)), np.fromiter(rulings, np.int64, len(rulings)))
-        plain_ids = _ids(batch, plain, _all_digits(batch.callers.e164[plain]))
+        unspoken = np.ones(len(batch), np.bool_)
+        unspoken[np.fromiter(rulings, np.int64, len(rulings))] = False
+        plain = np.flatnonzero(unspoken)
+        callers = batch.callers.e164[plain]
+        plain_ids = _ids(batch, plain, callers)
         ids += plain_ids
-        keys += batch.callers.e164[plain].tolist()
+        keys += callers.tolist()
         values += plain_allows(batch, plain, plain_ids, now_ms)
     return Outcome(ids, keys, values, batch.rejected, tally)
 
@@ -259,29 +257,22 @@ def _counted(ruling: _Ruling, blocklists: Blocklists) -> Counted:
     return Counted(ruling.verdict, ruling.rule, name, ruling.would is not None)
 
 
-def _text(batch: CallBatch, index: int, role: Role) -> str:
-    """The E.164 number of `role` in call `index`, "" where it is none."""
+def _number(batch: CallBatch, index: int, role: Role) -> bytes:
+    """The E.164 number of `role` in call `index`, b"" where it is none."""
     numbers = batch.callers if role is Role.CALLER else batch.callees
-    if numbers is None:
-        return ""
-    e164: bytes = numbers.e164[index]
-    return e164.decode("ascii")
+    return b"" if numbers is None else numbers.e164[index]
 
 
-def _digits(e164: str) -> int:
-    return digits_of(e164) if e164 else 0
+def _text(batch: CallBatch, index: int, role: Role) -> str:
+    return _number(batch, index, role).decode("ascii")
 
 
-def _all_digits(e164: NDArray[np.bytes_]) -> NDArray[np.uint64]:
-    return np.fromiter((int(text or b"0") for text in e164.tolist()), np.uint64, len(e164))
-
-
-def _ids(batch: CallBatch, indexes: NDArray[np.int64], digits: NDArray[np.uint64]) -> list[str]:
+def _ids(batch: CallBatch, indexes: NDArray[np.int64], numbers: NDArray[np.bytes_]) -> list[str]:
     if not len(indexes):
         return []
     rows = batch.rows[indexes]
     raw = batch.raw
-    return decision_ids(_seeds(raw)[rows], raw.offsets[rows], raw.timestamps_ms[rows], digits)
+    return decision_ids(_seeds(raw)[rows], raw.offsets[rows], raw.timestamps_ms[rows], numbers)
 
 
 _seed_of = lru_cache(maxsize=4096)(seed_of)
@@ -307,15 +298,15 @@ class _Written:
         self._encode = msgspec.json.Encoder().encode
 
     def all(
-        self, ids: Sequence[str], rulings: dict[int, _Ruling]
-    ) -> tuple[list[bytes], list[bytes]]:
-        """Keys and values, in the order of `rulings`."""
-        keys, values = [], []
-        for decision_id, (index, ruling) in zip(ids, rulings.items(), strict=True):
-            number = _text(self._batch, index, ruling.role)
-            keys.append(number.encode())
-            values.append(self._encode(self._decision(decision_id, index, ruling, number)))
-        return keys, values
+        self, ids: Sequence[str], numbers: Sequence[bytes], rulings: dict[int, _Ruling]
+    ) -> list[bytes]:
+        """The values, in the order of `rulings`."""
+        return [
+            self._encode(self._decision(decision_id, index, ruling, number.decode("ascii")))
+            for decision_id, number, (index, ruling) in zip(
+                ids, numbers, rulings.items(), strict=True
+            )
+        ]
 
     def _decision(self, decision_id: str, index: int, ruling: _Ruling, number: str) -> Decision:
         batch = self._batch

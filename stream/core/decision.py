@@ -124,17 +124,18 @@ def decision_ids(
     seeds: NDArray[np.uint64],
     offsets: NDArray[np.int64],
     timestamps_ms: NDArray[np.int64],
-    digits: NDArray[np.uint64],
+    numbers: NDArray[np.bytes_],
 ) -> list[str]:
     """Ids of decisions, 13 characters of Crockford base 32, equal for equal input.
 
     The timestamp is part of it so that a topic deleted and made again, whose offsets start anew,
-    does not repeat ids; `digits` are those of the deciding number, 0 where it is none. Each step is
-    the finaliser of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014, fig. 16), a bijection: two
+    does not repeat ids; `numbers` (S16) are the deciding ones, b"" where there is none. Each step
+    is the finaliser of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014, fig. 16), a bijection: two
     decisions of one partition with different offsets collide with a chance of 2^-64.
     """
     state = seeds
-    for column in (offsets, timestamps_ms, digits):
+    halves = np.ascontiguousarray(numbers, "S16").view("<u8").reshape(-1, 2)
+    for column in (offsets, timestamps_ms, halves[:, 0], halves[:, 1]):
         state = _mix(state ^ column.astype(np.uint64))
     shifts = np.arange(60, -1, -5, dtype=np.uint64)
     letters = _CROCKFORD[(state[:, None] >> shifts) & np.uint64(31)]

@@ -73,6 +73,8 @@ class EmergencyNumbers:
             for region in EMERGENCY.keys() | SUPPLEMENT.keys() | extra.keys()
         }
         self._anywhere = EVERYWHERE.union(*self._numbers.values())
+        # "+", a country code of up to three digits, and the longest number.
+        self._length_max = 1 + 3 + max(map(len, self._anywhere))
 
     def is_emergency(self, callee: str | None, region: str | None) -> bool:
         """Whether a call to `callee`, as the switch wrote it, on a trunk of `region` is for help.
@@ -80,7 +82,7 @@ class EmergencyNumbers:
         Known are `191`, `+66191`, `0066191`, `66191`, a SIP or tel URI of these, and
         `urn:service:sos`. With an unknown region, the numbers of all regions count.
         """
-        if callee is None:
+        if callee is None or self._is_too_long(callee):
             return False
         if _is_service_urn(callee):
             return True
@@ -93,6 +95,18 @@ class EmergencyNumbers:
         if digits is None:
             return False
         return self._is_listed(digits, party.region or (region and region.upper()))
+
+    def _is_too_long(self, callee: str) -> bool:
+        """Whether this is `+` and more digits than any country code and emergency number have.
+
+        Nearly every callee is, and this is a tenth of the whole look.
+        """
+        return (
+            len(callee) > self._length_max
+            and callee.startswith("+")
+            and callee.isascii()
+            and callee[1:].isdigit()
+        )
 
     def _is_listed(self, digits: str, region: str | None) -> bool:
         """Whether dialled digits are an emergency number, alone or after a country code."""

@@ -174,8 +174,10 @@ def open_snapshot(
     _check_filter(manifest, _filter(directory / FILTER_PART), key, f"{directory}/")
 
     def column(name: str, dtype: np.dtype[Any]) -> NDArray[Any]:
-        # A file of no bytes can not be mapped.
-        return np.memmap(directory / name, dtype, "r") if manifest.count else np.empty(0, dtype)
+        if not manifest.count:  # a file of no bytes can not be mapped
+            return np.empty(0, dtype)
+        # As a plain array over the map: indexing a np.memmap costs a Python call each time.
+        return np.asarray(np.memmap(directory / name, dtype, "r"))
 
     return Snapshot(manifest, _filter(directory / FILTER_PART), _columns(manifest, column))
 

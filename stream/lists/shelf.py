@@ -164,7 +164,8 @@ def table_for(state_dir: Path, snapshots: Sequence[Snapshot]) -> Table:
                 sync_folder(folder)
             label_path.touch()  # the order of use, for the next line
             _remove_old_tables(folder)
-            table: Table = np.memmap(path, spec.dtype, "r")
+            # As a plain array over the map: indexing a np.memmap costs a Python call each time.
+            table: Table = np.asarray(np.memmap(path, spec.dtype, "r"))
     assert len(table) == spec.rows, f"{path} has {len(table)} rows"
     return table
 

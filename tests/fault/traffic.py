@@ -191,7 +191,7 @@ def _expected(
         np.array([seed_of(record.topic, record.partition) for record, _ in good], np.uint64),
         np.array([record.offset for record, _ in good], np.int64),
         np.array([record.timestamp for record, _ in good], np.int64),
-        np.array([int(told["caller"]) for _, told in good], np.uint64),
+        np.array([told["caller"] for _, told in good], "S16"),
     )
     expected = {
         one: (
