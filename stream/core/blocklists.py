@@ -194,6 +194,7 @@ class Blocklists:
     ) -> Iterator[tuple[int, Match]]:
         """Bloom hits (rows, list indexes, sorted by list) that the exact entries do not refute."""
         rows, indexes = hits
+        fingerprints = digests.fingerprints()[rows]
         starts = np.flatnonzero(np.diff(indexes, prepend=-1)).tolist()
         for start, stop in zip(starts, [*starts[1:], len(rows)], strict=True):
             index = int(indexes[start])
@@ -206,7 +207,7 @@ class Blocklists:
                     if (row, index) not in changed:
                         yield row, Match(index, False)
                 continue
-            at = columns.find(digests.fingerprints()[mine])
+            at = columns.find(fingerprints[start:stop])
             for row, entry in zip(mine.tolist(), at.tolist(), strict=True):
                 if entry < 0 or (row, index) in changed:
                     continue
