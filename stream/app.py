@@ -227,10 +227,10 @@ class _Worker:
             watched.reached_kafka()
             publish = settings.calls.publish(settings.kafka, limits)
             sink: Publisher | TransactionalPublisher
-            batch_age_s_max = float("inf")
+            hold_s_max = float("inf")
             if settings.calls.delivery == "exactly_once":
                 transact = settings.calls.transact(self._transactional_id())
-                batch_age_s_max = transact.batch_age_s_max
+                hold_s_max = transact.hold_s_max
                 sink = TransactionalPublisher(kafka, publish, transact, watched.call_event)
             else:
                 sink = Publisher(kafka, publish, watched.call_event)
@@ -240,7 +240,7 @@ class _Worker:
                 self._decode(),
                 Decider(settings, lambda: self._refresher.current),
                 sink,
-                settings.calls.loop(batch_age_s_max),
+                settings.calls.loop(hold_s_max),
                 monotonic_s,
                 watched.done,
             )

@@ -186,7 +186,6 @@ def _verdict(
         timestamps_ms=np.array([at_ms], np.int64),
         segments=(Segment(Partition(topic, 0), 0, 1),),
         epoch=0,
-        fetched_at_s=0.0,
     )
     limits = DecodeSettings(_RECORD_BYTES_MAX, check_callee=settings.calls.check_callee)
     batch = decode(raw, {topic: RINGFENCE}, settings.trunks_by_name(), limits)

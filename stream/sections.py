@@ -133,13 +133,13 @@ class CallsSection:
             record_bytes_max=self.record_bytes_max, check_callee=self.check_callee
         )
 
-    def loop(self, batch_age_s_max: float) -> LoopSettings:
+    def loop(self, hold_s_max: float) -> LoopSettings:
         """For `calls.loop`."""
         return LoopSettings(
             records_max=self.batch_records_max,
             wait_ms=self.batch_wait_ms,
             commit_interval_ms=self.commit_interval_ms,
-            batch_age_s_max=batch_age_s_max,
+            hold_s_max=hold_s_max,
         )
 
     def names(self, replication_factor: int) -> TopicsSettings:

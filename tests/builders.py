@@ -100,7 +100,6 @@ def call_batch(*glances: Glance, callees: bool = True, home: str = "TH") -> Call
         timestamps_ms=np.full(count, NOW_S * 1000),
         segments=(Segment(Partition("calls", 3), 0, count),),
         epoch=1,
-        fetched_at_s=0.0,
     )
 
     def call_of(index: int) -> Call:

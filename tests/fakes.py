@@ -79,6 +79,7 @@ class FakeSource:
     epoch: int = 1
     revoking: bool = False
     commits: int = 0
+    confirmed_s: float = 0.0
     ended: Callable[[], None] = lambda: None
     published: list[bytes] = field(default_factory=list)
     _position: dict[Partition, int] = field(default_factory=lambda: {P0: 0, P1: 0})
@@ -145,6 +146,7 @@ class FakeSource:
             before = {_value(one) for one in self._log if one[0] == partition and one[1] < offset}
             assert before <= set(self.published), "committed before it was acknowledged"
             self.committed[partition] = offset
+        self.confirmed_s = asyncio.get_running_loop().time()
 
     async def commit_in_transaction(self, positions: Mapping[Partition, int]) -> None:
         """Take the positions of a sink that commits; a reader sees them only a while later."""
@@ -160,6 +162,7 @@ class FakeSource:
 
     def _reassign(self) -> None:
         self.epoch += 1
+        self.confirmed_s = asyncio.get_running_loop().time()
         self._starts = dict(self.committed)
         self.rewind(self.committed)
 
@@ -176,7 +179,6 @@ class FakeSource:
             timestamps_ms=np.zeros(len(ordered), np.int64),
             segments=tuple(segments),
             epoch=self.epoch,
-            fetched_at_s=0.0,
         )
 
 
@@ -225,7 +227,7 @@ class FakeSink:
                 case Ack.ABORTED:
                     raise TransactionAborted("scripted")
             if self.commits and not holds():
-                raise TransactionAborted("the batch is too old")
+                raise TransactionAborted("the hold is too old")
             self.published += outcome.values
             if self.commits:
                 await self.source.commit_in_transaction(positions)

@@ -36,7 +36,7 @@ class RawBatch:
     keeps a value beyond the batch copies it. `offsets` int64; `timestamps_ms` int64, milliseconds
     since the epoch as Kafka has them; both one per value. `epoch` names the assignment under which
     the records were fetched: after a rebalance an older batch may be neither published nor
-    committed. `fetched_at_s` is monotonic seconds.
+    committed.
     """
 
     values: Sequence[bytes | memoryview | None]
@@ -44,7 +44,6 @@ class RawBatch:
     timestamps_ms: NDArray[np.int64]
     segments: tuple[Segment, ...]
     epoch: int
-    fetched_at_s: float
 
     def __len__(self) -> int:
         return len(self.values)

@@ -43,6 +43,11 @@ class Source(Protocol):
         ...
 
     @property
+    def confirmed_s(self) -> float:
+        """When the group last confirmed that we are its member, in monotonic seconds."""
+        ...
+
+    @property
     def revoking(self) -> bool:
         """Whether the group waits for us to settle and call `released`."""
         ...
@@ -101,13 +106,17 @@ class Sink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LoopSettings:
-    """Sizes and times of the loop. `batch_age_s_max` is infinite for at-least-once delivery."""
+    """Sizes and times of the loop.
+
+    `hold_s_max`: how long the group's word that we are its member counts when positions are
+    committed where the group can not refuse them; infinite for at-least-once delivery.
+    """
 
     records_max: int
     wait_ms: int
     commit_interval_ms: int
     in_flight_max: int = 4
-    batch_age_s_max: float = float("inf")
+    hold_s_max: float = float("inf")
 
     def __post_init__(self) -> None:
         if self.records_max < 1 or self.in_flight_max < 1:
@@ -236,16 +245,34 @@ class CallsLoop(Generic[O]):
             )
 
         def holds() -> bool:
-            age_s = self._clock() - raw.fetched_at_s
-            return self._source.epoch == raw.epoch and age_s < self._settings.batch_age_s_max
+            return self._source.epoch == raw.epoch and self._held_s() < self._settings.hold_s_max
 
         if self._sink.commits:
             # A transaction follows the one before, and is not even begun if that one failed.
             await self._drain()
+            if not await self._is_member():
+                return
         ack = asyncio.ensure_future(await self._sink.send(outcome, positions, holds))
         self._in_flight.append(_InFlight(done, positions, ack))
         for _ in range(_YIELDS):
             await asyncio.sleep(0)
+
+    def _held_s(self) -> float:
+        """How long ago the group said that the partitions are ours."""
+        return self._clock() - self._source.confirmed_s
+
+    async def _is_member(self) -> bool:
+        """Ask the group, where its last word grows old, whether the partitions are still ours.
+
+        The question is a commit of what is committed already, since the group refuses a commit of
+        a member that it has given up. Raises SourceDown.
+        """
+        if self._held_s() > self._settings.hold_s_max / 2:
+            try:
+                await self._source.commit(self._progress.next_offsets)
+            except PartitionsLost:
+                return False
+        return True
 
     def _reap(self) -> None:
         """Move on past what is acknowledged, in order. Raises what an acknowledgement raised."""

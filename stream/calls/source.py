@@ -91,6 +91,7 @@ class KafkaSource:
         self._revoking = False
         self._stopped = False
         self._kept: Fault | None = None
+        self._confirmed_s = 0.0
 
     async def start(self) -> None:
         """Join the group, as soon as a broker answers. Raises SourceDown if it never will."""
@@ -123,6 +124,15 @@ class KafkaSource:
     def assigned(self) -> bool:
         """Whether we have partitions, for readiness."""
         return bool(self._assigned)
+
+    @property
+    def confirmed_s(self) -> float:
+        """Monotonic seconds at which the group last had us as a member, by its own word.
+
+        Our own clock can not say it: after a pause aiokafka hands out what it had fetched before,
+        and goes on fetching, until its next heartbeat is refused.
+        """
+        return self._confirmed_s
 
     @property
     def revoking(self) -> bool:
@@ -209,6 +219,7 @@ class KafkaSource:
         """
         offsets = {TopicPartition(*partition): offset for partition, offset in positions.items()}
         epoch = self._epoch
+        asked_s = time.monotonic()
         try:
             await self._consumer.commit(offsets)
         except (CommitFailedError, IllegalStateError) as error:
@@ -219,6 +230,7 @@ class KafkaSource:
             raise PartitionsLost(f"positions were not committed: {error!r}") from error
         except KafkaError as error:
             raise SourceDown(f"positions can not be committed: {error!r}") from error
+        self._confirmed_s = asked_s
         self._observe(Event.COMMITTED)
 
     async def await_shown(self, positions: Mapping[Partition, int]) -> None:
@@ -327,7 +339,6 @@ class KafkaSource:
             timestamps_ms=np.array(timestamps, np.int64),
             segments=tuple(segments),
             epoch=self._epoch,
-            fetched_at_s=time.monotonic(),
         )
 
     def _end_epoch(self) -> None:
@@ -359,6 +370,7 @@ class KafkaSource:
 
     def _assign(self, assigned: Iterable[TopicPartition]) -> None:
         self._assigned = frozenset(assigned)
+        self._confirmed_s = time.monotonic()
         self._observe(Event.ASSIGNED)
         self._changed.set()
 

@@ -4,13 +4,15 @@ A reader with `isolation.level=read_committed` sees every decision once, whateve
 
 What keeps a zombie (a worker that was cut off while others took its partitions) from committing:
 aiokafka 0.14 sends no generation with TxnOffsetCommit, so the group can not fence it. Instead a
-transaction may begin and may end only while the worker's hold on its batch is fresh: same
-assignment, and taken less than half a session timeout ago (`holds`). And the broker aborts a
+transaction may begin and may end only while the group's word that we are its member is fresh: same
+assignment, and said less than half a session timeout ago (`holds`); where it grows old the loop
+asks for it again, by a commit of what is committed already, which the group refuses to others. The
+age of the batch would not do: a worker that wakes from a pause is handed records that aiokafka had
+fetched before, or fetches now, and only its next heartbeat is refused. And the broker aborts a
 transaction that stays open for `transaction_timeout_ms`, which it looks for every 10 s
 (transaction.abort.timed.out.transaction.cleanup.interval.ms): timeout plus 10 s stay below the
 session timeout, so what a paused worker had open is dead before its partitions can be read by
-another. What is left: a worker that reaches the partitions' leaders and the transaction
-coordinator, but for a whole session not the group's coordinator.
+another.
 
 Speed: after a commit the broker takes a moment to write its markers, and may refuse to add
 partitions to the next transaction until then; aiokafka then sleeps 20 ms, a constant. Had the
@@ -69,8 +71,8 @@ class TransactSettings:
         return min(10_000, self.session_timeout_ms - ABORT_CHECK_MS - 2000)
 
     @property
-    def batch_age_s_max(self) -> float:
-        """How old a batch may be when its transaction begins, and when it is committed."""
+    def hold_s_max(self) -> float:
+        """How old the group's word may be when a transaction begins, and when it is committed."""
         return self.session_timeout_ms / 2000
 
 
@@ -134,7 +136,9 @@ class TransactionalPublisher:
     ) -> None:
         if not holds():
             self._observe(Event.BATCH_DROPPED)
-            raise TransactionAborted("the batch is too old to begin a transaction with")
+            raise TransactionAborted(
+                "the group has not confirmed for too long that the batch is ours"
+            )
         producer = out.producer
         offsets = {TopicPartition(*partition): offset for partition, offset in positions.items()}
         try:

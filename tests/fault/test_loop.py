@@ -133,6 +133,18 @@ async def test_a_batch_that_a_rebalance_overtook_moves_no_position():
     assert Counter(sink.published) >= texts((P0, 0))
 
 
+async def test_a_group_that_gave_us_up_is_asked_before_a_transaction():
+    """What a worker that slept is handed is another's: it asks first, and publishes nothing twice.
+
+    The group refuses the question, the epoch ends, and the records come again to whoever has them.
+    """
+    source = FakeSource([LOST, batch(0, 1), batch(2)], confirmed_s=-100.0)
+    sink = FakeSink(source, commits=True)
+    await played(source, sink, hold_s_max=10.0)
+    assert Counter(sink.published) == texts(*batch(0, 1, 2))
+    assert source.epoch == 2
+
+
 async def test_batches_on_their_way_are_bounded():
     """A slow broker makes the loop wait, not memory grow."""
     source = FakeSource([batch(offset) for offset in range(12)])

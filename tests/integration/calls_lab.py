@@ -147,7 +147,7 @@ class Lab:
         exactly_once: bool = False,
         name: str = "0",
         decide: Callable[[CallBatch], Decided] = decide_all,
-        age_s_max: float = float("inf"),
+        hold_s_max: float = float("inf"),
         **changes: Any,
     ) -> "Worker":
         """A running worker; `changes` are of its source's settings."""
@@ -175,7 +175,7 @@ class Lab:
                 self.group_id, f"{self.group_id}-{name}", chosen["session_timeout_ms"]
             )
             sink = TransactionalPublisher(self.kafka, publish, transact, self.observe)
-            age_s_max = min(age_s_max, transact.batch_age_s_max)
+            hold_s_max = min(hold_s_max, transact.hold_s_max)
         else:
             sink = Publisher(self.kafka, publish, self.observe)
         dialects = {topic: dialect_named("ringfence", {}) for topic in self.topics.calls}
@@ -186,7 +186,7 @@ class Lab:
             lambda raw: decode(raw, dialects, Trunks("TH"), decoding),
             decide,
             sink,
-            LoopSettings(50, 20, 50, batch_age_s_max=age_s_max),
+            LoopSettings(50, 20, 50, hold_s_max=hold_s_max),
             time.monotonic,
             lambda done: seen.append(len(done.timestamps_ms)),
         )

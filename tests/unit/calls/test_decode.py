@@ -30,7 +30,6 @@ def raw_of(*values, topics=("calls",)) -> RawBatch:
         timestamps_ms=np.zeros(len(values), np.int64),
         segments=segments,
         epoch=1,
-        fetched_at_s=0.0,
     )
 
 
@@ -195,7 +194,7 @@ def test_views_of_a_buffer_are_read_like_bytes():
 
 def test_an_empty_batch():
     """Nothing in, nothing out."""
-    raw = RawBatch([], np.empty(0, np.int64), np.empty(0, np.int64), (), 1, 0.0)
+    raw = RawBatch([], np.empty(0, np.int64), np.empty(0, np.int64), (), 1)
     batch = decode(raw, {}, TRUNKS, SETTINGS)
     assert (len(batch), tuple(batch.rejected)) == (0, ())
 

@@ -62,6 +62,6 @@ def test_a_transaction_dies_before_its_partitions_can_be_read_by_others():
     for session_timeout_ms in (13_000, 20_000, 30_000, 120_000):
         settings = TransactSettings("ringfence", "ringfence-0", session_timeout_ms)
         assert settings.transaction_timeout_ms + ABORT_CHECK_MS < session_timeout_ms
-        assert settings.batch_age_s_max * 1000 <= session_timeout_ms / 2
+        assert settings.hold_s_max * 1000 <= session_timeout_ms / 2
     with pytest.raises(ValueError, match="13000"):
         TransactSettings("ringfence", "ringfence-0", 12_000)

@@ -36,7 +36,6 @@ def decoded(traffic):
         np.full(COUNT, NOW_S * 1000, np.int64),
         (Segment(Partition("calls", 0), 0, COUNT),),
         epoch=0,
-        fetched_at_s=0.0,
     )
     trunks = Trunks("TH", {country.trunk: Trunk(country.iso) for country in COUNTRIES})
     settings = DecodeSettings(record_bytes_max=262_144, check_callee=True)
