@@ -13,7 +13,7 @@ FUNCTION_LINES_MAX = 70
 BROAD = {"Exception", "BaseException"}
 INSTRUMENTS = ("Counter", "Gauge", "Histogram", "Summary", "Info", "Enum")
 # Paths of the machines that this was built on; they mean nothing anywhere else.
-MACHINE = re.compile(r"/tmp/rf\b|/work/(main|shared)\b|/root/|\.pyenv/")
+MACHINE = re.compile(r"(?<!\w)/(?:root|work|home/\w+)/|\.pyenv/")
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
