@@ -345,16 +345,6 @@ def _region_of_digits(digits: str) -> str | None:
     return (reading and phonenumbers.region_code_for_number(reading)) or main
 
 
-def digits_of(e164: str) -> int:
-    """The digits of an E.164 number, as lists store them; `from_digits` is the way back."""
-    return int(e164[1:])
-
-
-def from_digits(digits: int) -> str:
-    """The E.164 number of `digits_of`."""
-    return f"+{digits}"
-
-
 _DIGIT_RUN: Final = re.compile(r"\+?\d(?:[ \t\-.()/]*\d)*")
 
 

@@ -6,18 +6,7 @@ import numpy as np
 import phonenumbers
 import pytest
 
-from stream.core.number import (
-    RAW_MAX,
-    TEXT_MAX,
-    Kind,
-    Number,
-    digits_of,
-    from_digits,
-    masked,
-    parse,
-    parse_many,
-    region_of,
-)
+from stream.core.number import RAW_MAX, TEXT_MAX, Kind, Number, masked, parse, parse_many, region_of
 
 THAI = Number(Kind.E164, "+66812345678")
 WITHHELD = Number(Kind.ANONYMOUS, "anonymous")
@@ -299,9 +288,3 @@ def test_masked(text, shown):
 def test_region_of(e164, region):
     """A number's region is known, also where regions share a country code."""
     assert region == region_of(e164)
-
-
-def test_digits():
-    """Lists store digits; they give the number back."""
-    assert digits_of("+66812345678") == 66812345678
-    assert from_digits(66812345678) == "+66812345678"
