@@ -1,8 +1,8 @@
 """The two values that stand between the steps: raw records, and the calls that were in them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, overload
 
 import msgspec
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from stream.core.call import Call, Origin, Rejected
 from stream.core.number import Numbers
+from stream.core.texts import Texts
 
 
 class Partition(NamedTuple):
@@ -31,15 +32,14 @@ class Segment(NamedTuple):
 class RawBatch:
     """Records as they lay in Kafka, from one or more partitions, in columns.
 
-    `values` holds the record values (None: a tombstone). A source may keep all of them in one
-    buffer and give a sequence of views: nothing behind it may assume separate objects, and whoever
-    keeps a value beyond the batch copies it. `offsets` int64; `timestamps_ms` int64, milliseconds
+    `values` holds the record values (None: a tombstone): objects, or `Texts` in a buffer that the
+    source fills anew for the next batch. `offsets` int64; `timestamps_ms` int64, milliseconds
     since the epoch as Kafka has them; both one per value. `epoch` names the assignment under which
     the records were fetched: after a rebalance an older batch may be neither published nor
     committed.
     """
 
-    values: Sequence[bytes | memoryview | None]
+    values: Sequence[bytes | None]
     offsets: NDArray[np.int64]
     timestamps_ms: NDArray[np.int64]
     segments: tuple[Segment, ...]
@@ -47,6 +47,10 @@ class RawBatch:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def texts(self) -> Texts:
+        """The values as columns; where they are objects they are copied."""
+        return self.values if isinstance(self.values, Texts) else Texts.of(self.values)
 
     def origin(self, row: int) -> Origin:
         """Where the record in `row` lies in Kafka."""
@@ -67,12 +71,67 @@ class Glance(msgspec.Struct, gc=False):
     ingress: str | None = None
 
 
+FIELDS = ("call_id", "caller", "callee", "trunk", "ingress")
+"""The fields of a `Glance`, in the order of the columns of `Located`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Located:
+    """Where the fields of calls lie in the buffer that holds their records.
+
+    `starts`, `sizes` int64[len(FIELDS), calls]: the bytes between the quotation marks, which are
+    printable ASCII without escapes, so they may be written into JSON as they are. A size of -1
+    stands for null, for an absent field, and for a whole call that the scan left to the ordinary
+    decoder: `odd` has the glances of those, by index of the call.
+    """
+
+    data: NDArray[np.uint8]
+    starts: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    odd: Mapping[int, Glance]
+
+    def field(self, name: str) -> Texts:
+        """One field of all calls; calls in `odd` have none here."""
+        column = FIELDS.index(name)
+        return Texts(self.data, self.starts[column], self.sizes[column])
+
+
+@dataclass(frozen=True, slots=True)
+class Glances(Sequence[Glance]):
+    """Glances that are made only where somebody looks: of nearly all calls nobody does."""
+
+    located: Located
+
+    def __len__(self) -> int:
+        return int(self.located.starts.shape[1])
+
+    @overload
+    def __getitem__(self, index: int) -> Glance: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Glance]: ...
+    def __getitem__(self, index: int | slice) -> Glance | Sequence[Glance]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        located = self.located
+        odd = located.odd.get(index)
+        if odd is not None:
+            return odd
+        texts: list[Any] = []
+        for start, size in zip(
+            located.starts[:, index].tolist(), located.sizes[:, index].tolist(), strict=True
+        ):
+            end = start + size
+            texts.append(None if size < 0 else located.data[start:end].tobytes().decode("ascii"))
+        return Glance(*texts)
+
+
 @dataclass(frozen=True, slots=True)
 class CallBatch:
     """The calls of a `RawBatch`, and the records that were none.
 
     `glances`, `callers`, `callees` and `rows` have one item per call; `rows` int64 says which row
-    of `raw` a call came from. `callees` is None where called numbers are not checked. `call_of(i)`
+    of `raw` a call came from. `located` is where the scan found the fields, None where the ordinary
+    decoder read all. `callees` is None where called numbers are not checked. `call_of(i)`
     decodes call i whole: only worth its price where a decision is published.
     """
 
@@ -83,6 +142,7 @@ class CallBatch:
     callees: Numbers | None
     rejected: Sequence[Rejected]
     call_of: Callable[[int], Call]
+    located: Located | None = None
 
     def __len__(self) -> int:
         return len(self.glances)

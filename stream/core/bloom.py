@@ -23,8 +23,8 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from stream.core import kernels
 from stream.core.faults import FilterUnreadable
+from stream.core.kernels import reference
 
 HEADER = struct.Struct("<dQQQQ")
 STANDARD_RATE = 1e-4
@@ -171,12 +171,12 @@ class Digests:
     def __init__(self, elements: Elements) -> None:
         self._elements = elements
         self._digests: dict[tuple[str, int], NDArray[np.uint8]] = {}
-        self._words: dict[HashPlan, kernels.Words] = {}
+        self._words: dict[HashPlan, reference.Words] = {}
 
     def __len__(self) -> int:
         return len(self._elements)
 
-    def words(self, plan: HashPlan) -> kernels.Words:
+    def words(self, plan: HashPlan) -> reference.Words:
         """The chunks of each element before the modulo: uint16, 32 or 64, [n, plan.slices]."""
         words = self._words.get(plan)
         if words is None:
@@ -223,7 +223,7 @@ class Filter:
     def may_hold(self, digests: Digests) -> NDArray[np.bool_]:
         """For each element what pybloom-live's `in` answers; bool[n]."""
         words = digests.words(self.plan)
-        return kernels.probe_filter(self.bits, words, self.shape.bits_per_slice)
+        return reference.probe_filter(self.bits, words, self.shape.bits_per_slice)
 
 
 def build_filter(chunks: Iterable[Digests], shape: Shape, count: int) -> Filter:
@@ -234,7 +234,7 @@ def build_filter(chunks: Iterable[Digests], shape: Shape, count: int) -> Filter:
     plan = hash_plan(shape.slices, shape.bits_per_slice)
     bits = np.zeros((shape.num_bits + 7) // 8, np.uint8)
     for digests in chunks:
-        kernels.set_bits(bits, digests.words(plan), shape.bits_per_slice)
+        reference.set_bits(bits, digests.words(plan), shape.bits_per_slice)
     return Filter(shape, count, bits)
 
 
@@ -362,7 +362,7 @@ def _check_bits(f: Filter, where: str) -> None:
     filters it does not: pybloom-live does not count what was a false positive when added.
     """
     m, rate = f.shape.bits_per_slice, f.shape.error_rate
-    fill = kernels.count_bits(f.bits) / f.shape.num_bits
+    fill = reference.count_bits(f.bits) / f.shape.num_bits
     members = -m * math.log1p(-fill) if fill < 1 else math.inf
     if f.count and (m < _TELLING_BITS or rate > _TELLING_RATE):
         return

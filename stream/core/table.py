@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.core import kernels
 from stream.core.bloom import Filter, HashPlan
+from stream.core.kernels import reference
 
 LISTS_MAX = 64
 
@@ -44,7 +44,7 @@ class TableSpec:
         return self.rows * self.dtype.itemsize
 
 
-def compile_table(filters: Sequence[Filter], out: kernels.Table) -> None:
+def compile_table(filters: Sequence[Filter], out: reference.Table) -> None:
     """Fill `out`, made as `TableSpec` says; bit `l` of a word is filter `l`.
 
     The filters' bits are read once, stretch by stretch, and `out` is written once, in order, so
@@ -61,15 +61,15 @@ def compile_table(filters: Sequence[Filter], out: kernels.Table) -> None:
         columns = [f.bits[at : at + _STRETCH] for f in filters]
         rows = as_bytes[at * 8 : (at + len(columns[0])) * 8]
         if len(rows) == len(columns[0]) * 8:
-            kernels.transpose_bits(columns, rows)
+            reference.transpose_bits(columns, rows)
         else:  # the last byte's padding has no rows
             whole = np.empty((len(columns[0]) * 8, groups), np.uint8)
-            kernels.transpose_bits(columns, whole)
+            reference.transpose_bits(columns, whole)
             rows[:] = whole[: len(rows)]
 
 
 def probe_table(
-    table: kernels.Table, words: kernels.Words, bits_per_slice: int
+    table: reference.Table, words: reference.Words, bits_per_slice: int
 ) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
     """Which rows of `words` at least one list may hold, ascending, and a mask of those lists."""
-    return kernels.probe_words(table, words, bits_per_slice)
+    return reference.probe_words(table, words, bits_per_slice)

@@ -28,7 +28,7 @@ import msgspec
 import numpy as np
 
 from stream.core.faults import SnapshotUnreadable
-from stream.core.kernels import Table
+from stream.core.kernels.reference import Table
 from stream.core.snapshot import (
     FILTER_PART,
     MANIFEST_PART,

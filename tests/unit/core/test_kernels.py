@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stream.core import kernels
+from stream.core.kernels import reference
 
 RANDOM = np.random.default_rng(3)
 
@@ -22,25 +22,25 @@ def test_positions_are_the_remainders_of_their_slice(dtype, m):
     words = words_of(dtype)
     for j in (0, 8):
         expected = [int(word) % m + j * m for word in words[:, j]]
-        assert kernels.positions(words, j, m).tolist() == expected
+        assert reference.positions(words, j, m).tolist() == expected
 
 
 def test_bits_set_are_exactly_those_of_the_words():
     """Repeated positions and neighbours in one byte do no harm."""
     m, words = 97, words_of("<u4")
     bits = np.zeros((9 * m + 7) // 8, np.uint8)
-    kernels.set_bits(bits, words, m)
+    reference.set_bits(bits, words, m)
     expected = {int(word) % m + j * m for row in words for j, word in enumerate(row)}
     assert set(np.flatnonzero(np.unpackbits(bits, bitorder="little")).tolist()) == expected
-    assert kernels.count_bits(bits) == len(expected)
+    assert reference.count_bits(bits) == len(expected)
 
 
 def test_probing_a_filter_asks_every_slice():
     """A number is held only if the bit of each slice is set."""
     m, words = 1009, words_of("<u4")
     bits = np.zeros((9 * m + 7) // 8, np.uint8)
-    kernels.set_bits(bits, words[:100], m)
-    held = kernels.probe_filter(bits, words, m)
+    reference.set_bits(bits, words[:100], m)
+    held = reference.probe_filter(bits, words, m)
     flat = np.unpackbits(bits, bitorder="little")
     expected = [all(flat[int(w) % m + j * m] for j, w in enumerate(row)) for row in words]
     assert held.tolist() == expected
@@ -56,7 +56,7 @@ def test_probing_a_table_gives_the_and_of_all_slices(slices):
     m, words = 211, words_of("<u4", 2000, slices)
     table = RANDOM.integers(0, 2**63, slices * m, dtype=np.uint64)
     table |= RANDOM.integers(0, 2**63, slices * m, dtype=np.uint64)
-    rows, masks = kernels.probe_words(table, words, m)
+    rows, masks = reference.probe_words(table, words, m)
     expected = {}
     for row, parts in enumerate(words.tolist()):
         mask = 2**64 - 1
@@ -75,7 +75,7 @@ def test_transposing_puts_a_lists_bit_in_every_word(lists):
     columns = [RANDOM.integers(0, 256, 40, dtype=np.uint8) for _ in range(lists)]
     groups = (lists + 7) // 8
     out = np.full((320, groups), 255, np.uint8)
-    kernels.transpose_bits(columns, out)
+    reference.transpose_bits(columns, out)
     bits = np.unpackbits(out, axis=1, bitorder="little")
     for index in range(groups * 8):
         wanted = np.unpackbits(columns[index], bitorder="little") if index < lists else 0
