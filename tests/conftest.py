@@ -1,9 +1,23 @@
 """What every test may ask for, and what none may leave behind: see tests/plugins."""
 
+from pathlib import Path
+
 from hypothesis import settings
+
+from stream.core import kernels
 
 pytest_plugins = ("tests.plugins.services", "tests.plugins.leftovers")
 
 # A deadline for each example would be a timed test, and fail on a busy machine alone.
 settings.register_profile("ringfence", deadline=None)
 settings.load_profile("ringfence")
+
+# Compiled kernels, as in production; `kernels.reference_only()` is the other way. They are kept
+# where `make setup` keeps them, so that a run of tests compiles only what was changed.
+KERNELS_DIR = Path(__file__).parents[1] / "state" / "kernels"
+_WITHOUT_KERNELS = kernels.activate(KERNELS_DIR)
+
+
+def pytest_report_header() -> str:
+    """Say which of the two ways the tests take."""
+    return f"kernels: {_WITHOUT_KERNELS or 'compiled'}"

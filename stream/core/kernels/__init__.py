@@ -6,9 +6,17 @@ that they can be used, so that a command which looks at one list never pays for 
 compiled ones against.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+
 from stream.core.kernels import reference
 
-__all__ = ["compiled", "reference"]
+__all__ = ["activate", "compiled", "reference", "reference_only"]
+
+_NOT_COMPILED = frozenset({"jit", "reference"})
 
 
 class _State:
@@ -16,5 +24,39 @@ class _State:
 
 
 def compiled() -> bool:
-    """Whether compiled kernels are in use; they are after `warm.activate`."""
+    """Whether compiled kernels are in use; they are after `activate`."""
     return _State.compiled
+
+
+def activate(cache_dir: Path | None) -> str:
+    """Use the compiled kernels from now on; "" if they are in use, else why they are not.
+
+    What was compiled before is read from `cache_dir`, what was not is compiled (about 20 s in all)
+    and kept there; None: compiled for this process alone. Whoever can write into the folder can
+    run code here, since Numba keeps its results as pickles: see `ops.warm`, which looks after that.
+    """
+    try:
+        jit = import_module("stream.core.kernels.jit")
+    except ImportError as error:
+        return f"Numba can not be imported: {error}"
+    jit.keep_in(cache_dir)
+    try:
+        for module in iter_modules(__path__):
+            if module.name not in _NOT_COMPILED:
+                import_module(f"{__name__}.{module.name}")
+    except jit.CompileFailed as error:
+        return f"the kernels can not be compiled here: {error}"
+    except OSError as error:
+        return f"the kernels' cache can not be used: {error}"
+    _State.compiled = True
+    return ""
+
+
+@contextmanager
+def reference_only() -> Iterator[None]:
+    """Without the compiled kernels while the block runs: how tests compare both."""
+    before, _State.compiled = _State.compiled, False
+    try:
+        yield
+    finally:
+        _State.compiled = before

@@ -4,13 +4,22 @@ Every kernel has its types written beside it, so that it is compiled (or read fr
 its module is imported and never while calls wait.
 """
 
+import re
+import sys
 from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import numba
 from llvmlite import ir
-from numba import types
+from numba import config, types
+from numba.core.errors import NumbaError
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic
+
+CompileFailed = NumbaError
+"""What importing a module with kernels raises where one can not be compiled."""
 
 U8, U16, U32, U64, I64 = types.uint8, types.uint16, types.uint32, types.uint64, types.int64
 
@@ -25,9 +34,49 @@ def writes(item: Any, dimensions: int = 1) -> Any:
     return types.Array(item, dimensions, "C")
 
 
+class _Cache:
+    root: Path | None = None
+
+
+def keep_in(root: Path | None) -> None:
+    """Where the kernels of modules imported from now on are kept; None: nowhere."""
+    _Cache.root = root
+
+
+def folder_of(module: str) -> str:
+    """The name of the folder that keeps a module's kernels: a digest of all that went into them.
+
+    Numba itself notices a changed file by its time and size alone, and a changed file that the
+    kernel's own file calls not at all.
+    """
+    target = cpu_target.target_context.codegen().magic_tuple()
+    parts = [sys.implementation.cache_tag, numba.__version__, *map(str, target)]
+    folder, wanted, read = Path(__file__).parent, [module, "jit"], set[str]()
+    while wanted:
+        name = wanted.pop()
+        if name not in read:
+            read.add(name)
+            text = (folder / f"{name}.py").read_text("utf-8")
+            parts.append(f"{name}\n{text}")
+            wanted += re.findall(r"^from stream\.core\.kernels\.(\w+) import", text, re.MULTILINE)
+    return f"{module}-{sha256(chr(0).join(parts).encode()).hexdigest()[:24]}"
+
+
 def kernel(*signatures: Any) -> Callable[[Callable[..., Any]], Any]:
     """Compile a function for `signatures`, from the cache where it was compiled before."""
-    return numba.njit(list(signatures), cache=True, nogil=True, error_model="numpy")
+
+    def compile_or_load(function: Callable[..., Any]) -> Any:
+        root = _Cache.root
+        if root is not None:
+            module = function.__module__.rpartition(".")[2]
+            # The only way to tell Numba; it looks there when a function is decorated.
+            config.CACHE_DIR = str(root / folder_of(module))  # type: ignore[attr-defined]
+        compiler = numba.njit(
+            list(signatures), cache=root is not None, nogil=True, error_model="numpy"
+        )
+        return compiler(function)
+
+    return compile_or_load
 
 
 def inlined(function: Callable[..., Any]) -> Any:
