@@ -133,7 +133,7 @@ def answer_for(
 def _entries(blocklists: Blocklists, e164: str, now_s: int) -> Iterator[dict[str, Any]]:
     """Every list that holds the number, held it, or may hold it."""
     numbers = parse_many([e164], lambda _: None)
-    matches = {match.list: match for match in blocklists.match(numbers, now_s).get(0, ())}
+    matches = {match.list: match for match in blocklists.match(numbers, now_s).by_row().get(0, ())}
     for index, live in enumerate(blocklists.lists):
         fingerprint = int(Digests(elements(numbers.e164, live.key)).fingerprints()[0])
         known, entry = _held(live, fingerprint)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from stream.calls.batch import CallBatch, RawBatch
 from stream.calls.trunks import Trunks
 from stream.calls.wire import plain_allows, timestamp
-from stream.core.blocklists import Blocklists, Matches
+from stream.core.blocklists import Blocklists
 from stream.core.call import Ingress, Rejected
 from stream.core.decision import (
     VERDICT_OF,
@@ -34,6 +34,7 @@ from stream.core.decision import (
 )
 from stream.core.emergency import EmergencyNumbers
 from stream.core.entry import NEVER, Category
+from stream.core.matches import NO_MATCHES
 from stream.core.number import Kind, Numbers, region_of
 from stream.core.policy import Match, Policy
 
@@ -138,10 +139,11 @@ def _rulings(
     """A ruling for every call that anything speaks of; calls absent from it are innocent."""
     stale = rules.policy.stale([now_s - live.synced_at_s for live in blocklists.lists])
     silent = frozenset(stale) | frozenset(blocklists.unusable)
-    by_caller = blocklists.match(batch.callers, now_s)
-    by_callee = blocklists.match(batch.callees, now_s) if batch.callees is not None else {}
+    of_callers = blocklists.match(batch.callers, now_s)
+    of_callees = NO_MATCHES if batch.callees is None else blocklists.match(batch.callees, now_s)
     if stale:
-        by_caller, by_callee = _without(by_caller, silent), _without(by_callee, silent)
+        of_callers, of_callees = of_callers.without(silent), of_callees.without(silent)
+    by_caller, by_callee = of_callers.by_row(), of_callees.by_row()
     rulings = {}
     for index in sorted(by_caller.keys() | by_callee.keys()):
         found = ((Role.CALLER, by_caller.get(index)), (Role.CALLEE, by_callee.get(index)))
@@ -205,14 +207,6 @@ def _exempt(
     if caller and blocklists.allow.find(caller, now_s) is not None:
         return _Ruling(Verdict.ALLOW, ALLOWLIST)
     return None
-
-
-def _without(matches: Matches, silent: frozenset[int]) -> Matches:
-    kept = {
-        row: [match for match in found if match.list not in silent]
-        for row, found in matches.items()
-    }
-    return {row: found for row, found in kept.items() if found}
 
 
 def _apply_plausibility(

@@ -15,16 +15,14 @@ from numpy.typing import NDArray
 
 from stream.core.allowlist import NOBODY, Allowlist
 from stream.core.bloom import Digests, HashPlan, elements, hash_plan
-from stream.core.entry import NEVER
+from stream.core.entry import NEVER, Entry
+from stream.core.matches import NO_MATCHES, Matches
 from stream.core.number import Kind, Numbers
 from stream.core.overlay import EMPTY, Change, Overlay, Touched
-from stream.core.policy import Match
 from stream.core.snapshot import Snapshot
 from stream.core.table import LISTS_MAX, probe_table
 
 Table = NDArray[np.unsignedinteger[Any]]
-Matches = dict[int, list[Match]]
-"""By row of the numbers asked: every list that holds the number or may hold it, in list order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,73 +147,80 @@ class Blocklists:
         """
         rows = np.flatnonzero(numbers.kinds == Kind.E164)
         if not len(rows):
-            return {}
+            return NO_MATCHES
         asked = numbers.e164 if len(rows) == len(numbers) else numbers.e164[rows]
-        found: Matches = {}
-        for circle in self.circles:
-            digests = Digests(elements(asked, circle.key))
-            for row, match in self._circle_matches(circle, digests, now_s):
-                found.setdefault(int(rows[row]), []).append(match)
-        for matches in found.values():
-            matches.sort()
-        return found
+        found = Matches.together(
+            part
+            for circle in self.circles
+            for part in self._circle_matches(circle, Digests(elements(asked, circle.key)), now_s)
+        )
+        return replace(found, rows=rows[found.rows])
 
-    def _circle_matches(
-        self, circle: Circle, digests: Digests, now_s: int
-    ) -> Iterator[tuple[int, Match]]:
+    def _circle_matches(self, circle: Circle, digests: Digests, now_s: int) -> Iterator[Matches]:
         changed: set[tuple[int, int]] = set()
         if circle.touched.lists:
-            fingerprints = digests.fingerprints()
-            for row in circle.touched.rows(fingerprints):
-                fingerprint = int(fingerprints[row])
-                for index in circle.touched.lists[fingerprint]:
-                    changed.add((row, index))
-                    entry = self.lists[index].overlay.entries[fingerprint]
-                    if entry is not None and entry.live(now_s):
-                        yield (
-                            row,
-                            Match(
-                                index, True, entry.category, entry.confidence, entry.expires_at_s
-                            ),
-                        )
+            changes, changed = self._changes(circle.touched, digests.fingerprints(), now_s)
+            yield changes
         for group in circle.groups:
             words = digests.words(group.plan)
             rows, masks = probe_table(group.table, words, group.bits_per_slice)
             if len(rows):
                 hits = _pairs(rows, masks, group.lists)
-                yield from self._confirm(hits, digests, changed, now_s)
+                yield self._confirmed(hits, digests, changed, now_s)
 
-    def _confirm(
+    def _changes(
+        self, touched: Touched, fingerprints: NDArray[np.uint64], now_s: int
+    ) -> tuple[Matches, set[tuple[int, int]]]:
+        """What the overlays say, and of which rows and lists they alone speak."""
+        changed: set[tuple[int, int]] = set()
+        held: list[tuple[int, int, Entry]] = []
+        for row in touched.rows(fingerprints):
+            fingerprint = int(fingerprints[row])
+            for index in touched.lists[fingerprint]:
+                changed.add((row, index))
+                entry = self.lists[index].overlay.entries[fingerprint]
+                if entry is not None and entry.live(now_s):
+                    held.append((row, index, entry))
+        rows = np.array([row for row, _, _ in held], np.int64)
+        found = Matches.blank(rows, np.array([index for _, index, _ in held], np.int64))
+        found.confirmed[:] = True
+        found.category[:] = [entry.category for _, _, entry in held]
+        found.confidence[:] = [entry.confidence for _, _, entry in held]
+        found.expires_at_s[:] = [entry.expires_at_s for _, _, entry in held]
+        return found, changed
+
+    def _confirmed(
         self,
         hits: tuple[NDArray[np.int64], NDArray[np.int64]],
         digests: Digests,
         changed: set[tuple[int, int]],
         now_s: int,
-    ) -> Iterator[tuple[int, Match]]:
+    ) -> Matches:
         """Bloom hits (rows, list indexes, sorted by list) that the exact entries do not refute."""
         rows, indexes = hits
+        found = Matches.blank(rows, indexes)
+        kept = np.ones(len(rows), np.bool_)
         fingerprints = digests.fingerprints()[rows]
         starts = np.flatnonzero(np.diff(indexes, prepend=-1)).tolist()
         for start, stop in zip(starts, [*starts[1:], len(rows)], strict=True):
-            index = int(indexes[start])
-            snapshot = self.lists[index].snapshot
+            snapshot = self.lists[int(indexes[start])].snapshot
             assert snapshot is not None, "a list without a snapshot is in no group"
-            mine = rows[start:stop]
             columns = snapshot.columns
             if columns is None:
-                for row in mine.tolist():
-                    if (row, index) not in changed:
-                        yield row, Match(index, False)
                 continue
-            at = columns.find(fingerprints[start:stop])
-            for row, entry in zip(mine.tolist(), at.tolist(), strict=True):
-                if entry < 0 or (row, index) in changed:
-                    continue
-                expires_at_s = int(columns.expires_at[entry])
-                if expires_at_s == NEVER or now_s < expires_at_s:
-                    category = int(columns.category[entry])
-                    confidence = int(columns.confidence[entry])
-                    yield row, Match(index, True, category, confidence, expires_at_s)
+            mine = slice(start, stop)
+            at = columns.find(fingerprints[mine])
+            found.confirmed[mine] = True
+            kept[mine] = at >= 0
+            if len(columns):
+                found.category[mine] = columns.category[at]
+                found.confidence[mine] = columns.confidence[at]
+                found.expires_at_s[mine] = columns.expires_at[at]
+        kept &= (found.expires_at_s == NEVER) | (now_s < found.expires_at_s)
+        if changed:
+            pairs = zip(rows.tolist(), indexes.tolist(), strict=True)
+            kept &= np.array([pair not in changed for pair in pairs])
+        return found.at(np.flatnonzero(kept))
 
 
 EMPTY_BLOCKLISTS = Blocklists((), (), NOBODY)

@@ -40,7 +40,7 @@ class Worker:
 
     def lists(self, number: str) -> set[str]:
         current = self.refresher.current
-        found = current.match(numbers_of([number]), NOW_S).get(0, [])
+        found = current.match(numbers_of([number]), NOW_S).by_row().get(0, [])
         return {current.names[match.list] for match in found if match.confirmed}
 
     def listed(self, number: str) -> bool:

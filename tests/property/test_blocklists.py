@@ -60,7 +60,7 @@ class ChangingLists(RuleBasedStateMachine):
     def exactly_what_is_listed_matches(self):
         if not hasattr(self, "lists"):
             return
-        matches = self.lists.match(numbers_of(POOL), NOW_S)
+        matches = self.lists.match(numbers_of(POOL), NOW_S).by_row()
         for row, number in enumerate(POOL):
             expected = [
                 index

@@ -17,7 +17,7 @@ KEY = bytes(range(32))
 
 
 def found(lists, *texts, now_s=NOW_S):
-    return lists.match(numbers_of(texts), now_s)
+    return lists.match(numbers_of(texts), now_s).by_row()
 
 
 def test_a_listed_number_is_confirmed_with_its_entry():
@@ -128,7 +128,7 @@ def test_bloom_hits_that_are_no_members_are_refuted():
     innocent = numbers_of(f"+66{n}" for n in rng.choice(10**8, 200_000) + 8 * 10**8)
     held = lists.lists[0].snapshot
     assert held is not None
-    assert lists.match(innocent, NOW_S) == {}
+    assert not lists.match(innocent, NOW_S)
     assert len(lists.match(numbers_of(members), NOW_S)) == len(members)
 
 
