@@ -1,6 +1,7 @@
 """Call records from Kafka: batches in, positions committed, partitions handed over in good order.
 
-No aiokafka type leaves this module, and its errors leave as ours. What it is told of aiokafka 0.14
+This is the member of the group; who fetches for it is a `Reader`. No aiokafka type leaves the
+source and its readers, and their errors leave as ours. What it is told of aiokafka 0.14
 (group_coordinator.py): an exception inside a rebalance hook is only logged there, so ours raises
 none and keeps what went wrong for the loop; while a rebalance lasts `getmany` waits without limit,
 so it is not asked; the revoke hook is not called on `stop`, so the loop settles before it stops us.
@@ -13,14 +14,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
-from stream.calls.batch import Partition, RawBatch, Segment
+from stream.calls.batch import Partition, RawBatch
 from stream.calls.events import Event, Observe
 from stream.calls.kafka import KafkaSettings, connected
+from stream.calls.ordinary import OrdinaryReader
+from stream.calls.reader import Reader, no_records
 from stream.core.faults import Fault, SourceDown
 
 log = logging.getLogger(__name__)
@@ -82,6 +84,7 @@ class KafkaSource:
         self._settings = settings
         self._observe = observe
         self._consumer: Any = None
+        self._reader: Reader | None = None
         self._epoch = 0
         self._assigned: frozenset[TopicPartition] | None = None
         self._starts: dict[Partition, int] | None = None
@@ -104,6 +107,8 @@ class KafkaSource:
             )
         except KafkaError as error:
             raise SourceDown(f"Kafka at {self._kafka.bootstrap_servers}: {error!r}") from error
+        self._reader = OrdinaryReader(self._consumer)
+        await self._reader.start()
         # Subscribed only now, since `start` would else wait for partitions, which a group with
         # more members than partitions never has.
         self._consumer.subscribe(list(self._settings.topics), listener=_Listener(self))
@@ -112,6 +117,8 @@ class KafkaSource:
         """Leave the group. What the loop has not settled before, others repeat."""
         self._stopped = True
         self._released.set()
+        if self._reader is not None:
+            await self._reader.stop()
         if self._consumer is not None:
             await self._consumer.stop()
 
@@ -158,29 +165,25 @@ class KafkaSource:
         """How many records of each partition lie before us, where a fetch has told."""
         lags = {}
         for partition, position in self._taken.items():
-            try:
-                end = self._consumer.highwater(TopicPartition(*partition))
-            except (AssertionError, IllegalStateError):  # it went a moment ago
-                continue
+            end = self._reading.high_water(partition)
             if end is not None:
                 lags[partition] = max(end - position, 0)
         return lags
 
     @property
     def silent_s(self) -> float:
-        """Seconds since a broker last answered a fetch; 0 while nothing is ours to fetch.
+        """Seconds since a broker last answered a fetch; 0 while nothing is ours to fetch."""
+        return self._reader.silent_s if self._reader is not None and self._assigned else 0.0
 
-        aiokafka tries again by itself and tells nobody but its log.
-        """
-        answered_ms = []
-        for tp in self._assigned or ():
-            try:
-                at_ms = self._consumer.last_poll_timestamp(tp)
-            except (AssertionError, IllegalStateError):  # it went a moment ago
-                continue
-            if at_ms is not None:
-                answered_ms.append(at_ms)
-        return max(time.time() - max(answered_ms) / 1000, 0.0) if answered_ms else 0.0
+    @property
+    def stopped_partitions(self) -> int:
+        """How many of our partitions are not read on, since a batch of theirs can not be right."""
+        return self._reader.stopped if self._reader is not None else 0
+
+    @property
+    def ordinary_partitions(self) -> int:
+        """How many of our partitions aiokafka fetches, record by record."""
+        return self._reader.ordinary if self._reader is not None else 0
 
     async def next_batch(self, records_max: int, wait_ms: int) -> RawBatch:
         """What is there, at most `records_max` records; waits `wait_ms` for the first.
@@ -192,25 +195,24 @@ class KafkaSource:
         wait_s = wait_ms / 1000
         if self._assigned is None or self._revoking:
             await self._await_change(wait_s)
-            return self._batch({})
+            return no_records(self._epoch)
         try:
             if self._starts is None:
                 async with asyncio.timeout(wait_s + 1.0):
                     await self._read_starts(self._assigned, self._epoch)
-                return self._batch({})
-            epoch = self._epoch
-            # The timeout is for a rebalance that begins meanwhile: then getmany would wait for its
-            # end. Nothing is lost, as getmany returns what it took without waiting in between.
+                return no_records(self._epoch)
+            # The timeout is for a rebalance that begins meanwhile: then aiokafka would wait for its
+            # end. Nothing is lost, as a reader returns what it took without waiting in between.
             async with asyncio.timeout(wait_s + 0.01):
-                found = await self._consumer.getmany(timeout_ms=wait_ms, max_records=records_max)
-            # A commit beside us may have been refused meanwhile: then they are another's records.
-            return self._batch(found if epoch == self._epoch else {})
+                batch = await self._reading.take(records_max, wait_ms)
         except TimeoutError:
-            return self._batch({})
+            return no_records(self._epoch)
         except IllegalStateError:  # the partitions went while we asked about them
-            return self._batch({})
+            return no_records(self._epoch)
         except KafkaError as error:
             raise SourceDown(f"call records can not be read: {error!r}") from error
+        # A commit beside us may have been refused meanwhile: then they are another's records.
+        return self._counted(batch) if batch.epoch == self._epoch else no_records(self._epoch)
 
     async def commit(self, positions: Mapping[Partition, int]) -> None:
         """Commit where reading shall go on after a restart; waits for a coordinator that is away.
@@ -251,12 +253,13 @@ class KafkaSource:
 
     def rewind(self, positions: Mapping[Partition, int]) -> None:
         """Read on from `positions`, which are partitions of the present assignment."""
-        for partition, offset in positions.items():
-            try:
-                self._consumer.seek(TopicPartition(*partition), offset)
-            except IllegalStateError:  # it is no longer ours: its new reader starts there anyway
-                continue
-            self._taken[partition] = offset
+        self._reading.seek(positions)
+        self._taken.update(positions)
+
+    @property
+    def _reading(self) -> Reader:
+        assert self._reader is not None, "start it first"
+        return self._reader
 
     def _new_consumer(self) -> Any:
         settings = self._settings
@@ -313,33 +316,20 @@ class KafkaSource:
             names = [Partition(tp.topic, tp.partition) for tp in tps]
             self._starts = dict(zip(names, positions, strict=True))
             self._taken = dict(self._starts)
+            self._reading.begin(epoch, self._starts)
 
-    def _batch(self, found: Mapping[TopicPartition, Sequence[Any]]) -> RawBatch:
-        values: list[bytes | None] = []
-        offsets: list[int] = []
-        timestamps: list[int] = []
-        segments = []
-        for tp, records in found.items():
-            start = len(values)
-            values += [record.value for record in records]
-            offsets += [record.offset for record in records]
-            timestamps += [record.timestamp for record in records]
-            partition = Partition(tp.topic, tp.partition)
-            if records[0].offset < self._taken[partition]:
+    def _counted(self, batch: RawBatch) -> RawBatch:
+        """The batch, once it is known to go on where the last one ended. Raises SourceDown."""
+        for partition, start, stop in batch.segments:
+            first = int(batch.offsets[start])
+            if first < self._taken[partition]:
                 raise SourceDown(
                     f"{partition.topic}/{partition.number} went back from "
-                    f"{self._taken[partition]} to {records[0].offset}: the topic was made anew; "
+                    f"{self._taken[partition]} to {first}: the topic was made anew; "
                     "a restart reads it from there"
                 )
-            self._taken[partition] = records[-1].offset + 1
-            segments.append(Segment(partition, start, len(values)))
-        return RawBatch(
-            values=values,
-            offsets=np.array(offsets, np.int64),
-            timestamps_ms=np.array(timestamps, np.int64),
-            segments=tuple(segments),
-            epoch=self._epoch,
-        )
+            self._taken[partition] = int(batch.offsets[stop - 1]) + 1
+        return batch
 
     def _end_epoch(self) -> None:
         self._epoch += 1
@@ -347,6 +337,8 @@ class KafkaSource:
         self._starts = None
         self._taken = {}
         self._revoking = False
+        if self._reader is not None:
+            self._reader.end()
         self._changed.set()
 
     async def _revoke(self) -> None:
@@ -370,6 +362,8 @@ class KafkaSource:
 
     def _assign(self, assigned: Iterable[TopicPartition]) -> None:
         self._assigned = frozenset(assigned)
+        if self._reader is not None:
+            self._reader.hold([Partition(tp.topic, tp.partition) for tp in self._assigned])
         self._confirmed_s = time.monotonic()
         self._observe(Event.ASSIGNED)
         self._changed.set()

@@ -10,6 +10,7 @@ from aiokafka.errors import CommitFailedError
 
 from stream.calls.batch import Partition
 from stream.calls.kafka import KafkaSettings
+from stream.calls.ordinary import OrdinaryReader
 from stream.calls.source import KafkaSource, PartitionsLost, SourceSettings
 
 TP = TopicPartition("calls", 0)
@@ -41,6 +42,7 @@ def source() -> KafkaSource:
 async def test_records_fetched_while_a_commit_was_refused_are_dropped(source: KafkaSource) -> None:
     """The group gave the partitions away in mid-fetch: no batch, no crash, and a new epoch."""
     source._consumer = consumer = Consumer()
+    source._reader = OrdinaryReader(consumer)
     source._assign([TP])
     await source.next_batch(10, 1000)
     assert source.starts == {Partition("calls", 0): 7}
