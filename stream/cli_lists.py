@@ -29,7 +29,7 @@ from stream.cli_register import (
     say,
     with_register,
 )
-from stream.core.bloom import Digests, elements
+from stream.core.digests import Digests, elements
 from stream.core.entry import Category, Entry
 from stream.core.snapshot import FILTER_PART
 from stream.lists.build import Version, build_snapshot

@@ -22,7 +22,7 @@ from stream.calls.dialects.ringfence import RINGFENCE
 from stream.cli_base import AsJson, ConfigFiles, err, out, print_json, settings_of
 from stream.config import Settings
 from stream.core.blocklists import Blocklists, LiveList
-from stream.core.bloom import Digests, elements
+from stream.core.digests import Digests, elements
 from stream.core.entry import NEVER, Entry
 from stream.core.faults import RegisterDown
 from stream.core.number import Kind, parse, parse_many

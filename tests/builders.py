@@ -8,8 +8,9 @@ import numpy as np
 from stream.calls.batch import CallBatch, Glance, Partition, RawBatch, Segment
 from stream.core.allowlist import NOBODY, Allowlist
 from stream.core.blocklists import Blocklists, LiveList, fresh
-from stream.core.bloom import Digests, build_filter, elements, pybloom_shape, write_filter
+from stream.core.bloom import build_filter, pybloom_shape, write_filter
 from stream.core.call import Call, Ingress, Stage
+from stream.core.digests import Digests, elements
 from stream.core.entry import NEVER, Category, Entry
 from stream.core.number import Numbers, parse_many
 from stream.core.snapshot import Snapshot, read_snapshot

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.core.allowlist import NOBODY, Allowlist
-from stream.core.bloom import Digests, HashPlan, elements, hash_plan
+from stream.core.digests import Digests, HashPlan, elements, hash_plan
 from stream.core.entry import NEVER, Entry
 from stream.core.matches import NO_MATCHES, Matches
 from stream.core.number import Kind, Numbers

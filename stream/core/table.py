@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.core.bloom import Filter, HashPlan
+from stream.core.bloom import Filter
+from stream.core.digests import HashPlan
 from stream.core.kernels import reference
 
 LISTS_MAX = 64

@@ -4,7 +4,9 @@ import asyncio
 import time
 from datetime import UTC, datetime
 
-from stream.core.bloom import Digests, Elements
+import numpy as np
+
+from stream.core.digests import Digests, elements
 from stream.core.entry import NEVER, Category, Entry
 from stream.demo.changes import Change
 from stream.demo.kafka import Sender
@@ -59,7 +61,7 @@ async def _steady(sender: Sender, material: Material, watch: Watch) -> None:
 
 async def _change(register: Register, change: Change, at_s: float) -> None:
     await asyncio.sleep(at_s)
-    fingerprint = int(Digests(Elements(b"", [change.number.encode()])).fingerprints()[0])
+    fingerprint = int(Digests(elements(np.array([change.number], "S16"), b"")).fingerprints()[0])
     now_s = int(time.time())
     entry = Entry(change.number, fingerprint, Category.CALL_CENTRE, "demo", now_s, NEVER, 100)
     change.begun_ms = clock_ms()

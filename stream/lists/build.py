@@ -15,16 +15,15 @@ from numpy.typing import NDArray
 from stream.core.bloom import (
     COUNT_MAX,
     PROBES,
-    Digests,
     Filter,
     build_filter,
     check_members,
     check_probes,
-    elements,
     read_filter,
     shape_for,
     write_filter,
 )
+from stream.core.digests import Digests, elements
 from stream.core.entry import Columns
 from stream.core.faults import SnapshotUnreadable
 from stream.core.overlay import Change

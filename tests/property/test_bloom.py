@@ -7,15 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pybloom_live.pybloom import BloomFilter
 
-from stream.core.bloom import (
-    HEADER,
-    Digests,
-    build_filter,
-    elements,
-    pybloom_shape,
-    read_filter,
-    write_filter,
-)
+from stream.core.bloom import HEADER, build_filter, pybloom_shape, read_filter, write_filter
+from stream.core.digests import Digests, elements
 from stream.core.faults import FilterUnreadable
 from stream.core.table import TableSpec, compile_table, probe_table
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.core.bloom import Digests, elements
+from stream.core.digests import Digests, elements
 from stream.core.entry import Category, Entry
 from stream.core.faults import SnapshotUnreadable
 from stream.core.overlay import Change

@@ -13,13 +13,15 @@ from typing import Any
 
 import numba
 from llvmlite import ir
-from numba import config, types
+from numba import config, extending, types
 from numba.core.errors import NumbaError
 from numba.core.registry import cpu_target
-from numba.extending import intrinsic
 
 CompileFailed = NumbaError
 """What importing a module with kernels raises where one can not be compiled."""
+
+intrinsic: Callable[[Callable[..., Any]], Any] = extending.intrinsic
+"""Numba's, whose own type knows nothing of the code generator's argument that callers leave out."""
 
 U8, U16, U32, U64, I64 = types.uint8, types.uint16, types.uint32, types.uint64, types.int64
 
@@ -72,7 +74,7 @@ def kernel(*signatures: Any) -> Callable[[Callable[..., Any]], Any]:
             # The only way to tell Numba; it looks there when a function is decorated.
             config.CACHE_DIR = str(root / folder_of(module))  # type: ignore[attr-defined]
         compiler = numba.njit(
-            list(signatures), cache=root is not None, nogil=True, error_model="numpy"
+            list(signatures), cache=root is not None, nogil=True, error_model="numpy", _nrt="scan" not in function.__module__
         )
         return compiler(function)
 
@@ -81,7 +83,7 @@ def kernel(*signatures: Any) -> Callable[[Callable[..., Any]], Any]:
 
 def inlined(function: Callable[..., Any]) -> Any:
     """A function for kernels alone, which becomes part of each that calls it."""
-    return numba.njit(inline="always", error_model="numpy")(function)
+    return numba.njit(inline="always", error_model="numpy", _nrt=False)(function)
 
 
 @intrinsic
@@ -109,3 +111,13 @@ def trailing_zeros(context: Any, word: Any) -> Any:
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
 
     return types.int64(types.uint64), generate
+
+
+@intrinsic
+def byte_swap(context: Any, word: Any) -> Any:
+    """A uint64 with its bytes in the opposite order."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bswap(arguments[0])
+
+    return types.uint64(types.uint64), generate

@@ -14,19 +14,16 @@ from stream.core.bloom import (
     COUNT_MAX,
     HEADER,
     PROBES,
-    Digests,
-    HashPlan,
     build_filter,
     check_members,
     check_probes,
-    elements,
-    hash_plan,
     map_filter,
     pybloom_shape,
     read_filter,
     shape_for,
     write_filter,
 )
+from stream.core.digests import Digests, HashPlan, elements, hash_plan
 from stream.core.faults import FilterUnreadable
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "filters"

@@ -6,7 +6,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from stream.core.bloom import PROBES, Digests, elements
+from stream.core.bloom import PROBES
+from stream.core.digests import Digests, elements
 from stream.core.entry import Category
 from stream.core.faults import SnapshotUnreadable
 from stream.core.snapshot import (

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from stream.core.bloom import Digests, build_filter, elements, pybloom_shape
+from stream.core.bloom import build_filter, pybloom_shape
+from stream.core.digests import Digests, elements
 from stream.core.table import TableSpec, compile_table, probe_table
 
 RANDOM = np.random.default_rng(4)

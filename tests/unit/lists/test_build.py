@@ -11,13 +11,12 @@ from pybloom_live.pybloom import BloomFilter
 from stream.core.bloom import (
     COUNT_MAX,
     PROBES,
-    Digests,
     build_filter,
-    elements,
     pybloom_shape,
     shape_for,
     write_filter,
 )
+from stream.core.digests import Digests, elements
 from stream.core.entry import Category, Columns, Entry
 from stream.core.faults import FilterUnreadable, SnapshotUnreadable
 from stream.core.overlay import Change
