@@ -64,8 +64,13 @@ def folder_of(module: str) -> str:
     return f"{module}-{sha256(chr(0).join(parts).encode()).hexdigest()[:24]}"
 
 
-def kernel(*signatures: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Compile a function for `signatures`, from the cache where it was compiled before."""
+def kernel(*signatures: Any, counted: bool = True) -> Callable[[Callable[..., Any]], Any]:
+    """Compile a function for `signatures`, from the cache where it was compiled before.
+
+    Numba counts references to arrays wherever they are handed on, which costs ten times the work
+    where that is a nanosecond's: a kernel that is not `counted` does not, and so may neither make
+    arrays nor call a function that is counted (see `part`).
+    """
 
     def compile_or_load(function: Callable[..., Any]) -> Any:
         root = _Cache.root
@@ -74,7 +79,11 @@ def kernel(*signatures: Any) -> Callable[[Callable[..., Any]], Any]:
             # The only way to tell Numba; it looks there when a function is decorated.
             config.CACHE_DIR = str(root / folder_of(module))  # type: ignore[attr-defined]
         compiler = numba.njit(
-            list(signatures), cache=root is not None, nogil=True, error_model="numpy", _nrt="scan" not in function.__module__
+            list(signatures),
+            cache=root is not None,
+            nogil=True,
+            error_model="numpy",
+            _nrt=counted,  # as Numba's own parts have it; no documented option does this
         )
         return compiler(function)
 
@@ -83,7 +92,12 @@ def kernel(*signatures: Any) -> Callable[[Callable[..., Any]], Any]:
 
 def inlined(function: Callable[..., Any]) -> Any:
     """A function for kernels alone, which becomes part of each that calls it."""
-    return numba.njit(inline="always", error_model="numpy", _nrt=False)(function)
+    return numba.njit(inline="always", error_model="numpy")(function)
+
+
+def part(function: Callable[..., Any]) -> Any:
+    """A function for kernels alone that is called, and counts no references (see `kernel`)."""
+    return numba.njit(error_model="numpy", _nrt=False)(function)
 
 
 @intrinsic
