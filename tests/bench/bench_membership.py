@@ -32,14 +32,13 @@ from rbloom import Bloom
 
 from stream.core.bloom import (
     STANDARD_RATE,
-    Digests,
     Filter,
     build_filter,
-    elements,
     map_filter,
     shape_for,
     write_filter,
 )
+from stream.core.digests import Digests, elements
 from stream.core.table import TableSpec, compile_table, probe_table
 from tests.bench.lab import Lab
 from tests.bench.machine import on_core
