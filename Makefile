@@ -2,7 +2,7 @@
 # DEMO_ARGS, TEST_ARGS, BENCH_ARGS, RUN_ARGS are handed on, e.g. make test TEST_ARGS="-k embedded"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint fast bench run fmt lock clean
+.PHONY: help setup demo test check lint fast bench bench-peers run fmt lock clean
 
 BIN := .venv/bin
 READY := .venv/.ready
@@ -12,7 +12,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3
 	&& command -v "$$python" && break; done)
 
 help: ## show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
 setup: $(READY) ## make .venv with the locked packages (again only when they change)
 
@@ -44,6 +44,10 @@ fast: setup ## the tests that need no servers: unit, property, tidy
 
 bench: setup ## measure against the alternatives, table and JSON (minutes; BENCH_ARGS)
 	@$(BIN)/python -m tests.bench $(BENCH_ARGS)
+
+bench-peers: setup ## build the JVM and Go peers (Java, Maven, Go), then measure against all of them
+	@$(BIN)/python -m tests.bench.peers.build
+	@$(BIN)/python -m tests.bench --only throughput --only latency $(BENCH_ARGS)
 
 run: setup ## the engine with config/default.toml (RUN_ARGS="--config FILE")
 	@$(BIN)/ringfence run $(RUN_ARGS)

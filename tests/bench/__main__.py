@@ -3,6 +3,8 @@
     python -m tests.bench                           all of them, about half an hour
     python -m tests.bench --only throughput         one; may be repeated
     python -m tests.bench --quick                   small and fast: does the harness work?
+    python -m tests.bench --rounds 2                fewer rounds: sooner, less sure
+    python -m tests.bench --peers plain             only the peer that needs no `make bench-peers`
     python -m tests.bench --json FILE               (default build/bench/result.json)
 
 Exits with 1 if a floor was missed (never with --quick, whose figures mean nothing).
@@ -13,6 +15,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -54,18 +57,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Ringfence's benchmarks", prog="make bench")
     parser.add_argument("--only", action="append", choices=sorted(BENCHES), metavar="NAME")
     parser.add_argument("--quick", action="store_true", help="small: only shows that it works")
+    parser.add_argument("--rounds", type=int, metavar="N", help="of each bench (default: its own)")
+    parser.add_argument("--peers", choices=("all", "plain"), default="all")
     parser.add_argument("--json", type=Path, default=CACHE / "result.json", metavar="FILE")
     options = parser.parse_args()
     console = Console()
     # Its warnings about topics that were made or removed a moment ago are no news here.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     scale = QUICK if options.quick else FULL
+    if options.rounds:
+        scale = replace(scale, rounds=options.rounds, latency_rounds=options.rounds)
     header: dict[str, object] = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "scale": scale.name,
         "machine": described(),
     }
-    with Lab(scale, console) as lab, on_core(lab.cores.broker):
+    with_peers = options.peers == "all"
+    with Lab(scale, console, with_peers=with_peers) as lab, on_core(lab.cores.broker):
         reports = asyncio.run(measured(lab, options.only or list(BENCHES)))
         header["pinned"] = lab.cores.pinned
     show(reports, console, f"Ringfence benchmarks, {header['date']}, {scale.name}")

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stream.core.bloom import Digests, elements
+from stream.core.digests import Digests, elements
 from stream.core.entry import NEVER, Category, Entry
 from stream.core.snapshot import MANIFEST_PART
 from stream.lists.connection import RegisterSettings
@@ -30,11 +30,12 @@ from stream.lists.records import BaseRecord
 from stream.lists.store import Register
 from stream.lists.words import By, Removal
 from tests.bench import snapshots
+from tests.bench.alternatives import Work
 from tests.bench.bench_latency import STILL_S, TIMEOUT_S, prepare_s, under_load
-from tests.bench.engine import READY_S, Setup, Work, ringfence
+from tests.bench.engine import READY_S, Setup, ringfence
 from tests.bench.lab import Lab
+from tests.bench.readback import Appended
 from tests.bench.report import Report, Row, Target
-from tests.bench.topics import Appended
 from tests.bench.traffic import innocent_numbers
 
 SLOT_MS = 800
@@ -58,7 +59,7 @@ async def run(lab: Lab) -> list[Report]:
     """Load the register, start the worker, let calls flow, change, and read the decisions."""
     rate = max(lab.scale.rates)
     seconds = lab.scale.changes * SLOT_MS // 1000 + 1
-    work = Work(calls=lab.new_name("calls"), decisions=lab.new_name("decisions"))
+    work = Work(lab.new_name("calls"), lab.new_name("decisions"))
     topics = (work.calls, work.decisions, f"{work.decisions}.rejected")
     await lab.topics.create(*topics)
     probes = innocent_numbers(lab.scale.changes, seed=77)

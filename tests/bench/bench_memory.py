@@ -20,9 +20,10 @@ from pathlib import Path
 from statistics import median
 
 from tests.bench import snapshots
+from tests.bench.alternatives import Work
 from tests.bench.bench_throughput import STILL_S, TIMEOUT_S
-from tests.bench.engine import READY_S, Setup, Work, ringfence
-from tests.bench.lab import Lab
+from tests.bench.engine import READY_S, Setup, ringfence
+from tests.bench.lab import LONG, Lab
 from tests.bench.machine import Memory, memory
 from tests.bench.report import Report, Row, Target
 
@@ -37,7 +38,7 @@ class Worker:
 
 async def run(lab: Lab) -> list[Report]:
     """The start that compiles, then rounds of all lists and of one list."""
-    await lab.calls()
+    await lab.calls(LONG)
     whole, single = snapshots.state_dir(lab), snapshots.state_dir(lab, lists=1)
     lists = lab.scale.lists
     bare = snapshots.linked(whole, lab.run / lab.new_name("state"), tables=False)
@@ -75,7 +76,7 @@ async def run(lab: Lab) -> list[Report]:
 
 
 async def _worked(lab: Lab, state: Path) -> Worker:
-    work = Work(decisions=lab.new_name("decisions"))
+    work = Work(LONG, lab.new_name("decisions"))
     topics = (work.decisions, f"{work.decisions}.rejected")
     await lab.topics.create(*topics)
     process, port = ringfence(lab, work, Setup(state))

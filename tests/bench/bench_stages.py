@@ -31,15 +31,15 @@ from stream.calls.source import KafkaSource, SourceSettings
 from stream.calls.trunks import Trunks
 from stream.core.allowlist import NOBODY
 from stream.core.blocklists import Blocklists, fresh
-from stream.core.bloom import Digests, elements
 from stream.core.decision import SipSettings
+from stream.core.digests import Digests, elements
 from stream.core.emergency import EmergencyNumbers
 from stream.core.number import parse_many
 from stream.core.policy import PolicySettings, compile_policy
 from stream.core.table import probe_table
 from stream.lists.shelf import last_good, table_for
 from tests.bench import snapshots
-from tests.bench.lab import CALLS, Lab
+from tests.bench.lab import SHORT, Lab
 from tests.bench.machine import on_core
 from tests.bench.report import Report, Row
 
@@ -70,7 +70,7 @@ class Stages:
 
 async def run(lab: Lab) -> list[Report]:
     """Rounds of all steps, callers only (the throughput bench's main row)."""
-    made = await lab.calls()
+    made = await lab.calls(SHORT)
     state, bloom = snapshots.state_dir(lab), snapshots.bloom_file(lab)
     blocklists = _blocklists(state)
     with bloom.open("rb") as file:
@@ -121,7 +121,7 @@ async def _loop(
     try:
         for raw in batches:
             with stages.timed(f"decode, {kind}"):
-                batch = decode(raw, {CALLS: DIALECT}, TRUNKS, DECODING)
+                batch = decode(raw, {SHORT: DIALECT}, TRUNKS, DECODING)
             with stages.timed(f"decide, {kind}"):
                 outcome = decide(batch, blocklists, rules, NOW_S * 1000)
             with stages.timed(f"publish, {kind}"):
@@ -160,7 +160,7 @@ def _inside(stages: Stages, raw: RawBatch, blocklists: Blocklists, plain: BloomF
 async def _fetched(lab: Lab, stages: Stages, count: int) -> list[RawBatch]:
     """At least `count` records of the preloaded topic, as the engine takes them."""
     settings = SourceSettings(
-        topics=[CALLS],
+        topics=[SHORT],
         group_id=lab.new_name("stages"),
         instance_id="",
         start_at="earliest",

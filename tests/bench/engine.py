@@ -1,26 +1,17 @@
-"""The peers of the Kafka benches, as processes: `ringfence run`, and the plain loop."""
+"""Ringfence as a peer of the Kafka benches: `ringfence run`, started as an operator would."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.bench.lab import CALLS, Lab, free_port
-from tests.bench.process import Process
+from tests.bench.alternatives import Work
+from tests.bench.lab import Lab, free_port
+from tests.bench.process import Process, python
 
 RINGFENCE = "Ringfence"
-PLAIN_LOOP = "plain loop"
 READY_S = 300.0
 
 # Nobody listens on port 1: the engine starts from its last good snapshots and says so.
 NO_REDIS = "redis://127.0.0.1:1/0"
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What a peer is to do: which topics, and whether every call gets a decision."""
-
-    calls: str = CALLS
-    decisions: str = ""
-    emit_all: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,31 +24,16 @@ class Setup:
     more: dict[str, dict[str, object]] = field(default_factory=dict)
 
 
-def ringfence(lab: Lab, work: Work, setup: Setup) -> tuple[Process, int]:
-    """The engine, started as an operator would; and the port where /ready is."""
+def ringfence(
+    lab: Lab, work: Work, setup: Setup, *, workers: int = 1, cores: tuple[int, ...] = ()
+) -> tuple[Process, int]:
+    """The engine on `cores` (default: the engine's); and the port where /ready is."""
     group, port = lab.new_name("ringfence"), free_port()
     config = lab.run / f"{group}.toml"
     config.write_text(_config(lab, work, setup, group, port))
-    process = Process(
-        RINGFENCE,
-        "stream",
-        ["run", "--config", str(config)],
-        lab.cores.engine,
-        config.with_suffix(".log"),
-    )
-    return process, port
-
-
-def plain_loop(lab: Lab, work: Work, bloom: Path) -> Process:
-    """The plain loop with one list, `bloom`."""
-    group = lab.new_name("plain")
-    arguments = [
-        *("--bootstrap", lab.broker.bootstrap, "--calls", work.calls),
-        *("--decisions", work.decisions, "--group", group, "--list", str(bloom)),
-        *(["--all"] if work.emit_all else []),
-    ]
-    log = lab.run / f"{group}.log"
-    return Process(PLAIN_LOOP, "tests.bench.peers.plain_loop", arguments, lab.cores.engine, log)
+    command = python("stream", "run", "--config", str(config), "--workers", str(workers))
+    log = config.with_suffix(".log")
+    return Process(RINGFENCE, command, cores or [lab.cores.engine], log), port
 
 
 def _config(lab: Lab, work: Work, setup: Setup, group: str, port: int) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +20,9 @@ from tests.bench.topics import Topics
 from tests.bench.traffic import Traffic, traffic
 
 CACHE = ROOT / "build" / "bench"
-CALLS = "bench.calls"
+SHORT, LONG = "bench.calls.short", "bench.calls.long"
+"""Two filled topics: half of the long one would take a slow peer a minute, half of the short one
+would be over for a fast peer before it is measured (or, on the JVM, compiled)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class Scale:
     """How large a run is. `rates` are CDR/s; `large` the numbers of the single large list."""
 
     name: str
-    records: int
+    records: Mapping[str, int]
     rounds: int
     lists: int
     numbers: int
@@ -42,7 +44,7 @@ class Scale:
 
 FULL = Scale(
     name="full",
-    records=1_000_000,
+    records={SHORT: 1_000_000, LONG: 4_000_000},
     rounds=5,
     lists=64,
     numbers=1_000_000,
@@ -55,7 +57,7 @@ FULL = Scale(
 )
 QUICK = Scale(
     name="quick",
-    records=20_000,
+    records={SHORT: 20_000, LONG: 40_000},
     rounds=1,
     lists=3,
     numbers=20_000,
@@ -71,15 +73,17 @@ QUICK = Scale(
 class Lab:
     """One run of benches: leave its context and every server is gone; lists stay in the cache."""
 
-    def __init__(self, scale: Scale, console: Console) -> None:
+    def __init__(self, scale: Scale, console: Console, *, with_peers: bool = True) -> None:
+        """`with_peers`: whether peers that have to be built are measured, where they are."""
         self.scale = scale
+        self.with_peers = with_peers
         self.console = console
         self.cores: Cores = cores()
         self.folder = CACHE / scale.name
         self.run = self.folder
         self._open = ExitStack()
         self._names = 0
-        self._filled: Traffic | None = None
+        self._filled: dict[str, Traffic] = {}
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -116,15 +120,15 @@ class Lab:
         """The broker's topics."""
         return Topics(self.broker.bootstrap)
 
-    async def calls(self) -> Traffic:
-        """The calls that are preloaded on topic `CALLS`, filled at the first asking."""
-        if self._filled is None:
-            made = traffic(self.scale.records, self.scale.numbers, seed=3)
-            self.say(f"Filling {CALLS} with {len(made):,} records")
-            await self.topics.create(CALLS)
-            await self.topics.fill(CALLS, made)
-            self._filled = made
-        return self._filled
+    async def calls(self, topic: str) -> Traffic:
+        """The calls that are preloaded on topic `SHORT` or `LONG`, filled at the first asking."""
+        if topic not in self._filled:
+            made = traffic(self.scale.records[topic], self.scale.numbers, seed=3)
+            self.say(f"Filling {topic} with {len(made):,} records")
+            await self.topics.create(topic)
+            await self.topics.fill(topic, made)
+            self._filled[topic] = made
+        return self._filled[topic]
 
     def new_name(self, what: str) -> str:
         """A name that no topic and no group of this run has."""

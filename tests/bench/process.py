@@ -1,13 +1,12 @@
 """One peer under test: a process of its own on its own core, its words kept for the post-mortem."""
 
-import os
 import signal
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -21,30 +20,23 @@ class PeerFailed(Exception):
     """A peer ended by itself or did not do its work; the message ends with its last words."""
 
 
-class Process:
-    """`python -m MODULE ARGUMENTS` on one core; ended when the context is left."""
+def python(module: str, *arguments: str) -> list[str]:
+    """The command line of `python -m MODULE ARGUMENTS`."""
+    return [sys.executable, "-m", module, *arguments]
 
-    def __init__(
-        self,
-        title: str,
-        module: str,
-        arguments: Sequence[str],
-        core: int,
-        log: Path,
-        environment: Mapping[str, str] | None = None,
-    ) -> None:
+
+class Process:
+    """`command` on some cores; ended when the context is left."""
+
+    def __init__(self, title: str, command: Sequence[str], cores: Sequence[int], log: Path) -> None:
         self.title = title
         self._log = log
         log.parent.mkdir(parents=True, exist_ok=True)
         self.started_at_s = time.time()
-        with log.open("wb") as file, on_core(core):
+        self.is_ready = False
+        with log.open("wb") as file, on_core(*cores):
             self._process = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments],
-                cwd=ROOT,
-                env={**os.environ, **(environment or {})},
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=file,
+                command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=file, stderr=file
             )
         self.pid = self._process.pid
 
@@ -65,6 +57,7 @@ class Process:
             self.check()
             try:
                 with urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=1):
+                    self.is_ready = True
                     return time.time() - self.started_at_s
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 time.sleep(0.01)

@@ -6,26 +6,14 @@ rates and latencies are computed from these stamps, so nobody's reading or writi
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 
-import numpy as np
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from numpy.typing import NDArray
 
-from tests.bench.traffic import BLOCK, PARTITIONS, Traffic, call_index
+from tests.bench.readback import Appended, read_back
+from tests.bench.traffic import BLOCK, PARTITIONS, Traffic
 
-RECORDS_MAX = 5_000
 BATCH_BYTES = 512 * BLOCK
-
-
-@dataclass(frozen=True, slots=True)
-class Appended:
-    """Records of one topic, in the order of their append: whose call, when (ms), and what."""
-
-    calls: NDArray[np.int64]
-    at_ms: NDArray[np.int64]
-    kinds: NDArray[np.uint8]
 
 
 class Topics:
@@ -110,28 +98,11 @@ class Topics:
                     seen, since = now, loop.time()
 
     async def read(self, name: str, kind_of: Callable[[bytes], int]) -> Appended:
-        """Everything on a topic; `kind_of` says in a number below 256 what a value is."""
-        calls: list[int] = []
-        at_ms: list[int] = []
-        kinds: list[int] = []
+        """Everything on a topic that is not in an aborted transaction; see `readback`."""
         async with self._reader(name) as (consumer, partitions):
-            left = sum((await consumer.end_offsets(partitions)).values())
-            await consumer.seek_to_beginning(*partitions)
-            while left > 0:
-                fetched = await consumer.getmany(timeout_ms=1_000, max_records=RECORDS_MAX)
-                for records in fetched.values():
-                    left -= len(records)
-                    for record in records:
-                        assert record.value is not None, "nobody writes tombstones"
-                        calls.append(call_index(record.value))
-                        at_ms.append(record.timestamp)
-                        kinds.append(kind_of(record.value))
-        order = np.argsort(np.array(at_ms, np.int64), kind="stable")
-        return Appended(
-            np.array(calls, np.int64)[order],
-            np.array(at_ms, np.int64)[order],
-            np.array(kinds, np.uint8)[order],
-        )
+            ends = await consumer.end_offsets(partitions)
+        counts = {partition.partition: end for partition, end in ends.items()}
+        return await read_back(self._bootstrap, name, counts, kind_of)
 
     def _reader(self, name: str) -> "_Reader":
         return _Reader(self._bootstrap, name)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.bench.bench_throughput import progress
-from tests.bench.topics import Appended
+from tests.bench.readback import Appended
 from tests.bench.traffic import (
     BLOCK,
     PARTITIONS,
@@ -57,6 +57,8 @@ def test_the_harness_runs_and_writes_its_figures(tmp_path: Path):
             "-m",
             "tests.bench",
             "--quick",
+            "--peers",
+            "plain",
             "--json",
             str(result),
             "--only",

@@ -43,7 +43,7 @@ type decision struct {
 type options struct {
 	bootstrap, calls, decisions, group, parser string
 	lists                                      paths
-	all                                        bool
+	all, build                                 bool
 }
 
 // paths is a flag that may be given several times.
@@ -65,6 +65,7 @@ func main() {
 	flag.StringVar(&o.parser, "parser", "goccy", "goccy or jsonparser")
 	flag.Var(&o.lists, "list", "a list's numbers, one a line; may be repeated")
 	flag.BoolVar(&o.all, "all", false, "send a decision for every call")
+	flag.BoolVar(&o.build, "build", false, "only make the lists' filters that are missing")
 	flag.Parse()
 	if err := run(o); err != nil {
 		log.Fatal(err)
@@ -74,7 +75,7 @@ func main() {
 // run reads calls, looks each caller up and sends decisions until SIGTERM.
 func run(o options) error {
 	blocklists, err := loadBlocklists(o.lists)
-	if err != nil {
+	if err != nil || o.build {
 		return err
 	}
 	client, err := kgo.NewClient(

@@ -13,6 +13,7 @@ import org.apache.flink.connector.kafka.source.KafkaSource;
 import org.apache.flink.connector.kafka.source.enumerator.initializer.OffsetsInitializer;
 import org.apache.flink.streaming.api.environment.StreamExecutionEnvironment;
 import org.apache.flink.util.Collector;
+import org.apache.kafka.clients.producer.ProducerRecord;
 
 /**
  * Flink's DataStream in a local MiniCluster, parallelism 1, so that source, function and sink are
@@ -53,12 +54,7 @@ public final class FlinkPeer {
                 .setBootstrapServers(options.bootstrap())
                 .setProperty("acks", "all")
                 .setDeliveryGuarantee(DeliveryGuarantee.AT_LEAST_ONCE)
-                .setRecordSerializer(
-                        KafkaRecordSerializationSchema.<Sent>builder()
-                                .setTopic(options.decisions())
-                                .setKeySerializationSchema(sent -> sent.decision.key())
-                                .setValueSerializationSchema(sent -> sent.decision.json())
-                                .build())
+                .setRecordSerializer(new WriteDecision(options.decisions()))
                 .build();
     }
 
@@ -84,6 +80,20 @@ public final class FlinkPeer {
         @Override
         public Read deserialize(byte[] record) throws IOException {
             return new Read(Call.parse(record));
+        }
+    }
+
+    private static final class WriteDecision implements KafkaRecordSerializationSchema<Sent> {
+        private final String topic;
+
+        WriteDecision(String topic) {
+            this.topic = topic;
+        }
+
+        @Override
+        public ProducerRecord<byte[], byte[]> serialize(
+                Sent sent, KafkaSinkContext context, Long timestamp) {
+            return new ProducerRecord<>(topic, sent.decision.key(), sent.decision.json());
         }
     }
 
