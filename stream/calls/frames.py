@@ -144,13 +144,13 @@ class Framing:
         from stream.core.kernels.framing import frame_records, split_by_partition
 
         count = len(ids)
-        keys = _rows_of(keys)
+        key_bytes = _rows_of(keys)
         order, ends = np.empty(count, np.int64), np.empty(partitions, np.int64)
-        split_by_partition(keys, partitions, keyless, order, ends)
+        split_by_partition(key_bytes, partitions, keyless, order, ends)
         headers = np.frombuffer(_on_the_wire(self.headers), np.uint8)
         bound = int(values.sizes.sum()) + count * (len(headers) + _RECORD_OVERHEAD_MAX)
         out = np.empty(bound + PADDING, np.uint8)
-        whole = memoryview(out)
+        whole = memoryview(out.data)
         identifiers = _rows_of(ids)
         place, end, reached = 0, np.zeros(1, np.int64), 0
         for partition, last in enumerate(ends.tolist()):
