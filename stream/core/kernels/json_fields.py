@@ -1,0 +1,104 @@
+"""What a dialect wants of its JSON records, and where it was found. For kernels."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import types
+from numpy.typing import NDArray
+
+from stream.core.kernels.jit import I64, U8, U64, inlined, part, trailing_zeros, writes
+from stream.core.kernels.json_parts import NOWHERE, QUOTE, Data, is_null, scalar_end, string_end
+from stream.core.kernels.vectors import item, unusual64
+
+NAME_BYTES_MAX = 64
+NAMES_MAX = 64
+"""Different names of one dialect, so that the bits of a word say which were seen."""
+
+_BLOCK = 64
+
+
+class Plan(NamedTuple):
+    """What a dialect wants. Names are the different keys on the ways to its fields.
+
+    `names` uint8[n * 64], each in 64 bytes; `name_sizes` int64[n]. `meanings` int64[nodes * n] is
+    what a name means in an object: 0 nothing, k > 0 the object that is node k, k < 0 field -k - 1.
+    Node 0 is the record; the last node is every object that is of no interest. Masks have a bit for
+    each name or field: `watched` names may stand only once in any object, `required` fields may
+    not be absent, `nullable` ones may be null.
+    """
+
+    names: NDArray[np.uint8]
+    name_sizes: NDArray[np.int64]
+    meanings: NDArray[np.int64]
+    nodes: int
+    watched: np.uint64
+    required: int
+    nullable: int
+
+
+class Found(NamedTuple):
+    """Where fields lie.
+
+    `starts`, `sizes` int64[fields, records], a size of -1 where there is none. `odd`
+    uint8[records], 1 for a record that the scan can not vouch for.
+    """
+
+    starts: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    odd: NDArray[np.uint8]
+
+
+_named: Any = types.NamedTuple  # untyped
+# Numba takes a writable array for a read-only one as an argument, but not inside a tuple.
+PLAN = _named((writes(U8), writes(I64), writes(I64), I64, U64, I64, I64), Plan)
+FOUND = _named((writes(I64, 2), writes(I64, 2), writes(U8)), Found)
+
+
+@inlined
+def forget(found: Found, row: int) -> None:
+    """No field of this record has been found."""
+    for field in range(found.starts.shape[0]):
+        found.starts[field, row] = 0
+        found.sizes[field, row] = -1
+
+
+@part
+def is_too_long(found: Found, row: int, longest: int) -> bool:
+    """Whether a field of the record has more bytes than it may."""
+    size = 0
+    for field in range(found.sizes.shape[0]):
+        size = max(size, found.sizes[field, row])
+    return size > longest
+
+
+@part
+def value_end(data: Data, at: int, end: int, field: int, row: int, plan: Plan, found: Found) -> int:
+    """The place behind the string, number or word that begins here; where a field lies is noted.
+
+    `field` is below 0 for a value that nobody wants. `NOWHERE` also for a field that is neither a
+    string without escapes nor, if it may be, null.
+    """
+    if item(data, at) != QUOTE:
+        if field >= 0 and not (is_null(data, at) and plan.nullable >> field & 1):
+            return NOWHERE
+        behind: int = scalar_end(data, at, end)
+        return behind
+    first = at + 1
+    at = first
+    unusual = unusual64(data, at)
+    while unusual == 0:
+        at += _BLOCK
+        if at >= end:
+            return NOWHERE
+        unusual = unusual64(data, at)
+    at += trailing_zeros(unusual)
+    if item(data, at) != QUOTE:
+        if field >= 0:
+            return NOWHERE
+        at = string_end(data, at, end, True)
+        if at == NOWHERE:
+            return NOWHERE
+    if field >= 0:
+        found.starts[field, row] = first
+        found.sizes[field, row] = at - first
+    return at + 1

@@ -1,0 +1,151 @@
+"""The parts of JSON that have no structure, checked to the last byte: strings, numbers, words.
+
+As RFC 8259 has them, and as strict as msgspec: UTF-8 without surrogates and overlong forms, escaped
+surrogates in pairs only. Each function takes the place where its part begins and the `end` of the
+record; it may look at some bytes beyond `end`, but what it finds there is never taken for more
+than is there: whoever calls compares the place that comes back with `end`.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.core.kernels.jit import inlined, load64, part, trailing_zeros
+from stream.core.kernels.vectors import item, unusual64
+
+Data = NDArray[np.uint8]
+
+QUOTE = ord('"')
+NOWHERE = -1
+"""Instead of a place: this is no such part."""
+
+_ESCAPE = ord("\\")
+_U = ord("u")
+_SIMPLE_ESCAPES = sum(1 << (byte - 64) for byte in b"\\bfnrt")
+"""Bit n: a backslash may stand before character 64 + n. (And before `"` and `/`.)"""
+_WORD4 = np.uint64(0xFFFFFFFF)
+_WORD5 = np.uint64(0xFFFFFFFFFF)
+_TRUE = np.uint64(int.from_bytes(b"true", "little"))
+_NULL = np.uint64(int.from_bytes(b"null", "little"))
+_FALSE = np.uint64(int.from_bytes(b"false", "little"))
+
+
+@inlined
+def is_null(data: Data, at: int) -> bool:
+    """Whether `null` stands here."""
+    null: bool = load64(data, at) & _WORD4 == _NULL
+    return null
+
+
+@inlined
+def _is_digit(data: Data, at: int) -> bool:
+    byte: int = item(data, at)
+    return 48 <= byte <= 57
+
+
+@part
+def _digits_end(data: Data, at: int, end: int) -> int:
+    """The place behind at least one digit."""
+    first = at
+    while at < end and _is_digit(data, at):
+        at += 1
+    return at if at > first else NOWHERE
+
+
+@part
+def scalar_end(data: Data, at: int, end: int) -> int:
+    """The place behind a number, `true`, `false` or `null`."""
+    word = load64(data, at)
+    if word & _WORD4 == _TRUE or word & _WORD4 == _NULL:
+        return at + 4
+    if word & _WORD5 == _FALSE:
+        return at + 5
+    if item(data, at) == 45:  # -
+        at += 1
+    if item(data, at) == 48:  # no digit may follow a leading 0
+        at += 1
+    else:
+        at = _digits_end(data, at, end)
+    if at > 0 and at < end and item(data, at) == 46:  # .
+        at = _digits_end(data, at + 1, end)
+    if at > 0 and at < end and item(data, at) | 32 == 101:  # e, E
+        at += 1
+        if item(data, at) == 43 or item(data, at) == 45:  # +, -
+            at += 1
+        at = _digits_end(data, at, end)
+    return at
+
+
+@part
+def _hex4(data: Data, at: int) -> int:
+    """The value of four hexadecimal digits, or `NOWHERE`."""
+    value = 0
+    for place in range(at, at + 4):
+        byte = int(item(data, place))
+        letter = byte | 32
+        if 48 <= byte <= 57:
+            value = value * 16 + byte - 48
+        elif 97 <= letter <= 102:
+            value = value * 16 + letter - 87
+        else:
+            return NOWHERE
+    return value
+
+
+@part
+def _escape_size(data: Data, at: int) -> int:
+    """Bytes of the escape that begins here; 0: it is none."""
+    byte = np.int64(item(data, at + 1))
+    if byte in (QUOTE, 47):  # /
+        return 2
+    if byte != _U:
+        return 2 if 64 <= byte < 128 and _SIMPLE_ESCAPES >> (byte - 64) & 1 else 0
+    code = _hex4(data, at + 2)
+    if code == NOWHERE or 0xDC00 <= code <= 0xDFFF:
+        return 0
+    if 0xD800 <= code < 0xDC00:
+        if item(data, at + 6) != _ESCAPE or item(data, at + 7) != _U:
+            return 0
+        return 12 if 0xDC00 <= _hex4(data, at + 8) <= 0xDFFF else 0
+    return 6
+
+
+@part
+def _character_size(data: Data, at: int) -> int:
+    """Bytes of the character beyond ASCII that begins here; 0: it is no UTF-8 (RFC 3629)."""
+    word = load64(data, at)
+    lead = word & np.uint64(0xFF)
+    second = word >> np.uint64(8) & np.uint64(0xFF)
+    if lead < 0xE0:
+        return 2 if lead >= 0xC2 and word & np.uint64(0xC000) == 0x8000 else 0
+    if lead < 0xF0:
+        if word & np.uint64(0xC0C000) != 0x808000:
+            return 0
+        # Not what two bytes can hold, and no surrogate.
+        return 0 if (lead == 0xE0 and second < 0xA0) or (lead == 0xED and second > 0x9F) else 3
+    if lead > 0xF4 or word & np.uint64(0xC0C0C000) != 0x80808000:
+        return 0
+    return 0 if (lead == 0xF0 and second < 0x90) or (lead == 0xF4 and second > 0x8F) else 4
+
+
+@part
+def string_end(data: Data, at: int, end: int, escapes: bool) -> int:
+    """The place of the quotation mark that ends a string, from any place inside it.
+
+    `escapes`: whether it may have some; if not, one is as wrong as a control character.
+    """
+    while at < end:
+        byte = item(data, at)
+        if byte == QUOTE:
+            return at
+        if byte >= 128:
+            size = _character_size(data, at)
+        elif byte == _ESCAPE and escapes:
+            size = _escape_size(data, at)
+        elif byte == _ESCAPE or byte < 32:
+            return NOWHERE
+        else:
+            size = trailing_zeros(unusual64(data, at))
+        if size == 0:
+            return NOWHERE
+        at += size
+    return NOWHERE

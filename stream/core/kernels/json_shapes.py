@@ -1,0 +1,149 @@
+"""Shapes of JSON records: all that stands between their values. For kernels.
+
+A switch writes its records alike: the same keys in the same order. A record that has the shape of
+one that was read step by step is as right as that one, if each of its values is right; so it is
+enough to compare what stands between, 64 bytes at a time, and to check the values.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import types
+from numpy.typing import NDArray
+
+from stream.core.kernels.jit import I64, U8, U64, inlined, part, writes
+from stream.core.kernels.json_fields import Found, Plan, forget, value_end
+from stream.core.kernels.json_parts import NOWHERE, Data
+from stream.core.kernels.vectors import differing64, item
+
+SHAPES = 4
+"""Shapes that are held, and tried one after the other, the last one that fitted first."""
+PIECES = 64
+FOUND, ODD, OTHER = 0, 1, 2
+
+_BLOCK = 64
+_NO_VALUE = -2
+
+
+class Shapes(NamedTuple):
+    """Shapes in pieces of up to 64 bytes; shape k has those from `PIECES * k` to `lasts[k]`.
+
+    `texts` uint8, 64 bytes a piece, of which `sizes` int64 count, as `masks` uint64 say again.
+    `fields` int64 is what follows a piece: a field, a value that nobody wants (-1), or the next
+    piece at once. The last piece ends the record. `order` int64: which shape to try first.
+    """
+
+    texts: NDArray[np.uint8]
+    masks: NDArray[np.uint64]
+    sizes: NDArray[np.int64]
+    fields: NDArray[np.int64]
+    lasts: NDArray[np.int64]
+    order: NDArray[np.int64]
+
+
+class Values(NamedTuple):
+    """Where the values of the record lie that was read last, and which field each is; int64."""
+
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    fields: NDArray[np.int64]
+
+
+_named: Any = types.NamedTuple  # untyped
+_named_alike: Any = types.NamedUniTuple
+_INTS = writes(I64)
+SHAPES_TYPE = _named((writes(U8), writes(U64), _INTS, _INTS, _INTS, _INTS), Shapes)
+VALUES_TYPE = _named_alike(_INTS, len(Values._fields), Values)
+
+
+def no_shapes() -> Shapes:
+    """Room for shapes, of which none is held yet."""
+    pieces = SHAPES * PIECES
+    return Shapes(
+        np.zeros(pieces * _BLOCK, np.uint8),
+        np.zeros(pieces, np.uint64),
+        np.zeros(pieces, np.int64),
+        np.zeros(pieces, np.int64),
+        np.zeros(SHAPES, np.int64),
+        np.arange(SHAPES),
+    )
+
+
+def no_values() -> Values:
+    """Room for values."""
+    return Values(*np.zeros((3, PIECES), np.int64))
+
+
+@part
+def follow(
+    data: Data, at: int, end: int, row: int, shape: int, shapes: Shapes, plan: Plan, found: Found
+) -> int:
+    """Read a record as one of this shape.
+
+    `FOUND`: it has the shape and is right. `OTHER`: it has another shape. `ODD`: a value is wrong,
+    or a field is none that the scan can vouch for.
+    """
+    forget(found, row)
+    piece = shape * PIECES
+    last = item(shapes.lasts, shape)
+    while True:
+        differing = differing64(data, at, shapes.texts, piece * _BLOCK)
+        if differing & item(shapes.masks, piece):
+            return OTHER
+        at += item(shapes.sizes, piece)
+        if piece == last:
+            return FOUND if at == end else OTHER
+        if at >= end:
+            return OTHER
+        field = item(shapes.fields, piece)
+        if field != _NO_VALUE:
+            at = value_end(data, at, end, field, row, plan, found)
+            if at == NOWHERE:
+                return ODD
+        piece += 1
+
+
+@inlined
+def _low_bits(count: int) -> np.uint64:
+    ones = np.uint64(0xFFFFFFFFFFFFFFFF)
+    return ones >> np.uint64(64 - count) if count > 0 else np.uint64(0)
+
+
+@part
+def keep(
+    data: Data, at: int, end: int, count: int, values: Values, shape: int, shapes: Shapes
+) -> bool:
+    """Keep the shape of the record from `at` to `end` as shape number `shape`; False: too long.
+
+    The record has `count` values.
+    """
+    piece, behind = shape * PIECES, (shape + 1) * PIECES
+    for value in range(count + 1):
+        stop = values.starts[value] if value < count else end
+        while True:
+            if piece == behind:
+                return False
+            size = min(stop - at, _BLOCK)
+            for place in range(size):
+                shapes.texts[piece * _BLOCK + place] = item(data, at + place)
+            shapes.sizes[piece] = size
+            shapes.masks[piece] = _low_bits(size)
+            shapes.fields[piece] = _NO_VALUE
+            at += size
+            piece += 1
+            if at == stop:
+                break
+        if value < count:
+            shapes.fields[piece - 1] = values.fields[value]
+            at = values.ends[value]
+    shapes.lasts[shape] = piece - 1
+    return True
+
+
+@part
+def to_front(order: NDArray[np.int64], turn: int) -> None:
+    """Try this shape first from now on."""
+    shape = order[turn]
+    for place in range(turn, 0, -1):
+        order[place] = order[place - 1]
+    order[0] = shape

@@ -1,0 +1,67 @@
+"""Sixty-four bytes at a time, for kernels: functions that answer with a bit for each byte.
+
+Written as vectors of LLVM's own, so that it chooses the instructions: one compare with AVX-512, two
+with AVX2, four with SSE2 or NEON. Nothing checks the bounds: buffers end in `texts.PADDING` bytes.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+
+from stream.core.kernels.jit import intrinsic
+
+_BLOCK = ir.VectorType(ir.IntType(8), 64)
+_BITS = ir.IntType(64)
+
+
+def _block(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
+    """The 64 bytes of `array` from `index` on."""
+    data = context.make_array(kind)(context, builder, array).data
+    block = builder.load(builder.bitcast(builder.gep(data, [index]), _BLOCK.as_pointer()))
+    block.align = 1
+    return block
+
+
+def _all_of(byte: str) -> Any:
+    return ir.Constant(_BLOCK, [ord(byte)] * 64)
+
+
+@intrinsic
+def unusual64(context: Any, data: Any, index: Any) -> Any:
+    r"""Which bytes may not simply stand inside a JSON string: `"`, `\`, controls, non-ASCII."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Sequence[Any]) -> Any:
+        block = _block(context, builder, signature.args[0], *arguments)
+        # Signed, so that bytes from 128 on are below the space, as the control characters are.
+        low = builder.icmp_signed("<", block, _all_of(" "))
+        quote = builder.icmp_unsigned("==", block, _all_of('"'))
+        escape = builder.icmp_unsigned("==", block, _all_of("\\"))
+        return builder.bitcast(builder.or_(builder.or_(low, quote), escape), _BITS)
+
+    return types.uint64(data, types.int64), generate
+
+
+@intrinsic
+def differing64(context: Any, data: Any, index: Any, other: Any, place: Any) -> Any:
+    """Which of the bytes of `data` from `index` are not those of `other` from `place`."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Sequence[Any]) -> Any:
+        kinds = signature.args
+        one = _block(context, builder, kinds[0], *arguments[:2])
+        two = _block(context, builder, kinds[2], *arguments[2:])
+        return builder.bitcast(builder.icmp_unsigned("!=", one, two), _BITS)
+
+    return types.uint64(data, types.int64, other, types.int64), generate
+
+
+@intrinsic
+def item(context: Any, data: Any, index: Any) -> Any:
+    """`data[index]`, without asking whether the index counts from the end."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Sequence[Any]) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        return builder.load(builder.gep(array.data, [arguments[1]]))
+
+    return data.dtype(data, types.int64), generate
