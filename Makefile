@@ -47,7 +47,7 @@ bench: setup ## measure against the alternatives, table and JSON (minutes; BENCH
 
 bench-peers: setup ## build the JVM and Go peers (Java, Maven, Go), then measure against all of them
 	@$(BIN)/python -m tests.bench.peers.build
-	@$(BIN)/python -m tests.bench --only throughput --only latency $(BENCH_ARGS)
+	@$(BIN)/python -m tests.bench --only throughput --only latency --only workers $(BENCH_ARGS)
 
 run: setup ## the engine with config/default.toml (RUN_ARGS="--config FILE")
 	@$(BIN)/ringfence run $(RUN_ARGS)

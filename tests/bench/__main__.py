@@ -28,6 +28,7 @@ from tests.bench import (
     bench_memory,
     bench_stages,
     bench_throughput,
+    bench_workers,
 )
 from tests.bench.lab import CACHE, FULL, QUICK, Lab
 from tests.bench.machine import described, on_core
@@ -37,6 +38,7 @@ BENCHES: dict[str, Callable[[Lab], Awaitable[list[Report]]]] = {
     "membership": bench_membership.run,
     "throughput": bench_throughput.run,
     "latency": bench_latency.run,
+    "workers": bench_workers.run,
     "changes": bench_changes.run,
     "memory": bench_memory.run,
     "stages": bench_stages.run,

@@ -4,8 +4,8 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -46,6 +46,23 @@ def on_core(*chosen: int) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
+
+
+@contextmanager
+def moved(pid: int, chosen: Iterable[int]) -> Iterator[None]:
+    """A process that runs already, with all its threads, runs on these cores inside."""
+    before = os.sched_getaffinity(pid)
+    _move(pid, chosen)
+    try:
+        yield
+    finally:
+        _move(pid, before)
+
+
+def _move(pid: int, chosen: Iterable[int]) -> None:
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(ProcessLookupError):
+            os.sched_setaffinity(int(task.name), chosen)
 
 
 def tree(pid: int) -> list[int]:

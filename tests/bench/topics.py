@@ -5,7 +5,9 @@ rates and latencies are computed from these stamps, so nobody's reading or writi
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -14,6 +16,7 @@ from tests.bench.readback import Appended, read_back
 from tests.bench.traffic import BLOCK, PARTITIONS, Traffic
 
 BATCH_BYTES = 512 * BLOCK
+HELD_S_MAX = 600
 
 
 class Topics:
@@ -54,22 +57,45 @@ class Topics:
 
     async def fill(self, name: str, traffic: Traffic) -> None:
         """Write all of `traffic`, in blocks dealt to the partitions in turn (`traffic.place`)."""
+        async with self._writer(acks=1) as producer:
+            await self._write(producer, name, traffic)
+
+    @asynccontextmanager
+    async def held(
+        self, name: str, traffic: Traffic
+    ) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+        """Written as by `fill`, but in a transaction that ends when what is given is called.
+
+        Readers of committed records see nothing before.
+        """
+        async with self._writer(
+            transactional_id=name, transaction_timeout_ms=HELD_S_MAX * 1000
+        ) as producer:
+            await producer.begin_transaction()
+            await self._write(producer, name, traffic)
+            yield producer.commit_transaction
+
+    @asynccontextmanager
+    async def _writer(self, **settings: Any) -> AsyncIterator[AIOKafkaProducer]:
         producer = AIOKafkaProducer(
-            bootstrap_servers=self._bootstrap, acks=1, max_batch_size=BATCH_BYTES
+            bootstrap_servers=self._bootstrap, max_batch_size=BATCH_BYTES, **settings
         )
         await producer.start()
-        sent = []
         try:
-            for start in range(0, len(traffic), BLOCK):
-                batch = producer.create_batch()
-                for record in traffic.records(start, start + BLOCK):
-                    fits = batch.append(key=None, value=record, timestamp=None)
-                    assert fits is not None, "a block must fit into one Kafka batch"
-                partition = start // BLOCK % PARTITIONS
-                sent.append(await producer.send_batch(batch, name, partition=partition))
-            await asyncio.gather(*sent)
+            yield producer
         finally:
             await producer.stop()
+
+    async def _write(self, producer: AIOKafkaProducer, name: str, traffic: Traffic) -> None:
+        sent = []
+        for start in range(0, len(traffic), BLOCK):
+            batch = producer.create_batch()
+            for record in traffic.records(start, start + BLOCK):
+                fits = batch.append(key=None, value=record, timestamp=None)
+                assert fits is not None, "a block must fit into one Kafka batch"
+            partition = start // BLOCK % PARTITIONS
+            sent.append(await producer.send_batch(batch, name, partition=partition))
+        await asyncio.gather(*sent)
 
     async def length(self, name: str) -> int:
         """How many records have been appended so far."""
