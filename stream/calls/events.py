@@ -20,6 +20,16 @@ class Event(StrEnum):
     """Records of an assignment that has ended were left to the partition's new reader."""
     TRANSACTION_ABORTED = "transaction_aborted"
     """A transaction was given up; its records are read again."""
+    LANE_LEFT = "lane_left"
+    """A partition is read by aiokafka: an old message format, or an old broker."""
+    THROTTLED = "throttled"
+    """A broker wants to be asked less: a quota of this client is used up."""
+    POSITION_RESET = "position_reset"
+    """A position was gone (retention, a topic made anew): calls were lost before they were read."""
+    PARTITION_STOPPED = "partition_stopped"
+    """A batch can not be right: its partition is not read on until somebody looks."""
+    BATCH_SKIPPED = "batch_skipped"
+    """A batch that can not be right was passed over, as the settings say."""
 
 
 Observe = Callable[[Event], None]

@@ -10,8 +10,7 @@ so it is not asked; the revoke hook is not called on `stop`, so the loop settles
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -20,10 +19,12 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from stream.calls.batch import Partition, RawBatch
 from stream.calls.events import Event, Observe
+from stream.calls.fetching import ANSWER_BYTES, PARTITION_BYTES, SourceSettings, reader_for
 from stream.calls.kafka import KafkaSettings, connected
-from stream.calls.ordinary import OrdinaryReader
 from stream.calls.reader import Reader, no_records
 from stream.core.faults import Fault, SourceDown
+
+__all__ = ["KafkaSource", "PartitionsLost", "SourceSettings"]
 
 log = logging.getLogger(__name__)
 
@@ -32,48 +33,6 @@ _SHOWN_POLL_S = 0.002
 
 class PartitionsLost(Fault):
     """The group gave our partitions away before we committed: others repeat what we did since."""
-
-
-@dataclass(frozen=True, slots=True)
-class SourceSettings:
-    """What is read and as whom. Times are milliseconds.
-
-    `instance_id` names this worker for static membership: with the same name after a restart it
-    gets its partitions back without a rebalance; "" is dynamic membership.
-    """
-
-    topics: Sequence[str]
-    group_id: str
-    instance_id: str
-    start_at: str
-    session_timeout_ms: int
-    rebalance_timeout_ms: int
-    fetch_max_wait_ms: int = 50
-
-    def __post_init__(self) -> None:
-        if self.start_at not in ("earliest", "latest"):
-            raise ValueError(f"calls.start_at is earliest or latest, not {self.start_at!r}")
-        if not 0 < self.fetch_max_wait_ms < self.session_timeout_ms:
-            raise ValueError("calls.session_timeout_ms must be above the longest wait for records")
-        if self.rebalance_timeout_ms < 4 * self.heartbeat_interval_ms:
-            raise ValueError(
-                f"calls.rebalance_timeout_ms must be at least {4 * self.heartbeat_interval_ms}, "
-                "four heartbeats, or no time is left to finish a batch"
-            )
-
-    @property
-    def heartbeat_interval_ms(self) -> int:
-        """How soon a rebalance is noticed; never more than Kafka's default of 3 s."""
-        return min(3000, self.session_timeout_ms // 3)
-
-    @property
-    def hand_over_s(self) -> float:
-        """How long the loop has to finish its batch and commit when partitions are revoked.
-
-        The broker counts the rebalance timeout from when another member asked for it; we learn of
-        that one heartbeat later, and need another interval to say that we join again.
-        """
-        return (self.rebalance_timeout_ms - 2 * self.heartbeat_interval_ms) / 1000
 
 
 class KafkaSource:
@@ -107,7 +66,7 @@ class KafkaSource:
             )
         except KafkaError as error:
             raise SourceDown(f"Kafka at {self._kafka.bootstrap_servers}: {error!r}") from error
-        self._reader = OrdinaryReader(self._consumer)
+        self._reader = reader_for(self._consumer, self._kafka, self._settings, self._observe)
         await self._reader.start()
         # Subscribed only now, since `start` would else wait for partitions, which a group with
         # more members than partitions never has.
@@ -280,8 +239,8 @@ class KafkaSource:
             max_poll_interval_ms=300_000,
             # A fetch holds at most this much, and a batch is taken from one fetch per partition;
             # a single record beyond it still arrives, alone.
-            fetch_max_bytes=16 * 1024 * 1024,
-            max_partition_fetch_bytes=1024 * 1024,
+            fetch_max_bytes=ANSWER_BYTES,
+            max_partition_fetch_bytes=PARTITION_BYTES,
             fetch_min_bytes=1,
             fetch_max_wait_ms=settings.fetch_max_wait_ms,
             check_crcs=True,
