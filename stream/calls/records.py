@@ -8,13 +8,14 @@ taken whole or not at all, and only if its checksum, its lengths and its offsets
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 from crc32c import crc32c
 from numpy.typing import NDArray
 
 from stream.calls.unpack import Room, unpack
+from stream.core import kernels
 from stream.core.kernels import plain_records as plain
 from stream.core.texts import PADDING, Texts
 
@@ -136,7 +137,7 @@ def read_records(answer: NDArray[np.uint8], stretches: Sequence[Stretch], room: 
     fit = np.minimum(fit, table[:, plain.COUNT])[table[:, plain.STATUS] == plain.TAKE]
     columns = np.empty((4, int(np.maximum(fit, 0).sum())), np.int64)
     starts, sizes, offsets, times_ms = columns
-    n = plain.parse(data, table, starts, sizes, offsets, times_ms, ends)
+    n = _steps().parse(data, table, starts, sizes, offsets, times_ms, ends)
     return Records(
         values=Texts(data, starts[:n], sizes[:n]),
         offsets=offsets[:n],
@@ -147,12 +148,21 @@ def read_records(answer: NDArray[np.uint8], stretches: Sequence[Stretch], room: 
     )
 
 
+def _steps() -> Any:
+    """`frame` and `parse`: compiled, else in plain Python."""
+    if kernels.compiled():
+        from stream.core.kernels import records
+
+        return records
+    return plain
+
+
 def _framed(answer: NDArray[np.uint8], stretches: Sequence[Stretch]) -> NDArray[np.int64]:
     """The table of the answer's batches, with the checksums compared."""
     bounds = np.array([(s.start, s.stop) for s in stretches], np.int64).reshape(-1, 2)
     batches_max = int(((bounds[:, 1] - bounds[:, 0]) // plain.HEAD + 1).sum())
     table = np.empty((batches_max, plain.COLUMNS), np.int64)
-    table = table[: plain.frame(answer, bounds, table)]
+    table = table[: _steps().frame(answer, bounds, table)]
     view = answer.data
     table[:, plain.FOUND_CRC] = [
         crc32c(view[begin + plain.CHECKED_FROM : end])

@@ -1,0 +1,217 @@
+"""Record batches of a Kafka answer, compiled: `frame` and `parse` of `plain_records`.
+
+Every length is compared with the end of what holds it before a byte is read there, so that bytes
+of any kind stay inside their array: nothing here relies on padding.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from stream.core.kernels.jit import I64, U8, kernel, part, reads, writes
+from stream.core.kernels.plain_records import (
+    ATTRIBUTES,
+    BASE,
+    BEGIN,
+    BODY,
+    BODY_END,
+    CHECKED_FROM,
+    CONTROL,
+    COUNT,
+    COUNTED,
+    CRC,
+    END,
+    FAULT,
+    FIRST_MS,
+    HEAD,
+    LAST,
+    LOG_APPEND,
+    MAX_MS,
+    NEXT,
+    OFFSET_MAX,
+    OFFSETS,
+    OLD,
+    ORDER,
+    PRODUCER,
+    RECORD,
+    RECORD_MIN,
+    RECORDS,
+    SHORT,
+    SKIP,
+    STATUS,
+    STRETCH,
+    SURPLUS,
+    TAKE,
+    UNKNOWN,
+)
+
+_INT64_MAX = 2**63 - 1
+_BAD = -1  # instead of a place: nothing readable was there
+
+
+@part
+def _big_endian(data: Any, at: Any, size: Any) -> Any:
+    """The signed number in `size` bytes."""
+    word = np.int64(np.int8(data[at]))
+    for i in range(1, size):
+        word = (word << 8) | np.int64(data[at + i])
+    return word
+
+
+@kernel(I64(reads(U8), reads(I64, 2), writes(I64, 2)), counted=False)
+def frame(answer: Any, bounds: Any, table: Any) -> Any:
+    """See `plain_records.frame`."""
+    rows = np.int64(0)
+    for stretch in range(len(bounds)):
+        at, stop, after = bounds[stretch, 0], bounds[stretch, 1], 0
+        while at + CHECKED_FROM <= stop:
+            end = at + 12 + _big_endian(answer, at + 8, 4)
+            magic = answer[at + 16]
+            status = TAKE
+            if magic != 2:
+                status = OLD if magic < 2 else UNKNOWN
+            elif end < at + HEAD:
+                status = SHORT
+            elif end > stop:
+                break
+            row = table[rows]
+            rows += 1
+            row[:] = 0
+            row[STATUS], row[STRETCH], row[BEGIN], row[END] = status, stretch, at, at + CHECKED_FROM
+            if status != TAKE:
+                break
+            base, delta = _big_endian(answer, at, 8), _big_endian(answer, at + 23, 4)
+            row[ATTRIBUTES] = _big_endian(answer, at + 21, 2)
+            if base < after or base > OFFSET_MAX or delta < 0:
+                row[STATUS] = OFFSETS
+            else:
+                after = base + delta + 1
+                if row[ATTRIBUTES] & CONTROL != 0:
+                    row[STATUS] = SKIP
+            row[END], row[BODY], row[BODY_END] = end, at + HEAD, end
+            row[BASE], row[LAST] = base, after - 1
+            row[CRC] = _big_endian(answer, at + 17, 4) & 0xFFFFFFFF
+            row[FIRST_MS], row[MAX_MS] = (
+                _big_endian(answer, at + 27, 8),
+                _big_endian(answer, at + 35, 8),
+            )
+            row[PRODUCER], row[COUNT] = (
+                _big_endian(answer, at + 43, 8),
+                _big_endian(answer, at + 57, 4),
+            )
+            at = end
+    return rows
+
+
+@part
+def _varint(data: Any, at: Any, end: Any, bytes_max: Any) -> Any:
+    """A zigzag number before `end`, and where it ends; there _BAD if it does not."""
+    stop = min(end, at + bytes_max)
+    raw, after, shift = np.int64(0), np.int64(_BAD), np.int64(0)
+    for place in range(at, stop):
+        byte = np.int64(data[np.uint64(place)])
+        raw |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            # The tenth byte has but one bit that counts.
+            if shift < 63 or byte < 2:
+                after = np.int64(place + 1)
+            break
+        shift += 7
+    return ((raw >> 1) & _INT64_MAX) ^ -(raw & 1), after
+
+
+@part
+def _text(data: Any, at: Any, end: Any) -> Any:
+    """A text's size (-1: none) and where it begins; there _BAD if it does not fit."""
+    size, at = _varint(data, at, end, 5)
+    if at + size > end:
+        at = np.int64(_BAD)
+    return max(size, np.int64(-1)), at
+
+
+@part
+def _after_headers(data: Any, at: Any, end: Any) -> Any:
+    """Where a record's headers end, or _BAD."""
+    left, at = _varint(data, at, end, 5)
+    if at != _BAD and left < 0:
+        at = np.int64(_BAD)
+    while at != _BAD and left > 0:
+        left -= 1
+        size, at = _text(data, at, end)
+        if size < 0:
+            at = np.int64(_BAD)
+        if at != _BAD:
+            size, at = _text(data, at + size, end)
+            if at != _BAD:
+                at += max(size, 0)
+    return at
+
+
+_COLUMN = writes(I64)
+
+
+@kernel(
+    I64(reads(U8), writes(I64, 2), _COLUMN, _COLUMN, _COLUMN, _COLUMN, writes(I64, 2)),
+    counted=False,
+)
+def parse(
+    data: Any, table: Any, starts: Any, sizes: Any, offsets: Any, times_ms: Any, ends: Any
+) -> Any:
+    """See `plain_records.parse`."""
+    n = np.int64(0)
+    for stretch in range(len(ends)):
+        ends[stretch, RECORDS], ends[stretch, FAULT] = 0, -1
+    for index in range(len(table)):
+        row = table[index]
+        result = ends[row[STRETCH]]
+        if result[FAULT] >= 0:
+            continue
+        if row[STATUS] == TAKE:
+            at, stop, count = row[BODY], row[BODY_END], row[COUNT]
+            base, wanted = row[BASE], result[NEXT]
+            span, first_ms, log_append = row[LAST] - base, row[FIRST_MS], False
+            if row[ATTRIBUTES] & LOG_APPEND != 0:
+                first_ms, log_append = row[MAX_MS], True
+            fault = TAKE
+            if count < 0 or count > (stop - at) // RECORD_MIN:
+                count, fault = 0, COUNTED
+            before, last = n, np.int64(-1)
+            for _ in range(count):
+                fault = RECORD
+                size, at = _varint(data, at, stop, 5)
+                end = at + size
+                if at == _BAD or size <= 0 or end > stop or data[at] >= 0x80:
+                    break
+                later_ms, at = _varint(data, at + 1, end, 10)
+                if at == _BAD:
+                    break
+                delta, at = _varint(data, at, end, 5)
+                if at == _BAD:
+                    break
+                size, at = _text(data, at, end)
+                if at == _BAD:
+                    break
+                size, start = _text(data, at + max(size, 0), end)
+                if start == _BAD:
+                    break
+                if _after_headers(data, start + max(size, 0), end) != end:
+                    break
+                if delta <= last or delta > span:
+                    fault = ORDER
+                    break
+                fault, at, last = TAKE, end, delta
+                if base + delta >= wanted:
+                    starts[n], sizes[n], offsets[n] = start, size, base + delta
+                    times_ms[n] = first_ms if log_append else first_ms + later_ms
+                    n += 1
+            if fault == TAKE and at != stop:
+                fault = SURPLUS
+            row[STATUS] = fault
+            if fault != TAKE:
+                n = before
+            result[RECORDS] += n - before
+        if row[STATUS] > 0:
+            result[FAULT] = index
+        else:
+            result[NEXT] = max(result[NEXT], row[LAST] + 1)
+    return n
