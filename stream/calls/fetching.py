@@ -10,7 +10,7 @@ from stream.calls.kafka import KafkaSettings
 from stream.calls.lane.link import LinkSettings
 from stream.calls.lane.messages import FetchSizes
 from stream.calls.lane.reader import LaneReader, LaneSettings
-from stream.calls.ordinary import OrdinaryReader
+from stream.calls.ordinary_reader import OrdinaryReader
 from stream.calls.reader import Reader
 from stream.core import kernels
 

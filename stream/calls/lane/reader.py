@@ -20,7 +20,7 @@ from stream.calls.lane.link import Fetched, Link, LinkSettings, name_of
 from stream.calls.lane.messages import FETCH, VERSION
 from stream.calls.lane.pieces import Pieces
 from stream.calls.lane.reading import MEANINGS, Meaning, Reading, State
-from stream.calls.ordinary import OrdinaryReader
+from stream.calls.ordinary_reader import OrdinaryReader
 from stream.calls.reader import no_records
 from stream.core.faults import SourceDown
 

@@ -10,7 +10,7 @@ from aiokafka.errors import CommitFailedError
 
 from stream.calls.batch import Partition
 from stream.calls.kafka import KafkaSettings
-from stream.calls.ordinary import OrdinaryReader
+from stream.calls.ordinary_reader import OrdinaryReader
 from stream.calls.source import KafkaSource, PartitionsLost, SourceSettings
 
 TP = TopicPartition("calls", 0)
