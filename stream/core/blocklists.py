@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.core.allowlist import NOBODY, Allowlist
-from stream.core.digests import Digests, HashPlan, elements, hash_plan
-from stream.core.entry import NEVER, Entry
+from stream.core.digests import Digests, elements
+from stream.core.group import Group
 from stream.core.matches import NO_MATCHES, Matches
 from stream.core.number import Kind, Numbers
 from stream.core.overlay import EMPTY, Change, Overlay, Touched
 from stream.core.snapshot import Snapshot
-from stream.core.table import LISTS_MAX, probe_table
+from stream.core.table import LISTS_MAX
 
 Table = NDArray[np.unsignedinteger[Any]]
 
@@ -48,25 +48,19 @@ class LiveList:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
-    """Up to 64 lists of one circle, hash plan and filter size, as one bit-sliced table.
-
-    Bit i of a table word belongs to list `lists[i]` (an index into `Blocklists.lists`).
-    """
-
-    plan: HashPlan
-    bits_per_slice: int
-    lists: NDArray[np.int64]
-    table: Table
-
-
-@dataclass(frozen=True, slots=True)
 class Circle:
     """The lists of one hashing key: each number is hashed once for all of them."""
 
     key: bytes
     groups: tuple[Group, ...]
     touched: Touched
+
+    def match(self, digests: Digests, now_s: int) -> Iterator[Matches]:
+        """What the lists say of the numbers digested, part by part."""
+        if len(self.touched):
+            yield self.touched.match(digests.fingerprints(), now_s)
+        for group in self.groups:
+            yield group.match(digests, self.touched, now_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +114,8 @@ class Blocklists:
             generation=generation,
             synced_at_s=synced_at_s,
         )
-        fingerprints = [change.fingerprint for change in changes]
         circles = tuple(
-            replace(circle, touched=circle.touched.with_changes(index, fingerprints))
+            replace(circle, touched=circle.touched.with_changes(index, changes))
             if circle.key == live.key
             else circle
             for circle in self.circles
@@ -152,75 +145,9 @@ class Blocklists:
         found = Matches.together(
             part
             for circle in self.circles
-            for part in self._circle_matches(circle, Digests(elements(asked, circle.key)), now_s)
+            for part in circle.match(Digests(elements(asked, circle.key)), now_s)
         )
-        return replace(found, rows=rows[found.rows])
-
-    def _circle_matches(self, circle: Circle, digests: Digests, now_s: int) -> Iterator[Matches]:
-        changed: set[tuple[int, int]] = set()
-        if circle.touched.lists:
-            changes, changed = self._changes(circle.touched, digests.fingerprints(), now_s)
-            yield changes
-        for group in circle.groups:
-            words = digests.words(group.plan)
-            rows, masks = probe_table(group.table, words, group.bits_per_slice)
-            if len(rows):
-                hits = _pairs(rows, masks, group.lists)
-                yield self._confirmed(hits, digests, changed, now_s)
-
-    def _changes(
-        self, touched: Touched, fingerprints: NDArray[np.uint64], now_s: int
-    ) -> tuple[Matches, set[tuple[int, int]]]:
-        """What the overlays say, and of which rows and lists they alone speak."""
-        changed: set[tuple[int, int]] = set()
-        held: list[tuple[int, int, Entry]] = []
-        for row in touched.rows(fingerprints):
-            fingerprint = int(fingerprints[row])
-            for index in touched.lists[fingerprint]:
-                changed.add((row, index))
-                entry = self.lists[index].overlay.entries[fingerprint]
-                if entry is not None and entry.live(now_s):
-                    held.append((row, index, entry))
-        rows = np.array([row for row, _, _ in held], np.int64)
-        found = Matches.blank(rows, np.array([index for _, index, _ in held], np.int64))
-        found.confirmed[:] = True
-        found.category[:] = [entry.category for _, _, entry in held]
-        found.confidence[:] = [entry.confidence for _, _, entry in held]
-        found.expires_at_s[:] = [entry.expires_at_s for _, _, entry in held]
-        return found, changed
-
-    def _confirmed(
-        self,
-        hits: tuple[NDArray[np.int64], NDArray[np.int64]],
-        digests: Digests,
-        changed: set[tuple[int, int]],
-        now_s: int,
-    ) -> Matches:
-        """Bloom hits (rows, list indexes, sorted by list) that the exact entries do not refute."""
-        rows, indexes = hits
-        found = Matches.blank(rows, indexes)
-        kept = np.ones(len(rows), np.bool_)
-        fingerprints = digests.fingerprints()[rows]
-        starts = np.flatnonzero(np.diff(indexes, prepend=-1)).tolist()
-        for start, stop in zip(starts, [*starts[1:], len(rows)], strict=True):
-            snapshot = self.lists[int(indexes[start])].snapshot
-            assert snapshot is not None, "a list without a snapshot is in no group"
-            columns = snapshot.columns
-            if columns is None:
-                continue
-            mine = slice(start, stop)
-            at = columns.find(fingerprints[mine])
-            found.confirmed[mine] = True
-            kept[mine] = at >= 0
-            if len(columns):
-                found.category[mine] = columns.category[at]
-                found.confidence[mine] = columns.confidence[at]
-                found.expires_at_s[mine] = columns.expires_at[at]
-        kept &= (found.expires_at_s == NEVER) | (now_s < found.expires_at_s)
-        if changed:
-            pairs = zip(rows.tolist(), indexes.tolist(), strict=True)
-            kept &= np.array([pair not in changed for pair in pairs])
-        return found.at(np.flatnonzero(kept))
+        return found if len(rows) == len(numbers) else replace(found, rows=rows[found.rows])
 
 
 EMPTY_BLOCKLISTS = Blocklists((), (), NOBODY)
@@ -241,23 +168,9 @@ def _groups(
         return shape.slices, shape.bits_per_slice
 
     usable = [(index, live.snapshot) for index, live in members if live.snapshot is not None]
-    for (slices, bits_per_slice), same in groupby(sorted(usable, key=size), key=size):
+    for _, same in groupby(sorted(usable, key=size), key=size):
         together = list(same)
         for start in range(0, len(together), LISTS_MAX):
             part = together[start : start + LISTS_MAX]
-            yield Group(
-                hash_plan(slices, bits_per_slice),
-                bits_per_slice,
-                np.array([index for index, _ in part], np.int64),
-                table_of([snapshot for _, snapshot in part]),
-            )
-
-
-def _pairs(
-    rows: NDArray[np.int64], masks: NDArray[np.uint64], lists: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Each set bit of `masks` as a pair (row, list index), sorted by list."""
-    octets = masks.astype("<u8").view(np.uint8).reshape(-1, 8)
-    bits = np.unpackbits(octets, axis=1, bitorder="little")
-    bit, hit = np.nonzero(bits.T)
-    return rows[hit], lists[bit]
+            snapshots = [snapshot for _, snapshot in part]
+            yield Group.of([index for index, _ in part], snapshots, table_of(snapshots))

@@ -36,15 +36,14 @@ class Matches:
 
     @classmethod
     def together(cls, parts: Iterable[Self]) -> Self:
-        """All of `parts`, which share no pair, in order of row and list."""
+        """All of `parts`, which share no pair and are in order, as one in order."""
         held = [part for part in parts if len(part)]
         if not held:
             return cls.blank(np.zeros(0, np.int64), np.zeros(0, np.int64))
         if len(held) == 1:
-            whole = held[0]
-        else:
-            columns = zip(*(part.columns for part in held), strict=True)
-            whole = cls(*map(np.concatenate, columns))
+            return held[0]
+        columns = zip(*(part.columns for part in held), strict=True)
+        whole = cls(*map(np.concatenate, columns))
         return whole.at(np.lexsort((whole.lists, whole.rows)))
 
     @property
@@ -75,6 +74,10 @@ class Matches:
     def without(self, lists: Collection[int]) -> Self:
         """The same, less what `lists` (by index) say."""
         return self.at(np.flatnonzero(~np.isin(self.lists, list(lists))))
+
+    def first(self, count: int) -> Self:
+        """The first `count` matches, sharing memory with these."""
+        return type(self)(*(column[:count] for column in self.columns))
 
     def at(self, places: NDArray[np.int64]) -> Self:
         """The matches at `places`, in that order."""

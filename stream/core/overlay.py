@@ -4,14 +4,16 @@ A Bloom filter can not forget, so a removal lives here until the snapshot is reb
 addition until it is part of one.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.core.entry import Entry
+from stream.core import kernels
+from stream.core.entry import NEVER, Entry
+from stream.core.matches import NO_MATCHES, Matches
 
 MARK_BITS = 18
 """2^18 marks: 256 KiB that stay in cache, and 10,000 changes send only 4 % of numbers on to the
@@ -42,51 +44,122 @@ class Overlay:
 EMPTY = Overlay({})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Touched:
-    """All changed fingerprints of one circle's lists, for a first look at a whole batch.
+    """All that one circle's lists changed, in columns, for a look at a whole batch.
 
-    `lists` says which lists (by index) changed a fingerprint. `marks` is bool[2^MARK_BITS], true
-    where a changed fingerprint starts with these bits: one gather per number rules nearly all out.
+    One place for each changed fingerprint (`fingerprint`, uint64) of each list (`lists`, int64, by
+    index), sorted by both. `listed` bool, false where it was removed; `category`, `confidence`
+    uint8 and `expires_at_s` int64 are the entry's. `marks` is bool[2^MARK_BITS], true where a
+    changed fingerprint starts with these bits: one look per number rules nearly all out.
     """
 
-    lists: Mapping[int, tuple[int, ...]]
     marks: NDArray[np.bool_]
+    fingerprint: NDArray[np.uint64]
+    lists: NDArray[np.int64]
+    listed: NDArray[np.bool_]
+    category: NDArray[np.uint8]
+    confidence: NDArray[np.uint8]
+    expires_at_s: NDArray[np.int64]
 
     @classmethod
     def of(cls, overlays: Iterable[tuple[int, Overlay]]) -> Self:
         """The changes of several lists, given with their indexes."""
-        lists: dict[int, tuple[int, ...]] = {}
-        for index, overlay in overlays:
-            for fingerprint in overlay.entries:
-                lists[fingerprint] = (*lists.get(fingerprint, ()), index)
-        marks = np.zeros(1 << MARK_BITS, np.bool_)
-        marks[_mark(np.fromiter(lists, np.uint64, len(lists)))] = True
-        return cls(lists, marks)
-
-    def with_changes(self, index: int, fingerprints: Iterable[int]) -> Self:
-        """The same after list `index` changed `fingerprints` too."""
-        lists = dict(self.lists)
-        marks = self.marks.copy()
-        for fingerprint in fingerprints:
-            held = lists.get(fingerprint, ())
-            if index not in held:
-                lists[fingerprint] = (*held, index)
-            marks[fingerprint >> (64 - MARK_BITS)] = True
-        return type(self)(lists, marks)
-
-    def rows(self, fingerprints: NDArray[np.uint64]) -> list[int]:
-        """The rows whose fingerprint some list changed."""
-        if not self.lists:
-            return []
-        candidates = np.flatnonzero(self.marks[_mark(fingerprints)])
-        return [
-            row
-            for row, fingerprint in zip(
-                candidates.tolist(), fingerprints[candidates].tolist(), strict=True
-            )
-            if fingerprint in self.lists
+        changed = [
+            (fingerprint, index, entry)
+            for index, overlay in overlays
+            for fingerprint, entry in overlay.entries.items()
         ]
+        entries = [entry for _, _, entry in changed]
+        fingerprint = np.array([fingerprint for fingerprint, _, _ in changed], np.uint64)
+        lists = np.array([index for _, index, _ in changed], np.int64)
+        order = np.lexsort((lists, fingerprint))
+        marks = np.zeros(1 << MARK_BITS, np.bool_)
+        marks[_mark(fingerprint)] = True
+        return cls(
+            marks,
+            fingerprint[order],
+            lists[order],
+            np.array([entry is not None for entry in entries], np.bool_)[order],
+            np.array([entry.category if entry else 0 for entry in entries], np.uint8)[order],
+            np.array([entry.confidence if entry else 0 for entry in entries], np.uint8)[order],
+            np.array([entry.expires_at_s if entry else 0 for entry in entries], np.int64)[order],
+        )
+
+    def with_changes(self, index: int, changes: Sequence[Change]) -> Self:
+        """The same after `changes` to list `index`, in their order; costs a copy of the columns."""
+        added = self.of([(index, EMPTY.with_changes(changes))])
+        replaced = (self.lists == index) & np.isin(self.fingerprint, added.fingerprint)
+        kept = np.flatnonzero(~replaced)
+        both = [
+            np.concatenate([column[kept], new])
+            for column, new in zip(self.columns, added.columns, strict=True)
+        ]
+        order = np.lexsort((both[1], both[0]))
+        return type(self)(self.marks | added.marks, *(column[order] for column in both))
+
+    @property
+    def columns(self) -> tuple[NDArray[Any], ...]:
+        """All but the marks, in the order of their fields."""
+        return (
+            self.fingerprint,
+            self.lists,
+            self.listed,
+            self.category,
+            self.confidence,
+            self.expires_at_s,
+        )
+
+    def __len__(self) -> int:
+        return len(self.fingerprint)
+
+    def match(self, fingerprints: NDArray[np.uint64], now_s: int) -> Matches:
+        """What the changes add to what the snapshots say of the rows of `fingerprints`."""
+        if not len(self):
+            return NO_MATCHES
+        rows, first = self._first_places(fingerprints)
+        counts = np.searchsorted(self.fingerprint, fingerprints[rows], "right") - first
+        hits = np.repeat(rows, counts)
+        at = np.repeat(first - np.cumsum(counts) + counts, counts) + np.arange(len(hits))
+        expires_at_s = self.expires_at_s[at]
+        kept = np.flatnonzero(self.listed[at] & ((expires_at_s == NEVER) | (now_s < expires_at_s)))
+        at = at[kept]
+        return Matches(
+            hits[kept],
+            self.lists[at],
+            self.listed[at],
+            self.category[at],
+            self.confidence[at],
+            expires_at_s[kept],
+        )
+
+    def speaks(
+        self, fingerprints: NDArray[np.uint64], lists: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        """Whether the list beside each fingerprint changed it; bool, of their length."""
+        said = np.zeros(len(fingerprints), np.bool_)
+        if len(self):
+            for place in np.flatnonzero(self.marks[_mark(fingerprints)]).tolist():
+                found = self.fingerprint == fingerprints[place]
+                said[place] = bool((self.lists[found] == lists[place]).any())
+        return said
+
+    def _first_places(
+        self, fingerprints: NDArray[np.uint64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The rows whose fingerprint some list changed, and the first place of each."""
+        if kernels.compiled():
+            from stream.core.kernels.membership import changed_rows
+
+            rows, first = np.empty((2, len(fingerprints)), np.int64)
+            found = changed_rows(fingerprints, self.marks, self.fingerprint, rows, first)
+            return rows[:found], first[:found]
+        rows = np.flatnonzero(self.marks[_mark(fingerprints)])
+        first = np.searchsorted(self.fingerprint, fingerprints[rows])
+        inside = np.flatnonzero(first < len(self))
+        rows, first = rows[inside], first[inside]
+        held = np.flatnonzero(self.fingerprint[first] == fingerprints[rows])
+        return rows[held], first[held]
 
 
 def _mark(fingerprints: NDArray[np.uint64]) -> NDArray[np.int64]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.core import kernels
 from stream.core.bloom import Filter
 from stream.core.digests import HashPlan
 from stream.core.kernels import reference
@@ -73,4 +74,12 @@ def probe_table(
     table: reference.Table, words: reference.Words, bits_per_slice: int
 ) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
     """Which rows of `words` at least one list may hold, ascending, and a mask of those lists."""
+    if kernels.compiled():
+        from stream.core.kernels.membership import probe
+
+        assert len(table) == words.shape[1] * bits_per_slice, "a table of another shape"
+        rows, masks = np.empty(len(words), np.int64), np.empty(len(words), np.uint64)
+        place, width = table.ctypes.data, table.dtype.itemsize
+        found = probe(words, place, width, bits_per_slice, rows, masks)
+        return rows[:found], masks[:found]
     return reference.probe_words(table, words, bits_per_slice)

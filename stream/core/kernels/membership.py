@@ -1,0 +1,244 @@
+"""Which lists may hold a number, and which do: bit-sliced tables, sorted columns, overlays."""
+
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from stream.core.kernels.jit import (
+    I64,
+    U8,
+    U16,
+    U32,
+    U64,
+    inlined,
+    kernel,
+    reads,
+    trailing_zeros,
+    writes,
+)
+from stream.core.kernels.memory import multiply_high, prefetch, read8, read16, read32, read64
+
+BLOCK = 256
+"""Numbers that go through all slices before the next ones do: their gathers wait for memory side by
+side, and what is between them stays in the first cache."""
+MARK_SHIFT = np.uint64(64 - 18)
+"""A fingerprint's place among the marks of an overlay: see `overlay.MARK_BITS`."""
+FINGERPRINT, EXPIRES_AT, CATEGORY, CONFIDENCE, COUNT = range(5)
+"""What stands in a row of a ledger: four addresses of columns and their length; -1: no entries."""
+
+_ALL = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
+
+
+@inlined
+def lists_at(table: int, width: int, position: int) -> Any:
+    """The table's word for a bit position."""
+    if width == 8:
+        return read64(table + 8 * position)
+    if width == 4:
+        return read32(table + 4 * position)
+    if width == 2:
+        return read16(table + 2 * position)
+    return read8(table + position)
+
+
+def _any_words(item: Any) -> Any:
+    return types.Array(item, 2, "A", readonly=True)
+
+
+@kernel(
+    *(I64(_any_words(item), I64, I64, I64, writes(I64), writes(U64)) for item in (U16, U32, U64))
+)
+def probe(words: Any, table: Any, width: Any, m: Any, rows: Any, masks: Any) -> Any:
+    """`reference.probe_words`: rows that a list may hold, and the lists' bits; how many.
+
+    `table` is the address of k * m words of `width` bytes, k being the columns of `words`. `rows`,
+    `masks` have a place for each row of `words`.
+
+    After each slice only those go on that some list still may hold; they are moved without a
+    branch, since a wrong guess costs more than the gather it saves.
+    """
+    # Lemire, Kaser, Kurz, "Faster remainder by direct computation" (2019): exact for 32 bits.
+    modulus = U64(m)
+    inverse = _ALL // modulus + U64(1)
+    place = np.empty(BLOCK, np.int64)
+    found = 0
+    for base in range(0, len(words), BLOCK):
+        alive = min(BLOCK, len(words) - base)
+        for i in range(alive):
+            rows[found + i] = base + i
+            masks[found + i] = _ALL
+        for j in range(words.shape[1]):
+            for i in range(alive):
+                word = U64(words[rows[found + i], j])
+                if m < 1 << 31:
+                    place[i] = j * m + I64(multiply_high(inverse * word, modulus))
+                else:
+                    place[i] = j * m + I64(word % modulus)
+            still = 0
+            for i in range(alive):
+                mask = masks[found + i] & lists_at(table, width, place[i])
+                rows[found + still] = rows[found + i]
+                masks[found + still] = mask
+                still += 1 if mask != U64(0) else 0
+            alive = still
+            if alive == 0:
+                break
+        found += alive
+    return found
+
+
+@inlined
+def not_below(column: int, count: int, guess: int, wanted: Any) -> Any:
+    """The first place of the `count` sorted uint64 at `column` that is not below `wanted`.
+
+    From `guess`, a place, in doubling steps towards it, then by halves. What is before `low` is
+    below, what is from `high` on is not.
+    """
+    low, high, step = 0, count, 1
+    if read64(column + 8 * guess) < wanted:
+        low = guess + 1
+        while low < high:
+            at = min(low + step, high) - 1
+            if read64(column + 8 * at) >= wanted:
+                high = at
+                break
+            low = at + 1
+            step *= 2
+    else:
+        high = guess
+        while low < high:
+            at = max(high - step, low)
+            if read64(column + 8 * at) < wanted:
+                low = at + 1
+                break
+            high = at
+            step *= 2
+    while low < high:
+        middle = (low + high) >> 1
+        if read64(column + 8 * middle) < wanted:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@inlined
+def nearer(column: int, count: int, guess: int, wanted: Any) -> Any:
+    """A better guess: fingerprints are digests, so their places grow evenly with them."""
+    held = read64(column + 8 * guess)
+    if held <= wanted:
+        return min(guess + I64(multiply_high(wanted - held, U64(count))), count - 1)
+    return max(guess - I64(multiply_high(held - wanted, U64(count))), 0)
+
+
+@inlined
+def is_changed(changed: Any, changed_lists: Any, fingerprint: Any, index: int) -> bool:
+    """Whether the overlay of list `index` speaks of `fingerprint`."""
+    at = np.searchsorted(changed, fingerprint)
+    while at < len(changed) and changed[at] == fingerprint:
+        if changed_lists[at] == index:
+            return True
+        at += 1
+    return False
+
+
+@kernel(
+    I64(
+        *(reads(I64), reads(U64), reads(U64)),
+        *(reads(I64), reads(I64, 2)),
+        *(reads(types.bool_), reads(U64), reads(I64), I64),
+        *(writes(I64), writes(I64), writes(types.bool_), writes(U8), writes(U8), writes(I64)),
+    )
+)
+def confirm(
+    rows: Any,
+    masks: Any,
+    fingerprints: Any,
+    lists: Any,
+    ledger: Any,
+    marks: Any,
+    changed: Any,
+    changed_lists: Any,
+    now_s: Any,
+    out_rows: Any,
+    out_lists: Any,
+    out_confirmed: Any,
+    out_category: Any,
+    out_confidence: Any,
+    out_expires_at_s: Any,
+) -> Any:
+    """What is left of the hits `rows`, `masks` of a table once entries and overlays were asked.
+
+    `fingerprints` of all rows asked; `lists` and `ledger` of the table's bits; the overlays'
+    `marks` and sorted pairs `changed`, `changed_lists`. Gives how many matches there are; the
+    `out_` columns have a place for every hit, and get them in order of row and bit.
+
+    Each step is made for all hits before the next, so that their cache misses wait side by side.
+    """
+    hits = 0
+    for i in range(len(rows)):
+        mask, fingerprint = masks[i], fingerprints[rows[i]]
+        while mask != U64(0):
+            bit = trailing_zeros(mask)
+            mask &= mask - U64(1)
+            guess = 0
+            if ledger[bit, COUNT] > 0:
+                guess = I64(multiply_high(fingerprint, U64(ledger[bit, COUNT])))
+                prefetch(ledger[bit, FINGERPRINT] + 8 * guess)
+            out_rows[hits], out_lists[hits], out_expires_at_s[hits] = rows[i], bit, guess
+            hits += 1
+    for _ in range(2):
+        for i in range(hits):
+            bit, guess = out_lists[i], out_expires_at_s[i]
+            column, count = ledger[bit, FINGERPRINT], ledger[bit, COUNT]
+            if count > 0:
+                guess = nearer(column, count, guess, fingerprints[out_rows[i]])
+                prefetch(column + 8 * guess)
+                out_expires_at_s[i] = guess
+    for i in range(hits):
+        bit, count, wanted = out_lists[i], ledger[out_lists[i], COUNT], fingerprints[out_rows[i]]
+        at = -1
+        if count > 0:
+            column = ledger[bit, FINGERPRINT]
+            at = not_below(column, count, out_expires_at_s[i], wanted)
+            if at < count and read64(column + 8 * at) == wanted:
+                prefetch(ledger[bit, EXPIRES_AT] + 4 * at)
+                prefetch(ledger[bit, CATEGORY] + at)
+                prefetch(ledger[bit, CONFIDENCE] + at)
+            else:
+                at = -1
+        out_expires_at_s[i] = at
+    kept = 0
+    for i in range(hits):
+        row, bit, at = out_rows[i], out_lists[i], out_expires_at_s[i]
+        confirmed = ledger[bit, COUNT] >= 0
+        if confirmed and at < 0:
+            continue
+        expires_at_s = I64(read32(ledger[bit, EXPIRES_AT] + 4 * at)) if confirmed else 0
+        if expires_at_s != 0 and now_s >= expires_at_s:
+            continue
+        fingerprint = fingerprints[row]
+        if marks[fingerprint >> MARK_SHIFT] and is_changed(
+            changed, changed_lists, fingerprint, lists[bit]
+        ):
+            continue
+        out_rows[kept], out_lists[kept], out_confirmed[kept] = row, lists[bit], confirmed
+        out_category[kept] = read8(ledger[bit, CATEGORY] + at) if confirmed else 0
+        out_confidence[kept] = read8(ledger[bit, CONFIDENCE] + at) if confirmed else 0
+        out_expires_at_s[kept] = expires_at_s
+        kept += 1
+    return kept
+
+
+@kernel(I64(reads(U64), reads(types.bool_), reads(U64), writes(I64), writes(I64)))
+def changed_rows(fingerprints: Any, marks: Any, changed: Any, rows: Any, places: Any) -> Any:
+    """Rows whose fingerprint is one of the sorted `changed`, and its first place; how many."""
+    found = 0
+    for row in range(len(fingerprints)):
+        if marks[fingerprints[row] >> MARK_SHIFT]:
+            at = np.searchsorted(changed, fingerprints[row])
+            if at < len(changed) and changed[at] == fingerprints[row]:
+                rows[found], places[found] = row, at
+                found += 1
+    return found

@@ -1,0 +1,60 @@
+"""Memory by its address, and products of 128 bits: what kernels need that look into many lists."""
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+
+from stream.core.kernels.jit import intrinsic
+
+_BYTES = ir.IntType(8).as_pointer()
+
+
+def _read(bits: int) -> Any:
+    """An intrinsic (address): the `bits` at a place in memory as a uint64; not aligned."""
+
+    @intrinsic
+    def read(context: Any, address: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            place = builder.inttoptr(arguments[0], ir.IntType(bits).as_pointer())
+            word = builder.load(place)
+            word.align = 1
+            return word if bits == 64 else builder.zext(word, ir.IntType(64))
+
+        return types.uint64(types.int64), generate
+
+    return read
+
+
+read8, read16, read32, read64 = _read(8), _read(16), _read(32), _read(64)
+"""Little-endian words at an address. Whoever gives it keeps the array alive meanwhile."""
+
+
+@intrinsic
+def prefetch(context: Any, address: Any) -> Any:
+    """Ask for the cache line at `address`, which is read soon; never a fault."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        number = ir.IntType(32)
+        asked = builder.module.declare_intrinsic(
+            "llvm.prefetch.p0i8",
+            (),
+            ir.FunctionType(ir.VoidType(), [_BYTES, number, number, number]),
+        )
+        place = builder.inttoptr(arguments[0], _BYTES)
+        builder.call(asked, [place, number(0), number(3), number(1)])
+        return context.get_dummy_value()
+
+    return types.none(types.int64), generate
+
+
+@intrinsic
+def multiply_high(context: Any, one: Any, other: Any) -> Any:
+    """The upper 64 bits of the product of two uint64."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        wide = ir.IntType(128)
+        product = builder.mul(*(builder.zext(argument, wide) for argument in arguments))
+        return builder.trunc(builder.lshr(product, wide(64)), ir.IntType(64))
+
+    return types.uint64(types.uint64, types.uint64), generate
