@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, overload
+from typing import NamedTuple, overload
 
 import msgspec
 import numpy as np
@@ -75,20 +75,47 @@ FIELDS = ("call_id", "caller", "callee", "trunk", "ingress")
 """The fields of a `Glance`, in the order of the columns of `Located`."""
 
 
+class Constants(NamedTuple):
+    """Fields that a dialect knows without looking, of all calls up to `stop` that come before."""
+
+    stop: int
+    texts: Mapping[str, str]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Located:
     """Where the fields of calls lie in the buffer that holds their records.
 
     `starts`, `sizes` int64[len(FIELDS), calls]: the bytes between the quotation marks, which are
     printable ASCII without escapes, so they may be written into JSON as they are. A size of -1
-    stands for null, for an absent field, and for a whole call that the scan left to the ordinary
-    decoder: `odd` has the glances of those, by index of the call.
+    stands for null, for an absent field, for one of `constants`, and for a whole call that the scan
+    left to the ordinary decoder: `odd` has the glances of those, by index of the call.
     """
 
     data: NDArray[np.uint8]
     starts: NDArray[np.int64]
     sizes: NDArray[np.int64]
     odd: Mapping[int, Glance]
+    constants: Sequence[Constants] = ()
+
+    def glances(self) -> "Glances":
+        """The calls as glances."""
+        return Glances(self)
+
+    def text(self, name: str, index: int) -> str | None:
+        """One field of one call, of whichever kind the call is."""
+        odd = self.odd.get(index)
+        if odd is not None:
+            text: str | None = getattr(odd, name)
+            return text
+        column = FIELDS.index(name)
+        start, size = int(self.starts[column, index]), int(self.sizes[column, index])
+        if size < 0:
+            return self._constant(index).get(name)
+        return self.data[start : start + size].tobytes().decode("ascii")
+
+    def _constant(self, index: int) -> Mapping[str, str]:
+        return next((each.texts for each in self.constants if index < each.stop), {})
 
     def field(self, name: str) -> Texts:
         """One field of all calls; calls in `odd` have none here."""
@@ -116,13 +143,16 @@ class Glances(Sequence[Glance]):
         odd = located.odd.get(index)
         if odd is not None:
             return odd
-        texts: list[Any] = []
+        texts: list[str | None] = []
         for start, size in zip(
             located.starts[:, index].tolist(), located.sizes[:, index].tolist(), strict=True
         ):
             end = start + size
             texts.append(None if size < 0 else located.data[start:end].tobytes().decode("ascii"))
-        return Glance(*texts)
+        glance = Glance(*texts)  # type: ignore[arg-type]
+        for name, text in located._constant(index).items():  # noqa: SLF001
+            setattr(glance, name, text)
+        return glance
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,14 +45,15 @@ def _plan_table() -> NDArray[np.uint16]:
     return table
 
 
-_PLAN: Final = _plan_table()
+PLAN: Final = _plan_table()
+"""See `_plan_table`."""
 
 
 def is_canonical(digits: str) -> bool:
     """Whether `+digits` is a possible number, written as E.164 has it, by the table alone."""
     if not (digits.isascii() and digits.isdigit()):
         return False
-    lengths: int = _PLAN.item(int(digits[:HEAD_DIGITS].ljust(HEAD_DIGITS, "0")))
+    lengths: int = PLAN.item(int(digits[:HEAD_DIGITS].ljust(HEAD_DIGITS, "0")))
     return bool(lengths >> len(digits) & 1)
 
 
@@ -84,7 +85,7 @@ def canonical_words(texts: Sequence[str | None]) -> NDArray[np.uint64]:
     good = ((not_digits[:, 0] | not_digits[:, 1]) == 0) & (words[:, 0] & _FIRST_BYTE == _PLUS)
     good &= (sizes > 1) & (sizes <= E164_DIGITS_MAX + 1)
     heads = _head_numbers(np.where(good, digits[:, 0], 0))
-    good &= _PLAN[heads] >> np.where(good, sizes - 1, 0).astype(np.uint16) & 1 == 1
+    good &= PLAN[heads] >> np.where(good, sizes - 1, 0).astype(np.uint16) & 1 == 1
     words[~good] = 0
     return words
 

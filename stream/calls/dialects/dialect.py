@@ -1,5 +1,6 @@
 """What a dialect promises."""
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from stream.calls.batch import Glance
@@ -17,6 +18,24 @@ class NoCall(ValueError):
         self.detail = detail
 
 
+REQUIRED = ("call_id", "caller", "callee")
+"""The fields without which a record is no call; a call id may not be null either."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where a JSON dialect has the fields of a `Glance`, for the scan.
+
+    `paths` has the keys that lead to each field, with no field inside another; `constants` what
+    fields without a path are in every call. `empty_is_absent`: an optional text that is empty
+    is none.
+    """
+
+    paths: tuple[tuple[str, tuple[str, ...]], ...]
+    constants: tuple[tuple[str, str], ...] = ()
+    empty_is_absent: bool = False
+
+
 class Dialect(Protocol):
     """Reads the records of one kind of switch. Immutable, so one serves all batches."""
 
@@ -32,6 +51,11 @@ class Dialect(Protocol):
         An object that gives one of them twice is refused: another reader might take the other
         value. (`from.number` and `to.number` make `from`, `to`, `number`, `number`.)
         """
+        ...
+
+    @property
+    def layout(self) -> Layout | None:
+        """Where a scan finds what `glance` gives; None where records are of another form."""
         ...
 
     def glance(self, value: Value, /) -> Glance:

@@ -23,10 +23,9 @@ import msgspec
 
 from stream.calls.batch import Glance
 from stream.calls.dialects import fields
-from stream.calls.dialects.dialect import NoCall, Value
+from stream.calls.dialects.dialect import REQUIRED, Layout, NoCall, Value
 from stream.core.call import Call, RejectReason
 
-REQUIRED = ("call_id", "caller", "callee")
 OPTIONAL = ("started_at", "stage", "ingress", "trunk", "carrier", "duration_s")
 _TYPES: Mapping[str, Any] = {"call_id": str, "caller": str | None, "callee": str | None}
 
@@ -119,6 +118,12 @@ class JsonMapping:
         wanted = (*REQUIRED, *(key for key in ("trunk", "ingress") if key in settings.fields))
         self._glance = _Reader({key: settings.fields[key] for key in wanted})
         self._lean = _Reader({key: settings.fields[key] for key in REQUIRED})
+        constants = ((key, settings.constants.get(key)) for key in ("trunk", "ingress"))
+        self.layout = Layout(
+            tuple((key, tuple(steps(settings.fields[key]))) for key in wanted),
+            tuple((key, text) for key, text in constants if text),
+            empty_is_absent=True,
+        )
         self._trunk = settings.constants.get("trunk")
         self._ingress = settings.constants.get("ingress")
         self._paths = {key: steps(path) for key, path in settings.fields.items()}
@@ -222,6 +227,7 @@ class CsvMapping:
     """One CSV line per record, quoted as RFC 4180 says."""
 
     json_keys = ()
+    layout = None
 
     def __init__(self, name: str, settings: MappingSettings) -> None:
         self.name = name

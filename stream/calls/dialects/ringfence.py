@@ -18,9 +18,9 @@ from typing import Any
 
 import msgspec
 
-from stream.calls.batch import Glance
+from stream.calls.batch import FIELDS, Glance
 from stream.calls.dialects import fields
-from stream.calls.dialects.dialect import Value
+from stream.calls.dialects.dialect import Layout, Value
 from stream.core.call import Call
 
 
@@ -51,6 +51,7 @@ class Ringfence:
 
     name = "ringfence"
     json_keys = ("call_id", "caller", "callee")
+    layout = Layout(tuple((field, (field,)) for field in FIELDS))
 
     def __init__(self) -> None:
         self._glance = msgspec.json.Decoder(Glance).decode

@@ -10,8 +10,17 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from stream.core.kernels.jit import I64, U8, U64, inlined, kernel, part, reads, writes
-from stream.core.kernels.jit import trailing_zeros as _trailing_zeros
+from stream.core.kernels.jit import (
+    I64,
+    U8,
+    U64,
+    inlined,
+    kernel,
+    part,
+    reads,
+    trailing_zeros,
+    writes,
+)
 from stream.core.kernels.json_fields import FOUND as FOUND_TYPE
 from stream.core.kernels.json_fields import (
     NAME_BYTES_MAX,
@@ -80,7 +89,7 @@ def _name_of(data: Data, at: int, size: int, plan: Plan) -> int:
     for name in range(len(plan.name_sizes)):
         if item(plan.name_sizes, name) == size:
             differing = differing64(data, at, plan.names, name * NAME_BYTES_MAX)
-            if _trailing_zeros(differing) >= size:
+            if trailing_zeros(differing) >= size:
                 return name
     return NOWHERE
 
@@ -91,7 +100,7 @@ def _key_end(data: Data, at: int, end: int) -> int:
     while at < end:
         unusual = unusual64(data, at)
         if unusual:
-            at += _trailing_zeros(unusual)
+            at += trailing_zeros(unusual)
             return at if item(data, at) == QUOTE else string_end(data, at, end, False)
         at += _BLOCK
     return NOWHERE
