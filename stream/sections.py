@@ -72,6 +72,8 @@ class CallsSection:
     group_id: Filled
     instance_id: str
     start_at: Literal["earliest", "latest"]
+    fetch: Literal["lane", "ordinary"]
+    corrupt_batches: Literal["stop", "skip"]
     delivery: Literal["at_least_once", "exactly_once"]
     emit: Literal["blocks", "all"]
     check_callee: bool
@@ -115,6 +117,8 @@ class CallsSection:
             group_id=self.group_id,
             instance_id=f"{self.instance_id}{place}" if self.instance_id else "",
             start_at=self.start_at,
+            fetch=self.fetch,
+            corrupt_batches=self.corrupt_batches,
             session_timeout_ms=self.session_timeout_ms,
             rebalance_timeout_ms=self.rebalance_timeout_ms,
         )

@@ -124,6 +124,8 @@ class Watched:
             metrics.lag.labels(partition.topic, str(partition.number)).set(records)
         self._partitions |= lags.keys()
         metrics.partitions.set(len(source.starts) if source is not None else 0)
+        metrics.stopped.set(source.stopped_partitions if source is not None else 0)
+        metrics.ordinary.set(source.ordinary_partitions if source is not None else 0)
         for live in blocklists.lists:
             metrics.list_generation.labels(live.name).set(live.generation)
             metrics.list_synced.labels(live.name).set(live.synced_at_s)

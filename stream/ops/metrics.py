@@ -143,8 +143,26 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
-        # commit_refused, batch_dropped: calls are decided twice, with the same id; rebalances
-        # take too long or session_timeout_ms is too short. kafka_awaited: look at the broker.
+        # Above 0: a record batch is damaged or beyond every limit; the log names topic, partition
+        # and offset. Mend the broker's disk or set calls.corrupt_batches = "skip", then restart.
+        self.stopped = Gauge(
+            "ringfence_partitions_stopped",
+            "Partitions that are not read on, since a batch of theirs can not be right.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        # Above 0: the slow way, about 2 us a record more. The log says why: calls.fetch, no
+        # kernels, an old broker, records in a message format of before Kafka 0.11.
+        self.ordinary = Gauge(
+            "ringfence_partitions_ordinary",
+            "Partitions that aiokafka fetches record by record instead of the fast lane.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        # position_reset: calls were lost before they were read: longer retention, more workers.
+        # throttled: a quota of the broker. commit_refused, batch_dropped: calls are decided twice,
+        # with the same id; rebalances take too long or session_timeout_ms is too short.
+        # kafka_awaited: look at the broker.
         self.call_events = Counter(
             "ringfence_call_events",
             "What happened on the calls' way: commits, rebalances, waits for Kafka.",

@@ -26,6 +26,12 @@ def watched() -> Watched:
     return Watched(CollectorRegistry(), ("calls",))
 
 
+def a_source(**changes: Any) -> Any:
+    """As much of a source as is looked at."""
+    quiet = {"silent_s": 0.0, "stopped_partitions": 0, "ordinary_partitions": 0}
+    return SimpleNamespace(**{"lags": dict, "starts": {}, "assigned": True, **quiet, **changes})
+
+
 def value(watched: Watched, name: str, **labels: str) -> float | None:
     """One sample of the worker's metrics."""
     return watched.registry.get_sample_value(name, labels)
@@ -78,7 +84,7 @@ def test_a_batch_is_counted_when_it_is_done(watched: Watched) -> None:
 def test_a_partition_that_went_has_no_lag_here(watched: Watched) -> None:
     """Its new reader tells; a sum over both would else count it twice."""
     lags = {Partition("calls", 0): 5, Partition("calls", 1): 7}
-    source: Any = SimpleNamespace(lags=lambda: lags, starts=lags, assigned=True, silent_s=0.0)
+    source = a_source(lags=lambda: lags, starts=lags)
     watched.look(source, EMPTY_BLOCKLISTS)
     assert value(watched, "ringfence_lag_records", topic="calls", partition="1") == 7
     del lags[Partition("calls", 1)]
@@ -101,7 +107,7 @@ def test_a_kafka_that_falls_silent_is_told_once(watched: Watched, caplog) -> Non
     """In mid-run no client of Kafka reports it: the age of the last answer does."""
     caplog.set_level("INFO")
     watched.reached_kafka()
-    source: Any = SimpleNamespace(lags=dict, starts={}, assigned=True, silent_s=0.1)
+    source = a_source(silent_s=0.1)
     for silent_s, up in ((0.1, 1), (5.1, 0), (6.1, 0), (0.1, 1)):
         source.silent_s = silent_s
         watched.look(source, EMPTY_BLOCKLISTS)
@@ -111,3 +117,13 @@ def test_a_kafka_that_falls_silent_is_told_once(watched: Watched, caplog) -> Non
         "Kafka has not answered for 5 s, still trying; calls wait there",
         "Kafka answers again",
     ]
+
+
+def test_partitions_that_are_not_read_as_they_should_be_are_told(watched: Watched) -> None:
+    """Stopped ones are the alarm, ordinary ones the reason why a worker is slow."""
+    source = a_source(stopped_partitions=1, ordinary_partitions=2)
+    watched.look(source, EMPTY_BLOCKLISTS)
+    assert value(watched, "ringfence_partitions_stopped") == 1
+    assert value(watched, "ringfence_partitions_ordinary") == 2
+    watched.look(a_source(), EMPTY_BLOCKLISTS)
+    assert value(watched, "ringfence_partitions_stopped") == 0
