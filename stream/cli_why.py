@@ -190,7 +190,7 @@ def _verdict(
     limits = DecodeSettings(_RECORD_BYTES_MAX, check_callee=settings.calls.check_callee)
     batch = decode(raw, {topic: RINGFENCE}, settings.trunks_by_name(), limits)
     rules = replace(rules_for(settings, blocklists), emit_all=True)
-    (value,) = decide(batch, blocklists, rules, at_ms).values
+    (value,) = filter(None, decide(batch, blocklists, rules, at_ms).values)
     decision = msgspec.json.decode(value)
     return {
         "verdict": decision["verdict"],

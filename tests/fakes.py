@@ -7,12 +7,14 @@ from enum import Enum
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stream.calls.batch import Partition, RawBatch, Segment
 from stream.calls.source import PartitionsLost
 from stream.calls.transact import TransactionAborted
 from stream.core.call import Rejected
 from stream.core.faults import SinkDown, SourceDown
+from stream.core.texts import Texts
 
 P0, P1 = Partition("calls", 0), Partition("calls", 1)
 
@@ -49,9 +51,9 @@ def _value(record: Record) -> bytes:
 class FakeOutcome:
     """An outcome that stands for the records it came from."""
 
-    values: Sequence[bytes]
-    ids: Sequence[str] = ()
-    keys: Sequence[bytes] = ()
+    values: Texts
+    ids: NDArray[np.bytes_] = field(default_factory=lambda: np.zeros(0, "S16"))
+    keys: NDArray[np.bytes_] = field(default_factory=lambda: np.zeros(0, "S16"))
     rejected: Sequence[Rejected] = ()
 
 
@@ -62,7 +64,7 @@ def pass_through(raw: RawBatch) -> Any:
 
 def all_decided(raw: Any) -> FakeOutcome:
     """Deciding that decides something about every record."""
-    return FakeOutcome(list(raw.values))
+    return FakeOutcome(Texts.of(raw.values))
 
 
 @dataclass
@@ -228,7 +230,7 @@ class FakeSink:
                     raise TransactionAborted("scripted")
             if self.commits and not holds():
                 raise TransactionAborted("the hold is too old")
-            self.published += outcome.values
+            self.published += filter(None, outcome.values)
             if self.commits:
                 await self.source.commit_in_transaction(positions)
         finally:

@@ -132,9 +132,14 @@ class Framing:
     transactional: bool
 
     def frames(
-        self, ids: Ids, keys: NDArray[np.bytes_], values: Texts, partitions: int, keyless: int,
+        self,
+        ids: Ids,
+        keys: NDArray[np.bytes_],
+        values: Texts,
+        partitions: int,
+        keyless: int,
         at_ms: int,
-    ) -> Iterator[tuple[int, Frame]]:  # fmt: skip
+    ) -> Iterator[tuple[int, Frame]]:
         """The batches that hold all records, each with its partition, partitions ascending.
 
         One record for each of `ids`, `keys` (S16, b"" for none) and `values`: the id becomes the
@@ -145,8 +150,9 @@ class Framing:
 
         count = len(ids)
         key_bytes = _rows_of(keys)
-        order, ends = np.empty(count, np.int64), np.empty(partitions, np.int64)
-        split_by_partition(key_bytes, partitions, keyless, order, ends)
+        chosen, order = np.empty((2, count), np.int64)
+        ends = np.empty(partitions, np.int64)
+        split_by_partition(key_bytes, partitions, keyless, chosen, order, ends)
         headers = np.frombuffer(_on_the_wire(self.headers), np.uint8)
         bound = int(values.sizes.sum()) + count * (len(headers) + _RECORD_OVERHEAD_MAX)
         out = np.empty(bound + PADDING, np.uint8)
@@ -157,14 +163,31 @@ class Framing:
             while place < last:
                 begun = reached
                 following = frame_records(
-                    order, place, last, self.bytes_max - _HEAD.size, keys, identifiers,
-                    values.data, values.starts, values.sizes, headers, begun + _HEAD.size, out, end,
-                )  # fmt: skip
+                    order,
+                    place,
+                    last,
+                    self.bytes_max - _HEAD.size,
+                    key_bytes,
+                    identifiers,
+                    values.data,
+                    values.starts,
+                    values.sizes,
+                    headers,
+                    begun + _HEAD.size,
+                    out,
+                    end,
+                )
                 reached = int(end[0])
-                yield partition, Frame(
-                    whole[begun:reached], following - place, at_ms, self.compression,
-                    self.transactional,
-                )  # fmt: skip
+                yield (
+                    partition,
+                    Frame(
+                        whole[begun:reached],
+                        following - place,
+                        at_ms,
+                        self.compression,
+                        self.transactional,
+                    ),
+                )
                 place = following
 
 

@@ -106,7 +106,7 @@ class TransactionalPublisher:
             max_batch_size=self._publish.batch_bytes_max,
             compression_type=self._publish.compression,
         )
-        self._out = Outlet(producer, self._publish, self._observe)
+        self._out = Outlet(producer, self._publish, self._observe, transactional=True)
         await self._out.learn_partitions()
 
     async def stop(self) -> None:

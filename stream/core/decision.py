@@ -13,6 +13,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.core import kernels
+
 
 class Action(IntEnum):
     """What a list or rule may cause; ordered, so that the strongest is the largest."""
@@ -125,24 +127,31 @@ def decision_ids(
     offsets: NDArray[np.int64],
     timestamps_ms: NDArray[np.int64],
     numbers: NDArray[np.bytes_],
-) -> list[str]:
-    """Ids of decisions, 13 characters of Crockford base 32, equal for equal input.
+) -> NDArray[np.bytes_]:
+    """S16: ids of decisions, 13 characters of Crockford base 32, equal for equal input.
 
     The timestamp is part of it so that a topic deleted and made again, whose offsets start anew,
     does not repeat ids; `numbers` (S16) are the deciding ones, b"" where there is none. Each step
     is the finaliser of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014, fig. 16), a bijection: two
     decisions of one partition with different offsets collide with a chance of 2^-64.
     """
-    state = seeds
     halves = np.ascontiguousarray(numbers, "S16").view("<u8").reshape(-1, 2)
-    for column in (offsets, timestamps_ms, halves[:, 0], halves[:, 1]):
-        state = _mix(state ^ column.astype(np.uint64))
-    shifts = np.arange(60, -1, -5, dtype=np.uint64)
-    letters = _CROCKFORD[(state[:, None] >> shifts) & np.uint64(31)]
-    return [letters_of.decode() for letters_of in letters.view("S13").ravel().tolist()]
+    letters = np.zeros((len(seeds), 16), np.uint8)
+    if kernels.compiled():
+        from stream.core.kernels.writing import identify
+
+        columns = map(np.ascontiguousarray, (seeds, offsets, timestamps_ms, halves))
+        identify(*columns, letters)
+    else:
+        state = seeds
+        for column in (offsets, timestamps_ms, halves[:, 0], halves[:, 1]):
+            state = _mix(state ^ column.astype(np.uint64))
+        letters[:, :13] = _CROCKFORD[(state[:, None] >> _SHIFTS) & np.uint64(31)]
+    return letters.view("S16").reshape(-1)
 
 
 _CROCKFORD = np.frombuffer(b"0123456789ABCDEFGHJKMNPQRSTVWXYZ", np.uint8)
+_SHIFTS = np.arange(60, -1, -5, dtype=np.uint64)
 
 
 def _mix(state: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -46,6 +46,7 @@ _SERVICE_URN: Final = "urn:service:sos"
 class EmergencyNumbers:
     """The emergency numbers of every region: of its numbering plan, ours, and the configuration's.
 
+    `+` and more than `length_max - 1` digits are none of them, nor is a country code with one.
     `extra` adds numbers by region (ISO 3166 alpha-2). Raises ConfigInvalid, with every wrong one
     named, for a region that is none and a text that is no dialled number.
     """
@@ -74,7 +75,7 @@ class EmergencyNumbers:
         }
         self._anywhere = EVERYWHERE.union(*self._numbers.values())
         # "+", a country code of up to three digits, and the longest number.
-        self._length_max = 1 + 3 + max(map(len, self._anywhere))
+        self.length_max: Final = 1 + 3 + max(map(len, self._anywhere))
 
     def is_emergency(self, callee: str | None, region: str | None) -> bool:
         """Whether a call to `callee`, as the switch wrote it, on a trunk of `region` is for help.
@@ -102,7 +103,7 @@ class EmergencyNumbers:
         Nearly every callee is, and this is a tenth of the whole look.
         """
         return (
-            len(callee) > self._length_max
+            len(callee) > self.length_max
             and callee.startswith("+")
             and callee.isascii()
             and callee[1:].isdigit()

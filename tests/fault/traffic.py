@@ -199,6 +199,6 @@ def _expected(
             "block" if told["caller"] in listed else "allow",
             f"{record.topic}/{record.partition}/{record.offset}",
         )
-        for one, (record, told) in zip(ids, good, strict=True)
+        for one, (record, told) in zip(ids.astype(str).tolist(), good, strict=True)
     }
     return expected, garbage, rows

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
+import numpy as np
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from numpy.typing import NDArray
 
 from stream.calls.batch import CallBatch
 from stream.calls.decode import DecodeSettings, decode
@@ -24,6 +26,7 @@ from stream.calls.topics import TopicsSettings, check_topics, ensure_topics
 from stream.calls.transact import TransactionalPublisher, TransactSettings
 from stream.calls.trunks import Trunks
 from stream.core.call import Rejected
+from stream.core.texts import Texts
 
 _names = count()
 GARBAGE = (b"not a call", b"[]", b"{}", b'{"call_id":1}', b"\xff\xfe", b"[" * 50_000, b"")
@@ -31,21 +34,26 @@ GARBAGE = (b"not a call", b"[]", b"{}", b'{"call_id":1}', b"\xff\xfe", b"[" * 50
 
 @dataclass
 class Decided:
-    """Decisions of a stub that decides something about every call: its id is where it lay."""
+    """Decisions of a stub that decides something about every call: its id says where it lay."""
 
-    ids: Sequence[str]
-    keys: Sequence[bytes]
-    values: Sequence[bytes]
+    ids: NDArray[np.bytes_]
+    keys: NDArray[np.bytes_]
+    values: Texts
     rejected: Sequence[Rejected]
+
+
+def id_of(partition: int, offset: int) -> bytes:
+    """The stub's id of the decision about one record."""
+    return b"P%03dR%08d" % (partition, offset)
 
 
 def decide_all(batch: CallBatch) -> Decided:
     """A decision for every call."""
-    origins = [str(batch.raw.origin(row)) for row in batch.rows.tolist()]
+    origins = [batch.raw.origin(row) for row in batch.rows.tolist()]
     return Decided(
-        ids=origins,
-        keys=batch.callers.e164.tolist(),
-        values=[json.dumps({"origin": origin}).encode() for origin in origins],
+        ids=np.array([id_of(origin.partition, origin.offset) for origin in origins], "S16"),
+        keys=batch.callers.e164,
+        values=Texts.of(json.dumps({"origin": str(origin)}).encode() for origin in origins),
         rejected=batch.rejected,
     )
 

@@ -10,7 +10,7 @@ from stream.calls.kafka import KafkaSettings
 from stream.calls.source import KafkaSource, SourceSettings
 from stream.calls.topics import Done, TopicsSettings, check_topics, ensure_topics
 from stream.core.faults import TopicMissing
-from tests.integration.calls_lab import GARBAGE, calls, lab
+from tests.integration.calls_lab import GARBAGE, calls, id_of, lab
 
 # The first group of a new broker has to wait for the topic that holds its positions.
 pytestmark = pytest.mark.expects_errors("Group Coordinator Request failed")
@@ -52,7 +52,7 @@ async def test_decisions_are_cloudevents(kafka):
         "ce_specversion": b"1.0",
         "ce_type": b"io.ringfence.decision.v1",
         "ce_source": b"/ringfence/test",
-        "ce_id": origin.encode(),
+        "ce_id": id_of(*map(int, origin.split("/")[1:])),
         "content-type": b"application/json",
     }
 

@@ -16,6 +16,7 @@ from stream.calls.loop import Done
 from stream.core.blocklists import EMPTY_BLOCKLISTS
 from stream.core.call import Origin, Rejected, RejectReason
 from stream.core.decision import Verdict
+from stream.core.texts import Texts
 from stream.lists.events import Event, EventKind
 from stream.ops.clock import now_ms
 from stream.watched import State, Watched
@@ -69,7 +70,8 @@ def test_a_batch_is_counted_when_it_is_done(watched: Watched) -> None:
     counted = Counted(Verdict.BLOCK, "list:TH/national", "TH/national", simulated=False)
     rejected = Rejected(b"x", RejectReason.NOT_JSON, "", Origin("calls", 0, 1))
     tally = Tally(Counter({counted: 3}), Counter({"KH/scam": 2}), Counter({"MM/scam": 1}), 4)
-    outcome = Outcome([], [], [], [rejected], tally)
+    none = np.zeros(0, "S16")
+    outcome = Outcome(none, none, Texts.of(()), [rejected], tally)
     watched.done(Done(outcome, 3, np.full(4, now_ms() - 7), 0.001, 0.002, 0.010))
     labels = {"verdict": "block", "rule": "list:TH/national", "list": "TH/national"}
     assert value(watched, "ringfence_decisions_total", **labels, simulated="false") == 3

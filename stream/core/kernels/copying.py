@@ -9,9 +9,8 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
-from stream.core.kernels.jit import inlined
+from stream.core.kernels.jit import inlined, intrinsic
 
 
 def _copy(width: int) -> Any:

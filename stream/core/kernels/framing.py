@@ -48,16 +48,18 @@ def _key_size(keys: Any, row: Any) -> Any:
     return size
 
 
-@kernel(I64(reads(U8, 2), I64, I64, writes(I64), writes(I64)))
-def split_by_partition(keys: Any, count: Any, keyless: Any, order: Any, ends: Any) -> Any:
+@kernel(I64(reads(U8, 2), I64, I64, writes(I64), writes(I64), writes(I64)), counted=False)
+def split_by_partition(
+    keys: Any, count: Any, keyless: Any, partitions: Any, order: Any, ends: Any
+) -> Any:
     """Sort rows by their partition, Kafka's murmur2 of the key; rows of one keep their order.
 
     `keys` uint8[n, 16], filled up with NULs; a row without a key goes to partition `keyless`. Fills
-    `order` int64[n] with rows and `ends` int64[count] with where each partition's rows end.
-    Returns n. The hash is org.apache.kafka.common.utils.Utils.murmur2, see `calls.partitioner`.
+    `partitions` int64[n], `order` int64[n] with rows, and `ends` int64[count] with where in `order`
+    each partition's rows end. Returns n. The hash is org.apache.kafka.common.utils.Utils.murmur2,
+    see `calls.partitioner`.
     """
     rows = len(keys)
-    partitions = np.empty(rows, np.int32)
     ends[:] = 0
     multiplier = np.uint32(0x5BD1E995)
     for row in range(rows):
@@ -102,10 +104,22 @@ def split_by_partition(keys: Any, count: Any, keyless: Any, order: Any, ends: An
 
 @kernel(
     I64(
-        reads(I64), I64, I64, I64, reads(U8, 2), reads(U8, 2), reads(U8), reads(I64), reads(I64),
-        reads(U8), I64, writes(U8), writes(I64),
-    )
-)  # fmt: skip
+        reads(I64),
+        I64,
+        I64,
+        I64,
+        reads(U8, 2),
+        reads(U8, 2),
+        reads(U8),
+        reads(I64),
+        reads(I64),
+        reads(U8),
+        I64,
+        writes(U8),
+        writes(I64),
+    ),
+    counted=False,
+)
 def frame_records(
     order: Any,
     first: Any,

@@ -26,6 +26,10 @@ def call(caller, callee=VICTIM, **more):
     return Glance("c-1", caller, callee, **more)
 
 
+def ids_of(outcome):
+    return outcome.ids.astype(str).tolist()
+
+
 def decided(enforced, *calls, emit_all=False, callees=True, **settings):
     rules = Rules(
         compile_policy(PolicySettings(**settings), enforced.names),
@@ -37,16 +41,16 @@ def decided(enforced, *calls, emit_all=False, callees=True, **settings):
     outcome = decide(call_batch(*calls, callees=callees), enforced, rules, NOW_MS)
     assert len(outcome.ids) == len(outcome.keys) == len(outcome.values)
     assert sum(outcome.tally.decisions.values()) == len(calls), "every call is counted once"
-    return outcome, [msgspec.json.decode(value) for value in outcome.values]
+    return outcome, [msgspec.json.decode(value) for value in filter(None, outcome.values)]
 
 
 def test_a_listed_caller_is_blocked_and_told_how_to_complain():
     """The decision says which list, which entry, and carries the ready SIP answer."""
     lists = blocklists(live("KH/scam", LISTED, expires_at_s=NOW_S + 60))
     outcome, (decision,) = decided(lists, call(CLEAN), call(LISTED))
-    assert outcome.keys == [LISTED.encode()]
+    assert outcome.keys.tolist() == [LISTED.encode()]
     assert decision == {
-        "decision_id": outcome.ids[0],
+        "decision_id": ids_of(outcome)[0],
         "verdict": "block",
         "simulated": False,
         "rule": "list:KH/scam",
@@ -70,7 +74,7 @@ def test_a_listed_caller_is_blocked_and_told_how_to_complain():
             "code": 603,
             "phrase": "Network Blocked",
             "reason": f'SIP;cause=603;text="v=analytics1;url=https://redress.example/d/'
-            f'{outcome.ids[0]}";location=TN',
+            f'{ids_of(outcome)[0]}";location=TN',
         },
         "called_at": "2026-11-24T23:53:48.000Z",
         "decided_at": "2026-11-24T23:53:48.250Z",
@@ -83,11 +87,11 @@ def test_a_listed_callee_is_the_victim_who_calls_back():
     """A call to a listed number is blocked, with that number as the deciding one."""
     outcome, (decision,) = decided(blocklists(live("KH/scam", LISTED)), call(CLEAN, LISTED))
     assert (decision["role"], decision["number"]) == ("callee", LISTED)
-    assert outcome.keys == [LISTED.encode()]
+    assert outcome.keys.tolist() == [LISTED.encode()]
     unchecked, none = decided(
         blocklists(live("KH/scam", LISTED)), call(CLEAN, LISTED), callees=False
     )
-    assert (none, list(unchecked.ids)) == ([], [])
+    assert (none, ids_of(unchecked)) == ([], [])
 
 
 def test_of_caller_and_callee_the_stronger_decides():
@@ -192,10 +196,12 @@ def test_a_decision_for_every_call_when_told():
     odd = by_origin["calls/3/102"]
     assert (odd["call_id"], odd["caller"], odd["callee"]) == ('quote " and \\ é', None, "1234")
     assert by_origin["calls/3/103"]["caller"] == "KBank"
-    assert len(set(outcome.ids)) == 4
-    assert {d["decision_id"] for d in decisions} == set(outcome.ids)
+    assert len(set(ids_of(outcome))) == 4
+    assert {d["decision_id"] for d in decisions} == set(ids_of(outcome))
     only_blocks, _ = decided(lists, call(CLEAN, "191"), call(LISTED))
-    assert set(only_blocks.ids) <= set(outcome.ids), "the id does not depend on what is emitted"
+    assert set(ids_of(only_blocks)) <= set(ids_of(outcome)), (
+        "the id does not depend on what is emitted"
+    )
 
 
 def test_a_home_number_from_abroad_is_as_configured():
@@ -259,4 +265,4 @@ def test_a_stale_list_is_not_asked():
 def test_no_calls_no_decisions():
     """An empty batch is not a special case for anybody."""
     outcome, decisions = decided(blocklists(live("KH/scam", LISTED)), emit_all=True)
-    assert (decisions, list(outcome.ids)) == ([], [])
+    assert (decisions, ids_of(outcome)) == ([], [])
