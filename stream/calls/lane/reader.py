@@ -69,14 +69,19 @@ class LaneReader:
         self._group_at_s = 0.0
         self._fault: SourceDown | None = None
         self._loop = asyncio.get_running_loop()
+        self._started = False
 
     async def start(self) -> None:
         """Follow the metadata, and the time."""
+        self._started = True
         self._client.cluster.add_listener(self._settle_leaders)
         self._in_background(self._tend())
 
     async def stop(self) -> None:
         """Close every connection."""
+        if not self._started:
+            return
+        self._started = False
         self._client.cluster.remove_listener(self._settle_leaders)
         for task in self._tasks:
             task.cancel()
