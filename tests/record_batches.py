@@ -33,11 +33,12 @@ class Row(NamedTuple):
 
 
 class Read(NamedTuple):
-    """What a reader made of a stretch; `wrong` if it stopped before the end."""
+    """What a reader made of a stretch; `wrong` if it stopped before the end, `error` aiokafka's."""
 
     rows: list[tuple[int, int, bytes | None]]
     next_offset: int
     wrong: bool
+    error: str = ""
 
 
 def varint(number: int) -> bytes:
@@ -81,6 +82,8 @@ def batch(
     count: int | None = None,
 ) -> bytes:
     """A batch; `bits` are its attributes with the codec, `body` stands for other packed records."""
+    if not rows:  # compaction leaves such, and says that they are not compressed
+        bits &= ~7
     last = max((row.delta for row in rows), default=0) if last is None else last
     packed = _PACK[bits & 7](b"".join(map(record, rows))) if body is None else body
     first_ms, max_ms = times_ms
@@ -118,6 +121,6 @@ def by_aiokafka(content: bytes, offset: int, aborted: Sequence[tuple[int, int]] 
         )
         for found in reader:  # what came before an error counts
             rows += [(found.offset, found.timestamp, found.value)]
-    except Exception:  # noqa: BLE001 - cramjam's, aiokafka's and Python's own
-        return Read(rows, -1, wrong=True)
+    except Exception as error:  # noqa: BLE001 - cramjam's, aiokafka's and Python's own
+        return Read(rows, -1, wrong=True, error=repr(error))
     return Read(rows, reader.next_fetch_offset, wrong=False)

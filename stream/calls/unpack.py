@@ -109,7 +109,7 @@ def _stream(decompress_into: Into) -> Into:
 
 def _snappy(packed: Bytes, space: Bytes) -> int:
     """Blocks as xerial's library for Java writes them, else one block."""
-    if packed[: len(_XERIAL)].tobytes() != _XERIAL:
+    if len(packed) <= len(_XERIAL) or packed[: len(_XERIAL)].tobytes() != _XERIAL:
         return _snappy_block(packed, space)
     at, size = len(_XERIAL), 0
     while at < len(packed):
