@@ -4,7 +4,7 @@ Compared: `ringfence run`, the real process with 64 lists of 1M numbers, against
 `alternatives.py`, with ONE of these lists each (and the franz-go loop once with all 64 as filters).
 All read preloaded topics of CDRs (288 bytes, 4 partitions, 2 % of the callers listed) on the same
 broker (core 0) from the same core (1), acks=all, rounds interleaved. Peers that need more than a
-few microseconds a CDR read 1M of them, the others 4M: then the second half, which is what is timed,
+few microseconds a CDR read 500,000 of them, the others 4M: then the second half, which is timed,
 lasts seconds, and what a JVM compiles is compiled.
 
 The rate is the progress of the second half of the topic by Kafka's own append time of the

@@ -1,11 +1,14 @@
 """Ringfence as a peer of the Kafka benches: `ringfence run`, started as an operator would."""
 
+import shutil
+import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from stream.ops.warm import FOLDER
 from tests.bench.alternatives import Work
 from tests.bench.lab import Lab, free_port
-from tests.bench.process import Process, python
+from tests.bench.process import ROOT, Process, python
 
 RINGFENCE = "Ringfence"
 READY_S = 300.0
@@ -31,9 +34,19 @@ def ringfence(
     group, port = lab.new_name("ringfence"), free_port()
     config = lab.run / f"{group}.toml"
     config.write_text(_config(lab, work, setup, group, port))
+    if setup.state not in lab.warm:
+        _warm(setup.state, config)
+        lab.warm.add(setup.state)
     command = python("stream", "run", "--config", str(config), "--workers", str(workers))
     log = config.with_suffix(".log")
     return Process(RINGFENCE, command, cores or [lab.cores.engine], log), port
+
+
+def _warm(state: Path, config: Path) -> None:
+    """Compile the kernels as `make setup` does, or take over what that compiled."""
+    if (compiled := ROOT / "state" / FOLDER).exists():
+        shutil.copytree(compiled, state / FOLDER, dirs_exist_ok=True)
+    subprocess.run(python("stream", "warm", "--config", str(config)), cwd=ROOT, check=False)
 
 
 def _config(lab: Lab, work: Work, setup: Setup, group: str, port: int) -> str:

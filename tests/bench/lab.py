@@ -44,7 +44,7 @@ class Scale:
 
 FULL = Scale(
     name="full",
-    records={SHORT: 1_000_000, LONG: 4_000_000},
+    records={SHORT: 500_000, LONG: 4_000_000},
     rounds=5,
     lists=64,
     numbers=1_000_000,
@@ -84,6 +84,8 @@ class Lab:
         self._open = ExitStack()
         self._names = 0
         self._filled: dict[str, Traffic] = {}
+        self.warm: set[Path] = set()
+        """State directories with compiled kernels; see `engine`."""
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -1,14 +1,20 @@
 """The bench harness works: no figure is judged here, they mean nothing at this size."""
 
+import asyncio
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
+import pytest
 
+from stream.embedded.choose import Broker
 from tests.bench.bench_throughput import progress
 from tests.bench.readback import Appended
+from tests.bench.topics import Topics
 from tests.bench.traffic import (
     BLOCK,
     PARTITIONS,
@@ -46,6 +52,26 @@ def test_progress_is_how_far_each_partition_was():
     decisions = Appended(indexes, np.array([10, 10, 12]), np.zeros(3, np.uint8))
     at_ms, done = progress(decisions)
     assert (at_ms.tolist(), done.tolist()) == ([10, 12], [4 + 2, BLOCK + 6 + 2])
+
+
+@pytest.mark.needs_transactions
+async def test_a_decision_in_a_transaction_counts_when_that_is_committed(broker: Broker):
+    """Nobody sees it before; what an aborted transaction wrote nobody sees at all."""
+    topics, name = Topics(broker.bootstrap), f"bench-{uuid4().hex}"
+    made = traffic(900, list_size=500, seed=5)
+    await topics.create(name)
+    with pytest.raises(ZeroDivisionError):
+        async with topics.held(name, made):
+            raise ZeroDivisionError
+    async with topics.held(name, made) as release:
+        await asyncio.sleep(0.3)
+        released_ms = time.time() * 1e3
+        await release()
+    await topics.fill(name, traffic(2, list_size=500, seed=6))
+    read = await topics.read(name, lambda value: b'"call_id"' in value)
+    assert sorted(read.calls) == sorted([*range(900), 0, 1])
+    assert read.at_ms.min() >= int(released_ms)
+    assert read.kinds.all()
 
 
 def test_the_harness_runs_and_writes_its_figures(tmp_path: Path):
