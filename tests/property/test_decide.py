@@ -1,0 +1,210 @@
+"""Deciding in columns and kernels against deciding call by call, on records as switches write them.
+
+`_Oracle` says what the rules mean, for one call, with nothing but the words of the core.
+"""
+
+import json
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream.calls.batch import Partition, RawBatch, Segment
+from stream.calls.decide import Rules, decide
+from stream.calls.decode import decode
+from stream.calls.dialects.ringfence import RINGFENCE
+from stream.calls.one_by_one import DecodeSettings
+from stream.calls.trunks import Trunk, Trunks
+from stream.core import kernels
+from stream.core.allowlist import AllowEntry, Allowlist
+from stream.core.blocklists import LiveList, fresh
+from stream.core.call import Ingress
+from stream.core.decision import VERDICT_OF, Action, SipSettings, Verdict
+from stream.core.emergency import EmergencyNumbers
+from stream.core.number import Kind, region_of
+from stream.core.overlay import EMPTY
+from stream.core.policy import ListPolicy, PolicySettings, RuleSettings, compile_policy
+from stream.core.texts import Texts
+from tests.builders import NOW_S, bare, blocklists, live
+
+NOW_MS = NOW_S * 1000 + 250
+BOTH, FIRST, SECOND, BARE, HOSPITAL = (f"+4477009001{n:02d}" for n in range(5))
+CLEAN, HOME = "+447700900150", "+66812345678"
+LISTS = blocklists(
+    live("XA/first", BOTH, FIRST, HOSPITAL, expires_at_s=NOW_S + 60, confidence=40),
+    live("XB/second", BOTH, SECOND),
+    fresh("XC/bare", b"", bare("XC/bare", [BARE, BOTH]), NOW_S),
+    allow=Allowlist.of([AllowEntry(HOSPITAL, "hospital", "ops", NOW_S)]),
+)
+GONE = blocklists(LiveList("XA/gone", b"", None, EMPTY, 0, 0), live("XB/held", BOTH, SECOND))
+TRUNKS = Trunks("TH", {"gb": Trunk("GB"), "border": Trunk("TH", Ingress.INTERNATIONAL)})
+EMERGENCY = EmergencyNumbers({})
+SIP = SipSettings("https://r.example/{decision_id}?a=\\é&again={decision_id}", "TN")
+
+ODD_PARTIES = """KBank|sip:+447700900101@host|urn:service:sos|Ünknown|a"b\\c||+1234567890
+|+447700900100x|+4477009001000000|tel:+447700900102|+44770090010é|191|+66191|999|0812345678"""
+parties = st.sampled_from(
+    [BOTH, FIRST, SECOND, BARE, HOSPITAL, CLEAN, HOME, None, *ODD_PARTIES.split("|")]
+)
+calls = st.fixed_dictionaries(
+    {"call_id": st.text(max_size=40) | st.just("c-1"), "caller": parties, "callee": parties},
+    optional={
+        "started_at": st.sampled_from([NOW_S, NOW_S + 0.25, "2026-11-24T23:53:48Z", "nonsense"])
+        | st.integers(0, 99_999_999_999_999),
+        "trunk": st.sampled_from(["gb", "border", "unknown", None, 7]),
+        "ingress": st.sampled_from(["international", "domestic", "x"]),
+    },
+)
+records = calls.flatmap(
+    lambda call: st.sampled_from([True, False]).map(
+        lambda ascii_only: json.dumps(call, ensure_ascii=ascii_only).encode("utf-8", "replace")
+    )
+) | st.sampled_from([b"{}", b"garbage", None])
+actions = st.sampled_from(Action)
+policies = st.builds(
+    ListPolicy,
+    action=actions,
+    unconfirmed=actions,
+    confidence_min=st.sampled_from([0, 50]),
+    agree_min=st.sampled_from([1, 2]),
+    simulate=st.booleans(),
+    age_s_max=st.just(0),
+)
+
+
+def raw_batch(values):
+    """Records of two partitions, the second one's offsets far from the first's."""
+    half = len(values) // 2
+    segments = [Segment(Partition("calls", 3), 0, half), Segment(Partition("c.x", 0), half, -1)]
+    offsets = np.arange(len(values)) + 7
+    offsets[half:] += 10**12
+    stops = (half, len(values))
+    return RawBatch(
+        values=Texts.of(values),
+        offsets=offsets,
+        timestamps_ms=np.full(len(values), NOW_MS - 5),
+        segments=tuple(
+            one._replace(stop=stop)
+            for one, stop in zip(segments, stops, strict=True)
+            if one.start < stop
+        ),
+        epoch=1,
+    )
+
+
+def outcome_of(values, check_callee, enforced, rules):
+    """What becomes of records: decisions by place, the calls, rejected and tally."""
+    raw = raw_batch(values)
+    dialects = {"calls": RINGFENCE, "c.x": RINGFENCE}
+    batch = decode(raw, dialects, TRUNKS, DecodeSettings(1 << 20, check_callee))
+    outcome = decide(batch, enforced, rules, NOW_MS)
+    columns = [outcome.ids.tolist(), outcome.keys.tolist(), list(outcome.values)]
+    return batch, [*zip(*columns, strict=True)], (outcome.rejected, outcome.tally)
+
+
+class _Oracle:
+    """One call after another: (verdict, simulated, rule, number, role, lists that are reasons)."""
+
+    def __init__(self, batch, enforced, rules):
+        self.batch, self.lists, self.rules = batch, enforced, rules
+        self.by_caller = enforced.match(batch.callers, NOW_S).by_row()
+        self.by_callee = (
+            {} if batch.callees is None else enforced.match(batch.callees, NOW_S).by_row()
+        )
+
+    def says(self, call):
+        glance = self.batch.glances[call]
+        country = self.rules.trunks.country(glance.trunk)
+        caller = self.batch.callers.e164[call].decode()
+        for_help = EMERGENCY.is_emergency(glance.callee, country)
+        allowed = bool(caller) and self.lists.allow.find(caller, NOW_S) is not None
+        free = "emergency" if for_help else "allowlist" if allowed else "none"
+        broken = self._broken(glance, call, caller, country)
+        listed = [*self._listed(call)]
+        if (listed or broken) and free != "none":
+            return Action.OBSERVE, False, "caller", free, caller, ()
+        (real, action), *rest = max(listed, key=lambda one: one[0], default=((False, 0),))
+        if real or (action and not broken):
+            return action, not real, *rest
+        if broken:
+            return broken[0], False, "caller", broken[1], caller, ()
+        unasked = self.rules.policy.settings.unasked
+        if not listed and not for_help and self.lists.unusable and caller and unasked:
+            return unasked, False, "caller", "unasked", caller, ()
+        return Action.OBSERVE, False, "caller", "none", caller, ()
+
+    def _listed(self, call):
+        for role, numbers, found in (
+            ("caller", self.batch.callers, self.by_caller.get(call)),
+            ("callee", self.batch.callees, self.by_callee.get(call)),
+        ):
+            if not found:
+                continue
+            number = numbers.e164[call].decode()
+            if role == "callee" and self.lists.allow.find(number, NOW_S):
+                yield (False, 0), role, "none", number, ()
+                continue
+            one = self.rules.policy.weigh(found)
+            rule = f"list:{self.lists.lists[one.deciding.list].name}"
+            reasons = tuple(self.lists.lists[match.list].name for match in found)
+            real = not one.simulated and one.action > Action.OBSERVE
+            yield (real, one.action), role, rule, number, reasons
+
+    def _broken(self, glance, call, caller, country):
+        settings, kind = self.rules.policy.settings.rules, self.batch.callers.kinds[call]
+        if kind == Kind.INVALID and settings.invalid_caller:
+            return settings.invalid_caller, "rule:invalid_caller"
+        abroad = TRUNKS.ingress(glance.trunk, glance.ingress) is Ingress.INTERNATIONAL
+        if settings.home_number_from_abroad and abroad and caller and region_of(caller) == country:
+            return settings.home_number_from_abroad, "rule:home_number_from_abroad"
+        return None
+
+
+@pytest.mark.parametrize("enforced", [LISTS, GONE], ids=["all lists", "one list unusable"])
+@given(
+    values=st.lists(records, max_size=25),
+    by_list=st.lists(policies, min_size=3, max_size=3),
+    plausible=st.builds(
+        RuleSettings,
+        home_number_from_abroad=st.none() | actions,
+        invalid_caller=st.none() | actions,
+    ),
+    unasked=st.sampled_from([Action.OBSERVE, Action.FLAG]),
+    emit_all=st.booleans(),
+    check_callee=st.booleans(),
+)
+def test_columns_and_kernels_decide_as_one_does_by_hand(
+    enforced, values, by_list, plausible, unasked, emit_all, check_callee
+):
+    """Verdict, rule, role, number and reasons as the oracle says; bytes as msgspec writes them."""
+    settings = PolicySettings(
+        lists=dict(zip(enforced.names, by_list, strict=False)), rules=plausible, unasked=unasked
+    )
+    policy = compile_policy(settings, enforced.names)
+    rules = Rules(policy, EMERGENCY, TRUNKS, SIP, emit_all)
+    batch, decisions, rest = outcome_of(values, check_callee, enforced, rules)
+    with kernels.reference_only():
+        _, expected, expected_rest = outcome_of(values, check_callee, enforced, rules)
+    assert decisions == expected
+    assert rest == expected_rest
+    oracle = _Oracle(batch, enforced, rules)
+    told = {}
+    for call, row in enumerate(batch.rows.tolist()):
+        action, simulated, role, rule, number, reasons = oracle.says(call)
+        if action > Action.OBSERVE or emit_all:
+            verdict = Verdict.ALLOW if simulated else VERDICT_OF[action]
+            would = VERDICT_OF[action] if simulated else None
+            told[str(batch.raw.origin(row))] = (verdict, would, rule, role, number, reasons)
+    assert told == {
+        one["origin"]: (
+            one["verdict"],
+            one.get("would"),
+            one["rule"],
+            one["role"],
+            one["number"] or "",
+            tuple(reason["list"] for reason in one["reasons"]),
+        )
+        for one in (msgspec.json.decode(value) for _, _, value in decisions)
+    }
