@@ -2,8 +2,8 @@
 
 aiokafka does what a connection needs before its first fetch: TLS, SASL, the versions that the
 broker speaks. Then the transport gets another protocol, which receives straight into a buffer of
-ours. Of aiokafka 0.14 this needs three private names (`_writer`, `_read_task`, `_versions`); a unit
-test pins them.
+ours. Of aiokafka 0.14 this needs three private names (`_writer`, `_read_task`, `_versions`): an
+upgrade that changes one fails every test of the lane.
 """
 
 import asyncio
