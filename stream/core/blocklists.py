@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.core.allowlist import NOBODY, Allowlist
-from stream.core.digests import Digests, elements
-from stream.core.group import Group
+from stream.core.digests import Digests, HashPlan, elements, hash_plan
+from stream.core.ledger import Ledger
 from stream.core.matches import NO_MATCHES, Matches
 from stream.core.number import Kind, Numbers
 from stream.core.overlay import EMPTY, Change, Overlay, Touched
 from stream.core.snapshot import Snapshot
-from stream.core.table import LISTS_MAX
+from stream.core.table import LISTS_MAX, TableSpec, probe_table
 
 Table = NDArray[np.unsignedinteger[Any]]
 
@@ -45,6 +45,36 @@ class LiveList:
     def usable(self) -> bool:
         """Whether the list can be asked at all."""
         return self.snapshot is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Up to 64 lists of one circle, hash plan and filter size, as one bit-sliced table.
+
+    Bit i of a table word belongs to list `ledger.lists[i]`.
+    """
+
+    plan: HashPlan
+    bits_per_slice: int
+    table: Table
+    ledger: Ledger
+
+    @classmethod
+    def of(cls, lists: Sequence[int], snapshots: Sequence[Snapshot], table: Table) -> Self:
+        """The group of the lists with these indexes, snapshots, and their `table`."""
+        shape = snapshots[0].filter.shape
+        plan = hash_plan(shape.slices, shape.bits_per_slice)
+        spec = TableSpec(plan, shape.bits_per_slice, len(snapshots))
+        assert (len(table), table.dtype) == (spec.rows, spec.dtype), "the table is another's"
+        ledger = Ledger.of(lists, [snapshot.columns for snapshot in snapshots])
+        return cls(plan, shape.bits_per_slice, table, ledger)
+
+    def match(self, digests: Digests, touched: Touched, now_s: int) -> Matches:
+        """What the lists say of the numbers digested, less what is in `touched`."""
+        rows, masks = probe_table(self.table, digests.words(self.plan), self.bits_per_slice)
+        if not len(rows):
+            return NO_MATCHES
+        return self.ledger.confirm(rows, masks, digests.fingerprints(), touched, now_s)
 
 
 @dataclass(frozen=True, slots=True)

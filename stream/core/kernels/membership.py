@@ -143,6 +143,48 @@ def is_changed(changed: Any, changed_lists: Any, fingerprint: Any, index: int) -
     return False
 
 
+@inlined
+def locate(
+    rows: Any, masks: Any, fingerprints: Any, ledger: Any, hit_rows: Any, bits: Any, places: Any
+) -> Any:
+    """Each hit of `masks` as its row, its bit, and its place in the list's columns; how many.
+
+    The place is -1 where the list has no such entry, or none at all. Each step is made for all hits
+    before the next, so that their cache misses wait side by side.
+    """
+    hits = 0
+    for i in range(len(rows)):
+        mask, fingerprint = masks[i], fingerprints[rows[i]]
+        while mask != U64(0):
+            bit = trailing_zeros(mask)
+            mask &= mask - U64(1)
+            guess = I64(-1)
+            if ledger[bit, COUNT] > 0:
+                guess = I64(multiply_high(fingerprint, U64(ledger[bit, COUNT])))
+                prefetch(ledger[bit, FINGERPRINT] + 8 * guess)
+            hit_rows[hits], bits[hits], places[hits] = rows[i], bit, guess
+            hits += 1
+    for _ in range(2):
+        for i in range(hits):
+            if places[i] >= 0:
+                column, count = ledger[bits[i], FINGERPRINT], ledger[bits[i], COUNT]
+                places[i] = nearer(column, count, places[i], fingerprints[hit_rows[i]])
+                prefetch(column + 8 * places[i])
+    for i in range(hits):
+        if places[i] >= 0:
+            bit, wanted = bits[i], fingerprints[hit_rows[i]]
+            column, count = ledger[bit, FINGERPRINT], ledger[bit, COUNT]
+            at = not_below(column, count, places[i], wanted)
+            if at < count and read64(column + 8 * at) == wanted:
+                prefetch(ledger[bit, EXPIRES_AT] + 4 * at)
+                prefetch(ledger[bit, CATEGORY] + at)
+                prefetch(ledger[bit, CONFIDENCE] + at)
+            else:
+                at = -1
+            places[i] = at
+    return hits
+
+
 @kernel(
     I64(
         *(reads(I64), reads(U64), reads(U64)),
@@ -173,45 +215,12 @@ def confirm(
     `fingerprints` of all rows asked; `lists` and `ledger` of the table's bits; the overlays'
     `marks` and sorted pairs `changed`, `changed_lists`. Gives how many matches there are; the
     `out_` columns have a place for every hit, and get them in order of row and bit.
-
-    Each step is made for all hits before the next, so that their cache misses wait side by side.
     """
-    hits = 0
-    for i in range(len(rows)):
-        mask, fingerprint = masks[i], fingerprints[rows[i]]
-        while mask != U64(0):
-            bit = trailing_zeros(mask)
-            mask &= mask - U64(1)
-            guess = 0
-            if ledger[bit, COUNT] > 0:
-                guess = I64(multiply_high(fingerprint, U64(ledger[bit, COUNT])))
-                prefetch(ledger[bit, FINGERPRINT] + 8 * guess)
-            out_rows[hits], out_lists[hits], out_expires_at_s[hits] = rows[i], bit, guess
-            hits += 1
-    for _ in range(2):
-        for i in range(hits):
-            bit, guess = out_lists[i], out_expires_at_s[i]
-            column, count = ledger[bit, FINGERPRINT], ledger[bit, COUNT]
-            if count > 0:
-                guess = nearer(column, count, guess, fingerprints[out_rows[i]])
-                prefetch(column + 8 * guess)
-                out_expires_at_s[i] = guess
-    for i in range(hits):
-        bit, count, wanted = out_lists[i], ledger[out_lists[i], COUNT], fingerprints[out_rows[i]]
-        at = -1
-        if count > 0:
-            column = ledger[bit, FINGERPRINT]
-            at = not_below(column, count, out_expires_at_s[i], wanted)
-            if at < count and read64(column + 8 * at) == wanted:
-                prefetch(ledger[bit, EXPIRES_AT] + 4 * at)
-                prefetch(ledger[bit, CATEGORY] + at)
-                prefetch(ledger[bit, CONFIDENCE] + at)
-            else:
-                at = -1
-        out_expires_at_s[i] = at
+    # Two of the columns hold the hits' bits and places until the matches take them over.
+    bits, places = out_lists, out_expires_at_s
     kept = 0
-    for i in range(hits):
-        row, bit, at = out_rows[i], out_lists[i], out_expires_at_s[i]
+    for i in range(locate(rows, masks, fingerprints, ledger, out_rows, bits, places)):
+        row, bit, at = out_rows[i], bits[i], places[i]
         confirmed = ledger[bit, COUNT] >= 0
         if confirmed and at < 0:
             continue
