@@ -23,6 +23,7 @@ $(READY): requirements.txt pyproject.toml
 	@"$(PYTHON)" -m venv --clear .venv
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.txt
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/ringfence warm || echo "Ringfence works without them, at several times the CPU."
 	@touch $@
 
 demo: setup ## see it work: five countries, broker and Redis included (DEMO_ARGS="--json FILE")

@@ -39,6 +39,7 @@ from stream.ops.clock import Deadline, monotonic_s, now_ms
 from stream.ops.health import HealthServer, PortTaken, Readiness, Turning
 from stream.ops.metrics import exposition, keep_in_files
 from stream.ops.tasks import cancelled
+from stream.ops.warm import warm_up
 from stream.watched import Watched
 
 log = logging.getLogger(__name__)
@@ -204,7 +205,9 @@ class _Worker:
     async def _work(self) -> None:
         """The worker's day, in order."""
         settings, watched = self._settings, self._watched
-        await asyncio.to_thread(self._refresher.load_last_good)
+        await asyncio.gather(
+            asyncio.to_thread(self._use_kernels), asyncio.to_thread(self._refresher.load_last_good)
+        )
         async with _running(self._refresher.run(), "lists") as lists:
             await _first(self._refresher.wait_loaded(), lists)
             watched.state.lists_loaded = True
@@ -250,6 +253,18 @@ class _Worker:
                     return
                 log.info("reading calls from %s", ", ".join(settings.calls.topics))
                 await _first(loop.run(), lists)
+
+    def _use_kernels(self) -> None:
+        """Switch the compiled kernels on, before the first call and before the lists are built."""
+        ops, state_dir = self._settings.ops, Path(self._settings.lists.state_dir)
+        if ops.kernels == "off":
+            self._watched.kernels("the settings say so")
+            return
+        self._watched.state.kernels_awaited = True
+        warmth = warm_up(state_dir)
+        self._watched.kernels(warmth.why_not)
+        if not warmth.why_not:
+            log.info("compiled kernels are in use, after %.1f s", warmth.seconds)
 
     def _decode(self) -> Callable[[RawBatch], CallBatch]:
         settings = self._settings

@@ -1,6 +1,7 @@
 """`ringfence`: the commands of an operator."""
 
 import asyncio
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -16,6 +17,7 @@ from stream.cli_decisions import decisions
 from stream.cli_why import why
 from stream.config import Settings
 from stream.core.faults import TopicMissing
+from stream.ops.warm import warm_up
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -112,6 +114,26 @@ def run(
         files = [word for path in config or [] for word in ("--config", str(path))]
         code = supervise.run(settings, workers, files)
     raise typer.Exit(code)
+
+
+@app.command()
+def warm(config: ConfigFiles = None, as_json: AsJson = False) -> None:
+    """Compile the kernels that calls are decided with, and keep them in the state directory.
+
+    A worker does the same when it starts, but then calls wait for it: about a minute after an
+    upgrade, a second once they are there. Exit code 1 if they can not be used, and why.
+
+    Example: ringfence warm --config carrier.toml
+    """
+    warmth = warm_up(Path(settings_of(config).lists.state_dir))
+    if as_json:
+        print_json({"compiled": not warmth.why_not, "why_not": warmth.why_not or None})
+    elif warmth.why_not:
+        err.print(f"no compiled kernels: {warmth.why_not}", markup=False, soft_wrap=True)
+    else:
+        out.print(f"the kernels are compiled ({warmth.seconds:.1f} s)")
+    if warmth.why_not:
+        raise typer.Exit(1)
 
 
 @topics.command("create")

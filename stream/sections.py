@@ -238,6 +238,7 @@ class OpsSection:
     http_host: Filled
     http_port: Annotated[int, Between(0, 65_535)]
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+    kernels: Literal["auto", "off"]
     stalled_s: Annotated[float, Between(0.5, 3600)]
     shutdown_s: Annotated[float, Between(0.5, 600)]
 

@@ -61,10 +61,18 @@ class Watched:
         metrics.register_up.set(0)
         metrics.kafka_up.set(0)
         metrics.ready.set(0)
+        metrics.compiled.set(0)
         metrics.build.labels(__version__, platform.python_version()).set(1)
         self.state = State()
         self._partitions: set[Partition] = set()
         self._silent = False
+
+    def kernels(self, why_not: str) -> None:
+        """Compiled kernels are in use, or are not, and `why_not`."""
+        self.metrics.compiled.set(not why_not)
+        self.state.kernels_awaited = False
+        if why_not:
+            log.warning("without compiled kernels, at several times the CPU: %s", why_not)
 
     def call_event(self, event: CallEvent) -> None:
         """Something happened between us and Kafka; its log line was written there."""
@@ -153,6 +161,7 @@ class Watched:
 class State:
     """Where a worker stands on its way to deciding calls."""
 
+    kernels_awaited: bool = False
     lists_loaded: bool = False
     register_up: bool = False
     kafka_up: bool = False
@@ -163,6 +172,8 @@ class State:
     def readiness(self) -> Readiness:
         """What is missing, in the order in which it comes."""
         missing = []
+        if self.kernels_awaited:
+            missing.append("the kernels are being compiled, or read")
         if not self.lists_loaded:
             why = "being loaded" if self.register_up else "not there: the register does not answer"
             missing.append(f"the lists are {why}")

@@ -234,6 +234,14 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
+        # Lower than the workers: the others take several times the CPU; their log says why at the
+        # start, `ringfence warm` says it again.
+        self.compiled = Gauge(
+            "ringfence_compiled_workers",
+            "Workers that use the compiled kernels.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
         # More than one version at a time: a rolling update that has not ended.
         self.build = Gauge(
             "ringfence_build_info",

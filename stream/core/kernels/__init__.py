@@ -14,7 +14,7 @@ from pkgutil import iter_modules
 
 from stream.core.kernels import reference
 
-__all__ = ["activate", "compiled", "reference", "reference_only"]
+__all__ = ["activate", "cache_names", "compiled", "reference", "reference_only"]
 
 _NOT_COMPILED = frozenset({"jit", "reference"})
 
@@ -41,15 +41,27 @@ def activate(cache_dir: Path | None) -> str:
         return f"Numba can not be imported: {error}"
     jit.keep_in(cache_dir)
     try:
-        for module in iter_modules(__path__):
-            if module.name not in _NOT_COMPILED:
-                import_module(f"{__name__}.{module.name}")
+        for name in _modules():
+            import_module(f"{__name__}.{name}")
     except jit.CompileFailed as error:
         return f"the kernels can not be compiled here: {error}"
     except OSError as error:
         return f"the kernels' cache can not be used: {error}"
     _State.compiled = True
     return ""
+
+
+def cache_names() -> frozenset[str]:
+    """The folders of the cache that hold the kernels as they are now; other folders are old.
+
+    Raises ImportError without Numba.
+    """
+    jit = import_module("stream.core.kernels.jit")
+    return frozenset(jit.folder_of(name) for name in _modules())
+
+
+def _modules() -> list[str]:
+    return [found.name for found in iter_modules(__path__) if found.name not in _NOT_COMPILED]
 
 
 @contextmanager

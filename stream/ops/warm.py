@@ -1,0 +1,120 @@
+"""The compiled kernels, switched on: from a cache in the state directory, which only we can write.
+
+Numba keeps what it compiled as pickles: whoever can write them can run code as us. So the folder
+belongs to us alone, or the kernels stay off and the reference does their work, several times
+slower.
+"""
+
+import ctypes
+import fcntl
+import mmap
+import os
+import shutil
+import stat
+import sys
+import time
+from collections.abc import Collection
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple
+
+from stream.core import kernels
+
+FOLDER = "kernels"
+"""Of the state directory."""
+KEPT_S = 30 * 86_400.0
+"""What another version compiled goes after this time; a rolling update may still want it."""
+
+
+class Warmth(NamedTuple):
+    """Whether the kernels are in use: `why_not` is "" if so. `seconds`: what that took."""
+
+    why_not: str
+    seconds: float
+
+
+def warm_up(state_dir: Path) -> Warmth:
+    """Switch the kernels on in this process, compiling those that no process here compiled before.
+
+    Takes about a minute the first time and a second from then on; safe while others do the same,
+    who wait for the first. Blocks. Never fails: what is in the way is said.
+    """
+    began_s = time.monotonic()
+    why_not = _obstacle()
+    if not why_not:
+        try:
+            why_not = _activated(_folder(state_dir))
+        except ImportError as error:
+            why_not = f"Numba can not be imported: {error}"
+        except OSError as error:
+            why_not = f"{error.filename or state_dir}: {error.strerror}"
+        except _Unsafe as unsafe:
+            why_not = str(unsafe)
+    return Warmth(why_not, time.monotonic() - began_s)
+
+
+def _activated(folder: Path) -> str:
+    """Load the kernels from `folder`, or fill it while others wait; why not, or ""."""
+    current = kernels.cache_names()
+    marker = folder / f".warm-{sha256(''.join(sorted(current)).encode()).hexdigest()[:24]}"
+    with (folder / ".lock").open("a") as lock:
+        if not marker.exists():
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        why_not = kernels.activate(folder)
+        if not why_not and not marker.exists():
+            marker.touch()
+            _forget_old(folder, {*current, marker.name})
+    return why_not
+
+
+class _Unsafe(Exception):
+    """Others could put their code where ours is read from."""
+
+
+def _obstacle() -> str:
+    """What about this machine forbids compiled code; "": nothing.
+
+    LLVM does not notice that memory stays without the right to run, and dies when it calls there.
+    """
+    if sys.byteorder != "little":
+        return "this machine is big-endian"
+    library = ctypes.CDLL(None, use_errno=True)
+    with mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE) as page:
+        held = ctypes.c_char.from_buffer(page)
+        place = ctypes.c_void_p(ctypes.addressof(held))
+        right = mmap.PROT_READ | mmap.PROT_EXEC
+        refused = library.mprotect(place, ctypes.c_size_t(mmap.PAGESIZE), right)
+        library.mprotect(place, ctypes.c_size_t(mmap.PAGESIZE), mmap.PROT_READ | mmap.PROT_WRITE)
+        del held
+    if refused:
+        return "this process may not run code that it makes (MemoryDenyWriteExecute, SELinux?)"
+    return ""
+
+
+def _folder(state_dir: Path) -> Path:
+    """The cache, made if need be. Raises `_Unsafe` where anybody else could write into it."""
+    state_dir.mkdir(parents=True, exist_ok=True)
+    folder = state_dir / FOLDER
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    for path, forbidden in ((state_dir, stat.S_IWOTH), (folder, stat.S_IWGRP | stat.S_IWOTH)):
+        found = path.lstat() if path == folder else path.stat()
+        if not stat.S_ISDIR(found.st_mode):
+            raise _Unsafe(f"{path} is no folder")
+        if found.st_mode & forbidden and not found.st_mode & stat.S_ISVTX:
+            raise _Unsafe(f"others may write into {path}: chmod go-w {path}")
+        if path == folder and found.st_uid != os.geteuid():
+            raise _Unsafe(f"{path} belongs to another user: remove it")
+    return folder
+
+
+def _forget_old(folder: Path, current: Collection[str]) -> None:
+    """Remove what other versions left long ago."""
+    oldest_s = time.time() - KEPT_S
+    for path in folder.iterdir():
+        if path.name not in {".lock", *current} and path.stat().st_mtime < oldest_s:
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
