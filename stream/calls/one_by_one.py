@@ -27,6 +27,11 @@ It is measured in records of more bytes than that only, as the others can not ho
 """
 
 
+DEPTH_MAX = 200
+"""Objects and arrays in one another. Python's own limit counts what happens to be on the stack, so
+a record that was read once could be too deep when it is read again, whole."""
+
+
 @dataclass(frozen=True, slots=True)
 class DecodeSettings:
     """`record_bytes_max` bounds one record; `check_callee` asks for called numbers too."""
@@ -159,10 +164,13 @@ def _reason(
 def _sound(calls: Sequence[Any], keys: Sequence[str]) -> bool:
     """Whether surely all of `calls`, which were decoded, are UTF-8 and hold each key only once.
 
-    msgspec does not look at the bytes of texts that it skips, and of a repeated key it takes the
-    last. False means perhaps not. Every call has all of `keys`, so if they are found as often as
-    there are calls, none has one twice; an escaped letter could hide a key from the comparison.
+    msgspec does not look at the bytes of texts that it skips, of a repeated key it takes the last,
+    and it goes as deep as Python's stack lets it. False means perhaps not. Every call has all of
+    `keys`, so if they are found as often as there are calls, none has one twice; an escaped letter
+    could hide a key from the comparison.
     """
+    if any(_brackets(value) > DEPTH_MAX for value in calls if len(value) > 2 * DEPTH_MAX):
+        return False
     joined = b"\n".join(calls)
     if not joined.isascii():
         try:
@@ -203,6 +211,8 @@ def _count(text: bytes, needle: bytes) -> int:
 
 def _refuse_unsound(value: Value, keys: Sequence[str]) -> None:
     """Raise UnicodeDecodeError or NoCall if `value`, which was decoded, is not sound."""
+    if _brackets(value) > DEPTH_MAX and _depth(value) > DEPTH_MAX:
+        raise NoCall(RejectReason.TOO_DEEP, f"nested more than {DEPTH_MAX} deep")
     text = str(value, "utf-8")
     times = Counter(keys)
     if all(text.count(f'"{key}"') == times[key] for key in times) and not (
@@ -221,6 +231,23 @@ def _refuse_unsound(value: Value, keys: Sequence[str]) -> None:
         raise NoCall(RejectReason.DUPLICATE_KEY, f"{repeated[0]} is given twice")
 
 
+def _brackets(value: Value) -> int:
+    """How many opening brackets there are, those in texts too."""
+    held = bytes(value)
+    return held.count(b"[") + held.count(b"{")
+
+
+def _depth(value: Value) -> int:
+    """How deep the objects and arrays of a record that was decoded lie in one another."""
+    depth = deepest = 0
+    for bracket in _BRACKET.findall(_TEXT.sub(b"", value)):
+        depth += 1 if bracket in b"[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
+
+
+_TEXT = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_BRACKET = re.compile(rb"[][{}]")
 _HIDDEN = re.compile(rb"\\u00[2-7]")
 """An escape that stands for a character of ASCII, and so could be a letter of a key."""
 

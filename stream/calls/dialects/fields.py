@@ -4,6 +4,8 @@ import math
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
+import msgspec
+
 from stream.core.call import Ingress, Stage
 
 _MS_FROM = 1e11
@@ -11,6 +13,26 @@ _MS_FROM = 1e11
 
 _STAGES = {stage.value: stage for stage in Stage}
 _INGRESSES = {ingress.value: ingress for ingress in Ingress}
+
+
+_decode = msgspec.json.Decoder().decode
+_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def read(raw: msgspec.Raw) -> Any:
+    """What JSON says that was skipped so far; None for what can not be kept, such as 1e999."""
+    try:
+        return _decode(raw)
+    except msgspec.DecodeError:
+        return None
+
+
+def members(raw: bytes | memoryview | msgspec.Raw) -> dict[str, msgspec.Raw]:
+    """The members of a JSON object, not read yet; none if it is something else."""
+    try:
+        return _decode_object(raw)
+    except msgspec.ValidationError:
+        return {}
 
 
 def text(value: Any) -> str | None:

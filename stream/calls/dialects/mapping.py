@@ -127,7 +127,6 @@ class JsonMapping:
         self._trunk = settings.constants.get("trunk")
         self._ingress = settings.constants.get("ingress")
         self._paths = {key: steps(path) for key, path in settings.fields.items()}
-        self._untyped = msgspec.json.Decoder().decode
 
     def glance(self, value: Value, /) -> Glance:
         """See `Dialect`."""
@@ -146,7 +145,7 @@ class JsonMapping:
 
     def call(self, value: Value, /) -> Call:
         """See `Dialect`."""
-        record = self._untyped(value)
+        record = fields.members(value)
         found = {key: _at(record, path) for key, path in self._paths.items()}
         return _call({**self._settings.constants, **found}, self._settings)
 
@@ -161,12 +160,11 @@ def _keys_of(paths: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(sorted(way[-1] for way in ways))
 
 
-def _at(record: Any, path: Sequence[str]) -> Any:
-    for step in path:
-        if not isinstance(record, dict):
-            return None
-        record = record.get(step)
-    return record
+def _at(record: Mapping[str, msgspec.Raw], path: Sequence[str]) -> Any:
+    *parents, last = path
+    for step in parents:
+        record = fields.members(record[step]) if step in record else {}
+    return fields.read(record[last]) if last in record else None
 
 
 class _Reader:

@@ -23,19 +23,21 @@ from stream.calls.dialects import fields
 from stream.calls.dialects.dialect import Layout, Value
 from stream.core.call import Call
 
+_NULL = msgspec.Raw(b"null")
+
 
 class _Whole(msgspec.Struct, gc=False):
-    """All fields; the optional ones of any type, so that a bad one costs only itself."""
+    """All fields; the optional ones not read yet, so that a bad one costs only itself."""
 
     call_id: str
     caller: str | None
     callee: str | None
-    started_at: Any = None
-    stage: Any = None
-    ingress: Any = None
-    trunk: Any = None
-    carrier: Any = None
-    duration_s: Any = None
+    started_at: msgspec.Raw = _NULL
+    stage: msgspec.Raw = _NULL
+    ingress: msgspec.Raw = _NULL
+    trunk: msgspec.Raw = _NULL
+    carrier: msgspec.Raw = _NULL
+    duration_s: msgspec.Raw = _NULL
 
 
 class _Lean(msgspec.Struct, gc=False):
@@ -81,12 +83,12 @@ class Ringfence:
             call_id=whole.call_id,
             caller=whole.caller,
             callee=whole.callee,
-            started_at_s=fields.epoch_s(whole.started_at),
-            stage=fields.stage(whole.stage),
-            ingress=fields.ingress(whole.ingress),
-            trunk=fields.text(whole.trunk),
-            carrier=fields.text(whole.carrier),
-            duration_s=fields.duration_s(whole.duration_s),
+            started_at_s=fields.epoch_s(fields.read(whole.started_at)),
+            stage=fields.stage(fields.read(whole.stage)),
+            ingress=fields.ingress(fields.read(whole.ingress)),
+            trunk=fields.text(fields.read(whole.trunk)),
+            carrier=fields.text(fields.read(whole.carrier)),
+            duration_s=fields.duration_s(fields.read(whole.duration_s)),
         )
 
 

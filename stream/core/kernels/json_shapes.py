@@ -19,7 +19,6 @@ from stream.core.kernels.vectors import differing64, item
 SHAPES = 4
 """Shapes that are held, and tried one after the other, the last one that fitted first."""
 PIECES = 64
-FOUND, ODD, OTHER = 0, 1, 2
 
 _BLOCK = 64
 _NO_VALUE = -2
@@ -77,30 +76,31 @@ def no_values() -> Values:
 @part
 def follow(
     data: Data, at: int, end: int, row: int, shape: int, shapes: Shapes, plan: Plan, found: Found
-) -> int:
-    """Read a record as one of this shape.
+) -> bool:
+    """Read a record as one of this shape: whether it is one, and can be vouched for.
 
-    `FOUND`: it has the shape and is right. `OTHER`: it has another shape. `ODD`: a value is wrong,
-    or a field is none that the scan can vouch for.
+    If not, it may still be right, and some of its fields may have been noted.
     """
     forget(found, row)
     piece = shape * PIECES
     last = item(shapes.lasts, shape)
-    while True:
+    while at <= end:
         differing = differing64(data, at, shapes.texts, piece * _BLOCK)
         if differing & item(shapes.masks, piece):
-            return OTHER
+            return False
         at += item(shapes.sizes, piece)
         if piece == last:
-            return FOUND if at == end else OTHER
+            whole: bool = at == end
+            return whole
         if at >= end:
-            return OTHER
+            return False
         field = item(shapes.fields, piece)
         if field != _NO_VALUE:
             at = value_end(data, at, end, field, row, plan, found)
             if at == NOWHERE:
-                return ODD
+                return False
         piece += 1
+    return False
 
 
 @inlined
@@ -110,19 +110,32 @@ def _low_bits(count: int) -> np.uint64:
 
 
 @part
+def _has_room(at: int, end: int, count: int, values: Values) -> bool:
+    """Whether the pieces of a record are not too many: one before each value, and the last."""
+    if count >= PIECES:
+        return False
+    pieces = 0
+    for value in range(count + 1):
+        stop = values.starts[value] if value < count else end
+        pieces += max(1, -(-(stop - at) // _BLOCK))
+        at = values.ends[value] if value < count else end
+    return pieces <= PIECES
+
+
+@part
 def keep(
     data: Data, at: int, end: int, count: int, values: Values, shape: int, shapes: Shapes
 ) -> bool:
-    """Keep the shape of the record from `at` to `end` as shape number `shape`; False: too long.
+    """Keep the shape of a record as shape number `shape`; False: it has too many pieces.
 
-    The record has `count` values.
+    The record lies from `at` to `end` and has `count` values.
     """
-    piece, behind = shape * PIECES, (shape + 1) * PIECES
+    if not _has_room(at, end, count, values):
+        return False
+    piece = shape * PIECES
     for value in range(count + 1):
         stop = values.starts[value] if value < count else end
         while True:
-            if piece == behind:
-                return False
             size = min(stop - at, _BLOCK)
             for place in range(size):
                 shapes.texts[piece * _BLOCK + place] = item(data, at + place)

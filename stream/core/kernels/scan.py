@@ -21,8 +21,8 @@ from stream.core.kernels.jit import (
     trailing_zeros,
     writes,
 )
-from stream.core.kernels.json_fields import FOUND as FOUND_TYPE
 from stream.core.kernels.json_fields import (
+    FOUND,
     NAME_BYTES_MAX,
     PLAN,
     Found,
@@ -33,9 +33,6 @@ from stream.core.kernels.json_fields import (
 )
 from stream.core.kernels.json_parts import NOWHERE, QUOTE, Data, string_end
 from stream.core.kernels.json_shapes import (
-    FOUND,
-    ODD,
-    OTHER,
     PIECES,
     SHAPES,
     SHAPES_TYPE,
@@ -202,7 +199,7 @@ def _read(
 @kernel(
     I64(
         reads(U8), reads(I64), reads(I64), I64, I64, PLAN, I64, I64,
-        FOUND_TYPE, SHAPES_TYPE, VALUES_TYPE, _OPEN,
+        FOUND, SHAPES_TYPE, VALUES_TYPE, _OPEN,
     ),
     counted=False,
 )  # fmt: skip
@@ -225,27 +222,28 @@ def _scan(
     for row in range(first, last):
         at, size = item(starts, row), item(sizes, row)
         end = at + size
-        verdict = OTHER if 0 < size <= record_max else ODD
-        turn = 0
-        while verdict == OTHER and turn < held:
-            verdict = follow(data, at, end, row, item(shapes.order, turn), shapes, plan, found)
-            if verdict != OTHER and turn > 0:
-                to_front(shapes.order, turn)
-            turn += 1
-        if verdict == OTHER:
-            count = _read(data, at, end, row, plan, open_, values, found)
-            verdict = ODD if count == NOWHERE else FOUND
-            if NOWHERE < count < PIECES:
+        good = False
+        if 0 < size <= record_max:
+            turn = 0
+            while turn < held and not good:
+                shape = item(shapes.order, turn)
+                good = follow(data, at, end, row, shape, shapes, plan, found)
+                turn += 1
+            if good:
+                to_front(shapes.order, turn - 1)
+            else:
+                count = _read(data, at, end, row, plan, open_, values, found)
+                good = count != NOWHERE
                 turn = min(held, SHAPES - 1)
-                if keep(data, at, end, count, values, shapes.order[turn], shapes):
+                shape = item(shapes.order, turn)
+                if good and keep(data, at, end, count, values, shape, shapes):
                     to_front(shapes.order, turn)
-                    held = max(held, turn + 1)
-        if verdict == FOUND and size > field_max and is_too_long(found, row, field_max):
-            verdict = ODD
-        if verdict == ODD:
+                    held = turn + 1
+            good = good and not (size > field_max and is_too_long(found, row, field_max))
+        if not good:
             forget(found, row)
             odd += 1
-        found.odd[row] = verdict == ODD
+        found.odd[row] = not good
     return odd
 
 

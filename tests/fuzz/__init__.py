@@ -1,0 +1,1 @@
+"""Fuzz targets: `python -m tests.fuzz.<name>`; each says how in its docstring."""

@@ -1,0 +1,121 @@
+"""Call records of many shapes, and what a hostile or broken switch may make of them. Seeded."""
+
+import json
+import random
+from collections.abc import Iterator
+
+_TOKENS = [
+    *b'"\\{}[]:,+-.0159eEtfnu \n\t\r\0\x1f\x7f',
+    # Values and numbers, right and wrong.
+    b'""', b"null", b"true", b"false", b"nul", b"NaN", b"Infinity", b"01", b"-", b"-0", b"0.",
+    b"1e5", b"1E+", b"1e999", b".5", b"9" * 30, b"1" * 70,
+    # Brackets.
+    b"[]", b"{}", b"[[", b"]]", b"{{", b"[" * 70, b"}" * 3,
+    # Escapes.
+    b"\\", b"\\\\", b'\\"', b"\\/", b"\\u", b"\\x", b"\\u0063", b"\\u0e2a", b"\\ud83d",
+    b"\\ude00", b"\\ud83d\\ude00", b"\\ud83d\\u0041", b"\\u12g4",
+    b"\\u0000", b"\\uD83D\\uDE00", b"\\b\\f\\n\\r\\t",
+    # UTF-8, and what is none: cut, overlong, a surrogate, beyond the last character.
+    b"\xff", b"\x80", b"\xc3", b"\xc3\xa9", b"\xc1\xbf", b"\xe0\xb8\xaa", b"\xe0\x9f\xbf",
+    b"\xed\xa0\x80", b"\xed\x9f\xbf", b"\xf0\x9f\x98\x80", b"\xf0\x8f\xbf\xbf", b"\xf4\x8f\xbf\xbf",
+    b"\xf4\x90\x80\x80", b"\xf5\x80\x80\x80", b"\xef\xbb\xbf", b"\xe2\x80\xa8",
+    # Keys given twice, at their place and elsewhere, and fields of odd types.
+    b'"caller":', b',"caller":"+66899999999"', b',"caller":null', b',"trunk":"uk"', b',"trunk":7',
+    b',"trunk":""', b',"trunk":null', b',"x":{"caller":1,"caller":2}', b',"call_id":null',
+    b'"call_id"', b',"from":{"number":"1"}', b',"number":"1"', b',"sip":{}', b',"sip":null',
+    b',"sip":[{"trunk":1}]', b'{"a":', b'"a":1,', b",1",
+    # Space, and more than a vector holds.
+    b",", b"  ", b"x" * 64, b"x" * 130, b"/* */",
+]  # fmt: skip
+TOKENS = [token if isinstance(token, bytes) else bytes([token]) for token in _TOKENS]
+
+_NAMES = ["สมชาย ใจดี", "José", "Ann", "", "x" * 63, "x" * 64, "x" * 200, 'a "b" \\ /', "😀", "\x7f"]
+_NUMBERS = [
+    "+66812345678", "+447700900123", "+12025550123", "02 123 4567", "0812345678", "anonymous",
+    "1155", "sip:+66812345678@example.net", "+660812345678", "+9990000000000001", "+", "", None,
+]  # fmt: skip
+
+
+def calls(seed: int, count: int) -> Iterator[bytes]:
+    """Records as switches write them, of the shapes of `ringfence` and of nested JSON."""
+    rng = random.Random(seed)
+    for _ in range(count):
+        record = _call(rng)
+        if rng.random() < 0.1:
+            items = list(record.items())
+            rng.shuffle(items)
+            record = dict(items)
+        yield json.dumps(
+            record,
+            ensure_ascii=rng.random() < 0.3,
+            indent=rng.choice([None, None, None, 2]),
+            separators=rng.choice([None, (",", ":")]),
+        ).encode()
+
+
+def _call(rng: random.Random) -> dict[str, object]:
+    caller, callee = rng.choice(_NUMBERS), rng.choice(_NUMBERS)
+    trunk = rng.choice(["uk", "intl-1", "", None, 7, ["uk"], "เส้น"]) if rng.random() < 0.3 else "uk"
+    record: dict[str, object] = {
+        "call_id": f"c{rng.randrange(10 ** rng.choice([1, 6, 12]))}-4b1d7c0f93ae528866d1",
+        "caller": caller,
+        "callee": callee,
+        "from": {"number": caller, "name": rng.choice(_NAMES)},
+        "to": {"number": callee},
+        "stage": rng.choice(["attempt", "end"]),
+        "duration_s": rng.choice([0, 17, 12.5, -1, 1e-7, 1e300, 10**30, True, None]),
+        "sip": {"code": rng.choice([200, 404, 486]), "trunk": {"name": trunk}},
+    }
+    if rng.random() < 0.8:
+        record["trunk"] = trunk
+    if rng.random() < 0.5:
+        record["ingress"] = rng.choice(["international", "domestic", None, ""])
+    if rng.random() < 0.3:
+        record[rng.choice(_NAMES)] = rng.choice(_NAMES)
+    if rng.random() < 0.2:
+        record["legs"] = [{"caller": "x", "number": 1}, [], {}, [[1, 2.5], "caller"]]
+    if rng.random() < 0.2:  # too many values, or texts between them, for a shape to be kept
+        record["more"] = {f"{'k' * rng.choice((1, 90))}{n}": n for n in range(rng.choice((40, 70)))}
+    if rng.random() < 0.05:
+        del record[rng.choice(["call_id", "caller", "callee", "from", "to", "sip"])]
+    return record
+
+
+def mutants(seed: int, count: int) -> Iterator[bytes | None]:
+    """Records of `calls`, most of them changed at one to three places; tombstones too.
+
+    Those made of one record follow each other, so that they meet a scan that knows its shape.
+    """
+    rng = random.Random(seed)
+    family = 12
+    bases = list(calls(seed, -(-count // family)))
+    for number in range(count):
+        base = bases[number // family]
+        if number % family < 2:
+            yield base
+        elif rng.random() < 0.001:
+            yield None
+        else:
+            yield _changed(base, bases, rng)
+
+
+def _changed(base: bytes, others: list[bytes], rng: random.Random) -> bytes:
+    record = bytearray(base)
+    for _ in range(rng.choice((1, 1, 1, 2, 3))):
+        at = rng.randrange(len(record) + 1)
+        match rng.randrange(8):
+            case 0 | 1 | 2:
+                record[at:at] = rng.choice(TOKENS)
+            case 3:
+                record[at : at + rng.choice((1, 1, 2, 5))] = rng.choice(TOKENS)
+            case 4:
+                del record[at : at + rng.choice((1, 1, 1, 2, 8))]
+            case 5:
+                del record[at:]
+            case 6:
+                stop = at + rng.randrange(40)
+                record[at:at] = record[at:stop]
+            case _:
+                other = rng.choice(others)
+                record[at:] = other[rng.randrange(len(other)) :]
+    return bytes(record)

@@ -1,0 +1,127 @@
+"""The scan against the ordinary decoder, json and msgspec: the same calls from any bytes at all.
+
+    python -m tests.fuzz.scan --seconds 600 --seed 1
+
+Each round makes records from the next seed and decodes them both ways, in the dialect `ringfence`
+and in one that is nested. It ends at the first difference and says which record made it.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from stream.calls.batch import CallBatch, Partition, RawBatch, Segment
+from stream.calls.decode import DecodeSettings, decode
+from stream.calls.dialects import dialect_named
+from stream.calls.dialects.mapping import MappingSettings
+from stream.calls.trunks import Trunk, Trunks
+from stream.core import kernels
+from stream.core.texts import Texts
+from tests.fuzz.json_records import mutants
+
+PATHS = {
+    "call_id": "call_id",
+    "caller": "from.number",
+    "callee": "to.number",
+    "trunk": "sip.trunk.name",
+}
+DIALECTS = {
+    "ringfence": dialect_named("ringfence", {}),
+    "nested": dialect_named(
+        "mapping:m", {"m": MappingSettings("json", PATHS, constants={"ingress": "domestic"})}
+    ),
+}
+SETTINGS = DecodeSettings(record_bytes_max=8_000, check_callee=True)
+TRUNKS = Trunks("TH", {"uk": Trunk("GB")})
+KERNELS_DIR = Path(__file__).parents[2] / "state" / "kernels"
+ROUND = 20_000
+
+
+def decoded(values: Sequence[bytes | None] | Texts, dialect: str) -> CallBatch:
+    """The batch that `values` make, as records of two partitions."""
+    count, half = len(values), len(values) // 2
+    raw = RawBatch(
+        values=values,
+        offsets=np.arange(count),
+        timestamps_ms=np.zeros(count, np.int64),
+        segments=(
+            Segment(Partition("calls", 0), 0, half),
+            Segment(Partition("calls", 1), half, count),
+        ),
+        epoch=1,
+    )
+    return decode(raw, {"calls": DIALECTS[dialect]}, TRUNKS, SETTINGS)
+
+
+def compare(values: Sequence[bytes | None], dialect: str) -> int:
+    """Fail unless both ways find the same; how many calls the scan itself vouched for."""
+    scanned = decoded(Texts.of(values), dialect)
+    with kernels.reference_only():
+        ordinary = decoded(values, dialect)
+    assert scanned.located is not None
+    assert ordinary.located is None, "the reference was not asked"
+    rejected = {row: value for value, row in zip(values, range(len(values)), strict=True)}
+    for row in scanned.rows.tolist():
+        del rejected[row]
+    assert scanned.rows.tolist() == ordinary.rows.tolist(), _odd_one_out(values, dialect)
+    for index, (one, other) in enumerate(zip(scanned.glances, ordinary.glances, strict=True)):
+        assert one == other, values[int(ordinary.rows[index])]
+    by_offset = [
+        sorted(batch.rejected, key=lambda one: one.origin.offset) for batch in (scanned, ordinary)
+    ]
+    assert by_offset[0] == by_offset[1]
+    for name in ("callers", "callees"):
+        one, other = getattr(scanned, name), getattr(ordinary, name)
+        assert one.e164.tolist() == other.e164.tolist()
+        assert one.kinds.tolist() == other.kinds.tolist()
+        assert one.other_texts == other.other_texts
+    return _check_vouched(values, scanned)
+
+
+def _check_vouched(values: Sequence[bytes | None], scanned: CallBatch) -> int:
+    """What the scan vouched for, json reads too, and the whole call can be had."""
+    vouched = 0
+    for index, row in enumerate(scanned.rows.tolist()):
+        assert scanned.located is not None
+        if index not in scanned.located.odd:
+            vouched += 1
+            value = values[row]
+            assert value is not None
+            assert json.loads(value)["call_id"] == scanned.glances[index].call_id, value
+            assert scanned.call_of(index).call_id == scanned.glances[index].call_id, value
+    return vouched
+
+
+def _odd_one_out(values: Sequence[bytes | None], dialect: str) -> bytes | None:
+    """The first record that is a call one way and none the other."""
+    scanned = set(decoded(Texts.of(values), dialect).rows.tolist())
+    with kernels.reference_only():
+        ordinary = set(decoded(values, dialect).rows.tolist())
+    first: int = min(scanned ^ ordinary)
+    return values[first]
+
+
+def main() -> None:
+    """Compare until the time is over."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    assert not kernels.activate(KERNELS_DIR)
+    until, seed, vouched = time.monotonic() + arguments.seconds, arguments.seed, 0
+    while time.monotonic() < until:
+        values = list(mutants(seed, ROUND))
+        for dialect in DIALECTS:
+            vouched += compare(values, dialect)
+        seed += 1
+    records = (seed - arguments.seed) * ROUND * len(DIALECTS)
+    sys.stdout.write(f"{records} records, {vouched} vouched for, no difference; next seed {seed}\n")
+
+
+if __name__ == "__main__":
+    main()

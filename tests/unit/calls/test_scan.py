@@ -1,0 +1,142 @@
+"""Promises of the scan: what it finds is what the ordinary decoder finds, and nothing beyond."""
+
+import mmap
+import random
+
+import numpy as np
+import pytest
+
+from stream.calls.batch import FIELDS
+from stream.calls.columns import plan_of
+from stream.core import kernels
+from stream.core.e164 import is_canonical
+from stream.core.texts import PADDING, Texts
+from tests.fuzz.json_records import mutants
+from tests.fuzz.scan import DIALECTS, SETTINGS, compare, decoded
+from tests.guarded import guarded_bytes
+
+pytestmark = pytest.mark.skipif(not kernels.compiled(), reason="there are no kernels here")
+
+CALL = '"call_id":"c","caller":"+66812345678","callee":null'
+VOUCHED = {
+    "space everywhere": ' {\n"call_id" : "c",\t"caller":\r"+66812345678" , "callee":null } ',
+    "Thai letters": f'{{{CALL},"name":"สมชาย ใจดี","เส้น":1}}',
+    "escapes": rf'{{{CALL},"name":"a\"b\\\/\b\f\n\r\t\u0e2a\ud83d\ude00"}}',
+    "any numbers": f'{{{CALL},"n":[0,-0,1.5,-1e5,2E-7,1e999,{"9" * 500}]}}',
+    "words": f'{{{CALL},"w":[true,false,null]}}',
+    "nesting": f'{{{CALL},"x":{{"caller":{{"caller":[[],{{}},[{{}}]]}}}}}}',
+    "long texts": f'{{{CALL},"{"k" * 200}":"{"v" * 200}"}}',
+    "many values": f'{{{CALL},"x":[{",".join(map(str, range(200)))}]}}',
+    "the name of a field as a value": f'{{{CALL},"x":"caller"}}',
+}
+LEFT = {
+    "an escape in a field": '{"call_id":"c","caller":"\\u002b66812345678","callee":null}',
+    "an escape in a key": f'{{{CALL},"n\\u0061me":1}}',
+    "Thai letters in a field": '{"call_id":"c","caller":"สมชาย","callee":null}',
+    "an optional field of a wrong type": f'{{{CALL},"trunk":7}}',
+    "an optional field twice": f'{{{CALL},"trunk":"a","trunk":"b"}}',
+    "very deep": f'{{{CALL},"x":{"[" * 100}{"]" * 100}}}',
+}
+
+
+def odd_calls(batch) -> list[int]:
+    """The calls that the scan left to the ordinary decoder."""
+    assert batch.located is not None
+    return list(batch.located.odd)
+
+
+@pytest.mark.parametrize("text", VOUCHED.values(), ids=VOUCHED)
+def test_what_is_usual_is_vouched_for(text):
+    """Alone and after its like; a switch that writes so is never read the slow way."""
+    batch = decoded([text.encode()] * 3, "ringfence")
+    assert (len(batch), odd_calls(batch)) == (3, [])
+    assert {batch.glances[index].caller for index in range(3)} == {"+66812345678"}
+
+
+@pytest.mark.parametrize("text", LEFT.values(), ids=LEFT)
+def test_what_is_odd_is_a_call_all_the_same(text):
+    """The ordinary decoder reads it; the calls around it are located."""
+    usual = f"{{{CALL}}}".encode()
+    batch = decoded([usual, text.encode(), usual], "ringfence")
+    assert odd_calls(batch) == [1]
+    compare([usual, text.encode(), usual], "ringfence")
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_broken_records_are_the_same_calls_both_ways(dialect):
+    """Glances, rejects with reasons, numbers: of 10,000 records, and half of the good by scan."""
+    values = list(mutants(7, 10_000))
+    calls = len(decoded(values, dialect))
+    assert calls / 2 < compare(values, dialect) <= calls
+
+
+@pytest.mark.parametrize("place", range(66))
+def test_every_byte_counts(place):
+    """A wrong byte anywhere, also where a record of the same shape has been seen, is found."""
+    good = f'{{{CALL},"x":["a",1,true]}}'.encode()
+    for wrong in b'\0\xff"\\{}':
+        bad = good[:place] + bytes([wrong]) + good[place + 1 :]
+        compare([good, good, bad, good], "ringfence")
+
+
+def test_a_record_cut_anywhere_is_none_whatever_follows_it():
+    """The next record lies right behind: its bytes never complete the one before."""
+    good = f'{{{CALL},"x":["a",-1.5e-7,true,null,"\\ud83d\\ude00 สม"],"y":{{}}}}'.encode()
+    cuts = [good, *(good[:size] for size in range(len(good)))]
+    batch = decoded(Texts.of([text for cut in cuts for text in (cut, good)]), "ringfence")
+    assert batch.rows.tolist() == [0, *range(1, 2 * len(cuts), 2)]
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_no_byte_is_read_behind_the_padding(dialect):
+    """Each record ends where the memory ends, but for the padding that every buffer has."""
+    from stream.core.kernels.json_fields import Found
+    from stream.core.kernels.scan import scan
+
+    layout = DIALECTS[dialect].layout
+    plan = plan_of(layout) if layout else None
+    assert plan is not None
+    found = Found(np.zeros((5, 2), np.int64), np.zeros((5, 2), np.int64), np.zeros(2, np.uint8))
+    rng, odd, before = random.Random(3), 0, b""
+    with guarded_bytes(4 * mmap.PAGESIZE) as memory:
+        memory[-PADDING:] = np.frombuffer(b'"1' * (PADDING // 2), np.uint8)
+        for value in mutants(11, 6_000):
+            if value is None or len(before) + len(value) > len(memory) - PADDING:
+                continue
+            cut = value[: rng.randrange(len(value) + 1)] if rng.random() < 0.5 else value
+            start = len(memory) - PADDING - len(cut)
+            memory[start - len(before) : start + len(cut)] = np.frombuffer(before + cut, np.uint8)
+            starts = np.array([start - len(before), start])
+            texts = Texts(memory, starts, np.array([len(before), len(cut)]))
+            odd += scan(texts, 0, 2, plan, SETTINGS.record_bytes_max, 1000, found)
+            before = value if rng.random() < 0.3 else before
+        del texts
+    assert 3_000 < odd < 12_000, "neither all nor none were right"
+
+
+def test_numbers_are_read_from_the_bytes_as_from_the_text():
+    """The kernel takes what the table of plans allows, of any length, next to any bytes."""
+    from stream.core.kernels.numbers import read_e164
+
+    rng = random.Random(5)
+    texts: list[str | None] = [None, "", "+", "+6681234567:", "+668123456/8", "+66812345678 "]
+    for _ in range(5_000):
+        digits = "".join(rng.choices("0123456789", k=rng.randrange(20)))
+        texts.append(rng.choice(["+", "+", "+66", "+1", "+44", "00", ""]) + digits)
+    held = Texts.of([None if text is None else text.encode() for text in texts])
+    e164, kinds = read_e164(held)
+    for text, written, kind in zip(texts, e164.tolist(), kinds.tolist(), strict=True):
+        plain = text is not None and text[:1] == "+" and is_canonical(text[1:])
+        assert (written, kind) == ((str(text).encode(), 1) if plain else (b"", 0))
+
+
+def test_constants_of_a_mapping_are_in_every_call():
+    """Calls of two dialects in one batch: each has what its own configuration says."""
+    batch = decoded(list(mutants(1, 200)), "nested")
+    assert {glance.ingress for glance in batch.glances} == {"domestic"}
+    located = batch.located
+    assert located is not None
+    assert {located.text("ingress", index) for index in range(len(batch))} == {"domestic"}
+    assert [located.text(name, 0) for name in FIELDS] == [
+        getattr(batch.glances[0], name) for name in FIELDS
+    ]
