@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench import snapshots
-from tests.bench.lab import LONG, SHORT, Lab
+from tests.bench.lab import LONG, MIDDLE, SHORT, Lab
 from tests.bench.machine import on_core
 from tests.bench.peers import build
 from tests.bench.process import Process, python
@@ -43,10 +43,11 @@ class Peer:
     start: Callable[[Work], Process]
     slow: bool = False
 
-    @property
-    def calls(self) -> str:
+    def calls(self, *, emit_all: bool) -> str:
         """Which of the filled topics it reads."""
-        return SHORT if self.slow else LONG
+        if self.slow:
+            return SHORT
+        return MIDDLE if emit_all else LONG
 
 
 def plain_loop(lab: Lab) -> Peer:

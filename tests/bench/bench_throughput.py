@@ -4,8 +4,8 @@ Compared: `ringfence run`, the real process with 64 lists of 1M numbers, against
 `alternatives.py`, with ONE of these lists each (and the franz-go loop once with all 64 as filters).
 All read preloaded topics of CDRs (288 bytes, 4 partitions, 2 % of the callers listed) on the same
 broker (core 0) from the same core (1), acks=all, rounds interleaved. Peers that need more than a
-few microseconds a CDR read 500,000 of them, the others 4M: then the second half, which is timed,
-lasts seconds, and what a JVM compiles is compiled.
+few microseconds a CDR read 500,000 of them, the others 4M (2M when each is decided): then the
+second half, which is timed, lasts seconds, and what a JVM compiles is compiled.
 
 The rate is the progress of the second half of the topic by Kafka's own append time of the
 decisions (their call ids say how far each partition was), so start, list load and harness count for
@@ -137,8 +137,9 @@ def _report(name: str, paces: Paces, ours: str, promises: Mapping[str, Promise])
 
 async def paced(lab: Lab, peer: Peer, *, emit_all: bool) -> Pace:
     """Let one peer work through a whole topic."""
-    made = await lab.calls(peer.calls)
-    work = Work(peer.calls, lab.new_name("decisions"), emit_all)
+    calls = peer.calls(emit_all=emit_all)
+    made = await lab.calls(calls)
+    work = Work(calls, lab.new_name("decisions"), emit_all)
     rejected = f"{work.decisions}.rejected"
     await lab.topics.create(work.decisions, rejected)
     expected = len(made) if emit_all else int(made.listed.sum())

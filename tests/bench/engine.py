@@ -31,15 +31,21 @@ def ringfence(
     lab: Lab, work: Work, setup: Setup, *, workers: int = 1, cores: tuple[int, ...] = ()
 ) -> tuple[Process, int]:
     """The engine on `cores` (default: the engine's); and the port where /ready is."""
+    config, port = configured(lab, work, setup)
+    command = python("stream", "run", "--config", str(config), "--workers", str(workers))
+    log = config.with_suffix(".log")
+    return Process(RINGFENCE, command, cores or [lab.cores.engine], log), port
+
+
+def configured(lab: Lab, work: Work, setup: Setup) -> tuple[Path, int]:
+    """The configuration of an engine in a group of its own, its kernels compiled; and its port."""
     group, port = lab.new_name("ringfence"), free_port()
     config = lab.run / f"{group}.toml"
     config.write_text(_config(lab, work, setup, group, port))
     if setup.state not in lab.warm:
         _warm(setup.state, config)
         lab.warm.add(setup.state)
-    command = python("stream", "run", "--config", str(config), "--workers", str(workers))
-    log = config.with_suffix(".log")
-    return Process(RINGFENCE, command, cores or [lab.cores.engine], log), port
+    return config, port
 
 
 def _warm(state: Path, config: Path) -> None:

@@ -20,9 +20,10 @@ from tests.bench.topics import Topics
 from tests.bench.traffic import Traffic, traffic
 
 CACHE = ROOT / "build" / "bench"
-SHORT, LONG = "bench.calls.short", "bench.calls.long"
-"""Two filled topics: half of the long one would take a slow peer a minute, half of the short one
-would be over for a fast peer before it is measured (or, on the JVM, compiled)."""
+SHORT, MIDDLE, LONG = "bench.calls.short", "bench.calls.middle", "bench.calls.long"
+"""Filled topics. Half of the long one would take a slow peer a minute, half of the short one would
+be over for a fast peer before it is measured (or, on the JVM, compiled); the middle one is for
+decisions on every CDR, all of which are read back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class Scale:
 
 FULL = Scale(
     name="full",
-    records={SHORT: 500_000, LONG: 4_000_000},
+    records={SHORT: 500_000, MIDDLE: 2_000_000, LONG: 4_000_000},
     rounds=5,
     lists=64,
     numbers=1_000_000,
@@ -57,7 +58,7 @@ FULL = Scale(
 )
 QUICK = Scale(
     name="quick",
-    records={SHORT: 20_000, LONG: 40_000},
+    records={SHORT: 20_000, MIDDLE: 30_000, LONG: 40_000},
     rounds=1,
     lists=3,
     numbers=20_000,
@@ -123,7 +124,7 @@ class Lab:
         return Topics(self.broker.bootstrap)
 
     async def calls(self, topic: str) -> Traffic:
-        """The calls that are preloaded on topic `SHORT` or `LONG`, filled at the first asking."""
+        """The calls that are preloaded on one of the filled topics; it is filled when first asked for."""
         if topic not in self._filled:
             made = traffic(self.scale.records[topic], self.scale.numbers, seed=3)
             self.say(f"Filling {topic} with {len(made):,} records")
