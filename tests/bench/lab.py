@@ -124,7 +124,7 @@ class Lab:
         return Topics(self.broker.bootstrap)
 
     async def calls(self, topic: str) -> Traffic:
-        """The calls that are preloaded on one of the filled topics; it is filled when first asked for."""
+        """The calls that are preloaded on one of the filled topics; the first asking fills it."""
         if topic not in self._filled:
             made = traffic(self.scale.records[topic], self.scale.numbers, seed=3)
             self.say(f"Filling {topic} with {len(made):,} records")
