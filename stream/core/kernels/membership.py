@@ -71,7 +71,7 @@ def probe(words: Any, table: Any, width: Any, m: Any, rows: Any, masks: Any) -> 
         for j in range(words.shape[1]):
             for i in range(alive):
                 word = U64(words[rows[found + i], j])
-                if m < 1 << 31:
+                if words.itemsize < 8:
                     place[i] = j * m + I64(multiply_high(inverse * word, modulus))
                 else:
                     place[i] = j * m + I64(word % modulus)
