@@ -54,7 +54,7 @@ PLAN = _named((writes(U8), writes(I64), writes(I64), I64, U64, I64, I64), Plan)
 FOUND = _named((writes(I64, 2), writes(I64, 2), writes(U8)), Found)
 
 
-@inlined
+@part
 def forget(found: Found, row: int) -> None:
     """No field of this record has been found."""
     for field in range(found.starts.shape[0]):
@@ -71,7 +71,7 @@ def is_too_long(found: Found, row: int, longest: int) -> bool:
     return size > longest
 
 
-@part
+@inlined
 def value_end(data: Data, at: int, end: int, field: int, row: int, plan: Plan, found: Found) -> int:
     """The place behind the string, number or word that begins here; where a field lies is noted.
 

@@ -137,7 +137,6 @@ def _read(
 
     As many of its values as there is room for are noted.
     """
-    forget(found, row)
     count, depth, objects, present, meaning = 0, 0, np.uint64(0), 0, 0
     at = _after_space(data, at, end)
     if at >= end or item(data, at) != _OBJECT:
@@ -229,6 +228,8 @@ def _scan(
                 shape = item(shapes.order, turn)
                 good = follow(data, at, end, row, shape, shapes, plan, found)
                 turn += 1
+                if not good:
+                    forget(found, row)
             if good:
                 to_front(shapes.order, turn - 1)
             else:
