@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from stream.core.kernels.jit import I64, U8, inlined, kernel, load64, part, reads, writes
+from stream.core.kernels.memory import prefetch
 from stream.core.kernels.plain_records import (
     ATTRIBUTES,
     BASE,
@@ -179,7 +180,7 @@ def parse(
     data: Any, table: Any, starts: Any, sizes: Any, offsets: Any, times_ms: Any, ends: Any
 ) -> Any:
     """See `plain_records.parse`."""
-    n = np.int64(0)
+    n, memory = np.int64(0), np.int64(data.ctypes.data)
     for stretch in range(len(ends)):
         ends[stretch, RECORDS], ends[stretch, FAULT] = 0, -1
     for index in range(len(table)):
@@ -203,6 +204,9 @@ def parse(
                 end = at + size
                 if at == _BAD or size <= 0 or end > stop or data[np.uint64(at)] >= 0x80:
                     break
+                # Where the record after the next three begins, if they are as long as this one: its
+                # length must be there before the one behind it can be looked for (19 to 12 ns).
+                prefetch(memory + end + 3 * size)
                 later_ms, at = _varint(data, at + 1, end, 10)
                 if at == _BAD:
                     break
