@@ -125,4 +125,5 @@ def call_batch(*glances: Glance, callees: bool = True, home: str = "TH") -> Call
         callees=numbers_of([seen.callee for seen in glances], home) if callees else None,
         rejected=(),
         call_of=call_of,
+        started_at_s=lambda _: float(NOW_S),
     )

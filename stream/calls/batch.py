@@ -162,7 +162,8 @@ class CallBatch:
     `glances`, `callers`, `callees` and `rows` have one item per call; `rows` int64 says which row
     of `raw` a call came from. `located` is where the scan found the fields, None where the ordinary
     decoder read all. `callees` is None where called numbers are not checked. `call_of(i)`
-    decodes call i whole: only worth its price where a decision is published.
+    decodes call i whole, `started_at_s(i)` says when it began: only worth their price where a
+    decision is published.
     """
 
     raw: RawBatch
@@ -172,6 +173,7 @@ class CallBatch:
     callees: Numbers | None
     rejected: Sequence[Rejected]
     call_of: Callable[[int], Call]
+    started_at_s: Callable[[int], float | None]
     located: Located | None = None
 
     def __len__(self) -> int:

@@ -118,8 +118,8 @@ def _deciding_numbers(
 
 
 def _called_at_ms(batch: CallBatch, rulings: Rulings) -> NDArray[np.int64]:
-    """When each ruled call was made; the only thing for which a record is decoded whole."""
-    times = (batch.call_of(call).started_at_s for call in rulings.calls.tolist())
+    """When each ruled call was made; the only thing for which a record is read again."""
+    times = map(batch.started_at_s, rulings.calls.tolist())
     return np.array([NO_TIME if at_s is None else round(at_s * 1000) for at_s in times], np.int64)
 
 

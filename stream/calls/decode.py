@@ -6,12 +6,14 @@ decoded the ordinary way (`one_by_one`). Both find the same.
 
 from collections.abc import Callable, Mapping
 from itertools import chain
+from typing import TypedDict
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stream.calls.batch import CallBatch, RawBatch
 from stream.calls.columns import locate
-from stream.calls.dialects.dialect import Dialect
+from stream.calls.dialects.dialect import Dialect, Value
 from stream.calls.one_by_one import FIELD_LENGTH_MAX, DecodeSettings, Part
 from stream.calls.trunks import Trunks
 from stream.core import kernels
@@ -52,7 +54,7 @@ def _scanned(
         callers=numbers("caller"),
         callees=numbers("callee") if settings.check_callee else None,
         rejected=[*chain(*(part.rejected for part in parts))],
-        call_of=_calls(raw, parts, rows.item),
+        **_readers(raw, parts, rows),
         located=located,
     )
 
@@ -83,18 +85,33 @@ def _decoded(
             else None
         ),
         rejected=rejected,
-        call_of=_calls(raw, parts, rows.item),
+        **_readers(raw, parts, rows),
     )
 
 
-def _calls(raw: RawBatch, parts: list[Part], row_of: Callable[[int], int]) -> Callable[[int], Call]:
-    """What decodes a call whole, by its index."""
+class _Readers(TypedDict):
+    call_of: Callable[[int], Call]
+    started_at_s: Callable[[int], float | None]
 
-    def call_of(index: int) -> Call:
-        row = row_of(index)
-        part = next(part for part in parts if part.start <= row < part.stop)
+
+def _readers(raw: RawBatch, parts: list[Part], rows: NDArray[np.int64]) -> _Readers:
+    """What reads one call, by its index, again: see `CallBatch`."""
+
+    def record(index: int) -> tuple[Dialect, Value]:
+        row = int(rows[index])
         value = raw.values[row]
         assert value is not None, "a tombstone is no call"
-        return part.dialect.call(value)
+        for part in parts:
+            if row < part.stop:
+                return part.dialect, value
+        raise AssertionError(f"row {row} is in no part of the batch")
 
-    return call_of
+    def call_of(index: int) -> Call:
+        dialect, value = record(index)
+        return dialect.call(value)
+
+    def started_at_s(index: int) -> float | None:
+        dialect, value = record(index)
+        return dialect.started_at_s(value)
+
+    return {"call_of": call_of, "started_at_s": started_at_s}

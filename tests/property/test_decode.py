@@ -57,7 +57,9 @@ def test_any_bytes_end_as_exactly_one_call_or_reject(dialect, values):
     assert list(range(len(values))) == sorted([*by_row, *batch.rows.tolist()])
     assert all(values[row] == kept for row, kept in by_row.items())
     for index in range(len(batch)):
-        assert batch.glances[index].call_id == batch.call_of(index).call_id
+        call = batch.call_of(index)
+        assert batch.glances[index].call_id == call.call_id
+        assert batch.started_at_s(index) == call.started_at_s
 
 
 @given(values=values)

@@ -72,3 +72,7 @@ class Dialect(Protocol):
         Optional fields that make no sense are None.
         """
         ...
+
+    def started_at_s(self, value: Value, /) -> float | None:
+        """`call(value).started_at_s`, without the rest: every decision that counts asks for it."""
+        ...

@@ -95,16 +95,20 @@ def _call(found: Mapping[str, Any], settings: MappingSettings) -> Call:
         call_id=found["call_id"],
         caller=found["caller"],
         callee=found["callee"],
-        started_at_s=fields.epoch_s(
-            found.get("started_at"),
-            written=settings.time or None,
-            zone=fields.zone_of(settings.utc_offset),
-        ),
+        started_at_s=_started_at_s(found, settings),
         stage=fields.stage(found.get("stage")),
         ingress=fields.ingress(found.get("ingress")),
         trunk=fields.text(found.get("trunk")),
         carrier=fields.text(found.get("carrier")),
         duration_s=fields.duration_s(found.get("duration_s")),
+    )
+
+
+def _started_at_s(found: Mapping[str, Any], settings: MappingSettings) -> float | None:
+    return fields.epoch_s(
+        found.get("started_at"),
+        written=settings.time or None,
+        zone=fields.zone_of(settings.utc_offset),
     )
 
 
@@ -148,6 +152,16 @@ class JsonMapping:
         record = fields.members(value)
         found = {key: _at(record, path) for key, path in self._paths.items()}
         return _call({**self._settings.constants, **found}, self._settings)
+
+    def started_at_s(self, value: Value, /) -> float | None:
+        """See `Dialect`."""
+        path = self._paths.get("started_at")
+        found = (
+            self._settings.constants
+            if path is None
+            else {"started_at": _at(fields.members(value), path)}
+        )
+        return _started_at_s(found, self._settings)
 
 
 def _keys_of(paths: Mapping[str, str]) -> tuple[str, ...]:
@@ -251,6 +265,10 @@ class CsvMapping:
     def call(self, value: Value, /) -> Call:
         """See `Dialect`."""
         return _call(self._fields(value), self._settings)
+
+    def started_at_s(self, value: Value, /) -> float | None:
+        """See `Dialect`."""
+        return _started_at_s(self._fields(value), self._settings)
 
     def _fields(self, value: Value) -> dict[str, Any]:
         line = str(value, "utf-8")

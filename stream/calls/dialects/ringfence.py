@@ -40,6 +40,10 @@ class _Whole(msgspec.Struct, gc=False):
     duration_s: msgspec.Raw = _NULL
 
 
+class _Began(msgspec.Struct, gc=False):
+    started_at: msgspec.Raw = _NULL
+
+
 class _Lean(msgspec.Struct, gc=False):
     call_id: str
     caller: str | None
@@ -59,6 +63,7 @@ class Ringfence:
         self._glance = msgspec.json.Decoder(Glance).decode
         self._lean = msgspec.json.Decoder(_Lean).decode
         self._whole = msgspec.json.Decoder(_Whole).decode
+        self._began = msgspec.json.Decoder(_Began).decode
 
     def glance(self, value: Value, /) -> Glance:
         """See `Dialect`."""
@@ -90,6 +95,10 @@ class Ringfence:
             carrier=fields.text(fields.read(whole.carrier)),
             duration_s=fields.duration_s(fields.read(whole.duration_s)),
         )
+
+    def started_at_s(self, value: Value, /) -> float | None:
+        """See `Dialect`."""
+        return fields.epoch_s(fields.read(self._began(value).started_at))
 
 
 RINGFENCE = Ringfence()

@@ -30,6 +30,7 @@ def test_golden_samples(case):
     expected = json.loads((case / "expected.json").read_text())
     dialect = dialect_of(case)
     assert expected == asdict(dialect.call(value))
+    assert dialect.started_at_s(value) == expected["started_at_s"]
     glance = dialect.glance(value)
     assert [expected[key] for key in ("call_id", "caller", "callee", "trunk")] == [
         glance.call_id,
