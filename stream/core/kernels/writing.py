@@ -198,6 +198,44 @@ def _put_party(
 
 
 @inlined
+def _put_deciding(out: Any, at: Any, phrases: Any, numbers: Any, role: Any, call: Any) -> Any:
+    """Write the number of caller (`role` 0) or callee, or null; where it ends."""
+    callers, callees = numbers
+    after = at
+    if role == 0:
+        after = _put_number(out, at, callers, call)
+    elif call < len(callees):
+        after = _put_number(out, at, callees, call)
+    return after if after > at else _say(out, at, phrases, NULL)
+
+
+@inlined
+def _put_fields(
+    out: Any, at: Any, phrases: Any, fields: Any, numbers: Any, call: Any, odd: Any
+) -> Any:
+    """Write the call's id, caller and callee; where they end."""
+    callers, callees = numbers
+    if odd >= 0:
+        at = _say(out, at, phrases, odd)
+    else:
+        at = _put_field(out, at, phrases, fields, 0, call)
+    at = _say(out, at, phrases, CALLER)
+    at = _put_party(out, at, phrases, callers, fields, 1, call, odd)
+    at = _say(out, at, phrases, CALLEE)
+    return _put_party(out, at, phrases, callees, fields, 2, call, odd)
+
+
+@inlined
+def _segment_of(row: Any, segments: Any, segment: Any) -> Any:
+    """The last segment that starts at or before `row`, looked for from `segment` on."""
+    if row < segments[segment]:
+        segment = 0
+    while segment + 1 < len(segments) and segments[segment + 1] <= row:
+        segment += 1
+    return segment
+
+
+@inlined
 def _put_reason(out: Any, at: Any, phrases: Any, matches: Any, match: Any, generations: Any) -> Any:
     """Write what one list says; where it ends."""
     at_list = matches[LIST, match]
@@ -276,7 +314,6 @@ def write_decisions(
 
     Decision i is then the `sizes[i]` bytes of `out` from `starts[i]`.
     """
-    callers, callees = numbers
     calls, ruled, odds, ids = decisions
     rows, offsets, segments = records
     rulings, matches, generations = rulings_and_reasons
@@ -297,21 +334,9 @@ def write_decisions(
             expires_at_ms = rulings[EXPIRES_AT_MS, ruling]
             blocks = rulings[BLOCKS, ruling]
         at = _say(out, at, phrases, head)
-        after = at
-        if role == 0:
-            after = _put_number(out, at, callers, call)
-        elif len(callees) > 0:
-            after = _put_number(out, at, callees, call)
-        at = after if after > at else _say(out, at, phrases, NULL)
+        at = _put_deciding(out, at, phrases, numbers, role, call)
         at = _say(out, at, phrases, OF_CALLER + role)
-        if odd >= 0:
-            at = _say(out, at, phrases, odd)
-        else:
-            at = _put_field(out, at, phrases, fields, 0, call)
-        at = _say(out, at, phrases, CALLER)
-        at = _put_party(out, at, phrases, callers, fields, 1, call, odd)
-        at = _say(out, at, phrases, CALLEE)
-        at = _put_party(out, at, phrases, callees, fields, 2, call, odd)
+        at = _put_fields(out, at, phrases, fields, numbers, call, odd)
         at = _say(out, at, phrases, REASONS)
         for match in range(first, last):
             if match > first:
@@ -326,10 +351,7 @@ def write_decisions(
         at = _say(out, at, phrases, DECIDED)
         at = _put_time_or_null(out, at, phrases, expires_at_ms)
         row = rows[call]
-        if row < segments[segment]:
-            segment = 0
-        while segment + 1 < len(segments) and segments[segment + 1] <= row:
-            segment += 1
+        segment = _segment_of(row, segments, segment)
         at = _say(out, at, phrases, origins + segment)
         at = _put_decimal(out, at, offsets[row])
         at = _say(out, at, phrases, tail)
