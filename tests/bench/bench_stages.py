@@ -37,7 +37,7 @@ STEPS = {
     "confirm hits": ["stream.core.ledger:Ledger.confirm"],
     "match, the rest": ["stream.core.blocklists:Blocklists.match"],
     "decisions: JSON": ["stream.calls.decide:written"],
-    "decide, the rest": ["stream.calls.decide:decide"],
+    "decide, the rest": ["stream.app:Decider.__call__"],
     "decisions: record batches": [
         "stream.core.kernels.framing:split_by_partition",
         "stream.core.kernels.framing:frame_records",
