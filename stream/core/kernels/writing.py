@@ -215,10 +215,7 @@ def _put_fields(
 ) -> Any:
     """Write the call's id, caller and callee; where they end."""
     callers, callees = numbers
-    if odd >= 0:
-        at = _say(out, at, phrases, odd)
-    else:
-        at = _put_field(out, at, phrases, fields, 0, call)
+    at = _say(out, at, phrases, odd) if odd >= 0 else _put_field(out, at, phrases, fields, 0, call)
     at = _say(out, at, phrases, CALLER)
     at = _put_party(out, at, phrases, callers, fields, 1, call, odd)
     at = _say(out, at, phrases, CALLEE)
