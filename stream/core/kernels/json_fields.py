@@ -7,7 +7,15 @@ from numba import types
 from numpy.typing import NDArray
 
 from stream.core.kernels.jit import I64, U8, U64, inlined, part, trailing_zeros, writes
-from stream.core.kernels.json_parts import NOWHERE, QUOTE, Data, is_null, scalar_end, string_end
+from stream.core.kernels.json_parts import (
+    NOWHERE,
+    QUOTE,
+    Data,
+    is_null,
+    scalar_end,
+    short_integer_end,
+    string_end,
+)
 from stream.core.kernels.vectors import item, unusual64
 
 NAME_BYTES_MAX = 64
@@ -81,8 +89,8 @@ def value_end(data: Data, at: int, end: int, field: int, row: int, plan: Plan, f
     if item(data, at) != QUOTE:
         if field >= 0 and not (is_null(data, at) and plan.nullable >> field & 1):
             return NOWHERE
-        behind: int = scalar_end(data, at, end)
-        return behind
+        behind: int = short_integer_end(data, at)
+        return scalar_end(data, at, end) if behind == NOWHERE else behind
     first = at + 1
     at = first
     unusual = unusual64(data, at)

@@ -26,6 +26,9 @@ _WORD4 = np.uint64(0xFFFFFFFF)
 _WORD5 = np.uint64(0xFFFFFFFFFF)
 _TRUE = np.uint64(int.from_bytes(b"true", "little"))
 _NULL = np.uint64(int.from_bytes(b"null", "little"))
+_ZEROS = np.uint64(0x3030303030303030)
+_SIXES = np.uint64(0x0606060606060606)
+_HIGH_NIBBLES = np.uint64(0xF0F0F0F0F0F0F0F0)
 _FALSE = np.uint64(int.from_bytes(b"false", "little"))
 
 
@@ -49,6 +52,21 @@ def _digits_end(data: Data, at: int, end: int) -> int:
     while at < end and _is_digit(data, at):
         at += 1
     return at if at > first else NOWHERE
+
+
+@inlined
+def short_integer_end(data: Data, at: int) -> int:
+    """The place behind an integer of one to seven digits that a comma or bracket follows at once.
+
+    `NOWHERE`, if it is none, says nothing about what it is.
+    """
+    word = load64(data, at)
+    # A digit becomes 0 to 9, and with 6 more still has no bit in its upper half; no other byte so.
+    others = ((word ^ _ZEROS) + _SIXES | word ^ _ZEROS) & _HIGH_NIBBLES
+    size = trailing_zeros(others) >> 3
+    after = item(data, at + size)
+    whole = size > 0 and (after == 44 or after | 32 == 125)  # , ] }
+    return at + size if whole and (size == 1 or item(data, at) != 48) else NOWHERE
 
 
 @part

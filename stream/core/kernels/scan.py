@@ -10,17 +10,7 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from stream.core.kernels.jit import (
-    I64,
-    U8,
-    U64,
-    inlined,
-    kernel,
-    part,
-    reads,
-    trailing_zeros,
-    writes,
-)
+from stream.core.kernels.jit import I64, U8, U64, inlined, kernel, reads, trailing_zeros, writes
 from stream.core.kernels.json_fields import (
     FOUND,
     NAME_BYTES_MAX,
@@ -51,6 +41,11 @@ from stream.core.texts import Texts
 DEPTH_MAX = 64
 """Objects and arrays in one another; what is deeper goes to the ordinary decoder."""
 
+# To try the shapes and to keep another costs what twice as many records save that have one of them.
+# So where fewer do, shapes are left alone for a while: keys in any order cost 10 ns, not 700.
+_PATIENCE = 16
+_PATIENCE_MAX = 64
+_REST = 1_000
 _BLOCK = 64
 _OBJECT, _OBJECT_END, _ARRAY, _ARRAY_END, _COMMA, _COLON = b"{}[],:"
 
@@ -80,7 +75,7 @@ def _after_space(data: Data, at: int, end: int) -> int:
     return at
 
 
-@part
+@inlined
 def _name_of(data: Data, at: int, size: int, plan: Plan) -> int:
     """Which of the wanted names the key is, or `NOWHERE`."""
     for name in range(len(plan.name_sizes)):
@@ -91,7 +86,7 @@ def _name_of(data: Data, at: int, size: int, plan: Plan) -> int:
     return NOWHERE
 
 
-@part
+@inlined
 def _key_end(data: Data, at: int, end: int) -> int:
     """The place of the quotation mark that ends a key; `NOWHERE` for one with escapes too."""
     while at < end:
@@ -103,7 +98,7 @@ def _key_end(data: Data, at: int, end: int) -> int:
     return NOWHERE
 
 
-@part
+@inlined
 def _read_key(
     data: Data, at: int, end: int, depth: int, plan: Plan, open_: _Open
 ) -> tuple[int, int]:
@@ -129,7 +124,7 @@ def _read_key(
     return _after_space(data, at + 1, end), meaning
 
 
-@part
+@inlined
 def _read(
     data: Data, at: int, end: int, row: int, plan: Plan, open_: _Open, values: Values, found: Found
 ) -> int:
@@ -217,29 +212,34 @@ def _scan(
     open_: _Open,
 ) -> int:
     """See `scan`."""
-    held, odd = 0, 0
+    held, odd, patience = 0, 0, _PATIENCE
     for row in range(first, last):
         at, size = item(starts, row), item(sizes, row)
         end = at + size
         good = False
         if 0 < size <= record_max:
             turn = 0
-            while turn < held and not good:
+            while turn < held and patience > 0 and not good:
                 shape = item(shapes.order, turn)
                 good = follow(data, at, end, row, shape, shapes, plan, found)
                 turn += 1
                 if not good:
                     forget(found, row)
             if good:
-                to_front(shapes.order, turn - 1)
+                patience = min(patience + 1, _PATIENCE_MAX)
+                if turn > 1:
+                    to_front(shapes.order, turn - 1)
             else:
                 count = _read(data, at, end, row, plan, open_, values, found)
                 good = count != NOWHERE
                 turn = min(held, SHAPES - 1)
                 shape = item(shapes.order, turn)
-                if good and keep(data, at, end, count, values, shape, shapes):
+                if patience <= 0:
+                    patience = patience + 1 if patience < 0 else _PATIENCE
+                elif good and keep(data, at, end, count, values, shape, shapes):
                     to_front(shapes.order, turn)
                     held = turn + 1
+                    patience = patience - 2 if patience > 2 else -_REST
             good = good and not (size > field_max and is_too_long(found, row, field_max))
         if not good:
             forget(found, row)
