@@ -128,8 +128,11 @@ class Digests:
         return words
 
     def fingerprints(self) -> NDArray[np.uint64]:
-        """The numbers' fingerprints in the circle: the last 8 bytes of the first SHA-512."""
-        return self._digest("sha512", 0)[:, -8:].copy().view("<u8")[:, 0]
+        """The numbers' fingerprints in the circle: the last 8 bytes of the first SHA-512.
+
+        A view of the digests, and as long-lived: who keeps fingerprints copies them.
+        """
+        return self._digest("sha512", 0).view("<u8")[:, -1]
 
     def _digest(self, algorithm: str, salt_index: int) -> NDArray[np.uint8]:
         digests = self._digests.get((algorithm, salt_index))

@@ -44,12 +44,12 @@ def lists_at(table: int, width: int, position: int) -> Any:
     return read8(table + position)
 
 
-def _any_words(item: Any) -> Any:
-    return types.Array(item, 2, "A", readonly=True)
+def _strided(item: Any, dimensions: int) -> Any:
+    return types.Array(item, dimensions, "A", readonly=True)
 
 
 @kernel(
-    *(I64(_any_words(item), I64, I64, I64, writes(I64), writes(U64)) for item in (U16, U32, U64))
+    *(I64(_strided(item, 2), I64, I64, I64, writes(I64), writes(U64)) for item in (U16, U32, U64))
 )
 def probe(words: Any, table: Any, width: Any, m: Any, rows: Any, masks: Any) -> Any:
     """`reference.probe_words`: rows that a list may hold, and the lists' bits; how many.
@@ -198,7 +198,7 @@ def locate(
 
 @kernel(
     I64(
-        *(reads(I64), reads(U64), reads(U64)),
+        *(reads(I64), reads(U64), _strided(U64, 1)),
         *(reads(I64), reads(I64, 2)),
         *(reads(types.bool_), reads(U64), reads(I64), I64),
         *(writes(I64), writes(I64), writes(types.bool_), writes(U8), writes(U8), writes(I64)),
@@ -251,7 +251,7 @@ def confirm(
     return kept
 
 
-@kernel(I64(reads(U64), reads(types.bool_), reads(U64), writes(I64), writes(I64)))
+@kernel(I64(_strided(U64, 1), reads(types.bool_), reads(U64), writes(I64), writes(I64)))
 def changed_rows(fingerprints: Any, marks: Any, changed: Any, rows: Any, places: Any) -> Any:
     """Rows whose fingerprint is one of the sorted `changed`, and its first place; how many."""
     found = 0
