@@ -1,6 +1,7 @@
 """Brokers in this process that hold what they are given and misbehave as they are told."""
 
 import asyncio
+import ssl
 import struct
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -30,7 +31,10 @@ Spoil = Callable[[bytes, asyncio.StreamWriter], Awaitable[bytes]]
 class Cluster:
     """Logs of record batches, who leads them, and what goes wrong next."""
 
-    def __init__(self, nodes: int = 1, versions: tuple[int, int] = (4, 11)) -> None:
+    def __init__(
+        self, nodes: int = 1, versions: tuple[int, int] = (4, 11), tls: ssl.SSLContext | None = None
+    ) -> None:
+        self._tls = tls
         self.logs: dict[Partition, list[bytes]] = {}
         self.leaders: dict[Partition, int] = {}
         self.starts: dict[Partition, int] = defaultdict(int)
@@ -68,7 +72,7 @@ class Cluster:
             with suppress(asyncio.CancelledError):
                 await self._serve(node, reader, writer)
 
-        server = await asyncio.start_server(serve, "127.0.0.1", port)
+        server = await asyncio.start_server(serve, "127.0.0.1", port, ssl=self._tls)
         self._servers[node] = server
         self.addresses[node] = server.sockets[0].getsockname()[1]
 
@@ -261,16 +265,22 @@ async def lane(
     positions: dict[Partition, int] | None = None,
     answer_bytes: int = 4096,
     answer_bytes_max: int = 100_000,
+    tls: ssl.SSLContext | None = None,
     **changes: Any,
 ) -> AsyncIterator[Lab]:
     """A lane that reads all of the cluster, from 0 unless `positions` says otherwise."""
     servers = [f"127.0.0.1:{port}" for port in cluster.addresses.values()]
-    client: Any = AIOKafkaClient(bootstrap_servers=servers, retry_backoff_ms=20)
+    protocol = "SSL" if tls else "PLAINTEXT"
+    client: Any = AIOKafkaClient(
+        bootstrap_servers=servers, security_protocol=protocol, ssl_context=tls
+    )
     await client.bootstrap()
     await client.set_topics({partition.topic for partition in cluster.leaders})
     member, events = Member(cluster, client), list[Event]()
     sizes = FetchSizes(answer_bytes, answer_bytes // 2, 5)
-    link = LinkSettings(KafkaSettings(servers[0], "test"), sizes, answer_bytes_max, events.append)
+    link = LinkSettings(
+        KafkaSettings(servers[0], "test", protocol, tls), sizes, answer_bytes_max, events.append
+    )
     chosen = {"start_at": "earliest", "skip_corrupt": False, "room_bytes_max": 2**20, **changes}
     reader = LaneReader(member, LaneSettings(link, **chosen))
     await reader.start()

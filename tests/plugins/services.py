@@ -27,6 +27,7 @@ KAFKA_ONLY = ("apache_kafka", "needs_transactions")
 PROGRAMS = {
     "needs_promtool": ("promtool", "apt-get install prometheus"),
     "needs_systemd": ("systemd-analyze", "apt-get install systemd"),
+    "needs_openssl": ("openssl", "apt-get install openssl"),
 }
 
 

@@ -1,6 +1,9 @@
 """The lane against brokers that behave: everything comes, once, in order, whoever leads it."""
 
 import asyncio
+import ssl
+import subprocess
+from pathlib import Path
 
 import pytest
 from aiokafka.errors import KafkaError
@@ -273,3 +276,22 @@ async def test_a_large_stretch_is_worked_on_in_pieces(monkeypatch: pytest.Monkey
             await lab.until(90)
             assert max(lab.batches) == 30
             assert lab.found == dict.fromkeys((P0, P1, P2), numbered(30))
+
+
+@pytest.mark.needs_openssl
+async def test_a_connection_that_is_encrypted_is_taken_over_as_well(tmp_path: Path) -> None:
+    """What aiokafka opened with TLS is received from in the same way."""
+    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
+    words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=here"
+    files = ["-keyout", str(key), "-out", str(cert), "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run(["openssl", *words.split(), *files], check=True, capture_output=True)
+    listens = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    listens.load_cert_chain(cert, key)
+    trusts = ssl.create_default_context(cafile=str(cert))
+    async with Cluster(tls=listens) as cluster:
+        filled(cluster, P0, 100, 20)
+        cluster.records(P0, [b"x" * 300_000])
+        async with lane(cluster, answer_bytes_max=2**20, tls=trusts) as lab:
+            await lab.until(2001)
+            assert lab.found[P0][:-1] == numbered(2000)
+            assert lab.found[P0][-1] == (2000, b"x" * 300_000)
