@@ -256,12 +256,12 @@ class _Worker:
 
     def _use_kernels(self) -> None:
         """Switch the compiled kernels on, before the first call and before the lists are built."""
-        ops, state_dir = self._settings.ops, Path(self._settings.lists.state_dir)
+        ops = self._settings.ops
         if ops.kernels == "off":
             self._watched.kernels("the settings say so")
             return
         self._watched.state.kernels_awaited = True
-        warmth = warm_up(state_dir)
+        warmth = warm_up(ops.kernels_folder(self._settings.lists.state_dir))
         self._watched.kernels(warmth.why_not)
         if not warmth.why_not:
             log.info("compiled kernels are in use, after %.1f s", warmth.seconds)

@@ -1,7 +1,6 @@
 """`ringfence`: the commands of an operator."""
 
 import asyncio
-from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -118,14 +117,15 @@ def run(
 
 @app.command()
 def warm(config: ConfigFiles = None, as_json: AsJson = False) -> None:
-    """Compile the kernels that calls are decided with, and keep them in the state directory.
+    """Compile the kernels that calls are decided with, and keep them where workers look for them.
 
     A worker does the same when it starts, but then calls wait for it: about a minute after an
     upgrade, a second once they are there. Exit code 1 if they can not be used, and why.
 
     Example: ringfence warm --config carrier.toml
     """
-    warmth = warm_up(Path(settings_of(config).lists.state_dir))
+    settings = settings_of(config)
+    warmth = warm_up(settings.ops.kernels_folder(settings.lists.state_dir))
     if as_json:
         print_json({"compiled": not warmth.why_not, "why_not": warmth.why_not or None})
     elif warmth.why_not:

@@ -19,6 +19,7 @@ from stream.core.decision import Action, SipSettings
 from stream.core.policy import ListPolicy, PolicySettings, RuleSettings
 from stream.ops import checks
 from stream.ops.tables import Between, Checked, Problem, Problems
+from stream.ops.warm import FOLDER
 
 Filled = Annotated[str, Checked(checks.filled)]
 Country = Annotated[str, Checked(checks.country)]
@@ -239,8 +240,13 @@ class OpsSection:
     http_port: Annotated[int, Between(0, 65_535)]
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"]
     kernels: Literal["auto", "off"]
+    kernels_dir: str
     stalled_s: Annotated[float, Between(0.5, 3600)]
     shutdown_s: Annotated[float, Between(0.5, 600)]
+
+    def kernels_folder(self, state_dir: str) -> Path:
+        """Where compiled kernels are kept."""
+        return Path(self.kernels_dir or Path(state_dir, FOLDER))
 
 
 def _of_step(build: Callable[[], object]) -> list[Problem]:

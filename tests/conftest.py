@@ -4,7 +4,7 @@ from pathlib import Path
 
 from hypothesis import settings
 
-from stream.core import kernels
+from stream.ops.warm import warm_up
 
 pytest_plugins = ("tests.plugins.services", "tests.plugins.leftovers")
 
@@ -15,7 +15,7 @@ settings.load_profile("ringfence")
 # Compiled kernels, as in production; `kernels.reference_only()` is the other way. They are kept
 # where `make setup` keeps them, so that a run of tests compiles only what was changed.
 KERNELS_DIR = Path(__file__).parents[1] / "state" / "kernels"
-_WITHOUT_KERNELS = kernels.activate(KERNELS_DIR)
+_WITHOUT_KERNELS = warm_up(KERNELS_DIR).why_not
 
 
 def pytest_report_header() -> str:

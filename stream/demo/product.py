@@ -20,8 +20,9 @@ import msgspec
 from stream.demo.kafka import Topics
 from stream.demo.world import COUNTRIES
 from stream.embedded.server import Server, StartFailed, free_ports, new_folder
+from stream.ops.warm import FOLDER as KERNELS
 
-READY_WAIT_S = 60.0
+READY_WAIT_S = 180.0
 STOP_WAIT_S = 10.0
 PARTITIONS = 4
 PRODUCT = (sys.executable, "-m", "stream")
@@ -73,11 +74,18 @@ def write_config(path: Path, places: Places, state_dir: Path, http_port: int) ->
         f"state_dir = {_quoted(str(state_dir))}",
         "[ops]",
         f"http_port = {http_port}",
+        f"kernels_dir = {_quoted(_kernels_dir())}",
     ]
     for country in COUNTRIES:
         lines += [f"[trunks.{country.trunk}]", f"country = {_quoted(country.iso)}"]
         lines += [f"[policy.lists.{_quoted(country.list)}]", f'action = "{country.action}"']
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _kernels_dir() -> str:
+    """What `make setup` compiled, else nothing: then the demo's engine compiles for a minute."""
+    compiled = Path("state", KERNELS)
+    return str(compiled.resolve()) if compiled.is_dir() else ""
 
 
 def _quoted(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The compiled kernels, switched on: from a cache in the state directory, which only we can write.
+"""The compiled kernels, switched on: from a cache in a folder that only we can write.
 
 Numba keeps what it compiled as pickles: whoever can write them can run code as us. So the folder
 belongs to us alone, or the kernels stay off and the reference does their work, several times
@@ -22,7 +22,7 @@ from typing import NamedTuple
 from stream.core import kernels
 
 FOLDER = "kernels"
-"""Of the state directory."""
+"""Where they are kept in a state directory, if the settings name no other place."""
 KEPT_S = 30 * 86_400.0
 """What another version compiled goes after this time; a rolling update may still want it."""
 
@@ -34,8 +34,8 @@ class Warmth(NamedTuple):
     seconds: float
 
 
-def warm_up(state_dir: Path) -> Warmth:
-    """Switch the kernels on in this process, compiling those that no process here compiled before.
+def warm_up(folder: Path) -> Warmth:
+    """Switch the kernels on in this process, compiling those that are not in `folder` yet.
 
     Takes about a minute the first time and a second from then on; safe while others do the same,
     who wait for the first. Blocks. Never fails: what is in the way is said.
@@ -44,11 +44,11 @@ def warm_up(state_dir: Path) -> Warmth:
     why_not = _obstacle()
     if not why_not:
         try:
-            why_not = _activated(_folder(state_dir))
+            why_not = _activated(_private(folder))
         except ImportError as error:
             why_not = f"Numba can not be imported: {error}"
         except OSError as error:
-            why_not = f"{error.filename or state_dir}: {error.strerror}"
+            why_not = f"{error.filename or folder}: {error.strerror}"
         except _Unsafe as unsafe:
             why_not = str(unsafe)
     return Warmth(why_not, time.monotonic() - began_s)
@@ -92,20 +92,20 @@ def _obstacle() -> str:
     return ""
 
 
-def _folder(state_dir: Path) -> Path:
+def _private(folder: Path) -> Path:
     """The cache, made if need be. Raises `_Unsafe` where anybody else could write into it."""
-    state_dir.mkdir(parents=True, exist_ok=True)
-    folder = state_dir / FOLDER
+    folder.parent.mkdir(parents=True, exist_ok=True)
     with suppress(FileExistsError):
         folder.mkdir(mode=0o700)
-    for path, forbidden in ((state_dir, stat.S_IWOTH), (folder, stat.S_IWGRP | stat.S_IWOTH)):
-        found = path.lstat() if path == folder else path.stat()
-        if not stat.S_ISDIR(found.st_mode):
-            raise _Unsafe(f"{path} is no folder")
-        if found.st_mode & forbidden and not found.st_mode & stat.S_ISVTX:
-            raise _Unsafe(f"others may write into {path}: chmod go-w {path}")
-        if path == folder and found.st_uid != os.geteuid():
-            raise _Unsafe(f"{path} belongs to another user: remove it")
+    above, found = folder.parent.stat(), folder.lstat()
+    if not stat.S_ISDIR(found.st_mode):
+        raise _Unsafe(f"{folder} is no folder")
+    if found.st_uid != os.geteuid():
+        raise _Unsafe(f"{folder} belongs to another user: remove it")
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise _Unsafe(f"others may write into {folder}: chmod go-w {folder}")
+    if above.st_mode & stat.S_IWOTH and not above.st_mode & stat.S_ISVTX:
+        raise _Unsafe(f"others may write into {folder.parent}: chmod o-w {folder.parent}")
     return folder
 
 

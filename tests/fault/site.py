@@ -23,6 +23,7 @@ from stream.lists.words import By
 from tests.builders import NOW_S
 from tests.fault.engine import Engine, merged, toml
 
+KERNELS_DIR = Path(__file__).parents[2] / "state" / "kernels"
 LIST = "TH/national"
 BY = By("somchai", "a test")
 _SAMPLE = random.Random(5).sample(range(10**8), 9000)
@@ -103,7 +104,7 @@ class Site:
             },
             "calls.topics": {self.topics.calls[0]: "ringfence"},
             "lists": {"state_dir": str(self.state_dir), "reconcile_s": 0.3},
-            "ops": {"http_port": 0},
+            "ops": {"http_port": 0, "kernels_dir": str(KERNELS_DIR)},
         }
         config = self.folder / f"{name}.toml"
         config.write_text(toml(merged(base, tables)))

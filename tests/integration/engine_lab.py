@@ -100,6 +100,7 @@ kafka.bootstrap_servers = "{bootstrap}"
 redis.url = "{redis_url}"
 ops.http_port = {self.port}
 lists.state_dir = "{folder / "state"}"
+ops.kernels_dir = "{ROOT / "state" / "kernels"}"
 lists.reconcile_s = 0.5
 trunks.intl-1 = {{ country = "TH", ingress = "international" }}
 {more}

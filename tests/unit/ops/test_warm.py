@@ -28,7 +28,7 @@ def test_the_cache_is_made_for_us_alone(tmp_path: Path, activated: list[Path]) -
     """Also below a state directory that is not there yet; a second time it is used as it is."""
     state_dir = tmp_path / "new" / "state"
     for _ in range(2):
-        assert warm_up(state_dir).why_not == ""
+        assert warm_up(state_dir / "kernels").why_not == ""
     assert activated == [state_dir / "kernels"] * 2
     assert (state_dir / "kernels").stat().st_mode & 0o777 == 0o700
 
@@ -39,16 +39,19 @@ def test_a_cache_that_others_can_write_is_refused(tmp_path, activated, mode) -> 
     folder = tmp_path / "kernels"
     folder.mkdir()
     folder.chmod(mode)
-    assert warm_up(tmp_path).why_not == f"others may write into {folder}: chmod go-w {folder}"
+    assert (
+        warm_up(tmp_path / "kernels").why_not
+        == f"others may write into {folder}: chmod go-w {folder}"
+    )
     assert not activated
 
 
 def test_a_state_directory_that_anybody_can_write_is_refused(tmp_path, activated) -> None:
     """Anybody could put a folder of theirs in the cache's place, unless the sticky bit forbids."""
     tmp_path.chmod(0o777)
-    assert "others may write into" in warm_up(tmp_path).why_not
+    assert "others may write into" in warm_up(tmp_path / "kernels").why_not
     tmp_path.chmod(0o1777)
-    assert warm_up(tmp_path).why_not == ""
+    assert warm_up(tmp_path / "kernels").why_not == ""
 
 
 def test_a_cache_that_is_no_folder_of_ours_is_refused(tmp_path, activated, monkeypatch) -> None:
@@ -56,13 +59,13 @@ def test_a_cache_that_is_no_folder_of_ours_is_refused(tmp_path, activated, monke
     folder = tmp_path / "kernels"
     (tmp_path / "elsewhere").mkdir(mode=0o700)
     folder.symlink_to("elsewhere")
-    assert "is no folder" in warm_up(tmp_path).why_not
+    assert "is no folder" in warm_up(tmp_path / "kernels").why_not
     folder.unlink()
     folder.touch()
-    assert "is no folder" in warm_up(tmp_path).why_not
+    assert "is no folder" in warm_up(tmp_path / "kernels").why_not
     folder.unlink()
     monkeypatch.setattr("os.geteuid", lambda: folder.parent.stat().st_uid + 1)
-    assert "belongs to another user" in warm_up(tmp_path).why_not
+    assert "belongs to another user" in warm_up(tmp_path / "kernels").why_not
     assert not activated
 
 
@@ -70,19 +73,19 @@ def test_a_disk_that_refuses_is_no_crash(tmp_path, activated) -> None:
     """A worker starts all the same, without kernels."""
     blocked = tmp_path / "file"
     blocked.touch()
-    assert str(blocked) in warm_up(blocked / "state").why_not
+    assert str(blocked) in warm_up(blocked / "state" / "kernels").why_not
 
 
 def test_what_activation_says_is_handed_on(tmp_path, monkeypatch) -> None:
     """And such a cache is not taken for whole."""
     monkeypatch.setattr(kernels, "activate", lambda _folder: "no such luck")
-    assert warm_up(tmp_path).why_not == "no such luck"
+    assert warm_up(tmp_path / "kernels").why_not == "no such luck"
     assert not list((tmp_path / "kernels").glob(".warm-*"))
 
 
 def test_other_versions_leave_after_a_month(tmp_path, activated, monkeypatch) -> None:
     """What is used now stays however old it is, and what was used lately does too."""
-    assert warm_up(tmp_path).why_not == ""
+    assert warm_up(tmp_path / "kernels").why_not == ""
     cache = tmp_path / "kernels"
     current = min(kernels.cache_names())
     for name in (current, "scan-old"):
@@ -92,11 +95,11 @@ def test_other_versions_leave_after_a_month(tmp_path, activated, monkeypatch) ->
     (marker,) = set(cache.glob(".warm-*")) - {cache / ".warm-old"}
     before = {".lock", current, "scan-old", ".warm-old", marker.name}
     marker.unlink()
-    warm_up(tmp_path)
+    warm_up(tmp_path / "kernels")
     assert {path.name for path in cache.iterdir()} == before
     marker.unlink()
     monkeypatch.setattr(warm, "KEPT_S", -60.0)
-    warm_up(tmp_path)
+    warm_up(tmp_path / "kernels")
     assert {path.name for path in cache.iterdir()} == {".lock", current, marker.name}
 
 
@@ -116,5 +119,5 @@ def test_a_process_that_may_not_run_its_own_code_does_without() -> None:
 def test_big_endian_machines_do_without(tmp_path, activated, monkeypatch) -> None:
     """Kernels read files' little-endian words as they lie."""
     monkeypatch.setattr("sys.byteorder", "big")
-    assert warm_up(tmp_path).why_not == "this machine is big-endian"
+    assert warm_up(tmp_path / "kernels").why_not == "this machine is big-endian"
     assert not activated
