@@ -122,20 +122,17 @@ def read_records(answer: NDArray[np.uint8], stretches: Sequence[Stretch], room: 
     """
     assert all(0 <= s.start <= s.stop <= len(answer) - PADDING for s in stretches)
     room.clear()
-    table = _framed(answer, stretches)
+    table, packed = _framed(answer, stretches)
     for index, stretch in enumerate(stretches):
         if stretch.aborted:
             rows = np.flatnonzero(table[:, plain.STRETCH] == index)
             _skip_aborted(answer, table, rows, stretch.aborted)
     data = answer
-    if (table[:, plain.ATTRIBUTES] & plain.CODEC_BITS).any():
+    if packed:
         _unpack_all(answer, table, room)
         data = room.data
     ends = np.array([(stretch.offset, 0, -1) for stretch in stretches], np.int64).reshape(-1, 3)
-    # Each record is as long as its smallest form, so a count beyond that is a fault, not an order.
-    fit = (table[:, plain.BODY_END] - table[:, plain.BODY]) // plain.RECORD_MIN
-    fit = np.minimum(fit, table[:, plain.COUNT])[table[:, plain.STATUS] == plain.TAKE]
-    columns = np.empty((4, int(np.maximum(fit, 0).sum())), np.int64)
+    columns = np.empty((4, _steps().records_max(table)), np.int64)
     starts, sizes, offsets, times_ms = columns
     n = _steps().parse(data, table, starts, sizes, offsets, times_ms, ends)
     return Records(
@@ -149,7 +146,7 @@ def read_records(answer: NDArray[np.uint8], stretches: Sequence[Stretch], room: 
 
 
 def _steps() -> Any:
-    """`frame` and `parse`: compiled, else in plain Python."""
+    """`frame`, `check`, `records_max` and `parse`: compiled, else in plain Python."""
     if kernels.compiled():
         from stream.core.kernels import records
 
@@ -157,10 +154,12 @@ def _steps() -> Any:
     return plain
 
 
-def _framed(answer: NDArray[np.uint8], stretches: Sequence[Stretch]) -> NDArray[np.int64]:
-    """The table of the answer's batches, with the checksums compared."""
+def _framed(
+    answer: NDArray[np.uint8], stretches: Sequence[Stretch]
+) -> tuple[NDArray[np.int64], bool]:
+    """The table of the answer's batches, with the checksums compared; whether any is compressed."""
     bounds = np.array([(s.start, s.stop) for s in stretches], np.int64).reshape(-1, 2)
-    batches_max = int(((bounds[:, 1] - bounds[:, 0]) // plain.HEAD + 1).sum())
+    batches_max = sum((s.stop - s.start) // plain.HEAD + 1 for s in stretches)
     table = np.empty((batches_max, plain.COLUMNS), np.int64)
     table = table[: _steps().frame(answer, bounds, table)]
     view = answer.data
@@ -168,9 +167,7 @@ def _framed(answer: NDArray[np.uint8], stretches: Sequence[Stretch]) -> NDArray[
         crc32c(view[begin + plain.CHECKED_FROM : end])
         for begin, end in table[:, plain.BEGIN : plain.END + 1].tolist()
     ]
-    wrong = table[:, plain.FOUND_CRC] != table[:, plain.CRC]
-    table[wrong, plain.STATUS] = plain.CHECKSUM
-    return table
+    return table, _steps().check(table)
 
 
 def _skip_aborted(

@@ -1,8 +1,9 @@
 """Record batches in plain Python: what their table means, and the reference for the kernels.
 
 A batch is a row of an int64 table, whose columns are the names below; offsets of bytes are counted
-from the start of the array that holds them. `frame` finds the batches of an answer, somebody else
-fills in checksums, drops what is not to be read and unpacks; `parse` then takes the records out.
+from the start of the array that holds them. `frame` finds the batches of an answer; `check` looks
+at their checksums, which somebody else fills in, who also drops what is not to be read and unpacks;
+`parse` takes the records out, `records_max` at most.
 The format is Kafka's message format v2 (Kafka protocol guide, "Record Batch").
 """
 
@@ -97,6 +98,18 @@ def frame(answer: NDArray[np.uint8], bounds: NDArray[np.int64], table: NDArray[n
     return rows
 
 
+def check(table: NDArray[np.int64]) -> bool:
+    """Note the batches whose checksum is not what it should be; whether one is compressed."""
+    table[table[:, FOUND_CRC] != table[:, CRC], STATUS] = CHECKSUM
+    return bool((table[:, ATTRIBUTES] & CODEC_BITS).any())
+
+
+def records_max(table: NDArray[np.int64]) -> int:
+    """How many records there can be: as many as a batch says, if its bytes are enough for them."""
+    fit = np.minimum((table[:, BODY_END] - table[:, BODY]) // RECORD_MIN, table[:, COUNT])
+    return int(np.maximum(fit[table[:, STATUS] == TAKE], 0).sum())
+
+
 class Malformed(Exception):
     """A batch can not be taken, for `fault`."""
 
@@ -129,7 +142,7 @@ def parse(
 
     The bodies of `table` lie in `data`. Each stretch is read to its first fault, which `table` may
     have already or which is found and noted there. `starts`, `sizes` (-1: no value), `offsets` and
-    `times_ms` have room for all the records that fit into the bodies. `ends` int64[stretches, 3]
+    `times_ms` have room for `records_max`. `ends` int64[stretches, 3]
     holds NEXT (given: the first offset wanted; what lies below is left out), RECORDS and FAULT.
     """
     n = 0

@@ -8,6 +8,7 @@ than the `PADDING` that every buffer has.
 from typing import Any
 
 import numpy as np
+from numba import types
 
 from stream.core.kernels.jit import I64, U8, inlined, kernel, load64, part, reads, writes
 from stream.core.kernels.memory import prefetch
@@ -18,6 +19,8 @@ from stream.core.kernels.plain_records import (
     BODY,
     BODY_END,
     CHECKED_FROM,
+    CHECKSUM,
+    CODEC_BITS,
     CONTROL,
     COUNT,
     COUNTED,
@@ -25,6 +28,7 @@ from stream.core.kernels.plain_records import (
     END,
     FAULT,
     FIRST_MS,
+    FOUND_CRC,
     HEAD,
     LAST,
     LOG_APPEND,
@@ -47,6 +51,7 @@ from stream.core.kernels.plain_records import (
     UNKNOWN,
 )
 
+_BOOL = types.boolean
 _INT64_MAX = 2**63 - 1
 _BAD = -1  # instead of a place: nothing readable was there
 
@@ -103,6 +108,29 @@ def frame(answer: Any, bounds: Any, table: Any) -> Any:
             )
             at = end
     return rows
+
+
+@kernel(_BOOL(writes(I64, 2)), counted=False)
+def check(table: Any) -> Any:
+    """See `plain_records.check`."""
+    packed = False
+    for i in range(len(table)):
+        row = table[i]
+        packed |= row[ATTRIBUTES] & CODEC_BITS != 0
+        if row[FOUND_CRC] != row[CRC]:
+            row[STATUS] = CHECKSUM
+    return packed
+
+
+@kernel(I64(writes(I64, 2)), counted=False)
+def records_max(table: Any) -> Any:
+    """See `plain_records.records_max`."""
+    total = np.int64(0)
+    for i in range(len(table)):
+        row = table[i]
+        if row[STATUS] == TAKE:
+            total += max(min((row[BODY_END] - row[BODY]) // RECORD_MIN, row[COUNT]), 0)
+    return total
 
 
 @part
