@@ -54,27 +54,27 @@ def locate(
     if not odd_parts:
         return Located(texts.data, found.starts, found.sizes, {}, _constants(parts, rows)), rows
     glances = _read_odd(odd_parts, found.odd)
-    kept = np.ones(count, np.bool_)
-    kept[[row for row, glance in glances.items() if glance is None]] = False
+    kept = found.odd == 0
+    kept[list(glances)] = True
     rows = np.flatnonzero(kept)
-    indexes = np.cumsum(kept) - 1
+    indexes = (np.cumsum(kept) - 1)[list(glances)].tolist()
     located = Located(
         texts.data,
         found.starts.take(rows, 1),
         found.sizes.take(rows, 1),
-        {int(indexes[row]): glance for row, glance in glances.items() if glance is not None},
+        dict(zip(indexes, glances.values(), strict=True)),
         _constants(parts, rows),
     )
     return located, rows
 
 
-def _read_odd(parts: Sequence[Part], odd: NDArray[np.uint8]) -> dict[int, Glance | None]:
-    """What the ordinary decoder makes of the odd rows; None: no call."""
-    return {
-        row: part.read_row(row)
-        for part in parts
-        for row in (np.flatnonzero(odd[part.start : part.stop]) + part.start).tolist()
-    }
+def _read_odd(parts: Sequence[Part], odd: NDArray[np.uint8]) -> dict[int, Glance]:
+    """The calls that the ordinary decoder finds in odd rows, by row."""
+    glances: dict[int, Glance] = {}
+    for part in parts:
+        part.read((np.flatnonzero(odd[part.start : part.stop]) + part.start).tolist())
+        glances.update(zip(part.rows, part.glances, strict=True))
+    return glances
 
 
 def _constants(parts: Sequence[Part], rows: NDArray[np.int64]) -> tuple[Constants, ...]:

@@ -18,7 +18,8 @@ from stream.calls.one_by_one import FIELD_LENGTH_MAX, DecodeSettings, Part
 from stream.calls.trunks import Trunks
 from stream.core import kernels
 from stream.core.call import Call
-from stream.core.number import Numbers, parse_many, parse_texts
+from stream.core.number import Numbers, parse_many
+from stream.core.number_columns import parse_texts
 
 __all__ = ["FIELD_LENGTH_MAX", "DecodeSettings", "decode"]
 
@@ -42,10 +43,11 @@ def _scanned(
     located, rows = locate(raw, parts, settings)
 
     def country(index: int) -> str:
-        return trunks.country(located.text("trunk", index))
+        return trunks.country(located.text("trunk", index) if trunks.named else None)
 
     def numbers(name: str) -> Numbers:
-        return parse_texts(located.field(name), lambda index: located.text(name, index), country)
+        odd = {index: getattr(glance, name) for index, glance in located.odd.items()}
+        return parse_texts(located.field(name), odd, country)
 
     return CallBatch(
         raw=raw,

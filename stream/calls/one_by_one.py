@@ -64,41 +64,34 @@ class Part:
         self.rows: Sequence[int] = ()
         self.rejected: list[Rejected] = []
 
-    def read_row(self, row: int) -> Glance | None:
-        """The call in one row; None: it is rejected."""
-        value = self._raw.values[row]
-        try:
-            glance = self._glance(value)
-            assert value is not None
-            _refuse_unsound(value, self.dialect.json_keys)
-        except _NO_CALL as error:
-            self._reject(row, value, *_reason(error))
-            return None
-        return glance
-
-    def read(self) -> None:
-        """Decode every record, then put the calls to the tests that the decoder does not make.
+    def read(self, rows: Sequence[int] | None = None) -> None:
+        """Decode all records, or those in `rows`, then put the calls to the tests still due.
 
         The calls are left in `glances`, their rows in `rows`.
         """
-        values: Sequence[Any] = list(self._raw.values[self.start : self.stop])
+        held = self._raw.values
+        if rows is None:
+            rows = range(self.start, self.stop)
+            values: Sequence[Any] = list(held[self.start : self.stop])
+        else:
+            values = [held[row] for row in rows]
         calls: Sequence[Value] = values
-        if None in values or max(map(len, values)) > FIELD_LENGTH_MAX:
+        self.rows = rows
+        limit = min(FIELD_LENGTH_MAX, self._settings.record_bytes_max)
+        if None in values or max(map(len, values), default=0) > limit:
             calls = self._decode_each(values)
         else:
             try:
                 self.glances = list(map(self.dialect.glance, values))
             except _NO_CALL:
                 calls = self._decode_each(values)
-            else:
-                self.rows = range(self.start, self.stop)
         if calls and not _sound(calls, self.dialect.json_keys):
             self._sift(calls)
 
     def _decode_each(self, values: Sequence[Value | None]) -> list[Value]:
         """The values that were decoded into `glances`, one by one."""
         calls, rows = [], []
-        for row, value in enumerate(values, self.start):
+        for row, value in zip(self.rows, values, strict=True):
             try:
                 glance = self._glance(value)
             except _NO_CALL as error:

@@ -30,7 +30,6 @@ import phonenumbers
 from numpy.typing import NDArray
 
 from stream.core.e164 import E164_DIGITS_MAX, canonical_words, is_canonical
-from stream.core.texts import Texts
 
 
 class Kind(IntEnum):
@@ -313,40 +312,17 @@ def parse_many(texts: Sequence[str | None], region_of: Callable[[int], str | Non
     `region_of` gives the region of a row's trunk; it is asked only for texts read one by one.
     """
     e164 = canonical_words(texts)
+    e164_text = e164.view("S16").ravel()
     kinds = (e164[:, 0] != 0).astype(np.uint8)
-    return _with_others(e164.view("S16").ravel(), kinds, texts.__getitem__, region_of)
-
-
-def parse_texts(
-    texts: Texts, text_of: Callable[[int], str | None], region_of: Callable[[int], str | None]
-) -> Numbers:
-    """`parse` for a column: a kernel reads what is E.164, the other texts are read one by one.
-
-    A text that is none in `texts` may be one all the same: `text_of` has the last word. Like
-    `region_of` it is asked only for texts read one by one. Only with compiled kernels.
-    """
-    from stream.core.kernels.numbers import read_e164
-
-    e164, kinds = read_e164(texts)
-    return _with_others(e164, kinds, text_of, region_of)
-
-
-def _with_others(
-    e164: NDArray[np.bytes_],
-    kinds: NDArray[np.uint8],
-    text_of: Callable[[int], str | None],
-    region_of: Callable[[int], str | None],
-) -> Numbers:
-    """The rows that are of no kind yet read one by one."""
     other_texts: dict[int, str] = {}
     for row in np.flatnonzero(kinds == 0).tolist():
-        number = parse(text_of(row), region_of(row))
+        number = parse(texts[row], region_of(row))
         kinds[row] = number.kind
         if number.kind is Kind.E164:
-            e164[row] = number.text
+            e164_text[row] = number.text
         else:
             other_texts[row] = number.text
-    return Numbers(e164, kinds, other_texts)
+    return Numbers(e164_text, kinds, other_texts)
 
 
 def region_of(e164: str) -> str | None:

@@ -36,7 +36,7 @@ DIALECTS = {
         "mapping:m", {"m": MappingSettings("json", PATHS, constants={"ingress": "domestic"})}
     ),
 }
-SETTINGS = DecodeSettings(record_bytes_max=8_000, check_callee=True)
+SETTINGS = DecodeSettings(record_bytes_max=2_000, check_callee=True)
 TRUNKS = Trunks("TH", {"uk": Trunk("GB")})
 KERNELS_DIR = Path(__file__).parents[2] / "state" / "kernels"
 ROUND = 20_000

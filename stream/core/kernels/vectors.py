@@ -44,6 +44,22 @@ def unusual64(context: Any, data: Any, index: Any) -> Any:
 
 
 @intrinsic
+def equal64(context: Any, data: Any, index: Any, byte: Any) -> Any:
+    """Which of the bytes are this one."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Sequence[Any]) -> Any:
+        block = _block(context, builder, signature.args[0], *arguments[:2])
+        one = builder.trunc(arguments[2], ir.IntType(8))
+        place = ir.Constant(ir.IntType(32), 0)
+        first = builder.insert_element(ir.Constant(_BLOCK, ir.Undefined), one, place)
+        every = ir.Constant(ir.VectorType(ir.IntType(32), 64), [0] * 64)
+        all_of = builder.shuffle_vector(first, ir.Constant(_BLOCK, ir.Undefined), every)
+        return builder.bitcast(builder.icmp_unsigned("==", block, all_of), _BITS)
+
+    return types.uint64(data, types.int64, types.int64), generate
+
+
+@intrinsic
 def differing64(context: Any, data: Any, index: Any, other: Any, place: Any) -> Any:
     """Which of the bytes of `data` from `index` are not those of `other` from `place`."""
 

@@ -10,6 +10,7 @@ from stream.calls.batch import FIELDS
 from stream.calls.columns import plan_of
 from stream.core import kernels
 from stream.core.e164 import is_canonical
+from stream.core.number import _USUAL_URI
 from stream.core.texts import PADDING, Texts
 from tests.fuzz.json_records import mutants
 from tests.fuzz.scan import DIALECTS, SETTINGS, compare, decoded
@@ -114,20 +115,61 @@ def test_no_byte_is_read_behind_the_padding(dialect):
     assert 3_000 < odd < 12_000, "neither all nor none were right"
 
 
+def number_texts(seed: int, count: int) -> list[str | None]:
+    """Numbers, URIs, and what is nearly one."""
+    rng = random.Random(seed)
+    texts: list[str | None] = [
+        None,
+        "",
+        "+",
+        "+6681234567:",
+        "+668123456/8",
+        "+66812345678 ",
+        "sip:",
+    ]
+    for _ in range(count):
+        digits = "".join(rng.choices("0123456789", k=rng.choice((*range(20), 10, 11, 12))))
+        text = rng.choice(["+", "+", "+66", "+1", "+44", "00", ""]) + digits
+        if rng.random() < 0.5:
+            scheme = rng.choice(["sip:", "sips:", "tel:", "SIP:", "sip", "fax:", "<sip:"])
+            text = (
+                scheme + text + rng.choice(["", "@h", ";user=phone", ">", "a@h", "@h" * 70 + "<"])
+            )
+        texts.append(text)
+    return texts
+
+
 def test_numbers_are_read_from_the_bytes_as_from_the_text():
     """The kernel takes what the table of plans allows, of any length, next to any bytes."""
     from stream.core.kernels.numbers import read_e164
 
-    rng = random.Random(5)
-    texts: list[str | None] = [None, "", "+", "+6681234567:", "+668123456/8", "+66812345678 "]
-    for _ in range(5_000):
-        digits = "".join(rng.choices("0123456789", k=rng.randrange(20)))
-        texts.append(rng.choice(["+", "+", "+66", "+1", "+44", "00", ""]) + digits)
+    texts = number_texts(5, 20_000)
     held = Texts.of([None if text is None else text.encode() for text in texts])
     e164, kinds = read_e164(held)
+    assert kinds.sum() > 1_000
     for text, written, kind in zip(texts, e164.tolist(), kinds.tolist(), strict=True):
-        plain = text is not None and text[:1] == "+" and is_canonical(text[1:])
-        assert (written, kind) == ((str(text).encode(), 1) if plain else (b"", 0))
+        number = text or ""
+        usual = _USUAL_URI.match(number)
+        if usual and "<" not in number:
+            number = f"+{usual[1]}"
+        good = number[:1] == "+" and is_canonical(number[1:])
+        assert (written, kind) == ((number.encode(), 1) if good else (b"", 0)), text
+
+
+def test_numbers_are_read_without_a_byte_behind_the_padding():
+    """Each text ends where the memory ends, but for the padding."""
+    from stream.core.kernels.numbers import read_e164
+
+    with guarded_bytes(mmap.PAGESIZE) as memory:
+        memory[-PADDING:] = ord("1")
+        for text in number_texts(9, 2_000):
+            size = len(text or "")
+            start = len(memory) - PADDING - size
+            memory[start : start + size] = np.frombuffer((text or "").encode(), np.uint8)
+            texts = Texts(memory, np.array([start]), np.array([size]))
+            alone = read_e164(Texts.of([(text or "").encode()]))
+            assert read_e164(texts)[0].tolist() == alone[0].tolist()
+        del texts
 
 
 def test_constants_of_a_mapping_are_in_every_call():
