@@ -14,8 +14,6 @@ Other keys are ignored, at no price. A required key given twice makes the record
 optional one the last counts.
 """
 
-from typing import Any
-
 import msgspec
 
 from stream.calls.batch import FIELDS, Glance
@@ -48,8 +46,8 @@ class _Lean(msgspec.Struct, gc=False):
     call_id: str
     caller: str | None
     callee: str | None
-    trunk: Any = None
-    ingress: Any = None
+    trunk: msgspec.Raw = _NULL
+    ingress: msgspec.Raw = _NULL
 
 
 class Ringfence:
@@ -77,8 +75,8 @@ class Ringfence:
             lean.call_id,
             lean.caller,
             lean.callee,
-            fields.text(lean.trunk),
-            fields.text(lean.ingress),
+            fields.text(fields.read(lean.trunk)),
+            fields.text(fields.read(lean.ingress)),
         )
 
     def call(self, value: Value, /) -> Call:

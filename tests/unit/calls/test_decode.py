@@ -1,6 +1,7 @@
 """Promises of `stream.calls.decode`: any bytes end as a call or as a reject that says why."""
 
 import json
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -10,7 +11,16 @@ from stream.calls.decode import FIELD_LENGTH_MAX, DecodeSettings, decode
 from stream.calls.dialects import dialect_named
 from stream.calls.dialects.mapping import MappingSettings
 from stream.calls.trunks import Trunk, Trunks
+from stream.core import kernels
 from stream.core.call import Origin, RejectReason, Stage
+
+
+@pytest.fixture(autouse=True, params=["as installed", "without kernels"])
+def both_ways(request):
+    """Every promise is kept by the scan, and where there is none."""
+    with kernels.reference_only() if request.param == "without kernels" else nullcontext():
+        yield
+
 
 SETTINGS = DecodeSettings(record_bytes_max=100_000, check_callee=True)
 TRUNKS = Trunks("TH", {"uk": Trunk("GB")})
@@ -90,6 +100,7 @@ REJECTS = {
         RejectReason.NOT_UTF8,
     ),
     "too deep": (with_field('"x":' + "[" * 20_000 + "]" * 20_000), RejectReason.TOO_DEEP),
+    "deeper than is read": (with_field('"x":' + "[" * 200 + "]" * 200), RejectReason.TOO_DEEP),
     "caller twice": (with_field('"caller":"+66899999999"'), RejectReason.DUPLICATE_KEY),
     "caller twice, once in escapes": (
         with_field('"\\u0063aller":"+66899999999"'),
@@ -130,6 +141,12 @@ ACCEPTED = {
     "keys that begin alike": with_field('"called_at":1,"calling":2,"caller_name":"x"'),
     "an optional field twice": with_field('"trunk":"a","trunk":"b"'),
     "an enormous number": with_field('"x":' + "9" * 5000),
+    "enormous optional fields": with_field('"trunk":1e999,"duration_s":' + "9" * 5000),
+    "an optional field that is a deep array": with_field(
+        '"trunk":' + "[" * 199 + "]" * 199 + ',"carrier":"a"'
+    ),
+    "many objects, but not deep": with_field('"x":[' + ",".join(["{}"] * 500) + "]"),
+    "brackets in a text": with_field('"x":"' + '\\\\\\"[{' * 300 + '"'),
     "an optional field of a wrong type": with_field('"trunk":7,"ingress":[]'),
     "large, but not too large": with_field('"x":"' + "x" * 20_000 + '"'),
 }
@@ -140,6 +157,7 @@ def test_what_only_looks_odd_is_a_call(value):
     """A listed caller must not slip through because of fields that do not decide."""
     batch = decoded(GOOD, value)
     assert (tuple(batch.rejected), batch.rows.tolist()) == ((), [0, 1])
+    assert batch.call_of(1).call_id in ("c", "c1")
 
 
 def test_optional_fields_of_a_wrong_type_are_as_absent():
