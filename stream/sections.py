@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from stream.calls.decode import DecodeSettings
 from stream.calls.loop import LoopSettings
-from stream.calls.publish import PublishSettings
+from stream.calls.publish import BATCH_BYTES_MAX, PublishSettings
 from stream.calls.source import SourceSettings
 from stream.calls.topics import TopicLimits, TopicsSettings
 from stream.calls.transact import TransactSettings
@@ -166,6 +166,9 @@ class CallsSection:
             rejected_bytes_max=limits.rejected_bytes_max,
             idempotent=kafka.idempotent,
             compression=None if kafka.compression == "none" else kafka.compression,
+            batch_bytes_max=max(
+                1024, min(BATCH_BYTES_MAX, limits.decision_bytes_max, limits.rejected_bytes_max)
+            ),
         )
 
 

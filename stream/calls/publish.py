@@ -36,6 +36,12 @@ log = logging.getLogger(__name__)
 Headers = list[tuple[str, bytes]]
 
 
+BATCH_BYTES_MAX = 1_000_000
+"""Of one record batch, where the topics take as much, which Kafka's default just does. aiokafka has
+one batch of a partition on its way at a time: in four parts a batch of calls, with a decision for
+each, waits four times for the broker."""
+
+
 class Outcome(Protocol):
     """What publishing needs of an outcome: decisions in columns of one length, and rejects."""
 
@@ -67,7 +73,8 @@ class PublishSettings:
     `cloudevents_source` is the `ce_source` of decisions: who decided, as a URI reference.
     `rejected_bytes_max` is the largest value that the rejected topic takes; what is longer is cut.
     `idempotent` is false only for brokers that can not do it (Tansu). `compression` is None, zstd,
-    snappy, lz4 or gzip.
+    snappy, lz4 or gzip. `batch_bytes_max` bounds a record batch before compression: not more than
+    either topic's `max.message.bytes`.
     """
 
     decisions_topic: str
@@ -76,7 +83,7 @@ class PublishSettings:
     rejected_bytes_max: int
     idempotent: bool = True
     compression: str | None = None
-    batch_bytes_max: int = 256 * 1024
+    batch_bytes_max: int = BATCH_BYTES_MAX
 
     def __post_init__(self) -> None:
         if self.compression not in (None, "zstd", "snappy", "lz4", "gzip"):
@@ -152,7 +159,7 @@ class Outlet:
         self._turn = 0
         # CloudEvents 1.0, Kafka protocol binding, binary content mode. All but the id are the same
         # for every decision.
-        self._framing = Framing(
+        self.framing = Framing(
             headers=(
                 ("ce_specversion", b"1.0"),
                 ("ce_type", b"io.ringfence.decision.v1"),
@@ -194,14 +201,14 @@ class Outlet:
         # As Kafka does with records without a key: one partition for a batch, then the next.
         keyless = self._next_turn(count)
         batches = (
-            self._framing.frames(outcome.ids, outcome.keys, outcome.values, count, keyless, now_ms)
+            self.framing.frames(outcome.ids, outcome.keys, outcome.values, count, keyless, now_ms)
             if kernels.compiled()
-            else self._built(outcome, count, keyless, now_ms)
+            else self.built(outcome, count, keyless, now_ms)
         )
         for partition, batch in batches:
             waiting.append(await self._enqueue(batch, topic, partition))
 
-    def _built(
+    def built(
         self, outcome: Outcome, count: int, keyless: int, now_ms: int
     ) -> Iterator[tuple[int, Any]]:
         """The batches that `Framing` would make, by aiokafka's builder."""
@@ -218,7 +225,7 @@ class Outlet:
                     "timestamp": now_ms,
                     "key": keys[index] or None,
                     "value": values[index],
-                    "headers": [*self._framing.headers, (ID_HEADER, ids[index])],
+                    "headers": [*self.framing.headers, (ID_HEADER, ids[index])],
                 }
                 if batch is None or batch.append(**record) is None:
                     if batch is not None:

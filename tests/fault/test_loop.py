@@ -153,6 +153,25 @@ async def test_batches_on_their_way_are_bounded():
     assert (sink.unacknowledged_max, source.committed[P0]) == (3, 12)
 
 
+@pytest.mark.parametrize(("records_max", "taken_early"), [(100, 0), (3, 2)])
+async def test_nothing_is_taken_during_a_transaction_unless_there_is_a_backlog(
+    records_max, taken_early, monkeypatch
+):
+    """What comes meanwhile goes with the next one, not with the one after."""
+    source = FakeSource([batch(0, 1), batch(2, 3), batch(4, 5)])
+    sink = FakeSink(source, [SLOW] * 3, commits=True)
+    take, early = source.next_batch, []
+
+    async def watched(*sizes):
+        raw = await take(*sizes)
+        early.append(bool(len(raw) and sink.unacknowledged))
+        return raw
+
+    monkeypatch.setattr(source, "next_batch", watched)
+    await played(source, sink, records_max=records_max)
+    assert (sum(early), source.committed[P0]) == (taken_early, 6)
+
+
 async def test_commits_are_no_more_frequent_than_asked():
     """Many batches, one interval: one commit at its start and one at the end."""
     source = FakeSource([batch(offset) for offset in range(50)])

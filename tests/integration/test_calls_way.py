@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from contextlib import nullcontext
 
 import pytest
 
@@ -9,6 +10,7 @@ from stream.calls.events import Event
 from stream.calls.kafka import KafkaSettings
 from stream.calls.source import KafkaSource, SourceSettings
 from stream.calls.topics import Done, TopicsSettings, check_topics, ensure_topics
+from stream.core import kernels
 from stream.core.faults import TopicMissing
 from tests.integration.calls_lab import GARBAGE, calls, id_of, lab
 
@@ -40,12 +42,14 @@ async def test_rejects_keep_their_bytes(kafka):
     assert all(dict(record.headers)["reason"] for record in records)
 
 
-async def test_decisions_are_cloudevents(kafka):
+@pytest.mark.parametrize("way", [nullcontext, kernels.reference_only], ids=["compiled", "plain"])
+async def test_decisions_are_cloudevents(kafka, way):
     """Kafka protocol binding, binary mode: attributes in headers, the id that of the decision."""
     here = await lab(kafka)
-    (origin,) = await here.produce(calls(1))
-    async with here.worker() as worker:
-        await worker.until(1)
+    with way():
+        (origin,) = await here.produce(calls(1))
+        async with here.worker() as worker:
+            await worker.until(1)
     (record,) = await here.read(here.topics.decisions)
     assert record.key == b"+447700900000"
     assert dict(record.headers) == {

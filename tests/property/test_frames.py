@@ -1,5 +1,7 @@
 """Record batches of our own against those that aiokafka's builder makes, byte for byte."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from aiokafka.producer.message_accumulator import BatchBuilder
@@ -7,13 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.calls.frames import Framing
-from stream.calls.partitioner import partitions_of
+from stream.calls.publish import Outlet, PublishSettings
 from stream.core import kernels
 from stream.core.texts import Texts
 
 CODECS = {None: 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 AT_MS = 1_795_564_428_250
-HEADERS = [("ce_source", b"/ringfence/" + b"x" * 60), ("content-type", b"application/json")]
+HEADERS = (
+    ("ce_specversion", b"1.0"),
+    ("ce_type", b"io.ringfence.decision.v1"),
+    ("ce_source", b"/ringfence/" + b"x" * 60),
+    ("content-type", b"application/json"),
+)
 
 digits = st.text("0123456789", min_size=1, max_size=15).map(lambda text: b"+" + text.encode())
 records = st.tuples(
@@ -25,33 +32,31 @@ records = st.tuples(
 pytestmark = pytest.mark.skipif(not kernels.compiled(), reason="frames are made by a kernel")
 
 
-def by_aiokafka(rows, partitions, keyless, framing, producer):
-    """The same by aiokafka: (partition, bytes, number of records) of each batch."""
-    keys = [key for _, key, _ in rows]
-    chosen = partitions_of(keys, partitions).tolist() if rows else []
+def by_aiokafka(outcome, partitions, keyless, framing):
+    """The same batches by aiokafka's builder, as they are made where there are no kernels."""
+    outlet = Outlet(
+        SimpleNamespace(
+            create_batch=lambda: BatchBuilder(
+                framing.bytes_max,
+                CODECS[framing.compression],
+                is_transactional=framing.transactional,
+            )
+        ),
+        PublishSettings("decisions", "rejected", "/ringfence/" + "x" * 60, 1000),
+        lambda _: None,
+        transactional=framing.transactional,
+    )
+    assert outlet.framing.headers == framing.headers
+    return outlet.built(outcome, partitions, keyless, AT_MS)
+
+
+def finished(batches, producer):
+    """Each batch as (partition, bytes, number of records)."""
     made = []
-    for partition in range(partitions):
-        builder = None
-        for (identifier, key, value), where in zip(rows, chosen, strict=True):
-            if (where if key else keyless) != partition:
-                continue
-            record = {
-                "timestamp": AT_MS,
-                "key": key or None,
-                "value": value,
-                "headers": [*framing.headers, ("ce_id", identifier)],
-            }
-            if builder is None or builder.append(**record) is None:
-                builder = BatchBuilder(
-                    framing.bytes_max,
-                    CODECS[framing.compression],
-                    is_transactional=framing.transactional,
-                )
-                made.append((partition, builder))
-                builder.append(**record)
-    for _, builder in made:
-        builder._set_producer_state(*producer)
-    return [(one, bytes(builder._build()), builder.record_count()) for one, builder in made]
+    for partition, batch in batches:
+        batch._set_producer_state(*producer)
+        made.append((partition, bytes(batch._build()), batch.record_count()))
+    return made
 
 
 @given(
@@ -69,11 +74,12 @@ def test_a_frame_is_what_aiokafka_would_have_built(
     """Header, records, checksum, and where one batch ends and the next begins."""
     keyless %= partitions
     framing = Framing(HEADERS, bytes_max, compression, transactional)
-    ids = np.array([row[0] for row in rows], "S16")
-    keys = np.array([row[1] for row in rows], "S16")
-    values = Texts.of([row[2] for row in rows])
-    made = []
-    for partition, frame in framing.frames(ids, keys, values, partitions, keyless, AT_MS):
-        frame._set_producer_state(*producer)
-        made.append((partition, bytes(frame._build()), frame.record_count()))
-    assert made == by_aiokafka(rows, partitions, keyless, framing, producer)
+    outcome = SimpleNamespace(
+        ids=np.array([row[0] for row in rows], "S16"),
+        keys=np.array([row[1] for row in rows], "S16"),
+        values=Texts.of([row[2] for row in rows]),
+    )
+    columns = (outcome.ids, outcome.keys, outcome.values)
+    frames = framing.frames(*columns, partitions, keyless, AT_MS)
+    built = by_aiokafka(outcome, partitions, keyless, framing)
+    assert finished(frames, producer) == finished(built, producer)
