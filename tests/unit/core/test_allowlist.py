@@ -1,6 +1,9 @@
 """The allowlist: what is never blocked."""
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stream.core.allowlist import NOBODY, AllowEntry, Allowlist
 
@@ -68,3 +71,22 @@ def test_entries_are_listed_in_order():
     assert [entry.text for entry in allow.entries()] == ["+661", "+662", "+66212*"]
     assert len(allow) == 3
     assert len(NOBODY) == 0
+
+
+few_digits = st.text("019", min_size=4, max_size=15)
+
+
+@given(
+    st.lists(st.tuples(few_digits, st.booleans(), st.sampled_from([0, NOW_S, NOW_S + 1]))),
+    st.lists(few_digits | st.text("019", max_size=3)),
+)
+def test_a_batch_is_allowed_as_each_of_its_numbers_is(entries, asked):
+    """Numbers and prefixes in and beside each other, live and expired: `find` for each says it."""
+    allow = Allowlist.of(
+        allowed(f"+{digits}{'*' * prefix}", expires_at_s)
+        for digits, prefix, expires_at_s in entries
+    )
+    near = [digits[: len(digits) - cut] for digits, _, _ in entries for cut in (0, 1)]
+    texts = ["", *(f"+{digits}" for digits in [*asked, *near, *(n[:14] + "1" for n in near)])]
+    found = allow.allowed(np.array(texts, "S16"), NOW_S)
+    assert found.tolist() == [allow.find(text, NOW_S) is not None for text in texts]
