@@ -31,12 +31,23 @@ class _NoSpace(Exception):
 
 
 class Room:
-    """A buffer that grows as it must, to `bytes_max`; its reader keeps it from answer to answer."""
+    """A buffer that grows as it must, to `bytes_max`; its reader keeps it from answer to answer.
 
-    def __init__(self, bytes_max: int = 64 * 1024 * 1024) -> None:
+    `bytes_wanted` is when it is full enough: what goes on being worked on is then still near.
+    """
+
+    def __init__(
+        self, bytes_max: int = 64 * 1024 * 1024, bytes_wanted: int = 2 * 1024 * 1024
+    ) -> None:
         self.bytes_max = bytes_max
+        self.bytes_wanted = min(bytes_max, bytes_wanted)
         self.data: Bytes = np.zeros(PADDING, np.uint8)
         self.used = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether there is enough in it."""
+        return self.used >= self.bytes_wanted
 
     def clear(self) -> None:
         """Begin anew; what was taken is written over."""
@@ -52,39 +63,36 @@ class Room:
             self.data = grown
         return self.data[self.used : len(self.data) - PADDING]
 
-    def take(self, size: int) -> int:
-        """Keep the first `size` bytes of the space; where in `data` they begin."""
-        begin = self.used
+    def take(self, size: int) -> None:
+        """Keep the first `size` bytes of the space."""
         self.used += size
         assert self.used <= len(self.data) - PADDING
-        return begin
 
 
-def unpack(codec: int, packed: Bytes, room: Room) -> tuple[int, int]:
-    """Unpack a batch's records behind what is in the room: TAKE and how many bytes, or a fault.
+def unpack(codec: int, packed: Bytes, room: Room) -> int:
+    """Unpack a batch's records behind what is in the room; TAKE or a fault.
 
     The faults are CODEC (unknown), PACKED (damaged), LARGE (more than an empty room can have) and
     FULL (more than is left in it); with a fault nothing is taken. Codec 0 is copied.
     """
     into = _INTO.get(codec)
     if into is None:
-        return plain.CODEC, 0
+        return plain.CODEC
     if not len(packed):  # compaction leaves such
-        return plain.TAKE, 0
+        return plain.TAKE
     space = room.space(max(_GROWTH_FIRST * len(packed), _BYTES_FIRST))
     while True:
         try:
-            size = into(packed, space)
+            room.take(into(packed, space))
         except _NoSpace:
             larger = room.space(2 * len(space))
             if len(larger) == len(space):
-                return plain.FULL if room.used else plain.LARGE, 0
+                return plain.FULL if room.used else plain.LARGE
             space = larger
         except cramjam.DecompressionError:
-            return plain.PACKED, 0
+            return plain.PACKED
         else:
-            room.take(size)
-            return plain.TAKE, size
+            return plain.TAKE
 
 
 def _copy(packed: Bytes, space: Bytes) -> int:

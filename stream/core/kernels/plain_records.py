@@ -98,10 +98,9 @@ def frame(answer: NDArray[np.uint8], bounds: NDArray[np.int64], table: NDArray[n
     return rows
 
 
-def check(table: NDArray[np.int64]) -> bool:
-    """Note the batches whose checksum is not what it should be; whether one is compressed."""
+def check(table: NDArray[np.int64]) -> None:
+    """Note the batches whose checksum is not what it should be."""
     table[table[:, FOUND_CRC] != table[:, CRC], STATUS] = CHECKSUM
-    return bool((table[:, ATTRIBUTES] & CODEC_BITS).any())
 
 
 def records_max(table: NDArray[np.int64]) -> int:

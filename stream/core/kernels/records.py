@@ -20,7 +20,6 @@ from stream.core.kernels.plain_records import (
     BODY_END,
     CHECKED_FROM,
     CHECKSUM,
-    CODEC_BITS,
     CONTROL,
     COUNT,
     COUNTED,
@@ -51,7 +50,6 @@ from stream.core.kernels.plain_records import (
     UNKNOWN,
 )
 
-_BOOL = types.boolean
 _INT64_MAX = 2**63 - 1
 _BAD = -1  # instead of a place: nothing readable was there
 
@@ -110,16 +108,13 @@ def frame(answer: Any, bounds: Any, table: Any) -> Any:
     return rows
 
 
-@kernel(_BOOL(writes(I64, 2)), counted=False)
+@kernel(types.void(writes(I64, 2)), counted=False)
 def check(table: Any) -> Any:
     """See `plain_records.check`."""
-    packed = False
     for i in range(len(table)):
         row = table[i]
-        packed |= row[ATTRIBUTES] & CODEC_BITS != 0
         if row[FOUND_CRC] != row[CRC]:
             row[STATUS] = CHECKSUM
-    return packed
 
 
 @kernel(I64(writes(I64, 2)), counted=False)

@@ -305,6 +305,20 @@ def test_a_full_room_leaves_the_rest_for_the_next_call() -> None:
     assert third.rest == [None]
 
 
+def test_a_room_that_holds_enough_takes_no_more() -> None:
+    """Though it may grow: what is read later is not even looked at now."""
+    packed = [batch(base, [Row(0, b"x" * 600)], made.LZ4) for base in range(4)]
+    damaged = bytearray(packed[2])
+    damaged[-3] ^= 1
+    content = b"".join((*packed[:2], damaged, packed[3]))
+    room = Room(bytes_wanted=1000)
+    first = read_records(padded(content), [Stretch(0, len(content), 0)], room)
+    assert (first.offsets.tolist(), first.faults) == ([0, 1], [None])
+    second = read_records(padded(content), [rest for rest in first.rest if rest], room)
+    assert (second.offsets.tolist(), second.rest) == ([], [None])
+    assert second.faults == [Corrupt(2, "its checksum is wrong", 3)]
+
+
 def test_a_room_is_used_again() -> None:
     """It grows once; a second answer of the size takes no memory."""
     content = batch(0, [Row(0, os.urandom(300_000))], made.LZ4)
