@@ -22,7 +22,7 @@ from stream.core.kernels import plain_records as plain
 from tests import record_batches as made
 from tests.record_batches import Read, Row, by_aiokafka, padded
 
-MUTANTS = 30_000
+MUTANTS = 20_000
 SEEDS = range(int(os.environ.get("RECORDS_SEEDS", "1")))
 AT_ONCE = 200
 # Numbers of one byte and of several, the largest, some beyond, and zigzag's odd ones.
