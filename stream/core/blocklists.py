@@ -168,16 +168,22 @@ class Blocklists:
         Entries that expired before `now_s` (seconds since the epoch) do not match. Lists that can
         not be asked are in `unusable`, not here: they say the same of every number.
         """
-        rows = np.flatnonzero(numbers.kinds == Kind.E164)
-        if not len(rows):
+        is_number = numbers.kinds == np.uint8(Kind.E164)
+        if is_number.all():  # also of no numbers at all
+            return self._match(numbers.e164, now_s)
+        rows = np.flatnonzero(is_number)
+        found = self._match(numbers.e164[rows], now_s)
+        return replace(found, rows=rows[found.rows])
+
+    def _match(self, e164: NDArray[np.bytes_], now_s: int) -> Matches:
+        """`match` of E.164 numbers alone (S16)."""
+        if not len(e164):
             return NO_MATCHES
-        asked = numbers.e164 if len(rows) == len(numbers) else numbers.e164[rows]
-        found = Matches.together(
+        return Matches.together(
             part
             for circle in self.circles
-            for part in circle.match(Digests(elements(asked, circle.key)), now_s)
+            for part in circle.match(Digests(elements(e164, circle.key)), now_s)
         )
-        return found if len(rows) == len(numbers) else replace(found, rows=rows[found.rows])
 
 
 EMPTY_BLOCKLISTS = Blocklists((), (), NOBODY)
