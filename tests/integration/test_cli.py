@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from stream.cli import app
-from tests.integration.engine_lab import LISTED, Deployment, records
+from tests.integration.engine_lab import KERNELS_DIR, LISTED, Deployment, records
 
 pytestmark = pytest.mark.timeout(180)
 COMMANDS = (
@@ -17,6 +17,7 @@ COMMANDS = (
     ["decisions"],
     ["topics", "create"],
     ["topics", "show"],
+    ["warm"],
 )
 
 
@@ -33,6 +34,33 @@ def test_every_command_explains_itself_by_an_example(words: list[str]) -> None:
     said = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "200"})
     assert said.exit_code == 0
     assert f"Example: ringfence {' '.join(words)}" in said.output
+
+
+@pytest.fixture
+def warm(tmp_path: Path):
+    """`ringfence warm` with kernels kept in a folder."""
+
+    def run(folder: Path, *words: str):
+        config = tmp_path / "mine.toml"
+        config.write_text(f'ops.kernels_dir = "{folder}"\n')
+        return CliRunner().invoke(app, ["warm", "--config", str(config), *words])
+
+    return run
+
+
+def test_warm_says_whether_the_kernels_can_be_used(warm, tmp_path: Path) -> None:
+    """Those that the tests use are there; a folder that anybody can write is refused, and why."""
+    assert "the kernels are compiled" in warm(KERNELS_DIR).output
+    said = json.loads(warm(KERNELS_DIR, "--json").output)
+    assert said == {"compiled": True, "why_not": None}
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    theirs.chmod(0o777)
+    refused = warm(theirs)
+    assert refused.exit_code == 1
+    assert f"chmod go-w {theirs}" in refused.output
+    said = json.loads(warm(theirs, "--json").output)
+    assert said["compiled"] is False
 
 
 def test_topics_are_made_once(deployment: Deployment) -> None:
