@@ -211,7 +211,8 @@ class CallsLoop(Generic[O]):
             settings = self._settings
             raw = await self._source.next_batch(settings.records_max, settings.wait_ms)
             if len(raw) and raw.epoch == self._epoch:
-                self._behind = len(raw) > settings.records_max // 2
+                # A reader may give less than the most at once, for the sake of its buffers.
+                self._behind = len(raw) > settings.records_max // 4
                 await self._process(raw)
         except TransactionAborted:
             await self._read_again()
