@@ -10,6 +10,7 @@ from io import BytesIO
 from typing import Any, Self
 
 from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaError
 from aiokafka.protocol.admin import ApiVersionResponse_v0
 from aiokafka.protocol.fetch import FetchRequest_v11, FetchResponse_v11
 from aiokafka.protocol.metadata import MetadataResponse_v5
@@ -197,6 +198,7 @@ class Member:
     def __init__(self, cluster: Cluster, client: Any) -> None:
         self._cluster, self._client = cluster, client
         self.resumed: dict[Partition, int] = {}
+        self.fetched: deque[dict[Any, Any] | KafkaError] = deque()
 
     def pause(self, *tps: object) -> None:
         """Nothing is fetched here anyway."""
@@ -210,8 +212,11 @@ class Member:
         assert Partition(tp.topic, tp.partition) in self.resumed
 
     async def getmany(self, timeout_ms: int, max_records: int) -> dict[Any, Any]:
-        """The ordinary reader has nothing."""
-        return {}
+        """What the ordinary reader has, or what is wrong with the group."""
+        found = self.fetched.popleft() if self.fetched else {}
+        if isinstance(found, KafkaError):
+            raise found
+        return found
 
     async def beginning_offsets(self, tps: Sequence[Any]) -> dict[Any, int]:
         """Where the logs begin."""
@@ -222,8 +227,8 @@ class Member:
         return {tp: self._cluster.end(Partition(tp.topic, tp.partition)) for tp in tps}
 
     def highwater(self, tp: object) -> int | None:
-        """Not known."""
-        return None
+        """A word of the consumer's own."""
+        return 4711
 
     def last_poll_timestamp(self, tp: object) -> int | None:
         """Never."""

@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 ANSWER_BYTES, PARTITION_BYTES = 16 * 1024 * 1024, 1024 * 1024
 """Most that a broker answers with, in all and of a partition; one larger batch comes alone."""
+_LANE_ANSWER_BYTES = 8 * 1024 * 1024
+"""The same for the lane, which has two answers of each broker in memory: about 10 ms of work."""
 _BATCH_BYTES_MAX = 64 * 1024 * 1024
 """Most that one batch may have, packed or unpacked: as the longest record that may be allowed."""
 
@@ -80,7 +82,7 @@ def reader_for(
         why = "calls.fetch says so" if settings.fetch == "ordinary" else "there are no kernels"
         log.info("records are fetched in the ordinary, slower way: %s", why)
         return OrdinaryReader(consumer)
-    sizes = FetchSizes(ANSWER_BYTES, PARTITION_BYTES, settings.fetch_max_wait_ms)
-    link = LinkSettings(kafka, sizes, ANSWER_BYTES + _BATCH_BYTES_MAX, observe)
+    sizes = FetchSizes(_LANE_ANSWER_BYTES, PARTITION_BYTES, settings.fetch_max_wait_ms)
+    link = LinkSettings(kafka, sizes, _LANE_ANSWER_BYTES + _BATCH_BYTES_MAX, observe)
     skip = settings.corrupt_batches == "skip"
     return LaneReader(consumer, LaneSettings(link, settings.start_at, skip, _BATCH_BYTES_MAX))

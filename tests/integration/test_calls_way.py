@@ -18,13 +18,15 @@ from tests.integration.calls_lab import GARBAGE, calls, id_of, lab
 pytestmark = pytest.mark.expects_errors("Group Coordinator Request failed")
 
 
-async def test_every_record_ends_as_one_decision_or_one_reject(kafka):
+@pytest.mark.parametrize("fetch", ["lane", "ordinary"])
+async def test_every_record_ends_as_one_decision_or_one_reject(kafka, fetch):
     """Calls and garbage of all kinds, tombstones and large records among them."""
     here = await lab(kafka)
     good, bad = calls(500), [*GARBAGE, None, b"x" * 900_000]
     origins = await here.produce([*good[:250], *bad, *good[250:]])
-    async with here.worker() as worker:
+    async with here.worker(fetch=fetch) as worker:
         await worker.until(len(origins))
+        assert worker.source.ordinary_partitions == (4 if fetch == "ordinary" else 0)
     decisions, rejects = await here.outcome()
     assert decisions == Counter([*origins[:250], *origins[250 + len(bad) :]])
     assert rejects == Counter(origins[250 : 250 + len(bad)])

@@ -9,9 +9,13 @@ from aiokafka import TopicPartition
 from aiokafka.errors import CommitFailedError
 
 from stream.calls.batch import Partition
+from stream.calls.fetching import reader_for
 from stream.calls.kafka import KafkaSettings
+from stream.calls.lane.reader import LaneReader
 from stream.calls.ordinary_reader import OrdinaryReader
 from stream.calls.source import KafkaSource, PartitionsLost, SourceSettings
+from stream.core import kernels
+from stream.core.faults import SourceDown
 
 TP = TopicPartition("calls", 0)
 
@@ -63,3 +67,29 @@ async def test_a_source_that_was_stopped_holds_nobody_up(source: KafkaSource) ->
     async with asyncio.timeout(1):
         await source._revoke()
     assert not source.assigned
+
+
+async def test_records_that_go_back_end_the_worker(source: KafkaSource) -> None:
+    """The topic was made anew: what was committed of the old one means nothing there."""
+    source._consumer = consumer = Consumer()
+    source._reader = OrdinaryReader(consumer)
+    consumer.fetched.set()
+    source._assign([TP])
+    await source.next_batch(10, 1000)
+    assert len(await source.next_batch(10, 1000)) == 1
+    with pytest.raises(SourceDown, match="calls/0 went back from 8 to 7"):
+        await source.next_batch(10, 1000)
+
+
+async def test_the_reader_is_the_one_that_is_asked_for_or_can_be_had() -> None:
+    """The lane unless the settings say otherwise, or there are no kernels."""
+
+    def kind(fetch: str) -> type[object]:
+        settings = SourceSettings(("calls",), "g", "", "earliest", 6000, 30_000, fetch=fetch)
+        consumer: Any = SimpleNamespace(_client=None)
+        return type(reader_for(consumer, KafkaSettings("", "test"), settings, lambda _: None))
+
+    assert kind("lane") is (LaneReader if kernels.compiled() else OrdinaryReader)
+    assert kind("ordinary") is OrdinaryReader
+    with kernels.reference_only():
+        assert kind("lane") is OrdinaryReader

@@ -4,13 +4,15 @@ import asyncio
 import ssl
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from aiokafka.errors import KafkaError
+from aiokafka import TopicPartition
+from aiokafka.errors import GroupAuthorizationFailedError, KafkaError
 
 from stream.calls.batch import Partition
 from stream.calls.events import Event
-from stream.calls.lane import pieces
+from stream.calls.lane import pieces, reader
 from stream.calls.lane.reading import MEANINGS
 from stream.core.faults import SourceDown
 from tests.record_batches import Row, batch, marker
@@ -192,6 +194,41 @@ async def test_an_old_broker_leaves_its_partitions_to_aiokafka() -> None:
             await lab.until(holds=lambda: lab.reader.ordinary == 1)
             assert lab.member.resumed == {P0: 4}
             assert lab.events == [Event.LANE_LEFT]
+
+
+async def test_both_kinds_of_partitions_are_read_by_turns() -> None:
+    """Neither keeps the other waiting, and each says how far behind it is."""
+    old = batch(0, [Row(0, b"old")])
+    old = old[:16] + b"\1" + old[17:]
+    async with Cluster() as cluster:
+        cluster.add(P0, old)
+        filled(cluster, P1, 100, 20)
+        async with lane(cluster) as lab:
+            await lab.until(holds=lambda: lab.reader.ordinary == 1)
+            tp = TopicPartition("calls", 0)
+            for offset in range(50):
+                record = SimpleNamespace(value=b"call %d" % offset, offset=offset, timestamp=0)
+                lab.member.fetched.append({tp: [record]})
+            lab.batches.clear()
+            lab.found.clear()
+            await lab.until(holds=lambda: len(lab.found[P0]) == 50, records_max=10)
+            assert lab.found[P0] == numbered(50)
+            assert max(lab.batches) == 10
+            assert (lab.reader.high_water(P0), lab.reader.high_water(P1)) == (4711, 2000)
+            lab.reader.seek({P0: 9})
+            assert lab.member.resumed == {P0: 9}
+
+
+async def test_the_groups_errors_come_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regularly aiokafka is asked, though it has no records for us: it keeps us a member."""
+    monkeypatch.setattr(reader, "GROUP_S", 0.0)
+    async with Cluster() as cluster:
+        filled(cluster, P0, 1, 10)
+        async with lane(cluster) as lab:
+            await lab.until(10)
+            lab.member.fetched.append(GroupAuthorizationFailedError("g"))
+            with pytest.raises(GroupAuthorizationFailedError):
+                await lab.quiet()
 
 
 async def test_an_old_message_format_is_left_to_aiokafka() -> None:
