@@ -41,6 +41,7 @@ async def test_calls_go_in_and_decisions_come_out(deployment: Deployment) -> Non
         assert engine.value('ringfence_rejected_total{reason="not_json"') == 1
         assert engine.value("ringfence_decisions_total") == 200
         assert engine.value("ringfence_register_up") == 1
+        assert engine.value("ringfence_compiled_workers") == 1
         assert engine.value('ringfence_list_generation{list="TH/national"') >= 1
         assert engine.page("/live")[0] == 200
         assert engine.stop() == 0
@@ -50,6 +51,21 @@ async def test_calls_go_in_and_decisions_come_out(deployment: Deployment) -> Non
         await deployment.send(records(10, series="b"))
         assert len(await deployment.decided(21)) == 21
         again.until(lambda: again.value("ringfence_calls_total") == 10)
+
+
+async def test_without_kernels_the_same_is_decided(tmp_path: Path, kafka, redis_url: str) -> None:
+    """The settings can do without compiled code; the log and a metric say that it is slower."""
+    here = Deployment(tmp_path, kafka.bootstrap, redis_url, 'ops.kernels = "off"')
+    assert here.command("topics", "create").code == 0
+    assert here.command("lists", "create", "TH/national").code == 0
+    assert here.command("lists", "add", "TH/national", LISTED).code == 0
+    with here.engine() as engine:
+        engine.until_ready()
+        await here.send(records(50))
+        assert {one["number"] for one in await here.decided(5)} == {LISTED}
+        assert engine.value("ringfence_compiled_workers") == 0
+        assert "without compiled kernels" in engine.log()
+        assert engine.stop() == 0
 
 
 async def test_a_change_is_enforced_while_calls_flow(deployment: Deployment) -> None:
