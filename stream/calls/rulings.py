@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.calls.batch import CallBatch
+from stream.calls.plausible import home_from_abroad, invalid_callers
 from stream.calls.trunks import Trunks
 from stream.core.blocklists import Blocklists
-from stream.core.call import Ingress
 from stream.core.decision import Action, SipSettings, Verdict
 from stream.core.emergency import EmergencyNumbers
 from stream.core.judging import Judgements, PolicyColumns, judge
 from stream.core.matches import NO_MATCHES, Matches
-from stream.core.number import Kind, Numbers, region_of
+from stream.core.number import Kind, Numbers
 from stream.core.policy import Policy
 
 FIXED_RULES = (
@@ -254,33 +254,24 @@ class _Bench:
                     counter[names[index]] += times
 
     def _plausible(self, rulings: Rulings) -> Rulings:
-        """Rule on calls that no list blocks. Each is looked at: only paid where a rule is on."""
+        """Rule on calls that no list blocks."""
         settings = self._rules.policy.settings.rules
         before = dict(zip(rulings.calls.tolist(), range(len(rulings)), strict=True))
         decided = (rulings.rules != _NO_RULE) & ~rulings.simulated
-        broken: list[tuple[int, int, Action]] = []
-        for call, kind in enumerate(self._batch.callers.kinds.tolist()):
-            if call in before and decided[before[call]]:
-                continue
-            action, rule = None, _NO_RULE
-            if settings.invalid_caller is not None and kind == Kind.INVALID:
-                action, rule = settings.invalid_caller, _INVALID_CALLER
-            elif (
-                settings.home_number_from_abroad is not None
-                and kind == Kind.E164
-                and self._is_home_from_abroad(call)
-            ):
-                action, rule = settings.home_number_from_abroad, _HOME_FROM_ABROAD
-            if action is not None and action > Action.OBSERVE:
-                broken.append((call, rule, action))
+        suspects: dict[int, tuple[int, Action]] = {}
+        if settings.home_number_from_abroad:
+            action = settings.home_number_from_abroad
+            calls = home_from_abroad(self._batch, self._rules.trunks)
+            suspects |= dict.fromkeys(calls, (_HOME_FROM_ABROAD, action))
+        if settings.invalid_caller:
+            calls = invalid_callers(self._batch).tolist()
+            suspects |= dict.fromkeys(calls, (_INVALID_CALLER, settings.invalid_caller))
+        broken = [
+            (call, *suspects[call])
+            for call in sorted(suspects)
+            if call not in before or not decided[before[call]]
+        ]
         return self._with(rulings, before, broken)
-
-    def _is_home_from_abroad(self, call: int) -> bool:
-        trunks, glance = self._rules.trunks, self._batch.glances[call]
-        if trunks.ingress(glance.trunk, glance.ingress) is not Ingress.INTERNATIONAL:
-            return False
-        caller = self._batch.callers.e164[call].decode("ascii")
-        return region_of(caller) == trunks.country(glance.trunk)
 
     def _with(
         self, rulings: Rulings, before: dict[int, int], broken: Sequence[tuple[int, int, Action]]

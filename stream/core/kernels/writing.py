@@ -84,6 +84,38 @@ def find_long_numbers(
     return count
 
 
+@kernel(
+    I64(
+        _columns(reads(U8), reads(I64), reads(I64)),
+        _columns(reads(U8), reads(I64), reads(I64)),
+        writes(I64),
+    ),
+    counted=False,
+)
+def find_texts(texts: Any, known: Any, found: Any) -> Any:
+    """Where in `known` each of `texts` stands, -1 where it does not; how many do.
+
+    Both are data, starts and sizes; a text of a size below 0 stands nowhere.
+    """
+    data, starts, sizes = texts
+    names, name_starts, name_sizes = known
+    count = 0
+    for text in range(len(starts)):
+        found[text] = -1
+        for name in range(len(name_starts)):
+            size = sizes[text]
+            if size != name_sizes[name]:
+                continue
+            at = 0
+            while at < size and data[starts[text] + at] == names[name_starts[name] + at]:
+                at += 1
+            if at == size:
+                found[text] = name
+                count += 1
+                break
+    return count
+
+
 @inlined
 def _two_digits(out: Any, at: Any, number: Any) -> Any:
     out[at] = np.uint8(48 + number // 10)
