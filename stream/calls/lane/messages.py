@@ -19,7 +19,8 @@ _REQUEST = struct.Struct(">hhi")
 _LIMITS = struct.Struct(">iiiibii")
 _WANTED = struct.Struct(">iiqqi")
 _HEAD = struct.Struct(">iihii")
-_PART = struct.Struct(">ihqqq")
+_PART = struct.Struct(">ihqqqi")
+_LEFT = struct.Struct(">ii")
 _INT, _SHORT = struct.Struct(">i"), struct.Struct(">h")
 _ABORTED = struct.Struct(">qq")
 _READ_COMMITTED = 1
@@ -132,17 +133,19 @@ def _answer(data: bytes | bytearray | memoryview, size: int) -> Answer:
 
 
 def _part(data: bytes | bytearray | memoryview, at: int, topic: str) -> tuple[Part, int]:
-    number, error, high_water, _, _ = _PART.unpack_from(data, at)
-    (aborts,) = _INT.unpack_from(data, at + _PART.size)
-    at += _PART.size + _INT.size
-    aborted = []
-    for _ in range(aborts):  # -1: there are none
-        aborted.append(_ABORTED.unpack_from(data, at))
-        at += _ABORTED.size
-    (length,) = _INT.unpack_from(data, at + _INT.size)  # the replica that it prefers is passed over
-    start = at + 2 * _INT.size
-    stop = start + max(length, 0)
-    return Part(Partition(topic, number), error, high_water, tuple(aborted), start, stop), stop
+    number, error, high_water, _, _, aborts = _PART.unpack_from(data, at)
+    at += _PART.size
+    aborted: tuple[tuple[int, int], ...] = ()
+    if aborts > 0:  # -1: there are none
+        end = at + aborts * _ABORTED.size
+        if end > len(data):
+            raise Garbled(f"an answer lists {aborts} transactions, more than it has bytes for")
+        aborted = tuple(_ABORTED.iter_unpack(data[at:end]))
+        at = end
+    _, length = _LEFT.unpack_from(data, at)  # the replica that it prefers is passed over
+    start = at + _LEFT.size
+    stop = start + length if length > 0 else start
+    return Part(Partition(topic, number), error, high_water, aborted, start, stop), stop
 
 
 def _name(data: bytes | bytearray | memoryview, at: int) -> tuple[str, int]:
