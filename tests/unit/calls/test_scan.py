@@ -71,6 +71,22 @@ def test_broken_records_are_the_same_calls_both_ways(dialect):
     assert calls / 2 < compare(values, dialect) <= calls
 
 
+def test_a_shape_is_kept_only_where_there_is_room_for_it():
+    """One piece too many would be written over the next shape, or behind the last."""
+    from stream.core.kernels import json_shapes
+
+    rng = np.random.default_rng(3)
+    for count in (0, 1, 40, 62, 63, 64, 200):
+        for longest in (1, 64, 65, 200):
+            texts = rng.integers(0, longest, count + 1, endpoint=True)
+            starts = np.cumsum(texts)[:-1] + np.arange(count)  # each value is of one byte
+            values = json_shapes.Values(starts, starts + 1, np.full(count, -1))
+            pieces = sum(max(1, -(-int(text) // 64)) for text in texts)
+            end = int(texts.sum()) + count
+            room = json_shapes._has_room.py_func(0, end, count, values)
+            assert room == (pieces <= json_shapes.PIECES)
+
+
 @pytest.mark.parametrize("place", range(66))
 def test_every_byte_counts(place):
     """A wrong byte anywhere, also where a record of the same shape has been seen, is found."""
