@@ -7,7 +7,7 @@ slow is not fetched for.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from struct import Struct
 from typing import Any, NamedTuple, Protocol
@@ -57,6 +57,10 @@ class Owner(Protocol):
 
     def lost(self, link: "Link") -> None:
         """The broker can not be reached: perhaps others lead its partitions now."""
+        ...
+
+    def background(self, job: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        """Run it beside; should it fail, the reader does."""
         ...
 
     def unable(self, link: "Link") -> None:
@@ -143,8 +147,7 @@ class Link:
             if broker is None:
                 self._failed("the cluster does not say where it is")
             else:
-                connect = self._connect(broker.host, broker.port)
-                self._connecting = asyncio.create_task(connect, name=f"link {self.node}")
+                self._connecting = self._owner.background(self._connect(broker.host, broker.port))
 
     async def close(self) -> None:
         """End it."""

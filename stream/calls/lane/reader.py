@@ -6,7 +6,7 @@ partitions by pausing them. Its metadata say where leaders are.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,7 +67,7 @@ class LaneReader:
         self._leaders_wanted = False
         self._leaders_at_s = 0.0
         self._group_at_s = 0.0
-        self._fault: SourceDown | None = None
+        self._fault: BaseException | None = None
         self._loop = asyncio.get_running_loop()
         self._started = False
 
@@ -75,7 +75,7 @@ class LaneReader:
         """Follow the metadata, and the time."""
         self._started = True
         self._client.cluster.add_listener(self._settle_leaders)
-        self._in_background(self._tend())
+        self.background(self._tend())
 
     async def stop(self) -> None:
         """Close every connection."""
@@ -188,7 +188,7 @@ class LaneReader:
                 self._leaders_wanted = True
             case Meaning.GONE:
                 reading.state = State.RESETTING
-                self._in_background(self._reset(reading))
+                self.background(self._reset(reading))
             case Meaning.FORBIDDEN:
                 self._fault = SourceDown(f"{reading}: may not be read: {name_of(code)}")
                 self._wake()
@@ -223,7 +223,20 @@ class LaneReader:
             reading.state = State.ORDINARY
             self._ordinary.add(reading.partition, reading.position)
 
+    def background(self, job: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        """Run it beside; should it fail, which is a bug, so does the next `take`."""
+        task = asyncio.create_task(job)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
     # Waiting, and what happens by itself.
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fault = error
+            self._wake()
 
     def _asks_ordinary(self, now_s: float) -> bool:
         """Whether aiokafka's turn is now: for its partitions' records, or as a member."""
@@ -246,11 +259,6 @@ class LaneReader:
     def _wake(self) -> None:
         if self._arrival is not None and not self._arrival.done():
             self._arrival.set_result(None)
-
-    def _in_background(self, job: Any) -> None:
-        task: asyncio.Task[None] = asyncio.create_task(job)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     def _pump(self) -> None:
         for link in self._links.values():

@@ -13,6 +13,7 @@ from aiokafka.errors import GroupAuthorizationFailedError, KafkaError
 from stream.calls.batch import Partition
 from stream.calls.events import Event
 from stream.calls.lane import pieces, reader
+from stream.calls.lane.link import Link
 from stream.calls.lane.reading import MEANINGS
 from stream.core.faults import SourceDown
 from tests.record_batches import Row, batch, marker
@@ -332,3 +333,14 @@ async def test_a_connection_that_is_encrypted_is_taken_over_as_well(tmp_path: Pa
             await lab.until(2001)
             assert lab.found[P0][:-1] == numbered(2000)
             assert lab.found[P0][-1] == (2000, b"x" * 300_000)
+
+
+async def test_a_bug_beside_the_loop_ends_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing that runs by itself dies in silence while calls wait."""
+    async with Cluster() as cluster:
+        filled(cluster, P0, 1, 10)
+        async with lane(cluster) as lab:
+            await lab.until(10)
+            monkeypatch.setattr(Link, "tend", None)
+            with pytest.raises(TypeError, match="not callable"):
+                await lab.quiet()
