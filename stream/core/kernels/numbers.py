@@ -121,5 +121,6 @@ def read_e164(texts: Texts) -> tuple[NDArray[np.bytes_], NDArray[np.uint8]]:
     """
     words = np.empty(2 * len(texts), np.uint64)
     kinds = np.empty(len(texts), np.uint8)
-    _read_e164(texts.data, texts.starts, texts.sizes, PLAN, words, kinds)
+    starts, sizes = np.ascontiguousarray(texts.starts), np.ascontiguousarray(texts.sizes)
+    _read_e164(texts.data, starts, sizes, PLAN, words, kinds)
     return words.view("S16"), kinds

@@ -261,7 +261,7 @@ def scan(
     """
     open_ = _Open(np.zeros(DEPTH_MAX, np.int64), np.zeros(DEPTH_MAX, np.uint64))
     odd: int = _scan(
-        texts.data, texts.starts, texts.sizes, first, last, plan, record_max, field_max,
-        found, no_shapes(), no_values(), open_,
+        texts.data, np.ascontiguousarray(texts.starts), np.ascontiguousarray(texts.sizes),
+        first, last, plan, record_max, field_max, found, no_shapes(), no_values(), open_,
     )  # fmt: skip
     return odd
