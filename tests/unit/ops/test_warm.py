@@ -2,6 +2,9 @@
 
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -67,6 +70,32 @@ def test_a_cache_that_is_no_folder_of_ours_is_refused(tmp_path, activated, monke
     monkeypatch.setattr("os.geteuid", lambda: folder.parent.stat().st_uid + 1)
     assert "belongs to another user" in warm_up(tmp_path / "kernels").why_not
     assert not activated
+
+
+def test_one_compiles_while_the_others_wait(tmp_path: Path, monkeypatch) -> None:
+    """Workers of one supervisor start together: a cold cache is filled once; a warm one is read by
+    all at a time.
+    """
+    inside: list[Path] = []
+    together: list[int] = []
+    all_three = threading.Barrier(3)
+
+    def cold(folder: Path) -> str:
+        inside.append(folder)
+        time.sleep(0.05)  # long enough for the others to come in, if they could
+        together.append(len(inside))
+        inside.remove(folder)
+        return ""
+
+    def read(_folder: Path) -> str:
+        all_three.wait(10)
+        return ""
+
+    for activate in (cold, read):
+        monkeypatch.setattr(kernels, "activate", activate)
+        with ThreadPoolExecutor(3) as pool:
+            assert {done.why_not for done in pool.map(warm_up, [tmp_path / "kernels"] * 3)} == {""}
+    assert together == [1, 1, 1]
 
 
 def test_a_disk_that_refuses_is_no_crash(tmp_path, activated) -> None:
