@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from stream.calls.publish import BATCH_BYTES_MAX
+from stream.calls.topics import TopicLimits
 from stream.config import Settings, default_file, load
 from stream.core.call import Ingress
 from stream.core.decision import Action
@@ -162,6 +164,21 @@ def test_a_lists_policy_begins_with_the_default(settings) -> None:
     assert policy.lists["KH/scam"].action is Action.FLAG
     assert policy.lists["KH/scam"].confidence_min == 40
     assert policy.rules.invalid_caller is None
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        (TopicLimits(10**9, 10**9), BATCH_BYTES_MAX),
+        (TopicLimits(40_000, 10**9), 40_000),
+        (TopicLimits(10**9, 30_000), 30_000),
+        (TopicLimits(1, 1), 1024),
+    ],
+)
+def test_a_record_batch_is_no_larger_than_its_topic_takes(settings, limits, expected) -> None:
+    """A topic with a small `max.message.bytes` gets smaller batches instead of refusing ours."""
+    read = settings("")
+    assert read.calls.publish(read.kafka, limits).batch_bytes_max == expected
 
 
 def test_trunks_become_the_calls_own(settings) -> None:
