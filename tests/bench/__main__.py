@@ -26,6 +26,7 @@ from tests.bench import (
     bench_latency,
     bench_membership,
     bench_memory,
+    bench_records,
     bench_stages,
     bench_throughput,
     bench_workers,
@@ -36,6 +37,7 @@ from tests.bench.report import Report, show, write
 
 BENCHES: dict[str, Callable[[Lab], Awaitable[list[Report]]]] = {
     "membership": bench_membership.run,
+    "records": bench_records.run,
     "throughput": bench_throughput.run,
     "latency": bench_latency.run,
     "workers": bench_workers.run,

@@ -56,6 +56,7 @@ Probe = Callable[[], int]
 
 async def run(lab: Lab) -> list[Report]:
     """Measure all peers in interleaved rounds; every answer is checked against the truth."""
+    lab.say(f"Ringfence's functions are used {lab.kernels}")
     with on_core(lab.cores.engine):
         return [_measured(lab)]
 
@@ -64,7 +65,7 @@ def _measured(lab: Lab) -> Report:
     scale = lab.scale
     keys, listed = _keys(scale.keys, scale.numbers)
     lab.say("Making filters for the membership bench (once; cached)")
-    report = Report("membership")
+    report = Report("membership", notes=[f"Ringfence {lab.kernels}"])
     ours, all_by_pybloom, peers = _peers(lab, keys, report)
     rounds: dict[str, list[float]] = {name: [] for name in peers}
     for _ in range(max(scale.rounds, 2)):

@@ -30,12 +30,13 @@ BATCHES_KIB = (128, 16)
 
 async def run(lab: Lab) -> list[Report]:
     """Measure both, codec by codec, in interleaved rounds."""
+    lab.say(f"Ringfence's functions are used {lab.kernels}")
     with on_core(lab.cores.engine):
         return [_measured(lab)]
 
 
 def _measured(lab: Lab) -> Report:
-    report = Report("records")
+    report = Report("records", notes=[f"Ringfence {lab.kernels}"])
     for kib in BATCHES_KIB:
         for codec, name in enumerate(CODECS):
             content = _answer(codec, kib * 1024)

@@ -46,11 +46,15 @@ Paces = Mapping[str, Sequence["Pace"]]
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """One round of one peer, over the second half of the topic."""
+    """One round of one peer: rate and CPU over the second half of the topic.
+
+    `first_s`: from the start of the process to the first decision on its topic.
+    """
 
     cdr_per_s: float
     cpu_us: float
     peak_mb: float
+    first_s: float
     made_up: int
 
 
@@ -114,6 +118,7 @@ def _report(name: str, paces: Paces, ours: str, promises: Mapping[str, Promise])
                 "CDR/s": [pace.cdr_per_s for pace in rounds],
                 "CPU us per CDR": [pace.cpu_us for pace in rounds],
                 "peak RSS MB": [pace.peak_mb for pace in rounds],
+                "first decision s": [pace.first_s for pace in rounds],
                 "innocent calls blocked": [pace.made_up for pace in rounds],
             },
         )
@@ -159,6 +164,7 @@ async def paced(lab: Lab, peer: Peer, *, emit_all: bool) -> Pace:
         records / (stop_s - start_s),
         sampler.cpu_between(start_s, stop_s) / records * 1e6,
         sampler.peak_mb,
+        float(at_ms[0]) / 1000 - process.started_at_s,
         made_up,
     )
 

@@ -14,6 +14,7 @@ from typing import Self
 from rich.console import Console
 
 from stream.embedded.choose import Broker, RedisServer, best_broker, best_redis
+from stream.ops.warm import warm_up
 from tests.bench.machine import Cores, cores, on_core
 from tests.bench.process import ROOT
 from tests.bench.topics import Topics
@@ -132,6 +133,15 @@ class Lab:
             await self.topics.fill(topic, made)
             self._filled[topic] = made
         return self._filled[topic]
+
+    @cached_property
+    def kernels(self) -> str:
+        """Compiled kernels in this very process, where the engine's own functions are measured.
+
+        Whether they are, in words.
+        """
+        why_not = warm_up(ROOT / "state").why_not
+        return f"without compiled kernels: {why_not}" if why_not else "with compiled kernels"
 
     def new_name(self, what: str) -> str:
         """A name that no topic and no group of this run has."""

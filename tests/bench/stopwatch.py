@@ -58,14 +58,18 @@ class Stopwatch:
         return wrapped
 
 
-def put_in(watch: Stopwatch, place: str, step: str) -> None:
-    """Wrap what `place` ("module:attribute", "module:Class.method") names."""
+def found(place: str) -> tuple[Any, str]:
+    """The owner and the name of "module:attribute" or "module:Class.method".
+
+    Raises ImportError, AttributeError where there is no such thing any more.
+    """
     module, _, path = place.partition(":")
     owner: Any = import_module(module)
     *names, last = path.split(".")
     for name in names:
         owner = getattr(owner, name)
-    setattr(owner, last, watch.timed(step, getattr(owner, last)))
+    getattr(owner, last)
+    return owner, last
 
 
 def main(config: Path, steps_file: Path, report: Path) -> int:
@@ -88,7 +92,8 @@ def main(config: Path, steps_file: Path, report: Path) -> int:
     watched.taken = taken(watched.taken)
     for step, places in json.loads(steps_file.read_text()).items():
         for place in places:
-            put_in(watch, place, step)
+            owner, name = found(place)
+            setattr(owner, name, watch.timed(step, getattr(owner, name)))
     code = app.run(settings_of([config]))
     report.write_text(json.dumps(lines))
     return code

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 from stream.embedded.choose import Broker
+from tests.bench.bench_stages import STEPS
 from tests.bench.bench_throughput import progress
 from tests.bench.readback import Appended
+from tests.bench.stopwatch import ELSEWHERE, Stopwatch, found
 from tests.bench.topics import Topics
 from tests.bench.traffic import (
     BLOCK,
@@ -52,6 +54,28 @@ def test_progress_is_how_far_each_partition_was():
     decisions = Appended(indexes, np.array([10, 10, 12]), np.zeros(3, np.uint8))
     at_ms, done = progress(decisions)
     assert (at_ms.tolist(), done.tolist()) == ([10, 12], [4 + 2, BLOCK + 6 + 2])
+
+
+def test_the_stages_are_those_of_the_engine():
+    """Each function that the stages bench puts its stopwatch around is still there."""
+    for places in STEPS.values():
+        for each in places:
+            owner, name = found(each)
+            assert callable(getattr(owner, name)), each
+
+
+def test_the_stopwatch_counts_each_moment_once():
+    """A step has its own time, without that of steps in it; together they are the whole."""
+    watch = Stopwatch()
+    inner = watch.timed("inner", lambda: sum(range(200_000)))
+    outer = watch.timed("outer", lambda: inner() + sum(range(400_000)))
+    began_ns = time.process_time_ns()
+    outer()
+    watch.read()
+    whole_ns = time.process_time_ns() - began_ns
+    assert set(watch.ns) == {"outer", "inner", ELSEWHERE}
+    assert 0 < watch.ns["inner"] < watch.ns["outer"]
+    assert watch.ns["outer"] + watch.ns["inner"] <= whole_ns
 
 
 @pytest.mark.needs_transactions
