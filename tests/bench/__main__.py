@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import logging
 import os
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -34,6 +35,8 @@ from tests.bench import (
 from tests.bench.lab import CACHE, FULL, QUICK, Lab
 from tests.bench.machine import described, on_core
 from tests.bench.report import Report, show, write
+
+FILE_WIDTH = 140
 
 BENCHES: dict[str, Callable[[Lab], Awaitable[list[Report]]]] = {
     "membership": bench_membership.run,
@@ -65,7 +68,8 @@ def main() -> int:
     parser.add_argument("--peers", choices=("all", "plain"), default="all")
     parser.add_argument("--json", type=Path, default=CACHE / "result.json", metavar="FILE")
     options = parser.parse_args()
-    console = Console()
+    # Tables have long names; in a file there is no terminal to be too narrow.
+    console = Console(width=None if sys.stdout.isatty() else FILE_WIDTH)
     # Its warnings about topics that were made or removed a moment ago are no news here.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     scale = QUICK if options.quick else FULL
