@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from aiokafka.protocol.fetch import FetchRequest_v11, FetchResponse_v11
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.calls.batch import Partition
@@ -21,12 +21,14 @@ from stream.calls.lane.messages import (
 from stream.core import kernels
 from tests.record_batches import Row, batch, by_aiokafka, padded
 
+briefly = settings(max_examples=50)
 i64 = st.integers(-(2**63), 2**63 - 1)
 i32 = st.integers(-(2**31), 2**31 - 1)
 topics = st.text(st.characters(codec="ascii", categories=("L", "N")), min_size=1, max_size=9)
 partitions = st.builds(Partition, topics, st.integers(0, 2**31 - 1))
 
 
+@briefly
 @given(
     st.dictionaries(partitions, st.integers(0, 2**63 - 1), max_size=9), st.integers(0, 2**31 - 1)
 )
@@ -70,6 +72,7 @@ def framed(body: bytes) -> bytes:
     return (len(body) + 4).to_bytes(4, "big") + b"\0\0\0\7" + body
 
 
+@briefly
 @given(answers)
 def test_an_answer_is_what_aiokafka_wrote(body: bytes) -> None:
     """Errors, high waters, aborted transactions, and where each partition's batches lie."""
@@ -87,6 +90,7 @@ def test_an_answer_is_what_aiokafka_wrote(body: bytes) -> None:
     assert found == expected
 
 
+@briefly
 @given(answers, st.data())
 def test_any_bytes_are_an_answer_or_garbled(body: bytes, data: st.DataObject) -> None:
     """However they were changed or cut, nothing else is raised and nothing lies outside."""
@@ -101,6 +105,7 @@ def test_any_bytes_are_an_answer_or_garbled(body: bytes, data: st.DataObject) ->
     assert all(0 <= part.start <= part.stop <= len(content) for part in answer.parts)
 
 
+@briefly
 @given(answers, st.data())
 def test_the_head_of_an_answer_names_its_first_parts(body: bytes, data: st.DataObject) -> None:
     """As of an answer that is too large: all parts whose beginning is in the head."""
@@ -126,6 +131,7 @@ def test_the_part_that_is_too_large_is_found() -> None:
 
 
 @pytest.mark.skipif(not kernels.compiled(), reason="there are no kernels")
+@briefly
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 9)), max_size=6), st.data())
 def test_a_stretch_reaches_as_far_as_aiokafka_reads_it(
     holes: list[tuple[int, int]], data: st.DataObject
@@ -146,6 +152,7 @@ def test_a_stretch_reaches_as_far_as_aiokafka_reads_it(
 
 
 @pytest.mark.skipif(not kernels.compiled(), reason="there are no kernels")
+@briefly
 @given(st.binary(max_size=200), st.integers(0, 100))
 def test_any_bytes_reach_somewhere(content: bytes, offset: int) -> None:
     """Whatever they are, it ends, and not before where it began."""

@@ -344,3 +344,21 @@ async def test_a_bug_beside_the_loop_ends_the_worker(monkeypatch: pytest.MonkeyP
             monkeypatch.setattr(Link, "tend", None)
             with pytest.raises(TypeError, match="not callable"):
                 await lab.quiet()
+
+
+@pytest.mark.expects_errors("Unable connect|Unable to (request|update) metadata")
+async def test_silence_is_the_brokers_not_the_workers() -> None:
+    """Seconds count while a broker owes an answer or is away, not while answers wait for us."""
+    async with Cluster() as cluster:
+        filled(cluster, P0, 200, 20)
+        async with lane(cluster) as lab:
+            await lab.until(1, records_max=1)
+            await asyncio.sleep(0.2)
+            assert lab.reader.silent_s == 0
+            await lab.until(4000)
+            await cluster.kill(0)
+            await lab.until(holds=lambda: lab.reader.silent_s > 0.2)
+            await cluster.start(0)
+            filled(cluster, P0, 1, 20)
+            await lab.until(4020)
+            assert lab.reader.silent_s < 0.2
