@@ -159,9 +159,7 @@ def string_end(data: Data, at: int, end: int, escapes: bool) -> int:
             size = _character_size(data, at)
         elif byte == _ESCAPE and escapes:
             size = _escape_size(data, at)
-        elif byte == _ESCAPE or byte < 32:
-            return NOWHERE
-        else:
+        else:  # none where this byte may not stand in a string
             size = trailing_zeros(unusual64(data, at))
         if size == 0:
             return NOWHERE
