@@ -34,23 +34,28 @@ _names = count()
 
 @dataclass
 class Site:
-    """Names and addresses; `engine` gives an engine that works here."""
+    """Names and addresses; `engine` gives an engine that works here.
+
+    `calls` is another site's topic of calls; empty: one of its own.
+    """
 
     bootstrap: str
     redis_url: str
     folder: Path
     partitions: int = 4
+    replication: int = 1
+    calls: str = ""
     name: str = field(default_factory=lambda: f"f{next(_names)}-{time.time_ns()}")
 
     @property
     def topics(self) -> TopicsSettings:
         """Its topics."""
         return TopicsSettings(
-            (f"{self.name}.calls",),
+            (self.calls or f"{self.name}.calls",),
             f"{self.name}.decisions",
             f"{self.name}.rejected",
             self.partitions,
-            1,
+            self.replication,
         )
 
     @property
@@ -65,7 +70,9 @@ class Site:
             await admin.start()
             try:
                 configs = {"max.message.bytes": str(calls_bytes_max)}
-                topic = NewTopic(self.topics.calls[0], self.partitions, 1, topic_configs=configs)
+                topic = NewTopic(
+                    self.topics.calls[0], self.partitions, self.replication, topic_configs=configs
+                )
                 await admin.create_topics([topic])
             finally:
                 await admin.close()
@@ -159,7 +166,10 @@ class Site:
         return {tp: one.offset for tp, one in held.items()}
 
     async def drained(self, engine: Engine, within_s: float = 60.0) -> None:
-        """Wait until every call that lies in Kafka now is decided and committed."""
+        """Wait until every call that lies in Kafka now is decided and committed, by the fast lane.
+
+        The ordinary reader would pass all these tests as well, and they are not about it.
+        """
         ends = await self.ends()
 
         async def all_committed() -> bool:
@@ -167,6 +177,8 @@ class Site:
             return all(held.get(tp, 0) >= end for tp, end in ends.items())
 
         await engine.until(all_committed, "to commit all calls", within_s)
+        assert not engine.said("in the ordinary, slower way"), "the fast lane was not in use"
+        assert engine.metric("ringfence_partitions_ordinary") == 0
 
 
 def show(capsys: pytest.CaptureFixture[str], figure: str) -> None:

@@ -10,9 +10,9 @@ import time
 
 import pytest
 
-from tests.fault.engine import Engine, command
+from tests.fault.engine import command
 from tests.fault.site import INNOCENT, LISTED, Site, show
-from tests.fault.traffic import Load, decided, judge
+from tests.fault.traffic import Load, decided, decides, judge
 
 pytestmark = [
     pytest.mark.apache_kafka,
@@ -55,15 +55,6 @@ async def test_broker_restarts_under_load(site, broker, capsys, delivery):
     )
     assert verdict.nothing_lost, verdict
     assert delivery == "at_least_once" or not verdict.repeats
-
-
-async def decides(engine: Engine, batches: int) -> None:
-    """Wait until it has decided that many more batches."""
-    count = "ringfence_batch_seconds_count"
-    before = engine.metric(count, step="publish")
-    await engine.until(
-        lambda: engine.metric(count, step="publish") >= before + batches, "to decide calls"
-    )
 
 
 async def test_a_start_without_kafka(site, broker):

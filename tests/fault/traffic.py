@@ -64,6 +64,15 @@ async def decided(site: Site, engine: Engine, *callers: str) -> list[str]:
     return [verdicts.get(one, "none") for one in ids]
 
 
+async def decides(engine: Engine, batches: int) -> None:
+    """Wait until it has decided that many more batches."""
+    count = "ringfence_batch_seconds_count"
+    before = engine.metric(count, step="publish")
+    await engine.until(
+        lambda: engine.metric(count, step="publish") >= before + batches, "to decide calls"
+    )
+
+
 class Load:
     """Steady traffic while the context lasts: a fifth listed callers, two percent garbage."""
 

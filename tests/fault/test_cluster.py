@@ -1,0 +1,205 @@
+"""Three brokers: leaders die, come back and move under load, and the fast lane follows them.
+
+All replicas are in order when a leader is killed, and two of three must have what is acknowledged:
+so Kafka itself loses nothing, and nothing may be missing behind it.
+"""
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, suppress
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from tests.fault.engine import Engine
+from tests.fault.site import Site, show
+from tests.fault.traffic import Load, decides, judge
+from tests.kafka_clusters import NODES, Cluster, three_brokers
+
+pytestmark = [
+    pytest.mark.apache_kafka,
+    # The producer of the load is a client of the broker that dies.
+    pytest.mark.expects_errors,
+    pytest.mark.timeout(240),
+]
+
+PER_S = 1000
+PARTITIONS = 6
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """Three brokers for the tests here."""
+    with three_brokers() as made:
+        yield made
+
+
+@asynccontextmanager
+async def admin_of(cluster: Cluster) -> AsyncIterator[Any]:
+    """An admin client, which aiokafka has untyped."""
+    admin: Any = AIOKafkaAdminClient(bootstrap_servers=cluster.bootstrap)
+    await admin.start()
+    try:
+        yield admin
+    finally:
+        await admin.close()
+
+
+async def partitions_of(cluster: Cluster, topic: str) -> dict[int, dict[str, Any]]:
+    """Leader, replicas and replicas in order of each partition, as the cluster tells them."""
+    while True:
+        with suppress(KafkaError):  # it asked the one that is dead
+            async with admin_of(cluster) as admin:
+                (told,) = await admin.describe_topics([topic])
+                break
+    return {one["partition"]: one for one in told["partitions"]}
+
+
+async def until(what: str, holds: Callable[[], Awaitable[bool]], within_s: float = 60.0) -> None:
+    """Wait for what the cluster does."""
+    deadline = time.monotonic() + within_s
+    while not await holds():
+        assert time.monotonic() < deadline, f"waited for {what}"
+        await asyncio.sleep(0.2)
+
+
+class Story:
+    """What happens to the partitions of one topic, one thing after the other, and when.
+
+    `settled_ms` is how long Kafka itself took for it, as its metadata say.
+    """
+
+    def __init__(self, cluster: Cluster, topic: str, engines: Sequence[Engine]) -> None:
+        self._cluster = cluster
+        self._topic = topic
+        self._engines = engines
+        self.began_ms: dict[str, float] = {}
+        self.settled_ms: dict[str, float] = {}
+
+    async def tell(self) -> None:
+        """All of it; after each chapter every engine has decided calls again."""
+        cluster, topic = self._cluster, self._topic
+        await self._go_on()
+        leads = Counter(one["leader"] for one in (await self._partitions()).values())
+        victim = max(NODES, key=lambda node: leads[node])
+        async with self._chapter("killed", lambda one: one["leader"] not in (victim, -1)):
+            await asyncio.to_thread(cluster.servers[victim].kill)
+        async with self._chapter("back", lambda one: len(one["isr"]) == len(NODES)):
+            await asyncio.to_thread(cluster.servers[victim].start)
+        async with self._chapter("elected", lambda one: one["leader"] == one["replicas"][0]):
+            await asyncio.to_thread(cluster.elect_preferred, topic, range(PARTITIONS))
+        others = {
+            number: [node for node in NODES if node != one["leader"]]
+            for number, one in (await self._partitions()).items()
+        }
+        async with self._chapter(
+            "reassigned", lambda one: one["leader"] in others[one["partition"]]
+        ):
+            await asyncio.to_thread(cluster.reassign, topic, others)
+
+    async def _partitions(self) -> dict[int, dict[str, Any]]:
+        return await partitions_of(self._cluster, self._topic)
+
+    @asynccontextmanager
+    async def _chapter(
+        self, title: str, settled: Callable[[dict[str, Any]], bool]
+    ) -> AsyncIterator[None]:
+        async def all_settled() -> bool:
+            return all(settled(one) for one in (await self._partitions()).values())
+
+        self.began_ms[title] = time.time() * 1000
+        yield
+        await until(f"the cluster to settle: {title}", all_settled)
+        self.settled_ms[title] = time.time() * 1000 - self.began_ms[title]
+        await self._go_on()
+
+    async def _go_on(self) -> None:
+        for engine in self._engines:
+            await decides(engine, 10)
+
+    async def told(self, site: Site) -> str:
+        """What came of it at one site, for the report."""
+        longest = await waits_ms(site, self.began_ms)
+        return ", ".join(
+            f"{title} {longest[title]:,} (Kafka settled after {settled_ms:,.0f})"
+            for title, settled_ms in self.settled_ms.items()
+        )
+
+
+async def waits_ms(site: Site, began_ms: dict[str, float]) -> dict[str, int]:
+    """By chapter, how long a call that lay in Kafka waited at most for its decision to lie there.
+
+    Both times are the brokers'. A call is of the first chapter that began while it waited.
+    """
+    decided_ms: dict[str, int] = {}
+    for topic in (site.topics.decisions, site.topics.rejected):
+        for record in await site.records(topic):
+            headers = dict(record.headers)
+            origin = headers["origin"].decode() if "origin" in headers else ""
+            origin = origin or json.loads(record.value)["origin"]
+            decided_ms[origin] = min(decided_ms.get(origin, record.timestamp), record.timestamp)
+    longest: Counter[str] = Counter()
+    for record in await site.records(site.topics.calls[0]):
+        until_ms = decided_ms[f"{record.topic}/{record.partition}/{record.offset}"]
+        before = [title for title, at_ms in began_ms.items() if at_ms <= record.timestamp]
+        during = [title for title, at_ms in began_ms.items() if record.timestamp < at_ms < until_ms]
+        title = (during[:1] or before[-1:] or ["nothing"])[0]
+        longest[title] = max(longest[title], until_ms - record.timestamp)
+    return longest
+
+
+async def test_leaders_die_and_move_under_load(cluster, redis_url, tmp_path, capsys):
+    """A leader is killed and comes back, leaders are elected, partitions go to other brokers.
+
+    Both deliveries meanwhile read the same calls: nothing is lost or made up, and the lane reads
+    on from wherever the leaders are.
+    """
+    first = Site(cluster.bootstrap, redis_url, tmp_path, PARTITIONS, len(NODES))
+    sites = {
+        "at_least_once": first,
+        "exactly_once": replace(first, calls=first.topics.calls[0], name=f"{first.name}-once"),
+    }
+    for site in sites.values():
+        await site.make_topics()
+    await first.make_list()
+    engines = {
+        delivery: site.engine(
+            "--workers",
+            "2",
+            name=delivery,
+            calls={"delivery": delivery, "session_timeout_ms": 13_000, "instance_id": "host"},
+            lists={"state_dir": str(tmp_path / delivery)},
+        )
+        for delivery, site in sites.items()
+    }
+    with ExitStack() as stack:
+        for engine in engines.values():
+            stack.enter_context(engine)
+        await asyncio.gather(*(engine.ready() for engine in engines.values()))
+        async with Load(first, PER_S) as load:
+            story = Story(cluster, first.topics.calls[0], [*engines.values()])
+            await story.tell()
+            await load.end()
+            for delivery, site in sites.items():
+                await site.drained(engines[delivery])
+        restarts = 0.0
+        for engine in engines.values():
+            assert engine.metric("ringfence_partitions") == PARTITIONS
+            assert engine.metric("ringfence_partitions_stopped") == 0
+            restarts += engine.metric("ringfence_worker_restarts_total")
+            assert await engine.stop() == 0
+    for delivery, site in sites.items():
+        verdict = await judge(site, load.sent)
+        assert verdict.nothing_lost, verdict
+        show(
+            capsys,
+            f"three brokers, {delivery}: {verdict}; {restarts:.0f} workers of both started again; "
+            f"longest wait of a call in Kafka, ms: {await story.told(site)}",
+        )
+        assert delivery == "at_least_once" or not verdict.repeats
