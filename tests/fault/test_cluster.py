@@ -173,7 +173,7 @@ async def test_leaders_die_and_move_under_load(cluster, redis_url, tmp_path, cap
             "--workers",
             "2",
             name=delivery,
-            calls={"delivery": delivery, "session_timeout_ms": 13_000, "instance_id": "host"},
+            calls={"delivery": delivery, "instance_id": "host"},
             lists={"state_dir": str(tmp_path / delivery)},
         )
         for delivery, site in sites.items()
