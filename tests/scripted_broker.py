@@ -49,6 +49,7 @@ class Cluster:
         self._servers: dict[int, asyncio.Server] = {}
         self._writers: dict[int, set[asyncio.StreamWriter]] = defaultdict(set)
         self._serving: set[asyncio.Task[Any]] = set()
+        self.connections = 0
 
     def add(self, partition: Partition, *batches: bytes, leader: int = 0) -> None:
         """Append batches to a partition's log."""
@@ -103,6 +104,7 @@ class Cluster:
         task = asyncio.current_task()
         assert task is not None
         self._serving.add(task)
+        self.connections += 1
         self._writers[node].add(writer)
         try:
             while True:

@@ -85,6 +85,7 @@ class Link:
         self.node = node
         self.readings: dict[Partition, Reading] = {}
         self.cannot = False
+        """Whether it does not know our kind of fetch, as far as is known in this assignment."""
         self._settings = settings
         self._owner = owner
         self._loop = asyncio.get_running_loop()
@@ -105,7 +106,9 @@ class Link:
     @property
     def waits(self) -> bool:
         """Whether it is the broker's turn: it was asked, or can not even be asked."""
-        return bool(self.readings) and (self._connection is None or self._receiving is not None)
+        if self.cannot or not self.readings:
+            return False
+        return self._connection is None or self._receiving is not None
 
     def pump(self) -> None:
         """Ask for what is due, if the last answer has come and there is room for another."""
@@ -143,7 +146,9 @@ class Link:
             if self._receiving is not None and now_s - heard_s > ANSWER_S_MAX:
                 self._give_up(f"no answer for {ANSWER_S_MAX:g} s")
             self.pump()
-        elif self._connecting is None and self.readings and now_s >= self._connect_at_s:
+        elif self._connecting is None and self.readings and not self.cannot:
+            if now_s < self._connect_at_s:
+                return
             if broker is None:
                 self._failed("the cluster does not say where it is")
             else:
@@ -263,8 +268,9 @@ class Link:
                 beyond = reaches(buffer.data, part.start, part.stop, offset)
                 if beyond > offset:
                     reading.ask_at = beyond
-                    # Its next turn is after all that got nothing this time.
-                    self.readings[part.partition] = self.readings.pop(part.partition)
+                    if part.partition in self.readings:  # else another broker leads it by now
+                        # Its next turn is after all that got nothing this time.
+                        self.readings[part.partition] = self.readings.pop(part.partition)
                 else:
                     reading.state = State.UNJUDGED
                 stretch = Stretch(part.start, part.stop, offset, part.aborted)

@@ -34,11 +34,12 @@ class Judge(Protocol):
 
 @dataclass(slots=True)
 class _Waiting:
-    """An answer that is not wholly read."""
+    """An answer that is not wholly read. `moves`: whether it brought any partition further."""
 
     link: Link
     buffer: Buffer
     parts: deque[Fetched]
+    moves: bool
 
 
 @dataclass(slots=True)
@@ -75,7 +76,8 @@ class Pieces:
 
     def add(self, link: Link, buffer: Buffer, parts: list[Fetched]) -> None:
         """An answer came."""
-        self._waiting.append(_Waiting(link, buffer, deque(parts)))
+        moves = any(one.beyond > one.stretch.offset for one in parts)
+        self._waiting.append(_Waiting(link, buffer, deque(parts), moves))
 
     def next(self, records_max: int, epoch: int, now_s: float) -> RawBatch | None:
         """The next records, None if there are none.
@@ -139,7 +141,9 @@ class Pieces:
             if fault is not None:
                 self._judge_fault(one.reading, fault, now_s)
             elif records.rest[index] is None:
-                _settle(one, now_s)
+                _settle(one)
+                if not waiting.moves:
+                    one.reading.back_off(now_s)
         for rest, one in zip(reversed(records.rest), reversed(group), strict=True):
             if rest is not None:
                 waiting.parts.appendleft(one._replace(stretch=rest))
@@ -189,14 +193,12 @@ class Pieces:
         reading.state = State.STOPPED
 
 
-def _settle(one: Fetched, now_s: float) -> None:
+def _settle(one: Fetched) -> None:
     """A stretch was read to its end."""
     reading = one.reading
+    # If not, it was cut short behind others' records, and its turn is before theirs next time.
     if reading.position > one.stretch.offset:
         reading.went_well()
-    else:
-        # Cut short by others' records before it: it comes first when it is asked for again.
-        reading.back_off(now_s)
     if reading.position != one.beyond or reading.state is State.UNJUDGED:
         reading.move(reading.position)
 

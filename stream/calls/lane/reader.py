@@ -100,6 +100,8 @@ class LaneReader:
         self._epoch = epoch
         self._ordinary.begin(epoch, {})
         self._readings = {name: Reading.at(name, offset) for name, offset in positions.items()}
+        for link in self._links.values():
+            link.cannot = False  # perhaps it was upgraded
         self._settle_leaders()
 
     def end(self) -> None:
@@ -196,8 +198,10 @@ class LaneReader:
                 self._pieces.damaged(reading, name_of(code), self._loop.time())
             case Meaning.LATER | None:
                 pass
-        if meaning not in {Meaning.ELSEWHERE, Meaning.GONE} or reading.failures > 1:
-            log.warning("%s: a fetch failed: %s", reading, name_of(code))
+        # Moves and resets are usual; what lasts is said once.
+        usual = meaning in {Meaning.ELSEWHERE, Meaning.GONE}
+        level = logging.WARNING if reading.failures == 1 + usual else logging.DEBUG
+        log.log(level, "%s: a fetch failed: %s", reading, name_of(code))
 
     def too_large(self, reading: Reading, size: int, beyond: int) -> None:
         """One batch is larger than may be received."""

@@ -156,6 +156,24 @@ async def test_a_leader_that_moves_is_followed() -> None:
             assert lab.found == {P0: numbered(100), P1: numbered(50)}
 
 
+async def test_a_leader_that_moves_with_an_answer_on_its_way_loses_nothing() -> None:
+    """What the old one still sent is as good as what the new one would."""
+
+    async def slow(message: bytes, writer: asyncio.StreamWriter) -> bytes:
+        cluster.leaders[P0] = 1
+        await lab.reader._client.force_metadata_update()
+        return message
+
+    async with Cluster(nodes=2) as cluster:
+        filled(cluster, P0, 50, 10)
+        cluster.spoils += [slow]
+        async with lane(cluster) as lab:
+            await lab.until(500)
+            await lab.quiet()
+            assert lab.found == {P0: numbered(500)}
+            assert cluster.connections <= 4
+
+
 async def test_a_partition_without_a_leader_is_waited_for() -> None:
     """It is asked for again and again where it is led, and others are read meanwhile."""
     async with Cluster(nodes=2) as cluster:
@@ -195,6 +213,11 @@ async def test_an_old_broker_leaves_its_partitions_to_aiokafka() -> None:
             await lab.until(holds=lambda: lab.reader.ordinary == 1)
             assert lab.member.resumed == {P0: 4}
             assert lab.events == [Event.LANE_LEFT]
+            connections = cluster.connections
+            await lab.quiet()
+            assert (cluster.connections, lab.reader.silent_s) == (connections, 0)
+            lab.reader.begin(2, {P0: 5})
+            await lab.until(holds=lambda: lab.member.resumed == {P0: 5})
 
 
 async def test_both_kinds_of_partitions_are_read_by_turns() -> None:
