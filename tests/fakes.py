@@ -36,6 +36,7 @@ class Ack(Enum):
     NEVER = "not acknowledged, ever"
     REFUSED = "the broker says no, for good"
     ABORTED = "its transaction is aborted"
+    ABORTED_LATE = "its transaction is aborted a while later"
 
 
 Record = tuple[Partition, int]
@@ -226,6 +227,9 @@ class FakeSink:
                     await asyncio.Event().wait()
                 case Ack.REFUSED:
                     raise SinkDown("scripted")
+                case Ack.ABORTED_LATE:
+                    await asyncio.sleep(0.03)
+                    raise TransactionAborted("scripted")
                 case Ack.ABORTED:
                     raise TransactionAborted("scripted")
             if self.commits and not holds():

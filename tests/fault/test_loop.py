@@ -94,10 +94,29 @@ async def test_everything_is_published_and_committed(commits, script, acks, posi
 async def test_an_aborted_transaction_is_read_again_and_seen_once():
     """What was aborted, and what came after it, is published once in the end."""
     source = FakeSource([batch(0), batch(1), batch(2, partition=P1), IDLE, batch(3)])
+    source.script += [IDLE] * 9  # time for the last one to end, as a stop reads nothing again
     sink = FakeSink(source, [OK, ABORTED, OK, ABORTED], commits=True)
     await played(source, sink)
     assert Counter(sink.published) == texts((P0, 0), (P0, 1), (P1, 2), (P0, 3))
     assert source.committed == {P0: 4, P1: 3}
+
+
+async def test_a_stop_during_a_transaction_that_is_aborted_is_a_stop(monkeypatch):
+    """What was aborted was neither published nor committed: it is the next reader's."""
+    source = FakeSource([batch(0), IDLE, IDLE, batch(1)])
+    sink = FakeSink(source, [OK, Ack.ABORTED_LATE], commits=True)
+    send = sink.send
+
+    async def stopping(outcome, *rest):
+        ack = await send(outcome, *rest)
+        if b"0/1" in outcome.values:
+            source.ended()
+        return ack
+
+    monkeypatch.setattr(sink, "send", stopping)
+    await played(source, sink)
+    assert Counter(sink.published) == texts((P0, 0))
+    assert source.committed[P0] <= 1
 
 
 async def test_a_refused_record_ends_the_worker_before_its_position_is_committed():
@@ -203,9 +222,16 @@ steps = st.lists(
 
 
 @settings(max_examples=60, deadline=None)
-@given(steps=steps, acks=st.lists(st.sampled_from([OK, SLOW]), max_size=8))
-def test_no_order_of_faults_loses_a_record(steps, acks):
+@given(
+    steps=steps,
+    acks=st.lists(st.sampled_from([OK, SLOW]), max_size=8),
+    commits=st.booleans(),
+    records_max=st.sampled_from([1, 2, 100]),
+)
+def test_no_order_of_faults_loses_a_record(steps, acks, commits, records_max):
     """All is published, nothing is committed before, and all is unless a commit was refused."""
+    if commits:  # LOST is about the source's commits
+        steps = [step for step in steps if step is not LOST]
     script, last = [], -1
     for step in steps:
         if isinstance(step, list):
@@ -216,8 +242,9 @@ def test_no_order_of_faults_loses_a_record(steps, acks):
             script.append(step)
     script += [IDLE, batch(last + 1), IDLE, IDLE]
     source = FakeSource(list(script))
-    sink = FakeSink(source, list(acks))
-    asyncio.run(played(source, sink))
+    sink = FakeSink(source, list(acks), commits)
+    asyncio.run(played(source, sink, records_max=records_max))
+    assert not commits or sink.unacknowledged_max == 1
     expected = texts(*(one for item in script if isinstance(item, list) for one in item))
     assert expected.keys() == Counter(sink.published).keys()
     assert LOST in steps or source.committed[P0] == last + 2
