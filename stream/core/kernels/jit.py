@@ -20,6 +20,7 @@ from numba.core.registry import cpu_target
 CompileFailed = NumbaError
 """What importing a module with kernels raises where one can not be compiled."""
 
+_njit: Any = numba.njit
 intrinsic: Callable[[Callable[..., Any]], Any] = extending.intrinsic
 """Numba's, whose own type knows nothing of the code generator's argument that callers leave out."""
 
@@ -78,7 +79,7 @@ def kernel(*signatures: Any, counted: bool = True) -> Callable[[Callable[..., An
             module = function.__module__.rpartition(".")[2]
             # The only way to tell Numba; it looks there when a function is decorated.
             config.CACHE_DIR = str(root / folder_of(module))  # type: ignore[attr-defined]
-        compiler = numba.njit(
+        compiler = _njit(
             list(signatures),
             cache=root is not None,
             nogil=True,
@@ -92,12 +93,12 @@ def kernel(*signatures: Any, counted: bool = True) -> Callable[[Callable[..., An
 
 def inlined(function: Callable[..., Any]) -> Any:
     """A function for kernels alone, which becomes part of each that calls it."""
-    return numba.njit(inline="always", error_model="numpy")(function)
+    return _njit(inline="always", error_model="numpy")(function)
 
 
 def part(function: Callable[..., Any]) -> Any:
     """A function for kernels alone that is called, and counts no references (see `kernel`)."""
-    return numba.njit(error_model="numpy", _nrt=False)(function)
+    return _njit(error_model="numpy", _nrt=False)(function)
 
 
 @intrinsic
