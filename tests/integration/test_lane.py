@@ -134,12 +134,14 @@ async def write(bootstrap: str, topic: str, one: Write) -> None:
 
 
 @asynccontextmanager
-async def consumer(bootstrap: str, topic: str) -> AsyncIterator[Any]:
-    """A consumer of committed records, of no group, at the beginning of all partitions."""
+async def consumer(
+    bootstrap: str, topic: str, isolation_level: str = "read_committed"
+) -> AsyncIterator[Any]:
+    """A consumer of no group, at the beginning of all partitions."""
     made: Any = AIOKafkaConsumer(
         bootstrap_servers=bootstrap,
         enable_auto_commit=False,
-        isolation_level="read_committed",
+        isolation_level=isolation_level,
         auto_offset_reset="earliest",
         max_partition_fetch_bytes=4 * RECORD_BYTES_MAX,
         fetch_max_wait_ms=20,
@@ -150,6 +152,18 @@ async def consumer(bootstrap: str, topic: str) -> AsyncIterator[Any]:
         yield made
     finally:
         await made.stop()
+
+
+async def until_ended(bootstrap: str, topic: str) -> None:
+    """Wait until the ends of all transactions are written: a broker answers a commit before."""
+    async with (
+        consumer(bootstrap, topic) as committed,
+        consumer(bootstrap, topic, "read_uncommitted") as all_records,
+        asyncio.timeout(30),
+    ):
+        tps = committed.assignment()
+        while await committed.end_offsets(tps) != await all_records.end_offsets(tps):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
 
 
 async def by_aiokafka(bootstrap: str, topic: str) -> tuple[Read, dict[Partition, int]]:
@@ -236,6 +250,7 @@ def test_both_readers_find_the_same(kafka, plan: list[Write]) -> None:
         async with topic(kafka.bootstrap) as name:
             for one in plan:
                 await write(kafka.bootstrap, name, one)
+            await until_ended(kafka.bootstrap, name)
             await by_the_lane(kafka.bootstrap, name, *await by_aiokafka(kafka.bootstrap, name))
 
     asyncio.run(one_topic())
@@ -266,6 +281,7 @@ async def test_the_open_end_of_a_transaction_is_waited_for(kafka):
         await by_the_lane(kafka.bootstrap, name, expected, ends)
         await producer.commit_transaction()
         await producer.stop()
+        await until_ended(kafka.bootstrap, name)
         expected, ends = await by_aiokafka(kafka.bootstrap, name)
         assert sum(map(len, expected.values())) == 25
         await by_the_lane(kafka.bootstrap, name, expected, ends)
@@ -320,6 +336,7 @@ async def test_a_broker_that_restarts_in_mid_read(kafka):
     """Killed with answers on their way: what comes after is what would have come."""
     async with topic(kafka.bootstrap) as name:
         await write(kafka.bootstrap, name, Write("lz4", "commit", 0, [20_000] * 300, True, 1))
+        await until_ended(kafka.bootstrap, name)
         expected, ends = await by_aiokafka(kafka.bootstrap, name)
 
         async def restart() -> None:
