@@ -2,8 +2,9 @@
 
     python -m tests.fuzz.scan --seconds 600 --seed 1
 
-Each round makes records from the next seed and decodes them both ways, in the dialect `ringfence`
-and in one that is nested. It ends at the first difference and says which record made it.
+Each round makes records from the next seed and decodes them both ways, in the dialect
+`ringfence`, in one that is nested, and in one with constants. It ends at the first difference and
+says which record made it.
 """
 
 import argparse
@@ -29,11 +30,15 @@ PATHS = {
     "caller": "from.number",
     "callee": "to.number",
     "trunk": "sip.trunk.name",
+    "ingress": "ingress",
 }
+REQUIRED_PATHS = {key: PATHS[key] for key in ("call_id", "caller", "callee")}
+GIVEN = {"trunk": "uk", "ingress": "domestic"}
 DIALECTS = {
     "ringfence": dialect_named("ringfence", {}),
-    "nested": dialect_named(
-        "mapping:m", {"m": MappingSettings("json", PATHS, constants={"ingress": "domestic"})}
+    "nested": dialect_named("mapping:m", {"m": MappingSettings("json", PATHS)}),
+    "given": dialect_named(
+        "mapping:m", {"m": MappingSettings("json", REQUIRED_PATHS, constants=GIVEN)}
     ),
 }
 SETTINGS = DecodeSettings(record_bytes_max=2_000, check_callee=True)

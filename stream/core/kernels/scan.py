@@ -223,8 +223,7 @@ def _scan(
                 shape = item(shapes.order, turn)
                 good = follow(data, at, end, row, shape, shapes, plan, found)
                 turn += 1
-                if not good:
-                    forget(found, row)
+            # What a shape noted before it failed stays: up to there the record reads the same.
             if good:
                 patience = min(patience + 1, _PATIENCE_MAX)
                 if turn > 1:
