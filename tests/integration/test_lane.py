@@ -163,8 +163,9 @@ async def until_ended(bootstrap: str, topic: str) -> None:
     ):
         tps = committed.assignment()
         ends = await all_records.end_offsets(tps)
-        while await committed.end_offsets(tps) != ends:  # noqa: ASYNC110 - Kafka tells nobody
-            await asyncio.sleep(0.02)
+        known = dict.fromkeys(tps, -1)
+        while any(known[tp] < ends[tp] for tp in tps):
+            known = await committed.end_offsets(tps)
 
 
 async def by_aiokafka(bootstrap: str, topic: str) -> tuple[Read, dict[Partition, int]]:
