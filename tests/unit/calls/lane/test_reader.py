@@ -156,8 +156,8 @@ async def test_a_leader_that_moves_is_followed() -> None:
             assert lab.found == {P0: numbered(100), P1: numbered(50)}
 
 
-async def test_a_leader_that_moves_with_an_answer_on_its_way_loses_nothing() -> None:
-    """What the old one still sent is as good as what the new one would."""
+async def test_a_leader_that_moves_with_an_answer_on_its_way_loses_nothing(caplog) -> None:
+    """What the old one still sent is as good as what the new one would: it is not given up."""
 
     async def slow(message: bytes, writer: asyncio.StreamWriter) -> bytes:
         cluster.leaders[P0] = 1
@@ -171,7 +171,7 @@ async def test_a_leader_that_moves_with_an_answer_on_its_way_loses_nothing() -> 
             await lab.until(500)
             await lab.quiet()
             assert lab.found == {P0: numbered(500)}
-            assert cluster.connections <= 4
+            assert "tried again" not in caplog.text
 
 
 async def test_a_partition_without_a_leader_is_waited_for() -> None:
