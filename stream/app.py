@@ -30,7 +30,14 @@ from stream.calls.transact import TransactionalPublisher
 from stream.config import Settings
 from stream.core.blocklists import Blocklists
 from stream.core.emergency import EmergencyNumbers
-from stream.core.faults import ConfigInvalid, Fault, RegisterDown, RegisterUnsafe, TopicMissing
+from stream.core.faults import (
+    ConfigInvalid,
+    Fault,
+    KafkaRefuses,
+    RegisterDown,
+    RegisterUnsafe,
+    TopicMissing,
+)
 from stream.core.policy import compile_policy
 from stream.lists.events import OnEvent
 from stream.lists.refresh import Refresher, RefreshSettings
@@ -90,7 +97,8 @@ def exit_code_of(fault: Fault) -> int:
     """2: the configuration; 3: what the operator has to set up first; 1: anything else."""
     if isinstance(fault, ConfigInvalid):
         return CONFIG_WRONG
-    if isinstance(fault, RegisterDown | RegisterUnsafe | TopicMissing | PortTaken):
+    unusable = KafkaRefuses | RegisterDown | RegisterUnsafe | TopicMissing | PortTaken
+    if isinstance(fault, unusable):
         return UNUSABLE
     return CRASHED
 

@@ -147,18 +147,18 @@ async def _reader(settings: Settings, topic: str) -> AsyncIterator[Any]:
         if event is Event.KAFKA_AWAITED:
             err.print("Kafka does not answer yet, still trying (Ctrl-C ends it)")
 
+    kafka = settings.kafka_client()
+
     def make() -> AIOKafkaConsumer:
         return AIOKafkaConsumer(
-            **settings.kafka_client().options(),
+            **kafka.options(),
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             isolation_level="read_committed",
         )
 
-    consumer = await connected(
-        make, AIOKafkaConsumer.stop, settings.kafka.bootstrap_servers, waiting
-    )
+    consumer = await connected(make, AIOKafkaConsumer.stop, kafka, waiting)
     try:
         if topic not in await consumer.topics():
             raise TopicMissing(f"no topic {topic}: `ringfence topics create` makes it")

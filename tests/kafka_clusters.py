@@ -45,13 +45,15 @@ def _id() -> str:
     return urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
 
 
-def _server(folder: Path, port: int) -> Server:
+def server(folder: Path, port: int) -> Server:
+    """A broker that is not started yet, with the settings that lie in its folder."""
     settings = str(folder / "server.properties")
     command = ["java", *JVM, "-cp", f"{kafka.jars()}/*", "kafka.Kafka", settings]
     return Server(kafka.TITLE, port, folder, command, answers_metadata)
 
 
-def _format(folder: Path, *words: str) -> None:
+def formatted(folder: Path, *words: str) -> None:
+    """Write a new cluster's first metadata."""
     tool = [
         "-cp",
         f"{kafka.jars()}/*",
@@ -130,7 +132,7 @@ def three_brokers() -> Iterator[Cluster]:
             text = base + QUORUM.format(voters=voters, node=node)
             (folder / "server.properties").write_text(text)
         # What `format` writes differs by the node's number and the folder's id alone.
-        _format(folders[1])
+        formatted(folders[1])
         for node in NODES[1:]:
             shutil.copytree(folders[1] / "data", folders[node] / "data")
             named = folders[node] / "data" / "meta.properties"
@@ -138,7 +140,7 @@ def three_brokers() -> Iterator[Cluster]:
             told = {key: value for key, equals, value in lines if equals}
             told.update({"node.id": str(node), "directory.id": _id()})
             named.write_text("".join(f"{key}={value}\n" for key, value in told.items()))
-        servers = {node: _server(folders[node], ports[2 * node - 2]) for node in NODES}
+        servers = {node: server(folders[node], ports[2 * node - 2]) for node in NODES}
         for server in servers.values():
             stack.enter_context(server)
         _start(list(servers.values()))

@@ -140,7 +140,7 @@ async def started_producer(kafka: KafkaSettings, observe: Observe, **options: An
         return await connected(
             lambda: AIOKafkaProducer(**kafka.options(), acks="all", linger_ms=0, **options),
             AIOKafkaProducer.stop,
-            kafka.bootstrap_servers,
+            kafka,
             observe,
         )
     except KafkaError as error:

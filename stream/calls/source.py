@@ -59,10 +59,7 @@ class KafkaSource:
         """Join the group, as soon as a broker answers. Raises SourceDown if it never will."""
         try:
             self._consumer = await connected(
-                self._new_consumer,
-                AIOKafkaConsumer.stop,
-                self._kafka.bootstrap_servers,
-                self._observe,
+                self._new_consumer, AIOKafkaConsumer.stop, self._kafka, self._observe
             )
         except KafkaError as error:
             raise SourceDown(f"Kafka at {self._kafka.bootstrap_servers}: {error!r}") from error

@@ -169,7 +169,7 @@ async def _admin(kafka: KafkaSettings, observe: Observe) -> Any:
         return await connected(
             lambda: AIOKafkaAdminClient(**kafka.options()),
             AIOKafkaAdminClient.close,
-            kafka.bootstrap_servers,
+            kafka,
             observe,
         )
     except KafkaError as error:

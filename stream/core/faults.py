@@ -25,6 +25,10 @@ class SinkDown(Fault):
     """Decisions can not be published."""
 
 
+class KafkaRefuses(Fault):
+    """Kafka answers and does not let us in, or shows a certificate that we do not trust."""
+
+
 class TopicMissing(Fault):
     """A topic that the configuration names does not exist or has too few partitions."""
 

@@ -1,0 +1,97 @@
+"""One Apache Kafka with all ways in: TLS, SASL over TLS, clients' certificates, and a slow way."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from stream.embedded import kafka
+from stream.embedded.server import free_ports, new_folder
+from tests.kafka_clusters import formatted, server
+
+USER, PASSWORD = "ringfence", "a pass phrase"
+SETTINGS = """\
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller},\
+SASL://127.0.0.1:{sasl},MUTUAL://127.0.0.1:{mutual},SLOW://127.0.0.1:{behind}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},SASL://127.0.0.1:{sasl},\
+MUTUAL://127.0.0.1:{mutual},SLOW://127.0.0.1:{slow}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SLOW:PLAINTEXT,\
+SASL:SASL_SSL,MUTUAL:SSL
+ssl.keystore.type=PEM
+ssl.keystore.location={folder}/broker.pem
+ssl.truststore.type=PEM
+ssl.truststore.location={folder}/ca.pem
+listener.name.mutual.ssl.client.auth=required
+listener.name.sasl.sasl.enabled.mechanisms=SCRAM-SHA-512,PLAIN
+listener.name.sasl.scram-sha-512.sasl.jaas.config=\
+org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.sasl.plain.sasl.jaas.config=\
+org.apache.kafka.common.security.plain.PlainLoginModule required \
+user_{user}="{password}";
+# A connection is closed when its authentication is this old, however busy it is (KIP-368).
+listener.name.sasl.scram-sha-512.connections.max.reauth.ms=2000
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Secured:
+    """A running broker's ways in, and the files of its authority.
+
+    `slow` is what it tells those to connect to who ask `behind`: nobody listens there yet.
+    """
+
+    plain: str
+    sasl: str
+    mutual: str
+    behind: int
+    slow: int
+    folder: Path
+
+    def file(self, name: str) -> str:
+        """`ca`, `client`, `client-key`, and `other-ca`, which signed nothing."""
+        return str(self.folder / f"{name}.pem")
+
+
+@contextmanager
+def secured_broker() -> Iterator[Secured]:
+    """A running one."""
+    folder = new_folder("kafka-secured")
+    try:
+        _certificates(folder)
+        port, controller, sasl, mutual, behind, slow = free_ports(6)
+        base = kafka.SETTINGS.format(port=port, controller_port=controller, folder=folder)
+        ports = {"sasl": sasl, "mutual": mutual, "behind": behind, "slow": slow}
+        own = SETTINGS.format(
+            **ports, port=port, controller=controller, folder=folder, user=USER, password=PASSWORD
+        )
+        (folder / "server.properties").write_text(base + own)
+        scram = f"SCRAM-SHA-512=[name={USER},password={PASSWORD}]"
+        formatted(folder, "--standalone", "--add-scram", scram)
+        with server(folder, port) as made:
+            made.start()
+            plain, by_sasl, by_key = (f"127.0.0.1:{one}" for one in (port, sasl, mutual))
+            yield Secured(plain, by_sasl, by_key, behind, slow, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _certificates(folder: Path) -> None:
+    """An authority, what it signed for the broker and a client, and another authority."""
+    for name in ("ca", "other-ca"):
+        _openssl(folder, name, "-addext", "basicConstraints=critical,CA:TRUE")
+    signed = ("-CA", "ca.pem", "-CAkey", "ca-key.pem", "-addext", "basicConstraints=CA:FALSE")
+    _openssl(folder, "broker", *signed, "-addext", "subjectAltName=IP:127.0.0.1")
+    _openssl(folder, "client", *signed)
+    # Kafka wants a key and its certificates in one file.
+    both = (folder / "broker-key.pem").read_text() + (folder / "broker.pem").read_text()
+    (folder / "broker.pem").write_text(both)
+
+
+def _openssl(folder: Path, name: str, *words: str) -> None:
+    """A key and its certificate."""
+    make = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
+    files = ["-keyout", f"{name}-key.pem", "-out", f"{name}.pem", "-subj", f"/CN={name}"]
+    command = ["openssl", *make.split(), *files, *words]
+    subprocess.run(command, check=True, capture_output=True, cwd=folder)
