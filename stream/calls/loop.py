@@ -227,8 +227,9 @@ class CallsLoop(Generic[O]):
         what comes meanwhile for the end of the next. So nothing is taken then (measured at 20,000
         calls a second: half the latency, three quarters of its 99th percentile), unless there is a
         backlog: then a batch is decided while the one before it is committed. To take and decide
-        meanwhile and send it all in the next transaction was tried: the many small batches keep
-        the transaction itself waiting for the event loop (p99 184 instead of 44 ms).
+        meanwhile and send it all in the next transaction was tried: its many small batches keep,
+        probably, the transaction itself waiting for the event loop (p99 223 and 184 instead of 91
+        and 44 ms).
         """
         return 1 if self._sink.commits and not self._behind else self._settings.in_flight_max
 

@@ -14,7 +14,7 @@ from stream.core.number import _USUAL_URI
 from stream.core.texts import PADDING, Texts
 from tests.fuzz.json_records import mutants
 from tests.fuzz.scan import DIALECTS, SETTINGS, compare, decoded
-from tests.guarded import guarded_bytes
+from tests.guard import guarded
 
 pytestmark = pytest.mark.skipif(not kernels.compiled(), reason="there are no kernels here")
 
@@ -122,19 +122,18 @@ def test_no_byte_is_read_behind_the_padding(dialect):
     assert plan is not None
     found = Found(np.zeros((5, 2), np.int64), np.zeros((5, 2), np.int64), np.zeros(2, np.uint8))
     rng, odd, before = random.Random(3), 0, b""
-    with guarded_bytes(4 * mmap.PAGESIZE) as memory:
-        memory[-PADDING:] = np.frombuffer(b'"1' * (PADDING // 2), np.uint8)
-        for value in mutants(11, 6_000):
-            if value is None or len(before) + len(value) > len(memory) - PADDING:
-                continue
-            cut = value[: rng.randrange(len(value) + 1)] if rng.random() < 0.5 else value
-            start = len(memory) - PADDING - len(cut)
-            memory[start - len(before) : start + len(cut)] = np.frombuffer(before + cut, np.uint8)
-            starts = np.array([start - len(before), start])
-            texts = Texts(memory, starts, np.array([len(before), len(cut)]))
-            odd += scan(texts, 0, 2, plan, SETTINGS.record_bytes_max, 1000, found)
-            before = value if rng.random() < 0.3 else before
-        del texts
+    memory = guarded(4 * mmap.PAGESIZE)
+    memory[-PADDING:] = np.frombuffer(b'"1' * (PADDING // 2), np.uint8)
+    for value in mutants(11, 6_000):
+        if value is None or len(before) + len(value) > len(memory) - PADDING:
+            continue
+        cut = value[: rng.randrange(len(value) + 1)] if rng.random() < 0.5 else value
+        start = len(memory) - PADDING - len(cut)
+        memory[start - len(before) : start + len(cut)] = np.frombuffer(before + cut, np.uint8)
+        starts = np.array([start - len(before), start])
+        texts = Texts(memory, starts, np.array([len(before), len(cut)]))
+        odd += scan(texts, 0, 2, plan, SETTINGS.record_bytes_max, 1000, found)
+        before = value if rng.random() < 0.3 else before
     assert 3_000 < odd < 12_000, "neither all nor none were right"
 
 
@@ -183,16 +182,15 @@ def test_numbers_are_read_without_a_byte_behind_the_padding():
     """Each text ends where the memory ends, but for the padding."""
     from stream.core.kernels.numbers import read_e164
 
-    with guarded_bytes(mmap.PAGESIZE) as memory:
-        memory[-PADDING:] = ord("1")
-        for text in number_texts(9, 2_000):
-            size = len(text or "")
-            start = len(memory) - PADDING - size
-            memory[start : start + size] = np.frombuffer((text or "").encode(), np.uint8)
-            texts = Texts(memory, np.array([start]), np.array([size]))
-            alone = read_e164(Texts.of([(text or "").encode()]))
-            assert read_e164(texts)[0].tolist() == alone[0].tolist()
-        del texts
+    memory = guarded(mmap.PAGESIZE)
+    memory[-PADDING:] = ord("1")
+    for text in number_texts(9, 2_000):
+        size = len(text or "")
+        start = len(memory) - PADDING - size
+        memory[start : start + size] = np.frombuffer((text or "").encode(), np.uint8)
+        texts = Texts(memory, np.array([start]), np.array([size]))
+        alone = read_e164(Texts.of([(text or "").encode()]))
+        assert read_e164(texts)[0].tolist() == alone[0].tolist()
 
 
 def test_columns_may_be_views():
