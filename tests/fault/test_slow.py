@@ -1,0 +1,68 @@
+"""A publisher that is slow, since little passes towards the broker: memory is bounded all the same.
+
+What waits at the broker is many times what may be in memory, and comes as fast as it is asked for.
+"""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.fault.site import INNOCENT, LISTED, Site, show
+from tests.fault.traffic import call, judge, produce
+from tests.kafka_secured import secured_broker
+from tests.slow_way import slow_way
+
+pytestmark = [pytest.mark.apache_kafka, pytest.mark.needs_openssl]
+
+ROWS, WARM = 60_000, 2_000
+WIDE = 4000
+"""Bytes of a record: larger than its decision, as with switches that tell everything."""
+TOWARDS_PER_S = 100_000
+GROWN_MB_MAX = 96
+"""Two answers of 8 MiB, four batches being acknowledged, and their decisions; 240 MB wait."""
+
+
+def row(number: int) -> bytes:
+    """One wide record."""
+    numbers = LISTED if number % 5 == 0 else INNOCENT
+    narrow = call(f"c{number}", numbers[number % len(numbers)])
+    return narrow[:-1] + b', "wide": "' + b"w" * (WIDE - len(narrow)) + b'"}'
+
+
+def rss_mb(pid: int, name: str) -> float:
+    """A line of what the kernel says of a process's memory."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    (found,) = (line.split()[1] for line in lines if line.startswith(f"{name}:"))
+    return int(found) / 1024
+
+
+async def test_a_slow_publisher_bounds_what_is_read(redis_url, tmp_path, capsys):
+    """No more is fetched than fits; when the way is free again, all is decided."""
+    with secured_broker() as broker:
+        site = Site(broker.plain, redis_url, tmp_path)
+        await site.make_topics()
+        await site.make_list()
+        address: dict[str, object] = {"bootstrap_servers": f"127.0.0.1:{broker.slow}"}
+        async with slow_way(broker.slow, broker.behind, 1e9) as way:
+            with site.engine(kafka=address) as engine:
+                await engine.ready()
+                await produce(site, [row(number) for number in range(WARM)])
+                await site.drained(engine)
+                before_mb = rss_mb(engine.process.pid, "VmRSS")
+                way.bytes_per_s = TOWARDS_PER_S
+                fetched_before = way.bytes_back
+                await produce(site, [row(number) for number in range(WARM, ROWS)])
+                await asyncio.sleep(5)
+                fetched_mb = (way.bytes_back - fetched_before) / 1e6
+                waiting_mb = ROWS * WIDE / 1e6
+                grown_mb = rss_mb(engine.process.pid, "VmHWM") - before_mb
+                assert 0 < fetched_mb < waiting_mb / 2, "it did not wait for its publisher"
+                assert grown_mb < GROWN_MB_MAX
+                way.bytes_per_s = None
+                await site.drained(engine)
+                assert await engine.stop() == 0
+        verdict = await judge(site, ROWS)
+    assert verdict.nothing_lost, verdict
+    assert not verdict.repeats
+    show(capsys, f"of {waiting_mb:.0f} MB {fetched_mb:.0f} were fetched, {grown_mb:.0f} more held")
