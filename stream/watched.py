@@ -119,6 +119,7 @@ class Watched:
         for name, count in tally.observed.items():
             metrics.observed.labels(name).inc(count)
         metrics.unasked.inc(tally.unasked_calls)
+        metrics.unscanned.inc(tally.unscanned_calls)
 
     def look(self, source: KafkaSource | None, blocklists: Blocklists) -> None:
         """Read the gauges: how far behind the calls are, and which lists are enforced."""

@@ -178,3 +178,8 @@ class CallBatch:
 
     def __len__(self) -> int:
         return len(self.glances)
+
+    @property
+    def unscanned(self) -> int:
+        """How many calls the scan left to the ordinary decoder, which is ten times slower."""
+        return len(self) if self.located is None else len(self.located.odd)

@@ -49,7 +49,7 @@ class Outcome:
 
 def decide(batch: CallBatch, blocklists: Blocklists, rules: Rules, now_ms: int) -> Outcome:
     """Decide every call of `batch` at `now_ms`, milliseconds since the epoch."""
-    tally = Tally()
+    tally = Tally(unscanned_calls=batch.unscanned)
     rulings = rulings_of(batch, blocklists, rules, now_ms // 1000, tally)
     _count(rulings, len(batch), blocklists, tally)
     if rules.emit_all:

@@ -73,6 +73,7 @@ class Tally:
     unconfirmed: Counter[str] = field(default_factory=Counter)
     observed: Counter[str] = field(default_factory=Counter)
     unasked_calls: int = 0
+    unscanned_calls: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

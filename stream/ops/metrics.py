@@ -91,6 +91,13 @@ class Metrics:
             ["reason"],
             registry=registry,
         )
+        # Near the rate of ringfence_calls: a switch writes letters beyond ASCII, escapes or strange
+        # numbers into fields that decide, or there are no kernels. The price is CPU alone.
+        self.unscanned = Counter(
+            "ringfence_unscanned",
+            "Calls that were decoded one by one, since the fast scan could not vouch for them.",
+            registry=registry,
+        )
         # Rises where a list came without its exact entries: ask the owner for them.
         self.unconfirmed = Counter(
             "ringfence_unconfirmed",

@@ -83,7 +83,7 @@ def test_a_batch_is_counted_when_it_is_done(watched: Watched) -> None:
     """Decisions, rejects and the ages of all its records."""
     counted = Counted(Verdict.BLOCK, "list:TH/national", "TH/national", simulated=False)
     rejected = Rejected(b"x", RejectReason.NOT_JSON, "", Origin("calls", 0, 1))
-    tally = Tally(Counter({counted: 3}), Counter({"KH/scam": 2}), Counter({"MM/scam": 1}), 4)
+    tally = Tally(Counter({counted: 3}), Counter({"KH/scam": 2}), Counter({"MM/scam": 1}), 4, 2)
     none = np.zeros(0, "S16")
     outcome = Outcome(none, none, Texts.of(()), [rejected], tally)
     watched.done(Done(outcome, 3, np.full(4, now_ms() - 7), 0.001, 0.002, 0.010))
@@ -93,6 +93,7 @@ def test_a_batch_is_counted_when_it_is_done(watched: Watched) -> None:
     assert value(watched, "ringfence_unconfirmed_total", list="KH/scam") == 2
     assert value(watched, "ringfence_observed_total", list="MM/scam") == 1
     assert value(watched, "ringfence_unasked_total") == 4
+    assert value(watched, "ringfence_unscanned_total") == 2
     assert value(watched, "ringfence_decision_latency_seconds_count") == 4
     assert value(watched, "ringfence_batch_seconds_sum", step="publish") == pytest.approx(0.007)
 

@@ -43,6 +43,7 @@ LEFT = {
 def odd_calls(batch) -> list[int]:
     """The calls that the scan left to the ordinary decoder."""
     assert batch.located is not None
+    assert batch.unscanned == len(batch.located.odd)
     return list(batch.located.odd)
 
 
