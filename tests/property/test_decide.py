@@ -4,6 +4,7 @@
 """
 
 import json
+from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -95,13 +96,17 @@ def raw_batch(values):
 
 
 def outcome_of(values, check_callee, enforced, rules):
-    """What becomes of records: decisions by place, the calls, rejected and tally."""
+    """What becomes of records: decisions by place, the calls, rejected and tally.
+
+    The tally without what is the difference: how many calls the scan could vouch for.
+    """
     raw = raw_batch(values)
     dialects = {"calls": RINGFENCE, "c.x": RINGFENCE}
     batch = decode(raw, dialects, TRUNKS, DecodeSettings(1 << 20, check_callee))
     outcome = decide(batch, enforced, rules, NOW_MS)
     columns = [outcome.ids.tolist(), outcome.keys.tolist(), list(outcome.values)]
-    return batch, [*zip(*columns, strict=True)], (outcome.rejected, outcome.tally)
+    tally = replace(outcome.tally, unscanned_calls=0)
+    return batch, [*zip(*columns, strict=True)], (outcome.rejected, tally)
 
 
 class _Oracle:
