@@ -73,7 +73,7 @@ def decide(batch: CallBatch, blocklists: Blocklists, rules: Rules, now_ms: int) 
         rulings=rulings,
         called_at_ms=_called_at_ms(batch, rulings),
         expires_at_ms=_expires_at_s(rulings, expires_at_s_max) * 1000,
-        lists=blocklists.lists,
+        blocklists=blocklists,
         sip=rules.sip,
         decided_at_ms=now_ms,
     )

@@ -10,7 +10,7 @@ Format: Kafka protocol guide, "Record Batch", magic 2 (KIP-98).
 
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from aiokafka import codec
@@ -130,6 +130,10 @@ class Framing:
     bytes_max: int
     compression: str | None
     transactional: bool
+    _head: NDArray[np.uint8] = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_head", np.frombuffer(_on_the_wire(self.headers), np.uint8))
 
     def frames(
         self,
@@ -153,8 +157,7 @@ class Framing:
         chosen, order = np.empty((2, count), np.int64)
         ends = np.empty(partitions, np.int64)
         split_by_partition(key_bytes, partitions, keyless, chosen, order, ends)
-        headers = np.frombuffer(_on_the_wire(self.headers), np.uint8)
-        bound = int(values.sizes.sum()) + count * (len(headers) + _RECORD_OVERHEAD_MAX)
+        bound = int(values.sizes.sum()) + count * (len(self._head) + _RECORD_OVERHEAD_MAX)
         out = np.empty(bound + PADDING, np.uint8)
         whole = memoryview(out.data)
         identifiers = _rows_of(ids)
@@ -172,7 +175,7 @@ class Framing:
                     values.data,
                     values.starts,
                     values.sizes,
-                    headers,
+                    self._head,
                     begun + _HEAD.size,
                     out,
                     end,

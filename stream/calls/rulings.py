@@ -168,8 +168,8 @@ class _Bench:
     def rulings(self) -> Rulings:
         """See `rulings_of`."""
         rules, batch, now_s = self._rules, self._batch, self._now_s
-        stale = rules.policy.stale([now_s - live.synced_at_s for live in self._blocklists.lists])
-        silent = frozenset(stale) | frozenset(self._blocklists.unusable)
+        stale = rules.columns.stale(now_s - self._blocklists.synced_at_s)
+        silent = frozenset(stale).union(self._blocklists.unusable)
         found = [
             NO_MATCHES if numbers is None else self._blocklists.match(numbers, now_s)
             for numbers in (batch.callers, batch.callees)

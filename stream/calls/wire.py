@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from stream.calls.batch import CallBatch
 from stream.calls.rulings import FIXED_RULES, Rulings
 from stream.core import kernels
-from stream.core.blocklists import LiveList
+from stream.core.blocklists import Blocklists
 from stream.core.decision import (
     VERDICT_OF,
     Action,
@@ -75,7 +75,7 @@ class Said:
     rulings: Rulings
     called_at_ms: NDArray[np.int64]
     expires_at_ms: NDArray[np.int64]
-    lists: Sequence[LiveList]
+    blocklists: Blocklists
     sip: SipSettings
     decided_at_ms: int
 
@@ -113,7 +113,7 @@ def _decisions(said: Said) -> Iterator[Decision]:
             decision_id=name,
             verdict=verdict,
             simulated=simulated,
-            rule=_rule(rule, said.lists),
+            rule=_rule(rule, said.blocklists.names),
             number=_e164(batch.callers if role is Role.CALLER else batch.callees, call),
             role=role,
             call_id=glance.call_id,
@@ -133,9 +133,9 @@ def _timestamp_or_none(at_ms: np.int64) -> str | None:
     return None if at_ms == NO_TIME else timestamp(int(at_ms))
 
 
-def _rule(rule: int, lists: Sequence[LiveList]) -> str:
+def _rule(rule: int, lists: Sequence[str]) -> str:
     fixed = len(FIXED_RULES)
-    return FIXED_RULES[rule] if rule < fixed else f"list:{lists[rule - fixed].name}"
+    return FIXED_RULES[rule] if rule < fixed else f"list:{lists[rule - fixed]}"
 
 
 def _e164(numbers: Numbers | None, call: int) -> str | None:
@@ -148,7 +148,7 @@ def _reasons(said: Said) -> Iterator[Reason]:
     for _, index, confirmed, category, confidence, expires_at_s in zip(
         *(column.tolist() for column in said.rulings.matches.columns), strict=True
     ):
-        live = said.lists[index]
+        live = said.blocklists.lists[index]
         yield Reason(
             list=live.name,
             category=_label(category) if confirmed else None,
@@ -213,7 +213,6 @@ def _phrases(names: tuple[str, ...], sip: SipSettings) -> _Phrases:
         writing.REASONS: b',"reasons":[',
         writing.NO_SIP: b'],"sip":null,"called_at":',
         writing.SIP: b'],"sip":',
-        writing.DECIDED: b"",  # each batch has its own
         writing.NULL: b"null",
         writing.CONFIRMED: b',"confirmed":true,"confidence":',
         writing.UNCONFIRMED: b'null,"confirmed":false,"confidence":null',
@@ -264,24 +263,17 @@ _REASON_BYTES_MAX = 200
 
 def _put_together(said: Said) -> Texts:
     """The same as `_decisions`, by a kernel."""
-    from stream.core.kernels.writing import DECIDED, write_decisions
+    from stream.core.kernels.writing import ORIGINS, write_decisions
 
     batch, rulings, count = said.batch, said.rulings, len(said.calls)
-    phrases = _phrases(tuple(live.name for live in said.lists), said.sip)
-    known = phrases.texts
+    phrases = _phrases(said.blocklists.names, said.sip)
     origins = [
         b',"origin":"%b/%d/' % (segment.partition.topic.encode(), segment.partition.number)
         for segment in batch.raw.segments
     ]
-    odd, fragments = _odd_fields(batch, said.calls, len(known) + 1 + len(origins))
+    odd, fragments = _odd_fields(batch, said.calls, ORIGINS + len(origins))
     decided = b',"decided_at":"%b","expires_at":' % timestamp(said.decided_at_ms).encode()
-    own = Texts.of([decided, *origins, *fragments])
-    texts = (
-        np.concatenate([known.data, own.data]),
-        np.concatenate([known.starts, own.starts + len(known.data)]),
-        np.concatenate([known.sizes, own.sizes]),
-    )
-    texts[1][DECIDED], texts[2][DECIDED] = texts[1][len(known)], texts[2][len(known)]
+    known, own = phrases.texts, Texts.of([decided, *origins, *fragments])
     fields = _fields(batch)
     bound = count * (_BYTES_MAX + phrases.head_bytes + max(map(len, origins), default=0))
     bound += int(np.maximum(fields[2][:3, said.calls], 0).sum()) + sum(map(len, fragments))
@@ -290,17 +282,14 @@ def _put_together(said: Said) -> Texts:
     out = np.empty(bound + PADDING, np.uint8)
     starts, sizes = np.empty((2, count), np.int64)
     end = write_decisions(
-        texts,
+        (known.data, known.starts, known.sizes),
+        (own.data, own.starts, own.sizes),
         fields,
         (_rows_of(batch.callers, len(batch)), _rows_of(batch.callees, len(batch))),
         (said.calls, said.ruled, odd, said.ids.view(np.uint8).reshape(-1, 16)),
         (batch.rows, batch.raw.offsets, np.array([one.start for one in batch.raw.segments])),
-        (
-            _ruling_columns(said, phrases),
-            _match_columns(rulings),
-            np.array([live.generation for live in said.lists], np.int64),
-        ),
-        (phrases.plain, phrases.sip, phrases.after_sip, len(known) + 1),
+        (_ruling_columns(said, phrases), _match_columns(rulings), said.blocklists.generations),
+        (phrases.plain, phrases.sip, phrases.after_sip),
         out,
         starts,
         sizes,

@@ -6,7 +6,7 @@ before it counts; changes since the snapshot stand in front of the filter.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any, Self
 
@@ -95,11 +95,30 @@ class Circle:
 
 @dataclass(frozen=True, slots=True)
 class Blocklists:
-    """All lists, in the order of their names, and the allowlist."""
+    """All lists, in the order of their names, and the allowlist.
+
+    By a list's index: `names`, `generations` and `synced_at_s` int64. `unusable` are the indexes of
+    those that have no data and can not be asked.
+    """
 
     lists: tuple[LiveList, ...]
     circles: tuple[Circle, ...]
     allow: Allowlist
+    # Every batch wants these, and a small one would pay for 64 lists what it pays for its calls.
+    names: tuple[str, ...] = field(init=False, compare=False)
+    generations: NDArray[np.int64] = field(init=False, compare=False)
+    synced_at_s: NDArray[np.int64] = field(init=False, compare=False)
+    unusable: tuple[int, ...] = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        lists = self.lists
+        object.__setattr__(self, "names", tuple(live.name for live in lists))
+        generations = np.array([live.generation for live in lists], np.int64)
+        object.__setattr__(self, "generations", generations)
+        synced_at_s = np.array([live.synced_at_s for live in lists], np.int64)
+        object.__setattr__(self, "synced_at_s", synced_at_s)
+        unusable = tuple(index for index, live in enumerate(lists) if not live.usable)
+        object.__setattr__(self, "unusable", unusable)
 
     @classmethod
     def of(
@@ -121,16 +140,6 @@ class Blocklists:
             touched = Touched.of((index, live.overlay) for index, live in members)
             circles.append(Circle(key, groups, touched))
         return cls(held, tuple(circles), allow)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Each list's name, by index."""
-        return tuple(live.name for live in self.lists)
-
-    @property
-    def unusable(self) -> tuple[int, ...]:
-        """The lists, by index, that have no data and can not be asked."""
-        return tuple(index for index, live in enumerate(self.lists) if not live.usable)
 
     def with_changes(
         self, name: str, changes: Sequence[Change], generation: int, synced_at_s: int

@@ -19,7 +19,7 @@ _LATER = np.int64(1 << 40)
 @dataclass(frozen=True, slots=True, eq=False)
 class PolicyColumns:
     """A policy by list: `action` and `unconfirmed` uint8 (`Action`), the latter no stronger than
-    the former; `confidence_min`, `agree_min` int64; `simulate` bool.
+    the former; `confidence_min`, `agree_min`, `age_s_max` int64; `simulate` bool.
     """
 
     action: NDArray[np.uint8]
@@ -27,6 +27,7 @@ class PolicyColumns:
     confidence_min: NDArray[np.int64]
     agree_min: NDArray[np.int64]
     simulate: NDArray[np.bool_]
+    age_s_max: NDArray[np.int64]
 
     @classmethod
     def of(cls, policy: Policy) -> Self:
@@ -39,7 +40,12 @@ class PolicyColumns:
             np.array([rule.confidence_min for rule in rules], np.int64),
             np.array([rule.agree_min for rule in rules], np.int64),
             np.array([rule.simulate for rule in rules], np.bool_),
+            np.array([rule.age_s_max for rule in rules], np.int64),
         )
+
+    def stale(self, ages_s: NDArray[np.int64]) -> list[int]:
+        """The lists, by index, whose age is beyond what their policy allows."""
+        return np.flatnonzero((self.age_s_max > 0) & (ages_s > self.age_s_max)).tolist()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

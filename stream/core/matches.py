@@ -35,11 +35,11 @@ class Matches:
         return cls(rows, lists, np.zeros(hits, np.bool_), small[0], small[1], large)
 
     @classmethod
-    def together(cls, parts: Iterable[Self]) -> Self:
+    def together(cls, parts: Iterable["Matches"]) -> "Matches":
         """All of `parts`, which share no pair and are in order, as one in order."""
         held = [part for part in parts if len(part)]
         if not held:
-            return cls.blank(np.zeros(0, np.int64), np.zeros(0, np.int64))
+            return NO_MATCHES
         if len(held) == 1:
             return held[0]
         columns = zip(*(part.columns for part in held), strict=True)
@@ -84,4 +84,4 @@ class Matches:
         return type(self)(*(column[places] for column in self.columns))
 
 
-NO_MATCHES = Matches.together(())
+NO_MATCHES = Matches.blank(np.zeros(0, np.int64), np.zeros(0, np.int64))

@@ -128,14 +128,6 @@ class Policy:
                 real = Judgement(action, False, match)
         return real if real.action > Action.OBSERVE else simulated
 
-    def stale(self, ages_s: Sequence[int]) -> tuple[int, ...]:
-        """The lists, by index, whose age in seconds is beyond what their policy allows."""
-        return tuple(
-            index
-            for index, (age_s, rule) in enumerate(zip(ages_s, self.by_list, strict=True))
-            if rule.age_s_max and age_s > rule.age_s_max
-        )
-
 
 def _action(match: Match, rule: ListPolicy, agreeing: int) -> Action:
     if not match.confirmed:

@@ -13,10 +13,11 @@ from numba import types
 from stream.core.kernels.copying import copy16, put
 from stream.core.kernels.jit import I64, U8, U64, inlined, kernel, reads, writes
 
-# Phrases that every list of them begins with.
-OPEN, OF_CALLER, OF_CALLEE, CALLER, CALLEE, REASONS, NO_SIP, SIP, DECIDED = range(9)
-NULL, CONFIRMED, UNCONFIRMED, GENERATION, REASON_EXPIRES = range(9, 14)
-CATEGORIES = 14
+# Phrases that every list of them begins with; and those that a batch's own begin with.
+OPEN, OF_CALLER, OF_CALLEE, CALLER, CALLEE, REASONS, NO_SIP, SIP = range(8)
+NULL, CONFIRMED, UNCONFIRMED, GENERATION, REASON_EXPIRES = range(8, 13)
+CATEGORIES = 13
+DECIDED, ORIGINS = range(2)
 LISTS = CATEGORIES + 256
 """From `CATEGORIES` on there is one for each category's number, from `LISTS` on for each list."""
 
@@ -216,14 +217,22 @@ def _put_field(out: Any, at: Any, phrases: Any, fields: Any, field: Any, call: A
 
 @inlined
 def _put_party(
-    out: Any, at: Any, phrases: Any, numbers: Any, fields: Any, field: Any, call: Any, odd: Any
+    out: Any,
+    at: Any,
+    phrases: Any,
+    own: Any,
+    numbers: Any,
+    fields: Any,
+    field: Any,
+    call: Any,
+    odd: Any,
 ) -> Any:
     """Write a number as E.164 where it is one, else as the switch wrote it; where it ends."""
     after = at
     if call < len(numbers):
         after = _put_number(out, at, numbers, call)
     if after == at and odd >= 0:
-        after = _say(out, at, phrases, odd + field)
+        after = _say(out, at, own, odd + field)
     elif after == at:
         after = _put_field(out, at, phrases, fields, field, call)
     return after
@@ -243,15 +252,15 @@ def _put_deciding(out: Any, at: Any, phrases: Any, numbers: Any, role: Any, call
 
 @inlined
 def _put_fields(
-    out: Any, at: Any, phrases: Any, fields: Any, numbers: Any, call: Any, odd: Any
+    out: Any, at: Any, phrases: Any, own: Any, fields: Any, numbers: Any, call: Any, odd: Any
 ) -> Any:
     """Write the call's id, caller and callee; where they end."""
     callers, callees = numbers
-    at = _say(out, at, phrases, odd) if odd >= 0 else _put_field(out, at, phrases, fields, 0, call)
+    at = _say(out, at, own, odd) if odd >= 0 else _put_field(out, at, phrases, fields, 0, call)
     at = _say(out, at, phrases, CALLER)
-    at = _put_party(out, at, phrases, callers, fields, 1, call, odd)
+    at = _put_party(out, at, phrases, own, callers, fields, 1, call, odd)
     at = _say(out, at, phrases, CALLEE)
-    return _put_party(out, at, phrases, callees, fields, 2, call, odd)
+    return _put_party(out, at, phrases, own, callees, fields, 2, call, odd)
 
 
 @inlined
@@ -305,12 +314,13 @@ def _put_sip(out: Any, at: Any, phrases: Any, first: Any, last: Any, ids: Any, p
 @kernel(
     I64(
         _columns(reads(U8), reads(I64), reads(I64)),
+        _columns(reads(U8), reads(I64), reads(I64)),
         _columns(reads(U8), reads(I64, 2), reads(I64, 2)),
         _columns(reads(U8, 2), reads(U8, 2)),
         _columns(reads(I64), reads(I64), reads(I64), reads(U8, 2)),
         _columns(reads(I64), reads(I64), reads(I64)),
         _columns(reads(I64, 2), reads(I64, 2), reads(I64)),
-        _columns(I64, I64, I64, I64),
+        _columns(I64, I64, I64),
         writes(U8),
         writes(I64),
         writes(I64),
@@ -319,6 +329,7 @@ def _put_sip(out: Any, at: Any, phrases: Any, first: Any, last: Any, ids: Any, p
 )
 def write_decisions(
     phrases: Any,
+    own: Any,
     fields: Any,
     numbers: Any,
     decisions: Any,
@@ -332,21 +343,21 @@ def write_decisions(
     """Write decisions as JSON, one behind the other; the bytes written.
 
     `phrases`: data, starts, sizes, see above; `places` are where in them the head of a plain allow
-    (its tail follows), the first phrase of the SIP answer, the phrase after that answer's last, and
-    the origin of the first segment stand. `fields`: data, starts, sizes as in
-    `calls.batch.Located`. `numbers`: callers and callees, S16 as uint8[calls, 16], callees without
-    rows where they were not read. `decisions`, a column each: the call; the column of the rulings
-    that speaks of it, -1 for a plain allow; the phrase of the first of its fields (JSON), -1 where
-    `fields` has them; ids uint8[n, 16]. `records`: the row of each call, the offset of each row,
-    the row where each segment starts. `rulings_and_reasons`: int64[8, rulings], int64[5, matches],
-    generations of the lists; times that there are not are `NO_TIME`.
+    (its tail follows), the first phrase of the SIP answer and the phrase after that answer's last
+    stand. `own`: the same of what only this batch says, an origin for each segment from `ORIGINS`
+    on. `fields`: data, starts, sizes as in `calls.batch.Located`. `numbers`: callers and callees,
+    S16 as uint8[calls, 16], callees without rows where they were not read. `decisions`, a column
+    each: the call; the column of the rulings that speaks of it, -1 for a plain allow; the first of
+    its fields (JSON) in `own`, -1 where `fields` has them; ids uint8[n, 16]. `records`: the row of
+    each call, the offset of each row, the row where each segment starts. `rulings_and_reasons`:
+    int64[8, rulings], int64[5, matches], the lists' generations; no time is `NO_TIME`.
 
     Decision i is then the `sizes[i]` bytes of `out` from `starts[i]`.
     """
     calls, ruled, odds, ids = decisions
     rows, offsets, segments = records
     rulings, matches, generations = rulings_and_reasons
-    plain, sip, after_sip, origins = places
+    plain, sip, after_sip = places
     at, segment = 0, 0
     for place in range(len(calls)):
         call, ruling, odd = calls[place], ruled[place], odds[place]
@@ -365,7 +376,7 @@ def write_decisions(
         at = _say(out, at, phrases, head)
         at = _put_deciding(out, at, phrases, numbers, role, call)
         at = _say(out, at, phrases, OF_CALLER + role)
-        at = _put_fields(out, at, phrases, fields, numbers, call, odd)
+        at = _put_fields(out, at, phrases, own, fields, numbers, call, odd)
         at = _say(out, at, phrases, REASONS)
         for match in range(first, last):
             if match > first:
@@ -377,11 +388,11 @@ def write_decisions(
         else:
             at = _say(out, at, phrases, NO_SIP)
         at = _put_time_or_null(out, at, phrases, called_at_ms)
-        at = _say(out, at, phrases, DECIDED)
+        at = _say(out, at, own, DECIDED)
         at = _put_time_or_null(out, at, phrases, expires_at_ms)
         row = rows[call]
         segment = _segment_of(row, segments, segment)
-        at = _say(out, at, phrases, origins + segment)
+        at = _say(out, at, own, ORIGINS + segment)
         at = _put_decimal(out, at, offsets[row])
         at = _say(out, at, phrases, tail)
         sizes[place] = at - starts[place]

@@ -1,8 +1,10 @@
 """The policy: from matches to an action."""
 
+import numpy as np
 import pytest
 
 from stream.core.decision import Action
+from stream.core.judging import PolicyColumns
 from stream.core.policy import ListPolicy, Match, PolicySettings, compile_policy
 
 SURE = Match(0, confirmed=True, category=1, confidence=80, expires_at_s=0)
@@ -65,7 +67,7 @@ def test_a_list_on_trial_acts_only_where_no_other_does():
 def test_stale_lists_are_named():
     """A list older than its limit is stale; one without a limit never is."""
     rules = policy(ListPolicy(age_s_max=60), ListPolicy(), ListPolicy(age_s_max=61))
-    assert rules.stale([61, 10**9, 61]) == (0,)
+    assert PolicyColumns.of(rules).stale(np.array([61, 10**9, 61])) == [0]
 
 
 @pytest.mark.parametrize(
