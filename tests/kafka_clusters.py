@@ -141,8 +141,8 @@ def three_brokers() -> Iterator[Cluster]:
             told.update({"node.id": str(node), "directory.id": _id()})
             named.write_text("".join(f"{key}={value}\n" for key, value in told.items()))
         servers = {node: server(folders[node], ports[2 * node - 2]) for node in NODES}
-        for server in servers.values():
-            stack.enter_context(server)
+        for one in servers.values():
+            stack.enter_context(one)
         _start(list(servers.values()))
         yield Cluster(servers)
 

@@ -50,6 +50,8 @@ class Cluster:
         self._writers: dict[int, set[asyncio.StreamWriter]] = defaultdict(set)
         self._serving: set[asyncio.Task[Any]] = set()
         self.connections = 0
+        self.metadata_failures = 0
+        """How many of the next questions for metadata end their connection instead."""
 
     def add(self, partition: Partition, *batches: bytes, leader: int = 0) -> None:
         """Append batches to a partition's log."""
@@ -126,6 +128,9 @@ class Cluster:
             case 18:
                 found = ApiVersionResponse_v0(0, [(18, 0, 0), (3, 5, 5), (1, *self._versions)])
                 answer = found.encode()
+            case 3 if self.metadata_failures:
+                self.metadata_failures -= 1
+                raise ConnectionError("scripted")
             case 3:
                 answer = self._metadata()
             case _:

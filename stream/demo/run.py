@@ -72,6 +72,7 @@ class Run:
         places = self._servers.places
         config = self._folder / "ringfence.toml"
         engine = Engine(config)
+        broken: BaseExceptionGroup[BaseException] | None = None
         try:
             write_config(config, places, self._folder / "state", engine.http_port)
             async with Sender(places.bootstrap, places.topics.calls) as sender:
@@ -86,12 +87,12 @@ class Run:
                     await self._watched(engine, sender, show)
                 sent = sender.sent
             engine.stop()
-        except* (KafkaError, Fault) as broken:
-            raise DemoFailed(_words(broken)) from broken
-        except* DemoFailed as broken:
-            raise DemoFailed(_words(broken)) from broken
+        except* (KafkaError, Fault, DemoFailed) as group:
+            broken = group  # what is raised here would come out in a group of its own
         finally:
             engine.close()
+        if broken is not None:
+            raise DemoFailed(_words(broken)) from broken
         return self._result(sent)
 
     async def _watched(self, engine: Engine, sender: Sender, show: Show) -> None:

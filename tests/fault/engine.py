@@ -144,6 +144,13 @@ class Engine:
             if sample.name == name and labels.items() <= sample.labels.items()
         )
 
+    def metrics(self) -> str:
+        """All of /metrics that is ours and not 0."""
+        lines = self._get("/metrics")[1].splitlines()
+        return "\n".join(
+            line for line in lines if line.startswith("ringfence_") and not line.endswith(" 0.0")
+        )
+
     def _get(self, path: str) -> tuple[int, str]:
         found = self.said(r"http://[\d.]+:\d+/metrics")
         if not found:

@@ -176,7 +176,12 @@ class Site:
             held = await self.committed()
             return all(held.get(tp, 0) >= end for tp, end in ends.items())
 
-        await engine.until(all_committed, "to commit all calls", within_s)
+        try:
+            await engine.until(all_committed, "to commit all calls", within_s)
+        except AssertionError as error:
+            error.add_note(f"the calls end at {ends}, committed is {await self.committed()}")
+            error.add_note(engine.metrics())
+            raise
         assert not engine.said("in the ordinary, slower way"), "the fast lane was not in use"
         assert engine.metric("ringfence_partitions_ordinary") == 0
 

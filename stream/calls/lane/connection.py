@@ -106,8 +106,10 @@ class Connection(asyncio.BufferedProtocol):
         """End it; nobody is told."""
         self._lost = True
         self._buffer = None
-        if self._transport is not None:
-            self._transport.abort()
+        # Once: of Debian 12's Python a TLS transport that was closed can not be aborted.
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.abort()
             self._opened.close()
 
     def get_buffer(self, sizehint: int) -> Any:

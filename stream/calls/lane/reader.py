@@ -274,14 +274,15 @@ class LaneReader:
             await asyncio.sleep(TEND_S)
             now_s = self._loop.time()
             if self._leaders_wanted and now_s >= self._leaders_at_s:
-                self._leaders_wanted = False
                 self._leaders_at_s = now_s + METADATA_S
                 self._client.force_metadata_update()
             for link in self._links.values():
                 link.tend(self._client.cluster.broker_metadata(link.node))
 
     def _settle_leaders(self, _: object = None) -> None:
-        """Give each partition to the link of its leader."""
+        """Give each partition to the link of its leader, as the metadata of now have it."""
+        # Not when they are asked for: a question that fails would not be asked again.
+        self._leaders_wanted = False
         led: dict[int, dict[Partition, Reading]] = {node: {} for node in self._links}
         for partition, reading in self._readings.items():
             node = self._client.cluster.leader_for_partition(TopicPartition(*partition))

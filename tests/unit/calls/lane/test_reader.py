@@ -186,6 +186,18 @@ async def test_a_partition_without_a_leader_is_waited_for() -> None:
             assert lab.found == {P0: numbered(10), P1: numbered(10)}
 
 
+@pytest.mark.expects_errors("Unable to (request|update) metadata")
+async def test_leaders_are_asked_for_until_there_is_an_answer() -> None:
+    """A question that failed is asked again: else a partition would not be read for minutes."""
+    async with Cluster() as cluster:
+        filled(cluster, P0, 1, 10, leader=-1)
+        async with lane(cluster) as lab:
+            cluster.metadata_failures = 2
+            await lab.until(holds=lambda: not cluster.metadata_failures)
+            cluster.leaders[P0] = 0
+            await lab.until(10)
+
+
 @pytest.mark.expects_errors("Unable connect|Unable to request metadata")
 async def test_a_broker_that_is_away_holds_up_nobody_elses_partitions() -> None:
     """It is said once, connected again when it is back, and nothing is lost."""
