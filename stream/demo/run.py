@@ -108,6 +108,7 @@ class Run:
             ]
             picture.phase = "Recorded calls, full speed"
             await self._until_done(sender.sent)
+            show.draw(at_once=True)  # it may have been over before the second line was due
             rate = round((self._scale.live + self._scale.probes) / LIVE_S, -2)
             picture.phase = f"Live calls, {rate:,.0f}/s"
             await live_calls(sender, register, self._material, self._watch)

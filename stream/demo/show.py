@@ -54,12 +54,12 @@ class Show:
             self.draw()
             await asyncio.sleep(FRAME_S)
 
-    def draw(self) -> None:
-        """Draw what there is now."""
+    def draw(self, *, at_once: bool = False) -> None:
+        """Draw what there is now; where lines are written one is, if it is time or `at_once`."""
         if self._live is not None:
             width, height = self._console.size
             self._live.update(draw(self._picture, width, height), refresh=True)
-        elif self._plain and time.monotonic() - self._said_s >= LINE_S:
+        elif self._plain and (at_once or time.monotonic() - self._said_s >= LINE_S):
             self._said_s = time.monotonic()
             self._console.print(line(self._picture), soft_wrap=True)
 
