@@ -27,9 +27,11 @@ from stream.calls.transact import TransactionAborted
 
 log = logging.getLogger(__name__)
 
-_YIELDS = 3
+_YIELDS = 8
 """Turns of the event loop per batch. A source with a backlog and a sink with room never wait, and
-aiokafka's tasks need that many turns to put a batch on the wire."""
+aiokafka's tasks need three turns to put a batch on the wire; where the batch before it is not
+acknowledged yet, some more to read that it is. With three a batch waited for all of the next one's
+work: p99 4 instead of 3 ms at 2,000 and at 20,000 calls a second."""
 _LOOK_S = 0.05
 """How often a loop that waits for the broker looks whether it is to stop or to hand over."""
 
