@@ -119,8 +119,8 @@ def run(
 def warm(config: ConfigFiles = None, as_json: AsJson = False) -> None:
     """Compile the kernels that calls are decided with, and keep them where workers look for them.
 
-    A worker does the same when it starts, but then calls wait for it: about a minute after an
-    upgrade, a second once they are there. Exit code 1 if they can not be used, and why.
+    A worker does the same when it starts, but then calls wait for it: half a minute after
+    an upgrade, a second once they are there. Exit code 1 if they can not be used, and why.
 
     Example: ringfence warm --config carrier.toml
     """

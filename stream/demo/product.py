@@ -83,7 +83,7 @@ def write_config(path: Path, places: Places, state_dir: Path, http_port: int) ->
 
 
 def _kernels_dir() -> str:
-    """What `make setup` compiled, else nothing: then the demo's engine compiles for a minute."""
+    """What `make setup` compiled, else nothing: then the demo's engine compiles them itself."""
     compiled = Path("state", KERNELS)
     return str(compiled.resolve()) if compiled.is_dir() else ""
 

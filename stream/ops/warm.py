@@ -37,7 +37,7 @@ class Warmth(NamedTuple):
 def warm_up(folder: Path) -> Warmth:
     """Switch the kernels on in this process, compiling those that are not in `folder` yet.
 
-    Takes about a minute the first time and a second from then on; safe while others do the same,
+    Takes half a minute the first time and a second from then on; safe while others do the same,
     who wait for the first. Blocks. Never fails: what is in the way is said.
     """
     began_s = time.monotonic()

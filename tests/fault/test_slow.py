@@ -4,10 +4,10 @@ What waits at the broker is many times what may be in memory, and comes as fast 
 """
 
 import asyncio
-from pathlib import Path
 
 import pytest
 
+from tests.bench.machine import memory
 from tests.fault.site import INNOCENT, LISTED, Site, show
 from tests.fault.traffic import call, judge, produce
 from tests.kafka_secured import secured_broker
@@ -30,13 +30,6 @@ def row(number: int) -> bytes:
     return narrow[:-1] + b', "wide": "' + b"w" * (WIDE - len(narrow)) + b'"}'
 
 
-def rss_mb(pid: int, name: str) -> float:
-    """A line of what the kernel says of a process's memory."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    (found,) = (line.split()[1] for line in lines if line.startswith(f"{name}:"))
-    return int(found) / 1024
-
-
 async def test_a_slow_publisher_bounds_what_is_read(redis_url, tmp_path, capsys):
     """No more is fetched than fits; when the way is free again, all is decided."""
     with secured_broker() as broker:
@@ -49,14 +42,14 @@ async def test_a_slow_publisher_bounds_what_is_read(redis_url, tmp_path, capsys)
                 await engine.ready()
                 await produce(site, [row(number) for number in range(WARM)])
                 await site.drained(engine)
-                before_mb = rss_mb(engine.process.pid, "VmRSS")
+                before_mb = memory(engine.process.pid).rss_mb
                 way.bytes_per_s = TOWARDS_PER_S
                 fetched_before = way.bytes_back
                 await produce(site, [row(number) for number in range(WARM, ROWS)])
-                await asyncio.sleep(5)
+                await asyncio.sleep(5)  # many times what all of it takes to come if it may
                 fetched_mb = (way.bytes_back - fetched_before) / 1e6
                 waiting_mb = ROWS * WIDE / 1e6
-                grown_mb = rss_mb(engine.process.pid, "VmHWM") - before_mb
+                grown_mb = memory(engine.process.pid).peak_mb - before_mb
                 assert 0 < fetched_mb < waiting_mb / 2, "it did not wait for its publisher"
                 assert grown_mb < GROWN_MB_MAX
                 way.bytes_per_s = None

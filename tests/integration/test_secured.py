@@ -140,4 +140,4 @@ async def test_an_outage_is_no_refusal(secured):
     kafka = KafkaSettings(f"127.0.0.1:{secured.slow}", "test")
     with pytest.raises(Awaited):
         await check_topics(kafka, TopicsSettings(("c",), "d", "r", 1, 1), 1, observe)
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.1)  # as above
