@@ -28,6 +28,7 @@ PROGRAMS = {
     "needs_promtool": ("promtool", "apt-get install prometheus"),
     "needs_systemd": ("systemd-analyze", "apt-get install systemd"),
     "needs_openssl": ("openssl", "apt-get install openssl"),
+    "needs_nginx": ("nginx", "apt-get install nginx-light"),
 }
 
 
