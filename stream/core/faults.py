@@ -4,6 +4,8 @@ Bad data is a returned value (`Rejected`), a bug is an assert. Every message nam
 what to do next, since an operator reads it at night.
 """
 
+from enum import StrEnum
+
 
 class Fault(Exception):
     """Anything that Ringfence itself reports as gone wrong."""
@@ -51,6 +53,43 @@ class ListUnknown(Fault):
 
 class ChangeConflict(Fault):
     """Somebody else changed the list in between; nothing was written."""
+
+
+class FeedFault(StrEnum):
+    """Why a feed's bytes did not come: a closed list, so that each is a label of a metric."""
+
+    DOWN = "down"
+    TIMEOUT = "timeout"
+    REFUSED_BY_SERVER = "refused_by_server"
+    UNAUTHORISED = "unauthorised"
+    REDIRECTED = "redirected"
+    TOO_LARGE = "too_large"
+    TOO_SLOW = "too_slow"
+    TRUNCATED = "truncated"
+    WRONG_LENGTH = "wrong_length"
+    NOT_COMPRESSED_RIGHT = "not_compressed_right"
+    BOMB = "bomb"
+    CERTIFICATE = "certificate"
+    CHECKSUM = "checksum"
+    NOT_A_FEED = "not_a_feed"
+    MISSING = "missing"
+    UNSTABLE = "unstable"
+    KAFKA_DOWN = "kafka_down"
+    PROTOCOL = "protocol"
+
+
+class FeedDown(Fault):
+    """A feed's new version can not be had now; the last good one stays.
+
+    `detail` names the place and what to do, and never a secret. `retry_after_s`: not sooner than in
+    so many seconds, as the server asks; None where it says nothing.
+    """
+
+    def __init__(self, reason: FeedFault, detail: str, retry_after_s: float | None = None) -> None:
+        super().__init__(f"{reason.value}: {detail}")
+        self.reason = reason
+        self.detail = detail
+        self.retry_after_s = retry_after_s
 
 
 class FilterUnreadable(Fault):

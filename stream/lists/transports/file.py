@@ -1,0 +1,98 @@
+"""A file at a path: copied, so that what is parsed is what was hashed."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from stream.core.faults import FeedDown, FeedFault
+from stream.lists.fetch import Fetched, Unchanged
+from stream.lists.transports.apart import Apart, Stop, Stopped
+from stream.lists.transports.landing import Landing, landing
+from stream.lists.transports.limits import BYTES_MAX, BytesMax, Seconds
+from stream.ops.checks import filled
+from stream.ops.tables import Checked
+
+_PIECE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileSettings:
+    """`path` of the file; `bytes_max` of it; `deadline_s` for reading it, mounts may hang."""
+
+    path: Annotated[str, Checked(filled)]
+    bytes_max: BytesMax = BYTES_MAX
+    deadline_s: Seconds = 300.0
+
+
+class FileTransport:
+    """One file, replaced from time to time by whoever makes it."""
+
+    def __init__(self, settings: FileSettings) -> None:
+        self._path = Path(settings.path)
+        self._bytes_max = settings.bytes_max
+        self._apart: Apart[Fetched | Unchanged] = Apart(settings.path, settings.deadline_s)
+
+    async def fetch(self, remembered: Mapping[str, str], into: Path) -> Fetched | Unchanged:
+        """The file as it is now, always whole. Raises FeedDown."""
+        return await self._apart(lambda stop: self._fetch(remembered, into, stop))
+
+    def _fetch(self, remembered: Mapping[str, str], into: Path, stop: Stop) -> Fetched | Unchanged:
+        path = self._path
+        mark = {"path": str(path), "stat": stat_mark(path)}
+        if mark.items() <= remembered.items():
+            return Unchanged(remembered)
+        size, digest = copied(path, into, self._bytes_max, stop)
+        if mark["stat"] != stat_mark(path):
+            into.unlink()
+            raise unstable(path)
+        remember = {**mark, "sha256": digest}
+        if remembered.get("path") == str(path) and remembered.get("sha256") == digest:
+            into.unlink()
+            return Unchanged(remember)
+        as_of_s = int(mark["stat"].split(":")[0]) // 1_000_000_000
+        return Fetched(into, size, digest, remember, as_of_s=as_of_s, origin=str(path))
+
+
+def copied(path: Path, into: Path, bytes_max: int, stop: Stop) -> tuple[int, str]:
+    """Copy a file; its size and SHA-256. Raises FeedDown, and Stopped."""
+    with landing(into, bytes_max, str(path)) as land:
+        try:
+            with path.open("rb") as source:
+                _copy(source.fileno(), land, stop)
+        except OSError as error:
+            raise unreadable(path, error) from error
+        return land.size, land.sha256
+
+
+def _copy(source: int, land: Landing, stop: Stop) -> None:
+    while piece := os.read(source, _PIECE):
+        if stop.is_set():
+            raise Stopped
+        land.write(piece)
+
+
+def stat_mark(path: Path) -> str:
+    """What changes when somebody writes a file or puts another in its place. Raises FeedDown."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise unreadable(path, error) from error
+    return f"{found.st_mtime_ns}:{found.st_size}:{found.st_ino}"
+
+
+def unstable(path: Path) -> FeedDown:
+    """What is said of a file that somebody writes while we read it."""
+    text = f"{path} changed while it was read: its maker should write a new file and rename it"
+    return FeedDown(FeedFault.UNSTABLE, text)
+
+
+def unreadable(path: Path, error: OSError) -> FeedDown:
+    """What is said of a file that we can not read."""
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return FeedDown(FeedFault.MISSING, f"{path} does not exist")
+    if isinstance(error, PermissionError):
+        text = f"{path} may not be read by user {os.geteuid()}: give that user the right"
+        return FeedDown(FeedFault.UNAUTHORISED, text)
+    return FeedDown(FeedFault.DOWN, f"{path} can not be read: {error.strerror}")
