@@ -9,8 +9,7 @@ import pytest
 
 from stream.core.faults import FeedDown, FeedFault
 from stream.lists.fetch import Fetched, Unchanged
-from stream.lists.transports import FileSettings, FileTransport
-from stream.lists.transports import apart
+from stream.lists.transports import FileSettings, FileTransport, apart
 from stream.lists.transports import file as module
 
 
