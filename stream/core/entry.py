@@ -25,6 +25,7 @@ class Category(IntEnum):
     WANGIRI = 9
     ROBOCALL = 10
     SPAM = 11
+    LEGITIMATE = 12
 
     @property
     def label(self) -> str:

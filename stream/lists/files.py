@@ -3,19 +3,31 @@
 import codecs
 import csv
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
+from stream.core.entry import Category
 from stream.lists.formats import csv as csv_format
 from stream.lists.formats import jsonl, text
-from stream.lists.formats.rows import InputUnreadable, RejectedRow, Rows, Wrong, line_chunks
+from stream.lists.formats.rows import (
+    InputUnreadable,
+    ReadOptions,
+    RejectedRow,
+    Rows,
+    Wrong,
+    line_chunks,
+)
 
-Format = Literal["text", "csv", "jsonl"]
+Format = Literal[
+    "text", "csv", "jsonl", "pybloom", "misp", "misp-feed", "stix", "phoneblock", "ftc", "ringfence"
+]
+FORMATS: tuple[Format, ...] = get_args(Format)
 CHUNK_CHARS = 2 << 20
 """Characters read at a time: some 50,000 rows, whose Python objects take about 40 MB."""
+_WORDS: Mapping[Format, Mapping[str, Category]] = {}
 _SUFFIXES: dict[str, Format] = {
     ".csv": "csv",
     ".tsv": "csv",
@@ -37,35 +49,53 @@ def format_of(path: Path) -> Format:
     return _SUFFIXES.get(path.suffix.lower(), "text")
 
 
+def has_rows(kind: Format) -> bool:
+    """Whether a file of this format has rows; a bare filter has none (`formats.pybloom` reads it).
+
+    A list that it fills is built by `build.bare_snapshot`, and its matches stay unconfirmed.
+    """
+    return kind != "pybloom"
+
+
+def words_of(kind: Format) -> Mapping[str, Category]:
+    """The words for categories that the format itself has, for `Parser`."""
+    return _WORDS.get(kind, {})
+
+
 def read_rows(
-    path: Path, kind: Format, names: Sequence[str] | None, progress: Callable[[int, int], None]
+    path: Path,
+    kind: Format,
+    names: Sequence[str] | None,
+    progress: Callable[[int, int], None],
+    options: ReadOptions | None = None,
 ) -> Iterator[Rows]:
     """The rows of a file, chunk by chunk; `names` of its columns where a CSV has no header.
 
-    `progress` is told the bytes read. Raises InputUnreadable if the file can not be read at all.
+    `progress` is told the bytes read. Raises InputUnreadable if the file can not be read at all,
+    or turns out on the way to be cut or damaged: then nothing of it should be used.
     """
-    chunks = line_chunks(_texts(path, progress))
+    assert has_rows(kind), "a bare filter has no rows: ask has_rows first"
+    options = options or ReadOptions()
+    chunks = line_chunks(_texts(path, options.encoding, progress))
     if kind == "csv":
-        yield from csv_format.read(chunks, names)
+        yield from csv_format.read(chunks, names, options.columns)
     elif kind == "jsonl":
-        yield from jsonl.read(chunks)
-    else:
+        yield from jsonl.read(chunks, options.columns)
+    elif kind == "text":
         yield from text.read(chunks)
+    else:
+        raise InputUnreadable(f"{path}: {kind} files are not read yet")
 
 
-def _texts(path: Path, progress: Callable[[int, int], None]) -> Iterator[str]:
+def _texts(path: Path, encoding: str | None, progress: Callable[[int, int], None]) -> Iterator[str]:
     """The file's text, all line ends made one. A byte that is no text stands for itself."""
     try:
         size = path.stat().st_size
         with path.open("rb") as raw:
             head = raw.read(4096)
-        encoding = next((name for mark, name in _MARKS if head.startswith(mark)), "utf-8")
-        if encoding != "utf-16" and b"\0" in head:
-            raise InputUnreadable(
-                f"{path}: not a text file (or UTF-16 without its mark): save it as UTF-8"
-            )
+        encoding = encoding or encoding_of(head, path)
         # A lone wrong byte costs its row at most, and the rejects file gets it back as it was.
-        errors = "replace" if encoding == "utf-16" else "surrogateescape"
+        errors = "surrogateescape" if encoding.startswith("utf-8") else "replace"
         with path.open("rb") as raw:
             file = TextIOWrapper(raw, encoding, errors, newline=None)
             while piece := file.read(CHUNK_CHARS):
@@ -73,8 +103,25 @@ def _texts(path: Path, progress: Callable[[int, int], None]) -> Iterator[str]:
                 yield piece
     except OSError as error:
         raise InputUnreadable(f"{path}: {error.strerror}") from error
-    except UnicodeError as error:  # UTF-16 that is cut short
+    except (UnicodeError, LookupError) as error:  # UTF-16 cut short; an encoding nobody knows
         raise InputUnreadable(f"{path}: {error}") from error
+
+
+def encoding_of(head: bytes, path: Path) -> str:
+    """The encoding of a file that begins with `head`: by its mark, or by where its NULs are.
+
+    Raises InputUnreadable for what is no text.
+    """
+    for mark, name in _MARKS:
+        if head.startswith(mark):
+            return name
+    if b"\0" not in head:
+        return "utf-8"
+    # In UTF-16 every other byte of digits, commas and line ends is NUL, and none of the others.
+    even, odd = head[0::2].count(0), head[1::2].count(0)
+    if max(even, odd) >= len(head) // 8 and min(even, odd) == 0:
+        return "utf-16-le" if odd else "utf-16-be"
+    raise InputUnreadable(f"{path}: not a text file: save it as text or CSV in UTF-8")
 
 
 class Rejects:

@@ -26,7 +26,7 @@ from stream.lists.build import (
     with_changes,
 )
 from stream.lists.circles import key_id
-from stream.lists.files import Format, Rejects, read_rows
+from stream.lists.files import Format, Rejects, read_rows, words_of
 from stream.lists.formats.rows import Wrong
 from stream.lists.merge import empty_columns, held_in, merged
 from stream.lists.parse import Defaults, Parsed, Parser
@@ -90,7 +90,7 @@ def read_file(request: ImportRequest, stage: Stage = silent) -> FileRead:
 
     Raises InputUnreadable.
     """
-    parser = Parser(request.defaults)
+    parser = Parser(request.defaults, words_of(request.kind))
     parsed: list[Parsed] = []
     with Rejects(request.rejects).open() as rejects:
         rows = read_rows(

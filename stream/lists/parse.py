@@ -3,11 +3,11 @@
 Pure. Any texts at all end as an entry or as a `RejectedRow` with a reason from a closed list.
 """
 
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,24 +15,49 @@ from numpy.typing import NDArray
 from stream.core.entry import Category
 from stream.core.number import Kind, parse_many
 from stream.lists.formats.rows import RejectedRow, Rows, Texts, Wrong
+from stream.lists.meanings import (
+    bare_number,
+    category_words,
+    damage_of,
+    read_category,
+    read_confidence,
+    read_time,
+)
 
 SOURCES_MAX = 60_000
 SOURCE_CHARS_MAX = 64
-TIME_MAX_S = 2**32 - 1
+FUTURE_SLACK_S = 300
+"""Clocks differ: up to so much beyond ours a report's time is read as now without ado."""
 _MEMO_MAX = 100_000
 """Distinct texts remembered for each column: most columns hold few, times may hold many."""
 
-_SCIENTIFIC = re.compile(r"[+-]?\d+(?:[.,]\d*)?[eE][+-]?\d+\Z")
-_DECIMAL = re.compile(r"\+?\d{5,}[.,]\d{0,2}\Z")
-_THOUSANDS = re.compile(r"\+?\d{1,3}(?:,\d{3}){2,}\Z")
-_EXCEL_TEXT = re.compile(r'="([^"]*)"\Z')
+
+class Adjusted(StrEnum):
+    """What was made of a row's claim, so that the row could be kept."""
+
+    FUTURE = "future"
+    """Reported in the future: read as now."""
+    CONFIDENCE = "confidence"
+    """More confidence than the feed may claim: its highest."""
+    CATEGORY = "category"
+    """An unknown category: read as `other`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What an entry gets where its row says nothing. `region` reads national numbers.
+    """What an entry gets where its row says nothing, and how far a row is believed.
 
-    Times in seconds since the epoch; `expires_at_s` 0: never.
+    `region` reads national numbers. Times are seconds since the epoch; `expires_at_s` 0: never.
+    `now_s` is the clock; 0: times are taken as they are, expired and future ones too.
+
+    `expires_after_s` (0: off) is the life of a report whose row names no end, instead of
+    `expires_at_s`. It counts from the report: numbers are given to new owners, so what matters is
+    how old the complaint is, and a file fetched again must not make it young. `expires_from` "now"
+    counts from `now_s`, for feeds whose dates are those of a number's first report.
+
+    `source` is the feed's name or the file's. `sources` says whose a report is: "row": whom the
+    row names, else `source`; "feed": `source` alone; "both": `source/whom the row names`.
+    `categories` are the partner's words for ours.
     """
 
     source: str
@@ -41,13 +66,23 @@ class Defaults:
     category: Category = Category.OTHER
     expires_at_s: int = 0
     confidence: int = 100
+    now_s: int = 0
+    expires_after_s: int = 0
+    expires_from: Literal["report", "now"] = "report"
+    confidence_max: int = 100
+    future: Literal["clamp", "reject"] = "clamp"
+    sources: Literal["row", "feed", "both"] = "row"
+    unknown_category: Literal["reject", "other"] = "reject"
+    categories: Mapping[str, Category] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """The good rows of one chunk in columns of one length, and the others.
+    """The good rows of one chunk in columns of one length and in their order, and the others.
 
-    `numbers` S16, E.164; times uint32; `source` indexes the parser's `sources`.
+    `numbers` S16, E.164; times uint32; `source` indexes the parser's `sources`. Where `removed`
+    (bool) is set, the row takes that source's report of the number off; its other columns say
+    nothing. `passed_over` as in `Rows`; `adjusted` counts kept rows whose claims were cut.
     """
 
     numbers: NDArray[np.bytes_]
@@ -56,7 +91,10 @@ class Parsed:
     category: NDArray[np.uint8]
     confidence: NDArray[np.uint8]
     source: NDArray[np.uint16]
+    removed: NDArray[np.bool_]
     rejected: tuple[RejectedRow, ...]
+    adjusted: Mapping[Adjusted, int]
+    passed_over: int = 0
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -66,18 +104,26 @@ _Read = Callable[[str], int | Wrong]
 
 
 class Parser:
-    """Reads the rows of one file; holds the names of the sources seen, and what texts meant."""
+    """Reads the rows of one file; holds the names of the sources seen, and what texts meant.
 
-    def __init__(self, defaults: Defaults) -> None:
+    `words` are the words for categories that the file's format has (`files.words_of`).
+    """
+
+    def __init__(self, defaults: Defaults, words: Mapping[str, Category] | None = None) -> None:
         self._defaults = defaults
+        self._words = category_words(defaults.categories, words or {})
+        self._unknown: set[str] = set()
         self._sources: dict[str, int] = {defaults.source: 0}
+        # Where reports get a life, 0 marks for now the rows that name no end of their own.
+        ends = 0 if defaults.expires_after_s else defaults.expires_at_s
         self._columns = (
             _Column("reported_at", np.dtype(np.uint32), read_time, defaults.reported_at_s),
-            _Column("expires_at", np.dtype(np.uint32), read_time, defaults.expires_at_s),
-            _Column("category", np.dtype(np.uint8), read_category, int(defaults.category)),
+            _Column("expires_at", np.dtype(np.uint32), read_time, ends),
+            _Column("category", np.dtype(np.uint8), self._read_category, int(defaults.category)),
             _Column("confidence", np.dtype(np.uint8), read_confidence, defaults.confidence),
             _Column("source", np.dtype(np.uint16), self._read_source, 0),
         )
+        self._tags: dict[tuple[str, ...], int | None] = {}
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -86,26 +132,23 @@ class Parser:
 
     def parse(self, rows: Rows) -> Parsed:
         """The rows' meaning."""
-        # Nearly all are "+" and digits; the others are looked at one by one.
-        odd = [row for row, text in enumerate(rows.number) if not (text and text[1:].isdigit())]
-        texts = list(rows.number)
-        for row in odd:
-            texts[row] = _bare(texts[row] or "")
-        numbers = parse_many(texts, lambda _: self._defaults.region)
-        wrong: dict[int, Wrong] = {
-            row: _why(texts[row] or "", Kind(int(numbers.kinds[row])), self._defaults.region)
-            for row in np.flatnonzero(numbers.kinds != Kind.E164).tolist()
-        }
-        # Digits after a decimal point would be read as part of a longer number: looked for first.
-        for row in odd:
-            if (damage := _damage(texts[row] or "")) is not None:
-                wrong[row] = damage
+        removed = _removed(rows)
+        e164, wrong = self._numbers(rows)
+        fields: dict[int, Wrong] = {}
         values = {
-            column.name: column.values(getattr(rows, column.name), len(rows), wrong)
+            column.name: column.values(getattr(rows, column.name), len(rows), fields)
             for column in self._columns
         }
+        if rows.tags is not None:
+            self._apply_tags(rows.tags, rows.category, values["category"])
+        self._apply_clock(values, fields)
+        for row, why in fields.items():
+            # Of a row that takes a number off, only the number and whose report it is matter.
+            if not removed[row] or why is Wrong.BAD_SOURCE:
+                wrong.setdefault(row, why)
         kept = np.ones(len(rows), np.bool_)
         kept[list(wrong)] = False
+        adjusted = self._adjust(rows, values, kept & ~removed)
         arrays: dict[str, Any] = {name: array[kept] for name, array in values.items()}
         rejected = [
             RejectedRow(rows.lines[row], why, _detail(rows, row, why), _original(rows, row))
@@ -113,17 +156,113 @@ class Parser:
         ]
         rejected += rows.unreadable
         rejected.sort(key=lambda row: row.line)
-        return Parsed(numbers=numbers.e164[kept], **arrays, rejected=tuple(rejected))
+        return Parsed(
+            numbers=e164[kept],
+            **arrays,
+            removed=removed[kept],
+            rejected=tuple(rejected),
+            adjusted=adjusted,
+            passed_over=rows.passed_over,
+        )
+
+    def _numbers(self, rows: Rows) -> tuple[NDArray[np.bytes_], dict[int, Wrong]]:
+        """The numbers in E.164, and why some are none."""
+        # Nearly all are "+" and digits; the others are looked at one by one.
+        odd = [row for row, text in enumerate(rows.number) if not (text and text[1:].isdigit())]
+        texts = list(rows.number)
+        for row in odd:
+            texts[row] = bare_number(texts[row] or "")
+        numbers = parse_many(texts, lambda _: self._defaults.region)
+        wrong: dict[int, Wrong] = {
+            row: _why(texts[row] or "", Kind(int(numbers.kinds[row])), self._defaults.region)
+            for row in np.flatnonzero(numbers.kinds != Kind.E164).tolist()
+        }
+        # Digits after a decimal point would be read as part of a longer number: looked for first.
+        for row in odd:
+            if (damage := damage_of(texts[row] or "")) is not None:
+                wrong[row] = damage
+        return numbers.e164, wrong
+
+    def _apply_tags(
+        self, tags: Sequence[Sequence[str]], texts: Texts | None, category: NDArray[np.uint8]
+    ) -> None:
+        """The category of rows that have none of their own and a tag that names one."""
+        for row, words in enumerate(tags):
+            if not words or (texts is not None and texts[row]):
+                continue
+            key = tuple(words)
+            if key not in self._tags:
+                if len(self._tags) > _MEMO_MAX:
+                    self._tags.clear()
+                read = [read_category(word, self._words) for word in key]
+                self._tags[key] = next((one for one in read if not isinstance(one, Wrong)), None)
+            found = self._tags[key]
+            if found is not None:
+                category[row] = found
+
+    def _apply_clock(self, values: dict[str, NDArray[Any]], wrong: dict[int, Wrong]) -> None:
+        """Ends for the reports that name none; then what is over, or not yet, is wrong."""
+        settings, reported, expires = self._defaults, values["reported_at"], values["expires_at"]
+        if settings.expires_after_s:
+            since = np.minimum(reported, settings.now_s) if settings.now_s else reported
+            if settings.expires_from == "now":
+                since = np.full_like(reported, settings.now_s or settings.reported_at_s)
+            ends = np.minimum(since.astype(np.int64) + settings.expires_after_s, 2**32 - 1)
+            values["expires_at"] = expires = np.where(expires == 0, ends, expires).astype(np.uint32)
+        if not settings.now_s:
+            return
+        if settings.future == "reject":
+            for row in np.flatnonzero(reported > settings.now_s + FUTURE_SLACK_S).tolist():
+                wrong.setdefault(row, Wrong.FUTURE)
+        for row in np.flatnonzero((expires != 0) & (expires <= settings.now_s)).tolist():
+            wrong.setdefault(row, Wrong.EXPIRED)
+
+    def _adjust(
+        self, rows: Rows, values: dict[str, NDArray[Any]], kept: NDArray[np.bool_]
+    ) -> Counter[Adjusted]:
+        """Cut claims to what the feed may claim; how many of the `kept` rows were cut."""
+        settings, adjusted = self._defaults, Counter[Adjusted]()
+        confidence, reported = values["confidence"], values["reported_at"]
+        over = confidence > settings.confidence_max
+        adjusted[Adjusted.CONFIDENCE] = int((over & kept).sum())
+        confidence[over] = settings.confidence_max
+        if settings.now_s:
+            ahead = reported > settings.now_s + FUTURE_SLACK_S
+            adjusted[Adjusted.FUTURE] = int((ahead & kept).sum())
+            np.minimum(reported, settings.now_s, out=reported)
+        if self._unknown and rows.category is not None:
+            adjusted[Adjusted.CATEGORY] = sum(
+                bool(kept[row]) and (text or "").strip() in self._unknown
+                for row, text in enumerate(rows.category)
+            )
+        return +adjusted
+
+    def _read_category(self, text: str) -> int | Wrong:
+        read = read_category(text, self._words)
+        if isinstance(read, Wrong) and self._defaults.unknown_category == "other":
+            self._unknown.add(text)
+            return int(Category.OTHER)
+        return read
 
     def _read_source(self, text: str) -> int | Wrong:
-        known = self._sources.get(text)
+        settings = self._defaults
+        if settings.sources == "feed":
+            return 0
+        name = f"{settings.source}/{text}" if settings.sources == "both" else text
+        known = self._sources.get(name)
         if known is not None:
             return known
-        if len(text) > SOURCE_CHARS_MAX or not text.isprintable():
+        if len(name) > SOURCE_CHARS_MAX or not name.isprintable():
             return Wrong.BAD_SOURCE
         if len(self._sources) == SOURCES_MAX:
             return Wrong.BAD_SOURCE
-        return self._sources.setdefault(text, len(self._sources))
+        return self._sources.setdefault(name, len(self._sources))
+
+
+def _removed(rows: Rows) -> NDArray[np.bool_]:
+    if rows.removed is None:
+        return np.zeros(len(rows), np.bool_)
+    return np.array(rows.removed, np.bool_)
 
 
 class _Column:
@@ -158,55 +297,6 @@ class _Column:
         return np.array([memo[text] for text in texts], self._dtype)
 
 
-def read_category(text: str) -> int | Wrong:
-    """A category by its label; case, blanks and dashes do not matter."""
-    name = "_".join(text.upper().replace("-", " ").replace("_", " ").split())
-    category = Category.__members__.get(name)
-    return Wrong.BAD_CATEGORY if category is None else int(category)
-
-
-def read_confidence(text: str) -> int | Wrong:
-    """A whole number from 0 to 100."""
-    if text.isascii() and text.isdigit() and len(text) <= 3 and int(text) <= 100:
-        return int(text)
-    return Wrong.BAD_CONFIDENCE
-
-
-def read_time(text: str) -> int | Wrong:
-    """Seconds since the epoch, from ISO 8601 (UTC unless it says otherwise), seconds or millis."""
-    if text.isascii() and text.isdigit():
-        # 9 digits begin in 1973, 13 in 2001: a spreadsheet's day number (46000) is neither.
-        if len(text) in {9, 10}:
-            return int(text) if int(text) <= TIME_MAX_S else Wrong.BAD_DATE
-        if len(text) == 13:
-            return int(text) // 1000 if int(text) // 1000 <= TIME_MAX_S else Wrong.BAD_DATE
-        return Wrong.BAD_DATE
-    try:
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
-        seconds = int(moment.timestamp())
-    except (ValueError, OverflowError):
-        return Wrong.BAD_DATE
-    return seconds if 0 < seconds <= TIME_MAX_S else Wrong.BAD_DATE
-
-
-def _bare(text: str) -> str:
-    """The number's text without what spreadsheets put around it."""
-    text = text.strip()
-    if text.startswith(("'", "=")):
-        excel = _EXCEL_TEXT.match(text)
-        text = excel[1] if excel else text[1:]
-    # Thousands separators change no digit; a comma is no separator that numbers are written with.
-    return text.replace(",", "") if "," in text and _THOUSANDS.match(text) else text
-
-
-def _damage(text: str) -> Wrong | None:
-    if _SCIENTIFIC.match(text):
-        return Wrong.SCIENTIFIC
-    return Wrong.DECIMAL if _DECIMAL.match(text) else None
-
-
 def _why(text: str, kind: Kind, region: str | None) -> Wrong:
     if not text:
         return Wrong.NO_NUMBER
@@ -225,6 +315,9 @@ _FIELD_OF = {
 
 def _detail(rows: Rows, row: int, why: Wrong) -> str:
     """The text that was wrong, as the file has it."""
+    if why in {Wrong.EXPIRED, Wrong.FUTURE}:
+        said = rows.expires_at if why is Wrong.EXPIRED else rows.reported_at
+        return str(said[row] or "") if said is not None else ""
     if why is Wrong.BAD_DATE:
         texts = [getattr(rows, name) for name in ("reported_at", "expires_at")]
         bad = [

@@ -8,6 +8,7 @@ not the rest of the file.
 import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from stream.lists.formats.rows import FIELDS, InputUnreadable, Lines, RejectedRow, Rows, Wrong
 
@@ -38,10 +39,14 @@ class Shape:
     skipped: int
 
 
-def shape_of(lines: Lines, names: Sequence[str] | None = None) -> Shape:
+def shape_of(
+    lines: Lines, names: Sequence[str] | None = None, mapping: Mapping[str, str | int] | None = None
+) -> Shape:
     """The layout of a file that begins with `lines`; `names` of its columns where it has no header.
 
-    Empty names are columns to pass over. Raises InputUnreadable if no column can be the numbers'.
+    Empty names are columns to pass over. `mapping` says of each field which column it is, by its
+    header or counted from 1; fields that it leaves out are not read. Raises InputUnreadable if no
+    column can be the numbers', or one that `mapping` names is not there.
     """
     skipped = 0
     delimiter = ""
@@ -52,6 +57,9 @@ def shape_of(lines: Lines, names: Sequence[str] | None = None) -> Shape:
     first = lines[skipped] if skipped < len(lines) else ""
     delimiter = delimiter or max(DELIMITERS, key=first.count)
     cells = next(csv.reader([first], delimiter=delimiter), [])
+    if mapping:
+        mapped, has_header = _mapped(cells, mapping)
+        return Shape(delimiter, mapped, skipped + has_header)
     header = _columns(cells)
     if names is not None:
         given = _columns(names)
@@ -69,6 +77,38 @@ def shape_of(lines: Lines, names: Sequence[str] | None = None) -> Shape:
     return Shape(delimiter, {"number": likely[0]}, skipped)
 
 
+def _mapped(cells: Sequence[str], mapping: Mapping[str, str | int]) -> tuple[dict[str, int], bool]:
+    """The columns that `mapping` means, and whether `cells` are a header."""
+    if "number" not in mapping:
+        raise InputUnreadable(f"columns names {', '.join(mapping)}: none is `number`")
+    if any(place < 1 for place in mapping.values() if isinstance(place, int)):
+        raise InputUnreadable("columns counts from 1: the first column is 1")
+    header = {_folded(cell): at for at, cell in reversed(list(enumerate(cells)))}
+    columns, absent = {}, []
+    for field, place in mapping.items():
+        if isinstance(place, int):
+            columns[field] = place - 1
+        elif _folded(place) in header:
+            columns[field] = header[_folded(place)]
+        else:
+            absent.append(place)
+    if absent:
+        raise InputUnreadable(
+            f"the header has no column {' or '.join(map(repr, absent))}: it is "
+            f"{', '.join(cells)[:200]!r}; name the columns as it does, or count them from 1"
+        )
+    if len(set(columns.values())) < len(columns):
+        raise InputUnreadable("columns means one column with two names")
+    named = any(isinstance(place, str) for place in mapping.values())
+    number = columns["number"]
+    digits = sum(c.isdigit() for c in cells[number]) if number < len(cells) else 0
+    return columns, named or (bool(cells) and digits < 3)
+
+
+def _folded(cell: str) -> str:
+    return "_".join(cell.strip().casefold().replace("-", " ").replace("_", " ").split())
+
+
 def _columns(cells: Sequence[str]) -> dict[str, int]:
     columns: dict[str, int] = {}
     for i, cell in enumerate(cells):
@@ -78,16 +118,17 @@ def _columns(cells: Sequence[str]) -> dict[str, int]:
     return columns
 
 
-def read(chunks: Iterable[Lines], names: Sequence[str] | None = None) -> Iterator[Rows]:
-    """The rows of a CSV file; `names` of its columns where it has no header.
-
-    Raises InputUnreadable if no column can be the numbers'.
-    """
+def read(
+    chunks: Iterable[Lines],
+    names: Sequence[str] | None = None,
+    mapping: Mapping[str, str | int] | None = None,
+) -> Iterator[Rows]:
+    """The rows of a CSV file; `names` and `mapping` as for `shape_of`, which also raises."""
     source = iter(chunks)
     lines = next(source, None)
     if lines is None:
         return
-    shape = shape_of(lines, names)
+    shape = shape_of(lines, names, mapping)
     first = 1 + shape.skipped
     lines = lines[shape.skipped :]
     while lines is not None:
@@ -174,5 +215,5 @@ def _rows(
         kept = [i for i, record in enumerate(records) if any(record)]  # blank lines are no rows
         lines, records = [lines[i] for i in kept], [records[i] for i in kept]
         records = [record + [""] * (width - len(record)) for record in records]
-    found = {name: [record[i] for record in records] for name, i in columns.items()}
+    found: dict[str, Any] = {name: [record[i] for record in records] for name, i in columns.items()}
     return Rows(lines=lines, originals=records, unreadable=tuple(rejected), **found)

@@ -4,8 +4,8 @@ Pure. A format takes chunks of lines and gives one `Rows` for each; what the tex
 in `lists/parse.py`, the same for all formats.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 
 from stream.core.entry import Category
@@ -45,16 +45,34 @@ class Wrong(Enum):
         "dates like 01/02/2026 mean two days"
     )
     BAD_CONFIDENCE = "confidence is a whole number from 0 to 100"
+    EXPIRED = "the report has expired already: it would not count; nothing needs to be done"
+    FUTURE = (
+        "reported more than 5 minutes in the future: set the clock of the machine that reports, or "
+        'have such times read as now (future = "clamp")'
+    )
+    PATTERN = (
+        "a pattern that is more than one number, or several joined by OR, would be read wrongly: "
+        "share each number as a pattern [phone-number:value = '+66...'] of its own"
+    )
 
     @property
     def label(self) -> str:
         """The name in reports: `bad_date`."""
         return self.name.lower()
 
+    @property
+    def is_damage(self) -> bool:
+        """Whether the row is wrong; an expired one was right and is merely over."""
+        return self is not Wrong.EXPIRED
+
 
 @dataclass(frozen=True, slots=True)
 class RejectedRow:
-    """One row that was not loaded. `line` counts from 1; `original` is the row as it came."""
+    """One row that was not loaded. `original` is the row as it came, cut where it is long.
+
+    `line` counts from 1; in a JSON document, which may be one line, it is the how-manieth object
+    or attribute of the document.
+    """
 
     line: int
     wrong: Wrong
@@ -70,6 +88,10 @@ class Rows:
     """Some rows in columns of one length; a column that the file has not is None.
 
     `lines` are their line numbers, `originals` what they came from: the line, or its fields.
+    `tags`: words of a row of which any may name its category; the first that is known does, where
+    `category` says nothing. `removed`: rows that take a report off the list; None: no row does.
+    `passed_over` rows are there that their own file wants on no list. Of two rows about a number
+    the later counts.
     """
 
     lines: Sequence[int]
@@ -81,9 +103,27 @@ class Rows:
     expires_at: Texts | None = None
     confidence: Texts | None = None
     unreadable: tuple[RejectedRow, ...] = ()
+    tags: Sequence[Sequence[str]] | None = None
+    removed: Sequence[bool] | None = None
+    passed_over: int = 0
 
     def __len__(self) -> int:
         return len(self.number)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """What a feed says of its files, beyond their format.
+
+    `columns`: field of `FIELDS` -> where it is: in CSV a header's text or a column counted from 1,
+    in JSON lines a path of keys ("caller.number"). `encoding`: Python's name of it; None: found
+    from the bytes. `unconfirmed`: MISP attributes that are not for detection (`to_ids` false) are
+    rows too.
+    """
+
+    columns: Mapping[str, str | int] = field(default_factory=dict)
+    encoding: str | None = None
+    unconfirmed: bool = False
 
 
 FIELDS = ("number", "category", "source", "reported_at", "expires_at", "confidence")

@@ -30,13 +30,21 @@ def test_a_wrong_byte_costs_no_other_row(tmp_path):
     assert numbers(path) == ["+66812345678", "+66812345679"]
 
 
-@pytest.mark.parametrize("data", [b"PK\x03\x04\0\0\0", "number\n+66812345678".encode("utf-16-le")])
+@pytest.mark.parametrize("data", [b"PK\x03\x04\0\0\0", b"\xd0\xcf\x11\xe0\0\1\0\0\0\2"])
 def test_what_is_no_text_is_refused(tmp_path, data):
-    """A spreadsheet's own file, or UTF-16 without its mark, is refused as a whole."""
+    """A spreadsheet's own file is refused as a whole, with what to do."""
     path = tmp_path / "x.csv"
     path.write_bytes(data)
     with pytest.raises(InputUnreadable, match="UTF-8"):
         numbers(path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_without_its_mark_is_found_by_its_nuls(tmp_path, encoding):
+    """A file that lost its byte order mark on the way reads the same, Thai texts in it too."""
+    path = tmp_path / "x.csv"
+    path.write_bytes("number,source\r\n+66812345678,สายด่วน\r\n".encode(encoding))
+    assert numbers(path) == ["+66812345678"]
 
 
 def test_formats_by_name():

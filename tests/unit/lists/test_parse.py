@@ -4,7 +4,8 @@ import pytest
 
 from stream.core.entry import Category
 from stream.lists.formats.rows import RejectedRow, Rows, Wrong
-from stream.lists.parse import Defaults, Parsed, Parser, read_time
+from stream.lists.meanings import read_time
+from stream.lists.parse import Defaults, Parsed, Parser
 
 DEFAULTS = Defaults("file.csv", 1_700_000_000, "TH", Category.PARCEL, 0, 80)
 
