@@ -30,7 +30,7 @@ from stream.core.faults import (
 )
 from stream.core.number import Kind, parse
 from stream.lists.formats.rows import InputUnreadable
-from stream.lists.ingest import Stage
+from stream.lists.rebase import Stage
 from stream.lists.store import Register
 from stream.lists.words import By
 

@@ -124,6 +124,8 @@ class Settings:
             password=self.secrets.redis_password or None,
             require_aof=self.redis.require_aof,
             timeout_s=self.redis.timeout_s,
+            bases_kept=self.lists.bases_kept,
+            bases_kept_days=self.lists.bases_kept_days,
         )
 
     def circle_keys(self) -> dict[str, bytes]:

@@ -233,6 +233,9 @@ class ListsSection:
     changes_block_ms: Annotated[int, Between(10, 60_000)]
     reconcile_s: Annotated[float, Between(0.1, 86_400)]
     generations_kept: Annotated[int, Between(1, 100)]
+    bases_kept: Annotated[int, Between(1, 100)]
+    bases_kept_days: Annotated[float, Between(0, 36_500)]
+    rebuild_changes: Annotated[int, Between(0, 10_000_000)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

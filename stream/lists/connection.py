@@ -20,7 +20,9 @@ CONNECTIONS_MAX = 8
 class RegisterSettings:
     """Where the register is. `timeout_s` bounds every single wait for it.
 
-    `require_aof`: refuse a register that would forget changes in a crash.
+    `require_aof`: refuse a register that would forget changes in a crash. `bases_kept` of a list
+    stay for its past, those among them that were replaced more than `bases_kept_days` ago (0: no
+    such limit) do not.
     """
 
     url: str
@@ -28,6 +30,8 @@ class RegisterSettings:
     password: str | None = None
     require_aof: bool = True
     timeout_s: float = 2.0
+    bases_kept: int = 3
+    bases_kept_days: float = 30.0
 
 
 def client(settings: RegisterSettings, wait_s: float = 0.0) -> Redis:

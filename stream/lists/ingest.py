@@ -7,44 +7,27 @@ meanwhile lies over it. If somebody else published a base in between, it is merg
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 
 from stream.core.entry import Columns
 from stream.core.faults import ChangeConflict, SnapshotUnreadable
-from stream.core.snapshot import MANIFEST_PART, read_snapshot
-from stream.lists.build import (
-    Parts,
-    Version,
-    build_snapshot,
-    columns_of,
-    verify_parts,
-    with_changes,
-)
-from stream.lists.circles import key_id
+from stream.core.snapshot import read_snapshot
+from stream.lists.build import columns_of, with_changes
 from stream.lists.files import Format, Rejects, read_rows, words_of
 from stream.lists.formats.rows import Wrong
 from stream.lists.merge import empty_columns, held_in, merged
 from stream.lists.parse import Defaults, Parsed, Parser
-from stream.lists.records import BaseRecord
+from stream.lists.rebase import Origin, Stage, publish_whole, silent
 from stream.lists.store import Register
-from stream.lists.words import By, ListHead, Numbered, Outcome, Reservation
+from stream.lists.words import By, ListHead, Outcome
 
 CHANGES_MAX = 5_000
 """Up to so many changes over a base are cheap for every worker; more are built into a new base."""
 TRIES = 5
-_PUBLISH_TRIES = 100
-
-Stage = Callable[[str, int, int], None]
-"""Called with what is being done, and how much of how much of it is."""
-
-
-def silent(_stage: str, _done: int, _whole: int) -> None:
-    """A `Stage` that nobody watches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,47 +176,9 @@ async def _rebase(
     before = [c.change for c in state.changes if c.generation <= reservation.generation]
     old = await asyncio.to_thread(with_changes, base, before)
     whole = new if request.replace else await asyncio.to_thread(merged, old, new)
-    parts = await asyncio.to_thread(
-        _built, reservation, state.head.circle, request.key, whole, now_s, stage
+    origin = Origin("import", request.by)
+    generation, count = await publish_whole(
+        register, reservation, state.head.circle, request.key, whole, now_s, origin, stage
     )
-    await register.write_base(reservation, parts, lambda d, w: stage("writing", d, w))
-    digest = sha256(parts[MANIFEST_PART]).hexdigest()
-    record = BaseRecord(reservation.generation, len(whole), digest)
-    generation, count = await _publish(register, reservation, record, whole, request.by)
     await register.sweep(request.name)
     return generation, old, count
-
-
-def _built(
-    reservation: Reservation, circle: str, key: bytes, whole: Columns, now_s: int, stage: Stage
-) -> Parts:
-    owner, _, name = reservation.name.partition("/")
-    version = Version(owner, name, reservation.generation, circle, key, key_id(key))
-    parts = build_snapshot(version, whole, now_s, lambda d, w: stage("building", d, w))
-    verify_parts(parts, key, lambda d, w: stage("proving", d, w))
-    return parts
-
-
-async def _publish(
-    register: Register, reservation: Reservation, record: BaseRecord, whole: Columns, by: By
-) -> tuple[int, int]:
-    """Publish, with the count that is true at that very generation; it may change meanwhile."""
-    for _ in range(_PUBLISH_TRIES):
-        state = await register.state(reservation.name)
-        after = [c for c in state.changes if c.generation > reservation.generation]
-        count = len(whole) + _added_by(after, whole)
-        generation = await register.publish_base(reservation, record, state.head, count, by)
-        if generation is not None:
-            return generation, count
-    raise ChangeConflict(f"{reservation.name} is changed without a pause; nothing was changed")
-
-
-def _added_by(changes: list[Numbered], whole: Columns) -> int:
-    """How many more entries there are after `changes` over `whole`."""
-    if not changes:
-        return 0
-    fingerprints = np.array([c.change.fingerprint for c in changes], np.uint64)
-    held = held_in(whole, fingerprints).tolist()
-    return sum(
-        int(c.change.entry is not None) - int(there) for c, there in zip(changes, held, strict=True)
-    )

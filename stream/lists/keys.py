@@ -7,10 +7,12 @@
 | `rf:list:{NAME}` | hash | the head: generation, base, chain, circle, count, created_at_s, actor |
 | `rf:list:{NAME}:changed` | hash | fingerprint (hex) -> last change of that number since the base |
 | `rf:list:{NAME}:bases` | list | generations of the bases kept, newest first |
-| `rf:list:{NAME}:base:G` | hash | manifest and layout of the base of generation G |
+| `rf:list:{NAME}:writing` | hash | generations of bases not published yet -> id of that step |
+| `rf:list:{NAME}:base:G` | hash | manifest and layout of the base of generation G, its publishing |
 | `rf:list:{NAME}:base:G:I` | string | its blobs, see `packing.py` |
 | `rf:changes` | stream | every change of every list, and of the allowlist |
 | `rf:audit` | stream | who changed what, when and why |
+| `rf:audit:head` | hash | the last audit entry: count, hash, id |
 | `rf:allow`, `rf:allow:head` | hashes | the allowlist and its head: generation, chain |
 """
 
@@ -18,6 +20,7 @@ REGISTER = "rf:register"
 LISTS = "rf:lists"
 CHANGES = "rf:changes"
 AUDIT = "rf:audit"
+AUDIT_HEAD = "rf:audit:head"
 ALLOW = "rf:allow"
 ALLOW_HEAD = "rf:allow:head"
 
@@ -35,6 +38,11 @@ def changed(name: str) -> str:
 def bases(name: str) -> str:
     """The generations of the bases that are kept."""
     return f"{head(name)}:bases"
+
+
+def writing(name: str) -> str:
+    """The bases of list `name` that are being written, or were by somebody who died."""
+    return f"{head(name)}:writing"
 
 
 def base(name: str, generation: int) -> str:

@@ -79,11 +79,17 @@ class _AllowRecord(msgspec.Struct, frozen=True):
 
 
 class BaseRecord(msgspec.Struct, frozen=True):
-    """Payload of `Op.BASE`: the base's generation, its number of entries, and what was read."""
+    """Payload of `Op.BASE`: the base's generation, its number of entries, and what was read.
+
+    `what` is how it came about: import, rebuild, rollback, repair; `of` the generation whose
+    content a rollback or a repair put back, else 0.
+    """
 
     base: int
     count: int
     manifest_sha256: str
+    what: str = "import"
+    of: int = 0
 
 
 def hex_of(fingerprint: int) -> str:

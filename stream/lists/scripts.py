@@ -4,6 +4,9 @@ A change gets the list's next generation and joins its chain, the SHA-1 of the c
 generation, op and payload on lines of their own: so a follower can tell that it missed nothing and
 that nothing was altered (`records.chain_after`). The streams are cut to about their limits.
 
+Each audit entry is numbered and carries the hash of the one before and its own, which covers both
+that and all its fields (`audit.hash_of`); `rf:audit:head` holds the last number, hash and id.
+
 Answers begin with a status: 1 done, 0 nothing to do, or one of the negative ones below.
 """
 
@@ -18,16 +21,52 @@ local function step(head, name, op, payload, limit)
   local before = redis.call('HGET', head, 'chain') or ''
   local chain = redis.sha1hex(before .. '\\n' .. generation .. '\\n' .. op .. '\\n' .. payload)
   redis.call('HSET', head, 'chain', chain)
-  redis.call('XADD', 'rf:changes', 'MAXLEN', '~', limit, '*', 'list', name,
-             'generation', generation, 'op', op, 'payload', payload, 'chain', chain)
-  return generation
+  local id = redis.call('XADD', 'rf:changes', 'MAXLEN', '~', limit, '*', 'list', name,
+                        'generation', generation, 'op', op, 'payload', payload, 'chain', chain)
+  return generation, id
 end
 local function audit(limit, actor, reason, name, op, generation, detail)
-  local now = redis.call('TIME')
-  redis.call('XADD', 'rf:audit', 'MAXLEN', '~', limit, '*', 'at_s', now[1], 'actor', actor,
-             'reason', reason, 'list', name, 'op', op, 'generation', generation, 'detail', detail)
+  local at_s = redis.call('TIME')[1]
+  local before = redis.call('HGET', 'rf:audit:head', 'hash') or ''
+  local number = redis.call('HINCRBY', 'rf:audit:head', 'count', 1)
+  local count = redis.call('HGET', 'rf:list:{' .. name .. '}', 'count')
+                or redis.call('HLEN', 'rf:allow')
+  local fields = {'number', number, 'at_s', at_s, 'actor', actor, 'reason', reason, 'list', name,
+                  'op', op, 'generation', generation, 'detail', detail, 'count', count}
+  local text = before
+  for i = 2, #fields, 2 do
+    fields[i] = tostring(fields[i])
+    text = text .. '\\n' .. #fields[i] .. ':' .. fields[i]
+  end
+  local hash = redis.sha1hex(text)
+  local id = redis.call('XADD', 'rf:audit', 'MAXLEN', '~', limit, '*', 'before', before,
+                        'hash', hash, unpack(fields))
+  redis.call('HSET', 'rf:audit:head', 'hash', hash, 'id', id)
+end
+local function drop_base(head, gone)
+  local key = head .. ':base:' .. gone
+  local blobs = redis.call('HGET', key, 'blobs')
+  for i = 0, tonumber(blobs or 0) - 1 do redis.call('UNLINK', key .. ':' .. i) end
+  redis.call('UNLINK', key)
+end
+local function retain(head, bases, kept, age_s)
+  local now, dropped = tonumber(redis.call('TIME')[1]), 0
+  local replaced_s = now
+  for place, base in ipairs(redis.call('LRANGE', bases, 0, -1)) do
+    local id = redis.call('HGET', head .. ':base:' .. base, 'published_id') or '0'
+    if place > 1 and (place > kept or (age_s > 0 and now - replaced_s > age_s)) then
+      drop_base(head, base)
+      redis.call('LREM', bases, 1, base)
+      dropped = dropped + 1
+    end
+    replaced_s = tonumber(string.match(id, '^%d+')) / 1000
+  end
+  return dropped
 end
 """
+"""`step`: the list's next generation, in its chain and in the change stream. `audit`: one entry.
+`retain`: bases beyond the first `kept` go, and those replaced longer than `age_s` ago (0: never);
+the live one, which is the first, never does."""
 
 HEADS = """
 local lists = {}
@@ -102,17 +141,19 @@ RESERVE = (
 local name, actor, changes_max = unpack(ARGV)
 local base = redis.call('HGET', KEYS[1], 'base')
 if not base then return {-1} end
-local generation = step(KEYS[1], name, 'reserve', actor, changes_max)
+local generation, id = step(KEYS[1], name, 'reserve', actor, changes_max)
+redis.call('HSET', KEYS[2], generation, id)
 return {1, generation, tonumber(base)}
 """
 )
-"""A generation for a new base, which will hold all changes up to it. KEYS head; ARGV name, actor,
-limit."""
+"""A generation for a new base, which will hold all changes up to it. KEYS head, writing; ARGV name,
+actor, limit."""
 
 PUBLISH = (
     _STEP
     + """
-local name, base, seen, old, count, payload, actor, reason, kept = unpack(ARGV, 1, 9)
+local name, base, seen, old, count, payload, actor, reason, floor = unpack(ARGV, 1, 9)
+local kept, age_s, changes_max, audit_max = unpack(ARGV, 10)
 local head = redis.call('HMGET', KEYS[1], 'generation', 'base')
 if not head[1] then return {-1} end
 if head[1] ~= seen or head[2] ~= old then return {-2} end
@@ -124,22 +165,43 @@ for i = 0, tonumber(blobs) - 1 do
   end
 end
 redis.call('HSET', KEYS[1], 'base', base, 'count', count)
-local generation = step(KEYS[1], name, 'base', payload, ARGV[10])
+if tonumber(floor) > tonumber(seen) then redis.call('HSET', KEYS[1], 'generation', floor) end
+local generation, id = step(KEYS[1], name, 'base', payload, changes_max)
+redis.call('HSET', KEYS[2], 'published', generation, 'published_id', id, 'count', count,
+           'reserved_id', redis.call('HGET', KEYS[4], base) or id)
 redis.call('LPUSH', KEYS[3], base)
-for _, gone in ipairs(redis.call('LRANGE', KEYS[3], kept, -1)) do
-  local key = KEYS[1] .. ':base:' .. gone
-  local parts = redis.call('HGET', key, 'blobs')
-  for i = 0, tonumber(parts or 0) - 1 do redis.call('UNLINK', key .. ':' .. i) end
-  redis.call('UNLINK', key)
+retain(KEYS[1], KEYS[3], tonumber(kept), tonumber(age_s))
+for _, other in ipairs(redis.call('HKEYS', KEYS[4])) do
+  if other ~= base then drop_base(KEYS[1], other) end
 end
-redis.call('LTRIM', KEYS[3], 0, kept - 1)
-audit(ARGV[11], actor, reason, name, 'base', generation, payload)
+redis.call('DEL', KEYS[4])
+audit(audit_max, actor, reason, name, 'base', generation, payload)
 return {1, generation}
 """
 )
 """Moves the list to a base that was written beside the old one, if neither base nor generation
-changed since they were seen. KEYS head, the new base, bases; ARGV name, base, generation seen,
-old base, count, payload, actor, reason, bases kept, limits."""
+changed since they were seen. Whatever else was being written for it can not be published any more,
+since it was made to replace the old base, and goes. KEYS head, the new base, bases, writing; ARGV
+name, base, generation seen, old base, count, payload, actor, reason, generation to pass, bases
+kept, how long, limits."""
+
+DISCARD = (
+    _STEP
+    + """
+if redis.call('HDEL', KEYS[2], ARGV[1]) == 1 then drop_base(KEYS[1], ARGV[1]) end
+return 1
+"""
+)
+"""Forgets a base that was not published. KEYS head, writing; ARGV its generation."""
+
+RETAIN = (
+    _STEP
+    + """
+return retain(KEYS[1], KEYS[2], tonumber(ARGV[1]), tonumber(ARGV[2]))
+"""
+)
+"""Lets go of bases kept for longer than wanted; how many. KEYS head, bases; ARGV bases kept, how
+long in seconds."""
 
 SWEEP = """
 local base = tonumber(redis.call('HGET', KEYS[1], 'base'))

@@ -52,7 +52,6 @@ from stream.lists.words import (
 CHANGES_MAX = 200_000
 """Steps kept for followers, about 80 MB: a worker away for longer reads its lists anew."""
 AUDIT_MAX = 5_000_000
-BASES_KEPT = 3
 PIPELINE = 500
 """Changes per round trip: about 20 ms of Redis' time, in which nobody else is served."""
 FIRST_ID = "0-0"
@@ -72,9 +71,10 @@ class Register:
     Every method may raise RegisterDown; methods that name a list raise ListUnknown.
     """
 
-    def __init__(self, redis: Redis, following: Redis) -> None:
+    def __init__(self, redis: Redis, following: Redis, settings: RegisterSettings) -> None:
         self._redis = redis
         self._following = following
+        self._retention = (settings.bases_kept, int(settings.bases_kept_days * 86_400))
         self._heads = redis.register_script(scripts.HEADS)
         self._state = redis.register_script(scripts.STATE)
         self._allow_state = redis.register_script(scripts.ALLOW_STATE)
@@ -82,6 +82,8 @@ class Register:
         self._change = redis.register_script(scripts.CHANGE)
         self._reserve = redis.register_script(scripts.RESERVE)
         self._publish = redis.register_script(scripts.PUBLISH)
+        self._discard = redis.register_script(scripts.DISCARD)
+        self._retain = redis.register_script(scripts.RETAIN)
         self._sweep = redis.register_script(scripts.SWEEP)
         self._allow = redis.register_script(scripts.ALLOW)
 
@@ -92,7 +94,7 @@ class Register:
         Raises RegisterDown, RegisterUnsafe.
         """
         redis, following = client(settings), client(settings, block_ms / 1000)
-        register = cls(redis, following)
+        register = cls(redis, following, settings)
         try:
             await check_safe(redis, settings)
         except BaseException:
@@ -222,7 +224,9 @@ class Register:
     async def reserve(self, name: str, by: By) -> Reservation:
         """A generation for a new base: what was changed before it belongs into that base."""
         with renamed(f"reserving a generation of {name}"):
-            answer = await self._reserve(keys=[keys.head(name)], args=[name, by.actor, CHANGES_MAX])
+            answer = await self._reserve(
+                keys=[keys.head(name), keys.writing(name)], args=[name, by.actor, CHANGES_MAX]
+            )
         if answer[0] == scripts.UNKNOWN:
             raise ListUnknown(_unknown(name))
         return Reservation(name, answer[1], answer[2])
@@ -238,9 +242,15 @@ class Register:
         await bases.write(self._redis, name, generation, parts, progress)
 
     async def publish_base(
-        self, reservation: Reservation, record: BaseRecord, seen: ListHead, count: int, by: By
+        self,
+        reservation: Reservation,
+        record: BaseRecord,
+        seen: ListHead,
+        count: int,
+        by: By,
+        floor: int = 0,
     ) -> int | None:
-        """Move the list to the written base; the generation after it.
+        """Move the list to the written base; the generation after it, which is above `floor`.
 
         `seen` is the head that the caller knows and `count` the numbers on the list from then on.
         None: the list was changed since `seen`, and nothing was done. Raises ChangeConflict if the
@@ -252,16 +262,30 @@ class Register:
         base = keys.base(name, reservation.generation)
         with renamed(f"publishing a base of {name}"):
             answer = await self._publish(
-                keys=[keys.head(name), base, keys.bases(name)],
+                keys=[keys.head(name), base, keys.bases(name), keys.writing(name)],
                 args=[
                     *(name, reservation.generation, seen.generation, seen.base, count),
-                    *(msgspec.json.encode(record), by.actor, by.reason),
-                    *(BASES_KEPT, CHANGES_MAX, AUDIT_MAX),
+                    *(msgspec.json.encode(record), by.actor, by.reason, floor),
+                    *(*self._retention, CHANGES_MAX, AUDIT_MAX),
                 ],
             )
         if answer[0] == scripts.UNKNOWN:
             raise ListUnknown(_unknown(name))
         return answer[1] if answer[0] == 1 else None
+
+    async def discard(self, reservation: Reservation) -> None:
+        """Forget what was written for a base that will not be published."""
+        name = reservation.name
+        with renamed(f"discarding a base of {name}"):
+            await self._discard(
+                keys=[keys.head(name), keys.writing(name)], args=[reservation.generation]
+            )
+
+    async def retain(self, name: str) -> int:
+        """Let go of bases that are kept for longer than wanted; how many."""
+        with renamed(f"letting go of old bases of {name}"):
+            args = self._retention
+            return int(await self._retain(keys=[keys.head(name), keys.bases(name)], args=args))
 
     async def sweep(self, name: str) -> int:
         """Forget changes that the list's base holds; how many. Followers never see a difference."""

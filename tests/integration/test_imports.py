@@ -9,7 +9,7 @@ import redis
 
 from stream.core.faults import SnapshotUnreadable
 from stream.core.snapshot import MANIFEST_PART, read_snapshot
-from stream.lists import ingest
+from stream.lists import rebase
 from stream.lists.ingest import import_file
 from stream.lists.store import Register
 from stream.lists.words import Outcome
@@ -105,7 +105,7 @@ async def test_a_removal_during_an_import_holds(register, tmp_path, monkeypatch)
     """A number that is taken off while a new base with it is being built stays off."""
     listed = numbers(6000)
     await register.add(NAME, [entry(listed[0])], BY)
-    built = ingest._built
+    built = rebase._built
 
     def built_slowly(*args):
         parts = built(*args)
@@ -115,7 +115,7 @@ async def test_a_removal_during_an_import_holds(register, tmp_path, monkeypatch)
         return parts
 
     loop = asyncio.get_running_loop()
-    monkeypatch.setattr(ingest, "_built", built_slowly)
+    monkeypatch.setattr(rebase, "_built", built_slowly)
     report = await import_file(register, request(write(tmp_path / "a", listed)), NOW_S)
     assert report.count == 5999
     assert await held_numbers(register) == set(listed[1:])

@@ -1,0 +1,116 @@
+"""A new base for a list: built, proved, written beside the old one, and published over it.
+
+Whoever has a list's whole content for a generation that he reserved ends here: imports, rebuilds,
+rollbacks and repairs. What others change meanwhile lies over the new base.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+import numpy as np
+
+from stream.core.entry import Columns
+from stream.core.faults import ChangeConflict, Fault
+from stream.core.snapshot import MANIFEST_PART
+from stream.lists.build import Parts, Version, build_snapshot, verify_parts
+from stream.lists.circles import key_id
+from stream.lists.merge import held_in
+from stream.lists.records import BaseRecord
+from stream.lists.store import Register
+from stream.lists.words import By, Numbered, Reservation
+
+_PUBLISH_TRIES = 100
+
+Stage = Callable[[str, int, int], None]
+"""Called with what is being done, and how much of how much of it is."""
+
+
+def silent(_stage: str, _done: int, _whole: int) -> None:
+    """A `Stage` that nobody watches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Why a base is made: `import`, `rebuild`, `rollback` or `repair`, and who does it.
+
+    `of` is the generation whose content is put back, else 0; the new generation is above `floor`.
+    """
+
+    what: str
+    by: By
+    of: int = 0
+    floor: int = 0
+
+
+async def publish_whole(
+    register: Register,
+    reservation: Reservation,
+    circle: str,
+    key: bytes,
+    whole: Columns,
+    now_s: int,
+    origin: Origin,
+    stage: Stage = silent,
+) -> tuple[int, int]:
+    """Make `whole` the list's content at the reserved generation.
+
+    Gives the generation after it and the numbers on the list then. Raises ChangeConflict if the
+    list has another base by now than the reservation replaces: then nothing was changed. What was
+    written and not published is taken away again.
+    """
+    try:
+        parts = await asyncio.to_thread(_built, reservation, circle, key, whole, now_s, stage)
+        await register.write_base(reservation, parts, lambda d, w: stage("writing", d, w))
+        digest = sha256(parts[MANIFEST_PART]).hexdigest()
+        record = BaseRecord(reservation.generation, len(whole), digest, origin.what, origin.of)
+        return await _publish(register, reservation, record, whole, origin)
+    except Fault as fault:
+        await _discard(register, reservation, fault)
+        raise
+
+
+async def _discard(register: Register, reservation: Reservation, why: Fault) -> None:
+    try:
+        await register.discard(reservation)
+    except Fault as fault:
+        # It expires by itself; the first fault is the one to tell.
+        why.add_note(f"what was written of it could not be taken away: {fault}")
+
+
+def _built(
+    reservation: Reservation, circle: str, key: bytes, whole: Columns, now_s: int, stage: Stage
+) -> Parts:
+    owner, _, name = reservation.name.partition("/")
+    version = Version(owner, name, reservation.generation, circle, key, key_id(key))
+    parts = build_snapshot(version, whole, now_s, lambda d, w: stage("building", d, w))
+    verify_parts(parts, key, lambda d, w: stage("proving", d, w))
+    return parts
+
+
+async def _publish(
+    register: Register, reservation: Reservation, record: BaseRecord, whole: Columns, origin: Origin
+) -> tuple[int, int]:
+    """Publish, with the count that is true at that very generation; it may change meanwhile."""
+    for _ in range(_PUBLISH_TRIES):
+        state = await register.state(reservation.name)
+        after = [c for c in state.changes if c.generation > reservation.generation]
+        count = len(whole) + _added_by(after, whole)
+        generation = await register.publish_base(
+            reservation, record, state.head, count, origin.by, origin.floor
+        )
+        if generation is not None:
+            return generation, count
+    raise ChangeConflict(f"{reservation.name} is changed without a pause; nothing was changed")
+
+
+def _added_by(changes: Sequence[Numbered], whole: Columns) -> int:
+    """How many more entries there are after `changes` over `whole`."""
+    if not changes:
+        return 0
+    fingerprints = np.array([c.change.fingerprint for c in changes], np.uint64)
+    held = held_in(whole, fingerprints).tolist()
+    return sum(
+        int(c.change.entry is not None) - int(there) for c, there in zip(changes, held, strict=True)
+    )
