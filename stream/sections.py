@@ -17,6 +17,7 @@ from stream.calls.topics import TopicLimits, TopicsSettings
 from stream.calls.transact import TransactSettings
 from stream.core.decision import Action, SipSettings
 from stream.core.policy import ListPolicy, PolicySettings, RuleSettings
+from stream.core.ranges import PREFIX_DIGITS_MAX, PREFIX_DIGITS_MIN, PrefixRules
 from stream.ops import checks
 from stream.ops.tables import Between, Checked, Problem, Problems
 from stream.ops.warm import FOLDER
@@ -25,6 +26,7 @@ Filled = Annotated[str, Checked(checks.filled)]
 Country = Annotated[str, Checked(checks.country)]
 Topic = Annotated[str, Checked(checks.topic)]
 Millis = Annotated[int, Between(1, 3_600_000)]
+PrefixDigits = Annotated[int, Between(2, PREFIX_DIGITS_MAX)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,6 +238,13 @@ class ListsSection:
     bases_kept: Annotated[int, Between(1, 100)]
     bases_kept_days: Annotated[float, Between(0, 36_500)]
     rebuild_changes: Annotated[int, Between(0, 10_000_000)]
+    prefix_digits_min: dict[Annotated[str, Checked(checks.country_or_others)], PrefixDigits]
+
+    def prefixes(self) -> PrefixRules:
+        """How short the prefixes on lists may be."""
+        countries = dict(self.prefix_digits_min)
+        others = countries.pop(checks.OTHERS, PREFIX_DIGITS_MIN)
+        return PrefixRules(others, countries)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

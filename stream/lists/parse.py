@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from stream.core.entry import Category
 from stream.core.number import Kind, parse_many
+from stream.core.ranges import STRICT, PrefixFault, PrefixRules, read_entries
 from stream.lists.formats.rows import RejectedRow, Rows, Texts, Wrong
 from stream.lists.meanings import (
     bare_number,
@@ -57,7 +58,7 @@ class Defaults:
 
     `source` is the feed's name or the file's. `sources` says whose a report is: "row": whom the
     row names, else `source`; "feed": `source` alone; "both": `source/whom the row names`.
-    `categories` are the partner's words for ours.
+    `categories` are the partner's words for ours; `prefixes` say how short a prefix may be.
     """
 
     source: str
@@ -74,15 +75,17 @@ class Defaults:
     sources: Literal["row", "feed", "both"] = "row"
     unknown_category: Literal["reject", "other"] = "reject"
     categories: Mapping[str, Category] = field(default_factory=dict)
+    prefixes: PrefixRules = STRICT
 
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
     """The good rows of one chunk in columns of one length and in their order, and the others.
 
-    `numbers` S16, E.164; times uint32; `source` indexes the parser's `sources`. Where `removed`
-    (bool) is set, the row takes that source's report of the number off; its other columns say
-    nothing. `passed_over` as in `Rows`; `adjusted` counts kept rows whose claims were cut.
+    `numbers` S16, E.164 or prefixes ("+8552390*"), several for a row with a range; times uint32;
+    `source` indexes the parser's `sources`. Where `removed` (bool) is set, the row takes that
+    source's report of the number off; its other columns say nothing. `passed_over` as in `Rows`;
+    `adjusted` counts kept rows whose claims were cut.
     """
 
     numbers: NDArray[np.bytes_]
@@ -133,7 +136,7 @@ class Parser:
     def parse(self, rows: Rows) -> Parsed:
         """The rows' meaning."""
         removed = _removed(rows)
-        e164, wrong = self._numbers(rows)
+        e164, ranges, wrong = self._numbers(rows)
         fields: dict[int, Wrong] = {}
         values = {
             column.name: column.values(getattr(rows, column.name), len(rows), fields)
@@ -149,7 +152,14 @@ class Parser:
         kept = np.ones(len(rows), np.bool_)
         kept[list(wrong)] = False
         adjusted = self._adjust(rows, values, kept & ~removed)
-        arrays: dict[str, Any] = {name: array[kept] for name, array in values.items()}
+        # A row with a range is several entries.
+        entries = kept.astype(np.int64)
+        for row in ranges.keys() - wrong.keys():
+            entries[row] = len(ranges[row])
+        listed, ends = np.repeat(e164, entries), np.cumsum(entries)
+        for row in ranges.keys() - wrong.keys():
+            listed[ends[row] - entries[row] : ends[row]] = ranges[row]
+        arrays: dict[str, Any] = {name: np.repeat(array, entries) for name, array in values.items()}
         rejected = [
             RejectedRow(rows.lines[row], why, _detail(rows, row, why), _original(rows, row))
             for row, why in wrong.items()
@@ -157,16 +167,18 @@ class Parser:
         rejected += rows.unreadable
         rejected.sort(key=lambda row: row.line)
         return Parsed(
-            numbers=e164[kept],
+            numbers=listed,
             **arrays,
-            removed=removed[kept],
+            removed=np.repeat(removed, entries),
             rejected=tuple(rejected),
             adjusted=adjusted,
             passed_over=rows.passed_over,
         )
 
-    def _numbers(self, rows: Rows) -> tuple[NDArray[np.bytes_], dict[int, Wrong]]:
-        """The numbers in E.164, and why some are none."""
+    def _numbers(
+        self, rows: Rows
+    ) -> tuple[NDArray[np.bytes_], dict[int, tuple[str, ...]], dict[int, Wrong]]:
+        """The numbers in E.164; the entries of prefixes and ranges; why the others are none."""
         # Nearly all are "+" and digits; the others are looked at one by one.
         odd = [row for row, text in enumerate(rows.number) if not (text and text[1:].isdigit())]
         texts = list(rows.number)
@@ -177,11 +189,20 @@ class Parser:
             row: _why(texts[row] or "", Kind(int(numbers.kinds[row])), self._defaults.region)
             for row in np.flatnonzero(numbers.kinds != Kind.E164).tolist()
         }
-        # Digits after a decimal point would be read as part of a longer number: looked for first.
+        ranges: dict[int, tuple[str, ...]] = {}
         for row in odd:
-            if (damage := damage_of(texts[row] or "")) is not None:
+            text = texts[row] or ""
+            # Digits after a decimal point were read as part of a longer number.
+            if (damage := damage_of(text)) is not None:
                 wrong[row] = damage
-        return numbers.e164, wrong
+            elif row in wrong:
+                read = read_entries(text, self._defaults.region, self._defaults.prefixes)
+                if isinstance(read, PrefixFault):
+                    wrong[row] = Wrong[read.name]
+                elif read is not None:
+                    ranges[row] = read
+                    del wrong[row]
+        return numbers.e164, ranges, wrong
 
     def _apply_tags(
         self, tags: Sequence[Sequence[str]], texts: Texts | None, category: NDArray[np.uint8]

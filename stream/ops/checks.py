@@ -5,6 +5,9 @@ from urllib.parse import urlsplit
 
 import phonenumbers
 
+OTHERS = "others"
+"""The key in a table of countries that stands for all others."""
+
 
 def filled(text: str) -> str | None:
     """Not empty."""
@@ -21,6 +24,11 @@ def country(text: str) -> str | None:
         else ""
     )
     return f'must be a country of ISO 3166 in two capitals, not "{text}"{hint}'
+
+
+def country_or_others(text: str) -> str | None:
+    """A country, or what is said of all that are not named."""
+    return None if text == OTHERS else country(text)
 
 
 def servers(text: str) -> str | None:

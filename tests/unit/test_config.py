@@ -118,6 +118,8 @@ policy.redress_url = "https://x/" -> must hold {decision_id} and no quotation ma
 policy.redress_url = "x" -> must be an address, https://...
 circles.plain = {} -> is the circle without a key and needs no table; choose another name
 mappings.x = {format = "xml"} -> is missing
+lists.prefix_digits_min.KH = 1 -> must be 2 to 14, not 1
+lists.prefix_digits_min.TH = 15 -> must be 2 to 14, not 15
 """
 
 
@@ -179,6 +181,12 @@ def test_a_record_batch_is_no_larger_than_its_topic_takes(settings, limits, expe
     """A topic with a small `max.message.bytes` gets smaller batches instead of refusing ours."""
     read = settings("")
     assert read.calls.publish(read.kafka, limits).batch_bytes_max == expected
+
+
+def test_how_short_a_prefix_may_be_is_said_by_country(settings) -> None:
+    """A country of one's own is added to those of the defaults; others have theirs."""
+    rules = settings("[lists.prefix_digits_min]\nKH = 8\nothers = 10").lists.prefixes()
+    assert (rules.countries["KH"], rules.countries["TH"], rules.default) == (8, 7, 10)
 
 
 def test_trunks_become_the_calls_own(settings) -> None:

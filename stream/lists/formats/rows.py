@@ -10,6 +10,7 @@ from enum import Enum
 
 from stream.core.entry import Category
 from stream.core.faults import Fault
+from stream.core.ranges import PrefixFault
 
 LINE_CHARS_MAX = 65_536
 """A longer line is cut: no entry is that long, and a file of one line must not fill memory."""
@@ -38,6 +39,9 @@ class Wrong(Enum):
     )
     NOT_E164 = "a short code, a name or a withheld number: only whole numbers can be listed"
     NOT_A_NUMBER = "not a telephone number that exists in any numbering plan"
+    PREFIX_TOO_SHORT = PrefixFault.PREFIX_TOO_SHORT.value
+    RANGE_TOO_WIDE = PrefixFault.RANGE_TOO_WIDE.value
+    BAD_PREFIX = PrefixFault.BAD_PREFIX.value
     BAD_CATEGORY = f"an unknown category; known: {', '.join(c.label for c in Category)}"
     BAD_SOURCE = "a source's name has at most 64 characters, and one file at most 60,000 names"
     BAD_DATE = (

@@ -1,8 +1,11 @@
-"""One number a line; what follows a `#` is a comment."""
+"""One number a line; what follows a `#` is a comment, but for the open digits of `+33899######`."""
 
+import re
 from collections.abc import Iterable, Iterator
 
 from stream.lists.formats.rows import Lines, Rows
+
+_OPEN_DIGITS = re.compile(r"[^#]*\d##+(?=\s|\Z)")
 
 
 def read(chunks: Iterable[Lines]) -> Iterator[Rows]:
@@ -11,7 +14,8 @@ def read(chunks: Iterable[Lines]) -> Iterator[Rows]:
     for chunk in chunks:
         lines, numbers = [], []
         for line, text in enumerate(chunk, first):
-            number = text.partition("#")[0].strip()
+            pattern = _OPEN_DIGITS.match(text)
+            number = (pattern[0] if pattern else text.partition("#")[0]).strip()
             if number:
                 lines.append(line)
                 numbers.append(number)
