@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.core.numbering import PLANS
+from stream.core.texts import Texts
 
 E164_DIGITS_MAX: Final = 15
 HEAD_DIGITS: Final = 6
@@ -75,7 +76,12 @@ def canonical_words(texts: Sequence[str | None]) -> NDArray[np.uint64]:
     starts = np.empty_like(ends)
     starts[:1] = 0
     starts[1:] = ends[:-1] + 1
-    sizes = ends - starts
+    return words_in(Texts(data, starts, ends - starts))
+
+
+def words_in(texts: Texts) -> NDArray[np.uint64]:
+    """`canonical_words` of texts that lie in one buffer, of bytes in any encoding."""
+    data, starts, sizes = texts.data, texts.starts, texts.sizes
     windows = np.ndarray((len(data) - 15,), "V16", data, strides=(1,))
     kept = _KEPT[np.minimum(sizes, 16)].view("<u8").reshape(-1, 2)
     words: NDArray[np.uint64] = windows[starts].view("<u8").reshape(-1, 2) & kept

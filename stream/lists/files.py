@@ -5,6 +5,7 @@ import csv
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Literal, get_args
@@ -12,21 +13,15 @@ from typing import Literal, get_args
 from stream.core.entry import Category
 from stream.lists.formats import csv as csv_format
 from stream.lists.formats import jsonl, text
-from stream.lists.formats.rows import (
-    InputUnreadable,
-    ReadOptions,
-    RejectedRow,
-    Rows,
-    Wrong,
-    line_chunks,
-)
+from stream.lists.formats.columns import line_bytes
+from stream.lists.formats.rows import InputUnreadable, ReadOptions, RejectedRow, Rows, Wrong
 
 Format = Literal[
     "text", "csv", "jsonl", "pybloom", "misp", "misp-feed", "stix", "phoneblock", "ftc", "ringfence"
 ]
 FORMATS: tuple[Format, ...] = get_args(Format)
-CHUNK_CHARS = 2 << 20
-"""Characters read at a time: some 50,000 rows, whose Python objects take about 40 MB."""
+PIECE = 2 << 20
+"""Bytes read at a time: some 50,000 rows, whose Python objects, if need be, take about 40 MB."""
 _WORDS: Mapping[Format, Mapping[str, Category]] = {}
 _SUFFIXES: dict[str, Format] = {
     ".csv": "csv",
@@ -76,7 +71,7 @@ def read_rows(
     """
     assert has_rows(kind), "a bare filter has no rows: ask has_rows first"
     options = options or ReadOptions()
-    chunks = line_chunks(_texts(path, options.encoding, progress))
+    chunks = line_bytes(_pieces(path, options.encoding, progress))
     if kind == "csv":
         yield from csv_format.read(chunks, names, options.columns)
     elif kind == "jsonl":
@@ -87,18 +82,25 @@ def read_rows(
         raise InputUnreadable(f"{path}: {kind} files are not read yet")
 
 
-def _texts(path: Path, encoding: str | None, progress: Callable[[int, int], None]) -> Iterator[str]:
-    """The file's text, all line ends made one. A byte that is no text stands for itself."""
+def _pieces(
+    path: Path, encoding: str | None, progress: Callable[[int, int], None]
+) -> Iterator[bytes]:
+    """The file in UTF-8, piece by piece. A byte that is no text stands for itself."""
     try:
         size = path.stat().st_size
         with path.open("rb") as raw:
             head = raw.read(4096)
-        encoding = encoding or encoding_of(head, path)
-        # A lone wrong byte costs its row at most, and the rejects file gets it back as it was.
-        errors = "surrogateescape" if encoding.startswith("utf-8") else "replace"
-        with path.open("rb") as raw:
-            file = TextIOWrapper(raw, encoding, errors, newline=None)
-            while piece := file.read(CHUNK_CHARS):
+            encoding = encoding or encoding_of(head, path)
+            pieces: Iterator[bytes]
+            if encoding.startswith("utf-8"):
+                # A lone wrong byte costs its row at most, and the rejects file gets it back.
+                raw.seek(len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0)
+                pieces = iter(partial(raw.read, PIECE), b"")
+            else:
+                raw.seek(0)
+                other = TextIOWrapper(raw, encoding, "replace", newline="")
+                pieces = map(str.encode, iter(partial(other.read, PIECE), ""))
+            for piece in pieces:
                 progress(min(raw.tell(), size), size)
                 yield piece
     except OSError as error:

@@ -12,9 +12,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.core.e164 import words_in
 from stream.core.entry import Category
 from stream.core.number import Kind, parse_many
 from stream.core.ranges import STRICT, PrefixFault, PrefixRules, read_entries
+from stream.lists.formats.columns import ByteColumn
 from stream.lists.formats.rows import RejectedRow, Rows, Texts, Wrong
 from stream.lists.meanings import (
     bare_number,
@@ -24,6 +26,7 @@ from stream.lists.meanings import (
     read_confidence,
     read_time,
 )
+from stream.lists.times import times_in
 
 SOURCES_MAX = 60_000
 SOURCE_CHARS_MAX = 64
@@ -136,7 +139,7 @@ class Parser:
     def parse(self, rows: Rows) -> Parsed:
         """The rows' meaning."""
         removed = _removed(rows)
-        e164, ranges, wrong = self._numbers(rows)
+        e164, ranges, wrong = self._numbers(rows.number)
         fields: dict[int, Wrong] = {}
         values = {
             column.name: column.values(getattr(rows, column.name), len(rows), fields)
@@ -176,12 +179,22 @@ class Parser:
         )
 
     def _numbers(
-        self, rows: Rows
+        self, column: Texts
     ) -> tuple[NDArray[np.bytes_], dict[int, tuple[str, ...]], dict[int, Wrong]]:
         """The numbers in E.164; the entries of prefixes and ranges; why the others are none."""
+        if isinstance(column, ByteColumn):
+            e164 = words_in(column.texts).view("S16").ravel()
+            others = np.flatnonzero(e164 == b"")
+            e164[others], spans, why = self._numbers(list(column.at(others)))
+            places = others.tolist()
+            return (
+                e164,
+                {places[row]: entries for row, entries in spans.items()},
+                {places[row]: one for row, one in why.items()},
+            )
         # Nearly all are "+" and digits; the others are looked at one by one.
-        odd = [row for row, text in enumerate(rows.number) if not (text and text[1:].isdigit())]
-        texts = list(rows.number)
+        odd = [row for row, text in enumerate(column) if not (text and text[1:].isdigit())]
+        texts = list(column)
         for row in odd:
             texts[row] = bare_number(texts[row] or "")
         numbers = parse_many(texts, lambda _: self._defaults.region)
@@ -304,6 +317,8 @@ class _Column:
         if len(self._memo) > _MEMO_MAX:
             self._memo.clear()
             self._wrong.clear()
+        if isinstance(texts, ByteColumn):
+            return self._values_in(texts, wrong)
         for text in set(texts) - self._memo.keys():
             bare = text.strip() if text else ""
             value = self._read(bare) if bare else self._default
@@ -316,6 +331,19 @@ class _Column:
                     wrong.setdefault(row, self._wrong[text])
         memo = self._memo
         return np.array([memo[text] for text in texts], self._dtype)
+
+    def _values_in(self, column: ByteColumn, wrong: dict[int, Wrong]) -> NDArray[Any]:
+        """`values`, for a column of bytes: each distinct text becomes one of Python."""
+        values, left = np.zeros(len(column), self._dtype), np.arange(len(column))
+        if self._read is read_time:
+            seconds, plain = times_in(column.texts)
+            values[:], left = seconds, np.flatnonzero(~plain)
+        distinct, place = column.at(left).distinct()
+        why: dict[int, Wrong] = {}
+        values[left] = self.values(distinct, len(distinct), why)[place]
+        for row in np.flatnonzero(np.isin(place, list(why))).tolist() if why else ():
+            wrong.setdefault(int(left[row]), why[int(place[row])])
+        return values
 
 
 def _why(text: str, kind: Kind, region: str | None) -> Wrong:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from stream.lists.formats.columns import fields_of
 from stream.lists.formats.rows import FIELDS, InputUnreadable, Lines, RejectedRow, Rows, Wrong
 
 DELIMITERS = ",;\t|"
@@ -132,14 +133,24 @@ def read(
     first = 1 + shape.skipped
     lines = lines[shape.skipped :]
     while lines is not None:
-        if '"' in "\n".join(lines):
-            numbers, records, rejected, used = _quoted(lines, shape.delimiter, first, source)
-        else:
-            records = list(csv.reader(lines, delimiter=shape.delimiter))
-            numbers, rejected, used = list(range(first, first + len(lines))), [], len(lines)
-        yield _rows(numbers, records, rejected, shape.columns)
+        rows, used = _read(lines, shape, first, source)
+        yield rows
         first += used
         lines = next(source, None)
+
+
+def _read(lines: Lines, shape: Shape, first: int, source: Iterator[Lines]) -> tuple[Rows, int]:
+    """The rows of some lines, and how many lines they took; a quoted one may want more of them."""
+    fields: dict[str, Any] | None = fields_of(lines, shape.delimiter, shape.columns)
+    if fields is not None:
+        whole = fields.pop("")
+        return Rows(range(first, first + len(whole)), whole, **fields), len(whole)
+    if '"' in "\n".join(lines):
+        numbers, records, rejected, used = _quoted(lines, shape.delimiter, first, source)
+    else:
+        records = list(csv.reader(lines, delimiter=shape.delimiter))
+        numbers, rejected, used = list(range(first, first + len(lines))), [], len(lines)
+    return _rows(numbers, records, rejected, shape.columns), used
 
 
 def _quoted(
@@ -198,7 +209,7 @@ class _Feed:
             more = next(self._source, None)
             if more is None:
                 raise _Unclosed
-            self.lines = self.lines + more
+            self.lines = [*self.lines, *more]
         line = self.lines[self.at]
         self.at += 1
         return f"{line}\n"

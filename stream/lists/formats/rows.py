@@ -15,7 +15,7 @@ from stream.core.ranges import PrefixFault
 LINE_CHARS_MAX = 65_536
 """A longer line is cut: no entry is that long, and a file of one line must not fill memory."""
 
-Lines = list[str]
+Lines = Sequence[str]
 """Lines without their ends."""
 
 

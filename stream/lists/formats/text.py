@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 
+from stream.lists.formats.columns import numbers_of
 from stream.lists.formats.rows import Lines, Rows
 
 _OPEN_DIGITS = re.compile(r"[^#]*\d##+(?=\s|\Z)")
@@ -12,6 +13,12 @@ def read(chunks: Iterable[Lines]) -> Iterator[Rows]:
     """The rows of a text file."""
     first = 1
     for chunk in chunks:
+        plain = numbers_of(chunk)
+        if plain is not None:
+            places, column = plain
+            yield Rows([first + place for place in places], column, column)
+            first += len(chunk)
+            continue
         lines, numbers = [], []
         for line, text in enumerate(chunk, first):
             pattern = _OPEN_DIGITS.match(text)
