@@ -4,7 +4,7 @@ for each list. k gathers then answer for all lists at once.
 Lists stand together where plan and m are equal (`TableSpec`); more than 64 take several tables.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +17,8 @@ from stream.core.kernels import reference
 
 LISTS_MAX = 64
 
-# Bytes of each filter turned at a time: the scratch for 64 lists is then three times 8 MiB.
-_STRETCH = 1 << 17
+STRETCH = 1 << 20
+"""Rows of a table made at a time: 8 MiB for 64 lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,27 +47,62 @@ class TableSpec:
 
 
 def compile_table(filters: Sequence[Filter], out: reference.Table) -> None:
-    """Fill `out`, made as `TableSpec` says; bit `l` of a word is filter `l`.
+    """Fill `out`, made as `TableSpec` says, with `turned(filters)`."""
+    at = 0
+    for piece in turned(filters, out.dtype):
+        out[at : at + len(piece)] = piece
+        at += len(piece)
+    assert at == len(out), f"{len(out)} rows"
 
-    The filters' bits are read once, stretch by stretch, and `out` is written once, in order, so
-    both may be maps of files. The scratch is below 32 MiB.
+
+def turned(
+    filters: Sequence[Filter], dtype: np.dtype[np.unsignedinteger]
+) -> Iterator[reference.Table]:
+    """The table of `filters`, bit `l` of a word being filter `l`, piece by piece.
+
+    The filters' bits, which may be maps of files, are read once. The scratch is below 40 MiB.
     """
     shapes = {(f.shape.slices, f.shape.bits_per_slice) for f in filters}
     assert len(shapes) == 1, f"filters of several shapes in one table: {shapes}"
-    assert len(out) == filters[0].shape.num_bits, f"{len(out)} rows"
-    groups = out.dtype.itemsize
+    groups = dtype.itemsize
     assert (len(filters) + 7) // 8 <= groups, f"{len(filters)} lists in words of {groups} bytes"
-    as_bytes = out.view(np.uint8).reshape(-1, groups)
-    size = len(filters[0].bits)
-    for at in range(0, size, _STRETCH):
-        columns = [f.bits[at : at + _STRETCH] for f in filters]
-        rows = as_bytes[at * 8 : (at + len(columns[0])) * 8]
-        if len(rows) == len(columns[0]) * 8:
-            reference.transpose_bits(columns, rows)
-        else:  # the last byte's padding has no rows
-            whole = np.empty((len(columns[0]) * 8, groups), np.uint8)
-            reference.transpose_bits(columns, whole)
-            rows[:] = whole[: len(rows)]
+    rows, size = filters[0].shape.num_bits, len(filters[0].bits)
+    for at in range(0, size, STRETCH // 8):
+        columns = [f.bits[at : at + STRETCH // 8] for f in filters]
+        whole = np.empty((len(columns[0]) * 8, groups), np.uint8)
+        reference.transpose_bits(columns, whole)
+        # The last byte's padding has no rows.
+        yield whole.reshape(-1).view(dtype)[: rows - 8 * at]
+
+
+def exchanged(
+    pieces: Iterable[reference.Table],
+    kept: Mapping[int, int],
+    added: Mapping[int, Filter],
+    dtype: np.dtype[np.unsignedinteger],
+) -> Iterator[reference.Table]:
+    """A table made from another one's `pieces`, in which some lists are others, or elsewhere.
+
+    `kept` says which bit of the old table each bit is that stays, `added` the filters of the
+    others. Pieces have `STRETCH` rows, but for the last. To exchange one list of 64 costs a tenth
+    of turning them all, and as much memory as a piece or four.
+    """
+    wide = np.dtype(np.uint64)
+    moves: dict[int, int] = {}
+    for new, old in kept.items():
+        moves[new - old] = moves.get(new - old, 0) | 1 << old
+    at = 0
+    for piece in pieces:
+        words = np.zeros(len(piece), wide)
+        for by, bits in moves.items():
+            part = piece.astype(wide) & wide.type(bits)
+            words |= part << wide.type(by) if by >= 0 else part >> wide.type(-by)
+        for new, held in added.items():
+            stretch = held.bits[at // 8 : (at + len(piece) + 7) // 8]
+            column = np.unpackbits(stretch, count=len(piece), bitorder="little")
+            words |= column.astype(wide) << wide.type(new)
+        yield words.astype(dtype, copy=False)
+        at += len(piece)
 
 
 def probe_table(

@@ -8,7 +8,7 @@ from stream.core.allowlist import NOBODY, Allowlist
 from stream.core.blocklists import Blocklists, LiveList, Table
 from stream.core.overlay import Change
 from stream.core.snapshot import Snapshot
-from stream.lists import shelf
+from stream.lists import tables
 
 _Names = tuple[tuple[str, str], ...]
 
@@ -31,7 +31,7 @@ class Installer:
         def table_of(snapshots: Sequence[Snapshot]) -> Table:
             names = tuple((s.manifest.list_name, s.manifest.sha256) for s in snapshots)
             if names not in self._tables:
-                self._tables[names] = shelf.table_for(self._state_dir, snapshots)
+                self._tables[names] = tables.table_for(self._state_dir, snapshots)
             used[names] = self._tables[names]
             return used[names]
 

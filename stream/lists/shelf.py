@@ -2,7 +2,7 @@
 
     lists/<owner>/<name>/<generation>/   a snapshot's parts
     lists/<owner>/<name>/changes.jsonl   the changes after it, see `journal.py`
-    tables/<digest>.table, .json         bit-sliced tables, compiled once per machine
+    tables/                              bit-sliced tables of the lists, see `tables.py`
 
 All workers of a machine share it: what is written is written under the folder's lock, aside, with
 fsync, read back, and then renamed, so a reader sees the whole or nothing. Every function blocks on
@@ -11,32 +11,18 @@ the disk: call them in a thread.
 What is checked when: a snapshot wholly after writing (from the disk, not from memory) and wholly
 again at each start, 33 MB a list of 1M at the speed of SHA-256 on all cores; 64 lists cost about a
 second. Leaving the columns out at start would save most of it and let a flipped bit unblock or
-expire an entry unseen. A table is only a cache: its checksum is compared each time it is opened.
+expire an entry unseen.
 """
 
-import mmap
 import os
 import shutil
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from hashlib import file_digest, sha256
 from pathlib import Path
 
-import msgspec
-import numpy as np
-
 from stream.core.faults import SnapshotUnreadable
-from stream.core.kernels.reference import Table
-from stream.core.snapshot import (
-    FILTER_PART,
-    MANIFEST_PART,
-    Snapshot,
-    decode_manifest,
-    open_snapshot,
-)
-from stream.core.table import TableSpec, compile_table
+from stream.core.snapshot import MANIFEST_PART, Snapshot, decode_manifest, open_snapshot
 from stream.lists import journal
 from stream.lists.disk import locked, named_faults, sync_folder, write_synced
 
@@ -135,93 +121,6 @@ def remove_list(state_dir: Path, list_name: str) -> None:
     if folder.is_dir():
         with named_faults("shelf"), locked(folder / _LOCK):
             shutil.rmtree(folder)
-
-
-def table_for(state_dir: Path, snapshots: Sequence[Snapshot]) -> Table:
-    """The table of `snapshots`, bit i for the i-th, as a read-only map that all workers share.
-
-    The first worker that asks compiles it (64 lists of 1M: about 3 s), the others wait and open it.
-    It is named by the filters in it, so it is good as long as they are. A table goes when each of
-    its lists has `GENERATIONS_KEPT` newer ones; who has it open keeps it.
-
-    Raises `SnapshotUnreadable` when the disk does not take it.
-    """
-    shape = snapshots[0].filter.shape
-    spec = TableSpec(snapshots[0].filter.plan, shape.bits_per_slice, len(snapshots))
-    folder = state_dir / "tables"
-    filters = [snapshot.manifest.parts[FILTER_PART].sha256 for snapshot in snapshots]
-    digest = sha256("\n".join((spec.dtype.str, *filters)).encode()).hexdigest()[:32]
-    path, label_path = folder / f"{digest}.table", folder / f"{digest}.json"
-    with named_faults("table"):
-        folder.mkdir(parents=True, exist_ok=True)
-        with locked(folder / _LOCK):
-            label = _read_label(label_path)
-            if label is None or not _is_whole(path, label):
-                _compile(path, spec, snapshots)
-                label = _Label(tuple(s.manifest.list_name for s in snapshots), _sum(path))
-                write_synced(folder / f"{_ASIDE}label", msgspec.json.encode(label))
-                (folder / f"{_ASIDE}label").rename(label_path)
-                sync_folder(folder)
-            label_path.touch()  # the order of use, for the next line
-            _remove_old_tables(folder)
-            # As a plain array over the map: indexing a np.memmap costs a Python call each time.
-            table: Table = np.asarray(np.memmap(path, spec.dtype, "r"))
-    assert len(table) == spec.rows, f"{path} has {len(table)} rows"
-    return table
-
-
-class _Label(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Stands beside a table, and is written after it: without one, a table is not finished."""
-
-    lists: tuple[str, ...]
-    sha256: str
-
-
-def _read_label(path: Path) -> _Label | None:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=_Label)
-    except (FileNotFoundError, msgspec.MsgspecError, ValueError):
-        return None
-
-
-def _is_whole(path: Path, label: _Label) -> bool:
-    return path.exists() and _sum(path) == label.sha256
-
-
-def _sum(path: Path) -> str:
-    with path.open("rb", buffering=0) as file:
-        return file_digest(file, "sha256").hexdigest()
-
-
-def _compile(path: Path, spec: TableSpec, snapshots: Sequence[Snapshot]) -> None:
-    aside = path.parent / f"{_ASIDE}table"
-    table = np.memmap(aside, spec.dtype, "w+", shape=spec.rows)
-    compile_table([snapshot.filter for snapshot in snapshots], table)
-    del table
-    with aside.open("rb+") as file:
-        # Not mmap.flush(): CPython 3.11 holds every other thread while the disk writes (44 ms for
-        # a list of 1M, measured); fsync writes the same pages and lets them run.
-        os.fsync(file.fileno())
-    aside.rename(path)
-    for snapshot in snapshots:
-        # From here on only the table is asked: give the filters' pages back (5 MB a list of 1M).
-        mapped: object = snapshot.filter.bits.base
-        if isinstance(mapped, mmap.mmap):
-            mapped.madvise(mmap.MADV_DONTNEED)
-
-
-def _remove_old_tables(folder: Path) -> None:
-    seen: Counter[str] = Counter()
-    labels = sorted(folder.glob("*.json"), key=lambda p: p.stat().st_mtime_ns, reverse=True)
-    wanted = set()
-    for path in labels:
-        label = _read_label(path)
-        if label is not None and any(seen[name] < GENERATIONS_KEPT for name in label.lists):
-            wanted.add(path.stem)
-            seen.update(label.lists)
-    for path in [*folder.glob("*.json"), *folder.glob("*.table")]:
-        if path.stem not in wanted:
-            path.unlink()
 
 
 def _newest(

@@ -15,7 +15,8 @@ from stream.lists import journal
 from stream.lists.build import Version, build_snapshot, columns_of
 from stream.lists.disk import locked
 from stream.lists.journal import JournalItem
-from stream.lists.shelf import last_good, list_folder, remove_list, table_for, write_snapshot
+from stream.lists.shelf import last_good, list_folder, remove_list, write_snapshot
+from stream.lists.tables import table_for
 
 KEY = b"key"
 KEYS = {"circle": KEY}
@@ -263,7 +264,7 @@ def test_workers_that_start_together_compile_once(tmp_path):
     script = f"""
         from pathlib import Path
         from tests.unit.lists.test_shelf import snapshots
-        from stream.lists.shelf import table_for
+        from stream.lists.tables import table_for
         print(int(table_for(Path({str(tmp_path)!r}), snapshots(3)).sum()))
     """
     running = [
