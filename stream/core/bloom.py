@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.core import kernels
 from stream.core.digests import Digests, HashPlan, elements, hash_plan
 from stream.core.faults import FilterUnreadable
 from stream.core.kernels import reference
@@ -91,8 +92,14 @@ class Filter:
 
     def may_hold(self, digests: Digests) -> NDArray[np.bool_]:
         """For each element what pybloom-live's `in` answers; bool[n]."""
-        words = digests.words(self.plan)
-        return reference.probe_filter(self.bits, words, self.shape.bits_per_slice)
+        words, m = digests.words(self.plan), self.shape.bits_per_slice
+        if kernels.compiled():
+            from stream.core.kernels.filters import held_bits
+
+            bits, held = np.asarray(self.bits), np.empty(len(words), np.uint8)
+            held_bits(bits, bits.ctypes.data, words, m, held)
+            return held.view(np.bool_)
+        return reference.probe_filter(self.bits, words, m)
 
 
 def build_filter(chunks: Iterable[Digests], shape: Shape, count: int) -> Filter:
@@ -103,7 +110,13 @@ def build_filter(chunks: Iterable[Digests], shape: Shape, count: int) -> Filter:
     plan = hash_plan(shape.slices, shape.bits_per_slice)
     bits = np.zeros((shape.num_bits + 7) // 8, np.uint8)
     for digests in chunks:
-        reference.set_bits(bits, digests.words(plan), shape.bits_per_slice)
+        words, m = digests.words(plan), shape.bits_per_slice
+        if kernels.compiled():
+            from stream.core.kernels.filters import set_bits
+
+            set_bits(bits, bits.ctypes.data, words, m)
+        else:
+            reference.set_bits(bits, words, m)
     return Filter(shape, count, bits)
 
 
