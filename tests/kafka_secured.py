@@ -1,7 +1,6 @@
 """One Apache Kafka with all ways in: TLS, SASL over TLS, clients' certificates, and a slow way."""
 
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from stream.embedded import kafka
 from stream.embedded.server import free_ports, new_folder
+from tests.certificates import HOST, authority, signed
 from tests.kafka_clusters import formatted, server
 
 USER, PASSWORD = "ringfence", "a pass phrase"
@@ -80,18 +80,9 @@ def secured_broker() -> Iterator[Secured]:
 def _certificates(folder: Path) -> None:
     """An authority, what it signed for the broker and a client, and another authority."""
     for name in ("ca", "other-ca"):
-        _openssl(folder, name, "-addext", "basicConstraints=critical,CA:TRUE")
-    signed = ("-CA", "ca.pem", "-CAkey", "ca-key.pem", "-addext", "basicConstraints=CA:FALSE")
-    _openssl(folder, "broker", *signed, "-addext", "subjectAltName=IP:127.0.0.1")
-    _openssl(folder, "client", *signed)
+        authority(folder, name)
+    signed(folder, "broker", HOST)
+    signed(folder, "client")
     # Kafka wants a key and its certificates in one file.
     both = (folder / "broker-key.pem").read_text() + (folder / "broker.pem").read_text()
     (folder / "broker.pem").write_text(both)
-
-
-def _openssl(folder: Path, name: str, *words: str) -> None:
-    """A key and its certificate."""
-    make = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
-    files = ["-keyout", f"{name}-key.pem", "-out", f"{name}.pem", "-subj", f"/CN={name}"]
-    command = ["openssl", *make.split(), *files, *words]
-    subprocess.run(command, check=True, capture_output=True, cwd=folder)

@@ -79,3 +79,32 @@ def variable(text: str) -> str | None:
 def short(text: str) -> str | None:
     """A number of an emergency service."""
     return None if re.fullmatch(r"[0-9*#]{2,8}", text) else f'must be a short number, not "{text}"'
+
+
+def maybe_variable(text: str) -> str | None:
+    """An environment variable's name, or nothing."""
+    return variable(text) if text else None
+
+
+def maybe_header(text: str) -> str | None:
+    """An HTTP header's name, or nothing."""
+    return None if re.fullmatch(r"[A-Za-z0-9-]{0,64}", text) else f'is no header: "{text}"'
+
+
+def web_url(text: str) -> str | None:
+    """An address on the web without a secret before the host."""
+    try:
+        parts = urlsplit(text)
+        port_is_right = parts.port is None or parts.port > 0
+    except ValueError as error:
+        return f"is no address: {error}"
+    if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_right:
+        return "must be an address, https://..."
+    if parts.username or parts.password:
+        return "must hold no user and password; name them in its login table"
+    return None
+
+
+def maybe_web_url(text: str) -> str | None:
+    """An address on the web, or nothing."""
+    return web_url(text) if text else None

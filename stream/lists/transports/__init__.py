@@ -1,5 +1,6 @@
 """One file per way by which a feed's bytes come in; see `lists/fetch.py` for what each promises."""
 
 from stream.lists.transports.file import FileSettings, FileTransport
+from stream.lists.transports.http import HttpSettings, HttpTransport
 
-__all__ = ["FileSettings", "FileTransport"]
+__all__ = ["FileSettings", "FileTransport", "HttpSettings", "HttpTransport"]

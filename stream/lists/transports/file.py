@@ -4,12 +4,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from stream.core.faults import FeedDown, FeedFault
 from stream.lists.fetch import Fetched, Unchanged
 from stream.lists.transports.apart import Apart, Stop, Stopped
-from stream.lists.transports.landing import Landing, landing
+from stream.lists.transports.intake import Intake
+from stream.lists.transports.landing import landing
 from stream.lists.transports.limits import BYTES_MAX, BytesMax, Seconds
 from stream.ops.checks import filled
 from stream.ops.tables import Checked
@@ -43,34 +44,45 @@ class FileTransport:
         mark = {"path": str(path), "stat": stat_mark(path)}
         if mark.items() <= remembered.items():
             return Unchanged(remembered)
-        size, digest = copied(path, into, self._bytes_max, stop)
+        copy = copied(path, into, self._bytes_max, stop)
         if mark["stat"] != stat_mark(path):
             into.unlink()
             raise unstable(path)
-        remember = {**mark, "sha256": digest}
-        if remembered.get("path") == str(path) and remembered.get("sha256") == digest:
+        remember = {**mark, "sha256": copy.sha256}
+        if remembered.get("path") == str(path) and remembered.get("sha256") == copy.sha256:
             into.unlink()
             return Unchanged(remember)
-        as_of_s = int(mark["stat"].split(":")[0]) // 1_000_000_000
-        return Fetched(into, size, digest, remember, as_of_s=as_of_s, origin=str(path))
+        return Fetched(
+            into, copy.size, copy.sha256, remember, as_of_s=made_s(mark["stat"]), origin=str(path)
+        )
 
 
-def copied(path: Path, into: Path, bytes_max: int, stop: Stop) -> tuple[int, str]:
-    """Copy a file; its size and SHA-256. Raises FeedDown, and Stopped."""
+class Copy(NamedTuple):
+    """A copied file: its size and SHA-256 unpacked, and the SHA-256 of what was copied."""
+
+    size: int
+    sha256: str
+    published_sha256: str
+
+
+def copied(path: Path, into: Path, bytes_max: int, stop: Stop) -> Copy:
+    """Copy a file, unpacking it if it is compressed. Raises FeedDown, and Stopped."""
     with landing(into, bytes_max, str(path)) as land:
+        intake = Intake(land, bytes_max, str(path))
         try:
             with path.open("rb") as source:
-                _copy(source.fileno(), land, stop)
+                _copy(source.fileno(), intake, stop)
         except OSError as error:
             raise unreadable(path, error) from error
-        return land.size, land.sha256
+        intake.end()
+        return Copy(land.size, land.sha256, intake.published_sha256)
 
 
-def _copy(source: int, land: Landing, stop: Stop) -> None:
+def _copy(source: int, intake: Intake, stop: Stop) -> None:
     while piece := os.read(source, _PIECE):
-        if stop.is_set():
-            raise Stopped
-        land.write(piece)
+        for _ in intake.feed(piece):
+            if stop.is_set():
+                raise Stopped
 
 
 def stat_mark(path: Path) -> str:
@@ -80,6 +92,11 @@ def stat_mark(path: Path) -> str:
     except OSError as error:
         raise unreadable(path, error) from error
     return f"{found.st_mtime_ns}:{found.st_size}:{found.st_ino}"
+
+
+def made_s(mark: str) -> int:
+    """When the file of a `stat_mark` was written last, seconds since the epoch."""
+    return int(mark.partition(":")[0]) // 1_000_000_000
 
 
 def unstable(path: Path) -> FeedDown:

@@ -13,14 +13,20 @@ from stream.core.faults import FeedDown, FeedFault
 
 
 class Landing:
-    """The file that is being written. `origin` is what messages call its source."""
+    """The file that is being written, at `path`; at most `bytes_max` bytes from `origin`."""
 
-    def __init__(self, descriptor: int, bytes_max: int, origin: str) -> None:
+    def __init__(self, path: Path, descriptor: int, bytes_max: int, origin: str) -> None:
+        self.path = path
         self._descriptor = descriptor
         self._bytes_max = bytes_max
         self._origin = origin
         self._digest = hashlib.sha256()
         self.size = 0
+        self.dropped = False
+
+    def drop(self) -> None:
+        """It is of no use: let nothing stay, though nothing went wrong."""
+        self.dropped = True
 
     def write(self, data: bytes) -> None:
         """Append; blocks, for as long as the disk takes. Raises FeedDown."""
@@ -52,11 +58,13 @@ def landing(into: Path, bytes_max: int, origin: str) -> Iterator[Landing]:
     done = False
     try:
         try:
-            yield Landing(descriptor, bytes_max, origin)
+            land = Landing(part, descriptor, bytes_max, origin)
+            yield land
         finally:
             os.close(descriptor)
-        part.replace(into)
-        done = True
+        if not land.dropped:
+            part.replace(into)
+            done = True
     finally:
         if not done:
             part.unlink(missing_ok=True)

@@ -9,3 +9,4 @@ BYTES_MAX = 256 * 1024 * 1024
 
 BytesMax = Annotated[int, Between(1, 16 * 1024**3)]
 Seconds = Annotated[float, Between(0.01, 86_400)]
+Rate = Annotated[int, Between(0, 1_000_000_000)]

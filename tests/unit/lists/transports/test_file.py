@@ -20,12 +20,6 @@ def source(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def into(tmp_path: Path) -> Path:
-    (tmp_path / "work").mkdir()
-    return tmp_path / "work" / "version"
-
-
 def over(source: Path, **fields) -> FileTransport:
     return FileTransport(FileSettings(path=str(source), **fields))
 
