@@ -5,7 +5,7 @@ last good ones of the state directory, brought up to date by the register where 
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -22,8 +22,9 @@ from stream.calls.dialects.ringfence import RINGFENCE
 from stream.cli_base import AsJson, ConfigFiles, err, out, print_json, settings_of
 from stream.config import Settings
 from stream.core.blocklists import Blocklists, LiveList
+from stream.core.confidence import Decay, left, rounded
 from stream.core.digests import Digests, elements
-from stream.core.entry import NEVER, Entry
+from stream.core.entry import NEVER, Category, Entry
 from stream.core.faults import RegisterDown
 from stream.core.number import Kind, parse, parse_many
 from stream.lists.events import Event, EventKind
@@ -64,9 +65,11 @@ def why(
 
 
 _HOLD = ("listed", "unconfirmed")
-_WITHOUT_ENTRY = {
+_TOLD = {
     "removed": "it was on it, and was taken off",
     "unconfirmed": "its filter may hold it, and no entry can confirm that",
+    "expired": "what was reported of it has expired",
+    "legitimate": "who reports it says that it is no scammer's",
 }
 
 
@@ -114,7 +117,7 @@ def answer_for(
     allow = blocklists.allow.find(e164, at_ms // 1000)
     return {
         "number": e164,
-        "lists": list(_entries(blocklists, e164, at_ms // 1000)),
+        "lists": list(_entries(settings, blocklists, e164, at_ms // 1000)),
         "not_asked": [blocklists.lists[index].name for index in blocklists.unusable],
         "allow": None
         if allow is None
@@ -130,43 +133,67 @@ def answer_for(
     }
 
 
-def _entries(blocklists: Blocklists, e164: str, now_s: int) -> Iterator[dict[str, Any]]:
+def _entries(
+    settings: Settings, blocklists: Blocklists, e164: str, now_s: int
+) -> Iterator[dict[str, Any]]:
     """Every list that holds the number, held it, or may hold it."""
     numbers = parse_many([e164], lambda _: None)
-    matches = {match.list: match for match in blocklists.match(numbers, now_s).by_row().get(0, ())}
+    decay = rules_for(settings, blocklists).columns.decay
+    found = blocklists.match(numbers, now_s, decay).by_row().get(0, ())
+    matches = {match.list: match for match in found}
     for index, live in enumerate(blocklists.lists):
         fingerprint = int(Digests(elements(numbers.e164, live.key)).fingerprints()[0])
-        known, entry = _held(live, fingerprint)
-        if entry is not None:
-            state = "listed" if entry.live(now_s) else "expired"
+        known, reports = _held(live, fingerprint)
+        match = matches.get(index)
+        if match is not None:
+            state = "listed" if match.confirmed else "unconfirmed"
+        elif reports:
+            state = "legitimate" if any(r.live(now_s) for r in reports) else "expired"
         elif known:
             state = "removed"
-        elif index in matches:
-            state = "unconfirmed"
         else:
             continue
-        assert (state == "listed") == (index in matches and matches[index].confirmed), live.name
+        listed = match if match is not None and match.confirmed else None
         yield {
             "list": live.name,
+            "owner": live.name.partition("/")[0],
             "state": state,
             "generation": live.generation,
-            "category": entry.category.label if entry else None,
-            "confidence": entry.confidence if entry else None,
-            "source": entry.source if entry else None,
-            "reported_at": _moment(entry.reported_at_s) if entry else None,
-            "expires_at": _moment(entry.expires_at_s) if entry else None,
+            "category": _label(listed.category) if listed else None,
+            "confidence": listed.confidence if listed else None,
+            "expires_at": _moment(listed.expires_at_s or NEVER) if listed else None,
+            "reports": [_report(report, decay[index], now_s) for report in reports],
         }
 
 
-def _held(live: LiveList, fingerprint: int) -> tuple[bool, Entry | None]:
-    """Whether the list says anything of the number, and its entry (None: it was taken off)."""
+def _report(report: Entry, decay: Decay, now_s: int) -> dict[str, Any]:
+    """What one source says, and what it counts for now."""
+    sure = left(
+        np.array([report.confidence], np.uint8),
+        np.array([report.reported_at_s], np.int64),
+        decay[np.newaxis],
+        now_s,
+    )
+    return {
+        "source": report.source,
+        "category": report.category.label,
+        "confidence": report.confidence,
+        "confidence_now": int(rounded(sure)[0]) if report.live(now_s) else 0,
+        "reported_at": _moment(report.reported_at_s),
+        "expires_at": _moment(report.expires_at_s),
+        "live": report.live(now_s),
+    }
+
+
+def _held(live: LiveList, fingerprint: int) -> tuple[bool, tuple[Entry, ...]]:
+    """Whether the list says anything of the number, and its reports; (): it was taken off."""
     if fingerprint in live.overlay.entries:
         return True, live.overlay.entries[fingerprint]
     if live.snapshot is None or live.snapshot.columns is None:
-        return False, None
+        return False, ()
     columns = live.snapshot.columns
-    row = int(columns.find(np.array([fingerprint], np.uint64))[0])
-    return (True, columns.entry(row)) if row >= 0 else (False, None)
+    reports = tuple(map(columns.entry, columns.span(fingerprint)))
+    return bool(reports), reports
 
 
 def _verdict(
@@ -204,6 +231,14 @@ def _moment(at_s: int) -> str | None:
     return None if at_s == NEVER else datetime.fromtimestamp(at_s, UTC).isoformat()
 
 
+def _until(held: Mapping[str, Any]) -> str:
+    return f"until {held['expires_at'] or 'it is taken off'}"
+
+
+def _label(category: int | None) -> str | None:
+    return None if category is None else Category(category).label
+
+
 def _print(answer: dict[str, Any]) -> None:
     call = answer["call"]
     verdict = (
@@ -220,19 +255,20 @@ def _print(answer: dict[str, Any]) -> None:
             f"Allowed by {allow['entry']} until {until}: {allow['reason']} ({allow['actor']})",
             markup=False,
         )
-    for entry in answer["lists"]:
-        until = entry["expires_at"] or "it is taken off"
-        known = (
-            f"{entry['category']}, confidence {entry['confidence']}, from {entry['source']}, "
-            f"reported {entry['reported_at']}, until {until}"
-            if entry["category"]
-            else _WITHOUT_ENTRY[entry["state"]]
+    for held in answer["lists"]:
+        known = _TOLD.get(held["state"]) or (
+            f"{held['category']}, confidence now {held['confidence']}, {_until(held)}"
         )
-        out.print(
-            f"{entry['list']} (generation {entry['generation']}): {entry['state']}; {known}",
-            markup=False,
-            soft_wrap=True,
-        )
+        where = f"{held['list']} (of {held['owner']}, generation {held['generation']})"
+        out.print(f"{where}: {held['state']}; {known}", markup=False, soft_wrap=True)
+        for report in held["reports"]:
+            out.print(
+                f"  {report['source']}: {report['category']}, confidence {report['confidence']}, "
+                f"now {report['confidence_now']}, reported {report['reported_at']}, "
+                f"{_until(report) if report['live'] else 'expired ' + report['expires_at']}",
+                markup=False,
+                soft_wrap=True,
+            )
     if not answer["lists"]:
         out.print("No list holds it.")
     for name in answer["not_asked"]:

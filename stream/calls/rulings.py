@@ -171,7 +171,9 @@ class _Bench:
         stale = rules.columns.stale(now_s - self._blocklists.synced_at_s)
         silent = frozenset(stale).union(self._blocklists.unusable)
         found = [
-            NO_MATCHES if numbers is None else self._blocklists.match(numbers, now_s)
+            NO_MATCHES
+            if numbers is None
+            else self._blocklists.match(numbers, now_s, rules.columns.decay)
             for numbers in (batch.callers, batch.callees)
         ]
         if stale:

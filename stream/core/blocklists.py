@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.core.allowlist import NOBODY, Allowlist
+from stream.core.confidence import Decay
 from stream.core.digests import Digests, HashPlan, elements, hash_plan
 from stream.core.ledger import Ledger
 from stream.core.matches import NO_MATCHES, Matches
@@ -69,12 +70,13 @@ class Group:
         ledger = Ledger.of(lists, [snapshot.columns for snapshot in snapshots])
         return cls(plan, shape.bits_per_slice, table, ledger)
 
-    def match(self, digests: Digests, touched: Touched, now_s: int) -> Matches:
+    def match(self, digests: Digests, touched: Touched, decay: Decay, now_s: int) -> Matches:
         """What the lists say of the numbers digested, less what is in `touched`."""
         rows, masks = probe_table(self.table, digests.words(self.plan), self.bits_per_slice)
         if not len(rows):
             return NO_MATCHES
-        return self.ledger.confirm(rows, masks, digests.fingerprints(), touched, now_s)
+        fingerprints = digests.fingerprints()
+        return self.ledger.confirm(rows, masks, fingerprints, touched, decay, now_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +87,12 @@ class Circle:
     groups: tuple[Group, ...]
     touched: Touched
 
-    def match(self, digests: Digests, now_s: int) -> Iterator[Matches]:
+    def match(self, digests: Digests, decay: Decay, now_s: int) -> Iterator[Matches]:
         """What the lists say of the numbers digested, part by part."""
         if len(self.touched):
-            yield self.touched.match(digests.fingerprints(), now_s)
+            yield self.touched.match(digests.fingerprints(), decay, now_s)
         for group in self.groups:
-            yield group.match(digests, self.touched, now_s)
+            yield group.match(digests, self.touched, decay, now_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,8 @@ class Blocklists:
     generations: NDArray[np.int64] = field(init=False, compare=False)
     synced_at_s: NDArray[np.int64] = field(init=False, compare=False)
     unusable: tuple[int, ...] = field(init=False, compare=False)
+    steady: Decay = field(init=False, compare=False)
+    """No decay for any list."""
 
     def __post_init__(self) -> None:
         lists = self.lists
@@ -119,6 +123,7 @@ class Blocklists:
         object.__setattr__(self, "synced_at_s", synced_at_s)
         unusable = tuple(index for index, live in enumerate(lists) if not live.usable)
         object.__setattr__(self, "unusable", unusable)
+        object.__setattr__(self, "steady", np.zeros((len(lists), 2)))
 
     @classmethod
     def of(
@@ -171,27 +176,30 @@ class Blocklists:
         lists = tuple(replace(live, synced_at_s=now_s) for live in self.lists)
         return replace(self, lists=lists)
 
-    def match(self, numbers: Numbers, now_s: int) -> Matches:
+    def match(self, numbers: Numbers, now_s: int, decay: Decay | None = None) -> Matches:
         """What the lists say of each number that is E.164; rows without a match are absent.
 
-        Entries that expired before `now_s` (seconds since the epoch) do not match. Lists that can
-        not be asked are in `unusable`, not here: they say the same of every number.
+        Reports that expired before `now_s` (seconds since the epoch) do not count, and confidence
+        falls as `decay` says for each list (None: it does not). Lists that can not be asked are in
+        `unusable`, not here: they say the same of every number.
         """
+        if decay is None:
+            decay = self.steady
         is_number = numbers.kinds == np.uint8(Kind.E164)
         if is_number.all():  # also of no numbers at all
-            return self._match(numbers.e164, now_s)
+            return self._match(numbers.e164, decay, now_s)
         rows = np.flatnonzero(is_number)
-        found = self._match(numbers.e164[rows], now_s)
+        found = self._match(numbers.e164[rows], decay, now_s)
         return replace(found, rows=rows[found.rows])
 
-    def _match(self, e164: NDArray[np.bytes_], now_s: int) -> Matches:
+    def _match(self, e164: NDArray[np.bytes_], decay: Decay, now_s: int) -> Matches:
         """`match` of E.164 numbers alone (S16)."""
         if not len(e164):
             return NO_MATCHES
         return Matches.together(
             part
             for circle in self.circles
-            for part in circle.match(Digests(elements(e164, circle.key)), now_s)
+            for part in circle.match(Digests(elements(e164, circle.key)), decay, now_s)
         )
 
 

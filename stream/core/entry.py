@@ -1,4 +1,8 @@
-"""A blocklist entry: one number, or its fingerprint, on one list."""
+"""A blocklist entry: what one source reports of one number, or prefix, on one list.
+
+Several sources may report the same number; one source speaks once, its new report replaces its old
+one. What a prefix entry covers is written `+8552390*`: all numbers that begin so.
+"""
 
 from dataclasses import dataclass
 from enum import IntEnum
@@ -26,6 +30,8 @@ class Category(IntEnum):
     ROBOCALL = 10
     SPAM = 11
     LEGITIMATE = 12
+    """The source says that the number is *not* a scammer's (MISP sighting type 1, PhoneBlock's
+    A_LEGITIMATE): it lowers what the others say, and never makes a match by itself."""
 
     @property
     def label(self) -> str:
@@ -33,13 +39,59 @@ class Category(IntEnum):
         return self.name.lower()
 
 
+PREFIX_MARK = 1 << 60
+"""This bit of a number's code says that it is a prefix entry's."""
+DIGITS_END = 10**15
+"""E.164 numbers have at most 15 digits: the digits in a code are below this."""
+
+
+def code_of(text: str) -> int:
+    """The code of a number ("+66812345678") or a prefix entry ("+8552390*") in a column.
+
+    It is the digits as one number, with `PREFIX_MARK` for a prefix entry. No country code begins
+    with 0, so no digit is lost. Raises ValueError for any other text.
+    """
+    digits, mark = (text[1:-1], PREFIX_MARK) if text.endswith("*") else (text[1:], 0)
+    code = int(digits) if text[:1] == "+" and digits.isascii() and digits.isdigit() else 0
+    # 14 digits are the longest prefix: one of 15 would be a whole number.
+    if not 0 < code < (DIGITS_END // 10 if mark else DIGITS_END) or digits[0] == "0":
+        raise ValueError("neither + and digits nor a prefix entry")
+    return code | mark
+
+
+def text_of(code: int) -> str | None:
+    """What `code_of` made the code of; None where it is 0: only the fingerprint is known."""
+    if code & PREFIX_MARK:
+        return f"+{code ^ PREFIX_MARK}*"
+    return f"+{code}" if code else None
+
+
+def texts_of(codes: NDArray[np.uint64]) -> NDArray[np.bytes_]:
+    """`text_of` for codes that are not 0, as S16: what stands in filters and is hashed."""
+    marked = np.flatnonzero(codes & np.uint64(PREFIX_MARK))
+    texts = [b"+%d" % code for code in codes.tolist()]
+    for row in marked.tolist():
+        texts[row] = b"+%d*" % (int(codes[row]) ^ PREFIX_MARK)
+    return np.array(texts, "S16")
+
+
+def codes_of(texts: NDArray[np.bytes_]) -> NDArray[np.uint64]:
+    """`code_of` for texts (S16) that were read already, so each is one of the two."""
+    if not len(texts):
+        return np.zeros(0, np.uint64)
+    try:
+        return np.array([int(text) for text in texts.tolist()], np.uint64)
+    except ValueError:  # some are prefix entries
+        return np.array([code_of(text.decode()) for text in texts.tolist()], np.uint64)
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One number on one list.
+    """What one source reports of one number on one list.
 
-    `number` is E.164 ("+66812345678"), or None where a partner shared only its fingerprint.
-    Times are whole seconds since the epoch; `expires_at_s` may be `NEVER`. `confidence` is 0
-    to 100.
+    `number` is E.164 ("+66812345678") or a prefix ("+8552390*"), or None where a partner shared
+    only its fingerprint. Times are whole seconds since the epoch; `expires_at_s` may be `NEVER`.
+    `confidence` is 0 to 100, when it was reported; `core.confidence` says what it is now.
     """
 
     number: str | None
@@ -57,9 +109,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Many entries, in columns of one length, sorted by fingerprint, no fingerprint twice.
+    """Many entries, in columns of one length, sorted by fingerprint, then source.
 
-    `fingerprint` uint64; `number` uint64, the E.164 digits, 0 where only the fingerprint is known;
+    A fingerprint may stand in several rows, a report each; a fingerprint and a source only once.
+    `fingerprint` uint64; `number` uint64, see `code_of`, 0 where only the fingerprint is known;
     `reported_at`, `expires_at` uint32, seconds since the epoch (`NEVER` = 0); `category`,
     `confidence` uint8; `source` uint16, an index into `sources`. Arrays may be read-only maps of
     files.
@@ -77,8 +130,26 @@ class Columns:
     def __len__(self) -> int:
         return len(self.fingerprint)
 
+    @property
+    def begins(self) -> NDArray[np.bool_]:
+        """Whether a row is the first of its number; bool, a look at every row."""
+        first = np.ones(len(self), np.bool_)
+        np.not_equal(self.fingerprint[1:], self.fingerprint[:-1], out=first[1:])
+        return first
+
+    @property
+    def numbers(self) -> int:
+        """How many distinct numbers there are; at most as many as rows. Looks at every row."""
+        return int(np.count_nonzero(self.begins))
+
+    def span(self, fingerprint: int) -> range:
+        """The rows of the number with `fingerprint`, empty where it is not held."""
+        wanted = np.uint64(fingerprint)
+        first, last = (np.searchsorted(self.fingerprint, wanted, s) for s in ("left", "right"))
+        return range(int(first), int(last))
+
     def find(self, fingerprints: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """Row of each fingerprint, -1 where it is not held; int64, shape of `fingerprints`."""
+        """First row of each fingerprint, -1 where it is not held; int64, one a fingerprint."""
         if not len(self.fingerprint):
             return np.full(len(fingerprints), -1, np.int64)
         at = np.searchsorted(self.fingerprint, fingerprints)
@@ -87,9 +158,8 @@ class Columns:
 
     def entry(self, row: int) -> Entry:
         """The entry in `row`, as one value."""
-        digits = int(self.number[row])
         return Entry(
-            number=f"+{digits}" if digits else None,
+            number=text_of(int(self.number[row])),
             fingerprint=int(self.fingerprint[row]),
             category=Category(int(self.category[row])),
             source=self.sources[int(self.source[row])],

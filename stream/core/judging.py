@@ -9,6 +9,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.core.confidence import Decay, decay_of
 from stream.core.matches import Matches
 from stream.core.policy import Policy
 
@@ -19,7 +20,8 @@ _LATER = np.int64(1 << 40)
 @dataclass(frozen=True, slots=True, eq=False)
 class PolicyColumns:
     """A policy by list: `action` and `unconfirmed` uint8 (`Action`), the latter no stronger than
-    the former; `confidence_min`, `agree_min`, `age_s_max` int64; `simulate` bool.
+    the former; `confidence_min`, `agree_min`, `age_s_max` int64; `simulate` bool; `decay` as in
+    `core.confidence`.
     """
 
     action: NDArray[np.uint8]
@@ -28,6 +30,7 @@ class PolicyColumns:
     agree_min: NDArray[np.int64]
     simulate: NDArray[np.bool_]
     age_s_max: NDArray[np.int64]
+    decay: Decay
 
     @classmethod
     def of(cls, policy: Policy) -> Self:
@@ -41,6 +44,7 @@ class PolicyColumns:
             np.array([rule.agree_min for rule in rules], np.int64),
             np.array([rule.simulate for rule in rules], np.bool_),
             np.array([rule.age_s_max for rule in rules], np.int64),
+            decay_of([(rule.decay_days, rule.decay_speed) for rule in rules]),
         )
 
     def stale(self, ages_s: NDArray[np.int64]) -> list[int]:

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.core import kernels
-from stream.core.entry import NEVER, Columns
+from stream.core.confidence import Decay, Reports, standing
+from stream.core.entry import Columns
 from stream.core.matches import Matches
 from stream.core.overlay import Touched
 
@@ -18,7 +19,7 @@ class Ledger:
     """Bit i of a mask means list `lists[i]` (int64, indexes into `Blocklists.lists`, ascending).
 
     `entries[i]` are its entries, None where it was shared without: then nothing can be confirmed.
-    `places` is int64[lists, 5], where they lie in memory and how many they are, -1 for None; see
+    `places` is int64[lists, 6], where they lie in memory and how many they are, -1 for None; see
     `kernels.membership`. The ledger keeps them alive.
     """
 
@@ -38,16 +39,17 @@ class Ledger:
         masks: NDArray[np.uint64],
         fingerprints: NDArray[np.uint64],
         touched: Touched,
+        decay: Decay,
         now_s: int,
     ) -> Matches:
         """What is true of a table's hits, in order of row and list.
 
         The lists in the bits of `masks[i]` (uint64) may hold the number in row `rows[i]`, whose
-        fingerprint (uint64) is in `fingerprints` at that row. Entries that expired before `now_s`,
-        in seconds since the epoch, do not count, nor does what `touched` speaks of.
+        fingerprint (uint64) is in `fingerprints` at that row. What its reports come to at `now_s`,
+        in seconds since the epoch, `core.confidence` says. What `touched` speaks of is left out.
         """
         if kernels.compiled():
-            return self._by_kernel(rows, masks, fingerprints, touched, now_s)
+            return self._by_kernel(rows, masks, fingerprints, touched, decay, now_s)
         hits, bits = _pairs(rows, masks)
         found = Matches.blank(hits, self.lists[bits])
         kept = np.ones(len(found), np.bool_)
@@ -58,12 +60,13 @@ class Ledger:
             mine = np.flatnonzero(bits == bit)
             at = columns.find(fingerprints[hits[mine]])
             kept[mine] = at >= 0
-            found.confirmed[mine] = True
-            if len(columns):
-                found.category[mine] = columns.category[at]
-                found.confidence[mine] = columns.confidence[at]
-                found.expires_at_s[mine] = columns.expires_at[at]
-        kept &= (found.expires_at_s == NEVER) | (now_s < found.expires_at_s)
+            mine, at = mine[at >= 0], at[at >= 0]
+            if len(mine):
+                known = standing(_reports(columns, at, int(self.lists[bit])), decay, now_s)
+                kept[mine] = found.confirmed[mine] = known.matches
+                found.category[mine] = known.category
+                found.confidence[mine] = known.confidence
+                found.expires_at_s[mine] = known.expires_at_s
         kept &= ~touched.speaks(fingerprints[hits], found.lists)
         return found.at(np.flatnonzero(kept))
 
@@ -73,6 +76,7 @@ class Ledger:
         masks: NDArray[np.uint64],
         fingerprints: NDArray[np.uint64],
         touched: Touched,
+        decay: Decay,
         now_s: int,
     ) -> Matches:
         from stream.core.kernels.membership import confirm
@@ -88,6 +92,7 @@ class Ledger:
             touched.marks,
             touched.fingerprint,
             touched.lists,
+            decay,
             now_s,
             *found.columns,
         )
@@ -97,18 +102,35 @@ class Ledger:
 def _places(columns: Columns | None) -> list[int]:
     """A row of `places`. Empty columns have no address: nothing of them is ever read."""
     if columns is None or not len(columns):
-        return [0, 0, 0, 0, -1 if columns is None else 0]
+        return [0, 0, 0, 0, 0, -1 if columns is None else 0]
     wanted = (
         (columns.fingerprint, "<u8"),
         (columns.expires_at, "<u4"),
         (columns.category, "u1"),
         (columns.confidence, "u1"),
+        (columns.reported_at, "<u4"),
     )
     for array, dtype in wanted:
         assert array.dtype == dtype, f"a column of {array.dtype}"
         assert array.shape == (len(columns),), f"a column of the shape {array.shape}"
         assert array.flags.c_contiguous, "a column with gaps"
     return [*(array.ctypes.data for array, _ in wanted), len(columns)]
+
+
+def _reports(columns: Columns, at: NDArray[np.int64], index: int) -> Reports:
+    """All reports of the numbers whose first rows are `at`, of the list with this index."""
+    counts = np.searchsorted(columns.fingerprint, columns.fingerprint[at], "right") - at
+    first = np.cumsum(counts) - counts
+    rows = np.repeat(at - first, counts) + np.arange(counts.sum())
+    return Reports(
+        first,
+        np.full(len(rows), index),
+        np.ones(len(rows), np.bool_),
+        columns.category[rows],
+        columns.confidence[rows],
+        columns.reported_at[rows].astype(np.int64),
+        columns.expires_at[rows].astype(np.int64),
+    )
 
 
 def _pairs(

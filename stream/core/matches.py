@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.core.confidence import Standing
 from stream.core.policy import Match
 
 
@@ -16,8 +17,8 @@ class Matches:
 
     `rows` int64, the number's place in the batch asked; `lists` int64, the list's index in its
     `Blocklists`; sorted by row, then list, no pair twice. `confirmed` bool. `category`,
-    `confidence` uint8 and `expires_at_s` int64 (seconds since the epoch, `NEVER` = 0) are the
-    entry's, and 0 where the match is unconfirmed.
+    `confidence` uint8 and `expires_at_s` int64 (seconds since the epoch, `NEVER` = 0) are what the
+    number's reports come to now (`core.confidence`), and 0 where the match is unconfirmed.
     """
 
     rows: NDArray[np.int64]
@@ -33,6 +34,21 @@ class Matches:
         hits = len(rows)
         small, large = np.zeros((2, hits), np.uint8), np.zeros(hits, np.int64)
         return cls(rows, lists, np.zeros(hits, np.bool_), small[0], small[1], large)
+
+    @classmethod
+    def confirmed_of(
+        cls, rows: NDArray[np.int64], lists: NDArray[np.int64], found: Standing
+    ) -> Self:
+        """Confirmed matches of those numbers that are one."""
+        kept = np.flatnonzero(found.matches)
+        return cls(
+            rows[kept],
+            lists[kept],
+            found.matches[kept],
+            found.category[kept],
+            found.confidence[kept],
+            found.expires_at_s[kept],
+        )
 
     @classmethod
     def together(cls, parts: Iterable["Matches"]) -> "Matches":

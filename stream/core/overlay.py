@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.core import kernels
-from stream.core.entry import NEVER, Entry
+from stream.core.confidence import Decay, Reports, standing
+from stream.core.entry import Entry
 from stream.core.matches import NO_MATCHES, Matches
 
 MARK_BITS = 18
@@ -21,17 +22,17 @@ exact lookup."""
 
 
 class Change(NamedTuple):
-    """One number added or changed (`entry`), or removed (`entry` None)."""
+    """All reports of one number after a change to it, by their sources; (): it was taken off."""
 
     fingerprint: int
-    entry: Entry | None
+    entries: tuple[Entry, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """Changed entries by fingerprint; None: removed."""
+    """All reports of each changed number, by its fingerprint; (): it was taken off."""
 
-    entries: Mapping[int, Entry | None]
+    entries: Mapping[int, tuple[Entry, ...]]
 
     def with_changes(self, changes: Iterable[Change]) -> Self:
         """This overlay and then `changes`, in their order; costs a copy of what is there."""
@@ -48,10 +49,11 @@ EMPTY = Overlay({})
 class Touched:
     """All that one circle's lists changed, in columns, for a look at a whole batch.
 
-    One place for each changed fingerprint (`fingerprint`, uint64) of each list (`lists`, int64, by
-    index), sorted by both. `listed` bool, false where it was removed; `category`, `confidence`
-    uint8 and `expires_at_s` int64 are the entry's. `marks` is bool[2^MARK_BITS], true where a
-    changed fingerprint starts with these bits: one look per number rules nearly all out.
+    One place for each report of each changed number (`fingerprint`, uint64) of each list (`lists`,
+    int64, by index), sorted by both; one with `listed` (bool) false where it was taken off.
+    `category`, `confidence` uint8 and `reported_at_s`, `expires_at_s` int64 are the entry's.
+    `marks` is bool[2^MARK_BITS], true where a changed fingerprint starts with these bits: one look
+    per number rules nearly all out.
     """
 
     marks: NDArray[np.bool_]
@@ -60,6 +62,7 @@ class Touched:
     listed: NDArray[np.bool_]
     category: NDArray[np.uint8]
     confidence: NDArray[np.uint8]
+    reported_at_s: NDArray[np.int64]
     expires_at_s: NDArray[np.int64]
 
     @classmethod
@@ -68,7 +71,8 @@ class Touched:
         changed = [
             (fingerprint, index, entry)
             for index, overlay in overlays
-            for fingerprint, entry in overlay.entries.items()
+            for fingerprint, entries in overlay.entries.items()
+            for entry in entries or (None,)
         ]
         entries = [entry for _, _, entry in changed]
         fingerprint = np.array([fingerprint for fingerprint, _, _ in changed], np.uint64)
@@ -83,6 +87,7 @@ class Touched:
             np.array([entry is not None for entry in entries], np.bool_)[order],
             np.array([entry.category if entry else 0 for entry in entries], np.uint8)[order],
             np.array([entry.confidence if entry else 0 for entry in entries], np.uint8)[order],
+            np.array([entry.reported_at_s if entry else 0 for entry in entries], np.int64)[order],
             np.array([entry.expires_at_s if entry else 0 for entry in entries], np.int64)[order],
         )
 
@@ -107,31 +112,37 @@ class Touched:
             self.listed,
             self.category,
             self.confidence,
+            self.reported_at_s,
             self.expires_at_s,
         )
 
     def __len__(self) -> int:
         return len(self.fingerprint)
 
-    def match(self, fingerprints: NDArray[np.uint64], now_s: int) -> Matches:
+    def match(self, fingerprints: NDArray[np.uint64], decay: Decay, now_s: int) -> Matches:
         """What the changes add to what the snapshots say of the rows of `fingerprints`."""
         if not len(self):
             return NO_MATCHES
         rows, first = self._first_places(fingerprints)
+        if not len(rows):
+            return NO_MATCHES
         counts = np.searchsorted(self.fingerprint, fingerprints[rows], "right") - first
         hits = np.repeat(rows, counts)
         at = np.repeat(first - np.cumsum(counts) + counts, counts) + np.arange(len(hits))
-        expires_at_s = self.expires_at_s[at]
-        kept = np.flatnonzero(self.listed[at] & ((expires_at_s == NEVER) | (now_s < expires_at_s)))
-        at = at[kept]
-        return Matches(
-            hits[kept],
-            self.lists[at],
+        lists = self.lists[at]
+        begins = np.ones(len(at), np.bool_)
+        begins[1:] = (hits[1:] != hits[:-1]) | (lists[1:] != lists[:-1])
+        starts = np.flatnonzero(begins)
+        reports = Reports(
+            starts,
+            lists,
             self.listed[at],
             self.category[at],
             self.confidence[at],
-            expires_at_s[kept],
+            self.reported_at_s[at],
+            self.expires_at_s[at],
         )
+        return Matches.confirmed_of(hits[starts], lists[starts], standing(reports, decay, now_s))
 
     def speaks(
         self, fingerprints: NDArray[np.uint64], lists: NDArray[np.int64]

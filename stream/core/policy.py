@@ -19,7 +19,9 @@ class ListPolicy:
     `action` is the strongest verdict of a confirmed match, `unconfirmed` that of a Bloom hit which
     nothing confirms. An entry below `confidence_min` (0 to 100), or a number that fewer than
     `agree_min` lists hold, is only observed. `simulate` decides without acting. A list not heard of
-    for more than `age_s_max` seconds counts as not asked (0: never).
+    for more than `age_s_max` seconds counts as not asked (0: never). Confidence falls to 0 within
+    `decay_days` (0: it stays as reported), faster at first the larger `decay_speed` is: see
+    `core.confidence`. The defaults are those of MISP's model for phone numbers (`vishing-model`).
     """
 
     action: Action = Action.BLOCK
@@ -28,6 +30,8 @@ class ListPolicy:
     agree_min: int = 1
     simulate: bool = False
     age_s_max: int = 0
+    decay_days: float = 10.0
+    decay_speed: float = 2.3
 
     def __post_init__(self) -> None:
         if not 0 <= self.confidence_min <= 100:
@@ -36,6 +40,10 @@ class ListPolicy:
             raise ValueError(f"agree_min must be at least 1, not {self.agree_min}")
         if self.age_s_max < 0:
             raise ValueError(f"age_s_max must not be negative, not {self.age_s_max}")
+        if not 0 <= self.decay_days <= 36_500:
+            raise ValueError(f"decay_days must be 0 (off) to 36500, not {self.decay_days}")
+        if not 0.01 <= self.decay_speed <= 100:
+            raise ValueError(f"decay_speed must be 0.01 to 100, not {self.decay_speed}")
 
 
 @dataclass(frozen=True, slots=True)

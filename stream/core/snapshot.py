@@ -21,10 +21,13 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from stream.core.bloom import PROBES, Filter, check_probes, map_filter
-from stream.core.entry import Category, Columns
+from stream.core.columns_check import ColumnsCheck
+from stream.core.entry import DIGITS_END, PREFIX_MARK, Category, Columns
 from stream.core.faults import FilterUnreadable, SnapshotUnreadable
 
-FORMAT = 1
+FORMAT = 2
+FORMATS = (1, 2)
+"""Those that are read. 1 knew one entry a number and no prefix entries."""
 MANIFEST_PART = "manifest.json"
 FILTER_PART = "filter.bloom"
 MANIFEST_SIZE_MAX = 8 << 20
@@ -44,7 +47,7 @@ class Column:
 
 COLUMNS = (
     Column("fingerprint", np.dtype("<u8"), 2**64 - 1),
-    Column("number", np.dtype("<u8"), 10**15 - 1),
+    Column("number", np.dtype("<u8"), PREFIX_MARK + DIGITS_END // 10 - 1),
     Column("reported_at", np.dtype("<u4"), 2**32 - 1),
     Column("expires_at", np.dtype("<u4"), 2**32 - 1),
     Column("category", np.dtype("u1"), max(Category)),
@@ -69,8 +72,11 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a snapshot says of itself; the JSON in `manifest.json`, fields in this order.
 
-    `count` is the number of entries (without the probes), or what the filter's header says where
-    there are none. `sha256` is that of this JSON with the field empty.
+    `count` is the number of rows, an entry each; `numbers` that of distinct numbers (without the
+    probes), `prefixes` how many rows are prefix entries'. Where there are no entries the first two
+    are what the filter's header says. `sha256` is that of this JSON with the field empty.
+
+    In format 1 `numbers` and `prefixes` are not written: every row is a number's only one.
     """
 
     format: Count = FORMAT
@@ -84,6 +90,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     bits_per_slice: Count
     capacity: Count
     count: Count
+    numbers: Count = 0
+    prefixes: Count = 0
     built_at_s: Count
     has_entries: bool
     sources: Annotated[tuple[str, ...], Meta(max_length=SOURCES_MAX)]
@@ -113,8 +121,11 @@ class Snapshot:
 
 def encode_manifest(manifest: Manifest) -> bytes:
     """The bytes of `manifest.json`, its own checksum filled in."""
-    bare = msgspec.json.encode(msgspec.structs.replace(manifest, sha256=""))
-    whole = msgspec.structs.replace(manifest, sha256=sha256(bare).hexdigest())
+    fields = msgspec.to_builtins(manifest)
+    if manifest.format == 1:
+        del fields["numbers"], fields["prefixes"]
+    bare = msgspec.json.encode(fields | {"sha256": ""})
+    whole = fields | {"sha256": sha256(bare).hexdigest()}
     return msgspec.json.format(msgspec.json.encode(whole), indent=1)
 
 
@@ -124,14 +135,17 @@ def decode_manifest(data: bytes, where: str = MANIFEST_PART) -> Manifest:
         manifest = _decode(data)
     except (msgspec.MsgspecError, ValueError) as error:
         raise SnapshotUnreadable(f"{where}: {error}") from error
-    if manifest.format != FORMAT:
-        raise SnapshotUnreadable(f"{where}: format {manifest.format}, this version reads {FORMAT}")
+    if manifest.format not in FORMATS:
+        known = " and ".join(map(str, FORMATS))
+        raise SnapshotUnreadable(f"{where}: format {manifest.format}, this version reads {known}")
     if encode_manifest(manifest) != data:
         raise SnapshotUnreadable(f"{where}: field sha256 is not that of the manifest: altered")
     wanted = {FILTER_PART, *(c.name for c in COLUMNS if manifest.has_entries)}
     if set(manifest.parts) != wanted:
         odd = sorted(set(manifest.parts) ^ wanted)
         raise SnapshotUnreadable(f"{where}: field parts lacks or has too many: {', '.join(odd)}")
+    if manifest.format == 1:
+        manifest = msgspec.structs.replace(manifest, numbers=manifest.count)
     for column in COLUMNS if manifest.has_entries else ():
         size = manifest.count * column.dtype.itemsize
         if manifest.parts[column.name].size != size:
@@ -234,10 +248,10 @@ def _check_filter(manifest: Manifest, held: Filter, key: bytes | None, where: st
                 f"{where}{MANIFEST_PART}: field {field} asks for {wanted}, {FILTER_PART} has {got}"
             )
     # A partner's filter may hold more than the entries that are left of it, never less.
-    least = manifest.count + len(PROBES) if manifest.has_entries else manifest.count
+    least = manifest.numbers + len(PROBES) if manifest.has_entries else manifest.count
     if held.count < least or (held.count != least and not manifest.has_entries):
         raise SnapshotUnreadable(
-            f"{where}{MANIFEST_PART}: field count is {manifest.count}, {FILTER_PART} counts"
+            f"{where}{MANIFEST_PART}: field numbers is {manifest.numbers}, {FILTER_PART} counts"
             f" {held.count}"
         )
     if key is not None and manifest.has_entries:
@@ -250,34 +264,38 @@ def _check_filter(manifest: Manifest, held: Filter, key: bytes | None, where: st
 def _check_parts(
     manifest: Manifest, chunks_of: Callable[[str], Iterator[bytes]], where: str
 ) -> None:
-    """Compare each part's checksum; in the same pass, the columns' order and ranges."""
-    columns = {column.name: column for column in COLUMNS}
-    for name, part in manifest.parts.items():
-        digest, last, column = sha256(), -1, columns.get(name)
-        for chunk in chunks_of(name):
-            digest.update(chunk)
-            if column is not None and len(chunk) % column.dtype.itemsize == 0:
-                last = _check_column(column, np.frombuffer(chunk, column.dtype), last, where)
-        if digest.hexdigest() != part.sha256:
-            raise SnapshotUnreadable(f"{where}{name}: SHA-256 is not the manifest's: damaged")
-        if column is not None and column.name == "source" and last >= len(manifest.sources):
-            raise SnapshotUnreadable(f"{where}{name}: source {last} is not in the manifest")
-
-
-def _check_column(
-    column: Column, values: NDArray[np.unsignedinteger[Any]], last: int, where: str
-) -> int:
-    """Refuse values that mean nothing. Gives the last fingerprint, or the largest value so far."""
-    if column.name == "fingerprint":
-        if int(values[0]) <= last or not bool(np.all(values[1:] > values[:-1])):
-            raise SnapshotUnreadable(f"{where}{column.name}: fingerprints are not in order")
-        return int(values[-1])
-    largest = int(values.max())
-    if largest > column.largest:
+    """Compare each part's checksum; in the same pass, the columns' order, ranges and counts."""
+    check = ColumnsCheck(manifest.count, where)
+    for column in COLUMNS if manifest.has_entries else ():
+        for chunk in _compared(manifest, column.name, chunks_of, where):
+            if len(chunk) % column.dtype.itemsize == 0:
+                values = np.frombuffer(chunk, column.dtype)
+                check.range_of(column.name, values, _largest(column, manifest))
+                check.take(column.name, values)
+    for _ in _compared(manifest, FILTER_PART, chunks_of, where):
+        pass
+    found = check.numbers, check.prefixes
+    if manifest.has_entries and found != (manifest.numbers, manifest.prefixes):
         raise SnapshotUnreadable(
-            f"{where}{column.name}: {largest}, the largest that means something is {column.largest}"
+            f"{where}{MANIFEST_PART}: fields numbers and prefixes are {manifest.numbers} and "
+            f"{manifest.prefixes}, the columns have {found[0]} and {found[1]}"
         )
-    return max(last, largest)
+
+
+def _compared(
+    manifest: Manifest, name: str, chunks_of: Callable[[str], Iterator[bytes]], where: str
+) -> Iterator[bytes]:
+    """The pieces of a part; behind the last one its checksum is compared."""
+    digest = sha256()
+    for chunk in chunks_of(name):
+        digest.update(chunk)
+        yield chunk
+    if digest.hexdigest() != manifest.parts[name].sha256:
+        raise SnapshotUnreadable(f"{where}{name}: SHA-256 is not the manifest's: damaged")
+
+
+def _largest(column: Column, manifest: Manifest) -> int:
+    return len(manifest.sources) - 1 if column.name == "source" else column.largest
 
 
 def _size(path: Path) -> int:

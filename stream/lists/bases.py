@@ -9,10 +9,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 from redis.asyncio import Redis
 
+from stream.core.entry import Columns, Entry
 from stream.core.faults import RegisterLost, SnapshotUnreadable
-from stream.core.snapshot import MANIFEST_PART
+from stream.core.snapshot import MANIFEST_PART, decode_manifest
 from stream.lists import keys
 from stream.lists.connection import renamed
 from stream.lists.packing import FINGERPRINT, Layout, Unpacking, pack, unpack_block
@@ -39,26 +41,37 @@ async def read(redis: Redis, name: str, generation: int, progress: Progress) -> 
     return {MANIFEST_PART: manifest, **(await asyncio.to_thread(unpacking.parts))}
 
 
-async def held(redis: Redis, name: str, generation: int, fingerprints: Sequence[int]) -> set[int]:
-    """Which of `fingerprints` the base of `generation` (0: none) holds."""
+async def reports(
+    redis: Redis, name: str, generation: int, fingerprints: Sequence[int]
+) -> dict[int, tuple[Entry, ...]]:
+    """The reports of those of `fingerprints` that the base of `generation` (0: none) holds.
+
+    Raises SnapshotUnreadable as `read` does.
+    """
     if not generation or not fingerprints:
-        return set()
-    _, layout = await _head(redis, name, generation)
+        return {}
+    manifest, layout = await _head(redis, name, generation)
     wanted: dict[int, set[int]] = {}
-    for fingerprint, block in zip(
-        fingerprints, layout.blocks_of(fingerprints).tolist(), strict=True
-    ):
-        if block >= 0:
+    for fingerprint in fingerprints:
+        for block in layout.blocks_of(fingerprint):
             wanted.setdefault(block, set()).add(fingerprint)
-    held: set[int] = set()
-    for block, asked in wanted.items():
+    found: dict[int, tuple[Entry, ...]] = {}
+    for block in sorted(wanted):
         with renamed(f"looking into the base of {name}"):
             blob: Any = await redis.get(f"{keys.base(name, generation)}:{block}")
         if blob is None:
             raise SnapshotUnreadable(f"{name}: block {block} of base {generation} is gone")
-        columns = unpack_block(blob, layout.block_rows, (FINGERPRINT,))
-        held |= asked.intersection(columns[FINGERPRINT].tolist())
-    return held
+        first = unpack_block(blob, layout.block_rows, (FINGERPRINT,))[FINGERPRINT]
+        asked = np.array(sorted(wanted[block]), np.uint64)
+        held = asked[np.isin(asked, first)].tolist()
+        if held:  # the other columns of a block cost several times its fingerprints
+            columns = Columns(
+                **unpack_block(blob, layout.block_rows), sources=decode_manifest(manifest).sources
+            )
+            for one in held:
+                rows = columns.span(one)
+                found[one] = found.get(one, ()) + tuple(map(columns.entry, rows))
+    return found
 
 
 async def size(redis: Redis, name: str, generation: int) -> int:

@@ -5,9 +5,10 @@ stranger would: every byte, every member, and the false positives as they are, n
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ from stream.core.bloom import (
     write_filter,
 )
 from stream.core.digests import Digests, elements
-from stream.core.entry import Columns
+from stream.core.entry import PREFIX_MARK, Columns, Entry, code_of, codes_of, texts_of
 from stream.core.faults import SnapshotUnreadable
 from stream.core.overlay import Change
 from stream.core.snapshot import (
@@ -37,6 +38,7 @@ from stream.core.snapshot import (
     encode_manifest,
     read_snapshot,
 )
+from stream.lists.merge import in_order, merged
 
 Parts = dict[str, bytes]
 Progress = Callable[[int, int], None]
@@ -62,12 +64,12 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class BuildReport:
-    """What `verify_parts` saw. `verified` entries have a number and were found in the filter.
+    """What `verify_parts` saw. `verified` of its `numbers` are known and were found in the filter.
 
     `tried` random numbers of nobody were asked, `false_positives` of them were in the filter.
     """
 
-    entries: int
+    numbers: int
     verified: int
     tried: int
     false_positives: int
@@ -98,6 +100,7 @@ def build_snapshot(
     """
     if len(columns) > COUNT_MAX:
         raise SnapshotUnreadable(f"{len(columns)} entries, one list holds at most {COUNT_MAX}")
+    numbers = columns.numbers
     bare = int(np.count_nonzero(columns.number == 0))
     if filter_data is not None:
         made = read_filter(filter_data)
@@ -108,13 +111,15 @@ def build_snapshot(
             "only be built by who has the numbers; give the owner's filter file with the entries"
         )
     else:
-        count = len(columns) + len(PROBES)
-        made = build_filter(_to_add(columns, version.key, progress), shape_for(len(columns)), count)
+        count = numbers + len(PROBES)
+        made = build_filter(_to_add(columns, version.key, progress), shape_for(numbers), count)
     parts = {FILTER_PART: write_filter(made)}
     for column in COLUMNS:
         values = getattr(columns, column.name)
         parts[column.name] = values.astype(column.dtype, copy=False).tobytes()
-    return _with_manifest(version, made, len(columns), columns.sources, parts, now_s)
+    prefixes = int(np.count_nonzero(columns.number >= PREFIX_MARK))
+    counts = _Counts(len(columns), numbers, prefixes)
+    return _with_manifest(version, made, counts, columns.sources, parts, now_s)
 
 
 def bare_snapshot(
@@ -128,7 +133,8 @@ def bare_snapshot(
     held = read_filter(filter_data)
     if samples is not None:
         check_members(held, version.key, samples)
-    return _with_manifest(version, held, held.count, (), {FILTER_PART: filter_data}, now_s)
+    counts = _Counts(held.count, held.count, 0)
+    return _with_manifest(version, held, counts, (), {FILTER_PART: filter_data}, now_s)
 
 
 def verify_parts(parts: Parts, key: bytes, progress: Progress = nobody) -> BuildReport:
@@ -159,7 +165,7 @@ def verify_snapshot(snapshot: Snapshot, key: bytes, progress: Progress = nobody)
         raise SnapshotUnreadable(
             f"{FILTER_PART}: {found} false positives of {TRIED} numbers, {expected:.1f} expected"
         )
-    return BuildReport(snapshot.manifest.count, verified, TRIED, found)
+    return BuildReport(snapshot.manifest.numbers, verified, TRIED, found)
 
 
 def columns_of(
@@ -174,67 +180,77 @@ def columns_of(
     sources: tuple[str, ...],
     progress: Progress = nobody,
 ) -> Columns:
-    """The columns of `numbers` (E.164, S16) in the circle with `key`.
+    """The columns of `numbers` (E.164 or prefix entries, S16) in the circle with `key`.
 
-    The other arguments are as in `Columns`, a row a number. Of a number given twice the last row
-    counts.
+    The other arguments are as in `Columns`, a row each. Of a (number, source) given twice the last
+    row counts. Raises `SnapshotUnreadable` for more sources than a list can have.
     """
-    digits = _digits_of(numbers)
     fingerprint = np.empty(len(numbers), np.uint64)
     for at in range(0, len(numbers), CHUNK):
         chunk = numbers[at : at + CHUNK]
         fingerprint[at : at + len(chunk)] = Digests(elements(chunk, key)).fingerprints()
         progress(at + len(chunk), len(numbers))
-    # A stable sort keeps the order in which equal fingerprints came: the last of each run wins.
-    order = np.argsort(fingerprint, kind="stable")
-    ordered = fingerprint[order]
-    last = np.ones(len(ordered), np.bool_)
-    last[:-1] = ordered[1:] != ordered[:-1]
-    rows = order[last]
-    return Columns(
-        fingerprint[rows],
-        digits[rows],
-        reported_at[rows],
-        expires_at[rows],
-        category[rows],
-        confidence[rows],
-        source[rows],
-        sources,
-    )
+    arrays: dict[str, NDArray[Any]] = {
+        "fingerprint": fingerprint,
+        "number": codes_of(numbers),
+        "reported_at": reported_at,
+        "expires_at": expires_at,
+        "category": category,
+        "confidence": confidence,
+        "source": source,
+    }
+    return in_order(arrays, sources)
 
 
 def with_changes(columns: Columns, changes: Iterable[Change]) -> Columns:
-    """`columns` after `changes`, in their order: entries added or replaced, or taken out."""
-    last = {change.fingerprint: change.entry for change in changes}
+    """`columns` after `changes`, in their order: each number with the reports it then has."""
+    last = {change.fingerprint: change.entries for change in changes}
     touched = np.array(sorted(last), np.uint64)
-    kept = ~np.isin(columns.fingerprint, touched, assume_unique=True)
-    added = [last[fp] for fp in sorted(last)]
-    entries = [entry for entry in added if entry is not None]
-    names = {name: index for index, name in enumerate(columns.sources)}
+    kept = ~np.isin(columns.fingerprint, touched)
+    left = Columns(
+        **{c.name: getattr(columns, c.name)[kept] for c in COLUMNS}, sources=columns.sources
+    )
+    return merged(left, columns_from([entry for entries in last.values() for entry in entries]))
+
+
+def columns_from(entries: Sequence[Entry]) -> Columns:
+    """The columns of `entries`; of a number and source given twice the last one counts."""
+    names: dict[str, int] = {}
     for entry in entries:
         names.setdefault(entry.source, len(names))
-    new = {
+    values: dict[str, list[int]] = {
         "fingerprint": [entry.fingerprint for entry in entries],
-        "number": [int((entry.number or "+0")[1:]) for entry in entries],
+        "number": [0 if entry.number is None else code_of(entry.number) for entry in entries],
         "reported_at": [entry.reported_at_s for entry in entries],
         "expires_at": [entry.expires_at_s for entry in entries],
         "category": [int(entry.category) for entry in entries],
         "confidence": [entry.confidence for entry in entries],
         "source": [names[entry.source] for entry in entries],
     }
-    fingerprint = np.concatenate([columns.fingerprint[kept], np.array(new["fingerprint"], "<u8")])
-    order = np.argsort(fingerprint, kind="stable")
-    arrays = {
-        c.name: np.concatenate([getattr(columns, c.name)[kept], np.array(new[c.name], c.dtype)])[
-            order
-        ]
+    # A table of sources too long for a column is told of by `in_order`.
+    arrays: dict[str, NDArray[Any]] = {
+        c.name: np.array(values[c.name], np.int64 if c.name == "source" else c.dtype)
         for c in COLUMNS
     }
-    return Columns(**arrays, sources=tuple(names))
+    return in_order(arrays, tuple(names))
+
+
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    """As in a manifest."""
+
+    count: int
+    numbers: int
+    prefixes: int
 
 
 def _with_manifest(
-    version: Version, made: Filter, count: int, sources: tuple[str, ...], parts: Parts, now_s: int
+    version: Version,
+    made: Filter,
+    counts: _Counts,
+    sources: tuple[str, ...],
+    parts: Parts,
+    now_s: int,
 ) -> Parts:
     manifest = Manifest(
         owner=version.owner,
@@ -246,7 +262,9 @@ def _with_manifest(
         slices=made.shape.slices,
         bits_per_slice=made.shape.bits_per_slice,
         capacity=made.shape.capacity,
-        count=count,
+        count=counts.count,
+        numbers=counts.numbers,
+        prefixes=counts.prefixes,
         built_at_s=now_s,
         has_entries=len(parts) > 1,
         sources=sources,
@@ -261,25 +279,25 @@ def _to_add(columns: Columns, key: bytes, progress: Progress) -> Iterator[Digest
 
 
 def _digests(columns: Columns, key: bytes, progress: Progress) -> Iterator[Digests]:
-    """The digests of all entries with a number, in chunks; their fingerprints are compared."""
-    total = len(columns)
-    for at in range(0, total, CHUNK):
-        digits = columns.number[at : at + CHUNK]
-        known = digits != 0
-        numbers = np.array([b"+%d" % value for value in digits[known].tolist()], "S16")
-        digests = Digests(elements(numbers, key))
-        wrong = digests.fingerprints() != columns.fingerprint[at : at + CHUNK][known]
+    """The digests of all numbers that are known, in chunks; their fingerprints are compared.
+
+    A number with several reports is digested once; were another number beside its fingerprint,
+    that one would be too.
+    """
+    other = np.ones(len(columns), np.bool_)
+    np.not_equal(columns.number[1:], columns.number[:-1], out=other[1:])
+    rows = np.flatnonzero((columns.begins | other) & (columns.number != 0))
+    for at in range(0, len(rows), CHUNK):
+        chunk = rows[at : at + CHUNK]
+        digests = Digests(elements(texts_of(columns.number[chunk]), key))
+        wrong = digests.fingerprints() != columns.fingerprint[chunk]
         if wrong.any():
             raise SnapshotUnreadable(
-                f"{int(wrong.sum())} of {len(numbers)} entries have the fingerprint of another "
+                f"{int(wrong.sum())} of {len(chunk)} entries have the fingerprint of another "
                 "number: hashed with another circle's key?"
             )
         yield digests
-        progress(min(at + CHUNK, total), total)
-
-
-def _digits_of(numbers: NDArray[np.bytes_]) -> NDArray[np.uint64]:
-    return np.array([int(number) for number in numbers.tolist()], np.uint64)
+        progress(min(at + CHUNK, len(rows)), len(rows))
 
 
 def _numbers_of_nobody(seed: int) -> NDArray[np.bytes_]:

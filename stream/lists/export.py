@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
+import numpy as np
 
 from stream.core.entry import NEVER, Columns, Entry
 from stream.lists.formats.rows import FIELDS
@@ -18,13 +19,18 @@ _ROWS = 10_000
 def export(columns: Columns, kind: ExportFormat) -> Iterator[str]:
     """The file, piece by piece; `lists import` reads it again.
 
-    An entry of which only the fingerprint is known can not be named and is left out.
+    CSV and JSON lines have a row for each report, text a line for each number. An entry of which
+    only the fingerprint is known can not be named and is left out.
     """
     if kind == "csv":
         yield ",".join(FIELDS) + "\n"
+    wanted = columns.number != 0
+    if kind == "text":
+        wanted &= columns.begins
     for start in range(0, len(columns), _ROWS):
-        rows = range(start, min(start + _ROWS, len(columns)))
-        entries = [columns.entry(row) for row in rows if columns.number[row]]
+        rows = np.arange(start, min(start + _ROWS, len(columns)))
+        rows = rows[wanted[rows]]
+        entries = [columns.entry(row) for row in rows.tolist()]
         yield _piece(entries, kind)
 
 

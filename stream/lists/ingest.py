@@ -56,7 +56,10 @@ class FileRead:
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What an import did. `repeated` rows gave a number that a later row of the file gave again."""
+    """What an import did: numbers `added` to the list and `removed` from it, and further reports
+    (`updated`) of numbers that were on it by then. `repeated` rows gave a number and source that a
+    later row of the file gave again.
+    """
 
     generation: int
     rows: int
@@ -126,9 +129,10 @@ async def import_file(
             generation, old, count = await _rebase(register, request, new, now_s, stage)
         except ChangeConflict:
             continue
-        updated = int(held_in(old, new.fingerprint).sum())
-        gone = len(old) - updated if request.replace else 0
-        added = len(new) - updated
+        known = int(held_in(old, new.fingerprint[new.begins]).sum())
+        gone = old.numbers - known if request.replace else 0
+        added = new.numbers - known
+        updated = len(new) - added
         return ImportReport(
             generation, file.rows, added, updated, gone, repeated, file.rejected, count
         )

@@ -11,6 +11,7 @@ then need 5.9 bytes instead of 8, and columns that hardly vary almost nothing.
 """
 
 import struct
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -54,11 +55,12 @@ class Layout(msgspec.Struct, frozen=True):
         """How many blobs there are."""
         return len(self.firsts) + sum(count for _, count in self.pieces)
 
-    def blocks_of(self, fingerprints: Sequence[int]) -> NDArray[np.int64]:
-        """For each fingerprint the only block that may hold it, -1: none can."""
-        firsts = np.array([int(first, 16) for first in self.firsts], np.uint64)
-        asked = np.array(fingerprints, np.uint64)
-        return np.searchsorted(firsts, asked, side="right").astype(np.int64) - 1
+    def blocks_of(self, fingerprint: int) -> range:
+        """The only blocks that may hold `fingerprint`: one, or two where its reports are parted."""
+        wanted = f"{fingerprint:016x}"  # as they are written, texts are in the numbers' order
+        return range(
+            max(bisect_left(self.firsts, wanted) - 1, 0), bisect_right(self.firsts, wanted)
+        )
 
 
 @dataclass(frozen=True, slots=True)

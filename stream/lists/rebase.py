@@ -64,7 +64,7 @@ async def publish_whole(
         parts = await asyncio.to_thread(_built, reservation, circle, key, whole, now_s, stage)
         await register.write_base(reservation, parts, lambda d, w: stage("writing", d, w))
         digest = sha256(parts[MANIFEST_PART]).hexdigest()
-        record = BaseRecord(reservation.generation, len(whole), digest, origin.what, origin.of)
+        record = BaseRecord(reservation.generation, whole.numbers, digest, origin.what, origin.of)
         return await _publish(register, reservation, record, whole, origin)
     except Fault as fault:
         await _discard(register, reservation, fault)
@@ -93,10 +93,11 @@ async def _publish(
     register: Register, reservation: Reservation, record: BaseRecord, whole: Columns, origin: Origin
 ) -> tuple[int, int]:
     """Publish, with the count that is true at that very generation; it may change meanwhile."""
+    numbers = whole.numbers
     for _ in range(_PUBLISH_TRIES):
         state = await register.state(reservation.name)
         after = [c for c in state.changes if c.generation > reservation.generation]
-        count = len(whole) + _added_by(after, whole)
+        count = numbers + _added_by(after, whole)
         generation = await register.publish_base(
             reservation, record, state.head, count, origin.by, origin.floor
         )
@@ -106,11 +107,11 @@ async def _publish(
 
 
 def _added_by(changes: Sequence[Numbered], whole: Columns) -> int:
-    """How many more entries there are after `changes` over `whole`."""
+    """How many more numbers there are after `changes` over `whole`."""
     if not changes:
         return 0
     fingerprints = np.array([c.change.fingerprint for c in changes], np.uint64)
     held = held_in(whole, fingerprints).tolist()
     return sum(
-        int(c.change.entry is not None) - int(there) for c, there in zip(changes, held, strict=True)
+        int(bool(c.change.entries)) - int(there) for c, there in zip(changes, held, strict=True)
     )

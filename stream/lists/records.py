@@ -6,6 +6,7 @@ whoever follows the register then reads the list anew.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -55,7 +56,17 @@ def chain_after(chain: str, generation: int, op: str, payload: bytes) -> str:
     return hashlib.sha1(text, usedforsecurity=False).hexdigest()
 
 
-class _EntryRecord(msgspec.Struct, frozen=True):
+class _Report(msgspec.Struct, frozen=True):
+    category: str
+    source: str
+    reported_at: int
+    expires_at: int
+    confidence: int
+
+
+class _EntryRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A number's first report, and `more` of them if there are: a number mostly has one."""
+
     fingerprint: str
     number: str | None
     category: str
@@ -63,6 +74,7 @@ class _EntryRecord(msgspec.Struct, frozen=True):
     reported_at: int
     expires_at: int
     confidence: int
+    more: tuple[_Report, ...] = ()
 
 
 class _RemovalRecord(msgspec.Struct, frozen=True):
@@ -79,7 +91,7 @@ class _AllowRecord(msgspec.Struct, frozen=True):
 
 
 class BaseRecord(msgspec.Struct, frozen=True):
-    """Payload of `Op.BASE`: the base's generation, its number of entries, and what was read.
+    """Payload of `Op.BASE`: the base's generation, how many numbers it holds, and what was read.
 
     `what` is how it came about: import, rebuild, rollback, repair; `of` the generation whose
     content a rollback or a repair put back, else 0.
@@ -97,17 +109,29 @@ def hex_of(fingerprint: int) -> str:
     return f"{fingerprint:016x}"
 
 
-def entry_json(entry: Entry) -> bytes:
-    """The payload of an add."""
+def entries_json(entries: Sequence[Entry]) -> bytes:
+    """The payload of an add: all reports of a number, one at least."""
+    first, *others = entries
+    number = next((entry.number for entry in entries if entry.number is not None), None)
     return msgspec.json.encode(
         _EntryRecord(
-            hex_of(entry.fingerprint),
-            entry.number,
-            entry.category.label,
-            entry.source,
-            entry.reported_at_s,
-            entry.expires_at_s,
-            entry.confidence,
+            hex_of(first.fingerprint),
+            number,
+            first.category.label,
+            first.source,
+            first.reported_at_s,
+            first.expires_at_s,
+            first.confidence,
+            tuple(
+                _Report(
+                    entry.category.label,
+                    entry.source,
+                    entry.reported_at_s,
+                    entry.expires_at_s,
+                    entry.confidence,
+                )
+                for entry in others
+            ),
         )
     )
 
@@ -122,25 +146,28 @@ def change_of(op: str, payload: bytes) -> Change | None:
     try:
         if op == Op.ADD:
             record = _read_entry(payload)
-            category = Category.__members__.get(record.category.upper(), Category.OTHER)
             fingerprint = int(record.fingerprint, 16)
+            reports: tuple[_EntryRecord | _Report, ...] = (record, *record.more)
             return Change(
-                fingerprint,
-                Entry(
-                    record.number,
-                    fingerprint,
-                    category,
-                    record.source,
-                    record.reported_at,
-                    record.expires_at,
-                    record.confidence,
-                ),
+                fingerprint, tuple(_entry(record.number, fingerprint, report) for report in reports)
             )
         if op == Op.REMOVE:
-            return Change(int(_read_removal(payload).fingerprint, 16), None)
+            return Change(int(_read_removal(payload).fingerprint, 16), ())
     except (msgspec.MsgspecError, ValueError):
         pass
     return None
+
+
+def _entry(number: str | None, fingerprint: int, report: _Report | _EntryRecord) -> Entry:
+    return Entry(
+        number,
+        fingerprint,
+        Category.__members__.get(report.category.upper(), Category.OTHER),
+        report.source,
+        report.reported_at,
+        report.expires_at,
+        report.confidence,
+    )
 
 
 def numbered_of(value: bytes) -> Numbered | None:

@@ -13,7 +13,7 @@ Answers begin with a status: 1 done, 0 nothing to do, or one of the negative one
 UNKNOWN = -1
 """No such list."""
 MOVED = -2
-"""The base or generation is not the expected one any more."""
+"""The base, generation or change is not the expected one any more."""
 
 _STEP = """
 local function step(head, name, op, payload, limit)
@@ -113,27 +113,31 @@ return {1, generation}
 CHANGE = (
     _STEP
     + """
-local name, op, fingerprint, payload, in_base, base, actor, reason, detail = unpack(ARGV, 1, 9)
+local name, op, fingerprint, payload, in_base, base, seen = unpack(ARGV, 1, 7)
+local actor, reason, detail, changes_max, audit_max = unpack(ARGV, 8, 12)
 local head = redis.call('HMGET', KEYS[1], 'generation', 'base')
 if not head[1] then return {-1} end
 if head[2] ~= base then return {-2} end
-local there = in_base == '1'
+local there, at = in_base == '1', 0
 local last = redis.call('HGET', KEYS[2], fingerprint)
 if last then
   local generation, did = string.match(last, '^(%d+) (%a+)')
-  if tonumber(generation) > tonumber(base) then there = did == 'add' end
+  if tonumber(generation) > tonumber(base) then there, at = did == 'add', tonumber(generation) end
 end
+if seen ~= '' and tonumber(seen) ~= at then return {-2} end
 if op == 'remove' and not there then return {0, tonumber(head[1])} end
-local generation = step(KEYS[1], name, op, payload, ARGV[10])
+local generation = step(KEYS[1], name, op, payload, changes_max)
 redis.call('HSET', KEYS[2], fingerprint, generation .. ' ' .. op .. ' ' .. payload)
 if op == 'add' and not there then redis.call('HINCRBY', KEYS[1], 'count', 1) end
 if op == 'remove' then redis.call('HINCRBY', KEYS[1], 'count', -1) end
-audit(ARGV[11], actor, reason, name, op, generation, detail)
+audit(audit_max, actor, reason, name, op, generation, detail)
 return {1, generation, there and 1 or 0}
 """
 )
-"""One add or remove. KEYS head, changed; ARGV name, op, fingerprint, payload, whether the base
-holds the number (1|0), the base this was asked of, actor, reason, detail, limits."""
+"""One number's reports from now on, or their end. KEYS head, changed; ARGV name, op, fingerprint,
+payload, whether the base holds the number (1|0), the base this was asked of, the generation of the
+change that it was made from (0: none over the base, '': whatever it is), actor, reason, detail,
+limits."""
 
 RESERVE = (
     _STEP

@@ -11,7 +11,6 @@ made while a new base is being written are neither lost nor a reason to begin ag
 
 import uuid
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Self
 
 import msgspec
@@ -24,17 +23,8 @@ from stream.core.number import masked
 from stream.lists import bases, keys, scripts
 from stream.lists.answers import allow_head, list_head, step
 from stream.lists.connection import RegisterSettings, check_safe, client, renamed
-from stream.lists.records import (
-    BaseRecord,
-    Op,
-    Step,
-    allow_json,
-    allow_of,
-    entry_json,
-    hex_of,
-    numbered_of,
-    removal_json,
-)
+from stream.lists.editing import Editor, Limits
+from stream.lists.records import BaseRecord, Op, Step, allow_json, allow_of, numbered_of
 from stream.lists.words import (
     AllowHead,
     By,
@@ -42,27 +32,19 @@ from stream.lists.words import (
     Heads,
     ListHead,
     ListState,
-    Outcome,
     Progress,
     Removal,
     Reservation,
+    Retraction,
     no_progress,
+    unknown,
 )
 
 CHANGES_MAX = 200_000
 """Steps kept for followers, about 80 MB: a worker away for longer reads its lists anew."""
 AUDIT_MAX = 5_000_000
-PIPELINE = 500
-"""Changes per round trip: about 20 ms of Redis' time, in which nobody else is served."""
+_SWEPT = 500
 FIRST_ID = "0-0"
-
-
-@dataclass(frozen=True, slots=True)
-class _Edit:
-    op: Op
-    fingerprint: int
-    payload: bytes
-    detail: str
 
 
 class Register:
@@ -79,7 +61,8 @@ class Register:
         self._state = redis.register_script(scripts.STATE)
         self._allow_state = redis.register_script(scripts.ALLOW_STATE)
         self._create = redis.register_script(scripts.CREATE)
-        self._change = redis.register_script(scripts.CHANGE)
+        change = redis.register_script(scripts.CHANGE)
+        self._editor = Editor(redis, change, Limits(CHANGES_MAX, AUDIT_MAX))
         self._reserve = redis.register_script(scripts.RESERVE)
         self._publish = redis.register_script(scripts.PUBLISH)
         self._discard = redis.register_script(scripts.DISCARD)
@@ -135,7 +118,7 @@ class Register:
         with renamed(f"reading the changes of {name}"):
             fields, changed = await self._state(keys=[keys.head(name), keys.changed(name)])
         if fields[0] is None:
-            raise ListUnknown(_unknown(name))
+            raise ListUnknown(unknown(name))
         head = list_head(name, fields, len(changed) // 2)
         changes = []
         for value in changed[1::2]:
@@ -155,10 +138,6 @@ class Register:
         Raises SnapshotUnreadable if it is not there (any more) or not whole.
         """
         return await bases.read(self._redis, name, generation, progress)
-
-    async def in_base(self, name: str, generation: int, fingerprints: Sequence[int]) -> set[int]:
-        """Which of `fingerprints` the base of `generation` (0: none) holds."""
-        return await bases.held(self._redis, name, generation, fingerprints)
 
     async def size(self, head: ListHead) -> int:
         """Bytes of Redis' memory that a list takes now."""
@@ -202,24 +181,22 @@ class Register:
         return bool(status == 1)
 
     async def add(self, name: str, entries: Sequence[Entry], by: By) -> Changed:
-        """Put `entries` on the list, in order; one that is there already is updated."""
-        edits = [
-            _Edit(Op.ADD, e.fingerprint, entry_json(e), masked(e.number or "")) for e in entries
-        ]
-        return await self._edit(name, edits, by)
+        """Put reports on the list, in order; a source's new one replaces its old one.
+
+        Raises ChangeConflict after a part, where others change the same numbers without a pause.
+        """
+        return await self._editor.edit(name, entries, by)
+
+    async def retract(self, name: str, retractions: Sequence[Retraction], by: By) -> Changed:
+        """Take sources' reports back, in order; a number's last one takes it off the list.
+
+        One that is not there changes nothing. Raises ChangeConflict as `add` does.
+        """
+        return await self._editor.edit(name, retractions, by)
 
     async def remove(self, name: str, removals: Sequence[Removal], by: By) -> Changed:
-        """Take numbers off the list, in order; one that is not there changes nothing."""
-        edits = [
-            _Edit(
-                Op.REMOVE,
-                removal.fingerprint,
-                removal_json(removal.fingerprint, removal.number),
-                masked(removal.number or ""),
-            )
-            for removal in removals
-        ]
-        return await self._edit(name, edits, by)
+        """Take numbers off the list with all reports; one that is not there changes nothing."""
+        return await self._editor.edit(name, removals, by)
 
     async def reserve(self, name: str, by: By) -> Reservation:
         """A generation for a new base: what was changed before it belongs into that base."""
@@ -228,7 +205,7 @@ class Register:
                 keys=[keys.head(name), keys.writing(name)], args=[name, by.actor, CHANGES_MAX]
             )
         if answer[0] == scripts.UNKNOWN:
-            raise ListUnknown(_unknown(name))
+            raise ListUnknown(unknown(name))
         return Reservation(name, answer[1], answer[2])
 
     async def write_base(
@@ -270,7 +247,7 @@ class Register:
                 ],
             )
         if answer[0] == scripts.UNKNOWN:
-            raise ListUnknown(_unknown(name))
+            raise ListUnknown(unknown(name))
         return answer[1] if answer[0] == 1 else None
 
     async def discard(self, reservation: Reservation) -> None:
@@ -321,74 +298,12 @@ class Register:
             )
         return status == 1, generation[0] if generation else 0
 
-    async def _edit(self, name: str, edits: Sequence[_Edit], by: By) -> Changed:
-        """Every edit by its own script, many to a round trip, in order.
-
-        A script needs to know whether the base holds the number. If the base changes in between,
-        the scripts from there on do nothing and are sent again with the new base's answers.
-        """
-        outcomes: list[Outcome] = []
-        generation = 0
-        while len(outcomes) < len(edits):
-            with renamed(f"looking at {name}"):
-                field = await self._redis.hget(keys.head(name), "base")
-            if field is None:
-                raise ListUnknown(_unknown(name))
-            base, rest = int(field), edits[len(outcomes) :]
-            try:
-                held = await self.in_base(name, base, [edit.fingerprint for edit in rest])
-            except SnapshotUnreadable:
-                if await self._redis.hget(keys.head(name), "base") != field:
-                    continue  # it was replaced and removed while it was read
-                raise
-            for start in range(0, len(rest), PIPELINE):
-                part = rest[start : start + PIPELINE]
-                answers = await self._edit_part(name, part, base, held, by)
-                done = [_outcome(e, a) for e, a in zip(part, answers, strict=True) if a[0] >= 0]
-                outcomes += done
-                generation = max(generation, *(a[1] for a in answers if a[0] >= 0), 0)
-                if len(done) < len(part):
-                    break
-        return Changed(generation, tuple(outcomes))
-
-    async def _edit_part(
-        self, name: str, part: Sequence[_Edit], base: int, held: set[int], by: By
-    ) -> list[list[int]]:
-        with renamed(f"changing {name}"):
-            async with self._redis.pipeline(transaction=False) as pipe:
-                for edit in part:
-                    await self._change(
-                        keys=[keys.head(name), keys.changed(name)],
-                        args=[
-                            *(name, edit.op, hex_of(edit.fingerprint), edit.payload),
-                            *(int(edit.fingerprint in held), base, by.actor, by.reason),
-                            *(edit.detail, CHANGES_MAX, AUDIT_MAX),
-                        ],
-                        client=pipe,
-                    )
-                answers: list[list[int]] = await pipe.execute()
-        if any(answer[0] == scripts.UNKNOWN for answer in answers):
-            raise ListUnknown(_unknown(name))
-        return answers
-
-
-def _outcome(edit: _Edit, answer: list[int]) -> Outcome:
-    if answer[0] == 0:
-        return Outcome.ABSENT
-    if edit.op == Op.REMOVE:
-        return Outcome.REMOVED
-    return Outcome.UPDATED if answer[2] else Outcome.ADDED
-
-
-def _unknown(name: str) -> str:
-    return f"no list {name} in the register: `ringfence lists create {name}` makes it"
-
 
 async def _chunks(scanned: AsyncIterator[tuple[bytes, bytes]]) -> AsyncIterator[list[bytes]]:
     chunk: list[bytes] = []
     async for field, _ in scanned:
         chunk.append(field)
-        if len(chunk) == PIPELINE:
+        if len(chunk) == _SWEPT:
             yield chunk
             chunk = []
     if chunk:

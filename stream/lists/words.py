@@ -74,7 +74,9 @@ class ListState:
 
 
 class Outcome(Enum):
-    """What one add or remove did."""
+    """What one edit did to its number: it is new on the list, has other reports, is off the list,
+    or there was nothing to take off.
+    """
 
     ADDED = "added"
     UPDATED = "updated"
@@ -99,12 +101,26 @@ class Removal:
 
 
 @dataclass(frozen=True, slots=True)
+class Retraction:
+    """A source's report of a number to take back; `number` is None where it is not known."""
+
+    fingerprint: int
+    number: str | None
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class Reservation:
     """A generation for a new base, and the base that it replaces (0: none)."""
 
     name: str
     generation: int
     old_base: int
+
+
+def unknown(name: str) -> str:
+    """What is said of a list that the register does not have."""
+    return f"no list {name} in the register: `ringfence lists create {name}` makes it"
 
 
 Progress = Callable[[int, int], None]

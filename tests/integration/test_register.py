@@ -40,7 +40,7 @@ async def test_a_change_is_in_all_its_places(register, raw):
     assert changed.outcomes == (Outcome.ADDED,)
     state = await register.state(NAME)
     assert (state.head.generation, state.head.count, changed.generation) == (2, 1, 2)
-    assert [numbered.change.entry for numbered in state.changes] == [one]
+    assert [numbered.change.entries for numbered in state.changes] == [(one,)]
     assert await chained(register) == 2
     audit = (await register.audit(1))[0]
     assert (audit["actor"], audit["reason"], audit["op"]) == ("somchai", "a test", "add")
@@ -53,7 +53,7 @@ async def test_adding_again_updates_and_removing_twice_says_so(register):
     await register.add(NAME, [entry(number)], BY)
     again = await register.add(NAME, [entry(number, confidence=5)], BY)
     assert again.outcomes == (Outcome.UPDATED,)
-    assert (await register.state(NAME)).changes[0].change.entry.confidence == 5
+    assert (await register.state(NAME)).changes[0].change.entries[0].confidence == 5
     assert (await register.remove(NAME, [removal(number)], BY)).outcomes == (Outcome.REMOVED,)
     before = await register.heads()
     absent = await register.remove(NAME, [removal(number)], BY)

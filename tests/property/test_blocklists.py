@@ -45,12 +45,12 @@ class ChangingLists(RuleBasedStateMachine):
         expires_at_s = NOW_S + expires_in_s if expires_in_s else 0
         added = entry(number, LISTS[name], expires_at_s=expires_at_s)
         self.model[name][number] = added
-        self.change(name, Change(added.fingerprint, added))
+        self.change(name, Change(added.fingerprint, (added,)))
 
     @rule(name=names, number=numbers)
     def remove(self, name, number):
         self.model[name].pop(number, None)
-        self.change(name, Change(fingerprint_of(number, LISTS[name]), None))
+        self.change(name, Change(fingerprint_of(number, LISTS[name]), ()))
 
     def change(self, name, change):
         self.generation += 1

@@ -20,6 +20,7 @@ from tests.guard import guarded
 
 RANDOM = np.random.default_rng(20_261_125)
 NOTHING = Touched.of(())
+STEADY = np.zeros((10, 2))
 
 
 def both_ways(asked):
@@ -112,14 +113,14 @@ def test_entries_are_found_however_they_lie(count, spread, asked, seed):
         [3, 5, 9], [columns_of(fingerprint, random), None, columns_of(fingerprint[:0], random)]
     )
     touched = Touched.of(
-        (index, EMPTY.with_changes(Change(f, None) for f in random.choice(wanted, 9).tolist()))
+        (index, EMPTY.with_changes(Change(f, ()) for f in random.choice(wanted, 9).tolist()))
         for index in (3, 5, 7)
     )
     masks = random.integers(0, 8, len(wanted)).astype(np.uint64)
     rows = np.flatnonzero(masks)
     for overlays in (touched, NOTHING):
         both_ways(
-            lambda: ledger.confirm(rows, masks[rows], wanted, overlays, NOW_S).columns  # noqa: B023
+            lambda: ledger.confirm(rows, masks[rows], wanted, overlays, STEADY, NOW_S).columns  # noqa: B023
         )
 
 
@@ -148,7 +149,7 @@ def test_overlays_say_the_same_at_once_and_bit_by_bit(changes, at):
         (number, index) for (number, index), expiry in said.items() if expiry in (0, 1)
     )
     for touched in (whole, grown):
-        rows, lists, *_ = both_ways(lambda: touched.match(fingerprints, NOW_S).columns)  # noqa: B023
+        rows, lists, *_ = both_ways(lambda: touched.match(fingerprints, STEADY, NOW_S).columns)  # noqa: B023
         assert list(zip(rows.tolist(), lists.tolist(), strict=True)) == expected
 
 
@@ -156,7 +157,7 @@ def _changes(changes):
     for _, n, expiry in changes:
         number = f"+6681234567{n}"
         held = (
-            None if expiry is None else entry(number, expires_at_s=NOW_S + expiry if expiry else 0)
+            () if expiry is None else (entry(number, expires_at_s=NOW_S + expiry if expiry else 0),)
         )
         yield Change(fingerprint_of(number), held)
 
@@ -175,8 +176,8 @@ def test_lists_of_all_kinds_match_both_ways():
         fresh("XD/coarse", b"", bare("XD/coarse", mine[3] + mine[0][:9], 1000, 0.01), NOW_S),
         fresh("XE/fine", b"", bare("XE/fine", mine[4], 40_000, 1e-6), NOW_S),
     )
-    removed = [Change(fingerprint_of(n), None) for n in mine[0][:20]]
-    added = [Change(e.fingerprint, e) for e in map(entry, mine[4][:30])]
+    removed = [Change(fingerprint_of(n), ()) for n in mine[0][:20]]
+    added = [Change(e.fingerprint, (e,)) for e in map(entry, mine[4][:30])]
     lists = lists.with_changes("XA/plain", [*removed, *added], 2, NOW_S)
     asked = numbers_of([*chain(*mine), None, "1155", "KBank", *members(3000)])
     columns = both_ways(lambda: lists.match(asked, NOW_S).columns)

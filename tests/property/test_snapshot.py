@@ -115,7 +115,7 @@ def test_changes_do_what_a_dictionary_does(before, then):
     for number, added, confidence in then:
         fingerprint = int(Digests(elements(np.array([number], "S16"), KEY)).fingerprints()[0])
         entry = Entry(number, fingerprint, Category.SPAM, "y", 1, 0, confidence)
-        made.append(Change(fingerprint, entry if added else None))
+        made.append(Change(fingerprint, (entry,) if added else ()))
         if added:
             model[number] = entry
         else:

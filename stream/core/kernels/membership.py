@@ -26,8 +26,14 @@ SLICES_FIRST = 3
 """Nearly every number needs the first slices where there are many lists."""
 MARK_SHIFT = np.uint64(64 - 18)
 """A fingerprint's place among the marks of an overlay: see `overlay.MARK_BITS`."""
-FINGERPRINT, EXPIRES_AT, CATEGORY, CONFIDENCE, COUNT = range(5)
-"""What stands in a row of a ledger: four addresses of columns and their length; -1: no entries."""
+FINGERPRINT, EXPIRES_AT, CATEGORY, CONFIDENCE, REPORTED_AT, COUNT = range(6)
+"""What stands in a row of a ledger: five addresses of columns and their length; -1: no entries."""
+ENDLESS = 1 << 40
+"""A time later than any that a column holds."""
+LEGITIMATE = 12
+"""`entry.Category.LEGITIMATE`."""
+ROUNDING = 0.5 + 1e-9
+"""`confidence.rounded`."""
 
 _ALL = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 
@@ -190,17 +196,66 @@ def locate(
                 prefetch(ledger[bit, EXPIRES_AT] + 4 * at)
                 prefetch(ledger[bit, CATEGORY] + at)
                 prefetch(ledger[bit, CONFIDENCE] + at)
+                prefetch(ledger[bit, REPORTED_AT] + 4 * at)
             else:
                 at = -1
             places[i] = at
     return hits
 
 
+@inlined
+def left(confidence: Any, reported_at_s: Any, lifetime_s: Any, exponent: Any, now_s: Any) -> Any:
+    """`confidence.left`: 0 to 1."""
+    share = 0.0
+    if lifetime_s > 0.0:
+        share = min(max(now_s - reported_at_s, 0) / lifetime_s, 1.0) ** exponent
+    return confidence * (1.0 - share) / 100.0
+
+
+@inlined
+def standing(columns: Any, at: Any, lifetime_s: Any, exponent: Any, now_s: Any) -> Any:
+    """`confidence.standing` of the number whose reports begin in row `at` of the list's `columns`.
+
+    How many live reports blame it (0: no match), category, confidence from 0 to 1, expiry.
+    """
+    blames, category, best, newest = 0, I64(0), -1.0, I64(-1)
+    err, doubt, until = 1.0, 1.0, I64(0)
+    fingerprints, count = columns[FINGERPRINT], columns[COUNT]
+    fingerprint = read64(fingerprints + 8 * at)
+    # Nearly always one: then when it was made matters only where confidence falls.
+    several = at + 1 < count and read64(fingerprints + 8 * (at + 1)) == fingerprint
+    while True:
+        ends = I64(read32(columns[EXPIRES_AT] + 4 * at))
+        if ends == 0 or now_s < ends:
+            kind, made = I64(read8(columns[CATEGORY] + at)), I64(0)
+            if lifetime_s > 0.0 or several:
+                made = I64(read32(columns[REPORTED_AT] + 4 * at))
+            sure = left(I64(read8(columns[CONFIDENCE] + at)), made, lifetime_s, exponent, now_s)
+            if kind == LEGITIMATE:
+                doubt *= 1.0 - sure
+            else:
+                blames += 1
+                err *= 1.0 - sure
+                until = I64(ENDLESS) if ends == 0 else max(until, ends)
+                newer = made > newest or (made == newest and kind < category)
+                if sure > best or (sure == best and newer):
+                    category, best, newest = kind, sure, made
+        at += 1
+        if at == count or read64(fingerprints + 8 * at) != fingerprint:
+            break
+    return (
+        blames,
+        category,
+        (1.0 - err) * doubt if several else best,
+        I64(0) if until == ENDLESS else until,
+    )
+
+
 @kernel(
     I64(
         *(reads(I64), reads(U64), _strided(U64, 1)),
         *(reads(I64), reads(I64, 2)),
-        *(reads(types.bool_), reads(U64), reads(I64), I64),
+        *(reads(types.bool_), reads(U64), reads(I64), reads(types.float64, 2), I64),
         *(writes(I64), writes(I64), writes(types.bool_), writes(U8), writes(U8), writes(I64)),
     )
 )
@@ -213,6 +268,7 @@ def confirm(
     marks: Any,
     changed: Any,
     changed_lists: Any,
+    decay: Any,
     now_s: Any,
     out_rows: Any,
     out_lists: Any,
@@ -224,28 +280,32 @@ def confirm(
     """What is left of the hits `rows`, `masks` of a table once entries and overlays were asked.
 
     `fingerprints` of all rows asked; `lists` and `ledger` of the table's bits; the overlays'
-    `marks` and sorted pairs `changed`, `changed_lists`. Gives how many matches there are; the
-    `out_` columns have a place for every hit, and get them in order of row and bit.
+    `marks` and sorted pairs `changed`, `changed_lists`; `decay` as in `core.confidence`, by list.
+    Gives how many matches there are; the `out_` columns have a place for every hit, and get them in
+    order of row and bit.
     """
     # Two of the columns hold the hits' bits and places until the matches take them over.
     bits, places = out_lists, out_expires_at_s
     kept = 0
     for i in range(locate(rows, masks, fingerprints, ledger, out_rows, bits, places)):
         row, bit, at = out_rows[i], bits[i], places[i]
-        confirmed = ledger[bit, COUNT] >= 0
-        if confirmed and at < 0:
+        index, count, fingerprint = lists[bit], ledger[bit, COUNT], fingerprints[row]
+        if count >= 0 and at < 0:
             continue
-        expires_at_s = I64(read32(ledger[bit, EXPIRES_AT] + 4 * at)) if confirmed else 0
-        if expires_at_s != 0 and now_s >= expires_at_s:
-            continue
-        fingerprint = fingerprints[row]
+        blames, category, sure, expires_at_s = 0, I64(0), 0.0, I64(0)
+        if count >= 0:
+            blames, category, sure, expires_at_s = standing(
+                ledger[bit], at, decay[index, 0], decay[index, 1], now_s
+            )
+            if blames == 0:
+                continue
         if marks[fingerprint >> MARK_SHIFT] and is_changed(
-            changed, changed_lists, fingerprint, lists[bit]
+            changed, changed_lists, fingerprint, index
         ):
             continue
-        out_rows[kept], out_lists[kept], out_confirmed[kept] = row, lists[bit], confirmed
-        out_category[kept] = read8(ledger[bit, CATEGORY] + at) if confirmed else 0
-        out_confidence[kept] = read8(ledger[bit, CONFIDENCE] + at) if confirmed else 0
+        out_rows[kept], out_lists[kept], out_confirmed[kept] = row, index, count >= 0
+        out_category[kept] = category
+        out_confidence[kept] = int(100.0 * sure + ROUNDING)
         out_expires_at_s[kept] = expires_at_s
         kept += 1
     return kept

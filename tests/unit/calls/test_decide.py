@@ -65,7 +65,7 @@ def test_a_listed_caller_is_blocked_and_told_how_to_complain():
                 "agreement": None,
                 "category": "call_centre",
                 "confirmed": True,
-                "confidence": 100,
+                "confidence": 98,
                 "generation": 1,
                 "expires_at": "2026-11-24T23:54:48.000Z",
             }

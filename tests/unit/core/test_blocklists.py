@@ -68,7 +68,7 @@ def test_an_added_number_matches_at_once():
     """A change stands in front of the filter, which knows nothing of the number."""
     lists = blocklists(live("XA/one", LISTED), live("XB/two", CLEAN))
     added = entry(OTHER, category=Category.ROMANCE, expires_at_s=NOW_S + 5)
-    changed = lists.with_changes("XB/two", [Change(added.fingerprint, added)], 7, NOW_S)
+    changed = lists.with_changes("XB/two", [Change(added.fingerprint, (added,))], 7, NOW_S)
     assert found(changed, OTHER) == {0: [Match(1, True, Category.ROMANCE, 100, NOW_S + 5)]}
     assert not found(changed, OTHER, now_s=NOW_S + 5)
     assert (changed.lists[1].generation, lists.lists[1].generation) == (7, 1)
@@ -78,7 +78,7 @@ def test_an_added_number_matches_at_once():
 def test_a_removed_number_stops_matching_on_its_list_only():
     """An unblock is exact, though the filter still has its bits; other lists still hold it."""
     lists = blocklists(live("XA/one", LISTED, OTHER), live("XB/two", LISTED))
-    removed = lists.with_changes("XA/one", [Change(fingerprint_of(LISTED), None)], 2, NOW_S)
+    removed = lists.with_changes("XA/one", [Change(fingerprint_of(LISTED), ())], 2, NOW_S)
     matches = found(removed, LISTED, OTHER)
     assert [match.list for match in matches[0]] == [1]
     assert [match.list for match in matches[1]] == [0]
@@ -88,14 +88,14 @@ def test_a_changed_entry_replaces_the_one_in_the_snapshot():
     """A later report's confidence counts, once."""
     lists = blocklists(live("XA/one", LISTED, confidence=90))
     lower = entry(LISTED, confidence=10)
-    changed = lists.with_changes("XA/one", [Change(lower.fingerprint, lower)], 2, NOW_S)
+    changed = lists.with_changes("XA/one", [Change(lower.fingerprint, (lower,))], 2, NOW_S)
     assert [match.confidence for match in found(changed, LISTED)[0]] == [10]
 
 
 def test_a_removal_from_a_bare_filter_holds():
     """Even a list that nothing confirms can be told that one of its numbers is not meant."""
     lists = blocklists(fresh("XB/bare", b"", bare("XB/bare", [LISTED, OTHER]), NOW_S))
-    removed = lists.with_changes("XB/bare", [Change(fingerprint_of(LISTED), None)], 2, NOW_S)
+    removed = lists.with_changes("XB/bare", [Change(fingerprint_of(LISTED), ())], 2, NOW_S)
     assert list(found(removed, LISTED, OTHER)) == [1]
 
 
@@ -110,7 +110,7 @@ def test_a_change_of_a_list_without_data_counts():
     """What is known for certain is enforced, although the rest of the list is missing."""
     lists = blocklists(LiveList("XA/gone", b"", None, EMPTY, 0, 0))
     added = entry(LISTED)
-    changed = lists.with_changes("XA/gone", [Change(added.fingerprint, added)], 1, NOW_S)
+    changed = lists.with_changes("XA/gone", [Change(added.fingerprint, (added,))], 1, NOW_S)
     assert found(changed, LISTED)
 
 
@@ -151,7 +151,7 @@ def test_overlapping_changes_of_two_lists_keep_apart():
     """One list adds what another removes; each change counts for its own list."""
     lists = blocklists(live("XA/one", LISTED), live("XB/two", CLEAN))
     added = replace(entry(LISTED), source="b")
-    both = lists.with_changes("XA/one", [Change(added.fingerprint, None)], 2, NOW_S).with_changes(
-        "XB/two", [Change(added.fingerprint, added)], 2, NOW_S
+    both = lists.with_changes("XA/one", [Change(added.fingerprint, ())], 2, NOW_S).with_changes(
+        "XB/two", [Change(added.fingerprint, (added,))], 2, NOW_S
     )
     assert [match.list for match in found(both, LISTED)[0]] == [1]

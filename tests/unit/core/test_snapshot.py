@@ -8,7 +8,7 @@ import pytest
 
 from stream.core.bloom import PROBES
 from stream.core.digests import Digests, elements
-from stream.core.entry import Category
+from stream.core.entry import PREFIX_MARK, Category
 from stream.core.faults import SnapshotUnreadable
 from stream.core.snapshot import (
     COLUMNS,
@@ -140,9 +140,9 @@ def test_a_part_cut_short_is_named(opened, name):
         ({"bits_per_slice": 5}, "field bits_per_slice"),
         ({"capacity": 1}, "field capacity"),
         ({"algorithm": "md5"}, "field algorithm asks for md5, filter.bloom has sha512"),
-        ({"format": 2}, "format 2, this version reads 1"),
+        ({"format": 3}, "format 3, this version reads 1 and 2"),
         ({"has_entries": False}, "field parts lacks or has too many: category, confidence"),
-        ({"sources": ("police",)}, "source: source 1 is not in the manifest"),
+        ({"sources": ()}, "source: source 0 is not in the manifest"),
         ({"owner": ".."}, "owner"),
         ({"name": "a/../../b"}, "name"),
         ({"generation": -1}, "generation"),
@@ -158,10 +158,17 @@ def test_a_manifest_that_lies_is_refused(opened, fields, told):
     ("name", "values", "told"),
     [
         ("fingerprint", np.arange(300, 0, -1), "fingerprint: fingerprints are not in order"),
-        ("fingerprint", np.repeat(np.arange(150), 2), "fingerprint: fingerprints are not in order"),
+        ("fingerprint", np.repeat(np.arange(150), 2), "source: a number has a source twice"),
+        ("number", np.full(300, PREFIX_MARK), f"number: {PREFIX_MARK} is neither"),
+        (
+            "number",
+            np.full(300, PREFIX_MARK + 66),
+            "numbers and prefixes are 300 and 0, the columns",
+        ),
+        ("number", np.full(300, PREFIX_MARK + 10**14), "number: 1153021504606846976"),
         ("category", np.full(300, 99), "category: 99, the largest that means something is"),
         ("confidence", np.full(300, 101), "confidence: 101"),
-        ("number", np.full(300, 10**15), "number: 1000000000000000"),
+        ("number", np.full(300, 10**15), "number: 1000000000000000 is neither"),
         ("source", np.full(300, 2), "source: source 2 is not in the manifest"),
     ],
 )
@@ -189,7 +196,7 @@ def test_a_filter_that_lies_is_refused(opened):
 def test_fewer_members_than_entries_are_noticed(opened):
     """A filter that counts fewer members than the list has entries misses some of them."""
     small = build_snapshot(VERSION, columns(NUMBERS[:200]), 5)[FILTER_PART]
-    with pytest.raises(SnapshotUnreadable, match=r"count is 300, filter\.bloom counts 216"):
+    with pytest.raises(SnapshotUnreadable, match=r"numbers is 300, filter\.bloom counts 216"):
         opened(with_part(FILTER_PART, small))
 
 

@@ -72,7 +72,7 @@ def test_a_built_list_proves_itself():
     done = []
     parts = build_snapshot(VERSION, columns(), 9, lambda *at: done.append(at))
     report = verify_parts(parts, KEY)
-    assert (report.entries, report.verified, report.tried) == (500, 500, TRIED)
+    assert (report.numbers, report.verified, report.tried) == (500, 500, TRIED)
     assert report.false_positive_rate <= 1e-4
     assert done == [(500, 500)]
     manifest = decode_manifest(parts[MANIFEST_PART])
@@ -108,7 +108,7 @@ def test_fingerprints_come_with_their_owners_filter():
     shared = replace(columns(), number=np.zeros(500, np.uint64))
     parts = build_snapshot(VERSION, shared, 9, filter_data=theirs[FILTER_PART])
     report = verify_parts(parts, KEY)
-    assert (report.entries, report.verified) == (500, 0)
+    assert (report.numbers, report.verified) == (500, 0)
     rows = read_snapshot(parts).find(digests_of(NUMBERS).fingerprints())
     assert (rows >= 0).all()
     with pytest.raises(FilterUnreadable, match="probe numbers absent"):
@@ -167,7 +167,7 @@ def test_a_partners_bare_filter_is_taken_as_it_is():
     samples = np.array(NUMBERS[:5], "S16")
     parts = bare_snapshot(VERSION, data, 9, samples)
     assert parts[FILTER_PART] == data
-    assert verify_parts(parts, KEY).entries == 500
+    assert verify_parts(parts, KEY).numbers == 500
     with pytest.raises(FilterUnreadable, match="5 of 5 known members absent"):
         bare_snapshot(replace(VERSION, key=b""), data, 9, samples)
 
@@ -187,8 +187,8 @@ def test_changes_become_entries():
     gone = int(digests_of([NUMBERS[1]]).fingerprints()[0])
     after = with_changes(
         before,
-        [Change(replaced.fingerprint, None), Change(added.fingerprint, added),
-         Change(gone, None), Change(replaced.fingerprint, replaced)],
+        [Change(replaced.fingerprint, ()), Change(added.fingerprint, (added,)),
+         Change(gone, ()), Change(replaced.fingerprint, (replaced,))],
     )  # fmt: skip
     entries = {e.number: e for e in map(after.entry, range(len(after)))}
     assert set(entries) == {NUMBERS[0], NUMBERS[2], "+447700919999"}

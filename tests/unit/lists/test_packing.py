@@ -28,18 +28,28 @@ def test_parts_come_back_as_they_were(count, blocks):
     assert unpacking.parts() == {k: v for k, v in parts.items() if k != "manifest.json"}
 
 
-def test_a_number_is_found_in_one_block():
-    """The layout names the only block that may hold a fingerprint."""
+def test_a_number_is_found_in_its_blocks():
+    """The layout names the blocks that may hold a fingerprint: one, but at the edge of two."""
     parts = parts_of(300)
     packed = pack(parts, block_rows=64)
     fingerprints = np.frombuffer(parts["fingerprint"], "<u8").tolist()
     blobs = list(packed.blobs())
-    for fingerprint, block in zip(
-        fingerprints, packed.layout.blocks_of(fingerprints).tolist(), strict=True
-    ):
-        held = unpack_block(blobs[block], 64, ("fingerprint",))
+    for place, fingerprint in enumerate(fingerprints):
+        blocks = packed.layout.blocks_of(fingerprint)
+        assert place // 64 == blocks[-1]
+        assert len(blocks) == (2 if place and place % 64 == 0 else 1)
+        held = unpack_block(blobs[blocks[-1]], 64, ("fingerprint",))
         assert fingerprint in held["fingerprint"].tolist()
-    assert packed.layout.blocks_of([0]).tolist() == [-1]
+    assert not packed.layout.blocks_of(0)
+
+
+def test_reports_of_a_number_in_several_blocks_are_all_found():
+    """A number with more reports than a block has rows lies in all blocks named."""
+    parts = parts_of(200)
+    fingerprint = np.frombuffer(parts["fingerprint"], "<u8").copy()
+    fingerprint[60:130] = fingerprint[60]
+    packed = pack({**parts, "fingerprint": fingerprint.tobytes()}, block_rows=64)
+    assert list(packed.layout.blocks_of(int(fingerprint[60]))) == [0, 1, 2]
 
 
 def test_blobs_that_are_not_what_the_layout_says_are_refused():

@@ -1,5 +1,7 @@
 """What stands in the register's values."""
 
+from dataclasses import replace
+
 import pytest
 
 from stream.core.allowlist import AllowEntry
@@ -12,7 +14,7 @@ from stream.lists.records import (
     allow_of,
     chain_after,
     change_of,
-    entry_json,
+    entries_json,
     numbered_of,
     removal_json,
 )
@@ -23,21 +25,30 @@ ONE = entry("+66812345678", category=Category.PARCEL, confidence=70, expires_at_
 
 def test_entries_and_removals_come_back():
     """An add carries the whole entry, a removal its fingerprint."""
-    assert change_of("add", entry_json(ONE)) == Change(ONE.fingerprint, ONE)
+    assert change_of("add", entries_json((ONE,))) == Change(ONE.fingerprint, (ONE,))
     removal = removal_json(ONE.fingerprint, ONE.number)
-    assert change_of("remove", removal) == Change(ONE.fingerprint, None)
-    numbered = numbered_of(b"12 add " + entry_json(ONE))
+    assert change_of("remove", removal) == Change(ONE.fingerprint, ())
+    numbered = numbered_of(b"12 add " + entries_json((ONE,)))
     assert numbered is not None
-    assert (numbered.generation, numbered.change.entry) == (12, ONE)
+    assert (numbered.generation, numbered.change.entries) == (12, (ONE,))
+
+
+def test_all_reports_of_a_number_come_back():
+    """An add carries every report; one alone is written as before there could be several."""
+    other = replace(ONE, source="bank", category=Category.LEGITIMATE, confidence=20)
+    assert change_of("add", entries_json((ONE, other))) == Change(ONE.fingerprint, (ONE, other))
+    assert entries_json((ONE,)) == (
+        b'{"fingerprint":"%016x","number":"+66812345678","category":"parcel","source":"test",'
+        b'"reported_at":%d,"expires_at":99,"confidence":70}'
+    ) % (ONE.fingerprint, ONE.reported_at_s)
 
 
 def test_a_category_of_a_later_version_is_other():
     """A worker of this version goes on when a later one writes categories that it does not know."""
-    payload = entry_json(ONE).replace(b"parcel", b"deepfake")
+    payload = entries_json((ONE,)).replace(b"parcel", b"deepfake")
     change = change_of("add", payload)
     assert change is not None
-    assert change.entry is not None
-    assert change.entry.category is Category.OTHER
+    assert [entry.category for entry in change.entries] == [Category.OTHER]
 
 
 @pytest.mark.parametrize("payload", [b"", b"{}", b"\xff", b'{"fingerprint":"zz","number":null}'])
@@ -57,7 +68,7 @@ def test_allow_entries_come_back():
 
 def test_a_step_follows_only_the_one_before_it():
     """A chain differs as soon as one step, its order or its text does."""
-    payload = entry_json(ONE)
+    payload = entries_json((ONE,))
     chain = chain_after("", 1, Op.ADD, payload)
     step = Step("1-0", "TH/national", 1, Op.ADD, payload, chain)
     assert step.follows("")

@@ -1,0 +1,208 @@
+"""Edits to a list in the register: each is one atomic change of one number's reports.
+
+What a number's reports are after an edit is worked out here, from the list's base and the changes
+over it; the script writes it only if both are still what they were, else the edit is done again. So
+two who edit the same number at once are both heard, and nobody waits for a lock.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.commands.core import AsyncScript
+
+from stream.core.entry import Entry
+from stream.core.faults import ChangeConflict, ListUnknown, SnapshotUnreadable
+from stream.core.number import masked
+from stream.lists import bases, keys, scripts
+from stream.lists.connection import renamed
+from stream.lists.records import Op, entries_json, hex_of, numbered_of, removal_json
+from stream.lists.words import By, Changed, Outcome, Removal, Retraction, unknown
+
+PIPELINE = 500
+"""Changes per round trip: about 20 ms of Redis' time, in which nobody else is served."""
+REPORTS_MAX = 100
+"""Reports of one number that changes keep: the oldest go, so that one number stays small."""
+_MOVED_MAX = 100
+_ANY = ""
+
+Edit = Entry | Retraction | Removal
+"""Put a report on the list; take a source's report back; take a number off with all reports."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many steps and audit entries are kept."""
+
+    changes: int
+    audit: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """A number before an edit: its reports, the generation that made them so (0: the base)."""
+
+    reports: tuple[Entry, ...]
+    generation: int
+    in_base: bool
+
+
+class Editor:
+    """Makes edits with the script `change` of the register at `redis`."""
+
+    def __init__(self, redis: Redis, change: AsyncScript, limits: Limits) -> None:
+        self._redis = redis
+        self._change = change
+        self._limits = limits
+
+    async def edit(self, name: str, edits: Sequence[Edit], by: By) -> Changed:
+        """Every edit by a script of its own, many to a round trip; those of a number in order.
+
+        Raises RegisterDown, ListUnknown; and ChangeConflict where others change the same numbers
+        without a pause, after a part of the edits was made.
+        """
+        outcomes: dict[int, Outcome] = {}
+        pending = list(range(len(edits)))
+        known: dict[int, _Standing] = {}
+        generation = base = moved = 0
+        while pending:
+            unseen = {edits[at].fingerprint for at in pending} - known.keys()
+            if unseen:
+                base, found = await self._standings(name, sorted(unseen))
+                known |= found
+            part = _part(edits, pending)
+            made = {at: after(edits[at], known[edits[at].fingerprint].reports) for at in part}
+            outcomes |= {at: Outcome.ABSENT for at, reports in made.items() if reports is None}
+            sent = {at: reports for at, reports in made.items() if reports is not None}
+            for at, answer in (await self._send(name, edits, sent, known, base, by)).items():
+                fingerprint = edits[at].fingerprint
+                if answer[0] == scripts.MOVED:
+                    known.clear()
+                    continue
+                generation = max(generation, answer[1])
+                outcomes[at] = _outcome(answer, sent[at])
+                if fingerprint in known:
+                    was = known[fingerprint].in_base
+                    known[fingerprint] = _Standing(sent[at], answer[1], was)
+            pending = [at for at in pending if at not in outcomes]
+            moved += not known
+            if moved > _MOVED_MAX:
+                raise ChangeConflict(
+                    f"{name} is changed by others without a pause: {len(outcomes)} of {len(edits)}"
+                    " edits were made; give the rest again when they are done"
+                )
+        return Changed(generation, tuple(outcomes[at] for at in range(len(edits))))
+
+    async def _standings(
+        self, name: str, fingerprints: Sequence[int]
+    ) -> tuple[int, dict[int, _Standing]]:
+        """The base's generation, and what it and the changes say of each number."""
+        while True:
+            with renamed(f"looking at {name}"):
+                async with self._redis.pipeline(transaction=False) as pipe:
+                    pipe.hget(keys.head(name), "base")
+                    for start in range(0, len(fingerprints), PIPELINE):
+                        some = [hex_of(fp) for fp in fingerprints[start : start + PIPELINE]]
+                        pipe.hmget(keys.changed(name), some)
+                    field, *values = await pipe.execute()
+            if field is None:
+                raise ListUnknown(unknown(name))
+            base = int(field)
+            found = {}
+            for fingerprint, value in zip(fingerprints, chain.from_iterable(values), strict=True):
+                if (standing := _changed(name, value, base)) is not None:
+                    found[fingerprint] = standing
+            rest = [fingerprint for fingerprint in fingerprints if fingerprint not in found]
+            try:
+                held = await bases.reports(self._redis, name, base, rest)
+            except SnapshotUnreadable:
+                if await self._redis.hget(keys.head(name), "base") != field:
+                    continue  # it was replaced and removed while it was read
+                raise
+            for fingerprint in rest:
+                reports = held.get(fingerprint, ())
+                found[fingerprint] = _Standing(reports, 0, bool(reports))
+            return base, found
+
+    async def _send(
+        self,
+        name: str,
+        edits: Sequence[Edit],
+        made: dict[int, tuple[Entry, ...]],
+        known: dict[int, _Standing],
+        base: int,
+        by: By,
+    ) -> dict[int, list[int]]:
+        """Write what was made of each edit; the scripts' answers."""
+        if not made:
+            return {}
+        with renamed(f"changing {name}"):
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for at, reports in made.items():
+                    edit, standing = edits[at], known[edits[at].fingerprint]
+                    op = Op.ADD if reports else Op.REMOVE
+                    blind = isinstance(edit, Removal)  # whatever the reports are: they all go
+                    await self._change(
+                        keys=[keys.head(name), keys.changed(name)],
+                        args=[
+                            *(name, op, hex_of(edit.fingerprint), _payload(edit, reports)),
+                            *(int(standing.in_base), base),
+                            _ANY if blind else standing.generation,
+                            *(by.actor, by.reason, masked(edit.number or "")),
+                            *(self._limits.changes, self._limits.audit),
+                        ],
+                        client=pipe,
+                    )
+                answers: list[list[int]] = await pipe.execute()
+        if any(answer[0] == scripts.UNKNOWN for answer in answers):
+            raise ListUnknown(unknown(name))
+        return dict(zip(made, answers, strict=True))
+
+
+def after(edit: Edit, reports: tuple[Entry, ...]) -> tuple[Entry, ...] | None:
+    """A number's reports after an edit, by their sources' names; None: there is nothing to do."""
+    if isinstance(edit, Removal):
+        return ()
+    others = [report for report in reports if report.source != edit.source]
+    if isinstance(edit, Retraction):
+        return tuple(others) if len(others) < len(reports) else None
+    if len(others) >= REPORTS_MAX:
+        others.remove(min(others, key=lambda report: report.reported_at_s))
+    return tuple(sorted((*others, edit), key=lambda report: report.source))
+
+
+def _part(edits: Sequence[Edit], pending: Sequence[int]) -> list[int]:
+    """The next edits to send at once: no number twice, since the second builds on the first."""
+    part: dict[int, int] = {}
+    for at in pending:
+        part.setdefault(edits[at].fingerprint, at)
+        if len(part) == PIPELINE:
+            break
+    return list(part.values())
+
+
+def _changed(name: str, value: Any, base: int) -> _Standing | None:
+    """What the changes say of a number; None: nothing that the base does not hold already."""
+    if value is None:
+        return None
+    numbered = numbered_of(value)
+    if numbered is None:
+        raise SnapshotUnreadable(f"{name}: a change in the register: {value[:80]!r}")
+    if numbered.generation <= base:
+        return None
+    # Whether the base holds the number too does not matter any more: the change speaks for it.
+    return _Standing(numbered.change.entries, numbered.generation, in_base=False)
+
+
+def _payload(edit: Edit, reports: tuple[Entry, ...]) -> bytes:
+    return entries_json(reports) if reports else removal_json(edit.fingerprint, edit.number)
+
+
+def _outcome(answer: list[int], reports: tuple[Entry, ...]) -> Outcome:
+    if answer[0] == 0:
+        return Outcome.ABSENT
+    if not reports:
+        return Outcome.REMOVED
+    return Outcome.UPDATED if answer[2] else Outcome.ADDED
