@@ -7,7 +7,7 @@ import msgspec
 import typer
 from rich.table import Table
 
-from stream import __version__, cli_allow, cli_lists, supervise
+from stream import __version__, cli_allow, cli_audit, cli_lists, cli_versions, supervise
 from stream import app as engine
 from stream.calls.events import Event
 from stream.calls.topics import Done, TopicReport, ensure_topics
@@ -29,8 +29,10 @@ app = typer.Typer(
 )
 topics = typer.Typer(no_args_is_help=True, help="Make Kafka's topics, or look at them.")
 app.add_typer(topics, name="topics")
+cli_lists.app.add_typer(cli_versions.app)
 app.add_typer(cli_lists.app, name="lists")
 app.add_typer(cli_allow.app, name="allow")
+app.add_typer(cli_audit.app, name="audit")
 app.command("why")(why)
 app.command("decisions")(decisions)
 

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -320,17 +321,18 @@ def export(
             owner, _, short = name.partition("/")
             version = Version(owner, short, head.generation, head.circle, key, key_id(key))
             parts = await asyncio.to_thread(build_snapshot, version, columns, now_s())
-            _write(output, [parts[FILTER_PART]])
+            write_out(output, [parts[FILTER_PART]])
         else:
             pieces = exported(columns, form)  # type: ignore[arg-type]
-            _write(output, (piece.encode() for piece in pieces))
+            write_out(output, (piece.encode() for piece in pieces))
         return len(columns)
 
     count = with_register(settings, work)
     note(f"{name}: {count:,} entries")
 
 
-def _write(output: Path | None, pieces: Any) -> None:
+def write_out(output: Path | None, pieces: Iterable[bytes]) -> None:
+    """Pieces of a file into a file or onto stdout."""
     try:
         if output is None:
             sys.stdout.buffer.writelines(pieces)

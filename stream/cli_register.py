@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
@@ -27,6 +28,7 @@ from stream.core.faults import (
     RegisterLost,
     RegisterUnsafe,
     SnapshotUnreadable,
+    VersionGone,
 )
 from stream.core.number import Kind, parse
 from stream.lists.formats.rows import InputUnreadable
@@ -60,6 +62,7 @@ _EXITS: tuple[tuple[type[Fault], int], ...] = (
     (InputUnreadable, USAGE),
     (ListUnknown, USAGE),
     (ChangeConflict, NOTHING_DONE),
+    (VersionGone, NOTHING_DONE),
     (RegisterDown, REGISTER),
     (RegisterUnsafe, REGISTER),
     (RegisterLost, REGISTER),
@@ -129,6 +132,18 @@ def seconds_in(span: str | None) -> int:
     if match is None or not int(match[1]):
         fail(f"{span!r} is no span of time: write e.g. 10d, 12h or 30m", USAGE)
     return int(match[1]) * _UNITS[match[2]]
+
+
+def moment_in(text: str) -> int:
+    """A moment that somebody typed, in milliseconds since the epoch; ends with 2 if it is none."""
+    try:
+        said = datetime.fromisoformat(text.strip())
+    except ValueError:
+        if _SPAN.fullmatch(text.strip().lower()):
+            return (now_s() - seconds_in(text)) * 1000
+        fail(f"{text!r} is no time: write 2026-11-25T14:00:00Z, or 2h for two hours ago", USAGE)
+    aware = said if said.tzinfo else said.replace(tzinfo=UTC)
+    return int(aware.timestamp() * 1000) + (0 if said.microsecond else 999)
 
 
 def expiry(span: str | None) -> int:

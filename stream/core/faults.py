@@ -51,6 +51,10 @@ class ListUnknown(Fault):
     """No list of that name is in the register."""
 
 
+class VersionGone(Fault):
+    """A generation of a list is not kept any more, or never was."""
+
+
 class ChangeConflict(Fault):
     """Somebody else changed the list in between; nothing was written."""
 

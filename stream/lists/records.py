@@ -90,6 +90,10 @@ class _AllowRecord(msgspec.Struct, frozen=True):
     expires_at: int
 
 
+REBUILD = "rebuild"
+"""What a base was made by that changed nothing of what is listed."""
+
+
 class BaseRecord(msgspec.Struct, frozen=True):
     """Payload of `Op.BASE`: the base's generation, how many numbers it holds, and what was read.
 

@@ -21,6 +21,7 @@ from stream.core.entry import Entry
 from stream.core.faults import ChangeConflict, ListUnknown, SnapshotUnreadable
 from stream.core.number import masked
 from stream.lists import bases, keys, scripts
+from stream.lists.annals import Annals
 from stream.lists.answers import allow_head, list_head, step
 from stream.lists.connection import RegisterSettings, check_safe, client, renamed
 from stream.lists.editing import Editor, Limits
@@ -96,6 +97,11 @@ class Register:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    @property
+    def annals(self) -> Annals:
+        """What is kept of the past."""
+        return Annals(self._redis)
+
     async def heads(self) -> Heads:
         """All lists' heads, of one moment."""
         with renamed("reading the heads of the lists"):
@@ -161,12 +167,6 @@ class Register:
         if None in entries:
             raise SnapshotUnreadable("the register's allowlist holds an entry that is unreadable")
         return allow_head(head), tuple(entry for entry in entries if entry is not None)
-
-    async def audit(self, count: int) -> list[dict[str, str]]:
-        """The last `count` audit entries, newest first: at_s, actor, reason, list, op, ..."""
-        with renamed("reading the audit"):
-            items: Any = await self._redis.xrevrange(keys.AUDIT, count=count)
-        return [{k.decode(): v.decode() for k, v in fields.items()} for _, fields in items]
 
     async def create(self, name: str, circle: str, by: By) -> bool:
         """Make an empty list; False: it is there already, and nothing was changed."""

@@ -1,0 +1,107 @@
+"""What the register keeps of the past: bases, the steps between them, and the audit. Only reads.
+
+The change stream and the audit are shared by all lists and read in pieces of `_PIECE` items, about
+10 ms of Redis' time each; whoever reads them takes what concerns his list.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from redis.asyncio import Redis
+
+from stream.lists import keys
+from stream.lists.answers import step
+from stream.lists.audit import AuditEntry, AuditHead
+from stream.lists.connection import renamed
+from stream.lists.records import Step
+
+_PIECE = 5000
+_NO_HEAD = (b"0", b"", b"")
+
+
+@dataclass(frozen=True, slots=True)
+class KeptBase:
+    """A base that is still there: it is the list's from generation `published` on.
+
+    It holds all changes up to `generation`, whose step has the id `reserved_id`; `published_id` is
+    that of its publishing, and begins with the milliseconds since the epoch.
+    """
+
+    generation: int
+    published: int
+    reserved_id: str
+    published_id: str
+    count: int
+
+
+class Annals:
+    """The past of one register's lists. Every method may raise RegisterDown."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def bases(self, name: str) -> tuple[KeptBase, ...]:
+        """A list's bases, newest first."""
+        names = ("published", "reserved_id", "published_id", "count")
+        with renamed(f"looking for the bases of {name}"):
+            generations: Any = await self._redis.lrange(keys.bases(name), 0, -1)
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for generation in generations:
+                    pipe.hmget(keys.base(name, int(generation)), list(names))
+                records = await pipe.execute()
+        found = []
+        for generation, known in zip(generations, records, strict=True):
+            if None not in known:  # let go of in between
+                published, reserved_id, published_id, count = (value.decode() for value in known)
+                numbers = int(generation), int(published)
+                found.append(KeptBase(*numbers, reserved_id, published_id, int(count)))
+        return tuple(found)
+
+    async def steps(self, name: str, after: str = "-", until: str = "+") -> list[Step]:
+        """A list's steps that are still in the change stream, in order; both ids are included."""
+        wanted = name.encode()
+        items = self._items(keys.CHANGES, after, until)
+        return [step(item) async for item in items if item[1][b"list"] == wanted]
+
+    async def audit(self, since_ms: int = 0) -> AsyncIterator[AuditEntry]:
+        """The audit's entries from `since_ms` on, newest first."""
+        newest: str = "+"
+        while True:
+            with renamed("reading the audit"):
+                items: Any = await self._redis.xrevrange(
+                    keys.AUDIT, newest, str(since_ms), count=_PIECE
+                )
+            for identity, fields in items:
+                yield AuditEntry.of(identity.decode(), fields)
+            if len(items) < _PIECE:
+                return
+            newest = f"({items[-1][0].decode()}"
+
+    async def audit_head(self) -> AuditHead:
+        """Where the audit stands, and its last entry's id, of one moment."""
+        with renamed("reading the audit's head"):
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.hmget(keys.AUDIT_HEAD, ["count", "hash", "id"])
+                pipe.xrevrange(keys.AUDIT, count=1)
+                known, last = await pipe.execute()
+        count, hashed, identity = (v or n for v, n in zip(known, _NO_HEAD, strict=True))
+        last_id = last[0][0].decode() if last else ""
+        return AuditHead(int(count), hashed.decode(), identity.decode(), last_id)
+
+    async def audit_items(self, until: str) -> AsyncIterator[tuple[str, dict[bytes, bytes]]]:
+        """The audit as it was written, oldest first, up to the id `until`."""
+        async for identity, fields in self._items(keys.AUDIT, "-", until):
+            yield identity.decode(), fields
+
+    async def _items(
+        self, key: str, after: str, until: str
+    ) -> AsyncIterator[tuple[bytes, dict[bytes, bytes]]]:
+        while True:
+            with renamed(f"reading {key}"):
+                items: Any = await self._redis.xrange(key, after, until, count=_PIECE)
+            for item in items:
+                yield item
+            if len(items) < _PIECE:
+                return
+            after = f"({items[-1][0].decode()}"

@@ -1,0 +1,169 @@
+"""The audit's entries and their chain: what was written, and whether it is still what was written.
+
+Pure. Every entry has a number, the hash of the entry before and its own hash, which covers both
+that and all its fields; the register's scripts write them (`scripts.py`). So an entry that was
+changed, taken out, put in or moved breaks the chain where it stands, and one cut off at the end is
+missing against the head. Whoever can write both the whole stream and the head can write another
+history: a head noted elsewhere finds that too.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+FIELDS = (
+    *(b"number", b"at_s", b"actor", b"reason", b"list", b"op", b"generation", b"detail", b"count"),
+)
+"""What an entry's hash covers, in this order, after the hash of the entry before."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """Who did what to a list (`list_name` "": the allowlist), when and why.
+
+    `number` counts all entries from 1; `count` are the numbers on the list after it. Both are 0 in
+    an entry from before entries were chained.
+    """
+
+    id: str
+    number: int
+    at_s: int
+    actor: str
+    reason: str
+    list_name: str
+    op: str
+    generation: int
+    detail: str
+    count: int
+    hash: str
+
+    @classmethod
+    def of(cls, identity: str, fields: Mapping[bytes, bytes]) -> Self:
+        """The entry in an item of the audit stream; what can not be read in it is 0 or empty."""
+
+        def text(name: bytes) -> str:
+            return fields.get(name, b"").decode(errors="replace")
+
+        def whole(name: bytes) -> int:
+            return int(value) if (value := fields.get(name, b"")).isdigit() else 0
+
+        return cls(
+            id=identity,
+            number=whole(b"number"),
+            at_s=whole(b"at_s"),
+            actor=text(b"actor"),
+            reason=text(b"reason"),
+            list_name=text(b"list"),
+            op=text(b"op"),
+            generation=whole(b"generation"),
+            detail=text(b"detail"),
+            count=whole(b"count"),
+            hash=text(b"hash"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AuditHead:
+    """Where the audit stands: entries written in all, the hash of the last, and the last's id.
+
+    `last_id` is read from the stream itself, at the same moment.
+    """
+
+    count: int
+    hash: str
+    id: str
+    last_id: str
+
+
+def hash_of(before: bytes, fields: Mapping[bytes, bytes]) -> str:
+    """An entry's hash: SHA-1 over the one before and each field with its length."""
+    values = [fields.get(name, b"") for name in FIELDS]
+    text = b"\n".join([before, *(b"%d:%s" % (len(value), value) for value in values)])
+    return hashlib.sha1(text, usedforsecurity=False).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Something that is wrong with the audit: at which entry (its number, or its id), and what."""
+
+    where: str
+    what: str
+
+
+@dataclass(slots=True)
+class Verification:
+    """Takes all entries from the oldest to the newest, and says what is wrong with them.
+
+    `kept_max` is how many entries the register keeps before it cuts old ones off; `noted` a hash
+    that somebody wrote down elsewhere, "" for none.
+    """
+
+    head: AuditHead
+    kept_max: int
+    noted: str = ""
+    troubles: list[Trouble] = field(default_factory=list)
+    first: int = 0
+    last: int = 0
+    unchained: int = 0
+    noted_at: int = 0
+    _hash: str = ""
+    _oldest_before: str = ""
+
+    def take(self, identity: str, fields: Mapping[bytes, bytes]) -> None:
+        """The next entry."""
+        entry = AuditEntry.of(identity, fields)
+        if not entry.number:
+            if self.last:
+                self._wrong(identity, "an entry without a number: the register did not write it")
+            self.unchained += 1
+            return
+        where = f"entry {entry.number}"
+        before = fields.get(b"before", b"")
+        if hash_of(before, fields) != entry.hash:
+            self._wrong(where, "was changed: its fields do not give its hash")
+        elif self.last and entry.number <= self.last:
+            self._wrong(where, f"stands after entry {self.last}: entries were moved or repeated")
+        elif self.last and entry.number > self.last + 1:
+            self._wrong(where, f"follows entry {self.last}: {_missing(self.last, entry.number)}")
+        elif self.last and before.decode() != self._hash:
+            self._wrong(where, "does not follow the entry before: that one is another than it was")
+        if not self.first:
+            self.first, self._oldest_before = entry.number, before.decode()
+        self.last, self._hash = entry.number, entry.hash
+        if self.noted and self.noted == entry.hash:
+            self.noted_at = entry.number
+
+    def finish(self) -> None:
+        """After the newest: the ends."""
+        head, kept = self.head, self.last - self.first + 1
+        if self.first > 1 and kept < self.kept_max:
+            self._wrong(
+                f"entry {self.first}",
+                f"is the oldest, {_missing(0, self.first)}, and only of more than "
+                f"{self.kept_max:,} entries would the oldest have been cut off",
+            )
+        if self.first == 1 and self._oldest_before:
+            self._wrong("entry 1", "says that one came before it")
+        if self.last < head.count:
+            self._wrong("the end", f"{_missing(self.last, head.count + 1)}: cut off at the end")
+        elif self.last > head.count:
+            self._wrong("the end", f"the head knows {head.count} entries, there are {self.last}")
+        elif self._hash != head.hash:
+            self._wrong("the end", "the last entry is not the one that the head names")
+        if self.noted and not self.noted_at:
+            self._wrong(
+                "the noted head",
+                f"no kept entry has the hash {self.noted}: the history was written anew, or the "
+                "entry is older than those that are kept",
+            )
+
+    def _wrong(self, where: str, what: str) -> None:
+        self.troubles.append(Trouble(where, what))
+
+
+def _missing(before: int, after: int) -> str:
+    first, last = before + 1, after - 1
+    return (
+        f"entry {first} is missing" if first == last else f"entries {first} to {last} are missing"
+    )

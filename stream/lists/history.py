@@ -1,0 +1,115 @@
+"""What became of a list: its generations, who made each, when and why.
+
+Read from the audit, and from the change stream where the audit says nothing.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from stream.lists.audit import AuditEntry
+from stream.lists.past import Past, millis
+from stream.lists.records import BaseRecord, Op, Step, base_of
+from stream.lists.store import Register
+
+TOGETHER_S = 60
+"""Changes of one kind by one person for one reason, so little apart, are told as one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """Generations `first` to `last`, made alike. `at_s` is the last one's moment.
+
+    `what` is create, add, remove, ... or what a new base was made by; `of` the generation that was
+    put back, else 0. `actor`, `reason` and `count` (the numbers on the list after it) are None
+    where the audit does not say. `kept`: whether they can still be had.
+    """
+
+    first: int
+    last: int
+    at_s: int
+    what: str
+    actor: str | None
+    reason: str | None
+    count: int | None
+    kept: bool
+    of: int = 0
+
+
+async def history(
+    register: Register, past: Past, most: int, *, each: bool = False
+) -> tuple[Made, ...]:
+    """The newest `most` (0: all) of what was made of a list, newest first.
+
+    `each`: every generation on a row of its own, those reserved for a new base too.
+    """
+    name, made, told, last = past.head.name, dict[int, Made](), 0, None
+    async for entry in register.annals.audit():
+        if entry.list_name != name or entry.op not in set(Op):
+            continue
+        if entry.generation in made or entry.generation > past.head.generation:
+            continue
+        row = made[entry.generation] = _audited(entry, past)
+        told += last is None or each or not _alike(row, last)
+        last = row
+        if entry.generation == 1 or (most and told > most):
+            break
+    oldest = min(made, default=0) if most and told > most else 0
+    for step in past.steps:
+        if step.generation >= oldest and step.generation not in made:
+            made[step.generation] = _stepped(step, past)
+    rows: Iterable[Made] = (made[generation] for generation in sorted(made, reverse=True))
+    if not each:
+        rows = _joined(row for row in rows if row.what != Op.RESERVE)
+    return tuple(rows)[: most or None]
+
+
+def _audited(entry: AuditEntry, past: Past) -> Made:
+    record = base_of(entry.detail.encode()) if entry.op == Op.BASE else None
+    return Made(
+        *(entry.generation, entry.generation, entry.at_s, record.what if record else entry.op),
+        *(entry.actor, entry.reason, entry.count if entry.number else None),
+        past.holds(entry.generation),
+        _of(record),
+    )
+
+
+def _stepped(step: Step, past: Past) -> Made:
+    record = base_of(step.payload) if step.op == Op.BASE else None
+    actor = step.payload.decode(errors="replace") if step.op == Op.RESERVE else None
+    return Made(
+        *(step.generation, step.generation, millis(step.id) // 1000),
+        record.what if record else step.op,
+        actor=actor,
+        reason=None,
+        count=None,
+        kept=past.holds(step.generation),
+        of=_of(record),
+    )
+
+
+def _of(record: BaseRecord | None) -> int:
+    return record.of if record else 0
+
+
+def _joined(rows: Iterable[Made]) -> Iterator[Made]:
+    """Rows, newest first, with those that are alike as one."""
+    run: Made | None = None
+    for row in rows:
+        if run is not None and _alike(row, run):
+            run = replace(run, first=row.first)
+        else:
+            if run is not None:
+                yield run
+            run = row
+    if run is not None:
+        yield run
+
+
+def _alike(older: Made, newer: Made) -> bool:
+    """Whether two rows are told as one."""
+    return (
+        (older.what, older.actor, older.reason, older.kept, older.of)
+        == (newer.what, newer.actor, newer.reason, newer.kept, newer.of)
+        and older.what not in {Op.CREATE, "import", "rebuild", "rollback", "repair"}
+        and newer.at_s - older.at_s <= TOGETHER_S
+    )

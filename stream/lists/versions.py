@@ -1,0 +1,109 @@
+"""A list's versions put in the place of each other: rebuilt, rolled back, repaired.
+
+Each of them makes a new base for a generation reserved at the very beginning, so whatever others
+change from that moment on lies over it and stays. If somebody else publishes a base in between,
+nothing is changed and it is told what he did: a rollback must not undo what its operator never saw.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from stream.core.entry import Columns
+from stream.core.faults import ChangeConflict
+from stream.lists.build import with_changes
+from stream.lists.ingest import columns_in
+from stream.lists.past import content, past_of
+from stream.lists.rebase import Origin, Stage, publish_whole, silent
+from stream.lists.records import REBUILD, Op, base_of
+from stream.lists.store import Register
+from stream.lists.words import By, ListState
+
+
+@dataclass(frozen=True, slots=True)
+class Rebased:
+    """What a new base did: the generation of before and after, and the numbers on the list."""
+
+    before: int
+    generation: int
+    count: int
+    folded: int = 0
+
+
+async def rebuild(
+    register: Register, name: str, key: bytes, by: By, now_s: int, stage: Stage = silent
+) -> Rebased:
+    """Fold the changes since the list's base into a new base; its content stays what it is.
+
+    Raises ListUnknown, ChangeConflict, RegisterDown, RegisterLost, SnapshotUnreadable.
+    """
+
+    async def folded(state: ListState, generation: int) -> Columns:
+        base = await columns_in(register, name, state.head.base, key)
+        before = [c.change for c in state.changes if c.generation <= generation]
+        return await asyncio.to_thread(with_changes, base, before)
+
+    return await replaced(register, name, key, Origin(REBUILD, by), folded, now_s, stage)
+
+
+async def rollback(
+    register: Register,
+    name: str,
+    generation: int,
+    key: bytes,
+    by: By,
+    now_s: int,
+    stage: Stage = silent,
+) -> Rebased:
+    """Make the list what it was at `generation`, as a new generation.
+
+    Raises VersionGone, ListUnknown, ChangeConflict, RegisterDown, RegisterLost,
+    SnapshotUnreadable; in each case nothing was changed.
+    """
+    (await past_of(register, name)).stretch_of(generation)  # before a generation is taken for it
+
+    async def as_it_was(_state: ListState, _generation: int) -> Columns:
+        return await content(register, await past_of(register, name), generation, key)
+
+    origin = Origin("rollback", by, of=generation)
+    return await replaced(register, name, key, origin, as_it_was, now_s, stage)
+
+
+async def replaced(
+    register: Register,
+    name: str,
+    key: bytes,
+    origin: Origin,
+    whole: Callable[[ListState, int], Awaitable[Columns]],
+    now_s: int,
+    stage: Stage = silent,
+) -> Rebased:
+    """Put what `whole` gives for the reserved generation in the list's place."""
+    before = (await register.state(name)).head.generation
+    reservation = await register.reserve(name, origin.by)
+    state = await register.state(name)
+    if state.head.base != reservation.old_base:
+        raise ChangeConflict(await _told(register, name, origin))
+    columns = await whole(state, reservation.generation)
+    try:
+        generation, count = await publish_whole(
+            register, reservation, state.head.circle, key, columns, now_s, origin, stage
+        )
+    except ChangeConflict as conflict:
+        raise ChangeConflict(await _told(register, name, origin)) from conflict
+    await register.sweep(name)
+    return Rebased(before, generation, count, len(state.changes))
+
+
+async def _told(register: Register, name: str, origin: Origin) -> str:
+    """What the one did who came first."""
+    async for entry in register.annals.audit():
+        if entry.list_name == name and entry.op == Op.BASE:
+            record = base_of(entry.detail.encode())
+            what = record.what if record else "new base"
+            why = f": {entry.reason}" if entry.reason else ""
+            return (
+                f"{name}: {entry.actor} was first: {what}, generation {entry.generation}{why}. "
+                f"This {origin.what} changed nothing; look at `ringfence lists history {name}`"
+            )
+    return f"{name}: somebody else published a new base; this {origin.what} changed nothing"
