@@ -235,7 +235,7 @@ class ListsSection:
     changes_block_ms: Annotated[int, Between(10, 60_000)]
     reconcile_s: Annotated[float, Between(0.1, 86_400)]
     generations_kept: Annotated[int, Between(1, 100)]
-    bases_kept: Annotated[int, Between(1, 100)]
+    bases_kept: Annotated[int, Between(2, 100)]
     bases_kept_days: Annotated[float, Between(0, 36_500)]
     rebuild_changes: Annotated[int, Between(0, 10_000_000)]
     prefix_digits_min: dict[Annotated[str, Checked(checks.country_or_others)], PrefixDigits]

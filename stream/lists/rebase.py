@@ -12,7 +12,7 @@ from hashlib import sha256
 import numpy as np
 
 from stream.core.entry import Columns
-from stream.core.faults import ChangeConflict, Fault
+from stream.core.faults import ChangeConflict, Fault, RegisterLost
 from stream.core.snapshot import MANIFEST_PART
 from stream.lists.build import Parts, Version, build_snapshot, verify_parts
 from stream.lists.circles import key_id
@@ -68,7 +68,14 @@ async def publish_whole(
         return await _publish(register, reservation, record, whole, origin)
     except Fault as fault:
         await _discard(register, reservation, fault)
+        if isinstance(fault, RegisterLost) and await _overtaken(register, reservation):
+            # Whoever publishes takes away what others were writing to replace the same base.
+            raise ChangeConflict(f"{reservation.name} has another base by now") from fault
         raise
+
+
+async def _overtaken(register: Register, reservation: Reservation) -> bool:
+    return (await register.state(reservation.name)).head.base != reservation.old_base
 
 
 async def _discard(register: Register, reservation: Reservation, why: Fault) -> None:

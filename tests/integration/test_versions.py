@@ -1,0 +1,210 @@
+"""A list's versions on a real register: had again, told apart, put back, and nobody's lost."""
+
+import asyncio
+
+import pytest
+
+from stream.core.faults import ChangeConflict, VersionGone
+from stream.lists import rebase, versions
+from stream.lists.difference import difference
+from stream.lists.history import history
+from stream.lists.past import content, millis, past_of
+from stream.lists.store import Register
+from stream.lists.versions import rebuild, rollback
+from stream.lists.words import By
+from tests.builders import NOW_S
+from tests.integration.lists_lab import (
+    BASE,
+    BY,
+    NAME,
+    ONE,
+    THREE,
+    TWO,
+    add,
+    chained,
+    held_numbers,
+    opened,
+    remove,
+    running,
+    until,
+)
+
+BACK = By("somchai", "the feed was poisoned")
+
+
+async def numbers_at(register: Register, generation: int) -> set[str]:
+    columns = await content(register, await past_of(register, NAME), generation, b"")
+    return {f"+{digits}" for digits in columns.number.tolist()}
+
+
+@pytest.fixture
+async def told(register: Register, load) -> Register:
+    """Create 1, add 2, import 3-4, remove 5, add 6."""
+    await add(register, ONE)
+    await load(register, BASE[:50], replace=False, by=By("feed", "version 7"))
+    await remove(register, BASE[0])
+    await add(register, TWO)
+    return register
+
+
+@pytest.fixture(autouse=True)
+def _always_a_base(monkeypatch):
+    monkeypatch.setattr("stream.lists.ingest.CHANGES_MAX", 0)
+
+
+async def test_every_generation_is_what_it_was(told):
+    """Each generation of a list gives exactly what was listed then."""
+    all_fifty = set(BASE[:50])
+    wanted = {
+        1: set(),
+        2: {ONE},
+        3: {ONE},
+        4: {ONE, *all_fifty},
+        5: {ONE, *all_fifty} - {BASE[0]},
+        6: {ONE, TWO, *all_fifty} - {BASE[0]},
+    }
+    for generation, numbers in wanted.items():
+        assert await numbers_at(told, generation) == numbers
+    past = await past_of(told, NAME)
+    two, six = [await content(told, past, g, b"") for g in (2, 6)]
+    found = difference(two, six)
+    assert (len(found.added), len(found.removed), len(found.changed[0])) == (50, 0, 0)
+    moments = {step.generation: millis(step.id) for step in past.steps}
+    assert [past.generation_at(moments[g]) for g in (2, 4, 6)] == [2, 4, 6]
+
+
+async def test_history_says_who_and_why(told):
+    """The history names each generation's maker, reason, kind and count; like ones are one row."""
+    await add(told, *BASE[50:60])
+    rows = await history(told, await past_of(told, NAME), 0)
+    assert [(r.first, r.last, r.what, r.count) for r in rows] == [
+        (6, 16, "add", 61),
+        (5, 5, "remove", 50),
+        (4, 4, "import", 51),
+        (2, 2, "add", 1),
+        (1, 1, "create", 0),
+    ]
+    assert (rows[2].actor, rows[2].reason) == ("feed", "version 7")
+    each = await history(told, await past_of(told, NAME), 0, each=True)
+    assert [row.last for row in each] == list(range(16, 0, -1))
+    assert len(await history(told, await past_of(told, NAME), 3)) == 3
+
+
+async def test_a_rollback_is_live_in_a_worker(told, worker):
+    """After a rollback a worker enforces what was listed then; the audit names both generations."""
+    async with running(worker):
+        assert worker.listed(TWO)
+        done = await rollback(told, NAME, 2, b"", BACK, NOW_S)
+        await until(lambda: worker.listed(ONE) and not worker.listed(TWO))
+        assert not worker.listed(BASE[1])
+        await add(told, THREE)
+        await until(lambda: worker.listed(THREE))
+    assert (done.generation, done.count) == (8, 1)
+    assert await held_numbers(told) == {ONE, THREE}
+    row = (await history(told, await past_of(told, NAME), 2))[1]
+    assert (row.what, row.last, row.of, row.reason) == ("rollback", 8, 2, BACK.reason)
+    assert await chained(told) == 9
+    await rollback(told, NAME, 6, b"", BACK, NOW_S)  # and back again
+    assert TWO in await held_numbers(told)
+
+
+async def test_a_rebuild_changes_nothing_but_the_base(told, worker):
+    """A rebuild folds the changes into a base; the list stays what it is, in workers too."""
+    async with running(worker):
+        before = await held_numbers(told)
+        done = await rebuild(told, NAME, b"", BY, NOW_S)
+        head = (await told.state(NAME)).head
+        assert (head.base, head.changes, done.folded) == (7, 0, 2)
+        assert await held_numbers(told) == before
+        await until(lambda: worker.refresher.current.lists[0].snapshot.manifest.generation == 7)
+        assert worker.listed(TWO)
+        assert not worker.listed(BASE[0])
+
+
+@pytest.mark.parametrize("way", [rebuild, lambda *a: rollback(a[0], a[1], 2, *a[2:])])
+async def test_what_others_change_meanwhile_stays(told, redis_url, monkeypatch, way):
+    """A change made while a base is built lies over it, whichever way the base came about."""
+    publish = rebase.publish_whole
+
+    async def slowly(*args):
+        await add(told, THREE)
+        await remove(told, ONE)
+        return await publish(*args)
+
+    monkeypatch.setattr(versions, "publish_whole", slowly)
+    done = await way(told, NAME, b"", BY, NOW_S)
+    held = await held_numbers(told)
+    assert THREE in held
+    assert ONE not in held
+    assert done.count == len(held)
+    await chained(told)
+
+
+async def test_two_at_once_one_wins(told, redis_url, load, monkeypatch):
+    """Of two rebuilds one wins; a rollback tells what was published before it, and by whom."""
+    async with opened(redis_url) as other:
+        both = await asyncio.gather(
+            rebuild(told, NAME, b"", BY, NOW_S),
+            rebuild(other, NAME, b"", By("malee"), NOW_S),
+            return_exceptions=True,
+        )
+        (lost,) = [one for one in both if isinstance(one, ChangeConflict)]
+        assert "was first: rebuild, generation" in str(lost)
+        publish = rebase.publish_whole
+
+        async def too_late(*args):
+            await load(other, BASE[:60], by=By("feed", "version 8"))
+            return await publish(*args)
+
+        monkeypatch.setattr(versions, "publish_whole", too_late)
+        with pytest.raises(ChangeConflict, match=r"feed was first: import.*: version 8"):
+            await rollback(told, NAME, 2, b"", BACK, NOW_S)
+    assert await held_numbers(told) == set(BASE[:60])
+    await chained(told)
+
+
+async def test_a_rebuild_during_an_import_loses_and_the_import_stays(told, redis_url, load):
+    """An import and a rebuild at once: the import is there, whoever was first."""
+    async with opened(redis_url) as other:
+        done = await asyncio.gather(
+            load(told, BASE[:100], replace=False),
+            rebuild(other, NAME, b"", By("malee"), NOW_S),
+            return_exceptions=True,
+        )
+        assert not isinstance(done[0], BaseException), done[0]
+    assert await held_numbers(told) >= set(BASE[1:100])
+    await chained(told)
+
+
+async def test_what_is_not_kept_any_more(told, redis_url, load, raw):
+    """Beyond the bases kept, and where the stream was cut, a generation is gone, and it is said."""
+    for _ in range(3):
+        await load(told, BASE[:70])
+    past = await past_of(told, NAME)
+    assert past.said() == "1 to 3, 8 to 9, 10 to 11, 12"
+    with pytest.raises(VersionGone, match="these can be had: 1 to 3, 8 to 9"):
+        await rollback(told, NAME, 4, b"", BACK, NOW_S)
+    assert (await told.state(NAME)).head.generation == 12
+    raw.xtrim("rf:changes", maxlen=1, approximate=False)
+    assert (await past_of(told, NAME)).said() == "8, 10, 12"
+
+
+async def test_old_bases_go_by_age(told, redis_url, raw, load):
+    """A base that was replaced longer ago than wanted goes, the live one never."""
+    await load(told, BASE[:70])
+    for base in (3, 7):
+        raw.hset(f"rf:list:{{{NAME}}}:base:{base}", "published_id", "1000-0")
+    assert await told.retain(NAME) == 1
+    assert [base.generation for base in await told.annals.bases(NAME)] == [7]
+    assert not raw.keys(f"rf:list:{{{NAME}}}:base:3*")
+
+
+async def test_leftovers_go_with_the_next_publishing(told, raw):
+    """What a writer that died has written is gone after the next base, without waiting."""
+    dead = await told.reserve(NAME, BY)
+    parts = await told.read_base(NAME, 3)
+    await told.write_base(dead, parts)
+    assert raw.keys(f"rf:*:base:{dead.generation}*")
+    await rebuild(told, NAME, b"", BY, NOW_S)
+    assert not raw.keys(f"rf:*:base:{dead.generation}*")
+    assert not raw.exists(f"rf:list:{{{NAME}}}:writing")
