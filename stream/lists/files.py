@@ -10,11 +10,16 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Literal, get_args
 
+import numpy as np
+from numpy.typing import NDArray
+
 from stream.core.entry import Category
+from stream.lists.folders import is_folder, read_folder
 from stream.lists.formats import csv as csv_format
-from stream.lists.formats import jsonl, text
+from stream.lists.formats import ftc, jsonl, misp, phoneblock, pybloom, ringfence, stix, text
 from stream.lists.formats.columns import line_bytes
-from stream.lists.formats.rows import InputUnreadable, ReadOptions, RejectedRow, Rows, Wrong
+from stream.lists.formats.documents import PIECE_BYTES
+from stream.lists.formats.rows import InputUnreadable, Lines, ReadOptions, RejectedRow, Rows, Wrong
 
 Format = Literal[
     "text", "csv", "jsonl", "pybloom", "misp", "misp-feed", "stix", "phoneblock", "ftc", "ringfence"
@@ -22,7 +27,11 @@ Format = Literal[
 FORMATS: tuple[Format, ...] = get_args(Format)
 PIECE = 2 << 20
 """Bytes read at a time: some 50,000 rows, whose Python objects, if need be, take about 40 MB."""
-_WORDS: Mapping[Format, Mapping[str, Category]] = {}
+_WORDS: Mapping[Format, Mapping[str, Category]] = {
+    "stix": stix.WORDS,
+    "phoneblock": phoneblock.WORDS,
+    "ftc": ftc.WORDS,
+}
 _SUFFIXES: dict[str, Format] = {
     ".csv": "csv",
     ".tsv": "csv",
@@ -45,7 +54,7 @@ def format_of(path: Path) -> Format:
 
 
 def has_rows(kind: Format) -> bool:
-    """Whether a file of this format has rows; a bare filter has none (`formats.pybloom` reads it).
+    """Whether a file of this format has rows; a bare filter has none (`read_bare` reads it).
 
     A list that it fills is built by `build.bare_snapshot`, and its matches stay unconfirmed.
     """
@@ -71,15 +80,76 @@ def read_rows(
     """
     assert has_rows(kind), "a bare filter has no rows: ask has_rows first"
     options = options or ReadOptions()
-    chunks = line_bytes(_pieces(path, options.encoding, progress))
+    try:
+        yield from _rows(path, kind, names, progress, options)
+    except InputUnreadable as error:
+        # Formats do not know where their bytes come from.
+        raise error if str(path) in str(error) else InputUnreadable(f"{path}: {error}") from error
+
+
+def _rows(
+    path: Path,
+    kind: Format,
+    names: Sequence[str] | None,
+    progress: Callable[[int, int], None],
+    options: ReadOptions,
+) -> Iterator[Rows]:
+    def lines() -> Iterator[Lines]:
+        return line_bytes(_pieces(path, options.encoding, progress))
+
+    def raw() -> Iterator[bytes]:
+        return _raw(path, progress)
+
     if kind == "csv":
-        yield from csv_format.read(chunks, names, options.columns)
+        yield from csv_format.read(lines(), names, options.columns)
     elif kind == "jsonl":
-        yield from jsonl.read(chunks, options.columns)
+        yield from jsonl.read(lines(), options.columns)
     elif kind == "text":
-        yield from text.read(chunks)
+        yield from text.read(lines())
+    elif kind == "ftc":
+        yield from ftc.read(lines())
+    elif kind == "ringfence":
+        yield from ringfence.read(lines)
+    elif kind == "stix":
+        yield from stix.read(raw)
+    elif kind == "phoneblock":
+        yield from phoneblock.read(raw())
     else:
-        raise InputUnreadable(f"{path}: {kind} files are not read yet")
+        packed = kind == "misp-feed" and is_folder(path)
+        documents = read_folder(path) if packed else iter([raw()])
+        yield from misp.read(documents, unconfirmed=options.unconfirmed)
+
+
+def read_header(path: Path) -> ringfence.Header:
+    """What the first line of a change file says of the whole. Raises InputUnreadable."""
+    chunks: Iterator[Lines] = line_bytes(_pieces(path, None, lambda _done, _whole: None))
+    first = next(chunks, [""])
+    return ringfence.read_header(first[0])
+
+
+def read_bare(path: Path, key: bytes, samples: NDArray[np.bytes_] | None = None) -> bytes:
+    """A pybloom file's bytes, found to be a filter that can be used; see `formats.pybloom`.
+
+    For `build.bare_snapshot`. Raises InputUnreadable.
+    """
+    data = b"".join(_raw(path, lambda _done, _whole: None))
+    try:
+        pybloom.read(data, key, samples)
+    except InputUnreadable as error:
+        raise InputUnreadable(f"{path}: {error}") from error
+    return data
+
+
+def _raw(path: Path, progress: Callable[[int, int], None]) -> Iterator[bytes]:
+    """The file's bytes as they are, piece by piece."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            for piece in iter(partial(file.read, PIECE_BYTES), b""):
+                progress(min(file.tell(), size), size)
+                yield piece
+    except OSError as error:
+        raise InputUnreadable(f"{path}: {error.strerror}") from error
 
 
 def _pieces(

@@ -1,6 +1,7 @@
 """One JSON object a line, with the fields of `rows.FIELDS`; others are passed over.
 
-A feed may say where each field is: `caller.number` is `number` in the object `caller`.
+A feed may say where each field is: `caller.number` is `number` in the object `caller`. A line with
+`"removed": true` takes a report off.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,6 +21,7 @@ class _Row(msgspec.Struct):
     reported_at: _Value = None
     expires_at: _Value = None
     confidence: _Value = None
+    removed: bool = False
 
 
 def read(chunks: Iterable[Lines], mapping: Mapping[str, str | int] | None = None) -> Iterator[Rows]:
@@ -54,6 +56,7 @@ def read(chunks: Iterable[Lines], mapping: Mapping[str, str | int] | None = None
             [_text(row.expires_at) for row in rows],
             [_text(row.confidence) for row in rows],
             tuple(unreadable),
+            removed=[row.removed for row in rows] if any(row.removed for row in rows) else None,
         )
         first += len(chunk)
 
@@ -63,11 +66,13 @@ def _mapped(mapping: Mapping[str, str | int]) -> Callable[[bytes], _Row]:
     if "number" not in mapping:
         raise InputUnreadable(f"columns names {', '.join(mapping)}: none is `number`")
     paths = {field: str(path).split(".") for field, path in mapping.items()}
+    paths.setdefault("removed", ["removed"])
     decode = msgspec.json.Decoder(dict[str, Any]).decode
 
     def decode_mapped(line: bytes) -> _Row:
         document = decode(line)
-        return msgspec.convert({field: _at(document, path) for field, path in paths.items()}, _Row)
+        found = {field: _at(document, path) for field, path in paths.items()}
+        return msgspec.convert({k: v for k, v in found.items() if v is not None}, _Row)
 
     return decode_mapped
 
