@@ -4,7 +4,7 @@ Pure. Any texts at all end as an entry or as a `RejectedRow` with a reason from 
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
@@ -26,7 +26,7 @@ from stream.lists.meanings import (
     read_confidence,
     read_time,
 )
-from stream.lists.times import times_in
+from stream.lists.reading import FieldReader, detail_of, original_of, why_no_number
 
 SOURCES_MAX = 60_000
 SOURCE_CHARS_MAX = 64
@@ -60,7 +60,8 @@ class Defaults:
     counts from `now_s`, for feeds whose dates are those of a number's first report.
 
     `source` is the feed's name or the file's. `sources` says whose a report is: "row": whom the
-    row names, else `source`; "feed": `source` alone; "both": `source/whom the row names`.
+    row names, else `source`; "both": `source/whom the row names`; "feed": `source` alone, but for
+    rows that call a number legitimate, which are as in "both".
     `categories` are the partner's words for ours; `prefixes` say how short a prefix may be.
     """
 
@@ -106,9 +107,6 @@ class Parsed:
         return len(self.numbers)
 
 
-_Read = Callable[[str], int | Wrong]
-
-
 class Parser:
     """Reads the rows of one file; holds the names of the sources seen, and what texts meant.
 
@@ -123,11 +121,13 @@ class Parser:
         # Where reports get a life, 0 marks for now the rows that name no end of their own.
         ends = 0 if defaults.expires_after_s else defaults.expires_at_s
         self._columns = (
-            _Column("reported_at", np.dtype(np.uint32), read_time, defaults.reported_at_s),
-            _Column("expires_at", np.dtype(np.uint32), read_time, ends),
-            _Column("category", np.dtype(np.uint8), self._read_category, int(defaults.category)),
-            _Column("confidence", np.dtype(np.uint8), read_confidence, defaults.confidence),
-            _Column("source", np.dtype(np.uint16), self._read_source, 0),
+            FieldReader("reported_at", np.dtype(np.uint32), read_time, defaults.reported_at_s),
+            FieldReader("expires_at", np.dtype(np.uint32), read_time, ends),
+            FieldReader(
+                "category", np.dtype(np.uint8), self._read_category, int(defaults.category)
+            ),
+            FieldReader("confidence", np.dtype(np.uint8), read_confidence, defaults.confidence),
+            FieldReader("source", np.dtype(np.uint16), self._read_source, 0),
         )
         self._tags: dict[tuple[str, ...], int | None] = {}
 
@@ -147,6 +147,8 @@ class Parser:
         }
         if rows.tags is not None:
             self._apply_tags(rows.tags, rows.category, values["category"])
+        if self._defaults.sources == "feed" and rows.source is not None:
+            self._keep_witnesses(rows.source, values)
         self._apply_clock(values, fields)
         for row, why in fields.items():
             # Of a row that takes a number off, only the number and whose report it is matter.
@@ -164,7 +166,7 @@ class Parser:
             listed[ends[row] - entries[row] : ends[row]] = ranges[row]
         arrays: dict[str, Any] = {name: np.repeat(array, entries) for name, array in values.items()}
         rejected = [
-            RejectedRow(rows.lines[row], why, _detail(rows, row, why), _original(rows, row))
+            RejectedRow(rows.lines[row], why, detail_of(rows, row, why), original_of(rows, row))
             for row, why in wrong.items()
         ]
         rejected += rows.unreadable
@@ -199,7 +201,9 @@ class Parser:
             texts[row] = bare_number(texts[row] or "")
         numbers = parse_many(texts, lambda _: self._defaults.region)
         wrong: dict[int, Wrong] = {
-            row: _why(texts[row] or "", Kind(int(numbers.kinds[row])), self._defaults.region)
+            row: why_no_number(
+                texts[row] or "", Kind(int(numbers.kinds[row])), self._defaults.region
+            )
             for row in np.flatnonzero(numbers.kinds != Kind.E164).tolist()
         }
         ranges: dict[int, tuple[str, ...]] = {}
@@ -233,6 +237,16 @@ class Parser:
             found = self._tags[key]
             if found is not None:
                 category[row] = found
+
+    def _keep_witnesses(self, texts: Texts, values: dict[str, NDArray[Any]]) -> None:
+        """Who says that a number is legitimate is not the feed that lists it, in its own voice.
+
+        One source has one report of a number: the feed's own would be replaced by the objection.
+        """
+        for row in np.flatnonzero(values["category"] == Category.LEGITIMATE).tolist():
+            if bare := (texts[row] or "").strip():
+                read = self._index_of(f"{self._defaults.source}/{bare}")
+                values["source"][row] = 0 if isinstance(read, Wrong) else read
 
     def _apply_clock(self, values: dict[str, NDArray[Any]], wrong: dict[int, Wrong]) -> None:
         """Ends for the reports that name none; then what is over, or not yet, is wrong."""
@@ -282,7 +296,9 @@ class Parser:
         settings = self._defaults
         if settings.sources == "feed":
             return 0
-        name = f"{settings.source}/{text}" if settings.sources == "both" else text
+        return self._index_of(f"{settings.source}/{text}" if settings.sources == "both" else text)
+
+    def _index_of(self, name: str) -> int | Wrong:
         known = self._sources.get(name)
         if known is not None:
             return known
@@ -297,88 +313,3 @@ def _removed(rows: Rows) -> NDArray[np.bool_]:
     if rows.removed is None:
         return np.zeros(len(rows), np.bool_)
     return np.array(rows.removed, np.bool_)
-
-
-class _Column:
-    """One column's reading; each distinct text is read once."""
-
-    def __init__(self, name: str, dtype: np.dtype[Any], read: _Read, default: int) -> None:
-        self.name = name
-        self._dtype = dtype
-        self._read = read
-        self._default = default
-        self._memo: dict[str | None, int] = {}
-        self._wrong: dict[str | None, Wrong] = {}
-
-    def values(self, texts: Texts | None, rows: int, wrong: dict[int, Wrong]) -> NDArray[Any]:
-        """The values; a row whose text means nothing goes into `wrong` (the first reason stays)."""
-        if texts is None:
-            return np.full(rows, self._default, self._dtype)
-        if len(self._memo) > _MEMO_MAX:
-            self._memo.clear()
-            self._wrong.clear()
-        if isinstance(texts, ByteColumn):
-            return self._values_in(texts, wrong)
-        for text in set(texts) - self._memo.keys():
-            bare = text.strip() if text else ""
-            value = self._read(bare) if bare else self._default
-            if isinstance(value, Wrong):
-                self._wrong[text] = value
-            self._memo[text] = 0 if isinstance(value, Wrong) else value
-        if self._wrong:
-            for row, text in enumerate(texts):
-                if text in self._wrong:
-                    wrong.setdefault(row, self._wrong[text])
-        memo = self._memo
-        return np.array([memo[text] for text in texts], self._dtype)
-
-    def _values_in(self, column: ByteColumn, wrong: dict[int, Wrong]) -> NDArray[Any]:
-        """`values`, for a column of bytes: each distinct text becomes one of Python."""
-        values, left = np.zeros(len(column), self._dtype), np.arange(len(column))
-        if self._read is read_time:
-            seconds, plain = times_in(column.texts)
-            values[:], left = seconds, np.flatnonzero(~plain)
-        distinct, place = column.at(left).distinct()
-        why: dict[int, Wrong] = {}
-        values[left] = self.values(distinct, len(distinct), why)[place]
-        for row in np.flatnonzero(np.isin(place, list(why))).tolist() if why else ():
-            wrong.setdefault(int(left[row]), why[int(place[row])])
-        return values
-
-
-def _why(text: str, kind: Kind, region: str | None) -> Wrong:
-    if not text:
-        return Wrong.NO_NUMBER
-    if kind is Kind.INVALID:
-        national = region is None and text[0] != "+" and sum(c.isdigit() for c in text) >= 7
-        return Wrong.NO_COUNTRY if national else Wrong.NOT_A_NUMBER
-    return Wrong.NOT_E164
-
-
-_FIELD_OF = {
-    Wrong.BAD_CATEGORY: "category",
-    Wrong.BAD_SOURCE: "source",
-    Wrong.BAD_CONFIDENCE: "confidence",
-}
-
-
-def _detail(rows: Rows, row: int, why: Wrong) -> str:
-    """The text that was wrong, as the file has it."""
-    if why in {Wrong.EXPIRED, Wrong.FUTURE}:
-        said = rows.expires_at if why is Wrong.EXPIRED else rows.reported_at
-        return str(said[row] or "") if said is not None else ""
-    if why is Wrong.BAD_DATE:
-        texts = [getattr(rows, name) for name in ("reported_at", "expires_at")]
-        bad = [
-            text[row]
-            for text in texts
-            if text is not None and text[row] and isinstance(read_time(text[row].strip()), Wrong)
-        ]
-        return str(bad[0]) if bad else ""
-    texts = getattr(rows, _FIELD_OF.get(why, "number"))
-    return str(texts[row] or "")
-
-
-def _original(rows: Rows, row: int) -> str:
-    original = rows.originals[row]
-    return original if isinstance(original, str) else ",".join(original)
