@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.core.entry import NEVER, Category, Columns
+from stream.core.entry import NEVER, Category, Columns, text_of
 from stream.lists.formats.rows import FIELDS
 
 DiffFormat = Literal["text", "json", "csv"]
@@ -97,8 +97,8 @@ def _rows(columns: Columns, rows: NDArray[np.int64]) -> list[Row]:
     labels = {int(category): category.label for category in Category}
     fields = (
         [
-            f"+{digits}" if digits else f"fingerprint:{fingerprint:016x}"
-            for digits, fingerprint in zip(
+            text_of(code) or f"fingerprint:{fingerprint:016x}"
+            for code, fingerprint in zip(
                 columns.number[rows].tolist(), columns.fingerprint[rows].tolist(), strict=True
             )
         ],

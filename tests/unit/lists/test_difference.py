@@ -10,13 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.core.entry import Category, Columns, Entry
-from stream.core.overlay import Change
-from stream.lists.build import with_changes
+from stream.lists.build import columns_from
 from stream.lists.difference import difference, written
 from stream.lists.merge import empty_columns
 from tests.builders import NOW_S, entry
 
-NUMBERS = [f"+44770090{n:04d}" for n in range(8)]
+NUMBERS = [*(f"+44770090{n:04d}" for n in range(7)), "+447700901*"]
 entries = st.builds(
     entry,
     st.sampled_from(NUMBERS),
@@ -24,11 +23,11 @@ entries = st.builds(
     source=st.sampled_from(["a", "b", "c"]),
     category=st.sampled_from([Category.SPAM, Category.LOAN]),
 )
-versions = st.lists(entries, max_size=8, unique_by=lambda e: e.number)
+versions = st.lists(entries, max_size=8, unique_by=lambda e: (e.number, e.source))
 
 
 def columns(held: list[Entry]) -> Columns:
-    return with_changes(empty_columns(), [Change(e.fingerprint, e) for e in held])
+    return columns_from(held)
 
 
 @given(versions, versions)
@@ -82,6 +81,13 @@ def test_as_csv():
     assert [row["change"] for row in rows] == ["removed", "changed", "added"]
     assert (rows[1]["confidence"], rows[1]["was_confidence"]) == ("60", "40")
     assert rows[0]["was_category"] == ""
+
+
+def test_prefixes_are_told_as_such():
+    """A prefix entry stands as it was read, with its star."""
+    assert "+ +447700901*  call" in "".join(
+        written(difference(columns([]), columns([entry(NUMBERS[7])])), "text")
+    )
 
 
 def test_nothing_differs():
