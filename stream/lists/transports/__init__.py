@@ -1,6 +1,16 @@
 """One file per way by which a feed's bytes come in; see `lists/fetch.py` for what each promises."""
 
+from stream.lists.transports.drop import Place
 from stream.lists.transports.file import FileSettings, FileTransport
+from stream.lists.transports.folder import FolderSettings, FolderTransport
 from stream.lists.transports.http import HttpSettings, HttpTransport
 
-__all__ = ["FileSettings", "FileTransport", "HttpSettings", "HttpTransport"]
+__all__ = [
+    "FileSettings",
+    "FileTransport",
+    "FolderSettings",
+    "FolderTransport",
+    "HttpSettings",
+    "HttpTransport",
+    "Place",
+]
