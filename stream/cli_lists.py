@@ -41,7 +41,7 @@ from stream.lists.files import format_of
 from stream.lists.ingest import ImportReport, ImportRequest, entries_of, head_of, import_file
 from stream.lists.parse import Defaults
 from stream.lists.store import Register
-from stream.lists.words import Changed, ListHead, Outcome, Removal
+from stream.lists.words import Changed, ListHead, Outcome, Removal, Retraction
 from stream.ops import checks
 
 app = typer.Typer(no_args_is_help=True, help="Make lists, fill them, change them, look at them.")
@@ -220,12 +220,15 @@ def add(
 def remove(
     name: ListName,
     texts: NumberTexts,
+    source: Annotated[
+        str | None, typer.Option(help="Take back only what this source reported.")
+    ] = None,
     region: Region = None,
     reason: ReasonText = "",
     actor: Actor = None,
     config: ConfigFiles = None,
 ) -> None:
-    """Take numbers off a list. Enforced at once.
+    """Take numbers off a list, or one source's report of them. Enforced at once.
 
     Example: ringfence lists remove TH/national +66812345678 --reason "appeal 4711"
     """
@@ -235,16 +238,22 @@ def remove(
     async def work(register: Register) -> Changed:
         key = key_of(settings, (await head_of(register, name)).circle)
         fingerprints = _fingerprints(numbers, key)
-        removals = [Removal(fp, n) for n, fp in zip(numbers, fingerprints, strict=True)]
-        return await register.remove(name, removals, who)
+        pairs = list(zip(fingerprints, numbers, strict=True))
+        if source is not None:
+            return await register.retract(name, [Retraction(*pair, source) for pair in pairs], who)
+        return await register.remove(name, [Removal(*pair) for pair in pairs], who)
 
     outcomes = with_register(settings, work).outcomes
     for number, outcome in zip(numbers, outcomes, strict=True):
         if outcome is Outcome.ABSENT:
-            note(f"{number} is not on {name}")
-    removed = sum(outcome is Outcome.REMOVED for outcome in outcomes)
-    say(f"{name}: {removed} removed")
-    if wrong or removed < len(numbers):
+            by_whom = f" by {source}" if source else ""
+            note(f"{number} is not on {name}{by_whom}")
+    done = Counter(outcomes)
+    told = [f"{done[Outcome.REMOVED]} removed"]
+    if source is not None:
+        told.append(f"{done[Outcome.UPDATED]} still reported by others")
+    say(f"{name}: {', '.join(told)}")
+    if wrong or done[Outcome.ABSENT]:
         raise typer.Exit(NOTHING_DONE)
 
 
@@ -314,7 +323,7 @@ def export(
     if form == "pybloom" and output is None and sys.stdout.isatty():
         fail("a pybloom file is binary: give -o FILE", USAGE)
 
-    async def work(register: Register) -> int:
+    async def work(register: Register) -> tuple[int, int]:
         key = key_of(settings, (await head_of(register, name)).circle)
         head, columns = await entries_of(register, name, key)
         if form == "pybloom":
@@ -325,10 +334,10 @@ def export(
         else:
             pieces = exported(columns, form)  # type: ignore[arg-type]
             write_out(output, (piece.encode() for piece in pieces))
-        return len(columns)
+        return columns.numbers, len(columns)
 
-    count = with_register(settings, work)
-    note(f"{name}: {count:,} entries")
+    numbers, reports = with_register(settings, work)
+    note(f"{name}: {numbers:,} numbers, {reports:,} reports")
 
 
 def write_out(output: Path | None, pieces: Iterable[bytes]) -> None:

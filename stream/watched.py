@@ -148,8 +148,8 @@ class Watched:
             metrics.list_generation.labels(live.name).set(live.generation)
             metrics.list_synced.labels(live.name).set(live.synced_at_s)
             metrics.list_changes.labels(live.name).set(len(live.overlay))
-            entries = live.snapshot.manifest.count if live.snapshot is not None else 0
-            metrics.list_entries.labels(live.name).set(entries)
+            numbers = live.snapshot.manifest.numbers if live.snapshot is not None else 0
+            metrics.list_entries.labels(live.name).set(numbers)
         self.state.assigned = source is not None and source.assigned
         metrics.ready.set(self.state.readiness.ready)
 

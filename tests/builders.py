@@ -15,7 +15,7 @@ from stream.core.entry import NEVER, Category, Entry
 from stream.core.number import Numbers, parse_many
 from stream.core.snapshot import Snapshot, read_snapshot
 from stream.core.table import TableSpec, compile_table
-from stream.lists.build import Version, bare_snapshot, build_snapshot, columns_of
+from stream.lists.build import Version, bare_snapshot, build_snapshot, columns_from
 
 NOW_S = 1_795_564_428
 
@@ -49,18 +49,8 @@ def snapshot(
 ) -> Snapshot:
     """A snapshot of `entries`, in memory, built and read as the product does."""
     owner, short = name.split("/")
-    columns = columns_of(
-        np.array([held.number for held in entries], "S16"),
-        key,
-        reported_at=np.array([held.reported_at_s for held in entries], np.uint32),
-        expires_at=np.array([held.expires_at_s for held in entries], np.uint32),
-        category=np.array([held.category for held in entries], np.uint8),
-        confidence=np.array([held.confidence for held in entries], np.uint8),
-        source=np.zeros(len(entries), np.uint16),
-        sources=("test",),
-    )
     version = Version(owner, short, generation, "test" if key else "plain", key, "k1")
-    return read_snapshot(build_snapshot(version, columns, NOW_S), key=key)
+    return read_snapshot(build_snapshot(version, columns_from(entries), NOW_S), key=key)
 
 
 def bare(name: str, numbers: Sequence[str], capacity: int = 40_000, rate: float = 1e-3) -> Snapshot:

@@ -38,7 +38,7 @@ from stream.core.snapshot import (
     encode_manifest,
     read_snapshot,
 )
-from stream.lists.merge import in_order, merged
+from stream.lists.merge import in_order, merged, picked
 
 Parts = dict[str, bytes]
 Progress = Callable[[int, int], None]
@@ -205,12 +205,12 @@ def columns_of(
 def with_changes(columns: Columns, changes: Iterable[Change]) -> Columns:
     """`columns` after `changes`, in their order: each number with the reports it then has."""
     last = {change.fingerprint: change.entries for change in changes}
+    if not last:
+        return columns
     touched = np.array(sorted(last), np.uint64)
-    kept = ~np.isin(columns.fingerprint, touched)
-    left = Columns(
-        **{c.name: getattr(columns, c.name)[kept] for c in COLUMNS}, sources=columns.sources
-    )
-    return merged(left, columns_from([entry for entries in last.values() for entry in entries]))
+    kept = np.flatnonzero(~np.isin(columns.fingerprint, touched))
+    added = columns_from([entry for entries in last.values() for entry in entries])
+    return merged(picked(columns, kept), added)
 
 
 def columns_from(entries: Sequence[Entry]) -> Columns:

@@ -48,7 +48,14 @@ def replaced(old: Columns, new: Columns, owns: Callable[[str], bool]) -> Columns
     SnapshotUnreadable as `merged` does.
     """
     owned = np.array([owns(name) for name in old.sources] or [False])
-    return merged(_at(old, np.flatnonzero(~owned[old.source])), new)
+    return merged(picked(old, np.flatnonzero(~owned[old.source])), new)
+
+
+def picked(columns: Columns, rows: NDArray[np.int64]) -> Columns:
+    """Some rows, given in their order; names that no row needs any more are dropped."""
+    arrays = {c.name: getattr(columns, c.name)[rows] for c in COLUMNS if c.name != "source"}
+    source, names = _needed(columns.source[rows], columns.sources)
+    return Columns(**arrays, source=source, sources=names)
 
 
 def held_in(columns: Columns, fingerprints: NDArray[np.uint64]) -> NDArray[np.bool_]:
@@ -113,9 +120,3 @@ def _needed(
     moved = np.zeros(len(sources) or 1, np.uint16)
     moved[places] = np.arange(len(places))
     return moved[source], tuple(sources[place] for place in places.tolist())
-
-
-def _at(columns: Columns, rows: NDArray[np.int64]) -> Columns:
-    return Columns(
-        **{c.name: getattr(columns, c.name)[rows] for c in COLUMNS}, sources=columns.sources
-    )

@@ -14,12 +14,13 @@ from stream.lists.connection import RegisterSettings
 from stream.lists.ingest import ImportRequest, entries_of, import_file
 from stream.lists.parse import Defaults
 from stream.lists.store import FIRST_ID, Register
-from stream.lists.words import By, Outcome, Removal
+from stream.lists.words import By, Outcome, Removal, Retraction
 from tests.builders import NOW_S, entry
 
 BY = By("model")
 NUMBERS = [f"+6681234{i:04d}" for i in range(12)]
 some_numbers = st.lists(st.sampled_from(NUMBERS), min_size=1, max_size=6)
+sources = st.sampled_from(["test", "bank", "police"])
 
 
 class RegisterModel(RuleBasedStateMachine):
@@ -39,7 +40,7 @@ class RegisterModel(RuleBasedStateMachine):
             self.runner.run(Register.connect(RegisterSettings(self.url))) for _ in range(2)
         ]
         self.turn = 0
-        self.model: dict[str, Entry] = {}
+        self.model: dict[tuple[str, str], Entry] = {}
         self.generation = 1
         self.run(self.client.create(self.name, "plain", BY))
 
@@ -51,14 +52,25 @@ class RegisterModel(RuleBasedStateMachine):
         self.turn += 1
         return self.clients[self.turn % 2]
 
-    @rule(numbers=some_numbers, confidence=st.integers(0, 100), category=st.sampled_from(Category))
-    def add(self, numbers, confidence, category):
-        entries = [entry(n, confidence=confidence, category=category) for n in numbers]
+    @property
+    def listed(self) -> set[str]:
+        return {number for number, _ in self.model}
+
+    @rule(
+        numbers=some_numbers,
+        confidence=st.integers(0, 100),
+        category=st.sampled_from(Category),
+        source=sources,
+    )
+    def add(self, numbers, confidence, category, source):
+        entries = [
+            entry(n, confidence=confidence, category=category, source=source) for n in numbers
+        ]
         changed = self.run(self.client.add(self.name, entries, BY))
         for one, outcome in zip(entries, changed.outcomes, strict=True):
-            wanted = Outcome.UPDATED if one.number in self.model else Outcome.ADDED
+            wanted = Outcome.UPDATED if one.number in self.listed else Outcome.ADDED
             assert outcome is wanted
-            self.model[one.number or ""] = one
+            self.model[one.number or "", source] = one
         self.generation += len(numbers)
         assert changed.generation == self.generation
 
@@ -67,8 +79,19 @@ class RegisterModel(RuleBasedStateMachine):
         removals = [Removal(entry(n).fingerprint, n) for n in numbers]
         changed = self.run(self.client.remove(self.name, removals, BY))
         for number, outcome in zip(numbers, changed.outcomes, strict=True):
-            held = self.model.pop(number, None)
-            assert outcome is (Outcome.ABSENT if held is None else Outcome.REMOVED)
+            held = number in self.listed
+            assert outcome is (Outcome.REMOVED if held else Outcome.ABSENT)
+            self.model = {key: one for key, one in self.model.items() if key[0] != number}
+            self.generation += held
+
+    @rule(numbers=some_numbers, source=sources)
+    def retract(self, numbers, source):
+        retractions = [Retraction(entry(n).fingerprint, n, source) for n in numbers]
+        changed = self.run(self.client.retract(self.name, retractions, BY))
+        for number, outcome in zip(numbers, changed.outcomes, strict=True):
+            held = self.model.pop((number, source), None)
+            left = Outcome.UPDATED if number in self.listed else Outcome.REMOVED
+            assert outcome is (Outcome.ABSENT if held is None else left)
             self.generation += held is not None
 
     @rule(numbers=some_numbers, confidence=st.integers(0, 100), replace=st.booleans())
@@ -88,10 +111,10 @@ class RegisterModel(RuleBasedStateMachine):
             by=BY,
         )
         report = self.run(import_file(self.client, request, NOW_S))
-        before = set(self.model)
+        before = self.listed
         if replace:
             self.model.clear()
-        self.model |= {n: entry(n, confidence=confidence) for n in numbers}
+        self.model |= {(n, "test"): entry(n, confidence=confidence) for n in numbers}
         assert report.updated == len(before & set(numbers))
         assert report.added == len(set(numbers) - before)
         self.generation += 2
@@ -104,9 +127,10 @@ class RegisterModel(RuleBasedStateMachine):
     def the_same(self):
         """The register holds what the model holds, says how many, and its chain is whole."""
         head, columns = self.run(entries_of(self.client, self.name, b""))
-        held = {(e := columns.entry(row)).number: e for row in range(len(columns))}
-        assert held == self.model
-        assert (head.count, head.generation) == (len(self.model), self.generation)
+        entries = [columns.entry(row) for row in range(len(columns))]
+        assert {(e.number, e.source): e for e in entries} == self.model
+        assert len(entries) == len(self.model)
+        assert (head.count, head.generation) == (len(self.listed), self.generation)
 
     def teardown(self):
         chain = ""

@@ -95,6 +95,49 @@ def test_what_was_built_is_read(opened):
     assert snapshot.filter.may_hold(Digests(elements(np.array(PROBES, "S16"), KEY))).all()
 
 
+def test_a_snapshot_of_format_1_is_read(opened):
+    """What an older version wrote goes on to be enforced: each row is a number's only report."""
+    parts = altered(format=1)
+    assert b'"numbers"' not in parts[MANIFEST_PART]
+    snapshot = opened(parts, KEY)
+    manifest = snapshot.manifest
+    assert (manifest.count, manifest.numbers, manifest.prefixes) == (300, 300, 0)
+    assert encode_manifest(manifest) == parts[MANIFEST_PART]
+    repeated = with_part("fingerprint", np.repeat(np.arange(150, dtype="<u8"), 2).tobytes())
+    held = decode_manifest(repeated[MANIFEST_PART])
+    old = encode_manifest(msgspec.structs.replace(held, format=1))
+    with pytest.raises(SnapshotUnreadable, match="source: a number has a source twice"):
+        opened({**repeated, MANIFEST_PART: old})
+
+
+def test_reports_and_prefixes_are_counted(opened):
+    """The manifest says how many rows, distinct numbers and prefix entries there are."""
+    texts = [NUMBERS[0], NUMBERS[1], NUMBERS[0], "+8552390*"]
+    held = columns_of(
+        np.array(texts, "S16"),
+        KEY,
+        reported_at=np.arange(4, dtype=np.uint32),
+        expires_at=np.zeros(4, np.uint32),
+        category=np.full(4, Category.LEGITIMATE, np.uint8),
+        confidence=np.full(4, 80, np.uint8),
+        source=np.array([0, 0, 1, 1], np.uint16),
+        sources=("police", "bank"),
+    )
+    snapshot = opened(build_snapshot(VERSION, held, 5), KEY)
+    manifest = snapshot.manifest
+    assert (manifest.count, manifest.numbers, manifest.prefixes) == (4, 3, 1)
+    assert snapshot.filter.count == 3 + len(PROBES)
+    entries = [snapshot.columns.entry(row) for row in range(4)]
+    assert {(e.number, e.source, e.reported_at_s) for e in entries} == {
+        (NUMBERS[0], "police", 0),
+        (NUMBERS[0], "bank", 2),
+        (NUMBERS[1], "police", 1),
+        ("+8552390*", "bank", 3),
+    }
+    prefix = fingerprints(["+8552390*"])
+    assert snapshot.columns.entry(int(snapshot.find(prefix)[0])).number == "+8552390*"
+
+
 def test_a_list_without_entries_is_opened(opened):
     """A list that nobody is on is a good list; its files of no bytes need no map."""
     snapshot = opened(build_snapshot(VERSION, columns([]), 5), KEY)
