@@ -16,13 +16,13 @@ from aiokafka.helpers import create_ssl_context
 from cattrs import Converter
 
 from stream.calls.dialects.mapping import MappingSettings
-from stream.calls.kafka import KafkaSettings
 from stream.calls.trunks import Trunk, Trunks
 from stream.core.call import Ingress
 from stream.core.decision import Action
 from stream.core.faults import ConfigInvalid
 from stream.lists.connection import RegisterSettings
 from stream.ops import checks
+from stream.ops.kafka import KafkaSettings
 from stream.ops.tables import (
     Key,
     Problem,

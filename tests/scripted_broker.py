@@ -17,10 +17,10 @@ from aiokafka.protocol.metadata import MetadataResponse_v5
 
 from stream.calls.batch import Partition
 from stream.calls.events import Event
-from stream.calls.kafka import KafkaSettings
 from stream.calls.lane.link import LinkSettings
 from stream.calls.lane.messages import FetchSizes
 from stream.calls.lane.reader import LaneReader, LaneSettings
+from stream.ops.kafka import KafkaSettings
 from tests.record_batches import Row, batch
 
 FETCH, METADATA, VERSIONS = 1, 3, 18

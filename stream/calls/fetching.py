@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from stream.calls.events import Observe
-from stream.calls.kafka import KafkaSettings
 from stream.calls.lane.link import LinkSettings
 from stream.calls.lane.messages import FetchSizes
 from stream.calls.lane.reader import LaneReader, LaneSettings
 from stream.calls.ordinary_reader import OrdinaryReader
 from stream.calls.reader import Reader
 from stream.core import kernels
+from stream.ops.kafka import KafkaSettings
 
 log = logging.getLogger(__name__)
 

@@ -24,12 +24,13 @@ from numpy.typing import NDArray
 from stream.calls.batch import Partition
 from stream.calls.events import Event, Observe
 from stream.calls.frames import ID_HEADER, Framing
-from stream.calls.kafka import KafkaSettings, connected
+from stream.calls.kafka import connected
 from stream.calls.partitioner import partitions_of
 from stream.core import kernels
 from stream.core.call import Rejected
 from stream.core.faults import SinkDown
 from stream.core.texts import Texts
+from stream.ops.kafka import KafkaSettings
 
 log = logging.getLogger(__name__)
 

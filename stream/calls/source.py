@@ -20,9 +20,10 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from stream.calls.batch import Partition, RawBatch
 from stream.calls.events import Event, Observe
 from stream.calls.fetching import ANSWER_BYTES, PARTITION_BYTES, SourceSettings, reader_for
-from stream.calls.kafka import KafkaSettings, connected
+from stream.calls.kafka import connected
 from stream.calls.reader import Reader, no_records
 from stream.core.faults import Fault, SourceDown
+from stream.ops.kafka import KafkaSettings
 
 __all__ = ["KafkaSource", "PartitionsLost", "SourceSettings"]
 

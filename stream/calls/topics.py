@@ -17,8 +17,9 @@ from aiokafka.errors import (
 )
 
 from stream.calls.events import Observe
-from stream.calls.kafka import KafkaSettings, connected
+from stream.calls.kafka import connected
 from stream.core.faults import SourceDown, TopicMissing
+from stream.ops.kafka import KafkaSettings
 
 DAY_MS = 86_400_000
 REJECTED_BYTES_MAX = 16 * 1024 * 1024

@@ -32,9 +32,9 @@ from aiokafka.errors import KafkaError, ProducerFenced
 
 from stream.calls.batch import Partition
 from stream.calls.events import Event, Observe
-from stream.calls.kafka import KafkaSettings
 from stream.calls.publish import Outcome, Outlet, PublishSettings, started_producer
 from stream.core.faults import Fault, SinkDown
+from stream.ops.kafka import KafkaSettings
 
 log = logging.getLogger(__name__)
 

@@ -13,13 +13,13 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 
-from stream.calls.kafka import KafkaSettings
 from stream.calls.topics import TopicsSettings, ensure_topics
 from stream.lists.connection import RegisterSettings
 from stream.lists.ingest import ImportRequest, import_file
 from stream.lists.parse import Defaults
 from stream.lists.store import Register
 from stream.lists.words import By
+from stream.ops.kafka import KafkaSettings
 from tests.builders import NOW_S
 from tests.fault.engine import Engine, merged, toml
 

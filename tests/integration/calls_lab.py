@@ -18,7 +18,6 @@ from stream.calls.batch import CallBatch
 from stream.calls.decode import DecodeSettings, decode
 from stream.calls.dialects import dialect_named
 from stream.calls.events import Event
-from stream.calls.kafka import KafkaSettings
 from stream.calls.loop import CallsLoop, LoopSettings
 from stream.calls.publish import Publisher, PublishSettings
 from stream.calls.source import KafkaSource, SourceSettings
@@ -27,6 +26,7 @@ from stream.calls.transact import TransactionalPublisher, TransactSettings
 from stream.calls.trunks import Trunks
 from stream.core.call import Rejected
 from stream.core.texts import Texts
+from stream.ops.kafka import KafkaSettings
 
 _names = count()
 GARBAGE = (b"not a call", b"[]", b"{}", b'{"call_id":1}', b"\xff\xfe", b"[" * 50_000, b"")

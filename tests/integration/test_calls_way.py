@@ -7,11 +7,11 @@ from contextlib import nullcontext
 import pytest
 
 from stream.calls.events import Event
-from stream.calls.kafka import KafkaSettings
 from stream.calls.source import KafkaSource, SourceSettings
 from stream.calls.topics import Done, TopicsSettings, check_topics, ensure_topics
 from stream.core import kernels
 from stream.core.faults import TopicMissing
+from stream.ops.kafka import KafkaSettings
 from tests.integration.calls_lab import GARBAGE, calls, id_of, lab
 
 # The first group of a new broker has to wait for the topic that holds its positions.

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from stream.calls.batch import Partition, RawBatch
 from stream.calls.fetching import SourceSettings, reader_for
-from stream.calls.kafka import KafkaSettings
 from stream.calls.lane.reader import LaneReader
 from stream.core.texts import Texts
+from stream.ops.kafka import KafkaSettings
 from tests.record_batches import text, varint
 
 pytestmark = [

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from stream.calls.events import Event
-from stream.calls.kafka import KafkaSettings
 from stream.calls.topics import TopicsSettings, check_topics
 from stream.core.faults import KafkaRefuses
+from stream.ops.kafka import KafkaSettings
 from tests.fault.site import INNOCENT, LISTED, Site
 from tests.fault.traffic import Load, decided, decides, judge
 from tests.kafka_secured import PASSWORD, USER, Secured, secured_broker

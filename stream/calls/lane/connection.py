@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from aiokafka.conn import create_conn
 
-from stream.calls.kafka import KafkaSettings
 from stream.calls.lane.messages import PREFIX
 from stream.core.texts import PADDING
+from stream.ops.kafka import KafkaSettings
 
 BUFFER_BYTES_MIN = 256 * 1024
 _BUFFER_BYTES_KEPT = 32 * 1024 * 1024

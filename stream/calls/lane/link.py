@@ -16,12 +16,12 @@ from aiokafka.errors import KafkaError, for_code
 
 from stream.calls.batch import Partition
 from stream.calls.events import Event
-from stream.calls.kafka import KafkaSettings
 from stream.calls.lane import messages
 from stream.calls.lane.connection import Buffer, Connection
 from stream.calls.lane.messages import Answer, FetchSizes, Garbled, Part
 from stream.calls.lane.reading import BACK_OFF_S_MAX, BACK_OFF_S_MIN, Reading, State
 from stream.calls.records import Stretch
+from stream.ops.kafka import KafkaSettings
 
 log = logging.getLogger(__name__)
 

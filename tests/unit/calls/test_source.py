@@ -10,12 +10,12 @@ from aiokafka.errors import CommitFailedError
 
 from stream.calls.batch import Partition
 from stream.calls.fetching import reader_for
-from stream.calls.kafka import KafkaSettings
 from stream.calls.lane.reader import LaneReader
 from stream.calls.ordinary_reader import OrdinaryReader
 from stream.calls.source import KafkaSource, PartitionsLost, SourceSettings
 from stream.core import kernels
 from stream.core.faults import SourceDown
+from stream.ops.kafka import KafkaSettings
 
 TP = TopicPartition("calls", 0)
 
