@@ -66,25 +66,6 @@ def text_of(code: int) -> str | None:
     return f"+{code}" if code else None
 
 
-def texts_of(codes: NDArray[np.uint64]) -> NDArray[np.bytes_]:
-    """`text_of` for codes that are not 0, as S16: what stands in filters and is hashed."""
-    marked = np.flatnonzero(codes & np.uint64(PREFIX_MARK))
-    texts = [b"+%d" % code for code in codes.tolist()]
-    for row in marked.tolist():
-        texts[row] = b"+%d*" % (int(codes[row]) ^ PREFIX_MARK)
-    return np.array(texts, "S16")
-
-
-def codes_of(texts: NDArray[np.bytes_]) -> NDArray[np.uint64]:
-    """`code_of` for texts (S16) that were read already, so each is one of the two."""
-    if not len(texts):
-        return np.zeros(0, np.uint64)
-    try:
-        return np.array([int(text) for text in texts.tolist()], np.uint64)
-    except ValueError:  # some are prefix entries
-        return np.array([code_of(text.decode()) for text in texts.tolist()], np.uint64)
-
-
 @dataclass(frozen=True, slots=True)
 class Entry:
     """What one source reports of one number on one list.

@@ -24,8 +24,9 @@ from stream.core.bloom import (
     shape_for,
     write_filter,
 )
+from stream.core.codes import codes_of, texts_of
 from stream.core.digests import Digests, elements
-from stream.core.entry import PREFIX_MARK, Columns, Entry, code_of, codes_of, texts_of
+from stream.core.entry import PREFIX_MARK, Columns, Entry, code_of
 from stream.core.faults import SnapshotUnreadable
 from stream.core.overlay import Change
 from stream.core.snapshot import (
@@ -185,14 +186,15 @@ def columns_of(
     The other arguments are as in `Columns`, a row each. Of a (number, source) given twice the last
     row counts. Raises `SnapshotUnreadable` for more sources than a list can have.
     """
-    fingerprint = np.empty(len(numbers), np.uint64)
+    fingerprint, codes = np.empty((2, len(numbers)), np.uint64)
     for at in range(0, len(numbers), CHUNK):
         chunk = numbers[at : at + CHUNK]
         fingerprint[at : at + len(chunk)] = Digests(elements(chunk, key)).fingerprints()
+        codes[at : at + len(chunk)] = codes_of(chunk)
         progress(at + len(chunk), len(numbers))
     arrays: dict[str, NDArray[Any]] = {
         "fingerprint": fingerprint,
-        "number": codes_of(numbers),
+        "number": codes,
         "reported_at": reported_at,
         "expires_at": expires_at,
         "category": category,

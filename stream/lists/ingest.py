@@ -11,16 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from stream.core.entry import Columns
 from stream.core.faults import ChangeConflict, SnapshotUnreadable
 from stream.core.snapshot import read_snapshot
-from stream.lists.build import columns_of, with_changes
+from stream.lists.build import with_changes
 from stream.lists.files import Format, Rejects, read_rows, words_of
 from stream.lists.formats.rows import Wrong
+from stream.lists.gather import Gathered
 from stream.lists.merge import empty_columns, held_in, merged
-from stream.lists.parse import Defaults, Parsed, Parser
+from stream.lists.parse import Defaults, Parser
 from stream.lists.rebase import Origin, Stage, publish_whole, silent
 from stream.lists.store import Register
 from stream.lists.words import By, ListHead, Outcome
@@ -77,28 +76,19 @@ def read_file(request: ImportRequest, stage: Stage = silent) -> FileRead:
     Raises InputUnreadable.
     """
     parser = Parser(request.defaults, words_of(request.kind))
-    parsed: list[Parsed] = []
+    gathered = Gathered(request.key)
     with Rejects(request.rejects).open() as rejects:
         rows = read_rows(
             request.path, request.kind, request.names, lambda d, w: stage("reading", d, w)
         )
         for chunk in rows:
-            parsed.append(parser.parse(chunk))
-            rejects.add(parsed[-1].rejected)
-    if not parsed:
-        return FileRead(empty_columns(), 0, Counter())
-    columns = columns_of(
-        np.concatenate([p.numbers for p in parsed]),
-        request.key,
-        reported_at=np.concatenate([p.reported_at for p in parsed]),
-        expires_at=np.concatenate([p.expires_at for p in parsed]),
-        category=np.concatenate([p.category for p in parsed]),
-        confidence=np.concatenate([p.confidence for p in parsed]),
-        source=np.concatenate([p.source for p in parsed]),
-        sources=parser.sources,
-        progress=lambda d, w: stage("hashing", d, w),
-    )
-    return FileRead(columns, sum(len(p) for p in parsed), rejects.counts)
+            parsed = parser.parse(chunk)
+            rejects.add(parsed.rejected)
+            gathered.add(parsed)
+    stage("sorting", 0, 1)
+    columns = gathered.columns(parser.sources)
+    stage("sorting", 1, 1)
+    return FileRead(columns, gathered.rows, rejects.counts)
 
 
 async def import_file(

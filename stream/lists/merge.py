@@ -3,7 +3,7 @@
 A report is known by its number and its source's name, whatever the names' places in two tables are.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -63,23 +63,20 @@ def held_in(columns: Columns, fingerprints: NDArray[np.uint64]) -> NDArray[np.bo
     return columns.find(fingerprints) >= 0
 
 
-def in_order(arrays: Mapping[str, NDArray[Any]], sources: Sequence[str]) -> Columns:
+def in_order(arrays: dict[str, NDArray[Any]], sources: Sequence[str]) -> Columns:
     """Columns of rows in any order; of a (number, source) given twice the last row counts.
 
-    `arrays` by the names of `COLUMNS`; their `source` may be wider than a column's. Names that no
-    row needs are dropped. Raises SnapshotUnreadable where more are needed than a list can have.
+    `arrays` by the names of `COLUMNS`; their `source` may be wider than a column's. It is emptied,
+    so that ten million rows are never there twice. Names that no row needs are dropped. Raises
+    SnapshotUnreadable where more are needed than a list can have.
     """
     rows = _last_rows(arrays["fingerprint"], arrays["source"])
-    source, names = _needed(arrays["source"][rows], sources)
-    return Columns(
-        **{
-            c.name: arrays[c.name][rows].astype(c.dtype, copy=False)
-            for c in COLUMNS
-            if c.name != "source"
-        },
-        source=source,
-        sources=names,
-    )
+    source, names = _needed(arrays.pop("source")[rows], sources)
+    made: dict[str, NDArray[Any]] = {}
+    for column in COLUMNS:
+        if column.name != "source":
+            made[column.name] = arrays.pop(column.name)[rows].astype(column.dtype, copy=False)
+    return Columns(**made, source=source, sources=names)
 
 
 def _last_rows(

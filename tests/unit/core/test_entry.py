@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.core.entry import PREFIX_MARK, code_of, codes_of, text_of, texts_of
+from stream.core.codes import codes_of, texts_of
+from stream.core.entry import PREFIX_MARK, code_of, text_of
 
 DIGITS = st.integers(1, 10**15 - 1)
 CODES = DIGITS | st.integers(1, 10**14 - 1).map(lambda digits: digits | PREFIX_MARK)

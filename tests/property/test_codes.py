@@ -1,0 +1,58 @@
+"""Codes of numbers and prefix entries, many at once: those that each has alone."""
+
+from typing import Any
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream.core.codes import codes_of, texts_of
+from stream.core.entry import code_of, text_of
+from stream.lists.build import columns_of
+from stream.lists.formats.rows import Rows
+from stream.lists.gather import Gathered
+from stream.lists.parse import Defaults, Parser
+from tests.builders import NOW_S
+
+numbers = st.integers(1, 10**15 - 1).map(lambda n: f"+{n}")
+prefixes = st.integers(1, 10**14 - 1).map(lambda n: f"+{n}*")
+
+
+@given(st.lists(st.one_of(numbers, prefixes)))
+def test_many_codes_are_those_of_each(texts):
+    """Of any length, numbers and prefixes mixed; and back to the same text."""
+    codes = codes_of(np.array(texts, "S16"))
+    assert codes.tolist() == [code_of(text) for text in texts]
+    assert texts_of(codes).tolist() == [text.encode() for text in texts]
+    assert [text_of(code) for code in codes.tolist()] == texts
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.sampled_from("abc")), max_size=60), st.integers(1, 9)
+)
+def test_rows_gathered_chunk_by_chunk_are_those_of_the_whole(rows, size):
+    """However a file is cut into chunks: the same columns, the last row of a pair counting."""
+    parser, gathered, whole = Parser(Defaults("x", NOW_S)), Gathered(b"key"), []
+    for at in range(0, len(rows), size):
+        part = rows[at : at + size]
+        texts = [f"+6681234{n:04d}" for n, _ in part]
+        confidence = [str((at + i) % 101) for i in range(len(part))]
+        lines = range(1, len(part) + 1)
+        read = Rows(lines, texts, texts, source=[s for _, s in part], confidence=confidence)
+        whole.append(parser.parse(read))
+        gathered.add(whole[-1])
+    found = gathered.columns(parser.sources)
+    if not whole:
+        assert not len(found)
+        return
+    names = ("reported_at", "expires_at", "category", "confidence", "source")
+    arrays: dict[str, Any] = {
+        name: np.concatenate([getattr(part, name) for part in whole]) for name in names
+    }
+    listed = np.concatenate([part.numbers for part in whole])
+    wanted = columns_of(listed, b"key", **arrays, sources=parser.sources)
+    assert gathered.rows == len(rows)
+    assert found.sources == wanted.sources
+    assert [found.entry(i) for i in range(len(found))] == [
+        wanted.entry(i) for i in range(len(wanted))
+    ]
