@@ -96,6 +96,8 @@ class _Shown:
             sure = "" if reason.get("confirmed") else " unconfirmed"
             line.append(f"  {reason.get('list')}@{reason.get('generation')}{sure}", "dim")
             line.append(f" {reason.get('category') or ''}".rstrip(), "dim")
+            if reason.get("prefix"):
+                line.append(f" by {reason['prefix']}", "dim")
         line.append(f"  {decision.get('decision_id')}", "dim")
         out.print(line, soft_wrap=True)
 

@@ -91,7 +91,6 @@ def _decisions(said: Said) -> Iterator[Decision]:
     """The reference: an object for each."""
     batch, rulings = said.batch, said.rulings
     decided_at = timestamp(said.decided_at_ms)
-    reasons = list(_reasons(said))
     for call, decision_id, ruling in zip(
         said.calls.tolist(), said.ids.tolist(), said.ruled.tolist(), strict=True
     ):
@@ -109,17 +108,18 @@ def _decisions(said: Said) -> Iterator[Decision]:
         verdict = Verdict.ALLOW if simulated else VERDICT_OF[action]
         blocks = verdict is Verdict.BLOCK
         name = decision_id.decode("ascii")
+        number = _e164(batch.callers if role is Role.CALLER else batch.callees, call)
         yield Decision(
             decision_id=name,
             verdict=verdict,
             simulated=simulated,
             rule=_rule(rule, said.blocklists.names),
-            number=_e164(batch.callers if role is Role.CALLER else batch.callees, call),
+            number=number,
             role=role,
             call_id=glance.call_id,
             caller=_e164(batch.callers, call) or glance.caller,
             callee=_e164(batch.callees, call) or glance.callee,
-            reasons=reasons[first:last],
+            reasons=list(_reasons(said, first, last, number or "")),
             sip=sip_answer(name, said.sip) if blocks else None,
             called_at=called_at,
             decided_at=decided_at,
@@ -143,10 +143,10 @@ def _e164(numbers: Numbers | None, call: int) -> str | None:
     return e164.decode("ascii") or None
 
 
-def _reasons(said: Said) -> Iterator[Reason]:
-    """What each match says."""
-    for _, index, confirmed, category, confidence, expires_at_s in zip(
-        *(column.tolist() for column in said.rulings.matches.columns), strict=True
+def _reasons(said: Said, first: int, last: int, number: str) -> Iterator[Reason]:
+    """What each match of `number` from `first` to `last` says."""
+    for _, index, confirmed, category, confidence, expires_at_s, digits in zip(
+        *(column[first:last].tolist() for column in said.rulings.matches.columns), strict=True
     ):
         live = said.blocklists.lists[index]
         yield Reason(
@@ -156,6 +156,7 @@ def _reasons(said: Said) -> Iterator[Reason]:
             confidence=confidence if confirmed else None,
             generation=live.generation,
             expires_at=timestamp(expires_at_s * 1000) if expires_at_s else None,
+            prefix=f"{number[: 1 + digits]}*" if digits else msgspec.UNSET,
         )
 
 
@@ -218,6 +219,7 @@ def _phrases(names: tuple[str, ...], sip: SipSettings) -> _Phrases:
         writing.UNCONFIRMED: b'null,"confirmed":false,"confidence":null',
         writing.GENERATION: b',"generation":',
         writing.REASON_EXPIRES: b',"expires_at":',
+        writing.REASON_PREFIX: b',"prefix":"',
     }
     said = [fixed[place] for place in range(writing.CATEGORIES)]
     said += [_encode(_label(category)) for category in range(256)]
@@ -360,5 +362,13 @@ def _match_columns(rulings: Rulings) -> NDArray[np.int64]:
     matches = rulings.matches
     expires = np.where(matches.expires_at_s == 0, NO_TIME, matches.expires_at_s * 1000)
     return np.array(
-        [matches.lists, matches.confirmed, matches.category, matches.confidence, expires], np.int64
+        [
+            matches.lists,
+            matches.confirmed,
+            matches.category,
+            matches.confidence,
+            expires,
+            matches.prefix,
+        ],
+        np.int64,
     )

@@ -11,6 +11,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.core.e164 import ordinals_of
 from stream.core.entry import NEVER
 
 PREFIX_DIGITS_MIN = 4
@@ -59,7 +60,7 @@ class AllowEntry:
 class Allowlist:
     """All allow entries of one moment, by their text without the `*`.
 
-    `starts`, `stops` (uint64) are the codes of the first and last number that each stands for,
+    `starts`, `stops` (uint64) are the ordinals of the first and last number that each stands for,
     sorted by the first, with the largest last one up to there.
     """
 
@@ -79,7 +80,7 @@ class Allowlist:
             else:
                 numbers[entry.text] = entry
         texts = [*numbers, *prefixes]
-        first = _codes(np.array(texts, "S16"))
+        first = ordinals_of(np.array(texts, "S16"))
         rest = [15 - len(text[1:]) if text in prefixes else 0 for text in texts]
         last = first | ((np.uint64(1) << np.array([4 * n for n in rest], np.uint64)) - np.uint64(1))
         order = np.argsort(first)
@@ -91,14 +92,14 @@ class Allowlist:
     def allowed(self, e164: NDArray[np.bytes_], now_s: int) -> NDArray[np.bool_]:
         """Which of `e164` (S16, b"" for none) a live entry allows; bool, of their length.
 
-        Only the few whose code lies within an entry's are looked up one by one.
+        Only the few whose ordinal lies within an entry's are looked up one by one.
         """
         found = np.zeros(len(e164), np.bool_)
         if not len(self):
             return found
-        codes = _codes(e164)
-        before = np.searchsorted(self.starts, codes, "right") - 1
-        inside = (before >= 0) & (codes <= self.stops[before])
+        ordinals = ordinals_of(e164)
+        before = np.searchsorted(self.starts, ordinals, "right") - 1
+        inside = (before >= 0) & (ordinals <= self.stops[before])
         for place in np.flatnonzero(inside).tolist():
             found[place] = self.find(e164[place].decode("ascii"), now_s) is not None
         return found
@@ -118,19 +119,6 @@ class Allowlist:
                 if entry is not None and entry.live(now_s):
                     return entry
         return None
-
-
-def _codes(e164: NDArray[np.bytes_]) -> NDArray[np.uint64]:
-    """Numbers and prefixes as integers in the order of their texts: four bits a digit, 0 for none.
-
-    What begins with a prefix is between the prefix itself and the same with all later bits set.
-    """
-    letters = e164.view(np.uint8).reshape(-1, 16)[:, 1:].astype(np.uint64)
-    digits = np.where(letters, letters - np.uint64(ord("0") - 1), np.uint64(0))
-    codes = np.zeros(len(e164), np.uint64)
-    for place in range(15):
-        codes = codes << np.uint64(4) | digits[:, place]
-    return codes
 
 
 NOBODY = Allowlist.of(())

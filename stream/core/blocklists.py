@@ -7,7 +7,7 @@ before it counts; changes since the snapshot stand in front of the filter.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby
+from itertools import groupby, starmap
 from typing import Any, Self
 
 import numpy as np
@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from stream.core.allowlist import NOBODY, Allowlist
 from stream.core.confidence import Decay
 from stream.core.digests import Digests, HashPlan, elements, hash_plan
+from stream.core.entry import NEVER
 from stream.core.ledger import Ledger
 from stream.core.matches import NO_MATCHES, Matches
 from stream.core.number import Kind, Numbers
 from stream.core.overlay import EMPTY, Change, Overlay, Touched
+from stream.core.prefixes import NO_PREFIXES, ListPrefixes, PrefixTable
 from stream.core.snapshot import Snapshot
 from stream.core.table import LISTS_MAX, TableSpec, probe_table
 
@@ -46,6 +48,17 @@ class LiveList:
     def usable(self) -> bool:
         """Whether the list can be asked at all."""
         return self.snapshot is not None
+
+    def has_reports(self, fingerprint: int, now_s: int) -> bool:
+        """Whether it has a report of that number that has not expired at `now_s`."""
+        changed = self.overlay.entries.get(fingerprint)
+        if changed is not None:
+            return any(entry.live(now_s) for entry in changed)
+        columns = None if self.snapshot is None else self.snapshot.columns
+        if columns is None:
+            return False
+        ends = (int(columns.expires_at[row]) for row in columns.span(fingerprint))
+        return any(end == NEVER or now_s < end for end in ends)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +110,7 @@ class Circle:
 
 @dataclass(frozen=True, slots=True)
 class Blocklists:
-    """All lists, in the order of their names, and the allowlist.
+    """All lists, in the order of their names, the allowlist, and the lists' prefix entries.
 
     By a list's index: `names`, `generations` and `synced_at_s` int64. `unusable` are the indexes of
     those that have no data and can not be asked.
@@ -106,6 +119,7 @@ class Blocklists:
     lists: tuple[LiveList, ...]
     circles: tuple[Circle, ...]
     allow: Allowlist
+    prefixes: PrefixTable = NO_PREFIXES
     # Every batch wants these, and a small one would pay for 64 lists what it pays for its calls.
     names: tuple[str, ...] = field(init=False, compare=False)
     generations: NDArray[np.int64] = field(init=False, compare=False)
@@ -144,7 +158,8 @@ class Blocklists:
             groups = tuple(_groups(members, table_of))
             touched = Touched.of((index, live.overlay) for index, live in members)
             circles.append(Circle(key, groups, touched))
-        return cls(held, tuple(circles), allow)
+        prefixes = PrefixTable.of(map(_prefixes_of, held))
+        return cls(held, tuple(circles), allow, prefixes)
 
     def with_changes(
         self, name: str, changes: Sequence[Change], generation: int, synced_at_s: int
@@ -165,7 +180,8 @@ class Blocklists:
             for circle in self.circles
         )
         lists = (*self.lists[:index], changed, *self.lists[index + 1 :])
-        return replace(self, lists=lists, circles=circles)
+        prefixes = self.prefixes.with_changes(index, changes)
+        return replace(self, lists=lists, circles=circles, prefixes=prefixes)
 
     def with_allow(self, allow: Allowlist) -> Self:
         """The same with another allowlist."""
@@ -196,11 +212,46 @@ class Blocklists:
         """`match` of E.164 numbers alone (S16)."""
         if not len(e164):
             return NO_MATCHES
-        return Matches.together(
+        found = Matches.together(
             part
             for circle in self.circles
             for part in circle.match(Digests(elements(e164, circle.key)), decay, now_s)
         )
+        by_prefix = self.prefixes.match(e164, decay, now_s)
+        return self._with_prefixes(found, by_prefix, e164, now_s) if len(by_prefix) else found
+
+    def _with_prefixes(
+        self, found: Matches, by_prefix: Matches, e164: NDArray[np.bytes_], now_s: int
+    ) -> Matches:
+        """`found`, of the numbers themselves, and what prefixes say where their lists have no more.
+
+        A list's word on the very number goes before that on its prefix, also one that it is
+        legitimate; a filter's "perhaps" does not.
+        """
+        pairs, by_prefix_pairs = self._pairs(found), self._pairs(by_prefix)
+        quiet = ~np.isin(by_prefix_pairs, pairs[found.confirmed])
+        quiet[quiet] = ~self._is_reported(by_prefix.at(np.flatnonzero(quiet)), e164, now_s)
+        chosen = quiet & by_prefix.confirmed
+        kept = found.confirmed | ~np.isin(pairs, by_prefix_pairs[chosen])
+        return Matches.together(
+            [found.at(np.flatnonzero(kept)), by_prefix.at(np.flatnonzero(chosen))]
+        )
+
+    def _pairs(self, matches: Matches) -> NDArray[np.int64]:
+        """Each match's number and list as one integer."""
+        return matches.rows * len(self.lists) + matches.lists
+
+    def _is_reported(
+        self, asked: Matches, e164: NDArray[np.bytes_], now_s: int
+    ) -> NDArray[np.bool_]:
+        """Whether the list of each match has a live report of the number itself; bool."""
+        found = np.zeros(len(asked), np.bool_)
+        for index in np.unique(asked.lists).tolist():
+            live = self.lists[index]
+            mine = np.flatnonzero(asked.lists == index)
+            fingerprints = Digests(elements(e164[asked.rows[mine]], live.key)).fingerprints()
+            found[mine] = [live.has_reports(one, now_s) for one in fingerprints.tolist()]
+        return found
 
 
 EMPTY_BLOCKLISTS = Blocklists((), (), NOBODY)
@@ -209,6 +260,11 @@ EMPTY_BLOCKLISTS = Blocklists((), (), NOBODY)
 def fresh(name: str, key: bytes, snapshot: Snapshot, synced_at_s: int) -> LiveList:
     """A list right after its snapshot was loaded: no change since."""
     return LiveList(name, key, snapshot, EMPTY, snapshot.manifest.generation, synced_at_s)
+
+
+def _prefixes_of(live: LiveList) -> ListPrefixes:
+    base = None if live.snapshot is None else live.snapshot.prefixes
+    return ListPrefixes(base).with_changes(starmap(Change, live.overlay.entries.items()))
 
 
 def _groups(

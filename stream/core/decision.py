@@ -43,7 +43,10 @@ VERDICT_OF = {Action.OBSERVE: Verdict.ALLOW, Action.FLAG: Verdict.FLAG, Action.B
 
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One list that holds the number, or may hold it (`confirmed` false)."""
+    """One list that holds the number, or may hold it (`confirmed` false).
+
+    `prefix` is the list's entry ("+8552390*") where that is not the number; absent otherwise.
+    """
 
     list: str
     agreement: str | None = None
@@ -52,6 +55,7 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     confidence: int | None
     generation: int
     expires_at: str | None
+    prefix: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class SipAnswer(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -34,16 +34,18 @@ def _plan_table() -> NDArray[np.uint16]:
     0 also where the digits after the country code may be a trunk prefix, which has to go.
     """
     table = np.zeros(10**HEAD_DIGITS, np.uint16)
-
-    def cells(head: str) -> slice:
-        rest = 10 ** (HEAD_DIGITS - len(head))
-        return slice(int(head) * rest, (int(head) + 1) * rest)
-
     for code, lengths, prefixes in PLANS:
-        table[cells(str(code))] = sum(1 << int(length) for length in lengths.split())
+        table[cells_of(str(code))] = sum(1 << int(length) for length in lengths.split())
         for prefix in prefixes.split():
-            table[cells(f"{code}{prefix}")] = 0
+            table[cells_of(f"{code}{prefix}")] = 0
     return table
+
+
+def cells_of(digits: str) -> slice:
+    """Where in a table by the first six digits the numbers are that begin with `digits`."""
+    head = digits[:HEAD_DIGITS]
+    rest: int = 10 ** (HEAD_DIGITS - len(head))
+    return slice(int(head) * rest, (int(head) + 1) * rest)
 
 
 PLAN: Final = _plan_table()
@@ -94,6 +96,25 @@ def words_in(texts: Texts) -> NDArray[np.uint64]:
     good &= PLAN[heads] >> np.where(good, sizes - 1, 0).astype(np.uint16) & 1 == 1
     words[~good] = 0
     return words
+
+
+def heads_of(e164: NDArray[np.bytes_]) -> NDArray[np.uint64]:
+    """The first six digits of each number (S16, b"+66812345678") as one; all have so many."""
+    words = np.ascontiguousarray(e164).view("<u8").reshape(-1, 2)
+    return _head_numbers(words[:, 0] ^ _ZEROS[0])
+
+
+def ordinals_of(texts: NDArray[np.bytes_]) -> NDArray[np.uint64]:
+    """`+` and at most 15 digits (S16) as integers in their order: four bits a digit, 0 for none.
+
+    What begins with a text is between its ordinal and the same with all later bits set.
+    """
+    letters = np.ascontiguousarray(texts).view(np.uint8).reshape(-1, 16)[:, 1:].astype(np.uint64)
+    digits = np.where(letters, letters - np.uint64(ord("0") - 1), np.uint64(0))
+    ordinals = np.zeros(len(texts), np.uint64)
+    for place in range(E164_DIGITS_MAX):
+        ordinals = ordinals << np.uint64(4) | digits[:, place]
+    return ordinals
 
 
 def _head_numbers(digits: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -123,6 +123,20 @@ class Columns:
         """How many distinct numbers there are; at most as many as rows. Looks at every row."""
         return int(np.count_nonzero(self.begins))
 
+    def prefixes(self) -> "Columns":
+        """The rows of prefix entries, as columns of their own. Looks at every row."""
+        rows = np.flatnonzero(self.number >= np.uint64(PREFIX_MARK))
+        return Columns(
+            self.fingerprint[rows],
+            self.number[rows],
+            self.reported_at[rows],
+            self.expires_at[rows],
+            self.category[rows],
+            self.confidence[rows],
+            self.source[rows],
+            self.sources,
+        )
+
     def span(self, fingerprint: int) -> range:
         """The rows of the number with `fingerprint`, empty where it is not held."""
         wanted = np.uint64(fingerprint)

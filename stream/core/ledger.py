@@ -94,7 +94,7 @@ class Ledger:
             touched.lists,
             decay,
             now_s,
-            *found.columns,
+            *found.columns[:-1],  # a number's own reports are no prefix's
         )
         return found.first(kept)
 

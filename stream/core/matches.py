@@ -18,7 +18,8 @@ class Matches:
     `rows` int64, the number's place in the batch asked; `lists` int64, the list's index in its
     `Blocklists`; sorted by row, then list, no pair twice. `confirmed` bool. `category`,
     `confidence` uint8 and `expires_at_s` int64 (seconds since the epoch, `NEVER` = 0) are what the
-    number's reports come to now (`core.confidence`), and 0 where the match is unconfirmed.
+    number's reports come to now (`core.confidence`), and 0 where the match is unconfirmed. `prefix`
+    uint8: how many digits the prefix has whose reports these are, 0 where they are the number's.
     """
 
     rows: NDArray[np.int64]
@@ -27,13 +28,14 @@ class Matches:
     category: NDArray[np.uint8]
     confidence: NDArray[np.uint8]
     expires_at_s: NDArray[np.int64]
+    prefix: NDArray[np.uint8]
 
     @classmethod
     def blank(cls, rows: NDArray[np.int64], lists: NDArray[np.int64]) -> Self:
         """Unconfirmed matches, whose other columns a caller may still fill."""
         hits = len(rows)
-        small, large = np.zeros((2, hits), np.uint8), np.zeros(hits, np.int64)
-        return cls(rows, lists, np.zeros(hits, np.bool_), small[0], small[1], large)
+        small, large = np.zeros((3, hits), np.uint8), np.zeros(hits, np.int64)
+        return cls(rows, lists, np.zeros(hits, np.bool_), small[0], small[1], large, small[2])
 
     @classmethod
     def confirmed_of(
@@ -48,6 +50,7 @@ class Matches:
             found.category[kept],
             found.confidence[kept],
             found.expires_at_s[kept],
+            np.zeros(len(kept), np.uint8),
         )
 
     @classmethod
@@ -72,6 +75,7 @@ class Matches:
             self.category,
             self.confidence,
             self.expires_at_s,
+            self.prefix,
         )
 
     def __len__(self) -> int:

@@ -88,7 +88,8 @@ class Match(NamedTuple):
     """One list that holds a number (`confirmed`) or may hold it.
 
     `list` is the list's index in its `Blocklists`; category, confidence and expiry are those of the
-    entry and None where the match is unconfirmed.
+    entry and None where the match is unconfirmed. `prefix`: how many digits of the number the
+    list's entry has where that is a prefix, else 0.
     """
 
     list: int
@@ -96,6 +97,7 @@ class Match(NamedTuple):
     category: int | None = None
     confidence: int | None = None
     expires_at_s: int | None = None
+    prefix: int = 0
 
 
 class Judgement(NamedTuple):

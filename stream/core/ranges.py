@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 import phonenumbers
 
-from stream.core.e164 import E164_DIGITS_MAX, HEAD_DIGITS, PLAN
+from stream.core.e164 import E164_DIGITS_MAX, HEAD_DIGITS, PLAN, cells_of
 from stream.core.number import Kind, Party, parse, region_of
 from stream.core.numbering import PLANS
 
@@ -210,9 +210,9 @@ def _as_dialled(digits: str, open_digits: int, region: str | None) -> str | Pref
 
 def _lengths(digits: str) -> list[int]:
     """How many digits the numbers may have that begin with `digits`; none: there are no such."""
-    rest = 10 ** max(HEAD_DIGITS - len(digits), 0)
-    at = int(digits[:HEAD_DIGITS]) * rest if digits[:1] not in {"", "0"} else 0
-    lengths = int(np.bitwise_or.reduce(PLAN[at : at + rest])) if at else 0
+    if digits[:1] in {"", "0"}:
+        return []
+    lengths = int(np.bitwise_or.reduce(PLAN[cells_of(digits)]))
     return [n for n in range(max(len(digits), 1), E164_DIGITS_MAX + 1) if lengths >> n & 1]
 
 

@@ -106,11 +106,15 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
-    """One list at one generation. Without `columns` nothing can confirm the filter's hits."""
+    """One list at one generation. Without `columns` nothing can confirm the filter's hits.
+
+    `prefixes` are those rows of `columns` that are prefix entries'; None: there are none.
+    """
 
     manifest: Manifest
     filter: Filter
     columns: Columns | None
+    prefixes: Columns | None = None
 
     def find(self, fingerprints: NDArray[np.uint64]) -> NDArray[np.int64]:
         """Row of each fingerprint in `columns`, -1 where it is not listed."""
@@ -193,7 +197,7 @@ def open_snapshot(
         # As a plain array over the map: indexing a np.memmap costs a Python call each time.
         return np.asarray(np.memmap(directory / name, dtype, "r"))
 
-    return Snapshot(manifest, _filter(directory / FILTER_PART), _columns(manifest, column))
+    return _snapshot(manifest, _filter(directory / FILTER_PART), _columns(manifest, column))
 
 
 def read_snapshot(parts: Mapping[str, bytes], *, key: bytes | None = None) -> Snapshot:
@@ -209,12 +213,19 @@ def read_snapshot(parts: Mapping[str, bytes], *, key: bytes | None = None) -> Sn
     _check_parts(manifest, lambda name: _chunks_of(parts[name]), "")
     held = _filter(parts[FILTER_PART])
     _check_filter(manifest, held, key, "")
-    return Snapshot(
+    return _snapshot(
         manifest, held, _columns(manifest, lambda name, dtype: np.frombuffer(parts[name], dtype))
     )
 
 
 _decode = msgspec.json.Decoder(Manifest).decode
+
+
+def _snapshot(manifest: Manifest, held: Filter, columns: Columns | None) -> Snapshot:
+    """Looks for prefixes only where there are some: it reads a whole column."""
+    if columns is None or not manifest.prefixes:
+        return Snapshot(manifest, held, columns)
+    return Snapshot(manifest, held, columns, columns.prefixes())
 
 
 def _columns(

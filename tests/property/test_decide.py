@@ -35,7 +35,7 @@ BOTH, FIRST, SECOND, BARE, HOSPITAL = (f"+4477009001{n:02d}" for n in range(5))
 CLEAN, HOME = "+447700900150", "+66812345678"
 LISTS = blocklists(
     live("XA/first", BOTH, FIRST, HOSPITAL, expires_at_s=NOW_S + 60, confidence=40),
-    live("XB/second", BOTH, SECOND),
+    live("XB/second", BOTH, SECOND, "+447700900101*", "+4477009001*", confidence=70),
     fresh("XC/bare", b"", bare("XC/bare", [BARE, BOTH]), NOW_S),
     allow=Allowlist.of([AllowEntry(HOSPITAL, "hospital", "ops", NOW_S)]),
 )
@@ -213,3 +213,18 @@ def test_columns_and_kernels_decide_as_one_does_by_hand(
         )
         for one in (msgspec.json.decode(value) for _, _, value in decisions)
     }
+
+
+def test_a_reason_names_the_prefix_that_holds_the_number():
+    """Of a number listed by a prefix the decision says which, of one listed itself nothing more."""
+    rules = Rules(compile_policy(PolicySettings(), LISTS.names), EMERGENCY, TRUNKS, SIP, False)
+    calls = [{"call_id": "c", "caller": one, "callee": None} for one in (CLEAN, SECOND)]
+    calls += [{"call_id": "c", "caller": None, "callee": FIRST}]
+    _, decisions, _ = outcome_of([json.dumps(c).encode() for c in calls], True, LISTS, rules)
+    reasons = [msgspec.json.decode(value)["reasons"] for _, _, value in decisions]
+    assert [[reason.get("prefix") for reason in one] for one in reasons] == [
+        ["+4477009001*"],
+        [None],
+        [None, "+447700900101*"],
+    ]
+    assert '"prefix":"+4477009001*"' in bytes(next(iter(decisions))[2]).decode()

@@ -11,12 +11,13 @@ import numpy as np
 from numba import types
 
 from stream.core.kernels.copying import copy16, put
+from stream.core.kernels.figures import put_decimal, put_time
 from stream.core.kernels.jit import I64, U8, U64, inlined, kernel, reads, writes
 
 # Phrases that every list of them begins with; and those that a batch's own begin with.
 OPEN, OF_CALLER, OF_CALLEE, CALLER, CALLEE, REASONS, NO_SIP, SIP = range(8)
-NULL, CONFIRMED, UNCONFIRMED, GENERATION, REASON_EXPIRES = range(8, 13)
-CATEGORIES = 13
+NULL, CONFIRMED, UNCONFIRMED, GENERATION, REASON_EXPIRES, REASON_PREFIX = range(8, 14)
+CATEGORIES = 14
 DECIDED, ORIGINS = range(2)
 LISTS = CATEGORIES + 256
 """From `CATEGORIES` on there is one for each category's number, from `LISTS` on for each list."""
@@ -24,12 +25,12 @@ LISTS = CATEGORIES + 256
 # Rows of `rulings`; the first two are phrases.
 HEAD, TAIL, ROLE, CALLED_AT_MS, EXPIRES_AT_MS, FIRST_MATCH, LAST_MATCH, BLOCKS = range(8)
 # Rows of `matches`.
-LIST, IS_CONFIRMED, CATEGORY, CONFIDENCE, ENTRY_EXPIRES_AT_MS = range(5)
+LIST, IS_CONFIRMED, CATEGORY, CONFIDENCE, ENTRY_EXPIRES_AT_MS, PREFIX_DIGITS = range(6)
 NO_TIME = -(1 << 62)
 
 ID_SIZE = 13
 _LETTERS = np.frombuffer(b"0123456789ABCDEFGHJKMNPQRSTVWXYZ", np.uint8)
-_QUOTE, _COMMA, _CLOSE, _PLUS, _ZERO = (np.uint8(ord(one)) for one in '",}+0')
+_QUOTE, _COMMA, _CLOSE, _PLUS, _ZERO, _STAR = (np.uint8(ord(one)) for one in '",}+0*')
 
 
 def _columns(*items: Any) -> Any:
@@ -115,71 +116,6 @@ def find_texts(texts: Any, known: Any, found: Any) -> Any:
                 count += 1
                 break
     return count
-
-
-@inlined
-def _two_digits(out: Any, at: Any, number: Any) -> Any:
-    out[at] = np.uint8(48 + number // 10)
-    out[at + 1] = np.uint8(48 + number % 10)
-
-
-@inlined
-def _put_time(out: Any, at: Any, at_ms: Any) -> Any:
-    """Write milliseconds since the epoch as RFC 3339 in quotation marks; where it ends.
-
-    It is `calls.wire.timestamp`, and clamps as that does to the years that can be written.
-
-    The date is reckoned in years that begin in March, so that a leap day is their last (Howard
-    Hinnant, "chrono-Compatible Low-Level Date Algorithms", civil_from_days).
-    """
-    at_ms = min(max(at_ms, np.int64(0)), np.int64(253402300799999))
-    days, milliseconds = at_ms // 86400000, at_ms % 86400000
-    days += 719468  # from the first of March of year 0
-    era, day_of_era = days // 146097, days % 146097
-    year = (day_of_era - day_of_era // 1460 + day_of_era // 36524 - day_of_era // 146096) // 365
-    day = day_of_era - (365 * year + year // 4 - year // 100)
-    month = (5 * day + 2) // 153
-    day = day - (153 * month + 2) // 5 + 1
-    year += era * 400
-    month += 3
-    if month > 12:
-        month -= 12
-        year += 1
-    seconds, milliseconds = milliseconds // 1000, milliseconds % 1000
-    out[at] = _QUOTE
-    _two_digits(out, at + 1, year // 100)
-    _two_digits(out, at + 3, year % 100)
-    out[at + 5] = ord("-")
-    _two_digits(out, at + 6, month)
-    out[at + 8] = ord("-")
-    _two_digits(out, at + 9, day)
-    out[at + 11] = ord("T")
-    _two_digits(out, at + 12, seconds // 3600)
-    out[at + 14] = ord(":")
-    _two_digits(out, at + 15, seconds // 60 % 60)
-    out[at + 17] = ord(":")
-    _two_digits(out, at + 18, seconds % 60)
-    out[at + 20] = ord(".")
-    out[at + 21] = np.uint8(48 + milliseconds // 100)
-    _two_digits(out, at + 22, milliseconds % 100)
-    out[at + 24] = ord("Z")
-    out[at + 25] = _QUOTE
-    return at + 26
-
-
-@inlined
-def _put_decimal(out: Any, at: Any, number: Any) -> Any:
-    """Write a number of 0 or more; where it ends."""
-    size, rest = 1, number
-    while rest >= 10:
-        rest //= 10
-        size += 1
-    end = at + size
-    rest = number
-    for place in range(size):
-        out[end - 1 - place] = np.uint8(48 + rest % 10)
-        rest //= 10
-    return end
 
 
 @inlined
@@ -274,20 +210,45 @@ def _segment_of(row: Any, segments: Any, segment: Any) -> Any:
 
 
 @inlined
-def _put_reason(out: Any, at: Any, phrases: Any, matches: Any, match: Any, generations: Any) -> Any:
+def _put_prefix(
+    out: Any, at: Any, phrases: Any, numbers: Any, role: Any, call: Any, digits: Any
+) -> Any:
+    """Write that an entry is the first `digits` of the deciding number; where it ends."""
+    callers, callees = numbers
+    at = _say(out, at, phrases, REASON_PREFIX)
+    copy16(out, at, callers if role == 0 else callees, call * 16)
+    at += 1 + digits
+    out[at], out[at + 1] = _STAR, _QUOTE
+    return at + 2
+
+
+@inlined
+def _put_reason(
+    out: Any,
+    at: Any,
+    phrases: Any,
+    matches: Any,
+    match: Any,
+    generations: Any,
+    numbers: Any,
+    role: Any,
+    call: Any,
+) -> Any:
     """Write what one list says; where it ends."""
     at_list = matches[LIST, match]
     at = _say(out, at, phrases, LISTS + at_list)
     if matches[IS_CONFIRMED, match] != 0:
         at = _say(out, at, phrases, CATEGORIES + matches[CATEGORY, match])
         at = _say(out, at, phrases, CONFIRMED)
-        at = _put_decimal(out, at, matches[CONFIDENCE, match])
+        at = put_decimal(out, at, matches[CONFIDENCE, match])
     else:
         at = _say(out, at, phrases, UNCONFIRMED)
     at = _say(out, at, phrases, GENERATION)
-    at = _put_decimal(out, at, generations[at_list])
+    at = put_decimal(out, at, generations[at_list])
     at = _say(out, at, phrases, REASON_EXPIRES)
     at = _put_time_or_null(out, at, phrases, matches[ENTRY_EXPIRES_AT_MS, match])
+    if matches[PREFIX_DIGITS, match] != 0:
+        at = _put_prefix(out, at, phrases, numbers, role, call, matches[PREFIX_DIGITS, match])
     out[at] = _CLOSE
     return at + 1
 
@@ -296,7 +257,7 @@ def _put_reason(out: Any, at: Any, phrases: Any, matches: Any, match: Any, gener
 def _put_time_or_null(out: Any, at: Any, phrases: Any, at_ms: Any) -> Any:
     if at_ms == NO_TIME:
         return _say(out, at, phrases, NULL)
-    return _put_time(out, at, at_ms)
+    return put_time(out, at, at_ms)
 
 
 @inlined
@@ -350,7 +311,7 @@ def write_decisions(
     each: the call; the column of the rulings that speaks of it, -1 for a plain allow; the first of
     its fields (JSON) in `own`, -1 where `fields` has them; ids uint8[n, 16]. `records`: the row of
     each call, the offset of each row, the row where each segment starts. `rulings_and_reasons`:
-    int64[8, rulings], int64[5, matches], the lists' generations; no time is `NO_TIME`.
+    int64[8, rulings], int64[6, matches], the lists' generations; no time is `NO_TIME`.
 
     Decision i is then the `sizes[i]` bytes of `out` from `starts[i]`.
     """
@@ -382,7 +343,7 @@ def write_decisions(
             if match > first:
                 out[at] = _COMMA
                 at += 1
-            at = _put_reason(out, at, phrases, matches, match, generations)
+            at = _put_reason(out, at, phrases, matches, match, generations, numbers, role, call)
         if blocks != 0:
             at = _put_sip(out, at, phrases, sip, after_sip, ids, place)
         else:
@@ -393,7 +354,7 @@ def write_decisions(
         row = rows[call]
         segment = _segment_of(row, segments, segment)
         at = _say(out, at, own, ORIGINS + segment)
-        at = _put_decimal(out, at, offsets[row])
+        at = put_decimal(out, at, offsets[row])
         at = _say(out, at, phrases, tail)
         sizes[place] = at - starts[place]
     return at

@@ -7,21 +7,21 @@ from stream.core.policy import Match
 
 
 def matches(*hits):
-    """Hits as (row, list, confirmed, category, confidence, expiry)."""
-    types = (np.int64, np.int64, np.bool_, np.uint8, np.uint8, np.int64)
-    columns = zip(*hits, strict=True) if hits else [()] * 6
+    """Hits as (row, list, confirmed, category, confidence, expiry, digits of a prefix)."""
+    types = (np.int64, np.int64, np.bool_, np.uint8, np.uint8, np.int64, np.uint8)
+    columns = zip(*hits, strict=True) if hits else [()] * 7
     return Matches(*(np.array(c, t) for c, t in zip(columns, types, strict=True)))
 
 
-SURE, PERHAPS = (4, 1, True, 2, 90, 50), (2, 3, False, 0, 0, 0)
+SURE, PERHAPS = (4, 1, True, 2, 90, 50, 7), (2, 3, False, 0, 0, 0, 0)
 
 
 def test_each_row_has_its_matches_in_list_order():
     """A confirmed match carries its entry; an unconfirmed one carries nothing."""
-    found = Matches.together([matches(SURE, PERHAPS), matches((4, 0, True, 1, 100, 0))])
+    found = Matches.together([matches(SURE, PERHAPS), matches((4, 0, True, 1, 100, 0, 0))])
     assert found.by_row() == {
         2: [Match(3, False)],
-        4: [Match(0, True, 1, 100, 0), Match(1, True, 2, 90, 50)],
+        4: [Match(0, True, 1, 100, 0), Match(1, True, 2, 90, 50, 7)],
     }
     assert found.rows.tolist() == [2, 4, 4]
     assert len(found) == 3
@@ -30,7 +30,7 @@ def test_each_row_has_its_matches_in_list_order():
 def test_lists_can_be_left_out():
     """What a silent list said goes; the order of the others stays."""
     found = Matches.together([matches(SURE, PERHAPS)])
-    assert found.without({3}).by_row() == {4: [Match(1, True, 2, 90, 50)]}
+    assert found.without({3}).by_row() == {4: [Match(1, True, 2, 90, 50, 7)]}
     assert not found.without(frozenset({1, 3}))
     assert found.without(()).by_row() == found.by_row()
 

@@ -28,7 +28,11 @@ pytestmark = pytest.mark.skipif(not kernels.compiled(), reason="it is about comp
 
 LISTED = [f"+4477009001{n:02d}" for n in range(20)]
 SIP = SipSettings("https://r.example/{decision_id}", "TN")
-LISTS = blocklists(live("XA/one", *LISTED), live("XB/two", *LISTED[:9], expires_at_s=NOW_S + 99))
+LISTS = blocklists(
+    live("XA/one", *LISTED),
+    live("XB/two", *LISTED[:9], expires_at_s=NOW_S + 99),
+    live("XC/three", "+44770090010*", "+4477009001*"),
+)
 
 EDGES_S = (0, 951_782_399, 951_782_400, 951_868_800, 1_709_164_800, 4_107_542_399, 4_107_542_400)
 """The ends of February in 2000, 2024 and 2100."""
