@@ -1,6 +1,7 @@
-"""`ringfence lists history|diff|at|rollback|rebuild`: a list's past, and its way back."""
+"""`ringfence lists history|diff|at|rollback|rebuild|repair`: a list's past, and its way back."""
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ from rich.table import Column, Table
 from stream.cli_base import AsJson, ConfigFiles, out, print_json, settings_of
 from stream.cli_lists import ListName, write_out
 from stream.cli_register import (
+    NOTHING_DONE,
     USAGE,
     Actor,
     ReasonText,
@@ -29,6 +31,7 @@ from stream.lists.export import export as exported
 from stream.lists.export import moment
 from stream.lists.history import Made, history
 from stream.lists.past import Past, content, past_of
+from stream.lists.repair import Diagnosis, Standing, look, put_back
 from stream.lists.store import Register
 from stream.lists.versions import Rebased, rebuild, rollback
 
@@ -233,6 +236,74 @@ def rebuild_(
 
     done = with_register(settings, work)
     _told(name, done, f"{name}: {done.folded:,} changes are in its base now", as_json=as_json)
+
+
+@app.command()
+def repair(
+    name: ListName,
+    from_state: Annotated[
+        bool, typer.Option("--from-state", help="Put back what this machine knows.")
+    ] = False,
+    reason: ReasonText = "",
+    actor: Actor = None,
+    config: ConfigFiles = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a register that lost data has lost, and what to do; or put it back.
+
+    Compares what workers of this machine know (state_dir) with what Redis has. With --from-state
+    the worker's last good list becomes a new generation above both, with the register's changes
+    since then over it. Run it where the workers know most. Exit codes: 0 nothing is wrong, or it
+    was put back; 1 something is wrong and was left as it is.
+
+    Example: ringfence lists repair TH/national
+    """
+    settings, who = settings_of(config), by(actor, reason or "repair from the state of a worker")
+    keys, state_dir = settings.circle_keys(), Path(settings.lists.state_dir)
+
+    async def work(register: Register) -> tuple[Diagnosis, Rebased | None]:
+        found = await look(register, name, state_dir, keys)
+        if not from_state or found.held is None:
+            return found, None
+        with progress() as stage:
+            key = found.held.live.key
+            return found, await put_back(register, found, key, who, now_s(), stage)
+
+    found, done = with_register(settings, work)
+    if as_json:
+        print_json(_diagnosis_json(found) | {"put_back": done.generation if done else None})
+    elif done is not None:
+        _told(name, done, f"{name} is again what was known here", as_json=False)
+    else:
+        for line in _diagnosis_lines(found):
+            say(line)
+    if done is None and (from_state or found.standing.wrong):
+        raise typer.Exit(NOTHING_DONE)
+
+
+def _diagnosis_json(found: Diagnosis) -> dict[str, Any]:
+    held, head, since = found.held, found.head, found.since
+    return {
+        "list": found.name,
+        "standing": found.standing.name.lower(),
+        "generation_here": held.mark.generation if held else None,
+        "generation_register": head.generation if head else None,
+        "changes_since": None if since is None else [step.generation for step in since],
+        "what_to_do": found.standing.value,
+    }
+
+
+def _diagnosis_lines(found: Diagnosis) -> Iterator[str]:
+    held, head, since = found.held, found.head, found.since
+    here = f"generation {held.mark.generation}" if held else "nothing"
+    there = f"generation {head.generation}, {head.count:,} numbers" if head else "no such list"
+    yield f"{found.name}: here {here}; in the register {there}"
+    if since:
+        yield f"  the register made {len(since):,} steps since it lost data:"
+        yield from (f"    {step.generation}  {step.op}" for step in since[:20])
+    elif since is None and found.standing is Standing.FORKED:
+        yield "  which changes the register made since can not be told: they would be undone"
+    yield f"  {found.standing.value}"
 
 
 def _told(name: str, done: Rebased, what: str, *, as_json: bool) -> None:

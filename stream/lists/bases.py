@@ -74,6 +74,11 @@ async def reports(
     return found
 
 
+async def manifest(redis: Redis, name: str, generation: int) -> bytes:
+    """A base's manifest; raises SnapshotUnreadable if the base is not there (any more)."""
+    return (await _head(redis, name, generation))[0]
+
+
 async def size(redis: Redis, name: str, generation: int) -> int:
     """Bytes of Redis' memory that the base of `generation` (0: none) takes."""
     if not generation:

@@ -56,8 +56,7 @@ async def reload_list(
                 f"{name}: no key for circle {head.circle}: it needs a [circles.{head.circle}]"
             )
         try:
-            if held is None or held.manifest.generation != head.base:
-                held = await _base(register, head, key, place, now_s)
+            held = await _base(register, head, held, key, place, now_s)
         except SnapshotUnreadable:
             # While it was read, newer bases may have taken its place and its keys be gone.
             if last_try or (await register.state(name)).head.base == head.base:
@@ -69,11 +68,22 @@ async def reload_list(
 
 
 async def _base(
-    register: Register, head: ListHead, key: bytes, place: Shelf, now_s: int
+    register: Register, head: ListHead, held: Snapshot | None, key: bytes, place: Shelf, now_s: int
 ) -> Snapshot:
-    on_shelf = await asyncio.to_thread(_on_shelf, head, key, place)
-    if on_shelf is not None:
-        return on_shelf
+    """The list's base: the one that is live now, one on the shelf, or read from the register.
+
+    A register that was restored from an older copy gives generations out again, so a base is known
+    by its manifest, not by its number.
+    """
+    if head.base:
+        there = await register.manifest(head.name, head.base)
+        if held is not None and held.manifest == decode_manifest(there):
+            return held
+        on_shelf = await asyncio.to_thread(_on_shelf, head, there, key, place)
+        if on_shelf is not None:
+            return on_shelf
+    elif held is not None and not held.manifest.generation:
+        return held
     if head.base:
         parts = await register.read_base(head.name, head.base)
         manifest = decode_manifest(parts[MANIFEST_PART])
@@ -85,14 +95,14 @@ async def _base(
     return await asyncio.to_thread(_shelve, parts, key, place)
 
 
-def _on_shelf(head: ListHead, key: bytes, place: Shelf) -> Snapshot | None:
+def _on_shelf(head: ListHead, manifest: bytes, key: bytes, place: Shelf) -> Snapshot | None:
     """The base, if another worker of this machine has put it there already."""
     folder = shelf.list_folder(place.state_dir, head.name) / f"{head.base:012d}"
-    if not head.base or not folder.is_dir():
-        return None
     try:
+        if (folder / MANIFEST_PART).read_bytes() != manifest:
+            return None
         snapshot = open_snapshot(folder, keys={head.circle: key})
-    except SnapshotUnreadable:
+    except (SnapshotUnreadable, OSError):
         return None  # it is written anew
     return snapshot if snapshot.manifest.circle == head.circle else None
 

@@ -88,8 +88,13 @@ def write_snapshot(
                 shutil.rmtree(aside, ignore_errors=True)
             sync_folder(folder)
             generations = _generations(folder)
-            for old in generations[generations_kept:]:
-                shutil.rmtree(old)
+            # Newer ones are of a register that was restored since from an older copy, and would
+            # be taken for the newest at the next start. (Or of another worker, just now: then
+            # whoever misses it reads it again.)
+            newer = [one for one in generations if one.name > target.name]
+            generations = generations[len(newer) :]
+            for gone in (*newer, *generations[generations_kept:]):
+                shutil.rmtree(gone)
             journal.forget(folder, int(generations[:generations_kept][-1].name))
     return target
 

@@ -116,6 +116,10 @@ class Register:
                 },
             )
 
+    async def manifest(self, name: str, generation: int) -> bytes:
+        """The manifest of a base; raises SnapshotUnreadable if it is not there (any more)."""
+        return await bases.manifest(self._redis, name, generation)
+
     async def state(self, name: str) -> ListState:
         """One list's head and its changes since its base, of one moment.
 
@@ -179,6 +183,14 @@ class Register:
                 ],
             )
         return bool(status == 1)
+
+    async def adopt(self, identity: str) -> None:
+        """Be the register `identity` again, if this one holds nothing yet."""
+        with renamed("naming the register"):
+            if await self._redis.hsetnx(keys.REGISTER, "id", identity):
+                made_at_s, _ = await self._redis.time()
+                await self._redis.hset(keys.REGISTER, "created_at_s", int(made_at_s))
+                await self._redis.hset(keys.REGISTER, "format", "1")
 
     async def add(self, name: str, entries: Sequence[Entry], by: By) -> Changed:
         """Put reports on the list, in order; a source's new one replaces its old one.

@@ -224,7 +224,8 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livemax",
         )
-        # Above 100,000: `ringfence lists rebuild` puts the changes into a new snapshot.
+        # Above `rebuild_changes` for long: nobody runs `ringfence feeds run`, or its log says why
+        # not; `ringfence lists rebuild` puts the changes into a new snapshot.
         self.list_changes = Gauge(
             "ringfence_list_changes",
             "Numbers changed since a list's snapshot: the overlay in front of its filter.",

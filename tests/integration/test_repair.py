@@ -1,0 +1,218 @@
+"""A register that lost data: noticed, told, and given back; on a Redis of the test's own."""
+
+import asyncio
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from stream.core.faults import ChangeConflict
+from stream.embedded import RedisServer, best_redis
+from stream.lists.events import EventKind
+from stream.lists.repair import Diagnosis, Standing, look, put_back
+from stream.lists.store import Register
+from stream.lists.words import By
+from tests.builders import NOW_S
+from tests.integration.lists_lab import (
+    BASE,
+    BY,
+    NAME,
+    ONE,
+    THREE,
+    TWO,
+    Worker,
+    add,
+    held_numbers,
+    opened,
+    remove,
+    running,
+    until,
+)
+
+KEYS = {"plain": b""}
+
+
+@pytest.fixture
+def own() -> Iterator[RedisServer]:
+    """A Redis that a test may restore from an older copy."""
+    with best_redis() as server:
+        yield server
+
+
+class Copy:
+    """A copy of a Redis' append-only file, taken while it runs, and put back over a dead one."""
+
+    def __init__(self, server: RedisServer, folder: Path) -> None:
+        self.server, self.folder = server, folder
+        with redis.Redis.from_url(server.url(0), decode_responses=True) as client:
+            self.place = Path(client.config_get("dir")["dir"])
+        shutil.copytree(self.place, folder)
+
+    async def restore(self) -> None:
+        await asyncio.to_thread(self.server.kill)
+        for found in self.place.glob("appendonly*"):
+            shutil.rmtree(found) if found.is_dir() else found.unlink()
+        shutil.copytree(
+            self.folder, self.place, dirs_exist_ok=True, ignore=lambda *_: ["server.log"]
+        )
+        await asyncio.to_thread(self.server.start)
+
+
+async def looked(server: RedisServer, worker: Worker) -> Diagnosis:
+    async with opened(server.url(0)) as register:
+        return await look(register, NAME, worker.state_dir, KEYS)
+
+
+async def mended(server: RedisServer, worker: Worker) -> int:
+    async with opened(server.url(0)) as register:
+        found = await look(register, NAME, worker.state_dir, KEYS)
+        return (await put_back(register, found, b"", By("malee", "aof"), NOW_S)).generation
+
+
+async def standing(server: RedisServer, worker: Worker, wanted: Standing) -> None:
+    """Wait until the worker has written down what it enforces, and the list stands so."""
+    for _ in range(200):
+        if (await looked(server, worker)).standing is wanted:
+            return
+        await asyncio.sleep(0.02)
+    assert (await looked(server, worker)).standing is wanted
+
+
+@pytest.fixture
+async def lost(own, tmp_path, load) -> Worker:
+    """A worker that knows ONE off and TWO on; its Redis came back from a copy before both."""
+    worker = Worker(own.url(0), tmp_path / "state")
+    async with opened(own.url(0)) as register:
+        await register.create(NAME, "plain", BY)
+        await load(register, BASE[:50])
+        await add(register, ONE)
+    copy = Copy(own, tmp_path / "copy")
+    async with running(worker), opened(own.url(0)) as register:
+        await remove(register, ONE)
+        await add(register, TWO)
+        await until(lambda: worker.listed(TWO))
+        await standing(own, worker, Standing.AGREES)
+    await copy.restore()
+    return worker
+
+
+async def test_an_older_copy_is_noticed_and_given_back(own, lost):
+    """The last second of the AOF is lost: enforced on, alarmed, told, put back, live, audited."""
+    async with running(lost):
+        await until(lambda: lost.refresher.lost == (NAME,))
+        assert lost.told(EventKind.REGISTER_LOST)
+        assert lost.listed(TWO)
+        assert not lost.listed(ONE)
+        found = await looked(own, lost)
+        assert (found.standing, found.since) == (Standing.WENT_BACK, ())
+        assert found.held is not None
+        generation = await mended(own, lost)
+        assert generation > found.held.mark.generation
+        await until(lambda: lost.refresher.lost == ())
+        await standing(own, lost, Standing.AGREES)
+        async with opened(own.url(0)) as register:
+            assert await held_numbers(register) == {*BASE[:50], TWO}
+            entry = await anext(register.annals.audit())
+            assert (entry.actor, entry.generation) == ("malee", generation)
+            assert '"what":"repair"' in entry.detail
+            await add(register, THREE)
+        await until(lambda: lost.listed(THREE))
+        assert not lost.listed(ONE)
+
+
+async def test_what_was_changed_since_the_loss_stays(own, lost):
+    """A register that went on after its loss keeps what was done there, over what it lost."""
+    async with opened(own.url(0)) as register:
+        await add(register, THREE)
+        await remove(register, BASE[0])
+    found = await looked(own, lost)
+    assert found.standing is Standing.FORKED
+    assert [step.op for step in found.since or ()] == ["add", "remove"]
+    await mended(own, lost)
+    async with opened(own.url(0)) as register:
+        assert await held_numbers(register) == {*BASE[1:50], TWO, THREE}
+    async with running(lost):
+        await until(lambda: lost.listed(THREE) and lost.listed(TWO) and not lost.listed(ONE))
+
+
+async def test_a_worker_starts_right_after_a_register_that_went_another_way(own, lost, load):
+    """Numbers of bases that a restored register gives out again never bring an old base back."""
+    async with opened(own.url(0)) as register:
+        for size in (10, 20, 30):
+            await load(register, BASE[:size])
+    again = Worker("redis://127.0.0.1:1/0", lost.state_dir)
+    async with running(lost):
+        await until(lambda: lost.listed(BASE[29]) and not lost.listed(TWO))
+        await standing(own, lost, Standing.AGREES)
+    async with running(again, loaded=False):
+        assert again.listed(BASE[29])
+        assert not again.listed(BASE[30])
+        assert not again.listed(TWO)
+
+
+async def test_an_emptied_redis_becomes_the_register_again(own, lost):
+    """After FLUSHALL the list is put back with its register's name, and workers take it."""
+    with redis.Redis.from_url(own.url(0)) as client:
+        client.flushall()
+    found = await looked(own, lost)
+    assert (found.standing, found.head) == (Standing.EMPTIED, None)
+    async with running(lost):
+        await until(lambda: bool(lost.told(EventKind.REGISTER_LOST)))
+        await mended(own, lost)
+        async with opened(own.url(0)) as register:
+            await add(register, THREE)
+        await until(lambda: lost.listed(THREE) and lost.listed(TWO))
+
+
+async def test_another_register_is_not_written_to(own, lost):
+    """A Redis that is another register is left alone, whatever was asked for."""
+    with redis.Redis.from_url(own.url(0)) as client:
+        client.flushall()
+    async with opened(own.url(0)) as register:
+        await register.create("TH/other", "plain", BY)
+    assert (await looked(own, lost)).standing is Standing.OTHER
+    with pytest.raises(ChangeConflict, match="another register"):
+        await mended(own, lost)
+
+
+async def test_failover_to_a_replica_that_was_behind(own, tmp_path, load):
+    """A replica that is promoted without the last change is a register that went back."""
+    with best_redis() as replica:
+        worker = Worker(own.url(0), tmp_path / "state")
+        async with opened(own.url(0)) as register:
+            await register.create(NAME, "plain", BY)
+            await load(register, BASE[:50])
+            with redis.Redis.from_url(own.url(0)) as client:
+                client.config_set("repl-diskless-sync-delay", 0)
+            with redis.Redis.from_url(replica.url(0)) as client:
+                client.replicaof("127.0.0.1", own.port)
+                await until(lambda: client.exists(f"rf:list:{{{NAME}}}") == 1)
+                client.replicaof("NO", "ONE")
+            async with running(worker):
+                await add(register, TWO)
+                await until(lambda: worker.listed(TWO))
+                await standing(own, worker, Standing.AGREES)
+        await asyncio.to_thread(own.kill)
+        promoted = Worker(replica.url(0), worker.state_dir)
+        async with running(promoted):
+            await until(lambda: promoted.refresher.lost == (NAME,))
+            assert promoted.listed(TWO)
+            assert (await looked(replica, promoted)).standing is Standing.WENT_BACK
+            await mended(replica, promoted)
+            await until(lambda: promoted.refresher.lost == ())
+            assert promoted.listed(TWO)
+
+
+async def test_nothing_to_repair(register: Register, worker, load):
+    """Where the register is as known or ahead, nothing is put back."""
+    await load(register, BASE[:50])
+    async with running(worker):
+        pass
+    for wanted in (Standing.AGREES, Standing.AHEAD):
+        found = await look(register, NAME, worker.state_dir, KEYS)
+        assert found.standing is wanted
+        with pytest.raises(ChangeConflict, match="nothing was changed"):
+            await put_back(register, found, b"", BY, NOW_S)
+        await add(register, ONE)
