@@ -209,7 +209,8 @@ async def test_nothing_to_repair(register: Register, worker, load):
     """Where the register is as known or ahead, nothing is put back."""
     await load(register, BASE[:50])
     async with running(worker):
-        pass
+        journal = worker.state_dir / "lists" / NAME / "changes.jsonl"
+        await until(journal.exists)
     for wanted in (Standing.AGREES, Standing.AHEAD):
         found = await look(register, NAME, worker.state_dir, KEYS)
         assert found.standing is wanted
