@@ -7,7 +7,6 @@ configuration, an unreadable file, an unknown list), 3 the register is down or u
 import asyncio
 import getpass
 import os
-import re
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -35,6 +34,7 @@ from stream.lists.formats.rows import InputUnreadable
 from stream.lists.rebase import Stage
 from stream.lists.store import Register
 from stream.lists.words import By
+from stream.ops.spans import seconds_of
 
 NOTHING_DONE, USAGE, REGISTER = 1, 2, 3
 T = TypeVar("T")
@@ -55,8 +55,6 @@ ExpiresIn = Annotated[
     str | None, typer.Option("--expires-in", help="E.g. 10d, 12h, 30m; else never.")
 ]
 
-_SPAN = re.compile(r"(\d{1,6})([smhdw])")
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 _EXITS: tuple[tuple[type[Fault], int], ...] = (
     (ConfigInvalid, USAGE),
     (InputUnreadable, USAGE),
@@ -128,10 +126,10 @@ def seconds_in(span: str | None) -> int:
     """`10d` in seconds; 0 for None. Ends with 2 if it is no span."""
     if span is None:
         return 0
-    match = _SPAN.fullmatch(span.strip().lower())
-    if match is None or not int(match[1]):
+    seconds = seconds_of(span)
+    if seconds is None:
         fail(f"{span!r} is no span of time: write e.g. 10d, 12h or 30m", USAGE)
-    return int(match[1]) * _UNITS[match[2]]
+    return seconds
 
 
 def moment_in(text: str) -> int:

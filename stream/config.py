@@ -39,6 +39,7 @@ from stream.ops.tables import (
 from stream.sections import (
     CallsSection,
     CircleSection,
+    FeedsSection,
     Filled,
     KafkaSection,
     ListsSection,
@@ -81,6 +82,7 @@ class Settings:
     circles: dict[Filled, CircleSection]
     policy: PolicySection
     lists: ListsSection
+    feeds: FeedsSection
     ops: OpsSection
     secrets: Secrets = field(default_factory=Secrets)
 

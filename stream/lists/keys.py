@@ -13,6 +13,7 @@
 | `rf:changes` | stream | every change of every list, and of the allowlist |
 | `rf:audit` | stream | who changed what, when and why |
 | `rf:audit:head` | hash | the last audit entry: count, hash, id |
+| `rf:feed:{NAME}` | hash | a feed: last accepted, held and refused version, last try |
 | `rf:allow`, `rf:allow:head` | hashes | the allowlist and its head: generation, chain |
 """
 
@@ -48,3 +49,8 @@ def writing(name: str) -> str:
 def base(name: str, generation: int) -> str:
     """Manifest and layout of one base; its blobs are `<this>:<i>`."""
     return f"{head(name)}:base:{generation}"
+
+
+def feed(name: str) -> str:
+    """What is remembered of feed `name`."""
+    return f"rf:feed:{{{name}}}"

@@ -5,6 +5,8 @@ from urllib.parse import urlsplit
 
 import phonenumbers
 
+from stream.ops.spans import seconds_of
+
 OTHERS = "others"
 """The key in a table of countries that stands for all others."""
 
@@ -108,3 +110,24 @@ def web_url(text: str) -> str | None:
 def maybe_web_url(text: str) -> str | None:
     """An address on the web, or nothing."""
     return web_url(text) if text else None
+
+
+def number_or_prefix(text: str) -> str | None:
+    """A number in E.164, or a prefix of numbers."""
+    if re.fullmatch(r"\+[1-9][0-9]{2,14}\*?", text):
+        return None
+    return f'must be a number (+66812345678) or a prefix (+6621234*), not "{text}"'
+
+
+def span(text: str) -> str | None:
+    """A span of time."""
+    return (
+        None if seconds_of(text) else f'must be a span of time like 10d, 12h or 30m, not "{text}"'
+    )
+
+
+def feed_name(text: str) -> str | None:
+    """A feed's name, which is its file's, a source's and a label."""
+    if re.fullmatch(r"[a-z0-9][a-z0-9-]{0,39}", text):
+        return None
+    return f'must be named by small letters, digits and "-", at most 40, not "{text}"'

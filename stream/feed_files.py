@@ -1,0 +1,255 @@
+"""`config/feeds/<name>.toml`: one file per feed, read as strictly as the settings.
+
+An unknown key is an error that names file, key and what was meant; all errors of all files are told
+at once. Secrets come from the environment, by the names that the file gives (or `<NAME>_FILE`).
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from stream.config import Settings
+from stream.core.entry import Category
+from stream.core.faults import ConfigInvalid
+from stream.core.ranges import PrefixRules
+from stream.feed_sources import Source, source_of
+from stream.lists.feed import Feed
+from stream.lists.files import Format
+from stream.lists.formats.rows import FIELDS, ReadOptions
+from stream.lists.gate import GateLimits
+from stream.lists.look import codes_of_countries
+from stream.ops import checks
+from stream.ops.spans import seconds_of
+from stream.ops.tables import (
+    Between,
+    Checked,
+    Problem,
+    Problems,
+    Tables,
+    dotted,
+    one_of,
+    shown,
+    strict_converter,
+    structured,
+)
+from stream.sections import Filled
+
+Span = Annotated[str, Checked(checks.span)]
+EVERY_COUNTRY = "*"
+_CATEGORIES = tuple(category.label for category in Category)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnerTable:
+    """`[owner]`: whose feed it is, and whom to ask about a number on it."""
+
+    name: Filled
+    contact: Filled
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleTable:
+    """`[schedule]`: how often it is fetched; `jitter`: up to so much later, by chance."""
+
+    every: Span = "15m"
+    jitter: Span = "1m"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedFile:
+    """All of a feed file but `[from]`; README, "Connect a feed", explains it."""
+
+    list: Annotated[str, Checked(checks.list_name)]
+    format: Format
+    owner: OwnerTable
+    circle: Filled = "plain"
+    schedule: ScheduleTable = field(default_factory=ScheduleTable)
+    gate: GateLimits = field(default_factory=GateLimits)
+    region: Annotated[str, Checked(lambda text: checks.country(text) if text else None)] = ""
+    category: str = "other"
+    categories: dict[str, str] = field(default_factory=dict)
+    unknown_category: Literal["reject", "other"] = "reject"
+    columns: dict[str, Any] = field(default_factory=dict)
+    header: tuple[str, ...] = ()
+    encoding: str = ""
+    unconfirmed: bool = False
+    expires_in: Span = "10d"
+    expires_from: Literal["report", "now"] = "report"
+    renew_in: Span = "1d"
+    confidence: Annotated[int, Between(0, 100)] = 100
+    confidence_max: Annotated[int, Between(0, 100)] = 100
+    future: Literal["clamp", "reject"] = "clamp"
+    sources: Literal["feed", "both"] = "feed"
+    speaks_for: tuple[str, ...] = ()
+    may_list: tuple[str, ...] = ()
+    keep_refused_days: Annotated[int, Between(1, 3650)] = 30
+
+    def __post_init__(self) -> None:
+        found = [
+            Problem(key, f"must be {one_of(_CATEGORIES)}, not {shown(label)}")
+            for key, label in (
+                (("category",), self.category),
+                *((("categories", word), label) for word, label in self.categories.items()),
+            )
+            if label not in _CATEGORIES
+        ]
+        for name, place in self.columns.items():
+            if name not in FIELDS:
+                found.append(
+                    Problem(("columns", name), f"is no field; fields: {', '.join(FIELDS)}")
+                )
+            elif type(place) not in (str, int):
+                found.append(
+                    Problem(("columns", name), "must be a header's text or a number from 1")
+                )
+        found += [
+            Problem(("may_list",), f'{wrong}, or "*" for every country')
+            for country in self.may_list
+            if country != EVERY_COUNTRY and (wrong := checks.country(country)) is not None
+        ]
+        if self.speaks_for and self.sources != "both":
+            found.append(Problem(("speaks_for",), 'needs sources = "both": rows then name sources'))
+        if found:
+            raise Problems(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedSetup:
+    """A feed and how it is followed."""
+
+    feed: Feed
+    source: Source
+    every_s: int
+    jitter_s: int
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """What holds for all feeds here: our own numbers, our country, how short a prefix may be."""
+
+    own: tuple[str, ...]
+    home: str
+    prefixes: PrefixRules
+
+
+def house_of(settings: Settings) -> House:
+    """The same from the settings."""
+    return House(settings.feeds.own_numbers, settings.calls.home_country, settings.lists.prefixes())
+
+
+def feed_paths(folder: Path) -> dict[str, Path]:
+    """The feed files of a folder by their feeds' names. Raises ConfigInvalid."""
+    try:
+        found = {path.stem: path for path in sorted(folder.glob("*.toml"))}
+    except OSError as error:
+        raise ConfigInvalid((f"{folder}: can not be read: {error.strerror}",)) from error
+    if not folder.is_dir():
+        text = "there is no such folder: make it, or name yours with [feeds] dir"
+        raise ConfigInvalid((f"{folder}: {text}",))
+    return found
+
+
+def read_feeds(folder: Path, environ: Mapping[str, str], house: House) -> dict[str, FeedSetup]:
+    """All feeds of a folder. Raises ConfigInvalid with every error found."""
+    feeds: dict[str, FeedSetup] = {}
+    errors: list[str] = []
+    for name, path in feed_paths(folder).items():
+        try:
+            feeds[name] = read_feed(path, environ, house)
+        except ConfigInvalid as error:
+            errors += error.errors
+    if errors:
+        raise ConfigInvalid(tuple(errors))
+    return feeds
+
+
+def read_feed(path: Path, environ: Mapping[str, str], house: House) -> FeedSetup:
+    """The feed that a file describes; `house` is what the settings say for all feeds.
+
+    Raises ConfigInvalid with every error found in it.
+    """
+    tables = Tables()
+    tables.lay(path)
+    if tables.errors:
+        raise ConfigInvalid(tuple(tables.errors))
+    values = dict(tables.values)
+    place = values.pop("from", None)
+    read, problems = structured(strict_converter(), values, FeedFile, {})
+    errors = [f"{path}: {dotted(key)}: {text}" for key, text in problems]
+    if (wrong := checks.feed_name(path.stem)) is not None:
+        errors.insert(0, f"{path}: a feed {wrong}")
+    source = source_of(place, environ, lambda text: errors.append(f"{path}: from{text}"))
+    if errors or read is None or source is None:
+        raise ConfigInvalid(tuple(errors))
+    return FeedSetup(
+        feed=_feed(path, read, house),
+        source=source,
+        every_s=_seconds(read.schedule.every),
+        jitter_s=_seconds(read.schedule.jitter),
+        path=path,
+    )
+
+
+def _feed(path: Path, read: FeedFile, house: House) -> Feed:
+    region = read.region or None
+    codes = _codes(read, house.home)
+    bounds = (read.gate, sorted(codes or ()), house.own, sorted(read.speaks_for), region)
+    reading = (read.columns, read.header, read.encoding, read.categories, read.unknown_category)
+    verdict_depends_on = msgspec.json.encode((read.format, bounds, reading))
+    return Feed(
+        name=path.stem,
+        list_name=read.list,
+        owner=read.owner.name,
+        contact=read.owner.contact,
+        format=read.format,
+        circle=read.circle,
+        options=ReadOptions(
+            columns=read.columns, encoding=read.encoding or None, unconfirmed=read.unconfirmed
+        ),
+        header=read.header,
+        region=region,
+        category=Category[read.category.upper()],
+        categories={word: Category[label.upper()] for word, label in read.categories.items()},
+        unknown_category=read.unknown_category,
+        expires_after_s=_seconds(read.expires_in),
+        expires_from=read.expires_from,
+        renew_s=min(_seconds(read.renew_in), _seconds(read.expires_in) // 2),
+        confidence=read.confidence,
+        confidence_max=read.confidence_max,
+        future=read.future,
+        sources=read.sources,
+        codes=codes,
+        own=house.own,
+        prefixes=house.prefixes,
+        speaks_for=frozenset(read.speaks_for),
+        gate=read.gate,
+        keep_s=read.keep_refused_days * 86_400,
+        digest=hashlib.sha256(verdict_depends_on).hexdigest()[:12],
+    )
+
+
+def _codes(read: FeedFile, home: str) -> frozenset[int] | None:
+    """The calling codes that the feed may list; None: all.
+
+    Where the file does not say: another country's feed may list that country's numbers alone. Our
+    own country's, and an organisation's, may list all: they report who calls in from anywhere.
+    """
+    if EVERY_COUNTRY in read.may_list:
+        return None
+    if read.may_list:
+        return codes_of_countries(frozenset(read.may_list))
+    owner = read.owner.name
+    if owner == home or checks.country(owner) is not None:
+        return None
+    return codes_of_countries(frozenset({owner}))
+
+
+def _seconds(span: str) -> int:
+    seconds = seconds_of(span)
+    assert seconds is not None, "it was checked"
+    return seconds

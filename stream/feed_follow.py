@@ -1,0 +1,236 @@
+"""One feed's life: fetched on its schedule, worked on apart, tried again with back-off.
+
+Nothing here waits for another feed. What goes wrong is a value that is counted, remembered and
+logged once for each change; only a bug ends a follower.
+"""
+
+import asyncio
+import logging
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from stream.core.faults import Fault, FeedDown, FeedFault, RegisterDown
+from stream.feed_files import FeedSetup
+from stream.lists.connection import RegisterSettings
+from stream.lists.feed import FeedState, VersionRecord
+from stream.lists.feed_book import FeedBook
+from stream.lists.feed_job import FeedJob, done_apart
+from stream.lists.feed_shelf import Versions
+from stream.lists.feeding import Arrival, Surroundings
+from stream.lists.fetch import Fetched, Transport, Unchanged
+from stream.lists.gate import OF_FAULTS, Verdict
+from stream.lists.separate import WorkFailed
+from stream.ops.clock import monotonic_s, now_s
+from stream.ops.feed_metrics import FeedMetrics
+from stream.ops.retry import Backoff
+from stream.sections import FeedsSection
+
+log = logging.getLogger(__name__)
+
+SMALL_BYTES: Final = 1 << 20
+"""A smaller version waits for no place among the large ones: it takes a second at most."""
+BUSY_S: Final = 2.0
+FIRST_S_MAX: Final = 10.0
+"""Feeds that are due at a start begin within so much, not all in one moment."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workplace:
+    """What all followers share: limits, places for large versions, and who is told."""
+
+    settings: FeedsSection
+    register: RegisterSettings
+    state_dir: Path
+    around: Surroundings
+    book: FeedBook
+    metrics: FeedMetrics
+    places: asyncio.Semaphore
+
+
+class Follower:
+    """Follows one feed until cancelled."""
+
+    def __init__(self, setup: FeedSetup, place: Workplace) -> None:
+        self.setup = setup
+        self.tried = False
+        self._place = place
+        self._versions = Versions(place.state_dir, setup.feed.name)
+        self._backoff = Backoff(place.settings.retry_s_first, place.settings.retry_s_most)
+        self._said = ""
+
+    async def run(self) -> None:
+        """Fetch, again and again."""
+        transport = self.setup.source.transport()
+        wait_s = await self._first_wait_s()
+        while True:
+            await asyncio.sleep(wait_s)
+            wait_s = await self._turn(transport)
+
+    async def _first_wait_s(self) -> float:
+        """A restart does not come early: partners count how often they are asked."""
+        name = self.setup.feed.name
+        try:
+            state = await self._place.book.state(name)
+        except Fault as fault:
+            self._tell_fault("register", str(fault))
+            return random.uniform(0, FIRST_S_MAX)  # noqa: S311 - jitter, no secret
+        self._show(state)
+        due_s = state.tried_at_s + self.setup.every_s - now_s()
+        if state.fault or due_s <= 0:
+            return random.uniform(0, min(FIRST_S_MAX, self.setup.every_s))  # noqa: S311
+        return float(min(due_s, self.setup.every_s))
+
+    async def _turn(self, transport: Transport) -> float:
+        """One try; seconds until the next one."""
+        try:
+            with self._versions.alone() as mine:
+                if not mine:
+                    return BUSY_S  # somebody pulls or decides it by hand just now
+                again_s = await self._try(transport)
+        except FeedDown as down:
+            return await self._failed(down.reason.value, down.detail, down.retry_after_s)
+        except WorkFailed as failed:
+            return await self._failed(failed.reason.value, failed.detail, None)
+        except Fault as fault:
+            if isinstance(fault, RegisterDown):
+                self._place.metrics.register_up.set(0)
+            return await self._failed("register", f"{type(fault).__name__}: {fault}", None)
+        self.tried = True
+        self._backoff.reset()
+        self._place.metrics.failures.labels(self.setup.feed.name).set(0)
+        return again_s
+
+    async def _try(self, transport: Transport) -> float:
+        feed, place = self.setup.feed, self._place
+        self._versions.clear_incoming()
+        state = await place.book.state(feed.name)
+        place.metrics.register_up.set(1)
+        began_s, at_s = monotonic_s(), now_s()
+        try:
+            async with asyncio.timeout(place.settings.fetch_s_max):
+                got = await transport.fetch(state.remembered, self._versions.incoming)
+        except TimeoutError as error:
+            text = f"no end within [feeds] fetch_s_max = {place.settings.fetch_s_max:g}"
+            raise FeedDown(FeedFault.TIMEOUT, text) from error
+        finally:
+            place.metrics.fetch.labels(feed.name).observe(monotonic_s() - began_s)
+        result = "unchanged" if isinstance(got, Unchanged) else "fetched"
+        place.metrics.fetches.labels(feed.name, result).inc()
+        more = False
+        if isinstance(got, Unchanged):
+            await place.book.confirmed(feed.name, at_s, got.remember)
+            again = self._renewal(state, at_s)
+            if again is not None:
+                await self._work(again)
+        else:
+            record = await self._work(Arrival(fetched=got, at_s=at_s))
+            # An increment may be the first of many: what waits is fetched without delay.
+            more = record.verdict == Verdict.ACCEPTED and not record.whole
+        await place.book.tried(feed.name, at_s, "", "", 0)
+        self._tell_well()
+        self._show(await place.book.state(feed.name))
+        usual_s = 0.0 if more else self._usual_s()
+        return max(usual_s, got.wait_s_min)
+
+    def _usual_s(self) -> float:
+        return self.setup.every_s + random.uniform(0, self.setup.jitter_s)  # noqa: S311
+
+    def _renewal(self, state: FeedState, at_s: int) -> Arrival | None:
+        """The last good version once more, when its reports without dates are to be said anew."""
+        last = state.accepted
+        if last is None or not last.whole or at_s - last.renewed_at_s < self.setup.feed.renew_s:
+            return None
+        path = self._versions.file(last.id)
+        if path is None:
+            return None
+        fetched = Fetched(
+            path, last.size, last.sha256, state.remembered, as_of_s=last.as_of_s, origin=last.origin
+        )
+        return Arrival(fetched=fetched, at_s=at_s)
+
+    async def _work(self, arrival: Arrival) -> VersionRecord:
+        if arrival.fetched.size <= SMALL_BYTES:
+            record = await self._work_now(arrival)
+        else:
+            async with self._place.places:
+                record = await self._work_now(arrival)
+        self._count(record)
+        return record
+
+    async def _work_now(self, arrival: Arrival) -> VersionRecord:
+        place = self._place
+        job = FeedJob(
+            register=place.register,
+            state_dir=place.state_dir,
+            feed=self.setup.feed,
+            arrival=arrival,
+            around=place.around,
+        )
+        memory_max = place.settings.memory_mb_max << 20
+        return await done_apart(job, memory_max=memory_max, within_s=place.settings.version_s_max)
+
+    async def _failed(self, fault: str, detail: str, retry_after_s: float | None) -> float:
+        """Remember and tell what stood in the way; the wait until the next try."""
+        self.tried = True
+        feed, metrics = self.setup.feed, self._place.metrics
+        metrics.fetches.labels(feed.name, fault).inc()
+        reason = OF_FAULTS.get(FeedFault(fault)) if fault in set(FeedFault) else None
+        if reason is not None:
+            metrics.versions.labels(feed.name, Verdict.REFUSED, reason).inc()
+        self._tell_fault(fault, detail)
+        try:
+            state = await self._place.book.state(feed.name)
+            failures = state.failures + 1
+            await self._place.book.tried(feed.name, now_s(), fault, detail[:500], failures)
+            if reason is not None and state.fault != fault:
+                await self._place.book.refused_unseen(feed.name, feed.list_name, reason, detail)
+            metrics.failures.labels(feed.name).set(failures)
+        except Fault as fault_too:
+            log.warning("%s: can not be written down: %s", feed.name, fault_too)
+        return max(self._backoff.next_s(), retry_after_s or 0.0)
+
+    def _count(self, record: VersionRecord) -> None:
+        feed, metrics = self.setup.feed, self._place.metrics
+        metrics.versions.labels(feed.name, record.verdict, record.reason).inc()
+        if record.verdict == Verdict.SAME:
+            return
+        metrics.rows.labels(feed.name, "good").inc(record.good)
+        metrics.rows.labels(feed.name, "passed_over").inc(record.passed_over)
+        for what, count in record.rejected.items():
+            metrics.rows.labels(feed.name, what).inc(count)
+        level = logging.INFO if record.verdict == Verdict.ACCEPTED else logging.WARNING
+        log.log(level, "%s: %s", feed.name, in_words(record), extra={"list": feed.list_name})
+
+    def _show(self, state: FeedState) -> None:
+        name, metrics = self.setup.feed.name, self._place.metrics
+        metrics.held.labels(name).set(state.held is not None)
+        metrics.confirmed.labels(name).set(state.confirmed_at_s)
+        accepted = state.accepted
+        metrics.accepted.labels(name).set(accepted.at_s if accepted is not None else 0)
+        metrics.numbers.labels(name).set(accepted.numbers if accepted is not None else 0)
+        metrics.failures.labels(name).set(state.failures)
+
+    def _tell_fault(self, fault: str, detail: str) -> None:
+        if self._said != fault:
+            self._said = fault
+            log.warning("%s: %s: %s", self.setup.feed.name, fault, detail)
+
+    def _tell_well(self) -> None:
+        if self._said:
+            self._said = ""
+            log.info("%s: comes again", self.setup.feed.name)
+
+
+def in_words(record: VersionRecord) -> str:
+    """What became of a version, in a line."""
+    text = f"version {record.id} {record.verdict}"
+    if record.verdict == Verdict.ACCEPTED:
+        changes = f"+{record.gained:,} -{record.lost:,} numbers, {record.updated:,} updated"
+        text += f": {changes}; {record.numbers:,} numbers at generation {record.generation}"
+    elif record.findings:
+        text += f": {'; '.join(record.findings)}"
+    if record.bad:
+        text += f"; {record.bad:,} rows rejected"
+    return text

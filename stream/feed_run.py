@@ -1,0 +1,197 @@
+"""`ringfence feeds run`: every feed followed by a task of its own, until told to stop.
+
+Feed files are looked at every few seconds: a new or changed one takes effect without a restart, a
+removed one ends its feed (its entries stay until they expire), and one that can not be used leaves
+the feed as it was and says so.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+
+from stream.app import CLEAN, CRASHED, exit_code_of, refuse_optimised
+from stream.config import Settings
+from stream.core.faults import ConfigInvalid, Fault
+from stream.feed_files import FeedSetup, feed_paths, house_of, read_feed, read_feeds
+from stream.feed_follow import Follower, Workplace
+from stream.lists.feed_book import FeedBook
+from stream.lists.feeding import Surroundings
+from stream.lists.separate import prepare
+from stream.lists.store import Register
+from stream.ops import log as logs
+from stream.ops.clock import Deadline
+from stream.ops.feed_metrics import FeedMetrics
+from stream.ops.health import HealthServer, Readiness, Turning
+from stream.ops.metrics import exposition
+from stream.ops.tasks import cancelled
+
+log = logging.getLogger(__name__)
+_PRELOADED: Final = ["stream.lists.feed_job"]
+
+
+def run(settings: Settings, environ: Mapping[str, str] | None = None) -> int:
+    """Follow all feeds until told to stop; the exit code."""
+    refuse_optimised()
+    logs.set_up(settings.ops.log_level, {"process": "feeds"})
+    prepare(_PRELOADED)
+    try:
+        return asyncio.run(FeedsRun(settings, os.environ if environ is None else environ).run())
+    except Fault as fault:
+        log.critical("%s: %s", type(fault).__name__, fault)
+        return exit_code_of(fault)
+
+
+def around_of(settings: Settings) -> Surroundings:
+    """What feeds are judged by besides their files."""
+    emergency = {land: frozenset(texts) for land, texts in settings.policy.emergency.items()}
+    return Surroundings(keys=settings.circle_keys(), emergency=emergency)
+
+
+class FeedsRun:
+    """All feeds of the folder that the settings name."""
+
+    def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
+        self._settings = settings
+        self._environ = environ
+        self._folder = Path(settings.feeds.dir)
+        self._registry = CollectorRegistry()
+        self._metrics = FeedMetrics(self._registry)
+        self._followed: dict[str, tuple[Follower, asyncio.Task[None]]] = {}
+        self._marks: dict[str, tuple[int, int]] = {}
+        self._wrong: dict[str, str] = {}
+        self._told = asyncio.Event()
+        self._deadline = Deadline()
+        self._turning = Turning(settings.ops.stalled_s)
+
+    async def run(self) -> int:
+        """Until told to stop: CLEAN, or CRASHED if a bug ended a follower. Raises Faults."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._stop, number.name)
+        settings = self._settings
+        setups = read_feeds(self._folder, self._environ, house_of(settings))
+        async with await Register.connect(settings.register()):
+            pass  # a Redis that could lose entries is refused at the start
+        ops, feeds = settings.ops, settings.feeds
+        server = HealthServer(
+            ops.http_host,
+            feeds.http_port,
+            lambda: exposition(self._registry),
+            self._readiness,
+            lambda: self._turning.stalled,
+        )
+        async with FeedBook.open(settings.register()) as book, server:
+            log.info("http://%s:%d/metrics /live /ready", ops.http_host, server.port)
+            self._place = Workplace(
+                settings=feeds,
+                register=settings.register(),
+                state_dir=Path(settings.lists.state_dir),
+                around=around_of(settings),
+                book=book,
+                metrics=self._metrics,
+                places=asyncio.Semaphore(feeds.parallel),
+            )
+            self._metrics.register_up.set(1)
+            for setup in setups.values():
+                self._follow(setup)
+            log.info("following %d feeds of %s", len(setups), self._folder)
+            return await self._watch()
+
+    def _stop(self, why: str) -> None:
+        self._deadline.start(self._settings.ops.shutdown_s)
+        log.info("%s: stopping; versions that are worked on are given up and come again", why)
+        self._told.set()
+
+    async def _watch(self) -> int:
+        """Look at feed files and followers, until told to stop."""
+        turning = asyncio.create_task(self._turning.run())
+        code = CLEAN
+        try:
+            while not self._told.is_set():
+                try:
+                    async with asyncio.timeout(self._settings.feeds.reload_s):
+                        await self._told.wait()
+                except TimeoutError:
+                    await self._reload()
+                code = max(code, self._dead())
+        finally:
+            tasks = [task for _, task in self._followed.values()]
+            await cancelled(turning, *tasks)
+        return code
+
+    def _dead(self) -> int:
+        """A follower ends only by a bug: that feed is told as crashed, the others go on."""
+        for name, (follower, task) in list(self._followed.items()):
+            if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+                log.critical("%s: a bug ended this feed; it begins again", name, exc_info=error)
+                self._follow(follower.setup)
+                return CRASHED
+        return CLEAN
+
+    def _follow(self, setup: FeedSetup) -> None:
+        name = setup.feed.name
+        self._marks[name] = _mark(setup.path)
+        self._metrics.file_wrong.labels(name).set(0)
+        follower = Follower(setup, self._place)
+        task = asyncio.create_task(follower.run(), name=f"feed {name}")
+        self._followed[name] = (follower, task)
+
+    async def _reload(self) -> None:
+        """What changed among the feed files takes effect."""
+        try:
+            paths = await asyncio.to_thread(feed_paths, self._folder)
+        except ConfigInvalid as error:
+            self._say_wrong("", str(error))
+            return
+        for name in self._followed.keys() - paths.keys():
+            _, task = self._followed.pop(name)
+            await cancelled(task)
+            log.info("%s: its file is gone: not followed any more; its entries expire", name)
+        for name, path in paths.items():
+            mark = _mark(path)
+            if self._marks.get(name) == mark and name in self._followed:
+                continue
+            if self._marks.get(name) == mark and name in self._wrong:
+                continue
+            self._marks[name] = mark
+            await self._read_again(name, path)
+
+    async def _read_again(self, name: str, path: Path) -> None:
+        try:
+            setup = await asyncio.to_thread(
+                read_feed, path, self._environ, house_of(self._settings)
+            )
+        except ConfigInvalid as error:
+            self._metrics.file_wrong.labels(name).set(1)
+            self._say_wrong(name, str(error))
+            return
+        self._wrong.pop(name, None)
+        if name in self._followed:
+            await cancelled(self._followed.pop(name)[1])
+        self._follow(setup)
+        log.info("%s: read anew", name)
+
+    def _say_wrong(self, name: str, why: str) -> None:
+        if self._wrong.get(name) != why:
+            self._wrong[name] = why
+            log.error("feed files: what was read before goes on being followed: %s", why)
+
+    def _readiness(self) -> Readiness:
+        missing = [
+            f"{name}: not tried yet" for name, (f, _) in self._followed.items() if not f.tried
+        ]
+        return Readiness(tuple(missing))
+
+
+def _mark(path: Path) -> tuple[int, int]:
+    """What changes when a file is written."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0
+    return found.st_mtime_ns, found.st_size

@@ -1,0 +1,46 @@
+"""`[from]` of a feed file: where its bytes come from, and what fetches them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from stream.lists.fetch import Transport
+from stream.lists.transports import FileSettings, FileTransport
+from stream.ops.tables import dotted, one_of, shown, strict_converter, structured
+
+Make = Callable[[Any, Mapping[str, str]], Transport]
+_KINDS: Final[Mapping[str, tuple[type[Any], Make]]] = {
+    "file": (FileSettings, lambda settings, _: FileTransport(settings))
+}
+"""By `kind`: the settings that the table holds, and what makes the transport of them and of the
+environment that has its secrets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a feed's versions come from; `settings` are its transport's."""
+
+    kind: str
+    settings: Any
+    transport: Callable[[], Transport]
+
+
+def source_of(
+    table: Any, environ: Mapping[str, str], wrong: Callable[[str], None]
+) -> Source | None:
+    """The source that a table describes; None after `wrong` was told each thing wrong with it."""
+    if not isinstance(table, dict):
+        wrong(": is missing: a table with kind = " + one_of(tuple(_KINDS)))
+        return None
+    values = dict(table)
+    kind = values.pop("kind", None)
+    if not isinstance(kind, str) or kind not in _KINDS:
+        wrong(f".kind: must be {one_of(tuple(_KINDS))}, not {shown(kind)}")
+        return None
+    shape, make = _KINDS[kind]
+    settings, problems = structured(strict_converter(), values, shape, {})
+    for key, text in problems:
+        wrong(f"{'.' if key else ''}{dotted(key)}: {text}")
+    if settings is None:
+        return None
+    return Source(kind, settings, lambda: make(settings, environ))

@@ -1,0 +1,158 @@
+"""What is remembered of feeds, in Redis beside their lists; each step with its audit entry.
+
+A feed's fields and the audit entry that tells of them are written by one script, so that a crash
+leaves either both or neither. Nothing here touches a list.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self, TypeVar
+
+import msgspec
+from redis.asyncio import Redis
+
+from stream.core.entry import Entry
+from stream.core.faults import RegisterLost
+from stream.lists import bases, keys, scripts
+from stream.lists.connection import RegisterSettings, client, renamed
+from stream.lists.feed import FeedState, VersionRecord
+from stream.lists.gate import GateReason
+from stream.lists.store import AUDIT_MAX
+from stream.lists.words import By, ListHead
+
+T = TypeVar("T")
+
+
+class FeedBook:
+    """Use `async with FeedBook.open(settings) as book`. Every method may raise RegisterDown."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._write = redis.register_script(scripts.FEED)
+
+    @classmethod
+    def open(cls, settings: RegisterSettings) -> Self:
+        """At the same Redis as the register."""
+        return cls(client(settings))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._redis.aclose()
+
+    async def state(self, feed: str) -> FeedState:
+        """All that is remembered of a feed. Raises RegisterLost if it can not be read."""
+        with renamed(f"reading what is known of feed {feed}"):
+            held: Any = await self._redis.hgetall(keys.feed(feed))
+        fields = {name.decode(): value for name, value in held.items()}
+        try:
+            return FeedState(
+                accepted=_decoded(fields.get("accepted"), VersionRecord),
+                held=_decoded(fields.get("held"), VersionRecord),
+                refused=_decoded(fields.get("refused"), VersionRecord),
+                remembered=_decoded(fields.get("remembered"), dict[str, str]) or {},
+                confirmed_at_s=int(fields.get("confirmed_at_s", 0)),
+                tried_at_s=int(fields.get("tried_at_s", 0)),
+                fault=fields.get("fault", b"").decode(),
+                detail=fields.get("detail", b"").decode(),
+                failures=int(fields.get("failures", 0)),
+            )
+        except (msgspec.MsgspecError, ValueError) as error:
+            text = f"what is known of feed {feed} can not be read ({error}): DEL {keys.feed(feed)}"
+            raise RegisterLost(f"{text}, and it begins anew") from error
+
+    async def tried(self, feed: str, at_s: int, fault: str, detail: str, failures: int) -> None:
+        """A try to fetch ended; `fault` "": it worked."""
+        await self._put(
+            feed,
+            {
+                "tried_at_s": str(at_s),
+                "fault": fault,
+                "detail": detail,
+                "failures": str(failures or ""),
+            },
+        )
+
+    async def confirmed(self, feed: str, at_s: int, remember: Mapping[str, str]) -> None:
+        """The source says what it said before."""
+        fields = {"confirmed_at_s": str(at_s), "remembered": _encoded(dict(remember))}
+        await self._put(feed, fields)
+
+    async def accepted(self, feed: str, list_name: str, record: VersionRecord, by: By) -> None:
+        """A version was stored: it is the last good one, and what was held is superseded."""
+        await self._put(
+            feed,
+            {
+                "accepted": _encoded(record),
+                "held": "",
+                "remembered": _encoded(record.remember),
+                "confirmed_at_s": str(record.at_s),
+            },
+            (list_name, by, record),
+        )
+
+    async def held(self, feed: str, list_name: str, record: VersionRecord, by: By) -> None:
+        """A version waits for a person; one that waited before is superseded."""
+        await self._put(feed, {"held": _encoded(record)}, (list_name, by, record))
+
+    async def refused(self, feed: str, list_name: str, record: VersionRecord, by: By) -> None:
+        """A version never goes live; if it was held, it is not any more."""
+        fields = {"refused": _encoded(record)}
+        if (await self.state(feed)).held == record or record.by:
+            fields["held"] = ""
+        await self._put(feed, fields, (list_name, by, record))
+
+    async def refused_unseen(self, feed: str, list_name: str, reason: GateReason, why: str) -> None:
+        """A version was refused before it could be kept; the audit tells once of a series."""
+        detail = _encoded({"feed": feed, "findings": (f"{reason}: {why}",)})
+        with renamed(f"writing down what is known of feed {feed}"):
+            await self._write(
+                keys=[keys.feed(feed)],
+                args=[list_name, f"feed:{feed}", why[:200], "feed_refused", 0, detail, AUDIT_MAX],
+            )
+
+    async def reports(
+        self, head: ListHead, fingerprints: Sequence[int]
+    ) -> dict[int, tuple[Entry, ...]]:
+        """What a list's base holds of these numbers; the changes since are not looked at."""
+        return await bases.reports(self._redis, head.name, head.base, fingerprints)
+
+    async def _put(
+        self,
+        feed: str,
+        fields: Mapping[str, str],
+        told: tuple[str, By, VersionRecord] | None = None,
+    ) -> None:
+        pairs = [word for pair in fields.items() for word in pair]
+        head: list[Any] = ["", "", "", "", 0, ""]
+        if told is not None:
+            list_name, by, record = told
+            head = [list_name, by.actor, by.reason, f"feed_{record.verdict}", record.generation]
+            head.append(_detail(feed, record))
+        with renamed(f"writing down what is known of feed {feed}"):
+            await self._write(keys=[keys.feed(feed)], args=[*head, AUDIT_MAX, *pairs])
+
+
+def _detail(feed: str, record: VersionRecord) -> str:
+    """What the audit keeps of a version: counts and reasons, no number."""
+    return _encoded(
+        {
+            "feed": feed,
+            "version": record.id,
+            "sha256": record.sha256,
+            "findings": record.findings,
+            "rows": record.good,
+            "bad": record.bad,
+            "gained": record.gained,
+            "lost": record.lost,
+            "updated": record.updated,
+        }
+    )
+
+
+def _decoded(value: bytes | None, kind: type[T]) -> T | None:
+    return None if value is None else msgspec.json.decode(value, type=kind)
+
+
+def _encoded(value: object) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,47 @@
+"""One version of one feed as a job for a process of its own."""
+
+import asyncio
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+
+from stream.lists.connection import RegisterSettings
+from stream.lists.feed import Feed, VersionRecord
+from stream.lists.feed_book import FeedBook
+from stream.lists.feed_shelf import Versions
+from stream.lists.feeding import Arrival, Surroundings, take_in
+from stream.lists.separate import apart
+from stream.lists.store import Register
+from stream.ops.clock import now_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedJob:
+    """All that is needed to let a version in, or not."""
+
+    register: RegisterSettings
+    state_dir: Path
+    feed: Feed
+    arrival: Arrival
+    around: Surroundings
+
+
+async def done_apart(job: FeedJob, *, memory_max: int, within_s: float) -> VersionRecord:
+    """What became of the version. Raises WorkFailed."""
+    # Both ends are this program; nothing from outside is ever unpickled.
+    answer = await apart(_work, pickle.dumps(job), memory_max=memory_max, within_s=within_s)
+    record: VersionRecord = pickle.loads(answer)  # noqa: S301
+    return record
+
+
+def _work(job: bytes) -> bytes:
+    return pickle.dumps(asyncio.run(_take_in(pickle.loads(job))))  # noqa: S301
+
+
+async def _take_in(job: FeedJob) -> VersionRecord:
+    versions = Versions(job.state_dir, job.feed.name)
+    async with (
+        await Register.connect(job.register) as register,
+        FeedBook.open(job.register) as book,
+    ):
+        return await take_in(register, book, versions, job.feed, job.arrival, job.around, now_s())

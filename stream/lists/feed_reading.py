@@ -1,0 +1,126 @@
+"""Reading one version of a feed: from its file to reports, tombstones, and all that was found.
+
+Blocks, and takes memory in proportion to the file: it runs in a process or a thread of its own.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from stream.core.entry import Columns
+from stream.lists.build import columns_of
+from stream.lists.feed import Feed
+from stream.lists.feed_diff import REMOVED
+from stream.lists.files import Rejects, read_rows, words_of
+from stream.lists.formats.rows import InputUnreadable, Wrong
+from stream.lists.gate import NEVER_LIVE, GateReason
+from stream.lists.look import Bounds, look, look_at_rejected
+from stream.lists.merge import empty_columns
+from stream.lists.parse import Parsed, Parser
+
+
+@dataclass(slots=True)
+class VersionRead:
+    """What a file says. `columns` has the reports that may go live, and tombstones (`REMOVED`).
+
+    `unreadable` says why the file is not what its feed says, "" where it is. `bad` rows were
+    rejected for what they are, `expired` for being over; `found` counts rows by the reasons of the
+    gate, `dropped` those of them that are left out.
+    """
+
+    columns: Columns = field(default_factory=empty_columns)
+    unreadable: str = ""
+    good: int = 0
+    passed_over: int = 0
+    rejected: Counter[Wrong] = field(default_factory=Counter)
+    adjusted: Counter[str] = field(default_factory=Counter)
+    found: Counter[GateReason] = field(default_factory=Counter)
+    dropped: Counter[GateReason] = field(default_factory=Counter)
+
+    @property
+    def expired(self) -> int:
+        """Rows that are over already."""
+        return self.rejected[Wrong.EXPIRED]
+
+    @property
+    def bad(self) -> int:
+        """Rows that mean nothing; not those that the gate has a reason of its own for."""
+        own = self.found[GateReason.PREFIX_TOO_SHORT]
+        return self.rejected.total() - self.expired - own
+
+
+def read_version(
+    feed: Feed,
+    path: Path,
+    rejects: Path,
+    key: bytes,
+    bounds: Bounds,
+    now_s: int,
+    *,
+    released: bool = False,
+) -> VersionRead:
+    """The version in the file `path`; its rejected rows go into the file `rejects`.
+
+    `released`: a person let it in, so rows that the feed may not bring are kept, but for those of
+    `NEVER_LIVE`. A file that is cut or damaged on the way gives nothing.
+    """
+    read = VersionRead()
+    parser = Parser(feed.defaults(now_s), words_of(feed.format))
+    parts: list[Parsed] = []
+    try:
+        with Rejects(rejects).open() as kept:
+            for rows in read_rows(path, feed.format, feed.header or None, _nobody, feed.options):
+                parsed = parser.parse(rows)
+                kept.add(parsed.rejected)
+                read.found += look_at_rejected(parsed.rejected, bounds.emergency, feed.region)
+                read.adjusted.update({str(name): n for name, n in parsed.adjusted.items()})
+                read.passed_over += parsed.passed_over
+                read.good += len(parsed)
+                parts.append(_let_through(parsed, parser.sources, bounds, now_s, read, released))
+            read.rejected = Counter(kept.counts)
+    except InputUnreadable as error:
+        return VersionRead(unreadable=str(error).removeprefix(f"{path}: "))
+    if parts:
+        category = np.concatenate([p.category for p in parts])
+        category[np.concatenate([p.removed for p in parts])] = REMOVED
+        read.columns = columns_of(
+            np.concatenate([p.numbers for p in parts]),
+            key,
+            reported_at=np.concatenate([p.reported_at for p in parts]),
+            expires_at=np.concatenate([p.expires_at for p in parts]),
+            category=category,
+            confidence=np.concatenate([p.confidence for p in parts]),
+            source=np.concatenate([p.source for p in parts]),
+            sources=parser.sources,
+        )
+    return read
+
+
+def _let_through(
+    parsed: Parsed,
+    sources: tuple[str, ...],
+    bounds: Bounds,
+    now_s: int,
+    read: VersionRead,
+    released: bool,
+) -> Parsed:
+    """The rows that may go live; the others are counted."""
+    masks = look(parsed.numbers, parsed.source, sources, bounds, now_s)
+    kept = np.ones(len(parsed), np.bool_)
+    for reason, found in masks.items():
+        mask = found & ~parsed.removed  # a tombstone brings nothing
+        read.found[reason] += int(mask.sum())
+        if not released or reason in NEVER_LIVE:
+            kept &= ~mask
+            read.dropped[reason] += int(mask.sum())
+    if kept.all():
+        return parsed
+    names = ("numbers", "reported_at", "expires_at", "category", "confidence", "source", "removed")
+    columns = {name: getattr(parsed, name)[kept] for name in names}
+    return Parsed(**columns, rejected=(), adjusted={})
+
+
+def _nobody(_done: int, _whole: int) -> None:
+    """Nobody watches."""

@@ -1,0 +1,115 @@
+"""Where the files of a feed's versions are kept on this machine, each with its report. Blocks.
+
+    <state_dir>/feeds/<name>/lock               held by whoever fetches or decides
+    <state_dir>/feeds/<name>/incoming           what is being fetched
+    <state_dir>/feeds/<name>/versions/<id>/     file, report.json, rejects.csv
+
+The last accepted version's file stays until the next one is accepted, a held one's until it is
+decided; others stay as long as the feed file says, and no more than `OTHERS_MAX` of them.
+"""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from stream.core.faults import FeedDown, FeedFault
+from stream.lists.disk import locked, write_synced
+from stream.lists.feed import VersionRecord
+
+OTHERS_MAX: Final = 50
+"""A server that answers with another page each time must not fill the disk."""
+FILE, REPORT, REJECTS = "file", "report.json", "rejects.csv"
+
+
+class Versions:
+    """The folder of one feed."""
+
+    def __init__(self, state_dir: Path, feed: str) -> None:
+        self._folder = state_dir / "feeds" / feed
+        self._versions = self._folder / "versions"
+
+    @property
+    def incoming(self) -> Path:
+        """Where a transport writes; there is nothing yet."""
+        return self._folder / "incoming"
+
+    @contextmanager
+    def alone(self, *, wait: bool = False) -> Iterator[bool]:
+        """Nobody else fetches or decides this feed meanwhile; False: somebody does just now."""
+        try:
+            self._versions.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unwritable(error) from error
+        with locked(self._folder / "lock", wait=wait) as mine:
+            yield mine
+
+    def clear_incoming(self) -> None:
+        """Forget what a fetch that was killed left behind."""
+        for path in self._folder.glob(f"{self.incoming.name}*"):
+            with suppress(OSError):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def place(self, version: str) -> Path:
+        """The folder of a version; it may not be there."""
+        return self._versions / version
+
+    def file(self, version: str) -> Path | None:
+        """The file of a version, if it is kept here."""
+        path = self.place(version) / FILE
+        return path if path.exists() else None
+
+    def rejects(self, version: str) -> Path:
+        """Where a version's rejected rows stand; no file: none was."""
+        return self.place(version) / REJECTS
+
+    def take(self, fetched: Path, version: str) -> Path:
+        """Move what was fetched to its version's place; the file there."""
+        try:
+            self.place(version).mkdir(parents=True, exist_ok=True)
+            return fetched.replace(self.place(version) / FILE)
+        except OSError as error:
+            raise _unwritable(error) from error
+
+    def report(self, record: VersionRecord) -> None:
+        """Write a version's report beside its file."""
+        data = msgspec.json.format(msgspec.json.encode(record), indent=1)
+        try:
+            self.place(record.id).mkdir(parents=True, exist_ok=True)
+            write_synced(self.place(record.id) / REPORT, data)
+        except OSError as error:
+            raise _unwritable(error) from error
+
+    def sweep(self, needed: frozenset[str], keep_s: int, now_s: int) -> int:
+        """Remove versions beyond `needed` that are too old or too many; how many."""
+        others = []
+        for place in self._versions.glob("*"):
+            report = _read_report(place / REPORT)
+            if place.name not in needed:
+                decided = report.verdict if report is not None else ""
+                others.append((place.stat().st_mtime, place, decided))
+        others.sort(reverse=True)
+        gone = [
+            place
+            for rank, (at_s, place, decided) in enumerate(others)
+            # One that was live has done its work: what it said is in the register's history.
+            if decided in {"accepted", "same", ""} or rank >= OTHERS_MAX or now_s - at_s > keep_s
+        ]
+        for place in gone:
+            shutil.rmtree(place, ignore_errors=True)
+        return len(gone)
+
+
+def _read_report(path: Path) -> VersionRecord | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=VersionRecord)
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+def _unwritable(error: OSError) -> FeedDown:
+    where = f"{error.filename}: " if error.filename else ""
+    return FeedDown(FeedFault.DOWN, f"[lists] state_dir takes no files: {where}{error.strerror}")

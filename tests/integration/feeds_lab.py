@@ -1,0 +1,126 @@
+"""What tests of feeds are written with: a partner with a file, and somebody who pulls it."""
+
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Self
+
+from stream.core.ranges import STRICT
+from stream.feed_files import FeedSetup, House, read_feed
+from stream.lists.connection import RegisterSettings
+from stream.lists.feed import FeedState, VersionRecord
+from stream.lists.feed_book import FeedBook
+from stream.lists.feed_shelf import Versions
+from stream.lists.feeding import Arrival, Surroundings, refuse, release, take_in
+from stream.lists.fetch import Fetched, Unchanged
+from stream.lists.store import Register
+from stream.lists.words import By
+from tests.builders import NOW_S
+
+LIST = "KH/scam"
+DAY_S = 86_400
+HOUSE = House(own=("+85523888*",), home="TH", prefixes=STRICT)
+AROUND = Surroundings(keys={"plain": b""}, emergency={})
+OPERATOR = By("somchai", "looked at it")
+HEAD = """
+list = "KH/scam"
+format = "{format}"
+category = "call_centre"
+{extra}
+[owner]
+name = "KH"
+contact = "noc@trc.example"
+[from]
+kind = "file"
+path = "{path}"
+{tail}
+"""
+
+
+def kh(*digits: int) -> list[str]:
+    """Generated Cambodian numbers."""
+    return [f"+85531{n:07d}" for n in digits]
+
+
+class Partner:
+    """A partner's feed from its file to the register, one pull at a time, on a clock of its own."""
+
+    def __init__(
+        self, folder: Path, url: str, extra: str = "", tail: str = "", form: str = "text"
+    ) -> None:
+        self.path = folder / "partner.txt"
+        self.folder = folder
+        self.now_s = NOW_S
+        self.form = form
+        self.settings = RegisterSettings(url)
+        self.versions = Versions(folder / "state", "kh-scam")
+        self.setup = self.configured(extra, tail)
+        self._stack = AsyncExitStack()
+
+    def configured(self, extra: str = "", tail: str = "", name: str = "kh-scam") -> FeedSetup:
+        feeds = self.folder / "feeds"
+        feeds.mkdir(exist_ok=True)
+        file = feeds / f"{name}.toml"
+        file.write_text(HEAD.format(format=self.form, extra=extra, path=self.path, tail=tail))
+        self.setup = read_feed(file, {}, HOUSE)
+        return self.setup
+
+    async def __aenter__(self) -> Self:
+        self.register = await self._stack.enter_async_context(await Register.connect(self.settings))
+        self.book = await self._stack.enter_async_context(FeedBook.open(self.settings))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    def says(self, lines: Sequence[str]) -> None:
+        self.path.write_text("".join(f"{line}\n" for line in lines))
+
+    async def pull(self, *, whole: bool = True, **said) -> VersionRecord:
+        """One fetch, and what became of it. The clock moves on by a minute."""
+        self.now_s += 60
+        with self.versions.alone() as mine:
+            assert mine
+            self.versions.clear_incoming()
+            transport = self.setup.source.transport()
+            fetched = await transport.fetch({}, self.versions.incoming)
+            assert not isinstance(fetched, Unchanged)
+            fetched = replace(fetched, whole=whole, as_of_s=said.pop("as_of_s", self.now_s))
+            return await self.take(Arrival(fetched=fetched, at_s=self.now_s, **said))
+
+    async def take(self, arrival: Arrival) -> VersionRecord:
+        return await take_in(
+            self.register, self.book, self.versions, self.setup.feed, arrival, AROUND, self.now_s
+        )
+
+    async def said(self, lines: Sequence[str], **options) -> VersionRecord:
+        self.says(lines)
+        return await self.pull(**options)
+
+    async def state(self) -> FeedState:
+        return await self.book.state("kh-scam")
+
+    async def release(self) -> VersionRecord:
+        held = (await self.state()).held
+        assert held is not None
+        return await release(
+            self.register,
+            self.book,
+            self.versions,
+            self.setup.feed,
+            held,
+            AROUND,
+            OPERATOR,
+            self.now_s,
+        )
+
+    async def refuse(self) -> VersionRecord:
+        held = (await self.state()).held
+        assert held is not None
+        return await refuse(self.book, self.versions, self.setup.feed, held, OPERATOR, self.now_s)
+
+
+def fetched_again(path: Path, record: VersionRecord) -> Fetched:
+    """The same version, as a fetch would bring it."""
+    return Fetched(path, record.size, record.sha256, {}, record.whole)

@@ -1,0 +1,207 @@
+"""Versions of a feed on real Redis: what goes live, what waits, and what stays of others."""
+
+from pathlib import Path
+
+import pytest
+
+from stream.core.allowlist import AllowEntry
+from stream.lists.gate import GateReason
+from stream.lists.ingest import entries_of
+from stream.lists.words import By
+from tests.builders import entry
+from tests.integration.feeds_lab import DAY_S, LIST, OPERATOR, Partner, kh
+
+BASE = kh(*range(100))
+
+
+async def held(partner: Partner) -> dict[str, set[str]]:
+    """Each number on the list, and the sources that report it."""
+    _, columns = await entries_of(partner.register, LIST, b"")
+    found: dict[str, set[str]] = {}
+    for row in range(len(columns)):
+        one = columns.entry(row)
+        found.setdefault(str(one.number), set()).add(one.source)
+    return found
+
+
+async def audit(partner: Partner) -> list[dict[str, str]]:
+    entries = await partner.register.audit(100_000)
+    return [one for one in entries if one["op"].startswith("feed_")][::-1]
+
+
+@pytest.fixture
+def partner(tmp_path: Path, redis_url: str) -> Partner:
+    return Partner(tmp_path, redis_url)
+
+
+async def test_a_first_version_fills_its_list(partner):
+    """The list is made, and holds what the partner says, by the feed's name."""
+    async with partner:
+        record = await partner.said(BASE)
+        assert (record.verdict, record.gained, record.numbers) == ("accepted", 100, 100)
+        assert await held(partner) == {number: {"kh-scam"} for number in BASE}
+        assert [one["op"] for one in await audit(partner)] == ["feed_accepted"]
+
+
+async def test_only_the_difference_is_written(partner):
+    """A version that differs in two numbers makes two changes, whatever the list's size."""
+    async with partner:
+        await partner.said(kh(*range(6000)))
+        before = (await partner.register.state(LIST)).head
+        record = await partner.said(kh(*range(1, 6001)))
+        after = (await partner.register.state(LIST)).head
+        assert (record.gained, record.lost, record.rebuilt) == (1, 1, False)
+        assert (after.base, after.changes, after.generation) == (
+            before.base,
+            2,
+            before.generation + 2,
+        )
+
+
+async def test_the_same_again_changes_nothing(partner):
+    """A giant list that is resent as it was writes nothing but when it was last heard of."""
+    async with partner:
+        await partner.said(BASE)
+        before = (await partner.register.state(LIST)).head
+        record = await partner.pull()
+        assert record.verdict == "same"
+        assert (await partner.register.state(LIST)).head == before
+        assert len(await audit(partner)) == 1
+        assert (await partner.state()).confirmed_at_s == partner.now_s
+
+
+async def test_others_reports_stay(partner):
+    """What another source says of a number stays, whether the feed names the number or not."""
+    async with partner:
+        await partner.said(BASE)
+        by = By("police")
+        both = [entry(BASE[0], source="police"), entry(kh(7777)[0], source="police")]
+        await partner.register.add(LIST, both, by)
+        await partner.said(BASE[1:])
+        found = await held(partner)
+        assert found[BASE[0]] == {"police"}
+        assert found[kh(7777)[0]] == {"police"}
+        assert len(found) == 101
+
+
+async def test_an_empty_file_during_a_save_is_held(partner):
+    """0 bytes, read while the partner was saving, empty no list; the next version goes live."""
+    async with partner:
+        await partner.said(BASE)
+        record = await partner.said([])
+        assert (record.verdict, record.reason) == ("held", GateReason.EMPTY)
+        assert len(await held(partner)) == 100
+        record = await partner.said(BASE[:-1])
+        assert record.verdict == "accepted"
+        assert (await partner.state()).held is None
+
+
+async def test_a_shrunk_version_waits_for_a_person(partner):
+    """Half a list waits; released it goes live, by the name and reason of who released it."""
+    async with partner:
+        await partner.said(BASE)
+        record = await partner.said(BASE[:50])
+        assert (record.verdict, record.reason) == ("held", GateReason.SHRUNK)
+        assert len(await held(partner)) == 100
+        record = await partner.release()
+        assert (record.verdict, record.by, record.why) == ("accepted", "somchai", "looked at it")
+        assert len(await held(partner)) == 50
+        last = (await audit(partner))[-1]
+        assert (last["actor"], last["reason"]) == (OPERATOR.actor, OPERATOR.reason)
+
+
+async def test_a_refused_version_is_not_asked_again(partner):
+    """The same bytes that a person refused are fetched again and stay refused, without a word."""
+    async with partner:
+        await partner.said(BASE)
+        await partner.said(BASE[:50])
+        await partner.refuse()
+        told = len(await audit(partner))
+        record = await partner.pull()
+        assert (record.verdict, record.by) == ("refused", "somchai")
+        assert len(await audit(partner)) == told
+        assert (await partner.state()).held is None
+
+
+async def test_a_newer_version_takes_a_held_ones_place(partner):
+    """While a version waits, the newest one that has to wait is the one that waits."""
+    async with partner:
+        await partner.said(BASE)
+        first = await partner.said(BASE[:50])
+        second = await partner.said(BASE[:40])
+        state = await partner.state()
+        assert state.held is not None
+        assert (state.held.id, first.verdict) == (second.id, "held")
+        await partner.release()
+        assert len(await held(partner)) == 40
+
+
+async def test_an_older_version_is_refused(partner):
+    """A list that its owner made before the one that is live never replaces it."""
+    async with partner:
+        await partner.said(BASE)
+        record = await partner.said(BASE[:-1], as_of_s=partner.now_s - DAY_S)
+        assert (record.verdict, record.reason) == ("refused", GateReason.OLDER)
+
+
+async def test_what_may_not_be_listed_is_held_and_some_of_it_never_goes_live(partner):
+    """Another country's, an allowed and our own numbers hold a version; ours never go live."""
+    async with partner:
+        hospital = AllowEntry(kh(5)[0], "hospital", "somchai", 0)
+        await partner.register.allow_add([hospital], OPERATOR)
+        own, thai = "+85523888123", "+66812345678"
+        record = await partner.said([*BASE, own, thai])
+        assert record.verdict == "held"
+        found = {finding.partition(":")[0] for finding in record.findings}
+        assert found == {"country_not_allowed", "allow_listed", "own_service_number"}
+        await partner.release()
+        on_list = await held(partner)
+        assert thai in on_list
+        assert own not in on_list
+
+
+async def test_rows_may_be_dropped_instead(tmp_path, redis_url):
+    """Where the feed file says drop, the other rows go live and the dropped ones are counted."""
+    extra = '[gate]\ncountry_not_allowed = "drop"'
+    async with Partner(tmp_path, redis_url, tail=extra) as partner:
+        record = await partner.said([*BASE, "+66812345678"])
+        assert (record.verdict, record.dropped) == ("accepted", {"country_not_allowed": 1})
+        assert len(await held(partner)) == 100
+
+
+async def test_reports_without_dates_are_renewed(partner):
+    """A number that stays on a partner's list does not expire, nor is it written at each fetch."""
+    async with partner:
+        await partner.said(BASE)
+        partner.now_s += DAY_S // 2
+        assert (await partner.pull()).verdict == "same"
+        partner.now_s += DAY_S
+        record = await partner.pull()
+        assert (record.verdict, record.updated) == ("accepted", 100)
+        _, columns = await entries_of(partner.register, LIST, b"")
+        assert set(columns.expires_at.tolist()) == {partner.now_s + 10 * DAY_S}
+
+
+async def test_an_increment_adds_and_retracts(tmp_path, redis_url):
+    """An increment changes what it names; a tombstone takes off, the rest of the list stays."""
+    async with Partner(tmp_path, redis_url) as partner:
+        await partner.said(BASE)
+        record = await partner.said(kh(200, 201), whole=False)
+        assert (record.gained, record.lost, record.numbers) == (2, 0, 102)
+        again = await partner.said([*kh(200, 201), *kh(202)], whole=False)
+        assert (again.gained, again.updated, again.numbers) == (1, 0, 103)
+        assert len(await held(partner)) == 103
+
+
+async def test_a_large_difference_becomes_a_base(partner):
+    """More than a few thousand changes are one new base, with others' reports in it."""
+    async with partner:
+        await partner.said(BASE)
+        await partner.register.add(LIST, [entry(BASE[0], source="police")], By("police"))
+        record = await partner.said(kh(*range(6000)))
+        assert record.reason == GateReason.GROWN
+        record = await partner.release()
+        assert record.rebuilt
+        found = await held(partner)
+        assert len(found) == 6000
+        assert found[BASE[0]] == {"kh-scam", "police"}

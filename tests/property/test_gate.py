@@ -1,0 +1,93 @@
+"""The gate against a model that says the same in the plainest words."""
+
+from fractions import Fraction
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream.lists.gate import OF_ROWS, GateLimits, Last, Seen, Verdict, judge
+
+COUNTS = st.integers(0, 30) | st.integers(0, 3000)
+SUMS = st.sampled_from(["a" * 64, "b" * 64])
+TIMES = st.none() | st.integers(1, 3)
+HANDLINGS = st.sampled_from(["drop", "hold", "refuse"])
+LIMITS = st.builds(
+    GateLimits,
+    shrink_percent_max=st.integers(0, 100),
+    shrink_few=COUNTS,
+    grow_percent_max=st.integers(0, 300),
+    grow_few=COUNTS,
+    bad_rows_percent_max=st.integers(0, 100),
+    bad_rows_few=COUNTS,
+    **{reason.value: HANDLINGS for reason in OF_ROWS},
+)
+LASTS = st.none() | st.builds(Last, SUMS, COUNTS, TIMES)
+SEEN = st.builds(
+    Seen,
+    sha256=SUMS,
+    whole=st.booleans(),
+    unreadable=st.sampled_from(["", "", "a login page"]),
+    as_of_s=TIMES,
+    good=COUNTS,
+    bad=COUNTS,
+    expired=COUNTS,
+    gained=st.none() | COUNTS,
+    lost=st.none() | COUNTS,
+    rows=st.dictionaries(st.sampled_from(OF_ROWS), st.integers(0, 3), max_size=3),
+)
+
+
+def model(seen: Seen, last: Last | None, limits: GateLimits) -> Verdict:
+    """The verdict, by exact fractions and one question after the other."""
+    if last is not None and last.sha256 == seen.sha256:
+        return Verdict.SAME
+    if seen.unreadable:
+        return Verdict.REFUSED
+    before = None if last is None else last.as_of_s
+    if seen.whole and seen.as_of_s is not None and before is not None and seen.as_of_s < before:
+        return Verdict.REFUSED
+    handled = {limits.handling(reason) for reason, rows in seen.rows.items() if rows > 0}
+    if "refuse" in handled or (seen.good == seen.bad == 0 < seen.expired):
+        return Verdict.REFUSED
+    rows = seen.good + seen.bad
+    bad = Fraction(seen.bad, rows) > Fraction(limits.bad_rows_percent_max, 100) if rows else False
+    held = ["hold" in handled, seen.whole and rows == 0]  # expired ones were refused above
+    held += [seen.bad > limits.bad_rows_few and bad, seen.bad > 0 and seen.good == 0]
+    if last is not None and last.numbers > 0:
+        gone = Fraction(seen.lost or 0, last.numbers)
+        new = Fraction(seen.gained or 0, last.numbers)
+        lost_much = gone > Fraction(limits.shrink_percent_max, 100)
+        held.append(lost_much and (seen.lost or 0) > limits.shrink_few)
+        won_much = new > Fraction(limits.grow_percent_max, 100)
+        held.append(won_much and (seen.gained or 0) > limits.grow_few)
+    return Verdict.HELD if any(held) else Verdict.ACCEPTED
+
+
+@given(SEEN, LASTS, LIMITS)
+def test_the_gate_agrees_with_the_model(seen: Seen, last: Last | None, limits: GateLimits) -> None:
+    """Every version gets the model's verdict, and a reason that stands among its findings."""
+    judgement = judge(seen, last, limits)
+    assert judgement.verdict is model(seen, last, limits)
+    if judgement.verdict is Verdict.ACCEPTED:
+        assert judgement.reason is None
+        assert {finding.reason for finding in judgement.findings} <= set(OF_ROWS)
+    else:
+        assert judgement.findings[0].reason is judgement.reason
+
+
+@given(SEEN, LASTS, LIMITS)
+def test_nothing_is_accepted_that_a_stricter_gate_would_be_needed_for(
+    seen: Seen, last: Last | None, limits: GateLimits
+) -> None:
+    """What the strictest limits accept, every other accepts too, or drops rows of."""
+    strictest = GateLimits(
+        shrink_percent_max=0,
+        shrink_few=0,
+        grow_percent_max=0,
+        grow_few=0,
+        bad_rows_percent_max=0,
+        bad_rows_few=0,
+        **dict.fromkeys((reason.value for reason in OF_ROWS), "refuse"),  # type: ignore[arg-type]
+    )
+    if judge(seen, last, strictest).verdict is Verdict.ACCEPTED:
+        assert judge(seen, last, limits).verdict is Verdict.ACCEPTED
