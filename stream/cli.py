@@ -7,7 +7,7 @@ import msgspec
 import typer
 from rich.table import Table
 
-from stream import __version__, cli_allow, cli_audit, cli_lists, cli_versions, supervise
+from stream import __version__, cli_allow, cli_audit, cli_feeds, cli_lists, cli_versions, supervise
 from stream import app as engine
 from stream.calls.events import Event
 from stream.calls.topics import Done, TopicReport, ensure_topics
@@ -32,6 +32,7 @@ app.add_typer(topics, name="topics")
 cli_lists.app.add_typer(cli_versions.app)
 app.add_typer(cli_lists.app, name="lists")
 app.add_typer(cli_allow.app, name="allow")
+app.add_typer(cli_feeds.app, name="feeds")
 app.add_typer(cli_audit.app, name="audit")
 app.command("why")(why)
 app.command("decisions")(decisions)

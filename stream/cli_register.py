@@ -137,7 +137,7 @@ def moment_in(text: str) -> int:
     try:
         said = datetime.fromisoformat(text.strip())
     except ValueError:
-        if _SPAN.fullmatch(text.strip().lower()):
+        if seconds_of(text) is not None:
             return (now_s() - seconds_in(text)) * 1000
         fail(f"{text!r} is no time: write 2026-11-25T14:00:00Z, or 2h for two hours ago", USAGE)
     aware = said if said.tzinfo else said.replace(tzinfo=UTC)

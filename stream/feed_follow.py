@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from stream.core.faults import Fault, FeedDown, FeedFault, RegisterDown
+from stream.core.faults import ChangeConflict, Fault, FeedDown, FeedFault, RegisterDown
 from stream.feed_files import FeedSetup
 from stream.lists.connection import RegisterSettings
 from stream.lists.feed import FeedState, VersionRecord
@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 SMALL_BYTES: Final = 1 << 20
 """A smaller version waits for no place among the large ones: it takes a second at most."""
 BUSY_S: Final = 2.0
+REGISTER: Final = "register"
+"""The kind of every fault that is not the feed's own."""
 FIRST_S_MAX: Final = 10.0
 """Feeds that are due at a start begin within so much, not all in one moment."""
 
@@ -50,15 +52,16 @@ class Workplace:
 
 
 class Follower:
-    """Follows one feed until cancelled."""
+    """Follows one feed until cancelled. `quiet`: whoever asks prints what comes of it himself."""
 
-    def __init__(self, setup: FeedSetup, place: Workplace) -> None:
+    def __init__(self, setup: FeedSetup, place: Workplace, *, quiet: bool = False) -> None:
         self.setup = setup
         self.tried = False
         self._place = place
         self._versions = Versions(place.state_dir, setup.feed.name)
         self._backoff = Backoff(place.settings.retry_s_first, place.settings.retry_s_most)
         self._said = ""
+        self._quiet = quiet
 
     async def run(self) -> None:
         """Fetch, again and again."""
@@ -74,7 +77,7 @@ class Follower:
         try:
             state = await self._place.book.state(name)
         except Fault as fault:
-            self._tell_fault("register", str(fault))
+            self._tell_fault(*kind_of(fault))
             return random.uniform(0, FIRST_S_MAX)  # noqa: S311 - jitter, no secret
         self._show(state)
         due_s = state.tried_at_s + self.setup.every_s - now_s()
@@ -88,37 +91,35 @@ class Follower:
             with self._versions.alone() as mine:
                 if not mine:
                     return BUSY_S  # somebody pulls or decides it by hand just now
-                again_s = await self._try(transport)
-        except FeedDown as down:
-            return await self._failed(down.reason.value, down.detail, down.retry_after_s)
-        except WorkFailed as failed:
-            return await self._failed(failed.reason.value, failed.detail, None)
+                _, again_s = await self._try(transport)
         except Fault as fault:
-            if isinstance(fault, RegisterDown):
-                self._place.metrics.register_up.set(0)
-            return await self._failed("register", f"{type(fault).__name__}: {fault}", None)
-        self.tried = True
-        self._backoff.reset()
-        self._place.metrics.failures.labels(self.setup.feed.name).set(0)
+            return await self._failed(fault)
         return again_s
 
-    async def _try(self, transport: Transport) -> float:
+    async def pull(self) -> VersionRecord | None:
+        """One try now, for a person; what became of it, None: nothing new.
+
+        Raises ChangeConflict while somebody else is at it, and whatever stood in the way.
+        """
+        with self._versions.alone() as mine:
+            if not mine:
+                text = "is fetched or decided by another process just now: try again in a moment"
+                raise ChangeConflict(f"feed {self.setup.feed.name} {text}")
+            try:
+                record, _ = await self._try(self.setup.source.transport())
+            except Fault as fault:
+                await self._failed(fault)
+                raise
+        return record
+
+    async def _try(self, transport: Transport) -> tuple[VersionRecord | None, float]:
         feed, place = self.setup.feed, self._place
         self._versions.clear_incoming()
         state = await place.book.state(feed.name)
         place.metrics.register_up.set(1)
-        began_s, at_s = monotonic_s(), now_s()
-        try:
-            async with asyncio.timeout(place.settings.fetch_s_max):
-                got = await transport.fetch(state.remembered, self._versions.incoming)
-        except TimeoutError as error:
-            text = f"no end within [feeds] fetch_s_max = {place.settings.fetch_s_max:g}"
-            raise FeedDown(FeedFault.TIMEOUT, text) from error
-        finally:
-            place.metrics.fetch.labels(feed.name).observe(monotonic_s() - began_s)
-        result = "unchanged" if isinstance(got, Unchanged) else "fetched"
-        place.metrics.fetches.labels(feed.name, result).inc()
-        more = False
+        at_s = now_s()
+        got = await self._fetch(transport, state)
+        record, more = None, False
         if isinstance(got, Unchanged):
             await place.book.confirmed(feed.name, at_s, got.remember)
             again = self._renewal(state, at_s)
@@ -131,8 +132,24 @@ class Follower:
         await place.book.tried(feed.name, at_s, "", "", 0)
         self._tell_well()
         self._show(await place.book.state(feed.name))
+        self.tried = True
+        self._backoff.reset()
         usual_s = 0.0 if more else self._usual_s()
-        return max(usual_s, got.wait_s_min)
+        return record, max(usual_s, got.wait_s_min)
+
+    async def _fetch(self, transport: Transport, state: FeedState) -> Fetched | Unchanged:
+        name, place, began_s = self.setup.feed.name, self._place, monotonic_s()
+        try:
+            async with asyncio.timeout(place.settings.fetch_s_max):
+                got = await transport.fetch(state.remembered, self._versions.incoming)
+        except TimeoutError as error:
+            text = f"no end within [feeds] fetch_s_max = {place.settings.fetch_s_max:g}"
+            raise FeedDown(FeedFault.TIMEOUT, text) from error
+        finally:
+            place.metrics.fetch.labels(name).observe(monotonic_s() - began_s)
+        result = "unchanged" if isinstance(got, Unchanged) else "fetched"
+        place.metrics.fetches.labels(name, result).inc()
+        return got
 
     def _usual_s(self) -> float:
         return self.setup.every_s + random.uniform(0, self.setup.jitter_s)  # noqa: S311
@@ -171,25 +188,29 @@ class Follower:
         memory_max = place.settings.memory_mb_max << 20
         return await done_apart(job, memory_max=memory_max, within_s=place.settings.version_s_max)
 
-    async def _failed(self, fault: str, detail: str, retry_after_s: float | None) -> float:
+    async def _failed(self, fault: Fault) -> float:
         """Remember and tell what stood in the way; the wait until the next try."""
         self.tried = True
         feed, metrics = self.setup.feed, self._place.metrics
-        metrics.fetches.labels(feed.name, fault).inc()
-        reason = OF_FAULTS.get(FeedFault(fault)) if fault in set(FeedFault) else None
+        if isinstance(fault, RegisterDown):
+            metrics.register_up.set(0)
+        kind, detail = kind_of(fault)
+        reason = OF_FAULTS.get(fault.reason) if isinstance(fault, FeedDown) else None
+        metrics.fetches.labels(feed.name, kind).inc()
         if reason is not None:
             metrics.versions.labels(feed.name, Verdict.REFUSED, reason).inc()
-        self._tell_fault(fault, detail)
+        self._tell_fault(kind, detail)
         try:
             state = await self._place.book.state(feed.name)
             failures = state.failures + 1
-            await self._place.book.tried(feed.name, now_s(), fault, detail[:500], failures)
-            if reason is not None and state.fault != fault:
+            await self._place.book.tried(feed.name, now_s(), kind, detail[:500], failures)
+            if reason is not None and state.fault != kind:
                 await self._place.book.refused_unseen(feed.name, feed.list_name, reason, detail)
             metrics.failures.labels(feed.name).set(failures)
-        except Fault as fault_too:
-            log.warning("%s: can not be written down: %s", feed.name, fault_too)
-        return max(self._backoff.next_s(), retry_after_s or 0.0)
+        except Fault as other:
+            log.warning("%s: can not be written down: %s", feed.name, other)
+        asked_s = fault.retry_after_s if isinstance(fault, FeedDown) else None
+        return max(self._backoff.next_s(), asked_s or 0.0)
 
     def _count(self, record: VersionRecord) -> None:
         feed, metrics = self.setup.feed, self._place.metrics
@@ -200,6 +221,8 @@ class Follower:
         metrics.rows.labels(feed.name, "passed_over").inc(record.passed_over)
         for what, count in record.rejected.items():
             metrics.rows.labels(feed.name, what).inc(count)
+        if self._quiet:
+            return
         level = logging.INFO if record.verdict == Verdict.ACCEPTED else logging.WARNING
         log.log(level, "%s: %s", feed.name, in_words(record), extra={"list": feed.list_name})
 
@@ -213,7 +236,7 @@ class Follower:
         metrics.failures.labels(name).set(state.failures)
 
     def _tell_fault(self, fault: str, detail: str) -> None:
-        if self._said != fault:
+        if self._said != fault and not self._quiet:
             self._said = fault
             log.warning("%s: %s: %s", self.setup.feed.name, fault, detail)
 
@@ -234,3 +257,10 @@ def in_words(record: VersionRecord) -> str:
     if record.bad:
         text += f"; {record.bad:,} rows rejected"
     return text
+
+
+def kind_of(fault: Fault) -> tuple[str, str]:
+    """What stood in the way, as a label from a closed list, and in words."""
+    if isinstance(fault, FeedDown | WorkFailed):
+        return fault.reason.value, fault.detail
+    return REGISTER, f"{type(fault).__name__}: {fault}"

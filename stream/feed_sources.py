@@ -6,14 +6,14 @@ from typing import Any, Final
 
 from stream.lists.fetch import Transport
 from stream.lists.transports import FileSettings, FileTransport
-from stream.ops.tables import dotted, one_of, shown, strict_converter, structured
+from stream.ops.tables import dotted, one_of, secret, shown, strict_converter, structured
 
 Make = Callable[[Any, Mapping[str, str]], Transport]
 _KINDS: Final[Mapping[str, tuple[type[Any], Make]]] = {
     "file": (FileSettings, lambda settings, _: FileTransport(settings))
 }
-"""By `kind`: the settings that the table holds, and what makes the transport of them and of the
-environment that has its secrets."""
+"""By `kind`: the settings that the table holds, and what makes the transport of them and of what
+the environment variables hold that they name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,4 +43,16 @@ def source_of(
         wrong(f"{'.' if key else ''}{dotted(key)}: {text}")
     if settings is None:
         return None
-    return Source(kind, settings, lambda: make(settings, environ))
+    secrets, errors = _secrets(settings, environ)
+    for error in errors:
+        wrong(f": {error}")
+    return None if errors else Source(kind, settings, lambda: make(settings, secrets))
+
+
+def _secrets(settings: Any, environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """What the variables hold that the settings name (or the files that `<NAME>_FILE` names)."""
+    errors: list[str] = []
+    names: tuple[str, ...] = settings.variables() if hasattr(settings, "variables") else ()
+    found = {name: secret(name, environ, errors) for name in names}
+    errors += [f"environment: {name} is not set" for name, value in found.items() if not value]
+    return found, errors

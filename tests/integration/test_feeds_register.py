@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from stream.core.allowlist import AllowEntry
+from stream.lists.audit import AuditEntry
 from stream.lists.gate import GateReason
 from stream.lists.ingest import entries_of
 from stream.lists.words import By
@@ -24,9 +25,9 @@ async def held(partner: Partner) -> dict[str, set[str]]:
     return found
 
 
-async def audit(partner: Partner) -> list[dict[str, str]]:
-    entries = await partner.register.audit(100_000)
-    return [one for one in entries if one["op"].startswith("feed_")][::-1]
+async def audit(partner: Partner) -> list[AuditEntry]:
+    found = [entry async for entry in partner.register.annals.audit()]
+    return [one for one in found if one.op.startswith("feed_")]
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ async def test_a_first_version_fills_its_list(partner):
         record = await partner.said(BASE)
         assert (record.verdict, record.gained, record.numbers) == ("accepted", 100, 100)
         assert await held(partner) == {number: {"kh-scam"} for number in BASE}
-        assert [one["op"] for one in await audit(partner)] == ["feed_accepted"]
+        assert [one.op for one in await audit(partner)] == ["feed_accepted"]
 
 
 async def test_only_the_difference_is_written(partner):
@@ -107,7 +108,7 @@ async def test_a_shrunk_version_waits_for_a_person(partner):
         assert (record.verdict, record.by, record.why) == ("accepted", "somchai", "looked at it")
         assert len(await held(partner)) == 50
         last = (await audit(partner))[-1]
-        assert (last["actor"], last["reason"]) == (OPERATOR.actor, OPERATOR.reason)
+        assert (last.actor, last.reason) == (OPERATOR.actor, OPERATOR.reason)
 
 
 async def test_a_refused_version_is_not_asked_again(partner):

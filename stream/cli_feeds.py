@@ -1,0 +1,276 @@
+"""`ringfence feeds`: follow partners' lists, look at them, decide what waits."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from prometheus_client import CollectorRegistry
+
+from stream import cli_feeds_check, feed_run
+from stream.cli_base import AsJson, ConfigFiles, print_json, settings_of
+from stream.cli_feeds_text import feed_json, print_feed, print_feeds, record_json
+from stream.cli_register import NOTHING_DONE, USAGE, Actor, T, by, fail, now_s, say, with_register
+from stream.config import Settings
+from stream.core.faults import ConfigInvalid, FeedDown
+from stream.feed_files import FeedSetup, feed_paths, house_of, read_feed, read_feeds
+from stream.feed_follow import Follower, Workplace, in_words
+from stream.lists import feeding
+from stream.lists.feed import FeedState, VersionRecord
+from stream.lists.feed_book import FeedBook
+from stream.lists.feed_shelf import Versions
+from stream.lists.gate import Verdict
+from stream.lists.separate import prepare
+from stream.lists.store import Register
+from stream.ops.feed_metrics import FeedMetrics
+
+app = typer.Typer(
+    no_args_is_help=True, help="Follow partners' lists, look at them, decide what waits."
+)
+app.command("check")(cli_feeds_check.check)
+
+FeedName = Annotated[str, typer.Argument(metavar="NAME", help="The feed: its file's name.")]
+WhyText = Annotated[str, typer.Option("--reason", help="Why, for the audit.")]
+VersionId = Annotated[
+    str | None, typer.Option("--version", help="Only if it is this version that waits.")
+]
+
+
+@app.command()
+def run(config: ConfigFiles = None) -> None:
+    """Follow every feed of the folder `[feeds] dir`, until SIGTERM or Ctrl-C.
+
+    Changed feed files take effect without a restart. Logs to stderr. Exit codes: 0 stopped in
+    order, 1 died, 2 wrong configuration, 3 Redis or the port are not as they have to be.
+
+    Example: ringfence feeds run --config carrier.toml
+    """
+    raise typer.Exit(feed_run.run(settings_of(config)))
+
+
+@app.command("ls")
+def ls_(config: ConfigFiles = None, as_json: AsJson = False) -> None:
+    """Show all feeds: when each was last heard of, what it has on its list, what is wrong.
+
+    Exit code 1: a version waits, or a feed can not be had.
+
+    Example: ringfence feeds ls
+    """
+    settings = settings_of(config)
+    setups = _setups(settings)
+
+    async def work(_: Register, book: FeedBook) -> list[FeedState]:
+        return [await book.state(name) for name in setups]
+
+    states = _with_book(settings, work)
+    pairs = list(zip(setups.values(), states, strict=True))
+    if as_json:
+        print_json([feed_json(setup, state) for setup, state in pairs])
+    else:
+        print_feeds(pairs, now_s())
+    if any(state.held is not None or state.fault for _, state in pairs):
+        raise typer.Exit(NOTHING_DONE)
+
+
+@app.command()
+def show(name: FeedName, config: ConfigFiles = None, as_json: AsJson = False) -> None:
+    """Show one feed: how it is followed, its last versions, and why one was not let in.
+
+    Example: ringfence feeds show kh-scam
+    """
+    settings = settings_of(config)
+    setup = _setup(settings, name)
+
+    async def work(_: Register, book: FeedBook) -> FeedState:
+        return await book.state(name)
+
+    state = _with_book(settings, work)
+    if as_json:
+        print_json(feed_json(setup, state))
+    else:
+        print_feed(setup, state, Versions(Path(settings.lists.state_dir), name), now_s())
+
+
+@app.command()
+def pull(name: FeedName, config: ConfigFiles = None, as_json: AsJson = False) -> None:
+    """Fetch a feed once, now, whatever its schedule says, and let it in if the gate does.
+
+    Exit code 1: it could not be had, or it was held or refused.
+
+    Example: ringfence feeds pull kh-scam
+    """
+    settings = settings_of(config)
+    setup = _setup(settings, name)
+    prepare([])
+
+    async def work(_: Register, book: FeedBook) -> VersionRecord | None:
+        place = Workplace(
+            settings=settings.feeds,
+            register=settings.register(),
+            state_dir=Path(settings.lists.state_dir),
+            around=feed_run.around_of(settings),
+            book=book,
+            metrics=FeedMetrics(CollectorRegistry()),
+            places=asyncio.Semaphore(1),
+        )
+        return await Follower(setup, place, quiet=True).pull()
+
+    record = _with_book(settings, work)
+    if record is None:
+        print_json({"feed": name, "verdict": "same"}) if as_json else say(f"{name}: nothing new")
+        return
+    _told(setup, record, settings, as_json=as_json)
+
+
+@app.command("held")
+def held_(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One feed.")] = None,
+    config: ConfigFiles = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the versions that wait for a person, and why. Exit code 1: there is one.
+
+    Example: ringfence feeds held
+    """
+    settings = settings_of(config)
+    setups = _setups(settings) if name is None else {name: _setup(settings, name)}
+
+    async def work(_: Register, book: FeedBook) -> dict[str, VersionRecord]:
+        states = {feed: await book.state(feed) for feed in setups}
+        return {feed: state.held for feed, state in states.items() if state.held is not None}
+
+    waiting = _with_book(settings, work)
+    if as_json:
+        print_json([{"feed": feed, **record_json(record)} for feed, record in waiting.items()])
+    elif not waiting:
+        say("nothing waits")
+    for feed, record in waiting.items() if not as_json else ():
+        say(f"{feed}: {in_words(record)}")
+        versions = Versions(Path(settings.lists.state_dir), feed)
+        say(f"  its file: {versions.place(record.id) / 'file'}")
+        say(f"  let it in: ringfence feeds release {feed} --version {record.id} --reason ...")
+        say(f"  or not:    ringfence feeds refuse {feed} --version {record.id} --reason ...")
+    if waiting:
+        raise typer.Exit(NOTHING_DONE)
+
+
+@app.command("release")
+def release_(
+    name: FeedName,
+    reason: WhyText,
+    version: VersionId = None,
+    actor: Actor = None,
+    config: ConfigFiles = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let in the version that waits; enforced at once. The audit keeps who did it, and why.
+
+    It goes live with the rows that held it, but for emergency numbers, your own, and prefixes that
+    are too short.
+
+    Example: ringfence feeds release kh-scam --reason "the partner confirms: 4,000 were cleared"
+    """
+    settings, who = settings_of(config), by(actor, reason)
+    setup = _setup(settings, name)
+
+    async def work(register: Register, book: FeedBook) -> VersionRecord:
+        versions = Versions(Path(settings.lists.state_dir), name)
+        with versions.alone(wait=True):
+            held = _waiting(await book.state(name), name, version)
+            if versions.file(held.id) is None:
+                fail(f"the file of version {held.id} is not on this machine: pull it again", USAGE)
+            around = feed_run.around_of(settings)
+            return await feeding.release(
+                register, book, versions, setup.feed, held, around, who, now_s()
+            )
+
+    _told(setup, _with_book(settings, work), settings, as_json=as_json)
+
+
+@app.command("refuse")
+def refuse_(
+    name: FeedName,
+    reason: WhyText,
+    version: VersionId = None,
+    actor: Actor = None,
+    config: ConfigFiles = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say no to the version that waits; the same bytes are not asked about again.
+
+    Example: ringfence feeds refuse kh-scam --reason "a test file went out, says the partner"
+    """
+    settings, who = settings_of(config), by(actor, reason)
+    setup = _setup(settings, name)
+
+    async def work(_: Register, book: FeedBook) -> VersionRecord:
+        versions = Versions(Path(settings.lists.state_dir), name)
+        with versions.alone(wait=True):
+            held = _waiting(await book.state(name), name, version)
+            return await feeding.refuse(book, versions, setup.feed, held, who, now_s())
+
+    record = _with_book(settings, work)
+    if as_json:
+        print_json({"feed": name, **record_json(record)})
+    else:
+        say(f"{name}: version {record.id} is refused; the last good one stays")
+
+
+def _waiting(state: FeedState, name: str, wanted: str | None) -> VersionRecord:
+    """The version that waits; it must be the one that was looked at, if that was named."""
+    held = state.held
+    if held is None:
+        newer = ""
+        if state.accepted is not None:
+            newer = f": version {state.accepted.id} was let in and took the place of any before it"
+        fail(f"{name}: nothing waits{newer}", NOTHING_DONE)
+    if wanted is not None and held.id != wanted:
+        text = (
+            f"{name}: version {wanted} does not wait (any more); {held.id} does: {in_words(held)}"
+        )
+        fail(text, NOTHING_DONE)
+    return held
+
+
+def _told(setup: FeedSetup, record: VersionRecord, settings: Settings, *, as_json: bool) -> None:
+    """Print what became of a version, and end with its exit code."""
+    name = setup.feed.name
+    if as_json:
+        print_json({"feed": name, **record_json(record)})
+    else:
+        say(f"{name}: {in_words(record)}")
+        rejects = Versions(Path(settings.lists.state_dir), name).rejects(record.id)
+        if record.rejected and rejects.exists():
+            for label, count in record.rejected.items():
+                say(f"  rejected {count:,}: {label}")
+            say(f"  the rejected rows are in {rejects}")
+        if record.verdict == Verdict.HELD:
+            say(f"  see: ringfence feeds held {name}")
+    if record.verdict in {Verdict.HELD, Verdict.REFUSED}:
+        raise typer.Exit(NOTHING_DONE)
+
+
+def _with_book(settings: Settings, work: Callable[[Register, FeedBook], Awaitable[T]]) -> T:
+    async def whole(register: Register) -> T:
+        async with FeedBook.open(settings.register()) as book:
+            return await work(register, book)
+
+    try:
+        return with_register(settings, whole)
+    except FeedDown as down:
+        fail(str(down), NOTHING_DONE)
+
+
+def _setups(settings: Settings) -> dict[str, FeedSetup]:
+    return read_feeds(Path(settings.feeds.dir), os.environ, house_of(settings))
+
+
+def _setup(settings: Settings, name: str) -> FeedSetup:
+    folder = Path(settings.feeds.dir)
+    paths = feed_paths(folder)
+    if name not in paths:
+        known = ", ".join(paths) or "there is none"
+        raise ConfigInvalid((f"{folder}: no feed {name}; known: {known}",))
+    return read_feed(paths[name], os.environ, house_of(settings))

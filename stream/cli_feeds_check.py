@@ -1,0 +1,179 @@
+"""`ringfence feeds check`: what would come of a file, without storing anything."""
+
+import asyncio
+import csv
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from stream.cli_base import AsJson, ConfigFiles, print_json, settings_of
+from stream.cli_register import NOTHING_DONE, USAGE, fail, now_s, say
+from stream.config import Settings
+from stream.core.faults import ListUnknown, RegisterDown, RegisterUnsafe
+from stream.feed_files import feed_paths, house_of, read_feed
+from stream.feed_run import around_of
+from stream.lists.feed import Feed
+from stream.lists.feed_book import FeedBook
+from stream.lists.feed_shelf import Versions
+from stream.lists.feeding import Arrival, Assessed, assess, last_of
+from stream.lists.fetch import Fetched
+from stream.lists.files import format_of
+from stream.lists.gate import Verdict
+from stream.lists.store import Register
+
+SHOWN_MAX = 20
+FileName = Annotated[Path, typer.Argument(help="A file as the partner sends it.", exists=True)]
+
+
+def check(
+    file: FileName,
+    name: Annotated[
+        str | None, typer.Option("--feed", help="Read and judged as this feed's file says.")
+    ] = None,
+    increment: Annotated[
+        bool, typer.Option("--increment", help="The file adds to the list; else it is all of it.")
+    ] = False,
+    config: ConfigFiles = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what would come of a file: rows accepted, rejected and why, changes, the gate's verdict.
+
+    Nothing is stored. Without --feed the format is found from the file, and it is compared with no
+    list; without Redis too, and that is said. Exit code 0: it would go live with every row, 1: not,
+    or not all of it, 2: it can not be read.
+
+    Example: ringfence feeds check numbers.csv --feed kh-scam
+    """
+    settings = settings_of(config)
+    feed = _feed(settings, name, file)
+    with tempfile.TemporaryDirectory(prefix="ringfence-check-") as folder:
+        versions = Versions(Path(folder), feed.name)
+        arrival = _arrival(file, whole=not increment)
+        versions.place(arrival.id).mkdir(parents=True)
+        found, unknown = asyncio.run(_assessed(settings, feed, arrival, versions, name is not None))
+        rejected = _rejected(versions.rejects(arrival.id))
+    if as_json:
+        print_json(_json(feed, found, unknown, rejected))
+    else:
+        _print(file, feed, found, unknown, rejected)
+    if found.read.unreadable:
+        raise typer.Exit(USAGE)
+    if found.judgement.verdict is not Verdict.ACCEPTED or rejected:
+        raise typer.Exit(NOTHING_DONE)
+
+
+def _feed(settings: Settings, name: str | None, file: Path) -> Feed:
+    if name is None:
+        house = house_of(settings)
+        return Feed(
+            name="check",
+            list_name="",
+            owner="",
+            contact="",
+            format=format_of(file),
+            own=house.own,
+            prefixes=house.prefixes,
+        )
+    folder = Path(settings.feeds.dir)
+    paths = feed_paths(folder)
+    if name not in paths:
+        fail(f"{folder}: no feed {name}; known: {', '.join(paths) or 'there is none'}", USAGE)
+    return read_feed(paths[name], os.environ, house_of(settings)).feed
+
+
+def _arrival(file: Path, *, whole: bool) -> Arrival:
+    found = file.stat()
+    digest = ""
+    if file.is_file():
+        with file.open("rb") as opened:
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    fetched = Fetched(
+        file, found.st_size, digest, {}, whole=whole, as_of_s=int(found.st_mtime), origin=str(file)
+    )
+    return Arrival(fetched=fetched, at_s=now_s())
+
+
+async def _assessed(
+    settings: Settings, feed: Feed, arrival: Arrival, versions: Versions, compared: bool
+) -> tuple[Assessed, str]:
+    """What is found, and why it was compared with nothing ("": it was compared)."""
+    around, unknown = around_of(settings), "no --feed was given"
+    if compared:
+        try:
+            async with (
+                await Register.connect(settings.register()) as register,
+                FeedBook.open(settings.register()) as book,
+            ):
+                last = last_of(await book.state(feed.name))
+                found = await assess(register, book, feed, arrival, around, last, now_s(), versions)
+                return found, ""
+        except ListUnknown:
+            unknown = f"there is no list {feed.list_name} yet; the first version makes it"
+        except (RegisterDown, RegisterUnsafe) as fault:
+            unknown = f"the register can not be asked ({fault})"
+    return await assess(None, None, feed, arrival, around, None, now_s(), versions), unknown
+
+
+def _rejected(path: Path) -> list[dict[str, str]]:
+    """The rejected rows that stand in a rejects file."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _print(
+    file: Path, feed: Feed, found: Assessed, unknown: str, rejected: list[dict[str, str]]
+) -> None:
+    read, change = found.read, found.change
+    if read.unreadable:
+        say(f"{file}: is no {feed.format}: {read.unreadable}")
+        return
+    parts = [f"{read.good:,} good rows", f"{len(rejected):,} rejected"]
+    parts += [f"{read.passed_over:,} passed over"] if read.passed_over else []
+    say(f"{file}: {feed.format}, {', '.join(parts)}")
+    for row in rejected[:SHOWN_MAX]:
+        say(f"  line {row['line']}: {row['reason']}: {row['value']!r}: {row['what_to_do']}")
+    if len(rejected) > SHOWN_MAX:
+        say(f"  ... and {len(rejected) - SHOWN_MAX:,} more; --json has them all")
+    for what, count in read.adjusted.items():
+        say(f"  {count:,} rows adjusted: {what}")
+    if change is not None:
+        figures = f"{change.gained:,} numbers would come, {change.lost:,} go"
+        say(f"{feed.list_name}: {figures}, {change.updated:,} reports change")
+    else:
+        say(f"not compared with a list: {unknown}")
+    for finding in found.judgement.findings:
+        say(f"  {finding.verdict}: {finding.reason}: {finding.detail}")
+    said = {Verdict.ACCEPTED: "would go live", Verdict.SAME: "is the last good version already"}
+    text = f"would be {found.judgement.verdict}"
+    say(f"the gate: this version {said.get(found.judgement.verdict, text)}")
+
+
+def _json(
+    feed: Feed, found: Assessed, unknown: str, rejected: list[dict[str, str]]
+) -> dict[str, Any]:
+    read, change, judgement = found.read, found.change, found.judgement
+    return {
+        "format": feed.format,
+        "unreadable": read.unreadable or None,
+        "good": read.good,
+        "passed_over": read.passed_over,
+        "rejected": rejected,
+        "adjusted": dict(read.adjusted),
+        "compared_with": None if unknown else feed.list_name,
+        "not_compared": unknown or None,
+        "gained": change.gained if change is not None else None,
+        "lost": change.lost if change is not None else None,
+        "updated": change.updated if change is not None else None,
+        "verdict": judgement.verdict,
+        "reason": judgement.reason,
+        "findings": [
+            {"reason": f.reason, "verdict": f.verdict, "detail": f.detail}
+            for f in judgement.findings
+        ],
+    }
