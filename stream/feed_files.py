@@ -53,10 +53,13 @@ class OwnerTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleTable:
-    """`[schedule]`: how often it is fetched; `jitter`: up to so much later, by chance."""
+    """`[schedule]`: how often it is fetched; `jitter`: up to so much later, by chance.
+
+    Without a word on `jitter` it is a tenth of `every`.
+    """
 
     every: Span = "15m"
-    jitter: Span = "1m"
+    jitter: Annotated[str, Checked(lambda text: checks.span(text) if text else None)] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +127,7 @@ class FeedSetup:
     feed: Feed
     source: Source
     every_s: int
-    jitter_s: int
+    jitter_s: float
     path: Path
 
 
@@ -190,7 +193,7 @@ def read_feed(path: Path, environ: Mapping[str, str], house: House) -> FeedSetup
         feed=_feed(path, read, house),
         source=source,
         every_s=_seconds(read.schedule.every),
-        jitter_s=_seconds(read.schedule.jitter),
+        jitter_s=seconds_of(read.schedule.jitter) or _seconds(read.schedule.every) / 10,
         path=path,
     )
 

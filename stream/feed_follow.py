@@ -173,7 +173,8 @@ class Follower:
         else:
             async with self._place.places:
                 record = await self._work_now(arrival)
-        self._count(record)
+        if record.decided_at_s >= arrival.at_s or record.verdict == Verdict.SAME:
+            self._count(record)  # else it was told when it was decided
         return record
 
     async def _work_now(self, arrival: Arrival) -> VersionRecord:

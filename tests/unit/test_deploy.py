@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from stream.config import load
+from stream.lists.gate import GateReason
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -143,3 +144,13 @@ def test_the_example_of_secrets_holds_none() -> None:
     assert all(line.startswith("#") for line in text.splitlines() if line)
     for variable in load([], {}).redacted()["secrets"]:
         assert variable in text
+
+
+def test_the_runbook_has_a_heading_for_each_reason_of_the_gate() -> None:
+    """Whoever is called at night finds each reason, with its meaning, first look, fix and proof."""
+    sections = (DEPLOY / "RUNBOOK.md").read_text().split("\n### ")[1:]
+    found = {section.splitlines()[0]: section.split("\n## ")[0] for section in sections}
+    assert list(found) == [reason.value for reason in GateReason]
+    for section in found.values():
+        for word in ("**Meaning.**", "**First look.**", "**Fix.**", "**Confirm.**"):
+            assert section.count(word) == 1
