@@ -15,9 +15,10 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.core.codes import texts_of
 from stream.core.confidence import Decay, Reports, standing
 from stream.core.e164 import E164_DIGITS_MAX, HEAD_DIGITS, cells_of, heads_of, ordinals_of
-from stream.core.entry import NEVER, Columns, Entry, code_of, texts_of
+from stream.core.entry import NEVER, Columns, Entry, code_of
 from stream.core.matches import NO_MATCHES, Matches
 from stream.core.overlay import Change
 from stream.core.ranges import is_prefix
