@@ -14,11 +14,13 @@ from rich.table import Column, Table
 from stream.cli_base import AsJson, ConfigFiles, out, print_json, settings_of
 from stream.cli_register import (
     NOTHING_DONE,
+    ROW_BYTES,
     USAGE,
     Actor,
     ExpiresIn,
     ReasonText,
     Region,
+    behind_calls,
     by,
     expiry,
     fail,
@@ -126,6 +128,8 @@ def import_(
         expiry(expires_in),
         confidence,
     )
+
+    behind_calls(settings, file.stat().st_size // ROW_BYTES)
 
     async def work(register: Register) -> tuple[ImportReport, Path]:
         head = await head_of(register, name)

@@ -14,7 +14,16 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 from stream.cli_base import complain, err, out
 from stream.config import Settings
@@ -35,8 +44,16 @@ from stream.lists.rebase import Stage
 from stream.lists.store import Register
 from stream.lists.words import By
 from stream.ops.spans import seconds_of
+from stream.ops.warm import warm_up
 
 NOTHING_DONE, USAGE, REGISTER = 1, 2, 3
+NICE = 10
+"""Of work that may wait: it gets a tenth of a core that a worker of calls wants."""
+ROW_BYTES = 40
+"""Of a row in a file, about."""
+ROWS_FOR_KERNELS = 200_000
+ROWS_TOLD = 10_000
+"""Stages of fewer steps are no rows: parts that are written, a sort."""
 T = TypeVar("T")
 
 Actor = Annotated[
@@ -163,13 +180,37 @@ def numbers_in(texts: Sequence[str], region: str | None) -> tuple[list[str], int
     return good, len(texts) - len(good)
 
 
+def behind_calls(settings: Settings, rows: int) -> None:
+    """Work of about so many rows begins, that gives way to calls which are decided on this machine.
+
+    For many rows the kernels are worth loading (0.6 s), if a worker has compiled them.
+    """
+    os.setpriority(os.PRIO_PROCESS, 0, max(os.getpriority(os.PRIO_PROCESS, 0), NICE))
+    if rows >= ROWS_FOR_KERNELS:
+        warm_up(settings.ops.kernels_folder(settings.lists.state_dir), may_compile=False)
+
+
+class _Rate(ProgressColumn):
+    """How fast a stage goes: bytes of the file while it is read, else rows."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed or 0.0
+        if task.description == "reading":
+            return Text(f"{speed / 1e6:,.1f} MB/s")
+        return Text(f"{speed:,.0f} rows/s" if (task.total or 0) >= ROWS_TOLD else "")
+
+
 @contextmanager
 def progress() -> Iterator[Stage]:
-    """A bar on the terminal for each stage; nothing where stderr is none."""
+    """A bar on the terminal for each stage, how fast it goes, how long it took and will take.
+
+    Nothing where stderr is no terminal.
+    """
     with Progress(
         TextColumn("{task.description:9}"),
         BarColumn(),
         TextColumn("{task.percentage:3.0f} %"),
+        _Rate(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=err,

@@ -15,6 +15,7 @@ from stream.cli_register import (
     USAGE,
     Actor,
     ReasonText,
+    behind_calls,
     by,
     fail,
     key_of,
@@ -231,6 +232,7 @@ def rebuild_(
     async def work(register: Register) -> Rebased:
         head = (await register.state(name)).head
         key = key_of(settings, head.circle)
+        behind_calls(settings, head.count)
         with progress() as stage:
             return await rebuild(register, name, key, who, now_s(), stage)
 

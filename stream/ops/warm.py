@@ -34,17 +34,18 @@ class Warmth(NamedTuple):
     seconds: float
 
 
-def warm_up(folder: Path) -> Warmth:
+def warm_up(folder: Path, *, may_compile: bool = True) -> Warmth:
     """Switch the kernels on in this process, compiling those that are not in `folder` yet.
 
     Takes half a minute the first time and a second from then on; safe while others do the same,
-    who wait for the first. Blocks. Never fails: what is in the way is said.
+    who wait for the first. Unless it `may_compile`, it takes that second or says why not. Blocks.
+    Never fails: what is in the way is said.
     """
     began_s = time.monotonic()
     why_not = _obstacle()
     if not why_not:
         try:
-            why_not = _activated(_private(folder))
+            why_not = _activated(_private(folder), may_compile=may_compile)
         except ImportError as error:
             why_not = f"Numba can not be imported: {error}"
         except OSError as error:
@@ -54,10 +55,12 @@ def warm_up(folder: Path) -> Warmth:
     return Warmth(why_not, time.monotonic() - began_s)
 
 
-def _activated(folder: Path) -> str:
+def _activated(folder: Path, *, may_compile: bool) -> str:
     """Load the kernels from `folder`, or fill it while others wait; why not, or ""."""
     current = kernels.cache_names()
     marker = folder / f".warm-{sha256(''.join(sorted(current)).encode()).hexdigest()[:24]}"
+    if not may_compile and not marker.exists():
+        return f"they are not compiled in {folder} yet (ringfence warm)"
     with (folder / ".lock").open("a") as lock:
         if not marker.exists():
             fcntl.flock(lock, fcntl.LOCK_EX)

@@ -1,5 +1,6 @@
 """What tests of the register share."""
 
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +12,14 @@ from stream.lists.parse import Defaults
 from stream.lists.store import Register
 from tests.builders import NOW_S
 from tests.integration.lists_lab import BY, NAME, Worker, opened
+
+
+@pytest.fixture(autouse=True)
+def priorities(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The priorities asked for by commands that tests run in this very process, which keeps its."""
+    asked: list[int] = []
+    monkeypatch.setattr(os, "setpriority", lambda _which, _who, nice: asked.append(nice))
+    return asked
 
 
 @pytest.fixture

@@ -55,6 +55,15 @@ def sheet(tmp_path: Path) -> Path:
     return path
 
 
+def test_imports_and_rebuilds_give_way(operator, sheet, priorities):
+    """Calls that are decided on the same machine go before work that may wait."""
+    operator.types("lists", "create", NAME)
+    operator.types("lists", "import", NAME, str(sheet), "--region", "TH", code=1)
+    operator.types("lists", "rebuild", NAME)
+    assert len(priorities) == 2
+    assert min(priorities) >= 10
+
+
 def test_a_spreadsheet_becomes_a_list(operator, sheet):
     """A CSV with national Thai numbers loads its good rows and keeps the bad ones with reasons."""
     operator.types("lists", "create", NAME)

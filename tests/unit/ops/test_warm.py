@@ -36,6 +36,16 @@ def test_the_cache_is_made_for_us_alone(tmp_path: Path, activated: list[Path]) -
     assert (state_dir / "kernels").stat().st_mode & 0o777 == 0o700
 
 
+def test_without_leave_nothing_is_compiled(tmp_path: Path, activated: list[Path]) -> None:
+    """A command takes what a worker compiled, and never half a minute to compile it itself."""
+    folder = tmp_path / "kernels"
+    assert "not compiled" in warm_up(folder, may_compile=False).why_not
+    assert not activated
+    warm_up(folder)
+    assert warm_up(folder, may_compile=False).why_not == ""
+    assert activated == [folder] * 2
+
+
 @pytest.mark.parametrize("mode", [0o770, 0o702, 0o777])
 def test_a_cache_that_others_can_write_is_refused(tmp_path, activated, mode) -> None:
     """Their pickles would run as us; what to do is said."""
