@@ -1,0 +1,142 @@
+"""kill -9 of a rebuild, a rollback or a repair at any step: the old list or the new one."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+
+import pytest
+from redis.asyncio.connection import AbstractConnection
+
+from stream.lists.ingest import entries_of
+from stream.lists.repair import look, put_back
+from stream.lists.store import Register
+from stream.lists.versions import rebuild, rollback
+from stream.lists.words import Removal
+from tests.builders import NOW_S, entry
+from tests.integration.lists_lab import BASE, BY, opened, running, until
+
+STEPS_MAX = 60
+
+
+class Killed(BaseException):
+    """The process is gone: nothing that it does from here on reaches Redis."""
+
+
+@contextlib.contextmanager
+def killed_after(commands: int) -> Iterator[None]:
+    """Of everything that is sent to Redis in here, only the first `commands` requests arrive."""
+    send, sent = AbstractConnection.send_packed_command, 0
+
+    async def counted(self, *args, **kwargs):
+        nonlocal sent
+        if sent >= commands:
+            raise Killed
+        sent += 1
+        return await send(self, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AbstractConnection, "send_packed_command", counted)
+        yield
+
+
+async def made(register: Register, name: str, load) -> None:
+    """Create 1, import 2-3, change 4 and 5."""
+    await register.create(name, "plain", BY)
+    await load(register, BASE[:30], name=name)
+    await register.add(name, [entry(BASE[30])], BY)
+    await register.remove(name, [Removal(entry(BASE[0]).fingerprint, BASE[0])], BY)
+
+
+OLD, BACK = set(BASE[1:31]), set(BASE[:30])
+
+
+async def held(register: Register, name: str) -> set[str]:
+    _, columns = await entries_of(register, name, b"")
+    return {f"+{digits}" for digits in columns.number.tolist()}
+
+
+@pytest.fixture(autouse=True)
+def _always_a_base(monkeypatch):
+    monkeypatch.setattr("stream.lists.ingest.CHANGES_MAX", 0)
+    monkeypatch.setattr("stream.lists.build.TRIED", 1 << 10)  # false positives are not the subject
+
+
+@pytest.mark.parametrize("way", ["rebuild", "rollback"])
+async def test_killed_at_every_command(redis_url, raw, load, way):
+    """After whichever command it is killed: old or new, whole; the next one cleans up behind it."""
+    async with opened(redis_url) as register:
+        for commands in range(STEPS_MAX):
+            name = f"TH/k{commands}"
+            await made(register, name, load)
+            ended = False
+            with contextlib.suppress(Killed), killed_after(commands):
+                async with opened(redis_url) as dying:
+                    if way == "rebuild":
+                        await rebuild(dying, name, b"", BY, NOW_S)
+                    else:
+                        await rollback(dying, name, 3, b"", BY, NOW_S)
+                    ended = True
+            now = await held(register, name)
+            head = (await register.heads()).lists[name]
+            assert now in ((OLD,) if way == "rebuild" else (OLD, BACK)), commands
+            assert head.count == len(now)
+            assert not ended or now == (OLD if way == "rebuild" else BACK)
+            await rebuild(register, name, b"", BY, NOW_S)
+            assert await held(register, name) == now
+            kept = {f"{base.generation}" for base in await register.annals.bases(name)}
+            bases = {
+                key.split(":base:")[1].split(":")[0] for key in raw.keys(f"rf:*{name}*:base:*")
+            }
+            assert bases == kept, commands
+            if ended:
+                break
+        assert ended, "more commands than expected"
+        assert commands > 10
+
+
+async def test_a_repair_killed_at_every_command(redis_url, raw, load, worker):
+    """A repair that is killed has changed nothing or all, and can be done again."""
+    name = "TH/national"
+    async with opened(redis_url) as register:
+        await made(register, name, load)
+        async with running(worker):
+            journal = worker.state_dir / "lists" / name / "changes.jsonl"
+            await until(lambda: journal.exists() and BASE[0] in journal.read_text())
+        head = raw.hgetall(f"rf:list:{{{name}}}")
+        for commands in range(STEPS_MAX):
+            # The register as it was before the last two changes.
+            raw.hset(f"rf:list:{{{name}}}", mapping={**head, "generation": "3", "count": "30"})
+            raw.delete(f"rf:list:{{{name}}}:changed")
+            ended = False
+            with contextlib.suppress(Killed), killed_after(commands):
+                async with opened(redis_url) as dying:
+                    found = await look(dying, name, worker.state_dir, {"plain": b""})
+                    await put_back(dying, found, b"", BY, NOW_S)
+                    ended = True
+            assert await held(register, name) in (OLD, BACK)
+            if ended:
+                break
+        assert ended
+        assert await held(register, name) == OLD
+
+
+async def test_a_process_killed_for_real(redis_url, raw, load, tmp_path):
+    """`lists rebuild` killed by the system while it writes leaves the list as it was."""
+    config = tmp_path / "ringfence.toml"
+    config.write_text(f'[redis]\nurl = "{redis_url}"\n[lists]\nstate_dir = "{tmp_path}/state"\n')
+    async with opened(redis_url) as register:
+        await made(register, "TH/real", load)
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "stream", "lists", "rebuild", "TH/real"),
+            *("--config", str(config)),
+            stdout=asyncio.subprocess.DEVNULL,
+        )
+        await until(lambda: raw.exists("rf:list:{TH/real}:writing") == 1, 30)
+        os.kill(process.pid, signal.SIGKILL)
+        assert await process.wait() == -signal.SIGKILL
+        assert await held(register, "TH/real") == OLD
+        await rebuild(register, "TH/real", b"", BY, NOW_S)
+        assert await held(register, "TH/real") == OLD
