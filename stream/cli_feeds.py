@@ -42,12 +42,13 @@ VersionId = Annotated[
 def run(config: ConfigFiles = None) -> None:
     """Follow every feed of the folder `[feeds] dir`, until SIGTERM or Ctrl-C.
 
-    Changed feed files take effect without a restart. Logs to stderr. Exit codes: 0 stopped in
-    order, 1 died, 2 wrong configuration, 3 Redis or the port are not as they have to be.
+    Lists are rebuilt when more of their numbers were changed than `rebuild_changes`. Changed
+    feed files take effect without a restart. Logs to stderr. Exit codes: 0 stopped in order, 1 died, 2 wrong configuration, 3 Redis or the port are not as they have to be.
 
     Example: ringfence feeds run --config carrier.toml
     """
-    raise typer.Exit(feed_run.run(settings_of(config)))
+    arguments = [word for path in config or [] for word in ("--config", str(path))]
+    raise typer.Exit(feed_run.run(settings_of(config), arguments=arguments))
 
 
 @app.command("ls")

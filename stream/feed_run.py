@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +22,7 @@ from stream.feed_files import FeedSetup, feed_paths, house_of, read_feed, read_f
 from stream.feed_follow import Follower, Workplace
 from stream.lists.feed_book import FeedBook
 from stream.lists.feeding import Surroundings
+from stream.lists.rebuilds import Rebuild, RebuildSettings, keep_rebuilt
 from stream.lists.separate import prepare
 from stream.lists.store import Register
 from stream.ops import log as logs
@@ -35,13 +36,19 @@ log = logging.getLogger(__name__)
 _PRELOADED: Final = ["stream.lists.feed_job"]
 
 
-def run(settings: Settings, environ: Mapping[str, str] | None = None) -> int:
-    """Follow all feeds until told to stop; the exit code."""
+def run(
+    settings: Settings, environ: Mapping[str, str] | None = None, arguments: Sequence[str] = ()
+) -> int:
+    """Follow all feeds until told to stop; the exit code.
+
+    `arguments` are those of every process that rebuilds a list.
+    """
     refuse_optimised()
     logs.set_up(settings.ops.log_level, {"process": "feeds"})
     prepare(_PRELOADED)
     try:
-        return asyncio.run(FeedsRun(settings, os.environ if environ is None else environ).run())
+        environ = os.environ if environ is None else environ
+        return asyncio.run(FeedsRun(settings, environ, arguments).run())
     except Fault as fault:
         log.critical("%s: %s", type(fault).__name__, fault)
         return exit_code_of(fault)
@@ -56,8 +63,11 @@ def around_of(settings: Settings) -> Surroundings:
 class FeedsRun:
     """All feeds of the folder that the settings name."""
 
-    def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, settings: Settings, environ: Mapping[str, str], arguments: Sequence[str] = ()
+    ) -> None:
         self._settings = settings
+        self._rebuilds = RebuildSettings(settings.lists.rebuild_changes, arguments)
         self._environ = environ
         self._folder = Path(settings.feeds.dir)
         self._registry = CollectorRegistry()
@@ -110,6 +120,9 @@ class FeedsRun:
     async def _watch(self) -> int:
         """Look at feed files and followers, until told to stop."""
         turning = asyncio.create_task(self._turning.run())
+        rebuilding = asyncio.create_task(
+            keep_rebuilt(self._settings.register(), self._rebuilds, self._rebuilt)
+        )
         code = CLEAN
         try:
             while not self._told.is_set():
@@ -121,8 +134,14 @@ class FeedsRun:
                 code = max(code, self._dead())
         finally:
             tasks = [task for _, task in self._followed.values()]
-            await cancelled(turning, *tasks)
+            await cancelled(turning, rebuilding, *tasks)
         return code
+
+    def _rebuilt(self, done: Rebuild) -> None:
+        outcome = "failed" if done.code else "done"
+        self._metrics.rebuilds.labels(done.name, outcome).inc()
+        level = logging.WARNING if done.code else logging.INFO
+        log.log(level, "%s: rebuild after %d changes: %s", done.name, done.changes, done.said)
 
     def _dead(self) -> int:
         """A follower ends only by a bug: that feed is told as crashed, the others go on."""

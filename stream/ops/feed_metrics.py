@@ -55,6 +55,14 @@ class FeedMetrics:
             registry=registry,
         )
 
+        # failed rises: its log line says why; the list's changes stay in front of its filter.
+        self.rebuilds = Counter(
+            "ringfence_list_rebuilds",
+            "Lists rebuilt because their changes were more than rebuild_changes: done, failed.",
+            ["list", "outcome"],
+            registry=registry,
+        )
+
     def _of_fetching(self, registry: CollectorRegistry) -> None:
         # time() minus this beyond a few of its schedule's `every`: nothing good comes any more;
         # entries expire. See ringfence_feed_fetches_total for why.
