@@ -43,7 +43,8 @@ def run(config: ConfigFiles = None) -> None:
     """Follow every feed of the folder `[feeds] dir`, until SIGTERM or Ctrl-C.
 
     Lists are rebuilt when more of their numbers were changed than `rebuild_changes`. Changed
-    feed files take effect without a restart. Logs to stderr. Exit codes: 0 stopped in order, 1 died, 2 wrong configuration, 3 Redis or the port are not as they have to be.
+    feed files take effect without a restart. Logs to stderr. Exit codes: 0 stopped in order,
+    1 died, 2 wrong configuration, 3 Redis or the port are not as they have to be.
 
     Example: ringfence feeds run --config carrier.toml
     """
