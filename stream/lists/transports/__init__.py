@@ -4,6 +4,7 @@ from stream.lists.transports.drop import Place
 from stream.lists.transports.file import FileSettings, FileTransport
 from stream.lists.transports.folder import FolderSettings, FolderTransport
 from stream.lists.transports.http import HttpSettings, HttpTransport
+from stream.lists.transports.kafka import KafkaFeedSettings, KafkaTransport
 
 __all__ = [
     "FileSettings",
@@ -12,5 +13,7 @@ __all__ = [
     "FolderTransport",
     "HttpSettings",
     "HttpTransport",
+    "KafkaFeedSettings",
+    "KafkaTransport",
     "Place",
 ]
