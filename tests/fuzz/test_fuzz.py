@@ -3,6 +3,8 @@
 import pytest
 
 from stream.core import kernels
+from stream.lists.files import FORMATS
+from tests.fuzz import feed_files
 from tests.fuzz.json_records import mutants
 from tests.fuzz.scan import DIALECTS, compare
 
@@ -13,3 +15,9 @@ from tests.fuzz.scan import DIALECTS, compare
 def test_no_record_of_a_hundred_thousand_is_read_in_two_ways(dialect, seed):
     """Scan, ordinary decoder and json agree about records that were broken at random."""
     assert compare(list(mutants(seed, 20_000)), dialect) > 2_000
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_no_feed_file_is_read_otherwise_than_promised(tmp_path, kind):
+    """Samples of each format, broken at random, end in rows and rejected rows or in a refusal."""
+    assert feed_files.run(kind, 1000, 150, tmp_path) > 50

@@ -20,6 +20,9 @@ DEPTH_MAX = 64
 KEPT_CHARS = 2_000
 """How much of a rejected object is kept for its report."""
 
+BROKEN = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
+"""What msgspec raises for bytes that are no such struct: its own, and Python's for texts."""
+
 # A string as a whole, a bracket, or a quote whose string goes on in bytes still to be read.
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\]]|"', re.DOTALL)
 _SPACE = re.compile(rb"[ \t\r\n]*")
@@ -67,7 +70,7 @@ class Document:
                 raise self._not_json()
             try:
                 key = msgspec.json.decode(self.value(), type=str)
-            except msgspec.MsgspecError as error:
+            except BROKEN as error:
                 raise self._not_json() from error
             self._take(b":")
             yield key

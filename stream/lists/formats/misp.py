@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import msgspec
 
 from stream.lists.formats.collect import Collector
-from stream.lists.formats.documents import Document, as_kept, as_text
+from stream.lists.formats.documents import BROKEN, Document, as_kept, as_text
 from stream.lists.formats.rows import InputUnreadable, Rows, Wrong
 from stream.lists.meanings import read_time
 
@@ -138,7 +138,7 @@ def _decoded(raw: bytes) -> _Event:
         raise InputUnreadable(f"an event of more than {EVENT_OBJECTS_MAX} objects: refused")
     try:
         event = _decode_wrapped(raw).Event or _decode_event(raw)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except BROKEN as error:
         raise InputUnreadable(f"not a MISP event: {error}") from error
     if event.Attribute is None and event.Object is None and event.info is None:
         raise InputUnreadable(

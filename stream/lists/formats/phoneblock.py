@@ -12,7 +12,7 @@ import msgspec
 
 from stream.core.entry import Category
 from stream.lists.formats.collect import Collector
-from stream.lists.formats.documents import Document, as_kept, as_text
+from stream.lists.formats.documents import BROKEN, Document, as_kept, as_text
 from stream.lists.formats.rows import InputUnreadable, Rows, Wrong
 
 WORDS: Mapping[str, Category] = {
@@ -54,7 +54,7 @@ def read(pieces: Iterable[bytes]) -> Iterator[Rows]:
             line = next(lines)
             try:
                 found = decode(raw)
-            except (msgspec.MsgspecError, RecursionError) as error:
+            except BROKEN as error:
                 rows.reject(line, Wrong.UNREADABLE, str(error), as_kept(raw))
                 continue
             rows.add(

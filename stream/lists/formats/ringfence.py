@@ -22,7 +22,7 @@ import msgspec
 from stream.core.entry import Entry
 from stream.lists.export import moment
 from stream.lists.formats.collect import Collector
-from stream.lists.formats.documents import as_text
+from stream.lists.formats.documents import BROKEN, as_text
 from stream.lists.formats.rows import InputUnreadable, Lines, Rows, Wrong
 
 FORMAT = "ringfence-changes"
@@ -61,7 +61,7 @@ def read_header(first: str) -> Header:
     """What the first line of a change file says. Raises InputUnreadable if it is none."""
     try:
         header = msgspec.json.decode(first.encode("utf-8", "replace"), type=Header)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except BROKEN as error:
         raise InputUnreadable(f"not a change file: its first line is no header: {error}") from error
     if header.format != FORMAT:
         raise InputUnreadable(f"not a change file: its format is {header.format[:40]!r}")
@@ -87,7 +87,7 @@ def read(chunks: Callable[[], Iterable[Lines]]) -> Iterator[Rows]:
                 continue
             try:
                 change = decode(text.encode("utf-8", "replace"))
-            except (msgspec.MsgspecError, RecursionError) as error:
+            except BROKEN as error:
                 rows.reject(line, Wrong.UNREADABLE, str(error), text)
                 continue
             rows.add(
@@ -121,7 +121,7 @@ def _proven(chunks: Iterable[Lines]) -> int:
         raise InputUnreadable("the file is empty")
     try:
         end = msgspec.json.decode(last.encode("utf-8", "replace"), type=_End)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except BROKEN as error:
         raise InputUnreadable(
             "its last line is not that of a change file: the file was cut; fetch it again"
         ) from error

@@ -16,7 +16,7 @@ import msgspec
 
 from stream.core.entry import Category
 from stream.lists.formats.collect import Collector
-from stream.lists.formats.documents import Document, as_kept, as_text
+from stream.lists.formats.documents import BROKEN, Document, as_kept, as_text
 from stream.lists.formats.patterns import read_pattern
 from stream.lists.formats.rows import InputUnreadable, Rows, Wrong
 
@@ -81,7 +81,6 @@ _decode_indicator = msgspec.json.Decoder(_Indicator).decode
 _decode_number = msgspec.json.Decoder(_Number).decode
 _decode_identity = msgspec.json.Decoder(_Identity).decode
 _decode_observed = msgspec.json.Decoder(_Observed).decode
-_BROKEN = (msgspec.MsgspecError, RecursionError)
 
 
 @dataclass(slots=True)
@@ -128,7 +127,7 @@ def _objects(pieces: Pieces) -> Iterator[tuple[int, str | None, bytes]]:
                 line = next(lines)
                 try:
                     yield line, _decode_kind(raw).type, raw
-                except _BROKEN:
+                except BROKEN:
                     yield line, None, raw
         # An empty bundle and the last page of an empty collection have no `objects` at all.
         seen = True
@@ -146,7 +145,7 @@ def _remember(known: _Known, kind: str | None, raw: bytes) -> None:
             for ref in observed.object_refs or ():
                 if ref.partition("--")[0] in NUMBERS:
                     known.observed[ref] = observed
-    except _BROKEN:
+    except BROKEN:
         return  # what refers to it has no name or time then; it is no row itself
     known.numbers += kind in NUMBERS
     if len(known.names) + len(known.observed) > REMEMBERED_MAX:
@@ -156,7 +155,7 @@ def _remember(known: _Known, kind: str | None, raw: bytes) -> None:
 def _add_number(rows: Collector, line: int, raw: bytes, known: _Known) -> None:
     try:
         found = _decode_number(raw)
-    except _BROKEN as error:
+    except BROKEN as error:
         rows.reject(line, Wrong.UNREADABLE, str(error), as_kept(raw))
         return
     seen = known.observed.get(found.id, _Observed())
@@ -177,7 +176,7 @@ def _add_number(rows: Collector, line: int, raw: bytes, known: _Known) -> None:
 def _add_indicator(rows: Collector, line: int, raw: bytes, known: _Known) -> None:
     try:
         found = _decode_indicator(raw)
-    except _BROKEN as error:
+    except BROKEN as error:
         rows.reject(line, Wrong.UNREADABLE, str(error), as_kept(raw))
         return
     if found.pattern_type != "stix":

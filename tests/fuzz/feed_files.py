@@ -1,0 +1,163 @@
+"""Feed formats against any bytes: rows and rejected rows, or a refusal; never a crash.
+
+    python -m tests.fuzz.feed_files --format stix --seconds 600 --seed 1
+
+Each round takes a golden sample of the format, changes it at one to three places, and reads it as
+that format and as any other. It ends at the first file that is read otherwise than promised, and
+leaves that file's bytes in the message.
+"""
+
+import argparse
+import random
+import re
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Iterator
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+
+from stream.lists.files import FORMATS, Format, has_rows, read_bare, read_rows, words_of
+from stream.lists.formats.rows import InputUnreadable, ReadOptions
+from stream.lists.parse import Defaults, Parser
+from tests.feed_samples import NOW_S, Case, cases
+
+LISTED = re.compile(rb"\+[1-9]\d{3,14}\*?\Z")
+TOKENS = [
+    *(b"{", b"}", b"[", b"]", b'"', b",", b":", b"\\", b"'", b"\n", b"\r\n", b"\t", b";", b"|"),
+    *(b"null", b"true", b"false", b"NaN", b"-1", b"1e999", b"9" * 400, b"1" * 5000, b"0.5", b"#"),
+    *(b"[]", b"{}", b'""', b"[" * 80, b'{"a":' * 80, b"\0", b"\xff", b"\xc3", b"\xed\xa0\x80"),
+    *(b"\xff\xfe", b"\xef\xbb\xbf", b"\\ud800", b"\\u0000", b"\xd9\xa1\xd9\xa2", b"\xe2\x80\xae"),
+    *(b"PK\x05\x06", b"\x1f\x8b", b"+447700900123", b"+4477009001*", b"6.68E+10", b"0890000001"),
+    *(b"2026-13-45", b"9999-12-31", b"-0001-01-01", b"99999999999999999999", b"x" * 70_000),
+    *(b"+447700900100-+447700900199", b'="', b"sep=;\n", b'"deleted":true', b'"revoked":true'),
+    *(b'"votes":0', b'"to_ids":"1"', b'"removed":true', b'"objects":', b'"Event":', b" AND "),
+    *(b'"response":', b'"numbers":', b'"type":"phone-number"', b'"op":"remove"'),
+    *(b"[phone-number:value = '1' OR ", b"\\ud83d\\ude00", b'"Sighting":[{}]', b'"value":[]'),
+]
+OPTIONS = (
+    ReadOptions(),
+    ReadOptions(unconfirmed=True),
+    ReadOptions(columns={"number": 1, "source": 2}),
+    ReadOptions(columns={"number": "number", "category": "a.b"}),
+    ReadOptions(encoding="utf-16"),
+    ReadOptions(encoding="cp874"),
+)
+DEFAULTS = (
+    Defaults("feed", NOW_S),
+    Defaults("feed", NOW_S, "TH", now_s=NOW_S, expires_after_s=864_000, sources="both"),
+    Defaults("feed", NOW_S, "US", now_s=NOW_S, future="reject", sources="feed", confidence_max=50),
+)
+
+
+@cache
+def samples(kind: Format) -> tuple[bytes, ...]:
+    """The golden samples of a format as bytes; a feed's folder as a zip."""
+    found = [case for rows in (True, False) for case in cases(rows=rows) if case.kind == kind]
+    return tuple(map(_bytes_of, found))
+
+
+def _bytes_of(case: Case) -> bytes:
+    if not case.path.is_dir():
+        return case.path.read_bytes()
+    file = BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for path in sorted(case.path.iterdir()):
+            archive.writestr(zipfile.ZipInfo(path.name), path.read_bytes())
+    return file.getvalue()
+
+
+def mutants(kind: Format, seed: int, count: int) -> Iterator[bytes]:
+    """Files of a format, most of them changed at one to three places."""
+    rng = random.Random(f"{kind} {seed}")
+    pool = samples(kind)
+    for _ in range(count):
+        yield changed(rng.choice(pool), pool, rng)
+
+
+def changed(base: bytes, others: tuple[bytes, ...], rng: random.Random) -> bytes:
+    """`base`, changed at one to three places."""
+    data = bytearray(base)
+    for _ in range(rng.choice((0, 1, 1, 1, 2, 3))):
+        at = rng.randrange(len(data) + 1)
+        match rng.randrange(8):
+            case 0 | 1:
+                data[at:at] = rng.choice(TOKENS)
+            case 2:
+                data[at : at + rng.choice((1, 2, 5, 20))] = rng.choice(TOKENS)
+            case 3:
+                del data[at : at + rng.choice((1, 1, 2, 8, 60))]
+            case 4:
+                del data[at:]
+            case 5:
+                data[at:at] = data[at : at + rng.randrange(400)]
+            case 6 if data:
+                data[at % len(data)] ^= 1 << rng.randrange(8)
+            case _:
+                other = rng.choice(others)
+                data[at:] = other[rng.randrange(len(other)) :]
+    return bytes(data)
+
+
+def check(path: Path, kind: Format, options: ReadOptions, defaults: Defaults) -> int:
+    """Read a file as a format; how many rows it had. Fails unless what is promised holds."""
+    try:
+        if not has_rows(kind):
+            return len(read_bare(path, b""))
+        parser, lines = Parser(defaults, words_of(kind)), 0
+        for rows in read_rows(path, kind, None, lambda _done, _whole: None, options):
+            parsed = parser.parse(rows)
+            bad = {row.line for row in parsed.rejected}
+            assert len(parsed.rejected) <= len(rows) + len(rows.unreadable)
+            assert len(parsed) + len(parsed.rejected) >= len(rows) + len(rows.unreadable), bad
+            assert all(LISTED.match(number) for number in parsed.numbers.tolist())
+            assert parsed.confidence.max(initial=0) <= defaults.confidence_max
+            assert parsed.source.max(initial=0) < len(parser.sources)
+            if defaults.now_s:
+                assert parsed.reported_at.max(initial=0) <= defaults.now_s
+                kept = parsed.expires_at[~parsed.removed & (parsed.expires_at != 0)]
+                assert kept.min(initial=2**32 - 1) > defaults.now_s
+            assert all(len(row.original) <= 1 << 17 for row in parsed.rejected)
+            lines += len(rows)
+    except InputUnreadable:
+        return 0
+    return lines
+
+
+def run(kind: Format, seed: int, count: int, folder: Path) -> int:
+    """Check `count` files; how many rows were read of them."""
+    rng = random.Random(seed)
+    path = folder / "feed"
+    rows = 0
+    for data in mutants(kind, seed, count):
+        path.write_bytes(data)
+        kinds = [kind, rng.choice(FORMATS)] if rng.random() < 0.2 else [kind]
+        for one in kinds:
+            try:
+                rows += check(path, one, rng.choice(OPTIONS), rng.choice(DEFAULTS))
+            except BaseException as error:
+                error.add_note(f"{one}: {data!r}")
+                raise
+    return rows
+
+
+def main() -> None:
+    """Check until the time is over."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--format", choices=FORMATS, action="append")
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    until, seed, rows = time.monotonic() + arguments.seconds, arguments.seed, 0
+    with tempfile.TemporaryDirectory() as folder:
+        while time.monotonic() < until:
+            for kind in arguments.format or FORMATS:
+                rows += run(kind, seed, 200, Path(folder))
+            seed += 1
+    sys.stdout.write(f"{rows} rows read; next seed {seed}\n")
+
+
+if __name__ == "__main__":
+    main()
