@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from prometheus_client import CollectorRegistry
 
-from stream import cli_feeds_check, feed_run
+from stream import cli_feeds_check, cli_feeds_detect, feed_run
 from stream.cli_base import AsJson, ConfigFiles, print_json, settings_of
 from stream.cli_feeds_text import feed_json, print_feed, print_feeds, record_json
 from stream.cli_register import NOTHING_DONE, USAGE, Actor, T, by, fail, now_s, say, with_register
@@ -30,6 +30,7 @@ app = typer.Typer(
     no_args_is_help=True, help="Follow partners' lists, look at them, decide what waits."
 )
 app.command("check")(cli_feeds_check.check)
+app.command("detect")(cli_feeds_detect.detect_)
 
 FeedName = Annotated[str, typer.Argument(metavar="NAME", help="The feed: its file's name.")]
 WhyText = Annotated[str, typer.Option("--reason", help="Why, for the audit.")]

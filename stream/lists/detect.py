@@ -245,7 +245,7 @@ def _some(path: Path, one: Proposal) -> list[Rows]:
 def _with_region(
     one: Proposal, chunks: Sequence[Rows], region: str | None, now_s: int
 ) -> tuple[Proposal, int]:
-    """The candidate as its rows are read in a region, and how many of their numbers are assigned."""
+    """The candidate as its rows are read in a region, and how many numbers of it are assigned."""
     # Whether reports are over says nothing of the format: the clock is left out.
     known = Defaults("detect", now_s, region, unknown_category="other")
     parser = Parser(known, words_of(one.kind))

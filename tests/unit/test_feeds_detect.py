@@ -1,0 +1,57 @@
+"""`ringfence feeds detect`: its proposal is a feed's file as soon as the operator completed it."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from stream.cli import app
+from stream.core.ranges import STRICT
+from stream.feed_files import House, read_feed
+from tests.feed_samples import Case, cases, meaning_of
+
+HOUSE = House(own=(), home="TH", prefixes=STRICT)
+
+
+def run(*words: str):
+    return CliRunner().invoke(app, ["feeds", "detect", *words], env={"COLUMNS": "200"})
+
+
+@pytest.mark.parametrize("case", cases(rows=True), ids=lambda case: case.name)
+def test_what_is_printed_is_a_feeds_file(tmp_path, case: Case):
+    """Kept as it is printed, the proposal is accepted as a feed, in the format of the sample."""
+    said = run(str(case.path))
+    assert said.exit_code == 0, said.output
+    path = tmp_path / "partner.toml"
+    path.write_text(said.output)
+    assert read_feed(path, {}, HOUSE).feed.format == case.kind
+
+
+def test_a_thai_spreadsheet_is_a_list_without_reading_the_code(tmp_path):
+    """With its words mapped, the proposed feed reads the spreadsheet as the golden sample says."""
+    (case,) = [case for case in cases(rows=True) if case.name == "csv/spreadsheet-thai"]
+    text = run(str(case.path)).output
+    for word, kind in case.defaults.categories.items():
+        assert f'"{word}" = "other"' in text
+        text = text.replace(f'"{word}" = "other"', f'"{word}" = "{kind.label}"')
+    path = tmp_path / "partner.toml"
+    path.write_text(text)
+    feed = read_feed(path, {}, HOUSE).feed
+    assert feed.options == case.options
+    assert feed.region == case.defaults.region
+    mapped = {word: feed.categories[word] for word in case.defaults.categories}
+    assert mapped == case.defaults.categories
+    assert meaning_of(case)["entries"]
+
+
+def test_json_and_what_is_nothing(tmp_path):
+    """--json has every proposal; a file that is nothing known ends with 1, an unreadable with 2."""
+    (case,) = [case for case in cases(rows=True) if case.name == "ftc/day"]
+    (found,) = json.loads(run(str(case.path), "--json").stdout)
+    assert (found["format"], found["good"], found["rows"]) == ("ftc", 5, 7)
+    path = tmp_path / "x"
+    path.write_text("hello\n")
+    assert run(str(path)).exit_code == 1
+    path.write_bytes(b"\xd0\xcf\x11\xe0\0\1\0\0\0\2")
+    assert run(str(path)).exit_code == 2
+    assert run(str(path), "--region", "Thailand").exit_code == 2
