@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 from rich.table import Column, Table
 
@@ -22,21 +21,21 @@ from stream.cli_register import (
     Region,
     behind_calls,
     by,
+    entries_in,
     expiry,
     fail,
     key_of,
     note,
     now_s,
-    numbers_in,
     progress,
     say,
     with_register,
 )
-from stream.core.digests import Digests, elements
 from stream.core.entry import Category, Entry
 from stream.core.snapshot import FILTER_PART
 from stream.lists.build import Version, build_snapshot
 from stream.lists.circles import PLAIN, key_id
+from stream.lists.covering import covering, fingerprints_of
 from stream.lists.export import export as exported
 from stream.lists.export import moment
 from stream.lists.files import format_of
@@ -49,7 +48,13 @@ from stream.ops import checks
 app = typer.Typer(no_args_is_help=True, help="Make lists, fill them, change them, look at them.")
 
 ListName = Annotated[str, typer.Argument(metavar="OWNER/NAME", help="The list, e.g. TH/national.")]
-NumberTexts = Annotated[list[str], typer.Argument(metavar="NUMBER...", help="E.g. +66812345678.")]
+NumberTexts = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="NUMBER...",
+        help="A number (+66812345678), prefix (+6681234*) or range (+66812345000-+66812345999).",
+    ),
+]
 CategoryName = Annotated[str, typer.Option("--category", help="What they were reported for.")]
 Confidence = Annotated[int, typer.Option("--confidence", min=0, max=100, help="0 to 100.")]
 
@@ -127,8 +132,8 @@ def import_(
         _category(category),
         expiry(expires_in),
         confidence,
+        prefixes=settings.lists.prefixes(),
     )
-
     behind_calls(settings, file.stat().st_size // ROW_BYTES)
 
     async def work(register: Register) -> tuple[ImportReport, Path]:
@@ -197,19 +202,21 @@ def add(
     actor: Actor = None,
     config: ConfigFiles = None,
 ) -> None:
-    """Put numbers on a list; one that is there is updated. Enforced at once.
+    """Put numbers and prefixes on a list; one that is there is updated. Enforced at once.
+
+    With --category legitimate a number, or a longer prefix, is taken out of a prefix on the list.
 
     Example: ringfence lists add TH/national +66812345678 --category parcel --expires-in 10d
     """
     settings, who, kind = settings_of(config), by(actor, reason), _category(category)
-    numbers, wrong = numbers_in(texts, _region(region))
+    numbers, wrong = entries_in(texts, _region(region), settings.lists.prefixes())
     until = expiry(expires_in)
 
     async def work(register: Register) -> Changed:
         key = key_of(settings, (await head_of(register, name)).circle)
         entries = [
             Entry(number, fp, kind, (source or who.actor)[:64], now_s(), until, confidence)
-            for number, fp in zip(numbers, _fingerprints(numbers, key), strict=True)
+            for number, fp in zip(numbers, fingerprints_of(numbers, key), strict=True)
         ]
         return await register.add(name, entries, who)
 
@@ -232,26 +239,34 @@ def remove(
     actor: Actor = None,
     config: ConfigFiles = None,
 ) -> None:
-    """Take numbers off a list, or one source's report of them. Enforced at once.
+    """Take numbers and prefixes off a list, or one source's report of them. Enforced at once.
 
     Example: ringfence lists remove TH/national +66812345678 --reason "appeal 4711"
     """
     settings, who = settings_of(config), by(actor, reason)
-    numbers, wrong = numbers_in(texts, _region(region))
+    numbers, wrong = entries_in(texts, _region(region), settings.lists.prefixes())
 
-    async def work(register: Register) -> Changed:
+    async def work(register: Register) -> tuple[Changed, dict[str, str]]:
         key = key_of(settings, (await head_of(register, name)).circle)
-        fingerprints = _fingerprints(numbers, key)
-        pairs = list(zip(fingerprints, numbers, strict=True))
+        pairs = list(zip(fingerprints_of(numbers, key), numbers, strict=True))
         if source is not None:
-            return await register.retract(name, [Retraction(*pair, source) for pair in pairs], who)
-        return await register.remove(name, [Removal(*pair) for pair in pairs], who)
+            retractions = [Retraction(*pair, source) for pair in pairs]
+            changed = await register.retract(name, retractions, who)
+        else:
+            changed = await register.remove(name, [Removal(*pair) for pair in pairs], who)
+        return changed, await covering(register, name, key, numbers, now_s())
 
-    outcomes = with_register(settings, work).outcomes
+    changed, covered = with_register(settings, work)
+    outcomes = changed.outcomes
     for number, outcome in zip(numbers, outcomes, strict=True):
         if outcome is Outcome.ABSENT:
             by_whom = f" by {source}" if source else ""
             note(f"{number} is not on {name}{by_whom}")
+    for number, prefix in covered.items():
+        note(
+            f"{number} is still held by {prefix} on {name}; `ringfence lists add {name} {number} "
+            "--category legitimate` takes it out of that, `ringfence allow add` out of every list"
+        )
     done = Counter(outcomes)
     told = [f"{done[Outcome.REMOVED]} removed"]
     if source is not None:
@@ -357,12 +372,6 @@ def write_out(output: Path | None, pieces: Iterable[bytes]) -> None:
         raise typer.Exit(0) from None
     except OSError as error:
         fail(f"{output}: {error.strerror}", USAGE)
-
-
-def _fingerprints(numbers: list[str], key: bytes) -> list[int]:
-    e164 = np.array([number.encode() for number in numbers], "S16")
-    found: list[int] = Digests(elements(e164, key)).fingerprints().tolist() if numbers else []
-    return found
 
 
 def _category(label: str) -> Category:

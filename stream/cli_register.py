@@ -39,6 +39,7 @@ from stream.core.faults import (
     VersionGone,
 )
 from stream.core.number import Kind, parse
+from stream.core.ranges import PrefixFault, PrefixRules, read_entries
 from stream.lists.formats.rows import InputUnreadable
 from stream.lists.rebase import Stage
 from stream.lists.store import Register
@@ -198,6 +199,26 @@ class _Rate(ProgressColumn):
         if task.description == "reading":
             return Text(f"{speed / 1e6:,.1f} MB/s")
         return Text(f"{speed:,.0f} rows/s" if (task.total or 0) >= ROWS_TOLD else "")
+
+
+def entries_in(
+    texts: Sequence[str], region: str | None, rules: PrefixRules
+) -> tuple[list[str], int]:
+    """Like `numbers_in`, and the prefixes among `texts`, and those that its ranges are cut into."""
+    good: list[str] = []
+    bad = 0
+    for text in texts:
+        entries = read_entries(text, region, rules)
+        if isinstance(entries, PrefixFault):
+            note(f"{text!r}: {entries.value}")
+            bad += 1
+        elif entries is None:
+            numbers, wrong = numbers_in([text], region)
+            good += numbers
+            bad += wrong
+        else:
+            good += entries
+    return list(dict.fromkeys(good)), bad
 
 
 @contextmanager

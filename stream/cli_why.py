@@ -5,7 +5,7 @@ last good ones of the state directory, brought up to date by the register where 
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -136,19 +136,23 @@ def answer_for(
 def _entries(
     settings: Settings, blocklists: Blocklists, e164: str, now_s: int
 ) -> Iterator[dict[str, Any]]:
-    """Every list that holds the number, held it, or may hold it."""
+    """Every list that holds the number or a prefix of it, held it, or may hold it."""
     numbers = parse_many([e164], lambda _: None)
     decay = rules_for(settings, blocklists).columns.decay
     found = blocklists.match(numbers, now_s, decay).by_row().get(0, ())
     matches = {match.list: match for match in found}
+    by_prefix = blocklists.prefixes.match(numbers.e164, decay, now_s)
+    digits = dict(zip(by_prefix.lists.tolist(), by_prefix.prefix.tolist(), strict=True))
     for index, live in enumerate(blocklists.lists):
-        fingerprint = int(Digests(elements(numbers.e164, live.key)).fingerprints()[0])
-        known, reports = _held(live, fingerprint)
-        match = matches.get(index)
+        known, reports = _held(live, e164)
+        match, prefix = matches.get(index), None
+        if match.prefix if match else index in digits and not _live(reports, now_s):
+            prefix = f"{e164[: 1 + digits[index]]}*"
+            known, reports = _held(live, prefix)
         if match is not None:
             state = "listed" if match.confirmed else "unconfirmed"
         elif reports:
-            state = "legitimate" if any(r.live(now_s) for r in reports) else "expired"
+            state = "legitimate" if _live(reports, now_s) else "expired"
         elif known:
             state = "removed"
         else:
@@ -158,6 +162,7 @@ def _entries(
             "list": live.name,
             "owner": live.name.partition("/")[0],
             "state": state,
+            "prefix": prefix,
             "generation": live.generation,
             "category": _label(listed.category) if listed else None,
             "confidence": listed.confidence if listed else None,
@@ -185,8 +190,14 @@ def _report(report: Entry, decay: Decay, now_s: int) -> dict[str, Any]:
     }
 
 
-def _held(live: LiveList, fingerprint: int) -> tuple[bool, tuple[Entry, ...]]:
-    """Whether the list says anything of the number, and its reports; (): it was taken off."""
+def _live(reports: Sequence[Entry], now_s: int) -> bool:
+    return any(report.live(now_s) for report in reports)
+
+
+def _held(live: LiveList, text: str) -> tuple[bool, tuple[Entry, ...]]:
+    """Whether the list says anything of the number or prefix, and its reports; (): taken off."""
+    column = elements(np.array([text], "S16"), live.key)
+    fingerprint = int(Digests(column).fingerprints()[0])
     if fingerprint in live.overlay.entries:
         return True, live.overlay.entries[fingerprint]
     if live.snapshot is None or live.snapshot.columns is None:
@@ -260,6 +271,7 @@ def _print(answer: dict[str, Any]) -> None:
             f"{held['category']}, confidence now {held['confidence']}, {_until(held)}"
         )
         where = f"{held['list']} (of {held['owner']}, generation {held['generation']})"
+        where += f", by its entry {held['prefix']}" if held["prefix"] else ""
         out.print(f"{where}: {held['state']}; {known}", markup=False, soft_wrap=True)
         for report in held["reports"]:
             out.print(

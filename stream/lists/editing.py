@@ -95,6 +95,11 @@ class Editor:
                 )
         return Changed(generation, tuple(outcomes[at] for at in range(len(edits))))
 
+    async def reports(self, name: str, fingerprints: Sequence[int]) -> dict[int, tuple[Entry, ...]]:
+        """All reports of each number as they are now; () where there is none."""
+        _, found = await self._standings(name, fingerprints)
+        return {fingerprint: standing.reports for fingerprint, standing in found.items()}
+
     async def _standings(
         self, name: str, fingerprints: Sequence[int]
     ) -> tuple[int, dict[int, _Standing]]:

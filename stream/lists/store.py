@@ -199,6 +199,10 @@ class Register:
         """
         return await self._editor.edit(name, entries, by)
 
+    async def reports(self, name: str, fingerprints: Sequence[int]) -> dict[int, tuple[Entry, ...]]:
+        """All reports of some numbers and prefixes as they are now; () where there is none."""
+        return await self._editor.reports(name, fingerprints)
+
     async def retract(self, name: str, retractions: Sequence[Retraction], by: By) -> Changed:
         """Take sources' reports back, in order; a number's last one takes it off the list.
 
