@@ -192,7 +192,9 @@ def _tables(lines: Sequence[str], options: ReadOptions) -> Iterator[Proposal]:
         records = [record for record in csv.reader(rows, delimiter=delimiter) if any(record)]
     except csv.Error:
         return
-    width = max(map(len, records), default=0)
+    if not records:
+        return
+    width = max(map(len, records))
     records = [record + [""] * (width - len(record)) for record in records]
     has_header = not any(sum(c.isdigit() for c in cell) >= 5 for cell in records[0])
     body = records[has_header:] if len(records) > 1 else records

@@ -30,7 +30,7 @@ def elements_of_members(data: bytes) -> list[bytes]:
 def test_elements_are_what_json_says(wanted, piece, ascii_only, indent):
     """Whatever stands in an array, its elements come out as they are, however it was read."""
     data = json.dumps(wanted, ensure_ascii=ascii_only, indent=indent).encode()
-    document = Document(cut(data, piece), KB)
+    document = Document(cut(data, piece), 64 * KB)
     assert [json.loads(raw) for raw in document.elements()] == wanted
     assert not document.peek()
 
@@ -38,7 +38,7 @@ def test_elements_are_what_json_says(wanted, piece, ascii_only, indent):
 @given(st.dictionaries(st.text(), values, max_size=6), st.integers(1, 30))
 def test_members_are_what_json_says(wanted, piece):
     """The keys of an object come in their order, each followed by its value."""
-    document = Document(cut(json.dumps(wanted).encode(), piece), KB)
+    document = Document(cut(json.dumps(wanted).encode(), piece), 64 * KB)
     assert {key: json.loads(document.value()) for key in document.members()} == wanted
 
 
