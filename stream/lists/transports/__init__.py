@@ -5,6 +5,7 @@ from stream.lists.transports.file import FileSettings, FileTransport
 from stream.lists.transports.folder import FolderSettings, FolderTransport
 from stream.lists.transports.http import HttpSettings, HttpTransport
 from stream.lists.transports.kafka import KafkaFeedSettings, KafkaTransport
+from stream.lists.transports.taxii import TaxiiSettings, TaxiiTransport
 
 __all__ = [
     "FileSettings",
@@ -16,4 +17,6 @@ __all__ = [
     "KafkaFeedSettings",
     "KafkaTransport",
     "Place",
+    "TaxiiSettings",
+    "TaxiiTransport",
 ]

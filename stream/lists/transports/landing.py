@@ -41,6 +41,10 @@ class Landing:
         except OSError as error:
             raise _unwritable(error) from error
 
+    def content(self) -> bytes:
+        """All that was written so far: for what is small."""
+        return self.path.read_bytes()
+
     @property
     def sha256(self) -> str:
         """Of all that was written so far, hex."""
