@@ -10,7 +10,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from stix2.v21 import Indicator
+from stix2.v21.sdo import Indicator
 
 from stream.core.faults import FeedDown, FeedFault
 from stream.embedded.server import Server, free_ports, new_folder
