@@ -9,9 +9,10 @@ from stream.cli_base import AsJson, ConfigFiles, out, print_json, settings_of
 from stream.cli_register import NOTHING_DONE, moment_in, say, with_register
 from stream.lists.audit import AuditEntry, Verification
 from stream.lists.export import moment
+from stream.lists.records import Op, base_of
 from stream.lists.store import AUDIT_MAX, Register
 
-app = typer.Typer(invoke_without_command=True, help="Who changed what, when and why.")
+app = typer.Typer(invoke_without_command=True)
 
 
 @app.callback()
@@ -56,9 +57,17 @@ def audit(
         table.add_row(
             *(str(entry.number or "-"), moment(entry.at_s), entry.actor),
             *(entry.list_name or "(allowlist)", str(entry.generation), entry.op),
-            *(entry.detail, entry.reason),
+            *(_detail(entry), entry.reason),
         )
     out.print(table)
+
+
+def _detail(entry: AuditEntry) -> str:
+    record = base_of(entry.detail.encode()) if entry.op == Op.BASE else None
+    if record is None:
+        return entry.detail
+    of = f" to {record.of}" if record.of else ""
+    return f"{record.what}{of}: {record.count:,} entries"
 
 
 def _entry_json(entry: AuditEntry) -> dict[str, Any]:
@@ -129,7 +138,7 @@ def _print(found: Verification) -> None:
     span = f"entries {found.first:,} to {found.last:,}" if found.last else "no entries"
     state = f"{len(found.troubles)} troubles in" if found.troubles else "whole:"
     say(f"{state} {span}; head {found.head.hash or '-'}")
-    if found.first > 1:
+    if found.cut_off:
         say(f"  entries before {found.first:,} were cut off by age and are not verified")
     if found.unchained:
         say(f"  {found.unchained:,} older entries are from before entries were chained")

@@ -20,6 +20,8 @@ from stream.calls.decide import decide
 from stream.calls.decode import DecodeSettings, decode
 from stream.calls.dialects.ringfence import RINGFENCE
 from stream.cli_base import AsJson, ConfigFiles, err, out, print_json, settings_of
+from stream.cli_past import contacts_of, history_of, lists_at, print_turns, turns_json, way_off
+from stream.cli_register import moment_in, say
 from stream.config import Settings
 from stream.core.blocklists import Blocklists, LiveList
 from stream.core.confidence import Decay, left, rounded
@@ -40,11 +42,19 @@ def why(
     config: ConfigFiles = None,
     trunk: Annotated[str | None, typer.Option(help="The trunk that the call comes in on.")] = None,
     callee: Annotated[str | None, typer.Option(help="The number that it calls.")] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="As of then: 2026-11-25T14:00:00Z, or 2h: so long ago."),
+    ] = None,
+    history: Annotated[
+        bool, typer.Option("--history", help="How it came on and off each list; with --at too.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Say which lists hold NUMBER and since when, and what a call from it would get and why.
 
-    The number is shown in whole: it is the caller of this command who asked about it.
+    The number is shown in whole: it is the caller of this command who asked about it. With --at the
+    lists are those of then, as far as they are kept, and the policy is today's.
     Exit codes: 0 a list holds it, 1 none does, 2 it is no phone number.
 
     Example: ringfence why 0812345678 --trunk intl-1
@@ -54,9 +64,20 @@ def why(
     read = parse(number, country)
     if read.kind is not Kind.E164:
         raise typer.BadParameter(f"{number!r} is no phone number in {country}")
-    blocklists, register = asyncio.run(_lists(settings))
-    answer = answer_for(settings, blocklists, read.text, trunk, callee, now_ms())
-    answer["register"] = register
+    if at is not None:
+        at_ms = moment_in(at)
+        then = lists_at(settings, read.text, at_ms)
+        answer = answer_for(settings, then.blocklists, read.text, trunk, callee, at_ms)
+        answer |= {"at": _moment(at_ms // 1000), "not_known": dict(then.not_known)}
+        answer["register"] = _THEN if then.allow_known else f"{_THEN}; {_ALLOW_UNSURE}"
+    else:
+        blocklists, register = asyncio.run(_lists(settings))
+        answer = answer_for(settings, blocklists, read.text, trunk, callee, now_ms())
+        answer["register"] = register
+    contacts = contacts_of(settings)
+    answer["lists"] = [held | {"ask": way_off(held, contacts)} for held in answer["lists"]]
+    if history or at is not None:
+        answer["history"] = turns_json(history_of(settings, read.text))
     if as_json:
         print_json(answer)
     else:
@@ -65,6 +86,8 @@ def why(
 
 
 _HOLD = ("listed", "unconfirmed")
+_THEN = "what it has of then"
+_ALLOW_UNSURE = "allow entries that were taken off since may be missing"
 _TOLD = {
     "removed": "it was on it, and was taken off",
     "unconfirmed": "its filter may hold it, and no entry can confirm that",
@@ -258,7 +281,10 @@ def _print(answer: dict[str, Any]) -> None:
         else (call["verdict"])
     )
     trunk = f" on trunk {call['trunk']}" if call["trunk"] else ""
-    out.print(f"A call from {answer['number']}{trunk}: [bold]{verdict}[/], rule {call['rule']}")
+    when = f" at {answer['at']}" if "at" in answer else ""
+    out.print(
+        f"A call from {answer['number']}{trunk}{when}: [bold]{verdict}[/], rule {call['rule']}"
+    )
     allow = answer["allow"]
     if allow is not None:
         until = allow["expires_at"] or "further notice"
@@ -281,8 +307,18 @@ def _print(answer: dict[str, Any]) -> None:
                 markup=False,
                 soft_wrap=True,
             )
+        if held["state"] in _HOLD:
+            ask = " or ".join(held["ask"]) or (
+                f"{held['owner']} (no contact is set: [owners.{held['owner']}] contact)"
+            )
+            say(f"  to have it taken off, ask {ask}")
     if not answer["lists"]:
         out.print("No list holds it.")
+    for name, why_not in answer.get("not_known", {}).items():
+        say(f"{name} is not known of then: {why_not}")
     for name in answer["not_asked"]:
         out.print(f"{name} could not be asked: it has no data here")
+    if answer.get("history"):
+        say("History:")
+        print_turns(answer["history"], answer["number"])
     out.print(f"Register: {answer['register']}", markup=False)

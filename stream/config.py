@@ -44,6 +44,7 @@ from stream.sections import (
     KafkaSection,
     ListsSection,
     OpsSection,
+    OwnerSection,
     PolicySection,
     RedisSection,
     TrunkSection,
@@ -80,6 +81,7 @@ class Settings:
     mappings: dict[str, MappingSettings]
     trunks: dict[str, TrunkSection]
     circles: dict[Filled, CircleSection]
+    owners: dict[Filled, OwnerSection]
     policy: PolicySection
     lists: ListsSection
     feeds: FeedsSection

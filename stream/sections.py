@@ -190,6 +190,13 @@ class CircleSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OwnerSection:
+    """`[owners.<owner>]`: whom to ask to take a number off that owner's lists."""
+
+    contact: Filled
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PolicySection:
     """`[policy]`: what follows from a match; see `core.policy`."""
 

@@ -110,6 +110,11 @@ class Verification:
     _hash: str = ""
     _oldest_before: str = ""
 
+    @property
+    def cut_off(self) -> bool:
+        """Whether so many are kept that the oldest may have been cut off by design."""
+        return self.first > 1 and self.last - self.first + 1 >= self.kept_max
+
     def take(self, identity: str, fields: Mapping[bytes, bytes]) -> None:
         """The next entry."""
         entry = AuditEntry.of(identity, fields)
@@ -136,12 +141,12 @@ class Verification:
 
     def finish(self) -> None:
         """After the newest: the ends."""
-        head, kept = self.head, self.last - self.first + 1
-        if self.first > 1 and kept < self.kept_max:
+        head = self.head
+        if self.first > 1 and not self.cut_off:
             self._wrong(
                 f"entry {self.first}",
-                f"is the oldest, {_missing(0, self.first)}, and only of more than "
-                f"{self.kept_max:,} entries would the oldest have been cut off",
+                f"is the oldest, {_missing(0, self.first)}: the register cuts none off before "
+                f"there are {self.kept_max:,}",
             )
         if self.first == 1 and self._oldest_before:
             self._wrong("entry 1", "says that one came before it")

@@ -86,11 +86,21 @@ class Past:
 
     def changes(self, stretch: Stretch, generation: int) -> Iterator[Change]:
         """What was changed after the stretch's base, up to `generation`, in order."""
+        for at, change in self.numbered(stretch):
+            if at > generation:
+                break
+            yield change
+
+    def numbered(self, stretch: Stretch) -> Iterator[tuple[int, Change]]:
+        """All that was changed after the stretch's base, with generations, in order.
+
+        Raises SnapshotUnreadable at a change that can not be read.
+        """
         for step in self.steps:
-            if stretch.base.generation < step.generation <= generation:
+            if stretch.base.generation < step.generation <= stretch.last:
                 change = change_of(step.op, step.payload)
                 if change is not None:
-                    yield change
+                    yield step.generation, change
                 elif step.op not in _NO_CHANGE:
                     place = f"{self.head.name}, generation {step.generation}"
                     raise SnapshotUnreadable(f"{place}: the change can not be read")

@@ -12,6 +12,7 @@ from pathlib import Path
 from stream.core.entry import Columns
 from stream.core.faults import ChangeConflict, SnapshotUnreadable
 from stream.core.overlay import Change
+from stream.core.snapshot import decode_manifest
 from stream.lists import journal, local, shelf
 from stream.lists.build import with_changes
 from stream.lists.local import LocalList
@@ -87,11 +88,13 @@ def diagnose(
     chains: Mapping[int, str],
     heads: Heads,
     steps: Sequence[Step],
+    *,
+    same_base: bool = False,
 ) -> Diagnosis:
     """Hold the two against each other.
 
     `chains` are those of the generations that this machine saw one by one, `steps` the list's that
-    are still in the change stream.
+    are still in the change stream. `same_base`: the register keeps the very base that lies here.
     """
     head = heads.lists.get(name)
 
@@ -110,6 +113,8 @@ def diagnose(
     if (head.generation, head.chain) == (mark.generation, mark.chain):
         return found(Standing.AGREES)
     if head.generation > mark.generation:
+        if same_base and mark.generation == _base_of(held):
+            return found(Standing.AHEAD)
         there = next((s for s in steps if s.generation == mark.generation), None)
         if there is None or not mark.chain:
             return found(Standing.UNTOLD)
@@ -119,6 +124,10 @@ def diagnose(
     since = _since(chains, head, steps)
     forked = head.generation == mark.generation or bool(since)
     return found(Standing.FORKED if forked else Standing.WENT_BACK, since)
+
+
+def _base_of(held: LocalList) -> int:
+    return held.live.snapshot.manifest.generation if held.live.snapshot else -1
 
 
 def _since(
@@ -143,7 +152,18 @@ async def look(
         chains = {item.generation: item.chain for item in items if item.chain}
     heads = await register.heads()
     steps = await register.annals.steps(name) if name in heads.lists else []
-    return diagnose(name, held, known.identity, chains, heads, steps)
+    same = held is not None and await _has_base_of(register, name, held)
+    return diagnose(name, held, known.identity, chains, heads, steps, same_base=same)
+
+
+async def _has_base_of(register: Register, name: str, held: LocalList) -> bool:
+    if held.live.snapshot is None:
+        return False
+    try:
+        there = await register.manifest(name, _base_of(held))
+    except SnapshotUnreadable:
+        return False
+    return decode_manifest(there) == held.live.snapshot.manifest
 
 
 async def put_back(

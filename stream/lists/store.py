@@ -149,6 +149,12 @@ class Register:
         """
         return await bases.read(self._redis, name, generation, progress)
 
+    async def reports(
+        self, name: str, generation: int, fingerprints: Sequence[int]
+    ) -> dict[int, tuple[Entry, ...]]:
+        """The reports of those of `fingerprints` that the base of `generation` (0: none) holds."""
+        return await bases.reports(self._redis, name, generation, fingerprints)
+
     async def size(self, head: ListHead) -> int:
         """Bytes of Redis' memory that a list takes now."""
         with renamed(f"measuring {head.name}"):

@@ -59,7 +59,10 @@ def test_a_whole_audit():
         (lambda a: a.insert(5, a[4]), "entry 5: stands after entry 5"),
         (lambda a: a.pop(), "the end: entry 9 is missing: cut off at the end"),
         (lambda a: a.clear(), "the end: entries 1 to 9 are missing"),
-        (lambda a: a.pop(0), "entry 2: is the oldest, entry 1 is missing"),
+        (
+            lambda a: a.pop(0),
+            "entry 2: is the oldest, entry 1 is missing: the register cuts none off",
+        ),
         (lambda a: a.append(("99-0", {b"actor": b"x"})), "99-0: an entry without a number"),
         (lambda a: a.extend(chain(10)[9:]), "the end: the head knows 9 entries, there are 10"),
     ],
