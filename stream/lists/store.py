@@ -149,7 +149,7 @@ class Register:
         """
         return await bases.read(self._redis, name, generation, progress)
 
-    async def reports(
+    async def reports_in_base(
         self, name: str, generation: int, fingerprints: Sequence[int]
     ) -> dict[int, tuple[Entry, ...]]:
         """The reports of those of `fingerprints` that the base of `generation` (0: none) holds."""

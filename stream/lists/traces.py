@@ -97,7 +97,7 @@ def _told(turn: Turn, by: tuple[str, str] | None) -> Turn:
 async def _in_base(
     register: Register, past: Past, stretch: Stretch, fingerprints: Sequence[int]
 ) -> Said:
-    return await register.reports(past.head.name, stretch.base.generation, fingerprints)
+    return await register.reports_in_base(past.head.name, stretch.base.generation, fingerprints)
 
 
 def _after(said: Said, changes: Iterable[Change], fingerprints: set[int]) -> Said:
