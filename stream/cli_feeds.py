@@ -12,18 +12,31 @@ from prometheus_client import CollectorRegistry
 from stream import cli_feeds_check, cli_feeds_detect, feed_run
 from stream.cli_base import AsJson, ConfigFiles, print_json, settings_of
 from stream.cli_feeds_text import feed_json, print_feed, print_feeds, record_json
-from stream.cli_register import NOTHING_DONE, USAGE, Actor, T, by, fail, now_s, say, with_register
+from stream.cli_register import (
+    NOTHING_DONE,
+    USAGE,
+    Actor,
+    T,
+    by,
+    fail,
+    note,
+    now_s,
+    say,
+    with_register,
+)
 from stream.config import Settings
 from stream.core.faults import ConfigInvalid, FeedDown
 from stream.feed_files import FeedSetup, feed_paths, house_of, read_feed, read_feeds
-from stream.feed_follow import Follower, Workplace, in_words
+from stream.feed_follow import Follower, Workplace, in_words, put_away
 from stream.lists import feeding
 from stream.lists.feed import FeedState, VersionRecord
 from stream.lists.feed_book import FeedBook
 from stream.lists.feed_shelf import Versions
+from stream.lists.fetch import Fetched
 from stream.lists.gate import Verdict
 from stream.lists.separate import prepare
 from stream.lists.store import Register
+from stream.lists.transports import FolderTransport
 from stream.ops.feed_metrics import FeedMetrics
 
 app = typer.Typer(
@@ -185,9 +198,11 @@ def release_(
             if versions.file(held.id) is None:
                 fail(f"the file of version {held.id} is not on this machine: pull it again", USAGE)
             around = feed_run.around_of(settings)
-            return await feeding.release(
+            record = await feeding.release(
                 register, book, versions, setup.feed, held, around, who, now_s()
             )
+            await _put_away(setup, versions, record)
+            return record
 
     _told(setup, _with_book(settings, work), settings, as_json=as_json)
 
@@ -212,13 +227,27 @@ def refuse_(
         versions = Versions(Path(settings.lists.state_dir), name)
         with versions.alone(wait=True):
             held = _waiting(await book.state(name), name, version)
-            return await feeding.refuse(book, versions, setup.feed, held, who, now_s())
+            record = await feeding.refuse(book, versions, setup.feed, held, who, now_s())
+            await _put_away(setup, versions, record)
+            return record
 
     record = _with_book(settings, work)
     if as_json:
         print_json({"feed": name, **record_json(record)})
     else:
         say(f"{name}: version {record.id} is refused; the last good one stays")
+
+
+async def _put_away(setup: FeedSetup, versions: Versions, record: VersionRecord) -> None:
+    """A drop folder's held file goes where it belongs now; if it is gone, nobody misses it."""
+    transport = setup.source.transport()
+    if isinstance(transport, FolderTransport):
+        place = versions.place(record.id)
+        fetched = Fetched(place, record.size, record.sha256, record.remember)
+        try:
+            await put_away(transport, fetched, record)
+        except FeedDown as down:
+            note(f"the partner's file could not be moved: {down}")
 
 
 def _waiting(state: FeedState, name: str, wanted: str | None) -> VersionRecord:

@@ -89,6 +89,7 @@ class FeedFile:
     sources: Literal["feed", "both"] = "feed"
     speaks_for: tuple[str, ...] = ()
     may_list: tuple[str, ...] = ()
+    samples: tuple[Annotated[str, Checked(checks.number_or_prefix)], ...] = ()
     keep_refused_days: Annotated[int, Between(1, 3650)] = 30
 
     def __post_init__(self) -> None:
@@ -114,6 +115,8 @@ class FeedFile:
             for country in self.may_list
             if country != EVERY_COUNTRY and (wrong := checks.country(country)) is not None
         ]
+        if self.samples and self.format != "pybloom":
+            found.append(Problem(("samples",), 'are for format = "pybloom"'))
         if self.speaks_for and self.sources != "both":
             found.append(Problem(("speaks_for",), 'needs sources = "both": rows then name sources'))
         if found:
@@ -230,6 +233,7 @@ def _feed(path: Path, read: FeedFile, house: House) -> Feed:
         own=house.own,
         prefixes=house.prefixes,
         speaks_for=frozenset(read.speaks_for),
+        samples=read.samples,
         gate=read.gate,
         keep_s=read.keep_refused_days * 86_400,
         digest=hashlib.sha256(verdict_depends_on).hexdigest()[:12],

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from stream.core.faults import ChangeConflict, Fault, FeedDown, FeedFault, RegisterDown
 from stream.feed_files import FeedSetup
 from stream.lists.connection import RegisterSettings
@@ -22,6 +24,7 @@ from stream.lists.feeding import Arrival, Surroundings
 from stream.lists.fetch import Fetched, Transport, Unchanged
 from stream.lists.gate import OF_FAULTS, Verdict
 from stream.lists.separate import WorkFailed
+from stream.lists.transports import FolderTransport, Place
 from stream.ops.clock import monotonic_s, now_s
 from stream.ops.feed_metrics import FeedMetrics
 from stream.ops.retry import Backoff
@@ -127,8 +130,11 @@ class Follower:
                 await self._work(again)
         else:
             record = await self._work(Arrival(fetched=got, at_s=at_s))
-            # An increment may be the first of many: what waits is fetched without delay.
+            # It may be the first of many increments or files: what waits is fetched without delay.
             more = record.verdict == Verdict.ACCEPTED and not record.whole
+            if isinstance(transport, FolderTransport):
+                await put_away(transport, got, record)
+                more = True
         await place.book.tried(feed.name, at_s, "", "", 0)
         self._tell_well()
         self._show(await place.book.state(feed.name))
@@ -265,3 +271,12 @@ def kind_of(fault: Fault) -> tuple[str, str]:
     if isinstance(fault, FeedDown | WorkFailed):
         return fault.reason.value, fault.detail
     return REGISTER, f"{type(fault).__name__}: {fault}"
+
+
+async def put_away(transport: FolderTransport, fetched: Fetched, record: VersionRecord) -> None:
+    """Move a drop folder's file to where its verdict belongs, with its report. Raises FeedDown."""
+    places = {Verdict.HELD.value: Place.HELD, Verdict.REFUSED.value: Place.REFUSED}
+    report: dict[str, object] = msgspec.to_builtins(record)
+    report.pop("remember", None)
+    place = places.get(record.verdict, Place.DONE)
+    await transport.finish(fetched, place, report, f"{in_words(record)}\n")

@@ -25,7 +25,8 @@ class Feed:
     what is on the list is written anew once it is older than `renew_s`. `codes` are the country
     calling codes that it may list, None: all; `own` the carrier's own numbers and prefixes, which
     none may list; `prefixes` how short a prefix may be; `speaks_for` the sources that rows may
-    name, empty: any. `circle` is that of the list, should it have to be made. `digest` changes with
+    name, empty: any. `samples` are numbers known to be on a
+    bare filter. `circle` is that of the list, should it have to be made. `digest` changes with
     any setting that a verdict depends on.
     """
 
@@ -51,6 +52,7 @@ class Feed:
     codes: frozenset[int] | None = None
     own: tuple[str, ...] = ()
     speaks_for: frozenset[str] = frozenset()
+    samples: tuple[str, ...] = ()
     gate: GateLimits = field(default_factory=GateLimits)
     prefixes: PrefixRules = STRICT
     keep_s: int = 30 * 86_400

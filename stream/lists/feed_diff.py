@@ -22,12 +22,14 @@ class Difference:
     """Rows of the new version that are to be written, and rows of the held ones to be taken back.
 
     `written` are new or changed reports, `updated` of them changed ones; `retracted` held ones.
-    `gained` and `lost` count numbers that the feed lists from now on, or no more.
+    `numbers` are those that the feed then lists, of all that it was compared with; `gained` and
+    `lost` of them from now on, or no more.
     """
 
     written: Columns
     retracted: Columns
     updated: int
+    numbers: int
     gained: int
     lost: int
 
@@ -82,6 +84,7 @@ def difference(held: Columns, new: Columns, *, whole: bool, clock: Clock) -> Dif
         rows_of(new, is_new),
         rows_of(held, taken),
         updated,
+        len(stays),
         gained=len(stays) - both,
         lost=len(before) - both,
     )

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from stream.core.bloom import read_filter
 from stream.core.entry import Columns
 from stream.lists.build import columns_of
 from stream.lists.feed import Feed
 from stream.lists.feed_diff import REMOVED
-from stream.lists.files import Rejects, read_rows, words_of
+from stream.lists.files import Rejects, has_rows, read_bare, read_rows, words_of
 from stream.lists.formats.rows import InputUnreadable, Wrong
 from stream.lists.gate import NEVER_LIVE, GateReason
 from stream.lists.look import Bounds, look, look_at_rejected
@@ -66,6 +67,8 @@ def read_version(
     `released`: a person let it in, so rows that the feed may not bring are kept, but for those of
     `NEVER_LIVE`. A file that is cut or damaged on the way gives nothing.
     """
+    if not has_rows(feed.format):
+        return _read_bare(feed, path, key)
     read = VersionRead()
     parser = Parser(feed.defaults(now_s), words_of(feed.format))
     parts: list[Parsed] = []
@@ -96,6 +99,15 @@ def read_version(
             sources=parser.sources,
         )
     return read
+
+
+def _read_bare(feed: Feed, path: Path, key: bytes) -> VersionRead:
+    samples = np.array([text.encode() for text in feed.samples], "S16")
+    try:
+        data = read_bare(path, key, samples if len(samples) else None)
+    except InputUnreadable as error:
+        return VersionRead(unreadable=str(error).removeprefix(f"{path}: "))
+    return VersionRead(good=read_filter(data).count)
 
 
 def _let_through(

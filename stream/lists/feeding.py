@@ -18,12 +18,14 @@ from stream.core.entry import Columns, Entry
 from stream.core.faults import ConfigInvalid
 from stream.lists.build import columns_of
 from stream.lists.feed import ID_CHARS, Feed, FeedState, VersionRecord
+from stream.lists.feed_bare import store_bare
 from stream.lists.feed_book import FeedBook
 from stream.lists.feed_diff import Clock, Difference, difference, owned_by
 from stream.lists.feed_reading import VersionRead, read_version
 from stream.lists.feed_shelf import Versions
 from stream.lists.feed_storing import store
 from stream.lists.fetch import Fetched
+from stream.lists.files import has_rows
 from stream.lists.gate import Judgement, Last, Seen, Verdict, judge
 from stream.lists.ingest import CHANGES_MAX, entries_of
 from stream.lists.look import Bounds
@@ -190,7 +192,9 @@ async def assess(
         released=released,
     )
     change = None
-    if register is not None and book is not None and state is not None and not read.unreadable:
+    if not has_rows(feed.format):
+        change = _sizes(last, read)
+    elif register is not None and book is not None and state is not None and not read.unreadable:
         held = await _held(register, book, feed, state, read.columns, fetched.whole, key)
         clock = Clock(now_s, feed.renew_s)
         change = await asyncio.to_thread(
@@ -209,6 +213,15 @@ async def assess(
         rows=dict(read.found),
     )
     return Assessed(read, seen, judge(seen, last, feed.gate), change)
+
+
+def _sizes(last: Last | None, read: VersionRead) -> Difference:
+    """What can be said of a bare filter: how many numbers more or less it claims to hold."""
+    more = read.good - (last.numbers if last is not None else 0)
+    none = empty_columns()
+    return Difference(
+        none, none, updated=0, numbers=read.good, gained=max(more, 0), lost=max(-more, 0)
+    )
 
 
 async def _known(
@@ -251,15 +264,19 @@ async def _let_in(
 ) -> VersionRecord:
     assert assessed.change is not None, "it was compared"
     key = around.key_of((await register.state(feed.list_name)).head.circle)
-    stored = await store(
-        register, feed, assessed.read.columns, assessed.change, record.whole, key, by, now_s
-    )
+    if has_rows(feed.format):
+        stored = await store(
+            register, feed, assessed.read.columns, assessed.change, record.whole, key, by, now_s
+        )
+    else:
+        file = versions.file(record.id)
+        assert file is not None, "it was just read"
+        data = await asyncio.to_thread(file.read_bytes)
+        stored = await store_bare(register, feed, data, record.good, key, by, now_s)
     state = await book.state(feed.name)
     before = state.accepted.numbers if state.accepted is not None else 0
     change = assessed.change
-    numbers = (
-        assessed.read.columns.numbers if record.whole else before + change.gained - change.lost
-    )
+    numbers = change.numbers if record.whole else before + change.gained - change.lost
     record = msgspec.structs.replace(
         record,
         numbers=numbers,

@@ -98,6 +98,9 @@ class Partner:
         self.says(lines)
         return await self.pull(**options)
 
+    def says_bytes(self, data: bytes) -> None:
+        self.path.write_bytes(data)
+
     async def state(self) -> FeedState:
         return await self.book.state("kh-scam")
 

@@ -1,8 +1,10 @@
 """Versions of a feed on real Redis: what goes live, what waits, and what stays of others."""
 
+import io
 from pathlib import Path
 
 import pytest
+from pybloom_live.pybloom import BloomFilter
 
 from stream.core.allowlist import AllowEntry
 from stream.lists.audit import AuditEntry
@@ -27,7 +29,7 @@ async def held(partner: Partner) -> dict[str, set[str]]:
 
 async def audit(partner: Partner) -> list[AuditEntry]:
     found = [entry async for entry in partner.register.annals.audit()]
-    return [one for one in found if one.op.startswith("feed_")]
+    return [one for one in found if one.op.startswith("feed_")][::-1]
 
 
 @pytest.fixture
@@ -206,3 +208,27 @@ async def test_a_large_difference_becomes_a_base(partner):
         found = await held(partner)
         assert len(found) == 6000
         assert found[BASE[0]] == {"kh-scam", "police"}
+
+
+async def test_a_bare_filter_is_a_list_of_its_own(tmp_path, redis_url):
+    """A pybloom-live file becomes its list whole; one of half the size waits; rows make no list."""
+    samples = f"samples = {BASE[:2]}"
+    async with Partner(tmp_path, redis_url, samples, form="pybloom") as partner:
+        partner.says_bytes(bloom_of(kh(*range(2000))))
+        record = await partner.pull()
+        assert (record.verdict, record.numbers, record.rebuilt) == ("accepted", 2000, True)
+        assert (await partner.register.state(LIST)).head.count == 2000
+        partner.says_bytes(bloom_of(kh(*range(1000))))
+        assert (await partner.pull()).reason == GateReason.SHRUNK
+        partner.says_bytes(bloom_of(kh(*range(5000, 7000))))
+        assert (await partner.pull()).reason == GateReason.NOT_THE_FORMAT
+
+
+def bloom_of(numbers: list[str]) -> bytes:
+    """What a partner's pybloom-live writes."""
+    made = BloomFilter(capacity=40_000, error_rate=1e-4)
+    for number in numbers:
+        made.add(number)
+    file = io.BytesIO()
+    made.tofile(file)
+    return file.getvalue()

@@ -1,0 +1,51 @@
+"""A feed of bare Bloom filters: each version is the whole list, and nothing confirms it."""
+
+import asyncio
+from hashlib import sha256
+
+import numpy as np
+
+from stream.core.faults import ChangeConflict, ConfigInvalid
+from stream.core.snapshot import MANIFEST_PART
+from stream.lists.build import Version, bare_snapshot, verify_parts
+from stream.lists.circles import key_id
+from stream.lists.feed import Feed
+from stream.lists.feed_storing import Stored
+from stream.lists.ingest import TRIES, columns_in
+from stream.lists.records import BaseRecord
+from stream.lists.store import Register
+from stream.lists.words import By
+
+
+async def store_bare(
+    register: Register, feed: Feed, data: bytes, count: int, key: bytes, by: By, now_s: int
+) -> Stored:
+    """Make the filter in `data`, which says that it holds `count` numbers, the feed's list.
+
+    Raises ConfigInvalid for a list that others report to: their entries could not be kept; and the
+    register's Faults.
+    """
+    name = feed.list_name
+    for _ in range(TRIES):
+        reservation = await register.reserve(name, by)
+        state = await register.state(name)
+        if state.head.base != reservation.old_base:
+            continue
+        if state.changes or len(await columns_in(register, name, reservation.old_base, key)):
+            text = "holds entries; a bare filter is a whole list: give the feed a list of its own"
+            raise ConfigInvalid((f"feed {feed.name}: list {name} {text}",))
+        owner, _, short = name.partition("/")
+        version = Version(owner, short, reservation.generation, state.head.circle, key, key_id(key))
+        samples = np.array([text.encode() for text in feed.samples], "S16")
+        parts = await asyncio.to_thread(
+            bare_snapshot, version, data, now_s, samples if len(samples) else None
+        )
+        await asyncio.to_thread(verify_parts, parts, key)
+        await register.write_base(reservation, parts)
+        digest = sha256(parts[MANIFEST_PART]).hexdigest()
+        record = BaseRecord(reservation.generation, count, digest)
+        head = (await register.state(name)).head
+        generation = await register.publish_base(reservation, record, head, count, by)
+        if generation is not None:
+            return Stored(generation, rebuilt=True)
+    raise ChangeConflict(f"{name} is changed by somebody else again and again: try again")
