@@ -17,9 +17,9 @@ from stream.core.faults import ListUnknown, RegisterDown, RegisterUnsafe
 from stream.feed_files import feed_paths, house_of, read_feed
 from stream.feed_run import around_of
 from stream.lists.feed import Feed
+from stream.lists.feed_assess import Arrival, Assessed, assess, is_whole, last_of
 from stream.lists.feed_book import FeedBook
 from stream.lists.feed_shelf import Versions
-from stream.lists.feeding import Arrival, Assessed, assess, last_of
 from stream.lists.fetch import Fetched
 from stream.lists.files import format_of
 from stream.lists.gate import Verdict
@@ -52,7 +52,8 @@ def check(
     feed = _feed(settings, name, file)
     with tempfile.TemporaryDirectory(prefix="ringfence-check-") as folder:
         versions = Versions(Path(folder), feed.name)
-        arrival = _arrival(file, whole=not increment)
+        whole = is_whole(feed, file, said=not increment)
+        arrival = _arrival(file, whole=whole)
         versions.place(arrival.id).mkdir(parents=True)
         found, unknown = asyncio.run(_assessed(settings, feed, arrival, versions, name is not None))
         rejected = _rejected(versions.rejects(arrival.id))

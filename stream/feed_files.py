@@ -16,7 +16,7 @@ from stream.config import Settings
 from stream.core.entry import Category
 from stream.core.faults import ConfigInvalid
 from stream.core.ranges import PrefixRules
-from stream.feed_sources import Source, source_of
+from stream.feed_sources import KafkaOf, Source, source_of
 from stream.lists.feed import Feed
 from stream.lists.files import Format
 from stream.lists.formats.rows import FIELDS, ReadOptions
@@ -136,16 +136,22 @@ class FeedSetup:
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """What holds for all feeds here: our own numbers, our country, how short a prefix may be."""
+    """What holds for all feeds: our own numbers and country, prefixes, how Kafka is reached."""
 
     own: tuple[str, ...]
     home: str
     prefixes: PrefixRules
+    kafka: KafkaOf
 
 
 def house_of(settings: Settings) -> House:
     """The same from the settings."""
-    return House(settings.feeds.own_numbers, settings.calls.home_country, settings.lists.prefixes())
+    return House(
+        settings.feeds.own_numbers,
+        settings.calls.home_country,
+        settings.lists.prefixes(),
+        settings.kafka_client,
+    )
 
 
 def feed_paths(folder: Path) -> dict[str, Path]:
@@ -189,7 +195,9 @@ def read_feed(path: Path, environ: Mapping[str, str], house: House) -> FeedSetup
     errors = [f"{path}: {dotted(key)}: {text}" for key, text in problems]
     if (wrong := checks.feed_name(path.stem)) is not None:
         errors.insert(0, f"{path}: a feed {wrong}")
-    source = source_of(place, environ, lambda text: errors.append(f"{path}: from{text}"))
+    source = source_of(
+        place, environ, house.kafka, lambda text: errors.append(f"{path}: from{text}")
+    )
     if errors or read is None or source is None:
         raise ConfigInvalid(tuple(errors))
     return FeedSetup(

@@ -17,10 +17,10 @@ from stream.core.faults import ChangeConflict, Fault, FeedDown, FeedFault, Regis
 from stream.feed_files import FeedSetup
 from stream.lists.connection import RegisterSettings
 from stream.lists.feed import FeedState, VersionRecord
+from stream.lists.feed_assess import Arrival, Surroundings
 from stream.lists.feed_book import FeedBook
 from stream.lists.feed_job import FeedJob, done_apart
 from stream.lists.feed_shelf import Versions
-from stream.lists.feeding import Arrival, Surroundings
 from stream.lists.fetch import Fetched, Transport, Unchanged
 from stream.lists.gate import OF_FAULTS, Verdict
 from stream.lists.separate import WorkFailed

@@ -20,8 +20,8 @@ from stream.config import Settings
 from stream.core.faults import ConfigInvalid, Fault
 from stream.feed_files import FeedSetup, feed_paths, house_of, read_feed, read_feeds
 from stream.feed_follow import Follower, Workplace
+from stream.lists.feed_assess import Surroundings
 from stream.lists.feed_book import FeedBook
-from stream.lists.feeding import Surroundings
 from stream.lists.rebuilds import Rebuild, RebuildSettings, keep_rebuilt
 from stream.lists.separate import prepare
 from stream.lists.store import Register

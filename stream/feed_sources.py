@@ -5,15 +5,35 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from stream.lists.fetch import Transport
-from stream.lists.transports import FileSettings, FileTransport
+from stream.lists.transports import (
+    FileSettings,
+    FileTransport,
+    FolderSettings,
+    FolderTransport,
+    HttpSettings,
+    HttpTransport,
+)
+from stream.ops.kafka import KafkaSettings
 from stream.ops.tables import dotted, one_of, secret, shown, strict_converter, structured
 
-Make = Callable[[Any, Mapping[str, str]], Transport]
+KafkaOf = Callable[[], KafkaSettings]
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a transport needs beside its table: what the variables hold that it names, Kafka."""
+
+    secrets: Mapping[str, str]
+    kafka: KafkaOf
+
+
+Make = Callable[[Any, Means], Transport]
 _KINDS: Final[Mapping[str, tuple[type[Any], Make]]] = {
-    "file": (FileSettings, lambda settings, _: FileTransport(settings))
+    "file": (FileSettings, lambda settings, _: FileTransport(settings)),
+    "folder": (FolderSettings, lambda settings, _: FolderTransport(settings)),
+    "http": (HttpSettings, lambda settings, means: HttpTransport(settings, means.secrets)),
 }
-"""By `kind`: the settings that the table holds, and what makes the transport of them and of what
-the environment variables hold that they name."""
+"""By `kind`: the settings that the table holds, and what makes the transport of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +46,7 @@ class Source:
 
 
 def source_of(
-    table: Any, environ: Mapping[str, str], wrong: Callable[[str], None]
+    table: Any, environ: Mapping[str, str], kafka: KafkaOf, wrong: Callable[[str], None]
 ) -> Source | None:
     """The source that a table describes; None after `wrong` was told each thing wrong with it."""
     if not isinstance(table, dict):
@@ -43,16 +63,16 @@ def source_of(
         wrong(f"{'.' if key else ''}{dotted(key)}: {text}")
     if settings is None:
         return None
-    secrets, errors = _secrets(settings, environ)
+    errors: list[str] = []
+    means = Means(_secrets(settings, environ, errors), kafka)
     for error in errors:
         wrong(f": {error}")
-    return None if errors else Source(kind, settings, lambda: make(settings, secrets))
+    return None if errors else Source(kind, settings, lambda: make(settings, means))
 
 
-def _secrets(settings: Any, environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+def _secrets(settings: Any, environ: Mapping[str, str], errors: list[str]) -> dict[str, str]:
     """What the variables hold that the settings name (or the files that `<NAME>_FILE` names)."""
-    errors: list[str] = []
     names: tuple[str, ...] = settings.variables() if hasattr(settings, "variables") else ()
     found = {name: secret(name, environ, errors) for name in names}
     errors += [f"environment: {name} is not set" for name, value in found.items() if not value]
-    return found, errors
+    return found

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from stream.lists.connection import RegisterSettings
 from stream.lists.feed import Feed, VersionRecord
+from stream.lists.feed_assess import Arrival, Surroundings
 from stream.lists.feed_book import FeedBook
 from stream.lists.feed_shelf import Versions
-from stream.lists.feeding import Arrival, Surroundings, take_in
+from stream.lists.feeding import take_in
 from stream.lists.separate import apart
 from stream.lists.store import Register
 from stream.ops.clock import now_s

@@ -6,79 +6,21 @@ replaces exactly the reports whose source is its own; what others report stays.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import msgspec
-import numpy as np
 
-from stream.core.allowlist import Allowlist
-from stream.core.emergency import EmergencyNumbers
-from stream.core.entry import Columns, Entry
-from stream.core.faults import ConfigInvalid
-from stream.lists.build import columns_of
-from stream.lists.feed import ID_CHARS, Feed, FeedState, VersionRecord
+from stream.lists.feed import Feed, FeedState, VersionRecord
+from stream.lists.feed_assess import Arrival, Assessed, Surroundings, assess, is_whole, last_of
 from stream.lists.feed_bare import store_bare
 from stream.lists.feed_book import FeedBook
-from stream.lists.feed_diff import Clock, Difference, difference, owned_by
-from stream.lists.feed_reading import VersionRead, read_version
 from stream.lists.feed_shelf import Versions
 from stream.lists.feed_storing import store
 from stream.lists.fetch import Fetched
 from stream.lists.files import has_rows
-from stream.lists.gate import Judgement, Last, Seen, Verdict, judge
-from stream.lists.ingest import CHANGES_MAX, entries_of
-from stream.lists.look import Bounds
-from stream.lists.merge import empty_columns
+from stream.lists.gate import Verdict
 from stream.lists.store import Register
-from stream.lists.words import By, ListState
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arrival:
-    """A fetched version: its file, and when it came."""
-
-    fetched: Fetched
-    at_s: int
-
-    @property
-    def id(self) -> str:
-        """What the version is called."""
-        return self.fetched.sha256[:ID_CHARS]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """What a feed is judged by besides its own file: all circles' keys, emergency numbers."""
-
-    keys: Mapping[str, bytes]
-    emergency: Mapping[str, frozenset[str]]
-
-    def key_of(self, circle: str) -> bytes:
-        """A circle's key. Raises ConfigInvalid."""
-        if circle not in self.keys:
-            raise ConfigInvalid((f"no key for circle {circle}: it needs [circles.{circle}]",))
-        return self.keys[circle]
-
-    def bounds(self, feed: Feed, allowlist: Allowlist) -> Bounds:
-        """What the feed may not bring."""
-        return Bounds(
-            codes=feed.codes,
-            own=feed.own,
-            speaks_for=feed.speaks_for,
-            emergency=EmergencyNumbers(self.emergency),
-            allowlist=allowlist,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Assessed:
-    """A version as far as it can be judged without storing anything."""
-
-    read: VersionRead
-    seen: Seen
-    judgement: Judgement
-    change: Difference | None
+from stream.lists.words import By
 
 
 async def take_in(
@@ -99,10 +41,11 @@ async def take_in(
     if known is not None:
         return known
     path = versions.take(arrival.fetched.path, arrival.id)
-    arrival = replace(arrival, fetched=replace(arrival.fetched, path=path))
+    whole = is_whole(feed, path, said=arrival.fetched.whole)
+    arrival = replace(arrival, fetched=replace(arrival.fetched, path=path, whole=whole))
     by = By(f"feed:{feed.name}", f"version {arrival.id}")
     await register.create(feed.list_name, feed.circle, by)
-    last = _last(state, renewal=_is_renewal(state, arrival))
+    last = last_of(state, renewal=_is_renewal(state, arrival))
     assessed = await assess(register, book, feed, arrival, around, last, now_s, versions)
     record = _record(feed, arrival, assessed, now_s)
     if assessed.judgement.verdict is Verdict.ACCEPTED:
@@ -157,71 +100,6 @@ async def refuse(
     versions.report(record)
     await book.refused(feed.name, feed.list_name, record, by)
     return record
-
-
-async def assess(
-    register: Register | None,
-    book: FeedBook | None,
-    feed: Feed,
-    arrival: Arrival,
-    around: Surroundings,
-    last: Last | None,
-    now_s: int,
-    versions: Versions,
-    *,
-    released: bool = False,
-) -> Assessed:
-    """Read, compare and judge a version; nothing is stored but its rejected rows.
-
-    Without a register it is compared with nothing.
-    """
-    fetched = arrival.fetched
-    allowlist, state = Allowlist.of(()), None
-    if register is not None:
-        _, allowed = await register.allow_all()
-        allowlist, state = Allowlist.of(allowed), await register.state(feed.list_name)
-    key = around.key_of(state.head.circle if state is not None else feed.circle)
-    read = await asyncio.to_thread(
-        read_version,
-        feed,
-        fetched.path,
-        versions.rejects(arrival.id),
-        key,
-        around.bounds(feed, allowlist),
-        now_s,
-        released=released,
-    )
-    change = None
-    if not has_rows(feed.format):
-        change = _sizes(last, read)
-    elif register is not None and book is not None and state is not None and not read.unreadable:
-        held = await _held(register, book, feed, state, read.columns, fetched.whole, key)
-        clock = Clock(now_s, feed.renew_s)
-        change = await asyncio.to_thread(
-            difference, held, read.columns, whole=fetched.whole, clock=clock
-        )
-    seen = Seen(
-        sha256=fetched.sha256,
-        whole=fetched.whole,
-        unreadable=read.unreadable,
-        as_of_s=fetched.as_of_s,
-        good=read.good,
-        bad=read.bad,
-        expired=read.expired,
-        gained=None if change is None else change.gained,
-        lost=None if change is None else change.lost,
-        rows=dict(read.found),
-    )
-    return Assessed(read, seen, judge(seen, last, feed.gate), change)
-
-
-def _sizes(last: Last | None, read: VersionRead) -> Difference:
-    """What can be said of a bare filter: how many numbers more or less it claims to hold."""
-    more = read.good - (last.numbers if last is not None else 0)
-    none = empty_columns()
-    return Difference(
-        none, none, updated=0, numbers=read.good, gained=max(more, 0), lost=max(-more, 0)
-    )
 
 
 async def _known(
@@ -291,66 +169,8 @@ async def _let_in(
     return record
 
 
-async def _held(
-    register: Register,
-    book: FeedBook,
-    feed: Feed,
-    state: ListState,
-    new: Columns,
-    whole: bool,
-    key: bytes,
-) -> Columns:
-    """The feed's own reports on the list: all, or for a small increment those of its numbers."""
-    if whole or len(new) > CHANGES_MAX:
-        _, columns = await entries_of(register, feed.list_name, key)
-        return await asyncio.to_thread(owned_by, columns, feed.owns)
-    fingerprints: list[int] = np.unique(new.fingerprint).tolist()
-    reports = await book.reports(state.head, fingerprints)
-    for numbered in state.changes:
-        reports[numbered.change.fingerprint] = numbered.change.entries
-    wanted = set(fingerprints)
-    entries = [
-        entry
-        for fingerprint, found in reports.items()
-        if fingerprint in wanted
-        for entry in found
-        if feed.owns(entry.source)
-    ]
-    return columns_from(entries, key)
-
-
-def columns_from(entries: Sequence[Entry], key: bytes) -> Columns:
-    """Entries of known numbers as columns."""
-    named = [entry for entry in entries if entry.number is not None]
-    if not named:
-        return empty_columns()
-    sources = {name: place for place, name in enumerate(dict.fromkeys(e.source for e in named))}
-    return columns_of(
-        np.array([str(entry.number).encode() for entry in named], "S16"),
-        key,
-        reported_at=np.array([entry.reported_at_s for entry in named], np.uint32),
-        expires_at=np.array([entry.expires_at_s for entry in named], np.uint32),
-        category=np.array([entry.category for entry in named], np.uint8),
-        confidence=np.array([entry.confidence for entry in named], np.uint8),
-        source=np.array([sources[entry.source] for entry in named], np.uint16),
-        sources=tuple(sources),
-    )
-
-
 def _is_renewal(state: FeedState, arrival: Arrival) -> bool:
     return state.accepted is not None and state.accepted.sha256 == arrival.fetched.sha256
-
-
-def _last(state: FeedState, *, renewal: bool) -> Last | None:
-    if state.accepted is None:
-        return None
-    accepted = state.accepted
-    return Last("" if renewal else accepted.sha256, accepted.numbers, accepted.as_of_s)
-
-
-def last_of(state: FeedState) -> Last | None:
-    """The last accepted version as the gate compares with it."""
-    return _last(state, renewal=False)
 
 
 def _needed(state: FeedState) -> frozenset[str]:

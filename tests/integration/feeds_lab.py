@@ -10,17 +10,24 @@ from stream.core.ranges import STRICT
 from stream.feed_files import FeedSetup, House, read_feed
 from stream.lists.connection import RegisterSettings
 from stream.lists.feed import FeedState, VersionRecord
+from stream.lists.feed_assess import Arrival, Surroundings
 from stream.lists.feed_book import FeedBook
 from stream.lists.feed_shelf import Versions
-from stream.lists.feeding import Arrival, Surroundings, refuse, release, take_in
+from stream.lists.feeding import refuse, release, take_in
 from stream.lists.fetch import Fetched, Unchanged
 from stream.lists.store import Register
 from stream.lists.words import By
+from stream.ops.kafka import KafkaSettings
 from tests.builders import NOW_S
 
 LIST = "KH/scam"
 DAY_S = 86_400
-HOUSE = House(own=("+85523888*",), home="TH", prefixes=STRICT)
+HOUSE = House(
+    own=("+85523888*",),
+    home="TH",
+    prefixes=STRICT,
+    kafka=lambda: KafkaSettings("127.0.0.1:9", "tests"),
+)
 AROUND = Surroundings(keys={"plain": b""}, emergency={})
 OPERATOR = By("somchai", "looked at it")
 HEAD = """
