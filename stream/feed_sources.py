@@ -28,7 +28,7 @@ class Means:
 
 
 Make = Callable[[Any, Means], Transport]
-_KINDS: Final[Mapping[str, tuple[type[Any], Make]]] = {
+KINDS: Final[Mapping[str, tuple[type[Any], Make]]] = {
     "file": (FileSettings, lambda settings, _: FileTransport(settings)),
     "folder": (FolderSettings, lambda settings, _: FolderTransport(settings)),
     "http": (HttpSettings, lambda settings, means: HttpTransport(settings, means.secrets)),
@@ -50,14 +50,14 @@ def source_of(
 ) -> Source | None:
     """The source that a table describes; None after `wrong` was told each thing wrong with it."""
     if not isinstance(table, dict):
-        wrong(": is missing: a table with kind = " + one_of(tuple(_KINDS)))
+        wrong(": is missing: a table with kind = " + one_of(tuple(KINDS)))
         return None
     values = dict(table)
     kind = values.pop("kind", None)
-    if not isinstance(kind, str) or kind not in _KINDS:
-        wrong(f".kind: must be {one_of(tuple(_KINDS))}, not {shown(kind)}")
+    if not isinstance(kind, str) or kind not in KINDS:
+        wrong(f".kind: must be {one_of(tuple(KINDS))}, not {shown(kind)}")
         return None
-    shape, make = _KINDS[kind]
+    shape, make = KINDS[kind]
     settings, problems = structured(strict_converter(), values, shape, {})
     for key, text in problems:
         wrong(f"{'.' if key else ''}{dotted(key)}: {text}")
