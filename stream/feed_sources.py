@@ -12,6 +12,8 @@ from stream.lists.transports import (
     FolderTransport,
     HttpSettings,
     HttpTransport,
+    KafkaFeedSettings,
+    KafkaTransport,
 )
 from stream.ops.kafka import KafkaSettings
 from stream.ops.tables import dotted, one_of, secret, shown, strict_converter, structured
@@ -32,6 +34,7 @@ KINDS: Final[Mapping[str, tuple[type[Any], Make]]] = {
     "file": (FileSettings, lambda settings, _: FileTransport(settings)),
     "folder": (FolderSettings, lambda settings, _: FolderTransport(settings)),
     "http": (HttpSettings, lambda settings, means: HttpTransport(settings, means.secrets)),
+    "kafka": (KafkaFeedSettings, lambda settings, means: KafkaTransport(settings, means.kafka())),
 }
 """By `kind`: the settings that the table holds, and what makes the transport of them."""
 

@@ -118,7 +118,7 @@ async def assess(
         held = await _held(register, book, feed, state, read.columns, fetched.whole, key)
         clock = Clock(now_s, feed.renew_s)
         change = await asyncio.to_thread(
-            difference, held, read.columns, whole=fetched.whole, clock=clock
+            difference, held, read.columns, own=feed.name, whole=fetched.whole, clock=clock
         )
     seen = Seen(
         sha256=fetched.sha256,

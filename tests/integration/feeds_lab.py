@@ -1,13 +1,18 @@
 """What tests of feeds are written with: a partner with a file, and somebody who pulls it."""
 
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
+from prometheus_client import CollectorRegistry
+
+from stream.config import load
 from stream.core.ranges import STRICT
 from stream.feed_files import FeedSetup, House, read_feed
+from stream.feed_follow import Workplace
 from stream.lists.connection import RegisterSettings
 from stream.lists.feed import FeedState, VersionRecord
 from stream.lists.feed_assess import Arrival, Surroundings
@@ -15,11 +20,14 @@ from stream.lists.feed_book import FeedBook
 from stream.lists.feed_shelf import Versions
 from stream.lists.feeding import refuse, release, take_in
 from stream.lists.fetch import Fetched, Unchanged
+from stream.lists.separate import prepare
 from stream.lists.store import Register
 from stream.lists.words import By
+from stream.ops.feed_metrics import FeedMetrics
 from stream.ops.kafka import KafkaSettings
 from tests.builders import NOW_S
 
+prepare(["stream.lists.feed_job"])
 LIST = "KH/scam"
 DAY_S = 86_400
 HOUSE = House(
@@ -134,3 +142,22 @@ class Partner:
 def fetched_again(path: Path, record: VersionRecord) -> Fetched:
     """The same version, as a fetch would bring it."""
     return Fetched(path, record.size, record.sha256, {}, record.whole)
+
+
+@asynccontextmanager
+async def workplace(
+    state_dir: Path, url: str, registry: CollectorRegistry | None = None, **limits: Any
+) -> AsyncIterator[Workplace]:
+    """What followers need, with the shipped limits unless `limits` say otherwise."""
+    settings = replace(load([], {}).feeds, **limits)
+    register = RegisterSettings(url)
+    async with FeedBook.open(register) as book:
+        yield Workplace(
+            settings=settings,
+            register=register,
+            state_dir=state_dir,
+            around=AROUND,
+            book=book,
+            metrics=FeedMetrics(registry or CollectorRegistry()),
+            places=asyncio.Semaphore(settings.parallel),
+        )

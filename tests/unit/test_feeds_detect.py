@@ -8,9 +8,11 @@ from typer.testing import CliRunner
 from stream.cli import app
 from stream.core.ranges import STRICT
 from stream.feed_files import House, read_feed
+from stream.ops.kafka import KafkaSettings
 from tests.feed_samples import Case, cases, meaning_of
 
-HOUSE = House(own=(), home="TH", prefixes=STRICT)
+KAFKA = KafkaSettings("127.0.0.1:9", "tests")
+HOUSE = House(own=(), home="TH", prefixes=STRICT, kafka=lambda: KAFKA)
 
 
 def run(*words: str):

@@ -1,0 +1,190 @@
+"""Each feed file that is shipped, run: its transport pointed at something here, its list filled."""
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from stream.feed_files import House, read_feed
+from stream.feed_follow import Follower
+from stream.feed_sources import KINDS
+from stream.lists.feed import VersionRecord
+from stream.lists.ingest import entries_of
+from stream.ops.kafka import KafkaSettings
+from tests.integration.feeds_lab import HOUSE, kh, workplace
+from tests.integration.lists_lab import opened
+from tests.unit.test_feed_files import EXAMPLES, SECRETS
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "feeds"
+BY_NAME = {path.stem: path for path in EXAMPLES}
+
+
+class Server:
+    """A partner's web server: wants a login, answers with one file, and knows its ETag."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+        self.body = b""
+
+    async def answer(self, request: web.Request) -> web.Response:
+        self.asked.append((request.path_qs, request.headers.get("Authorization", "")))
+        if request.headers.get("If-None-Match") == '"1"':
+            return web.Response(status=304)
+        return web.Response(body=self.body, headers={"ETag": '"1"'})
+
+
+@pytest.fixture
+async def server(unused_tcp_port: int) -> AsyncIterator[tuple[Server, str]]:
+    server, app = Server(), web.Application()
+    app.router.add_get("/{tail:.*}", server.answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", unused_tcp_port).start()
+    yield server, f"http://127.0.0.1:{unused_tcp_port}"
+    await runner.cleanup()
+
+
+class Example:
+    """A shipped feed file whose place is here instead of at the partner's; else it is as it is."""
+
+    def __init__(self, name: str, tmp_path: Path, url: str, *places: tuple[str, str]) -> None:
+        text = BY_NAME[name].read_text()
+        for pattern, place in (("/srv/feeds", str(tmp_path)), *places):
+            text = re.sub(pattern, place, text)
+        self.path = tmp_path / f"{name}.toml"
+        self.path.write_text(text)
+        self.folder, self.url = tmp_path, url
+
+    async def pulls(self, house: House = HOUSE) -> VersionRecord | None:
+        setup = read_feed(self.path, SECRETS, house)
+        async with workplace(self.folder / "state", self.url) as place:
+            return await Follower(setup, place, quiet=True).pull()
+
+    async def accepted(self, house: House = HOUSE) -> int:
+        """Pull it; how many numbers it has on its list."""
+        record = await self.pulls(house)
+        assert record is not None
+        assert record.verdict == "accepted", record.findings
+        async with opened(self.url) as register:
+            assert (await register.heads()).lists
+        return record.numbers
+
+
+def changes_of(*changes: Mapping[str, object], whole: bool = False) -> bytes:
+    """A change file as another Ringfence writes it."""
+    header = {"format": "ringfence-changes", "version": 1, "list": "KH/scam", "whole": whole}
+    lines = [json.dumps(one) for one in ({**header, "from": 7, "to": 9}, *changes)]
+    text = "".join(f"{line}\n" for line in lines)
+    end = {"sha256": hashlib.sha256(text.encode()).hexdigest(), "lines": len(lines)}
+    return f"{text}{json.dumps(end)}\n".encode()
+
+
+async def test_a_text_file(tmp_path, redis_url):
+    """config/feeds/text-file.toml: one number a line, national ones too."""
+    (tmp_path / "kh-scam.txt").write_text("\n".join([*kh(1, 2), "023 900 124 # national"]))
+    assert await Example("text-file", tmp_path, redis_url).accepted() == 3
+
+
+async def test_a_spreadsheets_csv_in_a_drop_folder(tmp_path, redis_url):
+    """config/feeds/spreadsheet-folder.toml: Thai headers, words and national numbers.
+
+    The file moves to done/ with its report beside it.
+    """
+    (tmp_path / "police").mkdir()
+    sheet = tmp_path / "police" / "november.csv"
+    shutil.copy(GOLDEN / "csv" / "spreadsheet-thai" / "input.csv", sheet)
+    example = Example("spreadsheet-folder", tmp_path, redis_url, ("settle_s = 2", "settle_s = 0"))
+    assert await example.accepted() >= 2
+    async with opened(redis_url) as register:
+        _, columns = await entries_of(register, "TH/national", b"")
+    assert 66890000001 in columns.number.tolist()
+    done = tmp_path / "police" / "done"
+    assert (done / "november.csv").exists()
+    assert any(path.suffix == ".json" for path in done.iterdir())
+    assert not sheet.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "sample", "login"),
+    [
+        ("jsonl-http", "jsonl/nested/input.jsonl", "Bearer"),
+        ("misp-http", "misp/pymisp-response/input.json", SECRETS["MISP_KEY"]),
+        ("phoneblock-http", "phoneblock/whole/input.json", "Bearer"),
+        ("ftc-http", "ftc/day/input.csv", ""),
+    ],
+)
+async def test_feeds_of_web_servers(name, sample, login, tmp_path, redis_url, server):
+    """JSON lines, MISP, PhoneBlock and the FTC over HTTP, with the login that each wants."""
+    partner, url = server
+    partner.body = (GOLDEN / sample).read_bytes()
+    example = Example(name, tmp_path, redis_url, (r"https://[^/\"]+(?=[^\"]*\"\n)(?<!gov)", url))
+    text = example.path.read_text()
+    example.path.write_text(re.sub(r'(?m)^url = "https?://[^/"]+', f'url = "{url}', text))
+    assert await example.accepted() > 0
+    assert partner.asked[-1][1].startswith(login)
+    assert await example.pulls() is None or name == "phoneblock-http"
+
+
+async def test_a_misp_feed_in_an_archive(tmp_path, redis_url):
+    """config/feeds/misp-feed-file.toml: a MISP feed's folder, as a zip."""
+    folder = GOLDEN / "misp-feed" / "folder" / "input"
+    shutil.make_archive(str(tmp_path / "misp-feed"), "zip", folder)
+    assert await Example("misp-feed-file", tmp_path, redis_url).accepted() > 0
+
+
+async def test_a_bare_filter(tmp_path, redis_url):
+    """config/feeds/pybloom-file.toml: a file that pybloom-live wrote, proved by a sample."""
+    shutil.copy(GOLDEN / "pybloom" / "plain" / "input.bloom", tmp_path / "vn.bloom")
+    assert await Example("pybloom-file", tmp_path, redis_url).accepted() > 0
+
+
+async def test_change_files_of_another_ringfence(tmp_path, redis_url):
+    """config/feeds/ringfence-folder.toml: each change file adds and takes off, in their order."""
+    inbox = tmp_path / "kh-changes"
+    inbox.mkdir()
+    add = [{"op": "add", "number": number, "source": "desk"} for number in kh(1, 2)]
+    (inbox / "1.jsonl").write_bytes(changes_of(*add))
+    example = Example("ringfence-folder", tmp_path, redis_url)
+    assert await example.accepted() == 2
+    (inbox / "2.jsonl").write_bytes(
+        changes_of({"op": "remove", "number": kh(1)[0], "source": "desk"})
+    )
+    assert await example.accepted() == 1
+
+
+@pytest.mark.apache_kafka
+async def test_a_compacted_topic(tmp_path, redis_url, kafka):
+    """config/feeds/kafka.toml: key and value list a number, a tombstone takes it off."""
+    settings = KafkaSettings(kafka.bootstrap, "tests")
+    house = House(HOUSE.own, HOUSE.home, HOUSE.prefixes, lambda: settings)
+    example = Example("kafka", tmp_path, redis_url, ("scam.numbers", f"scam.{tmp_path.name}"))
+    topic = f"scam.{tmp_path.name}"
+
+    async def say(*records: tuple[str, bytes | None]) -> None:
+        producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap)
+        await producer.start()
+        for key, value in records:
+            await producer.send_and_wait(topic, value, key.encode())
+        await producer.stop()
+
+    report = b'{"category": "loan", "source": "operator-1"}'
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    await admin.start()
+    await admin.create_topics([NewTopic(topic, 1, 1, topic_configs={"cleanup.policy": "compact"})])
+    await admin.close()
+    await say(*((number, report) for number in kh(1, 2, 3)))
+    assert await example.accepted(house) == 3
+    await say((kh(1)[0], None))
+    assert await example.accepted(house) == 2
+
+
+def test_every_kind_of_transport_is_run_here():
+    """No transport is shipped whose example was never run."""
+    assert set(KINDS) == {"file", "folder", "http", "kafka"}
