@@ -61,14 +61,15 @@ async def reports(
             blob: Any = await redis.get(f"{keys.base(name, generation)}:{block}")
         if blob is None:
             raise SnapshotUnreadable(f"{name}: block {block} of base {generation} is gone")
-        first = unpack_block(blob, layout.block_rows, (FINGERPRINT,))[FINGERPRINT]
+        held = unpack_block(blob, layout.block_rows, (FINGERPRINT,))[FINGERPRINT]
         asked = np.array(sorted(wanted[block]), np.uint64)
-        held = asked[np.isin(asked, first)].tolist()
-        if held:  # the other columns of a block cost several times its fingerprints
+        at = np.minimum(np.searchsorted(held, asked), len(held) - 1)
+        listed = asked[held[at] == asked].tolist()
+        if listed:  # the other columns of a block cost several times its fingerprints
             columns = Columns(
                 **unpack_block(blob, layout.block_rows), sources=decode_manifest(manifest).sources
             )
-            for one in held:
+            for one in listed:
                 rows = columns.span(one)
                 found[one] = found.get(one, ()) + tuple(map(columns.entry, rows))
     return found

@@ -39,7 +39,7 @@ from stream.core.snapshot import (
     encode_manifest,
     read_snapshot,
 )
-from stream.lists.merge import in_order, merged, picked
+from stream.lists.merge import in_order, merged, without
 
 Parts = dict[str, bytes]
 Progress = Callable[[int, int], None]
@@ -209,10 +209,8 @@ def with_changes(columns: Columns, changes: Iterable[Change]) -> Columns:
     last = {change.fingerprint: change.entries for change in changes}
     if not last:
         return columns
-    touched = np.array(sorted(last), np.uint64)
-    kept = np.flatnonzero(~np.isin(columns.fingerprint, touched))
-    added = columns_from([entry for entries in last.values() for entry in entries])
-    return merged(picked(columns, kept), added)
+    left = without(columns, np.array(sorted(last), np.uint64))
+    return merged(left, columns_from([entry for entries in last.values() for entry in entries]))
 
 
 def columns_from(entries: Sequence[Entry]) -> Columns:

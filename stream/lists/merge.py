@@ -51,6 +51,15 @@ def replaced(old: Columns, new: Columns, owns: Callable[[str], bool]) -> Columns
     return merged(picked(old, np.flatnonzero(~owned[old.source])), new)
 
 
+def without(columns: Columns, fingerprints: NDArray[np.uint64]) -> Columns:
+    """`columns` less all reports of the numbers with `fingerprints`."""
+    first = np.searchsorted(columns.fingerprint, fingerprints, "left")
+    counts = np.searchsorted(columns.fingerprint, fingerprints, "right") - first
+    kept = np.ones(len(columns), np.bool_)
+    kept[np.repeat(first - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())] = False
+    return picked(columns, np.flatnonzero(kept))
+
+
 def picked(columns: Columns, rows: NDArray[np.int64]) -> Columns:
     """Some rows, given in their order; names that no row needs any more are dropped."""
     arrays = {c.name: getattr(columns, c.name)[rows] for c in COLUMNS if c.name != "source"}

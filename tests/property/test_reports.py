@@ -95,7 +95,7 @@ def test_the_engine_says_what_the_model_says(data):
 
 def told(matches):
     assert matches.confirmed.all()
-    rows, lists, _, category, confidence, expires_at_s = (c.tolist() for c in matches.columns)
+    rows, lists, _, category, confidence, expires_at_s, *_ = (c.tolist() for c in matches.columns)
     return list(zip(rows, lists, category, confidence, expires_at_s, strict=True))
 
 
