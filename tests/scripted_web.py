@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 Answer = bytes | Callable[[asyncio.StreamWriter], Coroutine[Any, Any, None]]
 """What is sent, as it is; the connection is closed after it."""
@@ -29,7 +30,7 @@ class ScriptedWeb:
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             self.asked.append(head)
-            answer = self.answers[head.split()[1].partition("?")[0]]
+            answer = self.answers[urlsplit(head.split()[1]).path]
             if isinstance(answer, bytes):
                 writer.write(answer)
                 await writer.drain()

@@ -50,7 +50,8 @@ class Apart(Generic[T]):
         self._thread = threading.Thread(target=run, name=f"feed {self._origin}", daemon=True)
         self._thread.start()
         try:
-            await asyncio.wait_for(ended.wait(), self._deadline_s)
+            async with asyncio.timeout(self._deadline_s):  # wait_for may swallow a cancellation
+                await ended.wait()
         except TimeoutError as error:
             raise self._hangs() from error
         finally:

@@ -4,8 +4,8 @@ Nothing is ever overwritten. The report is written first and the file moved afte
 whoever is killed in between finds the same report's place again, since it names the file.
 """
 
+import os
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from enum import StrEnum
 from itertools import count
 from pathlib import Path
@@ -28,6 +28,9 @@ ENDINGS = (".sha256", ".done")
 """Files that belong to the file whose name is before it: a checksum, and "it is finished"."""
 _LOCK = ".ringfence.lock"
 _TEMPORARY = ".ringfence.tmp"
+_NAME_BYTES_MAX = 255
+_STEM_BYTES_MAX, _SUFFIX_BYTES_MAX = 180, 20
+"""A name may have 255 bytes, and a number and the reports' endings come to it."""
 
 
 def prepare(folder: Path) -> None:
@@ -45,13 +48,14 @@ def prepare(folder: Path) -> None:
 def put_away(
     folder: Path, name: str, mark: str, place: Place, report: Mapping[str, object], text: str
 ) -> Path:
-    """Move the file `name` that looked like `mark` to its place; where its report lies now.
+    """Move the file that looked like `mark` to its place; where its report lies now.
 
-    A file of that name which looks otherwise is a newer version and stays. Raises OSError.
+    `name` is how it is called. A file of that name which looks otherwise is a newer version and
+    stays. Raises OSError.
     """
     with locked(folder / _LOCK):
-        source = _find(folder, name, mark)
-        chosen = _free(folder / place, name, mark)
+        source = _find(folder, mark)
+        chosen = _free(folder / place, name if source is None else source.name, mark)
         whole = {"file": name, "mark": mark, "verdict": place.value, **report}
         encoded = msgspec.json.format(msgspec.json.encode(whole, enc_hook=str), indent=2)
         _write(_beside(chosen, ".report.json"), encoded + b"\n")
@@ -59,25 +63,34 @@ def put_away(
         if source is not None and source != chosen:
             source.rename(chosen)
             for ending in ENDINGS:
-                with suppress(FileNotFoundError):
-                    _beside(source, ending).rename(_beside(chosen, ending))
-            for ending in (".report.json", ".report.txt"):
-                _beside(source, ending).unlink(missing_ok=True)
+                if (companion := companion_of(source, ending)) is not None:
+                    companion.rename(_beside(chosen, ending))
+            if source.parent != folder:
+                for ending in (".report.json", ".report.txt"):
+                    _beside(source, ending).unlink(missing_ok=True)
     return _beside(chosen, ".report.json")
 
 
-def _find(folder: Path, name: str, mark: str) -> Path | None:
+def companion_of(path: Path, ending: str) -> Path | None:
+    """The file that lies beside `path` under its name and `ending`, if there is one."""
+    beside = _beside(path, ending)
+    fits = len(os.fsencode(beside.name)) <= _NAME_BYTES_MAX
+    return beside if fits and beside.exists() else None
+
+
+def _find(folder: Path, mark: str) -> Path | None:
     """The file, among those to be taken or those held."""
-    held = (path for path in (folder / Place.HELD).iterdir() if path.is_file())
-    for path in (folder / name, *held):
-        if path.exists() and stat_mark(path) == mark:
+    for path in (*folder.iterdir(), *(folder / Place.HELD).iterdir()):
+        if path.is_file() and stat_mark(path) == mark:
             return path
     return None
 
 
 def _free(place: Path, name: str, mark: str) -> Path:
     """`name`, or `name` with a number before its ending, where nobody else's file or report is."""
-    for path in _numbered(place / name):
+    stem, suffix = os.fsencode(Path(name).stem), os.fsencode(Path(name).suffix)
+    fitting = os.fsdecode(stem[:_STEM_BYTES_MAX] + suffix[:_SUFFIX_BYTES_MAX])
+    for path in _numbered(place / fitting):
         if path.exists():
             if stat_mark(path) == mark:
                 return path

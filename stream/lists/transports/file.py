@@ -65,13 +65,20 @@ class Copy(NamedTuple):
     published_sha256: str
 
 
-def copied(path: Path, into: Path, bytes_max: int, stop: Stop) -> Copy:
-    """Copy a file, unpacking it if it is compressed. Raises FeedDown, and Stopped."""
-    with landing(into, bytes_max, str(path)) as land:
-        intake = Intake(land, bytes_max, str(path))
+def copied(path: Path, into: Path, bytes_max: int, stop: Stop, *, links: bool = True) -> Copy:
+    """Copy a file, unpacking it if it is compressed; through a symbolic link only with `links`.
+
+    Raises FeedDown, and Stopped.
+    """
+    origin = readable(path)
+    with landing(into, bytes_max, origin) as land:
+        intake = Intake(land, bytes_max, origin)
         try:
-            with path.open("rb") as source:
-                _copy(source.fileno(), intake, stop)
+            source = os.open(path, os.O_RDONLY | (0 if links else os.O_NOFOLLOW))
+            try:
+                _copy(source, intake, stop)
+            finally:
+                os.close(source)
         except OSError as error:
             raise unreadable(path, error) from error
         intake.end()
@@ -99,17 +106,23 @@ def made_s(mark: str) -> int:
     return int(mark.partition(":")[0]) // 1_000_000_000
 
 
+def readable(path: Path | str) -> str:
+    """A path for messages: a name on disk may hold bytes that are no text."""
+    return str(path).encode("utf-8", "backslashreplace").decode()
+
+
 def unstable(path: Path) -> FeedDown:
     """What is said of a file that somebody writes while we read it."""
-    text = f"{path} changed while it was read: its maker should write a new file and rename it"
-    return FeedDown(FeedFault.UNSTABLE, text)
+    text = f"{readable(path)} changed while it was read"
+    return FeedDown(FeedFault.UNSTABLE, f"{text}: its maker should write a new one and rename it")
 
 
 def unreadable(path: Path, error: OSError) -> FeedDown:
     """What is said of a file that we can not read."""
+    shown = readable(path)
     if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return FeedDown(FeedFault.MISSING, f"{path} does not exist")
+        return FeedDown(FeedFault.MISSING, f"{shown} does not exist")
     if isinstance(error, PermissionError):
-        text = f"{path} may not be read by user {os.geteuid()}: give that user the right"
+        text = f"{shown} may not be read by user {os.geteuid()}: give that user the right"
         return FeedDown(FeedFault.UNAUTHORISED, text)
-    return FeedDown(FeedFault.DOWN, f"{path} can not be read: {error.strerror}")
+    return FeedDown(FeedFault.DOWN, f"{shown} can not be read: {error.strerror}")

@@ -15,8 +15,8 @@ from typing import Annotated, Literal, NamedTuple
 from stream.core.faults import FeedDown, FeedFault
 from stream.lists.fetch import Fetched, Unchanged
 from stream.lists.transports.apart import Apart, Stop
-from stream.lists.transports.drop import ENDINGS, Place, prepare, put_away
-from stream.lists.transports.file import copied, made_s, stat_mark, unreadable, unstable
+from stream.lists.transports.drop import ENDINGS, Place, companion_of, prepare, put_away
+from stream.lists.transports.file import copied, made_s, readable, stat_mark, unreadable, unstable
 from stream.lists.transports.intake import checked, checksum_in
 from stream.lists.transports.limits import BYTES_MAX, BytesMax, Seconds
 from stream.ops.checks import filled
@@ -53,6 +53,11 @@ class _Found(NamedTuple):
     name: str
     mark: str
 
+    @property
+    def taken(self) -> str:
+        """How it is known again; a name may be bytes that are no text."""
+        return f"{readable(self.name)}/{self.mark}"
+
 
 class FolderTransport:
     """One feed's drop folder."""
@@ -80,8 +85,8 @@ class FolderTransport:
         `report` becomes the JSON beside it, `text` what people read. Raises FeedDown: then the
         file is still there, and if it was accepted the next `fetch` moves it.
         """
-        name, _, mark = fetched.remember["taken"].rpartition("/")
-        await self._moving(lambda _stop: self._put_away(name, mark, place, report, text))
+        taken = fetched.remember["taken"]
+        await self._moving(lambda _stop: self._put_away(taken, place, report, text))
 
     def _fetch(self, remembered: Mapping[str, str], into: Path, stop: Stop) -> Fetched | Unchanged:
         try:
@@ -89,9 +94,9 @@ class FolderTransport:
         except OSError as error:
             raise self._unusable(error) from error
         for found in sorted(self._finished()):
-            if remembered.get("taken") == f"{found.name}/{found.mark}":
+            if remembered.get("taken") == found.taken:
                 text = "This version was accepted before; Ringfence ended before it moved it.\n"
-                self._put_away(found.name, found.mark, Place.DONE, {"repeated": True}, text)
+                self._put_away(found.taken, Place.DONE, {"repeated": True}, text)
                 continue
             try:
                 return self._take(found, into, stop)
@@ -99,7 +104,7 @@ class FolderTransport:
                 if fault.reason not in _PASSING:
                     why = {"reason": fault.reason.value, "detail": fault.detail}
                     said = f"{fault.detail}\n"
-                    self._put_away(found.name, found.mark, Place.REFUSED, why, said)
+                    self._put_away(found.taken, Place.REFUSED, why, said)
                 raise
         return Unchanged(remembered)
 
@@ -130,7 +135,7 @@ class FolderTransport:
             quiet_s = max(now_monotonic_s - seen[name][1], now_s() - made_s(mark))
             settled = quiet_s >= self._settings.settle_s or inode in self._unfinished
             ending = self._settings.companion
-            if settled and (not ending or (self._folder / f"{name}{ending}").exists()):
+            if settled and (not ending or companion_of(path, ending) is not None):
                 yield _Found(int(mark.partition(":")[0]), name, mark)
             elif inode in self._unfinished:
                 unfinished.add(inode)
@@ -139,33 +144,39 @@ class FolderTransport:
     def _take(self, found: _Found, into: Path, stop: Stop) -> Fetched:
         path = self._folder / found.name
         expected = self._checksum(found.name)
-        copy = copied(path, into, self._settings.bytes_max, stop)
+        # Whoever may write here could put a link in its place now, to have any file of ours read.
+        copy = copied(path, into, self._settings.bytes_max, stop, links=False)
         try:
             if stat_mark(path) != found.mark:
                 raise unstable(path)
             if expected is not None:
-                checked(copy.published_sha256, expected, str(path))
+                checked(copy.published_sha256, expected, readable(path))
         except FeedDown:
             into.unlink()
             raise
-        remember = {"taken": f"{found.name}/{found.mark}"}
         as_of_s = made_s(found.mark)
-        return Fetched(into, copy.size, copy.sha256, remember, as_of_s=as_of_s, origin=str(path))
+        return Fetched(
+            into,
+            copy.size,
+            copy.sha256,
+            {"taken": found.taken},
+            as_of_s=as_of_s,
+            origin=readable(path),
+        )
 
     def _checksum(self, name: str) -> str | None:
-        path = self._folder / f"{name}.sha256"
+        path = companion_of(self._folder / name, ".sha256")
+        if path is None:
+            return None
         try:
             with path.open(encoding="utf-8", errors="replace") as file:
                 text = file.read(_CHECKSUM_CHARS_MAX)
-        except FileNotFoundError:
-            return None
         except OSError as error:
             raise unreadable(path, error) from error
-        return checksum_in(text, name, str(path))
+        return checksum_in(text, name, readable(path))
 
-    def _put_away(
-        self, name: str, mark: str, place: Place, report: Mapping[str, object], text: str
-    ) -> None:
+    def _put_away(self, taken: str, place: Place, report: Mapping[str, object], text: str) -> None:
+        name, _, mark = taken.rpartition("/")
         try:
             put_away(self._folder, name, mark, place, report, text)
         except OSError as error:

@@ -206,6 +206,21 @@ async def test_links_are_not_followed(drop: Path, into: Path, tmp_path: Path) ->
     assert isinstance(await over(drop).fetch({}, into), Unchanged)
 
 
+@pytest.mark.parametrize(
+    "name", [b"\xff\xfe\n.csv", b"x" * 251 + b".csv", "\u0e15\u0e33.csv".encode()]
+)
+async def test_any_name_is_taken_and_moved(name: bytes, drop: Path, into: Path) -> None:
+    """Bytes that are no text, as long as names can be, in any script: none blocks the folder."""
+    put(drop, os.fsdecode(name))
+    transport = over(drop)
+    fetched = await taken(transport, into)
+    json.dumps(fetched.remember).encode()
+    assert fetched.origin.encode()
+    await transport.finish(fetched, Place.DONE, {}, "")
+    assert isinstance(await transport.fetch({}, into), Unchanged)
+    assert len(files(drop / "done")) == 3
+
+
 async def test_only_names_of_the_pattern_are_taken(drop: Path, into: Path) -> None:
     """What else partners leave in a folder stays where it is."""
     put(drop, "readme.txt")

@@ -322,6 +322,19 @@ async def test_our_login_goes_to_our_server_only(web: ScriptedWeb, fetch: Fetch)
     assert "User-Agent: ringfence/" in second
 
 
+@pytest.mark.parametrize("proxy", ["none", "environment"])
+async def test_the_environments_proxy_is_asked_where_it_is_wanted(
+    proxy: str, web: ScriptedWeb, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only then: a variable of somebody's shell must not lead a feed elsewhere."""
+    monkeypatch.setenv("http_proxy", web.url("/"))
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    await fetch(ok(LIST), proxy=proxy)
+    asked = web.asked[-1].split()[1]
+    assert asked.startswith("http://127.0.0.1") == (proxy == "environment")
+
+
 async def test_an_increment_is_asked_for_by_its_version(web: ScriptedWeb, fetch: Fetch) -> None:
     """What came since a version is no whole list; now and then, and when versions go back, all is
     asked for again.
