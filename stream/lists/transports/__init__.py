@@ -5,6 +5,7 @@ from stream.lists.transports.file import FileSettings, FileTransport
 from stream.lists.transports.folder import FolderSettings, FolderTransport
 from stream.lists.transports.http import HttpSettings, HttpTransport
 from stream.lists.transports.kafka import KafkaFeedSettings, KafkaTransport
+from stream.lists.transports.misp_feed import MispFeedSettings, MispFeedTransport
 from stream.lists.transports.taxii import TaxiiSettings, TaxiiTransport
 
 __all__ = [
@@ -16,6 +17,8 @@ __all__ = [
     "HttpTransport",
     "KafkaFeedSettings",
     "KafkaTransport",
+    "MispFeedSettings",
+    "MispFeedTransport",
     "Place",
     "TaxiiSettings",
     "TaxiiTransport",

@@ -1,4 +1,7 @@
-"""A file at a path: copied, so that what is parsed is what was hashed."""
+"""A file at a path: copied, so that what is parsed is what was hashed.
+
+A folder with a manifest.json, which is how MISP publishes a feed, is taken as one file too.
+"""
 
 import os
 from collections.abc import Mapping
@@ -8,7 +11,9 @@ from typing import Annotated, NamedTuple
 
 from stream.core.faults import FeedDown, FeedFault
 from stream.lists.fetch import Fetched, Unchanged
+from stream.lists.folders import MANIFEST
 from stream.lists.transports.apart import Apart, Stop, Stopped
+from stream.lists.transports.bundle import bundle
 from stream.lists.transports.intake import Intake
 from stream.lists.transports.landing import landing
 from stream.lists.transports.limits import BYTES_MAX, BytesMax, Seconds
@@ -20,7 +25,10 @@ _PIECE = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileSettings:
-    """`path` of the file; `bytes_max` of it; `deadline_s` for reading it, mounts may hang."""
+    """`path` of the file, or of a MISP feed's folder.
+
+    `bytes_max` of all of it; `deadline_s` for reading it, since mounts may hang.
+    """
 
     path: Annotated[str, Checked(filled)]
     bytes_max: BytesMax = BYTES_MAX
@@ -41,11 +49,13 @@ class FileTransport:
 
     def _fetch(self, remembered: Mapping[str, str], into: Path, stop: Stop) -> Fetched | Unchanged:
         path = self._path
-        mark = {"path": str(path), "stat": stat_mark(path)}
+        is_folder = path.is_dir()
+        watched = path / MANIFEST if is_folder else path  # MISP writes its manifest last
+        mark = {"path": str(path), "stat": stat_mark(watched)}
         if mark.items() <= remembered.items():
             return Unchanged(remembered)
-        copy = copied(path, into, self._bytes_max, stop)
-        if mark["stat"] != stat_mark(path):
+        copy = (bundled if is_folder else copied)(path, into, self._bytes_max, stop)
+        if mark["stat"] != stat_mark(watched):
             into.unlink()
             raise unstable(path)
         remember = {**mark, "sha256": copy.sha256}
@@ -55,6 +65,25 @@ class FileTransport:
         return Fetched(
             into, copy.size, copy.sha256, remember, as_of_s=made_s(mark["stat"]), origin=str(path)
         )
+
+
+def bundled(folder: Path, into: Path, bytes_max: int, stop: Stop) -> "Copy":
+    """The JSON files of a folder as one file. Raises FeedDown, and Stopped."""
+    origin = readable(folder)
+    with landing(into, bytes_max, origin) as land:
+        try:
+            names = sorted(path.name for path in folder.glob("*.json") if path.is_file())
+            with bundle(land) as whole:
+                for name in names:
+                    if stop.is_set():
+                        raise Stopped
+                    with (folder / name).open("rb") as file:
+                        whole.add(name, os.fstat(file.fileno()).st_size, file)
+        except OSError as error:
+            if error.strerror is None:  # a file is shorter than it was a moment ago
+                raise unstable(folder) from error
+            raise unreadable(folder, error) from error
+    return Copy(land.size, land.sha256, land.sha256)
 
 
 class Copy(NamedTuple):
