@@ -1,9 +1,10 @@
 """What the register keeps of the past: bases, the steps between them, and the audit. Only reads.
 
-The change stream and the audit are shared by all lists and read in pieces of `_PIECE` items, about
-10 ms of Redis' time each; whoever reads them takes what concerns his list.
+The change stream, its archive and the audit are shared by all lists and read in pieces of `_PIECE`
+items, about 10 ms of Redis' time each; whoever reads them takes what concerns his list.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from redis.asyncio import Redis
 
 from stream.lists import keys
 from stream.lists.answers import step
+from stream.lists.archive import CHUNK, unpacked
 from stream.lists.audit import AuditEntry, AuditHead
 from stream.lists.connection import renamed
 from stream.lists.records import Step
@@ -58,11 +60,31 @@ class Annals:
                 found.append(KeptBase(*numbers, reserved_id, published_id, int(count)))
         return tuple(found)
 
-    async def steps(self, name: str, after: str = "-", until: str = "+") -> list[Step]:
-        """A list's steps that are still in the change stream, in order; both ids are included."""
+    async def steps(self, name: str, after: str = "0-0") -> list[Step]:
+        """A list's steps from the id `after` on that are still kept, in order.
+
+        Raises SnapshotUnreadable where a piece of the archive can not be read.
+        """
+        with renamed("reading the archive of changes"):
+            upto: Any = await self._redis.get(keys.PAST_UPTO)
+        found: list[Step] = []
+        # An item's id is that of its last step.
+        async for _, fields in self._items(keys.PAST, after, "+", 20):
+            found += await asyncio.to_thread(_in_piece, fields[b"steps"], name)
+        found = [one for one in found if _place(one.id) >= _place(after)]
+        if upto is not None and _place(upto.decode()) >= _place(after):
+            after = f"({upto.decode()}"
         wanted = name.encode()
-        items = self._items(keys.CHANGES, after, until)
-        return [step(item) async for item in items if item[1][b"list"] == wanted]
+        items = self._items(keys.CHANGES, after, "+")
+        return found + [step(item) async for item in items if item[1][b"list"] == wanted]
+
+    async def chunk(self) -> tuple[str, list[Step]]:
+        """What is to be put away next: the id of what was last, and the steps after it."""
+        with renamed("reading the archive's end"):
+            known: Any = await self._redis.get(keys.PAST_UPTO)
+            upto = known.decode() if known else "0-0"
+            items: Any = await self._redis.xrange(keys.CHANGES, f"({upto}", "+", count=CHUNK)
+        return upto, [step(item) for item in items]
 
     async def audit(self, since_ms: int = 0) -> AsyncIterator[AuditEntry]:
         """The audit's entries from `since_ms` on, newest first."""
@@ -95,13 +117,22 @@ class Annals:
             yield identity.decode(), fields
 
     async def _items(
-        self, key: str, after: str, until: str
+        self, key: str, after: str, until: str, piece: int = _PIECE
     ) -> AsyncIterator[tuple[bytes, dict[bytes, bytes]]]:
         while True:
             with renamed(f"reading {key}"):
-                items: Any = await self._redis.xrange(key, after, until, count=_PIECE)
+                items: Any = await self._redis.xrange(key, after, until, count=piece)
             for item in items:
                 yield item
-            if len(items) < _PIECE:
+            if len(items) < piece:
                 return
             after = f"({items[-1][0].decode()}"
+
+
+def _in_piece(piece: bytes, name: str) -> list[Step]:
+    return list(unpacked(piece, name))
+
+
+def _place(stream_id: str) -> tuple[int, int]:
+    millis, _, count = stream_id.partition("-")
+    return int(millis), int(count or 0)

@@ -11,6 +11,8 @@
 | `rf:list:{NAME}:base:G` | hash | manifest and layout of the base of generation G, its publishing |
 | `rf:list:{NAME}:base:G:I` | string | its blobs, see `packing.py` |
 | `rf:changes` | stream | every change of every list, and of the allowlist |
+| `rf:past` | stream | older steps of `rf:changes`, 5,000 packed into each item, see `archive.py` |
+| `rf:past:upto` | string | the id of the last step that is packed there |
 | `rf:audit` | stream | who changed what, when and why |
 | `rf:audit:head` | hash | the last audit entry: count, hash, id |
 | `rf:feed:{NAME}` | hash | a feed: last accepted, held and refused version, last try |
@@ -20,6 +22,8 @@
 REGISTER = "rf:register"
 LISTS = "rf:lists"
 CHANGES = "rf:changes"
+PAST = "rf:past"
+PAST_UPTO = "rf:past:upto"
 AUDIT = "rf:audit"
 AUDIT_HEAD = "rf:audit:head"
 ALLOW = "rf:allow"

@@ -117,7 +117,7 @@ class Marks:
                 self.lost.add(name)
                 self.stale.discard(name)
                 has = f"generation {head.generation}" if head else "no such list"
-                text = f"the register has {has}, here is {mark.generation}"
+                text = f"the register has {has}, here is {mark.generation}{_what_to_do(name)}"
                 found[name] = Found(kinds=((EventKind.REGISTER_LOST, text),))
         for name, head in standing.items():
             wrong = self._differs(name, head, anew=anew or name in self.failed)
@@ -146,6 +146,10 @@ class Marks:
         if mark.generation == head.generation and mark.chain != head.chain:
             return ((EventKind.CHECKSUM, f"generation {mark.generation} has another chain"),)
         return None
+
+
+def _what_to_do(name: str) -> str:
+    return f": `ringfence lists repair {name}` says what to do" if name else ""
 
 
 def _break(mark: Mark, step: Step) -> tuple[EventKind, str] | None:

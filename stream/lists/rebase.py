@@ -65,13 +65,15 @@ async def publish_whole(
         await register.write_base(reservation, parts, lambda d, w: stage("writing", d, w))
         digest = sha256(parts[MANIFEST_PART]).hexdigest()
         record = BaseRecord(reservation.generation, whole.numbers, digest, origin.what, origin.of)
-        return await _publish(register, reservation, record, whole, origin)
+        done = await _publish(register, reservation, record, whole, origin)
     except Fault as fault:
         await _discard(register, reservation, fault)
         if isinstance(fault, RegisterLost) and await _overtaken(register, reservation):
             # Whoever publishes takes away what others were writing to replace the same base.
             raise ChangeConflict(f"{reservation.name} has another base by now") from fault
         raise
+    await register.archive()
+    return done
 
 
 async def _overtaken(register: Register, reservation: Reservation) -> bool:

@@ -22,7 +22,7 @@ from stream.ops.retry import Backoff
 ACTOR = "ringfence"
 _NICE = 10
 _FIRST_WAIT_S, _MOST_WAIT_S = 30.0, 3600.0
-_RETAIN_S = 3600.0
+_TIDY_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def due(
 
 
 async def keep_rebuilt(register: RegisterSettings, settings: RebuildSettings, tell: Tell) -> None:
-    """Rebuild lists as they need it, and let old bases go by age, until cancelled.
+    """Rebuild lists as they need it, pack old changes and let old bases go, until cancelled.
 
     An outage of the register is waited out. What a rebuild ended with is told to `tell`.
     """
@@ -94,14 +94,15 @@ async def keep_rebuilt(register: RegisterSettings, settings: RebuildSettings, te
 
 
 async def _watch(register: Register, settings: RebuildSettings, waits: _Waits, tell: Tell) -> None:
-    retained_s = 0.0
+    tidied_s = 0.0
     while True:
         heads = (await register.heads()).lists
         now_s = time.monotonic()
-        if now_s - retained_s > _RETAIN_S or not retained_s:
+        if now_s - tidied_s > _TIDY_S or not tidied_s:
+            await register.archive()
             for name in heads:
                 await register.retain(name)
-            retained_s = now_s
+            tidied_s = now_s
         changes = {name: head.changes for name, head in heads.items()}
         most = due(changes, settings.changes_max, waits.until_s, now_s)
         if most is None:

@@ -9,6 +9,7 @@ A base of generation G holds every change up to G; changes above it lie over the
 made while a new base is being written are neither lost nor a reason to begin again.
 """
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, Self
@@ -23,6 +24,7 @@ from stream.core.number import masked
 from stream.lists import bases, keys, scripts
 from stream.lists.annals import Annals
 from stream.lists.answers import allow_head, list_head, step
+from stream.lists.archive import CHUNK, CHUNKS_MAX, packed
 from stream.lists.connection import RegisterSettings, check_safe, client, renamed
 from stream.lists.editing import Editor, Limits
 from stream.lists.records import BaseRecord, Op, Step, allow_json, allow_of, numbered_of
@@ -68,6 +70,7 @@ class Register:
         self._publish = redis.register_script(scripts.PUBLISH)
         self._discard = redis.register_script(scripts.DISCARD)
         self._retain = redis.register_script(scripts.RETAIN)
+        self._archive = redis.register_script(scripts.ARCHIVE)
         self._sweep = redis.register_script(scripts.SWEEP)
         self._allow = redis.register_script(scripts.ALLOW)
 
@@ -285,6 +288,20 @@ class Register:
         with renamed(f"letting go of old bases of {name}"):
             args = self._retention
             return int(await self._retain(keys=[keys.head(name), keys.bases(name)], args=args))
+
+    async def archive(self) -> int:
+        """Pack steps that will leave the change stream one day; how many. Safe to do at once."""
+        done = 0
+        while True:
+            upto, steps = await self.annals.chunk()
+            if len(steps) < CHUNK:
+                return done
+            piece = await asyncio.to_thread(packed, steps)
+            with renamed("putting changes away"):
+                done += CHUNK * await self._archive(
+                    keys=[keys.PAST, keys.PAST_UPTO],
+                    args=[upto, steps[-1].id, piece, CHUNKS_MAX, self._retention[1]],
+                )
 
     async def sweep(self, name: str) -> int:
         """Forget changes that the list's base holds; how many. Followers never see a difference."""

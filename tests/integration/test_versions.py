@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from stream.core.faults import ChangeConflict, VersionGone
+from stream.core.faults import ChangeConflict, SnapshotUnreadable, VersionGone
 from stream.lists import rebase, versions
 from stream.lists.difference import difference
 from stream.lists.history import history
@@ -187,6 +187,26 @@ async def test_what_is_not_kept_any_more(told, redis_url, load, raw):
     assert (await told.state(NAME)).head.generation == 12
     raw.xtrim("rf:changes", maxlen=1, approximate=False)
     assert (await past_of(told, NAME)).said() == "8, 10, 12"
+
+
+async def test_what_left_the_stream_is_in_the_archive(told, raw, monkeypatch):
+    """Steps that were packed away give the same generations when the stream has lost them."""
+    monkeypatch.setattr("stream.lists.annals.CHUNK", 3)
+    monkeypatch.setattr("stream.lists.store.CHUNK", 3)
+    whole = await past_of(told, NAME)
+    assert await told.archive() == 6
+    assert await told.archive() == 0
+    assert await past_of(told, NAME) == whole
+    raw.xtrim("rf:changes", maxlen=0, approximate=False)
+    assert await past_of(told, NAME) == whole
+    assert await numbers_at(told, 5) == {ONE, *BASE[1:50]}
+    await add(told, THREE)
+    assert (await past_of(told, NAME)).said() == "1 to 3, 4 to 7"
+    since = await told.annals.steps(NAME, whole.steps[3].id)
+    assert [step.generation for step in since] == [4, 5, 6, 7]
+    raw.xadd("rf:past", {"steps": "no piece"})
+    with pytest.raises(SnapshotUnreadable, match="archive"):
+        await past_of(told, NAME)
 
 
 async def test_old_bases_go_by_age(told, redis_url, raw, load):
