@@ -39,6 +39,8 @@ async def take_in(
     state = await book.state(feed.name)
     known = await _known(book, versions, feed, state, arrival, now_s)
     if known is not None:
+        # Whoever was killed after his last word here left a file of before.
+        await asyncio.to_thread(versions.sweep, _needed(state), feed.keep_s, now_s)
         return known
     path = versions.take(arrival.fetched.path, arrival.id)
     whole = is_whole(feed, path, said=arrival.fetched.whole)

@@ -1,0 +1,212 @@
+"""`ringfence feeds run`: all feeds at once, none waiting for another, and stopped in order."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from stream.lists.ingest import entries_of
+from stream.lists.store import Register
+from tests.integration.feeds_lab import HEAD, kh
+
+pytestmark = pytest.mark.timeout(120)
+HTTP = """
+list = "KH/{name}"
+format = "text"
+[owner]
+name = "KH"
+contact = "x"
+[from]
+kind = "http"
+url = "{url}"
+[schedule]
+every = "1s"
+"""
+
+
+class Site:
+    """A folder of feeds, settings for it, and the process that follows them."""
+
+    def __init__(self, folder: Path, url: str, port: int) -> None:
+        self.folder, self.port = folder, port
+        self.feeds = folder / "feeds"
+        self.feeds.mkdir()
+        self.config = folder / "ringfence.toml"
+        self.config.write_text(
+            f'[redis]\nurl = "{url}"\n[lists]\nstate_dir = "{folder}/state"\n'
+            f'[feeds]\ndir = "{self.feeds}"\nhttp_port = {port}\nreload_s = 0.2\n'
+            f"retry_s_first = 0.2\nretry_s_most = 1\nversion_s_max = 20\n"
+            f"[ops]\nshutdown_s = 5\n"
+        )
+
+    def file_feed(self, name: str, lines: list[str], extra: str = "") -> Path:
+        path = self.folder / f"{name}.txt"
+        path.write_text("".join(f"{line}\n" for line in lines))
+        text = HEAD.format(format="text", extra=extra, path=path, tail='[schedule]\nevery = "1s"')
+        (self.feeds / f"{name}.toml").write_text(text.replace("KH/scam", f"KH/{name}"))
+        return path
+
+    def http_feed(self, name: str, url: str) -> None:
+        (self.feeds / f"{name}.toml").write_text(HTTP.format(name=name, url=url))
+
+    @contextmanager
+    def running(self) -> Iterator[subprocess.Popen[bytes]]:
+        words = [sys.executable, "-m", "stream", "feeds", "run", "--config", str(self.config)]
+        with (self.folder / "log").open("ab") as log:
+            process = subprocess.Popen(words, stderr=log, cwd=Path(__file__).parents[2])
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of a metric's series that have these labels; 0 while nobody answers."""
+        with suppress(OSError):
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics") as answer:
+                lines = answer.read().decode().splitlines()
+            wanted = [f'{label}="{value}"' for label, value in labels.items()]
+            return sum(
+                float(line.rpartition(" ")[2])
+                for line in lines
+                if line.startswith(f"{name}{{") and all(one in line for one in wanted)
+            )
+        return 0.0
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+
+@pytest.fixture
+def site(tmp_path: Path, redis_url: str, unused_tcp_port: int) -> Site:
+    return Site(tmp_path, redis_url, unused_tcp_port)
+
+
+async def until(true: Callable[[], bool], within_s: float = 30.0) -> None:
+    deadline = time.monotonic() + within_s
+    while not await asyncio.to_thread(true):
+        assert time.monotonic() < deadline, "did not happen in time"
+        await asyncio.sleep(0.05)
+
+
+async def numbers_on(register: Register, name: str) -> set[str]:
+    _, columns = await entries_of(register, name, b"")
+    return {f"+{digits}" for digits in columns.number.tolist()}
+
+
+@pytest.fixture
+def hanging() -> Iterator[str]:
+    """A server that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/list"
+
+
+async def test_one_feeds_trouble_is_not_anothers(site, register, hanging):
+    """A server that hangs, one that is not there and a file that is no list delay nobody else.
+
+    Each is seen by its name in /metrics; SIGTERM ends all of it in order, the hanging one too.
+    """
+    site.http_feed("hangs", hanging)
+    site.http_feed("away", "http://127.0.0.1:1/list")
+    site.file_feed("good", kh(1, 2))
+    (site.file_feed("broken", [])).write_bytes(b"\0\1\2" * 1000)
+    with site.running() as process:
+        await until(lambda: site.metric("ringfence_feed_numbers", feed="good") == 2)
+        assert await numbers_on(register, "KH/good") == set(kh(1, 2))
+        refused = {"feed": "broken", "verdict": "refused", "reason": "not_the_format"}
+        await until(lambda: site.metric("ringfence_feed_versions_total", **refused) == 1)
+        await until(lambda: site.metric("ringfence_feed_failures", feed="away") > 1)
+        (site.folder / "good.txt").write_text("\n".join(kh(1, 2, 3)))
+        await until(lambda: site.metric("ringfence_feed_numbers", feed="good") == 3)
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(process.wait, 15) == 0
+    assert "stopping" in site.log
+
+
+async def test_a_changed_feed_file_takes_effect(site, register):
+    """A new feed file is followed, a changed one read anew, a wrong one changes nothing."""
+    site.file_feed("one", kh(1))
+    with site.running():
+        await until(lambda: site.metric("ringfence_feed_numbers", feed="one") == 1)
+        site.file_feed("two", ["+66812345678"])
+        held = {"feed": "two", "reason": "country_not_allowed"}
+        await until(lambda: site.metric("ringfence_feed_versions_total", **held) == 1)
+        assert site.metric("ringfence_feed_held", feed="two") == 1
+        site.file_feed("two", ["+66812345678"], 'may_list = ["TH"]')
+        await until(lambda: site.metric("ringfence_feed_numbers", feed="two") == 1)
+        (site.feeds / "one.toml").write_text("list = 1")
+        await until(lambda: site.metric("ringfence_feed_file_wrong", feed="one") == 1)
+        (site.folder / "one.txt").write_text("\n".join(kh(1, 2)))
+        await until(lambda: site.metric("ringfence_feed_numbers", feed="one") == 2)
+        (site.feeds / "two.toml").unlink()
+        await until(lambda: "not followed any more" in site.log)
+
+
+async def test_a_killed_supervisor_leaves_nothing_half(site, register):
+    """Kill -9 while versions come in: its processes end with it, and the next one goes on."""
+    path = site.file_feed("one", kh(*range(300)))
+    with site.running() as process:
+        await until(lambda: site.metric("ringfence_feed_numbers", feed="one") == 300)
+        path.write_text("\n".join(kh(*range(50, 350))))
+        await asyncio.sleep(0.4)
+        children = _children(process.pid)
+        process.kill()
+        process.wait()
+        await until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children))
+    with site.running():
+
+        async def right() -> bool:
+            return await numbers_on(register, "KH/one") == set(kh(*range(50, 350)))
+
+        deadline = time.monotonic() + 20
+        while not await right():
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.1)
+
+
+def _children(pid: int) -> list[int]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == pid:
+                found += [int(path.name), *_children(int(path.name))]
+    return found
+
+
+def test_a_process_that_takes_too_much_is_ended():
+    """Memory and time of the work on one version have an end, which is told by its name."""
+    from stream.lists.separate import WorkFailed, WorkFault, apart
+
+    with pytest.raises(WorkFailed) as caught:
+        asyncio.run(apart(eats, b"", memory_max=600 << 20, within_s=30))
+    assert caught.value.reason is WorkFault.MEMORY
+    with pytest.raises(WorkFailed) as caught:
+        asyncio.run(apart(sleeps, b"", memory_max=4 << 30, within_s=0.3))
+    assert caught.value.reason is WorkFault.DEADLINE
+    with pytest.raises(WorkFailed) as caught:
+        asyncio.run(apart(dies, b"", memory_max=4 << 30, within_s=30))
+    assert caught.value.reason is WorkFault.DIED
+
+
+def eats(_: bytes) -> bytes:
+    return bytes(4 << 30)
+
+
+def sleeps(_: bytes) -> bytes:
+    time.sleep(60)
+    return b""
+
+
+def dies(_: bytes) -> bytes:
+    os._exit(7)
