@@ -14,6 +14,8 @@ from stream.lists.transports import (
     HttpTransport,
     KafkaFeedSettings,
     KafkaTransport,
+    TaxiiSettings,
+    TaxiiTransport,
 )
 from stream.ops.kafka import KafkaSettings
 from stream.ops.tables import dotted, one_of, secret, shown, strict_converter, structured
@@ -35,6 +37,7 @@ KINDS: Final[Mapping[str, tuple[type[Any], Make]]] = {
     "folder": (FolderSettings, lambda settings, _: FolderTransport(settings)),
     "http": (HttpSettings, lambda settings, means: HttpTransport(settings, means.secrets)),
     "kafka": (KafkaFeedSettings, lambda settings, means: KafkaTransport(settings, means.kafka())),
+    "taxii": (TaxiiSettings, lambda settings, means: TaxiiTransport(settings, means.secrets)),
 }
 """By `kind`: the settings that the table holds, and what makes the transport of them."""
 

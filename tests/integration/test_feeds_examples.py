@@ -20,8 +20,11 @@ from stream.lists.ingest import entries_of
 from stream.ops.kafka import KafkaSettings
 from tests.integration.feeds_lab import HOUSE, kh, workplace
 from tests.integration.lists_lab import opened
+from tests.integration.transports.test_taxii import BULK, PASSWORD
+from tests.integration.transports.test_taxii import server as taxii
 from tests.unit.test_feed_files import EXAMPLES, SECRETS
 
+__all__ = ["taxii"]  # a fixture
 GOLDEN = Path(__file__).parents[1] / "golden" / "feeds"
 BY_NAME = {path.stem: path for path in EXAMPLES}
 
@@ -62,14 +65,16 @@ class Example:
         self.path.write_text(text)
         self.folder, self.url = tmp_path, url
 
-    async def pulls(self, house: House = HOUSE) -> VersionRecord | None:
-        setup = read_feed(self.path, SECRETS, house)
+    async def pulls(
+        self, environ: Mapping[str, str] = SECRETS, house: House = HOUSE
+    ) -> VersionRecord | None:
+        setup = read_feed(self.path, environ, house)
         async with workplace(self.folder / "state", self.url) as place:
             return await Follower(setup, place, quiet=True).pull()
 
-    async def accepted(self, house: House = HOUSE) -> int:
+    async def accepted(self, environ: Mapping[str, str] = SECRETS, house: House = HOUSE) -> int:
         """Pull it; how many numbers it has on its list."""
-        record = await self.pulls(house)
+        record = await self.pulls(environ, house)
         assert record is not None
         assert record.verdict == "accepted", record.findings
         async with opened(self.url) as register:
@@ -180,11 +185,22 @@ async def test_a_compacted_topic(tmp_path, redis_url, kafka):
     await admin.create_topics([NewTopic(topic, 1, 1, topic_configs={"cleanup.policy": "compact"})])
     await admin.close()
     await say(*((number, report) for number in kh(1, 2, 3)))
-    assert await example.accepted(house) == 3
+    assert await example.accepted(house=house) == 3
     await say((kh(1)[0], None))
-    assert await example.accepted(house) == 2
+    assert await example.accepted(house=house) == 2
+
+
+async def test_a_taxii_collection(tmp_path, redis_url, taxii):
+    """config/feeds/stix-taxii.toml: a collection of medallion's, page by page, with a login."""
+    places = (
+        ("https://taxii.example/api1/", f"{taxii}/root/"),
+        ("91a7b528-80eb-42ed-a74d-c6fbd5a26116", BULK),
+    )
+    example = Example("stix-taxii", tmp_path, redis_url, *places)
+    assert await example.accepted({"TAXII_PASSWORD": PASSWORD}) == 90
+    assert await example.pulls({"TAXII_PASSWORD": PASSWORD}) is None
 
 
 def test_every_kind_of_transport_is_run_here():
     """No transport is shipped whose example was never run."""
-    assert set(KINDS) == {"file", "folder", "http", "kafka"}
+    assert set(KINDS) == {"file", "folder", "http", "kafka", "taxii"}
