@@ -24,11 +24,13 @@ from rich.console import Console
 
 from tests.bench import (
     bench_changes,
+    bench_imports,
     bench_latency,
     bench_membership,
     bench_memory,
     bench_records,
     bench_stages,
+    bench_swaps,
     bench_throughput,
     bench_workers,
 )
@@ -45,6 +47,8 @@ BENCHES: dict[str, Callable[[Lab], Awaitable[list[Report]]]] = {
     "latency": bench_latency.run,
     "workers": bench_workers.run,
     "changes": bench_changes.run,
+    "imports": bench_imports.run,
+    "swaps": bench_swaps.run,
     "memory": bench_memory.run,
     "stages": bench_stages.run,
 }

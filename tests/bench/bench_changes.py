@@ -68,7 +68,7 @@ async def run(lab: Lab) -> list[Report]:
     np.save(probe_file, probes)
     settings = RegisterSettings(lab.redis.url())
     async with await Register.connect(settings) as register:
-        await _load(lab, register, state)
+        await load(lab, register, state)
         process, port = ringfence(lab, work, Setup(state, redis_url=lab.redis.url()))
         with process:
             await asyncio.to_thread(process.wait_until_ready, port, READY_S)
@@ -90,7 +90,7 @@ async def run(lab: Lab) -> list[Report]:
     return [report]
 
 
-async def _load(lab: Lab, register: Register, state: Path) -> None:
+async def load(lab: Lab, register: Register, state: Path) -> None:
     """Put the snapshots of `state` into the register as its lists' bases."""
     lab.say(f"Loading {lab.scale.lists} lists into {lab.redis.title}")
     for index in range(lab.scale.lists):

@@ -16,8 +16,11 @@ from stream.core.entry import NEVER, Category
 from stream.core.snapshot import FILTER_PART
 from stream.lists.build import Version, build_snapshot, columns_of
 from stream.lists.shelf import last_good, write_snapshot
+from stream.ops.warm import FOLDER as KERNELS
+from stream.ops.warm import warm_up
 from tests.bench.lab import Lab
 from tests.bench.machine import on_core
+from tests.bench.process import ROOT
 from tests.bench.traffic import list_numbers
 
 OWNER = "BENCH"
@@ -76,6 +79,7 @@ def linked(state: Path, to: Path, *, tables: bool) -> Path:
 
 
 def _build(folder: Path, index: int, count: int) -> None:
+    warm_up(ROOT / "state" / KERNELS, may_compile=False)
     numbers = np.array([b"+%d" % digits for digits in list_numbers(index, count).tolist()], "S16")
     columns = columns_of(
         numbers,
