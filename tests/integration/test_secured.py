@@ -3,12 +3,15 @@
 import asyncio
 import ssl
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from stream.calls.events import Event
 from stream.calls.topics import TopicsSettings, check_topics
-from stream.core.faults import KafkaRefuses
+from stream.core.faults import FeedDown, FeedFault, KafkaRefuses
+from stream.lists.fetch import Fetched
+from stream.lists.transports import KafkaFeedSettings, KafkaTransport
 from stream.ops.kafka import KafkaSettings
 from tests.fault.site import INNOCENT, LISTED, Site
 from tests.fault.traffic import Load, decided, decides, judge
@@ -124,6 +127,22 @@ async def test_other_refusals(secured, way, changes, said):
     with pytest.raises(KafkaRefuses, match=f"(?i){said}"):
         await check_topics(kafka, TopicsSettings(("c",), "d", "r", 1, 1), 1, lambda _: None)
     await asyncio.sleep(0.1)  # what aiokafka has closed says good-bye in turns of its own
+
+
+async def test_a_feed_of_a_topic(secured, here, tmp_path):
+    """A feed goes in by the same ways, and is told why not."""
+    context = ssl.create_default_context(cafile=secured.file("ca"))
+    kafka = KafkaSettings(
+        secured.sasl, "test", "SASL_SSL", context, "SCRAM-SHA-512", USER, sasl_password=PASSWORD
+    )
+    settings = KafkaFeedSettings(topic=here.topics.calls[0])
+    fetched = await KafkaTransport(settings, kafka).fetch({}, tmp_path / "version")
+    assert isinstance(fetched, Fetched)
+    wrong = KafkaTransport(settings, replace(kafka, sasl_password="a guess"))
+    with pytest.raises(FeedDown, match="Authentication failed") as caught:
+        await wrong.fetch({}, tmp_path / "version")
+    assert caught.value.reason is FeedFault.UNAUTHORISED
+    await asyncio.sleep(0.1)  # as above
 
 
 class Awaited(Exception):

@@ -36,9 +36,9 @@ class HttpSettings:
 
     `sha256_url`: a file with its SHA-256, as `sha256sum` writes it. `since_parameter`: the query
     parameter that asks for what is newer than a version, which the answer, a JSON object, has as
-    `since_field`; each `whole_every` answers the whole list is asked for again. `deadline_s` for
-    all of it, `answer_s` for a silence, and less than `bytes_per_s_min` over `slow_window_s` is
-    too slow. `max_age_s_max`: the longest time that Cache-Control may keep us from asking.
+    `since_field`; after `whole_every` increments the whole list is asked for again.
+    `deadline_s` for all of it, `answer_s` for a silence, and less than `bytes_per_s_min` over
+    `slow_window_s` is too slow. `max_age_s_max`: Cache-Control keeps us from asking no longer.
     """
 
     url: Address
@@ -157,7 +157,7 @@ class HttpTransport:
         settings = self._settings
         since = known.get("since", "")
         answers = int(known.get("answers", "0")) + 1
-        if answers >= settings.whole_every:
+        if answers > settings.whole_every:
             since = ""
         url = self._url.update_query({settings.since_parameter: since}) if since else self._url
         async with web.get(url, {}) as response:
@@ -171,7 +171,7 @@ class HttpTransport:
         if began_anew:  # what is newer than its version of now is not all
             return await self._since(web, {}, into)
         if land.dropped:
-            return Unchanged({**known, "answers": str(answers)}, wait_s)
+            return Unchanged(known, wait_s)
         remember = {
             "address": self._address,
             "since": version,

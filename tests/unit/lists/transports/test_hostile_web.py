@@ -358,7 +358,7 @@ async def test_an_increment_is_asked_for_by_its_version(web: ScriptedWeb, fetch:
     back = await fetch(answer(7), same.remember, **since)
     assert isinstance(back, Fetched)
     assert (back.whole, back.remember["since"]) == (True, "7")
-    late = await fetch(answer(8), {**back.remember, "answers": "3"}, **since)
+    late = await fetch(answer(8), {**back.remember, "answers": "4"}, **since)
     assert isinstance(late, Fetched)
     assert late.whole
 
