@@ -189,7 +189,7 @@ class _Feed:
     """Lines for a csv.reader, one record at a time."""
 
     def __init__(self, lines: Lines, source: Iterator[Lines]) -> None:
-        self.lines = lines
+        self.lines = list(lines)  # each line is asked for many times, and so is their number
         self.at = 0
         self._source = source
         self._start = 0
@@ -209,7 +209,7 @@ class _Feed:
             more = next(self._source, None)
             if more is None:
                 raise _Unclosed
-            self.lines = [*self.lines, *more]
+            self.lines.extend(more)
         line = self.lines[self.at]
         self.at += 1
         return f"{line}\n"
