@@ -22,7 +22,7 @@ EVENT = "x.json"
 
 def repeated(path: Path, head: bytes, body: bytes, tail: bytes, size: int) -> None:
     """A file of `head`, `body` over and over, and `tail`."""
-    block = body * (MB // len(body))
+    block = body * (min(size, MB) // len(body))
     with path.open("wb") as file:
         file.write(head)
         for _ in range(size // len(block)):
@@ -32,7 +32,7 @@ def repeated(path: Path, head: bytes, body: bytes, tail: bytes, size: int) -> No
 
 def packed(path: Path, head: bytes, body: bytes, tail: bytes, size: int) -> None:
     """The same as the event of a feed, in a zip that is a thousand times smaller."""
-    block = body * (MB // len(body))
+    block = body * (min(size, MB) // len(body))
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         archive.writestr("manifest.json", '{"x": {}}')
         with archive.open(EVENT, "w") as file:
@@ -58,16 +58,16 @@ class Hostile:
 FILES = {
     "one line": Hostile("csv", b"number\n", b"x", b"\n", 200 * MB, "read"),
     "one line of numbers": Hostile("text", b"", b"+66890000001", b"\n", 200 * MB, "read"),
-    "open quotes": Hostile("csv", b"number,a\n", b'"1,\n', b"", MB, "read"),
+    "open quotes": Hostile("csv", b"number,a\n", b'"1,\n', b"", MB // 4, "read"),
     "one JSON line": Hostile("jsonl", b'{"number":"', b"1", b'"}\n', 200 * MB, "read"),
     "deep JSON line": Hostile("jsonl", b"", b"[", b"\n", 200 * MB, "read"),
     "deep document": Hostile("stix", b'{"objects":', b"[", b"", 200 * MB, "refused"),
     "one object": Hostile("stix", b'{"objects":[{"a":"', b"x", b'"}]}', 200 * MB, "refused"),
-    "empty objects": Hostile("stix", b'{"objects":[{}', b",{}", b"]}", MB, "read"),
+    "empty objects": Hostile("stix", b'{"objects":[{}', b",{}", b"]}", MB // 4, "read"),
     "one key": Hostile("phoneblock", b'{"', b"k", b'": []}', 200 * MB, "refused"),
     "one event": Hostile("misp", b'{"Attribute":[{}', b",{}", b"]}", 4 * MB, "refused"),
     "long event": Hostile("misp", b'{"info":"', b"x", b'"}', 200 * MB, "refused"),
-    "zip bomb": Hostile("misp-feed", b'{"info":"', b" ", b'"}', 200 * MB, "refused", packed),
+    "zip bomb": Hostile("misp-feed", b'{"info":"', b" ", b'"}', 100 * MB, "refused", packed),
     "one change": Hostile("ringfence", b'{"op":"', b"x", b'"}\n', 200 * MB, "refused"),
 }
 
