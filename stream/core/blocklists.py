@@ -21,7 +21,7 @@ from stream.core.ledger import Ledger
 from stream.core.matches import NO_MATCHES, Matches
 from stream.core.number import Kind, Numbers
 from stream.core.overlay import EMPTY, Change, Overlay, Touched
-from stream.core.prefixes import NO_PREFIXES, ListPrefixes, PrefixTable
+from stream.core.prefixes import NO_PREFIXES, ListPrefixes, PrefixTable, is_in
 from stream.core.snapshot import Snapshot
 from stream.core.table import LISTS_MAX, TableSpec, probe_table
 
@@ -229,10 +229,9 @@ class Blocklists:
         legitimate; a filter's "perhaps" does not.
         """
         pairs, by_prefix_pairs = self._pairs(found), self._pairs(by_prefix)
-        quiet = ~np.isin(by_prefix_pairs, pairs[found.confirmed])
-        quiet[quiet] = ~self._is_reported(by_prefix.at(np.flatnonzero(quiet)), e164, now_s)
-        chosen = quiet & by_prefix.confirmed
-        kept = found.confirmed | ~np.isin(pairs, by_prefix_pairs[chosen])
+        chosen = by_prefix.confirmed & ~is_in(by_prefix_pairs, pairs[found.confirmed])
+        chosen[chosen] = ~self._is_spared(by_prefix.at(np.flatnonzero(chosen)), e164, now_s)
+        kept = found.confirmed | ~is_in(pairs, by_prefix_pairs[chosen])
         return Matches.together(
             [found.at(np.flatnonzero(kept)), by_prefix.at(np.flatnonzero(chosen))]
         )
@@ -241,16 +240,21 @@ class Blocklists:
         """Each match's number and list as one integer."""
         return matches.rows * len(self.lists) + matches.lists
 
-    def _is_reported(
-        self, asked: Matches, e164: NDArray[np.bytes_], now_s: int
-    ) -> NDArray[np.bool_]:
-        """Whether the list of each match has a live report of the number itself; bool."""
+    def _is_spared(self, asked: Matches, e164: NDArray[np.bytes_], now_s: int) -> NDArray[np.bool_]:
+        """Whether the list of each match has a live report of the number itself; bool.
+
+        None of them is a match, so it can only be one that the number is legitimate.
+        """
         found = np.zeros(len(asked), np.bool_)
-        for index in np.unique(asked.lists).tolist():
-            live = self.lists[index]
-            mine = np.flatnonzero(asked.lists == index)
+        for index, prefixes in enumerate(self.prefixes.by_list):
+            if not prefixes.spares_any:
+                continue
+            live, mine = self.lists[index], np.flatnonzero(asked.lists == index)
+            if not len(mine):
+                continue
             fingerprints = Digests(elements(e164[asked.rows[mine]], live.key)).fingerprints()
-            found[mine] = [live.has_reports(one, now_s) for one in fingerprints.tolist()]
+            for place in np.flatnonzero(prefixes.may_spare(fingerprints)).tolist():
+                found[mine[place]] = live.has_reports(int(fingerprints[place]), now_s)
         return found
 
 
@@ -263,8 +267,10 @@ def fresh(name: str, key: bytes, snapshot: Snapshot, synced_at_s: int) -> LiveLi
 
 
 def _prefixes_of(live: LiveList) -> ListPrefixes:
-    base = None if live.snapshot is None else live.snapshot.prefixes
-    return ListPrefixes(base).with_changes(starmap(Change, live.overlay.entries.items()))
+    changes = list(starmap(Change, live.overlay.entries.items()))
+    if live.snapshot is None:
+        return ListPrefixes().with_changes(changes)
+    return ListPrefixes(live.snapshot.columns, live.snapshot.prefixes).with_changes(changes)
 
 
 def _groups(

@@ -23,6 +23,12 @@ _ZEROS: Final = np.frombuffer(b"\0" + b"0" * 15, "<u8")
 _ABOVE_NINE: Final = np.frombuffer(b"\0" + b"\x76" * 15, "<u8")
 """Added to a byte, sets its high bit where it is above 9."""
 _HIGH_BITS: Final = np.uint64(0x8080808080808080)
+_VALUES: Final = np.uint64(0x0F0F0F0F0F0F0F0F)
+_ONES: Final = np.uint64(0x0101010101010101)
+_EVERY_SECOND: Final = np.uint64(0x00FF00FF00FF00FF)
+_EVERY_FOURTH: Final = np.uint64(0x0000FFFF0000FFFF)
+_LAST_HALF: Final = np.uint64(0xFFFFFFFF)
+_AFTER_PLUS: Final = np.uint64(0x0FFFFFFF)
 _PAIR: Final = np.uint64(0x000000FF000000FF)
 _KEPT: Final = np.array([b"\xff" * n + b"\0" * (16 - n) for n in range(17)], "V16")
 """Which of 16 bytes belong to a text of n characters."""
@@ -109,11 +115,13 @@ def ordinals_of(texts: NDArray[np.bytes_]) -> NDArray[np.uint64]:
 
     What begins with a text is between its ordinal and the same with all later bits set.
     """
-    letters = np.ascontiguousarray(texts).view(np.uint8).reshape(-1, 16)[:, 1:].astype(np.uint64)
-    digits = np.where(letters, letters - np.uint64(ord("0") - 1), np.uint64(0))
-    ordinals = np.zeros(len(texts), np.uint64)
-    for place in range(E164_DIGITS_MAX):
-        ordinals = ordinals << np.uint64(4) | digits[:, place]
+    words = np.ascontiguousarray(texts).view(">u8").reshape(-1, 2).astype(np.uint64)
+    # A digit's value is in the low half of its byte, and 1 in the high half, which no byte 0 has.
+    words = (words & _VALUES) + (words >> np.uint64(4) & _ONES)
+    words = (words | words >> np.uint64(4)) & _EVERY_SECOND
+    words = (words | words >> np.uint64(8)) & _EVERY_FOURTH
+    words = (words | words >> np.uint64(16)) & _LAST_HALF
+    ordinals: NDArray[np.uint64] = (words[:, 0] & _AFTER_PLUS) << np.uint64(32) | words[:, 1]
     return ordinals
 
 

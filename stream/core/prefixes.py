@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from stream.core.codes import texts_of
 from stream.core.confidence import Decay, Reports, standing
 from stream.core.e164 import E164_DIGITS_MAX, HEAD_DIGITS, cells_of, heads_of, ordinals_of
-from stream.core.entry import NEVER, Columns, Entry, code_of
+from stream.core.entry import NEVER, Category, Columns, Entry, code_of
 from stream.core.matches import NO_MATCHES, Matches
 from stream.core.overlay import Change
 from stream.core.ranges import is_prefix
@@ -28,17 +28,51 @@ from stream.core.ranges import is_prefix
 class ListPrefixes:
     """One list's prefix entries: those of its snapshot, and those that changed since.
 
-    `base` are the snapshot's rows of prefixes, None: there are none. `changed` has all reports of
-    each prefix that changed, by its fingerprint; (): it was taken off.
+    `columns` are the snapshot's, `base` its rows of prefixes, None: there are none. `changed` has
+    all reports of each prefix that changed, by its fingerprint; (): it was taken off. `spared` are
+    the numbers that somebody since reported as legitimate, by fingerprint; `spared_before` those in
+    the snapshot, uint64, sorted, None: not looked for, since the list has no prefixes. Nothing else
+    can speak before a prefix without being a match.
     """
 
+    columns: Columns | None = None
     base: Columns | None = None
     changed: Mapping[int, tuple[Entry, ...]] = field(default_factory=dict)
+    spared: frozenset[int] = frozenset()
+    spared_before: NDArray[np.uint64] | None = None
 
-    def with_changes(self, changes: Iterable[Change]) -> Self:
-        """The same after `changes` to the list; itself where none of them is a prefix's."""
+    def with_changes(self, changes: Sequence[Change]) -> Self:
+        """The same after `changes` to the list; itself where it says nothing of them."""
         mine = {change.fingerprint: change.entries for change in changes if self._is_mine(change)}
-        return replace(self, changed={**self.changed, **mine}) if mine else self
+        spared = {change.fingerprint for change in changes if _spares(change)} - self.spared
+        if not mine and not spared:
+            return self
+        return replace(self, changed={**self.changed, **mine}, spared=self.spared | spared)
+
+    def looked_through(self) -> Self:
+        """The same, with the snapshot's own numbers that are spared, if it matters."""
+        if self.spared_before is not None or (self.base is None and not self.changed):
+            return self
+        spared = np.zeros(0, np.uint64)
+        if self.columns is not None:
+            rows = np.flatnonzero(self.columns.category == Category.LEGITIMATE)
+            spared = self.columns.fingerprint[rows]
+        return replace(self, spared_before=spared)
+
+    @property
+    def spares_any(self) -> bool:
+        """Whether some number may speak before the list's prefixes without being a match."""
+        return bool(self.spared) or (self.spared_before is not None and len(self.spared_before) > 0)
+
+    def may_spare(self, fingerprints: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Which numbers somebody reported as legitimate, perhaps no more; bool."""
+        found = np.zeros(len(fingerprints), np.bool_)
+        if self.spared_before is not None:
+            found |= is_in(fingerprints, self.spared_before)
+        if self.spared:
+            since = [fingerprint in self.spared for fingerprint in fingerprints.tolist()]
+            found |= np.array(since, np.bool_)
+        return found
 
     def _is_mine(self, change: Change) -> bool:
         if change.entries:
@@ -47,6 +81,20 @@ class ListPrefixes:
         return change.fingerprint in self.changed or (
             self.base is not None and bool(len(self.base.span(change.fingerprint)))
         )
+
+
+def _spares(change: Change) -> bool:
+    return any(report.category is Category.LEGITIMATE for report in change.entries)
+
+
+def is_in(values: NDArray[Any], held: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which of `values` are in the sorted `held`; bool. (`np.isin` takes ten times as long.)"""
+    if not len(held):
+        return np.zeros(len(values), np.bool_)
+    at = np.searchsorted(held, values)
+    at[at == len(held)] = 0
+    found: NDArray[np.bool_] = held[at] == values
+    return found
 
 
 class _Rows(NamedTuple):
@@ -87,7 +135,7 @@ class PrefixTable:
     @classmethod
     def of(cls, by_list: Iterable[ListPrefixes]) -> Self:
         """The table of the lists' prefixes, in the order of the lists."""
-        held = tuple(by_list)
+        held = tuple(prefixes.looked_through() for prefixes in by_list)
         rows = _rows(held)
         texts = texts_of(rows.number)
         digits = np.char.str_len(texts) - 2
@@ -113,12 +161,16 @@ class PrefixTable:
             Reports(first, rows.lists, listed, *rows[2:]),
         )
 
-    def with_changes(self, index: int, changes: Iterable[Change]) -> Self:
-        """The same after `changes` to list `index`; itself where none of them is a prefix's."""
-        held = self.by_list[index].with_changes(changes)
-        if held is self.by_list[index]:
+    def with_changes(self, index: int, changes: Sequence[Change]) -> Self:
+        """The same after `changes` to list `index`; itself where it says nothing of them."""
+        before = self.by_list[index]
+        held = before.with_changes(changes)
+        if held is before:
             return self
-        return self.of((*self.by_list[:index], held, *self.by_list[index + 1 :]))
+        by_list = (*self.by_list[:index], held, *self.by_list[index + 1 :])
+        if held.changed == before.changed:
+            return replace(self, by_list=by_list)
+        return self.of(by_list)
 
     def __len__(self) -> int:
         return len(self.reports.first)
@@ -133,26 +185,27 @@ class PrefixTable:
         if not len(self):
             return NO_MATCHES
         rows = np.flatnonzero(self.heads[heads_of(e164)])
+        if not len(rows):
+            return NO_MATCHES
         rows, members, digits = self._hits(rows, ordinals_of(e164[rows]))
         if not len(rows):
             return NO_MATCHES
-        asked, member = np.unique(members, return_inverse=True)
-        reports = self._reports(asked)
+        reports = self._reports(members)
         live = (reports.expires_at_s == NEVER) | (now_s < reports.expires_at_s)
-        speaks = np.logical_or.reduceat(live, reports.first)[member]
-        lists = reports.lists[reports.first][member]
-        order = np.lexsort((-digits, lists, rows))
-        order = order[speaks[order]]
-        longest = np.diff(rows[order] * len(self.by_list) + lists[order], prepend=-1) != 0
-        chosen = order[longest]
-        said, member = standing(reports, decay, now_s), member[chosen]
+        lists = reports.lists[reports.first]
+        pairs = rows * len(self.by_list) + lists
+        # Stable: of each row and list, the longest prefix comes first, as in `levels`.
+        order = np.argsort(pairs, kind="stable")
+        order = order[np.logical_or.reduceat(live, reports.first)[order]]
+        chosen = order[np.diff(pairs[order], prepend=-1) != 0]
+        said = standing(reports, decay, now_s)
         return Matches(
             rows[chosen],
             lists[chosen],
-            said.matches[member],
-            said.category[member],
-            said.confidence[member],
-            said.expires_at_s[member],
+            said.matches[chosen],
+            said.category[chosen],
+            said.confidence[chosen],
+            said.expires_at_s[chosen],
             digits[chosen],
         )
 
@@ -195,7 +248,7 @@ def _rows(by_list: Sequence[ListPrefixes]) -> _Rows:
     for index, held in enumerate(by_list):
         if held.base is not None:
             changed = np.array(sorted(held.changed), np.uint64)
-            kept = np.flatnonzero(~np.isin(held.base.fingerprint, changed))
+            kept = np.flatnonzero(~is_in(held.base.fingerprint, changed))
             parts.append(
                 _Rows(
                     held.base.number[kept],

@@ -28,6 +28,7 @@ from tests.bench import (
     bench_latency,
     bench_membership,
     bench_memory,
+    bench_prefixes,
     bench_records,
     bench_stages,
     bench_swaps,
@@ -50,6 +51,7 @@ BENCHES: dict[str, Callable[[Lab], Awaitable[list[Report]]]] = {
     "imports": bench_imports.run,
     "swaps": bench_swaps.run,
     "memory": bench_memory.run,
+    "prefixes": bench_prefixes.run,
     "stages": bench_stages.run,
 }
 
