@@ -14,6 +14,8 @@ from stream.lists.transports import (
     HttpTransport,
     KafkaFeedSettings,
     KafkaTransport,
+    MispFeedSettings,
+    MispFeedTransport,
     TaxiiSettings,
     TaxiiTransport,
 )
@@ -37,6 +39,10 @@ KINDS: Final[Mapping[str, tuple[type[Any], Make]]] = {
     "folder": (FolderSettings, lambda settings, _: FolderTransport(settings)),
     "http": (HttpSettings, lambda settings, means: HttpTransport(settings, means.secrets)),
     "kafka": (KafkaFeedSettings, lambda settings, means: KafkaTransport(settings, means.kafka())),
+    "misp-feed": (
+        MispFeedSettings,
+        lambda settings, means: MispFeedTransport(settings, means.secrets),
+    ),
     "taxii": (TaxiiSettings, lambda settings, means: TaxiiTransport(settings, means.secrets)),
 }
 """By `kind`: the settings that the table holds, and what makes the transport of them."""

@@ -22,6 +22,7 @@ from tests.integration.feeds_lab import HOUSE, kh, workplace
 from tests.integration.lists_lab import opened
 from tests.integration.transports.test_taxii import BULK, PASSWORD
 from tests.integration.transports.test_taxii import server as taxii
+from tests.scripted_web import ok, scripted_web
 from tests.unit.test_feed_files import EXAMPLES, SECRETS
 
 __all__ = ["taxii"]  # a fixture
@@ -201,6 +202,18 @@ async def test_a_taxii_collection(tmp_path, redis_url, taxii):
     assert await example.pulls({"TAXII_PASSWORD": PASSWORD}) is None
 
 
+async def test_a_misp_feed_on_a_web_server(tmp_path, redis_url):
+    """config/feeds/misp-feed-http.toml: the folder that PyMISP wrote, fetched once."""
+    folder = GOLDEN / "misp-feed" / "folder" / "input"
+    answers = {f"/feed/{path.name}": ok(path.read_bytes()) for path in folder.iterdir()}
+    async with scripted_web(answers) as partner:
+        example = Example(
+            "misp-feed-http", tmp_path, redis_url, ("https://misp.example/", partner.url("/"))
+        )
+        assert await example.accepted() > 0
+        assert await example.pulls() is None
+
+
 def test_every_kind_of_transport_is_run_here():
     """No transport is shipped whose example was never run."""
-    assert set(KINDS) == {"file", "folder", "http", "kafka", "taxii"}
+    assert set(KINDS) == {"file", "folder", "http", "kafka", "misp-feed", "taxii"}
