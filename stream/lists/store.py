@@ -45,7 +45,8 @@ from stream.lists.words import (
 
 CHANGES_MAX = 200_000
 """Steps kept for followers, about 80 MB: a worker away for longer reads its lists anew."""
-AUDIT_MAX = 5_000_000
+AUDIT_MAX = 2_000_000
+"""Audit entries kept, about 400 MB."""
 _SWEPT = 500
 FIRST_ID = "0-0"
 

@@ -33,6 +33,7 @@ from tests.bench import (
     bench_stages,
     bench_swaps,
     bench_throughput,
+    bench_versions,
     bench_workers,
 )
 from tests.bench.lab import CACHE, FULL, QUICK, Lab
@@ -50,6 +51,7 @@ BENCHES: dict[str, Callable[[Lab], Awaitable[list[Report]]]] = {
     "changes": bench_changes.run,
     "imports": bench_imports.run,
     "swaps": bench_swaps.run,
+    "versions": bench_versions.run,
     "memory": bench_memory.run,
     "prefixes": bench_prefixes.run,
     "stages": bench_stages.run,
