@@ -12,6 +12,7 @@ from stream.cli_base import AsJson, ConfigFiles, out, print_json, settings_of
 from stream.cli_lists import ListName, write_out
 from stream.cli_register import (
     NOTHING_DONE,
+    ROWS_FOR_KERNELS,
     USAGE,
     Actor,
     ReasonText,
@@ -205,6 +206,7 @@ def rollback_(
     async def work(register: Register) -> Rebased:
         head = (await register.state(name)).head
         key = key_of(settings, head.circle)
+        behind_calls(settings, head.count)
         with progress() as stage:
             return await rollback(register, name, generation, key, who, now_s(), stage)
 
@@ -267,6 +269,7 @@ def repair(
         found = await look(register, name, state_dir, keys)
         if not from_state or found.held is None:
             return found, None
+        behind_calls(settings, found.head.count if found.head else ROWS_FOR_KERNELS)
         with progress() as stage:
             key = found.held.live.key
             return found, await put_back(register, found, key, who, now_s(), stage)

@@ -45,7 +45,7 @@ CHANGES = 10_000
 
 async def run(lab: Lab) -> list[Report]:
     """All of it, once."""
-    count, report = lab.scale.numbers, Report("versions")
+    count, report = lab.scale.numbers, Report("versions", notes=[lab.kernels])
     now_s = int(time.time())
     numbers = list_numbers(0, count + count // 100)
     settings = RegisterSettings(lab.redis.url())
