@@ -15,7 +15,7 @@ from stream.lists.gate import GateReason
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
-UNIT = DEPLOY / "ringfence.service"
+UNITS = (DEPLOY / "ringfence.service", DEPLOY / "ringfence-feeds.service")
 
 
 def run(*words: str) -> tuple[int, str]:
@@ -25,30 +25,34 @@ def run(*words: str) -> tuple[int, str]:
 
 
 @pytest.mark.needs_systemd
-def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
+@pytest.mark.parametrize("original", UNITS, ids=lambda unit: unit.stem)
+def test_systemd_accepts_the_unit(tmp_path: Path, original: Path) -> None:
     """`systemd-analyze verify` has nothing to say, once the program is where the unit looks."""
-    unit = tmp_path / UNIT.name
+    unit = tmp_path / original.name
     program = shutil.which("true") or "/bin/true"
-    unit.write_text(UNIT.read_text().replace("/opt/ringfence/bin/ringfence", program))
+    unit.write_text(original.read_text().replace("/opt/ringfence/bin/ringfence", program))
     code, said = run("systemd-analyze", "verify", str(unit))
     assert (code, [line for line in said.splitlines() if unit.name in line]) == (0, [])
 
 
 @pytest.mark.needs_systemd
-def test_the_unit_is_hardened() -> None:
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_the_unit_is_hardened(unit: Path) -> None:
     """The exposure level that systemd computes stays below 2 of 10."""
-    code, said = run("systemd-analyze", "security", "--offline=yes", "--threshold=20", str(UNIT))
+    code, said = run("systemd-analyze", "security", "--offline=yes", "--threshold=20", str(unit))
     assert code == 0, said[-200:]
 
 
 def test_systemd_waits_longer_than_the_engine() -> None:
     """A shutdown that takes its whole deadline is not cut short by whoever asked for it."""
     shutdown_s = load([], {}).ops.shutdown_s
-    found = re.search(r"^TimeoutStopSec=(\d+)$", UNIT.read_text(), re.MULTILINE)
-    assert found is not None
-    assert int(found[1]) > shutdown_s + 2
-    grace = compose()["services"]["ringfence"]["stop_grace_period"]
-    assert int(grace.removesuffix("s")) > shutdown_s + 2
+    for unit in UNITS:
+        found = re.search(r"^TimeoutStopSec=(\d+)$", unit.read_text(), re.MULTILINE)
+        assert found is not None
+        assert int(found[1]) > shutdown_s + 2
+    for service in ("ringfence", "feeds"):
+        grace = compose()["services"][service]["stop_grace_period"]
+        assert int(grace.removesuffix("s")) > shutdown_s + 2
 
 
 @pytest.mark.needs_promtool
@@ -77,7 +81,7 @@ def test_compose_starts_things_in_order() -> None:
         for volume in service.get("volumes", ()):
             source = volume.split(":")[0]
             assert (
-                (DEPLOY / source).is_file() if source[0] == "." else source in compose()["volumes"]
+                (DEPLOY / source).exists() if source[0] == "." else source in compose()["volumes"]
             )
 
 
