@@ -57,18 +57,18 @@ class Hostile:
 
 FILES = {
     "one line": Hostile("csv", b"number\n", b"x", b"\n", 200 * MB, "read"),
-    "one line of numbers": Hostile("text", b"", b"+66890000001", b"\n", 200 * MB, "read"),
+    "one line of numbers": Hostile("text", b"", b"+66890000001", b"\n", 80 * MB, "read"),
     "open quotes": Hostile("csv", b"number,a\n", b'"1,\n', b"", MB // 4, "read"),
     "one JSON line": Hostile("jsonl", b'{"number":"', b"1", b'"}\n', 200 * MB, "read"),
-    "deep JSON line": Hostile("jsonl", b"", b"[", b"\n", 200 * MB, "read"),
-    "deep document": Hostile("stix", b'{"objects":', b"[", b"", 200 * MB, "refused"),
-    "one object": Hostile("stix", b'{"objects":[{"a":"', b"x", b'"}]}', 200 * MB, "refused"),
+    "deep JSON line": Hostile("jsonl", b"", b"[", b"\n", 80 * MB, "read"),
+    "deep document": Hostile("stix", b'{"objects":', b"[", b"", 80 * MB, "refused"),
+    "one object": Hostile("stix", b'{"objects":[{"a":"', b"x", b'"}]}', 80 * MB, "refused"),
     "empty objects": Hostile("stix", b'{"objects":[{}', b",{}", b"]}", MB // 4, "read"),
-    "one key": Hostile("phoneblock", b'{"', b"k", b'": []}', 200 * MB, "refused"),
+    "one key": Hostile("phoneblock", b'{"', b"k", b'": []}', 80 * MB, "refused"),
     "one event": Hostile("misp", b'{"Attribute":[{}', b",{}", b"]}", 4 * MB, "refused"),
-    "long event": Hostile("misp", b'{"info":"', b"x", b'"}', 200 * MB, "refused"),
+    "long event": Hostile("misp", b'{"info":"', b"x", b'"}', 80 * MB, "refused"),
     "zip bomb": Hostile("misp-feed", b'{"info":"', b" ", b'"}', 100 * MB, "refused", packed),
-    "one change": Hostile("ringfence", b'{"op":"', b"x", b'"}\n', 200 * MB, "refused"),
+    "one change": Hostile("ringfence", b'{"op":"', b"x", b'"}\n', 80 * MB, "refused"),
 }
 
 

@@ -98,6 +98,8 @@ class Document:
         length = self._nested() if first in {b"{", b"[", b'"'} else self._scalar()
         if not length:
             raise self._not_json()
+        if length > self._value_bytes_max:
+            raise self._too_long()
         raw = self._data[self._at : self._at + length]
         self._at += length
         return raw
@@ -140,10 +142,8 @@ class Document:
         """More of a value; as much again as there is, so that a long one is not walked often."""
         held = len(self._data) - self._at
         if held > self._value_bytes_max:
-            raise InputUnreadable(
-                f"an object of more than {self._value_bytes_max >> 10} kB: refused"
-            )
-        if not self._fill(held):
+            raise self._too_long()
+        if not self._fill(min(held, self._value_bytes_max + 1 - held)):
             raise InputUnreadable(
                 f"the JSON ends amid a value, after {self._passed + held} bytes: "
                 "the file was cut; fetch it again"
@@ -164,6 +164,9 @@ class Document:
         if self.peek() != mark:
             raise self._not_json()
         self._at += 1
+
+    def _too_long(self) -> InputUnreadable:
+        return InputUnreadable(f"an object of more than {self._value_bytes_max >> 10} kB: refused")
 
     def _not_json(self) -> InputUnreadable:
         found = self._data[self._at : self._at + 20]

@@ -82,3 +82,9 @@ def test_an_object_beyond_its_limit_is_refused():
     endless = (b'[{"a": "' if at == 0 else b"x" * KB for at in range(1 << 20))
     with pytest.raises(InputUnreadable, match="more than 4 kB"):
         list(Document(endless, 4 * KB).elements())
+    exact = b'[{"a": "' + b"x" * (4 * KB - 9) + b'"}]'
+    assert len(next(Document([exact], 4 * KB).elements())) == 4 * KB
+    for piece in (100, 3 * KB, 9 * KB):
+        longer = cut(exact.replace(b"x", b"xx", 1), piece)
+        with pytest.raises(InputUnreadable, match="more than 4 kB"):
+            list(Document(longer, 4 * KB).elements())
