@@ -23,6 +23,7 @@ from pathlib import Path
 from rich.console import Console
 
 from tests.bench import (
+    bench_busy,
     bench_changes,
     bench_imports,
     bench_latency,
@@ -52,6 +53,7 @@ BENCHES: dict[str, Callable[[Lab], Awaitable[list[Report]]]] = {
     "imports": bench_imports.run,
     "swaps": bench_swaps.run,
     "versions": bench_versions.run,
+    "busy": bench_busy.run,
     "memory": bench_memory.run,
     "prefixes": bench_prefixes.run,
     "stages": bench_stages.run,

@@ -73,25 +73,25 @@ async def run(lab: Lab) -> list[Report]:
     peers = [
         alternatives.plain_loop(lab),
         *alternatives.franz_go(lab),
-        _ready(lab, ours, Setup(snapshots.state_dir(lab))),
-        _ready(lab, f"{ours}, exactly once", Setup(snapshots.state_dir(lab), more=once)),
+        ready(lab, ours, Setup(snapshots.state_dir(lab))),
+        ready(lab, f"{ours}, exactly once", Setup(snapshots.state_dir(lab), more=once)),
     ]
     report = Report("latency")
     for rate in lab.scale.rates:
         delays: dict[str, list[Delay]] = {peer.name: [] for peer in peers}
         for number in range(lab.scale.latency_rounds):
             for peer in peers:
-                delay = await _round(lab, rate, peer)
+                delay = await delay_of(lab, rate, peer)
                 lab.say(f"{rate}/s, round {number + 1}, {peer.name}: {delay}")
                 delays[peer.name].append(delay)
         for name, rounds in delays.items():
-            report.rows.append(Row(f"{name}, {rate:,}/s", _figures(rounds)))
+            report.rows.append(Row(f"{name}, {rate:,}/s", figures(rounds)))
         if rate in PROMISED:
             report.targets += _targets(delays, ours, rate)
     return [report]
 
 
-def _ready(lab: Lab, name: str, setup: Setup) -> Peer:
+def ready(lab: Lab, name: str, setup: Setup) -> Peer:
     """Ringfence, started when it says so."""
 
     def start(work: Work) -> Process:
@@ -146,7 +146,8 @@ async def under_load(
     return lateness
 
 
-async def _round(lab: Lab, rate: int, peer: Peer) -> Delay:
+async def delay_of(lab: Lab, rate: int, peer: Peer) -> Delay:
+    """One round of one peer."""
     work = Work(lab.new_name("calls"), lab.new_name("decisions"), rate <= EMIT_ALL_RATE_MAX)
     topics = (work.calls, work.decisions, f"{work.decisions}.rejected")
     await lab.topics.create(*topics)
@@ -178,7 +179,8 @@ def _settled(decided_ms: NDArray[np.int64], called_ms: NDArray[np.int64]) -> NDA
     return settled
 
 
-def _figures(rounds: list[Delay]) -> dict[str, list[float]]:
+def figures(rounds: list[Delay]) -> dict[str, list[float]]:
+    """What a report shows of some rounds."""
     return {
         "p50 ms": [delay.p50_ms for delay in rounds],
         "p99 ms": [delay.p99_ms for delay in rounds],

@@ -38,10 +38,10 @@ class Cost:
 
 
 class Operator:
-    """Types commands with one settings file, on the broker's core."""
+    """Types commands with one settings file, on `cores` (default: the broker's)."""
 
-    def __init__(self, lab: Lab, settings: str = "") -> None:
-        self._cores = (lab.cores.broker,)
+    def __init__(self, lab: Lab, settings: str = "", cores: tuple[int, ...] = ()) -> None:
+        self._cores = cores or (lab.cores.broker,)
         self._redis = redis.Redis.from_url(lab.redis.url())
         self._config = lab.run / f"{lab.new_name('operator')}.toml"
         lab.kernels  # noqa: B018  compiled once, for commands too
