@@ -11,17 +11,20 @@ from typing import Annotated, Any
 import typer
 
 from stream.cli_base import AsJson, ConfigFiles, print_json, settings_of
+from stream.cli_feeds_detect import regions_of
 from stream.cli_register import NOTHING_DONE, USAGE, fail, now_s, say
 from stream.config import Settings
 from stream.core.faults import ListUnknown, RegisterDown, RegisterUnsafe
 from stream.feed_files import feed_paths, house_of, read_feed
 from stream.feed_run import around_of
+from stream.lists.detect import Proposal, detect
 from stream.lists.feed import Feed
 from stream.lists.feed_assess import Arrival, Assessed, assess, is_whole, last_of
 from stream.lists.feed_book import FeedBook
 from stream.lists.feed_shelf import Versions
 from stream.lists.fetch import Fetched
 from stream.lists.files import format_of
+from stream.lists.formats.rows import InputUnreadable
 from stream.lists.gate import Verdict
 from stream.lists.store import Register
 
@@ -69,13 +72,16 @@ def check(
 
 def _feed(settings: Settings, name: str | None, file: Path) -> Feed:
     if name is None:
-        house = house_of(settings)
+        house, found = house_of(settings), _recognised(settings, file)
         return Feed(
             name="check",
             list_name="",
             owner="",
             contact="",
-            format=format_of(file),
+            format=found.kind,
+            options=found.options,
+            region=found.region,
+            unknown_category="other",
             own=house.own,
             prefixes=house.prefixes,
         )
@@ -84,6 +90,15 @@ def _feed(settings: Settings, name: str | None, file: Path) -> Feed:
     if name not in paths:
         fail(f"{folder}: no feed {name}; known: {', '.join(paths) or 'there is none'}", USAGE)
     return read_feed(paths[name], os.environ, house_of(settings)).feed
+
+
+def _recognised(settings: Settings, file: Path) -> Proposal:
+    """How a file is most likely to be read; by its name where it is nothing that is known."""
+    try:
+        found = detect(file, regions_of(settings), now_s())
+    except InputUnreadable:
+        found = ()  # reading it as what it is called will say why
+    return found[0] if found else Proposal(format_of(file), 0, "")
 
 
 def _arrival(file: Path, *, whole: bool) -> Arrival:

@@ -8,6 +8,7 @@ import typer
 
 from stream.cli_base import AsJson, ConfigFiles, print_json, settings_of
 from stream.cli_register import NOTHING_DONE, USAGE, Region, fail, now_s, say
+from stream.config import Settings
 from stream.lists.detect import Proposal, detect
 from stream.lists.formats.rows import InputUnreadable
 from stream.ops import checks
@@ -29,10 +30,9 @@ def detect_(
     """
     if region is not None and (wrong := checks.country(region)) is not None:
         fail(f"--region {wrong}", USAGE)
-    home = settings_of(config).calls.home_country
-    regions = (region,) if region else tuple(dict.fromkeys((home, *NEIGHBOURS)))
+    settings = settings_of(config)
     try:
-        found = detect(file, regions, now_s())
+        found = detect(file, (region,) if region else regions_of(settings), now_s())
     except InputUnreadable as error:
         fail(str(error), USAGE)
     if as_json:
@@ -43,6 +43,11 @@ def detect_(
         say(f"{file}: nothing that is known; README, Formats, says what there is")
     if not found:
         raise typer.Exit(NOTHING_DONE)
+
+
+def regions_of(settings: Settings) -> tuple[str, ...]:
+    """The regions that national numbers are tried in, our own country first."""
+    return tuple(dict.fromkeys((settings.calls.home_country, *NEIGHBOURS)))
 
 
 def _as_json(one: Proposal, file: Path) -> dict[str, object]:

@@ -73,7 +73,7 @@ def shape_of(
     if header or not likely:
         raise InputUnreadable(
             f"no column is called number (or phone, msisdn, ...) in {first[:80]!r}: "
-            "name the columns with --columns number,category,..."
+            "name the columns with --columns number,category,... (in a feed's file: [columns])"
         )
     return Shape(delimiter, {"number": likely[0]}, skipped)
 

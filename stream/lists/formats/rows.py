@@ -35,7 +35,7 @@ class Wrong(Enum):
     DECIMAL = "a spreadsheet wrote the number with decimals: format the column as text and export"
     NO_COUNTRY = (
         "a national number, or an international one without its +: "
-        "say whose with --region TH, or write +"
+        'say whose with --region TH (in a feed\'s file: region = "TH"), or write +'
     )
     NOT_E164 = "a short code, a name or a withheld number: only whole numbers can be listed"
     NOT_A_NUMBER = "not a telephone number that exists in any numbering plan"
