@@ -9,6 +9,7 @@ from rich.table import Table
 
 from stream import __version__, cli_allow, cli_audit, cli_feeds, cli_lists, cli_versions, supervise
 from stream import app as engine
+from stream.agreements import agreements_of
 from stream.calls.events import Event
 from stream.calls.topics import Done, TopicReport, ensure_topics
 from stream.cli_base import AsJson, ConfigFiles, err, out, print_json, settings_of
@@ -57,12 +58,15 @@ def about(
 def check_config(config: ConfigFiles = None, as_json: AsJson = False) -> None:
     """Check the configuration and print what is in force; secrets only as set or not set.
 
+    The agreements that it names are checked with it.
+
     Every error is printed at once. Exit codes: 0 it is valid, 2 it is not.
 
     Example: ringfence check-config --config carrier.toml
     """
     settings = settings_of(config)
     settings.kafka_client()
+    agreements_of(settings)
     table = settings.redacted()
     if as_json:
         print_json(table)

@@ -37,6 +37,7 @@ from stream.ops.tables import (
     structured,
 )
 from stream.sections import (
+    AgreementsSection,
     CallsSection,
     CircleSection,
     FeedsSection,
@@ -85,6 +86,7 @@ class Settings:
     policy: PolicySection
     lists: ListsSection
     feeds: FeedsSection
+    agreements: AgreementsSection
     ops: OpsSection
     secrets: Secrets = field(default_factory=Secrets)
 

@@ -271,6 +271,18 @@ class FeedsSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AgreementsSection:
+    """`[agreements]`: where the agreements with other countries are described."""
+
+    dir: str
+    reload_s: Annotated[float, Between(0.1, 3600)]
+
+    def folder(self) -> Path | None:
+        """The folder of agreement files; None: there are none."""
+        return Path(self.dir) if self.dir else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OpsSection:
     """`[ops]`: how the program is watched and stopped."""
 

@@ -33,6 +33,15 @@ def country_or_others(text: str) -> str | None:
     return None if text == OTHERS else country(text)
 
 
+def party(text: str) -> str | None:
+    """A party to an agreement: a country or an organisation."""
+    if len(text) == 2:
+        return country(text)
+    if re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{2,39}", text):
+        return None
+    return f'must be a country (TH) or an organisation (ITU), not "{text}"'
+
+
 def servers(text: str) -> str | None:
     """Kafka's bootstrap servers."""
     for server in text.split(","):
