@@ -248,7 +248,8 @@ class AgreementFolder:
             )
             return before != self.reading
         marks = {name: _mark(path) for name, path in paths.items()}
-        if marks == self._marks:
+        known = self.reading.agreements.needed and str(self._folder) not in self.reading.errors
+        if marks == self._marks and known:
             return False
         errors = {name: found for name, found in self.reading.errors.items() if name in paths}
         for name in paths:
@@ -261,7 +262,7 @@ class AgreementFolder:
                 errors[name] = error.errors
         self._good = {name: self._good[name] for name in paths if name in self._good}
         self._marks = marks
-        self.reading = Reading(Agreements(tuple(self._good.values())), errors)
+        self.reading = Reading(Agreements(tuple(self._good.values()), needed=True), errors)
         return True
 
 
@@ -276,7 +277,8 @@ def agreement_paths(folder: Path) -> dict[str, Path]:
         text = "there is no such folder: make it, or name yours with [agreements] dir"
         raise ConfigInvalid((f"{folder}: {text}",))
     try:
-        return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+        # Not glob: of a folder that can not be read it says that it is empty.
+        return {path.stem: path for path in sorted(folder.iterdir()) if path.suffix == ".toml"}
     except OSError as error:
         raise ConfigInvalid((f"{folder}: can not be read: {error.strerror}",)) from error
 

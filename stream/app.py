@@ -11,15 +11,16 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
 from prometheus_client import CollectorRegistry
 
+from stream.agreements import AgreementFolder
 from stream.calls.batch import CallBatch, RawBatch
-from stream.calls.decide import Outcome, Rules, decide
+from stream.calls.decide import Outcome
 from stream.calls.decode import decode
 from stream.calls.dialects import dialect_named
 from stream.calls.loop import CallsLoop
@@ -28,8 +29,6 @@ from stream.calls.source import KafkaSource
 from stream.calls.topics import check_topics
 from stream.calls.transact import TransactionalPublisher
 from stream.config import Settings
-from stream.core.blocklists import Blocklists
-from stream.core.emergency import EmergencyNumbers
 from stream.core.faults import (
     ConfigInvalid,
     Fault,
@@ -38,11 +37,11 @@ from stream.core.faults import (
     RegisterUnsafe,
     TopicMissing,
 )
-from stream.core.policy import compile_policy
+from stream.deciding import Decider
 from stream.lists.events import OnEvent
 from stream.lists.refresh import Refresher, RefreshSettings
 from stream.ops import log as logs
-from stream.ops.clock import Deadline, monotonic_s, now_ms
+from stream.ops.clock import Deadline, monotonic_s, now_s
 from stream.ops.health import HealthServer, PortTaken, Readiness, Turning
 from stream.ops.metrics import exposition, keep_in_files
 from stream.ops.tasks import cancelled
@@ -103,37 +102,6 @@ def exit_code_of(fault: Fault) -> int:
     return CRASHED
 
 
-@dataclass(slots=True)
-class Decider:
-    """Decides batches with the lists of the moment; rules are compiled when the lists change."""
-
-    settings: Settings
-    current: Callable[[], Blocklists]
-    _seen: Blocklists | None = field(init=False, default=None)
-    _rules: Rules = field(init=False)
-
-    def __call__(self, batch: CallBatch) -> Outcome:
-        """What comes of `batch` now."""
-        blocklists = self.current()
-        if blocklists is not self._seen:
-            if self._seen is None or blocklists.names != self._seen.names:
-                self._rules = rules_for(self.settings, blocklists)
-            self._seen = blocklists
-        return decide(batch, blocklists, self._rules, now_ms())
-
-
-def rules_for(settings: Settings, blocklists: Blocklists) -> Rules:
-    """All that deciding needs besides batch and lists."""
-    extra = {country: frozenset(texts) for country, texts in settings.policy.emergency.items()}
-    return Rules(
-        policy=compile_policy(settings.policy.settings(), blocklists.names),
-        emergency=EmergencyNumbers(extra),
-        trunks=settings.trunks_by_name(),
-        sip=settings.policy.sip(),
-        emit_all=settings.calls.emit == "all",
-    )
-
-
 def refresher_for(settings: Settings, on_event: OnEvent) -> Refresher:
     """The lists' way of one worker."""
     return Refresher(
@@ -155,6 +123,7 @@ class _Worker:
     def __init__(self, settings: Settings, place: Place | None) -> None:
         self._settings = settings
         self._place = place
+        self._agreements = AgreementFolder(settings.agreements.folder())
         self._watched = Watched(CollectorRegistry(), tuple(settings.calls.topics))
         self._refresher = refresher_for(settings, self._watched.list_event)
         self._source: KafkaSource | None = None
@@ -213,6 +182,7 @@ class _Worker:
     async def _work(self) -> None:
         """The worker's day, in order."""
         settings, watched = self._settings, self._watched
+        self._agreements.start()
         await asyncio.gather(
             asyncio.to_thread(self._use_kernels), asyncio.to_thread(self._refresher.load_last_good)
         )
@@ -249,7 +219,11 @@ class _Worker:
             loop = CallsLoop(
                 source,
                 self._decode(),
-                Decider(settings, lambda: self._refresher.current),
+                Decider(
+                    settings,
+                    lambda: self._refresher.current,
+                    lambda: self._agreements.reading.agreements,
+                ),
                 sink,
                 settings.calls.loop(hold_s_max),
                 monotonic_s,
@@ -347,8 +321,13 @@ class _Worker:
                 yield {turning, look}
 
     async def _look(self) -> None:
+        looked_s = monotonic_s()
         while True:
             self._watched.look(self._source, self._refresher.current)
+            if monotonic_s() - looked_s >= self._settings.agreements.reload_s:
+                await asyncio.to_thread(self._agreements.look)
+                looked_s = monotonic_s()
+            self._watched.agreed(self._agreements.reading, now_s())
             if self._place is not None:
                 self._place.report(self._watched.state.readiness)
             await asyncio.sleep(LOOK_S)

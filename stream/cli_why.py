@@ -14,21 +14,24 @@ import msgspec
 import numpy as np
 import typer
 
-from stream.app import refresher_for, rules_for
+from stream.agreements import agreements_of
+from stream.app import refresher_for
 from stream.calls.batch import Partition, RawBatch, Segment
-from stream.calls.decide import decide
+from stream.calls.decide import Rules, decide
 from stream.calls.decode import DecodeSettings, decode
 from stream.calls.dialects.ringfence import RINGFENCE
 from stream.cli_base import AsJson, ConfigFiles, err, out, print_json, settings_of
 from stream.cli_past import contacts_of, history_of, lists_at, print_turns, turns_json, way_off
 from stream.cli_register import moment_in, say
 from stream.config import Settings
+from stream.core.agreement import Agreements
 from stream.core.blocklists import Blocklists, LiveList
 from stream.core.confidence import Decay, left, rounded
 from stream.core.digests import Digests, elements
 from stream.core.entry import NEVER, Category, Entry
 from stream.core.faults import RegisterDown
 from stream.core.number import Kind, parse, parse_many
+from stream.deciding import rules_for
 from stream.lists.events import Event, EventKind
 from stream.ops.clock import now_ms
 from stream.ops.tasks import cancelled
@@ -60,6 +63,7 @@ def why(
     Example: ringfence why 0812345678 --trunk intl-1
     """
     settings = settings_of(config)
+    agreements = agreements_of(settings)
     country = settings.trunks_by_name().country(trunk)
     read = parse(number, country)
     if read.kind is not Kind.E164:
@@ -67,12 +71,12 @@ def why(
     if at is not None:
         at_ms = moment_in(at)
         then = lists_at(settings, read.text, at_ms)
-        answer = answer_for(settings, then.blocklists, read.text, trunk, callee, at_ms)
+        answer = answer_for(settings, agreements, then.blocklists, read.text, trunk, callee, at_ms)
         answer |= {"at": _moment(at_ms // 1000), "not_known": dict(then.not_known)}
         answer["register"] = _THEN if then.allow_known else f"{_THEN}; {_ALLOW_UNSURE}"
     else:
         blocklists, register = asyncio.run(_lists(settings))
-        answer = answer_for(settings, blocklists, read.text, trunk, callee, now_ms())
+        answer = answer_for(settings, agreements, blocklists, read.text, trunk, callee, now_ms())
         answer["register"] = register
     contacts = contacts_of(settings)
     answer["lists"] = [held | {"ask": way_off(held, contacts)} for held in answer["lists"]]
@@ -130,6 +134,7 @@ async def _lists(settings: Settings) -> tuple[Blocklists, str]:
 
 def answer_for(
     settings: Settings,
+    agreements: Agreements,
     blocklists: Blocklists,
     e164: str,
     trunk: str | None,
@@ -138,9 +143,10 @@ def answer_for(
 ) -> dict[str, Any]:
     """What is known of `e164` and what a call from it would get at `at_ms`; plain values."""
     allow = blocklists.allow.find(e164, at_ms // 1000)
+    rules = replace(rules_for(settings, blocklists, agreements, at_ms // 1000), emit_all=True)
     return {
         "number": e164,
-        "lists": list(_entries(settings, blocklists, e164, at_ms // 1000)),
+        "lists": list(_entries(rules, blocklists, e164, at_ms // 1000)),
         "not_asked": [blocklists.lists[index].name for index in blocklists.unusable],
         "allow": None
         if allow is None
@@ -152,16 +158,16 @@ def answer_for(
             "expires_at": _moment(allow.expires_at_s),
         },
         "call": {"trunk": trunk, "callee": callee}
-        | _verdict(settings, blocklists, e164, trunk, callee, at_ms),
+        | _verdict(settings, rules, blocklists, e164, trunk, callee, at_ms),
     }
 
 
 def _entries(
-    settings: Settings, blocklists: Blocklists, e164: str, now_s: int
+    rules: Rules, blocklists: Blocklists, e164: str, now_s: int
 ) -> Iterator[dict[str, Any]]:
     """Every list that holds the number or a prefix of it, held it, or may hold it."""
     numbers = parse_many([e164], lambda _: None)
-    decay = rules_for(settings, blocklists).columns.decay
+    decay = rules.columns.decay
     found = blocklists.match(numbers, now_s, decay).by_row().get(0, ())
     matches = {match.list: match for match in found}
     by_prefix = blocklists.prefixes.match(numbers.e164, decay, now_s)
@@ -232,6 +238,7 @@ def _held(live: LiveList, text: str) -> tuple[bool, tuple[Entry, ...]]:
 
 def _verdict(
     settings: Settings,
+    rules: Rules,
     blocklists: Blocklists,
     e164: str,
     trunk: str | None,
@@ -250,7 +257,6 @@ def _verdict(
     )
     limits = DecodeSettings(_RECORD_BYTES_MAX, check_callee=settings.calls.check_callee)
     batch = decode(raw, {topic: RINGFENCE}, settings.trunks_by_name(), limits)
-    rules = replace(rules_for(settings, blocklists), emit_all=True)
     (value,) = filter(None, decide(batch, blocklists, rules, at_ms).values)
     decision = msgspec.json.decode(value)
     return {

@@ -7,6 +7,7 @@ lines. Nothing here decides anything.
 import logging
 import platform
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -14,11 +15,13 @@ from prometheus_client import CollectorRegistry
 from prometheus_client import Counter as Counting
 
 from stream import __version__
+from stream.agreements import Reading
 from stream.calls.batch import Partition, RawBatch
 from stream.calls.decide import Counted, Outcome
 from stream.calls.events import Event as CallEvent
 from stream.calls.loop import Done
 from stream.calls.source import KafkaSource
+from stream.core.agreement import State as Standing
 from stream.core.blocklists import Blocklists
 from stream.core.call import RejectReason
 from stream.lists.events import Event as ListEvent
@@ -42,6 +45,8 @@ _LEVELS = {
     EventKind.SHELF_FAILED: logging.ERROR,
 }
 _KAFKA_AWAY = frozenset({CallEvent.KAFKA_AWAITED, CallEvent.SINK_AWAITED})
+_BROKEN = "broken"
+"""In place of an agreement's state: its file can not be used."""
 KAFKA_SILENT_S = 5.0
 """From here on a broker that answers no fetch is told; one that is well answers within 50 ms."""
 
@@ -73,6 +78,8 @@ class Watched:
         self.state = State()
         self._partitions: set[Partition] = set()
         self._silent = False
+        self._states: dict[str, Standing] = {}
+        self._wrong: Mapping[str, tuple[str, ...]] = {}
 
     def kernels(self, why_not: str) -> None:
         """Compiled kernels are in use, or are not, and `why_not`."""
@@ -129,6 +136,21 @@ class Watched:
     def _counter_of(self, counted: Counted) -> Counting:
         simulated = "true" if counted.simulated else "false"
         return self.metrics.decisions.labels(counted.verdict, counted.rule, counted.list, simulated)
+
+    def agreed(self, reading: Reading, at_s: int) -> None:
+        """Count the agreements by where they stand; tell what began, ended, or can not be read."""
+        states = {held.id: held.state(at_s) for held in reading.agreements.held}
+        for name in sorted({*states, *self._states}):
+            if states.get(name) != self._states.get(name):
+                log.info("agreement %s: %s", name, states.get(name, "its file is gone: it ended"))
+        counts = Counter(states.values())
+        for state in Standing:
+            self.metrics.agreements.labels(state).set(counts[state])
+        self.metrics.agreements.labels(_BROKEN).set(len(reading.errors))
+        if reading.errors != self._wrong:
+            for name, errors in reading.errors.items():
+                log.error("agreement %s: its last good version stays: %s", name, "; ".join(errors))
+        self._states, self._wrong = states, reading.errors
 
     def look(self, source: KafkaSource | None, blocklists: Blocklists) -> None:
         """Read the gauges: how far behind the calls are, and which lists are enforced."""

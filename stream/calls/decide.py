@@ -12,17 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.calls.batch import CallBatch
-from stream.calls.rulings import (
-    CALLEE,
-    FIXED_RULES,
-    NO_RULE,
-    Counted,
-    Rules,
-    Rulings,
-    Tally,
-    rulings_of,
-)
+from stream.calls.rulings import CALLEE, Counted, Rules, Rulings, Tally, rulings_of
 from stream.calls.wire import NO_TIME, Said, written
+from stream.calls.wording import FIXED_RULES, NO_RULE, Wording
 from stream.core.blocklists import Blocklists
 from stream.core.call import Rejected
 from stream.core.decision import VERDICT_OF, Action, Verdict, decision_ids, seed_of
@@ -51,7 +43,7 @@ def decide(batch: CallBatch, blocklists: Blocklists, rules: Rules, now_ms: int) 
     """Decide every call of `batch` at `now_ms`, milliseconds since the epoch."""
     tally = Tally(unscanned_calls=batch.unscanned)
     rulings = rulings_of(batch, blocklists, rules, now_ms // 1000, tally)
-    _count(rulings, len(batch), blocklists, tally)
+    _count(rulings, len(batch), rules.wording, tally)
     if rules.emit_all:
         innocent = np.ones(len(batch), np.bool_)
         innocent[rulings.calls] = False
@@ -74,6 +66,7 @@ def decide(batch: CallBatch, blocklists: Blocklists, rules: Rules, now_ms: int) 
         called_at_ms=_called_at_ms(batch, rulings),
         expires_at_ms=_expires_at_s(rulings, expires_at_s_max) * 1000,
         blocklists=blocklists,
+        wording=rules.wording,
         sip=rules.sip,
         decided_at_ms=now_ms,
     )
@@ -82,27 +75,24 @@ def decide(batch: CallBatch, blocklists: Blocklists, rules: Rules, now_ms: int) 
 
 _NO_BYTES = np.zeros(0, "S16")
 _NO_TEXTS = Texts.of(())
+_PASSING = Counted(Verdict.ALLOW, FIXED_RULES[NO_RULE], "", simulated=False)
 
 
-def _count(rulings: Rulings, calls: int, blocklists: Blocklists, tally: Tally) -> None:
+def _count(rulings: Rulings, calls: int, wording: Wording, tally: Tally) -> None:
     """Count each of `calls` once, by what happens to it and why."""
     passing = calls - len(rulings)
     if passing:
-        tally.decisions[Counted(Verdict.ALLOW, NO_RULE, "", simulated=False)] += passing
-    kinds = (rulings.rules * 2 + rulings.simulated) * 4 + rulings.actions
-    for kind, times in enumerate(np.bincount(kinds).tolist()):
-        if times:
-            rule, simulated, action = kind // 8, bool(kind // 4 % 2), Action(kind % 4)
-            name = ""
-            if rule >= len(FIXED_RULES):
-                name = blocklists.lists[rule - len(FIXED_RULES)].name
-            counted = Counted(
-                verdict=Verdict.ALLOW if simulated else VERDICT_OF[action],
-                rule=f"list:{name}" if name else FIXED_RULES[rule],
-                list=name,
-                simulated=simulated,
-            )
-            tally.decisions[counted] += times
+        tally.decisions[_PASSING] += passing
+    kinds = np.bincount((rulings.rules * 2 + rulings.simulated) * 4 + rulings.actions)
+    for kind in np.flatnonzero(kinds).tolist():
+        rule, simulated, action = kind // 8, bool(kind // 4 % 2), Action(kind % 4)
+        counted = Counted(
+            verdict=Verdict.ALLOW if simulated else VERDICT_OF[action],
+            rule=wording.rules[rule],
+            list=wording.lists[rule],
+            simulated=simulated,
+        )
+        tally.decisions[counted] += int(kinds[kind])
 
 
 def _deciding_numbers(

@@ -17,25 +17,24 @@ from numpy.typing import NDArray
 from stream.calls.batch import CallBatch
 from stream.calls.plausible import home_from_abroad, invalid_callers
 from stream.calls.trunks import Trunks
+from stream.calls.wording import (
+    ALLOWLIST,
+    EMERGENCY,
+    FIXED_RULES,
+    HOME_FROM_ABROAD,
+    INVALID_CALLER,
+    NO_RULE,
+    UNASKED,
+    Wording,
+)
 from stream.core.blocklists import Blocklists
 from stream.core.decision import Action, SipSettings, Verdict
 from stream.core.emergency import EmergencyNumbers
-from stream.core.judging import Judgements, PolicyColumns, judge
+from stream.core.judging import Judgements, PolicyColumns, judge, stopped
 from stream.core.matches import NO_MATCHES, Matches
 from stream.core.number import Kind, Numbers
 from stream.core.policy import Policy
 
-FIXED_RULES = (
-    "none",
-    "emergency",
-    "allowlist",
-    "unasked",
-    "rule:home_number_from_abroad",
-    "rule:invalid_caller",
-)
-"""Every rule that is no list's; behind them come `list:<name>`, in the order of the lists."""
-_NO_RULE, _EMERGENCY, _ALLOWLIST, _UNASKED, _HOME_FROM_ABROAD, _INVALID_CALLER = range(6)
-NO_RULE = FIXED_RULES[_NO_RULE]
 CALLER, CALLEE = 0, 1
 """Which of a call's numbers decided it, in `Rulings.roles`."""
 
@@ -51,9 +50,12 @@ class Rules:
     emit_all: bool
     columns: PolicyColumns = field(init=False)
     """The policy by list, as arrays."""
+    wording: Wording = field(init=False)
+    """How decisions name rules and lists."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "columns", PolicyColumns.of(self.policy))
+        object.__setattr__(self, "wording", Wording.of(self.policy))
 
 
 class Counted(NamedTuple):
@@ -82,7 +84,7 @@ class Rulings:
 
     `calls` int64, indexes of calls. `actions` uint8 (`Action`) is what happens to the call, or
     would happen where `simulated` (bool), OBSERVE for one that may pass. `rules` int64 is a place
-    in `FIXED_RULES`, from `len(FIXED_RULES)` on a list's; `roles` uint8. The reasons are `matches`
+    in `Wording.rules`; `roles` uint8. The reasons are `matches`
     from `first` to `last` (int64), of which the one at `deciding` decided; it is -1, and there are
     no reasons, where no list did.
     """
@@ -197,27 +199,38 @@ class _Bench:
             called = self._of_one(of_callees, both, CALLEE, len(of_callers))
             self._spare_allowed_callees(called)
             rulings = _stronger(rulings, called)
-        passing = np.flatnonzero(rulings.actions == Action.OBSERVE)
-        rulings.rule(passing, _NO_RULE, Action.OBSERVE)
+        # Where an agreement keeps a list from acting, the ruling names it and stays as it is.
+        passing = np.flatnonzero(rulings.rules == NO_RULE)
+        rulings.rule(passing, NO_RULE, Action.OBSERVE)
         everyone = np.arange(len(rulings))
         allowed = self._allowed(self._batch.callers, rulings.calls)
-        rulings.rule(everyone[allowed], _ALLOWLIST, Action.OBSERVE)
+        rulings.rule(everyone[allowed], ALLOWLIST, Action.OBSERVE)
         for_help = self._for_help(rulings.calls)
-        rulings.rule(everyone[for_help], _EMERGENCY, Action.OBSERVE)
+        rulings.rule(everyone[for_help], EMERGENCY, Action.OBSERVE)
         self._count_matches(rulings)
         return rulings
 
     def _of_one(self, matches: Matches, both: Matches, role: int, offset: int) -> Rulings:
         """What the matches of callers, or of callees, come to; they lie in `both` from `offset`."""
-        judged: Judgements = judge(matches, self._rules.columns)
+        columns = self._rules.columns
+        judged: Judgements = judge(matches, columns)
         count = len(judged.rows)
+        rules = matches.lists[judged.deciding]
+        if columns.bounds is not None:
+            rules = columns.bounds.rules[rules]
+        rules = np.where(judged.actions == Action.OBSERVE, NO_RULE, rules + len(FIXED_RULES))
+        deciding = judged.deciding
+        kept = stopped(matches, judged, columns)
+        if kept is not None:
+            rules[kept.places] = kept.rules + len(FIXED_RULES)
+            deciding[kept.places] = kept.deciding
         return Rulings(
             calls=judged.rows,
             actions=judged.actions,
             simulated=judged.simulated,
-            rules=matches.lists[judged.deciding] + len(FIXED_RULES),
+            rules=rules,
             roles=np.full(count, role, np.uint8),
-            deciding=judged.deciding + offset,
+            deciding=deciding + offset,
             first=judged.first + offset,
             last=judged.last + offset,
             matches=both,
@@ -229,6 +242,7 @@ class _Bench:
             spared = np.flatnonzero(self._allowed(self._batch.callees, called.calls))
             called.actions[spared] = Action.OBSERVE
             called.simulated[spared] = False
+            called.rules[spared] = NO_RULE
 
     def _allowed(self, numbers: Numbers, calls: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of `calls` have their number on the allowlist."""
@@ -260,15 +274,16 @@ class _Bench:
         """Rule on calls that no list blocks."""
         settings = self._rules.policy.settings.rules
         before = dict(zip(rulings.calls.tolist(), range(len(rulings)), strict=True))
-        decided = (rulings.rules != _NO_RULE) & ~rulings.simulated
+        acts = (rulings.actions > Action.OBSERVE) & ~rulings.simulated
+        decided = acts | ((rulings.rules != NO_RULE) & (rulings.rules < len(FIXED_RULES)))
         suspects: dict[int, tuple[int, Action]] = {}
         if settings.home_number_from_abroad:
             action = settings.home_number_from_abroad
             calls = home_from_abroad(self._batch, self._rules.trunks)
-            suspects |= dict.fromkeys(calls, (_HOME_FROM_ABROAD, action))
+            suspects |= dict.fromkeys(calls, (HOME_FROM_ABROAD, action))
         if settings.invalid_caller:
             calls = invalid_callers(self._batch).tolist()
-            suspects |= dict.fromkeys(calls, (_INVALID_CALLER, settings.invalid_caller))
+            suspects |= dict.fromkeys(calls, (INVALID_CALLER, settings.invalid_caller))
         broken = [
             (call, *suspects[call])
             for call in sorted(suspects)
@@ -290,9 +305,9 @@ class _Bench:
         ):
             place = np.array([before[call] if call in before else places[call]])
             if help_called:
-                whole.rule(place, _EMERGENCY, Action.OBSERVE)
+                whole.rule(place, EMERGENCY, Action.OBSERVE)
             elif is_allowed:
-                whole.rule(place, _ALLOWLIST, Action.OBSERVE)
+                whole.rule(place, ALLOWLIST, Action.OBSERVE)
             else:
                 whole.rule(place, rule, action)
         return whole
@@ -307,7 +322,7 @@ class _Bench:
             return rulings
         calls = np.flatnonzero(quiet)
         left = Rulings.blank(calls[~self._for_help(calls)], rulings.matches)
-        left.rule(np.arange(len(left)), _UNASKED, action)
+        left.rule(np.arange(len(left)), UNASKED, action)
         return _together(rulings, left)
 
 
@@ -318,11 +333,14 @@ def _together(rulings: Rulings, more: Rulings) -> Rulings:
 
 
 def _stronger(of_callers: Rulings, of_callees: Rulings) -> Rulings:
-    """For each call the stronger of what its two numbers come to; of equals the caller's."""
+    """For each call the stronger of what its two numbers come to; of equals the caller's.
+
+    One that an agreement keeps from acting goes before one that says nothing.
+    """
     both = _together(of_callers, of_callees)
     acts = (both.actions > Action.OBSERVE) & ~both.simulated
     strength = acts * (Action.BLOCK + 1) + both.actions.astype(np.int64)
-    order = np.lexsort((both.roles, -strength, both.calls))
+    order = np.lexsort((both.roles, both.rules == NO_RULE, -strength, both.calls))
     first = np.diff(both.calls[order], prepend=-1) != 0
     return both.at(order[first])
 

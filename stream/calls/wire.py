@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.calls.batch import CallBatch
-from stream.calls.rulings import FIXED_RULES, Rulings
+from stream.calls.rulings import Rulings
+from stream.calls.wording import Wording
 from stream.core import kernels
 from stream.core.blocklists import Blocklists
 from stream.core.decision import (
@@ -76,6 +77,7 @@ class Said:
     called_at_ms: NDArray[np.int64]
     expires_at_ms: NDArray[np.int64]
     blocklists: Blocklists
+    wording: Wording
     sip: SipSettings
     decided_at_ms: int
 
@@ -113,7 +115,7 @@ def _decisions(said: Said) -> Iterator[Decision]:
             decision_id=name,
             verdict=verdict,
             simulated=simulated,
-            rule=_rule(rule, said.blocklists.names),
+            rule=said.wording.rules[rule],
             number=number,
             role=role,
             call_id=glance.call_id,
@@ -133,11 +135,6 @@ def _timestamp_or_none(at_ms: np.int64) -> str | None:
     return None if at_ms == NO_TIME else timestamp(int(at_ms))
 
 
-def _rule(rule: int, lists: Sequence[str]) -> str:
-    fixed = len(FIXED_RULES)
-    return FIXED_RULES[rule] if rule < fixed else f"list:{lists[rule - fixed]}"
-
-
 def _e164(numbers: Numbers | None, call: int) -> str | None:
     e164: bytes = numbers.e164[call] if numbers is not None else b""
     return e164.decode("ascii") or None
@@ -151,6 +148,7 @@ def _reasons(said: Said, first: int, last: int, number: str) -> Iterator[Reason]
         live = said.blocklists.lists[index]
         yield Reason(
             list=live.name,
+            agreement=said.wording.agreements[index],
             category=_label(category) if confirmed else None,
             confirmed=confirmed,
             confidence=confidence if confirmed else None,
@@ -201,8 +199,8 @@ _MARK = "\ufdd0"
 
 
 @lru_cache(maxsize=8)
-def _phrases(names: tuple[str, ...], sip: SipSettings) -> _Phrases:
-    """The phrases for lists of these names."""
+def _phrases(wording: Wording, sip: SipSettings) -> _Phrases:
+    """The phrases for the lists and rules of one policy."""
     from stream.core.kernels import writing
 
     fixed = {
@@ -223,11 +221,14 @@ def _phrases(names: tuple[str, ...], sip: SipSettings) -> _Phrases:
     }
     said = [fixed[place] for place in range(writing.CATEGORIES)]
     said += [_encode(_label(category)) for category in range(256)]
-    lists = [b'{"list":%b,"agreement":null,"category":' % _encode(name) for name in names]
+    lists = [
+        b'{"list":%b,"agreement":%b,"category":' % (_encode(name), _encode(agreement))
+        for name, agreement in zip(wording.names, wording.agreements, strict=True)
+    ]
     said += lists
     heads = len(said)
-    rules = [*FIXED_RULES, *(f"list:{name}" for name in names)]
-    said += [_head(rule, verdict, would) for rule, (verdict, would) in product(rules, _KINDS)]
+    kinds = product(wording.rules, _KINDS)
+    said += [_head(rule, verdict, would) for rule, (verdict, would) in kinds]
     tails = len(said)
     said += [b'"}' if would is None else b'","would":"%b"}' % would.encode() for _, would in _KINDS]
     plain = len(said)
@@ -268,7 +269,7 @@ def _put_together(said: Said) -> Texts:
     from stream.core.kernels.writing import ORIGINS, write_decisions
 
     batch, rulings, count = said.batch, said.rulings, len(said.calls)
-    phrases = _phrases(said.blocklists.names, said.sip)
+    phrases = _phrases(said.wording, said.sip)
     origins = [
         b',"origin":"%b/%d/' % (segment.partition.topic.encode(), segment.partition.number)
         for segment in batch.raw.segments

@@ -25,6 +25,15 @@ class Kind(StrEnum):
     PLEDGE = "pledge"
 
 
+class State(StrEnum):
+    """Where an agreement stands at a moment; `PLEDGED` is in force, its lists are observed only."""
+
+    TO_COME = "to_come"
+    PLEDGED = "pledged"
+    IN_FORCE = "in_force"
+    ENDED = "ended"
+
+
 class PartyRole(StrEnum):
     """What a party does: share lists of its own, enforce others', or read reports alone."""
 
@@ -140,6 +149,20 @@ class Agreement:
         """Whether lists may cause by then what the clauses say, and not only be observed."""
         return self.kind is not Kind.PLEDGE or at_s >= self.confirmed_s
 
+    def state(self, at_s: int) -> State:
+        """Where it stands at that moment."""
+        if at_s < self.valid_from_s:
+            return State.TO_COME
+        if at_s >= self.valid_until_s:
+            return State.ENDED
+        return State.IN_FORCE if self.confirmed(at_s) else State.PLEDGED
+
+    def terms_of(self, clause: Clause, at_s: int) -> Terms:
+        """The terms of one of its clauses as they are at that moment."""
+        if self.confirmed(at_s):
+            return clause.terms
+        return replace(clause.terms, action=Action.OBSERVE)
+
     def moments(self) -> Iterator[int]:
         """When what it says changes, in seconds since the epoch."""
         yield self.valid_from_s
@@ -167,29 +190,29 @@ def is_country(owner: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Agreements:
-    """All agreements that are known, in the order of their ids, in force or not."""
+    """All agreements that are known, in the order of their ids, in force or not.
+
+    `needed`: another country's list acts by an agreement or not at all. It is so where a folder of
+    agreements is named, also when nothing is in it (any more).
+    """
 
     held: tuple[Agreement, ...] = ()
+    needed: bool = False
 
     def __bool__(self) -> bool:
-        return bool(self.held)
+        return self.needed or bool(self.held)
 
-    def clauses(
-        self, list_name: str, country: str, at_s: int
-    ) -> Iterator[tuple[Agreement, Clause, Terms]]:
-        """What is in force for a list in a country at a moment: agreement, clause, terms by then.
+    def here(self, country: str, at_s: int) -> Iterator[tuple[Agreement, Clause, Terms]]:
+        """What is in force in a country at a moment: agreement, clause, and its terms by then.
 
-        An unconfirmed pledge's terms let the list be observed only.
+        An unconfirmed pledge's terms let its lists be observed only.
         """
         for agreement in self.held:
             if not agreement.in_force(at_s):
                 continue
-            clause = agreement.clause(list_name, country)
-            if clause is not None:
-                terms = clause.terms
-                if not agreement.confirmed(at_s):
-                    terms = replace(terms, action=Action.OBSERVE)
-                yield agreement, clause, terms
+            for clause in agreement.clauses:
+                if country in clause.to:
+                    yield agreement, clause, agreement.terms_of(clause, at_s)
 
     def unchanged(self, at_s: int) -> tuple[int, int]:
         """From when (inclusive) until when (exclusive) all of them say what they say at `at_s`."""

@@ -3,25 +3,129 @@
 `Policy.weigh` says it for one number, and is what this is held against.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.core.agreement import owner_of
 from stream.core.confidence import Decay, decay_of
 from stream.core.matches import Matches
-from stream.core.policy import Policy
+from stream.core.policy import ListPolicy, Policy
 
 _LATER = np.int64(1 << 40)
 """More than there are matches in a batch: the stronger action wins, then the earlier match."""
+
+
+_FREE = -1
+"""No rule: nothing is in the way."""
+
+
+class RuleName(NamedTuple):
+    """A rule that decisions name, and the list, by index, that it speaks of."""
+
+    list: int
+    text: str
+
+
+def rules_of(policy: Policy) -> list[RuleName]:
+    """Every rule of `policy`: for each list its own, then those that agreements make."""
+    names = [RuleName(index, f"list:{name}") for index, name in enumerate(policy.names)]
+    for index, bound in enumerate(policy.bounds):
+        stops = bound.stops
+        texts = (bound.rule, *stops[:4], *stops.categories.values())
+        names += [RuleName(index, text) for text in dict.fromkeys(texts) if text is not None]
+    return names
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BoundColumns:
+    """What agreements make of each list, by list; a rule is its place in `rules_of`.
+
+    `rules` int64: which a decision names. `owners` int64 tells owners apart, -1 for a list that
+    does not count for others; `countries_min` int64. `categories` int64[lists, 256]: the rule that
+    keeps an entry of that category from acting, -1 where none does; the other `stopped_...` as in
+    `policy.Stops`. `alone` are the columns of the settings without agreements.
+    """
+
+    rules: NDArray[np.int64]
+    owners: NDArray[np.int64]
+    countries_min: NDArray[np.int64]
+    categories: NDArray[np.int64]
+    stopped_action: NDArray[np.int64]
+    stopped_unconfirmed: NDArray[np.int64]
+    stopped_confidence: NDArray[np.int64]
+    stopped_countries: NDArray[np.int64]
+    alone: "PolicyColumns"
+
+    @classmethod
+    def of(cls, policy: Policy) -> Self:
+        """The columns of what bounds `policy`."""
+        bounds = policy.bounds
+        places = {name: place for place, name in enumerate(rules_of(policy))}
+
+        def places_of(texts: Sequence[str | None]) -> NDArray[np.int64]:
+            found = [places.get(RuleName(at, text or ""), _FREE) for at, text in enumerate(texts)]
+            return np.array(found, np.int64)
+
+        owners = [owner_of(name) for name in policy.names]
+        numbers = {owner: number for number, owner in enumerate(dict.fromkeys(owners))}
+        categories = np.full((len(bounds), 256), _FREE, np.int64)
+        for index, bound in enumerate(bounds):
+            for category, text in bound.stops.categories.items():
+                categories[index, category] = places[RuleName(index, text)]
+        rules = places_of([bound.rule for bound in bounds])
+        return cls(
+            rules=np.where(rules == _FREE, np.arange(len(bounds)), rules),
+            owners=np.array(
+                [
+                    numbers[owner] if bound.corroborates else -1
+                    for owner, bound in zip(owners, bounds, strict=True)
+                ],
+                np.int64,
+            ),
+            countries_min=np.array([bound.countries_min for bound in bounds], np.int64),
+            categories=categories,
+            stopped_action=places_of([bound.stops.action for bound in bounds]),
+            stopped_unconfirmed=places_of([bound.stops.unconfirmed for bound in bounds]),
+            stopped_confidence=places_of([bound.stops.confidence for bound in bounds]),
+            stopped_countries=places_of([bound.stops.countries for bound in bounds]),
+            alone=PolicyColumns.of_lists([bound.alone for bound in bounds]),
+        )
+
+    def agreed(self, matches: Matches, first: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which matches are of an agreed category, of a number that enough owners hold; bool.
+
+        The matches of each number begin at `first`.
+        """
+        lists = matches.lists
+        found: NDArray[np.bool_] = self.categories[lists, matches.category] == _FREE
+        wanted = self.countries_min[lists]
+        if (wanted > 1).any():
+            last = np.append(first[1:], len(matches))
+            found &= np.repeat(self._owners(matches, first), last - first) >= wanted
+        return found
+
+    def _owners(self, matches: Matches, first: NDArray[np.int64]) -> NDArray[np.int64]:
+        """How many owners certainly hold each number, of lists that count; int64.
+
+        Lists are in the order of their names, so an owner's lists are neighbours.
+        """
+        owners = self.owners[matches.lists]
+        counts = np.flatnonzero(matches.confirmed & (owners >= 0))
+        pairs = matches.rows[counts] * len(self.owners) + owners[counts]
+        new = np.zeros(len(matches), np.int64)
+        new[counts] = np.diff(pairs, prepend=-1) != 0
+        return np.add.reduceat(new, first)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PolicyColumns:
     """A policy by list: `action` and `unconfirmed` uint8 (`Action`), the latter no stronger than
     the former; `confidence_min`, `agree_min`, `age_s_max` int64; `simulate` bool; `decay` as in
-    `core.confidence`.
+    `core.confidence`. `bounds` None: there are no agreements.
     """
 
     action: NDArray[np.uint8]
@@ -31,11 +135,17 @@ class PolicyColumns:
     simulate: NDArray[np.bool_]
     age_s_max: NDArray[np.int64]
     decay: Decay
+    bounds: BoundColumns | None = None
 
     @classmethod
     def of(cls, policy: Policy) -> Self:
         """The columns of `policy`, a row for each of its lists."""
-        rules = policy.by_list
+        bounds = BoundColumns.of(policy) if policy.bounds else None
+        return cls.of_lists(policy.by_list, bounds)
+
+    @classmethod
+    def of_lists(cls, rules: Sequence[ListPolicy], bounds: BoundColumns | None = None) -> Self:
+        """The same of each list's policy."""
         action = np.array([rule.action for rule in rules], np.uint8)
         return cls(
             action,
@@ -45,6 +155,7 @@ class PolicyColumns:
             np.array([rule.simulate for rule in rules], np.bool_),
             np.array([rule.age_s_max for rule in rules], np.int64),
             decay_of([(rule.decay_days, rule.decay_speed) for rule in rules]),
+            bounds,
         )
 
     def stale(self, ages_s: NDArray[np.int64]) -> list[int]:
@@ -82,6 +193,8 @@ def judge(matches: Matches, policy: PolicyColumns) -> Judgements:
     heeded = (matches.confidence >= policy.confidence_min[lists]) & (
         agreeing >= policy.agree_min[lists]
     )
+    if policy.bounds is not None:
+        heeded &= policy.bounds.agreed(matches, first)
     actions = np.where(
         matches.confirmed, policy.action[lists] * heeded, policy.unconfirmed[lists]
     ).astype(np.int64)
@@ -99,3 +212,48 @@ def judge(matches: Matches, policy: PolicyColumns) -> Judgements:
         first=first,
         last=last,
     )
+
+
+class Stopped(NamedTuple):
+    """Numbers whose matches would have acted without agreements, and do not, in columns.
+
+    `places` int64, in the `Judgements`; `deciding` int64, the match that would have acted; `rules`
+    int64, places in `rules_of`: what keeps it from it.
+    """
+
+    places: NDArray[np.int64]
+    deciding: NDArray[np.int64]
+    rules: NDArray[np.int64]
+
+
+def stopped(matches: Matches, judged: Judgements, policy: PolicyColumns) -> Stopped | None:
+    """Whom agreements keep from acting among the numbers `judged`; None: nobody."""
+    bounds = policy.bounds
+    silent = np.flatnonzero(judged.actions == 0)
+    if bounds is None or not len(silent):
+        return None
+    of_silent = np.repeat(judged.actions == 0, judged.last - judged.first)
+    asked = np.flatnonzero(of_silent)
+    without = judge(matches.at(asked), bounds.alone)
+    found = np.flatnonzero(without.actions)
+    if not len(found):
+        return None
+    deciding = asked[without.deciding[found]]
+    lists = matches.lists[deciding]
+    by_category = bounds.categories[lists, matches.category[deciding]]
+    rules = np.select(
+        [
+            ~matches.confirmed[deciding],
+            policy.action[lists] == 0,
+            matches.confidence[deciding] < policy.confidence_min[lists],
+            by_category != _FREE,
+        ],
+        [
+            bounds.stopped_unconfirmed[lists],
+            bounds.stopped_action[lists],
+            bounds.stopped_confidence[lists],
+            by_category,
+        ],
+        bounds.stopped_countries[lists],
+    )
+    return Stopped(silent[found], deciding, rules)

@@ -1,14 +1,17 @@
 """From what the lists say of a call to what the network does with it.
 
-The settings say what each list may cause; `compile_policy` turns them into one row per list of a
-`Blocklists`, so that deciding looks nothing up by name. `Policy.weigh` judges the matches of one
-number and is the only place where block, flag and observe are chosen between.
+The settings say what each list may cause, agreements bound it (`core.bounds`); `compile_policy`
+turns them into one row per list of a `Blocklists`, so that deciding looks nothing up by name.
+`Policy.weigh` judges the matches of one number and is the only place where block, flag and observe
+are chosen between.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple
 
+from stream.core.agreement import owner_of
 from stream.core.decision import Action
 
 
@@ -100,43 +103,118 @@ class Match(NamedTuple):
     prefix: int = 0
 
 
+class Stops(NamedTuple):
+    """Which rule is named where a bound keeps a list from acting that the settings would let act.
+
+    By what does: the highest action, that of unconfirmed matches, confidence, number of owners;
+    `categories` has the numbers of those that are not agreed on. None: that one never does.
+    """
+
+    action: str | None = None
+    unconfirmed: str | None = None
+    confidence: str | None = None
+    countries: str | None = None
+    categories: Mapping[int, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What agreements make of one list in one country at one moment.
+
+    The list's `ListPolicy` is then the stricter of the settings and all clauses; `alone` is what
+    the settings say. `agreement` is the id that reasons name; `rule` is what a decision of the list
+    names in place of the list. The list acts where at least `countries_min` owners hold the number;
+    it counts for others where `corroborates`.
+    """
+
+    alone: ListPolicy
+    agreement: str | None = None
+    rule: str | None = None
+    countries_min: int = 1
+    corroborates: bool = True
+    stops: Stops = field(default_factory=Stops)
+
+
 class Judgement(NamedTuple):
     """What the matches of one number come to.
 
     `deciding` is the match that caused `action`; with `simulated` the action is what would have
-    happened had the list not been on trial.
+    happened had the list not been on trial. `rule` is what the decision names in place of the
+    deciding list: the agreement that lets it act, or that keeps it from acting.
     """
 
     action: Action
     simulated: bool
     deciding: Match
+    rule: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The settings, with one `ListPolicy` per list of one `Blocklists`, in its order."""
+    """The settings, with one `ListPolicy` per list of one `Blocklists`, in its order.
+
+    `bounds` has what agreements make of each list; it is empty where there are none.
+    """
 
     settings: PolicySettings
     by_list: Sequence[ListPolicy]
+    bounds: Sequence[Bound] = ()
+    names: tuple[str, ...] = ()
 
     def weigh(self, matches: Sequence[Match]) -> Judgement:
         """Judge the matches of one number; at least one. The strongest real action wins.
 
         A list on trial speaks only where no other acts. Among equals the earlier list decides, so
-        that a repeat of the same call reads the same.
+        that a repeat of the same call reads the same. Where none acts, and one would have without
+        agreements, the judgement names what kept that one from it.
         """
         assert matches, "a number without a match needs no judgement"
         agreeing = sum(match.confirmed for match in matches)
+        owners = self._owners(matches)
         real = simulated = Judgement(Action.OBSERVE, False, matches[0])
         for match in matches:
             rule = self.by_list[match.list]
             action = _action(match, rule, agreeing)
+            if self.bounds and match.confirmed:
+                bound = self.bounds[match.list]
+                if owners < bound.countries_min or match.category in bound.stops.categories:
+                    action = Action.OBSERVE
             if rule.simulate:
                 if action > simulated.action:
                     simulated = Judgement(action, True, match)
             elif action > real.action:
                 real = Judgement(action, False, match)
-        return real if real.action > Action.OBSERVE else simulated
+        judged = real if real.action > Action.OBSERVE else simulated
+        if not self.bounds:
+            return judged
+        if judged.action > Action.OBSERVE:
+            return judged._replace(rule=self.bounds[judged.deciding.list].rule)
+        alone = Policy(self.settings, [bound.alone for bound in self.bounds]).weigh(matches)
+        if alone.action > Action.OBSERVE:
+            return judged._replace(deciding=alone.deciding, rule=self._stopped(alone.deciding))
+        return judged
+
+    def _owners(self, matches: Sequence[Match]) -> int:
+        """How many owners' lists certainly hold the number, of those lists that count."""
+        return len(
+            {
+                owner_of(self.names[match.list])
+                for match in matches
+                if self.bounds and match.confirmed and self.bounds[match.list].corroborates
+            }
+        )
+
+    def _stopped(self, match: Match) -> str | None:
+        """The rule that keeps `match`, which the settings would let act, from acting."""
+        stops, rule = self.bounds[match.list].stops, self.by_list[match.list]
+        if not match.confirmed:
+            return stops.unconfirmed
+        assert match.confidence is not None, "a confirmed match has its entry's confidence"
+        if rule.action is Action.OBSERVE:
+            return stops.action
+        if match.confidence < rule.confidence_min:
+            return stops.confidence
+        return stops.categories.get(match.category or 0, stops.countries)
 
 
 def _action(match: Match, rule: ListPolicy, agreeing: int) -> Action:
@@ -148,6 +226,11 @@ def _action(match: Match, rule: ListPolicy, agreeing: int) -> Action:
     return rule.action
 
 
+def alone(settings: PolicySettings, name: str) -> ListPolicy:
+    """What the settings say of the list `name`."""
+    return settings.lists.get(name, settings.default)
+
+
 def compile_policy(settings: PolicySettings, names: Sequence[str]) -> Policy:
-    """The policy for the lists `names`, in that order."""
-    return Policy(settings, [settings.lists.get(name, settings.default) for name in names])
+    """The policy for the lists `names`, in that order, without agreements."""
+    return Policy(settings, [alone(settings, name) for name in names], names=tuple(names))

@@ -234,6 +234,16 @@ class Metrics:
             multiprocess_mode="livemax",
         )
 
+        # broken above 0: `ringfence agreements check` says what is wrong; the last good version of
+        # such a file stays in force. in_force falls: one ended, its lists are only observed now.
+        self.agreements = Gauge(
+            "ringfence_agreements",
+            "Agreements by state: to_come, pledged, in_force, ended; files that are broken.",
+            ["state"],
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+
     def _of_the_worker(self, registry: CollectorRegistry) -> None:
         # 1 a worker. Lower than the workers: read `/ready`, it says what is missing.
         self.ready = Gauge(

@@ -19,8 +19,10 @@ from stream.calls.dialects.ringfence import RINGFENCE
 from stream.calls.one_by_one import DecodeSettings
 from stream.calls.trunks import Trunk, Trunks
 from stream.core import kernels
+from stream.core.agreement import Agreements
 from stream.core.allowlist import AllowEntry, Allowlist
 from stream.core.blocklists import LiveList, fresh
+from stream.core.bounds import compile_bounded
 from stream.core.call import Ingress
 from stream.core.decision import VERDICT_OF, Action, SipSettings, Verdict
 from stream.core.emergency import EmergencyNumbers
@@ -28,6 +30,7 @@ from stream.core.number import Kind, region_of
 from stream.core.overlay import EMPTY
 from stream.core.policy import ListPolicy, PolicySettings, RuleSettings, compile_policy
 from stream.core.texts import Texts
+from tests.agreed import agreements
 from tests.builders import NOW_S, bare, blocklists, live
 
 NOW_MS = NOW_S * 1000 + 250
@@ -135,6 +138,9 @@ class _Oracle:
             return action, not real, *rest
         if broken:
             return broken[0], False, "caller", broken[1], caller, ()
+        kept = [why for (_, _), *why in listed if why[1] != "none"]
+        if kept:
+            return Action.OBSERVE, False, *kept[0]
         unasked = self.rules.policy.settings.unasked
         if not listed and not for_help and self.lists.unusable and caller and unasked:
             return unasked, False, "caller", "unasked", caller, ()
@@ -152,7 +158,9 @@ class _Oracle:
                 yield (False, 0), role, "none", number, ()
                 continue
             one = self.rules.policy.weigh(found)
-            rule = f"list:{self.lists.lists[one.deciding.list].name}"
+            rule = one.rule or f"list:{self.lists.lists[one.deciding.list].name}"
+            if one.action is Action.OBSERVE and not one.rule:
+                rule = "none"
             reasons = tuple(self.lists.lists[match.list].name for match in found)
             real = not one.simulated and one.action > Action.OBSERVE
             yield (real, one.action), role, rule, number, reasons
@@ -179,15 +187,16 @@ class _Oracle:
     unasked=st.sampled_from([Action.OBSERVE, Action.FLAG]),
     emit_all=st.booleans(),
     check_callee=st.booleans(),
+    agreed=st.just(Agreements()) | agreements(["XA/first", "XB/second", "XC/bare"], ["TH"]),
 )
 def test_columns_and_kernels_decide_as_one_does_by_hand(
-    enforced, values, by_list, plausible, unasked, emit_all, check_callee
+    enforced, values, by_list, plausible, unasked, emit_all, check_callee, agreed
 ):
     """Verdict, rule, role, number and reasons as the oracle says; bytes as msgspec writes them."""
     settings = PolicySettings(
         lists=dict(zip(enforced.names, by_list, strict=False)), rules=plausible, unasked=unasked
     )
-    policy = compile_policy(settings, enforced.names)
+    policy = compile_bounded(settings, enforced.names, agreed, "TH", NOW_S)
     rules = Rules(policy, EMERGENCY, TRUNKS, SIP, emit_all)
     batch, decisions, rest = outcome_of(values, check_callee, enforced, rules)
     with kernels.reference_only():

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
+from stream.agreements import Reading
 from stream.calls.batch import Partition
 from stream.calls.decide import Counted, Outcome, Tally
 from stream.calls.events import Event as CallEvent
 from stream.calls.loop import Done
+from stream.core.agreement import Agreements
 from stream.core.blocklists import EMPTY_BLOCKLISTS
 from stream.core.call import Origin, Rejected, RejectReason
 from stream.core.decision import Verdict
@@ -20,6 +22,7 @@ from stream.core.texts import Texts
 from stream.lists.events import Event, EventKind
 from stream.ops.clock import now_ms
 from stream.watched import State, Watched
+from tests.agreed import agreement
 
 
 @pytest.fixture
@@ -144,3 +147,28 @@ def test_partitions_that_are_not_read_as_they_should_be_are_told(watched: Watche
     assert value(watched, "ringfence_partitions_ordinary") == 2
     watched.look(a_source(), EMPTY_BLOCKLISTS)
     assert value(watched, "ringfence_partitions_stopped") == 0
+
+
+@pytest.mark.expects_errors("its last good version stays")
+def test_agreements_are_counted_by_where_they_stand(watched: Watched, caplog) -> None:
+    """What begins, ends, or can not be read any more is a gauge, and one log line."""
+    held = Agreements(
+        (agreement("th-kh", ["KH/scam"], valid_until_s=9), agreement("th-mm", ["MM/scam"]))
+    )
+    caplog.set_level("INFO")
+    states = ("in_force", "ended", "broken")
+    for at_s, errors, counts in (
+        (8, {}, (2, 0, 0)),
+        (9, {}, (1, 1, 0)),
+        (9, {"th-mm": ("th-mm.toml: kind: is missing",)}, (1, 1, 1)),
+        (9, {"th-mm": ("th-mm.toml: kind: is missing",)}, (1, 1, 1)),
+    ):
+        watched.agreed(Reading(held, errors), at_s)
+        found = [value(watched, "ringfence_agreements", state=state) for state in states]
+        assert found == [*counts]
+    assert [record.getMessage() for record in caplog.records] == [
+        "agreement th-kh: in_force",
+        "agreement th-mm: in_force",
+        "agreement th-kh: ended",
+        "agreement th-mm: its last good version stays: th-mm.toml: kind: is missing",
+    ]

@@ -1,0 +1,44 @@
+"""The rules that decisions name, and how they are written."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from stream.core.judging import rules_of
+from stream.core.policy import Policy
+
+FIXED_RULES = (
+    "none",
+    "emergency",
+    "allowlist",
+    "unasked",
+    "rule:home_number_from_abroad",
+    "rule:invalid_caller",
+)
+"""Every rule that is no list's; behind them come those of `core.judging.rules_of`."""
+NO_RULE, EMERGENCY, ALLOWLIST, UNASKED, HOME_FROM_ABROAD, INVALID_CALLER = range(6)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Wording:
+    """The names under one policy; made once for it, as every batch needs them.
+
+    `rules` are all rules, the fixed ones first; `lists` the list that each speaks of, "" for those.
+    `agreements` by list: the id that reasons name, or None.
+    """
+
+    rules: tuple[str, ...]
+    lists: tuple[str, ...]
+    names: tuple[str, ...]
+    agreements: tuple[str | None, ...]
+
+    @classmethod
+    def of(cls, policy: Policy) -> Self:
+        """The names under `policy`."""
+        found, names = rules_of(policy), policy.names
+        agreements = [bound.agreement for bound in policy.bounds] or [None] * len(names)
+        return cls(
+            (*FIXED_RULES, *(rule.text for rule in found)),
+            (*("" for _ in FIXED_RULES), *(names[rule.list] for rule in found)),
+            names,
+            tuple(agreements),
+        )
