@@ -7,7 +7,16 @@ import msgspec
 import typer
 from rich.table import Table
 
-from stream import __version__, cli_allow, cli_audit, cli_feeds, cli_lists, cli_versions, supervise
+from stream import (
+    __version__,
+    cli_agreements,
+    cli_allow,
+    cli_audit,
+    cli_feeds,
+    cli_lists,
+    cli_versions,
+    supervise,
+)
 from stream import app as engine
 from stream.agreements import agreements_of
 from stream.calls.events import Event
@@ -34,6 +43,7 @@ cli_lists.app.add_typer(cli_versions.app)
 app.add_typer(cli_lists.app, name="lists")
 app.add_typer(cli_allow.app, name="allow")
 app.add_typer(cli_feeds.app, name="feeds")
+app.add_typer(cli_agreements.app, name="agreements")
 app.add_typer(cli_audit.app, name="audit")
 app.command("why")(why)
 app.command("decisions")(decisions)
@@ -112,6 +122,7 @@ def run(
     Example: ringfence run --config carrier.toml --workers 4
     """
     settings = settings_of(config)
+    agreements_of(settings)
     if worker is not None:
         code = engine.run(settings, supervise.place_of_worker(worker, workers))
     elif workers == 1:

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 import typer
 
+from stream.agreement_words import named
 from stream.agreements import agreements_of
 from stream.app import refresher_for
 from stream.calls.batch import Partition, RawBatch, Segment
@@ -26,6 +27,7 @@ from stream.cli_register import moment_in, say
 from stream.config import Settings
 from stream.core.agreement import Agreements
 from stream.core.blocklists import Blocklists, LiveList
+from stream.core.bounds import NO_AGREEMENT
 from stream.core.confidence import Decay, left, rounded
 from stream.core.digests import Digests, elements
 from stream.core.entry import NEVER, Category, Entry
@@ -79,7 +81,11 @@ def why(
         answer = answer_for(settings, agreements, blocklists, read.text, trunk, callee, now_ms())
         answer["register"] = register
     contacts = contacts_of(settings)
-    answer["lists"] = [held | {"ask": way_off(held, contacts)} for held in answer["lists"]]
+    home = settings.calls.home_country
+    for held in answer["lists"]:
+        clause = held["agreement"] and named(agreements, held["agreement"], held["list"], home)
+        asked = [f"{held['owner']}: {clause['contact']}"] if clause else []
+        held |= {"agreement": clause, "ask": [*dict.fromkeys([*way_off(held, contacts), *asked])]}
     if history or at is not None:
         answer["history"] = turns_json(history_of(settings, read.text))
     if as_json:
@@ -167,7 +173,7 @@ def _entries(
 ) -> Iterator[dict[str, Any]]:
     """Every list that holds the number or a prefix of it, held it, or may hold it."""
     numbers = parse_many([e164], lambda _: None)
-    decay = rules.columns.decay
+    decay, bounds = rules.columns.decay, rules.policy.bounds
     found = blocklists.match(numbers, now_s, decay).by_row().get(0, ())
     matches = {match.list: match for match in found}
     by_prefix = blocklists.prefixes.match(numbers.e164, decay, now_s)
@@ -192,6 +198,9 @@ def _entries(
             "owner": live.name.partition("/")[0],
             "state": state,
             "prefix": prefix,
+            "agreement": rules.wording.agreements[index],
+            "needs_agreement": bool(bounds) and bounds[index].stops.action == NO_AGREEMENT,
+            "may": rules.policy.by_list[index].action.name.lower(),
             "generation": live.generation,
             "category": _label(listed.category) if listed else None,
             "confidence": listed.confidence if listed else None,
@@ -305,6 +314,13 @@ def _print(answer: dict[str, Any]) -> None:
         where = f"{held['list']} (of {held['owner']}, generation {held['generation']})"
         where += f", by its entry {held['prefix']}" if held["prefix"] else ""
         out.print(f"{where}: {held['state']}; {known}", markup=False, soft_wrap=True)
+        agreed = held["agreement"]
+        if agreed is not None:
+            clause = f", {agreed['reference']}" if agreed["reference"] else ""
+            may = "only be observed" if held["may"] == "observe" else held["may"]
+            say(f"  it may {may} by agreement {agreed['id']}{clause}: {agreed['title']}")
+        elif held["needs_agreement"]:
+            say("  no agreement on it is in force: it is only observed")
         for report in held["reports"]:
             out.print(
                 f"  {report['source']}: {report['category']}, confidence {report['confidence']}, "

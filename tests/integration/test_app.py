@@ -10,6 +10,7 @@ import pytest
 
 from stream.embedded import best_redis
 from tests.integration.engine_lab import LISTED, ROOT, Deployment, records
+from tests.unit.test_agreement_files import EXAMPLES
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -79,6 +80,43 @@ async def test_a_change_is_enforced_while_calls_flow(deployment: Deployment) -> 
         await deployment.send(records(10, series="b"))
         engine.until(lambda: engine.value("ringfence_calls_total") == 20)
         assert len(await deployment.decided(1)) == 1
+        assert engine.stop() == 0
+
+
+async def test_agreements_change_what_a_running_worker_decides(
+    tmp_path: Path, kafka, redis_url: str
+) -> None:
+    """A new agreement counts within seconds, a broken one keeps the last good, decisions name it,
+    and so does `why`; no restart.
+    """
+    folder = tmp_path / "agreements"
+    folder.mkdir()
+    more = f'agreements = {{ dir = "{folder}", reload_s = 0.2 }}'
+    here = Deployment(tmp_path, kafka.bootstrap, redis_url, more)
+    assert here.command("topics", "create").code == 0
+    assert here.command("lists", "create", "KH/scam").code == 0
+    assert here.command("lists", "add", "KH/scam", LISTED).code == 0
+    text = (EXAMPLES / "th-kh.toml").read_text().replace('"romance"', '"other"')
+    with here.engine() as engine:
+        engine.until_ready()
+        await here.send(records(1))
+        held_back = 'ringfence_decisions_total{list="KH/scam",rule="no_agreement"'
+        engine.until(lambda: engine.value(held_back) == 1)
+        (folder / "th-kh.toml").write_text(text)
+        engine.until(lambda: engine.value('ringfence_agreements{state="in_force"') == 1)
+        (folder / "th-kh.toml").write_text("kind = 1")
+        engine.until(lambda: engine.value('ringfence_agreements{state="broken"') == 1)
+        assert engine.value('ringfence_agreements{state="in_force"') == 1
+        assert "its last good version stays" in engine.log()
+        await here.send(records(1, series="b"))
+        (decision,) = await here.decided(1)
+        assert (decision["verdict"], decision["rule"]) == ("block", "agreement:th-kh")
+        assert [reason["agreement"] for reason in decision["reasons"]] == ["th-kh"]
+        (folder / "th-kh.toml").write_text(text)
+        why = here.command("why", LISTED)
+        assert "block, rule agreement:th-kh" in why.out
+        assert "it may block by agreement th-kh, Article 4 (2)" in why.out
+        assert "ask KH: unblock@kh-cert.example" in why.out
         assert engine.stop() == 0
 
 

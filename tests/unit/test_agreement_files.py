@@ -79,7 +79,7 @@ def test_the_examples_say_what_the_issue_says():
     )  # fmt: skip
     assert clause.terms.categories is not None
     assert Category.CALL_CENTRE in clause.terms.categories
-    assert (th_kh.circle, th_kh.response_target_s) == ("th-kh", 4 * 3600)
+    assert (th_kh.circle, th_kh.response_target_s) == ("asean", 4 * 3600)
     assert (th_kh.valid_from_s, th_kh.valid_until_s) == (at("2025-09-01"), at("2027-09-01"))
     assert th_kh.clause("KH/scam", "KH") is None
     assert (th_mm.kind, th_mm.confirmed_s) == (Kind.PLEDGE, FOREVER)
