@@ -80,6 +80,18 @@ class FeedFault(StrEnum):
     UNSTABLE = "unstable"
     KAFKA_DOWN = "kafka_down"
     PROTOCOL = "protocol"
+    # Of a signed repository (TUF); lists/tuf_faults.py says of each what to do.
+    ROLLBACK = "rollback"
+    EXPIRED = "expired"
+    MIXED = "mixed"
+    WRONG_SIGNATURE = "wrong_signature"
+    THRESHOLD = "threshold"
+    UNKNOWN_KEY = "unknown_key"
+    BAD_NAME = "bad_name"
+    NOT_THEIRS = "not_theirs"
+    CLOCK = "clock"
+    MALFORMED = "malformed"
+    DISK = "disk"
 
 
 class FeedDown(Fault):

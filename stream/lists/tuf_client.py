@@ -1,0 +1,195 @@
+"""Follows a signed repository with python-tuf: nothing that it gives was not verified.
+
+Blocks: call it in a thread. One folder of state belongs to one repository and one process; it holds
+the newest metadata that were verified, which is what keeps an older version from being accepted.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from tuf.api.exceptions import DownloadError, RepositoryError, StorageError
+from tuf.api.metadata import Metadata, TargetFile, Targets, Timestamp
+from tuf.ngclient import Updater, UpdaterConfig
+
+from stream.core.faults import FeedDown, FeedFault
+from stream.lists.tuf_faults import explained, metadata_file, refused, safe_name
+from stream.lists.tuf_fetcher import BoundedFetcher, FetchLimits
+from stream.ops.clock import now_s
+
+SIGNED_AT: Final = "x-ringfence-signed-at"
+"""Our field of timestamp.json: seconds since the epoch by its signer's clock."""
+CLOCK_SLACK_S: Final = 1800
+"""Clocks may be so far apart; a timestamp is re-signed long before it expires, so 10 minutes do
+no harm, and beyond this expiry means nothing any more."""
+_ROOT_BYTES_MAX: Final = 512_000
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TufLimits:
+    """The largest files, in bytes, that are taken before they could be verified."""
+
+    fetch: FetchLimits = field(default_factory=FetchLimits)
+    metadata_bytes_max: int = 5_000_000
+    target_bytes_max: int = 16 << 30
+
+
+class TufClient:
+    """One repository at `url` (`https://...`, or a folder), trusted by `root`.
+
+    `root` is the owner's root.json of any version, had by a way that is trusted; from there newer
+    ones are followed by themselves. `state` is made if need be.
+    """
+
+    def __init__(self, url: str, state: Path, root: bytes, limits: TufLimits | None = None) -> None:
+        self._limits = limits or TufLimits()
+        web = url.startswith(("http://", "https://"))
+        self.place = url.rstrip("/") if web else f"file:{Path(url).absolute()}"
+        self._state, self._root = state, root
+        self._kept = state / "metadata"
+        self._fetcher = BoundedFetcher(self._limits.fetch, state / "partial")
+
+    def refresh(self) -> "Repository":
+        """The repository as it is now, one consistent version of it. Raises FeedDown."""
+        try:
+            self._kept.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._explained(error, "its state") from error
+        updater = self._tried(self._updater, "the root that we trust")
+        self._tried(updater.refresh, "metadata")
+        self._clocks()
+        return Repository(updater, self._kept, self._tried, self._limits.target_bytes_max)
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._fetcher.close()
+
+    def _updater(self) -> Updater:
+        config = UpdaterConfig(
+            root_max_length=_ROOT_BYTES_MAX,
+            snapshot_max_length=self._limits.metadata_bytes_max,
+            targets_max_length=self._limits.metadata_bytes_max,
+        )
+        return Updater(
+            metadata_dir=str(self._kept),
+            metadata_base_url=f"{self.place}/metadata/",
+            target_base_url=f"{self.place}/targets/",
+            fetcher=self._fetcher,
+            config=config,
+            bootstrap=self._root,
+        )
+
+    def _tried(self, work: Callable[[], T], doing: str) -> T:
+        try:
+            return work()
+        except (FeedDown, RepositoryError, DownloadError, StorageError, OSError) as error:
+            raise self._explained(error, doing) from error
+
+    def _explained(self, error: Exception, doing: str) -> FeedDown:
+        fault = explained(error, self.place, doing, self._kept, self._fetcher.said)
+        said_s = self._fetcher.server_time_s
+        if fault.reason is FeedFault.EXPIRED and said_s is not None:
+            apart_s = now_s() - said_s
+            if abs(apart_s) > CLOCK_SLACK_S:
+                return _clock(self.place, apart_s, "its web server's")
+        return fault
+
+    def _clocks(self) -> None:
+        """A timestamp of the future: our clock is behind, and would take what has expired."""
+        path = self._kept / metadata_file(Timestamp.type)
+        signed = self._tried(lambda: Metadata.from_file(str(path)).signed, "timestamp.json")
+        signed_at_s = signed.unrecognized_fields.get(SIGNED_AT)
+        if isinstance(signed_at_s, int) and now_s() - signed_at_s < -CLOCK_SLACK_S:
+            raise _clock(self.place, now_s() - signed_at_s, "its signer's")
+
+
+def _clock(place: str, apart_s: int, whose: str) -> FeedDown:
+    side = "ahead of" if apart_s > 0 else "behind"
+    text = f"{place}: this machine's clock is {abs(apart_s) / 3600:.1f} h {side} {whose}"
+    return refused(FeedFault.CLOCK, text)
+
+
+class Repository:
+    """One version of a repository: what is found in it is consistent."""
+
+    def __init__(
+        self, updater: Updater, kept: Path, tried: Callable[..., Any], target_bytes_max: int
+    ) -> None:
+        self._updater, self._kept, self._tried = updater, kept, tried
+        self._target_bytes_max = target_bytes_max
+
+    def find(self, name: str) -> TargetFile | None:
+        """What was signed of a target (`KH/scam/latest.json`): length, hashes; None: no such one.
+
+        Only the roles that may speak for that name are asked. Raises FeedDown.
+        """
+        safe_name(name)
+        found: TargetFile | None = self._tried(
+            lambda: self._updater.get_targetinfo(name), f"who signs {name}"
+        )
+        return found
+
+    def download(self, name: str, into: Path) -> TargetFile:
+        """Bring a target, verified, as the file `into`, which nobody else writes. Raises FeedDown.
+
+        A download that breaks off goes on at the same place when it is tried again.
+        """
+        target = self.find(name)
+        if target is None:
+            raise refused(FeedFault.MISSING, f"nobody who may speak for {name} has signed it")
+        if target.length > self._target_bytes_max:
+            text = (
+                f"{name} has {target.length:,} bytes, at most {self._target_bytes_max:,} are taken"
+            )
+            raise refused(FeedFault.TOO_LARGE, text)
+        try:
+            self._tried(lambda: self._updater.download_target(target, str(into)), name)
+        except FeedDown as fault:
+            into.unlink(missing_ok=True)
+            if fault.reason is FeedFault.MIXED:
+                raise _altered(name, fault) from fault
+            raise
+        return target
+
+    def read(self, name: str, bytes_max: int) -> bytes:
+        """A small target's content. Raises FeedDown, also where it has more than `bytes_max`."""
+        target = self.find(name)
+        if target is not None and target.length > bytes_max:
+            text = f"{name} has {target.length:,} bytes, at most {bytes_max:,} are taken"
+            raise refused(FeedFault.TOO_LARGE, text)
+        into = self._kept.parent / "small"
+        self.download(name, into)
+        try:
+            return into.read_bytes()
+        finally:
+            into.unlink()
+
+    def targets_of(self, role: str) -> dict[str, TargetFile]:
+        """All targets that a role has signed, after `find` went through it; {}: it was not asked.
+
+        Raises FeedDown where a name among them is none that can be used.
+        """
+        path = self._kept / metadata_file(role)
+        if not path.is_file():
+            return {}
+        signed = self._tried(lambda: Metadata.from_file(str(path)).signed, role)
+        assert isinstance(signed, Targets)
+        for name in signed.targets:
+            safe_name(name)
+        return signed.targets
+
+    @property
+    def version(self) -> str:
+        """`<timestamp's version>`: the same means that nothing at all has changed."""
+        path = self._kept / metadata_file(Timestamp.type)
+        signed = self._tried(lambda: Metadata.from_file(str(path)).signed, "timestamp.json")
+        return str(signed.version)
+
+
+def _altered(name: str, fault: FeedDown) -> FeedDown:
+    """A target that is not what was signed: too short, too long, or other bytes."""
+    length = "length" in fault.detail.lower()
+    reason = FeedFault.WRONG_LENGTH if length else FeedFault.CHECKSUM
+    return refused(reason, f"{name} is not the file that was signed")
