@@ -114,3 +114,7 @@ class FilterUnreadable(Fault):
 
 class SnapshotUnreadable(Fault):
     """A snapshot, its manifest or one of its parts is damaged or not what it says."""
+
+
+class ExchangeFault(Fault):
+    """A repository can not be made, signed, carried or bundled as asked; nothing was changed."""

@@ -7,7 +7,7 @@ the newest metadata that were verified, which is what keeps an older version fro
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from tuf.api.exceptions import DownloadError, RepositoryError, StorageError
 from tuf.api.metadata import Metadata, TargetFile, Targets, Timestamp
@@ -36,6 +36,14 @@ class TufLimits:
     target_bytes_max: int = 16 << 30
 
 
+class Tried(Protocol):
+    """Does something with python-tuf; what goes wrong comes as FeedDown."""
+
+    def __call__(self, work: Callable[[], T], doing: str) -> T:
+        """What `work` gives."""
+        ...
+
+
 class TufClient:
     """One repository at `url` (`https://...`, or a folder), trusted by `root`.
 
@@ -48,19 +56,19 @@ class TufClient:
         web = url.startswith(("http://", "https://"))
         self.place = url.rstrip("/") if web else f"file:{Path(url).absolute()}"
         self._state, self._root = state, root
-        self._kept = state / "metadata"
+        self.kept = state / "metadata"
         self._fetcher = BoundedFetcher(self._limits.fetch, state / "partial")
 
     def refresh(self) -> "Repository":
         """The repository as it is now, one consistent version of it. Raises FeedDown."""
         try:
-            self._kept.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.kept.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise self._explained(error, "its state") from error
         updater = self._tried(self._updater, "the root that we trust")
         self._tried(updater.refresh, "metadata")
         self._clocks()
-        return Repository(updater, self._kept, self._tried, self._limits.target_bytes_max)
+        return Repository(updater, self.kept, self._tried, self._limits.target_bytes_max)
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -73,7 +81,7 @@ class TufClient:
             targets_max_length=self._limits.metadata_bytes_max,
         )
         return Updater(
-            metadata_dir=str(self._kept),
+            metadata_dir=str(self.kept),
             metadata_base_url=f"{self.place}/metadata/",
             target_base_url=f"{self.place}/targets/",
             fetcher=self._fetcher,
@@ -88,7 +96,7 @@ class TufClient:
             raise self._explained(error, doing) from error
 
     def _explained(self, error: Exception, doing: str) -> FeedDown:
-        fault = explained(error, self.place, doing, self._kept, self._fetcher.said)
+        fault = explained(error, self.place, doing, self.kept, self._fetcher.said)
         said_s = self._fetcher.server_time_s
         if fault.reason is FeedFault.EXPIRED and said_s is not None:
             apart_s = now_s() - said_s
@@ -98,7 +106,7 @@ class TufClient:
 
     def _clocks(self) -> None:
         """A timestamp of the future: our clock is behind, and would take what has expired."""
-        path = self._kept / metadata_file(Timestamp.type)
+        path = self.kept / metadata_file(Timestamp.type)
         signed = self._tried(lambda: Metadata.from_file(str(path)).signed, "timestamp.json")
         signed_at_s = signed.unrecognized_fields.get(SIGNED_AT)
         if isinstance(signed_at_s, int) and now_s() - signed_at_s < -CLOCK_SLACK_S:
@@ -114,10 +122,10 @@ def _clock(place: str, apart_s: int, whose: str) -> FeedDown:
 class Repository:
     """One version of a repository: what is found in it is consistent."""
 
-    def __init__(
-        self, updater: Updater, kept: Path, tried: Callable[..., Any], target_bytes_max: int
-    ) -> None:
-        self._updater, self._kept, self._tried = updater, kept, tried
+    def __init__(self, updater: Updater, kept: Path, tried: Tried, target_bytes_max: int) -> None:
+        self._updater, self._tried = updater, tried
+        self.kept = kept
+        """The folder of verified metadata, as they were fetched."""
         self._target_bytes_max = target_bytes_max
 
     def find(self, name: str) -> TargetFile | None:
@@ -126,10 +134,7 @@ class Repository:
         Only the roles that may speak for that name are asked. Raises FeedDown.
         """
         safe_name(name)
-        found: TargetFile | None = self._tried(
-            lambda: self._updater.get_targetinfo(name), f"who signs {name}"
-        )
-        return found
+        return self._tried(lambda: self._updater.get_targetinfo(name), f"who signs {name}")
 
     def download(self, name: str, into: Path) -> TargetFile:
         """Bring a target, verified, as the file `into`, which nobody else writes. Raises FeedDown.
@@ -159,23 +164,45 @@ class Repository:
         if target is not None and target.length > bytes_max:
             text = f"{name} has {target.length:,} bytes, at most {bytes_max:,} are taken"
             raise refused(FeedFault.TOO_LARGE, text)
-        into = self._kept.parent / "small"
+        into = self.kept.parent / "small"
         self.download(name, into)
         try:
             return into.read_bytes()
         finally:
             into.unlink()
 
+    def roles(self) -> dict[str, dict[str, TargetFile]]:
+        """Every role that signs targets, `targets` first, with all it has signed. Raises FeedDown.
+
+        A role below a role below `targets` is in it too: a hub's lists.
+        """
+        self._tried(lambda: self._updater.get_targetinfo("-"), "targets.json")
+        found, waiting = {}, [Targets.type]
+        while waiting:
+            role = waiting.pop(0)
+            found[role] = self.targets_of(role)
+            signed = self._signed(role)
+            below = signed.delegations.roles if signed.delegations is not None else None
+            for name, delegation in (below or {}).items():
+                if name in found or not delegation.paths:
+                    continue
+                self.find(safe_name(delegation.paths[0].replace("*", "x")))
+                if (self.kept / metadata_file(name)).is_file():
+                    waiting.append(name)
+        return found
+
+    def _signed(self, role: str) -> Targets:
+        path = self.kept / metadata_file(role)
+        return self._tried(lambda: Metadata[Targets].from_file(str(path)).signed, role)
+
     def targets_of(self, role: str) -> dict[str, TargetFile]:
         """All targets that a role has signed, after `find` went through it; {}: it was not asked.
 
         Raises FeedDown where a name among them is none that can be used.
         """
-        path = self._kept / metadata_file(role)
-        if not path.is_file():
+        if not (self.kept / metadata_file(role)).is_file():
             return {}
-        signed = self._tried(lambda: Metadata.from_file(str(path)).signed, role)
-        assert isinstance(signed, Targets)
+        signed = self._signed(role)
         for name in signed.targets:
             safe_name(name)
         return signed.targets
@@ -183,7 +210,7 @@ class Repository:
     @property
     def version(self) -> str:
         """`<timestamp's version>`: the same means that nothing at all has changed."""
-        path = self._kept / metadata_file(Timestamp.type)
+        path = self.kept / metadata_file(Timestamp.type)
         signed = self._tried(lambda: Metadata.from_file(str(path)).signed, "timestamp.json")
         return str(signed.version)
 

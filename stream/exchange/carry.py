@@ -1,0 +1,77 @@
+"""Copies a repository byte for byte, verified as a partner would: for hubs and bundles.
+
+A copy has no key and needs none: who follows it trusts its owner's root, so the carrier can
+neither alter nor forge, and can withhold news no longer than the owner's timestamp is good.
+"""
+
+from pathlib import Path
+
+from tuf.api.metadata import Metadata, Snapshot, TargetFile, Timestamp
+
+from stream.core.faults import ExchangeFault, FeedFault
+from stream.exchange import files
+from stream.exchange.files import METADATA, Published
+from stream.lists.tuf_client import Repository
+from stream.lists.tuf_faults import metadata_file, refused
+
+
+def roots_of(repository: Repository) -> dict[int, bytes]:
+    """All roots that were seen, by version."""
+    history = repository.kept / "root_history"
+    return {
+        int(path.name.partition(".")[0]): path.read_bytes() for path in history.glob("*.root.json")
+    }
+
+
+def verified(repository: Repository) -> Published:
+    """The repository's metadata as they were fetched and verified. Raises FeedDown."""
+    roles = repository.roles()
+    kept = repository.kept
+    published = Published(
+        (kept / "root.json").read_bytes(),
+        (kept / "timestamp.json").read_bytes(),
+        (kept / "snapshot.json").read_bytes(),
+        (kept / "targets.json").read_bytes(),
+        {role: (kept / metadata_file(role)).read_bytes() for role in roles if role != "targets"},
+    )
+    version = Metadata[Timestamp].from_bytes(published.timestamp).signed.snapshot_meta.version
+    assert Metadata[Snapshot].from_bytes(published.snapshot).signed.version == version
+    return published
+
+
+def only_of(owner: str, published: Published) -> None:
+    """A country speaks for what is below its own name and for nothing else. Raises FeedDown."""
+    for role in published.roles:
+        if not role.startswith(f"{owner}~"):
+            raise refused(FeedFault.NOT_THEIRS, f"{owner}'s repository has a role {role}")
+    for name in published.all_targets():
+        if not name.startswith(f"{owner}/"):
+            raise refused(FeedFault.NOT_THEIRS, f"{owner}'s repository has a target {name}")
+
+
+def carry(repository: Repository, folder: Path) -> Published:
+    """Bring all of a repository into `folder`, timestamp last. Raises FeedDown, ExchangeFault."""
+    published = verified(repository)
+    for target in published.all_targets().values():
+        bring(repository, target, folder)
+    for version, data in sorted(roots_of(repository).items()):
+        files.write_root(folder, version, data)
+    files.write(folder, published)
+    return published
+
+
+def bring(repository: Repository, target: TargetFile, folder: Path) -> None:
+    """One target, unless it is there. Raises FeedDown, ExchangeFault."""
+    path = files.place_of(folder, target)
+    if path.is_file() and path.stat().st_size == target.length:
+        return
+    landing = folder / METADATA / ".fetching"
+    try:
+        landing.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ExchangeFault(f"{landing.parent} can not be made: {error.strerror}") from error
+    repository.download(target.path, landing)
+    try:
+        files.put(path, landing)
+    finally:
+        landing.unlink(missing_ok=True)

@@ -1,0 +1,129 @@
+"""A hub carries the repositories of countries: each whole, as it is, and all by delegation.
+
+`countries/KH/` is KH's repository byte for byte, to be followed with KH's own root: there the hub
+can do nothing but be late. The hub's own root leads to the same files by delegation (`KH/*`,
+terminating, signed by KH's own keys): one root for all countries, for who trusts the hub to say
+which keys are whose.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from tuf.api.metadata import DelegatedRole, Metadata, Targets
+
+from stream.core.faults import ExchangeFault, Fault, FeedDown
+from stream.exchange import files, signing
+from stream.exchange.carry import carry, only_of, verified
+from stream.exchange.files import Published
+from stream.exchange.keys import KeyRing
+from stream.exchange.signing import Validity
+from stream.lists.tuf_client import TufClient, TufLimits
+
+COUNTRIES: Final = "countries"
+_OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
+
+
+class Member(msgspec.Struct, frozen=True):
+    """A country of the hub: where it publishes, and its first root, trusted when it joined."""
+
+    owner: str
+    url: str
+    root: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """A hub's folder, its keys, and what it remembers of its members (`state`)."""
+
+    folder: Path
+    ring: KeyRing
+    state: Path
+    validity: Validity
+    limits: TufLimits
+
+    def members(self) -> list[Member]:
+        """The countries that have joined. Raises ExchangeFault."""
+        found = []
+        for path in sorted((self.state / "members").glob("*.json")):
+            try:
+                found.append(msgspec.json.decode(path.read_bytes(), type=Member))
+            except (OSError, msgspec.MsgspecError) as error:
+                raise ExchangeFault(f"{path} can not be read: {error}") from error
+        return found
+
+    def add(self, owner: str, url: str, root: bytes, now_s: int) -> Published:
+        """A country joins: its repository is verified, delegated to, and carried.
+
+        Needs the keys of the hub's targets. Raises FeedDown, ExchangeFault; then nothing stays.
+        """
+        if not _OWNER.match(owner):
+            raise ExchangeFault(f"{owner!r} is no owner: write e.g. KH")
+        path = self.state / "members" / f"{owner}.json"
+        if path.exists():
+            raise ExchangeFault(f"{owner} has joined already; remove {path} to let it join anew")
+        member = Member(owner, url, root.decode())
+        published = self._carried(member, now_s)
+        files.put(path, msgspec.json.encode(member))
+        return published
+
+    def sync(self, now_s: int) -> dict[str, Fault | None]:
+        """Fetch what is new of every member; one that fails keeps its last good version.
+
+        What went wrong, by owner. The timestamp is renewed where it is due.
+        """
+        outcome: dict[str, Fault | None] = {}
+        for member in self.members():
+            try:
+                self._carried(member, now_s)
+                outcome[member.owner] = None
+            except (FeedDown, ExchangeFault) as fault:
+                outcome[member.owner] = fault
+        return outcome
+
+    def _carried(self, member: Member, now_s: int) -> Published:
+        client = TufClient(
+            member.url, self.state / "seen" / member.owner, member.root.encode(), self.limits
+        )
+        try:
+            repository = client.refresh()
+            only_of(member.owner, verified(repository))
+            theirs = carry(repository, self.folder / COUNTRIES / member.owner)
+        finally:
+            client.close()
+        return self._delegated(member.owner, theirs, now_s)
+
+    def _delegated(self, owner: str, theirs: Published, now_s: int) -> Published:
+        """The hub's own metadata with a country's newest in them."""
+        with files.alone(self.folder):
+            published = files.read(self.folder)
+            trusted = theirs.read_root()
+            role = trusted.roles["targets"]
+            wanted = DelegatedRole(
+                owner, role.keyids, role.threshold, terminating=True, paths=_below(owner)
+            )
+            targets = Metadata[Targets].from_bytes(published.targets).signed
+            known = targets.delegations.roles if targets.delegations is not None else None
+            if (known or {}).get(owner) != wanted:
+                keys = [trusted.keys[keyid] for keyid in role.keyids]
+                published = signing.delegated(
+                    published, self.ring, wanted, keys, self.validity, now_s
+                )
+            for name, data in {owner: theirs.targets, **theirs.roles}.items():
+                published = published.with_role(name, data)
+            for target in theirs.all_targets().values():
+                files.link(
+                    files.place_of(self.folder / COUNTRIES / owner, target),
+                    files.place_of(self.folder, target),
+                )
+            if published == files.read(self.folder):
+                return published
+            new = signing.stamped(published, self.ring, self.validity, now_s)
+            files.write(self.folder, new)
+            return new
+
+
+def _below(owner: str) -> list[str]:
+    return [f"{owner}/*/*", f"{owner}/*/*/*"]

@@ -1,0 +1,140 @@
+"""Private keys as files: Ed25519 in PEM, mode 0600, never printed, never anywhere else.
+
+Signing is securesystemslib's. A key is known by its name (the file's) and by its keyid, which is
+what stands in metadata.
+"""
+
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    KeySerializationEncryption,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from securesystemslib.signer import CryptoSigner
+
+from stream.core.faults import ExchangeFault
+
+SEALED_BY: Final = "RINGFENCE_EXCHANGE_PASSPHRASE"
+"""The environment variable with the private keys' passphrase; `<it>_FILE` names a file of it."""
+SUFFIX: Final = ".pem"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.~-]{0,63}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class HeldKey:
+    """One private key that is at hand."""
+
+    name: str
+    path: Path
+    signer: CryptoSigner
+
+    @property
+    def keyid(self) -> str:
+        """What metadata call it."""
+        return self.signer.public_key.keyid
+
+
+def check_private(path: Path) -> None:
+    """Only its owner may read a secret's file. Raises ExchangeFault."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise ExchangeFault(f"{path} can not be read: {error.strerror}") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise ExchangeFault(f"{path} is no file")
+    if found.st_mode & 0o077:
+        mode = stat.S_IMODE(found.st_mode)
+        text = f"{path} has mode {mode:04o}: others may read this secret; `chmod 600 {path}`, and"
+        raise ExchangeFault(f"{text} rotate it if anybody else uses this machine")
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """A new secret's file; one that is there is never overwritten. Raises ExchangeFault."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as error:
+        raise ExchangeFault(f"{path} is there already and is not overwritten") from error
+    except OSError as error:
+        raise ExchangeFault(f"{path} can not be written: {error.strerror}") from error
+    with os.fdopen(handle, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(handle)
+
+
+class KeyRing:
+    """The private keys in some folders: a machine's own, a stick that was put in."""
+
+    def __init__(self, folders: Sequence[Path], passphrase: str = "") -> None:
+        self._folders = tuple(folders)
+        self._passphrase = passphrase.encode() or None
+        self._held: dict[Path, HeldKey] = {}
+
+    def keys(self) -> Iterator[HeldKey]:
+        """All keys at hand, by folder and name. Raises ExchangeFault where one is unsafe."""
+        for folder in self._folders:
+            for path in sorted(folder.glob(f"*{SUFFIX}")):
+                if path not in self._held:
+                    self._held[path] = self._read(path)
+                yield self._held[path]
+
+    def new(self, name: str, folder: Path | None = None) -> HeldKey:
+        """Make a key; its file is in `folder`, else in the first one. Raises ExchangeFault."""
+        if not _NAME.match(name):
+            raise ExchangeFault(f"{name!r} is no name for a key: letters, digits, '-', '.', '_'")
+        path = (folder or self._folders[0]) / f"{name}{SUFFIX}"
+        private = Ed25519PrivateKey.generate()
+        sealed: KeySerializationEncryption = NoEncryption()
+        if self._passphrase is not None:
+            sealed = BestAvailableEncryption(self._passphrase)
+        write_private(path, private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, sealed))
+        self._held[path] = HeldKey(name, path, CryptoSigner(private))
+        return self._held[path]
+
+    def next_name(self, stem: str) -> str:
+        """`timestamp-3`, where `timestamp-2` is there: names are never used again."""
+        taken = [key.name for key in self.keys()]
+        numbers = [int(name[len(stem) + 1 :]) for name in taken if _numbered(name, stem)]
+        return f"{stem}-{max(numbers, default=0) + 1}"
+
+    def signers(self, keyids: Iterable[str]) -> list[CryptoSigner]:
+        """Those of `keyids` that are at hand."""
+        at_hand: dict[str, CryptoSigner] = {key.keyid: key.signer for key in self.keys()}
+        return [at_hand[keyid] for keyid in keyids if keyid in at_hand]
+
+    def named(self, name: str) -> HeldKey | None:
+        """A key by its name or keyid (or the beginning of it, 8 letters at least)."""
+        for key in self.keys():
+            if key.name == name or (len(name) >= 8 and key.keyid.startswith(name)):
+                return key
+        return None
+
+    def _read(self, path: Path) -> HeldKey:
+        check_private(path)
+        try:
+            private = load_pem_private_key(path.read_bytes(), self._passphrase)
+        except TypeError as error:
+            what = "needs no passphrase" if self._passphrase else f"needs {SEALED_BY}"
+            raise ExchangeFault(f"{path} {what}") from error
+        except ValueError as error:
+            text = f"{path} is no private key in PEM, or the passphrase is wrong"
+            raise ExchangeFault(text) from error
+        if not isinstance(private, Ed25519PrivateKey):
+            raise ExchangeFault(f"{path} is no Ed25519 key")
+        return HeldKey(path.name.removesuffix(SUFFIX), path, CryptoSigner(private))
+
+
+def _numbered(name: str, stem: str) -> bool:
+    return name.startswith(f"{stem}-") and name[len(stem) + 1 :].isdigit()

@@ -1,0 +1,315 @@
+"""What an owner does with a repository: make it, publish lists, sign again, change keys.
+
+One at a time (a lock beside the folder); each ends with the new version or changes nothing.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from io import BytesIO
+from pathlib import Path
+from typing import Final
+
+from securesystemslib.signer import Key
+from tuf.api.metadata import DelegatedRole, Role, Root, Signed, TargetFile, Targets
+
+from stream.core.faults import ExchangeFault, FeedDown
+from stream.exchange import files, signing
+from stream.exchange.files import Published
+from stream.exchange.keys import HeldKey, KeyRing
+from stream.exchange.signing import OFFLINE, ONLINE, Validity, role_of
+from stream.lists.tuf_faults import safe_name
+
+PRUNE_S: Final = 86_400
+"""Files that nothing leads to any more stay so long: someone may still be fetching them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a role stands: its version, when it expires, whose signatures it wants."""
+
+    role: str
+    version: int
+    expires_s: int
+    threshold: int
+    keyids: tuple[str, ...]
+
+
+def init(
+    folder: Path,
+    ring: KeyRing,
+    offline: Sequence[Path],
+    threshold: int,
+    validity: Validity,
+    now_s: int,
+) -> Published:
+    """A new repository: root and targets with one key a folder of `offline`, `threshold` needed.
+
+    Keys of the machine go into the ring's first folder. Raises ExchangeFault.
+    """
+    if not 1 <= threshold <= len(offline):
+        text = f"a threshold of {threshold} needs as many offline key folders, not {len(offline)}"
+        raise ExchangeFault(f"{text}: one --offline for each person who signs")
+    with files.alone(folder):
+        if files.newest_root(folder):
+            raise ExchangeFault(f"{folder} holds a repository already; nothing was changed")
+        keys: dict[str, list[Key]] = {}
+        for role in OFFLINE:
+            keys[role] = [
+                ring.new(f"{role}-{number}", place).signer.public_key
+                for number, place in enumerate(offline, 1)
+            ]
+        for role in ONLINE:
+            keys[role] = [ring.new(f"{role}-1").signer.public_key]
+        thresholds = dict.fromkeys(OFFLINE, threshold)
+        published = signing.first(ring, keys, thresholds, validity, now_s)
+        files.write_root(folder, 1, published.root)
+        files.write(folder, published)
+        return published
+
+
+def add_list(
+    folder: Path, ring: KeyRing, list_name: str, validity: Validity, now_s: int, *, prefix: str = ""
+) -> Published:
+    """A role of its own, with a new key of the machine, for a list (or what is below `prefix`).
+
+    Needs the keys of targets. A list that has one keeps it. Raises ExchangeFault.
+    """
+    role = role_of(list_name)
+    below = safe_name_of(prefix or list_name)
+    with files.alone(folder):
+        published = files.read(folder)
+        if role in published.roles:
+            return published
+        key = ring.new(ring.next_name(role)).signer.public_key
+        delegation = DelegatedRole(
+            role, [key.keyid], 1, terminating=True, paths=signing.paths_of(below)
+        )
+        published = signing.delegated(published, ring, delegation, [key], validity, now_s)
+        published = signing.list_signed(published, ring, list_name, {}, validity, now_s)
+        return _stamp(folder, published, ring, validity, now_s)
+
+
+def publish(
+    folder: Path,
+    ring: KeyRing,
+    list_name: str,
+    parts: Mapping[str, bytes | Path],
+    validity: Validity,
+    now_s: int,
+    *,
+    keep: Callable[[str], bool] = lambda _: False,
+) -> Published:
+    """A list's new version, live when this returns.
+
+    `parts`: name below the list's (`17/filter.bloom`) -> content, or the file that has it. Of what
+    was published before stays what `keep` says of such a name; the rest can no longer be found.
+    Raises ExchangeFault; the version before then stays.
+    """
+    with files.alone(folder):
+        published = files.read(folder)
+        role = role_of(list_name)
+        signing.delegation_of(published, role)
+        above = f"{list_name}/"
+        old = published.read_role(role).targets if role in published.roles else {}
+        targets = {name: target for name, target in old.items() if keep(name.removeprefix(above))}
+        fresh = {}
+        for name, content in parts.items():
+            target = described(safe_name_of(f"{above}{name}"), content)
+            targets[target.path] = target
+            fresh[files.place_of(folder, target)] = content
+        drafted = signing.list_signed(published, ring, list_name, targets, validity, now_s)
+        new = signing.stamped(drafted, ring, validity, now_s)
+        for path, content in fresh.items():
+            files.put(path, content)
+        files.write(folder, new)
+        return new
+
+
+def described(name: str, content: bytes | Path) -> TargetFile:
+    """Length and SHA-256 of a target. Raises ExchangeFault."""
+    if isinstance(content, bytes):
+        return TargetFile.from_data(name, BytesIO(content), ["sha256"])
+    try:
+        return TargetFile.from_file(name, str(content), ["sha256"])
+    except OSError as error:
+        raise ExchangeFault(f"{content} can not be read: {error.strerror}") from error
+
+
+def safe_name_of(name: str) -> str:
+    """A target's name that we give. Raises ExchangeFault."""
+    try:
+        return safe_name(name)
+    except FeedDown as fault:
+        raise ExchangeFault(fault.detail) from fault
+
+
+def resign(folder: Path, ring: KeyRing, validity: Validity, now_s: int) -> list[str]:
+    """Sign again what the machine's keys sign and whose time is half over; returns what was.
+
+    To be called often (`ringfence exchange resign --every`): nothing due costs one look at the
+    disk. Old files that nothing leads to go with it. Raises ExchangeFault.
+    """
+    with files.alone(folder):
+        published = files.read(folder)
+        due = []
+        for role in published.roles:
+            name = role.replace("~", "/")
+            mine = _delegation(published, role)
+            if mine is None or not ring.signers(mine.keyids):
+                continue  # a country's, in a hub: it signs by itself
+            if _half_over(published.read_role(role), validity.list_s, now_s):
+                kept = published.read_role(role).targets
+                published = signing.list_signed(published, ring, name, kept, validity, now_s)
+                due.append(name)
+        if due or _half_over(published.read_snapshot(), validity.snapshot_s, now_s):
+            published = signing.stamped(published, ring, validity, now_s)
+            due += ["snapshot", "timestamp"]
+        elif _half_over(published.read_timestamp(), validity.timestamp_s, now_s):
+            published = signing.timestamped(published, ring, validity, now_s)
+            due.append("timestamp")
+        if due:
+            files.write(folder, published)
+            files.prune(folder, published, PRUNE_S)
+        return due
+
+
+def _delegation(published: Published, role: str) -> DelegatedRole | None:
+    delegations = published.read_targets().delegations
+    return (delegations.roles or {}).get(role) if delegations is not None else None
+
+
+def _half_over(signed: Signed, valid_s: int, now_s: int) -> bool:
+    return signed.expires.timestamp() - now_s < valid_s / 2
+
+
+def replace_key(
+    folder: Path,
+    ring: KeyRing,
+    keyid: str,
+    successor: HeldKey | None,
+    validity: Validity,
+    now_s: int,
+) -> tuple[Published, list[str]]:
+    """Take a key out of every role that it signs for, `successor` in its place; says which.
+
+    Without one the role has to have enough other keys. What the key has signed is signed anew by
+    the others, so from now on it is good for nothing. Raises ExchangeFault.
+    """
+    with files.alone(folder):
+        published = files.read(folder)
+        root = signing.copied(published.root, Root)
+        tops = [name for name, role in root.signed.roles.items() if keyid in role.keyids]
+        lists = [
+            role
+            for role in published.roles
+            if (found := _delegation(published, role)) is not None and keyid in found.keyids
+        ]
+        if not tops and not lists:
+            raise ExchangeFault(f"no role of {folder} is signed by the key {keyid[:16]}")
+        for role in lists:
+            published = _list_key(published, ring, role, keyid, successor, validity, now_s)
+        if tops:
+            return _root_key(folder, published, ring, (keyid, successor, tops), validity, now_s), [
+                *tops,
+                *lists,
+            ]
+        return _stamp(folder, published, ring, validity, now_s), lists
+
+
+def _list_key(
+    published: Published,
+    ring: KeyRing,
+    role: str,
+    keyid: str,
+    successor: HeldKey | None,
+    validity: Validity,
+    now_s: int,
+) -> Published:
+    old = signing.delegation_of(published, role)
+    keyids = [each for each in old.keyids if each != keyid]
+    keys = [successor.signer.public_key] if successor is not None else []
+    keyids += [key.keyid for key in keys]
+    if len(keyids) < old.threshold:
+        name = role.replace("~", "/")
+        raise ExchangeFault(f"nobody could sign {name} any more: `exchange key rotate` instead")
+    new = DelegatedRole(role, keyids, old.threshold, old.terminating, old.paths)
+    known = published.read_targets().delegations
+    assert known is not None
+    held = [known.keys[each] for each in keyids if each in known.keys]
+    published = signing.delegated(published, ring, new, [*held, *keys], validity, now_s)
+    kept = published.read_role(role).targets
+    return signing.list_signed(published, ring, role.replace("~", "/"), kept, validity, now_s)
+
+
+def _root_key(
+    folder: Path,
+    published: Published,
+    ring: KeyRing,
+    change: tuple[str, HeldKey | None, list[str]],
+    validity: Validity,
+    now_s: int,
+) -> Published:
+    """A new root. Timestamp and snapshot are first signed by old and new keys, if they are at hand,
+
+    so that a client sees a whole repository whether it has the new root already or not.
+    """
+    keyid, successor, tops = change
+    old = published.read_root()
+    root = signing.copied(published.root, Root)
+    signing.renew(root, now_s, validity.root_s)
+    for role in tops:
+        root.signed.revoke_key(keyid, role)
+        if successor is not None:
+            root.signed.add_key(successor.signer.public_key, role)
+        if len(root.signed.roles[role].keyids) < root.signed.roles[role].threshold:
+            raise ExchangeFault(f"too few keys would be left for {role}: `exchange key rotate`")
+    # Clients accept a new root that the old one's keys and its own have signed, each in threshold.
+    data = signing.sign(root, root.signed.roles["root"], ring, "root", old.roles["root"].keyids)
+    try:
+        old.verify_delegate("root", root.signed_bytes, root.signatures)
+    except signing.UNSIGNED as error:
+        text = f"the old root's keys have not signed in threshold ({error}): name their folders"
+        raise ExchangeFault(f"{text} with --keys") from error
+    new = replace(published, root=data)
+    if "targets" in tops:
+        targets = signing.copied(published.targets, Targets)
+        signing.renew(targets, now_s, validity.targets_s)
+        signed = signing.sign(
+            targets, root.signed.roles["targets"], ring, "targets", old.roles["targets"].keyids
+        )
+        new = replace(new, targets=signed)
+    before = {each for role in ONLINE for each in old.roles[role].keyids}
+    new = signing.stamped(new, ring, validity, now_s, also=before)
+    files.write(folder, new)
+    files.write_root(folder, root.signed.version, data)
+    return new
+
+
+def _stamp(
+    folder: Path, published: Published, ring: KeyRing, validity: Validity, now_s: int
+) -> Published:
+    new = signing.stamped(published, ring, validity, now_s)
+    files.write(folder, new)
+    return new
+
+
+def standings(published: Published) -> list[Standing]:
+    """How each role stands, as a partner sees it."""
+    root = published.read_root()
+    tops: list[tuple[str, Signed]] = [
+        ("root", root),
+        ("targets", published.read_targets()),
+        ("snapshot", published.read_snapshot()),
+        ("timestamp", published.read_timestamp()),
+    ]
+    found = [_standing(name, signed, root.roles[name]) for name, signed in tops]
+    for role in published.roles:
+        delegation = _delegation(published, role)
+        if delegation is not None:
+            found.append(_standing(role.replace("~", "/"), published.read_role(role), delegation))
+    return found
+
+
+def _standing(name: str, signed: Signed, role: Role) -> Standing:
+    at_s = int(signed.expires.timestamp())
+    return Standing(name, signed.version, at_s, role.threshold, tuple(role.keyids))

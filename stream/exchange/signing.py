@@ -1,0 +1,216 @@
+"""Metadata made and signed: pure but for the keys, which are given, and time, which is an argument.
+
+Roles, as design.md section 6 wants them: root and targets are signed by people with keys that lie
+in a safe; each list, snapshot and timestamp by keys of the machine. Who steals those of the machine
+can publish a wrong list until root or targets take the key away, and no longer.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Final, TypeVar
+
+from securesystemslib.signer import CryptoSigner
+from tuf.api.exceptions import UnsignedMetadataError
+from tuf.api.metadata import (
+    DelegatedRole,
+    Delegations,
+    Key,
+    Metadata,
+    Role,
+    Root,
+    Snapshot,
+    TargetFile,
+    Targets,
+    Timestamp,
+)
+
+from stream.core.faults import ExchangeFault
+from stream.exchange.files import Published, meta_of
+from stream.exchange.keys import KeyRing
+from stream.lists.tuf_client import SIGNED_AT
+
+UNSIGNED: Final = UnsignedMetadataError
+ONLINE: Final = ("snapshot", "timestamp")
+OFFLINE: Final = ("root", "targets")
+S = TypeVar("S", Root, Timestamp, Snapshot, Targets)
+
+
+@dataclass(frozen=True, slots=True)
+class Validity:
+    """How long a signature is good for, in seconds."""
+
+    root_s: int = 365 * 86_400
+    targets_s: int = 365 * 86_400
+    list_s: int = 30 * 86_400
+    snapshot_s: int = 7 * 86_400
+    timestamp_s: int = 6 * 3600
+
+
+def role_of(list_name: str) -> str:
+    """The role that signs a list: `KH~scam`. A slash in a role's name is no name for a file."""
+    return list_name.replace("/", "~")
+
+
+def paths_of(prefix: str) -> list[str]:
+    """Patterns for all targets one or two folders deep below `prefix`."""
+    return [f"{prefix}/*", f"{prefix}/*/*"]
+
+
+def copied(data: bytes, kind: type[S]) -> Metadata[S]:
+    """Metadata to be altered."""
+    metadata = Metadata[S].from_bytes(data)
+    assert metadata.signed.type == kind.type
+    return metadata
+
+
+def renew(metadata: Metadata[S], now_s: int, valid_s: int) -> None:
+    """The next version, good for `valid_s` from now on; no signature yet."""
+    metadata.signed.version += 1
+    metadata.signed.expires = moment(now_s + valid_s)
+    metadata.signatures.clear()
+
+
+def moment(at_s: int) -> datetime:
+    """Seconds since the epoch as TUF wants them."""
+    return datetime.fromtimestamp(at_s, UTC)
+
+
+def sign(
+    metadata: Metadata[S], role: Role, ring: KeyRing, name: str, also: Iterable[str] = ()
+) -> bytes:
+    """The file, signed by every key of `role` at hand; `also`: by these too, if they are.
+
+    Raises ExchangeFault where they are fewer than its threshold.
+    """
+    signers: list[CryptoSigner] = ring.signers(role.keyids)
+    if len(signers) < role.threshold:
+        text = f"{name} needs {role.threshold} signatures and only {len(signers)} of its"
+        text += f" {len(role.keyids)} keys are at hand"
+        raise ExchangeFault(f"{text}; name the folders of the others with --keys")
+    for signer in (*signers, *ring.signers(set(also) - set(role.keyids))):
+        metadata.sign(signer, append=True)
+    return metadata.to_bytes()
+
+
+def first(
+    ring: KeyRing,
+    keys: Mapping[str, list[Key]],
+    thresholds: Mapping[str, int],
+    validity: Validity,
+    now_s: int,
+) -> Published:
+    """The first version of a repository; `keys` by top-level role. Raises ExchangeFault."""
+    root = Root(consistent_snapshot=True, expires=moment(now_s + validity.root_s))
+    for role, some in keys.items():
+        for key in some:
+            root.add_key(key, role)
+        root.roles[role].threshold = thresholds.get(role, 1)
+    targets = Metadata(Targets(expires=moment(now_s + validity.targets_s)))
+    draft = Published(
+        sign(Metadata(root), root.roles["root"], ring, "root"),
+        Metadata(Timestamp()).to_bytes(),
+        Metadata(Snapshot()).to_bytes(),
+        sign(targets, root.roles["targets"], ring, "targets"),
+        {},
+    )
+    return stamped(draft, ring, validity, now_s, first_ever=True)
+
+
+def stamped(
+    published: Published,
+    ring: KeyRing,
+    validity: Validity,
+    now_s: int,
+    *,
+    first_ever: bool = False,
+    also: Iterable[str] = (),
+) -> Published:
+    """The same with a new snapshot of its roles and a new timestamp. Raises ExchangeFault."""
+    root = published.read_root()
+    snapshot = copied(published.snapshot, Snapshot)
+    renew(snapshot, now_s, validity.snapshot_s)
+    # What was ever in a snapshot stays in it: clients take its disappearance for an attack.
+    snapshot.signed.meta["targets.json"] = meta_of(published.targets)
+    for role, data in published.roles.items():
+        snapshot.signed.meta[f"{role}.json"] = meta_of(data)
+    if first_ever:
+        snapshot.signed.version = 1
+    data = sign(snapshot, root.roles["snapshot"], ring, "snapshot", also)
+    with_snapshot = replace(published, snapshot=data)
+    return timestamped(with_snapshot, ring, validity, now_s, first_ever=first_ever, also=also)
+
+
+def timestamped(
+    published: Published,
+    ring: KeyRing,
+    validity: Validity,
+    now_s: int,
+    *,
+    first_ever: bool = False,
+    also: Iterable[str] = (),
+) -> Published:
+    """The same with a new timestamp. Raises ExchangeFault."""
+    root = published.read_root()
+    timestamp = copied(published.timestamp, Timestamp)
+    renew(timestamp, now_s, validity.timestamp_s)
+    if first_ever:
+        timestamp.signed.version = 1
+    timestamp.signed.snapshot_meta = meta_of(published.snapshot)
+    timestamp.signed.unrecognized_fields[SIGNED_AT] = now_s
+    data = sign(timestamp, root.roles["timestamp"], ring, "timestamp", also)
+    return replace(published, timestamp=data)
+
+
+def delegated(
+    published: Published,
+    ring: KeyRing,
+    role: DelegatedRole,
+    keys: Iterable[Key],
+    validity: Validity,
+    now_s: int,
+) -> Published:
+    """The same with `role` given to `keys`: it takes the place of one of its name."""
+    targets = copied(published.targets, Targets)
+    renew(targets, now_s, validity.targets_s)
+    now = targets.signed.delegations or Delegations({}, {})
+    roles = {**(now.roles or {}), role.name: role}
+    known = {**now.keys, **{key.keyid: key for key in keys}}
+    used = {keyid for one in roles.values() for keyid in one.keyids}
+    targets.signed.delegations = Delegations(
+        {keyid: key for keyid, key in known.items() if keyid in used}, roles
+    )
+    root = published.read_root()
+    return replace(published, targets=sign(targets, root.roles["targets"], ring, "targets"))
+
+
+def list_signed(
+    published: Published,
+    ring: KeyRing,
+    list_name: str,
+    targets: Mapping[str, TargetFile],
+    validity: Validity,
+    now_s: int,
+) -> Published:
+    """The same with these targets for a list; snapshot and timestamp are not yet renewed."""
+    role = role_of(list_name)
+    before = published.roles.get(role)
+    metadata = copied(before, Targets) if before is not None else Metadata(Targets(version=0 + 1))
+    if before is not None:
+        renew(metadata, now_s, validity.list_s)
+    else:
+        metadata.signed.expires = moment(now_s + validity.list_s)
+    metadata.signed.targets = dict(targets)
+    delegation = delegation_of(published, role)
+    return published.with_role(role, sign(metadata, delegation, ring, list_name))
+
+
+def delegation_of(published: Published, role: str) -> DelegatedRole:
+    """Who may sign a list. Raises ExchangeFault."""
+    delegations = published.read_targets().delegations
+    found = (delegations.roles or {}).get(role) if delegations is not None else None
+    if found is None:
+        name = role.replace("~", "/")
+        text = f"no list {name} in this repository: `ringfence exchange add-list {name}` adds it"
+        raise ExchangeFault(text)
+    return found
