@@ -12,7 +12,10 @@ from stream import (
     cli_agreements,
     cli_allow,
     cli_audit,
+    cli_circle,
+    cli_exchange,
     cli_feeds,
+    cli_hub,
     cli_lists,
     cli_versions,
     supervise,
@@ -45,6 +48,9 @@ app.add_typer(cli_allow.app, name="allow")
 app.add_typer(cli_feeds.app, name="feeds")
 app.add_typer(cli_agreements.app, name="agreements")
 app.add_typer(cli_audit.app, name="audit")
+app.add_typer(cli_circle.app, name="circle")
+cli_exchange.app.add_typer(cli_hub.app, name="hub")
+app.add_typer(cli_exchange.app, name="exchange")
 app.command("why")(why)
 app.command("decisions")(decisions)
 

@@ -19,7 +19,8 @@ from stream.calls.dialects.mapping import MappingSettings
 from stream.calls.trunks import Trunk, Trunks
 from stream.core.call import Ingress
 from stream.core.decision import Action
-from stream.core.faults import ConfigInvalid
+from stream.core.faults import ConfigInvalid, SecretUnsafe
+from stream.lists.circles import keys_in
 from stream.lists.connection import RegisterSettings
 from stream.ops import checks
 from stream.ops.kafka import KafkaSettings
@@ -40,6 +41,7 @@ from stream.sections import (
     AgreementsSection,
     CallsSection,
     CircleSection,
+    ExchangeSection,
     FeedsSection,
     Filled,
     KafkaSection,
@@ -87,6 +89,7 @@ class Settings:
     lists: ListsSection
     feeds: FeedsSection
     agreements: AgreementsSection
+    exchange: ExchangeSection
     ops: OpsSection
     secrets: Secrets = field(default_factory=Secrets)
 
@@ -243,12 +246,22 @@ def _converter() -> Converter:
     return converter
 
 
+def _circle_files(values: Mapping[str, Any], errors: list[str]) -> dict[str, bytes]:
+    """The keys in the folder of circles; a table of the same name takes their place."""
+    folder = _table(values, "exchange").get("circles_dir")
+    try:
+        return keys_in(Path(folder)) if isinstance(folder, str) and folder else {}
+    except SecretUnsafe as fault:
+        errors.append(f"exchange.circles_dir: {fault}")
+        return {}
+
+
 def _secrets(values: Mapping[str, Any], environ: Mapping[str, str], errors: list[str]) -> Secrets:
     given = {name: secret(variable, environ, errors) for name, variable in SECRETS.items()}
     protocol = _table(values, "kafka").get("security_protocol")
     if isinstance(protocol, str) and protocol.startswith("SASL") and not given["kafka_password"]:
         errors.append(f"environment: {SECRETS['kafka_password']}: is needed for {protocol}")
-    keys = {}
+    keys = _circle_files(values, errors)
     for name, circle in _table(values, "circles").items():
         variable = circle.get("key_env") if isinstance(circle, dict) else None
         if not isinstance(variable, str) or checks.variable(variable) is not None:

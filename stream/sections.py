@@ -283,6 +283,22 @@ class AgreementsSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExchangeSection:
+    """`[exchange]`: our signed repository, where its keys lie, and how long signatures are good."""
+
+    dir: Filled
+    keys_dir: Filled
+    state_dir: Filled
+    circles_dir: Filled
+    root_days: Annotated[float, Between(1, 3650)]
+    targets_days: Annotated[float, Between(1, 3650)]
+    list_days: Annotated[float, Between(0.05, 3650)]
+    snapshot_days: Annotated[float, Between(0.05, 365)]
+    timestamp_hours: Annotated[float, Between(1, 24 * 30)]
+    resign_s: Annotated[float, Between(1, 86_400)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OpsSection:
     """`[ops]`: how the program is watched and stopped."""
 

@@ -118,3 +118,7 @@ class SnapshotUnreadable(Fault):
 
 class ExchangeFault(Fault):
     """A repository can not be made, signed, carried or bundled as asked; nothing was changed."""
+
+
+class SecretUnsafe(Fault):
+    """A file with a secret can be read by others, can not be read, or would be overwritten."""

@@ -4,9 +4,7 @@ Signing is securesystemslib's. A key is known by its name (the file's) and by it
 what stands in metadata.
 """
 
-import os
 import re
-import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 from securesystemslib.signer import CryptoSigner
 
 from stream.core.faults import ExchangeFault
+from stream.ops.private import read_private, write_private
 
 SEALED_BY: Final = "RINGFENCE_EXCHANGE_PASSPHRASE"
 """The environment variable with the private keys' passphrase; `<it>_FILE` names a file of it."""
@@ -45,35 +44,6 @@ class HeldKey:
         return self.signer.public_key.keyid
 
 
-def check_private(path: Path) -> None:
-    """Only its owner may read a secret's file. Raises ExchangeFault."""
-    try:
-        found = path.stat()
-    except OSError as error:
-        raise ExchangeFault(f"{path} can not be read: {error.strerror}") from error
-    if not stat.S_ISREG(found.st_mode):
-        raise ExchangeFault(f"{path} is no file")
-    if found.st_mode & 0o077:
-        mode = stat.S_IMODE(found.st_mode)
-        text = f"{path} has mode {mode:04o}: others may read this secret; `chmod 600 {path}`, and"
-        raise ExchangeFault(f"{text} rotate it if anybody else uses this machine")
-
-
-def write_private(path: Path, data: bytes) -> None:
-    """A new secret's file; one that is there is never overwritten. Raises ExchangeFault."""
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError as error:
-        raise ExchangeFault(f"{path} is there already and is not overwritten") from error
-    except OSError as error:
-        raise ExchangeFault(f"{path} can not be written: {error.strerror}") from error
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(handle)
-
-
 class KeyRing:
     """The private keys in some folders: a machine's own, a stick that was put in."""
 
@@ -83,7 +53,7 @@ class KeyRing:
         self._held: dict[Path, HeldKey] = {}
 
     def keys(self) -> Iterator[HeldKey]:
-        """All keys at hand, by folder and name. Raises ExchangeFault where one is unsafe."""
+        """All keys at hand, by folder and name. Raises SecretUnsafe, ExchangeFault."""
         for folder in self._folders:
             for path in sorted(folder.glob(f"*{SUFFIX}")):
                 if path not in self._held:
@@ -91,7 +61,10 @@ class KeyRing:
                 yield self._held[path]
 
     def new(self, name: str, folder: Path | None = None) -> HeldKey:
-        """Make a key; its file is in `folder`, else in the first one. Raises ExchangeFault."""
+        """Make a key; its file is in `folder`, else in the first one.
+
+        Raises ExchangeFault, SecretUnsafe.
+        """
         if not _NAME.match(name):
             raise ExchangeFault(f"{name!r} is no name for a key: letters, digits, '-', '.', '_'")
         path = (folder or self._folders[0]) / f"{name}{SUFFIX}"
@@ -122,9 +95,9 @@ class KeyRing:
         return None
 
     def _read(self, path: Path) -> HeldKey:
-        check_private(path)
+        data = read_private(path)
         try:
-            private = load_pem_private_key(path.read_bytes(), self._passphrase)
+            private = load_pem_private_key(data, self._passphrase)
         except TypeError as error:
             what = "needs no passphrase" if self._passphrase else f"needs {SEALED_BY}"
             raise ExchangeFault(f"{path} {what}") from error

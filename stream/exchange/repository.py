@@ -93,7 +93,7 @@ def publish(
     folder: Path,
     ring: KeyRing,
     list_name: str,
-    parts: Mapping[str, bytes | Path],
+    parts: Mapping[str, bytes | Path | None],
     validity: Validity,
     now_s: int,
     *,
@@ -101,8 +101,9 @@ def publish(
 ) -> Published:
     """A list's new version, live when this returns.
 
-    `parts`: name below the list's (`17/filter.bloom`) -> content, or the file that has it. Of what
-    was published before stays what `keep` says of such a name; the rest can no longer be found.
+    `parts`: name below the list's (`17/filter.bloom`) -> content, or the file that has it; None:
+    as it is published already, which costs nothing. Of what was published before stays also what
+    `keep` says of such a name; the rest can no longer be found.
     Raises ExchangeFault; the version before then stays.
     """
     with files.alone(folder):
@@ -114,6 +115,9 @@ def publish(
         targets = {name: target for name, target in old.items() if keep(name.removeprefix(above))}
         fresh = {}
         for name, content in parts.items():
+            if content is None:
+                targets[f"{above}{name}"] = _as_it_is(old, f"{above}{name}")
+                continue
             target = described(safe_name_of(f"{above}{name}"), content)
             targets[target.path] = target
             fresh[files.place_of(folder, target)] = content
@@ -123,6 +127,12 @@ def publish(
             files.put(path, content)
         files.write(folder, new)
         return new
+
+
+def _as_it_is(old: Mapping[str, TargetFile], name: str) -> TargetFile:
+    if name not in old:
+        raise ExchangeFault(f"{name} is not published, so it can not be kept as it is")
+    return old[name]
 
 
 def described(name: str, content: bytes | Path) -> TargetFile:

@@ -1,11 +1,66 @@
-"""A circle's key by name: what tells two keys apart without telling what they are."""
+"""Circles: the keys by which numbers are hashed, their ids, and the folder that keeps them.
 
+An epoch of a key is a circle of its own, `asean`, then `asean@2`: a list says by which one its
+numbers are hashed, so in the overlap lists of both are read, each with its key.
+"""
+
+import re
+import secrets
 from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+from stream.core.faults import SecretUnsafe
+from stream.ops.private import read_private, write_private
 
 PLAIN = "plain"
 """The circle with no key."""
+KEY_BYTES: Final = 32
+_SUFFIX: Final = ".key"
+_NAME = re.compile(r"([a-z0-9][a-z0-9_.-]{0,31})(?:@([1-9][0-9]{0,4}))?\Z")
 
 
 def key_id(key: bytes) -> str:
     """The id of a key in manifests, 16 hex digits; "" in `plain`."""
     return sha256(b"ringfence key id\n" + key).hexdigest()[:16] if key else ""
+
+
+def next_epoch(name: str) -> str:
+    """The circle that follows: `asean` -> `asean@2` -> `asean@3`."""
+    stem, _, epoch = name.partition("@")
+    return f"{stem}@{int(epoch or 1) + 1}"
+
+
+def newest(stem: str, keys: dict[str, bytes]) -> str | None:
+    """The last epoch of a circle that there is a key of."""
+    epochs = [name for name in keys if name.partition("@")[0] == stem]
+    return max(epochs, key=lambda name: int(name.partition("@")[2] or 1), default=None)
+
+
+def file_of(folder: Path, name: str) -> Path:
+    """Where a circle's key lies. Raises SecretUnsafe where it is no name for a circle."""
+    if name == PLAIN or not _NAME.match(name):
+        text = f"{name!r} is no name for a circle: small letters, digits, '-', e.g. asean"
+        raise SecretUnsafe(text)
+    return folder / f"{name}{_SUFFIX}"
+
+
+def new_key(folder: Path, name: str, key: bytes | None = None) -> bytes:
+    """Keep a circle's key, a random one unless it is given. Raises SecretUnsafe."""
+    key = key or secrets.token_bytes(KEY_BYTES)
+    write_private(file_of(folder, name), key.hex().encode() + b"\n")
+    return key
+
+
+def keys_in(folder: Path) -> dict[str, bytes]:
+    """Every circle whose key lies in `folder`. Raises SecretUnsafe."""
+    paths = sorted(folder.glob(f"*{_SUFFIX}"))
+    return {path.name.removesuffix(_SUFFIX): key_in(path) for path in paths}
+
+
+def key_in(path: Path) -> bytes:
+    """The key in a file: 64 hex digits. Raises SecretUnsafe."""
+    text = read_private(path).decode("ascii", "replace").strip()
+    if not re.fullmatch(r"[0-9a-fA-F]{64}", text):
+        raise SecretUnsafe(f"{path} does not hold 64 hex digits ({KEY_BYTES} bytes)")
+    return bytes.fromhex(text)

@@ -1,0 +1,90 @@
+"""`ringfence exchange hub`: carry the lists of many countries, without a say in them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stream.cli_base import ConfigFiles, settings_of
+from stream.cli_exchange import (
+    Keys,
+    RootFile,
+    Url,
+    folder_of,
+    ring_of,
+    root_in,
+    validity_of,
+)
+from stream.cli_register import NOTHING_DONE, note, now_s, say
+from stream.config import Settings
+from stream.exchange import repository
+from stream.exchange.hub import COUNTRIES, Hub
+from stream.lists.tuf_client import TufLimits
+
+app = typer.Typer(no_args_is_help=True, help="Carry many countries' lists, without a say in them.")
+
+
+def hub_of(settings: Settings, keys: list[Path] | None) -> Hub:
+    """The hub that the settings describe."""
+    state = Path(settings.exchange.state_dir) / "hub"
+    ring = ring_of(settings, keys)
+    return Hub(folder_of(settings), ring, state, validity_of(settings), TufLimits())
+
+
+@app.command()
+def init(
+    offline: Annotated[
+        list[Path],
+        typer.Option("--offline", help="A folder for one person's root and targets keys."),
+    ],
+    threshold: Annotated[
+        int, typer.Option(min=1, max=20, help="How many of those persons have to sign.")
+    ] = 1,
+    config: ConfigFiles = None,
+) -> None:
+    """Make a hub: a repository that owns no list.
+
+    Example: ringfence exchange hub init --offline stick-a --threshold 1
+    """
+    settings = settings_of(config)
+    folder = folder_of(settings)
+    repository.init(
+        folder, ring_of(settings, offline), offline, threshold, validity_of(settings), now_s()
+    )
+    say(f"made {folder}; countries join with `ringfence exchange hub add`")
+
+
+@app.command()
+def add(
+    owner: Annotated[str, typer.Argument(metavar="OWNER", help="E.g. KH.")],
+    url: Url,
+    root: RootFile,
+    keys: Keys = None,
+    config: ConfigFiles = None,
+) -> None:
+    """Let a country join: verify its repository, delegate `OWNER/*` to its keys, carry it.
+
+    Example: ringfence exchange hub add KH https://lists.cert.example/kh --root kh.root.json \
+--keys stick-a
+    """
+    settings = settings_of(config)
+    hub = hub_of(settings, keys)
+    hub.add(owner, url, root_in(root), now_s())
+    say(f"{owner} has joined; its repository is {hub.folder / COUNTRIES / owner}")
+
+
+@app.command()
+def sync(config: ConfigFiles = None) -> None:
+    """Fetch what is new of every country; one that fails keeps its last good version.
+
+    Exit code 1: one has failed, and why. Run it often, by a timer.
+
+    Example: ringfence exchange hub sync
+    """
+    hub = hub_of(settings_of(config), None)
+    outcome = hub.sync(now_s())
+    repository.resign(hub.folder, hub.ring, hub.validity, now_s())
+    for owner, fault in outcome.items():
+        note(f"{owner}: {fault}") if fault is not None else say(f"{owner}: carried")
+    if any(outcome.values()):
+        raise typer.Exit(NOTHING_DONE)
