@@ -56,7 +56,7 @@ def rotate(name: Circle, config: ConfigFiles = None) -> None:
     folder = _folder(settings)
     key = circles.new_key(folder, follows)
     say(f"{follows}: key {circles.key_id(key)} in {circles.file_of(folder, follows)}")
-    say(f"1. give that file to the other members, who run `ringfence circle new {follows} --key-file`")
+    say(f"1. give that file to the other members: `ringfence circle new {follows} --key-file FILE`")
     say(f"2. export each list of {last} and import it into a list that was created with")
     say(f"   `ringfence lists create OWNER/NAME --circle {follows}`, then publish it")
     say(f"3. when no list of {last} is left: `ringfence circle retire {last}`")

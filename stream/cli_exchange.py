@@ -89,7 +89,7 @@ def init(
     ] = 1,
     config: ConfigFiles = None,
 ) -> None:
-    """Make our repository: root and targets with keys of people, the rest with keys of this machine.
+    """Make our repository: people's keys sign root and targets, this machine's the rest.
 
     Each --offline is a folder on a stick of its own, to be locked away afterwards.
 
@@ -160,7 +160,7 @@ def status(config: ConfigFiles = None, as_json: AsJson = False) -> None:
     settings = settings_of(config)
     published = files.read(folder_of(settings))
     found = standings(published)
-    at_hand = {key.keyid: key.name for key in ring_of(settings, None).keys()}
+    at_hand = {key.keyid: key.name for key in ring_of(settings, None).held()}
     now = now_s()
     if as_json:
         print_json([_standing_json(one, now) for one in found])
@@ -187,9 +187,7 @@ def _print_standings(found: list[Standing], at_hand: dict[str, str], now: int) -
     for one in found:
         names = ", ".join(at_hand.get(keyid, keyid[:8]) for keyid in one.keyids)
         needed = f"{one.threshold} of {len(one.keyids)}"
-        table.add_row(
-            one.role, str(one.version), expiry_words(one.expires_s, now), needed, names
-        )
+        table.add_row(one.role, str(one.version), expiry_words(one.expires_s, now), needed, names)
     out.print(table)
 
 
@@ -338,7 +336,7 @@ def key_ls(keys: Keys = None, config: ConfigFiles = None, as_json: AsJson = Fals
     found = standings(files.read(folder_of(settings)))
     rows = [
         (key.name, key.keyid, [one.role for one in found if key.keyid in one.keyids])
-        for key in ring_of(settings, keys).keys()
+        for key in ring_of(settings, keys).held()
     ]
     if as_json:
         print_json([{"key": n, "id": i, "signs": roles} for n, i, roles in rows])

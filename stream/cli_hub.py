@@ -6,15 +6,7 @@ from typing import Annotated
 import typer
 
 from stream.cli_base import ConfigFiles, settings_of
-from stream.cli_exchange import (
-    Keys,
-    RootFile,
-    Url,
-    folder_of,
-    ring_of,
-    root_in,
-    validity_of,
-)
+from stream.cli_exchange import Keys, RootFile, Url, folder_of, ring_of, root_in, validity_of
 from stream.cli_register import NOTHING_DONE, note, now_s, say
 from stream.config import Settings
 from stream.exchange import repository

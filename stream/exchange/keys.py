@@ -52,7 +52,7 @@ class KeyRing:
         self._passphrase = passphrase.encode() or None
         self._held: dict[Path, HeldKey] = {}
 
-    def keys(self) -> Iterator[HeldKey]:
+    def held(self) -> Iterator[HeldKey]:
         """All keys at hand, by folder and name. Raises SecretUnsafe, ExchangeFault."""
         for folder in self._folders:
             for path in sorted(folder.glob(f"*{SUFFIX}")):
@@ -78,18 +78,18 @@ class KeyRing:
 
     def next_name(self, stem: str) -> str:
         """`timestamp-3`, where `timestamp-2` is there: names are never used again."""
-        taken = [key.name for key in self.keys()]
+        taken = [key.name for key in self.held()]
         numbers = [int(name[len(stem) + 1 :]) for name in taken if _numbered(name, stem)]
         return f"{stem}-{max(numbers, default=0) + 1}"
 
     def signers(self, keyids: Iterable[str]) -> list[CryptoSigner]:
         """Those of `keyids` that are at hand."""
-        at_hand: dict[str, CryptoSigner] = {key.keyid: key.signer for key in self.keys()}
+        at_hand: dict[str, CryptoSigner] = {key.keyid: key.signer for key in self.held()}
         return [at_hand[keyid] for keyid in keyids if keyid in at_hand]
 
     def named(self, name: str) -> HeldKey | None:
         """A key by its name or keyid (or the beginning of it, 8 letters at least)."""
-        for key in self.keys():
+        for key in self.held():
             if key.name == name or (len(name) >= 8 and key.keyid.startswith(name)):
                 return key
         return None

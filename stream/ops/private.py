@@ -16,7 +16,9 @@ def read_private(path: Path) -> bytes:
                 raise SecretUnsafe(f"{path} is no file")
             if found.st_mode & 0o077:
                 mode = stat.S_IMODE(found.st_mode)
-                text = f"{path} has mode {mode:04o}: others may read this secret; `chmod 600 {path}`"
+                text = (
+                    f"{path} has mode {mode:04o}: others may read this secret; `chmod 600 {path}`"
+                )
                 raise SecretUnsafe(f"{text}, and change it if anybody else uses this machine")
             return file.read()
     except OSError as error:

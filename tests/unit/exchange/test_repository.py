@@ -1,0 +1,243 @@
+"""A repository that a country publishes: what partners see of it, at every step."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from tuf.api.metadata import Metadata
+
+from stream.core.faults import ExchangeFault, FeedDown, FeedFault, SecretUnsafe
+from stream.exchange import files, repository
+from stream.exchange.keys import KeyRing
+from tests.repositories import VALIDITY, Country
+
+
+def test_what_is_published_is_found_and_verified(tmp_path: Path) -> None:
+    """A partner with the first root reads every part, and the newest after each publication."""
+    kh = Country(tmp_path / "kh")
+    kh.publish({"latest.json": b"1", "1/manifest.json": b"{}"})
+    client = kh.client(tmp_path / "state")
+    assert client.refresh().read("KH/scam/latest.json", 100) == b"1"
+    kh.publish({"latest.json": b"2", "1/manifest.json": None})
+    seen = client.refresh()
+    assert seen.read("KH/scam/latest.json", 100) == b"2"
+    assert seen.read("KH/scam/1/manifest.json", 100) == b"{}"
+    assert seen.find("KH/scam/9/manifest.json") is None
+
+
+def test_what_is_left_out_can_no_longer_be_found(tmp_path: Path) -> None:
+    """A list's old generations go when its owner leaves them out."""
+    kh = Country(tmp_path / "kh")
+    kh.publish({"latest.json": b"1", "1/a": b"a"})
+    repository.publish(kh.folder, kh.ring, kh.list, {"latest.json": b"2"}, VALIDITY, kh.now_s)
+    seen = kh.client(tmp_path / "state").refresh()
+    assert seen.find("KH/scam/1/a") is None
+    with pytest.raises(ExchangeFault, match="can not be kept"):
+        kh.publish({"1/a": None})
+
+
+def test_killed_at_any_write_it_is_the_old_version_or_the_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever file is the last one written, partners see one whole version."""
+    kh = Country(tmp_path / "kh")
+    kh.publish({"latest.json": b"old", "1/a": b"a" * 50})
+    before = tmp_path / "before"
+    shutil.copytree(kh.folder, before)
+    put, seen = files.put, []
+    for steps in range(12):
+        shutil.rmtree(kh.folder)
+        shutil.copytree(before, kh.folder)
+        left = steps
+
+        def dying(path: Path, content: bytes | Path) -> None:
+            nonlocal left
+            if left == 0:
+                raise KeyboardInterrupt
+            left -= 1
+            put(path, content)
+
+        monkeypatch.setattr(files, "put", dying)
+        try:
+            kh.publish({"latest.json": b"new", "2/a": b"b" * 50})
+            done = True
+        except KeyboardInterrupt:
+            done = False
+        monkeypatch.setattr(files, "put", put)
+        found = kh.client(tmp_path / f"state-{steps}").refresh()
+        seen.append(found.read("KH/scam/latest.json", 100))
+        assert (found.find("KH/scam/2/a") is not None) == (seen[-1] == b"new")
+        if done:
+            break
+        kh.publish({"latest.json": b"next"})  # and what was half written does no harm
+        assert kh.client(tmp_path / f"state-{steps}").refresh().read("KH/scam/latest.json", 9)
+    assert seen[0] == b"old"
+    assert seen[-1] == b"new"
+    assert len(seen) > 5
+
+
+def test_a_full_disk_leaves_the_old_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing more can be written, the operator reads so and partners see the old list."""
+    kh = Country(tmp_path / "kh")
+    kh.publish({"latest.json": b"old"})
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(ExchangeFault, match="No space left on device; what was published stays"):
+        kh.publish({"latest.json": b"new"})
+    monkeypatch.undo()
+    seen = kh.client(tmp_path / "state").refresh()
+    assert seen.read("KH/scam/latest.json", 100) == b"old"
+    assert not list(kh.folder.rglob("*.writing"))
+
+
+def test_what_is_due_is_signed_again_by_itself(tmp_path: Path) -> None:
+    """Half-way to its end a signature is renewed, whatever it is of; before, nothing is written."""
+    kh = Country(tmp_path / "kh")
+    kh.publish()
+    assert repository.resign(kh.folder, kh.ring, VALIDITY, kh.now_s + 60) == []
+    later = kh.now_s + VALIDITY.timestamp_s // 2 + 60
+    assert repository.resign(kh.folder, kh.ring, VALIDITY, later) == ["timestamp"]
+    much = kh.now_s + VALIDITY.list_s // 2 + 60
+    assert repository.resign(kh.folder, kh.ring, VALIDITY, much) == [
+        "KH/scam",
+        "snapshot",
+        "timestamp",
+    ]
+    assert "latest.json" in str(kh.read().read_role("KH~scam").targets)
+
+
+def test_old_files_go_when_nobody_can_need_them(tmp_path: Path) -> None:
+    """What nothing leads to is deleted when it is old; roots and what is published stay."""
+    kh = Country(tmp_path / "kh")
+    for text in (b"1", b"2", b"3"):
+        kh.publish({"latest.json": text})
+    published = kh.read()
+    assert files.prune(kh.folder, published, 3600) == 0
+    assert files.prune(kh.folder, published, -1) > 4
+    assert files.read(kh.folder) == published
+    assert kh.client(tmp_path / "state").refresh().read("KH/scam/latest.json", 9) == b"3"
+
+
+@pytest.mark.parametrize("name", ["timestamp-1", "snapshot-1", "KH~scam-1", "root-1", "targets-1"])
+def test_any_key_can_be_replaced_under_a_partner(tmp_path: Path, name: str) -> None:
+    """A partner who follows notices nothing; the old key is good for nothing any more."""
+    kh = Country(tmp_path / "kh")
+    kh.publish()
+    client = kh.client(tmp_path / "state")
+    client.refresh()
+    old = kh.ring.named(name)
+    assert old is not None
+    stem = name.rpartition("-")[0]
+    new = kh.ring.new(kh.ring.next_name(stem), old.path.parent)
+    _, roles = repository.replace_key(kh.folder, kh.ring, old.keyid, new, VALIDITY, kh.now_s)
+    assert roles == [stem]
+    assert client.refresh().read("KH/scam/latest.json", 100)
+    assert all(old.keyid not in one.keyids for one in repository.standings(kh.read()))
+    kh.publish({"latest.json": b"after"})
+    assert client.refresh().read("KH/scam/latest.json", 100) == b"after"
+
+
+def test_revoking_needs_others_to_be_enough(tmp_path: Path) -> None:
+    """One of three root keys can be revoked, one of one can not: it is replaced instead."""
+    kh = Country(tmp_path / "kh")
+    third, only = kh.ring.named("root-3"), kh.ring.named("timestamp-1")
+    assert third is not None
+    assert only is not None
+    repository.replace_key(kh.folder, kh.ring, third.keyid, None, VALIDITY, kh.now_s)
+    with pytest.raises(ExchangeFault, match="rotate"):
+        repository.replace_key(kh.folder, kh.ring, only.keyid, None, VALIDITY, kh.now_s)
+    assert [one.keyids for one in repository.standings(kh.read()) if one.role == "timestamp"]
+
+
+def test_without_the_peoples_keys_nothing_of_theirs_is_signed(tmp_path: Path) -> None:
+    """The machine alone can not add a list; the message says whose keys are missing."""
+    kh = Country(tmp_path / "kh")
+    alone = KeyRing([kh.home / "keys", kh.sticks[0]])
+    with pytest.raises(ExchangeFault, match=r"targets needs 2 signatures and only 1.*--keys"):
+        repository.add_list(kh.folder, alone, "KH/banks", VALIDITY, kh.now_s)
+    repository.publish(kh.folder, KeyRing([kh.home / "keys"]), kh.list, {}, VALIDITY, kh.now_s)
+
+
+def test_private_keys_are_the_owners_alone(tmp_path: Path) -> None:
+    """Mode 0600, never overwritten; one that others may read is refused; a passphrase seals."""
+    ring = KeyRing([tmp_path / "keys"], "open sesame")
+    key = ring.new("root-1")
+    assert key.path.stat().st_mode & 0o777 == 0o600
+    assert b"ENCRYPTED" in key.path.read_bytes()
+    with pytest.raises(SecretUnsafe, match="is not overwritten"):
+        ring.new("root-1")
+    with pytest.raises(ExchangeFault, match="RINGFENCE_EXCHANGE_PASSPHRASE"):
+        list(KeyRing([tmp_path / "keys"]).held())
+    with pytest.raises(ExchangeFault, match="passphrase is wrong"):
+        list(KeyRing([tmp_path / "keys"], "wrong").held())
+    key.path.chmod(0o640)
+    with pytest.raises(SecretUnsafe, match=r"mode 0640.*chmod 600"):
+        list(KeyRing([tmp_path / "keys"], "open sesame").held())
+    assert "private" not in repr(ring).lower()
+
+
+def test_no_artefact_holds_a_private_key(tmp_path: Path) -> None:
+    """No byte of a private key is in anything that is served."""
+    kh = Country(tmp_path / "kh")
+    kh.publish()
+    secrets = [
+        load_pem_private_key(key.path.read_bytes(), None).private_bytes(
+            Encoding.Raw, PrivateFormat.Raw, NoEncryption()
+        )
+        for key in kh.ring.held()
+    ]
+    pems = [key.path.read_bytes().splitlines()[1] for key in kh.ring.held()]
+    forms = [*secrets, *pems, *(one.hex().encode() for one in secrets)]
+    for path in kh.folder.rglob("*"):
+        data = path.read_bytes() if path.is_file() else b""
+        assert not any(form in data for form in forms), path
+
+
+def test_a_damaged_repository_is_named(tmp_path: Path) -> None:
+    """What can not be read says which file, and nothing is written over it."""
+    kh = Country(tmp_path / "kh")
+    (kh.folder / "metadata" / "timestamp.json").write_bytes(b"{")
+    with pytest.raises(ExchangeFault, match="is damaged"):
+        kh.publish()
+    with pytest.raises(ExchangeFault, match="is no repository"):
+        files.read(tmp_path / "nothing")
+    with pytest.raises(ExchangeFault, match="holds a repository already"):
+        repository.init(kh.folder, kh.ring, kh.sticks, 1, VALIDITY, kh.now_s)
+
+
+def test_names_that_lead_elsewhere_are_not_published(tmp_path: Path) -> None:
+    """A part's name stays below its list."""
+    kh = Country(tmp_path / "kh")
+    for name in ("../../etc/passwd", "a/../../b", "/etc/passwd", "a//b", ".hidden"):
+        with pytest.raises(ExchangeFault, match="lead out of its folder"):
+            kh.publish({name: b"x"})
+
+
+def test_a_partner_remembers_and_refuses_older(tmp_path: Path) -> None:
+    """Metadata keep the order in which they were signed: versions only rise."""
+    kh = Country(tmp_path / "kh")
+    kh.publish()
+    versions = [one.version for one in repository.standings(kh.read())]
+    kh.publish({"latest.json": b"2"})
+    assert [one.version for one in repository.standings(kh.read())] == [
+        versions[0],
+        versions[1],
+        *(each + 1 for each in versions[2:]),
+    ]
+    stamped = Metadata.from_bytes(kh.read().timestamp).signed
+    assert stamped.unrecognized_fields["x-ringfence-signed-at"] == kh.now_s
+    client = kh.client(tmp_path / "state")
+    with pytest.raises(FeedDown) as caught:
+        client.refresh().download("KH/scam/none", tmp_path / "none")
+    assert caught.value.reason is FeedFault.MISSING
