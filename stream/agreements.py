@@ -7,7 +7,7 @@ good version stays in force.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -26,6 +26,7 @@ from stream.core.agreement import (
     Reporting,
     Shared,
     Terms,
+    is_country,
     owner_of,
 )
 from stream.core.decision import Action
@@ -48,6 +49,8 @@ from stream.ops.tables import (
 from stream.sections import Filled
 
 FILE_BYTES_MAX: Final = 1 << 20
+_END_OF_TIME_S: Final = 253_402_300_800
+"""The year 10000, which no date can be written in: until then is for ever."""
 _CATEGORIES: Final = tuple(
     category.label for category in Category if category is not Category.LEGITIMATE
 )
@@ -171,6 +174,11 @@ class AgreementFile:
         found = []
         if len(self.parties) < 2:
             found.append(Problem(("parties",), "an agreement has at least two"))
+        found += [
+            Problem(("parties", name, "roles"), 'an "enforcer" is a country: it decides calls')
+            for name, party in self.parties.items()
+            if "enforcer" in party.roles and not is_country(name)
+        ]
         for name, table in self.lists.items():
             owner = owner_of(name)
             if (wrong := self._no_party(owner, "owner")) is not None:
@@ -331,11 +339,16 @@ def _moment(value: Any, days: int) -> int:
     if isinstance(value, datetime):
         if value.tzinfo is None:
             raise ValueError(f"must say its time zone: {value.isoformat()}Z or +07:00")
-        return int(value.timestamp())
-    if isinstance(value, date):
-        begin = datetime(value.year, value.month, value.day, tzinfo=UTC) + timedelta(days=days)
-        return int(begin.timestamp())
-    raise ValueError(f"must be a day or a time without quotation marks, not {shown(value)}")
+        at_s, more_s = int(value.timestamp()), 0
+    elif isinstance(value, date):
+        begin = datetime(value.year, value.month, value.day, tzinfo=UTC)
+        at_s, more_s = int(begin.timestamp()), days * 86_400
+    else:
+        wrong = f"must be a day or a time without quotation marks, not {shown(value)}"
+        raise ValueError(wrong)  # noqa: TRY004 - a value in a file, as every other
+    if not 0 <= at_s < _END_OF_TIME_S:
+        raise ValueError(f"must be a time from 1970 to 9999, not {value.isoformat()}")
+    return at_s + more_s if at_s + more_s < _END_OF_TIME_S else FOREVER
 
 
 def _agreement(name: str, read: AgreementFile) -> Agreement:

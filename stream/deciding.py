@@ -17,13 +17,14 @@ from stream.ops.clock import now_ms
 class Decider:
     """Decides batches with the lists and agreements of the moment.
 
-    Rules are compiled when the lists or the agreements change, and when the next agreement begins
-    or ends by `clock_ms`; a call costs the same whether there are none or two hundred.
+    `current` and `agreements` give the same value until something changes. Then, and when the next
+    agreement begins or ends by `clock_ms`, rules are compiled anew; a call costs the same whether
+    there are none or two hundred.
     """
 
     settings: Settings
     current: Callable[[], Blocklists]
-    agreements: Callable[[], Agreements] = Agreements
+    agreements: Callable[[], Agreements]
     clock_ms: Callable[[], int] = now_ms
     _seen: Blocklists | None = field(init=False, default=None)
     _agreed: Agreements | None = field(init=False, default=None)

@@ -23,6 +23,7 @@ from pathlib import Path
 from rich.console import Console
 
 from tests.bench import (
+    bench_agreements,
     bench_busy,
     bench_changes,
     bench_imports,
@@ -56,6 +57,7 @@ BENCHES: dict[str, Callable[[Lab], Awaitable[list[Report]]]] = {
     "busy": bench_busy.run,
     "memory": bench_memory.run,
     "prefixes": bench_prefixes.run,
+    "agreements": bench_agreements.run,
     "stages": bench_stages.run,
 }
 

@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from stream.agreements import FILE_BYTES_MAX, AgreementFolder, read_agreement
 from stream.core.agreement import FOREVER, Agreement, Every, Kind, PartyRole, Shared
@@ -115,6 +117,8 @@ def test_a_time_is_exact_and_a_day_counts_whole(tmp_path):
     assert agreement.valid_until_s == at("2026-12-31T11:00:00")
     one_day = read_agreement(written(tmp_path, more="valid_until = 2026-01-01"))
     assert one_day.valid_until_s - one_day.valid_from_s == 86_400
+    for_ever = read_agreement(written(tmp_path, more="valid_until = 9999-12-31"))
+    assert for_ever.valid_until_s == FOREVER
 
 
 @pytest.mark.parametrize(
@@ -154,6 +158,11 @@ def test_a_time_is_exact_and_a_day_counts_whole(tmp_path):
             {"lists": KH + '[parties.ITU]\nroles = ["observer", "owner"]\ncontact = "x"'},
             'parties.ITU.roles: an "observer"',
         ),
+        (
+            {"lists": KH + '[parties.ITU]\nroles = ["enforcer"]\ncontact = "x"'},
+            'parties.ITU.roles: an "enforcer" is a country',
+        ),
+        ({"valid_from": "1969-12-31"}, "valid_from: must be a time from 1970 to 9999"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_told_by_file_and_key(tmp_path, parts, said):
@@ -171,6 +180,28 @@ def test_every_mistake_is_told_at_once(tmp_path):
         folder.start()
     assert len(caught.value.errors) == 4
     assert "an agreement must be named by small letters" in caught.value.errors[0]
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_any_file_is_read_or_refused_with_reasons(tmp_path, data):
+    """Lines lost, doubled, swapped or made nonsense: an agreement, or errors that name the file."""
+    lines = (EXAMPLES / "th-kh.toml").read_text().splitlines()
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(lines) - 1))
+        what = data.draw(st.sampled_from(["", "x = 1", "[lists]", "lists = 1", "parties = []"]))
+        other = data.draw(st.sampled_from([*lines, "[terms]", 'terms = "x"', "report = 1"]))
+        lines[place : place + 1] = data.draw(st.sampled_from([[], [what], [other, lines[place]]]))
+    path = tmp_path / "th-kh.toml"
+    path.write_text("\n".join(lines))
+    errors: tuple[str, ...] = ()
+    try:
+        assert read_agreement(path).id == "th-kh"
+    except ConfigInvalid as wrong:
+        errors = wrong.errors or ("refused without a reason",)
+    assert all(error.startswith(f"{path}: ") for error in errors)
 
 
 def test_a_huge_file_is_not_read(tmp_path):
