@@ -3,6 +3,7 @@
 import tomllib
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -224,10 +225,12 @@ def notes(settings: Settings, agreements: Agreements, at_s: int) -> Iterator[str
             yield f"{name}: ends soon, at {moment(agreement.valid_until_s)}"
         if agreement.clauses and agreement.circle not in keys:
             circle = agreement.circle
-            yield f"{name}: no key of its circle {circle} here: [circles.{circle}]"
+            yield f"{name}: no key of its circle {circle} here: see `ringfence circle ls`"
         for clause in agreement.clauses:
             if home in clause.to and brought is not None and clause.list not in brought:
-                yield f"{name}: no feed of {settings.feeds.dir} brings {clause.list}"
+                near = get_close_matches(clause.list, brought, 1, 0.8)
+                meant = f"; did you mean {near[0]}?" if near else ""
+                yield f"{name}: no feed of {settings.feeds.dir} brings {clause.list}{meant}"
     covered = {clause.list for _, clause, _ in agreements.here(home, at_s)}
     for name in sorted({*(brought or ()), *settings.policy.lists} - covered):
         owner = owner_of(name)

@@ -59,7 +59,8 @@ def why(
     """Say which lists hold NUMBER and since when, and what a call from it would get and why.
 
     The number is shown in whole: it is the caller of this command who asked about it. With --at the
-    lists are those of then, as far as they are kept, and the policy is today's.
+    lists are those of then, as far as they are kept, agreements count as they stood then, and
+    [policy] is today's.
     Exit codes: 0 a list holds it, 1 none does, 2 it is no phone number.
 
     Example: ringfence why 0812345678 --trunk intl-1

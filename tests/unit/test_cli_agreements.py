@@ -155,6 +155,7 @@ def test_what_may_be_a_mistake_is_noted(tmp_path: Path) -> None:
     place.mkdir()
     feeds.mkdir()
     (feeds / "la.toml").write_text('list = "LA/scam"')
+    (feeds / "kh.toml").write_text('list = "KH/scams"')
     written(place, "ended", more="valid_until = 2026-01-02")
     written(place, "keyed", more='circle = "kh"')
     other = (EXAMPLES / "th-kh.toml").read_text().replace("TH", "LA")
@@ -164,8 +165,8 @@ def test_what_may_be_a_mistake_is_noted(tmp_path: Path) -> None:
     assert "ended and" not in said, "what is over contradicts nothing"
     for note in (
         "note: ended: ended at 2026-01-03T00:00:00+00:00",
-        "note: keyed: no key of its circle kh here: [circles.kh]",
-        f"note: keyed: no feed of {feeds} brings KH/scam",
+        "note: keyed: no key of its circle kh here: see `ringfence circle ls`",
+        f"note: keyed: no feed of {feeds} brings KH/scam; did you mean KH/scams?",
         "note: others: TH ([calls] home_country) is no party",
         "note: a feed brings LA/scam, on which no agreement is in force",
     ):
