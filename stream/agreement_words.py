@@ -212,7 +212,7 @@ def notes(settings: Settings, agreements: Agreements, at_s: int) -> Iterator[str
     """What is no mistake in itself and may be one: for a person to look at."""
     home = settings.calls.home_country
     brought = _lists_of_feeds(settings)
-    keys = settings.circle_keys()
+    keys = {name.partition("@")[0] for name in settings.circle_keys()}  # any epoch's
     for agreement in agreements.held:
         name = agreement.id
         if home not in agreement.parties:

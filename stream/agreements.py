@@ -302,6 +302,9 @@ def read_agreement(path: Path) -> Agreement:
         raise ConfigInvalid(tuple(tables.errors))
     values, inherited = _completed(tables.values)
     read, problems = structured(_converter(), values, AgreementFile, {})
+    # What is wrong with the terms is wrong with each list that takes them over: told once.
+    told = {key for key, _ in problems}
+    inherited |= {key for key in told if key[:1] == ("lists",) and ("terms", *key[2:]) in told}
     errors = [f"{path}: {dotted(key)}: {text}" for key, text in problems if key not in inherited]
     if not values.get("lists") and "report" not in values:
         errors.append(f"{path}: lists: is missing: it shares no list and reports nothing")

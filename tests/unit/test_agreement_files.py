@@ -139,6 +139,7 @@ def test_a_time_is_exact_and_a_day_counts_whole(tmp_path):
         ({"terms": "confidence_min = 101"}, "terms.confidence_min: must be 0 to 100"),
         ({"terms": 'categories = ["legitimate"]'}, "terms.categories: may hold"),
         ({"terms": "categories = []"}, "terms.categories: is empty"),
+        ({"lists": '[lists]\n"KH/scam" = {}\n"TH/x" = {}', "terms": "x = 1"}, "terms.x: is no"),
         ({"terms": "countries_min = 0"}, "terms.countries_min: must be 1 to 250"),
         ({"lists": ""}, "lists: is missing"),
         ({"lists": '[lists."VN/scam"]'}, 'lists."VN/scam": its owner "VN" is no party'),
