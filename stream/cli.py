@@ -14,6 +14,7 @@ from stream import (
     cli_audit,
     cli_circle,
     cli_exchange,
+    cli_exchange_lists,
     cli_feeds,
     cli_hub,
     cli_lists,
@@ -50,6 +51,8 @@ app.add_typer(cli_agreements.app, name="agreements")
 app.add_typer(cli_audit.app, name="audit")
 app.add_typer(cli_circle.app, name="circle")
 cli_exchange.app.add_typer(cli_hub.app, name="hub")
+cli_exchange.app.command("publish")(cli_exchange_lists.publish)
+cli_exchange.app.command("run")(cli_exchange_lists.run)
 app.add_typer(cli_exchange.app, name="exchange")
 app.command("why")(why)
 app.command("decisions")(decisions)

@@ -40,6 +40,8 @@ from stream.sections import Filled
 
 Span = Annotated[str, Checked(checks.span)]
 EVERY_COUNTRY = "*"
+_EVERY: Mapping[str, str] = {"tuf": "1s"}
+_USUALLY = "15m"
 _CATEGORIES = tuple(category.label for category in Category)
 
 
@@ -55,10 +57,11 @@ class OwnerTable:
 class ScheduleTable:
     """`[schedule]`: how often it is fetched; `jitter`: up to so much later, by chance.
 
-    Without a word on `jitter` it is a tenth of `every`.
+    Without a word on `jitter` it is a tenth of `every`; and on that, 15 minutes, but for a signed
+    repository a second: what is asked for then is one small file.
     """
 
-    every: Span = "15m"
+    every: Annotated[str, Checked(lambda text: checks.span(text) if text else None)] = ""
     jitter: Annotated[str, Checked(lambda text: checks.span(text) if text else None)] = ""
 
 
@@ -198,15 +201,25 @@ def read_feed(path: Path, environ: Mapping[str, str], house: House) -> FeedSetup
     source = source_of(
         place, environ, house.kafka, lambda text: errors.append(f"{path}: from{text}")
     )
+    if read is not None and source is not None:
+        errors += [f"{path}: {text}" for text in _apart(read, source)]
     if errors or read is None or source is None:
         raise ConfigInvalid(tuple(errors))
+    every_s = _seconds(read.schedule.every or _EVERY.get(source.kind, _USUALLY))
     return FeedSetup(
         feed=_feed(path, read, house),
         source=source,
-        every_s=_seconds(read.schedule.every),
-        jitter_s=seconds_of(read.schedule.jitter) or _seconds(read.schedule.every) / 10,
+        every_s=every_s,
+        jitter_s=seconds_of(read.schedule.jitter) or every_s / 10,
         path=path,
     )
+
+
+def _apart(read: FeedFile, source: Source) -> list[str]:
+    """What is wrong with a format that comes from one kind of place, or the other way round."""
+    if (read.format == "snapshot") is not (source.kind == "tuf"):
+        return ['format: "snapshot" and [from] kind = "tuf" go together']
+    return []
 
 
 def _feed(path: Path, read: FeedFile, house: House) -> Feed:

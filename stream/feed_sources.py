@@ -18,6 +18,8 @@ from stream.lists.transports import (
     MispFeedTransport,
     TaxiiSettings,
     TaxiiTransport,
+    TufSettings,
+    TufTransport,
 )
 from stream.ops.kafka import KafkaSettings
 from stream.ops.tables import dotted, one_of, secret, shown, strict_converter, structured
@@ -44,6 +46,7 @@ KINDS: Final[Mapping[str, tuple[type[Any], Make]]] = {
         lambda settings, means: MispFeedTransport(settings, means.secrets),
     ),
     "taxii": (TaxiiSettings, lambda settings, means: TaxiiTransport(settings, means.secrets)),
+    "tuf": (TufSettings, lambda settings, means: TufTransport(settings, means.secrets)),
 }
 """By `kind`: the settings that the table holds, and what makes the transport of them."""
 

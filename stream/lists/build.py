@@ -273,6 +273,27 @@ def _with_manifest(
     return {**parts, MANIFEST_PART: encode_manifest(manifest)}
 
 
+def completed(filter_data: bytes, columns: Columns, key: bytes) -> bytes:
+    """An owner's filter with those numbers in `columns` that it does not hold: other sources'.
+
+    Raises FilterUnreadable.
+    """
+    theirs = read_filter(filter_data)
+    check_probes(theirs, key)
+    codes = np.unique(columns.number)
+    texts, more, count = texts_of(codes[codes != 0]), [], 0
+    for at in range(0, len(texts), CHUNK):
+        chunk = texts[at : at + CHUNK]
+        absent = chunk[~theirs.may_hold(Digests(elements(chunk, key)))]
+        if len(absent):
+            more.append(Digests(elements(absent, key)))
+            count += len(absent)
+    if not more:
+        return filter_data
+    added = build_filter(more, theirs.shape, count)
+    return write_filter(Filter(theirs.shape, theirs.count + count, theirs.bits | added.bits))
+
+
 def _to_add(columns: Columns, key: bytes, progress: Progress) -> Iterator[Digests]:
     yield Digests(elements(np.array(PROBES, "S16"), key))
     yield from _digests(columns, key, progress)

@@ -4,7 +4,7 @@ What `feeds check` prints, and what `feeding.take_in` acts on.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,16 +12,16 @@ import numpy as np
 
 from stream.core.allowlist import Allowlist
 from stream.core.emergency import EmergencyNumbers
-from stream.core.entry import Columns, Entry
+from stream.core.entry import Columns
 from stream.core.faults import ConfigInvalid
-from stream.lists.build import columns_of
+from stream.lists.build import columns_from
 from stream.lists.feed import ID_CHARS, Feed, FeedState
 from stream.lists.feed_book import FeedBook
 from stream.lists.feed_diff import Clock, Difference, difference, owned_by
 from stream.lists.feed_reading import VersionRead, read_version
 from stream.lists.feed_shelf import Versions
+from stream.lists.feed_snapshot import is_whole_list
 from stream.lists.fetch import Fetched
-from stream.lists.files import has_rows
 from stream.lists.formats.ringfence import read_header
 from stream.lists.formats.rows import LINE_CHARS_MAX, InputUnreadable
 from stream.lists.gate import Judgement, Last, Seen, judge
@@ -112,7 +112,7 @@ async def assess(
         released=released,
     )
     change = None
-    if not has_rows(feed.format):
+    if read.bare:
         change = _sizes(last, read)
     elif register is not None and book is not None and state is not None and not read.unreadable:
         held = await _held(register, book, feed, state, read.columns, fetched.whole, key)
@@ -137,6 +137,8 @@ async def assess(
 
 def is_whole(feed: Feed, path: Path, *, said: bool) -> bool:
     """Whether a version is the whole list: a change file says so itself, else its transport did."""
+    if feed.format == "snapshot":
+        return is_whole_list(path)
     if feed.format != "ringfence":
         return said
     with path.open("rb") as file:
@@ -181,25 +183,7 @@ async def _held(
         for entry in found
         if feed.owns(entry.source)
     ]
-    return columns_from(entries, key)
-
-
-def columns_from(entries: Sequence[Entry], key: bytes) -> Columns:
-    """Entries of known numbers as columns."""
-    named = [entry for entry in entries if entry.number is not None]
-    if not named:
-        return empty_columns()
-    sources = {name: place for place, name in enumerate(dict.fromkeys(e.source for e in named))}
-    return columns_of(
-        np.array([str(entry.number).encode() for entry in named], "S16"),
-        key,
-        reported_at=np.array([entry.reported_at_s for entry in named], np.uint32),
-        expires_at=np.array([entry.expires_at_s for entry in named], np.uint32),
-        category=np.array([entry.category for entry in named], np.uint8),
-        confidence=np.array([entry.confidence for entry in named], np.uint8),
-        source=np.array([sources[entry.source] for entry in named], np.uint16),
-        sources=tuple(sources),
-    )
+    return columns_from(entries)
 
 
 def last_of(state: FeedState, *, renewal: bool = False) -> Last | None:

@@ -14,6 +14,7 @@ from stream.core.entry import Columns
 from stream.lists.build import columns_of
 from stream.lists.feed import Feed
 from stream.lists.feed_diff import REMOVED
+from stream.lists.feed_snapshot import Published, read_published
 from stream.lists.files import Rejects, has_rows, read_bare, read_rows, words_of
 from stream.lists.formats.rows import InputUnreadable, Wrong
 from stream.lists.gate import NEVER_LIVE, GateReason
@@ -28,7 +29,8 @@ class VersionRead:
 
     `unreadable` says why the file is not what its feed says, "" where it is. `bad` rows were
     rejected for what they are, `expired` for being over; `found` counts rows by the reasons of the
-    gate, `dropped` those of them that are left out.
+    gate, `dropped` those of them that are left out. `bare`: the version is a filter without
+    entries. `filter_data` and `late` are as in `feed_snapshot.Published`.
     """
 
     columns: Columns = field(default_factory=empty_columns)
@@ -39,6 +41,9 @@ class VersionRead:
     adjusted: Counter[str] = field(default_factory=Counter)
     found: Counter[GateReason] = field(default_factory=Counter)
     dropped: Counter[GateReason] = field(default_factory=Counter)
+    bare: bool = False
+    filter_data: bytes = field(default=b"", repr=False)
+    late: frozenset[int] = frozenset()
 
     @property
     def expired(self) -> int:
@@ -67,6 +72,8 @@ def read_version(
     `released`: a person let it in, so rows that the feed may not bring are kept, but for those of
     `NEVER_LIVE`. A file that is cut or damaged on the way gives nothing.
     """
+    if feed.format == "snapshot":
+        return _read_published(feed, path, rejects, key, bounds, now_s, released=released)
     if not has_rows(feed.format):
         return _read_bare(feed, path, key)
     read = VersionRead()
@@ -107,7 +114,33 @@ def _read_bare(feed: Feed, path: Path, key: bytes) -> VersionRead:
         data = read_bare(path, key, samples if len(samples) else None)
     except InputUnreadable as error:
         return VersionRead(unreadable=str(error).removeprefix(f"{path}: "))
-    return VersionRead(good=read_filter(data).count)
+    return VersionRead(good=read_filter(data).count, bare=True, filter_data=data)
+
+
+def _read_published(
+    feed: Feed, path: Path, rejects: Path, key: bytes, bounds: Bounds, now_s: int, *, released: bool
+) -> VersionRead:
+    try:
+        made = read_published(feed, path, key, bounds, now_s, released=released)
+        with Rejects(rejects).open() as kept:
+            kept.add(made.rejected)
+    except InputUnreadable as error:
+        return VersionRead(unreadable=str(error).removeprefix(f"{path}: "))
+    return _as_read(made, Counter(kept.counts))
+
+
+def _as_read(made: Published, rejected: Counter[Wrong]) -> VersionRead:
+    return VersionRead(
+        columns=made.columns,
+        good=len(made.columns) + made.dropped.total() if made.bare is None else made.bare,
+        rejected=rejected,
+        adjusted=+made.adjusted,
+        found=made.found,
+        dropped=made.dropped,
+        bare=made.bare is not None,
+        filter_data=made.filter_data,
+        late=made.late,
+    )
 
 
 def _let_through(

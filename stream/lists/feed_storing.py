@@ -18,6 +18,20 @@ from stream.lists.words import By, Retraction
 
 
 @dataclass(frozen=True, slots=True)
+class Content:
+    """What a version says: its rows, and whether they are all that the feed says.
+
+    `filter_data` (b"": none) is the owner's filter, which holds the entries that are fingerprints
+    alone, but for those of the numbers in `late`: they were listed after it was made.
+    """
+
+    columns: Columns
+    whole: bool
+    filter_data: bytes = b""
+    late: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Stored:
     """The list's generation after it, and whether that is a new base."""
 
@@ -28,28 +42,30 @@ class Stored:
 async def store(
     register: Register,
     feed: Feed,
-    new: Columns,
+    content: Content,
     change: Difference,
-    whole: bool,
     key: bytes,
     by: By,
     now_s: int,
 ) -> Stored:
-    """Make the register's list say of this feed what `new` says; nothing else is touched.
+    """Make the register's list say of this feed what `content` says; nothing else is touched.
 
     Up to `CHANGES_MAX` edits are written as changes, each atomic by itself and live at once: what
-    is written is in proportion to the difference. Raises ChangeConflict and the register's Faults;
+    is written is in proportion to the difference. An owner's filter goes live as a new base, since
+    nobody else can make it. Raises ChangeConflict and the register's Faults;
     what was done by then stays, and doing it again changes nothing.
     """
     name = feed.list_name
-    if not change.changes:
-        return Stored((await register.state(name)).head.generation, rebuilt=False)
-    if change.changes <= CHANGES_MAX:
+    head = (await register.state(name)).head
+    theirs = content.filter_data and (change.changes or head.changes)
+    if not change.changes and not theirs:
+        return Stored(head.generation, rebuilt=False)
+    if change.changes <= CHANGES_MAX and not theirs:
         generation = await _edit(register, name, change, by)
         return Stored(generation, rebuilt=False)
     for _ in range(TRIES):
         try:
-            generation = await _rebase(register, feed, new, change, whole, key, by, now_s)
+            generation = await _rebase(register, feed, content, change, key, by, now_s)
         except ChangeConflict:
             continue
         return Stored(generation, rebuilt=True)
@@ -74,14 +90,13 @@ async def _edit(register: Register, name: str, change: Difference, by: By) -> in
 async def _rebase(
     register: Register,
     feed: Feed,
-    new: Columns,
+    content: Content,
     change: Difference,
-    whole: bool,
     key: bytes,
     by: By,
     now_s: int,
 ) -> int:
-    name = feed.list_name
+    name, new = feed.list_name, content.columns
     reservation = await register.reserve(name, by)
     state = await register.state(name)
     if state.head.base != reservation.old_base:
@@ -90,13 +105,30 @@ async def _rebase(
     before = [c.change for c in state.changes if c.generation <= reservation.generation]
     old = await asyncio.to_thread(with_changes, base, before)
     said = rows_of(new, new.category != np.uint8(REMOVED))
-    if whole:
-        content = await asyncio.to_thread(replaced, old, said, feed.owns)
+    if content.late:
+        said = await _over_it(register, name, said, content.late, by)
+    if content.whole:
+        whole = await asyncio.to_thread(replaced, old, said, feed.owns)
     else:
         left = await asyncio.to_thread(without, old, change.retracted)
-        content = await asyncio.to_thread(merged, left, said)
+        whole = await asyncio.to_thread(merged, left, said)
+    origin = Origin("import", by, filter_data=content.filter_data)
     generation, _ = await publish_whole(
-        register, reservation, state.head.circle, key, content, now_s, Origin("import", by)
+        register, reservation, state.head.circle, key, whole, now_s, origin
     )
     await register.sweep(name)
     return generation
+
+
+async def _over_it(
+    register: Register, name: str, said: Columns, late: frozenset[int], by: By
+) -> Columns:
+    """Write entries that the owner's filter does not hold as changes over the base to come.
+
+    They are there before it is, so at no moment they are missing. Gives the other rows.
+    """
+    only = (said.number == 0) & np.isin(said.fingerprint, np.array(sorted(late), np.uint64))
+    entries = [said.entry(row) for row in np.flatnonzero(only).tolist()]
+    if entries:
+        await register.add(name, entries, by)
+    return rows_of(said, ~only)

@@ -15,9 +15,8 @@ from stream.lists.feed_assess import Arrival, Assessed, Surroundings, assess, is
 from stream.lists.feed_bare import store_bare
 from stream.lists.feed_book import FeedBook
 from stream.lists.feed_shelf import Versions
-from stream.lists.feed_storing import store
+from stream.lists.feed_storing import Content, store
 from stream.lists.fetch import Fetched
-from stream.lists.files import has_rows
 from stream.lists.gate import Verdict
 from stream.lists.store import Register
 from stream.lists.words import By
@@ -144,15 +143,19 @@ async def _let_in(
 ) -> VersionRecord:
     assert assessed.change is not None, "it was compared"
     key = around.key_of((await register.state(feed.list_name)).head.circle)
-    if has_rows(feed.format):
-        stored = await store(
-            register, feed, assessed.read.columns, assessed.change, record.whole, key, by, now_s
-        )
+    read = assessed.read
+    if read.bare:
+        stored = await store_bare(register, feed, read.filter_data, record.good, key, by, now_s)
     else:
-        file = versions.file(record.id)
-        assert file is not None, "it was just read"
-        data = await asyncio.to_thread(file.read_bytes)
-        stored = await store_bare(register, feed, data, record.good, key, by, now_s)
+        stored = await store(
+            register,
+            feed,
+            Content(read.columns, record.whole, read.filter_data, read.late),
+            assessed.change,
+            key,
+            by,
+            now_s,
+        )
     state = await book.state(feed.name)
     before = state.accepted.numbers if state.accepted is not None else 0
     change = assessed.change

@@ -22,9 +22,20 @@ from stream.lists.formats.documents import PIECE_BYTES
 from stream.lists.formats.rows import InputUnreadable, Lines, ReadOptions, RejectedRow, Rows, Wrong
 
 Format = Literal[
-    "text", "csv", "jsonl", "pybloom", "misp", "misp-feed", "stix", "phoneblock", "ftc", "ringfence"
+    "text",
+    "csv",
+    "jsonl",
+    "pybloom",
+    "misp",
+    "misp-feed",
+    "stix",
+    "phoneblock",
+    "ftc",
+    "ringfence",
+    "snapshot",
 ]
-FORMATS: tuple[Format, ...] = get_args(Format)
+FORMATS: tuple[Format, ...] = tuple(kind for kind in get_args(Format) if kind != "snapshot")
+"""Those that people and programs write as files; the other comes out of a repository alone."""
 PIECE = 2 << 20
 """Bytes read at a time: some 50,000 rows, whose Python objects, if need be, take about 40 MB."""
 _WORDS: Mapping[Format, Mapping[str, Category]] = {
@@ -56,9 +67,10 @@ def format_of(path: Path) -> Format:
 def has_rows(kind: Format) -> bool:
     """Whether a file of this format has rows; a bare filter has none (`read_bare` reads it).
 
-    A list that it fills is built by `build.bare_snapshot`, and its matches stay unconfirmed.
+    A list that it fills is built by `build.bare_snapshot`, and its matches stay unconfirmed. What
+    is in a published list is read by `feed_snapshot`.
     """
-    return kind != "pybloom"
+    return kind not in {"pybloom", "snapshot"}
 
 
 def words_of(kind: Format) -> Mapping[str, Category]:
@@ -122,9 +134,13 @@ def _rows(
 
 def read_header(path: Path) -> ringfence.Header:
     """What the first line of a change file says of the whole. Raises InputUnreadable."""
-    chunks: Iterator[Lines] = line_bytes(_pieces(path, None, lambda _done, _whole: None))
-    first = next(chunks, [""])
+    first = next(lines_of(path), [""])
     return ringfence.read_header(first[0])
+
+
+def lines_of(path: Path) -> Iterator[Lines]:
+    """The lines of a text file, chunk by chunk. Raises InputUnreadable."""
+    return line_bytes(_pieces(path, None, lambda _done, _whole: None))
 
 
 def read_bare(path: Path, key: bytes, samples: NDArray[np.bytes_] | None = None) -> bytes:

@@ -6,15 +6,15 @@ rollbacks and repairs. What others change meanwhile lies over the new base.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 
 import numpy as np
 
 from stream.core.entry import Columns
-from stream.core.faults import ChangeConflict, Fault, RegisterLost
-from stream.core.snapshot import MANIFEST_PART
-from stream.lists.build import Parts, Version, build_snapshot, verify_parts
+from stream.core.faults import ChangeConflict, Fault, RegisterLost, SnapshotUnreadable
+from stream.core.snapshot import FILTER_PART, MANIFEST_PART, read_snapshot
+from stream.lists.build import Parts, Version, build_snapshot, completed, verify_parts
 from stream.lists.circles import key_id
 from stream.lists.merge import held_in
 from stream.lists.records import BaseRecord
@@ -36,12 +36,14 @@ class Origin:
     """Why a base is made: `import`, `rebuild`, `rollback` or `repair`, and who does it.
 
     `of` is the generation whose content is put back, else 0; the new generation is above `floor`.
+    `filter_data` is the filter of the list's owner, where only that holds some of its entries.
     """
 
     what: str
     by: By
     of: int = 0
     floor: int = 0
+    filter_data: bytes = field(default=b"", repr=False)
 
 
 async def publish_whole(
@@ -61,7 +63,8 @@ async def publish_whole(
     written and not published is taken away again.
     """
     try:
-        parts = await asyncio.to_thread(_built, reservation, circle, key, whole, now_s, stage)
+        made = origin.filter_data or await _owners_filter(register, reservation, whole)
+        parts = await asyncio.to_thread(_built, reservation, circle, key, whole, now_s, stage, made)
         await register.write_base(reservation, parts, lambda d, w: stage("writing", d, w))
         digest = sha256(parts[MANIFEST_PART]).hexdigest()
         record = BaseRecord(reservation.generation, whole.numbers, digest, origin.what, origin.of)
@@ -88,12 +91,49 @@ async def _discard(register: Register, reservation: Reservation, why: Fault) -> 
         why.add_note(f"what was written of it could not be taken away: {fault}")
 
 
+async def _owners_filter(
+    register: Register, reservation: Reservation, whole: Columns
+) -> bytes | None:
+    """The filter of a base here that holds all entries that are fingerprints alone; None: there
+    are none such.
+
+    Raises SnapshotUnreadable where no base does.
+    """
+    bare = np.unique(whole.fingerprint[whole.number == 0])
+    if not len(bare):
+        return None
+    name = reservation.name
+    kept = [base.generation for base in await register.annals.bases(name)]
+    absent = len(bare)
+    for generation in dict.fromkeys((reservation.old_base, *kept)):
+        if not generation:
+            continue
+        parts = await register.read_base(name, generation)
+        columns = (await asyncio.to_thread(read_snapshot, parts)).columns
+        held = held_in(columns, bare) if columns is not None else np.zeros(len(bare), np.bool_)
+        absent = min(absent, int((~held).sum()))
+        if not absent:
+            return parts[FILTER_PART]
+    raise SnapshotUnreadable(
+        f"{name}: of {absent} numbers only the fingerprints are known, and no filter here holds "
+        "them: they stay changes until its owner's next whole list brings one"
+    )
+
+
 def _built(
-    reservation: Reservation, circle: str, key: bytes, whole: Columns, now_s: int, stage: Stage
+    reservation: Reservation,
+    circle: str,
+    key: bytes,
+    whole: Columns,
+    now_s: int,
+    stage: Stage,
+    filter_data: bytes | None,
 ) -> Parts:
     owner, _, name = reservation.name.partition("/")
     version = Version(owner, name, reservation.generation, circle, key, key_id(key))
-    parts = build_snapshot(version, whole, now_s, lambda d, w: stage("building", d, w))
+    if filter_data is not None:
+        filter_data = completed(filter_data, whole, key)
+    parts = build_snapshot(version, whole, now_s, lambda d, w: stage("building", d, w), filter_data)
     verify_parts(parts, key, lambda d, w: stage("proving", d, w))
     return parts
 

@@ -26,6 +26,7 @@ from tests.bench import (
     bench_agreements,
     bench_busy,
     bench_changes,
+    bench_exchange,
     bench_imports,
     bench_latency,
     bench_membership,
@@ -59,6 +60,7 @@ BENCHES: dict[str, Callable[[Lab], Awaitable[list[Report]]]] = {
     "prefixes": bench_prefixes.run,
     "agreements": bench_agreements.run,
     "stages": bench_stages.run,
+    "exchange": bench_exchange.run,
 }
 
 

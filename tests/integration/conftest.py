@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from stream.embedded.choose import RedisServer
 from stream.lists.ingest import ImportRequest, import_file
 from stream.lists.parse import Defaults
 from stream.lists.store import Register
@@ -28,6 +29,12 @@ async def register(redis_url: str) -> AsyncIterator[Register]:
     async with opened(redis_url) as register:
         await register.create(NAME, "plain", BY)
         yield register
+
+
+@pytest.fixture
+def urls(redis_server: RedisServer, _redis_databases: Iterator[int]) -> list[str]:
+    """Two countries' registers: two databases of one Redis, which whoever uses them empties."""
+    return [redis_server.url(next(_redis_databases) % redis_server.databases) for _ in range(2)]
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from stream.feed_sources import KINDS
 from stream.lists.feed import VersionRecord
 from stream.lists.ingest import entries_of
 from stream.ops.kafka import KafkaSettings
+from tests.integration.exchange_lab import lab
 from tests.integration.feeds_lab import HOUSE, kh, workplace
 from tests.integration.lists_lab import opened
 from tests.integration.transports.test_taxii import BULK, PASSWORD
@@ -214,6 +215,23 @@ async def test_a_misp_feed_on_a_web_server(tmp_path, redis_url):
         assert await example.pulls() is None
 
 
+async def test_a_signed_repository(tmp_path, urls):
+    """config/feeds/tuf.toml: a neighbour's repository, its list whole and then what changed."""
+    async with lab(tmp_path, urls) as world:
+        await world.kh.add(*kh(1, 2))
+        await world.kh.publishes()
+        places = (
+            ("https://lists.trc.example", world.url),
+            ("/etc/ringfence/roots/kh.json", str(world.kh.root)),
+        )
+        example = Example("tuf", tmp_path, urls[1], *places)
+        assert await example.accepted() == 2
+        await world.kh.remove(*kh(1))
+        await world.kh.publishes()
+        assert await example.accepted() == 1
+        assert await example.pulls() is None
+
+
 def test_every_kind_of_transport_is_run_here():
     """No transport is shipped whose example was never run."""
-    assert set(KINDS) == {"file", "folder", "http", "kafka", "misp-feed", "taxii"}
+    assert set(KINDS) == {"file", "folder", "http", "kafka", "misp-feed", "taxii", "tuf"}

@@ -4,12 +4,14 @@
      "to": 9}
     {"op": "add", "number": "+85523900123", "category": "call_centre", "source": "desk", ...}
     {"op": "remove", "number": "+85523900124", "source": "desk"}
+    {"op": "remove", "fingerprint": "00c6f1a2b3d4e5f6"}
     {"sha256": "...", "lines": 3}
 
 An added line has the fields of `rows.FIELDS`, times as ISO 8601. `from` and `to` are generations of
-the list that the file was made of; `whole` says that what is not in it is not on the list. The last
-line counts the lines before it and hashes them, each with one line feed: a file that was cut or
-changed on its way is refused as a whole.
+the list that the file was made of; `whole` says that what is not in it is not on the list. Where
+hashes alone are shared, `fingerprint` (16 hex digits) stands for `number`. The last line counts the
+lines before it and hashes them, each with one line feed: a file that was cut or changed on its way
+is refused as a whole.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -28,6 +30,7 @@ from stream.lists.formats.rows import InputUnreadable, Lines, Rows, Wrong
 FORMAT = "ringfence-changes"
 VERSION = 1
 
+_HASHED = 'only a fingerprint: a list that is shared so is followed with format = "snapshot"'
 _Value = str | int | float | None
 
 
@@ -50,6 +53,7 @@ class _End(msgspec.Struct):
 class _Change(msgspec.Struct):
     op: Literal["add", "remove"]
     number: str | int | None = None
+    fingerprint: str | None = None
     category: str | None = None
     source: str | None = None
     reported_at: _Value = None
@@ -77,7 +81,7 @@ def read(chunks: Callable[[], Iterable[Lines]]) -> Iterator[Rows]:
 
     `chunks` gives the lines from the beginning, each time it is called. Raises InputUnreadable.
     """
-    last = _proven(chunks())
+    last = proven(chunks())
     decode = msgspec.json.Decoder(_Change).decode
     rows, lines = Collector(), count(1)
     for chunk in chunks():
@@ -89,6 +93,9 @@ def read(chunks: Callable[[], Iterable[Lines]]) -> Iterator[Rows]:
                 change = decode(text.encode("utf-8", "replace"))
             except BROKEN as error:
                 rows.reject(line, Wrong.UNREADABLE, str(error), text)
+                continue
+            if change.number is None and change.fingerprint is not None:
+                rows.reject(line, Wrong.NO_NUMBER, _HASHED, text)
                 continue
             rows.add(
                 line,
@@ -105,8 +112,11 @@ def read(chunks: Callable[[], Iterable[Lines]]) -> Iterator[Rows]:
     yield from rows.rest()
 
 
-def _proven(chunks: Iterable[Lines]) -> int:
-    """The number of the last line, after its hash was found to be that of the lines before it."""
+def proven(chunks: Iterable[Lines]) -> int:
+    """The number of the last line, after its hash was found to be that of the lines before it.
+
+    Raises InputUnreadable.
+    """
     digest, line, last = sha256(), 0, ""
     for chunk in chunks:
         for text in chunk:
@@ -141,10 +151,15 @@ def write(
     `removed`: a number and whose report of it, None: all reports. An entry of which only the
     fingerprint is known can not be named and is left out.
     """
-    digest, lines = sha256(), count()
     listed = (_as_change(entry) for entry in added if entry.number is not None)
     gone = ({"op": "remove", "number": number, "source": source} for number, source in removed)
-    for value in chain([header], listed, gone):
+    yield from lined(chain([header], listed, gone))
+
+
+def lined(values: Iterable[object]) -> Iterator[str]:
+    """The lines of a change file of these values, a header first, and the line that ends it."""
+    digest, lines = sha256(), count()
+    for value in values:
         line = _line(value)
         next(lines)
         digest.update(line.encode())

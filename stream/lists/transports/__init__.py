@@ -7,6 +7,7 @@ from stream.lists.transports.http import HttpSettings, HttpTransport
 from stream.lists.transports.kafka import KafkaFeedSettings, KafkaTransport
 from stream.lists.transports.misp_feed import MispFeedSettings, MispFeedTransport
 from stream.lists.transports.taxii import TaxiiSettings, TaxiiTransport
+from stream.lists.transports.tuf import TufSettings, TufTransport
 
 __all__ = [
     "FileSettings",
@@ -22,4 +23,6 @@ __all__ = [
     "Place",
     "TaxiiSettings",
     "TaxiiTransport",
+    "TufSettings",
+    "TufTransport",
 ]

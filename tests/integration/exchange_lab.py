@@ -1,0 +1,183 @@
+"""Two countries on one machine: one publishes a list from its register, the other follows it."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any, Self
+
+import redis
+
+from stream.core.agreement import Shared
+from stream.exchange.keys import KeyRing
+from stream.exchange.offer import Edition, Offer
+from stream.exchange.outlet import Outlet
+from stream.exchange.repository import add_list, init
+from stream.exchange.signing import Validity
+from stream.feed_files import read_feed
+from stream.feed_follow import Follower
+from stream.lists.connection import RegisterSettings
+from stream.lists.feed import VersionRecord
+from stream.lists.ingest import entries_of
+from stream.lists.store import Register
+from stream.lists.words import By, Removal
+from stream.ops.clock import now_s
+from tests.builders import entry
+from tests.integration.feeds_lab import HOUSE, workplace
+
+LIST = "KH/scam"
+BY = By("sok", "found by the police")
+FEED = """
+list = "KH/scam"
+format = "snapshot"
+sources = "both"
+may_list = ["*"]
+{extra}
+[owner]
+name = "KH"
+contact = "noc@trc.example"
+[from]
+kind = "tuf"
+{place}
+root = "{root}"
+targets = "KH/scam"
+"""
+
+
+class Handler(SimpleHTTPRequestHandler):
+    """A plain web server that says what it was asked for, and may break off in the middle."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.server.asked.append((self.path, self.headers.get("Range", "")))  # type: ignore[attr-defined]
+        breaks_after = self.server.breaks_after  # type: ignore[attr-defined]
+        path = Path(self.translate_path(self.path))
+        if not path.is_file():
+            self.send_error(404)
+            return
+        data = path.read_bytes()
+        begin = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").rstrip("-"))
+        self.send_response(206 if begin else 200)
+        self.send_header("Content-Length", str(len(data) - begin))
+        self.end_headers()
+        data = data[begin:]
+        if breaks_after and len(data) > breaks_after:
+            self.wfile.write(data[:breaks_after])
+            self.close_connection = True
+            return
+        self.wfile.write(data)
+
+    def log_message(self, *_: object) -> None:
+        """Nobody reads it."""
+
+
+class Publisher:
+    """A country with a register, a repository and keys."""
+
+    def __init__(self, folder: Path, register: Register, shares: Shared, key: bytes = b"") -> None:
+        self.folder = folder / "repository"
+        self.register = register
+        ring = KeyRing([folder / "keys"])
+        self.offer = Offer(LIST, shares, key)
+        validity = Validity()
+        both = KeyRing([folder / "keys", folder / "offline"])
+        init(self.folder, both, [folder / "offline"], 1, validity, now_s())
+        add_list(self.folder, both, LIST, validity, now_s())
+        self.outlet = Outlet(self.folder, ring, validity)
+        self.root = folder / "root.json"
+        self.root.write_bytes((self.folder / "metadata" / "1.root.json").read_bytes())
+
+    async def add(self, *numbers: str, **fields: Any) -> None:
+        made = [entry(number, key=self.offer.key, **fields) for number in numbers]
+        await self.register.add(LIST, made, BY)
+
+    async def remove(self, *numbers: str) -> None:
+        gone = [Removal(entry(one, key=self.offer.key).fingerprint, one) for one in numbers]
+        await self.register.remove(LIST, gone, BY)
+
+    async def publishes(self) -> Edition | None:
+        return await self.outlet.bring_out(self.register, self.offer)
+
+
+class Country:
+    """A country that follows the list."""
+
+    def __init__(self, folder: Path, url: str, feed: Path, key: bytes = b"") -> None:
+        self.folder, self.url, self.key = folder, url, key
+        self.setup = read_feed(feed, {}, HOUSE)
+
+    async def pulls(self) -> VersionRecord | None:
+        async with workplace(self.folder / "state", self.url) as place:
+            return await Follower(self.setup, place, quiet=True).pull()
+
+    async def accepts(self) -> VersionRecord:
+        record = await self.pulls()
+        assert record is not None
+        assert record.verdict == "accepted", record
+        return record
+
+    async def fingerprints(self) -> set[int]:
+        async with await Register.connect(RegisterSettings(self.url)) as register:
+            _, columns = await entries_of(register, LIST, self.key)
+        return set(columns.fingerprint.tolist())
+
+    async def holds(self, *numbers: str) -> bool:
+        wanted = {entry(number, key=self.key).fingerprint for number in numbers}
+        return wanted <= await self.fingerprints()
+
+
+class Lab:
+    """Both, and the web server between them."""
+
+    def __init__(self, folder: Path, urls: Sequence[str], shares: Shared) -> None:
+        self.folder, self.urls, self.shares = folder, urls, shares
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        for url in self.urls:
+            with redis.Redis.from_url(url) as client:
+                client.flushdb()
+        register = await self._stack.enter_async_context(
+            await Register.connect(RegisterSettings(self.urls[0]))
+        )
+        await register.create(LIST, "plain", BY)
+        (self.folder / "kh").mkdir()
+        self.kh = Publisher(self.folder / "kh", register, self.shares)
+        handler = partial(Handler, directory=str(self.kh.folder))
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self.asked: list[tuple[str, str]] = []
+        self.server.asked = self.asked  # type: ignore[attr-defined]
+        self.breaks_after(0)
+        thread = Thread(target=self.server.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        self._stack.callback(thread.join)
+        self._stack.callback(self.server.server_close)
+        self._stack.callback(self.server.shutdown)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        self.th = self.country("th", f'url = "{self.url}"')
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    def breaks_after(self, size: int) -> None:
+        """From now on the server hangs up after so many bytes of a file; 0: it does not."""
+        self.server.breaks_after = size  # type: ignore[attr-defined]
+
+    def country(self, name: str, place: str, extra: str = "") -> Country:
+        folder = self.folder / name
+        folder.mkdir(exist_ok=True)
+        feed = folder / "kh-scam.toml"
+        feed.write_text(FEED.format(place=place, root=self.kh.root, extra=extra))
+        return Country(folder, self.urls[1], feed)
+
+
+@asynccontextmanager
+async def lab(
+    folder: Path, urls: Sequence[str], shares: Shared = Shared.NUMBERS
+) -> AsyncIterator[Lab]:
+    async with Lab(folder, urls, shares) as made:
+        yield made

@@ -1,0 +1,249 @@
+"""A list from one country's register to another's, through a signed repository."""
+
+import json
+import shutil
+
+import pytest
+import redis
+
+from stream.core.agreement import Shared
+from stream.core.faults import FeedDown, FeedFault
+from stream.exchange import offer as offers
+from stream.lists.ingest import entries_of
+from stream.lists.versions import rebuild, rollback
+from tests.builders import NOW_S
+from tests.integration.exchange_lab import BY, LIST, lab
+from tests.integration.feeds_lab import kh
+from tests.integration.lists_lab import opened
+
+
+async def test_a_list_and_its_changes(tmp_path, urls):
+    """The whole list first, then changes alone: what is added is there, what is removed is gone."""
+    async with lab(tmp_path, urls) as world:
+        await world.kh.add(*kh(1, 2, 3))
+        first = await world.kh.publishes()
+        assert first is not None
+        assert first.whole
+        record = await world.th.accepts()
+        assert record.whole
+        assert await world.th.holds(*kh(1, 2, 3))
+        assert await world.th.pulls() is None
+        await world.kh.add(*kh(4))
+        await world.kh.remove(*kh(1))
+        assert await world.kh.publishes() is not None
+        assert await world.kh.publishes() is None
+        world.asked.clear()
+        record = await world.th.accepts()
+        assert (record.whole, record.gained, record.lost, record.numbers) == (False, 1, 1, 3)
+        assert not any("filter.bloom" in path for path, _ in world.asked)
+        assert await world.th.holds(*kh(2, 3, 4))
+        assert not await world.th.holds(*kh(1))
+        async with opened(urls[1]) as register:
+            _, columns = await entries_of(register, LIST, b"")
+        assert set(columns.sources) == {"kh-scam/test"}
+
+
+async def test_changes_that_were_missed_come_together(tmp_path, urls):
+    """Who was away takes what happened since in one step, a number's last state alone."""
+    async with lab(tmp_path, urls) as world:
+        await world.kh.add(*kh(1))
+        await world.kh.publishes()
+        await world.th.accepts()
+        for number in kh(2, 3, 4):
+            await world.kh.add(number)
+            await world.kh.publishes()
+        await world.kh.remove(*kh(2))
+        await world.kh.publishes()
+        record = await world.th.accepts()
+        assert (record.whole, record.gained, record.lost) == (False, 2, 0)
+        assert await world.th.pulls() is None
+
+
+async def test_many_change_files_become_few(tmp_path, urls, monkeypatch):
+    """Change files are put together as they become many; who stood among them goes on."""
+    monkeypatch.setattr(offers, "FILES_MAX", 4)
+    async with lab(tmp_path, urls) as world:
+        await world.kh.add(*kh(0))
+        await world.kh.publishes()
+        await world.th.accepts()
+        for number in kh(*range(1, 14)):
+            await world.kh.add(number)
+            await world.kh.publishes()
+            if number == kh(2)[0]:
+                await world.th.accepts()
+        before = world.kh.outlet.before(LIST)
+        assert before is not None
+        assert len(before.changes) <= 4
+        assert not (await world.th.accepts()).whole
+        assert await world.th.holds(*kh(*range(14)))
+
+
+async def test_a_gap_leads_to_the_whole_list(tmp_path, urls, monkeypatch):
+    """A follower whose changes are no more there takes the whole list by itself."""
+    monkeypatch.setattr(offers, "ROWS_FEW", 2)
+    async with lab(tmp_path, urls) as world:
+        await world.kh.add(*kh(1))
+        await world.kh.publishes()
+        await world.th.accepts()
+        await world.kh.add(*kh(*range(2, 9)))
+        edition = await world.kh.publishes()
+        assert edition is not None
+        assert edition.whole
+        record = await world.th.accepts()
+        assert record.whole
+        assert record.gained == 7
+
+
+async def test_another_history_leads_to_the_whole_list(tmp_path, urls):
+    """A register that came back from an older copy makes no changes: its list is taken whole."""
+    async with lab(tmp_path, urls) as world:
+        await world.kh.add(*kh(1, 2))
+        await world.kh.publishes()
+        await world.th.accepts()
+        with redis.Redis.from_url(urls[0]) as raw:
+            raw.flushdb()
+        await world.kh.register.create(LIST, "plain", BY)
+        await world.kh.add(*kh(2, 3))
+        edition = await world.kh.publishes()
+        assert edition is not None
+        assert edition.whole
+        record = await world.th.accepts()
+        assert record.whole
+        assert await world.th.holds(*kh(2, 3))
+        assert not await world.th.holds(*kh(1))
+
+
+async def test_a_rebuild_of_the_owners_is_nothing_new(tmp_path, urls):
+    """A new base with the same content costs followers of numbers one small file."""
+    async with lab(tmp_path, urls) as world:
+        await world.kh.add(*kh(1, 2))
+        await world.kh.publishes()
+        await world.th.accepts()
+        await rebuild(world.kh.register, LIST, b"", BY, NOW_S)
+        await world.kh.add(*kh(3))
+        edition = await world.kh.publishes()
+        assert edition is not None
+        assert edition.whole
+        record = await world.th.accepts()
+        assert (record.whole, record.gained) == (False, 1)
+
+
+async def test_hashes_alone_go_live_with_the_owners_filter(tmp_path, urls):
+    """Without numbers the owner's own filter is what the follower's base has, bit for bit.
+
+    Changes and removals come by hash; a list of them can be rebuilt and rolled back.
+    """
+    async with lab(tmp_path, urls, Shared.FINGERPRINTS) as world:
+        await world.kh.add(*kh(1, 2, 3))
+        edition = await world.kh.publishes()
+        assert edition is not None
+        await world.th.accepts()
+        theirs = next(data for name, data in edition.parts.items() if name.endswith(".bloom"))
+        async with opened(urls[1]) as register:
+            base = (await register.state(LIST)).head.base
+            parts = await register.read_base(LIST, base)
+            assert parts["filter.bloom"] == theirs
+            _, columns = await entries_of(register, LIST, b"")
+            assert not columns.number.any()
+            before = (await register.state(LIST)).head.generation
+            await world.kh.add(*kh(4))
+            await world.kh.remove(*kh(1))
+            await world.kh.publishes()
+            record = await world.th.accepts()
+            assert (record.whole, record.gained, record.lost) == (False, 1, 1)
+            assert await world.th.holds(*kh(2, 3, 4))
+            await rollback(register, LIST, before, b"", BY, NOW_S)
+            assert await world.th.holds(*kh(1, 2, 3))
+            await rebuild(register, LIST, b"", BY, NOW_S)
+            assert await world.th.holds(*kh(1, 2, 3))
+
+
+async def test_a_new_filter_of_the_owners_is_taken(tmp_path, urls):
+    """When the owner's list has a new base, who has hashes alone takes it whole, changes too."""
+    async with lab(tmp_path, urls, Shared.FINGERPRINTS) as world:
+        await world.kh.add(*kh(1, 2))
+        await world.kh.publishes()
+        await world.th.accepts()
+        await world.kh.add(*kh(3))
+        await world.kh.publishes()
+        await world.th.accepts()
+        await rebuild(world.kh.register, LIST, b"", BY, NOW_S)
+        await world.kh.publishes()
+        await world.kh.add(*kh(4))
+        await world.kh.publishes()
+        assert not (await world.th.accepts()).whole
+        assert (await world.th.accepts()).whole
+        assert await world.th.holds(*kh(1, 2, 3, 4))
+        async with opened(urls[1]) as register:
+            state = await register.state(LIST)
+            assert state.head.base
+            assert {len(one.change.entries) for one in state.changes} == {1}
+
+
+async def test_a_list_shared_as_a_filter(tmp_path, urls):
+    """A bare filter is all that comes, made for one false positive in a million."""
+    async with lab(tmp_path, urls, Shared.FILTER) as world:
+        await world.kh.add(*kh(1, 2, 3))
+        edition = await world.kh.publishes()
+        assert edition is not None
+        assert len(edition.parts) == 3
+        record = await world.th.accepts()
+        assert record.numbers >= 3
+        async with opened(urls[1]) as register:
+            state = await register.state(LIST)
+            manifest = json.loads(await register.manifest(LIST, state.head.base))
+        assert manifest["slices"] == 20
+        assert not manifest["has_entries"]
+
+
+async def test_an_expired_report_is_not_taken(tmp_path, urls):
+    """What was over when it came is counted as such, and on no list here."""
+    async with lab(tmp_path, urls) as world:
+        await world.kh.add(*kh(1))
+        await world.kh.add(*kh(2), expires_at_s=1_500_000_000)
+        await world.kh.publishes()
+        record = await world.th.accepts()
+        assert record.expired == 1
+        assert not await world.th.holds(*kh(2))
+
+
+async def test_an_interrupted_download_goes_on(tmp_path, urls):
+    """What came before a download broke off is not fetched again: the rest is asked for."""
+    async with lab(tmp_path, urls) as world:
+        await world.kh.add(*kh(*range(40)))
+        await world.kh.publishes()
+        world.breaks_after(40_000)
+        with pytest.raises(FeedDown) as caught:
+            await world.th.pulls()
+        assert caught.value.reason is FeedFault.DOWN
+        world.breaks_after(0)
+        world.asked.clear()
+        await world.th.accepts()
+        resumed = [(path, span) for path, span in world.asked if span]
+        assert resumed
+        assert all(path.endswith("filter.bloom") for path, _ in resumed)
+        assert await world.th.holds(*kh(*range(40)))
+
+
+async def test_a_copy_on_a_disk(tmp_path, urls):
+    """A repository that was carried on a disk is followed as one on a web server is."""
+    async with lab(tmp_path, urls) as world:
+        await world.kh.add(*kh(1, 2))
+        await world.kh.publishes()
+        disk = tmp_path / "disk"
+        shutil.copytree(world.kh.folder, disk)
+        island = world.country("island", f'path = "{disk}"')
+        await island.accepts()
+        assert await island.holds(*kh(1, 2))
+
+
+async def test_another_circles_list_is_refused(tmp_path, urls):
+    """Hashes of a circle whose key is not here would match nobody: nothing goes live."""
+    async with lab(tmp_path, urls, Shared.FINGERPRINTS) as world:
+        world.kh.offer = offers.Offer(LIST, Shared.FINGERPRINTS, b"k" * 32)
+        await world.kh.add(*kh(1))
+        await world.kh.publishes()
+        record = await world.th.pulls()
+        assert record is not None
+        assert record.verdict == "refused"
+        assert "circle" in record.findings[0]
