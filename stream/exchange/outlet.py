@@ -51,7 +51,7 @@ class Outlet:
         role = role_of(name)
         published = files.read(self.folder)
         if role not in published.roles:
-            text = f"{self.folder} has no role for {name}: `ringfence exchange key add {name}`"
+            text = f"{self.folder} has no role for {name}: `ringfence exchange add-list {name}`"
             raise ExchangeFault(text)
         target = published.read_role(role).targets.get(latest_target(name))
         if target is None:

@@ -136,8 +136,9 @@ class TufTransport:
                 data = self._changes(repository, name, since, stop)
                 return self._landed(into, latest, remember, data)
         got = self._whole(repository, latest, remember, into, state, stop)
-        again_s = _AGAIN_S if self._brought == got.sha256 else 0.0
-        self._brought = got.sha256
+        bringing = f"{latest.epoch} {latest.whole}"
+        again_s = _AGAIN_S if self._brought == bringing else 0.0
+        self._brought = bringing
         return replace(got, wait_s_min=again_s)
 
     def _opened(self, state: Path) -> TufClient:

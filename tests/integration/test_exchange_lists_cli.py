@@ -1,0 +1,130 @@
+"""`ringfence exchange publish` in one country, `feeds pull` and `why` in another."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from typer.testing import CliRunner
+
+from stream.cli import app
+from stream.exchange.keys import KeyRing
+from stream.exchange.outlet import Outlet
+from tests.integration.feeds_lab import kh
+from tests.repositories import Country
+
+FEED = """
+list = "KH/scam"
+format = "snapshot"
+may_list = ["*"]
+[owner]
+name = "KH"
+contact = "noc@trc.example"
+[from]
+kind = "tuf"
+path = "{folder}"
+root = "{root}"
+targets = "KH/scam"
+"""
+
+
+class Operators:
+    """Whoever types commands in KH and in TH."""
+
+    def __init__(self, folder: Path, urls: list[str]) -> None:
+        for url in urls:
+            with redis.Redis.from_url(url) as client:
+                client.flushdb()
+        kh = Country(folder / "kh")
+        self.repository = kh.folder
+        root, feeds = folder / "kh.root.json", folder / "feeds"
+        root.write_bytes(kh.root)
+        feeds.mkdir()
+        (feeds / "kh-scam.toml").write_text(FEED.format(folder=kh.folder, root=root))
+        self.kh, self.th = folder / "kh.toml", folder / "th.toml"
+        self.kh.write_text(
+            f'[redis]\nurl = "{urls[0]}"\n[lists]\nstate_dir = "{folder}/kh-state"\n'
+            f'[exchange]\ndir = "{kh.folder}"\nkeys_dir = "{kh.home / "keys"}"\n'
+        )
+        self.th.write_text(
+            f'[redis]\nurl = "{urls[1]}"\n[lists]\nstate_dir = "{folder}/th-state"\n'
+            f'[feeds]\ndir = "{feeds}"\n'
+        )
+
+    def types(self, config: Path, *words: str, code: int = 0) -> str:
+        done = CliRunner().invoke(app, [*words, "--config", str(config)])
+        if done.exception and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        assert done.exit_code == code, done.output
+        return done.output
+
+    def asks(self, config: Path, *words: str) -> Any:
+        return json.loads(self.types(config, *words, "--json"))
+
+
+@pytest.fixture
+def operators(tmp_path, urls) -> Operators:
+    return Operators(tmp_path, urls)
+
+
+def test_a_number_is_listed_published_and_explained_abroad(operators):
+    """By commands alone: listed in KH, published as a hash, fetched in TH, told by its number."""
+    one = kh(1)[0]
+    operators.types(operators.kh, "lists", "create", "KH/scam")
+    operators.types(operators.kh, "lists", "add", "KH/scam", one, "--reason", "a test")
+    said = operators.types(operators.kh, "exchange", "publish", "KH/scam")
+    assert "shared as fingerprints" in said
+    assert "nothing new" in operators.types(operators.kh, "exchange", "publish", "KH/scam")
+    operators.types(operators.th, "feeds", "pull", "kh-scam")
+    told = operators.asks(operators.th, "why", one)
+    assert [held["list"] for held in told["lists"]] == ["KH/scam"]
+    operators.types(operators.kh, "lists", "remove", "KH/scam", one, "--reason", "an appeal")
+    (edition,) = operators.asks(operators.kh, "exchange", "publish", "KH/scam")
+    assert (edition["whole"], edition["rows"]) == (False, 1)
+    operators.types(operators.th, "feeds", "pull", "kh-scam")
+    operators.types(operators.th, "why", one, code=1)
+
+
+def test_a_list_without_a_role_is_not_published(operators):
+    """Whoever publishes a list that the repository has no role for is told the command for it."""
+    operators.types(operators.kh, "lists", "create", "KH/other")
+    said = operators.types(operators.kh, "exchange", "publish", "KH/other", code=1)
+    assert "exchange add-list KH/other" in said
+
+
+async def test_a_change_goes_out_by_itself(operators):
+    """`exchange run` publishes what is listed while it runs, and ends in order when told to."""
+    operators_kh = operators.kh
+    await asyncio.to_thread(operators.types, operators_kh, "lists", "create", "KH/scam")
+    command = [sys.executable, "-m", "stream", "exchange", "run", "--config", str(operators_kh)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    newest = operators.repository / "metadata" / "timestamp.json"
+    before = newest.read_bytes()
+    try:
+        await changed(newest, before)
+        before = newest.read_bytes()
+        await asyncio.to_thread(
+            operators.types, operators_kh, "lists", "add", "KH/scam", kh(1)[0], "--reason", "a test"
+        )
+        await changed(newest, before)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        said, _ = await asyncio.to_thread(process.communicate, None, 20)
+    assert process.returncode == os.EX_OK, said
+    latest = Outlet(operators.repository, KeyRing([])).before("KH/scam")
+    assert latest is not None
+    assert (latest.numbers, len(latest.changes)) == (1, 1)
+
+
+async def changed(path: Path, before: bytes) -> None:
+    deadline = time.monotonic() + 20
+    while path.read_bytes() == before:
+        assert time.monotonic() < deadline, "nothing was published"
+        await asyncio.sleep(0.02)
