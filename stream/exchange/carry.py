@@ -8,11 +8,11 @@ from pathlib import Path
 
 from tuf.api.metadata import Metadata, Snapshot, TargetFile, Timestamp
 
-from stream.core.faults import ExchangeFault, FeedFault
+from stream.core.faults import ExchangeFault
 from stream.exchange import files
 from stream.exchange.files import METADATA, Published
 from stream.lists.tuf_client import Repository
-from stream.lists.tuf_faults import metadata_file, refused
+from stream.lists.tuf_faults import metadata_file
 
 
 def roots_of(repository: Repository) -> dict[int, bytes]:
@@ -37,16 +37,6 @@ def verified(repository: Repository) -> Published:
     version = Metadata[Timestamp].from_bytes(published.timestamp).signed.snapshot_meta.version
     assert Metadata[Snapshot].from_bytes(published.snapshot).signed.version == version
     return published
-
-
-def only_of(owner: str, published: Published) -> None:
-    """A country speaks for what is below its own name and for nothing else. Raises FeedDown."""
-    for role in published.roles:
-        if not role.startswith(f"{owner}~"):
-            raise refused(FeedFault.NOT_THEIRS, f"{owner}'s repository has a role {role}")
-    for name in published.all_targets():
-        if not name.startswith(f"{owner}/"):
-            raise refused(FeedFault.NOT_THEIRS, f"{owner}'s repository has a target {name}")
 
 
 def carry(repository: Repository, folder: Path) -> Published:

@@ -16,7 +16,7 @@ from tuf.api.metadata import DelegatedRole, Metadata, Targets
 
 from stream.core.faults import ExchangeFault, Fault, FeedDown
 from stream.exchange import files, signing
-from stream.exchange.carry import carry, only_of, verified
+from stream.exchange.carry import carry
 from stream.exchange.files import Published
 from stream.exchange.keys import KeyRing
 from stream.exchange.signing import Validity
@@ -89,7 +89,7 @@ class Hub:
         )
         try:
             repository = client.refresh()
-            only_of(member.owner, verified(repository))
+            repository.only_of(member.owner)
             theirs = carry(repository, self.folder / COUNTRIES / member.owner)
         finally:
             client.close()

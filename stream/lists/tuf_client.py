@@ -191,6 +191,16 @@ class Repository:
                     waiting.append(name)
         return found
 
+    def only_of(self, owner: str) -> None:
+        """A country speaks for what is below its own name alone. Raises FeedDown(NOT_THEIRS)."""
+        for role, targets in self.roles().items():
+            if role != Targets.type and not role.startswith(f"{owner}~"):
+                raise refused(FeedFault.NOT_THEIRS, f"{owner}'s repository has a role {role}")
+            for name in targets:
+                if not name.startswith(f"{owner}/"):
+                    text = f"{owner}'s repository has a target {name}"
+                    raise refused(FeedFault.NOT_THEIRS, text)
+
     def _signed(self, role: str) -> Targets:
         path = self.kept / metadata_file(role)
         return self._tried(lambda: Metadata[Targets].from_file(str(path)).signed, role)

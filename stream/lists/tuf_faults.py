@@ -58,7 +58,7 @@ ADVICE: Final[Mapping[FeedFault, str]] = {
 }
 """Each reason for which a repository is refused, and what to do about it."""
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}(/[A-Za-z0-9][A-Za-z0-9_.-]{0,127}){0,7}\Z")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.~-]{0,149}(/[A-Za-z0-9][A-Za-z0-9_.~-]{0,149}){0,7}\Z")
 _ROLLED_BACK = re.compile(r"must be >=|^Expected \S+\.json version|is missing info for")
 
 

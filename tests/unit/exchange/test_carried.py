@@ -1,0 +1,307 @@
+"""Hubs, bundles, checks of what is served, and a partner who has nothing of ours."""
+
+import io
+import shutil
+import subprocess
+import sys
+import tarfile
+from functools import partial
+from pathlib import Path
+
+import pytest
+from pybloom_live import BloomFilter  # type: ignore[attr-defined]
+from tuf.api.metadata import DelegatedRole, Metadata, Targets
+
+from stream.core.faults import ExchangeFault, FeedDown, FeedFault
+from stream.exchange import bundle, files, inspect, repository, signing
+from stream.exchange.hub import COUNTRIES, Hub
+from stream.exchange.keys import KeyRing
+from stream.lists.tuf_client import TufClient, TufLimits
+from tests.repositories import VALIDITY, Country, serving
+
+LIMITS = TufLimits()
+EXAMPLE = Path(__file__).parents[3] / "deploy" / "examples" / "read_a_list.py"
+
+
+def hub_at(home: Path, now_s: int) -> tuple[Hub, bytes]:
+    ring = KeyRing([home / "keys", home / "stick"])
+    first = repository.init(home / "hub", ring, [home / "stick"], 1, VALIDITY, now_s)
+    return Hub(home / "hub", ring, home / "state", VALIDITY, LIMITS), first.root
+
+
+@pytest.fixture
+def kh(tmp_path: Path) -> Country:
+    country = Country(tmp_path / "kh")
+    country.publish()
+    return country
+
+
+@pytest.fixture
+def hub(tmp_path: Path, kh: Country) -> tuple[Hub, bytes]:
+    made, root = hub_at(tmp_path / "secretariat", kh.now_s)
+    made.add("KH", str(kh.folder), kh.root, kh.now_s)
+    return made, root
+
+
+def theirs(hub: Hub, kh: Country, state: Path) -> TufClient:
+    """Follows KH at the hub with KH's own root."""
+    return TufClient(str(hub.folder / COUNTRIES / "KH"), state, kh.root)
+
+
+def test_a_hub_carries_every_byte(kh: Country, hub: tuple[Hub, bytes], tmp_path: Path) -> None:
+    """By the country's root and by the hub's the same files are found, as KH signed them."""
+    carrier, root = hub
+    for client in (
+        theirs(carrier, kh, tmp_path / "a"),
+        TufClient(str(carrier.folder), tmp_path / "b", root),
+    ):
+        seen = client.refresh()
+        assert seen.read("KH/scam/latest.json", 100) == b'{"generation":1}'
+        assert seen.find("KH/scam/1/filter.bloom") is not None
+    ours, carried = kh.read(), carrier.folder / COUNTRIES / "KH"
+    assert files.read(carried) == ours
+    assert files.read(carrier.folder).roles == {"KH": ours.targets, **ours.roles}
+
+
+def test_news_pass_through_a_hub(kh: Country, hub: tuple[Hub, bytes], tmp_path: Path) -> None:
+    """What a country publishes is there after the next sync; without news nothing is written."""
+    carrier, root = hub
+    clients = [
+        theirs(carrier, kh, tmp_path / "a"),
+        TufClient(str(carrier.folder), tmp_path / "b", root),
+    ]
+    for client in clients:
+        client.refresh().roles()
+    kh.publish({"latest.json": b"2"})
+    repository.add_list(kh.folder, kh.ring, "KH/banks", VALIDITY, kh.now_s)
+    online = Hub(
+        carrier.folder, KeyRing([tmp_path / "secretariat/keys"]), carrier.state, VALIDITY, LIMITS
+    )
+    assert online.sync(kh.now_s) == {"KH": None}
+    for client in clients:
+        assert client.refresh().read("KH/scam/latest.json", 100) == b"2"
+    before = files.read(carrier.folder)
+    assert online.sync(kh.now_s) == {"KH": None}
+    assert files.read(carrier.folder) == before
+
+
+def test_a_hub_can_not_forge_what_a_countrys_root_guards(
+    kh: Country, hub: tuple[Hub, bytes], tmp_path: Path
+) -> None:
+    """Who follows a country by its own root takes nothing that the hub signs or alters."""
+    carrier, _ = hub
+    place = carrier.folder / COUNTRIES / "KH"
+    theirs(carrier, kh, tmp_path / "state").refresh()
+    published = files.read(place)
+    role = signing.copied(published.roles["KH~scam"], Targets)
+    signing.renew(role, kh.now_s, VALIDITY.list_s)
+    key = carrier.ring.named("snapshot-1")
+    assert key is not None
+    role.sign(key.signer)
+    forged = published.with_role("KH~scam", role.to_bytes())
+    with pytest.raises(ExchangeFault, match="only 0 of its"):
+        signing.stamped(forged, carrier.ring, VALIDITY, kh.now_s)
+    version = published.read_snapshot().meta["KH~scam.json"].version
+    (place / "metadata" / f"{version}.KH~scam.json").write_bytes(role.to_bytes())
+    with pytest.raises(FeedDown) as caught:
+        theirs(carrier, kh, tmp_path / "fresh").refresh().roles()
+    assert caught.value.reason in {FeedFault.MIXED, FeedFault.TOO_LARGE}
+
+
+def test_a_hub_can_not_alter_a_list_under_its_own_root(
+    kh: Country, hub: tuple[Hub, bytes], tmp_path: Path
+) -> None:
+    """A list that the hub's machine signs in KH's name is refused: KH's keys have not signed it."""
+    carrier, root = hub
+    published = files.read(carrier.folder)
+    role = signing.copied(published.roles["KH~scam"], Targets)
+    signing.renew(role, kh.now_s, VALIDITY.list_s)
+    key = carrier.ring.named("snapshot-1")
+    assert key is not None
+    role.sign(key.signer)
+    forged = published.with_role("KH~scam", role.to_bytes())
+    files.write(carrier.folder, signing.stamped(forged, carrier.ring, VALIDITY, kh.now_s))
+    with pytest.raises(FeedDown) as caught:
+        TufClient(str(carrier.folder), tmp_path / "s", root).refresh().roles()
+    assert caught.value.reason is FeedFault.UNKNOWN_KEY
+
+
+def test_a_country_speaks_for_nobody_else_in_a_hub(tmp_path: Path) -> None:
+    """A repository with a role or a target of another country is not carried."""
+    kh = Country(tmp_path / "kh")
+    kh.publish()
+    repository.add_list(kh.folder, kh.ring, "TH/national", VALIDITY, kh.now_s)
+    carrier, _ = hub_at(tmp_path / "secretariat", kh.now_s)
+    with pytest.raises(FeedDown, match="TH~national") as caught:
+        carrier.add("KH", str(kh.folder), kh.root, kh.now_s)
+    assert caught.value.reason is FeedFault.NOT_THEIRS
+    assert carrier.members() == []
+    assert files.read(carrier.folder).roles == {}
+
+
+def test_a_delegation_beyond_ones_name_is_never_asked(
+    kh: Country, hub: tuple[Hub, bytes], tmp_path: Path
+) -> None:
+    """Though KH signs that it speaks for TH/*, nobody asks it for a list of TH."""
+    carrier, root = hub
+    key = kh.ring.new("x-1").signer.public_key
+    role = DelegatedRole("KH~x", [key.keyid], 1, terminating=True, paths=["TH/national/*"])
+    published = signing.delegated(kh.read(), kh.ring, role, [key], VALIDITY, kh.now_s)
+    kh.stamp(
+        signing.list_signed(
+            published,
+            kh.ring,
+            "KH/x",
+            {"TH/national/latest.json": repository.described("TH/national/latest.json", b"x")},
+            VALIDITY,
+            kh.now_s,
+        )
+    )
+    assert isinstance(carrier.sync(kh.now_s)["KH"], FeedDown)
+    seen = TufClient(str(carrier.folder), tmp_path / "s", root).refresh()
+    assert seen.find("TH/national/latest.json") is None
+
+
+def test_one_country_that_is_down_holds_up_nobody(
+    kh: Country, hub: tuple[Hub, bytes], tmp_path: Path
+) -> None:
+    """The others are carried; what is carried of it stays as it was last good."""
+    carrier, _ = hub
+    ph = Country(tmp_path / "ph", "PH")
+    ph.publish()
+    carrier.add("PH", str(ph.folder), ph.root, ph.now_s)
+    shutil.rmtree(kh.folder)
+    outcome = carrier.sync(ph.now_s)
+    assert isinstance(outcome["KH"], FeedDown)
+    assert outcome["PH"] is None
+    assert theirs(carrier, kh, tmp_path / "a").refresh().find("KH/scam/latest.json")
+
+
+def test_a_bundle_is_carried_and_followed(kh: Country, tmp_path: Path) -> None:
+    """One tar holds all that is published; put beside a feed it is a repository again."""
+    count = bundle.write(kh.folder, tmp_path / "kh.tar")
+    into = tmp_path / "partners" / "kh"
+    got = bundle.read(tmp_path / "kh.tar", into, kh.root, tmp_path / "state", LIMITS)
+    assert got == kh.read() == files.read(into)
+    assert count == len([path for path in into.rglob("*") if path.is_file()])
+    secrets = [key.path.read_bytes().splitlines()[1] for key in kh.ring.held()]
+    data = (tmp_path / "kh.tar").read_bytes()
+    assert not any(secret in data for secret in secrets)
+    kh.publish({"latest.json": b"2"})
+    bundle.write(kh.folder, tmp_path / "new.tar")
+    bundle.read(tmp_path / "new.tar", into, kh.root, tmp_path / "state", LIMITS)
+    with pytest.raises(FeedDown) as caught:
+        bundle.read(tmp_path / "kh.tar", into, kh.root, tmp_path / "state", LIMITS)
+    assert caught.value.reason is FeedFault.ROLLBACK
+    assert (
+        TufClient(str(into), tmp_path / "s", kh.root).refresh().read("KH/scam/latest.json", 9)
+        == b"2"
+    )
+
+
+def repacked(source: Path, path: Path, leave_out: str, add: dict[str, bytes], kind: bytes) -> None:
+    with tarfile.open(source) as old, tarfile.open(path, "w") as new:
+        for member in old:
+            if not leave_out or leave_out not in member.name:
+                new.addfile(member, old.extractfile(member))
+        for name, data in add.items():
+            info = tarfile.TarInfo(name)
+            info.size, info.type = len(data), kind
+            info.linkname = "/etc/passwd"
+            new.addfile(info, io.BytesIO(data))
+
+
+@pytest.mark.parametrize(
+    ("leave_out", "add", "kind", "reason"),
+    [
+        ("filter.bloom", {}, tarfile.REGTYPE, FeedFault.MISSING),
+        ("timestamp", {}, tarfile.REGTYPE, FeedFault.MISSING),
+        ("", {"targets/KH/more": b"x"}, tarfile.REGTYPE, FeedFault.NOT_THEIRS),
+        ("", {"root-1.pem": b"x"}, tarfile.REGTYPE, FeedFault.NOT_THEIRS),
+        ("", {"targets/../../x": b"x"}, tarfile.REGTYPE, FeedFault.BAD_NAME),
+        ("", {"/etc/x": b"x"}, tarfile.REGTYPE, FeedFault.BAD_NAME),
+        ("", {"targets/link": b""}, tarfile.SYMTYPE, FeedFault.NOT_THEIRS),
+        ("", {"metadata/timestamp.json": b"x"}, tarfile.REGTYPE, FeedFault.NOT_THEIRS),
+    ],
+)
+def test_a_bundle_with_wrong_files_is_refused(
+    kh: Country,
+    tmp_path: Path,
+    leave_out: str,
+    add: dict[str, bytes],
+    kind: bytes,
+    reason: FeedFault,
+) -> None:
+    """A file too few, one too many, a link, a name that leads elsewhere: nothing is used."""
+    bundle.write(kh.folder, tmp_path / "kh.tar")
+    repacked(tmp_path / "kh.tar", tmp_path / "bad.tar", leave_out, add, kind)
+    into = tmp_path / "partners" / "kh"
+    with pytest.raises(FeedDown) as caught:
+        bundle.read(tmp_path / "bad.tar", into, kh.root, tmp_path / "state", LIMITS)
+    assert caught.value.reason is reason, caught.value.detail
+    assert not into.exists()
+    assert not list(into.parent.glob(".*.unpacked"))
+
+
+def test_what_is_no_bundle_says_so(kh: Country, tmp_path: Path) -> None:
+    """A damaged tar is named."""
+    (tmp_path / "x.tar").write_bytes(b"no tar" * 500)
+    with pytest.raises(FeedDown, match="is no tar"):
+        bundle.read(tmp_path / "x.tar", tmp_path / "into", kh.root, tmp_path / "s", LIMITS)
+
+
+def test_a_server_that_gives_something_else_is_found(kh: Country, tmp_path: Path) -> None:
+    """serve-check names what is behind and which file is not the one that was published."""
+    served = tmp_path / "served"
+    shutil.copytree(kh.folder, served)
+    with serving(served) as url:
+        assert inspect.serve_check(kh.folder, url, LIMITS, whole=True).faults == ()
+        kh.publish({"latest.json": b"2"})
+        faults = inspect.serve_check(kh.folder, url, LIMITS, whole=True).faults
+        assert any("timestamp: version" in fault for fault in faults)
+        next(served.rglob("*.filter.bloom")).write_bytes(b"x")
+        faults = inspect.serve_check(kh.folder, url, LIMITS, whole=True).faults
+        assert any("KH/scam/1/filter.bloom" in fault for fault in faults)
+
+
+def run_example(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(EXAMPLE), *words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env={"PATH": "", "PYTHONPATH": ""},
+    )
+
+
+def test_a_partner_with_nothing_of_ours_reads_a_list(kh: Country, tmp_path: Path) -> None:
+    """The example verifies and answers with python-tuf and pybloom-live; an altered list is not."""
+    assert "stream" not in EXAMPLE.read_text()
+    bloom = BloomFilter(1000, 1e-4)
+    bloom.add("+85523900123")
+    data = io.BytesIO()
+    bloom.tofile(data)
+    kh.publish({"latest.json": b'{"generation": 7}', "7/filter.bloom": data.getvalue()})
+    (tmp_path / "root.json").write_bytes(kh.root)
+    with serving(kh.folder) as url:
+        ask = partial(run_example, tmp_path, url, "root.json", "KH/scam")
+        assert ask("+85523900123").stdout == "+85523900123: listed in KH/scam\n"
+        assert ask("+85523900999").stdout == "+85523900999: not listed in KH/scam\n"
+        shutil.rmtree(tmp_path / "seen")
+        next(kh.folder.rglob("*.filter.bloom")).write_bytes(b"x" * len(data.getvalue()))
+        kh.publish({"latest.json": b'{"generation": 1}'})
+        for path in kh.folder.rglob("*.filter.bloom"):
+            path.write_bytes(b"x" * 400)
+        refused = ask("+85523900123")
+    assert refused.returncode != 0
+    assert "LengthOrHashMismatchError" in refused.stderr
+
+
+def test_metadata_of_a_hub_are_the_countrys_own_bytes(kh: Country, hub: tuple[Hub, bytes]) -> None:
+    """The role KH in a hub is KH's targets.json, to the last byte."""
+    carrier, _ = hub
+    data = next((carrier.folder / "metadata").glob("*.KH.json")).read_bytes()
+    assert data == kh.read().targets
+    assert Metadata.from_bytes(data).signed.type == "targets"
