@@ -33,6 +33,7 @@ from stream.core.decision import Action
 from stream.core.entry import Category
 from stream.core.faults import ConfigInvalid
 from stream.ops import checks
+from stream.ops.marks import mark_of
 from stream.ops.spans import seconds_of
 from stream.ops.tables import (
     Between,
@@ -255,7 +256,7 @@ class AgreementFolder:
                 Reading(self.reading.agreements, {str(self._folder): error.errors}),
             )
             return before != self.reading
-        marks = {name: _mark(path) for name, path in paths.items()}
+        marks = {name: mark_of(path) for name, path in paths.items()}
         known = self.reading.agreements.needed and str(self._folder) not in self.reading.errors
         if marks == self._marks and known:
             return False
@@ -293,7 +294,7 @@ def agreement_paths(folder: Path) -> dict[str, Path]:
 
 def read_agreement(path: Path) -> Agreement:
     """The agreement that a file describes. Raises ConfigInvalid with every error found in it."""
-    mark = _mark(path)
+    mark = mark_of(path)
     if mark[1] > FILE_BYTES_MAX:
         raise ConfigInvalid((f"{path}: {mark[1]} bytes; {FILE_BYTES_MAX} is the most",))
     tables = Tables()
@@ -389,12 +390,3 @@ def _agreement(name: str, read: AgreementFile) -> Agreement:
         ),
         texts=read.texts,
     )
-
-
-def _mark(path: Path) -> tuple[int, int]:
-    """What changes when a file is written."""
-    try:
-        found = path.stat()
-    except OSError:
-        return 0, 0
-    return found.st_mtime_ns, found.st_size

@@ -29,6 +29,7 @@ from stream.ops import log as logs
 from stream.ops.clock import Deadline
 from stream.ops.feed_metrics import FeedMetrics
 from stream.ops.health import HealthServer, Readiness, Turning
+from stream.ops.marks import mark_of
 from stream.ops.metrics import exposition
 from stream.ops.tasks import cancelled
 
@@ -154,7 +155,7 @@ class FeedsRun:
 
     def _follow(self, setup: FeedSetup) -> None:
         name = setup.feed.name
-        self._marks[name] = _mark(setup.path)
+        self._marks[name] = mark_of(setup.path)
         self._metrics.file_wrong.labels(name).set(0)
         follower = Follower(setup, self._place)
         task = asyncio.create_task(follower.run(), name=f"feed {name}")
@@ -172,7 +173,7 @@ class FeedsRun:
             await cancelled(task)
             log.info("%s: its file is gone: not followed any more; its entries expire", name)
         for name, path in paths.items():
-            mark = _mark(path)
+            mark = mark_of(path)
             if self._marks.get(name) == mark and name in self._followed:
                 continue
             if self._marks.get(name) == mark and name in self._wrong:
@@ -205,12 +206,3 @@ class FeedsRun:
             f"{name}: not tried yet" for name, (f, _) in self._followed.items() if not f.tried
         ]
         return Readiness(tuple(missing))
-
-
-def _mark(path: Path) -> tuple[int, int]:
-    """What changes when a file is written."""
-    try:
-        found = path.stat()
-    except OSError:
-        return 0, 0
-    return found.st_mtime_ns, found.st_size
