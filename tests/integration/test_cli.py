@@ -97,7 +97,10 @@ def test_why_says_what_a_call_would_get(deployment: Deployment) -> None:
     assert answer["call"]["verdict"] == "flag"
     assert answer["call"]["rule"] == "list:KH/scam"
     (entry,) = answer["lists"]
-    assert (entry["list"], entry["state"], entry["confidence"]) == ("KH/scam", "listed", 100)
+    assert (entry["list"], entry["owner"], entry["state"]) == ("KH/scam", "KH", "listed")
+    (report,) = entry["reports"]
+    assert (report["category"], report["confidence"], report["live"]) == ("other", 100, True)
+    assert 90 <= report["confidence_now"] == entry["confidence"]
     assert deployment.command("allow", "add", LISTED, "--reason", "a hospital").code == 0
     allowed = deployment.command("why", LISTED)
     assert allowed.code == 0

@@ -105,6 +105,41 @@ def test_add_and_remove(operator):
     assert "+66812345671 is not on TH/national" in said
 
 
+def test_each_source_of_a_number_is_told_and_taken_back(operator):
+    """`why` names every source and what it counts for now; one takes back what it alone said."""
+    operator.types("lists", "create", NAME)
+    number = "+66812345671"
+    for source, more in {
+        "police": ("--category", "parcel", "--confidence", "60"),
+        "bank": ("--category", "loan", "--confidence", "40", "--expires-in", "10d"),
+        "user": ("--category", "legitimate", "--confidence", "50"),
+    }.items():
+        operator.types("lists", "add", NAME, number, "--source", source, *more)
+    assert operator.asks("lists", "show", NAME)["count"] == 1
+    (held,) = operator.asks("why", number)["lists"]
+    assert [report["source"] for report in held["reports"]] == ["bank", "police", "user"]
+    assert (held["category"], held["expires_at"]) == ("parcel", None)
+    # 100 (1 - 0.4 * 0.6) 0.5 = 38; what fades within the seconds of this test is allowed for.
+    assert 36 <= held["confidence"] <= 40
+    told = operator.types("why", number)
+    assert "(of TH, generation 4): listed; parcel, confidence now" in told
+    assert "user: legitimate, confidence 50, now" in told
+    rows = operator.types("lists", "export", NAME, "--format", "jsonl").splitlines()
+    assert len(rows) == 3
+    assert operator.types("lists", "export", NAME, "--format", "text") == f"{number}\n"
+    said = operator.types("lists", "remove", NAME, number, "--source", "police")
+    assert "0 removed, 1 still reported by others" in said
+    said = operator.types("lists", "remove", NAME, number, "--source", "police", code=1)
+    assert f"{number} is not on {NAME} by police" in said
+    assert "1 still" in operator.types("lists", "remove", NAME, number, "--source", "bank")
+    (held,) = json.loads(operator.types("why", number, "--json", code=1))["lists"]
+    assert (held["state"], held["confidence"]) == ("legitimate", None)
+    assert "1 removed, 0 still" in operator.types(
+        "lists", "remove", NAME, number, "--source", "user"
+    )
+    assert operator.asks("lists", "show", NAME)["count"] == 0
+
+
 def test_exports(operator, tmp_path):
     """A list is written as text, CSV, JSON lines, and as a filter that pybloom-live reads."""
     operator.types("lists", "create", NAME)
