@@ -223,7 +223,7 @@ def _rows(
 ) -> Rows:
     width = max(columns.values()) + 1
     if records and min(map(len, records)) < width:
-        kept = [i for i, record in enumerate(records) if any(record)]  # blank lines are no rows
+        kept = [i for i, record in enumerate(records) if record]  # blank lines are no rows
         lines, records = [lines[i] for i in kept], [records[i] for i in kept]
         records = [record + [""] * (width - len(record)) for record in records]
     found: dict[str, Any] = {name: [record[i] for record in records] for name, i in columns.items()}
