@@ -132,6 +132,7 @@ def import_(
         _category(category),
         expiry(expires_in),
         confidence,
+        now_s=now_s(),
         prefixes=settings.lists.prefixes(),
     )
     behind_calls(settings, file.stat().st_size // ROW_BYTES)
