@@ -44,7 +44,7 @@ class RegisterModel(RuleBasedStateMachine):
         self.turn = 0
         self.model: dict[tuple[str, str], Entry] = {}
         self.generation = 1
-        self.past: dict[int, dict[tuple[str | None, str], Entry]] = {}
+        self.past: dict[int, dict[tuple[str, str], Entry]] = {}
         self.run(self.client.create(self.name, "plain", BY))
 
     def run(self, work):
