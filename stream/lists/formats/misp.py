@@ -32,6 +32,8 @@ CONFIDENCES: Mapping[str, str] = {
     'misp:confidence-level="unconfident"': "0",
 }
 """Tags and their values in MISP/misp-taxonomies, misp/machinetag.json."""
+ANONYMOUS = "anonymous"
+"""Whose objection a nameless sighting is: not the reporter's, whose report it would replace."""
 EVENT_BYTES_MAX = 64 << 20
 EVENT_OBJECTS_MAX = 400_000
 """JSON objects in one event. A typed attribute takes some 300 bytes: 120 MB at most."""
@@ -195,7 +197,7 @@ def _add(
                 original,
                 number,
                 category="legitimate",
-                source=by or sighting.source or organisation.name,
+                source=by or sighting.source or ANONYMOUS,
                 reported_at=as_text(sighting.date_sighting),
             )
 

@@ -64,11 +64,6 @@ class Wrong(Enum):
         """The name in reports: `bad_date`."""
         return self.name.lower()
 
-    @property
-    def is_damage(self) -> bool:
-        """Whether the row is wrong; an expired one was right and is merely over."""
-        return self is not Wrong.EXPIRED
-
 
 @dataclass(frozen=True, slots=True)
 class RejectedRow:
