@@ -116,8 +116,7 @@ def import_(
 ) -> None:
     """Load a file into a list. Bad rows are kept in a file with their reason, good rows load.
 
-    What a row says of itself (category, source, reported_at, expires_at, confidence) goes before
-    the options. Exit code 1: some rows were rejected.
+    What a row says of itself goes before the options. Exit code 1: some rows were rejected.
 
     Example: ringfence lists import TH/national numbers.csv --region TH --expires-in 10d
     """

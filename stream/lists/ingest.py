@@ -8,7 +8,7 @@ meanwhile lies over it. If somebody else published a base in between, it is merg
 import asyncio
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stream.core.entry import Columns
@@ -75,7 +75,7 @@ def read_file(request: ImportRequest, stage: Stage = silent) -> FileRead:
 
     Raises InputUnreadable.
     """
-    parser = Parser(request.defaults, words_of(request.kind))
+    parser = Parser(replace(request.defaults, may_remove=False), words_of(request.kind))
     gathered = Gathered(request.key)
     with Rejects(request.rejects).open() as rejects:
         rows = read_rows(

@@ -63,6 +63,7 @@ class Defaults:
     row names, else `source`; "both": `source/whom the row names`; "feed": `source` alone, but for
     rows that call a number legitimate, which are as in "both".
     `categories` are the partner's words for ours; `prefixes` say how short a prefix may be.
+    `may_remove`: rows may take reports off; else they are rejected.
     """
 
     source: str
@@ -80,6 +81,7 @@ class Defaults:
     unknown_category: Literal["reject", "other"] = "reject"
     categories: Mapping[str, Category] = field(default_factory=dict)
     prefixes: PrefixRules = STRICT
+    may_remove: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +152,8 @@ class Parser:
         if self._defaults.sources == "feed" and rows.source is not None:
             self._keep_witnesses(rows.source, values)
         self._apply_clock(values, fields)
+        if not self._defaults.may_remove:
+            wrong |= dict.fromkeys(np.flatnonzero(removed).tolist(), Wrong.REMOVAL)
         for row, why in fields.items():
             # Of a row that takes a number off, only the number and whose report it is matter.
             if not removed[row] or why is Wrong.BAD_SOURCE:

@@ -54,6 +54,9 @@ class Wrong(Enum):
         "reported more than 5 minutes in the future: set the clock of the machine that reports, or "
         'have such times read as now (future = "clamp")'
     )
+    REMOVAL = (
+        "the row takes a number off, and an import only adds: use ringfence lists remove, or a feed"
+    )
     PATTERN = (
         "a pattern that is more than one number, or several joined by OR, would be read wrongly: "
         "share each number as a pattern [phone-number:value = '+66...'] of its own"

@@ -211,6 +211,9 @@ def test_what_is_removed_needs_no_good_fields(tmp_path):
     found = Parser(defaults()).parse(rows)
     assert found.removed.tolist() == [True, False]
     assert not found.rejected
+    adding = Parser(defaults(may_remove=False)).parse(rows)
+    assert adding.numbers.tolist() == [b"+66890000002"]
+    assert [row.wrong for row in adding.rejected] == [Wrong.REMOVAL]
 
 
 @pytest.mark.parametrize(
