@@ -7,7 +7,7 @@ Every step is held against the chain before it counts.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from stream.core.entry import Columns
@@ -113,12 +113,28 @@ async def past_of(register: Register, name: str) -> Past:
     """What of a list's past can be had now. Raises ListUnknown, RegisterDown."""
     bases = await register.annals.bases(name)
     head = (await register.state(name)).head
+    return _past(head, bases, await register.annals.steps(name, _born(head)))
+
+
+async def pasts_about(register: Register, wanted: Mapping[str, Collection[int]]) -> dict[str, Past]:
+    """The pasts of lists, each with only the changes to some fingerprints. RegisterDown."""
+    annals = register.annals
+    bases = {name: await annals.bases(name) for name in wanted}
+    heads = (await register.heads()).lists
+    steps = await annals.steps_about(wanted)
+    return {name: _past(heads[name], bases[name], steps[name]) for name in wanted if name in heads}
+
+
+def _past(head: ListHead, bases: Sequence[KeptBase], steps: Sequence[Step]) -> Past:
     # A list begins empty, with the step that made it.
-    born = f"{head.created_at_s * 1000}-0"
+    born = _born(head)
     begin = KeptBase(0, 1, born, born, 0)
-    steps = await register.annals.steps(name, born)
-    steps = [step for step in steps if step.generation <= head.generation]
-    return Past(head, tuple(steps), stretches_of((*bases, begin), steps, head.generation))
+    known = tuple(step for step in steps if step.generation <= head.generation)
+    return Past(head, known, stretches_of((*bases, begin), known, head.generation))
+
+
+def _born(head: ListHead) -> str:
+    return f"{head.created_at_s * 1000}-0"
 
 
 def stretches_of(

@@ -8,11 +8,12 @@ from stream.core.faults import ChangeConflict, SnapshotUnreadable, VersionGone
 from stream.lists import rebase, versions
 from stream.lists.difference import difference
 from stream.lists.history import history
-from stream.lists.past import content, millis, past_of
+from stream.lists.past import content, millis, past_of, pasts_about
 from stream.lists.store import Register
+from stream.lists.traces import said_at
 from stream.lists.versions import rebuild, rollback
 from stream.lists.words import By
-from tests.builders import NOW_S
+from tests.builders import NOW_S, entry
 from tests.integration.lists_lab import (
     BASE,
     BY,
@@ -228,3 +229,21 @@ async def test_leftovers_go_with_the_next_publishing(told, raw):
     await rebuild(told, NAME, b"", BY, NOW_S)
     assert not raw.keys(f"rf:*:base:{dead.generation}*")
     assert not raw.exists(f"rf:list:{{{NAME}}}:writing")
+
+
+async def test_many_lists_are_read_in_one_pass(told, raw, monkeypatch):
+    """What is read for one number is the same past, with the changes to that number alone."""
+    monkeypatch.setattr("stream.lists.annals.CHUNK", 2)
+    monkeypatch.setattr("stream.lists.store.CHUNK", 2)
+    await told.create("XX/other", "plain", BY)
+    await told.archive()
+    raw.xadd("rf:changes", {**raw.xrange("rf:changes")[-1][1], "generation": 9, "chain": "0"})
+    wanted = entry(BASE[0]).fingerprint
+    pasts = await pasts_about(told, {NAME: [wanted], "XX/other": [1]})
+    whole = await past_of(told, NAME)
+    assert pasts[NAME].stretches == whole.stretches
+    (stretch,) = [s for s in whole.stretches if s.base.generation]
+    assert [c.fingerprint for c in pasts[NAME].changes(stretch, 6)] == [wanted]
+    assert await said_at(told, pasts[NAME], 4, [wanted]) != {}
+    assert await said_at(told, pasts[NAME], 5, [wanted]) == {}
+    assert pasts["XX/other"].said() == "1"
