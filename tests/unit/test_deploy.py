@@ -165,4 +165,4 @@ def test_the_runbook_explains_each_way_in_which_a_feed_fails() -> None:
     """Each `result` that fetches are counted by has a line on what to do."""
     rows = re.findall(r"^\| `(\w+)` \|(.+)\|$", (DEPLOY / "RUNBOOK.md").read_text(), re.MULTILINE)
     assert {name for name, _ in rows} >= {reason.value for reason in FeedFault}
-    assert all(len(text) > 30 for _, text in rows)
+    assert all(len(text) > 30 for name, text in rows if name != "result")

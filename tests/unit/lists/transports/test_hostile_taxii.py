@@ -197,8 +197,8 @@ async def test_a_server_without_dates_is_read_whole(fetch: Fetch, into: Path) ->
 
 async def test_an_api_root_elsewhere_gets_no_login(web: ScriptedWeb, into: Path) -> None:
     """A server that names another host as its own is not followed there."""
-    web.answers["/taxii2/"] = ok(b'{"api_roots": ["http://localhost:1/root/"]}', TYPE)
+    web.answers["/taxii2/"] = ok(b'{"api_roots": ["http://localhost:1/scams/"]}', TYPE)
     settings = TaxiiSettings(url=web.url("/taxii2/"), collection="Spam")
     doing = TaxiiTransport(settings, {}).fetch({}, into)
     detail = await refused(doing, FeedFault.REDIRECTED, into)
-    assert "has its API root at http://localhost:1/root/: put that in as url" in detail
+    assert "has its API root at http://localhost:1/scams/: put that in as url" in detail
