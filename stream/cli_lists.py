@@ -34,6 +34,7 @@ from stream.cli_register import (
 from stream.core.entry import Category, Entry
 from stream.core.snapshot import FILTER_PART
 from stream.lists.build import Version, build_snapshot
+from stream.lists.change_file import whole_list
 from stream.lists.circles import PLAIN, key_id
 from stream.lists.covering import covering, fingerprints_of
 from stream.lists.export import export as exported
@@ -325,7 +326,8 @@ def _head_json(head: ListHead, size: int) -> dict[str, Any]:
 def export(
     name: ListName,
     form: Annotated[
-        str, typer.Option("--format", help="text, csv, jsonl, or pybloom: the Bloom filter alone.")
+        str,
+        typer.Option("--format", help="text, csv, jsonl; changes: for a feed; pybloom: a filter."),
     ] = "csv",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A file; else stdout.")
@@ -337,8 +339,8 @@ def export(
     Example: ringfence lists export TH/national --format jsonl -o national.jsonl
     """
     settings = settings_of(config)
-    if form not in {"text", "csv", "jsonl", "pybloom"}:
-        fail(f"no format {form}: text, csv, jsonl or pybloom", USAGE)
+    if form not in {"text", "csv", "jsonl", "changes", "pybloom"}:
+        fail(f"no format {form}: text, csv, jsonl, changes or pybloom", USAGE)
     if form == "pybloom" and output is None and sys.stdout.isatty():
         fail("a pybloom file is binary: give -o FILE", USAGE)
 
@@ -350,6 +352,9 @@ def export(
             version = Version(owner, short, head.generation, head.circle, key, key_id(key))
             parts = await asyncio.to_thread(build_snapshot, version, columns, now_s())
             write_out(output, [parts[FILTER_PART]])
+        elif form == "changes":
+            lines = whole_list(name, head.generation, columns)
+            write_out(output, (line.encode() for line in lines))
         else:
             pieces = exported(columns, form)  # type: ignore[arg-type]
             write_out(output, (piece.encode() for piece in pieces))

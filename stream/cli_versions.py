@@ -28,6 +28,7 @@ from stream.cli_register import (
     with_register,
 )
 from stream.core.entry import Columns
+from stream.lists.change_file import increment
 from stream.lists.difference import Difference, difference, written
 from stream.lists.export import export as exported
 from stream.lists.export import moment
@@ -117,7 +118,8 @@ def diff(
         int | None, typer.Argument(metavar="[B]", min=1, help="The newer one; else the newest.")
     ] = None,
     form: Annotated[
-        str, typer.Option("--format", help="text, json (one object a line) or csv.")
+        str,
+        typer.Option("--format", help="text, json (one object a line), csv; changes: for a feed."),
     ] = "text",
     output: Output = None,
     config: ConfigFiles = None,
@@ -127,8 +129,8 @@ def diff(
     Example: ringfence lists diff TH/national 12 15 --format csv -o changes.csv
     """
     settings = settings_of(config)
-    if form not in {"text", "json", "csv"}:
-        fail(f"no format {form}: text, json or csv", USAGE)
+    if form not in {"text", "json", "csv", "changes"}:
+        fail(f"no format {form}: text, json, csv or changes", USAGE)
 
     async def work(register: Register) -> tuple[Difference, int]:
         past = await past_of(register, name)
@@ -136,7 +138,9 @@ def diff(
         newest = new or past.head.generation
         before, after = [await content(register, past, g, key) for g in (old, newest)]
         found = await asyncio.to_thread(difference, before, after)
-        pieces = written(found, form)  # type: ignore[arg-type]
+        pieces = (
+            increment(name, old, newest, found) if form == "changes" else written(found, form)  # type: ignore[arg-type]
+        )
         write_out(output, (piece.encode() for piece in pieces))
         return found, newest
 
