@@ -44,7 +44,7 @@ def fetch(web: ScriptedWeb, into: Path) -> Fetch:
             await writer.drain()
 
         web.answers["/c/objects/"] = answered
-        settings = TaxiiSettings(url=web.url("/c"), **{"answer_s": 1.0, **fields})
+        settings = TaxiiSettings(url=web.url("/c"), **{"answer_s": 20.0, **fields})
         return await TaxiiTransport(settings, {}).fetch(remembered or {}, into)
 
     return fetch
