@@ -11,6 +11,7 @@ from pybloom_live.pybloom import BloomFilter
 from typer.testing import CliRunner
 
 from stream.cli import app
+from stream.lists.files import read_rows
 
 NAME = "TH/national"
 SHEET = (
@@ -156,6 +157,26 @@ def test_exports(operator, tmp_path):
         held = BloomFilter.fromfile(file)
     assert "+66812345671" in held
     assert "+66812345672" not in held
+
+
+def test_change_files(operator, tmp_path):
+    """A list, and what changed since a generation, is written for another Ringfence's feed."""
+    operator.types("lists", "create", NAME)
+    operator.types("lists", "add", NAME, "+66812345671", "--source", "desk")
+    operator.types("lists", "add", NAME, "+66812345672", "--source", "desk")
+    operator.types("lists", "remove", NAME, "+66812345671", "--reason", "gone")
+
+    def numbers(*words: str) -> list[tuple[str | None, bool]]:
+        path = tmp_path / "changes.jsonl"
+        operator.types("lists", *words, "--format", "changes", "-o", str(path))
+        chunks = read_rows(path, "ringfence", None, lambda _done, _whole: None)
+        return [
+            pair for rows in chunks for pair in zip(rows.number, rows.removed or (), strict=True)
+        ]
+
+    assert numbers("export", NAME) == [("+66812345672", False)]
+    first = json.loads(operator.types("lists", "show", NAME, "--json"))["generation"] - 2
+    assert numbers("diff", NAME, str(first)) == [("+66812345672", False), ("+66812345671", True)]
 
 
 def test_the_allowlist(operator):
