@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
-from stream.lists.formats.collect import Collector
+from stream.lists.formats.collect import TAGS_MAX, Collector
 from stream.lists.formats.documents import BROKEN, Document, as_kept, as_text
 from stream.lists.formats.rows import InputUnreadable, Rows, Wrong
 from stream.lists.meanings import read_time
@@ -174,7 +174,8 @@ def _add(
         rows.pass_over()
         return
     original = as_kept(msgspec.json.encode(attribute))
-    tags = [tag.name for tag in (*(attribute.Tag or ()), *(event.Tag or ()))]
+    held = (*(attribute.Tag or ())[:TAGS_MAX], *(event.Tag or ())[:TAGS_MAX])
+    tags = [tag.name for tag in held]
     reported, ends = _times(event, attribute)
     number = as_text(attribute.value)
     organisation = event.Orgc or event.Org or _Organisation()
@@ -186,7 +187,7 @@ def _add(
         reported_at=reported,
         expires_at=ends,
         confidence=next((CONFIDENCES[tag] for tag in tags if tag in CONFIDENCES), None),
-        tags=[*tags, attribute.category or ""],
+        tags=[*tags[: TAGS_MAX - 1], attribute.category or ""],
         removed=gone,
     )
     for sighting in attribute.Sighting or () if not gone else ():

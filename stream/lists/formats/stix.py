@@ -26,8 +26,8 @@ Pieces = Callable[[], Iterable[bytes]]
 WORDS: Mapping[str, Category] = {"benign": Category.LEGITIMATE}
 """Of the indicator types only this one says what a number is; labels are the feed's to map."""
 OBJECT_BYTES_MAX = 1 << 20
-REMEMBERED_MAX = 300_000
-"""Identities, and objects that observed-data refers to: some 100 MB."""
+REMEMBERED_BYTES_MAX = 64 << 20
+"""Of identities and observed-data, which other objects refer to: some 100,000 of them."""
 NUMBERS = frozenset({"phone-number", "x-phone-number"})
 
 _Value = str | int | float | None
@@ -90,6 +90,7 @@ class _Known:
     names: dict[str, str] = field(default_factory=dict)
     observed: dict[str, _Observed] = field(default_factory=dict)
     numbers: int = 0
+    size: int = 0
 
 
 def read(pieces: Pieces) -> Iterator[Rows]:
@@ -148,8 +149,11 @@ def _remember(known: _Known, kind: str | None, raw: bytes) -> None:
     except BROKEN:
         return  # what refers to it has no name or time then; it is no row itself
     known.numbers += kind in NUMBERS
-    if len(known.names) + len(known.observed) > REMEMBERED_MAX:
-        raise InputUnreadable(f"more than {REMEMBERED_MAX} identities and observations: refused")
+    known.size += len(raw) if kind in {"identity", "observed-data"} else 0
+    if known.size > REMEMBERED_BYTES_MAX:
+        raise InputUnreadable(
+            f"more than {REMEMBERED_BYTES_MAX >> 20} MB of identities and observed-data: refused"
+        )
 
 
 def _add_number(rows: Collector, line: int, raw: bytes, known: _Known) -> None:
@@ -185,10 +189,11 @@ def _add_indicator(rows: Collector, line: int, raw: bytes, known: _Known) -> Non
     if not meaning.readable:
         rows.reject(line, Wrong.PATTERN, found.pattern[:200], as_kept(raw))
     worth = found.confidence if found.confidence is not None else found.x_opencti_score
+    original = as_kept(raw)
     for number in meaning.numbers:
         rows.add(
             line,
-            as_kept(raw),
+            original,
             number,
             source=known.names.get(found.created_by_ref or ""),
             reported_at=found.valid_from,
