@@ -23,7 +23,7 @@ from stream.lists.formats.rows import FIELDS, ReadOptions
 from stream.lists.gate import GateLimits
 from stream.lists.look import codes_of_countries
 from stream.ops import checks
-from stream.ops.spans import seconds_of
+from stream.ops.spans import seconds_of, wait_of
 from stream.ops.tables import (
     Between,
     Checked,
@@ -39,6 +39,7 @@ from stream.ops.tables import (
 from stream.sections import Filled
 
 Span = Annotated[str, Checked(checks.span)]
+Wait = Annotated[str, Checked(checks.wait)]
 EVERY_COUNTRY = "*"
 _CATEGORIES = tuple(category.label for category in Category)
 
@@ -58,8 +59,8 @@ class ScheduleTable:
     Without a word on `jitter` it is a tenth of `every`.
     """
 
-    every: Span = "15m"
-    jitter: Annotated[str, Checked(lambda text: checks.span(text) if text else None)] = ""
+    every: Wait = "15m"
+    jitter: Annotated[str, Checked(lambda text: checks.wait(text) if text else None)] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +130,7 @@ class FeedSetup:
 
     feed: Feed
     source: Source
-    every_s: int
+    every_s: float
     jitter_s: float
     path: Path
 
@@ -203,8 +204,9 @@ def read_feed(path: Path, environ: Mapping[str, str], house: House) -> FeedSetup
     return FeedSetup(
         feed=_feed(path, read, house),
         source=source,
-        every_s=_seconds(read.schedule.every),
-        jitter_s=seconds_of(read.schedule.jitter) or _seconds(read.schedule.every) / 10,
+        every_s=_wait_s(read.schedule.every),
+        jitter_s=_wait_s(read.schedule.jitter or read.schedule.every)
+        / (1 if read.schedule.jitter else 10),
         path=path,
     )
 
@@ -266,5 +268,11 @@ def _codes(read: FeedFile, home: str) -> frozenset[int] | None:
 
 def _seconds(span: str) -> int:
     seconds = seconds_of(span)
+    assert seconds is not None, "it was checked"
+    return seconds
+
+
+def _wait_s(span: str) -> float:
+    seconds = wait_of(span)
     assert seconds is not None, "it was checked"
     return seconds

@@ -37,6 +37,8 @@ SMALL_BYTES: Final = 1 << 20
 BUSY_S: Final = 2.0
 REGISTER: Final = "register"
 """The kind of every fault that is not the feed's own."""
+WRITTEN_S: Final = 10
+"""That nothing is new is written down no more often."""
 FIRST_S_MAX: Final = 10.0
 """Feeds that are due at a start begin within so much, not all in one moment."""
 
@@ -124,10 +126,14 @@ class Follower:
         got = await self._fetch(transport, state)
         record, more = None, False
         if isinstance(got, Unchanged):
-            await place.book.confirmed(feed.name, at_s, got.remember)
             again = self._renewal(state, at_s)
             if again is not None:
                 await self._work(again)
+            elif self._is_well_known(state, got, at_s):
+                place.metrics.confirmed.labels(feed.name).set(at_s)
+                self.tried = True
+                return None, max(self._usual_s(), got.wait_s_min)
+            await place.book.confirmed(feed.name, at_s, got.remember)
         else:
             record = await self._work(Arrival(fetched=got, at_s=at_s))
             # It may be the first of many increments or files: what waits is fetched without delay.
@@ -142,6 +148,11 @@ class Follower:
         self._backoff.reset()
         usual_s = 0.0 if more else self._usual_s()
         return record, max(usual_s, got.wait_s_min)
+
+    def _is_well_known(self, state: FeedState, got: Unchanged, at_s: int) -> bool:
+        """Whether it was written down just now: a folder is looked at several times a second."""
+        same = not state.fault and dict(got.remember) == dict(state.remembered)
+        return same and 0 <= at_s - state.tried_at_s < WRITTEN_S
 
     async def _fetch(self, transport: Transport, state: FeedState) -> Fetched | Unchanged:
         name, place, began_s = self.setup.feed.name, self._place, monotonic_s()

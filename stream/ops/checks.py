@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 import phonenumbers
 
-from stream.ops.spans import seconds_of
+from stream.ops.spans import seconds_of, wait_of
 
 OTHERS = "others"
 """The key in a table of countries that stands for all others."""
@@ -124,6 +124,13 @@ def span(text: str) -> str | None:
     return (
         None if seconds_of(text) else f'must be a span of time like 10d, 12h or 30m, not "{text}"'
     )
+
+
+def wait(text: str) -> str | None:
+    """A wait, also below a second."""
+    if wait_of(text):
+        return None
+    return f'must be a span of time like 15m, 5s or 200ms (at least 50ms), not "{text}"'
 
 
 def feed_name(text: str) -> str | None:

@@ -25,6 +25,7 @@ from rich.console import Console
 from tests.bench import (
     bench_busy,
     bench_changes,
+    bench_feeds,
     bench_imports,
     bench_latency,
     bench_membership,
@@ -51,6 +52,7 @@ BENCHES: dict[str, Callable[[Lab], Awaitable[list[Report]]]] = {
     "workers": bench_workers.run,
     "changes": bench_changes.run,
     "imports": bench_imports.run,
+    "feeds": bench_feeds.run,
     "swaps": bench_swaps.run,
     "versions": bench_versions.run,
     "busy": bench_busy.run,

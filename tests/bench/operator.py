@@ -43,9 +43,9 @@ class Operator:
     def __init__(self, lab: Lab, settings: str = "", cores: tuple[int, ...] = ()) -> None:
         self._cores = cores or (lab.cores.broker,)
         self._redis = redis.Redis.from_url(lab.redis.url())
-        self._config = lab.run / f"{lab.new_name('operator')}.toml"
+        self.config = lab.run / f"{lab.new_name('operator')}.toml"
         lab.kernels  # noqa: B018  compiled once, for commands too
-        self._config.write_text(
+        self.config.write_text(
             f'[redis]\nurl = "{lab.redis.url()}"\n[lists]\nstate_dir = "{lab.run}/operator"\n'
             f'[ops]\nkernels_dir = "{ROOT / "state" / FOLDER}"\n{settings}'
         )
@@ -57,7 +57,7 @@ class Operator:
     def types(self, *words: str) -> Cost:
         """`ringfence WORDS`."""
         before = int(self._info()["total_net_input_bytes"])
-        command = python("stream", *words, "--config", str(self._config))
+        command = python("stream", *words, "--config", str(self.config))
         began_at = time.time()
         with on_core(*self._cores):
             process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
