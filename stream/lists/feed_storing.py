@@ -9,6 +9,7 @@ from stream.core.entry import Columns
 from stream.core.faults import ChangeConflict
 from stream.lists.build import with_changes
 from stream.lists.feed import Feed
+from stream.lists.feed_assess import quick_head
 from stream.lists.feed_diff import REMOVED, Difference, rows_of, without
 from stream.lists.ingest import CHANGES_MAX, TRIES, columns_in
 from stream.lists.merge import merged, replaced
@@ -43,7 +44,7 @@ async def store(
     """
     name = feed.list_name
     if not change.changes:
-        return Stored((await register.state(name)).head.generation, rebuilt=False)
+        return Stored((await quick_head(register, name)).generation, rebuilt=False)
     if change.changes <= CHANGES_MAX:
         generation = await _edit(register, name, change, by)
         return Stored(generation, rebuilt=False)

@@ -11,7 +11,15 @@ from dataclasses import replace
 import msgspec
 
 from stream.lists.feed import Feed, FeedState, VersionRecord
-from stream.lists.feed_assess import Arrival, Assessed, Surroundings, assess, is_whole, last_of
+from stream.lists.feed_assess import (
+    Arrival,
+    Assessed,
+    Surroundings,
+    assess,
+    is_whole,
+    last_of,
+    quick_head,
+)
 from stream.lists.feed_bare import store_bare
 from stream.lists.feed_book import FeedBook
 from stream.lists.feed_shelf import Versions
@@ -48,7 +56,7 @@ async def take_in(
     by = By(f"feed:{feed.name}", f"version {arrival.id}")
     await register.create(feed.list_name, feed.circle, by)
     last = last_of(state, renewal=_is_renewal(state, arrival))
-    assessed = await assess(register, book, feed, arrival, around, last, now_s, versions)
+    assessed = await assess(register, feed, arrival, around, last, now_s, versions)
     record = _record(feed, arrival, assessed, now_s)
     if assessed.judgement.verdict is Verdict.ACCEPTED:
         return await _let_in(register, book, versions, feed, record, assessed, around, by, now_s)
@@ -82,9 +90,7 @@ async def release(
         path, held.size, held.sha256, held.remember, held.whole, held.as_of_s, origin=held.origin
     )
     arrival = Arrival(fetched=fetched, at_s=held.at_s)
-    assessed = await assess(
-        register, book, feed, arrival, around, None, now_s, versions, released=True
-    )
+    assessed = await assess(register, feed, arrival, around, None, now_s, versions, released=True)
     record = _record(feed, arrival, assessed, now_s)
     record = msgspec.structs.replace(
         record, verdict=Verdict.ACCEPTED.value, by=by.actor, why=by.reason
@@ -143,7 +149,7 @@ async def _let_in(
     now_s: int,
 ) -> VersionRecord:
     assert assessed.change is not None, "it was compared"
-    key = around.key_of((await register.state(feed.list_name)).head.circle)
+    key = around.key_of((await quick_head(register, feed.list_name)).circle)
     if has_rows(feed.format):
         stored = await store(
             register, feed, assessed.read.columns, assessed.change, record.whole, key, by, now_s
