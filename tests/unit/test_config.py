@@ -122,7 +122,7 @@ circles.plain = {} -> is the circle without a key and needs no table; choose ano
 mappings.x = {format = "xml"} -> is missing
 lists.bases_kept = 1 -> must be 2 to 100, not 1
 lists.bases_kept_days = -1.0 -> must be 0 to 36500, not -1.0
-lists.rebuild_changes = -1 -> must be 0 to 10000000, not -1
+lists.rebuild_changes = -1 -> must be 0 to 900000, not -1
 owners.KH = {} -> is missing
 owners.KH.contact = "" -> must not be empty
 lists.prefix_digits_min.KH = 1 -> must be 2 to 14, not 1
