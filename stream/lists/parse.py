@@ -151,7 +151,7 @@ class Parser:
             self._apply_tags(rows.tags, rows.category, values["category"])
         if self._defaults.sources == "feed" and rows.source is not None:
             self._keep_witnesses(rows.source, values)
-        self._apply_clock(values, fields)
+        self._apply_clock(values, fields, strict=rows.holds_from_then)
         if not self._defaults.may_remove:
             wrong |= dict.fromkeys(np.flatnonzero(removed).tolist(), Wrong.REMOVAL)
         for row, why in fields.items():
@@ -252,7 +252,9 @@ class Parser:
                 read = self._index_of(f"{self._defaults.source}/{bare}")
                 values["source"][row] = 0 if isinstance(read, Wrong) else read
 
-    def _apply_clock(self, values: dict[str, NDArray[Any]], wrong: dict[int, Wrong]) -> None:
+    def _apply_clock(
+        self, values: dict[str, NDArray[Any]], wrong: dict[int, Wrong], *, strict: bool
+    ) -> None:
         """Ends for the reports that name none; then what is over, or not yet, is wrong."""
         settings, reported, expires = self._defaults, values["reported_at"], values["expires_at"]
         if settings.expires_after_s:
@@ -263,7 +265,7 @@ class Parser:
             values["expires_at"] = expires = np.where(expires == 0, ends, expires).astype(np.uint32)
         if not settings.now_s:
             return
-        if settings.future == "reject":
+        if strict or settings.future == "reject":
             for row in np.flatnonzero(reported > settings.now_s + FUTURE_SLACK_S).tolist():
                 wrong.setdefault(row, Wrong.FUTURE)
         for row in np.flatnonzero((expires != 0) & (expires <= settings.now_s)).tolist():

@@ -18,7 +18,8 @@ class Collector:
     `drain` gives what is full, `rest` what is left at the end.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, holds_from_then: bool = False) -> None:
+        self._holds_from_then = holds_from_then
         self._rows: list[tuple[int, str, str | None, tuple[str | None, ...]]] = []
         self._tags: list[Sequence[str]] = []
         self._removed: list[bool] = []
@@ -79,6 +80,7 @@ class Collector:
             tags=self._tags,
             removed=self._removed,
             passed_over=self._passed_over,
+            holds_from_then=self._holds_from_then,
         )
         self._rows, self._tags, self._removed = [], [], []
         self._unreadable, self._passed_over, self._chars = [], 0, 0

@@ -51,8 +51,8 @@ class Wrong(Enum):
     BAD_CONFIDENCE = "confidence is a whole number from 0 to 100"
     EXPIRED = "the report has expired already: it would not count; nothing needs to be done"
     FUTURE = (
-        "reported more than 5 minutes in the future: set the clock of the machine that reports, or "
-        'have such times read as now (future = "clamp")'
+        "reported, or valid only from, more than 5 minutes in the future: set the clock of the "
+        'machine that reports, or have such reports read as of now (future = "clamp")'
     )
     REMOVAL = (
         "the row takes a number off, and an import only adds: use ringfence lists remove, or a feed"
@@ -92,7 +92,8 @@ class Rows:
     `lines` are their line numbers, `originals` what they came from: the line, or its fields.
     `tags`: words of a row of which any may name its category; the first that is known does, where
     `category` says nothing. `removed`: rows that take a report off the list; None: no row does.
-    `passed_over` rows are there that their own file wants on no list. Of two rows about a number
+    `passed_over` rows are there that their own file wants on no list. `holds_from_then`: what is
+    reported for a time ahead does not hold yet, and no clock is wrong. Of two rows about a number
     the later counts.
     """
 
@@ -108,6 +109,7 @@ class Rows:
     tags: Sequence[Sequence[str]] | None = None
     removed: Sequence[bool] | None = None
     passed_over: int = 0
+    holds_from_then: bool = False
 
     def __len__(self) -> int:
         return len(self.number)

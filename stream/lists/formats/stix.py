@@ -2,7 +2,8 @@
 
 Rows are the numbers of indicators whose pattern is equality on numbers (`patterns.py`), and the
 phone number objects that OpenCTI and txt2stix write (STIX itself has none), also by way of the
-observed-data that names them. `revoked` takes a report off; `valid_from` is when it was reported.
+observed-data that names them. `revoked` takes a report off. `valid_from` is when it was reported;
+what is valid only later is rejected, and comes in with a version that is fetched then.
 Whose report it is says the identity of `created_by_ref`; labels and `indicator_types` are tags.
 Objects of other kinds are passed over. The file is walked up to three times: an identity may stand
 after what refers to it, and an indicator counts before the bare object of the same number.
@@ -95,7 +96,7 @@ class _Known:
 
 def read(pieces: Pieces) -> Iterator[Rows]:
     """The rows of a bundle or of an envelope. Raises InputUnreadable if it is none."""
-    rows, known = Collector(), _Known()
+    rows, known = Collector(holds_from_then=True), _Known()
     for line, kind, raw in _objects(pieces):
         _remember(known, kind, raw)
         if kind is None:
