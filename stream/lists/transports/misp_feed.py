@@ -114,7 +114,10 @@ class MispFeedTransport:
         if now_s() - int(known.get("whole_at_s", "0")) >= self._settings.whole_every_s:
             known = {}
         try:
-            async with asyncio.timeout(deadline_s), Web(self._settings.web(), self._secrets) as web:
+            async with (
+                asyncio.timeout(deadline_s),
+                Web(self._settings.web(), self._secrets, self._url) as web,
+            ):
                 return await self._fetch(web, known, into)
         except TimeoutError as error:
             text = f"{self._origin} was not complete within deadline_s = {deadline_s:g}"

@@ -96,7 +96,10 @@ class TaxiiTransport:
         if now_s() - int(known.get("whole_at_s", "0")) >= self._settings.whole_every_s:
             known = {}
         try:
-            async with asyncio.timeout(deadline_s), Web(self._settings.web(), self._secrets) as web:
+            async with (
+                asyncio.timeout(deadline_s),
+                Web(self._settings.web(), self._secrets, self._url) as web,
+            ):
                 asking = _Asking(web, self._settings, self._origin, into)
                 objects_url = await self._objects_url(asking)
                 return await self._fetch(asking, objects_url, known, into)

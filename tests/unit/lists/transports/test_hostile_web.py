@@ -5,7 +5,9 @@ What a decent server does is tested with nginx in tests/integration.
 
 import asyncio
 import gzip
+import hashlib
 import sys
+import traceback
 import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -60,7 +62,7 @@ async def refused(doing: Awaitable[object], reason: FeedFault, into: Path) -> Fe
     with pytest.raises(FeedDown) as caught:
         await doing
     assert caught.value.reason is reason, caught.value
-    assert SECRET not in str(caught.value)
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
     assert not list(into.parent.iterdir())
     return caught.value
 
@@ -322,6 +324,17 @@ async def test_our_login_goes_to_our_server_only(web: ScriptedWeb, fetch: Fetch)
     assert f"Authorization: Bearer {SECRET}" in first
     assert SECRET not in second
     assert "User-Agent: ringfence/" in second
+
+
+async def test_a_checksum_elsewhere_is_asked_for_without_our_login(
+    web: ScriptedWeb, fetch: Fetch
+) -> None:
+    """A key is for the server that it was given for."""
+    web.answers["/sums"] = ok(hashlib.sha256(LIST).hexdigest().encode())
+    await fetch(ok(LIST), sha256_url=web.url("/sums", "localhost"))
+    sums, feed = web.asked
+    assert SECRET not in sums
+    assert f"Authorization: Bearer {SECRET}" in feed
 
 
 @pytest.mark.parametrize("proxy", ["none", "environment"])
