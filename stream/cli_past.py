@@ -119,7 +119,7 @@ def contacts_of(settings: Settings) -> dict[str, str]:
             contacts[f"feed:{name}"] = str(owner["contact"])
             contacts.setdefault(str(owner["name"]), str(owner["contact"]))
         except (OSError, ValueError, KeyError, TypeError):
-            continue  # `feeds check-config` is where a wrong feed file is told of
+            continue  # `feeds ls` is where a wrong feed file is told of
     return contacts
 
 

@@ -4,13 +4,14 @@ import asyncio
 
 import pytest
 
+from stream.core.entry import Category
 from stream.core.faults import ChangeConflict, SnapshotUnreadable, VersionGone
 from stream.lists import rebase, versions
 from stream.lists.difference import difference
 from stream.lists.history import history
 from stream.lists.past import content, millis, past_of, pasts_about
 from stream.lists.store import Register
-from stream.lists.traces import said_at
+from stream.lists.traces import said_at, turns_of, with_audit
 from stream.lists.versions import rebuild, rollback
 from stream.lists.words import By
 from tests.builders import NOW_S, entry
@@ -247,3 +248,33 @@ async def test_many_lists_are_read_in_one_pass(told, raw, monkeypatch):
     assert await said_at(told, pasts[NAME], 4, [wanted]) != {}
     assert await said_at(told, pasts[NAME], 5, [wanted]) == {}
     assert pasts["XX/other"].said() == "1"
+
+
+async def test_what_became_of_a_number(told, load, raw):
+    """Who put a number on and took it off, by what, with the reason; gaps are said to be such."""
+    await load(told, BASE[:10], by=By("feed", "version 8"))
+    await rollback(told, NAME, 6, b"", BACK, NOW_S)
+
+    async def turns(number: str) -> list[tuple[int, str, str, str | None]]:
+        wanted = [entry(number).fingerprint]
+        (past,) = (await pasts_about(told, {NAME: wanted})).values()
+        found = await with_audit(told, {NAME: await turns_of(told, past, wanted)})
+        return [(t.generation, t.what, t.how, t.reason) for t in found[NAME]]
+
+    assert await turns(ONE) == [
+        (2, "added", "add", "a test"),
+        (8, "removed", "import", "version 8"),
+        (10, "added", "rollback", BACK.reason),
+    ]
+    assert await turns(BASE[0]) == [
+        (4, "added", "import", "version 7"),
+        (5, "removed", "remove", "a test"),
+        (8, "added", "import", "version 8"),
+        (10, "removed", "rollback", BACK.reason),
+    ]
+    assert await turns(BASE[5]) == [(4, "added", "import", "version 7")]
+    later = [entry(BASE[5], source="numbers", category=Category.OTHER, reported_at_s=NOW_S + 1)]
+    await told.add(NAME, later, BY)
+    assert (await turns(BASE[5]))[1:] == [(11, "renewed", "add", "a test")]
+    raw.xtrim("rf:changes", maxlen=1, approximate=False)
+    assert (await turns(BASE[5]))[0] == (4, "added", "unknown", "version 7")
