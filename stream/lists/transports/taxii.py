@@ -129,10 +129,8 @@ class TaxiiTransport:
         newest = max((one for one in (newest, after) if one is not None), default=None)
         if newest is not None:  # a server that tells no dates is read whole each time
             remember["added_after"] = str(newest)
-        as_of_s = None if newest is None else int(newest.at.timestamp())
-        return Fetched(
-            into, land.size, land.sha256, remember, since is None, as_of_s, origin=self._origin
-        )
+        # Not as of its newest object: where that is deleted, all would look older than before.
+        return Fetched(into, land.size, land.sha256, remember, since is None, origin=self._origin)
 
     async def _objects_url(self, asking: "_Asking") -> URL:
         """The address of the collection's objects. Raises FeedDown."""
