@@ -56,11 +56,14 @@ class OwnerTable:
 class ScheduleTable:
     """`[schedule]`: how often it is fetched; `jitter`: up to so much later, by chance.
 
-    Without a word on `jitter` it is a tenth of `every`.
+    Without a word on `jitter` it is a tenth of `every`. `whole_every`: where increments come, all
+    of it is asked for so often, so that copies do not drift and what stays does not expire; "": as
+    the transport does by itself.
     """
 
     every: Wait = "15m"
     jitter: Annotated[str, Checked(lambda text: checks.wait(text) if text else None)] = ""
+    whole_every: Annotated[str, Checked(lambda text: checks.span(text) if text else None)] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,12 +129,13 @@ class FeedFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedSetup:
-    """A feed and how it is followed."""
+    """A feed and how it is followed. `whole_every_s` 0: as its transport does by itself."""
 
     feed: Feed
     source: Source
     every_s: float
     jitter_s: float
+    whole_every_s: int
     path: Path
 
 
@@ -207,6 +211,7 @@ def read_feed(path: Path, environ: Mapping[str, str], house: House) -> FeedSetup
         every_s=_wait_s(read.schedule.every),
         jitter_s=_wait_s(read.schedule.jitter or read.schedule.every)
         / (1 if read.schedule.jitter else 10),
+        whole_every_s=_seconds(read.schedule.whole_every) if read.schedule.whole_every else 0,
         path=path,
     )
 

@@ -7,6 +7,7 @@ logged once for each change; only a bug ends a follower.
 import asyncio
 import logging
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -123,7 +124,8 @@ class Follower:
         state = await place.book.state(feed.name)
         place.metrics.register_up.set(1)
         at_s = now_s()
-        got = await self._fetch(transport, state)
+        remembered = {} if self._is_whole_due(state, at_s) else state.remembered
+        got = await self._fetch(transport, remembered)
         record, more = None, False
         if isinstance(got, Unchanged):
             again = self._renewal(state, at_s)
@@ -154,11 +156,18 @@ class Follower:
         same = not state.fault and dict(got.remember) == dict(state.remembered)
         return same and 0 <= at_s - state.tried_at_s < WRITTEN_S
 
-    async def _fetch(self, transport: Transport, state: FeedState) -> Fetched | Unchanged:
+    def _is_whole_due(self, state: FeedState, at_s: int) -> bool:
+        """Whether increments have come for so long that all of it is wanted again."""
+        last, every_s = state.accepted, self.setup.whole_every_s
+        return bool(every_s) and last is not None and at_s - last.whole_at_s >= every_s
+
+    async def _fetch(
+        self, transport: Transport, remembered: Mapping[str, str]
+    ) -> Fetched | Unchanged:
         name, place, began_s = self.setup.feed.name, self._place, monotonic_s()
         try:
             async with asyncio.timeout(place.settings.fetch_s_max):
-                got = await transport.fetch(state.remembered, self._versions.incoming)
+                got = await transport.fetch(remembered, self._versions.incoming)
         except TimeoutError as error:
             text = f"no end within [feeds] fetch_s_max = {place.settings.fetch_s_max:g}"
             raise FeedDown(FeedFault.TIMEOUT, text) from error

@@ -87,7 +87,8 @@ class VersionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
     Stands in Redis for the last accepted, held and refused one, and as `report.json` beside its
     file. `id` names it, `at_s` is when it was fetched, `decided_at_s` when the verdict was made.
-    `numbers` are those that the feed has on its list after it. `rejected`, `dropped`, `adjusted`
+    `whole_at_s`: when the last whole version came, this one or one before. `numbers` are those that
+    the feed has on its list after it. `rejected`, `dropped`, `adjusted`
     count rows by reason. `by` and `why` are a person's, who released or refused it.
     """
 
@@ -118,6 +119,7 @@ class VersionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     generation: int = 0
     settings: str = ""
     renewed_at_s: int = 0
+    whole_at_s: int = 0
     by: str = ""
     why: str = ""
 

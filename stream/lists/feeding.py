@@ -161,6 +161,7 @@ async def _let_in(
         stored = await store_bare(register, feed, data, record.good, key, by, now_s)
     state = await book.state(feed.name)
     before = state.accepted.numbers if state.accepted is not None else 0
+    whole_at_s = state.accepted.whole_at_s if state.accepted is not None else 0
     change = assessed.change
     numbers = change.numbers if record.whole else before + change.gained - change.lost
     record = msgspec.structs.replace(
@@ -169,6 +170,7 @@ async def _let_in(
         generation=stored.generation,
         rebuilt=stored.rebuilt,
         renewed_at_s=now_s,
+        whole_at_s=record.at_s if record.whole else whole_at_s,
     )
     versions.report(record)
     await book.accepted(feed.name, feed.list_name, record, by)
