@@ -192,6 +192,9 @@ def test_the_allowlist(operator):
     assert "removed: 1" in operator.types("allow", "remove", "+662123*")
     assert "not on the allowlist" in operator.types("allow", "remove", "+662123*", code=1)
     assert "+6621234567" in operator.types("allow", "show")
+    assert operator.asks("allow", "repair")["missing"] == []
+    assert "generation 0; in the register generation 3" in operator.types("allow", "repair")
+    assert "it lost nothing" in operator.types("allow", "repair", "--from-state", code=1)
 
 
 def test_what_can_not_be_is_said(operator, tmp_path):
@@ -231,7 +234,7 @@ def test_a_register_that_is_down_is_exit_code_3(tmp_path):
     "words",
     [
         *(("lists", c) for c in ("create", "import", "add", "remove", "show", "export")),
-        *(("allow", c) for c in ("add", "remove", "show")),
+        *(("allow", c) for c in ("add", "remove", "show", "repair")),
     ],
 )
 def test_every_command_helps_with_an_example(words):

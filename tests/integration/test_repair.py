@@ -2,16 +2,19 @@
 
 import asyncio
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import redis
 
+from stream.core.allowlist import AllowEntry
 from stream.core.faults import ChangeConflict
 from stream.embedded import RedisServer, best_redis
 from stream.lists.events import EventKind
 from stream.lists.repair import Diagnosis, Standing, look, put_back
+from stream.lists.repair_allow import allowlist_loss, put_back_allowlist
 from stream.lists.store import Register
 from stream.lists.words import By
 from tests.builders import NOW_S
@@ -164,6 +167,40 @@ async def test_an_emptied_redis_becomes_the_register_again(own, lost):
         async with opened(own.url(0)) as register:
             await add(register, THREE)
         await until(lambda: lost.listed(THREE) and lost.listed(TWO))
+
+
+async def test_the_allowlist_is_given_back(own, tmp_path):
+    """Allow entries that were lost come back, those taken off stay off, new ones count again."""
+    old, gone, kept = (AllowEntry(number, "x", "a", NOW_S) for number in (ONE, TWO, THREE))
+    worker = Worker(own.url(0), tmp_path / "state")
+    async with opened(own.url(0)) as register:
+        await register.allow_add([gone], BY)
+    copy = Copy(own, tmp_path / "copy")
+    async with running(worker), opened(own.url(0)) as register:
+        await register.allow_add([old, kept], BY)
+        await register.allow_remove([TWO], BY)
+        file = worker.state_dir / "register.json"
+        await until(
+            lambda: file.exists() and THREE in file.read_text() and TWO not in file.read_text()
+        )
+    await copy.restore()
+    async with running(worker), opened(own.url(0)) as register:
+        await until(lambda: worker.refresher.lost == ("",))
+        late = AllowEntry("+6621234567", "hospital", "b", int(time.time()) + 100)
+        await register.allow_add([late], BY)
+        loss = await allowlist_loss(register, worker.state_dir)
+        assert (loss.lost, {e.text for e in loss.missing}, loss.gone) == (
+            True,
+            {ONE, THREE},
+            (TWO,),
+        )
+        await put_back_allowlist(register, loss, By("malee"))
+        await until(lambda: worker.refresher.lost == ())
+        await until(lambda: len(worker.refresher.current.allow) == 3)
+        allow = worker.refresher.current.allow
+        assert {entry.text for entry in allow.entries()} == {ONE, THREE, "+6621234567"}
+        with pytest.raises(ChangeConflict, match="lost nothing"):
+            await put_back_allowlist(register, await allowlist_loss(register, worker.state_dir), BY)
 
 
 async def test_another_register_is_not_written_to(own, lost):
