@@ -139,6 +139,11 @@ FAILURES: dict[str, tuple[Answer, FeedFault, str]] = {
         FeedFault.TOO_LARGE,
         "more than bytes_max = 1,000,000 bytes",
     ),
+    "a bomb": (
+        ok(zstd.compress(bytes(16 << 20)), "Content-Encoding: zstd"),
+        FeedFault.BOMB,
+        "unpacks to more than bytes_max = 1,000,000",
+    ),
     "a page with 200": (ok(PAGE), FeedFault.NOT_A_FEED, "does it want a login"),
     "a packed page": (ok(gzip.compress(PAGE), GZIP), FeedFault.NOT_A_FEED, "web page"),
     "nothing but noise": (b"SSH-2.0-OpenSSH_9.2\r\n", FeedFault.PROTOCOL, "as HTTP wants it"),
