@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from stream.core.e164 import words_in
 from stream.core.entry import Category
+from stream.core.national import national_reader
 from stream.core.number import Kind, parse_many
 from stream.core.ranges import STRICT, PrefixFault, PrefixRules, read_entries
 from stream.lists.formats.columns import ByteColumn
@@ -203,6 +204,9 @@ class Parser:
         texts = list(column)
         for row in odd:
             texts[row] = bare_number(texts[row] or "")
+        quick = national_reader(self._defaults.region or "")
+        if quick is not None:
+            texts = [quick(text or "") or text for text in texts]
         numbers = parse_many(texts, lambda _: self._defaults.region)
         wrong: dict[int, Wrong] = {
             row: why_no_number(
