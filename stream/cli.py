@@ -1,6 +1,8 @@
 """`ringfence`: the commands of an operator."""
 
 import asyncio
+import os
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -16,6 +18,7 @@ from stream.cli_decisions import decisions
 from stream.cli_why import why
 from stream.config import Settings
 from stream.core.faults import TopicMissing
+from stream.feed_files import house_of, read_feeds
 from stream.ops.warm import warm_up
 
 app = typer.Typer(
@@ -57,12 +60,16 @@ def about(
 def check_config(config: ConfigFiles = None, as_json: AsJson = False) -> None:
     """Check the configuration and print what is in force; secrets only as set or not set.
 
+    The feed files in `[feeds] dir` are checked too.
+
     Every error is printed at once. Exit codes: 0 it is valid, 2 it is not.
 
     Example: ringfence check-config --config carrier.toml
     """
     settings = settings_of(config)
     settings.kafka_client()
+    if Path(settings.feeds.dir).is_dir():  # who follows no feeds has none
+        read_feeds(Path(settings.feeds.dir), os.environ, house_of(settings))
     table = settings.redacted()
     if as_json:
         print_json(table)

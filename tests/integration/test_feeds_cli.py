@@ -123,3 +123,5 @@ def test_mistakes_in_feed_files_are_all_told(office: Office):
         office.types("feeds", "ls")
     for part in ("kh-scam.toml: list:", "kh-scam.toml: format: is missing", "from.kind:"):
         assert part in str(caught.value)
+    with pytest.raises(ConfigInvalid, match="is missing"):
+        office.types("check-config")
