@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from stream.core.entry import Columns
 from stream.core.faults import SnapshotUnreadable, VersionGone
 from stream.core.overlay import Change
-from stream.core.snapshot import read_snapshot
+from stream.core.snapshot import decode_manifest, read_snapshot
 from stream.lists.annals import KeptBase
 from stream.lists.build import with_changes
 from stream.lists.merge import empty_columns
@@ -183,10 +183,15 @@ def _replaces(step: Step) -> bool:
 async def content(register: Register, past: Past, generation: int, key: bytes) -> Columns:
     """The list's entries as of `generation`.
 
-    Raises VersionGone, RegisterDown, SnapshotUnreadable.
+    Raises VersionGone, also where its base is a bare filter; RegisterDown, SnapshotUnreadable.
     """
     stretch = past.stretch_of(generation)
     held = empty_columns()
+    if await is_bare(register, past, stretch):
+        raise VersionGone(
+            f"generation {generation} of {past.head.name} is a bare filter: which numbers it holds "
+            "can not be told"
+        )
     if stretch.base.generation:
         try:
             parts = await register.read_base(past.head.name, stretch.base.generation)
@@ -198,6 +203,17 @@ async def content(register: Register, past: Past, generation: int, key: bytes) -
         columns = (await asyncio.to_thread(read_snapshot, parts, key=key)).columns
         held = columns if columns is not None else held
     return await asyncio.to_thread(with_changes, held, list(past.changes(stretch, generation)))
+
+
+async def is_bare(register: Register, past: Past, stretch: Stretch) -> bool:
+    """Whether a stretch's base is a filter alone. Raises VersionGone, RegisterDown."""
+    if not stretch.base.generation:
+        return False
+    try:
+        manifest = await register.manifest(past.head.name, stretch.base.generation)
+    except SnapshotUnreadable as error:
+        raise VersionGone(f"generation {stretch.first} has just been let go of") from error
+    return not decode_manifest(manifest).has_entries
 
 
 def millis(stream_id: str) -> int:

@@ -13,8 +13,8 @@ import numpy as np
 
 from stream.core.entry import Columns
 from stream.core.faults import ChangeConflict, Fault, RegisterLost
-from stream.core.snapshot import MANIFEST_PART
-from stream.lists.build import Parts, Version, build_snapshot, verify_parts
+from stream.core.snapshot import MANIFEST_PART, decode_manifest
+from stream.lists.build import Parts, Version, bare_snapshot, build_snapshot, verify_parts
 from stream.lists.circles import key_id
 from stream.lists.merge import held_in
 from stream.lists.records import BaseRecord
@@ -53,18 +53,21 @@ async def publish_whole(
     now_s: int,
     origin: Origin,
     stage: Stage = silent,
+    bare: bytes | None = None,
 ) -> tuple[int, int]:
-    """Make `whole` the list's content at the reserved generation.
+    """Make `whole` the list's content at the reserved generation; or the filter `bare` alone.
 
     Gives the generation after it and the numbers on the list then. Raises ChangeConflict if the
     list has another base by now than the reservation replaces: then nothing was changed. What was
     written and not published is taken away again.
     """
     try:
-        parts = await asyncio.to_thread(_built, reservation, circle, key, whole, now_s, stage)
+        parts = await asyncio.to_thread(_built, reservation, circle, key, whole, now_s, stage, bare)
+        held = decode_manifest(parts[MANIFEST_PART])
+        numbers = whole.numbers if held.has_entries else held.count
         await register.write_base(reservation, parts, lambda d, w: stage("writing", d, w))
         digest = sha256(parts[MANIFEST_PART]).hexdigest()
-        record = BaseRecord(reservation.generation, whole.numbers, digest, origin.what, origin.of)
+        record = BaseRecord(reservation.generation, numbers, digest, origin.what, origin.of)
         done = await _publish(register, reservation, record, whole, origin)
     except Fault as fault:
         await _discard(register, reservation, fault)
@@ -89,11 +92,20 @@ async def _discard(register: Register, reservation: Reservation, why: Fault) -> 
 
 
 def _built(
-    reservation: Reservation, circle: str, key: bytes, whole: Columns, now_s: int, stage: Stage
+    reservation: Reservation,
+    circle: str,
+    key: bytes,
+    whole: Columns,
+    now_s: int,
+    stage: Stage,
+    bare: bytes | None,
 ) -> Parts:
     owner, _, name = reservation.name.partition("/")
     version = Version(owner, name, reservation.generation, circle, key, key_id(key))
-    parts = build_snapshot(version, whole, now_s, lambda d, w: stage("building", d, w))
+    if bare is not None:
+        parts = bare_snapshot(version, bare, now_s)
+    else:
+        parts = build_snapshot(version, whole, now_s, lambda d, w: stage("building", d, w))
     verify_parts(parts, key, lambda d, w: stage("proving", d, w))
     return parts
 
@@ -102,7 +114,7 @@ async def _publish(
     register: Register, reservation: Reservation, record: BaseRecord, whole: Columns, origin: Origin
 ) -> tuple[int, int]:
     """Publish, with the count that is true at that very generation; it may change meanwhile."""
-    numbers = whole.numbers
+    numbers = record.count
     for _ in range(_PUBLISH_TRIES):
         state = await register.state(reservation.name)
         after = [c for c in state.changes if c.generation > reservation.generation]

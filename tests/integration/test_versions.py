@@ -4,17 +4,21 @@ import asyncio
 
 import pytest
 
+from stream.core.bloom import write_filter
 from stream.core.entry import Category
 from stream.core.faults import ChangeConflict, SnapshotUnreadable, VersionGone
+from stream.core.snapshot import FILTER_PART
 from stream.lists import rebase, versions
 from stream.lists.difference import difference
 from stream.lists.history import history
+from stream.lists.merge import empty_columns
 from stream.lists.past import content, millis, past_of, pasts_about
+from stream.lists.rebase import Origin
 from stream.lists.store import Register
 from stream.lists.traces import said_at, turns_of, with_audit
-from stream.lists.versions import rebuild, rollback
+from stream.lists.versions import rebuild, replaced, rollback
 from stream.lists.words import By
-from tests.builders import NOW_S, entry
+from tests.builders import NOW_S, entry, snapshot
 from tests.integration.lists_lab import (
     BASE,
     BY,
@@ -278,3 +282,33 @@ async def test_what_became_of_a_number(told, load, raw):
     assert (await turns(BASE[5]))[1:] == [(11, "renewed", "add", "a test")]
     raw.xtrim("rf:changes", maxlen=1, approximate=False)
     assert (await turns(BASE[5]))[0] == (4, "added", "unknown", "version 7")
+
+
+async def test_a_bare_filter_is_never_taken_for_an_empty_list(register, tmp_path):
+    """A list that is a bare filter is not rebuilt to nothing; a rollback puts the very filter back.
+
+    What it holds can not be told, so a diff or a moment of it is refused with the reason.
+    """
+    data = snapshot(NAME, [entry(number) for number in BASE[:20]])
+    bare = write_filter(data.filter)
+
+    async def put(numbers_or_filter) -> int:
+        async def whole(_state, _generation):
+            return numbers_or_filter
+
+        done = await replaced(register, NAME, b"", Origin("import", BY), whole, NOW_S)
+        return done.generation
+
+    first = await put(bare)
+    with pytest.raises(ChangeConflict, match="bare filter"):
+        await rebuild(register, NAME, b"", BY, NOW_S)
+    second = await put(empty_columns())
+    past = await past_of(register, NAME)
+    with pytest.raises(VersionGone, match="bare filter"):
+        await content(register, past, first, b"")
+    with pytest.raises(VersionGone, match="bare filter"):
+        await said_at(register, past, first, [1])
+    await rollback(register, NAME, first, b"", BACK, NOW_S)
+    head = (await register.state(NAME)).head
+    assert (await register.read_base(NAME, head.base))[FILTER_PART] == bare
+    assert second < head.base
