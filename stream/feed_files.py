@@ -16,12 +16,14 @@ from stream.config import Settings
 from stream.core.entry import Category
 from stream.core.faults import ConfigInvalid
 from stream.core.ranges import PrefixRules
+from stream.core.zones import zone_of
 from stream.feed_sources import KafkaOf, Source, source_of
 from stream.lists.feed import Feed
 from stream.lists.files import Format
 from stream.lists.formats.rows import FIELDS, ReadOptions
 from stream.lists.gate import GateLimits
 from stream.lists.look import codes_of_countries
+from stream.lists.meanings import Dates
 from stream.ops import checks
 from stream.ops.spans import seconds_of, wait_of
 from stream.ops.tables import (
@@ -80,6 +82,9 @@ class FeedFile:
     category: str = "other"
     categories: dict[str, str] = field(default_factory=dict)
     unknown_category: Literal["reject", "other"] = "reject"
+    dates: Literal["iso", "day-month", "month-day"] = "iso"
+    era: Literal["common", "buddhist"] = "common"
+    utc_offset: Annotated[str, Checked(checks.utc_offset)] = "Z"
     columns: dict[str, Any] = field(default_factory=dict)
     header: tuple[str, ...] = ()
     encoding: str = ""
@@ -220,7 +225,10 @@ def _feed(path: Path, read: FeedFile, house: House) -> Feed:
     region = read.region or None
     codes = _codes(read, house.home)
     bounds = (read.gate, sorted(codes or ()), house.own, sorted(read.speaks_for), region)
-    reading = (read.columns, read.header, read.encoding, read.categories, read.unknown_category)
+    reading = (
+        *(read.columns, read.header, read.encoding, read.categories, read.unknown_category),
+        *(read.dates, read.era, read.utc_offset),
+    )
     verdict_depends_on = msgspec.json.encode((read.format, bounds, reading))
     return Feed(
         name=path.stem,
@@ -237,6 +245,7 @@ def _feed(path: Path, read: FeedFile, house: House) -> Feed:
         category=Category[read.category.upper()],
         categories={word: Category[label.upper()] for word, label in read.categories.items()},
         unknown_category=read.unknown_category,
+        dates=Dates(read.dates, read.era == "buddhist", zone_of(read.utc_offset)),
         expires_after_s=_seconds(read.expires_in),
         expires_from=read.expires_from,
         renew_s=min(_seconds(read.renew_in), _seconds(read.expires_in) // 2),

@@ -11,6 +11,7 @@ from stream.core.ranges import STRICT, PrefixRules
 from stream.lists.files import Format
 from stream.lists.formats.rows import ReadOptions
 from stream.lists.gate import GateLimits
+from stream.lists.meanings import Dates
 from stream.lists.parse import Defaults
 
 ID_CHARS = 12
@@ -42,6 +43,7 @@ class Feed:
     category: Category = Category.OTHER
     categories: Mapping[str, Category] = field(default_factory=dict)
     unknown_category: Literal["reject", "other"] = "reject"
+    dates: Dates = Dates()  # noqa: RUF009 -- frozen
     expires_after_s: int = 10 * 86_400
     expires_from: Literal["report", "now"] = "report"
     renew_s: int = 86_400
@@ -77,6 +79,7 @@ class Feed:
             future=self.future,
             sources=self.sources,
             unknown_category=self.unknown_category,
+            dates=self.dates,
             categories=self.categories,
             prefixes=self.prefixes,
         )

@@ -20,12 +20,12 @@ from stream.core.ranges import STRICT, PrefixFault, PrefixRules, read_entries
 from stream.lists.formats.columns import ByteColumn
 from stream.lists.formats.rows import RejectedRow, Rows, Texts, Wrong
 from stream.lists.meanings import (
+    Dates,
     bare_number,
     category_words,
     damage_of,
     read_category,
     read_confidence,
-    read_time,
 )
 from stream.lists.reading import FieldReader, detail_of, original_of, why_no_number
 
@@ -80,6 +80,7 @@ class Defaults:
     future: Literal["clamp", "reject"] = "clamp"
     sources: Literal["row", "feed", "both"] = "row"
     unknown_category: Literal["reject", "other"] = "reject"
+    dates: Dates = Dates()  # noqa: RUF009 -- frozen
     categories: Mapping[str, Category] = field(default_factory=dict)
     prefixes: PrefixRules = STRICT
     may_remove: bool = True
@@ -123,9 +124,10 @@ class Parser:
         self._sources: dict[str, int] = {defaults.source: 0}
         # Where reports get a life, 0 marks for now the rows that name no end of their own.
         ends = 0 if defaults.expires_after_s else defaults.expires_at_s
+        dates = self._dates = defaults.dates.reader
         self._columns = (
-            FieldReader("reported_at", np.dtype(np.uint32), read_time, defaults.reported_at_s),
-            FieldReader("expires_at", np.dtype(np.uint32), read_time, ends),
+            FieldReader("reported_at", np.dtype(np.uint32), dates, defaults.reported_at_s),
+            FieldReader("expires_at", np.dtype(np.uint32), dates, ends),
             FieldReader(
                 "category", np.dtype(np.uint8), self._read_category, int(defaults.category)
             ),
@@ -171,7 +173,9 @@ class Parser:
             listed[ends[row] - entries[row] : ends[row]] = ranges[row]
         arrays: dict[str, Any] = {name: np.repeat(array, entries) for name, array in values.items()}
         rejected = [
-            RejectedRow(rows.lines[row], why, detail_of(rows, row, why), original_of(rows, row))
+            RejectedRow(
+                rows.lines[row], why, detail_of(rows, row, why, self._dates), original_of(rows, row)
+            )
             for row, why in wrong.items()
         ]
         rejected += rows.unreadable

@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 import phonenumbers
 
+from stream.core.zones import zone_of
 from stream.ops.spans import seconds_of, wait_of
 
 OTHERS = "others"
@@ -31,6 +32,15 @@ def country(text: str) -> str | None:
 def country_or_others(text: str) -> str | None:
     """A country, or what is said of all that are not named."""
     return None if text == OTHERS else country(text)
+
+
+def utc_offset(text: str) -> str | None:
+    """A time zone's distance from UTC."""
+    try:
+        zone_of(text)
+    except ValueError as error:
+        return f"is no time zone: {error}"
+    return None
 
 
 def servers(text: str) -> str | None:

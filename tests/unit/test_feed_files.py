@@ -67,6 +67,8 @@ def test_the_least_that_a_feed_says(tmp_path):
         ({"more": "lits = 1"}, "lits: is no setting; did you mean list?"),
         ({"more": 'expires_in = "ten days"'}, "expires_in: must be a span of time"),
         ({"more": 'category = "scam"'}, "category: must be "),
+        ({"more": 'dates = "dmy"'}, "dates: must be"),
+        ({"more": 'utc_offset = "+7"'}, "utc_offset: is no time zone"),
         (
             {"more": 'region = "th"'},
             'region: must be a country of ISO 3166 in two capitals, not "th"',
