@@ -30,6 +30,8 @@ from stream.ops.kafka import KafkaSettings, ask_why
 from stream.ops.tables import Between, Checked
 
 _POLL_MS = 500
+_RECORDS_MAX = 5000
+"""Worked on in one go: 40 ms, in which other feeds wait."""
 _DAY_S = 86_400
 
 
@@ -184,7 +186,7 @@ class _Reading:
     async def to_the_end(self, consumer: Any, unread: set[TopicPartition]) -> None:
         """Read all of it. Offsets have holes: a position says when the end is reached."""
         while unread:
-            fetched = await consumer.getmany(*unread, timeout_ms=_POLL_MS)
+            fetched = await consumer.getmany(*unread, timeout_ms=_POLL_MS, max_records=_RECORDS_MAX)
             for partition, records in fetched.items():
                 for record in records:
                     if record.offset < self._ends[partition]:
