@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from stream import __version__
 from stream.config import Settings
 from stream.core.entry import Category
 from stream.core.faults import ConfigInvalid
@@ -229,7 +230,8 @@ def _feed(path: Path, read: FeedFile, house: House) -> Feed:
         *(read.columns, read.header, read.encoding, read.categories, read.unknown_category),
         *(read.dates, read.era, read.utc_offset),
     )
-    verdict_depends_on = msgspec.json.encode((read.format, bounds, reading))
+    # Another version of ours may read better what this one refused.
+    verdict_depends_on = msgspec.json.encode((__version__, read.format, bounds, reading))
     return Feed(
         name=path.stem,
         list_name=read.list,

@@ -94,9 +94,9 @@ class Follower:
     async def _turn(self, transport: Transport) -> float:
         """One try; seconds until the next one."""
         try:
-            with self._versions.alone() as mine:
+            with self._versions.fetching() as mine:
                 if not mine:
-                    return BUSY_S  # somebody pulls or decides it by hand just now
+                    return BUSY_S  # somebody pulls it by hand just now
                 _, again_s = await self._try(transport)
         except Fault as fault:
             return await self._failed(fault)
@@ -107,9 +107,9 @@ class Follower:
 
         Raises ChangeConflict while somebody else is at it, and whatever stood in the way.
         """
-        with self._versions.alone() as mine:
+        with self._versions.fetching() as mine:
             if not mine:
-                text = "is fetched or decided by another process just now: try again in a moment"
+                text = "is fetched by another process just now: try again in a moment"
                 raise ChangeConflict(f"feed {self.setup.feed.name} {text}")
             try:
                 record, _ = await self._try(self.setup.source.transport())

@@ -53,4 +53,7 @@ async def _take_in(job: FeedJob) -> VersionRecord:
         await Register.connect(job.register) as register,
         FeedBook.open(job.register) as book,
     ):
-        return await take_in(register, book, versions, job.feed, job.arrival, job.around, now_s())
+        with versions.deciding():
+            return await take_in(
+                register, book, versions, job.feed, job.arrival, job.around, now_s()
+            )

@@ -40,7 +40,7 @@ async def take_in(
     around: Surroundings,
     now_s: int,
 ) -> VersionRecord:
-    """Let a version in, or not; what became of it. Whoever calls holds `versions.alone()`.
+    """Let a version in, or not; what became of it. Whoever calls holds `versions.deciding()`.
 
     Raises Faults of the register; then the version is as if it had not come, and comes again.
     """
@@ -79,7 +79,7 @@ async def release(
     by: By,
     now_s: int,
 ) -> VersionRecord:
-    """Let a held version in on a person's word. Whoever calls holds `versions.alone()`.
+    """Let a held version in on a person's word. Whoever calls holds `versions.deciding()`.
 
     Rows that the gate stopped go live with it, but for emergency numbers, our own, and prefixes
     that are too short.
@@ -116,9 +116,10 @@ async def _known(
     """What became of these very bytes before; None: they are to be looked at (again)."""
     sha256 = arrival.fetched.sha256
     accepted = state.accepted
-    if accepted is not None and accepted.sha256 == sha256:
-        if accepted.whole and now_s - accepted.renewed_at_s >= feed.renew_s:
-            return None  # its reports without dates are said anew
+    known = accepted is not None and accepted.sha256 == sha256
+    # Reports without dates are said anew in time, unless that was stopped by the gate before.
+    due = accepted is not None and accepted.whole and now_s - accepted.renewed_at_s >= feed.renew_s
+    if accepted is not None and known and not due:
         _forget(versions, arrival)
         await book.confirmed(feed.name, arrival.at_s, arrival.fetched.remember)
         return msgspec.structs.replace(

@@ -209,6 +209,18 @@ async def test_reports_without_dates_are_renewed(partner):
         assert set(columns.expires_at.tolist()) == {partner.now_s + 10 * DAY_S}
 
 
+async def test_a_renewal_that_the_gate_stops_is_told_once(partner):
+    """A number that was allowed since holds the renewal of its version; that is told once."""
+    async with partner:
+        await partner.said(BASE)
+        hospital = AllowEntry(BASE[0], "hospital", "somchai", 0)
+        await partner.register.allow_add([hospital], OPERATOR)
+        partner.now_s += 2 * DAY_S
+        assert (await partner.pull()).verdict == "held"
+        assert (await partner.pull()).verdict == "held"
+        assert [one.op for one in await audit(partner)] == ["feed_accepted", "feed_held"]
+
+
 async def test_an_increment_adds_and_retracts(tmp_path, redis_url):
     """An increment changes what it names; a tombstone takes off, the rest of the list stays."""
     async with Partner(tmp_path, redis_url) as partner:

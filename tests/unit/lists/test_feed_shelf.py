@@ -51,18 +51,18 @@ def test_a_server_with_ever_new_pages_does_not_fill_the_disk(tmp_path: Path) -> 
 
 
 def test_one_at_a_time(tmp_path: Path) -> None:
-    """While one process fetches or decides a feed, another is told that it may not."""
-    versions = Versions(tmp_path, "kh")
-    with versions.alone() as mine, Versions(tmp_path, "kh").alone() as other:
+    """While one process fetches a feed another is told that it may not; a person may decide."""
+    versions, others = Versions(tmp_path, "kh"), Versions(tmp_path, "kh")
+    with versions.fetching() as mine, others.fetching() as other, others.deciding():
         assert (mine, other) == (True, False)
-    with versions.alone() as mine:
+    with versions.fetching() as mine:
         assert mine
 
 
 def test_what_a_killed_fetch_left_behind_is_cleared(tmp_path: Path) -> None:
     """Half a file of a fetch that was killed is not taken for a version."""
     versions = Versions(tmp_path, "kh")
-    with versions.alone():
+    with versions.fetching():
         versions.incoming.write_text("half")
         versions.incoming.with_name("incoming.part").write_text("half")
         versions.clear_incoming()
