@@ -54,7 +54,7 @@ VersionId = Annotated[
 
 @app.command()
 def run(config: ConfigFiles = None) -> None:
-    """Follow every feed of the folder `[feeds] dir`, until SIGTERM or Ctrl-C.
+    """Follow every feed of the folder that `feeds.dir` names, until SIGTERM or Ctrl-C.
 
     Lists are rebuilt when more of their numbers were changed than `rebuild_changes`. Changed
     feed files take effect without a restart. Logs to stderr. Exit codes: 0 stopped in order,

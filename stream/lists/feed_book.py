@@ -143,6 +143,19 @@ def _detail(feed: str, record: VersionRecord) -> str:
     )
 
 
+def told_of_version(detail: str) -> str:
+    """The same for a person to read; what is no such detail stands for itself."""
+    try:
+        said = msgspec.json.decode(detail, type=dict[str, Any])
+    except msgspec.MsgspecError:
+        return detail
+    words = [f"version {said['version']}"] if "version" in said else []
+    if said.get("gained") or said.get("lost") or said.get("updated"):
+        gained, lost, updated = (said.get(key, 0) for key in ("gained", "lost", "updated"))
+        words.append(f"+{gained:,} -{lost:,} numbers, {updated:,} updated")
+    return "; ".join([*words, *map(str, said.get("findings", ()))])
+
+
 def _decoded(value: bytes | None, kind: type[T]) -> T | None:
     return None if value is None else msgspec.json.decode(value, type=kind)
 
