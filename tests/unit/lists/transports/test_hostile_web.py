@@ -29,6 +29,7 @@ else:
 LIST = b"number\n+447700900001\n"
 PAGE = b"\n<!-- hello -->\n<!DOCTYPE HTML><html><body>Please log in</body></html>"
 SECRET = "hunter2"
+DESCRIPTORS = Path("/proc/self/fd")
 PATIENT = {"answer_s": 20.0, "deadline_s": 60.0}
 """On a busy machine nothing that answers is taken for silent."""
 
@@ -196,6 +197,18 @@ async def test_what_a_server_does_wrong_has_its_reason(
     assert text in fault.detail
     assert "/list" in fault.detail
     assert SECRET not in caplog.text
+
+
+@pytest.mark.skipif(not DESCRIPTORS.exists(), reason="this system does not list them")
+async def test_failures_leave_no_descriptor_open(fetch: Fetch, into: Path) -> None:
+    """A feed that fails every minute for a month does not run out of files and sockets."""
+    before = len(list(DESCRIPTORS.iterdir()))
+    for answer, reason, _ in FAILURES.values():
+        if reason is not FeedFault.TIMEOUT:
+            await refused(fetch(answer, bytes_max=1_000_000), reason, into)
+    async with asyncio.timeout(5):
+        while len(list(DESCRIPTORS.iterdir())) > before:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.01)
 
 
 async def test_a_server_that_is_not_there_is_down(
