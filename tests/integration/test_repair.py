@@ -1,10 +1,8 @@
 """A register that lost data: noticed, told, and given back; on a Redis of the test's own."""
 
 import asyncio
-import shutil
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import redis
@@ -33,6 +31,7 @@ from tests.integration.lists_lab import (
     running,
     until,
 )
+from tests.redis_copy import Copy
 
 KEYS = {"plain": b""}
 
@@ -42,25 +41,6 @@ def own() -> Iterator[RedisServer]:
     """A Redis that a test may restore from an older copy."""
     with best_redis() as server:
         yield server
-
-
-class Copy:
-    """A copy of a Redis' append-only file, taken while it runs, and put back over a dead one."""
-
-    def __init__(self, server: RedisServer, folder: Path) -> None:
-        self.server, self.folder = server, folder
-        with redis.Redis.from_url(server.url(0), decode_responses=True) as client:
-            self.place = Path(client.config_get("dir")["dir"])
-        shutil.copytree(self.place, folder)
-
-    async def restore(self) -> None:
-        await asyncio.to_thread(self.server.kill)
-        for found in self.place.glob("appendonly*"):
-            shutil.rmtree(found) if found.is_dir() else found.unlink()
-        shutil.copytree(
-            self.folder, self.place, dirs_exist_ok=True, ignore=lambda *_: ["server.log"]
-        )
-        await asyncio.to_thread(self.server.start)
 
 
 async def looked(server: RedisServer, worker: Worker) -> Diagnosis:
