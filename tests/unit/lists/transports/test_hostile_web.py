@@ -7,19 +7,16 @@ import asyncio
 import gzip
 import hashlib
 import sys
-import traceback
 import tracemalloc
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
-from stream.core.faults import FeedDown, FeedFault
-from stream.lists.fetch import Fetched, Unchanged
-from stream.lists.transports import HttpSettings, HttpTransport
-from stream.lists.transports.web import LoginSettings
-from tests.scripted_web import CHUNKED, Answer, ScriptedWeb, chunk, ok, scripted_web
+from stream.core.faults import FeedFault
+from stream.lists.fetch import Fetched
+from tests.scripted_web import CHUNKED, Answer, ScriptedWeb, chunk, ok
+from tests.unit.lists.transports.web_lab import SECRET, Fetch, refused
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -28,44 +25,7 @@ else:
 
 LIST = b"number\n+447700900001\n"
 PAGE = b"\n<!-- hello -->\n<!DOCTYPE HTML><html><body>Please log in</body></html>"
-SECRET = "hunter2"
 DESCRIPTORS = Path("/proc/self/fd")
-PATIENT = {"answer_s": 20.0, "deadline_s": 60.0}
-"""On a busy machine nothing that answers is taken for silent."""
-
-
-@pytest.fixture
-async def web() -> AsyncIterator[ScriptedWeb]:
-    async with scripted_web({}) as web:
-        yield web
-
-
-Fetch = Callable[..., Awaitable[Fetched | Unchanged]]
-
-
-@pytest.fixture
-def fetch(web: ScriptedWeb, into: Path) -> Fetch:
-    """Fetches what the server answers, with secrets in login and address."""
-
-    async def fetch(answer: Answer, remembered=None, **fields) -> Fetched | Unchanged:
-        web.answers["/list"] = answer
-        address = web.url(f"/list?key={SECRET}")
-        login = LoginSettings(bearer_env="TOKEN")
-        settings = HttpSettings(**{"url": address, "login": login, **PATIENT, **fields})
-        transport = HttpTransport(settings, {"TOKEN": SECRET})
-        return await transport.fetch(remembered or {}, into)
-
-    return fetch
-
-
-async def refused(doing: Awaitable[object], reason: FeedFault, into: Path) -> FeedDown:
-    """The fault; nothing of the version is left, and no secret is in the message."""
-    with pytest.raises(FeedDown) as caught:
-        await doing
-    assert caught.value.reason is reason, caught.value
-    assert SECRET not in "".join(traceback.format_exception(caught.value))
-    assert not list(into.parent.iterdir())
-    return caught.value
 
 
 async def silence(_writer: asyncio.StreamWriter) -> None:
@@ -366,40 +326,3 @@ async def test_the_environments_proxy_is_asked_where_it_is_wanted(
     await fetch(ok(LIST), proxy=proxy)
     asked = web.asked[-1].split()[1]
     assert asked.startswith("http://127.0.0.1") == (proxy == "environment")
-
-
-async def test_an_increment_is_asked_for_by_its_version(web: ScriptedWeb, fetch: Fetch) -> None:
-    """What came since a version is no whole list; now and then, and when versions go back, all is
-    asked for again.
-    """
-
-    def answer(version: int) -> bytes:
-        return ok(b'{"numbers": [{"version": 3}], "version": %d}' % version)
-
-    since = {"since_parameter": "since", "whole_every": 4}
-    whole = await fetch(answer(42), **since)
-    assert isinstance(whole, Fetched)
-    assert whole.whole
-    assert "since=" not in web.asked[-1]
-    part = await fetch(answer(43), whole.remember, **since)
-    assert isinstance(part, Fetched)
-    assert not part.whole
-    assert "&since=42 " in web.asked[-1]
-    same = await fetch(answer(43), part.remember, **since)
-    assert isinstance(same, Unchanged)
-    assert "&since=43 " in web.asked[-1]
-    back = await fetch(answer(7), same.remember, **since)
-    assert isinstance(back, Fetched)
-    assert (back.whole, back.remember["since"]) == (True, "7")
-    late = await fetch(answer(8), {**back.remember, "answers": "4"}, **since)
-    assert isinstance(late, Fetched)
-    assert late.whole
-
-
-@pytest.mark.parametrize(
-    "body", [b"", b"[]", b"{}", b'{"version": null}', b"{", b'{"version": 1.5}']
-)
-async def test_an_answer_without_its_version_is_none(body: bytes, fetch: Fetch, into: Path) -> None:
-    """Without it the next increment could not be asked for."""
-    fault = await refused(fetch(ok(body), since_parameter="since"), FeedFault.PROTOCOL, into)
-    assert "which since_field names" in fault.detail
