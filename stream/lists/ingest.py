@@ -138,12 +138,21 @@ async def head_of(register: Register, name: str) -> ListHead:
 
 
 async def columns_in(register: Register, name: str, generation: int, key: bytes) -> Columns:
-    """The entries of the base of `generation`; 0: none."""
+    """The entries of the base of `generation`; 0: none.
+
+    Raises SnapshotUnreadable for a bare filter too, whose entries nobody knows: it must not be
+    taken for an empty list.
+    """
     if not generation:
         return empty_columns()
     parts = await register.read_base(name, generation)
     held = (await asyncio.to_thread(read_snapshot, parts, key=key)).columns
-    return held if held is not None else empty_columns()
+    if held is None:
+        raise SnapshotUnreadable(
+            f"{name} is a bare filter: its entries are not known, and none can be added to it; "
+            "`lists import --replace` puts a list in its place"
+        )
+    return held
 
 
 async def entries_of(register: Register, name: str, key: bytes) -> tuple[ListHead, Columns]:

@@ -284,7 +284,7 @@ async def test_what_became_of_a_number(told, load, raw):
     assert (await turns(BASE[5]))[0] == (4, "added", "unknown", "version 7")
 
 
-async def test_a_bare_filter_is_never_taken_for_an_empty_list(register, tmp_path):
+async def test_a_bare_filter_is_never_taken_for_an_empty_list(register, load):
     """A list that is a bare filter is not rebuilt to nothing; a rollback puts the very filter back.
 
     What it holds can not be told, so a diff or a moment of it is refused with the reason.
@@ -302,6 +302,8 @@ async def test_a_bare_filter_is_never_taken_for_an_empty_list(register, tmp_path
     first = await put(bare)
     with pytest.raises(ChangeConflict, match="bare filter"):
         await rebuild(register, NAME, b"", BY, NOW_S)
+    with pytest.raises(SnapshotUnreadable, match="bare filter"):
+        await load(register, BASE[:5], replace=False)
     second = await put(empty_columns())
     past = await past_of(register, NAME)
     with pytest.raises(VersionGone, match="bare filter"):
