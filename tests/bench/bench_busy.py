@@ -17,7 +17,7 @@ from typing import Self
 from stream.lists.connection import RegisterSettings
 from stream.lists.store import Register
 from tests.bench import snapshots
-from tests.bench.bench_changes import load
+from tests.bench.bench_changes import LATE_MS_MAX, load
 from tests.bench.bench_imports import csv_file
 from tests.bench.bench_latency import Delay, delay_of, figures, ready
 from tests.bench.engine import RINGFENCE, Setup
