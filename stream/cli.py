@@ -1,6 +1,8 @@
 """`ringfence`: the commands of an operator."""
 
 import asyncio
+import os
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -30,6 +32,7 @@ from stream.cli_decisions import decisions
 from stream.cli_why import why
 from stream.config import Settings
 from stream.core.faults import TopicMissing
+from stream.feed_files import house_of, read_feeds
 from stream.ops.warm import warm_up
 
 app = typer.Typer(
@@ -77,7 +80,7 @@ def about(
 def check_config(config: ConfigFiles = None, as_json: AsJson = False) -> None:
     """Check the configuration and print what is in force; secrets only as set or not set.
 
-    The agreements that it names are checked with it.
+    The agreements that it names and the feed files in `[feeds] dir` are checked too.
 
     Every error is printed at once. Exit codes: 0 it is valid, 2 it is not.
 
@@ -86,6 +89,8 @@ def check_config(config: ConfigFiles = None, as_json: AsJson = False) -> None:
     settings = settings_of(config)
     settings.kafka_client()
     agreements_of(settings)
+    if Path(settings.feeds.dir).is_dir():  # who follows no feeds has none
+        read_feeds(Path(settings.feeds.dir), os.environ, house_of(settings))
     table = settings.redacted()
     if as_json:
         print_json(table)

@@ -1,5 +1,6 @@
 """`ringfence allow`: numbers and prefixes that are never blocked."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -24,6 +25,8 @@ from stream.cli_register import (
 )
 from stream.core.allowlist import AllowEntry, Allowlist
 from stream.lists.export import moment
+from stream.lists.repair_allow import AllowLoss, allowlist_loss, put_back_allowlist
+from stream.lists.store import Register
 
 app = typer.Typer(no_args_is_help=True, help="Numbers and prefixes that are never blocked.")
 
@@ -114,6 +117,54 @@ def show(config: ConfigFiles = None, as_json: AsJson = False) -> None:
         since = moment(entry.added_at_s) or "-"
         table.add_row(entry.text, entry.reason, entry.actor, since, until)
     out.print(table)
+
+
+@app.command()
+def repair(
+    from_state: Annotated[
+        bool, typer.Option("--from-state", help="Put back what this machine knows.")
+    ] = False,
+    reason: ReasonText = "",
+    actor: Actor = None,
+    config: ConfigFiles = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say which allow entries a register that lost data has lost, or put them back.
+
+    Until it is done workers keep the allowlist that they know, and new entries do not count.
+    Exit codes: 0 nothing is wrong, or it was put back; 1 something is wrong.
+
+    Example: ringfence allow repair --from-state
+    """
+    settings = settings_of(config)
+    who = by(actor, reason or "repair from the state of a worker")
+
+    async def work(register: Register) -> AllowLoss:
+        loss = await allowlist_loss(register, Path(settings.lists.state_dir))
+        if from_state:
+            await put_back_allowlist(register, loss, who)
+        return loss
+
+    loss = with_register(settings, work)
+    if as_json:
+        missing = [entry.text for entry in loss.missing]
+        print_json(
+            {
+                "generation_here": loss.here,
+                "generation_register": loss.there,
+                "another_register": loss.other,
+                "missing": missing,
+                "gone": loss.gone,
+                "put_back": from_state,
+            }
+        )
+    else:
+        say(f"here generation {loss.here}; in the register generation {loss.there}")
+        if loss.lost:
+            done = "put back" if from_state else "to put back with --from-state"
+            say(f"  {done}: {len(loss.missing)} entries; taken off again: {len(loss.gone)}")
+    if (loss.lost or loss.other) and not from_state:
+        raise typer.Exit(NOTHING_DONE)
 
 
 def _names(texts: list[str], region: str | None) -> tuple[list[str], int]:

@@ -3,12 +3,12 @@
 from typing import Annotated, Any
 
 import typer
-from rich.table import Column, Table
 
-from stream.cli_base import AsJson, ConfigFiles, out, print_json, settings_of
+from stream.cli_base import AsJson, ConfigFiles, print_json, settings_of
 from stream.cli_register import NOTHING_DONE, moment_in, say, with_register
 from stream.lists.audit import AuditEntry, Verification
 from stream.lists.export import moment
+from stream.lists.feed_book import told_of_version
 from stream.lists.records import Op, base_of
 from stream.lists.store import AUDIT_MAX, Register
 
@@ -51,18 +51,24 @@ def audit(
     if as_json:
         print_json([_entry_json(entry) for entry in entries])
         return
-    names = ("entry", "when", "who", "list", "generation", "what", "detail", "why")
-    table = Table(*(Column(n, overflow="fold") for n in names), box=None, header_style="bold")
     for entry in entries:
-        table.add_row(
-            *(str(entry.number or "-"), moment(entry.at_s), entry.actor),
-            *(entry.list_name or "(allowlist)", str(entry.generation), entry.op),
-            *(_detail(entry), entry.reason),
-        )
-    out.print(table)
+        say(_line(entry))
+
+
+def _line(entry: AuditEntry) -> str:
+    """One entry for a person: number, when, who, what of which list, and why."""
+    place = entry.list_name or "(allowlist)"
+    at = f" generation {entry.generation}" if entry.generation else ""
+    detail, why = _detail(entry), f" ({entry.reason})" if entry.reason else ""
+    return (
+        f"{entry.number or '-':>6}  {moment(entry.at_s)}  {entry.actor}: {entry.op} "
+        f"{place}{at}{': ' * bool(detail)}{detail}{why}"
+    )
 
 
 def _detail(entry: AuditEntry) -> str:
+    if entry.op.startswith("feed_"):
+        return told_of_version(entry.detail)
     record = base_of(entry.detail.encode()) if entry.op == Op.BASE else None
     if record is None:
         return entry.detail

@@ -77,6 +77,9 @@ class _Shown:
                 for name in _NUMBERS
                 if isinstance(decision.get(name), str)
             }
+            for reason in decision.get("reasons") or ():
+                if "prefix" in reason:  # it may be as long as a number
+                    reason["prefix"] = masked(str(reason["prefix"]))
         return decision
 
     def show(self, decision: Mapping[str, Any]) -> None:

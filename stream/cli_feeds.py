@@ -54,7 +54,7 @@ VersionId = Annotated[
 
 @app.command()
 def run(config: ConfigFiles = None) -> None:
-    """Follow every feed of the folder `[feeds] dir`, until SIGTERM or Ctrl-C.
+    """Follow every feed of the folder that `feeds.dir` names, until SIGTERM or Ctrl-C.
 
     Lists are rebuilt when more of their numbers were changed than `rebuild_changes`. Changed
     feed files take effect without a restart. Logs to stderr. Exit codes: 0 stopped in order,
@@ -193,7 +193,7 @@ def release_(
 
     async def work(register: Register, book: FeedBook) -> VersionRecord:
         versions = Versions(Path(settings.lists.state_dir), name)
-        with versions.alone(wait=True):
+        with versions.deciding():
             held = _waiting(await book.state(name), name, version)
             if versions.file(held.id) is None:
                 fail(f"the file of version {held.id} is not on this machine: pull it again", USAGE)
@@ -225,7 +225,7 @@ def refuse_(
 
     async def work(_: Register, book: FeedBook) -> VersionRecord:
         versions = Versions(Path(settings.lists.state_dir), name)
-        with versions.alone(wait=True):
+        with versions.deciding():
             held = _waiting(await book.state(name), name, version)
             record = await feeding.refuse(book, versions, setup.feed, held, who, now_s())
             await _put_away(setup, versions, record)

@@ -125,13 +125,13 @@ async def _assessed(
                 FeedBook.open(settings.register()) as book,
             ):
                 last = last_of(await book.state(feed.name))
-                found = await assess(register, book, feed, arrival, around, last, now_s(), versions)
+                found = await assess(register, feed, arrival, around, last, now_s(), versions)
                 return found, ""
         except ListUnknown:
             unknown = f"there is no list {feed.list_name} yet; the first version makes it"
         except (RegisterDown, RegisterUnsafe) as fault:
             unknown = f"the register can not be asked ({fault})"
-    return await assess(None, None, feed, arrival, around, None, now_s(), versions), unknown
+    return await assess(None, feed, arrival, around, None, now_s(), versions), unknown
 
 
 def _rejected(path: Path) -> list[dict[str, str]]:

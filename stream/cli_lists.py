@@ -1,9 +1,6 @@
 """`ringfence lists`: make lists, fill them, change them, look at them."""
 
-import asyncio
-import sys
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +8,7 @@ import typer
 from rich.table import Column, Table
 
 from stream.cli_base import AsJson, ConfigFiles, out, print_json, settings_of
+from stream.cli_export import Form, Output, check_form, write_list
 from stream.cli_register import (
     NOTHING_DONE,
     ROW_BYTES,
@@ -32,11 +30,8 @@ from stream.cli_register import (
     with_register,
 )
 from stream.core.entry import Category, Entry
-from stream.core.snapshot import FILTER_PART
-from stream.lists.build import Version, build_snapshot
-from stream.lists.circles import PLAIN, key_id
+from stream.lists.circles import PLAIN
 from stream.lists.covering import covering, fingerprints_of
-from stream.lists.export import export as exported
 from stream.lists.export import moment
 from stream.lists.files import format_of
 from stream.lists.ingest import ImportReport, ImportRequest, entries_of, head_of, import_file
@@ -116,8 +111,7 @@ def import_(
 ) -> None:
     """Load a file into a list. Bad rows are kept in a file with their reason, good rows load.
 
-    What a row says of itself (category, source, reported_at, expires_at, confidence) goes before
-    the options. Exit code 1: some rows were rejected.
+    What a row says of itself goes before the options. Exit code 1: some rows were rejected.
 
     Example: ringfence lists import TH/national numbers.csv --region TH --expires-in 10d
     """
@@ -132,6 +126,7 @@ def import_(
         _category(category),
         expiry(expires_in),
         confidence,
+        now_s=now_s(),
         prefixes=settings.lists.prefixes(),
     )
     behind_calls(settings, file.stat().st_size // ROW_BYTES)
@@ -323,55 +318,23 @@ def _head_json(head: ListHead, size: int) -> dict[str, Any]:
 
 @app.command()
 def export(
-    name: ListName,
-    form: Annotated[
-        str, typer.Option("--format", help="text, csv, jsonl, or pybloom: the Bloom filter alone.")
-    ] = "csv",
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A file; else stdout.")
-    ] = None,
-    config: ConfigFiles = None,
+    name: ListName, form: Form = "csv", output: Output = None, config: ConfigFiles = None
 ) -> None:
     """Write a list as it is now: every number whole, or as a pybloom-live file.
 
     Example: ringfence lists export TH/national --format jsonl -o national.jsonl
     """
     settings = settings_of(config)
-    if form not in {"text", "csv", "jsonl", "pybloom"}:
-        fail(f"no format {form}: text, csv, jsonl or pybloom", USAGE)
-    if form == "pybloom" and output is None and sys.stdout.isatty():
-        fail("a pybloom file is binary: give -o FILE", USAGE)
+    check_form(form, output)
 
     async def work(register: Register) -> tuple[int, int]:
         key = key_of(settings, (await head_of(register, name)).circle)
         head, columns = await entries_of(register, name, key)
-        if form == "pybloom":
-            owner, _, short = name.partition("/")
-            version = Version(owner, short, head.generation, head.circle, key, key_id(key))
-            parts = await asyncio.to_thread(build_snapshot, version, columns, now_s())
-            write_out(output, [parts[FILTER_PART]])
-        else:
-            pieces = exported(columns, form)  # type: ignore[arg-type]
-            write_out(output, (piece.encode() for piece in pieces))
+        await write_list(head, columns, key, form, output)
         return columns.numbers, len(columns)
 
     numbers, reports = with_register(settings, work)
     note(f"{name}: {numbers:,} numbers, {reports:,} reports")
-
-
-def write_out(output: Path | None, pieces: Iterable[bytes]) -> None:
-    """Pieces of a file into a file or onto stdout."""
-    try:
-        if output is None:
-            sys.stdout.buffer.writelines(pieces)
-            sys.stdout.buffer.flush()
-        else:
-            with output.open("wb") as file:
-                file.writelines(pieces)
-    except BrokenPipeError:
-        raise typer.Exit(0) from None
-    except OSError as error:
-        fail(f"{output}: {error.strerror}", USAGE)
 
 
 def _category(label: str) -> Category:

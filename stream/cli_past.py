@@ -23,10 +23,11 @@ from stream.lists.build import Version, build_snapshot
 from stream.lists.circles import key_id
 from stream.lists.export import moment
 from stream.lists.merge import empty_columns
-from stream.lists.past import millis, past_of
+from stream.lists.past import millis, pasts_about
 from stream.lists.records import Op, allow_of
 from stream.lists.store import Register
 from stream.lists.traces import Turn, said_at, turns_of, with_audit
+from stream.lists.words import ListHead
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,27 +46,24 @@ def lists_at(settings: Settings, e164: str, at_ms: int) -> Then:
     """What every list said of a number at a moment; ends the command if the register is down."""
 
     async def work(register: Register) -> Then:
-        lives, not_known = [], {}
+        lives: list[LiveList] = []
+        not_known: dict[str, str] = {}
         keys = settings.circle_keys()
+        heads = (await register.heads()).lists
+        known = {n: h for n, h in heads.items() if h.created_at_s * 1000 <= at_ms}
+        asked = _asked(settings, known, e164, not_known)
         empty = {circle: _empty(key) for circle, key in keys.items()}
-        for name, head in (await register.heads()).lists.items():
-            key = keys.get(head.circle)
-            if at_ms < head.created_at_s * 1000:
-                continue
-            if key is None:
-                not_known[name] = f"no key for circle {head.circle}"
-                continue
+        for name, past in (await pasts_about(register, asked)).items():
+            circle = past.head.circle
             try:
-                past = await past_of(register, name)
                 generation = past.generation_at(at_ms)
-                said = await said_at(register, past, generation, fingerprints_of(e164, key))
+                said = await said_at(register, past, generation, asked[name])
             except VersionGone as gone:
                 not_known[name] = str(gone)
                 continue
             overlay = Overlay(said)
-            lives.append(
-                LiveList(name, key, empty[head.circle], overlay, generation, at_ms // 1000)
-            )
+            live = LiveList(name, keys[circle], empty[circle], overlay, generation, at_ms // 1000)
+            lives.append(live)
         allow, sure = await _allow_at(register, at_ms)
         made = await asyncio.to_thread(Blocklists.of, lives, allow, _table_of)
         return Then(made, not_known, sure)
@@ -77,14 +75,28 @@ def history_of(settings: Settings, e164: str) -> dict[str, tuple[Turn, ...]]:
     """What became of a number on every list that holds or held it."""
 
     async def work(register: Register) -> dict[str, tuple[Turn, ...]]:
-        keys, turns = settings.circle_keys(), {}
-        for name, head in (await register.heads()).lists.items():
-            if (key := keys.get(head.circle)) is not None:
-                past = await past_of(register, name)
-                turns[name] = await turns_of(register, past, fingerprints_of(e164, key))
+        asked = _asked(settings, (await register.heads()).lists, e164, {})
+        turns = {
+            name: await turns_of(register, past, asked[name])
+            for name, past in (await pasts_about(register, asked)).items()
+        }
         return await with_audit(register, {name: mine for name, mine in turns.items() if mine})
 
     return with_register(settings, work)
+
+
+def _asked(
+    settings: Settings, heads: Mapping[str, ListHead], e164: str, not_known: dict[str, str]
+) -> dict[str, list[int]]:
+    """What each list is asked for; a list whose circle has no key here is `not_known`."""
+    keys = settings.circle_keys()
+    by_key = {circle: fingerprints_of(e164, key) for circle, key in keys.items()}
+    not_known |= {
+        name: f"no key for circle {head.circle}"
+        for name, head in heads.items()
+        if head.circle not in keys
+    }
+    return {n: by_key[head.circle] for n, head in heads.items() if head.circle in keys}
 
 
 def fingerprints_of(e164: str, key: bytes) -> list[int]:
@@ -107,7 +119,7 @@ def contacts_of(settings: Settings) -> dict[str, str]:
             contacts[f"feed:{name}"] = str(owner["contact"])
             contacts.setdefault(str(owner["name"]), str(owner["contact"]))
         except (OSError, ValueError, KeyError, TypeError):
-            continue  # `feeds check-config` is where a wrong feed file is told of
+            continue  # `feeds ls` is where a wrong feed file is told of
     return contacts
 
 

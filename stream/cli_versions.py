@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +10,8 @@ import typer
 from rich.table import Column, Table
 
 from stream.cli_base import AsJson, ConfigFiles, out, print_json, settings_of
-from stream.cli_lists import ListName, write_out
+from stream.cli_export import Form, Output, check_form, write_list, write_out
+from stream.cli_lists import ListName
 from stream.cli_register import (
     NOTHING_DONE,
     ROWS_FOR_KERNELS,
@@ -28,8 +30,8 @@ from stream.cli_register import (
     with_register,
 )
 from stream.core.entry import Columns
+from stream.lists.change_file import increment
 from stream.lists.difference import Difference, difference, written
-from stream.lists.export import export as exported
 from stream.lists.export import moment
 from stream.lists.history import Made, history
 from stream.lists.past import Past, content, past_of
@@ -40,7 +42,6 @@ from stream.lists.versions import Rebased, rebuild, rollback
 app = typer.Typer()
 
 Generation = Annotated[int, typer.Argument(metavar="GENERATION", min=1)]
-Output = Annotated[Path | None, typer.Option("--output", "-o", help="A file; else stdout.")]
 
 
 @app.command("history")
@@ -117,7 +118,8 @@ def diff(
         int | None, typer.Argument(metavar="[B]", min=1, help="The newer one; else the newest.")
     ] = None,
     form: Annotated[
-        str, typer.Option("--format", help="text, json (one object a line) or csv.")
+        str,
+        typer.Option("--format", help="text, json (one object a line), csv; changes: for a feed."),
     ] = "text",
     output: Output = None,
     config: ConfigFiles = None,
@@ -127,8 +129,8 @@ def diff(
     Example: ringfence lists diff TH/national 12 15 --format csv -o changes.csv
     """
     settings = settings_of(config)
-    if form not in {"text", "json", "csv"}:
-        fail(f"no format {form}: text, json or csv", USAGE)
+    if form not in {"text", "json", "csv", "changes"}:
+        fail(f"no format {form}: text, json, csv or changes", USAGE)
 
     async def work(register: Register) -> tuple[Difference, int]:
         past = await past_of(register, name)
@@ -136,7 +138,9 @@ def diff(
         newest = new or past.head.generation
         before, after = [await content(register, past, g, key) for g in (old, newest)]
         found = await asyncio.to_thread(difference, before, after)
-        pieces = written(found, form)  # type: ignore[arg-type]
+        pieces = (
+            increment(name, old, newest, found) if form == "changes" else written(found, form)  # type: ignore[arg-type]
+        )
         write_out(output, (piece.encode() for piece in pieces))
         return found, newest
 
@@ -155,7 +159,7 @@ def at_(
             metavar="TIME", help="2026-11-25T14:00:00Z (UTC unless said), or 2h: so long ago."
         ),
     ],
-    form: Annotated[str, typer.Option("--format", help="text, csv or jsonl.")] = "csv",
+    form: Form = "csv",
     output: Output = None,
     config: ConfigFiles = None,
 ) -> None:
@@ -166,8 +170,7 @@ def at_(
     Example: ringfence lists at TH/national 2026-11-25T14:00:00Z -o then.csv
     """
     settings = settings_of(config)
-    if form not in {"text", "csv", "jsonl"}:
-        fail(f"no format {form}: text, csv or jsonl", USAGE)
+    check_form(form, output)
     at_ms = moment_in(when)
 
     async def work(register: Register) -> tuple[int, Columns]:
@@ -175,8 +178,7 @@ def at_(
         generation = past.generation_at(at_ms)
         key = key_of(settings, past.head.circle)
         columns = await content(register, past, generation, key)
-        pieces = exported(columns, form)  # type: ignore[arg-type]
-        write_out(output, (piece.encode() for piece in pieces))
+        await write_list(replace(past.head, generation=generation), columns, key, form, output)
         return generation, columns
 
     generation, columns = with_register(settings, work)

@@ -12,18 +12,21 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from stream import __version__
 from stream.config import Settings
 from stream.core.entry import Category
 from stream.core.faults import ConfigInvalid
 from stream.core.ranges import PrefixRules
+from stream.core.zones import zone_of
 from stream.feed_sources import KafkaOf, Source, source_of
 from stream.lists.feed import Feed
 from stream.lists.files import Format
 from stream.lists.formats.rows import FIELDS, ReadOptions
 from stream.lists.gate import GateLimits
 from stream.lists.look import codes_of_countries
+from stream.lists.meanings import Dates
 from stream.ops import checks
-from stream.ops.spans import seconds_of
+from stream.ops.spans import seconds_of, wait_of
 from stream.ops.tables import (
     Between,
     Checked,
@@ -39,6 +42,7 @@ from stream.ops.tables import (
 from stream.sections import Filled
 
 Span = Annotated[str, Checked(checks.span)]
+Wait = Annotated[str, Checked(checks.wait)]
 EVERY_COUNTRY = "*"
 _EVERY: Mapping[str, str] = {"tuf": "1s"}
 _USUALLY = "15m"
@@ -58,11 +62,14 @@ class ScheduleTable:
     """`[schedule]`: how often it is fetched; `jitter`: up to so much later, by chance.
 
     Without a word on `jitter` it is a tenth of `every`; and on that, 15 minutes, but for a signed
-    repository a second: what is asked for then is one small file.
+    repository a second: what is asked for then is one small file. `whole_every`: where increments
+    come, all of it is asked for so often, so that copies do not drift and what stays does not
+    expire; "": as the transport does by itself.
     """
 
-    every: Annotated[str, Checked(lambda text: checks.span(text) if text else None)] = ""
-    jitter: Annotated[str, Checked(lambda text: checks.span(text) if text else None)] = ""
+    every: Annotated[str, Checked(lambda text: checks.wait(text) if text else None)] = ""
+    jitter: Annotated[str, Checked(lambda text: checks.wait(text) if text else None)] = ""
+    whole_every: Annotated[str, Checked(lambda text: checks.span(text) if text else None)] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +86,9 @@ class FeedFile:
     category: str = "other"
     categories: dict[str, str] = field(default_factory=dict)
     unknown_category: Literal["reject", "other"] = "reject"
+    dates: Literal["iso", "day-month", "month-day"] = "iso"
+    era: Literal["common", "buddhist"] = "common"
+    utc_offset: Annotated[str, Checked(checks.utc_offset)] = "Z"
     columns: dict[str, Any] = field(default_factory=dict)
     header: tuple[str, ...] = ()
     encoding: str = ""
@@ -128,12 +138,13 @@ class FeedFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedSetup:
-    """A feed and how it is followed."""
+    """A feed and how it is followed. `whole_every_s` 0: as its transport does by itself."""
 
     feed: Feed
     source: Source
-    every_s: int
+    every_s: float
     jitter_s: float
+    whole_every_s: int
     path: Path
 
 
@@ -205,12 +216,13 @@ def read_feed(path: Path, environ: Mapping[str, str], house: House) -> FeedSetup
         errors += [f"{path}: {text}" for text in _apart(read, source)]
     if errors or read is None or source is None:
         raise ConfigInvalid(tuple(errors))
-    every_s = _seconds(read.schedule.every or _EVERY.get(source.kind, _USUALLY))
+    every_s = _wait_s(read.schedule.every or _EVERY.get(source.kind, _USUALLY))
     return FeedSetup(
         feed=_feed(path, read, house),
         source=source,
         every_s=every_s,
-        jitter_s=seconds_of(read.schedule.jitter) or every_s / 10,
+        jitter_s=_wait_s(read.schedule.jitter) if read.schedule.jitter else every_s / 10,
+        whole_every_s=_seconds(read.schedule.whole_every) if read.schedule.whole_every else 0,
         path=path,
     )
 
@@ -226,8 +238,12 @@ def _feed(path: Path, read: FeedFile, house: House) -> Feed:
     region = read.region or None
     codes = _codes(read, house.home)
     bounds = (read.gate, sorted(codes or ()), house.own, sorted(read.speaks_for), region)
-    reading = (read.columns, read.header, read.encoding, read.categories, read.unknown_category)
-    verdict_depends_on = msgspec.json.encode((read.format, bounds, reading))
+    reading = (
+        *(read.columns, read.header, read.encoding, read.categories, read.unknown_category),
+        *(read.dates, read.era, read.utc_offset),
+    )
+    # Another version of ours may read better what this one refused.
+    verdict_depends_on = msgspec.json.encode((__version__, read.format, bounds, reading))
     return Feed(
         name=path.stem,
         list_name=read.list,
@@ -243,6 +259,7 @@ def _feed(path: Path, read: FeedFile, house: House) -> Feed:
         category=Category[read.category.upper()],
         categories={word: Category[label.upper()] for word, label in read.categories.items()},
         unknown_category=read.unknown_category,
+        dates=Dates(read.dates, read.era == "buddhist", zone_of(read.utc_offset)),
         expires_after_s=_seconds(read.expires_in),
         expires_from=read.expires_from,
         renew_s=min(_seconds(read.renew_in), _seconds(read.expires_in) // 2),
@@ -279,5 +296,11 @@ def _codes(read: FeedFile, home: str) -> frozenset[int] | None:
 
 def _seconds(span: str) -> int:
     seconds = seconds_of(span)
+    assert seconds is not None, "it was checked"
+    return seconds
+
+
+def _wait_s(span: str) -> float:
+    seconds = wait_of(span)
     assert seconds is not None, "it was checked"
     return seconds

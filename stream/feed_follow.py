@@ -7,6 +7,7 @@ logged once for each change; only a bug ends a follower.
 import asyncio
 import logging
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -37,6 +38,8 @@ SMALL_BYTES: Final = 1 << 20
 BUSY_S: Final = 2.0
 REGISTER: Final = "register"
 """The kind of every fault that is not the feed's own."""
+WRITTEN_S: Final = 10
+"""That nothing is new is written down no more often."""
 FIRST_S_MAX: Final = 10.0
 """Feeds that are due at a start begin within so much, not all in one moment."""
 
@@ -91,9 +94,9 @@ class Follower:
     async def _turn(self, transport: Transport) -> float:
         """One try; seconds until the next one."""
         try:
-            with self._versions.alone() as mine:
+            with self._versions.fetching() as mine:
                 if not mine:
-                    return BUSY_S  # somebody pulls or decides it by hand just now
+                    return BUSY_S  # somebody pulls it by hand just now
                 _, again_s = await self._try(transport)
         except Fault as fault:
             return await self._failed(fault)
@@ -104,9 +107,9 @@ class Follower:
 
         Raises ChangeConflict while somebody else is at it, and whatever stood in the way.
         """
-        with self._versions.alone() as mine:
+        with self._versions.fetching() as mine:
             if not mine:
-                text = "is fetched or decided by another process just now: try again in a moment"
+                text = "is fetched by another process just now: try again in a moment"
                 raise ChangeConflict(f"feed {self.setup.feed.name} {text}")
             try:
                 record, _ = await self._try(self.setup.source.transport())
@@ -121,13 +124,18 @@ class Follower:
         state = await place.book.state(feed.name)
         place.metrics.register_up.set(1)
         at_s = now_s()
-        got = await self._fetch(transport, state)
+        remembered = {} if self._is_whole_due(state, at_s) else state.remembered
+        got = await self._fetch(transport, remembered)
         record, more = None, False
         if isinstance(got, Unchanged):
-            await place.book.confirmed(feed.name, at_s, got.remember)
             again = self._renewal(state, at_s)
             if again is not None:
                 await self._work(again)
+            elif self._is_well_known(state, got, at_s):
+                place.metrics.confirmed.labels(feed.name).set(at_s)
+                self.tried = True
+                return None, max(self._usual_s(), got.wait_s_min)
+            await place.book.confirmed(feed.name, at_s, got.remember)
         else:
             record = await self._work(Arrival(fetched=got, at_s=at_s))
             # It may be the first of many increments or files: what waits is fetched without delay.
@@ -143,11 +151,23 @@ class Follower:
         usual_s = 0.0 if more else self._usual_s()
         return record, max(usual_s, got.wait_s_min)
 
-    async def _fetch(self, transport: Transport, state: FeedState) -> Fetched | Unchanged:
+    def _is_well_known(self, state: FeedState, got: Unchanged, at_s: int) -> bool:
+        """Whether it was written down just now: a folder is looked at several times a second."""
+        same = not state.fault and dict(got.remember) == dict(state.remembered)
+        return same and 0 <= at_s - state.tried_at_s < WRITTEN_S
+
+    def _is_whole_due(self, state: FeedState, at_s: int) -> bool:
+        """Whether increments have come for so long that all of it is wanted again."""
+        last, every_s = state.accepted, self.setup.whole_every_s
+        return bool(every_s) and last is not None and at_s - last.whole_at_s >= every_s
+
+    async def _fetch(
+        self, transport: Transport, remembered: Mapping[str, str]
+    ) -> Fetched | Unchanged:
         name, place, began_s = self.setup.feed.name, self._place, monotonic_s()
         try:
             async with asyncio.timeout(place.settings.fetch_s_max):
-                got = await transport.fetch(state.remembered, self._versions.incoming)
+                got = await transport.fetch(remembered, self._versions.incoming)
         except TimeoutError as error:
             text = f"no end within [feeds] fetch_s_max = {place.settings.fetch_s_max:g}"
             raise FeedDown(FeedFault.TIMEOUT, text) from error

@@ -135,7 +135,14 @@ class FeedsRun:
                 code = max(code, self._dead())
         finally:
             tasks = [task for _, task in self._followed.values()]
-            await cancelled(turning, rebuilding, *tasks)
+            try:
+                async with asyncio.timeout(self._deadline.left_s):
+                    await cancelled(turning, rebuilding, *tasks)
+            except TimeoutError:
+                # Nothing is lost: what was begun comes again.
+                log.critical("the deadline came first: feeds that did not stop are left behind")
+                logging.shutdown()
+                os._exit(CRASHED)
         return code
 
     def _rebuilt(self, done: Rebuild) -> None:

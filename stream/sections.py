@@ -244,7 +244,7 @@ class ListsSection:
     generations_kept: Annotated[int, Between(1, 100)]
     bases_kept: Annotated[int, Between(2, 100)]
     bases_kept_days: Annotated[float, Between(0, 36_500)]
-    rebuild_changes: Annotated[int, Between(0, 10_000_000)]
+    rebuild_changes: Annotated[int, Between(0, 900_000)]
     prefix_digits_min: dict[Annotated[str, Checked(checks.country_or_others)], PrefixDigits]
 
     def prefixes(self) -> PrefixRules:

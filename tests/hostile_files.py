@@ -65,6 +65,7 @@ FILES = {
     "one object": Hostile("stix", b'{"objects":[{"a":"', b"x", b'"}]}', 80 * MB, "refused"),
     "empty objects": Hostile("stix", b'{"objects":[{}', b",{}", b"]}", MB // 4, "read"),
     "one key": Hostile("phoneblock", b'{"', b"k", b'": []}', 80 * MB, "refused"),
+    "one number": Hostile("phoneblock", b'{"version":', b"1", b"}", 80 * MB, "refused"),
     "one event": Hostile("misp", b'{"Attribute":[{}', b",{}", b"]}", 4 * MB, "refused"),
     "long event": Hostile("misp", b'{"info":"', b"x", b'"}', 80 * MB, "refused"),
     "zip bomb": Hostile("misp-feed", b'{"info":"', b" ", b'"}', 100 * MB, "refused", packed),

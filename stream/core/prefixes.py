@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from stream.core.codes import texts_of
 from stream.core.confidence import Decay, Reports, standing
 from stream.core.e164 import E164_DIGITS_MAX, HEAD_DIGITS, cells_of, heads_of, ordinals_of
-from stream.core.entry import NEVER, Category, Columns, Entry, code_of
+from stream.core.entry import NEVER, PREFIX_MARK, Category, Columns, Entry, code_of
 from stream.core.matches import NO_MATCHES, Matches
 from stream.core.overlay import Change
 from stream.core.ranges import is_prefix
@@ -137,9 +137,12 @@ class PrefixTable:
         """The table of the lists' prefixes, in the order of the lists."""
         held = tuple(prefixes.looked_through() for prefixes in by_list)
         rows = _rows(held)
-        texts = texts_of(rows.number)
-        digits = np.char.str_len(texts) - 2
-        ordinals = ordinals_of(np.char.rstrip(texts, b"*").astype("S16"))
+        texts = texts_of(rows.number & ~np.uint64(PREFIX_MARK))
+        digits, ordinals = np.char.str_len(texts) - 1, ordinals_of(texts)
+        heads = np.zeros(10**HEAD_DIGITS if len(texts) else 0, np.bool_)
+        heads[heads_of(texts[digits >= HEAD_DIGITS])] = True
+        for text in texts[digits < HEAD_DIGITS].tolist():
+            heads[cells_of(text[1:].decode())] = True
         order = np.lexsort((rows.lists, ordinals, -digits))
         rows = _Rows(*(column[order] for column in rows))
         digits, ordinals = digits[order], ordinals[order]
@@ -150,9 +153,6 @@ class PrefixTable:
             | (rows.lists[1:] != rows.lists[:-1])
         )
         first = np.flatnonzero(begins)
-        heads = np.zeros(10**HEAD_DIGITS if len(order) else 0, np.bool_)
-        for head in {text[1:-1][:HEAD_DIGITS] for text in texts.tolist()}:
-            heads[cells_of(head.decode())] = True
         listed = np.ones(len(order), np.bool_)
         return cls(
             held,

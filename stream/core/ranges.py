@@ -210,10 +210,16 @@ def _as_dialled(digits: str, open_digits: int, region: str | None) -> str | Pref
 
 def _lengths(digits: str) -> list[int]:
     """How many digits the numbers may have that begin with `digits`; none: there are no such."""
-    if digits[:1] in {"", "0"}:
-        return []
-    lengths = int(np.bitwise_or.reduce(PLAN[cells_of(digits)]))
-    return [n for n in range(max(len(digits), 1), E164_DIGITS_MAX + 1) if lengths >> n & 1]
+    lengths = _plan_of(digits[:HEAD_DIGITS])
+    return [n for n in range(len(digits), E164_DIGITS_MAX + 1) if lengths >> n & 1]
+
+
+@lru_cache(maxsize=1 << 14)
+def _plan_of(head: str) -> int:
+    """The bits of `PLAN` of all numbers that begin with `head`, six digits at most."""
+    if head[:1] in {"", "0"}:
+        return 0
+    return int(np.bitwise_or.reduce(PLAN[cells_of(head)]))
 
 
 def _code_of(text: str) -> str:

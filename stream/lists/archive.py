@@ -59,20 +59,21 @@ def packed(steps: Sequence[Step]) -> bytes:
     return _SIZE.pack(len(raw)) + bytes(cramjam.zstd.compress(raw, level=_ZSTD_LEVEL))
 
 
-def unpacked(piece: bytes, name: str) -> Iterator[Step]:
-    """The steps of one list in a piece. Raises SnapshotUnreadable."""
+def unpacked(piece: bytes, name: str | None = None) -> Iterator[Step]:
+    """The steps of one list in a piece; None: of all. Raises SnapshotUnreadable."""
     try:
         size = min(_SIZE.unpack_from(piece)[0], _BYTES_MAX)
         raw = decompress(piece[_SIZE.size :], size, "a piece of the archive")
         columns = msgspec.msgpack.decode(raw, type=_Columns)
     except (msgspec.MsgspecError, struct.error) as error:
         raise SnapshotUnreadable(f"a piece of the archive: {error}") from error
-    if name not in columns.names:
+    if name is not None and name not in columns.names:
         return
-    place, chain = columns.names.index(name), ""
-    for row, at in enumerate(columns.places):
-        if at == place:
+    chains = [""] * len(columns.names)
+    for row, place in enumerate(columns.places):
+        if name is None or columns.names[place] == name:
             generation, op = columns.generations[row], columns.ops[row]
             payload = columns.payloads[row]
-            chain = columns.chains[row] or chain_after(chain, generation, op, payload)
-            yield Step(columns.ids[row], name, generation, op, payload, chain)
+            chain = columns.chains[row] or chain_after(chains[place], generation, op, payload)
+            chains[place] = chain
+            yield Step(columns.ids[row], columns.names[place], generation, op, payload, chain)

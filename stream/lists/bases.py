@@ -17,7 +17,7 @@ from stream.core.faults import RegisterLost, SnapshotUnreadable
 from stream.core.snapshot import MANIFEST_PART, decode_manifest
 from stream.lists import keys
 from stream.lists.connection import renamed
-from stream.lists.packing import FINGERPRINT, Layout, Unpacking, pack, unpack_block
+from stream.lists.packing import FINGERPRINT, Layout, Unpacking, first_bytes, pack, unpack_block
 from stream.lists.words import Progress
 
 UNPUBLISHED_TTL_S = 3600
@@ -57,15 +57,20 @@ async def reports(
             wanted.setdefault(block, set()).add(fingerprint)
     found: dict[int, tuple[Entry, ...]] = {}
     for block in sorted(wanted):
+        key, most = f"{keys.base(name, generation)}:{block}", first_bytes(layout.block_rows)
         with renamed(f"looking into the base of {name}"):
-            blob: Any = await redis.get(f"{keys.base(name, generation)}:{block}")
-        if blob is None:
+            blob: Any = await redis.getrange(key, 0, most - 1)  # a third of the block
+        if not blob:
             raise SnapshotUnreadable(f"{name}: block {block} of base {generation} is gone")
         held = unpack_block(blob, layout.block_rows, (FINGERPRINT,))[FINGERPRINT]
         asked = np.array(sorted(wanted[block]), np.uint64)
         at = np.minimum(np.searchsorted(held, asked), len(held) - 1)
         listed = asked[held[at] == asked].tolist()
         if listed:  # the other columns of a block cost several times its fingerprints
+            with renamed(f"looking into the base of {name}"):
+                blob = await redis.get(key)
+            if blob is None:
+                raise SnapshotUnreadable(f"{name}: block {block} of base {generation} is gone")
             columns = Columns(
                 **unpack_block(blob, layout.block_rows), sources=decode_manifest(manifest).sources
             )

@@ -324,5 +324,4 @@ def _digests(columns: Columns, key: bytes, progress: Progress) -> Iterator[Diges
 def _numbers_of_nobody(seed: int) -> NDArray[np.bytes_]:
     """`CHUNK` random numbers of +999, which is assigned to nobody; longer than the probes."""
     random = np.random.default_rng(seed)
-    tails = random.integers(10**11, 10**12, CHUNK).tolist()
-    return np.array([b"+999%d" % tail for tail in tails], "S16")
+    return texts_of(random.integers(999 * 10**12 + 10**11, 10**15, CHUNK, np.uint64))

@@ -8,7 +8,7 @@ two who edit the same number at once are both heard, and nobody waits for a lock
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
 from redis.commands.core import AsyncScript
@@ -49,6 +49,11 @@ class _Standing:
     in_base: bool
 
 
+class _Head(NamedTuple):
+    base: int
+    generation: int
+
+
 class Editor:
     """Makes edits with the script `change` of the register at `redis`."""
 
@@ -70,7 +75,8 @@ class Editor:
         while pending:
             unseen = {edits[at].fingerprint for at in pending} - known.keys()
             if unseen:
-                base, found = await self._standings(name, sorted(unseen))
+                head, found = await self._standings(name, sorted(unseen))
+                base, generation = head.base, max(generation, head.generation)
                 known |= found
             part = _part(edits, pending)
             made = {at: after(edits[at], known[edits[at].fingerprint].reports) for at in part}
@@ -102,16 +108,16 @@ class Editor:
 
     async def _standings(
         self, name: str, fingerprints: Sequence[int]
-    ) -> tuple[int, dict[int, _Standing]]:
-        """The base's generation, and what it and the changes say of each number."""
+    ) -> tuple[_Head, dict[int, _Standing]]:
+        """Where the list stands, and what its base and changes say of each number."""
         while True:
             with renamed(f"looking at {name}"):
                 async with self._redis.pipeline(transaction=False) as pipe:
-                    pipe.hget(keys.head(name), "base")
+                    pipe.hmget(keys.head(name), ["base", "generation"])
                     for start in range(0, len(fingerprints), PIPELINE):
                         some = [hex_of(fp) for fp in fingerprints[start : start + PIPELINE]]
                         pipe.hmget(keys.changed(name), some)
-                    field, *values = await pipe.execute()
+                    (field, generation), *values = await pipe.execute()
             if field is None:
                 raise ListUnknown(unknown(name))
             base = int(field)
@@ -129,7 +135,7 @@ class Editor:
             for fingerprint in rest:
                 reports = held.get(fingerprint, ())
                 found[fingerprint] = _Standing(reports, 0, bool(reports))
-            return base, found
+            return _Head(base, int(generation)), found
 
     async def _send(
         self,

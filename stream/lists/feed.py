@@ -11,6 +11,7 @@ from stream.core.ranges import STRICT, PrefixRules
 from stream.lists.files import Format
 from stream.lists.formats.rows import ReadOptions
 from stream.lists.gate import GateLimits
+from stream.lists.meanings import Dates
 from stream.lists.parse import Defaults
 
 ID_CHARS = 12
@@ -42,6 +43,7 @@ class Feed:
     category: Category = Category.OTHER
     categories: Mapping[str, Category] = field(default_factory=dict)
     unknown_category: Literal["reject", "other"] = "reject"
+    dates: Dates = Dates()  # noqa: RUF009 -- frozen
     expires_after_s: int = 10 * 86_400
     expires_from: Literal["report", "now"] = "report"
     renew_s: int = 86_400
@@ -77,6 +79,7 @@ class Feed:
             future=self.future,
             sources=self.sources,
             unknown_category=self.unknown_category,
+            dates=self.dates,
             categories=self.categories,
             prefixes=self.prefixes,
         )
@@ -87,7 +90,8 @@ class VersionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
     Stands in Redis for the last accepted, held and refused one, and as `report.json` beside its
     file. `id` names it, `at_s` is when it was fetched, `decided_at_s` when the verdict was made.
-    `numbers` are those that the feed has on its list after it. `rejected`, `dropped`, `adjusted`
+    `whole_at_s`: when the last whole version came, this one or one before. `numbers` are those that
+    the feed has on its list after it. `rejected`, `dropped`, `adjusted`
     count rows by reason. `by` and `why` are a person's, who released or refused it.
     """
 
@@ -118,6 +122,7 @@ class VersionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     generation: int = 0
     settings: str = ""
     renewed_at_s: int = 0
+    whole_at_s: int = 0
     by: str = ""
     why: str = ""
 

@@ -13,10 +13,9 @@ import numpy as np
 from stream.core.allowlist import Allowlist
 from stream.core.emergency import EmergencyNumbers
 from stream.core.entry import Columns
-from stream.core.faults import ConfigInvalid
+from stream.core.faults import ConfigInvalid, ListUnknown
 from stream.lists.build import columns_from
 from stream.lists.feed import ID_CHARS, Feed, FeedState
-from stream.lists.feed_book import FeedBook
 from stream.lists.feed_diff import Clock, Difference, difference, owned_by
 from stream.lists.feed_reading import VersionRead, read_version
 from stream.lists.feed_shelf import Versions
@@ -29,7 +28,7 @@ from stream.lists.ingest import CHANGES_MAX, entries_of
 from stream.lists.look import Bounds
 from stream.lists.merge import empty_columns
 from stream.lists.store import Register
-from stream.lists.words import ListState
+from stream.lists.words import ListHead, unknown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +80,6 @@ class Assessed:
 
 async def assess(
     register: Register | None,
-    book: FeedBook | None,
     feed: Feed,
     arrival: Arrival,
     around: Surroundings,
@@ -96,11 +94,12 @@ async def assess(
     Without a register it is compared with nothing.
     """
     fetched = arrival.fetched
-    allowlist, state = Allowlist.of(()), None
+    allowlist, circle = Allowlist.of(()), feed.circle
     if register is not None:
         _, allowed = await register.allow_all()
-        allowlist, state = Allowlist.of(allowed), await register.state(feed.list_name)
-    key = around.key_of(state.head.circle if state is not None else feed.circle)
+        allowlist = Allowlist.of(allowed)
+        circle = (await quick_head(register, feed.list_name)).circle
+    key = around.key_of(circle)
     read = await asyncio.to_thread(
         read_version,
         feed,
@@ -114,8 +113,8 @@ async def assess(
     change = None
     if read.bare:
         change = _sizes(last, read)
-    elif register is not None and book is not None and state is not None and not read.unreadable:
-        held = await _held(register, book, feed, state, read.columns, fetched.whole, key)
+    elif register is not None and not read.unreadable:
+        held = await _held(register, feed, read.columns, fetched.whole, key)
         clock = Clock(now_s, feed.renew_s)
         change = await asyncio.to_thread(
             difference, held, read.columns, own=feed.name, whole=fetched.whole, clock=clock
@@ -158,32 +157,23 @@ def _sizes(last: Last | None, read: VersionRead) -> Difference:
     )
 
 
-async def _held(
-    register: Register,
-    book: FeedBook,
-    feed: Feed,
-    state: ListState,
-    new: Columns,
-    whole: bool,
-    key: bytes,
-) -> Columns:
+async def _held(register: Register, feed: Feed, new: Columns, whole: bool, key: bytes) -> Columns:
     """The feed's own reports on the list: all, or for a small increment those of its numbers."""
     if whole or len(new) > CHANGES_MAX:
         _, columns = await entries_of(register, feed.list_name, key)
         return await asyncio.to_thread(owned_by, columns, feed.owns)
     fingerprints: list[int] = np.unique(new.fingerprint).tolist()
-    reports = await book.reports(state.head, fingerprints)
-    for numbered in state.changes:
-        reports[numbered.change.fingerprint] = numbered.change.entries
-    wanted = set(fingerprints)
-    entries = [
-        entry
-        for fingerprint, found in reports.items()
-        if fingerprint in wanted
-        for entry in found
-        if feed.owns(entry.source)
-    ]
+    reports = await register.reports(feed.list_name, fingerprints)
+    entries = [entry for found in reports.values() for entry in found if feed.owns(entry.source)]
     return columns_from(entries)
+
+
+async def quick_head(register: Register, name: str) -> ListHead:
+    """A list's head, without the changes since its base, which may be many. Raises ListUnknown."""
+    head = (await register.heads()).lists.get(name)
+    if head is None:
+        raise ListUnknown(unknown(name))
+    return head
 
 
 def last_of(state: FeedState, *, renewal: bool = False) -> Last | None:

@@ -6,12 +6,12 @@ from hashlib import sha256
 import numpy as np
 
 from stream.core.faults import ChangeConflict, ConfigInvalid
-from stream.core.snapshot import MANIFEST_PART
+from stream.core.snapshot import MANIFEST_PART, decode_manifest
 from stream.lists.build import Version, bare_snapshot, verify_parts
 from stream.lists.circles import key_id
 from stream.lists.feed import Feed
 from stream.lists.feed_storing import Stored
-from stream.lists.ingest import TRIES, columns_in
+from stream.lists.ingest import TRIES
 from stream.lists.records import BaseRecord
 from stream.lists.store import Register
 from stream.lists.words import By
@@ -31,7 +31,7 @@ async def store_bare(
         state = await register.state(name)
         if state.head.base != reservation.old_base:
             continue
-        if state.changes or len(await columns_in(register, name, reservation.old_base, key)):
+        if state.changes or await _has_entries(register, name, reservation.old_base):
             text = "holds entries; a bare filter is a whole list: give the feed a list of its own"
             raise ConfigInvalid((f"feed {feed.name}: list {name} {text}",))
         owner, _, short = name.partition("/")
@@ -49,3 +49,10 @@ async def store_bare(
         if generation is not None:
             return Stored(generation, rebuilt=True)
     raise ChangeConflict(f"{name} is changed by somebody else again and again: try again")
+
+
+async def _has_entries(register: Register, name: str, base: int) -> bool:
+    if not base:
+        return False
+    manifest = decode_manifest(await register.manifest(name, base))
+    return manifest.has_entries and manifest.count > 0

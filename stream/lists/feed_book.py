@@ -4,20 +4,19 @@ A feed's fields and the audit entry that tells of them are written by one script
 leaves either both or neither. Nothing here touches a list.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Self, TypeVar
 
 import msgspec
 from redis.asyncio import Redis
 
-from stream.core.entry import Entry
 from stream.core.faults import RegisterLost
-from stream.lists import bases, keys, scripts
+from stream.lists import keys, scripts
 from stream.lists.connection import RegisterSettings, client, renamed
 from stream.lists.feed import FeedState, VersionRecord
 from stream.lists.gate import GateReason
 from stream.lists.store import AUDIT_MAX
-from stream.lists.words import By, ListHead
+from stream.lists.words import By
 
 T = TypeVar("T")
 
@@ -111,12 +110,6 @@ class FeedBook:
                 args=[list_name, f"feed:{feed}", why[:200], "feed_refused", 0, detail, AUDIT_MAX],
             )
 
-    async def reports(
-        self, head: ListHead, fingerprints: Sequence[int]
-    ) -> dict[int, tuple[Entry, ...]]:
-        """What a list's base holds of these numbers; the changes since are not looked at."""
-        return await bases.reports(self._redis, head.name, head.base, fingerprints)
-
     async def _put(
         self,
         feed: str,
@@ -148,6 +141,19 @@ def _detail(feed: str, record: VersionRecord) -> str:
             "updated": record.updated,
         }
     )
+
+
+def told_of_version(detail: str) -> str:
+    """The same for a person to read; what is no such detail stands for itself."""
+    try:
+        said = msgspec.json.decode(detail, type=dict[str, Any])
+    except msgspec.MsgspecError:
+        return detail
+    words = [f"version {said['version']}"] if "version" in said else []
+    if said.get("gained") or said.get("lost") or said.get("updated"):
+        gained, lost, updated = (said.get(key, 0) for key in ("gained", "lost", "updated"))
+        words.append(f"+{gained:,} -{lost:,} numbers, {updated:,} updated")
+    return "; ".join([*words, *map(str, said.get("findings", ()))])
 
 
 def _decoded(value: bytes | None, kind: type[T]) -> T | None:

@@ -14,6 +14,11 @@ from stream.lists.feeding import take_in
 from stream.lists.separate import apart
 from stream.lists.store import Register
 from stream.ops.clock import now_s
+from stream.ops.warm import FOLDER, warm_up
+
+LARGE_BYTES = 8 << 20
+"""From here on the compiled kernels are worth the 0.6 s that they take to load, if a worker on this
+machine has compiled them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +40,11 @@ async def done_apart(job: FeedJob, *, memory_max: int, within_s: float) -> Versi
     return record
 
 
-def _work(job: bytes) -> bytes:
-    return pickle.dumps(asyncio.run(_take_in(pickle.loads(job))))  # noqa: S301
+def _work(packed: bytes) -> bytes:
+    job: FeedJob = pickle.loads(packed)  # noqa: S301
+    if job.arrival.fetched.size >= LARGE_BYTES:
+        warm_up(job.state_dir / FOLDER, may_compile=False)
+    return pickle.dumps(asyncio.run(_take_in(job)))
 
 
 async def _take_in(job: FeedJob) -> VersionRecord:
@@ -45,4 +53,7 @@ async def _take_in(job: FeedJob) -> VersionRecord:
         await Register.connect(job.register) as register,
         FeedBook.open(job.register) as book,
     ):
-        return await take_in(register, book, versions, job.feed, job.arrival, job.around, now_s())
+        with versions.deciding():
+            return await take_in(
+                register, book, versions, job.feed, job.arrival, job.around, now_s()
+            )

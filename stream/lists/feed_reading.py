@@ -11,13 +11,13 @@ import numpy as np
 
 from stream.core.bloom import read_filter
 from stream.core.entry import Columns
-from stream.lists.build import columns_of
 from stream.lists.feed import Feed
 from stream.lists.feed_diff import REMOVED
 from stream.lists.feed_snapshot import Published, read_published
 from stream.lists.files import Rejects, has_rows, read_bare, read_rows, words_of
 from stream.lists.formats.rows import InputUnreadable, Wrong
 from stream.lists.gate import NEVER_LIVE, GateReason
+from stream.lists.gather import Gathered
 from stream.lists.look import Bounds, look, look_at_rejected
 from stream.lists.merge import empty_columns
 from stream.lists.parse import Parsed, Parser
@@ -78,7 +78,7 @@ def read_version(
         return _read_bare(feed, path, key)
     read = VersionRead()
     parser = Parser(feed.defaults(now_s), words_of(feed.format))
-    parts: list[Parsed] = []
+    gathered = Gathered(key)
     try:
         with Rejects(rejects).open() as kept:
             for rows in read_rows(path, feed.format, feed.header or None, _nobody, feed.options):
@@ -88,23 +88,13 @@ def read_version(
                 read.adjusted.update({str(name): n for name, n in parsed.adjusted.items()})
                 read.passed_over += parsed.passed_over
                 read.good += len(parsed)
-                parts.append(_let_through(parsed, parser.sources, bounds, now_s, read, released))
+                let = _let_through(parsed, parser.sources, bounds, now_s, read, released)
+                category = np.where(let.removed, np.uint8(REMOVED), let.category)
+                gathered.add(let, category)
             read.rejected = Counter(kept.counts)
     except InputUnreadable as error:
         return VersionRead(unreadable=str(error).removeprefix(f"{path}: "))
-    if parts:
-        category = np.concatenate([p.category for p in parts])
-        category[np.concatenate([p.removed for p in parts])] = REMOVED
-        read.columns = columns_of(
-            np.concatenate([p.numbers for p in parts]),
-            key,
-            reported_at=np.concatenate([p.reported_at for p in parts]),
-            expires_at=np.concatenate([p.expires_at for p in parts]),
-            category=category,
-            confidence=np.concatenate([p.confidence for p in parts]),
-            source=np.concatenate([p.source for p in parts]),
-            sources=parser.sources,
-        )
+    read.columns = gathered.columns(parser.sources)
     return read
 
 

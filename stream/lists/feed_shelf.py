@@ -1,6 +1,7 @@
 """Where the files of a feed's versions are kept on this machine, each with its report. Blocks.
 
-    <state_dir>/feeds/<name>/lock               held by whoever fetches or decides
+    <state_dir>/feeds/<name>/fetching.lock      held by whoever fetches
+    <state_dir>/feeds/<name>/deciding.lock      held by whoever lets a version in, or not
     <state_dir>/feeds/<name>/incoming           what is being fetched
     <state_dir>/feeds/<name>/versions/<id>/     file, report.json, rejects.csv
 
@@ -38,13 +39,27 @@ class Versions:
         return self._folder / "incoming"
 
     @contextmanager
-    def alone(self, *, wait: bool = False) -> Iterator[bool]:
-        """Nobody else fetches or decides this feed meanwhile; False: somebody does just now."""
+    def fetching(self) -> Iterator[bool]:
+        """Nobody else fetches this feed meanwhile; False: somebody does just now."""
+        with self._locked("fetching", wait=False) as mine:
+            yield mine
+
+    @contextmanager
+    def deciding(self) -> Iterator[None]:
+        """Nobody else decides on a version of this feed meanwhile; waits for who does. Blocks.
+
+        A lock of its own: a person who decides must not wait for a server that hangs.
+        """
+        with self._locked("deciding", wait=True):
+            yield
+
+    @contextmanager
+    def _locked(self, what: str, *, wait: bool) -> Iterator[bool]:
         try:
             self._versions.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise _unwritable(error) from error
-        with locked(self._folder / "lock", wait=wait) as mine:
+        with locked(self._folder / f"{what}.lock", wait=wait) as mine:
             yield mine
 
     def clear_incoming(self) -> None:

@@ -9,6 +9,7 @@ from stream.core.entry import Columns
 from stream.core.faults import ChangeConflict
 from stream.lists.build import with_changes
 from stream.lists.feed import Feed
+from stream.lists.feed_assess import quick_head
 from stream.lists.feed_diff import REMOVED, Difference, rows_of, without
 from stream.lists.ingest import CHANGES_MAX, TRIES, columns_in
 from stream.lists.merge import merged, replaced
@@ -56,7 +57,7 @@ async def store(
     what was done by then stays, and doing it again changes nothing.
     """
     name = feed.list_name
-    head = (await register.state(name)).head
+    head = await quick_head(register, name)
     theirs = content.filter_data and (change.changes or head.changes)
     if not change.changes and not theirs:
         return Stored(head.generation, rebuilt=False)

@@ -11,7 +11,15 @@ from dataclasses import replace
 import msgspec
 
 from stream.lists.feed import Feed, FeedState, VersionRecord
-from stream.lists.feed_assess import Arrival, Assessed, Surroundings, assess, is_whole, last_of
+from stream.lists.feed_assess import (
+    Arrival,
+    Assessed,
+    Surroundings,
+    assess,
+    is_whole,
+    last_of,
+    quick_head,
+)
 from stream.lists.feed_bare import store_bare
 from stream.lists.feed_book import FeedBook
 from stream.lists.feed_shelf import Versions
@@ -31,7 +39,7 @@ async def take_in(
     around: Surroundings,
     now_s: int,
 ) -> VersionRecord:
-    """Let a version in, or not; what became of it. Whoever calls holds `versions.alone()`.
+    """Let a version in, or not; what became of it. Whoever calls holds `versions.deciding()`.
 
     Raises Faults of the register; then the version is as if it had not come, and comes again.
     """
@@ -47,7 +55,7 @@ async def take_in(
     by = By(f"feed:{feed.name}", f"version {arrival.id}")
     await register.create(feed.list_name, feed.circle, by)
     last = last_of(state, renewal=_is_renewal(state, arrival))
-    assessed = await assess(register, book, feed, arrival, around, last, now_s, versions)
+    assessed = await assess(register, feed, arrival, around, last, now_s, versions)
     record = _record(feed, arrival, assessed, now_s)
     if assessed.judgement.verdict is Verdict.ACCEPTED:
         return await _let_in(register, book, versions, feed, record, assessed, around, by, now_s)
@@ -70,7 +78,7 @@ async def release(
     by: By,
     now_s: int,
 ) -> VersionRecord:
-    """Let a held version in on a person's word. Whoever calls holds `versions.alone()`.
+    """Let a held version in on a person's word. Whoever calls holds `versions.deciding()`.
 
     Rows that the gate stopped go live with it, but for emergency numbers, our own, and prefixes
     that are too short.
@@ -81,9 +89,7 @@ async def release(
         path, held.size, held.sha256, held.remember, held.whole, held.as_of_s, origin=held.origin
     )
     arrival = Arrival(fetched=fetched, at_s=held.at_s)
-    assessed = await assess(
-        register, book, feed, arrival, around, None, now_s, versions, released=True
-    )
+    assessed = await assess(register, feed, arrival, around, None, now_s, versions, released=True)
     record = _record(feed, arrival, assessed, now_s)
     record = msgspec.structs.replace(
         record, verdict=Verdict.ACCEPTED.value, by=by.actor, why=by.reason
@@ -109,9 +115,10 @@ async def _known(
     """What became of these very bytes before; None: they are to be looked at (again)."""
     sha256 = arrival.fetched.sha256
     accepted = state.accepted
-    if accepted is not None and accepted.sha256 == sha256:
-        if accepted.whole and now_s - accepted.renewed_at_s >= feed.renew_s:
-            return None  # its reports without dates are said anew
+    known = accepted is not None and accepted.sha256 == sha256
+    # Reports without dates are said anew in time, unless that was stopped by the gate before.
+    due = accepted is not None and accepted.whole and now_s - accepted.renewed_at_s >= feed.renew_s
+    if accepted is not None and known and not due:
         _forget(versions, arrival)
         await book.confirmed(feed.name, arrival.at_s, arrival.fetched.remember)
         return msgspec.structs.replace(
@@ -142,7 +149,7 @@ async def _let_in(
     now_s: int,
 ) -> VersionRecord:
     assert assessed.change is not None, "it was compared"
-    key = around.key_of((await register.state(feed.list_name)).head.circle)
+    key = around.key_of((await quick_head(register, feed.list_name)).circle)
     read = assessed.read
     if read.bare:
         stored = await store_bare(register, feed, read.filter_data, record.good, key, by, now_s)
@@ -158,6 +165,7 @@ async def _let_in(
         )
     state = await book.state(feed.name)
     before = state.accepted.numbers if state.accepted is not None else 0
+    whole_at_s = state.accepted.whole_at_s if state.accepted is not None else 0
     change = assessed.change
     numbers = change.numbers if record.whole else before + change.gained - change.lost
     record = msgspec.structs.replace(
@@ -166,6 +174,7 @@ async def _let_in(
         generation=stored.generation,
         rebuilt=stored.rebuilt,
         renewed_at_s=now_s,
+        whole_at_s=record.at_s if record.whole else whole_at_s,
     )
     versions.report(record)
     await book.accepted(feed.name, feed.list_name, record, by)

@@ -1,18 +1,21 @@
 """A MISP feed's folder: manifest.json and a file for each event, as a folder, a zip or a tar.
 
-Layout: PyMISP's tools/feed.py. Nothing is unpacked to disk, no name in an archive becomes a path,
-and what it says of its sizes is not believed: reading stops at the limits.
+Layout: PyMISP's tools/feed.py. No name in an archive becomes a path, and what it says of its sizes
+is not believed: reading stops at the limits.
 """
 
+import bz2
+import gzip
 import lzma
 import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import IO, Protocol
+from tempfile import TemporaryFile
+from typing import IO, Any, Protocol, cast
 
 import msgspec
 
@@ -21,10 +24,22 @@ from stream.lists.formats.rows import InputUnreadable
 
 MANIFEST = "manifest.json"
 MANIFEST_BYTES_MAX = 32 << 20
-EVENTS_MAX = 100_000
-TOTAL_BYTES_MAX = 2 << 30
-"""Of all events together, as unpacked: an archive of 2 MB can hold as much."""
+EVENTS_MAX = 65_000
+"""A zip of more files is another format (ZIP64)."""
+DIRECTORY_BYTES_MAX = 16 << 20
+"""Of a zip's directory, all of which becomes objects before the first file can be read."""
+TOTAL_BYTES_MAX = 1 << 30
+"""Of all events together, as unpacked: an archive of 1 MB can hold as much."""
+READ_BYTES_MAX = 4 << 20
+"""What tarfile may read at once: it would believe a header that says 4 GB of file name."""
 
+_COMPRESSED: Mapping[bytes, Callable[[Path], Any]] = {
+    b"\x1f\x8b": gzip.GzipFile,
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ\0": lzma.LZMAFile,
+}
+_USTAR = (257, b"ustar")
+"""Where a tar, uncompressed, says that it is one."""
 _DAMAGED = (
     *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError),
     *(NotImplementedError, RuntimeError, ValueError, KeyError, struct.error),
@@ -58,6 +73,7 @@ class _Directory:
 
 class _Zip:
     def __init__(self, path: Path) -> None:
+        _look_at_directory(path)
         self._zip = zipfile.ZipFile(path)
 
     def names(self) -> list[str]:
@@ -72,17 +88,49 @@ class _Zip:
         self._zip.close()
 
 
+def _look_at_directory(path: Path) -> None:
+    """Refuse a zip whose directory is too large, before it is read (APPNOTE.TXT, 4.3.16)."""
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - (1 << 16) - 22 - 20))
+        tail = file.read()
+    at = tail.rfind(b"PK\x05\x06")
+    is_64 = tail[max(0, at - 20) : at].startswith(b"PK\x06\x07")
+    if (
+        is_64
+        or len(tail) < at + 22
+        or struct.unpack_from("<L", tail, at + 12)[0] > (DIRECTORY_BYTES_MAX)
+    ):
+        raise _too_much()
+
+
+class _Careful:
+    """A file for tarfile that reads only so much at once."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.close, self.seek, self.tell = file.close, file.seek, file.tell
+        self._read = file.read
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= READ_BYTES_MAX:
+            raise _too_much()
+        return self._read(size)
+
+
 class _Tar:
     def __init__(self, path: Path) -> None:
-        self._tar = tarfile.open(path, "r:*")  # noqa: SIM115  closed by `close`
+        # Compressed, it could only be read from its beginning for each event anew.
+        self._file = _Careful(_uncompressed(path))
         self._held: dict[str, tarfile.TarInfo] = {}
-        size = 0
-        for count, one in enumerate(self._tar):
-            size += one.size
-            if count > 2 * EVENTS_MAX or size > TOTAL_BYTES_MAX:
-                raise _too_much()
-            if one.isfile():
-                self._held[one.name] = one
+        try:
+            self._tar = tarfile.open(fileobj=cast("IO[bytes]", self._file), mode="r:")  # noqa: SIM115
+            for count, one in enumerate(self._tar):
+                _bounded(count, 2 * EVENTS_MAX)
+                if one.isreg():
+                    self._held[one.name] = one
+        except BaseException:
+            self._file.close()
+            raise
 
     def names(self) -> list[str]:
         return list(self._held)
@@ -94,6 +142,25 @@ class _Tar:
 
     def close(self) -> None:
         self._tar.close()
+        self._file.close()
+
+
+def _uncompressed(path: Path) -> IO[bytes]:
+    """The archive, or a nameless file of what it unpacks to; not more than the limit."""
+    with path.open("rb") as file:
+        head = file.read(6)
+    opener = next((one for mark, one in _COMPRESSED.items() if head.startswith(mark)), None)
+    if opener is None:
+        return path.open("rb")
+    unpacked, budget = TemporaryFile(), [TOTAL_BYTES_MAX]  # noqa: SIM115  the caller's to close
+    try:
+        with opener(path) as packed:
+            unpacked.writelines(_pieces(path, packed, budget))
+        unpacked.seek(0)
+    except BaseException:
+        unpacked.close()
+        raise
+    return unpacked
 
 
 def is_folder(path: Path) -> bool:
@@ -143,10 +210,11 @@ def _translated(path: Path) -> Iterator[None]:
 
 
 def _is_tar(path: Path) -> bool:
-    try:
-        return tarfile.is_tarfile(path)
-    except _DAMAGED:  # packed as an archive may be, and damaged: opening it will say so
-        return True
+    """By its mark, or packed as an archive may be: tarfile would read what a first header says."""
+    with path.open("rb") as file:
+        head = file.read(512)
+    place, mark = _USTAR
+    return head[place:].startswith(mark) or head.startswith(tuple(_COMPRESSED))
 
 
 def _open(path: Path) -> _Files:
@@ -156,7 +224,8 @@ def _open(path: Path) -> _Files:
 
 
 def _manifest(data: bytes) -> Mapping[str, _Entry]:
-    if len(data) > MANIFEST_BYTES_MAX:
+    # An entry has an organisation and tags: some objects each.
+    if len(data) > MANIFEST_BYTES_MAX or data.count(b"{") > 20 * EVENTS_MAX:
         raise _too_much()
     try:
         events = msgspec.json.decode(data, type=dict[str, _Entry])
@@ -176,6 +245,11 @@ def _pieces(path: Path, file: IO[bytes], budget: list[int]) -> Iterator[bytes]:
             if budget[0] < 0:
                 raise _too_much()
             yield piece
+
+
+def _bounded(count: int, most: int) -> None:
+    if count > most:
+        raise _too_much()
 
 
 def _too_much() -> InputUnreadable:

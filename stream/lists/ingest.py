@@ -8,7 +8,7 @@ meanwhile lies over it. If somebody else published a base in between, it is merg
 import asyncio
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stream.core.entry import Columns
@@ -75,7 +75,7 @@ def read_file(request: ImportRequest, stage: Stage = silent) -> FileRead:
 
     Raises InputUnreadable.
     """
-    parser = Parser(request.defaults, words_of(request.kind))
+    parser = Parser(replace(request.defaults, may_remove=False), words_of(request.kind))
     gathered = Gathered(request.key)
     with Rejects(request.rejects).open() as rejects:
         rows = read_rows(
@@ -138,12 +138,21 @@ async def head_of(register: Register, name: str) -> ListHead:
 
 
 async def columns_in(register: Register, name: str, generation: int, key: bytes) -> Columns:
-    """The entries of the base of `generation`; 0: none."""
+    """The entries of the base of `generation`; 0: none.
+
+    Raises SnapshotUnreadable for a bare filter too, whose entries nobody knows: it must not be
+    taken for an empty list.
+    """
     if not generation:
         return empty_columns()
     parts = await register.read_base(name, generation)
     held = (await asyncio.to_thread(read_snapshot, parts, key=key)).columns
-    return held if held is not None else empty_columns()
+    if held is None:
+        raise SnapshotUnreadable(
+            f"{name} is a bare filter: its entries are not known, and none can be added to it; "
+            "`lists import --replace` puts a list in its place"
+        )
+    return held
 
 
 async def entries_of(register: Register, name: str, key: bytes) -> tuple[ListHead, Columns]:

@@ -149,7 +149,7 @@ class Marks:
 
 
 def _what_to_do(name: str) -> str:
-    return f": `ringfence lists repair {name}` says what to do" if name else ""
+    return f": `ringfence {f'lists repair {name}' if name else 'allow repair'}` says what to do"
 
 
 def _break(mark: Mark, step: Step) -> tuple[EventKind, str] | None:

@@ -1,8 +1,10 @@
 """What one text means: a number, a category, a confidence, a time, or why it is none. Pure."""
 
 import re
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timezone
+from typing import Literal
 
 from stream.core.entry import Category
 from stream.lists.formats.rows import Wrong
@@ -12,6 +14,9 @@ TIME_MAX_S = 2**32 - 1
 _SCIENTIFIC = re.compile(r"[+-]?\d+(?:[.,]\d*)?[eE][+-]?\d+\Z")
 _DECIMAL = re.compile(r"\+?\d{5,}[.,]\d{0,2}\Z")
 _THOUSANDS = re.compile(r"\+?\d{1,3}(?:,\d{3}){2,}\Z")
+_DAY = re.compile(r"(\d{1,2})([./-])(\d{1,2})\2(\d{4})(?:[ T,]+(\d{1,2}):(\d\d)(?::(\d\d))?)?\Z")
+BUDDHIST_AHEAD = 543
+"""Years by which the Buddhist era, as Thailand counts it, is ahead of the common one."""
 _EXCEL_TEXT = re.compile(r'="([^"]*)"\Z')
 
 
@@ -56,9 +61,57 @@ def read_time(text: str) -> int | Wrong:
             return int(text) // 1000 if int(text) // 1000 <= TIME_MAX_S else Wrong.BAD_DATE
         return Wrong.BAD_DATE
     try:
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
+        return _seconds_of(datetime.fromisoformat(text), UTC)
+    except ValueError:
+        return Wrong.BAD_DATE
+
+
+@dataclass(frozen=True, slots=True)
+class Dates:
+    """How a file writes days and times, besides seconds since the epoch.
+
+    `order` "iso": ISO 8601 alone; else also days as spreadsheets write them, 31/1/2026 or with dots
+    or dashes, with or without a time, the day first or the month. `buddhist`: years are those of
+    the Buddhist era (2569 is 2026). `zone` is that of times that name none.
+    """
+
+    order: Literal["iso", "day-month", "month-day"] = "iso"
+    buddhist: bool = False
+    zone: timezone = UTC
+
+    @property
+    def reader(self) -> "Callable[[str], int | Wrong]":
+        """What reads one text; `read_time` itself where nothing else was said."""
+        return read_time if self == Dates() else self.read
+
+    def read(self, text: str) -> int | Wrong:
+        """Seconds since the epoch."""
+        if text.isascii() and text.isdigit():
+            return read_time(text)
+        day = _DAY.match(text) if self.order != "iso" else None
+        try:
+            if day is not None:
+                one, _, two, year, *clock = day.groups()
+                month, date = (two, one) if self.order == "day-month" else (one, two)
+                parts = [self._common(year), int(month), int(date), *(int(c or 0) for c in clock)]
+                moment = datetime(*parts, tzinfo=self.zone)  # type: ignore[arg-type,misc]
+                return _seconds_of(moment, self.zone)
+            if self.buddhist:
+                text = f"{self._common(text[:4]):04d}{text[4:]}"
+            return _seconds_of(datetime.fromisoformat(text), self.zone)
+        except ValueError:
+            return Wrong.BAD_DATE
+
+    def _common(self, year: str) -> int:
+        """The year of the common era: taken before the day is looked at, for leap days' sake."""
+        return int(year) - BUDDHIST_AHEAD if self.buddhist else int(year)
+
+
+def _seconds_of(moment: datetime, zone: timezone) -> int | Wrong:
+    """Seconds since the epoch; a moment without a zone is one of `zone`."""
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=zone)
+    try:
         seconds = int(moment.timestamp())
     except (ValueError, OverflowError):
         return Wrong.BAD_DATE

@@ -152,6 +152,12 @@ def pack_block(columns: Mapping[str, NDArray[Any]]) -> bytes:
     return b"".join(sections)
 
 
+def first_bytes(block_rows: int) -> int:
+    """So many bytes of a block surely hold its fingerprints: zstd adds 1 in 256 at the most."""
+    size = block_rows * TYPES[FINGERPRINT].itemsize
+    return _SECTION.size + size + size // 256 + 64
+
+
 def unpack_block(
     blob: bytes, rows_max: int, names: Sequence[str] = tuple(TYPES)
 ) -> dict[str, NDArray[Any]]:

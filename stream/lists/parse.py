@@ -14,17 +14,18 @@ from numpy.typing import NDArray
 
 from stream.core.e164 import words_in
 from stream.core.entry import Category
+from stream.core.national import national_reader
 from stream.core.number import Kind, parse_many
 from stream.core.ranges import STRICT, PrefixFault, PrefixRules, read_entries
 from stream.lists.formats.columns import ByteColumn
 from stream.lists.formats.rows import RejectedRow, Rows, Texts, Wrong
 from stream.lists.meanings import (
+    Dates,
     bare_number,
     category_words,
     damage_of,
     read_category,
     read_confidence,
-    read_time,
 )
 from stream.lists.reading import FieldReader, detail_of, original_of, why_no_number
 
@@ -63,6 +64,7 @@ class Defaults:
     row names, else `source`; "both": `source/whom the row names`; "feed": `source` alone, but for
     rows that call a number legitimate, which are as in "both".
     `categories` are the partner's words for ours; `prefixes` say how short a prefix may be.
+    `may_remove`: rows may take reports off; else they are rejected.
     """
 
     source: str
@@ -78,8 +80,10 @@ class Defaults:
     future: Literal["clamp", "reject"] = "clamp"
     sources: Literal["row", "feed", "both"] = "row"
     unknown_category: Literal["reject", "other"] = "reject"
+    dates: Dates = Dates()  # noqa: RUF009 -- frozen
     categories: Mapping[str, Category] = field(default_factory=dict)
     prefixes: PrefixRules = STRICT
+    may_remove: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +124,10 @@ class Parser:
         self._sources: dict[str, int] = {defaults.source: 0}
         # Where reports get a life, 0 marks for now the rows that name no end of their own.
         ends = 0 if defaults.expires_after_s else defaults.expires_at_s
+        dates = self._dates = defaults.dates.reader
         self._columns = (
-            FieldReader("reported_at", np.dtype(np.uint32), read_time, defaults.reported_at_s),
-            FieldReader("expires_at", np.dtype(np.uint32), read_time, ends),
+            FieldReader("reported_at", np.dtype(np.uint32), dates, defaults.reported_at_s),
+            FieldReader("expires_at", np.dtype(np.uint32), dates, ends),
             FieldReader(
                 "category", np.dtype(np.uint8), self._read_category, int(defaults.category)
             ),
@@ -149,7 +154,9 @@ class Parser:
             self._apply_tags(rows.tags, rows.category, values["category"])
         if self._defaults.sources == "feed" and rows.source is not None:
             self._keep_witnesses(rows.source, values)
-        self._apply_clock(values, fields)
+        self._apply_clock(values, fields, strict=rows.holds_from_then)
+        if not self._defaults.may_remove:
+            wrong |= dict.fromkeys(np.flatnonzero(removed).tolist(), Wrong.REMOVAL)
         for row, why in fields.items():
             # Of a row that takes a number off, only the number and whose report it is matter.
             if not removed[row] or why is Wrong.BAD_SOURCE:
@@ -166,7 +173,9 @@ class Parser:
             listed[ends[row] - entries[row] : ends[row]] = ranges[row]
         arrays: dict[str, Any] = {name: np.repeat(array, entries) for name, array in values.items()}
         rejected = [
-            RejectedRow(rows.lines[row], why, detail_of(rows, row, why), original_of(rows, row))
+            RejectedRow(
+                rows.lines[row], why, detail_of(rows, row, why, self._dates), original_of(rows, row)
+            )
             for row, why in wrong.items()
         ]
         rejected += rows.unreadable
@@ -199,6 +208,9 @@ class Parser:
         texts = list(column)
         for row in odd:
             texts[row] = bare_number(texts[row] or "")
+        quick = national_reader(self._defaults.region or "")
+        if quick is not None:
+            texts = [quick(text or "") or text for text in texts]
         numbers = parse_many(texts, lambda _: self._defaults.region)
         wrong: dict[int, Wrong] = {
             row: why_no_number(
@@ -248,7 +260,9 @@ class Parser:
                 read = self._index_of(f"{self._defaults.source}/{bare}")
                 values["source"][row] = 0 if isinstance(read, Wrong) else read
 
-    def _apply_clock(self, values: dict[str, NDArray[Any]], wrong: dict[int, Wrong]) -> None:
+    def _apply_clock(
+        self, values: dict[str, NDArray[Any]], wrong: dict[int, Wrong], *, strict: bool
+    ) -> None:
         """Ends for the reports that name none; then what is over, or not yet, is wrong."""
         settings, reported, expires = self._defaults, values["reported_at"], values["expires_at"]
         if settings.expires_after_s:
@@ -259,7 +273,7 @@ class Parser:
             values["expires_at"] = expires = np.where(expires == 0, ends, expires).astype(np.uint32)
         if not settings.now_s:
             return
-        if settings.future == "reject":
+        if strict or settings.future == "reject":
             for row in np.flatnonzero(reported > settings.now_s + FUTURE_SLACK_S).tolist():
                 wrong.setdefault(row, Wrong.FUTURE)
         for row in np.flatnonzero((expires != 0) & (expires <= settings.now_s)).tolist():

@@ -7,13 +7,13 @@ Every step is held against the chain before it counts.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from stream.core.entry import Columns
 from stream.core.faults import SnapshotUnreadable, VersionGone
 from stream.core.overlay import Change
-from stream.core.snapshot import read_snapshot
+from stream.core.snapshot import decode_manifest, read_snapshot
 from stream.lists.annals import KeptBase
 from stream.lists.build import with_changes
 from stream.lists.merge import empty_columns
@@ -113,12 +113,28 @@ async def past_of(register: Register, name: str) -> Past:
     """What of a list's past can be had now. Raises ListUnknown, RegisterDown."""
     bases = await register.annals.bases(name)
     head = (await register.state(name)).head
+    return _past(head, bases, await register.annals.steps(name, _born(head)))
+
+
+async def pasts_about(register: Register, wanted: Mapping[str, Collection[int]]) -> dict[str, Past]:
+    """The pasts of lists, each with only the changes to some fingerprints. RegisterDown."""
+    annals = register.annals
+    bases = {name: await annals.bases(name) for name in wanted}
+    heads = (await register.heads()).lists
+    steps = await annals.steps_about(wanted)
+    return {name: _past(heads[name], bases[name], steps[name]) for name in wanted if name in heads}
+
+
+def _past(head: ListHead, bases: Sequence[KeptBase], steps: Sequence[Step]) -> Past:
     # A list begins empty, with the step that made it.
-    born = f"{head.created_at_s * 1000}-0"
+    born = _born(head)
     begin = KeptBase(0, 1, born, born, 0)
-    steps = await register.annals.steps(name, born)
-    steps = [step for step in steps if step.generation <= head.generation]
-    return Past(head, tuple(steps), stretches_of((*bases, begin), steps, head.generation))
+    known = tuple(step for step in steps if step.generation <= head.generation)
+    return Past(head, known, stretches_of((*bases, begin), known, head.generation))
+
+
+def _born(head: ListHead) -> str:
+    return f"{head.created_at_s * 1000}-0"
 
 
 def stretches_of(
@@ -167,10 +183,15 @@ def _replaces(step: Step) -> bool:
 async def content(register: Register, past: Past, generation: int, key: bytes) -> Columns:
     """The list's entries as of `generation`.
 
-    Raises VersionGone, RegisterDown, SnapshotUnreadable.
+    Raises VersionGone, also where its base is a bare filter; RegisterDown, SnapshotUnreadable.
     """
     stretch = past.stretch_of(generation)
     held = empty_columns()
+    if await is_bare(register, past, stretch):
+        raise VersionGone(
+            f"generation {generation} of {past.head.name} is a bare filter: which numbers it holds "
+            "can not be told"
+        )
     if stretch.base.generation:
         try:
             parts = await register.read_base(past.head.name, stretch.base.generation)
@@ -182,6 +203,17 @@ async def content(register: Register, past: Past, generation: int, key: bytes) -
         columns = (await asyncio.to_thread(read_snapshot, parts, key=key)).columns
         held = columns if columns is not None else held
     return await asyncio.to_thread(with_changes, held, list(past.changes(stretch, generation)))
+
+
+async def is_bare(register: Register, past: Past, stretch: Stretch) -> bool:
+    """Whether a stretch's base is a filter alone. Raises VersionGone, RegisterDown."""
+    if not stretch.base.generation:
+        return False
+    try:
+        manifest = await register.manifest(past.head.name, stretch.base.generation)
+    except SnapshotUnreadable as error:
+        raise VersionGone(f"generation {stretch.first} has just been let go of") from error
+    return not decode_manifest(manifest).has_entries
 
 
 def millis(stream_id: str) -> int:

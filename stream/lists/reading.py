@@ -82,8 +82,8 @@ _FIELD_OF = {
 }
 
 
-def detail_of(rows: Rows, row: int, why: Wrong) -> str:
-    """The text that was wrong, as the file has it."""
+def detail_of(rows: Rows, row: int, why: Wrong, read_date: Read) -> str:
+    """The text that was wrong, as the file has it; `read_date` is how its times are read."""
     if why in {Wrong.EXPIRED, Wrong.FUTURE}:
         said = [rows.reported_at] if why is Wrong.FUTURE else [rows.expires_at, rows.reported_at]
         return next((str(texts[row]) for texts in said if texts is not None and texts[row]), "")
@@ -92,7 +92,7 @@ def detail_of(rows: Rows, row: int, why: Wrong) -> str:
         bad = [
             text[row]
             for text in texts
-            if text is not None and text[row] and isinstance(read_time(text[row].strip()), Wrong)
+            if text is not None and text[row] and isinstance(read_date(text[row].strip()), Wrong)
         ]
         return str(bad[0]) if bad else ""
     texts = getattr(rows, _FIELD_OF.get(why, "number"))

@@ -13,8 +13,15 @@ import numpy as np
 
 from stream.core.entry import Columns
 from stream.core.faults import ChangeConflict, Fault, RegisterLost, SnapshotUnreadable
-from stream.core.snapshot import FILTER_PART, MANIFEST_PART, read_snapshot
-from stream.lists.build import Parts, Version, build_snapshot, completed, verify_parts
+from stream.core.snapshot import FILTER_PART, MANIFEST_PART, decode_manifest, read_snapshot
+from stream.lists.build import (
+    Parts,
+    Version,
+    bare_snapshot,
+    build_snapshot,
+    completed,
+    verify_parts,
+)
 from stream.lists.circles import key_id
 from stream.lists.merge import held_in
 from stream.lists.records import BaseRecord
@@ -55,19 +62,26 @@ async def publish_whole(
     now_s: int,
     origin: Origin,
     stage: Stage = silent,
+    bare: bytes | None = None,
 ) -> tuple[int, int]:
-    """Make `whole` the list's content at the reserved generation.
+    """Make `whole` the list's content at the reserved generation; or the filter `bare` alone.
 
     Gives the generation after it and the numbers on the list then. Raises ChangeConflict if the
     list has another base by now than the reservation replaces: then nothing was changed. What was
     written and not published is taken away again.
     """
     try:
-        made = origin.filter_data or await _owners_filter(register, reservation, whole)
-        parts = await asyncio.to_thread(_built, reservation, circle, key, whole, now_s, stage, made)
+        made = origin.filter_data or None
+        if made is None and bare is None:
+            made = await _owners_filter(register, reservation, whole)
+        parts = await asyncio.to_thread(
+            _built, reservation, circle, key, whole, now_s, stage, made, bare
+        )
+        held = decode_manifest(parts[MANIFEST_PART])
+        numbers = whole.numbers if held.has_entries else held.count
         await register.write_base(reservation, parts, lambda d, w: stage("writing", d, w))
         digest = sha256(parts[MANIFEST_PART]).hexdigest()
-        record = BaseRecord(reservation.generation, whole.numbers, digest, origin.what, origin.of)
+        record = BaseRecord(reservation.generation, numbers, digest, origin.what, origin.of)
         done = await _publish(register, reservation, record, whole, origin)
     except Fault as fault:
         await _discard(register, reservation, fault)
@@ -128,12 +142,18 @@ def _built(
     now_s: int,
     stage: Stage,
     filter_data: bytes | None,
+    bare: bytes | None,
 ) -> Parts:
     owner, _, name = reservation.name.partition("/")
     version = Version(owner, name, reservation.generation, circle, key, key_id(key))
     if filter_data is not None:
         filter_data = completed(filter_data, whole, key)
-    parts = build_snapshot(version, whole, now_s, lambda d, w: stage("building", d, w), filter_data)
+    if bare is not None:
+        parts = bare_snapshot(version, bare, now_s)
+    else:
+        parts = build_snapshot(
+            version, whole, now_s, lambda d, w: stage("building", d, w), filter_data
+        )
     verify_parts(parts, key, lambda d, w: stage("proving", d, w))
     return parts
 
@@ -142,7 +162,7 @@ async def _publish(
     register: Register, reservation: Reservation, record: BaseRecord, whole: Columns, origin: Origin
 ) -> tuple[int, int]:
     """Publish, with the count that is true at that very generation; it may change meanwhile."""
-    numbers = whole.numbers
+    numbers = record.count
     for _ in range(_PUBLISH_TRIES):
         state = await register.state(reservation.name)
         after = [c for c in state.changes if c.generation > reservation.generation]

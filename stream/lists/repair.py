@@ -47,7 +47,7 @@ class Standing(Enum):
     )
     EMPTIED = (
         "Redis is empty, and workers keep enforcing what they know. Restore it from a copy, or put "
-        "back what is known here with --from-state, list by list; allow entries by `allow add`"
+        "back what is known here with --from-state, list by list; allow entries by `allow repair`"
     )
     OTHER = (
         "this Redis is another register than the one that this machine follows. Give the right "

@@ -27,21 +27,19 @@ local function step(head, name, op, payload, limit)
 end
 local function audit(limit, actor, reason, name, op, generation, detail)
   local at_s = redis.call('TIME')[1]
-  local before = redis.call('HGET', 'rf:audit:head', 'hash') or ''
-  local number = redis.call('HINCRBY', 'rf:audit:head', 'count', 1)
+  local head = redis.call('HMGET', 'rf:audit:head', 'hash', 'count')
+  local before, number = head[1] or '', string.format('%d', (head[2] or 0) + 1)
   local count = redis.call('HGET', 'rf:list:{' .. name .. '}', 'count')
                 or redis.call('HLEN', 'rf:allow')
-  local fields = {'number', number, 'at_s', at_s, 'actor', actor, 'reason', reason, 'list', name,
-                  'op', op, 'generation', generation, 'detail', detail, 'count', count}
-  local text = before
-  for i = 2, #fields, 2 do
-    fields[i] = tostring(fields[i])
-    text = text .. '\\n' .. #fields[i] .. ':' .. fields[i]
-  end
-  local hash = redis.sha1hex(text)
+  generation, count = tostring(generation), tostring(count)
+  local hash = redis.sha1hex(table.concat({before, '\\n', #number, ':', number, '\\n', #at_s, ':',
+    at_s, '\\n', #actor, ':', actor, '\\n', #reason, ':', reason, '\\n', #name, ':', name, '\\n',
+    #op, ':', op, '\\n', #generation, ':', generation, '\\n', #detail, ':', detail, '\\n',
+    #count, ':', count}))
   local id = redis.call('XADD', 'rf:audit', 'MAXLEN', '~', limit, '*', 'before', before,
-                        'hash', hash, unpack(fields))
-  redis.call('HSET', 'rf:audit:head', 'hash', hash, 'id', id)
+    'hash', hash, 'number', number, 'at_s', at_s, 'actor', actor, 'reason', reason, 'list', name,
+    'op', op, 'generation', generation, 'detail', detail, 'count', count)
+  redis.call('HSET', 'rf:audit:head', 'hash', hash, 'count', number, 'id', id)
 end
 local function drop_base(head, gone)
   local key = head .. ':base:' .. gone
@@ -252,6 +250,19 @@ return {1, generation}
 )
 """One allow entry, made or removed. KEYS rf:allow:head; ARGV text, op, payload, actor, reason,
 detail, limits, id for a new register."""
+
+ALLOW_PASS = (
+    _STEP
+    + """
+local generation = tonumber(redis.call('HGET', KEYS[1], 'generation') or 0)
+local passed = math.max(generation, tonumber(ARGV[1])) + 1
+redis.call('HSET', KEYS[1], 'generation', passed)
+audit(ARGV[4], ARGV[2], ARGV[3], '', 'repair', passed, 'generation ' .. generation)
+return passed
+"""
+)
+"""Takes the allowlist's generation above one that the register has lost. KEYS rf:allow:head; ARGV
+that generation, actor, reason, limit."""
 
 FEED = (
     _STEP

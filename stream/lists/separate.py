@@ -20,6 +20,8 @@ from stream.core.faults import Fault
 _CONTEXT: Final = multiprocessing.get_context("forkserver")
 _DONE, _FAULT, _MEMORY = 0, 1, 2
 _EXIT_S_MAX: Final = 5.0
+NICE: Final = 10
+"""Calls that are decided on the same machine go first."""
 Work = Callable[[bytes], bytes]
 
 
@@ -104,6 +106,7 @@ async def _readable(ours: Connection) -> None:
 def _main(theirs: Connection, work: Work, job: bytes, memory_max: int) -> None:
     """The process: works, answers, ends; and ends as well when whoever waits for it is gone."""
     resource.setrlimit(resource.RLIMIT_AS, (memory_max, memory_max))
+    os.nice(NICE)
     threading.Thread(target=_end_with, args=(theirs,), daemon=True).start()
     try:
         answer = _DONE, work(job)

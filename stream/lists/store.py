@@ -69,6 +69,7 @@ class Register:
         self._editor = Editor(redis, change, Limits(CHANGES_MAX, AUDIT_MAX))
         self._reserve = redis.register_script(scripts.RESERVE)
         self._publish = redis.register_script(scripts.PUBLISH)
+        self._allow_pass = redis.register_script(scripts.ALLOW_PASS)
         self._discard = redis.register_script(scripts.DISCARD)
         self._retain = redis.register_script(scripts.RETAIN)
         self._archive = redis.register_script(scripts.ARCHIVE)
@@ -326,6 +327,15 @@ class Register:
     async def allow_remove(self, texts: Iterable[str], by: By) -> tuple[bool, ...]:
         """Take entries off the allowlist; for each whether it was there."""
         return tuple([(await self._allow_step(t, Op.DISALLOW, t.encode(), by))[0] for t in texts])
+
+    async def allow_pass(self, generation: int, by: By) -> int:
+        """Take the allowlist's generation above one that was lost; what it is then."""
+        with renamed("repairing the allowlist"):
+            return int(
+                await self._allow_pass(
+                    keys=[keys.ALLOW_HEAD], args=[generation, by.actor, by.reason, AUDIT_MAX]
+                )
+            )
 
     async def _allow_step(self, text: str, op: Op, payload: bytes, by: By) -> tuple[bool, int]:
         with renamed("changing the allowlist"):

@@ -180,3 +180,5 @@ def _remove_old(folder: Path) -> None:
     for path in [*folder.glob("*.json"), *folder.glob("*.table")]:
         if path.stem not in wanted:
             path.unlink()
+    for path in folder.glob(f"{_ASIDE}*"):  # of a process that died: the lock is ours
+        path.unlink()

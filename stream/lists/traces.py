@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from stream.core.entry import Entry
+from stream.core.faults import VersionGone
 from stream.core.overlay import Change
-from stream.lists.past import Past, Stretch, millis
+from stream.lists.past import Past, Stretch, is_bare, millis
 from stream.lists.records import REBUILD, Op, base_of
 from stream.lists.store import Register
 
@@ -45,6 +46,8 @@ async def said_at(
     Raises VersionGone, RegisterDown, SnapshotUnreadable.
     """
     stretch = past.stretch_of(generation)
+    if await is_bare(register, past, stretch):
+        raise VersionGone(f"generation {generation} is a bare filter, and asked only while live")
     said = await _in_base(register, past, stretch, fingerprints)
     return _after(said, past.changes(stretch, generation), set(fingerprints))
 

@@ -10,10 +10,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from stream.core.entry import Columns
-from stream.core.faults import ChangeConflict
+from stream.core.faults import ChangeConflict, VersionGone
+from stream.core.snapshot import FILTER_PART, decode_manifest
 from stream.lists.build import with_changes
 from stream.lists.ingest import columns_in
-from stream.lists.past import content, past_of
+from stream.lists.merge import empty_columns
+from stream.lists.past import content, is_bare, past_of
 from stream.lists.rebase import Origin, Stage, publish_whole, silent
 from stream.lists.records import REBUILD, Op, base_of
 from stream.lists.store import Register
@@ -39,6 +41,14 @@ async def rebuild(
     """
 
     async def folded(state: ListState, generation: int) -> Columns:
+        if (
+            state.head.base
+            and not decode_manifest(await register.manifest(name, state.head.base)).has_entries
+        ):
+            raise ChangeConflict(
+                f"{name}: nothing was changed: its base is a bare filter, to which nothing can be "
+                "added; its changes stay in front of it"
+            )
         base = await columns_in(register, name, state.head.base, key)
         before = [c.change for c in state.changes if c.generation <= generation]
         return await asyncio.to_thread(with_changes, base, before)
@@ -62,8 +72,17 @@ async def rollback(
     """
     (await past_of(register, name)).stretch_of(generation)  # before a generation is taken for it
 
-    async def as_it_was(_state: ListState, _generation: int) -> Columns:
-        return await content(register, await past_of(register, name), generation, key)
+    async def as_it_was(_state: ListState, _generation: int) -> Columns | bytes:
+        past = await past_of(register, name)
+        stretch = past.stretch_of(generation)
+        if not await is_bare(register, past, stretch):
+            return await content(register, past, generation, key)
+        if any(past.changes(stretch, generation)):
+            raise VersionGone(
+                f"{name}: generation {generation} is a bare filter with changes in front of it, "
+                f"which can not be put back as one; {stretch.base.published} can"
+            )
+        return (await register.read_base(name, stretch.base.generation))[FILTER_PART]
 
     origin = Origin("rollback", by, of=generation)
     return await replaced(register, name, key, origin, as_it_was, now_s, stage)
@@ -74,20 +93,23 @@ async def replaced(
     name: str,
     key: bytes,
     origin: Origin,
-    whole: Callable[[ListState, int], Awaitable[Columns]],
+    whole: Callable[[ListState, int], Awaitable[Columns | bytes]],
     now_s: int,
     stage: Stage = silent,
 ) -> Rebased:
-    """Put what `whole` gives for the reserved generation in the list's place."""
+    """Put what `whole` gives for the reserved generation (bytes: a bare filter) in its place."""
     before = (await register.state(name)).head.generation
     reservation = await register.reserve(name, origin.by)
     state = await register.state(name)
     if state.head.base != reservation.old_base:
         raise ChangeConflict(await _told(register, name, origin))
-    columns = await whole(state, reservation.generation)
+    made = await whole(state, reservation.generation)
+    bare = made if isinstance(made, bytes) else None
+    columns = empty_columns() if isinstance(made, bytes) else made
+    circle = state.head.circle
     try:
         generation, count = await publish_whole(
-            register, reservation, state.head.circle, key, columns, now_s, origin, stage
+            register, reservation, circle, key, columns, now_s, origin, stage, bare
         )
     except ChangeConflict as conflict:
         raise ChangeConflict(await _told(register, name, origin)) from conflict

@@ -5,7 +5,8 @@ from urllib.parse import urlsplit
 
 import phonenumbers
 
-from stream.ops.spans import seconds_of
+from stream.core.zones import zone_of
+from stream.ops.spans import seconds_of, wait_of
 
 OTHERS = "others"
 """The key in a table of countries that stands for all others."""
@@ -40,6 +41,15 @@ def party(text: str) -> str | None:
     if re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{2,39}", text):
         return None
     return f'must be a country (TH) or an organisation (ITU), not "{text}"'
+
+
+def utc_offset(text: str) -> str | None:
+    """A time zone's distance from UTC."""
+    try:
+        zone_of(text)
+    except ValueError as error:
+        return f"is no time zone: {error}"
+    return None
 
 
 def servers(text: str) -> str | None:
@@ -133,6 +143,13 @@ def span(text: str) -> str | None:
     return (
         None if seconds_of(text) else f'must be a span of time like 10d, 12h or 30m, not "{text}"'
     )
+
+
+def wait(text: str) -> str | None:
+    """A wait, also below a second."""
+    if wait_of(text):
+        return None
+    return f'must be a span of time like 15m, 5s or 200ms (at least 50ms), not "{text}"'
 
 
 def feed_name(text: str) -> str | None:

@@ -14,10 +14,8 @@ Targets: the loop stands still for at most 20 ms; at no time are two whole table
 """
 
 import asyncio
-import threading
 from pathlib import Path
 from statistics import median
-from typing import Self
 
 from stream.lists.connection import RegisterSettings
 from stream.lists.store import Register
@@ -26,35 +24,11 @@ from tests.bench.bench_changes import load
 from tests.bench.bench_imports import ROUNDS_MAX, csv_file
 from tests.bench.lab import Lab
 from tests.bench.machine import memory
-from tests.bench.operator import Operator, following
+from tests.bench.operator import Operator, Resident, following
 from tests.bench.report import Report, Row, Target
 
-SAMPLE_S = 0.01
 SETTLE_S = 1.0
 """After a swap: for the batches that go through the new table's pages."""
-
-
-class Resident:
-    """The most memory that a process had resident while this is entered, in MB."""
-
-    def __init__(self, pid: int) -> None:
-        self.most_mb = 0.0
-        self._path = Path(f"/proc/{pid}/statm")
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._sample, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _sample(self) -> None:
-        while not self._stop.wait(SAMPLE_S):
-            pages = int(self._path.read_text().split()[1])
-            self.most_mb = max(self.most_mb, pages * 4096 / 2**20)
 
 
 async def run(lab: Lab) -> list[Report]:

@@ -5,12 +5,13 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import redis
 
@@ -19,6 +20,7 @@ from tests.bench.lab import Lab
 from tests.bench.machine import on_core
 from tests.bench.process import ROOT, python
 
+SAMPLE_S = 0.01
 FOLLOW_S = 300.0
 """The longest wait for a generation to be enforced."""
 
@@ -37,15 +39,41 @@ class Cost:
     answer: Any
 
 
+class Resident:
+    """The most memory that a process had resident while this is entered, in MB."""
+
+    def __init__(self, pid: int) -> None:
+        self.most_mb = 0.0
+        self._path = Path(f"/proc/{pid}/statm")
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._sample, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _sample(self) -> None:
+        while not self._stop.wait(SAMPLE_S):
+            try:
+                pages = int(self._path.read_text().split()[1])
+            except (OSError, IndexError):
+                return  # it has ended
+            self.most_mb = max(self.most_mb, pages * 4096 / 2**20)
+
+
 class Operator:
     """Types commands with one settings file, on `cores` (default: the broker's)."""
 
     def __init__(self, lab: Lab, settings: str = "", cores: tuple[int, ...] = ()) -> None:
         self._cores = cores or (lab.cores.broker,)
         self._redis = redis.Redis.from_url(lab.redis.url())
-        self._config = lab.run / f"{lab.new_name('operator')}.toml"
+        self.config = lab.run / f"{lab.new_name('operator')}.toml"
         lab.kernels  # noqa: B018  compiled once, for commands too
-        self._config.write_text(
+        self.config.write_text(
             f'[redis]\nurl = "{lab.redis.url()}"\n[lists]\nstate_dir = "{lab.run}/operator"\n'
             f'[ops]\nkernels_dir = "{ROOT / "state" / FOLDER}"\n{settings}'
         )
@@ -57,12 +85,14 @@ class Operator:
     def types(self, *words: str) -> Cost:
         """`ringfence WORDS`."""
         before = int(self._info()["total_net_input_bytes"])
-        command = python("stream", *words, "--config", str(self._config))
+        command = python("stream", *words, "--config", str(self.config))
         began_at = time.time()
         with on_core(*self._cores):
             process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
-        said = process.stdout.read()
+        # Not ru_maxrss: that of a process begins with what its parent had.
+        with Resident(process.pid) as resident:
+            said = process.stdout.read()
         _, status, used = os.wait4(process.pid, 0)
         wall_s = time.time() - began_at
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -70,7 +100,7 @@ class Operator:
         sent = int(self._info()["total_net_input_bytes"]) - before
         cpu_s = used.ru_utime + used.ru_stime
         answer = json.loads(said) if "--json" in words else None
-        return Cost(began_at, wall_s, cpu_s, used.ru_maxrss / 1024, sent, answer)
+        return Cost(began_at, wall_s, cpu_s, resident.most_mb, sent, answer)
 
     def _info(self) -> dict[str, Any]:
         info: dict[str, Any] = self._redis.info()

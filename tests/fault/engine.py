@@ -31,7 +31,7 @@ class Engine:
     def __init__(self, config: Path, *words: str) -> None:
         """`words` follow `run --config FILE`."""
         self._command = [sys.executable, "-m", "stream", "run", "--config", str(config), *words]
-        self._config = config
+        self.config = config
         self._starts = 0
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -43,7 +43,7 @@ class Engine:
 
     @property
     def _log(self) -> Path:
-        return self._config.with_suffix(f".{self._starts}.log")
+        return self.config.with_suffix(f".{self._starts}.log")
 
     def start(self) -> None:
         """Start it, and wait for nothing."""

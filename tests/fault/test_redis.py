@@ -5,13 +5,16 @@ import re
 
 import pytest
 import redis
+from typer.testing import CliRunner
 
+from stream.cli import app
 from stream.lists.connection import RegisterSettings
 from stream.lists.store import Register
 from tests.builders import entry
 from tests.fault.engine import Engine
 from tests.fault.site import BY, INNOCENT, LIST, LISTED, Site
 from tests.fault.traffic import decided
+from tests.redis_copy import Copy
 
 pytestmark = [
     pytest.mark.apache_kafka,
@@ -116,6 +119,32 @@ async def test_flushall_in_mid_run(own_site, own_redis):
         await engine.ready()
         await engine.logged("register_lost.*Restore Redis")
         assert await decided(own_site, engine, LISTED[0], INNOCENT[0]) == ["block", "allow"]
+
+
+async def test_redis_comes_back_from_an_older_copy(own_site, own_redis, tmp_path):
+    """Changes are lost: noticed, enforced on, told by `lists repair`, put back, followed on."""
+    with own_site.engine() as engine:
+        await engine.ready()
+        copy = Copy(own_redis, tmp_path / "copy")
+        await add(own_site, NEW)
+        await enforced(own_site, engine, NEW)
+        journal = own_site.state_dir / "lists" / LIST / "changes.jsonl"
+        await engine.until(
+            lambda: journal.exists() and NEW in journal.read_text(), "to write the change down"
+        )
+        await copy.restore()
+        await engine.logged(f"register_lost.*lists repair {LIST}")
+        assert await decided(own_site, engine, NEW, INNOCENT[0]) == ["block", "allow"]
+        words = ["lists", "repair", LIST, "--config", str(engine.config)]
+        told = await asyncio.to_thread(CliRunner().invoke, app, words)
+        assert told.exit_code == 1
+        assert "the register lost changes" in told.output
+        done = await asyncio.to_thread(CliRunner().invoke, app, [*words, "--from-state"])
+        assert done.exit_code == 0, done.output
+        await add(own_site, NEWER)
+        await enforced(own_site, engine, NEWER)
+        assert await decided(own_site, engine, NEW, INNOCENT[0]) == ["block", "allow"]
+        assert await engine.stop() == 0
 
 
 @pytest.mark.parametrize(

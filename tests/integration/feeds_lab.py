@@ -95,8 +95,7 @@ class Partner:
     async def pull(self, *, whole: bool = True, **said) -> VersionRecord:
         """One fetch, and what became of it. The clock moves on by a minute."""
         self.now_s += 60
-        with self.versions.alone() as mine:
-            assert mine
+        with self.versions.deciding():
             self.versions.clear_incoming()
             transport = self.setup.source.transport()
             fetched = await transport.fetch({}, self.versions.incoming)

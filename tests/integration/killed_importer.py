@@ -3,9 +3,9 @@
     python -m tests.integration.killed_importer URL
 
 A step is a command about to be sent to Redis, one that was sent, or a stage that is told of. For
-each line on its standard input, the name of the file to import, it forks a child that ends itself
-with SIGKILL at the next step, and answers with a line: `killed` or `done`. So the modules are
-loaded only once.
+each line on its standard input, the name of the file to import or `rebuild`, it forks a child that
+ends itself with SIGKILL at the next step, and answers with a line: `killed` or `done`. So the
+modules are loaded only once.
 """
 
 import asyncio
@@ -19,10 +19,13 @@ from typing import Any
 from redis.asyncio.connection import AbstractConnection
 
 from stream.lists.ingest import import_file
+from stream.lists.versions import rebuild
 from stream.ops.warm import warm_up
 from tests.builders import NOW_S
 from tests.conftest import KERNELS_DIR
-from tests.integration.lists_lab import opened, request
+from tests.integration.lists_lab import BY, NAME, opened, request
+
+REBUILD = "rebuild"
 
 
 class Doom:
@@ -48,10 +51,13 @@ class Doom:
         return called
 
 
-async def work(url: str, path: Path, doom: Doom) -> None:
-    """Make the file the list."""
+async def work(url: str, line: str, doom: Doom) -> None:
+    """Make a file the list, or rebuild it."""
     async with opened(url) as register:
-        await import_file(register, request(path, replace=True), NOW_S, doom.step)
+        if line == REBUILD:
+            await rebuild(register, NAME, b"", BY, NOW_S, doom.step)
+        else:
+            await import_file(register, request(Path(line), replace=True), NOW_S, doom.step)
 
 
 def main() -> None:
@@ -64,7 +70,7 @@ def main() -> None:
             doom = Doom(at)
             send = AbstractConnection.send_packed_command
             AbstractConnection.send_packed_command = doom.around(send)  # type: ignore[method-assign]
-            asyncio.run(work(url, Path(line.strip()), doom))
+            asyncio.run(work(url, line.strip(), doom))
             os._exit(0)
         _, status = os.waitpid(child, 0)
         if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:

@@ -97,8 +97,11 @@ def test_why_says_what_a_call_would_get(deployment: Deployment) -> None:
     assert answer["call"]["verdict"] == "flag"
     assert answer["call"]["rule"] == "list:KH/scam"
     (entry,) = answer["lists"]
-    assert (entry["list"], entry["state"], entry["agreement"]) == ("KH/scam", "listed", None)
-    assert entry["confidence"] >= 99, "it falls by 1 within seconds"
+    assert (entry["list"], entry["owner"], entry["state"]) == ("KH/scam", "KH", "listed")
+    assert entry["agreement"] is None
+    (report,) = entry["reports"]
+    assert (report["category"], report["confidence"], report["live"]) == ("other", 100, True)
+    assert 90 <= report["confidence_now"] == entry["confidence"]
     assert deployment.command("allow", "add", LISTED, "--reason", "a hospital").code == 0
     allowed = deployment.command("why", LISTED)
     assert allowed.code == 0

@@ -195,7 +195,7 @@ async def test_a_compacted_topic(tmp_path, redis_url, kafka):
 async def test_a_taxii_collection(tmp_path, redis_url, taxii):
     """config/feeds/stix-taxii.toml: a collection of medallion's, page by page, with a login."""
     places = (
-        ("https://taxii.example/api1/", f"{taxii}/root/"),
+        ("https://taxii.example/api1/", f"{taxii}/scams/"),
         ("91a7b528-80eb-42ed-a74d-c6fbd5a26116", BULK),
     )
     example = Example("stix-taxii", tmp_path, redis_url, *places)

@@ -163,6 +163,30 @@ async def test_what_may_not_be_listed_is_held_and_some_of_it_never_goes_live(par
         assert own not in on_list
 
 
+async def test_a_number_for_help_holds_a_version_and_is_never_listed(tmp_path, redis_url):
+    """Thailand's 191 on a list is found even though a short number could not be listed at all."""
+    async with Partner(tmp_path, redis_url, 'region = "TH"\nmay_list = ["*"]') as partner:
+        record = await partner.said([*BASE, "191", "+66191"])
+        assert (record.verdict, record.reason) == ("held", GateReason.EMERGENCY_NUMBER)
+        await partner.release()
+        assert set(await held(partner)) == set(BASE)
+
+
+@pytest.mark.parametrize(("future", "rows"), [("clamp", 2), ("reject", 1)])
+async def test_a_partners_clock_that_is_ahead(tmp_path, redis_url, future, rows):
+    """Reports from the future count as made now, or are rejected, as configured; either counted."""
+    extra = f'future = "{future}"\nmay_list = ["*"]'
+    async with Partner(tmp_path, redis_url, extra, form="csv") as partner:
+        head, now = "number,reported_at", partner.now_s
+        ahead, fine = f"{BASE[0]},{now + 9_000}", f"{BASE[1]},{now - 60}"
+        record = await partner.said([head, ahead, fine])
+        assert (record.verdict, record.numbers) == ("accepted", rows)
+        counted = record.adjusted if future == "clamp" else record.rejected
+        assert counted == {"future": 1}
+        _, columns = await entries_of(partner.register, LIST, b"")
+        assert columns.reported_at.max() <= partner.now_s
+
+
 async def test_rows_may_be_dropped_instead(tmp_path, redis_url):
     """Where the feed file says drop, the other rows go live and the dropped ones are counted."""
     extra = '[gate]\ncountry_not_allowed = "drop"'
@@ -183,6 +207,18 @@ async def test_reports_without_dates_are_renewed(partner):
         assert (record.verdict, record.updated) == ("accepted", 100)
         _, columns = await entries_of(partner.register, LIST, b"")
         assert set(columns.expires_at.tolist()) == {partner.now_s + 10 * DAY_S}
+
+
+async def test_a_renewal_that_the_gate_stops_is_told_once(partner):
+    """A number that was allowed since holds the renewal of its version; that is told once."""
+    async with partner:
+        await partner.said(BASE)
+        hospital = AllowEntry(BASE[0], "hospital", "somchai", 0)
+        await partner.register.allow_add([hospital], OPERATOR)
+        partner.now_s += 2 * DAY_S
+        assert (await partner.pull()).verdict == "held"
+        assert (await partner.pull()).verdict == "held"
+        assert [one.op for one in await audit(partner)] == ["feed_accepted", "feed_held"]
 
 
 async def test_an_increment_adds_and_retracts(tmp_path, redis_url):

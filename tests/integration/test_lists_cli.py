@@ -11,6 +11,7 @@ from pybloom_live.pybloom import BloomFilter
 from typer.testing import CliRunner
 
 from stream.cli import app
+from stream.lists.files import read_rows
 
 NAME = "TH/national"
 SHEET = (
@@ -105,6 +106,41 @@ def test_add_and_remove(operator):
     assert "+66812345671 is not on TH/national" in said
 
 
+def test_each_source_of_a_number_is_told_and_taken_back(operator):
+    """`why` names every source and what it counts for now; one takes back what it alone said."""
+    operator.types("lists", "create", NAME)
+    number = "+66812345671"
+    for source, more in {
+        "police": ("--category", "parcel", "--confidence", "60"),
+        "bank": ("--category", "loan", "--confidence", "40", "--expires-in", "10d"),
+        "user": ("--category", "legitimate", "--confidence", "50"),
+    }.items():
+        operator.types("lists", "add", NAME, number, "--source", source, *more)
+    assert operator.asks("lists", "show", NAME)["count"] == 1
+    (held,) = operator.asks("why", number)["lists"]
+    assert [report["source"] for report in held["reports"]] == ["bank", "police", "user"]
+    assert (held["category"], held["expires_at"]) == ("parcel", None)
+    # 100 (1 - 0.4 * 0.6) 0.5 = 38; what fades within the seconds of this test is allowed for.
+    assert 36 <= held["confidence"] <= 40
+    told = operator.types("why", number)
+    assert "(of TH, generation 4): listed; parcel, confidence now" in told
+    assert "user: legitimate, confidence 50, now" in told
+    rows = operator.types("lists", "export", NAME, "--format", "jsonl").splitlines()
+    assert len(rows) == 3
+    assert operator.types("lists", "export", NAME, "--format", "text") == f"{number}\n"
+    said = operator.types("lists", "remove", NAME, number, "--source", "police")
+    assert "0 removed, 1 still reported by others" in said
+    said = operator.types("lists", "remove", NAME, number, "--source", "police", code=1)
+    assert f"{number} is not on {NAME} by police" in said
+    assert "1 still" in operator.types("lists", "remove", NAME, number, "--source", "bank")
+    (held,) = json.loads(operator.types("why", number, "--json", code=1))["lists"]
+    assert (held["state"], held["confidence"]) == ("legitimate", None)
+    assert "1 removed, 0 still" in operator.types(
+        "lists", "remove", NAME, number, "--source", "user"
+    )
+    assert operator.asks("lists", "show", NAME)["count"] == 0
+
+
 def test_exports(operator, tmp_path):
     """A list is written as text, CSV, JSON lines, and as a filter that pybloom-live reads."""
     operator.types("lists", "create", NAME)
@@ -123,6 +159,26 @@ def test_exports(operator, tmp_path):
     assert "+66812345672" not in held
 
 
+def test_change_files(operator, tmp_path):
+    """A list, and what changed since a generation, is written for another Ringfence's feed."""
+    operator.types("lists", "create", NAME)
+    operator.types("lists", "add", NAME, "+66812345671", "--source", "desk")
+    operator.types("lists", "add", NAME, "+66812345672", "--source", "desk")
+    operator.types("lists", "remove", NAME, "+66812345671", "--reason", "gone")
+
+    def numbers(*words: str) -> list[tuple[str | None, bool]]:
+        path = tmp_path / "changes.jsonl"
+        operator.types("lists", *words, "--format", "changes", "-o", str(path))
+        chunks = read_rows(path, "ringfence", None, lambda _done, _whole: None)
+        return [
+            pair for rows in chunks for pair in zip(rows.number, rows.removed or (), strict=True)
+        ]
+
+    assert numbers("export", NAME) == [("+66812345672", False)]
+    first = json.loads(operator.types("lists", "show", NAME, "--json"))["generation"] - 2
+    assert numbers("diff", NAME, str(first)) == [("+66812345672", False), ("+66812345671", True)]
+
+
 def test_the_allowlist(operator):
     """Allow entries are made with who, why and how long; a prefix of a whole country is refused."""
     words = ("allow", "add", "+6621234567", "+662123*", "--reason", "hospital")
@@ -136,6 +192,9 @@ def test_the_allowlist(operator):
     assert "removed: 1" in operator.types("allow", "remove", "+662123*")
     assert "not on the allowlist" in operator.types("allow", "remove", "+662123*", code=1)
     assert "+6621234567" in operator.types("allow", "show")
+    assert operator.asks("allow", "repair")["missing"] == []
+    assert "generation 0; in the register generation 3" in operator.types("allow", "repair")
+    assert "it lost nothing" in operator.types("allow", "repair", "--from-state", code=1)
 
 
 def test_what_can_not_be_is_said(operator, tmp_path):
@@ -175,7 +234,7 @@ def test_a_register_that_is_down_is_exit_code_3(tmp_path):
     "words",
     [
         *(("lists", c) for c in ("create", "import", "add", "remove", "show", "export")),
-        *(("allow", c) for c in ("add", "remove", "show")),
+        *(("allow", c) for c in ("add", "remove", "show", "repair")),
     ],
 )
 def test_every_command_helps_with_an_example(words):

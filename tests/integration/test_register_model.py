@@ -13,7 +13,9 @@ from stream.lists import ingest
 from stream.lists.connection import RegisterSettings
 from stream.lists.ingest import ImportRequest, entries_of, import_file
 from stream.lists.parse import Defaults
+from stream.lists.past import content, past_of
 from stream.lists.store import FIRST_ID, Register
+from stream.lists.versions import rebuild, rollback
 from stream.lists.words import By, Outcome, Removal, Retraction
 from tests.builders import NOW_S, entry
 
@@ -42,6 +44,7 @@ class RegisterModel(RuleBasedStateMachine):
         self.turn = 0
         self.model: dict[tuple[str, str], Entry] = {}
         self.generation = 1
+        self.past: dict[int, dict[tuple[str, str], Entry]] = {}
         self.run(self.client.create(self.name, "plain", BY))
 
     def run(self, work):
@@ -120,6 +123,20 @@ class RegisterModel(RuleBasedStateMachine):
         self.generation += 2
 
     @rule()
+    def rebuild(self):
+        self.run(rebuild(self.client, self.name, b"", BY, NOW_S))
+        self.generation += 2
+
+    @rule(data=st.data())
+    def rollback(self, data):
+        past = self.run(past_of(self.client, self.name))
+        kept = [generation for generation in self.past if past.holds(generation)]
+        generation = data.draw(st.sampled_from(kept or [self.generation]))
+        self.run(rollback(self.client, self.name, generation, b"", BY, NOW_S))
+        self.model = dict(self.past.get(generation, self.model))
+        self.generation += 2
+
+    @rule()
     def sweep(self):
         self.run(self.client.sweep(self.name))
 
@@ -131,8 +148,20 @@ class RegisterModel(RuleBasedStateMachine):
         assert {(e.number, e.source): e for e in entries} == self.model
         assert len(entries) == len(self.model)
         assert (head.count, head.generation) == (len(self.listed), self.generation)
+        self.past[self.generation] = dict(self.model)
+
+    def were_the_same(self):
+        """Each generation that is still kept is what the model was then."""
+        past = self.run(past_of(self.client, self.name))
+        assert past.holds(self.generation)
+        for generation, model in self.past.items():
+            if past.holds(generation):
+                columns = self.run(content(self.client, past, generation, b""))
+                entries = [columns.entry(row) for row in range(len(columns))]
+                assert {(e.number, e.source): e for e in entries} == model
 
     def teardown(self):
+        self.were_the_same()
         chain = ""
         for step in self.run(self.client.follow(FIRST_ID, 0)):
             if step.name == self.name:

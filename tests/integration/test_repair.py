@@ -1,17 +1,18 @@
 """A register that lost data: noticed, told, and given back; on a Redis of the test's own."""
 
 import asyncio
-import shutil
+import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import redis
 
+from stream.core.allowlist import AllowEntry
 from stream.core.faults import ChangeConflict
 from stream.embedded import RedisServer, best_redis
 from stream.lists.events import EventKind
 from stream.lists.repair import Diagnosis, Standing, look, put_back
+from stream.lists.repair_allow import allowlist_loss, put_back_allowlist
 from stream.lists.store import Register
 from stream.lists.words import By
 from tests.builders import NOW_S
@@ -30,6 +31,7 @@ from tests.integration.lists_lab import (
     running,
     until,
 )
+from tests.redis_copy import Copy
 
 KEYS = {"plain": b""}
 
@@ -39,25 +41,6 @@ def own() -> Iterator[RedisServer]:
     """A Redis that a test may restore from an older copy."""
     with best_redis() as server:
         yield server
-
-
-class Copy:
-    """A copy of a Redis' append-only file, taken while it runs, and put back over a dead one."""
-
-    def __init__(self, server: RedisServer, folder: Path) -> None:
-        self.server, self.folder = server, folder
-        with redis.Redis.from_url(server.url(0), decode_responses=True) as client:
-            self.place = Path(client.config_get("dir")["dir"])
-        shutil.copytree(self.place, folder)
-
-    async def restore(self) -> None:
-        await asyncio.to_thread(self.server.kill)
-        for found in self.place.glob("appendonly*"):
-            shutil.rmtree(found) if found.is_dir() else found.unlink()
-        shutil.copytree(
-            self.folder, self.place, dirs_exist_ok=True, ignore=lambda *_: ["server.log"]
-        )
-        await asyncio.to_thread(self.server.start)
 
 
 async def looked(server: RedisServer, worker: Worker) -> Diagnosis:
@@ -164,6 +147,40 @@ async def test_an_emptied_redis_becomes_the_register_again(own, lost):
         async with opened(own.url(0)) as register:
             await add(register, THREE)
         await until(lambda: lost.listed(THREE) and lost.listed(TWO))
+
+
+async def test_the_allowlist_is_given_back(own, tmp_path):
+    """Allow entries that were lost come back, those taken off stay off, new ones count again."""
+    old, gone, kept = (AllowEntry(number, "x", "a", NOW_S) for number in (ONE, TWO, THREE))
+    worker = Worker(own.url(0), tmp_path / "state")
+    async with opened(own.url(0)) as register:
+        await register.allow_add([gone], BY)
+    copy = Copy(own, tmp_path / "copy")
+    async with running(worker), opened(own.url(0)) as register:
+        await register.allow_add([old, kept], BY)
+        await register.allow_remove([TWO], BY)
+        file = worker.state_dir / "register.json"
+        await until(
+            lambda: file.exists() and THREE in file.read_text() and TWO not in file.read_text()
+        )
+    await copy.restore()
+    async with running(worker), opened(own.url(0)) as register:
+        await until(lambda: worker.refresher.lost == ("",))
+        late = AllowEntry("+6621234567", "hospital", "b", int(time.time()) + 100)
+        await register.allow_add([late], BY)
+        loss = await allowlist_loss(register, worker.state_dir)
+        assert (loss.lost, {e.text for e in loss.missing}, loss.gone) == (
+            True,
+            {ONE, THREE},
+            (TWO,),
+        )
+        await put_back_allowlist(register, loss, By("malee"))
+        await until(lambda: worker.refresher.lost == ())
+        await until(lambda: len(worker.refresher.current.allow) == 3)
+        allow = worker.refresher.current.allow
+        assert {entry.text for entry in allow.entries()} == {ONE, THREE, "+6621234567"}
+        with pytest.raises(ChangeConflict, match="lost nothing"):
+            await put_back_allowlist(register, await allowlist_loss(register, worker.state_dir), BY)
 
 
 async def test_another_register_is_not_written_to(own, lost):

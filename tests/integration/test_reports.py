@@ -62,6 +62,7 @@ async def test_the_last_report_taken_back_takes_the_number_off(register):
     before = await register.heads()
     absent = await register.retract(NAME, [retraction(ONE, "user"), retraction(TWO, "bank")], BY)
     assert absent.outcomes == (Outcome.ABSENT, Outcome.ABSENT)
+    assert absent.generation == before.lists[NAME].generation
     assert await register.heads() == before
     series = [retraction(ONE, "police"), retraction(ONE, "police"), retraction(ONE, "bank")]
     taken = await register.retract(NAME, series, BY)

@@ -4,15 +4,21 @@ import asyncio
 
 import pytest
 
+from stream.core.bloom import write_filter
+from stream.core.entry import Category
 from stream.core.faults import ChangeConflict, SnapshotUnreadable, VersionGone
+from stream.core.snapshot import FILTER_PART
 from stream.lists import rebase, versions
 from stream.lists.difference import difference
 from stream.lists.history import history
-from stream.lists.past import content, millis, past_of
+from stream.lists.merge import empty_columns
+from stream.lists.past import content, millis, past_of, pasts_about
+from stream.lists.rebase import Origin
 from stream.lists.store import Register
-from stream.lists.versions import rebuild, rollback
+from stream.lists.traces import said_at, turns_of, with_audit
+from stream.lists.versions import rebuild, replaced, rollback
 from stream.lists.words import By
-from tests.builders import NOW_S
+from tests.builders import NOW_S, entry, snapshot
 from tests.integration.lists_lab import (
     BASE,
     BY,
@@ -228,3 +234,83 @@ async def test_leftovers_go_with_the_next_publishing(told, raw):
     await rebuild(told, NAME, b"", BY, NOW_S)
     assert not raw.keys(f"rf:*:base:{dead.generation}*")
     assert not raw.exists(f"rf:list:{{{NAME}}}:writing")
+
+
+async def test_many_lists_are_read_in_one_pass(told, raw, monkeypatch):
+    """What is read for one number is the same past, with the changes to that number alone."""
+    monkeypatch.setattr("stream.lists.annals.CHUNK", 2)
+    monkeypatch.setattr("stream.lists.store.CHUNK", 2)
+    await told.create("XX/other", "plain", BY)
+    await told.archive()
+    raw.xadd("rf:changes", {**raw.xrange("rf:changes")[-1][1], "generation": 9, "chain": "0"})
+    wanted = entry(BASE[0]).fingerprint
+    pasts = await pasts_about(told, {NAME: [wanted], "XX/other": [1]})
+    whole = await past_of(told, NAME)
+    assert pasts[NAME].stretches == whole.stretches
+    (stretch,) = [s for s in whole.stretches if s.base.generation]
+    assert [c.fingerprint for c in pasts[NAME].changes(stretch, 6)] == [wanted]
+    assert await said_at(told, pasts[NAME], 4, [wanted]) != {}
+    assert await said_at(told, pasts[NAME], 5, [wanted]) == {}
+    assert pasts["XX/other"].said() == "1"
+
+
+async def test_what_became_of_a_number(told, load, raw):
+    """Who put a number on and took it off, by what, with the reason; gaps are said to be such."""
+    await load(told, BASE[:10], by=By("feed", "version 8"))
+    await rollback(told, NAME, 6, b"", BACK, NOW_S)
+
+    async def turns(number: str) -> list[tuple[int, str, str, str | None]]:
+        wanted = [entry(number).fingerprint]
+        (past,) = (await pasts_about(told, {NAME: wanted})).values()
+        found = await with_audit(told, {NAME: await turns_of(told, past, wanted)})
+        return [(t.generation, t.what, t.how, t.reason) for t in found[NAME]]
+
+    assert await turns(ONE) == [
+        (2, "added", "add", "a test"),
+        (8, "removed", "import", "version 8"),
+        (10, "added", "rollback", BACK.reason),
+    ]
+    assert await turns(BASE[0]) == [
+        (4, "added", "import", "version 7"),
+        (5, "removed", "remove", "a test"),
+        (8, "added", "import", "version 8"),
+        (10, "removed", "rollback", BACK.reason),
+    ]
+    assert await turns(BASE[5]) == [(4, "added", "import", "version 7")]
+    later = [entry(BASE[5], source="numbers", category=Category.OTHER, reported_at_s=NOW_S + 1)]
+    await told.add(NAME, later, BY)
+    assert (await turns(BASE[5]))[1:] == [(11, "renewed", "add", "a test")]
+    raw.xtrim("rf:changes", maxlen=1, approximate=False)
+    assert (await turns(BASE[5]))[0] == (4, "added", "unknown", "version 7")
+
+
+async def test_a_bare_filter_is_never_taken_for_an_empty_list(register, load):
+    """A list that is a bare filter is not rebuilt to nothing; a rollback puts the very filter back.
+
+    What it holds can not be told, so a diff or a moment of it is refused with the reason.
+    """
+    data = snapshot(NAME, [entry(number) for number in BASE[:20]])
+    bare = write_filter(data.filter)
+
+    async def put(numbers_or_filter) -> int:
+        async def whole(_state, _generation):
+            return numbers_or_filter
+
+        done = await replaced(register, NAME, b"", Origin("import", BY), whole, NOW_S)
+        return done.generation
+
+    first = await put(bare)
+    with pytest.raises(ChangeConflict, match="bare filter"):
+        await rebuild(register, NAME, b"", BY, NOW_S)
+    with pytest.raises(SnapshotUnreadable, match="bare filter"):
+        await load(register, BASE[:5], replace=False)
+    second = await put(empty_columns())
+    past = await past_of(register, NAME)
+    with pytest.raises(VersionGone, match="bare filter"):
+        await content(register, past, first, b"")
+    with pytest.raises(VersionGone, match="bare filter"):
+        await said_at(register, past, first, [1])
+    await rollback(register, NAME, first, b"", BACK, NOW_S)
+    head = (await register.state(NAME)).head
+    assert (await register.read_base(NAME, head.base))[FILTER_PART] == bare
+    assert second < head.base

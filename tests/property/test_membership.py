@@ -11,7 +11,7 @@ from stream.core import kernels
 from stream.core.blocklists import fresh
 from stream.core.bloom import build_filter, pybloom_shape, write_filter
 from stream.core.digests import Digests, elements
-from stream.core.entry import NEVER, Columns
+from stream.core.entry import NEVER, Category, Columns
 from stream.core.ledger import Ledger
 from stream.core.overlay import EMPTY, Change, Touched
 from stream.core.table import probe_table
@@ -185,6 +185,16 @@ def test_lists_of_all_kinds_match_both_ways():
     assert len(columns[0]) > 1000
     expired = both_ways(lambda: lists.match(asked, NOW_S + 1).columns)
     assert np.count_nonzero(expired[1] == 0) == len(added)
+
+
+def test_kernels_and_core_mean_the_same_by_a_number():
+    """What a kernel can not import is written there again, and must not differ."""
+    from stream.core import confidence
+    from stream.core.kernels import membership
+
+    assert membership.LEGITIMATE == Category.LEGITIMATE
+    assert membership.ROUNDING == 0.5 + confidence.NUDGE
+    assert (confidence.LIFETIME_S, confidence.EXPONENT) == (0, 1)
 
 
 @pytest.mark.parametrize("count", [1, 7, 8, 9, 255, 256, 257])

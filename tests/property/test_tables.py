@@ -75,6 +75,15 @@ def test_a_damaged_table_is_no_base_for_another(tmp_path):
     assert np.array_equal(made, table_for(tmp_path / "b", lists_of(20, 21, 30)))
 
 
+def test_what_a_dead_process_left_goes(tmp_path):
+    """A table that was never finished is as large as one that is."""
+    same = lists_of(20, 21)
+    table_for(tmp_path, same)
+    (tmp_path / "tables" / ".writing-table").write_bytes(b"half")
+    table_for(tmp_path, same)
+    assert not list((tmp_path / "tables").glob(".writing*"))
+
+
 @pytest.mark.parametrize("lists", [64])
 def test_a_swap_takes_the_memory_of_a_few_pieces(tmp_path, monkeypatch, lists):
     """However large the table: it is read and written piece by piece, and never held twice."""

@@ -113,11 +113,18 @@ calls.topics = {} -> names no topic to read, e.g. calls = "ringfence"
 calls.rejected_topic = "decisions" -> must not be decisions_topic as well
 policy.lists.scam.simulate = true -> names no list; a list is "<owner>/<name>", e.g. "TH/national"
 policy.lists."a/b" = {confidence_min = 101} -> confidence_min must be 0 to 100, not 101
+policy.lists."a/b" = {decay_days = -1.0} -> decay_days must be 0 (off) to 36500, not -1.0
+policy.lists."a/b" = {decay_speed = 0.0} -> decay_speed must be 0.01 to 100, not 0.0
 policy.default.action = "off" -> must be "observe", "flag" or "block", not "off"
 policy.redress_url = "https://x/" -> must hold {decision_id} and no quotation mark
 policy.redress_url = "x" -> must be an address, https://...
 circles.plain = {} -> is the circle without a key and needs no table; choose another name
 mappings.x = {format = "xml"} -> is missing
+lists.bases_kept = 1 -> must be 2 to 100, not 1
+lists.bases_kept_days = -1.0 -> must be 0 to 36500, not -1.0
+lists.rebuild_changes = -1 -> must be 0 to 900000, not -1
+owners.KH = {} -> is missing
+owners.KH.contact = "" -> must not be empty
 lists.prefix_digits_min.KH = 1 -> must be 2 to 14, not 1
 lists.prefix_digits_min.TH = 15 -> must be 2 to 14, not 15
 """

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from stream.config import load
+from stream.core.faults import FeedFault
 from stream.lists.gate import GateReason
 
 ROOT = Path(__file__).parents[2]
@@ -158,3 +159,10 @@ def test_the_runbook_has_a_heading_for_each_reason_of_the_gate() -> None:
     for section in found.values():
         for word in ("**Meaning.**", "**First look.**", "**Fix.**", "**Confirm.**"):
             assert section.count(word) == 1
+
+
+def test_the_runbook_explains_each_way_in_which_a_feed_fails() -> None:
+    """Each `result` that fetches are counted by has a line on what to do."""
+    rows = re.findall(r"^\| `(\w+)` \|(.+)\|$", (DEPLOY / "RUNBOOK.md").read_text(), re.MULTILINE)
+    assert {name for name, _ in rows} >= {reason.value for reason in FeedFault}
+    assert all(len(text) > 30 for name, text in rows if name != "result")

@@ -1,6 +1,10 @@
 """Feed files: strict, complete, and every mistake told at once, with file and key."""
 
+import re
+from collections.abc import Iterator
+from dataclasses import is_dataclass
 from pathlib import Path
+from typing import Any, get_type_hints
 
 import pytest
 
@@ -63,6 +67,8 @@ def test_the_least_that_a_feed_says(tmp_path):
         ({"more": "lits = 1"}, "lits: is no setting; did you mean list?"),
         ({"more": 'expires_in = "ten days"'}, "expires_in: must be a span of time"),
         ({"more": 'category = "scam"'}, "category: must be "),
+        ({"more": 'dates = "dmy"'}, "dates: must be"),
+        ({"more": 'utc_offset = "+7"'}, "utc_offset: is no time zone"),
         (
             {"more": 'region = "th"'},
             'region: must be a country of ISO 3166 in two capitals, not "th"',
@@ -162,3 +168,18 @@ def test_a_verdict_is_remembered_only_under_the_same_settings(tmp_path):
     assert read(tmp_path, last='[schedule]\nevery = "1h"').feed.digest == before
     assert read(tmp_path, last="[gate]\nshrink_percent_max = 90").feed.digest != before
     assert read(tmp_path, more='may_list = ["*"]').feed.digest != before
+
+
+def keys_of(kind: Any) -> Iterator[str]:
+    """Keys of a table, those of the tables in it as `login.username`."""
+    for name, shape in get_type_hints(kind).items():
+        yield from (f"{name}.{key}" for key in keys_of(shape)) if is_dataclass(shape) else [name]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_key_of_a_transport_is_in_an_example(kind: str) -> None:
+    """Set, or as a comment with its default."""
+    shown = set()
+    for path in EXAMPLES:
+        shown |= set(re.findall(r"^(?:# )?([\w.]+) = ", path.read_text(), re.MULTILINE))
+    assert not set(keys_of(KINDS[kind][0])) - shown

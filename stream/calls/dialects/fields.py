@@ -1,7 +1,7 @@
 """Reading optional fields of a call: what makes no sense is None, and nothing here raises."""
 
 import math
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timezone
 from typing import Any
 
 import msgspec
@@ -96,15 +96,3 @@ def epoch_s(value: Any, *, written: str | None = None, zone: timezone = UTC) -> 
     except (ValueError, OverflowError):
         return None
     return seconds if seconds >= 0 else None
-
-
-def zone_of(offset: str) -> timezone:
-    """The time zone that `offset` names: `+07:00`, `-03:30`, `Z`. Raises ValueError for others."""
-    if offset == "Z":
-        return UTC
-    sign, clock = offset[:1], offset[1:]
-    hours, colon, minutes = clock.partition(":")
-    if sign not in ("+", "-") or not colon or not (hours + minutes).isdecimal() or len(clock) != 5:
-        raise ValueError(f"a UTC offset is written like +07:00 or Z, not {offset!r}")
-    away = timedelta(hours=int(hours), minutes=int(minutes))
-    return timezone(-away if sign == "-" else away)

@@ -25,6 +25,7 @@ from stream.calls.batch import Glance
 from stream.calls.dialects import fields
 from stream.calls.dialects.dialect import REQUIRED, Layout, NoCall, Value
 from stream.core.call import Call, RejectReason
+from stream.core.zones import zone_of
 
 OPTIONAL = ("started_at", "stage", "ingress", "trunk", "carrier", "duration_s")
 _TYPES: Mapping[str, Any] = {"call_id": str, "caller": str | None, "callee": str | None}
@@ -68,7 +69,7 @@ class MappingSettings:
         if self.format == "json" and (clash := _clash(self.fields)):
             yield clash
         try:
-            fields.zone_of(self.utc_offset)
+            zone_of(self.utc_offset)
         except ValueError as error:
             yield f"utc_offset: {error}"
 
@@ -106,9 +107,7 @@ def _call(found: Mapping[str, Any], settings: MappingSettings) -> Call:
 
 def _started_at_s(found: Mapping[str, Any], settings: MappingSettings) -> float | None:
     return fields.epoch_s(
-        found.get("started_at"),
-        written=settings.time or None,
-        zone=fields.zone_of(settings.utc_offset),
+        found.get("started_at"), written=settings.time or None, zone=zone_of(settings.utc_offset)
     )
 
 

@@ -6,6 +6,10 @@ from stream.lists.formats.rows import RejectedRow, Rows, Wrong
 
 ROWS_MAX = 20_000
 """Rows of a chunk: their Python objects take some 20 MB."""
+CHARS_MAX = 16 << 20
+"""Characters that a chunk holds, should its rows be long ones."""
+TAGS_MAX = 100
+"""Tags of a row that are looked at."""
 
 
 class Collector:
@@ -14,12 +18,14 @@ class Collector:
     `drain` gives what is full, `rest` what is left at the end.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, holds_from_then: bool = False) -> None:
+        self._holds_from_then = holds_from_then
         self._rows: list[tuple[int, str, str | None, tuple[str | None, ...]]] = []
         self._tags: list[Sequence[str]] = []
         self._removed: list[bool] = []
         self._unreadable: list[RejectedRow] = []
         self._passed_over = 0
+        self._chars = 0
 
     def add(
         self,
@@ -37,12 +43,15 @@ class Collector:
     ) -> None:
         """One row; see `Rows`."""
         values = (category, source, reported_at, expires_at, confidence)
+        tags = tags[:TAGS_MAX]
+        self._chars += len(original) + sum(map(len, tags)) + len(source or "") + len(category or "")
         self._rows.append((line, original, number, values))
         self._tags.append(tags)
         self._removed.append(removed)
 
     def reject(self, line: int, wrong: Wrong, detail: str, original: str) -> None:
         """One row that can not be read."""
+        self._chars += len(original) + len(detail)
         self._unreadable.append(RejectedRow(line, wrong, detail, original))
 
     def pass_over(self) -> None:
@@ -51,7 +60,7 @@ class Collector:
 
     def drain(self) -> Iterator[Rows]:
         """A chunk, if there are rows enough for one."""
-        if len(self._rows) + len(self._unreadable) >= ROWS_MAX:
+        if len(self._rows) + len(self._unreadable) >= ROWS_MAX or self._chars > CHARS_MAX:
             yield from self.rest()
 
     def rest(self) -> Iterator[Rows]:
@@ -71,6 +80,7 @@ class Collector:
             tags=self._tags,
             removed=self._removed,
             passed_over=self._passed_over,
+            holds_from_then=self._holds_from_then,
         )
         self._rows, self._tags, self._removed = [], [], []
-        self._unreadable, self._passed_over = [], 0
+        self._unreadable, self._passed_over, self._chars = [], 0, 0

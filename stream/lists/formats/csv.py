@@ -46,8 +46,8 @@ def shape_of(
     """The layout of a file that begins with `lines`; `names` of its columns where it has no header.
 
     Empty names are columns to pass over. `mapping` says of each field which column it is, by its
-    header or counted from 1; fields that it leaves out are not read. Raises InputUnreadable if no
-    column can be the numbers', or one that `mapping` names is not there.
+    header (or its name in `names`) or counted from 1; fields that it leaves out are not read.
+    Raises InputUnreadable if no column can be the numbers', or one that `mapping` names is absent.
     """
     skipped = 0
     delimiter = ""
@@ -59,7 +59,7 @@ def shape_of(
     delimiter = delimiter or max(DELIMITERS, key=first.count)
     cells = next(csv.reader([first], delimiter=delimiter), [])
     if mapping:
-        mapped, has_header = _mapped(cells, mapping)
+        mapped, has_header = _mapped(names or cells, mapping, cells)
         return Shape(delimiter, mapped, skipped + has_header)
     header = _columns(cells)
     if names is not None:
@@ -78,13 +78,15 @@ def shape_of(
     return Shape(delimiter, {"number": likely[0]}, skipped)
 
 
-def _mapped(cells: Sequence[str], mapping: Mapping[str, str | int]) -> tuple[dict[str, int], bool]:
-    """The columns that `mapping` means, and whether `cells` are a header."""
+def _mapped(
+    names: Sequence[str], mapping: Mapping[str, str | int], cells: Sequence[str]
+) -> tuple[dict[str, int], bool]:
+    """The columns that `mapping` means, by their `names`, and whether `cells` are a header."""
     if "number" not in mapping:
         raise InputUnreadable(f"columns names {', '.join(mapping)}: none is `number`")
     if any(place < 1 for place in mapping.values() if isinstance(place, int)):
         raise InputUnreadable("columns counts from 1: the first column is 1")
-    header = {_folded(cell): at for at, cell in reversed(list(enumerate(cells)))}
+    header = {_folded(name): at for at, name in reversed(list(enumerate(names)))}
     columns, absent = {}, []
     for field, place in mapping.items():
         if isinstance(place, int):
@@ -96,11 +98,11 @@ def _mapped(cells: Sequence[str], mapping: Mapping[str, str | int]) -> tuple[dic
     if absent:
         raise InputUnreadable(
             f"the header has no column {' or '.join(map(repr, absent))}: it is "
-            f"{', '.join(cells)[:200]!r}; name the columns as it does, or count them from 1"
+            f"{', '.join(names)[:200]!r}; name the columns as it does, or count them from 1"
         )
     if len(set(columns.values())) < len(columns):
         raise InputUnreadable("columns means one column with two names")
-    named = any(isinstance(place, str) for place in mapping.values())
+    named = names is cells and any(isinstance(place, str) for place in mapping.values())
     number = columns["number"]
     digits = sum(c.isdigit() for c in cells[number]) if number < len(cells) else 0
     return columns, named or (bool(cells) and digits < 3)
@@ -223,7 +225,7 @@ def _rows(
 ) -> Rows:
     width = max(columns.values()) + 1
     if records and min(map(len, records)) < width:
-        kept = [i for i, record in enumerate(records) if any(record)]  # blank lines are no rows
+        kept = [i for i, record in enumerate(records) if record]  # blank lines are no rows
         lines, records = [lines[i] for i in kept], [records[i] for i in kept]
         records = [record + [""] * (width - len(record)) for record in records]
     found: dict[str, Any] = {name: [record[i] for record in records] for name, i in columns.items()}

@@ -15,6 +15,8 @@ from stream.lists.formats.rows import InputUnreadable
 
 PIECE_BYTES = 1 << 20
 """How much of a file is read at a time."""
+SCALAR_BYTES_MAX = 4_096
+"""No number is longer; `true` and `null` are not either."""
 DEPTH_MAX = 64
 """MISP and STIX need some ten levels; a file of 10^6 brackets must not become as many frames."""
 KEPT_CHARS = 2_000
@@ -133,6 +135,8 @@ class Document:
         while True:
             found = _SCALAR.match(self._data, self._at)
             assert found is not None, "it matches nothing too"
+            if found.end() - self._at > SCALAR_BYTES_MAX:
+                raise self._not_json()
             if found.end() < len(self._data):
                 return found.end() - self._at
             if not self._fill():

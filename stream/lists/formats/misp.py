@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
-from stream.lists.formats.collect import Collector
+from stream.lists.formats.collect import TAGS_MAX, Collector
 from stream.lists.formats.documents import BROKEN, Document, as_kept, as_text
 from stream.lists.formats.rows import InputUnreadable, Rows, Wrong
 from stream.lists.meanings import read_time
@@ -32,6 +32,8 @@ CONFIDENCES: Mapping[str, str] = {
     'misp:confidence-level="unconfident"': "0",
 }
 """Tags and their values in MISP/misp-taxonomies, misp/machinetag.json."""
+ANONYMOUS = "anonymous"
+"""Whose objection a nameless sighting is: not the reporter's, whose report it would replace."""
 EVENT_BYTES_MAX = 64 << 20
 EVENT_OBJECTS_MAX = 400_000
 """JSON objects in one event. A typed attribute takes some 300 bytes: 120 MB at most."""
@@ -172,7 +174,8 @@ def _add(
         rows.pass_over()
         return
     original = as_kept(msgspec.json.encode(attribute))
-    tags = [tag.name for tag in (*(attribute.Tag or ()), *(event.Tag or ()))]
+    held = (*(attribute.Tag or ())[:TAGS_MAX], *(event.Tag or ())[:TAGS_MAX])
+    tags = [tag.name for tag in held]
     reported, ends = _times(event, attribute)
     number = as_text(attribute.value)
     organisation = event.Orgc or event.Org or _Organisation()
@@ -184,7 +187,7 @@ def _add(
         reported_at=reported,
         expires_at=ends,
         confidence=next((CONFIDENCES[tag] for tag in tags if tag in CONFIDENCES), None),
-        tags=[*tags, attribute.category or ""],
+        tags=[*tags[: TAGS_MAX - 1], attribute.category or ""],
         removed=gone,
     )
     for sighting in attribute.Sighting or () if not gone else ():
@@ -195,7 +198,7 @@ def _add(
                 original,
                 number,
                 category="legitimate",
-                source=by or sighting.source or organisation.name,
+                source=by or sighting.source or ANONYMOUS,
                 reported_at=as_text(sighting.date_sighting),
             )
 

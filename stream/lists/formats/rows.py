@@ -46,13 +46,16 @@ class Wrong(Enum):
     BAD_SOURCE = "a source's name has at most 64 characters, and one file at most 60,000 names"
     BAD_DATE = (
         "not a time: write 2026-01-31, 2026-01-31T12:00:00Z or seconds since 1970; "
-        "dates like 01/02/2026 mean two days"
+        "01/02/2026 can be two days: `dates` in a feed's file says which, `era` whose years"
     )
     BAD_CONFIDENCE = "confidence is a whole number from 0 to 100"
     EXPIRED = "the report has expired already: it would not count; nothing needs to be done"
     FUTURE = (
-        "reported more than 5 minutes in the future: set the clock of the machine that reports, or "
-        'have such times read as now (future = "clamp")'
+        "reported, or valid only from, more than 5 minutes in the future: set the clock of the "
+        'machine that reports, or have such reports read as of now (future = "clamp")'
+    )
+    REMOVAL = (
+        "the row takes a number off, and an import only adds: use ringfence lists remove, or a feed"
     )
     PATTERN = (
         "a pattern that is more than one number, or several joined by OR, would be read wrongly: "
@@ -63,11 +66,6 @@ class Wrong(Enum):
     def label(self) -> str:
         """The name in reports: `bad_date`."""
         return self.name.lower()
-
-    @property
-    def is_damage(self) -> bool:
-        """Whether the row is wrong; an expired one was right and is merely over."""
-        return self is not Wrong.EXPIRED
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +92,8 @@ class Rows:
     `lines` are their line numbers, `originals` what they came from: the line, or its fields.
     `tags`: words of a row of which any may name its category; the first that is known does, where
     `category` says nothing. `removed`: rows that take a report off the list; None: no row does.
-    `passed_over` rows are there that their own file wants on no list. Of two rows about a number
+    `passed_over` rows are there that their own file wants on no list. `holds_from_then`: what is
+    reported for a time ahead does not hold yet, and no clock is wrong. Of two rows about a number
     the later counts.
     """
 
@@ -110,6 +109,7 @@ class Rows:
     tags: Sequence[Sequence[str]] | None = None
     removed: Sequence[bool] | None = None
     passed_over: int = 0
+    holds_from_then: bool = False
 
     def __len__(self) -> int:
         return len(self.number)

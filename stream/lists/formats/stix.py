@@ -2,7 +2,8 @@
 
 Rows are the numbers of indicators whose pattern is equality on numbers (`patterns.py`), and the
 phone number objects that OpenCTI and txt2stix write (STIX itself has none), also by way of the
-observed-data that names them. `revoked` takes a report off; `valid_from` is when it was reported.
+observed-data that names them. `revoked` takes a report off. `valid_from` is when it was reported;
+what is valid only later is rejected, and comes in with a version that is fetched then.
 Whose report it is says the identity of `created_by_ref`; labels and `indicator_types` are tags.
 Objects of other kinds are passed over. The file is walked up to three times: an identity may stand
 after what refers to it, and an indicator counts before the bare object of the same number.
@@ -26,8 +27,8 @@ Pieces = Callable[[], Iterable[bytes]]
 WORDS: Mapping[str, Category] = {"benign": Category.LEGITIMATE}
 """Of the indicator types only this one says what a number is; labels are the feed's to map."""
 OBJECT_BYTES_MAX = 1 << 20
-REMEMBERED_MAX = 300_000
-"""Identities, and objects that observed-data refers to: some 100 MB."""
+REMEMBERED_BYTES_MAX = 64 << 20
+"""Of identities and observed-data, which other objects refer to: some 100,000 of them."""
 NUMBERS = frozenset({"phone-number", "x-phone-number"})
 
 _Value = str | int | float | None
@@ -90,11 +91,12 @@ class _Known:
     names: dict[str, str] = field(default_factory=dict)
     observed: dict[str, _Observed] = field(default_factory=dict)
     numbers: int = 0
+    size: int = 0
 
 
 def read(pieces: Pieces) -> Iterator[Rows]:
     """The rows of a bundle or of an envelope. Raises InputUnreadable if it is none."""
-    rows, known = Collector(), _Known()
+    rows, known = Collector(holds_from_then=True), _Known()
     for line, kind, raw in _objects(pieces):
         _remember(known, kind, raw)
         if kind is None:
@@ -148,8 +150,11 @@ def _remember(known: _Known, kind: str | None, raw: bytes) -> None:
     except BROKEN:
         return  # what refers to it has no name or time then; it is no row itself
     known.numbers += kind in NUMBERS
-    if len(known.names) + len(known.observed) > REMEMBERED_MAX:
-        raise InputUnreadable(f"more than {REMEMBERED_MAX} identities and observations: refused")
+    known.size += len(raw) if kind in {"identity", "observed-data"} else 0
+    if known.size > REMEMBERED_BYTES_MAX:
+        raise InputUnreadable(
+            f"more than {REMEMBERED_BYTES_MAX >> 20} MB of identities and observed-data: refused"
+        )
 
 
 def _add_number(rows: Collector, line: int, raw: bytes, known: _Known) -> None:
@@ -185,10 +190,11 @@ def _add_indicator(rows: Collector, line: int, raw: bytes, known: _Known) -> Non
     if not meaning.readable:
         rows.reject(line, Wrong.PATTERN, found.pattern[:200], as_kept(raw))
     worth = found.confidence if found.confidence is not None else found.x_opencti_score
+    original = as_kept(raw)
     for number in meaning.numbers:
         rows.add(
             line,
-            as_kept(raw),
+            original,
             number,
             source=known.names.get(found.created_by_ref or ""),
             reported_at=found.valid_from,

@@ -15,6 +15,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from stream.lists.formats.ringfence import Header
+from stream.lists.transports.apart import Stop, Stopped
 from stream.lists.transports.landing import Landing, landing
 
 _FIELDS = ("number", "category", "source", "reported_at", "expires_at", "confidence")
@@ -40,14 +41,19 @@ class ChangeLines:
         self._ops.append(removes)
         self._land.write(change + b"\n")
 
-    def write(self, land: Landing, header: Header) -> None:
-        """The change file, each key's last change in it. What is whole names no removals."""
+    def write(self, land: Landing, header: Header, stop: Stop) -> None:
+        """The change file, each key's last change in it. What is whole names no removals.
+
+        Raises FeedDown, and Stopped.
+        """
         keep = self._last_of_each()
         if header.whole:
             keep &= np.frombuffer(self._ops, np.uint8) == 0
         land.write(msgspec.json.encode(header) + b"\n")
         with self._land.path.open("rb") as lines:
             for kept, line in zip(keep.tolist(), lines, strict=True):
+                if stop.is_set():
+                    raise Stopped
                 if kept:
                     land.write(line)
         end = {"sha256": land.sha256, "lines": 1 + int(keep.sum())}

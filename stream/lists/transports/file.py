@@ -119,6 +119,8 @@ def _copy(source: int, intake: Intake, stop: Stop) -> None:
         for _ in intake.feed(piece):
             if stop.is_set():
                 raise Stopped
+        if stop.is_set():  # packed pieces of which nothing came
+            raise Stopped
 
 
 def stat_mark(path: Path) -> str:

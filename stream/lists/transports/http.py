@@ -97,7 +97,10 @@ class HttpTransport:
         known = remembered if remembered.get("address") == self._address else {}
         deadline_s = self._settings.deadline_s
         try:
-            async with asyncio.timeout(deadline_s), Web(self._settings.web(), self._secrets) as web:
+            async with (
+                asyncio.timeout(deadline_s),
+                Web(self._settings.web(), self._secrets, self._url) as web,
+            ):
                 if self._settings.since_parameter:
                     return await self._since(web, known, into)
                 return await self._whole(web, known, into)

@@ -21,6 +21,7 @@ from stream.lists.fetch import Fetched, Unchanged
 from stream.lists.folders import EVENTS_MAX, MANIFEST, MANIFEST_BYTES_MAX
 from stream.lists.transports.body import Pace, read_body
 from stream.lists.transports.bundle import bundle
+from stream.lists.transports.headers import date_s
 from stream.lists.transports.landing import landing
 from stream.lists.transports.limits import BYTES_MAX, BytesMax, Rate, Seconds
 from stream.lists.transports.web import LoginSettings, Secrets, TlsSettings, Web, WebSettings, shown
@@ -114,7 +115,10 @@ class MispFeedTransport:
         if now_s() - int(known.get("whole_at_s", "0")) >= self._settings.whole_every_s:
             known = {}
         try:
-            async with asyncio.timeout(deadline_s), Web(self._settings.web(), self._secrets) as web:
+            async with (
+                asyncio.timeout(deadline_s),
+                Web(self._settings.web(), self._secrets, self._url) as web,
+            ):
                 return await self._fetch(web, known, into)
         except TimeoutError as error:
             text = f"{self._origin} was not complete within deadline_s = {deadline_s:g}"
@@ -122,7 +126,7 @@ class MispFeedTransport:
 
     async def _fetch(self, web: Web, known: Mapping[str, str], into: Path) -> Fetched | Unchanged:
         reading_s = now_s()
-        data = await self._get(web, MANIFEST, MANIFEST_BYTES_MAX, into)
+        data, as_of_s = await self._get(web, MANIFEST, MANIFEST_BYTES_MAX, into)
         digest = hashlib.sha256(data).hexdigest()
         if known.get("manifest") == digest:
             return Unchanged(known)
@@ -142,19 +146,16 @@ class MispFeedTransport:
             chosen = manifest.only(events)
             whole.add(MANIFEST, len(chosen), BytesIO(chosen))
             for event in events:
-                found = await self._get(web, f"{event}.json", EVENT_BYTES_MAX, into)
+                found, _ = await self._get(web, f"{event}.json", EVENT_BYTES_MAX, into)
                 whole.add(f"{event}.json", len(found), BytesIO(found))
         return Fetched(
-            into,
-            land.size,
-            land.sha256,
-            remember,
-            not known,
-            manifest.newest() or None,
-            origin=self._origin,
+            into, land.size, land.sha256, remember, not known, as_of_s, origin=self._origin
         )
 
-    async def _get(self, web: Web, name: str, bytes_max: int, into: Path) -> bytes:
+    async def _get(
+        self, web: Web, name: str, bytes_max: int, into: Path
+    ) -> tuple[bytes, int | None]:
+        """A file of the folder, and when its server says that it was made."""
         url = self._url / name
         bytes_max = min(bytes_max, self._settings.bytes_max)
         pace = Pace(bytes_max, self._settings.bytes_per_s_min, self._settings.slow_window_s)
@@ -163,4 +164,4 @@ class MispFeedTransport:
             with landing(beside, bytes_max, shown(url)) as land:
                 await read_body(response, land, pace, shown(url))
                 land.drop()
-                return land.content()
+                return land.content(), date_s(response.headers.get("Last-Modified"))

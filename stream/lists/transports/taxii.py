@@ -96,7 +96,10 @@ class TaxiiTransport:
         if now_s() - int(known.get("whole_at_s", "0")) >= self._settings.whole_every_s:
             known = {}
         try:
-            async with asyncio.timeout(deadline_s), Web(self._settings.web(), self._secrets) as web:
+            async with (
+                asyncio.timeout(deadline_s),
+                Web(self._settings.web(), self._secrets, self._url) as web,
+            ):
                 asking = _Asking(web, self._settings, self._origin, into)
                 objects_url = await self._objects_url(asking)
                 return await self._fetch(asking, objects_url, known, into)
@@ -126,10 +129,8 @@ class TaxiiTransport:
         newest = max((one for one in (newest, after) if one is not None), default=None)
         if newest is not None:  # a server that tells no dates is read whole each time
             remember["added_after"] = str(newest)
-        as_of_s = None if newest is None else int(newest.at.timestamp())
-        return Fetched(
-            into, land.size, land.sha256, remember, since is None, as_of_s, origin=self._origin
-        )
+        # Not as of its newest object: where that is deleted, all would look older than before.
+        return Fetched(into, land.size, land.sha256, remember, since is None, origin=self._origin)
 
     async def _objects_url(self, asking: "_Asking") -> URL:
         """The address of the collection's objects. Raises FeedDown."""

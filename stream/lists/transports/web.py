@@ -118,13 +118,16 @@ class WebSettings:
 
 
 class Web:
-    """One feed's way to its server, for one fetch: `async with Web(...) as web`."""
+    """One feed's way to its server, for one fetch: `async with Web(...) as web`.
 
-    def __init__(self, settings: WebSettings, secrets: Secrets) -> None:
-        self._settings = settings
+    Our login and our certificate are shown to the server of `home` only, whatever is asked for.
+    """
+
+    def __init__(self, settings: WebSettings, secrets: Secrets, home: URL) -> None:
+        self._settings, self._home = settings, home
         self._login = settings.login.headers(secrets)
         self._session: aiohttp.ClientSession | None = None
-        self._own = settings.tls.context()
+        self._contexts: dict[bool, ssl.SSLContext] = {}
 
     async def __aenter__(self) -> Self:
         silence = self._settings.answer_s
@@ -155,7 +158,7 @@ class Web:
         first = url
         for _ in range(REDIRECTS_MAX + 1):
             with named_faults(shown(url)):
-                response = await self._ask(url, headers, ours=_is_ours(first, url))
+                response = await self._ask(url, headers)
                 try:
                     if response.status not in _MOVED:
                         _accepted(response, shown(url))
@@ -167,18 +170,22 @@ class Web:
         text = f"{shown(first)} redirects more than {REDIRECTS_MAX} times"
         raise FeedDown(FeedFault.REDIRECTED, text)
 
-    async def _ask(
-        self, url: URL, headers: Mapping[str, str], *, ours: bool
-    ) -> aiohttp.ClientResponse:
-        """Our login and certificate go to the feed's own server only."""
+    async def _ask(self, url: URL, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
         assert self._session is not None
+        ours = _is_ours(self._home, url)
         return await self._session.get(
             url,
             headers={**headers, **(self._login if ours else {})},
             allow_redirects=False,
-            ssl=self._own if ours else self._settings.tls.context(shows_us=False),
+            ssl=self._context(ours=ours) if url.scheme == "https" else True,
             proxy=_proxy(url) if self._settings.proxy == "environment" else None,
         )
+
+    def _context(self, *, ours: bool) -> ssl.SSLContext:
+        """With our certificate or without; reading the system's authorities takes 20 ms."""
+        if ours not in self._contexts:
+            self._contexts[ours] = self._settings.tls.context(shows_us=ours)
+        return self._contexts[ours]
 
     def _moved(self, first: URL, url: URL, location: str) -> URL:
         """Where a redirect leads. Raises FeedDown(REDIRECTED) if we do not follow it."""
@@ -202,12 +209,12 @@ def shown(url: URL) -> str:
     return str(url.with_user(None).with_query(None).with_fragment(None))
 
 
-def _is_ours(first: URL, url: URL) -> bool:
+def _is_ours(home: URL, url: URL) -> bool:
     """Whether it is the server that the settings name; from http to https it still is."""
-    if first.host != url.host:
+    if home.host != url.host:
         return False
-    upgraded = first.is_default_port() and url.is_default_port()
-    return first.origin() == url.origin() or (upgraded and url.scheme == "https")
+    upgraded = home.is_default_port() and url.is_default_port()
+    return home.origin() == url.origin() or (upgraded and url.scheme == "https")
 
 
 def _proxy(url: URL) -> str | None:
@@ -250,10 +257,11 @@ def named_faults(origin: str) -> Iterator[None]:
         raise FeedDown(FeedFault.TRUNCATED, f"{origin} broke off before its end") from error
     except aiohttp.ClientHttpProxyError as error:
         reason = FeedFault.UNAUTHORISED if error.status in _LOGIN else FeedFault.DOWN
-        raise FeedDown(reason, f"{origin}: the proxy answers {error.status}") from error
+        raise FeedDown(reason, f"{origin}: the proxy answers {error.status}") from None
     except aiohttp.ClientResponseError as error:
+        # What aiohttp says holds the whole address, in a traceback too.
         text = f"{origin} does not answer as HTTP wants it ({type(error).__name__})"
-        raise FeedDown(FeedFault.PROTOCOL, text) from error
+        raise FeedDown(FeedFault.PROTOCOL, text) from None
     except TimeoutError as error:  # aiohttp's own are among them
         text = f"{origin} was silent for too long (answer_s)"
         raise FeedDown(FeedFault.TIMEOUT, text) from error

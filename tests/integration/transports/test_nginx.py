@@ -36,7 +36,7 @@ def nginx(server: Nginx) -> Nginx:
 
 def over(url: str, **fields) -> HttpTransport:
     secrets = {"PASSWORD": PASSWORD, "WRONG": "other"}
-    return HttpTransport(HttpSettings(**{"url": url, "answer_s": 5.0, **fields}), secrets)
+    return HttpTransport(HttpSettings(**{"url": url, "answer_s": 20.0, **fields}), secrets)
 
 
 async def fetched(url: str, into: Path, **fields) -> Fetched:

@@ -11,9 +11,10 @@ from stream.core.blocklists import LiveList, fresh
 from stream.core.call import Ingress
 from stream.core.decision import Action, SipSettings, Verdict
 from stream.core.emergency import EmergencyNumbers
-from stream.core.overlay import EMPTY
+from stream.core.entry import Category
+from stream.core.overlay import EMPTY, Change
 from stream.core.policy import ListPolicy, PolicySettings, RuleSettings, compile_policy
-from tests.builders import NOW_S, bare, blocklists, call_batch, live
+from tests.builders import NOW_S, bare, blocklists, call_batch, entry, live
 
 LISTED, OTHER, CLEAN, VICTIM = "+447700900101", "+447700900102", "+447700900103", "+66812345678"
 NOW_MS = NOW_S * 1000 + 250
@@ -172,6 +173,26 @@ def test_an_observing_list_publishes_nothing_and_is_counted():
     )
     assert none == []
     assert outcome.tally.observed == {"XA/seen": 1}
+
+
+def test_confidence_is_that_of_the_moment():
+    """An old report is only observed where certainty is asked for; a second source makes it act
+    again, one that calls the number legitimate observed again; without decay it acts all along.
+    """
+    old = entry(LISTED, reported_at_s=NOW_S - 5 * 86_400, source="police")  # 26 of 100 are left
+    more = [
+        entry(LISTED, confidence=60, reported_at_s=NOW_S, source="bank"),
+        entry(LISTED, confidence=50, reported_at_s=NOW_S, source="u", category=Category.LEGITIMATE),
+    ]
+    lists = blocklists(live("KH/scam", OTHER))
+    for reports, confidence in (([old], None), ([old, more[0]], 70), ([old, *more], None)):
+        lists = lists.with_changes("KH/scam", [Change(old.fingerprint, tuple(reports))], 2, NOW_S)
+        _, decisions = decided(lists, call(LISTED), default=ListPolicy(confidence_min=50))
+        found = [decision["reasons"][0]["confidence"] for decision in decisions]
+        assert found == ([] if confidence is None else [confidence])
+    steady = ListPolicy(confidence_min=50, decay_days=0)
+    _, (decision,) = decided(lists, call(LISTED), default=steady)
+    assert decision["reasons"][0]["confidence"] == 50
 
 
 def test_a_decision_for_every_call_when_told():

@@ -46,14 +46,6 @@ def test_times_as_a_switch_writes_them():
     assert fields.epoch_s(1795568523, written="%d/%m/%y") is None
 
 
-def test_zones():
-    """Offsets are written in one way."""
-    assert timedelta(hours=-3, minutes=-30) == fields.zone_of("-03:30").utcoffset(None)
-    for wrong in ("", "7", "+7:00", "07:00", "+0700", "+07:0x"):
-        with pytest.raises(ValueError, match="UTC offset"):
-            fields.zone_of(wrong)
-
-
 def test_small_fields():
     """Stage, ingress, text and duration fall back where a record says nonsense."""
     assert (fields.stage("attempt"), fields.stage("begin"), fields.stage(["attempt"])) == (

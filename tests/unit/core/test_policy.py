@@ -72,7 +72,10 @@ def test_stale_lists_are_named():
 
 @pytest.mark.parametrize(
     "settings",
-    [{"confidence_min": 101}, {"confidence_min": -1}, {"agree_min": 0}, {"age_s_max": -1}],
+    [
+        *({"confidence_min": 101}, {"confidence_min": -1}, {"agree_min": 0}, {"age_s_max": -1}),
+        *({"decay_days": -0.5}, {"decay_days": float("nan")}, {"decay_speed": 0}),
+    ],
 )
 def test_impossible_limits_are_refused(settings):
     """A list policy that could never or always apply is an error, with the key in the message."""

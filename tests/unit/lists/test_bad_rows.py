@@ -147,6 +147,15 @@ def test_columns_are_where_the_feed_says(file, columns, data):
     assert (found.numbers.tolist(), found.category.tolist()) == ([b"+66890000001"], [Category.SPAM])
 
 
+def test_columns_can_be_mapped_by_names_that_the_feed_gives(file):
+    """A file without a header, whose columns the feed names, is mapped by those names."""
+    names, options = ["id", "phone", "what"], ReadOptions(columns={"number": "Phone"})
+    for data in ("1,+66890000001,x\n", "id,phone,what\n1,+66890000001,x\n"):
+        file.write_text(data)
+        (rows,) = read_rows(file, "csv", names, lambda _done, _whole: None, options)
+        assert list(rows.number) == ["+66890000001"]
+
+
 def test_an_unknown_category_can_be_read_as_other(file):
     """Where the feed says so, the row is kept and counted; the partner's words can be mapped."""
     data = b"number,category\n+66890000001,Bank  Fraud\n+66890000002,Prize\n+66890000003,spam\n"
@@ -187,7 +196,6 @@ def test_a_report_lives_from_when_it_was_made(file):
     found = parsed(file, data, expires_after_s=10 * DAY_S)
     assert found.expires_at.tolist() == [read_time("2026-11-30"), NOW_S + 10 * DAY_S]
     assert [(row.wrong, row.detail) for row in found.rejected] == [(Wrong.EXPIRED, "2026-11-01")]
-    assert not Wrong.EXPIRED.is_damage
     again = parsed(file, data, expires_after_s=10 * DAY_S, expires_from="now")
     assert again.expires_at.tolist() == [NOW_S + 10 * DAY_S] * 3
 
@@ -203,6 +211,9 @@ def test_what_is_removed_needs_no_good_fields(tmp_path):
     found = Parser(defaults()).parse(rows)
     assert found.removed.tolist() == [True, False]
     assert not found.rejected
+    adding = Parser(defaults(may_remove=False)).parse(rows)
+    assert adding.numbers.tolist() == [b"+66890000002"]
+    assert [row.wrong for row in adding.rejected] == [Wrong.REMOVAL]
 
 
 @pytest.mark.parametrize(

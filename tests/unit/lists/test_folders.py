@@ -130,3 +130,31 @@ def test_a_folder_that_is_gone_is_refused(tmp_path):
         numbers(tmp_path / "x")
     with pytest.raises(InputUnreadable):
         numbers(tmp_path / "y")
+
+
+def test_a_file_name_of_megabytes_is_refused(tmp_path):
+    """Tarfile reads a long name at once, as long as its header says: a header is not believed."""
+    held = tarfile.TarInfo("x" * (8 << 20))
+    path = tmp_path / "f.tar"
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
+        archive.addfile(held, io.BytesIO())
+    with pytest.raises(InputUnreadable):
+        list(read_folder(path))
+
+
+def test_a_zip_with_a_huge_directory_is_refused(tmp_path, monkeypatch):
+    """A zip's directory becomes objects before anything is read of it: its size is bounded."""
+    path = zipped(tmp_path / "f.zip", members())
+    monkeypatch.setattr(folders, "DIRECTORY_BYTES_MAX", 100)
+    with pytest.raises(InputUnreadable, match="events"):
+        list(read_folder(path))
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
+def test_every_compression_of_tar(tmp_path, mode):
+    """Plain, gzip, bzip2 and xz are read; the archive's own order of files does not matter."""
+    path = tmp_path / "feed"
+    with tarfile.open(path, mode) as archive:
+        for file in sorted(SAMPLE.iterdir(), reverse=True):
+            archive.add(file, file.name)
+    assert numbers(path) == numbers(SAMPLE)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from stream.core.entry import Columns
+from stream.lists.build import columns_from
 from stream.lists.export import export
 from stream.lists.merge import empty_columns, merged
 from tests.builders import entry, snapshot
@@ -56,3 +57,14 @@ def test_nothing_under_or_over():
 def test_exports_name_whole_numbers(kind, text):
     """An operator who asks for a list gets its numbers whole."""
     assert "".join(export(columns("+66812345678"), kind)) == text
+
+
+def test_every_report_is_exported_and_every_number_once_as_text():
+    """CSV and JSON lines have a row for each report, text a line for each number."""
+    number = "+66812345678"
+    held = columns_from([entry(number, source="police"), entry(number, source="bank")])
+    assert "".join(export(held, "text")) == f"{number}\n"
+    assert [line.split(",")[2] for line in "".join(export(held, "csv")).splitlines()] == [
+        *("source", "police", "bank")
+    ]
+    assert "".join(export(held, "jsonl")).count(number) == 2

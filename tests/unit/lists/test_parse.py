@@ -3,8 +3,9 @@
 import pytest
 
 from stream.core.entry import Category
+from stream.core.zones import zone_of
 from stream.lists.formats.rows import RejectedRow, Rows, Wrong
-from stream.lists.meanings import read_time
+from stream.lists.meanings import Dates, read_time
 from stream.lists.parse import Defaults, Parsed, Parser
 
 DEFAULTS = Defaults("file.csv", 1_700_000_000, "TH", Category.PARCEL, 0, 80)
@@ -135,3 +136,31 @@ def test_times(text, seconds):
 def test_every_reason_says_what_it_is():
     """Reasons are told to people: each has a label for reports and a text."""
     assert all(wrong.label and len(wrong.value) > 15 for wrong in Wrong)
+
+
+@pytest.mark.parametrize(
+    ("text", "dates", "iso"),
+    [
+        ("25/11/2026", Dates("day-month"), "2026-11-25"),
+        ("1.2.2026 13:05", Dates("day-month"), "2026-02-01T13:05"),
+        ("11-25-2026 9:05:06", Dates("month-day"), "2026-11-25T09:05:06"),
+        ("25/11/2569", Dates("day-month", buddhist=True), "2026-11-25"),
+        ("29/2/2567", Dates("day-month", buddhist=True), "2024-02-29"),
+        ("2567-02-29", Dates(buddhist=True), "2024-02-29"),
+        ("2026-11-25", Dates("day-month"), "2026-11-25"),
+        ("25/11/2026 07:00", Dates("day-month", zone=zone_of("+07:00")), "2026-11-25T00:00Z"),
+        ("2026-11-25T00:00Z", Dates(zone=zone_of("+07:00")), "2026-11-25T00:00Z"),
+        ("1795564800", Dates("day-month", buddhist=True), "2026-11-25"),
+        ("25/11/2026", Dates("month-day"), None),
+        ("25/11/2026", Dates(), None),
+        ("25/11-2026", Dates("day-month"), None),
+        ("25/11/26", Dates("day-month"), None),
+        ("29/2/2026", Dates("day-month"), None),
+        ("25/11/2026", Dates("day-month", buddhist=True), None),
+        ("25/11/2569", Dates("day-month"), None),
+    ],
+)
+def test_days_as_a_feed_says_that_they_are_written(text, dates, iso):
+    """Days of spreadsheets are read in the order, era and zone that the feed names, or not."""
+    expected = Wrong.BAD_DATE if iso is None else read_time(iso)
+    assert dates.reader(text) == expected

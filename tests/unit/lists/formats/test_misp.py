@@ -86,6 +86,8 @@ def test_sightings():
     wrong = sighted({"type": "1", "date_sighting": "1795400000", **by})
     assert list(wrong.category or ()) == [None, "legitimate"]
     assert list(wrong.source or ()) == ["CIRCL", "Telco"]
+    nameless = sighted({"type": "1", "date_sighting": "1795400000"})
+    assert list(nameless.source or ()) == ["CIRCL", "anonymous"]
     over = sighted({"type": "2", "date_sighting": "1795400000", **by})
     assert list(over.expires_at or ()) == ["1795400000"]
     old = sighted({"type": "0", "date_sighting": "1700000000"})

@@ -7,7 +7,8 @@ from stix2.v21.bundle import Bundle
 from stix2.v21.sdo import Identity, Indicator
 
 from stream.lists.formats import stix
-from stream.lists.formats.rows import InputUnreadable, Rows
+from stream.lists.formats.rows import InputUnreadable, Rows, Wrong
+from stream.lists.parse import Defaults, Parser
 
 THEN = datetime(2026, 11, 20, tzinfo=UTC)
 DESK = Identity(name="Desk", identity_class="organization", created=THEN, modified=THEN)
@@ -48,6 +49,16 @@ def test_confidence_times_and_words_are_taken():
     assert rows.expires_at == ("2026-11-29T00:00:00Z",)
     assert rows.tags == [("malicious-activity", "vishing")]
     assert rows.removed == [False]
+
+
+def test_what_is_not_valid_yet_does_not_hold():
+    """A `valid_from` that lies ahead is no wrong clock: the row is rejected, not clamped."""
+    now_s = int(THEN.timestamp())
+    ahead = indicator("+447700900123", valid_from=THEN + timedelta(hours=1))
+    rows = read(Bundle(objects=[ahead, indicator("+447700900124")]).serialize())
+    parsed = Parser(Defaults("feed", now_s, now_s=now_s, future="clamp")).parse(rows)
+    assert parsed.numbers.tolist() == [b"+447700900124"]
+    assert [row.wrong for row in parsed.rejected] == [Wrong.FUTURE]
 
 
 def test_a_revoked_indicator_takes_its_number_off():

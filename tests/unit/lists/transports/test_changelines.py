@@ -8,6 +8,7 @@ import pytest
 from stream.core.faults import FeedDown
 from stream.lists.files import read_rows
 from stream.lists.formats.ringfence import Header
+from stream.lists.transports.apart import Stop
 from stream.lists.transports.changelines import change_lines, change_of
 from stream.lists.transports.landing import landing
 
@@ -22,7 +23,7 @@ def written(into: Path, records: list[Record], *, whole: bool) -> tuple[list[Row
             change, removes = change_of(key, value, f"t/0/{place}")
             changes.add(key or b"%d" % place, change, removes=removes)
         with landing(into, 1 << 20, "topic t") as land:
-            changes.write(land, Header("", whole, 0, len(records)))
+            changes.write(land, Header("", whole, 0, len(records)), Stop())
     assert [path.name for path in into.parent.iterdir()] == [into.name]
     rows: list[Row] = []
     rejected: list[str] = []

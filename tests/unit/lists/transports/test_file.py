@@ -1,6 +1,7 @@
 """The file transport, and what all that land a file share."""
 
 import asyncio
+import errno
 import hashlib
 import os
 from pathlib import Path
@@ -103,6 +104,20 @@ async def test_a_folder_that_can_not_be_written_is_named(source: Path, into: Pat
     into.parent.rmdir()
     with pytest.raises(FeedDown, match=r"down: .*on this machine: .*version"):
         await over(source).fetch({}, into)
+
+
+async def test_a_full_disk_is_our_own(
+    source: Path, into: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is said that the trouble is here, and half a copy does not stay."""
+
+    def full(_descriptor: int, _data: memoryview) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(FeedDown, match=r"down: .*on this machine: No space left on device"):
+        await over(source).fetch({}, into)
+    assert not list(into.parent.iterdir())
 
 
 async def test_a_mount_that_hangs_holds_up_nobody_else(

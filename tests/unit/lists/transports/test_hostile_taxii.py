@@ -44,7 +44,7 @@ def fetch(web: ScriptedWeb, into: Path) -> Fetch:
             await writer.drain()
 
         web.answers["/c/objects/"] = answered
-        settings = TaxiiSettings(url=web.url("/c"), **{"answer_s": 1.0, **fields})
+        settings = TaxiiSettings(url=web.url("/c"), **{"answer_s": 20.0, **fields})
         return await TaxiiTransport(settings, {}).fetch(remembered or {}, into)
 
     return fetch
@@ -54,11 +54,12 @@ def ids(into: Path) -> list[str]:
     return [one["id"] for one in json.loads(into.read_bytes())["objects"]]
 
 
-def without_next(objects: Objects) -> Callable[[dict[str, str]], bytes]:
+def without_next(objects: Objects, *, inclusive: bool = False) -> Callable[[dict[str, str]], bytes]:
     """A server that pages by dates alone, as TAXII 2.1 allows."""
 
     def answer(query: dict[str, str]) -> bytes:
-        left = [one for one in objects if one[0] > query.get("added_after", "")]
+        after = query.get("added_after", "")
+        left = [one for one in objects if one[0] > after or (inclusive and one[0] == after)]
         limit = int(query["limit"])
         return page(left[:limit], more=len(left) > limit)
 
@@ -74,6 +75,18 @@ async def test_dates_that_many_have_lose_nothing(limit: int, fetch: Fetch, into:
     """Where a page ends among objects of one date, and the next may only be asked for by date."""
     assert isinstance(await fetch(without_next(TIED), limit=limit), Fetched)
     assert ids(into) == [name for _, name in TIED]
+
+
+async def test_a_server_for_which_after_means_from_comes_to_an_end(
+    fetch: Fetch, into: Path
+) -> None:
+    """Several do so, and clients have looped over them for ever (OpenCTI connectors issue 7604)."""
+    first = await fetch(without_next(TIED, inclusive=True), limit=5, overlap_s=0)
+    assert isinstance(first, Fetched)
+    assert ids(into) == [name for _, name in TIED]
+    into.unlink()
+    again = await fetch(without_next(TIED, inclusive=True), first.remember, overlap_s=0)
+    assert isinstance(again, Unchanged)
 
 
 async def refused(doing: Awaitable[object], reason: FeedFault, into: Path) -> str:
@@ -184,8 +197,8 @@ async def test_a_server_without_dates_is_read_whole(fetch: Fetch, into: Path) ->
 
 async def test_an_api_root_elsewhere_gets_no_login(web: ScriptedWeb, into: Path) -> None:
     """A server that names another host as its own is not followed there."""
-    web.answers["/taxii2/"] = ok(b'{"api_roots": ["http://localhost:1/root/"]}', TYPE)
+    web.answers["/taxii2/"] = ok(b'{"api_roots": ["http://localhost:1/scams/"]}', TYPE)
     settings = TaxiiSettings(url=web.url("/taxii2/"), collection="Spam")
     doing = TaxiiTransport(settings, {}).fetch({}, into)
     detail = await refused(doing, FeedFault.REDIRECTED, into)
-    assert "has its API root at http://localhost:1/root/: put that in as url" in detail
+    assert "has its API root at http://localhost:1/scams/: put that in as url" in detail

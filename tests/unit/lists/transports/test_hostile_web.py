@@ -5,19 +5,18 @@ What a decent server does is tested with nginx in tests/integration.
 
 import asyncio
 import gzip
+import hashlib
 import sys
 import tracemalloc
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
-from stream.core.faults import FeedDown, FeedFault
-from stream.lists.fetch import Fetched, Unchanged
-from stream.lists.transports import HttpSettings, HttpTransport
-from stream.lists.transports.web import LoginSettings
-from tests.scripted_web import CHUNKED, Answer, ScriptedWeb, chunk, ok, scripted_web
+from stream.core.faults import FeedFault
+from stream.lists.fetch import Fetched
+from tests.scripted_web import CHUNKED, Answer, ScriptedWeb, chunk, ok
+from tests.unit.lists.transports.web_lab import SECRET, Fetch, refused
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -26,42 +25,7 @@ else:
 
 LIST = b"number\n+447700900001\n"
 PAGE = b"\n<!-- hello -->\n<!DOCTYPE HTML><html><body>Please log in</body></html>"
-SECRET = "hunter2"
-QUICK = {"answer_s": 0.2, "slow_window_s": 0.1, "deadline_s": 5.0}
-
-
-@pytest.fixture
-async def web() -> AsyncIterator[ScriptedWeb]:
-    async with scripted_web({}) as web:
-        yield web
-
-
-Fetch = Callable[..., Awaitable[Fetched | Unchanged]]
-
-
-@pytest.fixture
-def fetch(web: ScriptedWeb, into: Path) -> Fetch:
-    """Fetches what the server answers, with secrets in login and address."""
-
-    async def fetch(answer: Answer, remembered=None, **fields) -> Fetched | Unchanged:
-        web.answers["/list"] = answer
-        address = web.url(f"/list?key={SECRET}")
-        login = LoginSettings(bearer_env="TOKEN")
-        settings = HttpSettings(**{"url": address, "login": login, **QUICK, **fields})
-        transport = HttpTransport(settings, {"TOKEN": SECRET})
-        return await transport.fetch(remembered or {}, into)
-
-    return fetch
-
-
-async def refused(doing: Awaitable[object], reason: FeedFault, into: Path) -> FeedDown:
-    """The fault; nothing of the version is left, and no secret is in the message."""
-    with pytest.raises(FeedDown) as caught:
-        await doing
-    assert caught.value.reason is reason, caught.value
-    assert SECRET not in str(caught.value)
-    assert not list(into.parent.iterdir())
-    return caught.value
+DESCRIPTORS = Path("/proc/self/fd")
 
 
 async def silence(_writer: asyncio.StreamWriter) -> None:
@@ -136,6 +100,11 @@ FAILURES: dict[str, tuple[Answer, FeedFault, str]] = {
         FeedFault.TOO_LARGE,
         "more than bytes_max = 1,000,000 bytes",
     ),
+    "a bomb": (
+        ok(zstd.compress(bytes(16 << 20)), "Content-Encoding: zstd"),
+        FeedFault.BOMB,
+        "unpacks to more than bytes_max = 1,000,000",
+    ),
     "a page with 200": (ok(PAGE), FeedFault.NOT_A_FEED, "does it want a login"),
     "a packed page": (ok(gzip.compress(PAGE), GZIP), FeedFault.NOT_A_FEED, "web page"),
     "nothing but noise": (b"SSH-2.0-OpenSSH_9.2\r\n", FeedFault.PROTOCOL, "as HTTP wants it"),
@@ -183,10 +152,23 @@ async def test_what_a_server_does_wrong_has_its_reason(
 ) -> None:
     """Reason, place and what to do are said, no secret is, and neither file nor task is left."""
     answer, reason, text = FAILURES[name]
-    fault = await refused(fetch(answer, bytes_max=1_000_000), reason, into)
+    patience = {"answer_s": 0.2} if reason is FeedFault.TIMEOUT else {}
+    fault = await refused(fetch(answer, bytes_max=1_000_000, **patience), reason, into)
     assert text in fault.detail
     assert "/list" in fault.detail
     assert SECRET not in caplog.text
+
+
+@pytest.mark.skipif(not DESCRIPTORS.exists(), reason="this system does not list them")
+async def test_failures_leave_no_descriptor_open(fetch: Fetch, into: Path) -> None:
+    """A feed that fails every minute for a month does not run out of files and sockets."""
+    before = len(list(DESCRIPTORS.iterdir()))
+    for answer, reason, _ in FAILURES.values():
+        if reason is not FeedFault.TIMEOUT:
+            await refused(fetch(answer, bytes_max=1_000_000), reason, into)
+    async with asyncio.timeout(5):
+        while len(list(DESCRIPTORS.iterdir())) > before:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.01)
 
 
 async def test_a_server_that_is_not_there_is_down(
@@ -206,7 +188,7 @@ async def test_a_name_that_nobody_has_is_down(fetch: Fetch, into: Path) -> None:
 async def test_a_dripping_body_is_too_slow(fetch: Fetch, into: Path) -> None:
     """A byte now and then does not hold us to the deadline."""
     drip = again_and_again(head(1 << 20), b"+", 0.01)
-    fault = await refused(fetch(drip), FeedFault.TOO_SLOW, into)
+    fault = await refused(fetch(drip, slow_window_s=0.1), FeedFault.TOO_SLOW, into)
     assert "less than bytes_per_s_min = 1,000" in fault.detail
 
 
@@ -322,6 +304,17 @@ async def test_our_login_goes_to_our_server_only(web: ScriptedWeb, fetch: Fetch)
     assert "User-Agent: ringfence/" in second
 
 
+async def test_a_checksum_elsewhere_is_asked_for_without_our_login(
+    web: ScriptedWeb, fetch: Fetch
+) -> None:
+    """A key is for the server that it was given for."""
+    web.answers["/sums"] = ok(hashlib.sha256(LIST).hexdigest().encode())
+    await fetch(ok(LIST), sha256_url=web.url("/sums", "localhost"))
+    sums, feed = web.asked
+    assert SECRET not in sums
+    assert f"Authorization: Bearer {SECRET}" in feed
+
+
 @pytest.mark.parametrize("proxy", ["none", "environment"])
 async def test_the_environments_proxy_is_asked_where_it_is_wanted(
     proxy: str, web: ScriptedWeb, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
@@ -333,40 +326,3 @@ async def test_the_environments_proxy_is_asked_where_it_is_wanted(
     await fetch(ok(LIST), proxy=proxy)
     asked = web.asked[-1].split()[1]
     assert asked.startswith("http://127.0.0.1") == (proxy == "environment")
-
-
-async def test_an_increment_is_asked_for_by_its_version(web: ScriptedWeb, fetch: Fetch) -> None:
-    """What came since a version is no whole list; now and then, and when versions go back, all is
-    asked for again.
-    """
-
-    def answer(version: int) -> bytes:
-        return ok(b'{"numbers": [{"version": 3}], "version": %d}' % version)
-
-    since = {"since_parameter": "since", "whole_every": 4}
-    whole = await fetch(answer(42), **since)
-    assert isinstance(whole, Fetched)
-    assert whole.whole
-    assert "since=" not in web.asked[-1]
-    part = await fetch(answer(43), whole.remember, **since)
-    assert isinstance(part, Fetched)
-    assert not part.whole
-    assert "&since=42 " in web.asked[-1]
-    same = await fetch(answer(43), part.remember, **since)
-    assert isinstance(same, Unchanged)
-    assert "&since=43 " in web.asked[-1]
-    back = await fetch(answer(7), same.remember, **since)
-    assert isinstance(back, Fetched)
-    assert (back.whole, back.remember["since"]) == (True, "7")
-    late = await fetch(answer(8), {**back.remember, "answers": "4"}, **since)
-    assert isinstance(late, Fetched)
-    assert late.whole
-
-
-@pytest.mark.parametrize(
-    "body", [b"", b"[]", b"{}", b'{"version": null}', b"{", b'{"version": 1.5}']
-)
-async def test_an_answer_without_its_version_is_none(body: bytes, fetch: Fetch, into: Path) -> None:
-    """Without it the next increment could not be asked for."""
-    fault = await refused(fetch(ok(body), since_parameter="since"), FeedFault.PROTOCOL, into)
-    assert "which since_field names" in fault.detail

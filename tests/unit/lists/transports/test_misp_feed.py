@@ -81,7 +81,11 @@ async def test_a_folder_over_its_limit_is_refused(folder: Path, into: Path) -> N
 @pytest.fixture
 async def web() -> AsyncIterator[ScriptedWeb]:
     """A server with a feed of one event."""
-    answers = {"/feed/manifest.json": ok(manifest(old=100)), f"/feed/{OLD}.json": ok(event("+1"))}
+    made = "Last-Modified: Sun, 13 Sep 2020 12:26:40 GMT"
+    answers = {
+        "/feed/manifest.json": ok(manifest(old=100), made),
+        f"/feed/{OLD}.json": ok(event("+1")),
+    }
     async with scripted_web(answers) as web:
         yield web
 
@@ -109,7 +113,7 @@ async def test_a_servers_folder_comes_as_one_file(folder: Path, into: Path) -> N
 async def test_what_changed_since_is_an_increment(web: ScriptedWeb, into: Path) -> None:
     """Only the events that the manifest says are newer; now and then all of them."""
     first = await fetched(web, into)
-    assert (first.whole, first.as_of_s, numbers(into)) == (True, 100, {"+1"})
+    assert (first.whole, first.as_of_s, numbers(into)) == (True, 1_600_000_000, {"+1"})
     assert await over(web).fetch(first.remember, into) == Unchanged(first.remember)
     web.answers["/feed/manifest.json"] = ok(manifest(old=100, new=200))
     web.answers[f"/feed/{NEW}.json"] = ok(event("+2"))

@@ -39,7 +39,7 @@ def server(files: Path, name: str, *, asks_for_clients: bool = False) -> ssl.SSL
 
 async def fetched(web: ScriptedWeb, into: Path, **tls: str) -> Fetched:
     web.answers["/list"] = ok(LIST)
-    settings = HttpSettings(url=web.url("/list"), tls=TlsSettings(**tls), answer_s=2.0)
+    settings = HttpSettings(url=web.url("/list"), tls=TlsSettings(**tls), answer_s=20.0)
     result = await HttpTransport(settings, {}).fetch({}, into)
     assert isinstance(result, Fetched)
     return result

@@ -1,0 +1,65 @@
+"""How commands write a list, or what they found in it, into a file or onto stdout."""
+
+import asyncio
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stream.cli_register import USAGE, fail, now_s
+from stream.core.entry import Columns
+from stream.core.snapshot import FILTER_PART
+from stream.lists.build import Version, build_snapshot
+from stream.lists.change_file import whole_list
+from stream.lists.circles import key_id
+from stream.lists.export import export as exported
+from stream.lists.words import ListHead
+
+FORMS = ("text", "csv", "jsonl", "changes", "pybloom")
+
+Form = Annotated[
+    str, typer.Option("--format", help="text, csv, jsonl; changes: for a feed; pybloom: a filter.")
+]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="A file; else stdout.")]
+
+
+def check_form(form: str, output: Path | None) -> None:
+    """End with 2 if a list can not be written so."""
+    if form not in FORMS:
+        fail(f"no format {form}: text, csv, jsonl, changes or pybloom", USAGE)
+    if form == "pybloom" and output is None and sys.stdout.isatty():
+        fail("a pybloom file is binary: give -o FILE", USAGE)
+
+
+async def write_list(
+    head: ListHead, columns: Columns, key: bytes, form: str, output: Path | None
+) -> None:
+    """Write `columns`, what a list was at the generation of `head`, in one of `FORMS`."""
+    if form == "pybloom":
+        owner, _, short = head.name.partition("/")
+        version = Version(owner, short, head.generation, head.circle, key, key_id(key))
+        parts = await asyncio.to_thread(build_snapshot, version, columns, now_s())
+        write_out(output, [parts[FILTER_PART]])
+    elif form == "changes":
+        lines = whole_list(head.name, head.generation, columns)
+        write_out(output, (line.encode() for line in lines))
+    else:
+        pieces = exported(columns, form)  # type: ignore[arg-type]
+        write_out(output, (piece.encode() for piece in pieces))
+
+
+def write_out(output: Path | None, pieces: Iterable[bytes]) -> None:
+    """Pieces of a file into a file or onto stdout."""
+    try:
+        if output is None:
+            sys.stdout.buffer.writelines(pieces)
+            sys.stdout.buffer.flush()
+        else:
+            with output.open("wb") as file:
+                file.writelines(pieces)
+    except BrokenPipeError:
+        raise typer.Exit(0) from None
+    except OSError as error:
+        fail(f"{output}: {error.strerror}", USAGE)

@@ -1,0 +1,127 @@
+"""`ringfence feeds`, as an operator types it."""
+
+from pathlib import Path
+
+import pytest
+
+from stream.core.faults import ConfigInvalid
+from tests.integration.feeds_lab import HEAD, kh
+from tests.integration.test_lists_cli import Operator
+
+
+class Office(Operator):
+    """An operator with one feed, whose partner keeps a file."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        config = folder / "ringfence.toml"
+        config.write_text(
+            f'[redis]\nurl = "{url}"\n[lists]\nstate_dir = "{folder}/state"\n'
+            f'[feeds]\ndir = "{folder}/feeds"\n'
+        )
+        super().__init__(config)
+        self.file = folder / "kh.txt"
+        (folder / "feeds").mkdir()
+        self.feed = folder / "feeds" / "kh-scam.toml"
+        self.feed.write_text(HEAD.format(format="text", extra="", path=self.file, tail=""))
+
+    def partner_says(self, *lines: str) -> None:
+        self.file.write_text("".join(f"{line}\n" for line in lines))
+
+
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+@pytest.fixture
+def office(tmp_path: Path, redis_url: str) -> Office:
+    return Office(tmp_path, redis_url)
+
+
+def test_from_a_file_to_a_live_list_and_back(office: Office):
+    """Check says what would come, pull lets it in, held shows what waits, release lets it in."""
+    office.partner_says(*kh(*range(40)), "nonsense")
+    said = office.types("feeds", "check", str(office.file), "--feed", "kh-scam", code=1)
+    assert "40 good rows, 1 rejected" in said
+    assert "line 41: not_" in said
+    assert "'nonsense'" in said
+    assert "would go live" in said
+    assert not office.asks("lists", "show")
+    assert "not fetched yet" in office.types("feeds", "ls")
+    assert "+40 -0 numbers" in office.types("feeds", "pull", "kh-scam")
+    assert "nothing new" in office.types("feeds", "pull", "kh-scam")
+    office.partner_says(*kh(*range(5)))
+    said = office.types("feeds", "check", str(office.file), "--feed", "kh-scam", code=1)
+    assert "0 numbers would come, 35 go" in said
+    assert "held: shrunk: 35 of 40 numbers would go" in said
+    office.types("feeds", "pull", "kh-scam", code=1)
+    said = office.types("feeds", "held", code=1)
+    version = said.partition("--version ")[2].split()[0]
+    assert "held: shrunk" in office.types("feeds", "ls", code=1)
+    wrong = ("feeds", "release", "kh-scam", "--reason", "x", "--version", "000000000000")
+    assert f"{version} does: " in office.types(*wrong, code=1)
+    release = ("feeds", "release", "kh-scam", "--reason", "he says so", "--version", version)
+    assert "5 numbers at generation" in office.types(*release)
+    assert office.asks("lists", "show")[0]["count"] == 5
+    assert "nothing waits" in office.types("feeds", "held")
+    assert "decided by" in office.types("feeds", "show", "kh-scam")
+    assert "nothing waits: version" in office.types(*release, code=1)
+
+
+def test_a_refused_version_and_why_it_is_shown(office: Office):
+    """Refuse needs a reason, keeps it, and show tells who decided; the list stays as it was."""
+    office.partner_says(*kh(*range(40)))
+    office.types("feeds", "pull", "kh-scam")
+    office.partner_says(*kh(1))
+    office.types("feeds", "pull", "kh-scam", code=1)
+    office.types("feeds", "refuse", "kh-scam", code=2)
+    office.types("feeds", "refuse", "kh-scam", "--reason", "a test file", "--actor", "somchai")
+    shown = office.asks("feeds", "show", "kh-scam")
+    assert (shown["refused"]["by"], shown["refused"]["why"]) == ("somchai", "a test file")
+    assert (shown["held"], shown["numbers"]) == (None, 40)
+    told = office.types("audit")
+    assert "somchai" in told
+
+
+def test_a_partner_that_is_away_is_told(office: Office):
+    """A feed that can not be had is an exit code, a word in ls, and a sentence in show."""
+    said = office.types("feeds", "pull", "kh-scam", code=1)
+    assert "missing" in said
+    assert "down: missing" in office.types("feeds", "ls", code=1)
+    assert str(office.file) in office.types("feeds", "show", "kh-scam")
+
+
+def test_a_login_page_is_refused_by_its_name(office: Office):
+    """HTML in place of a list is refused as what it is, and the audit says so once."""
+    office.partner_says(*kh(1))
+    office.types("feeds", "pull", "kh-scam")
+    office.file.write_text("<!DOCTYPE html><html><body>Please log in</body></html>")
+    for _ in range(2):
+        assert "not_a_feed" in office.types("feeds", "pull", "kh-scam", code=1)
+    refused = [e for e in office.asks("audit") if e["op"] == "feed_refused"]
+    assert len(refused) == 1
+    assert office.asks("lists", "show")[0]["count"] == 1
+
+
+def test_check_works_without_redis(tmp_path: Path):
+    """Where the register can not be asked, check says so, and says all that it can."""
+    office = Office(tmp_path, "redis://127.0.0.1:1/0")
+    office.partner_says(*kh(1, 2))
+    said = office.types("feeds", "check", str(office.file), "--feed", "kh-scam")
+    assert "2 good rows" in said
+    assert "not compared with a list: the register can not be asked" in said
+    assert "would go live" in said
+    office.types("feeds", "ls", code=3)
+
+
+def test_mistakes_in_feed_files_are_all_told(office: Office):
+    """A feed file with mistakes ends every command with file and key; an unknown feed is named."""
+    with pytest.raises(ConfigInvalid, match="no feed nobody; known: kh-scam"):
+        office.types("feeds", "pull", "nobody")
+    office.feed.write_text('list = "KH"\n[from]\nkind = "ftp"\n')
+    with pytest.raises(ConfigInvalid) as caught:
+        office.types("feeds", "ls")
+    for part in ("kh-scam.toml: list:", "kh-scam.toml: format: is missing", "from.kind:"):
+        assert part in str(caught.value)
+    with pytest.raises(ConfigInvalid, match="is missing"):
+        office.types("check-config")

@@ -1,0 +1,64 @@
+"""A feed whose server does everything wrong that servers do, one after the other."""
+
+from pathlib import Path
+
+from stream.feed_files import read_feed
+from stream.feed_follow import Follower
+from stream.lists.ingest import entries_of
+from tests.integration.feeds_lab import HOUSE, LIST, kh, workplace
+from tests.integration.lists_lab import opened
+from tests.scripted_web import ok, scripted_web
+from tests.unit.lists.transports.test_hostile_web import FAILURES
+
+FEED = """
+list = "KH/scam"
+format = "text"
+[owner]
+name = "KH"
+contact = "noc@trc.example"
+[from]
+kind = "http"
+url = "{url}"
+answer_s = 0.5
+bytes_max = 1_000_000
+"""
+
+
+async def numbers(redis_url: str) -> list[int]:
+    """What is on the list."""
+    async with opened(redis_url) as register:
+        _, columns = await entries_of(register, LIST, b"")
+    return sorted(columns.number.tolist())
+
+
+async def test_whatever_a_server_does_the_last_good_list_stays(tmp_path: Path, redis_url: str):
+    """Down, half a body, a bomb, a login page, redirects: each is told by its reason.
+
+    The feed counts as unconfirmed all the while, which its age alarm sees; waits grow; and the
+    next good version is taken.
+    """
+    good = "".join(f"{number}\n" for number in kh(*range(20))).encode()
+    async with scripted_web({"/list": ok(good)}) as web:
+        file = tmp_path / "servers.toml"
+        file.write_text(FEED.format(url=web.url("/list")))
+        async with workplace(tmp_path / "state", redis_url) as place:
+            follower = Follower(read_feed(file, {}, HOUSE), place, quiet=True)
+            assert await follower.pull() is not None
+            first = await place.book.state("servers")
+            listed = await numbers(redis_url)
+            assert len(listed) == 20
+            transport, waits = follower.setup.source.transport(), []
+            for number, (answer, reason, text) in enumerate(FAILURES.values(), 1):
+                web.answers["/list"] = answer
+                waits.append(await follower._turn(transport))
+                state = await place.book.state("servers")
+                assert (state.fault, state.failures) == (reason.value, number)
+                assert text in state.detail
+                assert state.confirmed_at_s == first.confirmed_at_s
+                assert state.accepted == first.accepted
+            assert await numbers(redis_url) == listed
+            assert waits[5] > waits[0]
+            web.answers["/list"] = ok(good + f"{kh(99)[0]}\n".encode())
+            assert await follower.pull() is not None
+            assert (await place.book.state("servers")).failures == 0
+    assert len(await numbers(redis_url)) == 21

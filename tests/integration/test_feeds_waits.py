@@ -1,0 +1,99 @@
+"""When a feed is asked again: on its schedule, later after a failure, never before it may be."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from stream.core.faults import FeedDown, FeedFault
+from stream.feed_follow import Follower
+from stream.lists.feed import VersionRecord
+from stream.lists.fetch import Fetched, Unchanged
+from tests.integration.feeds_lab import LIST, OPERATOR, Partner, kh, workplace
+
+
+class Scripted:
+    """A transport that answers as told, one after the other."""
+
+    def __init__(self, *answers: Exception | Unchanged | str) -> None:
+        self.answers = list(answers)
+        self.remembered: list[Mapping[str, str]] = []
+
+    async def fetch(self, remembered: Mapping[str, str], into: Path) -> Fetched | Unchanged:
+        self.remembered.append(remembered)
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        if isinstance(answer, str):
+            into.write_text(f"{answer}\n")
+            digest = hashlib.sha256(answer.encode()).hexdigest()
+            return Fetched(into, into.stat().st_size, digest, {"at": answer}, not remembered)
+        return answer
+
+
+async def waits(tmp_path: Path, url: str, *answers: Exception | Unchanged, **limits: Any):
+    """The waits that a follower takes after each answer."""
+    partner = Partner(tmp_path, url, tail='[schedule]\nevery = "10m"\njitter = "1m"')
+    partner.says(kh(1))
+    transport = Scripted(*answers)
+    async with workplace(tmp_path / "state", url, **limits) as place:
+        source = replace(partner.setup.source, transport=lambda: transport)
+        follower = Follower(replace(partner.setup, source=source), place, quiet=True)
+        return [await follower._turn(transport) for _ in answers]
+
+
+async def test_the_schedule_has_jitter(tmp_path, redis_url):
+    """A feed that is well is asked each ten minutes, up to a minute later by chance."""
+    (wait_s,) = await waits(tmp_path, redis_url, Unchanged({}))
+    assert 600 <= wait_s <= 660
+
+
+async def test_failures_grow_and_an_answer_ends_them(tmp_path, redis_url):
+    """Each failure doubles the wait, up to a limit; after an answer it is the schedule again."""
+    down = FeedDown(FeedFault.DOWN, "away")
+    limits = {"retry_s_first": 10.0, "retry_s_most": 35.0}
+    found = await waits(tmp_path, redis_url, *[down] * 4, Unchanged({}), down, **limits)
+    for wait_s, middle in zip(found, (10, 20, 35, 35, 630, 10), strict=True):
+        assert middle * 0.79 <= wait_s <= middle * 1.21
+
+
+async def test_what_the_server_asks_for_is_honoured(tmp_path, redis_url):
+    """Retry-After and a minimum wait are kept, even where they are longer than ours."""
+    busy = FeedDown(FeedFault.REFUSED_BY_SERVER, "busy", retry_after_s=4000)
+    found = await waits(tmp_path, redis_url, busy, Unchanged({}, wait_s_min=5000))
+    assert found[0] >= 4000
+    assert found[1] >= 5000
+
+
+async def test_a_bug_in_a_feeds_store_is_no_end(tmp_path, redis_url):
+    """Redis away is one more failure: nothing is lost, and it is tried again."""
+    (wait_s,) = await waits(tmp_path, "redis://127.0.0.1:1/0", Unchanged({}), retry_s_first=10.0)
+    assert wait_s <= 12
+
+
+async def test_increments_are_followed_by_a_whole_version_in_time(tmp_path, redis_url):
+    """Once a day all of it is asked for again, so that what stays with the partner stays live."""
+    first, second = kh(1, 2)
+    partner = Partner(tmp_path, redis_url, tail='[schedule]\nwhole_every = "1d"')
+    transport = Scripted(first, second, first, second)
+    source = replace(partner.setup.source, transport=lambda: transport)
+    async with partner, workplace(tmp_path / "state", redis_url) as place:
+        follower = Follower(replace(partner.setup, source=source), place, quiet=True)
+        assert await follower._turn(transport) > 0  # a whole version: on schedule
+        assert await follower._turn(transport) == 0  # an increment: more may wait
+        last = await accepted(partner)
+        assert last.numbers == 2
+        aged = msgspec.structs.replace(last, whole_at_s=last.whole_at_s - 86_400)
+        await place.book.accepted("kh-scam", LIST, aged, OPERATOR)
+        await follower._turn(transport)
+        assert transport.remembered == [{}, {"at": first}, {}]
+        assert (await accepted(partner)).numbers == 1
+
+
+async def accepted(partner: Partner) -> VersionRecord:
+    last = (await partner.state()).accepted
+    assert last is not None
+    return last

@@ -1,0 +1,96 @@
+"""What a feed's version changes, against a model of dictionaries."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream.core.entry import Columns
+from stream.lists.build import columns_of
+from stream.lists.feed_diff import REMOVED, Clock, difference, without
+from stream.lists.merge import empty_columns, merged
+
+NOW_S, RENEW_S, LIFE_S = 1_800_000_000, 1000, 10_000
+FEED = "kh-scam"
+NUMBERS = [f"+8553100000{n}" for n in range(6)]
+SOURCES = [FEED, f"{FEED}/police"]
+CLOCK = Clock(NOW_S, RENEW_S)
+Reports = dict[tuple[str, str], tuple[int, int, int, int]]
+"""(number, source) -> category, confidence, reported, expires."""
+
+KEYS = st.tuples(st.sampled_from(NUMBERS), st.sampled_from(SOURCES))
+TIMES = st.sampled_from([NOW_S, NOW_S - 1, NOW_S - RENEW_S, NOW_S - 5 * RENEW_S])
+ENDS = st.sampled_from([0, NOW_S + LIFE_S, NOW_S + LIFE_S - 1, NOW_S + LIFE_S - RENEW_S])
+SAID = st.tuples(st.sampled_from([1, 5]), st.sampled_from([50, 100]), TIMES, ENDS)
+HELD = st.dictionaries(KEYS, SAID, max_size=8)
+NEW = st.dictionaries(KEYS, st.none() | SAID, max_size=8)
+
+
+def columns(reports: dict[tuple[str, str], tuple[int, int, int, int] | None]) -> Columns:
+    if not reports:
+        return empty_columns()
+    rows = [said or (REMOVED, 0, 0, 0) for said in reports.values()]
+    return columns_of(
+        np.array([number.encode() for number, _ in reports], "S16"),
+        b"",
+        category=np.array([row[0] for row in rows], np.uint8),
+        confidence=np.array([row[1] for row in rows], np.uint8),
+        reported_at=np.array([row[2] for row in rows], np.uint32),
+        expires_at=np.array([row[3] for row in rows], np.uint32),
+        source=np.array([SOURCES.index(source) for _, source in reports], np.uint16),
+        sources=tuple(SOURCES),
+    )
+
+
+def reports(held: Columns) -> Reports:
+    found = {}
+    for row in range(len(held)):
+        one = held.entry(row)
+        said = (int(one.category), one.confidence, one.reported_at_s, one.expires_at_s)
+        found[str(one.number), one.source] = said
+    return found
+
+
+def says_again(old: tuple[int, int, int, int], new: tuple[int, int, int, int]) -> bool:
+    """Whether a report only says what is known, a little later."""
+    same_time = old[2] == new[2] or (new[2] == NOW_S and old[2] > NOW_S - RENEW_S)
+    ends = (old[3], new[3])
+    same_end = old[3] == new[3] or (0 not in ends and 0 <= new[3] - old[3] < RENEW_S)
+    return old[:2] == new[:2] and same_time and same_end
+
+
+@given(HELD, NEW, st.booleans())
+def test_what_is_written_makes_the_list_say_what_the_feed_says(held, new, whole) -> None:
+    """After the change the feed's reports are those of the version, or of before and the version.
+
+    Only what differs is written, and the numbers that come and go are counted as they are.
+    """
+    if whole:
+        new = {key: said for key, said in new.items() if said is not None}
+    change = difference(columns(held), columns(new), own=FEED, whole=whole, clock=CLOCK)
+    after = reports(merged(without(columns(held), change.retracted), change.written))
+    ends = {number for (number, source), said in new.items() if said is None and source == FEED}
+    wanted = {} if whole else {key: said for key, said in held.items() if key[0] not in ends}
+    for key, said in new.items():
+        if said is None:
+            wanted.pop(key, None)
+        elif key in held and says_again(held[key], said):
+            wanted[key] = held[key]
+        else:
+            wanted[key] = said
+    assert after == wanted
+    assert not set(reports(change.written)) & {k for k in wanted if wanted[k] == held.get(k)}
+    before, now = {number for number, _ in held}, {number for number, _ in wanted}
+    assert (change.gained, change.lost) == (len(now - before), len(before - now))
+    assert change.updated == len([k for k in reports(change.written) if k in held])
+    if whole:
+        assert change.numbers == len(now)
+
+
+@given(HELD, NEW)
+def test_doing_it_again_changes_nothing(held, new) -> None:
+    """Whoever was killed after the change and does it again writes nothing."""
+    whole = {key: said for key, said in new.items() if said is not None}
+    change = difference(columns(held), columns(whole), own=FEED, whole=True, clock=CLOCK)
+    after = merged(without(columns(held), change.retracted), change.written)
+    again = difference(after, columns(whole), own=FEED, whole=True, clock=CLOCK)
+    assert again.changes == 0
