@@ -220,6 +220,7 @@ def repacked(source: Path, path: Path, leave_out: str, add: dict[str, bytes], ki
         ("", {"targets/../../x": b"x"}, tarfile.REGTYPE, FeedFault.BAD_NAME),
         ("", {"/etc/x": b"x"}, tarfile.REGTYPE, FeedFault.BAD_NAME),
         ("", {"targets/link": b""}, tarfile.SYMTYPE, FeedFault.NOT_THEIRS),
+        ("", {"targets/sparse": b""}, tarfile.GNUTYPE_SPARSE, FeedFault.NOT_THEIRS),
         ("", {"metadata/timestamp.json": b"x"}, tarfile.REGTYPE, FeedFault.NOT_THEIRS),
     ],
 )
