@@ -14,11 +14,12 @@ from stream.core.agreement import (
     Agreements,
     Clause,
     State,
+    Terms,
     is_country,
     owner_of,
 )
 from stream.core.bounds import NO_AGREEMENT, Agreed, Bounded, bounded
-from stream.core.contradictions import Contradiction
+from stream.core.contradictions import Contradiction, categories_in_words
 from stream.core.decision import Action
 from stream.core.entry import Category
 from stream.core.faults import ConfigInvalid
@@ -88,8 +89,19 @@ def named(agreements: Agreements, name: str, list_name: str, country: str) -> di
                 "title": agreement.title,
                 "reference": clause.reference or None,
                 "contact": agreement.parties[clause.owner].contact,
+                "conditions": [*_conditions(clause.terms)],
             }
     return None
+
+
+def _conditions(terms: Terms) -> Iterator[str]:
+    """Under which an entry may act, in words."""
+    if terms.confidence_min:
+        yield f"confidence at least {terms.confidence_min}"
+    if terms.categories is not None:
+        yield categories_in_words(terms.categories)
+    if terms.countries_min > 1:
+        yield f"{terms.countries_min} countries agree"
 
 
 def explained(

@@ -154,6 +154,9 @@ class AgreementFile:
 
     def __post_init__(self) -> None:
         found = [*self._of_dates(), *self._of_parties()]
+        if "@" in self.circle:
+            text = f"is a circle, not an epoch of its key: {self.circle.partition('@')[0]}"
+            found.append(Problem(("circle",), text))
         if self.terms is not None and self.terms.to is not None:
             found.append(Problem(("terms", "to"), "is for one list: [lists]"))
         if found:

@@ -16,6 +16,7 @@ from stream import (
     cli_audit,
     cli_circle,
     cli_exchange,
+    cli_exchange_follow,
     cli_exchange_lists,
     cli_feeds,
     cli_hub,
@@ -56,6 +57,7 @@ app.add_typer(cli_circle.app, name="circle")
 cli_exchange.app.add_typer(cli_hub.app, name="hub")
 cli_exchange.app.command("publish")(cli_exchange_lists.publish)
 cli_exchange.app.command("run")(cli_exchange_lists.run)
+cli_exchange.app.command("follow")(cli_exchange_follow.follow)
 app.add_typer(cli_exchange.app, name="exchange")
 app.command("why")(why)
 app.command("decisions")(decisions)

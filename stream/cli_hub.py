@@ -1,5 +1,6 @@
 """`ringfence exchange hub`: carry the lists of many countries, without a say in them."""
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -66,17 +67,30 @@ def add(
 
 
 @app.command()
-def sync(config: ConfigFiles = None) -> None:
+def sync(
+    every: Annotated[
+        float, typer.Option(min=0, max=86_400, help="Go on, again after so many seconds.")
+    ] = 0.0,
+    config: ConfigFiles = None,
+) -> None:
     """Fetch what is new of every country; one that fails keeps its last good version.
 
-    Exit code 1: one has failed, and why. Run it often, by a timer.
+    Exit code 1: one has failed, and why. With --every only changes of that are told.
 
-    Example: ringfence exchange hub sync
+    Example: ringfence exchange hub sync --every 5
     """
     hub = hub_of(settings_of(config), None)
-    outcome = hub.sync(now_s())
-    repository.resign(hub.folder, hub.ring, hub.validity, now_s())
-    for owner, fault in outcome.items():
-        note(f"{owner}: {fault}") if fault is not None else say(f"{owner}: carried")
+    told: dict[str, str] = {}
+    while True:
+        outcome = hub.sync(now_s())
+        repository.resign(hub.folder, hub.ring, hub.validity, now_s())
+        for owner, fault in outcome.items():
+            text = f"{owner}: {fault or 'carried'}"
+            if told.get(owner) != text:
+                note(text) if fault is not None else say(text)
+            told[owner] = text
+        if not every:
+            break
+        time.sleep(every)
     if any(outcome.values()):
         raise typer.Exit(NOTHING_DONE)

@@ -320,6 +320,8 @@ def _print(answer: dict[str, Any]) -> None:
             clause = f", {agreed['reference']}" if agreed["reference"] else ""
             may = "only be observed" if held["may"] == "observe" else held["may"]
             say(f"  it may {may} by agreement {agreed['id']}{clause}: {agreed['title']}")
+            if agreed["conditions"]:
+                say(f"  where its conditions hold: {'; '.join(agreed['conditions'])}")
         elif held["needs_agreement"]:
             say("  no agreement on it is in force: it is only observed")
         for report in held["reports"]:

@@ -61,19 +61,17 @@ def read(path: Path, folder: Path, root: bytes, state: Path, limits: TufLimits) 
     ExchangeFault; then `folder` is as it was.
     """
     unpacked = folder.with_name(f".{folder.name}.unpacked")
-    shutil.rmtree(unpacked, ignore_errors=True)
-    try:
-        found = _unpack(path, unpacked)
-        client = TufClient(str(unpacked), state, root, limits)
+    with files.alone(folder):
+        shutil.rmtree(unpacked, ignore_errors=True)
         try:
+            found = _unpack(path, unpacked)
+            client = TufClient(str(unpacked), state, root, limits)
             repository = client.refresh()
             published = carry.verified(repository)
             _exactly(path, found, published, carry.roots_of(repository))
             return carry.carry(repository, folder)
         finally:
-            client.close()
-    finally:
-        shutil.rmtree(unpacked, ignore_errors=True)
+            shutil.rmtree(unpacked, ignore_errors=True)
 
 
 def _exactly(path: Path, found: set[str], published: Published, roots: dict[int, bytes]) -> None:
@@ -113,7 +111,7 @@ def _unpack(path: Path, into: Path) -> set[str]:
 
 
 def _bounded(path: Path, member: tarfile.TarInfo, twice: bool, count: int, size: int) -> None:
-    if not member.isreg() or twice:
+    if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or member.issparse() or twice:
         what = "is there twice" if twice else "is no plain file"
         raise refused(FeedFault.NOT_THEIRS, f"{path}: {member.name} {what}")
     if not member.name.startswith((f"{METADATA}/", f"{TARGETS}/")):

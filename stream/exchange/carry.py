@@ -5,6 +5,7 @@ neither alter nor forge, and can withhold news no longer than the owner's timest
 """
 
 from pathlib import Path
+from typing import Final
 
 from tuf.api.metadata import Metadata, Snapshot, TargetFile, Timestamp
 
@@ -13,6 +14,9 @@ from stream.exchange import files
 from stream.exchange.files import METADATA, Published
 from stream.lists.tuf_client import Repository
 from stream.lists.tuf_faults import metadata_file
+
+PRUNE_S: Final = 86_400
+"""Files that nothing leads to any more stay so long: someone may still be fetching them."""
 
 
 def roots_of(repository: Repository) -> dict[int, bytes]:
@@ -47,7 +51,16 @@ def carry(repository: Repository, folder: Path) -> Published:
     for version, data in sorted(roots_of(repository).items()):
         files.write_root(folder, version, data)
     files.write(folder, published)
+    files.prune(folder, published, PRUNE_S)
     return published
+
+
+def is_carried(repository: Repository, folder: Path) -> bool:
+    """Whether `folder` holds this very version already."""
+    place = folder / METADATA / "timestamp.json"
+    if not place.is_file() or files.newest_root(folder) != max(roots_of(repository)):
+        return False
+    return place.read_bytes() == (repository.kept / "timestamp.json").read_bytes()
 
 
 def bring(repository: Repository, target: TargetFile, folder: Path) -> None:

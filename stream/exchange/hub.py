@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-from tuf.api.metadata import DelegatedRole, Metadata, Targets
+from tuf.api.metadata import TOP_LEVEL_ROLE_NAMES, DelegatedRole, Metadata, Targets
 
 from stream.core.faults import ExchangeFault, Fault, FeedDown
 from stream.exchange import files, signing
-from stream.exchange.carry import carry
+from stream.exchange.carry import PRUNE_S, carry, is_carried
 from stream.exchange.files import Published
 from stream.exchange.keys import KeyRing
 from stream.exchange.signing import Validity
@@ -59,7 +59,7 @@ class Hub:
 
         Needs the keys of the hub's targets. Raises FeedDown, ExchangeFault; then nothing stays.
         """
-        if not _OWNER.match(owner):
+        if not _OWNER.match(owner) or owner in TOP_LEVEL_ROLE_NAMES:
             raise ExchangeFault(f"{owner!r} is no owner: write e.g. KH")
         path = self.state / "members" / f"{owner}.json"
         if path.exists():
@@ -84,16 +84,19 @@ class Hub:
         return outcome
 
     def _carried(self, member: Member, now_s: int) -> Published:
-        client = TufClient(
-            member.url, self.state / "seen" / member.owner, member.root.encode(), self.limits
-        )
-        try:
-            repository = client.refresh()
-            repository.only_of(member.owner)
-            theirs = carry(repository, self.folder / COUNTRIES / member.owner)
-        finally:
-            client.close()
-        return self._delegated(member.owner, theirs, now_s)
+        """Nobody else does so meanwhile: what was seen of a member belongs to one process."""
+        place = self.folder / COUNTRIES / member.owner
+        seen, root = self.state / "seen" / member.owner, member.root.encode()
+        with files.alone(self.state):
+            client = TufClient(member.url, seen, root, self.limits)
+            try:
+                repository = client.refresh()
+                if not is_carried(repository, place):
+                    repository.only_of(member.owner)
+                    carry(repository, place)
+            finally:
+                client.close()
+            return self._delegated(member.owner, files.read(place), now_s)
 
     def _delegated(self, owner: str, theirs: Published, now_s: int) -> Published:
         """The hub's own metadata with a country's newest in them."""
@@ -122,6 +125,7 @@ class Hub:
                 return published
             new = signing.stamped(published, self.ring, self.validity, now_s)
             files.write(self.folder, new)
+            files.prune(self.folder, new, PRUNE_S)
             return new
 
 

@@ -34,6 +34,9 @@ GATHER_S: Final = 0.2
 BLOCK_MS: Final = 1000
 RESIGN_S: Final = 60.0
 """How often it is looked whether a signature needs to be renewed, and old files to go."""
+KEPT_S: Final = 3600
+"""Files that nothing leads to any more stay so long for whoever is fetching them: at a change every
+second that is some 20,000 small files."""
 LOOK_S: Final = 30.0
 """How often all lists are looked at, changed or not: one that failed is tried again by then."""
 
@@ -103,8 +106,10 @@ class Outlet:
         )
 
     def renew(self) -> list[str]:
-        """Sign again what needs it; which roles. Raises ExchangeFault."""
-        return resign(self.folder, self.ring, self.validity, now_s())
+        """Sign again what needs it; which roles. Old files go. Raises ExchangeFault."""
+        due = resign(self.folder, self.ring, self.validity, now_s())
+        files.prune(self.folder, files.read(self.folder), KEPT_S)
+        return due
 
 
 Tell = Callable[[str, Edition | Fault | None], None]

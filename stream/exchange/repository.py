@@ -7,20 +7,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
-from typing import Final
 
 from securesystemslib.signer import Key
 from tuf.api.metadata import DelegatedRole, Role, Root, Signed, TargetFile, Targets
 
 from stream.core.faults import ExchangeFault, FeedDown
 from stream.exchange import files, signing
+from stream.exchange.carry import PRUNE_S
 from stream.exchange.files import Published
 from stream.exchange.keys import HeldKey, KeyRing
 from stream.exchange.signing import OFFLINE, ONLINE, Validity, role_of
 from stream.lists.tuf_faults import safe_name
-
-PRUNE_S: Final = 86_400
-"""Files that nothing leads to any more stay so long: someone may still be fetching them."""
 
 
 @dataclass(frozen=True, slots=True)

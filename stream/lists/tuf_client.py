@@ -14,7 +14,14 @@ from tuf.api.metadata import Metadata, TargetFile, Targets, Timestamp
 from tuf.ngclient import Updater, UpdaterConfig
 
 from stream.core.faults import FeedDown, FeedFault
-from stream.lists.tuf_faults import explained, metadata_file, refused, safe_name
+from stream.lists.tuf_faults import (
+    explained,
+    metadata_file,
+    refused,
+    safe_name,
+    safe_role,
+    safe_target,
+)
 from stream.lists.tuf_fetcher import BoundedFetcher, FetchLimits
 from stream.ops.clock import now_s
 
@@ -184,6 +191,7 @@ class Repository:
             signed = self._signed(role)
             below = signed.delegations.roles if signed.delegations is not None else None
             for name, delegation in (below or {}).items():
+                safe_role(name)
                 if name in found or not delegation.paths:
                     continue
                 self.find(safe_name(delegation.paths[0].replace("*", "x")))
@@ -213,8 +221,8 @@ class Repository:
         if not (self.kept / metadata_file(role)).is_file():
             return {}
         signed = self._signed(role)
-        for name in signed.targets:
-            safe_name(name)
+        for target in signed.targets.values():
+            safe_target(target)
         return signed.targets
 
     @property

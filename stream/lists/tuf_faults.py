@@ -11,7 +11,7 @@ from typing import Final
 from urllib.parse import quote
 
 from tuf.api import exceptions as tuf
-from tuf.api.metadata import Metadata, Root, Targets
+from tuf.api.metadata import Metadata, Root, TargetFile, Targets
 from tuf.api.serialization import DeserializationError
 
 from stream.core.faults import FeedDown, FeedFault
@@ -59,6 +59,7 @@ ADVICE: Final[Mapping[FeedFault, str]] = {
 """Each reason for which a repository is refused, and what to do about it."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.~-]{0,149}(/[A-Za-z0-9][A-Za-z0-9_.~-]{0,149}){0,7}\Z")
+_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _ROLLED_BACK = re.compile(r"must be >=|^Expected \S+\.json version|is missing info for")
 
 
@@ -73,6 +74,22 @@ def safe_name(name: str) -> str:
         shown = name if len(name) <= 80 else f"{name[:77]}..."
         raise refused(FeedFault.BAD_NAME, f"a target is named {shown!r}")
     return name
+
+
+def safe_role(name: str) -> str:
+    """A delegated role's name, if it can be a file's. Raises FeedDown(BAD_NAME)."""
+    if "/" in name:
+        raise refused(FeedFault.BAD_NAME, f"a role is named {name[:80]!r}")
+    return safe_name(name)
+
+
+def safe_target(target: TargetFile) -> None:
+    """A target whose name and hash can be parts of a file's name. Raises FeedDown."""
+    safe_name(target.path)
+    first = next(iter(target.hashes.items()), ("", ""))
+    if first[0] != "sha256" or not _SHA256.match(first[1]):
+        text = f"{target.path} has no SHA-256, or not as its first hash"
+        raise refused(FeedFault.MALFORMED, text)
 
 
 def explained(error: Exception, place: str, doing: str, kept: Path, said: bytes) -> FeedDown:

@@ -30,11 +30,15 @@ def write_private(path: Path, data: bytes) -> None:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            os.fchmod(handle, 0o600)
-            file.write(data)
-            file.flush()
-            os.fsync(handle)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                os.fchmod(handle, 0o600)
+                file.write(data)
+                file.flush()
+                os.fsync(handle)
+        except OSError:
+            path.unlink(missing_ok=True)  # half a secret would stand in the way of a whole one
+            raise
     except FileExistsError as error:
         raise SecretUnsafe(f"{path} is there already and is not overwritten") from error
     except OSError as error:

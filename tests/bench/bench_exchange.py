@@ -57,7 +57,7 @@ from tests.bench.traffic import innocent_numbers
 LIST = "KH/scam"
 COUNTRIES = 11
 BY = By("bench", "measuring how soon a neighbour enforces it")
-READY_S = 180.0
+READY_S = 400.0
 _REST = "the rest is the follower's second between two looks, and its work on the version"
 SYNC_S = 1.0
 FEED = """

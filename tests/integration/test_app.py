@@ -97,6 +97,7 @@ async def test_agreements_change_what_a_running_worker_decides(
     assert here.command("lists", "create", "KH/scam").code == 0
     assert here.command("lists", "add", "KH/scam", LISTED).code == 0
     text = (EXAMPLES / "th-kh.toml").read_text().replace('"romance"', '"other"')
+    text = text.replace("valid_until = 2027", "valid_until = 2997")
     with here.engine() as engine:
         engine.until_ready()
         await here.send(records(1))

@@ -1,6 +1,7 @@
 """`ringfence exchange publish` in one country, `feeds pull` and `why` in another."""
 
 import asyncio
+import hashlib
 import json
 import os
 import signal
@@ -15,24 +16,11 @@ import redis
 from typer.testing import CliRunner
 
 from stream.cli import app
+from stream.core.faults import ExchangeFault
 from stream.exchange.keys import KeyRing
 from stream.exchange.outlet import Outlet
 from tests.integration.feeds_lab import kh
 from tests.repositories import Country
-
-FEED = """
-list = "KH/scam"
-format = "snapshot"
-may_list = ["*"]
-[owner]
-name = "KH"
-contact = "noc@trc.example"
-[from]
-kind = "tuf"
-path = "{folder}"
-root = "{root}"
-targets = "KH/scam"
-"""
 
 
 class Operators:
@@ -47,7 +35,7 @@ class Operators:
         root, feeds = folder / "kh.root.json", folder / "feeds"
         root.write_bytes(kh.root)
         feeds.mkdir()
-        (feeds / "kh-scam.toml").write_text(FEED.format(folder=kh.folder, root=root))
+        self.root = root
         self.kh, self.th = folder / "kh.toml", folder / "th.toml"
         self.kh.write_text(
             f'[redis]\nurl = "{urls[0]}"\n[lists]\nstate_dir = "{folder}/kh-state"\n'
@@ -82,6 +70,11 @@ def test_a_number_is_listed_published_and_explained_abroad(operators):
     said = operators.types(operators.kh, "exchange", "publish", "KH/scam")
     assert "shared as fingerprints" in said
     assert "nothing new" in operators.types(operators.kh, "exchange", "publish", "KH/scam")
+    how = ("--root", str(operators.root), "--contact", "noc@trc.example")
+    where = ("exchange", "follow", str(operators.repository), "KH/scam", *how)
+    said = operators.types(operators.th, *where)
+    assert hashlib.sha256(operators.root.read_bytes()).hexdigest() in said
+    assert "is there already" in operators.types(operators.th, *where, code=1)
     operators.types(operators.th, "feeds", "pull", "kh-scam")
     told = operators.asks(operators.th, "why", one)
     assert [held["list"] for held in told["lists"]] == ["KH/scam"]
@@ -128,3 +121,18 @@ async def changed(path: Path, before: bytes) -> None:
     while path.read_bytes() == before:
         assert time.monotonic() < deadline, "nothing was published"
         await asyncio.sleep(0.02)
+
+
+def test_a_list_of_another_circle_is_not_followed(operators):
+    """Without the circle's key its hashes would match nobody: no feed file is written, and why."""
+    config = operators.kh
+    config.write_text(
+        f'{config.read_text()}circles_dir = "{operators.repository.parent / "circles"}"\n'
+    )
+    operators.types(config, "circle", "new", "asean")
+    operators.types(config, "lists", "create", "KH/scam", "--circle", "asean")
+    operators.types(config, "exchange", "publish", "KH/scam")
+    how = ("--root", str(operators.root), "--contact", "noc@trc.example")
+    where = ("exchange", "follow", str(operators.repository), "KH/scam", *how)
+    with pytest.raises(ExchangeFault, match="whose key is not here"):
+        operators.types(operators.th, *where)

@@ -125,6 +125,7 @@ def test_a_time_is_exact_and_a_day_counts_whole(tmp_path):
     ("parts", "said"),
     [
         ({"more": 'cirle = "x"'}, "cirle: is no setting; did you mean circle?"),
+        ({"more": 'circle = "asean@2"'}, "circle: is a circle, not an epoch of its key: asean"),
         ({"kind": "treaty"}, 'kind: must be "memorandum"'),
         ({"valid_from": "2026-02-30"}, "is no TOML: "),
         ({"valid_from": '"2026-01-01"'}, "valid_from: must be a day or a time without quotation"),

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from tuf.api.metadata import Metadata, Snapshot, TargetFile, Targets
+from tuf.api.metadata import DelegatedRole, Metadata, Snapshot, TargetFile, Targets
 
 from stream.core.faults import FeedDown, FeedFault
 from stream.exchange import files, repository, signing
@@ -142,6 +142,17 @@ def leads_elsewhere(kh: Country) -> None:
     signed_target(kh, name, TargetFile.from_data(name, b"x", ["sha256"]))
 
 
+def role_leads_elsewhere(kh: Country) -> None:
+    key = kh.ring.new("x-1").signer.public_key
+    role = DelegatedRole("KH~/../../x", [key.keyid], 1, terminating=True, paths=["KH/x/*"])
+    kh.stamp(signing.delegated(kh.read(), kh.ring, role, [key], VALIDITY, kh.now_s))
+
+
+def hash_leads_elsewhere(kh: Country) -> None:
+    name = "KH/scam/other"
+    signed_target(kh, name, TargetFile(1, {"sha256": "../../../x"}, name))
+
+
 def of_another_country(kh: Country) -> None:
     kh.client(kh.home / "state").refresh()
     name = "TH/national/latest.json"
@@ -190,6 +201,8 @@ ATTACKS: dict[str, tuple[Callable[[Country], None], FeedFault, str]] = {
     ),
     "a target with other bytes": (other_bytes, FeedFault.CHECKSUM, "not the file that was signed"),
     "path traversal": (leads_elsewhere, FeedFault.BAD_NAME, "authorized_keys"),
+    "path traversal in a role's name": (role_leads_elsewhere, FeedFault.BAD_NAME, "KH~/../../x"),
+    "path traversal in a hash": (hash_leads_elsewhere, FeedFault.MALFORMED, "no SHA-256"),
     "another country's list": (of_another_country, FeedFault.NOT_THEIRS, "TH/national"),
     "no timestamp": (no_timestamp, FeedFault.MISSING, "HTTP 404|is not there"),
     "a role that is not there": (no_list, FeedFault.MISSING, "HTTP 404|is not there"),

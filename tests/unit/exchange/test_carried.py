@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -221,6 +220,7 @@ def repacked(source: Path, path: Path, leave_out: str, add: dict[str, bytes], ki
         ("", {"targets/../../x": b"x"}, tarfile.REGTYPE, FeedFault.BAD_NAME),
         ("", {"/etc/x": b"x"}, tarfile.REGTYPE, FeedFault.BAD_NAME),
         ("", {"targets/link": b""}, tarfile.SYMTYPE, FeedFault.NOT_THEIRS),
+        ("", {"targets/sparse": b""}, tarfile.GNUTYPE_SPARSE, FeedFault.NOT_THEIRS),
         ("", {"metadata/timestamp.json": b"x"}, tarfile.REGTYPE, FeedFault.NOT_THEIRS),
     ],
 )
@@ -264,37 +264,23 @@ def test_a_server_that_gives_something_else_is_found(kh: Country, tmp_path: Path
         assert any("KH/scam/1/filter.bloom" in fault for fault in faults)
 
 
-def run_example(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(EXAMPLE), *words],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-        env={"PATH": "", "PYTHONPATH": ""},
-    )
-
-
-def test_a_partner_with_nothing_of_ours_reads_a_list(kh: Country, tmp_path: Path) -> None:
-    """The example verifies and answers with python-tuf and pybloom-live; an altered list is not."""
+def test_a_partner_with_nothing_of_ours_refuses_what_was_altered(
+    kh: Country, tmp_path: Path
+) -> None:
+    """The example needs no module of ours; it verifies, and uses no altered file."""
     assert "stream" not in EXAMPLE.read_text()
-    bloom = BloomFilter(1000, 1e-4)
-    bloom.add("+85523900123")
-    data = io.BytesIO()
-    bloom.tofile(data)
-    kh.publish({"latest.json": b'{"generation": 7}', "7/filter.bloom": data.getvalue()})
+    latest = b'{"generation": 7, "whole": 7, "parts": [], "changes": []}'
+    bloom = io.BytesIO()
+    BloomFilter(1000, 1e-4).tofile(bloom)
+    kh.publish({"latest.json": latest, "7/filter.bloom": bloom.getvalue()})
     (tmp_path / "root.json").write_bytes(kh.root)
+    for path in kh.folder.rglob("*.filter.bloom"):
+        path.write_bytes(b"x" * path.stat().st_size)
     with serving(kh.folder) as url:
-        ask = partial(run_example, tmp_path, url, "root.json", "KH/scam")
-        assert ask("+85523900123").stdout == "+85523900123: listed in KH/scam\n"
-        assert ask("+85523900999").stdout == "+85523900999: not listed in KH/scam\n"
-        shutil.rmtree(tmp_path / "seen")
-        next(kh.folder.rglob("*.filter.bloom")).write_bytes(b"x" * len(data.getvalue()))
-        kh.publish({"latest.json": b'{"generation": 1}'})
-        for path in kh.folder.rglob("*.filter.bloom"):
-            path.write_bytes(b"x" * 400)
-        refused = ask("+85523900123")
+        words = [sys.executable, "-I", str(EXAMPLE), url, "root.json", "KH/scam", "+85523900123"]
+        refused = subprocess.run(
+            words, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False
+        )
     assert refused.returncode != 0
     assert "LengthOrHashMismatchError" in refused.stderr
 

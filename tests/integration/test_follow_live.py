@@ -1,0 +1,124 @@
+"""Publishing and following as they run in production: by themselves, through hubs, at the gate."""
+
+import asyncio
+import time
+
+import pytest
+
+from stream.core.agreement import Shared
+from stream.core.faults import FeedDown, FeedFault
+from stream.exchange import repository
+from stream.exchange.hub import Hub
+from stream.exchange.keys import KeyRing
+from stream.exchange.outlet import keep_published
+from stream.exchange.signing import Validity
+from stream.feed_follow import Follower
+from stream.lists.connection import RegisterSettings
+from stream.lists.transports.tuf import TufTransport
+from stream.lists.tuf_client import TufLimits
+from stream.ops.tasks import cancelled
+from tests.builders import NOW_S, numbers_of
+from tests.integration.exchange_lab import LIST, lab
+from tests.integration.feeds_lab import kh, workplace
+from tests.integration.lists_lab import Worker, running, until
+
+
+async def test_what_is_listed_in_one_country_is_blocked_in_the_other(tmp_path, urls):
+    """Added in KH, a worker in TH has it by itself; removed in KH, it is free in TH."""
+    worker = Worker(urls[1], tmp_path / "worker")
+
+    def listed(number: str) -> bool:
+        found = worker.refresher.current.match(numbers_of([number]), NOW_S).by_row().get(0, [])
+        return any(match.confirmed for match in found)
+
+    async with lab(tmp_path, urls, Shared.FINGERPRINTS) as world:
+        await world.kh.add(*kh(1))
+        register = RegisterSettings(urls[0])
+        told: list[object] = []
+        publishing = asyncio.create_task(
+            keep_published(
+                world.kh.outlet, [world.kh.offer], register, lambda _, what: told.append(what)
+            )
+        )
+        async with (
+            workplace(world.th.folder / "state", urls[1]) as place,
+            running(worker, loaded=False),
+        ):
+            following = asyncio.create_task(Follower(world.th.setup, place, quiet=True).run())
+            await until(lambda: listed(kh(1)[0]), 30)
+            await world.kh.add(*kh(2))
+            await until(lambda: listed(kh(2)[0]), 30)
+            await world.kh.remove(*kh(2))
+            await until(lambda: not listed(kh(2)[0]), 30)
+            await cancelled(following)
+        await cancelled(publishing)
+    assert told
+
+
+async def test_a_list_carried_by_a_hub(tmp_path, urls):
+    """Through a hub comes what KH signed; what the hub alters is refused, the last good stays."""
+    async with lab(tmp_path, urls) as world:
+        await world.kh.add(*kh(1, 2))
+        await world.kh.publishes()
+        folder = tmp_path / "hub"
+        ring = KeyRing([folder / "keys", folder / "offline"])
+        now_s = int(time.time())
+        repository.init(folder / "r", ring, [folder / "offline"], 1, Validity(), now_s)
+        hub = Hub(folder / "r", ring, folder / "state", Validity(), TufLimits())
+        await asyncio.to_thread(hub.add, "KH", world.url, world.kh.root.read_bytes(), now_s)
+        carried = folder / "r" / "countries" / "KH"
+        far = world.country("far", f'path = "{carried}"')
+        await far.accepts()
+        assert await far.holds(*kh(1, 2))
+        await world.kh.remove(*kh(1))
+        await world.kh.publishes()
+        await asyncio.to_thread(hub.sync, now_s)
+        (changes,) = (carried / "targets" / LIST / "changes").glob("*.jsonl")
+        data = changes.read_bytes()
+        changes.write_bytes(data.replace(b"remove", b"retain"))
+        with pytest.raises(FeedDown) as caught:
+            await far.pulls()
+        assert caught.value.reason in {FeedFault.CHECKSUM, FeedFault.MIXED}
+        assert await far.holds(*kh(1, 2))
+        changes.write_bytes(data)
+        await far.accepts()
+        assert not await far.holds(*kh(1))
+
+
+async def test_a_poisoned_list_is_held(tmp_path, urls):
+    """Growth beyond the limit waits for a person; what was live before stays."""
+    gate = "[gate]\ngrow_few = 5\nshrink_few = 0\n"
+    async with lab(tmp_path, urls) as world:
+        th = world.country("th", f'url = "{world.url}"', gate)
+        await world.kh.add(*kh(1, 2, 3))
+        await world.kh.publishes()
+        await th.accepts()
+        await world.kh.add(*kh(*range(100, 140)))
+        await world.kh.publishes()
+        record = await th.pulls()
+        assert record is not None
+        assert record.verdict == "held"
+        assert await th.fingerprints() != set()
+        assert not await th.holds(*kh(100))
+
+
+async def test_a_whole_list_that_is_not_accepted_is_let_be_for_a_while(tmp_path, urls):
+    """Who got a whole list and does not remember it is not brought it again each second."""
+    async with lab(tmp_path, urls) as world:
+        await world.kh.add(*kh(1))
+        await world.kh.publishes()
+        transport = world.th.setup.source.transport()
+        assert isinstance(transport, TufTransport)
+        first = await transport.fetch({}, tmp_path / "one")
+        second = await transport.fetch({}, tmp_path / "two")
+        assert first.wait_s_min == 0
+        assert second.wait_s_min >= 30
+
+
+async def test_a_root_that_is_not_there_is_told(tmp_path, urls):
+    """A feed whose trusted root can not be read says which file, and is tried each second."""
+    async with lab(tmp_path, urls) as world:
+        world.kh.root.unlink()
+        with pytest.raises(FeedDown, match=r"root\.json can not be read"):
+            await world.th.pulls()
+        assert world.th.setup.every_s == 1

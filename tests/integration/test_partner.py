@@ -1,0 +1,44 @@
+"""A partner with nothing of ours, and a list that Ringfence publishes from its register."""
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stream.core.agreement import Shared
+from tests.integration.exchange_lab import LIST, Lab, lab
+
+EXAMPLE = Path(__file__).parents[2] / "deploy" / "examples" / "read_a_list.py"
+LISTED, LATER, NEVER = "+85523900123", "+85523900124", "+85523900999"
+
+
+async def asked(at: Lab, *numbers: str) -> list[bool]:
+    """What the example answers, run as a program that can not import us."""
+    answers = []
+    for number in numbers:
+        words = [sys.executable, "-I", str(EXAMPLE), at.url, str(at.kh.root), LIST, number]
+        done = await asyncio.to_thread(
+            subprocess.run, words, cwd=at.folder, capture_output=True, text=True, timeout=30
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout in {f"{number}: {text} in {LIST}\n" for text in ("listed", "not listed")}
+        answers.append("not listed" not in done.stdout)
+    return answers
+
+
+@pytest.mark.parametrize("shares", [Shared.NUMBERS, Shared.FINGERPRINTS, Shared.FILTER])
+async def test_a_partner_reads_what_we_publish(
+    tmp_path: Path, urls: list[str], shares: Shared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whole lists and changes after them, whatever the agreement lets us share."""
+    monkeypatch.setattr("stream.exchange.offer.FILTER_EVERY_S", 0)
+    async with lab(tmp_path, urls, shares) as at:
+        await at.kh.add(LISTED)
+        await at.kh.publishes()
+        assert await asked(at, LISTED, LATER) == [True, False]
+        await at.kh.add(LATER)
+        await at.kh.remove(LISTED)
+        await at.kh.publishes()
+        assert await asked(at, LISTED, LATER, NEVER) == [False, True, False]
