@@ -8,6 +8,12 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from pybloom_live import BloomFilter  # type: ignore[attr-defined]
 from tuf.api.metadata import DelegatedRole, Metadata, Targets
 
@@ -15,7 +21,10 @@ from stream.core.faults import ExchangeFault, FeedDown, FeedFault
 from stream.exchange import bundle, files, inspect, repository, signing
 from stream.exchange.hub import COUNTRIES, Hub
 from stream.exchange.keys import KeyRing
+from stream.lists.build import Version, build_snapshot, columns_from
+from stream.lists.circles import key_id
 from stream.lists.tuf_client import TufClient, TufLimits
+from tests.builders import entry
 from tests.repositories import VALIDITY, Country, serving
 
 LIMITS = TufLimits()
@@ -291,3 +300,34 @@ def test_metadata_of_a_hub_are_the_countrys_own_bytes(kh: Country, hub: tuple[Hu
     data = next((carrier.folder / "metadata").glob("*.KH.json")).read_bytes()
     assert data == kh.read().targets
     assert Metadata.from_bytes(data).signed.type == "targets"
+
+
+def test_no_artefact_holds_a_secret(kh: Country, hub: tuple[Hub, bytes], tmp_path: Path) -> None:
+    """Neither private keys nor a circle's key are in what is served, carried, bundled, kept."""
+    carrier, _ = hub
+    key = bytes(range(100, 132))
+    columns = columns_from([entry("+85523900123", key=key)])
+    parts = build_snapshot(Version("KH", "scam", 9, "asean", key, key_id(key)), columns, kh.now_s)
+    kh.publish({f"9/{name}": bytes(part) for name, part in parts.items()})
+    carrier.sync(kh.now_s)
+    theirs(carrier, kh, tmp_path / "follower").refresh().download(
+        "KH/scam/9/manifest.json", tmp_path / "manifest.json"
+    )
+    bundle.write(kh.folder, tmp_path / "kh.tar")
+    held = [*kh.ring.held(), *carrier.ring.held()]
+    pems = [each.path.read_bytes() for each in held]
+    raw = [
+        load_pem_private_key(pem, None).private_bytes(
+            Encoding.Raw, PrivateFormat.Raw, NoEncryption()
+        )
+        for pem in pems
+    ]
+    secrets = [*raw, *(pem.splitlines()[1] for pem in pems), key]
+    forms = [*secrets, *(one.hex().encode() for one in [*raw, key])]
+    looked_at = 0
+    for path in tmp_path.rglob("*"):
+        if path.is_file() and path.suffix != ".pem":
+            data = path.read_bytes()
+            assert not any(form in data for form in forms), path
+            looked_at += 1
+    assert looked_at > 50

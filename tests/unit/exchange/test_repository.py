@@ -4,12 +4,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-)
 from tuf.api.metadata import Metadata
 
 from stream.core.faults import ExchangeFault, FeedDown, FeedFault, SecretUnsafe
@@ -185,23 +179,6 @@ def test_private_keys_are_the_owners_alone(tmp_path: Path) -> None:
     with pytest.raises(SecretUnsafe, match=r"mode 0640.*chmod 600"):
         list(KeyRing([tmp_path / "keys"], "open sesame").held())
     assert "private" not in repr(ring).lower()
-
-
-def test_no_artefact_holds_a_private_key(tmp_path: Path) -> None:
-    """No byte of a private key is in anything that is served."""
-    kh = Country(tmp_path / "kh")
-    kh.publish()
-    secrets = [
-        load_pem_private_key(key.path.read_bytes(), None).private_bytes(
-            Encoding.Raw, PrivateFormat.Raw, NoEncryption()
-        )
-        for key in kh.ring.held()
-    ]
-    pems = [key.path.read_bytes().splitlines()[1] for key in kh.ring.held()]
-    forms = [*secrets, *pems, *(one.hex().encode() for one in secrets)]
-    for path in kh.folder.rglob("*"):
-        data = path.read_bytes() if path.is_file() else b""
-        assert not any(form in data for form in forms), path
 
 
 def test_a_damaged_repository_is_named(tmp_path: Path) -> None:
