@@ -1,16 +1,20 @@
 """`ringfence circle`: the keys by which the countries of a circle hash numbers."""
 
+import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
 from stream.cli_base import AsJson, ConfigFiles, out, print_json, settings_of
-from stream.cli_register import USAGE, fail, say
+from stream.cli_register import NOTHING_DONE, USAGE, fail, say, with_register
 from stream.config import Settings
+from stream.core.entry import NEVER, Entry
 from stream.core.faults import SecretUnsafe
 from stream.lists import circles
+from stream.lists.export import moment
+from stream.lists.store import Register
 
 app = typer.Typer(
     no_args_is_help=True, help="Keys by which the countries of a circle hash numbers."
@@ -96,6 +100,56 @@ def ls_(config: ConfigFiles = None, as_json: AsJson = False) -> None:
     for row in rows:
         table.add_row(*(text or "-" for text in row))
     out.print(table)
+
+
+@app.command()
+def why(
+    name: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="A list of ours.")],
+    fingerprint: Annotated[str, typer.Argument(help="As a partner has it: 16 hex digits.")],
+    config: ConfigFiles = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say which number of a list of ours a fingerprint is, and who reported it: for an appeal.
+
+    A partner with whom fingerprints are shared decides by them and can name no more; the owner
+    can. The number is shown in whole. Exit codes: 0 it is listed, 1 it is not.
+
+    Example: ringfence circle why KH/scam 336e914774f97770
+    """
+    settings = settings_of(config)
+    if not re.fullmatch(r"[0-9a-f]{16}", fingerprint.lower()):
+        fail(f"{fingerprint!r} is no fingerprint: 16 hex digits", USAGE)
+    value = int(fingerprint, 16)
+
+    async def work(register: Register) -> tuple[Entry, ...]:
+        await register.state(name)  # a list that there is not is an error
+        return (await register.reports(name, [value])).get(value, ())
+
+    reports = with_register(settings, work)
+    if as_json:
+        print_json({"list": name, "reports": [_report_json(one) for one in reports]})
+    elif not reports:
+        say(
+            f"{name} does not hold it now; `ringfence lists history {name}` shows what became of it"
+        )
+    for one in reports if not as_json else ():
+        told = _report_json(one)
+        until = told["expires_at"] or "it is taken off"
+        what = f"{told['category']}, confidence {told['confidence']}"
+        say(f"{told['number']}: {told['source']}: {what}, {told['reported_at']} until {until}")
+    if not reports:
+        raise typer.Exit(NOTHING_DONE)
+
+
+def _report_json(one: Entry) -> dict[str, Any]:
+    return {
+        "number": one.number or None,
+        "source": one.source,
+        "category": one.category.label,
+        "confidence": one.confidence,
+        "reported_at": moment(one.reported_at_s),
+        "expires_at": None if one.expires_at_s == NEVER else moment(one.expires_at_s),
+    }
 
 
 def _folder(settings: Settings) -> Path:

@@ -1,13 +1,17 @@
 """A partner with nothing of ours, and a list that Ringfence publishes from its register."""
 
 import asyncio
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from stream.cli import app
 from stream.core.agreement import Shared
+from tests.builders import fingerprint_of
 from tests.integration.exchange_lab import LIST, Lab, lab
 
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "examples" / "read_a_list.py"
@@ -42,3 +46,22 @@ async def test_a_partner_reads_what_we_publish(
         await at.kh.remove(LISTED)
         await at.kh.publishes()
         assert await asked(at, LISTED, LATER, NEVER) == [False, True, False]
+
+
+async def test_an_owner_explains_what_a_partner_has_only_as_a_fingerprint(
+    tmp_path: Path, urls: list[str]
+) -> None:
+    """By the fingerprint of a partner's decision the owner finds number, source and category."""
+    (tmp_path / "kh.toml").write_text(f'[redis]\nurl = "{urls[0]}"\n')
+    async with lab(tmp_path, urls, Shared.FINGERPRINTS) as at:
+        await at.kh.add(LISTED)
+        explained = await asyncio.to_thread(explained_by_owner, tmp_path, LISTED)
+        assert explained == (0, LISTED)
+        assert (await asyncio.to_thread(explained_by_owner, tmp_path, NEVER))[0] == 1
+
+
+def explained_by_owner(folder: Path, number: str) -> tuple[int, str | None]:
+    words = ["circle", "why", LIST, f"{fingerprint_of(number):016x}", "--json"]
+    done = CliRunner().invoke(app, [*words, "--config", str(folder / "kh.toml")])
+    reports = json.loads(done.output)["reports"]
+    return done.exit_code, reports[0]["number"] if reports else None
