@@ -13,6 +13,7 @@ Target: p99 at most 5 s, and 60 s with eleven countries behind a hub.
 """
 
 import asyncio
+import random
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -60,6 +61,9 @@ BY = By("bench", "measuring how soon a neighbour enforces it")
 READY_S = 400.0
 _REST = "the rest is the follower's second between two looks, and its work on the version"
 SYNC_S = 1.0
+PHASE_S = 1.2
+"""Up to so long is waited before each change: else all would fall into one part of the second in
+which the follower looks."""
 FEED = """
 list = "KH/scam"
 format = "snapshot"
@@ -186,20 +190,21 @@ async def _changes(
 ) -> dict[str, list[float]]:
     """Seconds from each change to its effect, and to the signature in between."""
     added, removed, signed = [], [], []
+    phases = random.Random(5)
     timestamp = owner.repository / "metadata" / "timestamp.json"
-    for digits in innocent_numbers(lab.scale.changes, seed=78).tolist():
-        number = f"+{digits}"
+    for number in _probes(lab, lab.scale.changes, seed=78):
         entry = _entry(number)
+        await asyncio.sleep(phases.uniform(0, PHASE_S))
         began = time.time()
         await owner.register.add(LIST, [entry], BY)
         await _until(partial(_listed, worker, number), 60, *processes)
         added.append(time.time() - began)
         signed.append(timestamp.stat().st_mtime - began)
+        await asyncio.sleep(phases.uniform(0, PHASE_S))
         began = time.time()
         await owner.register.remove(LIST, [Removal(entry.fingerprint, number)], BY)
         await _until(partial(_free, worker, number), 60, *processes)
         removed.append(time.time() - began)
-        await asyncio.sleep(0.37)  # no step with anybody's second
     return {"added, s": added, "removed, s": removed, "of it until signed, s": signed}
 
 
@@ -274,8 +279,8 @@ async def _followed(lab: Lab, country: _Country) -> None:
 async def _arrivals(lab: Lab, owner: _Owner, publisher: Process) -> list[float]:
     """Seconds until a number stands in every country's register, for one number after another."""
     settings = [RegisterSettings(lab.redis.url(2 + number)) for number in range(COUNTRIES)]
-    probes = [f"+{one}" for one in innocent_numbers(1 + lab.scale.changes // 3, seed=79).tolist()]
-    began = {}
+    probes = _probes(lab, 1 + lab.scale.changes // 3, seed=79)
+    phases, began = random.Random(6), {}
     await owner.register.add(LIST, [_entry(probes[0])], BY)
     await asyncio.wait_for(
         asyncio.gather(*(_arrived(one, _entry(probes[0]).fingerprint) for one in settings)), READY_S
@@ -289,7 +294,7 @@ async def _arrivals(lab: Lab, owner: _Owner, publisher: Process) -> list[float]:
         await owner.register.add(LIST, [entry], BY)
         async with asyncio.timeout(60):
             arrived += [await one - began[number] for one in waiting]
-        await asyncio.sleep(0.37)
+        await asyncio.sleep(phases.uniform(0, PHASE_S))
     return arrived
 
 
@@ -310,6 +315,13 @@ async def _arrived(settings: RegisterSettings, fingerprint: int) -> float:
 
 def _both(lab: Lab) -> tuple[int, int]:
     return lab.cores.broker, lab.cores.engine
+
+
+def _probes(lab: Lab, count: int, seed: int) -> list[str]:
+    """Numbers that are not on the list."""
+    listed = innocent_numbers(lab.scale.numbers, seed=11)
+    made = innocent_numbers(2 * count, seed=seed)
+    return [f"+{one}" for one in made[~np.isin(made, listed)][:count].tolist()]
 
 
 def _entry(number: str) -> Entry:

@@ -16,7 +16,9 @@ from stream.lists.gate import GateReason
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
-UNITS = (DEPLOY / "ringfence.service", DEPLOY / "ringfence-feeds.service")
+UNITS = tuple(
+    DEPLOY / f"{name}.service" for name in ("ringfence", "ringfence-feeds", "ringfence-exchange")
+)
 
 
 def run(*words: str) -> tuple[int, str]:
