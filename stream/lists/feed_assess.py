@@ -117,7 +117,13 @@ async def assess(
         held = await _held(register, feed, read.columns, fetched.whole, key)
         clock = Clock(now_s, feed.renew_s)
         change = await asyncio.to_thread(
-            difference, held, read.columns, own=feed.name, whole=fetched.whole, clock=clock
+            difference,
+            held,
+            read.columns,
+            own=feed.name,
+            whole=fetched.whole,
+            clock=clock,
+            states=feed.format == "snapshot",
         )
     seen = Seen(
         sha256=fetched.sha256,

@@ -59,12 +59,15 @@ def owned_by(columns: Columns, owns: Callable[[str], bool]) -> Columns:
     return rows_of(columns, owned[columns.source])
 
 
-def difference(held: Columns, new: Columns, *, own: str, whole: bool, clock: Clock) -> Difference:
+def difference(
+    held: Columns, new: Columns, *, own: str, whole: bool, clock: Clock, states: bool = False
+) -> Difference:
     """What `new` changes of `held`, which are the reports of feed `own` alone.
 
     `whole`: what is not in `new` goes. Else only tombstones take something off, and `held` needs
     to have no more than the numbers that `new` names. A tombstone that names no source, and so
-    carries the feed's own name, takes all reports off but those that `new` has of the number.
+    carries the feed's own name, takes all reports off but those that `new` has of the number; with
+    `states` any row does, since all that holds of its number is there.
     """
     ours, theirs = _matched(held, new)
     gone = new.category[theirs] == REMOVED
@@ -76,8 +79,10 @@ def difference(held: Columns, new: Columns, *, own: str, whole: bool, clock: Clo
     is_new[theirs[other]] = True
     taken = np.full(len(held), whole, np.bool_)
     taken[ours] = gone
-    if own in new.sources:
-        ends = (new.category == REMOVED) & (new.source == new.sources.index(own))
+    if states or own in new.sources:
+        ends = np.ones(len(new), np.bool_)
+        if not states:
+            ends = (new.category == REMOVED) & (new.source == new.sources.index(own))
         all_of_it = np.isin(held.fingerprint, new.fingerprint[ends])
         all_of_it[ours[~gone]] = False
         taken |= all_of_it

@@ -7,12 +7,14 @@ import pytest
 import redis
 
 from stream.core.agreement import Shared
+from stream.core.entry import Category
 from stream.core.faults import FeedDown, FeedFault
 from stream.exchange import offer as offers
 from stream.lists.ingest import entries_of
 from stream.lists.versions import rebuild, rollback
-from tests.builders import NOW_S
-from tests.integration.exchange_lab import BY, LIST, lab
+from stream.lists.words import Retraction
+from tests.builders import NOW_S, entry
+from tests.integration.exchange_lab import BY, LIST, Country, lab
 from tests.integration.feeds_lab import kh
 from tests.integration.lists_lab import opened
 
@@ -194,6 +196,28 @@ async def test_a_list_shared_as_a_filter(tmp_path, urls):
             manifest = json.loads(await register.manifest(LIST, state.head.base))
         assert manifest["slices"] == 20
         assert not manifest["has_entries"]
+
+
+async def test_an_objection_that_is_withdrawn_goes(tmp_path, urls):
+    """Who says that a number is legitimate speaks apart, and is silent when the owner's list is."""
+    async with lab(tmp_path, urls) as world:
+        feed = world.th.folder / "kh-scam.toml"
+        feed.write_text(feed.read_text().replace('sources = "both"', 'sources = "feed"'))
+        th = Country(world.th.folder, urls[1], feed)
+        await world.kh.add(*kh(1), source="police")
+        await world.kh.add(*kh(1), source="its owner", category=Category.LEGITIMATE)
+        await world.kh.publishes()
+        await th.accepts()
+        async with opened(urls[1]) as register:
+            _, columns = await entries_of(register, LIST, b"")
+            assert set(columns.sources) == {"kh-scam", "kh-scam/its owner"}
+            number = entry(kh(1)[0])
+            back = Retraction(number.fingerprint, number.number, "its owner")
+            await world.kh.register.retract(LIST, [back], BY)
+            await world.kh.publishes()
+            await th.accepts()
+            _, columns = await entries_of(register, LIST, b"")
+        assert set(columns.sources) == {"kh-scam"}
 
 
 async def test_an_expired_report_is_not_taken(tmp_path, urls):
