@@ -123,16 +123,20 @@ async def changed(path: Path, before: bytes) -> None:
         await asyncio.sleep(0.02)
 
 
-def test_a_list_of_another_circle_is_not_followed(operators):
-    """Without the circle's key its hashes would match nobody: no feed file is written, and why."""
-    config = operators.kh
-    config.write_text(
-        f'{config.read_text()}circles_dir = "{operators.repository.parent / "circles"}"\n'
-    )
-    operators.types(config, "circle", "new", "asean")
-    operators.types(config, "lists", "create", "KH/scam", "--circle", "asean")
-    operators.types(config, "exchange", "publish", "KH/scam")
+def test_a_list_of_a_circle_needs_its_key(operators):
+    """Without the circle's key its hashes would match nobody; with it the list is followed."""
+    circles = f'circles_dir = "{operators.repository.parent / "circles"}"\n'
+    operators.kh.write_text(f"{operators.kh.read_text()}{circles}")
+    operators.types(operators.kh, "circle", "new", "asean")
+    operators.types(operators.kh, "lists", "create", "KH/scam", "--circle", "asean")
+    operators.types(operators.kh, "lists", "add", "KH/scam", *kh(1), "--reason", "a test")
+    operators.types(operators.kh, "exchange", "publish", "KH/scam")
     how = ("--root", str(operators.root), "--contact", "noc@trc.example")
     where = ("exchange", "follow", str(operators.repository), "KH/scam", *how)
     with pytest.raises(ExchangeFault, match="whose key is not here"):
         operators.types(operators.th, *where)
+    operators.th.write_text(f"{operators.th.read_text()}[exchange]\n{circles}")
+    operators.types(operators.th, *where)
+    operators.types(operators.th, "feeds", "pull", "kh-scam")
+    operators.types(operators.th, "why", *kh(1))
+    operators.types(operators.th, "why", *kh(2), code=1)

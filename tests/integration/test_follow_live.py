@@ -115,6 +115,21 @@ async def test_a_whole_list_that_is_not_accepted_is_let_be_for_a_while(tmp_path,
         assert second.wait_s_min >= 30
 
 
+async def test_a_disk_that_takes_nothing_is_told(tmp_path, urls):
+    """What can not be kept here is this machine's trouble, and the last good list stays."""
+    async with lab(tmp_path, urls) as world:
+        await world.kh.add(*kh(1))
+        await world.kh.publishes()
+        state = world.th.folder / "state" / "feeds" / "kh-scam" / "tuf"
+        state.mkdir(parents=True)
+        (state / "parts").touch()
+        with pytest.raises(FeedDown) as caught:
+            await world.th.pulls()
+        assert caught.value.reason is FeedFault.DISK
+        (state / "parts").unlink()
+        await world.th.accepts()
+
+
 async def test_a_root_that_is_not_there_is_told(tmp_path, urls):
     """A feed whose trusted root can not be read says which file, and is tried each second."""
     async with lab(tmp_path, urls) as world:

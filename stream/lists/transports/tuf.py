@@ -30,6 +30,7 @@ from stream.lists.transports.landing import Landing, landing
 from stream.lists.transports.limits import BytesMax, Seconds
 from stream.lists.transports.web import LoginSettings, Secrets
 from stream.lists.tuf_client import Repository, TufClient, TufLimits
+from stream.lists.tuf_faults import refused
 from stream.lists.tuf_fetcher import FetchLimits
 from stream.ops import checks
 from stream.ops.checks import filled
@@ -114,6 +115,13 @@ class TufTransport:
         return await self._apart(lambda stop: self._fetch(remembered, into, stop))
 
     def _fetch(self, remembered: Mapping[str, str], into: Path, stop: Stop) -> Fetched | Unchanged:
+        try:
+            return self._newest(remembered, into, stop)
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            raise refused(FeedFault.DISK, f"{self._place}: {where}{error.strerror}") from error
+
+    def _newest(self, remembered: Mapping[str, str], into: Path, stop: Stop) -> Fetched | Unchanged:
         name, state = self._settings.targets, into.parent / "tuf"
         repository = self._opened(state).refresh()
         try:
