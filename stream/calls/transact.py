@@ -71,6 +71,15 @@ class TransactSettings:
         return min(10_000, self.session_timeout_ms - ABORT_CHECK_MS - 2000)
 
     @property
+    def end_s_max(self) -> float:
+        """After how long a transaction that has not ended is given up: the broker has aborted it.
+
+        aiokafka asks on without an end and without a word; once in some 40 restarts of a broker
+        under load a worker stood still in it, seen by its lag alone.
+        """
+        return (self.transaction_timeout_ms + ABORT_CHECK_MS) / 1000
+
+    @property
     def hold_s_max(self) -> float:
         """How old the group's word may be when a transaction begins, and when it is committed."""
         return self.session_timeout_ms / 2000
@@ -142,13 +151,19 @@ class TransactionalPublisher:
         producer = out.producer
         offsets = {TopicPartition(*partition): offset for partition, offset in positions.items()}
         try:
-            await producer.begin_transaction()
-            await producer.send_offsets_to_transaction(offsets, self._settings.group_id)
-            await (await out.send(outcome))
-            if holds():
-                await producer.commit_transaction()
-                return
-            await producer.abort_transaction()
+            async with asyncio.timeout(self._settings.end_s_max):
+                await producer.begin_transaction()
+                await producer.send_offsets_to_transaction(offsets, self._settings.group_id)
+                await (await out.send(outcome))
+                if holds():
+                    await producer.commit_transaction()
+                    return
+                await producer.abort_transaction()
+        except TimeoutError as error:
+            why = f"a transaction did not end within {self._settings.end_s_max:g} s"
+            raise SinkDown(
+                f"{why}: the broker has aborted it, the next worker repeats it"
+            ) from error
         except ProducerFenced as error:
             # Another worker has our transactional id, or the broker aborted for us: either way
             # only a new producer may go on.

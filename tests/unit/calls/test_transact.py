@@ -1,13 +1,20 @@
 """What `stream.calls.transact` counts on in aiokafka; an upgrade that changes it fails here."""
 
+import asyncio
 from types import SimpleNamespace
+from typing import Any
 
+import pytest
 from aiokafka.errors import ConcurrentTransactions
 from aiokafka.producer.sender import (
     BACKOFF_OVERRIDE,
     AddOffsetsToTxnHandler,
     AddPartitionsToTxnHandler,
 )
+
+from stream.calls.batch import Partition
+from stream.calls.transact import TransactionalPublisher, TransactSettings
+from stream.core.faults import SinkDown
 
 OURS_S = 0.002
 
@@ -29,3 +36,35 @@ def test_partitions_first_would_wait_ten_times_as_long():
     answer = SimpleNamespace(errors=[("decisions", [(0, ConcurrentTransactions.errno)])])
     assert AddPartitionsToTxnHandler(sender(), []).handle_response(answer) == BACKOFF_OVERRIDE
     assert BACKOFF_OVERRIDE >= 10 * OURS_S
+
+
+class Silent:
+    """A producer whose broker never says that the transaction has ended, and its outlet."""
+
+    def __init__(self):
+        self.producer = self
+
+    async def begin_transaction(self):
+        pass
+
+    async def send_offsets_to_transaction(self, offsets, group_id):
+        pass
+
+    async def send(self, outcome):
+        return asyncio.sleep(0)
+
+    async def commit_transaction(self):
+        await asyncio.Event().wait()
+
+
+async def test_a_transaction_that_never_ends_ends_the_worker(monkeypatch):
+    """A worker does not stand still for ever: it is started again, and repeats the batch."""
+    settings = TransactSettings("group", "id", session_timeout_ms=13_000)
+    assert settings.end_s_max == 11, "timeout and look for it, below the session timeout"
+    monkeypatch.setattr(TransactSettings, "end_s_max", 0.01)
+    nothing: Any = None
+    publisher: Any = TransactionalPublisher(nothing, nothing, settings, lambda _: None)
+    publisher._out = Silent()
+    ended = await publisher.send(None, {Partition("calls", 0): 1}, lambda: True)
+    with pytest.raises(SinkDown, match="did not end within"):
+        await ended
