@@ -74,8 +74,7 @@ class TransactSettings:
     def end_s_max(self) -> float:
         """After how long a transaction that has not ended is given up: the broker has aborted it.
 
-        aiokafka asks on without an end and without a word; once in some 40 restarts of a broker
-        under load a worker stood still in it, seen by its lag alone.
+        aiokafka asks on without an end and without a word.
         """
         return (self.transaction_timeout_ms + ABORT_CHECK_MS) / 1000
 

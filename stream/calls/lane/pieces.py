@@ -216,6 +216,10 @@ def _group(parts: deque[Fetched]) -> list[Fetched]:
         counts = reading.state in (State.READ, State.UNJUDGED)
         if counts and reading.position == stretch.offset:
             group.append(one)
+        elif counts and stretch.offset < reading.position < one.beyond:
+            # After a seek an answer from before it was read first and ended amid this one, which
+            # goes: what lies behind has to be asked for again, or it would never come.
+            reading.move(reading.position)
     return group
 
 
