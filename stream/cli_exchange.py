@@ -26,6 +26,13 @@ app = typer.Typer(
 key_app = typer.Typer(no_args_is_help=True, help="The private keys that sign.")
 app.add_typer(key_app, name="key")
 
+Offline = Annotated[
+    list[Path], typer.Option("--offline", help="A folder for one person's root and targets keys.")
+]
+Threshold = Annotated[
+    int, typer.Option(min=1, max=20, help="How many of those persons have to sign.")
+]
+
 Keys = Annotated[
     list[Path] | None,
     typer.Option("--keys", help="A folder with more private keys, e.g. of a stick; repeatable."),
@@ -79,16 +86,7 @@ def root_in(path: Path) -> bytes:
 
 
 @app.command()
-def init(
-    offline: Annotated[
-        list[Path],
-        typer.Option("--offline", help="A folder for one person's root and targets keys."),
-    ],
-    threshold: Annotated[
-        int, typer.Option(min=1, max=20, help="How many of those persons have to sign.")
-    ] = 1,
-    config: ConfigFiles = None,
-) -> None:
+def init(offline: Offline, threshold: Threshold = 1, config: ConfigFiles = None) -> None:
     """Make our repository: people's keys sign root and targets, this machine's the rest.
 
     Each --offline is a folder on a stick of its own, to be locked away afterwards.

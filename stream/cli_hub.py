@@ -7,7 +7,17 @@ from typing import Annotated
 import typer
 
 from stream.cli_base import ConfigFiles, settings_of
-from stream.cli_exchange import Keys, RootFile, Url, folder_of, ring_of, root_in, validity_of
+from stream.cli_exchange import (
+    Keys,
+    Offline,
+    RootFile,
+    Threshold,
+    Url,
+    folder_of,
+    ring_of,
+    root_in,
+    validity_of,
+)
 from stream.cli_register import NOTHING_DONE, note, now_s, say
 from stream.config import Settings
 from stream.exchange import repository
@@ -25,16 +35,7 @@ def hub_of(settings: Settings, keys: list[Path] | None) -> Hub:
 
 
 @app.command()
-def init(
-    offline: Annotated[
-        list[Path],
-        typer.Option("--offline", help="A folder for one person's root and targets keys."),
-    ],
-    threshold: Annotated[
-        int, typer.Option(min=1, max=20, help="How many of those persons have to sign.")
-    ] = 1,
-    config: ConfigFiles = None,
-) -> None:
+def init(offline: Offline, threshold: Threshold = 1, config: ConfigFiles = None) -> None:
     """Make a hub: a repository that owns no list.
 
     Example: ringfence exchange hub init --offline stick-a --threshold 1
