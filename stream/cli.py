@@ -15,6 +15,7 @@ from stream import (
     cli_allow,
     cli_audit,
     cli_circle,
+    cli_enforcement,
     cli_exchange,
     cli_exchange_follow,
     cli_exchange_lists,
@@ -59,6 +60,7 @@ cli_exchange.app.command("publish")(cli_exchange_lists.publish)
 cli_exchange.app.command("run")(cli_exchange_lists.run)
 cli_exchange.app.command("follow")(cli_exchange_follow.follow)
 app.add_typer(cli_exchange.app, name="exchange")
+app.add_typer(cli_enforcement.app, name="enforcement")
 app.command("why")(why)
 app.command("decisions")(decisions)
 

@@ -122,3 +122,7 @@ class ExchangeFault(Fault):
 
 class SecretUnsafe(Fault):
     """A file with a secret can be read by others, can not be read, or would be overwritten."""
+
+
+class DocumentUnreadable(Fault):
+    """What a partner says of his enforcement is malformed, or not his to say; it is not kept."""
