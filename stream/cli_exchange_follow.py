@@ -75,7 +75,9 @@ def _latest(url: str, name: str, root: bytes) -> Latest:
     with tempfile.TemporaryDirectory(prefix="ringfence-follow-") as folder:
         client = TufClient(url, Path(folder), root)
         try:
-            data = client.refresh().read(latest_target(name), LATEST_BYTES_MAX)
+            repository = client.refresh()
+            repository.owned(name)
+            data = repository.read(latest_target(name), LATEST_BYTES_MAX)
             return read_latest(data, name)
         except SnapshotUnreadable as error:
             raise ExchangeFault(f"{url}: {error}") from error

@@ -42,9 +42,8 @@ def init(offline: Offline, threshold: Threshold = 1, config: ConfigFiles = None)
     """
     settings = settings_of(config)
     folder = folder_of(settings)
-    repository.init(
-        folder, ring_of(settings, offline), offline, threshold, validity_of(settings), now_s()
-    )
+    ring, validity = ring_of(settings, offline), validity_of(settings)
+    repository.init(folder, ring, offline, threshold, validity, now_s(), hub=True)
     say(f"made {folder}; countries join with `ringfence exchange hub add`")
 
 

@@ -94,14 +94,15 @@ def running_nginx() -> Iterator[Nginx]:
         (folder / "users").write_text(f"{USER}:{hashed.stdout}")
         (folder / "nginx.conf").write_text(_SETTINGS.format(folder=folder, port=port, tls=tls))
         command = ["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", "stderr"]
-        with Server("nginx", port, folder, command, _answers) as server:
+        with Server("nginx", port, folder, command, answers) as server:
             server.start()
             yield Nginx(folder, port, tls)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
+    """Whether somebody listens there."""
     try:
         socket.create_connection(("127.0.0.1", port), 1).close()
     except OSError:

@@ -70,7 +70,7 @@ def bring(repository: Repository, target: TargetFile, folder: Path) -> None:
         return
     landing = folder / METADATA / ".fetching"
     try:
-        landing.parent.mkdir(parents=True, exist_ok=True)
+        files.open_folder(landing.parent)
     except OSError as error:
         raise ExchangeFault(f"{landing.parent} can not be made: {error.strerror}") from error
     repository.download(target.path, landing)

@@ -23,6 +23,8 @@ from stream.lists.disk import locked, sync_folder
 
 METADATA: Final = "metadata"
 TARGETS: Final = "targets"
+FILE_MODE: Final = 0o644
+FOLDER_MODE: Final = 0o755
 _TEMP: Final = ".writing"
 _ROOT = re.compile(r"(\d+)\.root\.json\Z")
 
@@ -123,6 +125,18 @@ def write_root(folder: Path, version: int, data: bytes) -> None:
     put(folder / METADATA / f"{version}.root.json", data)
 
 
+def open_folder(folder: Path) -> None:
+    """Make a folder that others may read, with those above it; raises OSError.
+
+    What is published is there for a web server of another user, whatever this process' umask is
+    (0077 in our systemd units); private files have modes of their own.
+    """
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    for place in reversed(missing):
+        place.mkdir(exist_ok=True)
+        place.chmod(FOLDER_MODE)
+
+
 def put(path: Path, content: bytes | Path) -> None:
     """A file, whole and lasting or not at all; one that is there is replaced at once.
 
@@ -130,10 +144,11 @@ def put(path: Path, content: bytes | Path) -> None:
     """
     temporary = path.with_name(f"{path.name}{_TEMP}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        open_folder(path.parent)
         if isinstance(content, bytes) and path.is_file() and path.read_bytes() == content:
             return
         with temporary.open("wb") as file:
+            os.fchmod(file.fileno(), FILE_MODE)
             if isinstance(content, Path):
                 with content.open("rb") as source:
                     shutil.copyfileobj(source, file, 1 << 20)
@@ -154,7 +169,7 @@ def link(source: Path, path: Path) -> None:
     if path.is_file():
         return
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        open_folder(path.parent)
         path.hardlink_to(source)
     except OSError:
         put(path, source)

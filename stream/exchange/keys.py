@@ -52,13 +52,26 @@ class KeyRing:
         self._passphrase = passphrase.encode() or None
         self._held: dict[Path, HeldKey] = {}
 
+    @property
+    def folder(self) -> Path:
+        """Where keys of this machine go."""
+        return self._folders[0]
+
     def held(self) -> Iterator[HeldKey]:
         """All keys at hand, by folder and name. Raises SecretUnsafe, ExchangeFault."""
         for folder in self._folders:
             for path in sorted(folder.glob(f"*{SUFFIX}")):
-                if path not in self._held:
-                    self._held[path] = self._read(path)
-                yield self._held[path]
+                yield self.at(path)
+
+    def at(self, path: Path) -> HeldKey:
+        """The key in a file. Raises SecretUnsafe, ExchangeFault."""
+        if path not in self._held:
+            self._held[path] = self._read(path)
+        return self._held[path]
+
+    def place_of(self, name: str, folder: Path | None = None) -> Path:
+        """The file of a key of that name in `folder`, else in the first one."""
+        return (folder or self.folder) / f"{name}{SUFFIX}"
 
     def new(self, name: str, folder: Path | None = None) -> HeldKey:
         """Make a key; its file is in `folder`, else in the first one.
@@ -67,7 +80,7 @@ class KeyRing:
         """
         if not _NAME.match(name):
             raise ExchangeFault(f"{name!r} is no name for a key: letters, digits, '-', '.', '_'")
-        path = (folder or self._folders[0]) / f"{name}{SUFFIX}"
+        path = self.place_of(name, folder)
         private = Ed25519PrivateKey.generate()
         sealed: KeySerializationEncryption = NoEncryption()
         if self._passphrase is not None:

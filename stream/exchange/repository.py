@@ -12,7 +12,7 @@ from securesystemslib.signer import Key
 from tuf.api.metadata import DelegatedRole, Role, Root, Signed, TargetFile, Targets
 
 from stream.core.faults import ExchangeFault, FeedDown
-from stream.exchange import files, signing
+from stream.exchange import beginning, files, signing
 from stream.exchange.carry import PRUNE_S
 from stream.exchange.files import Published
 from stream.exchange.keys import HeldKey, KeyRing
@@ -38,29 +38,35 @@ def init(
     threshold: int,
     validity: Validity,
     now_s: int,
+    *,
+    hub: bool = False,
 ) -> Published:
     """A new repository: root and targets with one key a folder of `offline`, `threshold` needed.
 
-    Keys of the machine go into the ring's first folder. Raises ExchangeFault.
+    Keys of the machine go into the ring's first folder. `hub`: its root says that it owns no list.
+    Whoever is killed in here begins again with the same words. Raises ExchangeFault, SecretUnsafe.
     """
     if not 1 <= threshold <= len(offline):
         text = f"a threshold of {threshold} needs as many offline key folders, not {len(offline)}"
         raise ExchangeFault(f"{text}: one --offline for each person who signs")
     with files.alone(folder):
+        note = beginning.note_of(folder)
         if files.newest_root(folder):
-            raise ExchangeFault(f"{folder} holds a repository already; nothing was changed")
+            if not note.exists():
+                raise ExchangeFault(f"{folder} holds a repository already; nothing was changed")
+            if (folder / files.METADATA / "timestamp.json").exists():
+                note.unlink()  # nothing was missing but this
+                return files.read(folder)
+        people = [(f"{role}-{n}", at) for role in OFFLINE for n, at in enumerate(offline, 1)]
+        machine = [(f"{role}-1", ring.folder) for role in ONLINE]
         keys: dict[str, list[Key]] = {}
-        for role in OFFLINE:
-            keys[role] = [
-                ring.new(f"{role}-{number}", place).signer.public_key
-                for number, place in enumerate(offline, 1)
-            ]
-        for role in ONLINE:
-            keys[role] = [ring.new(f"{role}-1").signer.public_key]
+        for key in beginning.keys_for(folder, ring, [*people, *machine]):
+            keys.setdefault(key.name.rpartition("-")[0], []).append(key.signer.public_key)
         thresholds = dict.fromkeys(OFFLINE, threshold)
-        published = signing.first(ring, keys, thresholds, validity, now_s)
+        published = signing.first(ring, keys, thresholds, validity, now_s, hub=hub)
         files.write_root(folder, 1, published.root)
         files.write(folder, published)
+        note.unlink()
         return published
 
 

@@ -28,7 +28,7 @@ from tuf.api.metadata import (
 from stream.core.faults import ExchangeFault
 from stream.exchange.files import Published, meta_of
 from stream.exchange.keys import KeyRing
-from stream.lists.tuf_client import SIGNED_AT
+from stream.lists.tuf_client import HUB, SIGNED_AT
 
 UNSIGNED: Final = UnsignedMetadataError
 ONLINE: Final = ("snapshot", "timestamp")
@@ -99,9 +99,13 @@ def first(
     thresholds: Mapping[str, int],
     validity: Validity,
     now_s: int,
+    *,
+    hub: bool = False,
 ) -> Published:
     """The first version of a repository; `keys` by top-level role. Raises ExchangeFault."""
     root = Root(consistent_snapshot=True, expires=moment(now_s + validity.root_s))
+    if hub:
+        root.unrecognized_fields[HUB] = True
     for role, some in keys.items():
         for key in some:
             root.add_key(key, role)

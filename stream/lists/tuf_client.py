@@ -27,6 +27,8 @@ from stream.ops.clock import now_s
 
 SIGNED_AT: Final = "x-ringfence-signed-at"
 """Our field of timestamp.json: seconds since the epoch by its signer's clock."""
+HUB: Final = "x-ringfence-hub"
+"""Our field of root.json: true in a hub's, which owns no list."""
 CLOCK_SLACK_S: Final = 1800
 """Clocks may be so far apart; a timestamp is re-signed long before it expires, so 10 minutes do
 no harm, and beyond this expiry means nothing any more."""
@@ -75,7 +77,8 @@ class TufClient:
         updater = self._tried(self._updater, "the root that we trust")
         self._tried(updater.refresh, "metadata")
         self._clocks()
-        return Repository(updater, self.kept, self._tried, self._limits.target_bytes_max)
+        bytes_max = self._limits.target_bytes_max
+        return Repository(updater, self.kept, self._tried, bytes_max, self.place)
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -129,8 +132,11 @@ def _clock(place: str, apart_s: int, whose: str) -> FeedDown:
 class Repository:
     """One version of a repository: what is found in it is consistent."""
 
-    def __init__(self, updater: Updater, kept: Path, tried: Tried, target_bytes_max: int) -> None:
+    def __init__(
+        self, updater: Updater, kept: Path, tried: Tried, target_bytes_max: int, place: str
+    ) -> None:
         self._updater, self._tried = updater, tried
+        self._place = place
         self.kept = kept
         """The folder of verified metadata, as they were fetched."""
         self._target_bytes_max = target_bytes_max
@@ -198,6 +204,29 @@ class Repository:
                 if (self.kept / metadata_file(name)).is_file():
                     waiting.append(name)
         return found
+
+    def owned(self, list_name: str) -> None:
+        """The root that we trust is of the list's owner, and no hub's. Raises FeedDown(NOT_THEIRS).
+
+        TUF lets whoever delegates name other keys at any time, so by a hub's root a hub could speak
+        for every country: a list is followed by its owner's root alone. A hub's root says that it
+        is one; and where another role than the list's own stands between, somebody delegates.
+        """
+        self._tried(
+            lambda: self._updater.get_targetinfo(f"{list_name}/-"), f"who signs {list_name}"
+        )
+        root = self._tried(lambda: Metadata.from_file(str(self.kept / "root.json")).signed, "root")
+        below = self._signed(Targets.type).delegations
+        roles = below.get_roles_for_target(f"{list_name}/-") if below is not None else ()
+        between = [role for role, _ in roles if role != list_name.replace("/", "~")]
+        if root.unrecognized_fields.get(HUB) is not True and not between:
+            return
+        owner = list_name.partition("/")[0]
+        text = f"{self._place}: the root that is trusted is a hub's, which could say at any time"
+        text += f" that other keys are {owner}'s. Not used: follow {self._place}/countries/{owner}"
+        raise FeedDown(
+            FeedFault.NOT_THEIRS, f"{text} with {owner}'s own root.json, had from {owner}"
+        )
 
     def only_of(self, owner: str) -> None:
         """A country speaks for what is below its own name alone. Raises FeedDown(NOT_THEIRS)."""

@@ -17,7 +17,8 @@ from stream.lists.gate import GateReason
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 UNITS = tuple(
-    DEPLOY / f"{name}.service" for name in ("ringfence", "ringfence-feeds", "ringfence-exchange")
+    DEPLOY / f"{name}.service"
+    for name in ("ringfence", "ringfence-feeds", "ringfence-exchange", "ringfence-hub")
 )
 
 

@@ -124,6 +124,7 @@ class TufTransport:
     def _newest(self, remembered: Mapping[str, str], into: Path, stop: Stop) -> Fetched | Unchanged:
         name, state = self._settings.targets, into.parent / "tuf"
         repository = self._opened(state).refresh()
+        repository.owned(name)
         try:
             latest = read_latest(repository.read(latest_target(name), LATEST_BYTES_MAX), name)
         except SnapshotUnreadable as error:
