@@ -36,6 +36,7 @@ from stream.config import Settings
 from stream.core.faults import TopicMissing
 from stream.feed_files import house_of, read_feeds
 from stream.ops.warm import warm_up
+from stream.serve.tokens import Client, Role, line_of, name_is_right, new_token
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -170,6 +171,50 @@ def warm(config: ConfigFiles = None, as_json: AsJson = False) -> None:
         out.print(f"the kernels are compiled ({warmth.seconds:.1f} s)")
     if warmth.why_not:
         raise typer.Exit(1)
+
+
+@app.command()
+def serve(config: ConfigFiles = None) -> None:
+    """Serve HTTP: records in, verdicts and lists out; until SIGTERM or Ctrl-C.
+
+    `/docs` describes every address. Clients show a token that `ringfence token` made. Exit codes
+    as for `run`.
+
+    Example: ringfence serve --config carrier.toml
+    """
+    # FastAPI takes as long to import as all of ours: no other command waits for it.
+    from stream import serving  # noqa: PLC0415
+
+    settings = settings_of(config)
+    agreements_of(settings)
+    raise typer.Exit(serving.run(settings))
+
+
+@app.command()
+def token(
+    name: Annotated[str, typer.Argument(help="Who the token is for; it stands in logs.")],
+    role: Annotated[Role, typer.Option(help="What they may do.")],
+    as_json: AsJson = False,
+) -> None:
+    """Make a token for a client of `ringfence serve`; it is shown once and kept nowhere.
+
+    The line beside it, with the token's hash, goes into the file that RINGFENCE_HTTP_TOKENS_FILE
+    names; a restart of `ringfence serve` takes it up.
+
+    Example: ringfence token switch-bkk-1 --role switch
+    """
+    if not name_is_right(name):
+        text = "must be letters, digits, dot, - and _, at most 40, with a letter or digit first"
+        raise typer.BadParameter(text)
+    made = new_token()
+    line = line_of(Client(name, role), made)
+    if as_json:
+        print_json({"token": made, "line": line})
+        return
+    err.print("the token, for the client:")
+    out.print(made, markup=False, soft_wrap=True)
+    err.print("the line for the file that RINGFENCE_HTTP_TOKENS_FILE names:")
+    out.print(line, markup=False, soft_wrap=True)
 
 
 @topics.command("create")

@@ -52,12 +52,15 @@ from stream.sections import (
     RedisSection,
     TrunkSection,
 )
+from stream.serve.settings import ServeSettings
+from stream.serve.tokens import Tokens, read_tokens
 
 SECRETS = {
     "kafka_password": "RINGFENCE_KAFKA_PASSWORD",
     "redis_username": "RINGFENCE_REDIS_USERNAME",
     "redis_password": "RINGFENCE_REDIS_PASSWORD",
 }
+HTTP_TOKENS = "RINGFENCE_HTTP_TOKENS"
 PLAIN = "plain"
 CIRCLE_KEY_BYTES = 32
 # This table takes the default's place instead of adding to it: who names topics means only these.
@@ -72,6 +75,7 @@ class Secrets:
     redis_username: str = field(default="", repr=False)
     redis_password: str = field(default="", repr=False)
     circle_keys: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    http_tokens: Tokens = field(default_factory=Tokens, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +94,7 @@ class Settings:
     feeds: FeedsSection
     agreements: AgreementsSection
     exchange: ExchangeSection
+    serve: ServeSettings
     ops: OpsSection
     secrets: Secrets = field(default_factory=Secrets)
 
@@ -152,6 +157,8 @@ class Settings:
             variable: "set" if getattr(self.secrets, name) else "not set"
             for name, variable in SECRETS.items()
         }
+        clients = len(self.secrets.http_tokens.held)
+        table["secrets"][HTTP_TOKENS] = f"{clients} clients" if clients else "not set"
         for name, circle in self.circles.items():
             table["secrets"][circle.key_env] = (
                 "set" if name in self.secrets.circle_keys else "not set"
@@ -274,4 +281,7 @@ def _secrets(values: Mapping[str, Any], environ: Mapping[str, str], errors: list
         else:
             keys[name] = bytes.fromhex(text)
             assert len(keys[name]) == CIRCLE_KEY_BYTES
-    return Secrets(**given, circle_keys=keys)
+    wrong: list[str] = []
+    tokens = read_tokens(secret(HTTP_TOKENS, environ, errors), wrong)
+    errors += [f"environment: {HTTP_TOKENS}: {what}" for what in wrong]
+    return Secrets(**given, circle_keys=keys, http_tokens=tokens)

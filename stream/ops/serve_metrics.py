@@ -1,0 +1,47 @@
+"""The catalogue of `ringfence serve`: as `metrics.py`, and by its rules.
+
+`route` is a route's pattern as the code writes it, never an address; the others are closed enums.
+"""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+REQUEST_BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0, 30.0)
+
+
+class ServeMetrics:
+    """Every metric of the process that serves HTTP."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        # 5xx rise: see ringfence_http_problems_total for why. 499: the client went away first.
+        self.requests = Counter(
+            "ringfence_http_requests",
+            "Requests answered, by route and status.",
+            ["route", "status"],
+            registry=registry,
+        )
+        # Lookups above 5 ms: more processes, or a machine that is busy with something else.
+        self.request = Histogram(
+            "ringfence_http_request_seconds",
+            "From a request's head to the end of its answer.",
+            ["route"],
+            registry=registry,
+            buckets=REQUEST_BUCKETS_S,
+        )
+        # deploy/RUNBOOK.md, "HttpRefused" and "HttpUnavailable", say what to do about each kind.
+        self.problems = Counter(
+            "ringfence_http_problems",
+            "Requests refused or failed, by kind of problem.",
+            ["kind"],
+            registry=registry,
+        )
+        # Near [serve] connections_max: slow clients, an attack, or a proxy that keeps too many.
+        self.connections = Gauge(
+            "ringfence_http_connections", "Connections that are open.", registry=registry
+        )
+        # Near [serve] bodies_bytes_max: senders are told to wait (503); Kafka may be slow.
+        self.bodies = Gauge(
+            "ringfence_http_bodies_bytes",
+            "Bytes of request bodies held in memory.",
+            registry=registry,
+        )

@@ -1,0 +1,136 @@
+"""uvicorn's HTTP connection with the limits that it does not have by itself.
+
+How many connections there may be, and how long and how large the head of a request may be: a client
+that sends a byte a second (or nothing at all) is sent away, in bounded memory.
+"""
+
+import asyncio
+from functools import partial
+from typing import Any, cast
+
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
+
+from stream.ops.serve_metrics import ServeMetrics
+from stream.serve.gate import RETRY_S
+from stream.serve.problems import MEDIA_TYPE, Kind, ProblemError
+from stream.serve.settings import ServeSettings
+
+
+class Connection(HttpToolsProtocol):
+    """One client's connection."""
+
+    def __init__(self, settings: ServeSettings, metrics: ServeMetrics, **given: Any) -> None:
+        super().__init__(**given)
+        self._settings = settings
+        self._metrics = metrics
+        self._head_bytes = 0
+        self._in_head = True
+        self._refused = False
+        self._due: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Let it in, unless there are too many."""
+        super().connection_made(transport)
+        self._metrics.connections.set(len(self.connections))
+        if len(self.connections) > self._settings.connections_max:
+            text = f"{self._settings.connections_max} connections are open, which is the most"
+            self._refuse(Kind.TOO_MANY_CONNECTIONS, text, retry_after_s=RETRY_S)
+            return
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It ended."""
+        self._no_more_waiting()
+        super().connection_lost(exc)
+        self._metrics.connections.set(len(self.connections))
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came; a head stays within its limit."""
+        if self._refused:
+            return
+        if self._in_head:
+            if self._due is None:
+                self._expect_head()
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self._in_head and self._head_bytes > self._settings.header_bytes_max:
+            self._head_too_large()
+
+    def on_message_begin(self) -> None:
+        """A request begins, perhaps behind another in the same bytes."""
+        super().on_message_begin()
+        self._in_head = True
+
+    def on_headers_complete(self) -> None:
+        """The head is whole."""
+        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        if size > self._settings.header_bytes_max:
+            self._head_too_large()
+            return
+        self._in_head, self._head_bytes = False, 0
+        self._no_more_waiting()
+        if not self._refused:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A part of a body."""
+        if not self._refused:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """A request is whole; the next one begins with a head."""
+        if not self._refused:
+            self._in_head = True
+            super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """What came is no HTTP (among it: lengths that contradict each other)."""
+        if not self._refused:
+            self._refuse(Kind.MALFORMED, msg)
+
+    def _expect_head(self) -> None:
+        self._due = self.loop.call_later(self._settings.header_s_max, self._head_too_slow)
+
+    def _no_more_waiting(self) -> None:
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+
+    def _head_too_slow(self) -> None:
+        within_s = self._settings.header_s_max
+        self._refuse(Kind.TOO_SLOW, f"no request came within {within_s:g} s")
+
+    def _head_too_large(self) -> None:
+        most = self._settings.header_bytes_max
+        text = f"address and headers may have {most} bytes ([serve] header_bytes_max)"
+        self._refuse(Kind.HEADERS_TOO_LARGE, text)
+
+    def _refuse(self, kind: Kind, detail: str, retry_after_s: int | None = None) -> None:
+        """Say it and hang up; nothing of what still comes is looked at."""
+        self._refused = True
+        self._no_more_waiting()
+        self._metrics.problems.labels(kind).inc()
+        if self.transport.is_closing():
+            return
+        problem = ProblemError(kind, detail, retry_after_s=retry_after_s)
+        body = problem.body("")
+        lines = [
+            STATUS_LINE[problem.status],
+            b"content-type: %s\r\ncontent-length: %d\r\n" % (MEDIA_TYPE.encode(), len(body)),
+            *(f"{name}: {value}\r\n".encode() for name, value in problem.headers.items()),
+            b"connection: close\r\n\r\n",
+        ]
+        # An answer to a request before this one may still be on its way: then only hang up.
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        if cycle is None or cycle.response_complete:
+            self.transport.write(b"".join([*lines, body]))
+        self.transport.close()
+
+
+def connections_of(settings: ServeSettings, metrics: ServeMetrics) -> Any:
+    """What uvicorn makes a connection with."""
+    return partial(Connection, settings, metrics)

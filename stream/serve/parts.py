@@ -1,0 +1,53 @@
+"""What routes work with, handed in by the composition; and how a route says who may ask it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, cast
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPBearer
+
+from stream.ops.health import Readiness
+from stream.ops.serve_metrics import ServeMetrics
+from stream.serve.guard import Guard
+from stream.serve.settings import ServeSettings
+from stream.serve.tokens import Client, Role
+
+
+@dataclass(slots=True, kw_only=True)
+class Parts:
+    """Everything that the routes share; one of each process."""
+
+    settings: ServeSettings
+    guard: Guard
+    metrics: ServeMetrics
+    readiness: Callable[[], Readiness]
+
+
+def parts_of(request: Request) -> Parts:
+    """The parts of the application that serves `request`."""
+    return cast("Parts", request.app.state.parts)
+
+
+PartsHere = Annotated[Parts, Depends(parts_of)]
+"""The type of a route's argument that takes them."""
+
+_BEARER = HTTPBearer(
+    auto_error=False, description="A token that `ringfence token` made, of a role that may."
+)
+
+
+def needs(*roles: Role) -> Any:
+    """A dependency: only clients of one of `roles`, and operators. Gives the `Client`."""
+    wanted = frozenset({*roles, Role.OPERATOR})
+
+    async def admitted(request: Request, _: Annotated[object, Depends(_BEARER)]) -> Client:
+        return parts_of(request).guard.admit(
+            request.scope["headers"],
+            wanted,
+            address=request.client.host if request.client is not None else "",
+            route=getattr(request.scope.get("route"), "path", ""),
+            request_id=request.scope["state"]["request_id"],
+        )
+
+    return Depends(admitted)

@@ -1,0 +1,159 @@
+"""What a client is told when something is wrong: RFC 9457, `application/problem+json`.
+
+No answer quotes what came: it may hold a subscriber's number. Places (line, index, field) say
+where.
+"""
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+MEDIA_TYPE: Final = "application/problem+json"
+ERRORS_MAX: Final = 100
+"""Faults of one request that are told one by one; the count tells of the rest."""
+
+
+class Kind(StrEnum):
+    """What can be wrong with a request, a closed list: problem type and label of a metric."""
+
+    NOT_AUTHENTICATED = "not-authenticated"
+    WRONG_ROLE = "wrong-role"
+    TOO_MANY_REFUSALS = "too-many-refusals"
+    MALFORMED = "malformed"
+    NOT_FOUND = "not-found"
+    METHOD = "method-not-allowed"
+    CONFLICT = "conflict"
+    TOO_LARGE = "too-large"
+    TOO_SLOW = "too-slow"
+    HEADERS_TOO_LARGE = "headers-too-large"
+    UNSUPPORTED = "unsupported-media-type"
+    BUSY = "busy"
+    KAFKA_DOWN = "kafka-down"
+    REGISTER_DOWN = "register-down"
+    NOT_READY = "not-ready"
+    TOO_MANY_CONNECTIONS = "too-many-connections"
+    BUG = "internal-error"
+
+
+_STATUS: Final = {
+    Kind.NOT_AUTHENTICATED: 401,
+    Kind.WRONG_ROLE: 403,
+    Kind.TOO_MANY_REFUSALS: 429,
+    Kind.MALFORMED: 400,
+    Kind.NOT_FOUND: 404,
+    Kind.METHOD: 405,
+    Kind.CONFLICT: 409,
+    Kind.TOO_LARGE: 413,
+    Kind.TOO_SLOW: 408,
+    Kind.HEADERS_TOO_LARGE: 431,
+    Kind.UNSUPPORTED: 415,
+    Kind.BUSY: 503,
+    Kind.KAFKA_DOWN: 503,
+    Kind.REGISTER_DOWN: 503,
+    Kind.NOT_READY: 503,
+    Kind.TOO_MANY_CONNECTIONS: 503,
+    Kind.BUG: 500,
+}
+_KIND_OF: Final = {404: Kind.NOT_FOUND, 405: Kind.METHOD, 413: Kind.TOO_LARGE}
+
+
+class ProblemError(Exception):
+    """Ends a request with this answer. `retry_after_s` is for what passes by itself.
+
+    `more` are further members of the answer, `errors` single faults with their places.
+    """
+
+    def __init__(
+        self,
+        kind: Kind,
+        detail: str,
+        *,
+        errors: Sequence[Mapping[str, Any]] = (),
+        retry_after_s: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        **more: Any,
+    ) -> None:
+        super().__init__(detail)
+        self.kind = kind
+        self.detail = detail
+        self.errors = errors
+        self.headers = dict(headers or {})
+        if retry_after_s is not None:
+            self.headers["Retry-After"] = str(retry_after_s)
+        self.more = more
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return _STATUS[self.kind]
+
+    def body(self, request_id: str) -> bytes:
+        """The answer's JSON."""
+        status = self.status
+        content: dict[str, Any] = {
+            "type": f"urn:ringfence:problem:{self.kind}",
+            "title": HTTPStatus(status).phrase,
+            "status": status,
+            "detail": self.detail,
+            "request_id": request_id,
+            **self.more,
+        }
+        if self.errors:
+            content["errors"] = self.errors[:ERRORS_MAX]
+            content["error_count"] = len(self.errors)
+        return msgspec.json.encode(content)
+
+
+def answer_of(problem: ProblemError, request_id: str) -> Response:
+    """The same as a response."""
+    return Response(
+        problem.body(request_id),
+        status_code=problem.status,
+        headers=problem.headers,
+        media_type=MEDIA_TYPE,
+    )
+
+
+def handle_problems(app: FastAPI) -> None:
+    """Let every fault of `app` be answered as a problem."""
+
+    async def ours(request: Request, error: Exception) -> Response:
+        assert isinstance(error, ProblemError)
+        request.scope["state"]["problem"] = error.kind
+        return answer_of(error, request.scope["state"].get("request_id", ""))
+
+    async def invalid(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        errors = [
+            {"field": ".".join(map(str, one["loc"])), "reason": one["msg"]}
+            for one in error.errors()
+        ]
+        text = "the request does not have the fields that this address takes"
+        return await ours(request, ProblemError(Kind.MALFORMED, text, errors=errors))
+
+    async def others(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        refusal = request.scope["state"].get("refusal")
+        if refusal is not None:
+            return await ours(request, refusal)
+        kind = _KIND_OF.get(error.status_code, Kind.MALFORMED)
+        text = {
+            Kind.NOT_FOUND: "there is nothing at this address; /docs lists what there is",
+            Kind.METHOD: "this address does not take that method",
+        }.get(kind, "the request can not be read")
+        return await ours(request, ProblemError(kind, text, headers=error.headers))
+
+    async def bug(request: Request, _: Exception) -> Response:
+        text = "this is a fault of Ringfence; its log has the same request_id"
+        return await ours(request, ProblemError(Kind.BUG, text))
+
+    app.add_exception_handler(ProblemError, ours)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, others)
+    app.add_exception_handler(500, bug)

@@ -1,0 +1,106 @@
+"""uvicorn as this project runs it: our limits, our signals, our log."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Iterator
+from typing import Final
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from stream.core.faults import ConfigInvalid
+from stream.ops.health import PortTaken
+from stream.ops.serve_metrics import ServeMetrics
+from stream.ops.tasks import cancelled
+from stream.serve.connection import connections_of
+from stream.serve.settings import ServeSettings
+
+BACKLOG: Final = 2048
+"""Connections that wait to be taken."""
+
+
+class _Server(uvicorn.Server):
+    """Signals are the composition's, and the start is told."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to take connections."""
+        await super().startup(sockets)
+        self.listening.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """None."""
+        yield
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    app: ASGIApp, settings: ServeSettings, metrics: ServeMetrics, *, shutdown_s: float
+) -> AsyncIterator[int]:
+    """Serve `app` within the block; gives the port. Requests that run get `shutdown_s` to end.
+
+    Raises PortTaken, or ConfigInvalid where the certificate can not be used.
+    """
+    listening = _listening(settings)
+    proxies = settings.trusted_proxies
+    try:
+        config = uvicorn.Config(
+            app,
+            http=connections_of(settings, metrics),
+            ws="none",
+            lifespan="off",
+            loop="asyncio",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=bool(proxies),
+            forwarded_allow_ips=proxies or None,
+            timeout_keep_alive=max(1, round(settings.idle_s_max)),
+            timeout_graceful_shutdown=max(1, round(shutdown_s)),
+            ssl_certfile=settings.cert_file or None,
+            ssl_keyfile=settings.key_file or None,
+        )
+        config.load()
+    except OSError as error:  # ssl.SSLError is one
+        listening.close()
+        raise ConfigInvalid((f"serve: cert_file and key_file: {error}",)) from error
+    server = _Server(config)
+    running = asyncio.create_task(server.serve([listening]), name="http")
+    try:
+        await server.listening.wait()
+        yield listening.getsockname()[1]
+        server.should_exit = True
+        await asyncio.wait({running})
+        running.result()
+    finally:
+        await cancelled(running)
+        listening.close()
+
+
+def _listening(settings: ServeSettings) -> socket.socket:
+    """The bound socket."""
+    host, port = settings.host, settings.port
+    try:
+        kind, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listening = socket.socket(kind, socket.SOCK_STREAM)
+        try:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(address)
+            listening.listen(BACKLOG)
+            listening.setblocking(False)
+        except OSError:
+            listening.close()
+            raise
+    except OSError as error:
+        raise PortTaken(
+            f"{host}:{port} can not be used ({error.strerror}): set host and port in [serve] "
+            "(port 0: a free one)"
+        ) from error
+    return listening

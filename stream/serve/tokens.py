@@ -1,0 +1,111 @@
+"""Who may ask what over HTTP: bearer tokens, of which only the hashes are kept.
+
+A token is 256 random bits, so that a plain SHA-256 of it is as good as a slow hash: there is
+nothing to guess. Whoever reads the file of hashes can not speak as any of its clients.
+"""
+
+import hashlib
+import re
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from hmac import compare_digest
+from typing import Final
+
+PREFIX: Final = "rf_"
+"""So that scanners for leaked secrets recognise one."""
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
+_HASH: Final = re.compile(r"[0-9a-f]{64}")
+TOKEN_CHARACTERS_MAX: Final = 512
+
+
+class Role(StrEnum):
+    """What a client may do: each role only what is written here, none includes another.
+
+    switch: hand in call records, ask for decisions, read the blocklist. viewer: read decisions,
+    lists and appeals. partner: hand in appeals, and see its own. operator: everything.
+    """
+
+    SWITCH = "switch"
+    VIEWER = "viewer"
+    PARTNER = "partner"
+    OPERATOR = "operator"
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Somebody with a token; `name` stands in logs and in the audit."""
+
+    name: str
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """All clients, by the SHA-256 of their tokens."""
+
+    held: tuple[tuple[bytes, Client], ...] = field(default=(), repr=False)
+
+    def client_of(self, token: str) -> Client | None:
+        """Whose token it is; takes as long for a wrong one as for any."""
+        if len(token) > TOKEN_CHARACTERS_MAX:
+            return None
+        digest = _digest(token)
+        found = None
+        for known, client in self.held:
+            if compare_digest(known, digest):
+                found = client
+        return found
+
+
+def new_token() -> str:
+    """A token that nobody has yet; shown once, never stored."""
+    return PREFIX + secrets.token_urlsafe(32)
+
+
+def line_of(client: Client, token: str) -> str:
+    """What the file of tokens holds of it: `<name> <role> <SHA-256>`."""
+    return f"{client.name} {client.role} {_digest(token).hex()}"
+
+
+def read_tokens(text: str, errors: list[str]) -> Tokens:
+    """The tokens of a file (or a variable): one `<name> <role> <SHA-256>` a line, # for comments.
+
+    What is wrong is added to `errors`, with its line; a token itself in place of its hash too.
+    """
+    held: list[tuple[bytes, Client]] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.partition("#")[0].split()
+        if not words:
+            continue
+        try:
+            held.append(_client_in(words, {client.name for _, client in held}))
+        except ValueError as error:
+            errors.append(f"line {number} {error}")
+    return Tokens(tuple(held))
+
+
+def name_is_right(name: str) -> bool:
+    """Whether a client may be called so."""
+    return _NAME.fullmatch(name) is not None
+
+
+def _client_in(words: list[str], known: Iterable[str]) -> tuple[bytes, Client]:
+    if len(words) != 3:
+        raise ValueError("must be <name> <role> <SHA-256 of the token>")
+    name, role, digest = words
+    if not name_is_right(name):
+        raise ValueError("names no client: letters, digits, dot, - and _, at most 40")
+    if name in known:
+        raise ValueError(f"names {name} a second time")
+    if role not in {one.value for one in Role}:
+        raise ValueError(f"must give a role ({', '.join(Role)}), not {role!r}")
+    if not _HASH.fullmatch(digest):
+        text = "must end with 64 hex digits, the SHA-256 of the token"
+        raise ValueError(f"{text}: `ringfence token {name} --role {role}` makes both")
+    return bytes.fromhex(digest), Client(name, Role(role))
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

@@ -1,0 +1,74 @@
+"""An application of `stream.serve` on a free port, in this process, for tests."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from aiohttp import ClientSession
+from fastapi import APIRouter
+from prometheus_client import CollectorRegistry
+
+from stream.config import default_file, load
+from stream.ops.health import Readiness
+from stream.ops.serve_metrics import ServeMetrics
+from stream.serve.app import framework
+from stream.serve.gate import Gate
+from stream.serve.guard import Guard
+from stream.serve.parts import Parts
+from stream.serve.server import serving
+from stream.serve.settings import ServeSettings
+from stream.serve.tokens import Client, Role, line_of, read_tokens
+
+TOKENS = {role: f"rf_test_{role}" for role in Role}
+"""One client of each role, named like it."""
+
+
+def bearer(role: Role) -> dict[str, str]:
+    """The header of the client of that role."""
+    return {"Authorization": f"Bearer {TOKENS[role]}"}
+
+
+def serve_settings(**changed: Any) -> ServeSettings:
+    """The defaults on free ports, with short waits."""
+    assert default_file().is_file()
+    base = replace(load([], {}).serve, port=0, health_port=0, header_s_max=5.0, body_s_max=5.0)
+    return replace(base, **changed)
+
+
+def parts_for(settings: ServeSettings, **given: Any) -> Parts:
+    """Parts with a client of each role; `given` takes the place of what tests do not need."""
+    lines = "\n".join(line_of(Client(role.value, role), token) for role, token in TOKENS.items())
+    wrong: list[str] = []
+    tokens = read_tokens(lines, wrong)
+    assert not wrong
+    return Parts(
+        settings=settings,
+        guard=Guard(tokens, settings.refusals_per_minute),
+        metrics=ServeMetrics(CollectorRegistry()),
+        readiness=lambda: Readiness(()),
+        **given,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A running application, and a client of it."""
+
+    port: int
+    parts: Parts
+    client: ClientSession
+
+
+@asynccontextmanager
+async def served(parts: Parts, *routers: APIRouter) -> AsyncIterator[Served]:
+    """Serve `parts`, and routes of the test beside ours."""
+    app = framework(parts)
+    for router in routers:
+        app.include_router(router)
+    gate = Gate(app, parts.settings, parts.metrics)
+    async with (
+        serving(gate, parts.settings, parts.metrics, shutdown_s=1.0) as port,
+        ClientSession(f"http://127.0.0.1:{port}") as client,
+    ):
+        yield Served(port, parts, client)
