@@ -13,7 +13,7 @@ from stream.cli_register import say, with_register
 from stream.config import Settings
 from stream.core.allowlist import AllowEntry, Allowlist
 from stream.core.blocklists import Blocklists, LiveList
-from stream.core.digests import Digests, elements
+from stream.core.digests import fingerprints_of
 from stream.core.faults import ConfigInvalid, VersionGone
 from stream.core.overlay import Overlay
 from stream.core.snapshot import Snapshot, read_snapshot
@@ -97,13 +97,6 @@ def _asked(
         if head.circle not in keys
     }
     return {n: by_key[head.circle] for n, head in heads.items() if head.circle in keys}
-
-
-def fingerprints_of(e164: str, key: bytes) -> list[int]:
-    """The fingerprints of a number and of every prefix that it may be listed by."""
-    texts = [e164, *(f"{e164[:digits]}*" for digits in range(2, len(e164)))]
-    found = Digests(elements(np.array(texts, "S16"), key)).fingerprints()
-    return [int(fingerprint) for fingerprint in found]
 
 
 def contacts_of(settings: Settings) -> dict[str, str]:

@@ -39,6 +39,7 @@ from stream.ops.tables import (
 )
 from stream.sections import (
     AgreementsSection,
+    AppealsSection,
     CallsSection,
     CircleSection,
     ExchangeSection,
@@ -95,6 +96,7 @@ class Settings:
     agreements: AgreementsSection
     exchange: ExchangeSection
     serve: ServeSettings
+    appeals: AppealsSection
     ops: OpsSection
     secrets: Secrets = field(default_factory=Secrets)
 

@@ -17,6 +17,8 @@ from prometheus_client import CollectorRegistry
 
 from stream.app import CLEAN, CRASHED, exit_code_of, refuse_optimised
 from stream.config import Settings
+from stream.core.agreement import Agreements
+from stream.core.appeal import OPEN
 from stream.core.faults import ConfigInvalid, Fault
 from stream.feed_files import FeedSetup, feed_paths, house_of, read_feed, read_feeds
 from stream.feed_follow import Follower, Workplace
@@ -32,6 +34,9 @@ from stream.ops.health import HealthServer, Readiness, Turning
 from stream.ops.marks import mark_of
 from stream.ops.metrics import exposition
 from stream.ops.tasks import cancelled
+from stream.redress.book import Standing
+from stream.redress.redressing import Desk
+from stream.redress.watch import keep_watch
 
 log = logging.getLogger(__name__)
 _PRELOADED: Final = ["stream.lists.feed_job"]
@@ -58,7 +63,8 @@ def run(
 def around_of(settings: Settings) -> Surroundings:
     """What feeds are judged by besides their files."""
     emergency = {land: frozenset(texts) for land, texts in settings.policy.emergency.items()}
-    return Surroundings(keys=settings.circle_keys(), emergency=emergency)
+    home = settings.calls.home_country
+    return Surroundings(keys=settings.circle_keys(), emergency=emergency, home=home)
 
 
 class FeedsRun:
@@ -124,6 +130,12 @@ class FeedsRun:
         rebuilding = asyncio.create_task(
             keep_rebuilt(self._settings.register(), self._rebuilds, self._rebuilt)
         )
+        settings = self._settings
+        keys, answer_s = settings.circle_keys(), settings.appeals.answer_s
+        desk = Desk(settings.calls.home_country, keys, Agreements(), answer_s)
+        watching = asyncio.create_task(
+            keep_watch(settings.register(), desk, settings.appeals.kept_days, self._appeals)
+        )
         code = CLEAN
         try:
             while not self._told.is_set():
@@ -137,7 +149,7 @@ class FeedsRun:
             tasks = [task for _, task in self._followed.values()]
             try:
                 async with asyncio.timeout(self._deadline.left_s):
-                    await cancelled(turning, rebuilding, *tasks)
+                    await cancelled(turning, rebuilding, watching, *tasks)
             except TimeoutError:
                 # Nothing is lost: what was begun comes again.
                 log.critical("the deadline came first: feeds that did not stop are left behind")
@@ -150,6 +162,19 @@ class FeedsRun:
         self._metrics.rebuilds.labels(done.name, outcome).inc()
         level = logging.WARNING if done.code else logging.INFO
         log.log(level, "%s: rebuild after %d changes: %s", done.name, done.changes, done.said)
+
+    def _appeals(
+        self, standing: Standing | None, closed: Sequence[str], fault: Fault | None
+    ) -> None:
+        """How many appeals wait; `fault`: why that is not known now."""
+        if fault is not None:
+            log.warning("appeals can not be looked at: %s", fault)
+        for name in closed:
+            log.info("%s: the list's owner took the number off: redressed", name)
+        if standing is not None:
+            for state in OPEN:
+                self._metrics.appeals.labels(state).set(standing.by_state[state])
+            self._metrics.appeals_overdue.set(standing.overdue)
 
     def _dead(self) -> int:
         """A follower ends only by a bug: that feed is told as crashed, the others go on."""

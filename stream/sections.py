@@ -299,6 +299,19 @@ class ExchangeSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AppealsSection:
+    """`[appeals]`: by when a wrong block is to be answered, and how long answers are kept."""
+
+    answer_hours: Annotated[float, Between(0.01, 24 * 365)]
+    kept_days: Annotated[float, Between(1, 3650)]
+
+    @property
+    def answer_s(self) -> int:
+        """The same in seconds."""
+        return int(self.answer_hours * 3600)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OpsSection:
     """`[ops]`: how the program is watched and stopped."""
 

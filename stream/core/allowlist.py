@@ -23,6 +23,7 @@ class AllowEntry:
     """One allowed number ("+6621234567") or prefix ("+662123*").
 
     `actor` made it for `reason`; times are seconds since the epoch, `expires_at_s` may be `NEVER`.
+    `appeal` is the id of the appeal that it puts right, "" where there was none.
     Raises ValueError on a text that is neither, or a prefix below `PREFIX_DIGITS_MIN` digits.
     """
 
@@ -31,6 +32,7 @@ class AllowEntry:
     actor: str
     added_at_s: int
     expires_at_s: int = NEVER
+    appeal: str = ""
 
     def __post_init__(self) -> None:
         digits = self.text.removesuffix("*")

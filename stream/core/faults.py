@@ -59,6 +59,14 @@ class ChangeConflict(Fault):
     """Somebody else changed the list in between; nothing was written."""
 
 
+class AppealUnknown(Fault):
+    """No appeal of that id is kept."""
+
+
+class AppealRefused(Fault):
+    """An appeal can not be taken, or can not go on as asked; nothing was changed."""
+
+
 class FeedFault(StrEnum):
     """Why a feed's bytes did not come: a closed list, so that each is a label of a metric."""
 

@@ -4,13 +4,14 @@ What `feeds check` prints, and what `feeding.take_in` acts on.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from stream.core.allowlist import Allowlist
+from stream.core.agreement import owner_of
+from stream.core.allowlist import AllowEntry, Allowlist
 from stream.core.emergency import EmergencyNumbers
 from stream.core.entry import Columns
 from stream.core.faults import ConfigInvalid, ListUnknown
@@ -46,10 +47,14 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What a feed is judged by besides its own file: all circles' keys, emergency numbers."""
+    """What a feed is judged by besides its own file: all circles' keys, emergency numbers.
+
+    `home` is the country whose lists are ours.
+    """
 
     keys: Mapping[str, bytes]
     emergency: Mapping[str, frozenset[str]]
+    home: str = ""
 
     def key_of(self, circle: str) -> bytes:
         """A circle's key. Raises ConfigInvalid."""
@@ -57,14 +62,21 @@ class Surroundings:
             raise ConfigInvalid((f"no key for circle {circle}: it needs [circles.{circle}]",))
         return self.keys[circle]
 
-    def bounds(self, feed: Feed, allowlist: Allowlist) -> Bounds:
-        """What the feed may not bring."""
+    def bounds(self, feed: Feed, allowed: Sequence[AllowEntry]) -> Bounds:
+        """What the feed may not bring.
+
+        A number whose wrong block was put right stays off our lists. Another country's list may go
+        on naming it: its owner was told, and the allowlist stands in front of it.
+        """
+        ours = owner_of(feed.list_name) == self.home
+        redressed = [entry for entry in allowed if entry.appeal]
         return Bounds(
             codes=feed.codes,
             own=feed.own,
             speaks_for=feed.speaks_for,
             emergency=EmergencyNumbers(self.emergency),
-            allowlist=allowlist,
+            allowlist=Allowlist.of(entry for entry in allowed if not entry.appeal),
+            redressed=Allowlist.of(redressed if ours else ()),
         )
 
 
@@ -94,10 +106,10 @@ async def assess(
     Without a register it is compared with nothing.
     """
     fetched = arrival.fetched
-    allowlist, circle = Allowlist.of(()), feed.circle
+    allowed: Sequence[AllowEntry] = ()
+    circle = feed.circle
     if register is not None:
         _, allowed = await register.allow_all()
-        allowlist = Allowlist.of(allowed)
         circle = (await quick_head(register, feed.list_name)).circle
     key = around.key_of(circle)
     read = await asyncio.to_thread(
@@ -106,7 +118,7 @@ async def assess(
         fetched.path,
         versions.rejects(arrival.id),
         key,
-        around.bounds(feed, allowlist),
+        around.bounds(feed, allowed),
         now_s,
         released=released,
     )

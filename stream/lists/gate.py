@@ -58,6 +58,8 @@ class GateReason(StrEnum):
     """Numbers that are dialled for help."""
     ALLOW_LISTED = "allow_listed"
     """Numbers that the allowlist protects."""
+    REDRESSED = "redressed"
+    """Numbers of a list of ours whose wrong block was put right on an appeal."""
     OWN_SERVICE_NUMBER = "own_service_number"
     """The carrier's own numbers, `[feeds] own_numbers`."""
     PREFIX_TOO_SHORT = "prefix_too_short"
@@ -65,7 +67,12 @@ class GateReason(StrEnum):
 
 
 NEVER_LIVE: Final = frozenset(
-    {GateReason.EMERGENCY_NUMBER, GateReason.OWN_SERVICE_NUMBER, GateReason.PREFIX_TOO_SHORT}
+    {
+        GateReason.EMERGENCY_NUMBER,
+        GateReason.REDRESSED,
+        GateReason.OWN_SERVICE_NUMBER,
+        GateReason.PREFIX_TOO_SHORT,
+    }
 )
 """Rows that do not go live even in a version that a person releases."""
 
@@ -74,6 +81,7 @@ OF_ROWS: Final = (
     GateReason.COUNTRY_NOT_ALLOWED,
     GateReason.EMERGENCY_NUMBER,
     GateReason.ALLOW_LISTED,
+    GateReason.REDRESSED,
     GateReason.OWN_SERVICE_NUMBER,
     GateReason.PREFIX_TOO_SHORT,
 )
@@ -110,6 +118,7 @@ class GateLimits:
     country_not_allowed: Handling = "hold"
     emergency_number: Handling = "hold"
     allow_listed: Handling = "hold"
+    redressed: Handling = "drop"
     own_service_number: Handling = "hold"
     prefix_too_short: Handling = "hold"
 

@@ -17,6 +17,12 @@
 | `rf:audit:head` | hash | the last audit entry: count, hash, id |
 | `rf:feed:{NAME}` | hash | a feed: last accepted, held and refused version, last try |
 | `rf:allow`, `rf:allow:head` | hashes | the allowlist and its head: generation, chain |
+| `rf:appeals` | hash | id of an appeal -> its version and record |
+| `rf:appeals:open` | zset | ids of those that wait for an answer, by deadline |
+| `rf:appeals:closed` | zset | ids of those that were answered, by when |
+| `rf:appeals:state:STATE` | zset | the ids in one state, by receipt |
+| `rf:appeals:list:{NAME}` | zset | the ids that name a list, by receipt |
+| `rf:appeals:decisions`, `rf:appeals:subjects` | hashes | decision, number under appeal -> id |
 """
 
 REGISTER = "rf:register"
@@ -28,6 +34,9 @@ AUDIT = "rf:audit"
 AUDIT_HEAD = "rf:audit:head"
 ALLOW = "rf:allow"
 ALLOW_HEAD = "rf:allow:head"
+APPEALS = "rf:appeals"
+APPEALS_OPEN = "rf:appeals:open"
+APPEALS_DECISIONS = "rf:appeals:decisions"
 
 
 def head(name: str) -> str:
@@ -58,3 +67,13 @@ def base(name: str, generation: int) -> str:
 def feed(name: str) -> str:
     """What is remembered of feed `name`."""
     return f"rf:feed:{{{name}}}"
+
+
+def appeals_in(state: str) -> str:
+    """The appeals in one state."""
+    return f"rf:appeals:state:{state}"
+
+
+def appeals_about(name: str) -> str:
+    """The appeals that name list `name`."""
+    return f"rf:appeals:list:{{{name}}}"

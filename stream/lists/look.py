@@ -23,13 +23,17 @@ _TOO_WIDE: Final = frozenset({"prefix_too_short", "range_too_wide"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """What no feed, and what this feed, may bring; see `feed.Feed` for the words."""
+    """What no feed, and what this feed, may bring; see `feed.Feed` for the words.
+
+    `redressed` are the numbers that no feed brings back to a list of ours.
+    """
 
     codes: frozenset[int] | None
     own: tuple[str, ...]
     speaks_for: frozenset[str]
     emergency: EmergencyNumbers
     allowlist: Allowlist = NOBODY
+    redressed: Allowlist = NOBODY
 
 
 def _code_table() -> NDArray[np.uint16]:
@@ -70,6 +74,7 @@ def look(
     if bounds.own:
         masks[GateReason.OWN_SERVICE_NUMBER] = _under(texts, bounds.own)
     masks[GateReason.ALLOW_LISTED] = bounds.allowlist.allowed(texts, now_s)
+    masks[GateReason.REDRESSED] = bounds.redressed.allowed(texts, now_s)
     masks[GateReason.EMERGENCY_NUMBER] = _emergency(texts, bounds.emergency)
     return {reason: mask for reason, mask in masks.items() if mask.any()}
 

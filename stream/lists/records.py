@@ -82,12 +82,13 @@ class _RemovalRecord(msgspec.Struct, frozen=True):
     number: str | None
 
 
-class _AllowRecord(msgspec.Struct, frozen=True):
+class _AllowRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     text: str
     reason: str
     actor: str
     added_at: int
     expires_at: int
+    appeal: str = ""
 
 
 REBUILD = "rebuild"
@@ -187,7 +188,10 @@ def numbered_of(value: bytes) -> Numbered | None:
 def allow_json(entry: AllowEntry) -> bytes:
     """The payload of an allow entry."""
     return msgspec.json.encode(
-        _AllowRecord(entry.text, entry.reason, entry.actor, entry.added_at_s, entry.expires_at_s)
+        _AllowRecord(
+            *(entry.text, entry.reason, entry.actor, entry.added_at_s, entry.expires_at_s),
+            appeal=entry.appeal,
+        )
     )
 
 
@@ -196,7 +200,8 @@ def allow_of(payload: bytes) -> AllowEntry | None:
     try:
         record = _read_allow(payload)
         return AllowEntry(
-            record.text, record.reason, record.actor, record.added_at, record.expires_at
+            *(record.text, record.reason, record.actor, record.added_at, record.expires_at),
+            appeal=record.appeal,
         )
     except (msgspec.MsgspecError, ValueError):
         return None

@@ -15,7 +15,7 @@ UNKNOWN = -1
 MOVED = -2
 """The base, generation or change is not the expected one any more."""
 
-_STEP = """
+STEP = """
 local function step(head, name, op, payload, limit)
   local generation = redis.call('HINCRBY', head, 'generation', 1)
   local before = redis.call('HGET', head, 'chain') or ''
@@ -91,7 +91,7 @@ return {redis.call('HMGET', KEYS[1], 'generation', 'chain'), redis.call('HVALS',
 """KEYS rf:allow:head, rf:allow -> [[generation, chain], all entries], of one moment."""
 
 CREATE = (
-    _STEP
+    STEP
     + """
 local name, id, circle, actor, reason, changes_max, audit_max = unpack(ARGV)
 if redis.call('SADD', 'rf:lists', name) == 0 then return {0} end
@@ -109,7 +109,7 @@ return {1, generation}
 """KEYS head; ARGV name, id for a new register, circle, actor, reason, limits."""
 
 CHANGE = (
-    _STEP
+    STEP
     + """
 local name, op, fingerprint, payload, in_base, base, seen = unpack(ARGV, 1, 7)
 local actor, reason, detail, changes_max, audit_max = unpack(ARGV, 8, 12)
@@ -138,7 +138,7 @@ change that it was made from (0: none over the base, '': whatever it is), actor,
 limits."""
 
 RESERVE = (
-    _STEP
+    STEP
     + """
 local name, actor, changes_max = unpack(ARGV)
 local base = redis.call('HGET', KEYS[1], 'base')
@@ -152,7 +152,7 @@ return {1, generation, tonumber(base)}
 actor, limit."""
 
 PUBLISH = (
-    _STEP
+    STEP
     + """
 local name, base, seen, old, count, payload, actor, reason, floor = unpack(ARGV, 1, 9)
 local kept, age_s, changes_max, audit_max = unpack(ARGV, 10)
@@ -188,7 +188,7 @@ name, base, generation seen, old base, count, payload, actor, reason, generation
 kept, how long, limits."""
 
 DISCARD = (
-    _STEP
+    STEP
     + """
 if redis.call('HDEL', KEYS[2], ARGV[1]) == 1 then drop_base(KEYS[1], ARGV[1]) end
 return 1
@@ -197,7 +197,7 @@ return 1
 """Forgets a base that was not published. KEYS head, writing; ARGV its generation."""
 
 RETAIN = (
-    _STEP
+    STEP
     + """
 return retain(KEYS[1], KEYS[2], tonumber(ARGV[1]), tonumber(ARGV[2]))
 """
@@ -234,7 +234,7 @@ return swept
 """Forgets changes that the base holds. KEYS head, changed; ARGV fingerprints."""
 
 ALLOW = (
-    _STEP
+    STEP
     + """
 local text, op, payload, actor, reason, detail, changes_max, audit_max, id = unpack(ARGV)
 if op == 'disallow' and redis.call('HEXISTS', 'rf:allow', text) == 0 then return {0} end
@@ -252,7 +252,7 @@ return {1, generation}
 detail, limits, id for a new register."""
 
 ALLOW_PASS = (
-    _STEP
+    STEP
     + """
 local generation = tonumber(redis.call('HGET', KEYS[1], 'generation') or 0)
 local passed = math.max(generation, tonumber(ARGV[1])) + 1
@@ -265,7 +265,7 @@ return passed
 that generation, actor, reason, limit."""
 
 FEED = (
-    _STEP
+    STEP
     + """
 local list, actor, reason, op, generation, detail, audit_max = unpack(ARGV, 1, 7)
 local gone, set = {}, {}

@@ -14,6 +14,7 @@ class FeedMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._of_versions(registry)
         self._of_fetching(registry)
+        self._of_appeals(registry)
         self._of_the_process(registry)
 
     def _of_versions(self, registry: CollectorRegistry) -> None:
@@ -92,6 +93,23 @@ class FeedMetrics:
             "ringfence_feed_failures",
             "Tries of the feed that failed one after the other.",
             ["feed"],
+            registry=registry,
+        )
+
+    def _of_appeals(self, registry: CollectorRegistry) -> None:
+        # Rising: more people say that they are blocked wrongly than are answered. A jump after a
+        # version of a feed: `ringfence appeals ls` names the list; roll it back if it is wrong.
+        self.appeals = Gauge(
+            "ringfence_appeals",
+            "Appeals against blocks that wait for an answer, by state (received, pending_owner).",
+            ["state"],
+            registry=registry,
+        )
+        # Above 0: alert. `ringfence appeals ls --overdue`, and deploy/RUNBOOK.md, "An appeal is
+        # overdue".
+        self.appeals_overdue = Gauge(
+            "ringfence_appeals_overdue",
+            "Appeals that wait for an answer beyond their deadline.",
             registry=registry,
         )
 

@@ -69,6 +69,7 @@ class Partner:
         self.now_s = NOW_S
         self.form = form
         self.settings = RegisterSettings(url)
+        self.around = AROUND
         self.versions = Versions(folder / "state", "kh-scam")
         self.setup = self.configured(extra, tail)
         self._stack = AsyncExitStack()
@@ -105,7 +106,13 @@ class Partner:
 
     async def take(self, arrival: Arrival) -> VersionRecord:
         return await take_in(
-            self.register, self.book, self.versions, self.setup.feed, arrival, AROUND, self.now_s
+            self.register,
+            self.book,
+            self.versions,
+            self.setup.feed,
+            arrival,
+            self.around,
+            self.now_s,
         )
 
     async def said(self, lines: Sequence[str], **options) -> VersionRecord:
@@ -127,7 +134,7 @@ class Partner:
             self.versions,
             self.setup.feed,
             held,
-            AROUND,
+            self.around,
             OPERATOR,
             self.now_s,
         )

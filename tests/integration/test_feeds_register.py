@@ -1,6 +1,7 @@
 """Versions of a feed on real Redis: what goes live, what waits, and what stays of others."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -161,6 +162,22 @@ async def test_what_may_not_be_listed_is_held_and_some_of_it_never_goes_live(par
         on_list = await held(partner)
         assert thai in on_list
         assert own not in on_list
+
+
+async def test_a_number_put_right_stays_off_our_own_list_and_holds_nobodys(partner):
+    """Our own feed can not bring it back, not even released; a partner's list may go on naming it,
+    and neither version waits for a person.
+    """
+    async with partner:
+        right = AllowEntry(BASE[0], "a clinic", "malee", 0, appeal="A-1")
+        await partner.register.allow_add([right], OPERATOR)
+        theirs = await partner.said(BASE)
+        assert (theirs.verdict, theirs.dropped) == ("accepted", {})
+        assert BASE[0] in await held(partner)
+        partner.around = replace(partner.around, home="KH")
+        ours = await partner.said([*BASE, *kh(300)])
+        assert (ours.verdict, ours.dropped, ours.lost) == ("accepted", {"redressed": 1}, 1)
+        assert BASE[0] not in await held(partner)
 
 
 async def test_a_number_for_help_holds_a_version_and_is_never_listed(tmp_path, redis_url):

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from stream.cli_past import contacts_of, fingerprints_of, way_off
+from stream.cli_past import contacts_of, way_off
 from stream.config import Settings, load
+from stream.core.digests import fingerprints_of
 from tests.builders import fingerprint_of
 
 

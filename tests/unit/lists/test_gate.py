@@ -49,6 +49,7 @@ CASES = {
     "another's source": ({"rows": {GateReason.OWNER_NOT_ALLOWED: 1}}, REFUSED, None),
     "a foreign number": ({"rows": {GateReason.COUNTRY_NOT_ALLOWED: 1}}, HELD, None),
     "a hospital's number": ({"rows": {GateReason.ALLOW_LISTED: 1}}, HELD, None),
+    "a number put right": ({"rows": {GateReason.REDRESSED: 1}}, ACCEPTED, None),
     "no such rows": ({"rows": {GateReason.ALLOW_LISTED: 0}}, ACCEPTED, None),
 }
 

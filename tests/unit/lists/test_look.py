@@ -64,6 +64,15 @@ def test_allowed_numbers_are_found():
     assert found("+85523880123", "+85523900123") == {GateReason.ALLOW_LISTED: [True, False]}
 
 
+def test_numbers_that_were_put_right_are_told_from_others_that_are_allowed():
+    """What an appeal lifted has a reason of its own, so that it never holds a whole version."""
+    right = Allowlist.of([AllowEntry("+85523900123", "clinic", "a", 0, appeal="A-1")])
+    assert found("+85523880123", "+85523900123", redressed=right) == {
+        GateReason.ALLOW_LISTED: [True, False],
+        GateReason.REDRESSED: [False, True],
+    }
+
+
 @pytest.mark.parametrize(("source", "wrong"), [("kh", False), ("kh/police", False), ("kh/x", True)])
 def test_a_feed_speaks_for_those_that_its_file_names(source, wrong):
     """Rows that name another source than the feed may speak for are found."""

@@ -1,0 +1,222 @@
+"""Appeals on a real Redis: atomic steps, their audit, and what an answer does to calls."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from stream.core.agreement import Agreements
+from stream.core.allowlist import AllowEntry
+from stream.core.appeal import Appeal, AppealState, Named, Received, sightings
+from stream.core.entry import Category
+from stream.core.faults import AppealRefused, AppealUnknown
+from stream.lists.audit import Verification
+from stream.lists.connection import RegisterSettings
+from stream.lists.store import AUDIT_MAX, Register
+from stream.lists.words import By
+from stream.redress import book as book_module
+from stream.redress.book import AppealBook
+from stream.redress.redressing import Desk, forward, open_appeal, receive, redress
+from stream.redress.watch import settle
+from tests.agreed import agreement
+from tests.builders import NOW_S, entry, fingerprint_of
+from tests.integration.lists_lab import BY, ONE, TWO, Worker, running, until
+
+SCAM, OURS = "KH/scam", "TH/national"
+CLERK = By("malee", "a clinic's number")
+KEYS = {"plain": b"", "asean": bytes(range(32))}
+DESK = Desk("TH", KEYS, Agreements((agreement("th-kh", [SCAM], response_target_s=600),)), 7200)
+
+
+@pytest.fixture
+async def book(redis_url: str) -> AsyncIterator[AppealBook]:
+    async with AppealBook.open(RegisterSettings(redis_url), kept_days=730) as book:
+        yield book
+
+
+async def appealed(register: Register, book: AppealBook, number: str, *lists: str) -> Appeal:
+    named = [Named(list=name, fingerprint="") for name in lists]
+    appeal, _ = await open_appeal(register, book, DESK, number, named, BY)
+    return appeal
+
+
+async def test_an_appeal_is_written_down_whole_and_found_again(register, book, raw) -> None:
+    """By id, state, list and decision; with its deadline, fingerprints and an audit entry."""
+    await register.create(SCAM, "asean", BY)
+    named = [Named(list=SCAM, fingerprint="", agreement="th-kh"), Named(list=OURS, fingerprint="")]
+    appeal, new = await open_appeal(
+        register, book, DESK, ONE, named, BY, decision_id="ECNTF3KFSK3JD", appellant="a@b.example"
+    )
+    assert new
+    assert appeal.deadline_at_s == appeal.received_at_s + 600
+    assert [int(one.fingerprint, 16) for one in appeal.lists] == [
+        fingerprint_of(ONE, KEYS["asean"]), fingerprint_of(ONE),
+    ]  # fmt: skip
+    assert await book.get(appeal.id) == appeal
+    assert await book.of_decision("ECNTF3KFSK3JD") == appeal
+    assert await book.in_state(AppealState.RECEIVED) == (appeal,)
+    assert await book.about(SCAM) == await book.about(OURS) == (appeal,)
+    assert await book.about(SCAM, since_s=appeal.received_at_s + 1) == ()
+    told = await anext(register.annals.audit())
+    assert (told.op, told.actor, told.reason) == ("appeal_received", "somchai", "a test")
+    assert (told.list_name, told.detail) == (SCAM, f"{appeal.id} +6681***5671 {SCAM}, {OURS}")
+    with pytest.raises(AppealUnknown, match="no appeal A-0"):
+        await book.get("A-0")
+    assert not any(ONE in str(fields) for _, fields in raw.xrange("rf:audit"))
+
+
+async def test_a_second_appeal_on_a_number_is_the_first_until_it_is_answered(
+    register, book
+) -> None:
+    """Whoever asks again finds the open appeal; after the answer a new one can be made."""
+    first = await appealed(register, book, ONE, OURS)
+    again, new = await open_appeal(register, book, DESK, ONE, [], BY)
+    assert (again, new) == (first, False)
+    await book.step(first.id, AppealState.REJECTED, By("malee", "it called 300 people"))
+    assert (await appealed(register, book, ONE, OURS)).id != first.id
+
+
+async def test_a_redressed_number_is_allowed_in_running_workers(
+    register, book, worker: Worker
+) -> None:
+    """The allow entry is live in a worker at once, and a partner's list may go on naming it."""
+    await register.create(SCAM, "plain", BY)
+    await register.add(SCAM, [entry(ONE)], BY)
+    async with running(worker):
+        assert worker.lists(ONE) == {SCAM}
+        appeal = await appealed(register, book, ONE, SCAM)
+        done = await redress(register, book, DESK, appeal.id, CLERK)
+        assert (done.number, done.taken_off) == (ONE, ())
+        await until(lambda: worker.refresher.current.allow.find(ONE, NOW_S) is not None)
+        allowed = worker.refresher.current.allow.find(ONE, NOW_S)
+        assert allowed is not None
+        assert (allowed.appeal, allowed.actor) == (appeal.id, "malee")
+        await register.add(SCAM, [entry(ONE, confidence=99)], BY)
+        assert worker.refresher.current.allow.find(ONE, NOW_S) is not None
+    ops = [told.op async for told in register.annals.audit()]
+    assert ops[1:3] == ["appeal_redressed", "allow"]
+    at_s = done.appeal.history[-1].at_s
+    (sighted,) = sightings(await book.about(SCAM), SCAM, at_s, at_s + 1)
+    assert (int(sighted.fingerprint, 16), sighted.appeal_id) == (fingerprint_of(ONE), appeal.id)
+
+
+async def test_of_our_own_list_the_number_goes_for_good(register, book) -> None:
+    """It is taken off, and out of a prefix by a word of its own; a second answer is refused."""
+    await register.add(OURS, [entry(ONE), entry(ONE, source="police")], BY)
+    await register.add(OURS, [entry(f"{ONE[:-3]}*")], BY)
+    appeal = await appealed(register, book, ONE, OURS)
+    done = await redress(register, book, DESK, appeal.id, CLERK)
+    assert done.taken_off == (OURS,)
+    own = fingerprint_of(ONE)
+    (word,) = (await register.reports(OURS, [own]))[own]
+    assert (word.category, word.source, word.confidence) == (Category.LEGITIMATE, "redress", 100)
+    with pytest.raises(AppealRefused, match="is redressed: it was answered already"):
+        await redress(register, book, DESK, appeal.id, CLERK)
+
+
+async def test_a_partners_sighting_is_an_appeal_that_its_owner_answers(register, book) -> None:
+    """Known once however often it is told; the number is found by its fingerprint."""
+    await register.add(OURS, [entry(ONE)], BY)
+    desk = replace(DESK, agreements=Agreements((agreement("x", [OURS], to=("KH",)),)))
+    said = Received(
+        partner="KH", appeal_id="A-7", list=OURS, fingerprint=f"{fingerprint_of(ONE):016x}"
+    )
+    appeal, new = await receive(book, desk, said, By("KH"))
+    assert new
+    assert (appeal.number, appeal.partner, appeal.partner_appeal) == (None, "KH", "A-7")
+    done = await redress(register, book, desk, appeal.id, CLERK)
+    assert (done.number, done.taken_off) == (ONE, (OURS,))
+    assert sightings([done.appeal], OURS, 0, 1 << 40) == ()
+    again, new = await receive(book, desk, said, By("KH"))
+    assert (again.id, new) == (appeal.id, False)
+    _, allowed = await register.allow_all()
+    assert [one.text for one in allowed] == [ONE]
+
+
+async def test_a_sighting_of_what_nobody_listed_can_only_be_rejected(register, book) -> None:
+    """Its number is not known here, so nothing can be lifted, and the message says so."""
+    said = Received(partner="KH", appeal_id="A-7", list=OURS, fingerprint="00" * 8)
+    appeal, _ = await receive(book, DESK, said, By("KH"))
+    with pytest.raises(AppealRefused, match="no list here holds its fingerprint"):
+        await redress(register, book, DESK, appeal.id, CLERK)
+    await book.step(appeal.id, AppealState.REJECTED, By("malee", "we do not list it"))
+
+
+async def test_an_owner_answers_a_forwarded_appeal_by_what_it_publishes(register, book) -> None:
+    """Once no list named holds the number any more the appeal is closed, by the owner."""
+    await register.create(SCAM, "plain", BY)
+    await register.add(SCAM, [entry(ONE), entry(TWO)], BY)
+    one, two = [await appealed(register, book, number, SCAM) for number in (ONE, TWO)]
+    ours = await appealed(register, book, "+66812340000", OURS)
+    await forward(book, DESK, one.id, CLERK)
+    await forward(book, DESK, two.id, CLERK)
+    with pytest.raises(AppealRefused, match="it is ours to answer"):
+        await forward(book, DESK, ours.id, CLERK)
+    assert await settle(register, book, DESK) == ()
+    await register.add(SCAM, [entry(ONE, category=Category.LEGITIMATE)], BY)
+    assert await settle(register, book, DESK) == (one.id,)
+    assert (await book.get(one.id)).history[-1].actor == "owner:KH"
+    standing = await book.standing()
+    assert standing.by_state[AppealState.PENDING_OWNER] == 1
+    assert (standing.by_state[AppealState.REDRESSED], standing.overdue) == (1, 0)
+
+
+async def test_two_who_answer_at_once_make_one_answer(register, book) -> None:
+    """The book is changed by compare-and-set: the second finds the appeal answered."""
+    appeal = await appealed(register, book, ONE, OURS)
+    answers = await asyncio.gather(
+        *(book.step(appeal.id, AppealState.REJECTED, By(f"clerk {n}", "no")) for n in range(8)),
+        return_exceptions=True,
+    )
+    assert sum(isinstance(answer, Appeal) for answer in answers) == 1
+    assert sum(isinstance(answer, AppealRefused) for answer in answers) == 7
+    assert (await book.get(appeal.id)).version == 2
+
+
+async def test_the_book_stays_small(register, book, monkeypatch, raw) -> None:
+    """Too many open ones are refused in words; of answered ones the oldest are forgotten."""
+    monkeypatch.setattr(book_module, "OPEN_MAX", 3)
+    monkeypatch.setattr(book_module, "CLOSED_MAX", 2)
+    numbers = [f"+6681234567{n}" for n in range(4)]
+    held = [await appealed(register, book, number, OURS) for number in numbers[:3]]
+    with pytest.raises(AppealRefused, match="3 appeals are open: answer some"):
+        await appealed(register, book, numbers[3], OURS)
+    for one in held:
+        await book.step(one.id, AppealState.REJECTED, By("malee", "no"))
+    assert {one.id for one in await book.about(OURS)} == {held[1].id, held[2].id}
+    with pytest.raises(AppealUnknown):
+        await book.get(held[0].id)
+    assert raw.hlen("rf:appeals:subjects") == 0
+    with pytest.raises(AppealRefused, match="the comment has 1,001 characters; at most 1000"):
+        await open_appeal(register, book, DESK, numbers[3], [], By("x", "x" * 1001))
+
+
+async def test_answers_are_forgotten_after_their_time(register, redis_url) -> None:
+    """Answered appeals hold numbers: they go after `kept_days`, at the next step of any."""
+    async with AppealBook.open(RegisterSettings(redis_url), kept_days=0) as book:
+        first = await appealed(register, book, ONE, OURS)
+        await book.step(first.id, AppealState.REJECTED, By("malee", "no"))
+        assert await book.about(OURS) == ()
+
+
+async def test_the_audit_stays_one_chain_over_appeals(register, book) -> None:
+    """Steps of appeals, and the allow entries that they write, are links like all others."""
+    appeal = await appealed(register, book, ONE, OURS)
+    await register.add(OURS, [entry(ONE)], BY)
+    await redress(register, book, DESK, appeal.id, CLERK)
+    head = await register.annals.audit_head()
+    found = Verification(head, AUDIT_MAX)
+    async for identity, fields in register.annals.audit_items(head.last_id):
+        found.take(identity, fields)
+    found.finish()
+    assert found.troubles == []
+    assert head.count == found.last > 4
+
+
+async def test_an_allow_entry_says_which_appeal_it_answers(register) -> None:
+    """So that the gate tells a redressed number from a hospital's."""
+    entries = [AllowEntry(ONE, "x", "a", 1, appeal="A-1"), AllowEntry(TWO, "y", "b", 2)]
+    await register.allow_add(entries, BY)
+    _, held = await register.allow_all()
+    assert sorted(held, key=lambda one: one.text) == entries
