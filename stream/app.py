@@ -22,7 +22,6 @@ from stream.agreements import AgreementFolder
 from stream.calls.batch import CallBatch, RawBatch
 from stream.calls.decide import Outcome
 from stream.calls.decode import decode
-from stream.calls.dialects import dialect_named
 from stream.calls.loop import CallsLoop
 from stream.calls.publish import Publisher
 from stream.calls.source import KafkaSource
@@ -250,10 +249,7 @@ class _Worker:
 
     def _decode(self) -> Callable[[RawBatch], CallBatch]:
         settings = self._settings
-        dialects = {
-            topic: dialect_named(name, settings.mappings)
-            for topic, name in settings.calls.topics.items()
-        }
+        dialects = {topic: settings.dialect(name) for topic, name in settings.calls.topics.items()}
         read = partial(
             decode,
             dialect_of=dialects,

@@ -15,7 +15,10 @@ from typing import Any, cast
 from aiokafka.helpers import create_ssl_context
 from cattrs import Converter
 
+from stream.calls.dialects import dialect_named
+from stream.calls.dialects.dialect import Dialect
 from stream.calls.dialects.mapping import MappingSettings
+from stream.calls.dialects.switch import SwitchSettings
 from stream.calls.trunks import Trunk, Trunks
 from stream.core.call import Ingress
 from stream.core.decision import Action
@@ -87,6 +90,7 @@ class Settings:
     redis: RedisSection
     calls: CallsSection
     mappings: dict[str, MappingSettings]
+    switches: dict[Filled, SwitchSettings]
     trunks: dict[str, TrunkSection]
     circles: dict[Filled, CircleSection]
     owners: dict[Filled, OwnerSection]
@@ -99,6 +103,10 @@ class Settings:
     appeals: AppealsSection
     ops: OpsSection
     secrets: Secrets = field(default_factory=Secrets)
+
+    def dialect(self, name: str) -> Dialect:
+        """The dialect `name` of `[calls.topics]` or a command. Raises ValueError."""
+        return dialect_named(name, self.mappings, self.switches)
 
     def trunks_by_name(self) -> Trunks:
         """The trunks for `calls.decide`."""
@@ -170,18 +178,37 @@ class Settings:
 
 def _across(values: Mapping[str, Any]) -> Iterator[Problem]:
     """What is wrong between sections; looked for in the raw values, so that it is always said."""
-    tables = {name: _table(values, name) for name in ("calls", "circles", "mappings")}
+    tables = {name: _table(values, name) for name in ("calls", "circles", "mappings", "trunks")}
     if PLAIN in tables["circles"]:
         text = "is the circle without a key and needs no table; choose another name"
         yield Problem(("circles", PLAIN), text)
+    switches = dict(_switches(_table(values, "switches")))
+    for name, switch in switches.items():
+        if switch.trunk and switch.trunk not in tables["trunks"]:
+            known = ", ".join(tables["trunks"]) or "there is none"
+            text = f"names no table [trunks.{dotted((switch.trunk,))}]; known: {known}"
+            yield Problem(("switches", name, "trunk"), text)
     for topic, dialect in _table(tables["calls"], "topics").items():
-        key = ("calls", "topics", topic)
-        name = str(dialect).removeprefix("mapping:")
-        if name == dialect and dialect != "ringfence":
-            yield Problem(key, f'must be "ringfence" or "mapping:<name>", not {shown(dialect)}')
-        elif name != dialect and name not in tables["mappings"]:
-            known = ", ".join(tables["mappings"]) or "there is none"
-            yield Problem(key, f"names no table [mappings.{name}]; known: {known}")
+        kind, _, which = str(dialect).partition(":")
+        if kind == "mapping" and which in tables["mappings"]:
+            continue  # what is wrong in it is said there
+        try:
+            dialect_named(str(dialect), {}, switches)
+        except ValueError as error:
+            yield Problem(("calls", "topics", topic), str(error))
+
+
+def _switches(tables: Mapping[str, Any]) -> Iterator[tuple[str, SwitchSettings]]:
+    """The switches as far as their values are texts; what is wrong in them is said elsewhere."""
+    for name, table in tables.items():
+        known = table if isinstance(table, dict) else {}
+        texts = {
+            key: known[key] for key in ("time_zone", "trunk") if isinstance(known.get(key), str)
+        }
+        try:
+            yield name, SwitchSettings(**texts)
+        except ValueError:
+            yield name, SwitchSettings(time_zone="Z", trunk=texts.get("trunk", ""))
 
 
 def _table(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -13,11 +13,17 @@ from numpy.typing import NDArray
 from stream.calls.batch import FIELDS, Constants, Glance, Located, RawBatch
 from stream.calls.dialects.dialect import REQUIRED, Layout
 from stream.calls.one_by_one import FIELD_LENGTH_MAX, DecodeSettings, Part
+from stream.core.texts import Texts
 
 if TYPE_CHECKING:
-    from stream.core.kernels.json_fields import Plan
+    from stream.core.kernels.json_fields import Found, Plan
 
 _OPTIONAL = slice(FIELDS.index("trunk"), FIELDS.index("ingress") + 1)
+_TRUNK = FIELDS.index("trunk")
+_ONLY = len(FIELDS)
+"""The row behind the fields': what a record says it is, where the layout asks for that."""
+_CHANNEL_BYTES_MAX = 128
+"""A channel with a longer name is left to the ordinary decoder."""
 
 
 def locate(
@@ -32,9 +38,11 @@ def locate(
 
     count = len(raw)
     texts = raw.texts()
+    layouts = [part.dialect.layout for part in parts]
+    height = len(FIELDS) + any(layout is not None and layout.only is not None for layout in layouts)
     found = Found(
-        np.full((len(FIELDS), count), 0, np.int64),
-        np.full((len(FIELDS), count), -1, np.int64),
+        np.full((height, count), 0, np.int64),
+        np.full((height, count), -1, np.int64),
         np.ones(count, np.uint8),
     )
     odd_parts = []
@@ -45,6 +53,8 @@ def locate(
         if layout and plan:
             limits = settings.record_bytes_max, FIELD_LENGTH_MAX
             odd = scan(texts, part.start, part.stop, plan, *limits, found)
+            if layout.only or layout.channels:
+                odd = _looked_at(texts, part, layout, found)
             if layout.empty_is_absent:
                 optional = found.sizes[_OPTIONAL, part.start : part.stop]
                 optional[optional == 0] = -1
@@ -52,7 +62,8 @@ def locate(
             odd_parts.append(part)
     rows = np.arange(count)
     if not odd_parts:
-        return Located(texts.data, found.starts, found.sizes, {}, _constants(parts, rows)), rows
+        starts, sizes = found.starts[: len(FIELDS)], found.sizes[: len(FIELDS)]
+        return Located(texts.data, starts, sizes, {}, _constants(parts, rows)), rows
     glances = _read_odd(odd_parts, found.odd)
     kept = found.odd == 0
     kept[list(glances)] = True
@@ -60,12 +71,50 @@ def locate(
     indexes = (np.cumsum(kept) - 1)[list(glances)].tolist()
     located = Located(
         texts.data,
-        found.starts.take(rows, 1),
-        found.sizes.take(rows, 1),
+        found.starts[: len(FIELDS)].take(rows, 1),
+        found.sizes[: len(FIELDS)].take(rows, 1),
         dict(zip(indexes, glances.values(), strict=True)),
         _constants(parts, rows),
     )
     return located, rows
+
+
+def _looked_at(texts: Texts, part: Part, layout: Layout, found: "Found") -> int:
+    """Leave records that may be none to the ordinary decoder; how many of the part are odd now."""
+    rows = slice(part.start, part.stop)
+    starts, sizes, odd = found.starts[:, rows], found.sizes[:, rows], found.odd[rows]
+    if layout.only is not None:
+        said = Texts(texts.data, starts[_ONLY], sizes[_ONLY])
+        other = said.places_in(layout.only.allowed) < 0
+        if layout.only.may_be_absent:
+            other &= sizes[_ONLY] >= 0
+        odd |= other
+    if layout.channels:
+        odd |= sizes[_TRUNK] > _CHANNEL_BYTES_MAX
+        _cut_channels(texts.data, starts[_TRUNK], sizes[_TRUNK])
+    starts[:, odd != 0] = 0
+    sizes[:, odd != 0] = -1
+    return int(np.count_nonzero(odd))
+
+
+def _cut_channels(
+    data: NDArray[np.uint8], starts: NDArray[np.int64], sizes: NDArray[np.int64]
+) -> None:
+    """Leave of each channel's name the trunk in it, as `fields.trunk_of` does."""
+    width = min(int(sizes.max(initial=0)), _CHANNEL_BYTES_MAX)
+    if width <= 0:
+        return
+    places = np.arange(width)
+    letters = data[np.minimum(starts[:, None] + places, len(data) - 1)]
+    letters[places >= sizes[:, None]] = 0
+    slashes = letters == ord("/")
+    begin = np.where(slashes.any(axis=1), slashes.argmax(axis=1) + 1, 0)
+    dashes = (letters == ord("-")) & (places >= begin[:, None])
+    last = width - 1 - dashes[:, ::-1].argmax(axis=1)
+    end = np.where(dashes.any(axis=1), last, sizes)
+    is_there = sizes >= 0
+    starts += np.where(is_there, begin, 0)
+    sizes[is_there] = (end - begin)[is_there]
 
 
 def _read_odd(parts: Sequence[Part], odd: NDArray[np.uint8]) -> dict[int, Glance]:
@@ -89,16 +138,24 @@ def _constants(parts: Sequence[Part], rows: NDArray[np.int64]) -> tuple[Constant
     )
 
 
+def _located(layout: Layout) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """What the scan looks for: the fields, and what the record says it is."""
+    return layout.paths + ((("only", layout.only.path),) if layout.only else ())
+
+
 @lru_cache(maxsize=64)
 def plan_of(layout: Layout) -> "Plan | None":
     """The layout as the kernel wants it; None: it has too many keys, or too long ones."""
     from stream.core.kernels.json_fields import NAME_BYTES_MAX, NAMES_MAX, Plan
 
-    names = sorted({key.encode() for _, path in layout.paths for key in path})
+    names = sorted({key.encode() for _, path in _located(layout) for key in path})
     if len(names) > NAMES_MAX or max(map(len, names)) > NAME_BYTES_MAX:
         return None
     nodes: list[dict[bytes, int]] = [{}]
-    for field, path in layout.paths:
+    columns = {field: index for index, field in enumerate(FIELDS)}
+    if layout.only is not None:
+        columns["only"] = _ONLY
+    for field, path in _located(layout):
         node = nodes[0]
         *parents, last = (key.encode() for key in path)
         for key in parents:
@@ -106,10 +163,10 @@ def plan_of(layout: Layout) -> "Plan | None":
                 node[key] = len(nodes)
                 nodes.append({})
             node = nodes[node[key]]
-        node[last] = -FIELDS.index(field) - 1
+        node[last] = -columns[field] - 1
     nodes.append({})
     watched = {key.encode() for field, path in layout.paths if field in REQUIRED for key in path}
-    located = [field for field, _ in layout.paths]
+    located = [field for field, _ in _located(layout)]
 
     def bits(items: Sequence[Any], chosen: Any) -> int:
         return sum(1 << place for place, item in enumerate(items) if item in chosen)
@@ -123,5 +180,5 @@ def plan_of(layout: Layout) -> "Plan | None":
         len(nodes),
         np.uint64(bits(names, watched)),
         bits(FIELDS, REQUIRED),
-        bits(FIELDS, set(located) - {"call_id"}),
+        bits(list(columns), set(located) - {"call_id"}),
     )

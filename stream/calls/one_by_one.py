@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 
 from stream.calls.batch import FIELDS, Glance, RawBatch, Segment
+from stream.calls.dialects.depth import DEPTH_MAX, brackets, too_deep
 from stream.calls.dialects.dialect import Dialect, NoCall, Value
 from stream.core.call import Rejected, RejectReason
 
@@ -25,11 +26,6 @@ FIELD_LENGTH_MAX = 16_384
 
 It is measured in records of more bytes than that only, as the others can not hold a longer one.
 """
-
-
-DEPTH_MAX = 200
-"""Objects and arrays in one another. Python's own limit counts what happens to be on the stack, so
-a record that was read once could be too deep when it is read again, whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +158,7 @@ def _sound(calls: Sequence[Any], keys: Sequence[str]) -> bool:
     `keys`, so if they are found as often as there are calls, none has one twice; an escaped letter
     could hide a key from the comparison.
     """
-    if any(_brackets(value) > DEPTH_MAX for value in calls if len(value) > 2 * DEPTH_MAX):
+    if any(brackets(value) > DEPTH_MAX for value in calls if len(value) > 2 * DEPTH_MAX):
         return False
     joined = b"\n".join(calls)
     if not joined.isascii():
@@ -204,7 +200,7 @@ def _count(text: bytes, needle: bytes) -> int:
 
 def _refuse_unsound(value: Value, keys: Sequence[str]) -> None:
     """Raise UnicodeDecodeError or NoCall if `value`, which was decoded, is not sound."""
-    if _brackets(value) > DEPTH_MAX and _depth(value) > DEPTH_MAX:
+    if too_deep(value):
         raise NoCall(RejectReason.TOO_DEEP, f"nested more than {DEPTH_MAX} deep")
     text = str(value, "utf-8")
     times = Counter(keys)
@@ -224,23 +220,6 @@ def _refuse_unsound(value: Value, keys: Sequence[str]) -> None:
         raise NoCall(RejectReason.DUPLICATE_KEY, f"{repeated[0]} is given twice")
 
 
-def _brackets(value: Value) -> int:
-    """How many opening brackets there are, those in texts too."""
-    held = bytes(value)
-    return held.count(b"[") + held.count(b"{")
-
-
-def _depth(value: Value) -> int:
-    """How deep the objects and arrays of a record that was decoded lie in one another."""
-    depth = deepest = 0
-    for bracket in _BRACKET.findall(_TEXT.sub(b"", value)):
-        depth += 1 if bracket in b"[{" else -1
-        deepest = max(deepest, depth)
-    return deepest
-
-
-_TEXT = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_BRACKET = re.compile(rb"[][{}]")
 _HIDDEN = re.compile(rb"\\u00[2-7]")
 """An escape that stands for a character of ASCII, and so could be a letter of a key."""
 

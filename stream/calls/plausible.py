@@ -1,7 +1,5 @@
 """Which calls break a plausibility rule, for a batch: the few that may are looked at one by one."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import phonenumbers
 from numpy.typing import NDArray
@@ -10,7 +8,6 @@ from stream.calls.batch import CallBatch, Located
 from stream.calls.trunks import Trunks
 from stream.core.call import Ingress
 from stream.core.number import Kind, region_of
-from stream.core.texts import Texts
 
 
 def invalid_callers(batch: CallBatch) -> NDArray[np.int64]:
@@ -36,8 +33,8 @@ def home_from_abroad(batch: CallBatch, trunks: Trunks) -> list[int]:
 def _may_be_home(batch: CallBatch, located: Located, trunks: Trunks) -> NDArray[np.bool_]:
     """Calls that come from abroad, as far as can be said of a whole batch, by a home number."""
     named = [*trunks.named]
-    trunk = _which(located.field("trunk"), named)
-    said = _which(located.field("ingress"), [Ingress.INTERNATIONAL, Ingress.DOMESTIC])
+    trunk = located.field("trunk").places_in(named)
+    said = located.field("ingress").places_in([Ingress.INTERNATIONAL, Ingress.DOMESTIC])
     # The last place, -1, is that of a trunk that is not named.
     by_trunk = np.array(
         [*(trunks.named[name].ingress is Ingress.INTERNATIONAL for name in named), False]
@@ -58,15 +55,3 @@ def _may_be_home(batch: CallBatch, located: Located, trunks: Trunks) -> NDArray[
         if constants.texts:
             may[: constants.stop] = True
     return may
-
-
-def _which(texts: Texts, known: Sequence[str]) -> NDArray[np.int64]:
-    """The place of each text in `known`, -1 where it is not there."""
-    from stream.core.kernels.writing import find_texts
-
-    names = Texts.of([name.encode() for name in known])
-    found = np.empty(len(texts), np.int64)
-    find_texts(
-        (texts.data, texts.starts, texts.sizes), (names.data, names.starts, names.sizes), found
-    )
-    return found

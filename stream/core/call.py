@@ -63,6 +63,8 @@ class RejectReason(StrEnum):
     DUPLICATE_KEY = "duplicate_key"
     MISSING_FIELD = "missing_field"
     WRONG_TYPE = "wrong_type"
+    OTHER_EVENT = "other_event"
+    """It is the switch's, but of something else: a BYE, an event that is neither begin nor end."""
 
 
 @dataclass(frozen=True, slots=True)

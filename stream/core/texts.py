@@ -38,6 +38,17 @@ class Texts(Sequence[bytes | None]):
     def __len__(self) -> int:
         return len(self.starts)
 
+    def places_in(self, known: Sequence[str]) -> NDArray[np.int64]:
+        """The place of each text in `known`, -1 where it is not there. Needs compiled kernels."""
+        from stream.core.kernels.writing import find_texts
+
+        names = Texts.of([name.encode() for name in known])
+        found = np.empty(len(self), np.int64)
+        find_texts(
+            (self.data, self.starts, self.sizes), (names.data, names.starts, names.sizes), found
+        )
+        return found
+
     @overload
     def __getitem__(self, index: int) -> bytes | None: ...
     @overload

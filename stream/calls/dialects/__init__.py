@@ -1,28 +1,94 @@
 """Dialects: how one kind of switch writes a call. One small file each, with a table of fields.
 
-To add one: a module here with a class that keeps the promises of `dialect.Dialect`, a line in
-`dialect_named`, and samples with what must be read from them under tests/golden/cdr/<dialect>/.
+To add one: a module here with a table (`json_form`, `csv_form`) or a class that keeps the promises
+of `dialect.Dialect`, a line in `KNOWN`, and samples with what must be read from them under
+tests/golden/cdr/<dialect>/.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
+from stream.calls.dialects import asterisk, freeswitch, freeswitch_events, gpp, kamailio, opensips
+from stream.calls.dialects.csv_form import CsvDialect, CsvForm
 from stream.calls.dialects.dialect import Dialect
+from stream.calls.dialects.json_form import JsonDialect, JsonForm
 from stream.calls.dialects.mapping import CsvMapping, JsonMapping, MappingSettings
 from stream.calls.dialects.ringfence import RINGFENCE
+from stream.calls.dialects.switch import UNSET, SwitchSettings
+
+Make = Callable[[str, SwitchSettings], Dialect]
 
 
-def dialect_named(name: str, mappings: Mapping[str, MappingSettings]) -> Dialect:
-    """The dialect that the configuration calls `name`: `ringfence`, or `mapping:<one of mappings>`.
+@dataclass(frozen=True, slots=True)
+class Known:
+    """One dialect: what it reads, in a line, and whether its times are local ones."""
 
-    Raises ValueError, naming what there is, where there is none of that name.
+    what: str
+    make: Make
+    local_times: bool = False
+
+
+def _json(what: str, form: JsonForm) -> Known:
+    return Known(what, lambda name, switch: JsonDialect(name, form, switch), form.local_times)
+
+
+def _csv(what: str, form: CsvForm) -> Known:
+    return Known(what, lambda name, switch: CsvDialect(name, form, switch), local_times=True)
+
+
+KNOWN: Mapping[str, Known] = {
+    RINGFENCE.name: Known("our own JSON", lambda _name, _switch: RINGFENCE),
+    "freeswitch": Known("FreeSWITCH mod_json_cdr: file or POST body", freeswitch.FreeSwitch),
+    "freeswitch-events": _json("FreeSWITCH mod_event_kafka", freeswitch_events.EVENTS),
+    "freeswitch-csv": _csv("FreeSWITCH mod_cdr_csv, template example", freeswitch.CSV),
+    "asterisk-csv": _csv("Asterisk Master.csv", asterisk.MASTER_CSV),
+    "asterisk-custom": _csv("Asterisk cdr_custom, the sample's columns", asterisk.CUSTOM_CSV),
+    "asterisk-ami": _json("Asterisk AMI Cdr event, cdr_beanstalkd", asterisk.AMI),
+    "asterisk-kafka": _json("Asterisk asterisk_cdr topic, cdr_custom JSON", asterisk.KAFKA),
+    "asterisk-vsgroup": _json("Asterisk cdr_kafka of vsgroup", asterisk.VSGROUP),
+    "kamailio": _json("Kamailio acc_json, CDRs, attempts", kamailio.ACC_JSON),
+    "opensips": _json("OpenSIPS E_ACC_* by event_kafka", opensips.EVI),
+    "3gpp": Known("3GPP TS 32.298 as JSON: MO, MT, gateways, IMS", gpp.ThreeGpp),
+}
+
+
+def dialect_named(
+    name: str,
+    mappings: Mapping[str, MappingSettings],
+    switches: Mapping[str, SwitchSettings] | None = None,
+) -> Dialect:
+    """The dialect that the configuration calls `name`.
+
+    `mapping:<one of mappings>`, a known one, or `<a known one>:<one of switches>`. Raises
+    ValueError, which names what there is, where there is none of that name, and where its times are
+    local and nothing says of which zone.
     """
     kind, _, which = name.partition(":")
-    if kind == "mapping" and which in mappings:
+    if kind == "mapping":
+        if which not in mappings:
+            there = ", ".join(mappings) or "there is none"
+            raise ValueError(f"names no table [mappings.{which}]; known: {there}")
         settings = mappings[which]
         if settings.format == "csv":
             return CsvMapping(name, settings)
         return JsonMapping(name, settings)
-    if name == RINGFENCE.name:
-        return RINGFENCE
-    known = [RINGFENCE.name, *(f"mapping:{key}" for key in mappings)]
-    raise ValueError(f"no dialect is called {name!r}; there are {', '.join(known)}")
+    if kind not in KNOWN:
+        known = ", ".join([*KNOWN, "mapping:<name>"])
+        raise ValueError(f"no dialect is called {name!r}; there are {known}")
+    switch = UNSET
+    if which:
+        if kind == RINGFENCE.name:
+            raise ValueError(
+                "the dialect ringfence says all by itself: leave the switch's name out"
+            )
+        if which not in (switches or {}):
+            there = ", ".join(switches or {}) or "there is none"
+            raise ValueError(f"names no table [switches.{which}]; known: {there}")
+        switch = (switches or {})[which]
+    if KNOWN[kind].local_times and not switch.time_zone:
+        table = f"[switches.{which or 'NAME'}]"
+        raise ValueError(
+            f"{kind} has local times without a zone: say which it is in {table}, "
+            f'time_zone = "Asia/Bangkok", and name it here: "{kind}:{which or "NAME"}"'
+        )
+    return KNOWN[kind].make(name, switch)

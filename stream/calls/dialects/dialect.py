@@ -1,7 +1,8 @@
 """What a dialect promises."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 from stream.calls.batch import Glance
 from stream.core.call import Call, RejectReason
@@ -22,18 +23,48 @@ REQUIRED = ("call_id", "caller", "callee")
 """The fields without which a record is no call; a call id may not be null either."""
 
 
+class Found(NamedTuple):
+    """One field as a record has it: where it stands, and what stands there (None: nothing)."""
+
+    place: str
+    raw: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Only:
+    """Only records with one of the texts `allowed` at `path` are calls.
+
+    `may_be_absent`: so are those without it. `otherwise` says of others what to do about them.
+    """
+
+    path: tuple[str, ...]
+    allowed: tuple[str, ...]
+    may_be_absent: bool
+    otherwise: str
+
+    def check(self, said: Any) -> None:
+        """Raise NoCall unless `said` is what a call says there."""
+        if said in self.allowed if isinstance(said, str) else said is None and self.may_be_absent:
+            return
+        where = ".".join(self.path)
+        what = "is missing" if said is None else f"is not {' or '.join(self.allowed)}"
+        raise NoCall(RejectReason.OTHER_EVENT, f"{where} {what}: {self.otherwise}")
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     """Where a JSON dialect has the fields of a `Glance`, for the scan.
 
     `paths` has the keys that lead to each field, with no field inside another; `constants` what
     fields without a path are in every call. `empty_is_absent`: an optional text that is empty
-    is none.
+    is none. `channels`: the trunk is within the name of an Asterisk channel, see `fields.trunk_of`.
     """
 
     paths: tuple[tuple[str, tuple[str, ...]], ...]
     constants: tuple[tuple[str, str], ...] = ()
     empty_is_absent: bool = False
+    only: Only | None = None
+    channels: bool = False
 
 
 class Dialect(Protocol):
@@ -75,4 +106,8 @@ class Dialect(Protocol):
 
     def started_at_s(self, value: Value, /) -> float | None:
         """`call(value).started_at_s`, without the rest: every decision that counts asks for it."""
+        ...
+
+    def found(self, value: Value, /) -> Mapping[str, Found]:
+        """The fields of a call as they stand in `value`, for people; raises as `glance` does."""
         ...

@@ -1,7 +1,7 @@
 """Reading optional fields of a call: what makes no sense is None, and nothing here raises."""
 
 import math
-from datetime import UTC, datetime, timezone
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 import msgspec
@@ -10,6 +10,12 @@ from stream.core.call import Ingress, Stage
 
 _MS_FROM = 1e11
 """Epoch numbers from here on are milliseconds: as seconds they would lie beyond the year 5000."""
+
+_US_FROM = 1e14
+"""And microseconds from here on."""
+EARLIEST_S = 946_684_800
+LATEST_S = 4_102_444_800
+"""2000 and 2100: no switch of ours was there before, and its clock is wrong behind."""
 
 _STAGES = {stage.value: stage for stage in Stage}
 _INGRESSES = {ingress.value: ingress for ingress in Ingress}
@@ -72,10 +78,11 @@ def ingress(value: Any) -> Ingress:
     return _INGRESSES.get(value, Ingress.UNKNOWN) if isinstance(value, str) else Ingress.UNKNOWN
 
 
-def epoch_s(value: Any, *, written: str | None = None, zone: timezone = UTC) -> float | None:
+def epoch_s(value: Any, *, written: str | None = None, zone: tzinfo | None = UTC) -> float | None:
     """Seconds since the epoch, from RFC 3339 text or an epoch in seconds or milliseconds.
 
-    `written` is a strptime format for text of another form; `zone` is that of text without one.
+    `written` is a strptime format for text of another form; `zone` is that of text without one,
+    which is not read where that is None.
     """
     seconds = number(value)
     if seconds is not None and written is None:
@@ -91,8 +98,48 @@ def epoch_s(value: Any, *, written: str | None = None, zone: timezone = UTC) -> 
             else datetime.fromisoformat(value)
         )
         if moment.tzinfo is None:
+            if zone is None:
+                return None
             moment = moment.replace(tzinfo=zone)
         seconds = moment.timestamp()
     except (ValueError, OverflowError):
         return None
     return seconds if seconds >= 0 else None
+
+
+def moment_s(value: Any, zone: tzinfo | None) -> float | None:
+    """Seconds since the epoch as a switch writes them, between 2000 and 2100, else None.
+
+    An epoch in seconds, milliseconds or microseconds, as a number or text, or a date and time (ISO
+    8601, `2026-11-25 08:02:03`); `zone` is that of one without, None: then nothing is guessed.
+    """
+    seconds = number(value)
+    if seconds is not None:
+        seconds /= 1e6 if seconds >= _US_FROM else 1e3 if seconds >= _MS_FROM else 1
+    elif isinstance(value, str):
+        seconds = _clock_s(value, zone)
+    return seconds if seconds is not None and EARLIEST_S <= seconds < LATEST_S else None
+
+
+def _clock_s(value: str, zone: tzinfo | None) -> float | None:
+    try:
+        moment = datetime.fromisoformat(value)
+        if moment.tzinfo is None:
+            if zone is None:
+                return None
+            moment = moment.replace(tzinfo=zone)
+        return moment.timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def trunk_of(channel: Any) -> str | None:
+    """The trunk in the name of an Asterisk channel, `PJSIP/carrier-a-0000002a`.
+
+    What stands behind the first `/`, up to the last `-`; all of it where those are missing.
+    """
+    if not isinstance(channel, str):
+        return None
+    name = channel[channel.find("/") + 1 :]
+    end = name.rfind("-")
+    return name[: end if end >= 0 else None] or None

@@ -3,32 +3,36 @@ r"""Dialect `mapping:<name>`: any JSON or CSV, by a table in the configuration.
     [mappings.acme]
     format = "json"                        # json | csv
     time = "%Y-%m-%d %H:%M:%S"             # strptime; empty: RFC 3339, or the epoch in s or ms
-    utc_offset = "+07:00"                  # of times that do not say
+    time_zone = "Asia/Bangkok"             # or "+07:00": of times that do not say
     fields = { call_id = "variables.uuid", caller = "from.number", callee = "to.number" }
+    patterns = { caller = '^(?:sip:)?([^@]+)', trunk = '^([a-z]+)-' }
     constants = { stage = "end", trunk = "intl-1" }
 
 A JSON path's steps are separated by dots; a dot inside a key is written `\.`. A CSV field is a
-name from `columns` or a column's number, from 0; empty numbers are withheld ones.
+name from `columns` or a column's number, from 0; empty numbers are withheld ones. Of a pattern
+(Python's `re`) counts the first group, or all that it matches; where it does not match, a call id
+or number stays as it is, so that no listed number gets by, and an optional field is none.
 """
 
-import csv
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import count
-from operator import attrgetter
+from datetime import tzinfo
 from typing import Any
 
 import msgspec
 
-from stream.calls.batch import Glance
+from stream.calls.batch import FIELDS, Glance
 from stream.calls.dialects import fields
-from stream.calls.dialects.dialect import REQUIRED, Layout, NoCall, Value
+from stream.calls.dialects.dialect import REQUIRED, Found, Layout, NoCall, Value
+from stream.calls.dialects.lines import cells_of
+from stream.calls.dialects.paths import Reader, keys_of, value_at
 from stream.core.call import Call, RejectReason
-from stream.core.zones import zone_of
+from stream.core.zones import zone_named
 
 OPTIONAL = ("started_at", "stage", "ingress", "trunk", "carrier", "duration_s")
-_TYPES: Mapping[str, Any] = {"call_id": str, "caller": str | None, "callee": str | None}
+_ZONED = re.compile(r"%(?:z|:z|Z|s)")
+"""What a time format has where the times say their zone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,9 @@ class MappingSettings:
     columns: Sequence[str] = ()
     delimiter: str = ","
     time: str = ""
-    utc_offset: str = "Z"
+    time_zone: str = ""
+    utc_offset: str = ""
+    patterns: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if wrong := [*self._wrong()]:
@@ -68,10 +74,33 @@ class MappingSettings:
                 yield f"{key}: {place!r} is no path"
         if self.format == "json" and (clash := _clash(self.fields)):
             yield clash
-        try:
-            zone_of(self.utc_offset)
-        except ValueError as error:
-            yield f"utc_offset: {error}"
+        for key, pattern in self.patterns.items():
+            if key not in self.fields:
+                yield f"patterns: {key!r} is not in fields"
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                yield f"patterns: {key}: {pattern!r} is no regular expression: {error}"
+        yield from self._wrong_times()
+
+    def _wrong_times(self) -> Iterator[str]:
+        if self.time_zone and self.utc_offset:
+            yield "time_zone and utc_offset say the same: keep one"
+        for key in ("time_zone", "utc_offset"):
+            if text := getattr(self, key):
+                try:
+                    zone_named(text)
+                except ValueError as error:
+                    yield f"{key}: {error}"
+        local = self.time and not _ZONED.search(self.time) and "started_at" in self.fields
+        if local and not (self.time_zone or self.utc_offset):
+            yield f"time {self.time!r} has no zone: time_zone says which, e.g. Asia/Bangkok"
+
+    @property
+    def zone(self) -> tzinfo | None:
+        """Of times that do not say theirs; None: those are not read."""
+        name = self.time_zone or self.utc_offset
+        return zone_named(name) if name else None
 
 
 def _clash(paths: Mapping[str, str]) -> str:
@@ -106,9 +135,33 @@ def _call(found: Mapping[str, Any], settings: MappingSettings) -> Call:
 
 
 def _started_at_s(found: Mapping[str, Any], settings: MappingSettings) -> float | None:
-    return fields.epoch_s(
-        found.get("started_at"), written=settings.time or None, zone=zone_of(settings.utc_offset)
-    )
+    written = settings.time or None
+    return fields.epoch_s(found.get("started_at"), written=written, zone=settings.zone)
+
+
+class _Patterns:
+    """The patterns of a mapping, by field."""
+
+    def __init__(self, patterns: Mapping[str, str]) -> None:
+        self._patterns = {key: re.compile(pattern) for key, pattern in patterns.items()}
+
+    def of_glance(self) -> bool:
+        """Whether one is of a field that deciding needs."""
+        return not self._patterns.keys().isdisjoint(FIELDS)
+
+    def cut(self, found: dict[str, Any]) -> dict[str, Any]:
+        """`found` with what the patterns leave of its texts."""
+        for key, pattern in self._patterns.items():
+            text = found.get(key)
+            if not isinstance(text, str):
+                continue
+            match = pattern.search(text)
+            cut = match and (match[1] if pattern.groups else match[0])
+            if cut is not None:
+                found[key] = cut
+            elif key not in REQUIRED:
+                found[key] = None
+        return found
 
 
 class JsonMapping:
@@ -116,20 +169,22 @@ class JsonMapping:
 
     def __init__(self, name: str, settings: MappingSettings) -> None:
         self.name = name
-        self.json_keys = _keys_of(settings.fields)
         self._settings = settings
+        self._paths = {key: tuple(steps(path)) for key, path in settings.fields.items()}
+        self.json_keys = keys_of(self._paths[key] for key in REQUIRED)
         wanted = (*REQUIRED, *(key for key in ("trunk", "ingress") if key in settings.fields))
-        self._glance = _Reader({key: settings.fields[key] for key in wanted})
-        self._lean = _Reader({key: settings.fields[key] for key in REQUIRED})
-        constants = ((key, settings.constants.get(key)) for key in ("trunk", "ingress"))
-        self.layout = Layout(
-            tuple((key, tuple(steps(settings.fields[key]))) for key in wanted),
+        self._glance = Reader({key: self._paths[key] for key in wanted})
+        self._lean = Reader({key: self._paths[key] for key in REQUIRED})
+        self._patterns = _Patterns(settings.patterns)
+        self._trunk = settings.constants.get("trunk")
+        self._ingress = settings.constants.get("ingress")
+        constants = (("trunk", self._trunk), ("ingress", self._ingress))
+        scanned = Layout(
+            tuple((key, self._paths[key]) for key in wanted),
             tuple((key, text) for key, text in constants if text),
             empty_is_absent=True,
         )
-        self._trunk = settings.constants.get("trunk")
-        self._ingress = settings.constants.get("ingress")
-        self._paths = {key: steps(path) for key, path in settings.fields.items()}
+        self.layout = None if self._patterns.of_glance() else scanned
 
     def glance(self, value: Value, /) -> Glance:
         """See `Dialect`."""
@@ -138,6 +193,7 @@ class JsonMapping:
         except msgspec.ValidationError:
             # Only what can not be done without makes a record no call: see dialect `ringfence`.
             found = self._lean.read(value)
+        self._patterns.cut(found)
         return Glance(
             found["call_id"],
             found["caller"],
@@ -149,89 +205,24 @@ class JsonMapping:
     def call(self, value: Value, /) -> Call:
         """See `Dialect`."""
         record = fields.members(value)
-        found = {key: _at(record, path) for key, path in self._paths.items()}
-        return _call({**self._settings.constants, **found}, self._settings)
+        found = {key: value_at(record, path) for key, path in self._paths.items()}
+        return _call({**self._settings.constants, **self._patterns.cut(found)}, self._settings)
 
     def started_at_s(self, value: Value, /) -> float | None:
         """See `Dialect`."""
         path = self._paths.get("started_at")
-        found = (
-            self._settings.constants
-            if path is None
-            else {"started_at": _at(fields.members(value), path)}
-        )
-        return _started_at_s(found, self._settings)
+        if path is None:
+            return _started_at_s(self._settings.constants, self._settings)
+        found = {"started_at": value_at(fields.members(value), path)}
+        return _started_at_s(self._patterns.cut(found), self._settings)
 
-
-def _keys_of(paths: Mapping[str, str]) -> tuple[str, ...]:
-    """Every key on the way to a required field; one that several share counts once."""
-    ways = {
-        tuple(steps(paths[key])[:depth])
-        for key in REQUIRED
-        for depth in range(1, len(steps(paths[key])) + 1)
-    }
-    return tuple(sorted(way[-1] for way in ways))
-
-
-def _at(record: Mapping[str, msgspec.Raw], path: Sequence[str]) -> Any:
-    *parents, last = path
-    for step in parents:
-        record = fields.members(record[step]) if step in record else {}
-    return fields.read(record[last]) if last in record else None
-
-
-class _Reader:
-    """Reads fields of a call by their paths, through one msgspec type that is nested as they are.
-
-    Attributes of that type are numbered (`a0`, `a1`...): a JSON key need not be an identifier.
-    """
-
-    def __init__(self, paths: Mapping[str, str]) -> None:
-        self._keys = tuple(paths)
-        self._numbers = count()
-        self._attribute_of: dict[tuple[str, ...], str] = {}
-        root: dict[str, Any] = {}
-        for key, path in paths.items():
-            node = root
-            *parents, last = steps(path)
-            for step in parents:
-                node = node.setdefault(step, {})
-            node[last] = key
-        self._decode = msgspec.json.Decoder(self._struct(root, ())).decode
-        self._values_of = attrgetter(*(self._dotted(steps(path)) for path in paths.values()))
-
-    def read(self, value: Value) -> dict[str, Any]:
-        """The fields by name; raises what msgspec raises."""
-        return dict(zip(self._keys, self._values_of(self._decode(value)), strict=True))
-
-    def _dotted(self, path: Sequence[str]) -> str:
-        return ".".join(self._attribute_of[tuple(path[: depth + 1])] for depth in range(len(path)))
-
-    def _struct(self, node: Mapping[str, Any], above: tuple[str, ...]) -> type[msgspec.Struct]:
-        """The struct of one object: `node` maps its keys to fields of a call or nested objects."""
-        members: list[tuple[str, Any, Any]] = []
-        rename = {}
-        for step, below in node.items():
-            attribute = f"a{next(self._numbers)}"
-            self._attribute_of[(*above, step)] = attribute
-            rename[attribute] = step
-            if not isinstance(below, str):
-                nested = self._struct(below, (*above, step))
-                absent = (
-                    msgspec.field() if _required(below) else msgspec.field(default_factory=nested)
-                )
-                members.append((attribute, nested, absent))
-            elif below in REQUIRED:
-                members.append((attribute, _TYPES[below], msgspec.field()))
-            else:
-                members.append((attribute, Any, msgspec.field(default=None)))
-        return msgspec.defstruct("Record", members, rename=rename, gc=False, kw_only=True)
-
-
-def _required(node: Mapping[str, Any]) -> bool:
-    return any(
-        below in REQUIRED if isinstance(below, str) else _required(below) for below in node.values()
-    )
+    def found(self, value: Value, /) -> Mapping[str, Found]:
+        """See `Dialect`."""
+        record = fields.members(value)
+        places = self._settings.fields
+        return {
+            key: Found(places[key], value_at(record, path)) for key, path in self._paths.items()
+        }
 
 
 class CsvMapping:
@@ -249,6 +240,7 @@ class CsvMapping:
             for key, column in settings.fields.items()
         }
         self._least = 1 + max(self._places[key] for key in REQUIRED)
+        self._patterns = _Patterns(settings.patterns)
 
     def glance(self, value: Value, /) -> Glance:
         """See `Dialect`."""
@@ -269,15 +261,16 @@ class CsvMapping:
         """See `Dialect`."""
         return _started_at_s(self._fields(value), self._settings)
 
+    def found(self, value: Value, /) -> Mapping[str, Found]:
+        """See `Dialect`."""
+        cells = cells_of(value, self._settings.delimiter)
+        return {
+            key: Found(f"column {place}", cells[place] if place < len(cells) else None)
+            for key, place in self._places.items()
+        }
+
     def _fields(self, value: Value) -> dict[str, Any]:
-        line = str(value, "utf-8")
-        try:
-            rows = list(csv.reader([line], delimiter=self._settings.delimiter, strict=True))
-        except csv.Error as error:
-            raise NoCall(RejectReason.NOT_CSV, str(error)) from error
-        if len(rows) != 1:
-            raise NoCall(RejectReason.NOT_CSV, f"{len(rows)} lines where one is a record")
-        cells = rows[0]
+        cells = cells_of(value, self._settings.delimiter)
         if len(cells) < self._least:
             raise NoCall(
                 RejectReason.MISSING_FIELD, f"{len(cells)} columns where {self._least} are needed"
@@ -287,4 +280,4 @@ class CsvMapping:
             found[key] = (cells[place] if place < len(cells) else "") or None
         if found["call_id"] is None:
             raise NoCall(RejectReason.MISSING_FIELD, "call_id is empty")
-        return found
+        return self._patterns.cut(found)

@@ -14,11 +14,13 @@ Other keys are ignored, at no price. A required key given twice makes the record
 optional one the last counts.
 """
 
+from collections.abc import Mapping
+
 import msgspec
 
 from stream.calls.batch import FIELDS, Glance
 from stream.calls.dialects import fields
-from stream.calls.dialects.dialect import Layout, Value
+from stream.calls.dialects.dialect import Found, Layout, Value
 from stream.core.call import Call
 
 _NULL = msgspec.Raw(b"null")
@@ -97,6 +99,14 @@ class Ringfence:
     def started_at_s(self, value: Value, /) -> float | None:
         """See `Dialect`."""
         return fields.epoch_s(fields.read(self._began(value).started_at))
+
+    def found(self, value: Value, /) -> Mapping[str, Found]:
+        """See `Dialect`."""
+        record = fields.members(value)
+        return {
+            name: Found(name, fields.read(record[name]) if name in record else None)
+            for name in _Whole.__struct_fields__
+        }
 
 
 RINGFENCE = Ringfence()

@@ -7,15 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from stream.calls.dialects import dialect_named
+from stream.calls.dialects import KNOWN, dialect_named
 from stream.calls.dialects.mapping import MappingSettings
+from stream.calls.dialects.switch import SwitchSettings
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "cdr"
 CASES = sorted(path.parent for path in GOLDEN.rglob("expected.json"))
 
 
 def dialect_of(case: Path):
-    """The dialect of a case: `ringfence`, or the mapping that lies in the case."""
+    """The dialect of a case, with the mapping or the switch's settings that lie in the case."""
+    if (case / "switch.toml").exists():
+        switch = SwitchSettings(**tomllib.loads((case / "switch.toml").read_text()))
+        return dialect_named(f"{case.parent.name}:s", {}, {"s": switch})
     if case.parent.name != "mapping":
         return dialect_named(case.parent.name, {})
     settings = MappingSettings(**tomllib.loads((case / "mapping.toml").read_text()))
@@ -38,14 +42,22 @@ def test_golden_samples(case):
         glance.callee,
         glance.trunk,
     ]
+    found = dialect.found(value)
+    assert {"call_id", "caller", "callee"} <= found.keys()
+    assert all(one.place for one in found.values())
+
+
+def test_every_dialect_has_samples():
+    """No dialect is known by its table alone: each was tried with its switch's records."""
+    assert KNOWN.keys() <= {case.parent.name for case in CASES}
 
 
 def test_an_unknown_dialect_is_named_beside_the_known_ones():
     """Whoever mistypes a dialect reads which there are."""
     settings = MappingSettings("csv", {"call_id": "0", "caller": "1", "callee": "2"})
-    with pytest.raises(ValueError, match=r"'ringfense'.*ringfence, mapping:acme"):
+    with pytest.raises(ValueError, match=r"'ringfense'.*ringfence, freeswitch.*mapping:<"):
         dialect_named("ringfense", {"acme": settings})
-    with pytest.raises(ValueError, match="mapping:other"):
+    with pytest.raises(ValueError, match=r"\[mappings.other\]; known: acme"):
         dialect_named("mapping:other", {"acme": settings})
 
 
@@ -60,7 +72,14 @@ WRONG = {
     "empty step": ({"fields": {**PATHS, "trunk": "a..b"}}, "no path"),
     "inside another": ({"fields": {**PATHS, "trunk": "from.trunk"}}, "from is a field and holds"),
     "same path": ({"fields": {**PATHS, "trunk": "from"}}, "same path"),
-    "zone": ({"utc_offset": "ICT"}, r"like \+07:00"),
+    "zone": ({"utc_offset": "ICT"}, r"like Asia/Bangkok, \+07:00 or Z"),
+    "two zones": ({"utc_offset": "Z", "time_zone": "Z"}, "keep one"),
+    "no zone": (
+        {"time": "%Y-%m-%d", "fields": {**PATHS, "started_at": "start"}},
+        "has no zone: time_zone says which",
+    ),
+    "pattern of nothing": ({"patterns": {"trunk": "x"}}, "patterns: 'trunk' is not in fields"),
+    "no pattern": ({"patterns": {"caller": "("}}, "patterns: caller: .* is no regular expression"),
 }
 
 

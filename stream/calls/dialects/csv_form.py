@@ -1,0 +1,107 @@
+"""CSV dialects by a table of columns. One line is one record."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from stream.calls.batch import Glance
+from stream.calls.dialects import fields
+from stream.calls.dialects.dialect import Found, NoCall, Value
+from stream.calls.dialects.lines import cells_of
+from stream.calls.dialects.switch import SwitchSettings
+from stream.core.call import Call, Ingress, RejectReason, Stage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CsvForm:
+    """The columns of one kind of file, from 0; `columns_min` is the fewest that a record has.
+
+    `call_id` finds the id's column in a record, or raises NoCall. `sure` has a column that tells
+    this order from others, what must be in it, and what that is called.
+    """
+
+    columns_min: int
+    caller: int
+    callee: int
+    started_at: int
+    duration_s: int
+    call_id: Callable[[Sequence[str]], int]
+    sure: tuple[int, Callable[[str], bool], str]
+    channel: int | None = None
+
+
+class CsvDialect:
+    """A dialect that a `CsvForm` describes; its times are local."""
+
+    json_keys = ()
+    layout = None
+
+    def __init__(self, name: str, form: CsvForm, switch: SwitchSettings) -> None:
+        self.name = name
+        self._form = form
+        self._zone = switch.zone
+        self._trunk = switch.trunk or None
+
+    def glance(self, value: Value, /) -> Glance:
+        """See `Dialect`."""
+        return self._glance(self._cells(value))
+
+    def _cells(self, value: Value) -> list[str]:
+        form = self._form
+        cells = cells_of(value, ",")
+        if len(cells) < form.columns_min:
+            text = f"{len(cells)} columns where at least {form.columns_min} are needed"
+            raise NoCall(RejectReason.MISSING_FIELD, text)
+        column, is_right, what = form.sure
+        if not is_right(cells[column]):
+            text = (
+                f"column {column} is no {what}: this is another order of columns; "
+                "`ringfence dialects detect` says which"
+            )
+            raise NoCall(RejectReason.WRONG_TYPE, text)
+        return cells
+
+    def _glance(self, cells: Sequence[str]) -> Glance:
+        form = self._form
+        call_id = cells[form.call_id(cells)]
+        if not call_id:
+            raise NoCall(RejectReason.MISSING_FIELD, "the column of the call's id is empty")
+        trunk = self._trunk
+        if trunk is None and form.channel is not None:
+            trunk = fields.trunk_of(cells[form.channel])
+        return Glance(call_id, cells[form.caller] or None, cells[form.callee] or None, trunk)
+
+    def call(self, value: Value, /) -> Call:
+        """See `Dialect`."""
+        cells, form = self._cells(value), self._form
+        glance = self._glance(cells)
+        return Call(
+            call_id=glance.call_id,
+            caller=glance.caller,
+            callee=glance.callee,
+            started_at_s=fields.moment_s(cells[form.started_at], self._zone),
+            stage=Stage.END,
+            ingress=Ingress.UNKNOWN,
+            trunk=glance.trunk,
+            carrier=None,
+            duration_s=fields.duration_s(cells[form.duration_s]),
+        )
+
+    def started_at_s(self, value: Value, /) -> float | None:
+        """See `Dialect`."""
+        return fields.moment_s(self._cells(value)[self._form.started_at], self._zone)
+
+    def found(self, value: Value, /) -> Mapping[str, Found]:
+        """See `Dialect`."""
+        cells, form = self._cells(value), self._form
+        places = {
+            "call_id": form.call_id(cells),
+            "caller": form.caller,
+            "callee": form.callee,
+            "started_at": form.started_at,
+            "duration_s": form.duration_s,
+        }
+        if form.channel is not None and self._trunk is None:
+            places["trunk"] = form.channel
+        return {
+            name: Found(f"column {place}", cells[place] or None) for name, place in places.items()
+        }

@@ -1,0 +1,193 @@
+"""FreeSWITCH CDRs as mod_json_cdr writes and posts them.
+
+Source: signalwire/freeswitch `src/switch_ivr.c` (switch_ivr_generate_json_cdr),
+`src/mod/event_handlers/mod_json_cdr`; samples in cgrates/cgrates `engine/fscdr_test.go`.
+
+    variables   uuid, call_uuid, sip_from_user, start_uepoch...; URL-encoded unless encode-values
+                is false
+    callflow    the channel's profiles, the newest first: an array, or, in older versions, the key
+                again and again; caller_profile{caller_id_number, ani, destination_number...}
+
+The body of a POST may be `cdr=` and the JSON, URL-encoded or base64 (`encode`); all three are read.
+
+Traps: a transfer puts a new profile in front, so the call as it came in is the *last* one, which of
+a key given many times is also what a JSON reader takes; after uuid_bridge a profile may have caller
+and callee the same, then what the INVITE said counts; the b-leg is logged too, with the same
+`call_uuid`, and is marked as a repeat of its call.
+"""
+
+import re
+from base64 import b64decode
+from binascii import Error as Base64Error
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote, unquote_to_bytes
+
+import msgspec
+
+from stream.calls.batch import Glance
+from stream.calls.dialects import fields
+from stream.calls.dialects.csv_form import CsvForm
+from stream.calls.dialects.depth import too_deep
+from stream.calls.dialects.dialect import Found, NoCall, Value
+from stream.calls.dialects.switch import SwitchSettings
+from stream.core.call import Call, Ingress, RejectReason, Stage
+
+_CAUSE = re.compile(r"[A-Z][A-Z0-9_]+")
+CSV = CsvForm(
+    columns_min=11,
+    caller=1,
+    callee=2,
+    started_at=4,
+    duration_s=7,
+    sure=(9, lambda text: _CAUSE.fullmatch(text) is not None, "hangup cause"),
+    call_id=lambda _: 10,
+)
+"""mod_cdr_csv's template `example`: caller_id_name, caller_id_number, destination_number, context,
+start_stamp, answer_stamp, end_stamp, duration, billsec, hangup_cause, uuid, bleg_uuid..."""
+
+
+class _Profile(msgspec.Struct, gc=False):
+    caller_id_number: Any = None
+    ani: Any = None
+    destination_number: Any = None
+    network_addr: Any = None
+
+
+class _Flow(msgspec.Struct, gc=False):
+    caller_profile: _Profile = msgspec.field(default_factory=_Profile)
+
+
+class _Variables(msgspec.Struct, gc=False):
+    uuid: Any = None
+    call_uuid: Any = None
+    sip_from_user: Any = None
+    sip_to_user: Any = None
+    sip_req_user: Any = None
+    start_uepoch: Any = None
+    start_epoch: Any = None
+    duration: Any = None
+
+
+class _Record(msgspec.Struct, gc=False):
+    variables: _Variables
+    callflow: list[_Flow] | _Flow = msgspec.field(default_factory=list)
+
+
+_decode = msgspec.json.Decoder(_Record).decode
+
+
+class FreeSwitch:
+    """The dialect `freeswitch`."""
+
+    json_keys = ()  # `callflow` may be there many times, and the values in it too
+    layout = None
+
+    def __init__(self, name: str, switch: SwitchSettings) -> None:
+        self.name = name
+        self._trunk = switch.trunk or None
+
+    def glance(self, value: Value, /) -> Glance:
+        """See `Dialect`."""
+        return self._glance(_read(value))
+
+    def _glance(self, record: _Record) -> Glance:
+        variables, profile = record.variables, _profile(record)
+        call_id = _variable(variables.call_uuid) or _variable(variables.uuid)
+        if not call_id:
+            text = "variables.uuid and variables.call_uuid missing: every channel has them"
+            raise NoCall(RejectReason.MISSING_FIELD, text)
+        caller = fields.text(profile.caller_id_number) or fields.text(profile.ani)
+        callee = fields.text(profile.destination_number)
+        said_from = _variable(variables.sip_from_user)
+        said_to = _variable(variables.sip_req_user) or _variable(variables.sip_to_user)
+        if caller == callee:
+            caller, callee = said_from or caller, said_to or callee
+        if callee is None and said_to is None:
+            text = (
+                "callflow.caller_profile.destination_number and variables.sip_to_user missing: "
+                "this is no whole record of mod_json_cdr"
+            )
+            raise NoCall(RejectReason.MISSING_FIELD, text)
+        trunk = self._trunk or fields.text(profile.network_addr)
+        return Glance(call_id, caller or said_from, callee or said_to, trunk)
+
+    def call(self, value: Value, /) -> Call:
+        """See `Dialect`."""
+        record = _read(value)
+        glance = self._glance(record)
+        return Call(
+            call_id=glance.call_id,
+            caller=glance.caller,
+            callee=glance.callee,
+            started_at_s=_started_at_s(record),
+            stage=Stage.END,
+            ingress=Ingress.UNKNOWN,
+            trunk=glance.trunk,
+            carrier=None,
+            duration_s=fields.duration_s(record.variables.duration),
+        )
+
+    def started_at_s(self, value: Value, /) -> float | None:
+        """See `Dialect`."""
+        return _started_at_s(_read(value))
+
+    def found(self, value: Value, /) -> Mapping[str, Found]:
+        """See `Dialect`."""
+        record = _read(value)
+        variables, profile = record.variables, _profile(record)
+        last = "callflow (last).caller_profile."
+        return {
+            "call_id": Found("variables.call_uuid or uuid", variables.call_uuid or variables.uuid),
+            "caller": Found(
+                f"{last}caller_id_number or ani", profile.caller_id_number or profile.ani
+            ),
+            "callee": Found(f"{last}destination_number", profile.destination_number),
+            "trunk": Found(f"{last}network_addr", profile.network_addr),
+            "started_at": Found("variables.start_uepoch", variables.start_uepoch),
+            "duration_s": Found("variables.duration", variables.duration),
+        }
+
+
+def _profile(record: _Record) -> _Profile:
+    """The first profile of the channel: the call as it came in."""
+    flow = record.callflow
+    if isinstance(flow, list):
+        return flow[-1].caller_profile if flow else _Profile()
+    return flow.caller_profile
+
+
+def _variable(value: Any) -> str | None:
+    """A channel variable; by default URL-encoded, which nothing shows where there is no `%`."""
+    text = fields.text(value)
+    return unquote(text) if text and "%" in text else text
+
+
+def _started_at_s(record: _Record) -> float | None:
+    for value in (record.variables.start_uepoch, record.variables.start_epoch):
+        moment = fields.moment_s(value, None)
+        if moment is not None:
+            return moment
+    return None
+
+
+def _read(value: Value) -> _Record:
+    """The record in a file's JSON or in the body of a POST."""
+    if value[:4] == b"cdr=":
+        value = _unwrapped(bytes(value[4:]))
+    return _decode(value)
+
+
+def _unwrapped(form: bytes) -> bytes:
+    """JSON that was URL-encoded or base64; neither form shows to others how deep it is."""
+    text = unquote_to_bytes(form)
+    if text[:1] not in (b"{", b""):
+        try:
+            text = b64decode(text, validate=True)
+        except Base64Error as error:
+            detail = f"cdr= is followed by neither JSON nor base64: {error}"
+            raise NoCall(RejectReason.NOT_JSON, detail) from error
+    if too_deep(text):
+        raise NoCall(RejectReason.TOO_DEEP, "objects or arrays nested too deep")
+    text.decode()
+    return text

@@ -1,0 +1,220 @@
+"""3GPP TS 32.298 charging records of mobile networks, decoded to JSON with the names of its ASN.1.
+
+Source: TS 32.298 (CSChargingDataTypes, IMSChargingDataTypes); sigscale/cgf `priv/schema`, whose
+wrappers `Bx_moCall`... and `PartyAddress{natureOfAddress, numberingPlan, address}` these are; the
+form {digits, ton, npi} is InovaFiscaliza/teleparser's. A record lies under one of `RECORDS`' keys.
+
+    moCall            callingNumber, else servedMSISDN -> calledNumber
+    mtCall            callingNumber -> servedMSISDN
+    incGateway        callingNumber -> calledNumber, by mscIncomingTKGP: what comes from abroad
+    IMS (sCSCF, mgcf, as, ibcf...)  list-Of-Calling-Party-Address -> called-Party-Address
+
+The type of number decides: `international` gets its `+`, any other is read as dialled in the
+trunk's country. A served MSISDN is international (TS 23.003). A call's id is networkCallReference,
+which all its records share, or else what its exchange calls it.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from stream.calls.batch import Glance
+from stream.calls.dialects import fields
+from stream.calls.dialects.dialect import Found, NoCall, Value
+from stream.calls.dialects.paths import Members
+from stream.calls.dialects.switch import SwitchSettings
+from stream.core.call import Call, Ingress, RejectReason, Stage
+
+_CS = {"mo": "moCall", "mt": "mtCall", "inc": "incGateway", "out": "outGateway"}
+_IMS = ("sCSCF", "sSCF", "pCSCF", "iCSCF", "mgcf", "bgcf", "as", "eCSCF", "ibcf", "trf", "atcf")
+_OTHER = ("moSMS", "mtSMS", "ssAction", "mrfc")
+RECORDS: Mapping[str, str] = {
+    **{f"Bx_{name}": kind for kind, name in _CS.items()},
+    **{f"{name}Record": kind for kind, name in _CS.items()},
+    **{f"Bx_{name}": "ims" for name in _IMS},
+    **{f"{name}Record": "ims" for name in _IMS},
+    **{f"Bx_{name}": "other" for name in _OTHER},
+    **{f"{name}Record": "other" for name in _OTHER},
+}
+_HELP = "a record lies under Bx_moCall, Bx_mtCall, Bx_incGateway or an IMS node's name, e.g. Bx_as"
+_STARTS = ("seizureTime", "answerTime", "serviceRequestTimeStamp", "serviceDeliveryStartTimeStamp")
+_BCD_TIME = re.compile(r"(\d{10})(\d\d)([+-]|2[bBdD])(\d\d)(\d\d)")
+_INTERNATIONAL = ("international", 1, "1")
+
+
+class ThreeGpp:
+    """The dialect `3gpp`."""
+
+    json_keys = ()  # a record's kind decides which keys it has
+    layout = None
+
+    def __init__(self, name: str, switch: SwitchSettings) -> None:
+        self.name = name
+        self._zone = switch.zone
+        self._constant = switch.trunk or None
+
+    def glance(self, value: Value, /) -> Glance:
+        """See `Dialect`."""
+        record, kind = _record(value)
+        return self._glance(record, kind)
+
+    def _glance(self, record: Members, kind: str) -> Glance:
+        call_id = _call_id(record)
+        if call_id is None:
+            names = "networkCallReference, callReference and iMS-Charging-Identifier"
+            raise NoCall(RejectReason.MISSING_FIELD, f"{names} missing: one of them names the call")
+        caller, callee = _parties(record, kind)
+        if callee is None:
+            place = "servedMSISDN" if kind == "mt" else _CALLED[kind == "ims"]
+            raise NoCall(RejectReason.MISSING_FIELD, f"{place} missing: it is the number called")
+        return Glance(call_id, caller, callee, self._constant or _trunk(record))
+
+    def call(self, value: Value, /) -> Call:
+        """See `Dialect`."""
+        record, kind = _record(value)
+        glance = self._glance(record, kind)
+        return Call(
+            call_id=glance.call_id,
+            caller=glance.caller,
+            callee=glance.callee,
+            started_at_s=self._started(record),
+            stage=Stage.END,
+            ingress=Ingress.UNKNOWN,
+            trunk=glance.trunk,
+            carrier=None,
+            duration_s=fields.duration_s(_at(record, "callDuration")),
+        )
+
+    def started_at_s(self, value: Value, /) -> float | None:
+        """See `Dialect`."""
+        return self._started(_record(value)[0])
+
+    def _started(self, record: Members) -> float | None:
+        for name in _STARTS:
+            moment = fields.moment_s(_clock(_at(record, name)), self._zone)
+            if moment is not None:
+                return moment
+        return None
+
+    def found(self, value: Value, /) -> Mapping[str, Found]:
+        """See `Dialect`."""
+        record, kind = _record(value)
+        caller, callee = _parties(record, kind)
+        calling = "list-Of-Calling-Party-Address" if kind == "ims" else "callingNumber"
+        started = next((name for name in _STARTS if name in record), _STARTS[0])
+        return {
+            "call_id": Found("networkCallReference or callReference", _call_id(record)),
+            "caller": Found(calling, caller),
+            "callee": Found("servedMSISDN" if kind == "mt" else _CALLED[kind == "ims"], callee),
+            "trunk": Found("mscIncomingTKGP", _trunk(record)),
+            "started_at": Found(started, _at(record, started)),
+            "duration_s": Found("callDuration", _at(record, "callDuration")),
+        }
+
+
+_CALLED = ("calledNumber", "called-Party-Address")
+
+
+def _record(value: Value) -> tuple[Members, str]:
+    """The record and its kind: mo, mt, inc, out or ims. Raises NoCall for others."""
+    around = fields.members(value)
+    for name in around:
+        kind = RECORDS.get(name)
+        if kind == "other":
+            raise NoCall(RejectReason.OTHER_EVENT, f"{name} is of no call: send only call records")
+        if kind is not None:
+            record = fields.members(around[name])
+            method = _at(record, "sIP-Method")
+            if method not in (None, "INVITE"):
+                text = "sIP-Method is not INVITE: only that says who calls whom"
+                raise NoCall(RejectReason.OTHER_EVENT, text)
+            return record, kind
+    raise NoCall(RejectReason.MISSING_FIELD, f"no 3GPP record: {_HELP}")
+
+
+def _at(record: Members, name: str) -> Any:
+    raw = record.get(name)
+    return None if raw is None else fields.read(raw)
+
+
+def _call_id(record: Members) -> str | None:
+    network = _scalar(_at(record, "networkCallReference"))
+    if network:
+        return network
+    own = _scalar(_at(record, "callReference"))
+    if own:
+        # Unique within the exchange that wrote the record.
+        exchange = _digits(_at(record, "recordingEntity"))[0]
+        return f"{exchange}/{own}" if exchange else own
+    return _scalar(_at(record, "iMS-Charging-Identifier")) or _scalar(_at(record, "session-Id"))
+
+
+def _scalar(value: Any) -> str | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return fields.text(value)
+
+
+def _parties(record: Members, kind: str) -> tuple[str | None, str | None]:
+    """Caller and callee."""
+    if kind == "ims":
+        calling = _at(record, "list-Of-Calling-Party-Address")
+        parties = calling if isinstance(calling, list) else [calling]
+        callers = (_involved(party) for party in parties)
+        caller = next((text for text in callers if text is not None), None)
+        return caller, _involved(_at(record, "called-Party-Address"))
+    caller = _number(_at(record, "callingNumber"))
+    served = _number(_at(record, "servedMSISDN"), served=True)
+    if kind == "mt":
+        return caller, served
+    called = _number(_at(record, "calledNumber"))
+    return (caller or served if kind == "mo" else caller), called
+
+
+def _involved(party: Any) -> str | None:
+    """An InvolvedParty: a SIP or tel URI, or a number in E.164."""
+    if isinstance(party, str):
+        return party or None
+    if not isinstance(party, dict):
+        return None
+    uri = fields.text(party.get("tEL-URI")) or fields.text(party.get("sIP-URI"))
+    number = _scalar(party.get("iSDN-E164"))
+    return uri or (f"+{number}" if number else None)
+
+
+def _number(party: Any, *, served: bool = False) -> str | None:
+    """A number as our numbers are written: international ones with `+`."""
+    digits, nature = _digits(party)
+    if not digits:
+        return None
+    bare = served and nature is None
+    return f"+{digits}" if (bare or nature in _INTERNATIONAL) and digits.isdecimal() else digits
+
+
+def _digits(party: Any) -> tuple[str | None, Any]:
+    """The digits of an address and its type of number (None: it does not say)."""
+    if isinstance(party, dict):
+        digits = _scalar(party.get("address")) or _scalar(party.get("digits"))
+        nature = party.get("natureOfAddress", party.get("ton"))
+        return digits, nature if isinstance(nature, str | int) else "unknown"
+    return _scalar(party), None
+
+
+def _trunk(record: Members) -> str | None:
+    """The incoming trunk group: {"tkgpName": "..."}, {"tkgpNumber": 7}, or the text itself."""
+    group = _at(record, "mscIncomingTKGP")
+    if isinstance(group, dict):
+        return _scalar(group.get("tkgpName")) or _scalar(group.get("tkgpNumber"))
+    return _scalar(group)
+
+
+def _clock(value: Any) -> Any:
+    """A TimeStamp of nine octets in BCD, YYMMDDhhmmssShhmm with S in ASCII, as ISO 8601."""
+    match = _BCD_TIME.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        return value
+    minutes, seconds, sign, hours_away, minutes_away = match.groups()
+    day = f"20{minutes[0:2]}-{minutes[2:4]}-{minutes[4:6]}"
+    plus = "-" if sign in ("-", "2d", "2D") else "+"
+    clock = f"{minutes[6:8]}:{minutes[8:10]}:{seconds}"
+    return f"{day}T{clock}{plus}{hours_away}:{minutes_away}"

@@ -1,0 +1,132 @@
+"""Every dialect against anything, and with kernels as without; fields survive a round trip."""
+
+import json
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream.calls.decode import DecodeSettings, decode
+from stream.calls.dialects import KNOWN, dialect_named
+from stream.calls.dialects.json_form import JsonDialect
+from stream.calls.dialects.switch import SwitchSettings
+from stream.calls.trunks import Trunk, Trunks
+from stream.core import kernels
+from tests.unit.calls.test_decode import raw_of
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "cdr"
+SWITCHES = {
+    "zone": SwitchSettings(time_zone="Asia/Bangkok"),
+    "trunk": SwitchSettings("Z", trunk="t"),
+}
+DIALECTS = [
+    dialect_named(f"{kind}:{switch}", {}, SWITCHES)
+    for kind in KNOWN
+    if kind != "ringfence"
+    for switch in SWITCHES
+]
+SAMPLES = {
+    kind: [path.read_bytes().rstrip(b"\n") for path in sorted((GOLDEN / kind).glob("*/input.*"))]
+    for kind in KNOWN
+}
+ALL_SAMPLES = [sample for samples in SAMPLES.values() for sample in samples]
+TRUNKS = Trunks("TH", {"t": Trunk("GB")})
+SETTINGS = DecodeSettings(record_bytes_max=50_000, check_callee=True)
+
+
+@st.composite
+def changed(draw, samples=tuple(ALL_SAMPLES)):
+    """A sample with bytes of it replaced, taken out or put in at some places."""
+    value = draw(st.sampled_from(samples))
+    for _ in range(draw(st.integers(0, 3))):
+        at = draw(st.integers(0, len(value)))
+        cut = draw(st.integers(0, 12))
+        put = draw(st.sampled_from([b"", b'"', b"{", b"]", b",", b"null", b"7", b"\\", b"\xff"]))
+        value = value[:at] + put + value[at + cut :]
+    return value
+
+
+def seen(batch):
+    """All that a batch says, but for the wording of rejects."""
+    glances = [batch.glances[index] for index in range(len(batch))]
+    calls = [batch.call_of(index) for index in range(len(batch))]
+    times = [batch.started_at_s(index) for index in range(len(batch))]
+    assert times == [call.started_at_s for call in calls]
+    assert [glance.trunk for glance in glances] == [call.trunk for call in calls]
+    numbers = [(batch.callers.text(row), batch.callees.text(row)) for row in range(len(batch))]
+    return glances, calls, numbers, [(one.value, one.reason, one.detail) for one in batch.rejected]
+
+
+@given(
+    dialect=st.sampled_from(DIALECTS),
+    values=st.lists(changed() | st.binary(max_size=40), min_size=1, max_size=5),
+)
+@settings(max_examples=300)
+def test_any_bytes_are_calls_or_rejects_and_the_scan_changes_nothing(dialect, values):
+    """Whatever the bytes: each is one call or one reject, the same with kernels and without."""
+    raw = raw_of(*values)
+    scanned = decode(raw, {"calls": dialect}, TRUNKS, SETTINGS)
+    by_row = [one.origin.offset - 10 for one in scanned.rejected]
+    assert sorted([*by_row, *scanned.rows.tolist()]) == list(range(len(values)))
+    with kernels.reference_only():
+        assert seen(decode(raw, {"calls": dialect}, TRUNKS, SETTINGS)) == seen(scanned)
+
+
+@given(data=st.data(), dialect=st.sampled_from(DIALECTS))
+def test_a_switchs_own_records_changed_a_little(data, dialect):
+    """The same, of records that are nearly this switch's."""
+    kind = dialect.name.partition(":")[0]
+    values = data.draw(st.lists(changed(tuple(SAMPLES[kind])), min_size=1, max_size=5))
+    raw = raw_of(*values)
+    scanned = seen(decode(raw, {"calls": dialect}, TRUNKS, SETTINGS))
+    with kernels.reference_only():
+        assert seen(decode(raw, {"calls": dialect}, TRUNKS, SETTINGS)) == scanned
+
+
+def laid(record, path, value):
+    """Put `value` at `path`."""
+    *parents, last = path
+    for step in parents:
+        record = record.setdefault(step, {})
+    record[last] = value
+
+
+texts = st.text(max_size=20).filter(bool)
+
+
+@given(
+    dialect=st.sampled_from([each for each in DIALECTS if isinstance(each, JsonDialect)]),
+    call_id=texts,
+    caller=texts | st.none(),
+    callee=texts | st.none(),
+    ascii_only=st.booleans(),
+)
+def test_fields_survive_a_round_trip(dialect, call_id, caller, callee, ascii_only):
+    """What a switch writes at the places of its table is what is read, letter for letter."""
+    record: dict[str, object] = {}
+    paths = dict(dialect.layout.paths)
+    for key, value in (("call_id", call_id), ("caller", caller), ("callee", callee)):
+        laid(record, paths[key], value)
+    if dialect.layout.only is not None:
+        laid(record, dialect.layout.only.path, dialect.layout.only.allowed[0])
+    value = json.dumps(record, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
+    batch = decode(raw_of(value), {"calls": dialect}, TRUNKS, SETTINGS)
+    if ascii_only or not any("\ud800" <= c <= "\udfff" for c in f"{call_id}{caller}{callee}"):
+        (glance,) = [batch.glances[index] for index in range(len(batch))]
+        assert (glance.call_id, glance.caller, glance.callee) == (call_id, caller, callee)
+
+
+def test_the_usual_records_of_json_dialects_are_scanned():
+    """None of a dialect's documented records is left to the ordinary decoder but for a reason."""
+    left = {
+        f"{dialect.name} {sample[:60]!r}"
+        for dialect in DIALECTS
+        if dialect.layout is not None
+        for sample in SAMPLES[dialect.name.partition(":")[0]]
+        if decode(raw_of(sample), {"calls": dialect}, TRUNKS, SETTINGS).unscanned
+    }
+    # An attempt that names its id otherwise, and a cdr_custom file without linkedid.
+    assert {name.partition(" ")[0] for name in left} == {
+        "kamailio:zone", "kamailio:trunk", "asterisk-kafka:zone", "asterisk-kafka:trunk",
+    }  # fmt: skip
+    assert len(left) == 4
