@@ -1,5 +1,6 @@
 # Every task of this repository; `make` alone lists them. Needs make and Python 3.11 or newer.
 # DEMO_ARGS, TEST_ARGS, BENCH_ARGS, RUN_ARGS are handed on, e.g. make test TEST_ARGS="-k embedded"
+# (with "-n 0" the tests run in one process, for a debugger and for prints as they come).
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check lint fast bench bench-peers run fmt lock clean
@@ -30,7 +31,7 @@ demo: setup ## see it work: five countries, broker and Redis included (DEMO_ARGS
 	@$(BIN)/python -m stream.demo $(DEMO_ARGS)
 
 test: setup ## every test; the first line says what they run against
-	@$(BIN)/python -m pytest $(TEST_ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(TEST_ARGS)
 
 check: lint fast ## what to run before each commit: lint and the tests without servers, < 60 s
 

@@ -6,7 +6,12 @@ from hypothesis import settings
 
 from stream.ops.warm import warm_up
 
-pytest_plugins = ("tests.plugins.services", "tests.plugins.leftovers")
+pytest_plugins = (
+    "tests.plugins.services",
+    "tests.plugins.leftovers",
+    "tests.plugins.measured",
+    "tests.plugins.side_by_side",
+)
 
 # A deadline for each example would be a timed test, and fail on a busy machine alone.
 settings.register_profile("ringfence", deadline=None)

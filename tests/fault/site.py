@@ -1,14 +1,12 @@
 """One test's place: topics of its own, a register with one list, a state directory, engines."""
 
 import random
-import sys
 import time
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import GroupCoordinatorNotAvailableError
@@ -184,9 +182,3 @@ class Site:
             raise
         assert not engine.said("in the ordinary, slower way"), "the fast lane was not in use"
         assert engine.metric("ringfence_partitions_ordinary") == 0
-
-
-def show(capsys: pytest.CaptureFixture[str], figure: str) -> None:
-    """Print a figure where a reader of the report sees it."""
-    with capsys.disabled():
-        sys.stdout.write(f"\n  measured: {figure}\n")

@@ -18,7 +18,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from tests.fault.engine import Engine
-from tests.fault.site import Site, show
+from tests.fault.site import Site
 from tests.fault.traffic import Load, decides, judge
 from tests.kafka_clusters import NODES, Cluster, three_brokers
 
@@ -154,7 +154,7 @@ async def waits_ms(site: Site, began_ms: dict[str, float]) -> dict[str, int]:
     return longest
 
 
-async def test_leaders_die_and_move_under_load(cluster, redis_url, tmp_path, capsys):
+async def test_leaders_die_and_move_under_load(cluster, redis_url, tmp_path, measured):
     """A leader is killed and comes back, leaders are elected, partitions go to other brokers.
 
     Both deliveries meanwhile read the same calls: nothing is lost or made up, and the lane reads
@@ -197,9 +197,8 @@ async def test_leaders_die_and_move_under_load(cluster, redis_url, tmp_path, cap
     for delivery, site in sites.items():
         verdict = await judge(site, load.sent)
         assert verdict.nothing_lost, verdict
-        show(
-            capsys,
+        measured(
             f"three brokers, {delivery}: {verdict}; {restarts:.0f} workers of both started again; "
-            f"longest wait of a call in Kafka, ms: {await story.told(site)}",
+            f"longest wait of a call in Kafka, ms: {await story.told(site)}"
         )
         assert delivery == "at_least_once" or not verdict.repeats

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from tests.fault.engine import Engine
-from tests.fault.site import show
 from tests.fault.traffic import Load, judge
 
 pytestmark = [
@@ -35,7 +34,7 @@ def flowing(engine: Engine) -> bool:
 
 
 @DELIVERIES
-async def test_kill_9_under_load(site, capsys, delivery, session_ms):
+async def test_kill_9_under_load(site, measured, delivery, session_ms):
     """A worker killed again and again at odd moments loses nothing and makes nothing up."""
     moments = random.Random(7)
     calls = {"delivery": delivery, "session_timeout_ms": session_ms, "instance_id": "one"}
@@ -53,13 +52,13 @@ async def test_kill_9_under_load(site, capsys, delivery, session_ms):
             await site.drained(engine)
         assert await engine.stop() == 0
     verdict = await judge(site, load.sent)
-    show(capsys, f"{ROUNDS} x kill -9, {delivery}: {verdict}; {time.monotonic() - began:.0f} s")
+    measured(f"{ROUNDS} x kill -9, {delivery}: {verdict}; {time.monotonic() - began:.0f} s")
     assert verdict.nothing_lost, verdict
     assert delivery == "at_least_once" or not verdict.repeats
 
 
 @DELIVERIES
-async def test_rebalances_under_load(site, capsys, delivery, session_ms):
+async def test_rebalances_under_load(site, measured, delivery, session_ms):
     """A second worker joins and leaves again and again: each hand-over loses and repeats nothing.
 
     A joining and a leaving are a rebalance each, so half as many guests as rounds.
@@ -79,10 +78,9 @@ async def test_rebalances_under_load(site, capsys, delivery, session_ms):
         revoked = stays.metric("ringfence_call_events_total", event="revoked")
         assert await stays.stop() == 0
     verdict = await judge(site, load.sent)
-    show(
-        capsys,
+    measured(
         f"{2 * rounds} rebalances ({rounds} joins, {rounds} leaves), {delivery}: {verdict}; "
-        f"{time.monotonic() - began:.0f} s",
+        f"{time.monotonic() - began:.0f} s"
     )
     assert verdict.nothing_lost, verdict
     assert not verdict.repeats
@@ -90,7 +88,7 @@ async def test_rebalances_under_load(site, capsys, delivery, session_ms):
 
 
 @DELIVERIES
-async def test_a_worker_that_was_paused(site, capsys, delivery, session_ms):
+async def test_a_worker_that_was_paused(site, measured, delivery, session_ms):
     """Stopped in mid-batch until others have its partitions, then woken: it can not do harm.
 
     It joins again by itself; only where its transaction was fenced off, or its time for one ran out
@@ -130,12 +128,12 @@ async def test_a_worker_that_was_paused(site, capsys, delivery, session_ms):
             assert sleeper.said("SinkDown: .*(ProducerFenced|did not end within)")
         assert await other.stop() == 0
     verdict = await judge(site, load.sent)
-    show(capsys, f"a paused worker, {delivery}: {verdict}; it ended with {ended}")
+    measured(f"a paused worker, {delivery}: {verdict}; it ended with {ended}")
     assert verdict.nothing_lost, verdict
     assert delivery == "at_least_once" or not verdict.repeats
 
 
-async def test_sigterm_under_load(site, capsys):
+async def test_sigterm_under_load(site, measured):
     """A stop in order exits 0 well within its deadline, and the next start repeats nothing."""
     stops: list[float] = []
     with site.engine(calls={"instance_id": "one"}) as engine:
@@ -153,7 +151,7 @@ async def test_sigterm_under_load(site, capsys):
             await site.drained(engine)
         assert await engine.stop() == 0
     verdict = await judge(site, load.sent)
-    show(capsys, f"3 x SIGTERM: {verdict}; longest stop {max(stops):.2f} s")
+    measured(f"3 x SIGTERM: {verdict}; longest stop {max(stops):.2f} s")
     assert verdict.nothing_lost, verdict
     assert not verdict.repeats
 

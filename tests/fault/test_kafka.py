@@ -11,7 +11,7 @@ import time
 import pytest
 
 from tests.fault.engine import command
-from tests.fault.site import INNOCENT, LISTED, Site, show
+from tests.fault.site import INNOCENT, LISTED, Site
 from tests.fault.traffic import Load, decided, decides, judge
 
 pytestmark = [
@@ -26,7 +26,7 @@ MISSING = "no topic .*`ringfence topics create` makes what is missing"
 
 
 @pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
-async def test_broker_restarts_under_load(site, broker, capsys, delivery):
+async def test_broker_restarts_under_load(site, broker, measured, delivery):
     """Killed and stopped in turn, the broker comes back, and so does the engine; nothing is lost.
 
     Two workers under a supervisor, as in production: should a worker end, it is started again.
@@ -48,10 +48,9 @@ async def test_broker_restarts_under_load(site, broker, capsys, delivery):
         restarts = engine.metric("ringfence_worker_restarts_total")
         assert await engine.stop() == 0
     verdict = await judge(site, load.sent)
-    show(
-        capsys,
+    measured(
         f"{RESTARTS} broker restarts, {delivery}: {verdict}; {restarts:.0f} workers started again; "
-        f"calls decided again at most {max(resumed_s):.1f} s after the broker was back",
+        f"calls decided again at most {max(resumed_s):.1f} s after the broker was back"
     )
     assert verdict.nothing_lost, verdict
     assert delivery == "at_least_once" or not verdict.repeats

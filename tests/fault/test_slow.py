@@ -8,7 +8,7 @@ import asyncio
 import pytest
 
 from tests.bench.machine import memory
-from tests.fault.site import INNOCENT, LISTED, Site, show
+from tests.fault.site import INNOCENT, LISTED, Site
 from tests.fault.traffic import call, judge, produce
 from tests.kafka_secured import secured_broker
 from tests.slow_way import slow_way
@@ -30,7 +30,7 @@ def row(number: int) -> bytes:
     return narrow[:-1] + b', "wide": "' + b"w" * (WIDE - len(narrow)) + b'"}'
 
 
-async def test_a_slow_publisher_bounds_what_is_read(redis_url, tmp_path, capsys):
+async def test_a_slow_publisher_bounds_what_is_read(redis_url, tmp_path, measured):
     """No more is fetched than fits; when the way is free again, all is decided."""
     with secured_broker() as broker:
         site = Site(broker.plain, redis_url, tmp_path)
@@ -58,4 +58,4 @@ async def test_a_slow_publisher_bounds_what_is_read(redis_url, tmp_path, capsys)
         verdict = await judge(site, ROWS)
     assert verdict.nothing_lost, verdict
     assert not verdict.repeats
-    show(capsys, f"of {waiting_mb:.0f} MB {fetched_mb:.0f} were fetched, {grown_mb:.0f} more held")
+    measured(f"of {waiting_mb:.0f} MB {fetched_mb:.0f} were fetched, {grown_mb:.0f} more held")

@@ -2,13 +2,10 @@
 
 import asyncio
 import random
-import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-
-import pytest
 
 from stream.lists.connection import RegisterSettings
 from stream.lists.events import Event, EventKind
@@ -87,11 +84,6 @@ async def add(register: Register, *numbers: str) -> None:
 async def remove(register: Register, *numbers: str) -> None:
     removals = [Removal(entry(number).fingerprint, number) for number in numbers]
     await register.remove(NAME, removals, BY)
-
-
-def show(capsys: pytest.CaptureFixture[str], figure: str) -> None:
-    with capsys.disabled():
-        sys.stdout.write(f"\n  measured: {figure}\n")
 
 
 def numbers(count: int, seed: int = 1) -> list[str]:

@@ -23,7 +23,6 @@ from tests.integration.lists_lab import (
     opened,
     removal,
     request,
-    show,
     write,
 )
 
@@ -151,7 +150,7 @@ async def test_a_damaged_base_is_refused(register, raw, redis_url, tmp_path):
         await register.read_base(NAME, head.base)
 
 
-async def test_memory_per_entry(register, raw, tmp_path, capsys):
+async def test_memory_per_entry(register, raw, tmp_path, measured):
     """An entry takes at most 32 bytes of Redis, filter and provenance included."""
     count = 100_000
     rng = random.Random(3)
@@ -162,7 +161,7 @@ async def test_memory_per_entry(register, raw, tmp_path, capsys):
     path = write(tmp_path / "a.csv", ["number,category,source,reported_at", *rows])
     await import_file(register, request(path, kind="csv"), NOW_S)
     used = sum(raw.memory_usage(key, samples=0) for key in raw.keys("rf:*"))
-    show(capsys, f"{used / count:.1f} bytes of Redis an entry, of {count:,}")
+    measured(f"{used / count:.1f} bytes of Redis an entry, of {count:,}")
     assert used / count <= 32
 
 

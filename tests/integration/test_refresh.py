@@ -23,7 +23,6 @@ from tests.integration.lists_lab import (
     opened,
     remove,
     running,
-    show,
     until,
 )
 
@@ -37,7 +36,7 @@ async def test_an_empty_register_counts_as_loaded(redis_url, tmp_path):
         await until(lambda: worker.listed(ONE))
 
 
-async def test_changes_are_enforced_at_once(register, worker, load, capsys):
+async def test_changes_are_enforced_at_once(register, worker, load, measured):
     """An add or a removal is enforced 100 ms after it was made, at p99."""
     await load(register, BASE)
     waits: list[float] = []
@@ -50,7 +49,7 @@ async def test_changes_are_enforced_at_once(register, worker, load, capsys):
                 await enforced(worker, number, listed=listed)
                 waits.append(time.perf_counter() - began)
     p50, p99 = (1000 * float(np.percentile(waits, q)) for q in (50, 99))
-    show(capsys, f"change made to change enforced, in ms: p50 {p50:.1f}, p99 {p99:.1f}")
+    measured(f"change made to change enforced, in ms: p50 {p50:.1f}, p99 {p99:.1f}")
     assert p99 < 100
     assert not worker.told(EventKind.GAP)
     assert not worker.told(EventKind.CHECKSUM)
@@ -90,7 +89,7 @@ async def test_changes_count_while_a_base_is_loaded(register, worker, load, monk
         assert worker.listed(BASE[1])
 
 
-async def test_the_loop_does_not_stop_for_a_swap(register, worker, load, capsys):
+async def test_the_loop_does_not_stop_for_a_swap(register, worker, load, measured):
     """While a base of 100,000 numbers is loaded, the worker's loop is never held up for long."""
     rng = random.Random(2)
     numbers = [f"+669{n:08d}" for n in rng.sample(range(10**8), 100_000)]
@@ -107,7 +106,7 @@ async def test_the_loop_does_not_stop_for_a_swap(register, worker, load, capsys)
     async with running(worker):
         await until(lambda: worker.listed(numbers[0]))
     watching.cancel()
-    show(capsys, f"longest stop of the loop while 100,000 numbers went live: {max(stalls):.3f} s")
+    measured(f"longest stop of the loop while 100,000 numbers went live: {max(stalls):.3f} s")
     assert max(stalls) < 0.25  # other tests' load included; 20 ms is the aim on a quiet machine
 
 

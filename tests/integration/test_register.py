@@ -21,16 +21,7 @@ from stream.lists.records import BaseRecord
 from stream.lists.store import FIRST_ID, Register
 from stream.lists.words import Outcome, Reservation
 from tests.builders import NOW_S, entry
-from tests.integration.lists_lab import (
-    BY,
-    NAME,
-    chained,
-    held_numbers,
-    numbers,
-    opened,
-    removal,
-    show,
-)
+from tests.integration.lists_lab import BY, NAME, chained, held_numbers, numbers, opened, removal
 
 
 async def test_a_change_is_in_all_its_places(register, raw):
@@ -75,7 +66,7 @@ async def test_a_list_that_is_not_there(register):
     assert not await register.create(NAME, "plain", BY)
 
 
-async def test_a_thousand_changes_take_few_round_trips(register, capsys):
+async def test_a_thousand_changes_take_few_round_trips(register, measured):
     """A bulk change of 1,000 lines is live within a second, by a handful of requests."""
     entries = [entry(number) for number in numbers(1000)]
     began = time.perf_counter()
@@ -85,7 +76,7 @@ async def test_a_thousand_changes_take_few_round_trips(register, capsys):
     assert set(changed.outcomes) == {Outcome.ADDED}
     assert await chained(register) == 1001
     assert elapsed < 1.0
-    show(capsys, f"1,000 adds in one call: {elapsed * 1000:.0f} ms")
+    measured(f"1,000 adds in one call: {elapsed * 1000:.0f} ms")
 
 
 async def test_two_clients_change_one_list_at_once(register, redis_url):
