@@ -43,7 +43,7 @@ from stream.ops import log as logs
 from stream.ops.clock import Deadline, monotonic_s, now_s
 from stream.ops.health import HealthServer, PortTaken, Readiness, Turning
 from stream.ops.metrics import exposition, keep_in_files
-from stream.ops.tasks import cancelled
+from stream.ops.tasks import cancelled, first, running
 from stream.ops.warm import warm_up
 from stream.watched import Watched
 
@@ -185,8 +185,8 @@ class _Worker:
         await asyncio.gather(
             asyncio.to_thread(self._use_kernels), asyncio.to_thread(self._refresher.load_last_good)
         )
-        async with _running(self._refresher.run(), "lists") as lists:
-            await _first(self._refresher.wait_loaded(), lists)
+        async with running(self._refresher.run(), "lists") as lists:
+            await first(self._refresher.wait_loaded(), lists)
             watched.state.lists_loaded = True
             loaded = self._refresher.current.lists
             log.info("lists are loaded: %d", len(loaded))
@@ -233,7 +233,7 @@ class _Worker:
                 if self._told.is_set():
                     return
                 log.info("reading calls from %s", ", ".join(settings.calls.topics))
-                await _first(loop.run(), lists)
+                await first(loop.run(), lists)
 
     def _use_kernels(self) -> None:
         """Switch the compiled kernels on, before the first call and before the lists are built."""
@@ -298,11 +298,11 @@ class _Worker:
         """
         ops = self._settings.ops
         async with (
-            _running(self._turning.run(), "turning") as turning,
-            _running(self._look(), "look") as look,
+            running(self._turning.run(), "turning") as turning,
+            running(self._look(), "look") as look,
         ):
             if self._place is not None:
-                async with _running(self._watch(self._place), "supervisor") as watch:
+                async with running(self._watch(self._place), "supervisor") as watch:
                     yield {turning, look, watch}
                 return
             server = HealthServer(
@@ -331,27 +331,3 @@ class _Worker:
     async def _watch(self, place: Place) -> None:
         await place.gone()
         self._stop("the supervisor is gone")
-
-
-@asynccontextmanager
-async def _running(job: Awaitable[None], name: str) -> AsyncIterator["asyncio.Task[None]"]:
-    """`job` as a task that ends with the block; its failure is whoever's that waits for it."""
-
-    async def waiting() -> None:
-        await job
-
-    task = asyncio.create_task(waiting(), name=name)
-    try:
-        yield task
-    finally:
-        await cancelled(task)
-
-
-async def _first(job: Awaitable[None], other: "asyncio.Task[None]") -> None:
-    """Wait for `job`, or for `other`, which ends only by failing: then raise what it raised."""
-    async with _running(job, "job") as task:
-        await asyncio.wait({task, other}, return_when=asyncio.FIRST_COMPLETED)
-        if other.done():
-            other.result()
-            raise AssertionError(f"{other.get_name()} ended by itself")
-        task.result()

@@ -22,6 +22,7 @@ from stream import (
     cli_feeds,
     cli_hub,
     cli_lists,
+    cli_sinks,
     cli_versions,
     supervise,
 )
@@ -62,6 +63,7 @@ cli_exchange.app.command("run")(cli_exchange_lists.run)
 cli_exchange.app.command("follow")(cli_exchange_follow.follow)
 app.add_typer(cli_exchange.app, name="exchange")
 app.add_typer(cli_enforcement.app, name="enforcement")
+app.add_typer(cli_sinks.app, name="sink")
 app.command("why")(why)
 app.command("decisions")(decisions)
 

@@ -58,11 +58,14 @@ from stream.sections import (
 )
 from stream.serve.settings import ServeSettings
 from stream.serve.tokens import Tokens, read_tokens
+from stream.sinks.settings import SinksSection
 
 SECRETS = {
     "kafka_password": "RINGFENCE_KAFKA_PASSWORD",
     "redis_username": "RINGFENCE_REDIS_USERNAME",
     "redis_password": "RINGFENCE_REDIS_PASSWORD",
+    "proxies_username": "RINGFENCE_PROXIES_REDIS_USERNAME",
+    "proxies_password": "RINGFENCE_PROXIES_REDIS_PASSWORD",
 }
 HTTP_TOKENS = "RINGFENCE_HTTP_TOKENS"
 PLAIN = "plain"
@@ -78,6 +81,8 @@ class Secrets:
     kafka_password: str = field(default="", repr=False)
     redis_username: str = field(default="", repr=False)
     redis_password: str = field(default="", repr=False)
+    proxies_username: str = field(default="", repr=False)
+    proxies_password: str = field(default="", repr=False)
     circle_keys: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     http_tokens: Tokens = field(default_factory=Tokens, repr=False)
 
@@ -101,6 +106,7 @@ class Settings:
     exchange: ExchangeSection
     serve: ServeSettings
     appeals: AppealsSection
+    sinks: SinksSection
     ops: OpsSection
     secrets: Secrets = field(default_factory=Secrets)
 
@@ -150,6 +156,18 @@ class Settings:
             timeout_s=self.redis.timeout_s,
             bases_kept=self.lists.bases_kept,
             bases_kept_days=self.lists.bases_kept_days,
+        )
+
+    def proxies(self) -> RegisterSettings:
+        """For the client of the SIP proxies' Redis."""
+        section = self.sinks.redis
+        if not section.url:
+            return replace(self.register(), timeout_s=section.timeout_s)
+        return RegisterSettings(
+            url=section.url,
+            username=self.secrets.proxies_username or None,
+            password=self.secrets.proxies_password or None,
+            timeout_s=section.timeout_s,
         )
 
     def circle_keys(self) -> dict[str, bytes]:

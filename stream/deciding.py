@@ -10,7 +10,9 @@ from stream.core.agreement import Agreements
 from stream.core.blocklists import Blocklists
 from stream.core.bounds import compile_bounded
 from stream.core.emergency import EmergencyNumbers
-from stream.ops.clock import now_ms
+from stream.core.policy import Policy
+from stream.ops.clock import now_ms, now_s
+from stream.sinks.judge import Judge
 
 
 @dataclass(slots=True)
@@ -60,15 +62,50 @@ def rules_for(
     """All that deciding needs besides batch and lists, at that moment."""
     extra = {country: frozenset(texts) for country, texts in settings.policy.emergency.items()}
     return Rules(
-        policy=compile_bounded(
-            settings.policy.settings(),
-            blocklists.names,
-            agreements,
-            settings.calls.home_country,
-            at_s,
-        ),
+        policy=_policy(settings, blocklists, agreements, at_s),
         emergency=EmergencyNumbers(extra),
         trunks=settings.trunks_by_name(),
         sip=settings.policy.sip(),
         emit_all=settings.calls.emit == "all",
     )
+
+
+def _policy(
+    settings: Settings, blocklists: Blocklists, agreements: Agreements, at_s: int
+) -> Policy:
+    return compile_bounded(
+        settings.policy.settings(), blocklists.names, agreements, settings.calls.home_country, at_s
+    )
+
+
+@dataclass(slots=True)
+class Judges:
+    """What the engine would do with a number, with the lists and agreements of the moment.
+
+    Gives the same `Judge` until something changes, and one with the same policy until lists,
+    agreements, or what agreements say by now, are others.
+    """
+
+    settings: Settings
+    current: Callable[[], Blocklists]
+    agreements: Callable[[], Agreements]
+    clock_s: Callable[[], int] = now_s
+    _agreed: Agreements | None = field(init=False, default=None)
+    _unchanged: tuple[int, int] = field(init=False, default=(0, 0))
+    _judge: Judge | None = field(init=False, default=None)
+
+    def __call__(self) -> Judge:
+        """The judge of now."""
+        blocklists, agreed, at_s = self.current(), self.agreements(), self.clock_s()
+        held = self._judge
+        from_s, until_s = self._unchanged
+        same = held is not None and agreed is self._agreed and from_s <= at_s < until_s
+        if held is not None and same and blocklists is held.blocklists:
+            return held
+        if held is not None and same and blocklists.names == held.blocklists.names:
+            made = Judge(blocklists, held.policy)
+        else:
+            made = Judge(blocklists, _policy(self.settings, blocklists, agreed, at_s))
+            self._agreed, self._unchanged = agreed, agreed.unchanged(at_s)
+        self._judge = made
+        return made

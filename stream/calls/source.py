@@ -213,6 +213,29 @@ class KafkaSource:
         self._reading.seek(positions)
         self._taken.update(positions)
 
+    async def positions_at(self, at_ms: int) -> dict[Partition, int]:
+        """The first offset of each partition of ours at or after that time, in ms since the epoch.
+
+        Its end where nothing came since. Raises SourceDown.
+        """
+        ends = await self.ends()
+        wanted = {TopicPartition(*partition): at_ms for partition in ends}
+        try:
+            found = await self._consumer.offsets_for_times(wanted) if wanted else {}
+        except KafkaError as error:
+            raise SourceDown(f"positions can not be looked up by time: {error!r}") from error
+        offsets = {Partition(*tp): at.offset for tp, at in found.items() if at is not None}
+        return {**ends, **offsets}
+
+    async def ends(self) -> dict[Partition, int]:
+        """Where each partition of ours ends now. Raises SourceDown."""
+        tps = [TopicPartition(*partition) for partition in self.starts]
+        try:
+            ends = await self._consumer.end_offsets(tps) if tps else {}
+        except KafkaError as error:
+            raise SourceDown(f"the ends of partitions can not be looked up: {error!r}") from error
+        return {Partition(*tp): end for tp, end in ends.items()}
+
     @property
     def _reading(self) -> Reader:
         assert self._reader is not None, "start it first"

@@ -83,6 +83,16 @@ def redis_url(text: str) -> str | None:
     return None
 
 
+def maybe_redis_url(text: str) -> str | None:
+    """A Redis address without a secret in it, or nothing."""
+    if not text:
+        return None
+    said = redis_url(text)
+    names = "RINGFENCE_PROXIES_REDIS_USERNAME and RINGFENCE_PROXIES_REDIS_PASSWORD"
+    ours = "RINGFENCE_REDIS_USERNAME and RINGFENCE_REDIS_PASSWORD"
+    return said and said.replace(ours, names)
+
+
 def list_name(text: str) -> str | None:
     """A list's name."""
     if re.fullmatch(r"[A-Za-z0-9._-]+/[A-Za-z0-9._-]+", text):

@@ -1,6 +1,8 @@
-"""Ending tasks for sure."""
+"""Ending tasks for sure, and whose failure is told to whom."""
 
 import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
 from typing import Any
 
 
@@ -20,3 +22,28 @@ async def cancelled(*tasks: "asyncio.Task[Any]", again_s: float = 5.0) -> None:
     for task in tasks:
         if not task.cancelled():
             task.exception()  # else asyncio logs that nobody asked
+
+
+@asynccontextmanager
+async def running(job: Awaitable[None], name: str) -> AsyncIterator["asyncio.Task[None]"]:
+    """`job` as a task that ends with the block; its failure is whoever's that waits for it."""
+
+    async def waiting() -> None:
+        await job
+
+    task = asyncio.create_task(waiting(), name=name)
+    try:
+        yield task
+    finally:
+        await cancelled(task)
+
+
+async def first(job: Awaitable[None], *others: "asyncio.Task[None]") -> None:
+    """Wait for `job`, or for one of `others`, which end only by failing: then raise what it did."""
+    async with running(job, "job") as task:
+        await asyncio.wait({task, *others}, return_when=asyncio.FIRST_COMPLETED)
+        for other in others:
+            if other.done():
+                other.result()
+                raise AssertionError(f"{other.get_name()} ended by itself")
+        task.result()

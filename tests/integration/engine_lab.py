@@ -130,18 +130,23 @@ topics = {{ {self.calls} = "ringfence" }}
         return Done(done.returncode, done.stdout, done.stderr)
 
     @contextmanager
-    def engine(self, *words: str) -> Iterator[Engine]:
-        """A running `ringfence run WORDS`; killed at the end if it still runs."""
+    def engine(
+        self, *words: str, command: tuple[str, ...] = ("run",), port: int = 0
+    ) -> Iterator[Engine]:
+        """A running `ringfence run WORDS`; killed at the end if it still runs.
+
+        Another `command` that runs on has its pages at `port`.
+        """
         log = self.folder / f"log-{uuid4().hex[:6]}"
         with log.open("wb") as file:
             process = subprocess.Popen(
-                [sys.executable, "-m", "stream", "run", *words, "--config", str(self.config)],
+                [sys.executable, "-m", "stream", *command, *words, "--config", str(self.config)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=file,
                 cwd=ROOT,
             )
-        engine = Engine(process, self.port, log)
+        engine = Engine(process, port or self.port, log)
         try:
             yield engine
         finally:

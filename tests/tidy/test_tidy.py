@@ -120,7 +120,12 @@ def test_every_setting_is_in_the_defaults() -> None:
     assert not missing
 
 
-CATALOGUES = ("stream/ops/metrics.py", "stream/ops/feed_metrics.py", "stream/ops/serve_metrics.py")
+CATALOGUES = (
+    "stream/ops/metrics.py",
+    "stream/ops/feed_metrics.py",
+    "stream/ops/serve_metrics.py",
+    "stream/ops/sink_metrics.py",
+)
 
 
 @pytest.fixture(params=CATALOGUES)

@@ -1,0 +1,24 @@
+"""`ringfence sink`: decisions where calls are routed."""
+
+import typer
+
+from stream import sink_run
+from stream.agreements import agreements_of
+from stream.cli_base import ConfigFiles, settings_of
+
+app = typer.Typer(no_args_is_help=True, help="Deliver decisions: keys for SIP proxies, webhooks.")
+
+
+@app.command("redis")
+def redis(config: ConfigFiles = None) -> None:
+    """Keep keys for SIP proxies in Redis (bl:+66812345678), equal to what is decided.
+
+    Reads decisions in a consumer group of its own, and follows the register: who is taken off a
+    list has no key any more within a second. Logs to stderr. Exit codes: 0 stopped in order,
+    1 died, 2 wrong configuration, 3 Kafka or Redis are not set up as they have to be.
+
+    Example: ringfence sink redis --config carrier.toml
+    """
+    settings = settings_of(config)
+    agreements_of(settings)
+    raise typer.Exit(sink_run.run_redis(settings))

@@ -1,0 +1,259 @@
+"""`ringfence sink ...`: a sink's process, put together; signals, health pages, one deadline."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+
+from stream.agreements import AgreementFolder
+from stream.app import CLEAN, CRASHED, exit_code_of, refresher_for, refuse_optimised
+from stream.calls.batch import Partition
+from stream.calls.events import Event
+from stream.calls.source import KafkaSource, SourceSettings
+from stream.calls.topics import check_topics
+from stream.config import Settings
+from stream.core.faults import Fault
+from stream.deciding import Judges
+from stream.lists.events import Event as ListEvent
+from stream.lists.events import EventKind
+from stream.ops import log as logs
+from stream.ops.clock import Deadline, monotonic_s
+from stream.ops.health import HealthServer, Readiness, Turning
+from stream.ops.metrics import exposition
+from stream.ops.sink_metrics import RedisSinkMetrics, SinkMetrics
+from stream.ops.tasks import cancelled, first, running
+from stream.ops.warm import warm_up
+from stream.sinks.proxies import Proxies
+from stream.sinks.pump import Pump, PumpSettings
+from stream.sinks.record import Seen
+from stream.sinks.redis_sink import RedisSink
+
+log = logging.getLogger(__name__)
+
+RECORDS_MAX: Final = 4000
+"""Decisions written at once: 8 scripts of 500 keys, about 40 ms."""
+LOOK_S: Final = 1.0
+_QUIET: Final = (EventKind.SWAPPED, EventKind.LOADED)
+
+
+def run_redis(settings: Settings) -> int:
+    """Keep the proxies' keys until told to stop; the exit code."""
+    return _run(settings, "sink-redis", lambda: RedisSinkRun(settings).run())
+
+
+def _run(settings: Settings, name: str, work: Callable[[], Awaitable[int]]) -> int:
+    refuse_optimised()
+    logs.set_up(settings.ops.log_level, {"process": name})
+
+    async def whole() -> int:
+        return await work()
+
+    try:
+        return asyncio.run(whole())
+    except Fault as fault:
+        log.critical("%s: %s", type(fault).__name__, fault)
+        return exit_code_of(fault)
+
+
+class Life:
+    """One process: works until told to stop, and is seen from outside meanwhile."""
+
+    def __init__(self, settings: Settings, port: int, registry: CollectorRegistry) -> None:
+        self._settings = settings
+        self._port = port
+        self._registry = registry
+        self._told = asyncio.Event()
+        self._deadline = Deadline()
+        self._turning = Turning(settings.ops.stalled_s)
+
+    async def run(
+        self,
+        work: Awaitable[None],
+        wind_up: Callable[[], None],
+        missing: Callable[[], tuple[str, ...]],
+    ) -> int:
+        """Until told to stop: CLEAN, or CRASHED if the deadline came first. Raises Faults.
+
+        `wind_up` asks `work` to end by itself.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._stop, number.name)
+        ops = self._settings.ops
+        server = HealthServer(
+            ops.http_host,
+            self._port,
+            lambda: exposition(self._registry),
+            lambda: Readiness(("it is being stopped",) if self._told.is_set() else missing()),
+            lambda: self._turning.stalled,
+        )
+        async with (
+            server,
+            running(self._turning.run(), "turning") as turning,
+            running(work, "work") as task,
+        ):
+            log.info("http://%s:%d/metrics /live /ready", ops.http_host, server.port)
+            told = asyncio.create_task(self._told.wait())
+            try:
+                await asyncio.wait({task, told, turning}, return_when=asyncio.FIRST_COMPLETED)
+                if not task.done():
+                    wind_up()
+                    await asyncio.wait({task}, timeout=self._deadline.left_s)
+            finally:
+                await cancelled(told)
+            if not task.done():
+                log.error("the deadline came first: what was not committed is delivered again")
+                return CRASHED
+            task.result()
+        log.info("stopped; what was delivered is committed")
+        return CLEAN
+
+    def _stop(self, why: str) -> None:
+        self._deadline.start(self._settings.ops.shutdown_s)
+        log.info("%s: stopping", why)
+        self._told.set()
+
+
+def source_settings(settings: Settings, group_id: str, start_at: str) -> SourceSettings:
+    """How a sink reads decisions, in a group of its own."""
+    calls = settings.calls
+    return SourceSettings(
+        topics=(calls.decisions_topic,),
+        group_id=group_id,
+        instance_id=calls.instance_id,
+        start_at=start_at,
+        session_timeout_ms=calls.session_timeout_ms,
+        rebalance_timeout_ms=calls.rebalance_timeout_ms,
+        fetch=calls.fetch,
+        corrupt_batches=calls.corrupt_batches,
+    )
+
+
+class RedisSinkRun:
+    """`ringfence sink redis`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._registry = CollectorRegistry()
+        self._metrics = SinkMetrics(self._registry)
+        self._redis_metrics = RedisSinkMetrics(self._registry)
+        for seen in Seen:
+            self._redis_metrics.decisions.labels(seen)
+        for event in Event:
+            self._metrics.events.labels(event)
+        self._agreements = AgreementFolder(settings.agreements.folder())
+        self._refresher = refresher_for(settings, self._list_event)
+        self._source: KafkaSource | None = None
+        self._sink: RedisSink | None = None
+        self._pump: Pump | None = None
+        self._stopped = asyncio.Event()
+        self._partitions: set[Partition] = set()
+
+    async def run(self) -> int:
+        """Until told to stop."""
+        life = Life(self._settings, self._settings.sinks.redis.http_port, self._registry)
+        return await life.run(self._work(), self._wind_up, self._missing)
+
+    def _wind_up(self) -> None:
+        self._stopped.set()
+        if self._pump is not None:
+            self._pump.stop()
+
+    async def _work(self) -> None:
+        settings = self._settings
+        self._agreements.start()
+        await asyncio.gather(
+            asyncio.to_thread(self._use_kernels), asyncio.to_thread(self._refresher.load_last_good)
+        )
+        async with running(self._refresher.run(), "lists") as lists:
+            loaded = running(self._refresher.wait_loaded(), "loading")
+            async with loaded as loading, running(_set(self._stopped), "told") as told:
+                await asyncio.wait({loading, lists, told}, return_when=asyncio.FIRST_COMPLETED)
+                if lists.done():
+                    lists.result()
+                if self._stopped.is_set():
+                    return
+            log.info("lists are loaded: %d", len(self._refresher.current.lists))
+            async with AsyncExitStack() as stack:
+                proxies = await stack.enter_async_context(Proxies(settings.proxies()))
+                await self._write(proxies, lists)
+
+    async def _write(self, proxies: Proxies, lists: "asyncio.Task[None]") -> None:
+        settings, section = self._settings, self._settings.sinks.redis
+        kafka = settings.kafka_client()
+        names = settings.calls.names(settings.kafka.replication_factor)
+        await check_topics(kafka, names, 1, self._event)
+        judges = Judges(
+            settings, lambda: self._refresher.current, lambda: self._agreements.reading.agreements
+        )
+        sink = RedisSink(
+            section.settings(settings.policy.decision_ttl_s), proxies, judges, self._redis_metrics
+        )
+        group = section.group_id or f"{settings.calls.group_id}.redis"
+        source = KafkaSource(kafka, source_settings(settings, group, "earliest"), self._event)
+
+        async def back(
+            epoch: int, delivered: Mapping[Partition, int], idle: int
+        ) -> Mapping[Partition, int]:
+            return await sink.replay.turn(source, epoch, delivered, idle)
+
+        self._pump = Pump(source, sink.deliver, PumpSettings(RECORDS_MAX), back)
+        self._sink, self._source = sink, source
+        await source.start()
+        try:
+            if self._stopped.is_set():
+                return
+            async with (
+                running(sink.keep(), "keys") as keys,
+                running(self._look(source), "look") as look,
+            ):
+                await first(self._pump.run(), lists, keys, look)
+        finally:
+            await source.stop()
+
+    def _use_kernels(self) -> None:
+        ops = self._settings.ops
+        if ops.kernels == "off":
+            return
+        warmth = warm_up(ops.kernels_folder(self._settings.lists.state_dir))
+        if warmth.why_not:
+            log.warning("without compiled kernels, at several times the CPU: %s", warmth.why_not)
+
+    async def _look(self, source: KafkaSource) -> None:
+        looked_s = monotonic_s()
+        while True:
+            lags = source.lags()
+            for partition in self._partitions | lags.keys():
+                lag = self._metrics.lag.labels("redis", str(partition.number))
+                lag.set(lags.get(partition, 0))
+            self._partitions |= lags.keys()
+            if monotonic_s() - looked_s >= self._settings.agreements.reload_s:
+                await asyncio.to_thread(self._agreements.look)
+                looked_s = monotonic_s()
+            await asyncio.sleep(LOOK_S)
+
+    def _missing(self) -> tuple[str, ...]:
+        if self._sink is None or self._source is None:
+            return ("the lists are not loaded, or Kafka does not answer yet",)
+        if not self._sink.up:
+            return ("the proxies' Redis does not answer",)
+        if not self._sink.whole:
+            return ("the keys are being rebuilt",)
+        return () if self._source.assigned else ("no partitions are assigned",)
+
+    def _event(self, event: Event) -> None:
+        self._metrics.events.labels(event).inc()
+
+    def _list_event(self, event: ListEvent) -> None:
+        level = logging.DEBUG if event.kind in _QUIET else logging.WARNING
+        if event.kind is EventKind.REGISTER_UP:
+            level = logging.INFO
+        extra = {"list": event.list_name} if event.list_name else {}
+        log.log(level, "%s: %s", event.kind, event.detail, extra=extra)
+
+
+async def _set(event: asyncio.Event) -> None:
+    await event.wait()

@@ -1,0 +1,91 @@
+"""The keys that SIP proxies read: a contract of its own, apart from the register's `rf:`.
+
+| key | type | holds |
+|---|---|---|
+| `bl:+66812345678` | hash | a number that may not call: see `FIELDS` |
+| `bl:+8552390*` | hash | the same for all that begin so; of a number its longest key speaks |
+| `bl:meta` | hash | `version built_at count prefix_digits` for proxies, `build redis` for us |
+
+Every value is at most 64 bytes, so that Redis keeps a hash as one small list of bytes: a longer one
+(a whole Reason header) would make each key three times as large.
+
+Writing is done by scripts, many keys each: one command for 500 numbers instead of 1,000 commands,
+and what must not be overwritten is decided where it lies, whoever else writes.
+"""
+
+from typing import NamedTuple
+
+PREFIX = "bl:"
+META = "bl:meta"
+FORMAT = "1"
+FIELDS = ("action", "reason", "list", "decision_id", "expires_at", "decided_at")
+"""`action` block, or allow (a number or range inside a blocked prefix that may pass); `reason` the
+category; `list` who says so; `expires_at` seconds since the epoch, where the key's own life ends;
+`decided_at` milliseconds since the epoch, 0 where no call was decided yet."""
+
+PUT = """
+local fresh = 0
+for i, key in ipairs(KEYS) do
+    local b = (i - 1) * 6
+    local decided = tonumber(ARGV[b + 6])
+    local there = redis.call('HMGET', key, 'action', 'decided_at', 'expires_at')
+    local at = tonumber(there[2] or 0)
+    if not there[1] then fresh = fresh + 1 end
+    if there[1] == 'block' and ARGV[b + 1] == 'block' and at > decided then
+        if decided == 0 and tonumber(ARGV[b + 5]) > tonumber(there[3]) then
+            redis.call('HSET', key, 'expires_at', ARGV[b + 5])
+            redis.call('EXPIREAT', key, ARGV[b + 5])
+        end
+    else
+        redis.call('HSET', key, 'action', ARGV[b + 1], 'reason', ARGV[b + 2], 'list', ARGV[b + 3],
+            'decision_id', ARGV[b + 4], 'expires_at', ARGV[b + 5], 'decided_at', ARGV[b + 6])
+        redis.call('EXPIREAT', key, ARGV[b + 5])
+    end
+end
+return fresh
+"""
+"""Six values a key, in the order of `FIELDS`. An older decision leaves a newer one as it is; what
+no call decided (`decided_at` 0) only lengthens the life of what one did."""
+
+LOAD = """
+local page = redis.call('SCAN', ARGV[1], 'MATCH', 'bl:+*', 'COUNT', ARGV[2])
+local found = {page[1]}
+for _, key in ipairs(page[2]) do
+    local held = redis.call('HMGET', key, 'action', 'expires_at', 'decided_at')
+    found[#found + 1] = string.sub(key, 4)
+    found[#found + 1] = held[1] or ''
+    found[#found + 1] = held[2] or '0'
+    found[#found + 1] = held[3] or '0'
+end
+return found
+"""
+"""A portion of our keys: the next cursor, then four values each."""
+
+BEAT = """
+if redis.call('HGET', KEYS[1], 'build') ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], 'built_at', ARGV[2], 'count', ARGV[3], 'prefix_digits', ARGV[4])
+redis.call('HINCRBY', KEYS[1], 'version', ARGV[5])
+return 1
+"""
+"""Says that the keys are right as of now; 0: `bl:meta` is gone, or somebody else's."""
+
+
+class Put(NamedTuple):
+    """One key to write; `text` is the number, or a prefix with its `*`. See `FIELDS`."""
+
+    text: str
+    action: str
+    reason: str
+    list: str
+    decision_id: str
+    expires_at_s: int
+    decided_at_ms: int
+
+
+class Held(NamedTuple):
+    """One key that is there."""
+
+    text: str
+    action: str
+    expires_at_s: int
+    decided_at_ms: int

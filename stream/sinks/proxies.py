@@ -1,0 +1,133 @@
+"""The Redis that SIP proxies ask: the only place that writes its `bl:` keys.
+
+No method repeats anything by itself; each raises ProxiesDown, after which the keys are looked at
+anew: what a command that was cut off has done is not known.
+"""
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Self
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from stream.core.faults import Fault
+from stream.lists.connection import RegisterSettings, client
+from stream.sinks import keys
+from stream.sinks.keys import Held, Put
+
+WRITE_KEYS = 500
+"""Keys of one script: about 2 ms in which Redis answers nobody else, proxies among them."""
+_LOAD_KEYS = 500
+
+
+class ProxiesDown(Fault):
+    """The Redis of the SIP proxies does not answer, or does not let us write."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Which Redis answers (`run`, anew at each of its starts), and what `bl:meta` holds."""
+
+    run: str
+    meta: Mapping[str, str]
+    may_evict: str
+
+    @property
+    def whole(self) -> bool:
+        """Whether the keys were whole, and Redis did not start again since."""
+        meta = self.meta
+        whole = bool(meta.get("build")) and meta.get("format") == keys.FORMAT
+        return whole and meta.get("redis") == self.run
+
+
+@contextmanager
+def _renamed(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        raise ProxiesDown(f"{doing}: {error}") from error
+
+
+class Proxies:
+    """One connection. Use `async with`."""
+
+    def __init__(self, settings: RegisterSettings) -> None:
+        self._redis: Redis = client(settings)
+        self._put = self._redis.register_script(keys.PUT)
+        self._load = self._redis.register_script(keys.LOAD)
+        self._beat = self._redis.register_script(keys.BEAT)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._redis.aclose()
+
+    async def standing(self) -> Standing:
+        """Which Redis it is, and whether our keys are whole in it."""
+        with _renamed("looking at the proxies' Redis"):
+            info: Mapping[str, Any] = await self._redis.info()
+            meta: Mapping[Any, Any] = await self._redis.hgetall(keys.META)
+        policy = str(info.get("maxmemory_policy", "noeviction"))
+        return Standing(
+            str(info["run_id"]),
+            {name.decode(): value.decode(errors="replace") for name, value in meta.items()},
+            "" if policy == "noeviction" else policy,
+        )
+
+    async def load(self) -> AsyncIterator[Held]:
+        """Every key of ours; one that is written meanwhile may be missing, none comes by half."""
+        cursor = b"0"
+        while True:
+            with _renamed("reading the keys"):
+                cursor, *values = await self._load(args=[cursor, _LOAD_KEYS])
+            rest = iter(values)
+            while item := tuple(islice(rest, 4)):
+                text, action, expires, decided = (value.decode(errors="replace") for value in item)
+                yield Held(text, action, _whole(expires), _whole(decided))
+            if cursor == b"0":
+                return
+
+    async def put(self, puts: Sequence[Put]) -> None:
+        """Write keys; they are there, and will end, when this returns."""
+        for start in range(0, len(puts), WRITE_KEYS):
+            some = puts[start : start + WRITE_KEYS]
+            values = [value for put in some for value in put[1:]]
+            with _renamed("writing keys"):
+                await self._put(keys=[f"{keys.PREFIX}{put.text}" for put in some], args=values)
+
+    async def drop(self, texts: Sequence[str]) -> None:
+        """Delete keys; one that is not there any more is no fault."""
+        for start in range(0, len(texts), WRITE_KEYS):
+            some = texts[start : start + WRITE_KEYS]
+            with _renamed("deleting keys"):
+                await self._redis.unlink(*(f"{keys.PREFIX}{text}" for text in some))
+
+    async def begin(self) -> None:
+        """The keys are not whole from here on: proxies see no `bl:meta`."""
+        with _renamed("beginning to rebuild"):
+            await self._redis.delete(keys.META)
+
+    async def complete(self, build: str, run: str) -> None:
+        """The keys are whole; `beat` follows."""
+        with _renamed("writing bl:meta"):
+            fields = {"format": keys.FORMAT, "build": build, "redis": run, "version": "1"}
+            await self._redis.hset(
+                keys.META, items=[word for item in fields.items() for word in item]
+            )
+
+    async def beat(
+        self, build: str, run: str, now_s: int, count: int, digits: str, writes: int
+    ) -> bool:
+        """Say that the keys are right as of now; False: Redis lost them, or started anew."""
+        with _renamed("writing bl:meta"):
+            info: Mapping[str, Any] = await self._redis.info("server")
+            args: list[str | int] = [build, now_s, count, digits, writes]
+            return info["run_id"] == run and bool(await self._beat(keys=[keys.META], args=args))
+
+
+def _whole(text: str) -> int:
+    return int(text) if text.isdigit() else 0

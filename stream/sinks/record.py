@@ -1,0 +1,138 @@
+"""Decisions as they come from Kafka, of which only blocks by lists concern a proxy's keys.
+
+A block by a plausibility rule is about one call on one trunk, with a number that somebody else may
+own: it is never a key, which would silence the owner.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import NamedTuple
+
+import msgspec
+
+from stream.core.decision import Verdict
+from stream.core.e164 import E164_DIGITS_MAX
+
+
+class Seen(StrEnum):
+    """What became of a record of the decisions topic; a closed list, each is a label."""
+
+    WRITTEN = "written"
+    NO_BLOCK = "no_block"
+    """It allows, flags, or only says what a list on trial would have done."""
+    NO_LIST = "no_list"
+    """A rule about the call blocked it, not a list."""
+    EXPIRED = "expired"
+    UNBLOCKED = "unblocked"
+    """The lists, the allowlist or the policy let the number pass by now."""
+    CAPPED = "capped"
+    UNREADABLE = "unreadable"
+
+
+class _Reason(msgspec.Struct, gc=False):
+    list: str
+    category: str | None
+    generation: int
+    agreement: str | None = None
+
+
+class _Wire(msgspec.Struct, gc=False):
+    decision_id: str
+    verdict: str
+    simulated: bool
+    rule: str
+    number: str | None
+    reasons: list[_Reason]
+    decided_at: datetime
+    expires_at: datetime | None
+
+
+class Block(NamedTuple):
+    """A number that a list blocked. `lists`: the lists that held it, each with its generation."""
+
+    number: str
+    decision_id: str
+    reason: str
+    list: str
+    expires_at_s: int
+    decided_at_ms: int
+    lists: tuple[tuple[str, int], ...]
+
+
+@dataclass(slots=True)
+class Blocks:
+    """The newest block of each number of a batch; `others`: what the other records were."""
+
+    by_number: dict[str, Block] = field(default_factory=dict)
+    others: dict[Seen, int] = field(default_factory=dict)
+    older: int = 0
+    """Blocks beside the newest of the same number."""
+
+
+def read_blocks(values: Iterable[bytes | None], now_s: int) -> Blocks:
+    """What stands in `values`; any bytes at all are something."""
+    blocks = Blocks()
+    for value in values:
+        found = _read(value, now_s)
+        if isinstance(found, Seen):
+            blocks.others[found] = blocks.others.get(found, 0) + 1
+            continue
+        before = blocks.by_number.get(found.number)
+        if before is not None:
+            blocks.older += 1
+            if before.decided_at_ms > found.decided_at_ms:
+                continue
+        blocks.by_number[found.number] = found
+    return blocks
+
+
+def _read(value: bytes | None, now_s: int) -> Block | Seen:
+    try:
+        wire = _decode(value or b"")
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return Seen.UNREADABLE
+    if wire.verdict != Verdict.BLOCK or wire.simulated:
+        return Seen.NO_BLOCK
+    if not wire.reasons or wire.number is None or wire.expires_at is None:
+        return Seen.NO_LIST
+    if not _is_number(wire.number):
+        return Seen.UNREADABLE
+    expires_at_s = int(wire.expires_at.replace(tzinfo=wire.expires_at.tzinfo or UTC).timestamp())
+    if expires_at_s <= now_s:
+        return Seen.EXPIRED
+    decided_at = wire.decided_at.replace(tzinfo=wire.decided_at.tzinfo or UTC)
+    reason = _deciding(wire)
+    return Block(
+        wire.number,
+        wire.decision_id,
+        reason.category or "unconfirmed",
+        reason.list,
+        expires_at_s,
+        int(decided_at.timestamp() * 1000),
+        tuple((each.list, each.generation) for each in wire.reasons),
+    )
+
+
+def _deciding(wire: _Wire) -> _Reason:
+    """The reason that the rule names: `list:KH/scam` or `agreement:th-kh`; else the first."""
+    kind, _, name = wire.rule.partition(":")
+    for reason in wire.reasons:
+        if name == (reason.list if kind == "list" else reason.agreement):
+            return reason
+    return wire.reasons[0]
+
+
+def _is_number(text: str) -> bool:
+    digits = text[1:]
+    return (
+        text.startswith("+")
+        and 6 <= len(digits) <= E164_DIGITS_MAX
+        and digits.isascii()
+        and digits.isdigit()
+        and digits[0] != "0"
+    )
+
+
+_decode = msgspec.json.Decoder(_Wire).decode
