@@ -27,7 +27,7 @@ from stream.sinks.differing import difference
 from stream.sinks.judge import Judge, PrefixKeys, ends_at, speaking
 from stream.sinks.keys import Held, Put
 from stream.sinks.proxies import Proxies, ProxiesDown
-from stream.sinks.record import Seen, read_blocks
+from stream.sinks.record import Block, Seen, read_blocks
 from stream.sinks.replay import Replay
 from stream.sinks.wanted import BLOCK, Rules, Writes, of_numbers, of_prefixes
 
@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 LOOK_S = 0.02
 """How often it is looked whether the lists changed: a comparison of two references."""
 BEAT_S = 1.0
+BELIEVED_MAX = 100_000
+"""Blocks by newer lists that are remembered; our lists are mostly a second behind at most."""
 CHUNK = 4096
 """Numbers judged in one go, about 10 ms; changes of lists come in between."""
 _FIRST_WAIT_S, _MOST_WAIT_S = 0.2, 5.0
@@ -76,6 +78,8 @@ class RedisSink:
         """The keys of prefixes that are there."""
         self._around: PrefixKeys = {}
         """Those that should be."""
+        self._believed: dict[str, Block] = {}
+        """Blocks by newer lists than ours, until ours have come."""
         self._lock = asyncio.Lock()
         self._up = asyncio.Event()
         self._seen: Judge | None = None
@@ -141,7 +145,7 @@ class RedisSink:
             self._build, self._swept = "", False
             self.replay.want()
             self._metrics.rebuilds.inc()
-            log.warning("the keys are not whole: they are written anew, from decisions and lists")
+            log.info("the keys are not whole: they are written anew, from decisions and lists")
         if standing.may_evict:
             log.warning(
                 "the proxies' Redis runs with maxmemory-policy %s: under memory pressure it lets "
@@ -203,14 +207,15 @@ class RedisSink:
         coming = 0
         for place, (text, block) in enumerate(blocks.by_number.items()):
             why = blocked.get(place)
-            # A worker that knows newer lists than we do is believed until ours have come.
-            if why is None and not any(judge.behind(name, of) for name, of in block.lists):
+            if why is None and not _behind(judge, block):
                 unblocked += 1
                 continue
             if not self._book.takes(text, coming):
                 writes.capped += 1
                 continue
             coming += text not in self._book
+            if why is None and len(self._believed) < BELIEVED_MAX:
+                self._believed[text] = block
             ends_s = block.expires_at_s if why is None else ends_at(why, block.expires_at_s)
             put = (block.reason, block.list, block.decision_id, ends_s, block.decided_at_ms)
             writes.add(Put(text, BLOCK, *put), Kind.DECIDED)
@@ -238,7 +243,8 @@ class RedisSink:
         found = difference(seen.blocklists, judge.blocklists)
         if found.prefixes and self._settings.prefixes:
             await self._let_go_of_prefixes()
-        await self._look_at({*found.numbers, *self._book.beginning(found.allowed)})
+        numbers = {*found.numbers, *self._book.beginning(found.allowed), *self._believed}
+        await self._look_at(numbers)
         if found.everything or found.prefixes or seen.policy is not judge.policy:
             self._sweep_due_s = 0.0
 
@@ -250,9 +256,23 @@ class RedisSink:
             async with self._lock:
                 at_s = now_s()
                 blocked = self._judge().numbers(np.array(some, "S16"), at_s)
-                said = [(text, blocked.get(place)) for place, text in enumerate(some)]
+                said = [
+                    (text, blocked.get(place))
+                    for place, text in enumerate(some)
+                    if place in blocked or not self._believes(text)
+                ]
                 writes = of_numbers(self._book, said, self._around, self._rules, at_s)
                 await self._write(writes)
+
+    def _believes(self, text: str) -> bool:
+        """Whether a worker blocked the number by newer lists than ours, still."""
+        block = self._believed.get(text)
+        if block is None:
+            return False
+        if _behind(self._judge(), block):
+            return True
+        del self._believed[text]
+        return False
 
     async def _let_go_of_prefixes(self) -> None:
         """Delete the keys of prefixes that do not block any more; new ones come with the sweep."""
@@ -271,6 +291,8 @@ class RedisSink:
         self._sweep_due_s = monotonic_s() + self._settings.sweep_s
         at_s = now_s()
         self._book.forget_expired(at_s)
+        for text in [text for text in self._believed if text not in self._book]:
+            del self._believed[text]
         if self._settings.prefixes:
             self._around = self._judge().prefixes(at_s)
             allows, _, _ = of_prefixes(self._written, self._around, self._rules, at_s)
@@ -328,6 +350,11 @@ class RedisSink:
         self._writes += put + deleted
         self._metrics.writes.labels("put").inc(put)
         self._metrics.writes.labels("deleted").inc(deleted)
+
+
+def _behind(judge: Judge, block: Block) -> bool:
+    """Whether the lists that blocked it are newer than ours: then the worker is believed."""
+    return any(judge.behind(name, generation) for name, generation in block.lists)
 
 
 def _texts(codes: "np.ndarray[tuple[int], np.dtype[np.uint64]]") -> list[str]:

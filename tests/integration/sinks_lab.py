@@ -1,0 +1,127 @@
+"""A Redis sink on real servers: decisions put on its topic, lists in a register, keys looked at."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import redis
+from aiokafka import AIOKafkaProducer
+
+from stream.calls.topics import ensure_topics
+from stream.config import Settings, load
+from stream.lists.connection import RegisterSettings
+from stream.lists.store import Register
+from stream.ops.tasks import cancelled
+from stream.sink_run import RedisSinkRun
+from tests.integration.engine_lab import WAIT_S, Deployment
+from tests.integration.lists_lab import BY, NAME
+from tests.unit.sinks.test_keys import decision
+
+
+def stamp(at_s: float) -> str:
+    """A time as decisions have it."""
+    text = datetime.fromtimestamp(at_s, UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
+
+
+def block(number: str, **fields) -> bytes:
+    """A block of `number` that was decided just now, by generation 1 of the list."""
+    now = time.time()
+    reason = {
+        "list": NAME,
+        "agreement": None,
+        "category": "loan",
+        "confirmed": True,
+        "confidence": 90,
+        "generation": fields.pop("generation", 1),
+        "expires_at": None,
+    }
+    plain = {
+        "number": number,
+        "caller": number,
+        "rule": f"list:{NAME}",
+        "reasons": [reason],
+        "decided_at": stamp(now),
+        "expires_at": stamp(now + 3600),
+    }
+    return decision(**{**plain, **fields})
+
+
+class Lab:
+    """One deployment: its topics made, its register with the list `NAME`, its proxies' Redis."""
+
+    def __init__(
+        self, folder: Path, bootstrap: str, register: str, proxies: str, port: int, more: str
+    ) -> None:
+        self.deployment = Deployment(
+            folder,
+            bootstrap,
+            register,
+            f"""
+sinks.redis.url = "{proxies}"
+sinks.redis.http_port = {port}
+sinks.redis.sweep_s = 0.5
+{more}""",
+        )
+        self.port = port
+        self.settings: Settings = load([self.deployment.config], {})
+        self.redis = redis.Redis.from_url(proxies, decode_responses=True)
+        self._register = RegisterSettings(register)
+
+    async def start(self) -> None:
+        """Make the topics and the list."""
+        names = self.settings.calls.names(1)
+        await ensure_topics(self.settings.kafka_client(), names, lambda _: None)
+        async with self.register() as register:
+            await register.create(NAME, "plain", BY)
+
+    @asynccontextmanager
+    async def register(self) -> AsyncIterator[Register]:
+        async with await Register.connect(self._register) as register:
+            yield register
+
+    @asynccontextmanager
+    async def sink(self) -> AsyncIterator[RedisSinkRun]:
+        """A sink in this process, stopped in order at the end."""
+        run = RedisSinkRun(self.settings)
+        task = asyncio.create_task(run._work())
+        try:
+            yield run
+            run._wind_up()
+            await asyncio.wait_for(task, WAIT_S)
+        finally:
+            await cancelled(task)
+
+    async def send(self, values: Iterable[bytes]) -> None:
+        """Put decisions on their topic, as a worker would: the number is the key."""
+        producer = AIOKafkaProducer(bootstrap_servers=self.deployment.bootstrap, acks="all")
+        await producer.start()
+        try:
+            for value in values:
+                number = value.partition(b'"number":"')[2].partition(b'"')[0]
+                await producer.send(self.deployment.decisions, value, key=number)
+        finally:
+            await producer.stop()
+
+    def key(self, text: str) -> dict[str, str]:
+        """A key's fields; {}: it is not there."""
+        return self.redis.hgetall(f"bl:{text}")  # type: ignore[return-value]
+
+    def numbers(self) -> set[str]:
+        """All numbers and prefixes that have keys."""
+        return {name[3:] for name in self.redis.scan_iter("bl:+*", count=1000)}
+
+    async def until(self, true: Callable[[], object]) -> None:
+        """Wait until something is true; a Redis that is away is a no."""
+        deadline = time.monotonic() + WAIT_S
+        while True:
+            try:
+                if true():
+                    return
+            except redis.RedisError:
+                pass
+            assert time.monotonic() < deadline, "did not happen in time"
+            await asyncio.sleep(0.02)
