@@ -1,24 +1,20 @@
 """`ringfence exchange publish` and `run`: lists of the register into our signed repository."""
 
-import asyncio
-import signal
 from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
-from stream.agreements import agreements_of
+from stream import exchange_run
 from stream.cli_base import AsJson, ConfigFiles, print_json, settings_of
 from stream.cli_exchange import folder_of, ring_of, validity_of
-from stream.cli_register import USAGE, fail, key_of, note, now_s, say, with_register
+from stream.cli_register import USAGE, fail, say, with_register
 from stream.config import Settings
 from stream.core.agreement import Shared
-from stream.core.faults import Fault
-from stream.exchange import files
-from stream.exchange.offer import Edition, Offer, shares_of
-from stream.exchange.outlet import Outlet, keep_published
+from stream.core.faults import ExchangeFault
+from stream.exchange.offer import Edition, Offer
+from stream.exchange.outlet import Outlet
 from stream.lists.store import Register
-from stream.ops.tasks import cancelled
 
 Share = Annotated[
     Shared | None,
@@ -33,6 +29,14 @@ Share = Annotated[
 def publish(
     lists: Annotated[list[str], typer.Argument(metavar="OWNER/NAME...", help="Lists of ours.")],
     share: Share = None,
+    anew: Annotated[
+        bool,
+        typer.Option(
+            "--anew",
+            help="Whatever was published before: partners take this whole list. For a register "
+            "that lost changes for good; what it lost, partners lose too.",
+        ),
+    ] = False,
     config: ConfigFiles = None,
     as_json: AsJson = False,
 ) -> None:
@@ -46,15 +50,15 @@ def publish(
     outlet = _outlet(settings)
 
     async def work(register: Register) -> dict[str, Edition | None]:
-        offers = await _offers(settings, register, lists, share)
-        return {offer.name: await outlet.bring_out(register, offer) for offer in offers}
+        offers = await _offers(settings, outlet, register, lists, share)
+        return {one.name: await outlet.bring_out(register, one, anew=anew) for one in offers}
 
     editions = with_register(settings, work)
     if as_json:
         print_json([_as_json(name, edition) for name, edition in editions.items()])
         return
     for name, edition in editions.items():
-        say(_in_words(name, edition))
+        say(exchange_run.in_words(name, edition))
 
 
 def run(
@@ -67,27 +71,17 @@ def run(
 ) -> None:
     """Publish lists as they change, within a second, and renew signatures, until Ctrl-C.
 
-    Changes that come within a fifth of a second go out together.
+    Changes that come within `[exchange] gather_s` go out together. Agreements that begin or end,
+    lists that get a role, and keys of circles count without a restart. Metrics and health are on
+    `[exchange] http_port`.
 
     Example: ringfence exchange run
     """
     settings = settings_of(config)
-    names = lists or _with_roles(settings)
-    if not names:
-        fail(f"{folder_of(settings)} has no list: `ringfence exchange add-list KH/scam`", USAGE)
     outlet = _outlet(settings)
-
-    async def offered(register: Register) -> list[Offer]:
-        return await _offers(settings, register, names, share)
-
-    offers = with_register(settings, offered)
-    note(f"publishing {', '.join(names)} in {outlet.folder}; Ctrl-C ends it")
-    asyncio.run(_run(settings, outlet, offers))
-
-
-def _with_roles(settings: Settings) -> list[str]:
-    roles = files.read(folder_of(settings)).roles
-    return [role.replace("~", "/") for role in roles if not role.endswith("~enforcement")]
+    if not lists and not exchange_run.lists_of(outlet):
+        fail(f"{folder_of(settings)} has no list: `ringfence exchange add-list KH/scam`", USAGE)
+    raise typer.Exit(exchange_run.run(settings, outlet, lists, share))
 
 
 def _outlet(settings: Settings) -> Outlet:
@@ -95,47 +89,22 @@ def _outlet(settings: Settings) -> Outlet:
 
 
 async def _offers(
-    settings: Settings, register: Register, names: Sequence[str], share: Shared | None
+    settings: Settings,
+    outlet: Outlet,
+    register: Register,
+    names: Sequence[str],
+    share: Shared | None,
 ) -> list[Offer]:
     """How each list is shared. Raises ConfigInvalid where its circle has no key here."""
-    agreements = agreements_of(settings)
+    current = exchange_run.CurrentOffers(settings, outlet, names, share)
     offers = []
     for name in names:
-        circle = (await register.state(name)).head.circle
-        said = share or shares_of(agreements, name, now_s()) or Shared.FINGERPRINTS
-        offers.append(Offer(name, said, key_of(settings, circle)))
+        offer = current.offer(name, (await register.state(name)).head.circle)
+        if offer is None:
+            text = f"no agreement in force shares {name}; `ringfence agreements ls` shows them"
+            raise ExchangeFault(f"{text}. --share publishes it whatever they say")
+        offers.append(offer)
     return offers
-
-
-async def _run(settings: Settings, outlet: Outlet, offers: Sequence[Offer]) -> None:
-    told = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, told.set)
-    waiting = asyncio.create_task(told.wait())
-    work = asyncio.create_task(keep_published(outlet, offers, settings.register(), _tell))
-    await asyncio.wait({work, waiting}, return_when=asyncio.FIRST_COMPLETED)
-    if work.done():
-        work.result()  # it has no end but a bug, and that is to be seen
-    await cancelled(work, waiting)
-
-
-def _tell(name: str, what: Edition | Fault | None) -> None:
-    if isinstance(what, Fault):
-        note(f"{name or 'exchange'}: {what}")
-    elif what is None:
-        say(f"{name}: signed again")
-    else:
-        say(_in_words(name, what))
-
-
-def _in_words(name: str, edition: Edition | None) -> str:
-    if edition is None:
-        return f"{name}: nothing new"
-    latest = edition.latest
-    size = sum(len(data) for data in edition.parts.values())
-    what = "the whole list" if edition.whole else f"{edition.rows:,} changed numbers"
-    shared = f"{latest.numbers:,} numbers, shared as {latest.shares.value}"
-    return f"{name}: generation {latest.generation}: {what}, {size:,} bytes; {shared}"
 
 
 def _as_json(name: str, edition: Edition | None) -> dict[str, object]:

@@ -296,6 +296,10 @@ class ExchangeSection:
     snapshot_days: Annotated[float, Between(0.05, 365)]
     timestamp_hours: Annotated[float, Between(1, 24 * 30)]
     resign_s: Annotated[float, Between(1, 86_400)]
+    gather_s: Annotated[float, Between(0, 60)]
+    look_s: Annotated[float, Between(1, 3600)]
+    kept_hours: Annotated[float, Between(0.05, 24 * 30)]
+    http_port: Annotated[int, Between(0, 65_535)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -134,3 +134,7 @@ class SecretUnsafe(Fault):
 
 class DocumentUnreadable(Fault):
     """What a partner says of his enforcement is malformed, or not his to say; it is not kept."""
+
+
+class RegisterBehind(Fault):
+    """The register does not hold what was published from it: an older copy, or another register."""

@@ -25,6 +25,7 @@ from stream.core.entry import PREFIX_MARK, Columns
 from stream.core.faults import ExchangeFault, SnapshotUnreadable, VersionGone
 from stream.core.overlay import Change
 from stream.core.snapshot import FILTER_PART
+from stream.exchange.lineage import check_chain, check_register, register_id
 from stream.lists.build import CHUNK, Parts, Version, bare_snapshot, build_snapshot, with_changes
 from stream.lists.circles import key_id
 from stream.lists.difference import difference
@@ -85,16 +86,28 @@ def shares_of(agreements: Agreements, name: str, at_s: int) -> Shared | None:
 
 
 async def edition_of(
-    register: Register, offer: Offer, before: Latest | None, read: Read, now_s: int
+    register: Register,
+    offer: Offer,
+    before: Latest | None,
+    read: Read,
+    now_s: int,
+    *,
+    proved: bool = False,
 ) -> Edition | None:
     """What is new of the list since `before`; None: nothing is.
 
-    Raises ListUnknown, RegisterDown, SnapshotUnreadable, and ExchangeFault for a list that can not
-    be shared so.
+    `proved`: that the register holds what `before` says need not be looked for among its changes.
+    Raises ListUnknown, RegisterDown, SnapshotUnreadable, RegisterBehind where the register went
+    back, and ExchangeFault for a list that can not be shared so.
     """
     heads = await register.heads()
     state = await register.state(offer.name)
     head = state.head
+    if before is not None:
+        check_register(heads, head, before)
+        if not proved:
+            await check_chain(register, head, before)
+        before = msgspec.structs.replace(before, register=register_id(heads, head))
     history = _history(heads.identity or "", head, offer)
     if before is not None and _goes_on(before, history, head):
         if before.generation == head.generation:
@@ -120,6 +133,8 @@ async def edition_of(
         parts=(),
         numbers=head.count,
         made_at_s=now_s,
+        register=register_id(heads, head),
+        chain=head.chain,
     )
     return await _with_whole(register, offer, state, latest, {}, frozenset(), 0, now_s)
 
@@ -127,7 +142,7 @@ async def edition_of(
 def _further(before: Latest, head: ListHead, now_s: int) -> Latest:
     """The same history further on, without changes that lead there."""
     return msgspec.structs.replace(
-        before, generation=head.generation, changes=(), rows=0, made_at_s=now_s
+        before, generation=head.generation, chain=head.chain, changes=(), rows=0, made_at_s=now_s
     )
 
 
@@ -195,7 +210,12 @@ async def _next(
     rows = before.rows + len(changes)
     many = len(changes) > max(ROWS_FEW, ROWS_SHARE * head.count)
     latest = msgspec.structs.replace(
-        before, generation=head.generation, numbers=head.count, rows=rows, made_at_s=now_s
+        before,
+        generation=head.generation,
+        chain=head.chain,
+        numbers=head.count,
+        rows=rows,
+        made_at_s=now_s,
     )
     parts: dict[str, bytes] = {}
     kept: frozenset[str] = frozenset()

@@ -28,7 +28,8 @@ class Latest(msgspec.Struct, frozen=True, kw_only=True):
 
     `epoch` is another one after a break in the list's history: what a follower has is then no
     beginning for changes. `numbers` are on the list, `rows` of them changed since `whole`.
-    `made_at_s`: when its owner last had something to say.
+    `made_at_s`: when its owner last had something to say. `register` and `chain` are for the owner
+    alone: which register it came from, and that list's chain at `generation` ("": not known).
     """
 
     format: str = FORMAT
@@ -45,6 +46,8 @@ class Latest(msgspec.Struct, frozen=True, kw_only=True):
     changes: tuple[tuple[_Generation, _Generation], ...] = ()
     rows: _Generation = 0
     made_at_s: int = 0
+    register: str = ""
+    chain: str = ""
 
     def changes_after(self, generation: int) -> tuple[tuple[int, int], ...] | None:
         """The change files that lead from `generation` to the newest; None: they do not."""

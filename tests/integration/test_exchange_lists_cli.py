@@ -39,7 +39,7 @@ class Operators:
         self.kh, self.th = folder / "kh.toml", folder / "th.toml"
         self.kh.write_text(
             f'[redis]\nurl = "{urls[0]}"\n[lists]\nstate_dir = "{folder}/kh-state"\n'
-            f'[exchange]\ndir = "{kh.folder}"\nkeys_dir = "{kh.home / "keys"}"\n'
+            f'[exchange]\ndir = "{kh.folder}"\nkeys_dir = "{kh.home / "keys"}"\nhttp_port = 0\n'
         )
         self.th.write_text(
             f'[redis]\nurl = "{urls[1]}"\n[lists]\nstate_dir = "{folder}/th-state"\n'

@@ -8,7 +8,7 @@ import redis
 
 from stream.core.agreement import Shared
 from stream.core.entry import Category
-from stream.core.faults import FeedDown, FeedFault
+from stream.core.faults import FeedDown, FeedFault, RegisterBehind
 from stream.exchange import offer as offers
 from stream.lists.ingest import entries_of
 from stream.lists.versions import rebuild, rollback
@@ -97,7 +97,7 @@ async def test_a_gap_leads_to_the_whole_list(tmp_path, urls, monkeypatch):
 
 
 async def test_another_history_leads_to_the_whole_list(tmp_path, urls):
-    """A register that came back from an older copy makes no changes: its list is taken whole."""
+    """A list that was made anew is published on its owner's word alone, and then taken whole."""
     async with lab(tmp_path, urls) as world:
         await world.kh.add(*kh(1, 2))
         await world.kh.publishes()
@@ -106,7 +106,9 @@ async def test_another_history_leads_to_the_whole_list(tmp_path, urls):
             raw.flushdb()
         await world.kh.register.create(LIST, "plain", BY)
         await world.kh.add(*kh(2, 3))
-        edition = await world.kh.publishes()
+        with pytest.raises(RegisterBehind, match="--anew"):
+            await world.kh.publishes()
+        edition = await world.kh.publishes(anew=True)
         assert edition is not None
         assert edition.whole
         record = await world.th.accepts()

@@ -10,7 +10,7 @@ from stream.core.faults import FeedDown, FeedFault
 from stream.exchange import repository
 from stream.exchange.hub import Hub
 from stream.exchange.keys import KeyRing
-from stream.exchange.outlet import keep_published
+from stream.exchange.outlet import Pace, keep_published
 from stream.exchange.signing import Validity
 from stream.feed_follow import Follower
 from stream.lists.connection import RegisterSettings
@@ -18,7 +18,7 @@ from stream.lists.transports.tuf import TufTransport
 from stream.lists.tuf_client import TufLimits
 from stream.ops.tasks import cancelled
 from tests.builders import NOW_S, numbers_of
-from tests.integration.exchange_lab import LIST, lab
+from tests.integration.exchange_lab import LIST, Always, lab
 from tests.integration.feeds_lab import kh, workplace
 from tests.integration.lists_lab import Worker, running, until
 
@@ -37,7 +37,11 @@ async def test_what_is_listed_in_one_country_is_blocked_in_the_other(tmp_path, u
         told: list[object] = []
         publishing = asyncio.create_task(
             keep_published(
-                world.kh.outlet, [world.kh.offer], register, lambda _, what: told.append(what)
+                world.kh.outlet,
+                Always(world.kh.offer),
+                register,
+                Pace(),
+                lambda _, what: told.append(what),
             )
         )
         async with (

@@ -1,0 +1,220 @@
+"""Publishing beside agreements and a register that both change: what goes out, and what is told."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from urllib.error import HTTPError
+
+import pytest
+import redis
+
+from stream.core.faults import RegisterBehind
+from stream.exchange.keys import KeyRing
+from stream.exchange.outlet import Outlet
+from stream.lists.published import Latest
+from tests.integration.exchange_lab import LIST, lab
+from tests.integration.feeds_lab import kh
+from tests.integration.test_exchange_lists_cli import Operators
+
+AGREEMENT = """
+title = "An agreement"
+kind = "memorandum"
+valid_from = 2020-01-01
+valid_until = {until}
+[parties.KH]
+roles = ["owner"]
+contact = "noc@kh.example"
+[parties.TH]
+roles = ["enforcer"]
+contact = "noc@th.example"
+[lists."KH/scam"]
+action = "block"
+shares = "{shares}"
+"""
+
+
+def kept(url: str) -> dict[bytes, bytes]:
+    """All that Redis holds, as a backup has it."""
+    with redis.Redis.from_url(url) as raw:
+        return {key: raw.dump(key) for key in raw.scan_iter()}
+
+
+def restored(url: str, backup: dict[bytes, bytes]) -> None:
+    """Redis as it was."""
+    with redis.Redis.from_url(url) as raw:
+        raw.flushdb()
+        for key, value in backup.items():
+            raw.restore(key, 0, value)
+
+
+async def test_a_register_that_went_back_publishes_nothing(tmp_path, urls):
+    """An older copy of Redis is noticed, at once and after it went on; partners keep what is good.
+
+    The way out is a newer copy, or the owner's word: then partners take that list whole.
+    """
+    async with lab(tmp_path, urls) as world:
+        await world.kh.add(*kh(1, 2))
+        await world.kh.publishes()
+        old = await asyncio.to_thread(kept, urls[0])
+        await world.kh.add(*kh(3))
+        await world.kh.publishes()
+        new = await asyncio.to_thread(kept, urls[0])
+        await world.th.accepts()
+        await asyncio.to_thread(restored, urls[0], old)
+        with pytest.raises(RegisterBehind, match="at generation 3 only: an older copy"):
+            await world.kh.publishes()
+        await world.kh.add(*kh(4))
+        with pytest.raises(RegisterBehind, match="another way"):
+            await world.kh.publishes()
+        await world.kh.add(*kh(5))
+        with pytest.raises(RegisterBehind, match=r"went on.*lists repair KH/scam.*--anew"):
+            await world.kh.publishes()
+        assert await world.th.pulls() is None
+        await asyncio.to_thread(restored, urls[0], new)
+        assert await world.kh.publishes() is None
+        await asyncio.to_thread(restored, urls[0], old)
+        edition = await world.kh.publishes(anew=True)
+        assert edition is not None
+        assert edition.whole
+        assert (await world.th.accepts()).whole
+        assert not await world.th.holds(*kh(3))
+        await world.kh.add(*kh(6))
+        edition = await world.kh.publishes()
+        assert edition is not None
+        assert not edition.whole
+
+
+async def seen(true: Callable[[], object]) -> None:
+    """Wait for what another process does, looking a few times a second."""
+    deadline = time.monotonic() + 60
+    while not await asyncio.to_thread(true):
+        assert time.monotonic() < deadline, "did not happen in time"
+        await asyncio.sleep(0.05)
+
+
+class Running:
+    """`exchange run` in a country that has a folder of agreements."""
+
+    def __init__(self, operators: Operators) -> None:
+        self.operators = operators
+        self.folder = operators.repository.parent / "agreements"
+        self.folder.mkdir()
+        text = operators.kh.read_text()
+        operators.kh.write_text(
+            f'{text}look_s = 1\n[agreements]\ndir = "{self.folder}"\nreload_s = 0.1\n'
+        )
+        self.log = operators.repository.parent / "run.log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def agrees(self, until_s: datetime, shares: str = "numbers") -> None:
+        """Write the agreement; it is seen whole or not at all."""
+        new = self.folder / "th-kh.new"
+        new.write_text(AGREEMENT.format(until=until_s.isoformat(), shares=shares))
+        new.replace(self.folder / "th-kh.toml")
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "stream", "exchange", "run"]
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [*command, "--config", str(self.operators.kh)], stdout=log, stderr=log
+            )
+
+    def stop(self) -> int:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(20)
+
+    def said(self) -> list[str]:
+        """Its log's messages."""
+        found = [json.loads(line) for line in self.log.read_text().splitlines() if line[:1] == "{"]
+        return [one["event"] for one in found]
+
+    def page(self, name: str) -> str:
+        """One of its pages, once it is there."""
+        address = next(text.split("/metrics")[0] for text in self.said() if "/metrics" in text)
+        try:
+            with urllib.request.urlopen(f"{address}/{name}", timeout=10) as answer:
+                return str(answer.read().decode())
+        except HTTPError as error:
+            return str(error.read().decode())
+
+    def latest(self) -> Latest | None:
+        """What partners are led to."""
+        return Outlet(self.operators.repository, KeyRing([])).before(LIST)
+
+
+async def test_a_list_is_published_as_long_as_an_agreement_shares_it(tmp_path, urls):
+    """Agreements begin, change and end while `exchange run` runs; its pages say how it stands."""
+    operators = Operators(tmp_path, urls)
+    await asyncio.to_thread(operators.types, operators.kh, "lists", "create", LIST)
+    add = ("lists", "add", LIST, *kh(1), "--reason", "a test")
+    await asyncio.to_thread(operators.types, operators.kh, *add)
+    running = Running(operators)
+    running.start()
+    try:
+        await seen(lambda: any("no agreement in force" in text for text in running.said()))
+        assert running.latest() is None
+        later = datetime.now(UTC) + timedelta(days=1)
+        running.agrees(later, "fingerprints")
+        await seen(lambda: (found := running.latest()) and found.shares == "fingerprints")
+        running.agrees(later)
+        await seen(lambda: (found := running.latest()) and found.shares == "numbers")
+        await seen(lambda: '"ready": true' in running.page("ready"))
+        await seen(lambda: f'exchange_generation{{list="{LIST}"}} 2.0' in running.page("metrics"))
+        shown = running.page("metrics")
+        for role in ("root", "targets", "snapshot", "timestamp", LIST):
+            assert f'ringfence_exchange_expires_timestamp_seconds{{role="{role}"}} 1' in shown
+        assert f'ringfence_exchange_shared{{list="{LIST}"}} 1.0' in shown
+        assert "ringfence_exchange_register_up 1.0" in shown
+        (running.folder / "broken.toml").write_text("no agreement")
+        await seen(lambda: any("goes on counting" in text for text in running.said()))
+        running.agrees(datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=3))
+        await seen(lambda: running.latest() is None)
+        shared = f'ringfence_exchange_shared{{list="{LIST}"}} 0.0'
+        await seen(lambda: shared in running.page("metrics"))
+    finally:
+        code = running.stop()
+    assert code == os.EX_OK, running.said()
+    publish = ("exchange", "publish", LIST)
+    (running.folder / "broken.toml").unlink()
+    refused = await asyncio.to_thread(operators.types, operators.kh, *publish, code=1)
+    assert "no agreement in force shares KH/scam" in refused
+    shared = await asyncio.to_thread(operators.types, operators.kh, *publish, "--share", "numbers")
+    assert "shared as numbers" in shared
+
+
+async def test_a_running_publisher_that_went_back_says_so(tmp_path, urls):
+    """Restored under it, the register is found to be behind: told, counted, not ready, nothing out.
+
+    A list that has no role yet and one whose circle has no key hold up no other.
+    """
+    operators = Operators(tmp_path, urls)
+    await asyncio.to_thread(operators.types, operators.kh, "lists", "create", LIST)
+    old = await asyncio.to_thread(kept, urls[0])
+    add = ("lists", "add", LIST, *kh(1, 2), "--reason", "a test")
+    await asyncio.to_thread(operators.types, operators.kh, *add)
+    await asyncio.to_thread(operators.types, operators.kh, "exchange", "publish", LIST)
+    await asyncio.to_thread(restored, urls[0], old)
+    running = Running(operators)
+    running.agrees(datetime.now(UTC) + timedelta(days=1), "fingerprints")
+    before = running.latest()
+    running.start()
+    try:
+        await seen(lambda: any("an older copy" in text for text in running.said()))
+        failures = f'ringfence_exchange_failures_total{{list="{LIST}",reason="behind"}}'
+        await seen(lambda: failures in running.page("metrics"))
+        assert "an older copy" in json.loads(running.page("ready"))["missing"][0]
+        assert running.latest() == before
+        anew = ("exchange", "publish", LIST, "--anew")
+        await asyncio.to_thread(operators.types, operators.kh, *anew)
+        await seen(lambda: any("KH/scam: is well" in text for text in running.said()))
+    finally:
+        code = running.stop()
+    assert code == os.EX_OK
