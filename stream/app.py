@@ -12,7 +12,6 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -21,7 +20,6 @@ from prometheus_client import CollectorRegistry
 from stream.agreements import AgreementFolder
 from stream.calls.batch import CallBatch, RawBatch
 from stream.calls.decide import Outcome
-from stream.calls.decode import decode
 from stream.calls.loop import CallsLoop
 from stream.calls.publish import Publisher
 from stream.calls.source import KafkaSource
@@ -36,7 +34,7 @@ from stream.core.faults import (
     RegisterUnsafe,
     TopicMissing,
 )
-from stream.deciding import Decider
+from stream.deciding import Decider, decoder_for
 from stream.lists.events import OnEvent
 from stream.lists.refresh import Refresher, RefreshSettings
 from stream.ops import log as logs
@@ -248,14 +246,7 @@ class _Worker:
             log.info("compiled kernels are in use, after %.1f s", warmth.seconds)
 
     def _decode(self) -> Callable[[RawBatch], CallBatch]:
-        settings = self._settings
-        dialects = {topic: settings.dialect(name) for topic, name in settings.calls.topics.items()}
-        read = partial(
-            decode,
-            dialect_of=dialects,
-            trunks=settings.trunks_by_name(),
-            settings=settings.calls.decode(),
-        )
+        read = decoder_for(self._settings)
 
         def counted(raw: RawBatch) -> CallBatch:
             self._watched.taken(raw)

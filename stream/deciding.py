@@ -1,10 +1,13 @@
 """Calls decided with the lists, the agreements and the time of the moment."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
-from stream.calls.batch import CallBatch
+from stream.calls.batch import CallBatch, RawBatch
 from stream.calls.decide import Outcome, Rules, decide
+from stream.calls.decode import decode
+from stream.calls.dialects.dialect import Dialect
 from stream.config import Settings
 from stream.core.agreement import Agreements
 from stream.core.blocklists import Blocklists
@@ -54,6 +57,19 @@ class Decider:
             from_s, until_s = agreed.unchanged(at_ms // 1000)
             self._from_ms, self._until_ms = from_s * 1000, until_s * 1000
         self._seen, self._agreed = blocklists, agreed
+
+
+def decoder_for(
+    settings: Settings, more: Mapping[str, Dialect] | None = None
+) -> Callable[[RawBatch], CallBatch]:
+    """What reads the records of all topics; `more` are dialects of what is no topic."""
+    dialects = {topic: settings.dialect(name) for topic, name in settings.calls.topics.items()}
+    return partial(
+        decode,
+        dialect_of={**dialects, **(more or {})},
+        trunks=settings.trunks_by_name(),
+        settings=settings.calls.decode(),
+    )
 
 
 def rules_for(

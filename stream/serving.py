@@ -1,28 +1,51 @@
-"""`ringfence serve`, put together: HTTP in front of the lists, until told to stop."""
+"""`ringfence serve`, put together: HTTP in front of the lists, until told to stop.
+
+It answers from its first moment: lookups with `allow` until lists are there, records with 503 until
+Kafka is. The lists are loaded as a worker loads them: the last good ones from the state directory,
+then the register, whose changes are followed.
+"""
 
 import asyncio
 import logging
 import signal
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from stream.app import CLEAN, exit_code_of, refuse_optimised
+from stream.agreements import AgreementFolder
+from stream.app import CLEAN, exit_code_of, refresher_for, refuse_optimised
+from stream.calls.batch import CallBatch
+from stream.calls.decide import Outcome
+from stream.calls.dialects.ringfence import RINGFENCE
+from stream.calls.publish import started_producer
 from stream.config import Settings
 from stream.core.faults import Fault
+from stream.deciding import Decider, decoder_for
+from stream.lists.events import Event, EventKind
 from stream.ops import log as logs
+from stream.ops.clock import now_ms
 from stream.ops.health import HealthServer, Readiness, Turning
 from stream.ops.metrics import exposition
 from stream.ops.serve_metrics import ServeMetrics
 from stream.ops.tasks import cancelled
+from stream.ops.warm import warm_up
 from stream.serve.app import application
+from stream.serve.door import Door
 from stream.serve.guard import Guard
+from stream.serve.lookup import TOPIC, Lookup, Standing
 from stream.serve.parts import Parts
 from stream.serve.problems import Kind
 from stream.serve.server import serving
+from stream.watched import tell
 
 log = logging.getLogger(__name__)
 
 _LOOPBACK = ("127.", "::1", "localhost")
+_RECORD_OVERHEAD = 64 * 1024
+"""Of a request to Kafka around its records."""
 
 
 def run(settings: Settings) -> int:
@@ -45,8 +68,33 @@ class _Serving:
         self._metrics = metrics = ServeMetrics(self._registry)
         for kind in Kind:
             metrics.problems.labels(kind)
+        metrics.followed.set(0)
         self._told = asyncio.Event()
         self._turning = Turning(settings.ops.stalled_s)
+        self._agreements = AgreementFolder(settings.agreements.folder())
+        self._refresher = refresher_for(settings, self._list_event)
+        self._loaded = False
+        self._followed = False
+        calls = replace(settings.calls, emit="all")
+        self._decider = Decider(
+            replace(settings, calls=calls),
+            lambda: self._refresher.current,
+            lambda: self._agreements.reading.agreements,
+        )
+        self._lookup = Lookup(
+            decoder_for(settings, {TOPIC: RINGFENCE}),
+            self._decide,
+            lambda: Standing(self._loaded, self._followed),
+            now_ms,
+        )
+        self._door = Door(
+            topics=dict(settings.calls.topics),
+            read=decoder_for(settings),
+            connect=self._connect,
+            metrics=metrics,
+            bytes_max=settings.serve.kafka_bytes_max,
+            wait_s_max=settings.serve.kafka_s_max,
+        )
 
     async def run(self) -> int:
         """Until told to stop. Raises Faults."""
@@ -54,11 +102,15 @@ class _Serving:
             asyncio.get_running_loop().add_signal_handler(number, self._stop, number.name)
         settings, ops = self._settings, self._settings.ops
         self._warn()
+        self._agreements.start()
         parts = Parts(
             settings=settings.serve,
             guard=Guard(settings.secrets.http_tokens, settings.serve.refusals_per_minute),
             metrics=self._metrics,
             readiness=self._readiness,
+            lookup=self._lookup,
+            door=self._door,
+            record_bytes_max=settings.calls.record_bytes_max,
         )
         health = HealthServer(
             ops.http_host,
@@ -67,22 +119,86 @@ class _Serving:
             self._readiness,
             lambda: self._turning.stalled,
         )
-        turning = asyncio.create_task(self._turning.run())
-        try:
-            async with (
-                health,
+        async with AsyncExitStack() as stack:
+            jobs = [
+                await stack.enter_async_context(_running(job))
+                for job in (self._turning.run(), self._lists(), self._door.run(), self._look())
+            ]
+            await stack.enter_async_context(health)
+            port = await stack.enter_async_context(
                 serving(
                     application(parts), settings.serve, self._metrics, shutdown_s=ops.shutdown_s
-                ) as port,
-            ):
-                scheme = "https" if settings.serve.cert_file else "http"
-                log.info("%s://%s:%d/docs lists what is served", scheme, settings.serve.host, port)
-                log.info("http://%s:%d/metrics /live /ready", ops.http_host, health.port)
-                await self._told.wait()
-        finally:
-            await cancelled(turning)
+                )
+            )
+            scheme = "https" if settings.serve.cert_file else "http"
+            log.info("%s://%s:%d/docs lists what is served", scheme, settings.serve.host, port)
+            log.info("http://%s:%d/metrics /live /ready", ops.http_host, health.port)
+            await self._until_told(jobs)
         log.info("stopped")
         return CLEAN
+
+    async def _until_told(self, jobs: "list[asyncio.Task[None]]") -> None:
+        """Wait for the word to stop; a job that failed before ends all."""
+        told = asyncio.create_task(self._told.wait())
+        waiting: set[asyncio.Task[Any]] = {told, *jobs}
+        try:
+            while not told.done():
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for job in done:
+                    job.result()
+        finally:
+            await cancelled(told)
+
+    async def _lists(self) -> None:
+        """Load the lists, then follow the register. Raises RegisterUnsafe at the start."""
+        await asyncio.gather(
+            asyncio.to_thread(self._use_kernels), asyncio.to_thread(self._refresher.load_last_good)
+        )
+        async with _running(self._told_when_loaded()):
+            await self._refresher.run()
+
+    async def _told_when_loaded(self) -> None:
+        await self._refresher.wait_loaded()
+        self._loaded = True
+        log.info("lookups are answered from %d lists", len(self._refresher.current.lists))
+
+    def _use_kernels(self) -> None:
+        ops = self._settings.ops
+        if ops.kernels == "off":
+            return
+        warmth = warm_up(ops.kernels_folder(self._settings.lists.state_dir))
+        if warmth.why_not:
+            log.warning("without compiled kernels, at several times the CPU: %s", warmth.why_not)
+
+    async def _look(self) -> None:
+        """Take up changed agreements."""
+        while True:
+            await asyncio.sleep(self._settings.agreements.reload_s)
+            await asyncio.to_thread(self._agreements.look)
+
+    async def _connect(self) -> Any:
+        kafka = self._settings.kafka
+        return await started_producer(
+            self._settings.kafka_client(),
+            lambda _: None,
+            enable_idempotence=kafka.idempotent,
+            compression_type=None if kafka.compression == "none" else kafka.compression,
+            max_batch_size=self._settings.calls.record_bytes_max,
+            max_request_size=self._settings.calls.record_bytes_max + _RECORD_OVERHEAD,
+        )
+
+    def _decide(self, batch: CallBatch) -> Outcome:
+        outcome = self._decider(batch)
+        for one, count in outcome.tally.decisions.items():
+            simulated = "true" if one.simulated else "false"
+            self._metrics.lookups.labels(one.verdict, one.rule, one.list, simulated).inc(count)
+        return outcome
+
+    def _list_event(self, event: Event) -> None:
+        if event.kind in {EventKind.REGISTER_UP, EventKind.REGISTER_DOWN}:
+            self._followed = event.kind is EventKind.REGISTER_UP
+            self._metrics.followed.set(self._followed)
+        tell(event)
 
     def _stop(self, why: str) -> None:
         log.info("%s: stopping; requests that run are answered", why)
@@ -104,4 +220,15 @@ class _Serving:
             )
 
     def _readiness(self) -> Readiness:
-        return Readiness(())
+        """Lookups are what calls wait for; records wait at the switch."""
+        return Readiness(() if self._loaded else ("the lists are not loaded yet",))
+
+
+@asynccontextmanager
+async def _running(job: Awaitable[None]) -> AsyncIterator["asyncio.Task[None]"]:
+    task = asyncio.ensure_future(job)
+    assert isinstance(task, asyncio.Task)
+    try:
+        yield task
+    finally:
+        await cancelled(task)

@@ -51,6 +51,12 @@ KAFKA_SILENT_S = 5.0
 """From here on a broker that answers no fetch is told; one that is well answers within 50 ms."""
 
 
+def tell(event: ListEvent) -> None:
+    """The log line of something on the lists' way."""
+    extra = {"list": event.list_name} if event.list_name else {}
+    log.log(_LEVELS[event.kind], "%s: %s", event.kind, event.detail, extra=extra)
+
+
 class Watched:
     """One worker's metrics and readiness. Every closed set of labels begins at 0."""
 
@@ -105,8 +111,7 @@ class Watched:
         if event.kind in {EventKind.REGISTER_UP, EventKind.REGISTER_DOWN}:
             self.state.register_up = event.kind is EventKind.REGISTER_UP
             self.metrics.register_up.set(self.state.register_up)
-        extra = {"list": event.list_name} if event.list_name else {}
-        log.log(_LEVELS[event.kind], "%s: %s", event.kind, event.detail, extra=extra)
+        tell(event)
 
     def taken(self, raw: RawBatch) -> None:
         """A batch was read."""

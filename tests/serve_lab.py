@@ -13,6 +13,7 @@ from stream.config import default_file, load
 from stream.ops.health import Readiness
 from stream.ops.serve_metrics import ServeMetrics
 from stream.serve.app import framework
+from stream.serve.decision import Quick
 from stream.serve.gate import Gate
 from stream.serve.guard import Guard
 from stream.serve.parts import Parts
@@ -42,13 +43,17 @@ def parts_for(settings: ServeSettings, **given: Any) -> Parts:
     wrong: list[str] = []
     tokens = read_tokens(lines, wrong)
     assert not wrong
-    return Parts(
-        settings=settings,
-        guard=Guard(tokens, settings.refusals_per_minute),
-        metrics=ServeMetrics(CollectorRegistry()),
-        readiness=lambda: Readiness(()),
-        **given,
-    )
+    parts: dict[str, Any] = {
+        "settings": settings,
+        "guard": Guard(tokens, settings.refusals_per_minute),
+        "metrics": ServeMetrics(CollectorRegistry()),
+        "readiness": lambda: Readiness(()),
+        "record_bytes_max": 65_536,
+        # What a test does not give, its routes do not touch.
+        "lookup": None,
+        "door": None,
+    }
+    return Parts(**(parts | given))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,7 @@ async def served(parts: Parts, *routers: APIRouter) -> AsyncIterator[Served]:
     app = framework(parts)
     for router in routers:
         app.include_router(router)
-    gate = Gate(app, parts.settings, parts.metrics)
+    gate = Gate(Quick(app, parts), parts.settings, parts.metrics)
     async with (
         serving(gate, parts.settings, parts.metrics, shutdown_s=1.0) as port,
         ClientSession(f"http://127.0.0.1:{port}") as client,

@@ -35,6 +35,33 @@ class ServeMetrics:
             ["kind"],
             registry=registry,
         )
+        # unreadable: what `calls.rejected` holds says why; all of them: the wrong dialect in the
+        # address. refused: Kafka is away or slow, and the switch has to send again.
+        self.records = Counter(
+            "ringfence_http_records",
+            "Call records that came by HTTP, by dialect: taken, unreadable (taken too), refused.",
+            ["dialect", "outcome"],
+            registry=registry,
+        )
+        # Near [serve] kafka_bytes_max: Kafka is slower than what is sent.
+        self.on_their_way = Gauge(
+            "ringfence_http_kafka_bytes",
+            "Bytes of records that Kafka has not acknowledged yet.",
+            registry=registry,
+        )
+        # 0: lookups are answered from what was last good; see /ready.
+        self.followed = Gauge(
+            "ringfence_http_lists_followed",
+            "Whether the register's changes are followed by the process that serves HTTP.",
+            registry=registry,
+        )
+        # Compare with ringfence_decisions_total: what a proxy asks and what the stream sees.
+        self.lookups = Counter(
+            "ringfence_http_lookups",
+            "Calls asked about, by verdict, rule, list and simulation.",
+            ["verdict", "rule", "list", "simulated"],
+            registry=registry,
+        )
         # Near [serve] connections_max: slow clients, an attack, or a proxy that keeps too many.
         self.connections = Gauge(
             "ringfence_http_connections", "Connections that are open.", registry=registry

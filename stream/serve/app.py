@@ -6,12 +6,13 @@ from fastapi import APIRouter, FastAPI
 from starlette.types import ASGIApp
 
 from stream import __version__
-from stream.serve import docs, state
+from stream.serve import calls, decision, docs, state
+from stream.serve.decision import Quick
 from stream.serve.gate import Gate
 from stream.serve.parts import Parts
 from stream.serve.problems import MEDIA_TYPE, handle_problems
 
-ROUTERS: Final[tuple[APIRouter, ...]] = (state.router, docs.router)
+ROUTERS: Final[tuple[APIRouter, ...]] = (calls.router, decision.router, state.router, docs.router)
 """Each module of routes gives one."""
 
 _ABOUT: Final = """\
@@ -46,4 +47,4 @@ def framework(parts: Parts) -> FastAPI:
 
 def application(parts: Parts) -> ASGIApp:
     """What the server runs."""
-    return Gate(framework(parts), parts.settings, parts.metrics)
+    return Gate(Quick(framework(parts), parts), parts.settings, parts.metrics)

@@ -9,7 +9,9 @@ from fastapi.security import HTTPBearer
 
 from stream.ops.health import Readiness
 from stream.ops.serve_metrics import ServeMetrics
+from stream.serve.door import Door
 from stream.serve.guard import Guard
+from stream.serve.lookup import Lookup
 from stream.serve.settings import ServeSettings
 from stream.serve.tokens import Client, Role
 
@@ -22,6 +24,9 @@ class Parts:
     guard: Guard
     metrics: ServeMetrics
     readiness: Callable[[], Readiness]
+    lookup: Lookup
+    door: Door
+    record_bytes_max: int
 
 
 def parts_of(request: Request) -> Parts:

@@ -26,6 +26,8 @@ class ServeSettings:
     bodies_bytes_max: Annotated[int, Between(1024, 64 * 1024 * 1024 * 1024)]
     answer_s_max: Annotated[float, Between(0.1, 3600)]
     idle_s_max: Annotated[float, Between(0.1, 3600)]
+    kafka_s_max: Annotated[float, Between(0.1, 3600)]
+    kafka_bytes_max: Annotated[int, Between(1024, 64 * 1024 * 1024 * 1024)]
     refusals_per_minute: Annotated[int, Between(1, 100_000)]
 
     def __post_init__(self) -> None:

@@ -1,0 +1,211 @@
+"""A lookup gives the verdict that the stream gives, however many ask at once."""
+
+import asyncio
+import random
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from stream.calls.batch import Partition, RawBatch, Segment
+from stream.calls.decide import Rules, decide
+from stream.calls.decode import decode
+from stream.calls.dialects.ringfence import RINGFENCE
+from stream.calls.one_by_one import DecodeSettings
+from stream.calls.trunks import Trunk, Trunks
+from stream.config import load
+from stream.core.agreement import Agreements
+from stream.core.allowlist import AllowEntry, Allowlist
+from stream.core.blocklists import EMPTY_BLOCKLISTS, Blocklists, fresh
+from stream.core.bounds import compile_bounded
+from stream.core.call import Ingress
+from stream.core.decision import Action, SipSettings
+from stream.core.emergency import EmergencyNumbers
+from stream.core.policy import PolicySettings, RuleSettings
+from stream.serve.decision import question_in
+from stream.serve.lookup import TOPIC, Lookup, Question, Standing
+from stream.serve.problems import ProblemError
+from stream.serve.tokens import Role
+from tests.builders import NOW_S, bare, blocklists, live
+from tests.serve_lab import bearer, parts_for, serve_settings, served
+
+NOW_MS = NOW_S * 1000 + 250
+LISTED = [f"+4477009001{n:02d}" for n in range(20)]
+LISTS = blocklists(
+    live("XA/first", *LISTED[:8], expires_at_s=NOW_S + 60, confidence=40),
+    live("XB/second", *LISTED[4:12], "+4477009003*", confidence=70),
+    fresh("XC/bare", b"", bare("XC/bare", LISTED[10:15]), NOW_S),
+    allow=Allowlist.of([AllowEntry(LISTED[0], "hospital", "ops", NOW_S)]),
+)
+TRUNKS = Trunks("TH", {"gb": Trunk("GB"), "border": Trunk("TH", Ingress.INTERNATIONAL)})
+PARTIES = [
+    *(LISTED),
+    *(f"+44770090{n:04d}" for n in range(0, 1000, 31)),
+    *(
+        "0812345678",
+        "+66812345678",
+        "191",
+        "+66191",
+        "sip:+447700900101@host",
+        "anonymous",
+        "",
+        "x" * 99,
+    ),
+    *("00447700900101", "+44 7700 900 102", "é", "tel:+447700900103"),
+]
+
+
+def rules(lists: Blocklists) -> Rules:
+    policy = load([], {}).policy
+    settings = PolicySettings(
+        default=policy.default,
+        lists={},
+        rules=RuleSettings(home_number_from_abroad=Action.BLOCK, invalid_caller=Action.FLAG),
+        unasked=Action.FLAG,
+        decision_ttl_s=3600,
+    )
+    return Rules(
+        policy=compile_bounded(settings, lists.names, Agreements(()), "TH", NOW_S),
+        emergency=EmergencyNumbers({}),
+        trunks=TRUNKS,
+        sip=SipSettings("https://r.example/{decision_id}", "TN"),
+        emit_all=True,
+    )
+
+
+def decoded(raw: RawBatch) -> Any:
+    return decode(raw, {TOPIC: RINGFENCE, "calls": RINGFENCE}, TRUNKS, DecodeSettings(65_536, True))
+
+
+def lookup_in(lists: Blocklists, *, loaded: bool = True) -> Lookup:
+    held = rules(lists)
+    return Lookup(
+        decoded,
+        lambda batch: decide(batch, lists, held, NOW_MS),
+        lambda: Standing(loaded, loaded),
+        lambda: NOW_MS,
+    )
+
+
+def questions(count: int) -> list[Question]:
+    dice = random.Random(7)
+    return [
+        Question(
+            caller=dice.choice(PARTIES) or "0",
+            callee=dice.choice([*PARTIES, None]),
+            trunk=dice.choice([None, "gb", "border", "unknown"]),
+            ingress=dice.choice([None, "international", "domestic", "odd"]),
+            call_id=f"c-{index}",
+        )
+        for index in range(count)
+    ]
+
+
+def by_the_stream(asked: list[Question]) -> list[dict[str, Any]]:
+    """The same calls as records of one Kafka batch."""
+    records = [question.record("") for question in asked]
+    raw = RawBatch(
+        records,
+        np.arange(len(asked)),
+        np.full(len(asked), NOW_MS),
+        (Segment(Partition("calls", 3), 0, len(asked)),),
+        0,
+    )
+    outcome = decide(decoded(raw), LISTS, rules(LISTS), NOW_MS)
+    found = [msgspec.json.decode(value) for value in outcome.values if value is not None]
+    return sorted(found, key=lambda decision: int(decision["call_id"][2:]))
+
+
+def alike(decision: dict[str, Any]) -> dict[str, Any]:
+    """What does not depend on where a record lay: all but id and origin."""
+    sip = decision["sip"]
+    answer = None if sip is None else sip["reason"].replace(decision["decision_id"], "")
+    places = ("decision_id", "origin", "fail_open", "lists_followed", "sip")
+    return {name: value for name, value in decision.items() if name not in places} | {"sip": answer}
+
+
+async def test_the_verdict_is_the_streams() -> None:
+    """Thousands of calls of all kinds: asked one by one, many at once, or as an array."""
+    asked = questions(6000)
+    expected = [alike(decision) for decision in by_the_stream(asked)]
+    lookup = lookup_in(LISTS)
+    one_by_one = await asyncio.gather(*(lookup.one(question, "") for question in asked))
+    as_array = await lookup.many(asked, "")
+    alone = [await lookup.one(question, "") for question in asked[:50]]
+    for answers in (one_by_one, as_array, alone):
+        decisions = [msgspec.json.decode(answer) for answer in answers]
+        assert [alike(decision) for decision in decisions] == expected[: len(decisions)]
+    everything = [*one_by_one, *as_array, *alone]
+    ids = {msgspec.json.decode(answer)["decision_id"] for answer in everything}
+    assert len(ids) == len(everything)
+    kinds = {(decision["verdict"], decision["rule"]) for decision in expected}
+    assert len(kinds) > 7, "the calls are of all kinds"
+
+
+async def test_it_fails_open_and_says_so() -> None:
+    """Without lists the verdict is allow, and the answer says on what it rests."""
+    answer = msgspec.json.decode(
+        await lookup_in(EMPTY_BLOCKLISTS, loaded=False).one(Question(caller=LISTED[1]), "id-1")
+    )
+    assert (answer["verdict"], answer["fail_open"], answer["lists_followed"]) == (
+        "allow",
+        True,
+        False,
+    )
+    assert answer["call_id"] == "id-1"
+
+
+async def test_one_who_goes_away_takes_no_answer_from_others() -> None:
+    """A question that is given up while others wait harms none of them."""
+    lookup = lookup_in(LISTS)
+    tasks = [asyncio.create_task(lookup.one(question, "")) for question in questions(5)]
+    await asyncio.sleep(0)
+    tasks[2].cancel()
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [isinstance(answer, bytes) for answer in answers] == [True, True, False, True, True]
+
+
+def test_a_plus_is_a_plus() -> None:
+    """Switches write numbers as they are; %2B and %20 are read too."""
+    question = question_in(b"caller=+447700900101&callee=%2B66%20812345678&trunk=")
+    assert (question.caller, question.callee) == ("+447700900101", "+66 812345678")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [b"", b"caller=", b"calle=1", b"caller=1&caller=2", b"trunk=x", b"caller=" + b"1" * 257],
+)
+def test_a_question_that_can_not_be_asked(query: bytes) -> None:
+    """A misspelt name is not a call without that field; it is told what there is."""
+    with pytest.raises(ProblemError) as caught:
+        question_in(query)
+    assert caught.value.status == 400
+
+
+async def test_both_ways_to_ask() -> None:
+    """By GET, before the framework, and by POST: with a role, and 400 with the place of a fault."""
+    parts = parts_for(serve_settings(), lookup=lookup_in(LISTS))
+    async with served(parts) as http:
+        ask = f"/v1/decision?caller={LISTED[5]}&callee=0812345678"
+        async with http.client.get(ask, headers=bearer(Role.SWITCH)) as answer:
+            single = await answer.json()
+            assert (answer.status, single["verdict"], single["sip"]["code"]) == (200, "block", 603)
+            assert answer.headers["X-Request-Id"]
+        for headers, status in (({}, 401), (bearer(Role.PARTNER), 403)):
+            async with http.client.get(ask, headers=headers) as answer:
+                assert answer.status == status
+        async with http.client.get("/v1/decision?x=1", headers=bearer(Role.SWITCH)) as answer:
+            assert answer.status == 400
+        many = [{"caller": LISTED[5]}, {"callee": "0812345678"}]
+        async with http.client.post(
+            "/v1/decision", json=many, headers=bearer(Role.VIEWER)
+        ) as answer:
+            assert [one["verdict"] for one in await answer.json()] == ["block", "allow"]
+        for body, place in (([{"caller": 7}], None), ([{"caller": "1"}, {}], 1), ({}, None)):
+            async with http.client.post(
+                "/v1/decision", json=body, headers=bearer(Role.VIEWER)
+            ) as answer:
+                problem = await answer.json(content_type="application/problem+json")
+                assert answer.status == 400
+                assert (problem.get("errors") or [{"index": None}])[0]["index"] == place
