@@ -15,6 +15,7 @@ from stream import (
     cli_allow,
     cli_audit,
     cli_circle,
+    cli_dialects,
     cli_enforcement,
     cli_exchange,
     cli_exchange_follow,
@@ -57,6 +58,7 @@ app.add_typer(cli_feeds.app, name="feeds")
 app.add_typer(cli_agreements.app, name="agreements")
 app.add_typer(cli_audit.app, name="audit")
 app.add_typer(cli_circle.app, name="circle")
+app.add_typer(cli_dialects.app, name="dialects")
 cli_exchange.app.add_typer(cli_hub.app, name="hub")
 cli_exchange.app.command("publish")(cli_exchange_lists.publish)
 cli_exchange.app.command("run")(cli_exchange_lists.run)

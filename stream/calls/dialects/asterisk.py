@@ -18,14 +18,10 @@ from stream.calls.dialects.json_form import JsonForm, paths
 from stream.core.call import RejectReason
 
 _UNIQUE = re.compile(r"(?:.+-)?\d+\.\d+")
-_DISPOSITION = re.compile(r"(?:NO ?ANSWER|ANSWERED|BUSY|FAILED|CONGESTION|CANCEL|UNKNOWN|NULL|\d+)")
+_WORD = r"NO ?ANSWER|ANSWERED|BUSY|FAILED|CONGESTION|CANCEL|UNKNOWN|NULL"
 _ID_OFF = (
     "no uniqueid: set loguniqueid=yes, and newcdrcolumns=yes for linkedid, in cdr.conf under [csv]"
 )
-
-
-def _disposition(text: str) -> bool:
-    return _DISPOSITION.fullmatch(text) is not None
 
 
 def _id_of_master(cells: Sequence[str]) -> int:
@@ -44,7 +40,7 @@ MASTER_CSV = CsvForm(
     channel=5,
     started_at=9,
     duration_s=12,
-    sure=(14, _disposition, "disposition"),
+    sure=(14, re.compile(f"(?:{_WORD})$"), "disposition"),
     call_id=_id_of_master,
 )
 """accountcode, src, dst, dcontext, clid, channel, dstchannel, lastapp, lastdata, start, answer,
@@ -57,7 +53,7 @@ CUSTOM_CSV = CsvForm(
     channel=4,
     started_at=8,
     duration_s=11,
-    sure=(13, _disposition, "disposition"),
+    sure=(13, re.compile(rf"(?:{_WORD}|\d+)$"), "disposition"),
     call_id=lambda _: 16,
 )
 """clid, src, dst, dcontext, channel, dstchannel, lastapp, lastdata, start, answer, end, duration,

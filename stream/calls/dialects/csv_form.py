@@ -1,5 +1,6 @@
 """CSV dialects by a table of columns. One line is one record."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,13 +11,16 @@ from stream.calls.dialects.lines import cells_of
 from stream.calls.dialects.switch import SwitchSettings
 from stream.core.call import Call, Ingress, RejectReason, Stage
 
+_TIME = re.compile(r"\d{4}-\d\d-\d\d|\d{9,17}(?:\.\d*)?$")
+"""A date, or an epoch: whether it makes sense is looked at where it is read."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CsvForm:
     """The columns of one kind of file, from 0; `columns_min` is the fewest that a record has.
 
-    `call_id` finds the id's column in a record, or raises NoCall. `sure` has a column that tells
-    this order from others, what must be in it, and what that is called.
+    `call_id` finds the id's column in a record, or raises NoCall. `sure` has a column that, with
+    the time in `started_at`, tells this order from others, what must be in it, and its name.
     """
 
     columns_min: int
@@ -25,7 +29,7 @@ class CsvForm:
     started_at: int
     duration_s: int
     call_id: Callable[[Sequence[str]], int]
-    sure: tuple[int, Callable[[str], bool], str]
+    sure: tuple[int, re.Pattern[str], str]
     channel: int | None = None
 
 
@@ -51,13 +55,13 @@ class CsvDialect:
         if len(cells) < form.columns_min:
             text = f"{len(cells)} columns where at least {form.columns_min} are needed"
             raise NoCall(RejectReason.MISSING_FIELD, text)
-        column, is_right, what = form.sure
-        if not is_right(cells[column]):
-            text = (
-                f"column {column} is no {what}: this is another order of columns; "
-                "`ringfence dialects detect` says which"
-            )
-            raise NoCall(RejectReason.WRONG_TYPE, text)
+        for column, pattern, what in (form.sure, (form.started_at, _TIME, "time")):
+            if pattern.match(cells[column]) is None:
+                text = (
+                    f"column {column} is no {what}: this is another order of columns; "
+                    "`ringfence dialects detect` says which"
+                )
+                raise NoCall(RejectReason.WRONG_TYPE, text)
         return cells
 
     def _glance(self, cells: Sequence[str]) -> Glance:

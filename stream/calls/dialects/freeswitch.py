@@ -33,14 +33,13 @@ from stream.calls.dialects.dialect import Found, NoCall, Value
 from stream.calls.dialects.switch import SwitchSettings
 from stream.core.call import Call, Ingress, RejectReason, Stage
 
-_CAUSE = re.compile(r"[A-Z][A-Z0-9_]+")
 CSV = CsvForm(
     columns_min=11,
     caller=1,
     callee=2,
     started_at=4,
     duration_s=7,
-    sure=(9, lambda text: _CAUSE.fullmatch(text) is not None, "hangup cause"),
+    sure=(9, re.compile(r"[A-Z][A-Z0-9_]+$"), "hangup cause"),
     call_id=lambda _: 10,
 )
 """mod_cdr_csv's template `example`: caller_id_name, caller_id_number, destination_number, context,
