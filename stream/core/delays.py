@@ -39,7 +39,8 @@ class Delays(msgspec.Struct, frozen=True, kw_only=True):
     """`count` delays. `p50_s`, `p99_s`: the half and 99 of 100 took at most so long.
 
     Both are at most 5 % too long, never too short. `max_s` is exact; `late` took longer than the
-    agreement's response target, None where there was none to hold them against. `steps` are what
+    agreement's response target (by their steps, where only those are left), None where there was
+    none to hold them against. `steps` are what
     it was counted from: pairs of a step and how many.
     """
 
@@ -70,6 +71,14 @@ class Delays(msgspec.Struct, frozen=True, kw_only=True):
             late=late,
             steps=held,
         )
+
+    @classmethod
+    def counted(cls, steps: Mapping[int, int], max_s: float, target_s: float | None) -> Self | None:
+        """The same, `late` by the steps: those that begin beyond that of the target."""
+        late = None
+        if target_s is not None:
+            late = sum(many for step, many in steps.items() if step > step_of(target_s))
+        return cls.of(steps, max_s, late)
 
     @classmethod
     def measured(cls, delays_s: Iterable[float], target_s: float | None = None) -> Self | None:

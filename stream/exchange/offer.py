@@ -1,7 +1,7 @@
 """What is published of a list: the whole of it now and then, and the changes between.
 
     offer = Offer("KH/scam", Shared.NUMBERS, key)
-    edition = await edition_of(register, offer, before, read, now_s)   # None: there is nothing new
+    edition = await edition_of(register, offer, before, read, now_ms)   # None: there is nothing new
 
 `before` is what was published last. A change is published as what holds of each changed number from
 then on, so it costs what changed and not what is listed. The list goes out whole anew when its base
@@ -10,7 +10,7 @@ is another one, or when the changes since the last whole have become many.
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -90,16 +90,17 @@ async def edition_of(
     offer: Offer,
     before: Latest | None,
     read: Read,
-    now_s: int,
+    now_ms: int,
     *,
     proved: bool = False,
 ) -> Edition | None:
-    """What is new of the list since `before`; None: nothing is.
+    """What is new of the list since `before`; None: nothing is. It counts as published at `now_ms`.
 
     `proved`: that the register holds what `before` says need not be looked for among its changes.
     Raises ListUnknown, RegisterDown, SnapshotUnreadable, RegisterBehind where the register went
     back, and ExchangeFault for a list that can not be shared so.
     """
+    now_s = now_ms // 1000
     heads = await register.heads()
     state = await register.state(offer.name)
     head = state.head
@@ -118,7 +119,7 @@ async def edition_of(
         else:
             changes = await _changes_after(register, state, before.generation, offer.key)
             if changes is not None:
-                return await _next(register, offer, state, before, changes, read, now_s)
+                return await _next(register, offer, state, before, changes, read, now_ms)
         before = _further(before, head, now_s)
     else:
         before = None
@@ -142,7 +143,13 @@ async def edition_of(
 def _further(before: Latest, head: ListHead, now_s: int) -> Latest:
     """The same history further on, without changes that lead there."""
     return msgspec.structs.replace(
-        before, generation=head.generation, chain=head.chain, changes=(), rows=0, made_at_s=now_s
+        before,
+        generation=head.generation,
+        chain=head.chain,
+        changes=(),
+        changed_at_ms=(),
+        rows=0,
+        made_at_s=now_s,
     )
 
 
@@ -200,14 +207,14 @@ async def _next(
     before: Latest,
     changes: list[Change],
     read: Read,
-    now_s: int,
+    now_ms: int,
 ) -> Edition | None:
     """The next edition in the same history: changes, and the whole list if it is time for it."""
     head, name = state.head, offer.name
     rebased = head.base > before.whole
     if not changes and not rebased:
         return None  # a generation that somebody reserved
-    rows = before.rows + len(changes)
+    rows, now_s = before.rows + len(changes), now_ms // 1000
     many = len(changes) > max(ROWS_FEW, ROWS_SHARE * head.count)
     latest = msgspec.structs.replace(
         before,
@@ -220,13 +227,13 @@ async def _next(
     parts: dict[str, bytes] = {}
     kept: frozenset[str] = frozenset()
     if many:
-        latest = msgspec.structs.replace(latest, changes=())
+        latest = msgspec.structs.replace(latest, changes=(), changed_at_ms=())
     else:
         span = before.generation, head.generation
         shared = offer.shares is Shared.NUMBERS
         text = "".join(states(name, *span, changes, numbers=shared)).encode()
         parts[change_target(name, *span)] = text
-        latest = msgspec.structs.replace(latest, changes=(*before.changes, span))
+        latest = _at_times(latest, (*before.changes, span), {**before.times(), span: now_ms})
         if len(latest.changes) > FILES_MAX:
             latest, merged = await asyncio.to_thread(_fewer, latest, parts, read)
             parts |= merged
@@ -245,14 +252,22 @@ def _fewer(latest: Latest, fresh: Mapping[str, bytes], read: Read) -> tuple[Late
     old = [span for span in latest.changes[: FILES_MAX // 2] if span[1] > latest.whole]
     rest = latest.changes[FILES_MAX // 2 :]
     if not old:
-        return msgspec.structs.replace(latest, changes=rest), {}
-    span = old[0][0], old[-1][1]
+        return _at_times(latest, rest, latest.times()), {}
+    span, times = (old[0][0], old[-1][1]), latest.times()
+    known = [times[one] for one in old if one in times]
     names = [change_target(latest.list, *one) for one in old]
     data = combined([fresh.get(name) or read(name) for name in names], latest.list)
-    return (
-        msgspec.structs.replace(latest, changes=(span, *rest)),
-        {change_target(latest.list, *span): data},
-    )
+    if known:
+        times[span] = min(known)
+    latest = _at_times(latest, (span, *rest), times)
+    return latest, {change_target(latest.list, *span): data}
+
+
+def _at_times(
+    latest: Latest, changes: Sequence[tuple[int, int]], times: Mapping[tuple[int, int], int]
+) -> Latest:
+    at_ms = tuple(times.get(one, 0) for one in changes)
+    return msgspec.structs.replace(latest, changes=tuple(changes), changed_at_ms=at_ms)
 
 
 async def _with_whole(

@@ -32,7 +32,7 @@ from stream.lists.connection import RegisterSettings
 from stream.lists.published import LATEST_BYTES_MAX, Latest, latest_target, read_latest
 from stream.lists.store import Register
 from stream.lists.words import unknown
-from stream.ops.clock import monotonic_s, now_s
+from stream.ops.clock import monotonic_s, now_ms, now_s
 from stream.ops.retry import Backoff
 
 
@@ -105,7 +105,7 @@ class Outlet:
             offer,
             None if anew else before,
             lambda target: self.read(name, target),
-            now_s(),
+            now_ms(),
             proved=proved,
         )
         if edition is not None:

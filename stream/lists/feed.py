@@ -91,8 +91,8 @@ class VersionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     Stands in Redis for the last accepted, held and refused one, and as `report.json` beside its
     file. `id` names it, `at_s` is when it was fetched, `decided_at_s` when the verdict was made.
     `whole_at_s`: when the last whole version came, this one or one before. `numbers` are those that
-    the feed has on its list after it. `rejected`, `dropped`, `adjusted`
-    count rows by reason. `by` and `why` are a person's, who released or refused it.
+    the feed has on its list after it. `published_ms` as in `Fetched`. `rejected`, `dropped`,
+    `adjusted` count rows by reason. `by` and `why` are a person's, who released or refused it.
     """
 
     id: str
@@ -104,6 +104,7 @@ class VersionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     verdict: str
     as_of_s: int | None = None
     origin: str = ""
+    published_ms: tuple[int, ...] = ()
     remember: dict[str, str] = {}
     reason: str = ""
     findings: tuple[str, ...] = ()

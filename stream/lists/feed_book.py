@@ -1,7 +1,7 @@
 """What is remembered of feeds, in Redis beside their lists; each step with its audit entry.
 
-A feed's fields and the audit entry that tells of them are written by one script, so that a crash
-leaves either both or neither. Nothing here touches a list.
+A feed's fields and the audit entry that tells of them are written by one script, in a transaction
+with what is counted of it, so that a crash leaves all or nothing. Nothing here touches a list.
 """
 
 from collections.abc import Mapping
@@ -13,10 +13,12 @@ from redis.asyncio import Redis
 from stream.core.faults import RegisterLost
 from stream.lists import keys, scripts
 from stream.lists.connection import RegisterSettings, client, renamed
+from stream.lists.enforced.notes import Effect, note_effect, note_verdict
 from stream.lists.feed import FeedState, VersionRecord
-from stream.lists.gate import GateReason
+from stream.lists.gate import GateReason, Verdict
 from stream.lists.store import AUDIT_MAX
 from stream.lists.words import By
+from stream.ops.clock import now_ms
 
 T = TypeVar("T")
 
@@ -77,7 +79,9 @@ class FeedBook:
         fields = {"confirmed_at_s": str(at_s), "remembered": _encoded(dict(remember))}
         await self._put(feed, fields)
 
-    async def accepted(self, feed: str, list_name: str, record: VersionRecord, by: By) -> None:
+    async def accepted(
+        self, feed: str, list_name: str, record: VersionRecord, by: By, effect: Effect | None = None
+    ) -> None:
         """A version was stored: it is the last good one, and what was held is superseded."""
         await self._put(
             feed,
@@ -88,6 +92,7 @@ class FeedBook:
                 "confirmed_at_s": str(record.at_s),
             },
             (list_name, by, record),
+            effect,
         )
 
     async def held(self, feed: str, list_name: str, record: VersionRecord, by: By) -> None:
@@ -104,17 +109,27 @@ class FeedBook:
     async def refused_unseen(self, feed: str, list_name: str, reason: GateReason, why: str) -> None:
         """A version was refused before it could be kept; the audit tells once of a series."""
         detail = _encoded({"feed": feed, "findings": (f"{reason}: {why}",)})
+        args: list[Any] = [
+            list_name,
+            f"feed:{feed}",
+            why[:200],
+            "feed_refused",
+            0,
+            detail,
+            AUDIT_MAX,
+        ]
         with renamed(f"writing down what is known of feed {feed}"):
-            await self._write(
-                keys=[keys.feed(feed)],
-                args=[list_name, f"feed:{feed}", why[:200], "feed_refused", 0, detail, AUDIT_MAX],
-            )
+            async with self._redis.pipeline(transaction=True) as pipe:
+                await self._write(keys=[keys.feed(feed)], args=args, client=pipe)
+                note_verdict(pipe, list_name, feed, Verdict.REFUSED, now_ms())
+                await pipe.execute()
 
     async def _put(
         self,
         feed: str,
         fields: Mapping[str, str],
         told: tuple[str, By, VersionRecord] | None = None,
+        effect: Effect | None = None,
     ) -> None:
         pairs = [word for pair in fields.items() for word in pair]
         head: list[Any] = ["", "", "", "", 0, ""]
@@ -123,7 +138,14 @@ class FeedBook:
             head = [list_name, by.actor, by.reason, f"feed_{record.verdict}", record.generation]
             head.append(_detail(feed, record))
         with renamed(f"writing down what is known of feed {feed}"):
-            await self._write(keys=[keys.feed(feed)], args=[*head, AUDIT_MAX, *pairs])
+            async with self._redis.pipeline(transaction=True) as pipe:
+                args: list[Any] = [*head, AUDIT_MAX, *pairs]
+                await self._write(keys=[keys.feed(feed)], args=args, client=pipe)
+                if told is not None:
+                    note_verdict(pipe, told[0], feed, told[2].verdict, now_ms())
+                if told is not None and effect is not None:
+                    note_effect(pipe, told[0], effect)
+                await pipe.execute()
 
 
 def _detail(feed: str, record: VersionRecord) -> str:

@@ -5,7 +5,7 @@ else a partner's file of a million numbers without dates would be written anew a
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ class Difference:
 
     `written` are new or changed reports, `updated` of them changed ones; `retracted` held ones.
     `numbers` are those that the feed then lists, of all that it was compared with; `gained` and
-    `lost` of them from now on, or no more.
+    `lost` of them from now on, or no more. `fresh` uint64: the fingerprints of those gained.
     """
 
     written: Columns
@@ -32,6 +32,7 @@ class Difference:
     numbers: int
     gained: int
     lost: int
+    fresh: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
 
     @property
     def changes(self) -> int:
@@ -91,13 +92,15 @@ def difference(
         stays = np.union1d(stays, held.fingerprint[~taken])
     before = _distinct(held.fingerprint)
     both = _shared(before, stays)
+    written = rows_of(new, is_new)
     return Difference(
-        rows_of(new, is_new),
+        written,
         rows_of(held, taken),
         updated,
         len(stays),
         gained=len(stays) - both,
         lost=len(before) - both,
+        fresh=np.setdiff1d(_distinct(written.fingerprint), before, assume_unique=True),
     )
 
 

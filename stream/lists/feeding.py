@@ -10,6 +10,8 @@ from dataclasses import replace
 
 import msgspec
 
+from stream.lists.enforced import keys
+from stream.lists.enforced.notes import Effect
 from stream.lists.feed import Feed, FeedState, VersionRecord
 from stream.lists.feed_assess import (
     Arrival,
@@ -28,6 +30,7 @@ from stream.lists.fetch import Fetched
 from stream.lists.gate import Verdict
 from stream.lists.store import Register
 from stream.lists.words import By
+from stream.ops.clock import now_ms
 
 
 async def take_in(
@@ -86,7 +89,14 @@ async def release(
     path = versions.file(held.id)
     assert path is not None, "the caller looked"
     fetched = Fetched(
-        path, held.size, held.sha256, held.remember, held.whole, held.as_of_s, origin=held.origin
+        path,
+        held.size,
+        held.sha256,
+        held.remember,
+        held.whole,
+        held.as_of_s,
+        origin=held.origin,
+        published_ms=held.published_ms,
     )
     arrival = Arrival(fetched=fetched, at_s=held.at_s)
     assessed = await assess(register, feed, arrival, around, None, now_s, versions, released=True)
@@ -177,7 +187,8 @@ async def _let_in(
         whole_at_s=record.at_s if record.whole else whole_at_s,
     )
     versions.report(record)
-    await book.accepted(feed.name, feed.list_name, record, by)
+    effect = Effect(now_ms(), record.published_ms, tuple(change.fresh[: keys.FRESH_MAX].tolist()))
+    await book.accepted(feed.name, feed.list_name, record, by, effect)
     needed = _needed(await book.state(feed.name))
     await asyncio.to_thread(versions.sweep, needed, feed.keep_s, now_s)
     return record
@@ -205,6 +216,7 @@ def _record(feed: Feed, arrival: Arrival, assessed: Assessed, now_s: int) -> Ver
         verdict=judgement.verdict.value,
         as_of_s=fetched.as_of_s,
         origin=fetched.origin,
+        published_ms=fetched.published_ms,
         remember=dict(fetched.remember),
         reason=judgement.reason.value if judgement.reason is not None else "",
         findings=tuple(f"{f.reason}: {f.detail}" for f in judgement.findings),

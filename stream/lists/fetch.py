@@ -19,6 +19,8 @@ class Fetched:
     `whole`: all that the feed says; else an increment to what was remembered. `as_of_s`: when its
     source says that it was made, seconds since the epoch. `wait_s_min`: its source wants to be
     left alone for so long. `origin`: where it came from, for reports; it holds no secret.
+    `published_ms`: when its owner published each change that it brings, ms since the epoch; empty
+    where that is not known, or all of it is taken for the first time.
     """
 
     path: Path
@@ -29,6 +31,7 @@ class Fetched:
     as_of_s: int | None = None
     wait_s_min: float = 0.0
     origin: str = ""
+    published_ms: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@
 | `rf:audit` | stream | who changed what, when and why |
 | `rf:audit:head` | hash | the last audit entry: count, hash, id |
 | `rf:feed:{NAME}` | hash | a feed: last accepted, held and refused version, last try |
+| `rf:enforced:...` | several | what lists did, see `enforced/keys.py` |
 | `rf:allow`, `rf:allow:head` | hashes | the allowlist and its head: generation, chain |
 | `rf:appeals` | hash | id of an appeal -> its version and record |
 | `rf:appeals:open` | zset | ids of those that wait for an answer, by deadline |

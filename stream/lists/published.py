@@ -28,8 +28,10 @@ class Latest(msgspec.Struct, frozen=True, kw_only=True):
 
     `epoch` is another one after a break in the list's history: what a follower has is then no
     beginning for changes. `numbers` are on the list, `rows` of them changed since `whole`.
-    `made_at_s`: when its owner last had something to say. `register` and `chain` are for the owner
-    alone: which register it came from, and that list's chain at `generation` ("": not known).
+    `made_at_s`: when its owner last had something to say. `changed_at_ms`: when each of `changes`
+    was published, the oldest of it where several were put together; 0 or absent: not known.
+    `register` and `chain` are for the owner alone: which register it came from, and that list's
+    chain at `generation` ("": not known).
     """
 
     format: str = FORMAT
@@ -46,6 +48,7 @@ class Latest(msgspec.Struct, frozen=True, kw_only=True):
     changes: tuple[tuple[_Generation, _Generation], ...] = ()
     rows: _Generation = 0
     made_at_s: int = 0
+    changed_at_ms: tuple[_Generation, ...] = ()
     register: str = ""
     chain: str = ""
 
@@ -60,6 +63,12 @@ class Latest(msgspec.Struct, frozen=True, kw_only=True):
             found.append((begin, end))
             at = end
         return tuple(found) if at == self.generation else None
+
+    def times(self) -> dict[tuple[int, int], int]:
+        """When each change file was published, ms since the epoch, where that is known."""
+        known = len(self.changed_at_ms) == len(self.changes)
+        pairs = zip(self.changes, self.changed_at_ms if known else (), strict=False)
+        return {span: at_ms for span, at_ms in pairs if at_ms}
 
 
 def latest_target(name: str) -> str:

@@ -143,8 +143,13 @@ class TufTransport:
                 if latest.shares is Shared.FINGERPRINTS:
                     remember["whole"] = str(stand.whole)
                 data = self._changes(repository, name, since, stop)
-                return self._landed(into, latest, remember, data)
+                times = latest.times()
+                published = tuple(times[span] for span in since if span in times)
+                landed = self._landed(into, latest, remember, data)
+                return replace(landed, published_ms=published)
         got = self._whole(repository, latest, remember, into, state, stop)
+        if stand is not None and (stand.epoch, stand.generation) != _stand_of(latest):
+            got = replace(got, published_ms=(latest.made_at_s * 1000,))
         bringing = f"{latest.epoch} {latest.whole}"
         again_s = _AGAIN_S if self._brought == bringing else 0.0
         self._brought = bringing
@@ -238,6 +243,10 @@ class TufTransport:
             repository.download(target, landed)
             landed.replace(path)
         return path
+
+
+def _stand_of(latest: Latest) -> tuple[str, int]:
+    return latest.epoch, latest.generation
 
 
 def _needs_whole(stand: _Stand, latest: Latest) -> bool:

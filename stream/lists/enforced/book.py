@@ -1,0 +1,344 @@
+"""Enforcement in Redis, beside the lists: counts, documents, sightings; each write is atomic.
+
+How far decisions are counted is kept with the counts and moves with them in one transaction, so
+whoever counts a record twice, or dies in between, changes nothing the second time.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date
+from typing import Any, Final, Self
+
+import msgspec
+from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
+from redis.exceptions import WatchError
+
+from stream.core.enforcement import Counts, Enforcement, Sighting
+from stream.core.faults import ChangeConflict
+from stream.lists import scripts
+from stream.lists.connection import RegisterSettings, client, renamed
+from stream.lists.enforced import keys
+from stream.lists.enforced.batch import Batch, Cell, Figures, Progress
+from stream.lists.enforced.notes import day_of, note_delays, note_peak
+from stream.lists.records import hex_of
+from stream.lists.store import AUDIT_MAX
+from stream.lists.words import By
+
+ID_BYTES: Final = 8
+_TRIES: Final = 50
+_REFUSED_MAX: Final = 200
+
+
+class EnforcedBook:
+    """Use `async with EnforcedBook.open(settings) as book`. Methods may raise RegisterDown."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._write = redis.register_script(scripts.FEED)
+
+    @classmethod
+    def open(cls, settings: RegisterSettings) -> Self:
+        """At the same Redis as the register."""
+        return cls(client(settings))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._redis.aclose()
+
+    async def progress(self, partition: str) -> tuple[Progress, list[bytes]]:
+        """How far a partition of decisions is counted, and the ids counted last."""
+        with renamed(f"reading how far {partition} is counted"):
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.hmget(keys.at(partition), ["offset", "place"])
+                pipe.get(keys.seen(partition))
+                held, ids = await pipe.execute()
+        ids = ids or b""
+        return _progress(held), [ids[at : at + ID_BYTES] for at in range(0, len(ids), ID_BYTES)]
+
+    async def count(
+        self, partition: str, before: Progress, offset: int, batch: Batch
+    ) -> Progress | None:
+        """Count a batch that ends before `offset`; how far it is counted now.
+
+        None: nothing was counted, since somebody else went on from `before`. Raises ChangeConflict
+        where the lists change without a pause.
+        """
+        place = (before.place + len(batch.ids)) % keys.SEEN
+        with renamed(f"counting decisions of {partition}"):
+            async with self._redis.pipeline(transaction=True) as pipe:
+                for _ in range(_TRIES):
+                    try:
+                        if not await self._counted(pipe, partition, before, (offset, place), batch):
+                            return None
+                    except WatchError:
+                        continue
+                    return Progress(offset, place)
+        raise ChangeConflict(f"{partition}: counts are changed by others without a pause")
+
+    async def _counted(
+        self, pipe: Pipeline, partition: str, before: Progress, after: tuple[int, int], batch: Batch
+    ) -> bool:
+        at, fresh = keys.at(partition), sorted({keys.fresh(name) for name, _ in batch.stopped})
+        await pipe.watch(at, *fresh)
+        if _progress(await pipe.hmget(at, ["offset", "place"])) != before:
+            return False
+        published = await _published(pipe, batch)
+        room = await _room(pipe, batch)
+        pipe.multi()  # type: ignore[no-untyped-call]
+        for (cell, outcome), many in batch.calls.items():
+            day = keys.day(cell.list, cell.day)
+            pipe.hincrby(day, f"calls:{cell.category}:{outcome}", many)
+            pipe.expire(day, keys.COUNTS_S)
+        for cell, fingerprints in batch.numbers.items():
+            _note_numbers(pipe, cell, fingerprints, room)
+        _note_first(pipe, batch, published)
+        for start, piece in _ring(before.place, batch.ids):
+            pipe.setrange(keys.seen(partition), start * ID_BYTES, b"".join(piece))
+        pipe.hset(at, mapping={"offset": after[0], "place": after[1]})
+        await pipe.execute()
+        return True
+
+    async def begin(self, partitions: Sequence[str]) -> None:
+        """These partitions of decisions are counted from now on, also where they are empty yet."""
+        with renamed("beginning to count decisions"):
+            await self._redis.sadd(keys.COUNTED, *partitions)
+
+    async def begin_anew(self, partition: str) -> None:
+        """The topic is another one than before: its offsets begin anew."""
+        with renamed(f"beginning {partition} anew"):
+            await self._redis.delete(keys.at(partition))
+
+    async def figures(self, list_name: str, day: date) -> Figures:
+        """What was counted of a list on a day."""
+        with renamed(f"reading what {list_name} did"):
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.hgetall(keys.day(list_name, day))
+                pipe.zrange(keys.peaks(list_name, day), 0, -1, withscores=True)
+                pipe.hexists(keys.FEEDS, list_name)
+                pipe.exists(keys.COUNTED)
+                counts, peaks, followed, counted = await pipe.execute()
+            found: dict[str, dict[str, int]] = defaultdict(dict)
+            for name, value in counts.items():
+                kind, _, rest = name.decode().partition(":")
+                found[kind][rest] = int(value)
+            calls: dict[str, dict[str, int]] = defaultdict(dict)
+            for name, many in found["calls"].items():
+                category, _, outcome = name.rpartition(":")
+                calls[category][outcome] = many
+            by_category = {
+                category: Counts(
+                    entries=await self._distinct(list_name, day.isoformat(), category),
+                    entries_month=await self._distinct(list_name, f"{day:%Y-%m}", category),
+                    **outcomes,
+                )
+                for category, outcomes in sorted(calls.items())
+            }
+        return Figures(
+            by_category=by_category,
+            in_force_steps={int(step): many for step, many in found["in_force"].items()},
+            first_steps={int(step): many for step, many in found["first"].items()},
+            peaks={name.decode(): int(value) for name, value in peaks},
+            verdicts=found["versions"],
+            followed=bool(followed),
+            counted=bool(counted),
+        )
+
+    async def _distinct(self, list_name: str, period: str, category: str) -> int:
+        key = keys.numbers(list_name, period, category)
+        exact = int(await self._redis.scard(key))
+        if exact < keys.EXACT_MAX:
+            return exact
+        return int(await self._redis.pfcount(f"{key}:all"))
+
+    async def feeds(self) -> dict[str, str]:
+        """Which feed brings each list."""
+        held = await self._held(keys.FEEDS, "which feeds bring lists")
+        return {name: feed.decode() for name, feed in held.items()}
+
+    async def stale(self, list_name: str, day: date, age_s: int) -> None:
+        """The list's owner has not been heard of for so long."""
+        with renamed(f"noting the age of {list_name}"):
+            async with self._redis.pipeline(transaction=True) as pipe:
+                note_peak(pipe, list_name, day, "stale", age_s)
+                await pipe.execute()
+
+    async def sighted(self, list_name: str, sighting: Sighting, by: By) -> None:
+        """A number of a partner's list is no scammer's: its owner is told by the day's document."""
+        day = sighting.seen_at.astimezone(UTC).date().isoformat()
+        field = f"{day} {sighting.fingerprint}"
+        await self._told(
+            keys.sightings(list_name),
+            list_name,
+            "sighted",
+            by,
+            field,
+            msgspec.json.encode(sighting),
+        )
+
+    async def sightings(self, list_name: str, day: date) -> tuple[Sighting, ...]:
+        """What was seen of a list on a day; what is older than the documents goes."""
+        key = keys.sightings(list_name)
+        held = await self._held(key, f"sightings of {list_name}")
+        found = [(name[:10], name, value) for name, value in held.items()]
+        horizon = date.fromordinal(day.toordinal() - keys.COUNTS_S // keys.DAY_S).isoformat()
+        old = [name for seen, name, _ in found if seen < horizon]
+        if old:
+            with renamed(f"forgetting old sightings of {list_name}"):
+                await self._redis.hdel(key, *old)
+        return tuple(
+            msgspec.json.decode(value, type=Sighting)
+            for seen, _, value in sorted(found)
+            if seen == day.isoformat()
+        )
+
+    async def keep(
+        self, document: Enforcement, data: bytes, by: By | None, what: str = "enforcement_read"
+    ) -> None:
+        """Keep a document, ours or a partner's; `by`: with an entry in the audit."""
+        key = keys.documents(document.list, document.country)
+        await self._told(key, document.list, what, by, document.day.isoformat(), data)
+
+    async def documents(
+        self, list_name: str, country: str, first: date, last: date
+    ) -> tuple[Enforcement, ...]:
+        """What `country` says of the list for the days from `first` to `last`, as it is kept."""
+        key = keys.documents(list_name, country)
+        held = await self._held(key, f"what {country} says of {list_name}")
+        days = {date.fromisoformat(name): value for name, value in held.items()}
+        return tuple(
+            msgspec.json.decode(days[day], type=Enforcement)
+            for day in sorted(days)
+            if first <= day <= last
+        )
+
+    async def forget(self, list_name: str, country: str, before: date) -> int:
+        """Let go of documents of days before `before`; how many."""
+        key = keys.documents(list_name, country)
+        held = await self._held(key, f"what {country} says of {list_name}")
+        old = [name for name in held if name < before.isoformat()]
+        with renamed(f"forgetting what {country} said of {list_name}"):
+            return int(await self._redis.hdel(key, *old)) if old else 0
+
+    async def looked_at(self, country: str) -> Mapping[str, str]:
+        """The files of a country that were looked at, by name: their SHA-256."""
+        held = await self._held(keys.read(country), f"what is known of {country}")
+        return {name: sha256.decode() for name, sha256 in held.items()}
+
+    async def look(self, country: str, files: Mapping[str, str]) -> None:
+        """These files of a country were looked at, and those before are no longer there."""
+        with renamed(f"noting what is known of {country}"):
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.delete(keys.read(country))
+                if files:
+                    words: list[Any] = [word for pair in files.items() for word in pair]
+                    pipe.hset(keys.read(country), items=words)
+                await pipe.execute()
+
+    async def refuse(self, country: str, list_name: str, target: str, why: str, by: By) -> None:
+        """A document was not taken, and why; the last ones are kept to be read."""
+        key = keys.refused(country)
+        with renamed(f"noting what {country} said"):
+            if await self._redis.hlen(key) >= _REFUSED_MAX:
+                await self._redis.delete(key)
+        await self._told(key, list_name, "enforcement_refused", by, target, why.encode()[:500])
+
+    async def refused(self, country: str) -> dict[str, str]:
+        """The documents of a country that were not taken, and why."""
+        held = await self._held(keys.refused(country), f"what {country} said")
+        return {name: why.decode() for name, why in held.items()}
+
+    async def accept_again(self, country: str, target: str) -> None:
+        """A document that was refused before was taken in its new form."""
+        with renamed(f"noting what {country} said"):
+            await self._redis.hdel(keys.refused(country), target)
+
+    async def taken(self, list_name: str, sightings: Sequence[str]) -> list[bool]:
+        """Which of some partners' sightings were taken over already."""
+        if not sightings:
+            return []
+        with renamed(f"reading sightings of {list_name}"):
+            found: Any = await self._redis.hmget(keys.sighted(list_name), list(sightings))
+        return [value is not None for value in found]
+
+    async def take(self, list_name: str, sighting: str, at_s: int) -> None:
+        """A partner's sighting was taken over."""
+        with renamed(f"noting a sighting of {list_name}"):
+            await self._redis.hset(keys.sighted(list_name), sighting, at_s)
+
+    async def _held(self, key: str, what: str) -> dict[str, bytes]:
+        with renamed(f"reading {what}"):
+            held: Any = await self._redis.hgetall(key)
+        return {name.decode(): value for name, value in held.items()}
+
+    async def _told(
+        self, key: str, list_name: str, op: str, by: By | None, field: str, value: bytes
+    ) -> None:
+        """A field and its audit entry, which names the field and no number."""
+        actor, reason = (by.actor, by.reason) if by is not None else ("", "")
+        args: list[Any] = [list_name, actor, reason, op if by is not None else "", 0, field]
+        with renamed(f"writing down {op} of {list_name}"):
+            await self._write(keys=[key], args=[*args, AUDIT_MAX, field, value])
+
+
+def _progress(held: Any) -> Progress:
+    offset, place = held
+    return Progress(None if offset is None else int(offset), int(place or 0))
+
+
+async def _published(pipe: Pipeline, batch: Batch) -> dict[tuple[str, int], int]:
+    """When numbers were published of which no call was stopped before."""
+    by_list: dict[str, list[int]] = defaultdict(list)
+    for name, fingerprint in batch.stopped:
+        by_list[name].append(fingerprint)
+    found = {}
+    for name, fingerprints in by_list.items():
+        members = [hex_of(fingerprint) for fingerprint in fingerprints]
+        scores: Any = await pipe.zmscore(keys.fresh(name), members)
+        for fingerprint, score in zip(fingerprints, scores, strict=True):
+            if score is not None:
+                found[name, fingerprint] = int(score)
+    return found
+
+
+async def _room(pipe: Pipeline, batch: Batch) -> set[str]:
+    """The keys of numbers that take more of them one by one."""
+    found = set()
+    for cell in batch.numbers:
+        for key in _periods(cell):
+            if int(await pipe.scard(key)) < keys.EXACT_MAX:
+                found.add(key)
+    return found
+
+
+def _periods(cell: Cell) -> dict[str, int]:
+    return {
+        keys.numbers(cell.list, cell.day.isoformat(), cell.category): keys.DAY_NUMBERS_S,
+        keys.numbers(cell.list, f"{cell.day:%Y-%m}", cell.category): keys.MONTH_NUMBERS_S,
+    }
+
+
+def _note_numbers(pipe: Pipeline, cell: Cell, fingerprints: set[int], room: set[str]) -> None:
+    members = [fingerprint.to_bytes(ID_BYTES, "big") for fingerprint in sorted(fingerprints)]
+    for key, life_s in _periods(cell).items():
+        if key in room:
+            pipe.sadd(key, *members)
+        pipe.pfadd(f"{key}:all", *members)
+        pipe.expire(key, life_s)
+        pipe.expire(f"{key}:all", life_s)
+
+
+def _note_first(pipe: Pipeline, batch: Batch, published: Mapping[tuple[str, int], int]) -> None:
+    for (name, fingerprint), published_ms in published.items():
+        stopped_ms = batch.stopped[name, fingerprint]
+        note_delays(pipe, name, day_of(stopped_ms), "first", [stopped_ms - published_ms])
+        pipe.zrem(keys.fresh(name), hex_of(fingerprint))
+
+
+def _ring(place: int, ids: Sequence[bytes]) -> list[tuple[int, Sequence[bytes]]]:
+    """Where in a ring of `SEEN` places ids go that begin at `place`: pieces that do not wrap."""
+    assert len(ids) <= keys.SEEN, "a batch is smaller"
+    cut = keys.SEEN - place
+    return [(start, piece) for start, piece in ((place, ids[:cut]), (0, ids[cut:])) if piece]
