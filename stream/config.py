@@ -25,6 +25,7 @@ from stream.core.decision import Action
 from stream.core.faults import ConfigInvalid, SecretUnsafe
 from stream.lists.circles import keys_in
 from stream.lists.connection import RegisterSettings
+from stream.lists.enforced.settings import EnforcementSection
 from stream.ops import checks
 from stream.ops.kafka import KafkaSettings
 from stream.ops.tables import (
@@ -104,6 +105,7 @@ class Settings:
     feeds: FeedsSection
     agreements: AgreementsSection
     exchange: ExchangeSection
+    enforcement: EnforcementSection
     serve: ServeSettings
     appeals: AppealsSection
     sinks: SinksSection

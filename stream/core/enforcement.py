@@ -49,7 +49,7 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
     be added, since a number that calls on two days is one. None: not counted.
     """
 
-    entries: Count
+    entries: Count | None = None
     entries_month: Count | None = None
     blocked: Count = 0
     flagged: Count = 0

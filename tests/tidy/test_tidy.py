@@ -126,6 +126,7 @@ CATALOGUES = (
     "stream/ops/serve_metrics.py",
     "stream/ops/sink_metrics.py",
     "stream/ops/exchange_metrics.py",
+    "stream/ops/enforcement_metrics.py",
 )
 
 

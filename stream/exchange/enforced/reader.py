@@ -1,13 +1,13 @@
 """Reads recorded decisions and counts them: a consumer with positions of its own, in Redis.
 
-Kafka's group is told how far it is, so that its tools show the lag; what counts is Redis, where the
-position moves with the counts. A second one of these beside it does no harm: what one has counted,
-the other does not count again.
+It joins no group: a position in Kafka would be a second truth beside that in Redis, which moves
+with the counts. A second one of these beside it does no harm: what one has counted, the other does
+not count again.
 """
 
 import logging
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Self
@@ -23,25 +23,25 @@ from stream.lists.enforced.batch import Batch, Progress
 from stream.lists.enforced.book import EnforcedBook
 from stream.lists.enforced.keys import SEEN
 from stream.lists.enforced.notes import day_of
-from stream.ops.clock import monotonic_s, now_ms
+from stream.ops.clock import now_ms
 from stream.ops.kafka import KafkaSettings
 
 log = logging.getLogger(__name__)
 
 RECORDS_MAX: Final = 5_000
 WAIT_MS: Final = 500
-LOOK_S: Final = 60.0
-"""How often it is looked whether the topic has more partitions."""
+KeysOf = Callable[[], Awaitable[Mapping[str, bytes]]]
+"""Gives the hashing key of each list by its name, as far as it is here."""
 Told = Callable[[Batch, Passed], None]
 """Called with what was counted of a batch, and what was passed over."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReaderSettings:
-    """Which topic is read, and the group by whose name Kafka shows the lag."""
+    """Which topic is read. `home`: the country that enforces; its own lists are not counted."""
 
+    home: str
     topic: str
-    group_id: str
 
 
 @dataclass(slots=True)
@@ -72,13 +72,12 @@ class Reader:
         kafka: KafkaSettings,
         settings: ReaderSettings,
         book: EnforcedBook,
-        tally: Tally,
+        keys_of: KeysOf,
         told: Told,
     ) -> None:
         self._kafka, self._settings = kafka, settings
-        self._book, self._tally, self._told = book, tally, told
+        self._book, self._keys_of, self._told = book, keys_of, told
         self._stands: dict[TopicPartition, _Stand] = {}
-        self._looked_s = 0.0
 
     async def __aenter__(self) -> Self:
         """Connected, as soon as Kafka answers."""
@@ -92,7 +91,7 @@ class Reader:
     def _made(self) -> AIOKafkaConsumer:
         return AIOKafkaConsumer(
             **self._kafka.options(),
-            group_id=self._settings.group_id,
+            group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             isolation_level="read_committed",
@@ -101,7 +100,7 @@ class Reader:
     async def catch_up(self) -> None:
         """Count everything that is there now."""
         with _renamed(self._settings.topic):
-            await self._look()
+            await self._subscribe()
             ends: Mapping[TopicPartition, int]
             ends = await self._consumer.end_offsets(list(self._stands))
             while left := [one for one in ends if await self._consumer.position(one) < ends[one]]:
@@ -110,22 +109,33 @@ class Reader:
     async def turn(self) -> None:
         """Count what comes within `WAIT_MS`."""
         with _renamed(self._settings.topic):
-            if not self._stands or monotonic_s() - self._looked_s > LOOK_S:
-                await self._look()
+            if not self._stands:
+                await self._subscribe()
             await self._turn(())
 
-    async def _look(self) -> None:
-        """Read all partitions that the topic has, each from where it is counted to."""
+    async def left(self) -> int:
+        """How many records are not counted yet, about."""
+        with _renamed(self._settings.topic):
+            ends = await self._consumer.end_offsets(list(self._stands))
+            return sum([max(ends[one] - await self._consumer.position(one), 0) for one in ends])
+
+    async def _subscribe(self) -> None:
         topic = self._settings.topic
         if topic not in await self._consumer.topics():
             raise TopicMissing(f"no topic {topic}: `ringfence topics create` makes it")
-        found = {TopicPartition(topic, each) for each in self._consumer.partitions_for_topic(topic)}
-        self._looked_s = monotonic_s()
-        if found != set(self._stands):
-            self._consumer.assign(list(found))
-            await self._book.begin([_name(one) for one in found])
-            for partition in found:
-                await self._take(partition)
+        # In no group, a subscription is all partitions, as soon as their leaders are known.
+        self._consumer.subscribe([topic])
+        while not self._consumer.assignment():
+            await self._consumer.getmany(timeout_ms=20)
+        await self._assigned()
+
+    async def _assigned(self) -> None:
+        """Go on in all partitions that the topic has: more of them begin all anew."""
+        assignment = self._consumer.assignment()
+        self._stands = {}
+        await self._book.begin(sorted(_name(one) for one in assignment))
+        for partition in assignment:
+            await self._take(partition)
 
     async def _take(self, partition: TopicPartition) -> None:
         """Go on where the partition is counted to."""
@@ -143,18 +153,26 @@ class Reader:
             self._consumer.seek(partition, progress.offset)
 
     async def _turn(self, only: Collection[TopicPartition]) -> None:
+        if self._consumer.assignment() != self._stands.keys():
+            await self._assigned()
         fetched: Mapping[TopicPartition, list[Any]] = await self._consumer.getmany(
             *only, timeout_ms=WAIT_MS, max_records=RECORDS_MAX
         )
+        if not any(fetched.values()):
+            return
+        tally = Tally(self._settings.home, (await self._keys_of()).get)
         for partition, records in fetched.items():
             if records:
-                await self._count(partition, records)
+                await self._count(tally, partition, records)
 
-    async def _count(self, partition: TopicPartition, records: list[Any]) -> None:
-        stand, name = self._stands[partition], _name(partition)
-        values = [record.value for record in records]
+    async def _count(self, tally: Tally, partition: TopicPartition, records: list[Any]) -> None:
+        name, stand = _name(partition), self._stands.get(partition)
+        if stand is None:
+            return  # it has just come, and is taken up before the next turn
+        begin = stand.progress.offset or 0
+        values = [record.value for record in records if record.offset >= begin]
         offset = records[-1].offset + 1
-        batch, passed = self._tally.batch(values, stand.seen, day_of(now_ms()))
+        batch, passed = tally.batch(values, stand.seen, day_of(now_ms()))
         after = await self._book.count(name, stand.progress, offset, batch)
         if after is None:
             log.info("%s is counted by another process too", name)
@@ -162,10 +180,6 @@ class Reader:
             return
         stand.move(after, batch.ids)
         self._told(batch, passed)
-        try:
-            await self._consumer.commit({partition: offset})
-        except KafkaError as error:
-            log.info("Kafka does not take how far %s is counted: %r", name, error)
 
 
 def _name(partition: TopicPartition) -> str:

@@ -146,11 +146,12 @@ class EnforcedBook:
             counted=bool(counted),
         )
 
-    async def _distinct(self, list_name: str, period: str, category: str) -> int:
+    async def _distinct(self, list_name: str, period: str, category: str) -> int | None:
+        """How many; None where calls were counted without their circle's key."""
         key = keys.numbers(list_name, period, category)
         exact = int(await self._redis.scard(key))
         if exact < keys.EXACT_MAX:
-            return exact
+            return exact or None
         return int(await self._redis.pfcount(f"{key}:all"))
 
     async def feeds(self) -> dict[str, str]:

@@ -1,0 +1,86 @@
+"""`ringfence enforcement run`: the process that counts what lists do and tells their owners."""
+
+import asyncio
+import logging
+import signal
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from stream.agreements import agreements_of
+from stream.app import CLEAN, exit_code_of, refuse_optimised
+from stream.config import Settings
+from stream.core.faults import Fault
+from stream.exchange.enforced.partners import Partner, SightingTerms
+from stream.exchange.enforced.reader import ReaderSettings
+from stream.exchange.enforced.run import Enforcing, Plan
+from stream.exchange.keys import KeyRing
+from stream.exchange.signing import Validity
+from stream.lists.enforced.keys import DAY_S
+from stream.ops import log as logs
+from stream.ops.enforcement_metrics import EnforcementMetrics
+from stream.ops.health import HealthServer, Readiness, Turning
+from stream.ops.metrics import exposition
+from stream.ops.tasks import cancelled
+
+log = logging.getLogger(__name__)
+
+
+def plan_of(settings: Settings, ring: KeyRing, validity: Validity) -> Plan:
+    """What the settings say of enforcement. Raises ConfigInvalid."""
+    section = settings.enforcement
+    agreements_of(settings)
+    return Plan(
+        kafka=settings.kafka_client(),
+        reader=ReaderSettings(settings.calls.home_country, settings.calls.decisions_topic),
+        register=settings.register(),
+        circle_keys=settings.circle_keys(),
+        folder=Path(settings.exchange.dir),
+        ring=ring,
+        validity=validity,
+        agreements=lambda: agreements_of(settings),
+        partners=[
+            Partner(country, partner.url, Path(partner.root))
+            for country, partner in sorted(section.partners.items())
+        ],
+        state=Path(settings.exchange.state_dir) / "enforcement",
+        terms=SightingTerms(section.sighting_confidence, int(section.sighting_days * DAY_S)),
+        kept_days=section.kept_days,
+        publish_s=section.publish_s,
+        read_s=section.read_s,
+    )
+
+
+def run(settings: Settings, plan: Plan) -> int:
+    """Count, publish and read until told to stop; the exit code."""
+    refuse_optimised()
+    logs.set_up(settings.ops.log_level, {"process": "enforcement"})
+    try:
+        return asyncio.run(_run(settings, plan))
+    except Fault as fault:
+        log.critical("%s: %s", type(fault).__name__, fault)
+        return exit_code_of(fault)
+
+
+async def _run(settings: Settings, plan: Plan) -> int:
+    told = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    registry, turning = CollectorRegistry(), Turning(settings.ops.stalled_s)
+    metrics = EnforcementMetrics(registry)
+    server = HealthServer(
+        settings.ops.http_host,
+        settings.enforcement.http_port,
+        lambda: exposition(registry),
+        lambda: Readiness(()),
+        lambda: turning.stalled,
+    )
+    async with Enforcing(plan, metrics) as work, server:
+        log.info("http://%s:%d/metrics /live /ready", settings.ops.http_host, server.port)
+        tasks = [asyncio.create_task(one) for one in (turning.run(), work.run(), told.wait())]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if tasks[1].done():
+            tasks[1].result()  # it has no end but a bug, and that is to be seen
+        await cancelled(*tasks)
+    log.info("stopped; what was counted goes on where it ended")
+    return CLEAN

@@ -1,0 +1,187 @@
+"""What we did by partners' lists, told to their owners: one signed document a list and day.
+
+Documents are targets of our own repository, below a role of their own (`TH/enforcement`), which
+`ringfence exchange add-list TH/enforcement` makes. A document is published again when it says
+something else than before.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Final, Protocol
+
+import msgspec
+
+from stream.core.agreement import Agreement, Agreements, is_country, owner_of
+from stream.core.enforcement import (
+    FOLDER,
+    SIGHTINGS_MAX,
+    Appeals,
+    Enforcement,
+    Sighting,
+    read,
+    target_of,
+    written,
+)
+from stream.core.faults import DocumentUnreadable
+from stream.exchange import files
+from stream.exchange.keys import KeyRing
+from stream.exchange.repository import publish
+from stream.exchange.signing import Validity, delegation_of, role_of
+from stream.lists.enforced.book import EnforcedBook
+from stream.lists.enforced.keys import DAY_S, REBUILT_DAYS
+
+STALER_S: Final = 60
+PUBLISHED_DAYS: Final = 40
+"""Documents stay in the repository so long: a month, and the days until its report is due."""
+
+
+class Redress(Protocol):
+    """What appeals say of a list and a day."""
+
+    async def figures(self, list_name: str, day: date) -> Appeals | None:
+        """How many there were and how they were answered; None: not known."""
+
+    async def sightings(self, list_name: str, day: date) -> tuple[Sighting, ...]:
+        """Which numbers of the list were found to be no scammers'."""
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Writes the documents of `country` into its repository, `folder`."""
+
+    country: str
+    folder: Path
+    ring: KeyRing = field(repr=False)
+    validity: Validity
+    book: EnforcedBook
+    agreements: Callable[[], Agreements]
+    redress: Redress | None = None
+
+    async def lists(self, day: date) -> dict[str, list[Agreement]]:
+        """Partners' lists that act here, or did on that day, each with the agreements on it."""
+        begin_s = _begin_s(day)
+        found: dict[str, list[Agreement]] = {
+            name: []
+            for name in await self.book.feeds()
+            if is_country(owner_of(name)) and owner_of(name) != self.country
+        }
+        for agreement in self.agreements().held:
+            if agreement.valid_from_s < begin_s + DAY_S and begin_s < agreement.valid_until_s:
+                for clause in agreement.clauses:
+                    if self.country in clause.to:
+                        found.setdefault(clause.list, []).append(agreement)
+        return found
+
+    async def document(
+        self, list_name: str, day: date, agreements: list[Agreement], now_s: int
+    ) -> Enforcement:
+        """What was done by a list on a day, as far as it is known now."""
+        figures = await self.book.figures(list_name, day)
+        sightings = await self.book.sightings(list_name, day)
+        appeals = None
+        if self.redress is not None:
+            sightings += await self.redress.sightings(list_name, day)
+            appeals = await self.redress.figures(list_name, day)
+        target_s = min((one.response_target_s for one in agreements), default=None)
+        return Enforcement(
+            country=self.country,
+            list=list_name,
+            day=day,
+            made_at=datetime.fromtimestamp(now_s, UTC),
+            agreements=tuple(sorted(one.id for one in agreements)),
+            target_s=target_s,
+            by_category=dict(figures.by_category) if figures.counted else None,
+            in_force=figures.in_force(target_s),
+            first_stopped=figures.first_stopped(),
+            sightings=tuple(sorted(sightings, key=_order))[:SIGHTINGS_MAX],
+            appeals=appeals,
+            versions=figures.versions(),
+        )
+
+    async def publish(self, now_s: int) -> list[Enforcement]:
+        """Sign and publish what is new of today and the days before; the documents that are.
+
+        Raises ExchangeFault, RegisterDown; what was published before stays.
+        """
+        today = datetime.fromtimestamp(now_s, UTC).date()
+        before = await asyncio.to_thread(self._published)
+        fresh = {}
+        for back in range(REBUILT_DAYS):
+            day = today - timedelta(days=back)
+            for name, agreements in (await self.lists(day)).items():
+                document = await self.document(name, day, agreements, now_s)
+                target = target_of(self.country, name, day)
+                old = before.get(target)
+                if not _worth(document, old, today=today) or _same(document, old):
+                    continue
+                fresh[target] = document
+        if fresh:
+            await asyncio.to_thread(self._write, fresh, today, now_s)
+        for document in fresh.values():
+            await self.book.keep(document, written(document), None)
+        return list(fresh.values())
+
+    def _published(self) -> dict[str, Enforcement]:
+        """Our own documents as they lie in the repository; a damaged one is made anew."""
+        role, found = role_of(f"{self.country}/{FOLDER}"), {}
+        published = files.read(self.folder)
+        delegation_of(published, role)
+        for name, target in published.read_role(role).targets.items():
+            try:
+                found[name] = read(files.place_of(self.folder, target).read_bytes(), name)
+            except (OSError, DocumentUnreadable):
+                continue
+        return found
+
+    def _write(self, fresh: Mapping[str, Enforcement], today: date, now_s: int) -> None:
+        above = f"{self.country}/{FOLDER}"
+        parts = {name.removeprefix(f"{above}/"): written(one) for name, one in fresh.items()}
+        oldest = (today - timedelta(days=PUBLISHED_DAYS)).isoformat()
+        publish(
+            self.folder,
+            self.ring,
+            above,
+            parts,
+            self.validity,
+            now_s,
+            keep=lambda below: below.rpartition("/")[2] >= oldest,
+        )
+
+
+def _begin_s(day: date) -> int:
+    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
+
+
+def _order(sighting: Sighting) -> tuple[datetime, str]:
+    return sighting.seen_at, sighting.fingerprint
+
+
+def _same(document: Enforcement, old: Enforcement | None) -> bool:
+    """Whether both say the same; that a list is a few seconds older is not worth a signature."""
+    if old is None:
+        return False
+    mine, theirs = document.versions, old.versions
+    if mine is not None and theirs is not None:
+        now_s, then_s = mine.stale_s_max, theirs.stale_s_max
+        if now_s is not None and then_s is not None and now_s - then_s < STALER_S:
+            mine = msgspec.structs.replace(mine, stale_s_max=then_s)
+    return msgspec.structs.replace(document, made_at=old.made_at, versions=mine) == old
+
+
+def _worth(document: Enforcement, old: Enforcement | None, *, today: date) -> bool:
+    """Whether a document says anything: of a day before nothing may have been counted here."""
+    return document.day == today or old is not None or any(_said(document))
+
+
+def _said(document: Enforcement) -> Iterator[object]:
+    yield document.by_category
+    yield document.in_force
+    yield document.first_stopped
+    yield document.sightings
+    if document.appeals is not None:
+        yield document.appeals.received or document.appeals.redressed or document.appeals.rejected
+    if document.versions is not None:
+        yield document.versions.accepted or document.versions.held or document.versions.refused

@@ -1,0 +1,111 @@
+"""KH lists, TH enforces: decisions of TH on Kafka, a repository of TH, KH that reads it."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from aiokafka import AIOKafkaProducer
+from prometheus_client import CollectorRegistry
+
+from stream.core.agreement import Agreements, Shared
+from stream.core.enforcement import Enforcement
+from stream.exchange import repository
+from stream.exchange.enforced.partners import Partner, SightingTerms
+from stream.exchange.enforced.reader import ReaderSettings
+from stream.exchange.enforced.run import Enforcing, Plan
+from stream.lists.connection import RegisterSettings
+from stream.lists.enforced.notes import day_of
+from stream.lists.store import Register
+from stream.ops.clock import now_ms
+from stream.ops.enforcement_metrics import EnforcementMetrics
+from tests.integration import calls_lab
+from tests.integration.exchange_lab import BY, LIST, Lab
+from tests.repositories import VALIDITY, Country
+
+AGREED = Path(__file__).parents[2] / "config" / "agreements"
+
+
+class World:
+    """Both countries' enforcement, and their lists between them."""
+
+    def __init__(
+        self, folder: Path, lab: Lab, calls: calls_lab.Lab, agreements: Agreements
+    ) -> None:
+        self.folder, self.lab, self.calls, self.agreements = folder, lab, calls, agreements
+        self.repository = Country(folder / "th-made", "TH")
+        ring, now_s = self.repository.ring, self.repository.now_s
+        repository.add_list(self.repository.folder, ring, "TH/enforcement", VALIDITY, now_s)
+        self.root = folder / "th.root.json"
+        self.root.write_bytes(self.repository.root)
+        self.partner = Partner("TH", str(self.repository.folder), self.root)
+
+    def plan(self, home: str, url: str, **more: Any) -> Plan:
+        topic = self.calls.topics.decisions
+        fields: dict[str, Any] = {
+            "kafka": self.calls.kafka,
+            "reader": ReaderSettings(home, topic),
+            "register": RegisterSettings(url),
+            "circle_keys": {"plain": b""},
+            "folder": self.repository.folder,
+            "ring": self.repository.ring,
+            "validity": VALIDITY,
+            "agreements": lambda: self.agreements,
+            "partners": [self.partner],
+            "state": self.folder / "state" / home,
+            "terms": SightingTerms(confidence=50, life_s=86_400),
+            "kept_days": 400,
+            "publish_s": 60.0,
+            "read_s": 60.0,
+        }
+        return Plan(**{**fields, **more})
+
+    async def decide(self, *values: bytes) -> None:
+        """TH's workers decided so."""
+        producer = AIOKafkaProducer(bootstrap_servers=self.calls.bootstrap)
+        await producer.start()
+        try:
+            for value in values:
+                key = msgspec.json.decode(value)["number"].encode()
+                await producer.send_and_wait(self.calls.topics.decisions, value, key=key)
+        finally:
+            await producer.stop()
+
+    @asynccontextmanager
+    async def th(self, **more: Any) -> AsyncIterator[Enforcing]:
+        async with enforcing(self.plan("TH", self.lab.urls[1], **more)) as work:
+            yield work
+
+    @asynccontextmanager
+    async def kh(self, **more: Any) -> AsyncIterator[Enforcing]:
+        async with enforcing(self.plan("KH", self.lab.urls[0], **more)) as work:
+            yield work
+
+    async def kept(self, work: Enforcing) -> Sequence[Enforcement]:
+        """What is kept of TH's enforcement today."""
+        today = day_of(now_ms())
+        return await work.book.documents(LIST, "TH", today, today)
+
+
+@asynccontextmanager
+async def enforcing(plan: Plan) -> AsyncIterator[Enforcing]:
+    async with Enforcing(plan, EnforcementMetrics(CollectorRegistry())) as work:
+        yield work
+
+
+@asynccontextmanager
+async def world(
+    folder: Path,
+    urls: Sequence[str],
+    broker: Any,
+    agreements: Callable[[], Agreements],
+    shares: Shared = Shared.NUMBERS,
+) -> AsyncIterator[World]:
+    async with AsyncExitStack() as stack:
+        (folder / "lists").mkdir()
+        lab = await stack.enter_async_context(Lab(folder / "lists", urls, shares))
+        calls = await calls_lab.lab(broker, partitions=2)
+        async with await Register.connect(RegisterSettings(urls[1])) as register:
+            await register.create(LIST, "plain", BY)
+        yield World(folder, lab, calls, agreements())

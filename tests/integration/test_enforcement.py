@@ -1,0 +1,323 @@
+"""Enforcement comes back: counted where it happens, told to the list's owner, heard there."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import redis
+
+from stream.agreements import AgreementFolder
+from stream.core.agreement import Agreements
+from stream.core.enforcement import Enforcement, Sighting, target_of, written
+from stream.core.entry import Category
+from stream.core.faults import FeedDown
+from stream.exchange import files, repository
+from stream.exchange.keys import KeyRing
+from stream.lists.enforced import book as books
+from stream.lists.enforced import keys
+from stream.lists.enforced.notes import day_of
+from stream.lists.words import By
+from stream.ops.clock import now_ms, now_s
+from tests.builders import fingerprint_of
+from tests.decisions import decision
+from tests.integration.enforcement_lab import World, world
+from tests.integration.exchange_lab import LIST
+from tests.integration.feeds_lab import kh
+from tests.repositories import VALIDITY
+
+BY = By("nok", "a hospital")
+TOLD = "TH/enforcement/KH-scam"
+
+
+def agreed() -> Agreements:
+    """The example agreements."""
+    return AgreementFolder(Path(__file__).parents[2] / "config" / "agreements").start()
+
+
+def sighting(number: str, appeal_id: str | None = None) -> Sighting:
+    at = datetime.fromtimestamp(now_s(), UTC)
+    return Sighting(fingerprint=f"{fingerprint_of(number):016x}", seen_at=at, appeal_id=appeal_id)
+
+
+def everything(folder: Path) -> bytes:
+    """All bytes that a country publishes."""
+    return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+
+
+async def test_what_is_stopped_in_th_is_told_in_kh(tmp_path, urls, kafka):
+    """Calls, different numbers, and delays since KH's publication; no subscriber's number."""
+    async with world(tmp_path, urls, kafka, agreed) as both:
+        await both.lab.kh.add(*kh(1))
+        await both.lab.kh.publishes()
+        await both.lab.th.accepts()
+        await both.lab.kh.add(*kh(2, 3))
+        await both.lab.kh.publishes()
+        await both.lab.th.accepts()
+        at_ms = now_ms()
+        await both.decide(
+            *(decision(one, at_ms=at_ms) for one in kh(1, 2, 2)),
+            decision(kh(3)[0], at_ms=at_ms, verdict="flag", rule="list:KH/scam"),
+        )
+        async with both.th() as th:
+            await th.count()
+            assert await th.publish()
+            assert not await th.publish(), "what says nothing new is not signed again"
+        assert not any(number.encode() in everything(both.repository.folder) for number in kh(1, 2))
+        assert b"+66812345678" not in everything(both.repository.folder)
+        async with both.kh() as owner:
+            found = await owner.read(both.partner)
+            assert [one.list for one in found.documents] == [LIST]
+            assert not (await owner.read(both.partner)).documents
+            (kept,) = await both.kept(owner)
+    assert kept == found.documents[0]
+    assert (kept.country, kept.target_s) == ("TH", 4 * 3600)
+    assert "th-kh" in kept.agreements
+    assert kept.by_category is not None
+    counts = kept.by_category["call_centre"]
+    assert (counts.entries, counts.entries_month) == (3, 3)
+    assert (counts.blocked, counts.flagged, counts.simulated) == (3, 1, 0)
+    assert kept.in_force is not None
+    assert (kept.in_force.count, kept.in_force.late) == (1, 0)
+    assert kept.first_stopped is not None
+    assert kept.first_stopped.count == 2, "of the first list nobody knows when it was published"
+    assert kept.versions is not None
+    assert (kept.versions.accepted, kept.versions.held) == (2, 0)
+    assert kept.versions.stale_s_max is not None
+
+
+async def test_a_repeat_of_decisions_counts_once(tmp_path, urls, kafka):
+    """Not a decision that was written twice, nor one that two processes read, nor after a crash."""
+    async with world(tmp_path, urls, kafka, agreed) as both:
+        again = decision(kh(1)[0], at_ms=now_ms(), decision_id="4F7K2M9QX1RZC")
+        await both.decide(again, again, decision(kh(2)[0], at_ms=now_ms()))
+        async with both.th() as one, both.th() as other:
+            await asyncio.gather(one.count(), other.count())
+            await both.decide(again, decision(kh(2)[0], at_ms=now_ms()))
+            await asyncio.gather(one.count(), other.count())
+        async with both.th() as later:
+            await later.count()
+            figures = await later.book.figures(LIST, day_of(now_ms()))
+    assert figures.by_category["call_centre"].blocked == 3
+    assert figures.by_category["call_centre"].entries == 2
+
+
+async def test_nobody_counts_from_where_another_went_on(redis_url):
+    """Counts and positions move together: a batch that begins where nobody is any more is not
+    counted.
+    """
+    from stream.lists.connection import RegisterSettings
+    from stream.lists.enforced.batch import Batch, Progress
+
+    async with books.EnforcedBook.open(RegisterSettings(redis_url)) as book:
+        first = await book.count("decisions/0", Progress(), 5, Batch(ids=[b"a" * 8]))
+        assert first == Progress(5, 1)
+        assert await book.count("decisions/0", Progress(), 5, Batch(ids=[b"a" * 8])) is None
+        assert await book.progress("decisions/0") == (Progress(5, 1), [b"a" * 8])
+
+
+async def test_the_ids_kept_are_the_last_ones(redis_url, monkeypatch):
+    """The memory in which a repeat is recognised is bounded: the oldest ids go."""
+    from stream.lists.connection import RegisterSettings
+    from stream.lists.enforced.batch import Batch, Progress
+
+    monkeypatch.setattr(keys, "SEEN", 4)
+    async with books.EnforcedBook.open(RegisterSettings(redis_url)) as book:
+        progress: Progress | None = Progress()
+        for letters in ("abc", "de", "f"):
+            assert progress is not None
+            ids = [letter.encode() * 8 for letter in letters]
+            progress = await book.count("decisions/0", progress, 9, Batch(ids=ids))
+        held, ids = await book.progress("decisions/0")
+    assert [one[:1] for one in ids[held.place :] + ids[: held.place]] == [b"c", b"d", b"e", b"f"]
+
+
+async def test_a_sighting_lowers_confidence_everywhere(tmp_path, urls, kafka):
+    """A number that TH finds to be a hospital's is doubted in KH's list, and by that in TH's copy;
+    the same sighting counts once.
+    """
+    async with world(tmp_path, urls, kafka, agreed) as both:
+        await both.lab.kh.add(*kh(1, 2))
+        await both.lab.kh.publishes()
+        await both.lab.th.accepts()
+        async with both.th() as th:
+            await th.book.sighted(LIST, sighting(kh(1)[0], "A-4F7K2M9QX1RZC"), BY)
+            await th.book.sighted(LIST, sighting(kh(9)[0]), BY)
+            await th.publish()
+        heard: list[Any] = []
+
+        async def receive(*what: Any) -> None:
+            heard.append(what)
+
+        async with both.kh(receive=receive) as owner:
+            found = await owner.read(both.partner)
+            assert (found.sightings, found.unlisted) == (1, 1)
+        reports = await both.lab.kh.register.reports(LIST, [fingerprint_of(kh(1)[0])])
+        (said,) = [one for one in reports[fingerprint_of(kh(1)[0])] if one.source != "test"]
+        assert (said.source, said.category, said.confidence) == (
+            "sighting/TH",
+            Category.LEGITIMATE,
+            50,
+        )
+        assert sorted(number or "-" for *_, number in heard) == [kh(1)[0], "-"]
+        before = (await both.lab.kh.register.state(LIST)).head.generation
+        async with both.th() as th:
+            await both.decide(decision(kh(2)[0], at_ms=now_ms()))
+            await th.count()
+            await th.publish()
+        async with both.kh(receive=receive) as owner:
+            found = await owner.read(both.partner)
+            assert (len(found.documents), found.sightings) == (1, 0)
+        assert (await both.lab.kh.register.state(LIST)).head.generation == before
+        await both.lab.kh.publishes()
+        await both.lab.th.accepts()
+        async with both.th() as th:
+            copied = await th._register.reports(LIST, [fingerprint_of(kh(1)[0])])
+    sources = {one.source: one for one in copied[fingerprint_of(kh(1)[0])]}
+    assert sources["kh-scam/sighting/TH"].category is Category.LEGITIMATE
+
+
+class Told:
+    """TH publishes what it likes; KH reads."""
+
+    def __init__(self, both: World) -> None:
+        self.both = both
+
+    def document(self, **fields: Any) -> Enforcement:
+        made = {
+            "country": "TH",
+            "list": LIST,
+            "day": day_of(now_ms()),
+            "made_at": datetime.fromtimestamp(now_s(), UTC),
+        }
+        return Enforcement(**{**made, **fields})
+
+    def publish(self, data: bytes, target: str) -> None:
+        """Signed by TH's keys, whatever it is."""
+        th = self.both.repository
+        below = target.removeprefix("TH/enforcement/")
+        repository.publish(th.folder, th.ring, "TH/enforcement", {below: data}, VALIDITY, th.now_s)
+
+    async def refused(self, data: bytes | None = None, target: str | None = None, **fields) -> str:
+        """Why a document was not taken."""
+        document = self.document(**fields)
+        where = target or target_of("TH", document.list, document.day)
+        self.publish(written(document) if data is None else data, where)
+        async with self.both.kh() as owner:
+            found = await owner.read(self.both.partner)
+            assert not found.documents
+            (why,) = found.refused.values()
+            assert where in await owner.book.refused("TH")
+            again = await owner.read(self.both.partner)
+            assert not again.refused, "what was refused is not looked at again"
+        return why
+
+
+async def test_documents_that_are_refused(tmp_path, urls, kafka, caplog):
+    """Malformed, huge, of another country, day or list, of the future: each with what is wrong."""
+    today = day_of(now_ms())
+    async with world(tmp_path, urls, kafka, agreed) as both:
+        told = Told(both)
+        assert "malformed" in await told.refused(b"nonsense", f"{TOLD}/{today}.json")
+        assert "at most 2,097,152 are taken" in await told.refused(
+            b" " * (3 << 20), f"{TOLD}/{today}.json"
+        )
+        assert "its name does not" in await told.refused(
+            country="PH", target=f"{TOLD}/{today}.json"
+        )
+        assert "its name does not" in await told.refused(target=f"{TOLD}/2026-01-01.json")
+        assert "there is no list KH/other here" in await told.refused(list="KH/other")
+        ahead = datetime.fromtimestamp(now_s(), UTC) + timedelta(hours=2)
+        assert "one of both clocks is wrong" in await told.refused(made_at=ahead)
+        own = await told.refused(list="TH/national", target=f"TH/enforcement/KH-x/{today}.json")
+        assert "its name does not" in own
+
+
+async def test_an_old_telling_is_refused(tmp_path, urls, kafka):
+    """A document that was told before does not come back, nor do two of one moment."""
+    async with world(tmp_path, urls, kafka, agreed) as both:
+        told, target = Told(both), f"{TOLD}/{day_of(now_ms())}.json"
+        first = told.document(agreements=("th-kh",))
+        newer = msgspec.structs.replace(first, made_at=first.made_at + timedelta(seconds=5))
+        told.publish(written(newer), target)
+        async with both.kh() as owner:
+            assert (await owner.read(both.partner)).documents == (newer,)
+        assert "an old one is told again" in await told.refused(written(first), target)
+        other = msgspec.structs.replace(newer, agreements=())
+        assert "two at once" in await told.refused(written(other), target)
+        async with both.kh() as owner:
+            assert list(await both.kept(owner)) == [newer]
+
+
+async def test_a_country_speaks_for_itself_alone(tmp_path, urls, kafka):
+    """TH's repository with a word of PH's in it is not read at all; a forged one neither."""
+    async with world(tmp_path, urls, kafka, agreed) as both:
+        th, told = both.repository, Told(both)
+        told.publish(written(told.document()), f"{TOLD}/{day_of(now_ms())}.json")
+        forged = files.read(th.folder)
+        (target,) = [
+            one for one in forged.all_targets().values() if one.path.startswith(f"{TOLD}/")
+        ]
+        place = files.place_of(th.folder, target)
+        good = place.read_bytes()
+        place.write_bytes(good.replace(b"TH", b"PH"))
+        async with both.kh() as owner:
+            (why,) = (await owner.read(both.partner)).refused.values()
+            assert "is not the file that was signed" in why
+        place.write_bytes(good)
+        repository.add_list(th.folder, th.ring, "PH/enforcement", VALIDITY, th.now_s)
+        async with both.kh() as owner:
+            with pytest.raises(FeedDown, match="TH's repository has a role PH~enforcement"):
+                await owner.read(both.partner)
+
+
+async def test_many_numbers_are_estimated(tmp_path, urls, kafka, monkeypatch):
+    """Beyond so many numbers a day they are estimated, in bounded memory."""
+    monkeypatch.setattr(keys, "EXACT_MAX", 50)
+    async with world(tmp_path, urls, kafka, agreed) as both:
+        at_ms = now_ms()
+        await both.decide(*(decision(one, at_ms=at_ms) for one in kh(*range(200))))
+        async with both.th() as th:
+            await th.count()
+            counts = (await th.book.figures(LIST, day_of(at_ms))).by_category["call_centre"]
+    assert counts.blocked == 200
+    assert counts.entries is not None
+    assert 190 <= counts.entries <= 210
+
+
+async def test_a_country_without_a_role_is_told_the_command(tmp_path, urls, kafka):
+    """Whoever has no role for documents reads how to make one; counts go on."""
+    async with world(tmp_path, urls, kafka, agreed) as both:
+        other = repository.init(
+            tmp_path / "bare",
+            KeyRing([tmp_path / "keys", tmp_path / "stick"]),
+            [tmp_path / "stick"],
+            1,
+            VALIDITY,
+            now_s(),
+        )
+        assert other.root
+        async with both.th(folder=tmp_path / "bare") as th:
+            with pytest.raises(Exception, match="exchange add-list TH/enforcement"):
+                await th.publish()
+
+
+async def test_counts_are_bounded_in_time(tmp_path, urls, kafka):
+    """Every key of a day leaves by itself; documents stay as long as the settings say."""
+    async with world(tmp_path, urls, kafka, agreed) as both:
+        await both.lab.kh.add(*kh(1))
+        await both.lab.kh.publishes()
+        await both.lab.th.accepts()
+        await both.lab.kh.add(*kh(2))
+        await both.lab.kh.publishes()
+        await both.lab.th.accepts()
+        await both.decide(decision(kh(2)[0], at_ms=now_ms()))
+        async with both.th() as th:
+            await th.count()
+            await th.publish()
+        with redis.Redis.from_url(urls[1], decode_responses=True) as raw:
+            days = [key for key in raw.scan_iter("rf:enforced:{*") if ":20" in key]
+            assert days
+            assert all(raw.ttl(key) > 0 for key in days)
