@@ -30,13 +30,14 @@ from stream.cli_register import (
 )
 from stream.config import Settings
 from stream.core.delays import Delays
+from stream.core.digests import fingerprints_of
 from stream.core.enforcement import DOCUMENT_BYTES_MAX, Enforcement, Sighting, read
 from stream.core.faults import DocumentUnreadable, Fault
 from stream.core.number import Kind, parse
 from stream.exchange.enforced.partners import Imported
 from stream.exchange.enforced.run import Enforcing, Plan
-from stream.exchange.enforced.tally import fingerprint_of
 from stream.lists.enforced.book import EnforcedBook
+from stream.lists.records import hex_of
 from stream.lists.store import Register
 from stream.ops.enforcement_metrics import EnforcementMetrics
 
@@ -195,7 +196,7 @@ def sight(
             read_number = parse(number, None)
             if read_number.kind is not Kind.E164:
                 fail(f"{number!r} is no number in E.164 (+...) and no fingerprint", USAGE)
-            found = f"{fingerprint_of(read_number.text, key_of(settings, circle)):016x}"
+            found = hex_of(fingerprints_of(read_number.text, key_of(settings, circle))[0])
         seen_at = datetime.fromtimestamp(now_s(), UTC)
         async with EnforcedBook.open(settings.register()) as book:
             await book.sighted(

@@ -48,6 +48,8 @@ def plan_of(settings: Settings, ring: KeyRing, validity: Validity) -> Plan:
         kept_days=section.kept_days,
         publish_s=section.publish_s,
         read_s=section.read_s,
+        answer_s=settings.appeals.answer_s,
+        appeals_days=settings.appeals.kept_days,
     )
 
 

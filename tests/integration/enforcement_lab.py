@@ -58,6 +58,8 @@ class World:
             "kept_days": 400,
             "publish_s": 60.0,
             "read_s": 60.0,
+            "answer_s": 3600,
+            "appeals_days": 30.0,
         }
         return Plan(**{**fields, **more})
 

@@ -6,19 +6,20 @@ something else than before.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
 from stream.core.agreement import Agreement, Agreements, is_country, owner_of
+from stream.core.appeal import Appeal, sightings
+from stream.core.appeal import figures as appealed
 from stream.core.enforcement import (
     FOLDER,
     SIGHTINGS_MAX,
-    Appeals,
     Enforcement,
     Sighting,
     read,
@@ -32,20 +33,11 @@ from stream.exchange.repository import publish
 from stream.exchange.signing import Validity, delegation_of, role_of
 from stream.lists.enforced.book import EnforcedBook
 from stream.lists.enforced.keys import DAY_S, REBUILT_DAYS
+from stream.redress.book import AppealBook
 
 STALER_S: Final = 60
 PUBLISHED_DAYS: Final = 40
 """Documents stay in the repository so long: a month, and the days until its report is due."""
-
-
-class Redress(Protocol):
-    """What appeals say of a list and a day."""
-
-    async def figures(self, list_name: str, day: date) -> Appeals | None:
-        """How many there were and how they were answered; None: not known."""
-
-    async def sightings(self, list_name: str, day: date) -> tuple[Sighting, ...]:
-        """Which numbers of the list were found to be no scammers'."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +49,8 @@ class Writer:
     ring: KeyRing = field(repr=False)
     validity: Validity
     book: EnforcedBook
+    appeals: AppealBook
     agreements: Callable[[], Agreements]
-    redress: Redress | None = None
 
     async def lists(self, day: date) -> dict[str, list[Agreement]]:
         """Partners' lists that act here, or did on that day, each with the agreements on it."""
@@ -76,15 +68,18 @@ class Writer:
         return found
 
     async def document(
-        self, list_name: str, day: date, agreements: list[Agreement], now_s: int
+        self,
+        list_name: str,
+        day: date,
+        agreements: list[Agreement],
+        appeals: Sequence[Appeal],
+        now_s: int,
     ) -> Enforcement:
-        """What was done by a list on a day, as far as it is known now."""
+        """What was done by a list on a day, as far as it is known now; `appeals` are all on it."""
         figures = await self.book.figures(list_name, day)
-        sightings = await self.book.sightings(list_name, day)
-        appeals = None
-        if self.redress is not None:
-            sightings += await self.redress.sightings(list_name, day)
-            appeals = await self.redress.figures(list_name, day)
+        begin_s = _begin_s(day)
+        span = list_name, begin_s, min(begin_s + DAY_S, now_s + 1)
+        seen = {*await self.book.sightings(list_name, day), *sightings(appeals, *span)}
         target_s = min((one.response_target_s for one in agreements), default=None)
         return Enforcement(
             country=self.country,
@@ -96,8 +91,8 @@ class Writer:
             by_category=dict(figures.by_category) if figures.counted else None,
             in_force=figures.in_force(target_s),
             first_stopped=figures.first_stopped(),
-            sightings=tuple(sorted(sightings, key=_order))[:SIGHTINGS_MAX],
-            appeals=appeals,
+            sightings=tuple(sorted(seen, key=_order))[:SIGHTINGS_MAX],
+            appeals=appealed(appeals, *span, target_s),
             versions=figures.versions(),
         )
 
@@ -108,11 +103,14 @@ class Writer:
         """
         today = datetime.fromtimestamp(now_s, UTC).date()
         before = await asyncio.to_thread(self._published)
-        fresh = {}
+        fresh: dict[str, Enforcement] = {}
+        appeals: dict[str, Sequence[Appeal]] = {}
         for back in range(REBUILT_DAYS):
             day = today - timedelta(days=back)
             for name, agreements in (await self.lists(day)).items():
-                document = await self.document(name, day, agreements, now_s)
+                if name not in appeals:
+                    appeals[name] = await self.appeals.about(name)
+                document = await self.document(name, day, agreements, appeals[name], now_s)
                 target = target_of(self.country, name, day)
                 old = before.get(target)
                 if not _worth(document, old, today=today) or _same(document, old):

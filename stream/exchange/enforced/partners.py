@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from stream.core.agreement import owner_of
+from stream.core.appeal import Received
 from stream.core.enforcement import DOCUMENT_BYTES_MAX, FOLDER, Enforcement, Sighting, read
 from stream.core.entry import Category, Entry
 from stream.core.faults import DocumentUnreadable, FeedDown, FeedFault
@@ -64,8 +65,8 @@ class Imported:
     unlisted: int
 
 
-Receive = Callable[[str, str, Sighting, str | None], Awaitable[None]]
-"""Called with country, list, sighting and the number, if we know it: an appeal to us."""
+Receive = Callable[[Received, By], Awaitable[object]]
+"""Takes a partner's appeal on a list of ours; one that is known already changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class Importer:
     book: EnforcedBook
     register: Register
     terms: SightingTerms
-    receive: Receive | None = None
+    receive: Receive
 
     async def read(self, partner: Partner, now_s: int) -> Imported:
         """Take what is new of a partner. Raises FeedDown, RegisterDown; then nothing is new yet."""
@@ -169,16 +170,22 @@ class Importer:
         for (sighting, mark), fingerprint in zip(fresh, fingerprints, strict=True):
             held = reports.get(fingerprint, ())
             number = next((one.number for one in held if one.number is not None), None)
+            why = f"no scammer's there, by {sighting.appeal_id or 'an operator'}"
+            by = By(f"enforcement:{country}", why)
             if not held:
                 unlisted += 1
             else:
                 entry = self._report(country, sighting, fingerprint, number, now_s)
-                why = f"seen there as no scammer's, {sighting.appeal_id or 'without an appeal'}"
-                await self.register.add(name, [entry], By(f"enforcement:{country}", why))
-            if self.receive is not None:
-                await self.receive(country, name, sighting, number)
-            if held:
-                await self.book.take(name, mark, now_s)
+                await self.register.add(name, [entry], by)
+            if sighting.appeal_id is not None:
+                said = Received(
+                    partner=country,
+                    appeal_id=sighting.appeal_id,
+                    list=name,
+                    fingerprint=sighting.fingerprint,
+                )
+                await self.receive(said, by)
+            await self.book.take(name, mark, now_s)
         return len(fresh) - unlisted, unlisted
 
     def _report(

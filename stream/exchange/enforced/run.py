@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Final, Self
 
 from stream.core.agreement import Agreements
+from stream.core.appeal import Received
 from stream.core.enforcement import Enforcement
 from stream.core.faults import Fault
-from stream.exchange.enforced.documents import Redress, Writer
-from stream.exchange.enforced.partners import Imported, Importer, Partner, Receive, SightingTerms
+from stream.exchange.enforced.documents import Writer
+from stream.exchange.enforced.partners import Imported, Importer, Partner, SightingTerms
 from stream.exchange.enforced.reader import Reader, ReaderSettings
 from stream.exchange.enforced.tally import Passed
 from stream.exchange.keys import KeyRing
@@ -27,10 +28,13 @@ from stream.lists.enforced.book import EnforcedBook
 from stream.lists.enforced.notes import day_of
 from stream.lists.feed_book import FeedBook
 from stream.lists.store import Register
+from stream.lists.words import By
 from stream.ops.clock import now_ms, now_s
 from stream.ops.enforcement_metrics import EnforcementMetrics
 from stream.ops.kafka import KafkaSettings
 from stream.ops.retry import Backoff
+from stream.redress.book import AppealBook
+from stream.redress.redressing import Desk, receive
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +47,8 @@ class Plan:
     """All that the settings say.
 
     Documents are published every `publish_s`, partners read every `read_s`; both stay `kept_days`.
+    `answer_s` is the time for an appeal of which no agreement says one, `appeals_days` how long
+    answered ones stay.
     """
 
     kafka: KafkaSettings
@@ -59,8 +65,8 @@ class Plan:
     kept_days: int
     publish_s: float
     read_s: float
-    redress: Redress | None = None
-    receive: Receive | None = None
+    answer_s: int
+    appeals_days: float
 
 
 class Enforcing:
@@ -77,21 +83,23 @@ class Enforcing:
         self._register = await Register.connect(plan.register)
         self._feeds = FeedBook.open(plan.register)
         self.book = EnforcedBook.open(plan.register)
+        self._appeals = AppealBook.open(plan.register, plan.appeals_days)
         self._writer = Writer(
             plan.reader.home,
             plan.folder,
             plan.ring,
             plan.validity,
             self.book,
+            self._appeals,
             plan.agreements,
-            plan.redress,
         )
         self._importer = Importer(
-            plan.reader.home, plan.state, self.book, self._register, plan.terms, plan.receive
+            plan.reader.home, plan.state, self.book, self._register, plan.terms, self._receive
         )
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self._appeals.__aexit__()
         await self.book.__aexit__()
         await self._feeds.__aexit__()
         await self._register.close()
@@ -142,6 +150,13 @@ class Enforcing:
         """Of a list and country that tell something new, what is too old goes."""
         oldest = day_of(now_ms()) - timedelta(days=self._plan.kept_days)
         await self.book.forget(document.list, document.country, oldest)
+
+    async def _receive(self, said: Received, by: By) -> None:
+        plan = self._plan
+        desk = Desk(plan.reader.home, plan.circle_keys, plan.agreements(), plan.answer_s)
+        appeal, is_new = await receive(self._appeals, desk, said, by)
+        if is_new:
+            log.warning("%s appeals on %s: %s, to be answered", said.partner, said.list, appeal.id)
 
     async def _publish(self) -> None:
         await self.publish()

@@ -133,7 +133,7 @@ class Tally:
             key = self.key_of(reason.list)
             if key is None:
                 return
-            fingerprint = hashed[reason.list, text] = fingerprint_of(text, key)
+            fingerprint = hashed[reason.list, text] = _fingerprint(text, key)
         batch.numbers.setdefault(cell, set()).add(fingerprint)
         if outcome is not Outcome.SIMULATED:
             place = reason.list, fingerprint
@@ -149,6 +149,6 @@ def _deciding(decision: _Decision) -> Iterator[_Reason]:
             yield reason
 
 
-def fingerprint_of(text: str, key: bytes) -> int:
-    """The fingerprint of one number or prefix entry in the circle with `key`."""
+def _fingerprint(text: str, key: bytes) -> int:
+    """Of one number or prefix entry in the circle with `key`."""
     return int(Digests(elements(np.array([text], "S16"), key)).fingerprints()[0])
