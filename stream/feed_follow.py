@@ -7,13 +7,14 @@ logged once for each change; only a bug ends a follower.
 import asyncio
 import logging
 import random
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from stream.core.agreement import Agreements
 from stream.core.faults import ChangeConflict, Fault, FeedDown, FeedFault, RegisterDown
 from stream.feed_files import FeedSetup
 from stream.lists.connection import RegisterSettings
@@ -46,7 +47,10 @@ FIRST_S_MAX: Final = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workplace:
-    """What all followers share: limits, places for large versions, and who is told."""
+    """What all followers share: limits, places for large versions, and who is told.
+
+    `agreements` gives those of the moment; None: those of `around` stay.
+    """
 
     settings: FeedsSection
     register: RegisterSettings
@@ -55,6 +59,13 @@ class Workplace:
     book: FeedBook
     metrics: FeedMetrics
     places: asyncio.Semaphore
+    agreements: Callable[[], Agreements] | None = None
+
+    def surroundings(self) -> Surroundings:
+        """What versions are judged by now."""
+        if self.agreements is None:
+            return self.around
+        return replace(self.around, agreements=self.agreements())
 
 
 class Follower:
@@ -210,7 +221,7 @@ class Follower:
             state_dir=place.state_dir,
             feed=self.setup.feed,
             arrival=arrival,
-            around=place.around,
+            around=place.surroundings(),
         )
         memory_max = place.settings.memory_mb_max << 20
         return await done_apart(job, memory_max=memory_max, within_s=place.settings.version_s_max)

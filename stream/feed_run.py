@@ -15,6 +15,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry
 
+from stream.agreements import AgreementFolder, agreements_of
 from stream.app import CLEAN, CRASHED, exit_code_of, refuse_optimised
 from stream.config import Settings
 from stream.core.agreement import Agreements
@@ -61,10 +62,15 @@ def run(
 
 
 def around_of(settings: Settings) -> Surroundings:
-    """What feeds are judged by besides their files."""
+    """What feeds are judged by besides their files. Raises ConfigInvalid."""
     emergency = {land: frozenset(texts) for land, texts in settings.policy.emergency.items()}
     home = settings.calls.home_country
-    return Surroundings(keys=settings.circle_keys(), emergency=emergency, home=home)
+    return Surroundings(
+        keys=settings.circle_keys(),
+        emergency=emergency,
+        home=home,
+        agreements=agreements_of(settings),
+    )
 
 
 class FeedsRun:
@@ -82,6 +88,7 @@ class FeedsRun:
         self._followed: dict[str, tuple[Follower, asyncio.Task[None]]] = {}
         self._marks: dict[str, tuple[int, int]] = {}
         self._wrong: dict[str, str] = {}
+        self._agreements = AgreementFolder(settings.agreements.folder())
         self._told = asyncio.Event()
         self._deadline = Deadline()
         self._turning = Turning(settings.ops.stalled_s)
@@ -92,6 +99,7 @@ class FeedsRun:
             asyncio.get_running_loop().add_signal_handler(number, self._stop, number.name)
         settings = self._settings
         setups = read_feeds(self._folder, self._environ, house_of(settings))
+        self._agreements.start()
         async with await Register.connect(settings.register()):
             pass  # a Redis that could lose entries is refused at the start
         ops, feeds = settings.ops, settings.feeds
@@ -112,6 +120,7 @@ class FeedsRun:
                 book=book,
                 metrics=self._metrics,
                 places=asyncio.Semaphore(feeds.parallel),
+                agreements=lambda: self._agreements.reading.agreements,
             )
             self._metrics.register_up.set(1)
             for setup in setups.values():
@@ -194,7 +203,10 @@ class FeedsRun:
         self._followed[name] = (follower, task)
 
     async def _reload(self) -> None:
-        """What changed among the feed files takes effect."""
+        """What changed among the agreements and the feed files takes effect."""
+        if await asyncio.to_thread(self._agreements.look):
+            for wrong in self._agreements.reading.errors.values():
+                log.error("agreements: what was read before goes on counting: %s", "; ".join(wrong))
         try:
             paths = await asyncio.to_thread(feed_paths, self._folder)
         except ConfigInvalid as error:

@@ -214,6 +214,17 @@ class Agreements:
                 if country in clause.to:
                     yield agreement, clause, agreement.terms_of(clause, at_s)
 
+    def ended(self, list_name: str, country: str, at_s: int) -> Agreement | None:
+        """The agreement by which a list was shared with a country last, where none does any more.
+
+        None: one is in force, or there never was one.
+        """
+        found = [one for one in self.held if one.clause(list_name, country) is not None]
+        if any(one.in_force(at_s) for one in found):
+            return None
+        over = [one for one in found if one.state(at_s) is State.ENDED]
+        return max(over, key=lambda one: one.valid_until_s, default=None)
+
     def unchanged(self, at_s: int) -> tuple[int, int]:
         """From when (inclusive) until when (exclusive) all of them say what they say at `at_s`."""
         moments = [moment for agreement in self.held for moment in agreement.moments()]

@@ -5,12 +5,13 @@ What `feeds check` prints, and what `feeding.take_in` acts on.
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
-from stream.core.agreement import owner_of
+from stream.core.agreement import Agreements, owner_of
 from stream.core.allowlist import AllowEntry, Allowlist
 from stream.core.emergency import EmergencyNumbers
 from stream.core.entry import Columns
@@ -49,12 +50,21 @@ class Arrival:
 class Surroundings:
     """What a feed is judged by besides its own file: all circles' keys, emergency numbers.
 
-    `home` is the country whose lists are ours.
+    `home` is the country whose lists are ours, `agreements` those by which others share theirs.
     """
 
     keys: Mapping[str, bytes]
     emergency: Mapping[str, frozenset[str]]
     home: str = ""
+    agreements: Agreements = field(default_factory=Agreements)
+
+    def agreement_over(self, list_name: str, at_s: int) -> str:
+        """Which agreement ended by which the list was shared with us; "": that is no reason."""
+        over = self.agreements.ended(list_name, self.home, at_s)
+        if over is None:
+            return ""
+        at = datetime.fromtimestamp(over.valid_until_s, UTC).isoformat()
+        return f"{over.id} ended at {at}, and none shares {list_name} with {self.home} any more"
 
     def key_of(self, circle: str) -> bytes:
         """A circle's key. Raises ConfigInvalid."""
@@ -141,6 +151,7 @@ async def assess(
         sha256=fetched.sha256,
         whole=fetched.whole,
         unreadable=read.unreadable,
+        agreement_over=around.agreement_over(feed.list_name, now_s),
         as_of_s=fetched.as_of_s,
         good=read.good,
         bad=read.bad,

@@ -27,7 +27,7 @@ from stream.lists.feed_book import FeedBook
 from stream.lists.feed_shelf import Versions
 from stream.lists.feed_storing import Content, store
 from stream.lists.fetch import Fetched
-from stream.lists.gate import Verdict
+from stream.lists.gate import GateReason, Verdict
 from stream.lists.store import Register
 from stream.lists.words import By
 from stream.ops.clock import now_ms
@@ -47,7 +47,7 @@ async def take_in(
     Raises Faults of the register; then the version is as if it had not come, and comes again.
     """
     state = await book.state(feed.name)
-    known = await _known(book, versions, feed, state, arrival, now_s)
+    known = await _known(book, versions, feed, state, arrival, around, now_s)
     if known is not None:
         # Whoever was killed after his last word here left a file of before.
         await asyncio.to_thread(versions.sweep, _needed(state), feed.keep_s, now_s)
@@ -120,7 +120,13 @@ async def refuse(
 
 
 async def _known(
-    book: FeedBook, versions: Versions, feed: Feed, state: FeedState, arrival: Arrival, now_s: int
+    book: FeedBook,
+    versions: Versions,
+    feed: Feed,
+    state: FeedState,
+    arrival: Arrival,
+    around: Surroundings,
+    now_s: int,
 ) -> VersionRecord | None:
     """What became of these very bytes before; None: they are to be looked at (again)."""
     sha256 = arrival.fetched.sha256
@@ -136,6 +142,9 @@ async def _known(
         )
     for record in (state.held, state.refused):
         if record is not None and record.sha256 == sha256 and record.settings == feed.digest:
+            over = record.reason == GateReason.AGREEMENT_EXPIRED.value
+            if over and not around.agreement_over(feed.list_name, now_s):
+                return None  # it was extended: what waited for that is looked at again
             _forget(versions, arrival)
             return record
     return None

@@ -42,6 +42,8 @@ class GateReason(StrEnum):
     """Its owner made it before the last accepted version."""
     EMPTY = "empty"
     """A whole list without one number: mostly a file that was read while it was being written."""
+    AGREEMENT_EXPIRED = "agreement_expired"
+    """The agreement by which its owner shares the list here is over."""
     EXPIRED = "expired"
     """Every entry in it is over already."""
     SHRUNK = "shrunk"
@@ -94,7 +96,13 @@ OF_FAULTS: Final[Mapping[FeedFault, GateReason]] = {
 """What a transport finds of a version that came whole: it is refused before it gets here."""
 
 _HOLDS: Final = frozenset(
-    {GateReason.EMPTY, GateReason.SHRUNK, GateReason.GROWN, GateReason.TOO_MANY_BAD_ROWS}
+    {
+        GateReason.AGREEMENT_EXPIRED,
+        GateReason.EMPTY,
+        GateReason.SHRUNK,
+        GateReason.GROWN,
+        GateReason.TOO_MANY_BAD_ROWS,
+    }
 )
 
 
@@ -153,7 +161,8 @@ class Last:
 class Seen:
     """What there is to know of a version before it is let in.
 
-    `unreadable` says why the file can not be read, "" where it can. `good` and `bad` count rows,
+    `unreadable` says why the file can not be read, "" where it can. `agreement_over` says which
+    agreement is over, "" where none is. `good` and `bad` count rows,
     `expired` those left out since they are over. `gained` and `lost` count numbers against what the
     feed has on its list now; None where that is not known. `rows` counts rows by reasons of
     `OF_ROWS`.
@@ -162,6 +171,7 @@ class Seen:
     sha256: str
     whole: bool
     unreadable: str = ""
+    agreement_over: str = ""
     as_of_s: int | None = None
     good: int = 0
     bad: int = 0
@@ -228,6 +238,8 @@ def _as_a_file(seen: Seen, last: Last | None) -> list[Finding]:
 def _as_a_whole(seen: Seen, last: Last | None, limits: GateLimits) -> list[Finding]:
     found = []
     rows = seen.good + seen.bad
+    if seen.agreement_over:
+        found.append(_finding(GateReason.AGREEMENT_EXPIRED, seen.agreement_over))
     if not rows and seen.expired:
         found.append(_finding(GateReason.EXPIRED, f"all of {seen.expired:,} entries are over"))
     elif not rows and seen.whole:

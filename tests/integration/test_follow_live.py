@@ -2,10 +2,11 @@
 
 import asyncio
 import time
+from dataclasses import replace
 
 import pytest
 
-from stream.core.agreement import Shared
+from stream.core.agreement import FOREVER, Agreements, Shared
 from stream.core.faults import FeedDown, FeedFault
 from stream.exchange import repository
 from stream.exchange.hub import Hub
@@ -17,6 +18,7 @@ from stream.lists.connection import RegisterSettings
 from stream.lists.transports.tuf import TufTransport
 from stream.lists.tuf_client import TufLimits
 from stream.ops.tasks import cancelled
+from tests.agreed import agreement
 from tests.builders import NOW_S, numbers_of
 from tests.integration.exchange_lab import LIST, Always, lab
 from tests.integration.feeds_lab import kh, workplace
@@ -104,6 +106,28 @@ async def test_a_poisoned_list_is_held(tmp_path, urls):
         assert record.verdict == "held"
         assert await th.fingerprints() != set()
         assert not await th.holds(*kh(100))
+
+
+async def test_a_list_whose_agreement_is_over_is_held(tmp_path, urls):
+    """From its end on new versions wait, and what waited is let in once it was extended."""
+    past = agreement("th-kh", [LIST], ["TH"], valid_until_s=int(time.time()) - 60)
+    held = Agreements((past, agreement("th-ph", ["PH/scam"], ["TH"])), needed=True)
+    async with lab(tmp_path, urls) as world, workplace(tmp_path / "th-state", urls[1]) as here:
+        place = replace(here, around=replace(here.around, home="TH"), agreements=lambda: held)
+        th = Follower(world.th.setup, place, quiet=True)
+        await world.kh.add(*kh(1))
+        await world.kh.publishes()
+        for _ in range(2):
+            record = await th.pull()
+            assert record is not None
+            assert (record.verdict, record.reason) == ("held", "agreement_expired")
+            assert "th-kh ended at 20" in record.findings[0]
+            assert "none shares KH/scam with TH any more" in record.findings[0]
+        held = Agreements((replace(past, valid_until_s=FOREVER),), needed=True)
+        record = await th.pull()
+        assert record is not None
+        assert record.verdict == "accepted"
+        assert await world.th.holds(*kh(1))
 
 
 async def test_a_whole_list_that_is_not_accepted_is_let_be_for_a_while(tmp_path, urls):

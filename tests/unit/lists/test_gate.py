@@ -32,6 +32,11 @@ CASES = {
     "made at the same second": ({"as_of_s": 5000}, ACCEPTED, None),
     "no word when it was made": ({"as_of_s": None}, ACCEPTED, None),
     "an increment of before": ({"as_of_s": 4999, "whole": False}, ACCEPTED, None),
+    "an agreement that is over": (
+        {"agreement_over": "th-kh ended"},
+        HELD,
+        GateReason.AGREEMENT_EXPIRED,
+    ),
     "empty": ({"good": 0, "lost": 1000}, HELD, GateReason.EMPTY),
     "an empty increment": ({"good": 0, "whole": False}, ACCEPTED, None),
     "all over": ({"good": 0, "expired": 5}, REFUSED, GateReason.EXPIRED),
