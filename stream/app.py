@@ -121,7 +121,9 @@ class _Worker:
         self._settings = settings
         self._place = place
         self._agreements = AgreementFolder(settings.agreements.folder())
-        self._watched = Watched(CollectorRegistry(), tuple(settings.calls.topics))
+        self._watched = Watched(
+            CollectorRegistry(), settings.calls.topics, settings.calls.home_country
+        )
         self._refresher = refresher_for(settings, self._watched.list_event)
         self._source: KafkaSource | None = None
         self._loop: CallsLoop[Outcome] | None = None
@@ -250,7 +252,9 @@ class _Worker:
 
         def counted(raw: RawBatch) -> CallBatch:
             self._watched.taken(raw)
-            return read(raw)
+            batch = read(raw)
+            self._watched.decoded(raw, batch)
+            return batch
 
         return counted
 

@@ -16,8 +16,9 @@ from prometheus_client import Counter as Counting
 
 from stream import __version__
 from stream.agreements import Reading
-from stream.calls.batch import Partition, RawBatch
+from stream.calls.batch import CallBatch, Partition, RawBatch
 from stream.calls.decide import Counted, Outcome
+from stream.calls.dialects.suspicion import Suspicion
 from stream.calls.events import Event as CallEvent
 from stream.calls.loop import Done
 from stream.calls.source import KafkaSource
@@ -60,7 +61,10 @@ def tell(event: ListEvent) -> None:
 class Watched:
     """One worker's metrics and readiness. Every closed set of labels begins at 0."""
 
-    def __init__(self, registry: CollectorRegistry, topics: tuple[str, ...]) -> None:
+    def __init__(
+        self, registry: CollectorRegistry, topics: Mapping[str, str], region: str = "TH"
+    ) -> None:
+        """`topics` are those with calls and their dialects, `region` our country."""
         self.registry = registry
         self.metrics = metrics = Metrics(registry)
         for call_event in CallEvent:
@@ -71,6 +75,7 @@ class Watched:
             metrics.rejected.labels(reason)
         for topic in topics:
             metrics.calls.labels(topic)
+            metrics.wrong_dialect.labels(topic).set(0)
         # Looked up once: a batch of a few calls would else spend a tenth of its time on labels.
         self._decode_s, self._decide_s, self._publish_s = map(
             metrics.batch.labels, ("decode", "decide", "publish")
@@ -82,6 +87,8 @@ class Watched:
         metrics.compiled.set(0)
         metrics.build.labels(__version__, platform.python_version()).set(1)
         self.state = State()
+        self._dialects = topics
+        self._suspicion = Suspicion(region)
         self._partitions: set[Partition] = set()
         self._silent = False
         self._states: dict[str, Standing] = {}
@@ -117,6 +124,25 @@ class Watched:
         """A batch was read."""
         for segment in raw.segments:
             self.metrics.calls.labels(segment.partition.topic).inc(segment.stop - segment.start)
+
+    def decoded(self, raw: RawBatch, batch: CallBatch) -> None:
+        """A batch was decoded; a topic in a wrong dialect is told of once, with the likely one."""
+        suspects, cleared = self._suspicion.look(raw, batch)
+        for suspect in suspects:
+            self.metrics.wrong_dialect.labels(suspect.topic).set(1)
+            seems = f"they look like {suspect.likely}: set it in" if suspect.likely else "look at"
+            log.error(
+                "wrong dialect: none of the last %d records of topic %s is a call in the dialect "
+                "%s (mostly: %s); %s [calls.topics], see `ringfence dialects detect`",
+                suspect.records,
+                suspect.topic,
+                self._dialects.get(suspect.topic, ""),
+                suspect.reason,
+                seems,
+            )
+        for topic in cleared:
+            self.metrics.wrong_dialect.labels(topic).set(0)
+            log.info("topic %s has calls in its dialect again", topic)
 
     def done(self, done: Done[Outcome]) -> None:
         """A batch is decided, and Kafka has all that came of it."""

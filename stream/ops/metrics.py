@@ -91,6 +91,14 @@ class Metrics:
             ["reason"],
             registry=registry,
         )
+        # 1: read the log's `wrong dialect`, which names the likely right one; RUNBOOK.
+        self.wrong_dialect = Gauge(
+            "ringfence_wrong_dialect",
+            "Whether none of a topic's last 50 or more records was a call in its dialect.",
+            ["topic"],
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
         # Near the rate of ringfence_calls: a switch writes letters beyond ASCII, escapes or strange
         # numbers into fields that decide, or there are no kernels. The price is CPU alone.
         self.unscanned = Counter(

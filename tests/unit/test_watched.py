@@ -12,8 +12,11 @@ from prometheus_client import CollectorRegistry
 from stream.agreements import Reading
 from stream.calls.batch import Partition
 from stream.calls.decide import Counted, Outcome, Tally
+from stream.calls.decode import DecodeSettings, decode
+from stream.calls.dialects import dialect_named
 from stream.calls.events import Event as CallEvent
 from stream.calls.loop import Done
+from stream.calls.trunks import Trunks
 from stream.core.agreement import Agreements
 from stream.core.blocklists import EMPTY_BLOCKLISTS
 from stream.core.call import Origin, Rejected, RejectReason
@@ -23,11 +26,12 @@ from stream.lists.events import Event, EventKind
 from stream.ops.clock import now_ms
 from stream.watched import State, Watched
 from tests.agreed import agreement
+from tests.unit.calls.test_decode import GOOD, raw_of
 
 
 @pytest.fixture
 def watched() -> Watched:
-    return Watched(CollectorRegistry(), ("calls",))
+    return Watched(CollectorRegistry(), {"calls": "ringfence"})
 
 
 def a_source(**changes: Any) -> Any:
@@ -172,3 +176,29 @@ def test_agreements_are_counted_by_where_they_stand(watched: Watched, caplog) ->
         "agreement th-kh: ended",
         "agreement th-mm: its last good version stays: th-mm.toml: kind: is missing",
     ]
+
+
+@pytest.mark.expects_errors("wrong dialect")
+def test_a_topic_in_a_wrong_dialect_is_told_of_once(watched, caplog) -> None:
+    """After 50 records without a call a metric and an error name the likely dialect; one call, and
+    all is well again.
+    """
+    sample = b'{"method":"INVITE","callid":"%d","src_user":"+447700900125","dst_user":"1"}'
+    decoders = {"calls": dialect_named("ringfence", {})}
+
+    def batch(*values: bytes) -> None:
+        raw = raw_of(*values)
+        read = decode(raw, decoders, Trunks("TH"), DecodeSettings(10_000, check_callee=True))
+        watched.decoded(raw, read)
+
+    batch(GOOD, *(sample % n for n in range(60)))
+    assert value(watched, "ringfence_wrong_dialect", topic="calls") == 0
+    for _ in range(3):
+        batch(*(sample % n for n in range(40)))
+    assert value(watched, "ringfence_wrong_dialect", topic="calls") == 1
+    (error,) = [record.message for record in caplog.records if record.levelname == "ERROR"]
+    assert "in the dialect ringfence (mostly: missing_field: " in error
+    assert "they look like kamailio: set it in [calls.topics]" in error
+    assert "447700" not in error
+    batch(GOOD, sample % 1)
+    assert value(watched, "ringfence_wrong_dialect", topic="calls") == 0
