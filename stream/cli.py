@@ -13,6 +13,7 @@ from stream import (
     __version__,
     cli_agreements,
     cli_allow,
+    cli_appeals,
     cli_audit,
     cli_circle,
     cli_dialects,
@@ -33,6 +34,7 @@ from stream.calls.events import Event
 from stream.calls.topics import Done, TopicReport, ensure_topics
 from stream.cli_base import AsJson, ConfigFiles, err, out, print_json, settings_of
 from stream.cli_decisions import decisions
+from stream.cli_traceback import traceback_command
 from stream.cli_why import why
 from stream.config import Settings
 from stream.core.faults import TopicMissing
@@ -54,6 +56,7 @@ app.add_typer(topics, name="topics")
 cli_lists.app.add_typer(cli_versions.app)
 app.add_typer(cli_lists.app, name="lists")
 app.add_typer(cli_allow.app, name="allow")
+app.add_typer(cli_appeals.app, name="appeals")
 app.add_typer(cli_feeds.app, name="feeds")
 app.add_typer(cli_agreements.app, name="agreements")
 app.add_typer(cli_audit.app, name="audit")
@@ -68,6 +71,7 @@ app.add_typer(cli_enforcement.app, name="enforcement")
 app.add_typer(cli_sinks.app, name="sink")
 app.command("why")(why)
 app.command("decisions")(decisions)
+app.command("traceback")(traceback_command)
 
 
 def _version(wanted: bool) -> None:

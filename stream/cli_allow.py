@@ -100,6 +100,7 @@ def show(config: ConfigFiles = None, as_json: AsJson = False) -> None:
                     "text": entry.text,
                     "reason": entry.reason,
                     "actor": entry.actor,
+                    "appeal": entry.appeal or None,
                     "added_at": moment(entry.added_at_s),
                     "expires_at": moment(entry.expires_at_s),
                     "live": entry.live(now_s()),
@@ -115,7 +116,8 @@ def show(config: ConfigFiles = None, as_json: AsJson = False) -> None:
         if not entry.live(now_s()):
             until += " (expired)"
         since = moment(entry.added_at_s) or "-"
-        table.add_row(entry.text, entry.reason, entry.actor, since, until)
+        why = f"{entry.reason} (appeal {entry.appeal})" if entry.appeal else entry.reason
+        table.add_row(entry.text, why, entry.actor, since, until)
     out.print(table)
 
 

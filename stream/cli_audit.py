@@ -13,6 +13,7 @@ from stream.lists.records import Op, base_of
 from stream.lists.store import AUDIT_MAX, Register
 
 app = typer.Typer(invoke_without_command=True)
+_OF_ALLOWLIST = {Op.ALLOW, Op.DISALLOW, "repair"}
 
 
 @app.callback()
@@ -57,7 +58,7 @@ def audit(
 
 def _line(entry: AuditEntry) -> str:
     """One entry for a person: number, when, who, what of which list, and why."""
-    place = entry.list_name or "(allowlist)"
+    place = entry.list_name or ("(allowlist)" if entry.op in _OF_ALLOWLIST else "(calls)")
     at = f" generation {entry.generation}" if entry.generation else ""
     detail, why = _detail(entry), f" ({entry.reason})" if entry.reason else ""
     return (

@@ -78,7 +78,7 @@ def why(
         answer |= {"at": _moment(at_ms // 1000), "not_known": dict(then.not_known)}
         answer["register"] = _THEN if then.allow_known else f"{_THEN}; {_ALLOW_UNSURE}"
     else:
-        blocklists, register = asyncio.run(_lists(settings))
+        blocklists, register = asyncio.run(lists_now(settings))
         answer = answer_for(settings, agreements, blocklists, read.text, trunk, callee, now_ms())
         answer["register"] = register
     contacts = contacts_of(settings)
@@ -107,7 +107,7 @@ _TOLD = {
 }
 
 
-async def _lists(settings: Settings) -> tuple[Blocklists, str]:
+async def lists_now(settings: Settings) -> tuple[Blocklists, str]:
     """The lists as a worker that starts now would have them, and how the register stands."""
     down = asyncio.Event()
     said: list[str] = []
@@ -161,6 +161,7 @@ def answer_for(
             "entry": allow.text,
             "reason": allow.reason,
             "actor": allow.actor,
+            "appeal": allow.appeal or None,
             "added_at": _moment(allow.added_at_s),
             "expires_at": _moment(allow.expires_at_s),
         },
@@ -304,10 +305,8 @@ def _print(answer: dict[str, Any]) -> None:
     allow = answer["allow"]
     if allow is not None:
         until = allow["expires_at"] or "further notice"
-        out.print(
-            f"Allowed by {allow['entry']} until {until}: {allow['reason']} ({allow['actor']})",
-            markup=False,
-        )
+        of = f", appeal {allow['appeal']}" if allow["appeal"] else ""
+        say(f"Allowed by {allow['entry']} until {until}: {allow['reason']} ({allow['actor']}{of})")
     for held in answer["lists"]:
         known = _TOLD.get(held["state"]) or (
             f"{held['category']}, confidence now {held['confidence']}, {_until(held)}"

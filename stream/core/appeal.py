@@ -142,7 +142,7 @@ class StepRefused(StrEnum):
 
     CLOSED = "it was answered already"
     FORWARDED = "its list's owner was asked already"
-    NO_COMMENT = "whoever appealed has to be told why: it needs a comment"
+    NO_COMMENT = "whoever appealed has to be told why: it needs a reason (--reason)"
 
 
 def stepped(appeal: Appeal, step: AppealStep) -> Appeal | StepRefused:

@@ -67,6 +67,10 @@ class AppealRefused(Fault):
     """An appeal can not be taken, or can not go on as asked; nothing was changed."""
 
 
+class TracebackRefused(Fault):
+    """A traceback asks for more than can be held at once."""
+
+
 class FeedFault(StrEnum):
     """Why a feed's bytes did not come: a closed list, so that each is a label of a metric."""
 

@@ -264,6 +264,15 @@ return passed
 """Takes the allowlist's generation above one that the register has lost. KEYS rf:allow:head; ARGV
 that generation, actor, reason, limit."""
 
+NOTE = (
+    STEP
+    + """
+audit(ARGV[5], ARGV[1], ARGV[2], '', ARGV[3], 0, ARGV[4])
+return 1
+"""
+)
+"""One audit entry about no list. ARGV actor, reason, op, detail, limit."""
+
 FEED = (
     STEP
     + """

@@ -75,6 +75,7 @@ class Register:
         self._archive = redis.register_script(scripts.ARCHIVE)
         self._sweep = redis.register_script(scripts.SWEEP)
         self._allow = redis.register_script(scripts.ALLOW)
+        self._note = redis.register_script(scripts.NOTE)
 
     @classmethod
     async def connect(cls, settings: RegisterSettings, block_ms: int = 1000) -> Self:
@@ -316,6 +317,11 @@ class Register:
                     keys=[keys.head(name), keys.changed(name)], args=fingerprints
                 )
         return swept
+
+    async def note(self, op: str, detail: str, by: By) -> None:
+        """Write into the audit what concerns no list: what was handed out, to whom, and why."""
+        with renamed("writing into the audit"):
+            await self._note(keys=[], args=[by.actor, by.reason, op, detail, AUDIT_MAX])
 
     async def allow_add(self, entries: Iterable[AllowEntry], by: By) -> int:
         """Put entries on the allowlist, replacing those of the same text; its generation after."""

@@ -6,19 +6,23 @@ from dataclasses import replace
 
 import pytest
 
+from stream.config import load
 from stream.core.agreement import Agreements
 from stream.core.allowlist import AllowEntry
 from stream.core.appeal import Appeal, AppealState, Named, Received, sightings
 from stream.core.entry import Category
-from stream.core.faults import AppealRefused, AppealUnknown
+from stream.core.faults import AppealRefused, AppealUnknown, Fault
+from stream.feed_run import FeedsRun
 from stream.lists.audit import Verification
 from stream.lists.connection import RegisterSettings
 from stream.lists.store import AUDIT_MAX, Register
 from stream.lists.words import By
+from stream.ops.tasks import cancelled
 from stream.redress import book as book_module
-from stream.redress.book import AppealBook
+from stream.redress import watch as watch_module
+from stream.redress.book import AppealBook, Standing
 from stream.redress.redressing import Desk, forward, open_appeal, receive, redress
-from stream.redress.watch import settle
+from stream.redress.watch import keep_watch, settle
 from tests.agreed import agreement
 from tests.builders import NOW_S, entry, fingerprint_of
 from tests.integration.lists_lab import BY, ONE, TWO, Worker, running, until
@@ -220,3 +224,36 @@ async def test_an_allow_entry_says_which_appeal_it_answers(register) -> None:
     await register.allow_add(entries, BY)
     _, held = await register.allow_all()
     assert sorted(held, key=lambda one: one.text) == entries
+
+
+async def test_what_waits_is_counted_and_an_outage_told_once(
+    register, book, redis_url, monkeypatch
+) -> None:
+    """`feeds run` shows open and overdue appeals; while Redis is away it keeps its last figures."""
+    monkeypatch.setattr(watch_module, "LOOK_S", 0.02)
+    await appealed(register, book, ONE, OURS)
+    late = replace(DESK, answer_s=-1)
+    await open_appeal(register, book, late, TWO, [], BY)
+    run = FeedsRun(load([], {}), {})
+    faults: list[Fault] = []
+
+    def tell(standing: Standing | None, closed: tuple[str, ...], fault: Fault | None) -> None:
+        run._appeals(standing, closed, fault)
+        if fault is not None:
+            faults.append(fault)
+
+    def value(name: str, **labels: str) -> float | None:
+        return run._registry.get_sample_value(name, labels)
+
+    away = RegisterSettings("redis://127.0.0.1:1/0", timeout_s=0.2)
+    for settings in (RegisterSettings(redis_url), away):
+        watching = asyncio.create_task(keep_watch(settings, DESK, 730, tell))
+        if settings is away:
+            await until(lambda: bool(faults))
+            await asyncio.sleep(0.2)
+        else:
+            await until(lambda: value("ringfence_appeals_overdue") == 1)
+        await cancelled(watching)
+        assert value("ringfence_appeals", state="received") == 2
+        assert value("ringfence_appeals", state="pending_owner") == 0
+    assert len(faults) == 1

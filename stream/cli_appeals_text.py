@@ -1,0 +1,95 @@
+"""What the commands of `ringfence appeals` share: the desk, the book, and how an appeal is told."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from stream.agreement_words import named as clause_of
+from stream.agreements import agreements_of
+from stream.calls.events import Event
+from stream.cli_base import err
+from stream.cli_past import contacts_of
+from stream.cli_register import now_s, say, with_register
+from stream.config import Settings
+from stream.core.agreement import owner_of
+from stream.core.appeal import Appeal
+from stream.lists.store import Register
+from stream.redress.book import AppealBook
+from stream.redress.redressing import Desk
+from stream.redress.telling import appeal_json, shown
+
+T = TypeVar("T")
+
+
+def waiting(event: Event) -> None:
+    """Tell whoever waits that Kafka lets them wait."""
+    if event is Event.KAFKA_AWAITED:
+        err.print("Kafka does not answer yet, still trying (Ctrl-C ends it)")
+
+
+def desk_of(settings: Settings) -> Desk:
+    """Where appeals are answered. Raises ConfigInvalid where an agreement can not be read."""
+    return Desk(
+        settings.calls.home_country,
+        settings.circle_keys(),
+        agreements_of(settings),
+        settings.appeals.answer_s,
+    )
+
+
+def with_book(settings: Settings, work: Callable[[Register, AppealBook], Awaitable[T]]) -> T:
+    """What `work` gives, with the register and the book open; a fault ends the command."""
+
+    async def whole(register: Register) -> T:
+        async with AppealBook.open(settings.register(), settings.appeals.kept_days) as book:
+            return await work(register, book)
+
+    return with_register(settings, whole)
+
+
+def whom_to_ask(settings: Settings, appeal: Appeal) -> dict[str, str]:
+    """Whom to ask about each list: as its agreement says, else the settings and feed files."""
+    agreements, home = agreements_of(settings), settings.calls.home_country
+    known = contacts_of(settings)
+    found = {}
+    for one in appeal.lists:
+        clause = one.agreement and clause_of(agreements, one.agreement, one.list, home)
+        contact = clause["contact"] if clause else known.get(owner_of(one.list))
+        if contact:
+            found[one.list] = contact
+    return found
+
+
+def json_of(settings: Settings, appeal: Appeal, *, full: bool) -> dict[str, Any]:
+    """An appeal as plain values, with whom to ask about each list."""
+    return appeal_json(appeal, now_s(), full=full, contacts=whom_to_ask(settings, appeal))
+
+
+def fingerprint_of(appeal: Appeal) -> str:
+    """What it is called by where its number is not known."""
+    return appeal.lists[0].fingerprint if appeal.lists else "-"
+
+
+def print_appeal(
+    settings: Settings, appeal: Appeal, *, full: bool, number: str | None = None
+) -> None:
+    """An appeal for a person to read."""
+    told = json_of(settings, appeal, full=full)
+    about = shown(number or appeal.number, full=full) or f"fingerprint {fingerprint_of(appeal)}"
+    of = f", {appeal.partner}'s {appeal.partner_appeal}" if appeal.partner else ""
+    say(f"{appeal.id}{of}: on {about}: {appeal.state.value}")
+    if appeal.open:
+        late = ": overdue" if told["overdue"] else ""
+        say(f"  to be answered by {told['deadline_at']}{late}")
+    if appeal.decision_id:
+        say(f"  against decision {appeal.decision_id}")
+    if appeal.appellant:
+        say(f"  answer to: {appeal.appellant if full else '(--full shows it)'}")
+    for one in told["lists"]:
+        words = [one["category"], f"by its entry {one['prefix']}" if one["prefix"] else None]
+        words += [f"agreement {one['agreement']}" if one["agreement"] else None]
+        words += ["unconfirmed" if not one["confirmed"] else None]
+        words += [f"ask {one['contact']}" if one["contact"] else None]
+        say(f"  {one['list']}: {', '.join(filter(None, words)) or 'ours'}")
+    for step in told["history"]:
+        comment = f": {step['comment']}" if step["comment"] else ""
+        say(f"  {step['at']}  {step['state']} by {step['by']}{comment}")
