@@ -104,6 +104,7 @@ def check_config(config: ConfigFiles = None, as_json: AsJson = False) -> None:
     agreements_of(settings)
     if Path(settings.feeds.dir).is_dir():  # who follows no feeds has none
         read_feeds(Path(settings.feeds.dir), os.environ, house_of(settings))
+    settings.sinks.webhooks.secrets(os.environ)
     table = settings.redacted()
     if as_json:
         print_json(table)
@@ -255,7 +256,8 @@ def topics_show(config: ConfigFiles = None, as_json: AsJson = False) -> None:
 
 
 async def _topics(settings: Settings, *, create: bool) -> list[TopicReport]:
-    wanted = settings.calls.names(settings.kafka.replication_factor)
+    more = settings.sinks.webhooks.topics()
+    wanted = settings.calls.names(settings.kafka.replication_factor, more)
     return await ensure_topics(settings.kafka_client(), wanted, _say_waiting, create=create)
 
 

@@ -149,14 +149,15 @@ class CallsSection:
             hold_s_max=hold_s_max,
         )
 
-    def names(self, replication_factor: int) -> TopicsSettings:
-        """For `calls.topics`."""
+    def names(self, replication_factor: int, more: tuple[str, ...] = ()) -> TopicsSettings:
+        """For `calls.topics`; `more` topics are those of sinks."""
         return TopicsSettings(
             calls=tuple(self.topics),
             decisions=self.decisions_topic,
             rejected=self.rejected_topic,
             partitions=self.partitions,
             replication_factor=replication_factor,
+            more=more,
         )
 
     def publish(self, kafka: KafkaSection, limits: TopicLimits) -> PublishSettings:

@@ -32,20 +32,21 @@ _BATCH_OVERHEAD = 4096
 
 @dataclass(frozen=True, slots=True)
 class TopicsSettings:
-    """Names of our topics, and how those that we make are made."""
+    """Names of our topics, and how those that we make are made; `more`: of sinks."""
 
     calls: Sequence[str]
     decisions: str
     rejected: str
     partitions: int
     replication_factor: int
+    more: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if not self.calls:
             raise ValueError("calls.topics must name at least one topic")
         if self.partitions < 1 or self.replication_factor < 1:
             raise ValueError("calls.partitions and kafka.replication_factor must be positive")
-        names = [*self.calls, self.decisions, self.rejected]
+        names = [*self.calls, self.decisions, self.rejected, *self.more]
         if len(set(names)) < len(names):
             raise ValueError(f"each topic needs a name of its own, not {', '.join(names)}")
 
@@ -100,6 +101,7 @@ def wanted(settings: TopicsSettings) -> list[Wanted]:
             settings.partitions,
             {**week, "max.message.bytes": str(REJECTED_BYTES_MAX)},
         ),
+        *(Wanted(name, settings.partitions, week) for name in settings.more),
     ]
 
 

@@ -79,3 +79,32 @@ class RedisSinkMetrics:
             "Times that all keys were written anew, since Redis had lost them.",
             registry=registry,
         )
+
+
+class WebhookMetrics:
+    """What `ringfence sink webhooks` has besides."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        # given_up rises: the endpoint was away too long or refuses; what it missed is in the topic
+        # of undelivered decisions, with the reason in the headers.
+        self.events = Counter(
+            "ringfence_webhook_events",
+            "Decisions per endpoint: delivered, filtered, given_up, unreadable.",
+            ["endpoint", "outcome"],
+            registry=registry,
+        )
+        # certificate, private_address, redirected: look at the endpoint's url and ca_file. refused:
+        # ask the receiver, perhaps the secret is not theirs. busy: it asks for fewer at once.
+        self.tries = Counter(
+            "ringfence_webhook_tries",
+            "Tries to deliver, by endpoint and result.",
+            ["endpoint", "result"],
+            registry=registry,
+        )
+        # 1 for long: ringfence_webhook_tries_total says what stands in the way.
+        self.failing = Gauge(
+            "ringfence_webhook_failing",
+            "Whether the endpoint's last try failed.",
+            ["endpoint"],
+            registry=registry,
+        )

@@ -1,11 +1,17 @@
 """`[sinks]`: what is delivered where; checked like every other section."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
+from stream.core.faults import ConfigInvalid
 from stream.ops import checks
-from stream.ops.tables import Between, Checked
+from stream.ops.tables import Between, Checked, Problem, Problems, secret
 from stream.sinks.redis_sink import RedisSinkSettings
+from stream.sinks.webhooks.endpoint import EndpointSettings
+from stream.sinks.webhooks.message import secret_of
+from stream.sinks.webhooks.post import PostSettings
 
 Port = Annotated[int, Between(0, 65_535)]
 
@@ -29,7 +35,91 @@ class RedisSinkSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointSection:
+    """`[sinks.webhooks.endpoints.<name>]`: README, "Webhooks", explains it.
+
+    `secret_env` names the variable with the secret (`whsec_...`), `old_secret_env` one that is
+    being replaced. Times are in seconds.
+    """
+
+    url: Annotated[str, Checked(checks.web_url)]
+    secret_env: Annotated[str, Checked(checks.variable)]
+    old_secret_env: Annotated[str, Checked(checks.maybe_variable)] = ""
+    mode: Literal["binary", "structured"] = "binary"
+    verdicts: tuple[Literal["block", "flag", "allow", "simulated"], ...] = ("block",)
+    lists: tuple[Annotated[str, Checked(checks.list_name)], ...] = ()
+    timeout_s: Annotated[float, Between(0.1, 300)] = 10.0
+    give_up_s: Annotated[float, Between(1, 7 * 86_400)] = 3600.0
+    parallel: Annotated[int, Between(1, 256)] = 8
+    private_addresses: bool = False
+    ca_file: str = ""
+
+    def __post_init__(self) -> None:
+        found = []
+        if self.url.startswith("http:") and not self.private_addresses:
+            text = "must be https://; http:// is for a network of your own (private_addresses)"
+            found.append(Problem(("url",), text))
+        if self.ca_file and not Path(self.ca_file).is_file():
+            found.append(Problem(("ca_file",), f'names no file: "{self.ca_file}"'))
+        if not self.verdicts:
+            found.append(Problem(("verdicts",), "names none: nothing would be delivered"))
+        if found:
+            raise Problems(found)
+
+    def endpoint(self, name: str) -> EndpointSettings:
+        """For `webhooks.endpoint`."""
+        return EndpointSettings(
+            name, frozenset(self.verdicts), frozenset(self.lists), self.parallel, self.give_up_s
+        )
+
+    def post(self, source: str, secrets: tuple[bytes, ...]) -> PostSettings:
+        """For `webhooks.post`; `source` is the events'."""
+        return PostSettings(
+            url=self.url,
+            mode=self.mode,
+            source=source,
+            secrets=secrets,
+            timeout_s=self.timeout_s,
+            parallel=self.parallel,
+            private_addresses=self.private_addresses,
+            ca_file=self.ca_file,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhooksSection:
+    """`[sinks.webhooks]`."""
+
+    undelivered_topic: Annotated[str, Checked(checks.topic)]
+    http_port: Port
+    endpoints: dict[Annotated[str, Checked(checks.feed_name)], EndpointSection]
+
+    def topics(self) -> tuple[str, ...]:
+        """The topics that webhooks need besides."""
+        return (self.undelivered_topic,) if self.endpoints else ()
+
+    def secrets(self, environ: Mapping[str, str]) -> dict[str, tuple[bytes, ...]]:
+        """Each endpoint's secrets, the newest first. Raises ConfigInvalid with all errors."""
+        errors: list[str] = []
+        found = {}
+        for name, section in self.endpoints.items():
+            held = []
+            for variable in filter(None, (section.secret_env, section.old_secret_env)):
+                text = secret(variable, environ, errors)
+                try:
+                    held.append(secret_of(text))
+                except ValueError as error:
+                    what = str(error) if text else "is not set"
+                    errors.append(f"environment: {variable}: {what}; it signs webhook {name}")
+            found[name] = tuple(held)
+        if errors:
+            raise ConfigInvalid(tuple(errors))
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SinksSection:
     """`[sinks]`."""
 
     redis: RedisSinkSection
+    webhooks: WebhooksSection

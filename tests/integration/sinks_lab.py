@@ -15,7 +15,7 @@ from stream.config import Settings, load
 from stream.lists.connection import RegisterSettings
 from stream.lists.store import Register
 from stream.ops.tasks import cancelled
-from stream.sink_run import RedisSinkRun
+from stream.sinking.redis import RedisSinkRun
 from tests.integration.engine_lab import WAIT_S, Deployment
 from tests.integration.lists_lab import BY, NAME
 from tests.unit.sinks.test_keys import decision

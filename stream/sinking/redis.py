@@ -1,32 +1,28 @@
-"""`ringfence sink ...`: a sink's process, put together; signals, health pages, one deadline."""
+"""`ringfence sink redis`: keys for SIP proxies."""
 
 import asyncio
 import logging
-import signal
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Final
 
 from prometheus_client import CollectorRegistry
 
 from stream.agreements import AgreementFolder
-from stream.app import CLEAN, CRASHED, exit_code_of, refresher_for, refuse_optimised
+from stream.app import refresher_for
 from stream.calls.batch import Partition
 from stream.calls.events import Event
-from stream.calls.source import KafkaSource, SourceSettings
+from stream.calls.source import KafkaSource
 from stream.calls.topics import check_topics
 from stream.config import Settings
-from stream.core.faults import Fault
 from stream.deciding import Judges
 from stream.lists.events import Event as ListEvent
 from stream.lists.events import EventKind
-from stream.ops import log as logs
-from stream.ops.clock import Deadline, monotonic_s
-from stream.ops.health import HealthServer, Readiness, Turning
-from stream.ops.metrics import exposition
+from stream.ops.clock import monotonic_s
 from stream.ops.sink_metrics import RedisSinkMetrics, SinkMetrics
-from stream.ops.tasks import cancelled, first, running
+from stream.ops.tasks import first, running
 from stream.ops.warm import warm_up
+from stream.sinking.life import LOOK_S, Life, run, source_settings
 from stream.sinks.proxies import Proxies
 from stream.sinks.pump import Pump, PumpSettings
 from stream.sinks.record import Seen
@@ -36,100 +32,12 @@ log = logging.getLogger(__name__)
 
 RECORDS_MAX: Final = 4000
 """Decisions written at once: 8 scripts of 500 keys, about 40 ms."""
-LOOK_S: Final = 1.0
 _QUIET: Final = (EventKind.SWAPPED, EventKind.LOADED)
 
 
 def run_redis(settings: Settings) -> int:
     """Keep the proxies' keys until told to stop; the exit code."""
-    return _run(settings, "sink-redis", lambda: RedisSinkRun(settings).run())
-
-
-def _run(settings: Settings, name: str, work: Callable[[], Awaitable[int]]) -> int:
-    refuse_optimised()
-    logs.set_up(settings.ops.log_level, {"process": name})
-
-    async def whole() -> int:
-        return await work()
-
-    try:
-        return asyncio.run(whole())
-    except Fault as fault:
-        log.critical("%s: %s", type(fault).__name__, fault)
-        return exit_code_of(fault)
-
-
-class Life:
-    """One process: works until told to stop, and is seen from outside meanwhile."""
-
-    def __init__(self, settings: Settings, port: int, registry: CollectorRegistry) -> None:
-        self._settings = settings
-        self._port = port
-        self._registry = registry
-        self._told = asyncio.Event()
-        self._deadline = Deadline()
-        self._turning = Turning(settings.ops.stalled_s)
-
-    async def run(
-        self,
-        work: Awaitable[None],
-        wind_up: Callable[[], None],
-        missing: Callable[[], tuple[str, ...]],
-    ) -> int:
-        """Until told to stop: CLEAN, or CRASHED if the deadline came first. Raises Faults.
-
-        `wind_up` asks `work` to end by itself.
-        """
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self._stop, number.name)
-        ops = self._settings.ops
-        server = HealthServer(
-            ops.http_host,
-            self._port,
-            lambda: exposition(self._registry),
-            lambda: Readiness(("it is being stopped",) if self._told.is_set() else missing()),
-            lambda: self._turning.stalled,
-        )
-        async with (
-            server,
-            running(self._turning.run(), "turning") as turning,
-            running(work, "work") as task,
-        ):
-            log.info("http://%s:%d/metrics /live /ready", ops.http_host, server.port)
-            told = asyncio.create_task(self._told.wait())
-            try:
-                await asyncio.wait({task, told, turning}, return_when=asyncio.FIRST_COMPLETED)
-                if not task.done():
-                    wind_up()
-                    await asyncio.wait({task}, timeout=self._deadline.left_s)
-            finally:
-                await cancelled(told)
-            if not task.done():
-                log.error("the deadline came first: what was not committed is delivered again")
-                return CRASHED
-            task.result()
-        log.info("stopped; what was delivered is committed")
-        return CLEAN
-
-    def _stop(self, why: str) -> None:
-        self._deadline.start(self._settings.ops.shutdown_s)
-        log.info("%s: stopping", why)
-        self._told.set()
-
-
-def source_settings(settings: Settings, group_id: str, start_at: str) -> SourceSettings:
-    """How a sink reads decisions, in a group of its own."""
-    calls = settings.calls
-    return SourceSettings(
-        topics=(calls.decisions_topic,),
-        group_id=group_id,
-        instance_id=calls.instance_id,
-        start_at=start_at,
-        session_timeout_ms=calls.session_timeout_ms,
-        rebalance_timeout_ms=calls.rebalance_timeout_ms,
-        fetch=calls.fetch,
-        corrupt_batches=calls.corrupt_batches,
-    )
+    return run(settings, "sink-redis", lambda: RedisSinkRun(settings).run())
 
 
 class RedisSinkRun:

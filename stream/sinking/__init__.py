@@ -1,0 +1,1 @@
+"""The sinks' processes, put together."""

@@ -1,0 +1,1 @@
+"""Decisions as signed CloudEvents over HTTP, each endpoint by itself."""

@@ -1,0 +1,295 @@
+"""`ringfence sink webhooks` against a server that misbehaves, and a real Kafka."""
+
+import asyncio
+import json
+import ssl
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from aiohttp import web
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from prometheus_client import CollectorRegistry
+
+from stream.calls.batch import Partition, RawBatch, Segment
+from stream.calls.topics import ensure_topics
+from stream.config import load
+from stream.ops.sink_metrics import WebhookMetrics
+from stream.ops.tasks import cancelled
+from stream.sinking.webhooks import WebhooksRun
+from stream.sinks.webhooks import endpoint as endpoints
+from stream.sinks.webhooks.endpoint import Endpoint, EndpointSettings, Undelivered
+from stream.sinks.webhooks.message import secret_of
+from stream.sinks.webhooks.post import Post, PostSettings, Result
+from tests import certificates
+from tests.integration.engine_lab import WAIT_S, Deployment
+from tests.unit.sinks.test_keys import decision
+from tests.unit.sinks.webhooks.test_message import RECEIVER, SECRET
+
+pytestmark = pytest.mark.expects_errors("Group Coordinator")
+Answer = Callable[[web.Request, int], Any]
+
+
+class Receiver:
+    """A web server. `answer(request, n)` says what the n-th try of an event is answered."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        self.tries: Counter[str] = Counter()
+        self.genuine: list[dict[str, Any]] = []
+        self.port = 0
+
+    async def _take(self, request: web.Request) -> web.StreamResponse:
+        body, name = await request.read(), request.headers["webhook-id"]
+        self.tries[name] += 1
+        at_s = int(request.headers["webhook-timestamp"])
+        headers = {key.lower(): value for key, value in request.headers.items()}
+        assert RECEIVER["is_genuine"](SECRET, headers, body, at_s)
+        answer: Any = self._answer(request, self.tries[name])
+        if asyncio.iscoroutine(answer):
+            answer = await answer
+        if isinstance(answer, int):
+            answer = web.Response(status=answer)
+        assert isinstance(answer, web.StreamResponse)
+        if answer.status < 300:
+            self.genuine.append(json.loads(body))
+        return answer
+
+    @asynccontextmanager
+    async def serving(self, tls: ssl.SSLContext | None = None) -> AsyncIterator["Receiver"]:
+        app = web.Application()
+        app.router.add_post("/{path:.*}", self._take)
+        runner = web.AppRunner(
+            app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True
+        )
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+        self.port = runner.addresses[0][1]
+        try:
+            yield self
+        finally:
+            await runner.cleanup()
+
+
+def batch(*values: bytes) -> RawBatch:
+    count = len(values)
+    segment = Segment(Partition("decisions", 0), 0, count)
+    return RawBatch(values, np.arange(count), np.zeros(count, np.int64), (segment,), 1)
+
+
+class Told:
+    """An endpoint without Kafka: what it gave up is in `kept`."""
+
+    def __init__(self, url: str, **fields) -> None:
+        self.kept: list[Undelivered] = []
+        self.metrics = WebhookMetrics(CollectorRegistry())
+        plain = {
+            "mode": "binary",
+            "source": "/ringfence/test",
+            "secrets": (secret_of(SECRET),),
+            "timeout_s": 5.0,
+            "parallel": 4,
+            "private_addresses": True,
+            "ca_file": "",
+        }
+        give_up_s = fields.pop("give_up_s", 60.0)
+        self.post = Post(PostSettings(url=url, **{**plain, **fields}))
+        self.settings = EndpointSettings("crm", frozenset({"block"}), frozenset(), 4, give_up_s)
+
+    async def deliver(self, *values: bytes) -> None:
+        async def keep(one: Undelivered) -> None:
+            self.kept.append(one)
+
+        async with self.post:
+            await Endpoint(self.settings, self.post, keep, self.metrics).deliver(batch(*values))
+
+    def tried(self, result: Result) -> float:
+        return float(self.metrics.tries.labels("crm", result)._value.get())
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits are short; their growth is tested where `Backoff` is."""
+    monkeypatch.setattr(endpoints, "_FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(endpoints, "_MOST_WAIT_S", 0.02)
+
+
+async def _cut(request: web.Request) -> web.Response:
+    assert request.transport is not None
+    request.transport.abort()
+    return web.Response(status=500)
+
+
+TROUBLES: list[tuple[Answer, Result]] = [
+    (lambda _, n: 500 if n < 3 else 200, Result.SERVER_ERROR),
+    (lambda r, n: _cut(r) if n < 3 else 200, Result.UNREACHABLE),
+    (lambda _, n: _later(n), Result.BUSY),
+]
+
+
+def _later(n: int) -> web.Response:
+    headers = {"Retry-After": "0"} if n < 3 else {}
+    return web.Response(status=429 if n < 3 else 200, headers=headers)
+
+
+@pytest.mark.parametrize(("answer", "result"), TROUBLES)
+async def test_a_server_in_trouble_gets_it_all_the_same(answer: Answer, result: Result) -> None:
+    """5xx, reset connections, "not now": tried again with the same id until it is taken."""
+    async with Receiver(answer).serving() as receiver:
+        told = Told(f"http://127.0.0.1:{receiver.port}/h")
+        await told.deliver(decision(), decision(decision_id="D2"), decision(verdict="flag"), b"{")
+        assert {one["decision_id"] for one in receiver.genuine} == {"D1", "D2"}
+        assert receiver.tries == {"D1": 3, "D2": 3}
+        assert (told.tried(result), told.kept) == (4, [])
+
+
+async def test_what_is_refused_is_kept_and_not_asked_for_ever() -> None:
+    """4xx and redirects: three tries, then it is kept with the reason; nothing is followed."""
+
+    def moved(*_: object) -> web.Response:
+        return web.Response(status=307, headers={"Location": "http://127.0.0.1:9/"})
+
+    for answer, result in ((lambda *_: 422, Result.REFUSED), (moved, Result.REDIRECTED)):
+        async with Receiver(answer).serving() as receiver:
+            told = Told(f"http://127.0.0.1:{receiver.port}/h")
+            await told.deliver(decision())
+            (kept,) = told.kept
+            assert (kept.last.result, kept.tries, kept.event.id) == (result, 3, "D1")
+
+
+async def test_one_event_that_always_fails_does_not_hold_up_the_others() -> None:
+    """It is given up after a few tries, since others go through; a slow answer is a try too."""
+
+    def answer(request: web.Request, n: int) -> Any:
+        return 500 if request.headers["webhook-id"] == "D1" else 200
+
+    async with Receiver(answer).serving() as receiver:
+        told = Told(f"http://127.0.0.1:{receiver.port}/h")
+        await told.deliver(*(decision(decision_id=f"D{n}") for n in range(1, 9)))
+        assert len(receiver.genuine) == 7
+        assert [one.event.id for one in told.kept] == ["D1"]
+
+
+async def test_a_slow_or_absent_server_is_given_up_in_the_end() -> None:
+    """After `give_up_s` the event is kept, and says whether it was silence or nobody there."""
+
+    async def sleeps() -> web.Response:
+        await asyncio.sleep(30)
+        return web.Response()
+
+    async with Receiver(lambda *_: sleeps()).serving() as receiver:
+        told = Told(f"http://127.0.0.1:{receiver.port}/h", timeout_s=0.1, give_up_s=0.2)
+        await told.deliver(decision())
+        assert told.kept[0].last.result is Result.TIMEOUT
+    told = Told(f"http://127.0.0.1:{receiver.port}/h", give_up_s=0.1)
+    await told.deliver(decision())
+    assert told.kept[0].last.result is Result.UNREACHABLE
+
+
+async def test_private_addresses_are_not_asked() -> None:
+    """Neither by number nor by a name that leads there."""
+    async with Receiver(lambda *_: 200).serving() as receiver:
+        for host in ("127.0.0.1", "localhost", "[::1]", "2130706433"):
+            url = f"http://{host}:{receiver.port}/h"
+            told = Told(url, private_addresses=False, give_up_s=0.0)
+            await told.deliver(decision())
+            # The last host is an address that aiohttp takes for none: it is not asked either.
+            results = (Result.PRIVATE_ADDRESS, Result.UNREACHABLE)
+            assert told.kept[0].last.result in results[: 2 if host.isdigit() else 1], host
+        assert not receiver.tries
+
+
+@pytest.mark.needs_openssl
+async def test_only_a_server_that_is_trusted_is_told(tmp_path: Path) -> None:
+    """A certificate of an authority that the endpoint names, for its own host; else nothing."""
+    certificates.authority(tmp_path)
+    certificates.signed(tmp_path, "server", certificates.HOST)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(tmp_path / "server.pem", tmp_path / "server-key.pem")
+    async with Receiver(lambda *_: 200).serving(tls) as receiver:
+        url = f"https://127.0.0.1:{receiver.port}/h"
+        stranger = Told(url, give_up_s=0.0)
+        await stranger.deliver(decision())
+        assert stranger.kept[0].last.result is Result.CERTIFICATE
+        trusting = Told(url, ca_file=str(tmp_path / "ca.pem"))
+        await trusting.deliver(decision())
+        assert trusting.tried(Result.DELIVERED) == 1
+
+
+async def _undelivered(deployment: Deployment, topic: str) -> Any:
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=deployment.bootstrap, auto_offset_reset="earliest", group_id=None
+    )
+    await consumer.start()
+    try:
+        consumer.assign([TopicPartition(topic, number) for number in range(4)])
+        async with asyncio.timeout(WAIT_S):
+            return await consumer.getone()
+    finally:
+        await consumer.stop()
+
+
+async def test_endpoints_do_not_wait_for_each_other(tmp_path: Path, kafka, redis_url: str) -> None:
+    """On a real broker: one endpoint hangs, one refuses (which is kept in its topic), one works
+    and has everything; a restart goes on where each one was.
+    """
+    hanging = asyncio.Event()
+
+    async def hangs() -> int:
+        await hanging.wait()
+        return 200
+
+    def answer(request: web.Request, n: int) -> Any:
+        return {"/good": 200, "/bad": 400}.get(request.path) or hangs()
+
+    async with Receiver(answer).serving() as receiver:
+        lines = [
+            f'sinks.webhooks.endpoints.{name} = {{ url = "http://127.0.0.1:{receiver.port}/{name}",'
+            ' secret_env = "HOOK", private_addresses = true, timeout_s = 100.0 }'
+            for name in ("good", "bad", "slow")
+        ]
+        topic = f"undelivered-{tmp_path.name}".replace("_", "-")
+        more = [f'sinks.webhooks.undelivered_topic = "{topic}"', "sinks.webhooks.http_port = 0"]
+        deployment = Deployment(tmp_path, kafka.bootstrap, redis_url, "\n".join([*more, *lines]))
+        settings = load([deployment.config], {})
+        names = settings.calls.names(1, settings.sinks.webhooks.topics())
+        await ensure_topics(settings.kafka_client(), names, lambda _: None)
+        async with _webhooks(settings) as run:
+            await _until(
+                lambda: not run._missing() and all(s.starts for s in run._sources.values())
+            )
+            deployment.decisions, deployment.calls = deployment.calls, deployment.decisions
+            await deployment.send([decision(decision_id=f"D{n}") for n in range(5)])
+            await _until(lambda: len(receiver.genuine) >= 5)
+            kept = await _undelivered(deployment, topic)
+            headers = dict(kept.headers)
+            assert (headers["endpoint"], headers["reason"], headers["status"]) == (
+                *(b"bad", b"refused", b"400"),
+            )
+        seen = len(receiver.genuine)
+        hanging.set()
+        async with _webhooks(settings):
+            await _until(lambda: len(receiver.genuine) >= seen + 5)
+        assert {one["decision_id"] for one in receiver.genuine} == {f"D{n}" for n in range(5)}
+
+
+@asynccontextmanager
+async def _webhooks(settings: Any) -> AsyncIterator[WebhooksRun]:
+    run = WebhooksRun(settings, {"HOOK": SECRET})
+    task = asyncio.create_task(run._work())
+    try:
+        yield run
+        run._wind_up()
+        await asyncio.wait_for(task, WAIT_S)
+    finally:
+        await cancelled(task)
+
+
+async def _until(true: Callable[[], object]) -> None:
+    async with asyncio.timeout(WAIT_S):
+        while not true():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
