@@ -8,6 +8,7 @@ from stream.calls.batch import CallBatch, RawBatch
 from stream.calls.decide import Outcome, Rules, decide
 from stream.calls.decode import decode
 from stream.calls.dialects.dialect import Dialect
+from stream.calls.repeats import Repeats
 from stream.config import Settings
 from stream.core.agreement import Agreements
 from stream.core.blocklists import Blocklists
@@ -36,6 +37,13 @@ class Decider:
     _from_ms: int = field(init=False, default=0)
     _until_ms: int = field(init=False, default=0)
     _rules: Rules = field(init=False)
+    _repeats: Repeats = field(init=False)
+
+    def __post_init__(self) -> None:
+        calls = self.settings.calls
+        # Our own dialect's records are a carrier's mediation's, one a call.
+        topics = [topic for topic, dialect in calls.topics.items() if dialect != "ringfence"]
+        self._repeats = Repeats(calls.repeat_window_s, topics)
 
     def __call__(self, batch: CallBatch) -> Outcome:
         """What comes of `batch` now."""
@@ -46,7 +54,7 @@ class Decider:
             or not self._from_ms <= at_ms < self._until_ms
         ):
             self._look(blocklists, agreed, at_ms)
-        return decide(batch, blocklists, self._rules, at_ms)
+        return decide(batch, blocklists, self._rules, at_ms, self._repeats)
 
     def _look(self, blocklists: Blocklists, agreed: Agreements, at_ms: int) -> None:
         """Compile the rules, unless nothing that they come from has changed."""

@@ -88,6 +88,7 @@ class CallsSection:
     batch_records_max: Annotated[int, Between(1, 100_000)]
     batch_wait_ms: Millis
     commit_interval_ms: Millis
+    repeat_window_s: Annotated[float, Between(0, 86_400)]
     session_timeout_ms: Millis
     rebalance_timeout_ms: Millis
     topics: dict[Topic, Filled]

@@ -73,6 +73,8 @@ class Watched:
             metrics.list_events.labels(kind)
         for reason in RejectReason:
             metrics.rejected.labels(reason)
+        for what in ("marked", "left_out"):
+            metrics.repeats.labels(what)
         for topic in topics:
             metrics.calls.labels(topic)
             metrics.wrong_dialect.labels(topic).set(0)
@@ -163,6 +165,9 @@ class Watched:
             metrics.observed.labels(name).inc(count)
         metrics.unasked.inc(tally.unasked_calls)
         metrics.unscanned.inc(tally.unscanned_calls)
+        if tally.repeats_marked or tally.repeats_left_out:
+            metrics.repeats.labels("marked").inc(tally.repeats_marked)
+            metrics.repeats.labels("left_out").inc(tally.repeats_left_out)
 
     def _counter_of(self, counted: Counted) -> Counting:
         simulated = "true" if counted.simulated else "false"

@@ -4,7 +4,7 @@
 down; here the two meet, for a batch, in columns.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.calls.batch import CallBatch
+from stream.calls.repeats import Repeats, marked
 from stream.calls.rulings import CALLEE, Counted, Rules, Rulings, Tally, rulings_of
 from stream.calls.wire import NO_TIME, Said, written
 from stream.calls.wording import FIXED_RULES, NO_RULE, Wording
@@ -39,8 +40,17 @@ class Outcome:
     tally: Tally
 
 
-def decide(batch: CallBatch, blocklists: Blocklists, rules: Rules, now_ms: int) -> Outcome:
-    """Decide every call of `batch` at `now_ms`, milliseconds since the epoch."""
+def decide(
+    batch: CallBatch,
+    blocklists: Blocklists,
+    rules: Rules,
+    now_ms: int,
+    repeats: Repeats | None = None,
+) -> Outcome:
+    """Decide every call of `batch` at `now_ms`, milliseconds since the epoch.
+
+    `repeats` remembers what calls were decided, so that other records of them are marked.
+    """
     tally = Tally(unscanned_calls=batch.unscanned)
     rulings = rulings_of(batch, blocklists, rules, now_ms // 1000, tally)
     _count(rulings, len(batch), rules.wording, tally)
@@ -53,6 +63,14 @@ def decide(batch: CallBatch, blocklists: Blocklists, rules: Rules, now_ms: int) 
         plain = np.zeros(0, np.int64)
     if not len(rulings) and not len(plain):
         return Outcome(_NO_BYTES, _NO_BYTES, _NO_TEXTS, batch.rejected, tally)
+    marks: Mapping[int, bytes] = {}
+    if repeats is not None and repeats.concern(batch.raw):
+        numbers = _deciding_numbers(batch, rulings, _NO_CALLS)
+        ruled = _ids(batch, rulings.calls, numbers)
+        kept, marks = repeats.look(batch, rulings, ruled, numbers)
+        tally.repeats_marked += len(marks)
+        tally.repeats_left_out += len(rulings) - len(kept)
+        rulings = rulings.at(kept)
     calls = np.concatenate([rulings.calls, plain])
     keys = _deciding_numbers(batch, rulings, plain)
     ids = _ids(batch, calls, keys)
@@ -70,10 +88,14 @@ def decide(batch: CallBatch, blocklists: Blocklists, rules: Rules, now_ms: int) 
         sip=rules.sip,
         decided_at_ms=now_ms,
     )
-    return Outcome(ids, keys, written(said), batch.rejected, tally)
+    values = written(said)
+    if marks:
+        values = marked(values, marks)
+    return Outcome(ids, keys, values, batch.rejected, tally)
 
 
 _NO_BYTES = np.zeros(0, "S16")
+_NO_CALLS = np.zeros(0, np.int64)
 _NO_TEXTS = Texts.of(())
 _PASSING = Counted(Verdict.ALLOW, FIXED_RULES[NO_RULE], "", simulated=False)
 

@@ -76,6 +76,8 @@ class Tally:
     observed: Counter[str] = field(default_factory=Counter)
     unasked_calls: int = 0
     unscanned_calls: int = 0
+    repeats_marked: int = 0
+    repeats_left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

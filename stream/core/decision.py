@@ -73,6 +73,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The JSON value of one record on the decisions topic. Times are RFC 3339, UTC, milliseconds.
 
     `would` is the verdict that a simulated list or rule would have caused; absent otherwise.
+    `repeats` is the id of an earlier decision about the same call and number, where this one comes
+    of another of its records and says nothing new (`calls.repeats`); absent otherwise.
     """
 
     decision_id: str
@@ -91,6 +93,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     expires_at: str | None
     origin: str
     would: str | msgspec.UnsetType = msgspec.UNSET
+    repeats: str | msgspec.UnsetType = msgspec.UNSET
 
 
 @dataclass(frozen=True, slots=True)

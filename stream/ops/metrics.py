@@ -91,6 +91,15 @@ class Metrics:
             ["reason"],
             registry=registry,
         )
+        # Near the rate of decisions is usual where a switch writes attempts and ends, or legs.
+        # left_out: a later record came to less; see calls.repeat_window_s.
+        self.repeats = Counter(
+            "ringfence_repeats",
+            "Decisions about a call that was decided before by another of its records: marked with "
+            "the first one's id, or left out since they come to less.",
+            ["kind"],
+            registry=registry,
+        )
         # 1: read the log's `wrong dialect`, which names the likely right one; RUNBOOK.
         self.wrong_dialect = Gauge(
             "ringfence_wrong_dialect",
