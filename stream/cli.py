@@ -24,6 +24,7 @@ from stream import (
     cli_feeds,
     cli_hub,
     cli_lists,
+    cli_report,
     cli_sinks,
     cli_versions,
     supervise,
@@ -69,6 +70,7 @@ cli_exchange.app.command("follow")(cli_exchange_follow.follow)
 app.add_typer(cli_exchange.app, name="exchange")
 app.add_typer(cli_enforcement.app, name="enforcement")
 app.add_typer(cli_sinks.app, name="sink")
+app.command("report")(cli_report.report)
 app.command("why")(why)
 app.command("decisions")(decisions)
 app.command("traceback")(traceback_command)

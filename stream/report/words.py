@@ -1,0 +1,102 @@
+"""How figures are written: thousands separators, units, and what is not measured said as such."""
+
+from math import floor
+from typing import Final
+
+from stream.report.catalogue import Unit, Want
+from stream.report.figures import Value
+
+NOT_MEASURED: Final = "not measured"
+_DAY_S, _HOUR_S, _MINUTE_S = 86_400, 3600, 60
+_SMALL: Final = 0.1
+"""A smaller change is told, and neither praised nor blamed: times are counted in steps of 5 %."""
+
+
+def shown(value: Value, unit: Unit) -> str:
+    """A figure for people: `12,345`, `3 min 20 s`, `99.2 %`, or that it was not measured."""
+    if value is None:
+        return NOT_MEASURED
+    if unit is Unit.SECONDS:
+        return duration(value)
+    if unit is Unit.SHARE:
+        return share(value)
+    return f"{value:,}"
+
+
+def share(part: float) -> str:
+    """Per cent, rounded down: `100 %` is said of all and of nothing less."""
+    assert 0 <= part <= 1, "a share is of a whole"
+    tenths = floor(part * 1000 + 1e-9)
+    if part and not tenths:
+        return "below 0.1 %"
+    if part < 1:
+        tenths = min(tenths, 999)
+    whole, rest = divmod(tenths, 10)
+    return f"{whole}.{rest} %" if rest or 0 < part < 1 else f"{whole} %"
+
+
+def duration(seconds: float) -> str:
+    """A time in at most two units: `0.24 s`, `45 s`, `3 min 20 s`, `4 h`, `2 days 3 h`."""
+    if seconds < 1:
+        return f"{seconds:.2f} s" if seconds else "0 s"
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    # Rounded before it is cut into units: never `1 min 60 s`.
+    if seconds < 119.5:
+        return f"{seconds:.0f} s"
+    if seconds < _HOUR_S - 0.5:
+        return _two(round(seconds), _MINUTE_S, "min", 1, "s")
+    if seconds < 2 * _DAY_S - 30:
+        return _two(round(seconds / _MINUTE_S) * _MINUTE_S, _HOUR_S, "h", _MINUTE_S, "min")
+    return _two(round(seconds / _HOUR_S) * _HOUR_S, _DAY_S, "days", _HOUR_S, "h")
+
+
+def _two(seconds: int, large: int, large_name: str, small: int, small_name: str) -> str:
+    many, rest = divmod(seconds, large)
+    first = f"{many} {large_name}"
+    return f"{first} {rest // small} {small_name}" if rest >= small else first
+
+
+def change(value: Value, before: Value, unit: Unit, want: Want) -> str:
+    """How a figure moved: `+12 %`, `-0.8 points, worse`; "" where one of both is not known."""
+    if value is None or before is None:
+        return ""
+    if value == before:
+        return "the same"
+    if unit is Unit.SHARE:
+        moved = value - before
+        text, large = f"{moved * 100:+.1f} points", abs(moved) >= 0.001
+        if not large:
+            text = "about the same"
+    elif not before:
+        text, large = "before: none", True
+    elif not value:
+        text, large = "down to none", True
+    else:
+        moved = value / before - 1
+        # Twice as many and more are said as such: +1,150 % tells nobody anything.
+        text = f"{value / before:,.1f} times" if moved >= 1 else f"{moved * 100:+.0f} %"
+        large = abs(moved) >= _SMALL
+        if text in {"+0 %", "-0 %"}:
+            text = "about the same"
+    if not large or want is Want.NEITHER:
+        return text.replace("-", "\N{MINUS SIGN}")
+    better = (value > before) is (want is Want.MORE)
+    return f"{text}, {'better' if better else 'worse'}".replace("-", "\N{MINUS SIGN}")
+
+
+def many(count: int, one: str, several: str = "") -> str:
+    """`1 change`, `12,345 changes`."""
+    return f"{count:,} {one if count == 1 else several or one + 's'}"
+
+
+def listed(parts: list[str]) -> str:
+    """`a, b and c`."""
+    if len(parts) < 2:
+        return "".join(parts)
+    return f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def capital(text: str) -> str:
+    """The text as a sentence begins."""
+    return text[:1].upper() + text[1:]
