@@ -8,7 +8,7 @@ then the register, whose changes are followed.
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -21,24 +21,33 @@ from stream.calls.batch import CallBatch
 from stream.calls.decide import Outcome
 from stream.calls.dialects.ringfence import RINGFENCE
 from stream.calls.publish import started_producer
+from stream.calls.source import KafkaSource, SourceSettings
 from stream.config import Settings
-from stream.core.faults import Fault
+from stream.core.faults import Fault, KafkaRefuses, SourceDown
 from stream.deciding import Decider, decoder_for
+from stream.lists.connection import client
 from stream.lists.events import Event, EventKind
+from stream.lists.store import Register
 from stream.ops import log as logs
 from stream.ops.clock import now_ms
 from stream.ops.health import HealthServer, Readiness, Turning
 from stream.ops.metrics import exposition
+from stream.ops.retry import Backoff
 from stream.ops.serve_metrics import ServeMetrics
-from stream.ops.tasks import cancelled
+from stream.ops.tasks import cancelled, running
 from stream.ops.warm import warm_up
+from stream.redress.book import AppealBook
+from stream.redress.redressing import Desk
 from stream.serve.app import application
 from stream.serve.door import Door
-from stream.serve.guard import Guard
+from stream.serve.guard import Guard, Pace
+from stream.serve.kept import KeptDecisions, KeptSettings
 from stream.serve.lookup import TOPIC, Lookup, Standing
 from stream.serve.parts import Parts
 from stream.serve.problems import Kind
+from stream.serve.redress import Redress
 from stream.serve.server import serving
+from stream.sinks.pump import Pump, PumpSettings
 from stream.watched import tell
 
 log = logging.getLogger(__name__)
@@ -46,6 +55,7 @@ log = logging.getLogger(__name__)
 _LOOPBACK = ("127.", "::1", "localhost")
 _RECORD_OVERHEAD = 64 * 1024
 """Of a request to Kafka around its records."""
+_KEPT_AT_ONCE = 1000
 
 
 def run(settings: Settings) -> int:
@@ -75,6 +85,7 @@ class _Serving:
         self._refresher = refresher_for(settings, self._list_event)
         self._loaded = False
         self._followed = False
+        self._keep: Callable[[Iterable[bytes]], None] = lambda _: None
         calls = replace(settings.calls, emit="all")
         self._decider = Decider(
             replace(settings, calls=calls),
@@ -103,15 +114,6 @@ class _Serving:
         settings, ops = self._settings, self._settings.ops
         self._warn()
         self._agreements.start()
-        parts = Parts(
-            settings=settings.serve,
-            guard=Guard(settings.secrets.http_tokens, settings.serve.refusals_per_minute),
-            metrics=self._metrics,
-            readiness=self._readiness,
-            lookup=self._lookup,
-            door=self._door,
-            record_bytes_max=settings.calls.record_bytes_max,
-        )
         health = HealthServer(
             ops.http_host,
             settings.serve.health_port,
@@ -120,9 +122,18 @@ class _Serving:
             lambda: self._turning.stalled,
         )
         async with AsyncExitStack() as stack:
+            redress = await stack.enter_async_context(self._redress())
+            parts = self._parts(redress)
             jobs = [
-                await stack.enter_async_context(_running(job))
-                for job in (self._turning.run(), self._lists(), self._door.run(), self._look())
+                await stack.enter_async_context(running(job, name))
+                for name, job in (
+                    ("turning", self._turning.run()),
+                    ("lists", self._lists()),
+                    ("door", self._door.run()),
+                    ("look", self._look()),
+                    ("asked", redress.kept.run()),
+                    ("decisions", self._keep_decisions(redress.kept)),
+                )
             ]
             await stack.enter_async_context(health)
             port = await stack.enter_async_context(
@@ -136,6 +147,74 @@ class _Serving:
             await self._until_told(jobs)
         log.info("stopped")
         return CLEAN
+
+    def _parts(self, redress: Redress) -> Parts:
+        """What the routes share."""
+        settings = self._settings
+        return Parts(
+            settings=settings.serve,
+            guard=Guard(settings.secrets.http_tokens, settings.serve.refusals_per_minute),
+            metrics=self._metrics,
+            readiness=self._readiness,
+            lookup=self._lookup,
+            door=self._door,
+            redress=redress,
+            record_bytes_max=settings.calls.record_bytes_max,
+        )
+
+    @asynccontextmanager
+    async def _redress(self) -> AsyncIterator[Redress]:
+        """Decisions by id and appeals, in the register."""
+        settings, serve = self._settings, self._settings.serve
+        redis = client(settings.register())
+        kept = KeptDecisions(
+            redis, KeptSettings(serve.decisions_days, serve.decisions_max), self._metrics
+        )
+        self._keep = kept.asked
+        try:
+            async with AppealBook.open(settings.register(), settings.appeals.kept_days) as book:
+                yield Redress(
+                    kept=kept,
+                    book=book,
+                    connect=lambda: Register.connect(settings.register()),
+                    desk=lambda: Desk(
+                        settings.calls.home_country,
+                        settings.circle_keys(),
+                        self._agreements.reading.agreements,
+                        settings.appeals.answer_s,
+                    ),
+                    contacts={name: owner.contact for name, owner in settings.owners.items()},
+                    pace=Pace(serve.questions_per_minute),
+                )
+        finally:
+            await redis.aclose()
+
+    async def _keep_decisions(self, kept: KeptDecisions) -> None:
+        """Copy decisions from their topic, in a group of all processes that serve."""
+        backoff = Backoff(1.0, 30.0)
+        while True:
+            source = KafkaSource(self._settings.kafka_client(), self._kept_source(), lambda _: None)
+            try:
+                await source.start()
+                await Pump(source, kept.deliver, PumpSettings(_KEPT_AT_ONCE)).run()
+            except (SourceDown, KafkaRefuses) as fault:
+                log.warning("decisions are not kept by their ids now, still trying: %s", fault)
+            finally:
+                await source.stop()
+            await asyncio.sleep(backoff.next_s())
+
+    def _kept_source(self) -> SourceSettings:
+        calls = self._settings.calls
+        return SourceSettings(
+            topics=(calls.decisions_topic,),
+            group_id=f"{calls.group_id}.serve",
+            instance_id="",
+            start_at="earliest",
+            session_timeout_ms=calls.session_timeout_ms,
+            rebalance_timeout_ms=calls.rebalance_timeout_ms,
+            fetch=calls.fetch,
+            corrupt_batches="skip",
+        )
 
     async def _until_told(self, jobs: "list[asyncio.Task[None]]") -> None:
         """Wait for the word to stop; a job that failed before ends all."""
@@ -154,7 +233,7 @@ class _Serving:
         await asyncio.gather(
             asyncio.to_thread(self._use_kernels), asyncio.to_thread(self._refresher.load_last_good)
         )
-        async with _running(self._told_when_loaded()):
+        async with running(self._told_when_loaded(), "loaded"):
             await self._refresher.run()
 
     async def _told_when_loaded(self) -> None:
@@ -192,6 +271,7 @@ class _Serving:
         for one, count in outcome.tally.decisions.items():
             simulated = "true" if one.simulated else "false"
             self._metrics.lookups.labels(one.verdict, one.rule, one.list, simulated).inc(count)
+        self._keep(value for value in outcome.values if value is not None)
         return outcome
 
     def _list_event(self, event: Event) -> None:
@@ -222,13 +302,3 @@ class _Serving:
     def _readiness(self) -> Readiness:
         """Lookups are what calls wait for; records wait at the switch."""
         return Readiness(() if self._loaded else ("the lists are not loaded yet",))
-
-
-@asynccontextmanager
-async def _running(job: Awaitable[None]) -> AsyncIterator["asyncio.Task[None]"]:
-    task = asyncio.ensure_future(job)
-    assert isinstance(task, asyncio.Task)
-    try:
-        yield task
-    finally:
-        await cancelled(task)

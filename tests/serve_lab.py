@@ -52,6 +52,7 @@ def parts_for(settings: ServeSettings, **given: Any) -> Parts:
         # What a test does not give, its routes do not touch.
         "lookup": None,
         "door": None,
+        "redress": None,
     }
     return Parts(**(parts | given))
 

@@ -18,6 +18,7 @@
 | `rf:feed:{NAME}` | hash | a feed: last accepted, held and refused version, last try |
 | `rf:enforced:...` | several | what lists did, see `enforced/keys.py` |
 | `rf:allow`, `rf:allow:head` | hashes | the allowlist and its head: generation, chain |
+| `rf:decided:DAY` | hash | id of a decision -> what is kept of it, see `serve/kept.py` |
 | `rf:appeals` | hash | id of an appeal -> its version and record |
 | `rf:appeals:open` | zset | ids of those that wait for an answer, by deadline |
 | `rf:appeals:closed` | zset | ids of those that were answered, by when |
@@ -68,6 +69,11 @@ def base(name: str, generation: int) -> str:
 def feed(name: str) -> str:
     """What is remembered of feed `name`."""
     return f"rf:feed:{{{name}}}"
+
+
+def decided(day: str) -> str:
+    """What was decided on one UTC day, `2026-11-25`, by id."""
+    return f"rf:decided:{day}"
 
 
 def appeals_in(state: str) -> str:

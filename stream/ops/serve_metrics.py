@@ -13,6 +13,11 @@ class ServeMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
+        self._of_requests(registry)
+        self._of_records(registry)
+        self._of_decisions(registry)
+
+    def _of_requests(self, registry: CollectorRegistry) -> None:
         # 5xx rise: see ringfence_http_problems_total for why. 499: the client went away first.
         self.requests = Counter(
             "ringfence_http_requests",
@@ -35,6 +40,18 @@ class ServeMetrics:
             ["kind"],
             registry=registry,
         )
+        # Near [serve] connections_max: slow clients, an attack, or a proxy that keeps too many.
+        self.connections = Gauge(
+            "ringfence_http_connections", "Connections that are open.", registry=registry
+        )
+        # Near [serve] bodies_bytes_max: senders are told to wait (503); Kafka may be slow.
+        self.bodies = Gauge(
+            "ringfence_http_bodies_bytes",
+            "Bytes of request bodies held in memory.",
+            registry=registry,
+        )
+
+    def _of_records(self, registry: CollectorRegistry) -> None:
         # unreadable: what `calls.rejected` holds says why; all of them: the wrong dialect in the
         # address. refused: Kafka is away or slow, and the switch has to send again.
         self.records = Counter(
@@ -49,6 +66,20 @@ class ServeMetrics:
             "Bytes of records that Kafka has not acknowledged yet.",
             registry=registry,
         )
+
+    def _of_decisions(self, registry: CollectorRegistry) -> None:
+        # Stands still while blocks go on: pages of decisions are not found; is Redis there?
+        self.kept = Counter(
+            "ringfence_http_decisions_kept",
+            "Decisions that were kept to be asked for by their id.",
+            registry=registry,
+        )
+        # Near [serve] decisions_max: the oldest days are forgotten before their time.
+        self.kept_now = Gauge(
+            "ringfence_http_decisions_kept_now",
+            "Decisions that can be asked for by their id.",
+            registry=registry,
+        )
         # 0: lookups are answered from what was last good; see /ready.
         self.followed = Gauge(
             "ringfence_http_lists_followed",
@@ -60,15 +91,5 @@ class ServeMetrics:
             "ringfence_http_lookups",
             "Calls asked about, by verdict, rule, list and simulation.",
             ["verdict", "rule", "list", "simulated"],
-            registry=registry,
-        )
-        # Near [serve] connections_max: slow clients, an attack, or a proxy that keeps too many.
-        self.connections = Gauge(
-            "ringfence_http_connections", "Connections that are open.", registry=registry
-        )
-        # Near [serve] bodies_bytes_max: senders are told to wait (503); Kafka may be slow.
-        self.bodies = Gauge(
-            "ringfence_http_bodies_bytes",
-            "Bytes of request bodies held in memory.",
             registry=registry,
         )

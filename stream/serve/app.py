@@ -6,13 +6,19 @@ from fastapi import APIRouter, FastAPI
 from starlette.types import ASGIApp
 
 from stream import __version__
-from stream.serve import calls, decision, docs, state
+from stream.serve import appeals, calls, decision, docs, state
 from stream.serve.decision import Quick
 from stream.serve.gate import Gate
 from stream.serve.parts import Parts
 from stream.serve.problems import MEDIA_TYPE, handle_problems
 
-ROUTERS: Final[tuple[APIRouter, ...]] = (calls.router, decision.router, state.router, docs.router)
+ROUTERS: Final[tuple[APIRouter, ...]] = (
+    appeals.router,
+    calls.router,
+    decision.router,
+    state.router,
+    docs.router,
+)
 """Each module of routes gives one."""
 
 _ABOUT: Final = """\

@@ -4,18 +4,14 @@ The page is ours and whole: the usual ones load their scripts from elsewhere, wh
 network does not reach and we do not vouch for.
 """
 
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from fastapi import APIRouter, Request, Response
-from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from stream.serve.rendering import page
 
 router = APIRouter(include_in_schema=False)
-
-PAGES: Final = Environment(
-    loader=PackageLoader("stream.serve", "pages"), autoescape=True, undefined=StrictUndefined
-)
-"""The templates; whatever goes into one is escaped."""
 
 
 @router.get("/openapi.json")
@@ -25,10 +21,11 @@ async def openapi(request: Request) -> Response:
 
 
 @router.get("/docs")
-async def page(request: Request) -> Response:
+async def routes(request: Request) -> Response:
     """Every route with its parameters and answers, on one page."""
     document = request.app.openapi()
-    page = PAGES.get_template("docs.html").render(
+    return page(
+        "docs.html",
         title=document["info"]["title"],
         version=document["info"]["version"],
         about=document["info"]["description"],
@@ -39,7 +36,6 @@ async def page(request: Request) -> Response:
         ],
         pretty=_pretty,
     )
-    return Response(page, media_type="text/html")
 
 
 def _pretty(value: Any) -> str:

@@ -21,7 +21,7 @@ audit = logging.getLogger("stream.serve.audit")
 
 _WHO_MAX: Final = 10_000
 """Addresses whose refusals are remembered; the one longest unheard of is forgotten first."""
-_CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="ringfence"'}
+_CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="ringfence", Basic realm="ringfence"'}
 
 
 @dataclass(slots=True)

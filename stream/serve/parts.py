@@ -12,6 +12,7 @@ from stream.ops.serve_metrics import ServeMetrics
 from stream.serve.door import Door
 from stream.serve.guard import Guard
 from stream.serve.lookup import Lookup
+from stream.serve.redress import Redress
 from stream.serve.settings import ServeSettings
 from stream.serve.tokens import Client, Role
 
@@ -26,6 +27,7 @@ class Parts:
     readiness: Callable[[], Readiness]
     lookup: Lookup
     door: Door
+    redress: Redress
     record_bytes_max: int
 
 

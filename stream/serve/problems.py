@@ -14,6 +14,17 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from stream.core.faults import (
+    AppealRefused,
+    AppealUnknown,
+    ChangeConflict,
+    Fault,
+    RegisterDown,
+    RegisterLost,
+    RegisterUnsafe,
+)
+from stream.serve.rendering import page, wants_page
+
 MEDIA_TYPE: Final = "application/problem+json"
 ERRORS_MAX: Final = 100
 """Faults of one request that are told one by one; the count tells of the rest."""
@@ -59,6 +70,14 @@ _STATUS: Final = {
     Kind.NOT_READY: 503,
     Kind.TOO_MANY_CONNECTIONS: 503,
     Kind.BUG: 500,
+}
+_FAULTS: Final[Mapping[type[Fault], Kind]] = {
+    AppealUnknown: Kind.NOT_FOUND,
+    AppealRefused: Kind.CONFLICT,
+    RegisterDown: Kind.REGISTER_DOWN,
+    RegisterUnsafe: Kind.REGISTER_DOWN,
+    RegisterLost: Kind.REGISTER_DOWN,
+    ChangeConflict: Kind.CONFLICT,
 }
 _KIND_OF: Final = {404: Kind.NOT_FOUND, 405: Kind.METHOD, 413: Kind.TOO_LARGE}
 
@@ -126,7 +145,14 @@ def handle_problems(app: FastAPI) -> None:
     async def ours(request: Request, error: Exception) -> Response:
         assert isinstance(error, ProblemError)
         request.scope["state"]["problem"] = error.kind
-        return answer_of(error, request.scope["state"].get("request_id", ""))
+        request_id = request.scope["state"].get("request_id", "")
+        if wants_page(request):
+            title = HTTPStatus(error.status).phrase
+            given = {"title": title, "detail": error.detail, "request_id": request_id}
+            answer = page("problem.html", error.status, **given)
+            answer.headers.update(error.headers)
+            return answer
+        return answer_of(error, request_id)
 
     async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
@@ -153,7 +179,18 @@ def handle_problems(app: FastAPI) -> None:
         text = "this is a fault of Ringfence; its log has the same request_id"
         return await ours(request, ProblemError(Kind.BUG, text))
 
+    async def fault(request: Request, error: Exception) -> Response:
+        kind = next(kind for known, kind in _FAULTS.items() if isinstance(error, known))
+        wait_s = 1 if kind is Kind.REGISTER_DOWN else None
+        text = {
+            Kind.REGISTER_DOWN: "the register does not answer",
+            Kind.NOT_FOUND: "there is nothing of this id",
+        }.get(kind, str(error))
+        return await ours(request, ProblemError(kind, text, retry_after_s=wait_s))
+
     app.add_exception_handler(ProblemError, ours)
+    for known in _FAULTS:
+        app.add_exception_handler(known, fault)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, others)
     app.add_exception_handler(500, bug)

@@ -28,6 +28,9 @@ class ServeSettings:
     idle_s_max: Annotated[float, Between(0.1, 3600)]
     kafka_s_max: Annotated[float, Between(0.1, 3600)]
     kafka_bytes_max: Annotated[int, Between(1024, 64 * 1024 * 1024 * 1024)]
+    decisions_days: Annotated[int, Between(1, 366)]
+    decisions_max: Annotated[int, Between(1, 100_000_000)]
+    questions_per_minute: Annotated[int, Between(1, 100_000)]
     refusals_per_minute: Annotated[int, Between(1, 100_000)]
 
     def __post_init__(self) -> None:

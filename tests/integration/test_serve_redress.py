@@ -1,0 +1,218 @@
+"""Decisions by their id and appeals over HTTP, on a real Redis."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry
+
+from stream.calls.batch import Partition, RawBatch, Segment
+from stream.calls.wire import timestamp
+from stream.core.agreement import Agreements
+from stream.core.decision import Decision, Reason
+from stream.core.faults import RegisterDown
+from stream.lists.connection import RegisterSettings, client
+from stream.lists.store import Register
+from stream.ops.clock import now_ms
+from stream.ops.serve_metrics import ServeMetrics
+from stream.redress.book import AppealBook
+from stream.redress.redressing import Desk
+from stream.serve.guard import Pace
+from stream.serve.kept import DAY_S, KeptDecisions, KeptSettings
+from stream.serve.redress import Redress
+from stream.serve.tokens import Role
+from tests.integration.lists_lab import NAME, ONE
+from tests.serve_lab import Served, bearer, parts_for, serve_settings, served
+
+ID = "4F7K2M9QX1RZC"
+HTML = {"Accept": "text/html"}
+
+
+def decided(decision_id: str = ID, *, ago_s: int = 0, **changed: Any) -> bytes:
+    """A decision as it lies on the topic."""
+    reason = Reason(
+        list=NAME, category="parcel", confirmed=True, confidence=80, generation=2, expires_at=None
+    )
+    at = timestamp(now_ms() - ago_s * 1000)
+    decision = Decision(
+        decision_id=decision_id,
+        verdict="block",
+        simulated=False,
+        rule=f"list:{NAME}",
+        number=ONE,
+        role="caller",
+        call_id="c-1",
+        caller=ONE,
+        callee="+447700900123",
+        reasons=[reason],
+        sip=None,
+        called_at=None,
+        decided_at=at,
+        expires_at=at,
+        origin="calls/0/1",
+    )
+    return msgspec.json.encode(msgspec.structs.replace(decision, **changed))
+
+
+def batch(*values: bytes) -> RawBatch:
+    count = len(values)
+    segment = Segment(Partition("decisions", 0), 0, count)
+    return RawBatch(values, np.arange(count), np.zeros(count, np.int64), (segment,), 1)
+
+
+@pytest.fixture
+async def kept(redis_url: str) -> AsyncIterator[KeptDecisions]:
+    redis = client(RegisterSettings(redis_url))
+    settings = KeptSettings(days=3, count_max=100)
+    yield KeptDecisions(redis, settings, ServeMetrics(CollectorRegistry()))
+    await redis.aclose()
+
+
+@pytest.fixture
+async def http(redis_url: str, kept: KeptDecisions) -> AsyncIterator[Served]:
+    settings = RegisterSettings(redis_url)
+    async with AppealBook.open(settings, kept_days=730) as book:
+        redress = Redress(
+            kept=kept,
+            book=book,
+            connect=lambda: Register.connect(settings),
+            desk=lambda: Desk("TH", {"plain": b""}, Agreements(()), 7200),
+            contacts={NAME.partition("/")[0]: "unblock@cert.example"},
+            pace=Pace(60),
+        )
+        async with served(parts_for(serve_settings(), redress=redress)) as running:
+            yield running
+
+
+async def test_what_did_something_is_kept_and_only_its_number(kept, raw) -> None:
+    """Blocks, flags and simulated ones are found again; allowed calls and nonsense are not kept,
+    nor is the number of whoever was called.
+    """
+    values = [
+        decided(),
+        decided("FLAGGED", verdict="flag"),
+        decided("TRIED", verdict="allow", simulated=True, would="block"),
+        decided("PASSED", verdict="allow"),
+        b"nonsense",
+        b"{}",
+    ]
+    await kept.deliver(batch(*values))
+    await kept.deliver(batch(*values))  # at least once: the same again
+    found = await kept.find(ID)
+    assert found is not None
+    assert (found.number, found.callee, found.reasons[0].list) == (ONE, "+4477***0123", NAME)
+    assert [(await kept.find(name)) is not None for name in ("FLAGGED", "TRIED")] == [True, True]
+    assert [await kept.find(name) for name in ("PASSED", "", "é", "x" * 99)] == [None] * 4
+    (key,) = raw.keys("rf:decided:*")
+    assert 0 < raw.ttl(key) <= 4 * DAY_S
+    assert b"900123" not in b"".join((await kept.redis.hgetall(key)).values())
+
+
+async def test_the_copy_is_bounded_by_days_and_number(kept, raw) -> None:
+    """A decision from before is not kept; of too many the oldest day goes, today's stay."""
+    await kept.deliver(batch(decided("OLD", ago_s=5 * DAY_S), decided("BEFORE", ago_s=DAY_S)))
+    assert await kept.find("OLD") is None
+    assert await kept.find("BEFORE") is not None
+    await kept.deliver(batch(*(decided(f"D{n}") for n in range(100))))
+    assert await kept.find("BEFORE") is None
+    assert await kept.find("D99") is not None
+
+
+async def test_lookups_are_kept_without_waiting(kept) -> None:
+    """What a lookup blocked is found by its id too; what it allowed is not."""
+    kept.asked([decided(), decided("PASSED", verdict="allow")])
+    await kept.keep([])
+    writing = kept._asked
+    assert [b"PASSED" in value for value in writing] == [False]
+
+
+async def test_the_way_back(http: Served, register: Register, kept: KeptDecisions) -> None:
+    """Who was blocked reads why, appeals once, and the operator lifts the block, which is told."""
+    await kept.deliver(batch(decided()))
+    ask, client = f"/v1/decisions/{ID}", http.client
+    async with client.get(ask) as answer:
+        said = await answer.json()
+        assert (said["number"], said["appeal"]) == ("+6681***5671", None)
+        assert said["because"][0]["contact"] == "unblock@cert.example"
+    async with client.get(ask, headers=HTML) as answer:
+        page = await answer.text()
+        assert "This call was blocked" in page
+        assert "unblock@cert.example" in page
+        assert ONE not in page
+        assert "900123" not in page
+    asked = {"decision_id": ID, "contact": "a@b.example", "reason": "<script>a clinic"}
+    async with client.post("/v1/appeals", json=asked) as answer:
+        made = await answer.json()
+        assert (answer.status, answer.headers["Location"]) == (
+            201, f"/v1/appeals/{made['appeal_id']}",
+        )  # fmt: skip
+    async with client.post(
+        "/v1/appeals", data=asked, headers=HTML, allow_redirects=False
+    ) as answer:
+        assert (answer.status, answer.headers["Location"]) == (
+            303, f"/v1/appeals/{made['appeal_id']}",
+        )  # fmt: skip
+    one, viewer = f"/v1/appeals/{made['appeal_id']}", bearer(Role.VIEWER)
+    async with client.get("/v1/appeals", headers=viewer) as answer:
+        assert [each["appeal_id"] for each in await answer.json()] == [made["appeal_id"]]
+    async with client.get("/v1/appeals", headers={**viewer, **HTML}) as answer:
+        assert made["appeal_id"] in await answer.text()
+    statuses = []
+    for headers, path, body in (
+        ({}, "redress", {"comment": "right"}),
+        (viewer, "redress", {"comment": "right"}),
+        (bearer(Role.OPERATOR), "redress", {"comment": ""}),
+        (bearer(Role.OPERATOR), "burn", {"comment": "right"}),
+        (bearer(Role.OPERATOR), "redress", {"comment": "right"}),
+        (bearer(Role.OPERATOR), "reject", {"comment": "late"}),
+    ):
+        async with client.post(f"{one}/{path}", json=body, headers=headers) as answer:
+            statuses.append(answer.status)
+    assert statuses == [401, 403, 400, 400, 200, 409]
+    async with client.get(one) as answer:
+        told = await answer.json()
+        assert (told["state"], told["comment"], told["overdue"]) == ("redressed", "right", False)
+    async with client.get(one, headers=HTML) as answer:
+        assert "The block was lifted" in await answer.text()
+    _, allowed = await register.allow_all()
+    assert [entry.text for entry in allowed] == [ONE]
+
+
+async def test_what_is_not_there_and_who_asks_too_much(http: Served) -> None:
+    """Unknown ids are 404, odd bodies 400 or 415; beyond so many a minute it is 429."""
+    client = http.client
+    for path in ("/v1/decisions/NEVER", "/v1/appeals/A-NEVER"):
+        async with client.get(path) as answer:
+            assert answer.status == 404
+        async with client.get(path, headers=HTML) as answer:
+            assert (answer.status, answer.content_type) == (404, "text/html")
+    for body, kind, wanted in (
+        (b"{}", "application/json", 400),
+        (b"decision_id=NEVER&x=1", "application/x-www-form-urlencoded", 400),
+        (b"decision_id=NEVER", "application/x-www-form-urlencoded", 404),
+        (b"x", "text/plain", 415),
+        (b'{"decision_id":"NEVER","reason":"%b"}' % (b"x" * 2000), "application/json", 400),
+    ):
+        sent = {"Content-Type": kind}
+        async with client.post("/v1/appeals", data=body, headers=sent) as answer:
+            assert answer.status == wanted
+    http.parts.redress.pace = Pace(1)
+    statuses = []
+    for _ in range(2):
+        async with client.get("/v1/decisions/NEVER") as answer:
+            statuses.append(answer.status)
+    assert statuses == [404, 429]
+
+
+async def test_without_the_register_it_says_so(http: Served) -> None:
+    """503 with Retry-After, not a wrong 404."""
+    gone = client(RegisterSettings("redis://127.0.0.1:1/0", timeout_s=0.2))
+    http.parts.redress.kept = replace(http.parts.redress.kept, redis=gone)
+    async with http.client.get(f"/v1/decisions/{ID}") as answer:
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
+    with pytest.raises(RegisterDown):
+        await http.parts.redress.kept.find(ID)
+    await gone.aclose()
