@@ -227,6 +227,10 @@ def show(
 ) -> None:
     """Show what partners' lists did here, and ours there, as the documents say.
 
+    Numbers of the list that called, calls blocked, flagged and simulated; from the owner's
+    publication: until it was live (p99), until the first call was stopped (p50); false positives,
+    and appeals that are open. With --json all of it.
+
     Exit codes: 0, also where there is nothing; 2 a --file that can not be read, and what is wrong.
 
     Example: ringfence enforcement show KH/scam --by TH --days 30
@@ -276,16 +280,20 @@ def _print(documents: Sequence[Enforcement], *, as_json: bool) -> None:
     if not documents:
         say("nothing yet: `ringfence enforcement run` counts, publishes and reads")
         return
-    columns = ("list", "by", "day", "numbers", "blocked", "flagged", "simulated")
-    table = Table(
-        *columns,
-        "in force p99",
-        "first stop p50",
-        "sightings",
-        "appeals",
-        box=None,
-        header_style="bold",
-    )
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("list", "by", "day"):
+        table.add_column(column, no_wrap=True)
+    for column in (
+        "numbers",
+        "block",
+        "flag",
+        "simulated",
+        "live p99",
+        "stop p50",
+        "false",
+        "open",
+    ):
+        table.add_column(column, justify="right", overflow="fold")
     for one in documents:
         table.add_row(one.list, one.country, one.day.isoformat(), *_cells(one))
     out.print(table)
@@ -297,13 +305,12 @@ def _cells(one: Enforcement) -> list[str]:
         "-" if counts is None else f"{sum(getattr(each, name) or 0 for each in counts):,}"
         for name in ("entries", "blocked", "flagged", "simulated")
     ]
-    appeals = one.appeals
     return [
         *calls,
         _seconds(one.in_force, "p99_s"),
         _seconds(one.first_stopped, "p50_s"),
         f"{len(one.sightings):,}",
-        "-" if appeals is None else f"{appeals.received:,}, {appeals.pending:,} open",
+        "-" if one.appeals is None else f"{one.appeals.pending:,}",
     ]
 
 

@@ -221,9 +221,20 @@ async def test_what_a_traceback_holds_in_memory_is_bounded(
     assert "more than 2 calls: those that follow are not sorted" in said.err
     monkeypatch.setattr(traceback_module, "DECISIONS_MAX", 0)
     decision = {
-        "decision_id": "00XE7C5058F9D", "verdict": "block", "simulated": False, "rule": "x",
-        "number": LISTED, "role": "caller", "call_id": "0", "caller": LISTED, "callee": None,
-        "reasons": [], "sip": None, "called_at": None, "decided_at": "", "expires_at": None,
+        "decision_id": "00XE7C5058F9D",
+        "verdict": "block",
+        "simulated": False,
+        "rule": "x",
+        "number": LISTED,
+        "role": "caller",
+        "call_id": "0",
+        "caller": LISTED,
+        "callee": None,
+        "reasons": [],
+        "sip": None,
+        "called_at": None,
+        "decided_at": "",
+        "expires_at": None,
         "origin": "x/0/0",
     }
     await site.send(site.decisions, [(json.dumps(decision).encode(), None), (b"garbage", None)])

@@ -18,7 +18,13 @@ ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 UNITS = tuple(
     DEPLOY / f"{name}.service"
-    for name in ("ringfence", "ringfence-feeds", "ringfence-exchange", "ringfence-hub")
+    for name in (
+        "ringfence",
+        "ringfence-feeds",
+        "ringfence-exchange",
+        "ringfence-hub",
+        "ringfence-enforcement",
+    )
 )
 
 

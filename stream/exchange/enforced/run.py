@@ -125,7 +125,6 @@ class Enforcing:
         done = await self._writer.publish(now_s())
         self._metrics.published.set(now_s())
         for document in done:
-            log.info("published what %s did here on %s", document.list, document.day)
             await self._forget(document)
         return len(done)
 
@@ -138,12 +137,8 @@ class Enforcing:
         metrics.documents.labels(country, "refused").inc(len(found.refused))
         metrics.sightings.labels(country, "taken").inc(found.sightings)
         metrics.sightings.labels(country, "unlisted").inc(found.unlisted)
-        for target, why in found.refused.items():
-            log.warning("%s: refused: %s", target, why)
         for document in found.documents:
             await self._forget(document)
-        if found.sightings:
-            log.warning("%s saw %d of our numbers as no scammers'", country, found.sightings)
         return found
 
     async def _forget(self, document: Enforcement) -> None:
@@ -156,14 +151,20 @@ class Enforcing:
         desk = Desk(plan.reader.home, plan.circle_keys, plan.agreements(), plan.answer_s)
         appeal, is_new = await receive(self._appeals, desk, said, by)
         if is_new:
-            log.warning("%s appeals on %s: %s, to be answered", said.partner, said.list, appeal.id)
+            log.info("%s appeals on %s: %s, to be answered", said.partner, said.list, appeal.id)
 
     async def _publish(self) -> None:
-        await self.publish()
+        if done := await self.publish():
+            log.info("published %d documents", done)
 
     def _reading(self, partner: Partner) -> Callable[[], Awaitable[None]]:
         async def reading() -> None:
-            await self.read(partner)
+            found = await self.read(partner)
+            for why in found.refused.values():
+                log.warning("%s: refused: %s", partner.country, why)
+            if found.sightings:
+                text = "%s found %d of our numbers to be no scammers': the lists doubt them now"
+                log.warning(text, partner.country, found.sightings)
 
         return reading
 
