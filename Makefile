@@ -1,9 +1,9 @@
 # Every task of this repository; `make` alone lists them. Needs make and Python 3.11 or newer.
-# DEMO_ARGS, TEST_ARGS, BENCH_ARGS, RUN_ARGS are handed on, e.g. make test TEST_ARGS="-k embedded"
-# (with "-n 0" the tests run in one process, for a debugger and for prints as they come).
+# DEMO_ARGS, EXERCISE_ARGS, TEST_ARGS, BENCH_ARGS, RUN_ARGS are handed on, e.g.
+# make test TEST_ARGS="-k embedded" (with "-n 0" the tests run in one process, for a debugger and for prints as they come).
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint fast bench bench-peers run fmt lock clean
+.PHONY: help setup demo exercise test check lint fast bench bench-peers run fmt lock clean
 
 BIN := .venv/bin
 READY := .venv/.ready
@@ -29,6 +29,9 @@ $(READY): requirements.txt pyproject.toml
 
 demo: setup ## see it work: five countries, broker and Redis included (DEMO_ARGS="--json FILE")
 	@$(BIN)/python -m stream.demo $(DEMO_ARGS)
+
+exercise: setup ## play joint training: five countries on this machine, minutes (EXERCISE_ARGS)
+	@$(BIN)/ringfence exercise $(EXERCISE_ARGS)
 
 test: setup ## every test; the first line says what they run against
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(TEST_ARGS)

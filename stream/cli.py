@@ -39,6 +39,7 @@ from stream.cli_traceback import traceback_command
 from stream.cli_why import why
 from stream.config import Settings
 from stream.core.faults import TopicMissing
+from stream.exercise.command import exercise
 from stream.feed_files import house_of, read_feeds
 from stream.ops.warm import warm_up
 from stream.serve.tokens import Client, Role, line_of, name_is_right, new_token
@@ -74,6 +75,7 @@ app.command("report")(cli_report.report)
 app.command("why")(why)
 app.command("decisions")(decisions)
 app.command("traceback")(traceback_command)
+app.command("exercise")(exercise)
 
 
 def _version(wanted: bool) -> None:

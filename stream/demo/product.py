@@ -9,11 +9,12 @@ import signal
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
+from typing import NamedTuple
 
 import msgspec
 
@@ -55,30 +56,30 @@ def write_config(path: Path, places: Places, state_dir: Path, http_port: int) ->
     """
     lines = [
         "[kafka]",
-        f"bootstrap_servers = {_quoted(places.bootstrap)}",
+        f"bootstrap_servers = {quoted(places.bootstrap)}",
         f"idempotent = {str(places.idempotent).lower()}",
         "[redis]",
-        f"url = {_quoted(places.redis_url)}",
+        f"url = {quoted(places.redis_url)}",
         f"require_aof = {str(places.durable).lower()}",
         "[calls]",
-        f"group_id = {_quoted(places.group)}",
+        f"group_id = {quoted(places.group)}",
         'home_country = "TH"',
-        f"decisions_topic = {_quoted(places.topics.decisions)}",
-        f"rejected_topic = {_quoted(places.topics.rejected)}",
+        f"decisions_topic = {quoted(places.topics.decisions)}",
+        f"rejected_topic = {quoted(places.topics.rejected)}",
         f"partitions = {PARTITIONS}",
         # Only so that the progress shown here moves smoothly: it is read from the commits.
         "commit_interval_ms = 200",
         "[calls.topics]",
-        f'{_quoted(places.topics.calls)} = "ringfence"',
+        f'{quoted(places.topics.calls)} = "ringfence"',
         "[lists]",
-        f"state_dir = {_quoted(str(state_dir))}",
+        f"state_dir = {quoted(str(state_dir))}",
         "[ops]",
         f"http_port = {http_port}",
-        f"kernels_dir = {_quoted(_kernels_dir())}",
+        f"kernels_dir = {quoted(_kernels_dir())}",
     ]
     for country in COUNTRIES:
-        lines += [f"[trunks.{country.trunk}]", f"country = {_quoted(country.iso)}"]
-        lines += [f"[policy.lists.{_quoted(country.list)}]", f'action = "{country.action}"']
+        lines += [f"[trunks.{country.trunk}]", f"country = {quoted(country.iso)}"]
+        lines += [f"[policy.lists.{quoted(country.list)}]", f'action = "{country.action}"']
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -88,9 +89,16 @@ def _kernels_dir() -> str:
     return str(compiled.resolve()) if compiled.is_dir() else ""
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """A TOML basic string: JSON's escapes are among TOML's."""
     return msgspec.json.encode(text).decode()
+
+
+class Said(NamedTuple):
+    """What a command came to: its exit code, and what it printed on both streams."""
+
+    code: int
+    text: str
 
 
 class Commands:
@@ -122,17 +130,23 @@ class Commands:
         return printed.decode(errors="replace")
 
 
-class Engine:
-    """The engine: `python -m stream run` as its own process, under a guard that ends it with us."""
+class Program:
+    """A command that runs until it is told to stop, as its own process, under a guard of ours.
 
-    def __init__(self, config: Path) -> None:
-        self.http_port = free_ports(1)[0]
+    `is_ready` says whether it does its work; `title` is what it is called where it does not.
+    """
+
+    def __init__(
+        self, title: str, words: Sequence[str], config: Path, is_ready: Callable[["Program"], bool]
+    ) -> None:
+        self.title = title
         self._giving_up = Event()
+        self._ready = is_ready
         self._server = Server(
-            "the engine",
-            self.http_port,
-            new_folder("engine"),
-            [*PRODUCT, "run", "--config", str(config)],
+            title,
+            0,
+            new_folder("program"),
+            [*PRODUCT, *words, "--config", str(config)],
             self._is_ready,
             ready_s_max=READY_WAIT_S,
         )
@@ -150,10 +164,23 @@ class Engine:
                 await starting
             raise
 
+    @property
+    def pid(self) -> int:
+        """Its process id; another one after a restart."""
+        return self._server.pid
+
+    def is_running(self) -> bool:
+        """Whether it has not ended."""
+        return self._server.is_running()
+
+    def said(self, chars_max: int = 2000) -> str:
+        """The end of what it has logged."""
+        return self._server.last_words(chars_max)
+
     def check(self) -> None:
         """DemoFailed with its last words if it runs no more."""
-        if not self._server.is_running():
-            raise DemoFailed(f"the engine ended by itself: {self._server.last_words(2000)}")
+        if not self.is_running():
+            raise DemoFailed(f"{self.title} ended by itself: {self.said()}")
 
     def stop(self) -> None:
         """Have it finish and commit, as a service manager would."""
@@ -163,14 +190,35 @@ class Engine:
         """End it at once, if it still runs, and remove its folder."""
         self._server.close()
 
-    def _is_ready(self, port: int) -> bool:
+    def _is_ready(self, _port: int) -> bool:
         if self._giving_up.wait(0.05):
             raise StartFailed("no longer wanted")
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=1.0) as answer:
-                return bool(answer.status == 200)
-        except (urllib.error.URLError, OSError):
-            return False
+        return self._ready(self)
+
+
+class Engine(Program):
+    """The engine: `ringfence run`, ready when it says so on its port."""
+
+    def __init__(self, config: Path, http_port: int = 0) -> None:
+        self.http_port = http_port or free_ports(1)[0]
+        super().__init__("the engine", ["run"], config, lambda _: says_ready(self.http_port))
+
+
+def says_ready(port: int) -> bool:
+    """Whether a program of ours answers on that port that it is ready."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=1.0) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def in_words(group: BaseExceptionGroup[BaseException]) -> str:
+    """What the first of the errors says."""
+    first: BaseException = group
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return str(first) or type(first).__name__
 
 
 def child_environment(environ: Mapping[str, str]) -> dict[str, str]:

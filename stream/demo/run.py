@@ -22,7 +22,7 @@ from stream.demo.kafka import Admin, KafkaError, Sender, listen
 from stream.demo.live import live_calls
 from stream.demo.material import LIVE_S, Material, Scale
 from stream.demo.picture import Picture
-from stream.demo.product import DemoFailed, Engine, write_config
+from stream.demo.product import DemoFailed, Engine, in_words, write_config
 from stream.demo.servers import Servers
 from stream.demo.setup import set_up
 from stream.demo.show import Show
@@ -92,7 +92,7 @@ class Run:
         finally:
             engine.close()
         if broken is not None:
-            raise DemoFailed(_words(broken)) from broken
+            raise DemoFailed(in_words(broken)) from broken
         return self._result(sent)
 
     async def _watched(self, engine: Engine, sender: Sender, show: Show) -> None:
@@ -179,11 +179,3 @@ class Run:
 
 def _rounded(milliseconds: float | None) -> float | None:
     return None if milliseconds is None else round(milliseconds, 1)
-
-
-def _words(group: BaseExceptionGroup[BaseException]) -> str:
-    """What the first of the errors says."""
-    first: BaseException = group
-    while isinstance(first, BaseExceptionGroup):
-        first = first.exceptions[0]
-    return str(first) or type(first).__name__

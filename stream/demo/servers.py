@@ -53,7 +53,7 @@ def get_servers(broker: str, redis: str, mark: str, closing: ExitStack, say: Say
     try:
         if redis_is_guest:
             redis_url = redis
-            redis_title = asyncio.run(_look_at(redis))
+            redis_title = asyncio.run(look_at(redis))
         else:
             own_redis = closing.enter_context(best_redis(redis))
             redis_url, redis_title = own_redis.url(), own_redis.title
@@ -87,7 +87,7 @@ def get_servers(broker: str, redis: str, mark: str, closing: ExitStack, say: Say
     )
 
 
-async def _look_at(url: str) -> str:
+async def look_at(url: str) -> str:
     """The name of the reader's Redis, once it is sure that no register of hers lies there."""
     redis = _client(url)
     try:

@@ -45,11 +45,16 @@ class Stop:
 
     def run(self, work: Coroutine[Any, Any, Came]) -> Came:
         """`asyncio.run` in which a signal cancels `work`; Interrupted once it has cleared up."""
+        heeding = self._heeding(work)
         try:
-            came = asyncio.run(self._heeding(work))
+            came = asyncio.run(heeding)
         except asyncio.CancelledError:
             if self._signum is None:
                 raise
+        finally:
+            # A signal that came before they began: nobody is to be told that they never did.
+            heeding.close()
+            work.close()
         if self._signum is not None:
             raise Interrupted(self._signum)
         return came

@@ -117,7 +117,7 @@ def build_world(seed: int, numbers_per_list: int) -> World:
     people: dict[str, Sequence[str]] = {}
     crooks: dict[str, list[str]] = {}
     for country in COUNTRIES:
-        made = _numbers(country, PEOPLE + own + abroad + 1, rng)
+        made = numbers_of(country, PEOPLE + own + abroad + 1, rng)
         people[country.iso] = made[:PEOPLE]
         crooks[country.iso] = made[PEOPLE:]
     bank = tuple(f"{BANK_PREFIX}{line:04d}" for line in range(BANK_NUMBERS))
@@ -139,7 +139,7 @@ def build_world(seed: int, numbers_per_list: int) -> World:
     return World(people, lists, holders, allowed, bank, to_add, to_remove)
 
 
-def _numbers(country: Country, count: int, rng: np.random.Generator) -> list[str]:
+def numbers_of(country: Country, count: int, rng: np.random.Generator) -> list[str]:
     """`count` different numbers of the country, in random order."""
     each = -(-count // len(country.mobiles))
     made: list[NDArray[np.int64]] = []

@@ -18,7 +18,7 @@ from stream.lists.files import Rejects, has_rows, read_bare, read_rows, words_of
 from stream.lists.formats.rows import InputUnreadable, Wrong
 from stream.lists.gate import NEVER_LIVE, GateReason
 from stream.lists.gather import Gathered
-from stream.lists.look import Bounds, look, look_at_rejected
+from stream.lists.look import TOO_WIDE, Bounds, look, look_at_rejected
 from stream.lists.merge import empty_columns
 from stream.lists.parse import Parsed, Parser
 
@@ -53,8 +53,9 @@ class VersionRead:
     @property
     def bad(self) -> int:
         """Rows that mean nothing; not those that the gate has a reason of its own for."""
-        own = self.found[GateReason.PREFIX_TOO_SHORT]
-        return self.rejected.total() - self.expired - own
+        # A published list has prefixes that are too short among its good rows, not the rejected.
+        too_wide = sum(n for wrong, n in self.rejected.items() if wrong.label in TOO_WIDE)
+        return self.rejected.total() - self.expired - too_wide
 
 
 def read_version(

@@ -17,7 +17,7 @@ from stream.lists.gate import GateReason
 Masks = dict[GateReason, NDArray[np.bool_]]
 """A bool a row, by reason; a row may be in several."""
 
-_TOO_WIDE: Final = frozenset({"prefix_too_short", "range_too_wide"})
+TOO_WIDE: Final = frozenset({"prefix_too_short", "range_too_wide"})
 """Parsing rejects such rows by these reasons; no feed can bring them, whoever releases it."""
 
 
@@ -85,7 +85,7 @@ def look_at_rejected(
     """Which rejected rows are more than bad: prefixes too short, short numbers dialled for help."""
     found: Counter[GateReason] = Counter()
     for row in rows:
-        if row.wrong.label in _TOO_WIDE:
+        if row.wrong.label in TOO_WIDE:
             found[GateReason.PREFIX_TOO_SHORT] += 1
         elif row.wrong is Wrong.NOT_E164 and emergency.is_emergency(row.detail.strip(), region):
             found[GateReason.EMERGENCY_NUMBER] += 1

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -11,72 +10,18 @@ from pathlib import Path
 import pytest
 import redis
 
+from tests.integration.demo_lab import ROOT, Played
+
 COMMAND = [sys.executable, "-m", "stream.demo", "--plain", "--numbers", "2000", "--calls", "20000"]
-ROOT = Path(__file__).parents[2]
-WAIT_S = 150
 
 pytestmark = pytest.mark.timeout(400)
 
 
-class Demo:
-    """The demo as a process of its own whose temporary files all lie in `folder`."""
+class Demo(Played):
+    """The demo, small."""
 
     def __init__(self, folder: Path, *words: str) -> None:
-        self.folder = folder
-        self.printed = ""
-        self._process = subprocess.Popen(
-            [*COMMAND, *words],
-            cwd=ROOT,
-            env={**os.environ, "TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-
-    def until(self, words: str) -> None:
-        """Read what it prints until `words` were said."""
-        assert self._process.stdout is not None
-        deadline = time.monotonic() + WAIT_S
-        while words not in self.printed:
-            line = self._process.stdout.readline().decode()
-            assert line, f"it ended and never said {words!r}:\n{self.printed}"
-            assert time.monotonic() < deadline, self.printed
-            self.printed += line
-
-    def interrupt(self, signum: int = signal.SIGINT) -> None:
-        self._process.send_signal(signum)
-
-    def ended(self) -> int:
-        """Its exit code, once it ended by itself."""
-        rest, _ = self._process.communicate(timeout=WAIT_S)
-        self.printed += rest.decode()
-        return self._process.returncode
-
-    def processes(self) -> list[int]:
-        """All processes of this machine that work in the demo's folder, by pid."""
-        found = []
-        for entry in Path("/proc").glob("[0-9]*"):
-            try:
-                environment = (entry / "environ").read_bytes()
-            except OSError:
-                continue
-            if f"TMPDIR={self.folder}".encode() in environment:
-                found.append(int(entry.name))
-        return found
-
-    def engine(self) -> int:
-        """The engine's pid."""
-        wanted = b"\0".join([sys.executable.encode(), b"-m", b"stream", b"run"])
-        (pid,) = (
-            pid
-            for pid in self.processes()
-            if (Path("/proc") / str(pid) / "cmdline").read_bytes().startswith(wanted)
-        )
-        return pid
-
-    def leftovers(self) -> list[object]:
-        """Processes and files that it left behind."""
-        return [*self.processes(), *self.folder.iterdir()]
+        super().__init__(folder, [*COMMAND, *words])
 
 
 def keys(redis_url: str) -> list[bytes]:

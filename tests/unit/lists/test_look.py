@@ -7,6 +7,7 @@ import pytest
 
 from stream.core.allowlist import AllowEntry, Allowlist
 from stream.core.emergency import EmergencyNumbers
+from stream.lists.feed_reading import VersionRead
 from stream.lists.formats.rows import RejectedRow, Wrong
 from stream.lists.gate import GateReason
 from stream.lists.look import Bounds, codes_of_countries, look, look_at_rejected
@@ -98,3 +99,17 @@ def test_rejected_rows_that_are_more_than_bad():
         GateReason.EMERGENCY_NUMBER: 1,
         GateReason.PREFIX_TOO_SHORT: 1,
     }
+
+
+def test_prefixes_too_short_are_not_counted_as_bad_rows_too():
+    """Of a text file they are rejected rows, of a published list good ones: neither way is any of
+    them a bad row, and no bad row is hidden behind them.
+    """
+    of_text, of_list = VersionRead(), VersionRead()
+    for read in (of_text, of_list):
+        read.found[GateReason.PREFIX_TOO_SHORT] = 9
+        read.rejected[Wrong.EXPIRED] = 3
+        read.rejected[Wrong.BAD_DATE] = 2
+    of_text.rejected[Wrong.PREFIX_TOO_SHORT] = 8
+    of_text.rejected[Wrong.RANGE_TOO_WIDE] = 1
+    assert (of_text.bad, of_list.bad) == (2, 2)

@@ -1,0 +1,73 @@
+"""The demo and the exercise as processes of their own, and what they leave behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+WAIT_S = 150
+
+
+class Played:
+    """A command as a process of its own whose temporary files all lie in `folder`."""
+
+    def __init__(self, folder: Path, command: Sequence[str]) -> None:
+        self.folder = folder
+        self.printed = ""
+        self._process = subprocess.Popen(
+            list(command),
+            cwd=ROOT,
+            env={**os.environ, "TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def until(self, words: str) -> None:
+        """Read what it prints until `words` were said."""
+        assert self._process.stdout is not None
+        deadline = time.monotonic() + WAIT_S
+        while words not in self.printed:
+            line = self._process.stdout.readline().decode()
+            assert line, f"it ended and never said {words!r}:\n{self.printed}"
+            assert time.monotonic() < deadline, self.printed
+            self.printed += line
+
+    def interrupt(self, signum: int = signal.SIGINT) -> None:
+        self._process.send_signal(signum)
+
+    def ended(self) -> int:
+        """Its exit code, once it ended by itself."""
+        rest, _ = self._process.communicate(timeout=WAIT_S)
+        self.printed += rest.decode()
+        return self._process.returncode
+
+    def processes(self) -> list[int]:
+        """All processes of this machine that work in its folder, by pid."""
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                environment = (entry / "environ").read_bytes()
+            except OSError:
+                continue
+            if f"TMPDIR={self.folder}".encode() in environment:
+                found.append(int(entry.name))
+        return found
+
+    def engine(self) -> int:
+        """The engine's pid."""
+        wanted = b"\0".join([sys.executable.encode(), b"-m", b"stream", b"run"])
+        (pid,) = (
+            pid
+            for pid in self.processes()
+            if (Path("/proc") / str(pid) / "cmdline").read_bytes().startswith(wanted)
+        )
+        return pid
+
+    def leftovers(self) -> list[object]:
+        """Processes and files that it left behind."""
+        return [*self.processes(), *self.folder.iterdir()]

@@ -1,0 +1,70 @@
+"""`ringfence exercise` from the outside: three countries, on a real broker and Redis."""
+
+import json
+import signal
+import sys
+import time
+
+import pytest
+
+from tests.integration.demo_lab import ROOT, Played
+
+COMMAND = [sys.executable, "-m", "stream", "exercise", "--countries", "3", "--plain"]
+ENDS_S_MAX = 20
+
+pytestmark = [pytest.mark.timeout(400), pytest.mark.apache_kafka]
+
+
+def nothing_is_left(played: Played) -> bool:
+    """Its processes and files are gone; the last of them a moment after its exit."""
+    deadline = time.monotonic() + ENDS_S_MAX
+    while played.leftovers() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return played.leftovers() == []
+
+
+@pytest.fixture
+def folder(tmp_path):
+    made = tmp_path / "tmp"
+    made.mkdir()
+    return made
+
+
+def test_all_of_it_holds_between_three_countries(folder, kafka, tmp_path):
+    """Issue 6 from end to end: a gang, poison, a stolen key, a hub that is down, a country that
+    leaves; each check with known truth. The figures are there, and nothing else is left.
+    """
+    steps, kept = tmp_path / "steps.json", tmp_path / "kept"
+    words = ["--broker", kafka.bootstrap, "--redis", "redis"]
+    played = Played(folder, [*COMMAND, *words, "--json", str(steps), "--keep", str(kept)])
+    code = played.ended()
+    assert code == 0, played.printed
+    read = json.loads(steps.read_text())
+    assert read["held"]
+    assert read["countries"] == ["TH", "KH", "PH"]
+    assert [scene["name"] for scene in read["scenes"]] == [
+        "gang",
+        "poison",
+        "stolen-key",
+        "hub-down",
+        "leaving",
+    ]
+    assert all(scene["held"] and scene["checks"] for scene in read["scenes"])
+    assert set(read["not_played"]) == {"pledge"}
+    assert "FAILED" not in played.printed
+    assert "All held" in played.printed
+    assert json.loads((kept / "exercise.json").read_text()) == read
+    assert (kept / "TH" / "feeds.log").stat().st_size > 0
+    assert str(ROOT) not in steps.read_text()
+    assert nothing_is_left(played)
+
+
+def test_ctrl_c_leaves_nothing_behind(folder, kafka):
+    """Ended while its programs start: one line, 130, no process and no file."""
+    played = Played(folder, [*COMMAND, "--broker", kafka.bootstrap, "--redis", "redis"])
+    played.until("topics and lists")
+    played.interrupt(signal.SIGINT)
+    assert played.ended() == 130, played.printed
+    assert played.printed.splitlines()[-1].startswith("Interrupted")
+    assert "Traceback" not in played.printed
+    assert nothing_is_left(played)
