@@ -47,8 +47,9 @@ def new(
 def rotate(name: Circle, config: ConfigFiles = None) -> None:
     """Begin the circle's next epoch: a new key, beside the old one until all lists have moved.
 
-    In the overlap lists of both epochs are read, each with its key. Then each owner makes its list
-    anew in the new circle; when the last one has, `ringfence circle retire` ends the old epoch.
+    In the overlap lists of both epochs are read, each with its key: who has the new one follows
+    each list by itself when its owner moves it. When the last owner has, `ringfence circle retire`
+    ends the old epoch. What runs sees a new key without a restart.
 
     Example: ringfence circle rotate asean
     """
@@ -61,8 +62,7 @@ def rotate(name: Circle, config: ConfigFiles = None) -> None:
     key = circles.new_key(folder, follows)
     say(f"{follows}: key {circles.key_id(key)} in {circles.file_of(folder, follows)}")
     say(f"1. give that file to the other members: `ringfence circle new {follows} --key-file FILE`")
-    say(f"2. export each list of {last} and import it into a list that was created with")
-    say(f"   `ringfence lists create OWNER/NAME --circle {follows}`, then publish it")
+    say(f"2. when all have it, each owner: `ringfence lists rekey OWNER/NAME --circle {follows}`")
     say(f"3. when no list of {last} is left: `ringfence circle retire {last}`")
 
 

@@ -1,8 +1,8 @@
-"""`ringfence lists history|diff|at|rollback|rebuild|repair`: a list's past, and its way back."""
+"""`ringfence lists history|diff|at|rollback|rebuild|rekey|repair`: a list's past and way back."""
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,6 +35,7 @@ from stream.lists.difference import Difference, difference, written
 from stream.lists.export import moment
 from stream.lists.history import Made, history
 from stream.lists.past import Past, content, past_of
+from stream.lists.rekey import Move, Rekeyed, rekey
 from stream.lists.repair import Diagnosis, Standing, look, put_back
 from stream.lists.store import Register
 from stream.lists.versions import Rebased, rebuild, rollback
@@ -242,6 +243,41 @@ def rebuild_(
 
     done = with_register(settings, work)
     _told(name, done, f"{name}: {done.folded:,} changes are in its base now", as_json=as_json)
+
+
+@app.command("rekey")
+def rekey_(
+    name: ListName,
+    circle: Annotated[str, typer.Option(help="The circle to go to, e.g. asean@2.")],
+    reason: ReasonText = "",
+    actor: Actor = None,
+    config: ConfigFiles = None,
+    as_json: AsJson = False,
+) -> None:
+    """Move a list of ours to another circle, or to the next epoch of its own: hash it anew.
+
+    What is listed stays the same, and goes out by itself; partners who have the new key follow by
+    themselves, the others keep their last good list. Generations before it can not be had any more.
+    Exit code 1: it was changed without a pause, and nothing was done.
+
+    Example: ringfence lists rekey KH/scam --circle asean@2 --reason "a leaked key"
+    """
+    settings, who = settings_of(config), by(actor, reason)
+
+    async def work(register: Register) -> Rekeyed:
+        head = (await register.state(name)).head
+        if head.circle == circle:
+            fail(f"{name} is of circle {circle} already; nothing was changed", NOTHING_DONE)
+        move = Move(circle, key_of(settings, circle), key_of(settings, head.circle))
+        behind_calls(settings, head.count)
+        with progress() as stage:
+            return await rekey(register, name, move, who, now_s(), stage)
+
+    done = with_register(settings, work)
+    if as_json:
+        print_json({"list": name, "circle": circle, **asdict(done)})
+    else:
+        say(f"{name}: {done.count:,} numbers, hashed in {circle} now; generation {done.generation}")
 
 
 @app.command()

@@ -23,7 +23,7 @@ from stream.calls.trunks import Trunk, Trunks
 from stream.core.call import Ingress
 from stream.core.decision import Action
 from stream.core.faults import ConfigInvalid, SecretUnsafe
-from stream.lists.circles import keys_in
+from stream.lists.circles import CircleKeys, keys_in
 from stream.lists.connection import RegisterSettings
 from stream.lists.enforced.settings import EnforcementSection
 from stream.ops import checks
@@ -172,9 +172,10 @@ class Settings:
             timeout_s=section.timeout_s,
         )
 
-    def circle_keys(self) -> dict[str, bytes]:
-        """Each circle's hashing key, `plain`'s (none) among them."""
-        return {PLAIN: b"", **self.secrets.circle_keys}
+    def circle_keys(self) -> CircleKeys:
+        """Each circle's hashing key, `plain`'s (none) among them, and those to come."""
+        folder = Path(self.exchange.circles_dir) if self.exchange.circles_dir else None
+        return CircleKeys({PLAIN: b"", **self.secrets.circle_keys}, folder)
 
     def redacted(self) -> dict[str, Any]:
         """Every setting as a nested table to print; of a secret only whether it is set."""

@@ -8,9 +8,8 @@ key of a circle that was put into its folder, count without a restart.
 import asyncio
 import logging
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 from prometheus_client import CollectorRegistry
@@ -34,7 +33,6 @@ from stream.exchange.outlet import (
 )
 from stream.exchange.repository import standings
 from stream.exchange.signing import role_of
-from stream.lists.circles import keys_in
 from stream.ops import log as logs
 from stream.ops.clock import monotonic_s, now_s
 from stream.ops.exchange_metrics import ExchangeMetrics
@@ -97,7 +95,7 @@ class CurrentOffers:
     clock: Callable[[], int] = now_s
     _folder: AgreementFolder = field(init=False)
     _names: frozenset[str] = field(init=False)
-    _keys: dict[str, bytes] = field(init=False, repr=False)
+    _keys: Mapping[str, bytes] = field(init=False, repr=False)
     _span: tuple[int, int] = field(init=False, default=(0, 0))
     _looked_s: float = field(init=False, default=0.0)
     _said: str = field(init=False, default="")
@@ -119,7 +117,7 @@ class CurrentOffers:
         return self._folder.reading.agreements
 
     def look(self) -> bool:
-        """Agreements, roles and keys; whether anything is another than at the last look."""
+        """Agreements and roles; whether anything is another than at the last look."""
         before = (self._names, self.agreements, self._span)
         if monotonic_s() - self._looked_s >= self.settings.agreements.reload_s:
             self._looked_s = monotonic_s()
@@ -127,17 +125,11 @@ class CurrentOffers:
             wrong = "; ".join(one for some in self._folder.reading.errors.values() for one in some)
             try:
                 self._names = self._names if self.lists else lists_of(self.outlet)
-                self._keys = self._fresh_keys()
             except Fault as fault:
                 wrong = str(fault)
             self._say(wrong)
         self._span = self.agreements.unchanged(self.clock())
         return before != (self._names, self.agreements, self._span)
-
-    def _fresh_keys(self) -> dict[str, bytes]:
-        """The keys that the settings had at the start, and those in the folder of circles now."""
-        folder = self.settings.exchange.circles_dir
-        return {**(keys_in(Path(folder)) if folder else {}), **self.settings.circle_keys()}
 
     def _say(self, wrong: str) -> None:
         if wrong and wrong != self._said:
@@ -149,10 +141,11 @@ class CurrentOffers:
         shares = self.share or shares_of(self.agreements, name, self.clock())
         if shares is None and self.agreements.needed:
             return None
-        if circle not in self._keys:
+        key = self._keys.get(circle)
+        if key is None:
             text = f"{name} is hashed in circle {circle}, whose key is not here"
             raise ConfigInvalid((f"{text}: `ringfence circle new {circle} --key-file FILE`",))
-        return Offer(name, shares or Shared.FINGERPRINTS, self._keys[circle])
+        return Offer(name, shares or Shared.FINGERPRINTS, key)
 
 
 class _Run:

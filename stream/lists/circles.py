@@ -6,6 +6,8 @@ numbers are hashed, so in the overlap lists of both are read, each with its key.
 
 import re
 import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -31,10 +33,44 @@ def next_epoch(name: str) -> str:
     return f"{stem}@{int(epoch or 1) + 1}"
 
 
-def newest(stem: str, keys: dict[str, bytes]) -> str | None:
+def newest(stem: str, keys: Mapping[str, bytes]) -> str | None:
     """The last epoch of a circle that there is a key of."""
     epochs = [name for name in keys if name.partition("@")[0] == stem]
     return max(epochs, key=lambda name: int(name.partition("@")[2] or 1), default=None)
+
+
+def is_later(name: str, than: str) -> bool:
+    """Whether a circle is a later epoch of another: `asean@3` of `asean` and of `asean@2`."""
+    (stem, _, epoch), (other, _, before) = name.partition("@"), than.partition("@")
+    return bool(stem == other and stem != PLAIN and int(epoch or 1) > int(before or 1))
+
+
+@dataclass(frozen=True, slots=True)
+class CircleKeys(Mapping[str, bytes]):
+    """The keys of circles by name: `known` from the start, others as their files come.
+
+    So a key that is put into `folder` (None: there is none) counts without a restart. One that is
+    deleted there counts until the restart: what is in memory can not be called back by a file.
+    """
+
+    known: Mapping[str, bytes] = field(repr=False)
+    folder: Path | None = None
+
+    def __getitem__(self, name: str) -> bytes:
+        if name in self.known:
+            return self.known[name]
+        if self.folder is None or not _NAME.match(name):
+            raise KeyError(name)
+        try:
+            return key_in(file_of(self.folder, name))
+        except SecretUnsafe as fault:
+            raise KeyError(name) from fault
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.known)
+
+    def __len__(self) -> int:
+        return len(self.known)
 
 
 def file_of(folder: Path, name: str) -> Path:

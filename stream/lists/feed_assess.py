@@ -29,6 +29,7 @@ from stream.lists.gate import Judgement, Last, Seen, judge
 from stream.lists.ingest import CHANGES_MAX, entries_of
 from stream.lists.look import Bounds
 from stream.lists.merge import empty_columns
+from stream.lists.rekey import Move, rehashed
 from stream.lists.store import Register
 from stream.lists.words import ListHead, unknown
 
@@ -110,10 +111,12 @@ async def assess(
     versions: Versions,
     *,
     released: bool = False,
+    move: Move | None = None,
 ) -> Assessed:
     """Read, compare and judge a version; nothing is stored but its rejected rows.
 
-    Without a register it is compared with nothing.
+    Without a register it is compared with nothing. `move`: it takes the list to another key; what
+    is a fingerprint alone can then not be compared, and counts as new.
     """
     fetched = arrival.fetched
     allowed: Sequence[AllowEntry] = ()
@@ -121,7 +124,7 @@ async def assess(
     if register is not None:
         _, allowed = await register.allow_all()
         circle = (await quick_head(register, feed.list_name)).circle
-    key = around.key_of(circle)
+    key = move.key if move is not None else around.key_of(circle)
     read = await asyncio.to_thread(
         read_version,
         feed,
@@ -136,7 +139,11 @@ async def assess(
     if read.bare:
         change = _sizes(last, read)
     elif register is not None and not read.unreadable:
-        held = await _held(register, feed, read.columns, fetched.whole, key)
+        if move is None:
+            held = await _held(register, feed, read.columns, fetched.whole, key)
+        else:
+            held = await _held(register, feed, read.columns, True, move.key_before)
+            held = await asyncio.to_thread(rehashed, held, key)
         clock = Clock(now_s, feed.renew_s)
         change = await asyncio.to_thread(
             difference,

@@ -18,9 +18,18 @@ from stream.lists.words import By
 
 
 async def store_bare(
-    register: Register, feed: Feed, data: bytes, count: int, key: bytes, by: By, now_s: int
+    register: Register,
+    feed: Feed,
+    data: bytes,
+    count: int,
+    key: bytes,
+    by: By,
+    now_s: int,
+    circle: str = "",
 ) -> Stored:
     """Make the filter in `data`, which says that it holds `count` numbers, the feed's list.
+
+    With `circle` the list is of that one from then on.
 
     Raises ConfigInvalid for a list that others report to: their entries could not be kept; and the
     register's Faults.
@@ -35,7 +44,8 @@ async def store_bare(
             text = "holds entries; a bare filter is a whole list: give the feed a list of its own"
             raise ConfigInvalid((f"feed {feed.name}: list {name} {text}",))
         owner, _, short = name.partition("/")
-        version = Version(owner, short, reservation.generation, state.head.circle, key, key_id(key))
+        named = circle or state.head.circle
+        version = Version(owner, short, reservation.generation, named, key, key_id(key))
         samples = np.array([text.encode() for text in feed.samples], "S16")
         parts = await asyncio.to_thread(
             bare_snapshot, version, data, now_s, samples if len(samples) else None
@@ -45,7 +55,7 @@ async def store_bare(
         digest = sha256(parts[MANIFEST_PART]).hexdigest()
         record = BaseRecord(reservation.generation, count, digest)
         head = (await register.state(name)).head
-        generation = await register.publish_base(reservation, record, head, count, by)
+        generation = await register.publish_base(reservation, record, head, count, by, 0, circle)
         if generation is not None:
             return Stored(generation, rebuilt=True)
     raise ChangeConflict(f"{name} is changed by somebody else again and again: try again")

@@ -102,7 +102,9 @@ def _check_circle(snapshot: Snapshot, key: bytes) -> None:
         ours = key_id(key) or "none"
         raise InputUnreadable(
             f"its numbers are hashed with key {manifest.key_id or 'none'} of circle "
-            f"{manifest.circle}, here is key {ours}: set circle in the feed's file, and its key"
+            f"{manifest.circle}, here is key {ours}. A later epoch of the list's circle is "
+            "followed by itself once its key is here (`ringfence circle new "
+            f"{manifest.circle} --key-file FILE`); another circle is named in the feed's file"
         )
 
 

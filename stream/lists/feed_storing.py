@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stream.core.entry import Columns
-from stream.core.faults import ChangeConflict
+from stream.core.faults import ChangeConflict, SnapshotUnreadable
 from stream.lists.build import with_changes
 from stream.lists.feed import Feed
 from stream.lists.feed_assess import quick_head
@@ -14,6 +14,7 @@ from stream.lists.feed_diff import REMOVED, Difference, rows_of, without
 from stream.lists.ingest import CHANGES_MAX, TRIES, columns_in
 from stream.lists.merge import merged, replaced
 from stream.lists.rebase import Origin, publish_whole
+from stream.lists.rekey import Move, rehashed, unknown_rows
 from stream.lists.store import Register
 from stream.lists.words import By, Retraction
 
@@ -48,8 +49,11 @@ async def store(
     key: bytes,
     by: By,
     now_s: int,
+    move: Move | None = None,
 ) -> Stored:
     """Make the register's list say of this feed what `content` says; nothing else is touched.
+
+    `move`: the list is of that circle from then on, and what others say of it is hashed anew.
 
     Up to `CHANGES_MAX` edits are written as changes, each atomic by itself and live at once: what
     is written is in proportion to the difference. An owner's filter goes live as a new base, since
@@ -58,6 +62,8 @@ async def store(
     """
     name = feed.list_name
     head = await quick_head(register, name)
+    if move is not None:
+        return await _moved(register, feed, content, move, by, now_s)
     theirs = content.filter_data and (change.changes or head.changes)
     if not change.changes and not theirs:
         return Stored(head.generation, rebuilt=False)
@@ -73,6 +79,46 @@ async def store(
     raise ChangeConflict(
         f"{name}: somebody else published a new base {TRIES} times while feed {feed.name} made one"
     )
+
+
+async def _moved(
+    register: Register, feed: Feed, content: Content, move: Move, by: By, now_s: int
+) -> Stored:
+    """A new base, hashed with the other key, with the list's new circle.
+
+    Raises SnapshotUnreadable where others' entries here are fingerprints alone.
+    """
+    name, new = feed.list_name, content.columns
+    for _ in range(TRIES):
+        reservation = await register.reserve(name, by)
+        state = await register.state(name)
+        if state.head.base != reservation.old_base:
+            continue
+        base = await columns_in(register, name, reservation.old_base, move.key_before)
+        old = await asyncio.to_thread(with_changes, base, [one.change for one in state.changes])
+        if bare := unknown_rows(old, feed.owns):
+            await register.discard(reservation)
+            text = f"{name}: of {bare:,} entries of other sources only fingerprints are known, and"
+            raise SnapshotUnreadable(f"{text} they can not be hashed with the key of {move.circle}")
+        old = await asyncio.to_thread(rehashed, old, move.key)
+        said = rows_of(new, new.category != np.uint8(REMOVED))
+        late = (said.number == 0) & np.isin(
+            said.fingerprint, np.array(sorted(content.late), np.uint64)
+        )
+        whole = await asyncio.to_thread(replaced, old, rows_of(said, ~late), feed.owns)
+        origin = Origin("rekey", by, filter_data=content.filter_data, moves=True)
+        try:
+            generation, _ = await publish_whole(
+                register, reservation, move.circle, move.key, whole, now_s, origin
+            )
+        except ChangeConflict:
+            continue
+        await register.sweep(name)
+        if late.any():
+            entries = [said.entry(row) for row in np.flatnonzero(late).tolist()]
+            generation = (await register.add(name, entries, by)).generation
+        return Stored(generation, rebuilt=True)
+    raise ChangeConflict(f"{name}: others changed it each time while it was hashed anew")
 
 
 async def _edit(register: Register, name: str, change: Difference, by: By) -> int:

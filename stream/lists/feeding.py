@@ -28,6 +28,7 @@ from stream.lists.feed_shelf import Versions
 from stream.lists.feed_storing import Content, store
 from stream.lists.fetch import Fetched
 from stream.lists.gate import GateReason, Verdict
+from stream.lists.rekey import Move, move_of
 from stream.lists.store import Register
 from stream.lists.words import By
 from stream.ops.clock import now_ms
@@ -47,7 +48,10 @@ async def take_in(
     Raises Faults of the register; then the version is as if it had not come, and comes again.
     """
     state = await book.state(feed.name)
-    known = await _known(book, versions, feed, state, arrival, around, now_s)
+    move = await _move(register, feed, arrival.fetched, around)
+    known = None
+    if move is None:  # what was refused for want of a key is looked at again when that is here
+        known = await _known(book, versions, feed, state, arrival, around, now_s)
     if known is not None:
         # Whoever was killed after his last word here left a file of before.
         await asyncio.to_thread(versions.sweep, _needed(state), feed.keep_s, now_s)
@@ -58,10 +62,12 @@ async def take_in(
     by = By(f"feed:{feed.name}", f"version {arrival.id}")
     await register.create(feed.list_name, feed.circle, by)
     last = last_of(state, renewal=_is_renewal(state, arrival))
-    assessed = await assess(register, feed, arrival, around, last, now_s, versions)
+    assessed = await assess(register, feed, arrival, around, last, now_s, versions, move=move)
     record = _record(feed, arrival, assessed, now_s)
     if assessed.judgement.verdict is Verdict.ACCEPTED:
-        return await _let_in(register, book, versions, feed, record, assessed, around, by, now_s)
+        return await _let_in(
+            register, book, versions, feed, record, assessed, around, move, by, now_s
+        )
     versions.report(record)
     if assessed.judgement.verdict is Verdict.HELD:
         await book.held(feed.name, feed.list_name, record, by)
@@ -99,12 +105,27 @@ async def release(
         published_ms=held.published_ms,
     )
     arrival = Arrival(fetched=fetched, at_s=held.at_s)
-    assessed = await assess(register, feed, arrival, around, None, now_s, versions, released=True)
+    move = await _move(register, feed, fetched, around)
+    assessed = await assess(
+        register, feed, arrival, around, None, now_s, versions, released=True, move=move
+    )
     record = _record(feed, arrival, assessed, now_s)
     record = msgspec.structs.replace(
         record, verdict=Verdict.ACCEPTED.value, by=by.actor, why=by.reason
     )
-    return await _let_in(register, book, versions, feed, record, assessed, around, by, now_s)
+    return await _let_in(register, book, versions, feed, record, assessed, around, move, by, now_s)
+
+
+async def _move(
+    register: Register, feed: Feed, fetched: Fetched, around: Surroundings
+) -> Move | None:
+    """Whether a whole list takes ours to a later epoch of its circle; None: it does not."""
+    if feed.format != "snapshot" or not is_whole(feed, fetched.path, said=fetched.whole):
+        return None
+    head = (await register.heads()).lists.get(feed.list_name)
+    if head is None:
+        return None
+    return await asyncio.to_thread(move_of, fetched.path, head.circle, around.keys)
 
 
 async def refuse(
@@ -164,14 +185,17 @@ async def _let_in(
     record: VersionRecord,
     assessed: Assessed,
     around: Surroundings,
+    move: Move | None,
     by: By,
     now_s: int,
 ) -> VersionRecord:
     assert assessed.change is not None, "it was compared"
-    key = around.key_of((await quick_head(register, feed.list_name)).circle)
+    key = move.key if move is not None else await _key(register, feed, around)
     read = assessed.read
     if read.bare:
-        stored = await store_bare(register, feed, read.filter_data, record.good, key, by, now_s)
+        to = move.circle if move is not None else ""
+        data, count = read.filter_data, record.good
+        stored = await store_bare(register, feed, data, count, key, by, now_s, to)
     else:
         stored = await store(
             register,
@@ -181,6 +205,7 @@ async def _let_in(
             key,
             by,
             now_s,
+            move,
         )
     state = await book.state(feed.name)
     before = state.accepted.numbers if state.accepted is not None else 0
@@ -201,6 +226,10 @@ async def _let_in(
     needed = _needed(await book.state(feed.name))
     await asyncio.to_thread(versions.sweep, needed, feed.keep_s, now_s)
     return record
+
+
+async def _key(register: Register, feed: Feed, around: Surroundings) -> bytes:
+    return around.key_of((await quick_head(register, feed.list_name)).circle)
 
 
 def _is_renewal(state: FeedState, arrival: Arrival) -> bool:

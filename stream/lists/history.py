@@ -110,6 +110,6 @@ def _alike(older: Made, newer: Made) -> bool:
     return (
         (older.what, older.actor, older.reason, older.kept, older.of)
         == (newer.what, newer.actor, newer.reason, newer.kept, newer.of)
-        and older.what not in {Op.CREATE, "import", "rebuild", "rollback", "repair"}
+        and older.what not in {Op.CREATE, "import", "rebuild", "rollback", "repair", "rekey"}
         and newer.at_s - older.at_s <= TOGETHER_S
     )

@@ -40,10 +40,11 @@ def silent(_stage: str, _done: int, _whole: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Why a base is made: `import`, `rebuild`, `rollback` or `repair`, and who does it.
+    """Why a base is made: `import`, `rebuild`, `rollback`, `repair` or `rekey`, and who does it.
 
     `of` is the generation whose content is put back, else 0; the new generation is above `floor`.
     `filter_data` is the filter of the list's owner, where only that holds some of its entries.
+    `moves`: the list is of the base's circle from then on; it must not have been changed meanwhile.
     """
 
     what: str
@@ -51,6 +52,7 @@ class Origin:
     of: int = 0
     floor: int = 0
     filter_data: bytes = field(default=b"", repr=False)
+    moves: bool = False
 
 
 async def publish_whole(
@@ -82,7 +84,8 @@ async def publish_whole(
         await register.write_base(reservation, parts, lambda d, w: stage("writing", d, w))
         digest = sha256(parts[MANIFEST_PART]).hexdigest()
         record = BaseRecord(reservation.generation, numbers, digest, origin.what, origin.of)
-        done = await _publish(register, reservation, record, whole, origin)
+        to = circle if origin.moves else ""
+        done = await _publish(register, reservation, record, whole, origin, to)
     except Fault as fault:
         await _discard(register, reservation, fault)
         if isinstance(fault, RegisterLost) and await _overtaken(register, reservation):
@@ -159,16 +162,23 @@ def _built(
 
 
 async def _publish(
-    register: Register, reservation: Reservation, record: BaseRecord, whole: Columns, origin: Origin
+    register: Register,
+    reservation: Reservation,
+    record: BaseRecord,
+    whole: Columns,
+    origin: Origin,
+    circle: str,
 ) -> tuple[int, int]:
     """Publish, with the count that is true at that very generation; it may change meanwhile."""
     numbers = record.count
     for _ in range(_PUBLISH_TRIES):
         state = await register.state(reservation.name)
         after = [c for c in state.changes if c.generation > reservation.generation]
+        if circle and after:
+            raise ChangeConflict(f"{reservation.name} was changed while it was hashed anew")
         count = numbers + _added_by(after, whole)
         generation = await register.publish_base(
-            reservation, record, state.head, count, origin.by, origin.floor
+            reservation, record, state.head, count, origin.by, origin.floor, circle
         )
         if generation is not None:
             return generation, count

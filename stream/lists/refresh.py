@@ -9,7 +9,7 @@ A register that lost data changes nothing here until somebody acts.
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -44,7 +44,7 @@ class RefreshSettings:
 
     register: RegisterSettings
     state_dir: Path
-    keys: dict[str, bytes]
+    keys: Mapping[str, bytes]
     changes_block_ms: int = 1000
     reconcile_s: float = 10.0
     generations_kept: int = 2

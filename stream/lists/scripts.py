@@ -155,7 +155,7 @@ PUBLISH = (
     STEP
     + """
 local name, base, seen, old, count, payload, actor, reason, floor = unpack(ARGV, 1, 9)
-local kept, age_s, changes_max, audit_max = unpack(ARGV, 10)
+local kept, age_s, changes_max, audit_max, circle = unpack(ARGV, 10)
 local head = redis.call('HMGET', KEYS[1], 'generation', 'base')
 if not head[1] then return {-1} end
 if head[1] ~= seen or head[2] ~= old then return {-2} end
@@ -167,6 +167,7 @@ for i = 0, tonumber(blobs) - 1 do
   end
 end
 redis.call('HSET', KEYS[1], 'base', base, 'count', count)
+if circle ~= '' then redis.call('HSET', KEYS[1], 'circle', circle) end
 if tonumber(floor) > tonumber(seen) then redis.call('HSET', KEYS[1], 'generation', floor) end
 local generation, id = step(KEYS[1], name, 'base', payload, changes_max)
 redis.call('HSET', KEYS[2], 'published', generation, 'published_id', id, 'count', count,
@@ -185,7 +186,7 @@ return {1, generation}
 changed since they were seen. Whatever else was being written for it can not be published any more,
 since it was made to replace the old base, and goes. KEYS head, the new base, bases, writing; ARGV
 name, base, generation seen, old base, count, payload, actor, reason, generation to pass, bases
-kept, how long, limits."""
+kept, how long, limits, the circle to be of ("": as before)."""
 
 DISCARD = (
     STEP

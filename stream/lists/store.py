@@ -254,8 +254,11 @@ class Register:
         count: int,
         by: By,
         floor: int = 0,
+        circle: str = "",
     ) -> int | None:
         """Move the list to the written base; the generation after it, which is above `floor`.
+
+        With `circle` the list is of that one from then on.
 
         `seen` is the head that the caller knows and `count` the numbers on the list from then on.
         None: the list was changed since `seen`, and nothing was done. Raises ChangeConflict if the
@@ -271,7 +274,7 @@ class Register:
                 args=[
                     *(name, reservation.generation, seen.generation, seen.base, count),
                     *(msgspec.json.encode(record), by.actor, by.reason, floor),
-                    *(*self._retention, CHANGES_MAX, AUDIT_MAX),
+                    *(*self._retention, CHANGES_MAX, AUDIT_MAX, circle),
                 ],
             )
         if answer[0] == scripts.UNKNOWN:

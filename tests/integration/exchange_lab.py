@@ -151,8 +151,16 @@ class Country:
 class Lab:
     """Both, and the web server between them."""
 
-    def __init__(self, folder: Path, urls: Sequence[str], shares: Shared) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        urls: Sequence[str],
+        shares: Shared,
+        circle: str = "plain",
+        key: bytes = b"",
+    ) -> None:
         self.folder, self.urls, self.shares = folder, urls, shares
+        self.circle, self.key = circle, key
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -162,9 +170,9 @@ class Lab:
         register = await self._stack.enter_async_context(
             await Register.connect(RegisterSettings(self.urls[0]))
         )
-        await register.create(LIST, "plain", BY)
+        await register.create(LIST, self.circle, BY)
         (self.folder / "kh").mkdir()
-        self.kh = Publisher(self.folder / "kh", register, self.shares)
+        self.kh = Publisher(self.folder / "kh", register, self.shares, self.key)
         handler = partial(Handler, directory=str(self.kh.folder))
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.asked: list[tuple[str, str]] = []
@@ -190,13 +198,18 @@ class Lab:
         folder = self.folder / name
         folder.mkdir(exist_ok=True)
         feed = folder / "kh-scam.toml"
+        extra = f'circle = "{self.circle}"\n{extra}'
         feed.write_text(FEED.format(place=place, root=self.kh.root, extra=extra))
-        return Country(folder, self.urls[1], feed)
+        return Country(folder, self.urls[1], feed, self.key)
 
 
 @asynccontextmanager
 async def lab(
-    folder: Path, urls: Sequence[str], shares: Shared = Shared.NUMBERS
+    folder: Path,
+    urls: Sequence[str],
+    shares: Shared = Shared.NUMBERS,
+    circle: str = "plain",
+    key: bytes = b"",
 ) -> AsyncIterator[Lab]:
-    async with Lab(folder, urls, shares) as made:
+    async with Lab(folder, urls, shares, circle, key) as made:
         yield made

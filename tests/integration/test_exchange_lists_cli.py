@@ -140,3 +140,11 @@ def test_a_list_of_a_circle_needs_its_key(operators):
     operators.types(operators.th, "feeds", "pull", "kh-scam")
     operators.types(operators.th, "why", *kh(1))
     operators.types(operators.th, "why", *kh(2), code=1)
+    said = operators.types(operators.kh, "circle", "rotate", "asean")
+    assert "lists rekey OWNER/NAME --circle asean@2" in said
+    moved = ("lists", "rekey", "KH/scam", "--circle", "asean@2")
+    assert "1 numbers, hashed in asean@2 now" in operators.types(operators.kh, *moved)
+    assert "of circle asean@2 already" in operators.types(operators.kh, *moved, code=1)
+    operators.types(operators.kh, "exchange", "publish", "KH/scam")
+    operators.types(operators.th, "feeds", "pull", "kh-scam")
+    assert operators.asks(operators.th, "why", *kh(1))["lists"][0]["list"] == "KH/scam"

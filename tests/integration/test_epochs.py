@@ -1,0 +1,149 @@
+"""A circle's next epoch: an owner moves its list, and partners follow with the key, or wait."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stream.core.agreement import Shared
+from stream.core.faults import ChangeConflict, SnapshotUnreadable
+from stream.exchange.offer import Offer
+from stream.feed_follow import Follower
+from stream.lists import rekey as rekeying
+from stream.lists.circles import CircleKeys, new_key
+from stream.lists.rebase import publish_whole
+from stream.lists.records import Op, base_of
+from stream.lists.rekey import Move, rekey
+from stream.lists.words import By
+from tests.builders import NOW_S, entry, numbers_of
+from tests.integration.exchange_lab import BY, LIST, Lab, lab
+from tests.integration.feeds_lab import kh, workplace
+from tests.integration.lists_lab import Worker, opened, running, until
+
+OLD, NEW = b"o" * 32, b"n" * 32
+MOVE = Move("asean@2", NEW, OLD)
+LOCAL = By("somchai", "a complaint")
+
+
+class Scene:
+    """KH with a list of the circle asean, which TH follows and enforces, and TH's keys."""
+
+    def __init__(self, world: Lab, folder: Path) -> None:
+        self.world, self.kh, self.th = world, world.kh, world.th
+        self.folder = folder / "circles"
+        self.keys = CircleKeys({"plain": b"", "asean": OLD}, self.folder)
+        self.worker = Worker(world.urls[1], folder / "worker", keys=self.keys)
+
+    async def pulls(self) -> tuple[str, str]:
+        """Verdict and findings of one try of TH's."""
+        async with workplace(self.th.folder / "state", self.th.url) as here:
+            place = replace(here, around=replace(here.around, keys=self.keys))
+            record = await Follower(self.th.setup, place, quiet=True).pull()
+        assert record is not None
+        return record.verdict, " ".join(record.findings)
+
+    async def enforces(self, *numbers: str) -> None:
+        """TH's worker has exactly these of the numbers from 1 to 5, confirmed if they can be."""
+        asked, bare = kh(1, 2, 3, 4, 5), self.world.shares is Shared.FILTER
+
+        def held() -> set[str]:
+            found = self.worker.refresher.current.match(numbers_of(asked), NOW_S).by_row()
+            return {
+                number
+                for row, number in enumerate(asked)
+                if any(match.confirmed is not bare for match in found.get(row, []))
+            }
+
+        await until(lambda: held() == set(numbers), 30)
+
+    async def moves(self) -> None:
+        """KH's people move the list, and it is published as ever."""
+        await rekey(self.kh.register, LIST, MOVE, BY, NOW_S)
+        self.kh.offer = Offer(LIST, self.kh.offer.shares, NEW)
+        edition = await self.kh.publishes()
+        assert edition is not None
+        assert (edition.whole, edition.latest.circle) == (True, "asean@2")
+
+
+@asynccontextmanager
+async def scene(folder: Path, urls: list[str], shares: Shared) -> AsyncIterator[Scene]:
+    async with lab(folder, urls, shares, "asean", OLD) as world:
+        made = Scene(world, folder)
+        await made.kh.add(*kh(1, 2))
+        await made.kh.publishes()
+        assert (await made.pulls())[0] == "accepted"
+        async with running(made.worker):
+            await made.enforces(*kh(1, 2))
+            yield made
+
+
+@pytest.mark.parametrize("shares", list(Shared))
+async def test_a_list_moves_to_the_next_epoch(tmp_path, urls, shares):
+    """Who has not got the key keeps what was good; with it the list goes on, without a restart.
+
+    What TH's own people say of the list is hashed anew with it; changes come as before.
+    """
+    async with scene(tmp_path, urls, shares) as here:
+        bare = shares is Shared.FILTER
+        if not bare:
+            async with opened(urls[1]) as register:
+                await register.add(LIST, [entry(kh(5)[0], key=OLD, source="trc")], LOCAL)
+            await here.enforces(*kh(1, 2, 5))
+        await here.moves()
+        for _ in range(2):
+            verdict, said = await here.pulls()
+            assert verdict == "refused"
+            assert "circle new asean@2 --key-file" in said
+        new_key(here.folder, "asean@2", NEW)
+        assert (await here.pulls())[0] == "accepted"
+        async with opened(urls[1]) as register:
+            assert (await register.state(LIST)).head.circle == "asean@2"
+        if bare:
+            return await here.enforces(*kh(1, 2))
+        await here.enforces(*kh(1, 2, 5))
+        await here.kh.add(*kh(3))
+        await here.kh.remove(*kh(1))
+        edition = await here.kh.publishes()
+        assert edition is not None
+        assert not edition.whole
+        assert (await here.pulls())[0] == "accepted"
+        return await here.enforces(*kh(2, 3, 5))
+
+
+async def test_what_others_hashed_alone_stops_a_move(tmp_path, urls):
+    """A partner's fingerprints can not be hashed anew here: nothing is changed, and it is told."""
+    async with scene(tmp_path, urls, Shared.FINGERPRINTS) as here, opened(urls[1]) as register:
+        with pytest.raises(SnapshotUnreadable, match="of 2 entries only fingerprints are known"):
+            await rekey(register, LIST, MOVE, LOCAL, NOW_S)
+        assert (await register.state(LIST)).head.circle == "asean"
+        await here.enforces(*kh(1, 2))
+
+
+async def test_a_change_meanwhile_begins_it_again(tmp_path, urls, monkeypatch):
+    """No change is lost between the keys; who is never let alone is told, and nothing was done."""
+    publish, numbers, busy = publish_whole, iter(range(10, 99)), [True]
+
+    async with lab(tmp_path, urls, Shared.NUMBERS, "asean", OLD) as world:
+        await world.kh.add(*kh(1, 2))
+
+        async def late(*args: Any) -> tuple[int, int]:
+            if busy[0]:
+                await world.kh.add(*kh(next(numbers)))
+                busy[:] = busy[1:] or [False]
+            return await publish(*args)
+
+        monkeypatch.setattr(rekeying, "publish_whole", late)
+        done = await rekey(world.kh.register, LIST, MOVE, BY, NOW_S)
+        assert done.count == 3
+        audit = [one async for one in world.kh.register.annals.audit() if one.op == Op.BASE]
+        record = base_of(audit[0].detail.encode())
+        assert record is not None
+        assert (record.what, audit[0].actor) == ("rekey", BY.actor)
+        busy[:] = [True] * 9
+        world.kh.offer = Offer(LIST, Shared.NUMBERS, NEW)
+        with pytest.raises(ChangeConflict, match="pause for a minute"):
+            await rekey(world.kh.register, LIST, Move("asean@3", OLD, NEW), BY, NOW_S)
+        assert (await world.kh.register.state(LIST)).head.circle == "asean@2"
