@@ -217,15 +217,16 @@ def show(
 ) -> None:
     """Show one appeal: the lists that named the number, whom to ask, what was done and by whom.
 
-    Of a partner's appeal the number is found by its fingerprint, if a list of ours holds it.
+    The number of a partner's appeal is found by its fingerprint, if our list holds or covers it.
 
     Example: ringfence appeals show A-4F7K2M9QX1RZC
     """
     settings = settings_of(config)
+    desk = desk_of(settings)
 
     async def work(register: Register, book: AppealBook) -> tuple[Appeal, str | None]:
         appeal = await book.get(appeal_id)
-        return appeal, appeal.number or await number_of(register, appeal)
+        return appeal, appeal.number or await number_of(register, desk, appeal)
 
     appeal, number = with_book(settings, work)
     if as_json:

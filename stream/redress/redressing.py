@@ -6,6 +6,7 @@ prefix or a bare filter too. From a list of ours the number is taken off as well
 published next lifts the block at every partner.
 """
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -16,13 +17,15 @@ from stream.core.allowlist import AllowEntry
 from stream.core.appeal import OPEN, Appeal, AppealState, Named, Received, StepRefused, deadline_of
 from stream.core.decision import Decision
 from stream.core.digests import fingerprints_of
-from stream.core.entry import NEVER, Category, Entry
-from stream.core.faults import AppealRefused, ListUnknown
+from stream.core.entry import NEVER, Category, Entry, text_of
+from stream.core.faults import AppealRefused
+from stream.lists.ingest import entries_of
 from stream.lists.records import hex_of
 from stream.lists.store import Register
 from stream.lists.words import By, Removal
 from stream.ops.clock import now_s
 from stream.redress.book import AppealBook, first_step, new_id
+from stream.redress.fingerprints import number_under
 
 SOURCE = "redress"
 """Who says that a number which a prefix of ours covers is legitimate."""
@@ -157,7 +160,7 @@ async def redress(
     appeal = await book.get(appeal_id)
     if appeal.state not in OPEN:
         raise AppealRefused(f"{appeal_id} is {appeal.state.value}: {StepRefused.CLOSED.value}")
-    number = appeal.number or await number_of(register, appeal)
+    number = appeal.number or await number_of(register, desk, appeal)
     ours = [named for named in appeal.lists if owner_of(named.list) == desk.home]
     why = By(by.actor, f"{appeal_id}: {by.reason}" if by.reason else appeal_id)
     taken = [named.list for named in ours if await _take_off(register, desk, named, number, why)]
@@ -173,17 +176,30 @@ async def redress(
     return Redressed(after, number, tuple(taken))
 
 
-async def number_of(register: Register, appeal: Appeal) -> str | None:
-    """The number that a partner's appeal is about, if a list here holds its fingerprint."""
-    for named in appeal.lists:
-        fingerprint = int(named.fingerprint, 16)
-        try:
-            reports = (await register.reports(named.list, [fingerprint]))[fingerprint]
-        except ListUnknown:
-            continue
-        for report in reports:
+async def number_of(register: Register, desk: Desk, appeal: Appeal) -> str | None:
+    """The number that a partner's appeal is about; None: no list of ours holds or covers it.
+
+    What only a prefix covers is found by hashing the numbers under it, which may take seconds.
+    """
+    heads = (await register.heads()).lists
+    asked = [
+        (named.list, int(named.fingerprint, 16))
+        for named in appeal.lists
+        if named.fingerprint and named.list in heads
+    ]
+    for name, fingerprint in asked:
+        for report in (await register.reports(name, [fingerprint]))[fingerprint]:
             if report.number is not None:
                 return report.number
+    for name, fingerprint in asked:
+        key = desk.keys.get(heads[name].circle)
+        if key is None or owner_of(name) != desk.home:
+            continue
+        _, columns = await entries_of(register, name, key)
+        prefixes = {text for code in columns.prefixes().number if (text := text_of(int(code)))}
+        number = await asyncio.to_thread(number_under, prefixes, fingerprint, key)
+        if number is not None:
+            return number
     return None
 
 

@@ -138,6 +138,26 @@ async def test_a_partners_sighting_is_an_appeal_that_its_owner_answers(register,
     assert [one.text for one in allowed] == [ONE]
 
 
+async def test_a_partner_blocked_by_our_prefix_is_let_out_of_it(register, book) -> None:
+    """Its fingerprint is on no list: the number is found among those that our prefixes cover."""
+    clinic = "+85523900123"
+    await register.create("KH/range", "asean", BY)
+    await register.add("KH/range", [entry("+8552390*", KEYS["asean"])], BY)
+    desk = replace(DESK, home="KH")
+    said = Received(
+        partner="TH",
+        appeal_id="A-9",
+        list="KH/range",
+        fingerprint=f"{fingerprint_of(clinic, KEYS['asean']):016x}",
+    )
+    appeal, _ = await receive(book, desk, said, By("TH"))
+    done = await redress(register, book, desk, appeal.id, CLERK)
+    assert (done.number, done.taken_off) == (clinic, ("KH/range",))
+    own = fingerprint_of(clinic, KEYS["asean"])
+    (word,) = (await register.reports("KH/range", [own]))[own]
+    assert word.category is Category.LEGITIMATE
+
+
 async def test_a_sighting_of_what_nobody_listed_can_only_be_rejected(register, book) -> None:
     """Its number is not known here, so nothing can be lifted, and the message says so."""
     said = Received(partner="KH", appeal_id="A-7", list=OURS, fingerprint="00" * 8)
