@@ -16,6 +16,7 @@ from stream.cli_register import (
     USAGE,
     Actor,
     Region,
+    behind_calls,
     by,
     fail,
     moment_in,
@@ -76,6 +77,7 @@ def traceback_command(
     asked = Asked(read.text, from_s, until_s, seconds_in(late), side)
     span = f"{masked(read.text)} {moment(from_s)} to {moment(until_s)}, for {authority}"
     _audit(settings, who, "traceback", span)
+    behind_calls(settings, 0)
     head = {
         "number": read.text,
         "side": side.value,
