@@ -89,7 +89,10 @@ def test_what_is_no_stix_is_refused(text):
         read(text)
 
 
-@pytest.mark.parametrize("text", ["{}", '{"objects": []}', Bundle().serialize()])
+BUNDLE = Bundle(id="bundle--3f3d7eb1-7dec-4bc5-b346-ae619eab3850").serialize()
+
+
+@pytest.mark.parametrize("text", ["{}", '{"objects": []}', BUNDLE], ids=["{}", "objects", "Bundle"])
 def test_an_empty_collection_is_no_rows(text):
     """A server with nothing to say has no rows; whether that may be is the gate's to say."""
     assert len(read(text)) == 0
