@@ -24,12 +24,12 @@ from stream.calls.publish import started_producer
 from stream.calls.source import KafkaSource, SourceSettings
 from stream.config import Settings
 from stream.core.faults import Fault, KafkaRefuses, SourceDown
-from stream.deciding import Decider, decoder_for
+from stream.deciding import Decider, Judges, decoder_for
 from stream.lists.connection import client
 from stream.lists.events import Event, EventKind
 from stream.lists.store import Register
 from stream.ops import log as logs
-from stream.ops.clock import now_ms
+from stream.ops.clock import monotonic_s, now_ms
 from stream.ops.health import HealthServer, Readiness, Turning
 from stream.ops.metrics import exposition
 from stream.ops.retry import Backoff
@@ -39,6 +39,7 @@ from stream.ops.warm import warm_up
 from stream.redress.book import AppealBook
 from stream.redress.redressing import Desk
 from stream.serve.app import application
+from stream.serve.blocklist import Blocklist
 from stream.serve.door import Door
 from stream.serve.guard import Guard, Pace
 from stream.serve.kept import KeptDecisions, KeptSettings
@@ -56,6 +57,7 @@ _LOOPBACK = ("127.", "::1", "localhost")
 _RECORD_OVERHEAD = 64 * 1024
 """Of a request to Kafka around its records."""
 _KEPT_AT_ONCE = 1000
+_LOOK_S = 1.0
 
 
 def run(settings: Settings) -> int:
@@ -91,6 +93,13 @@ class _Serving:
             replace(settings, calls=calls),
             lambda: self._refresher.current,
             lambda: self._agreements.reading.agreements,
+        )
+        self._blocklist = Blocklist(
+            Judges(
+                settings,
+                lambda: self._refresher.current,
+                lambda: self._agreements.reading.agreements,
+            )
         )
         self._lookup = Lookup(
             decoder_for(settings, {TOPIC: RINGFENCE}),
@@ -159,6 +168,7 @@ class _Serving:
             lookup=self._lookup,
             door=self._door,
             redress=redress,
+            blocklist=self._blocklist,
             record_bytes_max=settings.calls.record_bytes_max,
         )
 
@@ -250,10 +260,14 @@ class _Serving:
             log.warning("without compiled kernels, at several times the CPU: %s", warmth.why_not)
 
     async def _look(self) -> None:
-        """Take up changed agreements."""
+        """Take up changed agreements, and notice for the blocklist what changed."""
+        looked_s = monotonic_s()
         while True:
-            await asyncio.sleep(self._settings.agreements.reload_s)
-            await asyncio.to_thread(self._agreements.look)
+            await asyncio.sleep(_LOOK_S)
+            self._blocklist.look()
+            if monotonic_s() - looked_s >= self._settings.agreements.reload_s:
+                await asyncio.to_thread(self._agreements.look)
+                looked_s = monotonic_s()
 
     async def _connect(self) -> Any:
         kafka = self._settings.kafka

@@ -53,6 +53,7 @@ def parts_for(settings: ServeSettings, **given: Any) -> Parts:
         "lookup": None,
         "door": None,
         "redress": None,
+        "blocklist": None,
     }
     return Parts(**(parts | given))
 

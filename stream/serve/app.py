@@ -6,16 +6,17 @@ from fastapi import APIRouter, FastAPI
 from starlette.types import ASGIApp
 
 from stream import __version__
-from stream.serve import appeals, calls, decision, docs, state
+from stream.serve import appeals, blocklists, calls, decision, docs, state
 from stream.serve.decision import Quick
 from stream.serve.gate import Gate
 from stream.serve.parts import Parts
 from stream.serve.problems import MEDIA_TYPE, handle_problems
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
-    appeals.router,
-    calls.router,
     decision.router,
+    calls.router,
+    blocklists.router,
+    appeals.router,
     state.router,
     docs.router,
 )

@@ -9,6 +9,7 @@ from fastapi.security import HTTPBearer
 
 from stream.ops.health import Readiness
 from stream.ops.serve_metrics import ServeMetrics
+from stream.serve.blocklist import Blocklist
 from stream.serve.door import Door
 from stream.serve.guard import Guard
 from stream.serve.lookup import Lookup
@@ -28,6 +29,7 @@ class Parts:
     lookup: Lookup
     door: Door
     redress: Redress
+    blocklist: Blocklist
     record_bytes_max: int
 
 
