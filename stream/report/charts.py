@@ -71,6 +71,11 @@ class Chart:
     right: float = WIDTH - _RIGHT
     bottom: float = HEIGHT - _BOTTOM
 
+    @property
+    def kinds(self) -> frozenset[str]:
+        """Which kinds of bars there are, for the legend."""
+        return frozenset(bar.kind for bar in self.bars)
+
 
 def calls_chart(days: Sequence[Day], where: str) -> Chart | None:
     """Calls a day by what became of them; None where there is nothing to draw."""

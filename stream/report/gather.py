@@ -21,7 +21,7 @@ from stream.lists.store import Register
 from stream.redress.book import AppealBook
 from stream.report.material import FeedNow, Material, OpenAppeal, VersionEvent
 from stream.report.pairs import covered
-from stream.report.period import Period
+from stream.report.period import Period, day_of
 from stream.report.whole import before_of, days_of
 
 _VERDICTS = ("feed_held", "feed_refused")
@@ -41,7 +41,7 @@ async def gathered(
     """
     home = settings.calls.home_country
     days = days_of(period, now_s)
-    before = before_of(period, days)
+    before, today = before_of(period, days), day_of(now_s)
     places = [(clause.list, country) for _, clause, country in covered(agreement, known.held, days)]
     lists = {name for name, _ in places}
     versions, sizes, sizes_before = await _audited(register, lists, days, before)
@@ -49,7 +49,7 @@ async def gathered(
         documents = [
             document
             for name, country in places
-            for document in await book.documents(name, country, before.first, days.last)
+            for document in await book.documents(name, country, before.first, today)
         ]
         refused = {
             country: await book.refused(country)

@@ -55,7 +55,8 @@ class OpenAppeal:
 class Material:
     """All that was gathered in `home`, of `period` and of the one before it.
 
-    `known` are all agreements. `documents` may hold several of a day. `unread`: why documents that
+    `known` are all agreements. `documents` go on to the day of the report, for what waits now, and
+    may hold several of a day. `unread`: why documents that
     are there were not used. `versions`, `feeds`, `appeals`: None where nobody could look; `sizes`
     and `sizes_before`: numbers on a list when the period, and the one before, was over.
     """

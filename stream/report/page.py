@@ -94,15 +94,17 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """A list in a country, ready to be shown."""
+    """A list in a country, ready to be shown; `compared` with the period before, or not known."""
 
     pair: Pair
     title: str
+    lede: str
     cards: tuple[Row, ...]
     groups: tuple[Group, ...]
     charts: tuple[Chart, ...]
     target: str
     missing: str
+    compared: bool
 
 
 def page(report: Report) -> str:
@@ -183,12 +185,23 @@ def _section(pair: Pair) -> Section:
     return Section(
         pair=pair,
         title=where,
+        lede=_lede(pair),
         cards=tuple(_row(pair, key) for key in _CARDS),
         groups=tuple(_group(pair, title, keys) for title, keys in _GROUPS),
         charts=tuple(chart for chart in charts if chart is not None),
         target=_target(target_s),
         missing=_missing(pair),
+        compared=pair.before is not None and pair.before.last_told is not None,
     )
+
+
+def _lede(pair: Pair) -> str:
+    owner, country = in_sentence(pair.clause.owner), capital(in_sentence(pair.country))
+    action = pair.ceiling
+    may = "only observes" if action is Action.OBSERVE else f"may {_ACTIONS[action]} by it"
+    target_s = pair.agreement.response_target_s
+    within = f"is to be in force within {spelled(target_s)}" if target_s else "has no agreed time"
+    return f"A list of {owner}. {country} {may}; a change {within}."
 
 
 def _group(pair: Pair, title: str, keys: Sequence[Key]) -> Group:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from stream.report.catalogue import Key
 from stream.report.material import Material
 from stream.report.names import country_name, in_sentence, worded
 from stream.report.pairs import Pair
@@ -14,6 +13,9 @@ from stream.report.words import duration, many
 
 STALE_S: Final = 86_400
 """Where no response target is agreed: a day without word of a list."""
+
+SILENT_DAYS: Final = 2
+"""A day's document comes on the next; a day is granted."""
 
 
 class Standing(StrEnum):
@@ -113,21 +115,24 @@ def _of_appeals(material: Material, pair: Pair) -> Iterator[Waiting]:
 
 
 def _of_partner(material: Material, pair: Pair) -> Iterator[Waiting]:
-    name, who, told = pair.clause.list, pair.country, pair.counted
-    if told.last_told is None:
-        if told.expected:
-            text = "No enforcement document of the period came."
+    """By its newest document, of whatever day: the period may be over for long."""
+    name, who = pair.clause.list, pair.country
+    told = [one for one in material.documents if (one.list, one.country) == (name, who)]
+    newest = max(told, key=lambda one: (one.day, one.made_at), default=None)
+    if newest is None:
+        if pair.counted.expected:
+            text = "No enforcement document is here."
             yield Waiting(Standing.SILENT, name, text, who, None, pair.slug)
         return
-    as_of = f"by {country_name(who)}'s document of {day_words(told.last_told)}"
-    overdue, pending = pair.value(Key.OVERDUE), pair.value(Key.PENDING)
-    if overdue:
-        text = f"{many(int(overdue), 'appeal')} past the deadline, {as_of}."
-        yield Waiting(Standing.OVERDUE, name, text, who, None, pair.slug)
-    if pending and int(pending) > int(overdue or 0):
-        text = f"{many(int(pending) - int(overdue or 0), 'appeal')} without an answer, {as_of}."
-        yield Waiting(Standing.UNANSWERED, name, text, who, None, pair.slug)
-    behind = (min(day_of(material.made_at_s), day_of(material.period.end_s)) - told.last_told).days
-    if behind > 2:
-        text = f"Its last enforcement document is of {day_words(told.last_told)}."
+    as_of = f"by {country_name(who)}'s document of {day_words(newest.day)}"
+    if newest.appeals is not None:
+        overdue = newest.appeals.overdue
+        if overdue:
+            text = f"{many(overdue, 'appeal')} past the deadline, {as_of}."
+            yield Waiting(Standing.OVERDUE, name, text, who, None, pair.slug)
+        if newest.appeals.pending > overdue:
+            text = f"{many(newest.appeals.pending - overdue, 'appeal')} without an answer, {as_of}."
+            yield Waiting(Standing.UNANSWERED, name, text, who, None, pair.slug)
+    if (day_of(material.made_at_s) - newest.day).days > SILENT_DAYS:
+        text = f"Its last enforcement document is of {day_words(newest.day)}."
         yield Waiting(Standing.SILENT, name, text, who, None, pair.slug)

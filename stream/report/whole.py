@@ -191,5 +191,5 @@ def _mistakes(pair: Pair) -> Iterator[str]:
         yield f"{many(int(wrong), 'wrong entry', 'wrong entries')} found."
     if pending:
         late = f", {int(overdue):,} of them overdue" if overdue else ""
-        said = "waits" if pending == 1 else "wait"
-        yield f"{many(int(pending), 'appeal')} {said} for an answer{late}."
+        was = "was" if pending == 1 else "were"
+        yield f"{many(int(pending), 'appeal')} {was} unanswered at the end{late}."

@@ -1,6 +1,7 @@
 import re
 from collections import Counter
 from dataclasses import replace
+from datetime import date
 from functools import cache
 from html.parser import HTMLParser
 from importlib import resources
@@ -23,6 +24,7 @@ from stream.report.words import shown
 from tests.report_material import (
     FINGERPRINT,
     all_shipped,
+    at_s,
     at_the_end,
     document,
     material,
@@ -165,6 +167,16 @@ def test_what_was_not_told_is_no_zero():
     assert "23 days were expected" in section
     assert "<table" not in section
     assert "<svg" not in section
+
+
+def test_what_nobody_knows_of_before_is_said_once():
+    """Nothing to compare with: one sentence, and no column that says so in each line."""
+    html = page(reported(replace(at_the_end(rich()), period=period_in("2026-10"))))
+    assert html.count("September 2026, the period before: not measured") == 2
+    assert '<th scope="col" class="num">Change</th>' not in html
+    new = replace(shipped("th-kh"), valid_from_s=at_s(date(2026, 11, 1)))
+    html = page(reported(replace(rich(), agreement=new)))
+    assert "1 to 25 October 2026, the period before: the agreement was not in force." in html
 
 
 def evil(name: str = "th-kh") -> Any:

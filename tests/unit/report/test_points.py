@@ -222,3 +222,15 @@ def test_a_month_that_runs_is_held_against_as_many_days():
     assert (whole.days.text(), whole.before.text()) == ("2026-11", "2026-10")
     assert running.running
     assert not whole.running
+
+
+def test_what_waits_now_is_told_by_the_newest_document():
+    """Of a month that is long over, what waited at its end is a figure, and no news of today."""
+    report = reported(replace(rich(), period=period_in("2026-10")))
+    theirs = next(pair for pair in report.pairs if pair.country == "KH")
+    assert theirs.value(Key.PENDING) == 2
+    waits = [one.text for one in report.waiting if one.list == "TH/national"]
+    assert "1 appeal past the deadline, by Cambodia's document of 24 November 2026." in waits
+    late = replace(rich(), made_at_s=at_s(date(2027, 2, 1)), period=period_in("2026-10"))
+    told = [one.text for one in reported(late).waiting if one.who == "KH"]
+    assert "Its last enforcement document is of 24 November 2026." in told
