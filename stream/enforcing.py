@@ -44,7 +44,11 @@ def plan_of(settings: Settings, ring: KeyRing, validity: Validity) -> Plan:
             for country, partner in sorted(section.partners.items())
         ],
         state=Path(settings.exchange.state_dir) / "enforcement",
-        terms=SightingTerms(section.sighting_confidence, int(section.sighting_days * DAY_S)),
+        terms=SightingTerms(
+            confidence=section.sighting_confidence,
+            life_s=int(section.sighting_days * DAY_S),
+            at_once=section.sightings_max,
+        ),
         kept_days=section.kept_days,
         publish_s=section.publish_s,
         read_s=section.read_s,

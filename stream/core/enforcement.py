@@ -60,6 +60,7 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True):
     """A number of the list that is no scammer's, as found on an appeal (`appeal_id`) or otherwise.
 
     `fingerprint`: 16 hex digits, in the list's circle. An appeal's id says nothing of who appealed.
+    It stands in the document of the day of `seen_at`.
     """
 
     fingerprint: _Fingerprint
@@ -177,9 +178,21 @@ def read(data: bytes, target: str) -> Enforcement:
     if not is_country(found.country) or owner_of(found.list) == found.country:
         text = f"{found.country} enforcing its own list is nobody else's business"
         raise DocumentUnreadable(f"{target}: {text}")
-    if found.made_at.astimezone(UTC).date() < found.day:
+    if _day(found.made_at) < found.day:
         raise DocumentUnreadable(f"{target}: made before its day, at {found.made_at.isoformat()}")
+    for place, sighting in enumerate(found.sightings):
+        if _day(sighting.seen_at) != found.day:
+            text = f"{target}: $.sightings[{place}].seen_at: {sighting.seen_at.isoformat()}"
+            raise DocumentUnreadable(f"{text} is not of its day")
     return found
+
+
+def _day(at: datetime) -> date:
+    """The UTC day of a moment; of one at the ends of time the day that it says."""
+    try:
+        return at.astimezone(UTC).date()
+    except OverflowError:
+        return at.date()
 
 
 def together_in(documents: Iterable[Enforcement]) -> Period | None:

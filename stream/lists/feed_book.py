@@ -137,13 +137,15 @@ class FeedBook:
             list_name, by, record = told
             head = [list_name, by.actor, by.reason, f"feed_{record.verdict}", record.generation]
             head.append(_detail(feed, record))
+        args: list[Any] = [*head, AUDIT_MAX, *pairs]
         with renamed(f"writing down what is known of feed {feed}"):
+            if told is None:
+                await self._write(keys=[keys.feed(feed)], args=args)
+                return
             async with self._redis.pipeline(transaction=True) as pipe:
-                args: list[Any] = [*head, AUDIT_MAX, *pairs]
                 await self._write(keys=[keys.feed(feed)], args=args, client=pipe)
-                if told is not None:
-                    note_verdict(pipe, told[0], feed, told[2].verdict, now_ms())
-                if told is not None and effect is not None:
+                note_verdict(pipe, told[0], feed, told[2].verdict, now_ms())
+                if effect is not None:
                     note_effect(pipe, told[0], effect)
                 await pipe.execute()
 

@@ -54,7 +54,7 @@ class World:
             "agreements": lambda: self.agreements,
             "partners": [self.partner],
             "state": self.folder / "state" / home,
-            "terms": SightingTerms(confidence=50, life_s=86_400),
+            "terms": SightingTerms(confidence=50, life_s=86_400, at_once=2),
             "kept_days": 400,
             "publish_s": 60.0,
             "read_s": 60.0,

@@ -230,6 +230,8 @@ async def test_documents_that_are_refused(tmp_path, urls, kafka, caplog):
         assert "there is no list KH/other here" in await told.refused(list="KH/other")
         ahead = datetime.fromtimestamp(now_s(), UTC) + timedelta(hours=2)
         assert "one of both clocks is wrong" in await told.refused(made_at=ahead)
+        many = tuple(sighting(one) for one in kh(1, 2, 3))
+        assert "3 numbers of 0 are said to be no scammers'" in await told.refused(sightings=many)
         own = await told.refused(list="TH/national", target=f"TH/enforcement/KH-x/{today}.json")
         assert "its name does not" in own
 

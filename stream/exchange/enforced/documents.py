@@ -6,7 +6,7 @@ something else than before.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -33,6 +33,7 @@ from stream.exchange.repository import publish
 from stream.exchange.signing import Validity, delegation_of, role_of
 from stream.lists.enforced.book import EnforcedBook
 from stream.lists.enforced.keys import DAY_S, REBUILT_DAYS
+from stream.lists.enforced.notes import day_of
 from stream.redress.book import AppealBook
 
 STALER_S: Final = 60
@@ -52,40 +53,25 @@ class Writer:
     appeals: AppealBook
     agreements: Callable[[], Agreements]
 
-    async def lists(self, day: date) -> dict[str, list[Agreement]]:
-        """Partners' lists that act here, or did on that day, each with the agreements on it."""
-        begin_s = _begin_s(day)
-        found: dict[str, list[Agreement]] = {
-            name: []
-            for name in await self.book.feeds()
-            if is_country(owner_of(name)) and owner_of(name) != self.country
-        }
-        for agreement in self.agreements().held:
-            if agreement.valid_from_s < begin_s + DAY_S and begin_s < agreement.valid_until_s:
-                for clause in agreement.clauses:
-                    if self.country in clause.to:
-                        found.setdefault(clause.list, []).append(agreement)
-        return found
-
     async def document(
         self,
         list_name: str,
         day: date,
         agreements: list[Agreement],
         appeals: Sequence[Appeal],
-        now_s: int,
+        now_ms: int,
     ) -> Enforcement:
         """What was done by a list on a day, as far as it is known now; `appeals` are all on it."""
         figures = await self.book.figures(list_name, day)
         begin_s = _begin_s(day)
-        span = list_name, begin_s, min(begin_s + DAY_S, now_s + 1)
+        span = list_name, begin_s, min(begin_s + DAY_S, now_ms // 1000 + 1)
         seen = {*await self.book.sightings(list_name, day), *sightings(appeals, *span)}
         target_s = min((one.response_target_s for one in agreements), default=None)
         return Enforcement(
             country=self.country,
             list=list_name,
             day=day,
-            made_at=datetime.fromtimestamp(now_s, UTC),
+            made_at=datetime.fromtimestamp(now_ms / 1000, UTC),
             agreements=tuple(sorted(one.id for one in agreements)),
             target_s=target_s,
             by_category=dict(figures.by_category) if figures.counted else None,
@@ -96,28 +82,29 @@ class Writer:
             versions=figures.versions(),
         )
 
-    async def publish(self, now_s: int) -> list[Enforcement]:
+    async def publish(self, now_ms: int) -> list[Enforcement]:
         """Sign and publish what is new of today and the days before; the documents that are.
 
         Raises ExchangeFault, RegisterDown; what was published before stays.
         """
-        today = datetime.fromtimestamp(now_s, UTC).date()
+        today = day_of(now_ms)
         before = await asyncio.to_thread(self._published)
+        feeds, agreements = await self.book.feeds(), self.agreements()
         fresh: dict[str, Enforcement] = {}
         appeals: dict[str, Sequence[Appeal]] = {}
         for back in range(REBUILT_DAYS):
             day = today - timedelta(days=back)
-            for name, agreements in (await self.lists(day)).items():
+            for name, held in acting(self.country, feeds, agreements, day).items():
                 if name not in appeals:
                     appeals[name] = await self.appeals.about(name)
-                document = await self.document(name, day, agreements, appeals[name], now_s)
+                document = await self.document(name, day, held, appeals[name], now_ms)
                 target = target_of(self.country, name, day)
                 old = before.get(target)
                 if not _worth(document, old, today=today) or _same(document, old):
                     continue
-                fresh[target] = document
+                fresh[target] = _newer(document, old)
         if fresh:
-            await asyncio.to_thread(self._write, fresh, today, now_s)
+            await asyncio.to_thread(self._write, fresh, today, now_ms // 1000)
         for document in fresh.values():
             await self.book.keep(document, written(document), None)
         return list(fresh.values())
@@ -147,6 +134,33 @@ class Writer:
             now_s,
             keep=lambda below: below.rpartition("/")[2] >= oldest,
         )
+
+
+def acting(
+    country: str, feeds: Iterable[str], agreements: Agreements, day: date
+) -> dict[str, list[Agreement]]:
+    """Partners' lists that act in `country`, or did on that day, each with the agreements on it.
+
+    `feeds` are the lists that feeds bring here.
+    """
+    begin_s = _begin_s(day)
+    found: dict[str, list[Agreement]] = {
+        name: [] for name in feeds if is_country(owner_of(name)) and owner_of(name) != country
+    }
+    for agreement in agreements.held:
+        if agreement.valid_from_s < begin_s + DAY_S and begin_s < agreement.valid_until_s:
+            for clause in agreement.clauses:
+                if country in clause.to:
+                    found.setdefault(clause.list, []).append(agreement)
+    return found
+
+
+def _newer(document: Enforcement, old: Enforcement | None) -> Enforcement:
+    """The document, made after the one whose place it takes, whatever the clock says."""
+    if old is None or document.made_at > old.made_at:
+        return document
+    made_at = old.made_at + timedelta(milliseconds=1)
+    return msgspec.structs.replace(document, made_at=made_at)
 
 
 def _begin_s(day: date) -> int:

@@ -19,10 +19,14 @@ from stream.core.enforcement import DOCUMENT_BYTES_MAX, FOLDER, Enforcement, Sig
 from stream.core.entry import Category, Entry
 from stream.core.faults import DocumentUnreadable, FeedDown, FeedFault
 from stream.lists.enforced.book import EnforcedBook
+from stream.lists.enforced.keys import COUNTS_S
 from stream.lists.store import Register
 from stream.lists.tuf_client import CLOCK_SLACK_S, Repository, TufClient
 from stream.lists.words import By
 
+_SHARE_MAX: Final = 0.01
+_REMEMBERED_S: Final = 2 * COUNTS_S
+"""Longer than a partner's documents stay in its repository."""
 _DOCUMENT: Final = frozenset(
     {
         FeedFault.TOO_LARGE,
@@ -46,10 +50,14 @@ class Partner:
 
 @dataclass(frozen=True, slots=True)
 class SightingTerms:
-    """What a partner's sighting is worth: `confidence` 0 to 100, for `life_s` seconds."""
+    """What a partner's sighting is worth: `confidence` 0 to 100, for `life_s` seconds.
+
+    A document with more than `at_once` of them, and than 1 % of the list's numbers, is refused.
+    """
 
     confidence: int
     life_s: int
+    at_once: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +149,13 @@ class Importer:
         document = read(data, target)
         if owner_of(document.list) != self.home:
             raise DocumentUnreadable(f"{target}: speaks of {document.list}, which is not ours")
-        if document.list not in (await self.register.heads()).lists:
+        head = (await self.register.heads()).lists.get(document.list)
+        if head is None:
             raise DocumentUnreadable(f"{target}: there is no list {document.list} here")
+        if len(document.sightings) > max(self.terms.at_once, head.count * _SHARE_MAX):
+            text = f"{target}: {len(document.sightings):,} numbers of {head.count:,} are said to be"
+            text += f" no scammers', at most {self.terms.at_once:,} or 1 % are believed: ask them,"
+            raise DocumentUnreadable(f"{text} and raise [enforcement] sightings_max if they are")
         ahead_s = document.made_at.timestamp() - now_s
         if ahead_s > CLOCK_SLACK_S:
             text = f"{target}: made {ahead_s / 3600:.1f} h from now, by {document.made_at}"
@@ -186,6 +199,8 @@ class Importer:
                 )
                 await self.receive(said, by)
             await self.book.take(name, mark, now_s)
+        if fresh:
+            await self.book.forget_taken(name, now_s - _REMEMBERED_S)
         return len(fresh) - unlisted, unlisted
 
     def _report(

@@ -21,6 +21,7 @@ from stream.exchange.enforced.partners import Imported, Importer, Partner, Sight
 from stream.exchange.enforced.reader import Reader, ReaderSettings
 from stream.exchange.enforced.tally import Passed
 from stream.exchange.keys import KeyRing
+from stream.exchange.repository import resign
 from stream.exchange.signing import Validity
 from stream.lists.connection import RegisterSettings
 from stream.lists.enforced.batch import Batch
@@ -74,6 +75,10 @@ class Enforcing:
 
     def __init__(self, plan: Plan, metrics: EnforcementMetrics) -> None:
         self._plan, self._metrics = plan, metrics
+        for partner in plan.partners:
+            for result in ("taken", "refused"):
+                metrics.documents.labels(partner.country, result)
+            metrics.read.labels(partner.country)
         self._said: dict[str, str] = {}
         self._worked: set[str] = set()
 
@@ -120,9 +125,14 @@ class Enforcing:
             await reader.catch_up()
 
     async def publish(self) -> int:
-        """Publish what is new, once; how many documents were."""
+        """Publish what is new, once; how many documents were.
+
+        Signatures of the repository are renewed where it is due: a country may publish no list.
+        """
+        plan = self._plan
         await self._note_ages()
-        done = await self._writer.publish(now_s())
+        done = await self._writer.publish(now_ms())
+        await asyncio.to_thread(resign, plan.folder, plan.ring, plan.validity, now_s())
         self._metrics.published.set(now_s())
         for document in done:
             await self._forget(document)

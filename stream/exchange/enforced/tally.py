@@ -44,6 +44,7 @@ class _Decision(msgspec.Struct, frozen=True):
     number: str | None
     decided_at: datetime
     simulated: bool = False
+    repeats: str | None = None
     reasons: tuple[_Reason, ...] = ()
 
 
@@ -87,6 +88,9 @@ class Tally:
                 continue
             stopped = self._stopped_by(decision)
             if not stopped:
+                continue
+            if decision.repeats is not None:
+                passed.repeated += 1  # another record of a call that was decided already
                 continue
             identity = blake2b(decision.decision_id.encode(), digest_size=ID_BYTES).digest()
             if identity in seen:

@@ -269,6 +269,14 @@ class EnforcedBook:
         with renamed(f"noting a sighting of {list_name}"):
             await self._redis.hset(keys.sighted(list_name), sighting, at_s)
 
+    async def forget_taken(self, list_name: str, before_s: int) -> None:
+        """Sightings that were taken over before then are told no more."""
+        held = await self._held(keys.sighted(list_name), f"sightings of {list_name}")
+        old = [mark for mark, at_s in held.items() if int(at_s) < before_s]
+        if old:
+            with renamed(f"forgetting sightings of {list_name}"):
+                await self._redis.hdel(keys.sighted(list_name), *old)
+
     async def _held(self, key: str, what: str) -> dict[str, bytes]:
         with renamed(f"reading {what}"):
             held: Any = await self._redis.hgetall(key)

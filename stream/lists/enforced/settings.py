@@ -27,6 +27,7 @@ class EnforcementSection:
     publish_s: _Seconds
     read_s: _Seconds
     sighting_confidence: Annotated[int, Between(0, 100)]
+    sightings_max: Annotated[int, Between(0, 1_000_000)]
     sighting_days: Annotated[float, Between(0.01, 3650)]
     kept_days: Annotated[int, Between(40, 3660)]
     http_port: Annotated[int, Between(0, 65_535)]

@@ -85,6 +85,13 @@ def test_a_field_of_a_newer_ringfence_is_passed_over():
         (changed(by_category={"loan": {"entries": -1}}), r"by_category\[...\].entries"),
         (changed(by_category={"+85523900123": {"entries": 1}}), "regex"),
         (changed(sightings=[{"fingerprint": "+85523900123", "seen_at": "x"}]), "fingerprint"),
+        (
+            changed(
+                sightings=[{"fingerprint": "336e914774f97770", "seen_at": "2026-11-26T00:00:00Z"}]
+            ),
+            "is not of its day",
+        ),
+        (changed(made_at="0001-01-01T00:00:00+14:00"), "made before its day"),
         (changed(sightings=[{"fingerprint": "a", "seen_at": "2026-11-25T12:00:00Z"}]), "regex"),
         (changed(in_force={**msgspec.to_builtins(Delays.measured([1.0])), "count": 9}), "add up"),
         (changed(target_s=10**12), "target_s"),

@@ -2,6 +2,8 @@
 
 from datetime import UTC, date, datetime, timedelta
 
+import msgspec
+
 from stream.core.enforcement import Outcome
 from stream.exchange.enforced.tally import Tally
 from stream.lists.enforced.batch import Cell
@@ -91,6 +93,14 @@ def test_a_repeat_counts_once():
     assert (sum(batch.calls.values()), passed.repeated) == (1, 1)
     batch, passed = counted(again, seen=seen)
     assert (batch.calls, batch.ids, passed.repeated) == ({}, [], 1)
+
+
+def test_another_record_of_a_call_counts_no_more():
+    """The end of a call whose attempt was decided says which decision it repeats."""
+    again = msgspec.json.decode(decision(at_ms=AT_MS)) | {"repeats": "4F7K2M9QX1RZC"}
+    batch, passed = counted(msgspec.json.encode(again))
+    assert not batch.calls
+    assert passed.repeated == 1
 
 
 def test_what_is_no_decision_is_counted_and_passed_over():
