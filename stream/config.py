@@ -174,8 +174,8 @@ class Settings:
 
     def circle_keys(self) -> CircleKeys:
         """Each circle's hashing key, `plain`'s (none) among them, and those to come."""
-        folder = Path(self.exchange.circles_dir) if self.exchange.circles_dir else None
-        return CircleKeys({PLAIN: b"", **self.secrets.circle_keys}, folder)
+        known = {PLAIN: b"", **self.secrets.circle_keys}
+        return CircleKeys(known, Path(self.exchange.circles_dir))
 
     def redacted(self) -> dict[str, Any]:
         """Every setting as a nested table to print; of a secret only whether it is set."""

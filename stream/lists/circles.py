@@ -49,17 +49,17 @@ def is_later(name: str, than: str) -> bool:
 class CircleKeys(Mapping[str, bytes]):
     """The keys of circles by name: `known` from the start, others as their files come.
 
-    So a key that is put into `folder` (None: there is none) counts without a restart. One that is
+    So a key that is put into `folder` counts without a restart. One that is
     deleted there counts until the restart: what is in memory can not be called back by a file.
     """
 
     known: Mapping[str, bytes] = field(repr=False)
-    folder: Path | None = None
+    folder: Path
 
     def __getitem__(self, name: str) -> bytes:
         if name in self.known:
             return self.known[name]
-        if self.folder is None or not _NAME.match(name):
+        if not _NAME.match(name):
             raise KeyError(name)
         try:
             return key_in(file_of(self.folder, name))

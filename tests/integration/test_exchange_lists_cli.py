@@ -148,3 +148,40 @@ def test_a_list_of_a_circle_needs_its_key(operators):
     operators.types(operators.kh, "exchange", "publish", "KH/scam")
     operators.types(operators.th, "feeds", "pull", "kh-scam")
     assert operators.asks(operators.th, "why", *kh(1))["lists"][0]["list"] == "KH/scam"
+
+
+def cramped(config: Path, *words: str) -> tuple[int, str]:
+    """A command on a machine whose disk takes no file above 40 kB; exit code and what was said."""
+    command = [sys.executable, "-m", "stream", *words, "--config", str(config)]
+    done = subprocess.run(
+        ["bash", "-c", 'ulimit -f 40; exec "$@"', "-", *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, " ".join(done.stdout.split())
+
+
+def test_a_disk_that_is_full_leaves_what_was_good(operators):
+    """The kernel refuses the bytes, at the owner's and at the partner's: told, and nothing lost."""
+    operators.types(operators.kh, "lists", "create", "KH/scam")
+    operators.types(operators.kh, "lists", "add", "KH/scam", *kh(1), "--reason", "a test")
+    operators.types(operators.kh, "exchange", "publish", "KH/scam")
+    how = ("--root", str(operators.root), "--contact", "noc@trc.example")
+    operators.types(operators.th, "exchange", "follow", str(operators.repository), "KH/scam", *how)
+    operators.types(operators.th, "feeds", "pull", "kh-scam")
+    operators.types(operators.kh, "lists", "add", "KH/scam", *kh(2), "--reason", "a test")
+    anew = ("exchange", "publish", "KH/scam", "--anew")
+    before = operators.asks(operators.kh, "exchange", "status")
+    code, said = cramped(operators.kh, *anew)
+    assert (code, "File too large; what was published stays" in said) == (1, True), said
+    assert operators.asks(operators.kh, "exchange", "status") == before
+    operators.types(operators.kh, *anew)
+    code, said = cramped(operators.th, "feeds", "pull", "kh-scam")
+    assert (code, "The last good list stays" in said) == (1, True), said
+    operators.types(operators.th, "why", *kh(1))
+    operators.types(operators.th, "why", *kh(2), code=1)
+    operators.types(operators.th, "feeds", "pull", "kh-scam")
+    operators.types(operators.th, "why", *kh(2))
