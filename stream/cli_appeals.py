@@ -36,7 +36,7 @@ from stream.cli_register import (
 )
 from stream.cli_why import answer_for, lists_now
 from stream.config import Settings
-from stream.core.agreement import owner_of
+from stream.core.agreement import is_country, owner_of
 from stream.core.appeal import OPEN, Appeal, AppealState, Named, Received
 from stream.core.decision import Decision
 from stream.core.number import Kind, masked, parse
@@ -92,8 +92,10 @@ def new(
     settings, who = settings_of(config), by(actor, reason)
     if _DECISION.fullmatch(what):
         decision = asyncio.run(_decision(settings, what, since))
-        if decision is None or decision.number is None:
+        if decision is None:
             fail(f"no decision {what} of the last {since}: --since looks further", NOTHING_DONE)
+        if decision.number is None:
+            fail(f"{what} is about a call without a number: nothing can be lifted", NOTHING_DONE)
         number, decision_id = decision.number, what
         lists = [*reasons_of(decision)]
     else:
@@ -263,6 +265,8 @@ def forward(
             continue
         whom = contacts.get(named.list, f"{owner_of(named.list)} (no contact is known)")
         say(f"  ask {whom}: {named.list}, fingerprint {named.fingerprint or 'unknown'}")
+        if not is_country(owner_of(named.list)):
+            continue
         say(
             f"  there: ringfence appeals receive {settings.calls.home_country} {appeal.id} "
             f"{named.list} {named.fingerprint}"
@@ -299,7 +303,7 @@ def redress(
     say(f"{done.appeal.id}: redressed: {number} is not blocked any more, {until}")
     for name in done.taken_off:
         say(f"  taken off {name}: what is published next lifts it at every partner")
-    for owner in done.appeal.owners(desk.home) if done.appeal.partner is None else ():
+    for owner in filter(is_country, done.appeal.owners(desk.home)):
         say(f"  {owner} is told by the next enforcement document")
 
 

@@ -54,7 +54,7 @@ class Asked:
     @property
     def from_ms(self) -> int:
         """From when on records may be about such a call; milliseconds since the epoch."""
-        return int((self.from_s - EARLY_S) * 1000)
+        return max(int((self.from_s - EARLY_S) * 1000), 0)
 
     @property
     def until_ms(self) -> int:

@@ -206,6 +206,8 @@ async def test_a_traceback_reads_each_dialect_and_only_its_time(site: Site, regi
     assert rows[0]["caller"] == LISTED
     none = (await site.traced(LISTED, "--from", "8000s", "--to", "7500s")).json
     assert none["calls"] == []
+    ever = (await site.traced(LISTED, "--from", "1970-01-01", "--to", "9000-01-01")).json
+    assert ever["summary"]["calls"] == 5
 
 
 async def test_what_a_traceback_holds_in_memory_is_bounded(
