@@ -85,7 +85,8 @@ class Basis(StrEnum):
     )
     IN_FORCE = (
         "From the owner's publication of a change or version to the moment at which calls were "
-        "decided by it in the enforcing country, by the clocks of both."
+        "decided by it in the enforcing country, by the clocks of both. The first whole list that a "
+        "country takes over is not in it."
     )
     FIRST_STOPPED = (
         "From the owner's publication of a number to the first call that it stopped in the "
@@ -133,7 +134,8 @@ MEANINGS: Final[dict[Key, Meaning]] = {
         Unit.NUMBERS,
         Basis.CALLS,
         "Different numbers of the list that calls were decided by, from the 1st of the month on. "
-        "Months can not be added: a number that calls in two of them is one.",
+        "Months can not be added: a number that calls in two of them is one. Above 4,096 it is an "
+        "estimate (0.8 %).",
     ),
     Key.BLOCKED: Meaning("Calls blocked", Unit.CALLS, Basis.CALLS),
     Key.FLAGGED: Meaning(

@@ -17,7 +17,7 @@ from stream import __version__
 from stream.core.agreement import FOREVER, Clause, Kind, Party, PartyRole, Shared
 from stream.core.decision import Action
 from stream.ops.spans import spelled
-from stream.report.catalogue import MEANINGS, Basis, Key
+from stream.report.catalogue import MEANINGS, Basis, Key, Unit
 from stream.report.charts import HEIGHT, WIDTH, Chart, calls_chart, delays_chart
 from stream.report.names import country_name, in_sentence, worded
 from stream.report.pairs import Pair
@@ -54,6 +54,9 @@ _GROUPS: Final[tuple[tuple[str, tuple[Key, ...]], ...]] = (
     ),
 )
 _RUNS_MAX: Final = 6
+_ADD_UP: Final = frozenset(
+    {Unit.CALLS, Unit.CHANGES, Unit.VERSIONS, Unit.REPORTS, Unit.APPEALS, Unit.NUMBERS}
+)
 _CARDS: Final = (Key.BLOCKED, Key.IN_TIME, Key.SIGHTINGS, Key.PENDING)
 _WEIGHTS: Final = {Weight.ACT: "Urgent", Weight.DISCUSS: "To discuss", Weight.NOTE: "To note"}
 _ROLES: Final = {
@@ -220,13 +223,27 @@ def _row(pair: Pair, key: Key) -> Row:
         how=meaning.how,
         value=shown(value, meaning.unit),
         before="not in force" if pair.before is None else shown(before, meaning.unit),
-        change=change(value, before, meaning.unit, meaning.want),
+        change=_change(pair, key),
         measured=value is not None,
     )
     if key is Key.DAYS_TOLD:
         before_told = row.before if pair.before is None else days_told(pair.before)
         return replace(row, value=days_told(pair.counted), before=before_told, change="")
     return row
+
+
+def _change(pair: Pair, key: Key) -> str:
+    """How a figure moved; of what adds up with the days by its daily average, if those differ."""
+    meaning, value, before = MEANINGS[key], pair.value(key), pair.value_before(key)
+    days, days_before = pair.value(Key.DAYS_TOLD), pair.value_before(Key.DAYS_TOLD)
+    adds_up = meaning.unit in _ADD_UP and key not in {Key.PENDING, Key.OVERDUE}
+    if None in {value, before} or days == days_before or not (adds_up or key is Key.ENTRIES):
+        return change(value, before, meaning.unit, meaning.want)
+    if key is Key.ENTRIES or not value or not before or not days or not days_before:
+        return ""
+    text = change(value / days, before / days_before, meaning.unit, meaning.want)
+    moved, comma, praise = text.partition(",")
+    return f"{moved} a day{comma}{praise}"
 
 
 def _missing(pair: Pair) -> str:

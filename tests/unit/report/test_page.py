@@ -179,6 +179,15 @@ def test_what_nobody_knows_of_before_is_said_once():
     assert "1 to 25 October 2026, the period before: the agreement was not in force." in html
 
 
+def test_fewer_days_are_not_fewer_calls():
+    """Days that were not reported are no change for the better: then averages are compared."""
+    html = page(reported(at_the_end(rich())))
+    row = re.search(r'id="KH-scam-in-TH-blocked">13,927</td>.*?class="num change">([^<]*)<', html)
+    assert row is not None
+    # 22 days of November against 31 of October: 633 calls a day, and 631.
+    assert row[1] == "about the same a day"
+
+
 def evil(name: str = "th-kh") -> Any:
     """All texts that a partner, or who writes files, can put into a report are hostile."""
     held = shipped(name)
