@@ -85,8 +85,8 @@ class Basis(StrEnum):
     )
     IN_FORCE = (
         "From the owner's publication of a change or version to the moment at which calls were "
-        "decided by it in the enforcing country, by the clocks of both. The first whole list that a "
-        "country takes over is not in it."
+        "decided by it in the enforcing country, by the clocks of both. A list that a country "
+        "takes over for the first time is not in it."
     )
     FIRST_STOPPED = (
         "From the owner's publication of a number to the first call that it stopped in the "
