@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from stream.calls.batch import FIELDS, Constants, Glance, Located, RawBatch
 from stream.calls.dialects.dialect import REQUIRED, Layout
 from stream.calls.one_by_one import FIELD_LENGTH_MAX, DecodeSettings, Part
-from stream.core.texts import Texts
+from stream.core.texts import PADDING, Texts
 
 if TYPE_CHECKING:
     from stream.core.kernels.json_fields import Found, Plan
@@ -22,8 +22,9 @@ _OPTIONAL = slice(FIELDS.index("trunk"), FIELDS.index("ingress") + 1)
 _TRUNK = FIELDS.index("trunk")
 _ONLY = len(FIELDS)
 """The row behind the fields': what a record says it is, where the layout asks for that."""
-_CHANNEL_BYTES_MAX = 128
-"""A channel with a longer name is left to the ordinary decoder."""
+_CHANNEL_BYTES_MAX = PADDING
+"""A channel with a longer name is left to the ordinary decoder; so many bytes are readable behind
+the last text."""
 
 
 def locate(
@@ -105,7 +106,7 @@ def _cut_channels(
     if width <= 0:
         return
     places = np.arange(width)
-    letters = data[np.minimum(starts[:, None] + places, len(data) - 1)]
+    letters = np.lib.stride_tricks.sliding_window_view(data, width)[starts]
     letters[places >= sizes[:, None]] = 0
     slashes = letters == ord("/")
     begin = np.where(slashes.any(axis=1), slashes.argmax(axis=1) + 1, 0)

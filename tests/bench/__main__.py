@@ -26,6 +26,7 @@ from tests.bench import (
     bench_agreements,
     bench_busy,
     bench_changes,
+    bench_dialects,
     bench_enumerate,
     bench_exchange,
     bench_feeds,
@@ -50,6 +51,7 @@ FILE_WIDTH = 140
 BENCHES: dict[str, Callable[[Lab], Awaitable[list[Report]]]] = {
     "membership": bench_membership.run,
     "records": bench_records.run,
+    "dialects": bench_dialects.run,
     "throughput": bench_throughput.run,
     "latency": bench_latency.run,
     "workers": bench_workers.run,

@@ -98,18 +98,19 @@ class FreeSwitch:
             raise NoCall(RejectReason.MISSING_FIELD, text)
         caller = fields.text(profile.caller_id_number) or fields.text(profile.ani)
         callee = fields.text(profile.destination_number)
-        said_from = _variable(variables.sip_from_user)
-        said_to = _variable(variables.sip_req_user) or _variable(variables.sip_to_user)
-        if caller == callee:
-            caller, callee = said_from or caller, said_to or callee
-        if callee is None and said_to is None:
+        if caller is None or callee is None or caller == callee:
+            said_to = _variable(variables.sip_req_user) or _variable(variables.sip_to_user)
+            same = caller == callee
+            caller = ((same or not caller) and _variable(variables.sip_from_user)) or caller
+            callee = ((same or not callee) and said_to) or callee
+        if callee is None:
             text = (
                 "callflow.caller_profile.destination_number and variables.sip_to_user missing: "
                 "this is no whole record of mod_json_cdr"
             )
             raise NoCall(RejectReason.MISSING_FIELD, text)
         trunk = self._trunk or fields.text(profile.network_addr)
-        return Glance(call_id, caller or said_from, callee or said_to, trunk)
+        return Glance(call_id, caller, callee, trunk)
 
     def call(self, value: Value, /) -> Call:
         """See `Dialect`."""

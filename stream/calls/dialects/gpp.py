@@ -164,11 +164,11 @@ def _parties(record: Members, kind: str) -> tuple[str | None, str | None]:
         caller = next((text for text in callers if text is not None), None)
         return caller, _involved(_at(record, "called-Party-Address"))
     caller = _number(_at(record, "callingNumber"))
-    served = _number(_at(record, "servedMSISDN"), served=True)
     if kind == "mt":
-        return caller, served
-    called = _number(_at(record, "calledNumber"))
-    return (caller or served if kind == "mo" else caller), called
+        return caller, _number(_at(record, "servedMSISDN"), served=True)
+    if kind == "mo" and caller is None:
+        caller = _number(_at(record, "servedMSISDN"), served=True)
+    return caller, _number(_at(record, "calledNumber"))
 
 
 def _involved(party: Any) -> str | None:
