@@ -31,7 +31,7 @@ STEPS = {
     "record batches: columns": ["stream.calls.lane.pieces:read_records"],
     "JSON: validate, find the fields": ["stream.calls.decode:locate"],
     "numbers to E.164": ["stream.calls.decode:parse_texts"],
-    "decode, the rest": ["stream.app:decode"],
+    "decode, the rest": ["stream.deciding:decode"],
     "SHA-512": ["stream.core.blocklists:Digests", "stream.core.digests:Digests.words"],
     "probe of all lists": ["stream.core.blocklists:probe_table"],
     "confirm hits": ["stream.core.ledger:Ledger.confirm"],
