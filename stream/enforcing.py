@@ -74,14 +74,15 @@ async def _run(settings: Settings, plan: Plan) -> int:
         asyncio.get_running_loop().add_signal_handler(number, told.set)
     registry, turning = CollectorRegistry(), Turning(settings.ops.stalled_s)
     metrics = EnforcementMetrics(registry)
+    work = Enforcing(plan, metrics)
     server = HealthServer(
         settings.ops.http_host,
         settings.enforcement.http_port,
         lambda: exposition(registry),
-        lambda: Readiness(()),
+        lambda: Readiness(() if work.counting else ("decisions are not counted yet",)),
         lambda: turning.stalled,
     )
-    async with Enforcing(plan, metrics) as work, server:
+    async with work, server:
         log.info("http://%s:%d/metrics /live /ready", settings.ops.http_host, server.port)
         tasks = [asyncio.create_task(one) for one in (turning.run(), work.run(), told.wait())]
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

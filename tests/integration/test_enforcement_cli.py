@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from stream.cli import app
 from stream.ops.clock import now_ms
+from stream.ops.tasks import cancelled
 from tests.decisions import decision
 from tests.integration.enforcement_lab import World, world
 from tests.integration.feeds_lab import kh
@@ -127,24 +128,21 @@ async def test_a_partner_that_can_not_be_read(operators):
 
 
 async def test_it_runs_by_itself(operators):
-    """A process in each country: what is decided in TH is heard in KH; both end in order."""
+    """What is decided in TH is heard in KH while both run; the process ends in order."""
     both = operators.both
-    processes = [_started(config) for config in (operators.th, operators.kh)]
+    command = [sys.executable, "-m", "stream", "enforcement", "run", "--config", str(operators.th)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         await both.decide(decision(kh(1)[0], at_ms=now_ms()))
-        async with both.kh() as owner:
+        async with both.kh(read_s=0.2) as owner:
+            running = asyncio.create_task(owner.run())
             deadline = time.monotonic() + 60
             while not any(one.by_category for one in await both.kept(owner)):
                 assert time.monotonic() < deadline, "KH hears nothing"
                 await asyncio.sleep(0.1)
+            await cancelled(running)
     finally:
-        for process in processes:
-            process.send_signal(signal.SIGTERM)
-        said = [(await asyncio.to_thread(one.communicate, None, 30))[0] for one in processes]
-    assert [one.returncode for one in processes] == [os.EX_OK] * 2, said
-    assert "what was counted goes on where it ended" in said[0]
-
-
-def _started(config: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "stream", "enforcement", "run", "--config", str(config)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        process.send_signal(signal.SIGTERM)
+        said, _ = await asyncio.to_thread(process.communicate, None, 30)
+    assert process.returncode == os.EX_OK, said
+    assert "what was counted goes on where it ended" in said

@@ -37,6 +37,8 @@ from stream.lists.enforced.notes import day_of
 from stream.redress.book import AppealBook
 
 STALER_S: Final = 60
+STALER: Final = 0.1
+"""A list that is older by less, of what was told last, is told of with the next thing to tell."""
 PUBLISHED_DAYS: Final = 40
 """Documents stay in the repository so long: a month, and the days until its report is due."""
 
@@ -100,13 +102,14 @@ class Writer:
                 document = await self.document(name, day, held, appeals[name], now_ms)
                 target = target_of(self.country, name, day)
                 old = before.get(target)
-                if not _worth(document, old, today=today) or _same(document, old):
+                worth = old is not None or any(_said(document)) or (held and not back)
+                if not worth or _same(document, old):
                     continue
                 fresh[target] = _newer(document, old)
-        if fresh:
-            await asyncio.to_thread(self._write, fresh, today, now_ms // 1000)
         for document in fresh.values():
             await self.book.keep(document, written(document), None)
+        if fresh:
+            await asyncio.to_thread(self._write, fresh, today, now_ms // 1000)
         return list(fresh.values())
 
     def _published(self) -> dict[str, Enforcement]:
@@ -172,23 +175,23 @@ def _order(sighting: Sighting) -> tuple[datetime, str]:
 
 
 def _same(document: Enforcement, old: Enforcement | None) -> bool:
-    """Whether both say the same; that a list is a few seconds older is not worth a signature."""
+    """Whether both say the same; that a list is a little older is not worth a signature."""
     if old is None:
         return False
     mine, theirs = document.versions, old.versions
     if mine is not None and theirs is not None:
         now_s, then_s = mine.stale_s_max, theirs.stale_s_max
-        if now_s is not None and then_s is not None and now_s - then_s < STALER_S:
+        if (
+            now_s is not None
+            and then_s is not None
+            and now_s - then_s < max(STALER_S, then_s * STALER)
+        ):
             mine = msgspec.structs.replace(mine, stale_s_max=then_s)
     return msgspec.structs.replace(document, made_at=old.made_at, versions=mine) == old
 
 
-def _worth(document: Enforcement, old: Enforcement | None, *, today: date) -> bool:
-    """Whether a document says anything: of a day before nothing may have been counted here."""
-    return document.day == today or old is not None or any(_said(document))
-
-
 def _said(document: Enforcement) -> Iterator[object]:
+    """What a document says, if it says anything: a list may have done nothing that day."""
     yield document.by_category
     yield document.in_force
     yield document.first_stopped

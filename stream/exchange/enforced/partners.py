@@ -18,6 +18,7 @@ from stream.core.appeal import Received
 from stream.core.enforcement import DOCUMENT_BYTES_MAX, FOLDER, Enforcement, Sighting, read
 from stream.core.entry import Category, Entry
 from stream.core.faults import DocumentUnreadable, FeedDown, FeedFault
+from stream.exchange import files
 from stream.lists.enforced.book import EnforcedBook
 from stream.lists.enforced.keys import COUNTS_S
 from stream.lists.store import Register
@@ -89,7 +90,10 @@ class Importer:
     receive: Receive
 
     async def read(self, partner: Partner, now_s: int) -> Imported:
-        """Take what is new of a partner. Raises FeedDown, RegisterDown; then nothing is new yet."""
+        """Take what is new of a partner.
+
+        Raises FeedDown, ExchangeFault, RegisterDown; what was taken by then stays.
+        """
         looked_at = dict(await self.book.looked_at(partner.country))
         found = await asyncio.to_thread(self._fetched, partner, looked_at)
         refused, documents, sightings, unlisted = {}, [], 0, 0
@@ -110,20 +114,25 @@ class Importer:
         return Imported(tuple(documents), refused, sightings, unlisted)
 
     def _fetched(self, partner: Partner, looked_at: dict[str, str]) -> "_Found":
-        """The documents of our lists that were not looked at yet. Blocks. Raises FeedDown."""
+        """The documents of our lists that were not looked at yet. Blocks.
+
+        Raises FeedDown, ExchangeFault.
+        """
         try:
             root = partner.root.read_bytes()
         except OSError as error:
             text = f"root {partner.root} can not be read: {error.strerror}"
             raise FeedDown(FeedFault.MISSING, text) from error
-        client = TufClient(partner.url, self.state / partner.country, root)
-        try:
-            repository = client.refresh()
-            repository.owned(f"{partner.country}/{FOLDER}")
-            repository.only_of(partner.country)
-            return self._new(repository, partner.country, looked_at)
-        finally:
-            client.close()
+        state = self.state / partner.country
+        client = TufClient(partner.url, state, root)
+        with files.alone(state):  # `enforcement import` beside `enforcement run`
+            try:
+                repository = client.refresh()
+                repository.owned(f"{partner.country}/{FOLDER}")
+                repository.only_of(partner.country)
+                return self._new(repository, partner.country, looked_at)
+            finally:
+                client.close()
 
     def _new(self, repository: Repository, country: str, looked_at: dict[str, str]) -> "_Found":
         found, above = _Found({}, {}), f"{country}/{FOLDER}/{self.home}-"

@@ -81,6 +81,8 @@ class Enforcing:
             metrics.read.labels(partner.country)
         self._said: dict[str, str] = {}
         self._worked: set[str] = set()
+        self.counting = False
+        """Whether decisions are being counted by now."""
 
     async def __aenter__(self) -> Self:
         """Raises RegisterDown, RegisterUnsafe."""
@@ -187,6 +189,7 @@ class Enforcing:
             while True:
                 await reader.turn()
                 self._metrics.left.set(await reader.left())
+                self.counting = True
                 self._well("counting")
 
     async def _keys(self) -> dict[str, bytes]:
