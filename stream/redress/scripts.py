@@ -34,7 +34,10 @@ local function forget(gone)
   redis.call('HDEL', book, gone)
   redis.call('ZREM', states .. state_of(appeal), gone)
   for _, named in ipairs(appeal.lists) do redis.call('ZREM', about .. named.list .. '}', gone) end
-  if appeal.decision_id then redis.call('HDEL', book .. ':decisions', appeal.decision_id) end
+  local decision = appeal.decision_id
+  if decision and redis.call('HGET', book .. ':decisions', decision) == gone then
+    redis.call('HDEL', book .. ':decisions', decision)
+  end
   if appeal.partner then
     redis.call('HDEL', book .. ':subjects',
                appeal.partner .. ' ' .. appeal.partner_appeal .. ' ' .. appeal.lists[1].list)
