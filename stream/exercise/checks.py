@@ -11,6 +11,7 @@ from stream.demo.product import Said
 from stream.exercise.phone import Answer, Answers
 
 SECOND_MS = 1000
+SEEN_CHARS_MAX = 110
 
 
 class Finding(NamedTuple):
@@ -75,15 +76,21 @@ def command(said: Said, code: int, words: str, expected: str) -> Finding:
     """A command ended with `code` and printed `words`."""
     line = next((line.strip() for line in said.text.splitlines() if words in line), "")
     if said.code == code and line:
-        return Finding(expected, line, True)
+        return Finding(expected, _cut(line), True)
     last = (said.text.strip().splitlines() or ["nothing"])[-1]
-    return Finding(expected, f"exit code {said.code}: {last}", False)
+    return Finding(expected, _cut(f"exit code {said.code}: {last}"), False)
 
 
 def reached(seen: float | None, least: float, expected: str, what: str) -> Finding:
     """A metric is at least so much; `what` is its name."""
     told = f"{what}: not told" if seen is None else f"{what} {seen:g}"
     return Finding(expected, told, seen is not None and seen >= least)
+
+
+def equal(told: float | None, known: int, expected: str) -> Finding:
+    """A figure is what is known to be true; that nothing happened shows nothing."""
+    seen = f"{'nothing' if told is None else f'{told:g}'} of {known}"
+    return Finding(expected, seen, told == known > 0)
 
 
 def same_processes(before: Mapping[str, int], after: Mapping[str, int], expected: str) -> Finding:
@@ -100,6 +107,10 @@ def lasts(expiries_s: Collection[int], now_s: int, least_s: int, expected: str) 
     left_s = min(expiries_s) - now_s
     seen = f"the first signature to expire has {left_s / 3600:.1f} h left"
     return Finding(expected, seen, left_s >= least_s)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= SEEN_CHARS_MAX else f"{text[: SEEN_CHARS_MAX - 4]} ..."
 
 
 def _in_words(answer: Answer) -> str:

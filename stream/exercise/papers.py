@@ -27,8 +27,17 @@ class Ports:
     exchange: int
 
 
-def settings(country: Country, folder: Path, places: Places | None, ports: Ports) -> str:
-    """A country's `ringfence.toml`; without `places` as long as there is no broker yet."""
+def settings(
+    country: Country,
+    folder: Path,
+    places: Places | None,
+    ports: Ports,
+    partners: Mapping[str, tuple[str, Path]],
+) -> str:
+    """A country's `ringfence.toml`; without `places` as long as there is no broker yet.
+
+    `partners` are those whose enforcement documents it reads: address and root.json.
+    """
     parts: dict[str, Mapping[str, object]] = {}
     if places is not None:
         parts |= {
@@ -59,6 +68,8 @@ def settings(country: Country, folder: Path, places: Places | None, ports: Ports
         "exchange": exchange(folder) | {"http_port": ports.exchange},
         "ops": {"http_port": ports.engine, "kernels": "off"},
     }
+    for iso, (url, root) in partners.items():
+        parts[f"enforcement.partners.{iso}"] = {"url": url, "root": str(root)}
     return toml(parts)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -30,6 +31,7 @@ class Decided(msgspec.Struct, frozen=True):
 
     call_id: str
     verdict: str
+    decision_id: str
     decided_at: datetime
     rule: str | None = None
     reasons: list[Named] = []
@@ -45,6 +47,7 @@ class Answer(NamedTuple):
     rule: str
     lists: tuple[str, ...]
     decided_ms: int
+    decision_id: str = ""
 
     @property
     def stopped(self) -> bool:
@@ -57,15 +60,17 @@ Answers = dict[str, Answer | None]
 
 
 class Phone:
-    """Places calls in one country, all to `callee`, through the trunk `trunk`."""
+    """Places calls in one country, all to `callee`, through the trunk `trunk`.
+
+    `stopped` counts them by the list that held the number and by what was decided.
+    """
 
     def __init__(self, places: Places, callee: str, trunk: str) -> None:
         self._places, self._callee, self._trunk = places, callee, trunk
         self._sender = Sender(places.bootstrap, places.topics.calls)
         self._waiting: dict[str, asyncio.Future[Answer]] = {}
         self._ids = count(1)
-        self._unreadable = 0
-        self.placed = 0
+        self.stopped: Counter[tuple[str, str]] = Counter()
 
     async def __aenter__(self) -> Self:
         await self._sender.__aenter__()
@@ -116,7 +121,6 @@ class Phone:
             "stage": "attempt",
         }
         await self._sender.send(Record(call_id, msgspec.json.encode(call)), lambda *_: None)
-        self.placed += 1
         return future
 
     def decision(self, value: bytes | None, appended_ms: int) -> None:
@@ -125,15 +129,14 @@ class Phone:
         try:
             seen = msgspec.json.decode(value or b"", type=Decided)
         except msgspec.MsgspecError:
-            self._unreadable += 1
-            return
+            return  # that call stays without an answer
         future = self._waiting.pop(seen.call_id, None)
         if future is not None and not future.done():
             lists = tuple(named.list for named in seen.reasons)
             at_ms = round(seen.decided_at.timestamp() * 1000)
-            future.set_result(Answer(seen.verdict, seen.rule or "", lists, at_ms))
+            future.set_result(Answer(seen.verdict, seen.rule or "", lists, at_ms, seen.decision_id))
+            self.stopped.update((name, seen.verdict) for name in lists if seen.verdict != "allow")
 
     def rejected(self, value: bytes | None) -> None:
         """A call that was none for the engine: it stays without an answer."""
         del value
-        self._unreadable += 1

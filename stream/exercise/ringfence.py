@@ -78,13 +78,14 @@ class Ringfence(Station):
         self.roots = folder / "roots"
         for place in ("feeds", "agreements", "roots", "state"):
             (folder / place).mkdir()
+        self.partners: dict[str, tuple[str, Path]] = {}
         self._places: Places | None = None
         self._phone: Phone | None = None
 
     def settle(self, places: Places | None) -> None:
         """Write its settings: a second time when broker and Redis are there."""
         self._places = places
-        text = papers.settings(self.country, self.folder, places, self.ports)
+        text = papers.settings(self.country, self.folder, places, self.ports, self.partners)
         self.config.write_text(text, encoding="utf-8")
 
     def signs(self, agreement: papers.Agreement) -> Path:
@@ -141,6 +142,10 @@ class Ringfence(Station):
     ) -> list[Answer]:
         """Calls from `number` until one is answered as wanted."""
         return await self.phone.until(number, wanted, within_s)
+
+    def stopped(self, list_name: str, verdict: str) -> int:
+        """How many calls were answered so, of numbers that the list holds."""
+        return self.phone.stopped[list_name, verdict]
 
     async def changed_ms(self) -> int:
         """When its register was changed last, by the Redis' clock, in ms since the epoch."""

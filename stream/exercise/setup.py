@@ -44,8 +44,9 @@ async def make_repositories(training: Training, enough: Event) -> None:
 
     `enough` ends it early. Raises DemoFailed.
     """
-    owners = [training[iso] for iso in training.isos if iso != HOME]
-    await _at_once(partial(_repository, owner, enough) for owner in owners)
+    roles = {iso: one.list for iso, one in training.ringfences.items()}
+    roles[HOME] = f"{HOME}/enforcement"  # TH publishes what it does by the others' lists
+    await _at_once(partial(_repository, training[iso], role, enough) for iso, role in roles.items())
     hub = training.hub
     await _done(hub, enough, "exchange", "hub", "init", *_people(hub))
     source = training[SOURCE]
@@ -56,15 +57,19 @@ async def make_repositories(training: Training, enough: Event) -> None:
     )
 
 
-async def _repository(owner: Ringfence, enough: Event) -> None:
+async def _repository(owner: Ringfence, role: str, enough: Event) -> None:
     await _done(owner, enough, "exchange", "init", *_people(owner))
-    await _done(owner, enough, "exchange", "add-list", owner.list, *owner.keys())
+    await _done(owner, enough, "exchange", "add-list", role, *owner.keys())
 
 
 async def open_for_calls(
     training: Training, servers: dict[str, Servers], steps: Steps, enough: Event
 ) -> None:
     """Topics, lists and programs; everybody's list acts wherever it may. Raises DemoFailed."""
+    for station in (*training.ringfences.values(), training.hub):
+        station.web.on()
+    home, source = training[HOME], training[SOURCE]
+    source.partners[HOME] = (home.web.url, _root(home))
     for iso, ringfence in training.ringfences.items():
         ringfence.settle(servers[iso].places)
     step = steps.begin("topics and lists")
@@ -74,9 +79,6 @@ async def open_for_calls(
         for one in training.ringfences.values()
     )
     step.done(f"{len(training.isos)} countries, a database and topics of its own each")
-    for station in (*training.ringfences.values(), training.hub):
-        if station.repository.is_dir():
-            station.web.on()
     for follower, owner in training.following():
         url = owner.web.url if follower.name == HOME else training.hub.carried(owner.name)
         follower.follows(owner.list, url, _root(owner))

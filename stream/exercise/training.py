@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from stream.exercise.papers import Agreement
@@ -40,6 +41,7 @@ class Training:
     hub: Hub
     folder: Path
     agreements: dict[str, Agreement] = field(default_factory=dict)
+    began: date = field(default_factory=lambda: datetime.now(UTC).date())
 
     def __getitem__(self, iso: str) -> Ringfence:
         return self.ringfences[iso]

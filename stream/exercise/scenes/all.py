@@ -1,6 +1,16 @@
-"""All scenes, in the order in which they are played: the last one sends a country away."""
+"""All scenes, in the order in which they are played: a country leaves late, a report ends it."""
 
-from stream.exercise.scenes import Scene, gang, hub_down, leaving, pledge, poison, stolen_key
+from stream.exercise.scenes import (
+    Scene,
+    appeal,
+    gang,
+    hub_down,
+    leaving,
+    pledge,
+    poison,
+    reporting,
+    stolen_key,
+)
 
 SCENES: tuple[Scene, ...] = (
     gang.SCENE,
@@ -8,5 +18,7 @@ SCENES: tuple[Scene, ...] = (
     poison.SCENE,
     stolen_key.SCENE,
     hub_down.SCENE,
+    appeal.SCENE,
     leaving.SCENE,
+    reporting.SCENE,
 )

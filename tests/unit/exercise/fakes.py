@@ -57,6 +57,9 @@ class Ringfence:
         answer = self._answer(number)
         return [answer] if answer is not None else []
 
+    def stopped(self, *_: str) -> int:
+        return 0
+
     async def changed_ms(self) -> int:
         return NOW_MS
 

@@ -108,3 +108,11 @@ def test_same_processes(after, held):
 def test_lasts(expiries, held):
     """The first that expires counts."""
     assert checks.lasts(expiries, 0, 3600, "x").held is held
+
+
+@pytest.mark.parametrize(
+    ("told", "known", "held"), [(7, 7, True), (6, 7, False), (None, 7, False), (0, 0, False)]
+)
+def test_equal(told, known, held):
+    """A figure that was not told is not zero, and nothing that happened is nothing shown."""
+    assert checks.equal(told, known, "x").held is held

@@ -21,9 +21,12 @@ PLACES = Places("127.0.0.1:9092", True, "redis://127.0.0.1/3", True, Topics.name
 @pytest.mark.parametrize("places", [None, PLACES])
 def test_settings_and_feeds_are_read_as_meant(tmp_path, places):
     """A country's settings load, without any word that the product does not know."""
-    file = tmp_path / "ringfence.toml"
-    file.write_text(papers.settings(BY_ISO["TH"], tmp_path, places, papers.Ports(1, 2, 3)))
+    file, root = tmp_path / "ringfence.toml", tmp_path / "th.json"
+    partners = {"TH": ("http://127.0.0.1:1", root)}
+    ports = papers.Ports(1, 2, 3)
+    file.write_text(papers.settings(BY_ISO["TH"], tmp_path, places, ports, partners))
     settings = load([file], {papers.CIRCLE_KEY: "ab" * 32})
+    assert settings.enforcement.partners["TH"].root == str(root)
     assert settings.trunks["th-bkk-01"].country == "TH"
     feed = tmp_path / "kh-scam.toml"
     feed.write_text(papers.feed("KH/scam", "http://127.0.0.1:1/x", tmp_path / "root.json"))
