@@ -100,6 +100,14 @@ def init(offline: Offline, threshold: Threshold = 1, config: ConfigFiles = None)
     say(f"made {folder}: serve it with any web server, or carry it (`ringfence exchange bundle`)")
     say(f"partners trust you by {folder / files.METADATA / '1.root.json'}: give it to them")
     say(f"lock {', '.join(str(path) for path in offline)} away; this machine needs them no more")
+    note_closed(folder)
+
+
+def note_closed(folder: Path) -> None:
+    """Say it where a web server can not get to what is published."""
+    if (closed := files.closed_above(folder)) is not None:
+        text = f"a web server of another user can not enter {closed}: `chmod o+x {closed}`"
+        note(f"{text}, or a folder like /srv/exchange for [exchange] dir")
 
 
 @app.command("add-list")

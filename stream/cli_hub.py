@@ -14,6 +14,7 @@ from stream.cli_exchange import (
     Threshold,
     Url,
     folder_of,
+    note_closed,
     ring_of,
     root_in,
     validity_of,
@@ -45,6 +46,7 @@ def init(offline: Offline, threshold: Threshold = 1, config: ConfigFiles = None)
     ring, validity = ring_of(settings, offline), validity_of(settings)
     repository.init(folder, ring, offline, threshold, validity, now_s(), hub=True)
     say(f"made {folder}; countries join with `ringfence exchange hub add`")
+    note_closed(folder)
 
 
 @app.command()

@@ -44,6 +44,7 @@ log = logging.getLogger(__name__)
 SEEN_S: Final = 5.0
 """How often the gauges are read from the repository."""
 _REGISTER, _REPOSITORY = "register", "repository"
+_NOT_YET: Final = "was not reached yet"
 _OF_REGISTER: Final = frozenset({Trouble.REGISTER, Trouble.REGISTER_UNSAFE})
 
 
@@ -156,7 +157,7 @@ class _Run:
         self._registry = CollectorRegistry()
         self._metrics = ExchangeMetrics(self._registry)
         self._turning = Turning(settings.ops.stalled_s)
-        self._faults: dict[str, str] = {_REGISTER: "was not reached yet"}
+        self._faults: dict[str, str] = {_REGISTER: _NOT_YET}
         self._expired: tuple[str, ...] = ()
         self._shared: dict[str, bool] = {}
 
@@ -213,7 +214,7 @@ class _Run:
                 log.info("signed again: %s", ", ".join(told.roles))
         elif not name:
             self._metrics.register_up.set(1)
-        if self._faults.pop(place, None) is not None:
+        if self._faults.pop(place, _NOT_YET) != _NOT_YET:
             log.info("%s: is well", place)
         if name:
             self._of_list(name, told)

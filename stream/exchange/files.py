@@ -137,6 +137,12 @@ def open_folder(folder: Path) -> None:
         place.chmod(FOLDER_MODE)
 
 
+def closed_above(folder: Path) -> Path | None:
+    """The folder nearest to the root that a web server of another user can not enter."""
+    closed = [one for one in folder.absolute().parents if not one.stat().st_mode & 0o001]
+    return closed[-1] if closed else None
+
+
 def put(path: Path, content: bytes | Path) -> None:
     """A file, whole and lasting or not at all; one that is there is replaced at once.
 

@@ -12,7 +12,7 @@ from stream.lists.circles import key_id
 from stream.lists.feed import Feed
 from stream.lists.feed_storing import Stored
 from stream.lists.ingest import TRIES
-from stream.lists.records import BaseRecord
+from stream.lists.records import REKEY, BaseRecord
 from stream.lists.store import Register
 from stream.lists.words import By
 
@@ -53,7 +53,8 @@ async def store_bare(
         await asyncio.to_thread(verify_parts, parts, key)
         await register.write_base(reservation, parts)
         digest = sha256(parts[MANIFEST_PART]).hexdigest()
-        record = BaseRecord(reservation.generation, count, digest)
+        what = REKEY if circle else "import"
+        record = BaseRecord(reservation.generation, count, digest, what)
         head = (await register.state(name)).head
         generation = await register.publish_base(reservation, record, head, count, by, 0, circle)
         if generation is not None:

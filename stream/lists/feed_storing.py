@@ -14,6 +14,7 @@ from stream.lists.feed_diff import REMOVED, Difference, rows_of, without
 from stream.lists.ingest import CHANGES_MAX, TRIES, columns_in
 from stream.lists.merge import merged, replaced
 from stream.lists.rebase import Origin, publish_whole
+from stream.lists.records import REKEY
 from stream.lists.rekey import Move, rehashed, unknown_rows
 from stream.lists.store import Register
 from stream.lists.words import By, Retraction
@@ -106,7 +107,7 @@ async def _moved(
             said.fingerprint, np.array(sorted(content.late), np.uint64)
         )
         whole = await asyncio.to_thread(replaced, old, rows_of(said, ~late), feed.owns)
-        origin = Origin("rekey", by, filter_data=content.filter_data, moves=True)
+        origin = Origin(REKEY, by, filter_data=content.filter_data, moves=True)
         try:
             generation, _ = await publish_whole(
                 register, reservation, move.circle, move.key, whole, now_s, origin

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from stream.lists.audit import AuditEntry
 from stream.lists.past import Past, millis
-from stream.lists.records import BaseRecord, Op, Step, base_of
+from stream.lists.records import REKEY, BaseRecord, Op, Step, base_of
 from stream.lists.store import Register
 
 TOGETHER_S = 60
@@ -110,6 +110,6 @@ def _alike(older: Made, newer: Made) -> bool:
     return (
         (older.what, older.actor, older.reason, older.kept, older.of)
         == (newer.what, newer.actor, newer.reason, newer.kept, newer.of)
-        and older.what not in {Op.CREATE, "import", "rebuild", "rollback", "repair", "rekey"}
+        and older.what not in {Op.CREATE, "import", "rebuild", "rollback", "repair", REKEY}
         and newer.at_s - older.at_s <= TOGETHER_S
     )

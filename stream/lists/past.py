@@ -17,7 +17,7 @@ from stream.core.snapshot import decode_manifest, read_snapshot
 from stream.lists.annals import KeptBase
 from stream.lists.build import with_changes
 from stream.lists.merge import empty_columns
-from stream.lists.records import REBUILD, Op, Step, base_of, change_of
+from stream.lists.records import REBUILD, REKEY, Op, Step, base_of, change_of
 from stream.lists.store import Register
 from stream.lists.words import ListHead
 
@@ -130,7 +130,15 @@ def _past(head: ListHead, bases: Sequence[KeptBase], steps: Sequence[Step]) -> P
     born = _born(head)
     begin = KeptBase(0, 1, born, born, 0)
     known = tuple(step for step in steps if step.generation <= head.generation)
-    return Past(head, known, stretches_of((*bases, begin), known, head.generation))
+    moved = _moved(known)  # what came before is of another key, and nothing that is put back now
+    kept = [base for base in (*bases, begin) if base.generation >= moved]
+    return Past(head, known, stretches_of(kept, known, head.generation))
+
+
+def _moved(steps: Sequence[Step]) -> int:
+    """The last base that took the list to another key; 0: none did."""
+    records = [base_of(step.payload) for step in steps if step.op == Op.BASE]
+    return max((one.base for one in records if one is not None and one.what == REKEY), default=0)
 
 
 def _born(head: ListHead) -> str:

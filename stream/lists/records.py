@@ -93,6 +93,8 @@ class _AllowRecord(msgspec.Struct, frozen=True, omit_defaults=True):
 
 REBUILD = "rebuild"
 """What a base was made by that changed nothing of what is listed."""
+REKEY = "rekey"
+"""What a base was made by that is hashed with another key than all before it."""
 
 
 class BaseRecord(msgspec.Struct, frozen=True):

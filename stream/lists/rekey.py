@@ -23,6 +23,7 @@ from stream.lists.circles import is_later, key_id
 from stream.lists.ingest import TRIES, columns_in
 from stream.lists.merge import in_order, picked
 from stream.lists.rebase import Origin, Stage, publish_whole, silent
+from stream.lists.records import REKEY
 from stream.lists.store import Register
 from stream.lists.words import By
 
@@ -85,7 +86,7 @@ async def rekey(
             text = f"{name}: nothing was changed: of {bare:,} entries only fingerprints are known"
             raise SnapshotUnreadable(f"{text}, which their owner alone can hash with another key")
         whole = await asyncio.to_thread(rehashed, old, move.key)
-        origin = Origin("rekey", by, moves=True)
+        origin = Origin(REKEY, by, moves=True)
         try:
             generation, count = await publish_whole(
                 register, reservation, move.circle, move.key, whole, now_s, origin, stage

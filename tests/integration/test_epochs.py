@@ -9,14 +9,16 @@ from typing import Any
 import pytest
 
 from stream.core.agreement import Shared
-from stream.core.faults import ChangeConflict, SnapshotUnreadable
+from stream.core.faults import ChangeConflict, SnapshotUnreadable, VersionGone
 from stream.exchange.offer import Offer
 from stream.feed_follow import Follower
 from stream.lists import rekey as rekeying
 from stream.lists.circles import CircleKeys, new_key
+from stream.lists.past import past_of
 from stream.lists.rebase import publish_whole
 from stream.lists.records import Op, base_of
 from stream.lists.rekey import Move, rekey
+from stream.lists.versions import rollback
 from stream.lists.words import By
 from tests.builders import NOW_S, entry, numbers_of
 from tests.integration.exchange_lab import BY, LIST, Lab, lab
@@ -142,6 +144,10 @@ async def test_a_change_meanwhile_begins_it_again(tmp_path, urls, monkeypatch):
         record = base_of(audit[0].detail.encode())
         assert record is not None
         assert (record.what, audit[0].actor) == ("rekey", BY.actor)
+        past = await past_of(world.kh.register, LIST)
+        assert past.said() == f"{done.generation}"
+        with pytest.raises(VersionGone, match="is not kept any more"):
+            await rollback(world.kh.register, LIST, 2, NEW, BY, NOW_S)
         busy[:] = [True] * 9
         world.kh.offer = Offer(LIST, Shared.NUMBERS, NEW)
         with pytest.raises(ChangeConflict, match="pause for a minute"):

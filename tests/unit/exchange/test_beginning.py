@@ -111,3 +111,14 @@ def test_a_web_server_of_another_user_can_read_what_is_published(tmp_path: Path)
     secret = list(tmp_path.rglob("*.pem"))
     assert {path.stat().st_mode & 0o777 for path in secret} == {0o600}
     assert {path.parent.stat().st_mode & 0o777 for path in secret} == {0o700}
+
+
+def test_a_folder_that_a_web_server_can_not_enter_is_named(tmp_path: Path) -> None:
+    """Modes below the repository help nobody where a folder above it is closed."""
+    home = tmp_path / "home"
+    (home / "exchange").mkdir(parents=True)
+    home.chmod(0o700)
+    found = files.closed_above(home / "exchange" / "repository")
+    assert found is not None
+    assert home.is_relative_to(found)
+    assert files.closed_above(Path("/exchange")) is None
