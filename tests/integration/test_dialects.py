@@ -1,0 +1,96 @@
+"""Each switch's documented records through the whole product, as a carrier would connect it."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from stream.calls.dialects import KNOWN
+from tests.integration.engine_lab import ROOT, Deployment
+
+pytestmark = pytest.mark.timeout(180)
+
+GOLDEN = ROOT / "tests" / "golden" / "cdr"
+LISTED = "+447700900125"
+CASES = [path.parent for path in sorted(GOLDEN.glob("*/*/input.*")) if path.parts[-3] in KNOWN]
+SWITCHES = """
+[trunks.pbx-1]
+country = "TH"
+
+[switches.bkk]
+time_zone = "Asia/Bangkok"
+"""
+
+
+def named(kind: str) -> str:
+    """The dialect, with its switch where it needs one."""
+    return f"{kind}:bkk" if KNOWN[kind].local_times else kind
+
+
+@pytest.fixture
+def carrier(tmp_path: Path, kafka, redis_url: str) -> Deployment:
+    """One topic for each dialect, one of a wrong dialect, and a list with one number."""
+    here = Deployment(tmp_path, kafka.bootstrap, redis_url, SWITCHES)
+    topics = {f"{here.calls}.{kind}": named(kind) for kind in KNOWN} | {
+        f"{here.calls}.wrong": "opensips"
+    }
+    text = here.config.read_text()
+    whole = ", ".join(f'"{topic}" = "{dialect}"' for topic, dialect in topics.items())
+    old = f'topics = {{ {here.calls} = "ringfence" }}'
+    assert old in text
+    here.config.write_text(text.replace(old, f"topics = {{ {whole} }}"))
+    assert here.command("topics", "create").code == 0
+    assert here.command("lists", "create", "TH/national").code == 0
+    assert here.command("lists", "add", "TH/national", LISTED).code == 0
+    return here
+
+
+async def send(here: Deployment, records: Sequence[tuple[str, str, bytes]]) -> None:
+    """Put records, each (topic, key, value), in their order."""
+    producer = AIOKafkaProducer(bootstrap_servers=here.bootstrap, acks="all")
+    await producer.start()
+    try:
+        for topic, key, value in records:
+            await producer.send_and_wait(f"{here.calls}.{topic}", value, key=key.encode())
+    finally:
+        await producer.stop()
+
+
+async def test_every_switchs_records_are_decided(carrier: Deployment) -> None:
+    """A record of each documented form blocks the listed number that is in it; later records of a
+    call repeat its first decision; a topic in a wrong dialect is told with the right one.
+    """
+    records, expected = [], Counter[str]()
+    for case in CASES:
+        (sample,) = case.glob("input.*")
+        call = json.loads((case / "expected.json").read_text())
+        kind = case.parent.name
+        records.append((kind, call["call_id"], sample.read_bytes().rstrip(b"\n")))
+        numbers = f"{call['caller']} {call['callee']}"
+        expected[kind] += LISTED in numbers
+    assert all(expected[kind] for kind in KNOWN if kind != "ringfence")
+    wrong = next(value for kind, _, value in records if kind == "kamailio")
+    with carrier.engine() as engine:
+        engine.until_ready()
+        await send(carrier, [*records, *(("wrong", "", wrong) for _ in range(60))])
+        decisions = await carrier.decided(expected.total())
+        origins = [str(one["origin"]).partition("/")[0] for one in decisions]
+        found = Counter(origin.removeprefix(f"{carrier.calls}.") for origin in origins)
+        assert found == +expected
+        assert {one["verdict"] for one in decisions} == {"block"}
+        assert {one["number"] for one in decisions} == {LISTED}
+        engine.until(
+            lambda: engine.value(f'ringfence_wrong_dialect{{topic="{carrier.calls}.wrong"') == 1
+        )
+        assert "they look like kamailio" in engine.log()
+        first, *repeats = [
+            one for one in decisions if f"{carrier.calls}.freeswitch/" in str(one["origin"])
+        ]
+        assert "repeats" not in first
+        assert {one["repeats"] for one in repeats} == {first["decision_id"]}
+        assert len(repeats) == expected["freeswitch"] - 1
+        engine.until(lambda: engine.value("ringfence_repeats_total") >= len(repeats))
+        assert engine.stop() == 0
