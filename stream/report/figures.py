@@ -46,7 +46,8 @@ class Day:
 class Counted:
     """What happened with a list in a country in a period.
 
-    `expected` are the days that have to be told by now, `missing` those of them that are not.
+    `expected` are the days that have to be told by now, `missing` those of them that are not;
+    `days` end with the last that is told, or has to be.
     `targets_s` are the response targets that the documents were held against.
     """
 
@@ -92,6 +93,7 @@ def counted(
     told, target_s = together_in(ours), agreement.response_target_s
     days = {one.day: one for one in sorted(ours, key=lambda one: one.made_at)}
     expected = expected_days(period, agreement, today)
+    end = max([*expected, *days], default=period.last)
     targets_s = frozenset(one.target_s for one in days.values())
     figures: dict[Key, Value] = dict.fromkeys(Key)
     figures[Key.DAYS_TOLD] = len(days)
@@ -110,7 +112,7 @@ def counted(
         expected=len(expected),
         missing=tuple(day for day in expected if day not in days),
         categories=None if told is None else _categories(told, _entries(told, ours, period)),
-        days=tuple(_day(day, days.get(day)) for day in period.dates()),
+        days=tuple(_day(day, days.get(day)) for day in period.dates() if day <= end),
         last_told=max(days, default=None),
         targets_s=targets_s,
     )

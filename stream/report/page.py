@@ -25,7 +25,7 @@ from stream.report.period import Period, day_words, span_words
 from stream.report.points import Point, Weight, anchor_of, days_told
 from stream.report.texts import day_text, minute_text, scrubbed, tied
 from stream.report.whole import Report
-from stream.report.words import NOT_MEASURED, capital, change, duration, listed, many, shown
+from stream.report.words import FEW, NOT_MEASURED, capital, change, duration, listed, many, shown
 
 _GROUPS: Final[tuple[tuple[str, tuple[Key, ...]], ...]] = (
     ("Calls", (Key.DAYS_TOLD, Key.LISTED, Key.ENTRIES, Key.BLOCKED, Key.FLAGGED, Key.SIMULATED)),
@@ -55,8 +55,13 @@ _GROUPS: Final[tuple[tuple[str, tuple[Key, ...]], ...]] = (
 )
 _RUNS_MAX: Final = 6
 _ADD_UP: Final = frozenset(
-    {Unit.CALLS, Unit.CHANGES, Unit.VERSIONS, Unit.REPORTS, Unit.APPEALS, Unit.NUMBERS}
+    {
+        *(Key.ENTRIES, Key.BLOCKED, Key.FLAGGED, Key.SIMULATED, Key.CHANGES, Key.LATE),
+        *(Key.FIRST_STOPPED, Key.ACCEPTED, Key.HELD, Key.REFUSED, Key.SIGHTINGS, Key.APPEALS),
+        *(Key.REDRESSED, Key.REJECTED, Key.ANSWERED_LATE),
+    }
 )
+"""Figures that are the greater, the more days were told."""
 _CARDS: Final = (Key.BLOCKED, Key.IN_TIME, Key.SIGHTINGS, Key.PENDING)
 _WEIGHTS: Final = {Weight.ACT: "Urgent", Weight.DISCUSS: "To discuss", Weight.NOTE: "To note"}
 _ROLES: Final = {
@@ -236,12 +241,12 @@ def _change(pair: Pair, key: Key) -> str:
     """How a figure moved; of what adds up with the days by its daily average, if those differ."""
     meaning, value, before = MEANINGS[key], pair.value(key), pair.value_before(key)
     days, days_before = pair.value(Key.DAYS_TOLD), pair.value_before(Key.DAYS_TOLD)
-    adds_up = meaning.unit in _ADD_UP and key not in {Key.PENDING, Key.OVERDUE}
-    if None in {value, before} or days == days_before or not (adds_up or key is Key.ENTRIES):
+    if key not in _ADD_UP or days == days_before or min(value or 0, before or 0) < FEW:
         return change(value, before, meaning.unit, meaning.want)
-    if key is Key.ENTRIES or not value or not before or not days or not days_before:
-        return ""
-    text = change(value / days, before / days_before, meaning.unit, meaning.want)
+    if key is Key.ENTRIES:
+        return ""  # of numbers, days can neither be added nor divided
+    daily, daily_before = (value or 0) / (days or 1), (before or 0) / (days_before or 1)
+    text = change(daily, daily_before, Unit.SECONDS, meaning.want)
     moved, comma, praise = text.partition(",")
     return f"{moved} a day{comma}{praise}"
 

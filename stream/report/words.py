@@ -7,6 +7,8 @@ from stream.report.catalogue import Unit, Want
 from stream.report.figures import Value
 
 NOT_MEASURED: Final = "not measured"
+FEW: Final = 30
+"""Per cent of fewer than that say more than there is to say."""
 _DAY_S, _HOUR_S, _MINUTE_S = 86_400, 3600, 60
 _SMALL: Final = 0.1
 """A smaller change is told, and neither praised nor blamed: times are counted in steps of 5 %."""
@@ -58,31 +60,37 @@ def _two(seconds: int, large: int, large_name: str, small: int, small_name: str)
 
 
 def change(value: Value, before: Value, unit: Unit, want: Want) -> str:
-    """How a figure moved: `+12 %`, `-0.8 points, worse`; "" where one of both is not known."""
+    """How a figure moved: `+12 %`, `+2, worse`; "" where one of both is not known.
+
+    Of small counts the difference, of shares points, of all others per cent, or times.
+    """
     if value is None or before is None:
         return ""
     if value == before:
         return "the same"
+    text, large = _moved(value, before, unit)
+    if large and want is not Want.NEITHER:
+        better = (value > before) is (want is Want.MORE)
+        text += ", better" if better else ", worse"
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def _moved(value: float, before: float, unit: Unit) -> tuple[str, bool]:
+    """How it moved, and whether that is worth praise or blame."""
     if unit is Unit.SHARE:
-        moved = value - before
-        text, large = f"{moved * 100:+.1f} points", abs(moved) >= 0.001
-        if not large:
-            text = "about the same"
-    elif not before:
-        text, large = "before: none", True
-    elif not value:
-        text, large = "down to none", True
-    else:
-        moved = value / before - 1
-        # Twice as many and more are said as such: +1,150 % tells nobody anything.
-        text = f"{value / before:,.1f} times" if moved >= 1 else f"{moved * 100:+.0f} %"
-        large = abs(moved) >= _SMALL
-        if text in {"+0 %", "-0 %"}:
-            text = "about the same"
-    if not large or want is Want.NEITHER:
-        return text.replace("-", "\N{MINUS SIGN}")
-    better = (value > before) is (want is Want.MORE)
-    return f"{text}, {'better' if better else 'worse'}".replace("-", "\N{MINUS SIGN}")
+        points = (value - before) * 100
+        return (f"{points:+.1f} points", True) if abs(points) >= 0.1 else ("about the same", False)
+    if unit is not Unit.SECONDS and max(value, before) < FEW:
+        return f"{value - before:+,}", True
+    if not before:
+        return "before: none", True
+    if not value:
+        return "down to none", True
+    moved = value / before - 1
+    if moved >= 1:  # +1,150 % tells nobody anything
+        return f"{value / before:,.1f} times", True
+    text = f"{moved * 100:+.0f} %"
+    return ("about the same" if text in {"+0 %", "-0 %"} else text), abs(moved) >= _SMALL
 
 
 def many(count: int, one: str, several: str = "") -> str:

@@ -179,6 +179,14 @@ def test_a_day_is_expected_when_the_next_is_over():
     assert expected_days(ends, TH_KH, date(2028, 1, 1)) == [date(2027, 8, day) for day in (30, 31)]
 
 
+def test_charts_end_where_nobody_is_late():
+    """Days that need not be told yet are no gap; one that is told early is shown."""
+    today = date(2026, 11, 25)
+    assert of(document(FIRST), today=today).days[-1].day == date(2026, 11, 23)
+    assert of(document(today), today=today).days[-1].day == today
+    assert of(today=date(2026, 11, 2)).days[-1].day == date(2026, 11, 30)
+
+
 def test_others_documents_are_passed_over():
     """Other lists, other countries and other months are not counted."""
     counts = {"loan": Counts(entries=1, blocked=1)}
