@@ -227,9 +227,9 @@ def show(
 ) -> None:
     """Show what partners' lists did here, and ours there, as the documents say.
 
-    Numbers of the list that called, calls blocked, flagged and simulated; from the owner's
-    publication: until it was live (p99), until the first call was stopped (p50); false positives,
-    and appeals that are open. With --json all of it.
+    Numbers of the list that called, calls blocked, flagged, and on trial (simulated); from the
+    owner's publication: until it was live (p99), until the first call was stopped (p50); false
+    positives, and appeals that are open. With --json all of it.
 
     Exit codes: 0, also where there is nothing; 2 a --file that can not be read, and what is wrong.
 
@@ -280,20 +280,12 @@ def _print(documents: Sequence[Enforcement], *, as_json: bool) -> None:
     if not documents:
         say("nothing yet: `ringfence enforcement run` counts, publishes and reads")
         return
-    table = Table(box=None, header_style="bold", pad_edge=False)
+    table = Table(box=None, header_style="bold", pad_edge=False, collapse_padding=True)
     for column in ("list", "by", "day"):
         table.add_column(column, no_wrap=True)
-    for column in (
-        "numbers",
-        "block",
-        "flag",
-        "simulated",
-        "live p99",
-        "stop p50",
-        "false",
-        "open",
-    ):
-        table.add_column(column, justify="right", overflow="fold")
+    calls = ("numbers", "block", "flag", "trial")
+    for column in (*calls, "live\np99", "stop\np50", "false", "open"):
+        table.add_column(column, justify="right", no_wrap=True)
     for one in documents:
         table.add_row(one.list, one.country, one.day.isoformat(), *_cells(one))
     out.print(table)
