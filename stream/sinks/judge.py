@@ -117,7 +117,7 @@ class Judge:
         )
         names = self.policy.names
         return {
-            row: Blocked(names[index], category_of(category) if sure else "unconfirmed", ends)
+            row: Blocked(names[index], _LABELS[category] if sure else "unconfirmed", ends)
             for row, index, category, sure, ends in zip(
                 *(column.tolist() for column in columns), strict=True
             )
@@ -145,12 +145,10 @@ def speaking(keys: PrefixKeys, number: str) -> Blocked | None:
     return None
 
 
-def category_of(number: int) -> str:
-    """A category's label; one that this version does not know is `other`, as in decisions."""
-    try:
-        return Category(number).label
-    except ValueError:
-        return Category.OTHER.label
+_LABELS = tuple(
+    Category(n).label if n in set(Category) else Category.OTHER.label for n in range(256)
+)
+"""By category; one that this version does not know is `other`, as in decisions."""
 
 
 def ends_at(blocked: Blocked, most_s: int) -> int:

@@ -24,28 +24,26 @@ category; `list` who says so; `expires_at` seconds since the epoch, where the ke
 `decided_at` milliseconds since the epoch, 0 where no call was decided yet."""
 
 PUT = """
-local fresh = 0
-for i, key in ipairs(KEYS) do
-    local b = (i - 1) * 6
-    local decided = tonumber(ARGV[b + 6])
-    local there = redis.call('HMGET', key, 'action', 'decided_at', 'expires_at')
-    local at = tonumber(there[2] or 0)
-    if not there[1] then fresh = fresh + 1 end
-    if there[1] == 'block' and ARGV[b + 1] == 'block' and at > decided then
-        if decided == 0 and tonumber(ARGV[b + 5]) > tonumber(there[3]) then
-            redis.call('HSET', key, 'expires_at', ARGV[b + 5])
-            redis.call('EXPIREAT', key, ARGV[b + 5])
+local puts = cmsgpack.unpack(ARGV[1])
+for _, put in ipairs(puts) do
+    local key = 'bl:' .. put[1]
+    local at = put[2] == 'block' and tonumber(redis.call('HGET', key, 'decided_at') or 0) or 0
+    if at > put[7] then
+        if put[7] == 0 and put[6] > tonumber(redis.call('HGET', key, 'expires_at')) then
+            redis.call('HSET', key, 'expires_at', put[6])
+            redis.call('EXPIREAT', key, put[6])
         end
     else
-        redis.call('HSET', key, 'action', ARGV[b + 1], 'reason', ARGV[b + 2], 'list', ARGV[b + 3],
-            'decision_id', ARGV[b + 4], 'expires_at', ARGV[b + 5], 'decided_at', ARGV[b + 6])
-        redis.call('EXPIREAT', key, ARGV[b + 5])
+        redis.call('HSET', key, 'action', put[2], 'reason', put[3], 'list', put[4],
+            'decision_id', put[5], 'expires_at', put[6], 'decided_at', put[7])
+        redis.call('EXPIREAT', key, put[6])
     end
 end
-return fresh
+return #puts
 """
-"""Six values a key, in the order of `FIELDS`. An older decision leaves a newer one as it is; what
-no call decided (`decided_at` 0) only lengthens the life of what one did."""
+"""Many `Put`s, as MessagePack: packing 3,500 arguments costs Python more than writing 500 keys
+costs Redis. An older decision leaves a newer one as it is; what no call decided (`decided_at` 0)
+only lengthens the life of what one did; an exception takes the place of anything."""
 
 LOAD = """
 local page = redis.call('SCAN', ARGV[1], 'MATCH', 'bl:+*', 'COUNT', ARGV[2])

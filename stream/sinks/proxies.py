@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Self
 
+import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -94,10 +95,8 @@ class Proxies:
     async def put(self, puts: Sequence[Put]) -> None:
         """Write keys; they are there, and will end, when this returns."""
         for start in range(0, len(puts), WRITE_KEYS):
-            some = puts[start : start + WRITE_KEYS]
-            values = [value for put in some for value in put[1:]]
             with _renamed("writing keys"):
-                await self._put(keys=[f"{keys.PREFIX}{put.text}" for put in some], args=values)
+                await self._put(args=[_packed(puts[start : start + WRITE_KEYS])])
 
     async def drop(self, texts: Sequence[str]) -> None:
         """Delete keys; one that is not there any more is no fault."""
@@ -127,6 +126,9 @@ class Proxies:
             info: Mapping[str, Any] = await self._redis.info("server")
             args: list[str | int] = [build, now_s, count, digits, writes]
             return info["run_id"] == run and bool(await self._beat(keys=[keys.META], args=args))
+
+
+_packed = msgspec.msgpack.Encoder().encode
 
 
 def _whole(text: str) -> int:

@@ -4,11 +4,12 @@ A block by a plausibility rule is about one call on one trunk, with a number tha
 own: it is never a key, which would silence the owner.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 
@@ -31,6 +32,9 @@ class Seen(StrEnum):
     UNREADABLE = "unreadable"
 
 
+_Time = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
 class _Reason(msgspec.Struct, gc=False):
     list: str
     category: str | None
@@ -45,8 +49,8 @@ class _Wire(msgspec.Struct, gc=False):
     rule: str
     number: str | None
     reasons: list[_Reason]
-    decided_at: datetime
-    expires_at: datetime | None
+    decided_at: _Time
+    expires_at: _Time | None
 
 
 class Block(NamedTuple):
@@ -99,10 +103,9 @@ def _read(value: bytes | None, now_s: int) -> Block | Seen:
         return Seen.NO_LIST
     if not _is_number(wire.number):
         return Seen.UNREADABLE
-    expires_at_s = int(wire.expires_at.replace(tzinfo=wire.expires_at.tzinfo or UTC).timestamp())
+    expires_at_s = int(wire.expires_at.timestamp())
     if expires_at_s <= now_s:
         return Seen.EXPIRED
-    decided_at = wire.decided_at.replace(tzinfo=wire.decided_at.tzinfo or UTC)
     reason = _deciding(wire)
     return Block(
         wire.number,
@@ -110,8 +113,8 @@ def _read(value: bytes | None, now_s: int) -> Block | Seen:
         reason.category or "unconfirmed",
         reason.list,
         expires_at_s,
-        int(decided_at.timestamp() * 1000),
-        tuple((each.list, each.generation) for each in wire.reasons),
+        int(wire.decided_at.timestamp() * 1000),
+        tuple([(each.list, each.generation) for each in wire.reasons]),
     )
 
 
@@ -125,14 +128,8 @@ def _deciding(wire: _Wire) -> _Reason:
 
 
 def _is_number(text: str) -> bool:
-    digits = text[1:]
-    return (
-        text.startswith("+")
-        and 6 <= len(digits) <= E164_DIGITS_MAX
-        and digits.isascii()
-        and digits.isdigit()
-        and digits[0] != "0"
-    )
+    return _NUMBER.fullmatch(text) is not None
 
 
+_NUMBER = re.compile(rf"\+[1-9][0-9]{{5,{E164_DIGITS_MAX - 1}}}")
 _decode = msgspec.json.Decoder(_Wire).decode

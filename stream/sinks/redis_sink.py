@@ -11,7 +11,7 @@ lost keys is filled from the decisions topic and from the lists.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -22,6 +22,7 @@ from stream.core.codes import texts_of
 from stream.ops.clock import monotonic_s, now_s
 from stream.ops.retry import Backoff
 from stream.ops.sink_metrics import RedisSinkMetrics
+from stream.ops.tasks import cancelled
 from stream.sinks.book import Book, Kind
 from stream.sinks.differing import difference
 from stream.sinks.judge import Judge, PrefixKeys, ends_at, speaking
@@ -38,6 +39,8 @@ LOOK_S = 0.02
 BEAT_S = 1.0
 BELIEVED_MAX = 100_000
 """Blocks by newer lists that are remembered; our lists are mostly a second behind at most."""
+PART = 1000
+"""Decisions looked at in one go, about 10 ms."""
 CHUNK = 4096
 """Numbers judged in one go, about 10 ms; changes of lists come in between."""
 _FIRST_WAIT_S, _MOST_WAIT_S = 0.2, 5.0
@@ -199,27 +202,39 @@ class RedisSink:
     # Decisions
 
     async def _deliver(self, raw: RawBatch) -> None:
-        at_s, judge = now_s(), self._judge()
-        blocks = read_blocks(raw.values, at_s)
+        """Redis writes a part while the next one is looked at."""
+        writing: list[asyncio.Task[None]] = []
+        coming: set[str] = set()
+        try:
+            for start in range(0, len(raw), PART):
+                writes = self._looked_at(raw.values[start : start + PART], coming)
+                writing.append(asyncio.create_task(self._write(writes)))
+                await asyncio.sleep(0)  # the part goes on the wire
+            await asyncio.gather(*writing)
+        finally:
+            await cancelled(*writing)
+
+    def _looked_at(self, values: Sequence[bytes | None], coming: set[str]) -> Writes:
+        """What decisions lead to now; `coming`: numbers that get a key just before."""
+        at_s, judge, book = now_s(), self._judge(), self._book
+        blocks = read_blocks(values, at_s)
         texts = list(blocks.by_number)
         blocked = judge.numbers(np.array(texts, "S16"), at_s) if texts else {}
         writes, unblocked = Writes(), 0
-        coming = 0
         for place, (text, block) in enumerate(blocks.by_number.items()):
             why = blocked.get(place)
             if why is None and not _behind(judge, block):
                 unblocked += 1
                 continue
-            if not self._book.takes(text, coming):
+            if len(book) + len(coming) >= book.keys_max and not book.takes(text, len(coming)):
                 writes.capped += 1
                 continue
-            coming += text not in self._book
+            coming.add(text)
             if why is None and len(self._believed) < BELIEVED_MAX:
                 self._believed[text] = block
             ends_s = block.expires_at_s if why is None else ends_at(why, block.expires_at_s)
             put = (block.reason, block.list, block.decision_id, ends_s, block.decided_at_ms)
             writes.add(Put(text, BLOCK, *put), Kind.DECIDED)
-        await self._write(writes)
         counts = {
             **blocks.others,
             Seen.WRITTEN: len(writes.puts) + blocks.older,
@@ -228,6 +243,7 @@ class RedisSink:
         }
         for seen, count in counts.items():
             self._metrics.decisions.labels(seen).inc(count)
+        return writes
 
     # Lists
 

@@ -36,6 +36,7 @@ from tests.bench import (
     bench_memory,
     bench_prefixes,
     bench_records,
+    bench_sinks,
     bench_stages,
     bench_swaps,
     bench_throughput,
@@ -67,6 +68,7 @@ BENCHES: dict[str, Callable[[Lab], Awaitable[list[Report]]]] = {
     "agreements": bench_agreements.run,
     "stages": bench_stages.run,
     "exchange": bench_exchange.run,
+    "sinks": bench_sinks.run,
 }
 
 
