@@ -24,6 +24,8 @@ UNITS = tuple(
         "ringfence-exchange",
         "ringfence-hub",
         "ringfence-enforcement",
+        "ringfence-sink-redis",
+        "ringfence-sink-webhooks",
     )
 )
 
