@@ -24,6 +24,7 @@ from stream.core.appeal import (
     Appeal,
     AppealState,
     AppealStep,
+    Named,
     StepRefused,
     stepped,
 )
@@ -94,12 +95,17 @@ class AppealBook:
         return appeal, True
 
     async def step(
-        self, appeal_id: str, state: AppealState, by: By, allow: AllowEntry | None = None
+        self,
+        appeal_id: str,
+        state: AppealState,
+        by: By,
+        allow: AllowEntry | None = None,
+        lists: tuple[Named, ...] | None = None,
     ) -> Appeal:
         """Bring an appeal into a state; `allow` is written at the same moment.
 
-        `by.reason` is the comment. Raises AppealUnknown, and AppealRefused where it can not go
-        there from where it stands.
+        `by.reason` is the comment; `lists` are the same lists with newer fingerprints. Raises
+        AppealUnknown, and AppealRefused where it can not go there from where it stands.
         """
         for _ in range(_MOVED_MAX):
             before = await self.get(appeal_id)
@@ -107,6 +113,8 @@ class AppealBook:
             after = stepped(before, step)
             if isinstance(after, StepRefused):
                 raise AppealRefused(f"{appeal_id} is {before.state.value}: {after.value}")
+            if lists is not None:
+                after = msgspec.structs.replace(after, lists=lists)
             _check(after)
             answer = await self._write(after, before.version, by, allow)
             if answer[0] != MOVED:

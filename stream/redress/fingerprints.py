@@ -1,7 +1,8 @@
-"""Which number under a list's prefixes has a fingerprint: what the owner of the list can find out.
+"""Which number has a fingerprint: what the owner of a list can find out, who has the circle's key.
 
 A partner that was blocked by a prefix tells the fingerprint of its number, and no list holds that
-one. The owner has the circle's key, so it hashes the numbers that its prefixes cover.
+one; one that has not moved to the circle's next key tells a fingerprint by the last one. So the
+numbers that the list holds, and those that its prefixes cover, are hashed.
 """
 
 from collections.abc import Iterable, Iterator
@@ -9,13 +10,31 @@ from typing import Final
 
 import numpy as np
 import phonenumbers
+from numpy.typing import NDArray
 from phonenumbers import PhoneMetadata
 
+from stream.core.codes import texts_of
 from stream.core.digests import Digests, elements
+from stream.core.entry import PREFIX_MARK, Columns, text_of
 
 HASHED_MAX: Final = 5_000_000
 """Numbers that are tried for one answer: a few seconds. Prefixes beyond that are not looked at."""
 _CHUNK: Final = 100_000
+
+
+def number_in(columns: Columns, fingerprint: int, key: bytes) -> str | None:
+    """The number with that fingerprint among those that a list holds or its prefixes cover."""
+    codes = np.unique(columns.number)
+    marked = codes >= np.uint64(PREFIX_MARK)
+    numbers = codes[(codes != 0) & ~marked]
+    for start in range(0, len(numbers), _CHUNK):
+        texts = texts_of(numbers[start : start + _CHUNK])
+        places = _places(texts, fingerprint, key)
+        if len(places):
+            found: bytes = texts[int(places[0])]
+            return found.decode("ascii")
+    prefixes = [text for text in map(text_of, codes[marked].tolist()) if text is not None]
+    return number_under(prefixes, fingerprint, key)
 
 
 def number_under(prefixes: Iterable[str], fingerprint: int, key: bytes) -> str | None:
@@ -24,17 +43,20 @@ def number_under(prefixes: Iterable[str], fingerprint: int, key: bytes) -> str |
     None: none that was tried. Blocks for up to a few seconds; longer prefixes are tried first.
     """
     tried = 0
-    wanted = np.uint64(fingerprint)
     for prefix in sorted(prefixes, key=lambda text: (-len(text), text)):
         for chunk in _numbers(prefix.removesuffix("*")):
             tried += len(chunk)
             if tried > HASHED_MAX:
                 return None
-            column = np.array(chunk, "S16")
-            places = np.flatnonzero(Digests(elements(column, key)).fingerprints() == wanted)
+            places = _places(np.array(chunk, "S16"), fingerprint, key)
             if len(places):
                 return chunk[int(places[0])]
     return None
+
+
+def _places(texts: NDArray[np.bytes_], fingerprint: int, key: bytes) -> NDArray[np.int64]:
+    found = Digests(elements(texts, key)).fingerprints() == np.uint64(fingerprint)
+    return np.flatnonzero(found)
 
 
 def _numbers(start: str) -> Iterator[list[str]]:

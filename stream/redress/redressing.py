@@ -17,7 +17,7 @@ from stream.core.allowlist import AllowEntry
 from stream.core.appeal import OPEN, Appeal, AppealState, Named, Received, StepRefused, deadline_of
 from stream.core.decision import Decision
 from stream.core.digests import fingerprints_of
-from stream.core.entry import NEVER, Category, Entry, text_of
+from stream.core.entry import NEVER, Category, Entry
 from stream.core.faults import AppealRefused
 from stream.lists.ingest import entries_of
 from stream.lists.records import hex_of
@@ -25,7 +25,7 @@ from stream.lists.store import Register
 from stream.lists.words import By, Removal
 from stream.ops.clock import now_s
 from stream.redress.book import AppealBook, first_step, new_id
-from stream.redress.fingerprints import number_under
+from stream.redress.fingerprints import number_in
 
 SOURCE = "redress"
 """Who says that a number which a prefix of ours covers is legitimate."""
@@ -43,6 +43,11 @@ class Desk:
     keys: Mapping[str, bytes] = field(repr=False)
     agreements: Agreements
     answer_s: int
+
+    def epochs(self, circle: str) -> list[bytes]:
+        """The keys of all epochs of a circle that we have: `asean` and `asean@2` are one circle."""
+        name = circle.partition("@")[0]
+        return [key for other, key in self.keys.items() if other.partition("@")[0] == name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +166,10 @@ async def redress(
     if appeal.state not in OPEN:
         raise AppealRefused(f"{appeal_id} is {appeal.state.value}: {StepRefused.CLOSED.value}")
     number = appeal.number or await number_of(register, desk, appeal)
-    ours = [named for named in appeal.lists if owner_of(named.list) == desk.home]
+    lists = appeal.lists
+    if number is not None:  # a list may have moved to its circle's next key since
+        lists = await _with_fingerprints(register, desk, number, lists)
+    ours = [named for named in lists if owner_of(named.list) == desk.home]
     why = By(by.actor, f"{appeal_id}: {by.reason}" if by.reason else appeal_id)
     taken = [named.list for named in ours if await _take_off(register, desk, named, number, why)]
     if number is None and not taken:
@@ -172,34 +180,36 @@ async def redress(
         allow = AllowEntry(
             number, by.reason or "a wrong block", by.actor, now_s(), expires_at_s, appeal_id
         )
-    after = await book.step(appeal_id, AppealState.REDRESSED, by, allow)
+    told = lists if appeal.partner is None else appeal.lists
+    after = await book.step(appeal_id, AppealState.REDRESSED, by, allow, told)
     return Redressed(after, number, tuple(taken))
 
 
 async def number_of(register: Register, desk: Desk, appeal: Appeal) -> str | None:
     """The number that a partner's appeal is about; None: no list of ours holds or covers it.
 
-    What only a prefix covers is found by hashing the numbers under it, which may take seconds.
+    What only a prefix covers, and what was told by an older key of the list's circle, is found by
+    hashing numbers, which may take seconds.
     """
     heads = (await register.heads()).lists
     asked = [
-        (named.list, int(named.fingerprint, 16))
+        (heads[named.list], int(named.fingerprint, 16))
         for named in appeal.lists
         if named.fingerprint and named.list in heads
     ]
-    for name, fingerprint in asked:
-        for report in (await register.reports(name, [fingerprint]))[fingerprint]:
+    for head, fingerprint in asked:
+        for report in (await register.reports(head.name, [fingerprint]))[fingerprint]:
             if report.number is not None:
                 return report.number
-    for name, fingerprint in asked:
-        key = desk.keys.get(heads[name].circle)
-        if key is None or owner_of(name) != desk.home:
+    for head, fingerprint in asked:
+        key = desk.keys.get(head.circle)
+        if key is None or owner_of(head.name) != desk.home:
             continue
-        _, columns = await entries_of(register, name, key)
-        prefixes = {text for code in columns.prefixes().number if (text := text_of(int(code)))}
-        number = await asyncio.to_thread(number_under, prefixes, fingerprint, key)
-        if number is not None:
-            return number
+        _, columns = await entries_of(register, head.name, key)
+        for epoch in desk.epochs(head.circle):
+            number = await asyncio.to_thread(number_in, columns, fingerprint, epoch)
+            if number is not None:
+                return number
     return None
 
 

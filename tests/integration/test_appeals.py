@@ -158,6 +158,28 @@ async def test_a_partner_blocked_by_our_prefix_is_let_out_of_it(register, book) 
     assert word.category is Category.LEGITIMATE
 
 
+async def test_a_circles_next_key_loses_no_appeal(register, book) -> None:
+    """A partner's fingerprint by the last key finds its number on a list that has the next one; an
+    appeal of ours tells the owner the number's fingerprint as it is when the block is put right.
+    """
+    keys = {**KEYS, "asean@2": bytes(32)}
+    await register.create("TH/moved", "asean@2", BY)
+    await register.add("TH/moved", [entry(ONE, keys["asean@2"])], BY)
+    desk = replace(DESK, keys=keys)
+    old = f"{fingerprint_of(ONE, keys['asean']):016x}"
+    said = Received(partner="KH", appeal_id="A-3", list="TH/moved", fingerprint=old)
+    appeal, _ = await receive(book, desk, said, By("KH"))
+    done = await redress(register, book, desk, appeal.id, CLERK)
+    assert (done.number, done.taken_off) == (ONE, ("TH/moved",))
+    assert done.appeal.lists == appeal.lists
+    await register.create(SCAM, "asean@2", BY)
+    early = replace(desk, keys=KEYS)
+    ours, _ = await open_appeal(register, book, early, TWO, [Named(list=SCAM, fingerprint=old)], BY)
+    assert ours.lists[0].fingerprint == ""
+    right = (await redress(register, book, desk, ours.id, CLERK)).appeal
+    assert int(right.lists[0].fingerprint, 16) == fingerprint_of(TWO, keys["asean@2"])
+
+
 async def test_a_sighting_of_what_nobody_listed_can_only_be_rejected(register, book) -> None:
     """Its number is not known here, so nothing can be lifted, and the message says so."""
     said = Received(partner="KH", appeal_id="A-7", list=OURS, fingerprint="00" * 8)
