@@ -61,8 +61,7 @@ def traceback_command(
     and how many calls were handed out after it; without the register nothing is handed out.
     Exit codes: 0 written, also if there are none; 1 cut off; 2 usage; 3 no register, no topic.
 
-    Example: ringfence traceback +85523900123 --from 2026-11-24 --to 2026-11-25 --for "Royal Thai
-    Police" --reason "case 1234/2569" --format csv
+    Example: ringfence traceback +85523900123 --from 2026-11-24 --for police --reason "case 1234"
     """
     settings, who = settings_of(config), by(actor, reason)
     read = parse(number, region or settings.calls.home_country)

@@ -18,6 +18,11 @@ COMMANDS = (
     ["topics", "create"],
     ["topics", "show"],
     ["warm"],
+    ["traceback"],
+    *(
+        ["appeals", name]
+        for name in ("new", "receive", "ls", "show", "forward", "redress", "reject")
+    ),
 )
 
 
