@@ -117,15 +117,20 @@ def reported(material: Material) -> Report:
         elsewhere=elsewhere(material, days),
         waiting=waits,
         points=points,
-        summary=tuple(_summary(days, before, pairs, points)),
+        summary=tuple(_summary(material, days, before, pairs, points)),
     )
 
 
 def _summary(
-    days: Period, before: Period, pairs: Sequence[Pair], points: Sequence[Point]
+    material: Material, days: Period, before: Period, pairs: Sequence[Pair], points: Sequence[Point]
 ) -> Iterator[Sentence]:
     if not pairs:
-        yield Sentence("", "No list is shared under this agreement, and nothing is known of any.")
+        home = in_sentence(material.home)
+        outside = f"{capital(home)} neither shares nor enforces a list of it, and"
+        none = "It shares no list, and its parties enforce none:"
+        yield Sentence(
+            "", f"{outside if material.agreement.clauses else none} nothing is known here."
+        )
     for pair in pairs:
         if pair.told:
             owner, where = country_name(pair.clause.owner), in_sentence(pair.country)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from stream.core.appeal import Appeal, AppealState, AppealStep, Named
 from stream.core.delays import Delays
@@ -153,12 +154,24 @@ def test_a_report_goes_where_it_is_wanted(desk):
         (("th-kk",), 1, "no agreement th-kk; known: asean, itu, partners, th-kh, th-mm, th-ph"),
         (("th-kh", "--period", "2025-08"), 1, "th-kh began on 2025-09-01, after 2025-08"),
         (("th-kh", "--period", "2099-01"), 1, "2099-01 has not begun"),
+        (("th-kh", "--out", "x", "--json", "x"), 2, "x: the page and the JSON can not both go"),
         (("th-kh", "--period", "2026-13"), 2, "'2026-13' is no period: write a month 2026-11"),
     ],
 )
 def test_what_can_not_be_reported_on_is_told(desk, words, code, why):
     """No such agreement, a period without it, or no period: one line says what may be asked."""
     assert why in desk.report(*words, code=code)
+
+
+def test_a_damaged_document_is_named(desk):
+    """What can not be read in the register stops the report, and the message says what to do."""
+    asyncio.run(recorded(desk))
+    with redis.Redis.from_url(desk.url) as register:
+        (key,) = register.keys("rf:enforced:*KH/scam*:by:TH")
+        register.hset(key, DAYS[3].isoformat(), b"{")
+    said = desk.report("th-kh", "--period", PERIOD, code=3)
+    assert f"what TH says of KH/scam on {DAYS[3]} can not be read" in said
+    assert f"HDEL {key.decode()} {DAYS[3]}" in said
 
 
 def test_without_agreements_there_is_no_report(tmp_path, redis_url):

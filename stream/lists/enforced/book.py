@@ -15,7 +15,7 @@ from redis.asyncio.client import Pipeline
 from redis.exceptions import WatchError
 
 from stream.core.enforcement import Counts, Enforcement, Sighting
-from stream.core.faults import ChangeConflict
+from stream.core.faults import ChangeConflict, RegisterLost
 from stream.lists import scripts
 from stream.lists.connection import RegisterSettings, client, renamed
 from stream.lists.enforced import keys
@@ -205,15 +205,21 @@ class EnforcedBook:
     async def documents(
         self, list_name: str, country: str, first: date, last: date
     ) -> tuple[Enforcement, ...]:
-        """What `country` says of the list for the days from `first` to `last`, as it is kept."""
+        """What `country` says of the list for the days from `first` to `last`, as it is kept.
+
+        Raises RegisterLost where it can not be read.
+        """
         key = keys.documents(list_name, country)
         held = await self._held(key, f"what {country} says of {list_name}")
-        days = {date.fromisoformat(name): value for name, value in held.items()}
-        return tuple(
-            msgspec.json.decode(days[day], type=Enforcement)
-            for day in sorted(days)
-            if first <= day <= last
-        )
+        found = []
+        for name in sorted(held):
+            try:
+                if first <= date.fromisoformat(name) <= last:
+                    found.append(msgspec.json.decode(held[name], type=Enforcement))
+            except (msgspec.MsgspecError, ValueError) as error:
+                text = f"what {country} says of {list_name} on {name} can not be read ({error})"
+                raise RegisterLost(f"{text}: HDEL {key} {name}, and it is told no more") from error
+        return tuple(found)
 
     async def forget(self, list_name: str, country: str, before: date) -> int:
         """Let go of documents of days before `before`; how many."""

@@ -78,6 +78,7 @@ def several():
     yield "quarter", replace(rich(), period=period_in("2026-Q4"))
     yield "day", replace(rich(), period=period_in("2026-11-12"))
     yield "observer", replace(rich(), agreement=shipped("itu"))
+    yield "no party", replace(material("th-ph"), home="KH")
     for agreement in all_shipped():
         yield f"empty {agreement.id}", material(agreement.id)
 

@@ -174,6 +174,16 @@ def test_what_is_between_others_is_theirs_to_report():
     assert len(report.elsewhere) == 7 * 9 - 7
 
 
+def test_who_is_no_party_knows_nothing():
+    """A report made by a country that has no part in an agreement says so, and raises no lists."""
+    report = reported(replace(material("th-ph"), home="KH", known=(shipped("th-ph"),)))
+    assert report.pairs == ()
+    assert report.points == ()
+    said = "Cambodia neither shares nor enforces a list of it, and nothing is known here."
+    assert report.summary[0].text == said
+    assert report.elsewhere == (("PH/scam", "TH"), ("TH/national", "PH"))
+
+
 @pytest.mark.parametrize(
     ("name", "typed", "why"),
     [
