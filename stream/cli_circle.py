@@ -13,6 +13,7 @@ from stream.config import Settings
 from stream.core.entry import NEVER, Entry
 from stream.core.faults import SecretUnsafe
 from stream.lists import circles
+from stream.lists.epochs import hashed_now
 from stream.lists.export import moment
 from stream.lists.store import Register
 
@@ -112,7 +113,8 @@ def why(
     """Say which number of a list of ours a fingerprint is, and who reported it: for an appeal.
 
     A partner with whom fingerprints are shared decides by them and can name no more; the owner
-    can. The number is shown in whole. Exit codes: 0 it is listed, 1 it is not.
+    can, also one of an earlier epoch as long as its key is here. The number is shown in whole. Exit
+    codes: 0 it is listed, 1 it is not.
 
     Example: ringfence circle why KH/scam 336e914774f97770
     """
@@ -122,8 +124,9 @@ def why(
     value = int(fingerprint, 16)
 
     async def work(register: Register) -> tuple[Entry, ...]:
-        await register.state(name)  # a list that there is not is an error
-        return (await register.reports(name, [value])).get(value, ())
+        keys = settings.circle_keys()
+        now = (await hashed_now(register, name, [value], keys)).get(value, value)
+        return (await register.reports(name, [now])).get(now, ())
 
     reports = with_register(settings, work)
     if as_json:

@@ -45,6 +45,13 @@ def is_later(name: str, than: str) -> bool:
     return bool(stem == other and stem != PLAIN and int(epoch or 1) > int(before or 1))
 
 
+def epochs_before(name: str) -> Iterator[str]:
+    """The circles that came before, the last one first: of `asean@3` `asean@2` and `asean`."""
+    stem, _, epoch = name.partition("@")
+    for earlier in range(int(epoch or 1) - 1, 0, -1):
+        yield f"{stem}@{earlier}" if earlier > 1 else stem
+
+
 @dataclass(frozen=True, slots=True)
 class CircleKeys(Mapping[str, bytes]):
     """The keys of circles by name: `known` from the start, others as their files come.

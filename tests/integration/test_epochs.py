@@ -8,18 +8,23 @@ from typing import Any
 
 import pytest
 
-from stream.core.agreement import Shared
+from stream.core.agreement import Agreements, Shared
+from stream.core.appeal import Received
 from stream.core.faults import ChangeConflict, SnapshotUnreadable, VersionGone
 from stream.exchange.offer import Offer
 from stream.feed_follow import Follower
 from stream.lists import rekey as rekeying
 from stream.lists.circles import CircleKeys, new_key
+from stream.lists.connection import RegisterSettings
+from stream.lists.epochs import hashed_now
 from stream.lists.past import past_of
 from stream.lists.rebase import publish_whole
 from stream.lists.records import Op, base_of
 from stream.lists.rekey import Move, rekey
 from stream.lists.versions import rollback
 from stream.lists.words import By
+from stream.redress.book import AppealBook
+from stream.redress.redressing import Desk, number_of, receive, redress
 from tests.builders import NOW_S, entry, numbers_of
 from tests.integration.exchange_lab import BY, LIST, Lab, lab
 from tests.integration.feeds_lab import kh, workplace
@@ -113,6 +118,27 @@ async def test_a_list_moves_to_the_next_epoch(tmp_path, urls, shares):
         assert not edition.whole
         assert (await here.pulls())[0] == "accepted"
         return await here.enforces(*kh(2, 3, 5))
+
+
+async def test_a_fingerprint_of_an_earlier_epoch_is_still_known(tmp_path, urls):
+    """A partner asks in the epoch that it follows; the owner tells its number all the same."""
+    async with lab(tmp_path, urls, Shared.NUMBERS, "asean", OLD) as world:
+        register, keys = world.kh.register, {"asean": OLD, "asean@2": NEW}
+        await world.kh.add(*kh(1, 2))
+        old, new = entry(kh(1)[0], key=OLD).fingerprint, entry(kh(1)[0], key=NEW).fingerprint
+        assert await hashed_now(register, LIST, [old], keys) == {}
+        await rekey(register, LIST, MOVE, BY, NOW_S)
+        assert await hashed_now(register, LIST, [old, new, 7], keys) == {old: new}
+        assert await hashed_now(register, LIST, [old], {"asean@2": NEW}) == {}
+        desk = Desk("KH", keys, Agreements(), 3600)
+        async with AppealBook.open(RegisterSettings(urls[0]), kept_days=1) as book:
+            said = Received(
+                partner="TH", appeal_id="A-0000000000001", list=LIST, fingerprint=f"{old:016x}"
+            )
+            appeal, _ = await receive(book, desk, said, BY)
+            assert await number_of(register, desk, appeal) == kh(1)[0]
+            await redress(register, book, desk, appeal.id, BY)
+        assert not (await register.reports(LIST, [new]))[new]
 
 
 async def test_what_others_hashed_alone_stops_a_move(tmp_path, urls):

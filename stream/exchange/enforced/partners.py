@@ -7,8 +7,8 @@ how sure the list is of the number, and what is published next carries that to e
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC
 from pathlib import Path
 from typing import Final
@@ -21,6 +21,7 @@ from stream.core.faults import DocumentUnreadable, FeedDown, FeedFault
 from stream.exchange import files
 from stream.lists.enforced.book import EnforcedBook
 from stream.lists.enforced.keys import COUNTS_S
+from stream.lists.epochs import hashed_now
 from stream.lists.store import Register
 from stream.lists.tuf_client import CLOCK_SLACK_S, Repository, TufClient
 from stream.lists.words import By
@@ -80,7 +81,10 @@ Receive = Callable[[Received, By], Awaitable[object]]
 
 @dataclass(frozen=True, slots=True)
 class Importer:
-    """Reads what partners say of the lists of `home`. `state` remembers their repositories."""
+    """Reads what partners say of the lists of `home`. `state` remembers their repositories.
+
+    `keys`: those of circles, so that a fingerprint of an earlier epoch is known.
+    """
 
     home: str
     state: Path
@@ -88,6 +92,7 @@ class Importer:
     register: Register
     terms: SightingTerms
     receive: Receive
+    keys: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
     async def read(self, partner: Partner, now_s: int) -> Imported:
         """Take what is new of a partner.
@@ -187,6 +192,10 @@ class Importer:
         pairs = zip(document.sightings, marks, known, strict=True)
         fresh = [(sighting, mark) for sighting, mark, taken in pairs if not taken]
         fingerprints = [int(sighting.fingerprint, 16) for sighting, _ in fresh]
+        if fresh and self.keys:
+            # The partner may still follow the epoch of the circle that our list has left.
+            now = await hashed_now(self.register, name, fingerprints, self.keys)
+            fingerprints = [now.get(one, one) for one in fingerprints]
         reports = await self.register.reports(name, fingerprints) if fresh else {}
         unlisted = 0
         for (sighting, mark), fingerprint in zip(fresh, fingerprints, strict=True):

@@ -101,7 +101,13 @@ class Enforcing:
             plan.agreements,
         )
         self._importer = Importer(
-            plan.reader.home, plan.state, self.book, self._register, plan.terms, self._receive
+            plan.reader.home,
+            plan.state,
+            self.book,
+            self._register,
+            plan.terms,
+            self._receive,
+            plan.circle_keys,
         )
         return self
 
