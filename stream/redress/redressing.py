@@ -223,8 +223,10 @@ async def _take_off(
     head = (await register.heads()).lists.get(named.list)
     if head is None or not named.fingerprint:
         return False
-    own = int(named.fingerprint, 16)
-    over = () if number is None else fingerprints_of(number, desk.keys[head.circle])[1:]
+    hashes = [int(named.fingerprint, 16)]
+    if number is not None:  # the partner's fingerprint may be of an earlier epoch
+        hashes = list(fingerprints_of(number, desk.keys[head.circle]))
+    own, *over = hashes
     held = await register.reports(named.list, [own, *over])
     if held[own]:
         await register.remove(named.list, [Removal(own, number)], why)
