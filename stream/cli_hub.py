@@ -21,6 +21,7 @@ from stream.cli_exchange import (
 )
 from stream.cli_register import NOTHING_DONE, note, now_s, say
 from stream.config import Settings
+from stream.core.faults import Fault
 from stream.exchange import repository
 from stream.exchange.hub import COUNTRIES, Hub
 from stream.lists.tuf_client import TufLimits
@@ -84,15 +85,25 @@ def sync(
     hub = hub_of(settings_of(config), None)
     told: dict[str, str] = {}
     while True:
-        outcome = hub.sync(now_s())
-        repository.resign(hub.folder, hub.ring, hub.validity, now_s())
-        for owner, fault in outcome.items():
-            text = f"{owner}: {fault or 'carried'}"
-            if told.get(owner) != text:
-                note(text) if fault is not None else say(text)
-            told[owner] = text
+        failed = _synced(hub, told)
         if not every:
             break
         time.sleep(every)
-    if any(outcome.values()):
+    if failed:
         raise typer.Exit(NOTHING_DONE)
+
+
+def _synced(hub: Hub, told: dict[str, str]) -> bool:
+    """One round; whether anything failed. What is another than `told` is said."""
+    outcome: dict[str, Fault | None] = {"hub": None}
+    try:
+        outcome |= hub.sync(now_s())
+        repository.resign(hub.folder, hub.ring, hub.validity, now_s())
+    except Fault as fault:  # of the hub itself: its disk, its keys; countries stay as they are
+        outcome["hub"] = fault
+    for owner, wrong in outcome.items():
+        text = f"{owner}: {wrong or ('carried' if owner != 'hub' else 'is well')}"
+        if told.get(owner, "hub: is well") != text:
+            note(text) if wrong is not None else say(text)
+        told[owner] = text
+    return any(outcome.values())

@@ -74,10 +74,14 @@ class CircleKeys(Mapping[str, bytes]):
             raise KeyError(name) from fault
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.known)
+        yield from self.known
+        for path in sorted(self.folder.glob(f"*{_SUFFIX}")):
+            name = path.name.removesuffix(_SUFFIX)
+            if name not in self.known and name in self:
+                yield name
 
     def __len__(self) -> int:
-        return len(self.known)
+        return sum(1 for _ in self)
 
 
 def file_of(folder: Path, name: str) -> Path:

@@ -1,5 +1,6 @@
 """`ringfence exchange` and `ringfence circle`, as operators of two countries type them."""
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -7,12 +8,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from stream import cli_hub
 from stream.cli import app
 from stream.cli_exchange import ring_of
 from stream.config import load
 from stream.core.faults import ConfigInvalid, ExchangeFault, FeedDown, SecretUnsafe
 from stream.exchange import repository
-from stream.lists.circles import key_id
+from stream.lists.circles import CircleKeys, key_id, new_key
 from stream.ops.clock import now_s
 from tests.repositories import VALIDITY, serving
 
@@ -91,6 +93,43 @@ def test_a_country_joins_a_hub_by_commands(kh: Operator, tmp_path: Path) -> None
         found = hub.asks("exchange", "verify", url, "--root", hub.root)
         assert (found["targets"], found["faults"]) == (1, [])
         assert hub.asks("exchange", "serve-check", url)["faults"] == []
+
+
+def test_a_hub_in_trouble_goes_on_by_itself(
+    kh: Operator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is wrong with the hub itself is said once, and when it is well again; it goes on."""
+    kh.types("exchange", "add-list", "KH/scam", *sticks(kh))
+    publish(kh, b"1")
+    hub = Operator(tmp_path / "hub")
+    hub.types("exchange", "hub", "init", "--offline", hub.home / "stick")
+    keys = ("--root", kh.root, "--keys", hub.home / "stick")
+    hub.types("exchange", "hub", "add", "KH", kh.home / "repository", *keys)
+    made, told = cli_hub.hub_of(load([hub.config], {}), None), dict[str, str]()
+    timestamp = hub.home / "repository" / "metadata" / "timestamp.json"
+    data = timestamp.read_bytes()
+    timestamp.write_bytes(b"{")
+    outcomes = [cli_hub._synced(made, told) for _ in range(2)]
+    timestamp.write_bytes(data)
+    outcomes += [cli_hub._synced(made, told) for _ in range(2)]
+    assert outcomes == [True, True, False, False]
+    said = capsys.readouterr()
+    assert "is damaged" in said.err
+    assert said.out.split("\n") == ["hub: is well", "KH: carried", ""]
+
+
+def test_keys_of_circles_count_as_they_come(tmp_path: Path) -> None:
+    """A key that is put into the folder is there at once, and one that is no secret is not."""
+    keys = CircleKeys({"plain": b"", "asean": b"a" * 32}, tmp_path / "circles")
+    assert set(keys) == {"plain", "asean"}
+    assert keys.get("asean@2") is None
+    new_key(tmp_path / "circles", "asean@2", b"b" * 32)
+    new_key(tmp_path / "circles", "asean", b"c" * 32)
+    assert dict(keys) == {"plain": b"", "asean": b"a" * 32, "asean@2": b"b" * 32}
+    assert len(copy.deepcopy(keys)) == 3
+    (tmp_path / "circles" / "asean@2.key").chmod(0o644)
+    assert set(keys) == {"plain", "asean"}
+    assert "../x" not in keys
 
 
 def test_a_bundle_goes_from_one_country_to_another(kh: Operator, tmp_path: Path) -> None:
