@@ -16,12 +16,15 @@ from stream.core.enforcement import Enforcement, Outcome, Sighting, target_of, w
 from stream.core.entry import Category
 from stream.core.faults import FeedDown
 from stream.exchange import files, repository
+from stream.exchange.enforced.partners import Partner
+from stream.exchange.hub import Hub
 from stream.exchange.keys import KeyRing
 from stream.lists.connection import RegisterSettings
 from stream.lists.enforced import book as books
 from stream.lists.enforced import keys
 from stream.lists.enforced.batch import Batch, Cell, Progress
 from stream.lists.enforced.notes import day_of
+from stream.lists.tuf_client import TufLimits
 from stream.lists.words import By
 from stream.ops.clock import now_ms, now_s
 from stream.redress.book import AppealBook
@@ -310,3 +313,23 @@ async def test_a_country_without_a_role_is_told_the_command(tmp_path, urls, kafk
         async with both.th(folder=tmp_path / "bare") as th:
             with pytest.raises(Exception, match="exchange add-list TH/enforcement"):
                 await th.publish()
+
+
+async def test_documents_come_through_a_hub(tmp_path, urls, kafka):
+    """What TH tells is read from a hub's copy by TH's own root; by the hub's root nothing is."""
+    async with world(tmp_path, urls, kafka, agreed) as both:
+        th, told = both.repository, Told(both)
+        told.publish(written(told.document()), f"{TOLD}/{day_of(now_ms())}.json")
+        ring = KeyRing([tmp_path / "hub-keys", tmp_path / "hub-stick"])
+        stick = [tmp_path / "hub-stick"]
+        made = repository.init(tmp_path / "hub", ring, stick, 1, VALIDITY, now_s(), hub=True)
+        hub = Hub(tmp_path / "hub", ring, tmp_path / "hub-state", VALIDITY, TufLimits())
+        await asyncio.to_thread(hub.add, "TH", str(th.folder), th.root, now_s())
+        (tmp_path / "hub.root.json").write_bytes(made.root)
+        carried = Partner("TH", str(tmp_path / "hub" / "countries" / "TH"), both.root)
+        async with both.kh() as owner:
+            by_the_hub = Partner("TH", str(tmp_path / "hub"), tmp_path / "hub.root.json")
+            with pytest.raises(FeedDown, match="is a hub's"):
+                await owner.read(by_the_hub)
+        async with both.kh(state=tmp_path / "other") as owner:
+            assert len((await owner.read(carried)).documents) == 1
