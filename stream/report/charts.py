@@ -24,6 +24,7 @@ _TIMES: Final = (
 _TIMES_S: Final = tuple(seconds for seconds, _ in _TIMES)
 _ROUND: Final = (10, 12, 16, 20, 24, 30, 40, 50, 60, 80, 100)
 _X_TICKS: Final = 5
+_BAR_MAX: Final = 26
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ def calls_chart(days: Sequence[Day], where: str) -> Chart | None:
         return None
     top = _above(max(sums))
     slot = _PLOT_WIDTH / len(days)
-    width = slot * (0.72 if slot > 3 else 1)
+    width = min(slot * (0.72 if slot > 3 else 1), _BAR_MAX)
     bars = _gaps(days, [day.blocked is None for day in days])
     for place, day in enumerate(days):
         x, y = _LEFT + slot * place + (slot - width) / 2, float(HEIGHT - _BOTTOM)

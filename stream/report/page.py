@@ -303,6 +303,8 @@ def _schedule(report: Report) -> str:
         return "none agreed"
     to = listed([in_sentence(name) for name in reporting.to])
     text = f"each {reporting.every}, within {many(reporting.due_days, 'day')} of its end, to {to}"
+    if report.period.kind.value != reporting.every.value:
+        return text  # no report that was agreed on
     return f"{text}; this one is due by {day_words(_due(report.period, reporting.due_days))}"
 
 

@@ -214,11 +214,14 @@ def _mistakes(pair: Pair) -> Iterator[Point]:
     where, owner = in_sentence(pair.country), pair.clause.owner
     wrong = pair.value(Key.SIGHTINGS)
     if wrong:
-        said = "number was" if wrong == 1 else "numbers were"
+        one = wrong == 1
+        said, they_are, they = (
+            ("number was", "it is", "it") if one else ("numbers were", "they are", "they")
+        )
         text = (
             f"{int(wrong):,} {said} found in {where} to be on {pair.clause.list} by mistake. "
-            f"{capital(in_sentence(owner))} says whether they are off the list, and how they came "
-            "on it."
+            f"{capital(in_sentence(owner))} says whether {they_are} off the list, and how {they} "
+            "came on it."
         )
         yield _point(pair, Weight.DISCUSS, Rule.WRONG_ENTRIES, Key.SIGHTINGS, text, owner)
     late = pair.value(Key.ANSWERED_LATE)

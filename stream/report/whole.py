@@ -175,6 +175,11 @@ def _speed(pair: Pair) -> Iterator[str]:
     if changes is None or half is None:
         yield "How fast changes came into force was not measured."
         return
+    if changes == 1:
+        agreed_s = pair.agreement.response_target_s
+        agreed = f"agreed: {duration(agreed_s)}" if agreed_s else "no response time is agreed"
+        yield f"1 change came into force, within {duration(half)} ({agreed})."
+        return
     if part is None:
         yield (
             f"{capital(many(int(changes), 'change'))} came into force, half of them within "

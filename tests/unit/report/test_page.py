@@ -280,6 +280,12 @@ def test_colours_can_be_told_apart():
                 assert contrast(theme[mark], theme[ground]) >= 3, (mark, ground)
 
 
+def test_a_report_that_was_agreed_on_has_its_day():
+    """A month's report says when it is due; of a single day none was agreed."""
+    assert "this one is due by 10 December 2026" in page_of("rich")
+    assert "this one is due" not in page_of("day")
+
+
 def test_a_page_is_made_anew_the_same():
     """The same figures give the same bytes: nothing of the machine or the hour is in it."""
     assert page(reported(rich())) == page(reported(rich()))

@@ -6,12 +6,13 @@ import pytest
 
 from stream.core.agreement import FOREVER
 from stream.core.delays import Delays
-from stream.core.enforcement import Counts
+from stream.core.enforcement import Counts, Sighting
 from stream.report.catalogue import Key
 from stream.report.period import period_in
 from stream.report.points import Rule, Weight
 from stream.report.whole import NoReport, period_for, reported
 from tests.report_material import (
+    FINGERPRINT,
     NOVEMBER,
     all_shipped,
     at_s,
@@ -172,6 +173,18 @@ def test_what_is_between_others_is_theirs_to_report():
     assert {pair.country for pair in report.pairs} == {"TH"}
     assert ("VN/scam", "KH") in report.elsewhere
     assert len(report.elsewhere) == 7 * 9 - 7
+
+
+def test_one_is_told_as_one():
+    """A single change and a single wrong entry are told of in words that fit one."""
+    fields: dict[str, Any] = {
+        "in_force": Delays.measured([0.5], 4 * 3600),
+        "sightings": (Sighting(fingerprint=FINGERPRINT, seen_at=document(DAYS[-1]).made_at),),
+    }
+    report = reported(material(documents=(document(DAYS[-3], **(CALM | fields)),), made_at_s=WHOLE))
+    assert "1 change came into force, within 0.50 s (agreed: 4 h)." in report.summary[0].text
+    wrong = next(point.text for point in report.points if point.rule is Rule.WRONG_ENTRIES)
+    assert wrong.endswith("says whether it is off the list, and how it came on it.")
 
 
 def test_who_is_no_party_knows_nothing():
