@@ -29,7 +29,7 @@ def redis(config: ConfigFiles = None) -> None:
 
 @app.command("webhooks")
 def webhooks(config: ConfigFiles = None) -> None:
-    """Tell the endpoints of [sinks.webhooks] of decisions: CloudEvents over HTTPS, signed.
+    """Tell other systems of decisions: CloudEvents over HTTPS, signed.
 
     Each endpoint has a consumer group and retries of its own; what it does not take in the end
     goes to a topic. Logs to stderr. Exit codes: 0 stopped in order, 1 died, 2 wrong configuration

@@ -31,7 +31,8 @@ class SourceSettings:
     `instance_id` names this worker for static membership: with the same name after a restart it
     gets its partitions back without a rebalance; "" is dynamic membership. `fetch`: "lane" reads
     whole record batches, "ordinary" leaves it to aiokafka. `corrupt_batches`: whether a batch that
-    can not be right stops its partition or is passed over ("skip"); of the lane alone.
+    can not be right stops its partition or is passed over ("skip"); of the lane alone. Who asks for
+    no records for longer than `poll_interval_ms` leaves the group.
     """
 
     topics: Sequence[str]
@@ -43,6 +44,7 @@ class SourceSettings:
     fetch: str = "lane"
     corrupt_batches: str = "stop"
     fetch_max_wait_ms: int = 50
+    poll_interval_ms: int = 300_000
 
     def __post_init__(self) -> None:
         if self.start_at not in ("earliest", "latest"):

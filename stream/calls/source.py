@@ -257,7 +257,7 @@ class KafkaSource:
             session_timeout_ms=settings.session_timeout_ms,
             heartbeat_interval_ms=settings.heartbeat_interval_ms,
             rebalance_timeout_ms=settings.rebalance_timeout_ms,
-            max_poll_interval_ms=300_000,
+            max_poll_interval_ms=settings.poll_interval_ms,
             # A fetch holds at most this much, and a batch is taken from one fetch per partition;
             # a single record beyond it still arrives, alone.
             fetch_max_bytes=ANSWER_BYTES,

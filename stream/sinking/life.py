@@ -55,13 +55,13 @@ class Life:
 
     async def run(
         self,
-        work: Awaitable[None],
+        work: Callable[[], Awaitable[None]],
         wind_up: Callable[[], None],
         missing: Callable[[], tuple[str, ...]],
     ) -> int:
         """Until told to stop: CLEAN, or CRASHED if the deadline came first. Raises Faults.
 
-        `wind_up` asks `work` to end by itself.
+        `wind_up` asks `work`, once it was begun, to end by itself.
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._stop, number.name)
@@ -76,7 +76,7 @@ class Life:
         async with (
             server,
             running(self._turning.run(), "turning") as turning,
-            running(work, "work") as task,
+            running(work(), "work") as task,
         ):
             log.info("http://%s:%d/metrics /live /ready", ops.http_host, server.port)
             told = asyncio.create_task(self._told.wait())
@@ -100,6 +100,12 @@ class Life:
         self._told.set()
 
 
+POLL_INTERVAL_MS: Final = 8 * 86_400_000
+"""A batch is delivered for as long as it takes, a week at most; `/live` tells of one that hangs.
+Were it Kafka's default of 5 minutes, an endpoint that is down would be tried from the beginning each
+time, and never be given up."""
+
+
 def source_settings(settings: Settings, group_id: str, start_at: str) -> SourceSettings:
     """How a sink reads decisions, in a group of its own."""
     calls = settings.calls
@@ -112,4 +118,5 @@ def source_settings(settings: Settings, group_id: str, start_at: str) -> SourceS
         rebalance_timeout_ms=calls.rebalance_timeout_ms,
         fetch=calls.fetch,
         corrupt_batches=calls.corrupt_batches,
+        poll_interval_ms=POLL_INTERVAL_MS,
     )

@@ -63,7 +63,7 @@ class RedisSinkRun:
     async def run(self) -> int:
         """Until told to stop."""
         life = Life(self._settings, self._settings.sinks.redis.http_port, self._registry)
-        return await life.run(self._work(), self._wind_up, self._missing)
+        return await life.run(self._work, self._wind_up, self._missing)
 
     def _wind_up(self) -> None:
         self._stopped.set()

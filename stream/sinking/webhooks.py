@@ -54,7 +54,7 @@ class WebhooksRun:
     async def run(self) -> int:
         """Until told to stop."""
         life = Life(self._settings, self._section.http_port, self._registry)
-        return await life.run(self._work(), self._wind_up, self._missing)
+        return await life.run(self._work, self._wind_up, self._missing)
 
     def _wind_up(self) -> None:
         self._stopped = True

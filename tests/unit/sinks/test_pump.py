@@ -2,13 +2,17 @@
 
 import asyncio
 from collections.abc import Mapping
+from typing import get_type_hints
 
 import pytest
 
 from stream.calls.batch import Partition, RawBatch
+from stream.config import load
 from stream.core.faults import SourceDown
+from stream.sinking.life import source_settings
 from stream.sinks.pump import Pump, PumpSettings
 from stream.sinks.replay import IDLE_TURNS, Replay
+from stream.sinks.settings import EndpointSection
 from tests.fakes import P0, P1, FakeSource, Turn
 
 SETTINGS = PumpSettings(100, wait_ms=1, commit_interval_s=0.0)
@@ -133,3 +137,13 @@ def _noted(source: FakeSource):
         source.committed.update(positions)
 
     return commit
+
+
+def test_a_long_delivery_does_not_lose_its_partitions() -> None:
+    """Kafka's default takes them after 5 minutes without a question for records: an endpoint that
+    is down would be tried from the beginning for ever. An event is given up well before.
+    """
+    settings = load([], {})
+    longest_s = source_settings(settings, "crm", "latest").poll_interval_ms / 1000
+    hints = get_type_hints(EndpointSection, include_extras=True)
+    assert hints["give_up_s"].__metadata__[0].most < longest_s < 2**31 / 1000
