@@ -102,8 +102,8 @@ class Life:
 
 POLL_INTERVAL_MS: Final = 8 * 86_400_000
 """A batch is delivered for as long as it takes, a week at most; `/live` tells of one that hangs.
-Were it Kafka's default of 5 minutes, an endpoint that is down would be tried from the beginning each
-time, and never be given up."""
+Were it Kafka's default of 5 minutes, an endpoint that is down would be tried from the beginning
+each time, and never be given up."""
 
 
 def source_settings(settings: Settings, group_id: str, start_at: str) -> SourceSettings:
