@@ -11,7 +11,7 @@ from stream.demo.product import Said
 from stream.exercise.phone import Answer, Answers
 
 SECOND_MS = 1000
-SEEN_CHARS_MAX = 110
+SEEN_CHARS_MAX = 70
 
 
 class Finding(NamedTuple):

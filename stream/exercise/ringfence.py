@@ -187,24 +187,22 @@ class Hub(Station):
 
     def __init__(self, folder: Path) -> None:
         super().__init__("hub", folder)
+        self._before = 0
         self.config.write_text(papers.toml({"exchange": papers.exchange(folder)}))
 
     def hire(self) -> None:
-        """Make its program: it looks for news each second."""
-        self.programs["hub"] = self._sync()
+        """Make its program: it looks for news each second, and says once that it carries KH's."""
+        words = ["exchange", "hub", "sync", "--every", "1"]
+        self.programs["hub"] = Program("the hub", words, self.config, self._carries)
 
-    def _sync(self) -> Program:
-        return Program(
-            "the hub",
-            ["exchange", "hub", "sync", "--every", "1"],
-            self.config,
-            lambda program: "carried" in program.said(),
-        )
+    def _carries(self, program: Program) -> bool:
+        return _carryings(program) > self._before
 
     async def goes_down(self) -> None:
         """Its machine is switched off: web server and program."""
         self.web.off()
         await asyncio.to_thread(self.programs["hub"].stop)
+        self._before = _carryings(self.programs["hub"])
 
     async def comes_back(self) -> None:
         """It is switched on again."""
@@ -214,3 +212,8 @@ class Hub(Station):
     def carried(self, owner: str) -> str:
         """Where a country's repository is found at the hub."""
         return f"{self.web.url}/countries/{owner}"
+
+
+def _carryings(program: Program) -> int:
+    """How often it has said that it carries somebody's repository."""
+    return program.said(1 << 20).count("carried")

@@ -13,6 +13,7 @@ from typing import Protocol
 from rich.console import Console
 from rich.padding import Padding
 from rich.rule import Rule
+from rich.table import Table
 from rich.text import Text
 
 from stream.demo.product import Said
@@ -97,7 +98,7 @@ class Story:
         line = f"{who.name}$ ringfence {said}"
         self.acts[-1].lines.append(line)
         prompt, _, rest = line.partition(" ")
-        self._line(Text.assemble((f"{prompt} ", f"bold {ACCENT}"), (rest, "bold")))
+        self._line(Text(rest, "bold"), Text(f"{prompt} ", f"bold {ACCENT}"))
         with self._waiting("..."):
             return await who.command(*words)
 
@@ -105,22 +106,22 @@ class Story:
         """A change of a file, by hand."""
         line = f"{who.name}: {what}"
         self.acts[-1].lines.append(line)
-        self._line(Text.assemble((f"{who.name}: ", f"bold {ACCENT}"), (what, "bold")))
+        self._line(Text(what, "bold"), Text(f"{who.name}: ", f"bold {ACCENT}"))
 
     def quotes(self, text: str, lines_max: int = 4) -> None:
         """The first lines of what a command printed."""
         lines = [line.rstrip() for line in text.splitlines() if line.strip()][:lines_max]
         self.acts[-1].lines += [f"  {line}" for line in lines]
         for line in lines:
-            self._line(Text(f"  {line}", style=DIM))
+            self._line(Text(line, style=DIM), Text("  "))
 
     def check(self, *findings: Finding) -> bool:
         """Tell what was expected and seen; whether all of it held."""
         for finding in findings:
             self.acts[-1].findings.append(finding)
             mark, style = ("ok", GOOD) if finding.held else ("FAILED", f"bold {BLOCK}")
-            text = Text.assemble((f"{mark:<6} ", style), finding.expected)
-            self._line(text.append(f"  {finding.seen}", style=DIM if finding.held else style))
+            seen = Text(f"  {finding.seen}", style=DIM if finding.held else style)
+            self._line(Text(finding.expected) + seen, Text(f"{mark:<6} ", style))
         return all(finding.held for finding in findings)
 
     def fails(self, why: str) -> None:
@@ -142,11 +143,17 @@ class Story:
             with self._console.status(Text(what, style=DIM)):
                 yield
 
-    def _line(self, text: Text) -> None:
+    def _line(self, text: Text, before: Text | None = None) -> None:
+        """One line; where it is too long, what follows stands below `text`, not below `before`."""
+        before = before or Text()
         if self._plain:
-            self._console.print(Text(" " * INDENT) + text, soft_wrap=True)
-        else:
-            self._console.print(Padding(text, (0, 0, 0, INDENT)))
+            self._console.print(Text(" " * INDENT) + before + text, soft_wrap=True)
+            return
+        line = Table.grid()
+        line.add_column(no_wrap=True, width=len(before.plain))
+        line.add_column()
+        line.add_row(before, text)
+        self._console.print(Padding(line, (0, 0, 0, INDENT)))
 
 
 def _as_typed(word: str) -> str:

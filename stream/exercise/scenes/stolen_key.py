@@ -30,7 +30,8 @@ async def play(training: Training, story: Story) -> None:
     words = ("exchange", "serve-check")
     said = await story.does(kh, *words, kh.web.url, shown="exchange serve-check URL")
     expected = "KH sees that its web server gives something else"
-    story.check(checks.command(said, 1, "", expected))
+    story.check(checks.command(said, 1, "was published", expected))
+    await _ahead(training, story, thief)
     await _replaced(training, story, later)
     thief.copies(kh.repository)
     thief.signs(version_of(kh.repository), int(time.time()))
@@ -42,6 +43,27 @@ async def play(training: Training, story: Story) -> None:
     row = await th.until(last, blocked)
     expected = "KH's own server is back, and TH follows it"
     story.check(checks.became(row, "block", await kh.changed_ms(), expected))
+
+
+async def _ahead(training: Training, story: Story, thief: Thief) -> None:
+    """The worst that the key can do: the owner's own news look old to all who took that version."""
+    th, kh = training[HOME], training[SOURCE]
+    feed = feed_of(kh.list)
+    thief.copies(kh.repository)
+    thief.signs(version_of(kh.repository), int(time.time()))
+    story.tells("Then it gives KH's newest list, under a timestamp that is 1,000 versions ahead.")
+    looks, refusals = ({"feed": feed, "result": name} for name in ("unchanged", "rollback"))
+    seen = await th.metric_reaches(TRIES, looks, 0.0) or 0.0
+    kh.web.folder = thief.copy
+    with story.waiting("TH looks for news of KH ..."):
+        taken = await th.metric_reaches(TRIES, looks, seen + 2)
+    story.check(checks.reached(taken, seen + 2, "TH takes it: nothing in it is false", TRIES))
+    seen = await th.metric_reaches(TRIES, refusals, 0.0) or 0.0
+    kh.web.folder = kh.repository
+    with story.waiting("KH's own server is back; TH looks for news ..."):
+        refused = await th.metric_reaches(TRIES, refusals, seen + 1)
+    expected = "KH's own server is back, and what it gives looks old to TH: rollback"
+    story.check(checks.reached(refused, seen + 1, expected, TRIES))
 
 
 async def _caught(training: Training, story: Story, number: str, reason: str) -> None:
@@ -71,10 +93,13 @@ async def _replaced(training: Training, story: Story, later: str) -> None:
     )  # fmt: skip
     story.check(checks.command(said, 0, "signs for timestamp", "KH's timestamp has another key"))
     (kh.folder / "exchange" / "keys" / f"{KEY}.pem").unlink()
-    kh.web.folder = kh.repository
     await puts_on(story, kh, (later,))
     row = await th.until(later, blocked)
     expected = "TH follows again by itself: it blocks what KH lists now"
+    story.check(checks.became(row, "block", await kh.changed_ms(), expected))
+    far = training[training.by_hub[0]]
+    row = await far.until(later, blocked)
+    expected = f"and so does {far.name}, by the hub"
     story.check(checks.became(row, "block", await kh.changed_ms(), expected))
     story.check(checks.same_processes(before, th.pids(), "nothing was restarted in TH"))
 
@@ -83,6 +108,6 @@ SCENE = Scene(
     "stolen-key",
     "A stolen key serves Cambodia's old list",
     "Who has KH's timestamp key and its web server can say which state is the newest, no more.",
-    frozenset({HOME, SOURCE}),
+    frozenset({HOME, SOURCE, "PH"}),
     play,
 )
