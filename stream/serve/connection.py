@@ -1,7 +1,7 @@
 """uvicorn's HTTP connection with the limits that it does not have by itself.
 
 How many connections there may be, and how long and how large the head of a request may be: a client
-that sends a byte a second (or nothing at all) is sent away, in bounded memory.
+that sends a byte a second (or nothing at all), or takes no answer, is sent away, in bounded memory.
 """
 
 import asyncio
@@ -20,6 +20,39 @@ from stream.serve.problems import MEDIA_TYPE, Kind, ProblemError
 from stream.serve.settings import ServeSettings
 
 
+class _Together:
+    """A transport that sends what is written in one turn of the loop at once.
+
+    uvicorn writes the head of an answer and then its body; each is a system call, which costs a
+    lookup more than its deciding.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._held: list[bytes] = []
+        self.is_closing = transport.is_closing
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Send it, in a moment."""
+        if not self._held:
+            self._loop.call_soon(self._flush)
+        self._held.append(data)
+
+    def close(self) -> None:
+        """Hang up when all is sent."""
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        held, self._held = self._held, []
+        if held:
+            self._transport.write(b"".join(held))
+
+
 class Connection(HttpToolsProtocol):
     """One client's connection."""
 
@@ -29,12 +62,14 @@ class Connection(HttpToolsProtocol):
         self._metrics = metrics
         self._head_bytes = 0
         self._in_head = True
+        self._begun = False
         self._refused = False
+        self._untaken: asyncio.TimerHandle | None = None
         self._due: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Let it in, unless there are too many."""
-        super().connection_made(transport)
+        super().connection_made(cast("asyncio.Transport", _Together(transport, self.loop)))
         self._metrics.connections.set(len(self.connections))
         if len(self.connections) > self._settings.connections_max:
             text = f"{self._settings.connections_max} connections are open, which is the most"
@@ -45,6 +80,8 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """It ended."""
         self._no_more_waiting()
+        if self._untaken is not None:
+            self._untaken.cancel()
         super().connection_lost(exc)
         self._metrics.connections.set(len(self.connections))
 
@@ -53,17 +90,18 @@ class Connection(HttpToolsProtocol):
         if self._refused:
             return
         if self._in_head:
-            if self._due is None:
-                self._expect_head()
             self._head_bytes += len(data)
         super().data_received(data)
-        if self._in_head and self._head_bytes > self._settings.header_bytes_max:
-            self._head_too_large()
+        if self._in_head and self._begun:
+            if self._head_bytes > self._settings.header_bytes_max:
+                self._head_too_large()
+            elif self._due is None:
+                self._expect_head()
 
     def on_message_begin(self) -> None:
         """A request begins, perhaps behind another in the same bytes."""
         super().on_message_begin()
-        self._in_head = True
+        self._in_head = self._begun = True
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
@@ -71,7 +109,7 @@ class Connection(HttpToolsProtocol):
         if size > self._settings.header_bytes_max:
             self._head_too_large()
             return
-        self._in_head, self._head_bytes = False, 0
+        self._in_head, self._begun, self._head_bytes = False, False, 0
         self._no_more_waiting()
         if not self._refused:
             super().on_headers_complete()
@@ -86,6 +124,19 @@ class Connection(HttpToolsProtocol):
         if not self._refused:
             self._in_head = True
             super().on_message_complete()
+
+    def pause_writing(self) -> None:
+        """The client takes its answer slower than it is made: for a while."""
+        super().pause_writing()
+        within_s = self._settings.answer_s_max
+        self._untaken = self._untaken or self.loop.call_later(within_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It took some."""
+        super().resume_writing()
+        if self._untaken is not None:
+            self._untaken.cancel()
+            self._untaken = None
 
     def send_400_response(self, msg: str) -> None:
         """What came is no HTTP (among it: lengths that contradict each other)."""

@@ -43,16 +43,16 @@ def configured(lab: Lab, work: Work, setup: Setup) -> tuple[Path, int]:
     config = lab.run / f"{group}.toml"
     config.write_text(_config(lab, work, setup, group, port))
     if setup.state not in lab.warm:
-        _warm(setup.state, config)
-        lab.warm.add(setup.state)
+        warm(lab, setup.state, config)
     return config, port
 
 
-def _warm(state: Path, config: Path) -> None:
+def warm(lab: Lab, state: Path, config: Path) -> None:
     """Compile the kernels as `make setup` does, or take over what that compiled."""
     if (compiled := ROOT / "state" / FOLDER).exists():
         shutil.copytree(compiled, state / FOLDER, dirs_exist_ok=True)
     subprocess.run(python("stream", "warm", "--config", str(config)), cwd=ROOT, check=False)
+    lab.warm.add(state)
 
 
 def _config(lab: Lab, work: Work, setup: Setup, group: str, port: int) -> str:
