@@ -184,7 +184,7 @@ async def _asked(request: Request) -> _Asked:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     try:
         if kind == FORM:
-            fields = dict(parse_qsl(body.decode(), max_num_fields=10))
+            fields = dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=10))
             asked = msgspec.convert(fields, _Asked)
         elif kind == JSON:
             asked = msgspec.json.decode(body, type=_Asked)

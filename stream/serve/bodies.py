@@ -121,7 +121,6 @@ _READERS: Final[Mapping[str, Callable[[bytes], Records]]] = {
     FORM_BASE64: _form_base64,
     FORM_PLAIN: _form_plain,
 }
-CONTENT_TYPES: Final = tuple(_READERS)
 _BROKEN: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 

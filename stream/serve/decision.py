@@ -170,7 +170,6 @@ async def ask(request: Request, parts: PartsHere) -> Response:
                 "application/json": {
                     "schema": {
                         "type": "array",
-                        "maxItems": BATCH_MAX,
                         "items": {
                             "type": "object",
                             "additionalProperties": False,

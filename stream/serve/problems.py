@@ -4,6 +4,7 @@ No answer quotes what came: it may hold a subscriber's number. Places (line, ind
 where.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from http import HTTPStatus
@@ -79,6 +80,7 @@ _FAULTS: Final[Mapping[type[Fault], Kind]] = {
     RegisterLost: Kind.REGISTER_DOWN,
     ChangeConflict: Kind.CONFLICT,
 }
+_PARAMETER: Final = re.compile(r"\{[^}]*\}")
 _KIND_OF: Final = {404: Kind.NOT_FOUND, 405: Kind.METHOD, 413: Kind.TOO_LARGE}
 
 
@@ -139,6 +141,17 @@ def answer_of(problem: ProblemError, request_id: str) -> Response:
     )
 
 
+def _allowed(request: Request) -> list[str]:
+    """The methods of an address: the framework names those of the first route that it finds."""
+    path = request.scope["path"]
+    return sorted(
+        method.upper()
+        for pattern, methods in request.app.openapi()["paths"].items()
+        if re.fullmatch(_PARAMETER.sub("[^/]+", pattern), path)
+        for method in methods
+    )
+
+
 def handle_problems(app: FastAPI) -> None:
     """Let every fault of `app` be answered as a problem."""
 
@@ -173,7 +186,10 @@ def handle_problems(app: FastAPI) -> None:
             Kind.NOT_FOUND: "there is nothing at this address; /docs lists what there is",
             Kind.METHOD: "this address does not take that method",
         }.get(kind, "the request can not be read")
-        return await ours(request, ProblemError(kind, text, headers=error.headers))
+        headers = dict(error.headers or {})
+        if kind is Kind.METHOD and (allowed := _allowed(request)):
+            headers["Allow"] = ", ".join(allowed)
+        return await ours(request, ProblemError(kind, text, headers=headers))
 
     async def bug(request: Request, _: Exception) -> Response:
         text = "this is a fault of Ringfence; its log has the same request_id"
