@@ -2,8 +2,6 @@
 
 from typing import Final
 
-from phonenumbers.geodata.locale import LOCALE_DATA
-
 from stream.core.agreement import is_country
 
 _WITH_ARTICLE: Final = ("Philippines", "Netherlands", "Maldives", "Bahamas", "Comoros")
@@ -12,6 +10,9 @@ _ARTICLE_BEGINS: Final = ("United ", "Central African", "Dominican Rep", "Czech 
 
 def country_name(code: str) -> str:
     """`Cambodia` for KH, by CLDR as libphonenumber carries it; what is no country stays itself."""
+    # 0.3 s and 90 MB, which every command and worker would carry: only reports need it.
+    from phonenumbers.geodata.locale import LOCALE_DATA  # noqa: PLC0415
+
     names = LOCALE_DATA.get(code, {}) if is_country(code) else {}
     name = names.get("en", "")
     if name.startswith("*"):  # the same as in another language

@@ -1,0 +1,14 @@
+"""What every command and every worker pays for at its start."""
+
+import subprocess
+import sys
+
+HEAVY = ("phonenumbers.geodata", "numba", "fastapi", "uvicorn")
+"""From 0.3 s and 40 MB each: for those who need them, when they need them."""
+
+
+def test_commands_load_nothing_heavy():
+    """`import stream.cli` loads none of it: workers of calls would carry it, too."""
+    code = f"import sys, stream.cli; print([one for one in {HEAVY} if one in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
