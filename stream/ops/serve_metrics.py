@@ -33,7 +33,7 @@ class ServeMetrics:
             registry=registry,
             buckets=REQUEST_BUCKETS_S,
         )
-        # deploy/RUNBOOK.md, "HttpRefused" and "HttpUnavailable", say what to do about each kind.
+        # deploy/RUNBOOK.md, "HTTP refuses, or is away", says what to do about each kind.
         self.problems = Counter(
             "ringfence_http_problems",
             "Requests refused or failed, by kind of problem.",

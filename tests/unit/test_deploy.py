@@ -23,6 +23,7 @@ UNITS = tuple(
         "ringfence-feeds",
         "ringfence-exchange",
         "ringfence-hub",
+        "ringfence-serve",
         "ringfence-enforcement",
         "ringfence-sink-redis",
         "ringfence-sink-webhooks",
