@@ -27,8 +27,10 @@ from stream.core.decision import Action
 from stream.core.texts import PADDING, Texts
 
 CALLS_MAX = 16_384
-"""Of one partition: about 4 MB, and at 100 blocked calls a second nearly three minutes."""
-PARTITIONS_MAX = 256
+"""Of one partition: 7 MB where so many were blocked within the window, at 100 a second nearly three
+minutes of them."""
+PARTITIONS_MAX = 64
+"""That had such calls last, of one worker."""
 
 
 class _First(NamedTuple):
@@ -107,9 +109,16 @@ class Repeats:
         if now.strength > 0:
             calls[call] = now
             calls.move_to_end(call)
-            if len(calls) > CALLS_MAX:
-                calls.popitem(last=False)
+            self._forget(calls, now.at_ms)
         return None
+
+    def _forget(self, calls: OrderedDict[tuple[str, bytes], _First], at_ms: int) -> None:
+        """Let the oldest go: those beyond the window, and beyond what may be held."""
+        while len(calls) > 1:
+            oldest = next(iter(calls.values()))
+            if len(calls) <= CALLS_MAX and at_ms - oldest.at_ms <= self._window_ms:
+                break
+            calls.popitem(last=False)
 
 
 def _call_id(batch: CallBatch, call: int) -> str:

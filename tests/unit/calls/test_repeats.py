@@ -148,6 +148,15 @@ def test_no_window_or_another_topic_marks_nothing():
         assert all("repeats" not in one for one in decisions)
 
 
+def test_calls_beyond_the_window_are_forgotten():
+    """Memory holds what is needed, not what there is room for."""
+    switch = Switch()
+    switch.decided(*(record(f"c-{n}", LISTED) for n in range(100)))
+    switch.decided(record("later", LISTED), offset=100, at_s=61)
+    ((partition, calls),) = switch.repeats._first.items()
+    assert (partition.topic, len(calls)) == ("kam", 1)
+
+
 def test_memory_is_bounded(monkeypatch):
     """The oldest calls of a partition, and the partition unseen the longest, are forgotten."""
     monkeypatch.setattr(module, "CALLS_MAX", 2)
