@@ -1,6 +1,7 @@
 """Kamailio: acc_json's transactions, CDRs with `cdr_extra`, and attempts from the request route.
 
-Source: kamailio/kamailio `src/modules/acc_json/acc_json_mod.c`, `src/modules/acc`. A transaction is
+Source: kamailio/kamailio `src/modules/acc_json/acc_json_mod.c`, `src/modules/acc`; transactions and
+attempts also as Debian 12's Kamailio 5.6.3 wrote them (golden samples). A transaction is
 {method, from_tag, to_tag, callid, sip_code, sip_reason, time} and the extras; a CDR {start_time,
 end_time, duration}, texts "sec.mmm", and the extras; an attempt what the route puts together.
 
