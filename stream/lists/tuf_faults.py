@@ -47,7 +47,7 @@ ADVICE: Final[Mapping[FeedFault, str]] = {
     FeedFault.CHECKSUM: "The file is not the one that was signed: it was altered or damaged; it is"
     " not used; tell the owner.",
     FeedFault.MISSING: "It is not there: look at the address, or the owner has not published it"
-    " (yet).",
+    " (yet), or shares it no longer.",
     FeedFault.DOWN: "The server does not answer; it is tried again.",
     FeedFault.TIMEOUT: "The server does not answer in time; it is tried again.",
     FeedFault.REDIRECTED: "The server sends us elsewhere: write the new address, if it is right.",
