@@ -1,6 +1,7 @@
 """`ringfence sink redis`: keys for SIP proxies."""
 
 import asyncio
+import gc
 import logging
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -85,6 +86,10 @@ class RedisSinkRun:
                 if self._stopped.is_set():
                     return
             log.info("lists are loaded: %d", len(self._refresher.current.lists))
+            # As in a worker (app.py): what is loaded stays, and a batch's records die together.
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(50_000, 20, 100)
             async with AsyncExitStack() as stack:
                 proxies = await stack.enter_async_context(Proxies(settings.proxies()))
                 await self._write(proxies, lists)

@@ -51,12 +51,12 @@ class Book:
 
     def put(self, text: str, kind: Kind, expires_at_s: int) -> None:
         """Its key was written."""
-        code = int(text[1:])
+        code, counts = int(text[1:]), self._counts
         before = self._held.get(code)
         if before is not None:
-            self._counts[before & 3] -= 1
+            counts[before & 3] -= 1
         self._held[code] = expires_at_s << 2 | kind
-        self._counts[kind] += 1
+        counts[kind] += 1
 
     def drop(self, text: str) -> None:
         """Its key was deleted."""

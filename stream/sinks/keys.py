@@ -18,6 +18,7 @@ from typing import NamedTuple
 PREFIX = "bl:"
 META = "bl:meta"
 FORMAT = "1"
+ALLOW, BLOCK = "allow", "block"
 FIELDS = ("action", "reason", "list", "decision_id", "expires_at", "decided_at")
 """`action` block, or allow (a number or range inside a blocked prefix that may pass); `reason` the
 category; `list` who says so; `expires_at` seconds since the epoch, where the key's own life ends;

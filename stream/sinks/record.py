@@ -15,6 +15,7 @@ import msgspec
 
 from stream.core.decision import Verdict
 from stream.core.e164 import E164_DIGITS_MAX
+from stream.sinks.keys import BLOCK, Put
 
 
 class Seen(StrEnum):
@@ -54,15 +55,10 @@ class _Wire(msgspec.Struct, gc=False):
 
 
 class Block(NamedTuple):
-    """A number that a list blocked. `lists`: the lists that held it, each with its generation."""
+    """A number that a list blocked: its key, and the lists that held it, with their generations."""
 
-    number: str
-    decision_id: str
-    reason: str
-    list: str
-    expires_at_s: int
-    decided_at_ms: int
-    lists: tuple[tuple[str, int], ...]
+    put: Put
+    lists: list[tuple[str, int]]
 
 
 @dataclass(slots=True)
@@ -78,17 +74,17 @@ class Blocks:
 def read_blocks(values: Iterable[bytes | None], now_s: int) -> Blocks:
     """What stands in `values`; any bytes at all are something."""
     blocks = Blocks()
+    newest = blocks.by_number
     for value in values:
         found = _read(value, now_s)
         if isinstance(found, Seen):
             blocks.others[found] = blocks.others.get(found, 0) + 1
             continue
-        before = blocks.by_number.get(found.number)
-        if before is not None:
+        before = newest.setdefault(found.put.text, found)
+        if before is not found:
             blocks.older += 1
-            if before.decided_at_ms > found.decided_at_ms:
-                continue
-        blocks.by_number[found.number] = found
+            if before.put.decided_at_ms <= found.put.decided_at_ms:
+                newest[found.put.text] = found
     return blocks
 
 
@@ -101,21 +97,22 @@ def _read(value: bytes | None, now_s: int) -> Block | Seen:
         return Seen.NO_BLOCK
     if not wire.reasons or wire.number is None or wire.expires_at is None:
         return Seen.NO_LIST
-    if not _is_number(wire.number):
+    if _NUMBER.fullmatch(wire.number) is None:
         return Seen.UNREADABLE
     expires_at_s = int(wire.expires_at.timestamp())
     if expires_at_s <= now_s:
         return Seen.EXPIRED
     reason = _deciding(wire)
-    return Block(
+    put = Put(
         wire.number,
-        wire.decision_id,
+        BLOCK,
         reason.category or "unconfirmed",
         reason.list,
+        wire.decision_id,
         expires_at_s,
         int(wire.decided_at.timestamp() * 1000),
-        tuple([(each.list, each.generation) for each in wire.reasons]),
     )
+    return Block(put, [(each.list, each.generation) for each in wire.reasons])
 
 
 def _deciding(wire: _Wire) -> _Reason:
@@ -125,10 +122,6 @@ def _deciding(wire: _Wire) -> _Reason:
         if name == (reason.list if kind == "list" else reason.agreement):
             return reason
     return wire.reasons[0]
-
-
-def _is_number(text: str) -> bool:
-    return _NUMBER.fullmatch(text) is not None
 
 
 _NUMBER = re.compile(rf"\+[1-9][0-9]{{5,{E164_DIGITS_MAX - 1}}}")

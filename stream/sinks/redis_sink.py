@@ -19,18 +19,19 @@ import numpy as np
 
 from stream.calls.batch import RawBatch
 from stream.core.codes import texts_of
+from stream.core.entry import NEVER
 from stream.ops.clock import monotonic_s, now_s
 from stream.ops.retry import Backoff
 from stream.ops.sink_metrics import RedisSinkMetrics
 from stream.ops.tasks import cancelled
 from stream.sinks.book import Book, Kind
 from stream.sinks.differing import difference
-from stream.sinks.judge import Judge, PrefixKeys, ends_at, speaking
-from stream.sinks.keys import Held, Put
+from stream.sinks.judge import Judge, PrefixKeys, speaking
+from stream.sinks.keys import BLOCK, Held, Put
 from stream.sinks.proxies import Proxies, ProxiesDown
 from stream.sinks.record import Block, Seen, read_blocks
 from stream.sinks.replay import Replay
-from stream.sinks.wanted import BLOCK, Rules, Writes, of_numbers, of_prefixes
+from stream.sinks.wanted import Rules, Writes, of_numbers, of_prefixes
 
 log = logging.getLogger(__name__)
 
@@ -221,20 +222,24 @@ class RedisSink:
         texts = list(blocks.by_number)
         blocked = judge.numbers(np.array(texts, "S16"), at_s) if texts else {}
         writes, unblocked = Writes(), 0
+        near_the_cap = len(book) + len(coming) + len(texts) > book.keys_max
+        if near_the_cap:  # what was written meanwhile is counted by the book
+            coming -= {text for text in coming if text in book}
         for place, (text, block) in enumerate(blocks.by_number.items()):
-            why = blocked.get(place)
+            why, put = blocked.get(place), block.put
             if why is None and not _behind(judge, block):
                 unblocked += 1
                 continue
-            if len(book) + len(coming) >= book.keys_max and not book.takes(text, len(coming)):
+            if near_the_cap and not book.takes(text, len(coming - {text})):
                 writes.capped += 1
                 continue
             coming.add(text)
-            if why is None and len(self._believed) < BELIEVED_MAX:
-                self._believed[text] = block
-            ends_s = block.expires_at_s if why is None else ends_at(why, block.expires_at_s)
-            put = (block.reason, block.list, block.decision_id, ends_s, block.decided_at_ms)
-            writes.add(Put(text, BLOCK, *put), Kind.DECIDED)
+            if why is None:
+                if len(self._believed) < BELIEVED_MAX:
+                    self._believed[text] = block
+            elif why.expires_at_s != NEVER and why.expires_at_s < put.expires_at_s:
+                put = put._replace(expires_at_s=why.expires_at_s)
+            writes.puts.append(put)
         counts = {
             **blocks.others,
             Seen.WRITTEN: len(writes.puts) + blocks.older,

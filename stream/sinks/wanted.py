@@ -6,15 +6,14 @@ would be blocked while no sink runs.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 
 import numpy as np
 
 from stream.core.decision import decision_ids, seed_of
 from stream.sinks.book import Book, Kind
 from stream.sinks.judge import Blocked, PrefixKeys, ends_at, speaking
-from stream.sinks.keys import Held, Put
-
-ALLOW, BLOCK = "allow", "block"
+from stream.sinks.keys import ALLOW, BLOCK, Held, Put
 
 
 @dataclass(slots=True)
@@ -23,6 +22,7 @@ class Writes:
 
     puts: list[Put] = field(default_factory=list)
     kinds: list[Kind] = field(default_factory=list)
+    """Of `puts`, in their order; none: all are `DECIDED`."""
     drops: list[str] = field(default_factory=list)
     capped: int = 0
 
@@ -35,7 +35,7 @@ class Writes:
         """All of it was done."""
         for text in self.drops:
             book.drop(text)
-        for put, kind in zip(self.puts, self.kinds, strict=True):
+        for put, kind in zip(self.puts, self.kinds or repeat(Kind.DECIDED), strict=False):
             book.put(put.text, kind, put.expires_at_s)
 
 

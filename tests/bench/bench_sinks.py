@@ -13,6 +13,7 @@ Target: 100,000 decisions a second by the sink's own code; p99 of an unblock at 
 """
 
 import asyncio
+import gc
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -79,6 +80,8 @@ async def run(lab: Lab) -> list[Report]:
     lab.say(f"Ringfence's functions are used {lab.kernels}")
     load = _load(max(BATCH, lab.scale.keys))
     raw = redis.Redis.from_url(lab.redis.url())
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)  # as the sink's process has it
     with on_core(lab.cores.engine):
         for turn in range(lab.scale.rounds):
             ways = [

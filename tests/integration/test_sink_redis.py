@@ -145,9 +145,9 @@ async def test_a_killed_sink_loses_nothing(lab) -> None:
     numbers = [f"+6681{n:07d}" for n in range(2000)]
     await listed(here, *numbers)
     command = ("sink", "redis")
-    await here.send([block(number) for number in numbers])
+    await here.send([block(number) for number in numbers for _ in range(5)])
     with here.deployment.engine(command=command, port=here.port) as sink:
-        sink.until(here.numbers)
+        await here.until(here.numbers)
         sink.process.kill()
         sink.process.wait()
     with here.deployment.engine(command=command, port=here.port) as again:

@@ -53,10 +53,8 @@ def decision(**fields) -> bytes:
 def test_a_block_by_a_list_is_read_whole() -> None:
     """Number, id, category, list, both times, and how new the lists of the worker were."""
     (block,) = read_blocks([decision()], NOW_S).by_number.values()
-    assert block == (
-        *(ONE, "D1", "loan", "KH/scam", NOW_S + DAY, NOW_S * 1000 + 250),
-        (("KH/scam", 4),),
-    )
+    times = (NOW_S + DAY, NOW_S * 1000 + 250)
+    assert block == ((ONE, "block", "loan", "KH/scam", "D1", *times), [("KH/scam", 4)])
 
 
 @pytest.mark.parametrize(
@@ -87,7 +85,7 @@ def test_of_several_blocks_of_a_number_the_newest_counts() -> None:
     older = decision(decision_id="D0", decided_at="2026-11-24T23:53:40.000Z")
     for values in ([older, decision()], [decision(), older]):
         blocks = read_blocks(values, NOW_S)
-        assert (blocks.by_number[ONE].decision_id, blocks.older) == ("D1", 1)
+        assert (blocks.by_number[ONE].put.decision_id, blocks.older) == ("D1", 1)
 
 
 def test_what_is_not_blocked_any_more_loses_its_key() -> None:
