@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from stream.ops.warm import warm_up
 
@@ -13,8 +13,9 @@ pytest_plugins = (
     "tests.plugins.side_by_side",
 )
 
-# A deadline for each example would be a timed test, and fail on a busy machine alone.
-settings.register_profile("ringfence", deadline=None)
+# A deadline for each example, or for the making of examples, would be a timed test, and fail on a
+# busy machine alone.
+settings.register_profile("ringfence", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ringfence")
 
 # Compiled kernels, as in production; `kernels.reference_only()` is the other way. They are kept
