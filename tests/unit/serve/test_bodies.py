@@ -1,11 +1,13 @@
 """A body becomes its records, byte for byte, or an answer that says where it is wrong."""
 
 import base64
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
+from stream.calls.dialects import dialect_named
 from stream.serve.bodies import FORM, FORM_BASE64, FORM_PLAIN, JSON, RECORDS_MAX, records_in
 from stream.serve.problems import ProblemError
 
@@ -103,3 +105,15 @@ def test_what_is_too_large_is_413() -> None:
 def test_nothing_is_no_record(body: bytes, kind: str) -> None:
     """An empty body is the sender's mistake, not an acceptance of nothing."""
     assert refused(body, kind).status == 400
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("form-urlencoded", FORM), ("form-base64", FORM_BASE64)]
+)
+def test_freeswitchs_forms_are_records_of_its_dialect(name: str, kind: str) -> None:
+    """The samples that mod_json_cdr's dialect is tested with, by HTTP: the same call."""
+    samples = Path(__file__).parents[2] / "golden" / "cdr" / "freeswitch"
+    (record,) = read((samples / name / "input.txt").read_bytes().strip(), kind, 100_000)
+    plain = (samples / "a-leg" / "input.json").read_bytes()
+    dialect = dialect_named("freeswitch", {})
+    assert dialect.glance(record) == dialect.glance(plain)
