@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from stream.calls.batch import Glance
@@ -12,7 +13,7 @@ from stream.core.agreement import Agreements, Kind, Terms
 from stream.core.blocklists import Blocklists
 from stream.core.decision import Action, Verdict
 from stream.core.entry import Category
-from stream.deciding import Decider
+from stream.deciding import Decider, Judges
 from tests.agreed import agreement
 from tests.builders import NOW_S, blocklists, call_batch, live
 
@@ -170,3 +171,25 @@ def test_the_tally_counts_what_agreements_hold_back():
     assert (counted.verdict, counted.rule, counted.list, times) == (
         Verdict.ALLOW, "agreement:th-mm", "KH/scam", 3
     )  # fmt: skip
+
+
+def test_keys_of_proxies_follow_lists_and_agreements() -> None:
+    """The judge of the Redis sink is the same until something changes; the policy in it is the same
+    until agreements, or what they say by now, are others: then the sink looks at every key.
+    """
+    place = Place(agreement("th-kh", ["KH/scam"], valid_until_s=NOW_S + 100))
+    judges = Judges(load([], {}), lambda: place.lists, lambda: place.agreements, lambda: place.at_s)
+    first = judges()
+    assert judges() is first
+    gang = np.array([GANG], "S16")
+    assert first.numbers(gang, NOW_S)[0].list == "KH/scam"
+    place.lists = place.lists.synced(NOW_S + 1)
+    second = judges()
+    assert second is not first
+    assert second.policy is first.policy
+    place.at_s = NOW_S + 100
+    ended = judges()
+    assert ended.policy is not first.policy
+    assert not ended.numbers(gang, NOW_S + 100)
+    place.agreements = Agreements((agreement("th-kh", ["KH/scam"]),), needed=True)
+    assert judges().numbers(gang, NOW_S + 100)
