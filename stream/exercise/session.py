@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from threading import Event
@@ -59,11 +59,7 @@ def session(options: Options, closing: ExitStack, stop: Stop, console: Console) 
     plain = options.plain or not console.is_terminal
     steps, story = Steps(console, plain=plain), Story(console, plain=plain)
     try:
-        with steps.shown():
-            step = steps.begin("keys and repositories")
-            making.result()
-            step.done("two people's sticks each, one repository a country, one hub")
-        stop.run(_whole(training, servers, options.scenes, enough, steps, story))
+        stop.run(_whole(training, servers, options.scenes, making, enough, steps, story))
     except* (KafkaError, Fault, DemoFailed) as group:
         raise DemoFailed(in_words(group)) from group
     took_s = time.monotonic() - began_s
@@ -92,12 +88,16 @@ async def _whole(
     training: Training,
     servers: dict[str, Servers],
     scenes: Sequence[str],
+    making: Future[None],
     enough: Event,
     steps: Steps,
     story: Story,
 ) -> None:
     try:
         with steps.shown():
+            step = steps.begin("keys and repositories")
+            await asyncio.wrap_future(making)
+            step.done("two people's sticks each, one repository a country, one hub")
             await open_for_calls(training, servers, steps, enough)
         await played(training, story, scenes)
     finally:
