@@ -1,5 +1,6 @@
 """`ringfence sink redis` on real servers: keys as decided, gone as unblocked, back when lost."""
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -145,16 +146,20 @@ async def test_a_killed_sink_loses_nothing(lab) -> None:
     numbers = [f"+6681{n:07d}" for n in range(2000)]
     await listed(here, *numbers)
     command = ("sink", "redis")
-    await here.send([block(number) for number in numbers for _ in range(5)])
     with here.deployment.engine(command=command, port=here.port) as sink:
+        await here.until(lambda: here.redis.hget("bl:meta", "built_at"))
+        values = [block(number) for number in numbers for _ in range(5)]
+        sending = asyncio.create_task(here.send(values))
         await here.until(here.numbers)
         sink.process.kill()
         sink.process.wait()
-    with here.deployment.engine(command=command, port=here.port) as again:
-        again.until(lambda: here.numbers() == set(numbers))
-        again.until_ready()
-        assert again.stop() == 0
-        assert numbers[0] not in again.log()
+        await sending
+        assert numbers[0] not in sink.log()
+    build = here.redis.hget("bl:meta", "build")
+    async with here.sink():
+        await here.until(lambda: here.numbers() == set(numbers))
+        assert here.redis.hget("bl:meta", "build") == build, "nothing had to be rebuilt"
+        await here.until(lambda: here.redis.hget("bl:meta", "count") == str(len(numbers)))
 
 
 async def test_preloaded_numbers_are_there_before_they_call(lab) -> None:
