@@ -24,11 +24,17 @@ REQUIRE = "RINGFENCE_REQUIRE_KAFKA"
 # Folders whose tests ask for no server: for them alone none is looked for, fetched or started.
 PURE_FOLDERS = ("unit", "property", "tidy", "golden")
 KAFKA_ONLY = ("apache_kafka", "needs_transactions")
+KAMAILIO = (
+    "apt-get install kamailio kamailio-redis-modules kamailio-json-modules "
+    "kamailio-utils-modules kamailio-extra-modules"
+)
 PROGRAMS = {
     "needs_promtool": ("promtool", "apt-get install prometheus"),
     "needs_systemd": ("systemd-analyze", "apt-get install systemd"),
     "needs_openssl": ("openssl", "apt-get install openssl"),
     "needs_nginx": ("nginx", "apt-get install nginx-light"),
+    "needs_kamailio": ("kamailio", KAMAILIO),
+    "needs_sipp": ("sipp", "apt-get install sip-tester"),
 }
 
 

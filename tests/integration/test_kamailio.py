@@ -1,0 +1,278 @@
+"""Kamailio as our configuration sets it up, at work: sipp calls, Ringfence and Redis decide.
+
+RINGFENCE_KAMAILIO_CALLS=10000 makes more calls than the 500 of `make test`.
+"""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import pytest
+import redis
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from stream.core.allowlist import AllowEntry
+from stream.embedded.choose import RedisServer
+from stream.embedded.server import free_ports
+from stream.lists.connection import RegisterSettings
+from stream.lists.store import Register
+from stream.lists.words import Removal
+from tests.builders import entry, fingerprint_of
+from tests.integration.engine_lab import WAIT_S
+from tests.integration.kamailio_lab import REDIS_MS, Border, Calls, border_on, hanging, kamailio
+from tests.integration.lists_lab import BY, NAME
+
+pytestmark = [
+    pytest.mark.needs_kamailio,
+    pytest.mark.needs_sipp,
+    pytest.mark.timeout(600),
+    pytest.mark.expects_errors("Group Coordinator"),  # of a broker that has just started
+]
+CALLS = int(os.environ.get("RINGFENCE_KAMAILIO_CALLS", "500"))
+RATE = 150
+CALLED = "0212345678"
+LISTED = [f"+855239001{n:02d}" for n in range(25)]
+PREFIX, INSIDE, SPARED = "+8552391*", "+85523910001", "+85523910002"
+REASON = re.compile(
+    r'SIP;cause=603;text="v=analytics1;url=https://redress\.example/d/([A-Z0-9]+)";location=TN'
+)
+ADDED_MS = 10 * REDIS_MS
+"""A hanging Redis costs a call a few waits: for an answer, for a connection, for its SELECT."""
+
+
+@pytest.fixture(scope="module")
+def border(
+    tmp_path_factory: pytest.TempPathFactory, kafka, redis_server: RedisServer
+) -> Iterator[Border]:
+    """A border whose list has 25 numbers and a prefix with one exception."""
+    url = redis_server.url(redis_server.databases - 1)
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+    now_s = int(time.time())
+
+    async def listed() -> None:
+        async with await Register.connect(RegisterSettings(url)) as register:
+            await register.create(NAME, "plain", BY)
+            texts = [*LISTED, PREFIX]
+            await register.add(NAME, [entry(text, reported_at_s=now_s) for text in texts], BY)
+            await register.allow_add([AllowEntry(SPARED, "ours", "x", now_s)], BY)
+
+    asyncio.run(listed())
+    folder = tmp_path_factory.mktemp("border")
+    with border_on(folder, kafka.bootstrap, url) as made:
+        yield made
+
+
+def until(true: Callable[[], object]) -> None:
+    """Wait for a state that others bring about."""
+    end = time.monotonic() + WAIT_S
+    while not true():
+        assert time.monotonic() < end, "it did not come true"
+        time.sleep(0.05)
+
+
+def keys(border: Border) -> set[str]:
+    with redis.Redis(port=border.redis.port, decode_responses=True) as client:
+        return {name[3:] for name in client.scan_iter("bl:+*", count=1000)}
+
+
+async def on_topic(border: Border, topic: str) -> list[dict[str, str]]:
+    """All records of a topic."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=border.deployment.bootstrap, group_id=None)
+    await consumer.start()
+    try:
+        places = [TopicPartition(topic, number) for number in range(4)]
+        consumer.assign(places)
+        ends = await consumer.end_offsets(places)
+        await consumer.seek_to_beginning(*places)
+        found = []
+        while any([await consumer.position(place) < ends[place] for place in places]):
+            for records in (await consumer.getmany(timeout_ms=200)).values():
+                found += [json.loads(record.value or b"null") for record in records]
+        return found
+    finally:
+        await consumer.stop()
+
+
+def records_of(border: Border) -> tuple[Counter[str], Counter[str]]:
+    """How many attempts and CDRs of each caller are in Kafka."""
+    found = asyncio.run(on_topic(border, border.deployment.calls))
+    ends = [record["src_user"] for record in found if "duration" in record]
+    return Counter(record["src_user"] for record in found if "duration" not in record), Counter(
+        ends
+    )
+
+
+def mixed(series: str, calls: int = CALLS) -> list[tuple[str, str]]:
+    """`calls` calls, of which every 20th is of a listed number, the rest each of another."""
+    return [
+        (LISTED[n // 20 % len(LISTED)] if n % 20 == 0 else f"+999{series}{n:06d}", CALLED)
+        for n in range(calls)
+    ]
+
+
+def waits(calls: Calls) -> str:
+    """Percentiles of what callers waited for."""
+    held = calls.waits_ms
+    middle, high = held[len(held) // 2], held[len(held) * 99 // 100]
+    return f"p50 {middle:.1f} ms, p99 {high:.1f} ms, most {held[-1]:.1f} ms"
+
+
+def test_what_calls_bring_about_stops_the_next_ones(border: Border, measured) -> None:
+    """Attempts and CDRs flow in and are decided; then listed callers, and they alone, get 603
+    with the address of a decision that is on the topic. Nobody waits for Ringfence.
+    """
+    first = border.call(mixed("0"), RATE)
+    assert len(first.made) == CALLS
+    until(lambda: set(LISTED) <= keys(border))
+    second = border.call(mixed("1"), RATE)
+    assert set(second.blocked) == set(LISTED)
+    assert Counter(call.status for call in second.made) == {200: CALLS * 19 // 20, 603: CALLS // 20}
+    decided = asyncio.run(on_topic(border, border.deployment.decisions))
+    known = {decision["decision_id"]: decision["number"] for decision in decided}
+    for caller, reason in second.blocked.items():
+        found = REASON.fullmatch(reason)
+        assert found is not None, reason
+        assert known[found[1]] == caller
+    connected = Counter(call.caller for call in first.made + second.made if call.status == 200)
+    # At least once: what was not acknowledged in time came twice.
+    until(
+        lambda: records_of(border)[0] >= Counter(call.caller for call in first.made + second.made)
+    )
+    until(lambda: records_of(border)[1] >= connected)
+    assert border.counted("blocked") >= CALLS // 20
+    assert border.counted("lost") == 0
+    measured(f"{2 * CALLS} calls at {RATE}/s through Kamailio, INVITE to answer: {waits(second)}")
+
+
+def test_prefixes_exceptions_and_emergency_calls(border: Border) -> None:
+    """A listed prefix blocks, not whom we allow inside it; a listed caller reaches emergency
+    numbers in every form; forms of numbers make no difference, and strange ones do no harm.
+    """
+    until(lambda: {PREFIX, SPARED} <= keys(border))
+    listed, national = LISTED[0], "0" + LISTED[0][4:]
+    blocked = [(INSIDE, CALLED), (listed, CALLED), (f"00{listed[1:]}", CALLED)]
+    free = [
+        (SPARED, CALLED),
+        (national, CALLED),  # another number: national numbers are Thai here
+        *((listed, number) for number in ("191", "1669", "+66191", "112", "00661669")),
+        ("anonymous", CALLED),
+        ("%25s%25n", CALLED),
+        ("+%s%s%n", CALLED),
+        ("bl:*", CALLED),
+        ("+1" + "2" * 40, CALLED),
+    ]
+    until(lambda: listed in keys(border))
+    calls = border.call(blocked + free)
+    assert [call.status for call in calls.made if (call.caller, call.called) in blocked] == [
+        603
+    ] * 3
+    assert sorted(calls.blocked) == sorted(caller for caller, _ in blocked)
+    assert len(calls.made) == len(blocked + free)
+
+
+def test_an_unblock_takes_effect(border: Border) -> None:
+    """Off the list the next call connects, without anything told to Kamailio."""
+    number = LISTED[-1]
+    until(lambda: number in keys(border))
+    assert set(border.call([(number, CALLED)]).blocked) == {number}
+
+    async def unlisted() -> None:
+        async with border.lists() as register:
+            await register.remove(NAME, [Removal(fingerprint_of(number), number)], BY)
+
+    asyncio.run(unlisted())
+    until(lambda: number not in keys(border))
+    assert not border.call([(number, CALLED)]).blocked
+
+
+@pytest.mark.parametrize("how", ["hangs", "is gone"])
+def test_without_redis_every_call_goes_on(border: Border, how: str, measured) -> None:
+    """Listed or not, within a few of the waits that are configured; and when it is back, listed
+    callers are stopped again.
+    """
+    pairs = mixed("2", 100)
+    until(lambda: LISTED[0] in keys(border))
+    before = border.call(pairs)
+    assert LISTED[0] in before.blocked
+    if how == "hangs":
+        with hanging(border.redis.pid):
+            calls = border.call(pairs)
+    else:
+        border.redis.kill()
+        calls = border.call(pairs)
+        border.redis.start()
+    assert not calls.blocked
+    assert len(calls.made) == len(pairs)
+    assert border.counted("unasked") >= len(pairs)
+    measured(f"Redis {how}: {waits(calls)} (with it: {waits(before)})")
+    # Generous: what a machine without CPU adds comes on top of what is configured.
+    assert calls.waits_ms[-1] < ADDED_MS + 5_000
+    until(lambda: border.call([(LISTED[0], CALLED)]).blocked)
+
+
+@pytest.mark.parametrize("who", ["Ringfence", "Kafka"])
+def test_without_ringfence_or_kafka_nothing_waits_and_nothing_is_lost(
+    border: Border, kafka, who: str, measured
+) -> None:
+    """Keys go on to be obeyed, all others connect, and the records come when it is back."""
+    series = {"Ringfence": "3", "Kafka": "4"}[who]
+    pairs = mixed(series, 100)
+    until(lambda: LISTED[0] in keys(border))
+    engines = (border.engine, border.serve, border.sink)
+    stopped = [each.process.pid for each in engines] if who == "Ringfence" else [kafka.pid]
+    with hanging(*stopped):
+        calls = border.call(pairs)
+    assert set(calls.blocked) == {caller for caller, _ in pairs if caller in LISTED}
+    assert len(calls.made) == len(pairs)
+    measured(f"{who} hangs: {waits(calls)}")
+    mine = {caller for caller, _ in pairs} - set(LISTED)
+
+    def all_there() -> bool:
+        attempts, ends = records_of(border)
+        return mine <= set(attempts) and mine <= set(ends)
+
+    until(all_there)
+    assert border.counted("lost") == 0
+
+
+def test_an_old_key_is_told(border: Border) -> None:
+    """Kamailio raises its alarm when nobody says any more that the keys are right."""
+    until(lambda: border.counted("keys_old") == 0)
+    border.sink.process.send_signal(signal.SIGSTOP)
+    try:
+        with redis.Redis(port=border.redis.port) as client:
+            client.hset("bl:meta", "built_at", int(time.time()) - 100)
+            until(lambda: border.counted("keys_old") == 1)
+            client.hset("bl:meta", "built_at", int(time.time()))
+    finally:
+        border.sink.process.send_signal(signal.SIGCONT)
+    until(lambda: border.counted("keys_old") == 0)
+    assert "keys in Redis are old or missing" in (border.kamailio.folder / "server.log").read_text()
+
+
+def test_trusted_trunks_and_numbers_without_a_plus(border: Border) -> None:
+    """With its other switches on, Kamailio looks at P-Asserted-Identity before From, and at
+    85523900101 as at +85523900101.
+    """
+    listed = LISTED[0]
+    until(lambda: listed in keys(border))
+    (port,) = free_ports(1)
+    switches = ("RINGFENCE_TRUST_PAI", "RINGFENCE_BARE_E164")
+    with kamailio(border, border.door, port, *switches) as other:
+        other.start()
+        try:
+            said = f"P-Asserted-Identity: <sip:{listed}@carrier.example>"
+            pairs = [("+999000001", CALLED), ("anonymous", CALLED)]
+            assert set(border.call(pairs, header=said, port=port).blocked) == dict(pairs).keys()
+            said = "P-Asserted-Identity: <sip:+999000001@carrier.example>"
+            assert not border.call([(listed, CALLED)], header=said, port=port).blocked
+            pairs = [(listed[1:], CALLED), ("999000001", CALLED)]
+            assert set(border.call(pairs, port=port).blocked) == {listed[1:]}
+        finally:
+            other.stop()
