@@ -34,7 +34,7 @@ exercise: setup ## play joint training: five countries on this machine, minutes 
 	@$(BIN)/ringfence exercise $(EXERCISE_ARGS)
 
 test: setup ## every test; the first line says what they run against
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(TEST_ARGS)
+	@$(BIN)/python -m pytest -n 2 --no-loadscope-reorder $(TEST_ARGS)
 
 check: lint fast ## what to run before each commit: lint and the tests without servers, < 60 s
 
