@@ -5,6 +5,7 @@ that no two of them fight for the two cores of a small machine; what runs beside
 """
 
 import pytest
+from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 ONE_AFTER_THE_OTHER = "tests/fault/"
@@ -21,6 +22,6 @@ class SideBySide(LoadScopeScheduling):
 
 
 @pytest.hookimpl
-def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> SideBySide:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer | None) -> SideBySide:
     """Ours, whatever `--dist` says."""
     return SideBySide(config, log)
