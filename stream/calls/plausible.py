@@ -1,31 +1,92 @@
 """Which calls break a plausibility rule, for a batch: the few that may are looked at one by one."""
 
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
+
 import numpy as np
 import phonenumbers
 from numpy.typing import NDArray
 
 from stream.calls.batch import CallBatch, Located
 from stream.calls.trunks import Trunks
+from stream.calls.wording import PLAUSIBLE
 from stream.core.call import Ingress
+from stream.core.decision import Action
 from stream.core.number import Kind, region_of
+from stream.core.plausibility import (
+    Oddity,
+    in_unassigned_block,
+    oddity_of,
+    same_numbers,
+    short_numbers,
+)
+from stream.core.policy import RuleSettings
 
 
-def invalid_callers(batch: CallBatch) -> NDArray[np.int64]:
+class Broken(NamedTuple):
+    """The rule that a call breaks, as a place in `FIXED_RULES`, and what follows."""
+
+    rule: int
+    action: Action
+
+
+def broken_rules(batch: CallBatch, trunks: Trunks, settings: RuleSettings) -> dict[int, Broken]:
+    """Calls that break a rule that is on: of the strongest ones the first in their order."""
+    on = settings.on
+    found: dict[int, Broken] = {}
+    for name in sorted(on, key=lambda name: on[name], reverse=True):
+        broken = Broken(PLAUSIBLE[name], on[name])
+        for call in _LOOKS[name](batch, trunks):
+            found.setdefault(call, broken)
+    return found
+
+
+def _invalid(batch: CallBatch, _: Trunks) -> list[int]:
     """Calls whose caller is no possible number, short code or name, and not withheld."""
-    return np.flatnonzero(batch.callers.kinds == Kind.INVALID)
+    return np.flatnonzero(batch.callers.kinds == Kind.INVALID).tolist()
 
 
-def home_from_abroad(batch: CallBatch, trunks: Trunks) -> list[int]:
+def _odd(oddity: Oddity) -> Callable[[CallBatch, Trunks], list[int]]:
+    def look(batch: CallBatch, trunks: Trunks) -> list[int]:
+        return [
+            call
+            for call in _invalid(batch, trunks)
+            if oddity_of(batch.callers.text(call), trunks.country(batch.glances[call].trunk))
+            is oddity
+        ]
+
+    return look
+
+
+def _in_unassigned_block(batch: CallBatch, _: Trunks) -> list[int]:
+    return np.flatnonzero(in_unassigned_block(batch.callers)).tolist()
+
+
+def _to_itself(batch: CallBatch, _: Trunks) -> list[int]:
+    if batch.callees is None:
+        return []
+    return np.flatnonzero(same_numbers(batch.callers, batch.callees)).tolist()
+
+
+def _short_from_abroad(batch: CallBatch, trunks: Trunks) -> list[int]:
+    return [call for call in short_numbers(batch.callers) if _is_abroad(batch, trunks, call)]
+
+
+def _is_abroad(batch: CallBatch, trunks: Trunks, call: int) -> bool:
+    glance = batch.glances[call]
+    return trunks.ingress(glance.trunk, glance.ingress) is Ingress.INTERNATIONAL
+
+
+def _home_from_abroad(batch: CallBatch, trunks: Trunks) -> list[int]:
     """Calls that come in from abroad with a number of the trunk's own country."""
     may = batch.callers.kinds == Kind.E164
     if batch.located is not None:
         may &= _may_be_home(batch, batch.located, trunks)
     found = []
     for call in np.flatnonzero(may).tolist():
-        glance = batch.glances[call]
-        if trunks.ingress(glance.trunk, glance.ingress) is Ingress.INTERNATIONAL:
+        if _is_abroad(batch, trunks, call):
             caller = batch.callers.e164[call].decode("ascii")
-            if region_of(caller) == trunks.country(glance.trunk):
+            if region_of(caller) == trunks.country(batch.glances[call].trunk):
                 found.append(call)
     return found
 
@@ -55,3 +116,14 @@ def _may_be_home(batch: CallBatch, located: Located, trunks: Trunks) -> NDArray[
         if constants.texts:
             may[: constants.stop] = True
     return may
+
+
+_LOOKS: Final[Mapping[str, Callable[[CallBatch, Trunks], list[int]]]] = {
+    "home_number_from_abroad": _home_from_abroad,
+    "short_number_from_abroad": _short_from_abroad,
+    "caller_is_callee": _to_itself,
+    "unassigned_country_code": _odd(Oddity.UNASSIGNED_COUNTRY_CODE),
+    "impossible_length": _odd(Oddity.IMPOSSIBLE_LENGTH),
+    "unassigned_block": _in_unassigned_block,
+    "invalid_caller": _invalid,
+}

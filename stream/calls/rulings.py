@@ -7,7 +7,6 @@ those that a list speaks of only the ones whose called number may be one for hel
 """
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
@@ -15,18 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.calls.batch import CallBatch
-from stream.calls.plausible import home_from_abroad, invalid_callers
+from stream.calls.plausible import broken_rules
 from stream.calls.trunks import Trunks
-from stream.calls.wording import (
-    ALLOWLIST,
-    EMERGENCY,
-    FIXED_RULES,
-    HOME_FROM_ABROAD,
-    INVALID_CALLER,
-    NO_RULE,
-    UNASKED,
-    Wording,
-)
+from stream.calls.wording import ALLOWLIST, EMERGENCY, FIXED_RULES, NO_RULE, UNASKED, Wording
 from stream.core.blocklists import Blocklists
 from stream.core.decision import Action, SipSettings, Verdict
 from stream.core.emergency import EmergencyNumbers
@@ -183,7 +173,7 @@ class _Bench:
         if stale:
             found = [matches.without(silent) for matches in found]
         rulings = self._by_lists(*found)
-        if rules.policy.settings.rules.any:
+        if rules.policy.settings.rules.on:
             rulings = self._plausible(rulings)
         if silent:
             rulings = self._unasked(rulings)
@@ -274,44 +264,22 @@ class _Bench:
 
     def _plausible(self, rulings: Rulings) -> Rulings:
         """Rule on calls that no list blocks."""
-        settings = self._rules.policy.settings.rules
-        before = dict(zip(rulings.calls.tolist(), range(len(rulings)), strict=True))
+        broken = broken_rules(self._batch, self._rules.trunks, self._rules.policy.settings.rules)
         acts = (rulings.actions > Action.OBSERVE) & ~rulings.simulated
         decided = acts | ((rulings.rules != NO_RULE) & (rulings.rules < len(FIXED_RULES)))
-        suspects: dict[int, tuple[int, Action]] = {}
-        if settings.home_number_from_abroad:
-            action = settings.home_number_from_abroad
-            calls = home_from_abroad(self._batch, self._rules.trunks)
-            suspects |= dict.fromkeys(calls, (HOME_FROM_ABROAD, action))
-        if settings.invalid_caller:
-            calls = invalid_callers(self._batch).tolist()
-            suspects |= dict.fromkeys(calls, (INVALID_CALLER, settings.invalid_caller))
-        broken = [
-            (call, *suspects[call])
-            for call in sorted(suspects)
-            if call not in before or not decided[before[call]]
-        ]
-        return self._with(rulings, before, broken)
-
-    def _with(
-        self, rulings: Rulings, before: dict[int, int], broken: Sequence[tuple[int, int, Action]]
-    ) -> Rulings:
-        """`rulings`, with the calls that broke a rule, unless they are exempt."""
-        new = np.array([call for call, _, _ in broken if call not in before], np.int64)
-        places = dict(zip(new.tolist(), range(len(rulings), len(rulings) + len(new)), strict=True))
+        calls = np.setdiff1d(np.array([*broken], np.int64), rulings.calls[decided])
+        new = np.setdiff1d(calls, rulings.calls)
         whole = _together(rulings, Rulings.blank(new, rulings.matches))
-        calls = np.array([call for call, _, _ in broken], np.int64)
-        for_help, allowed = self._for_help(calls), self._allowed(self._batch.callers, calls)
-        for (call, rule, action), help_called, is_allowed in zip(
-            broken, for_help.tolist(), allowed.tolist(), strict=True
-        ):
-            place = np.array([before[call] if call in before else places[call]])
-            if help_called:
-                whole.rule(place, EMERGENCY, Action.OBSERVE)
-            elif is_allowed:
-                whole.rule(place, ALLOWLIST, Action.OBSERVE)
-            else:
-                whole.rule(place, rule, action)
+        place_of = np.zeros(len(self._batch), np.int64)
+        place_of[whole.calls] = np.arange(len(whole))
+        told = [broken[call] for call in calls.tolist()]
+        for one in {*told}:
+            which = np.array([each == one for each in told], np.bool_)
+            whole.rule(place_of[calls[which]], one.rule, one.action)
+        whole.rule(
+            place_of[calls[self._allowed(self._batch.callers, calls)]], ALLOWLIST, Action.OBSERVE
+        )
+        whole.rule(place_of[calls[self._for_help(calls)]], EMERGENCY, Action.OBSERVE)
         return whole
 
     def _unasked(self, rulings: Rulings) -> Rulings:

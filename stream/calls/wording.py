@@ -1,21 +1,24 @@
 """The rules that decisions name, and how they are written."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Self
 
 from stream.core.judging import rules_of
-from stream.core.policy import Policy
+from stream.core.policy import Policy, RuleSettings
 
+PLAUSIBILITY = tuple(each.name for each in fields(RuleSettings))
+"""The plausibility rules, in their order."""
 FIXED_RULES = (
     "none",
     "emergency",
     "allowlist",
     "unasked",
-    "rule:home_number_from_abroad",
-    "rule:invalid_caller",
+    *(f"rule:{name}" for name in PLAUSIBILITY),
 )
 """Every rule that is no list's; behind them come those of `core.judging.rules_of`."""
-NO_RULE, EMERGENCY, ALLOWLIST, UNASKED, HOME_FROM_ABROAD, INVALID_CALLER = range(6)
+NO_RULE, EMERGENCY, ALLOWLIST, UNASKED = range(4)
+PLAUSIBLE = {name: FIXED_RULES.index(f"rule:{name}") for name in PLAUSIBILITY}
+"""The place of each plausibility rule in `FIXED_RULES`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

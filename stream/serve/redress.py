@@ -18,6 +18,11 @@ from stream.serve.kept import Kept, KeptDecisions
 
 RULES: Final[Mapping[str, str]] = {
     "home_number_from_abroad": "a number of this country can not come in from abroad on this trunk",
+    "short_number_from_abroad": "a number of three or four digits can not come in from abroad",
+    "caller_is_callee": "the calling number is the called one",
+    "unassigned_country_code": "the calling number begins with a country code that nobody has",
+    "impossible_length": "the calling number is too short or too long for its country",
+    "unassigned_block": "the calling number is in a block that its country has not given out",
     "invalid_caller": "the calling number is no number that can exist",
     "unasked": "a list that should have been asked could not be",
 }

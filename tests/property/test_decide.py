@@ -4,10 +4,11 @@
 """
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import msgspec
 import numpy as np
+import phonenumbers
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,7 +36,7 @@ from tests.builders import NOW_S, bare, blocklists, live
 
 NOW_MS = NOW_S * 1000 + 250
 BOTH, FIRST, SECOND, BARE, HOSPITAL = (f"+4477009001{n:02d}" for n in range(5))
-CLEAN, HOME = "+447700900150", "+66812345678"
+CLEAN, HOME, UNASSIGNED = "+447700900150", "+66812345678", "+66712345678"
 LISTS = blocklists(
     live("XA/first", BOTH, FIRST, HOSPITAL, expires_at_s=NOW_S + 60, confidence=40),
     live("XB/second", BOTH, SECOND, "+447700900101*", "+4477009001*", confidence=70),
@@ -48,9 +49,10 @@ EMERGENCY = EmergencyNumbers({})
 SIP = SipSettings("https://r.example/{decision_id}?a=\\é&again={decision_id}", "TN")
 
 ODD_PARTIES = """KBank|sip:+447700900101@host|urn:service:sos|Ünknown|a"b\\c||+1234567890
-|+447700900100x|+4477009001000000|tel:+447700900102|+44770090010é|191|+66191|999|0812345678"""
+|+447700900100x|+4477009001000000|tel:+447700900102|+44770090010é|191|+66191|999|0812345678
+|+9991234567|+69781234567|+668123|08123456789012|0071234|+8170"""
 parties = st.sampled_from(
-    [BOTH, FIRST, SECOND, BARE, HOSPITAL, CLEAN, HOME, None, *ODD_PARTIES.split("|")]
+    [BOTH, FIRST, SECOND, BARE, HOSPITAL, CLEAN, HOME, UNASSIGNED, None, *ODD_PARTIES.split("|")]
 )
 calls = st.fixed_dictionaries(
     {"call_id": st.text(max_size=40) | st.just("c-1"), "caller": parties, "callee": parties},
@@ -166,13 +168,36 @@ class _Oracle:
             yield (real, one.action), role, rule, number, reasons
 
     def _broken(self, glance, call, caller, country):
-        settings, kind = self.rules.policy.settings.rules, self.batch.callers.kinds[call]
-        if kind == Kind.INVALID and settings.invalid_caller:
-            return settings.invalid_caller, "rule:invalid_caller"
+        settings = self.rules.policy.settings.rules
+        kind, text = self.batch.callers.kinds[call], self.batch.callers.text(call)
         abroad = TRUNKS.ingress(glance.trunk, glance.ingress) is Ingress.INTERNATIONAL
-        if settings.home_number_from_abroad and abroad and caller and region_of(caller) == country:
-            return settings.home_number_from_abroad, "rule:home_number_from_abroad"
-        return None
+        is_invalid = kind == Kind.INVALID
+        is_short = kind == Kind.SHORT_CODE and len(text) in (3, 4)
+        callees = self.batch.callees
+        breaks = {
+            "home_number_from_abroad": abroad and caller and region_of(caller) == country,
+            "short_number_from_abroad": abroad and is_short,
+            "caller_is_callee": caller and callees is not None and callees.text(call) == caller,
+            "unassigned_country_code": is_invalid and self._why_not(text, country) == "code",
+            "impossible_length": is_invalid and self._why_not(text, country) == "length",
+            "unassigned_block": caller in (UNASSIGNED, "+668123456789012"),
+            "invalid_caller": is_invalid,
+        }
+        found = [(getattr(settings, name), f"rule:{name}") for name in breaks if breaks[name]]
+        return max((one for one in found if one[0]), key=lambda one: one[0], default=None)
+
+    @staticmethod
+    def _why_not(text, country):
+        """What phonenumbers says of the digits in an invalid text."""
+        digits = text.strip()
+        if not digits.removeprefix("+").isdecimal() or not digits.isascii():
+            return None
+        digits = f"+{digits[2:]}" if digits.startswith("00") else digits
+        try:
+            possible = phonenumbers.is_possible_number(phonenumbers.parse(digits, country))
+        except phonenumbers.NumberParseException as error:
+            return "code" if error.error_type == error.INVALID_COUNTRY_CODE else "length"
+        return None if possible else "length"
 
 
 @pytest.mark.parametrize("enforced", [LISTS, GONE], ids=["all lists", "one list unusable"])
@@ -180,9 +205,7 @@ class _Oracle:
     values=st.lists(records, max_size=25),
     by_list=st.lists(policies, min_size=3, max_size=3),
     plausible=st.builds(
-        RuleSettings,
-        home_number_from_abroad=st.none() | actions,
-        invalid_caller=st.none() | actions,
+        RuleSettings, **{each.name: st.none() | actions for each in fields(RuleSettings)}
     ),
     unasked=st.sampled_from([Action.OBSERVE, Action.FLAG]),
     emit_all=st.booleans(),

@@ -6,6 +6,7 @@ from pathlib import Path
 import phonenumbers
 import pytest
 
+import stream.core.blocks
 import stream.core.emergency_plans
 import stream.core.numbering
 from stream.core.e164 import E164_DIGITS_MAX, canonical_words, is_canonical
@@ -17,6 +18,7 @@ from tests.tools import make_numbering
     [
         (stream.core.numbering, make_numbering.numbering),
         (stream.core.emergency_plans, make_numbering.emergency),
+        (stream.core.blocks, make_numbering.blocks),
     ],
 )
 def test_generated(module, source):
