@@ -21,6 +21,7 @@ from stream.core.plausibility import (
     short_numbers,
 )
 from stream.core.policy import RuleSettings
+from stream.core.texts import Texts
 
 
 class Broken(NamedTuple):
@@ -94,28 +95,42 @@ def _home_from_abroad(batch: CallBatch, trunks: Trunks) -> list[int]:
 def _may_be_home(batch: CallBatch, located: Located, trunks: Trunks) -> NDArray[np.bool_]:
     """Calls that come from abroad, as far as can be said of a whole batch, by a home number."""
     named = [*trunks.named]
-    trunk = located.field("trunk").places_in(named)
-    said = located.field("ingress").places_in([Ingress.INTERNATIONAL, Ingress.DOMESTIC])
+    countries = [*(trunks.named[name].country for name in named), trunks.home_country]
+    prefixes = [b"+%d" % phonenumbers.country_code_for_region(country) for country in countries]
+    callers = np.ascontiguousarray(batch.callers.e164, "S16").view(np.uint8).reshape(-1, 16)
+    begins = {prefix: _begin(callers, prefix) for prefix in dict.fromkeys(prefixes)}
+    # Only of those that are at home on some trunk the trunk is looked at.
+    may: NDArray[np.bool_] = np.logical_or.reduce([*begins.values()])
+    rows = np.flatnonzero(may)
+    trunk = _some(located.field("trunk"), rows).places_in(named)
+    sides = [Ingress.INTERNATIONAL, Ingress.DOMESTIC]
+    said = _some(located.field("ingress"), rows).places_in(sides)
     # The last place, -1, is that of a trunk that is not named.
     by_trunk = np.array(
         [*(trunks.named[name].ingress is Ingress.INTERNATIONAL for name in named), False]
     )
-    abroad = np.where(said < 0, by_trunk[trunk], said == 0)
-    countries = [*(trunks.named[name].country for name in named), trunks.home_country]
-    prefixes = [b"+%d" % phonenumbers.country_code_for_region(country) for country in countries]
-    callers = np.ascontiguousarray(batch.callers.e164, "S16").view(np.uint8).reshape(-1, 16)
-    at_home = np.zeros(len(batch), np.bool_)
-    for prefix in {*prefixes}:
-        on_trunk = np.array([one == prefix for one in prefixes])
-        begins = (callers[:, : len(prefix)] == np.frombuffer(prefix, np.uint8)).all(axis=1)
-        at_home |= on_trunk[trunk] & begins
-    may = abroad & at_home
+    at_home = np.zeros(len(rows), np.bool_)
+    for prefix, found in begins.items():
+        at_home |= np.array([one == prefix for one in prefixes])[trunk] & found[rows]
+    may[rows] = np.where(said < 0, by_trunk[trunk], said == 0) & at_home
     # Of fields that lie elsewhere nothing is known yet.
     may[[*located.odd]] = True
     for constants in located.constants:
         if constants.texts:
             may[: constants.stop] = True
     return may
+
+
+def _some(texts: Texts, rows: NDArray[np.int64]) -> Texts:
+    return Texts(texts.data, texts.starts[rows], texts.sizes[rows])
+
+
+def _begin(callers: NDArray[np.uint8], prefix: bytes) -> NDArray[np.bool_]:
+    """Which rows of letters begin with `prefix`."""
+    found: NDArray[np.bool_] = callers[:, 0] == prefix[0]
+    for place in range(1, len(prefix)):
+        found &= callers[:, place] == prefix[place]
+    return found
 
 
 _LOOKS: Final[Mapping[str, Callable[[CallBatch, Trunks], list[int]]]] = {

@@ -265,6 +265,8 @@ class _Bench:
     def _plausible(self, rulings: Rulings) -> Rulings:
         """Rule on calls that no list blocks."""
         broken = broken_rules(self._batch, self._rules.trunks, self._rules.policy.settings.rules)
+        if not broken:
+            return rulings
         acts = (rulings.actions > Action.OBSERVE) & ~rulings.simulated
         decided = acts | ((rulings.rules != NO_RULE) & (rulings.rules < len(FIXED_RULES)))
         calls = np.setdiff1d(np.array([*broken], np.int64), rulings.calls[decided])
