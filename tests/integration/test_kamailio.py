@@ -83,13 +83,14 @@ def keys(border: Border) -> set[str]:
 
 async def on_topic(border: Border, topic: str) -> list[dict[str, str]]:
     """All records of a topic."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=border.deployment.bootstrap, group_id=None)
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=border.deployment.bootstrap, auto_offset_reset="earliest", group_id=None
+    )
     await consumer.start()
     try:
         places = [TopicPartition(topic, number) for number in range(4)]
         consumer.assign(places)
         ends = await consumer.end_offsets(places)
-        await consumer.seek_to_beginning(*places)
         found = []
         while any([await consumer.position(place) < ends[place] for place in places]):
             for records in (await consumer.getmany(timeout_ms=200)).values():
