@@ -206,7 +206,8 @@ def kamailio(border: Border, door: int, port: int, *switches: str) -> Server:
     words = [word for name, value in defines.items() for word in ("-A", f"{name}={value}")]
     words += [word for switch in switches for word in ("-A", switch)]
     # Its processes outlive a first one that is killed: whoever is left of the group is ended then.
-    watched = '(while kill -0 $$; do sleep 1; done; kill 0) 2>/dev/null & exec "$@"'
+    # The watcher is no child of it, or it would wait for it at its end.
+    watched = '( (while kill -0 $$; do sleep 1; done; kill 0) 2>/dev/null & ); exec "$@"'
     first = ["sh", "-c", watched, "sh", "env", f"RINGFENCE_TOKEN={border.token}", "kamailio"]
     plain = ["-f", str(folder / "kamailio.cfg"), "-DD", "-E", "-Y", str(folder), "-w", str(folder)]
     return Server("Kamailio", port, folder, [*first, *plain, *words], answers_options)
