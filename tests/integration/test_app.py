@@ -12,8 +12,6 @@ from stream.embedded import best_redis
 from tests.integration.engine_lab import LISTED, ROOT, Deployment, records
 from tests.unit.test_agreement_files import EXAMPLES
 
-pytestmark = pytest.mark.timeout(180)
-
 
 @pytest.fixture
 def deployment(tmp_path: Path, kafka, redis_url: str) -> Deployment:

@@ -9,7 +9,6 @@ from typer.testing import CliRunner
 from stream.cli import app
 from tests.integration.engine_lab import KERNELS_DIR, LISTED, Deployment, records
 
-pytestmark = pytest.mark.timeout(180)
 COMMANDS = (
     ["check-config"],
     ["run"],

@@ -11,8 +11,6 @@ from aiokafka import AIOKafkaProducer
 from stream.calls.dialects import KNOWN
 from tests.integration.engine_lab import ROOT, Deployment
 
-pytestmark = pytest.mark.timeout(180)
-
 GOLDEN = ROOT / "tests" / "golden" / "cdr"
 LISTED = "+447700900125"
 CASES = [path.parent for path in sorted(GOLDEN.glob("*/*/input.*")) if path.parts[-3] in KNOWN]

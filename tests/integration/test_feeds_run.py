@@ -18,7 +18,6 @@ from stream.lists.ingest import entries_of
 from stream.lists.store import Register
 from tests.integration.feeds_lab import HEAD, kh
 
-pytestmark = pytest.mark.timeout(120)
 HTTP = """
 list = "KH/{name}"
 format = "text"

@@ -23,7 +23,6 @@ from tests.builders import entry
 from tests.integration.engine_lab import LISTED, Deployment
 from tests.integration.lists_lab import BY
 
-pytestmark = pytest.mark.timeout(180)
 SCAM = "KH/scam"
 WHY = ("--for", "Royal Thai Police", "--reason", "case 1234/2569")
 

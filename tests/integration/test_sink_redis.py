@@ -21,8 +21,7 @@ from tests.integration.lists_lab import BY, NAME, ONE, TWO
 from tests.integration.sinks_lab import Lab, block
 
 pytestmark = [
-    pytest.mark.timeout(180),
-    pytest.mark.expects_errors("Group Coordinator"),  # of a broker that has just started
+    pytest.mark.expects_errors("Group Coordinator")  # of a broker that has just started
 ]
 THREE = "+66812345673"
 

@@ -9,8 +9,6 @@ import pytest
 
 from tests.integration.engine_lab import LISTED, Deployment, Engine, records
 
-pytestmark = pytest.mark.timeout(180)
-
 
 @pytest.fixture
 def deployment(tmp_path: Path, kafka, redis_url: str) -> Deployment:
