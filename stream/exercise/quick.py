@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from stream.demo.product import Said
+from stream.ops.forks import make_room
 
 _CONTEXT: Final = multiprocessing.get_context("forkserver")
 _PLAIN: Final = {"TERM": "dumb", "COLUMNS": "160"}
@@ -27,6 +28,7 @@ _ONE: Final = threading.Lock()
 
 def get_ready() -> None:
     """Start the process that has all commands loaded; it ends with this one."""
+    make_room()
     _CONTEXT.set_forkserver_preload(["stream.cli"])
     before = {name: os.environ.get(name) for name in _PLAIN}
     os.environ.update(_PLAIN)
@@ -77,4 +79,7 @@ def _main(words: tuple[str, ...], printed: str) -> None:
     os.dup2(said, 1)
     os.dup2(said, 2)
     sys.argv = ["ringfence", *words]
+    sys.modules.pop(
+        "stream.__main__", None
+    )  # it is there where the exercise itself was begun by it
     runpy.run_module("stream", run_name="__main__")

@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection
 from typing import Final
 
 from stream.core.faults import Fault
+from stream.ops.forks import make_room
 
 _CONTEXT: Final = multiprocessing.get_context("forkserver")
 _DONE, _FAULT, _MEMORY = 0, 1, 2
@@ -49,6 +50,7 @@ class WorkFailed(Fault):
 
 def prepare(modules: list[str]) -> None:
     """Have `modules` imported once, before the first process begins."""
+    make_room()
     _CONTEXT.set_forkserver_preload(["__main__", *modules])
 
 

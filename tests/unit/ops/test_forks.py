@@ -1,0 +1,27 @@
+"""Processes that are forked begin, wherever temporary files are."""
+
+import os
+import subprocess
+import sys
+
+PROGRAM = """
+import asyncio, binascii
+from stream.lists import separate
+separate.prepare([])
+print(asyncio.run(separate.apart(binascii.hexlify, b"+", memory_max=1 << 33, within_s=100)))
+"""
+
+
+def test_a_version_is_worked_on_where_the_temporary_folder_has_a_long_name(tmp_path):
+    """A Unix socket's name has 107 bytes: it is elsewhere then, and nothing stays behind."""
+    folder = tmp_path / ("long" * 25)
+    folder.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        env={**os.environ, "TMPDIR": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "b'2b'\n"), done.stderr
+    assert not list(folder.iterdir())
