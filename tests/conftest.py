@@ -1,5 +1,6 @@
 """What every test may ask for, and what none may leave behind: see tests/plugins."""
 
+import os
 from pathlib import Path
 
 from hypothesis import HealthCheck, settings
@@ -12,6 +13,11 @@ pytest_plugins = (
     "tests.plugins.measured",
     "tests.plugins.side_by_side",
 )
+
+# GNU readline, which pytest loads, puts the terminal's size into the environment of the processes
+# that share the tests, and rich would keep to it whatever a test says.
+for name in ("COLUMNS", "LINES"):
+    os.environ.pop(name, None)
 
 # A deadline for each example, or for the making of examples, would be a timed test, and fail on a
 # busy machine alone.
