@@ -34,10 +34,10 @@ class Servers:
     def line(self) -> str:
         """The first line that the demo prints."""
         if self.broker_is_guest is self.redis_is_guest:
-            whose = "both yours" if self.redis_is_guest else "both started for this demo"
+            whose = "both yours" if self.redis_is_guest else "both started for this run"
             return f"Ringfence on {self.broker} and {self.redis}, {whose}"
-        broker = "yours" if self.broker_is_guest else "started for this demo"
-        redis = "yours" if self.redis_is_guest else "started for this demo"
+        broker = "yours" if self.broker_is_guest else "started for this run"
+        redis = "yours" if self.redis_is_guest else "started for this run"
         return f"Ringfence on {self.broker}, {broker}, and {self.redis}, {redis}"
 
 
