@@ -3,9 +3,10 @@
 import argparse
 import sys
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
-from stream.demo.stop import Interrupted, Stop
+from stream.demo.stop import Stop, outcome_of
 
 EXIT_WRONG, EXIT_USAGE, EXIT_FAILED = 1, 2, 3
 INTERRUPTED = "Interrupted: everything that the demo started is stopped, its folder is removed."
@@ -14,17 +15,7 @@ INTERRUPTED = "Interrupted: everything that the demo started is stopped, its fol
 def main(argv: list[str]) -> int:
     """Run the demo; its exit code. Whatever happens, nothing of it is left behind."""
     options = _options(argv)
-    stop = Stop()
-    stop.listen()
-    closing = ExitStack()
-    code, words = EXIT_FAILED, ""
-    try:
-        code, words = _outcome(options, closing, stop)
-    except Interrupted as interrupted:
-        code, words = interrupted.code, INTERRUPTED
-    finally:
-        stop.go_deaf()
-        closing.close()
+    code, words = outcome_of(partial(_outcome, options), INTERRUPTED)
     if words:
         sys.stderr.write(f"{words}\n")
     return code

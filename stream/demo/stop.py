@@ -6,6 +6,7 @@ Later ones are not listened to: they would interrupt the clearing up that the fi
 import asyncio
 import signal
 from collections.abc import Callable, Coroutine
+from contextlib import ExitStack
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -76,3 +77,22 @@ class Stop:
         if self._cancel is None:
             raise Interrupted(signum)
         self._cancel()
+
+
+def outcome_of(
+    work: Callable[[ExitStack, Stop], tuple[int, str]], interrupted: str
+) -> tuple[int, str]:
+    """What `work` comes to: exit code, last line ("": none); an interruption: `interrupted`.
+
+    Whatever happens, nothing that it put on the stack is left behind.
+    """
+    stop = Stop()
+    stop.listen()
+    closing = ExitStack()
+    try:
+        return work(closing, stop)
+    except Interrupted as signalled:
+        return signalled.code, interrupted
+    finally:
+        stop.go_deaf()
+        closing.close()

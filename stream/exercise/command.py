@@ -2,13 +2,14 @@
 
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from stream.cli_base import err, out
-from stream.demo.stop import Interrupted, Stop
+from stream.demo.stop import Stop, outcome_of
 
 EXIT_FAILED, EXIT_USAGE, EXIT_NOT_RUN = 1, 2, 3
 INTERRUPTED = "Interrupted: everything that the exercise started is stopped."
@@ -80,17 +81,7 @@ def exercise(
 
 def _ended(options: Options) -> int:
     """Run it; its exit code. Whatever happens, no process of it is left behind."""
-    stop = Stop()
-    stop.listen()
-    closing = ExitStack()
-    code, words = EXIT_NOT_RUN, ""
-    try:
-        code, words = outcome(options, closing, stop)
-    except Interrupted as interrupted:
-        code, words = interrupted.code, INTERRUPTED
-    finally:
-        stop.go_deaf()
-        closing.close()
+    code, words = outcome_of(partial(outcome, options), INTERRUPTED)
     if words:
         err.print(words, markup=False, soft_wrap=True)
     return code

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -52,6 +52,19 @@ def client(settings: RegisterSettings, wait_s: float = 0.0) -> Redis:
         retry_on_error=[],
     )
     return Redis.from_pool(pool)
+
+
+class Closing:
+    """What keeps something in Redis by one client of its own: `async with` closes that."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._redis.aclose()
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from stream.core.faults import RegisterLost
 from stream.lists import keys, scripts
-from stream.lists.connection import RegisterSettings, client, renamed
+from stream.lists.connection import Closing, RegisterSettings, client, renamed
 from stream.lists.enforced.notes import Effect, note_effect, note_verdict
 from stream.lists.feed import FeedState, VersionRecord
 from stream.lists.gate import GateReason, Verdict
@@ -23,23 +23,17 @@ from stream.ops.clock import now_ms
 T = TypeVar("T")
 
 
-class FeedBook:
+class FeedBook(Closing):
     """Use `async with FeedBook.open(settings) as book`. Every method may raise RegisterDown."""
 
     def __init__(self, redis: Redis) -> None:
-        self._redis = redis
+        super().__init__(redis)
         self._write = redis.register_script(scripts.FEED)
 
     @classmethod
     def open(cls, settings: RegisterSettings) -> Self:
         """At the same Redis as the register."""
         return cls(client(settings))
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._redis.aclose()
 
     async def state(self, feed: str) -> FeedState:
         """All that is remembered of a feed. Raises RegisterLost if it can not be read."""

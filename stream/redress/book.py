@@ -31,7 +31,7 @@ from stream.core.appeal import (
 from stream.core.faults import AppealRefused, AppealUnknown, ChangeConflict, RegisterLost
 from stream.core.number import masked
 from stream.lists import keys
-from stream.lists.connection import RegisterSettings, client, renamed
+from stream.lists.connection import Closing, RegisterSettings, client, renamed
 from stream.lists.records import allow_json
 from stream.lists.scripts import MOVED
 from stream.lists.store import AUDIT_MAX, CHANGES_MAX
@@ -61,11 +61,11 @@ class Standing:
     overdue: int
 
 
-class AppealBook:
+class AppealBook(Closing):
     """Use `async with AppealBook.open(settings) as book`. Every method may raise RegisterDown."""
 
     def __init__(self, redis: Redis, kept_days: float) -> None:
-        self._redis = redis
+        super().__init__(redis)
         self._kept_s = int(kept_days * 86_400)
         self._step = redis.register_script(scripts.APPEAL)
 
@@ -73,12 +73,6 @@ class AppealBook:
     def open(cls, settings: RegisterSettings, kept_days: float) -> Self:
         """At the same Redis as the register; answered appeals are kept for `kept_days`."""
         return cls(client(settings), kept_days)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._redis.aclose()
 
     async def add(self, appeal: Appeal, by: By) -> tuple[Appeal, bool]:
         """Write a new appeal down; or the one that is open already on the same number, and False.

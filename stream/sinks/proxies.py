@@ -8,14 +8,13 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Self
+from typing import Any
 
 import msgspec
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from stream.core.faults import Fault
-from stream.lists.connection import RegisterSettings, client
+from stream.lists.connection import Closing, RegisterSettings, client
 from stream.sinks import keys
 from stream.sinks.keys import Held, Put
 
@@ -52,20 +51,14 @@ def _renamed(doing: str) -> Iterator[None]:
         raise ProxiesDown(f"{doing}: {error}") from error
 
 
-class Proxies:
+class Proxies(Closing):
     """One connection. Use `async with`."""
 
     def __init__(self, settings: RegisterSettings) -> None:
-        self._redis: Redis = client(settings)
+        super().__init__(client(settings))
         self._put = self._redis.register_script(keys.PUT)
         self._load = self._redis.register_script(keys.LOAD)
         self._beat = self._redis.register_script(keys.BEAT)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._redis.aclose()
 
     async def standing(self) -> Standing:
         """Which Redis it is, and whether our keys are whole in it."""

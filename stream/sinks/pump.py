@@ -9,9 +9,9 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from stream.calls.batch import Partition, RawBatch
+from stream.calls.loop import Source
 from stream.calls.offsets import Progress
 from stream.calls.source import PartitionsLost
 from stream.ops.clock import monotonic_s
@@ -24,44 +24,8 @@ _LOOK_S = 0.05
 STOP_S = 3.0
 """How long a batch that is being delivered may take once we are told to stop."""
 
-
 Back = Callable[[int, Mapping[Partition, int], int], Awaitable[Mapping[Partition, int]]]
 """(epoch, up to where each partition was delivered, turns without a record) -> where to go back."""
-
-
-class Source(Protocol):
-    """Where decisions come from: `calls.source.KafkaSource` keeps these promises."""
-
-    @property
-    def epoch(self) -> int:
-        """Which assignment we are in."""
-        ...
-
-    @property
-    def revoking(self) -> bool:
-        """Whether the group waits for us to settle and call `released`."""
-        ...
-
-    @property
-    def starts(self) -> Mapping[Partition, int]:
-        """From where each partition of this assignment is read; empty before that is known."""
-        ...
-
-    def released(self) -> None:
-        """All that was begun is settled."""
-        ...
-
-    def rewind(self, positions: Mapping[Partition, int]) -> None:
-        """Read on from `positions`."""
-        ...
-
-    async def next_batch(self, records_max: int, wait_ms: int) -> RawBatch:
-        """What is there; perhaps nothing. Raises SourceDown."""
-        ...
-
-    async def commit(self, positions: Mapping[Partition, int]) -> None:
-        """Commit. Raises PartitionsLost, SourceDown."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from redis.exceptions import WatchError
 from stream.core.enforcement import Counts, Enforcement, Sighting
 from stream.core.faults import ChangeConflict, RegisterLost
 from stream.lists import scripts
-from stream.lists.connection import RegisterSettings, client, renamed
+from stream.lists.connection import Closing, RegisterSettings, client, renamed
 from stream.lists.enforced import keys
 from stream.lists.enforced.batch import Batch, Cell, Figures, Progress
 from stream.lists.enforced.notes import day_of, note_delays, note_peak
@@ -30,23 +30,17 @@ _TRIES: Final = 50
 _REFUSED_MAX: Final = 200
 
 
-class EnforcedBook:
+class EnforcedBook(Closing):
     """Use `async with EnforcedBook.open(settings) as book`. Methods may raise RegisterDown."""
 
     def __init__(self, redis: Redis) -> None:
-        self._redis = redis
+        super().__init__(redis)
         self._write = redis.register_script(scripts.FEED)
 
     @classmethod
     def open(cls, settings: RegisterSettings) -> Self:
         """At the same Redis as the register."""
         return cls(client(settings))
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._redis.aclose()
 
     async def progress(self, partition: str) -> tuple[Progress, list[bytes]]:
         """How far a partition of decisions is counted, and the ids counted last."""
