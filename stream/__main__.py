@@ -4,7 +4,7 @@ import sys
 
 from stream.app import exit_code_of
 from stream.cli import app
-from stream.cli_base import complain
+from stream.commands.base import complain
 from stream.core.faults import Fault
 
 

@@ -9,34 +9,33 @@ import msgspec
 import typer
 from rich.table import Table
 
-from stream import (
-    __version__,
-    cli_agreements,
-    cli_allow,
-    cli_appeals,
-    cli_audit,
-    cli_circle,
-    cli_dialects,
-    cli_enforcement,
-    cli_exchange,
-    cli_exchange_follow,
-    cli_exchange_lists,
-    cli_feeds,
-    cli_hub,
-    cli_lists,
-    cli_report,
-    cli_sinks,
-    cli_versions,
-    supervise,
-)
+from stream import __version__, supervise
 from stream import app as engine
 from stream.agreements import agreements_of
 from stream.calls.events import Event
 from stream.calls.topics import Done, TopicReport, ensure_topics
-from stream.cli_base import AsJson, ConfigFiles, err, out, print_json, settings_of
-from stream.cli_decisions import decisions
-from stream.cli_traceback import traceback_command
-from stream.cli_why import why
+from stream.commands import (
+    agreements,
+    allow,
+    appeals,
+    audit,
+    circle,
+    dialects,
+    enforcement,
+    exchange,
+    exchange_follow,
+    exchange_lists,
+    feeds,
+    hub,
+    lists,
+    report,
+    sinks,
+    versions,
+)
+from stream.commands.base import AsJson, ConfigFiles, err, out, print_json, settings_of
+from stream.commands.decisions import decisions
+from stream.commands.traceback import traceback_command
+from stream.commands.why import why
 from stream.config import Settings
 from stream.core.faults import TopicMissing
 from stream.exercise.command import exercise
@@ -55,23 +54,23 @@ app = typer.Typer(
 )
 topics = typer.Typer(no_args_is_help=True, help="Make Kafka's topics, or look at them.")
 app.add_typer(topics, name="topics")
-cli_lists.app.add_typer(cli_versions.app)
-app.add_typer(cli_lists.app, name="lists")
-app.add_typer(cli_allow.app, name="allow")
-app.add_typer(cli_appeals.app, name="appeals")
-app.add_typer(cli_feeds.app, name="feeds")
-app.add_typer(cli_agreements.app, name="agreements")
-app.add_typer(cli_audit.app, name="audit")
-app.add_typer(cli_circle.app, name="circle")
-app.add_typer(cli_dialects.app, name="dialects")
-cli_exchange.app.add_typer(cli_hub.app, name="hub")
-cli_exchange.app.command("publish")(cli_exchange_lists.publish)
-cli_exchange.app.command("run")(cli_exchange_lists.run)
-cli_exchange.app.command("follow")(cli_exchange_follow.follow)
-app.add_typer(cli_exchange.app, name="exchange")
-app.add_typer(cli_enforcement.app, name="enforcement")
-app.add_typer(cli_sinks.app, name="sink")
-app.command("report")(cli_report.report)
+lists.app.add_typer(versions.app)
+app.add_typer(lists.app, name="lists")
+app.add_typer(allow.app, name="allow")
+app.add_typer(appeals.app, name="appeals")
+app.add_typer(feeds.app, name="feeds")
+app.add_typer(agreements.app, name="agreements")
+app.add_typer(audit.app, name="audit")
+app.add_typer(circle.app, name="circle")
+app.add_typer(dialects.app, name="dialects")
+exchange.app.add_typer(hub.app, name="hub")
+exchange.app.command("publish")(exchange_lists.publish)
+exchange.app.command("run")(exchange_lists.run)
+exchange.app.command("follow")(exchange_follow.follow)
+app.add_typer(exchange.app, name="exchange")
+app.add_typer(enforcement.app, name="enforcement")
+app.add_typer(sinks.app, name="sink")
+app.command("report")(report.report)
 app.command("why")(why)
 app.command("decisions")(decisions)
 app.command("traceback")(traceback_command)
@@ -277,6 +276,6 @@ def _print_topics(reports: list[TopicReport], *, as_json: bool) -> None:
         )
         return
     table = Table("topic", "", "differs from the configuration", box=None, header_style="bold")
-    for report in reports:
-        table.add_row(report.name, str(report.done), "; ".join(report.differences) or "-")
+    for made in reports:
+        table.add_row(made.name, str(made.done), "; ".join(made.differences) or "-")
     out.print(table)

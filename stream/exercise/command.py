@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from stream.cli_base import err, out
+from stream.commands.base import err, out
 from stream.demo.stop import Stop, outcome_of
 
 EXIT_FAILED, EXIT_USAGE, EXIT_NOT_RUN = 1, 2, 3

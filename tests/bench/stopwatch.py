@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from stream import app
-from stream.cli_base import settings_of
+from stream.commands.base import settings_of
 
 ELSEWHERE = "elsewhere"
 

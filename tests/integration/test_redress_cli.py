@@ -14,8 +14,8 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from typer.testing import CliRunner
 
-from stream import cli_traceback
 from stream.cli import app
+from stream.commands import traceback
 from stream.core.number import masked
 from stream.lists.store import Register
 from stream.redress import traceback as traceback_module
@@ -216,7 +216,7 @@ async def test_what_a_traceback_holds_in_memory_is_bounded(
     await typed(site.config, "topics", "create")
     records = [json.dumps({"id": f"{n}", "a": {"number": LISTED}, "b": None}) for n in range(5)]
     await site.send(site.calls, [(record.encode(), None) for record in records])
-    monkeypatch.setattr(cli_traceback, "SORTED_MAX", 2)
+    monkeypatch.setattr(traceback, "SORTED_MAX", 2)
     said = await site.traced(LISTED, "--from", "1h")
     assert {one["call_reference"] for one in said.json["calls"]} == set("01234")
     assert "more than 2 calls: those that follow are not sorted" in said.err

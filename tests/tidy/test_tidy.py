@@ -14,7 +14,7 @@ from tests.tidy import checks
 
 ROOT = Path(__file__).parents[2]
 CODE = ("stream", "tests")
-TALKS = ("stream/cli", "stream/demo/", "stream/__main__.py", "tests/")
+TALKS = ("stream/cli.py", "stream/commands/", "stream/demo/", "stream/__main__.py", "tests/")
 # Started by name, by a path or by a registry: nothing needs to import them.
 ENTRIES = ("stream.__main__", "stream.demo.__main__", "stream.embedded.guard")
 TEXT = {".py", ".toml", ".md", ".txt", ".yml", ".yaml", ".service", ".json", ".cfg", ""}

@@ -2,7 +2,7 @@
 
 import json
 
-from stream.cli_decisions import _Shown
+from stream.commands.decisions import _Shown
 
 DECISION = {
     "verdict": "block",

@@ -5,15 +5,15 @@ import time
 
 from rich.console import Console
 
-from stream import cli_register
+from stream.commands import register
 
 
 def test_progress_says_how_fast_it_goes_and_how_long_it_takes(monkeypatch):
     """Each stage has its rate, bytes while a file is read and rows from then on, and its time."""
     shown = io.StringIO()
     terminal = Console(file=shown, force_terminal=True, width=120)
-    monkeypatch.setattr(cli_register, "err", terminal)
-    with cli_register.progress() as stage:
+    monkeypatch.setattr(register, "err", terminal)
+    with register.progress() as stage:
         for done in range(11):
             stage("reading", done * 1_000_000, 10_000_000)
             stage("building", done * 10_000, 100_000)

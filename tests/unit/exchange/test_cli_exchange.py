@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from stream import cli_hub
 from stream.cli import app
-from stream.cli_exchange import ring_of
+from stream.commands import hub as command
+from stream.commands.exchange import ring_of
 from stream.config import load
 from stream.core.faults import ConfigInvalid, ExchangeFault, FeedDown, SecretUnsafe
 from stream.exchange import repository
@@ -105,13 +105,13 @@ def test_a_hub_in_trouble_goes_on_by_itself(
     hub.types("exchange", "hub", "init", "--offline", hub.home / "stick")
     keys = ("--root", kh.root, "--keys", hub.home / "stick")
     hub.types("exchange", "hub", "add", "KH", kh.home / "repository", *keys)
-    made, told = cli_hub.hub_of(load([hub.config], {}), None), dict[str, str]()
+    made, told = command.hub_of(load([hub.config], {}), None), dict[str, str]()
     timestamp = hub.home / "repository" / "metadata" / "timestamp.json"
     data = timestamp.read_bytes()
     timestamp.write_bytes(b"{")
-    outcomes = [cli_hub._synced(made, told) for _ in range(2)]
+    outcomes = [command._synced(made, told) for _ in range(2)]
     timestamp.write_bytes(data)
-    outcomes += [cli_hub._synced(made, told) for _ in range(2)]
+    outcomes += [command._synced(made, told) for _ in range(2)]
     assert outcomes == [True, True, False, False]
     said = capsys.readouterr()
     assert "is damaged" in said.err

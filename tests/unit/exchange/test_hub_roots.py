@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tuf.api.metadata import DelegatedRole, Root, Targets
 
-from stream.cli_exchange_follow import follow
+from stream.commands.exchange_follow import follow
 from stream.core.faults import FeedDown, FeedFault
 from stream.exchange import files, repository, signing
 from stream.exchange.hub import COUNTRIES, Hub

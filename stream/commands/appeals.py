@@ -9,7 +9,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from stream.agreements import agreements_of
-from stream.cli_appeals_text import (
+from stream.commands.appeals_text import (
     desk_of,
     fingerprint_of,
     json_of,
@@ -18,8 +18,8 @@ from stream.cli_appeals_text import (
     whom_to_ask,
     with_book,
 )
-from stream.cli_base import AsJson, ConfigFiles, out, print_json, settings_of
-from stream.cli_register import (
+from stream.commands.base import AsJson, ConfigFiles, out, print_json, settings_of
+from stream.commands.register import (
     NOTHING_DONE,
     USAGE,
     Actor,
@@ -34,7 +34,7 @@ from stream.cli_register import (
     say,
     seconds_in,
 )
-from stream.cli_why import answer_for, lists_now
+from stream.commands.why import answer_for, lists_now
 from stream.config import Settings
 from stream.core.agreement import is_country, owner_of
 from stream.core.appeal import OPEN, Appeal, AppealState, Named, Received

@@ -9,10 +9,11 @@ from typing import Annotated
 import typer
 from prometheus_client import CollectorRegistry
 
-from stream import cli_feeds_check, cli_feeds_detect, feed_run
-from stream.cli_base import AsJson, ConfigFiles, print_json, settings_of
-from stream.cli_feeds_text import feed_json, print_feed, print_feeds, record_json
-from stream.cli_register import (
+from stream import feed_run
+from stream.commands import feeds_check, feeds_detect
+from stream.commands.base import AsJson, ConfigFiles, print_json, settings_of
+from stream.commands.feeds_text import feed_json, print_feed, print_feeds, record_json
+from stream.commands.register import (
     NOTHING_DONE,
     USAGE,
     Actor,
@@ -42,8 +43,8 @@ from stream.ops.feed_metrics import FeedMetrics
 app = typer.Typer(
     no_args_is_help=True, help="Follow partners' lists, look at them, decide what waits."
 )
-app.command("check")(cli_feeds_check.check)
-app.command("detect")(cli_feeds_detect.detect_)
+app.command("check")(feeds_check.check)
+app.command("detect")(feeds_detect.detect_)
 
 FeedName = Annotated[str, typer.Argument(metavar="NAME", help="The feed: its file's name.")]
 WhyText = Annotated[str, typer.Option("--reason", help="Why, for the audit.")]

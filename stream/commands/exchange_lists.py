@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from stream import exchange_run
-from stream.cli_base import AsJson, ConfigFiles, print_json, settings_of
-from stream.cli_exchange import folder_of, ring_of, validity_of
-from stream.cli_register import USAGE, fail, say, with_register
+from stream.commands.base import AsJson, ConfigFiles, print_json, settings_of
+from stream.commands.exchange import folder_of, ring_of, validity_of
+from stream.commands.register import USAGE, fail, say, with_register
 from stream.config import Settings
 from stream.core.agreement import Shared
 from stream.core.faults import ExchangeFault

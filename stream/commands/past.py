@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from stream.cli_register import say, with_register
+from stream.commands.register import say, with_register
 from stream.config import Settings
 from stream.core.allowlist import AllowEntry, Allowlist
 from stream.core.blocklists import Blocklists, LiveList

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import typer
 from rich.table import Column, Table
 
-from stream.cli_base import AsJson, ConfigFiles, out, print_json, settings_of
-from stream.cli_export import Form, Output, check_form, write_list
-from stream.cli_register import (
+from stream.commands.base import AsJson, ConfigFiles, out, print_json, settings_of
+from stream.commands.export import Form, Output, check_form, write_list
+from stream.commands.register import (
     NOTHING_DONE,
     ROW_BYTES,
     USAGE,

@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 from rich.table import Column, Table
 
-from stream.cli_base import out
-from stream.cli_register import say
+from stream.commands.base import out
+from stream.commands.register import say
 from stream.feed_files import FeedSetup
 from stream.feed_follow import in_words
 from stream.lists.export import moment

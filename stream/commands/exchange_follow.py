@@ -8,9 +8,9 @@ from typing import Annotated
 import msgspec
 import typer
 
-from stream.cli_base import ConfigFiles, settings_of
-from stream.cli_exchange import root_in
-from stream.cli_register import NOTHING_DONE, USAGE, fail, now_s, say
+from stream.commands.base import ConfigFiles, settings_of
+from stream.commands.exchange import root_in
+from stream.commands.register import NOTHING_DONE, USAGE, fail, now_s, say
 from stream.config import Settings
 from stream.core.faults import ExchangeFault, SnapshotUnreadable
 from stream.lists.circles import PLAIN, key_id

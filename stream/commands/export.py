@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from stream.cli_register import USAGE, fail, now_s
+from stream.commands.register import USAGE, fail, now_s
 from stream.core.entry import Columns
 from stream.core.snapshot import FILTER_PART
 from stream.lists.build import Version, build_snapshot

@@ -13,7 +13,7 @@ from stream.calls.dialects.dialect import Dialect
 from stream.calls.dialects.samples import records_in
 from stream.calls.dialects.switch import SwitchSettings
 from stream.calls.dialects.understood import Understood, understood
-from stream.cli_base import AsJson, ConfigFiles, err, out, print_json, settings_of
+from stream.commands.base import AsJson, ConfigFiles, err, out, print_json, settings_of
 from stream.config import Settings
 from stream.ops.clock import now_s
 

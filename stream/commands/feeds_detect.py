@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from stream.cli_base import AsJson, ConfigFiles, print_json, settings_of
-from stream.cli_register import NOTHING_DONE, USAGE, Region, fail, now_s, say
+from stream.commands.base import AsJson, ConfigFiles, print_json, settings_of
+from stream.commands.register import NOTHING_DONE, USAGE, Region, fail, now_s, say
 from stream.config import Settings
 from stream.lists.detect import Proposal, detect
 from stream.lists.formats.rows import InputUnreadable

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 from rich.table import Column, Table
 
-from stream.cli_base import AsJson, ConfigFiles, out, print_json, settings_of
-from stream.cli_register import (
+from stream.commands.base import AsJson, ConfigFiles, out, print_json, settings_of
+from stream.commands.register import (
     NOTHING_DONE,
     USAGE,
     Actor,

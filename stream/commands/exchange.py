@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from stream.cli_base import AsJson, ConfigFiles, out, print_json, settings_of
-from stream.cli_register import NOTHING_DONE, USAGE, fail, note, now_s, say
+from stream.commands.base import AsJson, ConfigFiles, out, print_json, settings_of
+from stream.commands.register import NOTHING_DONE, USAGE, fail, note, now_s, say
 from stream.config import Settings
 from stream.core.faults import ConfigInvalid, ExchangeFault, Fault
 from stream.exchange import bundle, files, inspect, repository

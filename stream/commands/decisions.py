@@ -13,7 +13,7 @@ from rich.text import Text
 
 from stream.calls.events import Event
 from stream.calls.kafka import connected
-from stream.cli_base import AsJson, ConfigFiles, err, out, print_line, settings_of
+from stream.commands.base import AsJson, ConfigFiles, err, out, print_line, settings_of
 from stream.config import Settings
 from stream.core.decision import Verdict
 from stream.core.faults import SourceDown, TopicMissing

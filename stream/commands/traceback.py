@@ -10,9 +10,9 @@ from typing import Annotated, Any, Final, Literal, Protocol
 import msgspec
 import typer
 
-from stream.cli_appeals_text import waiting
-from stream.cli_base import ConfigFiles, out, settings_of
-from stream.cli_register import (
+from stream.commands.appeals_text import waiting
+from stream.commands.base import ConfigFiles, out, settings_of
+from stream.commands.register import (
     USAGE,
     Actor,
     Region,

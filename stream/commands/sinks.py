@@ -5,7 +5,7 @@ import os
 import typer
 
 from stream.agreements import agreements_of
-from stream.cli_base import ConfigFiles, settings_of
+from stream.commands.base import ConfigFiles, settings_of
 from stream.sinking.redis import run_redis
 from stream.sinking.webhooks import run_webhooks
 

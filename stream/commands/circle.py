@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from stream.cli_base import AsJson, ConfigFiles, out, print_json, settings_of
-from stream.cli_register import NOTHING_DONE, USAGE, fail, say, with_register
+from stream.commands.base import AsJson, ConfigFiles, out, print_json, settings_of
+from stream.commands.register import NOTHING_DONE, USAGE, fail, say, with_register
 from stream.config import Settings
 from stream.core.entry import NEVER, Entry
 from stream.core.faults import SecretUnsafe

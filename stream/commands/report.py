@@ -11,9 +11,9 @@ import msgspec
 import typer
 
 from stream.agreements import agreements_of
-from stream.cli_base import ConfigFiles, settings_of
-from stream.cli_export import write_out
-from stream.cli_register import NOTHING_DONE, USAGE, fail, note, now_s, say, with_register
+from stream.commands.base import ConfigFiles, settings_of
+from stream.commands.export import write_out
+from stream.commands.register import NOTHING_DONE, USAGE, fail, note, now_s, say, with_register
 from stream.config import Settings
 from stream.core.agreement import Agreement, Agreements
 from stream.lists.store import Register

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import typer
 from rich.table import Column, Table
 
-from stream.cli_base import AsJson, ConfigFiles, out, print_json, settings_of
-from stream.cli_export import Form, Output, check_form, write_list, write_out
-from stream.cli_lists import ListName
-from stream.cli_register import (
+from stream.commands.base import AsJson, ConfigFiles, out, print_json, settings_of
+from stream.commands.export import Form, Output, check_form, write_list, write_out
+from stream.commands.lists import ListName
+from stream.commands.register import (
     NOTHING_DONE,
     ROWS_FOR_KERNELS,
     USAGE,

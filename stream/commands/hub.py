@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from stream.cli_base import ConfigFiles, settings_of
-from stream.cli_exchange import (
+from stream.commands.base import ConfigFiles, settings_of
+from stream.commands.exchange import (
     Keys,
     Offline,
     RootFile,
@@ -19,7 +19,7 @@ from stream.cli_exchange import (
     root_in,
     validity_of,
 )
-from stream.cli_register import NOTHING_DONE, note, now_s, say
+from stream.commands.register import NOTHING_DONE, note, now_s, say
 from stream.config import Settings
 from stream.core.faults import Fault
 from stream.exchange import repository

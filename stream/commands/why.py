@@ -21,9 +21,9 @@ from stream.calls.batch import Partition, RawBatch, Segment
 from stream.calls.decide import Rules, decide
 from stream.calls.decode import DecodeSettings, decode
 from stream.calls.dialects.ringfence import RINGFENCE
-from stream.cli_base import AsJson, ConfigFiles, err, out, print_json, settings_of
-from stream.cli_past import contacts_of, history_of, lists_at, print_turns, turns_json, way_off
-from stream.cli_register import moment_in, say
+from stream.commands.base import AsJson, ConfigFiles, err, out, print_json, settings_of
+from stream.commands.past import contacts_of, history_of, lists_at, print_turns, turns_json, way_off
+from stream.commands.register import moment_in, say
 from stream.config import Settings
 from stream.core.agreement import Agreements
 from stream.core.blocklists import Blocklists, LiveList

@@ -25,7 +25,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from stream.cli_base import complain, err, out
+from stream.commands.base import complain, err, out
 from stream.config import Settings
 from stream.core.faults import (
     ChangeConflict,

@@ -13,9 +13,9 @@ from prometheus_client import CollectorRegistry
 from rich.table import Table
 
 from stream import enforcing
-from stream.cli_base import AsJson, ConfigFiles, out, print_json, settings_of
-from stream.cli_exchange import ring_of, validity_of
-from stream.cli_register import (
+from stream.commands.base import AsJson, ConfigFiles, out, print_json, settings_of
+from stream.commands.exchange import ring_of, validity_of
+from stream.commands.register import (
     NOTHING_DONE,
     USAGE,
     Actor,

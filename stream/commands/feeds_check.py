@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
-from stream.cli_base import AsJson, ConfigFiles, print_json, settings_of
-from stream.cli_feeds_detect import regions_of
-from stream.cli_register import NOTHING_DONE, USAGE, fail, now_s, say
+from stream.commands.base import AsJson, ConfigFiles, print_json, settings_of
+from stream.commands.feeds_detect import regions_of
+from stream.commands.register import NOTHING_DONE, USAGE, fail, now_s, say
 from stream.config import Settings
 from stream.core.faults import ListUnknown, RegisterDown, RegisterUnsafe
 from stream.feed_files import feed_paths, house_of, read_feed

@@ -10,8 +10,8 @@ from rich.table import Table
 
 from stream.agreement_words import agreement_json, contradiction_json, explained, moment, notes
 from stream.agreements import AgreementFolder, agreements_of
-from stream.cli_base import AsJson, ConfigFiles, out, print_json, settings_of
-from stream.cli_register import NOTHING_DONE, USAGE, fail, moment_in, note, now_s, say
+from stream.commands.base import AsJson, ConfigFiles, out, print_json, settings_of
+from stream.commands.register import NOTHING_DONE, USAGE, fail, moment_in, note, now_s, say
 from stream.config import Settings
 from stream.core.contradictions import Contradiction, contradictions
 from stream.ops import checks

@@ -4,8 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
-from stream.cli_base import AsJson, ConfigFiles, print_json, settings_of
-from stream.cli_register import NOTHING_DONE, moment_in, say, with_register
+from stream.commands.base import AsJson, ConfigFiles, print_json, settings_of
+from stream.commands.register import NOTHING_DONE, moment_in, say, with_register
 from stream.lists.audit import AuditEntry, Verification
 from stream.lists.export import moment
 from stream.lists.feed_book import told_of_version
