@@ -34,6 +34,7 @@ from stream.commands import (
 )
 from stream.commands.base import AsJson, ConfigFiles, err, out, print_json, settings_of
 from stream.commands.decisions import decisions
+from stream.commands.top import top
 from stream.commands.traceback import traceback_command
 from stream.commands.why import why
 from stream.config import Settings
@@ -75,6 +76,7 @@ app.command("why")(why)
 app.command("decisions")(decisions)
 app.command("traceback")(traceback_command)
 app.command("exercise")(exercise)
+app.command("top")(top)
 
 
 def _version(wanted: bool) -> None:

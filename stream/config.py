@@ -27,6 +27,7 @@ from stream.lists.circles import CircleKeys, keys_in
 from stream.lists.connection import RegisterSettings
 from stream.lists.enforced.settings import EnforcementSection
 from stream.ops import checks
+from stream.ops.figures.places import Kind, Place, address, other
 from stream.ops.kafka import KafkaSettings
 from stream.ops.tables import (
     Key,
@@ -171,6 +172,27 @@ class Settings:
             password=self.secrets.proxies_password or None,
             timeout_s=section.timeout_s,
         )
+
+    def watched(self) -> tuple[Place, ...]:
+        """Where our processes' metrics are: those of this configuration, then `[ops] watch`.
+
+        One whose port is 0 can not be known from here, and is left out.
+        """
+        ports = {
+            Kind.ENGINE: self.ops.http_port,
+            Kind.FEEDS: self.feeds.http_port,
+            Kind.SERVE: self.serve.health_port,
+            Kind.REDIS_SINK: self.sinks.redis.http_port,
+            Kind.WEBHOOKS: self.sinks.webhooks.http_port,
+            Kind.EXCHANGE: self.exchange.http_port,
+            Kind.ENFORCEMENT: self.enforcement.http_port,
+        }
+        here = [
+            Place(kind.value, kind, address(self.ops.http_host, port))
+            for kind, port in ports.items()
+            if port
+        ]
+        return (*here, *(other(url) for url in self.ops.watch))
 
     def circle_keys(self) -> CircleKeys:
         """Each circle's hashing key, `plain`'s (none) among them, and those to come."""

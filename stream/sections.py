@@ -323,6 +323,7 @@ class OpsSection:
 
     http_host: Filled
     http_port: Annotated[int, Between(0, 65_535)]
+    watch: tuple[Annotated[str, Checked(checks.process_url)], ...]
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"]
     kernels: Literal["auto", "off"]
     kernels_dir: str

@@ -141,6 +141,16 @@ def maybe_web_url(text: str) -> str | None:
     return web_url(text) if text else None
 
 
+def process_url(text: str) -> str | None:
+    """Where a process of ours has `/metrics`: an address of host and port alone."""
+    if said := web_url(text):
+        return said
+    parts = urlsplit(text)
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        return f'must end after the port, like http://10.0.0.5:9464, not "{text}"'
+    return None
+
+
 def number_or_prefix(text: str) -> str | None:
     """A number in E.164, or a prefix of numbers."""
     if re.fullmatch(r"\+[1-9][0-9]{2,14}\*?", text):
