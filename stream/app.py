@@ -39,8 +39,8 @@ from stream.lists.events import OnEvent
 from stream.lists.refresh import Refresher, RefreshSettings
 from stream.ops import log as logs
 from stream.ops.clock import Deadline, monotonic_s, now_s
+from stream.ops.exposition import keep_in_files
 from stream.ops.health import HealthServer, PortTaken, Readiness, Turning
-from stream.ops.metrics import exposition, keep_in_files
 from stream.ops.tasks import cancelled, first, running
 from stream.ops.warm import warm_up
 from stream.watched import Watched
@@ -303,7 +303,7 @@ class _Worker:
             server = HealthServer(
                 ops.http_host,
                 ops.http_port,
-                lambda: exposition(self._watched.registry),
+                self._watched.registry,
                 lambda: self._watched.state.readiness,
                 lambda: self._turning.stalled,
             )

@@ -20,7 +20,6 @@ from stream.lists.enforced.keys import DAY_S
 from stream.ops import log as logs
 from stream.ops.enforcement_metrics import EnforcementMetrics
 from stream.ops.health import HealthServer, Readiness, Turning
-from stream.ops.metrics import exposition
 from stream.ops.tasks import cancelled
 
 log = logging.getLogger(__name__)
@@ -78,7 +77,7 @@ async def _run(settings: Settings, plan: Plan) -> int:
     server = HealthServer(
         settings.ops.http_host,
         settings.enforcement.http_port,
-        lambda: exposition(registry),
+        registry,
         lambda: Readiness(() if work.counting else ("decisions are not counted yet",)),
         lambda: turning.stalled,
     )

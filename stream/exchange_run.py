@@ -37,7 +37,6 @@ from stream.ops import log as logs
 from stream.ops.clock import monotonic_s, now_s
 from stream.ops.exchange_metrics import ExchangeMetrics
 from stream.ops.health import HealthServer, Readiness, Turning
-from stream.ops.metrics import exposition
 from stream.ops.tasks import cancelled
 
 log = logging.getLogger(__name__)
@@ -170,7 +169,7 @@ class _Run:
         server = HealthServer(
             ops.http_host,
             section.http_port,
-            lambda: exposition(self._registry),
+            self._registry,
             self._readiness,
             lambda: self._turning.stalled,
         )

@@ -33,7 +33,6 @@ from stream.ops.clock import Deadline
 from stream.ops.feed_metrics import FeedMetrics
 from stream.ops.health import HealthServer, Readiness, Turning
 from stream.ops.marks import mark_of
-from stream.ops.metrics import exposition
 from stream.ops.tasks import cancelled
 from stream.redress.book import Standing
 from stream.redress.redressing import Desk
@@ -106,7 +105,7 @@ class FeedsRun:
         server = HealthServer(
             ops.http_host,
             feeds.http_port,
-            lambda: exposition(self._registry),
+            self._registry,
             self._readiness,
             lambda: self._turning.stalled,
         )

@@ -31,7 +31,6 @@ from stream.lists.store import Register
 from stream.ops import log as logs
 from stream.ops.clock import monotonic_s, now_ms
 from stream.ops.health import HealthServer, Readiness, Turning
-from stream.ops.metrics import exposition
 from stream.ops.retry import Backoff
 from stream.ops.serve_metrics import ServeMetrics
 from stream.ops.tasks import cancelled, running
@@ -126,7 +125,7 @@ class _Serving:
         health = HealthServer(
             ops.http_host,
             settings.serve.health_port,
-            lambda: exposition(self._registry),
+            self._registry,
             self._readiness,
             lambda: self._turning.stalled,
         )

@@ -25,14 +25,9 @@ from stream.config import Settings
 from stream.core.faults import Fault
 from stream.ops import log as logs
 from stream.ops.clock import Deadline, monotonic_s
+from stream.ops.exposition import FILES_ENV, forget_gauges_of, sum_of_workers
 from stream.ops.health import HealthServer, Readiness
-from stream.ops.metrics import (
-    FILES_ENV,
-    SupervisorMetrics,
-    exposition,
-    forget_gauges_of,
-    sum_of_workers,
-)
+from stream.ops.metrics import SupervisorMetrics
 from stream.ops.retry import Backoff
 
 log = logging.getLogger(__name__)
@@ -127,11 +122,7 @@ class Supervisor:
             asyncio.get_running_loop().add_signal_handler(number, self._stop, number.name)
         ops = self._settings.ops
         server = HealthServer(
-            ops.http_host,
-            ops.http_port,
-            lambda: exposition(self._registry),
-            self._readiness,
-            self._stalled,
+            ops.http_host, ops.http_port, self._registry, self._readiness, self._stalled
         )
         async with server:
             log.info(

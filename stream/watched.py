@@ -5,7 +5,6 @@ lines. Nothing here decides anything.
 """
 
 import logging
-import platform
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ from functools import cache
 from prometheus_client import CollectorRegistry
 from prometheus_client import Counter as Counting
 
-from stream import __version__
 from stream.agreements import Reading
 from stream.calls.batch import CallBatch, Partition, RawBatch
 from stream.calls.decide import Counted, Outcome
@@ -87,7 +85,6 @@ class Watched:
         metrics.kafka_up.set(0)
         metrics.ready.set(0)
         metrics.compiled.set(0)
-        metrics.build.labels(__version__, platform.python_version()).set(1)
         self.state = State()
         self._dialects = topics
         self._suspicion = Suspicion(region)

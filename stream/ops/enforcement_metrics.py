@@ -3,65 +3,63 @@
 `country` is a partner that the settings name; the other labels are closed enums.
 """
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry
+
+from stream.ops.catalogue import Catalogue
 
 
-class EnforcementMetrics:
+class EnforcementMetrics(Catalogue):
     """Every metric of the process that counts what lists do and tells their owners."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        # Blocked and flagged stand still while ringfence_decisions_total rises: look at the log.
-        self.calls = Counter(
-            "ringfence_enforced_calls",
+        super().__init__(registry)
+        self.calls = self._counter(
+            "ringfence_enforcement_calls",
             "Calls counted that partners' lists blocked, flagged, or would have (simulated).",
+            "Blocked and flagged stand still while ringfence_decisions_total rises: look at the"
+            " log.",
             ["outcome"],
-            registry=registry,
         )
-        # unreadable rises: somebody else writes to the decisions topic. too_old: it was away for a
-        # week. repeated: workers were killed, and nothing was counted twice.
-        self.passed = Counter(
-            "ringfence_enforced_passed",
+        self.passed = self._counter(
+            "ringfence_enforcement_skipped",
             "Records of the decisions topic that were not counted: unreadable, repeated, too_old.",
-            ["why"],
-            registry=registry,
+            "unreadable rises: somebody else writes to the decisions topic. too_old: it was "
+            "away for a week. repeated: workers were killed, and nothing was counted twice.",
+            ["reason"],
         )
-        # Grows: more is decided than is counted; documents tell of it later, nothing is lost.
-        self.left = Gauge(
-            "ringfence_enforced_left",
+        self.left = self._gauge(
+            "ringfence_enforcement_lag_records",
             "Records of the decisions topic that are not counted yet.",
-            registry=registry,
+            "Grows: more is decided than is counted; documents tell of it later, nothing is lost.",
         )
-        # Rises: the log says why; counting, publishing and reading go on as soon as they can.
-        self.faults = Counter(
+        self.faults = self._counter(
             "ringfence_enforcement_faults",
             "Rounds that failed: counting, publishing, reading.",
-            ["what"],
-            registry=registry,
+            "Rises: the log says why; counting, publishing and reading go on as soon as they can.",
+            ["step"],
         )
-        # time() minus this beyond a few of [enforcement] publish_s: partners hear nothing of us.
-        self.published = Gauge(
+        self.published = self._gauge(
             "ringfence_enforcement_published_timestamp_seconds",
             "When our documents were last up to date in our repository, since the epoch; 0: never.",
-            registry=registry,
+            "time() minus this beyond a few of [enforcement] publish_s: partners hear nothing "
+            "of us.",
         )
-        # refused: `ringfence enforcement show --refused` says which and why; tell the partner.
-        self.documents = Counter(
+        self.documents = self._counter(
             "ringfence_enforcement_documents",
             "Documents of partners: taken, refused.",
+            "refused: `ringfence enforcement show --refused` says which and why; tell the partner.",
             ["country", "result"],
-            registry=registry,
         )
-        # time() minus this grows: the partner's repository can not be read; the log says why.
-        self.read = Gauge(
+        self.read = self._gauge(
             "ringfence_enforcement_read_timestamp_seconds",
             "When a partner's repository was last read, since the epoch; 0: never.",
+            "time() minus this grows: the partner's repository can not be read; the log says why.",
             ["country"],
-            registry=registry,
         )
-        # A rise: a partner finds that we list innocent numbers; `ringfence circle why` names them.
-        self.sightings = Counter(
+        self.sightings = self._counter(
             "ringfence_enforcement_sightings",
             "Sightings of partners: taken (the list doubts the number now), unlisted.",
+            "A rise: a partner finds that we list innocent numbers; `ringfence circle why` "
+            "names them.",
             ["country", "result"],
-            registry=registry,
         )

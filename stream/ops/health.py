@@ -7,10 +7,12 @@ from types import TracebackType
 from typing import Self
 
 from aiohttp import web
+from prometheus_client import CollectorRegistry
 
 from stream.core.faults import Fault
 from stream.ops.clock import monotonic_s
-from stream.ops.metrics import CONTENT_TYPE
+from stream.ops.exposition import page
+from stream.ops.process_metrics import ProcessMetrics
 
 TURN_S = 0.5
 
@@ -69,12 +71,13 @@ class HealthServer:
         self,
         host: str,
         port: int,
-        exposition: Callable[[], bytes],
+        registry: CollectorRegistry,
         readiness: Callable[[], Readiness],
         stalled: Callable[[], bool],
     ) -> None:
         self._address = (host, port)
-        self._exposition = exposition
+        self._registry = registry
+        ProcessMetrics(registry)
         self._readiness = readiness
         self._stalled = stalled
         app = web.Application()
@@ -107,8 +110,9 @@ class HealthServer:
     ) -> None:
         await self._runner.cleanup()
 
-    async def _metrics(self, _: web.Request) -> web.Response:
-        return web.Response(body=self._exposition(), headers={"Content-Type": CONTENT_TYPE})
+    async def _metrics(self, request: web.Request) -> web.Response:
+        made = page(self._registry, ",".join(request.headers.getall("Accept", [])))
+        return web.Response(body=made.body, headers={"Content-Type": made.content_type})
 
     async def _live(self, _: web.Request) -> web.Response:
         stalled = self._stalled()

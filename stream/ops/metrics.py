@@ -1,39 +1,17 @@
-"""The catalogue: every metric, its unit, its meaning and what to do about it, in one place.
-
-Labels come from enums and from the configuration, never from data: no numbers, no partner's text.
-A help text is what an operator reads in `/metrics`; the comment above a metric says what to do.
-
-With several workers each keeps its values in files that are named by its place ("slot"), not by
-its process: a worker that was restarted goes on counting where the dead one stopped, so that no
-counter ever goes down, and the supervisor serves the sum.
-"""
-
-import os
-from pathlib import Path
-from typing import Any
+"""The catalogue of a worker, and of the supervisor of several: `catalogue.py` has the rules."""
 
 import numpy as np
 from numpy.typing import NDArray
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    disable_created_metrics,
-    generate_latest,
-    values,
+from prometheus_client import CollectorRegistry, Histogram
+
+from stream.ops.catalogue import Catalogue
+
+# Dense where the promise is (p99 between 4 and 60 ms, by load): a quantile is off by half a bucket.
+LATENCY_BUCKETS_MS = (
+    *(1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100, 150, 200, 300, 500),
+    *(1000, 2000, 5000, 10_000, 30_000, 60_000),
 )
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
-
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-FILES_ENV = "PROMETHEUS_MULTIPROC_DIR"
-"""Where prometheus_client keeps the workers' files; the supervisor sets it for each worker."""
-
-LATENCY_BUCKETS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 30_000, 60_000)
 BATCH_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
-
-# Series with "created at" times double the output and say nothing that Prometheus needs.
-disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class AgeHistogram(Histogram):
@@ -59,272 +37,221 @@ class AgeHistogram(Histogram):
         self._sum.inc(int(ages_ms.sum()) / 1000)
 
 
-class Metrics:
+class Metrics(Catalogue):
     """Every metric of a worker."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._of_calls(registry)
-        self._of_the_pace(registry)
-        self._of_lists(registry)
-        self._of_the_worker(registry)
+        super().__init__(registry)
+        self._of_calls()
+        self._of_the_pace()
+        self._of_lists()
+        self._of_the_worker()
 
-    def _of_calls(self, registry: CollectorRegistry) -> None:
-        # Rises with traffic. Falls to nothing: look at the switch and at ringfence_lag_records.
-        self.calls = Counter(
+    def _ages(self, name: str, meaning: str, do: str) -> AgeHistogram:
+        self._enter(name, "histogram", (), meaning, do)
+        return AgeHistogram(name, meaning, self.registry)
+
+    def _of_calls(self) -> None:
+        self.calls = self._counter(
             "ringfence_calls",
             "Call records read, by topic; one that is read again after a restart counts again.",
+            "Rises with traffic. Falls to nothing: look at the switch and at "
+            "ringfence_lag_records.",
             ["topic"],
-            registry=registry,
         )
-        # A jump of one list's blocks: ask `ringfence why NUMBER`, then allow numbers or take the
-        # list to action = "flag". simulated="true" is what a list on trial would have done.
-        self.decisions = Counter(
+        self.decisions = self._counter(
             "ringfence_decisions",
             "Decisions, by verdict, by the rule and the list that decided (empty: none did).",
+            "A jump of one list's blocks: ask `ringfence why NUMBER`, then allow numbers or "
+            'take the list to action = "flag". simulated="true" is what a list on trial would '
+            "have done.",
             ["verdict", "rule", "list", "simulated"],
-            registry=registry,
         )
-        # Rises when a switch sends what is no call: read reason and bytes in calls.rejected.
-        self.rejected = Counter(
-            "ringfence_rejected",
+        self.rejected = self._counter(
+            "ringfence_records_rejected",
             "Records that are no calls and went to the topic of rejected records, by reason.",
+            "Rises when a switch sends what is no call: read reason and bytes in calls.rejected.",
             ["reason"],
-            registry=registry,
         )
-        # Near the rate of decisions is usual where a switch writes attempts and ends, or legs.
-        # left_out: a later record came to less; see calls.repeat_window_s.
-        self.repeats = Counter(
-            "ringfence_repeats",
-            "Decisions about a call that was decided before by another of its records: marked with "
-            "the first one's id, or left out since they come to less.",
+        self.repeats = self._counter(
+            "ringfence_decisions_repeated",
+            "Decisions about a call that was decided before by another of its records: marked "
+            "with the first one's id, or left out since they come to less.",
+            "Near the rate of decisions is usual where a switch writes attempts and ends, or "
+            "legs. left_out: a later record came to less; see calls.repeat_window_s.",
             ["kind"],
-            registry=registry,
         )
-        # 1: read the log's `wrong dialect`, which names the likely right one; RUNBOOK.
-        self.wrong_dialect = Gauge(
+        self.wrong_dialect = self._gauge(
             "ringfence_wrong_dialect",
             "Whether none of a topic's last 50 or more records was a call in its dialect.",
+            "1: read the log's `wrong dialect`, which names the likely right one; RUNBOOK.",
             ["topic"],
-            registry=registry,
-            multiprocess_mode="livemax",
         )
-        # Near the rate of ringfence_calls: a switch writes letters beyond ASCII, escapes or strange
-        # numbers into fields that decide, or there are no kernels. The price is CPU alone.
-        self.unscanned = Counter(
-            "ringfence_unscanned",
+        self.unscanned = self._counter(
+            "ringfence_calls_unscanned",
             "Calls that were decoded one by one, since the fast scan could not vouch for them.",
-            registry=registry,
+            "Near the rate of ringfence_calls: a switch writes letters beyond ASCII, escapes or"
+            " strange numbers into fields that decide, or there are no kernels. The price is "
+            "CPU alone.",
         )
-        # Rises where a list came without its exact entries: ask the owner for them.
-        self.unconfirmed = Counter(
-            "ringfence_unconfirmed",
+        self.unconfirmed = self._counter(
+            "ringfence_matches_unconfirmed",
             "Bloom filter hits that no exact entry could confirm or refute, by list.",
+            "Rises where a list came without its exact entries: ask the owner for them.",
             ["list"],
-            registry=registry,
         )
-        # What a list that may only observe, or an entry below the minimum, would have touched.
-        self.observed = Counter(
-            "ringfence_observed",
+        self.observed = self._counter(
+            "ringfence_matches_observed",
             "Confirmed matches of calls that were allowed all the same, by list.",
+            "What a list that may only observe, or an entry below the minimum, would have touched.",
             ["list"],
-            registry=registry,
         )
-        # Above 0: calls pass unchecked. See ringfence_register_up and the lists' generations.
-        self.unasked = Counter(
-            "ringfence_unasked",
+        self.unasked = self._counter(
+            "ringfence_calls_unasked",
             "Calls that no list speaks of while some list could not be asked (no data, stale).",
-            registry=registry,
+            "Above 0: calls pass unchecked. See ringfence_register_up and the lists' generations.",
         )
 
-    def _of_the_pace(self, registry: CollectorRegistry) -> None:
-        # decode and decide: their sum's rate is CPU time per second, near 1 one more worker is
-        # needed. publish: a rise with steady decode and decide is a slow broker.
-        self.batch = Histogram(
-            "ringfence_batch_seconds",
+    def _of_the_pace(self) -> None:
+        self.batch = self._histogram(
+            "ringfence_batch_duration_seconds",
             "Time of one batch, by step: decode; match and decide; publish until acknowledged.",
+            "decode and decide: their sum's rate is CPU time per second, near 1 one more worker"
+            " is needed. publish: a rise with steady decode and decide is a slow broker.",
             ["step"],
-            registry=registry,
             buckets=BATCH_BUCKETS_S,
         )
-        # The promise to the switch. Rising with the lag: too few workers. Alone: a slow broker.
-        self.decision_latency = AgeHistogram(
+        self.decision_latency = self._ages(
             "ringfence_decision_latency_seconds",
             "From a record's Kafka timestamp to its decision being acknowledged by Kafka.",
-            registry=registry,
+            "The promise to the switch. Rising with the lag: too few workers. Alone: a slow "
+            "broker.",
         )
-        # Rises: more workers, then more partitions. 0 as well for partitions that others read.
-        self.lag = Gauge(
+        self.lag = self._gauge(
             "ringfence_lag_records",
             "Records in a partition that this deployment has not read yet.",
+            "Rises: more workers, then more partitions. 0 as well for partitions that others read.",
             ["topic", "partition"],
-            registry=registry,
-            multiprocess_mode="livesum",
+            workers="livesum",
         )
-        # 0 on all workers: fewer partitions than workers; make more with Kafka's own tools.
-        self.partitions = Gauge(
+        self.partitions = self._gauge(
             "ringfence_partitions",
             "Partitions assigned to the workers here.",
-            registry=registry,
-            multiprocess_mode="livesum",
+            "0 on all workers: fewer partitions than workers; make more with Kafka's own tools.",
+            workers="livesum",
         )
-        # Above 0: a record batch is damaged or beyond every limit; the log names topic, partition
-        # and offset. Mend the broker's disk or set calls.corrupt_batches = "skip", then restart.
-        self.stopped = Gauge(
+        self.stopped = self._gauge(
             "ringfence_partitions_stopped",
             "Partitions that are not read on, since a batch of theirs can not be right.",
-            registry=registry,
-            multiprocess_mode="livesum",
+            "Above 0: a record batch is damaged or beyond every limit; the log names topic, "
+            "partition and offset. Mend the broker's disk or set calls.corrupt_batches = "
+            '"skip", then restart.',
+            workers="livesum",
         )
-        # Above 0: the slow way, about 2 us a record more. The log says why: calls.fetch, no
-        # kernels, an old broker, records in a message format of before Kafka 0.11.
-        self.ordinary = Gauge(
+        self.ordinary = self._gauge(
             "ringfence_partitions_ordinary",
             "Partitions that aiokafka fetches record by record instead of the fast lane.",
-            registry=registry,
-            multiprocess_mode="livesum",
+            "Above 0: the slow way, about 2 us a record more. The log says why: calls.fetch, no"
+            " kernels, an old broker, records in a message format of before Kafka 0.11.",
+            workers="livesum",
         )
-        # position_reset: calls were lost before they were read: longer retention, more workers.
-        # throttled: a quota of the broker. commit_refused, batch_dropped: calls are decided twice,
-        # with the same id; rebalances take too long or session_timeout_ms is too short.
-        # kafka_awaited: look at the broker.
-        self.call_events = Counter(
+        self.call_events = self._counter(
             "ringfence_call_events",
             "What happened on the calls' way: commits, rebalances, waits for Kafka.",
+            "position_reset: calls were lost before they were read: longer retention, more "
+            "workers. throttled: a quota of the broker. commit_refused, batch_dropped: calls "
+            "are decided twice, with the same id; rebalances take too long or "
+            "session_timeout_ms is too short. kafka_awaited: look at the broker.",
             ["event"],
-            registry=registry,
         )
-        # 0: Kafka does not answer; nothing is lost, calls wait in the switch's topic.
-        self.kafka_up = Gauge(
+        self.kafka_up = self._gauge(
             "ringfence_kafka_up",
             "Whether Kafka answers (the worst worker).",
-            registry=registry,
-            multiprocess_mode="livemin",
+            "0: Kafka does not answer; nothing is lost, calls wait in the switch's topic.",
+            workers="livemin",
         )
 
-    def _of_lists(self, registry: CollectorRegistry) -> None:
-        # gap, checksum: harmless alone, often: the register is being edited by something else.
-        # snapshot_refused, register_lost: see the log; the last good lists stay live.
-        self.list_events = Counter(
+    def _of_lists(self) -> None:
+        self.list_events = self._counter(
             "ringfence_list_events",
             "What happened on the lists' way: loads, swaps, gaps, refusals, register losses.",
+            "gap, checksum: harmless alone, often: the register is being edited by something "
+            "else. snapshot_refused, register_lost: see the log; the last good lists stay live.",
             ["event"],
-            registry=registry,
         )
-        # 0: the register does not answer; calls are decided with the last good lists meanwhile.
-        self.register_up = Gauge(
+        self.register_up = self._gauge(
             "ringfence_register_up",
             "Whether the register answers (the worst worker).",
-            registry=registry,
-            multiprocess_mode="livemin",
+            "0: the register does not answer; calls are decided with the last good lists "
+            "meanwhile.",
+            workers="livemin",
         )
-        # Behind `ringfence lists show` for longer than a minute: read that worker's log.
-        self.list_generation = Gauge(
+        self.list_generation = self._gauge(
             "ringfence_list_generation",
             "Generation of a list that is enforced (the worker that is furthest behind).",
+            "Behind `ringfence lists show` for longer than a minute: read that worker's log.",
             ["list"],
-            registry=registry,
-            multiprocess_mode="livemin",
+            workers="livemin",
         )
-        # time() minus this is the list's age. Old: the register is away or its data were lost.
-        self.list_synced = Gauge(
+        self.list_synced = self._gauge(
             "ringfence_list_synced_timestamp_seconds",
             "When a list was last known to agree with the register, since the epoch.",
+            "time() minus this is the list's age. Old: the register is away or its data were lost.",
             ["list"],
-            registry=registry,
-            multiprocess_mode="livemin",
+            workers="livemin",
         )
-        # Far from what the owner says it shared: look at the audit, `ringfence lists show`.
-        self.list_entries = Gauge(
+        self.list_entries = self._gauge(
             "ringfence_list_entries",
             "Numbers in a list's snapshot, without the changes since.",
+            "Far from what the owner says it shared: look at the audit, `ringfence lists show`.",
             ["list"],
-            registry=registry,
-            multiprocess_mode="livemax",
         )
-        # Above `rebuild_changes` for long: nobody runs `ringfence feeds run`, or its log says why
-        # not; `ringfence lists rebuild` puts the changes into a new snapshot.
-        self.list_changes = Gauge(
+        self.list_changes = self._gauge(
             "ringfence_list_changes",
             "Numbers changed since a list's snapshot: the overlay in front of its filter.",
+            "Above `rebuild_changes` for long: nobody runs `ringfence feeds run`, or its log "
+            "says why not; `ringfence lists rebuild` puts the changes into a new snapshot.",
             ["list"],
-            registry=registry,
-            multiprocess_mode="livemax",
         )
 
-        # broken above 0: `ringfence agreements check` says what is wrong; the last good version of
-        # such a file stays in force. in_force falls: one ended, its lists are only observed now.
-        self.agreements = Gauge(
+        self.agreements = self._gauge(
             "ringfence_agreements",
             "Agreements by state: to_come, pledged, in_force, ended; files that are broken.",
+            "broken above 0: `ringfence agreements check` says what is wrong; the last good "
+            "version of such a file stays in force. in_force falls: one ended, its lists are "
+            "only observed now.",
             ["state"],
-            registry=registry,
-            multiprocess_mode="livemax",
         )
 
-    def _of_the_worker(self, registry: CollectorRegistry) -> None:
-        # 1 a worker. Lower than the workers: read `/ready`, it says what is missing.
-        self.ready = Gauge(
-            "ringfence_ready_workers",
+    def _of_the_worker(self) -> None:
+        self.ready = self._gauge(
+            "ringfence_workers_ready",
             "Workers with lists loaded and a place in the consumer group.",
-            registry=registry,
-            multiprocess_mode="livesum",
+            "1 a worker. Lower than the workers: read `/ready`, it says what is missing.",
+            workers="livesum",
         )
-        # Lower than the workers: the others take several times the CPU; their log says why at the
-        # start, `ringfence warm` says it again.
-        self.compiled = Gauge(
-            "ringfence_compiled_workers",
+        self.compiled = self._gauge(
+            "ringfence_workers_compiled",
             "Workers that use the compiled kernels.",
-            registry=registry,
-            multiprocess_mode="livesum",
-        )
-        # More than one version at a time: a rolling update that has not ended.
-        self.build = Gauge(
-            "ringfence_build_info",
-            "Always 1; the labels say what runs.",
-            ["version", "python"],
-            registry=registry,
-            multiprocess_mode="livemax",
+            "Lower than the workers: the others take several times the CPU; their log says why "
+            "at the start, `ringfence warm` says it again.",
+            workers="livesum",
         )
 
 
-class SupervisorMetrics:
+class SupervisorMetrics(Catalogue):
     """What only the supervisor of several workers knows; it serves them with the workers' sum."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        # Rises: a worker dies again and again; its last log lines say why.
-        self.restarts = Counter(
+        super().__init__(registry)
+        self.restarts = self._counter(
             "ringfence_worker_restarts",
             "Workers started again after they died.",
+            "Rises: a worker dies again and again; its last log lines say why.",
             ["worker"],
-            registry=registry,
         )
-        # Below `--workers`: one is waiting to be restarted.
-        self.running = Gauge(
-            "ringfence_workers_running", "Worker processes that run.", registry=registry
+        self.running = self._gauge(
+            "ringfence_workers_running",
+            "Worker processes that run.",
+            "Below `--workers`: one is waiting to be restarted.",
         )
-
-
-def keep_in_files(slot: int) -> None:
-    """Let this process' metrics live in the supervisor's files, under its slot; before any is made.
-
-    By default prometheus_client names the files by process id: after each restart there would be
-    one more, for ever.
-    """
-    assert FILES_ENV in os.environ, "the supervisor says where"
-    chosen: Any = values.MultiProcessValue(lambda: slot)  # type: ignore[no-untyped-call]
-    values.ValueClass = chosen
-
-
-def forget_gauges_of(slot: int, folder: Path) -> None:
-    """A dead worker has no lag, no lists and is not ready; what it counted stays."""
-    mark_process_dead(slot, str(folder))  # type: ignore[no-untyped-call]
-
-
-def sum_of_workers(folder: Path, registry: CollectorRegistry) -> None:
-    """Let `registry` serve the sum of the workers whose files are in `folder`."""
-    MultiProcessCollector(registry, str(folder))  # type: ignore[no-untyped-call]
-
-
-def exposition(registry: CollectorRegistry) -> bytes:
-    """All of it in Prometheus' text format."""
-    return generate_latest(registry)

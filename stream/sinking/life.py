@@ -16,7 +16,6 @@ from stream.lists.events import EventKind
 from stream.ops import log as logs
 from stream.ops.clock import Deadline
 from stream.ops.health import HealthServer, Readiness, Turning
-from stream.ops.metrics import exposition
 from stream.ops.tasks import cancelled, running
 
 log = logging.getLogger(__name__)
@@ -69,7 +68,7 @@ class Life:
         server = HealthServer(
             ops.http_host,
             self._port,
-            lambda: exposition(self._registry),
+            self._registry,
             lambda: Readiness(("it is being stopped",) if self._told.is_set() else missing()),
             lambda: self._turning.stalled,
         )

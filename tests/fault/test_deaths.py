@@ -30,7 +30,7 @@ DELIVERIES = pytest.mark.parametrize(
 
 def flowing(engine: Engine) -> bool:
     """Whether it has decided something since its start."""
-    return engine.metric("ringfence_batch_seconds_count", step="publish") > 0
+    return engine.metric("ringfence_batch_duration_seconds_count", step="publish") > 0
 
 
 @DELIVERIES
@@ -105,9 +105,12 @@ async def test_a_worker_that_was_paused(site, measured, delivery, session_ms):
             await other.until(
                 lambda: other.metric("ringfence_partitions") == site.partitions, "to take over"
             )
-            before = other.metric("ringfence_batch_seconds_count", step="publish")
+            before = other.metric("ringfence_batch_duration_seconds_count", step="publish")
             await other.until(
-                lambda: other.metric("ringfence_batch_seconds_count", step="publish") > before + 20,
+                lambda: (
+                    other.metric("ringfence_batch_duration_seconds_count", step="publish")
+                    > before + 20
+                ),
                 "to go on",
             )
             sleeper.process.send_signal(signal.SIGCONT)

@@ -75,8 +75,8 @@ async def test_any_bytes_as_a_call(kafka, redis_url, tmp_path):
         await site.drained(engine)
         counted = Counter(reason for _, reason in NOT_CALLS.values())
         for reason, times in counted.items():
-            assert engine.metric("ringfence_rejected_total", reason=reason) == times, reason
-        assert engine.metric("ringfence_rejected_total") == len(NOT_CALLS)
+            assert engine.metric("ringfence_records_rejected_total", reason=reason) == times, reason
+        assert engine.metric("ringfence_records_rejected_total") == len(NOT_CALLS)
         assert await engine.stop() == 0
         assert not engine.errors()
     rejected = {

@@ -66,7 +66,7 @@ async def decided(site: Site, engine: Engine, *callers: str) -> list[str]:
 
 async def decides(engine: Engine, batches: int) -> None:
     """Wait until it has decided that many more batches."""
-    count = "ringfence_batch_seconds_count"
+    count = "ringfence_batch_duration_seconds_count"
     before = engine.metric(count, step="publish")
     await engine.until(
         lambda: engine.metric(count, step="publish") >= before + batches, "to decide calls"

@@ -37,10 +37,10 @@ async def test_calls_go_in_and_decisions_come_out(deployment: Deployment) -> Non
         engine.until(lambda: engine.value("ringfence_calls_total") == 201)
         engine.until(lambda: engine.value("ringfence_lag_records") == 0)
         engine.until(lambda: engine.value("ringfence_decision_latency_seconds_count") == 201)
-        assert engine.value('ringfence_rejected_total{reason="not_json"') == 1
+        assert engine.value('ringfence_records_rejected_total{reason="not_json"') == 1
         assert engine.value("ringfence_decisions_total") == 200
         assert engine.value("ringfence_register_up") == 1
-        assert engine.value("ringfence_compiled_workers") == 1
+        assert engine.value("ringfence_workers_compiled") == 1
         assert engine.value('ringfence_list_generation{list="TH/national"') >= 1
         assert engine.page("/live")[0] == 200
         assert engine.stop() == 0
@@ -62,7 +62,7 @@ async def test_without_kernels_the_same_is_decided(tmp_path: Path, kafka, redis_
         engine.until_ready()
         await here.send(records(50))
         assert {one["number"] for one in await here.decided(5)} == {LISTED}
-        assert engine.value("ringfence_compiled_workers") == 0
+        assert engine.value("ringfence_workers_compiled") == 0
         assert "without compiled kernels" in engine.log()
         assert engine.stop() == 0
 

@@ -90,5 +90,5 @@ async def test_every_switchs_records_are_decided(carrier: Deployment) -> None:
         assert "repeats" not in first
         assert {one["repeats"] for one in repeats} == {first["decision_id"]}
         assert len(repeats) == expected["freeswitch"] - 1
-        engine.until(lambda: engine.value("ringfence_repeats_total") >= len(repeats))
+        engine.until(lambda: engine.value("ringfence_decisions_repeated_total") >= len(repeats))
         assert engine.stop() == 0

@@ -124,7 +124,7 @@ async def test_one_feeds_trouble_is_not_anothers(site, register, hanging):
         assert await numbers_on(register, "KH/good") == set(kh(1, 2))
         refused = {"feed": "broken", "verdict": "refused", "reason": "not_the_format"}
         await until(lambda: site.metric("ringfence_feed_versions_total", **refused) == 1)
-        await until(lambda: site.metric("ringfence_feed_failures", feed="away") > 1)
+        await until(lambda: site.metric("ringfence_feed_consecutive_failures", feed="away") > 1)
         (site.folder / "good.txt").write_text("\n".join(kh(1, 2, 3)))
         await until(lambda: site.metric("ringfence_feed_numbers", feed="good") == 3)
         process.send_signal(signal.SIGTERM)

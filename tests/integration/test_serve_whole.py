@@ -70,7 +70,7 @@ async def test_it_serves_with_and_without_its_servers(
     serve: Engine
     with runs() as serve:
         serve.until_ready()
-        serve.until(lambda: serve.value("ringfence_http_lists_followed") == 1)
+        serve.until(lambda: serve.value("ringfence_http_register_up") == 1)
         status, said = asked(port, ASK)
         assert (status, said["verdict"], said["fail_open"]) == (200, "block", False)
         by_lookup = said["decision_id"]

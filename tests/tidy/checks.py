@@ -10,8 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping
 
 FILE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 70
+# Prometheus' base units are seconds and bytes; the client adds _total by itself.
+NOT_IN_METRICS = re.compile(r"_(ms|millis\w*|minutes|hours|days|percent|kb|total|count|sum)(_|$)")
 BROAD = {"Exception", "BaseException"}
-INSTRUMENTS = ("Counter", "Gauge", "Histogram", "Summary", "Info", "Enum")
+INSTRUMENTS = frozenset({"_counter", "_gauge", "_histogram", "_ages"})
 # Paths of the machines that this was built on; they mean nothing anywhere else.
 MACHINE = re.compile(r"(?<!\w)/(?:root|work|home/\w+)/|\.pyenv/")
 
@@ -98,26 +100,25 @@ def metric_attributes(catalogue: str) -> dict[str, ast.Call]:
             target = node.target
         if not isinstance(node, ast.Assign | ast.AnnAssign) or not isinstance(node.value, ast.Call):
             continue
-        function = node.value.func
-        name = function.id if isinstance(function, ast.Name) else getattr(function, "attr", "")
-        # Our own kinds are named after what they refine: AgeHistogram.
-        if isinstance(target, ast.Attribute) and name.endswith(INSTRUMENTS):
+        name = getattr(node.value.func, "attr", "")
+        if isinstance(target, ast.Attribute) and name in INSTRUMENTS:
             found[target.attr] = node.value
     return found
 
 
 def metric_names(catalogue: str) -> Iterator[str]:
-    """Each metric is ours by name, says what it means, and has a comment on what to do above it."""
-    lines = catalogue.splitlines()
+    """Each metric is ours by name, says what it means and what to do, and is made by the rules."""
     for attribute, call in metric_attributes(catalogue).items():
         texts = [a.value for a in call.args if isinstance(a, ast.Constant)]
-        name, meaning = [*[str(text) for text in texts], "", ""][:2]
+        name, meaning, do = [*[str(text) for text in texts], "", "", ""][:3]
         if not name.startswith("ringfence_"):
             yield f"{call.lineno}: {name or attribute} does not start with ringfence_"
+        if NOT_IN_METRICS.search(name):
+            yield f"{call.lineno}: {name}: Prometheus wants base units and adds _total"
         if len(meaning) < 10:
             yield f"{call.lineno}: {name or attribute} has no meaning"
-        if not lines[call.lineno - 2].lstrip().startswith("#"):
-            yield f"{call.lineno}: {name or attribute} does not say above it what to do"
+        if len(do) < 10:
+            yield f"{call.lineno}: {name or attribute} does not say what to do"
 
 
 def unused_metrics(catalogue: str, others: Iterable[str]) -> Iterator[str]:

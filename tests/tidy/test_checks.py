@@ -8,10 +8,14 @@ from tests.tidy import checks
 
 LONG_BODY = "    x = 1\n" * 70
 CATALOGUE = """
-class Metrics:
+class Metrics(Catalogue):
     def __init__(self, registry):
-        # Rises when a switch sends garbage: look at calls.rejected.
-        self.rejected = Counter("ringfence_rejected", "Records refused, by reason.", ["reason"])
+        self.rejected = self._counter(
+            "ringfence_rejected",
+            "Records refused, by reason.",
+            "Rises when a switch sends garbage: look at calls.rejected.",
+            ["reason"],
+        )
 """
 
 PLANTED: list[tuple[Callable[[str], Iterator[str]], str]] = [
@@ -27,9 +31,15 @@ PLANTED: list[tuple[Callable[[str], Iterator[str]], str]] = [
     (checks.silent_tests, "class TestX:\n    async def test_x(self):\n        assert True\n"),
     (checks.machine_paths, "see /" + "work/shared/design.md\n"),
     (checks.metric_names, CATALOGUE.replace("ringfence_rejected", "rejected")),
+    (checks.metric_names, CATALOGUE.replace("rejected", "rejected_total")),
+    (checks.metric_names, CATALOGUE.replace("rejected", "rejected_ms")),
     (checks.metric_names, CATALOGUE.replace("Records refused, by reason.", "")),
-    (checks.metric_names, CATALOGUE.replace('Counter("ringfence_', 'AgeHistogram("')),
-    (checks.metric_names, CATALOGUE.replace("# Rises", "rises = 1  # Rises")),
+    (
+        checks.metric_names,
+        CATALOGUE.replace("Rises when a switch sends garbage: ", "").replace(
+            "look at calls.rejected.", ""
+        ),
+    ),
     (checks.undocumented_keys, "[a]\nb = 1\n"),
     (checks.undocumented_keys, "# a table\n[a]\nb = 1\n"),
     (checks.unlocked, "numpy==2.0\n"),

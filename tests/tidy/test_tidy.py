@@ -127,6 +127,7 @@ CATALOGUES = (
     "stream/ops/sink_metrics.py",
     "stream/ops/exchange_metrics.py",
     "stream/ops/enforcement_metrics.py",
+    "stream/ops/process_metrics.py",
 )
 
 
@@ -136,7 +137,7 @@ def catalogue(request: pytest.FixtureRequest) -> str:
 
 
 def test_every_metric_is_explained(catalogue: str) -> None:
-    """Each metric has our prefix, a meaning, and a comment that says what to do."""
+    """Each metric has our prefix, a name by Prometheus' rules, a meaning, and says what to do."""
     assert checks.metric_attributes(catalogue)
     assert not list(checks.metric_names(catalogue))
 

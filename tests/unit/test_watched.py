@@ -52,11 +52,11 @@ def test_whether_kernels_are_in_use_is_told(watched, caplog) -> None:
     watched.state.kernels_awaited = True
     assert "the kernels are being compiled, or read" in watched.state.readiness.missing
     watched.kernels("no Numba")
-    assert value(watched, "ringfence_compiled_workers") == 0
+    assert value(watched, "ringfence_workers_compiled") == 0
     assert "no Numba" in caplog.text
     assert "kernels" not in " ".join(watched.state.readiness.missing)
     watched.kernels("")
-    assert value(watched, "ringfence_compiled_workers") == 1
+    assert value(watched, "ringfence_workers_compiled") == 1
 
 
 def test_readiness_names_what_comes_next() -> None:
@@ -83,7 +83,7 @@ def test_every_closed_label_begins_at_nothing(watched: Watched) -> None:
     for kind in EventKind:
         assert value(watched, "ringfence_list_events_total", event=kind) == 0
     for reason in RejectReason:
-        assert value(watched, "ringfence_rejected_total", reason=reason) == 0
+        assert value(watched, "ringfence_records_rejected_total", reason=reason) == 0
 
 
 def test_a_batch_is_counted_when_it_is_done(watched: Watched) -> None:
@@ -96,13 +96,15 @@ def test_a_batch_is_counted_when_it_is_done(watched: Watched) -> None:
     watched.done(Done(outcome, 3, np.full(4, now_ms() - 7), 0.001, 0.002, 0.010))
     labels = {"verdict": "block", "rule": "list:TH/national", "list": "TH/national"}
     assert value(watched, "ringfence_decisions_total", **labels, simulated="false") == 3
-    assert value(watched, "ringfence_rejected_total", reason="not_json") == 1
-    assert value(watched, "ringfence_unconfirmed_total", list="KH/scam") == 2
-    assert value(watched, "ringfence_observed_total", list="MM/scam") == 1
-    assert value(watched, "ringfence_unasked_total") == 4
-    assert value(watched, "ringfence_unscanned_total") == 2
+    assert value(watched, "ringfence_records_rejected_total", reason="not_json") == 1
+    assert value(watched, "ringfence_matches_unconfirmed_total", list="KH/scam") == 2
+    assert value(watched, "ringfence_matches_observed_total", list="MM/scam") == 1
+    assert value(watched, "ringfence_calls_unasked_total") == 4
+    assert value(watched, "ringfence_calls_unscanned_total") == 2
     assert value(watched, "ringfence_decision_latency_seconds_count") == 4
-    assert value(watched, "ringfence_batch_seconds_sum", step="publish") == pytest.approx(0.007)
+    assert value(watched, "ringfence_batch_duration_seconds_sum", step="publish") == pytest.approx(
+        0.007
+    )
 
 
 def test_a_partition_that_went_has_no_lag_here(watched: Watched) -> None:

@@ -12,7 +12,7 @@ from stream.exercise.story import Story
 from stream.exercise.training import HOME, SOURCE, Training
 
 HOUR_S = 3600
-FAILURES = "ringfence_feed_failures"
+FAILURES = "ringfence_feed_consecutive_failures"
 
 
 class _Role(msgspec.Struct):

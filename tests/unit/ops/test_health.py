@@ -4,15 +4,17 @@ import asyncio
 
 import aiohttp
 import pytest
+from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client.parser import text_string_to_metric_families
 
 from stream.ops.health import HealthServer, PortTaken, Readiness, Turning
 
 
-async def page(port: int, path: str) -> tuple[int, str, str]:
+async def page(port: int, path: str, accept: str = "*/*") -> tuple[int, str, str]:
     """Status, body and content type."""
     async with (
         aiohttp.ClientSession() as session,
-        session.get(f"http://127.0.0.1:{port}{path}") as answer,
+        session.get(f"http://127.0.0.1:{port}{path}", headers={"Accept": accept}) as answer,
     ):
         return answer.status, await answer.text(), answer.headers["Content-Type"]
 
@@ -21,7 +23,7 @@ async def test_ready_only_when_nothing_is_missing() -> None:
     """A load balancer or an operator reads what a worker waits for."""
     missing: list[str] = ["lists are not loaded"]
     server = HealthServer(
-        "127.0.0.1", 0, lambda: b"", lambda: Readiness(tuple(missing)), lambda: False
+        "127.0.0.1", 0, CollectorRegistry(), lambda: Readiness(tuple(missing)), lambda: False
     )
     async with server:
         status, text, _ = await page(server.port, "/ready")
@@ -31,19 +33,35 @@ async def test_ready_only_when_nothing_is_missing() -> None:
 
 
 async def test_metrics_are_served_as_prometheus_wants_them() -> None:
-    """The page has the text format and says so."""
-    server = HealthServer("127.0.0.1", 0, lambda: b"x 1\n", lambda: Readiness(()), lambda: False)
+    """The page has the text format and says so; who asks for OpenMetrics gets that.
+
+    Every process says of itself what runs and since when.
+    """
+    registry = CollectorRegistry()
+    Gauge("x", "A figure.", registry=registry).set(1)
+    server = HealthServer("127.0.0.1", 0, registry, lambda: Readiness(()), lambda: False)
     async with server:
         status, text, kind = await page(server.port, "/metrics")
-    assert (status, text) == (200, "x 1\n")
+        _, modern, modern_kind = await page(
+            server.port, "/metrics", "application/openmetrics-text;version=1.0.0,text/plain;q=0.5"
+        )
+    assert status == 200
+    assert "\nx 1.0\n" in text
     assert kind.startswith("text/plain; version=0.0.4")
+    assert modern.endswith("# EOF\n")
+    assert modern_kind.startswith("application/openmetrics-text; version=1.0.0")
+    assert {one.name for one in text_string_to_metric_families(text)} >= {
+        "ringfence_build_info",
+        "process_start_time_seconds",
+        "process_resident_memory_bytes",
+    }
 
 
 async def test_a_stalled_loop_is_not_live() -> None:
     """/live fails when the loop has not turned for too long."""
     turning = Turning(stalled_s=0.05)
     server = HealthServer(
-        "127.0.0.1", 0, lambda: b"", lambda: Readiness(()), lambda: turning.stalled
+        "127.0.0.1", 0, CollectorRegistry(), lambda: Readiness(()), lambda: turning.stalled
     )
     async with server:
         task = asyncio.create_task(turning.run())
@@ -56,10 +74,10 @@ async def test_a_stalled_loop_is_not_live() -> None:
 
 async def test_a_taken_port_is_said_with_the_setting() -> None:
     """Two engines on one machine: the second says which setting to change."""
-    first = HealthServer("127.0.0.1", 0, lambda: b"", lambda: Readiness(()), lambda: False)
+    first = HealthServer("127.0.0.1", 0, CollectorRegistry(), lambda: Readiness(()), lambda: False)
     async with first:
         second = HealthServer(
-            "127.0.0.1", first.port, lambda: b"", lambda: Readiness(()), lambda: False
+            "127.0.0.1", first.port, CollectorRegistry(), lambda: Readiness(()), lambda: False
         )
         with pytest.raises(PortTaken, match="http_port"):
             async with second:

@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry, Histogram
 
-from stream.ops import metrics
+from stream.ops import exposition, metrics
 from stream.ops.metrics import AgeHistogram, Metrics
 
 # A worker: counts what it is told on stdin, answers when it is done, and leaves when killed.
 WORKER = """
 import sys
 from prometheus_client import CollectorRegistry
-from stream.ops.metrics import Metrics, keep_in_files
+from stream.ops.exposition import keep_in_files
+from stream.ops.metrics import Metrics
 import numpy as np
 keep_in_files(int(sys.argv[1]))
 metrics = Metrics(CollectorRegistry())
@@ -69,7 +70,7 @@ def test_the_catalogue_can_be_made_twice() -> None:
     for _ in range(2):
         registry = CollectorRegistry()
         Metrics(registry).calls.labels("calls").inc(3)
-        text = metrics.exposition(registry).decode()
+        text = exposition.exposition(registry).decode()
         assert 'ringfence_calls_total{topic="calls"} 3.0' in text
         assert "_created" not in text
 
@@ -83,7 +84,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, metrics.FILES_ENV: str(folder), "PYTHONPATH": str(Path.cwd())},
+            env={**os.environ, exposition.FILES_ENV: str(folder), "PYTHONPATH": str(Path.cwd())},
         )
 
     def count(self, topic: str, count: int, lag: int) -> None:
@@ -103,7 +104,7 @@ class Worker:
 def test_workers_add_up_and_dead_ones_keep_their_counts(tmp_path: Path) -> None:
     """Counters are the sum of all workers and never fall; gauges are of those that live."""
     registry = CollectorRegistry()
-    metrics.sum_of_workers(tmp_path, registry)
+    exposition.sum_of_workers(tmp_path, registry)
     first, second = Worker(0, tmp_path), Worker(1, tmp_path)
     try:
         first.count("calls", 100, 7)
@@ -112,7 +113,7 @@ def test_workers_add_up_and_dead_ones_keep_their_counts(tmp_path: Path) -> None:
         assert value(registry, "ringfence_lag_records", topic="calls", partition="0") == 12
         assert value(registry, "ringfence_list_generation", list="TH/national") == 5
         second.kill()
-        metrics.forget_gauges_of(1, tmp_path)
+        exposition.forget_gauges_of(1, tmp_path)
         assert value(registry, "ringfence_calls_total", topic="calls") == 120
         assert value(registry, "ringfence_lag_records", topic="calls", partition="0") == 7
         second = Worker(1, tmp_path)

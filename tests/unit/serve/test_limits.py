@@ -7,7 +7,7 @@ import pytest
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
-from stream.ops.metrics import exposition
+from stream.ops.exposition import exposition
 from stream.ops.tasks import cancelled
 from stream.serve.parts import Parts, needs
 from stream.serve.tokens import Role

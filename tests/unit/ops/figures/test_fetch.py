@@ -4,11 +4,13 @@ import socket
 
 import pytest
 from aiohttp import web
+from prometheus_client import CollectorRegistry
 
 from stream.ops.figures import fetch, names
 from stream.ops.figures.fetch import ask_all
 from stream.ops.figures.places import Kind, Place
 from stream.ops.health import HealthServer, Readiness
+from stream.ops.metrics import Metrics
 
 
 def place(port: int) -> Place:
@@ -18,12 +20,10 @@ def place(port: int) -> Place:
 
 async def test_a_process_is_read_with_what_it_misses() -> None:
     """Metrics and readiness come together."""
+    registry = CollectorRegistry()
+    Metrics(registry).calls.labels("calls").inc(3)
     server = HealthServer(
-        "127.0.0.1",
-        0,
-        lambda: b'ringfence_calls_total{topic="calls"} 3.0\n',
-        lambda: Readiness(("lists are not loaded",)),
-        lambda: False,
+        "127.0.0.1", 0, registry, lambda: Readiness(("lists are not loaded",)), lambda: False
     )
     async with server:
         (answer,) = await ask_all([place(server.port)], 50.0)

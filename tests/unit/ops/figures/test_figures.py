@@ -5,9 +5,7 @@ import math
 import pytest
 from prometheus_client import CollectorRegistry, Histogram
 
-from stream.ops.enforcement_metrics import EnforcementMetrics
-from stream.ops.exchange_metrics import ExchangeMetrics
-from stream.ops.feed_metrics import FeedMetrics
+from stream.ops.exposition import exposition
 from stream.ops.figures import names, reading
 from stream.ops.figures.fetch import Answer
 from stream.ops.figures.picture import State, picture
@@ -15,9 +13,7 @@ from stream.ops.figures.places import Kind, Place, address, other
 from stream.ops.figures.reading import Reading, Unreadable, read
 from stream.ops.figures.reckon import Pair, quantile, quantiles, rates
 from stream.ops.figures.watch import Watch
-from stream.ops.metrics import Metrics, SupervisorMetrics, exposition
-from stream.ops.serve_metrics import ServeMetrics
-from stream.ops.sink_metrics import RedisSinkMetrics, SinkMetrics, WebhookMetrics
+from tests.metrics_known import entries
 
 ENGINE = Place("engine", Kind.ENGINE, "http://127.0.0.1:9464")
 
@@ -29,16 +25,7 @@ def at(tick_s: float, text: str) -> Reading:
 
 def test_every_metric_that_figures_are_made_of_is_in_the_catalogue() -> None:
     """A metric renamed in the catalogue alone would be a figure that is never there."""
-    registry = CollectorRegistry()
-    for catalogue in (
-        *(Metrics, SupervisorMetrics, FeedMetrics, ExchangeMetrics, EnforcementMetrics),
-        *(ServeMetrics, SinkMetrics, RedisSinkMetrics, WebhookMetrics),
-    ):
-        catalogue(registry)
-    known = {
-        f"{family.name}_total" if family.type == "counter" else family.name: family.type
-        for family in registry.collect()
-    }
+    known = {entry.name: entry.kind for entry in entries()}
     assert names.USED - {names.STARTED} <= known.keys()
     assert {name for name in names.USED if known.get(name) == "histogram"} == names.HISTOGRAMS
 

@@ -1,0 +1,61 @@
+"""`/metrics` as a page: in the text format, or in OpenMetrics for who asks for it.
+
+With several workers each keeps its values in files that are named by its place ("slot"), not by
+its process: a worker that was restarted goes on counting where the dead one stopped, so that no
+counter ever goes down, and the supervisor serves the sum.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import CollectorRegistry, generate_latest, values
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+FILES_ENV = "PROMETHEUS_MULTIPROC_DIR"
+"""Where prometheus_client keeps the workers' files; the supervisor sets it for each worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a scraper gets."""
+
+    content_type: str
+    body: bytes
+
+
+def page(registry: CollectorRegistry, accept: str) -> Page:
+    """All of it, in the best format that the scraper's Accept header names.
+
+    Native histograms exist in neither of the two: prometheus_client has no protobuf exposition.
+    """
+    encode, content_type = choose_encoder(accept)
+    return Page(content_type, encode(registry))
+
+
+def exposition(registry: CollectorRegistry) -> bytes:
+    """All of it in Prometheus' text format."""
+    return generate_latest(registry)
+
+
+def keep_in_files(slot: int) -> None:
+    """Let this process' metrics live in the supervisor's files, under its slot; before any is made.
+
+    By default prometheus_client names the files by process id: after each restart there would be
+    one more, for ever.
+    """
+    assert FILES_ENV in os.environ, "the supervisor says where"
+    chosen: Any = values.MultiProcessValue(lambda: slot)  # type: ignore[no-untyped-call]
+    values.ValueClass = chosen
+
+
+def forget_gauges_of(slot: int, folder: Path) -> None:
+    """A dead worker has no lag, no lists and is not ready; what it counted stays."""
+    mark_process_dead(slot, str(folder))  # type: ignore[no-untyped-call]
+
+
+def sum_of_workers(folder: Path, registry: CollectorRegistry) -> None:
+    """Let `registry` serve the sum of the workers whose files are in `folder`."""
+    MultiProcessCollector(registry, str(folder))  # type: ignore[no-untyped-call]

@@ -1,0 +1,34 @@
+"""Every metric of the product, from the catalogues themselves: what tests and the table know."""
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry
+
+from stream.ops.catalogue import Catalogue, Entry
+from stream.ops.enforcement_metrics import EnforcementMetrics
+from stream.ops.exchange_metrics import ExchangeMetrics
+from stream.ops.feed_metrics import FeedMetrics
+from stream.ops.metrics import Metrics, SupervisorMetrics
+from stream.ops.process_metrics import ProcessMetrics
+from stream.ops.serve_metrics import ServeMetrics
+from stream.ops.sink_metrics import RedisSinkMetrics, SinkMetrics, WebhookMetrics
+
+CATALOGUES: dict[type[Catalogue], str] = {
+    Metrics: "The engine (`ringfence run`)",
+    SupervisorMetrics: "The supervisor of several workers (`ringfence run --workers N`)",
+    FeedMetrics: "Feeds (`ringfence feeds run`)",
+    ExchangeMetrics: "What we publish (`ringfence exchange run`)",
+    EnforcementMetrics: "Enforcement (`ringfence enforcement run`)",
+    ServeMetrics: "HTTP (`ringfence serve`)",
+    SinkMetrics: "Every sink",
+    RedisSinkMetrics: "The proxies' keys (`ringfence sink redis`)",
+    WebhookMetrics: "Webhooks (`ringfence sink webhooks`)",
+    ProcessMetrics: "Every process",
+}
+"""Each catalogue, and what it is a catalogue of."""
+
+
+def entries() -> Iterator[Entry]:
+    """Every metric, in the order of the catalogues."""
+    for catalogue in CATALOGUES:
+        yield from catalogue(CollectorRegistry()).entries
