@@ -29,7 +29,7 @@ from stream.lists.connection import client
 from stream.lists.events import Event, EventKind
 from stream.lists.store import Register
 from stream.ops import log as logs
-from stream.ops.clock import monotonic_s, now_ms
+from stream.ops.clock import monotonic_s, now_ms, now_s
 from stream.ops.health import HealthServer, Readiness, Turning
 from stream.ops.retry import Backoff
 from stream.ops.serve_metrics import ServeMetrics
@@ -49,6 +49,9 @@ from stream.serve.redress import Redress
 from stream.serve.server import serving
 from stream.sinks.pump import Pump, PumpSettings
 from stream.watched import tell
+from stream.web.install import install
+from stream.web.parts import PageParts
+from stream.web.sessions import Sessions
 
 log = logging.getLogger(__name__)
 
@@ -132,6 +135,7 @@ class _Serving:
         async with AsyncExitStack() as stack:
             redress = await stack.enter_async_context(self._redress())
             parts = self._parts(redress)
+            pages = await stack.enter_async_context(self._pages(parts.guard))
             jobs = [
                 await stack.enter_async_context(running(job, name))
                 for name, job in (
@@ -146,11 +150,15 @@ class _Serving:
             await stack.enter_async_context(health)
             port = await stack.enter_async_context(
                 serving(
-                    application(parts), settings.serve, self._metrics, shutdown_s=ops.shutdown_s
+                    application(parts, lambda app: install(app, pages)),
+                    settings.serve,
+                    self._metrics,
+                    shutdown_s=ops.shutdown_s,
                 )
             )
             scheme = "https" if settings.serve.cert_file else "http"
-            log.info("%s://%s:%d/docs lists what is served", scheme, settings.serve.host, port)
+            where = f"{scheme}://{settings.serve.host}:{port}"
+            log.info("%s is the page; %s/docs lists what programs are served", where, where)
             log.info("http://%s:%d/metrics /live /ready", ops.http_host, health.port)
             await self._until_told(jobs)
         log.info("stopped")
@@ -170,6 +178,28 @@ class _Serving:
             blocklist=self._blocklist,
             record_bytes_max=settings.calls.record_bytes_max,
         )
+
+    @asynccontextmanager
+    async def _pages(self, guard: Guard) -> AsyncIterator[PageParts]:
+        """What the pages share."""
+        settings, redis = self._settings, client(self._settings.register())
+        parts = PageParts(
+            settings=settings,
+            sessions=Sessions(
+                redis=redis,
+                still=guard.still,
+                now_s=now_s,
+                idle_s=settings.serve.session_idle_s,
+                whole_s=settings.serve.session_s,
+            ),
+            agreements=self._agreements,
+            now_s=now_s,
+        )
+        try:
+            yield parts
+        finally:
+            await parts.close()
+            await redis.aclose()
 
     @asynccontextmanager
     async def _redress(self) -> AsyncIterator[Redress]:

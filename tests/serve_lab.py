@@ -1,12 +1,12 @@
 """An application of `stream.serve` on a free port, in this process, for tests."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 from aiohttp import ClientSession
-from fastapi import APIRouter
+from fastapi import APIRouter, FastAPI
 from prometheus_client import CollectorRegistry
 
 from stream.config import default_file, load
@@ -66,11 +66,19 @@ class Served:
     parts: Parts
     client: ClientSession
 
+    @property
+    def address(self) -> str:
+        """Where it is."""
+        return f"http://127.0.0.1:{self.port}"
+
 
 @asynccontextmanager
-async def served(parts: Parts, *routers: APIRouter) -> AsyncIterator[Served]:
-    """Serve `parts`, and routes of the test beside ours."""
+async def served(
+    parts: Parts, *routers: APIRouter, more: Callable[[FastAPI], None] = lambda _: None
+) -> AsyncIterator[Served]:
+    """Serve `parts`, and routes of the test beside ours; `more` may add to the application."""
     app = framework(parts)
+    more(app)
     for router in routers:
         app.include_router(router)
     gate = Gate(Quick(app, parts), parts.settings, parts.metrics)

@@ -19,6 +19,7 @@
 | `rf:enforced:...` | several | what lists did, see `enforced/keys.py` |
 | `rf:allow`, `rf:allow:head` | hashes | the allowlist and its head: generation, chain |
 | `rf:decided:DAY` | hash | id of a decision -> what is kept of it, see `serve/kept.py` |
+| `rf:session:SHA256` | string | a person who is signed in to the page, see `web/sessions.py` |
 | `rf:appeals` | hash | id of an appeal -> its version and record |
 | `rf:appeals:open` | zset | ids of those that wait for an answer, by deadline |
 | `rf:appeals:closed` | zset | ids of those that were answered, by when |
@@ -69,6 +70,11 @@ def base(name: str, generation: int) -> str:
 def feed(name: str) -> str:
     """What is remembered of feed `name`."""
     return f"rf:feed:{{{name}}}"
+
+
+def session(digest: str) -> str:
+    """One person's sitting at the page, by the SHA-256 of the cookie."""
+    return f"rf:session:{digest}"
 
 
 def decided(day: str) -> str:

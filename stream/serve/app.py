@@ -1,5 +1,6 @@
 """The application: routes, faults as problems, and the gate around both."""
 
+from collections.abc import Callable
 from typing import Final
 
 from fastapi import APIRouter, FastAPI
@@ -7,6 +8,7 @@ from starlette.types import ASGIApp
 
 from stream import __version__
 from stream.serve import appeals, blocklists, calls, decision, docs, state
+from stream.serve.assets import route as assets
 from stream.serve.decision import Quick
 from stream.serve.gate import Gate
 from stream.serve.parts import Parts
@@ -19,6 +21,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     appeals.router,
     state.router,
     docs.router,
+    assets.router,
 )
 """Each module of routes gives one."""
 
@@ -52,6 +55,9 @@ def framework(parts: Parts) -> FastAPI:
     return app
 
 
-def application(parts: Parts) -> ASGIApp:
-    """What the server runs."""
-    return Gate(Quick(framework(parts), parts), parts.settings, parts.metrics)
+def application(parts: Parts, *more: Callable[[FastAPI], None]) -> ASGIApp:
+    """What the server runs; each of `more` adds routes of its own."""
+    app = framework(parts)
+    for add in more:
+        add(app)
+    return Gate(Quick(app, parts), parts.settings, parts.metrics)

@@ -125,6 +125,7 @@ async def decision(request: Request, parts: PartsHere, decision_id: _DecisionId)
         return JSONResponse(said)
     blocked = found.verdict == Verdict.BLOCK and not found.simulated
     return page(
+        request,
         "decision.html",
         said=said,
         because=because,
@@ -217,7 +218,7 @@ async def queue(
     """Those in one state. A browser is asked for a token as the password, and gets a page."""
     appeals = [told(one) for one in await parts.redress.book.in_state(state, limit)]
     if wants_page(request):
-        return page("queue.html", appeals=appeals, state=state, states=list(AppealState))
+        return page(request, "queue.html", appeals=appeals, state=state, states=list(AppealState))
     return JSONResponse(appeals)
 
 
@@ -227,7 +228,7 @@ async def standing(request: Request, parts: PartsHere, appeal_id: _AppealId) -> 
     _pace(request, parts)
     found = told(await parts.redress.book.get(appeal_id))
     if wants_page(request):
-        return page("appeal.html", appeal=found)
+        return page(request, "appeal.html", appeal=found)
     return JSONResponse(found)
 
 

@@ -25,6 +25,7 @@ async def routes(request: Request) -> Response:
     """Every route with its parameters and answers, on one page."""
     document = request.app.openapi()
     return page(
+        request,
         "docs.html",
         title=document["info"]["title"],
         version=document["info"]["version"],

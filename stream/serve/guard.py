@@ -80,9 +80,27 @@ class Guard:
             who, name = f"client {client.name}", client.name
         else:
             return client
+        raise self._refused(problem, who, name, address, route, request_id)
+
+    def recognise(self, token: str, *, address: str, route: str, request_id: str) -> Client:
+        """Whose token somebody pasted. Raises ProblemError, and limits who guesses."""
+        client = self._tokens.client_of(token.strip())
+        if client is not None:
+            return client
+        problem = ProblemError(Kind.NOT_AUTHENTICATED, "the token is unknown")
+        raise self._refused(problem, address, "", address, route, request_id)
+
+    def still(self, digest: bytes) -> Client | None:
+        """Whose token has this SHA-256, if it is (still) one of ours."""
+        return self._tokens.client_by(digest)
+
+    def _refused(
+        self, problem: ProblemError, who: str, name: str, address: str, route: str, request_id: str
+    ) -> ProblemError:
+        """What to raise: `problem`, noted, or that there were too many."""
         wait_s = self._pace.take(who)
         if wait_s:
-            raise ProblemError(
+            return ProblemError(
                 Kind.TOO_MANY_REFUSALS,
                 "too many requests without a right token or role; wait, then try with one",
                 retry_after_s=int(wait_s) + 1,
@@ -92,7 +110,7 @@ class Guard:
             problem.kind,
             extra={"client": name, "address": address, "route": route, "request_id": request_id},
         )
-        raise problem
+        return problem
 
     def _client_of(self, header: bytes) -> Client | None:
         if header in self._known:

@@ -36,6 +36,7 @@ class Kind(StrEnum):
 
     NOT_AUTHENTICATED = "not-authenticated"
     WRONG_ROLE = "wrong-role"
+    FORGED = "forged-form"
     TOO_MANY_REFUSALS = "too-many-refusals"
     MALFORMED = "malformed"
     NOT_FOUND = "not-found"
@@ -56,6 +57,7 @@ class Kind(StrEnum):
 _STATUS: Final = {
     Kind.NOT_AUTHENTICATED: 401,
     Kind.WRONG_ROLE: 403,
+    Kind.FORGED: 403,
     Kind.TOO_MANY_REFUSALS: 429,
     Kind.MALFORMED: 400,
     Kind.NOT_FOUND: 404,
@@ -162,7 +164,7 @@ def handle_problems(app: FastAPI) -> None:
         if wants_page(request):
             title = HTTPStatus(error.status).phrase
             given = {"title": title, "detail": error.detail, "request_id": request_id}
-            answer = page("problem.html", error.status, **given)
+            answer = page(request, "problem.html", error.status, **given)
             answer.headers.update(error.headers)
             return answer
         return answer_of(error, request_id)

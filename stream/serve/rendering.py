@@ -1,4 +1,8 @@
-"""Pages for people: small, whole in themselves, without scripts; whatever goes in is escaped."""
+"""Pages for people: whatever goes in is escaped; style and scripts only from `assets`.
+
+A page of a signed-in person has the frame (`stream/web/frame.py` puts it into the request's state);
+the others are whole in themselves.
+"""
 
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -7,6 +11,11 @@ from fastapi import Request, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from stream.ops.spans import spelled
+from stream.serve.assets import asset
+
+THEME_COOKIE: Final = "ringfence-theme"
+THEMES: Final = ("light", "dark")
 _PAGES: Final = Environment(
     loader=PackageLoader("stream.serve", "pages"),
     autoescape=True,
@@ -14,13 +23,14 @@ _PAGES: Final = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+_SIZES: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
-def when(at: str | int | None) -> str:
+def when(at: str | float | None) -> str:
     """A time (RFC 3339, or seconds since the epoch) as people read it, in UTC."""
     if at is None:
         return "not known"
-    moment = datetime.fromtimestamp(at, UTC) if isinstance(at, int) else datetime.fromisoformat(at)
+    moment = datetime.fromisoformat(at) if isinstance(at, str) else datetime.fromtimestamp(at, UTC)
     return f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
@@ -31,12 +41,27 @@ def coded(text: str) -> Markup:
     return Markup("".join(marks))  # noqa: S704 - every part was escaped
 
 
-_PAGES.filters.update(when=when, coded=coded)
+def many(count: float) -> str:
+    """A count with its thousands parted; fractions of small ones."""
+    return f"{count:,.1f}" if count < 10 and count != int(count) else f"{count:,.0f}"
 
 
-def page(name: str, status: int = 200, **given: Any) -> Response:
-    """A template with what goes into it."""
-    text = _PAGES.get_template(name).render(**given)
+def bytes_in(count: float) -> str:
+    """A size as people say it: `12 MiB`."""
+    power = min(int(max(count, 1)).bit_length() - 1, 49) // 10
+    return f"{count / 1024**power:,.3g} {_SIZES[power]}" if power else f"{count:.0f} B"
+
+
+_PAGES.filters.update(when=when, coded=coded, many=many, lasting=spelled, bytes_in=bytes_in)
+_PAGES.globals.update(asset=asset)
+
+
+def page(request: Request, name: str, status: int = 200, **given: Any) -> Response:
+    """A template with what goes into it, in the frame of whoever is signed in."""
+    theme = request.cookies.get(THEME_COOKIE, "")
+    text = _PAGES.get_template(name).render(
+        frame=request.scope["state"].get("frame"), theme=theme if theme in THEMES else "", **given
+    )
     return Response(text, status_code=status, media_type="text/html")
 
 

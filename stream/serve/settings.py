@@ -32,6 +32,9 @@ class ServeSettings:
     decisions_max: Annotated[int, Between(1, 100_000_000)]
     questions_per_minute: Annotated[int, Between(1, 100_000)]
     refusals_per_minute: Annotated[int, Between(1, 100_000)]
+    session_idle_s: Annotated[int, Between(60, 30 * 86_400)]
+    session_s: Annotated[int, Between(60, 30 * 86_400)]
+    watchers_max: Annotated[int, Between(1, 10_000)]
 
     def __post_init__(self) -> None:
         found = [

@@ -49,9 +49,10 @@ class Tokens:
 
     def client_of(self, token: str) -> Client | None:
         """Whose token it is; takes as long for a wrong one as for any."""
-        if len(token) > TOKEN_CHARACTERS_MAX:
-            return None
-        digest = _digest(token)
+        return None if len(token) > TOKEN_CHARACTERS_MAX else self.client_by(digest_of(token))
+
+    def client_by(self, digest: bytes) -> Client | None:
+        """Whose token has this SHA-256, if it is (still) one of ours."""
         found = None
         for known, client in self.held:
             if compare_digest(known, digest):
@@ -66,7 +67,7 @@ def new_token() -> str:
 
 def line_of(client: Client, token: str) -> str:
     """What the file of tokens holds of it: `<name> <role> <SHA-256>`."""
-    return f"{client.name} {client.role} {_digest(token).hex()}"
+    return f"{client.name} {client.role} {digest_of(token).hex()}"
 
 
 def read_tokens(text: str, errors: list[str]) -> Tokens:
@@ -107,5 +108,6 @@ def _client_in(words: list[str], known: Iterable[str]) -> tuple[bytes, Client]:
     return bytes.fromhex(digest), Client(name, Role(role))
 
 
-def _digest(token: str) -> bytes:
+def digest_of(token: str) -> bytes:
+    """A token's SHA-256, which is all that is kept of it."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

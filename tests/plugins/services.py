@@ -34,6 +34,7 @@ PROGRAMS = {
     "needs_openssl": ("openssl", "apt-get install openssl"),
     "needs_nginx": ("nginx", "apt-get install nginx-light"),
     "needs_kamailio": ("kamailio", KAMAILIO),
+    "needs_chromium": ("chromium", "apt-get install chromium"),
     "needs_sipp": ("sipp", "apt-get install sip-tester"),
 }
 

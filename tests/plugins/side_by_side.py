@@ -2,23 +2,23 @@
 
 A file's tests stay together: they share servers and material. The fault tests are one group, so
 that no two of them fight for the two cores of a small machine; what runs beside them is the rest.
+Those of the pages are another: one browser and one site for all of them.
 """
 
 import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-ONE_AFTER_THE_OTHER = "tests/fault/"
+TOGETHER = ("tests/fault/", "tests/browser/")
 
 
 class SideBySide(LoadScopeScheduling):
-    """By file, and the fault tests as one; pytest-xdist's own groups need marks on 3,900 tests."""
+    """By file, and some folders as one; pytest-xdist's own groups need marks on 3,900 tests."""
 
     def _split_scope(self, nodeid: str) -> str:
         """The group of a test: groups go to the two processes whole, in the order of the tests."""
-        if nodeid.startswith(ONE_AFTER_THE_OTHER):
-            return ONE_AFTER_THE_OTHER
-        return nodeid.partition("::")[0]
+        file = nodeid.partition("::")[0]
+        return next((folder for folder in TOGETHER if file.startswith(folder)), file)
 
 
 @pytest.hookimpl

@@ -1,0 +1,66 @@
+"""Forms that browsers send: read within bounds, and only from our own pages."""
+
+from collections.abc import Mapping
+from hmac import compare_digest
+from typing import Final
+from urllib.parse import parse_qsl, urlsplit
+
+from fastapi import Request
+
+from stream.serve.bodies import FORM
+from stream.serve.problems import Kind, ProblemError
+
+BYTES_MAX: Final = 64 * 1024
+FIELDS_MAX: Final = 50
+REASON_CHARS_MAX: Final = 500
+
+Fields = Mapping[str, str]
+
+
+async def fields_of(request: Request) -> Fields:
+    """The fields of a form. Raises ProblemError."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != FORM:
+        raise ProblemError(Kind.UNSUPPORTED, f"takes {FORM}")
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > BYTES_MAX:
+            raise ProblemError(Kind.TOO_LARGE, f"a form may have {BYTES_MAX} bytes")
+    try:
+        return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=FIELDS_MAX))
+    except ValueError as error:
+        raise ProblemError(Kind.MALFORMED, "the form can not be read") from error
+
+
+def check_origin(request: Request, fields: Fields, csrf: str) -> None:
+    """Refuse a form that no page of ours sent. Raises ProblemError.
+
+    The secret in the form is what counts; what the browser says of where it comes from is asked
+    beside it, should the secret ever leak.
+    """
+    given = fields.get("csrf", "")
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    elsewhere = site not in {None, "same-origin"} or (
+        origin is not None and urlsplit(origin).netloc != request.headers.get("host")
+    )
+    if elsewhere or not compare_digest(given.encode(), csrf.encode()):
+        text = "this form did not come from a page of yours, or is too old: load the page anew"
+        raise ProblemError(Kind.FORGED, text)
+
+
+def reason_in(fields: Fields) -> str:
+    """Why something is changed. Raises ProblemError if it does not say."""
+    reason = " ".join(fields.get("reason", "").split())
+    if not reason:
+        text = "say why: the reason stands in the audit; nothing was changed"
+        raise ProblemError(Kind.MALFORMED, text)
+    if len(reason) > REASON_CHARS_MAX:
+        raise ProblemError(Kind.MALFORMED, f"a reason may have {REASON_CHARS_MAX} characters")
+    return reason
+
+
+def way_back(address: str) -> str:
+    """`address` if it leads to a page of ours, else the first page."""
+    ours = address.startswith("/") and not address.startswith(("//", "/\\"))
+    return address if ours and address.isprintable() and " " not in address else "/"

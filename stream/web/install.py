@@ -1,0 +1,35 @@
+"""The pages put onto the application of `stream.serve`."""
+
+from typing import Final
+
+from fastapi import APIRouter, FastAPI, Request, Response
+
+from stream.serve.rendering import page
+from stream.web import health, lists, overview, signing
+from stream.web.frame import AgainError, ElsewhereError
+from stream.web.parts import PageParts
+
+ROUTERS: Final[tuple[APIRouter, ...]] = (
+    signing.router,
+    overview.router,
+    lists.router,
+    health.router,
+)
+"""Each module of pages gives one."""
+
+
+def install(app: FastAPI, parts: PageParts) -> None:
+    """Add all pages."""
+    app.state.page_parts = parts
+    for router in ROUTERS:
+        app.include_router(router)
+
+    async def elsewhere(_: Request, error: Exception) -> Response:
+        assert isinstance(error, ElsewhereError)
+        return Response(status_code=303, headers={"Location": error.address})
+
+    async def again(request: Request, _: Exception) -> Response:
+        return page(request, "again.html")
+
+    app.add_exception_handler(ElsewhereError, elsewhere)
+    app.add_exception_handler(AgainError, again)

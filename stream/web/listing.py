@@ -1,0 +1,78 @@
+"""Tables that are filtered, sorted and cut into pages here, not in the browser."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+from urllib.parse import urlencode
+
+from fastapi import Request
+
+T = TypeVar("T")
+
+ROWS: Final = 50
+"""Of a page."""
+_CHARS_MAX: Final = 200
+_PAGES_MAX: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What an address asks of a table: `filters` (each "" if not given), the order, the page.
+
+    What it asks wrongly is as if not asked: an address from a bookmark must still work.
+    """
+
+    path: str
+    filters: Mapping[str, str]
+    sort: str
+    down: bool
+    page: int
+
+    @classmethod
+    def of(cls, request: Request, filters: Sequence[str], sorts: Sequence[str]) -> "Asked":
+        """The first of `sorts` is the usual order; `-count` sorts by count, downwards."""
+        query = request.query_params
+        wanted = query.get("sort", sorts[0])
+        page = query.get("page", "1")
+        return cls(
+            path=request.url.path,
+            filters={name: query.get(name, "").strip()[:_CHARS_MAX] for name in filters},
+            sort=wanted.lstrip("-") if wanted.lstrip("-") in sorts else sorts[0].lstrip("-"),
+            down=wanted.startswith("-"),
+            page=min(max(int(page), 1), _PAGES_MAX) if page.isascii() and page.isdigit() else 1,
+        )
+
+    def address(self, **changed: Any) -> str:
+        """The same with something changed; without a page it is the first."""
+        fields: dict[str, Any] = {name: text for name, text in self.filters.items() if text}
+        fields["sort"] = f"-{self.sort}" if self.down else self.sort
+        fields |= changed
+        return f"{self.path}?{urlencode(fields)}"
+
+    def sorted_by(self, name: str) -> str:
+        """The address of the table in the order of `name`; again: the other way round."""
+        return self.address(sort=f"-{name}" if self.sort == name and not self.down else name)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows(Generic[T]):
+    """One page of a table: its rows, how many there are in all, and on which page we are."""
+
+    rows: Sequence[T]
+    total: int
+    page: int
+    pages: int
+
+    @property
+    def first(self) -> int:
+        """The place of the first row of this page, from 1."""
+        return (self.page - 1) * ROWS + 1
+
+
+def cut(rows: Sequence[T], asked: Asked, order: Callable[[T], Any] | None = None) -> Rows[T]:
+    """The page of `rows` that is asked for, sorted by `order` if it is given."""
+    pages = max(1, -(-len(rows) // ROWS))
+    page = min(asked.page, pages)
+    if order is not None:
+        rows = sorted(rows, key=order, reverse=asked.down)
+    return Rows(rows[(page - 1) * ROWS : page * ROWS], len(rows), page, pages)

@@ -1,0 +1,43 @@
+"""What the pages work with, handed in by the composition."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from fastapi import Request
+
+from stream.agreements import AgreementFolder
+from stream.config import Settings
+from stream.lists.store import Register
+from stream.web.sessions import Sessions
+
+
+@dataclass(slots=True, kw_only=True)
+class PageParts:
+    """Everything that pages share; one of each process.
+
+    `settings` are the whole configuration; `agreements` the folder as last read; `now_s` the clock.
+    """
+
+    settings: Settings
+    sessions: Sessions
+    agreements: AgreementFolder
+    now_s: Callable[[], int]
+    _register: Register | None = field(init=False, default=None)
+
+    async def register(self) -> Register:
+        """The register, connected once. Raises RegisterDown, RegisterUnsafe."""
+        if self._register is None:
+            self._register = await Register.connect(self.settings.register())
+        return self._register
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        if self._register is not None:
+            await self._register.close()
+
+
+def page_parts_of(request: Request) -> PageParts:
+    """The parts of the application that serves `request`."""
+    found = request.app.state.page_parts
+    assert isinstance(found, PageParts)
+    return found

@@ -1,0 +1,145 @@
+"""Who is signed in: kept on the server, by a random number in the browser's cookie.
+
+In Redis, so that any worker knows it and a restart forgets nobody, under the SHA-256 of the cookie:
+whoever reads the register can not speak as anybody. What this process has seen it also remembers
+itself, for while Redis is away: that is when somebody has to look at the page. A session ends after
+a time without use, after a time in all, by signing out, and with the token that it was opened by.
+"""
+
+import hashlib
+import logging
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+from redis.asyncio import Redis
+
+from stream.core.faults import RegisterDown
+from stream.lists import keys
+from stream.lists.connection import renamed
+from stream.serve.tokens import Client, digest_of
+
+log = logging.getLogger(__name__)
+
+NEAR_MAX: Final = 10_000
+"""Sessions that a process remembers itself; the longest unused is forgotten first."""
+TOUCH_S: Final = 60
+"""A session's last use is written down at most so often."""
+_COOKIE_CHARS_MAX: Final = 64
+
+
+class Session(msgspec.Struct, frozen=True):
+    """One person's sitting. Times in seconds since the epoch; `token` is the token's SHA-256.
+
+    `csrf` stands in every form, so that no other site can send one. `notice` is told once.
+    """
+
+    token: str
+    csrf: str
+    began_at_s: int
+    seen_at_s: int
+    notice: str = ""
+
+
+@dataclass(slots=True)
+class Sessions:
+    """All sessions. `idle_s` without use, or `whole_s` in all, end one.
+
+    `still` gives the client of a token's SHA-256 as long as there is one.
+    """
+
+    redis: Redis
+    still: Callable[[bytes], Client | None]
+    now_s: Callable[[], int]
+    idle_s: int
+    whole_s: int
+    _near: "OrderedDict[str, Session]" = field(init=False, default_factory=OrderedDict)
+    _unsaved: set[str] = field(init=False, default_factory=set)
+
+    async def begin(self, token: str) -> str:
+        """Open a session for who has `token`; what its cookie holds."""
+        cookie, now_s = secrets.token_urlsafe(32), self.now_s()
+        session = Session(digest_of(token.strip()).hex(), secrets.token_urlsafe(24), now_s, now_s)
+        await self._write(_key(cookie), session)
+        return cookie
+
+    async def find(self, cookie: str) -> tuple[Session, Client] | None:
+        """The session of a cookie and whose it is, if it has not ended; this is a use of it."""
+        if not cookie or len(cookie) > _COOKIE_CHARS_MAX:
+            return None
+        key, now_s = _key(cookie), self.now_s()
+        session = await self._read(key)
+        if session is None:
+            return None
+        client = self.still(bytes.fromhex(session.token))
+        idle = now_s - session.seen_at_s > self.idle_s
+        if client is None or idle or now_s - session.began_at_s > self.whole_s:
+            await self.end(cookie)
+            return None
+        told = msgspec.structs.replace(session, seen_at_s=now_s, notice="")
+        if session.notice or key in self._unsaved or now_s - session.seen_at_s >= TOUCH_S:
+            await self._write(key, told, again=True)
+        return session, client
+
+    async def tell(self, cookie: str, session: Session, notice: str) -> None:
+        """Let the next page say `notice`, once."""
+        await self._write(_key(cookie), msgspec.structs.replace(session, notice=notice), again=True)
+
+    async def end(self, cookie: str) -> None:
+        """Forget a session."""
+        key = _key(cookie)
+        self._near.pop(key, None)
+        self._unsaved.discard(key)
+        try:
+            with renamed("ending a session"):
+                await self.redis.delete(keys.session(key))
+        except RegisterDown as down:
+            log.warning("a session ended here only, and in Redis by its time: %s", down)
+
+    async def _read(self, key: str) -> Session | None:
+        near = self._near.get(key)
+        try:
+            with renamed("reading a session"):
+                data = await self.redis.get(keys.session(key))
+        except RegisterDown:
+            return near
+        if data is None:
+            if key in self._unsaved:
+                return near
+            self._near.pop(key, None)
+            return None
+        session = msgspec.json.decode(data, type=Session)
+        self._keep(key, session)
+        return session
+
+    async def _write(self, key: str, session: Session, *, again: bool = False) -> None:
+        """Keep it; `again`: only where it still is, lest one that ended meanwhile comes back."""
+        self._keep(key, session)
+        only_there = again and key not in self._unsaved
+        left_s = min(self.idle_s, session.began_at_s + self.whole_s - self.now_s())
+        try:
+            with renamed("writing a session"):
+                await self.redis.set(
+                    keys.session(key),
+                    msgspec.json.encode(session),
+                    ex=max(left_s, 1),
+                    xx=only_there,
+                )
+        except RegisterDown:
+            self._unsaved.add(key)
+        else:
+            self._unsaved.discard(key)
+
+    def _keep(self, key: str, session: Session) -> None:
+        self._near[key] = session
+        self._near.move_to_end(key)
+        if len(self._near) > NEAR_MAX:
+            oldest, _ = self._near.popitem(last=False)
+            self._unsaved.discard(oldest)
+
+
+def _key(cookie: str) -> str:
+    return hashlib.sha256(cookie.encode("utf-8", "surrogatepass")).hexdigest()

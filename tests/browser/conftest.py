@@ -1,0 +1,86 @@
+"""One Chromium, one site and one window of each role for all tests of the pages."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser
+
+from stream.agreements import AgreementFolder
+from stream.config import Settings, load
+from stream.core.entry import Category, Entry
+from stream.embedded import RedisServer
+from stream.lists.store import Register
+from stream.lists.words import By
+from stream.ops.clock import now_s
+from stream.serve.tokens import Role
+from stream.web.install import install
+from stream.web.parts import PageParts
+from stream.web.sessions import Sessions
+from tests.browser_lab import Person, chromium, person
+from tests.builders import fingerprint_of
+from tests.serve_lab import Served, parts_for, serve_settings, served
+
+LISTS = {"TH/national": 40, "KH/scam": 12, "KH/trial": 3, "LA/centres": 0}
+BY = By("somchai", "a <b>test</b> & more")
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    async with chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def site_settings(
+    redis_server: RedisServer,
+    _redis_databases: Iterator[int],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Settings:
+    """The defaults, at a Redis database and in a folder of its own."""
+    folder: Path = tmp_path_factory.mktemp("site")
+    url = redis_server.url(next(_redis_databases) % redis_server.databases)
+    for name in ("feeds", "agreements"):
+        (folder / name).mkdir()
+    extra = folder / "site.toml"
+    extra.write_text(
+        f'[redis]\nurl = "{url}"\n[lists]\nstate_dir = "{folder / "state"}"\n'
+        f'[feeds]\ndir = "{folder / "feeds"}"\n[agreements]\ndir = "{folder / "agreements"}"\n'
+    )
+    return load([extra], {})
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def site(site_settings: Settings) -> AsyncIterator[Served]:
+    """The pages over a register with a few lists."""
+    async with await Register.connect(site_settings.register()) as register:
+        for name, count in LISTS.items():
+            await register.create(name, "plain", BY)
+            entries = [_entry(f"+999{n:08d}") for n in range(count)]
+            await register.add(name, entries, BY)
+        parts = parts_for(serve_settings())
+        pages = PageParts(
+            settings=site_settings,
+            sessions=Sessions(register._redis, parts.guard.still, now_s, 3600, 43_200),
+            agreements=AgreementFolder(site_settings.agreements.folder()),
+            now_s=now_s,
+        )
+        async with served(parts, more=lambda app: install(app, pages)) as running:
+            yield running
+        await pages.close()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def operator(browser: Browser, site: Served) -> Person:
+    return await person(browser, site.address, Role.OPERATOR)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def viewer(browser: Browser, site: Served) -> Person:
+    return await person(browser, site.address, Role.VIEWER)
+
+
+def _entry(number: str) -> Entry:
+    until_s = now_s() + 86_400
+    return Entry(number, fingerprint_of(number), Category.PARCEL, "tests", now_s(), until_s, 80)

@@ -1,0 +1,72 @@
+"""The frame of the pages in a browser: signing in and out, keyboard, colours, what is refused."""
+
+import pytest
+
+from stream.serve.tokens import Role
+from tests.browser_lab import Person, person
+from tests.serve_lab import TOKENS
+
+pytestmark = [pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="session")]
+
+
+async def test_signing_in_and_out(browser, site) -> None:
+    """A wrong token is told so; a right one opens what was asked for; after signing out it is not
+    there any more.
+    """
+    who = await person(browser, site.address)
+    page = await who.open("/lists?q=KH")
+    assert page.url.endswith("/sign-in?next=%2Flists%3Fq%3DKH")
+    await who.look("sign-in")
+    await page.fill("#token", "rf_wrong")
+    await page.keyboard.press("Enter")
+    await page.wait_for_selector("[role=alert]")
+    await who.settled(but="401")
+    await page.fill("#token", TOKENS[Role.VIEWER])
+    await page.keyboard.press("Enter")
+    await page.wait_for_url("**/lists?q=KH")
+    assert await page.locator("tbody tr").count() == 2
+    (cookie,) = [one for one in await page.context.cookies() if one["name"] == "ringfence"]
+    assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+    await page.click("text=Sign out")
+    await page.wait_for_url("**/sign-in")
+    await who.open("/lists")
+    assert "/sign-in" in page.url
+    await who.settled()
+    await page.context.close()
+
+
+async def test_the_keyboard_leads_through_the_frame(viewer: Person) -> None:
+    """First the way past the navigation, then the navigation in its order."""
+    page = await viewer.open("/")
+    stops = await viewer.tab_stops(5)
+    assert stops == ["Skip to content", "Ringfence", "Overview", "Lists", "Health"]
+    await page.evaluate("document.activeElement.blur()")
+    await viewer.open("/")
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("Enter")
+    assert await page.evaluate("document.activeElement.id") == "main"
+    await viewer.settled()
+
+
+async def test_the_colours_can_be_chosen(viewer: Person) -> None:
+    """Dark stays dark on the next page, and Auto goes back to what the system has."""
+    page = await viewer.open("/lists")
+    await page.click("button:text('Dark')")
+    await page.wait_for_selector("html[data-theme=dark]")
+    assert page.url.endswith("/lists")
+    await viewer.open("/health")
+    assert await page.get_attribute("html", "data-theme") == "dark"
+    await page.click("button:text('Auto')")
+    await page.wait_for_selector("html:not([data-theme])")
+    await viewer.settled()
+
+
+async def test_a_link_from_elsewhere_finds_who_is_signed_in(viewer: Person, site) -> None:
+    """A strict cookie does not come with a link from another site; the page asks once more."""
+    page = viewer.page
+    other = site.address.replace("127.0.0.1", "localhost")
+    await page.goto(f"{other}/docs")
+    await page.evaluate(f"location.href = '{site.address}/lists'")
+    await page.wait_for_url(f"{site.address}/lists")
+    await page.wait_for_selector("h1:text('Lists')")
+    await viewer.settled()
