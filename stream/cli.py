@@ -34,6 +34,7 @@ from stream.commands import (
 )
 from stream.commands.base import AsJson, ConfigFiles, err, out, print_json, settings_of
 from stream.commands.decisions import decisions
+from stream.commands.replay import replay_command
 from stream.commands.top import top
 from stream.commands.traceback import traceback_command
 from stream.commands.why import why
@@ -74,6 +75,7 @@ app.add_typer(sinks.app, name="sink")
 app.command("report")(report.report)
 app.command("why")(why)
 app.command("decisions")(decisions)
+app.command("replay")(replay_command)
 app.command("traceback")(traceback_command)
 app.command("exercise")(exercise)
 app.command("top")(top)

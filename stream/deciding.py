@@ -1,7 +1,7 @@
 """Calls decided with the lists, the agreements and the time of the moment."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from stream.calls.batch import CallBatch, RawBatch
@@ -68,15 +68,19 @@ class Decider:
 
 
 def decoder_for(
-    settings: Settings, more: Mapping[str, Dialect] | None = None
+    settings: Settings, more: Mapping[str, Dialect] | None = None, *, callees: bool = False
 ) -> Callable[[RawBatch], CallBatch]:
-    """What reads the records of all topics; `more` are dialects of what is no topic."""
+    """What reads the records of all topics; `more` are dialects of what is no topic.
+
+    `callees`: called numbers are read, also where the settings do not have them checked.
+    """
+    how = settings.calls.decode()
     dialects = {topic: settings.dialect(name) for topic, name in settings.calls.topics.items()}
     return partial(
         decode,
         dialect_of={**dialects, **(more or {})},
         trunks=settings.trunks_by_name(),
-        settings=settings.calls.decode(),
+        settings=replace(how, check_callee=how.check_callee or callees),
     )
 
 

@@ -59,6 +59,18 @@ class OrdinaryReader:
             except IllegalStateError:  # it is no longer ours: its new reader starts there anyway
                 continue
 
+    def release(self, partitions: Iterable[Partition]) -> None:
+        """Pause them."""
+        for partition in partitions:
+            if partition in self._partitions:
+                self._partitions.remove(partition)
+                self._consumer.pause(TopicPartition(*partition))
+
+    async def position(self, partition: Partition) -> int:
+        """As the consumer has it."""
+        offset: int = await self._consumer.position(TopicPartition(*partition))
+        return offset
+
     async def take(self, records_max: int, wait_ms: int) -> RawBatch:
         """What aiokafka has fetched. Raises its errors, the group's among them."""
         epoch = self._epoch

@@ -44,6 +44,14 @@ class Reader(Protocol):
         """Read on from `positions`, which are of partitions begun."""
         ...
 
+    def release(self, partitions: Iterable[Partition]) -> None:
+        """These of the partitions begun are not read on; the others go on."""
+        ...
+
+    async def position(self, partition: Partition) -> int:
+        """The first offset of a partition begun that was not handed out yet; holes are passed."""
+        ...
+
     async def take(self, records_max: int, wait_ms: int) -> RawBatch:
         """What is there; waits `wait_ms` for the first, and may be cancelled while it waits.
 

@@ -52,7 +52,7 @@ def check(
     Example: ringfence feeds check numbers.csv --feed kh-scam
     """
     settings = settings_of(config)
-    feed = _feed(settings, name, file)
+    feed = feed_for(settings, name, file)
     with tempfile.TemporaryDirectory(prefix="ringfence-check-") as folder:
         versions = Versions(Path(folder), feed.name)
         whole = is_whole(feed, file, said=not increment)
@@ -70,7 +70,8 @@ def check(
         raise typer.Exit(NOTHING_DONE)
 
 
-def _feed(settings: Settings, name: str | None, file: Path) -> Feed:
+def feed_for(settings: Settings, name: str | None, file: Path) -> Feed:
+    """How `file` is read: as the feed's file says, or, without a name, as it is recognised."""
     if name is None:
         house, found = house_of(settings), _recognised(settings, file)
         return Feed(

@@ -66,7 +66,7 @@ async def past_records(
         consumer.subscribe(list(topics))
         while not consumer.assignment():
             await consumer.getmany(timeout_ms=20)
-        spans = await _spans(consumer, from_ms, until_ms)
+        spans = await spans_of(consumer, from_ms, until_ms)
         async for batch in _read(consumer, spans, progress):
             yield batch
     except KafkaError as error:
@@ -106,10 +106,13 @@ def decision_in(value: bytes) -> Decision | None:
         return None
 
 
-async def _spans(
+async def spans_of(
     consumer: Any, from_ms: int, until_ms: int
 ) -> dict[TopicPartition, tuple[int, int]]:
-    """From which offset until before which each partition is read."""
+    """From which offset until before which each assigned partition is read.
+
+    The ends are those of this moment: what is written from now on is not read. Raises KafkaError.
+    """
     partitions = consumer.assignment()
     ends = await consumer.end_offsets(partitions)
     starts = await consumer.offsets_for_times(dict.fromkeys(partitions, from_ms))

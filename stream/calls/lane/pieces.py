@@ -111,6 +111,16 @@ class Pieces:
             start = end
         return positions
 
+    def first_unread(self, partition: Partition) -> int | None:
+        """The first offset of a partition that was read and not handed out; None: there is none."""
+        piece, start = self._piece, 0
+        for reading, end in zip(*(piece.readings, piece.ends) if piece else ((), ()), strict=True):
+            first = max(start, piece.given if piece else 0)
+            if piece and first < end and reading.partition == partition:
+                return int(piece.records.offsets[first])
+            start = end
+        return None
+
     def drop(self) -> None:
         """An assignment ended: nothing that waits counts any more."""
         self._piece = None

@@ -124,6 +124,22 @@ class LaneReader:
                 self._ordinary.seek({partition: offset})
         self._pump()
 
+    def release(self, partitions: Iterable[Partition]) -> None:
+        """These are not read on; the others go on."""
+        gone = [one for one in partitions if one in self._readings]
+        for partition in gone:
+            self._readings.pop(partition).state = State.GONE
+        self._ordinary.release(gone)
+        self._settle_leaders()
+
+    async def position(self, partition: Partition) -> int:
+        """The first offset of a partition begun that was not handed out yet; holes are passed."""
+        reading = self._readings[partition]
+        if reading.state is State.ORDINARY:
+            return await self._ordinary.position(partition)
+        unread = self._pieces.first_unread(partition)
+        return reading.position if unread is None else unread
+
     async def take(self, records_max: int, wait_ms: int) -> RawBatch:
         """The next piece of what was fetched. Raises SourceDown, and the group's KafkaError."""
         if self._fault is not None:

@@ -1,0 +1,153 @@
+"""What a candidate is: production's lists, policy and agreements with something in place of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from stream.config import Settings
+from stream.core.agreement import Agreement, Agreements
+from stream.core.blocklists import Blocklists, Group, LiveList, Table, fresh
+from stream.core.emergency import EmergencyNumbers
+from stream.core.entry import Columns
+from stream.core.faults import SnapshotUnreadable
+from stream.core.snapshot import FILTER_PART, Snapshot, read_snapshot
+from stream.deciding import rules_for
+from stream.lists import tables
+from stream.lists.build import Version, bare_snapshot, build_snapshot
+from stream.lists.circles import PLAIN, key_id
+from stream.lists.feed import Feed
+from stream.lists.feed_diff import REMOVED
+from stream.lists.feed_reading import VersionRead, read_version
+from stream.lists.look import Bounds
+from stream.lists.merge import picked
+from stream.replay.comparing import Side
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """All that decisions come from, on one side of a replay."""
+
+    settings: Settings
+    blocklists: Blocklists
+    agreements: Agreements
+
+    def side(self, at_s: int) -> Side:
+        """The same, compiled for that moment."""
+        rules = rules_for(self.settings, self.blocklists, self.agreements, at_s)
+        return Side(self.blocklists, rules)
+
+    def with_list(self, candidate: LiveList, folder: Path) -> "World":
+        """With `candidate` in place of the list of its name, or besides the others.
+
+        Tables that change are made in `folder`; the others are production's own. Blocks. Raises
+        SnapshotUnreadable.
+        """
+        known = _tables(self.blocklists)
+
+        def table_of(snapshots: Sequence[Snapshot]) -> Table:
+            held = known.get(_filters(snapshots))
+            return tables.table_for(folder, snapshots) if held is None else held
+
+        kept = [live for live in self.blocklists.lists if live.name != candidate.name]
+        made = Blocklists.of([*kept, candidate], self.blocklists.allow, table_of)
+        return replace(self, blocklists=made)
+
+    def with_agreement(self, candidate: Agreement) -> "World":
+        """With `candidate` in place of the agreement of its id, or besides the others."""
+        kept = tuple(held for held in self.agreements.held if held.id != candidate.id)
+        return replace(self, agreements=Agreements((*kept, candidate), needed=True))
+
+    def without_trials(self) -> "World":
+        """With everything that is on trial in force."""
+        policy = self.settings.policy
+        lists = {name: replace(one, simulate=False) for name, one in policy.lists.items()}
+        default = replace(policy.default, simulate=False)
+        settings = replace(self.settings, policy=replace(policy, default=default, lists=lists))
+        held = tuple(_in_force(one) for one in self.agreements.held)
+        agreements = replace(self.agreements, held=held)
+        return replace(self, settings=settings, agreements=agreements)
+
+
+def _in_force(agreement: Agreement) -> Agreement:
+    clauses = tuple(
+        replace(clause, terms=replace(clause.terms, simulate=False)) for clause in agreement.clauses
+    )
+    return replace(agreement, clauses=clauses)
+
+
+def live_list(
+    name: str, circle: str, key: bytes, content: Columns | bytes, generation: int, now_s: int
+) -> LiveList:
+    """A list of `content` (bytes: a bare filter) as a worker would enforce it. Blocks.
+
+    Raises SnapshotUnreadable, and FilterUnreadable for a bare filter.
+    """
+    owner, _, short = name.partition("/")
+    version = Version(owner, short, generation, circle, key, key_id(key))
+    if isinstance(content, bytes):
+        parts = bare_snapshot(version, content, now_s)
+    else:
+        parts = build_snapshot(version, content, now_s)
+    return fresh(name, key, read_snapshot(parts, key=key), now_s)
+
+
+def file_read(
+    feed: Feed,
+    path: Path,
+    rejects: Path,
+    key: bytes,
+    emergency: Mapping[str, frozenset[str]],
+    now_s: int,
+) -> VersionRead:
+    """A partner's file as its feed would read it; what the feed may not bring is left out. Blocks.
+
+    Raises SnapshotUnreadable where it is not what its feed says.
+    """
+    bounds = Bounds(
+        codes=feed.codes,
+        own=feed.own,
+        speaks_for=feed.speaks_for,
+        emergency=EmergencyNumbers(dict(emergency)),
+    )
+    read = read_version(feed, path, rejects, key, bounds, now_s)
+    if read.unreadable:
+        raise SnapshotUnreadable(f"{path}: {read.unreadable}")
+    return read
+
+
+def content_of(read: VersionRead) -> Columns | bytes:
+    """What of a file that was read can be on a list."""
+    if read.bare:
+        return read.filter_data
+    return picked(read.columns, np.flatnonzero(read.columns.category != REMOVED))
+
+
+def key_for(settings: Settings, blocklists: Blocklists, name: str) -> tuple[str, bytes]:
+    """The circle and key of a list here; `plain` where there is no such list yet."""
+    for live in blocklists.lists:
+        if live.name == name:
+            keys = settings.circle_keys()
+            circle = next((one for one, key in keys.items() if key == live.key), PLAIN)
+            return circle, live.key
+    return PLAIN, b""
+
+
+def _filters(snapshots: Sequence[Snapshot]) -> tuple[str, ...]:
+    return tuple(one.manifest.parts[FILTER_PART].sha256 for one in snapshots)
+
+
+def _tables(blocklists: Blocklists) -> dict[tuple[str, ...], Table]:
+    """The tables that are there, by the filters in them."""
+    found = {}
+    for circle in blocklists.circles:
+        for group in circle.groups:
+            found[_filters(_members(blocklists, group))] = group.table
+    return found
+
+
+def _members(blocklists: Blocklists, group: Group) -> list[Snapshot]:
+    snapshots = [blocklists.lists[index].snapshot for index in group.ledger.lists.tolist()]
+    assert None not in snapshots, "a group has usable lists alone"
+    return [one for one in snapshots if one is not None]

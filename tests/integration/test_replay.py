@@ -1,0 +1,115 @@
+"""A replay as an operator types it, beside an engine on a real broker."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+from stream.core.number import masked
+from stream.lists.store import Register
+from tests.builders import entry
+from tests.integration.engine_lab import LISTED, Deployment, records
+from tests.integration.lists_lab import BY
+from tests.integration.test_redress_cli import Said, committed, typed
+
+SCAM = "KH/scam"
+CLINIC = "+85523900123"
+AGREEMENT = """
+title = "Memorandum (invented)"
+kind = "memorandum"
+valid_from = 2020-01-01
+circle = "plain"
+parties.KH = { roles = ["owner"], contact = "noc@kh.example" }
+parties.TH = { roles = ["enforcer"], contact = "noc@th.example" }
+[lists."KH/scam"]
+action = "flag"
+"""
+
+
+async def replayed(here: Deployment, *words: str) -> Any:
+    """The JSON of `ringfence replay`."""
+    done = await typed(here.config, "replay", "--from", "1h", "--json", "-", *words)
+    assert done.code == 0, done.err
+    return json.loads(done.out)
+
+
+def of(report: Any, change: str) -> tuple[int, int]:
+    return report["changes"][change]["calls"], report["changes"][change]["numbers"]
+
+
+async def test_a_replay_of_production_is_what_was_decided_and_a_candidate_differs_by_its_own(
+    tmp_path: Path, kafka, redis_url: str, register: Register
+) -> None:
+    """Production replayed against itself shows no difference and blocks as many calls as there are
+    recorded decisions; another generation, a file and an agreement differ by exactly their numbers;
+    nobody's position moves, and whole numbers need a reason that the audit keeps.
+    """
+    here = Deployment(tmp_path, kafka.bootstrap, redis_url)
+    await register.create(SCAM, "plain", BY)
+    await register.add(SCAM, [entry(LISTED)], BY)
+    assert (await typed(here.config, "topics", "create")).code == 0
+    sent = records(300, every=10)
+    sent += [
+        json.dumps({**json.loads(each), "call_id": f"clinic-{place}", "caller": CLINIC}).encode()
+        for place, each in enumerate(sent[:7])
+    ]
+    with here.engine() as engine:
+        await asyncio.to_thread(engine.until_ready)
+        await here.send([*sent, b"nonsense"])
+        decided = await here.decided(30)
+        await asyncio.to_thread(
+            engine.until, lambda: engine.value("ringfence_calls_total") >= len(sent) + 1
+        )
+        assert engine.stop() == 0
+    group = here.calls.replace("calls", "group")
+    before = await committed(here.bootstrap, group, here.calls)
+
+    same = await replayed(here)
+    assert (same["calls"], same["rejected"]) == (len(sent), 1)
+    assert same["verdicts"]["production"] == same["verdicts"]["candidate"]
+    assert same["verdicts"]["production"]["block"] == len(decided) == 30
+    assert not any(change["calls"] for change in same["changes"].values())
+
+    empty = await replayed(here, "--candidate", f"{SCAM}@1")
+    assert of(empty, "no_longer_blocked") == (30, 1)
+    assert empty["changes"]["no_longer_blocked"]["by_trunk"] == [{"trunk": "intl-1", "calls": 30}]
+
+    numbers = tmp_path / "numbers.txt"
+    numbers.write_text(f"{LISTED}\n{CLINIC}\nnot a number\n")
+    page = tmp_path / "replay.html"
+    more = await replayed(
+        here, "--candidate", str(numbers), "--as", SCAM, "--out", str(page), "--topic", here.calls
+    )
+    assert of(more, "newly_blocked") == (7, 1)
+    assert more["changes"]["newly_blocked"]["top_callers"][0]["number"] == masked(CLINIC)
+    assert "1 row of numbers.txt" in more["notes"][0]
+    assert masked(CLINIC) in page.read_text()
+    assert CLINIC not in page.read_text()
+
+    agreement = tmp_path / "th-kh.toml"
+    agreement.write_text(AGREEMENT)
+    flagged = await replayed(here, "--candidate", str(agreement))
+    assert flagged["verdicts"]["candidate"] == {"block": 0, "flag": 30, "allow": 277, "on_trial": 0}
+    assert of(flagged, "no_longer_blocked") == (30, 1)
+
+    words = ("--candidate", str(numbers), "--as", SCAM, "--full")
+    refused: Said = await typed(here.config, "replay", "--from", "1h", *words)
+    assert (refused.code, "--reason" in refused.err) == (2, True)
+    whole = await replayed(here, *words, "--reason", "before Friday's list")
+    assert whole["changes"]["newly_blocked"]["top_callers"][0]["number"] == CLINIC
+    noted = [(one.op, one.reason) async for one in register.annals.audit()]
+    assert noted[0] == ("replay", "before Friday's list")
+    assert await committed(here.bootstrap, group, here.calls) == before
+
+
+async def test_what_can_not_be_replayed_is_said(tmp_path: Path, kafka, redis_url: str) -> None:
+    """A wrong topic, time, candidate or a list that is not named ends with what to do instead."""
+    here = Deployment(tmp_path, kafka.bootstrap, redis_url, "ops.kernels = 'off'\n")
+    here.config.write_text(here.config.read_text().replace("ops.kernels_dir", "# ops.kernels_dir"))
+    for words, said in (
+        (("--topic", "elsewhere"), "no topic of calls; [calls.topics] has"),
+        (("--to", "2h"), "is not before"),
+        (("--full",), "--reason says why"),
+    ):
+        done = await typed(here.config, "replay", "--from", "1h", *words)
+        assert (done.code, said in done.err) == (2, True), done.err

@@ -1,0 +1,160 @@
+"""A replay against a model that looks at one call at a time, with sets and dictionaries alone."""
+
+import json
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream.calls.batch import CallBatch, Partition, RawBatch, Segment
+from stream.calls.decode import decode
+from stream.calls.dialects.ringfence import RINGFENCE
+from stream.calls.one_by_one import DecodeSettings
+from stream.calls.rulings import Rules
+from stream.calls.trunks import Trunks
+from stream.core.agreement import Agreements
+from stream.core.allowlist import AllowEntry, Allowlist
+from stream.core.blocklists import Blocklists
+from stream.core.bounds import compile_bounded
+from stream.core.decision import SipSettings
+from stream.core.emergency import EmergencyNumbers
+from stream.core.policy import PolicySettings
+from stream.replay import sums as sums_module
+from stream.replay.comparing import Change, Side, compare
+from stream.replay.sums import Sums
+from tests.builders import NOW_S, blocklists, live
+
+NUMBERS = [f"+4477009001{n:02d}" for n in range(8)] + ["+12025550100", "+66812345678"]
+ALLOWED = NUMBERS[0]
+SETS = [frozenset(), frozenset(NUMBERS[:4]), frozenset(NUMBERS[2:9]), frozenset(NUMBERS)]
+ALLOW = Allowlist.of([AllowEntry(ALLOWED, "hospital", "ops", NOW_S)])
+LISTS = [blocklists(live("XA/first", *sorted(held)), allow=ALLOW) for held in SETS]
+TRUNKS = Trunks("TH")
+LONG_S = 60.0
+
+calls = st.fixed_dictionaries(
+    {
+        "call_id": st.just("c"),
+        "caller": st.sampled_from([*NUMBERS, "+447700900999", None]),
+        "callee": st.sampled_from([*NUMBERS, "0812345678", "nobody"]),
+        "trunk": st.sampled_from(["intl-1", "intl-2", None]),
+        "stage": st.sampled_from(["attempt", "end"]),
+    },
+    optional={"duration_s": st.sampled_from([0, 59, 60, 600])},
+)
+
+
+def side(held: Blocklists) -> Side:
+    policy = compile_bounded(PolicySettings(), held.names, Agreements(), "TH", NOW_S)
+    sip = SipSettings("https://r.example/{decision_id}", "TN")
+    return Side(held, Rules(policy, EmergencyNumbers({}), TRUNKS, sip, emit_all=False))
+
+
+SIDES = [side(held) for held in LISTS]
+
+
+def batch_of(records: list[dict[str, Any]], *, callees: bool) -> CallBatch:
+    raw = RawBatch(
+        values=[json.dumps(record).encode() for record in records],
+        offsets=np.arange(len(records)),
+        timestamps_ms=np.zeros(len(records), np.int64),
+        segments=(Segment(Partition("calls", 0), 0, len(records)),),
+        epoch=0,
+    )
+    return decode(raw, {"calls": RINGFENCE}, TRUNKS, DecodeSettings(65_536, check_callee=callees))
+
+
+def pieces(records: list[Any], size: int) -> list[list[Any]]:
+    return [records[at : at + size] for at in range(0, len(records), size)]
+
+
+@dataclass
+class Model:
+    """What the words of the report mean, call by call."""
+
+    blocked: Counter[str] = field(default_factory=Counter)
+    numbers: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    trunks: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    long: set[str] = field(default_factory=set)
+    called_back: set[str] = field(default_factory=set)
+
+    def take(
+        self, records: list[dict[str, Any]], before: frozenset[str], after: frozenset[str]
+    ) -> None:
+        called = set()
+        for one in records:
+            caller = one["caller"]
+            was, now = (caller in held and caller != ALLOWED for held in (before, after))
+            self.blocked.update({"production": was, "candidate": now})
+            change = None
+            if now and not was:
+                change = "newly_blocked"
+                called.add((one["callee"], caller))
+                if one["stage"] == "end" and one.get("duration_s", -1) >= LONG_S:
+                    self.long.add(caller)
+            elif was and not now:
+                change = "no_longer_blocked"
+            elif caller == ALLOWED and caller in after and caller not in before:
+                change = "spared_by_allowlist"
+            if change is not None:
+                self.numbers[change][caller] += 1
+                self.trunks[change][one["trunk"] or "none"] += 1
+        for one in records:
+            if (one["caller"], one["callee"]) in called:
+                self.called_back.add(one["callee"])
+
+
+@given(
+    st.lists(calls, min_size=1, max_size=40),
+    st.integers(0, len(SETS) - 1),
+    st.integers(0, len(SETS) - 1),
+    st.integers(1, 15),
+)
+def test_a_replay_counts_what_a_model_counts_call_by_call(
+    records: list[dict[str, Any]], before: int, after: int, size: int
+) -> None:
+    """Whatever the calls and however they are cut into batches, the figures are exactly those."""
+    model, sums = Model(), Sums(TRUNKS, LONG_S)
+    model.take(records, SETS[before], SETS[after])
+    for piece in pieces(records, size):
+        sums.add(compare(batch_of(piece, callees=False), SIDES[before], SIDES[after], NOW_S))
+    wanted = sums.wanted()
+    for piece in pieces(records, size):
+        sums.called_back(batch_of(piece, callees=True), wanted)
+    assert sums.calls == len(records)
+    assert sums.before[2] == model.blocked["production"]
+    assert sums.after[2] == model.blocked["candidate"]
+    for change in Change:
+        found = sums.changes[change]
+        counts = {number.decode(): seen.calls for number, seen in found.numbers.items()}
+        assert counts == model.numbers[change]
+        assert found.calls == sum(model.numbers[change].values())
+        assert found.by_trunk == model.trunks[change]
+    new = sums.changes[Change.NEWLY_BLOCKED].numbers
+    assert {number.decode() for number, seen in new.items() if seen.long} == model.long
+    assert {n.decode() for n, seen in new.items() if seen.called_back} == model.called_back
+    if before == after:
+        assert not any(tallied.calls for tallied in sums.changes.values())
+
+
+def test_what_is_remembered_is_bounded_and_what_is_not_is_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Beyond the most numbers, pairs and trunks nothing is remembered, every call is counted."""
+    monkeypatch.setattr(sums_module, "NUMBERS_MAX", 2)
+    monkeypatch.setattr(sums_module, "PAIRS_MAX", 1)
+    monkeypatch.setattr(sums_module, "TRUNKS_MAX", 1)
+    records = [
+        {"call_id": "c", "caller": number, "callee": "+447700900999", "trunk": f"t{place}"}
+        for place, number in enumerate(NUMBERS[1:5])
+    ]
+    sums = Sums(TRUNKS, LONG_S)
+    sums.add(compare(batch_of(records, callees=False), SIDES[0], SIDES[3], NOW_S))
+    found = sums.changes[Change.NEWLY_BLOCKED]
+    assert (found.calls, len(found.numbers), found.untracked) == (4, 2, 2)
+    assert found.by_trunk == {"t0": 1, "others": 3}
+    assert (len(sums.pairs), sums.pairs_left_out) == (1, 1)
