@@ -1,28 +1,21 @@
 """`ringfence decisions`: what was decided, read from Kafka as any other reader would."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from typing import Annotated, Any
 
-import msgspec
 import typer
-from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 from rich.text import Text
 
 from stream.calls.events import Event
-from stream.calls.kafka import connected
+from stream.calls.recorded import LOOK_BACK, decision_in, last, reader, without_numbers
 from stream.commands.base import AsJson, ConfigFiles, err, out, print_line, settings_of
 from stream.config import Settings
 from stream.core.decision import Verdict
-from stream.core.faults import SourceDown, TopicMissing
-from stream.core.number import masked
+from stream.core.faults import SourceDown
 
-LOOK_BACK = 10_000
-"""How many records of a partition are looked through for those of one verdict."""
-_COLOURS = {"block": "bold red", "flag": "yellow", "allow": "green"}
-_NUMBERS = ("number", "caller", "callee")
+COLOURS = {"block": "bold red", "flag": "yellow", "allow": "green"}
 
 
 def decisions(
@@ -61,29 +54,14 @@ class _Shown:
         """How many records hold one that is shown, at worst."""
         return 1 if self._verdict is None else LOOK_BACK
 
-    def read(self, value: bytes | None) -> dict[str, Any] | None:
-        """The decision in a record, if it is to be shown."""
-        try:
-            decision = msgspec.json.decode(value or b"null")
-        except msgspec.DecodeError:
-            return None  # somebody else writes to this topic too
-        if not isinstance(decision, dict):
-            return None
-        if self._verdict is not None and decision.get("verdict") != self._verdict:
-            return None
-        if not self._full:
-            decision |= {
-                name: masked(decision[name])
-                for name in _NUMBERS
-                if isinstance(decision.get(name), str)
-            }
-            for reason in decision.get("reasons") or ():
-                if "prefix" in reason:  # it may be as long as a number
-                    reason["prefix"] = masked(str(reason["prefix"]))
-        return decision
+    def wants(self, decision: Mapping[str, Any]) -> bool:
+        """Whether it is to be shown."""
+        return self._verdict is None or decision.get("verdict") == self._verdict
 
-    def show(self, decision: Mapping[str, Any]) -> None:
+    def show(self, decision: dict[str, Any]) -> None:
         """Print one."""
+        if not self._full:
+            decision = without_numbers(decision)
         if self._as_json:
             print_line(decision)
             return
@@ -91,7 +69,7 @@ class _Shown:
         would = f" (would {decision['would']})" if decision.get("simulated") else ""
         line = Text()
         line.append(f"{decision.get('decided_at')}  ")
-        line.append(f"{verdict + would:6}", _COLOURS.get(verdict, ""))
+        line.append(f"{verdict + would:6}", COLOURS.get(verdict, ""))
         line.append(f"  {decision.get('role')} {decision.get('number') or 'withheld'}")
         line.append(f"  {decision.get('caller') or 'withheld'} > {decision.get('callee')}")
         line.append(f"  {decision.get('rule')}")
@@ -107,70 +85,20 @@ class _Shown:
 
 async def _print_decisions(settings: Settings, limit: int, shown: _Shown, *, follow: bool) -> None:
     topic = settings.calls.decisions_topic
-    async with _reader(settings, topic) as consumer:
+    async with reader(settings.kafka_client(), topic, _say_waiting) as consumer:
         try:
-            for decision in await _last(consumer, limit, shown):
-                shown.show(decision)
+            for found in await last(consumer, limit, shown.look_back, shown.wants):
+                shown.show(found.decision)
             while follow:
                 for records in (await consumer.getmany(timeout_ms=1000)).values():
                     for record in records:
-                        new = shown.read(record.value)
-                        if new is not None:
+                        new = decision_in(record.value)
+                        if new is not None and shown.wants(new):
                             shown.show(new)
         except KafkaError as error:
             raise SourceDown(f"{topic} can not be read: {error!r}") from error
 
 
-async def _last(consumer: Any, limit: int, shown: _Shown) -> list[dict[str, Any]]:
-    """The last `limit` decisions to show, oldest first; afterwards `consumer` stands at the end."""
-    partitions = consumer.assignment()
-    ends: dict[TopicPartition, int] = await consumer.end_offsets(partitions)
-    begins: dict[TopicPartition, int] = await consumer.beginning_offsets(partitions)
-    for partition, end in ends.items():
-        back = max(limit, shown.look_back) if limit else 0
-        consumer.seek(partition, max(begins[partition], end - back))
-    found: list[tuple[int, int, dict[str, Any]]] = []
-    unread = {partition for partition, end in ends.items() if begins[partition] < end and limit}
-    while unread:
-        fetched = await consumer.getmany(*unread, timeout_ms=500)
-        for records in fetched.values():
-            for record in records:
-                decision = shown.read(record.value)
-                if decision is not None:
-                    found.append((record.timestamp, len(found), decision))
-        # Offsets have holes (transaction markers): the position says when the end is reached.
-        unread = {p for p in unread if await consumer.position(p) < ends[p]}
-    found.sort(key=lambda each: each[:2])
-    return [decision for _, _, decision in found[-limit:]] if limit else []
-
-
-@asynccontextmanager
-async def _reader(settings: Settings, topic: str) -> AsyncIterator[Any]:
-    """A consumer of all partitions of `topic`, in no group. Raises TopicMissing, SourceDown."""
-
-    def waiting(event: Event) -> None:
-        if event is Event.KAFKA_AWAITED:
-            err.print("Kafka does not answer yet, still trying (Ctrl-C ends it)")
-
-    kafka = settings.kafka_client()
-
-    def make() -> AIOKafkaConsumer:
-        return AIOKafkaConsumer(
-            **kafka.options(),
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            isolation_level="read_committed",
-        )
-
-    consumer = await connected(make, AIOKafkaConsumer.stop, kafka, waiting)
-    try:
-        if topic not in await consumer.topics():
-            raise TopicMissing(f"no topic {topic}: `ringfence topics create` makes it")
-        # In no group, a subscription is all partitions, as soon as their leaders are known.
-        consumer.subscribe([topic])
-        while not consumer.assignment():
-            await consumer.getmany(timeout_ms=20)
-        yield consumer
-    finally:
-        await consumer.stop()
+def _say_waiting(event: Event) -> None:
+    if event is Event.KAFKA_AWAITED:
+        err.print("Kafka does not answer yet, still trying (Ctrl-C ends it)")

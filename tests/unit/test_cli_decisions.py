@@ -1,8 +1,9 @@
 """`ringfence decisions`: what is shown of a decision."""
 
 import json
+from copy import deepcopy
 
-from stream.commands.decisions import _Shown
+from stream.calls.recorded import decision_in, without_numbers
 
 DECISION = {
     "verdict": "block",
@@ -11,11 +12,16 @@ DECISION = {
 }
 
 
-def test_numbers_and_prefixes_are_masked_unless_asked_for():
-    """A prefix may be as long as a number, so it is masked like one; --full shows both."""
-    value = json.dumps(DECISION).encode()
-    shown = _Shown(None, full=False, as_json=True).read(value)
-    assert shown is not None
+def test_numbers_and_prefixes_are_masked():
+    """A prefix may be as long as a number, so it is masked like one."""
+    shown = without_numbers(deepcopy(DECISION))
     assert shown["number"] == "+8552***0123"
     assert shown["reasons"] == [{"list": "KH/scam", "prefix": "+85***12*"}, {"list": "TH/national"}]
-    assert _Shown(None, full=True, as_json=True).read(value) == DECISION
+
+
+def test_what_is_no_decision_is_passed_over():
+    """Somebody else may write to the topic, whatever they write."""
+    assert decision_in(json.dumps(DECISION).encode()) == DECISION
+    for value in (None, b"", b"{", b"[1]", b"\xff\xfe", b'"x"'):
+        assert decision_in(value) is None
+    assert without_numbers({"number": 5, "reasons": "x"}) == {"number": 5, "reasons": "x"}
