@@ -17,9 +17,9 @@ from stream.ops.spans import spelled
 
 DIM, BOLD, BAD, GOOD = "bright_black", "bold", "bold red", "green"
 UNKNOWN = "-"
-SPARK_COLUMNS = 20
 _WHOLE_ROWS = 1000
-"""Of a picture that is printed once: nothing is left out for want of rows."""
+"""Of a picture that is printed once: no list is left out for want of rows."""
+_ONCE_DECISIONS = 10
 
 
 class Sort(StrEnum):
@@ -76,7 +76,8 @@ def lines_of(view: View, width: int, height: int | None) -> list[Text]:
     left -= len(kept) + 1
     lists = [*_lists(view, min(len(view.picture.lists), max(1, left * 3 // 5 - 1)))]
     left -= len(lists) + 1
-    newest = [*_newest(view, max(1, left - 1))] if left > 1 else []
+    rest = _ONCE_DECISIONS if height is None else max(1, left - 1)
+    newest = [*_newest(view, rest)] if left > 1 else []
     found = [*top, *lists, Text(), *kept, Text(), *newest]
     if height is not None:
         room = rows - len(foot)

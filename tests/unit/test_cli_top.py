@@ -79,8 +79,11 @@ def test_80x24_has_all_that_an_operator_looks_for() -> None:
     for part in (
         *("0.8.0", "up 2 h", "Kafka up", "register AWAY", "2 workers ready", "12,346", "4.1 ms"),
         *("12.0 ms", "calls 250", "sink redis 3", "KH/scam004", "AWAY since 21:03:00Z"),
-        *("connection refused; `ringfence feeds run`", "+8552***0123    list:KH/scam  KH/scam call"),
-        *("▁", "█", "block 12", "flag 0.2"),
+        *(
+            "connection refused; `ringfence feeds run`",
+            "+8552***0123    list:KH/scam  KH/scam call",
+        ),
+        *("▇█", "block 12", "flag 0.2"),
     ):
         assert part in text, part
 

@@ -50,6 +50,7 @@ WEBHOOK_FAILING: Final = "ringfence_webhook_failing"
 
 REQUESTS: Final = "ringfence_http_requests_total"
 REQUEST: Final = "ringfence_http_request_duration_seconds"
+HTTP_REGISTER_UP: Final = "ringfence_http_register_up"
 CONNECTIONS: Final = "ringfence_http_connections"
 LOOKUPS: Final = "ringfence_http_lookups_total"
 

@@ -274,7 +274,10 @@ def _of_errors(statuses: Mapping[str, float]) -> float:
 
 def _register_up(now: Iterable[Reading]) -> bool | None:
     """Whether all who ask the register get an answer."""
-    each = (names.REGISTER_UP, names.FEEDS_REGISTER_UP, names.EXCHANGE_REGISTER_UP)
+    each = (
+        *(names.REGISTER_UP, names.FEEDS_REGISTER_UP, names.EXCHANGE_REGISTER_UP),
+        names.HTTP_REGISTER_UP,
+    )
     readings = list(now)
     found = [value for name in each if (value := reckon.one(readings, name, min)) is not None]
     return all(value > 0 for value in found) if found else None
