@@ -6,7 +6,6 @@ call is read before the lists are there.
 """
 
 import asyncio
-import gc
 import logging
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -34,15 +33,15 @@ from stream.core.faults import (
     RegisterUnsafe,
     TopicMissing,
 )
-from stream.deciding import Decider, decoder_for
+from stream.deciding import Decider, decoder_for, use_kernels
 from stream.lists.events import OnEvent
 from stream.lists.refresh import Refresher, RefreshSettings
 from stream.ops import log as logs
 from stream.ops.clock import Deadline, monotonic_s, now_s
 from stream.ops.exposition import keep_in_files
 from stream.ops.health import HealthServer, PortTaken, Readiness, Turning
-from stream.ops.tasks import cancelled, first, running
-from stream.ops.warm import warm_up
+from stream.ops.memory import settle
+from stream.ops.tasks import cancelled, every, first, running
 from stream.watched import Watched
 
 log = logging.getLogger(__name__)
@@ -190,12 +189,7 @@ class _Worker:
             watched.state.lists_loaded = True
             loaded = self._refresher.current.lists
             log.info("lists are loaded: %d", len(loaded))
-            # What is loaded stays: the collector need not look at it again and again. A batch makes
-            # thousands of records that die together; at Python's threshold of 700 it would look at
-            # them while they live (measured: 0.4 of 2.4 us a record in batches of 8,000).
-            gc.collect()
-            gc.freeze()
-            gc.set_threshold(50_000, 20, 100)
+            settle()
             workers = 1 if self._place is None else self._place.workers
             kafka = settings.kafka_client()
             limits = await check_topics(
@@ -237,12 +231,8 @@ class _Worker:
 
     def _use_kernels(self) -> None:
         """Switch the compiled kernels on, before the first call and before the lists are built."""
-        ops = self._settings.ops
-        if ops.kernels == "off":
-            self._watched.kernels("the settings say so")
-            return
-        self._watched.state.kernels_awaited = True
-        warmth = warm_up(ops.kernels_folder(self._settings.lists.state_dir))
+        self._watched.state.kernels_awaited = self._settings.ops.kernels != "off"
+        warmth = use_kernels(self._settings)
         self._watched.kernels(warmth.why_not)
         if not warmth.why_not:
             log.info("compiled kernels are in use, after %.1f s", warmth.seconds)
@@ -295,10 +285,13 @@ class _Worker:
         async with (
             running(self._turning.run(), "turning") as turning,
             running(self._look(), "look") as look,
+            running(
+                every(self._settings.agreements.reload_s, self._agreements.look), "agreements"
+            ) as agreements,
         ):
             if self._place is not None:
                 async with running(self._watch(self._place), "supervisor") as watch:
-                    yield {turning, look, watch}
+                    yield {turning, look, agreements, watch}
                 return
             server = HealthServer(
                 ops.http_host,
@@ -309,15 +302,11 @@ class _Worker:
             )
             async with server:
                 log.info("http://%s:%d/metrics /live /ready", ops.http_host, server.port)
-                yield {turning, look}
+                yield {turning, look, agreements}
 
     async def _look(self) -> None:
-        looked_s = monotonic_s()
         while True:
             self._watched.look(self._source, self._refresher.current)
-            if monotonic_s() - looked_s >= self._settings.agreements.reload_s:
-                await asyncio.to_thread(self._agreements.look)
-                looked_s = monotonic_s()
             self._watched.agreed(self._agreements.reading, now_s())
             if self._place is not None:
                 self._place.report(self._watched.state.readiness)

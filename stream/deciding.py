@@ -1,5 +1,6 @@
 """Calls decided with the lists, the agreements and the time of the moment."""
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,7 +17,10 @@ from stream.core.bounds import compile_bounded
 from stream.core.emergency import EmergencyNumbers
 from stream.core.policy import Policy
 from stream.ops.clock import now_ms, now_s
+from stream.ops.warm import Warmth, warm_up
 from stream.sinks.judge import Judge
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -65,6 +69,21 @@ class Decider:
             from_s, until_s = agreed.unchanged(at_ms // 1000)
             self._from_ms, self._until_ms = from_s * 1000, until_s * 1000
         self._seen, self._agreed = blocklists, agreed
+
+
+def use_kernels(settings: Settings) -> Warmth:
+    """Switch the compiled kernels on, unless the settings say no; before lists are built. Blocks.
+
+    Logs why they are not used, if so.
+    """
+    ops = settings.ops
+    if ops.kernels == "off":
+        warmth = Warmth("the settings say so", 0.0)
+    else:
+        warmth = warm_up(ops.kernels_folder(settings.lists.state_dir))
+    if warmth.why_not:
+        log.warning("without compiled kernels, at several times the CPU: %s", warmth.why_not)
+    return warmth
 
 
 def decoder_for(

@@ -17,24 +17,24 @@ from prometheus_client import CollectorRegistry
 
 from stream.agreements import AgreementFolder
 from stream.app import CLEAN, exit_code_of, refresher_for, refuse_optimised
-from stream.calls.batch import CallBatch
+from stream.calls.batch import CallBatch, RawBatch
 from stream.calls.decide import Outcome
 from stream.calls.dialects.ringfence import RINGFENCE
 from stream.calls.publish import started_producer
 from stream.calls.source import KafkaSource, SourceSettings
 from stream.config import Settings
 from stream.core.faults import Fault, KafkaRefuses, SourceDown
-from stream.deciding import Decider, Judges, decoder_for
+from stream.deciding import Decider, Judges, decoder_for, use_kernels
 from stream.lists.connection import client
 from stream.lists.events import Event, EventKind
 from stream.lists.store import Register
 from stream.ops import log as logs
-from stream.ops.clock import monotonic_s, now_ms, now_s
+from stream.ops.clock import now_ms, now_s
 from stream.ops.health import HealthServer, Readiness, Turning
+from stream.ops.memory import settle
 from stream.ops.retry import Backoff
 from stream.ops.serve_metrics import ServeMetrics
-from stream.ops.tasks import cancelled, running
-from stream.ops.warm import warm_up
+from stream.ops.tasks import cancelled, every, running
 from stream.redress.book import AppealBook
 from stream.redress.redressing import Desk
 from stream.serve.app import application
@@ -143,6 +143,7 @@ class _Serving:
                     ("lists", self._lists()),
                     ("door", self._door.run()),
                     ("look", self._look()),
+                    ("agreements", every(settings.agreements.reload_s, self._agreements.look)),
                     ("asked", redress.kept.run()),
                     ("decisions", self._keep_decisions(redress.kept)),
                 )
@@ -231,11 +232,16 @@ class _Serving:
     async def _keep_decisions(self, kept: KeptDecisions) -> None:
         """Copy decisions from their topic, in a group of all processes that serve."""
         backoff = Backoff(1.0, 30.0)
+
+        async def deliver(batch: RawBatch) -> None:
+            await kept.deliver(batch)
+            backoff.reset()
+
         while True:
             source = KafkaSource(self._settings.kafka_client(), self._kept_source(), lambda _: None)
             try:
                 await source.start()
-                await Pump(source, kept.deliver, PumpSettings(_KEPT_AT_ONCE)).run()
+                await Pump(source, deliver, PumpSettings(_KEPT_AT_ONCE)).run()
             except (SourceDown, KafkaRefuses) as fault:
                 log.warning("decisions are not kept by their ids now, still trying: %s", fault)
             finally:
@@ -270,33 +276,23 @@ class _Serving:
     async def _lists(self) -> None:
         """Load the lists, then follow the register. Raises RegisterUnsafe at the start."""
         await asyncio.gather(
-            asyncio.to_thread(self._use_kernels), asyncio.to_thread(self._refresher.load_last_good)
+            asyncio.to_thread(use_kernels, self._settings),
+            asyncio.to_thread(self._refresher.load_last_good),
         )
         async with running(self._told_when_loaded(), "loaded"):
             await self._refresher.run()
 
     async def _told_when_loaded(self) -> None:
         await self._refresher.wait_loaded()
+        settle()
         self._loaded = True
         log.info("lookups are answered from %d lists", len(self._refresher.current.lists))
 
-    def _use_kernels(self) -> None:
-        ops = self._settings.ops
-        if ops.kernels == "off":
-            return
-        warmth = warm_up(ops.kernels_folder(self._settings.lists.state_dir))
-        if warmth.why_not:
-            log.warning("without compiled kernels, at several times the CPU: %s", warmth.why_not)
-
     async def _look(self) -> None:
-        """Take up changed agreements, and notice for the blocklist what changed."""
-        looked_s = monotonic_s()
+        """Notice for the blocklist what changed."""
         while True:
             await asyncio.sleep(_LOOK_S)
             self._blocklist.look()
-            if monotonic_s() - looked_s >= self._settings.agreements.reload_s:
-                await asyncio.to_thread(self._agreements.look)
-                looked_s = monotonic_s()
 
     async def _connect(self) -> Any:
         kafka = self._settings.kafka

@@ -94,11 +94,9 @@ class Watched:
         self._wrong: Mapping[str, tuple[str, ...]] = {}
 
     def kernels(self, why_not: str) -> None:
-        """Compiled kernels are in use, or are not, and `why_not`."""
+        """Compiled kernels are in use, or are not, and `why_not`; who switched them on said so."""
         self.metrics.compiled.set(not why_not)
         self.state.kernels_awaited = False
-        if why_not:
-            log.warning("without compiled kernels, at several times the CPU: %s", why_not)
 
     def call_event(self, event: CallEvent) -> None:
         """Something happened between us and Kafka; its log line was written there."""

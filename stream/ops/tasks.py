@@ -1,7 +1,7 @@
 """Ending tasks for sure, and whose failure is told to whom."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -36,6 +36,13 @@ async def running(job: Awaitable[None], name: str) -> AsyncIterator["asyncio.Tas
         yield task
     finally:
         await cancelled(task)
+
+
+async def every(seconds: float, look: Callable[[], object]) -> None:
+    """Call `look`, which may block, in a thread every so many seconds, until cancelled."""
+    while True:
+        await asyncio.sleep(seconds)
+        await asyncio.to_thread(look)
 
 
 async def first(job: Awaitable[None], *others: "asyncio.Task[None]") -> None:

@@ -1,8 +1,9 @@
 """`/v1/decision`: the verdict that the stream would give, from memory, while the call is set up.
 
 A question becomes a record of dialect `ringfence`, and goes through the stream's own decoding and
-deciding. Questions that come while others are decided are decided together: a batch of sixty costs
-about what one does. Nothing is asked of Kafka or Redis. What is decided here is published nowhere.
+deciding. Questions that come while others are decided, or within a millisecond of each other, are
+decided together: a batch of sixty costs about what one does. Nothing is asked of Kafka or Redis.
+What is decided here is published nowhere.
 """
 
 import asyncio
@@ -23,6 +24,10 @@ TEXT_MAX: Final = 256
 """Characters of a number, trunk or call id."""
 TOGETHER_MAX: Final = 500
 """Questions of one request that are decided without looking up: about 2 ms."""
+PACE_S: Final = 0.001
+"""The least time from one batch to the next. A single question costs 0.3 ms to decide, twenty 0.4:
+without it, 2,000 questions a second, each alone, would take all of a core and wait for each other.
+The first one after a millisecond without any does not wait."""
 _encode = msgspec.json.Encoder().encode
 
 Text = str | None
@@ -89,13 +94,14 @@ class Lookup:
         # give the same.
         self._partition = Partition(TOPIC, random.SystemRandom().randrange(1 << 31))
         self._asked = 0
+        self._decided_s = -PACE_S
         self._waiting: list[tuple[bytes, asyncio.Future[bytes]]] = []
 
     async def one(self, question: Question, call_id: str) -> bytes:
         """The answer to one question; `call_id` is taken if it names none."""
         loop = asyncio.get_running_loop()
         if not self._waiting:
-            loop.call_soon(self._flush)
+            loop.call_at(max(self._decided_s + PACE_S, loop.time()), self._flush)
         answer: asyncio.Future[bytes] = loop.create_future()
         self._waiting.append((question.record(call_id), answer))
         return await answer
@@ -110,6 +116,7 @@ class Lookup:
         return answers
 
     def _flush(self) -> None:
+        self._decided_s = asyncio.get_running_loop().time()
         waiting, self._waiting = self._waiting, []
         answers = self._answers([record for record, _ in waiting])
         for (_, future), answer in zip(waiting, answers, strict=True):

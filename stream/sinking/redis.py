@@ -1,7 +1,6 @@
 """`ringfence sink redis`: keys for SIP proxies."""
 
 import asyncio
-import gc
 import logging
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -16,13 +15,12 @@ from stream.calls.events import Event
 from stream.calls.source import KafkaSource
 from stream.calls.topics import check_topics
 from stream.config import Settings
-from stream.deciding import Judges
+from stream.deciding import Judges, use_kernels
 from stream.lists.events import Event as ListEvent
 from stream.lists.events import EventKind
-from stream.ops.clock import monotonic_s
+from stream.ops.memory import settle
 from stream.ops.sink_metrics import RedisSinkMetrics, SinkMetrics
-from stream.ops.tasks import first, running
-from stream.ops.warm import warm_up
+from stream.ops.tasks import every, first, running
 from stream.sinking.life import LOOK_S, Life, run, source_settings
 from stream.sinks.proxies import Proxies
 from stream.sinks.pump import Pump, PumpSettings
@@ -75,7 +73,8 @@ class RedisSinkRun:
         settings = self._settings
         self._agreements.start()
         await asyncio.gather(
-            asyncio.to_thread(self._use_kernels), asyncio.to_thread(self._refresher.load_last_good)
+            asyncio.to_thread(use_kernels, settings),
+            asyncio.to_thread(self._refresher.load_last_good),
         )
         async with running(self._refresher.run(), "lists") as lists:
             loaded = running(self._refresher.wait_loaded(), "loading")
@@ -86,10 +85,7 @@ class RedisSinkRun:
                 if self._stopped.is_set():
                     return
             log.info("lists are loaded: %d", len(self._refresher.current.lists))
-            # As in a worker (app.py): what is loaded stays, and a batch's records die together.
-            gc.collect()
-            gc.freeze()
-            gc.set_threshold(50_000, 20, 100)
+            settle()
             async with AsyncExitStack() as stack:
                 proxies = await stack.enter_async_context(Proxies(settings.proxies()))
                 await self._write(proxies, lists)
@@ -122,30 +118,21 @@ class RedisSinkRun:
             async with (
                 running(sink.keep(), "keys") as keys,
                 running(self._look(source), "look") as look,
+                running(
+                    every(settings.agreements.reload_s, self._agreements.look), "agreements"
+                ) as agreements,
             ):
-                await first(self._pump.run(), lists, keys, look)
+                await first(self._pump.run(), lists, keys, look, agreements)
         finally:
             await source.stop()
 
-    def _use_kernels(self) -> None:
-        ops = self._settings.ops
-        if ops.kernels == "off":
-            return
-        warmth = warm_up(ops.kernels_folder(self._settings.lists.state_dir))
-        if warmth.why_not:
-            log.warning("without compiled kernels, at several times the CPU: %s", warmth.why_not)
-
     async def _look(self, source: KafkaSource) -> None:
-        looked_s = monotonic_s()
         while True:
             lags = source.lags()
             for partition in self._partitions | lags.keys():
                 lag = self._metrics.lag.labels("redis", str(partition.number))
                 lag.set(lags.get(partition, 0))
             self._partitions |= lags.keys()
-            if monotonic_s() - looked_s >= self._settings.agreements.reload_s:
-                await asyncio.to_thread(self._agreements.look)
-                looked_s = monotonic_s()
             await asyncio.sleep(LOOK_S)
 
     def _missing(self) -> tuple[str, ...]:

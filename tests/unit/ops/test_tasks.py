@@ -1,8 +1,11 @@
 """Tasks end when they are told to."""
 
 import asyncio
+import threading
 
-from stream.ops.tasks import cancelled
+import pytest
+
+from stream.ops.tasks import cancelled, every
 
 
 async def test_a_task_that_swallows_a_cancellation_ends_all_the_same() -> None:
@@ -42,6 +45,22 @@ async def test_clean_up_is_not_interrupted() -> None:
     await asyncio.sleep(0)
     await cancelled(task)
     assert closed
+
+
+async def test_a_look_is_taken_again_and_again_and_its_failure_is_told() -> None:
+    """Every so often, in a thread; what it raises ends the task."""
+    looks: list[int] = []
+    main = threading.get_ident()
+
+    def look() -> None:
+        looks.append(threading.get_ident())
+        if len(looks) == 3:
+            raise ValueError("mine")
+
+    with pytest.raises(ValueError, match="mine"):
+        await every(0.001, look)
+    assert len(looks) == 3
+    assert main not in looks
 
 
 async def test_a_failure_stays_with_its_task() -> None:

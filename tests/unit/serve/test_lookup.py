@@ -24,7 +24,7 @@ from stream.core.decision import Action, SipSettings
 from stream.core.emergency import EmergencyNumbers
 from stream.core.policy import PolicySettings, RuleSettings
 from stream.serve.decision import question_in
-from stream.serve.lookup import TOPIC, Lookup, Question, Standing
+from stream.serve.lookup import PACE_S, TOPIC, Lookup, Question, Standing
 from stream.serve.problems import ProblemError
 from stream.serve.tokens import Role
 from tests.builders import NOW_S, bare, blocklists, live
@@ -164,6 +164,36 @@ async def test_one_who_goes_away_takes_no_answer_from_others() -> None:
     tasks[2].cancel()
     answers = await asyncio.gather(*tasks, return_exceptions=True)
     assert [isinstance(answer, bytes) for answer in answers] == [True, True, False, True, True]
+
+
+async def test_questions_within_a_millisecond_are_decided_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first after a pause is decided at once, those that follow it closely all in one batch."""
+    loop, sizes = asyncio.get_running_loop(), []
+    moment = [loop.time()]
+    monkeypatch.setattr(loop, "time", lambda: moment[0])
+    held = rules(LISTS)
+
+    def counted(batch: Any) -> Any:
+        sizes.append(len(batch))
+        return decide(batch, LISTS, held, NOW_MS)
+
+    lookup = Lookup(decoded, counted, lambda: Standing(True, True), lambda: NOW_MS)
+    asked = questions(5)
+    await lookup.one(asked[0], "")
+    later = []
+    for question in asked[1:4]:
+        moment[0] += PACE_S / 4
+        later.append(asyncio.create_task(lookup.one(question, "")))
+        for _ in range(3):
+            await asyncio.sleep(0)
+    assert sizes == [1]
+    moment[0] += PACE_S / 4
+    await asyncio.gather(*later)
+    moment[0] += PACE_S
+    await lookup.one(asked[4], "")
+    assert sizes == [1, 3, 1]
 
 
 def test_a_plus_is_a_plus() -> None:
