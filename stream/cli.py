@@ -35,6 +35,7 @@ from stream.commands import (
 from stream.commands.base import AsJson, ConfigFiles, err, out, print_json, settings_of
 from stream.commands.decisions import decisions
 from stream.commands.replay import replay_command
+from stream.commands.sip import serve_sip
 from stream.commands.top import top
 from stream.commands.traceback import traceback_command
 from stream.commands.why import why
@@ -79,6 +80,7 @@ app.command("replay")(replay_command)
 app.command("traceback")(traceback_command)
 app.command("exercise")(exercise)
 app.command("top")(top)
+app.command("serve-sip")(serve_sip)
 
 
 def _version(wanted: bool) -> None:

@@ -61,6 +61,7 @@ from stream.sections import (
 from stream.serve.settings import ServeSettings
 from stream.serve.tokens import Tokens, read_tokens
 from stream.sinks.settings import SinksSection
+from stream.sip.settings import SipSettings
 
 SECRETS = {
     "kafka_password": "RINGFENCE_KAFKA_PASSWORD",
@@ -108,6 +109,7 @@ class Settings:
     exchange: ExchangeSection
     enforcement: EnforcementSection
     serve: ServeSettings
+    sip: SipSettings
     appeals: AppealsSection
     sinks: SinksSection
     ops: OpsSection
@@ -182,6 +184,7 @@ class Settings:
             Kind.ENGINE: self.ops.http_port,
             Kind.FEEDS: self.feeds.http_port,
             Kind.SERVE: self.serve.health_port,
+            Kind.SIP: self.sip.health_port,
             Kind.REDIS_SINK: self.sinks.redis.http_port,
             Kind.WEBHOOKS: self.sinks.webhooks.http_port,
             Kind.EXCHANGE: self.exchange.http_port,
@@ -225,6 +228,11 @@ def _across(values: Mapping[str, Any]) -> Iterator[Problem]:
     if PLAIN in tables["circles"]:
         text = "is the circle without a key and needs no table; choose another name"
         yield Problem(("circles", PLAIN), text)
+    for address, trunk in _table(_table(values, "sip"), "trunks").items():
+        if isinstance(trunk, str) and trunk not in tables["trunks"]:
+            known = ", ".join(tables["trunks"]) or "there is none"
+            text = f"names no table [trunks.{dotted((trunk,))}]; known: {known}"
+            yield Problem(("sip", "trunks", address), text)
     switches = dict(_switches(_table(values, "switches")))
     for name, switch in switches.items():
         if switch.trunk and switch.trunk not in tables["trunks"]:

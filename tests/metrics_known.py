@@ -12,6 +12,7 @@ from stream.ops.metrics import Metrics, SupervisorMetrics
 from stream.ops.process_metrics import ProcessMetrics
 from stream.ops.serve_metrics import ServeMetrics
 from stream.ops.sink_metrics import RedisSinkMetrics, SinkMetrics, WebhookMetrics
+from stream.ops.sip_metrics import SipMetrics
 
 CATALOGUES: dict[type[Catalogue], str] = {
     Metrics: "The engine (`ringfence run`)",
@@ -20,6 +21,7 @@ CATALOGUES: dict[type[Catalogue], str] = {
     ExchangeMetrics: "What we publish (`ringfence exchange run`)",
     EnforcementMetrics: "Enforcement (`ringfence enforcement run`)",
     ServeMetrics: "HTTP (`ringfence serve`)",
+    SipMetrics: "SIP (`ringfence serve-sip`)",
     SinkMetrics: "Every sink",
     RedisSinkMetrics: "The proxies' keys (`ringfence sink redis`)",
     WebhookMetrics: "Webhooks (`ringfence sink webhooks`)",

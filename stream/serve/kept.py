@@ -11,9 +11,10 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
+from prometheus_client import Counter, Gauge
 from redis.asyncio import Redis
 
 from stream.calls.batch import RawBatch
@@ -24,7 +25,6 @@ from stream.lists import keys
 from stream.lists.connection import renamed
 from stream.ops.clock import now_s
 from stream.ops.retry import Backoff
-from stream.ops.serve_metrics import ServeMetrics
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +71,13 @@ class KeptSettings:
     count_max: int
 
 
+class KeptMetrics(Protocol):
+    """What is counted, in the catalogue of whichever process it is."""
+
+    kept: Counter
+    kept_now: Gauge
+
+
 _verdict = msgspec.json.Decoder(_Verdict).decode
 _decode = msgspec.json.Decoder(Kept).decode
 _pack = msgspec.msgpack.Encoder().encode
@@ -107,7 +114,7 @@ class KeptDecisions:
 
     redis: Redis
     settings: KeptSettings
-    metrics: ServeMetrics
+    metrics: KeptMetrics
     _asked: list[bytes] = field(init=False, default_factory=list)
 
     async def deliver(self, raw: RawBatch) -> None:

@@ -125,6 +125,7 @@ CATALOGUES = (
     "stream/ops/feed_metrics.py",
     "stream/ops/serve_metrics.py",
     "stream/ops/sink_metrics.py",
+    "stream/ops/sip_metrics.py",
     "stream/ops/exchange_metrics.py",
     "stream/ops/enforcement_metrics.py",
     "stream/ops/process_metrics.py",

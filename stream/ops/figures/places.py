@@ -14,6 +14,7 @@ class Kind(StrEnum):
     WEBHOOKS = "webhooks"
     REDIS_SINK = "redis sink"
     SERVE = "serve"
+    SIP = "sip"
     OTHER = "other"
 
 
@@ -25,6 +26,7 @@ STARTED_BY = {
     Kind.WEBHOOKS: "ringfence sink webhooks",
     Kind.REDIS_SINK: "ringfence sink redis",
     Kind.SERVE: "ringfence serve",
+    Kind.SIP: "ringfence serve-sip",
 }
 """The command that runs each kind; OTHER has none."""
 

@@ -1,0 +1,107 @@
+"""What a process that answers from memory holds: lists and agreements, kept up, and the lookup.
+
+The lists are loaded as a worker loads them: the last good ones from the state directory, then the
+register, whose changes are followed. Until they are there, everything is answered `allow`.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+
+from prometheus_client import Counter, Gauge
+
+from stream.agreements import AgreementFolder
+from stream.app import refresher_for
+from stream.calls.batch import CallBatch
+from stream.calls.decide import Outcome
+from stream.calls.dialects.ringfence import RINGFENCE
+from stream.config import Settings
+from stream.deciding import Decider, decoder_for
+from stream.lists.events import Event, EventKind
+from stream.lists.refresh import Refresher
+from stream.ops.clock import now_ms
+from stream.ops.tasks import running
+from stream.ops.warm import warm_up
+from stream.serve.lookup import TOPIC, Lookup, Standing
+from stream.watched import tell
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Memory:
+    """Lists, agreements, and the lookup over them. `keep` gets every decision as JSON.
+
+    `lookups` counts by verdict, rule, list and simulation; `followed` is whether the register's
+    changes are.
+    """
+
+    settings: Settings
+    lookups: Counter
+    followed: Gauge
+    keep: Callable[[Iterable[bytes]], None] = field(default=lambda _: None)
+    agreements: AgreementFolder = field(init=False)
+    refresher: Refresher = field(init=False)
+    lookup: Lookup = field(init=False)
+    loaded: bool = field(init=False, default=False)
+    _decider: Decider = field(init=False)
+    _follows: bool = field(init=False, default=False)
+
+    def __post_init__(self) -> None:
+        settings = self.settings
+        self.followed.set(0)
+        self.agreements = AgreementFolder(settings.agreements.folder())
+        self.refresher = refresher_for(settings, self._list_event)
+        self._decider = Decider(
+            replace(settings, calls=replace(settings.calls, emit="all")),
+            lambda: self.refresher.current,
+            lambda: self.agreements.reading.agreements,
+        )
+        self.lookup = Lookup(
+            decoder_for(settings, {TOPIC: RINGFENCE}),
+            self._decide,
+            lambda: Standing(self.loaded, self._follows),
+            now_ms,
+        )
+
+    async def run(self) -> None:
+        """Load the lists, then follow the register. Raises RegisterUnsafe at the start."""
+        await asyncio.gather(
+            asyncio.to_thread(self._use_kernels), asyncio.to_thread(self.refresher.load_last_good)
+        )
+        async with running(self._told_when_loaded(), "loaded"):
+            await self.refresher.run()
+
+    async def look(self) -> None:
+        """Take up changed agreements, until cancelled."""
+        while True:
+            await asyncio.sleep(self.settings.agreements.reload_s)
+            await asyncio.to_thread(self.agreements.look)
+
+    async def _told_when_loaded(self) -> None:
+        await self.refresher.wait_loaded()
+        self.loaded = True
+        log.info("lookups are answered from %d lists", len(self.refresher.current.lists))
+
+    def _use_kernels(self) -> None:
+        ops = self.settings.ops
+        if ops.kernels == "off":
+            return
+        warmth = warm_up(ops.kernels_folder(self.settings.lists.state_dir))
+        if warmth.why_not:
+            log.warning("without compiled kernels, at several times the CPU: %s", warmth.why_not)
+
+    def _decide(self, batch: CallBatch) -> Outcome:
+        outcome = self._decider(batch)
+        for one, count in outcome.tally.decisions.items():
+            simulated = "true" if one.simulated else "false"
+            self.lookups.labels(one.verdict, one.rule, one.list, simulated).inc(count)
+        self.keep(value for value in outcome.values if value is not None)
+        return outcome
+
+    def _list_event(self, event: Event) -> None:
+        if event.kind in {EventKind.REGISTER_UP, EventKind.REGISTER_DOWN}:
+            self._follows = event.kind is EventKind.REGISTER_UP
+            self.followed.set(self._follows)
+        tell(event)

@@ -1,0 +1,79 @@
+"""What each sender may ask: the trunks of the configuration by address, and everybody else.
+
+Memory is bounded by the configuration: a bucket for each of its addresses and networks, and one for
+all strangers together, whose addresses may be false. A flood from elsewhere takes nothing of what
+trunks may ask.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Final
+
+Network = IPv4Network | IPv6Network
+ADDRESSES_MAX: Final = 4096
+"""Addresses of which it is remembered where they belong."""
+
+
+class Admission(StrEnum):
+    """What becomes of a request before it is looked at."""
+
+    TAKEN = "taken"
+    BUSY = "busy"
+    DROPPED = "dropped"
+
+
+@dataclass(slots=True)
+class Allowance:
+    """Requests of one sender: `per_s`, evenly, with a burst of one second's.
+
+    As many again are answered 503 within the second, which costs little, and then no more.
+    """
+
+    trunk: str | None
+    per_s: float
+    _left: float = field(init=False)
+    _at_s: float = field(init=False, default=0.0)
+
+    def __post_init__(self) -> None:
+        self._left = self.per_s
+
+    def take(self, now_s: float) -> Admission:
+        """What becomes of one more at `now_s`, which never goes back."""
+        self._left = min(self.per_s, self._left + (now_s - self._at_s) * self.per_s)
+        self._at_s = now_s
+        if self._left <= -self.per_s:
+            return Admission.DROPPED
+        self._left -= 1
+        if self._left >= 0:
+            return Admission.TAKEN
+        # A stranger's address may be a third's: nothing goes there without need.
+        return Admission.BUSY if self.trunk is not None else Admission.DROPPED
+
+
+class Sources:
+    """Who sends, by address."""
+
+    def __init__(self, trunks: Mapping[str, str], per_s: float, strangers_per_s: float) -> None:
+        self._strangers = Allowance(None, strangers_per_s)
+        networks = [(network_of(text), name) for text, name in trunks.items()]
+        # The narrowest network that an address lies in is its own.
+        networks.sort(key=lambda one: one[0].prefixlen, reverse=True)
+        self._known = [(network, Allowance(name, per_s)) for network, name in networks]
+        self.of = lru_cache(ADDRESSES_MAX)(self._find)
+
+    def _find(self, host: str) -> Allowance:
+        """The allowance of an address."""
+        address = ip_address(host.partition("%")[0])
+        mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+        for network, allowance in self._known:
+            if (mapped or address) in network:
+                return allowance
+        return self._strangers
+
+
+def network_of(text: str) -> Network:
+    """An address or a network of addresses. Raises ValueError."""
+    return ip_network(text, strict=True)

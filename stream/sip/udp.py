@@ -1,0 +1,86 @@
+"""The UDP socket: reads what is there, has it answered together, sends the answers."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+from typing import Final
+
+from stream.ops.clock import monotonic_s
+from stream.ops.health import PortTaken
+from stream.sip.answering import Address
+from stream.sip.responder import Responder, Transport, Unanswered
+
+TOGETHER_MAX: Final = 64
+"""Datagrams answered before other work of the process gets its turn: about 3 ms."""
+DATAGRAM_BYTES: Final = 65_535
+RECEIVE_BYTES: Final = 4 * 1024 * 1024
+"""Asked of the kernel for datagrams that wait: 2,000 calls a second for a second. It may give
+less (net.core.rmem_max)."""
+
+
+class UdpDoor:
+    """Answers on one bound socket, from `start` until `stop`."""
+
+    def __init__(self, bound: socket.socket, responder: Responder) -> None:
+        self._socket = bound
+        self._responder = responder
+
+    def start(self) -> None:
+        """Begin to read."""
+        asyncio.get_running_loop().add_reader(self._socket, self._read)
+
+    def stop(self) -> None:
+        """No more; what was read is answered."""
+        asyncio.get_running_loop().remove_reader(self._socket)
+        self._socket.close()
+
+    def _read(self) -> None:
+        came_s = monotonic_s()
+        messages = list(self._waiting())
+        answers = self._responder.answers(messages, Transport.UDP, came_s)
+        for made in answers:
+            if made is None:
+                continue
+            try:
+                self._socket.sendto(made.data, made.to)
+            except OSError:  # no room, no route, or the kernel tells of an earlier one
+                self._responder.unanswered(Transport.UDP, Unanswered.NOT_SENT)
+        self._responder.metrics.took(Transport.UDP, len(messages), monotonic_s() - came_s)
+
+    def _waiting(self) -> Iterator[tuple[bytes, Address]]:
+        """Datagrams that are there, a bounded number."""
+        for _ in range(TOGETHER_MAX):
+            try:
+                data, (host, port, *_) = self._socket.recvfrom(DATAGRAM_BYTES)
+            except BlockingIOError:
+                return
+            except OSError:  # an answer that could not be delivered (ICMP): the next one is read
+                continue
+            yield data, Address(host, port)
+
+
+def bound(host: str, port: int, kind: socket.SocketKind) -> socket.socket:
+    """A socket of SIP's address, for datagrams or a stream. Raises PortTaken."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=kind, flags=socket.AI_PASSIVE
+        )[0]
+        made = socket.socket(family, kind)
+        try:
+            if kind is socket.SOCK_STREAM:
+                made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            else:
+                with contextlib.suppress(OSError):
+                    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
+            made.setblocking(False)
+            made.bind(address)
+        except OSError:
+            made.close()
+            raise
+    except OSError as error:
+        raise PortTaken(
+            f"{host}:{port} can not be used for SIP ({error.strerror}): set host and port in [sip] "
+            "(port 0: a free one)"
+        ) from error
+    return made

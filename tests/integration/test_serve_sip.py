@@ -1,0 +1,172 @@
+"""`ringfence serve-sip` as its user runs it: asked by sipp, and by who means harm."""
+
+import os
+import re
+import socket
+import subprocess
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from redis.asyncio import Redis
+
+from stream.core.number import masked
+from stream.embedded.server import free_ports
+from stream.serve.kept import KeptDecisions, KeptSettings
+from tests.builders import entry
+from tests.integration.engine_lab import Deployment, Engine
+from tests.integration.lists_lab import BY, NAME, opened
+from tests.sip_lab import message, responder
+from tests.unit.sip.test_torture import MESSAGES
+
+pytestmark = pytest.mark.needs_sipp
+CALLS = int(os.environ.get("RINGFENCE_SIP_CALLS", "1500"))
+RATE = int(os.environ.get("RINGFENCE_SIP_RATE", "500"))
+HOST = "127.0.0.1"
+NOBODY = "127.0.0.1:1"
+LISTED = [f"+855239001{n:02d}" for n in range(25)]
+CALLED, HELP = "0212345678", "191"
+REASON = re.compile(
+    r'SIP;cause=603;text="v=analytics1;url=https://redress\.example/d/([A-Z0-9]+)";location=TN'
+)
+Answered = tuple[str, str, str, str]
+
+
+def pairs(count: int) -> list[tuple[str, str]]:
+    """Calls: every twentieth of a listed caller, every tenth of those for help."""
+    return [
+        (
+            LISTED[index // 20 % len(LISTED)] if index % 20 == 0 else f"+6689{index:07d}",
+            HELP if index % 200 == 0 else CALLED,
+        )
+        for index in range(count)
+    ]
+
+
+def ask(folder: Path, port: int, calls: list[tuple[str, str]], *more: str) -> list[Answered]:
+    """What sipp was answered: caller, called, status, Reason."""
+    here = folder / uuid4().hex[:8]
+    here.mkdir()
+    lines = "\n".join(f"{caller};{called}" for caller, called in calls)
+    (here / "calls.csv").write_text(f"SEQUENTIAL\n{lines}\n")
+    done = subprocess.run(
+        [
+            *("sipp", "-sf", str(Path(__file__).parent / "sipp_ask.xml"), "-i", HOST),
+            *("-inf", "calls.csv", "-m", str(len(calls)), "-r", str(RATE), "-l", "2000"),
+            *("-trace_logs", "-log_file", "log", "-timeout", "240s", "-timer_resol", "1"),
+            *("-trace_err", "-error_file", "errors", "-nostdin", *more, f"{HOST}:{port}"),
+        ],
+        cwd=here,
+        capture_output=True,
+        check=False,
+        timeout=250,
+    )
+    errors = (here / "errors").read_text(errors="replace") if done.returncode else ""
+    assert done.returncode == 0, errors[-3000:]
+    found = [line.split("|", 3) for line in (here / "log").read_text().splitlines()]
+    return [(caller, called, status, reason.strip()) for caller, called, status, reason in found]
+
+
+def check(answers: list[Answered], calls: list[tuple[str, str]]) -> list[str]:
+    """Each call has the answer that it is owed; the ids of the blocks."""
+    assert Counter(one[:2] for one in answers) == Counter(calls)
+    ids = []
+    for caller, called, status, reason in answers:
+        is_blocked = caller in LISTED and called != HELP
+        assert status == ("603" if is_blocked else "404"), (caller, called)
+        if is_blocked:
+            found = REASON.fullmatch(reason)
+            assert found is not None, reason
+            ids.append(found[1])
+    assert len(set(ids)) == len(ids)
+    return ids
+
+
+def deployment(folder: Path, redis_url: str) -> tuple[Deployment, int, int]:
+    """Settings; SIP's port and that of the health pages."""
+    port, health = free_ports(2)
+    text = f"""
+sip.port = {port}
+sip.health_port = {health}
+sip.trunks = {{ "{HOST}" = "intl-1" }}
+sip.requests_per_s = 100000.0
+sip.message_s_max = 1.0
+sip.connections_each_max = 20
+serve.decisions_days = 2
+ops.kernels = "off"
+"""
+    return Deployment(folder, NOBODY, redis_url, text), port, health
+
+
+def outlives(serve: Engine, port: int) -> None:
+    """All torture messages, as datagrams and in a stream, and noise: it goes on answering."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(10)
+        client.bind((HOST, 0))
+        for data in [*MESSAGES.values(), b"", b"\0" * 60_000, os.urandom(1400)]:
+            client.sendto(data, (HOST, port))
+        for data in [*MESSAGES.values(), os.urandom(60_000)]:
+            with socket.create_connection((HOST, port), timeout=10) as stream:
+                stream.sendall(data)
+        client.sendto(message(method="OPTIONS", changed={"Call-ID": "last"}), (HOST, port))
+        while b"Call-ID: last" not in (answer := client.recv(65_535)):
+            pass
+        assert answer.startswith(b"SIP/2.0 200 OK")
+    assert serve.process.poll() is None
+
+
+def cuts_off(serve: Engine, port: int) -> None:
+    """A connection that brings half a message is closed; one too many is; others are not."""
+    with socket.create_connection((HOST, port), timeout=30) as slow:
+        slow.sendall(message()[:-9])
+        with suppress(ConnectionResetError):
+            assert slow.recv(100) == b""
+    assert serve.value('ringfence_sip_cut_off_total{reason="slow"') >= 1
+    many = [socket.create_connection((HOST, port), timeout=30) for _ in range(25)]
+    serve.until(lambda: serve.value('ringfence_sip_cut_off_total{reason="too_many"') >= 5)
+    many[0].sendall(b"\r\n\r\n" + message(method="OPTIONS"))
+    assert many[0].recv(2)[:2] == b"\r\n"
+    assert many[0].recv(4000).startswith(b"SIP/2.0 200")
+    for one in many:
+        one.close()
+    serve.until(lambda: serve.value("ringfence_sip_connections") == 0)
+
+
+async def test_it_answers_switches(tmp_path: Path, redis_url: str) -> None:
+    """Listed callers are blocked with an id under which the decision is found; others and calls for
+    help go on, by UDP and TCP. Malformed messages, slow and many connections do no harm; with
+    Redis away it answers from the last good lists. No number is logged.
+    """
+    here, port, health = deployment(tmp_path, redis_url)
+    async with opened(redis_url) as register:
+        await register.create(NAME, "plain", BY)
+        await register.add(NAME, [entry(number) for number in LISTED], BY)
+    with here.engine(command=("serve-sip",), port=health) as serve:
+        serve.until_ready()
+        calls = pairs(CALLS)
+        ids = check(ask(tmp_path, port, calls), calls)
+        calls = pairs(200)
+        ids += check(ask(tmp_path, port, calls, "-t", "t1"), calls)
+        blocks = 'ringfence_sip_answers_total{code="603"'
+        serve.until(lambda: serve.value(blocks) >= len(ids))
+        redis = Redis.from_url(redis_url)
+        kept = KeptDecisions(redis, KeptSettings(2, 1000), responder().metrics)
+        serve.until(lambda: serve.value("ringfence_sip_decisions_kept_total") >= len(ids))
+        found = await kept.find(ids[-1])
+        await redis.aclose()
+        assert found is not None
+        assert found.number in LISTED
+        outlives(serve, port)
+        cuts_off(serve, port)
+        assert serve.stop() == 0
+        assert not any(number in serve.log() for number in LISTED)
+        assert masked(LISTED[0]) not in serve.log()
+    here.config.write_text(here.config.read_text().replace(redis_url, f"redis://{NOBODY}/0"))
+    with here.engine(command=("serve-sip",), port=health) as serve:
+        serve.until_ready()
+        calls = pairs(200)
+        check(ask(tmp_path, port, calls), calls)
+        assert serve.value("ringfence_sip_register_up") == 0
+        assert serve.stop() == 0

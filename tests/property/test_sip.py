@@ -1,0 +1,105 @@
+"""SIP against anything: every message ends in an answer or a count, soon, and never in a crash."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream.core.number import parse
+from stream.sip.framing import Framing, Lost
+from stream.sip.message import listed, parameters_of, uri_of, via_of
+from stream.sip.responder import Transport
+from tests.sip_lab import BLOCKED, SOURCE, code_of, counted, fields_of, message, responder
+from tests.unit.sip.test_torture import MESSAGES
+
+SAMPLES = [*MESSAGES.values(), message(BLOCKED), message(method="OPTIONS")]
+PUT = [b"", b"\r\n", b"\r\n ", b"\r", b"\n", b"\0", b'"', b"<", b">", b";", b",", b":", b"@", b"%0"]
+HERE = responder(strangers_per_s=1e6, message_bytes_max=1_000_000)
+
+
+@st.composite
+def changed(draw):
+    """A message with bytes of it replaced, taken out or put in at some places."""
+    value = draw(st.sampled_from(SAMPLES))
+    for _ in range(draw(st.integers(0, 4))):
+        at, cut = draw(st.integers(0, len(value))), draw(st.integers(0, 12))
+        value = value[:at] + draw(st.sampled_from(PUT)) + value[at + cut :]
+    return value
+
+
+@given(data=st.binary(max_size=400) | changed(), transport=st.sampled_from(Transport))
+def test_any_bytes_are_answered_or_counted(data: bytes, transport: Transport) -> None:
+    """One or the other; an answer is one message with the lines that it should have, no more."""
+    before = sum(counted(HERE).values())
+    (made,) = HERE.answers([(data, SOURCE)], transport, 1e9)
+    assert sum(counted(HERE).values()) - before == (made is None)
+    if made is None:
+        return
+    fields = fields_of(made)
+    assert made.data.count(b"\r\n\r\n") == 1
+    assert b"\n" not in made.data.replace(b"\r\n", b"")
+    assert b"\r" not in made.data.replace(b"\r\n", b"")
+    assert {*fields} <= {
+        *("via", "from", "to", "call-id", "cseq", "content-length", "reason", "allow"),
+        *("accept", "unsupported"),
+    }
+    assert made.to.host == SOURCE.host
+
+
+@given(parts=st.lists(st.binary(max_size=60) | changed(), max_size=6), size=st.integers(1, 50))
+def test_a_stream_is_cut_the_same_however_it_comes(parts: list[bytes], size: int) -> None:
+    """In one piece or in many; and no more is held than the limit and a piece."""
+    stream, limit = b"".join(parts), 2000
+
+    def cut(pieces: list[bytes]) -> list[bytes]:
+        framing, found = Framing(limit), []
+        for piece in pieces:
+            framing.feed(piece)
+            try:
+                while (one := framing.next()) is not None:
+                    found.append(one)
+            except Lost as lost:
+                return [*found, lost.message]
+            assert len(framing._held) <= limit + size or len(pieces) == 1
+        return found
+
+    pieces = [stream[at : at + size] for at in range(0, len(stream), size)]
+    assert cut(pieces) == cut([stream])
+
+
+NAMES = st.text(st.characters(codec="latin-1", exclude_characters='\r\n"\\'), max_size=20)
+
+
+@given(name=NAMES, tail=NAMES)
+def test_no_name_hides_a_caller(name: str, tail: str) -> None:
+    """Whatever stands in quotes before a number, or in a parameter behind: the number is found."""
+    caller = f'"{name}" <sip:{BLOCKED}@sbc.example>;tag=f1;x="{tail}"'
+    assert code_of(message(caller)) == 603
+    caller = f'sip:{BLOCKED}@sbc.example;tag=f1;x="{tail}"'
+    assert code_of(message(caller)) == 603
+
+
+@given(text=st.text(st.characters(codec="latin-1"), max_size=60))
+def test_parts_of_fields_never_raise(text: str) -> None:
+    """Whatever a field holds; a URI that is found lies in it."""
+    assert "".join(listed([text])).replace(" ", "") in text.replace(" ", "") or "," in text
+    uri = uri_of(text)
+    assert uri is None or uri in text
+    parse(uri, "TH")
+    parameters_of(text)
+    via = via_of(text)
+    assert via is None or via.text == text
+
+
+def test_long_fields_take_no_long_time() -> None:
+    """Of what regular expressions are slow with, 60,000 signs take a moment. Were one of ours
+    quadratic, this would not end within a test's limit of time.
+    """
+    signs = [" ", ";", ",", "<", '"', "\\", '"\\', "a=", ";a=1.1", "a.", ":", "%", "SIP/2.0/UDP "]
+    for sign in signs:
+        text = sign * (60_000 // len(sign))
+        for whole in (text, f"SIP/2.0/UDP x{text}", f'"{text}', f"<{text}", f"x;{text}!"):
+            via_of(whole)
+            uri_of(whole)
+            parameters_of(whole)
+            listed([whole])
+        data = f"INVITE {text} SIP/2.0\r\nVia: {text}\r\nTo: {text}\r\n\r\n".encode()
+        HERE.answers([(data, SOURCE)], Transport.UDP, 1e9)

@@ -1,0 +1,106 @@
+"""A responder over a few lists, and requests as switches send them."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from stream.config import load
+from stream.ops.sip_metrics import SipMetrics
+from stream.serve.lookup import Lookup
+from stream.sip.answering import Address, Answer
+from stream.sip.message import Request, Response, read
+from stream.sip.responder import Responder, Transport
+from stream.sip.settings import SipSettings
+from tests.unit.serve.test_lookup import LISTED, LISTS, TRUNKS, lookup_in
+
+SOURCE = Address("192.0.2.7", 40_000)
+BLOCKED = LISTED[5]
+INNOCENT = "+447700900999"
+
+
+@cache
+def _defaults() -> SipSettings:
+    return load([], {}).sip
+
+
+@cache
+def _lookup(*, loaded: bool) -> Lookup:
+    return lookup_in(LISTS, loaded=loaded)
+
+
+def sip_settings(**changed: Any) -> SipSettings:
+    """The defaults, on a free port."""
+    return replace(_defaults(), port=0, health_port=0, **changed)
+
+
+def responder(*, loaded: bool = True, **changed: Any) -> Responder:
+    """Answers from the lists of `test_lookup`."""
+    return Responder(
+        sip_settings(**changed),
+        _lookup(loaded=loaded),
+        TRUNKS.country,
+        lambda: loaded,
+        SipMetrics(CollectorRegistry()),
+    )
+
+
+def message(
+    caller: str = INNOCENT,
+    called: str = "sip:+66812345678@sbc.example",
+    *,
+    method: str = "INVITE",
+    via: Sequence[str] = ("SIP/2.0/UDP 192.0.2.7:5070;branch=z9hG4bKa1;rport",),
+    changed: Mapping[str, Any] | None = None,
+) -> bytes:
+    """A request of a switch; `changed` fields replace the usual ones, None takes one away."""
+    uri = caller if ":" in caller or "<" in caller else f"<sip:{caller}@sbc.example>"
+    fields: dict[str, Any] = {
+        "Max-Forwards": "70",
+        "From": f"{uri};tag=f1" if ";tag" not in uri else uri,
+        "To": f"<{called}>",
+        "Call-ID": "c1@sbc.example",
+        "CSeq": f"1 {method}",
+        "Content-Length": "0",
+    } | dict(changed or {})
+    lines = [f"{method} {called} SIP/2.0", *(f"Via: {text}" for text in via)]
+    lines += (f"{name}: {value}" for name, value in fields.items() if value is not None)
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def asked(
+    data: bytes, to: Responder | None = None, transport: Transport = Transport.UDP
+) -> Answer | None:
+    """What one message is answered."""
+    (made,) = (to or responder()).answers([(data, SOURCE)], transport, 1.0)
+    return made
+
+
+def code_of(data: bytes, to: Responder | None = None) -> int | None:
+    """The status that a message is answered with; None: there is no answer."""
+    made = asked(data, to)
+    return None if made is None else made.code
+
+
+def fields_of(made: Answer | None) -> Mapping[str, Sequence[str]]:
+    """The fields of an answer, read as a request's are."""
+    assert made is not None
+    first, _, rest = made.data.partition(b"\r\n")
+    assert isinstance(read(made.data), Response)
+    assert first.startswith(b"SIP/2.0 %d " % made.code)
+    again = read(b"X sip:x SIP/2.0\r\n" + rest)
+    assert isinstance(again, Request)
+    return again.fields
+
+
+def counted(to: Responder) -> Mapping[str, int]:
+    """Messages that got no answer, by reason."""
+    (family,) = to.metrics.unanswered.collect()
+    found: Counter[str] = Counter()
+    for sample in family.samples:
+        if sample.value and sample.name.endswith("_total"):
+            found[sample.labels["reason"]] += round(sample.value)
+    return found
