@@ -228,11 +228,11 @@ def _across(values: Mapping[str, Any]) -> Iterator[Problem]:
     if PLAIN in tables["circles"]:
         text = "is the circle without a key and needs no table; choose another name"
         yield Problem(("circles", PLAIN), text)
-    for address, trunk in _table(_table(values, "sip"), "trunks").items():
+    for source, trunk in _table(_table(values, "sip"), "trunks").items():
         if isinstance(trunk, str) and trunk not in tables["trunks"]:
             known = ", ".join(tables["trunks"]) or "there is none"
             text = f"names no table [trunks.{dotted((trunk,))}]; known: {known}"
-            yield Problem(("sip", "trunks", address), text)
+            yield Problem(("sip", "trunks", source), text)
     switches = dict(_switches(_table(values, "switches")))
     for name, switch in switches.items():
         if switch.trunk and switch.trunk not in tables["trunks"]:

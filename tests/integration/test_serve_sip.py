@@ -119,11 +119,12 @@ def outlives(serve: Engine, port: int) -> None:
 
 def cuts_off(serve: Engine, port: int) -> None:
     """A connection that brings half a message is closed; one too many is; others are not."""
+    serve.until(lambda: serve.value("ringfence_sip_connections") == 0)
     with socket.create_connection((HOST, port), timeout=30) as slow:
         slow.sendall(message()[:-9])
         with suppress(ConnectionResetError):
             assert slow.recv(100) == b""
-    assert serve.value('ringfence_sip_cut_off_total{reason="slow"') >= 1
+    serve.until(lambda: serve.value('ringfence_sip_cut_off_total{reason="slow"') >= 1)
     many = [socket.create_connection((HOST, port), timeout=30) for _ in range(25)]
     serve.until(lambda: serve.value('ringfence_sip_cut_off_total{reason="too_many"') >= 5)
     many[0].sendall(b"\r\n\r\n" + message(method="OPTIONS"))

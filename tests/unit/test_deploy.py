@@ -24,6 +24,7 @@ UNITS = tuple(
         "ringfence-exchange",
         "ringfence-hub",
         "ringfence-serve",
+        "ringfence-serve-sip",
         "ringfence-enforcement",
         "ringfence-sink-redis",
         "ringfence-sink-webhooks",
