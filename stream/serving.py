@@ -8,33 +8,28 @@ then the register, whose changes are followed.
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from stream.agreements import AgreementFolder
-from stream.app import CLEAN, exit_code_of, refresher_for, refuse_optimised
-from stream.calls.batch import CallBatch, RawBatch
-from stream.calls.decide import Outcome
-from stream.calls.dialects.ringfence import RINGFENCE
+from stream.answers.memory import Memory
+from stream.app import CLEAN, exit_code_of, refuse_optimised
+from stream.calls.batch import RawBatch
 from stream.calls.publish import started_producer
 from stream.calls.source import KafkaSource, SourceSettings
 from stream.config import Settings
 from stream.core.faults import Fault, KafkaRefuses, SourceDown
-from stream.deciding import Decider, Judges, decoder_for, use_kernels
+from stream.deciding import Judges, decoder_for
 from stream.lists.connection import client
-from stream.lists.events import Event, EventKind
 from stream.lists.store import Register
 from stream.ops import log as logs
-from stream.ops.clock import now_ms, now_s
-from stream.ops.health import HealthServer, Readiness, Turning
-from stream.ops.memory import settle
+from stream.ops.clock import now_s
+from stream.ops.health import HealthServer, Turning
 from stream.ops.retry import Backoff
 from stream.ops.serve_metrics import ServeMetrics
-from stream.ops.tasks import cancelled, every, running
+from stream.ops.tasks import running, until
 from stream.redress.book import AppealBook
 from stream.redress.redressing import Desk
 from stream.serve.app import application
@@ -42,13 +37,11 @@ from stream.serve.blocklist import Blocklist
 from stream.serve.door import Door
 from stream.serve.guard import Guard, Pace
 from stream.serve.kept import KeptDecisions, KeptSettings
-from stream.serve.lookup import TOPIC, Lookup, Standing
 from stream.serve.parts import Parts
 from stream.serve.problems import Kind
 from stream.serve.redress import Redress
 from stream.serve.server import serving
 from stream.sinks.pump import Pump, PumpSettings
-from stream.watched import tell
 from stream.web.install import install
 from stream.web.parts import PageParts
 from stream.web.sessions import Sessions
@@ -82,32 +75,15 @@ class _Serving:
         self._metrics = metrics = ServeMetrics(self._registry)
         for kind in Kind:
             metrics.problems.labels(kind)
-        metrics.followed.set(0)
         self._told = asyncio.Event()
         self._turning = Turning(settings.ops.stalled_s)
-        self._agreements = AgreementFolder(settings.agreements.folder())
-        self._refresher = refresher_for(settings, self._list_event)
-        self._loaded = False
-        self._followed = False
-        self._keep: Callable[[Iterable[bytes]], None] = lambda _: None
-        calls = replace(settings.calls, emit="all")
-        self._decider = Decider(
-            replace(settings, calls=calls),
-            lambda: self._refresher.current,
-            lambda: self._agreements.reading.agreements,
-        )
+        self._memory = Memory(settings, metrics.lookups, metrics.followed)
         self._blocklist = Blocklist(
             Judges(
                 settings,
-                lambda: self._refresher.current,
-                lambda: self._agreements.reading.agreements,
+                lambda: self._memory.refresher.current,
+                lambda: self._memory.agreements.reading.agreements,
             )
-        )
-        self._lookup = Lookup(
-            decoder_for(settings, {TOPIC: RINGFENCE}),
-            self._decide,
-            lambda: Standing(self._loaded, self._followed),
-            now_ms,
         )
         self._door = Door(
             topics=dict(settings.calls.topics),
@@ -124,12 +100,12 @@ class _Serving:
             asyncio.get_running_loop().add_signal_handler(number, self._stop, number.name)
         settings, ops = self._settings, self._settings.ops
         self._warn()
-        self._agreements.start()
+        self._memory.agreements.start()
         health = HealthServer(
             ops.http_host,
             settings.serve.health_port,
             self._registry,
-            self._readiness,
+            lambda: self._memory.readiness,
             lambda: self._turning.stalled,
         )
         async with AsyncExitStack() as stack:
@@ -140,10 +116,10 @@ class _Serving:
                 await stack.enter_async_context(running(job, name))
                 for name, job in (
                     ("turning", self._turning.run()),
-                    ("lists", self._lists()),
+                    ("lists", self._memory.run()),
                     ("door", self._door.run()),
                     ("look", self._look()),
-                    ("agreements", every(settings.agreements.reload_s, self._agreements.look)),
+                    ("agreements", self._memory.look()),
                     ("asked", redress.kept.run()),
                     ("decisions", self._keep_decisions(redress.kept)),
                 )
@@ -161,7 +137,7 @@ class _Serving:
             where = f"{scheme}://{settings.serve.host}:{port}"
             log.info("%s is the page; %s/docs lists what programs are served", where, where)
             log.info("http://%s:%d/metrics /live /ready", ops.http_host, health.port)
-            await self._until_told(jobs)
+            await until(self._told, jobs)
         log.info("stopped")
         return CLEAN
 
@@ -172,8 +148,8 @@ class _Serving:
             settings=settings.serve,
             guard=Guard(settings.secrets.http_tokens, settings.serve.refusals_per_minute),
             metrics=self._metrics,
-            readiness=self._readiness,
-            lookup=self._lookup,
+            readiness=lambda: self._memory.readiness,
+            lookup=self._memory.lookup,
             door=self._door,
             redress=redress,
             blocklist=self._blocklist,
@@ -193,7 +169,7 @@ class _Serving:
                 idle_s=settings.serve.session_idle_s,
                 whole_s=settings.serve.session_s,
             ),
-            agreements=self._agreements,
+            agreements=self._memory.agreements,
             now_s=now_s,
         )
         try:
@@ -210,7 +186,7 @@ class _Serving:
         kept = KeptDecisions(
             redis, KeptSettings(serve.decisions_days, serve.decisions_max), self._metrics
         )
-        self._keep = kept.asked
+        self._memory.keep = kept.asked
         try:
             async with AppealBook.open(settings.register(), settings.appeals.kept_days) as book:
                 yield Redress(
@@ -220,7 +196,7 @@ class _Serving:
                     desk=lambda: Desk(
                         settings.calls.home_country,
                         settings.circle_keys(),
-                        self._agreements.reading.agreements,
+                        self._memory.agreements.reading.agreements,
                         settings.appeals.answer_s,
                     ),
                     contacts={name: owner.contact for name, owner in settings.owners.items()},
@@ -261,33 +237,6 @@ class _Serving:
             corrupt_batches="skip",
         )
 
-    async def _until_told(self, jobs: "list[asyncio.Task[None]]") -> None:
-        """Wait for the word to stop; a job that failed before ends all."""
-        told = asyncio.create_task(self._told.wait())
-        waiting: set[asyncio.Task[Any]] = {told, *jobs}
-        try:
-            while not told.done():
-                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                for job in done:
-                    job.result()
-        finally:
-            await cancelled(told)
-
-    async def _lists(self) -> None:
-        """Load the lists, then follow the register. Raises RegisterUnsafe at the start."""
-        await asyncio.gather(
-            asyncio.to_thread(use_kernels, self._settings),
-            asyncio.to_thread(self._refresher.load_last_good),
-        )
-        async with running(self._told_when_loaded(), "loaded"):
-            await self._refresher.run()
-
-    async def _told_when_loaded(self) -> None:
-        await self._refresher.wait_loaded()
-        settle()
-        self._loaded = True
-        log.info("lookups are answered from %d lists", len(self._refresher.current.lists))
-
     async def _look(self) -> None:
         """Notice for the blocklist what changed."""
         while True:
@@ -304,20 +253,6 @@ class _Serving:
             max_batch_size=self._settings.calls.record_bytes_max,
             max_request_size=self._settings.calls.record_bytes_max + _RECORD_OVERHEAD,
         )
-
-    def _decide(self, batch: CallBatch) -> Outcome:
-        outcome = self._decider(batch)
-        for one, count in outcome.tally.decisions.items():
-            simulated = "true" if one.simulated else "false"
-            self._metrics.lookups.labels(one.verdict, one.rule, one.list, simulated).inc(count)
-        self._keep(value for value in outcome.values if value is not None)
-        return outcome
-
-    def _list_event(self, event: Event) -> None:
-        if event.kind in {EventKind.REGISTER_UP, EventKind.REGISTER_DOWN}:
-            self._followed = event.kind is EventKind.REGISTER_UP
-            self._metrics.followed.set(self._followed)
-        tell(event)
 
     def _stop(self, why: str) -> None:
         log.info("%s: stopping; requests that run are answered", why)
@@ -337,7 +272,3 @@ class _Serving:
                 "cert_file and key_file in [serve], or put a TLS proxy before a loopback address",
                 serve.host,
             )
-
-    def _readiness(self) -> Readiness:
-        """Lookups are what calls wait for; records wait at the switch."""
-        return Readiness(() if self._loaded else ("the lists are not loaded yet",))

@@ -17,12 +17,13 @@ from stream.calls.batch import CallBatch
 from stream.calls.decide import Outcome
 from stream.calls.dialects.ringfence import RINGFENCE
 from stream.config import Settings
-from stream.deciding import Decider, decoder_for
+from stream.deciding import Decider, decoder_for, use_kernels
 from stream.lists.events import Event, EventKind
 from stream.lists.refresh import Refresher
 from stream.ops.clock import now_ms
-from stream.ops.tasks import running
-from stream.ops.warm import warm_up
+from stream.ops.health import Readiness
+from stream.ops.memory import settle
+from stream.ops.tasks import every, running
 from stream.serve.lookup import TOPIC, Lookup, Standing
 from stream.watched import tell
 
@@ -68,29 +69,26 @@ class Memory:
     async def run(self) -> None:
         """Load the lists, then follow the register. Raises RegisterUnsafe at the start."""
         await asyncio.gather(
-            asyncio.to_thread(self._use_kernels), asyncio.to_thread(self.refresher.load_last_good)
+            asyncio.to_thread(use_kernels, self.settings),
+            asyncio.to_thread(self.refresher.load_last_good),
         )
         async with running(self._told_when_loaded(), "loaded"):
             await self.refresher.run()
 
     async def look(self) -> None:
         """Take up changed agreements, until cancelled."""
-        while True:
-            await asyncio.sleep(self.settings.agreements.reload_s)
-            await asyncio.to_thread(self.agreements.look)
+        await every(self.settings.agreements.reload_s, self.agreements.look)
+
+    @property
+    def readiness(self) -> Readiness:
+        """Until there are lists, nothing is blocked."""
+        return Readiness(() if self.loaded else ("the lists are not loaded yet",))
 
     async def _told_when_loaded(self) -> None:
         await self.refresher.wait_loaded()
+        settle()
         self.loaded = True
         log.info("lookups are answered from %d lists", len(self.refresher.current.lists))
-
-    def _use_kernels(self) -> None:
-        ops = self.settings.ops
-        if ops.kernels == "off":
-            return
-        warmth = warm_up(ops.kernels_folder(self.settings.lists.state_dir))
-        if warmth.why_not:
-            log.warning("without compiled kernels, at several times the CPU: %s", warmth.why_not)
 
     def _decide(self, batch: CallBatch) -> Outcome:
         outcome = self._decider(batch)

@@ -6,7 +6,6 @@ import signal
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
 
 from prometheus_client import CollectorRegistry
 
@@ -16,9 +15,9 @@ from stream.config import Settings
 from stream.core.faults import Fault
 from stream.lists.connection import client
 from stream.ops import log as logs
-from stream.ops.health import HealthServer, Readiness, Turning
+from stream.ops.health import HealthServer, Turning
 from stream.ops.sip_metrics import SipMetrics
-from stream.ops.tasks import cancelled, running
+from stream.ops.tasks import running, until
 from stream.serve.kept import KeptDecisions, KeptSettings
 from stream.sip.responder import Responder, Transport, Unanswered
 from stream.sip.tcp import TcpDoor
@@ -76,7 +75,7 @@ class _Answering:
             ops.http_host,
             sip.health_port,
             self._registry,
-            self._readiness,
+            lambda: self._memory.readiness,
             lambda: self._turning.stalled,
         )
         async with AsyncExitStack() as stack:
@@ -95,7 +94,7 @@ class _Answering:
             await stack.enter_async_context(health)
             await stack.enter_async_context(self._doors(tcp))
             log.info("http://%s:%d/metrics /live /ready", ops.http_host, health.port)
-            await self._until_told(jobs)
+            await until(self._told, jobs)
         log.info("stopped")
         return CLEAN
 
@@ -132,22 +131,6 @@ class _Answering:
         finally:
             await redis.aclose()
 
-    async def _until_told(self, jobs: "list[asyncio.Task[None]]") -> None:
-        """Wait for the word to stop; a job that failed before ends all."""
-        told = asyncio.create_task(self._told.wait())
-        waiting: set[asyncio.Task[Any]] = {told, *jobs}
-        try:
-            while not told.done():
-                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                for job in done:
-                    job.result()
-        finally:
-            await cancelled(told)
-
     def _stop(self, why: str) -> None:
         log.info("%s: stopping", why)
         self._told.set()
-
-    def _readiness(self) -> Readiness:
-        """Calls go on meanwhile: not ready means that nothing is blocked."""
-        return Readiness(() if self._memory.loaded else ("the lists are not loaded yet",))

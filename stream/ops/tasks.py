@@ -1,7 +1,7 @@
 """Ending tasks for sure, and whose failure is told to whom."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -54,3 +54,16 @@ async def first(job: Awaitable[None], *others: "asyncio.Task[None]") -> None:
                 other.result()
                 raise AssertionError(f"{other.get_name()} ended by itself")
         task.result()
+
+
+async def until(told: asyncio.Event, jobs: "Sequence[asyncio.Task[None]]") -> None:
+    """Wait for the word to stop; a job that failed before ends the waiting: raise what it did."""
+    word = asyncio.create_task(told.wait())
+    waiting: set[asyncio.Task[Any]] = {word, *jobs}
+    try:
+        while not word.done():
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for job in done:
+                job.result()
+    finally:
+        await cancelled(word)
