@@ -25,7 +25,6 @@ from stream.deciding import Judges, decoder_for
 from stream.lists.connection import client
 from stream.lists.store import Register
 from stream.ops import log as logs
-from stream.ops.clock import now_s
 from stream.ops.health import HealthServer, Turning
 from stream.ops.retry import Backoff
 from stream.ops.serve_metrics import ServeMetrics
@@ -43,8 +42,7 @@ from stream.serve.redress import Redress
 from stream.serve.server import serving
 from stream.sinks.pump import Pump, PumpSettings
 from stream.web.install import install
-from stream.web.parts import PageParts
-from stream.web.sessions import Sessions
+from stream.web.opening import opened
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +109,9 @@ class _Serving:
         async with AsyncExitStack() as stack:
             redress = await stack.enter_async_context(self._redress())
             parts = self._parts(redress)
-            pages = await stack.enter_async_context(self._pages(parts.guard))
+            pages = await stack.enter_async_context(
+                opened(settings, parts.guard, self._memory.agreements)
+            )
             jobs = [
                 await stack.enter_async_context(running(job, name))
                 for name, job in (
@@ -137,7 +137,10 @@ class _Serving:
             where = f"{scheme}://{settings.serve.host}:{port}"
             log.info("%s is the page; %s/docs lists what programs are served", where, where)
             log.info("http://%s:%d/metrics /live /ready", ops.http_host, health.port)
-            await until(self._told, jobs)
+            try:
+                await until(self._told, jobs)
+            finally:
+                pages.live.close()
         log.info("stopped")
         return CLEAN
 
@@ -155,28 +158,6 @@ class _Serving:
             blocklist=self._blocklist,
             record_bytes_max=settings.calls.record_bytes_max,
         )
-
-    @asynccontextmanager
-    async def _pages(self, guard: Guard) -> AsyncIterator[PageParts]:
-        """What the pages share."""
-        settings, redis = self._settings, client(self._settings.register())
-        parts = PageParts(
-            settings=settings,
-            sessions=Sessions(
-                redis=redis,
-                still=guard.still,
-                now_s=now_s,
-                idle_s=settings.serve.session_idle_s,
-                whole_s=settings.serve.session_s,
-            ),
-            agreements=self._memory.agreements,
-            now_s=now_s,
-        )
-        try:
-            yield parts
-        finally:
-            await parts.close()
-            await redis.aclose()
 
     @asynccontextmanager
     async def _redress(self) -> AsyncIterator[Redress]:

@@ -25,6 +25,7 @@ PHONE: Final = {"width": 390, "height": 844}
 XSS: Final = "\"><img src=x onerror=alert(1)><script>alert(2)</script>{{7*7}}'</textarea>"
 """A text that others may set; shown as it is, it does nothing."""
 _AXE: Final = Axe()
+_CONTRAST: Final = ["color-contrast"]
 _SERIOUS: Final = {"serious", "critical"}
 
 
@@ -63,25 +64,33 @@ class Person:
         self.complaints.clear()
         assert not wrong, wrong
 
-    async def look(self, name: str, *, but: str = "") -> None:
-        """Have the page judged in light, dark and at a phone's width, and keep pictures of it."""
+    async def look(self, name: str, *, but: str = "", whole: bool = True) -> None:
+        """Have the page judged in light, dark and at a phone's width, and keep pictures of it.
+
+        `whole` pictures show all of it, however long.
+        """
         SHOTS.mkdir(parents=True, exist_ok=True)
         page = self.page
         for scheme, size in (("light", WIDE), ("dark", WIDE), ("phone", PHONE)):
             await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
             await page.set_viewport_size(size)  # type: ignore[arg-type]
-            await page.screenshot(path=SHOTS / f"{name}-{scheme}.png", full_page=True)
+            await page.screenshot(path=SHOTS / f"{name}-{scheme}.png", full_page=whole)
             wide = await page.evaluate(
                 "document.documentElement.scrollWidth - document.documentElement.clientWidth"
             )
             assert wide <= 0, f"{name} is {wide} pixels too wide in {scheme}"
-            await self._judge(f"{name} in {scheme}")
+            if scheme != "phone":
+                # What dark changes is the contrast; a phone has the same elements.
+                await self._judge(f"{name} in {scheme}", None if scheme == "light" else _CONTRAST)
         await page.emulate_media(color_scheme="light")
         await page.set_viewport_size(WIDE)  # type: ignore[arg-type]
         await self.settled(but=but)
 
-    async def _judge(self, what: str) -> None:
-        found = await _AXE.run(self.page, options={"resultTypes": ["violations"]})
+    async def _judge(self, what: str, rules: list[str] | None) -> None:
+        options: dict[str, Any] = {"resultTypes": ["violations"]}
+        if rules is not None:
+            options["runOnly"] = rules
+        found = await _AXE.run(self.page, options=options)
         serious = [
             f"{one['id']}: {one['help']}: {[node['target'] for node in one['nodes']][:3]}"
             for one in found.response["violations"]
@@ -124,7 +133,7 @@ async def person(browser: Browser, base: str, role: Role | None = None, **contex
     made = await browser.new_context(viewport=WIDE, **context)  # type: ignore[arg-type]
     who = Person(await made.new_page(), base, role)
     if role is not None:
-        await who.open("/sign-in")
+        await who.open("/sign-in?next=/lists")  # a page that asks nothing by itself
         await who.page.fill("#token", TOKENS[role])
         await who.page.click("text=Sign in >> nth=-1")
         await who.page.wait_for_url(lambda url: "/sign-in" not in url)

@@ -34,6 +34,11 @@ def when(at: str | float | None) -> str:
     return f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
+def clock(at_s: float) -> str:
+    """A moment of today to the second, in UTC."""
+    return f"{datetime.fromtimestamp(at_s, UTC):%H:%M:%S} UTC"
+
+
 def coded(text: str) -> Markup:
     """A docstring's text, with what stands between backticks as code."""
     parts = str(escape(text)).split("`")
@@ -52,7 +57,9 @@ def bytes_in(count: float) -> str:
     return f"{count / 1024**power:,.3g} {_SIZES[power]}" if power else f"{count:.0f} B"
 
 
-_PAGES.filters.update(when=when, coded=coded, many=many, lasting=spelled, bytes_in=bytes_in)
+_PAGES.filters.update(
+    when=when, clock=clock, coded=coded, many=many, lasting=spelled, bytes_in=bytes_in
+)
 _PAGES.globals.update(asset=asset)
 
 
@@ -63,6 +70,11 @@ def page(request: Request, name: str, status: int = 200, **given: Any) -> Respon
         frame=request.scope["state"].get("frame"), theme=theme if theme in THEMES else "", **given
     )
     return Response(text, status_code=status, media_type="text/html")
+
+
+def fragment(name: str, **given: Any) -> str:
+    """A part of a page, for nobody in particular."""
+    return _PAGES.get_template(name).render(**given)
 
 
 def wants_page(request: Request) -> bool:

@@ -31,6 +31,7 @@ ENTRIES: Final = (
     Entry("Overview", "/", _INSIDE),
     Entry("Lists", "/lists", _ALL),
     Entry("Health", "/health", _INSIDE),
+    Entry("Runbook", "/runbook", _INSIDE),
 )
 
 
@@ -144,6 +145,19 @@ def changes(*roles: Role) -> Any:
         return Change(visit, fields, By(f"page:{visit.client.name}", reason_in(fields)))
 
     return Depends(admitted)
+
+
+async def watcher(request: Request) -> None:
+    """Refuse who is not signed in (any more), or may not watch; no use of the session.
+
+    Raises ProblemError: a script asks, which can not be sent to the sign-in.
+    """
+    cookie = request.cookies.get(cookie_name(request), "")
+    found = await page_parts_of(request).sessions.find(cookie, use=False)
+    if found is None:
+        raise ProblemError(Kind.NOT_AUTHENTICATED, "sign in again")
+    if found[1].role not in _INSIDE:
+        raise ProblemError(Kind.WRONG_ROLE, "this takes the role viewer or operator")
 
 
 def _current(path: str) -> Entry | None:

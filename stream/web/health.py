@@ -2,16 +2,24 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 
-from stream.serve.parts import parts_of
 from stream.serve.tokens import Role
+from stream.web.findings import findings, state_mark
 from stream.web.frame import Visit, sees
+from stream.web.runbook import anchor
 
 router = APIRouter(include_in_schema=False)
 
 
 @router.get("/health")
-async def health(request: Request, visit: Annotated[Visit, sees(Role.VIEWER)]) -> Response:
-    """This process; the others follow."""
-    return visit.page("health.html", readiness=parts_of(request).readiness())
+async def health(visit: Annotated[Visit, sees(Role.VIEWER)]) -> Response:
+    """Of the last look, at most ten seconds ago."""
+    seen = visit.parts.live.seen
+    return visit.page(
+        "health.html",
+        seen=seen,
+        findings=findings(seen) if seen is not None else (),
+        state_mark=state_mark,
+        anchor=anchor,
+    )

@@ -1,17 +1,41 @@
-"""The first page: what happens now."""
+"""The first page: what happens now, live by server-sent events, and whole without them."""
 
-from typing import Annotated
+from collections.abc import AsyncIterator
+from typing import Annotated, Final
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import StreamingResponse
 
-from stream.serve.parts import parts_of
 from stream.serve.tokens import Role
-from stream.web.frame import Visit, sees
+from stream.web.frame import Visit, sees, watcher
+from stream.web.parts import page_parts_of
 
 router = APIRouter(include_in_schema=False)
 
+_EVENTS: Final = "text/event-stream"
+
 
 @router.get("/")
-async def overview(request: Request, visit: Annotated[Visit, sees(Role.VIEWER)]) -> Response:
-    """What this process knows."""
-    return visit.page("overview.html", readiness=parts_of(request).readiness())
+async def overview(visit: Annotated[Visit, sees(Role.VIEWER)]) -> Response:
+    """The figures of the last look; scripts keep them new."""
+    live = visit.parts.live
+    return visit.page("overview.html", **live.given(live.seen))
+
+
+@router.get("/events", dependencies=[Depends(watcher)])
+async def events(request: Request) -> Response:
+    """Figures as they come, each with the points that the charts do not have yet."""
+    live = page_parts_of(request).live
+    # Begun before it is answered, so that one too many is told 503 and not an empty stream.
+    stream = live.events(request.headers.get("last-event-id", ""))
+    first = await anext(stream)
+
+    async def whole() -> AsyncIterator[bytes]:
+        try:
+            yield first
+            async for part in stream:
+                yield part
+        finally:
+            await stream.aclose()
+
+    return StreamingResponse(whole(), media_type=_EVENTS, headers={"X-Accel-Buffering": "no"})

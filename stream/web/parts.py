@@ -8,6 +8,7 @@ from fastapi import Request
 from stream.agreements import AgreementFolder
 from stream.config import Settings
 from stream.lists.store import Register
+from stream.web.live import Live
 from stream.web.sessions import Sessions
 
 
@@ -15,12 +16,14 @@ from stream.web.sessions import Sessions
 class PageParts:
     """Everything that pages share; one of each process.
 
-    `settings` are the whole configuration; `agreements` the folder as last read; `now_s` the clock.
+    `settings` are the whole configuration; `agreements` the folder as last read; `live` what
+    the overview shows; `now_s` the clock.
     """
 
     settings: Settings
     sessions: Sessions
     agreements: AgreementFolder
+    live: Live
     now_s: Callable[[], int]
     _register: Register | None = field(init=False, default=None)
 

@@ -66,8 +66,11 @@ class Sessions:
         await self._write(_key(cookie), session)
         return cookie
 
-    async def find(self, cookie: str) -> tuple[Session, Client] | None:
-        """The session of a cookie and whose it is, if it has not ended; this is a use of it."""
+    async def find(self, cookie: str, *, use: bool = True) -> tuple[Session, Client] | None:
+        """The session of a cookie and whose it is, if it has not ended.
+
+        `use`: somebody does something. What a page asks by itself does not keep a session alive.
+        """
         if not cookie or len(cookie) > _COOKIE_CHARS_MAX:
             return None
         key, now_s = _key(cookie), self.now_s()
@@ -79,6 +82,8 @@ class Sessions:
         if client is None or idle or now_s - session.began_at_s > self.whole_s:
             await self.end(cookie)
             return None
+        if not use:
+            return session, client
         told = msgspec.structs.replace(session, seen_at_s=now_s, notice="")
         if session.notice or key in self._unsaved or now_s - session.seen_at_s >= TOUCH_S:
             await self._write(key, told, again=True)

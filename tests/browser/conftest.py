@@ -1,6 +1,7 @@
 """One Chromium, one site and one window of each role for all tests of the pages."""
 
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,12 +18,26 @@ from stream.ops.clock import now_s
 from stream.serve.tokens import Role
 from stream.web.install import install
 from stream.web.parts import PageParts
-from stream.web.sessions import Sessions
+from tests.browser.pictures import Told
 from tests.browser_lab import Person, chromium, person
 from tests.builders import fingerprint_of
 from tests.serve_lab import Served, parts_for, serve_settings, served
 
 LISTS = {"TH/national": 40, "KH/scam": 12, "KH/trial": 3, "LA/centres": 0}
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The running pages, and what they work with."""
+
+    http: Served
+    pages: PageParts
+
+    @property
+    def address(self) -> str:
+        return self.http.address
+
+
 BY = By("somchai", "a <b>test</b> & more")
 
 
@@ -52,7 +67,7 @@ def site_settings(
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def site(site_settings: Settings) -> AsyncIterator[Served]:
+async def site(site_settings: Settings) -> AsyncIterator[Site]:
     """The pages over a register with a few lists."""
     async with await Register.connect(site_settings.register()) as register:
         for name, count in LISTS.items():
@@ -60,24 +75,26 @@ async def site(site_settings: Settings) -> AsyncIterator[Served]:
             entries = [_entry(f"+999{n:08d}") for n in range(count)]
             await register.add(name, entries, BY)
         parts = parts_for(serve_settings())
-        pages = PageParts(
-            settings=site_settings,
-            sessions=Sessions(register._redis, parts.guard.still, now_s, 3600, 43_200),
-            agreements=AgreementFolder(site_settings.agreements.folder()),
-            now_s=now_s,
-        )
-        async with served(parts, more=lambda app: install(app, pages)) as running:
-            yield running
-        await pages.close()
+        async with (
+            opened(
+                site_settings,
+                parts.guard,
+                AgreementFolder(site_settings.agreements.folder()),
+                Told(),
+            ) as pages,
+            served(parts, more=lambda app: install(app, pages)) as http,
+        ):
+            yield Site(http, pages)
+            pages.live.close()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def operator(browser: Browser, site: Served) -> Person:
+async def operator(browser: Browser, site: Site) -> Person:
     return await person(browser, site.address, Role.OPERATOR)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def viewer(browser: Browser, site: Served) -> Person:
+async def viewer(browser: Browser, site: Site) -> Person:
     return await person(browser, site.address, Role.VIEWER)
 
 

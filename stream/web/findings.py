@@ -1,0 +1,146 @@
+"""What the figures say is wrong, each with what it means and what to do. Pure."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from stream.ops.figures.picture import Picture, Process, State
+from stream.ops.figures.places import STARTED_BY, Kind
+from stream.ops.spans import spelled
+from stream.web.telling import BEHIND_S, STALE_S
+
+REGISTER: Final = "The register lost data"
+HELD: Final = "A version of a feed is held or refused"
+FEED_DOWN: Final = "A feed is down"
+FEED_FILE: Final = "A feed's file can not be used"
+OVERDUE: Final = "An appeal is overdue"
+HTTP: Final = "HTTP refuses, or is away"
+ENFORCEMENT: Final = "Enforcement is not counted, told or heard"
+PUBLISH: Final = "What we publish"
+KEYS: Final = "The proxies' keys are old, or missing"
+WEBHOOK: Final = "A webhook fails"
+HEADINGS: Final = (
+    *(REGISTER, HELD, FEED_DOWN, FEED_FILE, OVERDUE, HTTP, ENFORCEMENT, PUBLISH, KEYS, WEBHOOK),
+)
+"""Of deploy/RUNBOOK.md; a test holds them to it."""
+_OF_KIND: Final = {
+    Kind.FEEDS: FEED_DOWN,
+    Kind.EXCHANGE: PUBLISH,
+    Kind.ENFORCEMENT: ENFORCEMENT,
+    Kind.WEBHOOKS: WEBHOOK,
+    Kind.REDIS_SINK: KEYS,
+    Kind.SERVE: HTTP,
+}
+_ROLE_LEFT_S: Final = 2 * 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong (`mark` bad) or wants a look (warn).
+
+    `means` is what callers or partners feel, `do` a command or a step, `heading` the runbook's.
+    """
+
+    mark: str
+    what: str
+    means: str
+    do: str
+    heading: str = ""
+
+
+def findings(seen: Picture) -> tuple[Finding, ...]:
+    """All that is wrong at a moment, the worst first."""
+    found = [*_processes(seen), *_servers(seen), *_calls(seen), *_lists(seen), *_people(seen)]
+    return tuple(sorted(found, key=lambda one: one.mark != "bad"))
+
+
+def _processes(seen: Picture) -> Iterator[Finding]:
+    for one in seen.processes:
+        started = STARTED_BY.get(one.kind, "")
+        heading = _OF_KIND.get(one.kind, "")
+        if one.state is State.NOT_READY:
+            means = "; ".join(one.missing) or "it does not say what it waits for"
+            yield Finding(
+                "warn", f"{one.place.name} is not ready", means, "its log says more", heading
+            )
+        elif one.state is State.AWAY:
+            since = f" for {spelled(seen.at_s - one.since_s)}" if one.since_s else ""
+            what = f"{one.place.name} does not answer{since}"
+            yield Finding("bad", what, one.why, f"start it: {started}" if started else "", heading)
+        elif one.state is State.UNHEARD and one.kind is Kind.ENGINE:
+            means = f"no call is decided by it ({one.why})"
+            yield Finding("bad", "the engine was never heard", means, f"start it: {started}")
+        if one.restarts > 1:
+            what = f"{one.place.name} began anew {one.restarts} times"
+            yield Finding("warn", what, "it dies and is started again", "its log says why", heading)
+
+
+def _servers(seen: Picture) -> Iterator[Finding]:
+    if seen.kafka_up is False:
+        means = "calls wait undecided; none is lost, and they are decided once it is back"
+        yield Finding("bad", "Kafka does not answer", means, "look at the brokers")
+    if seen.register_up is False:
+        means = "decisions go on from the last good lists; changes wait"
+        yield Finding("bad", "the register (Redis) does not answer", means, "look at it", REGISTER)
+    if seen.sinks.redis_up is False:
+        means = "proxies go on with the keys that they have"
+        yield Finding("bad", "the proxies' Redis does not answer", means, "look at it", KEYS)
+    for endpoint in seen.sinks.webhooks_failing:
+        means = "what it should be told waits"
+        yield Finding(
+            "warn", f"webhook {endpoint} fails", means, "the sink's log has its answers", WEBHOOK
+        )
+
+
+def _calls(seen: Picture) -> Iterator[Finding]:
+    for topic, count in seen.lag.items():
+        per_s = seen.calls_by_topic.get(topic) or seen.calls_per_s or 0.0
+        wait_s = count / per_s if per_s else 0.0
+        if wait_s > BEHIND_S[0]:
+            mark = "bad" if wait_s > BEHIND_S[1] else "warn"
+            means = f"{count:,} calls, {spelled(wait_s)}: blocks come late"
+            yield Finding(mark, f"topic {topic} is behind", means, "more workers or partitions")
+    if seen.partitions_stopped:
+        what = f"{seen.partitions_stopped} partitions have stopped"
+        yield Finding("bad", what, "their calls wait", "the engine's log names the record")
+
+
+def _lists(seen: Picture) -> Iterator[Finding]:
+    for one in seen.lists:
+        if one.age_s is not None and one.age_s > STALE_S:
+            means = f"not compared with the register for {spelled(one.age_s)}"
+            yield Finding("warn", f"{one.name} is old in the engine", means, "its log says why")
+    for feed in seen.feeds:
+        if feed.held:
+            means = "the last good version stays in force"
+            what = f"a version of feed {feed.name} waits for a person"
+            yield Finding("warn", what, means, f"ringfence feeds held {feed.name}", HELD)
+        if feed.failures:
+            what = f"feed {feed.name} could not be had, {feed.failures} times"
+            do = f"ringfence feeds show {feed.name}"
+            yield Finding("warn", what, "its entries end with their time", do, FEED_DOWN)
+        if feed.file_wrong:
+            what = f"the file of feed {feed.name} is wrong"
+            do = "ringfence feeds check"
+            yield Finding("warn", what, "it is followed as before", do, FEED_FILE)
+
+
+def _people(seen: Picture) -> Iterator[Finding]:
+    if seen.appeals_overdue:
+        late = seen.appeals_overdue
+        what = "an appeal is overdue" if late == 1 else f"{late:,} appeals are overdue"
+        means = "somebody was promised an answer"
+        yield Finding("bad", what, means, "ringfence appeals ls --overdue", OVERDUE)
+    for role, left_s in seen.roles_left_s.items():
+        if left_s < _ROLE_LEFT_S:
+            what = f"the signature of role {role} ends in {spelled(max(left_s, 0.0))}"
+            mark = "bad" if left_s <= 0 else "warn"
+            means = "partners refuse what we publish from then on"
+            yield Finding(mark, what, means, "ringfence exchange resign", PUBLISH)
+
+
+def state_mark(process: Process) -> str:
+    """The mark of a process' state in a table: one that was never heard may not be wanted."""
+    if process.state is State.READY:
+        return "ok"
+    return {State.NOT_READY: "warn", State.AWAY: "bad"}.get(process.state, "")

@@ -1,0 +1,42 @@
+"""The pages' parts, put together."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from stream.agreements import AgreementFolder
+from stream.config import Settings
+from stream.lists.connection import client
+from stream.ops.clock import now_s
+from stream.ops.figures.watch import Watch
+from stream.ops.tasks import running
+from stream.serve.guard import Guard
+from stream.web.live import Live
+from stream.web.parts import PageParts
+from stream.web.sessions import Sessions
+
+
+@asynccontextmanager
+async def opened(
+    settings: Settings, guard: Guard, agreements: AgreementFolder, watch: Watch | None = None
+) -> AsyncIterator[PageParts]:
+    """The parts as long as the block lasts; `watch` is replaced in tests."""
+    serve, redis = settings.serve, client(settings.register())
+    parts = PageParts(
+        settings=settings,
+        sessions=Sessions(
+            redis=redis,
+            still=guard.still,
+            now_s=now_s,
+            idle_s=serve.session_idle_s,
+            whole_s=serve.session_s,
+        ),
+        agreements=agreements,
+        live=Live(watch or Watch(settings.watched()), serve.watchers_max),
+        now_s=now_s,
+    )
+    try:
+        async with running(parts.live.run(), "live"):
+            yield parts
+    finally:
+        await parts.close()
+        await redis.aclose()

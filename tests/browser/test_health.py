@@ -1,0 +1,30 @@
+"""The health page and the runbook in a real browser."""
+
+import pytest
+
+from stream.web.findings import HEADINGS
+from stream.web.runbook import anchor
+from tests.browser_lab import Person
+
+pytestmark = [pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="session")]
+
+
+async def test_what_is_wrong_says_what_to_do(viewer: Person) -> None:
+    """The worst first, each with what it means, a command, and the way to the runbook."""
+    page = await viewer.open("/health")
+    await viewer.look("health")
+    marks = await page.locator(".finding > p:first-child .badge").all_inner_texts()
+    assert marks == sorted(marks, key=lambda mark: mark != "wrong")
+    assert {"wrong", "look"} == set(marks)
+    await page.click("text=Runbook: An appeal is overdue")
+    await page.wait_for_url("**/runbook#an-appeal-is-overdue")
+    assert await page.locator("#an-appeal-is-overdue").is_visible()
+    await viewer.settled()
+
+
+async def test_the_runbook_has_what_the_pages_point_to(viewer: Person) -> None:
+    """Every heading that a finding names is there."""
+    page = await viewer.open("/runbook")
+    await viewer.look("runbook", whole=False)
+    for heading in HEADINGS:
+        assert await page.locator(f"[id='{anchor(heading)}']").count() == 1, heading

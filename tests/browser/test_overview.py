@@ -1,0 +1,57 @@
+"""The overview in a real browser: live figures, charts, and what is left without a script."""
+
+import pytest
+
+from stream.serve.tokens import Role
+from tests.browser_lab import Person, person
+from tests.integration.lists_lab import until
+
+pytestmark = [pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="session")]
+
+
+async def test_figures_come_by_themselves(viewer: Person, site) -> None:
+    """Tiles and table change without a reload, charts are drawn, and the page says it is live."""
+    page = await viewer.open("/")
+    await page.wait_for_selector("#standing:text('live')")
+    await page.wait_for_selector("[data-chart=calls] canvas")
+    await viewer.look("overview")
+    before = await page.inner_text("[data-part=at]")
+    await page.wait_for_function(
+        "before => document.querySelector('[data-part=at]').innerText !== before", arg=before
+    )
+    assert "1 overdue" in await page.inner_text("[data-part=tile-appeals]")
+    assert await page.locator("[data-part=told] tbody tr").count() == 10
+    await viewer.open("/health")  # ends the stream
+    await viewer.settled()
+
+
+async def test_the_overview_is_whole_without_scripts(browser, site) -> None:
+    """The same figures stand in the page as it comes, and it comes anew by itself."""
+    who = await person(browser, site.address, Role.OPERATOR, java_script_enabled=False)
+    page = await who.open("/")
+    assert "4," in await page.inner_text("[data-part=tile-calls]")
+    assert await page.locator("noscript").count() == 1
+    await page.context.close()
+
+
+async def test_no_more_watch_than_may(operator: Person, site) -> None:
+    """One too many is told 503; when one leaves, the next may; who is signed out may not."""
+    live = site.pages.live
+    client, cookies = site.http.client, await operator.page.context.cookies()
+    headers = {"Cookie": "; ".join(f"{one['name']}={one['value']}" for one in cookies)}
+    async with client.get("/events") as refused:
+        assert refused.status == 401
+    watching = [await client.get("/events", headers=headers) for _ in range(live.watchers_max)]
+    assert [one.status for one in watching] == [200] * live.watchers_max
+    async with client.get("/events", headers=headers) as refused:
+        assert (refused.status, refused.headers["Retry-After"]) == (503, "15")
+    assert (await watching[0].content.readline()).startswith(b"retry:")
+    for one in watching:
+        one.close()
+    await until(lambda: live.watchers == 0)
+    last = live.watch.trail[-1].at_s
+    headers["Last-Event-ID"] = f"{last:.3f}"
+    async with client.get("/events", headers=headers) as again:
+        lines = [await again.content.readline() for _ in range(5)]
+    assert lines[4].startswith(b'data: {"html":') or lines[3].startswith(b"event: figures")
+    assert b"".join(lines).count(b"],[") < 10  # only the points that it does not have yet
