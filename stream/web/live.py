@@ -9,7 +9,7 @@ looked at anew.
 import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from stream.ops.clock import monotonic_s
 from stream.ops.figures.picture import Picture
@@ -57,7 +57,7 @@ class Live:
             except TimeoutError:
                 continue
 
-    def given(self, seen: Picture | None) -> dict[str, object]:
+    def given(self, seen: Picture | None) -> dict[str, Any]:
         """What the templates of the figures take."""
         return {
             "seen": seen,
