@@ -17,6 +17,7 @@ from stream.lists.words import By
 from stream.ops.clock import now_s
 from stream.serve.tokens import Role
 from stream.web.install import install
+from stream.web.opening import opened
 from stream.web.parts import PageParts
 from tests.browser.pictures import Told
 from tests.browser_lab import Person, chromium, person
@@ -60,7 +61,8 @@ def site_settings(
         (folder / name).mkdir()
     extra = folder / "site.toml"
     extra.write_text(
-        f'[redis]\nurl = "{url}"\n[lists]\nstate_dir = "{folder / "state"}"\n'
+        f'[serve]\nwatchers_max = 3\n[redis]\nurl = "{url}"\n'
+        f'[lists]\nstate_dir = "{folder / "state"}"\n'
         f'[feeds]\ndir = "{folder / "feeds"}"\n[agreements]\ndir = "{folder / "agreements"}"\n'
     )
     return load([extra], {})
