@@ -165,9 +165,14 @@ def run(
     elif workers == 1:
         code = engine.run(settings)
     else:
-        files = [word for path in config or [] for word in ("--config", str(path))]
-        code = supervise.run(settings, workers, files)
+        work = supervise.Work("run", _words(config), settings.ops.http_port)
+        code = supervise.run(settings, workers, work)
     raise typer.Exit(code)
+
+
+def _words(config: list[Path] | None) -> list[str]:
+    """The options that name the same configuration to a worker."""
+    return [word for path in config or [] for word in ("--config", str(path))]
 
 
 @app.command()
@@ -192,20 +197,35 @@ def warm(config: ConfigFiles = None, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def serve(config: ConfigFiles = None) -> None:
+def serve(
+    config: ConfigFiles = None,
+    workers: Annotated[
+        int, typer.Option(min=1, max=256, help="Processes that share the port; about one a core.")
+    ] = 1,
+    worker: Annotated[int | None, typer.Option(hidden=True, min=0)] = None,
+) -> None:
     """Serve HTTP: records in, verdicts and lists out; until SIGTERM or Ctrl-C.
 
     `/docs` describes every address. Clients show a token that `ringfence token` made. Exit codes
     as for `run`.
 
-    Example: ringfence serve --config carrier.toml
+    Example: ringfence serve --config carrier.toml --workers 2
     """
     # FastAPI takes as long to import as all of ours: no other command waits for it.
     from stream import serving  # noqa: PLC0415
 
     settings = settings_of(config)
     agreements_of(settings)
-    raise typer.Exit(serving.run(settings))
+    if worker is not None:
+        code = serving.run(settings, supervise.place_of_worker(worker, workers))
+    elif workers == 1:
+        code = serving.run(settings)
+    elif settings.serve.port == 0:
+        raise typer.BadParameter("--workers needs a port that they share: set port in [serve]")
+    else:
+        work = supervise.Work("serve", _words(config), settings.serve.health_port)
+        code = supervise.run(settings, workers, work)
+    raise typer.Exit(code)
 
 
 @app.command()

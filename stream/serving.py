@@ -15,7 +15,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from stream.answers.memory import Memory
-from stream.app import CLEAN, exit_code_of, refuse_optimised
+from stream.app import CLEAN, Place, exit_code_of, refuse_optimised
 from stream.calls.batch import RawBatch
 from stream.calls.publish import started_producer
 from stream.calls.source import KafkaSource, SourceSettings
@@ -25,6 +25,7 @@ from stream.deciding import Judges, decoder_for
 from stream.lists.connection import client
 from stream.lists.store import Register
 from stream.ops import log as logs
+from stream.ops.exposition import keep_in_files
 from stream.ops.health import HealthServer, Turning
 from stream.ops.retry import Backoff
 from stream.ops.serve_metrics import ServeMetrics
@@ -53,12 +54,15 @@ _KEPT_AT_ONCE = 1000
 _LOOK_S = 1.0
 
 
-def run(settings: Settings) -> int:
-    """Serve until told to stop; the exit code."""
+def run(settings: Settings, place: Place | None = None) -> int:
+    """Serve until told to stop; the exit code. `place` None: this is the only process."""
     refuse_optimised()
-    logs.set_up(settings.ops.log_level, {"process": "serve"})
+    named = {} if place is None else {"worker": place.slot}
+    logs.set_up(settings.ops.log_level, {"process": "serve", **named})
+    if place is not None:
+        keep_in_files(place.slot)
     try:
-        return asyncio.run(_Serving(settings).run())
+        return asyncio.run(_Serving(settings, place).run())
     except Fault as fault:
         log.critical("%s: %s", type(fault).__name__, fault)
         return exit_code_of(fault)
@@ -67,8 +71,9 @@ def run(settings: Settings) -> int:
 class _Serving:
     """One process's life."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, place: Place | None) -> None:
         self._settings = settings
+        self._place = place
         self._registry = CollectorRegistry()
         self._metrics = metrics = ServeMetrics(self._registry)
         for kind in Kind:
@@ -99,13 +104,6 @@ class _Serving:
         settings, ops = self._settings, self._settings.ops
         self._warn()
         self._memory.agreements.start()
-        health = HealthServer(
-            ops.http_host,
-            settings.serve.health_port,
-            self._registry,
-            lambda: self._memory.readiness,
-            lambda: self._turning.stalled,
-        )
         async with AsyncExitStack() as stack:
             redress = await stack.enter_async_context(self._redress())
             parts = self._parts(redress)
@@ -124,25 +122,55 @@ class _Serving:
                     ("decisions", self._keep_decisions(redress.kept)),
                 )
             ]
-            await stack.enter_async_context(health)
+            jobs += await stack.enter_async_context(self._seen_from_outside())
             port = await stack.enter_async_context(
                 serving(
                     application(parts, lambda app: install(app, pages)),
                     settings.serve,
                     self._metrics,
                     shutdown_s=ops.shutdown_s,
+                    shared=self._place is not None,
                 )
             )
             scheme = "https" if settings.serve.cert_file else "http"
             where = f"{scheme}://{settings.serve.host}:{port}"
             log.info("%s is the page; %s/docs lists what programs are served", where, where)
-            log.info("http://%s:%d/metrics /live /ready", ops.http_host, health.port)
             try:
                 await until(self._told, jobs)
             finally:
                 pages.live.close()
         log.info("stopped")
         return CLEAN
+
+    @asynccontextmanager
+    async def _seen_from_outside(self) -> AsyncIterator["list[asyncio.Task[None]]"]:
+        """Our own health pages, or reports to the supervisor; gives the tasks that do it."""
+        ops, place = self._settings.ops, self._place
+        if place is not None:
+            async with (
+                running(self._report(place), "report") as report,
+                running(self._watch(place), "supervisor") as watch,
+            ):
+                yield [report, watch]
+            return
+        async with HealthServer(
+            ops.http_host,
+            self._settings.serve.health_port,
+            self._registry,
+            lambda: self._memory.readiness,
+            lambda: self._turning.stalled,
+        ) as server:
+            log.info("http://%s:%d/metrics /live /ready", ops.http_host, server.port)
+            yield []
+
+    async def _report(self, place: Place) -> None:
+        while True:
+            place.report(self._memory.readiness)
+            await asyncio.sleep(_LOOK_S)
+
+    async def _watch(self, place: Place) -> None:
+        await place.gone()
+        self._stop("the supervisor is gone")
 
     def _parts(self, redress: Redress) -> Parts:
         """What the routes share."""

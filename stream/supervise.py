@@ -1,4 +1,4 @@
-"""`ringfence run --workers N`: N worker processes, restarted when they die, seen as one.
+"""`ringfence run --workers N`, and `serve`: N processes, restarted when they die, seen as one.
 
 A worker's stdin is a pipe that only ends when this process does, so that kill -9 of the supervisor
 leaves no worker behind; its stdout carries one JSON line a second: what it still misses. `/metrics`
@@ -71,13 +71,22 @@ def place_of_worker(slot: int, workers: int) -> Place:
     return Place(slot, workers, report, gone)
 
 
-def run(settings: Settings, workers: int, arguments: Sequence[str]) -> int:
-    """Supervise until told to stop; the exit code. `arguments` are each worker's own."""
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What each worker is: `ringfence <command> <arguments>`; `port` shows the health of all."""
+
+    command: str
+    arguments: Sequence[str]
+    port: int
+
+
+def run(settings: Settings, workers: int, work: Work) -> int:
+    """Supervise until told to stop; the exit code."""
     refuse_optimised()
     logs.set_up(settings.ops.log_level, {"worker": "supervisor"})
     try:
         with metrics_folder() as folder:
-            return asyncio.run(Supervisor(settings, workers, arguments, folder).run())
+            return asyncio.run(Supervisor(settings, workers, work, folder).run())
     except Fault as fault:
         log.critical("%s: %s", type(fault).__name__, fault)
         return exit_code_of(fault)
@@ -100,11 +109,9 @@ def metrics_folder() -> Iterator[Path]:
 class Supervisor:
     """Keeps `workers` processes running."""
 
-    def __init__(
-        self, settings: Settings, workers: int, arguments: Sequence[str], folder: Path
-    ) -> None:
+    def __init__(self, settings: Settings, workers: int, work: Work, folder: Path) -> None:
         self._settings = settings
-        self._arguments = tuple(arguments)
+        self._work = work
         self._folder = folder
         self._workers = [Worker(slot) for slot in range(workers)]
         self._registry = CollectorRegistry()
@@ -122,7 +129,7 @@ class Supervisor:
             asyncio.get_running_loop().add_signal_handler(number, self._stop, number.name)
         ops = self._settings.ops
         server = HealthServer(
-            ops.http_host, ops.http_port, self._registry, self._readiness, self._stalled
+            ops.http_host, self._work.port, self._registry, self._readiness, self._stalled
         )
         async with server:
             log.info(
@@ -161,7 +168,7 @@ class Supervisor:
     async def _one_process(self, worker: Worker) -> int:
         """Start a worker, listen to it until it ends, and give its exit code."""
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "stream", "run", *self._arguments),
+            *(sys.executable, "-m", "stream", self._work.command, *self._work.arguments),
             *("--worker", str(worker.slot), "--workers", str(len(self._workers))),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,

@@ -42,13 +42,15 @@ class ServeMetrics(Catalogue):
         self.connections = self._gauge(
             "ringfence_http_connections",
             "Connections that are open.",
-            "Near [serve] connections_max: slow clients, an attack, or a proxy that keeps too "
-            "many.",
+            "Near [serve] connections_max, times --workers: slow clients, an attack, or a proxy "
+            "that keeps too many.",
+            workers="livesum",
         )
         self.bodies = self._gauge(
             "ringfence_http_bodies_bytes",
             "Bytes of request bodies held in memory.",
             "Near [serve] bodies_bytes_max: senders are told to wait (503); Kafka may be slow.",
+            workers="livesum",
         )
 
     def _of_records(self) -> None:
@@ -63,6 +65,7 @@ class ServeMetrics(Catalogue):
             "ringfence_http_unacknowledged_bytes",
             "Bytes of records that Kafka has not acknowledged yet.",
             "Near [serve] kafka_bytes_max: Kafka is slower than what is sent.",
+            workers="livesum",
         )
 
     def _of_decisions(self) -> None:
@@ -80,6 +83,7 @@ class ServeMetrics(Catalogue):
             "ringfence_http_register_up",
             "Whether the register's changes are followed by the process that serves HTTP.",
             "0: lookups are answered from what was last good; see /ready.",
+            workers="livemin",
         )
         self.lookups = self._counter(
             "ringfence_http_lookups",

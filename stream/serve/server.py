@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import resource
 import socket
 from collections.abc import AsyncIterator, Iterator
 from typing import Final
@@ -16,6 +17,8 @@ from stream.ops.tasks import cancelled
 from stream.serve.connection import connections_of
 from stream.serve.settings import ServeSettings
 
+OTHER_FILES: Final = 512
+"""Files that a process opens besides its clients' connections: lists, tables, Kafka, Redis."""
 BACKLOG: Final = 2048
 """Connections that wait to be taken."""
 
@@ -40,13 +43,22 @@ class _Server(uvicorn.Server):
 
 @contextlib.asynccontextmanager
 async def serving(
-    app: ASGIApp, settings: ServeSettings, metrics: ServeMetrics, *, shutdown_s: float
+    app: ASGIApp,
+    settings: ServeSettings,
+    metrics: ServeMetrics,
+    *,
+    shutdown_s: float,
+    shared: bool = False,
 ) -> AsyncIterator[int]:
     """Serve `app` within the block; gives the port. Requests that run get `shutdown_s` to end.
 
-    Raises PortTaken, or ConfigInvalid where the certificate can not be used.
+    `shared`: other processes of ours serve at the same address; the kernel spreads connections.
+
+    Raises PortTaken, or ConfigInvalid where the certificate can not be used or this process may not
+    open as many connections.
     """
-    listening = _listening(settings)
+    _make_room(settings.connections_max)
+    listening = _listening(settings, shared=shared)
     proxies = settings.trusted_proxies
     try:
         config = uvicorn.Config(
@@ -82,7 +94,24 @@ async def serving(
         listening.close()
 
 
-def _listening(settings: ServeSettings) -> socket.socket:
+def _make_room(connections: int) -> None:
+    """Let this process open so many, as far as it may. Else `connections_max` would promise an
+    answer to connections that the kernel does not even give us.
+    """
+    wanted = connections + OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft >= wanted or soft == resource.RLIM_INFINITY:
+        return
+    if hard < wanted and hard != resource.RLIM_INFINITY:
+        text = (
+            f"serve.connections_max: {connections} need {wanted} open files, and this process may "
+            f"open {hard}: raise LimitNOFILE= of its unit (or ulimit -n), or lower connections_max"
+        )
+        raise ConfigInvalid((text,))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _listening(settings: ServeSettings, *, shared: bool) -> socket.socket:
     """The bound socket."""
     host, port = settings.host, settings.port
     try:
@@ -92,6 +121,8 @@ def _listening(settings: ServeSettings) -> socket.socket:
         listening = socket.socket(kind, socket.SOCK_STREAM)
         try:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if shared:
+                listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             listening.bind(address)
             listening.listen(BACKLOG)
             listening.setblocking(False)

@@ -47,6 +47,7 @@ async def test_it_serves_with_and_without_its_servers(
     """A record that got a 202 is in Kafka; a lookup blocks what is listed; decisions, the topic's
     and its own, are found by their ids. With Redis and Kafka away lookups go on from the last good
     lists, and say so, and records are refused. No number is logged; SIGTERM ends it in order.
+    Two processes at one port are seen as one.
     """
     port, health = free_ports(2)
     tokens = tmp_path / "tokens"
@@ -64,8 +65,8 @@ async def test_it_serves_with_and_without_its_servers(
         await register.create(NAME, "plain", BY)
         await register.add(NAME, [entry(LISTED)], BY)
 
-    def runs() -> Any:
-        return here.engine(command=("serve",), port=health)
+    def runs(*words: str) -> Any:
+        return here.engine(*words, command=("serve",), port=health)
 
     serve: Engine
     with runs() as serve:
@@ -87,11 +88,16 @@ async def test_it_serves_with_and_without_its_servers(
         assert LISTED not in serve.log()
     away = here.config.read_text().replace(kafka.bootstrap, NOBODY)
     here.config.write_text(away.replace(redis_url, f"redis://{NOBODY}/0"))
-    with runs() as serve:
+    with runs("--workers", "2") as serve:
         serve.until_ready()
-        status, said = asked(port, ASK)
-        assert (status, said["verdict"], said["fail_open"]) == (200, "block", False)
-        assert not said["lists_followed"]
+        assert serve.value("ringfence_workers_running") == 2
+        said_by: set[str] = set()
+        while len(said_by) < 2:  # each connection is a process' own, by the kernel's dice
+            status, said = asked(port, ASK)
+            assert (status, said["verdict"], said["fail_open"]) == (200, "block", False)
+            assert not said["lists_followed"]
+            said_by.add(said["origin"].split("/")[1])
+        assert serve.value("ringfence_http_lookups_total") >= 2
         assert asked(port, "/v1/calls/ringfence", records(1)[0])[0] == 503
         assert asked(port, f"/v1/decisions/{by_lookup}")[0] == 503
         assert serve.stop() == 0

@@ -2,15 +2,18 @@
 
 import asyncio
 import re
+import resource
 from typing import Any
 
 import pytest
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
+from stream.core.faults import ConfigInvalid
 from stream.ops.exposition import exposition
 from stream.ops.tasks import cancelled
 from stream.serve.parts import Parts, needs
+from stream.serve.server import OTHER_FILES
 from stream.serve.tokens import Role
 from tests.serve_lab import bearer, parts_for, serve_settings, served
 
@@ -172,6 +175,22 @@ async def test_connections_have_a_largest_number() -> None:
         await until(parts, "ringfence_http_connections 0.0")
         async with http.client.get("/live") as answer:
             assert answer.status == 200
+
+
+async def test_more_connections_than_open_files_are_refused_at_the_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A limit that the kernel would not keep is told with what to raise; else room is made."""
+    made: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 4096))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: made.append(limits))
+    with pytest.raises(ConfigInvalid, match="may open 4096: raise LimitNOFILE="):
+        async with served(parts_for(serve_settings(connections_max=4000))):
+            pass
+    async with served(parts_for(serve_settings(connections_max=2000))):
+        assert made == [(2000 + OTHER_FILES, 4096)]
+    async with served(parts_for(serve_settings(connections_max=500))):
+        assert len(made) == 1
 
 
 async def test_the_page_of_routes_needs_nobody_else() -> None:
