@@ -34,6 +34,7 @@ from stream.commands import (
 )
 from stream.commands.base import AsJson, ConfigFiles, err, out, print_json, settings_of
 from stream.commands.decisions import decisions
+from stream.commands.ingest import ingest
 from stream.commands.replay import replay_command
 from stream.commands.sip import serve_sip
 from stream.commands.top import top
@@ -81,6 +82,7 @@ app.command("traceback")(traceback_command)
 app.command("exercise")(exercise)
 app.command("top")(top)
 app.command("serve-sip")(serve_sip)
+app.command("ingest")(ingest)
 
 
 def _version(wanted: bool) -> None:

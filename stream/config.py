@@ -50,6 +50,7 @@ from stream.sections import (
     ExchangeSection,
     FeedsSection,
     Filled,
+    IngestSection,
     KafkaSection,
     ListsSection,
     OpsSection,
@@ -111,6 +112,7 @@ class Settings:
     serve: ServeSettings
     sip: SipSettings
     appeals: AppealsSection
+    ingest: IngestSection
     sinks: SinksSection
     ops: OpsSection
     secrets: Secrets = field(default_factory=Secrets)

@@ -318,6 +318,16 @@ class AppealsSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IngestSection:
+    """`[ingest]`: how `ringfence ingest` reads files of records."""
+
+    state_dir: Filled
+    look_s: Annotated[float, Between(0.01, 60)]
+    settle_s: Annotated[float, Between(0, 3600)]
+    http_port: Annotated[int, Between(0, 65_535)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OpsSection:
     """`[ops]`: how the program is watched and stopped."""
 

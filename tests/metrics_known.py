@@ -8,6 +8,7 @@ from stream.ops.catalogue import Catalogue, Entry
 from stream.ops.enforcement_metrics import EnforcementMetrics
 from stream.ops.exchange_metrics import ExchangeMetrics
 from stream.ops.feed_metrics import FeedMetrics
+from stream.ops.ingest_metrics import IngestMetrics
 from stream.ops.metrics import Metrics, SupervisorMetrics
 from stream.ops.process_metrics import ProcessMetrics
 from stream.ops.serve_metrics import ServeMetrics
@@ -22,6 +23,7 @@ CATALOGUES: dict[type[Catalogue], str] = {
     EnforcementMetrics: "Enforcement (`ringfence enforcement run`)",
     ServeMetrics: "HTTP (`ringfence serve`)",
     SipMetrics: "SIP (`ringfence serve-sip`)",
+    IngestMetrics: "Records in files (`ringfence ingest --follow`)",
     SinkMetrics: "Every sink",
     RedisSinkMetrics: "The proxies' keys (`ringfence sink redis`)",
     WebhookMetrics: "Webhooks (`ringfence sink webhooks`)",

@@ -156,9 +156,9 @@ def try_out(
         _fail(f"{dialect}: {error}")
     result = understood(read, _records(file)[:records], settings.calls.home_country, now_s())
     if as_json:
-        print_json(_result_as_json(dialect, result))
+        print_json(result_as_json(dialect, result))
     else:
-        _print_result(file, dialect, result)
+        print_result(file, dialect, result)
     if result.calls < result.records or not result.records:
         raise typer.Exit(NOTHING_DONE)
 
@@ -170,7 +170,8 @@ def _dialect(settings: Settings, name: str, time_zone: str) -> Dialect:
     return settings.dialect(name)
 
 
-def _result_as_json(dialect: str, result: Understood) -> dict[str, object]:
+def result_as_json(dialect: str, result: Understood) -> dict[str, object]:
+    """The same for programs."""
     return {
         "dialect": dialect,
         "records": result.records,
@@ -191,7 +192,8 @@ def _result_as_json(dialect: str, result: Understood) -> dict[str, object]:
     }
 
 
-def _print_result(file: Path, dialect: str, result: Understood) -> None:
+def print_result(file: Path, dialect: str, result: Understood) -> None:
+    """What was understood of a file, field by field, and what was not."""
     _say(f"{file} as {dialect}: {result.records} records, {result.calls} calls")
     if result.columns:
         head = ("field", "read", "place", "for example", "read as", "not understood, or to look at")

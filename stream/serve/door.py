@@ -11,11 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import numpy as np
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
-from stream.calls.batch import CallBatch, Partition, RawBatch, Segment
-from stream.core.call import RejectReason
+from stream.calls.batch import CallBatch, RawBatch
+from stream.calls.incoming import Unreadable, keyed, topics_of
 from stream.core.faults import KafkaRefuses, SinkDown
 from stream.ops.clock import monotonic_s
 from stream.ops.serve_metrics import ServeMetrics
@@ -39,7 +38,7 @@ class Taken:
     """
 
     count: int
-    unreadable: tuple[tuple[int, RejectReason, str], ...]
+    unreadable: tuple[Unreadable, ...]
 
 
 @dataclass(slots=True)
@@ -87,11 +86,7 @@ class Door:
 
     def topic_of(self, dialect: str, topic: str | None) -> str:
         """The topic for records of `dialect`, with or without its switch. Raises ProblemError."""
-        of_it = [
-            name
-            for name, spoken in self.topics.items()
-            if dialect in (spoken, spoken.partition(":")[0])
-        ]
+        of_it = topics_of(self.topics, dialect)
         if not of_it:
             known = ", ".join(sorted(set(self.topics.values())))
             text = f"no topic in [calls.topics] has this dialect; there are {known}"
@@ -118,7 +113,7 @@ class Door:
             self.metrics.records.labels(self.topics[topic], "refused").inc(len(records))
             text = "Kafka is slower than what is sent; come again"
             raise ProblemError(Kind.BUSY, text, retry_after_s=RETRY_S)
-        keys, unreadable = self._look(topic, records)
+        keys, unreadable = keyed(self.read, topic, records)
         sending = asyncio.create_task(self._send(topic, records, keys, list(headers)))
         self._hold(sending, weight)
         done, _ = await asyncio.wait({sending}, timeout=self.wait_s_max)
@@ -152,18 +147,6 @@ class Door:
                 await asyncio.sleep(0)
         await asyncio.gather(*waiting)
 
-    def _look(
-        self, topic: str, records: Sequence[bytes]
-    ) -> tuple[list[bytes | None], tuple[tuple[int, RejectReason, str], ...]]:
-        """The records' keys, which are the calls' ids: the legs of a call stay in their order."""
-        count = len(records)
-        batch = self.read(_raw(topic, records))
-        keys: list[bytes | None] = [None] * count
-        for row, glance in zip(batch.rows.tolist(), batch.glances, strict=True):
-            keys[row] = glance.call_id.encode() or None
-        found = ((one.origin.offset, one.reason, one.detail) for one in batch.rejected)
-        return keys, tuple(sorted(found))
-
     def _hold(self, sending: "asyncio.Task[None]", weight: int) -> None:
         """Count the bytes until Kafka has answered, not until the sender has given up.
 
@@ -188,15 +171,3 @@ class Door:
         dialect = self.topics[topic]
         self.metrics.records.labels(dialect, "taken").inc(records - unreadable)
         self.metrics.records.labels(dialect, "unreadable").inc(unreadable)
-
-
-def _raw(topic: str, records: Sequence[bytes]) -> RawBatch:
-    """The records as the stream's decoder takes them; a record's offset is its place."""
-    count = len(records)
-    return RawBatch(
-        values=records,
-        offsets=np.arange(count, dtype=np.int64),
-        timestamps_ms=np.zeros(count, np.int64),
-        segments=(Segment(Partition(topic, 0), 0, count),),
-        epoch=0,
-    )

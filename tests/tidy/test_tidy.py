@@ -127,6 +127,7 @@ CATALOGUES = (
     "stream/ops/sink_metrics.py",
     "stream/ops/sip_metrics.py",
     "stream/ops/exchange_metrics.py",
+    "stream/ops/ingest_metrics.py",
     "stream/ops/enforcement_metrics.py",
     "stream/ops/process_metrics.py",
 )

@@ -25,6 +25,7 @@ UNITS = tuple(
         "ringfence-hub",
         "ringfence-serve",
         "ringfence-serve-sip",
+        "ringfence-ingest",
         "ringfence-enforcement",
         "ringfence-sink-redis",
         "ringfence-sink-webhooks",

@@ -1,0 +1,150 @@
+"""`ringfence ingest` on a real Kafka: killed, rotated, and with a wrong dialect."""
+
+import json
+import os
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from stream.embedded.server import free_ports
+from tests.integration.engine_lab import ROOT, WAIT_S, Deployment, Engine
+
+GOLDEN = ROOT / "tests" / "golden" / "cdr"
+MORE = """
+[switches.bkk]
+time_zone = "Asia/Bangkok"
+
+[ingest]
+state_dir = "{0}"
+look_s = 0.02
+settle_s = 0.3
+"""
+
+
+def call(number: int) -> bytes:
+    """A line of Master.csv."""
+    return (
+        b'"","+447700900101","+66812345678","in","","PJSIP/carrier-a-0000002a","","Dial","",'
+        b'"2026-11-25 08:02:03","","2026-11-25 08:02:13",10,0,"NO ANSWER","DOCUMENTATION",'
+        b'"1795593723.%d"\n' % number
+    )
+
+
+@pytest.fixture
+def here(tmp_path: Path, kafka, redis_url: str) -> Deployment:
+    """A deployment with a topic of each dialect that is used here."""
+    more = MORE.format(tmp_path / "places")
+    site = Deployment(tmp_path, kafka.bootstrap, redis_url, more)
+    topics = {
+        site.calls: "asterisk-csv:bkk",
+        f"{site.calls}.fs": "freeswitch",
+        f"{site.calls}.wrong": "asterisk-custom:bkk",
+    }
+    whole = ", ".join(f'"{topic}" = "{dialect}"' for topic, dialect in topics.items())
+    text = site.config.read_text()
+    old = f'topics = {{ {site.calls} = "ringfence" }}'
+    assert old in text
+    site.config.write_text(text.replace(old, f"topics = {{ {whole} }}"))
+    assert site.command("topics", "create").code == 0
+    return site
+
+
+async def read(here: Deployment, topic: str) -> list[Any]:
+    """All records of a topic."""
+    consumer: Any = AIOKafkaConsumer(
+        bootstrap_servers=here.bootstrap, auto_offset_reset="earliest", group_id=None
+    )
+    await consumer.start()
+    try:
+        partitions = [TopicPartition(topic, number) for number in range(4)]
+        consumer.assign(partitions)
+        ends = await consumer.end_offsets(partitions)
+        found = []
+        until = time.monotonic() + WAIT_S
+        while any([await consumer.position(tp) < ends[tp] for tp in partitions]):
+            assert time.monotonic() < until, "the topic can not be read to its end"
+            for records in (await consumer.getmany(timeout_ms=100)).values():
+                found += records
+        return found
+    finally:
+        await consumer.stop()
+
+
+def taken(engine: Engine, number: int) -> None:
+    """Wait until a process has sent so many records."""
+    name = 'ringfence_ingest_records_total{dialect="asterisk-csv:bkk",outcome="taken"'
+    engine.until(lambda: engine.value(name) >= number)
+
+
+async def test_every_line_comes_over_kills_and_rotations(here: Deployment) -> None:
+    """Over kill -9, a rename, a copy and truncation, a half line: each record is in Kafka, with its
+    call's id as key; what came twice bears one mark, and is no more than one batch.
+    """
+    path = here.folder / "Master.csv"
+    port = free_ports(1)[0]
+    words = ("--dialect", "asterisk-csv", "--follow", "--port", str(port))
+    lines = [call(number) for number in range(3000)]
+    path.write_bytes(b"".join(lines[:1000]) + lines[1000][:50])
+    with here.engine(*words, command=("ingest", str(path)), port=port) as first:
+        taken(first, 1000)
+        with path.open("ab") as file:
+            file.write(lines[1000][50:] + b"".join(lines[1001:1400]))
+        taken(first, 1400)
+        first.stop(signal.SIGKILL)
+    path.rename(path.with_name("Master.csv.1"))
+    with path.with_name("Master.csv.1").open("ab") as file:
+        file.write(b"".join(lines[1400:1500]))
+    path.write_bytes(b"".join(lines[1500:2000]))
+    with here.engine(*words, command=("ingest", str(path)), port=port) as second:
+        taken(second, 600)
+        second.until_ready()
+        with path.open("ab") as file:
+            file.write(b"".join(lines[2000:2500]))
+        path.with_name("Master.csv.2").write_bytes(path.read_bytes())
+        os.truncate(path, 0)
+        with path.open("ab") as file:
+            file.write(b"".join(lines[2500:]))
+        taken(second, 1600)
+        second.until(lambda: second.value("ringfence_ingest_behind_bytes") == 0)
+        assert second.value('ringfence_ingest_files_total{happening="lost"') == 0
+        assert second.stop() == 0
+        assert "stopped" in second.log()
+    records = await read(here, here.calls)
+    wanted = Counter(line.rstrip(b"\n") for line in lines)
+    found = Counter(record.value for record in records)
+    assert found.keys() == wanted.keys()
+    again = len(records) - len(lines)
+    marks = {(record.value, dict(record.headers)["rf_record"]) for record in records}
+    assert (len(marks), again < 1000) == (len(lines), True)
+    assert all(record.key == record.value[-17:-1].rpartition(b'"')[2] for record in records)
+
+
+async def test_files_of_one_call_each_and_a_wrong_dialect(here: Deployment) -> None:
+    """Each file of a folder is sent once; records of another dialect are refused, nothing of them
+    is sent and the right one is named; `--dry-run` sends nothing.
+    """
+    folder = here.folder / "json_cdr"
+    folder.mkdir()
+    for sample in sorted((GOLDEN / "freeswitch").glob("*/input.*")):
+        (folder / f"{sample.parent.name}.cdr.json").write_bytes(sample.read_bytes())
+    count = len([*folder.iterdir()])
+    words = ("ingest", "--dialect", "freeswitch", str(folder))
+    dry = here.command(*words, "--dry-run", "--json")
+    assert (dry.code, await read(here, f"{here.calls}.fs")) == (0, [])
+    said = json.loads(dry.out)
+    assert (said["records"], said["topic"]) == (count, f"{here.calls}.fs")
+    for expected in (said["calls"], 0):
+        done = here.command(*words, "--json")
+        assert (done.code, json.loads(done.out)["calls"]) == (0, expected)
+    assert len(await read(here, f"{here.calls}.fs")) == count
+    path = here.folder / "Master.csv"
+    path.write_bytes(b"".join(map(call, range(60))))
+    done = here.command("ingest", "--dialect", "asterisk-custom", str(path))
+    assert done.code == 2
+    assert "they seem to be in asterisk-csv" in done.err
+    assert await read(here, f"{here.calls}.wrong") == []

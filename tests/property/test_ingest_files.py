@@ -1,0 +1,177 @@
+"""Files of records: cut anywhere, rotated anyhow, and a reader that may die at any moment."""
+
+import os
+from itertools import count, pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream.ingest import files
+from stream.ingest.batch import Happening
+from stream.ingest.lines import Lines
+from stream.ingest.tail import Tail, TailSettings
+
+MOST = 12
+
+
+@given(
+    data=st.lists(
+        st.sampled_from([b"a", b"bc", b"\n", b"\r\n", b" ", b"x" * 9, b"\xff", b"\xef\xbb\xbf"]),
+        max_size=30,
+    ).map(b"".join),
+    cuts=st.lists(st.integers(0, 80), max_size=8),
+)
+def test_pieces_may_be_cut_anywhere(data: bytes, cuts: list[int]) -> None:
+    """The same lines, with the same places, as when the file is read in one piece."""
+    borders = sorted({0, len(data), *(min(cut, len(data)) for cut in cuts)})
+    pieces = Lines("f", 0, 1, MOST)
+    found = []
+    for start, stop in pairwise(borders):
+        found += pieces.feed(data[start:stop])
+        assert pieces.read_to == stop
+    rest = pieces.rest()
+    lines = [*found, *([rest] if rest else [])]
+    at = 0
+    expected = []
+    for number, raw in enumerate(data.split(b"\n"), 1):
+        value = raw.removesuffix(b"\r") if len(raw) <= MOST else raw[:MOST]
+        if at == 0 and len(raw) <= MOST:
+            value = value.removeprefix(b"\xef\xbb\xbf").removesuffix(b"\r")
+        if value.strip():
+            expected.append((at, number, value, len(raw) > MOST))
+        at += len(raw) + 1
+    told = [(line.at, line.number, line.value, line.too_long) for line in lines]
+    assert [one for one in told if one[2].strip()] == expected
+    assert all(line.size > MOST for line in lines if line.too_long)
+
+
+class Site:
+    """A switch that writes, a logrotate, and a reader that keeps its place."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "Master.csv"
+        self.path.touch()
+        self.written: list[bytes] = []
+        self.got: list[bytes] = []
+        self.happened: list[Happening] = []
+        self._numbers = count()
+        self._clock = count(1_000_000_000, 1_000_000_000)
+        self._half = b""
+        self._place = None
+        self._turn = count(1)
+        self._touch()
+        self.start()
+        self.read()
+
+    def start(self) -> None:
+        """The reader starts; what it had not kept before is forgotten."""
+        settings = TailSettings(1000, last_line=False)
+        self.tail = Tail(self.path, self._place, settings, self.happened.append)
+
+    def die(self) -> None:
+        self.tail.close()
+        self.start()
+
+    def read(self, kept: bool = True) -> bool:
+        """One batch; whether there was one. One that is not kept is read and comes again."""
+        batch = self.tail.next()
+        if batch is None:
+            return False
+        if kept:
+            self.got += [line.value for line in batch.lines]
+            self._place = batch.place
+        else:
+            self.die()
+        return True
+
+    def _touch(self) -> None:
+        at_ns = next(self._clock)
+        os.utime(self.path, ns=(at_ns, at_ns))
+
+    def write(self, half: bool) -> None:
+        """A line; or half of one, whose rest comes next time."""
+        whole = b"%d,%s\n" % (next(self._numbers), b"z" * 40)
+        cut = 15 if half else len(whole)
+        with self.path.open("ab") as file:
+            file.write(self._half + whole[:cut])
+        self.written.append(whole.rstrip(b"\n"))
+        self._half = whole[cut:]
+        self._touch()
+
+    def whole(self) -> None:
+        """Write what is missing of a line: a rotation does not fall into one."""
+        if self._half:
+            with self.path.open("ab") as file:
+                file.write(self._half)
+            self._half = b""
+            self._touch()
+
+    def rename(self) -> None:
+        self.whole()
+        self._shift()
+        self.path.rename(self.path.with_name("Master.csv.1"))
+        self.path.touch()
+        self._touch()
+
+    def copytruncate(self) -> None:
+        self.whole()
+        if not self.path.stat().st_size:
+            return
+        self._shift()
+        copy = self.path.with_name("Master.csv.1")
+        copy.write_bytes(self.path.read_bytes())
+        at_ns = next(self._clock)
+        os.utime(copy, ns=(at_ns, at_ns))
+        os.truncate(self.path, 0)
+        self._touch()
+
+    def by_date(self) -> None:
+        """As FreeSWITCH does it by itself: another name, and a new file."""
+        self.whole()
+        number = next(self._turn)
+        self.path.rename(self.path.with_name(f"Master.csv.2026-11-25-08-00-{number:02d}"))
+        self.path.touch()
+        self._touch()
+
+    def _shift(self) -> None:
+        for number in range(9, 0, -1):
+            old = self.path.with_name(f"Master.csv.{number}")
+            if old.exists():
+                old.rename(self.path.with_name(f"Master.csv.{number + 1}"))
+
+
+STEPS = st.sampled_from(
+    ["write", "write", "half", "read", "read", "read", "lose", "die", "rename", "copytruncate",
+     "by_date"]
+)  # fmt: skip
+
+
+@given(steps=st.lists(STEPS, max_size=40), piece=st.sampled_from([7, 64, 1 << 20]))
+@settings(max_examples=150)
+def test_no_line_is_missed_whatever_happens_to_the_file(steps: list[str], piece: int) -> None:
+    """Each line once and in its order, over rotation of each kind, at any moment, and over deaths
+    of the reader, which repeat nothing but what was not kept.
+    """
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "PIECE", piece)
+        site = Site(Path(folder))
+        for step in steps:
+            match step:
+                case "write" | "half":
+                    site.write(half=step == "half")
+                case "read":
+                    site.read()
+                case "lose":
+                    site.read(kept=False)
+                case _:
+                    getattr(site, step)()
+        site.whole()
+        site.write(half=False)
+        while site.read():
+            pass
+        site.tail.close()
+        assert site.got == site.written
+        assert Happening.LOST not in site.happened
