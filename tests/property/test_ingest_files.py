@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.ingest import files
-from stream.ingest.batch import Happening
+from stream.ingest.batch import Happening, Place
 from stream.ingest.lines import Lines
 from stream.ingest.tail import Tail, TailSettings
 
@@ -60,7 +60,7 @@ class Site:
         self._numbers = count()
         self._clock = count(1_000_000_000, 1_000_000_000)
         self._half = b""
-        self._place = None
+        self._place: Place | None = None
         self._turn = count(1)
         self._touch()
         self.start()
