@@ -29,6 +29,7 @@ from stream.commands import (
     hub,
     lists,
     report,
+    simulate,
     sinks,
     versions,
 )
@@ -75,6 +76,9 @@ app.add_typer(exchange.app, name="exchange")
 app.add_typer(enforcement.app, name="enforcement")
 app.add_typer(sinks.app, name="sink")
 app.command("report")(report.report)
+app.add_typer(simulate.app, name="simulate")
+app.command("promote")(simulate.promote)
+app.command("demote")(simulate.demote)
 app.command("why")(why)
 app.command("decisions")(decisions)
 app.command("replay")(replay_command)

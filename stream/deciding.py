@@ -62,7 +62,7 @@ class Decider:
 
     def _look(self, blocklists: Blocklists, agreed: Agreements, at_ms: int) -> None:
         """Compile the rules, unless nothing that they come from has changed."""
-        same = self._seen is not None and blocklists.names == self._seen.names
+        same = self._seen is not None and _alike(blocklists, self._seen)
         same = same and agreed is self._agreed and self._from_ms <= at_ms < self._until_ms
         if not same:
             self._rules = rules_for(self.settings, blocklists, agreed, at_ms // 1000)
@@ -120,9 +120,19 @@ def rules_for(
 def _policy(
     settings: Settings, blocklists: Blocklists, agreements: Agreements, at_s: int
 ) -> Policy:
+    trials, names = blocklists.trials, blocklists.names
     return compile_bounded(
-        settings.policy.settings(), blocklists.names, agreements, settings.calls.home_country, at_s
+        trials.policy(settings.policy.settings(), names),
+        names,
+        trials.agreements(agreements),
+        settings.calls.home_country,
+        at_s,
     )
+
+
+def _alike(one: Blocklists, other: Blocklists) -> bool:
+    """Whether the same policy counts for both."""
+    return one.names == other.names and one.trials is other.trials
 
 
 @dataclass(slots=True)
@@ -149,7 +159,7 @@ class Judges:
         same = held is not None and agreed is self._agreed and from_s <= at_s < until_s
         if held is not None and same and blocklists is held.blocklists:
             return held
-        if held is not None and same and blocklists.names == held.blocklists.names:
+        if held is not None and same and _alike(blocklists, held.blocklists):
             made = Judge(blocklists, held.policy)
         else:
             made = Judge(blocklists, _policy(self.settings, blocklists, agreed, at_s))

@@ -41,6 +41,7 @@ _LEVELS = {
     EventKind.REGISTER_UNSAFE: logging.ERROR,
     EventKind.REGISTER_LOST: logging.ERROR,
     EventKind.SNAPSHOT_REFUSED: logging.ERROR,
+    EventKind.TRIALS: logging.INFO,
     EventKind.SHELF_FAILED: logging.ERROR,
 }
 _KAFKA_AWAY = frozenset({CallEvent.KAFKA_AWAITED, CallEvent.SINK_AWAITED})

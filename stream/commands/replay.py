@@ -40,6 +40,7 @@ from stream.commands.why import lists_now
 from stream.config import Settings
 from stream.core.blocklists import LiveList
 from stream.core.faults import FilterUnreadable, SnapshotUnreadable
+from stream.core.trials import Target
 from stream.deciding import decoder_for
 from stream.lists.past import content, past_of
 from stream.lists.rebase import Stage
@@ -56,6 +57,7 @@ from stream.report.words import many
 
 _STDOUT: Final = Path("-")
 LONG_CALL: Final = "2m"
+PROMOTE: Final = "promote:"
 Topics = Annotated[
     list[str] | None, typer.Option("--topic", help="A topic of calls; else all of them.")
 ]
@@ -63,8 +65,9 @@ Until = Annotated[str, typer.Option("--to", metavar="TIME", help="Until before t
 Candidates = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="LIST@GENERATION|FILE",
-        help="A list's generation; a file of numbers (with --as) or an agreement's (.toml).",
+        metavar="LIST@GENERATION|FILE|promote:THING",
+        help="A list's generation; a file of numbers (with --as), or an agreement's (.toml); "
+        "promote:list:KH/scam: that trial in force.",
     ),
 ]
 AsList = Annotated[
@@ -225,6 +228,10 @@ def _proposed(
         world = World(settings, world.blocklists, world.agreements)
         labels.append(f"policy of {wanted.policy.name}")
     for text in wanted.candidates:
+        if text.startswith(PROMOTE):
+            world = _promoted(world, text)
+            labels.append(text)
+            continue
         path = Path(text)
         if path.suffix == ".toml" and path.is_file():
             agreement = read_agreement(path)
@@ -238,6 +245,16 @@ def _proposed(
         world = world.without_trials()
         labels.append("all trials in force")
     return world, labels or ["production itself"]
+
+
+def _promoted(world: World, text: str) -> World:
+    target = Target.read(text.removeprefix(PROMOTE))
+    made = world if target is None else world.without_trials((target,))
+    if made.blocklists.trials == world.blocklists.trials:
+        fail(
+            f"{text}: nothing of that name is on trial; `ringfence simulate ls` has what is", USAGE
+        )
+    return made
 
 
 def _list(

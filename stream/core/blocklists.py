@@ -24,6 +24,7 @@ from stream.core.overlay import EMPTY, Change, Overlay, Touched
 from stream.core.prefixes import NO_PREFIXES, ListPrefixes, PrefixTable, is_in
 from stream.core.snapshot import Snapshot
 from stream.core.table import LISTS_MAX, TableSpec, probe_table
+from stream.core.trials import NO_TRIALS, Trials
 
 Table = NDArray[np.unsignedinteger[Any]]
 
@@ -112,6 +113,8 @@ class Circle:
 class Blocklists:
     """All lists, in the order of their names, the allowlist, and the lists' prefix entries.
 
+    `trials` is what operators took from trial into force, or back, by that moment.
+
     By a list's index: `names`, `generations` and `synced_at_s` int64. `unusable` are the indexes of
     those that have no data and can not be asked.
     """
@@ -120,6 +123,7 @@ class Blocklists:
     circles: tuple[Circle, ...]
     allow: Allowlist
     prefixes: PrefixTable = NO_PREFIXES
+    trials: Trials = NO_TRIALS
     # Every batch wants these, and a small one would pay for 64 lists what it pays for its calls.
     names: tuple[str, ...] = field(init=False, compare=False)
     generations: NDArray[np.int64] = field(init=False, compare=False)
@@ -186,6 +190,10 @@ class Blocklists:
     def with_allow(self, allow: Allowlist) -> Self:
         """The same with another allowlist."""
         return replace(self, allow=allow)
+
+    def with_trials(self, trials: Trials) -> Self:
+        """The same after promotions and demotions."""
+        return replace(self, trials=trials)
 
     def synced(self, now_s: int) -> Self:
         """The same, known to agree with the register at `now_s`."""

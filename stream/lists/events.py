@@ -25,6 +25,8 @@ class EventKind(StrEnum):
     """The register lost data: the last good lists stay enforced until somebody acts."""
     SNAPSHOT_REFUSED = "snapshot_refused"
     """A snapshot, a change or the allowlist could not be used: what was live stays."""
+    TRIALS = "trials"
+    """Something was promoted into force or put back on trial: it counts here from now on."""
     SHELF_FAILED = "shelf_failed"
     """The state directory took no change: a restart without Redis would not know it."""
 

@@ -18,6 +18,7 @@
 | `rf:feed:{NAME}` | hash | a feed: last accepted, held and refused version, last try |
 | `rf:enforced:...` | several | what lists did, see `enforced/keys.py` |
 | `rf:allow`, `rf:allow:head` | hashes | the allowlist and its head: generation, chain |
+| `rf:trials`, `rf:trials:head` | hashes | promotions and demotions by target; generation |
 | `rf:decided:DAY` | hash | id of a decision -> what is kept of it, see `serve/kept.py` |
 | `rf:session:SHA256` | string | a person who is signed in to the page, see `web/sessions.py` |
 | `rf:appeals` | hash | id of an appeal -> its version and record |
@@ -37,6 +38,8 @@ AUDIT = "rf:audit"
 AUDIT_HEAD = "rf:audit:head"
 ALLOW = "rf:allow"
 ALLOW_HEAD = "rf:allow:head"
+TRIALS = "rf:trials"
+TRIALS_HEAD = "rf:trials:head"
 APPEALS = "rf:appeals"
 APPEALS_OPEN = "rf:appeals:open"
 APPEALS_DECISIONS = "rf:appeals:decisions"

@@ -18,6 +18,7 @@ from stream.core.allowlist import Allowlist
 from stream.core.blocklists import EMPTY_BLOCKLISTS, Blocklists, LiveList
 from stream.core.faults import ListUnknown, RegisterDown, RegisterUnsafe, SnapshotUnreadable
 from stream.core.overlay import EMPTY
+from stream.core.trials import Trials
 from stream.lists import local
 from stream.lists.connection import RegisterSettings
 from stream.lists.events import Event, EventKind, OnEvent
@@ -27,6 +28,7 @@ from stream.lists.marks import ALLOWLIST, Found, Mark, Marks
 from stream.lists.records import Op, Step, change_of
 from stream.lists.reload import Reloaded, Shelf, reload_list
 from stream.lists.store import FIRST_ID, Register
+from stream.lists.trials.following import TrialsFollower
 from stream.lists.words import Heads
 from stream.ops.retry import Backoff
 from stream.ops.tasks import cancelled
@@ -66,6 +68,7 @@ class Refresher:
         self._marks = Marks()
         self._keeper = Keeper(settings.state_dir, self._tell)
         self._installer = Installer(settings.state_dir)
+        self._trials = TrialsFollower(settings.register, settings.state_dir, self._tell)
         self._place = Shelf(settings.state_dir, settings.keys, settings.generations_kept)
         self._identity: str | None = None
         self._position = FIRST_ID
@@ -106,7 +109,9 @@ class Refresher:
             self._marks.known(ALLOWLIST, Mark(known.head.generation, known.head.chain))
         for name, held in lists.items():
             self._marks.known(name, held.mark)
-        self.current = self._installer.whole([held.live for held in lists.values()], known.allow)
+        self._trials.load()
+        whole = self._installer.whole([held.live for held in lists.values()], known.allow)
+        self.current = whole.with_trials(self._trials.current)
         for name, held in lists.items():
             self._tell(EventKind.LOADED, name, f"generation {held.mark.generation}, from the shelf")
 
@@ -138,6 +143,9 @@ class Refresher:
 
     async def _serve(self, register: Register, backoff: Backoff) -> None:
         """One connection's life; ends with RegisterDown."""
+        # Before the first call: what is on trial must act on nobody.
+        await self._trials.look()
+        self._try(self._trials.current)
         await self._reconcile(register)
         if self._marks.foreign:
             self._loaded.set()  # known from another register: what the shelf gave has to do
@@ -145,7 +153,12 @@ class Refresher:
         backoff.reset()
         tasks = [
             asyncio.create_task(job)
-            for job in (self._follow(register), self._reload(register), self._keeper.run())
+            for job in (
+                self._follow(register),
+                self._reload(register),
+                self._keeper.run(),
+                self._trials.run(self._try),
+            )
         ]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -191,6 +204,10 @@ class Refresher:
             self._keeper.steps(name, found.fresh)
         if self._marks.stale:
             self._stale.set()
+
+    def _try(self, trials: Trials) -> None:
+        """Something was promoted or put back on trial."""
+        self.current = self.current.with_trials(trials)
 
     # Heads
 
@@ -308,7 +325,7 @@ class Refresher:
             for name in names:
                 self._refused(name, error)
             return
-        self.current = made.with_allow(self.current.allow)
+        self.current = made.with_allow(self.current.allow).with_trials(self.current.trials)
         for got in read:
             head = got.state.head
             self._marks.known(head.name, Mark(head.generation, head.chain))
@@ -322,9 +339,9 @@ class Refresher:
         self._tell(EventKind.SNAPSHOT_REFUSED, name, str(error))
         if name != ALLOWLIST and name not in self.current.names:
             unusable = LiveList(name, b"", None, EMPTY, 0, 0)
-            self.current = self._installer.whole(
-                [*self.current.lists, unusable], self.current.allow
-            )
+            lives = [*self.current.lists, unusable]
+            whole = self._installer.whole(lives, self.current.allow)
+            self.current = whole.with_trials(self.current.trials)
 
     # Telling
 

@@ -1,6 +1,6 @@
 """What a candidate is: production's lists, policy and agreements with something in place of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from stream.core.emergency import EmergencyNumbers
 from stream.core.entry import Columns
 from stream.core.faults import SnapshotUnreadable
 from stream.core.snapshot import FILTER_PART, Snapshot, read_snapshot
+from stream.core.trials import Standing, Target, known
 from stream.deciding import rules_for
 from stream.lists import tables
 from stream.lists.build import Version, bare_snapshot, build_snapshot
@@ -44,37 +45,35 @@ class World:
         Tables that change are made in `folder`; the others are production's own. Blocks. Raises
         SnapshotUnreadable.
         """
-        known = _tables(self.blocklists)
+        tables_here = _tables(self.blocklists)
 
         def table_of(snapshots: Sequence[Snapshot]) -> Table:
-            held = known.get(_filters(snapshots))
+            held = tables_here.get(_filters(snapshots))
             return tables.table_for(folder, snapshots) if held is None else held
 
         kept = [live for live in self.blocklists.lists if live.name != candidate.name]
         made = Blocklists.of([*kept, candidate], self.blocklists.allow, table_of)
-        return replace(self, blocklists=made)
+        return replace(self, blocklists=made.with_trials(self.blocklists.trials))
 
     def with_agreement(self, candidate: Agreement) -> "World":
         """With `candidate` in place of the agreement of its id, or besides the others."""
-        kept = tuple(held for held in self.agreements.held if held.id != candidate.id)
-        return replace(self, agreements=Agreements((*kept, candidate), needed=True))
+        kept = [held for held in self.agreements.held if held.id != candidate.id]
+        held = tuple(sorted([*kept, candidate], key=lambda one: one.id))
+        return replace(self, agreements=Agreements(held, needed=True))
 
-    def without_trials(self) -> "World":
-        """With everything that is on trial in force."""
-        policy = self.settings.policy
-        lists = {name: replace(one, simulate=False) for name, one in policy.lists.items()}
-        default = replace(policy.default, simulate=False)
-        settings = replace(self.settings, policy=replace(policy, default=default, lists=lists))
-        held = tuple(_in_force(one) for one in self.agreements.held)
-        agreements = replace(self.agreements, held=held)
-        return replace(self, settings=settings, agreements=agreements)
-
-
-def _in_force(agreement: Agreement) -> Agreement:
-    clauses = tuple(
-        replace(clause, terms=replace(clause.terms, simulate=False)) for clause in agreement.clauses
-    )
-    return replace(agreement, clauses=clauses)
+    def without_trials(self, targets: Collection[Target] = ()) -> "World":
+        """With `targets` in force, or, where none are named, everything that is on trial."""
+        trials = self.blocklists.trials
+        policy, names = self.settings.policy.settings(), self.blocklists.names
+        known_here = known(policy, names, self.agreements)
+        on_trial = [
+            target
+            for target, set_on_trial in known_here
+            if trials.standing(target, set_on_trial=set_on_trial) is Standing.TRIAL
+        ]
+        chosen = [one for one in on_trial if not targets or one in targets]
+        made = trials.with_turned(chosen, Standing.FORCE)
+        return replace(self, blocklists=self.blocklists.with_trials(made))
 
 
 def live_list(

@@ -1,0 +1,65 @@
+"""The one step that takes something from trial into force, or back: audited, and live at once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from stream.config import Settings
+from stream.core.faults import ChangeConflict
+from stream.core.trials import Standing, Target, Turned
+from stream.lists.store import Register
+from stream.lists.trials.book import TrialBook
+from stream.lists.words import By
+from stream.simulate.gather import standings_now
+from stream.simulate.standing import Stands
+
+OPS: Final = {Standing.FORCE: "promote", Standing.TRIAL: "demote"}
+"""What each step is called, as a command and in the audit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a step did; `now` is how the thing stands after it."""
+
+    before: Stands
+    now: Stands
+    generation: int
+
+
+async def turn(
+    settings: Settings,
+    register: Register,
+    target: Target,
+    standing: Standing,
+    by: By,
+    figures: Mapping[str, int],
+    at_s: int,
+) -> Done:
+    """Put `target` to `standing`. `figures` are what its trial came to, kept with the step.
+
+    Raises ChangeConflict where there is nothing to do, or somebody else was first; RegisterDown,
+    ConfigInvalid, SnapshotUnreadable. In each case nothing was changed.
+    """
+    before = (await standings_now(settings, register, at_s)).of(target)
+    if before is None:
+        raise ChangeConflict(
+            f"there is no {target.kind} {target.name} here; `ringfence simulate ls --all` has what "
+            "can be on trial"
+        )
+    if before.standing is standing:
+        how = "on trial" if standing is Standing.TRIAL else "in force"
+        raise ChangeConflict(f"{target} is {how} already; nothing was changed")
+    # Where the settings say the same, nothing needs to go before them.
+    as_set = before.set_on_trial is (standing is Standing.TRIAL)
+    after = Turned(
+        standing=standing, at_s=at_s, actor=by.actor, reason=by.reason, figures=dict(figures)
+    )
+    told = ", ".join(f"{name} {count}" for name, count in figures.items())
+    detail = f"{target}: {before.standing} to {standing}" + (f"; {told}" if told else "")
+    async with TrialBook.open(settings.register()) as book:
+        generation = await book.turn(
+            target, before.turned, None if as_set else after, by, OPS[standing], detail
+        )
+    now = (await standings_now(settings, register, at_s)).of(target)
+    assert now is not None, "what was turned is known"
+    return Done(before, now, generation)

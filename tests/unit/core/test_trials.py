@@ -1,0 +1,73 @@
+"""What promotions and demotions make of settings and agreements."""
+
+from dataclasses import replace
+
+import pytest
+
+from stream.core.agreement import Agreements, Terms
+from stream.core.decision import Action
+from stream.core.policy import ListPolicy, PolicySettings, alone
+from stream.core.trials import NO_TRIALS, Kind, Standing, Target, Trials, known
+from tests.agreed import agreement
+
+SCAM, OTHER = "KH/scam", "TH/national"
+LIST, PACT = Target(Kind.LIST, SCAM), Target(Kind.AGREEMENT, "th-kh")
+ON_TRIAL = PolicySettings(lists={SCAM: ListPolicy(simulate=True, confidence_min=40)})
+
+
+@pytest.mark.parametrize("text", ["list:KH/scam", "agreement:th-kh"])
+def test_a_thing_is_read_as_it_is_written(text: str) -> None:
+    """What `ls` prints is what `promote` takes."""
+    assert str(Target.read(text)) == text
+
+
+@pytest.mark.parametrize("text", ["KH/scam", "list:", "list:a/b/c", "feed:x", "list:KH/scam\n", ""])
+def test_what_is_no_thing_is_told(text: str) -> None:
+    """Anything else is none, and no guess is made."""
+    assert Target.read(text) is None
+
+
+def test_a_promotion_changes_nothing_but_the_trial() -> None:
+    """A promoted list keeps all else that its settings say, and other lists keep theirs."""
+    made = NO_TRIALS.with_turned([LIST], Standing.FORCE).policy(ON_TRIAL, [SCAM, OTHER])
+    assert alone(made, SCAM) == ListPolicy(simulate=False, confidence_min=40)
+    assert alone(made, OTHER) == alone(ON_TRIAL, OTHER)
+
+
+def test_a_list_without_settings_of_its_own_is_turned_alone() -> None:
+    """Where all lists are on trial by default, one of them is promoted and the others stay."""
+    default = PolicySettings(default=ListPolicy(simulate=True, decay_days=3))
+    made = NO_TRIALS.with_turned([LIST], Standing.FORCE).policy(default, [SCAM, OTHER])
+    assert alone(made, SCAM) == replace(default.default, simulate=False)
+    assert alone(made, OTHER).simulate
+
+
+def test_a_list_that_is_not_there_changes_nothing() -> None:
+    """A promotion of a list that went away is kept and does nothing."""
+    made = NO_TRIALS.with_turned([LIST], Standing.FORCE)
+    assert made.policy(ON_TRIAL, [OTHER]) is ON_TRIAL
+
+
+def test_an_agreement_is_turned_in_all_its_clauses() -> None:
+    """A demoted agreement is on trial in every clause; others, and its terms, stay."""
+    held = (agreement("asean", ["MM/x"]), agreement("th-kh", [SCAM, "KH/y"]))
+    made = NO_TRIALS.with_turned([PACT], Standing.TRIAL).agreements(Agreements(held, needed=True))
+    assert made.needed
+    assert made.held[0] is held[0]
+    assert [c.terms for c in made.held[1].clauses] == [Terms(Action.BLOCK, simulate=True)] * 2
+    assert NO_TRIALS.agreements(made) is made
+
+
+def test_everything_that_can_be_on_trial_is_known() -> None:
+    """Lists of the register and of the settings, and agreements, with what their files say."""
+    held = Agreements((agreement("th-kh", [SCAM], terms=Terms(Action.BLOCK, simulate=True)),))
+    found = dict(known(ON_TRIAL, [OTHER], held))
+    assert found == {LIST: True, Target(Kind.LIST, OTHER): False, PACT: True}
+
+
+def test_an_operator_s_word_goes_before_the_settings() -> None:
+    """How a thing stands is what was turned, else what the settings say."""
+    trials: Trials = NO_TRIALS.with_turned([LIST], Standing.FORCE)
+    assert trials.standing(LIST, set_on_trial=True) is Standing.FORCE
+    assert trials.standing(PACT, set_on_trial=True) is Standing.TRIAL
+    assert trials.standing(PACT, set_on_trial=False) is Standing.FORCE
