@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import sipmessage
 
 from stream.sip.framing import Framing, Lost
 from stream.sip.responder import Transport, Unanswered
@@ -48,6 +49,19 @@ def test_each_request_gets_its_answer(name: str) -> None:
     if name not in ("insuf", "multi01"):
         assert all(";tag=" in text.replace(" ", "") for text in fields["to"])
         assert len(fields["call-id"]) == len(fields["cseq"]) == len(fields["from"]) == 1
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_another_reader_understands_the_answers(name: str) -> None:
+    """What sipmessage reads of an answer is what was meant."""
+    made = asked(MESSAGES[name])
+    assert made is not None
+    read = sipmessage.Message.parse(made.data)
+    assert isinstance(read, sipmessage.Response)
+    assert (read.code, read.body, read.content_length) == (made.code, b"", 0)
+    if name not in ("badinv01", "badvers"):  # their Via is none, and comes back as it came
+        sent_by = [(via.host, via.port) for via in read.via]
+        assert len(sent_by) == len(fields_of(made)["via"])
 
 
 @pytest.mark.parametrize("name", RESPONSES)
