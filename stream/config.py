@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from importlib.resources import files
 from pathlib import Path
-from types import UnionType
 from typing import Any, cast
 
 from aiokafka.helpers import create_ssl_context
@@ -23,6 +22,7 @@ from stream.calls.trunks import Trunk, Trunks
 from stream.core.call import Ingress
 from stream.core.decision import Action
 from stream.core.faults import ConfigInvalid, SecretUnsafe
+from stream.core.rules import RuleState
 from stream.lists.circles import CircleKeys, keys_in
 from stream.lists.connection import RegisterSettings
 from stream.lists.enforced.settings import EnforcementSection
@@ -232,14 +232,15 @@ def _across(values: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem(("circles", PLAIN), text)
     for source, trunk in _table(_table(values, "sip"), "trunks").items():
         if isinstance(trunk, str) and trunk not in tables["trunks"]:
-            known = ", ".join(tables["trunks"]) or "there is none"
-            text = f"names no table [trunks.{dotted((trunk,))}]; known: {known}"
-            yield Problem(("sip", "trunks", source), text)
+            yield Problem(("sip", "trunks", source), _no_trunk(trunk, tables["trunks"]))
+    rules = _table(_table(values, "policy"), "rules")
+    for name in _table(rules, "trunks"):
+        if name not in tables["trunks"]:
+            yield Problem(("policy", "rules", "trunks", name), _no_trunk(name, tables["trunks"]))
     switches = dict(_switches(_table(values, "switches")))
     for name, switch in switches.items():
         if switch.trunk and switch.trunk not in tables["trunks"]:
-            known = ", ".join(tables["trunks"]) or "there is none"
-            text = f"names no table [trunks.{dotted((switch.trunk,))}]; known: {known}"
+            text = _no_trunk(switch.trunk, tables["trunks"])
             yield Problem(("switches", name, "trunk"), text)
     for topic, dialect in _table(tables["calls"], "topics").items():
         kind, _, which = str(dialect).partition(":")
@@ -249,6 +250,11 @@ def _across(values: Mapping[str, Any]) -> Iterator[Problem]:
             dialect_named(str(dialect), {}, switches)
         except ValueError as error:
             yield Problem(("calls", "topics", topic), str(error))
+
+
+def _no_trunk(name: str, trunks: Mapping[str, Any]) -> str:
+    known = ", ".join(trunks) or "there is none"
+    return f"names no table [trunks.{dotted((name,))}]; known: {known}"
 
 
 def _switches(tables: Mapping[str, Any]) -> Iterator[tuple[str, SwitchSettings]]:
@@ -322,15 +328,14 @@ def _is_inherited(key: Key, tables: Tables) -> bool:
 def _converter() -> Converter:
     converter = strict_converter()
 
-    def action(value: Any, kind: Any) -> Action | None:
-        may_be_off = isinstance(kind, UnionType)
-        allowed = ("observe", "flag", "block", *(("off",) if may_be_off else ()))
+    def named(value: Any, kind: type[Action | RuleState]) -> Action | RuleState:
+        allowed = tuple(each.name.lower() for each in kind)
         if value not in allowed:
             raise ValueError(f"must be {one_of(allowed)}, not {shown(value)}")
-        return None if value == "off" else Action[cast("str", value).upper()]
+        return kind[cast("str", value).upper()]
 
-    converter.register_structure_hook(Action, action)
-    converter.register_structure_hook_func(lambda kind: kind == Action | None, action)
+    converter.register_structure_hook(Action, named)
+    converter.register_structure_hook(RuleState, named)
     converter.register_structure_hook(Secrets, lambda *_: Secrets())
     return converter
 

@@ -9,6 +9,7 @@ from stream.calls.batch import CallBatch, RawBatch
 from stream.calls.decide import Outcome, Rules, decide
 from stream.calls.decode import decode
 from stream.calls.dialects.dialect import Dialect
+from stream.calls.plausible.bursts import Bursts
 from stream.calls.repeats import Repeats
 from stream.config import Settings
 from stream.core.agreement import Agreements
@@ -42,12 +43,16 @@ class Decider:
     _until_ms: int = field(init=False, default=0)
     _rules: Rules = field(init=False)
     _repeats: Repeats = field(init=False)
+    _bursts: Bursts | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         calls = self.settings.calls
         # Our own dialect's records are a carrier's mediation's, one a call.
         topics = [topic for topic, dialect in calls.topics.items() if dialect != "ringfence"]
         self._repeats = Repeats(calls.repeat_window_s, topics)
+        rules = self.settings.policy.rules.settings()
+        if rules.is_on("short_bursts"):
+            self._bursts = Bursts(rules.bursts, calls.topics)
 
     def __call__(self, batch: CallBatch) -> Outcome:
         """What comes of `batch` now."""
@@ -58,7 +63,7 @@ class Decider:
             or not self._from_ms <= at_ms < self._until_ms
         ):
             self._look(blocklists, agreed, at_ms)
-        return decide(batch, blocklists, self._rules, at_ms, self._repeats)
+        return decide(batch, blocklists, self._rules, at_ms, self._repeats, self._bursts)
 
     def _look(self, blocklists: Blocklists, agreed: Agreements, at_ms: int) -> None:
         """Compile the rules, unless nothing that they come from has changed."""

@@ -11,12 +11,13 @@ from urllib.parse import urlsplit
 
 from stream.calls.decode import DecodeSettings
 from stream.calls.loop import LoopSettings
+from stream.calls.plausible.settings import RulesSection
 from stream.calls.publish import BATCH_BYTES_MAX, PublishSettings
 from stream.calls.source import SourceSettings
 from stream.calls.topics import TopicLimits, TopicsSettings
 from stream.calls.transact import TransactSettings
 from stream.core.decision import Action, SipSettings
-from stream.core.policy import ListPolicy, PolicySettings, RuleSettings
+from stream.core.policy import ListPolicy, PolicySettings
 from stream.core.ranges import PREFIX_DIGITS_MAX, PREFIX_DIGITS_MIN, PrefixRules
 from stream.ops import checks
 from stream.ops.tables import Between, Checked, Problem, Problems
@@ -208,7 +209,7 @@ class PolicySection:
     sip_location: Literal["LN", "TN", "RLN", "LPN", "RPN"]
     default: ListPolicy
     lists: dict[Annotated[str, Checked(checks.list_name)], ListPolicy]
-    rules: RuleSettings
+    rules: RulesSection
     emergency: dict[Country, tuple[Annotated[str, Checked(checks.short)], ...]]
 
     def __post_init__(self) -> None:
@@ -230,7 +231,7 @@ class PolicySection:
         return PolicySettings(
             default=self.default,
             lists=self.lists,
-            rules=self.rules,
+            rules=self.rules.settings(),
             unasked=Action.FLAG if self.unasked == "flag" else Action.OBSERVE,
             decision_ttl_s=self.decision_ttl_s,
         )

@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.calls.batch import CallBatch
+from stream.calls.plausible.bursts import Bursts
 from stream.calls.repeats import Repeats, marked
-from stream.calls.rulings import CALLEE, Counted, Rules, Rulings, Tally, rulings_of
+from stream.calls.rulings import Counted, Rules, Tally, rulings_of
+from stream.calls.verdicts import CALLEE, Rulings
 from stream.calls.wire import NO_TIME, Said, written
 from stream.calls.wording import FIXED_RULES, NO_RULE, Wording
 from stream.core.blocklists import Blocklists
@@ -46,13 +48,15 @@ def decide(
     rules: Rules,
     now_ms: int,
     repeats: Repeats | None = None,
+    bursts: Bursts | None = None,
 ) -> Outcome:
     """Decide every call of `batch` at `now_ms`, milliseconds since the epoch.
 
-    `repeats` remembers what calls were decided, so that other records of them are marked.
+    `repeats` remembers what calls were decided, so that other records of them are marked; `bursts`
+    what numbers made many short ones, without which that rule says nothing.
     """
     tally = Tally(unscanned_calls=batch.unscanned)
-    rulings = rulings_of(batch, blocklists, rules, now_ms // 1000, tally)
+    rulings = rulings_of(batch, blocklists, rules, now_ms // 1000, tally, bursts)
     _count(rulings, len(batch), rules.wording, tally)
     if rules.emit_all:
         innocent = np.ones(len(batch), np.bool_)

@@ -18,6 +18,7 @@ from stream.calls.one_by_one import FIELD_LENGTH_MAX, DecodeSettings, Part
 from stream.calls.trunks import Trunks
 from stream.core import kernels
 from stream.core.call import Call
+from stream.core.marks import without_marks
 from stream.core.number import Numbers, parse_many
 from stream.core.number_columns import parse_texts
 
@@ -53,7 +54,7 @@ def _scanned(
         raw=raw,
         glances=located.glances(),
         rows=rows,
-        callers=numbers("caller"),
+        callers=without_marks(numbers("caller"), country),
         callees=numbers("callee") if settings.check_callee else None,
         rejected=[*chain(*(part.rejected for part in parts))],
         **_readers(raw, parts, rows),
@@ -80,7 +81,7 @@ def _decoded(
         raw=raw,
         glances=glances,
         rows=rows,
-        callers=parse_many([glance.caller for glance in glances], country),
+        callers=without_marks(parse_many([glance.caller for glance in glances], country), country),
         callees=(
             parse_many([glance.callee for glance in glances], country)
             if settings.check_callee

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.calls.batch import CallBatch, Partition, RawBatch
-from stream.calls.rulings import Rulings
+from stream.calls.verdicts import Rulings
 from stream.core.decision import Action
 from stream.core.texts import PADDING, Texts
 

@@ -8,15 +8,34 @@ those that a list speaks of only the ones whose called number may be one for hel
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream.calls.batch import CallBatch
-from stream.calls.plausible import broken_rules
+from stream.calls.plausible.bursts import Bursts
+from stream.calls.plausible.looks import Broken, Told, broken_rules
+from stream.calls.plausible.table import RuleTable
 from stream.calls.trunks import Trunks
-from stream.calls.wording import ALLOWLIST, EMERGENCY, FIXED_RULES, NO_RULE, UNASKED, Wording
+from stream.calls.verdicts import (
+    CALLEE,
+    CALLER,
+    Rulings,
+    standing,
+    stronger,
+    together,
+    with_reasons,
+)
+from stream.calls.wording import (
+    ALLOWLIST,
+    EMERGENCY,
+    FIXED_RULES,
+    NO_RULE,
+    PLAUSIBLE,
+    UNASKED,
+    Wording,
+)
 from stream.core.blocklists import Blocklists
 from stream.core.decision import Action, SipSettings, Verdict
 from stream.core.emergency import EmergencyNumbers
@@ -24,9 +43,7 @@ from stream.core.judging import Judgements, PolicyColumns, judge, stopped
 from stream.core.matches import NO_MATCHES, Matches
 from stream.core.number import Kind, Numbers
 from stream.core.policy import Policy
-
-CALLER, CALLEE = 0, 1
-"""Which of a call's numbers decided it, in `Rulings.roles`."""
+from stream.core.rules import RULES, RuleLists, RuleState
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +59,15 @@ class Rules:
     """The policy by list, as arrays."""
     wording: Wording = field(init=False)
     """How decisions name rules and lists."""
+    table: RuleTable = field(init=False)
+    """What each plausibility rule may cause on each trunk."""
+    lists: RuleLists = field(init=False)
+    """The lists that those rules ask."""
 
     def __post_init__(self) -> None:
+        settings = self.policy.settings.rules
+        object.__setattr__(self, "table", RuleTable.of(settings, self.trunks))
+        object.__setattr__(self, "lists", RuleLists.of(settings, self.policy.names))
         object.__setattr__(self, "columns", PolicyColumns.of(self.policy))
         object.__setattr__(self, "wording", Wording.of(self.policy))
 
@@ -70,81 +94,22 @@ class Tally:
     repeats_left_out: int = 0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Rulings:
-    """What is to be done, in columns of one length; no call is in it twice.
-
-    `calls` int64, indexes of calls. `actions` uint8 (`Action`) is what happens to the call, or
-    would happen where `simulated` (bool), OBSERVE for one that may pass. `rules` int64 is a place
-    in `Wording.rules`; `roles` uint8. The reasons are `matches`
-    from `first` to `last` (int64), of which the one at `deciding` decided; it is -1, and there are
-    no reasons, where no list did.
-    """
-
-    matches: Matches
-    calls: NDArray[np.int64]
-    actions: NDArray[np.uint8]
-    simulated: NDArray[np.bool_]
-    rules: NDArray[np.int64]
-    roles: NDArray[np.uint8]
-    deciding: NDArray[np.int64]
-    first: NDArray[np.int64]
-    last: NDArray[np.int64]
-
-    @classmethod
-    def blank(cls, calls: NDArray[np.int64], matches: Matches) -> Self:
-        """Rulings that let `calls` pass, by no rule."""
-        count = len(calls)
-        small = np.zeros((3, count), np.uint8)
-        large = np.zeros((3, count), np.int64)
-        return cls(
-            matches,
-            calls,
-            small[0],
-            small[1].view(np.bool_),
-            large[0],
-            small[2],
-            np.full(count, -1, np.int64),
-            large[1],
-            large[2],
-        )
-
-    @property
-    def columns(self) -> tuple[NDArray[Any], ...]:
-        """The columns, in the order of their fields, without the matches."""
-        return (
-            self.calls,
-            self.actions,
-            self.simulated,
-            self.rules,
-            self.roles,
-            self.deciding,
-            self.first,
-            self.last,
-        )
-
-    def __len__(self) -> int:
-        return len(self.calls)
-
-    def at(self, places: NDArray[np.int64]) -> Self:
-        """The rulings at `places`, in that order."""
-        return type(self)(self.matches, *(column[places] for column in self.columns))
-
-    def rule(self, places: NDArray[np.int64], rule: int, action: Action) -> None:
-        """Let a rule that is no list's speak in place of what spoke before, at `places`."""
-        self.actions[places] = action
-        self.simulated[places] = False
-        self.rules[places] = rule
-        self.roles[places] = CALLER
-        self.deciding[places] = -1
-        self.first[places] = self.last[places] = 0
-
-
 def rulings_of(
-    batch: CallBatch, blocklists: Blocklists, rules: Rules, now_s: int, tally: Tally
+    batch: CallBatch,
+    blocklists: Blocklists,
+    rules: Rules,
+    now_s: int,
+    tally: Tally,
+    bursts: Bursts | None = None,
 ) -> Rulings:
-    """A ruling for every call that anything speaks of; calls absent from it are innocent."""
-    return _Bench(batch, blocklists, rules, now_s, tally).rulings()
+    """A ruling for every call that anything speaks of; calls absent from it are innocent.
+
+    `bursts` remembers short calls; without it nobody is ruled on for a burst of them.
+    """
+    return _Bench(batch, blocklists, rules, now_s, tally).rulings(bursts)
+
+
+_NEVER_CALL = RULES.index("do_not_originate")
 
 
 class _Bench:
@@ -159,7 +124,7 @@ class _Bench:
         self._now_s = now_s
         self._tally = tally
 
-    def rulings(self) -> Rulings:
+    def rulings(self, bursts: Bursts | None) -> Rulings:
         """See `rulings_of`."""
         rules, batch, now_s = self._rules, self._batch, self._now_s
         stale = rules.columns.stale(now_s - self._blocklists.synced_at_s)
@@ -172,10 +137,13 @@ class _Bench:
         ]
         if stale:
             found = [matches.without(silent) for matches in found]
+        of_callers = found[0]
+        if asked := rules.lists.all:
+            found = [matches.without(asked) for matches in found]
         rulings = self._by_lists(*found)
-        if rules.policy.settings.rules.on:
-            rulings = self._plausible(rulings)
-        if silent:
+        if rules.table.on:
+            rulings = self._plausible(rulings, of_callers, silent, bursts)
+        if silent.difference(asked):
             rulings = self._unasked(rulings)
         return rulings
 
@@ -190,7 +158,7 @@ class _Bench:
         if len(of_callees):
             called = self._of_one(of_callees, both, CALLEE, len(of_callers))
             self._spare_allowed_callees(called)
-            rulings = _stronger(rulings, called)
+            rulings = stronger(rulings, called)
         # Where an agreement keeps a list from acting, the ruling names it and stays as it is.
         passing = np.flatnonzero(rulings.rules == NO_RULE)
         rulings.rule(passing, NO_RULE, Action.OBSERVE)
@@ -262,22 +230,51 @@ class _Bench:
                 if times:
                     counter[names[index]] += times
 
-    def _plausible(self, rulings: Rulings) -> Rulings:
-        """Rule on calls that no list blocks."""
-        broken = broken_rules(self._batch, self._rules.trunks, self._rules.policy.settings.rules)
-        if not broken:
+    def _plausible(
+        self, rulings: Rulings, of_callers: Matches, silent: frozenset[int], bursts: Bursts | None
+    ) -> Rulings:
+        """Rule on calls of which no list speaks as strongly; `of_callers`: what all lists say."""
+        lists = self._rules.lists
+        never_call = of_callers.at(np.flatnonzero(np.isin(of_callers.lists, lists.never_call)))
+        may_roam = np.isin(of_callers.lists, lists.may_roam) & of_callers.confirmed
+        told = Told(
+            judge(never_call, self._rules.columns) if len(never_call) else None,
+            of_callers.rows[may_roam],
+            lists.missing or not silent.isdisjoint(lists.may_roam),
+            bursts,
+        )
+        broken = broken_rules(self._batch, self._rules.table, told)
+        if broken is None:
             return rulings
-        acts = (rulings.actions > Action.OBSERVE) & ~rulings.simulated
-        decided = acts | ((rulings.rules != NO_RULE) & (rulings.rules < len(FIXED_RULES)))
-        calls = np.setdiff1d(np.array([*broken], np.int64), rulings.calls[decided])
+        places = np.flatnonzero(broken.states > standing(rulings, len(self._batch))[broken.calls])
+        return self._ruled(rulings, broken, places, told, never_call)
+
+    def _ruled(
+        self,
+        rulings: Rulings,
+        broken: Broken,
+        places: NDArray[np.int64],
+        told: Told,
+        never_call: Matches,
+    ) -> Rulings:
+        """The rulings, where those at `places` of `broken` take the place of what was said."""
+        calls, rules, states = broken.calls[places], broken.rules[places], broken.states[places]
         new = np.setdiff1d(calls, rulings.calls)
-        whole = _together(rulings, Rulings.blank(new, rulings.matches))
+        whole = together(rulings, Rulings.blank(new, rulings.matches))
         place_of = np.zeros(len(self._batch), np.int64)
         place_of[whole.calls] = np.arange(len(whole))
-        told = [broken[call] for call in calls.tolist()]
-        for one in {*told}:
-            which = np.array([each == one for each in told], np.bool_)
-            whole.rule(place_of[calls[which]], one.rule, one.action)
+        kinds = rules * len(RuleState) + states
+        for kind in np.flatnonzero(np.bincount(kinds)).tolist():
+            rule, state = divmod(kind, len(RuleState))
+            whole.rule(
+                place_of[calls[kinds == kind]],
+                PLAUSIBLE + rule,
+                RuleState(state).action,
+                simulated=state == RuleState.SIMULATE,
+            )
+        if told.never_call is not None:
+            which = calls[rules == _NEVER_CALL]
+            whole = with_reasons(whole, place_of[which], which, told.never_call, never_call)
         whole.rule(
             place_of[calls[self._allowed(self._batch.callers, calls)]], ALLOWLIST, Action.OBSERVE
         )
@@ -295,26 +292,7 @@ class _Bench:
         calls = np.flatnonzero(quiet)
         left = Rulings.blank(calls[~self._for_help(calls)], rulings.matches)
         left.rule(np.arange(len(left)), UNASKED, action)
-        return _together(rulings, left)
-
-
-def _together(rulings: Rulings, more: Rulings) -> Rulings:
-    """Both, `more` behind; they share the matches and no call."""
-    columns = map(np.concatenate, zip(rulings.columns, more.columns, strict=True))
-    return Rulings(rulings.matches, *columns)
-
-
-def _stronger(of_callers: Rulings, of_callees: Rulings) -> Rulings:
-    """For each call the stronger of what its two numbers come to; of equals the caller's.
-
-    One that an agreement keeps from acting goes before one that says nothing.
-    """
-    both = _together(of_callers, of_callees)
-    acts = (both.actions > Action.OBSERVE) & ~both.simulated
-    strength = acts * (Action.BLOCK + 1) + both.actions.astype(np.int64)
-    order = np.lexsort((both.roles, both.rules == NO_RULE, -strength, both.calls))
-    first = np.diff(both.calls[order], prepend=-1) != 0
-    return both.at(order[first])
+        return together(rulings, left)
 
 
 def _surely_not(

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.calls.batch import CallBatch
-from stream.calls.rulings import Rulings
+from stream.calls.verdicts import Rulings
 from stream.calls.wording import Wording
 from stream.core import kernels
 from stream.core.blocklists import Blocklists

@@ -1,24 +1,17 @@
 """The rules that decisions name, and how they are written."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Self
 
 from stream.core.judging import rules_of
-from stream.core.policy import Policy, RuleSettings
+from stream.core.policy import Policy
+from stream.core.rules import RULES
 
-PLAUSIBILITY = tuple(each.name for each in fields(RuleSettings))
-"""The plausibility rules, in their order."""
-FIXED_RULES = (
-    "none",
-    "emergency",
-    "allowlist",
-    "unasked",
-    *(f"rule:{name}" for name in PLAUSIBILITY),
-)
+FIXED_RULES = ("none", "emergency", "allowlist", "unasked", *(f"rule:{name}" for name in RULES))
 """Every rule that is no list's; behind them come those of `core.judging.rules_of`."""
 NO_RULE, EMERGENCY, ALLOWLIST, UNASKED = range(4)
-PLAUSIBLE = {name: FIXED_RULES.index(f"rule:{name}") for name in PLAUSIBILITY}
-"""The place of each plausibility rule in `FIXED_RULES`."""
+PLAUSIBLE = FIXED_RULES.index(f"rule:{RULES[0]}")
+"""The place of the first plausibility rule in `FIXED_RULES`; the others follow in their order."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -59,12 +59,14 @@ class Numbers:
     """A batch of numbers, in columns of one length.
 
     `e164` S16, b"+66812345678", b"" where the kind is not E164; `kinds` uint8, `Kind`;
-    `other_texts` row -> `Number.text` of the rows that are not E164.
+    `other_texts` row -> `Number.text` of the rows that are not E164; `marks` row -> what an
+    operator says of the number, see `core.marks`.
     """
 
     e164: NDArray[np.bytes_]
     kinds: NDArray[np.uint8]
     other_texts: Mapping[int, str] = field(default_factory=dict)
+    marks: Mapping[int, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.kinds)

@@ -7,12 +7,13 @@ are chosen between.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple
 
 from stream.core.agreement import owner_of
 from stream.core.decision import Action
+from stream.core.rules import RuleSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,38 +48,6 @@ class ListPolicy:
             raise ValueError(f"decay_days must be 0 (off) to 36500, not {self.decay_days}")
         if not 0.01 <= self.decay_speed <= 100:
             raise ValueError(f"decay_speed must be 0.01 to 100, not {self.decay_speed}")
-
-
-@dataclass(frozen=True, slots=True)
-class RuleSettings:
-    """CLI plausibility rules; None switches a rule off.
-
-    Which one is named where a call breaks several: of the strongest the first in this order.
-
-    - `home_number_from_abroad`: a caller with the trunk country's own code on an international
-      trunk (Ofcom, NBTC: national CLI from abroad is spoofed unless roaming).
-    - `short_number_from_abroad`: a national number of three or four digits there (NBTC).
-    - `caller_is_callee`: one number is both; it needs `calls.check_callee`.
-    - `unassigned_country_code`: the number begins with one that no country has (NBTC, FCC).
-    - `impossible_length`: no number of its country is so short or so long.
-    - `unassigned_block`: its plan has given out no number that begins so (FCC: unallocated); for
-      the countries in `core.blocks`.
-    - `invalid_caller`: no possible number, short code or name, and not withheld.
-    """
-
-    home_number_from_abroad: Action | None = None
-    short_number_from_abroad: Action | None = None
-    caller_is_callee: Action | None = None
-    unassigned_country_code: Action | None = None
-    impossible_length: Action | None = None
-    unassigned_block: Action | None = None
-    invalid_caller: Action | None = None
-
-    @property
-    def on(self) -> dict[str, Action]:
-        """The rules that are on, and what each may cause."""
-        found = {each.name: getattr(self, each.name) for each in fields(self)}
-        return {name: action for name, action in found.items() if action}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,12 @@
 """What texts in the settings must look like: each check returns what is wrong, or None."""
 
 import re
+from difflib import get_close_matches
 from urllib.parse import urlsplit
 
 import phonenumbers
 
+from stream.core.rules import RULES
 from stream.core.zones import zone_of
 from stream.ops.spans import seconds_of, wait_of
 
@@ -98,6 +100,14 @@ def list_name(text: str) -> str | None:
     if re.fullmatch(r"[A-Za-z0-9._-]+/[A-Za-z0-9._-]+", text):
         return None
     return 'names no list; a list is "<owner>/<name>", e.g. "TH/national"'
+
+
+def rule(text: str) -> str | None:
+    """A plausibility rule's name."""
+    if text in RULES:
+        return None
+    near = get_close_matches(text, RULES, 1, 0.6)
+    return f"is no rule; did you mean {near[0]}?" if near else f"is no rule of {', '.join(RULES)}"
 
 
 def variable(text: str) -> str | None:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.calls.batch import CallBatch
-from stream.calls.rulings import CALLER, Rules, Rulings, Tally, rulings_of
+from stream.calls.rulings import Rules, Tally, rulings_of
+from stream.calls.verdicts import CALLER, Rulings
 from stream.calls.wording import ALLOWLIST
 from stream.core.blocklists import Blocklists
 from stream.core.decision import Action

@@ -17,13 +17,17 @@ from stream.serve.guard import Pace
 from stream.serve.kept import Kept, KeptDecisions
 
 RULES: Final[Mapping[str, str]] = {
+    "do_not_originate": "the calling number takes calls and never makes any",
     "home_number_from_abroad": "a number of this country can not come in from abroad on this trunk",
     "short_number_from_abroad": "a number of three or four digits can not come in from abroad",
     "caller_is_callee": "the calling number is the called one",
+    "voip_from_abroad_mark": "the calling number is marked as an internet call from abroad",
+    "roaming_mark": "the calling number has a mark of roaming that none on this trunk can have",
     "unassigned_country_code": "the calling number begins with a country code that nobody has",
     "impossible_length": "the calling number is too short or too long for its country",
     "unassigned_block": "the calling number is in a block that its country has not given out",
     "invalid_caller": "the calling number is no number that can exist",
+    "short_bursts": "the calling number has made many short calls within a short time",
     "unasked": "a list that should have been asked could not be",
 }
 """Decisions without a list, in words; other rules by their names."""

@@ -2,6 +2,8 @@
 
 The same matches, policy, agreements and allowlist as a call's way (`calls.rulings`), without a
 call: so plausibility rules and emergency numbers called, which are about a call, say nothing here.
+One rule can be told from the number: one that never calls is blocked here where the rule
+`do_not_originate` blocks on every trunk. Lists that rules ask are no lists here either.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,6 +23,7 @@ from stream.core.matches import Matches
 from stream.core.number import Kind, Numbers
 from stream.core.policy import Policy
 from stream.core.ranges import is_prefix
+from stream.core.rules import RuleLists
 
 
 class Blocked(NamedTuple):
@@ -48,9 +51,15 @@ class Judge:
     blocklists: Blocklists
     policy: Policy
     columns: PolicyColumns = field(init=False)
+    _unheard: frozenset[int] = field(init=False)
+    """Lists, by index, that rules ask: what they hold is no reason to block a number."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "columns", PolicyColumns.of(self.policy))
+        settings = self.policy.settings.rules
+        lists = RuleLists.of(settings, self.policy.names)
+        blocks = settings.blocks_everywhere("do_not_originate")
+        object.__setattr__(self, "_unheard", frozenset(lists.may_roam if blocks else lists.all))
 
     def numbers(self, e164: NDArray[np.bytes_], now_s: int) -> dict[int, Blocked]:
         """Those of `e164` (S16) that would be blocked at `now_s`, by their place."""
@@ -102,6 +111,8 @@ class Judge:
         stale = self.columns.stale(now_s - self.blocklists.synced_at_s)
         if stale:
             found = found.without({*stale, *self.blocklists.unusable})
+        if self._unheard:
+            found = found.without(self._unheard)
         judged = judge(found, self.columns)
         blocks = (judged.actions == Action.BLOCK) & ~judged.simulated
         places = np.flatnonzero(blocks)

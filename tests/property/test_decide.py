@@ -4,7 +4,7 @@
 """
 
 import json
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -29,7 +29,8 @@ from stream.core.decision import VERDICT_OF, Action, SipSettings, Verdict
 from stream.core.emergency import EmergencyNumbers
 from stream.core.number import Kind, region_of
 from stream.core.overlay import EMPTY
-from stream.core.policy import ListPolicy, PolicySettings, RuleSettings, compile_policy
+from stream.core.policy import ListPolicy, PolicySettings, compile_policy
+from stream.core.rules import RULES, RuleSettings, RuleState, RuleStates
 from stream.core.texts import Texts
 from tests.agreed import agreements
 from tests.builders import NOW_S, bare, blocklists, live
@@ -37,22 +38,33 @@ from tests.builders import NOW_S, bare, blocklists, live
 NOW_MS = NOW_S * 1000 + 250
 BOTH, FIRST, SECOND, BARE, HOSPITAL = (f"+4477009001{n:02d}" for n in range(5))
 CLEAN, HOME, UNASSIGNED = "+447700900150", "+66812345678", "+66712345678"
+HOTLINE, ABROAD = "+66812345670", "+66812345671"
 LISTS = blocklists(
+    live("TH/hotlines", HOTLINE, BOTH, BARE),
+    live("TH/roaming", ABROAD),
     live("XA/first", BOTH, FIRST, HOSPITAL, expires_at_s=NOW_S + 60, confidence=40),
     live("XB/second", BOTH, SECOND, "+447700900101*", "+4477009001*", confidence=70),
     fresh("XC/bare", b"", bare("XC/bare", [BARE, BOTH]), NOW_S),
     allow=Allowlist.of([AllowEntry(HOSPITAL, "hospital", "ops", NOW_S)]),
 )
-GONE = blocklists(LiveList("XA/gone", b"", None, EMPTY, 0, 0), live("XB/held", BOTH, SECOND))
+GONE = blocklists(
+    LiveList("TH/roaming", b"", None, EMPTY, 0, 0),
+    LiveList("XA/gone", b"", None, EMPTY, 0, 0),
+    live("XB/held", BOTH, SECOND),
+)
 TRUNKS = Trunks("TH", {"gb": Trunk("GB"), "border": Trunk("TH", Ingress.INTERNATIONAL)})
 EMERGENCY = EmergencyNumbers({})
 SIP = SipSettings("https://r.example/{decision_id}?a=\\é&again={decision_id}", "TN")
 
 ODD_PARTIES = """KBank|sip:+447700900101@host|urn:service:sos|Ünknown|a"b\\c||+1234567890
 |+447700900100x|+4477009001000000|tel:+447700900102|+44770090010é|191|+66191|999|0812345678
-|+9991234567|+69781234567|+668123|08123456789012|0071234|+8170"""
+|+9991234567|+69781234567|+668123|08123456789012|0071234|+8170|+698 0812345671|+69712
+|tel:+69781234567|00698812345670"""
 parties = st.sampled_from(
-    [BOTH, FIRST, SECOND, BARE, HOSPITAL, CLEAN, HOME, UNASSIGNED, None, *ODD_PARTIES.split("|")]
+    [
+        *(BOTH, FIRST, SECOND, BARE, HOSPITAL, CLEAN, HOME, HOTLINE, ABROAD, UNASSIGNED, None),
+        *ODD_PARTIES.replace("\n", "").split("|"),
+    ]
 )
 calls = st.fixed_dictionaries(
     {"call_id": st.text(max_size=40) | st.just("c-1"), "caller": parties, "callee": parties},
@@ -78,6 +90,9 @@ policies = st.builds(
     simulate=st.booleans(),
     age_s_max=st.just(0),
 )
+
+rule_states = st.sampled_from(RuleState)
+some_states = st.dictionaries(st.sampled_from(RULES), rule_states)
 
 
 def raw_batch(values):
@@ -119,6 +134,8 @@ class _Oracle:
 
     def __init__(self, batch, enforced, rules):
         self.batch, self.lists, self.rules = batch, enforced, rules
+        settings = rules.policy.settings.rules
+        self.by_rules = {i for i, name in enumerate(enforced.names) if name in settings.lists}
         self.by_caller = enforced.match(batch.callers, NOW_S).by_row()
         self.by_callee = (
             {} if batch.callees is None else enforced.match(batch.callees, NOW_S).by_row()
@@ -136,15 +153,17 @@ class _Oracle:
         if (listed or broken) and free != "none":
             return Action.OBSERVE, False, "caller", free, caller, ()
         (real, action), *rest = max(listed, key=lambda one: one[0], default=((False, 0),))
-        if real or (action and not broken):
+        state, *rule = broken or (RuleState.OFF,)
+        if real or (action and state <= RuleState.SIMULATE):
             return action, not real, *rest
         if broken:
-            return broken[0], False, "caller", broken[1], caller, ()
+            return state.action, state is RuleState.SIMULATE, "caller", rule[0], caller, rule[1]
         kept = [why for (_, _), *why in listed if why[1] != "none"]
         if kept:
             return Action.OBSERVE, False, *kept[0]
         unasked = self.rules.policy.settings.unasked
-        if not listed and not for_help and self.lists.unusable and caller and unasked:
+        silent = {*self.lists.unusable} - self.by_rules
+        if not listed and not for_help and silent and caller and unasked:
             return unasked, False, "caller", "unasked", caller, ()
         return Action.OBSERVE, False, "caller", "none", caller, ()
 
@@ -153,17 +172,18 @@ class _Oracle:
             ("caller", self.batch.callers, self.by_caller.get(call)),
             ("callee", self.batch.callees, self.by_callee.get(call)),
         ):
-            if not found:
+            heard = [match for match in found or () if match.list not in self.by_rules]
+            if not heard:
                 continue
             number = numbers.e164[call].decode()
             if role == "callee" and self.lists.allow.find(number, NOW_S):
                 yield (False, 0), role, "none", number, ()
                 continue
-            one = self.rules.policy.weigh(found)
+            one = self.rules.policy.weigh(heard)
             rule = one.rule or f"list:{self.lists.lists[one.deciding.list].name}"
             if one.action is Action.OBSERVE and not one.rule:
                 rule = "none"
-            reasons = tuple(self.lists.lists[match.list].name for match in found)
+            reasons = tuple(self.lists.lists[match.list].name for match in heard)
             real = not one.simulated and one.action > Action.OBSERVE
             yield (real, one.action), role, rule, number, reasons
 
@@ -171,25 +191,62 @@ class _Oracle:
         settings = self.rules.policy.settings.rules
         kind, text = self.batch.callers.kinds[call], self.batch.callers.text(call)
         abroad = TRUNKS.ingress(glance.trunk, glance.ingress) is Ingress.INTERNATIONAL
-        is_invalid = kind == Kind.INVALID
+        mark = self._mark(glance.caller or "") if country == "TH" else ""
+        is_invalid = kind == Kind.INVALID and not mark
         is_short = kind == Kind.SHORT_CODE and len(text) in (3, 4)
         callees = self.batch.callees
         breaks = {
-            "home_number_from_abroad": abroad and caller and region_of(caller) == country,
+            "do_not_originate": self._never_calls(call),
+            "home_number_from_abroad": abroad
+            and caller not in ("", "" if self.lists is GONE else ABROAD)
+            and mark != "698"
+            and region_of(caller) == country,
             "short_number_from_abroad": abroad and is_short,
             "caller_is_callee": caller and callees is not None and callees.text(call) == caller,
+            "voip_from_abroad_mark": mark == "697",
+            "roaming_mark": mark == "698",
             "unassigned_country_code": is_invalid and self._why_not(text, country) == "code",
             "impossible_length": is_invalid and self._why_not(text, country) == "length",
-            "unassigned_block": caller in (UNASSIGNED, "+668123456789012"),
+            "unassigned_block": caller in (UNASSIGNED, "+668123456789012", "+6681234567"),
             "invalid_caller": is_invalid,
         }
-        found = [(getattr(settings, name), f"rule:{name}") for name in breaks if breaks[name]]
+        trunk = glance.trunk if glance.trunk in TRUNKS.named else None
+        found = []
+        for name in RULES:
+            if breaks.get(name):
+                state, names = settings.state(name, trunk, country), ()
+                if name == "do_not_originate":
+                    most, names = breaks[name]
+                    state = min(state, most)
+                if name == "home_number_from_abroad" and self.lists is GONE:
+                    state = min(state, RuleState.OBSERVE)
+                found.append((state, f"rule:{name}", names))
         return max((one for one in found if one[0]), key=lambda one: one[0], default=None)
+
+    def _never_calls(self, call):
+        """What the list of hotlines comes to as a list, and its name; None: it has not the number.
+
+        Where a rule speaks it speaks as strongly as that list may.
+        """
+        named = self.rules.policy.settings.rules.do_not_originate_lists
+        names = self.lists.names
+        found = [one for one in self.by_caller.get(call, ()) if names[one.list] in named]
+        if not found:
+            return None
+        judged = self.rules.policy.weigh(found)
+        state = {0: RuleState.OBSERVE, 1: RuleState.FLAG, 2: RuleState.BLOCK}[judged.action]
+        return min(state, RuleState.SIMULATE) if judged.simulated else state, named
+
+    @staticmethod
+    def _mark(text):
+        """697 or 698, where a caller's text begins so."""
+        digits = text.removeprefix("tel:").removeprefix("+").removeprefix("00")
+        return digits[:3] if digits[:3] in ("697", "698") else ""
 
     @staticmethod
     def _why_not(text, country):
         """What phonenumbers says of the digits in an invalid text."""
-        digits = text.strip()
+        digits = text.removeprefix("tel:").replace(" ", "")
         if not digits.removeprefix("+").isdecimal() or not digits.isascii():
             return None
         digits = f"+{digits[2:]}" if digits.startswith("00") else digits
@@ -203,9 +260,14 @@ class _Oracle:
 @pytest.mark.parametrize("enforced", [LISTS, GONE], ids=["all lists", "one list unusable"])
 @given(
     values=st.lists(records, max_size=25),
-    by_list=st.lists(policies, min_size=3, max_size=3),
+    by_list=st.lists(policies, min_size=5, max_size=5),
     plausible=st.builds(
-        RuleSettings, **{each.name: st.none() | actions for each in fields(RuleSettings)}
+        RuleSettings,
+        default=st.builds(RuleStates, **dict.fromkeys(RULES, rule_states)),
+        countries=st.dictionaries(st.sampled_from(["TH", "GB"]), some_states, max_size=2),
+        trunks=st.dictionaries(st.sampled_from(["gb", "border"]), some_states, max_size=2),
+        do_not_originate_lists=st.sampled_from([("TH/hotlines",), ()]),
+        home_number_from_abroad_except=st.just(("TH/roaming",)),
     ),
     unasked=st.sampled_from([Action.OBSERVE, Action.FLAG]),
     emit_all=st.booleans(),

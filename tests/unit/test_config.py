@@ -10,8 +10,10 @@ from stream.config import Settings, default_file, load
 from stream.core.call import Ingress
 from stream.core.decision import Action
 from stream.core.faults import ConfigInvalid
+from stream.core.rules import RuleState
 
 KEY = "ab" * 32
+STATES = '"off", "observe", "simulate", "flag" or "block"'
 COUNTRY = "of ISO 3166 in two capitals"
 
 
@@ -82,7 +84,7 @@ def test_all_errors_are_said_at_once(errors) -> None:
         f'calls.home_country: must be a country {COUNTRY}, not "th"; did you mean "TH"?',
         "trunks.a.country: is missing",
         'trunks.a.ingress: must be "international", "domestic" or "unknown", not "abroad"',
-        'policy.rules.invalid_caller: must be "observe", "flag", "block" or "off", not "deny"',
+        f'policy.rules.invalid_caller: must be {STATES}, not "deny"',
         # Only a second look, past the wrong values, can see this one.
         "calls.batch_wait_ms: must be below rebalance_timeout_ms (30000)",
         "environment: RF_ASEAN: is not set; it is the key of circles.asean",
@@ -124,6 +126,13 @@ policy.lists."a/b" = {confidence_min = 101} -> confidence_min must be 0 to 100, 
 policy.lists."a/b" = {decay_days = -1.0} -> decay_days must be 0 (off) to 36500, not -1.0
 policy.lists."a/b" = {decay_speed = 0.0} -> decay_speed must be 0.01 to 100, not 0.0
 policy.default.action = "off" -> must be "observe", "flag" or "block", not "off"
+policy.rules.trunks.x = {} -> names no table [trunks.x]; known: there is none
+policy.rules.countries.th = {} -> must be a country of ISO 3166 in two capitals, not "th"; ...
+policy.rules.countries.TH.invalid = "off" -> is no rule; did you mean invalid_caller?
+policy.rules.countries.TH.invalid_caller = "on" -> must be "off", "observe", "simulate", ...
+policy.rules.do_not_originate_lists = ["dno"] -> names no list; a list is "<owner>/<name>", ...
+policy.rules = {do_not_originate_lists = ["a/b"], home_number_from_abroad_except = ["a/b"]} -> ...
+policy.rules.bursts.calls = 2 -> must be 3 to 1000, not 2
 policy.redress_url = "https://x/" -> must hold {decision_id} and no quotation mark
 policy.redress_url = "x" -> must be an address, https://...
 circles.plain = {} -> is the circle without a key and needs no table; choose another name
@@ -185,7 +194,33 @@ def test_a_lists_policy_begins_with_the_default(settings) -> None:
     ).policy.settings()
     assert policy.lists["KH/scam"].action is Action.FLAG
     assert policy.lists["KH/scam"].confidence_min == 40
-    assert policy.rules.invalid_caller is None
+
+
+def test_rules_differ_by_country_and_trunk(settings) -> None:
+    """A trunk's word goes before its country's, that before the default; else all are off."""
+    rules = (
+        settings(
+            """
+            [trunks.intl-1]
+            country = "LA"
+            [policy.rules]
+            unassigned_block = "flag"
+            [policy.rules.countries.LA]
+            unassigned_block = "off"
+            invalid_caller = "observe"
+            [policy.rules.trunks.intl-1]
+            invalid_caller = "simulate"
+            """
+        )
+        .policy.settings()
+        .rules
+    )
+    assert rules.state("unassigned_block", None, "TH") is RuleState.FLAG
+    assert rules.state("unassigned_block", "intl-1", "LA") is RuleState.OFF
+    assert rules.state("invalid_caller", None, "LA") is RuleState.OBSERVE
+    assert rules.state("invalid_caller", "intl-1", "LA") is RuleState.SIMULATE
+    assert rules.state("impossible_length", "intl-1", "LA") is RuleState.OFF
+    assert rules.state("do_not_originate", None, "TH") is RuleState.OFF
 
 
 @pytest.mark.parametrize(

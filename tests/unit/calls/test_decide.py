@@ -13,7 +13,8 @@ from stream.core.decision import Action, SipSettings, Verdict
 from stream.core.emergency import EmergencyNumbers
 from stream.core.entry import Category
 from stream.core.overlay import EMPTY, Change
-from stream.core.policy import ListPolicy, PolicySettings, RuleSettings, compile_policy
+from stream.core.policy import ListPolicy, PolicySettings, compile_policy
+from stream.core.rules import RuleSettings, RuleState, RuleStates
 from tests.builders import NOW_S, bare, blocklists, call_batch, entry, live
 
 LISTED, OTHER, CLEAN, VICTIM = "+447700900101", "+447700900102", "+447700900103", "+66812345678"
@@ -109,7 +110,7 @@ def test_an_emergency_number_is_reached_by_whoever_calls(callee):
     """A listed caller's emergency call is allowed, whatever else says."""
     lists = blocklists(live("KH/scam", LISTED))
     outcome, none = decided(
-        lists, call(LISTED, callee), rules=RuleSettings(invalid_caller=Action.BLOCK)
+        lists, call(LISTED, callee), rules=RuleSettings(RuleStates(invalid_caller=RuleState.BLOCK))
     )
     assert none == []
     assert outcome.tally.decisions == {Counted(Verdict.ALLOW, "emergency", "", False): 1}
@@ -234,7 +235,11 @@ def test_a_home_number_from_abroad_is_as_configured():
     _, none = decided(lists, suspect, said, domestic)
     assert none == []
     _, decisions = decided(
-        lists, suspect, said, domestic, rules=RuleSettings(home_number_from_abroad=Action.FLAG)
+        lists,
+        suspect,
+        said,
+        domestic,
+        rules=RuleSettings(RuleStates(home_number_from_abroad=RuleState.FLAG)),
     )
     assert [(d["verdict"], d["rule"]) for d in decisions] == [
         ("flag", "rule:home_number_from_abroad")
@@ -245,7 +250,9 @@ def test_an_impossible_caller_is_as_configured():
     """16 digits are no number; a withheld one and a sender's name are not impossible."""
     lists = blocklists(live("KH/scam", LISTED))
     calls = [call("+1234567890123456"), call(None), call("KBank")]
-    _, decisions = decided(lists, *calls, rules=RuleSettings(invalid_caller=Action.BLOCK))
+    _, decisions = decided(
+        lists, *calls, rules=RuleSettings(RuleStates(invalid_caller=RuleState.BLOCK))
+    )
     assert [(d["verdict"], d["rule"], d["number"]) for d in decisions] == [
         ("block", "rule:invalid_caller", None)
     ]
@@ -257,7 +264,7 @@ def test_a_rule_does_not_weaken_a_list():
     _, (decision,) = decided(
         lists,
         call(VICTIM, "+66812345679", trunk="border"),
-        rules=RuleSettings(home_number_from_abroad=Action.FLAG),
+        rules=RuleSettings(RuleStates(home_number_from_abroad=RuleState.FLAG)),
     )
     assert decision["rule"] == "list:KH/scam"
 

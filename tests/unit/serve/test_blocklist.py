@@ -15,7 +15,8 @@ from stream.core.blocklists import Blocklists
 from stream.core.bounds import compile_bounded
 from stream.core.decision import Action
 from stream.core.overlay import Change
-from stream.core.policy import ListPolicy, PolicySettings, RuleSettings
+from stream.core.policy import ListPolicy, PolicySettings
+from stream.core.rules import RuleSettings, RuleState, RuleStates
 from stream.ops.health import Readiness
 from stream.serve import blocklist as module
 from stream.serve.blocklist import Blocklist, Item
@@ -51,7 +52,9 @@ class Place:
         settings = PolicySettings(
             default=policy.default,
             lists={"XC/flags": ListPolicy(Action.FLAG, Action.FLAG, 0, 1)},
-            rules=RuleSettings(home_number_from_abroad=None, invalid_caller=None),
+            rules=RuleSettings(
+                RuleStates(home_number_from_abroad=RuleState.OFF, invalid_caller=RuleState.OFF)
+            ),
             unasked=Action.OBSERVE,
             decision_ttl_s=3600,
         )

@@ -22,7 +22,8 @@ from stream.core.bounds import compile_bounded
 from stream.core.call import Ingress
 from stream.core.decision import Action, SipSettings
 from stream.core.emergency import EmergencyNumbers
-from stream.core.policy import PolicySettings, RuleSettings
+from stream.core.policy import PolicySettings
+from stream.core.rules import RuleSettings, RuleState, RuleStates
 from stream.serve.decision import question_in
 from stream.serve.lookup import PACE_S, TOPIC, Lookup, Question, Standing
 from stream.serve.problems import ProblemError
@@ -61,7 +62,9 @@ def rules(lists: Blocklists) -> Rules:
     settings = PolicySettings(
         default=policy.default,
         lists={},
-        rules=RuleSettings(home_number_from_abroad=Action.BLOCK, invalid_caller=Action.FLAG),
+        rules=RuleSettings(
+            RuleStates(home_number_from_abroad=RuleState.BLOCK, invalid_caller=RuleState.FLAG)
+        ),
         unasked=Action.FLAG,
         decision_ttl_s=3600,
     )

@@ -1,0 +1,1 @@
+"""Plausibility: what a call's caller can not be, whatever the lists say of it."""

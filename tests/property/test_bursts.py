@@ -1,0 +1,174 @@
+"""Short bursts, counted by hash and in part, against remembering every record there was."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream.calls.batch import Partition, RawBatch, Segment
+from stream.calls.decode import DecodeSettings, decode
+from stream.calls.dialects.ringfence import RINGFENCE
+from stream.calls.plausible import bursts as module
+from stream.calls.plausible.bursts import Bursts
+from stream.calls.trunks import Trunks
+from stream.core.rules import BurstSettings
+
+SETTINGS = BurstSettings(window_s=10, calls=4, call_s_max=3)
+WINDOW_MS = 10_000
+NUMBERS = [f"+4477009001{n:02d}" for n in range(3)]
+T0_MS = 1_795_564_368_000
+
+calls = st.fixed_dictionaries(
+    {
+        "caller": st.sampled_from(NUMBERS),
+        "call_id": st.integers(0, 9).map(str),
+        "duration_s": st.sampled_from([0, 1.5, 3, 3.1, 60, None]),
+        "stage": st.sampled_from(["end", "end", "end", "attempt"]),
+        "partition": st.integers(0, 1),
+        "waits_ms": st.sampled_from([0, 1, 500, 2500, 9_999, 10_000, 25_000]),
+    }
+)
+batches = st.lists(st.lists(calls, max_size=12), max_size=8)
+
+
+def looked(bursts, records, at_ms, topic="calls"):
+    """Which of `records` (in the order of partitions) are in a burst, and the time afterwards."""
+    records = sorted(records, key=lambda one: one["partition"])
+    times = at_ms + np.cumsum([one["waits_ms"] for one in records], dtype=np.int64)
+    in_first = sum(one["partition"] == 0 for one in records)
+    raw = RawBatch(
+        [json.dumps({"callee": None} | one).encode() for one in records],
+        np.arange(len(records)),
+        times,
+        (
+            Segment(Partition(topic, 0), 0, in_first),
+            Segment(Partition(topic, 1), in_first, len(records)),
+        ),
+        1,
+    )
+    batch = decode(raw, {topic: RINGFENCE}, Trunks("TH"), DecodeSettings(10_000, True))
+    found = {*bursts.look(batch, np.arange(len(records))).tolist()}
+    said = [
+        (one, time, row in found)
+        for row, (one, time) in enumerate(zip(records, times.tolist(), strict=True))
+    ]
+    return said, at_ms + sum(one["waits_ms"] for one in records)
+
+
+class Naive:
+    """Remembers all."""
+
+    def __init__(self):
+        self.seen = []
+
+    def distinct(self, record, at_ms, ignored=0):
+        """Short calls of the number in the window, with this one; its first records not counted."""
+        self.seen.append((record, at_ms))
+        mine = [
+            (one, then)
+            for one, then in self.seen
+            if (one["partition"], one["caller"]) == (record["partition"], record["caller"])
+            and at_ms - then < WINDOW_MS
+        ]
+        return len(
+            {
+                one["call_id"]
+                for one, _ in mine[ignored:]
+                if one["stage"] == "end"
+                and one["duration_s"] is not None
+                and one["duration_s"] <= SETTINGS.call_s_max
+            }
+        )
+
+
+@pytest.mark.parametrize("watched_from", [1, module.WATCHED_FROM])
+@given(batches=batches)
+def test_a_burst_is_never_seen_where_there_is_none_and_missed_only_at_first(batches, watched_from):
+    """Watched from the first call on it is exact; else all but the window's first calls count."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "WATCHED_FROM", watched_from)
+        bursts, exact, late, at_ms = Bursts(SETTINGS, ["calls"]), Naive(), Naive(), T0_MS
+        for records in batches:
+            said, at_ms = looked(bursts, records, at_ms)
+            for record, then_ms, in_burst in said:
+                most = exact.distinct(record, then_ms)
+                least = late.distinct(record, then_ms, watched_from - 1)
+                assert in_burst <= (most >= SETTINGS.calls)
+                assert in_burst >= (least >= SETTINGS.calls)
+        assert bursts.forgotten == 0
+
+
+def flood(number, count, first=0, **more):
+    """Short calls of one number, each another."""
+    return [
+        {
+            "caller": number,
+            "call_id": f"{number}/{first + place}",
+            "duration_s": 0,
+            "partition": 0,
+            "waits_ms": 0,
+        }
+        | more
+        for place in range(count)
+    ]
+
+
+def in_burst(bursts, records, at_ms=T0_MS, topic="calls"):
+    """How many of `records` are in a burst."""
+    return sum(found for *_, found in looked(bursts, records, at_ms, topic)[0])
+
+
+def test_numbers_that_share_a_counter_are_not_mistaken_for_each_other(monkeypatch):
+    """With all numbers in one cell, only who makes short calls is in a burst."""
+    monkeypatch.setattr(module, "_CELLS", 1)
+    monkeypatch.setattr(module, "_SHIFT", np.uint64(63))
+    monkeypatch.setattr(module, "_MIX", np.uint64(0))
+    bursts = Bursts(SETTINGS, ["calls"])
+    assert in_burst(bursts, flood(NUMBERS[0], 20)) == 17
+    assert in_burst(bursts, flood(NUMBERS[1], 3) + flood(NUMBERS[2], 40, duration_s=70)) == 0
+
+
+def test_records_of_one_call_count_once():
+    """An attempt, its end and a CDR sent again, for each of three calls, are three calls."""
+    bursts = Bursts(SETTINGS, ["calls"])
+    three = flood(NUMBERS[0], 3)
+    assert in_burst(bursts, [*three, *three, *(one | {"stage": "attempt"} for one in three)]) == 0
+    assert in_burst(bursts, flood(NUMBERS[0], 1, first=3)) == 1
+    assert in_burst(bursts, flood(NUMBERS[0], 1, first=9, stage="attempt", duration_s=None)) == 1
+
+
+def test_what_is_held_is_bounded_and_the_quietest_go_first(monkeypatch):
+    """Beyond what may be held numbers are forgotten, counted, and let pass: none is blocked."""
+    monkeypatch.setattr(module, "CALLS_MAX", 40)
+    bursts = Bursts(SETTINGS, ["calls"])
+    many = [f"+4477009002{n:02d}" for n in range(50)]
+    quiet = flood(many[0], 5)
+    assert in_burst(bursts, quiet) == 2
+    for number in many[1:]:
+        in_burst(bursts, flood(number, 5))
+    (memory,) = bursts._memories.values()
+    assert memory.held == sum(map(len, memory.short.values())) <= 40
+    assert bursts.forgotten >= 39
+    assert in_burst(bursts, flood(many[0], 1, first=5)) == 0
+    assert in_burst(bursts, flood(many[-1], 1, first=5)) == 1
+
+
+def test_what_was_long_ago_counts_no_more_and_questions_never_did():
+    """A window later a number begins anew; a lookup's call is no call."""
+    bursts = Bursts(SETTINGS, ["calls"])
+    assert in_burst(bursts, flood(NUMBERS[0], 9)) == 6
+    assert in_burst(bursts, flood(NUMBERS[0], 1, first=9, stage="attempt"), T0_MS + 9_999) == 1
+    assert in_burst(bursts, flood(NUMBERS[0], 1, first=9, stage="attempt"), T0_MS + 10_000) == 0
+    assert in_burst(bursts, flood(NUMBERS[0], 1, first=9, stage="attempt"), T0_MS - 99_000) == 0
+    assert in_burst(bursts, flood(NUMBERS[1], 99), topic="lookup") == 0
+
+
+def test_partitions_are_apart_and_only_so_many_are_remembered(monkeypatch):
+    """A call of another partition counts there; that which was quiet longest is forgotten."""
+    monkeypatch.setattr(module, "PARTITIONS_MAX", 1)
+    bursts = Bursts(SETTINGS, ["calls"])
+    assert in_burst(bursts, flood(NUMBERS[0], 5) + flood(NUMBERS[0], 3, partition=1)) == 2
+    assert in_burst(bursts, flood(NUMBERS[0], 1, first=7)) == 0
+    assert len(bursts._memories) == 1
