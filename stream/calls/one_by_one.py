@@ -116,7 +116,7 @@ class Part:
         glances, rows = [], []
         for glance, row, value in zip(self.glances, self.rows, calls, strict=True):
             try:
-                _refuse_unsound(value, self.dialect.json_keys)
+                refuse_unsound(value, self.dialect.json_keys)
             except _NO_CALL as error:
                 self._reject(row, value, *_reason(error))
             else:
@@ -198,11 +198,13 @@ def _count(text: bytes, needle: bytes) -> int:
     return found
 
 
-def _refuse_unsound(value: Value, keys: Sequence[str]) -> None:
+def refuse_unsound(value: Value, keys: Sequence[str]) -> None:
     """Raise UnicodeDecodeError or NoCall if `value`, which was decoded, is not sound."""
     if too_deep(value):
         raise NoCall(RejectReason.TOO_DEEP, f"nested more than {DEPTH_MAX} deep")
     text = str(value, "utf-8")
+    if not keys:  # perhaps it is no JSON: a CSV line, a form
+        return
     times = Counter(keys)
     if all(text.count(f'"{key}"') == times[key] for key in times) and not (
         "\\" in text and _HIDDEN.search(text.encode())

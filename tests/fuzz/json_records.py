@@ -96,10 +96,11 @@ def mutants(seed: int, count: int) -> Iterator[bytes | None]:
         elif rng.random() < 0.001:
             yield None
         else:
-            yield _changed(base, bases, rng)
+            yield changed(base, bases, rng)
 
 
-def _changed(base: bytes, others: list[bytes], rng: random.Random) -> bytes:
+def changed(base: bytes, others: list[bytes], rng: random.Random) -> bytes:
+    """`base`, changed at one to three places."""
     record = bytearray(base)
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         at = rng.randrange(len(record) + 1)

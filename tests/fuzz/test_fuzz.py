@@ -4,7 +4,7 @@ import pytest
 
 from stream.core import kernels
 from stream.lists.files import FORMATS
-from tests.fuzz import feed_files
+from tests.fuzz import feed_files, switch_records
 from tests.fuzz.json_records import mutants
 from tests.fuzz.scan import DIALECTS, compare
 
@@ -21,3 +21,11 @@ def test_no_record_of_a_hundred_thousand_is_read_in_two_ways(dialect, seed):
 def test_no_feed_file_is_read_otherwise_than_promised(tmp_path, kind):
     """Samples of each format, broken at random, end in rows and rejected rows or in a refusal."""
     assert feed_files.run(kind, 1000, 150, tmp_path) > 50
+
+
+@pytest.mark.parametrize("kind", switch_records.DIALECTS)
+def test_no_record_of_a_switch_is_read_otherwise_than_promised(kind):
+    """Samples of each dialect, broken at random, halved and with odd times, end in calls and in
+    rejects with their reasons, the same with kernels and without.
+    """
+    assert switch_records.run(kind, 1000, 200) > 10

@@ -10,6 +10,7 @@ import msgspec
 
 from stream.calls.dialects import fields
 from stream.calls.dialects.dialect import Dialect, NoCall
+from stream.calls.one_by_one import refuse_unsound
 from stream.core.call import Call
 from stream.core.number import Kind, parse
 
@@ -17,7 +18,8 @@ DAY_S = 86_400
 OLD_S = 366 * DAY_S
 _RAW_MAX = 60
 NO_CALL = (NoCall, msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What `Dialect.glance` raises for bytes that are no call."""
+"""What `Dialect.glance` raises for bytes that are no call; `refuse_unsound` for those that only
+look like one."""
 OPTIONAL = ("started_at", "duration_s", "trunk", "ingress", "carrier", "stage")
 _NUMBERS = {
     Kind.INVALID: "no number can be read in it",
@@ -81,6 +83,7 @@ def understood(
         whole.records += 1
         try:
             dialect.glance(value)
+            refuse_unsound(value, dialect.json_keys)
         except NO_CALL as error:
             reason = reason_of(error)
             whole.rejected[reason] += 1

@@ -8,6 +8,7 @@ import pytest
 
 from stream.calls.decode import DecodeSettings, decode
 from stream.calls.dialects import dialect_named
+from stream.calls.dialects.detect import likely
 from stream.calls.dialects.fields import moment_s, trunk_of
 from stream.calls.dialects.mapping import MappingSettings
 from stream.calls.dialects.switch import SwitchSettings
@@ -210,3 +211,17 @@ def test_patterns_of_a_mapping_cut_what_is_written():
     assert [(call.trunk, call.started_at_s) for call in calls] == [
         ("gw-th", 1795593723.0), (None, None),
     ]  # fmt: skip
+
+
+def test_what_looks_like_an_escape_in_a_csv_line_ends_nothing():
+    """A line beside one with very many brackets is looked at again, and is no JSON then either."""
+    plain = line("asterisk-csv", "uniqueid")
+    names = (b"[" * 300, b"\\u0041")
+    batch = decoded("asterisk-csv:s", *(plain.replace(b'""', b'"%b"' % name, 1) for name in names))
+    assert (len(batch), batch.rejected) == (2, [])
+
+
+def test_suspected_records_are_looked_at_with_every_care():
+    """A record that is no UTF-8 where a dialect does not look is no call in that dialect."""
+    value = sample("kamailio", "cdr").replace(b"{", b'{"x\xf5":1,', 1)
+    assert likely([value] * 60, "TH") is None

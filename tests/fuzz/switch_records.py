@@ -1,0 +1,187 @@
+"""Every switch's dialect against any bytes: a call or a reject with its reason; never a crash.
+
+    python -m tests.fuzz.switch_records --dialect freeswitch --seconds 600 --seed 1
+
+Each round takes golden samples of the dialect, changes them at one to three places, takes fields
+out or puts far away times in, and reads them with kernels and without. It ends at the first record
+that is read otherwise than promised, which the message holds.
+"""
+
+import argparse
+import random
+import sys
+import time
+from base64 import b64encode
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from urllib.parse import quote_from_bytes
+
+from stream.calls.decode import DecodeSettings, decode
+from stream.calls.dialects import KNOWN, dialect_named
+from stream.calls.dialects.detect import likely
+from stream.calls.dialects.dialect import Dialect
+from stream.calls.dialects.fields import EARLIEST_S, LATEST_S
+from stream.calls.dialects.mapping import MappingSettings
+from stream.calls.dialects.switch import SwitchSettings
+from stream.calls.dialects.understood import understood
+from stream.calls.trunks import Trunk, Trunks
+from stream.core import kernels
+from stream.core.call import RejectReason
+from tests.fuzz.json_records import changed
+from tests.fuzz.scan import KERNELS_DIR
+from tests.unit.calls.test_decode import raw_of
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "cdr"
+NOW_S = 1_795_000_000.0
+SWITCHES = {
+    "zone": SwitchSettings(time_zone="Asia/Bangkok"),
+    "trunk": SwitchSettings("America/New_York", trunk="uk"),
+}
+MAPPINGS = {
+    "csv": MappingSettings(
+        "csv",
+        {"call_id": "0", "caller": "1", "callee": "2", "started_at": "3", "duration_s": "4"},
+        time="%Y-%m-%d %H:%M:%S",
+        time_zone="Asia/Bangkok",
+        patterns={"caller": r"^(?:sip:)?([^@]+)"},
+    )
+}
+TRUNKS = Trunks("TH", {"uk": Trunk("GB")})
+SETTINGS = DecodeSettings(record_bytes_max=20_000, check_callee=True)
+REASONS = frozenset(RejectReason)
+ROUND, BATCH = 400, 20
+TIMES = (
+    *(b"0", b"-1", b"946684799", b"4102444800", b"1e300", b"9" * 400, b"99999999999999999999"),
+    *(b"1970-01-01 00:00:00", b"0001-01-01 00:00:00", b"9999-12-31 23:59:59", b"2026-13-45"),
+    *(b"2026-03-08 02:30:00", b"2026-11-25T08:02:03.999999999Z", b"2611258002032b0700", b"NaN"),
+)
+"""Far away, in a gap of the clock, in no form."""
+DIALECTS: dict[str, tuple[Dialect, ...]] = {
+    kind: tuple(
+        dialect_named(kind if kind == "ringfence" else f"{kind}:{switch}", {}, SWITCHES)
+        for switch in (("zone",) if kind == "ringfence" else SWITCHES)
+    )
+    for kind in KNOWN
+} | {"mapping:csv": (dialect_named("mapping:csv", MAPPINGS),)}
+
+
+@cache
+def samples(kind: str) -> tuple[bytes, ...]:
+    """The golden samples of a dialect; FreeSWITCH's in the forms of a POST too."""
+    found = [path.read_bytes().rstrip(b"\n") for path in sorted(GOLDEN.glob(f"{kind}/*/input.*"))]
+    if kind == "freeswitch":
+        found += [b"cdr=" + quote_from_bytes(one).encode() for one in found if one[:1] == b"{"]
+        found += [b"cdr=" + b64encode(one) for one in found if one[:1] == b"{"]
+    if kind == "mapping:csv":
+        found = [b'c-1,sip:+447700900101@h,"081,2",2026-11-25 08:02:03,17', b"c-2,,,,"]
+    return tuple(found)
+
+
+def mutants(kind: str, seed: int, count: int) -> Iterator[bytes]:
+    """Records of a dialect, most of them changed; some are halves, some have odd times."""
+    rng = random.Random(f"{kind} {seed}")
+    pool = list(samples(kind))
+    others = [one for name in DIALECTS for one in samples(name)]
+    for _ in range(count):
+        base = rng.choice(pool)
+        match rng.randrange(10):
+            case 0:
+                yield base
+            case 1:
+                yield _without_a_field(base, rng)
+            case 2 | 3:
+                yield _with_another_time(base, rng)
+            case 4:
+                yield changed(rng.choice(others), others, rng)
+            case _:
+                yield changed(base, pool, rng)
+
+
+def _without_a_field(base: bytes, rng: random.Random) -> bytes:
+    """A record with some of its fields taken out, quotes and commas whole."""
+    parts = base.split(b",")
+    return b",".join(part for part in parts if rng.random() < 0.7)
+
+
+def _with_another_time(base: bytes, rng: random.Random) -> bytes:
+    """A record of which one number, or what stands between quotes, is a far away time."""
+    parts = base.split(b'"')
+    parts[rng.randrange(len(parts))] = rng.choice(TIMES)
+    return b'"'.join(parts)
+
+
+def check(dialect: Dialect, values: Sequence[bytes]) -> int:
+    """Read `values` both ways; how many are calls. Fails unless what is promised holds."""
+    raw = raw_of(*values)
+    batch = decode(raw, {"calls": dialect}, TRUNKS, SETTINGS)
+    with kernels.reference_only():
+        other = decode(raw, {"calls": dialect}, TRUNKS, SETTINGS)
+    assert len(batch) + len(batch.rejected) == len(values)
+    assert batch.rows.tolist() == other.rows.tolist()
+    assert [*batch.glances] == [*other.glances]
+    assert all(one.reason in REASONS and one.detail for one in batch.rejected)
+    for index, row in enumerate(batch.rows.tolist()):
+        _check_call(dialect, values[row], batch.started_at_s(index))
+    result = understood(dialect, values, "TH", NOW_S)
+    assert result.calls + result.rejected.total() == len(values)
+    return len(batch)
+
+
+def _check_call(dialect: Dialect, value: bytes, started_at_s: float | None) -> None:
+    """What can be read of a call, and that all ways to read it say the same."""
+    glance, call = dialect.glance(value), dialect.call(value)
+    told = (call.call_id, call.caller, call.callee, call.trunk)
+    assert told == (glance.call_id, glance.caller, glance.callee, glance.trunk)
+    assert glance.call_id or dialect.name in ("ringfence", "mapping:csv") or dialect.layout
+    assert call.started_at_s == started_at_s
+    far = dialect.name == "ringfence" or dialect.name.startswith("mapping:")
+    assert started_at_s is None or far or EARLIEST_S <= started_at_s < LATEST_S
+    assert call.duration_s is None or call.duration_s >= 0
+    dialect.found(value)
+
+
+def run(kind: str, seed: int, count: int) -> int:
+    """Check `count` records; how many were calls."""
+    calls = 0
+    values = list(mutants(kind, seed, count))
+    for start in range(0, count, BATCH):
+        batch = values[start : start + BATCH]
+        for dialect in DIALECTS[kind]:
+            try:
+                calls += check(dialect, batch)
+            except BaseException as error:
+                error.add_note(f"{dialect.name}: {_culprit(dialect, batch)!r}")
+                raise
+    likely(values[:BATCH], "TH")
+    return calls
+
+
+def _culprit(dialect: Dialect, values: Sequence[bytes]) -> object:
+    """The record by which a batch fails, if it is one alone."""
+    for value in values:
+        try:
+            check(dialect, [value])
+        except (AssertionError, ValueError, TypeError, LookupError, OverflowError):
+            return value
+    return values
+
+
+def main() -> None:
+    """Check until the time is over."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dialect", choices=DIALECTS, action="append")
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    assert not kernels.activate(KERNELS_DIR)
+    until, seed, calls = time.monotonic() + arguments.seconds, arguments.seed, 0
+    while time.monotonic() < until:
+        for kind in arguments.dialect or DIALECTS:
+            calls += run(kind, seed, ROUND)
+        seed += 1
+    sys.stdout.write(f"{calls} calls read; next seed {seed}\n")
+
+
+if __name__ == "__main__":
+    main()
