@@ -5,17 +5,25 @@ its process: a worker that was restarted goes on counting where the dead one sto
 counter ever goes down, and the supervisor serves the sum.
 """
 
+import asyncio
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, generate_latest, values
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from stream.ops.clock import monotonic_s
+
 FILES_ENV = "PROMETHEUS_MULTIPROC_DIR"
 """Where prometheus_client keeps the workers' files; the supervisor sets it for each worker."""
+
+
+_REST: Final = 20
+_GOOD_S_MAX: Final = 1.0
+_FORMATS_MAX: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +34,36 @@ class Page:
     body: bytes
 
 
-def page(registry: CollectorRegistry, accept: str) -> Page:
-    """All of it, in the best format that the scraper's Accept header names.
+class Pages:
+    """The pages of one registry, made as seldom as scrapers allow.
 
-    Native histograms exist in neither of the two: prometheus_client has no protobuf exposition.
+    However many ask, and however often, one page is made at a time, in a thread beside the loop,
+    and serves all: for twenty times as long as making it took, and a second at most.
     """
-    encode, content_type = choose_encoder(accept)
-    return Page(content_type, encode(registry))
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+        self._made: dict[str, tuple[Page, float]] = {}
+        self._making = asyncio.Lock()
+
+    async def page(self, accept: str) -> Page:
+        """All of it, in the best format that the scraper's Accept header names.
+
+        Native histograms exist in neither of the two: prometheus_client has no protobuf exposition.
+        """
+        encode, content_type = choose_encoder(accept)
+        async with self._making:
+            made, until_s = self._made.get(content_type, (None, 0.0))
+            if made is not None and monotonic_s() < until_s:
+                return made
+            begun_s = monotonic_s()
+            made = Page(content_type, await asyncio.to_thread(encode, self._registry))
+            ended_s = monotonic_s()
+            if len(self._made) >= _FORMATS_MAX:
+                self._made.clear()
+            good_s = min(_GOOD_S_MAX, (ended_s - begun_s) * _REST)
+            self._made[content_type] = (made, ended_s + good_s)
+            return made
 
 
 def exposition(registry: CollectorRegistry) -> bytes:

@@ -1,7 +1,8 @@
 """`/metrics`, `/live` and `/ready` over HTTP, for Prometheus, systemd, Kubernetes and people."""
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Sized
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -11,10 +12,13 @@ from prometheus_client import CollectorRegistry
 
 from stream.core.faults import Fault
 from stream.ops.clock import monotonic_s
-from stream.ops.exposition import page
+from stream.ops.exposition import Pages
+from stream.ops.paced import paced
 from stream.ops.process_metrics import ProcessMetrics
 
 TURN_S = 0.5
+IDLE_S = 10.0
+"""A connection without a request is closed after this."""
 
 
 class PortTaken(Fault):
@@ -76,7 +80,7 @@ class HealthServer:
         stalled: Callable[[], bool],
     ) -> None:
         self._address = (host, port)
-        self._registry = registry
+        self._pages = Pages(registry)
         ProcessMetrics(registry)
         self._readiness = readiness
         self._stalled = stalled
@@ -84,22 +88,25 @@ class HealthServer:
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/live", self._live)
         app.router.add_get("/ready", self._ready)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        self._runner = web.AppRunner(
+            app, access_log=None, shutdown_timeout=1.0, keepalive_timeout=IDLE_S
+        )
+        self._open = contextlib.AsyncExitStack()
         self.port = port
 
     async def __aenter__(self) -> Self:
         host, port = self._address
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port)
+        server = self._runner.server
+        assert server is not None, "it is set up"
         try:
-            await site.start()
+            self.port = await self._open.enter_async_context(paced(server, host, port))
         except OSError as error:
             await self._runner.cleanup()
             raise PortTaken(
                 f"{host}:{port} can not be used for /metrics ({error.strerror}): "
                 "set http_host and http_port in [ops] (port 0: a free one)"
             ) from error
-        self.port = self._runner.addresses[0][1]
         return self
 
     async def __aexit__(
@@ -108,10 +115,16 @@ class HealthServer:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
+        await self._open.aclose()
         await self._runner.cleanup()
 
+    @property
+    def connections(self) -> Sized:
+        """Those that are open."""
+        return () if self._runner.server is None else self._runner.server.connections
+
     async def _metrics(self, request: web.Request) -> web.Response:
-        made = page(self._registry, ",".join(request.headers.getall("Accept", [])))
+        made = await self._pages.page(",".join(request.headers.getall("Accept", [])))
         return web.Response(body=made.body, headers={"Content-Type": made.content_type})
 
     async def _live(self, _: web.Request) -> web.Response:

@@ -1,13 +1,17 @@
 """The health pages say the truth, and what is missing."""
 
 import asyncio
+import contextlib
+import time
 
 import aiohttp
 import pytest
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry, Gauge, Metric
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
 
 from stream.ops.health import HealthServer, PortTaken, Readiness, Turning
+from stream.ops.paced import OPEN_MAX
 
 
 async def page(port: int, path: str, accept: str = "*/*") -> tuple[int, str, str]:
@@ -55,6 +59,59 @@ async def test_metrics_are_served_as_prometheus_wants_them() -> None:
         "process_start_time_seconds",
         "process_resident_memory_bytes",
     }
+
+
+class Slow(Collector):
+    """Figures that take a while to gather."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def collect(self) -> list[Metric]:
+        """Nothing, slowly, counted."""
+        self.times += 1
+        time.sleep(0.05)
+        return []
+
+
+async def test_a_thousand_scrapes_at_once_are_answered_by_a_few_pages() -> None:
+    """Whoever asks gets an answer; the figures are gathered a few times, one after the other, and
+    the server holds a bounded number of connections meanwhile.
+    """
+    registry, slow, most = CollectorRegistry(), Slow(), 0
+    server = HealthServer("127.0.0.1", 0, registry, lambda: Readiness(()), lambda: False)
+    registry.register(slow)
+    slow.times = 0  # to register is to gather once
+
+    async def scrape(session: aiohttp.ClientSession) -> int:
+        nonlocal most
+        async with session.get(f"http://127.0.0.1:{server.port}/metrics") as answer:
+            most = max(most, len(server.connections))
+            await answer.read()
+            return answer.status
+
+    connector = aiohttp.TCPConnector(limit=0, force_close=True)
+    async with server, aiohttp.ClientSession(connector=connector) as session:
+        statuses = await asyncio.gather(*(scrape(session) for _ in range(1000)))
+    assert statuses == [200] * 1000
+    assert 1 <= slow.times < 100
+    assert 1 <= most <= OPEN_MAX
+
+
+async def test_a_connection_that_asks_for_nothing_makes_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With every place taken by silent ones, who asks is answered once their time is over."""
+    monkeypatch.setattr("stream.ops.paced.OPEN_MAX", 2)
+    monkeypatch.setattr("stream.ops.paced.LIFE_S", 0.2)
+    server = HealthServer("127.0.0.1", 0, CollectorRegistry(), lambda: Readiness(()), lambda: False)
+    async with server:
+        silent = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(3)]
+        assert (await page(server.port, "/live"))[0] == 200
+        for reader, writer in silent:
+            with contextlib.suppress(ConnectionResetError):
+                assert await reader.read() == b""
+            writer.close()
 
 
 async def test_a_stalled_loop_is_not_live() -> None:
