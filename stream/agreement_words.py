@@ -130,7 +130,7 @@ def explained(
         "country": country,
         "at": moment(at_s),
         "policy_known": country == settings.calls.home_country,
-        **_may(settings, agreements, name, country, at_s),
+        **may_cause(settings, agreements, name, country, at_s),
         "clauses": clauses,
         "not_in_force": others,
         "changes": [*_changes(settings, agreements, name, country, at_s)],
@@ -141,18 +141,18 @@ def _changes(
     settings: Settings, agreements: Agreements, name: str, country: str, at_s: int
 ) -> Iterator[dict[str, Any]]:
     """How it is other within a week, each time from a moment on."""
-    before, until_s = _may(settings, agreements, name, country, at_s), at_s
+    before, until_s = may_cause(settings, agreements, name, country, at_s), at_s
     while True:
         _, until_s = agreements.unchanged(until_s)
         if until_s > at_s + WEEK_S:
             return
-        after = _may(settings, agreements, name, country, until_s)
+        after = may_cause(settings, agreements, name, country, until_s)
         if after != before:
             yield {"at": moment(until_s), **after}
         before = after
 
 
-def _may(
+def may_cause(
     settings: Settings, agreements: Agreements, name: str, country: str, at_s: int
 ) -> dict[str, Any]:
     """What the list may cause at a moment, each term with what says so."""

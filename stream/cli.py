@@ -223,9 +223,9 @@ def serve(
     settings = settings_of(config)
     agreements_of(settings)
     if worker is not None:
-        code = serving.run(settings, supervise.place_of_worker(worker, workers))
+        code = serving.run(settings, _words(config), supervise.place_of_worker(worker, workers))
     elif workers == 1:
-        code = serving.run(settings)
+        code = serving.run(settings, _words(config))
     elif settings.serve.port == 0:
         raise typer.BadParameter("--workers needs a port that they share: set port in [serve]")
     else:

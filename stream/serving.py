@@ -8,7 +8,7 @@ then the register, whose changes are followed.
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -54,15 +54,18 @@ _KEPT_AT_ONCE = 1000
 _LOOK_S = 1.0
 
 
-def run(settings: Settings, place: Place | None = None) -> int:
-    """Serve until told to stop; the exit code. `place` None: this is the only process."""
+def run(settings: Settings, arguments: Sequence[str] = (), place: Place | None = None) -> int:
+    """Serve until told to stop; the exit code. `place` None: this is the only process.
+
+    `arguments` are those of every command that the page runs, e.g. --config.
+    """
     refuse_optimised()
     named = {} if place is None else {"worker": place.slot}
     logs.set_up(settings.ops.log_level, {"process": "serve", **named})
     if place is not None:
         keep_in_files(place.slot)
     try:
-        return asyncio.run(_Serving(settings, place).run())
+        return asyncio.run(_Serving(settings, arguments, place).run())
     except Fault as fault:
         log.critical("%s: %s", type(fault).__name__, fault)
         return exit_code_of(fault)
@@ -71,8 +74,9 @@ def run(settings: Settings, place: Place | None = None) -> int:
 class _Serving:
     """One process's life."""
 
-    def __init__(self, settings: Settings, place: Place | None) -> None:
+    def __init__(self, settings: Settings, arguments: Sequence[str], place: Place | None) -> None:
         self._settings = settings
+        self._arguments = arguments
         self._place = place
         self._registry = CollectorRegistry()
         self._metrics = metrics = ServeMetrics(self._registry)
@@ -108,7 +112,13 @@ class _Serving:
             redress = await stack.enter_async_context(self._redress())
             parts = self._parts(redress)
             pages = await stack.enter_async_context(
-                opened(settings, parts.guard, self._memory.agreements)
+                opened(
+                    settings,
+                    parts.guard,
+                    self._memory.agreements,
+                    lambda: self._memory.refresher.current,
+                    self._arguments,
+                )
             )
             jobs = [
                 await stack.enter_async_context(running(job, name))

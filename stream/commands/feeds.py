@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from stream import feed_run
 from stream.commands import feeds_check, feeds_detect
 from stream.commands.base import AsJson, ConfigFiles, print_json, settings_of
+from stream.commands.export import Output, write_out
 from stream.commands.feeds_text import feed_json, print_feed, print_feeds, record_json
 from stream.commands.register import (
     NOTHING_DONE,
@@ -30,6 +31,7 @@ from stream.core.faults import ConfigInvalid, FeedDown
 from stream.feed_files import FeedSetup, feed_paths, house_of, read_feed, read_feeds
 from stream.feed_follow import Follower, Workplace, in_words, put_away
 from stream.lists import feeding
+from stream.lists.difference import Difference, written
 from stream.lists.feed import FeedState, VersionRecord
 from stream.lists.feed_book import FeedBook
 from stream.lists.feed_shelf import Versions
@@ -171,6 +173,43 @@ def held_(
         say(f"  or not:    ringfence feeds refuse {feed} --version {record.id} --reason ...")
     if waiting:
         raise typer.Exit(NOTHING_DONE)
+
+
+@app.command("diff")
+def diff_(
+    name: FeedName,
+    version: VersionId = None,
+    form: Annotated[str, typer.Option("--format", help="text, json or csv.")] = "text",
+    output: Output = None,
+    config: ConfigFiles = None,
+) -> None:
+    """Show what the version that waits would change of its list, report by report.
+
+    A report that would change stands as removed and as added. Nothing is stored.
+
+    Example: ringfence feeds diff kh-scam
+    """
+    settings = settings_of(config)
+    setup = _setup(settings, name)
+    if form not in {"text", "json", "csv"}:
+        fail(f"no format {form}: text, json or csv", USAGE)
+
+    async def work(register: Register, book: FeedBook) -> Difference:
+        held = _waiting(await book.state(name), name, version)
+        versions, around = (
+            Versions(Path(settings.lists.state_dir), name),
+            feed_run.around_of(settings),
+        )
+        if versions.file(held.id) is None:
+            fail(f"the file of version {held.id} is not on this machine: pull it again", USAGE)
+        around = feed_run.around_of(settings)
+        return await feeding.would_change(
+            register, book, versions, setup.feed, held, around, now_s()
+        )
+
+    found = _with_book(settings, work)
+    write_out(output, (piece.encode() for piece in written(found, form)))  # type: ignore[arg-type]
+    note(f"{name}: {len(found.added):,} reports would come or change, {len(found.removed):,} go")
 
 
 @app.command("release")

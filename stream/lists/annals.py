@@ -5,18 +5,19 @@ items, about 10 ms of Redis' time each; whoever reads them takes what concerns h
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio import Redis
 
 from stream.lists import keys
-from stream.lists.answers import step
+from stream.lists.answers import list_head, step
 from stream.lists.archive import CHUNK, unpacked
 from stream.lists.audit import AuditEntry, AuditHead
 from stream.lists.connection import renamed
 from stream.lists.records import Op, Step, chain_after, hex_of
+from stream.lists.words import ListHead
 
 _PIECE = 5000
 _CHANGES = {Op.ADD, Op.REMOVE}
@@ -60,6 +61,30 @@ class Annals:
                 numbers = int(generation), int(published)
                 found.append(KeptBase(*numbers, reserved_id, published_id, int(count)))
         return tuple(found)
+
+    async def head(self, name: str) -> ListHead | None:
+        """One list's head, without its changes; None: there is no such list."""
+        names = ("generation", "base", "chain", "circle", "count", "created_at_s", "actor")
+        with renamed(f"reading the head of {name}"):
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.hmget(keys.head(name), list(names))
+                pipe.hlen(keys.changed(name))
+                fields, changes = await pipe.execute()
+        return None if fields[0] is None else list_head(name, fields, changes)
+
+    async def published(self, heads: Sequence[ListHead]) -> dict[str, int]:
+        """When lists' bases were published, in seconds since the epoch; in one question."""
+        based = [head for head in heads if head.base]
+        with renamed("reading when bases were published"):
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for head in based:
+                    pipe.hget(keys.base(head.name, head.base), "published_id")
+                found = await pipe.execute()
+        return {
+            head.name: int(identity.partition(b"-")[0]) // 1000
+            for head, identity in zip(based, found, strict=True)
+            if identity is not None
+        }
 
     async def steps(self, name: str, after: str = "0-0") -> list[Step]:
         """A list's steps from the id `after` on that are still kept, in order.

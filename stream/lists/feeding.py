@@ -7,9 +7,13 @@ replaces exactly the reports whose source is its own; what others report stays.
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import msgspec
+import numpy as np
 
+from stream.lists.difference import Difference as Whole
 from stream.lists.enforced import keys
 from stream.lists.enforced.notes import Effect
 from stream.lists.feed import Feed, FeedState, VersionRecord
@@ -28,6 +32,7 @@ from stream.lists.feed_shelf import Versions
 from stream.lists.feed_storing import Content, store
 from stream.lists.fetch import Fetched
 from stream.lists.gate import GateReason, Verdict
+from stream.lists.merge import empty_columns
 from stream.lists.rekey import Move, move_of
 from stream.lists.store import Register
 from stream.lists.words import By
@@ -92,6 +97,46 @@ async def release(
     Rows that the gate stopped go live with it, but for emergency numbers, our own, and prefixes
     that are too short.
     """
+    arrival = _arrived(versions, held)
+    move = await _move(register, feed, arrival.fetched, around)
+    assessed = await assess(
+        register, feed, arrival, around, None, now_s, versions, released=True, move=move
+    )
+    record = _record(feed, arrival, assessed, now_s)
+    record = msgspec.structs.replace(
+        record, verdict=Verdict.ACCEPTED.value, by=by.actor, why=by.reason
+    )
+    return await _let_in(register, book, versions, feed, record, assessed, around, move, by, now_s)
+
+
+async def would_change(
+    register: Register,
+    book: FeedBook,
+    versions: Versions,
+    feed: Feed,
+    held: VersionRecord,
+    around: Surroundings,
+    now_s: int,
+) -> Whole:
+    """What a held version would write onto its list, and take off it; nothing is stored."""
+    arrival = _arrived(versions, held)
+    move = await _move(register, feed, arrival.fetched, around)
+    last = last_of(await book.state(feed.name))
+    with TemporaryDirectory(prefix="ringfence-diff-") as folder:  # its rejected rows are known
+        apart = Versions(Path(folder), feed.name)
+        apart.place(held.id).mkdir(parents=True)
+        found = await assess(
+            register, feed, arrival, around, last, now_s, apart, released=True, move=move
+        )
+    old = new = empty_columns()
+    if found.change is not None:
+        old, new = found.change.retracted, found.change.written
+    none = np.empty(0, np.int64)
+    return Whole(old, new, np.arange(len(new)), np.arange(len(old)), (none, none))
+
+
+def _arrived(versions: Versions, held: VersionRecord) -> Arrival:
+    """A version that waits, as it came."""
     path = versions.file(held.id)
     assert path is not None, "the caller looked"
     fetched = Fetched(
@@ -104,16 +149,7 @@ async def release(
         origin=held.origin,
         published_ms=held.published_ms,
     )
-    arrival = Arrival(fetched=fetched, at_s=held.at_s)
-    move = await _move(register, feed, fetched, around)
-    assessed = await assess(
-        register, feed, arrival, around, None, now_s, versions, released=True, move=move
-    )
-    record = _record(feed, arrival, assessed, now_s)
-    record = msgspec.structs.replace(
-        record, verdict=Verdict.ACCEPTED.value, by=by.actor, why=by.reason
-    )
-    return await _let_in(register, book, versions, feed, record, assessed, around, move, by, now_s)
+    return Arrival(fetched=fetched, at_s=held.at_s)
 
 
 async def _move(

@@ -7,10 +7,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from stream.lists.audit import AuditEntry
-from stream.lists.past import Past, millis
+from stream.lists.past import Past, Stretch, millis
 from stream.lists.records import REKEY, BaseRecord, Op, Step, base_of
 from stream.lists.store import Register
+from stream.lists.words import ListHead
 
+RECENT_ENTRIES = 10_000
 TOGETHER_S = 60
 """Changes of one kind by one person for one reason, so little apart, are told as one."""
 
@@ -61,6 +63,28 @@ async def history(
     if not each:
         rows = _joined(row for row in rows if row.what != Op.RESERVE)
     return tuple(rows)[: most or None]
+
+
+async def recent(register: Register, head: ListHead, most: int) -> tuple[tuple[Made, ...], bool]:
+    """The newest `most` rows, and whether there were no more; from the newest end of the audit.
+
+    Looks at `RECENT_ENTRIES` entries of all lists at most, and at no step: so `kept` is true of
+    generations that are bases, and false of those between them, which may still be had.
+    """
+    bases = await register.annals.bases(head.name)
+    stretches = (Stretch(base, base.published, base.published) for base in bases)
+    past, made, looked, ended = Past(head, (), tuple(stretches)), list[Made](), 0, True
+    async for entry in register.annals.audit():
+        looked += 1
+        if entry.list_name == head.name and entry.op in set(Op):
+            made.append(_audited(entry, past))
+            if entry.generation == 1:
+                break
+        if looked >= RECENT_ENTRIES:
+            ended = False
+            break
+    rows = tuple(_joined(row for row in made if row.what != Op.RESERVE))
+    return rows[:most], ended and len(rows) <= most
 
 
 def _audited(entry: AuditEntry, past: Past) -> Made:

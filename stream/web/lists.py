@@ -1,15 +1,20 @@
-"""All lists of the register, page by page."""
+"""All lists of the register, page by page: one read of all heads, then what this page shows."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Request, Response
 
+from stream.agreement_words import may_cause
 from stream.core.agreement import owner_of
+from stream.lists.feed import FeedState
 from stream.lists.words import ListHead
 from stream.serve.tokens import Role
+from stream.web.feeds_known import Feeds
 from stream.web.frame import Visit, sees
 from stream.web.listing import Asked, cut
+from stream.web.parts import PageParts
 
 router = APIRouter(include_in_schema=False)
 
@@ -22,15 +27,75 @@ _ORDERS: Final[Mapping[str, Callable[[ListHead], Any]]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A list as a table shows it. `base_at_s`: when its base was published, None: it has none."""
+
+    head: ListHead
+    base_at_s: int | None
+    feeds: Mapping[str, FeedState]
+    action: str
+    simulate: bool
+
+    @property
+    def heard_at_s(self) -> int:
+        """When a feed of it last had something to say; 0: never, or it has none."""
+        return max((state.confirmed_at_s for state in self.feeds.values()), default=0)
+
+
 @router.get("/lists")
 async def lists(
     request: Request, visit: Annotated[Visit, sees(Role.VIEWER, Role.PARTNER)]
 ) -> Response:
-    """One read of the register for all heads, however many lists there are."""
-    asked = Asked.of(request, ["q"], list(_ORDERS))
-    wanted = asked.filters["q"].lower()
-    heads = (await (await visit.parts.register()).heads()).lists.values()
+    """Filtered, sorted and cut here; what is beyond the heads is read for one page's rows only."""
+    asked = Asked.of(request, ["q", "held"], list(_ORDERS))
+    parts, wanted = visit.parts, asked.filters["q"].lower()
+    register, feeds = await parts.register(), await parts.feeds.now()
+    held = await _held(parts, feeds)
     found = [
-        head for head in heads if visit.owns(owner_of(head.name)) and wanted in head.name.lower()
+        head
+        for head in (await register.heads()).lists.values()
+        if visit.owns(owner_of(head.name)) and wanted in head.name.lower()
+        if not asked.filters["held"] or head.name in held
     ]
-    return visit.page("lists.html", asked=asked, table=cut(found, asked, _ORDERS[asked.sort]))
+    table = cut(found, asked, _ORDERS[asked.sort])
+    return visit.page(
+        "lists.html",
+        asked=asked,
+        table=table,
+        rows=await rows_of(parts, feeds, table.rows),
+        held=sorted(name for name in held if visit.owns(owner_of(name))),
+        now_s=parts.now_s(),
+    )
+
+
+async def rows_of(parts: PageParts, feeds: Feeds, heads: Sequence[ListHead]) -> list[Row]:
+    """What is known of some lists beside their heads: two questions to Redis, however many."""
+    register, settings = await parts.register(), parts.settings
+    published = await register.annals.published(heads)
+    of_each = {head.name: [setup.feed.name for setup in feeds.of_list(head.name)] for head in heads}
+    states = await parts.feeds.states(name for names in of_each.values() for name in names)
+    agreements, home = parts.agreements.reading.agreements, settings.calls.home_country
+    rows = []
+    for head in heads:
+        may = may_cause(settings, agreements, head.name, home, parts.now_s())
+        rows.append(
+            Row(
+                head,
+                published.get(head.name),
+                {name: states[name] for name in of_each[head.name]},
+                may["may"],
+                bool(may["terms"]["simulate"]["value"]),
+            )
+        )
+    return rows
+
+
+async def _held(parts: PageParts, feeds: Feeds) -> set[str]:
+    """The lists of which a version waits for a person."""
+    states = await parts.feeds.states(feeds.setups)
+    return {
+        feeds.setups[name].feed.list_name
+        for name, state in states.items()
+        if state.held is not None
+    }

@@ -1,15 +1,18 @@
 """The pages' parts, put together."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from stream.agreements import AgreementFolder
 from stream.config import Settings
+from stream.core.blocklists import Blocklists
 from stream.lists.connection import client
 from stream.ops.clock import now_s
 from stream.ops.figures.watch import Watch
 from stream.ops.tasks import running
 from stream.serve.guard import Guard
+from stream.web.commands import Commands
+from stream.web.feeds_known import FeedsKnown
 from stream.web.live import Live
 from stream.web.parts import PageParts
 from stream.web.sessions import Sessions
@@ -17,9 +20,17 @@ from stream.web.sessions import Sessions
 
 @asynccontextmanager
 async def opened(
-    settings: Settings, guard: Guard, agreements: AgreementFolder, watch: Watch | None = None
+    settings: Settings,
+    guard: Guard,
+    agreements: AgreementFolder,
+    blocklists: Callable[[], Blocklists],
+    arguments: Sequence[str] = (),
+    watch: Watch | None = None,
 ) -> AsyncIterator[PageParts]:
-    """The parts as long as the block lasts; `watch` is replaced in tests."""
+    """The parts as long as the block lasts; `arguments` are those of every command, e.g. --config.
+
+    `watch` is replaced in tests.
+    """
     serve, redis = settings.serve, client(settings.register())
     parts = PageParts(
         settings=settings,
@@ -32,6 +43,9 @@ async def opened(
         ),
         agreements=agreements,
         live=Live(watch or Watch(settings.watched()), serve.watchers_max),
+        feeds=FeedsKnown(settings),
+        commands=Commands(arguments),
+        blocklists=blocklists,
         now_s=now_s,
     )
     try:

@@ -7,7 +7,10 @@ from fastapi import Request
 
 from stream.agreements import AgreementFolder
 from stream.config import Settings
+from stream.core.blocklists import Blocklists
 from stream.lists.store import Register
+from stream.web.commands import Commands
+from stream.web.feeds_known import FeedsKnown
 from stream.web.live import Live
 from stream.web.sessions import Sessions
 
@@ -17,13 +20,17 @@ class PageParts:
     """Everything that pages share; one of each process.
 
     `settings` are the whole configuration; `agreements` the folder as last read; `live` what
-    the overview shows; `now_s` the clock.
+    the overview shows; `feeds` those of the folder; `commands` what changes are made by;
+    `blocklists` the lists as this process has them; `now_s` the clock.
     """
 
     settings: Settings
     sessions: Sessions
     agreements: AgreementFolder
     live: Live
+    feeds: FeedsKnown
+    commands: Commands
+    blocklists: Callable[[], Blocklists]
     now_s: Callable[[], int]
     _register: Register | None = field(init=False, default=None)
 

@@ -10,6 +10,7 @@ from playwright.async_api import Browser
 
 from stream.agreements import AgreementFolder
 from stream.config import Settings, load
+from stream.core.blocklists import EMPTY_BLOCKLISTS
 from stream.core.entry import Category, Entry
 from stream.embedded import RedisServer
 from stream.lists.store import Register
@@ -22,9 +23,11 @@ from stream.web.parts import PageParts
 from tests.browser.pictures import Told
 from tests.browser_lab import Person, chromium, person
 from tests.builders import fingerprint_of
+from tests.integration.feeds_lab import kh
+from tests.integration.test_feeds_cli import Office
 from tests.serve_lab import Served, parts_for, serve_settings, served
 
-LISTS = {"TH/national": 40, "KH/scam": 12, "KH/trial": 3, "LA/centres": 0}
+LISTS = {"TH/national": 40, "KH/trial": 3, "LA/centres": 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,27 +52,31 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 @pytest.fixture(scope="session")
+def site_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the site's files are; ringfence.toml is its configuration."""
+    return tmp_path_factory.mktemp("site")
+
+
+@pytest.fixture(scope="session")
 def site_settings(
-    redis_server: RedisServer,
-    _redis_databases: Iterator[int],
-    tmp_path_factory: pytest.TempPathFactory,
+    redis_server: RedisServer, _redis_databases: Iterator[int], site_folder: Path
 ) -> Settings:
     """The defaults, at a Redis database and in a folder of its own."""
-    folder: Path = tmp_path_factory.mktemp("site")
     url = redis_server.url(next(_redis_databases) % redis_server.databases)
-    for name in ("feeds", "agreements"):
-        (folder / name).mkdir()
-    extra = folder / "site.toml"
-    extra.write_text(
-        f'[serve]\nwatchers_max = 3\n[redis]\nurl = "{url}"\n'
-        f'[lists]\nstate_dir = "{folder / "state"}"\n'
-        f'[feeds]\ndir = "{folder / "feeds"}"\n[agreements]\ndir = "{folder / "agreements"}"\n'
-    )
+    office = Office(site_folder, url)
+    (site_folder / "agreements").mkdir()
+    extra = site_folder / "ringfence.toml"
+    with extra.open("a") as file:
+        file.write(f'[agreements]\ndir = "{site_folder}/agreements"\n[serve]\nwatchers_max = 3\n')
+    office.partner_says(*kh(*range(40)))
+    office.types("feeds", "pull", "kh-scam")
+    office.partner_says(*kh(*range(30, 45)))
+    office.types("feeds", "pull", "kh-scam", code=1)  # it waits: too many would go
     return load([extra], {})
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def site(site_settings: Settings) -> AsyncIterator[Site]:
+async def site(site_settings: Settings, site_folder: Path) -> AsyncIterator[Site]:
     """The pages over a register with a few lists."""
     async with await Register.connect(site_settings.register()) as register:
         for name, count in LISTS.items():
@@ -82,6 +89,8 @@ async def site(site_settings: Settings) -> AsyncIterator[Site]:
                 site_settings,
                 parts.guard,
                 AgreementFolder(site_settings.agreements.folder()),
+                lambda: EMPTY_BLOCKLISTS,
+                ["--config", str(site_folder / "ringfence.toml")],
                 Told(),
             ) as pages,
             served(parts, more=lambda app: install(app, pages)) as http,

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.browser_lab import Person
+from stream.serve.tokens import Role
+from tests.browser_lab import XSS, Person, person
 
 pytestmark = [pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="session")]
 
@@ -21,3 +22,90 @@ async def test_lists_are_found_and_sorted(viewer: Person) -> None:
     await page.wait_for_url("**q=kh*")
     assert await page.locator("tbody tr").count() == 2
     await viewer.settled()
+
+
+async def test_what_waits_is_looked_at_and_let_in(operator: Person, viewer: Person) -> None:
+    """The page says what waits and what it would change; released with a reason, it is in force,
+    and the history has who did it and why. Who may not change has no button.
+    """
+    page = await operator.open("/lists")
+    assert "waits" in await page.inner_text(".notice")
+    await page.click(".notice a:text('KH/scam')")
+    assert "numbers would come" in await page.inner_text(".waits")
+    await operator.look("list-waits")
+    await page.click("text=What it would change")
+    assert await page.locator("tbody tr").count() == 35
+    await operator.look("list-diff")
+    await page.go_back()
+    await page.click("button:text('Release')")  # without a reason the browser does not send it
+    assert await page.locator("button:text('Release')").count() == 1
+    await page.fill("#release-kh-scam-reason", XSS)
+    await page.click("button:text('Release')")
+    await page.wait_for_selector(".notice:has-text('Done')")
+    assert await page.locator(".waits").count() == 0
+    await operator.harmless()
+    assert "page:operator" in await page.inner_text("table")
+    page = await viewer.open("/lists/KH/scam")
+    assert await page.locator("form.change").count() == 0
+    await viewer.look("list")
+
+
+async def test_a_list_goes_back_and_is_rebuilt(operator: Person) -> None:
+    """Both by a form that asks why; a generation that is not there is refused, and it is said."""
+    page = await operator.open("/lists/KH/trial")
+    await page.fill("#rebuild-reason", "a test")
+    await page.click("button:text('Rebuild')")
+    await page.wait_for_selector(".notice:has-text('Done')")
+    await page.fill("#generation", "999")
+    await page.fill("#rollback-reason", "a test")
+    await page.click("button:text('Roll back')")
+    await page.wait_for_selector("text=it was not done")
+    await operator.settled(but="409")
+    page = await operator.open("/lists/KH/trial")
+    await page.fill("#generation", "2")
+    await page.fill("#rollback-reason", "a test")
+    await page.click("button:text('Roll back')")
+    await page.wait_for_selector(".notice:has-text('Done')")
+    await operator.settled()
+
+
+async def test_a_partner_sees_its_own(browser, site) -> None:
+    """Lists of its own country; others are as if they were not there."""
+    who = await person(browser, site.address, Role.PARTNER)
+    page = await who.open("/lists")
+    assert await page.locator("tbody tr").count() == 0
+    assert await page.locator(".bar nav a").all_inner_texts() == ["Lists"]
+    await who.open("/lists/KH/scam")
+    await who.settled(but="404")
+    await who.open("/health")
+    await who.settled(but="403")
+    await page.context.close()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"csrf": "guessed"},
+        {"headers": {"Origin": "https://evil.example"}},
+        {"headers": {"Sec-Fetch-Site": "cross-site"}},
+        {"reason": "  "},
+        {"generation": "--config=/etc/passwd"},
+        {"role": Role.VIEWER},
+    ],
+)
+async def test_a_change_that_is_not_meant_is_refused(operator, viewer, site, wrong) -> None:
+    """From another site, without the form's secret, without a reason, by who may not: no change."""
+    who = viewer if wrong.get("role") else operator
+    cookies = await who.page.context.cookies()
+    headers = {"Cookie": "; ".join(f"{one['name']}={one['value']}" for one in cookies)}
+    await who.open("/lists/TH/national")
+    csrf = await who.page.get_attribute("[name=csrf] >> nth=0", "value")
+    form = {"csrf": csrf, "reason": "a test", "generation": "2", **wrong}
+    form = {name: text for name, text in form.items() if name in {"csrf", "reason", "generation"}}
+    address = "/lists/TH/national/rollback"
+    headers |= wrong.get("headers", {})
+    async with site.http.client.post(address, data=form, headers=headers) as answer:
+        assert answer.status in {400, 403}
+    await who.open("/lists/TH/national")
+    assert "41" in await who.page.inner_text(".tile:has-text('Generation')")
+    await who.settled()

@@ -1,0 +1,119 @@
+"""Changes and long looks, by our own commands in a process each.
+
+So the page does exactly what the command does, and the process that answers lookups does none of
+the work: a list of two million numbers is read, compared and written elsewhere, behind calls. One
+change at a time; looks at most `LOOKS_MAX`.
+"""
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from stream.lists.words import By
+from stream.serve.problems import Kind, ProblemError
+
+LOOKS_MAX: Final = 2
+WITHIN_S: Final = 600.0
+_LINE_BYTES_MAX: Final = 1 << 20
+_SAID_LINES: Final = 20
+_SAID_CHARS: Final = 500
+_NICE: Final = 10
+_RETRY_S: Final = 10
+_CUT_LINES: Final = 1_000_000
+"""Lines of an answer that are counted; a page says "more" beyond."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """How a command ended: its exit code, the lines asked for of all, and what it said last."""
+
+    code: int
+    lines: tuple[str, ...]
+    total: int
+    said: str
+
+
+@dataclass(slots=True)
+class Commands:
+    """Runs `ringfence ...`; `arguments` are those of every command, e.g. --config."""
+
+    arguments: Sequence[str] = ()
+    _change: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
+    _looks: asyncio.Semaphore = field(
+        init=False, default_factory=lambda: asyncio.Semaphore(LOOKS_MAX)
+    )
+
+    async def change(self, words: Sequence[str], by: By) -> Ran:
+        """Change something. Raises ProblemError if somebody changes something just now."""
+        if self._change.locked():
+            text = "another change from this page is being made; come again"
+            raise ProblemError(Kind.BUSY, text, retry_after_s=_RETRY_S)
+        async with self._change:
+            return await self._run([*words, f"--actor={by.actor}", f"--reason={by.reason}"], 0, 50)
+
+    async def look(self, words: Sequence[str], first: int = 0, count: int = 1000) -> Ran:
+        """What a command prints: `count` of its lines from `first` on. Raises ProblemError."""
+        if self._looks.locked():
+            text = "others look at long answers just now; come again"
+            raise ProblemError(Kind.BUSY, text, retry_after_s=_RETRY_S)
+        async with self._looks:
+            return await self._run(words, first, count)
+
+    async def _run(self, words: Sequence[str], first: int, count: int) -> Ran:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "stream", *words, *self.arguments),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+            limit=_LINE_BYTES_MAX,
+            env={**os.environ, "NO_COLOR": "1", "COLUMNS": "500", "TERM": "dumb"},
+        )
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.setpriority(os.PRIO_PROCESS, process.pid, _NICE)
+        assert process.stdout is not None
+        assert process.stderr is not None
+        try:
+            async with asyncio.timeout(WITHIN_S):
+                (lines, total), said = await asyncio.gather(
+                    _some(process.stdout, first, count), _last(process.stderr)
+                )
+                await process.wait()
+        except TimeoutError:
+            text = f"it took longer than {WITHIN_S:.0f} s; what it had not begun was not done"
+            raise ProblemError(Kind.TOO_SLOW, text) from None
+        finally:
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
+        assert process.returncode is not None
+        return Ran(process.returncode, lines, total, said or "\n".join(lines)[-_SAID_CHARS:])
+
+
+async def _some(
+    stream: asyncio.StreamReader, first: int, count: int
+) -> tuple[tuple[str, ...], int]:
+    """Some of the lines, and how many there are: at least, beyond what is counted."""
+    lines, total = [], 0
+    async for line in stream:
+        if first <= total < first + count:
+            lines.append(line.decode(errors="replace").rstrip("\n"))
+        total += 1
+        if total >= _CUT_LINES:
+            while await stream.read(_LINE_BYTES_MAX):
+                pass
+    return tuple(lines), total
+
+
+async def _last(stream: asyncio.StreamReader) -> str:
+    """The end of what is said."""
+    lines: deque[str] = deque(maxlen=_SAID_LINES)
+    async for line in stream:
+        lines.append(line.decode(errors="replace").strip())
+    return "\n".join(filter(None, lines))[-_SAID_CHARS:]
