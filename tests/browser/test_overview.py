@@ -29,7 +29,7 @@ async def test_the_overview_is_whole_without_scripts(browser, site) -> None:
     """The same figures stand in the page as it comes, and it comes anew by itself."""
     who = await person(browser, site.address, Role.OPERATOR, java_script_enabled=False)
     page = await who.open("/")
-    assert "4," in await page.inner_text("[data-part=tile-calls]")
+    assert "/s" in await page.inner_text("[data-part=tile-calls]")
     assert await page.locator("noscript").count() == 1
     await page.context.close()
 
