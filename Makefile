@@ -3,7 +3,7 @@
 # make test TEST_ARGS="-k embedded" (with "-n 0" the tests run in one process, for a debugger and for prints as they come).
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo exercise test check lint fast bench bench-peers run fmt lock clean
+.PHONY: help setup demo exercise test check lint fast bench bench-peers run fmt docs-metrics lock clean
 
 BIN := .venv/bin
 READY := .venv/.ready
@@ -60,6 +60,9 @@ run: setup ## the engine with config/default.toml (RUN_ARGS="--config FILE")
 fmt: setup ## format the code, and mend what ruff can mend
 	@$(BIN)/ruff format --quiet .
 	@$(BIN)/ruff check --fix --quiet .
+
+docs-metrics: setup ## write the metrics' catalogue into deploy/METRICS.md
+	@$(BIN)/python -m tests.tools.write_metrics
 
 lock: setup ## write requirements.txt anew from pyproject.toml (hashes, Python 3.11 to 3.14)
 	@$(BIN)/python -m pip install -q uv

@@ -37,6 +37,8 @@ from stream.deciding import Decider, decoder_for, use_kernels
 from stream.lists.events import OnEvent
 from stream.lists.refresh import Refresher, RefreshSettings
 from stream.ops import log as logs
+from stream.ops.bounded import Named
+from stream.ops.certificate_metrics import CertificateMetrics
 from stream.ops.clock import Deadline, monotonic_s, now_s
 from stream.ops.exposition import keep_in_files
 from stream.ops.health import HealthServer, PortTaken, Readiness, Turning
@@ -121,7 +123,10 @@ class _Worker:
         self._place = place
         self._agreements = AgreementFolder(settings.agreements.folder())
         self._watched = Watched(
-            CollectorRegistry(), settings.calls.topics, settings.calls.home_country
+            CollectorRegistry(),
+            settings.calls.topics,
+            settings.calls.home_country,
+            Named(settings.ops.lists_max, settings.policy.lists),
         )
         self._refresher = refresher_for(settings, self._watched.list_event)
         self._source: KafkaSource | None = None
@@ -293,6 +298,7 @@ class _Worker:
                 async with running(self._watch(self._place), "supervisor") as watch:
                     yield {turning, look, agreements, watch}
                 return
+            CertificateMetrics(self._watched.registry, self._settings.certificates("kafka"))
             server = HealthServer(
                 ops.http_host,
                 ops.http_port,

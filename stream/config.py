@@ -153,6 +153,11 @@ class Settings:
             sasl_password=self.secrets.kafka_password or None,
         )
 
+    def certificates(self, *uses: str) -> dict[str, str]:
+        """The certificates that are shown to others, by what for: kafka, http."""
+        files = {"kafka": self.kafka.cert_file, "http": self.serve.cert_file}
+        return {use: files[use] for use in uses if files[use]}
+
     def register(self) -> RegisterSettings:
         """For the register's clients."""
         return RegisterSettings(

@@ -18,6 +18,7 @@ from stream.exchange.keys import KeyRing
 from stream.exchange.signing import Validity
 from stream.lists.enforced.keys import DAY_S
 from stream.ops import log as logs
+from stream.ops.certificate_metrics import CertificateMetrics
 from stream.ops.enforcement_metrics import EnforcementMetrics
 from stream.ops.health import HealthServer, Readiness, Turning
 from stream.ops.tasks import cancelled
@@ -74,6 +75,7 @@ async def _run(settings: Settings, plan: Plan) -> int:
     registry, turning = CollectorRegistry(), Turning(settings.ops.stalled_s)
     metrics = EnforcementMetrics(registry)
     work = Enforcing(plan, metrics)
+    CertificateMetrics(registry, settings.certificates("kafka"))
     server = HealthServer(
         settings.ops.http_host,
         settings.enforcement.http_port,

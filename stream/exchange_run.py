@@ -154,7 +154,7 @@ class _Run:
     def __init__(self, settings: Settings, outlet: Outlet, offers: CurrentOffers) -> None:
         self._settings, self._outlet, self._offers = settings, outlet, offers
         self._registry = CollectorRegistry()
-        self._metrics = ExchangeMetrics(self._registry)
+        self._metrics = ExchangeMetrics(self._registry, settings.ops.lists_max)
         self._turning = Turning(settings.ops.stalled_s)
         self._faults: dict[str, str] = {_REGISTER: _NOT_YET}
         self._expired: tuple[str, ...] = ()
@@ -226,7 +226,7 @@ class _Run:
         if shared is not self._shared.get(name, True) and not shared:
             log.warning("%s: no agreement in force shares it: nothing of it is published", name)
         self._shared[name] = shared
-        self._metrics.shared.labels(name).set(shared)
+        self._metrics.shared.set(name, shared)
 
     async def _see(self) -> None:
         """Set the gauges by what lies in the repository."""
@@ -241,12 +241,12 @@ class _Run:
         published, at_s = files.read(self._outlet.folder), now_s()
         found = standings(published)
         for one in found:
-            self._metrics.expires.labels(one.role).set(one.expires_s)
+            self._metrics.expires.set(one.role, one.expires_s)
         self._expired = tuple(one.role for one in found if one.expires_s <= at_s)
         for name in self._offers.names:
             latest = self._outlet.before(name) if role_of(name) in published.roles else None
-            self._metrics.generation.labels(name).set(latest.generation if latest else 0)
-            self._metrics.published.labels(name).set(latest.made_at_s if latest else 0)
+            self._metrics.generation.set(name, latest.generation if latest else 0)
+            self._metrics.published.set(name, latest.made_at_s if latest else 0)
 
     def _readiness(self) -> Readiness:
         faults = [f"{place}: {text}" for place, text in self._faults.items()]

@@ -143,7 +143,7 @@ class Follower:
             if again is not None:
                 await self._work(again)
             elif self._is_well_known(state, got, at_s):
-                place.metrics.confirmed.labels(feed.name).set(at_s)
+                place.metrics.confirmed.set(feed.name, at_s)
                 self.tried = True
                 return None, max(self._usual_s(), got.wait_s_min)
             await place.book.confirmed(feed.name, at_s, got.remember)
@@ -244,7 +244,7 @@ class Follower:
             await self._place.book.tried(feed.name, now_s(), kind, detail[:500], failures)
             if reason is not None and state.fault != kind:
                 await self._place.book.refused_unseen(feed.name, feed.list_name, reason, detail)
-            metrics.failures.labels(feed.name).set(failures)
+            metrics.failures.set(feed.name, failures)
         except Fault as other:
             log.warning("%s: can not be written down: %s", feed.name, other)
         asked_s = fault.retry_after_s if isinstance(fault, FeedDown) else None
@@ -266,12 +266,12 @@ class Follower:
 
     def _show(self, state: FeedState) -> None:
         name, metrics = self.setup.feed.name, self._place.metrics
-        metrics.held.labels(name).set(state.held is not None)
-        metrics.confirmed.labels(name).set(state.confirmed_at_s)
+        metrics.held.set(name, state.held is not None)
+        metrics.confirmed.set(name, state.confirmed_at_s)
         accepted = state.accepted
-        metrics.accepted.labels(name).set(accepted.at_s if accepted is not None else 0)
-        metrics.numbers.labels(name).set(accepted.numbers if accepted is not None else 0)
-        metrics.failures.labels(name).set(state.failures)
+        metrics.accepted.set(name, accepted.at_s if accepted is not None else 0)
+        metrics.numbers.set(name, accepted.numbers if accepted is not None else 0)
+        metrics.failures.set(name, state.failures)
 
     def _tell_fault(self, fault: str, detail: str) -> None:
         if self._said != fault and not self._quiet:

@@ -23,6 +23,7 @@ from stream.core.appeal import OPEN
 from stream.core.faults import ConfigInvalid, Fault
 from stream.feed_files import FeedSetup, feed_paths, house_of, read_feed, read_feeds
 from stream.feed_follow import Follower, Workplace
+from stream.lists.connection import keep_told
 from stream.lists.feed_assess import Surroundings
 from stream.lists.feed_book import FeedBook
 from stream.lists.rebuilds import Rebuild, RebuildSettings, keep_rebuilt
@@ -72,6 +73,10 @@ def around_of(settings: Settings) -> Surroundings:
     )
 
 
+MEMORY_S = 10.0
+"""How often Redis is asked for its memory."""
+
+
 class FeedsRun:
     """All feeds of the folder that the settings name."""
 
@@ -83,7 +88,7 @@ class FeedsRun:
         self._environ = environ
         self._folder = Path(settings.feeds.dir)
         self._registry = CollectorRegistry()
-        self._metrics = FeedMetrics(self._registry)
+        self._metrics = FeedMetrics(self._registry, settings.ops.lists_max)
         self._followed: dict[str, tuple[Follower, asyncio.Task[None]]] = {}
         self._marks: dict[str, tuple[int, int]] = {}
         self._wrong: dict[str, str] = {}
@@ -144,6 +149,9 @@ class FeedsRun:
         watching = asyncio.create_task(
             keep_watch(settings.register(), desk, settings.appeals.kept_days, self._appeals)
         )
+        reading = asyncio.create_task(
+            keep_told(settings.register(), self._metrics.redis.told, MEMORY_S)
+        )
         code = CLEAN
         try:
             while not self._told.is_set():
@@ -157,7 +165,7 @@ class FeedsRun:
             tasks = [task for _, task in self._followed.values()]
             try:
                 async with asyncio.timeout(self._deadline.left_s):
-                    await cancelled(turning, rebuilding, watching, *tasks)
+                    await cancelled(turning, rebuilding, watching, reading, *tasks)
             except TimeoutError:
                 # Nothing is lost: what was begun comes again.
                 log.critical("the deadline came first: feeds that did not stop are left behind")
@@ -196,7 +204,7 @@ class FeedsRun:
     def _follow(self, setup: FeedSetup) -> None:
         name = setup.feed.name
         self._marks[name] = mark_of(setup.path)
-        self._metrics.file_wrong.labels(name).set(0)
+        self._metrics.file_wrong.set(name, 0)
         follower = Follower(setup, self._place)
         task = asyncio.create_task(follower.run(), name=f"feed {name}")
         self._followed[name] = (follower, task)
@@ -230,7 +238,7 @@ class FeedsRun:
                 read_feed, path, self._environ, house_of(self._settings)
             )
         except ConfigInvalid as error:
-            self._metrics.file_wrong.labels(name).set(1)
+            self._metrics.file_wrong.set(name, 1)
             self._say_wrong(name, str(error))
             return
         self._wrong.pop(name, None)

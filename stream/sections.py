@@ -338,6 +338,7 @@ class OpsSection:
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"]
     kernels: Literal["auto", "off"]
     kernels_dir: str
+    lists_max: Annotated[int, Between(1, 100_000)]
     stalled_s: Annotated[float, Between(0.5, 3600)]
     shutdown_s: Annotated[float, Between(0.5, 600)]
 

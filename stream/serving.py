@@ -25,6 +25,8 @@ from stream.deciding import Judges, decoder_for
 from stream.lists.connection import client
 from stream.lists.store import Register
 from stream.ops import log as logs
+from stream.ops.bounded import Named
+from stream.ops.certificate_metrics import CertificateMetrics
 from stream.ops.exposition import keep_in_files
 from stream.ops.health import HealthServer, Turning
 from stream.ops.retry import Backoff
@@ -79,7 +81,9 @@ class _Serving:
         self._arguments = arguments
         self._place = place
         self._registry = CollectorRegistry()
-        self._metrics = metrics = ServeMetrics(self._registry)
+        self._metrics = metrics = ServeMetrics(
+            self._registry, Named(settings.ops.lists_max, settings.policy.lists)
+        )
         for kind in Kind:
             metrics.problems.labels(kind)
         self._told = asyncio.Event()
@@ -107,7 +111,10 @@ class _Serving:
             asyncio.get_running_loop().add_signal_handler(number, self._stop, number.name)
         settings, ops = self._settings, self._settings.ops
         self._warn()
-        self._memory.agreements.start()
+from stream.ops.bounded import Named
+from stream.ops.certificate_metrics import CertificateMetrics
+from stream.ops.exposition import keep_in_files
+from stream.ops.health import HealthServer, Turning
         async with AsyncExitStack() as stack:
             redress = await stack.enter_async_context(self._redress())
             parts = self._parts(redress)

@@ -24,6 +24,7 @@ from stream.app import CLEAN, CONFIG_WRONG, CRASHED, UNUSABLE, Place, exit_code_
 from stream.config import Settings
 from stream.core.faults import Fault
 from stream.ops import log as logs
+from stream.ops.certificate_metrics import CertificateMetrics
 from stream.ops.clock import Deadline, monotonic_s
 from stream.ops.exposition import FILES_ENV, forget_gauges_of, sum_of_workers
 from stream.ops.health import HealthServer, Readiness
@@ -128,6 +129,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._stop, number.name)
         ops = self._settings.ops
+        CertificateMetrics(self._registry, self._settings.certificates("kafka"))
         server = HealthServer(
             ops.http_host, self._work.port, self._registry, self._readiness, self._stalled
         )

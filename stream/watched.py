@@ -25,6 +25,7 @@ from stream.core.blocklists import Blocklists
 from stream.core.call import RejectReason
 from stream.lists.events import Event as ListEvent
 from stream.lists.events import EventKind
+from stream.ops.bounded import Named
 from stream.ops.clock import now_ms
 from stream.ops.health import Readiness
 from stream.ops.metrics import Metrics
@@ -61,11 +62,18 @@ class Watched:
     """One worker's metrics and readiness. Every closed set of labels begins at 0."""
 
     def __init__(
-        self, registry: CollectorRegistry, topics: Mapping[str, str], region: str = "TH"
+        self,
+        registry: CollectorRegistry,
+        topics: Mapping[str, str],
+        region: str = "TH",
+        lists: Named | None = None,
     ) -> None:
-        """`topics` are those with calls and their dialects, `region` our country."""
+        """`topics` are those with calls and their dialects, `region` our country.
+
+        `lists` are those that have series of their own.
+        """
         self.registry = registry
-        self.metrics = metrics = Metrics(registry)
+        self.metrics = metrics = Metrics(registry, lists)
         for call_event in CallEvent:
             metrics.call_events.labels(call_event)
         for kind in EventKind:
@@ -148,7 +156,10 @@ class Watched:
         self._decode_s.observe(done.decode_s)
         self._decide_s.observe(done.decide_s)
         self._publish_s.observe(done.total_s - done.decode_s - done.decide_s)
-        metrics.decision_latency.observe_ages(now_ms() - done.timestamps_ms)
+        ids = done.outcome.ids
+        metrics.decision_latency.observe_ages(
+            now_ms() - done.timestamps_ms, ids[0].decode() if len(ids) else ""
+        )
         tally = done.outcome.tally
         for counted, count in tally.decisions.items():
             self._decisions(counted).inc(count)
@@ -198,12 +209,18 @@ class Watched:
         metrics.partitions.set(len(source.starts) if source is not None else 0)
         metrics.stopped.set(source.stopped_partitions if source is not None else 0)
         metrics.ordinary.set(source.ordinary_partitions if source is not None else 0)
-        for live in blocklists.lists:
-            metrics.list_generation.labels(live.name).set(live.generation)
-            metrics.list_synced.labels(live.name).set(live.synced_at_s)
-            metrics.list_changes.labels(live.name).set(len(live.overlay))
-            numbers = live.snapshot.manifest.numbers if live.snapshot is not None else 0
-            metrics.list_entries.labels(live.name).set(numbers)
+        live = blocklists.lists
+        generations = {one.name: one.generation for one in live}
+        metrics.list_generation.set_all(generations)
+        metrics.list_generation_newest.set_all(generations)
+        metrics.list_synced.set_all(
+            {one.name: one.synced_at_s for one in live},
+            gone=now_ms() / 1000,  # a list that was taken away is not old
+        )
+        metrics.list_changes.set_all({one.name: len(one.overlay) for one in live})
+        metrics.list_entries.set_all(
+            {one.name: one.snapshot.manifest.numbers if one.snapshot else 0 for one in live}
+        )
         self.state.assigned = source is not None and source.assigned
         metrics.ready.set(self.state.readiness.ready)
 

@@ -1,21 +1,24 @@
 """Every metric of the product, from the catalogues themselves: what tests and the table know."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from prometheus_client import CollectorRegistry
 
 from stream.ops.catalogue import Catalogue, Entry
+from stream.ops.certificate_metrics import CertificateMetrics
 from stream.ops.enforcement_metrics import EnforcementMetrics
 from stream.ops.exchange_metrics import ExchangeMetrics
 from stream.ops.feed_metrics import FeedMetrics
 from stream.ops.ingest_metrics import IngestMetrics
 from stream.ops.metrics import Metrics, SupervisorMetrics
 from stream.ops.process_metrics import ProcessMetrics
+from stream.ops.redis_metrics import RedisMetrics
 from stream.ops.serve_metrics import ServeMetrics
 from stream.ops.sink_metrics import RedisSinkMetrics, SinkMetrics, WebhookMetrics
 from stream.ops.sip_metrics import SipMetrics
 
-CATALOGUES: dict[type[Catalogue], str] = {
+CATALOGUES: dict[Callable[[CollectorRegistry], Catalogue], str] = {
     Metrics: "The engine (`ringfence run`)",
     SupervisorMetrics: "The supervisor of several workers (`ringfence run --workers N`)",
     FeedMetrics: "Feeds (`ringfence feeds run`)",
@@ -27,6 +30,8 @@ CATALOGUES: dict[type[Catalogue], str] = {
     SinkMetrics: "Every sink",
     RedisSinkMetrics: "The proxies' keys (`ringfence sink redis`)",
     WebhookMetrics: "Webhooks (`ringfence sink webhooks`)",
+    partial(RedisMetrics, which="register"): "A Redis of ours",
+    partial(CertificateMetrics, files={}): "Every process with a certificate",
     ProcessMetrics: "Every process",
 }
 """Each catalogue, and what it is a catalogue of."""

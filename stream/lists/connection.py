@@ -1,7 +1,8 @@
 """The connection to Redis: explicit time-outs, no silent retries, a look at its set-up."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -74,6 +75,18 @@ def renamed(doing: str) -> Iterator[None]:
         yield
     except (RedisError, OSError) as error:
         raise RegisterDown(f"{doing}: {error}") from error
+
+
+async def keep_told(
+    settings: RegisterSettings, tell: Callable[[Mapping[str, Any]], None], every_s: float
+) -> None:
+    """Tell again and again what Redis says of itself (INFO); nothing while it is away."""
+    redis = client(settings)
+    async with Closing(redis):
+        while True:
+            with suppress(RegisterDown), renamed("looking at the register"):
+                tell(await redis.info())
+            await asyncio.sleep(every_s)
 
 
 async def check_safe(redis: Redis, settings: RegisterSettings) -> None:

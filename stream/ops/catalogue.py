@@ -7,11 +7,13 @@ partner's text. The help text in `/metrics` is the meaning; the table in deploy/
 `make docs-metrics` writes, has all of it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+
+from stream.ops.bounded import Each, EachGauge, Named
 
 Kind = Literal["counter", "gauge", "histogram"]
 OfWorkers = Literal["livesum", "livemin", "livemax"]
@@ -80,6 +82,39 @@ class Catalogue:
     ) -> Histogram:
         self._enter(name, "histogram", labels, meaning, do)
         return Histogram(name, meaning, labels, registry=self.registry, buckets=buckets)
+
+    def _counter_each(
+        self,
+        named: Named,
+        name: str,
+        meaning: str,
+        do: str,
+        labels: Sequence[str],
+        *,
+        by: str,
+        others: Sequence[str] = (),
+    ) -> Each[Counter]:
+        """A counter whose label `by` is bounded; names beyond lose the labels `others` too."""
+        places = labels.index(by), *map(labels.index, others)
+        return Each(self._counter(name, meaning, do, labels), named, places)
+
+    def _gauge_each(
+        self,
+        named: Named,
+        name: str,
+        meaning: str,
+        do: str,
+        by: str,
+        of_others: Callable[[Iterable[float]], float],
+        workers: OfWorkers = "livemax",
+    ) -> EachGauge:
+        """A gauge by a bounded name; `of_others` is what it is for those beyond, together."""
+        return EachGauge(self._gauge(name, meaning, do, [by], workers), named, of_others)
+
+    def _histogram_each(
+        self, named: Named, name: str, meaning: str, do: str, by: str, buckets: Sequence[float]
+    ) -> Each[Histogram]:
+        return Each(self._histogram(name, meaning, do, [by], buckets), named, (0,))
 
     def _enter(self, name: str, kind: Kind, labels: Sequence[str], meaning: str, do: str) -> None:
         self.entries.append(Entry(name, kind, tuple(labels), meaning, do))

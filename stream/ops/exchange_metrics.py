@@ -6,50 +6,65 @@ enums. What is published is read from the repository itself, so it is what partn
 
 from prometheus_client import CollectorRegistry
 
+from stream.ops.bounded import NAMES_MAX, Named, total
 from stream.ops.catalogue import Catalogue
+
+TOP_ROLES = ("root", "targets", "snapshot", "timestamp")
 
 
 class ExchangeMetrics(Catalogue):
-    """Every metric of the process that publishes our lists."""
+    """Every metric of the process that publishes our lists; so many have series of their own."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, names_max: int = NAMES_MAX) -> None:
         super().__init__(registry)
+        self.lists = Named(names_max)
+        self.roles = Named(names_max, TOP_ROLES)
         self._of_lists()
         self._of_signatures()
 
     def _of_lists(self) -> None:
-        self.generation = self._gauge(
+        self.generation = self._gauge_each(
+            self.lists,
             "ringfence_exchange_generation",
             "Generation at which a list was last published; 0: never, or it is not shared.",
             "Far below the list's generation in `ringfence lists show`: look at "
             "ringfence_exchange_failures_total for why.",
-            ["list"],
+            "list",
+            total,
         )
-        self.published = self._gauge(
+        self.published = self._gauge_each(
+            self.lists,
             "ringfence_exchange_published_timestamp_seconds",
             "When news of a list were last published, since the epoch; 0: never.",
             "time() minus this is how old the newest that partners get is. A list that changes "
             "seldom is old by right.",
-            ["list"],
+            "list",
+            min,
         )
-        self.shared = self._gauge(
+        self.shared = self._gauge_each(
+            self.lists,
             "ringfence_exchange_shared",
             "Whether a list is published now; 0: no agreement in force shares it.",
             "0 though it should be shared: `ringfence agreements ls` says which agreement ended.",
-            ["list"],
+            "list",
+            min,
         )
-        self.editions = self._counter(
+        self.editions = self._counter_each(
+            self.lists,
             "ringfence_exchange_editions",
             "Publications of a list, by what went out: whole, changes.",
             "whole rises as often as changes: partners fetch all of it each time; look at the "
             "list's bases (`ringfence lists history`).",
             ["list", "kind"],
+            by="list",
         )
-        self.failures = self._counter(
+        self.failures = self._counter_each(
+            self.lists,
             "ringfence_exchange_failures",
             "Tries to publish a list, or to renew a signature (no list), that failed, by reason.",
             'Anything: deploy/RUNBOOK.md, "What we publish", has a line for each reason.',
             ["list", "reason"],
+            by="list",
         )
         self.register_up = self._gauge(
             "ringfence_exchange_register_up",
@@ -58,11 +73,13 @@ class ExchangeMetrics(Catalogue):
         )
 
     def _of_signatures(self) -> None:
-        self.expires = self._gauge(
+        self.expires = self._gauge_each(
+            self.roles,
             "ringfence_exchange_expires_timestamp_seconds",
             "When the signatures of a role expire, since the epoch.",
             "This minus time() is what is left: below 2 h for timestamp, 3 days for snapshot "
             "and 10 for a list, nothing renews them, and followers refuse us when it is over. "
             "For root and targets below 30 days: people with their keys have to sign.",
-            ["role"],
+            "role",
+            min,
         )

@@ -3,8 +3,11 @@
 import numpy as np
 from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client.samples import Exemplar
 
+from stream.ops.bounded import Named, total
 from stream.ops.catalogue import Catalogue
+from stream.ops.clock import now_ms
 
 # Dense where the promise is (p99 between 4 and 60 ms, by load): a quantile is off by half a bucket.
 LATENCY_BUCKETS_MS = (
@@ -27,21 +30,31 @@ class AgeHistogram(Histogram):
         ages_ms = np.arange(LATENCY_BUCKETS_MS[-1] + 2)
         self._bucket_of = np.searchsorted(LATENCY_BUCKETS_MS, ages_ms).astype(np.uint8)
 
-    def observe_ages(self, ages_ms: NDArray[np.int64]) -> None:
-        """Count every age. One below 0 (a clock ahead of ours) counts as 0."""
+    def observe_ages(self, ages_ms: NDArray[np.int64], decision_id: str = "") -> None:
+        """Count every age. One below 0 (a clock ahead of ours) counts as 0.
+
+        `decision_id`, of a decision in the batch, becomes the exemplar of its oldest record's
+        bucket: OpenMetrics shows one for each. Several workers show none, their files hold no text.
+        """
         ages_ms = np.maximum(ages_ms, 0)
         places = self._bucket_of[np.minimum(ages_ms, len(self._bucket_of) - 1)]
         counts = np.bincount(places, minlength=len(self._buckets))
         for place in np.flatnonzero(counts).tolist():
             self._buckets[place].inc(int(counts[place]))
         self._sum.inc(int(ages_ms.sum()) / 1000)
+        if decision_id and len(ages_ms):
+            oldest_ms = int(ages_ms.max())
+            place = int(self._bucket_of[min(oldest_ms, len(self._bucket_of) - 1)])
+            shown = Exemplar({"decision_id": decision_id}, oldest_ms / 1000, now_ms() / 1000)
+            self._buckets[place].set_exemplar(shown)
 
 
 class Metrics(Catalogue):
-    """Every metric of a worker."""
+    """Every metric of a worker. `lists` are those with series of their own."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, lists: Named | None = None) -> None:
         super().__init__(registry)
+        self.lists = lists or Named()
         self._of_calls()
         self._of_the_pace()
         self._of_lists()
@@ -59,13 +72,16 @@ class Metrics(Catalogue):
             "ringfence_lag_records.",
             ["topic"],
         )
-        self.decisions = self._counter(
+        self.decisions = self._counter_each(
+            self.lists,
             "ringfence_decisions",
             "Decisions, by verdict, by the rule and the list that decided (empty: none did).",
             "A jump of one list's blocks: ask `ringfence why NUMBER`, then allow numbers or "
             'take the list to action = "flag". simulated="true" is what a list on trial would '
             "have done.",
             ["verdict", "rule", "list", "simulated"],
+            by="list",
+            others=["rule"],
         )
         self.rejected = self._counter(
             "ringfence_records_rejected",
@@ -94,17 +110,21 @@ class Metrics(Catalogue):
             " strange numbers into fields that decide, or there are no kernels. The price is "
             "CPU alone.",
         )
-        self.unconfirmed = self._counter(
+        self.unconfirmed = self._counter_each(
+            self.lists,
             "ringfence_matches_unconfirmed",
             "Bloom filter hits that no exact entry could confirm or refute, by list.",
             "Rises where a list came without its exact entries: ask the owner for them.",
             ["list"],
+            by="list",
         )
-        self.observed = self._counter(
+        self.observed = self._counter_each(
+            self.lists,
             "ringfence_matches_observed",
             "Confirmed matches of calls that were allowed all the same, by list.",
             "What a list that may only observe, or an entry below the minimum, would have touched.",
             ["list"],
+            by="list",
         )
         self.unasked = self._counter(
             "ringfence_calls_unasked",
@@ -186,32 +206,49 @@ class Metrics(Catalogue):
             "meanwhile.",
             workers="livemin",
         )
-        self.list_generation = self._gauge(
+        self.list_generation = self._gauge_each(
+            self.lists,
             "ringfence_list_generation",
             "Generation of a list that is enforced (the worker that is furthest behind).",
             "Behind `ringfence lists show` for longer than a minute: read that worker's log.",
-            ["list"],
+            "list",
+            total,
             workers="livemin",
         )
-        self.list_synced = self._gauge(
+        self.list_generation_newest = self._gauge_each(
+            self.lists,
+            "ringfence_list_generation_newest",
+            "Generation of a list at the worker that is furthest ahead.",
+            "Above ringfence_list_generation for longer than a minute: a worker does not follow; "
+            "its log says why, a restart of it reads everything anew.",
+            "list",
+            total,
+        )
+        self.list_synced = self._gauge_each(
+            self.lists,
             "ringfence_list_synced_timestamp_seconds",
             "When a list was last known to agree with the register, since the epoch.",
             "time() minus this is the list's age. Old: the register is away or its data were lost.",
-            ["list"],
+            "list",
+            min,
             workers="livemin",
         )
-        self.list_entries = self._gauge(
+        self.list_entries = self._gauge_each(
+            self.lists,
             "ringfence_list_entries",
             "Numbers in a list's snapshot, without the changes since.",
             "Far from what the owner says it shared: look at the audit, `ringfence lists show`.",
-            ["list"],
+            "list",
+            total,
         )
-        self.list_changes = self._gauge(
+        self.list_changes = self._gauge_each(
+            self.lists,
             "ringfence_list_changes",
             "Numbers changed since a list's snapshot: the overlay in front of its filter.",
             "Above `rebuild_changes` for long: nobody runs `ringfence feeds run`, or its log "
             "says why not; `ringfence lists rebuild` puts the changes into a new snapshot.",
-            ["list"],
+            "list",
+            max,
         )
 
         self.agreements = self._gauge(

@@ -5,16 +5,18 @@
 
 from prometheus_client import CollectorRegistry
 
+from stream.ops.bounded import Named
 from stream.ops.catalogue import Catalogue
 
 REQUEST_BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0, 30.0)
 
 
 class ServeMetrics(Catalogue):
-    """Every metric of the process that serves HTTP."""
+    """Every metric of the process that serves HTTP. `lists`: those with series of their own."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, lists: Named | None = None) -> None:
         super().__init__(registry)
+        self.lists = lists or Named()
         self._of_requests()
         self._of_records()
         self._of_decisions()
@@ -85,9 +87,12 @@ class ServeMetrics(Catalogue):
             "0: lookups are answered from what was last good; see /ready.",
             workers="livemin",
         )
-        self.lookups = self._counter(
+        self.lookups = self._counter_each(
+            self.lists,
             "ringfence_http_lookups",
             "Calls asked about, by verdict, rule, list and simulation.",
             "Compare with ringfence_decisions_total: what a proxy asks and what the stream sees.",
             ["verdict", "rule", "list", "simulated"],
+            by="list",
+            others=["rule"],
         )

@@ -7,6 +7,7 @@ do.
 from prometheus_client import CollectorRegistry
 
 from stream.ops.catalogue import Catalogue
+from stream.ops.redis_metrics import RedisMetrics
 
 
 class SinkMetrics(Catalogue):
@@ -34,6 +35,7 @@ class RedisSinkMetrics(Catalogue):
 
     def __init__(self, registry: CollectorRegistry) -> None:
         super().__init__(registry)
+        self.redis = RedisMetrics(registry, "proxies")
         self.decisions = self._counter(
             "ringfence_sink_decisions",
             "Decisions read by the Redis sink, by what became of them.",

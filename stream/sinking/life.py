@@ -14,6 +14,7 @@ from stream.config import Settings
 from stream.core.faults import Fault
 from stream.lists.events import EventKind
 from stream.ops import log as logs
+from stream.ops.certificate_metrics import CertificateMetrics
 from stream.ops.clock import Deadline
 from stream.ops.health import HealthServer, Readiness, Turning
 from stream.ops.tasks import cancelled, running
@@ -65,6 +66,7 @@ class Life:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._stop, number.name)
         ops = self._settings.ops
+        CertificateMetrics(self._registry, self._settings.certificates("kafka"))
         server = HealthServer(
             ops.http_host,
             self._port,

@@ -56,6 +56,8 @@ class Proxies(Closing):
 
     def __init__(self, settings: RegisterSettings) -> None:
         super().__init__(client(settings))
+        self.info: Mapping[str, Any] = {}
+        """What Redis last said of itself."""
         self._put = self._redis.register_script(keys.PUT)
         self._load = self._redis.register_script(keys.LOAD)
         self._beat = self._redis.register_script(keys.BEAT)
@@ -63,7 +65,7 @@ class Proxies(Closing):
     async def standing(self) -> Standing:
         """Which Redis it is, and whether our keys are whole in it."""
         with _renamed("looking at the proxies' Redis"):
-            info: Mapping[str, Any] = await self._redis.info()
+            self.info = info = await self._redis.info()
             meta: Mapping[Any, Any] = await self._redis.hgetall(keys.META)
         policy = str(info.get("maxmemory_policy", "noeviction"))
         return Standing(
@@ -116,7 +118,7 @@ class Proxies(Closing):
     ) -> bool:
         """Say that the keys are right as of now; False: Redis lost them, or started anew."""
         with _renamed("writing bl:meta"):
-            info: Mapping[str, Any] = await self._redis.info("server")
+            self.info = info = await self._redis.info()
             args: list[str | int] = [build, now_s, count, digits, writes]
             return info["run_id"] == run and bool(await self._beat(keys=[keys.META], args=args))
 

@@ -195,6 +195,7 @@ class RedisSink:
         if not await self._proxies.beat(self._build, self._run, at_s, count, digits, writes):
             raise ProxiesDown("Redis started anew, or bl:meta is gone")
         self._writes -= writes
+        self._metrics.redis.told(self._proxies.info)
         self._metrics.built.set(at_s)
         for kind in Kind:
             self._metrics.keys.labels(kind.name.lower()).set(self._book.count(kind))

@@ -14,6 +14,7 @@ FUNCTION_LINES_MAX = 70
 NOT_IN_METRICS = re.compile(r"_(ms|millis\w*|minutes|hours|days|percent|kb|total|count|sum)(_|$)")
 BROAD = {"Exception", "BaseException"}
 INSTRUMENTS = frozenset({"_counter", "_gauge", "_histogram", "_ages"})
+EACH = frozenset({"_counter_each", "_gauge_each", "_histogram_each"})
 # Paths of the machines that this was built on; they mean nothing anywhere else.
 MACHINE = re.compile(r"(?<!\w)/(?:root|work|home/\w+)/|\.pyenv/")
 
@@ -101,7 +102,7 @@ def metric_attributes(catalogue: str) -> dict[str, ast.Call]:
         if not isinstance(node, ast.Assign | ast.AnnAssign) or not isinstance(node.value, ast.Call):
             continue
         name = getattr(node.value.func, "attr", "")
-        if isinstance(target, ast.Attribute) and name in INSTRUMENTS:
+        if isinstance(target, ast.Attribute) and name in INSTRUMENTS | EACH:
             found[target.attr] = node.value
     return found
 

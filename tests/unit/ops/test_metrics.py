@@ -26,7 +26,7 @@ for line in sys.stdin:
     topic, count, lag = line.split()
     metrics.calls.labels(topic).inc(int(count))
     metrics.lag.labels(topic, "0").set(int(lag))
-    metrics.list_generation.labels("TH/national").set(int(lag))
+    metrics.list_generation.set("TH/national", int(lag))
     metrics.decision_latency.observe_ages(np.full(int(count), 7))
     print("done", flush=True)
 """
