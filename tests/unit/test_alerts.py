@@ -1,0 +1,69 @@
+"""deploy/prometheus: every rule reads what is there, and every alert says what to do about it."""
+
+import re
+import subprocess
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.promql import RULE_FILES, RULES, alerts, metrics_of, rules, unknown
+
+
+def promtool(*words: str) -> tuple[int, str]:
+    """Exit code, and everything that was printed."""
+    done = subprocess.run(
+        ["promtool", *words], capture_output=True, text=True, check=False, cwd=RULES
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.needs_promtool
+@pytest.mark.parametrize(
+    "words",
+    [("check", "config", "prometheus.yml"), ("check", "rules", "--lint-fatal", *RULE_FILES)],
+    ids=["config", "rules"],
+)
+def test_prometheus_accepts_it(words: tuple[str, ...]) -> None:
+    """Promtool finds nothing wrong with the scrape configuration and the rules."""
+    code, said = promtool(*words)
+    assert code == 0, said
+
+
+def test_the_configuration_reads_every_rule_file() -> None:
+    """A file of rules that is not read is a promise that nobody keeps."""
+    read = yaml.safe_load((RULES / "prometheus.yml").read_text())["rule_files"]
+    assert set(read) == set(RULE_FILES)
+
+
+@pytest.mark.parametrize(
+    "rule", list(rules()), ids=lambda rule: rule.get("alert") or rule["record"]
+)
+def test_a_rule_reads_what_is_there(rule: dict[str, Any]) -> None:
+    """Each metric is in the catalogue or recorded by another rule, and has the labels asked for."""
+    assert not unknown(rule["expr"])
+
+
+def test_a_misspelt_metric_or_label_is_found() -> None:
+    """Prometheus says nothing of it: the alert never fires."""
+    wrong = 'rate(ringfence_call_total{topic="x"}[5m])'
+    assert unknown(wrong) == ["no metric ringfence_call_total"]
+    assert unknown('sum(ringfence_calls_total{topik=~"a|b"} offset 5m)') == [
+        "ringfence_calls_total has no label topik"
+    ]
+    bucket = "ringfence_feed_fetch_duration_seconds_bucket"
+    fine = f'histogram_quantile(0.9, sum by (le) (rate({bucket}{{le="1"}}[5m])))'
+    assert metrics_of(fine) == {bucket}
+    assert not unknown(fine)
+
+
+@pytest.mark.parametrize("name", list(alerts()))
+def test_an_alert_says_how_bad_it_is_and_what_to_do(name: str) -> None:
+    """Whoever is woken learns the severity, what callers feel, and where to read on."""
+    alert = alerts()[name]
+    assert re.fullmatch("([A-Z][a-z]+)+", name)
+    assert alert["labels"]["severity"] in {"page", "ticket"}
+    said = alert["annotations"]
+    assert said["runbook_url"] == f"deploy/RUNBOOK.md#{name.lower()}"
+    assert len(said["summary"]) > 10
+    assert said["feels"].endswith(".")
