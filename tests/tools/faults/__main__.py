@@ -1,0 +1,196 @@
+"""Cause every fault, see its alert fire and clear, and write what was scraped."""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from tests.tools.faults import record, scenes
+from tests.tools.faults.place import JOBS, Place
+from tests.tools.faults.record import Seen
+from tests.tools.faults.scenes import Scene
+from tests.tools.faults.watch import Prometheus
+
+WARM_S = 60.0
+LEAD_S = 45.0
+"""So much before a fault is part of its recording: rates have a past then."""
+DEFAULT_PORTS = {
+    "engine": 9464,
+    "feeds": 9465,
+    "exchange": 9466,
+    "enforcement": 9468,
+    "sink-redis": 9470,
+    "sink-webhooks": 9469,
+    "serve": 9471,
+}
+
+FROM_THE_START = [
+    Scene(("CertificateExpires",), scenes.short_certificate),
+    Scene(("SignatureExpires", "SignatureNotRenewed", "PublishFails"), scenes.nobody_signs),
+]
+ALONE = [
+    Scene(("ListStale", "ListsStaleFast"), scenes.register_hangs),
+    Scene(("KafkaAway",), scenes.kafka_hangs),
+]
+SLOW = ("ListsStaleSlow", "DecisionsLateSlow")
+LANES = [
+    [
+        Scene(("LagGrowing", "LatencyHigh", "DecisionsLateFast"), scenes.starved, 240),
+        Scene(("BlocksJumped",), scenes.poisoned),
+        Scene(("BlocksFellToZero",), scenes.emptied),
+        Scene(("RejectsJumped",), scenes.garbage),
+        Scene(("WrongDialect",), scenes.another_dialect),
+        Scene(("WorkerBehind",), scenes.a_worker_hangs),
+        Scene(("PartitionStopped",), scenes.damaged),
+        Scene(("EngineDown",), scenes.engine_stopped),
+        Scene(("RestartLoop",), scenes.workers_die),
+    ],
+    [
+        Scene(("FeedHeld",), scenes.shrunk),
+        Scene(("FeedRefused",), scenes.a_page_for_a_feed),
+        Scene(("FeedDown",), scenes.no_feed),
+        Scene(("FeedFileWrong",), scenes.wrong_feed_file),
+        Scene(("AgreementBroken",), scenes.broken_agreement),
+        Scene(("AppealsOverdue",), scenes.unanswered),
+        Scene(("ProcessDown",), scenes.feeds_stopped),
+        Scene(("EnforcementNotTold",), scenes.nobody_publishes, 300),
+    ],
+    [
+        Scene(("WebhookFailing",), scenes.nobody_receives),
+        Scene(("KeysMissing",), scenes.more_keys_than_room),
+        Scene(("KeysOld", "SinkBehind"), scenes.proxies_hang),
+        Scene(("RedisEvicts",), scenes.evicting),
+        Scene(("RedisMemoryFull",), scenes.register_full),
+    ],
+]
+LAST = [Scene(("RegisterLostData",), scenes.restored_from_nothing)]
+
+
+class Play:
+    """One run of scenes, and what was seen."""
+
+    def __init__(self, place: Place, prometheus: Prometheus, only: Sequence[str]) -> None:
+        self._place, self._prometheus = place, prometheus
+        self._only = set(only)
+        self._names = {
+            str(place.ports[name]): f"{name}:{port}" for name, port in DEFAULT_PORTS.items()
+        }
+        self.began_s = time.time()
+        self.failed: list[str] = []
+
+    async def scene(self, scene: Scene, *, from_the_start: bool = False) -> None:
+        """Cause, wait, mend, wait, write."""
+        if self._only and not self._only & set(scene.alerts):
+            return
+        cause_s = time.time()
+        fired: dict[str, float] = {}
+        begin_s = self.began_s if from_the_start else max(self.began_s, cause_s - LEAD_S)
+        async with scene.cause(self._place):
+            for alert in scene.alerts:
+                try:
+                    await self._prometheus.until(alert, fires=True, within_s=scene.fires_s)
+                except TimeoutError as error:
+                    self._say(f"{alert:22} NOT FIRED: {error}")
+                    self.failed.append(alert)
+                else:
+                    fired[alert] = time.time() - cause_s
+            await asyncio.sleep(3)
+            firing_s = time.time() - 1.5
+        mended_s = time.time()
+        for alert, after_s in fired.items():
+            await self._cleared(alert, scene, cause_s, after_s, mended_s, begin_s, firing_s)
+
+    async def _cleared(
+        self,
+        alert: str,
+        scene: Scene,
+        cause_s: float,
+        after_s: float,
+        mended_s: float,
+        begin_s: float,
+        firing_s: float,
+    ) -> None:
+        try:
+            await self._prometheus.until(alert, fires=False, within_s=scene.clears_s)
+        except TimeoutError as error:
+            self._say(f"{alert:22} fired after {after_s:5.1f} s; NOT CLEARED: {error}")
+            self.failed.append(alert)
+            return
+        cleared_s = time.time()
+        self._say(
+            f"{alert:22} fired after {after_s:5.1f} s, cleared {cleared_s - mended_s:5.1f} s "
+            "after it was mended"
+        )
+        await asyncio.sleep(4)
+        before_s = cause_s - 2 if begin_s < cause_s - 5 else 0.0
+        seen = Seen(alert, float(int(begin_s)), before_s, firing_s, cleared_s + 3)
+        await record.write(self._prometheus, seen, self._names)
+
+    async def slow(self, alert: str) -> None:
+        """One whose windows are so long that the whole run is its recording."""
+        if self._only and alert not in self._only:
+            return
+        firing_s = 0.0
+        deadline_s = time.time() + 1500
+        while time.time() < deadline_s:
+            if await self._prometheus.firing(alert):
+                if not firing_s:
+                    self._say(f"{alert:22} fires")
+                firing_s = time.time()
+            elif firing_s:
+                seen = Seen(alert, float(int(self.began_s)), 0.0, firing_s - 20, time.time() + 3)
+                self._say(f"{alert:22} cleared")
+                await asyncio.sleep(4)
+                await record.write(self._prometheus, seen, self._names)
+                return
+            await asyncio.sleep(1)
+        self._say(f"{alert:22} NOT {'CLEARED' if firing_s else 'FIRED'}")
+        self.failed.append(alert)
+
+    async def lane(self, lane: Sequence[Scene]) -> None:
+        """One after the other."""
+        for scene in lane:
+            try:
+                await self.scene(scene)
+            except (AssertionError, OSError, ExceptionGroup) as error:
+                self._say(f"{scene.alerts}: {error!r:.2000}")
+                self.failed += scene.alerts
+
+    def _say(self, text: str) -> None:
+        sys.stdout.write(f"{time.time() - self.began_s:6.0f} s  {text}\n")
+        sys.stdout.flush()
+
+
+async def main(folder: Path, only: Sequence[str]) -> int:
+    """The whole run; 1 if an alert did not fire or did not clear."""
+    with Place(folder) as place:
+        jobs = {job: [place.ports[name] for name in names] for job, names in JOBS.items()}
+        async with Prometheus(folder / "prometheus", jobs) as prometheus, AsyncExitStack() as stack:
+            calling = asyncio.create_task(place.calls())
+            stack.callback(calling.cancel)
+            play = Play(place, prometheus, only)
+            await asyncio.sleep(WARM_S)
+            slow = [asyncio.create_task(play.slow(alert)) for alert in SLOW]
+            for scene in FROM_THE_START:
+                await play.scene(scene, from_the_start=True)
+            await play.lane(ALONE)
+            await asyncio.gather(*map(play.lane, LANES))
+            await asyncio.gather(*slow)
+            await play.lane(LAST)
+            return bool(play.failed)
+
+
+if __name__ == "__main__":
+    words = argparse.ArgumentParser(description=__doc__)
+    words.add_argument("--only", action="append", default=[], metavar="ALERT")
+    words.add_argument("--folder", help="where logs are kept; else they go with the run")
+    given = words.parse_args()
+    if given.folder:
+        Path(given.folder).mkdir(parents=True)
+        sys.exit(asyncio.run(main(Path(given.folder), given.only)))
+    with tempfile.TemporaryDirectory(prefix="ringfence-faults-") as made:
+        sys.exit(asyncio.run(main(Path(made), given.only)))
