@@ -111,10 +111,7 @@ class _Serving:
             asyncio.get_running_loop().add_signal_handler(number, self._stop, number.name)
         settings, ops = self._settings, self._settings.ops
         self._warn()
-from stream.ops.bounded import Named
-from stream.ops.certificate_metrics import CertificateMetrics
-from stream.ops.exposition import keep_in_files
-from stream.ops.health import HealthServer, Turning
+        self._memory.agreements.start()
         async with AsyncExitStack() as stack:
             redress = await stack.enter_async_context(self._redress())
             parts = self._parts(redress)
@@ -170,6 +167,7 @@ from stream.ops.health import HealthServer, Turning
             ):
                 yield [report, watch]
             return
+        CertificateMetrics(self._registry, self._settings.certificates("kafka", "http"))
         async with HealthServer(
             ops.http_host,
             self._settings.serve.health_port,

@@ -129,7 +129,8 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._stop, number.name)
         ops = self._settings.ops
-        CertificateMetrics(self._registry, self._settings.certificates("kafka"))
+        uses = ("kafka", "http") if self._work.command == "serve" else ("kafka",)
+        CertificateMetrics(self._registry, self._settings.certificates(*uses))
         server = HealthServer(
             ops.http_host, self._work.port, self._registry, self._readiness, self._stalled
         )

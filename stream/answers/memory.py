@@ -20,6 +20,7 @@ from stream.config import Settings
 from stream.deciding import Decider, decoder_for, use_kernels
 from stream.lists.events import Event, EventKind
 from stream.lists.refresh import Refresher
+from stream.ops.bounded import Each
 from stream.ops.clock import now_ms
 from stream.ops.health import Readiness
 from stream.ops.memory import settle
@@ -39,7 +40,7 @@ class Memory:
     """
 
     settings: Settings
-    lookups: Counter
+    lookups: Each[Counter]
     followed: Gauge
     keep: Callable[[Iterable[bytes]], None] = field(default=lambda _: None)
     agreements: AgreementFolder = field(init=False)

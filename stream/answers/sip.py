@@ -15,6 +15,7 @@ from stream.config import Settings
 from stream.core.faults import Fault
 from stream.lists.connection import client
 from stream.ops import log as logs
+from stream.ops.bounded import Named
 from stream.ops.health import HealthServer, Turning
 from stream.ops.sip_metrics import SipMetrics
 from stream.ops.tasks import running, until
@@ -45,7 +46,9 @@ class _Answering:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._registry = CollectorRegistry()
-        self._metrics = metrics = SipMetrics(self._registry)
+        self._metrics = metrics = SipMetrics(
+            self._registry, Named(settings.ops.lists_max, settings.policy.lists)
+        )
         for transport in Transport:
             for reason in Unanswered:
                 metrics.unanswered.labels(transport, reason)

@@ -2,6 +2,7 @@
 
 from prometheus_client import CollectorRegistry
 
+from stream.ops.bounded import Named
 from stream.ops.catalogue import Catalogue
 
 ANSWER_BUCKETS_S = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5)
@@ -9,10 +10,11 @@ CUT_OFF = ("slow", "unread", "unframed", "too_many")
 
 
 class SipMetrics(Catalogue):
-    """Every metric of the process that answers SIP."""
+    """Every metric of the process that answers SIP. `lists`: those with series of their own."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, lists: Named | None = None) -> None:
         super().__init__(registry)
+        self.lists = lists or Named()
         self._of_messages()
         self._of_decisions()
 
@@ -55,11 +57,14 @@ class SipMetrics(Catalogue):
             self.cut_off.labels(reason)
 
     def _of_decisions(self) -> None:
-        self.lookups = self._counter(
+        self.lookups = self._counter_each(
+            self.lists,
             "ringfence_sip_lookups",
             "Calls asked about by SIP, by verdict, rule, list and simulation.",
             "Compare with ringfence_decisions_total: what switches ask and what the stream sees.",
             ["verdict", "rule", "list", "simulated"],
+            by="list",
+            others=["rule"],
         )
         self.followed = self._gauge(
             "ringfence_sip_register_up",
