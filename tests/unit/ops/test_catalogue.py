@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from stream.ops.certificate_metrics import CertificateMetrics
-from stream.ops.exposition import page
+from stream.ops.exposition import Pages, exposition
 from stream.ops.metrics import AgeHistogram, Metrics
 from stream.ops.redis_metrics import RedisMetrics
 from tests.certificates import authority
@@ -31,23 +31,23 @@ def test_no_metric_is_there_twice() -> None:
     assert len(names) == len(set(names))
 
 
-def test_a_slow_batch_names_a_decision_of_its_own() -> None:
+async def test_a_slow_batch_names_a_decision_of_its_own() -> None:
     """From the dashboard's point to the decision: `ringfence why` goes on from there."""
     registry = CollectorRegistry()
     latency = Metrics(registry).decision_latency
     latency.observe_ages(np.array([3, 41]), "4F7K2M9QX1RZC")
-    text = page(registry, OPENMETRICS).body.decode()
+    text = (await Pages(registry).page(OPENMETRICS)).body.decode()
     (line,) = [line for line in text.splitlines() if "4F7K2M9QX1RZC" in line]
     bucket = 'ringfence_decision_latency_seconds_bucket{le="0.05"} 2.0 # '
     assert line.startswith(bucket + '{decision_id="4F7K2M9QX1RZC"} 0.041 ')
-    assert "4F7K2M9QX1RZC" not in page(registry, "text/plain").body.decode()
+    assert "4F7K2M9QX1RZC" not in exposition(registry).decode()
 
 
-def test_a_batch_without_decisions_names_none() -> None:
+async def test_a_batch_without_decisions_names_none() -> None:
     """Nothing was blocked: nothing is made up."""
     registry = CollectorRegistry()
     AgeHistogram("ages_seconds", "Ages.", registry).observe_ages(np.array([3, 41]))
-    assert "decision_id" not in page(registry, OPENMETRICS).body.decode()
+    assert "decision_id" not in (await Pages(registry).page(OPENMETRICS)).body.decode()
 
 
 @pytest.mark.needs_openssl
