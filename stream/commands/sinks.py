@@ -1,12 +1,18 @@
 """`ringfence sink`: decisions where calls are routed."""
 
+import asyncio
 import os
+from dataclasses import asdict
+from typing import Annotated
 
 import typer
 
 from stream.agreements import agreements_of
-from stream.commands.base import ConfigFiles, settings_of
+from stream.calls.events import Event
+from stream.commands.base import AsJson, ConfigFiles, err, out, print_json, settings_of
+from stream.commands.register import USAGE, fail, seconds_in
 from stream.sinking.redis import run_redis
+from stream.sinking.resend import resend
 from stream.sinking.webhooks import run_webhooks
 
 app = typer.Typer(no_args_is_help=True, help="Deliver decisions: keys for SIP proxies, webhooks.")
@@ -38,3 +44,41 @@ def webhooks(config: ConfigFiles = None) -> None:
     Example: ringfence sink webhooks --config carrier.toml
     """
     raise typer.Exit(run_webhooks(settings_of(config), os.environ))
+
+
+@app.command("resend")
+def resend_command(
+    config: ConfigFiles = None,
+    endpoint: Annotated[
+        list[str] | None, typer.Argument(help="Endpoints of [sinks.webhooks]; none: all.")
+    ] = None,
+    give_up: Annotated[
+        str, typer.Option("--for", help="How long each decision is tried, e.g. 30s, 10m.")
+    ] = "60s",
+    as_json: AsJson = False,
+) -> None:
+    """Try again to deliver what webhooks did not take, once they are mended.
+
+    Goes through the topic of undelivered decisions from where it was left the last time. What is
+    not taken again stays there for the next time. Exit code 1 if there is such.
+
+    Example: ringfence sink resend crm --config carrier.toml
+    """
+    settings = settings_of(config)
+    known = settings.sinks.webhooks.endpoints
+    names = endpoint or list(known)
+    for name in names:
+        if name not in known:
+            fail(f"no endpoint {name!r}; known: {', '.join(known) or 'there is none'}", USAGE)
+    done = asyncio.run(resend(settings, names, os.environ, seconds_in(give_up), _waiting))
+    if as_json:
+        print_json([asdict(one) for one in done])
+    for one in [] if as_json else done:
+        text = f"{one.endpoint}: {one.delivered:,} delivered, {one.not_taken:,} not taken again"
+        out.print(text, markup=False)
+    raise typer.Exit(int(any(one.not_taken for one in done)))
+
+
+def _waiting(event: Event) -> None:
+    if event is Event.KAFKA_AWAITED:
+        err.print("Kafka does not answer yet, still trying (Ctrl-C ends it)")

@@ -20,6 +20,7 @@ from stream.calls.topics import ensure_topics
 from stream.config import load
 from stream.ops.sink_metrics import WebhookMetrics
 from stream.ops.tasks import cancelled
+from stream.sinking.resend import resend
 from stream.sinking.webhooks import WebhooksRun
 from stream.sinks.webhooks import endpoint as endpoints
 from stream.sinks.webhooks.endpoint import Endpoint, EndpointSettings, Undelivered
@@ -235,16 +236,19 @@ async def _undelivered(deployment: Deployment, topic: str) -> Any:
 
 async def test_endpoints_do_not_wait_for_each_other(tmp_path: Path, kafka, redis_url: str) -> None:
     """On a real broker: one endpoint hangs, one refuses (which is kept in its topic), one works
-    and has everything; a restart goes on where each one was.
+    and has everything; a restart goes on where each one was. What was refused is sent again on
+    request: what is taken then is done with, what is not stays.
     """
     hanging = asyncio.Event()
+    mended: set[str] = set()
 
     async def hangs() -> int:
         await hanging.wait()
         return 200
 
     def answer(request: web.Request, n: int) -> Any:
-        return {"/good": 200, "/bad": 400}.get(request.path) or hangs()
+        is_bad = request.headers["webhook-id"] not in mended
+        return {"/good": 200, "/bad": 400 if is_bad else 200}.get(request.path) or hangs()
 
     async with Receiver(answer).serving() as receiver:
         lines = [
@@ -275,6 +279,12 @@ async def test_endpoints_do_not_wait_for_each_other(tmp_path: Path, kafka, redis
         async with _webhooks(settings):
             await _until(lambda: len(receiver.genuine) >= seen + 5)
         assert {one["decision_id"] for one in receiver.genuine} == {f"D{n}" for n in range(5)}
+        for taken, expected in (("D1", (1, 4)), ("D2", (1, 3)), ("D3", (1, 2))):
+            mended.add(taken)
+            (done,) = await resend(settings, ["bad"], {"HOOK": SECRET}, 5.0, lambda _: None)
+            assert (done.delivered, done.not_taken) == expected
+        (good,) = await resend(settings, ["good"], {"HOOK": SECRET}, 5.0, lambda _: None)
+        assert (good.delivered, good.not_taken) == (0, 0)
 
 
 @asynccontextmanager
