@@ -22,8 +22,6 @@ from stream.calls.source import KafkaSource, SourceSettings
 from stream.config import Settings
 from stream.core.faults import Fault, KafkaRefuses, SourceDown
 from stream.deciding import Judges, decoder_for
-from stream.lists.connection import client
-from stream.lists.store import Register
 from stream.ops import log as logs
 from stream.ops.bounded import Named
 from stream.ops.certificate_metrics import CertificateMetrics
@@ -32,20 +30,18 @@ from stream.ops.health import HealthServer, Turning
 from stream.ops.retry import Backoff
 from stream.ops.serve_metrics import ServeMetrics
 from stream.ops.tasks import running, until
-from stream.redress.book import AppealBook
-from stream.redress.redressing import Desk
 from stream.serve.app import application
 from stream.serve.blocklist import Blocklist
 from stream.serve.door import Door
-from stream.serve.guard import Guard, Pace
-from stream.serve.kept import KeptDecisions, KeptSettings
+from stream.serve.guard import Guard
+from stream.serve.kept import KeptDecisions
 from stream.serve.parts import Parts
 from stream.serve.problems import Kind
 from stream.serve.redress import Redress
 from stream.serve.server import serving
 from stream.sinks.pump import Pump, PumpSettings
 from stream.web.install import install
-from stream.web.opening import opened
+from stream.web.opening import opened, redress_at
 
 log = logging.getLogger(__name__)
 
@@ -113,13 +109,17 @@ class _Serving:
         self._warn()
         self._memory.agreements.start()
         async with AsyncExitStack() as stack:
-            redress = await stack.enter_async_context(self._redress())
+            redress = await stack.enter_async_context(
+                redress_at(settings, self._metrics, self._memory.agreements)
+            )
+            self._memory.keep = redress.kept.asked
             parts = self._parts(redress)
             pages = await stack.enter_async_context(
                 opened(
                     settings,
                     parts.guard,
                     self._memory.agreements,
+                    redress,
                     lambda: self._memory.refresher.current,
                     self._arguments,
                 )
@@ -201,33 +201,6 @@ class _Serving:
             blocklist=self._blocklist,
             record_bytes_max=settings.calls.record_bytes_max,
         )
-
-    @asynccontextmanager
-    async def _redress(self) -> AsyncIterator[Redress]:
-        """Decisions by id and appeals, in the register."""
-        settings, serve = self._settings, self._settings.serve
-        redis = client(settings.register())
-        kept = KeptDecisions(
-            redis, KeptSettings(serve.decisions_days, serve.decisions_max), self._metrics
-        )
-        self._memory.keep = kept.asked
-        try:
-            async with AppealBook.open(settings.register(), settings.appeals.kept_days) as book:
-                yield Redress(
-                    kept=kept,
-                    book=book,
-                    connect=lambda: Register.connect(settings.register()),
-                    desk=lambda: Desk(
-                        settings.calls.home_country,
-                        settings.circle_keys(),
-                        self._memory.agreements.reading.agreements,
-                        settings.appeals.answer_s,
-                    ),
-                    contacts={name: owner.contact for name, owner in settings.owners.items()},
-                    pace=Pace(serve.questions_per_minute),
-                )
-        finally:
-            await redis.aclose()
 
     async def _keep_decisions(self, kept: KeptDecisions) -> None:
         """Copy decisions from their topic, in a group of all processes that serve."""

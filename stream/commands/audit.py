@@ -8,12 +8,10 @@ from stream.commands.base import AsJson, ConfigFiles, print_json, settings_of
 from stream.commands.register import NOTHING_DONE, moment_in, say, with_register
 from stream.lists.audit import AuditEntry, Verification
 from stream.lists.export import moment
-from stream.lists.feed_book import told_of_version
-from stream.lists.records import Op, base_of
+from stream.lists.history import detail_of, place_of
 from stream.lists.store import AUDIT_MAX, Register
 
 app = typer.Typer(invoke_without_command=True)
-_OF_ALLOWLIST = {Op.ALLOW, Op.DISALLOW, "repair"}
 
 
 @app.callback()
@@ -58,23 +56,12 @@ def audit(
 
 def _line(entry: AuditEntry) -> str:
     """One entry for a person: number, when, who, what of which list, and why."""
-    place = entry.list_name or ("(allowlist)" if entry.op in _OF_ALLOWLIST else "(calls)")
     at = f" generation {entry.generation}" if entry.generation else ""
-    detail, why = _detail(entry), f" ({entry.reason})" if entry.reason else ""
+    detail, why = detail_of(entry), f" ({entry.reason})" if entry.reason else ""
     return (
         f"{entry.number or '-':>6}  {moment(entry.at_s)}  {entry.actor}: {entry.op} "
-        f"{place}{at}{': ' * bool(detail)}{detail}{why}"
+        f"{place_of(entry)}{at}{': ' * bool(detail)}{detail}{why}"
     )
-
-
-def _detail(entry: AuditEntry) -> str:
-    if entry.op.startswith("feed_"):
-        return told_of_version(entry.detail)
-    record = base_of(entry.detail.encode()) if entry.op == Op.BASE else None
-    if record is None:
-        return entry.detail
-    of = f" to {record.of}" if record.of else ""
-    return f"{record.what}{of}: {record.count:,} entries"
 
 
 def _entry_json(entry: AuditEntry) -> dict[str, Any]:

@@ -133,9 +133,9 @@ class Annals:
             items: Any = await self._redis.xrange(keys.CHANGES, f"({upto}", "+", count=CHUNK)
         return upto, [step(item) for item in items]
 
-    async def audit(self, since_ms: int = 0) -> AsyncIterator[AuditEntry]:
-        """The audit's entries from `since_ms` on, newest first."""
-        newest: str = "+"
+    async def audit(self, since_ms: int = 0, before: str = "") -> AsyncIterator[AuditEntry]:
+        """The audit's entries from `since_ms` on, newest first; `before`: older than that id."""
+        newest = f"({before}" if before else "+"
         while True:
             with renamed("reading the audit"):
                 items: Any = await self._redis.xrevrange(

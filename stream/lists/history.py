@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from stream.lists.audit import AuditEntry
+from stream.lists.feed_book import told_of_version
 from stream.lists.past import Past, Stretch, millis
 from stream.lists.records import REKEY, BaseRecord, Op, Step, base_of
 from stream.lists.store import Register
@@ -15,6 +16,8 @@ from stream.lists.words import ListHead
 RECENT_ENTRIES = 10_000
 TOGETHER_S = 60
 """Changes of one kind by one person for one reason, so little apart, are told as one."""
+
+_OF_ALLOWLIST = {Op.ALLOW, Op.DISALLOW, "repair"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,3 +140,19 @@ def _alike(older: Made, newer: Made) -> bool:
         and older.what not in {Op.CREATE, "import", "rebuild", "rollback", "repair", REKEY}
         and newer.at_s - older.at_s <= TOGETHER_S
     )
+
+
+def place_of(entry: AuditEntry) -> str:
+    """What an entry of the audit is about, for a person: a list, the allowlist or calls."""
+    return entry.list_name or ("(allowlist)" if entry.op in _OF_ALLOWLIST else "(calls)")
+
+
+def detail_of(entry: AuditEntry) -> str:
+    """What an entry of the audit says beyond its operation, for a person. Numbers are masked."""
+    if entry.op.startswith("feed_"):
+        return told_of_version(entry.detail)
+    record = base_of(entry.detail.encode()) if entry.op == Op.BASE else None
+    if record is None:
+        return entry.detail
+    of = f" to {record.of}" if record.of else ""
+    return f"{record.what}{of}: {record.count:,} entries"

@@ -57,11 +57,12 @@ class Answer(StrEnum):
     REJECT = "reject"
 
 
-_STATES: Final = {
+STATES: Final = {
     Answer.FORWARD: AppealState.PENDING_OWNER,
     Answer.REDRESS: AppealState.REDRESSED,
     Answer.REJECT: AppealState.REJECTED,
 }
+"""Where each answer brings an appeal."""
 
 
 def _pace(request: Request, parts: Parts) -> None:
@@ -280,4 +281,4 @@ async def answered(
         text = f"the comment must have 1 to {COMMENT_CHARS_MAX} characters"
         raise ProblemError(Kind.MALFORMED, text)
     by = By(f"http:{client.name}", comment)
-    return JSONResponse(told(await parts.redress.answer(appeal_id, _STATES[answer], by)))
+    return JSONResponse(told(await parts.redress.answer(appeal_id, STATES[answer], by)))

@@ -30,6 +30,8 @@ _INSIDE: Final = frozenset({Role.VIEWER, Role.OPERATOR})
 ENTRIES: Final = (
     Entry("Overview", "/", _INSIDE),
     Entry("Lists", "/lists", _ALL),
+    Entry("Appeals", "/appeals", _ALL),
+    Entry("Audit", "/audit", _INSIDE),
     Entry("Health", "/health", _INSIDE),
     Entry("Runbook", "/runbook", _INSIDE),
 )

@@ -5,7 +5,7 @@ from typing import Final
 from fastapi import APIRouter, FastAPI, Request, Response
 
 from stream.serve.rendering import page
-from stream.web import health, lists, one_list, overview, runbook, signing
+from stream.web import appeals, audit, health, lists, one_list, overview, runbook, signing
 from stream.web.frame import AgainError, ElsewhereError
 from stream.web.parts import PageParts
 
@@ -14,6 +14,8 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     overview.router,
     lists.router,
     one_list.router,
+    appeals.router,
+    audit.router,
     health.router,
     runbook.router,
 )

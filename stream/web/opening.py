@@ -1,4 +1,4 @@
-"""The pages' parts, put together."""
+"""The pages' parts, and what is kept for redress, put together."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -7,10 +7,15 @@ from stream.agreements import AgreementFolder
 from stream.config import Settings
 from stream.core.blocklists import Blocklists
 from stream.lists.connection import client
+from stream.lists.store import Register
 from stream.ops.clock import now_s
 from stream.ops.figures.watch import Watch
 from stream.ops.tasks import running
-from stream.serve.guard import Guard
+from stream.redress.book import AppealBook
+from stream.redress.redressing import Desk
+from stream.serve.guard import Guard, Pace
+from stream.serve.kept import KeptDecisions, KeptMetrics, KeptSettings
+from stream.serve.redress import Redress
 from stream.web.commands import Commands
 from stream.web.feeds_known import FeedsKnown
 from stream.web.live import Live
@@ -23,6 +28,7 @@ async def opened(
     settings: Settings,
     guard: Guard,
     agreements: AgreementFolder,
+    redress: Redress,
     blocklists: Callable[[], Blocklists],
     arguments: Sequence[str] = (),
     watch: Watch | None = None,
@@ -42,6 +48,7 @@ async def opened(
             whole_s=serve.session_s,
         ),
         agreements=agreements,
+        redress=redress,
         live=Live(watch or Watch(settings.watched()), serve.watchers_max),
         feeds=FeedsKnown(settings),
         commands=Commands(arguments),
@@ -53,4 +60,30 @@ async def opened(
             yield parts
     finally:
         await parts.close()
+        await redis.aclose()
+
+
+@asynccontextmanager
+async def redress_at(
+    settings: Settings, metrics: KeptMetrics, agreements: AgreementFolder
+) -> AsyncIterator[Redress]:
+    """Decisions by id and appeals, in the register."""
+    serve, redis = settings.serve, client(settings.register())
+    kept = KeptDecisions(redis, KeptSettings(serve.decisions_days, serve.decisions_max), metrics)
+    try:
+        async with AppealBook.open(settings.register(), settings.appeals.kept_days) as book:
+            yield Redress(
+                kept=kept,
+                book=book,
+                connect=lambda: Register.connect(settings.register()),
+                desk=lambda: Desk(
+                    settings.calls.home_country,
+                    settings.circle_keys(),
+                    agreements.reading.agreements,
+                    settings.appeals.answer_s,
+                ),
+                contacts={name: owner.contact for name, owner in settings.owners.items()},
+                pace=Pace(serve.questions_per_minute),
+            )
+    finally:
         await redis.aclose()

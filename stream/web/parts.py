@@ -9,6 +9,7 @@ from stream.agreements import AgreementFolder
 from stream.config import Settings
 from stream.core.blocklists import Blocklists
 from stream.lists.store import Register
+from stream.serve.redress import Redress
 from stream.web.commands import Commands
 from stream.web.feeds_known import FeedsKnown
 from stream.web.live import Live
@@ -19,14 +20,16 @@ from stream.web.sessions import Sessions
 class PageParts:
     """Everything that pages share; one of each process.
 
-    `settings` are the whole configuration; `agreements` the folder as last read; `live` what
-    the overview shows; `feeds` those of the folder; `commands` what changes are made by;
-    `blocklists` the lists as this process has them; `now_s` the clock.
+    `settings` are the whole configuration; `agreements` the folder as last read; `redress` what is
+    kept of decisions and appeals; `live` what the overview shows; `feeds` those of the folder;
+    `commands` what changes are made by; `blocklists` the lists as this process has them; `now_s`
+    the clock.
     """
 
     settings: Settings
     sessions: Sessions
     agreements: AgreementFolder
+    redress: Redress
     live: Live
     feeds: FeedsKnown
     commands: Commands

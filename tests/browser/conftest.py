@@ -18,7 +18,7 @@ from stream.lists.words import By
 from stream.ops.clock import now_s
 from stream.serve.tokens import Role
 from stream.web.install import install
-from stream.web.opening import opened
+from stream.web.opening import opened, redress_at
 from stream.web.parts import PageParts
 from tests.browser.pictures import Told
 from tests.browser_lab import Person, chromium, person
@@ -84,11 +84,14 @@ async def site(site_settings: Settings, site_folder: Path) -> AsyncIterator[Site
             entries = [_entry(f"+999{n:08d}") for n in range(count)]
             await register.add(name, entries, BY)
         parts = parts_for(serve_settings())
+        agreements = AgreementFolder(site_settings.agreements.folder())
         async with (
+            redress_at(site_settings, parts.metrics, agreements) as redress,
             opened(
                 site_settings,
                 parts.guard,
-                AgreementFolder(site_settings.agreements.folder()),
+                agreements,
+                redress,
                 lambda: EMPTY_BLOCKLISTS,
                 ["--config", str(site_folder / "ringfence.toml")],
                 Told(),
@@ -102,6 +105,11 @@ async def site(site_settings: Settings, site_folder: Path) -> AsyncIterator[Site
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def operator(browser: Browser, site: Site) -> Person:
     return await person(browser, site.address, Role.OPERATOR)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def partner(browser: Browser, site: Site) -> Person:
+    return await person(browser, site.address, Role.PARTNER)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

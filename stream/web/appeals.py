@@ -1,0 +1,103 @@
+"""The queue of appeals: who says that a block is wrong, until when, and the answer."""
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Path, Request, Response
+
+from stream.core.agreement import owner_of
+from stream.core.appeal import OPEN, Appeal, AppealState
+from stream.core.faults import AppealUnknown
+from stream.serve.appeals import STATES, Answer
+from stream.serve.tokens import Role
+from stream.web.frame import Change, Visit, changes, sees
+from stream.web.listing import Asked, cut
+
+router = APIRouter(include_in_schema=False)
+
+NEWEST: Final = 5_000
+"""Of each state; beyond them a page only says that there are more."""
+_ORDERS: Final[Mapping[str, Callable[[Appeal], Any]]] = {
+    "due": lambda one: (one.deadline_at_s, one.id),
+    "received": lambda one: (one.received_at_s, one.id),
+    "state": lambda one: (one.state, one.deadline_at_s),
+}
+_DONE: Final[Mapping[Answer, str]] = {
+    Answer.FORWARD: "Its owner is asked; the number stays blocked until somebody answers.",
+    Answer.REDRESS: "Redressed: the number is not blocked any more, within a second.",
+    Answer.REJECT: "Rejected: the block stays.",
+}
+_Id = Annotated[str, Path(max_length=32)]
+
+
+@router.get("/appeals")
+async def queue(
+    request: Request, visit: Annotated[Visit, sees(Role.VIEWER, Role.PARTNER)]
+) -> Response:
+    """Those that wait for an answer, the next deadline first; answered ones if asked."""
+    asked = Asked.of(request, ["state", "list", "overdue"], list(_ORDERS))
+    book, at_s = visit.parts.redress.book, visit.parts.now_s()
+    wanted = asked.filters["state"]
+    states = [AppealState(wanted)] if wanted in {*AppealState} else sorted(OPEN)
+    found: list[Appeal] = []
+    more = False
+    for state in states:
+        some = await book.in_state(state, NEWEST)
+        more = more or len(some) == NEWEST
+        found += some
+    name, late = asked.filters["list"].lower(), bool(asked.filters["overdue"])
+    shown = [
+        one
+        for one in found
+        if _may_see(visit, one)
+        and (not name or any(name in named.list.lower() for named in one.lists))
+        and (not late or (one.open and one.overdue(at_s)))
+    ]
+    return visit.page(
+        "appeals.html",
+        asked=asked,
+        table=cut(shown, asked, _ORDERS[asked.sort]),
+        standing=await book.standing(),
+        states=list(AppealState),
+        at_s=at_s,
+        more=more,
+    )
+
+
+@router.get("/appeals/{appeal_id}")
+async def one(visit: Annotated[Visit, sees(Role.VIEWER, Role.PARTNER)], appeal_id: _Id) -> Response:
+    """One appeal: who said what, which lists name the number, and whom to ask there."""
+    appeal = await _found(visit, appeal_id)
+    redress = visit.parts.redress
+    return visit.page(
+        "appeal_page.html",
+        appeal=appeal,
+        at_s=visit.parts.now_s(),
+        contacts={n.list: redress.contacts.get(owner_of(n.list), "") for n in appeal.lists},
+        elsewhere=appeal.owners(visit.parts.settings.calls.home_country),
+        may_forward=appeal.state is AppealState.RECEIVED,
+    )
+
+
+@router.post("/appeals/{appeal_id}/{answer}")
+async def answered(
+    change: Annotated[Change, changes()], appeal_id: _Id, answer: Answer
+) -> Response:
+    """Forward, redress or reject; the reason is told to whoever appealed."""
+    await change.visit.parts.redress.answer(appeal_id, STATES[answer], change.by)
+    return await change.done(f"/appeals/{appeal_id}", _DONE[answer])
+
+
+async def _found(visit: Visit, appeal_id: str) -> Appeal:
+    appeal = await visit.parts.redress.book.get(appeal_id)
+    if not _may_see(visit, appeal):
+        raise AppealUnknown(f"no appeal {appeal_id}")
+    return appeal
+
+
+def _may_see(visit: Visit, appeal: Appeal) -> bool:
+    """A partner sees what it asked us, and what is about its lists."""
+    if visit.client.role is not Role.PARTNER:
+        return True
+    asked = appeal.partner is not None and visit.owns(appeal.partner)
+    return asked or any(visit.owns(owner_of(named.list)) for named in appeal.lists)

@@ -1,0 +1,103 @@
+"""The queue of appeals and the audit in a real browser."""
+
+import pytest
+
+from stream.core.appeal import Appeal, Named, Received
+from stream.lists.words import By
+from stream.redress import redressing
+from tests.browser.conftest import Site
+from tests.browser_lab import XSS, Person
+
+pytestmark = [pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="session")]
+
+
+async def _appealed(site: Site, number: str, *, appellant: str = "") -> Appeal:
+    redress = site.pages.redress
+    async with await redress.connect() as register:
+        appeal, _ = await redressing.open_appeal(
+            register,
+            redress.book,
+            redress.desk(),
+            number,
+            [Named(list="KH/scam", fingerprint="", category="call_centre")],
+            By("http", XSS),
+            appellant=appellant,
+        )
+    return appeal
+
+
+async def test_a_block_is_put_right(site: Site, operator: Person, viewer: Person) -> None:
+    """Found in the queue, read, redressed with a reason; a viewer sees it masked, without forms."""
+    number = "+447700900123"
+    appeal = await _appealed(site, number, appellant=f"clinic@example.org {XSS}")
+    page = await viewer.open("/appeals")
+    await viewer.look("appeals")
+    assert number not in await page.content()
+    await page.click(f"text={appeal.id}")
+    assert number not in await page.content()
+    assert "clinic@example.org" not in await page.content()
+    assert await page.locator("main form").count() == 0
+    await viewer.harmless()
+
+    page = await operator.open(f"/appeals/{appeal.id}")
+    assert number in await page.content()
+    await operator.harmless(f"clinic@example.org {XSS}")
+    await operator.look("appeal")
+    await page.fill("#redress-reason", "a clinic since 2024")
+    await page.click("button:text-is('Redress')")
+    assert "not blocked any more" in await page.inner_text("[role=status]")
+    _, allowed = await (await site.pages.register()).allow_all()
+    assert number in {one.text for one in allowed}
+    assert await page.locator("main .change").count() == 0
+    await operator.settled()
+
+
+async def test_an_appeal_is_asked_elsewhere_then_rejected(site: Site, operator: Person) -> None:
+    """Forwarded to the list's owner, and answered; its steps stand on the page."""
+    appeal = await _appealed(site, "+447700900124")
+    page = await operator.open(f"/appeals/{appeal.id}")
+    await page.fill("#forward-reason", "mailed to its desk")
+    await page.click("text=Note that the owner was asked")
+    assert await page.locator("#forward-reason").count() == 0
+    await page.fill("#reject-reason", "it called 300 people last night")
+    await page.click("button.danger")
+    assert await page.locator(".steps li").count() == 3
+    await operator.open("/appeals?state=rejected")
+    assert await page.locator(f"text={appeal.id}").count() == 1
+    await operator.settled()
+
+
+async def test_a_partner_sees_what_is_its_own(site: Site, partner: Person) -> None:
+    """Its own questions and what is about its lists; others' appeals are not there for it."""
+    foreign = await _appealed(site, "+447700900125")
+    redress = site.pages.redress
+    said = Received(
+        partner="partner", appeal_id="A-1", list="TH/national", fingerprint="336e914774f97770"
+    )
+    own, _ = await redressing.receive(redress.book, redress.desk(), said, By("http", ""))
+    page = await partner.open("/appeals")
+    assert await page.locator(f"text={own.id}").count() == 1
+    assert await page.locator(f"text={foreign.id}").count() == 0
+    await partner.settled()
+    await partner.open(f"/appeals/{foreign.id}")
+    assert "nothing of this id" in await page.inner_text("main")
+    await partner.settled(but="404")
+
+
+async def test_the_audit_says_who_and_why(site: Site, viewer: Person) -> None:
+    """Each change with its actor and reason, found by list, person and kind."""
+    await (await site.pages.register()).create("KH/probe", "plain", By("somchai", XSS))
+    page = await viewer.open("/audit")
+    await viewer.harmless()
+    await viewer.look("audit")
+    await page.fill("#list", "TH/national")
+    await page.fill("#what", "create")
+    await page.click("button:text-is('Show')")
+    rows = page.locator("tbody tr")
+    assert await rows.count() == 1
+    assert "somchai" in await rows.first.inner_text()
+    await viewer.open("/audit?list=none")
+    assert "Nothing of this kind" in await page.inner_text("main")
+    await viewer.open("/audit?before=nonsense")
+    assert await rows.count() > 1
+    await viewer.settled()
