@@ -127,6 +127,13 @@ def maybe_variable(text: str) -> str | None:
     return variable(text) if text else None
 
 
+def maybe_host(text: str) -> str | None:
+    """A name of DNS, or nothing."""
+    if not text or re.fullmatch(r"[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*", text):
+        return None
+    return f'must be a name of DNS, e.g. "ringfence.carrier.example", not "{text}"'
+
+
 def maybe_header(text: str) -> str | None:
     """An HTTP header's name, or nothing."""
     return None if re.fullmatch(r"[A-Za-z0-9-]{0,64}", text) else f'is no header: "{text}"'

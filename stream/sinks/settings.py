@@ -53,6 +53,7 @@ class EndpointSection:
     parallel: Annotated[int, Between(1, 256)] = 8
     private_addresses: bool = False
     ca_file: str = ""
+    origin: Annotated[str, Checked(checks.maybe_host)] = ""
 
     def __post_init__(self) -> None:
         found = []
@@ -83,6 +84,7 @@ class EndpointSection:
             parallel=self.parallel,
             private_addresses=self.private_addresses,
             ca_file=self.ca_file,
+            origin=self.origin,
         )
 
 

@@ -43,6 +43,12 @@ class Receiver:
         self.tries: Counter[str] = Counter()
         self.genuine: list[dict[str, Any]] = []
         self.port = 0
+        self.allows: list[dict[str, str]] = []
+        self.askers: list[str] = []
+
+    async def _asked(self, request: web.Request) -> web.Response:
+        self.askers.append(request.headers["WebHook-Request-Origin"])
+        return web.Response(headers=self.allows.pop(0) if self.allows else {})
 
     async def _take(self, request: web.Request) -> web.StreamResponse:
         body, name = await request.read(), request.headers["webhook-id"]
@@ -64,6 +70,7 @@ class Receiver:
     async def serving(self, tls: ssl.SSLContext | None = None) -> AsyncIterator["Receiver"]:
         app = web.Application()
         app.router.add_post("/{path:.*}", self._take)
+        app.router.add_route("OPTIONS", "/{path:.*}", self._asked)
         runner = web.AppRunner(
             app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True
         )
@@ -189,6 +196,27 @@ async def test_a_slow_or_absent_server_is_given_up_in_the_end() -> None:
     told = Told(f"http://127.0.0.1:{receiver.port}/h", give_up_s=0.1)
     await told.deliver(decision())
     assert told.kept[0].last.result is Result.UNREACHABLE
+
+
+async def test_a_receiver_is_asked_before_it_is_told() -> None:
+    """Nothing is sent before it named us, and then no more than it takes in a minute; who never
+    does is given up.
+    """
+    async with Receiver(lambda *_: 200).serving() as receiver:
+        receiver.allows = [
+            {},
+            {"WebHook-Allowed-Origin": "other.example"},
+            {"WebHook-Allowed-Origin": "x.example, Us.example", "WebHook-Allowed-Rate": "60000"},
+        ]
+        told = Told(f"http://127.0.0.1:{receiver.port}/h", origin="us.example", parallel=2)
+        await told.deliver(*(decision(decision_id=f"D{n}") for n in range(6)))
+        assert receiver.askers == ["us.example"] * 3
+        assert len(receiver.genuine) == 6
+        assert told.tried(Result.NOT_PERMITTED) == 2
+        shy = Told(f"http://127.0.0.1:{receiver.port}/h", origin="us.example", give_up_s=0.1)
+        await shy.deliver(decision())
+        assert shy.kept[0].last.result is Result.NOT_PERMITTED
+        assert len(receiver.genuine) == 6
 
 
 async def test_private_addresses_are_not_asked() -> None:

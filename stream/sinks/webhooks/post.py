@@ -19,6 +19,7 @@ from stream.lists.transports.headers import retry_after_s
 from stream.ops.clock import now_s
 from stream.sinks.webhooks.address import PrivateAddress, PublicResolver, is_public, literal
 from stream.sinks.webhooks.message import Event, Mode, request_of, signed
+from stream.sinks.webhooks.permit import Permit
 
 _ANSWER_BYTES = 1 << 14
 """Read of an answer, so that the connection can be used again; a longer one closes it."""
@@ -39,6 +40,8 @@ class Result(StrEnum):
     UNREACHABLE = "unreachable"
     CERTIFICATE = "certificate"
     PRIVATE_ADDRESS = "private_address"
+    NOT_PERMITTED = "not_permitted"
+    """It was asked whether it wants events of ours, and did not say so."""
 
 
 class Tried(NamedTuple):
@@ -61,6 +64,8 @@ class PostSettings:
     parallel: int
     private_addresses: bool
     ca_file: str
+    origin: str = ""
+    """The name under which permission is asked before events are sent; "": none is."""
 
 
 class Post:
@@ -69,6 +74,7 @@ class Post:
     def __init__(self, settings: PostSettings) -> None:
         self._settings = settings
         self._url = URL(settings.url)
+        self._permit = Permit(settings.origin)
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -98,12 +104,15 @@ class Post:
 
     async def send(self, event: Event) -> Tried:
         """Try once; signed anew, as the time is part of it."""
+        assert self._session is not None
         settings, host = self._settings, self._url.host or ""
         if not settings.private_addresses and literal(host) and not is_public(host):
             return Tried(Result.PRIVATE_ADDRESS)
-        headers, body = request_of(event, settings.mode, settings.source)
-        headers |= signed(settings.secrets, event.id, now_s(), body)
         try:
+            if not await self._permit.held(self._session, self._url):
+                return Tried(Result.NOT_PERMITTED)
+            headers, body = request_of(event, settings.mode, settings.source)
+            headers |= signed(settings.secrets, event.id, now_s(), body)
             return await self._post(headers, body)
         except TimeoutError:  # aiohttp's own are among them
             return Tried(Result.TIMEOUT)
