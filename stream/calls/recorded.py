@@ -1,6 +1,6 @@
 """Decisions that were published, read from their topic as any other reader would; in no group."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, TypeVar
 
@@ -27,6 +27,7 @@ class Found(NamedTuple):
     offset: int
     timestamp_ms: int
     decision: dict[str, Any]
+    headers: Mapping[str, str]
 
 
 def decision_in(value: bytes | None) -> dict[str, Any] | None:
@@ -99,47 +100,61 @@ async def last(
 
 
 async def about(
-    consumer: Any, topic: str, number: str, limit: int, look_back: int
+    consumer: Any, topic: str, number: str, limit: int, look_back: int, until_ms: int | None = None
 ) -> tuple[list[Found], bool]:
     """The last `limit` decisions about `number`, newest last, and whether all were looked at.
 
     All of one number lie in one partition (its key), of which `look_back` records are looked
-    through at most, in growing steps back from its end. Raises KafkaError.
+    through at most, in growing steps back from its end, or from `until_ms` (epoch). Decisions from
+    before the topic got more partitions may lie elsewhere. Raises KafkaError.
     """
     ids = sorted(consumer.partitions_for_topic(topic) or {0})
     place = int(partitions_of([number.encode()], len(ids))[0])
     partition = TopicPartition(topic, ids[place])
     begin = (await consumer.beginning_offsets([partition]))[partition]
     end = (await consumer.end_offsets([partition]))[partition]
+    if until_ms is not None:
+        later = (await consumer.offsets_for_times({partition: until_ms + 1}))[partition]
+        end = end if later is None else later.offset
     least = max(begin, end - look_back)
     found: list[Found] = []
     until, step = end, 2000
     while until > least and len(found) < limit:
         since = max(least, until - step)
         consumer.seek(partition, since)
-        found = [
-            *await _up_to(consumer, {partition: until}, lambda one: one.get("number") == number),
-            *found,
-        ]
+        new = await _up_to(consumer, {partition: until}, lambda _: True, number.encode())
+        found = [*new, *found]
         until, step = since, step * 4
     return found[-limit:], until <= begin or len(found) >= limit
 
 
 async def _up_to(
-    consumer: Any, ends: dict[TopicPartition, int], wanted: Callable[[dict[str, Any]], bool]
+    consumer: Any,
+    ends: dict[TopicPartition, int],
+    wanted: Callable[[dict[str, Any]], bool],
+    key: bytes | None = None,
 ) -> list[Found]:
-    """What is wanted from where `consumer` stands up to `ends` (exclusive), oldest first."""
+    """What is wanted from where `consumer` stands up to `ends` (exclusive), oldest first.
+
+    With a `key` records of others are not even decoded.
+    """
     found: list[Found] = []
     unread = set(ends)
     while unread:
         fetched = await consumer.getmany(*unread, timeout_ms=500)
         for partition, records in fetched.items():
             for record in records:
+                if record.offset >= ends[partition] or (key is not None and record.key != key):
+                    continue
                 decision = decision_in(record.value)
-                if record.offset < ends[partition] and decision is not None and wanted(decision):
+                if decision is not None and wanted(decision):
                     where = (partition.partition, record.offset, record.timestamp)
-                    found.append(Found(*where, decision))
+                    found.append(Found(*where, decision, _texts(record.headers)))
         # Offsets have holes (transaction markers): the position says when the end is reached.
         unread = {p for p in unread if await consumer.position(p) < ends[p]}
     found.sort(key=lambda each: each.timestamp_ms)
     return found
+
+
+def _texts(headers: Sequence[tuple[str, bytes]]) -> dict[str, str]:
+    return {name: (value or b"").decode(errors="replace") for name, value in headers}

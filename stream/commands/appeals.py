@@ -9,6 +9,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from stream.agreements import agreements_of
+from stream.chain.entries import answer_for, lists_now
 from stream.commands.appeals_text import (
     desk_of,
     fingerprint_of,
@@ -34,7 +35,6 @@ from stream.commands.register import (
     say,
     seconds_in,
 )
-from stream.commands.why import answer_for, lists_now
 from stream.config import Settings
 from stream.core.agreement import is_country, owner_of
 from stream.core.appeal import OPEN, Appeal, AppealState, Named, Received

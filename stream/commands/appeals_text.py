@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 from stream.agreement_words import named as clause_of
 from stream.agreements import agreements_of
 from stream.calls.events import Event
+from stream.chain.contacts import contacts_of
 from stream.commands.base import err
-from stream.commands.past import contacts_of
 from stream.commands.register import now_s, say, with_register
 from stream.config import Settings
 from stream.core.agreement import owner_of

@@ -3,6 +3,7 @@
 Data go to stdout, everything else to stderr, so that output can be piped.
 """
 
+import logging
 import os
 from pathlib import Path
 from typing import Annotated, Any
@@ -33,6 +34,11 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs."
 def settings_of(paths: list[Path] | None) -> Settings:
     """The settings for a command. Raises ConfigInvalid."""
     return load(paths or [], os.environ)
+
+
+def quiet_clients() -> None:
+    """What clients log of a server that is away is not written over what a command says of it."""
+    logging.getLogger().addHandler(logging.NullHandler())
 
 
 def print_json(value: Any) -> None:

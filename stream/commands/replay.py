@@ -15,6 +15,7 @@ import msgspec
 import typer
 
 from stream.agreements import agreements_of, read_agreement
+from stream.chain.entries import lists_now
 from stream.commands.appeals_text import waiting
 from stream.commands.base import ConfigFiles, settings_of
 from stream.commands.export import write_out
@@ -36,7 +37,6 @@ from stream.commands.register import (
     with_register,
 )
 from stream.commands.replay_text import print_report
-from stream.commands.why import lists_now
 from stream.config import Settings
 from stream.core.blocklists import LiveList
 from stream.core.faults import FilterUnreadable, SnapshotUnreadable

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 import sys
 import termios
 import tty
@@ -18,7 +17,7 @@ from rich.live import Live
 from stream import __version__
 from stream.calls.events import Event
 from stream.calls.recorded import decision_in, last, reader, without_numbers
-from stream.commands.base import AsJson, ConfigFiles, out, print_json, settings_of
+from stream.commands.base import AsJson, ConfigFiles, out, print_json, quiet_clients, settings_of
 from stream.commands.top_text import View, lines_of
 from stream.config import Settings
 from stream.core.faults import Fault
@@ -49,8 +48,7 @@ def top(
 
     Example: ringfence top --config carrier.toml
     """
-    # What a client has to say of a broker that is away is shown, not written across the picture.
-    logging.getLogger().addHandler(logging.NullHandler())
+    quiet_clients()
     settings = settings_of(config)
     watch = Watch(settings.watched())
     if as_json:

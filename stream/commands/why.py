@@ -1,45 +1,29 @@
-"""`ringfence why NUMBER`: what the lists say of a number, and what a call from it would get.
-
-It asks the very code that workers run, with the lists that a worker on this machine would load: the
-last good ones of the state directory, brought up to date by the register where it answers.
-"""
+"""`ringfence why NUMBER`: why it is blocked, or not, from the entry to the sinks."""
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
-import msgspec
-import numpy as np
 import typer
 
-from stream.agreement_words import named
 from stream.agreements import agreements_of
-from stream.app import refresher_for
-from stream.calls.batch import Partition, RawBatch, Segment
-from stream.calls.decide import Rules, decide
-from stream.calls.decode import DecodeSettings, decode
-from stream.calls.dialects.ringfence import RINGFENCE
-from stream.commands.base import AsJson, ConfigFiles, err, out, print_json, settings_of
-from stream.commands.past import contacts_of, history_of, lists_at, print_turns, turns_json, way_off
-from stream.commands.register import moment_in, say
-from stream.config import Settings
-from stream.core.agreement import Agreements
-from stream.core.blocklists import Blocklists, LiveList
-from stream.core.bounds import NO_AGREEMENT
-from stream.core.confidence import Decay, left, rounded
-from stream.core.digests import Digests, elements
-from stream.core.entry import NEVER, Category, Entry
-from stream.core.faults import RegisterDown
-from stream.core.number import Kind, parse, parse_many
-from stream.deciding import rules_for
-from stream.lists.events import Event, EventKind
-from stream.ops.clock import now_ms
-from stream.ops.tasks import cancelled
+from stream.chain.entries import HOLD, lists_now
+from stream.chain.gather import DECISIONS, Question, chain_now, chain_then, with_history
+from stream.commands.base import (
+    AsJson,
+    ConfigFiles,
+    err,
+    out,
+    print_json,
+    quiet_clients,
+    settings_of,
+)
+from stream.commands.register import moment_in, say, with_register
+from stream.core.number import Kind, parse
+from stream.lists.export import moment
+from stream.lists.store import Register
 
 LISTED, NOT_LISTED = 0, 1
-_RECORD_BYTES_MAX = 65_536
 
 
 def why(
@@ -54,51 +38,55 @@ def why(
     history: Annotated[
         bool, typer.Option("--history", help="How it came on and off each list; with --at too.")
     ] = False,
+    decisions: Annotated[
+        int,
+        typer.Option(min=0, max=1000, help="So many of its last decisions; 0: Kafka is not asked."),
+    ] = DECISIONS,
     as_json: AsJson = False,
 ) -> None:
-    """Say which lists hold NUMBER and since when, and what a call from it would get and why.
+    """Say why NUMBER is blocked, or not: entry, source, list, agreement, term, decisions, sinks.
+
+    What a call from it would get, which lists hold it since when and by whose report, which term
+    of which agreement decides; what was decided in fact, and what became of that: the key that SIP
+    proxies have of it, what webhooks were told.
 
     The number is shown in whole: it is the caller of this command who asked about it. With --at the
-    lists are those of then, as far as they are kept, agreements count as they stood then, and
-    [policy] is today's.
+    lists are those of then, as far as they are kept, agreements count as they stood then, decisions
+    are those up to then, and [policy] is today's.
     Exit codes: 0 a list holds it, 1 none does, 2 it is no phone number.
 
     Example: ringfence why 0812345678 --trunk intl-1
     """
+    quiet_clients()
     settings = settings_of(config)
     agreements = agreements_of(settings)
     country = settings.trunks_by_name().country(trunk)
     read = parse(number, country)
     if read.kind is not Kind.E164:
         raise typer.BadParameter(f"{number!r} is no phone number in {country}")
-    if at is not None:
-        at_ms = moment_in(at)
-        then = lists_at(settings, read.text, at_ms)
-        answer = answer_for(settings, agreements, then.blocklists, read.text, trunk, callee, at_ms)
-        answer |= {"at": _moment(at_ms // 1000), "not_known": dict(then.not_known)}
-        answer["register"] = _THEN if then.allow_known else f"{_THEN}; {_ALLOW_UNSURE}"
-    else:
-        blocklists, register = asyncio.run(lists_now(settings))
-        answer = answer_for(settings, agreements, blocklists, read.text, trunk, callee, now_ms())
-        answer["register"] = register
-    contacts = contacts_of(settings)
-    home = settings.calls.home_country
-    for held in answer["lists"]:
-        clause = held["agreement"] and named(agreements, held["agreement"], held["list"], home)
-        asked = [f"{held['owner']}: {clause['contact']}"] if clause else []
-        held |= {"agreement": clause, "ask": [*dict.fromkeys([*way_off(held, contacts), *asked])]}
-    if history or at is not None:
-        answer["history"] = turns_json(history_of(settings, read.text))
+    at_ms = None if at is None else moment_in(at)
+    asked = Question(read.text, trunk, callee, at_ms, history, decisions)
+
+    async def then(register: Register) -> dict[str, Any]:
+        answer = await chain_then(settings, agreements, register, asked)
+        return await with_history(settings, register, answer)
+
+    async def now() -> dict[str, Any]:
+        blocklists, register_said = await lists_now(settings)
+        return await chain_now(settings, agreements, blocklists, register_said, asked)
+
+    with err.status("asking"):
+        answer = asyncio.run(now()) if at_ms is None else with_register(settings, then)
+        if history and at_ms is None:
+            found = answer
+            answer = with_register(settings, lambda held: with_history(settings, held, found))
     if as_json:
         print_json(answer)
     else:
         _print(answer)
-    raise typer.Exit(LISTED if any(e["state"] in _HOLD for e in answer["lists"]) else NOT_LISTED)
+    raise typer.Exit(LISTED if any(e["state"] in HOLD for e in answer["lists"]) else NOT_LISTED)
 
 
-_HOLD = ("listed", "unconfirmed")
-_THEN = "what it has of then"
-_ALLOW_UNSURE = "allow entries that were taken off since may be missing"
 _TOLD = {
     "removed": "it was on it, and was taken off",
     "unconfirmed": "its filter may hold it, and no entry can confirm that",
@@ -107,187 +95,8 @@ _TOLD = {
 }
 
 
-async def lists_now(settings: Settings) -> tuple[Blocklists, str]:
-    """The lists as a worker that starts now would have them, and how the register stands."""
-    down = asyncio.Event()
-    said: list[str] = []
-
-    def on_event(event: Event) -> None:
-        if event.kind is EventKind.REGISTER_DOWN:
-            said[:] = [f"does not answer ({event.detail}); these are the last good lists"]
-            down.set()
-        elif event.kind in {EventKind.REGISTER_LOST, EventKind.SNAPSHOT_REFUSED}:
-            said.append(f"{event.kind}: {event.detail}")
-
-    refresher = refresher_for(settings, on_event)
-    with err.status("loading the lists"):
-        await asyncio.to_thread(refresher.load_last_good)
-        following = asyncio.create_task(refresher.run())
-        loaded = asyncio.create_task(refresher.wait_loaded())
-        away = asyncio.create_task(down.wait())
-        try:
-            await asyncio.wait({following, loaded, away}, return_when=asyncio.FIRST_COMPLETED)
-            if following.done():
-                following.result()
-            if away.done() and not refresher.current.lists:
-                raise RegisterDown(
-                    f"the register {said[0].partition(';')[0]}, and "
-                    f"{settings.lists.state_dir} holds no lists"
-                )
-        finally:
-            await cancelled(following, loaded, away)
-    return refresher.current, "; ".join(said) or "in agreement"
-
-
-def answer_for(
-    settings: Settings,
-    agreements: Agreements,
-    blocklists: Blocklists,
-    e164: str,
-    trunk: str | None,
-    callee: str | None,
-    at_ms: int,
-) -> dict[str, Any]:
-    """What is known of `e164` and what a call from it would get at `at_ms`; plain values."""
-    allow = blocklists.allow.find(e164, at_ms // 1000)
-    rules = replace(rules_for(settings, blocklists, agreements, at_ms // 1000), emit_all=True)
-    return {
-        "number": e164,
-        "lists": list(_entries(rules, blocklists, e164, at_ms // 1000)),
-        "not_asked": [blocklists.lists[index].name for index in blocklists.unusable],
-        "allow": None
-        if allow is None
-        else {
-            "entry": allow.text,
-            "reason": allow.reason,
-            "actor": allow.actor,
-            "appeal": allow.appeal or None,
-            "added_at": _moment(allow.added_at_s),
-            "expires_at": _moment(allow.expires_at_s),
-        },
-        "call": {"trunk": trunk, "callee": callee}
-        | _verdict(settings, rules, blocklists, e164, trunk, callee, at_ms),
-    }
-
-
-def _entries(
-    rules: Rules, blocklists: Blocklists, e164: str, now_s: int
-) -> Iterator[dict[str, Any]]:
-    """Every list that holds the number or a prefix of it, held it, or may hold it."""
-    numbers = parse_many([e164], lambda _: None)
-    decay, bounds = rules.columns.decay, rules.policy.bounds
-    found = blocklists.match(numbers, now_s, decay).by_row().get(0, ())
-    matches = {match.list: match for match in found}
-    by_prefix = blocklists.prefixes.match(numbers.e164, decay, now_s)
-    digits = dict(zip(by_prefix.lists.tolist(), by_prefix.prefix.tolist(), strict=True))
-    for index, live in enumerate(blocklists.lists):
-        known, reports = _held(live, e164)
-        match, prefix = matches.get(index), None
-        if match.prefix if match else index in digits and not _live(reports, now_s):
-            prefix = f"{e164[: 1 + digits[index]]}*"
-            known, reports = _held(live, prefix)
-        if match is not None:
-            state = "listed" if match.confirmed else "unconfirmed"
-        elif reports:
-            state = "legitimate" if _live(reports, now_s) else "expired"
-        elif known:
-            state = "removed"
-        else:
-            continue
-        listed = match if match is not None and match.confirmed else None
-        yield {
-            "list": live.name,
-            "owner": live.name.partition("/")[0],
-            "state": state,
-            "prefix": prefix,
-            "agreement": rules.wording.agreements[index],
-            "needs_agreement": bool(bounds) and bounds[index].stops.action == NO_AGREEMENT,
-            "may": rules.policy.by_list[index].action.name.lower(),
-            "generation": live.generation,
-            "category": _label(listed.category) if listed else None,
-            "confidence": listed.confidence if listed else None,
-            "expires_at": _moment(listed.expires_at_s or NEVER) if listed else None,
-            "reports": [_report(report, decay[index], now_s) for report in reports],
-        }
-
-
-def _report(report: Entry, decay: Decay, now_s: int) -> dict[str, Any]:
-    """What one source says, and what it counts for now."""
-    sure = left(
-        np.array([report.confidence], np.uint8),
-        np.array([report.reported_at_s], np.int64),
-        decay[np.newaxis],
-        now_s,
-    )
-    return {
-        "source": report.source,
-        "category": report.category.label,
-        "confidence": report.confidence,
-        "confidence_now": int(rounded(sure)[0]) if report.live(now_s) else 0,
-        "reported_at": _moment(report.reported_at_s),
-        "expires_at": _moment(report.expires_at_s),
-        "live": report.live(now_s),
-    }
-
-
-def _live(reports: Sequence[Entry], now_s: int) -> bool:
-    return any(report.live(now_s) for report in reports)
-
-
-def _held(live: LiveList, text: str) -> tuple[bool, tuple[Entry, ...]]:
-    """Whether the list says anything of the number or prefix, and its reports; (): taken off."""
-    column = elements(np.array([text], "S16"), live.key)
-    fingerprint = int(Digests(column).fingerprints()[0])
-    if fingerprint in live.overlay.entries:
-        return True, live.overlay.entries[fingerprint]
-    if live.snapshot is None or live.snapshot.columns is None:
-        return False, ()
-    columns = live.snapshot.columns
-    reports = tuple(map(columns.entry, columns.span(fingerprint)))
-    return bool(reports), reports
-
-
-def _verdict(
-    settings: Settings,
-    rules: Rules,
-    blocklists: Blocklists,
-    e164: str,
-    trunk: str | None,
-    callee: str | None,
-    at_ms: int,
-) -> dict[str, Any]:
-    """What the engine decides about such a call."""
-    record = {"call_id": "why", "caller": e164, "callee": callee, "trunk": trunk}
-    topic = next(iter(settings.calls.topics))
-    raw = RawBatch(
-        values=[msgspec.json.encode(record)],
-        offsets=np.zeros(1, np.int64),
-        timestamps_ms=np.array([at_ms], np.int64),
-        segments=(Segment(Partition(topic, 0), 0, 1),),
-        epoch=0,
-    )
-    limits = DecodeSettings(_RECORD_BYTES_MAX, check_callee=settings.calls.check_callee)
-    batch = decode(raw, {topic: RINGFENCE}, settings.trunks_by_name(), limits)
-    (value,) = filter(None, decide(batch, blocklists, rules, at_ms).values)
-    decision = msgspec.json.decode(value)
-    return {
-        "verdict": decision["verdict"],
-        "would": decision.get("would"),
-        "rule": decision["rule"],
-        "role": decision["role"],
-    }
-
-
-def _moment(at_s: int) -> str | None:
-    return None if at_s == NEVER else datetime.fromtimestamp(at_s, UTC).isoformat()
-
-
 def _until(held: Mapping[str, Any]) -> str:
     return f"until {held['expires_at'] or 'it is taken off'}"
-
-
-def _label(category: int | None) -> str | None:
-    return None if category is None else Category(category).label
 
 
 def _print(answer: dict[str, Any]) -> None:
@@ -300,7 +109,8 @@ def _print(answer: dict[str, Any]) -> None:
     trunk = f" on trunk {call['trunk']}" if call["trunk"] else ""
     when = f" at {answer['at']}" if "at" in answer else ""
     out.print(
-        f"A call from {answer['number']}{trunk}{when}: [bold]{verdict}[/], rule {call['rule']}"
+        f"A call from {answer['number']}{trunk}{when}: [bold]{verdict}[/], rule {call['rule']}",
+        soft_wrap=True,
     )
     allow = answer["allow"]
     if allow is not None:
@@ -323,6 +133,8 @@ def _print(answer: dict[str, Any]) -> None:
                 say(f"  where its conditions hold: {'; '.join(agreed['conditions'])}")
         elif held["needs_agreement"]:
             say("  no agreement on it is in force: it is only observed")
+        if held["decides"] is not None:
+            say(f"  what decides: {_term(held['decides'])}")
         for report in held["reports"]:
             out.print(
                 f"  {report['source']}: {report['category']}, confidence {report['confidence']}, "
@@ -331,7 +143,7 @@ def _print(answer: dict[str, Any]) -> None:
                 markup=False,
                 soft_wrap=True,
             )
-        if held["state"] in _HOLD:
+        if held["state"] in HOLD:
             ask = " or ".join(held["ask"]) or (
                 f"{held['owner']} (no contact is set: [owners.{held['owner']}] contact)"
             )
@@ -344,5 +156,74 @@ def _print(answer: dict[str, Any]) -> None:
         out.print(f"{name} could not be asked: it has no data here")
     if answer.get("history"):
         say("History:")
-        print_turns(answer["history"], answer["number"])
+        _print_turns(answer["history"], answer["number"])
+    _print_decided(answer)
     out.print(f"Register: {answer['register']}", markup=False)
+
+
+def _term(term: Mapping[str, Any]) -> str:
+    """The term that decided, in a line."""
+    has = f"; the number has {term['has']}" if term["has"] else ""
+    then = "" if term["holds"] else ", so the list does not act"
+    return f"{term['term']}: {term['wants']} ({term['by']}){has}{then}"
+
+
+def _print_decided(answer: Mapping[str, Any]) -> None:
+    """What was decided in fact, and what sinks made of it."""
+    decided = answer.get("decided")
+    if decided is None:
+        return
+    found = decided["decisions"]
+    if decided["why"]:
+        say(f"Decisions: {decided['why']}")
+    elif not found:
+        far = "" if decided["whole"] else f" among the last {decided['looked_back']:,} records"
+        say(f"No decision about it is kept{far}.")
+    else:
+        say(f"Its last {len(found)} decisions:" if len(found) > 1 else "Its last decision:")
+    for one in found:
+        would = f" (would {one['would']})" if one.get("simulated") else ""
+        lists = " ".join(
+            f"{reason.get('list')}@{reason.get('generation')}"
+            for reason in one.get("reasons") or ()
+        )
+        sinks = ", ".join(f"{name} {did}" for name, did in one["sinks"].items())
+        say(
+            f"  {one.get('decided_at')}  {one.get('verdict')}{would}, rule {one.get('rule')}"
+            f"  {lists}  {one.get('decision_id')} ({one['record']})"
+            f"{'; sinks: ' + sinks if sinks else ''}"
+        )
+    _print_key(answer["sinks"]["key"])
+    if answer["sinks"]["why"]:
+        say(answer["sinks"]["why"])
+
+
+def _print_key(key: Mapping[str, Any]) -> None:
+    """What SIP proxies are told."""
+    held = key["held"]
+    if held is None:
+        say(f"SIP proxies have no key of it{': ' + key['why'] if key['why'] else ''}")
+        return
+    until = moment(int(held["expires_at"])) if held.get("expires_at", "").isdigit() else "?"
+    say(
+        f"SIP proxies have bl:{held['entry']}: {held.get('action')}, {held.get('reason')} by "
+        f"{held.get('list')}, until {until} (decision {held.get('decision_id') or 'none yet'})"
+    )
+
+
+def _print_turns(history: Iterable[Mapping[str, Any]], e164: str) -> None:
+    """A number's history as lines."""
+    for turn in history:
+        entry = f" {turn['entry']}" if turn["entry"] not in {e164, ""} else ""
+        who = f" by {turn['actor']}" if turn["actor"] else ""
+        why = f": {turn['reason']}" if turn["reason"] else ""
+        sources = ", ".join(
+            f"{report['category']} {report['confidence']} from {report['source']}"
+            for report in turn["reports"]
+        )
+        how = "in generations that are not kept" if turn["how"] == "unknown" else turn["how"]
+        after = f"; then {sources}" if sources else ""
+        say(
+            f"  {turn['at']}  {turn['list']}, generation {turn['generation']}:{entry} "
+            f"{turn['what']} ({how}){who}{why}{after}"
+        )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from stream.commands.past import contacts_of, way_off
+from stream.chain.contacts import contacts_of, way_off
 from stream.config import Settings, load
 from stream.core.digests import fingerprints_of
 from tests.builders import fingerprint_of

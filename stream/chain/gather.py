@@ -1,0 +1,116 @@
+"""The whole chain about one number, as plain values: what `ringfence why --json` prints."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from stream.agreement_words import named
+from stream.chain.contacts import contacts_of, way_off
+from stream.chain.decided import decided
+from stream.chain.delivered import delivered
+from stream.chain.entries import answer_for, moment
+from stream.chain.terms import deciding
+from stream.chain.then import history_of, lists_at, turns_json
+from stream.config import Settings
+from stream.core.agreement import Agreements
+from stream.core.blocklists import Blocklists
+from stream.lists.store import Register
+from stream.ops.clock import now_ms
+
+DECISIONS = 5
+"""So many of the number's last decisions are told of, unless somebody asks for others."""
+_THEN = "what it has of then"
+_ALLOW_UNSURE = "allow entries that were taken off since may be missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A number in E.164, the call that is imagined, the moment (None: now), and how much is told.
+
+    `decisions`: how many of its last ones (0: Kafka and the proxies' Redis are not asked).
+    """
+
+    number: str
+    trunk: str | None = None
+    callee: str | None = None
+    at_ms: int | None = None
+    history: bool = False
+    decisions: int = DECISIONS
+
+
+async def chain_now(
+    settings: Settings,
+    agreements: Agreements,
+    blocklists: Blocklists,
+    register_said: str,
+    asked: Question,
+) -> dict[str, Any]:
+    """The chain by the lists of now; `register_said`: how those stand to the register."""
+    at_ms = now_ms()
+    answer = answer_for(
+        settings, agreements, blocklists, asked.number, asked.trunk, asked.callee, at_ms
+    )
+    answer["register"] = register_said
+    return await _whole(settings, agreements, answer, asked)
+
+
+async def chain_then(
+    settings: Settings, agreements: Agreements, register: Register, asked: Question
+) -> dict[str, Any]:
+    """The chain as it was at the question's moment.
+
+    The lists are those of then, as far as they are kept, agreements count as they stood then, and
+    `[policy]` is today's. Raises RegisterDown.
+    """
+    assert asked.at_ms is not None, "there is a moment"
+    then = await lists_at(settings, register, asked.number, asked.at_ms)
+    answer = answer_for(
+        settings, agreements, then.blocklists, asked.number, asked.trunk, asked.callee, asked.at_ms
+    )
+    answer |= {"at": moment(asked.at_ms // 1000), "not_known": dict(then.not_known)}
+    answer["register"] = _THEN if then.allow_known else f"{_THEN}; {_ALLOW_UNSURE}"
+    return await _whole(settings, agreements, answer, asked)
+
+
+async def with_history(
+    settings: Settings, register: Register, answer: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The same, with how the number came on and off each list. Raises RegisterDown."""
+    turns = await history_of(settings, register, answer["number"])
+    return {**answer, "history": turns_json(turns)}
+
+
+async def _whole(
+    settings: Settings, agreements: Agreements, answer: dict[str, Any], asked: Question
+) -> dict[str, Any]:
+    """Agreements, contacts, decisions and sinks added to what the lists say."""
+    contacts = await asyncio.to_thread(contacts_of, settings)
+    home = settings.calls.home_country
+    for held in answer["lists"]:
+        clause = held["agreement"] and named(agreements, held["agreement"], held["list"], home)
+        to_ask = [f"{held['owner']}: {clause['contact']}"] if clause else []
+        held |= {
+            "agreement": clause,
+            "decides": deciding(held["terms"]),
+            "ask": [*dict.fromkeys([*way_off(held, contacts), *to_ask])],
+        }
+    if not asked.decisions:
+        return answer
+    topic = settings.calls.decisions_topic
+    found, looked = await decided(settings, topic, asked.number, asked.at_ms, asked.decisions)
+    sinks = await delivered(settings, asked.number, found, now_ms() // 1000)
+    did = sinks.pop("decisions")
+    answer["decided"] = {
+        "decisions": [
+            {
+                **one.decision,
+                "record": f"{topic}/{one.partition}/{one.offset}",
+                "sinks": did.get(str(one.decision.get("decision_id")), {}),
+            }
+            for one in reversed(found)
+        ],
+        **looked,
+    }
+    answer["sinks"] = sinks
+    return answer
