@@ -9,6 +9,7 @@ from stream.calls.events import Event
 from stream.calls.recorded import Found, about, reader
 from stream.config import Settings
 from stream.core.faults import Fault, SourceDown
+from stream.ops.kafka import listens
 
 LOOK_BACK = 200_000
 """Records of the number's partition that are looked through, about a second's work."""
@@ -30,6 +31,8 @@ async def decided(
             # The first try is enough: whoever asks is waiting for an answer.
             raise SourceDown(f"Kafka at {where} does not answer")
 
+    if not await listens(settings.kafka_client()):
+        return [], said | {"why": f"{topic} can not be read: Kafka at {where} does not answer"}
     try:
         async with asyncio.timeout(ASK_S_MAX):
             async with reader(settings.kafka_client(), topic, waiting) as consumer:

@@ -1,5 +1,6 @@
 """How Kafka is reached: settings shared by all clients, and why one is not let in."""
 
+import asyncio
 from dataclasses import dataclass, field
 from ssl import SSLContext, SSLEOFError, SSLError, SSLSyscallError, SSLZeroReturnError
 from typing import Any
@@ -43,6 +44,22 @@ class KafkaSettings:
             "sasl_plain_username": self.sasl_username,
             "sasl_plain_password": self.sasl_password,
         }
+
+
+async def listens(kafka: KafkaSettings, wait_s: float = 3.0) -> bool:
+    """Whether anybody listens at one of the addresses at least; asked without a client.
+
+    aiokafka tries for long and logs errors, which whoever only looks does not want.
+    """
+    for host, port, _ in collect_hosts(kafka.bootstrap_servers):
+        try:
+            async with asyncio.timeout(wait_s):
+                _, writer = await asyncio.open_connection(host, port)
+        except (OSError, TimeoutError):
+            continue
+        writer.close()
+        return True
+    return False
 
 
 async def ask_why(kafka: KafkaSettings) -> None:

@@ -118,7 +118,6 @@ async def test_decisions_and_sinks_of_a_number(tmp_path: Path, kafka, redis_url:
     keys.close()
 
 
-@pytest.mark.expects_errors("Unable connect")
 async def test_what_is_away_is_said(tmp_path: Path) -> None:
     """Neither Kafka nor the proxies' Redis is waited for: who asks at night gets what there is."""
     nobody = "127.0.0.1:1"
