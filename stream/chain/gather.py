@@ -15,6 +15,7 @@ from stream.chain.then import history_of, lists_at, turns_json
 from stream.config import Settings
 from stream.core.agreement import Agreements
 from stream.core.blocklists import Blocklists
+from stream.core.trials import Kind
 from stream.lists.store import Register
 from stream.ops.clock import now_ms
 
@@ -52,7 +53,7 @@ async def chain_now(
         settings, agreements, blocklists, asked.number, asked.trunk, asked.callee, at_ms
     )
     answer["register"] = register_said
-    return await _whole(settings, agreements, answer, asked)
+    return await _whole(settings, agreements, blocklists, answer, asked)
 
 
 async def chain_then(
@@ -70,7 +71,7 @@ async def chain_then(
     )
     answer |= {"at": moment(asked.at_ms // 1000), "not_known": dict(then.not_known)}
     answer["register"] = _THEN if then.allow_known else f"{_THEN}; {_ALLOW_UNSURE}"
-    return await _whole(settings, agreements, answer, asked)
+    return await _whole(settings, agreements, then.blocklists, answer, asked)
 
 
 async def with_history(
@@ -82,7 +83,11 @@ async def with_history(
 
 
 async def _whole(
-    settings: Settings, agreements: Agreements, answer: dict[str, Any], asked: Question
+    settings: Settings,
+    agreements: Agreements,
+    blocklists: Blocklists,
+    answer: dict[str, Any],
+    asked: Question,
 ) -> dict[str, Any]:
     """Agreements, contacts, decisions and sinks added to what the lists say."""
     contacts = await asyncio.to_thread(contacts_of, settings)
@@ -95,6 +100,7 @@ async def _whole(
             "decides": deciding(held["terms"]),
             "ask": [*dict.fromkeys([*way_off(held, contacts), *to_ask])],
         }
+        held["turned"] = _turned(blocklists, held)
     if not asked.decisions:
         return answer
     topic = settings.calls.decisions_topic
@@ -114,3 +120,21 @@ async def _whole(
     }
     answer["sinks"] = sinks
     return answer
+
+
+def _turned(blocklists: Blocklists, held: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Who took the list, or its agreement, from trial into force or back; most often nobody did."""
+    about = {f"{Kind.LIST}:{held['list']}"}
+    if held["agreement"]:
+        about.add(f"{Kind.AGREEMENT}:{held['agreement']['id']}")
+    return [
+        {
+            "what": str(target),
+            "standing": one.standing,
+            "at": moment(one.at_s),
+            "actor": one.actor,
+            "reason": one.reason,
+        }
+        for target, one in blocklists.trials.turned.items()
+        if str(target) in about
+    ]

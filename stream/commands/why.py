@@ -135,6 +135,9 @@ def _print(answer: dict[str, Any]) -> None:
             say("  no agreement on it is in force: it is only observed")
         if held["decides"] is not None:
             say(f"  what decides: {_term(held['decides'])}")
+        for one in held["turned"]:
+            stands = "in force" if one["standing"] == "force" else "on trial"
+            say(f"  {one['what']} is {stands} since {one['at']}: {one['reason']} ({one['actor']})")
         for report in held["reports"]:
             out.print(
                 f"  {report['source']}: {report['category']}, confidence {report['confidence']}, "
