@@ -36,6 +36,7 @@ from stream.serve.door import Door
 from stream.serve.guard import Guard
 from stream.serve.kept import KeptDecisions
 from stream.serve.parts import Parts
+from stream.serve.preloaded import Preloaded
 from stream.serve.problems import Kind
 from stream.serve.redress import Redress
 from stream.serve.server import serving
@@ -113,6 +114,7 @@ class _Serving:
                 redress_at(settings, self._metrics, self._memory.agreements)
             )
             self._memory.keep = redress.kept.asked
+            redress.preloaded = Preloaded(redress.kept.redis, self._blocklist.judge)
             parts = self._parts(redress)
             pages = await stack.enter_async_context(
                 opened(

@@ -20,6 +20,7 @@
 | `rf:allow`, `rf:allow:head` | hashes | the allowlist and its head: generation, chain |
 | `rf:trials`, `rf:trials:head` | hashes | promotions and demotions by target; generation |
 | `rf:decided:DAY` | hash | id of a decision -> what is kept of it, see `serve/kept.py` |
+| `rf:names` | string | the key of ids that no call led to, see `sinks/names.py` |
 | `rf:session:SHA256` | string | a person who is signed in to the page, see `web/sessions.py` |
 | `rf:appeals` | hash | id of an appeal -> its version and record |
 | `rf:appeals:open` | zset | ids of those that wait for an answer, by deadline |
@@ -40,6 +41,7 @@ ALLOW = "rf:allow"
 ALLOW_HEAD = "rf:allow:head"
 TRIALS = "rf:trials"
 TRIALS_HEAD = "rf:trials:head"
+NAMES = "rf:names"
 APPEALS = "rf:appeals"
 APPEALS_OPEN = "rf:appeals:open"
 APPEALS_DECISIONS = "rf:appeals:decisions"

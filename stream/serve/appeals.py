@@ -75,10 +75,10 @@ def _pace(request: Request, parts: Parts) -> None:
 
 
 async def _found(parts: Parts, decision_id: str) -> Kept:
-    decision = await parts.redress.kept.find(decision_id)
+    decision = await parts.redress.find(decision_id)
     if decision is None:
         days = parts.redress.kept.settings.days
-        text = f"there is no decision of this id, or it is older than {days} days"
+        text = f"there is no decision of this id, or it is older than {days} days, or over"
         raise ProblemError(Kind.NOT_FOUND, text)
     return decision
 

@@ -15,6 +15,7 @@ from stream.redress.book import AppealBook
 from stream.redress.redressing import Desk
 from stream.serve.guard import Pace
 from stream.serve.kept import Kept, KeptDecisions
+from stream.serve.preloaded import Preloaded
 
 RULES: Final[Mapping[str, str]] = {
     "do_not_originate": "the calling number takes calls and never makes any",
@@ -58,7 +59,15 @@ class Redress:
     desk: Callable[[], Desk]
     contacts: Mapping[str, str]
     pace: Pace
+    preloaded: Preloaded | None = None
     _rules: Mapping[str, str] = field(init=False, default_factory=lambda: RULES)
+
+    async def find(self, decision_id: str) -> Kept | None:
+        """The decision with that id, or what is behind the id of a preloaded key."""
+        found = await self.kept.find(decision_id)
+        if found is None and self.preloaded is not None:
+            found = await self.preloaded.find(decision_id)
+        return found
 
     def because(self, decision: Kept) -> list[Because]:
         """The lists that decided, each with its owner's contact."""

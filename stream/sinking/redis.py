@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Final
@@ -15,13 +16,17 @@ from stream.calls.events import Event
 from stream.calls.source import KafkaSource
 from stream.calls.topics import check_topics
 from stream.config import Settings
+from stream.core.faults import RegisterDown
 from stream.deciding import Judges, use_kernels
+from stream.lists.connection import client, renamed
 from stream.lists.events import Event as ListEvent
 from stream.lists.events import EventKind
 from stream.ops.memory import settle
 from stream.ops.sink_metrics import RedisSinkMetrics, SinkMetrics
 from stream.ops.tasks import every, first, running
 from stream.sinking.life import LOOK_S, Life, run, source_settings
+from stream.sinks.names import KEY_BYTES, Names
+from stream.sinks.naming import names_in
 from stream.sinks.proxies import Proxies
 from stream.sinks.pump import Pump, PumpSettings
 from stream.sinks.record import Seen
@@ -99,7 +104,11 @@ class RedisSinkRun:
             settings, lambda: self._refresher.current, lambda: self._agreements.reading.agreements
         )
         sink = RedisSink(
-            section.settings(settings.policy.decision_ttl_s), proxies, judges, self._redis_metrics
+            section.settings(settings.policy.decision_ttl_s),
+            proxies,
+            judges,
+            self._redis_metrics,
+            await self._names(),
         )
         group = section.group_id or f"{settings.calls.group_id}.redis"
         source = KafkaSource(kafka, source_settings(settings, group, "earliest"), self._event)
@@ -125,6 +134,18 @@ class RedisSinkRun:
                 await first(self._pump.run(), lists, keys, look, agreements)
         finally:
             await source.stop()
+
+    async def _names(self) -> Names:
+        """The register's; without it, ids that lead to no page until the next start."""
+        redis = client(self._settings.register())
+        try:
+            with renamed("reading the key of ids"):
+                return await names_in(redis)
+        except RegisterDown as fault:
+            log.warning("keys that no call led to have ids without a page, by now: %s", fault)
+            return Names(os.urandom(KEY_BYTES))
+        finally:
+            await redis.aclose()
 
     async def _look(self, source: KafkaSource) -> None:
         while True:

@@ -28,6 +28,7 @@ from stream.sinks.book import Book, Kind
 from stream.sinks.differing import difference
 from stream.sinks.judge import Judge, PrefixKeys, speaking
 from stream.sinks.keys import BLOCK, Held, Put
+from stream.sinks.names import Names
 from stream.sinks.proxies import Proxies, ProxiesDown
 from stream.sinks.record import Block, Seen, read_blocks
 from stream.sinks.replay import Replay
@@ -70,10 +71,11 @@ class RedisSink:
         proxies: Proxies,
         judge: Callable[[], Judge],
         metrics: RedisSinkMetrics,
+        names: Names,
     ) -> None:
         """`judge` gives the lists of the moment: the same object until something changes."""
         self._settings = settings
-        self._rules = Rules(settings.ttl_s, settings.preload)
+        self._rules = Rules(settings.ttl_s, settings.preload, names)
         self._proxies = proxies
         self._judge = judge
         self._metrics = metrics

@@ -8,12 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 
-import numpy as np
-
-from stream.core.decision import decision_ids, seed_of
 from stream.sinks.book import Book, Kind
 from stream.sinks.judge import Blocked, PrefixKeys, ends_at, speaking
 from stream.sinks.keys import ALLOW, BLOCK, Held, Put
+from stream.sinks.names import Names
 
 
 @dataclass(slots=True)
@@ -41,10 +39,13 @@ class Writes:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """`ttl_s`: how long a key lives at most; a longer-lived one is renewed at half of it."""
+    """`ttl_s`: how long a key lives at most; a longer-lived one is renewed at half of it. `names`
+    gives ids to what no call led to.
+    """
 
     ttl_s: int
     preload: bool
+    names: Names
 
 
 def of_numbers(
@@ -79,7 +80,7 @@ def of_numbers(
                 writes.add(_block(text, why, until), kept)
         elif kind is Kind.SPARED:
             writes.drops.append(text)
-    writes.puts = with_ids(writes.puts)
+    writes.puts = with_ids(writes.puts, rules.names)
     return writes
 
 
@@ -104,7 +105,11 @@ def of_prefixes(
             same = held is not None and held.action == BLOCK
             if held is None or not same or _renewed(held.expires_at_s, until, at_s, rules):
                 blocks.append(_block(name, why, until))
-    return allows, with_ids(blocks), [f"{text}*" for text in written.keys() - wanted.keys()]
+    return (
+        allows,
+        with_ids(blocks, rules.names),
+        [f"{text}*" for text in written.keys() - wanted.keys()],
+    )
 
 
 def _renewed(ends_s: int, until_s: int, at_s: int, rules: Rules) -> bool:
@@ -120,18 +125,11 @@ def _block(text: str, why: Blocked, ends_s: int) -> Put:
     return Put(text, BLOCK, why.reason, why.list, "", ends_s, 0)
 
 
-def with_ids(puts: Iterable[Put]) -> list[Put]:
-    """Blocks that no call led to, each with an id that is the same for its list and number.
-
-    No record in Kafka has it; the redress page finds the number's list by it all the same.
-    """
+def with_ids(puts: Iterable[Put], names: Names) -> list[Put]:
+    """Blocks that no call led to, each with an id by which its page is found."""
     held = list(puts)
-    if not held:
-        return held
-    seeds = np.array([seed_of(f"list:{put.list}", 0) for put in held], np.uint64)
-    none = np.zeros(len(held), np.int64)
-    ids = decision_ids(seeds, none, none, np.array([put.text for put in held], "S16"))
+    ids = names.ids([put.text for put in held])
     return [
-        put._replace(decision_id=name.decode("ascii")) if put.action == BLOCK else put
-        for put, name in zip(held, ids.tolist(), strict=True)
+        put._replace(decision_id=name) if put.action == BLOCK else put
+        for put, name in zip(held, ids, strict=True)
     ]

@@ -45,6 +45,7 @@ from stream.ops.sink_metrics import RedisSinkMetrics
 from stream.ops.tasks import cancelled
 from stream.sinks.judge import Judge
 from stream.sinks.keys import Put
+from stream.sinks.names import Names
 from stream.sinks.proxies import Proxies
 from stream.sinks.redis_sink import RedisSink, RedisSinkSettings
 from tests.bench.alternatives import Work
@@ -239,7 +240,7 @@ async def _whole(lab: Lab, load: Load) -> Callable[[], Awaitable[None]]:
     async def go() -> None:
         async with Proxies(RegisterSettings(lab.redis.url())) as proxies:
             metrics = RedisSinkMetrics(CollectorRegistry())
-            sink = RedisSink(settings, proxies, lambda: judge, metrics)
+            sink = RedisSink(settings, proxies, lambda: judge, metrics, Names(b"b" * 16))
             keep = asyncio.create_task(sink.keep())
             for batch in batches:
                 await sink.deliver(batch)

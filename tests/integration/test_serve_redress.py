@@ -14,6 +14,8 @@ from stream.calls.wire import timestamp
 from stream.core.agreement import Agreements
 from stream.core.decision import Decision, Reason
 from stream.core.faults import RegisterDown
+from stream.core.number import masked
+from stream.core.policy import PolicySettings, compile_policy
 from stream.lists.connection import RegisterSettings, client
 from stream.lists.store import Register
 from stream.ops.clock import now_ms
@@ -22,8 +24,13 @@ from stream.redress.book import AppealBook
 from stream.redress.redressing import Desk
 from stream.serve.guard import Pace
 from stream.serve.kept import DAY_S, KeptDecisions, KeptSettings
+from stream.serve.preloaded import Preloaded
 from stream.serve.redress import Redress
 from stream.serve.tokens import Role
+from stream.sinks.judge import Judge
+from stream.sinks.names import Names
+from stream.sinks.naming import names_in
+from tests.builders import blocklists, live
 from tests.integration.lists_lab import NAME, ONE
 from tests.serve_lab import Served, bearer, parts_for, serve_settings, served
 
@@ -109,6 +116,29 @@ async def test_what_did_something_is_kept_and_only_its_number(kept, raw) -> None
     (key,) = raw.keys("rf:decided:*")
     assert 0 < raw.ttl(key) <= 4 * DAY_S
     assert b"900123" not in b"".join((await kept.redis.hgetall(key)).values())
+
+
+async def test_what_is_behind_a_preloaded_keys_id(http, kept) -> None:
+    """The number is read out of the id, and judged now: its page has the list, and an appeal can be
+    made; a prefix's has the list. Not the id of a number that may call, nor another register's.
+    """
+    lists = blocklists(live(NAME, ONE, "+8552390*"))
+    judge = Judge(lists, compile_policy(PolicySettings(), lists.names))
+    http.parts.redress.preloaded = Preloaded(kept.redis, lambda: judge)
+    names = await names_in(kept.redis)
+    mine, ranged, free = names.ids([ONE, "+8552390*", "+447700900999"])
+    async with http.client.get(f"/v1/decisions/{mine}") as answer:
+        said = await answer.json()
+    assert (said["verdict"], said["number"]) == ("block", masked(ONE))
+    assert [one["list"] for one in said["because"]] == [NAME]
+    asked = {"decision_id": mine, "contact": "me@carrier.example", "reason": "our customer"}
+    async with http.client.post("/v1/appeals", json=asked) as answer:
+        assert answer.status == 201
+    async with http.client.get(f"/v1/decisions/{ranged}", headers=HTML) as answer:
+        assert (answer.status, NAME in await answer.text()) == (200, True)
+    for unknown in (free, *Names(b"k" * 16).ids([ONE])):
+        async with http.client.get(f"/v1/decisions/{unknown}") as answer:
+            assert answer.status == 404
 
 
 async def test_the_copy_is_bounded_by_days_and_number(kept, raw) -> None:

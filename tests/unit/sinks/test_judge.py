@@ -19,6 +19,7 @@ from stream.core.entry import Category
 from stream.core.policy import ListPolicy, Policy, PolicySettings, compile_policy
 from stream.sinks.book import Book
 from stream.sinks.judge import Judge
+from stream.sinks.names import Names
 from stream.sinks.wanted import Rules as Lives
 from stream.sinks.wanted import of_numbers, of_prefixes
 from tests.agreed import agreement
@@ -101,7 +102,11 @@ def test_keys_block_whom_the_engine_blocks(seed: int, name: str) -> None:
     """
     lists = _world(seed)
     policy = _policies(lists.names)[name]
-    judge, lives, book = Judge(lists, policy), Lives(TTL_S, preload=True), Book(10_000)
+    judge, lives, book = (
+        Judge(lists, policy),
+        Lives(TTL_S, preload=True, names=Names(b"k" * 16)),
+        Book(10_000),
+    )
     around = judge.prefixes(NOW_S)
     allows, blocks, gone = of_prefixes({}, around, lives, NOW_S)
     assert not gone

@@ -10,13 +10,15 @@ from stream.core.policy import PolicySettings, compile_policy
 from stream.sinks.book import Book, Kind
 from stream.sinks.differing import NOTHING, difference
 from stream.sinks.judge import Blocked, Judge
+from stream.sinks.names import Names
 from stream.sinks.record import Seen, read_blocks
 from stream.sinks.wanted import Rules, of_numbers, of_prefixes
 from tests.builders import NOW_S, blocklists, entry, fingerprint_of, live
 
 ONE, TWO, THREE = "+447700900101", "+447700900102", "+447700900103"
 DAY = 86_400
-RULES, PRELOAD = Rules(DAY, preload=False), Rules(DAY, preload=True)
+NAMES = Names(b"k" * 16)
+RULES, PRELOAD = Rules(DAY, preload=False, names=NAMES), Rules(DAY, preload=True, names=NAMES)
 WHY = Blocked("KH/scam", "loan", 0)
 
 
@@ -124,7 +126,8 @@ def test_preloaded_keys_are_renewed_at_half_of_their_life() -> None:
     sooner = WHY._replace(expires_at_s=NOW_S + 60)
     (put,) = of_numbers(book, [(ONE, sooner)], {}, PRELOAD, NOW_S).puts
     assert put.expires_at_s == NOW_S + 60
-    assert first.puts[0].decision_id == put.decision_id != ""
+    assert first.puts[0].decision_id == put.decision_id
+    assert NAMES.text(put.decision_id) == ONE
 
 
 def test_preloading_leaves_a_tenth_of_the_keys_to_calls() -> None:
@@ -151,6 +154,7 @@ def test_a_prefix_has_a_key_and_its_exceptions() -> None:
     assert [(put.text, put.action, put.list) for put in blocks] == [
         ("+44770090*", "block", "KH/scam")
     ]
+    assert [NAMES.text(put.decision_id) for put in blocks] == ["+44770090*"]
     assert not gone
 
 
