@@ -60,6 +60,11 @@ class Texts(Sequence[bytes | None]):
         return None if size < 0 else self.data[start : start + size].tobytes()
 
     def __iter__(self) -> Iterator[bytes | None]:
-        data = self.data
+        for view in self.views():
+            yield None if view is None else view.tobytes()
+
+    def views(self) -> Iterator[memoryview | None]:
+        """The texts where they lie: good as long as the buffer is not filled anew."""
+        data = self.data.data
         for start, size in zip(self.starts.tolist(), self.sizes.tolist(), strict=True):
-            yield None if size < 0 else data[start : start + size].tobytes()
+            yield None if size < 0 else data[start : start + size]

@@ -171,9 +171,13 @@ def _started_at_s(record: _Record) -> float | None:
     return None
 
 
+_FORM = ord("c")
+"""Looked at first: cutting four bytes off each record costs more."""
+
+
 def _read(value: Value) -> _Record:
     """The record in a file's JSON or in the body of a POST."""
-    if value[:4] == b"cdr=":
+    if value and value[0] == _FORM and value[:4] == b"cdr=":
         value = _unwrapped(bytes(value[4:]))
     return _decode(value)
 

@@ -18,6 +18,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from stream.calls.batch import Glance
 from stream.calls.dialects import fields
 from stream.calls.dialects.dialect import Found, NoCall, Value
@@ -40,6 +42,56 @@ _HELP = "a record lies under Bx_moCall, Bx_mtCall, Bx_incGateway or an IMS node'
 _STARTS = ("seizureTime", "answerTime", "serviceRequestTimeStamp", "serviceDeliveryStartTimeStamp")
 _BCD_TIME = re.compile(r"(\d{10})(\d\d)([+-]|2[bBdD])(\d\d)(\d\d)")
 _INTERNATIONAL = ("international", 1, "1")
+_NATURE = (str, int)
+
+
+class _Address(msgspec.Struct, gc=False):
+    """A PartyAddress: {natureOfAddress, address}, or teleparser's {ton, digits}."""
+
+    address: Any = None
+    digits: Any = None
+    nature: Any = msgspec.field(default=msgspec.UNSET, name="natureOfAddress")
+    ton: Any = None
+
+
+class _Group(msgspec.Struct, gc=False):
+    """A trunk group."""
+
+    name: Any = msgspec.field(default=None, name="tkgpName")
+    number: Any = msgspec.field(default=None, name="tkgpNumber")
+
+
+class _Parties(msgspec.Struct, gc=False):
+    """What deciding needs of a record of any kind; None where it is null or not there."""
+
+    network: Any = msgspec.field(default=None, name="networkCallReference")
+    own: Any = msgspec.field(default=None, name="callReference")
+    exchange: _Address | str | int | None = msgspec.field(default=None, name="recordingEntity")
+    ims: Any = msgspec.field(default=None, name="iMS-Charging-Identifier")
+    session: Any = msgspec.field(default=None, name="session-Id")
+    method: Any = msgspec.field(default=None, name="sIP-Method")
+    calling: _Address | str | int | None = msgspec.field(default=None, name="callingNumber")
+    called: _Address | str | int | None = msgspec.field(default=None, name="calledNumber")
+    served: _Address | str | int | None = msgspec.field(default=None, name="servedMSISDN")
+    calling_list: Any = msgspec.field(default=None, name="list-Of-Calling-Party-Address")
+    called_party: Any = msgspec.field(default=None, name="called-Party-Address")
+    group: _Group | str | int | None = msgspec.field(default=None, name="mscIncomingTKGP")
+
+
+_decode = msgspec.json.Decoder(dict[str, _Parties]).decode
+_OBJECTS: Mapping[str, type[msgspec.Struct]] = {
+    **dict.fromkeys(("exchange", "calling", "called", "served"), _Address), "group": _Group,
+}  # fmt: skip
+_NAMES = {field.name: field.encode_name for field in msgspec.structs.fields(_Parties)}
+
+
+def _parties_of(record: Members) -> _Parties:
+    """The same, each field read by itself: one that can not be read hides no other."""
+    found = {name: _at(record, written) for name, written in _NAMES.items()}
+    for name, kind in _OBJECTS.items():
+        if isinstance(found[name], dict):
+            found[name] = msgspec.convert(found[name], kind)
+    return _Parties(**found)
 
 
 class ThreeGpp:
@@ -55,10 +107,21 @@ class ThreeGpp:
 
     def glance(self, value: Value, /) -> Glance:
         """See `Dialect`."""
+        try:
+            around = _decode(value)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            around = {}
+        for name, parties in around.items():
+            kind = RECORDS.get(name)
+            if kind is not None and kind != "other" and parties.method in (None, "INVITE"):
+                return self._glance(parties, kind)
+            if kind is not None:
+                break
+        # Something is not as it usually is; what, is said there.
         record, kind = _record(value)
-        return self._glance(record, kind)
+        return self._glance(_parties_of(record), kind)
 
-    def _glance(self, record: Members, kind: str) -> Glance:
+    def _glance(self, record: _Parties, kind: str) -> Glance:
         call_id = _call_id(record)
         if call_id is None:
             names = "networkCallReference, callReference and iMS-Charging-Identifier"
@@ -72,7 +135,7 @@ class ThreeGpp:
     def call(self, value: Value, /) -> Call:
         """See `Dialect`."""
         record, kind = _record(value)
-        glance = self._glance(record, kind)
+        glance = self._glance(_parties_of(record), kind)
         return Call(
             call_id=glance.call_id,
             caller=glance.caller,
@@ -99,14 +162,15 @@ class ThreeGpp:
     def found(self, value: Value, /) -> Mapping[str, Found]:
         """See `Dialect`."""
         record, kind = _record(value)
-        caller, callee = _parties(record, kind)
+        parties = _parties_of(record)
+        caller, callee = _parties(parties, kind)
         calling = "list-Of-Calling-Party-Address" if kind == "ims" else "callingNumber"
         started = next((name for name in _STARTS if name in record), _STARTS[0])
         return {
-            "call_id": Found("networkCallReference or callReference", _call_id(record)),
+            "call_id": Found("networkCallReference or callReference", _call_id(parties)),
             "caller": Found(calling, caller),
             "callee": Found("servedMSISDN" if kind == "mt" else _CALLED[kind == "ims"], callee),
-            "trunk": Found("mscIncomingTKGP", _trunk(record)),
+            "trunk": Found("mscIncomingTKGP", _trunk(parties)),
             "started_at": Found(started, _at(record, started)),
             "duration_s": Found("callDuration", _at(record, "callDuration")),
         }
@@ -137,38 +201,40 @@ def _at(record: Members, name: str) -> Any:
     return None if raw is None else fields.read(raw)
 
 
-def _call_id(record: Members) -> str | None:
-    network = _scalar(_at(record, "networkCallReference"))
+def _call_id(record: _Parties) -> str | None:
+    network = _scalar(record.network)
     if network:
         return network
-    own = _scalar(_at(record, "callReference"))
+    own = _scalar(record.own)
     if own:
         # Unique within the exchange that wrote the record.
-        exchange = _digits(_at(record, "recordingEntity"))[0]
+        exchange = _digits(record.exchange)[0]
         return f"{exchange}/{own}" if exchange else own
-    return _scalar(_at(record, "iMS-Charging-Identifier")) or _scalar(_at(record, "session-Id"))
+    return _scalar(record.ims) or _scalar(record.session)
 
 
 def _scalar(value: Any) -> str | None:
+    if type(value) is str:
+        return value or None
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    return fields.text(value)
+    return None
 
 
-def _parties(record: Members, kind: str) -> tuple[str | None, str | None]:
+def _parties(record: _Parties, kind: str) -> tuple[str | None, str | None]:
     """Caller and callee."""
     if kind == "ims":
-        calling = _at(record, "list-Of-Calling-Party-Address")
+        calling = record.calling_list
         parties = calling if isinstance(calling, list) else [calling]
         callers = (_involved(party) for party in parties)
         caller = next((text for text in callers if text is not None), None)
-        return caller, _involved(_at(record, "called-Party-Address"))
-    caller = _number(_at(record, "callingNumber"))
+        return caller, _involved(record.called_party)
+    caller = _number(record.calling)
     if kind == "mt":
-        return caller, _number(_at(record, "servedMSISDN"), served=True)
+        return caller, _number(record.served, served=True)
     if kind == "mo" and caller is None:
-        caller = _number(_at(record, "servedMSISDN"), served=True)
-    return caller, _number(_at(record, "calledNumber"))
+        caller = _number(record.served, served=True)
+    return caller, _number(record.called)
 
 
 def _involved(party: Any) -> str | None:
@@ -184,6 +250,8 @@ def _involved(party: Any) -> str | None:
 
 def _number(party: Any, *, served: bool = False) -> str | None:
     """A number as our numbers are written: international ones with `+`."""
+    if party is None:
+        return None
     digits, nature = _digits(party)
     if not digits:
         return None
@@ -193,18 +261,18 @@ def _number(party: Any, *, served: bool = False) -> str | None:
 
 def _digits(party: Any) -> tuple[str | None, Any]:
     """The digits of an address and its type of number (None: it does not say)."""
-    if isinstance(party, dict):
-        digits = _scalar(party.get("address")) or _scalar(party.get("digits"))
-        nature = party.get("natureOfAddress", party.get("ton"))
-        return digits, nature if isinstance(nature, str | int) else "unknown"
+    if isinstance(party, _Address):
+        digits = _scalar(party.address) or _scalar(party.digits)
+        nature = party.ton if party.nature is msgspec.UNSET else party.nature
+        return digits, nature if isinstance(nature, _NATURE) else "unknown"
     return _scalar(party), None
 
 
-def _trunk(record: Members) -> str | None:
+def _trunk(record: _Parties) -> str | None:
     """The incoming trunk group: {"tkgpName": "..."}, {"tkgpNumber": 7}, or the text itself."""
-    group = _at(record, "mscIncomingTKGP")
-    if isinstance(group, dict):
-        return _scalar(group.get("tkgpName")) or _scalar(group.get("tkgpNumber"))
+    group = record.group
+    if isinstance(group, _Group):
+        return _scalar(group.name) or _scalar(group.number)
     return _scalar(group)
 
 
