@@ -85,6 +85,14 @@ _unpack = msgspec.msgpack.Decoder(Kept).decode
 _BROKEN: Final = (msgspec.MsgspecError, UnicodeDecodeError)
 
 
+def decision_of(value: bytes | None) -> Kept | None:
+    """The decision in a record, whole; None: somebody else writes to this topic too."""
+    try:
+        return _decode(value or b"")
+    except _BROKEN:
+        return None
+
+
 def worth_keeping(values: Iterable[bytes | None]) -> list[Kept]:
     """The decisions among `values` that did something to a call, or would have."""
     found = []

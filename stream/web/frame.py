@@ -30,6 +30,7 @@ _INSIDE: Final = frozenset({Role.VIEWER, Role.OPERATOR})
 ENTRIES: Final = (
     Entry("Overview", "/", _INSIDE),
     Entry("Lists", "/lists", _ALL),
+    Entry("Decisions", "/decisions", _INSIDE),
     Entry("Appeals", "/appeals", _ALL),
     Entry("Audit", "/audit", _INSIDE),
     Entry("Health", "/health", _INSIDE),
@@ -74,6 +75,10 @@ class Visit:
     def number(self, number: str) -> str:
         """A number as this person may see it."""
         return number if self.may_change else masked(number)
+
+    def masked(self, number: str) -> str:
+        """A number that nobody is to see here."""
+        return masked(number)
 
     def page(self, name: str, status: int = 200, **given: Any) -> Response:
         """A template in the frame; it knows `visit`."""

@@ -5,7 +5,17 @@ from typing import Final
 from fastapi import APIRouter, FastAPI, Request, Response
 
 from stream.serve.rendering import page
-from stream.web import appeals, audit, health, lists, one_list, overview, runbook, signing
+from stream.web import (
+    appeals,
+    audit,
+    decisions,
+    health,
+    lists,
+    one_list,
+    overview,
+    runbook,
+    signing,
+)
 from stream.web.frame import AgainError, ElsewhereError
 from stream.web.parts import PageParts
 
@@ -16,6 +26,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     one_list.router,
     appeals.router,
     audit.router,
+    decisions.router,
     health.router,
     runbook.router,
 )

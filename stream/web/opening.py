@@ -20,6 +20,7 @@ from stream.web.commands import Commands
 from stream.web.feeds_known import FeedsKnown
 from stream.web.live import Live
 from stream.web.parts import PageParts
+from stream.web.recent import Recent
 from stream.web.sessions import Sessions
 
 
@@ -50,13 +51,14 @@ async def opened(
         agreements=agreements,
         redress=redress,
         live=Live(watch or Watch(settings.watched()), serve.watchers_max),
+        recent=Recent(settings.kafka_client(), settings.calls.decisions_topic),
         feeds=FeedsKnown(settings),
         commands=Commands(arguments),
         blocklists=blocklists,
         now_s=now_s,
     )
     try:
-        async with running(parts.live.run(), "live"):
+        async with running(parts.live.run(), "live"), running(parts.recent.run(), "recent"):
             yield parts
     finally:
         await parts.close()

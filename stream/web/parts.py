@@ -13,6 +13,7 @@ from stream.serve.redress import Redress
 from stream.web.commands import Commands
 from stream.web.feeds_known import FeedsKnown
 from stream.web.live import Live
+from stream.web.recent import Recent
 from stream.web.sessions import Sessions
 
 
@@ -21,9 +22,9 @@ class PageParts:
     """Everything that pages share; one of each process.
 
     `settings` are the whole configuration; `agreements` the folder as last read; `redress` what is
-    kept of decisions and appeals; `live` what the overview shows; `feeds` those of the folder;
-    `commands` what changes are made by; `blocklists` the lists as this process has them; `now_s`
-    the clock.
+    kept of decisions and appeals; `live` what the overview shows; `recent` the newest decisions;
+    `feeds` those of the folder; `commands` what changes are made by; `blocklists` the lists as this
+    process has them; `now_s` the clock.
     """
 
     settings: Settings
@@ -31,6 +32,7 @@ class PageParts:
     agreements: AgreementFolder
     redress: Redress
     live: Live
+    recent: Recent
     feeds: FeedsKnown
     commands: Commands
     blocklists: Callable[[], Blocklists]

@@ -3,16 +3,18 @@
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
 from stream.agreements import AgreementFolder
+from stream.calls.topics import ensure_topics
 from stream.config import Settings, load
 from stream.core.blocklists import EMPTY_BLOCKLISTS
 from stream.core.entry import Category, Entry
-from stream.embedded import RedisServer
+from stream.embedded import Broker, RedisServer
 from stream.lists.store import Register
 from stream.lists.words import By
 from stream.ops.clock import now_s
@@ -59,15 +61,17 @@ def site_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def site_settings(
-    redis_server: RedisServer, _redis_databases: Iterator[int], site_folder: Path
+    kafka: Broker, redis_server: RedisServer, _redis_databases: Iterator[int], site_folder: Path
 ) -> Settings:
-    """The defaults, at a Redis database and in a folder of its own."""
+    """The defaults, at a Redis database, with topics and in a folder of its own."""
     url = redis_server.url(next(_redis_databases) % redis_server.databases)
     office = Office(site_folder, url)
     (site_folder / "agreements").mkdir()
     extra = site_folder / "ringfence.toml"
     with extra.open("a") as file:
         file.write(f'[agreements]\ndir = "{site_folder}/agreements"\n[serve]\nwatchers_max = 3\n')
+        file.write(f'[kafka]\nbootstrap_servers = "{kafka.bootstrap}"\n')
+        file.write(f'[calls]\ndecisions_topic = "decided.{uuid4().hex[:8]}"\n')
     office.partner_says(*kh(*range(40)))
     office.types("feeds", "pull", "kh-scam")
     office.partner_says(*kh(*range(30, 45)))
@@ -98,6 +102,11 @@ async def site(site_settings: Settings, site_folder: Path) -> AsyncIterator[Site
             ) as pages,
             served(parts, more=lambda app: install(app, pages)) as http,
         ):
+            pages.recent.idle_s = 3600.0  # one reader for all tests, which none leaves behind
+            await ensure_topics(
+                site_settings.kafka_client(), site_settings.calls.names(1), lambda _: None
+            )
+            await pages.recent.look()
             yield Site(http, pages)
             pages.live.close()
 

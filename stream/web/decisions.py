@@ -1,0 +1,136 @@
+"""What was decided lately: filtered, followed, and taken away as a file."""
+
+import csv
+import io
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from typing import Annotated, Any, Final
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import StreamingResponse
+
+from stream.core.number import masked
+from stream.serve.kept import Kept
+from stream.serve.tokens import Role
+from stream.web.frame import Visit, sees
+from stream.web.listing import Asked, cut
+from stream.web.recent import ROWS_MAX
+
+router = APIRouter(include_in_schema=False)
+
+_FILTERS: Final = ("verdict", "list", "rule", "number", "follow")
+_FIELDS: Final = (
+    *("decision_id", "decided_at", "called_at", "verdict", "would", "simulated", "rule"),
+    *("role", "number", "caller", "callee", "lists", "expires_at"),
+)
+_PIECE: Final = 500
+SIMULATED: Final = "simulated"
+VERDICTS: Final = ("block", "flag", "allow", SIMULATED)
+
+
+def _wanted(visit: Visit, asked: Asked) -> Callable[[Kept], bool]:
+    """What the filters ask for. Only who may see whole numbers may look for one."""
+    verdict, name = asked.filters["verdict"], asked.filters["list"].lower()
+    rule, number = asked.filters["rule"].lower(), asked.filters["number"]
+
+    def fits(one: Kept) -> bool:
+        is_verdict = one.simulated if verdict == SIMULATED else one.verdict == verdict
+        return (
+            (not verdict or is_verdict)
+            and (not name or any(name in reason.list.lower() for reason in one.reasons))
+            and rule in one.rule.lower()
+            and (not number or not visit.may_change or one.number == number)
+        )
+
+    return fits
+
+
+@router.get("/decisions")
+async def decisions(request: Request, visit: Annotated[Visit, sees(Role.VIEWER)]) -> Response:
+    """The newest first. Filters and pages are made here, of what this process holds."""
+    asked = Asked.of(request, _FILTERS, ["newest"])
+    rows = await visit.parts.recent.look()
+    found = list(filter(_wanted(visit, asked), rows))
+    return visit.page(
+        "decisions.html",
+        asked=asked,
+        table=cut(found, asked),
+        held=len(rows),
+        most=ROWS_MAX,
+        verdicts=VERDICTS,
+        trouble=visit.parts.recent.trouble,
+        following=bool(asked.filters["follow"]),
+        file=asked.address().partition("?")[2],
+    )
+
+
+@router.get("/decisions.csv")
+async def as_csv(request: Request, visit: Annotated[Visit, sees(Role.VIEWER)]) -> Response:
+    """All that the filters ask for, as a table for a spreadsheet, sent in pieces."""
+    found = await _found(request, visit)
+
+    async def pieces() -> AsyncIterator[str]:
+        yield ",".join(_FIELDS) + "\r\n"
+        for some in _cut(found):
+            text = io.StringIO()
+            rows = csv.DictWriter(text, _FIELDS)
+            rows.writerows({k: _cell(v) for k, v in row(visit, one).items()} for one in some)
+            yield text.getvalue()
+
+    return _file(pieces(), "text/csv; charset=utf-8", "decisions.csv")
+
+
+@router.get("/decisions.jsonl")
+async def as_lines(request: Request, visit: Annotated[Visit, sees(Role.VIEWER)]) -> Response:
+    """The same, an object a line."""
+    found = await _found(request, visit)
+
+    async def pieces() -> AsyncIterator[str]:
+        for some in _cut(found):
+            lines = (msgspec.json.encode(row(visit, one)).decode() for one in some)
+            yield "".join(f"{line}\n" for line in lines)
+
+    return _file(pieces(), "application/x-ndjson", "decisions.jsonl")
+
+
+def row(visit: Visit, one: Kept) -> Mapping[str, Any]:
+    """A decision as this person may have it."""
+
+    def shown(number: str | None) -> str:
+        return "withheld" if number is None else visit.number(number)
+
+    return {
+        "decision_id": one.decision_id,
+        "decided_at": one.decided_at,
+        "called_at": one.called_at,
+        "verdict": one.verdict,
+        "would": one.would,
+        "simulated": one.simulated,
+        "rule": one.rule,
+        "role": one.role,
+        "number": shown(one.number),
+        "caller": shown(one.caller),
+        "callee": masked(one.callee or ""),  # who was called is nobody's business here
+        "lists": " ".join(f"{reason.list}@{reason.generation}" for reason in one.reasons),
+        "expires_at": one.expires_at,
+    }
+
+
+async def _found(request: Request, visit: Visit) -> list[Kept]:
+    asked = Asked.of(request, _FILTERS, ["newest"])
+    return list(filter(_wanted(visit, asked), await visit.parts.recent.look()))
+
+
+def _cut(found: Sequence[Kept]) -> Iterable[Sequence[Kept]]:
+    return (found[start : start + _PIECE] for start in range(0, len(found), _PIECE))
+
+
+def _cell(value: Any) -> Any:
+    """A value that no spreadsheet takes for a formula (OWASP, "CSV Injection")."""
+    formula = isinstance(value, str) and value[:1] in {"=", "+", "-", "@", "\t", "\r"}
+    return f"'{value}" if formula else value
+
+
+def _file(pieces: AsyncIterator[str], kind: str, name: str) -> Response:
+    where = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return StreamingResponse(pieces, media_type=kind, headers=where)

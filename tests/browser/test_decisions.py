@@ -1,0 +1,75 @@
+"""What was decided lately, read from Kafka, in a real browser."""
+
+import csv
+import io
+
+import msgspec
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from stream.core.number import masked
+from stream.ops.clock import now_ms
+from tests.browser.conftest import Site
+from tests.browser_lab import XSS, Person
+from tests.decisions import decision
+
+pytestmark = [pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="session")]
+
+BLOCKED, FLAGGED, LATER = "+85531000101", "+85531000102", "+85531000103"
+
+
+async def _record(site: Site, *values: bytes) -> None:
+    settings = site.pages.settings
+    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap_servers)
+    await producer.start()
+    try:
+        for value in values:
+            await producer.send_and_wait(settings.calls.decisions_topic, value)
+    finally:
+        await producer.stop()
+
+
+async def test_decisions_are_found_followed_and_taken_away(
+    site: Site, operator: Person, viewer: Person
+) -> None:
+    """Masked for who may not see numbers; filtered; new ones come by themselves; as files too."""
+    at_ms = now_ms()
+    await _record(
+        site,
+        decision(BLOCKED, at_ms=at_ms),
+        decision(FLAGGED, "KH/trial=th-kh=parcel", verdict="flag", rule=XSS, at_ms=at_ms + 1),
+        b"no decision",
+    )
+    page = await viewer.open("/decisions")
+    await viewer.harmless()
+    await viewer.look("decisions")
+    assert await page.locator("#rows tbody tr").count() == 2
+    assert BLOCKED not in await page.content()
+    assert masked(BLOCKED) in await page.content()
+    assert await page.locator("#number").count() == 0
+
+    page = await operator.open("/decisions")
+    await page.fill("#number", BLOCKED)
+    await page.click("button:text-is('Show')")
+    assert await page.locator("#rows tbody tr").count() == 1
+    await page.select_option("#verdict", "flag")
+    await page.fill("#number", "")
+    await page.click("button:text-is('Show')")
+    assert FLAGGED in await page.inner_text("#rows tbody")
+    assert BLOCKED not in await page.inner_text("#rows tbody")
+
+    await page.select_option("#verdict", "block")
+    await page.click("button:text-is('Show')")
+    await page.click("text=Follow")
+    await _record(site, decision(LATER, at_ms=at_ms + 2))
+    await page.wait_for_selector(f"#rows tbody >> text={LATER}")
+    assert LATER in await page.locator("#rows tbody tr").first.inner_text()
+    await page.click("text=Stop following")
+    await operator.settled()
+
+    file = await page.request.get(f"{site.address}/decisions.csv?verdict=block")
+    rows = list(csv.DictReader(io.StringIO(await file.text())))
+    assert [row["number"] for row in rows] == [f"'{LATER}", f"'{BLOCKED}"]
+    file = await viewer.page.request.get(f"{site.address}/decisions.jsonl?list=trial")
+    (line,) = (await file.text()).splitlines()
+    assert msgspec.json.decode(line)["number"] == masked(FLAGGED)
