@@ -144,7 +144,9 @@ def replay_command(
         production = asyncio.run(_production(settings, notes))
         proposed, labels = _proposed(production, wanted, config, Path(folder), notes)
         sides = Sides(production.side(at_s), proposed.side(at_s), at_s)
-        seconds = asyncio.run(_run(settings, asked, sides, sums, calls_back=calls_back))
+        seconds, seconds_back = asyncio.run(
+            _run(settings, asked, sides, sums, calls_back=calls_back)
+        )
     made = Made(
         topics=tuple(asked.topics),
         from_s=asked.from_ms // 1000,
@@ -154,7 +156,7 @@ def replay_command(
         candidates=tuple(labels),
         lists=len(production.blocklists.lists),
         seconds=seconds,
-        called_back=calls_back,
+        seconds_back=seconds_back,
         notes=tuple(notes),
     )
     _write(told(made, sums, full=full), output, json_file)
@@ -309,8 +311,8 @@ def _file(
 
 async def _run(
     settings: Settings, asked: Asked, sides: Sides, sums: Sums, *, calls_back: bool
-) -> float:
-    """Both passes; how long the first one took, in seconds."""
+) -> tuple[float, float | None]:
+    """Both passes; how long they took, in seconds (None: there was no second one)."""
     source = settings.calls.source("")
     with progress() as stage:
         async with recording(settings.kafka_client(), source, asked, waiting) as recorded:
@@ -318,10 +320,13 @@ async def _run(
             decode = decoder_for(settings)
             await replay(recorded, decode, sides, sums, _told(stage, "deciding"))
             seconds = monotonic_s() - begun_s
+            seconds_back = None
             if calls_back:
+                begun_s = monotonic_s()
                 decode = decoder_for(settings, callees=True)
                 await look_for_calls_back(recorded, decode, sums, _told(stage, "calls back"))
-    return seconds
+                seconds_back = monotonic_s() - begun_s
+    return seconds, seconds_back
 
 
 def _told(stage: Stage, name: str) -> Progress:

@@ -24,7 +24,7 @@ TRUNK_CHARS_MAX: Final = 64
 class Made:
     """What was compared, when and how fast. Times are seconds since the epoch.
 
-    `called_back`: whether calls back were looked for.
+    `seconds` it took to decide, `seconds_back` to look for calls back; None: nobody looked.
     """
 
     topics: tuple[str, ...]
@@ -35,7 +35,7 @@ class Made:
     candidates: tuple[str, ...]
     lists: int
     seconds: float
-    called_back: bool
+    seconds_back: float | None
     notes: tuple[str, ...] = ()
 
 
@@ -55,6 +55,7 @@ def told(made: Made, sums: Sums, *, full: bool) -> dict[str, Any]:
         "calls": sums.calls,
         "rejected": sums.rejected,
         "seconds": round(made.seconds, 3),
+        "seconds_calls_back": None if made.seconds_back is None else round(made.seconds_back, 3),
         "records_per_s": round(records / made.seconds) if made.seconds else None,
         "verdicts": {
             "production": _verdicts(sums.before, sums.on_trial[0]),
@@ -129,7 +130,9 @@ def _false_positives(made: Made, sums: Sums) -> dict[str, Any]:
         "share": round(suspect / len(numbers), 4) if numbers else None,
         "long_answered": sum(seen.long for seen in numbers.values()) if sums.durations else None,
         "long_answered_from_s": sums.long_s,
-        "called_back": sum(s.called_back for s in numbers.values()) if made.called_back else None,
+        "called_back": sum(s.called_back for s in numbers.values())
+        if made.seconds_back is not None
+        else None,
         "pairs_not_remembered": sums.pairs_left_out,
         "allow_listed": spared,
     }
