@@ -11,6 +11,7 @@ import typer
 from rich.table import Column, Table
 from rich.text import Text
 
+from stream.agreements import agreements_of
 from stream.commands.appeals_text import waiting
 from stream.commands.base import AsJson, ConfigFiles, out, print_json, settings_of
 from stream.commands.register import (
@@ -68,7 +69,7 @@ def ls(
     from_ms = moment_in(since)
 
     async def work(register: Register) -> tuple[Standings, dict[Target, int]]:
-        found = await standings_now(settings, register, now_s())
+        found = await standings_now(settings, register, agreements_of(settings), now_s())
         targets = [one.target for one in found.all if everything or one.is_told]
         return found, dict(await appeals_about(settings, targets, from_ms // 1000))
 
@@ -139,9 +140,10 @@ def _turn(
     counted: dict[str, int] = {}
     if since is not None:
         counted = asyncio.run(_figures(settings, moment_in(since))).of(target).plain()
-    who = by(actor, reason)
+    who, agreed = by(actor, reason), agreements_of(settings)
     done = with_register(
-        settings, lambda register: turn(settings, register, target, standing, who, counted, now_s())
+        settings,
+        lambda register: turn(settings, register, agreed, target, standing, who, counted, now_s()),
     )
     how = "in force" if standing is Standing.FORCE else "on trial"
     say(f"{target} is {how} from now on, in every engine within seconds")

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from stream.agreements import agreements_of
 from stream.calls.events import Observe
 from stream.config import Settings
+from stream.core.agreement import Agreements
 from stream.core.trials import Kind, Target
 from stream.lists.store import Register
 from stream.lists.trials.book import Booked, TrialBook
@@ -28,14 +28,16 @@ class Standings:
         return next((one for one in self.all if one.target == target), None)
 
 
-async def standings_now(settings: Settings, register: Register, at_s: int) -> Standings:
-    """Where everything stands. Raises ConfigInvalid, RegisterDown, SnapshotUnreadable."""
+async def standings_now(
+    settings: Settings, register: Register, agreements: Agreements, at_s: int
+) -> Standings:
+    """Where everything stands. Raises RegisterDown, SnapshotUnreadable."""
     async with TrialBook.open(settings.register()) as book:
         booked = await book.read()
     here = Here(
         policy=settings.policy.settings(),
         names=sorted((await register.heads()).lists),
-        agreements=agreements_of(settings),
+        agreements=agreements,
         trials=booked.trials,
         country=settings.calls.home_country,
         at_s=at_s,

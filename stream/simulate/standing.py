@@ -1,7 +1,7 @@
 """Where everything on trial stands, by the settings and by what operators turned. Pure."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stream.core.agreement import Agreements
 from stream.core.bounds import compile_bounded
@@ -49,8 +49,9 @@ def standings(here: Here) -> tuple[Stands, ...]:
     for target, set_on_trial in by_settings.items():
         standing = here.trials.standing(target, set_on_trial=set_on_trial)
         turned = here.trials.turned.get(target)
-        remarks = tuple(_remarks(here, target, standing, turned, set_on_trial=set_on_trial))
-        found.append(Stands(target, standing, set_on_trial, turned, remarks))
+        one = Stands(target, standing, set_on_trial, turned, ())
+        # Of 10,000 lists in force there is nothing to say, and nothing to compile.
+        found.append(replace(one, remarks=tuple(_remarks(here, one))) if one.is_told else one)
     for target, turned in here.trials.turned.items():
         if target not in by_settings:
             gone = (f"there is no {target.kind} {target.name} here: it counts once there is",)
@@ -58,19 +59,18 @@ def standings(here: Here) -> tuple[Stands, ...]:
     return tuple(sorted(found, key=lambda one: one.target))
 
 
-def _remarks(
-    here: Here, target: Target, standing: Standing, turned: Turned | None, *, set_on_trial: bool
-) -> Iterator[str]:
-    if turned is not None and set_on_trial is (standing is Standing.TRIAL):
-        yield f"the settings say {standing} too by now: the {_step(standing)} changes nothing"
-    elif turned is not None:
-        said = Standing.TRIAL if set_on_trial else Standing.FORCE
-        yield f"the settings say {said}; the {_step(standing)} goes before them"
-    if target.kind is Kind.LIST:
-        if target.name not in here.names:
+def _remarks(here: Here, one: Stands) -> Iterator[str]:
+    step = "promotion" if one.standing is Standing.FORCE else "demotion"
+    said = Standing.TRIAL if one.set_on_trial else Standing.FORCE
+    if one.turned is not None and said is one.standing:
+        yield f"the settings say {said} too by now: the {step} changes nothing"
+    elif one.turned is not None:
+        yield f"the settings say {said}; the {step} goes before them"
+    if one.target.kind is Kind.LIST:
+        if one.target.name in here.names:
+            yield from _of_list(here, one.target.name, one.standing)
+        else:
             yield "the register has no such list"
-            return
-        yield from _of_list(here, target.name, standing)
 
 
 def _of_list(here: Here, name: str, standing: Standing) -> Iterator[str]:
@@ -85,7 +85,3 @@ def _of_list(here: Here, name: str, standing: Standing) -> Iterator[str]:
         yield "it may only be observed: in force it would act on nobody"
     elif standing is Standing.FORCE and policy.simulate:
         yield "it acts on nobody yet: an agreement on it is on trial"
-
-
-def _step(standing: Standing) -> str:
-    return "promotion" if standing is Standing.FORCE else "demotion"

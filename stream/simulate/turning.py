@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from stream.config import Settings
+from stream.core.agreement import Agreements
 from stream.core.faults import ChangeConflict
 from stream.core.trials import Standing, Target, Turned
 from stream.lists.store import Register
@@ -29,6 +30,7 @@ class Done:
 async def turn(
     settings: Settings,
     register: Register,
+    agreements: Agreements,
     target: Target,
     standing: Standing,
     by: By,
@@ -38,9 +40,9 @@ async def turn(
     """Put `target` to `standing`. `figures` are what its trial came to, kept with the step.
 
     Raises ChangeConflict where there is nothing to do, or somebody else was first; RegisterDown,
-    ConfigInvalid, SnapshotUnreadable. In each case nothing was changed.
+    SnapshotUnreadable. In each case nothing was changed.
     """
-    before = (await standings_now(settings, register, at_s)).of(target)
+    before = (await standings_now(settings, register, agreements, at_s)).of(target)
     if before is None:
         raise ChangeConflict(
             f"there is no {target.kind} {target.name} here; `ringfence simulate ls --all` has what "
@@ -60,6 +62,6 @@ async def turn(
         generation = await book.turn(
             target, before.turned, None if as_set else after, by, OPS[standing], detail
         )
-    now = (await standings_now(settings, register, at_s)).of(target)
+    now = (await standings_now(settings, register, agreements, at_s)).of(target)
     assert now is not None, "what was turned is known"
     return Done(before, now, generation)

@@ -31,6 +31,7 @@ ENTRIES: Final = (
     Entry("Overview", "/", _INSIDE),
     Entry("Lists", "/lists", _ALL),
     Entry("Decisions", "/decisions", _INSIDE),
+    Entry("Trials", "/trials", _INSIDE),
     Entry("Appeals", "/appeals", _ALL),
     Entry("Audit", "/audit", _INSIDE),
     Entry("Health", "/health", _INSIDE),

@@ -15,6 +15,7 @@ from stream.web import (
     overview,
     runbook,
     signing,
+    trials,
 )
 from stream.web.frame import AgainError, ElsewhereError
 from stream.web.parts import PageParts
@@ -27,6 +28,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     appeals.router,
     audit.router,
     decisions.router,
+    trials.router,
     health.router,
     runbook.router,
 )

@@ -17,6 +17,7 @@ from stream.serve.guard import Guard, Pace
 from stream.serve.kept import KeptDecisions, KeptMetrics, KeptSettings
 from stream.serve.redress import Redress
 from stream.web.commands import Commands
+from stream.web.counting import counting_of
 from stream.web.feeds_known import FeedsKnown
 from stream.web.live import Live
 from stream.web.parts import PageParts
@@ -55,6 +56,7 @@ async def opened(
         feeds=FeedsKnown(settings),
         commands=Commands(arguments),
         blocklists=blocklists,
+        counting=counting_of(settings),
         now_s=now_s,
     )
     try:

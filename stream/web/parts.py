@@ -11,6 +11,7 @@ from stream.core.blocklists import Blocklists
 from stream.lists.store import Register
 from stream.serve.redress import Redress
 from stream.web.commands import Commands
+from stream.web.counting import Counting
 from stream.web.feeds_known import FeedsKnown
 from stream.web.live import Live
 from stream.web.recent import Recent
@@ -24,7 +25,7 @@ class PageParts:
     `settings` are the whole configuration; `agreements` the folder as last read; `redress` what is
     kept of decisions and appeals; `live` what the overview shows; `recent` the newest decisions;
     `feeds` those of the folder; `commands` what changes are made by; `blocklists` the lists as this
-    process has them; `now_s` the clock.
+    process has them; `counting` what trials would have done; `now_s` the clock.
     """
 
     settings: Settings
@@ -36,6 +37,7 @@ class PageParts:
     feeds: FeedsKnown
     commands: Commands
     blocklists: Callable[[], Blocklists]
+    counting: Counting
     now_s: Callable[[], int]
     _register: Register | None = field(init=False, default=None)
 

@@ -72,6 +72,7 @@ def site_settings(
         file.write(f'[agreements]\ndir = "{site_folder}/agreements"\n[serve]\nwatchers_max = 3\n')
         file.write(f'[kafka]\nbootstrap_servers = "{kafka.bootstrap}"\n')
         file.write(f'[calls]\ndecisions_topic = "decided.{uuid4().hex[:8]}"\n')
+        file.write('[policy.lists."KH/trial"]\nsimulate = true\n')
     office.partner_says(*kh(*range(40)))
     office.types("feeds", "pull", "kh-scam")
     office.partner_says(*kh(*range(30, 45)))

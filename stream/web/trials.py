@@ -1,0 +1,96 @@
+"""What is on trial, beside what is in force, and the step from one to the other."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Request, Response
+
+from stream.core.faults import ChangeConflict
+from stream.core.trials import Standing, Target
+from stream.serve.problems import Kind, ProblemError
+from stream.serve.tokens import Role
+from stream.simulate.figures import Tried
+from stream.simulate.gather import appeals_about, standings_now
+from stream.simulate.standing import Stands
+from stream.simulate.turning import turn
+from stream.web.counting import SPANS
+from stream.web.frame import Change, Visit, changes, sees
+from stream.web.listing import Asked, cut
+
+router = APIRouter(include_in_schema=False)
+_SHOWN: Final = ("told", "all")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One thing; `tried` None: nobody had decisions counted yet. `appeals` None: of lists alone."""
+
+    stands: Stands
+    tried: Tried | None
+    appeals: int | None
+
+    @property
+    def on_trial(self) -> bool:
+        """Whether it acts on nobody."""
+        return self.stands.standing is Standing.TRIAL
+
+
+_ORDERS: Final[Mapping[str, Callable[[Row], Any]]] = {
+    "thing": lambda row: row.stands.target,
+    "block": lambda row: (row.tried.would_block if row.tried else 0, row.stands.target),
+}
+
+
+@router.get("/trials")
+async def trials(request: Request, visit: Annotated[Visit, sees(Role.VIEWER)]) -> Response:
+    """One read of the register; decisions are only counted where that is asked for."""
+    asked = Asked.of(request, ["q", "show", "count"], list(_ORDERS))
+    parts, now_s = visit.parts, visit.parts.now_s()
+    if asked.filters["count"] in SPANS:
+        await parts.counting.count(asked.filters["count"], now_s)
+    found = await standings_now(
+        parts.settings, await parts.register(), parts.agreements.reading.agreements, now_s
+    )
+    wanted, everything = asked.filters["q"].lower(), asked.filters["show"] == "all"
+    counted = parts.counting.last
+    rows = [
+        Row(one, counted.figures.of(one.target) if counted else None, None)
+        for one in found.all
+        if (everything or one.is_told) and wanted in str(one.target).lower()
+    ]
+    table = cut(rows, asked, _ORDERS[asked.sort])
+    appeals = await appeals_about(
+        parts.settings, [row.stands.target for row in table.rows], now_s - SPANS["7d"]
+    )
+    shown = [Row(row.stands, row.tried, appeals.get(row.stands.target)) for row in table.rows]
+    return visit.page(
+        "trials.html", asked=asked, table=table, rows=shown, counting=parts.counting, spans=SPANS
+    )
+
+
+@router.post("/trials")
+async def turned(change: Annotated[Change, changes()]) -> Response:
+    """Promote or demote one thing. Raises ProblemError."""
+    parts = change.visit.parts
+    target = Target.read(change.fields.get("thing", ""))
+    wanted = change.fields.get("standing", "")
+    if target is None or wanted not in frozenset(Standing):
+        raise ProblemError(Kind.MALFORMED, "the form does not say what is to be turned, and how")
+    now_s = parts.now_s()
+    figures = parts.counting.fresh(now_s)
+    try:
+        await turn(
+            parts.settings,
+            await parts.register(),
+            parts.agreements.reading.agreements,
+            target,
+            Standing(wanted),
+            change.by,
+            figures.of(target).plain() if figures else {},
+            now_s,
+        )
+    except ChangeConflict as conflict:
+        raise ProblemError(Kind.CONFLICT, str(conflict)) from conflict
+    how = "in force" if wanted == Standing.FORCE else "on trial"
+    return await change.done("/trials", f"{target} is {how}, in every engine within seconds.")
