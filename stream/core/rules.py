@@ -123,6 +123,10 @@ class RuleSettings:
         """Whether `rule` is on on some trunk."""
         return self._states(rule) != {RuleState.OFF}
 
+    def is_on_trial(self, rule: str) -> bool:
+        """Whether `rule` is on trial on some trunk."""
+        return RuleState.SIMULATE in self._states(rule)
+
     def blocks_everywhere(self, rule: str) -> bool:
         """Whether `rule` blocks on every trunk, whatever its country."""
         return self._states(rule) == {RuleState.BLOCK}

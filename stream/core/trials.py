@@ -16,6 +16,7 @@ import msgspec
 
 from stream.core.agreement import Agreement, Agreements
 from stream.core.policy import PolicySettings, alone
+from stream.core.rules import RULES, RuleSettings, RuleState
 
 
 class Kind(StrEnum):
@@ -23,6 +24,7 @@ class Kind(StrEnum):
 
     LIST = "list"
     AGREEMENT = "agreement"
+    RULE = "rule"
 
 
 class Standing(StrEnum):
@@ -36,7 +38,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}(?:/[A-Za-z0-9_.-]{1,64})?\Z")
 
 
 class Target(NamedTuple):
-    """One thing that can be on trial; written `list:KH/scam`, `agreement:th-kh`."""
+    """One thing that can be on trial; written `list:KH/scam`, `agreement:th-kh`, `rule:NAME`."""
 
     kind: Kind
     name: str
@@ -81,7 +83,13 @@ class Trials:
             for name, one in turned.items()
             if name in names
         }
-        return replace(settings, lists={**settings.lists, **lists}) if lists else settings
+        if lists:
+            settings = replace(settings, lists={**settings.lists, **lists})
+        for name, one in self._of(Kind.RULE).items():
+            if name in RULES:
+                on_trial = one.standing is Standing.TRIAL
+                settings = replace(settings, rules=_ruled(settings.rules, name, on_trial=on_trial))
+        return settings
 
     def agreements(self, agreements: Agreements) -> Agreements:
         """The agreements as they count."""
@@ -121,9 +129,38 @@ def known(
     """Everything that can be on trial, and whether the settings and files have it there."""
     for name in sorted({*names, *settings.lists}):
         yield Target(Kind.LIST, name), alone(settings, name).simulate
+    for name in RULES:
+        if settings.rules.is_on(name):
+            yield Target(Kind.RULE, name), settings.rules.is_on_trial(name)
     for agreement in agreements.held:
         on_trial = any(clause.terms.simulate for clause in agreement.clauses)
         yield Target(Kind.AGREEMENT, agreement.id), on_trial
+
+
+_PROMOTED: Final = {RuleState.SIMULATE: RuleState.BLOCK}
+_DEMOTED: Final = {RuleState.BLOCK: RuleState.SIMULATE, RuleState.FLAG: RuleState.OBSERVE}
+"""A rule has no trial of flagging: one that flags is observed instead, and acts on nobody."""
+
+
+def _ruled(rules: RuleSettings, name: str, *, on_trial: bool) -> RuleSettings:
+    """The rules with one of them turned, on every trunk and in every country that has it."""
+    turned = _DEMOTED if on_trial else _PROMOTED
+
+    def tables(held: Mapping[str, Mapping[str, RuleState]]) -> dict[str, Mapping[str, RuleState]]:
+        return {
+            place: {**states, name: turned.get(states[name], states[name])}
+            if name in states
+            else states
+            for place, states in held.items()
+        }
+
+    state: RuleState = getattr(rules.default, name)
+    return replace(
+        rules,
+        default=replace(rules.default, **{name: turned.get(state, state)}),
+        countries=tables(rules.countries),
+        trunks=tables(rules.trunks),
+    )
 
 
 def _tried(agreement: Agreement, *, on_trial: bool) -> Agreement:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from stream.calls.plausible.bursts import Bursts
 from stream.config import Settings
 from stream.core.agreement import Agreement, Agreements
 from stream.core.blocklists import Blocklists, Group, LiveList, Table, fresh
@@ -37,7 +38,11 @@ class World:
     def side(self, at_s: int) -> Side:
         """The same, compiled for that moment."""
         rules = rules_for(self.settings, self.blocklists, self.agreements, at_s)
-        return Side(self.blocklists, rules)
+        held = rules.policy.settings.rules
+        bursts = None
+        if held.is_on("short_bursts"):
+            bursts = Bursts(held.bursts, self.settings.calls.topics)
+        return Side(self.blocklists, rules, bursts)
 
     def with_list(self, candidate: LiveList, folder: Path) -> "World":
         """With `candidate` in place of the list of its name, or besides the others.

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.calls.batch import CallBatch
+from stream.calls.plausible.bursts import Bursts
 from stream.calls.rulings import Rules, Tally, rulings_of
 from stream.calls.verdicts import CALLER, Rulings
 from stream.calls.wording import ALLOWLIST
@@ -34,10 +35,11 @@ class Change(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """All that one side decides with."""
+    """All that one side decides with; `bursts` is its own memory of short calls, if it has one."""
 
     blocklists: Blocklists
     rules: Rules
+    bursts: Bursts | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,7 +98,7 @@ def compare(batch: CallBatch, production: Side, candidate: Side, at_s: int) -> C
 
 
 def _ruled(batch: CallBatch, side: Side, at_s: int) -> Ruled:
-    rulings = rulings_of(batch, side.blocklists, side.rules, at_s, Tally())
+    rulings = rulings_of(batch, side.blocklists, side.rules, at_s, Tally(), side.bursts)
     actions = np.zeros(len(batch), np.uint8)
     actions[rulings.calls] = np.where(rulings.simulated, Action.OBSERVE, rulings.actions)
     places = np.full(len(batch), _NOBODY, np.int64)

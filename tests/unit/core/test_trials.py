@@ -7,15 +7,18 @@ import pytest
 from stream.core.agreement import Agreements, Terms
 from stream.core.decision import Action
 from stream.core.policy import ListPolicy, PolicySettings, alone
+from stream.core.rules import RuleSettings, RuleState, RuleStates
 from stream.core.trials import NO_TRIALS, Kind, Standing, Target, Trials, known
 from tests.agreed import agreement
 
 SCAM, OTHER = "KH/scam", "TH/national"
 LIST, PACT = Target(Kind.LIST, SCAM), Target(Kind.AGREEMENT, "th-kh")
+SHORT = Target(Kind.RULE, "short_number_from_abroad")
+ODD = {"intl-1": {SHORT.name: RuleState.SIMULATE}}
 ON_TRIAL = PolicySettings(lists={SCAM: ListPolicy(simulate=True, confidence_min=40)})
 
 
-@pytest.mark.parametrize("text", ["list:KH/scam", "agreement:th-kh"])
+@pytest.mark.parametrize("text", ["list:KH/scam", "agreement:th-kh", "rule:invalid_caller"])
 def test_a_thing_is_read_as_it_is_written(text: str) -> None:
     """What `ls` prints is what `promote` takes."""
     assert str(Target.read(text)) == text
@@ -61,8 +64,30 @@ def test_an_agreement_is_turned_in_all_its_clauses() -> None:
 def test_everything_that_can_be_on_trial_is_known() -> None:
     """Lists of the register and of the settings, and agreements, with what their files say."""
     held = Agreements((agreement("th-kh", [SCAM], terms=Terms(Action.BLOCK, simulate=True)),))
-    found = dict(known(ON_TRIAL, [OTHER], held))
-    assert found == {LIST: True, Target(Kind.LIST, OTHER): False, PACT: True}
+    rules = RuleSettings(default=RuleStates(invalid_caller=RuleState.FLAG), trunks=ODD)
+    found = dict(known(replace(ON_TRIAL, rules=rules), [OTHER], held))
+    rules_found = {Target(Kind.RULE, "invalid_caller"): False, SHORT: True}
+    assert found == rules_found | {LIST: True, Target(Kind.LIST, OTHER): False, PACT: True}
+
+
+def test_a_rule_is_turned_wherever_it_is_set() -> None:
+    """A promoted rule blocks where it was on trial; a demoted one acts on nobody; others stay."""
+    rules = RuleSettings(
+        default=RuleStates(short_number_from_abroad=RuleState.FLAG, invalid_caller=RuleState.BLOCK),
+        countries={"GB": {SHORT.name: RuleState.BLOCK}},
+        trunks=ODD,
+    )
+    settings = PolicySettings(rules=rules)
+    places: list[tuple[str | None, str]] = [(None, "TH"), (None, "GB"), ("intl-1", "TH")]
+    promoted = NO_TRIALS.with_turned([SHORT], Standing.FORCE).policy(settings, []).rules
+    states = [promoted.state(SHORT.name, *place) for place in places]
+    assert states == [RuleState.FLAG, RuleState.BLOCK, RuleState.BLOCK]
+    demoted = NO_TRIALS.with_turned([SHORT], Standing.TRIAL).policy(settings, []).rules
+    states = [demoted.state(SHORT.name, *place) for place in places]
+    assert states == [RuleState.OBSERVE, RuleState.SIMULATE, RuleState.SIMULATE]
+    assert promoted.default.invalid_caller is demoted.default.invalid_caller is RuleState.BLOCK
+    unknown = NO_TRIALS.with_turned([Target(Kind.RULE, "gone")], Standing.FORCE)
+    assert unknown.policy(settings, []) == settings
 
 
 def test_an_operator_s_word_goes_before_the_settings() -> None:
