@@ -61,6 +61,11 @@ def _options(argv: list[str]) -> argparse.Namespace:
         "--seed", type=int, default=2025, metavar="N", help="another world (default %(default)s)"
     )
     parser.add_argument("--plain", action="store_true", help="lines of text, no live picture")
+    parser.add_argument(
+        "--stay",
+        action="store_true",
+        help="start the page too, print its address and a token, and keep all of it until Ctrl-C",
+    )
     return parser.parse_args(argv)
 
 

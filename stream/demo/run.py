@@ -9,6 +9,7 @@ would only measure the backlog. The two changes fall into the live part.
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -26,6 +27,7 @@ from stream.demo.product import DemoFailed, Engine, in_words, write_config
 from stream.demo.servers import Servers
 from stream.demo.setup import set_up
 from stream.demo.show import Show
+from stream.demo.stay import Page
 from stream.demo.steps import Steps
 from stream.demo.watch import Watch
 from stream.lists.connection import RegisterSettings
@@ -67,14 +69,22 @@ class Run:
         self._rate = Rate.of(scale.recorded)
         self._watch = Watch(self._judge, self._picture, self._rate, material.changes)
 
-    async def run(self, console: Console, *, plain: bool) -> Result:
-        """Set up, watch, judge. Raises DemoFailed where the product or a server gives up."""
+    async def run(
+        self, console: Console, *, plain: bool, page: Page | None, told: Callable[[Result], None]
+    ) -> Result:
+        """Set up, watch, judge. Raises DemoFailed where the product or a server gives up.
+
+        With a `page` the result is `told` and everything stays, until cancelled.
+        """
         places = self._servers.places
         config = self._folder / "ringfence.toml"
         engine = Engine(config)
         broken: BaseExceptionGroup[BaseException] | None = None
         try:
             write_config(config, places, self._folder / "state", engine.http_port)
+            if page is not None:
+                with config.open("a", encoding="utf-8") as file:
+                    file.write(page.settings())
             async with Sender(places.bootstrap, places.topics.calls) as sender:
                 steps = Steps(console, plain=plain)
                 with steps.shown():
@@ -86,14 +96,22 @@ class Run:
                 with show.shown():
                     await self._watched(engine, sender, show)
                 sent = sender.sent
+                if page is not None:
+                    told(self._result(sent))
+                    console.print(await page.start(), soft_wrap=True)
+                    await page.stay(engine, sender, self._material, int(time.time()))
             engine.stop()
         except* (KafkaError, Fault, DemoFailed) as group:
             broken = group  # what is raised here would come out in a group of its own
         finally:
             engine.close()
+            if page is not None:
+                page.close()
         if broken is not None:
             raise DemoFailed(in_words(broken)) from broken
-        return self._result(sent)
+        result = self._result(sent)
+        told(result)
+        return result
 
     async def _watched(self, engine: Engine, sender: Sender, show: Show) -> None:
         """From the engine's start to its last decision, with the picture kept up to date."""

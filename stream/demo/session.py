@@ -16,9 +16,10 @@ from rich.console import Console
 
 from stream.demo.material import Scale, make_material
 from stream.demo.product import child_environment
-from stream.demo.run import Run
+from stream.demo.run import Result, Run
 from stream.demo.servers import get_servers, leave_no_trace
 from stream.demo.show import as_svg
+from stream.demo.stay import Page
 from stream.demo.stop import Stop
 from stream.demo.summary import summary
 
@@ -45,10 +46,17 @@ def session(options: argparse.Namespace, closing: ExitStack, stop: Stop) -> bool
         console.print(f"No better ones here: {servers.note}", style="bright_black", soft_wrap=True)
     closing.callback(lambda: asyncio.run(leave_no_trace(servers)))
     run = Run(servers, making.result(), scale, folder, began_s)
-    result = stop.run(run.run(console, plain=plain))
-    if options.json:
-        options.json.write_bytes(msgspec.json.format(msgspec.json.encode(result.figures)) + b"\n")
-    if options.picture:
-        options.picture.write_text(as_svg(result.picture), encoding="utf-8")
-    console.print(summary(result, time.monotonic() - began_s))
+
+    def told(result: Result) -> None:
+        if options.json:
+            figures = msgspec.json.format(msgspec.json.encode(result.figures))
+            options.json.write_bytes(figures + b"\n")
+        if options.picture:
+            options.picture.write_text(as_svg(result.picture), encoding="utf-8")
+        console.print(summary(result, time.monotonic() - began_s))
+
+    page = Page(folder) if options.stay else None
+    result = stop.run(run.run(console, plain=plain, page=page, told=told))
+    if not options.plain:
+        console.print("To see it as a page: make demo DEMO_ARGS=--stay", style="bright_black")
     return result.verdicts.clean

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -120,9 +121,22 @@ def test_a_register_that_is_in_use_is_never_touched(folder, redis_url):
 
 
 def test_servers_of_the_reader_are_left_as_they_were(folder, kafka, redis_url):
-    """On the reader's own servers: all right, and its topics and keys are gone afterwards."""
-    demo = Demo(folder, "--broker", kafka.bootstrap, "--redis", redis_url)
-    assert demo.ended() == 0, demo.printed
+    """On the reader's own servers: all right, the page is there as long as it is wanted, and topics
+    and keys are gone afterwards.
+    """
+    demo = Demo(folder, "--broker", kafka.bootstrap, "--redis", redis_url, "--stay")
+    demo.until("until Ctrl-C")
+    assert "Every decision is as the truth says" in demo.printed
+    address = demo.printed.partition("The page: ")[2].split()[0]
+    token = demo.printed.partition("the token ")[2].split()[0]
+    with urllib.request.urlopen(address) as answer:
+        assert "Sign in to Ringfence" in answer.read().decode()
+    headers = {"Authorization": f"Bearer {token}"}
+    asked = urllib.request.Request(f"{address}v1/appeals", headers=headers)
+    with urllib.request.urlopen(asked) as answer:
+        assert answer.read() == b"[]"
+    demo.interrupt()
+    assert demo.ended() == 130, demo.printed
     assert "both yours" in demo.printed.splitlines()[0]
     assert keys(redis_url) == []
     assert demo.leftovers() == []

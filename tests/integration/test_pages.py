@@ -1,0 +1,181 @@
+"""Sessions, and how much one page asks of Redis, on a real one."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from typing import cast
+
+import pytest
+from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
+
+from stream.agreements import AgreementFolder
+from stream.config import load
+from stream.core.blocklists import EMPTY_BLOCKLISTS
+from stream.lists.connection import RegisterSettings, client
+from stream.ops.figures.watch import Watch
+from stream.serve.guard import Guard
+from stream.serve.redress import Redress
+from stream.serve.tokens import Client, Role, Tokens, digest_of
+from stream.web.install import install
+from stream.web.opening import opened
+from stream.web.sessions import TOUCH_S, Sessions
+from tests.integration.lists_lab import BY
+from tests.integration.lists_lab import opened as register_at
+from tests.serve_lab import TOKENS, parts_for, serve_settings, served
+
+TOKEN = "rf_a_token"
+IDLE_S, WHOLE_S = 600, 3600
+
+
+class Clock:
+    now_s = 1_764_000_000
+
+    def __call__(self) -> int:
+        return self.now_s
+
+
+class Office:
+    """Two processes that keep the same sessions; `tokens` are those that there still are."""
+
+    def __init__(self, *redis: Redis) -> None:
+        self.clock = Clock()
+        held = ((digest_of(TOKEN), Client("somchai", Role.OPERATOR)),)
+        self.guard = Guard(Tokens(held), 30)
+        self.here, self.there = (
+            Sessions(one, self._still, self.clock, IDLE_S, WHOLE_S) for one in redis
+        )
+
+    def _still(self, digest: bytes) -> Client | None:
+        return self.guard.still(digest)
+
+
+@pytest.fixture
+async def office(redis_url: str) -> AsyncIterator[Office]:
+    async with AsyncExitStack() as stack:
+        clients = [client(RegisterSettings(redis_url, timeout_s=0.5)) for _ in range(2)]
+        for one in clients:
+            stack.push_async_callback(one.aclose)
+        yield Office(*clients)
+
+
+async def test_a_session_is_known_to_every_process_and_ends_for_all(office: Office, raw) -> None:
+    """Whoever signed in at one worker is known at the other; signed out at one, at none. The
+    register has neither cookie nor token.
+    """
+    cookie = await office.here.begin(TOKEN)
+    session, who = await office.there.find(cookie) or (None, None)
+    assert who == Client("somchai", Role.OPERATOR)
+    (key,) = raw.keys("rf:session:*")
+    assert cookie not in f"{key} {raw.get(key)}"
+    assert TOKEN not in raw.get(key)
+    await office.there.end(cookie)
+    assert await office.here.find(cookie) is None
+    for nonsense in ("", "x", "é" * 50, "x" * 1000):
+        assert await office.here.find(nonsense) is None
+    assert session is not None
+
+
+async def test_a_session_ends_unused_and_in_all(office: Office) -> None:
+    """Uses keep it alive up to its whole time; what a page asks by itself is no use."""
+    cookie = await office.here.begin(TOKEN)
+    for _ in range(WHOLE_S // (IDLE_S - 60)):
+        office.clock.now_s += IDLE_S - 60
+        assert await office.here.find(cookie) is not None
+    office.clock.now_s += IDLE_S - 60
+    assert await office.here.find(cookie) is None
+    cookie = await office.here.begin(TOKEN)
+    for _ in range(3):
+        office.clock.now_s += TOUCH_S
+        assert await office.here.find(cookie, use=False) is not None
+    office.clock.now_s += IDLE_S
+    assert await office.here.find(cookie) is None
+
+
+async def test_a_session_ends_with_its_token(office: Office) -> None:
+    """A token that was taken back opens nothing any more, from the next page on."""
+    cookie = await office.here.begin(TOKEN)
+    office.guard = Guard(Tokens(()), 30)
+    assert await office.here.find(cookie) is None
+    office.guard = Guard(Tokens(((digest_of(TOKEN), Client("x", Role.VIEWER)),)), 30)
+    assert await office.here.find(cookie) is None  # and it does not come back with it
+
+
+async def test_who_is_signed_in_stays_so_while_redis_is_away(office: Office, raw) -> None:
+    """And who signs in meanwhile is known to the others once it is back."""
+    cookie = await office.here.begin(TOKEN)
+    reading, office.here.redis = office.here.redis, client(RegisterSettings("redis://127.0.0.1:1"))
+    assert await office.here.find(cookie) is not None
+    later = await office.here.begin(TOKEN)
+    assert await office.here.find(later) is not None
+    await office.here.redis.aclose()
+    office.here.redis = reading
+    assert await office.there.find(later) is None
+    assert await office.here.find(later) is not None
+    assert await office.there.find(later) is not None
+    raw.flushdb()
+    assert await office.here.find(cookie) is None
+
+
+async def test_a_notice_is_told_once(office: Office) -> None:
+    """After a change the next page says what was done, and the one after it does not."""
+    cookie = await office.here.begin(TOKEN)
+    found = await office.here.find(cookie)
+    assert found is not None
+    await office.here.tell(cookie, found[0], "done")
+    told = [await office.there.find(cookie) for _ in range(2)]
+    assert [one and one[0].notice for one in told] == ["done", ""]
+
+
+async def test_a_page_of_many_lists_asks_no_more_than_one_of_few(
+    redis_url, tmp_path, monkeypatch
+) -> None:
+    """Twenty times as many lists: the same number of questions to Redis, and fifty rows."""
+    asked = []
+    one, many = Redis.execute_command, Pipeline.execute
+
+    async def counted(self, *args, **options):
+        asked.append(args[0])
+        return await one(self, *args, **options)
+
+    async def piped(self, *args, **options):
+        asked.append("pipeline")
+        return await many(self, *args, **options)
+
+    (tmp_path / "feeds").mkdir()
+    settings = load([], {})
+    settings = replace(
+        settings,
+        redis=replace(settings.redis, url=redis_url),
+        feeds=replace(settings.feeds, dir=str(tmp_path / "feeds")),
+    )
+    parts, nobody = parts_for(serve_settings()), cast("Redress", None)  # the page asks none
+    async with (
+        register_at(redis_url) as register,
+        opened(
+            settings,
+            parts.guard,
+            AgreementFolder(None),
+            nobody,
+            lambda: EMPTY_BLOCKLISTS,
+            watch=Watch(()),
+        ) as pages,
+        served(parts, more=lambda app: install(app, pages)) as http,
+    ):
+        cookie = await pages.sessions.begin(TOKENS[Role.VIEWER])
+        counts = []
+        for upto in (5, 200):
+            for number in range(upto):
+                await register.create(f"TH/list-{number:04d}", "plain", BY)
+            headers = {"Cookie": f"ringfence={cookie}"}
+            await (await http.client.get("/lists", headers=headers)).read()  # connects
+            with monkeypatch.context() as patch:
+                patch.setattr(Redis, "execute_command", counted)
+                patch.setattr(Pipeline, "execute", piped)
+                async with http.client.get("/lists", headers=headers) as answer:
+                    page = await answer.text()
+            counts.append(len(asked))
+            asked.clear()
+        assert page.count('<th scope="row">') == 50
+        assert "1 to 50 of 200" in page
+        assert counts[0] == counts[1] <= 8
