@@ -5,8 +5,9 @@ that sends a byte a second (or nothing at all), or takes no answer, is sent away
 """
 
 import asyncio
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
@@ -18,6 +19,9 @@ from stream.ops.serve_metrics import ServeMetrics
 from stream.serve.gate import RETRY_S
 from stream.serve.problems import MEDIA_TYPE, Kind, ProblemError
 from stream.serve.settings import ServeSettings
+
+AT_ONCE: Final = 64 * 1024
+"""Bytes of an answer that are sent without waiting for more of it."""
 
 
 class _Together:
@@ -31,16 +35,20 @@ class _Together:
         self._transport = transport
         self._loop = loop
         self._held: list[bytes] = []
+        self._bytes = 0
         self.is_closing = transport.is_closing
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
-        """Send it, in a moment."""
+        """Send it, in a moment; much of it at once, so that who writes hears of a slow client."""
         if not self._held:
             self._loop.call_soon(self._flush)
         self._held.append(data)
+        self._bytes += len(data)
+        if self._bytes >= AT_ONCE:
+            self._flush()
 
     def close(self) -> None:
         """Hang up when all is sent."""
@@ -48,7 +56,7 @@ class _Together:
         self._transport.close()
 
     def _flush(self) -> None:
-        held, self._held = self._held, []
+        held, self._held, self._bytes = self._held, [], 0
         if held:
             self._transport.write(b"".join(held))
 
@@ -108,6 +116,10 @@ class Connection(HttpToolsProtocol):
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > self._settings.header_bytes_max:
             self._head_too_large()
+            return
+        wrong = _wrong_in(self.headers, self.parser.get_http_version())
+        if wrong:
+            self._refuse(Kind.MALFORMED, wrong)
             return
         self._in_head, self._begun, self._head_bytes = False, False, 0
         self._no_more_waiting()
@@ -177,9 +189,26 @@ class Connection(HttpToolsProtocol):
         ]
         # An answer to a request before this one may still be on its way: then only hang up.
         cycle = cast("RequestResponseCycle | None", self.cycle)
-        if cycle is None or cycle.response_complete:
+        its_own = cycle is not None and cycle.more_body and not cycle.response_started
+        if cycle is None or cycle.response_complete or its_own:
             self.transport.write(b"".join([*lines, body]))
+        if cycle is not None and its_own:
+            cycle.disconnected = True  # whoever works on it has nothing more to say
         self.transport.close()
+
+
+def _wrong_in(headers: Sequence[tuple[bytes, bytes]], version: str) -> str:
+    """What the parser lets pass and a server must not (RFC 9112, 3.2 and 6.1); "" if nothing.
+
+    Two servers that read a request each in its own way are what request smuggling lives on.
+    """
+    hosts = sum(name == b"host" for name, _ in headers)
+    if hosts > 1 or (not hosts and version == "1.1"):
+        return "a request names its Host once"
+    if sum(name == b"content-length" for name, _ in headers) > 1:
+        return "a request says its Content-Length once"
+    codings = [value.strip().lower() for name, value in headers if name == b"transfer-encoding"]
+    return "takes no Transfer-Encoding but chunked" if codings not in ([], [b"chunked"]) else ""
 
 
 def connections_of(settings: ServeSettings, metrics: ServeMetrics) -> Any:

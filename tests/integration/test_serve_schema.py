@@ -1,6 +1,8 @@
 """Every route of the OpenAPI document, tried by schemathesis against the running server."""
 
 import asyncio
+import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -26,10 +28,14 @@ from tests.unit.serve.test_lookup import LISTS, lookup_in, rules
 PROGRAM = Path(sys.executable).with_name("schemathesis")
 SAID_RIGHT = "positive_data_acceptance"
 """Left out: that one of two fields has to be there is more than the document can say."""
+ITS_OWN_TOKEN = "ignored_auth,missing_required_header"
+"""Left out where a token is put in after schemathesis took it away."""
 
 
 async def test_the_server_is_what_its_document_says(redis_url: str, tmp_path: Path) -> None:
-    """No 5xx, no answer of an undocumented kind, no rule of HTTP broken, whatever is sent."""
+    """No 5xx, no answer of an undocumented kind, no rule of HTTP broken, whatever is sent, and
+    whoever sends it: an operator, every other role, or nobody.
+    """
     settings = RegisterSettings(redis_url)
     redis = client(settings)
     judge = Judge(LISTS, rules(LISTS).policy)
@@ -50,20 +56,44 @@ async def test_the_server_is_what_its_document_says(redis_url: str, tmp_path: Pa
             blocklist=Blocklist(lambda: judge),
         )
         async with served(parts) as http:
-            words = [
-                *(str(PROGRAM), "run", f"http://127.0.0.1:{http.port}/openapi.json"),
-                *("--header", f"Authorization: Bearer {TOKENS[Role.OPERATOR]}"),
-                *("--phases", "coverage,fuzzing", "--max-examples", "1", "--seed", "7"),
-                *("--exclude-checks", SAID_RIGHT, "--suppress-health-check", "all"),
-                *("--generation-database", "none", "--no-color"),
-            ]
-            assert shutil.which(PROGRAM), "schemathesis is one of the dev packages"
-            process = await asyncio.create_subprocess_exec(
-                *words,
-                cwd=tmp_path,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
+            by_operator, by_all = await asyncio.gather(
+                tried(http.port, tmp_path, "operator", Role.OPERATOR),
+                tried(http.port, tmp_path, "all"),
             )
-            said, _ = await process.communicate()
     await redis.aclose()
-    assert process.returncode == 0, said.decode()[-6000:]
+    assert by_operator[0] == 0, by_operator[1][-6000:]
+    assert by_all[0] == 0, by_all[1][-6000:]
+    answered = [one for family in parts.metrics.requests.collect() for one in family.samples]
+    statuses = {one.labels["status"] for one in answered if one.labels["route"].startswith("/v1/")}
+    assert statuses >= {"200", "401", "403"}, "roles that may, that may not, and nobody"
+
+
+async def tried(port: int, folder: Path, name: str, role: Role | None = None) -> tuple[int, str]:
+    """What schemathesis says as a client of `role`; None: of every other one and none, in turn."""
+    words = [
+        *(str(PROGRAM), "run", f"http://127.0.0.1:{port}/openapi.json"),
+        *("--phases", "coverage,fuzzing", "--max-examples", "1", "--seed", "7"),
+        *("--suppress-health-check", "all", "--generation-database", "none", "--no-color"),
+    ]
+    environment = dict(os.environ)
+    if role is None:
+        tokens = [TOKENS[one] for one in Role if one is not Role.OPERATOR]
+        environment["SCHEMATHESIS_HOOKS"] = str(Path(__file__).with_name("schema_roles.py"))
+        environment["RINGFENCE_TEST_TOKENS"] = json.dumps(tokens)
+        words += ["--exclude-checks", f"{SAID_RIGHT},{ITS_OWN_TOKEN}"]
+    else:
+        words += ["--header", f"Authorization: Bearer {TOKENS[role]}"]
+        words += ["--exclude-checks", SAID_RIGHT]
+    assert shutil.which(PROGRAM), "schemathesis is one of the dev packages"
+    here = folder / name
+    here.mkdir()
+    process = await asyncio.create_subprocess_exec(
+        *words,
+        cwd=here,
+        env=environment,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, said.decode()
