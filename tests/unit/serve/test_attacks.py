@@ -4,11 +4,13 @@ import asyncio
 import logging
 import socket
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from stream.agreements import AgreementFolder
 from stream.config import load
+from stream.core.blocklists import EMPTY_BLOCKLISTS
 from stream.serve import blocklist as module
 from stream.serve.blocklist import Blocklist, Item
 from stream.serve.tokens import Role
@@ -56,9 +58,19 @@ ENTIRE = [
 async def port() -> AsyncIterator[int]:
     """The whole application with its pages, and no register behind it."""
     parts = parts_for(serve_settings(refusals_per_minute=100_000))
-    settings = load([], {"RINGFENCE_REDIS__URL": "redis://127.0.0.1:1/0"})
+    nobody = "127.0.0.1:1"
+    settings = load(
+        [],
+        {
+            "RINGFENCE_REDIS__URL": f"redis://{nobody}/0",
+            "RINGFENCE_KAFKA__BOOTSTRAP_SERVERS": nobody,
+        },
+    )
+    redress: Any = None  # nothing here gets as far
     async with (
-        opened(settings, parts.guard, AgreementFolder(None)) as pages,
+        opened(
+            settings, parts.guard, AgreementFolder(None), redress, lambda: EMPTY_BLOCKLISTS
+        ) as pages,
         served(parts, router, more=lambda app: install(app, pages)) as http,
     ):
         yield http.port
