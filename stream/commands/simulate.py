@@ -170,7 +170,7 @@ def _told(counted: dict[str, int]) -> str:
     return (
         f"it would have blocked {counted['would_block']:,} calls and flagged "
         f"{counted['would_flag']:,}, of {counted['numbers']:,} numbers; "
-        f"{counted['stopped_anyway']:,} calls that it speaks of were stopped anyway"
+        f"{counted['stopped']:,} calls that it speaks of were stopped in fact"
     )
 
 
@@ -192,7 +192,7 @@ def _json(one: Stands, tried: Tried, appeals: dict[Target, int]) -> dict[str, An
 
 
 def _print(shown: list[Stands], figures: Figures, appeals: dict[Target, int]) -> None:
-    right = ("would block", "would flag", "numbers", "stopped anyway", "appeals")
+    right = ("would block", "would flag", "numbers", "stopped in fact", "appeals")
     table = Table(
         *(Column(name, overflow="fold") for name in ("thing", "stands", "since")),
         *(Column(name, justify="right") for name in right),
@@ -210,7 +210,7 @@ def _print(shown: list[Stands], figures: Figures, appeals: dict[Target, int]) ->
             f"{tried.would_block:,}",
             f"{tried.would_flag:,}",
             f"{len(tried.numbers):,}{more}",
-            f"{tried.stopped_anyway:,}",
+            f"{tried.stopped:,}",
             f"{appeals[one.target]:,}" if one.target in appeals else "",
         )
     out.print(table)

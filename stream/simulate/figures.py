@@ -16,14 +16,14 @@ NUMBERS_MAX: Final = 100_000
 @dataclass(slots=True)
 class Tried:
     """One thing. `would_block` and `would_flag` are calls that went on because it is on trial;
-    `stopped_anyway` calls that it speaks of and that something in force blocked or flagged.
+    `stopped` calls that it speaks of and that something in force blocked or flagged.
 
     `numbers` are hashes of the numbers of the former; `more_numbers`: there are others besides.
     """
 
     would_block: int = 0
     would_flag: int = 0
-    stopped_anyway: int = 0
+    stopped: int = 0
     numbers: set[int] = field(default_factory=set)
     more_numbers: bool = False
     enforced_numbers: set[int] = field(default_factory=set)
@@ -39,7 +39,7 @@ class Tried:
             "would_block": self.would_block,
             "would_flag": self.would_flag,
             "numbers": len(self.numbers),
-            "stopped_anyway": self.stopped_anyway,
+            "stopped": self.stopped,
             "numbers_also_enforced": self.numbers_also_enforced,
         }
 
@@ -69,7 +69,7 @@ class Figures:
             tried.would_flag += decision.would == Verdict.FLAG
             tried.more_numbers |= not _remember(tried.numbers, decision.number)
         elif decision.verdict != Verdict.ALLOW:
-            tried.stopped_anyway += 1
+            tried.stopped += 1
             _remember(tried.enforced_numbers, decision.number)
 
 

@@ -46,7 +46,7 @@ def decision(number: str, would: str | None, *lists: str, **more: object) -> Dec
     return Decision(**fields)  # type: ignore[arg-type]
 
 
-def test_what_a_trial_would_have_done_is_told_beside_what_was_stopped_anyway() -> None:
+def test_what_a_trial_would_have_done_is_told_beside_what_was_stopped() -> None:
     """Calls, numbers, and those that something in force stopped; a list's agreement has the same,
     a repeat of a decision counts for nothing.
     """
@@ -61,11 +61,11 @@ def test_what_a_trial_would_have_done_is_told_beside_what_was_stopped_anyway() -
         "would_block": 2,
         "would_flag": 1,
         "numbers": 2,
-        "stopped_anyway": 1,
+        "stopped": 1,
         "numbers_also_enforced": 1,
     }
     assert found.of(SCAM).plain() == found.of(PACT).plain() == expected
-    assert found.of(Target(Kind.LIST, "TH/national")).stopped_anyway == 2
+    assert found.of(Target(Kind.LIST, "TH/national")).stopped == 2
     assert not any(found.of(Target(Kind.LIST, "none")).plain().values())
     assert found.decisions == 6
 
