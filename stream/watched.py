@@ -172,6 +172,7 @@ class Watched:
             metrics.observed.labels(name).inc(count)
         metrics.unasked.inc(tally.unasked_calls)
         metrics.unscanned.inc(tally.unscanned_calls)
+        metrics.bursts_forgotten.inc(tally.bursts_forgotten)
         if tally.repeats_marked or tally.repeats_left_out:
             metrics.repeats.labels("marked").inc(tally.repeats_marked)
             metrics.repeats.labels("left_out").inc(tally.repeats_left_out)

@@ -52,6 +52,7 @@ class Memory:
 
     def __post_init__(self) -> None:
         settings = self.settings
+        untold = settings.policy.rules.settings().with_memory
         self.followed.set(0)
         self.agreements = AgreementFolder(settings.agreements.folder())
         self.refresher = refresher_for(settings, self._list_event)
@@ -63,7 +64,7 @@ class Memory:
         self.lookup = Lookup(
             decoder_for(settings, {TOPIC: RINGFENCE}),
             self._decide,
-            lambda: Standing(self.loaded, self._follows),
+            lambda: Standing(self.loaded, self._follows, untold),
             now_ms,
         )
 

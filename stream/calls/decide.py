@@ -57,6 +57,8 @@ def decide(
     """
     tally = Tally(unscanned_calls=batch.unscanned)
     rulings = rulings_of(batch, blocklists, rules, now_ms // 1000, tally, bursts)
+    if bursts is not None:
+        tally.bursts_forgotten, bursts.forgotten = bursts.forgotten, 0
     _count(rulings, len(batch), rules.wording, tally)
     if rules.emit_all:
         innocent = np.ones(len(batch), np.bool_)

@@ -92,6 +92,7 @@ class Tally:
     unscanned_calls: int = 0
     repeats_marked: int = 0
     repeats_left_out: int = 0
+    bursts_forgotten: int = 0
 
 
 def rulings_of(

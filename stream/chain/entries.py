@@ -28,6 +28,7 @@ from stream.core.digests import Digests, elements
 from stream.core.entry import NEVER, Category, Entry
 from stream.core.faults import RegisterDown
 from stream.core.number import parse_many
+from stream.core.rules import rules_that_ask
 from stream.deciding import rules_for
 from stream.lists.events import Event, EventKind
 from stream.ops.tasks import cancelled
@@ -136,6 +137,7 @@ def _entries(
             "category": _label(listed.category) if listed else None,
             "confidence": listed.confidence if listed else None,
             "expires_at": moment(listed.expires_at_s or NEVER) if listed else None,
+            "asked_by": [*rules_that_ask(rules.policy.settings.rules, live.name)],
             "terms": [] if match is None else terms_of(rules.policy, match, found),
             "reports": [_report(report, decay[index], now_s) for report in reports],
         }
@@ -205,6 +207,7 @@ def _verdict(
         "would": decision.get("would"),
         "rule": decision["rule"],
         "role": decision["role"],
+        "rules_not_told": list(settings.policy.rules.settings().with_memory),
     }
 
 

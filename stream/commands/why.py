@@ -19,6 +19,7 @@ from stream.commands.base import (
     settings_of,
 )
 from stream.commands.register import moment_in, say, with_register
+from stream.core.marks import mark_of
 from stream.core.number import Kind, parse
 from stream.lists.export import moment
 from stream.lists.store import Register
@@ -62,6 +63,9 @@ def why(
     agreements = agreements_of(settings)
     country = settings.trunks_by_name().country(trunk)
     read = parse(number, country)
+    if (marked := mark_of(number, country)) is not None and read.kind is Kind.INVALID:
+        mark, behind = marked
+        raise typer.BadParameter(f"{number!r} has a mark ({mark}): ask for {behind}, behind it")
     if read.kind is not Kind.E164:
         raise typer.BadParameter(f"{number!r} is no phone number in {country}")
     at_ms = None if at is None else moment_in(at)
@@ -112,6 +116,9 @@ def _print(answer: dict[str, Any]) -> None:
         f"A call from {answer['number']}{trunk}{when}: [bold]{verdict}[/], rule {call['rule']}",
         soft_wrap=True,
     )
+    if call["rules_not_told"]:
+        rules = ", ".join(call["rules_not_told"])
+        say(f"What it did before is not known here: {rules} may say more")
     allow = answer["allow"]
     if allow is not None:
         until = allow["expires_at"] or "further notice"
@@ -124,6 +131,8 @@ def _print(answer: dict[str, Any]) -> None:
         where = f"{held['list']} (of {held['owner']}, generation {held['generation']})"
         where += f", by its entry {held['prefix']}" if held["prefix"] else ""
         out.print(f"{where}: {held['state']}; {known}", markup=False, soft_wrap=True)
+        for rule in held["asked_by"]:
+            say(f"  only the rule {rule} asks it: as a list it blocks nobody")
         agreed = held["agreement"]
         if agreed is not None:
             clause = f", {agreed['reference']}" if agreed["reference"] else ""

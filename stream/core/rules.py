@@ -5,7 +5,7 @@ country in `[policy.rules.countries]`, else the default. The country is the trun
 regulator says what may come in there, not that of either number.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from typing import NamedTuple, Self
@@ -127,6 +127,11 @@ class RuleSettings:
         """Whether `rule` is on trial on some trunk."""
         return RuleState.SIMULATE in self._states(rule)
 
+    @property
+    def with_memory(self) -> tuple[str, ...]:
+        """Rules that are on and go by more than the call itself: a lookup can not tell them."""
+        return ("short_bursts",) if self.is_on("short_bursts") else ()
+
     def blocks_everywhere(self, rule: str) -> bool:
         """Whether `rule` blocks on every trunk, whatever its country."""
         return self._states(rule) == {RuleState.BLOCK}
@@ -137,6 +142,14 @@ class RuleSettings:
         tables = (*self.countries.values(), *self.trunks.values())
         others = (table[rule] for table in tables if rule in table)
         return {self.state(rule, None, ""), *others}
+
+
+def rules_that_ask(settings: RuleSettings, name: str) -> Iterator[str]:
+    """The rules that ask list `name`."""
+    if name in settings.do_not_originate_lists:
+        yield "do_not_originate"
+    if name in settings.home_number_from_abroad_except:
+        yield "home_number_from_abroad"
 
 
 class RuleLists(NamedTuple):

@@ -126,6 +126,12 @@ class Metrics(Catalogue):
             ["list"],
             by="list",
         )
+        self.bursts_forgotten = self._counter(
+            "ringfence_burst_numbers_forgotten",
+            "Numbers whose short calls were forgotten within the window of the rule short_bursts.",
+            "Rises: more numbers make short calls than are remembered, so bursts are missed, never "
+            "invented. More partitions, or a shorter window_s or smaller calls.",
+        )
         self.unasked = self._counter(
             "ringfence_calls_unasked",
             "Calls that no list speaks of while some list could not be asked (no data, stale).",

@@ -147,6 +147,8 @@ async def ask(request: Request, parts: PartsHere) -> Response:
     It fails open. Before any list is loaded the verdict is `allow` and `fail_open` is true. With
     the register away answers come from the last good lists, and `lists_followed` is false. If you
     get no answer within the time that you have, or any status but 200: let the call go on.
+    `rules_not_told` names rules that are on and go by what the number did before (`short_bursts`),
+    which only the stream knows; it is absent where there are none.
     """
     question = question_in(request.scope["query_string"])
     answer = await parts.lookup.one(question, request.scope["state"]["request_id"])

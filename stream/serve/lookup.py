@@ -8,8 +8,9 @@ What is decided here is published nowhere.
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -66,10 +67,14 @@ class Question(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """On what answers rest: whether there are lists at all, and whether they are being followed."""
+    """On what answers rest: whether there are lists at all, and whether they are being followed.
+
+    `rules_not_told` are rules that are on and of which one call says nothing.
+    """
 
     loaded: bool
     followed: bool
+    rules_not_told: tuple[str, ...] = ()
 
 
 class Lookup:
@@ -145,17 +150,20 @@ class Lookup:
         return values
 
 
-_ENDS: Final[Mapping[Standing, bytes]] = {
-    Standing(loaded, followed): b',"fail_open":%b,"lists_followed":%b}'
-    % (_encode(not loaded), _encode(followed))
-    for loaded in (False, True)
-    for followed in (False, True)
-}
+@lru_cache(maxsize=16)
+def _end(standing: Standing) -> bytes:
+    said: dict[str, object] = {
+        "fail_open": not standing.loaded,
+        "lists_followed": standing.followed,
+    }
+    if standing.rules_not_told:
+        said["rules_not_told"] = standing.rules_not_told
+    return b"," + _encode(said)[1:]
 
 
 def _with(decision: bytes, standing: Standing) -> bytes:
     """The decision, and on what it rests."""
-    return decision[:-1] + _ENDS[standing]
+    return decision[:-1] + _end(standing)
 
 
 class _Placed(msgspec.Struct, gc=False):

@@ -30,7 +30,7 @@ calls = st.fixed_dictionaries(
         "waits_ms": st.sampled_from([0, 1, 500, 2500, 9_999, 10_000, 25_000]),
     }
 )
-batches = st.lists(st.lists(calls, max_size=12), max_size=8)
+batches = st.lists(st.lists(calls, max_size=12), max_size=6)
 
 
 def looked(bursts, records, at_ms, topic="calls"):
@@ -89,6 +89,8 @@ def test_a_burst_is_never_seen_where_there_is_none_and_missed_only_at_first(batc
     """Watched from the first call on it is exact; else all but the window's first calls count."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "WATCHED_FROM", watched_from)
+        patch.setattr(module, "_CELLS", 2)
+        patch.setattr(module, "_SHIFT", np.uint64(63))
         bursts, exact, late, at_ms = Bursts(SETTINGS, ["calls"]), Naive(), Naive(), T0_MS
         for records in batches:
             said, at_ms = looked(bursts, records, at_ms)

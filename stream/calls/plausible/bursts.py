@@ -78,7 +78,7 @@ class Bursts:
         self._window_ms = settings.window_s * 1000
         self._memories: OrderedDict[Partition, _Memory] = OrderedDict()
         self.forgotten = 0
-        """Numbers that were forgotten within the window, as there were too many."""
+        """Numbers forgotten within the window, being too many; whoever counts them sets it to 0."""
 
     def look(self, batch: CallBatch, calls: NDArray[np.int64]) -> NDArray[np.int64]:
         """Those of `calls` (ascending, their callers E.164) whose number is in a burst."""

@@ -50,6 +50,7 @@ PARTIES = [
         "+66191",
         "sip:+447700900101@host",
         "anonymous",
+        "+698812345678",
         "",
         "x" * 99,
     ),
@@ -63,7 +64,10 @@ def rules(lists: Blocklists) -> Rules:
         default=policy.default,
         lists={},
         rules=RuleSettings(
-            RuleStates(home_number_from_abroad=RuleState.BLOCK, invalid_caller=RuleState.FLAG)
+            RuleStates(home_number_from_abroad=RuleState.BLOCK, invalid_caller=RuleState.FLAG),
+            countries={"GB": {"invalid_caller": RuleState.BLOCK}},
+            trunks={"border": {"roaming_mark": RuleState.SIMULATE}},
+            do_not_originate_lists=("XB/second",),
         ),
         unasked=Action.FLAG,
         decision_ttl_s=3600,
@@ -143,7 +147,7 @@ async def test_the_verdict_is_the_streams() -> None:
     ids = {msgspec.json.decode(answer)["decision_id"] for answer in everything}
     assert len(ids) == len(everything)
     kinds = {(decision["verdict"], decision["rule"]) for decision in expected}
-    assert len(kinds) > 7, "the calls are of all kinds"
+    assert len(kinds) > 9, "the calls are of all kinds"
 
 
 async def test_it_fails_open_and_says_so() -> None:
@@ -157,6 +161,17 @@ async def test_it_fails_open_and_says_so() -> None:
         False,
     )
     assert answer["call_id"] == "id-1"
+
+
+async def test_a_rule_that_one_call_says_nothing_of_is_named() -> None:
+    """What goes by a number's other calls only the stream can tell; the answer says so."""
+    held = rules(LISTS)
+    standing = Standing(loaded=True, followed=True, rules_not_told=("short_bursts",))
+    lookup = Lookup(
+        decoded, lambda batch: decide(batch, LISTS, held, NOW_MS), lambda: standing, lambda: NOW_MS
+    )
+    answer = msgspec.json.decode(await lookup.one(Question(caller=LISTED[1]), ""))
+    assert answer["rules_not_told"] == ["short_bursts"]
 
 
 async def test_one_who_goes_away_takes_no_answer_from_others() -> None:

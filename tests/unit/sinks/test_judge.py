@@ -1,6 +1,7 @@
 """The judge, held against the engine: who has a key is who would be blocked."""
 
 import random
+from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -17,6 +18,7 @@ from stream.core.decision import Action, SipSettings
 from stream.core.emergency import EmergencyNumbers
 from stream.core.entry import Category
 from stream.core.policy import ListPolicy, Policy, PolicySettings, compile_policy
+from stream.core.rules import RuleSettings, RuleState, RuleStates
 from stream.sinks.book import Book
 from stream.sinks.judge import Judge
 from stream.sinks.names import Names
@@ -71,10 +73,20 @@ def _policies(names: tuple[str, ...]) -> dict[str, Policy]:
         {"MM/scam": ListPolicy(simulate=True), "KH/scam": ListPolicy(Action.FLAG)},
     )
     stale = PolicySettings(lists={"KH/scam": ListPolicy(age_s_max=5)})
+    never_call = RuleSettings(
+        do_not_originate_lists=("KH/scam",), home_number_from_abroad_except=("MM/scam",)
+    )
+    somewhere = replace(
+        never_call,
+        default=RuleStates(do_not_originate=RuleState.OFF),
+        countries={"LA": {"do_not_originate": RuleState.BLOCK}},
+    )
     return {
         "plain": compile_policy(plain, names),
         "strict": compile_policy(strict, names),
         "stale": compile_policy(stale, names),
+        "never call": compile_policy(replace(plain, rules=never_call), names),
+        "never call somewhere": compile_policy(replace(plain, rules=somewhere), names),
         "agreed": compile_bounded(plain, names, agreed, "TH", NOW_S),
     }
 
@@ -95,7 +107,7 @@ def _proxy(keys: dict[str, str], number: str) -> bool:
 
 
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("name", ["plain", "strict", "stale", "agreed"])
+@pytest.mark.parametrize("name", [*_policies(("KH/scam", "MM/scam", "TH/national"))])
 def test_keys_block_whom_the_engine_blocks(seed: int, name: str) -> None:
     """With everything preloaded, a proxy that reads the keys blocks exactly the callers that the
     engine blocks: expiry, decay, agreements, allowlist, legitimate parts of ranges, all of it.
