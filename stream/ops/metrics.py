@@ -56,6 +56,7 @@ class Metrics(Catalogue):
         super().__init__(registry)
         self.lists = lists or Named()
         self._of_calls()
+        self._of_matches()
         self._of_the_pace()
         self._of_lists()
         self._of_the_worker()
@@ -110,6 +111,8 @@ class Metrics(Catalogue):
             " strange numbers into fields that decide, or there are no kernels. The price is "
             "CPU alone.",
         )
+
+    def _of_matches(self) -> None:
         self.unconfirmed = self._counter_each(
             self.lists,
             "ringfence_matches_unconfirmed",

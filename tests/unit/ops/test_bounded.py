@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from stream.calls.decide import Counted
+from stream.calls.decide import Counted, Tally
 from stream.calls.loop import Done
 from stream.core.decision import Verdict
 from stream.ops.bounded import OTHERS, Each, EachGauge, Named
@@ -34,14 +34,7 @@ def test_ten_thousand_lists_are_not_ten_thousand_series() -> None:
     counted = {
         Counted(Verdict.BLOCK, f"agreement:{name}", name, simulated=False): 2 for name in LISTS
     }
-    tally = SimpleNamespace(
-        decisions=Counting(counted),
-        unconfirmed=Counting(LISTS),
-        observed=Counting(LISTS),
-        **dict.fromkeys(
-            ("unasked_calls", "unscanned_calls", "repeats_marked", "repeats_left_out"), 0
-        ),
-    )
+    tally = Tally(Counting(counted), Counting(LISTS), Counting(LISTS))
     outcome: Any = SimpleNamespace(tally=tally, rejected=[], ids=np.zeros(0, "S16"))
     watched.done(Done(outcome, 1, np.zeros(1, np.int64), 0, 0, 0))
     samples = [one for family in registry.collect() for one in family.samples]
