@@ -74,7 +74,9 @@ def _tag(request: Request, first: Via | None) -> str:
 def _received(via: Via, source: Address) -> str:
     """The sender's Via with where the request really came from."""
     text = _OURS.sub("", via.text)
-    host = source.host
+    # An IPv4 peer of a socket that takes both has an address of both.
+    host = source.host.partition("%")[0]
+    host = host.removeprefix("::ffff:") if "." in host else host
     if via.rport or host != via.host.strip("[]"):
         text += f";received={host}"
     if via.rport:

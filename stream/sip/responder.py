@@ -84,11 +84,12 @@ class Responder:
         """The answer to each message, None where there is none; `now_s` never goes back."""
         made: list[Answer | None] = [None] * len(messages)
         asked: list[_Asked] = []
+        dropped = 0
         for index, (data, source) in enumerate(messages):
             allowance = self._sources.of(source.host)
             admission = allowance.take(now_s)
             if admission is Admission.DROPPED:
-                self.unanswered(transport, Unanswered.FLOOD)
+                dropped += 1
                 continue
             request = self._request(data, transport)
             if request is None:
@@ -103,6 +104,8 @@ class Responder:
                 asked.append((index, request, vias, question, source))
                 continue
             made[index] = self._answer(request, vias, status, source, transport)
+        if dropped:
+            self.unanswered(transport, Unanswered.FLOOD, dropped)
         statuses = self._decided([one[3] for one in asked], [one[1] for one in asked])
         for (index, request, vias, _, source), status in zip(asked, statuses, strict=True):
             made[index] = self._answer(request, vias, status, source, transport)

@@ -4,6 +4,7 @@ import pytest
 
 from stream.sip.answering import Address
 from stream.sip.responder import Transport, Unanswered
+from stream.sip.sources import ADDRESSES_MAX
 from tests.sip_lab import (
     BLOCKED,
     INNOCENT,
@@ -139,6 +140,19 @@ def test_answers_go_back_to_where_requests_came_from(
     assert answered is None or first == answered
 
 
+def test_a_socket_of_both_kinds_of_address() -> None:
+    """An IPv4 sender is known by its own address, and is told that one."""
+    here = responder(trunks={"192.0.2.0/24": "gb"})
+    source = Address("::ffff:192.0.2.7", 40_000)
+    (made,) = here.answers([(message(NATIONAL), source)], Transport.UDP, 1.0)
+    assert made is not None
+    assert (made.code, made.to) == (603, source)
+    assert ";received=192.0.2.7;" in fields_of(made)["via"][0]
+    (made,) = here.answers([(message(), Address("2001:db8::7%eth0", 5060))], Transport.UDP, 1.0)
+    assert made is not None
+    assert ";received=2001:db8::7;" in fields_of(made)["via"][0]
+
+
 def test_the_same_request_gets_the_same_tag() -> None:
     """Nothing is remembered (8.2.7): another process gives it too. To keeps a tag that it has."""
     tags = {fields_of(asked(message(BLOCKED)))["to"][0] for _ in range(3)}
@@ -209,6 +223,7 @@ def test_a_flood_of_strangers_takes_nothing_from_a_trunk() -> None:
     flood = [(message(), Address(f"198.51.{n >> 8}.{n & 255}", 5060)) for n in range(9000)]
     codes = [one and one.code for one in here.answers(flood, Transport.UDP, 1.0)]
     assert codes == [404] * 5 + [None] * 8995
+    assert here._sources.of.cache_info().currsize <= ADDRESSES_MAX
     assert counted(here) == {Unanswered.FLOOD: 8995}
     trunk = [(message(), SOURCE)] * 30
     codes = [one and one.code for one in here.answers(trunk, Transport.UDP, 1.0)]
