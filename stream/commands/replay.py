@@ -58,6 +58,10 @@ from stream.report.words import many
 _STDOUT: Final = Path("-")
 LONG_CALL: Final = "2m"
 PROMOTE: Final = "promote:"
+_FIRST_AGREEMENT: Final = (
+    "Production has no agreements: with one, lists of other countries that none covers are only "
+    "observed."
+)
 Topics = Annotated[
     list[str] | None, typer.Option("--topic", help="A topic of calls; else all of them.")
 ]
@@ -237,6 +241,8 @@ def _proposed(
         path = Path(text)
         if path.suffix == ".toml" and path.is_file():
             agreement = read_agreement(path)
+            if not world.agreements:
+                notes.append(_FIRST_AGREEMENT)
             world = world.with_agreement(agreement)
             labels.append(f"agreement {agreement.id} of {path.name}")
             continue
