@@ -27,7 +27,7 @@ $(READY): requirements.txt pyproject.toml
 	@$(BIN)/ringfence warm || echo "Ringfence works without them, at several times the CPU."
 	@touch $@
 
-demo: setup ## see it work: five countries, broker and Redis included (DEMO_ARGS="--json FILE")
+demo: setup ## see it work: five countries, broker and Redis included (DEMO_ARGS="--stay": with the page)
 	@$(BIN)/python -m stream.demo $(DEMO_ARGS)
 
 exercise: setup ## play joint training: five countries on this machine, minutes (EXERCISE_ARGS)

