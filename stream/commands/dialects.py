@@ -136,7 +136,7 @@ Count = Annotated[int, typer.Option("--records", min=1, help="Look at so many re
 
 @app.command("test")
 def try_out(
-    dialect: Annotated[str, typer.Argument(help="As in [calls.topics]: kamailio, mapping:acme.")],
+    dialect: Annotated[str, typer.Argument(help="As calls.topics has it: kamailio, mapping:acme.")],
     file: FileName,
     time_zone: TimeZone = "",
     records: Count = 10_000,

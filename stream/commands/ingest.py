@@ -25,17 +25,16 @@ def ingest(
         Path, typer.Argument(help="A file that grows (Master.csv), or a folder of finished files.")
     ],
     dialect: Annotated[
-        str, typer.Option(help="As in [calls.topics]: asterisk-csv, asterisk-csv:bkk, mapping:x.")
+        str, typer.Option(help="As calls.topics has it: asterisk-csv, asterisk-csv:bkk, mapping:x.")
     ],
     follow_: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on with what comes, until SIGTERM.")
     ] = False,
     topic: Annotated[
-        str | None, typer.Option(help="Where several of [calls.topics] have the dialect.")
+        str | None, typer.Option(help="Where several of calls.topics have the dialect.")
     ] = None,
     state: Annotated[
-        Path | None,
-        typer.Option(help="Where to keep how far was read; else in [ingest] state_dir."),
+        Path | None, typer.Option(help="Where to keep how far was read; else in ingest.state_dir.")
     ] = None,
     from_end: Annotated[
         bool, typer.Option("--from-end", help="Of a file not read before: only what comes.")
@@ -47,7 +46,7 @@ def ingest(
         bool, typer.Option("--dry-run", help="Show what would be read; send and keep nothing.")
     ] = False,
     port: Annotated[
-        int | None, typer.Option(min=0, max=65_535, help="Health pages; else [ingest] http_port.")
+        int | None, typer.Option(min=0, max=65_535, help="Health pages; else ingest.http_port.")
     ] = None,
     config: ConfigFiles = None,
     as_json: AsJson = False,

@@ -28,4 +28,4 @@ def test_no_record_of_a_switch_is_read_otherwise_than_promised(kind):
     """Samples of each dialect, broken at random, halved and with odd times, end in calls and in
     rejects with their reasons, the same with kernels and without.
     """
-    assert switch_records.run(kind, 1000, 200) > 10
+    assert switch_records.run(kind, 1000, 120) > 10

@@ -68,9 +68,9 @@ class Engine:
             assert self.process.poll() is None, f"it ended:\n{self.log()[-4000:]}"
             time.sleep(0.1)
 
-    def until_ready(self) -> None:
+    def until_ready(self, wait_s: float = WAIT_S) -> None:
         """Wait for /ready."""
-        self.until(lambda: self.page("/ready")[0] == 200)
+        self.until(lambda: self.page("/ready")[0] == 200, wait_s)
 
     def log(self) -> str:
         """All that it logged."""

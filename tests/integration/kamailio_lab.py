@@ -29,6 +29,8 @@ HOST = "127.0.0.1"
 REDIS_MS = 50
 REDIS_OFF_S = 1
 CALLS_S_MAX = 240
+READY_S = 180.0
+"""Three processes start at once, on a machine that others use too."""
 OPTIONS = """\
 OPTIONS sip:ping@{host}:{port} SIP/2.0\r
 Via: SIP/2.0/UDP {host}:{own};branch=z9hG4bK{name}\r
@@ -251,7 +253,7 @@ def border_on(folder: Path, bootstrap: str, register: str) -> Iterator[Border]:
         # In order, so that its processes end with it.
         stack.callback(border.kamailio.stop)
         for process in processes:
-            process.until_ready()
+            process.until_ready(READY_S)
         yield border
 
 
