@@ -237,6 +237,7 @@ class Follower:
         metrics.fetches.labels(feed.name, kind).inc()
         if reason is not None:
             metrics.versions.labels(feed.name, Verdict.REFUSED, reason).inc()
+            metrics.refused.set(feed.name, 1)
         self._tell_fault(kind, detail)
         try:
             state = await self._place.book.state(feed.name)
@@ -253,6 +254,7 @@ class Follower:
     def _count(self, record: VersionRecord) -> None:
         feed, metrics = self.setup.feed, self._place.metrics
         metrics.versions.labels(feed.name, record.verdict, record.reason).inc()
+        metrics.refused.set(feed.name, record.verdict == Verdict.REFUSED)
         if record.verdict == Verdict.SAME:
             return
         metrics.rows.labels(feed.name, "good").inc(record.good)

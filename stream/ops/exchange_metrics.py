@@ -62,7 +62,7 @@ class ExchangeMetrics(Catalogue):
             self.lists,
             "ringfence_exchange_failures",
             "Tries to publish a list, or to renew a signature (no list), that failed, by reason.",
-            'Anything: deploy/RUNBOOK.md, "What we publish", has a line for each reason.',
+            "Anything: deploy/RUNBOOK.md, PublishFails, has a line for each reason.",
             ["list", "reason"],
             by="list",
         )

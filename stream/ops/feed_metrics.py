@@ -50,6 +50,15 @@ class FeedMetrics(Catalogue):
             "feed",
             max,
         )
+        self.refused = self._gauge_each(
+            self.feeds,
+            "ringfence_feed_refused",
+            "Whether the feed's last version was refused.",
+            "1: `ringfence feeds show NAME` says why; deploy/RUNBOOK.md has a heading for each "
+            "reason.",
+            "feed",
+            max,
+        )
         self.numbers = self._gauge_each(
             self.feeds,
             "ringfence_feed_numbers",
@@ -124,8 +133,7 @@ class FeedMetrics(Catalogue):
         self.appeals_overdue = self._gauge(
             "ringfence_appeals_overdue",
             "Appeals that wait for an answer beyond their deadline.",
-            'Above 0: alert. `ringfence appeals ls --overdue`, and deploy/RUNBOOK.md, "An '
-            'appeal is overdue".',
+            "Above 0: `ringfence appeals ls --overdue`, and deploy/RUNBOOK.md, AppealsOverdue.",
         )
 
     def _of_the_process(self) -> None:

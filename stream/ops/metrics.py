@@ -101,7 +101,8 @@ class Metrics(Catalogue):
         self.wrong_dialect = self._gauge(
             "ringfence_wrong_dialect",
             "Whether none of a topic's last 50 or more records was a call in its dialect.",
-            "1: read the log's `wrong dialect`, which names the likely right one; RUNBOOK.",
+            "1: read the log's `wrong dialect`, which names the likely right one; RUNBOOK, "
+            "WrongDialect.",
             ["topic"],
         )
         self.unscanned = self._counter(

@@ -9,16 +9,16 @@ from stream.ops.figures.places import STARTED_BY, Kind
 from stream.ops.spans import spelled
 from stream.web.telling import BEHIND_S, STALE_S
 
-REGISTER: Final = "The register lost data"
+REGISTER: Final = "RegisterLostData"
 HELD: Final = "A version of a feed is held or refused"
-FEED_DOWN: Final = "A feed is down"
-FEED_FILE: Final = "A feed's file can not be used"
-OVERDUE: Final = "An appeal is overdue"
+FEED_DOWN: Final = "FeedDown"
+FEED_FILE: Final = "FeedFileWrong"
+OVERDUE: Final = "AppealsOverdue"
 HTTP: Final = "HTTP refuses, or is away"
-ENFORCEMENT: Final = "Enforcement is not counted, told or heard"
-PUBLISH: Final = "What we publish"
-KEYS: Final = "The proxies' keys are old, or missing"
-WEBHOOK: Final = "A webhook fails"
+ENFORCEMENT: Final = "EnforcementNotTold"
+PUBLISH: Final = "PublishFails"
+KEYS: Final = "KeysOld"
+WEBHOOK: Final = "WebhookFailing"
 HEADINGS: Final = (
     *(REGISTER, HELD, FEED_DOWN, FEED_FILE, OVERDUE, HTTP, ENFORCEMENT, PUBLISH, KEYS, WEBHOOK),
 )

@@ -17,9 +17,9 @@ async def test_what_is_wrong_says_what_to_do(viewer: Person) -> None:
     marks = await page.locator(".finding > p:first-child .badge").all_inner_texts()
     assert marks == sorted(marks, key=lambda mark: mark != "wrong")
     assert {"wrong", "look"} == set(marks)
-    await page.click("text=Runbook: An appeal is overdue")
-    await page.wait_for_url("**/runbook#an-appeal-is-overdue")
-    assert await page.locator("#an-appeal-is-overdue").is_visible()
+    await page.click("text=Runbook: AppealsOverdue")
+    await page.wait_for_url("**/runbook#appealsoverdue")
+    assert await page.locator("#appealsoverdue").is_visible()
     await viewer.settled()
 
 

@@ -67,3 +67,23 @@ def test_an_alert_says_how_bad_it_is_and_what_to_do(name: str) -> None:
     assert said["runbook_url"] == f"deploy/RUNBOOK.md#{name.lower()}"
     assert len(said["summary"]) > 10
     assert said["feels"].endswith(".")
+
+
+def sections() -> dict[str, str]:
+    """The runbook's parts, by heading."""
+    parts = (RULES.parent / "RUNBOOK.md").read_text().split("\n## ")[1:]
+    return {part.partition("\n")[0]: part for part in parts}
+
+
+@pytest.mark.parametrize("name", list(alerts()))
+def test_the_runbook_has_each_alert(name: str) -> None:
+    """Whoever is called at night finds the alert by its name: meaning, first look, fix, proof."""
+    section = sections()[name].split("\n### ")[0]
+    for word in ("**Meaning.**", "**First look.**", "**Fix.**", "**Confirm.**"):
+        assert section.count(word) == 1, word
+
+
+def test_the_runbook_has_no_alert_that_is_gone() -> None:
+    """A heading that looks like an alert is one."""
+    named = {name for name in sections() if re.fullmatch("([A-Z][a-z]+){2,}", name)}
+    assert named == alerts().keys()

@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.tools.faults import record, scenes
@@ -16,8 +17,10 @@ from tests.tools.faults.scenes import Scene
 from tests.tools.faults.watch import Prometheus
 
 WARM_S = 60.0
-LEAD_S = 45.0
-"""So much before a fault is part of its recording: rates have a past then."""
+AFTER_S = 12.0
+"""What is recorded after an alert cleared: a process that was started again is back by then."""
+PAST_S = 200.0
+"""For alerts that compare with the hours before."""
 DEFAULT_PORTS = {
     "engine": 9464,
     "feeds": 9465,
@@ -29,6 +32,7 @@ DEFAULT_PORTS = {
 }
 
 FROM_THE_START = [
+    Scene(("WebhookFailing",), scenes.nobody_receives),
     Scene(("CertificateExpires",), scenes.short_certificate),
     Scene(("SignatureExpires", "SignatureNotRenewed", "PublishFails"), scenes.nobody_signs),
 ]
@@ -40,9 +44,9 @@ SLOW = ("ListsStaleSlow", "DecisionsLateSlow")
 LANES = [
     [
         Scene(("LagGrowing", "LatencyHigh", "DecisionsLateFast"), scenes.starved, 240),
-        Scene(("BlocksJumped",), scenes.poisoned),
-        Scene(("BlocksFellToZero",), scenes.emptied),
-        Scene(("RejectsJumped",), scenes.garbage),
+        Scene(("BlocksJumped",), scenes.poisoned, lead_s=PAST_S),
+        Scene(("BlocksFellToZero",), scenes.emptied, lead_s=PAST_S),
+        Scene(("RejectsJumped",), scenes.garbage, lead_s=PAST_S),
         Scene(("WrongDialect",), scenes.another_dialect),
         Scene(("WorkerBehind",), scenes.a_worker_hangs),
         Scene(("PartitionStopped",), scenes.damaged),
@@ -57,10 +61,10 @@ LANES = [
         Scene(("AgreementBroken",), scenes.broken_agreement),
         Scene(("AppealsOverdue",), scenes.unanswered),
         Scene(("ProcessDown",), scenes.feeds_stopped),
+        Scene(("InnocentSighted",), scenes.a_partner_doubts, clears_s=300),
         Scene(("EnforcementNotTold",), scenes.nobody_publishes, 300),
     ],
     [
-        Scene(("WebhookFailing",), scenes.nobody_receives),
         Scene(("KeysMissing",), scenes.more_keys_than_room),
         Scene(("KeysOld", "SinkBehind"), scenes.proxies_hang),
         Scene(("RedisEvicts",), scenes.evicting),
@@ -68,6 +72,16 @@ LANES = [
     ],
 ]
 LAST = [Scene(("RegisterLostData",), scenes.restored_from_nothing)]
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Of one scene, since the epoch. `before_s` 0: the fault was there from the start."""
+
+    begin_s: float
+    before_s: float
+    firing_s: float
+    mended_s: float
 
 
 class Play:
@@ -86,9 +100,13 @@ class Play:
         """Cause, wait, mend, wait, write."""
         if self._only and not self._only & set(scene.alerts):
             return
+        if not from_the_start:
+            for alert in scene.alerts:
+                await self._prometheus.until(alert, fires=False, within_s=scene.clears_s)
+            await asyncio.sleep(3)
         cause_s = time.time()
         fired: dict[str, float] = {}
-        begin_s = self.began_s if from_the_start else max(self.began_s, cause_s - LEAD_S)
+        begin_s = self.began_s if from_the_start else max(self.began_s, cause_s - scene.lead_s)
         async with scene.cause(self._place):
             for alert in scene.alerts:
                 try:
@@ -100,34 +118,25 @@ class Play:
                     fired[alert] = time.time() - cause_s
             await asyncio.sleep(3)
             firing_s = time.time() - 1.5
-        mended_s = time.time()
+        times = Times(begin_s, 0.0 if from_the_start else cause_s - 2, firing_s, time.time())
         for alert, after_s in fired.items():
-            await self._cleared(alert, scene, cause_s, after_s, mended_s, begin_s, firing_s)
+            await self._cleared(alert, scene.clears_s, times, after_s)
 
-    async def _cleared(
-        self,
-        alert: str,
-        scene: Scene,
-        cause_s: float,
-        after_s: float,
-        mended_s: float,
-        begin_s: float,
-        firing_s: float,
-    ) -> None:
+    async def _cleared(self, alert: str, within_s: float, times: Times, after_s: float) -> None:
         try:
-            await self._prometheus.until(alert, fires=False, within_s=scene.clears_s)
+            await self._prometheus.until(alert, fires=False, within_s=within_s)
         except TimeoutError as error:
             self._say(f"{alert:22} fired after {after_s:5.1f} s; NOT CLEARED: {error}")
             self.failed.append(alert)
             return
         cleared_s = time.time()
         self._say(
-            f"{alert:22} fired after {after_s:5.1f} s, cleared {cleared_s - mended_s:5.1f} s "
+            f"{alert:22} fired after {after_s:5.1f} s, cleared {cleared_s - times.mended_s:5.1f} s "
             "after it was mended"
         )
-        await asyncio.sleep(4)
-        before_s = cause_s - 2 if begin_s < cause_s - 5 else 0.0
-        seen = Seen(alert, float(int(begin_s)), before_s, firing_s, cleared_s + 3)
+        await asyncio.sleep(AFTER_S)
+        end_s = cleared_s + AFTER_S - 2
+        seen = Seen(alert, float(int(times.begin_s)), times.before_s, times.firing_s, end_s)
         await record.write(self._prometheus, seen, self._names)
 
     async def slow(self, alert: str) -> None:
@@ -156,7 +165,7 @@ class Play:
         for scene in lane:
             try:
                 await self.scene(scene)
-            except (AssertionError, OSError, ExceptionGroup) as error:
+            except (AssertionError, OSError, LookupError, TimeoutError, ExceptionGroup) as error:
                 self._say(f"{scene.alerts}: {error!r:.2000}")
                 self.failed += scene.alerts
 

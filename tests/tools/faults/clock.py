@@ -12,9 +12,11 @@ Counters and gauges are as they were, so a rate is a thirtieth of the real one.
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 
 PACE = 30
 LEAST_S = 4.0
+LATE = 3
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _DURATION = re.compile(r"(?<![\w.:])(\d+)([smhd])(?![\w:])")
 _AGE = re.compile(r"(_age_seconds (?:>|< bool) |published_timestamp_seconds > )(\d+)")
@@ -51,18 +53,29 @@ def stretched(name: str, samples: Iterable[tuple[float, float]], begin_s: float)
 
 
 def notation(values: Sequence[float | None]) -> str:
-    """Promtool's way to write a series; None: nothing was scraped. Runs of one value are short."""
+    """Promtool's way to write a series; None: there is none. Runs of one value are short.
+
+    A gap of up to `LATE` samples is a scrape that took longer than its second on a busy machine (a
+    scraper every 10 s would not have noticed): the value before stands in. A longer one is the end
+    of a series, as Prometheus marks it; else the last value would stay for 5 minutes.
+    """
     words: list[str] = []
-    runs: list[tuple[float | None, int]] = []
-    for value in values:
-        if runs and runs[-1][0] == value:
-            runs[-1] = (value, runs[-1][1] + 1)
-        else:
-            runs.append((value, 1))
-    for value, many in runs:
+    for place, (value, many) in enumerate(_runs(_filled(values))):
         if value is None:
-            words.append("_" if many == 1 else f"_x{many}")
+            words += ["stale", f"_x{many - 1}"] if place else [f"_x{many}"]
         else:
             text = "NaN" if math.isnan(value) else f"{round(value, 3):.12g}"
             words.append(text if many == 1 else f"{text}x{many - 1}")
     return " ".join(words)
+
+
+def _filled(values: Sequence[float | None]) -> list[float | None]:
+    filled: list[float | None] = []
+    for value, many in _runs(values):
+        late = value is None and many <= LATE and filled
+        filled += [filled[-1] if late else value] * many
+    return filled
+
+
+def _runs(values: Sequence[float | None]) -> list[tuple[float | None, int]]:
+    return [(value, len(list(same))) for value, same in groupby(values)]

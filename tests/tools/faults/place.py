@@ -22,11 +22,13 @@ from stream.exchange.keys import KeyRing
 from stream.exchange.signing import Validity
 from stream.ops.clock import now_s
 from tests.certificates import authority
+from tests.repositories import VALIDITY, Country
 
 ROOT = Path(__file__).parents[3]
 LISTED = "+66812345678"
 BUSY = "+66898765432"
 """On no list, and behind a tenth of all calls: a call centre's number, say."""
+SIGHTED = "+66812220000"
 JOBS = {
     "ringfence": ["engine"],
     "ringfence-feeds": ["feeds"],
@@ -82,6 +84,8 @@ exchange.resign_s = 1
 enforcement.publish_s = 1
 enforcement.read_s = 1
 enforcement.http_port = {enforcement}
+enforcement.partners.KH.url = "{folder}/kh/repository"
+enforcement.partners.KH.root = "{folder}/kh/root.json"
 serve.port = {http}
 serve.health_port = {serve}
 serve.cert_file = "{folder}/short.pem"
@@ -101,6 +105,19 @@ group_id = "lab"
 partitions = 4
 instance_id = "lab"
 topics = {{ calls = "ringfence", "calls.other" = "ringfence" }}
+"""
+
+
+NEIGHBOUR = """
+kafka.bootstrap_servers = "{bootstrap}"
+redis.url = "{partner}"
+lists.state_dir = "{folder}/kh/lists"
+exchange.dir = "{folder}/kh/repository"
+exchange.keys_dir = "{folder}/kh/keys"
+exchange.state_dir = "{folder}/kh/state"
+[calls]
+home_country = "KH"
+decisions_topic = "decisions.kh"
 """
 
 
@@ -131,6 +148,7 @@ class Place:
             "bootstrap": self.bootstrap,
             "register": self.register.url(),
             "proxies": self.proxies.url(),
+            "partner": self.register.url(3),
             "folder": folder,
             "kernels": ROOT / "state" / "kernels",
             **self.ports,
@@ -147,10 +165,15 @@ class Place:
         repository.init(home / "repository", self.ring, self.sticks, 2, validity, now_s())
         for name in ("TH/national", "TH/enforcement"):
             repository.add_list(home / "repository", self.ring, name, validity, now_s())
+        partner = Country(folder / "kh", "KH")
+        (folder / "kh" / "root.json").write_bytes(partner.root)
+        repository.add_list(partner.folder, partner.ring, "KH/enforcement", VALIDITY, now_s())
+        (folder / "kh.toml").write_text(NEIGHBOUR.format(**words))
 
     def __enter__(self) -> Self:
         self.type("topics", "create")
         self.type("lists", "create", "TH/national")
+        self.type("lists", "create", "TH/national", home="KH")
         self.type("lists", "add", "TH/national", LISTED)
         self.keys = self.folder / "th" / "keys"
         self.keys.rename(self.folder / "th" / "away")  # so that nothing renews the timestamp yet
@@ -166,18 +189,19 @@ class Place:
             process.wait()
         self._stack.close()
 
-    def type(self, *words: str, code: int | None = 0) -> str:
-        """A command as an operator types it; what it printed."""
+    def type(self, *words: str, home: str = "TH", code: int = 0) -> str:
+        """A command as an operator types it, here or in KH; what it printed."""
+        config = self.config if home == "TH" else self.folder / "kh.toml"
         done = subprocess.run(
-            [sys.executable, "-m", "stream", *words, "--config", str(self.config)],
+            [sys.executable, "-m", "stream", *words, "--config", str(config)],
             capture_output=True,
             text=True,
             check=False,
             cwd=ROOT,
             env=self.environ,
         )
-        assert code is None or done.returncode == code, done.stdout + done.stderr
-        return done.stdout + done.stderr
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout
 
     @property
     def environ(self) -> dict[str, str]:

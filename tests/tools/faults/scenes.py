@@ -1,6 +1,7 @@
 """The scenes: how each alert's fault is caused, and how it is mended, as the runbook says."""
 
 import asyncio
+import json
 import os
 import random
 import signal
@@ -13,9 +14,13 @@ from pathlib import Path
 
 import redis
 
-from tests.tools.faults.place import BUSY, LISTED, Place, called
+from tests.tools.faults.certificate import for_a_year
+from tests.tools.faults.place import BUSY, LISTED, SIGHTED, Place, called
 
 Cause = Callable[[Place], AbstractAsyncContextManager[None]]
+
+
+WHY = ("--reason", "a mistake")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,8 @@ class Scene:
     cause: Cause
     fires_s: float = 120.0
     clears_s: float = 240.0
+    lead_s: float = 45.0
+    """So much before the fault is part of its recording: rates have a past then."""
 
 
 def _stopped(pids: Sequence[int]) -> None:
@@ -92,22 +99,26 @@ async def a_worker_hangs(place: Place) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def starved(place: Place) -> AsyncIterator[None]:
-    """The machine gives the workers a twentieth of its time, and many call."""
+    """The machine gives the workers a sixtieth of its time, and many call."""
     workers = place.workers()
     numbers = random.Random(5)
 
+    values = [called(f"+6687{n:07d}", numbers) for n in range(30_000)]
+
     async def squeeze() -> None:
         while True:
-            _stopped(workers)
-            await asyncio.sleep(0.97)
+            await asyncio.sleep(2.95)
             _going(workers)
-            await asyncio.sleep(0.03)
+            await asyncio.sleep(0.05)
+            _stopped(workers)
 
     async def crowd() -> None:
-        values = [called(f"+6687{n:07d}", numbers) for n in range(12_000)]
         while True:
             await place.send("calls", values)
-            await asyncio.sleep(0.1)
+
+    _stopped(workers)
+    for _ in range(10):
+        await place.send("calls", values)
 
     tasks = [asyncio.create_task(squeeze()), asyncio.create_task(crowd())]
     yield
@@ -141,14 +152,12 @@ async def another_dialect(place: Place) -> AsyncIterator[None]:
 async def poisoned(place: Place) -> AsyncIterator[None]:
     await asyncio.to_thread(place.type, "lists", "add", "TH/national", BUSY)
     yield
-    await asyncio.to_thread(place.type, "lists", "remove", "TH/national", BUSY, "--reason", "wrong")
+    await asyncio.to_thread(place.type, "lists", "remove", "TH/national", BUSY, *WHY)
 
 
 @asynccontextmanager
 async def emptied(place: Place) -> AsyncIterator[None]:
-    await asyncio.to_thread(
-        place.type, "lists", "remove", "TH/national", LISTED, "--reason", "oops"
-    )
+    await asyncio.to_thread(place.type, "lists", "remove", "TH/national", LISTED, *WHY)
     yield
     await asyncio.to_thread(place.type, "lists", "add", "TH/national", LISTED)
 
@@ -176,7 +185,10 @@ async def shrunk(place: Place) -> AsyncIterator[None]:
     whole = place.feed.read_text()
     place.feed.write_text("+855310000001\n")
     yield
+    held = json.loads(await asyncio.to_thread(place.type, "feeds", "held", "kh", "--json", code=1))
+    version = ("--version", held[0]["id"], *WHY)
     place.feed.write_text(whole)
+    await asyncio.to_thread(place.type, "feeds", "refuse", "kh", *version)
 
 
 @asynccontextmanager
@@ -218,9 +230,7 @@ async def unanswered(place: Place) -> AsyncIterator[None]:
         place.type, "appeals", "new", LISTED, "--reason", "I call nobody", "--json"
     )
     yield
-    import json
-
-    appeal = json.loads(said)["id"]
+    appeal = json.loads(said)["appeal"]
     await asyncio.to_thread(place.type, "appeals", "reject", appeal, "--reason", "seen in the act")
 
 
@@ -296,8 +306,6 @@ async def nobody_receives(place: Place) -> AsyncIterator[None]:
 async def short_certificate(place: Place) -> AsyncIterator[None]:
     """`serve` has had it since its start; a year's takes its place."""
     yield
-    from tests.tools.faults.certificate import for_a_year
-
     for_a_year(place.folder)
     place.set("short", "long")
     await asyncio.to_thread(place.again, "serve")
@@ -313,6 +321,18 @@ async def nobody_signs(place: Place) -> AsyncIterator[None]:
         await asyncio.to_thread(place.type, "exchange", "key", "rotate", key, *sticks)
     await asyncio.to_thread(place.again, "exchange")
     await asyncio.to_thread(place.again, "enforcement")
+
+
+@asynccontextmanager
+async def a_partner_doubts(place: Place) -> AsyncIterator[None]:
+    """KH publishes that a number on our list is innocent; our enforcement reads it."""
+    why = ("--reason", "a hospital")
+    for home in ("TH", "KH"):
+        await asyncio.to_thread(place.type, "lists", "add", "TH/national", SIGHTED, home=home)
+    sight = ("enforcement", "sight", "TH/national", SIGHTED, *why)
+    await asyncio.to_thread(place.type, *sight, home="KH")
+    await asyncio.to_thread(place.type, "enforcement", "publish", home="KH")
+    yield
 
 
 @asynccontextmanager
