@@ -11,6 +11,7 @@ from stream.web import (
     decisions,
     health,
     lists,
+    number,
     one_list,
     overview,
     runbook,
@@ -29,6 +30,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     audit.router,
     decisions.router,
     trials.router,
+    number.router,
     health.router,
     runbook.router,
 )

@@ -86,7 +86,7 @@ async def site(site_settings: Settings, site_folder: Path) -> AsyncIterator[Site
     async with await Register.connect(site_settings.register()) as register:
         for name, count in LISTS.items():
             await register.create(name, "plain", BY)
-            entries = [_entry(f"+999{n:08d}") for n in range(count)]
+            entries = [listed_entry(f"+999{n:08d}") for n in range(count)]
             await register.add(name, entries, BY)
         parts = parts_for(serve_settings())
         agreements = AgreementFolder(site_settings.agreements.folder())
@@ -127,6 +127,7 @@ async def viewer(browser: Browser, site: Site) -> Person:
     return await person(browser, site.address, Role.VIEWER)
 
 
-def _entry(number: str) -> Entry:
+def listed_entry(number: str, category: Category = Category.PARCEL, source: str = "tests") -> Entry:
+    """An entry of a plain list, for a day."""
     until_s = now_s() + 86_400
-    return Entry(number, fingerprint_of(number), Category.PARCEL, "tests", now_s(), until_s, 80)
+    return Entry(number, fingerprint_of(number), category, source, now_s(), until_s, 80)

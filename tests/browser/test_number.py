@@ -1,0 +1,62 @@
+"""One number in a real browser: the whole chain, and what is done about it."""
+
+import pytest
+
+from stream.core.entry import Category
+from stream.lists.words import By
+from tests.browser.conftest import Site, listed_entry
+from tests.browser_lab import XSS, Person
+
+pytestmark = [pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="session")]
+
+NUMBER = "+447700900140"
+
+
+async def test_a_number_is_explained_and_put_right(
+    site: Site, operator: Person, viewer: Person
+) -> None:
+    """Its entry, source and history; allowed, allowed no more, taken off; each with a reason."""
+    register = await site.pages.register()
+    entry = listed_entry(NUMBER, Category.PARCEL, source=XSS)
+    await register.add("TH/national", [entry], By("somchai", XSS))
+    page = await viewer.open("/number")
+    await page.fill("#number", "no number")
+    await page.click("button:text-is('Why?')")
+    assert "no phone number" in await page.inner_text("[role=alert]")
+    await page.fill("#number", NUMBER)
+    await page.click("button:text-is('Why?')")
+    assert "block" in await page.inner_text("#verdict")
+    assert "somchai" in await page.inner_text("table")
+    assert NUMBER not in page.url
+    assert await page.locator("main .change").count() == 0
+    await viewer.harmless()
+    await viewer.look("number")
+
+    page = await operator.open("/number")
+
+    async def asked() -> None:
+        await page.fill("#number", NUMBER)
+        await page.click("button:text-is('Why?')")
+
+    await asked()
+    await page.fill("#allow-reason", "a hospital")
+    await page.fill("#days", "7")
+    await page.click("button:text-is('Allow')")
+    assert "not blocked any more" in await page.inner_text("[role=status]")
+    await asked()
+    assert "allow" in await page.inner_text("#verdict")
+    assert "a hospital" in await page.inner_text(".notice")
+    await page.fill("#unlist-reason", "said by mistake")
+    await page.click("button:text-is('Take off')")
+    assert "off the list" in await page.inner_text("[role=status]")
+    await asked()
+    assert "removed" in await page.inner_text(".chain")
+    await page.fill("#disallow-reason", "it moved")
+    await page.click("button:text-is('Take the allow entry away')")
+    await asked()
+    await page.fill("#list-reason", "it called again")
+    await page.select_option("#list-list", "TH/national")
+    await page.select_option("#category", "call_centre")
+    await page.click("button:text-is('Put on')")
+    assert "on the list" in await page.inner_text("[role=status]")
+    await operator.settled()
