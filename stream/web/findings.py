@@ -10,7 +10,7 @@ from stream.ops.spans import spelled
 from stream.web.telling import BEHIND_S, STALE_S
 
 REGISTER: Final = "RegisterLostData"
-HELD: Final = "A version of a feed is held or refused"
+HELD: Final = "FeedHeld"
 FEED_DOWN: Final = "FeedDown"
 FEED_FILE: Final = "FeedFileWrong"
 OVERDUE: Final = "AppealsOverdue"
@@ -19,17 +19,29 @@ ENFORCEMENT: Final = "EnforcementNotTold"
 PUBLISH: Final = "PublishFails"
 KEYS: Final = "KeysOld"
 WEBHOOK: Final = "WebhookFailing"
+SIP: Final = "SIP is flooded, or is not answered"
+ENGINE: Final = "EngineDown"
+PROCESS: Final = "ProcessDown"
+RESTARTS: Final = "RestartLoop"
+KAFKA: Final = "KafkaAway"
+LAG: Final = "LagGrowing"
+STOPPED: Final = "PartitionStopped"
+STALE: Final = "ListStale"
+SIGNATURE: Final = "SignatureExpires"
 HEADINGS: Final = (
     *(REGISTER, HELD, FEED_DOWN, FEED_FILE, OVERDUE, HTTP, ENFORCEMENT, PUBLISH, KEYS, WEBHOOK),
+    *(SIP, ENGINE, PROCESS, RESTARTS, KAFKA, LAG, STOPPED, STALE, SIGNATURE),
 )
 """Of deploy/RUNBOOK.md; a test holds them to it."""
 _OF_KIND: Final = {
+    Kind.ENGINE: ENGINE,
     Kind.FEEDS: FEED_DOWN,
     Kind.EXCHANGE: PUBLISH,
     Kind.ENFORCEMENT: ENFORCEMENT,
     Kind.WEBHOOKS: WEBHOOK,
     Kind.REDIS_SINK: KEYS,
     Kind.SERVE: HTTP,
+    Kind.SIP: SIP,
 }
 _ROLE_LEFT_S: Final = 2 * 86_400
 
@@ -57,7 +69,7 @@ def findings(seen: Picture) -> tuple[Finding, ...]:
 def _processes(seen: Picture) -> Iterator[Finding]:
     for one in seen.processes:
         started = STARTED_BY.get(one.kind, "")
-        heading = _OF_KIND.get(one.kind, "")
+        heading = _OF_KIND.get(one.kind, PROCESS)
         if one.state is State.NOT_READY:
             means = "; ".join(one.missing) or "it does not say what it waits for"
             yield Finding(
@@ -69,16 +81,20 @@ def _processes(seen: Picture) -> Iterator[Finding]:
             yield Finding("bad", what, one.why, f"start it: {started}" if started else "", heading)
         elif one.state is State.UNHEARD and one.kind is Kind.ENGINE:
             means = f"no call is decided by it ({one.why})"
-            yield Finding("bad", "the engine was never heard", means, f"start it: {started}")
+            yield Finding(
+                "bad", "the engine was never heard", means, f"start it: {started}", ENGINE
+            )
         if one.restarts > 1:
             what = f"{one.place.name} began anew {one.restarts} times"
-            yield Finding("warn", what, "it dies and is started again", "its log says why", heading)
+            yield Finding(
+                "warn", what, "it dies and is started again", "its log says why", RESTARTS
+            )
 
 
 def _servers(seen: Picture) -> Iterator[Finding]:
     if seen.kafka_up is False:
         means = "calls wait undecided; none is lost, and they are decided once it is back"
-        yield Finding("bad", "Kafka does not answer", means, "look at the brokers")
+        yield Finding("bad", "Kafka does not answer", means, "look at the brokers", KAFKA)
     if seen.register_up is False:
         means = "decisions go on from the last good lists; changes wait"
         yield Finding("bad", "the register (Redis) does not answer", means, "look at it", REGISTER)
@@ -99,17 +115,21 @@ def _calls(seen: Picture) -> Iterator[Finding]:
         if wait_s > BEHIND_S[0]:
             mark = "bad" if wait_s > BEHIND_S[1] else "warn"
             means = f"{count:,} calls, {spelled(wait_s)}: blocks come late"
-            yield Finding(mark, f"topic {topic} is behind", means, "more workers or partitions")
+            yield Finding(
+                mark, f"topic {topic} is behind", means, "more workers or partitions", LAG
+            )
     if seen.partitions_stopped:
         what = f"{seen.partitions_stopped} partitions have stopped"
-        yield Finding("bad", what, "their calls wait", "the engine's log names the record")
+        yield Finding("bad", what, "their calls wait", "the engine's log names the record", STOPPED)
 
 
 def _lists(seen: Picture) -> Iterator[Finding]:
     for one in seen.lists:
         if one.age_s is not None and one.age_s > STALE_S:
             means = f"not compared with the register for {spelled(one.age_s)}"
-            yield Finding("warn", f"{one.name} is old in the engine", means, "its log says why")
+            yield Finding(
+                "warn", f"{one.name} is old in the engine", means, "its log says why", STALE
+            )
     for feed in seen.feeds:
         if feed.held:
             means = "the last good version stays in force"
@@ -136,7 +156,7 @@ def _people(seen: Picture) -> Iterator[Finding]:
             what = f"the signature of role {role} ends in {spelled(max(left_s, 0.0))}"
             mark = "bad" if left_s <= 0 else "warn"
             means = "partners refuse what we publish from then on"
-            yield Finding(mark, what, means, "ringfence exchange resign", PUBLISH)
+            yield Finding(mark, what, means, "ringfence exchange resign", SIGNATURE)
 
 
 def state_mark(process: Process) -> str:

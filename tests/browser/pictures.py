@@ -13,7 +13,9 @@ from stream.ops.figures.picture import (
 )
 from stream.ops.figures.places import Kind, Place
 from stream.ops.figures.watch import Point, Watch
-from tests.browser_lab import XSS
+
+HOSTILE = '"><img src=x onerror=alert(3)><script>alert(4)</script>'
+"""What a process that is not ours might answer."""
 
 
 def place(kind: Kind, port: int) -> Place:
@@ -41,7 +43,7 @@ def busy(at_s: float, step: int) -> Picture:
                 restarts=2,
                 missing=("the lists are not loaded yet",),
             ),
-            Process(place(Kind.EXCHANGE, 9466), *(Kind.EXCHANGE, State.UNHEARD, None), why=XSS),
+            Process(place(Kind.EXCHANGE, 9466), *(Kind.EXCHANGE, State.UNHEARD, None), why=HOSTILE),
         ),
         calls_per_s=4210 + 800 * wave,
         decisions_per_s={"allow": 4160 + 800 * wave, "block": blocks, "flag": 9.5},

@@ -1,0 +1,133 @@
+"""Figures for all who watch, and what they are told of them; without processes or a browser."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from stream.ops.figures.picture import FeedFigures, Picture, Process, SinkFigures, State
+from stream.ops.figures.places import Kind
+from stream.ops.figures.watch import Watch
+from stream.ops.tasks import running
+from stream.serve.problems import ProblemError
+from stream.web import live as live_module
+from stream.web.findings import HEADINGS, findings
+from stream.web.live import Live
+from stream.web.runbook import anchor, file
+from stream.web.telling import tiles, told
+from tests.browser.pictures import Told, busy, place
+from tests.integration.lists_lab import until
+
+NOW_S = 1_764_000_000.0
+
+
+class Slow(Told):
+    """A watch that counts how often it is asked."""
+
+    looks = 0
+
+    async def look(self) -> Picture:
+        self.looks += 1
+        await asyncio.sleep(0)
+        return await super().look()
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_module, "WATCHED_S", 0.02)
+
+
+async def test_two_hundred_watch_and_one_asks(quick) -> None:
+    """However many watch, each look is one; all get the same bytes; one too many is refused."""
+    live = Live(Slow(), 200)
+    async with running(live.run(), "live"):
+        streams = [live.events("") for _ in range(200)]
+        begun = await asyncio.gather(*(anext(stream) for stream in streams))
+        assert set(begun) == {b"retry: 3000\n\n"}
+        with pytest.raises(ProblemError) as refused:
+            await anext(live.events(""))
+        assert refused.value.status == 503
+        await until(lambda: live.seen is not None)
+        for _ in range(3):
+            parts = await asyncio.gather(*(anext(stream) for stream in streams))
+        assert all(b"event: figures" in part for part in parts)
+        assert live.watch.looks < 50  # type: ignore[attr-defined]
+        for stream in streams:
+            await stream.aclose()
+    assert live.watchers == 0
+
+
+async def test_who_is_slow_gets_the_newest_only(quick) -> None:
+    """Events that a viewer did not take in time are not kept for it."""
+    live = Live(Slow(), 2)
+    async with running(live.run(), "live"):
+        slow, fast = live.events(""), live.events("")
+        for stream in (slow, fast):
+            await anext(stream)
+            await anext(stream)
+        taken = [await anext(fast) for _ in range(6)]
+        late = await anext(slow)
+        assert late not in taken[:4]
+        await slow.aclose()
+        await fast.aclose()
+
+
+async def test_a_stop_ends_every_stream(quick) -> None:
+    """The server waits for what is being answered: streams end when it is told to stop."""
+    live = Live(Slow(), 5)
+    async with running(live.run(), "live"):
+        stream = live.events("nonsense")
+        await anext(stream)
+        await anext(stream)
+        live.close()
+        assert len([part async for part in stream]) <= 1
+
+
+def test_nothing_known_is_said_to_be_unknown() -> None:
+    """Without an answer from anybody no figure is shown as 0, and nothing is marked as wrong."""
+    found = tiles(Picture(NOW_S, 0.0, ()))
+    assert {tile.value for tile in found} == {"–"}
+    assert not [tile for tile in found if tile.mark]
+    assert told([]) == []
+
+
+def test_figures_say_what_is_wrong() -> None:
+    """Each thing that is wrong is found, the worst first, and what is well is not."""
+    seen = busy(NOW_S, 1)
+    whats = [one.what for one in findings(seen)]
+    marks = [one.mark for one in findings(seen)]
+    assert marks == sorted(marks, key=lambda mark: mark != "bad")
+    assert "an appeal is overdue" in whats
+    assert "a version of feed kh-scam waits for a person" in whats
+    assert not [what for what in whats if what.startswith(("engine", "feeds ", "exchange"))]
+    well = Picture(NOW_S, 1.0, (), kafka_up=True, register_up=True)
+    assert findings(well) == ()
+    worse = replace(
+        well,
+        processes=(
+            Process(place(Kind.ENGINE, 1), Kind.ENGINE, State.UNHEARD, None, why="refused"),
+        ),
+        kafka_up=False,
+        register_up=False,
+        calls_per_s=10.0,
+        lag={"calls": 900},
+        partitions_stopped=1,
+        feeds=(FeedFigures("x", False, True, None, None, None, 3),),
+        sinks=SinkFigures(webhooks_failing=("noc",)),
+        roles_left_s={"timestamp": -5.0, "root": 9e6},
+        appeals_overdue=2,
+    )
+    assert len(findings(worse)) == 10
+    assert [one.mark for one in findings(worse)].count("bad") == 7
+
+
+def test_the_runbook_has_every_heading_that_the_page_names() -> None:
+    """A heading that is renamed in deploy/RUNBOOK.md is renamed in findings.py too."""
+    text = file().read_text("utf-8")
+    assert [heading for heading in HEADINGS if f"## {heading}\n" not in text] == []
+    assert anchor("A feed's file can not be used") == "a-feeds-file-can-not-be-used"
+
+
+def test_a_watch_of_nothing_is_a_picture() -> None:
+    """Where no process is named, the page still has something to show."""
+    assert asyncio.run(Watch(()).look()).processes == ()
