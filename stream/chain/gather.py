@@ -1,7 +1,7 @@
 """The whole chain about one number, as plain values: what `ringfence why --json` prints."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,7 +100,12 @@ async def _whole(
             "decides": deciding(held["terms"]),
             "ask": [*dict.fromkeys([*way_off(held, contacts), *to_ask])],
         }
-        held["turned"] = _turned(blocklists, held)
+        about = {f"{Kind.LIST}:{held['list']}"}
+        if held["agreement"]:
+            about.add(f"{Kind.AGREEMENT}:{held['agreement']['id']}")
+        held["turned"] = _turned(blocklists, about)
+    rule = answer["call"]["rule"]
+    answer["call"]["turned"] = _turned(blocklists, {rule}) if rule.startswith("rule:") else []
     if not asked.decisions:
         return answer
     topic = settings.calls.decisions_topic
@@ -122,11 +127,8 @@ async def _whole(
     return answer
 
 
-def _turned(blocklists: Blocklists, held: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Who took the list, or its agreement, from trial into force or back; most often nobody did."""
-    about = {f"{Kind.LIST}:{held['list']}"}
-    if held["agreement"]:
-        about.add(f"{Kind.AGREEMENT}:{held['agreement']['id']}")
+def _turned(blocklists: Blocklists, about: Collection[str]) -> list[dict[str, Any]]:
+    """Who took any of these from trial into force or back; most often nobody did."""
     return [
         {
             "what": str(target),

@@ -103,6 +103,12 @@ def _until(held: Mapping[str, Any]) -> str:
     return f"until {held['expires_at'] or 'it is taken off'}"
 
 
+def _turned(one: Mapping[str, Any]) -> str:
+    """Who took something from trial into force, or back."""
+    stands = "in force" if one["standing"] == "force" else "on trial"
+    return f"{one['what']} is {stands} since {one['at']}: {one['reason']} ({one['actor']})"
+
+
 def _print(answer: dict[str, Any]) -> None:
     call = answer["call"]
     verdict = (
@@ -116,6 +122,8 @@ def _print(answer: dict[str, Any]) -> None:
         f"A call from {answer['number']}{trunk}{when}: [bold]{verdict}[/], rule {call['rule']}",
         soft_wrap=True,
     )
+    for one in call["turned"]:
+        say(_turned(one))
     if call["rules_not_told"]:
         rules = ", ".join(call["rules_not_told"])
         say(f"What it did before is not known here: {rules} may say more")
@@ -145,8 +153,7 @@ def _print(answer: dict[str, Any]) -> None:
         if held["decides"] is not None:
             say(f"  what decides: {_term(held['decides'])}")
         for one in held["turned"]:
-            stands = "in force" if one["standing"] == "force" else "on trial"
-            say(f"  {one['what']} is {stands} since {one['at']}: {one['reason']} ({one['actor']})")
+            say(f"  {_turned(one)}")
         for report in held["reports"]:
             out.print(
                 f"  {report['source']}: {report['category']}, confidence {report['confidence']}, "

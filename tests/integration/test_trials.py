@@ -71,6 +71,9 @@ async def test_a_trial_is_promoted_in_a_running_engine_and_outlives_it(
         )  # fmt: skip
         assert (one["would_block"], one["numbers"], one["by"]) == (2 + sent - 3, 1, "malee")
         assert one["remarks"] == ["the settings say trial; the promotion goes before them"]
+        why = json.loads((await typed(here.config, "why", LISTED, "--json")).out)
+        (turned,) = why["lists"][0]["turned"]
+        assert (turned["what"], turned["reason"]) == (f"list:{SCAM}", "a week without")
         engine.stop(signal.SIGKILL)
     text = here.config.read_text()
     here.config.write_text(text.replace(redis_url, f"redis://127.0.0.1:{free_ports(1)[0]}/0"))
