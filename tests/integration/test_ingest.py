@@ -11,7 +11,13 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from stream.calls.topics import ensure_topics
+from stream.config import load
+from stream.core.faults import ConfigInvalid
 from stream.embedded.server import free_ports
+from stream.ingest.run import Ingest, request_of
+from stream.ingest.sender import Sent
+from stream.ingest.state import State
 from tests.integration.engine_lab import ROOT, WAIT_S, Deployment, Engine
 
 GOLDEN = ROOT / "tests" / "golden" / "cdr"
@@ -36,7 +42,7 @@ def call(number: int) -> bytes:
 
 
 @pytest.fixture
-def here(tmp_path: Path, kafka, redis_url: str) -> Deployment:
+async def here(tmp_path: Path, kafka, redis_url: str) -> Deployment:
     """A deployment with a topic of each dialect that is used here."""
     more = MORE.format(tmp_path / "places")
     site = Deployment(tmp_path, kafka.bootstrap, redis_url, more)
@@ -50,7 +56,8 @@ def here(tmp_path: Path, kafka, redis_url: str) -> Deployment:
     old = f'topics = {{ {site.calls} = "ringfence" }}'
     assert old in text
     site.config.write_text(text.replace(old, f"topics = {{ {whole} }}"))
-    assert site.command("topics", "create").code == 0
+    settings = load([site.config], {})
+    await ensure_topics(settings.kafka_client(), settings.calls.names(1), lambda _: None)
     return site
 
 
@@ -133,18 +140,25 @@ async def test_files_of_one_call_each_and_a_wrong_dialect(here: Deployment) -> N
     for sample in sorted((GOLDEN / "freeswitch").glob("*/input.*")):
         (folder / f"{sample.parent.name}.cdr.json").write_bytes(sample.read_bytes())
     count = len([*folder.iterdir()])
-    words = ("ingest", "--dialect", "freeswitch", str(folder))
-    dry = here.command(*words, "--dry-run", "--json")
+    dry = here.command("ingest", "--dialect", "freeswitch", str(folder), "--dry-run", "--json")
     assert (dry.code, await read(here, f"{here.calls}.fs")) == (0, [])
     said = json.loads(dry.out)
     assert (said["records"], said["topic"]) == (count, f"{here.calls}.fs")
     for expected in (said["calls"], 0):
-        done = here.command(*words, "--json")
-        assert (done.code, json.loads(done.out)["calls"]) == (0, expected)
+        assert (await once(here, "freeswitch", folder)).taken == expected
     assert len(await read(here, f"{here.calls}.fs")) == count
     path = here.folder / "Master.csv"
     path.write_bytes(b"".join(map(call, range(60))))
-    done = here.command("ingest", "--dialect", "asterisk-custom", str(path))
-    assert done.code == 2
-    assert "they seem to be in asterisk-csv" in done.err
+    with pytest.raises(ConfigInvalid, match="they seem to be in asterisk-csv"):
+        await once(here, "asterisk-custom", path)
     assert await read(here, f"{here.calls}.wrong") == []
+
+
+async def once(here: Deployment, dialect: str, path: Path) -> Sent:
+    """Read what is there, as the command does."""
+    settings = load([here.config], {})
+    request = request_of(settings, path, dialect, None, None)
+    with State(request.state, str(request.path)) as state:
+        job = Ingest(settings, request, state)
+        await job.work()
+        return job.sent
