@@ -35,9 +35,11 @@ from stream.commands import (
 )
 from stream.commands.base import AsJson, ConfigFiles, err, out, print_json, settings_of
 from stream.commands.decisions import decisions
+from stream.commands.doctor import doctor
 from stream.commands.ingest import ingest
 from stream.commands.replay import replay_command
 from stream.commands.sip import serve_sip
+from stream.commands.support_bundle import support_bundle
 from stream.commands.top import top
 from stream.commands.traceback import traceback_command
 from stream.commands.why import why
@@ -85,6 +87,8 @@ app.command("replay")(replay_command)
 app.command("traceback")(traceback_command)
 app.command("exercise")(exercise)
 app.command("top")(top)
+app.command("doctor")(doctor)
+app.command("support-bundle")(support_bundle)
 app.command("serve-sip")(serve_sip)
 app.command("ingest")(ingest)
 

@@ -1,0 +1,103 @@
+"""All checks at once, each within its own time; none of them changes anything."""
+
+import asyncio
+import os
+import threading
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+
+from stream.config import Settings
+from stream.core.faults import Fault
+from stream.doctor import kafka, machine, papers, redis
+from stream.doctor.line import Grade, Line, fail
+from stream.lists.store import Register
+from stream.lists.words import ListHead
+from stream.ops.clock import now_s
+from stream.ops.figures.fetch import ask_all
+
+CHECK_S_MAX = 20.0
+Check = Callable[[], Awaitable[list[Line]]]
+
+
+async def examine(settings: Settings, check_s_max: float = CHECK_S_MAX) -> list[Line]:
+    """Every line, in the checks' order; a check that takes too long is a line too."""
+    checks: dict[str, Check] = {
+        "kafka": partial(kafka.check_kafka, settings),
+        "redis": partial(redis.check_register, settings),
+        "proxies' redis": partial(redis.check_proxies, settings),
+        "clock": partial(redis.check_clock, settings),
+        "state directory": _apart(lambda: machine.check_state(settings)),
+        "lists here": partial(_snapshots, settings),
+        "agreements": _apart(lambda: papers.check_agreements(settings, now_s())),
+        "keys": _apart(lambda: papers.check_keys(settings, os.environ)),
+        "what we publish": _apart(lambda: papers.check_roles(settings, now_s())),
+        "certificates": _apart(lambda: papers.check_certificates(settings, now_s())),
+        "secret files": _apart(lambda: papers.check_secret_files(os.environ)),
+        "versions": _apart(lambda: machine.check_versions(settings)),
+        "open files": _apart(lambda: machine.check_files(settings)),
+        "ports": partial(_ports, settings),
+    }
+    found = await asyncio.gather(
+        *(within(name, check, check_s_max) for name, check in checks.items())
+    )
+    return [line for lines in found for line in lines]
+
+
+def sound(lines: Iterable[Line]) -> bool:
+    """Whether nothing failed."""
+    return all(line.grade is not Grade.FAIL for line in lines)
+
+
+async def within(name: str, check: Check, limit_s: float) -> list[Line]:
+    """What a check says, or that it took too long, or what stood in its way."""
+    try:
+        async with asyncio.timeout(limit_s):
+            return await check()
+    except TimeoutError:
+        return [fail(name, f"no answer within {limit_s:.0f} s", "try it by itself; see RUNBOOK")]
+    except (Fault, OSError) as error:
+        return [fail(name, f"{type(error).__name__}: {error}", "ringfence check-config")]
+
+
+def _apart(check: Callable[[], Iterable[Line]]) -> Check:
+    """A check that blocks, in a thread that keeps nobody from leaving: a disk may hang."""
+
+    async def run() -> list[Line]:
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[list[Line]] = loop.create_future()
+
+        def told(lines: list[Line] | None, error: Fault | OSError | None) -> None:
+            if answer.done():
+                return
+            if error is not None:
+                answer.set_exception(error)
+            else:
+                answer.set_result(lines or [])
+
+        def work() -> None:
+            try:
+                lines = [*check()]
+            except (Fault, OSError) as error:
+                loop.call_soon_threadsafe(told, None, error)
+            else:
+                loop.call_soon_threadsafe(told, lines, None)
+
+        threading.Thread(target=work, daemon=True).start()
+        return await answer
+
+    return run
+
+
+async def _snapshots(settings: Settings) -> list[Line]:
+    heads: dict[str, ListHead] | None = None
+    try:
+        async with await Register.connect(settings.register()) as register:
+            heads = dict((await register.heads()).lists)
+    except Fault:
+        heads = None  # the line of redis says why
+    return await _apart(lambda: machine.check_snapshots(settings, heads))()
+
+
+async def _ports(settings: Settings) -> list[Line]:
+    answers = await ask_all(settings.watched(), float(now_s()))
+    return await _apart(lambda: machine.port_lines(answers))()

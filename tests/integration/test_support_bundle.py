@@ -1,0 +1,147 @@
+"""`ringfence support-bundle` holds what helps, and neither a secret nor a whole number."""
+
+import json
+import re
+import tarfile
+from base64 import b64encode
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from stream.bundle.archive import BUNDLE_BYTES_MAX, write
+from stream.bundle.contents import PIECE_BYTES_MAX, Piece
+from stream.bundle.scrub import Scrubber, environment, secrets_of
+from stream.cli import app
+
+PASSWORD, TOKEN, HOOK = (
+    "correct-horse-battery",
+    "rft_Zm9vYmFyYmF6",
+    "whsec_TWlzc2lzc2lwcGk5OTk5OTk5",
+)
+CIRCLE, OTHER_CIRCLE = "0123456789abcdef" * 4, "fedcba9876543210" * 4
+PEM = "MC4CAQAwBQYDK2VwBCIEIBplantedplantedplantedplantedplanted0"
+NUMBERS = ("+85523900123", "+66812345678", "66812345679", "0812345670")
+LOG = f"""2026-11-25 INFO call from {NUMBERS[0]} to {NUMBERS[1]}, also {NUMBERS[2]} and {NUMBERS[3]}
+connecting to https://user:{PASSWORD}@feeds.example/x and redis://:s3cr3t-elsewhere@10.0.0.1/0
+Authorization: Bearer {TOKEN}
+password=not-known-anywhere api_key: "another-unknown"
+key {CIRCLE} b64 {b64encode(bytes.fromhex(CIRCLE)).decode()} other {OTHER_CIRCLE.upper()}
+signed with {HOOK}; {PEM}
+-----BEGIN PRIVATE KEY-----
+QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo=
+-----END PRIVATE KEY-----
+offset 1795638590 is no number of 4 digits: 1234
+"""
+PLANTED = (
+    *(PASSWORD, TOKEN, HOOK, CIRCLE, OTHER_CIRCLE, OTHER_CIRCLE.upper(), PEM, *NUMBERS),
+    *("s3cr3t-elsewhere", "not-known-anywhere", "another-unknown"),
+    *(b64encode(bytes.fromhex(CIRCLE)).decode(), "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo="),
+)
+WHOLE = re.compile(r"\+\d{9,15}")
+
+
+@pytest.fixture
+def here(tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A deployment with secrets in its environment, in files of keys, in its log and its audit."""
+    for name in ("circles", "keys"):
+        (tmp_path / name).mkdir(mode=0o700)
+    for path, text in (
+        ("circles/asean.key", OTHER_CIRCLE),
+        ("keys/timestamp-1.pem", f"-----BEGIN PRIVATE KEY-----\n{PEM}\n-----END\n"),
+        ("tokens", f"alice viewer {TOKEN}\n"),
+        ("engine.log", LOG),
+    ):
+        (tmp_path / path).write_text(text)
+        (tmp_path / path).chmod(0o600)
+    monkeypatch.setenv("RINGFENCE_PROXIES_REDIS_PASSWORD", PASSWORD)
+    monkeypatch.setenv("RINGFENCE_CIRCLE_MEKONG", CIRCLE)
+    monkeypatch.setenv("SOC_SECRET", HOOK)
+    config = tmp_path / "x.toml"
+    config.write_text(
+        f"""
+kafka.bootstrap_servers = "127.0.0.1:1"
+redis.url = "{redis_url}"
+lists.state_dir = "{tmp_path}/state"
+circles.mekong.key_env = "RINGFENCE_CIRCLE_MEKONG"
+[exchange]
+http_port = 0
+circles_dir = "{tmp_path}/circles"
+keys_dir = "{tmp_path}/keys"
+[ops]
+http_port = 1
+"""
+    )
+    return config
+
+
+def texts_of(path: Path) -> dict[str, str]:
+    """Each file of the bundle."""
+    with tarfile.open(path) as bundle:
+        found = {}
+        for member in bundle.getmembers():
+            file = bundle.extractfile(member)
+            assert file is not None
+            found[member.name.partition("/")[2]] = file.read().decode()
+    return found
+
+
+def test_no_planted_secret_or_number_is_in_it(here: Path, tmp_path: Path) -> None:
+    """Each planted secret stands in what goes in, and in nothing that comes out."""
+    runner = CliRunner()
+    for words in (
+        ("lists", "create", "KH/scam"),
+        ("lists", "add", "KH/scam", NUMBERS[0], "--reason", f"asked by {NUMBERS[1]} {PASSWORD}"),
+    ):
+        done = runner.invoke(app, [*words, "--config", str(here)])
+        assert done.exit_code == 0, done.output
+    log, out = tmp_path / "engine.log", tmp_path / "out.tar.gz"
+    missing = [one for one in PLANTED if one not in log.read_text()]
+    assert missing == [OTHER_CIRCLE], "the search would find what is planted"
+    command = ["support-bundle", "--config", str(here), "--out", str(out), "--log", str(log)]
+    done = runner.invoke(app, command)
+    assert done.exit_code == 0, done.output
+    texts = texts_of(out)
+    for name, text in texts.items():
+        assert [one for one in PLANTED if one in text] == [], name
+        assert WHOLE.findall(text) == [], name
+    assert out.stat().st_mode & 0o077 == 0
+    assert "KH/scam" in texts["lists.json"]
+    assert "add KH/scam" in texts["audit.txt"]
+    assert "+8552***0123" in texts["logs/engine.log"]
+    assert "1234" in texts["logs/engine.log"]
+    assert json.loads(texts["configuration.json"])["secrets"]["RINGFENCE_CIRCLE_MEKONG"] == "set"
+    assert "does not answer" in texts["kafka.json"]
+    assert {line["check"] for line in json.loads(texts["doctor.json"])} >= {"kafka", "redis"}
+    manifest = json.loads(texts["MANIFEST.json"])
+    assert {piece["name"] for piece in manifest} == texts.keys() - {"MANIFEST.json"}
+    assert all(piece["why"] for piece in manifest)
+    again = runner.invoke(app, command)
+    assert again.exit_code == 1, "it is never written over"
+
+
+async def test_a_bundle_is_bounded(tmp_path: Path) -> None:
+    """A log without end makes no file without end; what is left out is said."""
+
+    async def endless():
+        for number in range(BUNDLE_BYTES_MAX // PIECE_BYTES_MAX + 3):
+            yield Piece(f"logs/{number}", "a log", "x" * (PIECE_BYTES_MAX + 1), runs=False)
+
+    manifest = await write(tmp_path / "b.tar.gz", endless(), Scrubber(()), 0)
+    assert sum("left_out" in piece for piece in manifest) == 3
+    assert max(int(str(piece["bytes"])) for piece in manifest) == PIECE_BYTES_MAX
+
+
+def test_files_that_variables_name_are_secret_too(tmp_path: Path) -> None:
+    """Tokens and passwords come from files as well; which variables are set is no secret."""
+    tokens = tmp_path / "tokens"
+    tokens.write_text(f"alice viewer {TOKEN}\n")
+    environ = {
+        "RINGFENCE_HTTP_TOKENS_FILE": str(tokens),
+        "HOME": "/home/x",
+        "RINGFENCE_CONFIG": "c",
+    }
+    found = secrets_of(environ, [tmp_path / "none"])
+    assert Scrubber(found).text(f"a {TOKEN} b") == "a [secret] b"
+    assert "/h/x" not in found
+    assert environment(environ) == {"RINGFENCE_CONFIG": "set", "RINGFENCE_HTTP_TOKENS_FILE": "set"}

@@ -1,0 +1,250 @@
+"""Each check says that it is well where it is, and what mends it where it is not."""
+
+import asyncio
+import socket
+import threading
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from typer.testing import CliRunner
+
+from stream.calls.topics import Done, TopicReport
+from stream.cli import app
+from stream.config import Settings, load
+from stream.core.faults import RegisterDown
+from stream.doctor import machine, papers, redis
+from stream.doctor.examine import _apart, sound, within
+from stream.doctor.kafka import replica_lines, right, topic_lines
+from stream.doctor.line import Grade, Line, fail, ok, warn
+from stream.lists.words import ListHead
+from stream.ops.figures.fetch import Answer
+from stream.ops.figures.places import Kind, Place
+from stream.ops.figures.reading import Reading
+from tests import certificates
+
+NOW_S = 1_764_104_645
+DAY_S = 86_400
+
+
+def grades(lines) -> list[str]:
+    """How each line is."""
+    return [str(line.grade) for line in lines]
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    for name in ("state", "agreements", "circles", "keys"):
+        (tmp_path / name).mkdir(mode=0o700)
+    config = tmp_path / "x.toml"
+    config.write_text(
+        f"""
+lists.state_dir = "{tmp_path}/state"
+feeds.dir = "{tmp_path}/feeds"
+agreements.dir = "{tmp_path}/agreements"
+[exchange]
+dir = "{tmp_path}/repository"
+circles_dir = "{tmp_path}/circles"
+keys_dir = "{tmp_path}/keys"
+"""
+    )
+    return load([config], {})
+
+
+def test_topics_and_their_replicas() -> None:
+    """Missing, other than wanted, without a leader, with too few copies; and well."""
+    reports = [
+        TopicReport("a", Done.KEPT, ()),
+        TopicReport("b", Done.KEPT, ("4 partitions, 12 wanted",)),
+        TopicReport("c", Done.MISSING, ()),
+    ]
+    lines = [*topic_lines(reports)]
+    assert grades(lines) == ["ok", "warn", "fail"]
+    assert lines[2].fix == "ringfence topics create"
+    settings = load([], {})
+
+    def topic(**fields) -> dict[str, Any]:
+        plain = {"partition": 0, "leader": 1, "replicas": [1], "isr": [1]}
+        return {"topic": "t", "partitions": [plain | fields]}
+
+    states = [topic(), topic(leader=-1), topic(isr=[])]
+    assert [grades(replica_lines([one], settings)) for one in states] == [[], ["fail"], ["warn"]]
+    assert "kafka-acls.sh" in right("write t", PermissionError(), "t").fix
+    assert right("write t", None, "t").grade is Grade.OK
+
+
+@pytest.mark.parametrize(
+    ("info", "expected"),
+    [
+        ({}, ["ok"]),
+        ({"used_memory": 90, "maxmemory": 100}, ["ok", "warn"]),
+        ({"evicted_keys": 3}, ["ok", "fail"]),
+        ({"aof_last_write_status": "err"}, ["ok", "fail"]),
+    ],
+)
+def test_what_redis_says_of_itself(info, expected) -> None:
+    """Full memory, keys thrown away, a file that can not be written."""
+    assert grades(redis.redis_lines("redis", info)) == expected
+
+
+def test_clocks() -> None:
+    """A second is much for ages, ten are too many; the kernel says whether it is synchronised."""
+    assert [str(redis.clock_line("redis", ahead).grade) for ahead in (0.2, -2.0, 60.0)] == [
+        *("ok", "warn", "fail")
+    ]
+    assert [str(redis.synchronised_line(state).grade) for state in (0, 5, -1)] == [
+        *("ok", "warn", "warn")
+    ]
+
+
+def test_the_state_directory(settings: Settings) -> None:
+    """Ours and private; open to all; not there; no room."""
+    assert grades(machine.check_state(settings)) == ["ok", "ok"]
+    folder = Path(settings.lists.state_dir)
+    folder.chmod(0o777)
+    lines = [*machine.check_state(settings)]
+    assert lines[0].fix == f"chmod o-w {folder}"
+    folder.chmod(0o700)
+    folder.rmdir()
+    assert grades(machine.check_state(settings)) == ["warn"]
+    sizes = (10 * 1024**3, 1024**3, 1024**2)
+    found = [str(machine.space_line(folder, free).grade) for free in sizes]
+    assert found == ["ok", "warn", "fail"]
+
+
+def test_lists_here_against_the_register() -> None:
+    """All there; one behind; one missing; the register away."""
+
+    def head(generation: int) -> ListHead:
+        return ListHead("KH/scam", generation, 1, "", "plain", 1, 0, "x", 0)
+
+    assert grades(machine.behind_lines({"KH/scam": 5}, {"KH/scam": head(5)})) == ["ok"]
+    (late,) = machine.behind_lines({"KH/scam": 5}, {"KH/scam": head(7)})
+    assert late.said == "KH/scam is 2 generations behind"
+    assert grades(machine.behind_lines({}, {"KH/scam": head(7)})) == ["warn"]
+    assert grades(machine.behind_lines({}, None)) == ["warn"]
+
+
+def test_a_damaged_state_file_is_found(settings: Settings) -> None:
+    """What a crash or a hand left half written."""
+    assert grades(machine.check_snapshots(settings, {})) == ["ok"]
+    (Path(settings.lists.state_dir) / "register.json").write_text("{")
+    assert grades(machine.check_snapshots(settings, {})) == ["fail"]
+
+
+def test_agreements(settings: Settings) -> None:
+    """A file that can not be used is named."""
+    assert grades(papers.check_agreements(settings, NOW_S)) == ["ok"]
+    (Path(settings.agreements.dir) / "bad.toml").write_text("titel = 1\n")
+    lines = [*papers.check_agreements(settings, NOW_S)]
+    assert lines[0].grade is Grade.FAIL
+    assert "bad.toml" in lines[0].said
+
+
+def test_keys_are_private(settings: Settings) -> None:
+    """A key that others may read is no secret any more."""
+    assert grades(papers.check_keys(settings, {})) == ["ok", "ok"]
+    key = Path(settings.exchange.circles_dir) / "asean.key"
+    key.write_text("ab" * 32)
+    key.chmod(0o600)
+    assert next(papers.check_keys(settings, {})).said.startswith("asean")
+    key.chmod(0o644)
+    assert "chmod 600" in next(papers.check_keys(settings, {})).fix
+    (Path(settings.exchange.keys_dir) / "x.pem").write_text("no key")
+    assert grades(papers.check_keys(settings, {})) == ["fail", "fail"]
+
+
+def test_what_is_published(settings: Settings) -> None:
+    """Nothing is no fault; a repository that can not be read is."""
+    assert [*papers.check_roles(settings, NOW_S)] == []
+    (Path(settings.exchange.dir) / "metadata").mkdir(parents=True)
+    assert grades(papers.check_roles(settings, NOW_S)) == ["fail"]
+
+
+@pytest.mark.needs_openssl
+def test_certificates(tmp_path: Path) -> None:
+    """Good, about to expire, expired, none."""
+    certificates.authority(tmp_path)
+    made = tmp_path / "ca.pem"
+    ends = x509.load_pem_x509_certificates(made.read_bytes())[0].not_valid_after_utc
+    moments = [ends - timedelta(days=31), ends - timedelta(days=2), ends + timedelta(days=1)]
+    found = [papers.certificate_line("x", made, int(one.timestamp())) for one in moments]
+    assert grades(found) == ["ok", "warn", "fail"]
+    broken = tmp_path / "none.pem"
+    broken.write_text("x")
+    now_s = int(datetime.now(UTC).timestamp())
+    assert papers.certificate_line("x", broken, now_s).grade is Grade.FAIL
+
+
+def test_files_of_secrets(tmp_path: Path) -> None:
+    """Mode 0600; open to others; not there."""
+    tokens = tmp_path / "tokens"
+    tokens.write_text("x")
+    tokens.chmod(0o600)
+    environ = {"RINGFENCE_HTTP_TOKENS_FILE": str(tokens), "HOME": "/", "RINGFENCE_CONFIG": "x"}
+    assert grades(papers.check_secret_files(environ)) == ["ok"]
+    tokens.chmod(0o640)
+    assert next(papers.check_secret_files(environ)).fix == f"chmod 600 {tokens}"
+    tokens.unlink()
+    assert grades(papers.check_secret_files(environ)) == ["fail"]
+
+
+def test_versions_and_limits(settings: Settings) -> None:
+    """Packages other than locked, kernels that are not compiled, few open files."""
+    lock = "numpy==0.0.1 \\\n    --hash=x\nno-such-package==1 \\\n"
+    assert machine.packages_line(lock).grade is Grade.WARN
+    both = f"{lock}numpy=={version('numpy')} ; x\n"
+    assert grades([machine.packages_line(both), machine.packages_line("")]) == ["ok", "ok"]
+    assert Grade.WARN in {one.grade for one in machine.check_versions(settings)}  # no kernels
+    assert [str(machine.files_line(limit).grade) for limit in (65_536, 256)] == ["ok", "warn"]
+
+
+def test_ports() -> None:
+    """Ours and ready; ours and not; free; somebody else's."""
+    reading = Reading(0.0, 0.0)
+    with socket.socket() as theirs:
+        theirs.bind(("127.0.0.1", 0))
+        free = Place("engine", Kind.ENGINE, f"http://127.0.0.1:{theirs.getsockname()[1]}")
+        answers = [Answer(free, reading, ready=True), Answer(free, reading, missing=("lists",))]
+        answers.append(Answer(free, None, why="connection refused"))
+        assert grades(machine.port_lines(answers)) == ["ok", "warn", "ok"]
+        theirs.listen(1)
+        assert grades(machine.port_lines([Answer(free, None, why="answers 404")])) == ["fail"]
+
+
+async def test_a_check_that_hangs_or_fails_is_a_line() -> None:
+    """A disk that does not answer keeps nobody from the other lines, nor from leaving."""
+    released = threading.Event()
+
+    def hang() -> list[Line]:
+        released.wait()
+        return []
+
+    def down() -> list[Line]:
+        raise RegisterDown("is away")
+
+    (slow,) = await within("disk", _apart(hang), 0.05)
+    assert "no answer within" in slow.said
+    released.set()
+    (broken,) = await within("redis", _apart(down), 5.0)
+    assert broken.said == "RegisterDown: is away"
+    assert await within("x", _apart(lambda: [ok("x", "y")]), 5.0) == [ok("x", "y")]
+    await asyncio.sleep(0)
+
+
+def test_warnings_are_no_failure() -> None:
+    """The exit code is for what does not work."""
+    assert sound([ok("a", ""), warn("b", "", "")])
+    assert not sound([ok("a", ""), fail("b", "", "")])
+
+
+def test_a_wrong_configuration_is_a_line_too(tmp_path: Path) -> None:
+    """Doctor runs where nothing else does."""
+    config = tmp_path / "x.toml"
+    config.write_text("[kafka]\nbootstrap_server = 1\n")
+    done = CliRunner().invoke(app, ["doctor", "--config", str(config), "--json"])
+    assert done.exit_code == 1
+    assert "is no setting" in done.output
