@@ -58,8 +58,8 @@ class Sums:
     """Everything that a replay counts. `long_s`: from here on an answered call speaks for a number.
 
     `before` and `after` count calls by `Action`; `on_trial` those that something on trial would
-    have touched, on either side. `durations`: records of changed calls that tell how long they
-    were. `pairs` are hashes of (called, caller) of newly blocked calls.
+    have touched, on either side. `durations` is 0 where no newly blocked record told how long its
+    call was. `pairs` are hashes of (called, caller) of newly blocked calls.
     """
 
     trunks: Trunks
@@ -116,11 +116,12 @@ class Sums:
         self, batch: CallBatch, call: int, number: bytes, seen: Seen, trunk: str | None
     ) -> None:
         """What of this record speaks for the number, and whom it called."""
-        whole = batch.call_of(call)
-        if whole.stage is Stage.END and whole.duration_s is not None:
-            self.durations += 1
-            seen.long |= whole.duration_s >= self.long_s
-        called = parse(whole.callee, self.trunks.country(trunk))
+        if not seen.long:  # a record is decoded whole only where it can still say something
+            whole = batch.call_of(call)
+            if whole.stage is Stage.END and whole.duration_s is not None:
+                self.durations += 1
+                seen.long = whole.duration_s >= self.long_s
+        called = parse(_field(batch, "callee", call), self.trunks.country(trunk))
         if called.kind is not Kind.E164:
             return
         if len(self.pairs) < PAIRS_MAX:
