@@ -21,6 +21,9 @@ OTHER_FILES: Final = 512
 """Files that a process opens besides its clients' connections: lists, tables, Kafka, Redis."""
 BACKLOG: Final = 2048
 """Connections that wait to be taken."""
+AT_ONCE: Final = 64
+"""Connections that are taken in one turn of the loop. asyncio takes as many as may wait: those who
+are connected would wait for all of them, seconds when tens of thousands come."""
 
 
 class _Server(uvicorn.Server):
@@ -67,6 +70,7 @@ async def serving(
             ws="none",
             lifespan="off",
             loop="asyncio",
+            backlog=AT_ONCE,
             log_config=None,
             access_log=False,
             server_header=False,
@@ -85,6 +89,7 @@ async def serving(
     running = asyncio.create_task(server.serve([listening]), name="http")
     try:
         await server.listening.wait()
+        listening.listen(BACKLOG)  # asyncio set it to AT_ONCE
         yield listening.getsockname()[1]
         server.should_exit = True
         await asyncio.wait({running})
