@@ -1,19 +1,20 @@
 """Agreements begin, end and change while calls are decided: at that moment, by name."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
 
-from stream.calls.batch import Glance
+from stream.calls.batch import Glance, Partition, RawBatch, Segment
 from stream.config import load
 from stream.core.agreement import Agreements, Kind, Terms
 from stream.core.blocklists import Blocklists
 from stream.core.decision import Action, Verdict
 from stream.core.entry import Category
-from stream.deciding import Decider, Judges
+from stream.deciding import Decider, Judges, decoder_for
 from tests.agreed import agreement
 from tests.builders import NOW_S, blocklists, call_batch, live
 
@@ -193,3 +194,22 @@ def test_keys_of_proxies_follow_lists_and_agreements() -> None:
     assert not ended.numbers(gang, NOW_S + 100)
     place.agreements = Agreements((agreement("th-kh", ["KH/scam"]),), needed=True)
     assert judges().numbers(gang, NOW_S + 100)
+
+
+@pytest.mark.parametrize("state", ["off", "flag"])
+def test_bursts_are_remembered_where_their_rule_is_on(tmp_path: Path, state: str) -> None:
+    """From batch to batch, as [policy.rules] says; without the rule nothing is remembered."""
+    own = tmp_path / "own.toml"
+    own.write_text(f'[policy.rules]\nshort_bursts = "{state}"\nbursts = {{calls = 4}}\n')
+    settings = load([own], {})
+    decide = Decider(settings, lambda: LISTS, Agreements, lambda: NOW_S * 1000)
+    read = decoder_for(settings)
+    flagged = 0
+    for offset in range(8):
+        record = {"call_id": f"c-{offset}", "caller": "+447700900150", "callee": None}
+        segments = (Segment(Partition("calls", 0), 0, 1),)
+        value = msgspec.json.encode({**record, "duration_s": 1})
+        raw = RawBatch([value], np.array([offset]), np.array([NOW_S * 1000]), segments, 1)
+        flagged += len(decide(read(raw)).ids)
+    # The first two calls of a window are not counted; the sixth is the fourth that is.
+    assert flagged == (3 if state == "flag" else 0)

@@ -33,7 +33,7 @@ from stream.core.rules import BurstSettings
 WATCHED_FROM: Final = 3
 """Calls in the window, of any length, from which on a number's calls are looked at."""
 CALLS_MAX: Final = 131_072
-"""Of one partition: about 13 MB."""
+"""Of one partition: 15 MB with 30 calls a number."""
 PARTITIONS_MAX: Final = 64
 _CELLS: Final = 1 << 18
 _ODD: Final = np.uint64(0x9E3779B97F4A7C15)
