@@ -171,7 +171,8 @@ class Place:
         (folder / "kh.toml").write_text(NEIGHBOUR.format(**words))
 
     def __enter__(self) -> Self:
-        self.type("topics", "create")
+        for home in ("TH", "KH"):
+            self.type("topics", "create", home=home)
         self.type("lists", "create", "TH/national")
         self.type("lists", "create", "TH/national", home="KH")
         self.type("lists", "add", "TH/national", LISTED)

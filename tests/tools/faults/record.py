@@ -86,7 +86,7 @@ async def write(prometheus: Prometheus, seen: Seen, names: Mapping[str, str]) ->
     checks = [check(seen.before_s, 0)] if seen.before_s else []
     checks += [check(seen.firing_s, 1), check(seen.cleared_s - 1, 0)]
     test = {
-        "rule_files": [f"../../../deploy/prometheus/{name}" for name in _files()],
+        "rule_files": [f"../../../deploy/prometheus/{name}" for name in _files(seen.alert)],
         "evaluation_interval": f"{PACE}s",
         "tests": [
             {
@@ -103,5 +103,6 @@ async def write(prometheus: Prometheus, seen: Seen, names: Mapping[str, str]) ->
     return path
 
 
-def _files() -> Iterable[str]:
-    return ("recording.yml", "alerts.yml", "slo.yml")
+def _files(alert: str) -> Iterable[str]:
+    more = ("slo.yml",) if alert.startswith(("Decisions", "ListsStale")) else ()
+    return ("recording.yml", "alerts.yml", *more)
