@@ -192,6 +192,7 @@ class Settings:
             Kind.FEEDS: self.feeds.http_port,
             Kind.SERVE: self.serve.health_port,
             Kind.SIP: self.sip.health_port,
+            Kind.INGEST: self.ingest.http_port,
             Kind.REDIS_SINK: self.sinks.redis.http_port,
             Kind.WEBHOOKS: self.sinks.webhooks.http_port,
             Kind.EXCHANGE: self.exchange.http_port,

@@ -15,6 +15,7 @@ class Kind(StrEnum):
     REDIS_SINK = "redis sink"
     SERVE = "serve"
     SIP = "sip"
+    INGEST = "ingest"
     OTHER = "other"
 
 
@@ -27,6 +28,7 @@ STARTED_BY = {
     Kind.REDIS_SINK: "ringfence sink redis",
     Kind.SERVE: "ringfence serve",
     Kind.SIP: "ringfence serve-sip",
+    Kind.INGEST: "ringfence ingest",
 }
 """The command that runs each kind; OTHER has none."""
 
