@@ -4,6 +4,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from functools import partial
 
 from stream.config import Settings
@@ -75,12 +76,15 @@ def _apart(check: Callable[[], Iterable[Line]]) -> Check:
                 answer.set_result(lines or [])
 
         def work() -> None:
+            lines: list[Line] | None = None
+            error: Fault | OSError | None = None
             try:
                 lines = [*check()]
-            except (Fault, OSError) as error:
-                loop.call_soon_threadsafe(told, None, error)
-            else:
-                loop.call_soon_threadsafe(told, lines, None)
+            except (Fault, OSError) as raised:
+                error = raised
+            # After the time-out whoever asked may be gone, and the loop with them.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(told, lines, error)
 
         threading.Thread(target=work, daemon=True).start()
         return await answer
