@@ -23,6 +23,7 @@ from stream.lists.past import millis, pasts_about
 from stream.lists.records import Op, allow_of
 from stream.lists.store import Register
 from stream.lists.traces import Turn, said_at, turns_of, with_audit
+from stream.lists.trials.book import TrialBook
 from stream.lists.words import ListHead
 
 
@@ -60,7 +61,9 @@ async def lists_at(settings: Settings, register: Register, e164: str, at_ms: int
         lives.append(live)
     allow, sure = await _allow_at(register, at_ms)
     made = await asyncio.to_thread(Blocklists.of, lives, allow, _table_of)
-    return Then(made, not_known, sure)
+    async with TrialBook.open(settings.register()) as book:
+        trials = (await book.read()).trials.as_of(at_ms // 1000)
+    return Then(made.with_trials(trials), not_known, sure)
 
 
 async def history_of(

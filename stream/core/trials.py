@@ -116,6 +116,11 @@ class Trials:
         made = Turned(standing=standing, at_s=0, actor="", reason="")
         return replace(self, turned={**self.turned, **dict.fromkeys(targets, made)})
 
+    def as_of(self, at_s: int) -> "Trials":
+        """What of this was said by then; what it replaced is known to the audit alone."""
+        said = {target: one for target, one in self.turned.items() if one.at_s <= at_s}
+        return replace(self, turned=said)
+
     def _of(self, kind: Kind) -> dict[str, Turned]:
         return {target.name: one for target, one in self.turned.items() if target.kind is kind}
 

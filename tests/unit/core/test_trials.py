@@ -8,7 +8,7 @@ from stream.core.agreement import Agreements, Terms
 from stream.core.decision import Action
 from stream.core.policy import ListPolicy, PolicySettings, alone
 from stream.core.rules import RuleSettings, RuleState, RuleStates
-from stream.core.trials import NO_TRIALS, Kind, Standing, Target, Trials, known
+from stream.core.trials import NO_TRIALS, Kind, Standing, Target, Trials, Turned, known
 from tests.agreed import agreement
 
 SCAM, OTHER = "KH/scam", "TH/national"
@@ -88,6 +88,14 @@ def test_a_rule_is_turned_wherever_it_is_set() -> None:
     assert promoted.default.invalid_caller is demoted.default.invalid_caller is RuleState.BLOCK
     unknown = NO_TRIALS.with_turned([Target(Kind.RULE, "gone")], Standing.FORCE)
     assert unknown.policy(settings, []) == settings
+
+
+def test_what_was_turned_later_did_not_count_then() -> None:
+    """Looking back, a promotion counts from its moment on."""
+    force = Turned(standing=Standing.FORCE, at_s=100, actor="malee", reason="why")
+    trials = Trials({LIST: force}, 1)
+    assert trials.as_of(100).turned == {LIST: force}
+    assert not trials.as_of(99).turned
 
 
 def test_an_operator_s_word_goes_before_the_settings() -> None:
