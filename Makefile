@@ -3,7 +3,7 @@
 # make test TEST_ARGS="-k embedded" (with "-n 0" the tests run in one process, for a debugger and for prints as they come).
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo exercise test check lint fast bench bench-peers run fmt docs-metrics lock clean
+.PHONY: help setup demo exercise test check lint fast bench bench-peers run fmt docs-metrics dashboards lock clean
 
 BIN := .venv/bin
 READY := .venv/.ready
@@ -63,6 +63,9 @@ fmt: setup ## format the code, and mend what ruff can mend
 
 docs-metrics: setup ## write the metrics' catalogue into deploy/METRICS.md
 	@$(BIN)/python -m tests.tools.write_metrics
+
+dashboards: setup ## write the Grafana dashboards into deploy/grafana
+	@$(BIN)/python -m tests.tools.dashboards
 
 lock: setup ## write requirements.txt anew from pyproject.toml (hashes, Python 3.11 to 3.14)
 	@$(BIN)/python -m pip install -q uv
