@@ -7,6 +7,7 @@ counter ever goes down, and the supervisor serves the sum.
 
 import asyncio
 import os
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +25,8 @@ FILES_ENV = "PROMETHEUS_MULTIPROC_DIR"
 _REST: Final = 20
 _GOOD_S_MAX: Final = 1.0
 _FORMATS_MAX: Final = 8
+_CROWD: Final = 50
+"""Scrapes in a second from which on pages are shared with those who come later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +40,16 @@ class Page:
 class Pages:
     """The pages of one registry, made as seldom as scrapers allow.
 
-    However many ask, and however often, one page is made at a time, in a thread beside the loop,
-    and serves all: for twenty times as long as making it took, and a second at most.
+    One page is made at a time, in a thread beside the loop, for all who asked before it was begun.
+    Where very many ask, it serves those who come after as well: for twenty times as long as making
+    it took, and a second at most.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
-        self._made: dict[str, tuple[Page, float]] = {}
+        self._made: dict[str, _Made] = {}
         self._making = asyncio.Lock()
+        self._asked_s: deque[float] = deque(maxlen=_CROWD)
 
     async def page(self, accept: str) -> Page:
         """All of it, in the best format that the scraper's Accept header names.
@@ -52,18 +57,31 @@ class Pages:
         Native histograms exist in neither of the two: prometheus_client has no protobuf exposition.
         """
         encode, content_type = choose_encoder(accept)
+        asked_s = monotonic_s()
+        self._asked_s.append(asked_s)
         async with self._making:
-            made, until_s = self._made.get(content_type, (None, 0.0))
-            if made is not None and monotonic_s() < until_s:
-                return made
+            made = self._made.get(content_type)
+            crowd = len(self._asked_s) == _CROWD and asked_s - self._asked_s[0] < 1.0
+            if made is not None and made.serves(asked_s, crowd=crowd):
+                return made.page
             begun_s = monotonic_s()
-            made = Page(content_type, await asyncio.to_thread(encode, self._registry))
-            ended_s = monotonic_s()
+            page = Page(content_type, await asyncio.to_thread(encode, self._registry))
             if len(self._made) >= _FORMATS_MAX:
                 self._made.clear()
-            good_s = min(_GOOD_S_MAX, (ended_s - begun_s) * _REST)
-            self._made[content_type] = (made, ended_s + good_s)
-            return made
+            self._made[content_type] = _Made(page, begun_s, monotonic_s())
+            return page
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    page: Page
+    begun_s: float
+    ended_s: float
+
+    def serves(self, asked_s: float, *, crowd: bool) -> bool:
+        """Whether it may be given to who asked then."""
+        good_s = min(_GOOD_S_MAX, (self.ended_s - self.begun_s) * _REST)
+        return self.begun_s >= asked_s or (crowd and monotonic_s() < self.ended_s + good_s)
 
 
 def exposition(registry: CollectorRegistry) -> bytes:

@@ -97,7 +97,7 @@ async def test_it_serves_with_and_without_its_servers(
             assert (status, said["verdict"], said["fail_open"]) == (200, "block", False)
             assert not said["lists_followed"]
             said_by.add(said["origin"].split("/")[1])
-        assert serve.value("ringfence_http_lookups_total") >= 2
+        serve.until(lambda: serve.value("ringfence_http_lookups_total") >= 2)
         assert asked(port, "/v1/calls/ringfence", records(1)[0])[0] == 503
         assert asked(port, f"/v1/decisions/{by_lookup}")[0] == 503
         assert serve.stop() == 0
