@@ -143,9 +143,13 @@ class Follower:
             if again is not None:
                 await self._work(again)
             elif self._is_well_known(state, got, at_s):
+                self._show(state)  # what a person released or refused meanwhile
                 place.metrics.confirmed.set(feed.name, at_s)
+                self._as_accepted(transport)
                 self.tried = True
                 return None, max(self._usual_s(), got.wait_s_min)
+            else:
+                self._as_accepted(transport)
             await place.book.confirmed(feed.name, at_s, got.remember)
         else:
             record = await self._work(Arrival(fetched=got, at_s=at_s))
@@ -212,6 +216,8 @@ class Follower:
                 record = await self._work_now(arrival)
         if record.decided_at_s >= arrival.at_s or record.verdict == Verdict.SAME:
             self._count(record)  # else it was told when it was decided
+        refused = record.verdict == Verdict.REFUSED and not record.by  # a person's no asks nobody
+        self._place.metrics.refused.set(self.setup.feed.name, refused)
         return record
 
     async def _work_now(self, arrival: Arrival) -> VersionRecord:
@@ -254,7 +260,6 @@ class Follower:
     def _count(self, record: VersionRecord) -> None:
         feed, metrics = self.setup.feed, self._place.metrics
         metrics.versions.labels(feed.name, record.verdict, record.reason).inc()
-        metrics.refused.set(feed.name, record.verdict == Verdict.REFUSED)
         if record.verdict == Verdict.SAME:
             return
         metrics.rows.labels(feed.name, "good").inc(record.good)
@@ -265,6 +270,11 @@ class Follower:
             return
         level = logging.INFO if record.verdict == Verdict.ACCEPTED else logging.WARNING
         log.log(level, "%s: %s", feed.name, in_words(record), extra={"list": feed.list_name})
+
+    def _as_accepted(self, transport: Transport) -> None:
+        """The source says again what was accepted; an empty drop folder says nothing."""
+        if not isinstance(transport, FolderTransport):
+            self._place.metrics.refused.set(self.setup.feed.name, 0)
 
     def _show(self, state: FeedState) -> None:
         name, metrics = self.setup.feed.name, self._place.metrics

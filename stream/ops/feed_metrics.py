@@ -53,7 +53,7 @@ class FeedMetrics(Catalogue):
         self.refused = self._gauge_each(
             self.feeds,
             "ringfence_feed_refused",
-            "Whether the feed's last version was refused.",
+            "Whether the version that the feed offers now was refused, by no person.",
             "1: `ringfence feeds show NAME` says why; deploy/RUNBOOK.md has a heading for each "
             "reason.",
             "feed",
