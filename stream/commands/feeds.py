@@ -37,6 +37,7 @@ from stream.lists.feed_book import FeedBook
 from stream.lists.feed_shelf import Versions
 from stream.lists.fetch import Fetched
 from stream.lists.gate import Verdict
+from stream.lists.history import FEED_PULLED
 from stream.lists.separate import prepare
 from stream.lists.store import Register
 from stream.lists.transports import FolderTransport
@@ -113,10 +114,17 @@ def show(name: FeedName, config: ConfigFiles = None, as_json: AsJson = False) ->
 
 
 @app.command()
-def pull(name: FeedName, config: ConfigFiles = None, as_json: AsJson = False) -> None:
+def pull(
+    name: FeedName,
+    reason: WhyText = "",
+    actor: Actor = None,
+    config: ConfigFiles = None,
+    as_json: AsJson = False,
+) -> None:
     """Fetch a feed once, now, whatever its schedule says, and let it in if the gate does.
 
-    Exit code 1: it could not be had, or it was held or refused.
+    With --reason the audit keeps who asked for it, and why. Exit code 1: it could not be had, or it
+    was held or refused.
 
     Example: ringfence feeds pull kh-scam
     """
@@ -124,7 +132,9 @@ def pull(name: FeedName, config: ConfigFiles = None, as_json: AsJson = False) ->
     setup = _setup(settings, name)
     prepare([])
 
-    async def work(_: Register, book: FeedBook) -> VersionRecord | None:
+    async def work(register: Register, book: FeedBook) -> VersionRecord | None:
+        if reason:
+            await register.note(FEED_PULLED, f"feed {name}", by(actor, reason))
         place = Workplace(
             settings=settings.feeds,
             register=settings.register(),

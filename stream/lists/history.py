@@ -17,6 +17,8 @@ RECENT_ENTRIES = 10_000
 TOGETHER_S = 60
 """Changes of one kind by one person for one reason, so little apart, are told as one."""
 
+FEED_PULLED = "pull"
+"""The audit's word for a feed that a person had fetched."""
 _OF_ALLOWLIST = {Op.ALLOW, Op.DISALLOW, "repair"}
 
 
@@ -143,7 +145,9 @@ def _alike(older: Made, newer: Made) -> bool:
 
 
 def place_of(entry: AuditEntry) -> str:
-    """What an entry of the audit is about, for a person: a list, the allowlist or calls."""
+    """What an entry of the audit is about, for a person: a list, the allowlist, feeds or calls."""
+    if entry.op == FEED_PULLED:
+        return "(feeds)"
     return entry.list_name or ("(allowlist)" if entry.op in _OF_ALLOWLIST else "(calls)")
 
 

@@ -19,10 +19,13 @@ LOOK_S: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Feeds:
-    """The feeds that can be read, by name, and what is wrong with the files of the others."""
+    """The feeds that can be read, by name, and what is wrong with the files of the others.
+
+    Each error in `wrong` names file and key; of the folder itself they stand under "".
+    """
 
     setups: Mapping[str, FeedSetup] = field(default_factory=dict)
-    wrong: Mapping[str, str] = field(default_factory=dict)
+    wrong: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def of_list(self, name: str) -> list[FeedSetup]:
         """The feeds that fill a list."""
@@ -53,13 +56,14 @@ class FeedsKnown:
 
 def _read(settings: Settings) -> Feeds:
     setups, wrong, house = {}, {}, house_of(settings)
+    folder = Path(settings.feeds.dir)
     try:
-        paths = feed_paths(Path(settings.feeds.dir))
+        paths = feed_paths(folder)
     except ConfigInvalid as error:
-        return Feeds(wrong={"": "; ".join(error.errors)})
+        return Feeds(wrong={"": error.errors})
     for name, path in paths.items():
         try:
             setups[name] = read_feed(path, os.environ, house)
         except ConfigInvalid as error:
-            wrong[name] = "; ".join(error.errors)
+            wrong[name] = tuple(one.removeprefix(f"{folder}/") for one in error.errors)
     return Feeds(setups, wrong)

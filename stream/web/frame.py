@@ -30,6 +30,7 @@ _INSIDE: Final = frozenset({Role.VIEWER, Role.OPERATOR})
 ENTRIES: Final = (
     Entry("Overview", "/", _INSIDE),
     Entry("Lists", "/lists", _ALL),
+    Entry("Feeds", "/feeds", _INSIDE),
     Entry("One number", "/number", _INSIDE),
     Entry("Decisions", "/decisions", _INSIDE),
     Entry("Trials", "/trials", _INSIDE),

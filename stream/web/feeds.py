@@ -1,0 +1,117 @@
+"""Feeds: how each is doing, what its last versions were, and a fetch now.
+
+What waits for a person is decided on its list's page, where the difference is.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Path, Request, Response
+
+from stream.feed_files import FeedSetup
+from stream.lists.feed import FeedState
+from stream.lists.gate import OF_ROWS
+from stream.serve.problems import Kind, ProblemError
+from stream.serve.tokens import Role
+from stream.web.frame import Change, Visit, changes, sees
+from stream.web.listing import Asked, cut
+
+router = APIRouter(include_in_schema=False)
+
+_FETCHED: Final = {0, 1}
+"""Exit codes of `ringfence feeds pull`: let in or nothing new; held, refused, or not to be had."""
+_NOTICE_CHARS: Final = 400
+_WHICH: Final = ("down", "waits")
+_Name = Annotated[str, Path(max_length=64)]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A feed as a table shows it."""
+
+    setup: FeedSetup
+    state: FeedState
+
+    @property
+    def numbers(self) -> int:
+        """Those that it has on its list."""
+        return self.state.accepted.numbers if self.state.accepted is not None else 0
+
+    def asked_for(self, wanted: str, which: str) -> bool:
+        """Whether a filter lets it through."""
+        feed = self.setup.feed
+        words = f"{feed.name} {feed.list_name} {feed.owner}".lower()
+        if which == "down" and not self.state.fault:
+            return False
+        return wanted in words and (which != "waits" or self.state.held is not None)
+
+
+_ORDERS: Final[Mapping[str, Callable[[Row], Any]]] = {
+    "name": lambda row: row.setup.feed.name,
+    "list": lambda row: (row.setup.feed.list_name, row.setup.feed.name),
+    "numbers": lambda row: (row.numbers, row.setup.feed.name),
+    "heard": lambda row: (row.state.confirmed_at_s, row.setup.feed.name),
+    "failures": lambda row: (row.state.failures, row.setup.feed.name),
+}
+
+
+@router.get("/feeds")
+async def feeds(request: Request, visit: Annotated[Visit, sees(Role.VIEWER)]) -> Response:
+    """All feeds of the folder in one question to Redis; files that can not be used are named."""
+    asked = Asked.of(request, ["q", "which"], list(_ORDERS))
+    known = await visit.parts.feeds.now()
+    states = await visit.parts.feeds.states(known.setups)
+    rows = [Row(setup, states[name]) for name, setup in known.setups.items()]
+    wanted, which = asked.filters["q"].lower(), asked.filters["which"]
+    shown = [row for row in rows if row.asked_for(wanted, which)]
+    return visit.page(
+        "feeds.html",
+        asked=asked,
+        table=cut(shown, asked, _ORDERS[asked.sort]),
+        wrong=known.wrong,
+        counts={word: sum(row.asked_for("", word) for row in rows) for word in _WHICH},
+        total=len(rows),
+        now_s=visit.parts.now_s(),
+    )
+
+
+@router.get("/feeds/{name}")
+async def feed(visit: Annotated[Visit, sees(Role.VIEWER)], name: _Name) -> Response:
+    """One feed: how it is followed, its last versions, and why one was not let in."""
+    known = await visit.parts.feeds.now()
+    if name not in known.setups and name not in known.wrong:
+        raise ProblemError(Kind.NOT_FOUND, "there is no such feed")
+    state = (await visit.parts.feeds.states([name]))[name]
+    setup = known.setups.get(name)
+    return visit.page(
+        "feed.html",
+        called=name,
+        setup=setup,
+        wrong=known.wrong.get(name, ()),
+        state=state,
+        versions=[
+            (what, record)
+            for what, record in (
+                ("Waits for a person", state.held),
+                ("Last accepted", state.accepted),
+                ("Last refused", state.refused),
+            )
+            if record is not None
+        ],
+        handling={} if setup is None else {one: setup.feed.gate.handling(one) for one in OF_ROWS},
+        now_s=visit.parts.now_s(),
+    )
+
+
+@router.post("/feeds/{name}/pull")
+async def pull(change: Annotated[Change, changes()], name: _Name) -> Response:
+    """Fetch it once, now: `ringfence feeds pull`. What became of it is said on its page."""
+    parts = change.visit.parts
+    if name not in (await parts.feeds.now()).setups:
+        raise ProblemError(Kind.NOT_FOUND, "there is no feed of this name that can be used")
+    ran = await parts.commands.change(["feeds", "pull", name], change.by)
+    if ran.code not in _FETCHED:
+        raise ProblemError(Kind.CONFLICT, f"it was not fetched: {ran.said or 'the log says why'}")
+    said = " ".join(line.strip() for line in ran.lines) or ran.said
+    return await change.done(f"/feeds/{name}", f"Fetched: {said}"[:_NOTICE_CHARS])
