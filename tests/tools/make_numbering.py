@@ -12,13 +12,15 @@ import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 from functools import cache
-from re import _parser as parser  # type: ignore[attr-defined]  # no public one
+from importlib import import_module
 from typing import Any
 
 import phonenumbers
 from phonenumbers import PhoneMetadata
 from phonenumbers.shortnumberinfo import SUPPORTED_SHORT_REGIONS
 
+# There is no public parser of patterns; mypy knows this one on some runs only.
+parser: Any = import_module("re._parser")
 E164_DIGITS_MAX = 15
 HEAD_DIGITS = 6
 HEADS_MAX = 40
