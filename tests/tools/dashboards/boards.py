@@ -86,7 +86,7 @@ def overview() -> Dashboard:
                     graph(
                         "Rejected share",
                         "Which share of the records is no call? Read calls.rejected.",
-                        (f"ringfence:rejected_share:ratio_rate5m {OR_NONE}", "rejected"),
+                        (f"sum(ringfence:rejected_share:ratio_rate5m) {OR_NONE}", "rejected"),
                         unit="percentunit",
                     ),
                 ],
