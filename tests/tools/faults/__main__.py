@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.tools.faults import record, scenes
+from tests.tools.faults import doors, record, scenes
 from tests.tools.faults.place import JOBS, Place
 from tests.tools.faults.record import Seen
 from tests.tools.faults.scenes import Scene
@@ -29,6 +29,8 @@ DEFAULT_PORTS = {
     "sink-redis": 9470,
     "sink-webhooks": 9469,
     "serve": 9471,
+    "ingest": 9472,
+    "sip": 9473,
 }
 
 FROM_THE_START = [
@@ -37,13 +39,14 @@ FROM_THE_START = [
     Scene(("SignatureExpires", "SignatureNotRenewed", "PublishFails"), scenes.nobody_signs),
 ]
 ALONE = [
-    Scene(("ListStale", "ListsStaleFast"), scenes.register_hangs),
-    Scene(("KafkaAway",), scenes.kafka_hangs),
+    Scene(("ListStale", "ListsStaleFast"), scenes.register_hangs, lead_s=20, holds_s=10),
+    Scene(("KafkaAway", "IngestWaits"), scenes.kafka_hangs),
 ]
 SLOW = ("ListsStaleSlow", "DecisionsLateSlow")
 LANES = [
     [
-        Scene(("LagGrowing", "LatencyHigh", "DecisionsLateFast"), scenes.starved, 240),
+        Scene(("LatencyHigh", "DecisionsLateFast"), scenes.starved, 240),
+        Scene(("LagGrowing",), scenes.slowed, 240),
         Scene(("BlocksJumped",), scenes.poisoned, lead_s=PAST_S),
         Scene(("BlocksFellToZero",), scenes.emptied, lead_s=PAST_S),
         Scene(("RejectsJumped",), scenes.garbage, lead_s=PAST_S),
@@ -51,7 +54,7 @@ LANES = [
         Scene(("WorkerBehind",), scenes.a_worker_hangs),
         Scene(("PartitionStopped",), scenes.damaged),
         Scene(("EngineDown",), scenes.engine_stopped),
-        Scene(("RestartLoop",), scenes.workers_die),
+        Scene(("RestartLoop",), scenes.workers_die, holds_s=15),
     ],
     [
         Scene(("FeedHeld",), scenes.shrunk),
@@ -62,13 +65,16 @@ LANES = [
         Scene(("AppealsOverdue",), scenes.unanswered),
         Scene(("ProcessDown",), scenes.feeds_stopped),
         Scene(("InnocentSighted",), scenes.a_partner_doubts, clears_s=300),
-        Scene(("EnforcementNotTold",), scenes.nobody_publishes, 300),
+        Scene(("EnforcementNotTold",), scenes.nobody_publishes, 300, 300, holds_s=10),
     ],
     [
         Scene(("KeysMissing",), scenes.more_keys_than_room),
         Scene(("KeysOld", "SinkBehind"), scenes.proxies_hang),
         Scene(("RedisEvicts",), scenes.evicting),
         Scene(("RedisMemoryFull",), scenes.register_full),
+        Scene(("RecordsLost",), doors.rotated_away, holds_s=6),
+        Scene(("SipRefuses",), doors.a_trunk_asks_too_much),
+        Scene(("SipFlooded",), doors.strangers_flood),
     ],
 ]
 LAST = [Scene(("RegisterLostData",), scenes.restored_from_nothing)]
@@ -99,6 +105,9 @@ class Play:
     async def scene(self, scene: Scene, *, from_the_start: bool = False) -> None:
         """Cause, wait, mend, wait, write."""
         if self._only and not self._only & set(scene.alerts):
+            if from_the_start:  # nobody wants to see it, and others would not be well
+                async with scene.cause(self._place):
+                    return
             return
         if not from_the_start:
             for alert in scene.alerts:
@@ -116,7 +125,7 @@ class Play:
                     self.failed.append(alert)
                 else:
                     fired[alert] = time.time() - cause_s
-            await asyncio.sleep(3)
+            await asyncio.sleep(scene.holds_s)
             firing_s = time.time() - 1.5
         times = Times(begin_s, 0.0 if from_the_start else cause_s - 2, firing_s, time.time())
         for alert, after_s in fired.items():

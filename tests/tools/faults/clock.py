@@ -19,7 +19,10 @@ LEAST_S = 4.0
 LATE = 3
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _DURATION = re.compile(r"(?<![\w.:])(\d+)([smhd])(?![\w:])")
-_AGE = re.compile(r"(_age_seconds (?:>|< bool) |published_timestamp_seconds > )(\d+)")
+_AGE = re.compile(
+    r"(_age_seconds (?:>|< bool) |published_timestamp_seconds > |_waiting_seconds > "
+    r"|start_time_seconds < )(\d+)"
+)
 
 
 def fast(rules: str) -> str:
@@ -46,6 +49,8 @@ def stretched(name: str, samples: Iterable[tuple[float, float]], begin_s: float)
         now_s = (at_s - begin_s) * PACE
         if name.endswith("_expires_timestamp_seconds"):
             yield now_s + value - at_s
+        elif name.endswith("_waiting_seconds"):
+            yield value * PACE
         elif name.endswith(("_timestamp_seconds", "_time_seconds")) and value:
             yield (value - begin_s) * PACE
         else:

@@ -36,6 +36,8 @@ JOBS = {
     "ringfence-enforcement": ["enforcement"],
     "ringfence-sinks": ["sink-redis", "sink-webhooks"],
     "ringfence-serve": ["serve"],
+    "ringfence-ingest": ["ingest"],
+    "ringfence-sip": ["sip"],
 }
 COMMANDS = {
     "engine": ("run", "--workers", "2"),
@@ -45,6 +47,8 @@ COMMANDS = {
     "sink-redis": ("sink", "redis"),
     "sink-webhooks": ("sink", "webhooks"),
     "serve": ("serve",),
+    "ingest": ("ingest", "{cdr}", "--dialect", "ringfence", "--topic", "calls", "--follow"),
+    "sip": ("serve-sip",),
 }
 FEED = """
 list = "KH/scam"
@@ -90,6 +94,14 @@ serve.port = {http}
 serve.health_port = {serve}
 serve.cert_file = "{folder}/short.pem"
 serve.key_file = "{folder}/short-key.pem"
+ingest.http_port = {ingest}
+ingest.state_dir = "{folder}/ingest"
+sip.host = "127.0.0.1"
+sip.port = {asked}
+sip.health_port = {sip}
+sip.requests_per_s = 50
+sip.strangers_per_s = 50
+sip.trunks."127.0.0.1" = "intl-1"
 sinks.redis.url = "{proxies}"
 sinks.redis.http_port = {sink-redis}
 sinks.redis.sweep_s = 1
@@ -112,12 +124,31 @@ NEIGHBOUR = """
 kafka.bootstrap_servers = "{bootstrap}"
 redis.url = "{partner}"
 lists.state_dir = "{folder}/kh/lists"
+agreements.dir = "{folder}/kh/agreements"
 exchange.dir = "{folder}/kh/repository"
 exchange.keys_dir = "{folder}/kh/keys"
 exchange.state_dir = "{folder}/kh/state"
 [calls]
 home_country = "KH"
 decisions_topic = "decisions.kh"
+"""
+
+SHARED = """
+title = "TH/national for KH (invented)"
+kind = "memorandum"
+valid_from = 2026-01-01
+valid_until = 2036-01-01
+circle = "plain"
+[parties.TH]
+roles = ["owner"]
+contact = "noc@th.example"
+[parties.KH]
+roles = ["enforcer"]
+contact = "noc@kh.example"
+[terms]
+action = "block"
+[lists."TH/national"]
+reference = "Article 1"
 """
 
 
@@ -132,9 +163,10 @@ class Place:
         self.bootstrap = f"127.0.0.1:{self.broker.port}"
         self.register = self._stack.enter_context(best_redis())
         self.proxies = self._stack.enter_context(best_redis())
-        names = [*COMMANDS, "http", "hook"]
+        names = [*COMMANDS, "http", "hook", "asked"]
         self.ports = dict(zip(names, free_ports(len(names)), strict=True))
         self.config = folder / "ringfence.toml"
+        self.cdr = folder / "cdr.jsonl"
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.listed_share, self.rate = 0.02, 40.0
         self._made()
@@ -154,6 +186,7 @@ class Place:
             **self.ports,
         }
         self.config.write_text(SETTINGS.format(**words))
+        self.write_calls(self.cdr, 20)
         self.feed = folder / "kh.txt"
         self.feed.write_text("".join(f"+85531{n:07d}\n" for n in range(300)))
         (folder / "feeds" / "kh.toml").write_text(FEED.format(path=self.feed))
@@ -168,6 +201,8 @@ class Place:
         partner = Country(folder / "kh", "KH")
         (folder / "kh" / "root.json").write_bytes(partner.root)
         repository.add_list(partner.folder, partner.ring, "KH/enforcement", VALIDITY, now_s())
+        (folder / "kh" / "agreements").mkdir()
+        (folder / "kh" / "agreements" / "th.toml").write_text(SHARED)
         (folder / "kh.toml").write_text(NEIGHBOUR.format(**words))
 
     def __enter__(self) -> Self:
@@ -213,9 +248,10 @@ class Place:
 
     def start(self, name: str) -> None:
         """Start one of our processes."""
+        words = [word.format(cdr=self.cdr) for word in COMMANDS[name]]
         with (self.folder / "logs" / name).open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "stream", *COMMANDS[name], "--config", str(self.config)],
+                [sys.executable, "-m", "stream", *words, "--config", str(self.config)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -248,6 +284,12 @@ class Place:
         text = self.config.read_text()
         assert old in text, old
         self.config.write_text(text.replace(old, new))
+
+    def write_calls(self, file: Path, count: int) -> None:
+        """A switch writes calls at the end of its file."""
+        numbers = random.Random(count)
+        with file.open("ab") as cdr:
+            cdr.writelines(called(f"+6687{n:07d}", numbers) + b"\n" for n in range(count))
 
     async def send(self, topic: str, values: list[bytes]) -> None:
         """Put records on a topic."""

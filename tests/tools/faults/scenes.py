@@ -33,6 +33,8 @@ class Scene:
     clears_s: float = 240.0
     lead_s: float = 45.0
     """So much before the fault is part of its recording: rates have a past then."""
+    holds_s: float = 3.0
+    """So long the fault goes on once its alerts fire; at least one sample sees it."""
 
 
 def _stopped(pids: Sequence[int]) -> None:
@@ -63,6 +65,7 @@ async def feeds_stopped(place: Place) -> AsyncIterator[None]:
 @asynccontextmanager
 async def kafka_hangs(place: Place) -> AsyncIterator[None]:
     _stopped([place.broker.pid])
+    place.write_calls(place.cdr, 30)
     yield
     _going([place.broker.pid])
 
@@ -126,6 +129,25 @@ async def starved(place: Place) -> AsyncIterator[None]:
         task.cancel()
     await asyncio.sleep(0)
     _going(workers)
+
+
+@asynccontextmanager
+async def slowed(place: Place) -> AsyncIterator[None]:
+    """A batch is one record, so the engine is a hundred times slower, and many call."""
+    numbers = random.Random(11)
+    values = [called(f"+6687{n:07d}", numbers) for n in range(30_000)]
+
+    async def crowd() -> None:
+        while True:
+            await place.send("calls", values)
+
+    place.set("[calls]", "[calls]\nbatch_records_max = 1")
+    await asyncio.to_thread(place.again, "engine")
+    task = asyncio.create_task(crowd())
+    yield
+    task.cancel()
+    place.set("[calls]\nbatch_records_max = 1", "[calls]")
+    await asyncio.to_thread(place.again, "engine")
 
 
 @asynccontextmanager
@@ -348,9 +370,16 @@ async def nobody_publishes(place: Place) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def restored_from_nothing(place: Place) -> AsyncIterator[None]:
-    """The register comes back empty."""
+    """The register comes back empty, and the feeds make another one of it at once."""
     with redis.Redis.from_url(place.register.url()) as client:
         client.flushdb()
-    yield
-    reason = ("--from-state", "--reason", "Redis came back empty")
-    await asyncio.to_thread(place.type, "lists", "repair", "TH/national", *reason)
+        yield
+        writers = ("feeds", "exchange", "enforcement")
+        for name in writers:
+            await asyncio.to_thread(place.stop, name)
+        client.flushdb()
+        reason = ("--from-state", "--reason", "Redis came back empty")
+        for name in ("TH/national", "KH/scam"):
+            await asyncio.to_thread(place.type, "lists", "repair", name, *reason)
+        for name in writers:
+            place.start(name)
