@@ -220,6 +220,18 @@ def contradiction_json(one: Contradiction) -> dict[str, Any]:
     }
 
 
+def contradicted(one: Contradiction) -> str:
+    """A contradiction in a line."""
+    until = f" until {moment(one.until_s)}" if moment(one.until_s) else ""
+    says = (
+        f"{one.ids[0]} says {one.said[0]}, {one.ids[1]} says {one.said[1]}; what counts: "
+        if one.what not in {"circle", "shares", "dates"}
+        else f"{one.ids[0]} and {one.ids[1]} differ ({one.said[0]}, {one.said[1]}): "
+    )
+    where = f"{one.list} in {', '.join(one.countries)}"
+    return f"{where}: {one.what}: {says}{one.counts} (from {moment(one.from_s)}{until})"
+
+
 def notes(settings: Settings, agreements: Agreements, at_s: int) -> Iterator[str]:
     """What is no mistake in itself and may be one: for a person to look at."""
     home = settings.calls.home_country

@@ -8,7 +8,14 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from stream.agreement_words import agreement_json, contradiction_json, explained, moment, notes
+from stream.agreement_words import (
+    agreement_json,
+    contradicted,
+    contradiction_json,
+    explained,
+    moment,
+    notes,
+)
 from stream.agreements import AgreementFolder, agreements_of
 from stream.commands.base import AsJson, ConfigFiles, out, print_json, settings_of
 from stream.commands.register import NOTHING_DONE, USAGE, fail, moment_in, note, now_s, say
@@ -57,7 +64,7 @@ def check(config: ConfigFiles = None, as_json: AsJson = False) -> None:
         for error in (error for told in errors.values() for error in told):
             say(f"error: {error}")
         for one in found:
-            say(f"contradiction: {_contradiction(one)}")
+            say(f"contradiction: {contradicted(one)}")
         for text in noted:
             say(f"note: {text}")
         say(f"{len(known.held)} agreements of {settings.agreements.dir}: {_sum(found, errors)}")
@@ -70,17 +77,6 @@ def check(config: ConfigFiles = None, as_json: AsJson = False) -> None:
 def _sum(found: list[Contradiction], errors: Any) -> str:
     wrong = f"{len(errors)} files can not be used, " if errors else ""
     return f"{wrong}{len(found) or 'no'} contradiction{'s' * (len(found) != 1)}"
-
-
-def _contradiction(one: Contradiction) -> str:
-    until = f" until {moment(one.until_s)}" if moment(one.until_s) else ""
-    says = (
-        f"{one.ids[0]} says {one.said[0]}, {one.ids[1]} says {one.said[1]}; what counts: "
-        if one.what not in {"circle", "shares", "dates"}
-        else f"{one.ids[0]} and {one.ids[1]} differ ({one.said[0]}, {one.said[1]}): "
-    )
-    where = f"{one.list} in {', '.join(one.countries)}"
-    return f"{where}: {one.what}: {says}{one.counts} (from {moment(one.from_s)}{until})"
 
 
 @app.command("ls")

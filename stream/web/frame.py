@@ -31,6 +31,7 @@ ENTRIES: Final = (
     Entry("Overview", "/", _INSIDE),
     Entry("Lists", "/lists", _ALL),
     Entry("Feeds", "/feeds", _INSIDE),
+    Entry("Agreements", "/agreements", _ALL),
     Entry("One number", "/number", _INSIDE),
     Entry("Decisions", "/decisions", _INSIDE),
     Entry("Trials", "/trials", _INSIDE),

@@ -6,6 +6,7 @@ from fastapi import APIRouter, FastAPI, Request, Response
 
 from stream.serve.rendering import page
 from stream.web import (
+    agreements,
     appeals,
     audit,
     decisions,
@@ -28,6 +29,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     lists.router,
     one_list.router,
     feeds.router,
+    agreements.router,
     appeals.router,
     audit.router,
     decisions.router,

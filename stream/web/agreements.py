@@ -1,0 +1,225 @@
+"""Agreements: who promised what to whom, what is delivered, and what came of it.
+
+Figures and the report come from `ringfence report`, so they are those that are sent to partners. A
+partner sees its own agreements, and no report: that may name what we agreed with others.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Final
+
+import msgspec
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from stream.agreement_words import SOON_S, agreement_json, contradicted, explained, moment, notes
+from stream.core.agreement import Agreement, State, owner_of
+from stream.core.contradictions import contradictions
+from stream.report.catalogue import MEANINGS, Key
+from stream.report.page import style_source
+from stream.report.period import day_of, period_in
+from stream.report.words import shown
+from stream.serve.problems import Kind, ProblemError
+from stream.serve.tokens import Role
+from stream.web.commands import Ran
+from stream.web.frame import Visit, sees
+from stream.web.listing import Asked, cut
+from stream.web.lists import Row, rows_of
+from stream.web.parts import PageParts
+
+router = APIRouter(include_in_schema=False)
+
+FIGURES: Final = (
+    *(Key.DAYS_TOLD, Key.LISTED, Key.BLOCKED, Key.FLAGGED, Key.SIMULATED, Key.CHANGES),
+    *(Key.IN_TIME, Key.IN_FORCE_P50, Key.HELD, Key.REFUSED, Key.SIGHTINGS, Key.PENDING),
+    Key.OVERDUE,
+)
+_LINES_MAX: Final = 500_000
+"""More than a report of 400 days has."""
+_PERIOD_CHARS: Final = 30
+_ORDERS: Final[Mapping[str, Callable[[Agreement], Any]]] = {
+    "id": lambda one: one.id,
+    "from": lambda one: (one.valid_from_s, one.id),
+    "until": lambda one: (one.valid_until_s, one.id),
+    "lists": lambda one: (len(one.clauses), one.id),
+}
+_Name = Annotated[str, Path(max_length=64)]
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """A list of an agreement: what was promised, what is here, what it may do in our country.
+
+    `row` None: the register has no such list; `said` None: our country does not enforce it.
+    """
+
+    clause: Mapping[str, Any]
+    row: Row | None
+    said: Mapping[str, Any] | None
+    may_open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The figures of a period, or `trouble`: why there are none."""
+
+    report: Mapping[str, Any] = field(default_factory=dict)
+    trouble: str = ""
+
+
+@router.get("/agreements")
+async def agreements(
+    request: Request, visit: Annotated[Visit, sees(Role.VIEWER, Role.PARTNER)]
+) -> Response:
+    """All of the folder, with what is wrong there; a partner's own."""
+    asked = Asked.of(request, ["q", "state"], list(_ORDERS))
+    parts, at_s = visit.parts, visit.parts.now_s()
+    wanted, state = asked.filters["q"].lower(), asked.filters["state"]
+    found = [
+        one
+        for one in parts.agreements.reading.agreements.held
+        if _may_see(visit, one)
+        and state in {"", one.state(at_s)}
+        and wanted in f"{one.id} {one.title} {' '.join(one.parties)}".lower()
+    ]
+    inside = visit.client.role is not Role.PARTNER
+    errors = parts.agreements.reading.errors
+    return visit.page(
+        "agreements.html",
+        asked=asked,
+        table=cut(found, asked, _ORDERS[asked.sort]),
+        states=list(State),
+        moment=moment,
+        at_s=at_s,
+        soon_s=SOON_S,
+        folder=parts.settings.agreements.folder(),
+        errors={name: _short(parts, told) for name, told in errors.items()} if inside else {},
+        differ=await asyncio.to_thread(_differ, parts) if inside else [],
+        noted=await asyncio.to_thread(_noted, parts) if inside else [],
+    )
+
+
+@router.get("/agreements/{name}")
+async def agreement(
+    visit: Annotated[Visit, sees(Role.VIEWER, Role.PARTNER)],
+    name: _Name,
+    period: Annotated[str, Query(max_length=_PERIOD_CHARS)] = "",
+) -> Response:
+    """One agreement; its figures are counted only when a period is asked for: it takes seconds."""
+    held, parts, at_s = _held(visit, name), visit.parts, visit.parts.now_s()
+    inside = visit.client.role is not Role.PARTNER
+    month = period_in(f"{day_of(at_s):%Y-%m}")
+    return visit.page(
+        "agreement.html",
+        held=held,
+        told=agreement_json(held, at_s),
+        shared=await _shared(visit, held),
+        ends_soon=held.in_force(at_s) and held.valid_until_s - at_s < SOON_S,
+        errors=_short(parts, parts.agreements.reading.errors.get(name, ())) if inside else (),
+        differ=await asyncio.to_thread(_differ, parts, name) if inside else [],
+        inside=inside,
+        period=period,
+        months=[month, month.before()],
+        figures=await _figures(visit, held, period) if inside and period else Told(),
+        keys=[(key, MEANINGS[key]) for key in FIGURES],
+        shown=shown,
+        now_s=at_s,
+    )
+
+
+@router.get("/agreements/{name}/report")
+async def report(
+    visit: Annotated[Visit, sees(Role.VIEWER)],
+    name: _Name,
+    period: Annotated[str, Query(max_length=_PERIOD_CHARS)],
+) -> Response:
+    """The whole report, as it is mailed; its one style is let through by its hash, no script is."""
+    held = _held(visit, name)
+    _check(period)
+    ran = await _run(visit, held, period, "--out=-")
+    if ran.code != 0:
+        raise ProblemError(Kind.CONFLICT, f"there is no report: {ran.said or 'the log says why'}")
+    policy = f"default-src 'none'; style-src {style_source()}; base-uri 'none'; form-action 'none'"
+    return Response(
+        "\n".join(ran.lines),
+        media_type="text/html",
+        headers={
+            "Content-Security-Policy": f"{policy}; frame-ancestors 'none'",
+            "Content-Disposition": f'inline; filename="report-{held.id}-{period}.html"',
+        },
+    )
+
+
+def _held(visit: Visit, name: str) -> Agreement:
+    """The agreement. Raises ProblemError where it is not there, or not this person's to see."""
+    for held in visit.parts.agreements.reading.agreements.held:
+        if held.id == name and _may_see(visit, held):
+            return held
+    raise ProblemError(Kind.NOT_FOUND, "there is no such agreement")
+
+
+def _may_see(visit: Visit, held: Agreement) -> bool:
+    return any(visit.owns(party) for party in held.parties)
+
+
+async def _shared(visit: Visit, held: Agreement) -> list[Shared]:
+    parts, at_s = visit.parts, visit.parts.now_s()
+    known, home = parts.agreements.reading.agreements, parts.settings.calls.home_country
+    lists = (await (await parts.register()).heads()).lists
+    heads = [lists[clause.list] for clause in held.clauses if clause.list in lists]
+    rows = await rows_of(parts, await parts.feeds.now(), heads)
+    here = {row.head.name: row for row in rows}
+    return [
+        Shared(
+            clause=clause,
+            row=here.get(clause["list"]),
+            said=explained(parts.settings, known, clause["list"], home, at_s)
+            if home in clause["to"]
+            else None,
+            may_open=clause["list"] in here and visit.owns(owner_of(clause["list"])),
+        )
+        for clause in agreement_json(held, at_s)["lists"]
+    ]
+
+
+async def _figures(visit: Visit, held: Agreement, period: str) -> Told:
+    try:
+        _check(period)
+    except ProblemError as error:
+        return Told(trouble=str(error))
+    ran = await _run(visit, held, period, "--json=-")
+    if ran.code != 0:
+        return Told(trouble=ran.said or "the log says why")
+    return Told(report=msgspec.json.decode("\n".join(ran.lines)))
+
+
+async def _run(visit: Visit, held: Agreement, period: str, how: str) -> Ran:
+    words = ["report", held.id, f"--period={period}", how]
+    return await visit.parts.commands.look(words, count=_LINES_MAX)
+
+
+def _check(period: str) -> None:
+    try:
+        period_in(period)
+    except ValueError as error:
+        raise ProblemError(Kind.MALFORMED, str(error)) from error
+
+
+def _short(parts: PageParts, errors: Iterable[str]) -> tuple[str, ...]:
+    """Errors with the file's name in place of its whole path."""
+    return tuple(one.removeprefix(f"{parts.settings.agreements.folder()}/") for one in errors)
+
+
+def _differ(parts: PageParts, name: str = "") -> list[str]:
+    """Where two agreements say different things, now or later; of `name` alone, if it is given."""
+    known, at_s = parts.agreements.reading.agreements, parts.now_s()
+    return [
+        contradicted(one)
+        for one in contradictions(known)
+        if one.until_s > at_s and (not name or name in one.ids)
+    ]
+
+
+def _noted(parts: PageParts) -> list[str]:
+    known = parts.agreements.reading.agreements
+    return [*notes(parts.settings, known, parts.now_s())] if known.held else []
