@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from socket import gethostname
 from uuid import uuid4
 
 from prometheus_client import CollectorRegistry
@@ -23,6 +24,7 @@ from stream.calls.loop import CallsLoop
 from stream.calls.publish import Publisher
 from stream.calls.source import KafkaSource
 from stream.calls.topics import check_topics
+from stream.calls.traced import traced
 from stream.calls.transact import TransactionalPublisher
 from stream.config import Settings
 from stream.core.faults import (
@@ -44,6 +46,7 @@ from stream.ops.exposition import keep_in_files
 from stream.ops.health import HealthServer, PortTaken, Readiness, Turning
 from stream.ops.memory import settle
 from stream.ops.tasks import cancelled, every, first, running
+from stream.ops.traces import OFF, Traces, traces_to
 from stream.watched import Watched
 
 log = logging.getLogger(__name__)
@@ -100,7 +103,7 @@ def exit_code_of(fault: Fault) -> int:
     return CRASHED
 
 
-def refresher_for(settings: Settings, on_event: OnEvent) -> Refresher:
+def refresher_for(settings: Settings, on_event: OnEvent, traces: Traces = OFF) -> Refresher:
     """The lists' way of one worker."""
     return Refresher(
         RefreshSettings(
@@ -112,6 +115,7 @@ def refresher_for(settings: Settings, on_event: OnEvent) -> Refresher:
             generations_kept=settings.lists.generations_kept,
         ),
         on_event,
+        traces=traces,
     )
 
 
@@ -128,7 +132,9 @@ class _Worker:
             settings.calls.home_country,
             Named(settings.ops.lists_max, settings.policy.lists),
         )
-        self._refresher = refresher_for(settings, self._watched.list_event)
+        ops = settings.ops
+        self._traces = traces_to(ops.traces, ops.traces_ratio, self._name())
+        self._refresher = refresher_for(settings, self._watched.list_event, self._traces)
         self._source: KafkaSource | None = None
         self._loop: CallsLoop[Outcome] | None = None
         self._deadline = Deadline()
@@ -151,6 +157,7 @@ class _Worker:
                     await self._wind_up(work)
             finally:
                 await cancelled(told, work)
+                await asyncio.to_thread(self._traces.stop)
         if work.cancelled():
             return CLEAN if self._loop is None else CRASHED
         work.result()
@@ -214,18 +221,16 @@ class _Worker:
             else:
                 sink = Publisher(kafka, publish, watched.call_event)
             source = KafkaSource(kafka, settings.calls.source(self._suffix()), watched.call_event)
+            decider = Decider(
+                settings,
+                lambda: self._refresher.current,
+                lambda: self._agreements.reading.agreements,
+            )
+            decode, decide, done = traced(
+                self._traces, settings.calls.group_id, self._decode(), decider, watched.done
+            )
             loop = CallsLoop(
-                source,
-                self._decode(),
-                Decider(
-                    settings,
-                    lambda: self._refresher.current,
-                    lambda: self._agreements.reading.agreements,
-                ),
-                sink,
-                settings.calls.loop(hold_s_max),
-                monotonic_s,
-                watched.done,
+                source, decode, decide, sink, settings.calls.loop(hold_s_max), monotonic_s, done
             )
             async with self._started(sink), self._started(source):
                 self._source, self._loop = source, loop
@@ -252,6 +257,10 @@ class _Worker:
             return batch
 
         return counted
+
+    def _name(self) -> str:
+        """This worker among all, for traces."""
+        return f"{self._settings.calls.instance_id or gethostname()}{self._suffix()}"
 
     def _suffix(self) -> str:
         return "" if self._place is None else f"-{self._place.slot}"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.calls.batch import Partition, RawBatch, Segment
+from stream.calls.batch import Headers, Partition, RawBatch, Segment
 from stream.calls.source import PartitionsLost
 from stream.calls.transact import TransactionAborted
 from stream.core.call import Rejected
@@ -56,6 +56,7 @@ class FakeOutcome:
     ids: NDArray[np.bytes_] = field(default_factory=lambda: np.zeros(0, "S16"))
     keys: NDArray[np.bytes_] = field(default_factory=lambda: np.zeros(0, "S16"))
     rejected: Sequence[Rejected] = ()
+    contexts: Sequence[Headers] = ()
 
 
 def pass_through(raw: RawBatch) -> Any:

@@ -20,6 +20,10 @@ class Partition(NamedTuple):
     number: int
 
 
+Headers = Sequence[tuple[str, bytes]]
+"""Headers of a record: names and values."""
+
+
 class Segment(NamedTuple):
     """Rows `start` to `stop` of a batch came from `partition`, in the order of their offsets."""
 
@@ -36,7 +40,8 @@ class RawBatch:
     source fills anew for the next batch. `offsets` int64; `timestamps_ms` int64, milliseconds
     since the epoch as Kafka has them; both one per value. `epoch` names the assignment under which
     the records were fetched: after a rebalance an older batch may be neither published nor
-    committed.
+    committed. Headers of records: `headers_follow` says that they lie right behind the values, as
+    on the wire and checked; else `headers` has them, one item per value, or nothing.
     """
 
     values: Sequence[bytes | None]
@@ -44,6 +49,8 @@ class RawBatch:
     timestamps_ms: NDArray[np.int64]
     segments: tuple[Segment, ...]
     epoch: int
+    headers: Sequence[Headers] = ()
+    headers_follow: bool = False
 
     def __len__(self) -> int:
         return len(self.values)

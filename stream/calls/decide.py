@@ -5,13 +5,13 @@ down; here the two meet, for a batch, in columns.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.calls.batch import CallBatch
+from stream.calls.batch import CallBatch, Headers
 from stream.calls.plausible.bursts import Bursts
 from stream.calls.repeats import Repeats, marked
 from stream.calls.rulings import Counted, Rules, Tally, rulings_of
@@ -27,12 +27,16 @@ from stream.core.texts import Texts
 __all__ = ["Counted", "Outcome", "Rules", "Tally", "decide"]
 
 
+_NO_CALLS: NDArray[np.int64] = np.zeros(0, np.int64)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
     """What one batch leads to: decisions in columns of one length, and records that were no calls.
 
     `ids` S16 are the decision ids, `keys` S16 the Kafka record keys (the deciding number, b"" where
-    there is none), `values` the JSON.
+    there is none), `values` the JSON, `rows` int64 the rows of the batch that they are about.
+    `contexts` are the headers that decisions carry on, one item each; nothing where none does.
     """
 
     ids: NDArray[np.bytes_]
@@ -40,6 +44,8 @@ class Outcome:
     values: Texts
     rejected: Sequence[Rejected]
     tally: Tally
+    rows: NDArray[np.int64] = field(default_factory=lambda: _NO_CALLS)
+    contexts: Sequence[Headers] = ()
 
 
 def decide(
@@ -97,11 +103,10 @@ def decide(
     values = written(said)
     if marks:
         values = marked(values, marks)
-    return Outcome(ids, keys, values, batch.rejected, tally)
+    return Outcome(ids, keys, values, batch.rejected, tally, batch.rows[calls])
 
 
 _NO_BYTES = np.zeros(0, "S16")
-_NO_CALLS = np.zeros(0, np.int64)
 _NO_TEXTS = Texts.of(())
 _PASSING = Counted(Verdict.ALLOW, FIXED_RULES[NO_RULE], "", simulated=False)
 

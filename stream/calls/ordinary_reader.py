@@ -12,7 +12,7 @@ import numpy as np
 from aiokafka import TopicPartition
 from aiokafka.errors import IllegalStateError
 
-from stream.calls.batch import Partition, RawBatch, Segment
+from stream.calls.batch import Headers, Partition, RawBatch, Segment
 
 
 class OrdinaryReader:
@@ -78,12 +78,14 @@ class OrdinaryReader:
         values: list[bytes | None] = []
         offsets: list[int] = []
         timestamps: list[int] = []
+        headers: list[Headers] = []
         segments = []
         for tp, records in found.items():
             start = len(values)
             values += [record.value for record in records]
             offsets += [record.offset for record in records]
             timestamps += [record.timestamp for record in records]
+            headers += [record.headers for record in records]
             segments.append(Segment(Partition(tp.topic, tp.partition), start, len(values)))
         return RawBatch(
             values=values,
@@ -91,6 +93,7 @@ class OrdinaryReader:
             timestamps_ms=np.array(timestamps, np.int64),
             segments=tuple(segments),
             epoch=epoch,
+            headers=headers,
         )
 
     def high_water(self, partition: Partition) -> int | None:

@@ -21,6 +21,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 from numpy.typing import NDArray
 
+from stream.calls.batch import Headers as Carried
 from stream.calls.batch import Partition
 from stream.calls.events import Event, Observe
 from stream.calls.frames import ID_HEADER, Framing
@@ -64,6 +65,11 @@ class Outcome(Protocol):
     @property
     def rejected(self) -> Sequence[Rejected]:
         """Records that were no calls."""
+        ...
+
+    @property
+    def contexts(self) -> Sequence[Carried]:
+        """Headers that each decision carries on besides its own; nothing where none does."""
         ...
 
 
@@ -203,7 +209,8 @@ class Outlet:
         keyless = self._next_turn(count)
         batches = (
             self.framing.frames(outcome.ids, outcome.keys, outcome.values, count, keyless, now_ms)
-            if kernels.compiled()
+            # With headers that differ, a record takes aiokafka's way: 3 us instead of 0.1.
+            if kernels.compiled() and not outcome.contexts
             else self.built(outcome, count, keyless, now_ms)
         )
         for partition, batch in batches:
@@ -212,7 +219,8 @@ class Outlet:
     def built(
         self, outcome: Outcome, count: int, keyless: int, now_ms: int
     ) -> Iterator[tuple[int, Any]]:
-        """The batches that `Framing` would make, by aiokafka's builder."""
+        """The batches that `Framing` would make, by aiokafka's builder; with `contexts` too."""
+        contexts = outcome.contexts or ((),) * len(outcome.ids)
         keys, ids, values = outcome.keys.tolist(), outcome.ids.tolist(), list(outcome.values)
         partitions = partitions_of(keys, count)
         partitions[outcome.keys == b""] = keyless
@@ -226,7 +234,7 @@ class Outlet:
                     "timestamp": now_ms,
                     "key": keys[index] or None,
                     "value": values[index],
-                    "headers": [*self.framing.headers, (ID_HEADER, ids[index])],
+                    "headers": [*self.framing.headers, (ID_HEADER, ids[index]), *contexts[index]],
                 }
                 if batch is None or batch.append(**record) is None:
                     if batch is not None:

@@ -32,8 +32,11 @@ from stream.lists.trials.following import TrialsFollower
 from stream.lists.words import Heads
 from stream.ops.retry import Backoff
 from stream.ops.tasks import cancelled
+from stream.ops.traces import OFF, Traces
 
 _FIRST_WAIT_S, _MOST_WAIT_S = 0.2, 5.0
+SWAP = "list swap"
+"""A span from when a list's parts or changes were there to be read until calls meet them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +63,13 @@ class Refresher:
         settings: RefreshSettings,
         on_event: OnEvent = lambda _: None,
         clock: Callable[[], float] = time.time,
+        traces: Traces = OFF,
     ) -> None:
         self.current: Blocklists = EMPTY_BLOCKLISTS
         self._settings = settings
         self._on_event = on_event
         self._clock = clock
+        self._traces = traces
         self._marks = Marks()
         self._keeper = Keeper(settings.state_dir, self._tell)
         self._installer = Installer(settings.state_dir)
@@ -188,6 +193,7 @@ class Refresher:
             self._position = steps[-1].id
 
     def _apply_to(self, name: str, steps: list[Step]) -> None:
+        begun_ns = time.time_ns()
         if name in self._waiting:
             self._waiting[name] += steps
         found = self._marks.take(name, steps)
@@ -201,6 +207,9 @@ class Refresher:
             generation = found.fresh[-1].generation
             self._installer.arrived(name, changes, generation, self._now())
             self.current = self.current.with_changes(name, changes, generation, self._now())
+            self._traces.told(
+                SWAP, begun_ns, list=name, generation=generation, changes=len(changes)
+            )
             self._keeper.steps(name, found.fresh)
         if self._marks.stale:
             self._stale.set()
@@ -291,6 +300,7 @@ class Refresher:
         """Read lists anew. At the start all go live together: one table is made of all of them."""
         self._waiting.update((name, []) for name in names)
         read: list[Reloaded] = []
+        begun_ns = time.time_ns()
         for name in names:
             held = next((live.snapshot for live in self.current.lists if live.name == name), None)
             known = self._marks.get(name)
@@ -307,13 +317,13 @@ class Refresher:
                 continue
             read.append(got)
             if self._loaded.is_set():
-                await self._install(read)
-                read = []
-        await self._install(read)
+                await self._install(read, begun_ns)
+                read, begun_ns = [], time.time_ns()
+        await self._install(read, begun_ns)
         for name in names:
             self._waiting.pop(name, None)
 
-    async def _install(self, read: Sequence[Reloaded]) -> None:
+    async def _install(self, read: Sequence[Reloaded], begun_ns: int) -> None:
         if not read:
             return
         names = {got.live.name for got in read}
@@ -330,6 +340,7 @@ class Refresher:
             head = got.state.head
             self._marks.known(head.name, Mark(head.generation, head.chain))
             self._keeper.anew(got.state)
+            self._traces.told(SWAP, begun_ns, list=head.name, generation=head.generation)
             self._tell(EventKind.SWAPPED, head.name, f"generation {head.generation}")
             self._apply_to(head.name, self._waiting.pop(head.name, []))
 

@@ -14,7 +14,7 @@ import numpy as np
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from numpy.typing import NDArray
 
-from stream.calls.batch import CallBatch
+from stream.calls.batch import CallBatch, Headers
 from stream.calls.decode import DecodeSettings, decode
 from stream.calls.dialects import dialect_named
 from stream.calls.events import Event
@@ -40,6 +40,7 @@ class Decided:
     keys: NDArray[np.bytes_]
     values: Texts
     rejected: Sequence[Rejected]
+    contexts: Sequence[Headers] = ()
 
 
 def id_of(partition: int, offset: int) -> bytes:

@@ -77,6 +77,7 @@ def test_a_frame_is_what_aiokafka_would_have_built(
     keyless %= partitions
     framing = Framing(HEADERS, bytes_max, compression, transactional)
     outcome = SimpleNamespace(
+        contexts=(),
         ids=np.array([row[0] for row in rows], "S16"),
         keys=np.array([row[1] for row in rows], "S16"),
         values=Texts.of([row[2] for row in rows]),

@@ -251,4 +251,5 @@ def _rows(piece: _Piece, records_max: int, epoch: int) -> RawBatch:
         timestamps_ms=records.timestamps_ms[start:stop],
         segments=tuple(segments),
         epoch=epoch,
+        headers_follow=True,
     )

@@ -31,7 +31,7 @@ class Consumer:
 
     async def getmany(self, timeout_ms: int, max_records: int) -> dict[TopicPartition, Any]:
         await self.fetched.wait()
-        return {TP: [SimpleNamespace(value=b"{}", offset=7, timestamp=0)]}
+        return {TP: [SimpleNamespace(value=b"{}", offset=7, timestamp=0, headers=())]}
 
     async def commit(self, offsets: object) -> None:
         raise CommitFailedError

@@ -243,7 +243,8 @@ async def test_both_kinds_of_partitions_are_read_by_turns() -> None:
             await lab.until(holds=lambda: lab.reader.ordinary == 1)
             tp = TopicPartition("calls", 0)
             for offset in range(50):
-                record = SimpleNamespace(value=b"call %d" % offset, offset=offset, timestamp=0)
+                fields = {"value": b"call %d" % offset, "timestamp": 0, "headers": ()}
+                record = SimpleNamespace(offset=offset, **fields)
                 lab.member.fetched.append({tp: [record]})
             lab.batches.clear()
             lab.found.clear()
