@@ -70,7 +70,9 @@ def check_roles(settings: Settings, now_s: int) -> Iterator[Line]:
         left_s = one.expires_s - now_s
         role, soon_s = f"role {one.role}", SOON_S.get(one.role, LIST_SOON_S)
         by_people = one.role in {"root", "targets"}
-        fix = "ringfence exchange sign" if by_people else "ringfence exchange run, or resign"
+        fix = "ringfence exchange run, or resign"
+        if by_people:
+            fix = f"ringfence exchange key rotate {one.role}-1 --keys STICK --keys STICK"
         if left_s <= 0:
             yield fail(role, f"expired {spelled(-left_s)} ago: partners refuse us", fix)
         elif left_s < soon_s:

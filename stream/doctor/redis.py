@@ -13,6 +13,7 @@ from stream.lists.connection import RegisterSettings, check_safe, client
 from stream.ops.clock import now_ms
 
 CLOCK_WARN_S, CLOCK_FAIL_S = 1.0, 10.0
+REGISTER = "redis"
 MEMORY_FULL = 0.85
 """Of `maxmemory`: a rebuild of the largest list writes a second base beside the first."""
 _UNSYNCHRONISED = 5
@@ -21,7 +22,7 @@ _UNSYNCHRONISED = 5
 
 async def check_register(settings: Settings) -> list[Line]:
     """The Redis with the lists, and how its clock and ours differ."""
-    return await _redis("redis", settings.register(), "[redis] url")
+    return await _redis(REGISTER, settings.register(), "[redis] url")
 
 
 async def check_proxies(settings: Settings) -> list[Line]:
@@ -42,7 +43,9 @@ async def _redis(check: str, settings: RegisterSettings, setting: str) -> list[L
         try:
             await check_safe(redis, settings)
         except Fault as fault:
-            fix = "redis-cli CONFIG SET appendonly yes; CONFIG SET maxmemory-policy noeviction"
+            fix = "redis-cli CONFIG SET maxmemory-policy noeviction"
+            if settings.require_aof:
+                fix += "; CONFIG SET appendonly yes"
             lines.append(fail(check, str(fault), fix))
         return [*lines, clock_line(check, seconds + micros / 1e6 - ours_ms / 1000)]
     except (AuthenticationError, NoPermissionError) as error:
@@ -64,7 +67,8 @@ def redis_lines(check: str, info: Mapping[str, Any]) -> Iterator[Line]:
     if str(info.get("aof_last_write_status", "ok")) != "ok":
         yield fail(check, "its append-only file can not be written", "df -h, Redis' own log")
     if int(info.get("evicted_keys", 0)):
-        fix = "redis-cli CONFIG SET maxmemory-policy noeviction; ringfence lists rebuild"
+        anew = "ringfence lists repair LIST, each" if check == REGISTER else "restart the sink"
+        fix = f"redis-cli CONFIG SET maxmemory-policy noeviction; {anew}; CONFIG RESETSTAT"
         yield fail(check, f"it threw away {info['evicted_keys']} keys", fix)
 
 

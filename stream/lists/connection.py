@@ -96,7 +96,7 @@ async def check_safe(redis: Redis, settings: RegisterSettings) -> None:
     policy = str(info.get("maxmemory_policy", "noeviction"))
     if policy != "noeviction":
         raise RegisterUnsafe(
-            f"Redis runs with maxmemory-policy {policy} and may throw list entries away: "
+            f"Redis runs with maxmemory-policy {policy} and may throw entries away: "
             "set `maxmemory-policy noeviction`"
         )
     if settings.require_aof and not int(info.get("aof_enabled", 0)):

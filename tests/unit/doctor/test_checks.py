@@ -90,6 +90,16 @@ def test_what_redis_says_of_itself(info, expected) -> None:
     assert grades(redis.redis_lines("redis", info)) == expected
 
 
+def test_who_lost_keys_is_told_what_writes_them_anew() -> None:
+    """Lists are repaired, one by one; the proxies' keys are made by their sink at its start."""
+    fixes = {
+        check: [*redis.redis_lines(check, {"evicted_keys": 3})][1].fix
+        for check in (redis.REGISTER, "proxies' redis")
+    }
+    assert "lists repair" in fixes[redis.REGISTER]
+    assert "restart the sink" in fixes["proxies' redis"]
+
+
 def test_clocks() -> None:
     """A second is much for ages, ten are too many; the kernel says whether it is synchronised."""
     assert [str(redis.clock_line("redis", ahead).grade) for ahead in (0.2, -2.0, 60.0)] == [
