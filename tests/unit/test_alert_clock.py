@@ -27,7 +27,8 @@ def test_ages_are_stretched_and_days_left_are_not() -> None:
     expires = stretched("x_expires_timestamp_seconds", [(1000.0, 1500.0), (1002.0, 1500.0)], 1000.0)
     assert list(expires) == [500.0, 558.0]
     assert list(stretched("x_total", [(1000.0, 7.0)], 1000.0)) == [7.0]
-    assert list(stretched("x_timestamp_seconds", [(1000.0, 0.0)], 1000.0)) == [0.0]
+    assert list(stretched("x_timestamp_seconds", [(1000.0, 0.0)], 1000.0)) == [-1000.0]
+    assert list(stretched("x_waiting_seconds", [(1000.0, 2.0)], 1000.0)) == [60.0]
 
 
 def test_series_are_written_as_promtool_reads_them() -> None:

@@ -51,8 +51,8 @@ def stretched(name: str, samples: Iterable[tuple[float, float]], begin_s: float)
             yield now_s + value - at_s
         elif name.endswith("_waiting_seconds"):
             yield value * PACE
-        elif name.endswith(("_timestamp_seconds", "_time_seconds")) and value:
-            yield (value - begin_s) * PACE
+        elif name.endswith(("_timestamp_seconds", "_time_seconds")):
+            yield (value - begin_s) * PACE if value else -begin_s  # 0, "never", is long ago
         else:
             yield value
 

@@ -359,9 +359,11 @@ async def a_partner_doubts(place: Place) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def nobody_publishes(place: Place) -> AsyncIterator[None]:
-    """The machine's keys are away: documents are counted and not told."""
+    """The machine's keys are away: there is something to tell, and it can not be signed."""
     away = place.keys.with_name("gone")
     place.keys.rename(away)
+    sight = ("enforcement", "sight", "KH/scam", "+855310000007", "--reason", "a hospital")
+    await asyncio.to_thread(place.type, *sight)
     await asyncio.to_thread(place.again, "enforcement")
     yield
     away.rename(place.keys)
