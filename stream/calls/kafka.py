@@ -6,6 +6,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from stream.calls.events import Event, Observe
@@ -15,6 +16,18 @@ log = logging.getLogger(__name__)
 
 WAIT_S_MIN = 0.5
 WAIT_S_MAX = 10.0
+
+
+def onlooker(kafka: KafkaSettings, **more: Any) -> AIOKafkaConsumer:
+    """A consumer in no group, which moves nobody's position: what is committed, oldest first."""
+    return AIOKafkaConsumer(
+        **kafka.options(),
+        group_id=None,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+        **more,
+    )
 
 
 async def connected(

@@ -8,7 +8,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from stream.calls.events import Observe
-from stream.calls.kafka import connected
+from stream.calls.kafka import connected, onlooker
 from stream.calls.partitioner import partitions_of
 from stream.core.faults import TopicMissing
 from stream.core.number import masked
@@ -59,13 +59,7 @@ async def reader(kafka: KafkaSettings, topic: str, observe: Observe) -> AsyncIte
     """
 
     def make() -> AIOKafkaConsumer:
-        return AIOKafkaConsumer(
-            **kafka.options(),
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            isolation_level="read_committed",
-        )
+        return onlooker(kafka)
 
     consumer = await connected(make, AIOKafkaConsumer.stop, kafka, observe)
     try:

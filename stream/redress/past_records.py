@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaError
 
 from stream.calls.batch import Partition, RawBatch, Segment
 from stream.calls.events import Observe
-from stream.calls.kafka import connected
+from stream.calls.kafka import connected, onlooker
 from stream.core.decision import Decision
 from stream.core.faults import SourceDown, TopicMissing
 from stream.ops.clock import monotonic_s
@@ -47,15 +47,7 @@ async def past_records(
     """
 
     def make() -> AIOKafkaConsumer:
-        return AIOKafkaConsumer(
-            **kafka.options(),
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            isolation_level="read_committed",
-            fetch_max_bytes=FETCH_BYTES_MAX,
-            fetch_max_wait_ms=FETCH_WAIT_MS,
-        )
+        return onlooker(kafka, fetch_max_bytes=FETCH_BYTES_MAX, fetch_max_wait_ms=FETCH_WAIT_MS)
 
     consumer = await connected(make, AIOKafkaConsumer.stop, kafka, observe)
     try:

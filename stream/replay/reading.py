@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError
 from stream.calls.batch import Partition, RawBatch, Segment
 from stream.calls.events import Observe
 from stream.calls.fetching import ANSWER_BYTES, PARTITION_BYTES, SourceSettings, reader_for
-from stream.calls.kafka import connected
+from stream.calls.kafka import connected, onlooker
 from stream.calls.reader import Reader
 from stream.core.faults import SourceDown, TopicMissing
 from stream.ops.clock import monotonic_s
@@ -121,12 +121,8 @@ async def recording(
     source = replace(source, start_at="earliest")
 
     def make() -> AIOKafkaConsumer:
-        return AIOKafkaConsumer(
-            **kafka.options(),
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            isolation_level="read_committed",
+        return onlooker(
+            kafka,
             fetch_max_bytes=ANSWER_BYTES,
             max_partition_fetch_bytes=PARTITION_BYTES,
             fetch_max_wait_ms=source.fetch_max_wait_ms,

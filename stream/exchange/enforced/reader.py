@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from stream.calls.events import Event
-from stream.calls.kafka import connected
+from stream.calls.kafka import connected, onlooker
 from stream.core.faults import SourceDown, TopicMissing
 from stream.exchange.enforced.tally import Passed, Tally
 from stream.lists.enforced.batch import Batch, Progress
@@ -89,13 +89,7 @@ class Reader:
         await self._consumer.stop()
 
     def _made(self) -> AIOKafkaConsumer:
-        return AIOKafkaConsumer(
-            **self._kafka.options(),
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            isolation_level="read_committed",
-        )
+        return onlooker(self._kafka)
 
     async def catch_up(self) -> None:
         """Count everything that is there now."""
