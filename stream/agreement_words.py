@@ -2,22 +2,12 @@
 
 import tomllib
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from stream.config import Settings
-from stream.core.agreement import (
-    FOREVER,
-    Agreement,
-    Agreements,
-    Clause,
-    State,
-    Terms,
-    is_country,
-    owner_of,
-)
+from stream.core.agreement import Agreement, Agreements, Clause, State, Terms, is_country, owner_of
 from stream.core.bounds import NO_AGREEMENT, Agreed, Bounded, bounded
 from stream.core.contradictions import Contradiction, categories_in_words
 from stream.core.decision import Action
@@ -25,16 +15,12 @@ from stream.core.entry import Category
 from stream.core.faults import ConfigInvalid
 from stream.core.policy import ListPolicy, alone
 from stream.feed_files import feed_paths
+from stream.report.texts import rfc3339
 
 WEEK_S = 7 * 86_400
 SOON_S = 30 * 86_400
 _UNBOUND = ListPolicy(action=Action.BLOCK, unconfirmed=Action.BLOCK)
 """Another country's own policy is not known here: this is what agreements allow it at most."""
-
-
-def moment(at_s: int) -> str | None:
-    """RFC 3339 in UTC; None: never."""
-    return None if at_s >= FOREVER else datetime.fromtimestamp(at_s, UTC).isoformat()
 
 
 def agreement_json(agreement: Agreement, at_s: int) -> dict[str, Any]:
@@ -45,9 +31,9 @@ def agreement_json(agreement: Agreement, at_s: int) -> dict[str, Any]:
         "title": agreement.title,
         "kind": agreement.kind,
         "state": agreement.state(at_s),
-        "valid_from": moment(agreement.valid_from_s),
-        "valid_until": moment(agreement.valid_until_s),
-        "confirmed": moment(agreement.confirmed_s) if agreement.kind == "pledge" else None,
+        "valid_from": rfc3339(agreement.valid_from_s),
+        "valid_until": rfc3339(agreement.valid_until_s),
+        "confirmed": rfc3339(agreement.confirmed_s) if agreement.kind == "pledge" else None,
         "circle": agreement.circle,
         "response_target_s": agreement.response_target_s or None,
         "parties": {
@@ -119,8 +105,8 @@ def explained(
             "title": agreement.title,
             "kind": agreement.kind,
             "state": agreement.state(at_s),
-            "valid_from": moment(agreement.valid_from_s),
-            "valid_until": moment(agreement.valid_until_s),
+            "valid_from": rfc3339(agreement.valid_from_s),
+            "valid_until": rfc3339(agreement.valid_until_s),
             "contact": agreement.parties[clause.owner].contact,
             **_clause_json(agreement, clause, at_s),
         }
@@ -128,7 +114,7 @@ def explained(
     return {
         "list": name,
         "country": country,
-        "at": moment(at_s),
+        "at": rfc3339(at_s),
         "policy_known": country == settings.calls.home_country,
         **may_cause(settings, agreements, name, country, at_s),
         "clauses": clauses,
@@ -148,7 +134,7 @@ def _changes(
             return
         after = may_cause(settings, agreements, name, country, until_s)
         if after != before:
-            yield {"at": moment(until_s), **after}
+            yield {"at": rfc3339(until_s), **after}
         before = after
 
 
@@ -215,21 +201,21 @@ def contradiction_json(one: Contradiction) -> dict[str, Any]:
         "what": one.what,
         "says": dict(zip(one.ids, one.said, strict=True)),
         "counts": one.counts,
-        "from": moment(one.from_s),
-        "until": moment(one.until_s),
+        "from": rfc3339(one.from_s),
+        "until": rfc3339(one.until_s),
     }
 
 
 def contradicted(one: Contradiction) -> str:
     """A contradiction in a line."""
-    until = f" until {moment(one.until_s)}" if moment(one.until_s) else ""
+    until = f" until {rfc3339(one.until_s)}" if rfc3339(one.until_s) else ""
     says = (
         f"{one.ids[0]} says {one.said[0]}, {one.ids[1]} says {one.said[1]}; what counts: "
         if one.what not in {"circle", "shares", "dates"}
         else f"{one.ids[0]} and {one.ids[1]} differ ({one.said[0]}, {one.said[1]}): "
     )
     where = f"{one.list} in {', '.join(one.countries)}"
-    return f"{where}: {one.what}: {says}{one.counts} (from {moment(one.from_s)}{until})"
+    return f"{where}: {one.what}: {says}{one.counts} (from {rfc3339(one.from_s)}{until})"
 
 
 def notes(settings: Settings, agreements: Agreements, at_s: int) -> Iterator[str]:
@@ -243,10 +229,10 @@ def notes(settings: Settings, agreements: Agreements, at_s: int) -> Iterator[str
             yield f"{name}: {home} ([calls] home_country) is no party: it changes nothing here"
             continue
         if agreement.state(at_s) is State.ENDED:
-            yield f"{name}: ended at {moment(agreement.valid_until_s)}"
+            yield f"{name}: ended at {rfc3339(agreement.valid_until_s)}"
             continue
         if agreement.valid_until_s - at_s < SOON_S:
-            yield f"{name}: ends soon, at {moment(agreement.valid_until_s)}"
+            yield f"{name}: ends soon, at {rfc3339(agreement.valid_until_s)}"
         if agreement.clauses and agreement.circle not in keys:
             circle = agreement.circle
             yield f"{name}: no key of its circle {circle} here: see `ringfence circle ls`"

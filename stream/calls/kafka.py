@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
@@ -28,6 +28,13 @@ def onlooker(kafka: KafkaSettings, **more: Any) -> AIOKafkaConsumer:
         isolation_level="read_committed",
         **more,
     )
+
+
+async def subscribed(consumer: Any, topics: Sequence[str]) -> None:
+    """Give an onlooker all partitions of the topics, as soon as their leaders are known."""
+    consumer.subscribe(list(topics))
+    while not consumer.assignment():
+        await consumer.getmany(timeout_ms=20)
 
 
 async def connected(

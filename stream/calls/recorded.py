@@ -8,7 +8,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from stream.calls.events import Observe
-from stream.calls.kafka import connected, onlooker
+from stream.calls.kafka import connected, onlooker, subscribed
 from stream.calls.partitioner import partitions_of
 from stream.core.faults import TopicMissing
 from stream.core.number import masked
@@ -65,10 +65,7 @@ async def reader(kafka: KafkaSettings, topic: str, observe: Observe) -> AsyncIte
     try:
         if topic not in await consumer.topics():
             raise TopicMissing(f"no topic {topic}: `ringfence topics create` makes it")
-        # In no group, a subscription is all partitions, as soon as their leaders are known.
-        consumer.subscribe([topic])
-        while not consumer.assignment():
-            await consumer.getmany(timeout_ms=20)
+        await subscribed(consumer, [topic])
         yield consumer
     finally:
         await consumer.stop()

@@ -13,7 +13,6 @@ from stream.agreement_words import (
     contradicted,
     contradiction_json,
     explained,
-    moment,
     notes,
 )
 from stream.agreements import AgreementFolder, agreements_of
@@ -23,6 +22,7 @@ from stream.config import Settings
 from stream.core.contradictions import Contradiction, contradictions
 from stream.ops import checks
 from stream.ops.spans import spelled
+from stream.report.texts import rfc3339
 
 app = typer.Typer(
     no_args_is_help=True, help="What was agreed with other countries, and what follows for calls."
@@ -98,7 +98,7 @@ def ls(config: ConfigFiles = None, at: AtTime = None, as_json: AsJson = False) -
         table.add_row(
             held.id,
             held.state(at_s).replace("_", " "),
-            (moment(held.valid_until_s) or "-")[:10],
+            (rfc3339(held.valid_until_s) or "-")[:10],
             " ".join(held.parties),
             " ".join(clause.list for clause in held.clauses) or "-",
             held.circle,

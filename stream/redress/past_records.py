@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaError
 
 from stream.calls.batch import Partition, RawBatch, Segment
 from stream.calls.events import Observe
-from stream.calls.kafka import connected, onlooker
+from stream.calls.kafka import connected, onlooker, subscribed
 from stream.core.decision import Decision
 from stream.core.faults import SourceDown, TopicMissing
 from stream.ops.clock import monotonic_s
@@ -54,10 +54,7 @@ async def past_records(
         missing = sorted(set(topics) - set(await consumer.topics()))
         if missing:
             raise TopicMissing(f"no topic {', '.join(missing)}: `ringfence topics show` has them")
-        # In no group a subscription is all partitions, as soon as their leaders are known.
-        consumer.subscribe(list(topics))
-        while not consumer.assignment():
-            await consumer.getmany(timeout_ms=20)
+        await subscribed(consumer, topics)
         spans = await spans_of(consumer, from_ms, until_ms)
         async for batch in _read(consumer, spans, progress):
             yield batch

@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError
 from stream.calls.batch import Partition, RawBatch, Segment
 from stream.calls.events import Observe
 from stream.calls.fetching import ANSWER_BYTES, PARTITION_BYTES, SourceSettings, reader_for
-from stream.calls.kafka import connected, onlooker
+from stream.calls.kafka import connected, onlooker, subscribed
 from stream.calls.reader import Reader
 from stream.core.faults import SourceDown, TopicMissing
 from stream.ops.clock import monotonic_s
@@ -153,11 +153,8 @@ async def _assigned(consumer: Any, topics: Sequence[str]) -> list[Partition]:
     missing = sorted(set(topics) - set(await consumer.topics()))
     if missing:
         raise TopicMissing(f"no topic {', '.join(missing)}: `ringfence topics show` has them")
-    # In no group a subscription is all partitions, as soon as they are known; given by hand they
-    # stay the same whatever becomes of the topics meanwhile.
-    consumer.subscribe(list(topics))
-    while not consumer.assignment():
-        await consumer.getmany(timeout_ms=20)
+    # Given by hand they stay the same whatever becomes of the topics meanwhile.
+    await subscribed(consumer, topics)
     partitions = consumer.assignment()
     consumer.unsubscribe()
     consumer.assign(list(partitions))

@@ -11,6 +11,7 @@ from fastapi import Request, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from stream.core.number import masked
 from stream.ops.spans import spelled
 from stream.serve.assets import asset
 
@@ -58,7 +59,13 @@ def bytes_in(count: float) -> str:
 
 
 _PAGES.filters.update(
-    when=when, clock=clock, coded=coded, many=many, lasting=spelled, bytes_in=bytes_in
+    masked=masked,
+    when=when,
+    clock=clock,
+    coded=coded,
+    many=many,
+    lasting=spelled,
+    bytes_in=bytes_in,
 )
 _PAGES.globals.update(asset=asset)
 

@@ -12,12 +12,13 @@ from typing import Annotated, Any, Final
 import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from stream.agreement_words import SOON_S, agreement_json, contradicted, explained, moment, notes
+from stream.agreement_words import SOON_S, agreement_json, contradicted, explained, notes
 from stream.core.agreement import Agreement, State, owner_of
 from stream.core.contradictions import contradictions
 from stream.report.catalogue import MEANINGS, Key
 from stream.report.page import style_source
 from stream.report.period import day_of, period_in
+from stream.report.texts import rfc3339
 from stream.report.words import shown
 from stream.serve.problems import Kind, ProblemError
 from stream.serve.tokens import Role
@@ -89,7 +90,7 @@ async def agreements(
         asked=asked,
         table=cut(found, asked, _ORDERS[asked.sort]),
         states=list(State),
-        moment=moment,
+        moment=rfc3339,
         at_s=at_s,
         soon_s=SOON_S,
         folder=parts.settings.agreements.folder(),

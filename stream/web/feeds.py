@@ -107,11 +107,8 @@ async def feed(visit: Annotated[Visit, sees(Role.VIEWER)], name: _Name) -> Respo
 @router.post("/feeds/{name}/pull")
 async def pull(change: Annotated[Change, changes()], name: _Name) -> Response:
     """Fetch it once, now: `ringfence feeds pull`. What became of it is said on its page."""
-    parts = change.visit.parts
-    if name not in (await parts.feeds.now()).setups:
+    if name not in (await change.visit.parts.feeds.now()).setups:
         raise ProblemError(Kind.NOT_FOUND, "there is no feed of this name that can be used")
-    ran = await parts.commands.change(["feeds", "pull", name], change.by)
-    if ran.code not in _FETCHED:
-        raise ProblemError(Kind.CONFLICT, f"it was not fetched: {ran.said or 'the log says why'}")
+    ran = await change.run(["feeds", "pull", name], "fetched", _FETCHED)
     said = " ".join(line.strip() for line in ran.lines) or ran.said
     return await change.done(f"/feeds/{name}", f"Fetched: {said}"[:_NOTICE_CHARS])

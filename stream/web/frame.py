@@ -1,5 +1,6 @@
 """Who looks at a page, what stands around it, and how a route says who may see or change it."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 from urllib.parse import quote
@@ -11,6 +12,7 @@ from stream.lists.words import By
 from stream.serve.problems import Kind, ProblemError
 from stream.serve.rendering import page
 from stream.serve.tokens import Client, Role
+from stream.web.commands import Ran
 from stream.web.forms import Fields, check_origin, fields_of, reason_in
 from stream.web.parts import PageParts, page_parts_of
 from stream.web.sessions import Session
@@ -80,10 +82,6 @@ class Visit:
         """A number as this person may see it."""
         return number if self.may_change else masked(number)
 
-    def masked(self, number: str) -> str:
-        """A number that nobody is to see here."""
-        return masked(number)
-
     def page(self, name: str, status: int = 200, **given: Any) -> Response:
         """A template in the frame; it knows `visit`."""
         return page(self.request, name, status, visit=self, **given)
@@ -96,6 +94,16 @@ class Change:
     visit: Visit
     fields: Fields
     by: By
+
+    async def run(
+        self, words: Sequence[str], what: str = "done", fine: Collection[int] = (0,)
+    ) -> Ran:
+        """Run one of our commands for it. Raises ProblemError if it ends otherwise than `fine`."""
+        ran = await self.visit.parts.commands.change(words, self.by)
+        if ran.code not in fine:
+            text = f"it was not {what}: {ran.said or 'the log says why'}"
+            raise ProblemError(Kind.CONFLICT, text)
+        return ran
 
     async def done(self, address: str, notice: str) -> Response:
         """Send the browser to a page that says what was done."""

@@ -14,7 +14,6 @@ from stream.core.number import Kind as NumberKind
 from stream.core.number import parse
 from stream.serve.problems import Kind, ProblemError
 from stream.serve.tokens import Role
-from stream.web.commands import Ran
 from stream.web.forms import Fields, check_origin, fields_of
 from stream.web.frame import Change, Visit, changes, sees
 
@@ -46,7 +45,9 @@ async def answer(request: Request, visit: Annotated[Visit, sees(Role.VIEWER)]) -
         return visit.page("number.html", asked=asked, why=None, trouble=str(error))
     ran = await visit.parts.commands.look([*words, number])
     if ran.code not in _FOUND:
-        return visit.page("number.html", asked=asked, why=None, trouble=_said(ran))
+        return visit.page(
+            "number.html", asked=asked, why=None, trouble=ran.said or "the log says why"
+        )
     why: dict[str, Any] = msgspec.json.decode("\n".join(ran.lines))
     settings = visit.parts.settings
     home = settings.calls.home_country
@@ -134,11 +135,5 @@ async def _ours(change: Change) -> str:
 
 
 async def _done(change: Change, words: list[str], notice: str, to: str = "/number") -> Response:
-    ran = await change.visit.parts.commands.change(words, change.by)
-    if ran.code != 0:
-        raise ProblemError(Kind.CONFLICT, f"it was not done: {_said(ran)}")
+    await change.run(words)
     return await change.done(to, notice)
-
-
-def _said(ran: Ran) -> str:
-    return ran.said or "the log says why"

@@ -180,7 +180,5 @@ def _feed_of(name: str) -> str:
 
 
 async def _done(change: Change, head: ListHead, words: list[str]) -> Response:
-    ran = await change.visit.parts.commands.change(words, change.by)
-    if ran.code != 0:
-        raise ProblemError(Kind.CONFLICT, f"it was not done: {ran.said or 'see the log'}")
+    ran = await change.run(words)
     return await change.done(f"/lists/{head.name}", f"Done: {' '.join(ran.lines)[:300]}")

@@ -1,5 +1,6 @@
 """What was decided lately, read from Kafka, in a real browser."""
 
+import asyncio
 import csv
 import io
 
@@ -9,6 +10,7 @@ from aiokafka import AIOKafkaProducer
 
 from stream.core.number import masked
 from stream.ops.clock import now_ms
+from stream.serve.kept import decision_of
 from tests.browser.conftest import Site
 from tests.browser_lab import XSS, Person
 from tests.decisions import decision
@@ -27,6 +29,9 @@ async def _record(site: Site, *values: bytes) -> None:
             await producer.send_and_wait(settings.calls.decisions_topic, value)
     finally:
         await producer.stop()
+    last = next(filter(None, map(decision_of, reversed(values))))
+    while last not in await site.pages.recent.look():
+        await asyncio.sleep(0.05)
 
 
 async def test_decisions_are_found_followed_and_taken_away(

@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from stream.calls.events import Event
-from stream.calls.kafka import connected, onlooker
+from stream.calls.kafka import connected, onlooker, subscribed
 from stream.core.faults import SourceDown, TopicMissing
 from stream.exchange.enforced.tally import Passed, Tally
 from stream.lists.enforced.batch import Batch, Progress
@@ -117,10 +117,7 @@ class Reader:
         topic = self._settings.topic
         if topic not in await self._consumer.topics():
             raise TopicMissing(f"no topic {topic}: `ringfence topics create` makes it")
-        # In no group, a subscription is all partitions, as soon as their leaders are known.
-        self._consumer.subscribe([topic])
-        while not self._consumer.assignment():
-            await self._consumer.getmany(timeout_ms=20)
+        await subscribed(self._consumer, [topic])
         await self._assigned()
 
     async def _assigned(self) -> None:
