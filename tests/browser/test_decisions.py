@@ -30,7 +30,7 @@ async def _record(site: Site, *values: bytes) -> None:
     finally:
         await producer.stop()
     last = next(filter(None, map(decision_of, reversed(values))))
-    while last not in await site.pages.recent.look():
+    while last not in await site.pages.recent.look():  # noqa: ASYNC110 - nothing tells
         await asyncio.sleep(0.05)
 
 
