@@ -2,6 +2,8 @@
 
 How many connections there may be, and how long and how large the head of a request may be: a client
 that sends a byte a second (or nothing at all), or takes no answer, is sent away, in bounded memory.
+So is one that sends endless chunk extensions or trailers around its body. No trailer field becomes
+a header, `Upgrade` is not followed, and only so many requests of a connection wait for answers.
 """
 
 import asyncio
@@ -9,6 +11,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final, cast
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
@@ -22,6 +25,11 @@ from stream.serve.settings import ServeSettings
 
 AT_ONCE: Final = 64 * 1024
 """Bytes of an answer that are sent without waiting for more of it."""
+WAITING_MAX: Final = 64
+"""Requests of one connection that wait for the answers before theirs. Each costs some 5 KB, and one
+read of 256 KB can hold ten thousand of them."""
+CHUNK_BYTES: Final = 24
+"""What a chunk may cost beside its data: its size in 16 digits, and two line ends, rounded up."""
 
 
 class _Together:
@@ -71,6 +79,11 @@ class Connection(HttpToolsProtocol):
         self._head_bytes = 0
         self._in_head = True
         self._begun = False
+        self._upgrading = False
+        # Of the body that is being read: its bytes of this read, its chunks, and all around it.
+        self._body_bytes = 0
+        self._chunks = 0
+        self._around_bytes = 0
         self._refused = False
         self._untaken: asyncio.TimerHandle | None = None
         self._due: asyncio.TimerHandle | None = None
@@ -94,25 +107,53 @@ class Connection(HttpToolsProtocol):
         self._metrics.connections.set(len(self.connections))
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came; a head stays within its limit."""
+        """Parse what came; a head, and what stands around a body, stay within their limit."""
         if self._refused:
             return
         if self._in_head:
             self._head_bytes += len(data)
-        super().data_received(data)
-        if self._in_head and self._begun:
-            if self._head_bytes > self._settings.header_bytes_max:
-                self._head_too_large()
-            elif self._due is None:
-                self._expect_head()
+        body_of = None if self._in_head else self.scope
+        self._body_bytes = 0
+        self._parse(data)
+        self._stay_within_limits(len(data), body_of)
+
+    def _stay_within_limits(self, read: int, body_of: object) -> None:
+        """Look at what a read of so many bytes left unfinished."""
+        if self._refused:
+            return
+        if self._in_head:
+            # Also of no head yet: who sends line ends for ever would never be due, nor idle.
+            if self._begun or self._head_bytes:
+                if self._head_bytes > self._settings.header_bytes_max:
+                    self._head_too_large()
+                elif self._due is None:
+                    self._expect_head()
+        elif body_of is self.scope:
+            # Counted where the whole read is of one body: what the reads at its two ends hold
+            # beside it is bounded by their size, and a pipelined request would be counted too.
+            self._around_bytes += read - self._body_bytes
+            if self._around_bytes > self._settings.header_bytes_max + CHUNK_BYTES * self._chunks:
+                self._around_too_large()
 
     def on_message_begin(self) -> None:
         """A request begins, perhaps behind another in the same bytes."""
         super().on_message_begin()
         self._in_head = self._begun = True
+        self._chunks = self._around_bytes = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A field of the head. One behind a body (a trailer) is none and is forgotten.
+
+        The parser tells both alike. A trailer that acts as a header (`Authorization`) has passed
+        every proxy that looks at headers (RFC 9110, 6.5.1), and costs memory that nobody counts.
+        """
+        if self._in_head:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
+        if self._refused:
+            return
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > self._settings.header_bytes_max:
             self._head_too_large()
@@ -121,19 +162,30 @@ class Connection(HttpToolsProtocol):
         if wrong:
             self._refuse(Kind.MALFORMED, wrong)
             return
+        if self.parser.should_upgrade():
+            self._upgrading = True
+            return
+        if len(self.pipeline) >= WAITING_MAX:
+            text = f"{WAITING_MAX} requests of a connection may wait for the answers before theirs"
+            self._refuse(Kind.BUSY, text, retry_after_s=RETRY_S)
+            return
         self._in_head, self._begun, self._head_bytes = False, False, 0
         self._no_more_waiting()
-        if not self._refused:
-            super().on_headers_complete()
+        super().on_headers_complete()
+
+    def on_chunk_header(self) -> None:
+        """A chunk of a body begins."""
+        self._chunks += 1
 
     def on_body(self, body: bytes) -> None:
         """A part of a body."""
+        self._body_bytes += len(body)
         if not self._refused:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
         """A request is whole; the next one begins with a head."""
-        if not self._refused:
+        if not self._refused and not self._upgrading:
             self._in_head = True
             super().on_message_complete()
 
@@ -155,6 +207,34 @@ class Connection(HttpToolsProtocol):
         if not self._refused:
             self._refuse(Kind.MALFORMED, msg)
 
+    def _parse(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as stopped:
+            if not self._refused:
+                self._without_upgrade(data[stopped.args[0] :])
+        except httptools.HttpParserError:
+            self.send_400_response("what came is no request of HTTP/1.1")
+
+    def _without_upgrade(self, rest: bytes) -> None:
+        """Read the request once more, as if it asked for no other protocol (RFC 9110, 7.8).
+
+        The parser stops at the end of such a head and takes the body behind it for a new request:
+        whoever writes the body would speak as whoever's connection it is. Java's own client asks
+        for h2c with everything it sends, so to refuse would lock its users out.
+        """
+        if self.parser.get_method() == b"CONNECT":
+            self._refuse(Kind.METHOD, "this is no proxy")
+            return
+        version = self.parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, version)]
+        lines += [b"%b: %b\r\n" % field for field in self.headers if field[0] != b"upgrade"]
+        self._upgrading = False
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        self._parse(b"".join([*lines, b"\r\n", rest]))
+
     def _expect_head(self) -> None:
         self._due = self.loop.call_later(self._settings.header_s_max, self._head_too_slow)
 
@@ -170,6 +250,11 @@ class Connection(HttpToolsProtocol):
     def _head_too_large(self) -> None:
         most = self._settings.header_bytes_max
         text = f"address and headers may have {most} bytes ([serve] header_bytes_max)"
+        self._refuse(Kind.HEADERS_TOO_LARGE, text)
+
+    def _around_too_large(self) -> None:
+        most = self._settings.header_bytes_max
+        text = f"extensions of chunks and trailers may have {most} bytes ([serve] header_bytes_max)"
         self._refuse(Kind.HEADERS_TOO_LARGE, text)
 
     def _refuse(self, kind: Kind, detail: str, retry_after_s: int | None = None) -> None:
@@ -189,10 +274,11 @@ class Connection(HttpToolsProtocol):
         ]
         # An answer to a request before this one may still be on its way: then only hang up.
         cycle = cast("RequestResponseCycle | None", self.cycle)
-        its_own = cycle is not None and cycle.more_body and not cycle.response_started
+        begun = cycle is not None and cycle.more_body and not cycle.response_started
+        its_own = begun and not self.pipeline
         if cycle is None or cycle.response_complete or its_own:
             self.transport.write(b"".join([*lines, body]))
-        if cycle is not None and its_own:
+        if cycle is not None and begun:
             cycle.disconnected = True  # whoever works on it has nothing more to say
         self.transport.close()
 
@@ -202,12 +288,16 @@ def _wrong_in(headers: Sequence[tuple[bytes, bytes]], version: str) -> str:
 
     Two servers that read a request each in its own way are what request smuggling lives on.
     """
+    if version not in {"1.0", "1.1"}:
+        return "takes HTTP/1.1 and HTTP/1.0"
     hosts = sum(name == b"host" for name, _ in headers)
     if hosts > 1 or (not hosts and version == "1.1"):
         return "a request names its Host once"
     if sum(name == b"content-length" for name, _ in headers) > 1:
         return "a request says its Content-Length once"
     codings = [value.strip().lower() for name, value in headers if name == b"transfer-encoding"]
+    if codings and version == "1.0":
+        return "a request of HTTP/1.0 has no Transfer-Encoding"
     return "takes no Transfer-Encoding but chunked" if codings not in ([], [b"chunked"]) else ""
 
 
