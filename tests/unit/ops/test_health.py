@@ -114,6 +114,24 @@ async def test_a_connection_that_asks_for_nothing_makes_room(
             writer.close()
 
 
+@pytest.mark.expects_errors("Error handling request")
+async def test_trailers_without_an_end_are_refused() -> None:
+    """Nobody needs a token here: who sends fields behind a body without end is sent away."""
+    server = HealthServer("127.0.0.1", 0, CollectorRegistry(), lambda: Readiness(()), lambda: False)
+    async with server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"GET /live HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n")
+        sent = 0
+        with contextlib.suppress(ConnectionError):
+            while sent < 1 << 26:
+                writer.write(b"a: b\r\n" * 5000)
+                await writer.drain()
+                sent += 30_000
+            await reader.read()
+        writer.close()
+    assert sent < 1 << 25
+
+
 async def test_a_stalled_loop_is_not_live() -> None:
     """/live fails when the loop has not turned for too long."""
     turning = Turning(stalled_s=0.05)

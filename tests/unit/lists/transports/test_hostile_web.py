@@ -113,6 +113,11 @@ FAILURES: dict[str, tuple[Answer, FeedFault, str]] = {
         FeedFault.PROTOCOL,
         "as HTTP wants it",
     ),
+    "trailers without an end": (
+        again_and_again(CHUNKED + b"\r\n" + chunk(LIST) + b"0\r\n", b"X-More: yes\r\n" * 500),
+        FeedFault.PROTOCOL,
+        "as HTTP wants it",
+    ),
     "a digest of other bytes": (
         ok(LIST, f"Repr-Digest: sha-256=:{'A' * 43}=:"),
         FeedFault.CHECKSUM,
