@@ -124,6 +124,10 @@ class FilterUnreadable(Fault):
     """The bytes are not a pybloom-live 4 filter that can be trusted."""
 
 
+class FilterTooCoarse(FilterUnreadable):
+    """A filter claims, or its bits show, that it matches more numbers than any filter may."""
+
+
 class SnapshotUnreadable(Fault):
     """A snapshot, its manifest or one of its parts is damaged or not what it says."""
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from stream.core.bloom import (
     COUNT_MAX,
     PROBES,
+    RATE_MAX,
     Filter,
     build_filter,
     check_members,
@@ -27,7 +28,8 @@ from stream.core.bloom import (
 from stream.core.codes import codes_of, texts_of
 from stream.core.digests import Digests, elements
 from stream.core.entry import PREFIX_MARK, Columns, Entry, code_of
-from stream.core.faults import SnapshotUnreadable
+from stream.core.faults import FilterTooCoarse, SnapshotUnreadable
+from stream.core.numbering import PLANS
 from stream.core.overlay import Change
 from stream.core.snapshot import (
     COLUMNS,
@@ -49,6 +51,10 @@ CHUNK = 1 << 16
 """Numbers hashed at a time: 16 MB of digests and their Python objects."""
 TRIED = 1 << 17
 """Random numbers asked to measure false positives: at 1e-4, 13 are expected."""
+OF_EACH = 256
+"""Random numbers asked of each country code and length: a filter may match 18 of them at 1 %, so
+one that holds a seventh of a country's numbers of one length is found."""
+_ROOM_DIGITS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,15 +164,56 @@ def verify_snapshot(snapshot: Snapshot, key: bytes, progress: Progress = nobody)
         if absent:
             raise SnapshotUnreadable(f"{FILTER_PART}: {absent} of its own members are not found")
         verified += len(digests)
-    found = 0
-    for seed in range(0, TRIED, CHUNK):
-        found += int(held.may_hold(Digests(elements(_numbers_of_nobody(seed), key))).sum())
-    expected = TRIED * held.shape.error_rate
-    if found > 2 * expected + 6 * math.sqrt(expected) + 6:
+    found = _false_positives(held, key)
+    if found > _at_most(TRIED, 2 * held.shape.error_rate):
+        expected = TRIED * held.shape.error_rate
         raise SnapshotUnreadable(
             f"{FILTER_PART}: {found} false positives of {TRIED} numbers, {expected:.1f} expected"
         )
+    if columns is None:
+        try:
+            check_measured(held, key)
+        except FilterTooCoarse as error:
+            raise SnapshotUnreadable(f"{FILTER_PART}: {error}") from error
     return BuildReport(snapshot.manifest.numbers, verified, TRIED, found)
+
+
+def check_measured(held: Filter, key: bytes, rate_max: float = RATE_MAX) -> None:
+    """Refuse a filter without entries that matches more than `rate_max` of numbers at random.
+
+    Three measures, since a filter can lie to each of the others: what its header claims, what its
+    bits come to, and its hits on random numbers: of nobody, and of each country. The last finds
+    bits that were set for a whole country. Raises FilterTooCoarse.
+    """
+    said = {"its header claims": held.shape.error_rate, "its bits match": held.match_rate}
+    for what, rate in said.items():
+        if rate > rate_max:
+            raise FilterTooCoarse(f"{what} {rate:.3g} of all numbers, at most {rate_max:g} may")
+    found = _false_positives(held, key)
+    if found > _at_most(TRIED, rate_max):
+        raise FilterTooCoarse(f"it matches {found} of {TRIED} numbers of nobody: too many")
+    # The filter chooses the numbers: nobody can leave out those that will be asked.
+    seed = int.from_bytes(sha256(held.bits.data).digest())
+    for code, digits, texts in _numbers_of_countries(seed):
+        found = int(held.may_hold(Digests(elements(texts, key))).sum())
+        if found > _at_most(len(texts), rate_max):
+            raise FilterTooCoarse(
+                f"it matches {found} of {len(texts)} random numbers of +{code} with {digits} "
+                f"digits: at most {rate_max:g} of a country's numbers may match"
+            )
+
+
+def _false_positives(held: Filter, key: bytes) -> int:
+    """How many of `TRIED` numbers of nobody it matches."""
+    return sum(
+        int(held.may_hold(Digests(elements(_numbers_of_nobody(seed), key))).sum())
+        for seed in range(0, TRIED, CHUNK)
+    )
+
+
+def _at_most(tried: int, rate: float) -> float:
+    """Hits that a filter with that rate may have in a sample: six standard deviations more."""
+    return tried * rate + 6 * math.sqrt(tried * rate) + 6
 
 
 def columns_of(
@@ -319,6 +366,20 @@ def _digests(columns: Columns, key: bytes, progress: Progress) -> Iterator[Diges
             )
         yield digests
         progress(min(at + CHUNK, len(rows)), len(rows))
+
+
+def _numbers_of_countries(seed: int) -> Iterator[tuple[int, int, NDArray[np.bytes_]]]:
+    """Random numbers of each country code and length; the code, all digits, the numbers (S16).
+
+    Only of plans with room for 10^8 numbers: a list may well hold a good part of a small island's.
+    """
+    random = np.random.default_rng(seed)
+    for code, lengths, _ in PLANS:
+        for digits in map(int, lengths.split()):
+            rest = digits - len(str(code))
+            if rest >= _ROOM_DIGITS:
+                low, high = code * 10**rest + 10 ** (rest - 1), (code + 1) * 10**rest
+                yield code, digits, texts_of(random.integers(low, high, OF_EACH, np.uint64))
 
 
 def _numbers_of_nobody(seed: int) -> NDArray[np.bytes_]:

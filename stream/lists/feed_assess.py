@@ -158,6 +158,7 @@ async def assess(
         sha256=fetched.sha256,
         whole=fetched.whole,
         unreadable=read.unreadable,
+        too_coarse=read.too_coarse,
         agreement_over=around.agreement_over(feed.list_name, now_s),
         as_of_s=fetched.as_of_s,
         good=read.good,

@@ -11,6 +11,8 @@ import numpy as np
 
 from stream.core.bloom import read_filter
 from stream.core.entry import Columns
+from stream.core.faults import FilterTooCoarse
+from stream.lists.build import check_measured
 from stream.lists.feed import Feed
 from stream.lists.feed_diff import REMOVED
 from stream.lists.feed_snapshot import Published, read_published
@@ -27,7 +29,8 @@ from stream.lists.parse import Parsed, Parser
 class VersionRead:
     """What a file says. `columns` has the reports that may go live, and tombstones (`REMOVED`).
 
-    `unreadable` says why the file is not what its feed says, "" where it is. `bad` rows were
+    `unreadable` says why the file is not what its feed says, "" where it is; `too_coarse` says the
+    same where that is its filter's false positives. `bad` rows were
     rejected for what they are, `expired` for being over; `found` counts rows by the reasons of the
     gate, `dropped` those of them that are left out. `bare`: the version is a filter without
     entries. `filter_data` and `late` are as in `feed_snapshot.Published`.
@@ -35,6 +38,7 @@ class VersionRead:
 
     columns: Columns = field(default_factory=empty_columns)
     unreadable: str = ""
+    too_coarse: str = ""
     good: int = 0
     passed_over: int = 0
     rejected: Counter[Wrong] = field(default_factory=Counter)
@@ -94,7 +98,7 @@ def read_version(
                 gathered.add(let, category)
             read.rejected = Counter(kept.counts)
     except InputUnreadable as error:
-        return VersionRead(unreadable=str(error).removeprefix(f"{path}: "))
+        return _unreadable(path, error)
     read.columns = gathered.columns(parser.sources)
     return read
 
@@ -103,9 +107,27 @@ def _read_bare(feed: Feed, path: Path, key: bytes) -> VersionRead:
     samples = np.array([text.encode() for text in feed.samples], "S16")
     try:
         data = read_bare(path, key, samples if len(samples) else None)
+        return _as_bare(feed, data, key)
     except InputUnreadable as error:
-        return VersionRead(unreadable=str(error).removeprefix(f"{path}: "))
-    return VersionRead(good=read_filter(data).count, bare=True, filter_data=data)
+        return _unreadable(path, error)
+
+
+def _as_bare(feed: Feed, data: bytes, key: bytes) -> VersionRead:
+    """A filter without entries, if its false positives are within the feed's limit."""
+    held = read_filter(data)
+    try:
+        check_measured(held, key, feed.gate.filter_error_rate_max)
+    except FilterTooCoarse as error:
+        return VersionRead(unreadable=str(error), too_coarse=str(error))
+    return VersionRead(good=held.count, bare=True, filter_data=data)
+
+
+def _unreadable(path: Path, error: InputUnreadable) -> VersionRead:
+    why = str(error).removeprefix(f"{path}: ")
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, FilterTooCoarse):
+        cause = cause.__cause__
+    return VersionRead(unreadable=why, too_coarse=why if cause is not None else "")
 
 
 def _read_published(
@@ -115,20 +137,21 @@ def _read_published(
         made = read_published(feed, path, key, bounds, now_s, released=released)
         with Rejects(rejects).open() as kept:
             kept.add(made.rejected)
+        if made.bare:
+            return _as_bare(feed, made.filter_data, key)
     except InputUnreadable as error:
-        return VersionRead(unreadable=str(error).removeprefix(f"{path}: "))
+        return _unreadable(path, error)
     return _as_read(made, Counter(kept.counts))
 
 
 def _as_read(made: Published, rejected: Counter[Wrong]) -> VersionRead:
     return VersionRead(
         columns=made.columns,
-        good=len(made.columns) + made.dropped.total() if made.bare is None else made.bare,
+        good=len(made.columns) + made.dropped.total(),
         rejected=rejected,
         adjusted=+made.adjusted,
         found=made.found,
         dropped=made.dropped,
-        bare=made.bare is not None,
         filter_data=made.filter_data,
         late=made.late,
     )

@@ -42,8 +42,7 @@ class Published:
     """What a published version says. `columns` has the rows that may go live, and tombstones.
 
     `filter_data`: the owner's filter, where entries are fingerprints that only it holds; `late` are
-    fingerprints of entries that came after it. `bare`: there is nothing but that filter, which
-    counts so many numbers.
+    fingerprints of entries that came after it. `bare`: there is nothing but that filter.
     """
 
     columns: Columns
@@ -53,7 +52,7 @@ class Published:
     dropped: Counter[GateReason]
     filter_data: bytes = b""
     late: frozenset[int] = frozenset()
-    bare: int | None = None
+    bare: bool = False
 
 
 def is_whole_list(path: Path) -> bool:
@@ -121,7 +120,7 @@ class _Reader:
     def whole(self, snapshot: Snapshot, filter_data: bytes, changes: bytes | None) -> Published:
         """A whole list, with what was changed since."""
         if snapshot.columns is None:
-            self._made.bare = snapshot.filter.count
+            self._made.bare = True
             self._made.filter_data = filter_data
             return self._made
         columns = self._owned(_arrays(snapshot.columns), snapshot.columns.sources)

@@ -31,6 +31,7 @@ from stream.lists.feed_book import FeedBook
 from stream.lists.feed_shelf import Versions
 from stream.lists.feed_storing import Content, store
 from stream.lists.fetch import Fetched
+from stream.lists.formats.rows import InputUnreadable
 from stream.lists.gate import GateReason, Verdict
 from stream.lists.merge import empty_columns
 from stream.lists.rekey import Move, move_of
@@ -95,13 +96,17 @@ async def release(
     """Let a held version in on a person's word. Whoever calls holds `versions.deciding()`.
 
     Rows that the gate stopped go live with it, but for emergency numbers, our own, and prefixes
-    that are too short.
+    that are too short. Raises InputUnreadable for a file that can not be used, and as `take_in`.
     """
     arrival = _arrived(versions, held)
     move = await _move(register, feed, arrival.fetched, around)
     assessed = await assess(
         register, feed, arrival, around, None, now_s, versions, released=True, move=move
     )
+    if assessed.read.unreadable:  # held by a version of ours, or settings, that took it
+        why = f"version {held.id} of feed {feed.name} can not be let in: {assessed.read.unreadable}"
+        do = f"ringfence feeds refuse {feed.name} --version {held.id} --reason TEXT"
+        raise InputUnreadable(f"{why}. Refuse it: `{do}`")
     record = _record(feed, arrival, assessed, now_s)
     record = msgspec.structs.replace(
         record, verdict=Verdict.ACCEPTED.value, by=by.actor, why=by.reason

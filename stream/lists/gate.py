@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Literal
 
+from stream.core.bloom import RATE_MAX
 from stream.core.faults import FeedFault
 
 Handling = Literal["drop", "hold", "refuse"]
@@ -40,6 +41,8 @@ class GateReason(StrEnum):
     """It is the last accepted version, byte for byte."""
     OLDER = "older"
     """Its owner made it before the last accepted version."""
+    FILTER_TOO_COARSE = "filter_too_coarse"
+    """Its Bloom filter claims, or shows, more false positives than a filter may have."""
     EMPTY = "empty"
     """A whole list without one number: mostly a file that was read while it was being written."""
     AGREEMENT_EXPIRED = "agreement_expired"
@@ -113,7 +116,9 @@ class GateLimits:
     `shrink_percent_max`, `grow_percent_max`: how much of the feed's last accepted numbers may go,
     and how many new ones may come, in per cent of them; at most `shrink_few` and `grow_few`
     numbers never hold a version. `bad_rows_percent_max`: of all rows; `bad_rows_few` never hold a
-    version, unless there is no good row. Raises ValueError, beginning with the key.
+    version, unless there is no good row. `filter_error_rate_max`: of a filter without entries, its
+    header's and the measured one; at most `RATE_MAX`, which holds without it too. Raises
+    ValueError, beginning with the key.
     """
 
     shrink_percent_max: int = 30
@@ -122,6 +127,7 @@ class GateLimits:
     grow_few: int = 1000
     bad_rows_percent_max: int = 20
     bad_rows_few: int = 10
+    filter_error_rate_max: float = RATE_MAX
     owner_not_allowed: Handling = "refuse"
     country_not_allowed: Handling = "hold"
     emergency_number: Handling = "hold"
@@ -141,6 +147,11 @@ class GateLimits:
         ):
             if not 0 <= getattr(self, name) <= most:
                 raise ValueError(f"{name} must be 0 to {most}, not {getattr(self, name)}")
+        if not 0 < self.filter_error_rate_max <= RATE_MAX:
+            raise ValueError(
+                f"filter_error_rate_max must be above 0 and at most {RATE_MAX:g}, "
+                f"not {self.filter_error_rate_max:g}"
+            )
 
     def handling(self, reason: GateReason) -> Handling:
         """What rows of this reason (one of `OF_ROWS`) cause."""
@@ -161,7 +172,8 @@ class Last:
 class Seen:
     """What there is to know of a version before it is let in.
 
-    `unreadable` says why the file can not be read, "" where it can. `agreement_over` says which
+    `unreadable` says why the file can not be read, "" where it can; `too_coarse` how its filter
+    goes beyond the limit, "" where it does not. `agreement_over` says which
     agreement is over, "" where none is. `good` and `bad` count rows,
     `expired` those left out since they are over. `gained` and `lost` count numbers against what the
     feed has on its list now; None where that is not known. `rows` counts rows by reasons of
@@ -171,6 +183,7 @@ class Seen:
     sha256: str
     whole: bool
     unreadable: str = ""
+    too_coarse: str = ""
     agreement_over: str = ""
     as_of_s: int | None = None
     good: int = 0
@@ -221,6 +234,8 @@ def _as_a_file(seen: Seen, last: Last | None) -> list[Finding]:
     """What makes every further look at the version useless."""
     if last is not None and seen.sha256 == last.sha256:
         return [_finding(GateReason.SAME, f"sha256 {seen.sha256[:12]}...")]
+    if seen.too_coarse:
+        return [_finding(GateReason.FILTER_TOO_COARSE, seen.too_coarse)]
     if seen.unreadable:
         return [_finding(GateReason.NOT_THE_FORMAT, seen.unreadable)]
     if (

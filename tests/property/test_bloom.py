@@ -1,15 +1,24 @@
 """Filters and tables against pybloom-live itself, and against any bytes."""
 
 import io
+import math
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pybloom_live.pybloom import BloomFilter
 
-from stream.core.bloom import HEADER, build_filter, pybloom_shape, read_filter, write_filter
+from stream.core.bloom import (
+    HEADER,
+    RATE_MAX,
+    Filter,
+    build_filter,
+    pybloom_shape,
+    read_filter,
+    write_filter,
+)
 from stream.core.digests import Digests, elements
-from stream.core.faults import FilterUnreadable
+from stream.core.faults import FilterTooCoarse, FilterUnreadable
 from stream.core.table import TableSpec, compile_table, probe_table
 
 shapes = st.tuples(st.integers(1, 3000), st.floats(1e-9, 0.5)) | st.tuples(
@@ -36,10 +45,44 @@ def test_the_same_bytes_and_answers_as_pybloom_live(shape, key, members, asked):
     theirs.tofile(out)
     ours = build_filter([digests_of(members, key)], pybloom_shape(capacity, rate), len(theirs))
     assert write_filter(ours) == out.getvalue()
-    held = read_filter(out.getvalue())
+    try:
+        held = read_filter(out.getvalue())
+    except FilterTooCoarse:
+        assert rate > RATE_MAX or ours.match_rate > RATE_MAX
+        held = ours
     answers = held.may_hold(digests_of(members + asked, key)).tolist()
     assert answers == [key.hex() + number in theirs for number in members + asked]
     assert all(answers[: len(members)])
+
+
+@given(
+    st.integers(1, 400),
+    st.floats(1e-6, 0.9),
+    st.floats(0, 1),
+    st.integers(0, 401),
+    st.integers(0, 2**32),
+)
+@settings(max_examples=200, deadline=None)
+def test_no_filter_is_read_that_matches_more_than_the_bound(capacity, rate, fill, count, seed):
+    """Any bits under any header: what is read claims at most `RATE_MAX`, and matches no more.
+
+    The share that is matched is counted here bit by bit, slice by slice.
+    """
+    shape = pybloom_shape(capacity, rate)
+    set_bits = np.random.default_rng(seed).random(shape.num_bits) < fill
+    held = Filter(shape, count, np.packbits(set_bits, bitorder="little"))
+    share = set_bits.reshape(shape.slices, -1).mean(axis=1).prod()
+    assert math.isclose(held.match_rate, share, abs_tol=1e-12)
+    try:
+        read = read_filter(write_filter(held))
+    except FilterTooCoarse:
+        assert rate > RATE_MAX or share > RATE_MAX
+    except FilterUnreadable:
+        return
+    else:
+        assert rate <= RATE_MAX
+        assert share <= RATE_MAX * (1 + 1e-12)
+        assert write_filter(read) == write_filter(held)
 
 
 @given(st.binary(max_size=200))

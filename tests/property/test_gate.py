@@ -27,6 +27,7 @@ SEEN = st.builds(
     sha256=SUMS,
     whole=st.booleans(),
     unreadable=st.sampled_from(["", "", "a login page"]),
+    too_coarse=st.sampled_from(["", "", "matches everybody"]),
     as_of_s=TIMES,
     good=COUNTS,
     bad=COUNTS,
@@ -41,7 +42,7 @@ def model(seen: Seen, last: Last | None, limits: GateLimits) -> Verdict:
     """The verdict, by exact fractions and one question after the other."""
     if last is not None and last.sha256 == seen.sha256:
         return Verdict.SAME
-    if seen.unreadable:
+    if seen.unreadable or seen.too_coarse:
         return Verdict.REFUSED
     before = None if last is None else last.as_of_s
     if seen.whole and seen.as_of_s is not None and before is not None and seen.as_of_s < before:

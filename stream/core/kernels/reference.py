@@ -122,3 +122,17 @@ def count_bits(bits: NDArray[np.uint8]) -> int:
         int(np.bitwise_count(bits[at : at + step]).sum(dtype=np.int64))
         for at in range(0, len(bits), step)
     )
+
+
+def count_slices(bits: NDArray[np.uint8], slices: int, m: int) -> list[int]:
+    """How many bits are set in each slice."""
+    counts = []
+    for j in range(slices):
+        start, stop = j * m, (j + 1) * m
+        # Slices begin and end within bytes: whole bytes first, then what is not this slice's.
+        count = count_bits(bits[start >> 3 : (stop + 7) >> 3])
+        count -= (int(bits[start >> 3]) & ((1 << (start & 7)) - 1)).bit_count()
+        if stop & 7:
+            count -= (int(bits[stop >> 3]) >> (stop & 7)).bit_count()
+        counts.append(count)
+    return counts

@@ -14,9 +14,12 @@ from stream.core.bloom import (
     COUNT_MAX,
     HEADER,
     PROBES,
+    RATE_MAX,
+    Filter,
     build_filter,
     check_members,
     check_probes,
+    check_rate,
     map_filter,
     pybloom_shape,
     read_filter,
@@ -24,7 +27,7 @@ from stream.core.bloom import (
     write_filter,
 )
 from stream.core.digests import Digests, HashPlan, elements, hash_plan
-from stream.core.faults import FilterUnreadable
+from stream.core.faults import FilterTooCoarse, FilterUnreadable
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "filters"
 MEMBERS = [f"+44770090{i:04d}" for i in range(200)]
@@ -86,7 +89,9 @@ def test_written_as_pybloom_live_writes(capacity, rate, plan):
 def test_probed_as_pybloom_live_answers(capacity, rate, plan):
     """For every hash family each answer is that of `in`, false positives included."""
     theirs = by_pybloom(MEMBERS, capacity, rate)
-    held = read_filter(file_of(theirs))
+    held = build_filter([digests_of(MEMBERS)], pybloom_shape(capacity, rate), len(theirs))
+    if rate <= RATE_MAX:
+        held = read_filter(file_of(theirs))
     asked = MEMBERS + OTHERS
     assert held.may_hold(digests_of(asked)).tolist() == [number in theirs for number in asked]
     assert held.plan == plan
@@ -289,3 +294,49 @@ def test_scalable_files_of_any_growth_are_told():
         with pytest.raises(FilterUnreadable, match="a ScalableBloomFilter"):
             read_filter(file_of(empty))
     assert struct.calcsize("<idQdl") == 32
+
+
+def full(capacity, rate, count):
+    """A filter whose every bit is set, as pybloom-live would write it."""
+    shape = pybloom_shape(capacity, rate)
+    bits = np.full((shape.num_bits + 7) // 8, 0xFF, np.uint8)
+    if shape.num_bits % 8:
+        bits[-1] = (1 << shape.num_bits % 8) - 1
+    return Filter(shape, count, bits)
+
+
+@pytest.mark.parametrize("rate", [0.0101, 0.05, 0.5, 0.9, 0.999])
+def test_a_filter_may_not_claim_to_match_more_than_one_in_a_hundred(rate):
+    """The bound is absolute: no file with a larger error rate is read, however few its members."""
+    data = write_filter(build_filter([digests_of(MEMBERS)], pybloom_shape(40_000, rate), 200))
+    with pytest.raises(FilterTooCoarse, match=r"at most 0\.01 is allowed: build it with a smaller"):
+        read_filter(data)
+    with pytest.raises(FilterTooCoarse):
+        map_filter(data)
+
+
+@pytest.mark.parametrize(
+    ("capacity", "rate", "count"), [(60, 1e-3, 60), (60, 1e-3, 1), (1, 0.01, 1), (40, 1e-9, 40)]
+)
+def test_bits_that_match_everybody_are_refused(capacity, rate, count):
+    """All bits set match every number: refused, also where too few bits tell of the members."""
+    everybody = full(capacity, rate, count)
+    assert everybody.match_rate == 1
+    assert everybody.may_hold(digests_of(OTHERS)).all()
+    with pytest.raises(FilterTooCoarse, match="its bits match 1 of all numbers"):
+        read_filter(write_filter(everybody))
+
+
+def test_a_map_of_bits_that_match_everybody_is_refused_by_the_same_bound():
+    """`map_filter` believes bits that were compared; `check_rate` bounds them all the same."""
+    mapped = map_filter(write_filter(full(60, 1e-3, 60)))
+    with pytest.raises(FilterTooCoarse, match="its bits match 1 of all numbers"):
+        check_rate(mapped)
+
+
+def test_the_match_rate_is_the_share_of_numbers_that_match():
+    """The product of the slices' fills is what thousands of random numbers are matched by."""
+    held = build_filter([digests_of(OTHERS)], pybloom_shape(2000, 0.01), 2000)
+    strangers = digests_of([f"+999{n:011d}" for n in range(100_000)])
+    measured = held.may_hold(strangers).mean()
+    assert abs(measured - held.match_rate) < 6 * math.sqrt(0.01 / 100_000)

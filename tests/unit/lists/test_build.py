@@ -18,7 +18,7 @@ from stream.core.bloom import (
 )
 from stream.core.digests import Digests, elements
 from stream.core.entry import Category, Columns, Entry
-from stream.core.faults import FilterUnreadable, SnapshotUnreadable
+from stream.core.faults import FilterTooCoarse, FilterUnreadable, SnapshotUnreadable
 from stream.core.overlay import Change
 from stream.core.snapshot import (
     COLUMNS,
@@ -29,11 +29,14 @@ from stream.core.snapshot import (
     encode_manifest,
     read_snapshot,
 )
+from stream.lists import build
 from stream.lists.build import (
+    OF_EACH,
     TRIED,
     Version,
     bare_snapshot,
     build_snapshot,
+    check_measured,
     columns_of,
     verify_parts,
     with_changes,
@@ -140,13 +143,69 @@ def test_a_filter_that_misses_its_members_is_refused():
 
 
 def test_a_filter_that_holds_everybody_is_refused():
-    """Every member is found in a filter whose bits are all set; the false positives are counted."""
-    shape = shape_for(500)
-    held = build_filter([], shape, 516)
+    """Every member is found in a filter whose bits are all set; what it matches is counted."""
+    with pytest.raises(SnapshotUnreadable, match="its bits match 1 of all numbers"):
+        verify_parts(bare_snapshot_of(everybody()), KEY)
+
+
+def test_false_positives_are_counted_besides_the_bits():
+    """A filter that holds the very numbers of the sample is refused by the hits, not the bits."""
+    asked = [f"+999{n:012d}" for n in range(3000)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build, "_numbers_of_nobody", lambda _seed: np.array(asked, "S16"))
+        held = build_filter([digests_of(asked)], shape_for(3000), 3000)
+        with pytest.raises(FilterTooCoarse, match="6000 of 131072 numbers of nobody"):
+            check_measured(held, KEY)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.3])
+def test_a_filter_that_holds_a_country_is_refused(share):
+    """Bits set for the numbers of a whole country, or a good part, are found by asking for them.
+
+    The filter claims 1e-4 and is honest about its bits. All Thai mobile numbers are 300 million;
+    the test shrinks the country to those that are asked.
+    """
+    country = np.array([f"+668{n:08d}" for n in range(20_000)], "S16")
+    members = country[: int(len(country) * share)]
+    held = build_filter([Digests(elements(members, KEY))], shape_for(len(members)), len(members))
+    assert held.match_rate < 1e-4
+    random = np.random.default_rng(1)
+    with pytest.MonkeyPatch.context() as patch:
+        sample = random.choice(country, OF_EACH)
+        patch.setattr(build, "_numbers_of_countries", lambda _seed: iter([(66, 11, sample)]))
+        with pytest.raises(FilterTooCoarse, match=r"of 256 random numbers of \+66 with 11 digits"):
+            check_measured(held, KEY)
+
+
+def test_an_honest_filter_passes_every_measure():
+    """A filter at 1 % that is as full as it may be is near the bound; one at 0.1 % is far from it.
+
+    A limit that a feed lowers refuses the second too.
+    """
+    held = build_filter([digests_of(NUMBERS)], pybloom_shape(40_000, 1e-3), 500)
+    check_measured(held, KEY)
+    with pytest.raises(FilterTooCoarse, match=r"its header claims 0\.001 of all numbers, at most"):
+        check_measured(held, KEY, 1e-4)
+
+
+def test_the_numbers_that_are_asked_are_the_filters_own_choice():
+    """Another filter is asked for other numbers, so nobody can leave out those of the test."""
+    asked = [
+        {(code, size): texts[0] for code, size, texts in build._numbers_of_countries(seed)}
+        for seed in (1, 2, 1)
+    ]
+    assert asked[0] == asked[2] != asked[1]
+    assert (66, 11) in asked[0]
+    assert all(text.startswith(b"+%d" % code) for (code, _), text in asked[0].items())
+    assert all(len(text) == size + 1 for (_, size), text in asked[0].items())
+
+
+def everybody():
+    """A filter of ours with all bits set."""
+    held = build_filter([], shape_for(500), 516)
     held.bits[:] = 255
-    held.bits[-1] >>= -shape.num_bits % 8
-    with pytest.raises(SnapshotUnreadable, match=f"{TRIED} false positives of {TRIED} numbers"):
-        verify_parts(bare_snapshot_of(held), KEY)
+    held.bits[-1] >>= -held.shape.num_bits % 8
+    return held
 
 
 def bare_snapshot_of(held):

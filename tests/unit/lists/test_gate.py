@@ -28,6 +28,11 @@ CASES = {
     "nothing against it": ({}, ACCEPTED, None),
     "the same bytes": ({"sha256": "a" * 64}, SAME, GateReason.SAME),
     "a login page": ({"unreadable": "HTML"}, REFUSED, GateReason.NOT_THE_FORMAT),
+    "a filter that matches everybody": (
+        {"unreadable": "its bits match 1", "too_coarse": "its bits match 1"},
+        REFUSED,
+        GateReason.FILTER_TOO_COARSE,
+    ),
     "made before the last": ({"as_of_s": 4999}, REFUSED, GateReason.OLDER),
     "made at the same second": ({"as_of_s": 5000}, ACCEPTED, None),
     "no word when it was made": ({"as_of_s": None}, ACCEPTED, None),
@@ -126,3 +131,13 @@ def test_impossible_limits_are_refused(fields) -> None:
 def test_what_never_goes_live_is_of_rows() -> None:
     """Emergency numbers, own numbers and short prefixes are left out even of a released version."""
     assert set(OF_ROWS) > NEVER_LIVE
+
+
+@pytest.mark.parametrize("rate", [0, -1e-3, 0.0101, 0.9, 1, float("nan"), float("inf")])
+def test_a_setting_may_only_lower_the_bound_on_filters(rate) -> None:
+    """A feed's limit above 1 % is no setting at all."""
+    with pytest.raises(
+        ValueError, match=r"filter_error_rate_max must be above 0 and at most 0\.01"
+    ):
+        GateLimits(filter_error_rate_max=rate)
+    assert GateLimits(filter_error_rate_max=1e-4).filter_error_rate_max == 1e-4
