@@ -4,16 +4,16 @@ With kernels, records of JSON dialects are scanned where they lie (`columns`); w
 decoded the ordinary way (`one_by_one`). Both find the same.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.calls.batch import CallBatch, RawBatch
+from stream.calls.batch import CallBatch, Glance, RawBatch
 from stream.calls.columns import locate
-from stream.calls.dialects.dialect import Dialect, Value
+from stream.calls.dialects.dialect import Dialect, Value, whole
 from stream.calls.one_by_one import FIELD_LENGTH_MAX, DecodeSettings, Part
 from stream.calls.trunks import Trunks
 from stream.core import kernels
@@ -42,6 +42,7 @@ def _scanned(
     raw: RawBatch, parts: list[Part], trunks: Trunks, settings: DecodeSettings
 ) -> CallBatch:
     located, rows = locate(raw, parts, settings)
+    glances = located.glances()
 
     def country(index: int) -> str:
         return trunks.country(located.text("trunk", index) if trunks.named else None)
@@ -52,12 +53,12 @@ def _scanned(
 
     return CallBatch(
         raw=raw,
-        glances=located.glances(),
+        glances=glances,
         rows=rows,
         callers=without_marks(numbers("caller"), country),
         callees=numbers("callee") if settings.check_callee else None,
         rejected=[*chain(*(part.rejected for part in parts))],
-        **_readers(raw, parts, rows),
+        **_readers(raw, parts, rows, glances),
         located=located,
     )
 
@@ -88,7 +89,7 @@ def _decoded(
             else None
         ),
         rejected=rejected,
-        **_readers(raw, parts, rows),
+        **_readers(raw, parts, rows, glances),
     )
 
 
@@ -97,7 +98,9 @@ class _Readers(TypedDict):
     started_at_s: Callable[[int], float | None]
 
 
-def _readers(raw: RawBatch, parts: list[Part], rows: NDArray[np.int64]) -> _Readers:
+def _readers(
+    raw: RawBatch, parts: list[Part], rows: NDArray[np.int64], glances: Sequence[Glance]
+) -> _Readers:
     """What reads one call, by its index, again: see `CallBatch`."""
 
     def record(index: int) -> tuple[Dialect, Value]:
@@ -111,7 +114,7 @@ def _readers(raw: RawBatch, parts: list[Part], rows: NDArray[np.int64]) -> _Read
 
     def call_of(index: int) -> Call:
         dialect, value = record(index)
-        return dialect.call(value)
+        return whole(glances[index], dialect.details(value))
 
     def started_at_s(index: int) -> float | None:
         dialect, value = record(index)

@@ -20,7 +20,7 @@ from urllib.parse import quote_from_bytes
 from stream.calls.decode import DecodeSettings, decode
 from stream.calls.dialects import KNOWN, dialect_named
 from stream.calls.dialects.detect import likely
-from stream.calls.dialects.dialect import Dialect
+from stream.calls.dialects.dialect import Dialect, whole
 from stream.calls.dialects.fields import EARLIEST_S, LATEST_S
 from stream.calls.dialects.mapping import MappingSettings
 from stream.calls.dialects.switch import SwitchSettings
@@ -130,7 +130,8 @@ def check(dialect: Dialect, values: Sequence[bytes]) -> int:
 
 def _check_call(dialect: Dialect, value: bytes, started_at_s: float | None) -> None:
     """What can be read of a call, and that all ways to read it say the same."""
-    glance, call = dialect.glance(value), dialect.call(value)
+    glance = dialect.glance(value)
+    call = whole(glance, dialect.details(value))
     told = (call.call_id, call.caller, call.callee, call.trunk)
     assert told == (glance.call_id, glance.caller, glance.callee, glance.trunk)
     assert glance.call_id or dialect.name in ("ringfence", "mapping:csv") or dialect.layout

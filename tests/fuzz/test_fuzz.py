@@ -4,7 +4,7 @@ import pytest
 
 from stream.core import kernels
 from stream.lists.files import FORMATS
-from tests.fuzz import feed_files, switch_records
+from tests.fuzz import feed_files, switch_records, whole_way
 from tests.fuzz.json_records import mutants
 from tests.fuzz.scan import DIALECTS, compare
 
@@ -29,3 +29,12 @@ def test_no_record_of_a_switch_is_read_otherwise_than_promised(kind):
     rejects with their reasons, the same with kernels and without.
     """
     assert switch_records.run(kind, 1000, 120) > 10
+
+
+@pytest.mark.skipif(not kernels.compiled(), reason="there are no kernels here")
+@pytest.mark.parametrize("kind", whole_way.DIALECTS)
+def test_no_record_leaves_its_batch_as_an_exception(kind):
+    """With every rule on, hostile records end in decisions and rejects, the same with kernels and
+    without; a member that nobody uses changes nothing.
+    """
+    assert whole_way.run(kind, 1000, 150) > 10

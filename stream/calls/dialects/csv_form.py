@@ -7,10 +7,10 @@ from functools import lru_cache
 
 from stream.calls.batch import Glance
 from stream.calls.dialects import fields
-from stream.calls.dialects.dialect import Found, NoCall, Value
+from stream.calls.dialects.dialect import Details, Found, NoCall, Value
 from stream.calls.dialects.lines import cells_of
 from stream.calls.dialects.switch import SwitchSettings
-from stream.core.call import Call, Ingress, RejectReason, Stage
+from stream.core.call import RejectReason, Stage
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\d|\d{9,17}(?:\.\d*)?$")
 """A date, or an epoch: whether it makes sense is looked at where it is read."""
@@ -90,18 +90,12 @@ class CsvDialect:
             trunk = fields.trunk_of(cells[form.channel])
         return Glance(call_id, cells[form.caller] or None, cells[form.callee] or None, trunk)
 
-    def call(self, value: Value, /) -> Call:
+    def details(self, value: Value, /) -> Details:
         """See `Dialect`."""
         cells, form = self._cells(value), self._form
-        glance = self._glance(cells)
-        return Call(
-            call_id=glance.call_id,
-            caller=glance.caller,
-            callee=glance.callee,
+        return Details(
             started_at_s=fields.moment_s(cells[form.started_at], self._zone),
             stage=Stage.END,
-            ingress=Ingress.UNKNOWN,
-            trunk=glance.trunk,
             carrier=None,
             duration_s=fields.duration_s(cells[form.duration_s]),
         )

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from stream.calls.batch import Glance
-from stream.core.call import Call, RejectReason
+from stream.calls.dialects import fields
+from stream.core.call import Call, RejectReason, Stage
 
 Value = bytes | memoryview
 
@@ -67,6 +68,30 @@ class Layout:
     channels: bool = False
 
 
+class Details(NamedTuple):
+    """What a record says of its call besides the fields of a `Glance`; see `Call`."""
+
+    started_at_s: float | None
+    stage: Stage
+    carrier: str | None
+    duration_s: float | None
+
+
+def whole(glance: Glance, details: Details) -> Call:
+    """The call that key fields and details make: the only place where a `Call` is put together."""
+    return Call(
+        call_id=glance.call_id,
+        caller=glance.caller,
+        callee=glance.callee,
+        started_at_s=details.started_at_s,
+        stage=details.stage,
+        ingress=fields.ingress(glance.ingress),
+        trunk=glance.trunk,
+        carrier=details.carrier,
+        duration_s=details.duration_s,
+    )
+
+
 class Dialect(Protocol):
     """Reads the records of one kind of switch. Immutable, so one serves all batches."""
 
@@ -97,15 +122,16 @@ class Dialect(Protocol):
         """
         ...
 
-    def call(self, value: Value, /) -> Call:
-        """The whole call; only for a value that `glance` accepted, and then never raises.
+    def details(self, value: Value, /) -> Details:
+        """The rest of a call; only for a value that `glance` accepted, and then never raises.
 
-        Optional fields that make no sense are None.
+        It decides nothing: `glance` alone says what is a call, and who calls whom. So no record is
+        a call for one step and none for the next. Optional fields that make no sense are None.
         """
         ...
 
     def started_at_s(self, value: Value, /) -> float | None:
-        """`call(value).started_at_s`, without the rest: every decision that counts asks for it."""
+        """`details(value).started_at_s`, alone: every decision that counts asks for it."""
         ...
 
     def found(self, value: Value, /) -> Mapping[str, Found]:

@@ -23,14 +23,18 @@ _INGRESSES = {ingress.value: ingress for ingress in Ingress}
 
 _decode = msgspec.json.Decoder().decode
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
-def read(raw: msgspec.Raw) -> Any:
-    """What JSON says that was skipped so far; None for what can not be kept, such as 1e999."""
+def read(raw: msgspec.Raw, otherwise: Any = None) -> Any:
+    """Read JSON that was skipped so far; give `otherwise` for what cannot be kept, such as 1e999.
+
+    Where null, or nothing, says something of its own, that must not be None.
+    """
     try:
         return _decode(raw)
     except msgspec.DecodeError:
-        return None
+        return otherwise
 
 
 def members(raw: bytes | memoryview | msgspec.Raw) -> dict[str, msgspec.Raw]:
@@ -39,6 +43,14 @@ def members(raw: bytes | memoryview | msgspec.Raw) -> dict[str, msgspec.Raw]:
         return _decode_object(raw)
     except msgspec.ValidationError:
         return {}
+
+
+def items(raw: msgspec.Raw) -> list[msgspec.Raw]:
+    """The items of a JSON array, not read yet; none if it is something else."""
+    try:
+        return _decode_array(raw)
+    except msgspec.ValidationError:
+        return []
 
 
 def text(value: Any) -> str | None:

@@ -29,9 +29,9 @@ from stream.calls.batch import Glance
 from stream.calls.dialects import fields
 from stream.calls.dialects.csv_form import CsvForm
 from stream.calls.dialects.depth import too_deep
-from stream.calls.dialects.dialect import Found, NoCall, Value
+from stream.calls.dialects.dialect import Details, Found, NoCall, Value
 from stream.calls.dialects.switch import SwitchSettings
-from stream.core.call import Call, Ingress, RejectReason, Stage
+from stream.core.call import RejectReason, Stage
 
 CSV = CsvForm(
     columns_min=11,
@@ -112,18 +112,12 @@ class FreeSwitch:
         trunk = self._trunk or fields.text(profile.network_addr)
         return Glance(call_id, caller, callee, trunk)
 
-    def call(self, value: Value, /) -> Call:
+    def details(self, value: Value, /) -> Details:
         """See `Dialect`."""
         record = _read(value)
-        glance = self._glance(record)
-        return Call(
-            call_id=glance.call_id,
-            caller=glance.caller,
-            callee=glance.callee,
+        return Details(
             started_at_s=_started_at_s(record),
             stage=Stage.END,
-            ingress=Ingress.UNKNOWN,
-            trunk=glance.trunk,
             carrier=None,
             duration_s=fields.duration_s(record.variables.duration),
         )
@@ -179,7 +173,38 @@ def _read(value: Value) -> _Record:
     """The record in a file's JSON or in the body of a POST."""
     if value and value[0] == _FORM and value[:4] == b"cdr=":
         value = _unwrapped(bytes(value[4:]))
-    return _decode(value)
+    try:
+        return _decode(value)
+    except msgspec.ValidationError:
+        record = _by_members(value)
+        if record is None:
+            raise
+        return record
+
+
+def _by_members(value: Value) -> _Record | None:
+    """The record, each value read by itself: one that cannot be kept hides no other.
+
+    None: it has no variables, without which it is no channel's record.
+    """
+    record = fields.members(value)
+    variables = fields.members(record.get("variables", _NOTHING))
+    if not variables:
+        return None
+    flow = record.get("callflow", _NOTHING)
+    flow = next(reversed(fields.items(flow)), flow)
+    profile = fields.members(fields.members(flow).get("caller_profile", _NOTHING))
+    return _Record(
+        _Variables(**_kept(_Variables, variables)), _Flow(_Profile(**_kept(_Profile, profile)))
+    )
+
+
+def _kept(kind: type[msgspec.Struct], held: Mapping[str, msgspec.Raw]) -> dict[str, Any]:
+    """The members of `held` that `kind` has, read."""
+    return {name: fields.read(held[name]) for name in kind.__struct_fields__ if name in held}
+
+
+_NOTHING = msgspec.Raw(b"null")
 
 
 def _unwrapped(form: bytes) -> bytes:

@@ -22,10 +22,10 @@ import msgspec
 
 from stream.calls.batch import Glance
 from stream.calls.dialects import fields
-from stream.calls.dialects.dialect import Found, NoCall, Value
+from stream.calls.dialects.dialect import Details, Found, NoCall, Value
 from stream.calls.dialects.paths import Members
 from stream.calls.dialects.switch import SwitchSettings
-from stream.core.call import Call, Ingress, RejectReason, Stage
+from stream.core.call import RejectReason, Stage
 
 _CS = {"mo": "moCall", "mt": "mtCall", "inc": "incGateway", "out": "outGateway"}
 _IMS = ("sCSCF", "sSCF", "pCSCF", "iCSCF", "mgcf", "bgcf", "as", "eCSCF", "ibcf", "trf", "atcf")
@@ -61,6 +61,17 @@ class _Group(msgspec.Struct, gc=False):
     number: Any = msgspec.field(default=None, name="tkgpNumber")
 
 
+class _Involved(msgspec.Struct, gc=False):
+    """An InvolvedParty of IMS: a SIP or tel URI, or a number in E.164."""
+
+    tel: Any = msgspec.field(default=None, name="tEL-URI")
+    sip: Any = msgspec.field(default=None, name="sIP-URI")
+    number: Any = msgspec.field(default=None, name="iSDN-E164")
+
+
+_Party = _Involved | str | None
+
+
 class _Parties(msgspec.Struct, gc=False):
     """What deciding needs of a record of any kind; None where it is null or not there."""
 
@@ -73,25 +84,53 @@ class _Parties(msgspec.Struct, gc=False):
     calling: _Address | str | int | None = msgspec.field(default=None, name="callingNumber")
     called: _Address | str | int | None = msgspec.field(default=None, name="calledNumber")
     served: _Address | str | int | None = msgspec.field(default=None, name="servedMSISDN")
-    calling_list: Any = msgspec.field(default=None, name="list-Of-Calling-Party-Address")
-    called_party: Any = msgspec.field(default=None, name="called-Party-Address")
+    calling_list: list[_Party] | _Party = msgspec.field(
+        default=None, name="list-Of-Calling-Party-Address"
+    )
+    called_party: _Party = msgspec.field(default=None, name="called-Party-Address")
     group: _Group | str | int | None = msgspec.field(default=None, name="mscIncomingTKGP")
 
 
 _decode = msgspec.json.Decoder(dict[str, _Parties]).decode
 _OBJECTS: Mapping[str, type[msgspec.Struct]] = {
     **dict.fromkeys(("exchange", "calling", "called", "served"), _Address), "group": _Group,
+    **dict.fromkeys(("calling_list", "called_party"), _Involved),
 }  # fmt: skip
-_NAMES = {field.name: field.encode_name for field in msgspec.structs.fields(_Parties)}
+
+
+def _names(kind: type[msgspec.Struct]) -> dict[str, str]:
+    """The JSON key of each field."""
+    return {field.name: field.encode_name for field in msgspec.structs.fields(kind)}
+
+
+_NAMES: Mapping[type[msgspec.Struct], Mapping[str, str]] = {
+    kind: _names(kind) for kind in (_Parties, _Address, _Group, _Involved)
+}
 
 
 def _parties_of(record: Members) -> _Parties:
-    """The same, each field read by itself: one that can not be read hides no other."""
-    found = {name: _at(record, written) for name, written in _NAMES.items()}
-    for name, kind in _OBJECTS.items():
-        if isinstance(found[name], dict):
-            found[name] = msgspec.convert(found[name], kind)
-    return _Parties(**found)
+    """Read each member by itself, in objects too: one that cannot be read hides no other.
+
+    A member that nobody wants is not read at all, as by `_decode`.
+    """
+    return _Parties(**{
+        name: _member(record[key], _OBJECTS[name]) if name in _OBJECTS else fields.read(record[key])
+        for name, key in _NAMES[_Parties].items() if key in record
+    })  # fmt: skip
+
+
+def _member(raw: msgspec.Raw, kind: type[msgspec.Struct]) -> Any:
+    """Read a member that is an object of `kind`, an array of them, or something plain."""
+    inside = fields.items(raw)
+    return [_object(one, kind) for one in inside] if inside else _object(raw, kind)
+
+
+def _object(raw: msgspec.Raw, kind: type[msgspec.Struct]) -> Any:
+    within = fields.members(raw)
+    if not within:
+        return fields.read(raw)
+    held = _NAMES[kind].items()
+    return kind(**{name: fields.read(within[key]) for name, key in held if key in within})
 
 
 class ThreeGpp:
@@ -132,25 +171,19 @@ class ThreeGpp:
             raise NoCall(RejectReason.MISSING_FIELD, f"{place} missing: it is the number called")
         return Glance(call_id, caller, callee, self._constant or _trunk(record))
 
-    def call(self, value: Value, /) -> Call:
+    def details(self, value: Value, /) -> Details:
         """See `Dialect`."""
-        record, kind = _record(value)
-        glance = self._glance(_parties_of(record), kind)
-        return Call(
-            call_id=glance.call_id,
-            caller=glance.caller,
-            callee=glance.callee,
+        record = _within(value)
+        return Details(
             started_at_s=self._started(record),
             stage=Stage.END,
-            ingress=Ingress.UNKNOWN,
-            trunk=glance.trunk,
             carrier=None,
             duration_s=fields.duration_s(_at(record, "callDuration")),
         )
 
     def started_at_s(self, value: Value, /) -> float | None:
         """See `Dialect`."""
-        return self._started(_record(value)[0])
+        return self._started(_within(value))
 
     def _started(self, record: Members) -> float | None:
         for name in _STARTS:
@@ -188,7 +221,7 @@ def _record(value: Value) -> tuple[Members, str]:
             raise NoCall(RejectReason.OTHER_EVENT, f"{name} is of no call: send only call records")
         if kind is not None:
             record = fields.members(around[name])
-            method = _at(record, "sIP-Method")
+            method = _at(record, "sIP-Method", msgspec.UNSET)
             if method not in (None, "INVITE"):
                 text = "sIP-Method is not INVITE: only that says who calls whom"
                 raise NoCall(RejectReason.OTHER_EVENT, text)
@@ -196,9 +229,15 @@ def _record(value: Value) -> tuple[Members, str]:
     raise NoCall(RejectReason.MISSING_FIELD, f"no 3GPP record: {_HELP}")
 
 
-def _at(record: Members, name: str) -> Any:
+def _within(value: Value) -> Members:
+    """The members of the record, whatever it is of; none where there is none."""
+    around = fields.members(value)
+    return next((fields.members(around[name]) for name in around if name in RECORDS), {})
+
+
+def _at(record: Members, name: str, unreadable: Any = None) -> Any:
     raw = record.get(name)
-    return None if raw is None else fields.read(raw)
+    return None if raw is None else fields.read(raw, unreadable)
 
 
 def _call_id(record: _Parties) -> str | None:
@@ -241,10 +280,10 @@ def _involved(party: Any) -> str | None:
     """An InvolvedParty: a SIP or tel URI, or a number in E.164."""
     if isinstance(party, str):
         return party or None
-    if not isinstance(party, dict):
+    if not isinstance(party, _Involved):
         return None
-    uri = fields.text(party.get("tEL-URI")) or fields.text(party.get("sIP-URI"))
-    number = _scalar(party.get("iSDN-E164"))
+    uri = fields.text(party.tel) or fields.text(party.sip)
+    number = _scalar(party.number)
     return uri or (f"+{number}" if number else None)
 
 

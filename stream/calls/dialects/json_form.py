@@ -12,10 +12,10 @@ import msgspec
 
 from stream.calls.batch import Glance
 from stream.calls.dialects import fields
-from stream.calls.dialects.dialect import REQUIRED, Found, Layout, NoCall, Only, Value
+from stream.calls.dialects.dialect import REQUIRED, Details, Found, Layout, NoCall, Only, Value
 from stream.calls.dialects.paths import Members, Path, Reader, keys_of, raw_at, value_at, written
 from stream.calls.dialects.switch import SwitchSettings
-from stream.core.call import Call, Ingress, RejectReason, Stage
+from stream.core.call import RejectReason, Stage
 
 Paths = tuple[Path, ...]
 
@@ -91,7 +91,7 @@ class JsonDialect:
             raise NoCall(RejectReason.WRONG_TYPE, "no JSON object with something in it")
         only = self._form.only
         if only is not None:
-            only.check(value_at(record, only.path))
+            only.check(value_at(record, only.path, msgspec.UNSET))
         found = {key: self._text(record, key) for key in REQUIRED}
         if found["call_id"] is None:
             place = written(self._ways["call_id"][0])
@@ -108,7 +108,7 @@ class JsonDialect:
             raw = raw_at(record, path)
             if raw is None:
                 continue
-            value = fields.read(raw)
+            value = fields.read(raw, msgspec.UNSET)
             if value is None and key == "call_id":
                 continue
             if value is None or isinstance(value, str):
@@ -131,18 +131,12 @@ class JsonDialect:
             return self._constant
         return fields.trunk_of(said) if self._form.channels else fields.text(said)
 
-    def call(self, value: Value, /) -> Call:
+    def details(self, value: Value, /) -> Details:
         """See `Dialect`."""
         record, form = fields.members(value), self._form
-        glance = self.glance(value)
-        return Call(
-            call_id=glance.call_id,
-            caller=glance.caller,
-            callee=glance.callee,
+        return Details(
             started_at_s=self._started(record),
             stage=form.stage(record),
-            ingress=Ingress.UNKNOWN,
-            trunk=glance.trunk,
             carrier=None,
             duration_s=fields.duration_s(self._first(record, form.duration_s)),
         )

@@ -24,10 +24,10 @@ import msgspec
 
 from stream.calls.batch import FIELDS, Glance
 from stream.calls.dialects import fields
-from stream.calls.dialects.dialect import REQUIRED, Found, Layout, NoCall, Value
+from stream.calls.dialects.dialect import REQUIRED, Details, Found, Layout, NoCall, Value
 from stream.calls.dialects.lines import cells_of
 from stream.calls.dialects.paths import Reader, keys_of, value_at
-from stream.core.call import Call, RejectReason
+from stream.core.call import RejectReason
 from stream.core.zones import zone_named
 
 OPTIONAL = ("started_at", "stage", "ingress", "trunk", "carrier", "duration_s")
@@ -120,15 +120,10 @@ def steps(path: str) -> list[str]:
     return [step.replace("\\.", ".") for step in re.split(r"(?<!\\)\.", path)]
 
 
-def _call(found: Mapping[str, Any], settings: MappingSettings) -> Call:
-    return Call(
-        call_id=found["call_id"],
-        caller=found["caller"],
-        callee=found["callee"],
+def _details(found: Mapping[str, Any], settings: MappingSettings) -> Details:
+    return Details(
         started_at_s=_started_at_s(found, settings),
         stage=fields.stage(found.get("stage")),
-        ingress=fields.ingress(found.get("ingress")),
-        trunk=fields.text(found.get("trunk")),
         carrier=fields.text(found.get("carrier")),
         duration_s=fields.duration_s(found.get("duration_s")),
     )
@@ -172,7 +167,8 @@ class JsonMapping:
         self._settings = settings
         self._paths = {key: tuple(steps(path)) for key, path in settings.fields.items()}
         self.json_keys = keys_of(self._paths[key] for key in REQUIRED)
-        wanted = (*REQUIRED, *(key for key in ("trunk", "ingress") if key in settings.fields))
+        self._optional = tuple(key for key in ("trunk", "ingress") if key in settings.fields)
+        wanted = (*REQUIRED, *self._optional)
         self._glance = Reader({key: self._paths[key] for key in wanted})
         self._lean = Reader({key: self._paths[key] for key in REQUIRED})
         self._patterns = _Patterns(settings.patterns)
@@ -191,8 +187,12 @@ class JsonMapping:
         try:
             found = self._glance.read(value)
         except msgspec.ValidationError:
-            # Only what can not be done without makes a record no call: see dialect `ringfence`.
+            # Only what can not be done without makes a record no call: see dialect `ringfence`. Of
+            # the others each is read by itself: one that makes no sense hides no other.
             found = self._lean.read(value)
+            record = fields.members(value)
+            for key in self._optional:
+                found[key] = value_at(record, self._paths[key])
         self._patterns.cut(found)
         return Glance(
             found["call_id"],
@@ -202,11 +202,13 @@ class JsonMapping:
             fields.text(found.get("ingress")) or self._ingress,
         )
 
-    def call(self, value: Value, /) -> Call:
+    def details(self, value: Value, /) -> Details:
         """See `Dialect`."""
         record = fields.members(value)
-        found = {key: value_at(record, path) for key, path in self._paths.items()}
-        return _call({**self._settings.constants, **self._patterns.cut(found)}, self._settings)
+        found = {
+            key: value_at(record, path) for key, path in self._paths.items() if key not in FIELDS
+        }
+        return _details({**self._settings.constants, **self._patterns.cut(found)}, self._settings)
 
     def started_at_s(self, value: Value, /) -> float | None:
         """See `Dialect`."""
@@ -253,9 +255,9 @@ class CsvMapping:
             fields.text(found.get("ingress")),
         )
 
-    def call(self, value: Value, /) -> Call:
+    def details(self, value: Value, /) -> Details:
         """See `Dialect`."""
-        return _call(self._fields(value), self._settings)
+        return _details(self._fields(value), self._settings)
 
     def started_at_s(self, value: Value, /) -> float | None:
         """See `Dialect`."""

@@ -23,10 +23,10 @@ def raw_at(record: Members, path: Sequence[str]) -> msgspec.Raw | None:
     return record.get(last)
 
 
-def value_at(record: Members, path: Sequence[str]) -> Any:
-    """What stands at `path`; None also where nothing does."""
+def value_at(record: Members, path: Sequence[str], unreadable: Any = None) -> Any:
+    """What stands at `path`; None also where nothing does, `unreadable` for what cannot be kept."""
     raw = raw_at(record, path)
-    return None if raw is None else fields.read(raw)
+    return None if raw is None else fields.read(raw, unreadable)
 
 
 def keys_of(paths: Iterable[Path]) -> tuple[str, ...]:

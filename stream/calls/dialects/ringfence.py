@@ -20,28 +20,25 @@ import msgspec
 
 from stream.calls.batch import FIELDS, Glance
 from stream.calls.dialects import fields
-from stream.calls.dialects.dialect import Found, Layout, Value
-from stream.core.call import Call
+from stream.calls.dialects.dialect import Details, Found, Layout, Value
 
 _NULL = msgspec.Raw(b"null")
 
 
-class _Whole(msgspec.Struct, gc=False):
-    """All fields; the optional ones not read yet, so that a bad one costs only itself."""
+class _Rest(msgspec.Struct, gc=False):
+    """The fields of `Details`, not read yet, so that a bad one costs only itself."""
 
-    call_id: str
-    caller: str | None
-    callee: str | None
     started_at: msgspec.Raw = _NULL
     stage: msgspec.Raw = _NULL
-    ingress: msgspec.Raw = _NULL
-    trunk: msgspec.Raw = _NULL
     carrier: msgspec.Raw = _NULL
     duration_s: msgspec.Raw = _NULL
 
 
 class _Began(msgspec.Struct, gc=False):
     started_at: msgspec.Raw = _NULL
+
+
+_FIELDS = (*FIELDS, *_Rest.__struct_fields__)
 
 
 class _Lean(msgspec.Struct, gc=False):
@@ -62,7 +59,7 @@ class Ringfence:
     def __init__(self) -> None:
         self._glance = msgspec.json.Decoder(Glance).decode
         self._lean = msgspec.json.Decoder(_Lean).decode
-        self._whole = msgspec.json.Decoder(_Whole).decode
+        self._rest = msgspec.json.Decoder(_Rest).decode
         self._began = msgspec.json.Decoder(_Began).decode
 
     def glance(self, value: Value, /) -> Glance:
@@ -81,19 +78,14 @@ class Ringfence:
             fields.text(fields.read(lean.ingress)),
         )
 
-    def call(self, value: Value, /) -> Call:
+    def details(self, value: Value, /) -> Details:
         """See `Dialect`."""
-        whole = self._whole(value)
-        return Call(
-            call_id=whole.call_id,
-            caller=whole.caller,
-            callee=whole.callee,
-            started_at_s=fields.epoch_s(fields.read(whole.started_at)),
-            stage=fields.stage(fields.read(whole.stage)),
-            ingress=fields.ingress(fields.read(whole.ingress)),
-            trunk=fields.text(fields.read(whole.trunk)),
-            carrier=fields.text(fields.read(whole.carrier)),
-            duration_s=fields.duration_s(fields.read(whole.duration_s)),
+        rest = self._rest(value)
+        return Details(
+            started_at_s=fields.epoch_s(fields.read(rest.started_at)),
+            stage=fields.stage(fields.read(rest.stage)),
+            carrier=fields.text(fields.read(rest.carrier)),
+            duration_s=fields.duration_s(fields.read(rest.duration_s)),
         )
 
     def started_at_s(self, value: Value, /) -> float | None:
@@ -105,7 +97,7 @@ class Ringfence:
         record = fields.members(value)
         return {
             name: Found(name, fields.read(record[name]) if name in record else None)
-            for name in _Whole.__struct_fields__
+            for name in _FIELDS
         }
 
 

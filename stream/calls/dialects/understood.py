@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from stream.calls.dialects import fields
-from stream.calls.dialects.dialect import Dialect, NoCall
+from stream.calls.dialects.dialect import Dialect, Found, NoCall, whole
 from stream.calls.one_by_one import refuse_unsound
 from stream.core.call import Call
 from stream.core.number import Kind, parse
@@ -78,27 +78,30 @@ def understood(
     `now_s` is the time, against which calls of the far past and the future are told; None: they
     are not looked at.
     """
-    whole = Understood()
+    told = Understood()
     for number, value in enumerate(records, 1):
-        whole.records += 1
+        told.records += 1
         try:
-            dialect.glance(value)
+            glance = dialect.glance(value)
             refuse_unsound(value, dialect.json_keys)
         except NO_CALL as error:
             reason = reason_of(error)
-            whole.rejected[reason] += 1
-            whole.first.setdefault(reason, number)
+            told.rejected[reason] += 1
+            told.first.setdefault(reason, number)
             continue
-        whole.calls += 1
-        _add(whole.columns, dialect, value, region, now_s)
-    return whole
+        told.calls += 1
+        call = whole(glance, dialect.details(value))
+        _add(told.columns, call, dialect.found(value), region, now_s)
+    return told
 
 
 def _add(
-    columns: dict[str, Column], dialect: Dialect, value: bytes, region: str, now_s: float | None
+    columns: dict[str, Column],
+    call: Call,
+    found: Mapping[str, Found],
+    region: str,
+    now_s: float | None,
 ) -> None:
-    call = dialect.call(value)
-    found = dialect.found(value)
     values: Mapping[str, Any] = {
         "call_id": call.call_id, "caller": call.caller, "callee": call.callee,
         "started_at": call.started_at_s, "stage": str(call.stage), "trunk": call.trunk,

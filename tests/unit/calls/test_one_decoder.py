@@ -1,0 +1,137 @@
+"""One decoder decides about a record: what nobody reads changes nothing about its call."""
+
+from contextlib import nullcontext
+
+import msgspec
+import pytest
+
+from stream.calls.decode import decode
+from stream.calls.dialects import KNOWN, dialect_named
+from stream.calls.dialects.mapping import MappingSettings
+from stream.calls.plausible.bursts import Bursts
+from stream.core import kernels
+from stream.core.rules import BurstSettings, RuleStates
+from tests.fuzz.switch_records import DIALECTS, SETTINGS, TRUNKS, samples
+from tests.unit.calls.test_decode import raw_of
+from tests.unit.calls.test_plausible import BLOCK, decided
+
+
+@pytest.fixture(autouse=True, params=["as installed", "without kernels"])
+def both_ways(request):
+    """Every promise is kept by the scan, and where there is none."""
+    with kernels.reference_only() if request.param == "without kernels" else nullcontext():
+        yield
+
+
+UNUSED = {
+    "a number beyond a double": b"1e400",
+    "a small one": b"-1e-400",
+    "an integer of 5,000 digits": b"9" * 5000,
+    "an integer of 70 digits": b"1" * 70,
+    "nesting": b"[" * 90 + b"]" * 90,
+    "a key twice": b'{"a":1,"a":2}',
+    "escapes": b'"\\u0000\\ud83d\\ude00"',
+}
+"""Sound JSON that a decoder of everything might not keep."""
+JSON_DIALECTS = [kind for kind in KNOWN if samples(kind)[0][:1] == b"{"]
+
+
+def read(dialect, value):
+    """The call that `value` is, its fields in columns and whole; None: it is none."""
+    batch = decode(raw_of(value), {"calls": dialect}, TRUNKS, SETTINGS)
+    if not len(batch):
+        return None
+    assert batch.callees is not None, "called numbers are asked for"
+    return batch.glances[0], batch.call_of(0), batch.callers.text(0), batch.callees.text(0)
+
+
+@pytest.mark.parametrize("unused", UNUSED.values(), ids=UNUSED)
+@pytest.mark.parametrize("kind", JSON_DIALECTS)
+def test_a_member_that_nobody_uses_changes_nothing(kind, unused):
+    """In whatever object of a documented record it stands, the call is the same."""
+    looked_at = 0
+    for dialect in DIALECTS[kind]:
+        for value in (one for one in samples(kind) if one[:1] == b"{"):
+            plain = read(dialect, value)
+            for at in (place for place, byte in enumerate(value) if byte == ord("{")):
+                behind = b"" if value[at + 1 : at + 2] == b"}" else b","
+                changed = value[: at + 1] + b'"unused":' + unused + behind + value[at + 1 :]
+                assert read(dialect, changed) == plain, changed
+                looked_at += plain is not None
+    assert looked_at
+
+
+@pytest.mark.parametrize("odd", [b"1e400", b"9" * 5000, b"[]", b"{}", b"null", b"true", b"7.5"])
+@pytest.mark.parametrize("kind", JSON_DIALECTS)
+def test_an_odd_value_is_read_in_one_way(kind, odd):
+    """Whatever stands in the place of any one value, call and fields are those of one reading."""
+    dialect = DIALECTS[kind][0]
+    for value in (one for one in samples(kind) if one[:1] == b"{"):
+        parts = value.split(b":")
+        for place in range(1, len(parts)):
+            _, comma, behind = parts[place].partition(b",")
+            changed = b":".join([*parts[:place], odd + comma + behind, *parts[place + 1 :]])
+            batch = decode(raw_of(changed), {"calls": dialect}, TRUNKS, SETTINGS)
+            for index, glance in enumerate(batch.glances):
+                call = batch.call_of(index)
+                assert (call.call_id, call.caller, call.callee) == (
+                    glance.call_id,
+                    glance.caller,
+                    glance.callee,
+                )
+                assert (call.trunk or None) == (glance.trunk or None)
+
+
+def test_a_short_burst_of_3gpp_records_with_an_odd_member_is_ruled_on():
+    """The record that stopped a worker: an address object with 1e400 in a member nobody reads."""
+    calls = [
+        {
+            "Bx_moCall": {
+                "callingNumber": {"natureOfAddress": "international", "address": "447700900103"},
+                "calledNumber": {"natureOfAddress": "international", "address": "66812345678"},
+                "callReference": number,
+                "callDuration": 1,
+            }
+        }
+        for number in range(6)
+    ]
+    values = [
+        msgspec.json.encode(one).replace(b'"address":', b'"x":1e400,"address":') for one in calls
+    ]
+    bursts = Bursts(BurstSettings(calls=3), ["calls"])
+    found = decided(
+        *map(msgspec.Raw, values),
+        dialect="3gpp",
+        bursts=bursts,
+        default=RuleStates(short_bursts=BLOCK),
+    )
+    assert [one["verdict"] for one in found] == ["block"] * 4
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "odd", "reason"),
+    [
+        ("kamailio", b'"method":"INVITE"', b'"method":1e400', "other_event"),
+        ("3gpp", b'"sIP-Method":"INVITE"', b'"sIP-Method":1e400', "other_event"),
+        ("kamailio", b'"src_user":"+447700900125"', b'"src_user":1e400', "wrong_type"),
+        ("asterisk-kafka", b'"src":"+447700900125"', b'"src":1e400', "wrong_type"),
+    ],
+)
+def test_what_can_not_be_kept_is_not_what_is_absent(kind, said, odd, reason):
+    """A number beyond a double is no withheld caller, and no INVITE."""
+    changed = [one.replace(said, odd) for one in samples(kind) if said in one]
+    assert changed
+    batch = decode(raw_of(*changed), {"calls": DIALECTS[kind][0]}, TRUNKS, SETTINGS)
+    assert [one.reason for one in batch.rejected] == [reason] * len(changed)
+
+
+SIP = {"call_id": "id", "caller": "from", "callee": "to", "trunk": "trunk", "ingress": "sip.side"}
+
+
+@pytest.mark.parametrize("odd", [b"null", b"7", b"[]", b'{"side":1e400}'])
+def test_an_optional_field_that_can_not_be_read_hides_no_other(odd):
+    """The trunk counts, in whose country a national number is read, though `sip` is odd."""
+    dialect = dialect_named("mapping:m", {"m": MappingSettings("json", SIP)})
+    value = b'{"id":"c","from":"02079460123","to":null,"trunk":"uk","sip":' + odd + b"}"
+    glance, call, caller, _ = read(dialect, value)
+    assert (glance.trunk, call.trunk, caller) == ("uk", "uk", "+442079460123")
