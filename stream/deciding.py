@@ -8,6 +8,7 @@ from functools import partial
 from stream.calls.batch import CallBatch, RawBatch
 from stream.calls.decide import Outcome, Rules, decide
 from stream.calls.decode import decode
+from stream.calls.dialects import has_own_ids
 from stream.calls.dialects.dialect import Dialect
 from stream.calls.plausible.bursts import Bursts
 from stream.calls.repeats import Repeats
@@ -52,7 +53,8 @@ class Decider:
         self._repeats = Repeats(calls.repeat_window_s, topics)
         rules = self.settings.policy.rules.settings()
         if rules.is_on("short_bursts"):
-            self._bursts = Bursts(rules.bursts, calls.topics)
+            own = [topic for topic, dialect in calls.topics.items() if has_own_ids(dialect)]
+            self._bursts = Bursts(rules.bursts, calls.topics, own)
 
     def __call__(self, batch: CallBatch) -> Outcome:
         """What comes of `batch` now."""

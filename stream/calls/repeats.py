@@ -9,6 +9,9 @@ blocked and then merely flagged. One that comes to more, or to another number (a
 really calls), is a decision of its own and is never held back. What is remembered are decisions,
 not calls: an innocent call costs nothing and is in no memory.
 
+A SIP caller chooses the id of its calls, and a topic in a wrong dialect has one for all of them. So
+at most `RECORDS_MAX` records are one call: what comes then begins the next, and is counted.
+
 Bounded: `CALLS_MAX` calls of each of `PARTITIONS_MAX` partitions, the oldest go first. A restart
 forgets; then a repeat is an unmarked decision, with an id of its own as ever. Pure: time is Kafka's
 own of each record.
@@ -16,7 +19,7 @@ own of each record.
 
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,16 +32,24 @@ from stream.core.texts import PADDING, Texts
 CALLS_MAX = 16_384
 """Of one partition: 7 MB where so many were blocked within the window, at 100 a second nearly three
 minutes of them."""
+RECORDS_MAX = 64
+"""Of one call, in which a number decides: more than its attempts, ends and legs are, but for a call
+that rings a large group for long."""
 PARTITIONS_MAX = 64
 """That had such calls last, of one worker."""
 
 
-class _First(NamedTuple):
-    """What a call was first decided by a number: the decision's id, what it came to, and when."""
+@dataclass(slots=True)
+class _First:
+    """What a call was first decided by a number: the decision's id, what it came to, and when.
+
+    `repeats` counts the records that repeated it.
+    """
 
     decision_id: bytes
     strength: int
     at_ms: int
+    repeats: int = 0
 
 
 class Repeats:
@@ -104,7 +115,9 @@ class Repeats:
             and first.decision_id != now.decision_id
             and now.strength <= first.strength
             and abs(now.at_ms - first.at_ms) <= self._window_ms
+            and first.repeats < RECORDS_MAX - 1
         ):
+            first.repeats += 1
             return first
         if now.strength > 0:
             calls[call] = now

@@ -1,6 +1,7 @@
 """Short bursts, counted by hash and in part, against remembering every record there was."""
 
 import json
+from itertools import count
 
 import numpy as np
 import pytest
@@ -33,14 +34,20 @@ calls = st.fixed_dictionaries(
 batches = st.lists(st.lists(calls, max_size=12), max_size=6)
 
 
-def looked(bursts, records, at_ms, topic="calls"):
-    """Which of `records` (in the order of partitions) are in a burst, and the time afterwards."""
+offsets = count()
+
+
+def looked(bursts, records, at_ms, topic="calls", first=None):
+    """Which of `records` (in the order of partitions) are in a burst, and the time afterwards.
+
+    They lie behind those of the last time, or from offset `first` on.
+    """
     records = sorted(records, key=lambda one: one["partition"])
     times = at_ms + np.cumsum([one["waits_ms"] for one in records], dtype=np.int64)
     in_first = sum(one["partition"] == 0 for one in records)
     raw = RawBatch(
         [json.dumps({"callee": None} | one).encode() for one in records],
-        np.arange(len(records)),
+        np.array([next(offsets) if first is None else first + row for row in range(len(records))]),
         times,
         (
             Segment(Partition(topic, 0), 0, in_first),
@@ -91,7 +98,8 @@ def test_a_burst_is_never_seen_where_there_is_none_and_missed_only_at_first(batc
         patch.setattr(module, "WATCHED_FROM", watched_from)
         patch.setattr(module, "_CELLS", 2)
         patch.setattr(module, "_SHIFT", np.uint64(63))
-        bursts, exact, late, at_ms = Bursts(SETTINGS, ["calls"]), Naive(), Naive(), T0_MS
+        bursts = Bursts(SETTINGS, ["calls"], switch_ids=["calls"])
+        exact, late, at_ms = Naive(), Naive(), T0_MS
         for records in batches:
             said, at_ms = looked(bursts, records, at_ms)
             for record, then_ms, in_burst in said:
@@ -139,6 +147,65 @@ def test_records_of_one_call_count_once():
     assert in_burst(bursts, [*three, *three, *(one | {"stage": "attempt"} for one in three)]) == 0
     assert in_burst(bursts, flood(NUMBERS[0], 1, first=3)) == 1
     assert in_burst(bursts, flood(NUMBERS[0], 1, first=9, stage="attempt", duration_s=None)) == 1
+
+
+def one_id(count, apart_ms, duration_s=1, **more):
+    """Short calls of one number that all have one id, each to another, so far apart."""
+    return [
+        {"caller": NUMBERS[0], "call_id": "same@host", "duration_s": duration_s, "partition": 0}
+        | {"callee": f"+4477009003{place % 100:02d}", "waits_ms": apart_ms if place else 0}
+        | more
+        for place in range(count)
+    ]
+
+
+@pytest.mark.parametrize("apart_ms", [0, 1, 100, 299])
+@pytest.mark.parametrize("duration_s", [0, 1, 3])
+@pytest.mark.parametrize("to_one", [False, True])
+def test_many_calls_under_one_id_are_many(apart_ms, duration_s, to_one):
+    """200 calls that a SIP caller gave one Call-ID are no legs of one call: it is in a burst."""
+    settings = BurstSettings()
+    more = {"callee": "+447700900300"} if to_one else {}
+    calls = one_id(200, apart_ms, duration_s, **more)
+    assert in_burst(Bursts(settings, ["calls"]), calls) >= 60
+    # Who makes its ids itself is believed: they may be the legs of a call in a queue.
+    assert in_burst(Bursts(settings, ["calls"], switch_ids=["calls"]), calls) == 0
+
+
+def test_an_id_that_is_used_again_later_is_another_call():
+    """Calls that follow each other under one id are as many as they are."""
+    bursts = Bursts(BurstSettings(window_s=600, calls=20), ["calls"])
+    assert in_burst(bursts, one_id(30, 5_000, 3)) == 11
+
+
+def test_the_legs_and_stages_of_a_call_count_once():
+    """An attempt, three legs that overlap, and a CDR sent again; the next call counts anew."""
+    bursts = Bursts(SETTINGS, ["calls"])
+    begin = {"started_at": T0_MS / 1000, "partition": 0, "waits_ms": 0, "caller": NUMBERS[0]}
+    for number in range(4):
+        legs = [
+            {"call_id": f"c{number}"} | begin | {"stage": "attempt"},
+            {"call_id": f"c{number}"} | begin | {"duration_s": 3},
+            {"call_id": f"c{number}"} | begin | {"duration_s": 2, "callee": "+447700900301"},
+            {"call_id": f"c{number}"} | begin | {"duration_s": 0, "callee": "+447700900302"},
+            {"call_id": f"c{number}"} | begin | {"duration_s": 3, "waits_ms": 500},
+        ]
+        assert in_burst(bursts, legs) == (4 if number == 3 else 0)
+
+
+def test_a_batch_that_is_read_again_counts_once():
+    """However often a transaction is aborted, its calls are no more than they were."""
+    bursts = Bursts(SETTINGS, ["calls"])
+    for _ in range(9):
+        found = looked(bursts, flood(NUMBERS[0], 2) + one_id(4, 0), T0_MS, first=500)[0]
+        assert not any(in_burst for *_, in_burst in found)
+
+
+def test_a_duration_that_no_call_has_is_not_short():
+    """A record's number without sense costs nothing but itself."""
+    bursts = Bursts(SETTINGS, ["calls"])
+    assert in_burst(bursts, flood(NUMBERS[0], 20, duration_s=1.7e308)) == 0
+    assert in_burst(bursts, flood(NUMBERS[0], 20, first=20, started_at=99_999_999_999)) > 0
 
 
 def test_what_is_held_is_bounded_and_the_quietest_go_first(monkeypatch):

@@ -14,11 +14,12 @@ from stream.core.agreement import Agreements, Kind, Terms
 from stream.core.blocklists import Blocklists
 from stream.core.decision import Action, Verdict
 from stream.core.entry import Category
+from stream.core.rules import RuleState
 from stream.deciding import Decider, Judges, decoder_for
 from tests.agreed import agreement
 from tests.builders import NOW_S, blocklists, call_batch, live
 
-GANG = "+447700900101"
+GANG, CLEAN, CALLED = "+447700900101", "+447700900199", "+66812345678"
 LISTS = blocklists(
     live("CERT/all", "+447700900102"),
     live("KH/scam", GANG, confidence=80),
@@ -213,3 +214,36 @@ def test_bursts_are_remembered_where_their_rule_is_on(tmp_path: Path, state: str
         flagged += len(decide(read(raw)).ids)
     # The first two calls of a window are not counted; the sixth is the fourth that is.
     assert flagged == (3 if state == "flag" else 0)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "record", "verdicts"),
+    [
+        ("kamailio", {"callid": "same@host", "src_user": CLEAN, "dst_user": CALLED}, {"block"}),
+        ("asterisk-vsgroup", {"linkedid": "1.2", "src": CLEAN, "dst": CALLED}, set()),
+    ],
+)
+def test_an_id_that_the_caller_chose_stands_for_few_records(dialect, record, verdicts):
+    """A flood under one SIP Call-ID is a burst; many records of a call in Asterisk's queue are
+    none.
+    """
+    settings = load([], {})
+    rules = replace(settings.policy.rules, short_bursts=RuleState.BLOCK)
+    settings = replace(
+        settings,
+        calls=replace(settings.calls, topics={"calls": dialect}),
+        policy=replace(settings.policy, rules=rules),
+    )
+    record = record | {"duration": 1, "durationsec": 1}
+    count = 400
+    raw = RawBatch(
+        [msgspec.json.encode(record)] * count,
+        np.arange(count),
+        NOW_S * 1000 + np.arange(count),
+        (Segment(Partition("calls", 0), 0, count),),
+        1,
+    )
+    decide = Decider(settings, lambda: LISTS, lambda: Agreements((), needed=False))
+    outcome = decide(decoder_for(settings)(raw))
+    found = [msgspec.json.decode(value) for value in filter(None, outcome.values)]
+    assert {one["verdict"] for one in found} == verdicts

@@ -21,35 +21,56 @@ Make = Callable[[str, SwitchSettings], Dialect]
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """One dialect: what it reads, in a line, and whether its times are local ones."""
+    """One dialect: what it reads, in a line, and whether its times are local ones.
+
+    `own_ids`: the switch makes the ids of calls. Else they come from whoever calls (a SIP Call-ID),
+    or nobody knows, and one id may stand for many calls.
+    """
 
     what: str
     make: Make
     local_times: bool = False
+    own_ids: bool = False
 
 
-def _json(what: str, form: JsonForm) -> Known:
-    return Known(what, lambda name, switch: JsonDialect(name, form, switch), form.local_times)
+def _json(what: str, form: JsonForm, *, own_ids: bool = False) -> Known:
+    return Known(
+        what, lambda name, switch: JsonDialect(name, form, switch), form.local_times, own_ids
+    )
 
 
 def _csv(what: str, form: CsvForm) -> Known:
-    return Known(what, lambda name, switch: CsvDialect(name, form, switch), local_times=True)
+    return Known(what, lambda name, switch: CsvDialect(name, form, switch), True, own_ids=True)
 
 
 KNOWN: Mapping[str, Known] = {
     RINGFENCE.name: Known("our own JSON", lambda _name, _switch: RINGFENCE),
-    "freeswitch": Known("FreeSWITCH mod_json_cdr: file or POST body", freeswitch.FreeSwitch),
-    "freeswitch-events": _json("FreeSWITCH mod_event_kafka", freeswitch_events.EVENTS),
+    # FreeSWITCH's ids are the caller's with inbound-use-callid-as-uuid; then it refuses a second
+    # call with the same while the first lasts.
+    "freeswitch": Known(
+        "FreeSWITCH mod_json_cdr: file or POST body", freeswitch.FreeSwitch, own_ids=True
+    ),
+    "freeswitch-events": _json(
+        "FreeSWITCH mod_event_kafka", freeswitch_events.EVENTS, own_ids=True
+    ),
     "freeswitch-csv": _csv("FreeSWITCH mod_cdr_csv, template example", freeswitch.CSV),
     "asterisk-csv": _csv("Asterisk Master.csv", asterisk.MASTER_CSV),
     "asterisk-custom": _csv("Asterisk cdr_custom, the sample's columns", asterisk.CUSTOM_CSV),
-    "asterisk-ami": _json("Asterisk AMI Cdr event, cdr_beanstalkd", asterisk.AMI),
-    "asterisk-kafka": _json("Asterisk asterisk_cdr topic, cdr_custom JSON", asterisk.KAFKA),
-    "asterisk-vsgroup": _json("Asterisk cdr_kafka of vsgroup", asterisk.VSGROUP),
+    "asterisk-ami": _json("Asterisk AMI Cdr event, cdr_beanstalkd", asterisk.AMI, own_ids=True),
+    "asterisk-kafka": _json(
+        "Asterisk asterisk_cdr topic, cdr_custom JSON", asterisk.KAFKA, own_ids=True
+    ),
+    "asterisk-vsgroup": _json("Asterisk cdr_kafka of vsgroup", asterisk.VSGROUP, own_ids=True),
     "kamailio": _json("Kamailio acc_json, CDRs, attempts", kamailio.ACC_JSON),
     "opensips": _json("OpenSIPS E_ACC_* by event_kafka", opensips.EVI),
     "3gpp": Known("3GPP TS 32.298 as JSON: MO, MT, gateways, IMS", gpp.ThreeGpp),
 }
+
+
+def has_own_ids(name: str) -> bool:
+    """Whether the ids in records of the dialect `name` are the switch's own; see `Known`."""
+    kind = name.partition(":")[0]
+    return kind in KNOWN and KNOWN[kind].own_ids
 
 
 def dialect_named(

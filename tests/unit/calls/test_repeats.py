@@ -115,6 +115,16 @@ def test_another_number_is_never_held_back():
     assert "repeats" not in second
 
 
+def test_one_id_for_many_calls_does_not_make_them_one():
+    """A SIP caller may give all its calls one Call-ID: they are counted as several, not as one."""
+    _, decisions = Switch().decided(*[record("same@host", LISTED)] * 200)
+    named = [one for one in decisions if "repeats" not in one]
+    assert [one["decision_id"] for one in named] == [
+        one["decision_id"] for one in decisions[:: module.RECORDS_MAX]
+    ]
+    assert len(decisions) == 200
+
+
 def test_an_innocent_leg_hides_nothing_and_costs_nothing():
     """What was let through is not remembered: a listed number in a later leg is blocked."""
     switch = Switch()
