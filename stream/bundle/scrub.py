@@ -20,7 +20,7 @@ _FILE_BYTES_MAX = 64 * 1024
 _NAMED = re.compile(r"TOKEN|SECRET|PASS|KEY|CREDENTIAL|AUTH|RINGFENCE_", re.IGNORECASE)
 _HARMLESS = {"RINGFENCE_CONFIG", "RINGFENCE_ACTOR"}
 _LOOKS = (
-    re.compile(r"(?<=://)[^/\s@\"']*:[^/\s@\"']*(?=@)"),
+    re.compile(r"(?<=://)[^/\s@\"':]*+:[^/\s@\"']*+(?=@)"),
     re.compile(r"whsec_[A-Za-z0-9+/=_-]+"),
     re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*-----|\Z)", re.DOTALL),
     re.compile(r"(?i)(?<=bearer )[^\s\"',]+"),

@@ -17,6 +17,8 @@ from stream.core.e164 import is_canonical
 
 LENGTH_MIN = 8
 """Shorter texts may be short codes or local numbers."""
+LENGTH_MAX = 20
+"""No number is longer, whatever prefix is before it: so no pattern of a region sees a long text."""
 _TYPES = (
     *("fixed_line", "mobile", "toll_free", "premium_rate", "shared_cost"),
     *("voip", "personal_number", "pager", "uan", "voicemail"),
@@ -55,7 +57,7 @@ def national_reader(region: str) -> Callable[[str], str | None] | None:
         )
 
     def read(text: str) -> str | None:
-        if len(text) < LENGTH_MIN or not (text.isascii() and text.isdigit()):
+        if not (LENGTH_MIN <= len(text) <= LENGTH_MAX and text.isascii() and text.isdigit()):
             return None
         if text.startswith("00") or abroad(text):
             return None

@@ -205,9 +205,17 @@ def _named(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
 
 def _rotated_name(path: Path, other: Path) -> bool:
     """`Master.csv.1`, `Master.csv-20261125`, `Master.csv.2026-11-25-08-00-00`, `Master-1.csv`."""
-    turn = r"[.-]\d[\d.:T_-]*"
-    patterns = [re.escape(path.name) + turn, re.escape(path.stem) + turn + re.escape(path.suffix)]
-    return any(re.fullmatch(pattern, other.name) for pattern in patterns)
+    pairs = ((path.name, ""), (path.stem, path.suffix))
+    return any(
+        len(other.name) >= len(begin) + len(end)
+        and other.name.startswith(begin)
+        and other.name.endswith(end)
+        and _TURN.fullmatch(other.name[len(begin) : len(other.name) - len(end)])
+        for begin, end in pairs
+    )
+
+
+_TURN = re.compile(r"[.-]\d[\d.:T_-]*")
 
 
 def passed_over(name: str) -> bool:

@@ -7,7 +7,7 @@ from stream.lists.formats.csv import NAMES
 from stream.lists.formats.rows import Wrong
 from stream.lists.meanings import read_confidence, read_time
 
-_NUMBER = re.compile(r"[\s'=\"]*\+?[\d\s\-.()/]{7,20}[*#]*\"?\s*\Z")
+_NUMBER = re.compile(r"[\s'=\"]*+\+?[\d\s\-.()/]{7,20}+[*#]*+\"?\s*+\Z")
 _WORDS_MAX = 40
 """Longer texts are remarks, not categories."""
 

@@ -4,7 +4,6 @@ No answer quotes what came: it may hold a subscriber's number. Places (line, ind
 where.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from http import HTTPStatus
@@ -82,7 +81,6 @@ _FAULTS: Final[Mapping[type[Fault], Kind]] = {
     RegisterLost: Kind.REGISTER_DOWN,
     ChangeConflict: Kind.CONFLICT,
 }
-_PARAMETER: Final = re.compile(r"\{[^}]*\}")
 _KIND_OF: Final = {404: Kind.NOT_FOUND, 405: Kind.METHOD, 413: Kind.TOO_LARGE}
 
 
@@ -149,8 +147,16 @@ def _allowed(request: Request) -> list[str]:
     return sorted(
         method.upper()
         for pattern, methods in request.app.openapi()["paths"].items()
-        if re.fullmatch(_PARAMETER.sub("[^/]+", pattern), path)
+        if _is_of(path.split("/"), pattern.split("/"))
         for method in methods
+    )
+
+
+def _is_of(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether a path is one of a route's: a part in braces stands for any."""
+    return len(parts) == len(pattern) and all(
+        part == wanted or (wanted.startswith("{") and part != "")
+        for part, wanted in zip(parts, pattern, strict=True)
     )
 
 

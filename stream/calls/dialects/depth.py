@@ -27,5 +27,6 @@ def too_deep(value: bytes | memoryview) -> bool:
     return brackets(value) > DEPTH_MAX and depth(value) > DEPTH_MAX
 
 
-_TEXT = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+# A text without an end reaches to the end: else each quote in it would be tried as a beginning.
+_TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 _BRACKET = re.compile(rb"[][{}]")

@@ -10,8 +10,9 @@ r"""Dialect `mapping:<name>`: any JSON or CSV, by a table in the configuration.
 
 A JSON path's steps are separated by dots; a dot inside a key is written `\.`. A CSV field is a
 name from `columns` or a column's number, from 0; empty numbers are withheld ones. Of a pattern
-(Python's `re`) counts the first group, or all that it matches; where it does not match, a call id
-or number stays as it is, so that no listed number gets by, and an optional field is none.
+(a regular expression, see `linear`) counts the first group, or all that it matches; where it does
+not match, a call id or number stays as it is, so that no listed number gets by, and an optional
+field is none.
 """
 
 import re
@@ -25,6 +26,7 @@ import msgspec
 from stream.calls.batch import FIELDS, Glance
 from stream.calls.dialects import fields
 from stream.calls.dialects.dialect import REQUIRED, Details, Found, Layout, NoCall, Value
+from stream.calls.dialects.linear import cutter
 from stream.calls.dialects.lines import cells_of
 from stream.calls.dialects.paths import Reader, keys_of, value_at
 from stream.core.call import RejectReason
@@ -78,9 +80,9 @@ class MappingSettings:
             if key not in self.fields:
                 yield f"patterns: {key!r} is not in fields"
             try:
-                re.compile(pattern)
-            except re.error as error:
-                yield f"patterns: {key}: {pattern!r} is no regular expression: {error}"
+                cutter(pattern)
+            except ValueError as error:
+                yield f"patterns: {key}: {error}"
         yield from self._wrong_times()
 
     def _wrong_times(self) -> Iterator[str]:
@@ -138,20 +140,19 @@ class _Patterns:
     """The patterns of a mapping, by field."""
 
     def __init__(self, patterns: Mapping[str, str]) -> None:
-        self._patterns = {key: re.compile(pattern) for key, pattern in patterns.items()}
+        self._cutters = {key: cutter(pattern) for key, pattern in patterns.items()}
 
     def of_glance(self) -> bool:
         """Whether one is of a field that deciding needs."""
-        return not self._patterns.keys().isdisjoint(FIELDS)
+        return not self._cutters.keys().isdisjoint(FIELDS)
 
     def cut(self, found: dict[str, Any]) -> dict[str, Any]:
         """`found` with what the patterns leave of its texts."""
-        for key, pattern in self._patterns.items():
+        for key, cutter_of_key in self._cutters.items():
             text = found.get(key)
             if not isinstance(text, str):
                 continue
-            match = pattern.search(text)
-            cut = match and (match[1] if pattern.groups else match[0])
+            cut = cutter_of_key(text)
             if cut is not None:
                 found[key] = cut
             elif key not in REQUIRED:

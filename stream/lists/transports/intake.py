@@ -15,9 +15,11 @@ from stream.lists.transports.unpack import ByMark, Plain, unpacker
 BOMB_RATIO = 200
 """Lists of numbers shrink to a tenth, of one number again and again to a fiftieth."""
 _HEAD_BYTES = 1024
+# What was taken is never given back (`*+`): blanks could be divided in more ways than can be tried.
 _PAGE = re.compile(
-    rb"\A(?:\xef\xbb\xbf)?(?:\s+|<\?xml[^>]*>|<!--.*?-->)*<(?:!doctype\s+html|html|head|body)\b",
-    re.IGNORECASE | re.DOTALL,
+    rb"\A(?:\xef\xbb\xbf)?+(?:\s++|<\?xml[^>]*+>|<!--(?:[^-]|-(?!->))*+-->)*+"
+    rb"<(?:!doctype\s++html|html|head|body)\b",
+    re.IGNORECASE,
 )
 
 
@@ -99,12 +101,23 @@ def checksum_in(text: str, name: str, origin: str) -> str:
     `sha256sum` and BSD's `sha256` write them. Raises FeedDown(CHECKSUM) if there is none.
     """
     lines = [line for line in text.splitlines() if _HEX.search(line)]
-    named = [
-        line for line in lines if name and re.search(rf"[\s*(/]{re.escape(name)}(?:\)|$|\s)", line)
-    ]
+    named = [line for line in lines if name and _names(line, name)]
     if len(named) == 1 or len(lines) == 1:
         found = _HEX.search((named or lines)[0])
         assert found is not None
         return found[0].lower()
     text = f"{origin} has {len(lines)} SHA-256 sums and not exactly one for {name}"
     raise FeedDown(FeedFault.CHECKSUM, text)
+
+
+def _names(line: str, name: str) -> bool:
+    """Whether a line is about the file `name`: alone, in brackets, or at the end of a path."""
+    at = line.find(name)
+    while at >= 0:
+        before, after = line[at - 1 : at] if at else "", line[at + len(name) :][:1]
+        if (before.isspace() or before in {"*", "(", "/"}) and (
+            after in {"", ")"} or after.isspace()
+        ):
+            return True
+        at = line.find(name, at + 1)
+    return False
