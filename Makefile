@@ -3,7 +3,7 @@
 # make test TEST_ARGS="-k embedded" (with "-n 0" the tests run in one process, for a debugger and for prints as they come).
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo exercise test check lint fast bench bench-peers run fmt docs-metrics dashboards lock clean
+.PHONY: help setup demo exercise test check lint fast bench bench-peers run fmt docs docs-reference docs-metrics dashboards lock clean
 
 BIN := .venv/bin
 READY := .venv/.ready
@@ -13,7 +13,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3
 	&& command -v "$$python" && break; done)
 
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 
 setup: $(READY) ## make .venv with the locked packages (again only when they change)
 
@@ -60,6 +60,12 @@ run: setup ## the engine with config/default.toml (RUN_ARGS="--config FILE")
 fmt: setup ## format the code, and mend what ruff can mend
 	@$(BIN)/ruff format --quiet .
 	@$(BIN)/ruff check --fix --quiet .
+
+docs: setup ## build the documentation into build/docs; a broken link or a warning fails it
+	@$(BIN)/python -m tests.tools.docs
+
+docs-reference: setup ## write what partners fetch: JSON Schema, AsyncAPI, OpenAPI (docs/reference)
+	@$(BIN)/python -m tests.tools.docs --schemas
 
 docs-metrics: setup ## write the metrics' catalogue into deploy/METRICS.md
 	@$(BIN)/python -m tests.tools.write_metrics

@@ -1,0 +1,74 @@
+"""The index of decisions: one file each in docs/decisions, `NNNN-slug.md`."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.tools.docs.markdown import fenced, page, table
+
+PARTS: Final = ("Choice", "Alternatives", "Price", "Wrong if")
+"""The headings that each decision has, in this order."""
+STATUSES: Final = ("accepted", "replaced")
+_NAME: Final = re.compile(r"(\d{4})-[a-z0-9-]+\.md")
+_FACT: Final = re.compile(r"^- (Date|Status|Area): (.+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One decision, as its file has it."""
+
+    path: Path
+    number: int
+    title: str
+    date: str
+    status: str
+    area: str
+    headings: tuple[str, ...]
+
+
+def decisions(folder: Path) -> Iterator[Decision]:
+    """Every decision of the folder, by its number. Raises ValueError where a file has no form."""
+    for path in sorted(folder.glob("*.md")):
+        name = _NAME.fullmatch(path.name)
+        text = path.read_text()
+        facts = dict(_FACT.findall(text))
+        if name is None or facts.keys() != {"Date", "Status", "Area"}:
+            raise ValueError(f"{path}: NNNN-slug.md with the lines Date, Status and Area")
+        yield Decision(
+            path,
+            int(name[1]),
+            text.partition("\n")[0].removeprefix("# "),
+            facts["Date"],
+            facts["Status"],
+            facts["Area"],
+            tuple(re.findall(r"^## (.+)$", text, re.MULTILINE)),
+        )
+
+
+def decisions_index(folder: Path) -> str:
+    """The page that lists them, by area."""
+    found = list(decisions(folder))
+    parts = []
+    for area in dict.fromkeys(sorted(one.area for one in found)):
+        rows = [
+            (f"[{one.number:04}]({one.path.name})", one.title, one.date, one.status)
+            for one in found
+            if one.area == area
+        ]
+        parts.append([f"## {area[0].upper()}{area[1:]}", "", *table(_HEADER, rows)])
+    names = "\n".join(one.path.stem for one in found)
+    return page(
+        "Decisions",
+        [
+            "What was chosen where there was a choice: why, what else there was, what it costs,",
+            "and how we would notice that it was wrong. `replaced` names the successor.",
+            "",
+        ],
+        *parts,
+        fenced("{toctree}", ":hidden:\n\n" + names),
+    )
+
+
+_HEADER: Final = ("no.", "decision", "date", "status")

@@ -1,0 +1,189 @@
+"""Records as JSON Schema: what switches write, what Ringfence decides, what partners fetch."""
+
+from typing import Any, Final
+
+import msgspec
+
+from stream.calls.dialects.ringfence import _Whole as Record
+from stream.core.call import Ingress, Stage
+from stream.core.decision import Decision, Verdict
+from stream.core.enforcement import Enforcement
+from stream.core.snapshot import Manifest
+from stream.lists.published import Latest
+from tests.tools.docs.markdown import code, escaped, page, table
+
+Schema = dict[str, Any]
+BASE: Final = "https://ringfence.example/schemas/"
+_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+
+CALL_FIELDS: Final = {
+    "call_id": "The call's id at the switch; it comes back in the decision.",
+    "caller": "E.164, national (read in the trunk's country), SIP or tel URI; null: withheld.",
+    "callee": "The number called, written like the caller.",
+    "started_at": "When the call started: RFC 3339, or the epoch in seconds or milliseconds.",
+    "stage": "An attempt can still be stopped; a record of the end protects the next call.",
+    "ingress": "On which side of the border the call came in; else the trunk says it.",
+    "trunk": "The name of a table [trunks.<name>] of the settings.",
+    "carrier": "Kept for the reader of decisions and tracebacks.",
+    "duration_s": "Seconds.",
+}
+DECISION_FIELDS: Final = {
+    "decision_id": "Equal whenever the same record is decided again: drop repeats by it.",
+    "verdict": "What the network does with the call.",
+    "simulated": "True: a list or rule on trial decided; the call goes on.",
+    "rule": "What decided: list:..., agreement:..., rule:..., allowlist, emergency, no_agreement.",
+    "number": "The number that decided, E.164; null where none could be read.",
+    "role": "Which of the call's numbers that is.",
+    "call_id": "The call's id, as the switch wrote it.",
+    "caller": "The caller, E.164; null: withheld or not readable.",
+    "callee": "The called number, E.164.",
+    "reasons": "The lists that hold the number, or may hold it.",
+    "sip": "The answer for the INVITE of a blocked call (603+, ATIS-1000099).",
+    "called_at": "When the call started, as the record says; null: it does not say.",
+    "decided_at": "When it was decided.",
+    "expires_at": "From then on the decision does not count.",
+    "origin": "Where the record lies in Kafka: topic/partition/offset.",
+    "would": "Only with simulated: the verdict that the trial would have caused.",
+    "repeats": "The id of an earlier decision on the same call and number; skip such a record.",
+}
+REASON_FIELDS: Final = {
+    "list": "The list, OWNER/name.",
+    "agreement": "The agreement by which the list acts; null: the settings alone.",
+    "category": "What the number was reported for.",
+    "confirmed": "False: a Bloom filter's hit that no exact entry confirms.",
+    "confidence": "0 to 100, at the moment of the decision.",
+    "generation": "The generation of the list that was asked.",
+    "expires_at": "When the entry ends; null: when it is removed.",
+    "prefix": "The list's entry, where that is a prefix of the number.",
+}
+
+
+def call_schema() -> Schema:
+    """A call record of our own dialect. Other fields in it are allowed and ignored."""
+    assert Record.__struct_fields__ == tuple(CALL_FIELDS)
+    kinds: Schema = {
+        "call_id": {"type": "string"},
+        "caller": {"type": ["string", "null"]},
+        "callee": {"type": ["string", "null"]},
+        "started_at": {"type": ["string", "number", "null"]},
+        "stage": {"enum": [*(one.value for one in Stage), None]},
+        "ingress": {"enum": [*(one.value for one in Ingress), None]},
+        "trunk": {"type": ["string", "null"]},
+        "carrier": {"type": ["string", "null"]},
+        "duration_s": {"type": ["number", "null"]},
+    }
+    return {
+        **_head("call", "A call record in dialect `ringfence`."),
+        "type": "object",
+        "required": ["call_id", "caller", "callee"],
+        "properties": {
+            name: {"description": text, **kinds[name]} for name, text in CALL_FIELDS.items()
+        },
+        "examples": [
+            {
+                "call_id": "a1",
+                "caller": "+85523900123",
+                "callee": "+66812345678",
+                "trunk": "border-1",
+                "started_at": "2026-11-25T02:00:00Z",
+                "stage": "attempt",
+            }
+        ],
+    }
+
+
+def decision_schema() -> Schema:
+    """A record of the decisions topic."""
+    schema = _of("decision", Decision, "One decision about one call.")
+    assert schema["properties"].keys() == DECISION_FIELDS.keys()
+    reason = schema["$defs"]["Reason"]
+    assert reason["properties"].keys() == REASON_FIELDS.keys()
+    _described(schema, DECISION_FIELDS)
+    _described(reason, REASON_FIELDS)
+    schema["properties"]["verdict"]["enum"] = [one.value for one in Verdict]
+    return schema
+
+
+def schemas() -> dict[str, Schema]:
+    """File name without its ending -> schema."""
+    return {
+        "call": call_schema(),
+        "decision": decision_schema(),
+        "enforcement": _of(
+            "enforcement", Enforcement, "What a country says of its enforcement of a list on a day."
+        ),
+        "latest": _of("latest", Latest, "`latest.json` of a published list: what there is."),
+        "manifest": _of("manifest", Manifest, "`manifest.json` of a snapshot: each of its parts."),
+    }
+
+
+def _head(name: str, title: str) -> Schema:
+    return {"$schema": _DIALECT, "$id": f"{BASE}{name}.schema.json", "title": title}
+
+
+def _of(name: str, kind: Any, title: str) -> Schema:
+    """The schema of a struct, its own fields at the top."""
+    (whole,), parts = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
+    top = parts.pop(whole["$ref"].rpartition("/")[2])
+    top.pop("title", None)
+    return {**_head(name, title), **top, **({"$defs": parts} if parts else {})}
+
+
+def _described(schema: Schema, texts: dict[str, str]) -> None:
+    for name, text in texts.items():
+        kind = schema["properties"][name]
+        kind["description"] = text
+
+
+def records_page() -> str:
+    """Fields of calls and decisions as tables, and where the schemas are."""
+    decision = decision_schema()
+    return page(
+        "Records and decisions",
+        [
+            "The JSON of records in Kafka. The schemas are files to fetch:",
+            "",
+            *(
+                f"- {{download}}`{name}.schema.json <schemas/{name}.schema.json>`: "
+                f"{escaped(schema['title'])}"
+                for name, schema in schemas().items()
+            ),
+            "",
+            "A reader ignores fields that it does not know: new ones may be added.",
+            "",
+            "## A call, in our own dialect",
+            "",
+        ],
+        _fields(call_schema()),
+        ["## A decision", ""],
+        _fields(decision),
+        ["## A reason of a decision", ""],
+        _fields(decision["$defs"]["Reason"]),
+        ["## The answer for SIP", ""],
+        _fields(decision["$defs"]["SipAnswer"]),
+    )
+
+
+def _fields(schema: Schema) -> list[str]:
+    required = schema.get("required", ())
+    rows = [
+        (
+            code(name),
+            _kind(kind),
+            "always" if name in required else "",
+            escaped(kind.get("description", "")),
+        )
+        for name, kind in schema["properties"].items()
+    ]
+    return table(("field", "type", "there", "meaning"), rows)
+
+
+def _kind(kind: Schema) -> str:
+    if "enum" in kind:
+        return " or ".join(code(str(one)) for one in kind["enum"] if one is not None)
+    if "anyOf" in kind:
+        return " or ".join(_kind(one) for one in kind["anyOf"])
+    if "$ref" in kind:
+        return "object"
+    types = kind.get("type", "any")
+    return " or ".join([types] if isinstance(types, str) else types)
