@@ -184,6 +184,10 @@ class Shell:
                 self._wait_for_group(group)
         for master in self._masters:
             os.close(master)
+        for pipe in (self._bash.stdin, self._bash.stdout):
+            assert pipe is not None
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
 
     def _wait_for_group(self, group: int) -> None:
         """Until nobody of the group is left, or the deadline of a shutdown is over."""

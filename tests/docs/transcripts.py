@@ -106,8 +106,9 @@ def moved(text: str, days: int) -> str:
 
     def later(found: re.Match[str]) -> str:
         day = date.fromisoformat(found[0])
-        near = abs(day - DOCS_DAY) <= _NEAR or abs(day - timedelta(days) - DOCS_DAY) <= _NEAR
-        return (day + timedelta(days)).isoformat() if near else found[0]
+        then = day + timedelta(days)
+        near = min(abs(day - DOCS_DAY), abs(then - DOCS_DAY)) <= _NEAR
+        return then.isoformat() if near else found[0]
 
     return _DAY.sub(later, text)
 
