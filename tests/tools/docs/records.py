@@ -4,7 +4,8 @@ from typing import Any, Final
 
 import msgspec
 
-from stream.calls.dialects.ringfence import _Whole as Record
+from stream.calls.dialects.dialect import REQUIRED
+from stream.calls.dialects.mapping import OPTIONAL
 from stream.core.call import Ingress, Stage
 from stream.core.decision import Decision, Verdict
 from stream.core.enforcement import Enforcement
@@ -60,7 +61,7 @@ REASON_FIELDS: Final = {
 
 def call_schema() -> Schema:
     """A call record of our own dialect. Other fields in it are allowed and ignored."""
-    assert Record.__struct_fields__ == tuple(CALL_FIELDS)
+    assert (*REQUIRED, *OPTIONAL) == tuple(CALL_FIELDS)
     kinds: Schema = {
         "call_id": {"type": "string"},
         "caller": {"type": ["string", "null"]},
@@ -75,7 +76,7 @@ def call_schema() -> Schema:
     return {
         **_head("call", "A call record in dialect `ringfence`."),
         "type": "object",
-        "required": ["call_id", "caller", "callee"],
+        "required": list(REQUIRED),
         "properties": {
             name: {"description": text, **kinds[name]} for name, text in CALL_FIELDS.items()
         },
