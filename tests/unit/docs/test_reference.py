@@ -64,7 +64,7 @@ def test_each_key_of_a_feed_or_agreement_file_has_its_meaning() -> None:
             kind = settings.kind_of(hints[one.name])
             inner = get_origin(hints[one.name]) is dict and not get_args(hints[one.name])[1]
             if kind != "table" and not kind.startswith("table by name of table") and not inner:
-                assert f"{key}.{one.name}" in said
+                assert f"{key}.{one.name}" in said, "say it in tests/tools/docs/meanings.toml"
     keys |= {
         f"{'.'.join(above)}.{one.name}"
         for above, s in settings.tables(Settings)
