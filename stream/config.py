@@ -124,10 +124,10 @@ class Settings:
     def trunks_by_name(self) -> Trunks:
         """The trunks for `calls.decide`."""
         named = {
-            name: Trunk(trunk.country, Ingress(trunk.ingress))
+            name: Trunk(trunk.country, Ingress(trunk.ingress), trunk.international_prefix)
             for name, trunk in self.trunks.items()
         }
-        return Trunks(self.calls.home_country, named)
+        return Trunks(self.calls.home_country, named, self.calls.international_prefix)
 
     def kafka_client(self) -> KafkaSettings:
         """For every Kafka client. Raises ConfigInvalid where a certificate can not be used."""

@@ -82,6 +82,7 @@ class CallsSection:
     emit: Literal["blocks", "all"]
     check_callee: bool
     home_country: Country
+    international_prefix: Annotated[str, Checked(checks.dial_prefix)]
     decisions_topic: Topic
     rejected_topic: Topic
     partitions: Annotated[int, Between(1, 10_000)]
@@ -179,10 +180,14 @@ class CallsSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrunkSection:
-    """`[trunks.<name>]`: whose national numbers a trunk carries, and on which side it lies."""
+    """`[trunks.<name>]`: whose national numbers a trunk carries, and on which side it lies.
+
+    `international_prefix`: what the switch writes before international numbers.
+    """
 
     country: Country
     ingress: Literal["international", "domestic", "unknown"] = "unknown"
+    international_prefix: Annotated[str, Checked(checks.dial_prefix)] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,9 +47,13 @@ def _scanned(
     def country(index: int) -> str:
         return trunks.country(located.text("trunk", index) if trunks.named else None)
 
+    def prefix(index: int) -> str:
+        return trunks.prefix(located.text("trunk", index))
+
     def numbers(name: str) -> Numbers:
         odd = {index: getattr(glance, name) for index, glance in located.odd.items()}
-        return parse_texts(located.field(name), odd, country)
+        prefix_of = prefix if trunks.have_prefixes else None
+        return parse_texts(located.field(name), odd, country, prefix_of)
 
     return CallBatch(
         raw=raw,
@@ -78,16 +82,18 @@ def _decoded(
     def country(index: int) -> str:
         return trunks.country(glances[index].trunk)
 
+    def prefix(index: int) -> str:
+        return trunks.prefix(glances[index].trunk)
+
+    def numbers(texts: list[str | None]) -> Numbers:
+        return parse_many(texts, country, prefix if trunks.have_prefixes else None)
+
     return CallBatch(
         raw=raw,
         glances=glances,
         rows=rows,
-        callers=without_marks(parse_many([glance.caller for glance in glances], country), country),
-        callees=(
-            parse_many([glance.callee for glance in glances], country)
-            if settings.check_callee
-            else None
-        ),
+        callers=without_marks(numbers([glance.caller for glance in glances]), country),
+        callees=numbers([glance.callee for glance in glances]) if settings.check_callee else None,
         rejected=rejected,
         **_readers(raw, parts, rows, glances),
     )

@@ -8,18 +8,37 @@ from stream.core.call import Ingress
 
 @dataclass(frozen=True, slots=True)
 class Trunk:
-    """One trunk: `country` (ISO 3166 alpha-2) whose national numbers it carries."""
+    """One trunk: `country` (ISO 3166 alpha-2) whose national numbers it carries.
+
+    `prefix` is what its switch writes before international numbers; "": as all trunks.
+    """
 
     country: str
     ingress: Ingress = Ingress.UNKNOWN
+    prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Trunks:
-    """All trunks by name; calls of any other trunk count as `home_country`'s."""
+    """All trunks by name; calls of any other trunk count as `home_country`'s.
+
+    `home_prefix` is the prefix of trunks that have none of their own; "": not known, then a number
+    is read as dialled in its country.
+    """
 
     home_country: str
     named: Mapping[str, Trunk] = field(default_factory=dict)
+    home_prefix: str = ""
+
+    @property
+    def have_prefixes(self) -> bool:
+        """Whether the prefix of any trunk is known."""
+        return bool(self.home_prefix) or any(one.prefix for one in self.named.values())
+
+    def prefix(self, trunk: str | None) -> str:
+        """What stands before international numbers on `trunk`; "": not known."""
+        known = self.named.get(trunk) if trunk is not None else None
+        return (known.prefix if known is not None else "") or self.home_prefix
 
     def country(self, trunk: str | None) -> str:
         """The country in which numbers of calls on `trunk` are read."""

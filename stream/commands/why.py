@@ -61,8 +61,9 @@ def why(
     quiet_clients()
     settings = settings_of(config)
     agreements = agreements_of(settings)
-    country = settings.trunks_by_name().country(trunk)
-    read = parse(number, country)
+    trunks = settings.trunks_by_name()
+    country = trunks.country(trunk)
+    read = parse(number, country, trunks.prefix(trunk))
     if (marked := mark_of(number, country)) is not None and read.kind is Kind.INVALID:
         mark, behind = marked
         raise typer.BadParameter(f"{number!r} has a mark ({mark}): ask for {behind}, behind it")

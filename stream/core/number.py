@@ -5,12 +5,18 @@ A switch writes a number in many ways (`+66 81-234-5678`, `0066812345678`, `0812
 A number may be written:
 
 1. `+` and digits: international. A trunk prefix after the country code goes (`+66 0 81...`).
-2. `00` and digits: international, whatever the region; where that is no possible number, as dialled
-   in the region (Thailand's carriers are chosen by 001, 007...).
+2. `00` and digits: international, as most switches write it, or as dialled in the region, where
+   that is something else (`0011` in Australia, Thailand's carriers 001, 007, 009...). The reading
+   that a plan assigns counts. Where plans assign both, and to different numbers, the text is
+   invalid: 0091 and ten digits may be India, or a carrier's 009 and the United States. `00` and the
+   region's own country code is a number of the region. A trunk whose `prefix` is known is not
+   ambiguous.
 3. Digits only: as dialled in the region of the trunk, if its plan assigns such numbers; else as an
    international number without its `+` (`85523900123` on a Thai trunk), if a plan assigns it; else
    a short code, if it has at most six digits; else whichever reading has a possible length, the
-   national one first. Without a region nothing is guessed: more than six digits are invalid.
+   national one first. A number that could be dialled within an area (seven digits in Canada) is
+   never a foreign one, nor is one that is too short for the region, unless a plan assigns it.
+   Without a region nothing is guessed: more than six digits are invalid.
 
 Only ASCII digits are digits, and only ` -.()/` may stand between them: a text that merely looks
 like a number (full-width digits, direction marks) is not taken for one.
@@ -29,6 +35,7 @@ import numpy as np
 import phonenumbers
 from numpy.typing import NDArray
 
+from stream.core.dialled import CACHE_SIZE, WITHHELD, possible, read_dialled
 from stream.core.e164 import E164_DIGITS_MAX, canonical_words, is_canonical
 
 
@@ -86,10 +93,6 @@ NAME_MAX: Final = 32
 NAME_DIGITS_MAX: Final = 6
 """A name with more digits than this is a disguised number, not a sender's name."""
 DIALLED_MAX: Final = 32
-SHORT_CODE_MAX: Final = 6
-CACHE_SIZE: Final = 1 << 15
-"""Numbers read by phonenumbers that are remembered: about 8 MB."""
-
 _SEPARATORS: Final = str.maketrans("", "", " -.()/")
 _EDGE: Final = " \t\r\n\"'"
 _NAME_MARKS: Final = frozenset(" .-_&+'/!")
@@ -116,22 +119,23 @@ _USUAL_URI: Final = re.compile(r"(?:sips?|tel):\+([0-9]{1,15})(?:[@;]|$)")
 _WITHHELD_NUMBER: Final = Number(Kind.ANONYMOUS, "anonymous")
 
 
-def parse(text: str | None, region: str | None) -> Number:
+def parse(text: str | None, region: str | None, prefix: str = "") -> Number:
     """What `text` says on a trunk of `region` (ISO 3166 alpha-2, None: not known); never raises.
 
-    An E164 result read again gives itself. None, the field being absent, is ANONYMOUS.
+    `prefix` is what the trunk's switch writes before international numbers, "" if that is not
+    known. An E164 result read again gives itself. None, the field being absent, is ANONYMOUS.
     """
     if text is None:
         return _WITHHELD_NUMBER
     if text.startswith("+") and is_canonical(text[1 : E164_DIGITS_MAX + 2]) and len(text) <= 16:
         return Number(Kind.E164, text)
-    return _read(text, region) or Number(Kind.INVALID, text[:RAW_MAX])
+    return _read(text, region, prefix) or Number(Kind.INVALID, text[:RAW_MAX])
 
 
-def _read(text: str, region: str | None) -> Number | None:
+def _read(text: str, region: str | None, prefix: str) -> Number | None:
     """`parse`, of a text that is not simply E.164; None: it says nothing that counts."""
     if text.isdigit() and text.isascii() and len(text) <= DIALLED_MAX:
-        return _dialled(text, region)
+        return _from_digits(text, region, prefix)
     # The usual URI of an IMS network is read by one expression, in a third of the time.
     usual = _USUAL_URI.match(text)
     if usual and is_canonical(usual[1]) and "<" not in text:
@@ -142,7 +146,16 @@ def _read(text: str, region: str | None) -> Number | None:
     digits = party.dialled
     if digits is None:
         return _named(party.user)
-    return _dialled(digits, party.region or region)
+    return _from_digits(digits, party.region or region, prefix)
+
+
+def _from_digits(digits: str, region: str | None, prefix: str) -> Number | None:
+    number = read_dialled(digits, region, prefix)
+    if number is None:
+        return None
+    if number == WITHHELD:
+        return _WITHHELD_NUMBER
+    return Number(Kind.E164 if number.startswith("+") else Kind.SHORT_CODE, number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,75 +263,22 @@ def _named(user: str) -> Number | None:
     return None
 
 
-@lru_cache(CACHE_SIZE)
-def _dialled(digits: str, region: str | None) -> Number | None:
-    """Reads digits, with or without `+`, as the module says; None: no number."""
-    if digits.startswith("+"):
-        return _international(digits[1:])
-    if digits == "":
-        return _WITHHELD_NUMBER
-    if not digits.strip("0") and (len(digits) == 1 or len(digits) > SHORT_CODE_MAX):
-        return _WITHHELD_NUMBER
-    if digits.startswith("00") and (number := _international(digits[2:])):
-        return number
-    national = _possible(digits, region.upper()) if region else None
-    foreign = None
-    if region and len(digits) > SHORT_CODE_MAX and not digits.startswith("0"):
-        foreign = _possible(f"+{digits}", None)
-    for reading in (national, foreign):
-        if reading and phonenumbers.is_valid_number(reading):
-            return _e164(reading)
-    if 2 <= len(digits) <= SHORT_CODE_MAX and (len(digits) == 3 or not digits.startswith("0")):
-        return Number(Kind.SHORT_CODE, digits)
-    for reading in (national, foreign):
-        if reading:
-            return _e164(reading)
-    return None
-
-
-def _international(digits: str) -> Number | None:
-    """Reads digits that begin with a country code."""
-    if is_canonical(digits):
-        return Number(Kind.E164, f"+{digits}")
-    reading = _possible(f"+{digits}", None)
-    return _e164(reading) if reading else None
-
-
-def _possible(digits: str, region: str | None) -> phonenumbers.PhoneNumber | None:
-    """What phonenumbers reads, if the length is possible with the area code, not only locally."""
-    try:
-        reading = phonenumbers.parse(digits, region)
-    except phonenumbers.NumberParseException:
-        return None
-    reason = phonenumbers.is_possible_number_with_reason(reading)
-    return reading if reason == phonenumbers.ValidationResult.IS_POSSIBLE else None
-
-
-def _e164(reading: phonenumbers.PhoneNumber) -> Number | None:
-    """The number, if it has at most 15 digits and reads as itself again: no second prefix."""
-    text: str = phonenumbers.format_number(reading, phonenumbers.PhoneNumberFormat.E164)
-    if len(text) > E164_DIGITS_MAX + 1:
-        return None
-    if not is_canonical(text[1:]):
-        again = _possible(text, None)
-        if again is None or text != phonenumbers.format_number(
-            again, phonenumbers.PhoneNumberFormat.E164
-        ):
-            return None
-    return Number(Kind.E164, text)
-
-
-def parse_many(texts: Sequence[str | None], region_of: Callable[[int], str | None]) -> Numbers:
+def parse_many(
+    texts: Sequence[str | None],
+    region_of: Callable[[int], str | None],
+    prefix_of: Callable[[int], str] | None = None,
+) -> Numbers:
     """`parse` for a batch: texts already in E.164 are read by NumPy, the others one by one.
 
-    `region_of` gives the region of a row's trunk; it is asked only for texts read one by one.
+    `region_of` gives the region of a row's trunk, `prefix_of` its prefix (None: no trunk has one);
+    they are asked only for texts read one by one.
     """
     e164 = canonical_words(texts)
     e164_text = e164.view("S16").ravel()
     kinds = (e164[:, 0] != 0).astype(np.uint8)
     other_texts: dict[int, str] = {}
     for row in np.flatnonzero(kinds == 0).tolist():
-        number = parse(texts[row], region_of(row))
+        number = parse(texts[row], region_of(row), prefix_of(row) if prefix_of else "")
         kinds[row] = number.kind
         if number.kind is Kind.E164:
             e164_text[row] = number.text
@@ -343,7 +303,7 @@ def _region_of_digits(digits: str) -> str | None:
     code = phonenumbers.country_code_for_region(main)
     if len(phonenumbers.region_codes_for_country_code(code)) == 1:
         return main
-    reading = _possible(f"+{digits}", None)
+    reading = possible(f"+{digits}", None)
     return (reading and phonenumbers.region_code_for_number(reading)) or main
 
 

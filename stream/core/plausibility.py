@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from phonenumbers import NumberParseException, ValidationResult
 
 from stream.core.blocks import BLOCKS
+from stream.core.dialled import CACHE_SIZE, is_ambiguous
 from stream.core.e164 import HEAD_DIGITS, cells_of, heads_of
-from stream.core.number import CACHE_SIZE, Kind, Numbers, party_of
+from stream.core.number import Kind, Numbers, party_of
 
 SHORT_DIGITS: Final = (3, 4)
 """Digits of national numbers that never come from abroad (NBTC): emergency and service numbers."""
@@ -49,6 +50,16 @@ def oddity_of(text: str, region: str) -> Oddity | None:
         return Oddity.IMPOSSIBLE_LENGTH if is_number else None
     reason = phonenumbers.is_possible_number_with_reason(reading)
     return None if reason == ValidationResult.IS_POSSIBLE else Oddity.IMPOSSIBLE_LENGTH
+
+
+def may_be_two_numbers(text: str, region: str) -> bool:
+    """Whether `text`, which `number.parse` holds to be INVALID, is a number read in two ways.
+
+    Nothing is wrong with it: see there, digits after 00.
+    """
+    party = party_of(text) if "00" in text else None
+    digits = party.dialled if party else None
+    return digits is not None and is_ambiguous(digits, region)
 
 
 def _assigned_table() -> NDArray[np.uint16]:

@@ -31,6 +31,13 @@ def country(text: str) -> str | None:
     return f'must be a country of ISO 3166 in two capitals, not "{text}"{hint}'
 
 
+def dial_prefix(text: str) -> str | None:
+    """Digits that are dialled before an international number, or nothing."""
+    if re.fullmatch(r"[0-9]{0,6}", text):
+        return None
+    return f'must be the digits before international numbers, such as 00 or 0011, not "{text}"'
+
+
 def country_or_others(text: str) -> str | None:
     """A country, or what is said of all that are not named."""
     return None if text == OTHERS else country(text)

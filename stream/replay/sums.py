@@ -121,7 +121,9 @@ class Sums:
             if whole.stage is Stage.END and whole.duration_s is not None:
                 self.durations += 1
                 seen.long = whole.duration_s >= self.long_s
-        called = parse(_field(batch, "callee", call), self.trunks.country(trunk))
+        called = parse(
+            _field(batch, "callee", call), self.trunks.country(trunk), self.trunks.prefix(trunk)
+        )
         if called.kind is not Kind.E164:
             return
         if len(self.pairs) < PAIRS_MAX:

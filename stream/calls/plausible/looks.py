@@ -17,6 +17,7 @@ from stream.core.number import Kind, region_of
 from stream.core.plausibility import (
     Oddity,
     in_unassigned_block,
+    may_be_two_numbers,
     oddity_of,
     same_numbers,
     short_numbers,
@@ -90,11 +91,19 @@ class _Looking:
 
     @property
     def invalid(self) -> list[int]:
-        """Calls whose caller is no possible number, short code or name, nor withheld or marked."""
+        """Calls whose caller is no possible number, short code or name, nor withheld or marked.
+
+        Nor is it one of which two plans each assign another number: that is a number.
+        """
         if self._invalid is None:
-            callers = self.batch.callers
-            found = np.flatnonzero(callers.kinds == Kind.INVALID).tolist()
-            self._invalid = [call for call in found if call not in callers.marks]
+            callers, countries = self.batch.callers, self.table.countries
+            calls = np.flatnonzero(callers.kinds == Kind.INVALID)
+            self._invalid = [
+                call
+                for call, trunk in zip(calls.tolist(), self.trunks(calls).tolist(), strict=True)
+                if call not in callers.marks
+                and not may_be_two_numbers(callers.text(call), countries[trunk])
+            ]
         return self._invalid
 
     def trunks(self, calls: NDArray[np.int64]) -> NDArray[np.int64]:

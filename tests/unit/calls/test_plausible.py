@@ -205,3 +205,13 @@ def test_a_burst_is_ruled_on_where_the_rule_is_on():
     found = decided(*calls, bursts=bursts, **on)
     assert said(found) == [("block", None, "rule:short_bursts")] * 4
     assert decided(*calls, **on) == []
+
+
+def test_a_number_of_which_there_are_two_readings_is_not_invalid():
+    """0091 and ten digits on a Thai trunk: India, or a carrier's 009 and the United States."""
+    default = RuleStates(
+        invalid_caller=BLOCK, impossible_length=BLOCK, unassigned_country_code=BLOCK
+    )
+    both, none = call("00912025550123"), call("0091202")
+    assert said(decided(both, none, default=default))[0][0] == "block"
+    assert decided(both, default=default) == []
