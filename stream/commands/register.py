@@ -41,6 +41,7 @@ from stream.core.faults import (
 from stream.core.number import Kind, parse
 from stream.core.ranges import PrefixFault, PrefixRules, read_entries
 from stream.lists.formats.rows import InputUnreadable
+from stream.lists.meanings import after_number
 from stream.lists.rebase import Stage
 from stream.lists.store import Register
 from stream.lists.words import By
@@ -173,7 +174,9 @@ def numbers_in(texts: Sequence[str], region: str | None) -> tuple[list[str], int
     good = []
     for text in texts:
         number = parse(text, region)
-        if number.kind is Kind.E164:
+        if (more := after_number(text)) is not None:
+            note(f"{text!r}: {more.value}")
+        elif number.kind is Kind.E164:
             good.append(number.text)
         else:
             hint = "" if region else " (national numbers need --region)"

@@ -5,8 +5,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timezone
 from typing import Literal
+from urllib.parse import unquote
 
 from stream.core.entry import Category
+from stream.core.number import Party
 from stream.lists.formats.rows import Wrong
 
 TIME_MAX_S = 2**32 - 1
@@ -17,6 +19,13 @@ _THOUSANDS = re.compile(r"\+?\d{1,3}(?:,\d{3}){2,}\Z")
 _DAY = re.compile(r"(\d{1,2})([./-])(\d{1,2})\2(\d{4})(?:[ T,]+(\d{1,2}):(\d\d)(?::(\d\d))?)?\Z")
 BUDDHIST_AHEAD = 543
 """Years by which the Buddhist era, as Thailand counts it, is ahead of the common one."""
+_DIALS_ON = re.compile(r"ext(?:n|ension)?|[,#pwx]", re.IGNORECASE)
+_BEYOND = frozenset({"ext", "extension", "isub", "isub-encoding", "postd", "x"})
+"""Parameters of a `tel` URI (RFC 3966) that name a part of a line, or what is dialled after it."""
+_LEADS = " \t,#.:pwxetnsio"
+"""What stands before an extension: marks, pauses, and the letters of `extension`."""
+_LINE_DIGITS_MIN = 7
+"""Fewer digits after a number are no number of their own."""
 _EXCEL_TEXT = re.compile(r'="([^"]*)"\Z')
 
 
@@ -133,3 +142,31 @@ def damage_of(text: str) -> Wrong | None:
     if _SCIENTIFIC.match(text):
         return Wrong.SCIENTIFIC
     return Wrong.DECIMAL if _DECIMAL.match(text) else None
+
+
+def after_number(text: str) -> Wrong | None:
+    """What follows the number in `text`, so that the number alone would list more, or less.
+
+    Who has an extension of a company, or of a hospital, would have all of it blocked.
+    """
+    inner = text[text.rfind("<") + 1 :].partition(">")[0].partition("@")[0]
+    number, *parameters = (unquote(inner) if "%" in inner else inner).split(";")
+    if not any(map(str.isdigit, number)):
+        return None
+    for parameter in parameters:
+        name, equals, _ = parameter.partition("=")
+        if name.strip().lower() in _BEYOND:
+            return Wrong.EXTENSION
+        if not equals and any(map(str.isdigit, name)):
+            return _extension_or_another(name) or Wrong.EXTENSION
+    found = _DIALS_ON.search(number)
+    if found is None or not Party(number[: found.start()].rpartition(":")[2].strip(), None).dialled:
+        return None
+    return _extension_or_another(number[found.start() :])
+
+
+def _extension_or_another(text: str) -> Wrong | None:
+    digits = Party(text.lower().lstrip(_LEADS).rstrip(), None).dialled
+    if not digits:
+        return None
+    return Wrong.SEVERAL_NUMBERS if len(digits) >= _LINE_DIGITS_MIN else Wrong.EXTENSION

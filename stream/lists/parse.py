@@ -21,6 +21,7 @@ from stream.lists.formats.columns import ByteColumn
 from stream.lists.formats.rows import RejectedRow, Rows, Texts, Wrong
 from stream.lists.meanings import (
     Dates,
+    after_number,
     bare_number,
     category_words,
     damage_of,
@@ -221,8 +222,9 @@ class Parser:
         ranges: dict[int, tuple[str, ...]] = {}
         for row in odd:
             text = texts[row] or ""
-            # Digits after a decimal point were read as part of a longer number.
-            if (damage := damage_of(text)) is not None:
+            # Digits after a decimal point were read as part of a longer number, and of an
+            # extension only the number before it.
+            if (damage := damage_of(text) or after_number(text)) is not None:
                 wrong[row] = damage
             elif row in wrong:
                 read = read_entries(text, self._defaults.region, self._defaults.prefixes)

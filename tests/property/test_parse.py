@@ -140,3 +140,13 @@ def test_what_is_exported_is_imported_again(listed, kind):
         for held in entries
     }
     assert found == wanted
+
+
+@given(st.text(";,xXpPwW#.-/() 0123456789", max_size=8), st.sampled_from(["", "tel:", "sip:", "<"]))
+def test_digits_after_a_number_are_never_dropped(tail: str, before: str) -> None:
+    """A row lists its number only where nothing after it was left out."""
+    row = Rows([1], [""], [f"{before}+66811111143{tail}"])
+    for number in Parser(DEFAULTS).parse(row).numbers.tolist():
+        listed = re.sub(rb"\D", b"", number).decode()
+        assert re.sub(r"\D", "", f"66811111143{tail}").startswith(listed)
+        assert listed != "66811111143" or not any(map(str.isdigit, tail))

@@ -6,6 +6,7 @@ import time
 from rich.console import Console
 
 from stream.commands import register
+from stream.core.ranges import STRICT
 
 
 def test_progress_says_how_fast_it_goes_and_how_long_it_takes(monkeypatch):
@@ -23,3 +24,11 @@ def test_progress_says_how_fast_it_goes_and_how_long_it_takes(monkeypatch):
     assert "MB/s" in text
     assert "rows/s" in text
     assert "0:00:0" in text
+
+
+def test_an_extension_of_a_company_does_not_put_the_company_on_a_list(capsys):
+    """`lists add` and `allow add` take no number that something to dial follows, and say why."""
+    texts = ["+447700900123", "+447700900124;ext=9", "+447700900125,,9"]
+    assert register.entries_in(texts, None, STRICT) == (["+447700900123"], 2)
+    assert register.numbers_in(texts, None) == (["+447700900123"], 2)
+    assert capsys.readouterr().err.count("an extension, a subaddress or digits to dial") == 4

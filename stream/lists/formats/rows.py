@@ -39,6 +39,11 @@ class Wrong(Enum):
     )
     NOT_E164 = "a short code, a name or a withheld number: only whole numbers can be listed"
     NOT_A_NUMBER = "not a telephone number that exists in any numbering plan"
+    EXTENSION = (
+        "an extension, a subaddress or digits to dial follow the number, and a list blocks the "
+        "whole line: write the number alone if all of its callers are meant"
+    )
+    SEVERAL_NUMBERS = "more than one number in one row: give each a row of its own"
     PREFIX_TOO_SHORT = PrefixFault.PREFIX_TOO_SHORT.value
     RANGE_TOO_WIDE = PrefixFault.RANGE_TOO_WIDE.value
     BAD_PREFIX = PrefixFault.BAD_PREFIX.value

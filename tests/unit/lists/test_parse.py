@@ -63,6 +63,60 @@ def test_what_is_no_number_is_rejected_with_its_reason(text, wrong):
     assert [row.wrong for row in parsed.rejected] == [wrong]
 
 
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("+66811111143;ext=9", Wrong.EXTENSION),
+        ("+66811111143;EXT=9", Wrong.EXTENSION),
+        ("tel:+66811111143;ext=9", Wrong.EXTENSION),
+        ("tel:+66811111143;isub=1411", Wrong.EXTENSION),
+        ("tel:+66811111143;isub-encoding=nsap;isub=1411", Wrong.EXTENSION),
+        ("tel:+66811111143;postd=pp22", Wrong.EXTENSION),
+        ("tel:0811111143;phone-context=+66;ext=9", Wrong.EXTENSION),
+        ("sip:+66811111143;ext=9@example.com", Wrong.EXTENSION),
+        ('"Desk" <sip:+66811111143;isub=2@example.com>;tag=1', Wrong.EXTENSION),
+        ("+66811111143;9", Wrong.EXTENSION),
+        ("+66811111143,123", Wrong.EXTENSION),
+        ("+66811111143,,9", Wrong.EXTENSION),
+        ("+66811111143x123", Wrong.EXTENSION),
+        ("+66811111143 x 123", Wrong.EXTENSION),
+        ("+66 81 111 1143 ext. 9", Wrong.EXTENSION),
+        ("0811111143 Ext:9", Wrong.EXTENSION),
+        ("+66811111143#9", Wrong.EXTENSION),
+        ("+66811111143p22", Wrong.EXTENSION),
+        ("+66811111143w22", Wrong.EXTENSION),
+        ("+66811111143%3Bext=9", Wrong.EXTENSION),
+        ("tel:+66811111143%3Bext=9", Wrong.EXTENSION),
+        ("+66811111143;+66811111144", Wrong.SEVERAL_NUMBERS),
+        ("0811111143; 0811111144", Wrong.SEVERAL_NUMBERS),
+        ("+66811111143,+66811111144", Wrong.SEVERAL_NUMBERS),
+    ],
+)
+def test_what_follows_a_number_never_lists_its_whole_line(text, wrong):
+    """An extension's main number is a company's or a hospital's; a second number is not lost."""
+    for region in ("TH", None):
+        parsed = parse(text, region=region)
+        assert len(parsed) == 0
+        assert [row.wrong for row in parsed.rejected] == [wrong]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tel:081-111-1143;phone-context=+66",
+        "tel:+66811111143;phone-context=+66",
+        "tel:+66811111143;npdi;rn=+66800000000",
+        "sip:+66811111143;tgrp=a;trunk-context=x.example@example.com;user=phone",
+        "sip:+66811111143@example.com;ext=9",
+        "<sip:+66811111143@example.com;user=phone>;tag=9",
+        "+66811111143;",
+    ],
+)
+def test_other_parameters_of_a_uri_say_nothing_of_the_number(text):
+    """What a URI says of its host, its trunk group or its porting leaves the number as it is."""
+    assert parse(text).numbers.tolist() == [b"+66811111143"]
+
+
 @pytest.mark.parametrize("text", ["0812345678", "66812345678"])
 def test_without_a_region_a_national_number_says_what_to_do(text):
     """Whose national number it is can not be guessed: the reason names --region."""
