@@ -14,6 +14,7 @@ from stream.commands.base import AsJson, ConfigFiles, print_json, settings_of
 from stream.commands.feeds_detect import regions_of
 from stream.commands.register import NOTHING_DONE, USAGE, fail, now_s, say
 from stream.config import Settings
+from stream.core import sheets
 from stream.core.faults import ListUnknown, RegisterDown, RegisterUnsafe
 from stream.feed_files import feed_paths, house_of, read_feed
 from stream.feed_run import around_of
@@ -140,7 +141,8 @@ def _rejected(path: Path) -> list[dict[str, str]]:
     if not path.exists():
         return []
     with path.open(encoding="utf-8", errors="replace", newline="") as file:
-        return list(csv.DictReader(file))
+        rows = csv.DictReader(file)
+        return [{name: sheets.plain(text) for name, text in row.items()} for row in rows]
 
 
 def _print(

@@ -1,8 +1,6 @@
 """`ringfence traceback`: the calls of a number in a span of time, for an authority that asks."""
 
 import asyncio
-import csv
-import io
 from collections.abc import Iterable
 from contextlib import aclosing
 from typing import Annotated, Any, Final, Literal, Protocol
@@ -27,6 +25,7 @@ from stream.commands.register import (
     with_register,
 )
 from stream.config import Settings
+from stream.core import sheets
 from stream.core.number import Kind, masked, parse
 from stream.lists.store import Register
 from stream.lists.words import By
@@ -36,7 +35,6 @@ from stream.redress.traceback import Asked, Recorded, Side, Traced, TracedCall, 
 SORTED_MAX: Final = 100_000
 """Calls that are held to be sorted by time, about 100 MB; what is beyond comes as it is found."""
 _COLUMNS: Final = tuple(TracedCall.__struct_fields__)
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 def traceback_command(
@@ -177,17 +175,12 @@ class _Csv:
         """The summary is on stderr."""
 
     def _row(self, cells: Iterable[Any]) -> None:
-        line = io.StringIO()
-        csv.writer(line, lineterminator="").writerow(cells)
-        out.file.write(f"{line.getvalue()}\n")
+        out.file.write(sheets.lines([cells]))
 
 
-def _cell(name: str, value: Any) -> Any:
-    if value is None:
-        return ""
-    text = str(value)
-    number = name in {"caller", "callee"} and text[1:].isdigit()
-    return f"'{text}" if text.startswith(_FORMULA) and not number else value
+def _cell(name: str, value: Any) -> object:
+    safe = sheets.cell_of_list if name in {"caller", "callee"} else sheets.cell
+    return "" if value is None else safe(str(value))
 
 
 class _Json:

@@ -5,8 +5,6 @@ same number is another report. All of it is columns until it is text, ten thousa
 so a million differences are written in seconds.
 """
 
-import csv
-import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,6 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.core import sheets
 from stream.core.entry import NEVER, Category, Columns, text_of
 from stream.lists.formats.rows import FIELDS
 
@@ -144,13 +143,12 @@ def _json(change: str, rows: list[Row], was: list[Row] | None) -> str:
 
 
 def _csv(change: str, rows: list[Row], was: list[Row] | None) -> str:
-    out = io.StringIO()
     nothing: Row = ("",) * len(_WAS)
-    csv.writer(out, lineterminator="\n").writerows(
+    whole = (
         (change, *row, *(nothing if was is None else _without_name(was[place])))
         for place, row in enumerate(rows)
     )
-    return out.getvalue()
+    return sheets.lines(map(sheets.cell_of_list, row) for row in whole)
 
 
 def _without_name(row: Row) -> Row:

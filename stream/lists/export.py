@@ -1,7 +1,5 @@
 """A list's entries as others read them. Pure: columns in, pieces of a file out."""
 
-import csv
-import io
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Literal
@@ -9,6 +7,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 
+from stream.core import sheets
 from stream.core.entry import NEVER, Columns, Entry
 from stream.lists.formats.rows import FIELDS
 
@@ -40,9 +39,7 @@ def _piece(entries: list[Entry], kind: ExportFormat) -> str:
     if kind == "jsonl":
         lines = (dict(zip(FIELDS, _values(entry), strict=True)) for entry in entries)
         return "".join(f"{msgspec.json.encode(line).decode()}\n" for line in lines)
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(_values(entry) for entry in entries)
-    return out.getvalue()
+    return sheets.lines(map(sheets.cell_of_list, _values(entry)) for entry in entries)
 
 
 def _values(entry: Entry) -> tuple[str | int | None, ...]:

@@ -1,7 +1,6 @@
 """Opening what an operator gives: its encoding, its format, its lines, and where rejects go."""
 
 import codecs
-import csv
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.core import sheets
 from stream.core.entry import Category
 from stream.lists.folders import is_folder, read_folder
 from stream.lists.formats import csv as csv_format
@@ -212,20 +212,25 @@ def encoding_of(head: bytes, path: Path) -> str:
     raise InputUnreadable(f"{path}: not a text file: save it as text or CSV in UTF-8")
 
 
+REJECTS_COLUMNS = ("line", "reason", "value", "what_to_do", "row")
+_ROW_END = "\r\n"
+
+
 class Rejects:
     """Counts rejected rows by reason, and writes them to a file that is made for the first one."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.counts: Counter[Wrong] = Counter()
-        self._write: Callable[[Sequence[object]], object] | None = None
+        self._write: Callable[[str], object] | None = None
 
     def add(self, rows: Sequence[RejectedRow]) -> None:
         """More rejected rows."""
         for row in rows:
             self.counts[row.wrong] += 1
             if self._write is not None:
-                self._write((row.line, row.wrong.label, row.detail, row.wrong.value, row.original))
+                cells = (row.line, row.wrong.label, row.detail, row.wrong.value, row.original)
+                self._write(sheets.lines([map(sheets.cell, cells)], _ROW_END))
 
     @contextmanager
     def open(self) -> Iterator["Rejects"]:
@@ -234,9 +239,8 @@ class Rejects:
             with self.path.open(
                 "w", encoding="utf-8", errors="surrogateescape", newline=""
             ) as file:
-                writer = csv.writer(file)
-                writer.writerow(("line", "reason", "value", "what_to_do", "row"))
-                self._write = writer.writerow
+                file.write(sheets.lines([REJECTS_COLUMNS], _ROW_END))
+                self._write = file.write
                 yield self
         except OSError as error:
             raise InputUnreadable(f"{self.path}: {error.strerror}") from error

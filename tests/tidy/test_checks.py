@@ -27,6 +27,7 @@ PLANTED: list[tuple[Callable[[str], Iterator[str]], str]] = [
     (checks.broad_excepts, "try:\n    f()\nexcept:\n    raise\n"),
     (checks.broad_excepts, "try:\n    f()\nexcept BaseException:\n    g()\n"),
     (checks.prints, "def f():\n    print('x')\n"),
+    (checks.raw_tables, "import csv\nx = csv.writer(f)\n"),
     (checks.silent_tests, "def test_x():\n    assert True\n"),
     (checks.silent_tests, "class TestX:\n    async def test_x(self):\n        assert True\n"),
     (checks.machine_paths, "see /" + "work/shared/design.md\n"),

@@ -59,6 +59,11 @@ def test_only_commands_print() -> None:
     assert not found(checks.prints, TALKS)
 
 
+def test_no_cell_becomes_a_formula() -> None:
+    """Every CSV file of the product is written by the module that marks formulas."""
+    assert not found(checks.raw_tables, ("stream/core/sheets.py",), "stream/")
+
+
 def test_every_test_is_a_promise() -> None:
     """Each test has a docstring."""
     assert not found(checks.silent_tests, under="tests/")

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stream.lists.formats.columns import fields_of
+from stream.core import sheets
+from stream.lists.formats.columns import ByteColumn, fields_of
 from stream.lists.formats.rows import FIELDS, InputUnreadable, Lines, RejectedRow, Rows, Wrong
 
 DELIMITERS = ",;\t|"
@@ -146,6 +147,8 @@ def _read(lines: Lines, shape: Shape, first: int, source: Iterator[Lines]) -> tu
     fields: dict[str, Any] | None = fields_of(lines, shape.delimiter, shape.columns)
     if fields is not None:
         whole = fields.pop("")
+        for name in _WORDS & fields.keys():
+            fields[name] = _unmarked(fields[name])
         return Rows(range(first, first + len(whole)), whole, **fields), len(whole)
     if '"' in "\n".join(lines):
         numbers, records, rejected, used = _quoted(lines, shape.delimiter, first, source)
@@ -229,4 +232,18 @@ def _rows(
         lines, records = [lines[i] for i in kept], [records[i] for i in kept]
         records = [record + [""] * (width - len(record)) for record in records]
     found: dict[str, Any] = {name: [record[i] for record in records] for name, i in columns.items()}
+    for name in _WORDS & found.keys():
+        found[name] = [sheets.plain(text) for text in found[name]]
     return Rows(lines=lines, originals=records, unreadable=tuple(rejected), **found)
+
+
+_WORDS = frozenset({"category", "source"})
+"""Columns of words, which our own files mark where a spreadsheet would take one for a formula."""
+
+
+def _unmarked(column: ByteColumn) -> ByteColumn | list[str]:
+    """The texts without such marks; the column itself where there is none."""
+    held = column.texts
+    if not ((held.data[held.starts] == ord("'")) & (held.sizes > 0)).any():
+        return column
+    return [sheets.plain(text) for text in column]

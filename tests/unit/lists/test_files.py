@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from stream.core import sheets
 from stream.lists.files import Rejects, format_of, read_rows
 from stream.lists.formats.rows import InputUnreadable, RejectedRow, Wrong
 
@@ -74,3 +75,15 @@ def test_without_rejects_there_is_no_file(tmp_path):
     with Rejects(path).open():
         pass
     assert not path.exists()
+
+
+def test_a_rejected_formula_is_kept_as_a_text(tmp_path: Path) -> None:
+    """A partner's cell that a spreadsheet would run is kept, marked, and read back as it was."""
+    formula = "=cmd|' /C calc'!A0"
+    path = tmp_path / "rejects.csv"
+    with Rejects(path).open() as kept:
+        kept.add([RejectedRow(3, Wrong.NOT_A_NUMBER, formula, f"{formula},spam")])
+    (row,) = csv.DictReader(path.read_text().splitlines())
+    assert row["value"] == f"'{formula}"
+    assert row["row"] == f"'{formula},spam"
+    assert sheets.plain(row["value"]) == formula
