@@ -89,6 +89,7 @@ def _unpack(path: Path, into: Path) -> set[str]:
     names: set[str] = set()
     size = 0
     try:
+        into.mkdir(mode=0o700)  # a link in its place would lead elsewhere
         with tarfile.open(path, "r:") as tar:
             for member in tar:
                 name = safe_name(member.name)

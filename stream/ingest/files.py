@@ -11,6 +11,7 @@ from typing import Final, Self
 
 from stream.ingest.batch import Place
 from stream.ingest.lines import Line, Lines
+from stream.ops.files import open_plain
 
 PIECE: Final = 1 << 20
 _HEAD: Final = 1024
@@ -27,9 +28,9 @@ class RecordFile:
     """A file that is read on from a place. Close it."""
 
     def __init__(self, path: Path, at: int, number: int, bytes_max: int) -> None:
-        """Raises OSError."""
+        """Raises OSError. The path that was given may be a link; it leads to a regular file."""
         self.path = path
-        self.handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self.handle = open_plain(path, links=True)
         self.lines = Lines(path.name, at, number, bytes_max)
         self._head = os.pread(self.handle, min(at, _HEAD), 0)
         self._touched_ns = os.fstat(self.handle).st_mtime_ns
@@ -116,7 +117,7 @@ def _sum(head: bytes) -> str:
 def _is_copy(path: Path, handle: int) -> bool:
     """Whether the file at `path` is no longer than the open one, and begins as it does."""
     try:
-        with path.open("rb") as copy:
+        with os.fdopen(open_plain(path), "rb") as copy:
             size = os.fstat(copy.fileno()).st_size
             if size > os.fstat(handle).st_size:
                 return False
@@ -128,7 +129,7 @@ def _is_copy(path: Path, handle: int) -> bool:
 def end_of_lines(path: Path) -> tuple[int, int]:
     """Behind the last whole line, and the number of the line that begins there."""
     at = read = lines = 0
-    with path.open("rb") as file:
+    with os.fdopen(open_plain(path, links=True), "rb") as file:
         while piece := file.read(PIECE):
             lines += piece.count(b"\n")
             last = piece.rfind(b"\n")
@@ -144,7 +145,7 @@ def found_again(path: Path, place: Place, bytes_max: int) -> RecordFile | None:
     it was emptied.
     """
     same, others = [], []
-    for other, about in (*_named(path), *_siblings(path)):
+    for other, about in (*_named(path, links=True), *_siblings(path)):
         if (about.st_dev, about.st_ino) == (place.device, place.inode):
             same.append(other)
         elif place.head_size and (other == path or _rotated_name(path, other)):
@@ -167,7 +168,8 @@ def between(
     handles = [] if ended is None else [ended.handle]
     with ExitStack() as stack:
         with suppress(OSError):
-            handles.append(stack.enter_context(path.open("rb")).fileno())
+            live = os.fdopen(open_plain(path, links=True), "rb")
+            handles.append(stack.enter_context(live).fileno())
         return _between(path, place, handles, until_ns)
 
 
@@ -193,10 +195,10 @@ def _siblings(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
             yield from _named(Path(entry.path))
 
 
-def _named(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
+def _named(path: Path, *, links: bool = False) -> Iterator[tuple[Path, os.stat_result]]:
     """The file of that name, if there is one."""
     try:
-        about = path.stat()
+        about = path.stat(follow_symlinks=links)
     except OSError:
         return
     if stat.S_ISREG(about.st_mode):

@@ -6,6 +6,7 @@ nor removed: that is their owner's to do, a week later or so. Subfolders are rea
 
 import logging
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from stream.calls.dialects.samples import records_in
 from stream.ingest.batch import Batch, DoneFile, Happening
 from stream.ingest.files import PIECE, passed_over
 from stream.ingest.lines import Line, Lines
+from stream.ops.files import open_plain
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +113,7 @@ class Folder:
     def _files(self) -> Iterator[tuple[_Seen, float]]:
         """All files of records that are not empty, and when each was changed last."""
         if self._path.is_file():
-            yield from _stated(self._path, self._path.name)
+            yield from _stated(self._path, self._path.name, links=True)
         for folder, below, names in os.walk(self._path):
             below[:] = [name for name in below if not name.startswith(".")]
             for name in names:
@@ -142,7 +144,8 @@ class Folder:
             yield Batch(lines, done=done, gone=gone)
 
     def _lines(self, seen: _Seen) -> Iterator[Line]:
-        with seen.path.open("rb") as file:
+        links = seen.path == self._path  # its own path is the setting; below it none is followed
+        with os.fdopen(open_plain(seen.path, links=links), "rb") as file:
             start = file.read(_SNIFFED)
             if is_document(start):
                 if seen.size > WHOLE_BYTES_MAX:
@@ -170,12 +173,12 @@ class Folder:
             yield Line(seen.name, 0, number, record[:most], len(record))
 
 
-def _stated(path: Path, name: str) -> Iterator[tuple[_Seen, float]]:
+def _stated(path: Path, name: str, *, links: bool = False) -> Iterator[tuple[_Seen, float]]:
     try:
-        about = path.stat()
+        about = path.stat(follow_symlinks=links)
     except OSError:
         return
-    if about.st_size:
+    if about.st_size and stat.S_ISREG(about.st_mode):
         # Of both times the later: a copy that is being written may have its original's mtime.
         yield _Seen(path, name, about.st_ino, about.st_size), max(about.st_mtime, about.st_ctime)
 

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from stream.ingest.state import State
 from stream.ingest.tail import Tail, TailSettings
 from stream.ops import log as logs
 from stream.ops.clock import monotonic_s
+from stream.ops.files import open_plain
 from stream.ops.ingest_metrics import IngestMetrics
 from stream.ops.tasks import cancelled, running
 from stream.sinking.life import Life, run
@@ -120,7 +122,7 @@ class Reading:
 
 def _starts_as_document(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
+        with os.fdopen(open_plain(path, links=True), "rb") as file:
             return is_document(file.read(_SNIFFED))
     except OSError as error:
         raise ConfigInvalid((f"{path}: can not be read: {error.strerror}",)) from error

@@ -4,6 +4,7 @@ It holds no record and no number: places, and the names of a folder's files. One
 holds it; another one is refused.
 """
 
+import os
 import sqlite3
 from pathlib import Path
 from types import TracebackType
@@ -11,6 +12,7 @@ from typing import Final, Self
 
 from stream.core.faults import Fault
 from stream.ingest.batch import Batch, Place
+from stream.ops.files import open_plain
 
 VERSION: Final = "1"
 _TABLES: Final = """
@@ -39,6 +41,8 @@ class State:
     def __enter__(self) -> Self:
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
+            # SQLite makes it as the umask says, and its journals as it finds the file.
+            os.close(open_plain(self._file, os.O_RDWR | os.O_CREAT))
             # Used by one thread after another: reading is done in threads, so that a slow disk
             # does not keep the health pages waiting.
             self._base = sqlite3.connect(

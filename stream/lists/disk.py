@@ -1,4 +1,7 @@
-"""Files that several processes write: locks, and writes that survive a power cut. Blocks."""
+"""Files that several processes write: locks, and writes that survive a power cut. Blocks.
+
+All of them are private to their owner: they hold whole numbers. No link is followed.
+"""
 
 import fcntl
 import os
@@ -7,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from stream.core.faults import SnapshotUnreadable
+from stream.ops.files import PRIVATE, open_plain
 
 
 @contextmanager
@@ -15,13 +19,16 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
 
     The kernel lets go of it when the process dies.
     """
-    with path.open("a") as file:
+    handle = open_plain(path, os.O_RDWR | os.O_CREAT)
+    try:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             yield False
             return
         yield True
+    finally:
+        os.close(handle)
 
 
 @contextmanager
@@ -36,10 +43,19 @@ def named_faults(doing: str) -> Iterator[None]:
 
 def write_synced(path: Path, data: bytes | memoryview) -> None:
     """Write a file and wait until the disk has it."""
-    with path.open("wb") as file:
+    with os.fdopen(written(path), "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def written(path: Path) -> int:
+    """A descriptor of an empty file to write, private to its owner, or of what takes its place."""
+    handle = open_plain(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    found = os.fstat(handle)
+    if found.st_mode & 0o077 and found.st_uid == os.geteuid():
+        os.fchmod(handle, PRIVATE)  # an older version of ours made it
+    return handle
 
 
 def sync_folder(path: Path) -> None:

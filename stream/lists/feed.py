@@ -8,8 +8,7 @@ import msgspec
 
 from stream.core.entry import Category
 from stream.core.ranges import STRICT, PrefixRules
-from stream.lists.files import Format
-from stream.lists.formats.rows import ReadOptions
+from stream.lists.formats.rows import Format, ReadOptions
 from stream.lists.gate import GateLimits
 from stream.lists.meanings import Dates
 from stream.lists.parse import Defaults

@@ -1,38 +1,48 @@
 """Opening what an operator gives: its encoding, its format, its lines, and where rejects go."""
 
 import codecs
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream.core import sheets
 from stream.core.entry import Category
+from stream.lists.disk import written
 from stream.lists.folders import is_folder, read_folder
 from stream.lists.formats import csv as csv_format
 from stream.lists.formats import ftc, jsonl, misp, phoneblock, pybloom, ringfence, stix, text
 from stream.lists.formats.columns import line_bytes
 from stream.lists.formats.documents import PIECE_BYTES
-from stream.lists.formats.rows import InputUnreadable, Lines, ReadOptions, RejectedRow, Rows, Wrong
+from stream.lists.formats.rows import (
+    Format,
+    InputUnreadable,
+    Lines,
+    ReadOptions,
+    RejectedRow,
+    Rows,
+    Wrong,
+)
 
-Format = Literal[
-    "text",
-    "csv",
-    "jsonl",
-    "pybloom",
-    "misp",
-    "misp-feed",
-    "stix",
-    "phoneblock",
-    "ftc",
-    "ringfence",
-    "snapshot",
+__all__ = [
+    "FORMATS",
+    "Format",
+    "Rejects",
+    "encoding_of",
+    "format_of",
+    "has_rows",
+    "lines_of",
+    "read_bare",
+    "read_header",
+    "read_rows",
+    "words_of",
 ]
 FORMATS: tuple[Format, ...] = tuple(kind for kind in get_args(Format) if kind != "snapshot")
 """Those that people and programs write as files; the other comes out of a repository alone."""
@@ -236,8 +246,8 @@ class Rejects:
     def open(self) -> Iterator["Rejects"]:
         """Keep the rows added inside in the file; a file of an earlier run does not stay."""
         try:
-            with self.path.open(
-                "w", encoding="utf-8", errors="surrogateescape", newline=""
+            with os.fdopen(
+                written(self.path), "w", encoding="utf-8", errors="surrogateescape", newline=""
             ) as file:
                 file.write(sheets.lines([REJECTS_COLUMNS], _ROW_END))
                 self._write = file.write

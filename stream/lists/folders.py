@@ -7,6 +7,7 @@ is not believed: reading stops at the limits.
 import bz2
 import gzip
 import lzma
+import os
 import struct
 import tarfile
 import zipfile
@@ -21,6 +22,7 @@ import msgspec
 
 from stream.lists.formats.documents import BROKEN, PIECE_BYTES
 from stream.lists.formats.rows import InputUnreadable
+from stream.ops.files import Folder
 
 MANIFEST = "manifest.json"
 MANIFEST_BYTES_MAX = 32 << 20
@@ -59,16 +61,16 @@ class _Files(Protocol):
 
 class _Directory:
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._folder = Folder.at(path)
 
     def names(self) -> list[str]:
-        return [one.name for one in self._path.iterdir() if one.is_file()]
+        return [one.name for one in self._folder.found() if one.is_plain]
 
     def open(self, name: str) -> IO[bytes]:
-        return (self._path / name).open("rb")
+        return os.fdopen(self._folder.open(name), "rb")
 
     def close(self) -> None:
-        pass
+        self._folder.close()
 
 
 class _Zip:

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from stream.lists.disk import locked, named_faults, sync_folder, write_synced
+from stream.ops.files import open_plain
 
 _FILE = "changes.jsonl"
 _LOCK = ".journal.lock"
@@ -52,7 +53,7 @@ def append(folder: Path, items: Iterable[JournalItem]) -> int:
             new = [item for item in items if item.generation > last]
             if not new and whole == len(data):
                 return 0
-            with path.open("ab") as file:
+            with os.fdopen(open_plain(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "ab") as file:
                 file.truncate(whole)
                 file.write(b"".join(msgspec.json.encode(item) + b"\n" for item in new))
                 file.flush()

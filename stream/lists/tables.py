@@ -26,7 +26,7 @@ import numpy as np
 from stream.core.kernels.reference import Table
 from stream.core.snapshot import FILTER_PART, Snapshot
 from stream.core.table import STRETCH, TableSpec, exchanged, turned
-from stream.lists.disk import locked, named_faults, sync_folder, write_synced
+from stream.lists.disk import locked, named_faults, sync_folder, write_synced, written
 
 TABLES_KEPT = 2
 _ASIDE = ".writing-"
@@ -152,7 +152,7 @@ def _exchange(
 def _write(path: Path, pieces: Iterable[Table]) -> str:
     """Write pieces one behind the other, as they are made; the SHA-256 of all."""
     summed, unsynced = sha256(), 0
-    with path.open("wb", buffering=0) as file:
+    with os.fdopen(written(path), "wb", buffering=0) as file:
         for piece in pieces:
             data = np.ascontiguousarray(piece).data.cast("B")
             summed.update(data)

@@ -1,5 +1,6 @@
 """Bytes of a repository from a web server or a folder: never more, never slower than agreed."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from urllib3.exceptions import (
 from stream.core.faults import FeedFault
 from stream.lists.tuf_faults import refused
 from stream.ops.clock import monotonic_s
+from stream.ops.files import open_plain
 
 _PIECE = 64 * 1024
 
@@ -82,7 +84,7 @@ class BoundedFetcher(FetcherInterface):
         """A target; goes on where the last try for the same address broke off."""
         self._partial.mkdir(mode=0o700, parents=True, exist_ok=True)
         part = self._partial / sha256(url.encode()).hexdigest()
-        with part.open("a+b") as file:
+        with os.fdopen(open_plain(part, os.O_RDWR | os.O_CREAT | os.O_APPEND), "a+b") as file:
             have = file.tell()
             if have >= max_length:
                 have = file.truncate(0)
@@ -151,7 +153,8 @@ def _bounded(url: str, size: int, size_max: int) -> None:
 
 def _file_pieces(path: Path, after: int) -> Iterator[bytes]:
     try:
-        with path.open("rb") as file:
+        # What is read is verified, so a link does no harm; a FIFO would hold us for ever.
+        with os.fdopen(open_plain(path, links=True), "rb") as file:
             file.seek(after)
             while piece := file.read(_PIECE):
                 yield piece

@@ -7,11 +7,25 @@ in `lists/parse.py`, the same for all formats.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Literal
 
 from stream.core.entry import Category
 from stream.core.faults import Fault
 from stream.core.ranges import PrefixFault
 
+Format = Literal[
+    "text",
+    "csv",
+    "jsonl",
+    "pybloom",
+    "misp",
+    "misp-feed",
+    "stix",
+    "phoneblock",
+    "ftc",
+    "ringfence",
+    "snapshot",
+]
 LINE_CHARS_MAX = 65_536
 """A longer line is cut: no entry is that long, and a file of one line must not fill memory."""
 

@@ -2,18 +2,23 @@
 
 Nothing is ever overwritten. The report is written first and the file moved after it by one rename:
 whoever is killed in between finds the same report's place again, since it names the file.
+
+Whoever puts files in may put links and FIFOs in too: no link below the folder is followed, and only
+regular files are opened; see `ops/files.py`.
 """
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from enum import StrEnum
 from itertools import count
 from pathlib import Path
 
 import msgspec
 
-from stream.lists.disk import locked
-from stream.lists.transports.file import stat_mark
+from stream.lists.transports.file import mark_of
+from stream.ops.files import Folder, NotPlain, folder_at
 
 
 class Place(StrEnum):
@@ -31,107 +36,123 @@ _TEMPORARY = ".ringfence.tmp"
 _NAME_BYTES_MAX = 255
 _STEM_BYTES_MAX, _SUFFIX_BYTES_MAX = 180, 20
 """A name may have 255 bytes, and a number and the reports' endings come to it."""
+_REPORT_BYTES_MAX = 1 << 20
 
 
-def prepare(folder: Path) -> None:
+@dataclass(frozen=True, slots=True)
+class _Drop:
+    """A drop folder, open and locked, and its places."""
+
+    root: Folder
+    places: Mapping[Place, Folder]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[_Drop]:
+    """Open it, make its places, and wait until nobody else moves files there. Raises OSError."""
+    with ExitStack() as stack:
+        root = stack.enter_context(folder_at(path))
+        places = {place: stack.enter_context(closing(root.made(place))) for place in Place}
+        stack.enter_context(root.locked(_LOCK))
+        yield _Drop(root, places)
+
+
+def prepare(path: Path) -> None:
     """Make the places, and put away what a kill left. Raises OSError."""
-    for place in Place:
-        (folder / place).mkdir(exist_ok=True)
-    with locked(folder / _LOCK):
-        for place in Place:
-            (folder / place / _TEMPORARY).unlink(missing_ok=True)
-        for path in list(folder.iterdir()):
-            if path.suffix in ENDINGS and not path.with_suffix("").exists():
-                _follow(folder, path)
+    with _opened(path) as drop:
+        for place in drop.places.values():
+            place.remove(_TEMPORARY)
+        found = drop.root.found()
+        names = {one.name for one in found}
+        for one in found:
+            if one.name.endswith(ENDINGS) and Path(one.name).stem not in names:
+                _follow(drop, one.name, one.about.st_ctime_ns)
 
 
 def put_away(
-    folder: Path, name: str, mark: str, place: Place, report: Mapping[str, object], text: str
+    path: Path, name: str, mark: str, place: Place, report: Mapping[str, object], text: str
 ) -> Path:
     """Move the file that looked like `mark` to its place; where its report lies now.
 
     `name` is how it is called. A file of that name which looks otherwise is a newer version and
     stays. Raises OSError.
     """
-    with locked(folder / _LOCK):
-        source = _find(folder, mark)
-        chosen = _free(folder / place, name if source is None else source.name, mark)
+    with _opened(path) as drop:
+        to, source = drop.places[place], _find(drop, mark)
+        chosen = _free(to, name if source is None else source[1], mark)
         whole = {"file": name, "mark": mark, "verdict": place.value, **report}
         encoded = msgspec.json.format(msgspec.json.encode(whole, enc_hook=str), indent=2)
-        _write(_beside(chosen, ".report.json"), encoded + b"\n")
-        _write(_beside(chosen, ".report.txt"), text.encode("utf-8", "replace"))
-        if source is not None and source != chosen:
-            source.rename(chosen)
+        to.write(_report(chosen), encoded + b"\n", _TEMPORARY)
+        to.write(f"{chosen}.report.txt", text.encode("utf-8", "replace"), _TEMPORARY)
+        if source is not None and source != (to, chosen):
+            folder, found = source
+            folder.move(found, to, chosen)
             for ending in ENDINGS:
-                if (companion := companion_of(source, ending)) is not None:
-                    companion.rename(_beside(chosen, ending))
-            if source.parent != folder:
+                if (companion := companion_of(folder, found, ending)) is not None:
+                    folder.move(companion, to, f"{chosen}{ending}")
+            if folder is not drop.root:
                 for ending in (".report.json", ".report.txt"):
-                    _beside(source, ending).unlink(missing_ok=True)
-    return _beside(chosen, ".report.json")
+                    folder.remove(f"{found}{ending}")
+    return path / place / _report(chosen)
 
 
-def companion_of(path: Path, ending: str) -> Path | None:
-    """The file that lies beside `path` under its name and `ending`, if there is one."""
-    beside = _beside(path, ending)
-    fits = len(os.fsencode(beside.name)) <= _NAME_BYTES_MAX
-    return beside if fits and beside.exists() else None
+def companion_of(folder: Folder, name: str, ending: str) -> str | None:
+    """What lies beside a file under its name and `ending`, whatever it is; None: nothing."""
+    beside = f"{name}{ending}"
+    fits = len(os.fsencode(beside)) <= _NAME_BYTES_MAX
+    return beside if fits and folder.about(beside) is not None else None
 
 
-def _find(folder: Path, mark: str) -> Path | None:
+def _find(drop: _Drop, mark: str) -> tuple[Folder, str] | None:
     """The file, among those to be taken or those held."""
-    for path in (*folder.iterdir(), *(folder / Place.HELD).iterdir()):
-        if path.is_file() and stat_mark(path) == mark:
-            return path
+    for folder in (drop.root, drop.places[Place.HELD]):
+        for one in folder.found():
+            if one.is_plain and mark_of(one.about) == mark:
+                return folder, one.name
     return None
 
 
-def _free(place: Path, name: str, mark: str) -> Path:
+def _free(place: Folder, name: str, mark: str) -> str:
     """`name`, or `name` with a number before its ending, where nobody else's file or report is."""
     stem, suffix = os.fsencode(Path(name).stem), os.fsencode(Path(name).suffix)
     fitting = os.fsdecode(stem[:_STEM_BYTES_MAX] + suffix[:_SUFFIX_BYTES_MAX])
-    for path in _numbered(place / fitting):
-        if path.exists():
-            if stat_mark(path) == mark:
-                return path
-        elif _is_ours(_beside(path, ".report.json"), mark):
-            return path
+    for one in _numbered(fitting):
+        about = place.about(one)
+        if about is not None:
+            if mark_of(about) == mark:
+                return one
+        elif _is_ours(place, _report(one), mark):
+            return one
     raise AssertionError("counting has no end")
 
 
-def _numbered(path: Path) -> Iterator[Path]:
-    yield path
+def _numbered(name: str) -> Iterator[str]:
+    yield name
+    path = Path(name)
     for number in count(2):
-        yield path.with_name(f"{path.stem}.{number}{path.suffix}")
+        yield f"{path.stem}.{number}{path.suffix}"
 
 
-def _is_ours(report: Path, mark: str) -> bool:
+def _report(name: str) -> str:
+    return f"{name}.report.json"
+
+
+def _is_ours(place: Folder, report: str, mark: str) -> bool:
     """Whether there is no report, or one that was written for this very file before a kill."""
     try:
-        held = msgspec.json.decode(report.read_bytes(), type=dict[str, object])
+        held = msgspec.json.decode(place.read(report, _REPORT_BYTES_MAX), type=dict[str, object])
     except FileNotFoundError:
         return True
-    except ValueError:
+    except (NotPlain, ValueError):
         return False
     return held.get("mark") == mark
 
 
-def _follow(folder: Path, companion: Path) -> None:
+def _follow(drop: _Drop, companion: str, changed_ns: int) -> None:
     """Move a companion after its file, which a kill left behind; a newer file's stays."""
-    for place in Place:
-        moved = folder / place / companion.with_suffix("").name
-        if moved.exists() and moved.stat().st_ctime_ns > companion.stat().st_ctime_ns:
-            target = _beside(moved, companion.suffix)
-            if not target.exists():
-                companion.rename(target)
-                return
-
-
-def _write(path: Path, data: bytes) -> None:
-    temporary = path.with_name(_TEMPORARY)
-    temporary.write_bytes(data)
-    temporary.replace(path)
-
-
-def _beside(path: Path, ending: str) -> Path:
-    return path.with_name(path.name + ending)
+    for place in drop.places.values():
+        moved = place.about(Path(companion).stem)
+        later = moved is not None and moved.st_ctime_ns > changed_ns
+        if later and place.about(companion) is None:
+            drop.root.move(companion, place, companion)
+            return

@@ -4,7 +4,7 @@ A folder with a manifest.json, which is how MISP publishes a feed, is taken as o
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -18,6 +18,7 @@ from stream.lists.transports.intake import Intake
 from stream.lists.transports.landing import landing
 from stream.lists.transports.limits import BYTES_MAX, BytesMax, Seconds
 from stream.ops.checks import filled
+from stream.ops.files import NotPlain, folder_at, open_plain
 from stream.ops.tables import Checked
 
 _PIECE = 1 << 20
@@ -72,13 +73,14 @@ def bundled(folder: Path, into: Path, bytes_max: int, stop: Stop) -> "Copy":
     origin = readable(folder)
     with landing(into, bytes_max, origin) as land:
         try:
-            names = sorted(path.name for path in folder.glob("*.json") if path.is_file())
-            with bundle(land) as whole:
-                for name in names:
+            with folder_at(folder) as below, bundle(land) as whole:
+                found = below.found()
+                for name in sorted(one.name for one in found if one.is_plain):
                     if stop.is_set():
                         raise Stopped
-                    with (folder / name).open("rb") as file:
-                        whole.add(name, os.fstat(file.fileno()).st_size, file)
+                    if name.endswith(".json"):
+                        with os.fdopen(below.open(name), "rb") as file:
+                            whole.add(name, os.fstat(file.fileno()).st_size, file)
         except OSError as error:
             if error.strerror is None:  # a file is shorter than it was a moment ago
                 raise unstable(folder) from error
@@ -94,16 +96,18 @@ class Copy(NamedTuple):
     published_sha256: str
 
 
-def copied(path: Path, into: Path, bytes_max: int, stop: Stop, *, links: bool = True) -> Copy:
-    """Copy a file, unpacking it if it is compressed; through a symbolic link only with `links`.
+def copied(
+    path: Path, into: Path, bytes_max: int, stop: Stop, opened: Callable[[], int] | None = None
+) -> Copy:
+    """Copy a file, unpacking it if it is compressed. Raises FeedDown, and Stopped.
 
-    Raises FeedDown, and Stopped.
+    `opened` opens it; else its path may be a symbolic link, as whoever set it chose.
     """
     origin = readable(path)
     with landing(into, bytes_max, origin) as land:
         intake = Intake(land, bytes_max, origin)
         try:
-            source = os.open(path, os.O_RDONLY | (0 if links else os.O_NOFOLLOW))
+            source = opened() if opened is not None else open_plain(path, links=True)
             try:
                 _copy(source, intake, stop)
             finally:
@@ -129,6 +133,11 @@ def stat_mark(path: Path) -> str:
         found = path.stat()
     except OSError as error:
         raise unreadable(path, error) from error
+    return mark_of(found)
+
+
+def mark_of(found: os.stat_result) -> str:
+    """The same of what was looked at already."""
     return f"{found.st_mtime_ns}:{found.st_size}:{found.st_ino}"
 
 
@@ -156,4 +165,6 @@ def unreadable(path: Path, error: OSError) -> FeedDown:
     if isinstance(error, PermissionError):
         text = f"{shown} may not be read by user {os.geteuid()}: give that user the right"
         return FeedDown(FeedFault.UNAUTHORISED, text)
+    if isinstance(error, NotPlain):
+        return FeedDown(FeedFault.DOWN, f"{shown} {error.strerror}")
     return FeedDown(FeedFault.DOWN, f"{shown} can not be read: {error.strerror}")

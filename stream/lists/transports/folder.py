@@ -16,15 +16,16 @@ from stream.core.faults import FeedDown, FeedFault
 from stream.lists.fetch import Fetched, Unchanged
 from stream.lists.transports.apart import Apart, Stop
 from stream.lists.transports.drop import ENDINGS, Place, companion_of, prepare, put_away
-from stream.lists.transports.file import copied, made_s, readable, stat_mark, unreadable, unstable
+from stream.lists.transports.file import copied, made_s, mark_of, readable, unreadable, unstable
 from stream.lists.transports.intake import checked, checksum_in
 from stream.lists.transports.limits import BYTES_MAX, BytesMax, Seconds
 from stream.ops.checks import filled
 from stream.ops.clock import monotonic_s, now_s
+from stream.ops.files import Folder, NotPlain, folder_at
 from stream.ops.tables import Between, Checked
 
 UNFINISHED = (".tmp", ".part", ".partial", ".filepart", ".crdownload", ".swp", "~")
-_CHECKSUM_CHARS_MAX = 1 << 20
+_CHECKSUM_BYTES_MAX = 1 << 20
 _PASSING = (FeedFault.UNSTABLE, FeedFault.MISSING, FeedFault.UNAUTHORISED, FeedFault.DOWN)
 """What may be otherwise at the next try; a file with another fault would block those after it."""
 
@@ -113,17 +114,15 @@ class FolderTransport:
         seen, unfinished = {}, set()
         now_monotonic_s = monotonic_s()
         try:
-            names = [path.name for path in self._folder.iterdir() if not path.is_symlink()]
+            with folder_at(self._folder) as folder:
+                found = folder.found()
         except OSError as error:
             raise self._unusable(error) from error
-        for name in names:
-            path = self._folder / name
-            if not path.is_file() or name.startswith(".") or path.suffix in ENDINGS:
+        plain = {one.name for one in found if one.is_plain}
+        for name, about in found:
+            if name not in plain or name.startswith(".") or name.endswith(ENDINGS):
                 continue
-            try:
-                mark = stat_mark(path)
-            except FeedDown:
-                continue  # gone again
+            mark = mark_of(about)
             inode = mark.rpartition(":")[2]
             if name.endswith(UNFINISHED):
                 unfinished.add(inode)
@@ -135,7 +134,7 @@ class FolderTransport:
             quiet_s = max(now_monotonic_s - seen[name][1], now_s() - made_s(mark))
             settled = quiet_s >= self._settings.settle_s or inode in self._unfinished
             ending = self._settings.companion
-            if settled and (not ending or companion_of(path, ending) is not None):
+            if settled and (not ending or f"{name}{ending}" in plain):
                 yield _Found(int(mark.partition(":")[0]), name, mark)
             elif inode in self._unfinished:
                 unfinished.add(inode)
@@ -143,11 +142,20 @@ class FolderTransport:
 
     def _take(self, found: _Found, into: Path, stop: Stop) -> Fetched:
         path = self._folder / found.name
-        expected = self._checksum(found.name)
-        # Whoever may write here could put a link in its place now, to have any file of ours read.
-        copy = copied(path, into, self._settings.bytes_max, stop, links=False)
         try:
-            if stat_mark(path) != found.mark:
+            with folder_at(self._folder) as folder:
+                return self._taken(folder, found, into, stop)
+        except OSError as error:
+            raise unreadable(path, error) from error
+
+    def _taken(self, folder: Folder, found: _Found, into: Path, stop: Stop) -> Fetched:
+        path = self._folder / found.name
+        expected = self._checksum(folder, found.name)
+        # Whoever may write here could put a link in its place now, to have any file of ours read.
+        copy = copied(path, into, self._settings.bytes_max, stop, lambda: folder.open(found.name))
+        try:
+            about = folder.about(found.name)
+            if about is None or mark_of(about) != found.mark:
                 raise unstable(path)
             if expected is not None:
                 checked(copy.published_sha256, expected, readable(path))
@@ -164,16 +172,18 @@ class FolderTransport:
             origin=readable(path),
         )
 
-    def _checksum(self, name: str) -> str | None:
-        path = companion_of(self._folder / name, ".sha256")
-        if path is None:
+    def _checksum(self, folder: Folder, name: str) -> str | None:
+        beside = companion_of(folder, name, ".sha256")
+        if beside is None:
             return None
+        origin = readable(self._folder / beside)
         try:
-            with path.open(encoding="utf-8", errors="replace") as file:
-                text = file.read(_CHECKSUM_CHARS_MAX)
+            text = folder.read(beside, _CHECKSUM_BYTES_MAX).decode("utf-8", "replace")
+        except NotPlain as error:  # nobody waits for it, and the file that it speaks of moves away
+            raise FeedDown(FeedFault.CHECKSUM, f"{origin} {error.strerror}") from error
         except OSError as error:
-            raise unreadable(path, error) from error
-        return checksum_in(text, name, readable(path))
+            raise unreadable(self._folder / beside, error) from error
+        return checksum_in(text, name, origin)
 
     def _put_away(self, taken: str, place: Place, report: Mapping[str, object], text: str) -> None:
         name, _, mark = taken.rpartition("/")
@@ -185,9 +195,13 @@ class FolderTransport:
     def _unusable(self, error: OSError) -> FeedDown:
         """What is said of a folder in which we can not do our work."""
         if isinstance(error, PermissionError):
-            where = error.filename or self._folder
+            where = readable(error.filename or self._folder)
             text = f"{where}: Ringfence must be allowed to read, write and move files there"
             return FeedDown(FeedFault.UNAUTHORISED, text)
         if isinstance(error, FileNotFoundError | NotADirectoryError):
             return FeedDown(FeedFault.MISSING, f"{self._folder} is no folder: make it")
-        return FeedDown(FeedFault.DOWN, f"{self._folder} can not be used: {error.strerror}")
+        where = readable(error.filename or self._folder)
+        if isinstance(error, NotPlain):
+            text = f"{where} {error.strerror}: Ringfence makes its own; remove this one"
+            return FeedDown(FeedFault.DOWN, text)
+        return FeedDown(FeedFault.DOWN, f"{where} can not be used: {error.strerror}")

@@ -252,6 +252,17 @@ def test_a_bundle_with_wrong_files_is_refused(
     assert not list(into.parent.glob(".*.unpacked"))
 
 
+def test_a_bundle_is_not_unpacked_through_a_link(kh: Country, tmp_path: Path) -> None:
+    """Who may write beside a repository cannot choose where files of a bundle land."""
+    bundle.write(kh.folder, tmp_path / "kh.tar")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / ".into.unpacked").symlink_to(elsewhere, target_is_directory=True)
+    with pytest.raises(ExchangeFault, match=r"\.into\.unpacked: File exists"):
+        bundle.read(tmp_path / "kh.tar", tmp_path / "into", kh.root, tmp_path / "s", LIMITS)
+    assert not list(elsewhere.iterdir())
+
+
 def test_what_is_no_bundle_says_so(kh: Country, tmp_path: Path) -> None:
     """A damaged tar is named."""
     (tmp_path / "x.tar").write_bytes(b"no tar" * 500)

@@ -3,7 +3,9 @@
 import json
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -116,3 +118,31 @@ def test_what_is_too_large_is_said_and_passed_over(
 def test_documents_are_told_from_lines(start: bytes, document: bool) -> None:
     """An array or an object over many lines is one document; the rest is a record a line."""
     assert is_document(start) is document
+
+
+def test_links_and_fifos_below_the_folder_are_left_alone(tmp_path: Path) -> None:
+    """Whoever may write there cannot have another file sent to Kafka, nor hold up the rest."""
+    folder = tmp_path / "cdr"
+    folder.mkdir()
+    (tmp_path / "secret").write_bytes(b"secret\n")
+    (folder / "a.json").symlink_to(tmp_path / "secret")
+    os.mkfifo(folder / "b.json")
+    (folder / "c.json").write_bytes(b"{}\n")
+    assert values(reader(folder)) == [b"{}"]
+
+
+def test_a_file_that_becomes_a_fifo_is_unreadable(tmp_path: Path, monkeypatch) -> None:
+    """Between being seen and being opened it may change: it is counted, and the others are read."""
+    happened: list[Happening] = []
+    (tmp_path / "a.json").write_bytes(b"{}\n")
+    folder = Folder(tmp_path, {}, FolderSettings(1000, 0), happened.append, lambda: 1e12)
+    stated = folders._stated
+
+    def swapped(path: Path, name: str, **named: bool) -> Iterator[Any]:
+        yield from list(stated(path, name, **named))
+        path.unlink()
+        os.mkfifo(path)
+
+    monkeypatch.setattr(folders, "_stated", swapped)
+    folder.next()
+    assert happened == [Happening.UNREADABLE]

@@ -1,5 +1,6 @@
 """How far was read, in a file that nothing damages unnoticed."""
 
+import stat
 from pathlib import Path
 
 import pytest
@@ -38,3 +39,10 @@ def test_a_damaged_state_is_refused_with_what_to_do(tmp_path: Path) -> None:
         State(file, "x").__enter__()
     with pytest.raises(PlaceUnusable, match="can not be made"):
         State(file / "below", "x").__enter__()
+
+
+def test_the_place_is_its_owner_s_alone(tmp_path: Path) -> None:
+    """What was read, and from where, is nobody else's business."""
+    file = tmp_path / "state" / "x.sqlite"
+    with State(file, "/var/cdr"):
+        assert {stat.S_IMODE(path.stat().st_mode) for path in file.parent.iterdir()} == {0o600}

@@ -4,6 +4,8 @@ import asyncio
 import errno
 import hashlib
 import os
+import socket
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -128,12 +130,55 @@ async def test_a_mount_that_hangs_holds_up_nobody_else(
     os.mkfifo(pipe)
     transport = over(pipe, deadline_s=0.05)
     monkeypatch.setattr(apart, "STOP_S", 0.05)
+
+    def hangs(path: Path, **_: object) -> int:
+        return os.open(path, os.O_RDONLY)
+
+    monkeypatch.setattr(module, "open_plain", hangs)
     for _ in range(2):
         with pytest.raises(FeedDown, match=r"timeout: .*deadline_s = 0\.05"):
             await transport.fetch({}, into)
     with pipe.open("wb"):
         pass
     await asyncio.sleep(0.1)
+
+
+@pytest.mark.parametrize("kind", ["a fifo", "a socket", "a device"])
+async def test_what_is_no_file_is_named(kind: str, tmp_path: Path, into: Path) -> None:
+    """Nothing is waited for: no FIFO, no socket, no device is a feed."""
+    path = tmp_path / "feed"
+    if kind == "a fifo":
+        os.mkfifo(path)
+    elif kind == "a socket":
+        with socket.socket(socket.AF_UNIX) as one:
+            one.bind(os.fspath(path))
+    else:
+        path = Path("/dev/zero")
+    with pytest.raises(FeedDown, match=r"down: .* is no regular file"):
+        await over(path, deadline_s=5).fetch({}, into)
+    assert not list(into.parent.iterdir())
+
+
+async def test_a_link_is_followed_where_the_setting_is_one(source: Path, into: Path) -> None:
+    """Who writes the settings chose the path: `current.csv` may lead to today's file."""
+    source.write_bytes(b"number\n+447700900001\n")
+    link = source.with_name("current.csv")
+    link.symlink_to(source)
+    assert isinstance(await over(link).fetch({}, into), Fetched)
+
+
+async def test_links_in_a_misp_feed_s_folder_are_no_events(tmp_path: Path, into: Path) -> None:
+    """Whoever may write to the folder cannot have another file of ours read, nor hold us up."""
+    folder = tmp_path / "misp"
+    folder.mkdir()
+    (folder / "manifest.json").write_text("{}")
+    (tmp_path / "secret.json").write_text("secret")
+    (folder / "a.json").symlink_to(tmp_path / "secret.json")
+    os.mkfifo(folder / "b.json")
+    fetched = await over(folder, deadline_s=5).fetch({}, into)
+    assert isinstance(fetched, Fetched)
+    with tarfile.open(into) as tar:
+        assert tar.getnames() == ["manifest.json"]
 
 
 async def test_a_cancelled_copy_leaves_nothing(

@@ -12,6 +12,7 @@ from stream.core.faults import FeedDown, FeedFault
 from stream.lists.fetch import Fetched, Unchanged
 from stream.lists.transports import FolderSettings, FolderTransport, Place
 from stream.lists.transports import folder as module
+from stream.ops.files import Folder
 from tests.unit.lists.transports.drop_kills import killed_at_every_step
 
 LIST = b"number\n+447700900001\n"
@@ -206,6 +207,89 @@ async def test_links_are_not_followed(drop: Path, into: Path, tmp_path: Path) ->
     assert isinstance(await over(drop).fetch({}, into), Unchanged)
 
 
+@pytest.mark.parametrize("name", ["done", "held", "refused", ".ringfence.lock"])
+@pytest.mark.parametrize("kind", ["a link", "a fifo"])
+async def test_a_place_that_leads_elsewhere_is_named(
+    name: str, kind: str, drop: Path, into: Path, tmp_path: Path
+) -> None:
+    """Nothing lands in a folder that a link names, no lock is made elsewhere, nothing waits."""
+    elsewhere = tmp_path / "elsewhere"
+    if kind == "a link":
+        if name.startswith("."):
+            (drop / name).symlink_to(elsewhere)
+        else:
+            elsewhere.mkdir()
+            (drop / name).symlink_to(elsewhere, target_is_directory=True)
+    else:
+        os.mkfifo(drop / name)
+    put(drop, "a.csv")
+    with pytest.raises(FeedDown, match=rf"down: .*drop/{name} is .*: Ringfence makes its own"):
+        await over(drop, deadline_s=5).fetch({}, into)
+    assert (drop / "a.csv").read_bytes() == LIST
+    assert not elsewhere.exists() or not list(elsewhere.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["a fifo", "a link", "a folder"])
+async def test_a_checksum_that_is_no_file_does_not_block(
+    kind: str, drop: Path, into: Path, tmp_path: Path
+) -> None:
+    """Whatever lies there instead, the file is refused for it and the next one is taken."""
+    put(drop, "bad.csv", 1_600_000_000)
+    put(drop, "good.csv")
+    beside = drop / "bad.csv.sha256"
+    if kind == "a fifo":
+        os.mkfifo(beside)
+    elif kind == "a link":
+        beside.symlink_to(
+            put(tmp_path, "secret.txt", data=f"{sha256(LIST).hexdigest()}\n".encode())
+        )
+    else:
+        beside.mkdir()
+    transport = over(drop, deadline_s=5)
+    with pytest.raises(FeedDown, match=r"checksum: .*bad.csv.sha256 is "):
+        await transport.fetch({}, into)
+    assert (drop / "refused" / "bad.csv").read_bytes() == LIST
+    fetched = await taken(transport, into)
+    assert fetched.origin.endswith("good.csv")
+
+
+async def test_a_report_is_not_written_through_a_link(
+    drop: Path, into: Path, tmp_path: Path
+) -> None:
+    """Who may write to `done/` cannot have us write over a file elsewhere, or wait for one."""
+    transport = over(drop, deadline_s=5)
+    put(drop, "a.csv")
+    fetched = await taken(transport, into)
+    victim = put(tmp_path, "victim")
+    (drop / "done" / ".ringfence.tmp").symlink_to(victim)
+    (drop / "done" / "a.csv.report.txt").symlink_to(victim)
+    os.mkfifo(drop / "done" / "a.csv.report.json")
+    await transport.finish(fetched, Place.DONE, {"accepted": 1}, "1 accepted\n")
+    assert victim.read_bytes() == LIST
+    (moved,) = (path for path in (drop / "done").glob("a*.csv") if path.is_file())
+    assert json.loads((drop / "done" / f"{moved.name}.report.json").read_text())["accepted"] == 1
+
+
+async def test_a_file_that_becomes_a_fifo_is_left_alone(
+    drop: Path, into: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between being seen and being opened it may change; nobody waits for it."""
+    path = put(drop, "a.csv")
+    open_it = Folder.open
+
+    def swapped(folder: Folder, name: str, *flags: int) -> int:
+        if name == "a.csv":
+            path.unlink()
+            os.mkfifo(path)
+        return open_it(folder, name, *flags)
+
+    monkeypatch.setattr(Folder, "open", swapped)
+    with pytest.raises(FeedDown, match=r"down: .*a\.csv is no regular file"):
+        await over(drop, deadline_s=5).fetch({}, into)
+    monkeypatch.undo()
+    assert isinstance(await over(drop, deadline_s=5).fetch({}, into), Unchanged)
+
+
 @pytest.mark.parametrize(
     "name", [b"\xff\xfe\n.csv", b"x" * 251 + b".csv", "\u0e15\u0e33.csv".encode()]
 )
@@ -240,10 +324,10 @@ async def test_what_may_not_be_moved_is_named(
 ) -> None:
     """Rights that are missing are found before a file is taken, with the path."""
 
-    def may_not(path: Path, **_: object) -> None:
-        raise PermissionError(13, "Permission denied", str(path))
+    def may_not(path: str, **_: object) -> None:
+        raise PermissionError(13, "Permission denied", path)
 
-    monkeypatch.setattr(Path, "mkdir", may_not)
+    monkeypatch.setattr(os, "mkdir", may_not)
     put(drop, "a.csv")
     with pytest.raises(FeedDown, match=r"unauthorised: .*drop/done: Ringfence must be allowed"):
         await over(drop).fetch({}, into)
