@@ -29,12 +29,13 @@ async def write(
     with os.fdopen(handle, "wb") as file, tarfile.open(fileobj=file, mode="w:gz") as bundle:
         async for piece in pieces:
             data = scrubber.text(piece.text[:PIECE_BYTES_MAX], runs=piece.runs).encode()
-            said: dict[str, object] = {"name": piece.name, "bytes": len(data), "why": piece.why}
+            name = scrubber.text(piece.name, runs=False)  # a log may be named after a number
+            said: dict[str, object] = {"name": name, "bytes": len(data), "why": piece.why}
             if len(data) > left:
                 manifest.append(said | {"left_out": "the bundle is as large as it may be"})
                 continue
             left -= len(data)
-            _add(bundle, piece.name, data, now_s)
+            _add(bundle, name, data, now_s)
             manifest.append(said)
         _add(bundle, "MANIFEST.json", msgspec.json.format(msgspec.json.encode(manifest)), now_s)
     return manifest

@@ -19,18 +19,70 @@ SECRET_CHARS_MIN = 6
 _FILE_BYTES_MAX = 64 * 1024
 _NAMED = re.compile(r"TOKEN|SECRET|PASS|KEY|CREDENTIAL|AUTH|RINGFENCE_", re.IGNORECASE)
 _HARMLESS = {"RINGFENCE_CONFIG", "RINGFENCE_ACTOR"}
+# Every expression below takes time in proportion to its text, also where it finds nothing: what
+# repeats is followed by what it can not be itself, or may begin only once in a word. A log line is
+# written by whoever calls; with one expression of another kind 16 kB of it took a second.
+_QUOTE = r"\\{0,4}[\"']?"
+_TEXT = r"""(?:(")(?:[^"\\\r\n]|\\.)+|(')(?:[^'\\\r\n]|\\.)+|"""
+"""A value in quotes; what else it may be follows."""
 _LOOKS = (
-    re.compile(r"(?<=://)[^/\s@\"':]*+:[^/\s@\"']*+(?=@)"),
-    re.compile(r"whsec_[A-Za-z0-9+/=_-]+"),
-    re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*-----|\Z)", re.DOTALL),
-    re.compile(r"(?i)(?<=bearer )[^\s\"',]+"),
-    re.compile(
-        r"(?i)(?<![a-z_.])(?:password|passphrase|secret|token|api[_-]?key)\b[\"']?\s*[=:]\s*[\"']?"
-        r"(?!\[|\"|'|not set|set\b|null|\d+ clients)[^\s\"',&}]+"
+    # Who speaks, in an address: a token may stand in the place of the user.
+    (re.compile(r"(?<=://)[^/?#\s\"'<>]*@"), f"{GONE}@"),
+    (
+        re.compile(
+            r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
+            r".*?(?:-----END [A-Z ]{0,40}-----|\Z)",
+            re.DOTALL,
+        ),
+        GONE,
     ),
+    # A header's whole value, as HTTP, JSON or Python write it: a cookie has more than one part.
+    (
+        re.compile(
+            rf"(?i)((?:authorization|cookie|x-api-key|x-auth-token){_QUOTE}\s{{0,4}}"
+            r"(?:[:=]|,(?=\s{0,4}b?[\"']))\s{0,4}(?:b(?=[\"']))?\\{0,4})"
+            + _TEXT
+            + r"[^\"'\r\n][^\r\n]*)"
+        ),
+        rf"\1\2\3{GONE}",
+    ),
+    (re.compile(r"(?i)((?:bearer|basic|negotiate)\s{1,4})[^\s\"',]{6,}"), rf"\1{GONE}"),
+    (
+        re.compile(
+            rf"(?i)((?:password|passphrase|passwd|secret|token|api[_-]?key|csrf){_QUOTE}"
+            rf"\s{{0,4}}[=:]\s{{0,4}}\\{{0,4}})"
+            r"(?![\"']?(?:\[|not set|set\b|null\b|none\b|\d+ clients))" + _TEXT + r"[^\s\"',&;}]+)"
+        ),
+        rf"\1\2\3{GONE}",
+    ),
+    (re.compile(r"(ringfence(?:-form)?=)[A-Za-z0-9_-]{20,}"), rf"\1{GONE}"),
+    (re.compile(r"rf_[A-Za-z0-9_-]{20,}"), GONE),
+    (re.compile(r"whsec_[A-Za-z0-9+/=_-]+"), GONE),
+    (re.compile(r"(?<![\w-])eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*"), GONE),
 )
-_PLUS = re.compile(r"\+\d{6,15}")
-_RUN = re.compile(r"(?<![\w.])\d{9,15}(?![\w.])")
+# What says that a number follows, as it is written and encoded; and what may stand between digits.
+_MARK = r"(?P<mark>\+|%(?:25){0,3}2b|=2b|\\u002b|&\#(?:43|x2b);|\uff0b|tel:|sips?:)"
+_BETWEEN = r"[ \-./()\u00a0\u2010-\u2015]"
+_NUMBER = re.compile(rf"(?i){_MARK}(?:(?:{_BETWEEN}|%(?:20|28|29|2d)){{0,3}}\d){{6,15}}\d*")
+_QUOTED = re.compile(r"(?<=[\"'])\d{9,15}(?=[\"'])")
+_ISO = r"(?<!\d)\d{4}-\d\d-\d\d(?!\d)"
+_OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
+_ADDRESS = rf"(?<![\d.])(?!0){_OCTET}(?:\.{_OCTET}){{3}}(?!\.?\d)"
+# Digits that are surely no number: dates (what follows on the line is their time), moments (which
+# Asterisk takes for a call's id), addresses.
+_KEPT = (
+    rf"(?P<kept>{_ISO}(?!-\d)"
+    r"|(?<!\d)(?:\d{4}/(?:0\d|1[0-2])/[0-3]\d|[0-3]\d[-/](?:0\d|1[0-2])[-/]\d{4})(?![-/]?\d)"
+    rf"|(?<![\d.])1\d{{9}}\.\d+(?!\.?\d)|{_ADDRESS})"
+)
+_RUN = re.compile(rf"{_KEPT}|\d(?:{_BETWEEN}{{0,2}}(?!{_ISO}|{_ADDRESS})\d){{8,}}")
+_ID = re.compile(
+    r"(?=.*[A-Fa-f])(?:[0-9A-Fa-f]{16}|[0-9A-Fa-f]{32}|[0-9A-Fa-f]{40}|[0-9A-Fa-f]{64}|"
+    r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})"
+)
+"""A request's id, a hash, a UUID: what somebody who helps follows through the logs."""
+_ID_CHARS = 64
+_AROUND_ID = re.compile(r"[^0-9A-Fa-f-]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +95,41 @@ class Scrubber:
         """The text without secrets and whole numbers; `runs`: digits without a plus are one too."""
         for known in self.secrets:
             text = text.replace(known, GONE)
-        for pattern in _LOOKS:
-            text = pattern.sub(GONE, text)
-        text = _PLUS.sub(lambda found: _ends(found[0]), text)
-        return _RUN.sub(lambda found: _ends(found[0]), text) if runs else text
+        for pattern, instead in _LOOKS:
+            text = pattern.sub(instead, text)
+        text = _NUMBER.sub(_number, text)
+        text = _QUOTED.sub(lambda found: _ends(found[0]), text)
+        return _RUN.sub(_run, text) if runs else text
 
 
-def _ends(number: str) -> str:
-    """Of a number only the ends: at least three digits are gone."""
-    kept = 5 if number.startswith("+") else 4
-    tail = min(4, max(0, len(number) - kept - 3))
-    return f"{number[:kept]}***{number[len(number) - tail :] if tail else ''}"
+def _number(found: re.Match[str]) -> str:
+    mark = found["mark"]
+    rest = re.sub(r"%[0-9A-Fa-f]{2}", "", found[0][len(mark) :])
+    return mark + _ends("".join(filter(str.isdecimal, rest)))
+
+
+def _run(found: re.Match[str]) -> str:
+    """Digits that nothing marks as a number: masked, unless they are surely something else."""
+    if found["kept"] or _is_id(found):
+        return found[0]
+    return _ends("".join(filter(str.isdecimal, found[0])))
+
+
+def _is_id(found: re.Match[str]) -> bool:
+    """Whether the digits are a part of an id; looked for within the length of one only."""
+    start, end = found.span()
+    left = found.string[max(0, start - _ID_CHARS - 1) : start]
+    right = found.string[end : end + _ID_CHARS + 1]
+    before = _AROUND_ID.split(left)[-1]
+    after = _AROUND_ID.split(right, maxsplit=1)[0]
+    return _ID.fullmatch(before + found[0] + after) is not None
+
+
+def _ends(digits: str) -> str:
+    """Of a number's digits only the ends: at least three are gone."""
+    kept = min(4, len(digits) - 3)
+    tail = min(4, max(0, len(digits) - kept - 3))
+    return f"{digits[:kept]}***{digits[len(digits) - tail :] if tail else ''}"
 
 
 def forms_of(value: bytes) -> Iterator[str]:

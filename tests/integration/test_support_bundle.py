@@ -134,6 +134,17 @@ async def test_a_bundle_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert {piece["bytes"] for piece in manifest} == {1000}
 
 
+async def test_a_log_that_is_named_after_a_number(tmp_path: Path) -> None:
+    """Names go through the same door as texts."""
+
+    async def one():
+        yield Piece("logs/call-+66812345678.log", "a log", "x")
+
+    (piece,) = await archive.write(tmp_path / "b.tar.gz", one(), Scrubber(()), 0)
+    assert piece["name"] == "logs/call-+6681***5678.log"
+    assert set(texts_of(tmp_path / "b.tar.gz")) == {"logs/call-+6681***5678.log", "MANIFEST.json"}
+
+
 def test_files_that_variables_name_are_secret_too(tmp_path: Path) -> None:
     """Tokens and passwords come from files as well; which variables are set is no secret."""
     tokens = tmp_path / "tokens"
