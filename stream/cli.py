@@ -31,6 +31,7 @@ from stream.commands import (
     report,
     simulate,
     sinks,
+    tokens,
     versions,
 )
 from stream.commands.base import AsJson, ConfigFiles, err, out, print_json, settings_of
@@ -48,7 +49,6 @@ from stream.core.faults import TopicMissing
 from stream.exercise.command import exercise
 from stream.feed_files import house_of, read_feeds
 from stream.ops.warm import warm_up
-from stream.serve.tokens import Client, Role, line_of, name_is_right, new_token
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -77,6 +77,7 @@ exchange.app.command("follow")(exchange_follow.follow)
 app.add_typer(exchange.app, name="exchange")
 app.add_typer(enforcement.app, name="enforcement")
 app.add_typer(sinks.app, name="sink")
+app.add_typer(tokens.app, name="token")
 app.command("report")(report.report)
 app.add_typer(simulate.app, name="simulate")
 app.command("promote")(simulate.promote)
@@ -216,8 +217,8 @@ def serve(
 ) -> None:
     """Serve HTTP: records in, verdicts and lists out; until SIGTERM or Ctrl-C.
 
-    `/docs` describes every address. Clients show a token that `ringfence token` made. Exit codes
-    as for `run`.
+    `/docs` describes every address. Clients show a token that `ringfence token create` made;
+    SIGHUP has the file of tokens read again at once. Exit codes as for `run`.
 
     Example: ringfence serve --config carrier.toml --workers 2
     """
@@ -236,33 +237,6 @@ def serve(
         work = supervise.Work("serve", _words(config), settings.serve.health_port)
         code = supervise.run(settings, workers, work)
     raise typer.Exit(code)
-
-
-@app.command()
-def token(
-    name: Annotated[str, typer.Argument(help="Who the token is for; it stands in logs.")],
-    role: Annotated[Role, typer.Option(help="What they may do.")],
-    as_json: AsJson = False,
-) -> None:
-    """Make a token for a client of `ringfence serve`; it is shown once and kept nowhere.
-
-    The line beside it, with the token's hash, goes into the file that RINGFENCE_HTTP_TOKENS_FILE
-    names; a restart of `ringfence serve` takes it up.
-
-    Example: ringfence token switch-bkk-1 --role switch
-    """
-    if not name_is_right(name):
-        text = "must be letters, digits, dot, - and _, at most 40, with a letter or digit first"
-        raise typer.BadParameter(text)
-    made = new_token()
-    line = line_of(Client(name, role), made)
-    if as_json:
-        print_json({"token": made, "line": line})
-        return
-    err.print("the token, for the client:")
-    out.print(made, markup=False, soft_wrap=True)
-    err.print("the line for the file that RINGFENCE_HTTP_TOKENS_FILE names:")
-    out.print(line, markup=False, soft_wrap=True)
 
 
 @topics.command("create")

@@ -5,7 +5,7 @@ Secrets come from the environment only (a variable, or the file that `<variable>
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from importlib.resources import files
 from pathlib import Path
@@ -60,6 +60,7 @@ from stream.sections import (
     TrunkSection,
 )
 from stream.serve.settings import ServeSettings
+from stream.serve.token_file import TokenFile
 from stream.serve.tokens import Tokens, read_tokens
 from stream.sinks.settings import SinksSection
 from stream.sip.settings import SipSettings
@@ -80,7 +81,10 @@ REPLACED_WHOLE = frozenset({("calls", "topics")})
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """What the environment holds; never printed. `circle_keys` by circle, without `plain`."""
+    """What the environment holds; never printed. `circle_keys` by circle, without `plain`.
+
+    `http_tokens_file` is where the tokens come from; "": the variable itself.
+    """
 
     kafka_password: str = field(default="", repr=False)
     redis_username: str = field(default="", repr=False)
@@ -89,6 +93,7 @@ class Secrets:
     proxies_password: str = field(default="", repr=False)
     circle_keys: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     http_tokens: Tokens = field(default_factory=Tokens, repr=False)
+    http_tokens_file: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +214,11 @@ class Settings:
         """Each circle's hashing key, `plain`'s (none) among them, and those to come."""
         known = {PLAIN: b"", **self.secrets.circle_keys}
         return CircleKeys(known, Path(self.exchange.circles_dir))
+
+    def token_file(self, take_up: Callable[[Tokens], None]) -> TokenFile:
+        """Where clients' tokens are looked for, again and again."""
+        file = self.secrets.http_tokens_file
+        return TokenFile(Path(file) if file else None, self.secrets.http_tokens, take_up)
 
     def redacted(self) -> dict[str, Any]:
         """Every setting as a nested table to print; of a secret only whether it is set."""
@@ -377,4 +387,5 @@ def _secrets(values: Mapping[str, Any], environ: Mapping[str, str], errors: list
     wrong: list[str] = []
     tokens = read_tokens(secret(HTTP_TOKENS, environ, errors), wrong)
     errors += [f"environment: {HTTP_TOKENS}: {what}" for what in wrong]
-    return Secrets(**given, circle_keys=keys, http_tokens=tokens)
+    file = environ.get(f"{HTTP_TOKENS}_FILE", "")
+    return Secrets(**given, circle_keys=keys, http_tokens=tokens, http_tokens_file=file)

@@ -30,6 +30,7 @@ from stream.ops.health import HealthServer, Turning
 from stream.ops.retry import Backoff
 from stream.ops.serve_metrics import ServeMetrics
 from stream.ops.tasks import running, until
+from stream.ops.token_metrics import TokenMetrics
 from stream.serve.app import application
 from stream.serve.blocklist import Blocklist
 from stream.serve.door import Door
@@ -40,6 +41,7 @@ from stream.serve.preloaded import Preloaded
 from stream.serve.problems import Kind
 from stream.serve.redress import Redress
 from stream.serve.server import serving
+from stream.serve.tokens import Tokens
 from stream.sinks.pump import Pump, PumpSettings
 from stream.web.install import install
 from stream.web.opening import opened, redress_at
@@ -83,9 +85,12 @@ class _Serving:
         )
         for kind in Kind:
             metrics.problems.labels(kind)
+        self._token_metrics: TokenMetrics | None = None
         self._told = asyncio.Event()
         self._turning = Turning(settings.ops.stalled_s)
         self._memory = Memory(settings, metrics.lookups, metrics.followed)
+        self._guard = Guard(settings.secrets.http_tokens, settings.serve.refusals_per_minute)
+        self._tokens = settings.token_file(self._take_up)
         self._blocklist = Blocklist(
             Judges(
                 settings,
@@ -130,6 +135,7 @@ class _Serving:
                 await stack.enter_async_context(running(job, name))
                 for name, job in (
                     ("turning", self._turning.run()),
+                    ("tokens", self._tokens.run()),
                     ("lists", self._memory.run()),
                     ("door", self._door.run()),
                     ("look", self._look()),
@@ -170,6 +176,8 @@ class _Serving:
                 yield [report, watch]
             return
         CertificateMetrics(self._registry, self._settings.certificates("kafka", "http"))
+        self._token_metrics = TokenMetrics(self._registry)
+        self._token_metrics.show(self._tokens.held.expiries)
         async with HealthServer(
             ops.http_host,
             self._settings.serve.health_port,
@@ -194,7 +202,7 @@ class _Serving:
         settings = self._settings
         return Parts(
             settings=settings.serve,
-            guard=Guard(settings.secrets.http_tokens, settings.serve.refusals_per_minute),
+            guard=self._guard,
             metrics=self._metrics,
             readiness=lambda: self._memory.readiness,
             lookup=self._memory.lookup,
@@ -242,6 +250,11 @@ class _Serving:
             await asyncio.sleep(_LOOK_S)
             self._blocklist.look()
 
+    def _take_up(self, tokens: Tokens) -> None:
+        self._guard.take_up(tokens)
+        if self._token_metrics is not None:
+            self._token_metrics.show(tokens.expiries)
+
     async def _connect(self) -> Any:
         kafka = self._settings.kafka
         return await started_producer(
@@ -262,8 +275,8 @@ class _Serving:
         serve = self._settings.serve
         if not self._settings.secrets.http_tokens.held:
             log.warning(
-                "there is no token, so nobody may ask anything: `ringfence token NAME --role ROLE` "
-                "makes one"
+                "there is no token, so nobody may ask anything: `ringfence token create NAME "
+                "--role ROLE` makes one"
             )
         if not serve.cert_file and not serve.host.startswith(_LOOPBACK):
             log.warning(

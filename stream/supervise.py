@@ -14,7 +14,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,6 +30,8 @@ from stream.ops.exposition import FILES_ENV, forget_gauges_of, sum_of_workers
 from stream.ops.health import HealthServer, Readiness
 from stream.ops.metrics import SupervisorMetrics
 from stream.ops.retry import Backoff
+from stream.ops.tasks import running
+from stream.ops.token_metrics import TokenMetrics
 
 log = logging.getLogger(__name__)
 
@@ -134,7 +136,7 @@ class Supervisor:
         server = HealthServer(
             ops.http_host, self._work.port, self._registry, self._readiness, self._stalled
         )
-        async with server:
+        async with server, self._tokens():
             log.info(
                 "http://%s:%d/metrics /live /ready, %d workers",
                 *(ops.http_host, server.port, len(self._workers)),
@@ -143,6 +145,27 @@ class Supervisor:
                 lives = [group.create_task(self._life(worker)) for worker in self._workers]
         codes = [life.result() for life in lives]
         return self._hopeless or (CRASHED if any(codes) else CLEAN)
+
+    @contextlib.asynccontextmanager
+    async def _tokens(self) -> AsyncIterator[None]:
+        """Of `serve`: workers are told at once when the file of tokens is to be read again."""
+        if self._work.command != "serve":
+            yield
+            return
+        metrics = TokenMetrics(self._registry)
+        tokens = self._settings.token_file(lambda changed: metrics.show(changed.expiries))
+        metrics.show(tokens.held.expiries)
+
+        def again() -> None:
+            tokens.read()
+            for worker in self._workers:
+                # One that was not heard of yet reads the file anyway, and a signal would end it.
+                if worker.process is not None and worker.heard_s > worker.started_s:
+                    with contextlib.suppress(ProcessLookupError):
+                        worker.process.send_signal(signal.SIGHUP)
+
+        async with running(tokens.run(again), "tokens"):
+            yield
 
     def _stop(self, why: str) -> None:
         self._deadline.start(self._settings.ops.shutdown_s + GRACE_S)

@@ -17,6 +17,7 @@ from stream.ops.redis_metrics import RedisMetrics
 from stream.ops.serve_metrics import ServeMetrics
 from stream.ops.sink_metrics import RedisSinkMetrics, SinkMetrics, WebhookMetrics
 from stream.ops.sip_metrics import SipMetrics
+from stream.ops.token_metrics import TokenMetrics
 
 CATALOGUES: dict[Callable[[CollectorRegistry], Catalogue], str] = {
     Metrics: "The engine (`ringfence run`)",
@@ -25,6 +26,7 @@ CATALOGUES: dict[Callable[[CollectorRegistry], Catalogue], str] = {
     ExchangeMetrics: "What we publish (`ringfence exchange run`)",
     EnforcementMetrics: "Enforcement (`ringfence enforcement run`)",
     ServeMetrics: "HTTP (`ringfence serve`)",
+    TokenMetrics: "Clients' tokens (`ringfence serve`)",
     SipMetrics: "SIP (`ringfence serve-sip`)",
     IngestMetrics: "Records in files (`ringfence ingest --follow`)",
     SinkMetrics: "Every sink",

@@ -33,6 +33,7 @@ async def examine(settings: Settings, check_s_max: float = CHECK_S_MAX) -> list[
         "keys": _apart(lambda: papers.check_keys(settings, os.environ)),
         "what we publish": _apart(lambda: papers.check_roles(settings, now_s())),
         "certificates": _apart(lambda: papers.check_certificates(settings, now_s())),
+        "tokens": _apart(lambda: papers.check_tokens(settings, now_s())),
         "secret files": _apart(lambda: papers.check_secret_files(os.environ)),
         "versions": _apart(lambda: machine.check_versions(settings)),
         "open files": _apart(lambda: machine.check_files(settings)),

@@ -24,6 +24,8 @@ SOON_S = {"root": 30 * DAY_S, "targets": 30 * DAY_S, "snapshot": 3 * DAY_S, "tim
 """A role with less left than this is not being renewed; a list's: see LIST_SOON_S."""
 LIST_SOON_S = 10 * DAY_S
 CERTIFICATE_SOON_S = 30 * DAY_S
+TOKEN_SOON_S = 14 * DAY_S
+"""As the alert TokenExpires has it."""
 
 
 def check_agreements(settings: Settings, now_s: int) -> Iterator[Line]:
@@ -107,6 +109,22 @@ def certificate_line(setting: str, path: Path, now_s: int) -> Line:
     if left_s < CERTIFICATE_SOON_S:
         return warn(setting, f"expires in {spelled(left_s)}", f"a new certificate in {path}")
     return ok(setting, f"good for {spelled(left_s)}")
+
+
+def check_tokens(settings: Settings, now_s: int) -> Iterator[Line]:
+    """Clients of `ringfence serve` whose tokens end: a switch without one asks nobody any more."""
+    tokens = settings.secrets.http_tokens
+    for client, at_s in tokens.expiries.items():
+        left_s = at_s - now_s
+        said = f"{client} expired {spelled(-left_s)} ago" if left_s <= 0 else ""
+        said = said or f"{client} expires in {spelled(left_s)}"
+        fix = "ringfence token create, and its line in the place of the old one"
+        if left_s <= 0:
+            yield fail("tokens", said, fix)
+        elif left_s < TOKEN_SOON_S:
+            yield warn("tokens", said, fix)
+    if tokens.held:
+        yield ok("tokens", f"{len(tokens.held)} clients of ringfence serve")
 
 
 def check_secret_files(environ: Mapping[str, str]) -> Iterator[Line]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from stream.ops.clock import monotonic_s
+from stream.ops.clock import monotonic_s, now_s
 from stream.serve.problems import Kind, ProblemError
 from stream.serve.tokens import Client, Role, Tokens
 
@@ -45,13 +45,21 @@ class Pace:
 
 
 class Guard:
-    """Looks at a request's `Authorization`."""
+    """Looks at a request's `Authorization`. `clock` says when a token's time is over."""
 
-    def __init__(self, tokens: Tokens, refusals_per_minute: int) -> None:
+    def __init__(
+        self, tokens: Tokens, refusals_per_minute: int, clock: Callable[[], int] = now_s
+    ) -> None:
         self._tokens = tokens
+        self._clock = clock
         self._pace = Pace(refusals_per_minute)
         # A switch asks a thousand times a second with one header; its hash is looked up once.
         self._known: dict[bytes, Client] = {}
+
+    def take_up(self, tokens: Tokens) -> None:
+        """From now on these are the tokens; one that is not among them opens nothing any more."""
+        self._tokens = tokens
+        self._known.clear()
 
     def admit(
         self,
@@ -68,8 +76,9 @@ class Guard:
         """
         given = [value for name, value in headers if name == b"authorization"]
         client = self._client_of(given[0]) if len(given) == 1 else None
-        if client is None:
-            what = "no token came" if not given else "the token is unknown"
+        over = client is not None and client.expired(self._clock())
+        if client is None or over:
+            what = "the token has expired" if over else _unknown(len(given))
             text = f"{what}; send `Authorization: Bearer <token>`"
             problem = ProblemError(Kind.NOT_AUTHENTICATED, text, headers=_CHALLENGE)
             who, name = address, ""
@@ -85,14 +94,16 @@ class Guard:
     def recognise(self, token: str, *, address: str, route: str, request_id: str) -> Client:
         """Whose token somebody pasted. Raises ProblemError, and limits who guesses."""
         client = self._tokens.client_of(token.strip())
-        if client is not None:
+        if client is not None and not client.expired(self._clock()):
             return client
-        problem = ProblemError(Kind.NOT_AUTHENTICATED, "the token is unknown")
+        text = "the token has expired" if client is not None else _unknown(1)
+        problem = ProblemError(Kind.NOT_AUTHENTICATED, text)
         raise self._refused(problem, address, "", address, route, request_id)
 
     def still(self, digest: bytes) -> Client | None:
-        """Whose token has this SHA-256, if it is (still) one of ours."""
-        return self._tokens.client_by(digest)
+        """Whose token has this SHA-256, if it is (still) one of ours, and its time not over."""
+        client = self._tokens.client_by(digest)
+        return None if client is None or client.expired(self._clock()) else client
 
     def _refused(
         self, problem: ProblemError, who: str, name: str, address: str, route: str, request_id: str
@@ -119,6 +130,13 @@ class Guard:
         if client is not None and len(self._known) < _WHO_MAX:
             self._known[header] = client
         return client
+
+
+def _unknown(count: int) -> str:
+    """What is wrong with so many `Authorization` fields of no client."""
+    if count > 1:
+        return "Authorization came more than once"  # which one a proxy looked at, nobody knows
+    return "the token is unknown" if count else "no token came"
 
 
 def _token_in(header: bytes) -> str:

@@ -42,7 +42,7 @@ PartsHere = Annotated[Parts, Depends(parts_of)]
 """The type of a route's argument that takes them."""
 
 _BEARER = HTTPBearer(
-    auto_error=False, description="A token that `ringfence token` made, of a role that may."
+    auto_error=False, description="A token that `ringfence token create` made, of a role that may."
 )
 
 

@@ -1,6 +1,6 @@
 """Who looks at a page, what stands around it, and how a route says who may see or change it."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 from urllib.parse import quote
@@ -166,17 +166,23 @@ def changes(*roles: Role) -> Any:
     return Depends(admitted)
 
 
-async def watcher(request: Request) -> None:
+async def watcher(request: Request) -> Callable[[], bool]:
     """Refuse who is not signed in (any more), or may not watch; no use of the session.
 
-    Raises ProblemError: a script asks, which can not be sent to the sign-in.
+    Gives what says whether the token is still good: a stream outlasts it otherwise. Raises
+    ProblemError: a script asks, which can not be sent to the sign-in.
     """
-    cookie = request.cookies.get(cookie_name(request), "")
-    found = await page_parts_of(request).sessions.find(cookie, use=False)
+    cookie, sessions = (
+        request.cookies.get(cookie_name(request), ""),
+        page_parts_of(request).sessions,
+    )
+    found = await sessions.find(cookie, use=False)
     if found is None:
         raise ProblemError(Kind.NOT_AUTHENTICATED, "sign in again")
-    if found[1].role not in _INSIDE:
+    session, client = found
+    if client.role not in _INSIDE:
         raise ProblemError(Kind.WRONG_ROLE, "this takes the role viewer or operator")
+    return lambda: sessions.still(bytes.fromhex(session.token)) is not None
 
 
 def _current(path: str) -> Entry | None:

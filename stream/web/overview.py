@@ -1,6 +1,6 @@
 """The first page: what happens now, live by server-sent events, and whole without them."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -22,8 +22,10 @@ async def overview(visit: Annotated[Visit, sees(Role.VIEWER)]) -> Response:
     return visit.page("overview.html", **live.given(live.seen))
 
 
-@router.get("/events", dependencies=[Depends(watcher)])
-async def events(request: Request) -> Response:
+@router.get("/events")
+async def events(
+    request: Request, still: Annotated[Callable[[], bool], Depends(watcher)]
+) -> Response:
     """Figures as they come, each with the points that the charts do not have yet."""
     live = page_parts_of(request).live
     # Begun before it is answered, so that one too many is told 503 and not an empty stream.
@@ -34,6 +36,8 @@ async def events(request: Request) -> Response:
         try:
             yield first
             async for part in stream:
+                if not still():
+                    return
                 yield part
         finally:
             await stream.aclose()

@@ -1,5 +1,6 @@
 """Sessions, and how much one page asks of Redis, on a real one."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -125,6 +126,34 @@ async def test_a_notice_is_told_once(office: Office) -> None:
     await office.here.tell(cookie, found[0], "done")
     told = [await office.there.find(cookie) for _ in range(2)]
     assert [one and one[0].notice for one in told] == ["done", ""]
+
+
+async def test_a_stream_ends_with_its_token(redis_url: str) -> None:
+    """Who watches the overview when the token is taken back sees no figure after that."""
+    settings = load([], {"RINGFENCE_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"})
+    settings = replace(settings, redis=replace(settings.redis, url=redis_url))
+    parts, nobody = parts_for(serve_settings()), cast("Redress", None)
+    async with (
+        opened(
+            settings,
+            parts.guard,
+            AgreementFolder(None),
+            nobody,
+            lambda: EMPTY_BLOCKLISTS,
+            watch=Watch(()),
+        ) as pages,
+        served(parts, more=lambda app: install(app, pages)) as http,
+    ):
+        cookie = await pages.sessions.begin(TOKENS[Role.VIEWER])
+        headers = {"Cookie": f"ringfence={cookie}"}
+        async with http.client.get("/events", headers=headers) as stream:
+            assert await stream.content.readuntil(b"\n\n")
+            parts.guard.take_up(Tokens(()))
+            async with asyncio.timeout(60):
+                await stream.content.read()  # to its end
+        async with http.client.get("/events", headers=headers) as answer:
+            assert answer.status == 401
+        pages.live.close()
 
 
 async def test_a_page_of_many_lists_asks_no_more_than_one_of_few(

@@ -75,6 +75,7 @@ LANES = [
         Scene(("RecordsLost",), doors.rotated_away, holds_s=6),
         Scene(("SipRefuses",), doors.a_trunk_asks_too_much),
         Scene(("SipFlooded",), doors.strangers_flood),
+        Scene(("TokenExpires",), doors.token_ends),
     ],
 ]
 LAST = [Scene(("RegisterLostData",), scenes.restored_from_nothing)]

@@ -49,3 +49,17 @@ async def strangers_flood(place: Place) -> AsyncIterator[None]:
     task = _asking(place, "127.0.0.2", 400)
     yield
     task.cancel()
+
+
+@asynccontextmanager
+async def token_ends(place: Place) -> AsyncIterator[None]:
+    """A client's token is good for ten days; the runbook's new one takes its place."""
+    place.tokens.write_text(token_line(place, "10d"))
+    yield
+    place.tokens.write_text(token_line(place, "365d"))
+
+
+def token_line(place: Place, span: str) -> str:
+    """The file's line of a new token."""
+    made = place.type("token", "create", "switch-1", "--role=switch", f"--expires-in={span}")
+    return made.splitlines()[-1] + "\n"

@@ -167,6 +167,7 @@ class Place:
         self.ports = dict(zip(names, free_ports(len(names)), strict=True))
         self.config = folder / "ringfence.toml"
         self.cdr = folder / "cdr.jsonl"
+        self.tokens = folder / "tokens"
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.listed_share, self.rate = 0.02, 40.0
         self._made()
@@ -187,6 +188,7 @@ class Place:
         }
         self.config.write_text(SETTINGS.format(**words))
         self.write_calls(self.cdr, 20)
+        self.tokens.touch(mode=0o600)
         self.feed = folder / "kh.txt"
         self.feed.write_text("".join(f"+85531{n:07d}\n" for n in range(300)))
         (folder / "feeds" / "kh.toml").write_text(FEED.format(path=self.feed))
@@ -228,8 +230,9 @@ class Place:
     def type(self, *words: str, home: str = "TH", code: int = 0) -> str:
         """A command as an operator types it, here or in KH; what it printed."""
         config = self.config if home == "TH" else self.folder / "kh.toml"
+        settings = [] if words[0] == "token" else ["--config", str(config)]  # it needs none
         done = subprocess.run(
-            [sys.executable, "-m", "stream", *words, "--config", str(config)],
+            [sys.executable, "-m", "stream", *words, *settings],
             capture_output=True,
             text=True,
             check=False,
@@ -244,6 +247,7 @@ class Place:
         """With the secrets that the settings ask for."""
         secret = base64.b64encode(b"s" * 32).decode()
         more = {"HOOK": f"whsec_{secret}", "COLUMNS": "160", "NO_COLOR": "1"}
+        more["RINGFENCE_HTTP_TOKENS_FILE"] = str(self.tokens)
         return {**os.environ, "PYTHONPATH": str(ROOT), **more}
 
     def start(self, name: str) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +25,7 @@ from stream.lists.words import ListHead
 from stream.ops.figures.fetch import Answer
 from stream.ops.figures.places import Kind, Place
 from stream.ops.figures.reading import Reading
+from stream.serve.tokens import Client, Role, line_of, read_tokens
 from tests import certificates
 
 NOW_S = 1_764_104_645
@@ -200,6 +202,30 @@ def test_files_of_secrets(tmp_path: Path) -> None:
     assert next(papers.check_secret_files(environ)).fix == f"chmod 600 {tokens}"
     tokens.unlink()
     assert grades(papers.check_secret_files(environ)) == ["fail"]
+
+
+def test_tokens_that_end(settings: Settings) -> None:
+    """A client whose token is over fails, one whose token ends soon is a warning, others are not
+    named.
+    """
+    day_s = 86_400
+    lines = [
+        line_of(Client(name, Role.SWITCH, ends_s), f"rf_{name}")
+        for name, ends_s in (
+            ("over", day_s),
+            ("soon", 12 * day_s),
+            ("later", 99 * day_s),
+            ("no", 0),
+        )
+    ]
+    held = read_tokens("\n".join(lines), [])
+    here = replace(settings, secrets=replace(settings.secrets, http_tokens=held))
+    found = list(papers.check_tokens(here, 2 * day_s))
+    assert grades(found) == ["fail", "warn", "ok"]
+    assert "over expired 24 h ago" in found[0].said
+    assert "soon expires in 10 days" in found[1].said
+    assert found[2].said.startswith("4 clients")
+    assert list(papers.check_tokens(settings, 0)) == []
 
 
 def test_versions_and_limits(settings: Settings) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from stream.serve.guard import Guard, Pace
 from stream.serve.problems import Kind, ProblemError
-from stream.serve.tokens import Client, Role, line_of, read_tokens
+from stream.serve.tokens import Client, Role, digest_of, line_of, read_tokens
 
 SWITCH = frozenset({Role.SWITCH})
 
@@ -74,3 +74,41 @@ def test_the_pace_recovers_and_its_memory_is_bounded() -> None:
     for stranger in range(10_050):
         pace.take(str(stranger))
     assert len(pace._left) == 10_000
+
+
+def test_two_headers_are_none() -> None:
+    """Which of two tokens a proxy before us looked at, nobody knows: neither counts, and it says
+    so.
+    """
+    headers = [(b"authorization", b"Bearer rf_right"), (b"authorization", b"Bearer rf_right")]
+    with pytest.raises(ProblemError) as caught:
+        guard().admit(headers, SWITCH, address="192.0.2.1", route="/v1/x", request_id="r")
+    assert caught.value.status == 401
+    assert "more than once" in caught.value.detail
+
+
+def test_a_token_ends_with_its_time() -> None:
+    """From its last second on it is 401, says why, and opens neither page nor session."""
+    at_s = [999]
+    line = line_of(Client("sw", Role.SWITCH, 1000), "rf_right")
+    asked = Guard(read_tokens(line, []), 30, lambda: at_s[0])
+    digest = digest_of("rf_right")
+    assert admit(asked, "Bearer rf_right").name == "sw"
+    assert asked.still(digest) is not None
+    at_s[0] = 1000
+    assert refusal(asked, "Bearer rf_right").detail.startswith("the token has expired")
+    assert asked.still(digest) is None
+    with pytest.raises(ProblemError, match="has expired"):
+        asked.recognise("rf_right", address="192.0.2.1", route="/sign-in", request_id="r")
+
+
+def test_other_tokens_are_taken_up_at_once() -> None:
+    """What is not among the new ones is refused, also if it was let in a moment ago."""
+    asked = guard()
+    assert admit(asked, "Bearer rf_right").role is Role.SWITCH
+    asked.take_up(read_tokens(line_of(Client("sw", Role.SWITCH), "rf_other"), []))
+    assert refusal(asked, "Bearer rf_right").status == 401
+    assert asked.still(digest_of("rf_right")) is None
+    assert admit(asked, "Bearer rf_other").name == "sw"
+    asked.take_up(read_tokens(line_of(Client("sw", Role.VIEWER), "rf_other"), []))
+    assert refusal(asked, "Bearer rf_other").status == 403
