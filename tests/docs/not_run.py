@@ -15,7 +15,7 @@ SHIMS: Final = ("kafka-console-producer.sh", "kafka-console-consumer.sh")
 QUESTIONS: Final = re.compile(
     r"(ringfence (why|decisions|top|doctor|audit|traceback)\b"
     r"|ringfence [\w-]+( [\w-]+)? (ls|list|show|status|held|history|explain|check)\b"
-    r"|curl -s[^d]*$|redis-cli .*(HGETALL|HMGET|HGET|EXISTS|TTL|KEYS)\b)"
+    r"|curl -s (?!.*--data)|redis-cli .*(HGETALL|HMGET|HGET|EXISTS|TTL|KEYS)\b)"
 )
 """Commands that only ask: they are asked again until the answer is the one that is shown."""
 

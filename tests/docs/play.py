@@ -53,7 +53,7 @@ def _printed(at: Shell, step: Command, places: Places, days: int) -> str:
     job = at.start(text) if step.stays else None
     while True:
         printed = shown(at.run(text) if job is None else at.seen(job))
-        again = job is not None or QUESTIONS.match(step.text)
+        again = job is not None or (step.shown and QUESTIONS.match(step.text))
         if not again or not difference(step, printed) or time.monotonic() > until:
             return printed
         time.sleep(LOOK_S)
