@@ -9,20 +9,20 @@ from html import escape
 from pathlib import Path
 from typing import Any, Final
 
-COLUMN: Final = 176
+COLUMN: Final = 178
 ROW: Final = 92
-WIDTH: Final = 136
+WIDTH: Final = 144
 HEIGHT: Final = 56
 EDGE: Final = 20
 _STYLE: Final = """\
-svg{font:13px system-ui,sans-serif}
+svg{font:14px system-ui,sans-serif}
 .ground{fill:#fbfbfd;stroke:#d6d8de}
 .box{stroke-width:1.5}
 .outside{fill:#ffffff;stroke:#8a8f99;stroke-dasharray:4 3}
 .process{fill:#e3eefc;stroke:#2f6fba}
 .store{fill:#fdf1d8;stroke:#b0792b}
 text{fill:#1b1f27;text-anchor:middle}
-.small{font-size:11px;fill:#4a505c}
+.small{font-size:12px;fill:#4a505c}
 path{fill:none;stroke:#4a505c;stroke-width:1.4;marker-end:url(#head)}
 """
 _ROLE: Final = 'role="img" aria-labelledby="title"'
