@@ -11,6 +11,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from socket import gethostname
 from uuid import uuid4
@@ -19,7 +20,9 @@ from prometheus_client import CollectorRegistry
 
 from stream.agreements import AgreementFolder
 from stream.calls.batch import CallBatch, RawBatch
+from stream.calls.crashes import FOLDER, CrashLog
 from stream.calls.decide import Outcome
+from stream.calls.guarded import Guard
 from stream.calls.loop import CallsLoop
 from stream.calls.publish import Publisher
 from stream.calls.source import KafkaSource
@@ -41,7 +44,7 @@ from stream.lists.refresh import Refresher, RefreshSettings
 from stream.ops import log as logs
 from stream.ops.bounded import Named
 from stream.ops.certificate_metrics import CertificateMetrics
-from stream.ops.clock import Deadline, monotonic_s, now_s
+from stream.ops.clock import Deadline, monotonic_s, now_ms, now_s
 from stream.ops.exposition import keep_in_files
 from stream.ops.health import HealthServer, PortTaken, Readiness, Turning
 from stream.ops.memory import settle
@@ -139,6 +142,7 @@ class _Worker:
         self._loop: CallsLoop[Outcome] | None = None
         self._deadline = Deadline()
         self._told = asyncio.Event()
+        self._crashes: CrashLog | None = None
         self._turning = Turning(settings.ops.stalled_s)
 
     async def run(self) -> int:
@@ -158,6 +162,8 @@ class _Worker:
             finally:
                 await cancelled(told, work)
                 await asyncio.to_thread(self._traces.stop)
+                if self._crashes is not None:
+                    self._crashes.close()
         if work.cancelled():
             return CLEAN if self._loop is None else CRASHED
         work.result()
@@ -226,12 +232,7 @@ class _Worker:
                 lambda: self._refresher.current,
                 lambda: self._agreements.reading.agreements,
             )
-            decode, decide, done = traced(
-                self._traces, settings.calls.group_id, self._decode(), decider, watched.done
-            )
-            loop = CallsLoop(
-                source, decode, decide, sink, settings.calls.loop(hold_s_max), monotonic_s, done
-            )
+            loop = await asyncio.to_thread(self._new_loop, source, sink, decider, hold_s_max)
             async with self._started(sink), self._started(source):
                 self._source, self._loop = source, loop
                 if self._told.is_set():
@@ -247,8 +248,40 @@ class _Worker:
         if not warmth.why_not:
             log.info("compiled kernels are in use, after %.1f s", warmth.seconds)
 
-    def _decode(self) -> Callable[[RawBatch], CallBatch]:
-        read = decoder_for(self._settings)
+    def _new_loop(
+        self,
+        source: KafkaSource,
+        sink: Publisher | TransactionalPublisher,
+        decider: Decider,
+        hold_s_max: float,
+    ) -> CallsLoop[Outcome]:
+        """The loop, its steps with spans and notes around them. Blocks."""
+        calls = self._settings.calls
+        read, guard = decoder_for(self._settings), self._guard(source)
+        if guard is not None:
+            read = guard.reading(read)
+        decode, decide, done = traced(
+            self._traces, calls.group_id, self._counted(read), decider, self._watched.done
+        )
+        before = None
+        if guard is not None:
+            # A probe is no call: it is counted nowhere, and its span has no end.
+            probe = traced(self._traces, calls.group_id, read, decider, self._watched.done)
+            before = partial(guard.before, decode=probe[0], decide=probe[1])
+            decode, decide = guard.noting(decode, decide)
+        steps = (source, decode, decide, sink, calls.loop(hold_s_max), monotonic_s, done)
+        return CallsLoop(*steps, before=before)
+
+    def _guard(self, source: KafkaSource) -> Guard | None:
+        """What finds a record that stops workers; None where no notes can be kept."""
+        try:
+            self._crashes = CrashLog(Path(self._settings.lists.state_dir, FOLDER), now_ms)
+        except OSError as error:
+            log.warning("a record that stops workers would not be found: %s", error)
+            return None
+        return Guard(self._crashes, lambda: source.starts, lambda: source.revoking)
+
+    def _counted(self, read: Callable[[RawBatch], CallBatch]) -> Callable[[RawBatch], CallBatch]:
 
         def counted(raw: RawBatch) -> CallBatch:
             self._watched.taken(raw)

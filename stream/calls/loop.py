@@ -164,8 +164,12 @@ class CallsLoop(Generic[O]):
         settings: LoopSettings,
         clock: Callable[[], float],
         on_done: Callable[[Done[O]], None],
+        before: Callable[[RawBatch], Awaitable[None]] | None = None,
     ) -> None:
-        """`clock` gives monotonic seconds; `on_done` is called for each acknowledged batch."""
+        """`clock` gives monotonic seconds; `on_done` is called for each acknowledged batch.
+
+        `before` is awaited with each batch, before it is decoded.
+        """
         self._source = source
         self._decode = decode
         self._decide = decide
@@ -173,6 +177,7 @@ class CallsLoop(Generic[O]):
         self._settings = settings
         self._clock = clock
         self._on_done = on_done
+        self._before = before
         self._stopping = False
         self._epoch = -1
         self._progress = Progress({})
@@ -245,6 +250,10 @@ class CallsLoop(Generic[O]):
     async def _process(self, raw: RawBatch) -> None:
         if not self._progress.next_offsets:
             self._progress = Progress(dict(self._source.starts))
+        if self._before is not None:
+            await self._before(raw)
+            if raw.epoch != self._source.epoch or self._source.revoking:
+                return  # nothing of it is committed: the partitions' next reader has it
         taken_s = self._clock()
         batch = self._decode(raw)
         decoded_s = self._clock()

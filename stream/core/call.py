@@ -65,6 +65,8 @@ class RejectReason(StrEnum):
     WRONG_TYPE = "wrong_type"
     OTHER_EVENT = "other_event"
     """It is the switch's, but of something else: a BYE, an event that is neither begin nor end."""
+    STOPPED_WORKER = "stopped_worker"
+    """Workers stopped while they worked on it alone: a bug of ours; see `calls.poison`."""
 
 
 @dataclass(frozen=True, slots=True)

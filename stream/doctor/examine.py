@@ -9,7 +9,7 @@ from functools import partial
 
 from stream.config import Settings
 from stream.core.faults import Fault
-from stream.doctor import kafka, machine, papers, redis
+from stream.doctor import calls, kafka, machine, papers, redis
 from stream.doctor.line import Grade, Line, fail
 from stream.lists.store import Register
 from stream.lists.words import ListHead
@@ -28,6 +28,7 @@ async def examine(settings: Settings, check_s_max: float = CHECK_S_MAX) -> list[
         "proxies' redis": partial(redis.check_proxies, settings),
         "clock": partial(redis.check_clock, settings),
         "state directory": _apart(lambda: machine.check_state(settings)),
+        "records that stop workers": _apart(lambda: calls.check_set_aside(settings)),
         "lists here": partial(_snapshots, settings),
         "agreements": _apart(lambda: papers.check_agreements(settings, now_s())),
         "keys": _apart(lambda: papers.check_keys(settings, os.environ)),

@@ -9,15 +9,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from cryptography import x509
 from typer.testing import CliRunner
 
+from stream.calls.crashes import FOLDER, Ledger
+from stream.calls.poison import Crash, Record, SetAside
 from stream.calls.topics import Done, TopicReport
 from stream.cli import app
 from stream.config import Settings, load
 from stream.core.faults import RegisterDown
-from stream.doctor import machine, papers, redis
+from stream.doctor import calls, machine, papers, redis
 from stream.doctor.examine import _apart, sound, within
 from stream.doctor.kafka import replica_lines, right, topic_lines
 from stream.doctor.line import Grade, Line, fail, ok, warn
@@ -284,3 +287,20 @@ def test_a_wrong_configuration_is_a_line_too(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["doctor", "--config", str(config), "--json"])
     assert done.exit_code == 1
     assert "is no setting" in done.output
+
+
+def test_records_that_stop_workers_are_named(settings: Settings) -> None:
+    """Where the record lies and where it went; what workers stopped at; and well."""
+    (line,) = calls.check_set_aside(settings)
+    assert (line.grade, line.said) == (Grade.OK, "none is known here")
+    folder = Path(settings.lists.state_dir, FOLDER)
+    folder.mkdir()
+    crash = Crash("calls", 3, 7, 7, NOW_S * 1000, True, NOW_S * 1000)
+    aside = SetAside(Record("calls", 3, 7, NOW_S * 1000), NOW_S * 1000)
+    (folder / "crashes.json").write_bytes(msgspec.json.encode(Ledger(1, [crash], [aside])))
+    record, workers = calls.check_set_aside(settings)
+    assert record.grade is Grade.WARN
+    assert record.said == (
+        "calls/3/7 stopped workers and is in calls.rejected since 2025-11-25 21:04 UTC"
+    )
+    assert workers.said == "1 times lately a worker stopped at work on calls/3"
