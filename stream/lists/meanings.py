@@ -10,6 +10,7 @@ from urllib.parse import unquote
 from stream.core.entry import Category
 from stream.core.number import Party
 from stream.lists.formats.rows import Wrong
+from stream.lists.looks import BUDDHIST_AHEAD
 
 TIME_MAX_S = 2**32 - 1
 
@@ -17,8 +18,6 @@ _SCIENTIFIC = re.compile(r"[+-]?\d+(?:[.,]\d*)?[eE][+-]?\d+\Z")
 _DECIMAL = re.compile(r"\+?\d{5,}[.,]\d{0,2}\Z")
 _THOUSANDS = re.compile(r"\+?\d{1,3}(?:,\d{3}){2,}\Z")
 _DAY = re.compile(r"(\d{1,2})([./-])(\d{1,2})\2(\d{4})(?:[ T,]+(\d{1,2}):(\d\d)(?::(\d\d))?)?\Z")
-BUDDHIST_AHEAD = 543
-"""Years by which the Buddhist era, as Thailand counts it, is ahead of the common one."""
 _DIALS_ON = re.compile(r"ext(?:n|ension)?|[,#pwx]", re.IGNORECASE)
 _BEYOND = frozenset({"ext", "extension", "isub", "isub-encoding", "postd", "x"})
 """Parameters of a `tel` URI (RFC 3966) that name a part of a line, or what is dialled after it."""

@@ -19,6 +19,7 @@ from stream.core.number import Kind, parse_many
 from stream.core.ranges import STRICT, PrefixFault, PrefixRules, read_entries
 from stream.lists.formats.columns import ByteColumn
 from stream.lists.formats.rows import RejectedRow, Rows, Texts, Wrong
+from stream.lists.looks import is_date
 from stream.lists.meanings import (
     Dates,
     after_number,
@@ -226,6 +227,9 @@ class Parser:
             # extension only the number before it.
             if (damage := damage_of(text) or after_number(text)) is not None:
                 wrong[row] = damage
+            elif is_date(text):
+                # 20/11/2569 is a possible number of Bangkok, once its strokes are gone.
+                wrong[row] = Wrong.DATE
             elif row in wrong:
                 read = read_entries(text, self._defaults.region, self._defaults.prefixes)
                 if isinstance(read, PrefixFault):

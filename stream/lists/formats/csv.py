@@ -6,6 +6,7 @@ not the rest of the file.
 """
 
 import csv
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +14,11 @@ from typing import Any
 from stream.core import sheets
 from stream.lists.formats.columns import ByteColumn, fields_of
 from stream.lists.formats.rows import FIELDS, InputUnreadable, Lines, RejectedRow, Rows, Wrong
+from stream.lists.looks import Tally, looks_like_number
 
 DELIMITERS = ",;\t|"
+_LOOKED_AT = 100
+"""Lines that tell the delimiter, and the column of numbers where nothing names it."""
 SPAN_MAX = 20
 """Lines that one quoted field may run over."""
 
@@ -57,7 +61,7 @@ def shape_of(
     while skipped < len(lines) and not lines[skipped].strip():
         skipped += 1
     first = lines[skipped] if skipped < len(lines) else ""
-    delimiter = delimiter or max(DELIMITERS, key=first.count)
+    delimiter = delimiter or delimiter_of(lines[skipped : skipped + _LOOKED_AT])
     cells = next(csv.reader([first], delimiter=delimiter), [])
     if mapping:
         mapped, has_header = _mapped(names or cells, mapping, cells)
@@ -70,13 +74,54 @@ def shape_of(
         return Shape(delimiter, given, skipped + bool(header))
     if "number" in header:
         return Shape(delimiter, header, skipped + 1)
-    likely = [i for i, cell in enumerate(cells) if sum(c.isdigit() for c in cell) >= 7]
-    if header or not likely:
-        raise InputUnreadable(
-            f"no column is called number (or phone, msisdn, ...) in {first[:80]!r}: "
-            "name the columns with --columns number,category,... (in a feed's file: [columns])"
-        )
-    return Shape(delimiter, {"number": likely[0]}, skipped)
+    likely = [] if header else _likely(lines[skipped : skipped + _LOOKED_AT], delimiter)
+    if len(likely) == 1:
+        return Shape(delimiter, {"number": likely[0]}, skipped)
+    why = "no column is called number (or phone, msisdn, ...)"
+    if likely:
+        places = " and ".join(str(at + 1) for at in likely)
+        why = f"the columns {places} may both be the numbers"
+    raise InputUnreadable(
+        f"{why} in {first[:80]!r}: "
+        "name the columns with --columns number,category,... (in a feed's file: [columns])"
+    )
+
+
+def delimiter_of(lines: Lines) -> str:
+    """The delimiter by which most of the first lines have the same number of columns.
+
+    A title above the table, or commas in its texts, must not decide.
+    """
+    first = next((line for line in lines if line.strip()), "")
+    widths = {
+        mark: Counter(line.count(mark) for line in lines if line.strip()) for mark in DELIMITERS
+    }
+
+    def weight(mark: str) -> tuple[int, int]:
+        alike = max((n for count, n in widths[mark].items() if count), default=0)
+        return alike, first.count(mark)
+
+    return max(DELIMITERS, key=weight)
+
+
+def _likely(lines: Lines, delimiter: str) -> list[int]:
+    """The columns of a table without a header that may be the numbers, by their looks.
+
+    A column of dates or of ids in a row has digits enough, and would list innocent numbers.
+    """
+    try:
+        records = [record for record in csv.reader(lines, delimiter=delimiter) if record]
+    except csv.Error:  # a field that never ends: reading will say in which row
+        return []
+    found = []
+    for at in range(max(map(len, records), default=0)):
+        texts = [record[at].strip() for record in records if at < len(record)]
+        tally = Tally()
+        tally.add(texts)
+        numbers = sum(map(looks_like_number, texts))
+        if numbers and 2 * numbers >= tally.texts and tally.looks() is None:
+            found.append(at)
+    return found
 
 
 def _mapped(

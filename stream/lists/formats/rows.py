@@ -47,6 +47,10 @@ class Wrong(Enum):
         "format the column as text there and export it again"
     )
     DECIMAL = "a spreadsheet wrote the number with decimals: format the column as text and export"
+    DATE = (
+        "a date where the number should be: another column has the numbers; say which in "
+        "[columns] of the feed's file, or with --columns"
+    )
     NO_COUNTRY = (
         "a national number, or an international one without its +: "
         'say whose with --region TH (in a feed\'s file: region = "TH"), or write +'
