@@ -167,6 +167,7 @@ async def assess(
         gained=None if change is None else change.gained,
         lost=None if change is None else change.lost,
         rows=dict(read.found),
+        looks=dict(read.looks),
     )
     return Assessed(read, seen, judge(seen, last, feed.gate), change)
 

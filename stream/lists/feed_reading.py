@@ -16,13 +16,19 @@ from stream.lists.build import check_measured
 from stream.lists.feed import Feed
 from stream.lists.feed_diff import REMOVED
 from stream.lists.feed_snapshot import Published, read_published
-from stream.lists.files import Rejects, has_rows, read_bare, read_rows, words_of
+from stream.lists.files import Rejects, has_rows, lines_of, read_bare, read_rows, words_of
 from stream.lists.formats.rows import InputUnreadable, Wrong
 from stream.lists.gate import NEVER_LIVE, GateReason
 from stream.lists.gather import Gathered
-from stream.lists.look import TOO_WIDE, Bounds, look, look_at_rejected
+from stream.lists.headers import says, says_at
+from stream.lists.look import TOO_WIDE, Bounds, look, look_at_rejected, looks_of
+from stream.lists.looks import Tally, sampled
 from stream.lists.merge import empty_columns
 from stream.lists.parse import Parsed, Parser
+from stream.lists.table_head import head_of
+
+_HEAD_LINES = 100
+"""Of a table, in which its header is."""
 
 
 @dataclass(slots=True)
@@ -32,7 +38,8 @@ class VersionRead:
     `unreadable` says why the file is not what its feed says, "" where it is; `too_coarse` says the
     same where that is its filter's false positives. `bad` rows were
     rejected for what they are, `expired` for being over; `found` counts rows by the reasons of the
-    gate, `dropped` those of them that are left out. `bare`: the version is a filter without
+    gate, `dropped` those of them that are left out; `looks` says what the numbers look like that
+    are none. `bare`: the version is a filter without
     entries. `filter_data` and `late` are as in `feed_snapshot.Published`.
     """
 
@@ -45,6 +52,7 @@ class VersionRead:
     adjusted: Counter[str] = field(default_factory=Counter)
     found: Counter[GateReason] = field(default_factory=Counter)
     dropped: Counter[GateReason] = field(default_factory=Counter)
+    looks: dict[GateReason, str] = field(default_factory=dict)
     bare: bool = False
     filter_data: bytes = field(default=b"", repr=False)
     late: frozenset[int] = frozenset()
@@ -83,11 +91,12 @@ def read_version(
         return _read_bare(feed, path, key)
     read = VersionRead()
     parser = Parser(feed.defaults(now_s), words_of(feed.format))
-    gathered = Gathered(key)
+    gathered, tally = Gathered(key), Tally()
     try:
         with Rejects(rejects).open() as kept:
             for rows in read_rows(path, feed.format, feed.header or None, _nobody, feed.options):
                 parsed = parser.parse(rows)
+                sampled(rows.number, tally)
                 kept.add(parsed.rejected)
                 read.found += look_at_rejected(parsed.rejected, bounds.emergency, feed.region)
                 read.adjusted.update({str(name): n for name, n in parsed.adjusted.items()})
@@ -97,10 +106,23 @@ def read_version(
                 category = np.where(let.removed, np.uint8(REMOVED), let.category)
                 gathered.add(let, category)
             read.rejected = Counter(kept.counts)
+        name = _name_of_numbers(feed, path)
+        said = says_at(name) if feed.format == "jsonl" else says(name)
+        read.looks = looks_of(tally, name, said)
     except InputUnreadable as error:
         return _unreadable(path, error)
     read.columns = gathered.columns(parser.sources)
     return read
+
+
+def _name_of_numbers(feed: Feed, path: Path) -> str:
+    """The name of the column that the feed's file calls the number's; "" where it has none."""
+    place = feed.options.columns.get("number", "")
+    if isinstance(place, str) or feed.header or feed.format != "csv":
+        return str(place)
+    lines = list(next(lines_of(path, feed.options.encoding), [])[:_HEAD_LINES])
+    head = head_of(lines)
+    return head.names[place - 1] if head is not None and place <= len(head.names) else ""
 
 
 def _read_bare(feed: Feed, path: Path, key: bytes) -> VersionRead:

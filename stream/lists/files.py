@@ -17,6 +17,7 @@ from stream.core import sheets
 from stream.core.entry import Category
 from stream.lists.disk import written
 from stream.lists.folders import is_folder, read_folder
+from stream.lists.foreign import what_it_is
 from stream.lists.formats import csv as csv_format
 from stream.lists.formats import ftc, jsonl, misp, phoneblock, pybloom, ringfence, stix, text
 from stream.lists.formats.columns import line_bytes
@@ -148,9 +149,9 @@ def read_header(path: Path) -> ringfence.Header:
     return ringfence.read_header(first[0])
 
 
-def lines_of(path: Path) -> Iterator[Lines]:
+def lines_of(path: Path, encoding: str | None = None) -> Iterator[Lines]:
     """The lines of a text file, chunk by chunk. Raises InputUnreadable."""
-    return line_bytes(_pieces(path, None, lambda _done, _whole: None))
+    return line_bytes(_pieces(path, encoding, lambda _done, _whole: None))
 
 
 def read_bare(path: Path, key: bytes, samples: NDArray[np.bytes_] | None = None) -> bytes:
@@ -219,7 +220,10 @@ def encoding_of(head: bytes, path: Path) -> str:
     even, odd = head[0::2].count(0), head[1::2].count(0)
     if max(even, odd) >= len(head) // 8 and min(even, odd) == 0:
         return "utf-16-le" if odd else "utf-16-be"
-    raise InputUnreadable(f"{path}: not a text file: save it as text or CSV in UTF-8")
+    what = what_it_is(head)
+    raise InputUnreadable(
+        f"{path} is {what}" if what else f"{path}: not a text file: save it as text or CSV in UTF-8"
+    )
 
 
 REJECTS_COLUMNS = ("line", "reason", "value", "what_to_do", "row")

@@ -18,6 +18,10 @@ for a person, or it is refused. Whatever is configured, such rows themselves nev
 a person's release, and those of `NEVER_LIVE` not even then."""
 
 
+Suspected = Literal["hold", "refuse", "pass"]
+"""What a version causes whose numbers look like something else; "pass": they are what they are."""
+
+
 class Verdict(StrEnum):
     """What becomes of a version: a metric label."""
 
@@ -55,6 +59,14 @@ class GateReason(StrEnum):
     """More new numbers would come than the limit allows."""
     TOO_MANY_BAD_ROWS = "too_many_bad_rows"
     """More rows were rejected than the limit allows."""
+    LOOKS_LIKE_DATES = "looks_like_dates"
+    """What is read as numbers are dates or times: a wrong column."""
+    LOOKS_LIKE_IDS = "looks_like_ids"
+    """What is read as numbers are ids in a row, accounts or documents: a wrong column."""
+    LOOKS_LIKE_AMOUNTS = "looks_like_amounts"
+    """What is read as numbers are sums, counts or places: a wrong column."""
+    LOOKS_LIKE_VICTIMS = "looks_like_victims"
+    """What is read as numbers are, by their column's name, those of who reported or was called."""
     OWNER_NOT_ALLOWED = "owner_not_allowed"
     """Rows name a source that this feed may not speak for."""
     COUNTRY_NOT_ALLOWED = "country_not_allowed"
@@ -91,6 +103,15 @@ OF_ROWS: Final = (
     GateReason.PREFIX_TOO_SHORT,
 )
 """Reasons that concern single rows; `GateLimits` has a `Handling` for each, by the same name."""
+
+OF_LOOKS: Final = (
+    GateReason.LOOKS_LIKE_DATES,
+    GateReason.LOOKS_LIKE_IDS,
+    GateReason.LOOKS_LIKE_AMOUNTS,
+    GateReason.LOOKS_LIKE_VICTIMS,
+)
+"""Reasons that concern the column of the numbers; `GateLimits` says by the same name what follows.
+A person may release such a version: numbers that a gang bought in a block follow each other too."""
 
 OF_FAULTS: Final[Mapping[FeedFault, GateReason]] = {
     FeedFault.CHECKSUM: GateReason.CHECKSUM_WRONG,
@@ -135,6 +156,10 @@ class GateLimits:
     redressed: Handling = "drop"
     own_service_number: Handling = "hold"
     prefix_too_short: Handling = "hold"
+    looks_like_dates: Suspected = "hold"
+    looks_like_ids: Suspected = "hold"
+    looks_like_amounts: Suspected = "hold"
+    looks_like_victims: Suspected = "hold"
 
     def __post_init__(self) -> None:
         for name, most in (
@@ -152,6 +177,11 @@ class GateLimits:
                 f"filter_error_rate_max must be above 0 and at most {RATE_MAX:g}, "
                 f"not {self.filter_error_rate_max:g}"
             )
+
+    def suspected(self, reason: GateReason) -> Suspected:
+        """What numbers that look like something else (one of `OF_LOOKS`) cause."""
+        suspected: Suspected = getattr(self, reason.value)
+        return suspected
 
     def handling(self, reason: GateReason) -> Handling:
         """What rows of this reason (one of `OF_ROWS`) cause."""
@@ -177,7 +207,7 @@ class Seen:
     agreement is over, "" where none is. `good` and `bad` count rows,
     `expired` those left out since they are over. `gained` and `lost` count numbers against what the
     feed has on its list now; None where that is not known. `rows` counts rows by reasons of
-    `OF_ROWS`.
+    `OF_ROWS`. `looks` has the figures of what the numbers look like, by reasons of `OF_LOOKS`.
     """
 
     sha256: str
@@ -192,6 +222,7 @@ class Seen:
     gained: int | None = None
     lost: int | None = None
     rows: Mapping[GateReason, int] = field(default_factory=dict)
+    looks: Mapping[GateReason, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +255,11 @@ def judge(seen: Seen, last: Last | None, limits: GateLimits) -> Judgement:
     """The verdict on a version; `last` is the last accepted one, None for a feed's first."""
     found = list(_as_a_file(seen, last))
     if not found:
-        found = [*_as_a_whole(seen, last, limits), *_by_rows(seen, limits)]
+        found = [
+            *_by_looks(seen, limits),
+            *_as_a_whole(seen, last, limits),
+            *_by_rows(seen, limits),
+        ]
     found.sort(key=lambda finding: -_WEIGHT.index(finding.verdict))
     verdict = found[0].verdict if found else Verdict.ACCEPTED
     return Judgement(verdict, tuple(found))
@@ -273,6 +308,15 @@ def _as_a_whole(seen: Seen, last: Last | None, limits: GateLimits) -> list[Findi
         detail = f"{gained:,} numbers would come to {last.numbers:,}"
         found.append(_finding(GateReason.GROWN, detail))
     return found
+
+
+def _by_looks(seen: Seen, limits: GateLimits) -> list[Finding]:
+    verdicts = {"hold": Verdict.HELD, "refuse": Verdict.REFUSED, "pass": Verdict.ACCEPTED}
+    return [
+        Finding(reason, verdicts[limits.suspected(reason)], seen.looks[reason])
+        for reason in OF_LOOKS
+        if reason in seen.looks
+    ]
 
 
 def _by_rows(seen: Seen, limits: GateLimits) -> list[Finding]:

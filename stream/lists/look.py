@@ -13,6 +13,8 @@ from stream.core.allowlist import NOBODY, Allowlist
 from stream.core.emergency import EmergencyNumbers
 from stream.lists.formats.rows import RejectedRow, Wrong
 from stream.lists.gate import GateReason
+from stream.lists.headers import Says
+from stream.lists.looks import Looks, Tally
 
 Masks = dict[GateReason, NDArray[np.bool_]]
 """A bool a row, by reason; a row may be in several."""
@@ -89,6 +91,33 @@ def look_at_rejected(
             found[GateReason.PREFIX_TOO_SHORT] += 1
         elif row.wrong is Wrong.NOT_E164 and emergency.is_emergency(row.detail.strip(), region):
             found[GateReason.EMERGENCY_NUMBER] += 1
+    return found
+
+
+_LOOKS: Final = {
+    Looks.DATES: GateReason.LOOKS_LIKE_DATES,
+    Looks.IDS: GateReason.LOOKS_LIKE_IDS,
+    Looks.AMOUNTS: GateReason.LOOKS_LIKE_AMOUNTS,
+}
+_NAMES: Final = {
+    Says.DATE: GateReason.LOOKS_LIKE_DATES,
+    Says.ID: GateReason.LOOKS_LIKE_IDS,
+    Says.ACCOUNT: GateReason.LOOKS_LIKE_IDS,
+    Says.AMOUNT: GateReason.LOOKS_LIKE_AMOUNTS,
+    Says.PLACE: GateReason.LOOKS_LIKE_AMOUNTS,
+    Says.OTHER_PARTY: GateReason.LOOKS_LIKE_VICTIMS,
+}
+
+
+def looks_of(tally: Tally, name: str, said: Says) -> dict[GateReason, str]:
+    """What the numbers look like that are none: by what the `name` of their column says, and by
+    their texts.
+    """
+    found: dict[GateReason, str] = {}
+    if (by_name := _NAMES.get(said)) is not None:
+        found[by_name] = f"its column {name.strip()!r} is named as {said.value}"
+    if (looks := tally.looks()) is not None:
+        found[_LOOKS[looks[0]]] = looks[1]
     return found
 
 

@@ -5,12 +5,13 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.lists.gate import OF_ROWS, GateLimits, Last, Seen, Verdict, judge
+from stream.lists.gate import OF_LOOKS, OF_ROWS, GateLimits, Last, Seen, Verdict, judge
 
 COUNTS = st.integers(0, 30) | st.integers(0, 3000)
 SUMS = st.sampled_from(["a" * 64, "b" * 64])
 TIMES = st.none() | st.integers(1, 3)
 HANDLINGS = st.sampled_from(["drop", "hold", "refuse"])
+SUSPECTED = st.sampled_from(["hold", "refuse", "pass"])
 LIMITS = st.builds(
     GateLimits,
     shrink_percent_max=st.integers(0, 100),
@@ -20,6 +21,7 @@ LIMITS = st.builds(
     bad_rows_percent_max=st.integers(0, 100),
     bad_rows_few=COUNTS,
     **{reason.value: HANDLINGS for reason in OF_ROWS},
+    **{reason.value: SUSPECTED for reason in OF_LOOKS},
 )
 LASTS = st.none() | st.builds(Last, SUMS, COUNTS, TIMES)
 SEEN = st.builds(
@@ -35,6 +37,7 @@ SEEN = st.builds(
     gained=st.none() | COUNTS,
     lost=st.none() | COUNTS,
     rows=st.dictionaries(st.sampled_from(OF_ROWS), st.integers(0, 3), max_size=3),
+    looks=st.dictionaries(st.sampled_from(OF_LOOKS), st.just("some"), max_size=2),
 )
 
 
@@ -48,11 +51,16 @@ def model(seen: Seen, last: Last | None, limits: GateLimits) -> Verdict:
     if seen.whole and seen.as_of_s is not None and before is not None and seen.as_of_s < before:
         return Verdict.REFUSED
     handled = {limits.handling(reason) for reason, rows in seen.rows.items() if rows > 0}
-    if "refuse" in handled or (seen.good == seen.bad == 0 < seen.expired):
+    suspected = {limits.suspected(reason) for reason in seen.looks}
+    if "refuse" in handled or "refuse" in suspected or (seen.good == seen.bad == 0 < seen.expired):
         return Verdict.REFUSED
     rows = seen.good + seen.bad
     bad = Fraction(seen.bad, rows) > Fraction(limits.bad_rows_percent_max, 100) if rows else False
-    held = ["hold" in handled, seen.whole and rows == 0]  # expired ones were refused above
+    held = [
+        "hold" in handled,
+        "hold" in suspected,
+        seen.whole and rows == 0,
+    ]  # expired ones were refused above
     held += [seen.bad > limits.bad_rows_few and bad, seen.bad > 0 and seen.good == 0]
     if last is not None and last.numbers > 0:
         gone = Fraction(seen.lost or 0, last.numbers)
@@ -71,7 +79,7 @@ def test_the_gate_agrees_with_the_model(seen: Seen, last: Last | None, limits: G
     assert judgement.verdict is model(seen, last, limits)
     if judgement.verdict is Verdict.ACCEPTED:
         assert judgement.reason is None
-        assert {finding.reason for finding in judgement.findings} <= set(OF_ROWS)
+        assert {finding.reason for finding in judgement.findings} <= {*OF_ROWS, *OF_LOOKS}
     else:
         assert judgement.findings[0].reason is judgement.reason
 
@@ -88,7 +96,7 @@ def test_nothing_is_accepted_that_a_stricter_gate_would_be_needed_for(
         grow_few=0,
         bad_rows_percent_max=0,
         bad_rows_few=0,
-        **dict.fromkeys((reason.value for reason in OF_ROWS), "refuse"),  # type: ignore[arg-type]
+        **dict.fromkeys((one.value for one in (*OF_ROWS, *OF_LOOKS)), "refuse"),  # type: ignore[arg-type]
     )
     if judge(seen, last, strictest).verdict is Verdict.ACCEPTED:
         assert judge(seen, last, limits).verdict is Verdict.ACCEPTED

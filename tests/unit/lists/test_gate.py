@@ -4,6 +4,7 @@ import pytest
 
 from stream.lists.gate import (
     NEVER_LIVE,
+    OF_LOOKS,
     OF_ROWS,
     GateLimits,
     GateReason,
@@ -60,6 +61,21 @@ CASES = {
     "a foreign number": ({"rows": {GateReason.COUNTRY_NOT_ALLOWED: 1}}, HELD, None),
     "a hospital's number": ({"rows": {GateReason.ALLOW_LISTED: 1}}, HELD, None),
     "a number put right": ({"rows": {GateReason.REDRESSED: 1}}, ACCEPTED, None),
+    "a column of dates": (
+        {"looks": {GateReason.LOOKS_LIKE_DATES: "4 of 4"}},
+        HELD,
+        GateReason.LOOKS_LIKE_DATES,
+    ),
+    "a column of ids": (
+        {"looks": {GateReason.LOOKS_LIKE_IDS: "4 of 4"}},
+        HELD,
+        GateReason.LOOKS_LIKE_IDS,
+    ),
+    "dates that are no numbers either": (
+        {"good": 0, "bad": 4, "looks": {GateReason.LOOKS_LIKE_DATES: "4 of 4"}},
+        HELD,
+        GateReason.LOOKS_LIKE_DATES,
+    ),
     "no such rows": ({"rows": {GateReason.ALLOW_LISTED: 0}}, ACCEPTED, None),
 }
 
@@ -109,6 +125,21 @@ def test_rows_are_handled_as_configured(reason, handling, verdict) -> None:
     judgement = judge(seen(rows={reason: 1}), LAST, limits)
     assert judgement.verdict is verdict
     assert [finding.reason for finding in judgement.findings] == [reason]
+
+
+@pytest.mark.parametrize("reason", OF_LOOKS)
+@pytest.mark.parametrize(
+    ("said", "verdict"), [("hold", HELD), ("refuse", REFUSED), ("pass", ACCEPTED)]
+)
+def test_what_looks_like_something_else_is_handled_as_configured(reason, said, verdict) -> None:
+    """A feed whose numbers look like ids may say that they are numbers; they are told all the same.
+
+    A gang's SIM cards have numbers in a row: an operator releases them, or says so for good.
+    """
+    limits = GateLimits(**{reason.value: said})
+    judgement = judge(seen(looks={reason: "9 of 9"}), LAST, limits)
+    assert judgement.verdict is verdict
+    assert [(one.reason, one.detail) for one in judgement.findings] == [(reason, "9 of 9")]
 
 
 def test_small_lists_may_move() -> None:
