@@ -5,20 +5,22 @@ import csv
 import hashlib
 import os
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from shlex import quote
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from stream.commands.base import AsJson, ConfigFiles, print_json, settings_of
-from stream.commands.feeds_detect import regions_of
-from stream.commands.register import NOTHING_DONE, USAGE, fail, now_s, say
+from stream.commands.feeds_detect import NumberColumn, question_lines, regions_of
+from stream.commands.register import NOTHING_DONE, USAGE, Region, fail, now_s, say
 from stream.config import Settings
 from stream.core import sheets
 from stream.core.faults import ListUnknown, RegisterDown, RegisterUnsafe
 from stream.feed_files import feed_paths, house_of, read_feed
 from stream.feed_run import around_of
-from stream.lists.detect import Proposal, detect
+from stream.lists.detect import detect
 from stream.lists.feed import Feed
 from stream.lists.feed_assess import Arrival, Assessed, assess, is_whole, last_of
 from stream.lists.feed_book import FeedBook
@@ -27,7 +29,9 @@ from stream.lists.fetch import Fetched
 from stream.lists.files import format_of
 from stream.lists.formats.rows import InputUnreadable
 from stream.lists.gate import Verdict
+from stream.lists.proposal import Proposal
 from stream.lists.store import Register
+from stream.ops import checks
 
 SHOWN_MAX = 20
 FileName = Annotated[Path, typer.Argument(help="A file as the partner sends it.", exists=True)]
@@ -41,19 +45,37 @@ def check(
     increment: Annotated[
         bool, typer.Option("--increment", help="The file adds to the list; else it is all of it.")
     ] = False,
+    region: Region = None,
+    number: NumberColumn = "",
     config: ConfigFiles = None,
     as_json: AsJson = False,
 ) -> None:
     """Say what would come of a file: rows accepted, rejected and why, changes, the gate's verdict.
 
-    Nothing is stored. Without --feed the format is found from the file, and it is compared with no
-    list; without Redis too, and that is said. Exit code 0: it would go live with every row, 1: not,
-    or not all of it, 2: it can not be read.
+    Nothing is stored. Without --feed the format is found from the file, as `feeds detect` does
+    (--region and --number answer its questions), and it is compared with no list; without Redis
+    too, and that is said. Exit code 0: it would go live with every row, 1: not, or not all of it,
+    2: it can not be read.
 
     Example: ringfence feeds check numbers.csv --feed kh-scam
     """
     settings = settings_of(config)
-    feed = feed_for(settings, name, file)
+    proposal = None
+    if name is None:
+        try:
+            proposal = _recognised(settings, file, region, number)
+        except InputUnreadable as error:
+            if not as_json:
+                fail(str(error), USAGE)
+            print_json({"format": None, "unreadable": str(error)})
+            raise typer.Exit(USAGE) from error
+        if proposal.question is not None:
+            _ask(file, proposal, as_json=as_json)
+        feed = _feed_of(settings, proposal)
+    else:
+        if region is not None or number:
+            fail("--region and --number are said by the feed's file: leave them out", USAGE)
+        feed = feed_for(settings, name)
     with tempfile.TemporaryDirectory(prefix="ringfence-check-") as folder:
         versions = Versions(Path(folder), feed.name)
         whole = is_whole(feed, file, said=not increment)
@@ -64,6 +86,8 @@ def check(
     if as_json:
         print_json(_json(feed, found, unknown, rejected))
     else:
+        if proposal is not None:
+            _print_reading(file, proposal)
         _print(file, feed, found, unknown, rejected)
     if found.read.unreadable:
         raise typer.Exit(USAGE)
@@ -71,22 +95,31 @@ def check(
         raise typer.Exit(NOTHING_DONE)
 
 
-def feed_for(settings: Settings, name: str | None, file: Path) -> Feed:
-    """How `file` is read: as the feed's file says, or, without a name, as it is recognised."""
-    if name is None:
-        house, found = house_of(settings), _recognised(settings, file)
-        return Feed(
-            name="check",
-            list_name="",
-            owner="",
-            contact="",
-            format=found.kind,
-            options=found.options,
-            region=found.region,
-            unknown_category="other",
-            own=house.own,
-            prefixes=house.prefixes,
-        )
+def _ask(file: Path, proposal: Proposal, *, as_json: bool) -> NoReturn:
+    """Say what has to be said first; nothing can be told of the file before."""
+    if as_json:
+        assert proposal.question is not None
+        print_json({"format": proposal.kind, "question": asdict(proposal.question)})
+    else:
+        say(f"{file}: seems to be {proposal.kind}, but:")
+        for line in question_lines(proposal, f"ringfence feeds check {quote(str(file))}"):
+            say(f"  {line}")
+        say("the gate: no version like this would be let in before that is said")
+    raise typer.Exit(NOTHING_DONE)
+
+
+def _print_reading(file: Path, proposal: Proposal) -> None:
+    """How the file was read, so that a wrong column or country is seen."""
+    read = [f"{name} from {place!r}" for name, place in proposal.options.columns.items()]
+    if proposal.region is not None:
+        others = f" ({', '.join(proposal.rivals)} would read others)" * bool(proposal.rivals)
+        read.append(f"national numbers of {proposal.region}{others}")
+    if read:
+        say(f"{file}: recognised as {proposal.kind}: {', '.join(read)}")
+
+
+def feed_for(settings: Settings, name: str) -> Feed:
+    """The feed of that name, as its file says."""
     folder = Path(settings.feeds.dir)
     paths = feed_paths(folder)
     if name not in paths:
@@ -94,12 +127,47 @@ def feed_for(settings: Settings, name: str | None, file: Path) -> Feed:
     return read_feed(paths[name], os.environ, house_of(settings)).feed
 
 
-def _recognised(settings: Settings, file: Path) -> Proposal:
-    """How a file is most likely to be read; by its name where it is nothing that is known."""
+def recognised_feed(settings: Settings, file: Path) -> Feed:
+    """How `file` is read without a feed's file: as it is recognised, by its name where it is not.
+
+    A file that has to be asked about is an error with the question.
+    """
     try:
-        found = detect(file, regions_of(settings), now_s())
-    except InputUnreadable:
-        found = ()  # reading it as what it is called will say why
+        proposal = _recognised(settings, file, None, "")
+    except InputUnreadable as error:
+        fail(str(error), USAGE)
+    if proposal.question is not None:
+        lines = question_lines(proposal, f"ringfence feeds check {quote(str(file))}")
+        fail("\n  ".join((f"{file}: seems to be {proposal.kind}, but:", *lines)), USAGE)
+    return _feed_of(settings, proposal)
+
+
+def _feed_of(settings: Settings, found: Proposal) -> Feed:
+    house = house_of(settings)
+    return Feed(
+        name="check",
+        list_name="",
+        owner="",
+        contact="",
+        format=found.kind,
+        options=found.options,
+        region=found.region,
+        dates=found.dates,
+        unknown_category="other",
+        own=house.own,
+        prefixes=house.prefixes,
+    )
+
+
+def _recognised(settings: Settings, file: Path, region: str | None, number: str) -> Proposal:
+    """How a file is most likely to be read; by its name where it is nothing that is known.
+
+    Raises InputUnreadable.
+    """
+    if region is not None and (wrong := checks.country(region)) is not None:
+        fail(f"--region {wrong}", USAGE)
+    regions = (region,) if region else regions_of(settings)
+    found = detect(file, regions, now_s(), number)
     return found[0] if found else Proposal(format_of(file), 0, "")
 
 

@@ -19,7 +19,7 @@ from stream.chain.entries import lists_now
 from stream.commands.appeals_text import waiting
 from stream.commands.base import ConfigFiles, settings_of
 from stream.commands.export import write_out
-from stream.commands.feeds_check import feed_for
+from stream.commands.feeds_check import feed_for, recognised_feed
 from stream.commands.register import (
     ROWS_FOR_KERNELS,
     USAGE,
@@ -290,7 +290,10 @@ def _file(
     world: World, wanted: Wanted, path: Path, folder: Path, notes: list[str]
 ) -> tuple[LiveList, str]:
     settings = world.settings
-    feed = feed_for(settings, wanted.feed, path)
+    if wanted.feed is not None:
+        feed = feed_for(settings, wanted.feed)
+    else:
+        feed = recognised_feed(settings, path)
     name = wanted.as_list or feed.list_name
     if not name:
         fail(f"{path}: --as LIST says which list it is to be, e.g. --as KH/scam", USAGE)

@@ -2,36 +2,34 @@
 
 `candidates` looks at the first bytes; `detect` tries each candidate on the file, so that a proposal
 says how many of its rows are good, in which region its national numbers are, and which of the
-partner's words are still to be mapped.
+partner's words are still to be mapped. What is not clear is a question, never a guess: a wrong
+column or country would list innocent numbers.
 """
 
-import csv
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import islice
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
-import phonenumbers
 
 from stream.core.bloom import HEADER, Shape
-from stream.lists.files import Format, encoding_of, has_rows, read_rows, words_of
-from stream.lists.folders import MANIFEST, is_folder
-from stream.lists.formats.csv import DELIMITERS
+from stream.lists.files import Format, encoding_of
+from stream.lists.folders import MANIFEST, is_folder, read_folder
+from stream.lists.foreign import what_it_is
 from stream.lists.formats.documents import BROKEN
-from stream.lists.formats.rows import FIELDS, InputUnreadable, ReadOptions, Rows, Wrong
-from stream.lists.guess import fields_in, looks_like_number
-from stream.lists.parse import Defaults, Parser
+from stream.lists.formats.rows import FIELDS, InputUnreadable, ReadOptions
+from stream.lists.guess import Guess, Judged, folded, guess
+from stream.lists.headers import region_hint, says, says_at, words_known
+from stream.lists.looks import style_of
+from stream.lists.meanings import Dates
+from stream.lists.proposal import Choice, Proposal, Question
+from stream.lists.regions import assigned_share, tried
+from stream.lists.table_head import head_of
 
 HEAD_BYTES = 256 << 10
-ROWS_MAX = 5_000
-"""Rows that a candidate is tried on."""
 _LINES = 200
-_THAI = frozenset(range(0xA1, 0xDB)) | frozenset(range(0xDF, 0xFC))
-"""Bytes that are letters in TIS-620 and CP874."""
 _STIX = re.compile(r'"type"\s*:\s*"(bundle|indicator|phone-number|identity|observed-data)"')
 _KINDS: Mapping[Format, tuple[re.Pattern[str], str]] = {
     "ringfence": (re.compile(r'\A\s*\{[^\n]*"ringfence-changes"'), "its first line says so"),
@@ -39,73 +37,72 @@ _KINDS: Mapping[Format, tuple[re.Pattern[str], str]] = {
     "phoneblock": (re.compile(r'"votes"\s*:'), "numbers with votes, as PhoneBlock's API answers"),
     "misp": (re.compile(r'"(Event|Attribute|Object)"\s*:'), "a MISP event"),
 }
+_THAI: Final = frozenset(range(0xA1, 0xDB)) | frozenset(range(0xDF, 0xFC))
+"""Bytes that are letters in TIS-620 and CP874."""
+_LEGACY: Final = ("cp874", "gb18030", "big5", "cp932", "cp949", "cp1258")
+"""Encodings of the region that files are still written in, besides UTF-8 and UTF-16."""
 
 
 @dataclass(frozen=True, slots=True)
-class Proposal:
-    """One way to read a file. `sureness` 0 to 100; `why` is a sentence for who decides.
+class Asked:
+    """What a person said: `regions` to read national numbers in, and the column of the numbers.
 
-    Of the `rows` that were tried, `good` are entries. `examples`: the first of them, field -> text.
-    `unknown_words`: categories of the partner that have no meaning yet. `options`, `region` and
-    `encoding` are what the feed would have to say.
+    `number` is a header's text, a path of keys, or a place from 1; "": nobody said.
     """
 
-    kind: Format
-    sureness: int
-    why: str
-    options: ReadOptions = field(default_factory=ReadOptions)
-    region: str | None = None
-    rows: int = 0
-    good: int = 0
-    examples: tuple[Mapping[str, str], ...] = ()
-    unknown_words: tuple[str, ...] = ()
-    wrong: Mapping[str, int] = field(default_factory=dict)
-
-    def toml(self, path: str) -> str:
-        """A feed's file, to be completed: what begins with `# ->` is for the operator to say."""
-        lines = [
-            'list = "XX/partner"  # -> the list that it fills',
-            f"format = {_quoted(self.kind)}",
-        ]
-        lines += [f"encoding = {_quoted(self.options.encoding)}"] if self.options.encoding else []
-        if self.region is not None:
-            lines.append(f"region = {_quoted(self.region)}  # whose national numbers these are")
-        lines += ["", "[owner]"]
-        lines += [
-            'name = "XX"  # -> country or organisation',
-            'contact = "abuse@example.org"  # ->',
-        ]
-        lines += ["", "[from]", 'kind = "file"', f"path = {_quoted(path)}"]
-        if self.options.columns:
-            lines += ["", "[columns]"]
-            for name, place in self.options.columns.items():
-                lines.append(f"{name} = {place if isinstance(place, int) else _quoted(place)}")
-        if self.unknown_words:
-            lines += ["", "[categories]"]
-            lines += [f'{_quoted(word)} = "other"  # ->' for word in self.unknown_words]
-        return "\n".join(lines) + "\n"
+    regions: Sequence[str]
+    number: str = ""
 
 
-def detect(path: Path, regions: Sequence[str], now_s: int) -> tuple[Proposal, ...]:
+def detect(
+    path: Path, regions: Sequence[str], now_s: int, number: str = ""
+) -> tuple[Proposal, ...]:
     """The ways to read a file, the likeliest first; none: it is nothing that is known.
 
-    `regions` are tried for national numbers, in their order. Raises InputUnreadable if the file can
-    not be read, or is something known that is no feed (a spreadsheet's own file).
+    `regions` are tried for national numbers, in their order, our own country first. `number` is
+    the column of the numbers where a person named it. Raises InputUnreadable if the file can not be
+    read, or is something known that is no feed (a spreadsheet's own file).
     """
-    if is_folder(path):
-        found = [Proposal("misp-feed", 90, f"a folder or an archive with a {MANIFEST}")]
-    else:
-        try:
-            with path.open("rb") as file:
-                head = file.read(HEAD_BYTES)
-            found = candidates(head, path.stat().st_size)
-        except OSError as error:
-            raise InputUnreadable(f"{path}: {error.strerror}") from error
-    tried = [_tried(path, one, regions, now_s) for one in found]
-    return tuple(sorted(filter(None, tried), key=lambda one: -one.sureness))
+    asked = Asked(regions, number)
+    try:
+        head = b"" if path.is_dir() else _head(path)
+        if what := what_it_is(head):
+            _refuse(path, head, what)
+        if is_folder(path):
+            return (_folder(path),)
+        found = candidates(head, path.stat().st_size, asked)
+    except OSError as error:
+        raise InputUnreadable(f"{path}: {error.strerror}") from error
+    good = [tried(path, one, regions, now_s) for one in found]
+    return tuple(sorted(good, key=lambda one: (one.question is not None, -one.sureness)))
 
 
-def candidates(head: bytes, size: int) -> list[Proposal]:
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(HEAD_BYTES)
+
+
+def _refuse(path: Path, head: bytes, what: str) -> None:
+    """Refuse a file that is known to be no feed; a packed folder of MISP events may be one."""
+    if head.startswith(b"PK") or not is_folder(path):
+        raise InputUnreadable(f"{path} is {what}")
+    try:
+        _folder(path)
+    except InputUnreadable as error:
+        raise InputUnreadable(f"{path} is {what}") from error
+
+
+def _folder(path: Path) -> Proposal:
+    """A MISP feed's folder. Raises InputUnreadable where it is another."""
+    try:
+        next(read_folder(path), None)
+    except InputUnreadable as error:
+        text = f"{error}. A list that is packed has to be unpacked first"
+        raise InputUnreadable(text) from error
+    return Proposal("misp-feed", 90, f"a folder or an archive with a {MANIFEST}")
+
+
+def candidates(head: bytes, size: int, asked: Asked) -> list[Proposal]:
     """What a file of `size` bytes that begins with `head` may be. Raises InputUnreadable."""
     if _is_filter(head, size):
         return [Proposal("pybloom", 95, "the header of a pybloom-live filter, of this very size")]
@@ -117,8 +114,8 @@ def candidates(head: bytes, size: int) -> list[Proposal]:
     if len(head) < size and len(lines) > 1:
         lines.pop()  # it is cut
     if text.lstrip("\ufeff \t\r\n").startswith(("{", "[")):
-        return [*_documents(text), *_json_lines(lines, options)]
-    return [*_tables(lines, options), *_texts(lines, options)]
+        return [*_documents(text), *_json_lines(lines, options, asked)]
+    return [*_tables(lines, options, asked)] or [*_texts(lines, options, asked)]
 
 
 def _is_filter(head: bytes, size: int) -> bool:
@@ -131,16 +128,37 @@ def _is_filter(head: bytes, size: int) -> bool:
 
 
 def _guessed(head: bytes) -> str | None:
-    """An encoding that the file does not show by itself; None: it does, or is UTF-8."""
+    """An encoding that the file does not show by itself; None: it does, or is UTF-8.
+
+    It is the one in which the first lines have most of the words that columns are named by.
+    """
+    whole = head[: head.rfind(b"\n") + 1]
     if b"\0" in head:
         return None
     try:
-        head[: head.rfind(b"\n") + 1].decode()
+        whole.decode()
     except UnicodeDecodeError:
-        odd = [byte for byte in head if byte >= 0x80]
-        thai = sum(byte in _THAI for byte in odd)
-        return "cp874" if thai >= 0.95 * len(odd) and len(odd) >= 4 else "cp1252"
-    return None
+        pass
+    else:
+        return None
+    known = {encoding: _known_in(whole, encoding) for encoding in _LEGACY}
+    best = max(_LEGACY, key=lambda encoding: known[encoding])
+    if known[best] > 0:
+        return best
+    odd = [byte for byte in head if byte >= 0x80]
+    thai = sum(byte in _THAI for byte in odd)
+    return "cp874" if thai >= 0.95 * len(odd) and len(odd) >= 4 else "cp1252"
+
+
+def _known_in(data: bytes, encoding: str) -> int:
+    """How many cells of the first lines are names in some encoding; -1: it is not in it."""
+    try:
+        lines = data.decode(encoding).splitlines()[:10]
+    except UnicodeDecodeError:
+        return -1
+    # ASCII words are the same in each of them, and say nothing.
+    cells = [cell for line in lines for cell in re.split(r"[,;\t|]", line) if not cell.isascii()]
+    return words_known(cells)
 
 
 def _documents(text: str) -> Iterator[Proposal]:
@@ -149,7 +167,7 @@ def _documents(text: str) -> Iterator[Proposal]:
             yield Proposal(kind, 95 if kind != "misp" else 90, why)
 
 
-def _json_lines(lines: Sequence[str], options: ReadOptions) -> Iterator[Proposal]:
+def _json_lines(lines: Sequence[str], options: ReadOptions, asked: Asked) -> Iterator[Proposal]:
     records: list[dict[str, str]] = []
     for line in lines[:50]:
         try:
@@ -162,14 +180,8 @@ def _json_lines(lines: Sequence[str], options: ReadOptions) -> Iterator[Proposal
         return
     paths = list(dict.fromkeys(path for record in records for path in record))
     columns = [[record.get(path, "") for record in records] for path in paths]
-    found = fields_in([path.rpartition(".")[2] for path in paths], columns)
-    if "number" in found:
-        named: dict[str, str | int] = {name: paths[at] for name, at in found.items()}
-        plain = all(name == path for name, path in named.items())
-        columns_said = {} if plain else {name: named[name] for name in FIELDS if name in named}
-        yield Proposal(
-            "jsonl", 85, "one JSON object a line", replace(options, columns=columns_said)
-        )
+    one = Proposal("jsonl", 85, "one JSON object a line", options)
+    yield from _guessed_columns(one, paths, paths, columns, asked)
 
 
 def _leaves(value: dict[str, Any], above: tuple[str, ...], depth: int) -> Iterator[tuple[str, str]]:
@@ -180,124 +192,95 @@ def _leaves(value: dict[str, Any], above: tuple[str, ...], depth: int) -> Iterat
             yield ".".join((*above, key)), str(held)
 
 
-def _tables(lines: Sequence[str], options: ReadOptions) -> Iterator[Proposal]:
+def _tables(lines: Sequence[str], options: ReadOptions, asked: Asked) -> Iterator[Proposal]:
     if lines and "Company_Phone_Number" in lines[0] and "Violation_Date" in lines[0]:
-        yield Proposal("ftc", 98, "the header of the FTC's complaints")
+        yield Proposal("ftc", 98, "the header of the FTC's complaints", language="US")
         return
-    rows = [line for line in lines if not line.lower().startswith("sep=")]
-    if not rows:
+    head = head_of(lines)
+    if head is None or (len(head.names) == 1 and not words_known(head.names)):
         return
-    delimiter = max(DELIMITERS, key=lambda mark: sum(mark in row for row in rows))
-    try:
-        records = [record for record in csv.reader(rows, delimiter=delimiter) if any(record)]
-    except csv.Error:
-        return
-    if not records:
-        return
-    width = max(map(len, records))
-    records = [record + [""] * (width - len(record)) for record in records]
-    has_header = not any(sum(c.isdigit() for c in cell) >= 5 for cell in records[0])
-    body = records[has_header:] if len(records) > 1 else records
-    names = records[0] if has_header else [""] * width
-    found = fields_in(names, [[record[at] for record in body] for at in range(width)])
-    if "number" not in found or (width == 1 and not has_header):
-        return
-    columns: dict[str, str | int] = {
-        name: names[found[name]].strip() or found[name] + 1 for name in FIELDS if name in found
-    }
-    told = f"{width} columns between {delimiter!r}, " + ("a header" if has_header else "no header")
-    yield Proposal("csv", 85 if width > 1 else 75, told, replace(options, columns=columns))
+    one = Proposal("csv", 85 if len(head.names) > 1 else 75, head.told, options)
+    yield from _guessed_columns(one, head.names, head.names_in_file, head.columns, asked)
 
 
-def _texts(lines: Sequence[str], options: ReadOptions) -> Iterator[Proposal]:
-    bare = [line.partition("#")[0].strip() for line in lines]
-    numbers = sum(looks_like_number(line) for line in bare if line)
-    if numbers * 2 >= len([line for line in bare if line]) > 0:
-        yield Proposal("text", 70, "one number a line", options)
+def _texts(lines: Sequence[str], options: ReadOptions, asked: Asked) -> Iterator[Proposal]:
+    bare = [text for line in lines if (text := line.partition("#")[0].strip())]
+    found = guess([""], [bare], assigned_share(asked.regions), 0 if asked.number else None)
+    one = Proposal("text", 70, "one number a line", options, language=region_hint([], lines))
+    if "number" in found.fields:
+        yield one
+    elif found.asked or (found.passed and bare):
+        judged = (*found.asked, *found.passed)[0]
+        yield replace(one, question=_question(found, (judged,), {judged.at: "1"}))
 
 
-def _tried(path: Path, one: Proposal, regions: Sequence[str], now_s: int) -> Proposal | None:
-    """The candidate, tried on the file; None: the file can not be read that way."""
-    if not has_rows(one.kind):
-        return one
-    try:
-        chunks = _some(path, one)
-    except InputUnreadable as error:
-        return replace(one, sureness=10, why=f"{one.why}, but: {error}")
-    tries = [_with_region(one, chunks, region, now_s) for region in (None, *regions)]
-    # Of equals the one whose numbers are assigned, not merely possible; then the first.
-    best, _ = max(tries, key=lambda tried: (tried[0].good, tried[1]))
-    if not best.rows:
-        return replace(best, sureness=min(best.sureness, 40))
-    return replace(best, sureness=best.sureness * (best.rows + best.good) // (2 * best.rows))
-
-
-def _some(path: Path, one: Proposal) -> list[Rows]:
-    chunks, count = [], 0
-    for rows in islice(
-        read_rows(path, one.kind, None, lambda _done, _whole: None, one.options), 100
-    ):
-        chunks.append(rows)
-        count += len(rows)
-        if count >= ROWS_MAX:
-            break
-    return chunks
-
-
-def _with_region(
-    one: Proposal, chunks: Sequence[Rows], region: str | None, now_s: int
-) -> tuple[Proposal, int]:
-    """The candidate as its rows are read in a region, and how many numbers of it are assigned."""
-    # Whether reports are over says nothing of the format: the clock is left out.
-    known = Defaults("detect", now_s, region, unknown_category="other")
-    parser = Parser(known, words_of(one.kind))
-    strict = Parser(replace(known, unknown_category="reject"), words_of(one.kind))
-    rows = good = assigned = 0
-    wrong: dict[str, int] = {}
-    words: dict[str, None] = {}
-    examples: list[Mapping[str, str]] = []
-    for chunk in chunks:
-        parsed = parser.parse(chunk)
-        rows += len(chunk) + len(chunk.unreadable)
-        good += len(chunk) + len(chunk.unreadable) - len(parsed.rejected)
-        if not assigned:  # of the first rows that are any good
-            assigned += sum(map(_is_assigned, parsed.numbers[:_LINES].tolist()))
-        for row in parsed.rejected:
-            wrong[row.wrong.label] = wrong.get(row.wrong.label, 0) + 1
-        for row in strict.parse(chunk).rejected:
-            if row.wrong is Wrong.BAD_CATEGORY and len(words) < 50:
-                words.setdefault(row.detail)
-        bad = {row.line for row in parsed.rejected}
-        for at, line in enumerate(chunk.lines):
-            if len(examples) == 3:
-                break
-            if line not in bad:
-                examples.append(_example(chunk, at))
-    told = replace(
+def _guessed_columns(
+    one: Proposal,
+    names: Sequence[str],
+    names_in_file: Sequence[str],
+    columns: Sequence[Sequence[str]],
+    asked: Asked,
+) -> Iterator[Proposal]:
+    """A proposal with the columns that were found, or with the question which they are."""
+    said = _place_of(asked.number, names) if asked.number else None
+    reads = says_at if one.kind == "jsonl" else says
+    found = guess(names, columns, assigned_share(asked.regions), said, reads)
+    places: dict[int, str | int] = {at: names_in_file[at] or at + 1 for at in range(len(names))}
+    fields = dict(found.fields)
+    dates, notes = Dates(), list(_notes(found))
+    if "reported_at" in fields:
+        texts = [text.strip() for text in columns[fields["reported_at"]] if text.strip()]
+        style = style_of(texts)
+        if style is not None:
+            dates = Dates(style.dates, style.era == "buddhist")  # type: ignore[arg-type]
+            if not style.is_sure:
+                notes.append(f"dates: no day of {texts[0]!r}... above 12 tells the order")
+        elif not all(text.isdigit() for text in texts):
+            del fields["reported_at"]
+            notes.append(f"dates like {texts[0]!r} can not be read: reports get the file's time")
+    named = {name: places[fields[name]] for name in FIELDS if name in fields}
+    if one.kind == "jsonl" and all(name == place for name, place in named.items()):
+        named = {}
+    one = replace(
         one,
-        region=region,
-        rows=rows,
-        good=good,
-        examples=tuple(examples),
-        unknown_words=tuple(words),
-        wrong=wrong,
+        options=replace(one.options, columns=named),
+        dates=dates,
+        notes=tuple(notes),
+        language=region_hint(names, [text for column in columns for text in column[:20]]),
     )
-    return told, assigned
+    if "number" in found.fields:
+        yield one
+    elif found.asked:
+        answers = {judged.at: str(places[judged.at]) for judged in found.asked}
+        yield replace(one, question=_question(found, found.asked, answers))
+    elif found.passed:
+        passed = found.passed
+        answers = {judged.at: str(places[judged.at]) for judged in passed}
+        yield replace(one, question=_question(found, passed, answers))
 
 
-def _is_assigned(number: bytes) -> bool:
-    """Whether a numbering plan assigns such numbers; prefixes are none."""
-    try:
-        return phonenumbers.is_valid_number(phonenumbers.parse(number.decode()))
-    except phonenumbers.NumberParseException:
-        return False
+def _place_of(said: str, names: Sequence[str]) -> int:
+    """The column that a person named by its header, its path or its place from 1."""
+    for at, name in enumerate(names):
+        if folded(name) == folded(said) and name.strip():
+            return at
+    if said.isdecimal() and 1 <= int(said) <= len(names):
+        return int(said) - 1
+    known = ", ".join(repr(name.strip()) for name in names if name.strip())
+    raise InputUnreadable(f"no column {said!r}: name one of {known or len(names)}, or its place")
 
 
-def _example(rows: Rows, at: int) -> dict[str, str]:
-    texts = {name: getattr(rows, name) for name in FIELDS}
-    return {name: str(held[at]) for name, held in texts.items() if held is not None and held[at]}
+def _question(found: Guess, judged: Sequence[Judged], answers: Mapping[int, str]) -> Question:
+    why = found.why or "no column looks like the numbers to block"
+    choices = tuple(Choice(answers[one.at], one.shown, one.why_not) for one in judged)
+    return Question(why, "--number", choices)
 
 
-def _quoted(text: str | None) -> str:
-    """A text as TOML's basic string."""
-    return json.dumps(text or "", ensure_ascii=False).replace("\x7f", "\\u007f")
+def _notes(found: Guess) -> Iterator[str]:
+    """Which columns of digits are no numbers, so that a person sees what was decided."""
+    if "number" in found.fields:
+        for one in found.passed:
+            if one.at != found.fields["number"]:
+                yield f"not the number: {one.label}: {one.why_not}"
+            else:
+                yield f"you said that {one.label} is the number; {one.why_not}"

@@ -1,6 +1,10 @@
 """What a file is recognised as, and what its feed would have to say."""
 
+import bz2
+import gzip
+import io
 import json
+import re
 import tomllib
 import zipfile
 
@@ -55,10 +59,14 @@ def test_a_spreadsheet_of_national_numbers(tmp_path):
 
 
 def test_numbers_that_look_like_times_are_numbers(tmp_path):
-    """Ten digits of the US are seconds since 1970 as well; the name, then the looks decide."""
+    """Ten digits of the US are seconds since 1970 as well; where no name tells, a person does."""
     path = tmp_path / "x.csv"
     path.write_text("id,when,who\n1,2026-11-20,2025550123\n2,2026-11-21,2025550124\n")
     (one,) = detect(path, ("US",), NOW_S)
+    assert one.question is not None
+    assert [choice.answer for choice in one.question.choices] == ["who"]
+    (one,) = detect(path, ("US",), NOW_S, "who")
+    assert (one.question, one.good) == (None, 2)
     assert one.options.columns == {"number": "who", "reported_at": "when"}
 
 
@@ -84,24 +92,53 @@ def test_paths_of_json_lines(tmp_path):
     }
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"hello\nworld\n", b"<html><body>Log in</body></html>", b"{}"]
-)
+@pytest.mark.parametrize("data", [b"", b"hello\nworld\n", b"{}"])
 def test_what_is_no_feed_has_no_proposal(tmp_path, data):
-    """A login page, a letter, an empty file are nothing."""
+    """A letter, an empty file, an empty object are nothing."""
     path = tmp_path / "x"
     path.write_bytes(data)
     assert detect(path, REGIONS, NOW_S) == ()
 
 
-def test_a_spreadsheets_own_file_says_what_to_do(tmp_path):
-    """An .xlsx is a zip with no manifest: the proposal says that it is no feed's folder."""
-    path = tmp_path / "x.xlsx"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("xl/workbook.xml", "<workbook/>")
-    (one,) = detect(path, REGIONS, NOW_S)
-    assert one.sureness == 10
-    assert "manifest.json" in one.why
-    path.write_bytes(b"\xd0\xcf\x11\xe0\0\1\0\0\0\2")
-    with pytest.raises(InputUnreadable, match="UTF-8"):
+def zipped(*names: str, mimetype: str = "") -> bytes:
+    """An archive as office programs write them."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        if mimetype:
+            archive.writestr("mimetype", mimetype)
+        for name in names:
+            archive.writestr(name, "<x/>" * 300)
+    return made.getvalue()
+
+
+ODS = "application/vnd.oasis.opendocument.spreadsheet"
+FOREIGN = {
+    "xlsx": (zipped("[Content_Types].xml", "xl/workbook.xml"), "Excel workbook (.xlsx): open it"),
+    "ods": (zipped("content.xml", mimetype=ODS), "OpenDocument spreadsheet (.ods): open it"),
+    "docx": (zipped("word/document.xml"), "an Office document"),
+    "zip": (zipped("numbers.csv"), "manifest.json: not the folder of a feed"),
+    "xls": (
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600 + "Workbook".encode("utf-16-le"),
+        "Excel workbook (.xls): open it and export",
+    ),
+    "doc": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600, "old Office program"),
+    "bytes": (b"\xd0\xcf\x11\xe0\0\1\0\0\0\2", "UTF-8"),
+    "html as xls": (b"<html><table><tr><td>0812345678</td></tr></table></html>", "a web page"),
+    "xml sheet": (
+        b'<?xml version="1.0"?>\n<?mso-application progid="Excel.Sheet"?>\n<Workbook>',
+        "Excel workbook in XML",
+    ),
+    "pdf": (b"%PDF-1.7\n1 0 obj\n0812345678\n", "a PDF document"),
+    "gzip": (gzip.compress(b"number\n+66812345678\n"), "a gzip file: unpack it first"),
+    "bzip2": (bz2.compress(b"number\n+66812345678\n"), "a bzip2 file"),
+    "vcard": (b"BEGIN:VCARD\nTEL:0812345678\nEND:VCARD\n", "contact cards"),
+}
+
+
+@pytest.mark.parametrize(("data", "said"), FOREIGN.values(), ids=FOREIGN)
+def test_files_that_are_no_feed_say_what_they_are(tmp_path, data, said):
+    """A spreadsheet's own file, a PDF, a login page: what it is, and what to do about it."""
+    path = tmp_path / "numbers.csv"
+    path.write_bytes(data)
+    with pytest.raises(InputUnreadable, match=re.escape(said)):
         detect(path, REGIONS, NOW_S)
