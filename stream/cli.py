@@ -49,6 +49,7 @@ from stream.core.faults import TopicMissing
 from stream.exercise.command import exercise
 from stream.feed_files import house_of, read_feeds
 from stream.ops.warm import warm_up
+from stream.placeholders import placeholders
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -115,7 +116,8 @@ def check_config(config: ConfigFiles = None, as_json: AsJson = False) -> None:
 
     The agreements that it names and the feed files in `[feeds] dir` are checked too.
 
-    Every error is printed at once. Exit codes: 0 it is valid, 2 it is not.
+    Every error is printed at once. Addresses of examples are warnings, on stderr. Exit codes: 0 it
+    is valid, 2 it is not.
 
     Example: ringfence check-config --config carrier.toml
     """
@@ -128,9 +130,11 @@ def check_config(config: ConfigFiles = None, as_json: AsJson = False) -> None:
     table = settings.redacted()
     if as_json:
         print_json(table)
-        return
-    for line in _as_toml(table, ()):
-        out.print(line, markup=False, soft_wrap=True)
+    else:
+        for line in _as_toml(table, ()):
+            out.print(line, markup=False, soft_wrap=True)
+    for text in placeholders(settings, os.environ):
+        err.print(f"warning: {text}", markup=False, soft_wrap=True)
 
 
 def _as_toml(table: dict[str, object], at: tuple[str, ...]) -> list[str]:

@@ -53,8 +53,8 @@ _CATEGORIES = tuple(category.label for category in Category)
 class OwnerTable:
     """`[owner]`: whose feed it is, and whom to ask about a number on it."""
 
-    name: Filled
-    contact: Filled
+    name: Annotated[str, Checked(checks.somebody)]
+    contact: Annotated[str, Checked(checks.contact)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,7 @@ class ScheduleTable:
 class FeedFile:
     """All of a feed file but `[from]`; README, "Connect a feed", explains it."""
 
-    list: Annotated[str, Checked(checks.list_name)]
+    list: Annotated[str, Checked(checks.somebodys_list)]
     format: Format
     owner: OwnerTable
     circle: Filled = "plain"
@@ -123,6 +123,8 @@ class FeedFile:
                 found.append(
                     Problem(("columns", name), "must be a header's text or a number from 1")
                 )
+            elif not place:
+                found.append(Problem(("columns", name), "must say which column: it is empty"))
         found += [
             Problem(("may_list",), f'{wrong}, or "*" for every country')
             for country in self.may_list

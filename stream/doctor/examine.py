@@ -31,6 +31,7 @@ async def examine(settings: Settings, check_s_max: float = CHECK_S_MAX) -> list[
         "records that stop workers": _apart(lambda: calls.check_set_aside(settings)),
         "lists here": partial(_snapshots, settings),
         "agreements": _apart(lambda: papers.check_agreements(settings, now_s())),
+        "addresses": _apart(lambda: papers.check_placeholders(settings, os.environ)),
         "keys": _apart(lambda: papers.check_keys(settings, os.environ)),
         "what we publish": _apart(lambda: papers.check_roles(settings, now_s())),
         "certificates": _apart(lambda: papers.check_certificates(settings, now_s())),

@@ -18,6 +18,7 @@ from stream.exchange.repository import standings
 from stream.lists.circles import keys_in
 from stream.ops.spans import spelled
 from stream.ops.tables import secret
+from stream.placeholders import placeholders
 
 DAY_S = 86_400
 SOON_S = {"root": 30 * DAY_S, "targets": 30 * DAY_S, "snapshot": 3 * DAY_S, "timestamp": 2 * 3600}
@@ -38,6 +39,15 @@ def check_agreements(settings: Settings, now_s: int) -> Iterator[Line]:
     for note in notes(settings, folder.reading.agreements, now_s):
         yield warn("agreements", note, "ringfence agreements ls")
     yield ok("agreements", f"{len(folder.reading.agreements.held)} can be used")
+
+
+def check_placeholders(settings: Settings, environ: Mapping[str, str]) -> Iterator[Line]:
+    """Addresses of examples, at which nobody can be reached."""
+    found = [*placeholders(settings, environ)]
+    for text in found:
+        yield warn("addresses", text, f"edit {text.partition(': ')[0]}")
+    if not found:
+        yield ok("addresses", "whom to ask, and where blocked callers are sent, is all said")
 
 
 def check_keys(settings: Settings, environ: Mapping[str, str]) -> Iterator[Line]:

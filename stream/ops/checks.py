@@ -10,6 +10,7 @@ from stream.core.rules import RULES
 from stream.core.zones import zone_of
 from stream.ops.spans import seconds_of, wait_of
 
+_ADDRESS_MAX = 512
 OTHERS = "others"
 """The key in a table of countries that stands for all others."""
 
@@ -107,6 +108,43 @@ def list_name(text: str) -> str | None:
     if re.fullmatch(r"[A-Za-z0-9._-]+/[A-Za-z0-9._-]+", text):
         return None
     return 'names no list; a list is "<owner>/<name>", e.g. "TH/national"'
+
+
+_RESERVED = re.compile(
+    r"(?<![\w.-])(?:[\w-]+\.)*(?:example\.(?:org|com|net)|[\w-]+\.(?:example|invalid))(?![\w-]|\.\w)",
+    re.IGNORECASE,
+)
+"""Names that RFC 2606 keeps for examples: nobody can be reached there."""
+_DRAFTED = re.compile(r"example\.(?:org|com|net)\Z", re.IGNORECASE)
+NOBODY = "XX"
+"""No country: what `feeds detect` writes where the operator has to say whose a list is."""
+
+
+def reserved_host(text: str) -> str:
+    """The name in an address that is reserved for examples; "": there is none."""
+    found = _RESERVED.search(text[:_ADDRESS_MAX])
+    return found[0] if found is not None else ""
+
+
+def somebodys_list(text: str) -> str | None:
+    """A list's name that a person wrote, not the one of a draft."""
+    if text.partition("/")[0] != NOBODY:
+        return list_name(text)
+    return f'"{text}" was left open: write the list that the feed fills, e.g. "TH/national"'
+
+
+def somebody(text: str) -> str | None:
+    """An owner's name that a person wrote, not the one of a draft."""
+    if text.strip() != NOBODY:
+        return filled(text)
+    return f'"{NOBODY}" was left open: write the country or organisation whose list it is'
+
+
+def contact(text: str) -> str | None:
+    """Whom to ask about a number: not the address of a draft."""
+    if _DRAFTED.search(reserved_host(text)):
+        return f'"{text}" was left open: write whom to ask about a number on the list'
+    return filled(text)
 
 
 def rule(text: str) -> str | None:

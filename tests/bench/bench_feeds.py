@@ -36,7 +36,7 @@ format = "ringfence"
 may_list = ["*"]
 [owner]
 name = "bench"
-contact = "bench@example.org"
+contact = "bench@bench.example"
 [from]
 kind = "folder"
 path = "{path}"

@@ -38,7 +38,7 @@ format = "csv"
 may_list = ["*"]
 [owner]
 name = "bench"
-contact = "bench@example.org"
+contact = "bench@bench.example"
 [from]
 kind = "file"
 path = "{path}"

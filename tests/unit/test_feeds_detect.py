@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from stream.cli import app
+from stream.core.faults import ConfigInvalid
 from stream.core.ranges import STRICT
 from stream.feed_files import House, read_feed
 from stream.ops.kafka import KafkaSettings
@@ -19,14 +20,46 @@ def run(*words: str):
     return CliRunner().invoke(app, ["feeds", "detect", *words], env={"COLUMNS": "200"})
 
 
+COMPLETED = {
+    '"XX/partner"': '"TH/national"',
+    'name = "XX"': 'name = "TH"',
+    "abuse@example.org": "abuse@police.example",
+}
+
+
+def completed(text: str) -> str:
+    """A proposal with what it marks filled in."""
+    for left, written in COMPLETED.items():
+        assert left in text
+        text = text.replace(left, written)
+    return text
+
+
 @pytest.mark.parametrize("case", cases(rows=True), ids=lambda case: case.name)
-def test_what_is_printed_is_a_feeds_file(tmp_path, case: Case):
-    """Kept as it is printed, the proposal is accepted as a feed, in the format of the sample."""
+def test_what_is_printed_is_a_feeds_file_once_it_is_completed(tmp_path, case: Case):
+    """Kept as it is printed, the proposal is no feed; completed, it is one, of the right format."""
     said = run(str(case.path))
     assert said.exit_code == 0, said.output
     path = tmp_path / "partner.toml"
     path.write_text(said.output)
+    with pytest.raises(ConfigInvalid) as caught:
+        read_feed(path, {}, HOUSE)
+    for key in ("list", "owner.name", "owner.contact"):
+        assert any(f'partner.toml: {key}: "' in error for error in caught.value.errors)
+    path.write_text(completed(said.output))
     assert read_feed(path, {}, HOUSE).feed.format == case.kind
+
+
+@pytest.mark.parametrize("left", COMPLETED)
+def test_a_proposal_completed_but_for_one_answer_is_refused(tmp_path, left):
+    """List, owner and contact of a draft are each refused, with the words that are wrong."""
+    (case,) = [case for case in cases(rows=True) if case.name == "csv/spamchile"]
+    text = completed(run(str(case.path)).output)
+    path = tmp_path / "partner.toml"
+    path.write_text(text.replace(COMPLETED[left], left))
+    with pytest.raises(ConfigInvalid, match="was left open") as caught:
+        read_feed(path, {}, HOUSE)
+    assert len(caught.value.errors) == 1
 
 
 def test_a_thai_spreadsheet_is_a_list_without_reading_the_code(tmp_path):
@@ -37,7 +70,7 @@ def test_a_thai_spreadsheet_is_a_list_without_reading_the_code(tmp_path):
         assert f'"{word}" = "other"' in text
         text = text.replace(f'"{word}" = "other"', f'"{word}" = "{kind.label}"')
     path = tmp_path / "partner.toml"
-    path.write_text(text)
+    path.write_text(completed(text))
     feed = read_feed(path, {}, HOUSE).feed
     assert feed.options == case.options
     assert feed.region == case.defaults.region
