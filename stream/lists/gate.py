@@ -188,6 +188,11 @@ class GateLimits:
         handling: Handling = getattr(self, reason.value)
         return handling
 
+    def handlings(self) -> dict[GateReason, str]:
+        """What rows, and numbers that look like something else, cause, by their reasons."""
+        looks = {reason: self.suspected(reason) for reason in OF_LOOKS}
+        return {**looks, **{reason: self.handling(reason) for reason in OF_ROWS}}
+
 
 @dataclass(frozen=True, slots=True)
 class Last:

@@ -11,7 +11,6 @@ from fastapi import APIRouter, Path, Request, Response
 
 from stream.feed_files import FeedSetup
 from stream.lists.feed import FeedState
-from stream.lists.gate import OF_ROWS
 from stream.serve.problems import Kind, ProblemError
 from stream.serve.tokens import Role
 from stream.web.frame import Change, Visit, changes, sees
@@ -99,7 +98,7 @@ async def feed(visit: Annotated[Visit, sees(Role.VIEWER)], name: _Name) -> Respo
             )
             if record is not None
         ],
-        handling={} if setup is None else {one: setup.feed.gate.handling(one) for one in OF_ROWS},
+        handling={} if setup is None else setup.feed.gate.handlings(),
         now_s=visit.parts.now_s(),
     )
 
