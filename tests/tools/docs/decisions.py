@@ -8,7 +8,7 @@ from typing import Final
 
 from tests.tools.docs.markdown import fenced, page, table
 
-PARTS: Final = ("Choice", "Alternatives", "Price", "Wrong if")
+PARTS: Final = ("Choice", "Alternatives", "Price", "How we would notice")
 """The headings that each decision has, in this order."""
 STATUSES: Final = ("accepted", "replaced")
 _NAME: Final = re.compile(r"(\d{4})-[a-z0-9-]+\.md")
