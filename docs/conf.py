@@ -33,7 +33,7 @@ html_show_sourcelink = False
 html_show_sphinx = False
 
 # Only commands are copied from a transcript, without their prompts.
-copybutton_prompt_text = r"\$ |# |> "
+copybutton_prompt_text = r"\$ |> "
 copybutton_prompt_is_regexp = True
 copybutton_only_copy_prompt_lines = True
 copybutton_here_doc_delimiter = "END"

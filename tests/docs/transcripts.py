@@ -38,7 +38,6 @@ class Command:
     """One command of a transcript: its text, what is shown of its output, and its lines there."""
 
     line: int
-    prompt: str
     text: str
     shown: tuple[str, ...]
 
@@ -86,8 +85,8 @@ def _commands(lines: list[str], first: int) -> Iterator[Command]:
     """The commands of one block; the first line has number `first`."""
     at = 0
     while at < len(lines):
-        prompt, typed = lines[at][:2], [lines[at][2:]]
-        if prompt not in ("$ ", "# "):
+        typed = [lines[at][2:]]
+        if not lines[at].startswith("$ "):
             raise ValueError(f"line {first + at}: a transcript begins with `$ `: {lines[at]!r}")
         begin = at
         at += 1
@@ -95,10 +94,10 @@ def _commands(lines: list[str], first: int) -> Iterator[Command]:
             typed.append(lines[at][2:])
             at += 1
         shown = []
-        while at < len(lines) and lines[at][:2] not in ("$ ", "# "):
+        while at < len(lines) and not lines[at].startswith("$ "):
             shown.append(lines[at])
             at += 1
-        yield Command(first + begin, prompt, "\n".join(typed), tuple(shown))
+        yield Command(first + begin, "\n".join(typed), tuple(shown))
 
 
 def moved(text: str, days: int) -> str:
