@@ -1,5 +1,7 @@
 """Laws of reading numbers that hold for any text."""
 
+import re
+
 import phonenumbers
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -107,14 +109,21 @@ def test_many_as_one(batch, region):
         assert expected == numbers.e164[row]
 
 
+@example("10>0000010", "TH")  # the end of a masked number may happen to be another number's digits
 @given(texts, regions)
 def test_masked_hides_the_number(text, region):
-    """Neither the text nor what was read of it shows a whole number in a log line."""
+    """Neither the text nor what was read of it shows a whole number in a log line.
+
+    Digits that are left are at most four, and the end of a number: they lie beside its stars.
+    """
     number = parse(text, region)
     for shown in (masked(text), masked(number.text)):
         assert shown.isprintable()
         assert number.kind is not Kind.E164 or number.text.removeprefix("+") not in shown
-        assert number.kind is not Kind.SHORT_CODE or number.text not in shown
+        for left in re.finditer(r"\d(?:[ \t\-.()/]*\d)*", shown):
+            before, after = shown[: left.start()], shown[left.end() :]
+            assert before.endswith("***") or after.startswith("***")
+            assert sum(map(str.isdecimal, left.group())) <= 4
 
 
 @given(st.text("0123456789", min_size=1), around, around)
