@@ -2,10 +2,10 @@
 
 Run as a program of its own, with the standard library only:
     python -I -S guard.py OWNER_PID FOLDER COMMAND...
-It reads one order a line (start, poll, stop SECONDS) and answers each with one line ("PID running"
-or "PID exited CODE"). When its owner is gone (end of orders, or another parent), it
-kills the server and removes the folder. It lives in a session of its own, so Ctrl-C in a terminal
-reaches the owner first and the server is still there while the owner finishes.
+It reads one order a line (start, poll, stop SECONDS) and answers each with one line: "PID running",
+"PID exited CODE", or "0 cannot start: PROGRAM: REASON". When its owner is gone (end of orders, or
+another parent), it kills the server and removes the folder. It lives in a session of its own, so
+Ctrl-C in a terminal reaches the owner first and the server is still there while the owner finishes.
 
 A parent-death signal alone would not do: Linux sends it when the *thread* that started the child
 ends, and it removes no folder. The server gets one all the same, for the day the guard itself is
@@ -86,12 +86,17 @@ def main(owner_pid: int, folder: Path, command: list[str]) -> None:
     child: Child | None = None
     try:
         for order in orders(owner_pid):
+            said = ""
             match order:
                 case ["start"]:
-                    child = start(folder, command)
+                    try:
+                        child = start(folder, command)
+                    except OSError as error:  # no such program, or one that is none
+                        said = f"0 cannot start: {error.filename}: {error.strerror}"
                 case ["stop", seconds] if child is not None:
                     stop(child, float(seconds))
-            sys.stdout.write(f"{child.pid if child else 0} {answer(child)}\n")
+            said = said or f"{child.pid if child else 0} {answer(child)}"
+            sys.stdout.write(f"{said}\n")
             sys.stdout.flush()
     finally:
         if child is not None:

@@ -86,7 +86,9 @@ class Server:
         """Start and wait until it answers; StartFailed with the end of its log if it does not."""
         if self.is_running():
             return
-        self._order("start")
+        said = self._order("start")
+        if said.startswith("cannot start"):
+            raise StartFailed(f"{self.title} {said}. Install it, or add its folder to PATH.")
         deadline = time.monotonic() + self._ready_s_max
         while not self._is_ready(self.port):
             state = self._order("poll")
@@ -135,7 +137,7 @@ class Server:
         self.close()
 
     def _order(self, order: str) -> str:
-        """Give the guard one order; "running" or "exited CODE"."""
+        """Give the guard one order; "running", "exited CODE" or "cannot start: ..."."""
         assert self._guard.stdin is not None
         assert self._guard.stdout is not None
         try:

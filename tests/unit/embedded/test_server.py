@@ -64,12 +64,22 @@ def test_a_program_that_never_answers_fails_in_time() -> None:
         silent.start()
 
 
-def test_a_program_that_can_not_be_run_fails() -> None:
-    """A missing program is a StartFailed too, and its folder goes."""
+@pytest.mark.parametrize(
+    ("program", "told"),
+    [
+        ("no-such-program", "Tried 1.0 cannot start: no-such-program: No such file or directory"),
+        ("/nonexistent/program", "cannot start: /nonexistent/program: No such file or directory"),
+        ("/etc/passwd", "cannot start: /etc/passwd: Permission denied"),
+    ],
+)
+def test_a_program_that_cannot_be_run_is_named(program: str, told: str) -> None:
+    """A missing program is a StartFailed that names it and says what helps; its folder goes."""
     (port,) = free_ports(1)
-    tried = Server("None 1.0", port, new_folder("test"), ["/nonexistent/program"], listens)
-    with tried, pytest.raises(StartFailed):
-        tried.start()
+    tried = Server("Tried 1.0", port, new_folder("test"), [program], listens)
+    with tried:
+        for _ in range(2):
+            with pytest.raises(StartFailed, match=f"{told}. Install it, or add its folder to PATH"):
+                tried.start()
     assert not tried.folder.exists()
 
 
