@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, settings
 from stream.ops.warm import warm_up
 
 pytest_plugins = (
+    "tests.plugins.programs",
     "tests.plugins.services",
     "tests.plugins.leftovers",
     "tests.plugins.measured",

@@ -167,22 +167,16 @@ def test_missing_topics_end_it_with_the_command_that_helps(
         assert "ringfence topics create" in engine.events()[-1]["event"]
 
 
-def test_a_register_that_may_forget_is_refused(tmp_path: Path, kafka, redis_server) -> None:
+def test_a_register_that_may_forget_is_refused(tmp_path: Path, kafka, redis_url: str, raw) -> None:
     """Exit code 3, naming the setting of Redis that is wrong."""
-    subprocess.run(
-        ["redis-cli", "-p", str(redis_server.port), "config", "set", "maxmemory-policy",
-         "allkeys-lru"], check=True, capture_output=True,
-    )  # fmt: skip
+    raw.config_set("maxmemory-policy", "allkeys-lru")
     try:
-        here = Deployment(tmp_path, kafka.bootstrap, redis_server.url(0))
+        here = Deployment(tmp_path, kafka.bootstrap, redis_url)
         with here.engine() as engine:
             assert engine.process.wait(60) == 3
             assert "noeviction" in engine.events()[-1]["event"]
     finally:
-        subprocess.run(
-            ["redis-cli", "-p", str(redis_server.port), "config", "set", "maxmemory-policy",
-             "noeviction"], check=True, capture_output=True,
-        )  # fmt: skip
+        raw.config_set("maxmemory-policy", "noeviction")
 
 
 def test_a_wrong_configuration_starts_nothing(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from stream.lists.tuf_client import TufClient, TufLimits
 from tests.nginx import answers
 from tests.repositories import VALIDITY, Country
 
+pytestmark = pytest.mark.needs_nginx
+
 CONFIG = Path(__file__).parents[2] / "deploy" / "nginx-exchange.conf"
 AROUND = """\
 daemon off;

@@ -6,7 +6,6 @@ there and again at the end, with the command that would make it possible. RINGFE
 """
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -19,24 +18,12 @@ from stream.embedded import Broker, RedisServer, StartFailed, Unavailable, best_
 from stream.embedded import kafka as embedded_kafka
 from stream.embedded import redis as embedded_redis
 from stream.embedded import tansu as embedded_tansu
+from tests.plugins.programs import missing
 
 REQUIRE = "RINGFENCE_REQUIRE_KAFKA"
 # Folders whose tests ask for no server: for them alone none is looked for, fetched or started.
 PURE_FOLDERS = ("unit", "property", "tidy", "golden")
 KAFKA_ONLY = ("apache_kafka", "needs_transactions")
-KAMAILIO = (
-    "apt-get install kamailio kamailio-redis-modules kamailio-json-modules "
-    "kamailio-utils-modules kamailio-extra-modules"
-)
-PROGRAMS = {
-    "needs_promtool": ("promtool", "apt-get install prometheus"),
-    "needs_systemd": ("systemd-analyze", "apt-get install systemd"),
-    "needs_openssl": ("openssl", "apt-get install openssl"),
-    "needs_nginx": ("nginx", "apt-get install nginx-light"),
-    "needs_kamailio": ("kamailio", KAMAILIO),
-    "needs_chromium": ("chromium", "apt-get install chromium"),
-    "needs_sipp": ("sipp", "apt-get install sip-tester"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +88,10 @@ def not_run(services: Services | None) -> list[str]:
         lines.append(f"not run here: tests marked {groups}: {services.broker_lack}")
     if services.redis_lack:
         lines.append(f"not run on redis-server but on {services.redis}: {services.redis_lack}")
-    lines += [
-        f"not run here: tests marked {marker}: no {program}: {install}"
-        for marker, (program, install) in PROGRAMS.items()
-        if shutil.which(program) is None
+    return [
+        *lines,
+        *(f"not run here: tests marked {mark}: {why}" for mark, why in missing().items()),
     ]
-    return lines
 
 
 def needs_servers(paths: list[str]) -> bool:
@@ -141,9 +126,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for marker in KAFKA_ONLY:
             if services is not None and services.broker_lack and item.get_closest_marker(marker):
                 item.add_marker(pytest.mark.skip(reason=services.broker_lack))
-        for marker, (program, install) in PROGRAMS.items():
-            if item.get_closest_marker(marker) and shutil.which(program) is None:
-                item.add_marker(pytest.mark.skip(reason=f"no {program}: {install}"))
 
 
 def pytest_terminal_summary(
