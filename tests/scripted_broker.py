@@ -22,6 +22,7 @@ from stream.calls.lane.messages import FetchSizes
 from stream.calls.lane.reader import LaneReader, LaneSettings
 from stream.ops.kafka import KafkaSettings
 from tests.record_batches import Row, batch
+from tests.waiting import HANGS_S
 
 FETCH, METADATA, VERSIONS = 1, 3, 18
 P0, P1, P2 = (Partition("calls", number) for number in range(3))
@@ -254,7 +255,7 @@ class Lab:
         self, records: int = 0, holds: Callable[[], object] = lambda: True, records_max: int = 1000
     ) -> None:
         """Read until so many records were found in all and `holds` does."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(HANGS_S):
             while sum(map(len, self.found.values())) < records or not holds():
                 found = await self.reader.take(records_max, 20)
                 self.batches.append(len(found))

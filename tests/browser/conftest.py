@@ -71,6 +71,7 @@ def site_settings(
     with extra.open("a") as file:
         file.write(f'[agreements]\ndir = "{site_folder}/agreements"\n[serve]\nwatchers_max = 3\n')
         file.write(f'[kafka]\nbootstrap_servers = "{kafka.bootstrap}"\n')
+        file.write(f"idempotent = {str(kafka.supports_transactions).lower()}\n")
         file.write(f'[calls]\ndecisions_topic = "decided.{uuid4().hex[:8]}"\n')
         file.write('[policy.lists."KH/trial"]\nsimulate = true\n')
     office.partner_says(*kh(*range(40)))

@@ -19,8 +19,10 @@ from typing import Any, Self
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.waiting import HANGS_S
+
 ROOT = Path(__file__).parents[2]
-START_S = 40.0
+START_S = HANGS_S
 """Longest wait for anything that follows a start, on a machine that is busy with other tests."""
 POLL_S = 0.02
 
@@ -70,7 +72,7 @@ class Engine:
         self.process.kill()
         self.process.wait()
 
-    async def stop(self, within_s: float = 20.0) -> int:
+    async def stop(self, within_s: float = START_S) -> int:
         """End it by SIGTERM; its exit code."""
         self.process.send_signal(signal.SIGTERM)
         return await self.exit_code(within_s)

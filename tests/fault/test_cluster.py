@@ -8,7 +8,7 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any
@@ -21,12 +21,12 @@ from tests.fault.engine import Engine
 from tests.fault.site import Site
 from tests.fault.traffic import Load, decides, judge
 from tests.kafka_clusters import NODES, Cluster, three_brokers
+from tests.waiting import until
 
 pytestmark = [
     pytest.mark.apache_kafka,
     # The producer of the load is a client of the broker that dies.
     pytest.mark.expects_errors,
-    pytest.mark.timeout(240),
 ]
 
 PER_S = 1000
@@ -59,14 +59,6 @@ async def partitions_of(cluster: Cluster, topic: str) -> dict[int, dict[str, Any
                 (told,) = await admin.describe_topics([topic])
                 break
     return {one["partition"]: one for one in told["partitions"]}
-
-
-async def until(what: str, holds: Callable[[], Awaitable[bool]], within_s: float = 60.0) -> None:
-    """Wait for what the cluster does."""
-    deadline = time.monotonic() + within_s
-    while not await holds():
-        assert time.monotonic() < deadline, f"waited for {what}"
-        await asyncio.sleep(0.2)
 
 
 class Story:
@@ -115,7 +107,7 @@ class Story:
 
         self.began_ms[title] = time.time() * 1000
         yield
-        await until(f"the cluster to settle: {title}", all_settled)
+        await until(all_settled, f"the cluster to settle: {title}")
         self.settled_ms[title] = time.time() * 1000 - self.began_ms[title]
         await self._go_on()
 

@@ -18,7 +18,6 @@ pytestmark = [
     pytest.mark.apache_kafka,
     # The producer of the load is a client of the broker that goes away.
     pytest.mark.expects_errors,
-    pytest.mark.timeout(600),
 ]
 
 RESTARTS = int(os.environ.get("RINGFENCE_FAULT_ROUNDS", "3"))

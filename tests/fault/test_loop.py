@@ -21,6 +21,7 @@ from tests.fakes import (
     all_decided,
     pass_through,
 )
+from tests.waiting import HANGS_S
 
 IDLE, REVOKE, LOST, DOWN = Turn.IDLE, Turn.REVOKE, Turn.LOST, Turn.DOWN
 OK, SLOW, NEVER, REFUSED, ABORTED = Ack.OK, Ack.SLOW, Ack.NEVER, Ack.REFUSED, Ack.ABORTED
@@ -31,7 +32,7 @@ def batch(*offsets, partition=P0):
     return [(partition, offset) for offset in offsets]
 
 
-async def played(source, sink, *, seconds=3.0, **changes):
+async def played(source, sink, *, seconds=HANGS_S, **changes):
     """Run the loop until the script has been played, and what it said it had done."""
     done: list[Done[FakeOutcome]] = []
     chosen = {"records_max": 100, "wait_ms": 5, "commit_interval_ms": 1, **changes}

@@ -4,18 +4,28 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from tests.waiting import HANGS_S, Patience
+
 ROOT = Path(__file__).parents[2]
-WAIT_S = 150
+
+_STARTED: list["Played"] = []
+
+
+def end_all() -> None:
+    """End all that tests played; those that ended by themselves are not touched."""
+    while _STARTED:
+        _STARTED.pop().close()
 
 
 class Played:
     """A command as a process of its own whose temporary files all lie in `folder`."""
 
     def __init__(self, folder: Path, command: Sequence[str]) -> None:
+        _STARTED.append(self)
         self.folder = folder
         self.printed = ""
         self._process = subprocess.Popen(
@@ -30,11 +40,11 @@ class Played:
     def until(self, words: str) -> None:
         """Read what it prints until `words` were said."""
         assert self._process.stdout is not None
-        deadline = time.monotonic() + WAIT_S
+        patience = Patience(f"the words {words!r}")
         while words not in self.printed:
             line = self._process.stdout.readline().decode()
             assert line, f"it ended and never said {words!r}:\n{self.printed}"
-            assert time.monotonic() < deadline, self.printed
+            patience.check(self.printed)
             self.printed += line
 
     def interrupt(self, signum: int = signal.SIGINT) -> None:
@@ -42,7 +52,7 @@ class Played:
 
     def ended(self) -> int:
         """Its exit code, once it ended by itself."""
-        rest, _ = self._process.communicate(timeout=WAIT_S)
+        rest, _ = self._process.communicate(timeout=HANGS_S)
         self.printed += rest.decode()
         return self._process.returncode
 
@@ -67,6 +77,15 @@ class Played:
             if (Path("/proc") / str(pid) / "cmdline").read_bytes().startswith(wanted)
         )
         return pid
+
+    def close(self) -> None:
+        """End it, and what it left behind, after a test that failed in the middle."""
+        for pid in self.processes():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
 
     def leftovers(self) -> list[object]:
         """Processes and files that it left behind."""

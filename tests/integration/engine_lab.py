@@ -18,13 +18,15 @@ from uuid import uuid4
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
+from stream.embedded.choose import Broker
 from stream.embedded.server import free_ports
+from tests.waiting import HANGS_S
 
 ROOT = Path(__file__).parents[2]
 KERNELS_DIR = ROOT / "state" / "kernels"
 """What the tests compiled, in their process: an engine need not do it again."""
 LISTED = "+66812345678"
-WAIT_S = 60.0
+WAIT_S = HANGS_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,25 +82,30 @@ class Engine:
         """The log's lines."""
         return [json.loads(line) for line in self.log().splitlines()]
 
-    def stop(self, number: int = signal.SIGTERM, wait_s: float = 30.0) -> int:
+    def stop(self, number: int = signal.SIGTERM, wait_s: float = WAIT_S) -> int:
         """Tell it to stop; its exit code."""
         self.process.send_signal(number)
         return self.process.wait(wait_s)
 
 
 class Deployment:
-    """A settings file of its own topics, group, register and state directory."""
+    """A settings file of its own topics, group, register and state directory.
 
-    def __init__(self, folder: Path, bootstrap: str, redis_url: str, more: str = "") -> None:
+    `kafka` is a broker of the tests, or an address where nobody need listen.
+    """
+
+    def __init__(self, folder: Path, kafka: Broker | str, redis_url: str, more: str = "") -> None:
         name = uuid4().hex[:8]
         self.folder = folder
-        self.bootstrap = bootstrap
+        self.bootstrap = kafka if isinstance(kafka, str) else kafka.bootstrap
+        idempotent = isinstance(kafka, str) or kafka.supports_transactions
         self.calls, self.decisions = f"calls-{name}", f"decisions-{name}"
         self.port = free_ports(1)[0]
         self.config = folder / "mine.toml"
         self.config.write_text(
             f"""
-kafka.bootstrap_servers = "{bootstrap}"
+kafka.bootstrap_servers = "{self.bootstrap}"
+kafka.idempotent = {str(idempotent).lower()}
 redis.url = "{redis_url}"
 ops.http_port = {self.port}
 lists.state_dir = "{folder / "state"}"

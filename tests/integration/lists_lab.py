@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from stream.lists.refresh import Refresher, RefreshSettings
 from stream.lists.store import FIRST_ID, Register
 from stream.lists.words import By, Removal
 from stream.ops.tasks import cancelled
+from tests import waiting
 from tests.builders import NOW_S, entry, numbers_of
 
 NAME = "TH/national"
@@ -53,18 +53,15 @@ async def running(worker: Worker, *, loaded: bool = True) -> AsyncIterator[Worke
     task = asyncio.create_task(worker.refresher.run())
     try:
         if loaded:
-            await asyncio.wait_for(worker.refresher.wait_loaded(), 10)
+            await asyncio.wait_for(worker.refresher.wait_loaded(), waiting.HANGS_S)
         yield worker
     finally:
         await cancelled(task)
 
 
-async def until(true: Callable[[], bool], within_s: float = 10.0) -> None:
-    """Wait until something is true; fail if it does not become so."""
-    deadline = time.monotonic() + within_s
-    while not true():
-        assert time.monotonic() < deadline, "did not happen in time"
-        await asyncio.sleep(0.0005)
+async def until(true: Callable[[], bool]) -> None:
+    """Wait until something is true."""
+    await waiting.until(true, "what the worker does", 0.0005)
 
 
 async def enforced(worker: Worker, number: str, *, listed: bool = True) -> None:

@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaProducer
 
 from stream.calls.topics import ensure_topics
 from stream.config import Settings, load
+from stream.embedded import Broker
 from stream.lists.connection import RegisterSettings
 from stream.lists.store import Register
 from stream.ops.tasks import cancelled
@@ -19,6 +20,7 @@ from stream.sinking.redis import RedisSinkRun
 from tests.integration.engine_lab import WAIT_S, Deployment
 from tests.integration.lists_lab import BY, NAME
 from tests.unit.sinks.test_keys import decision
+from tests.waiting import Patience
 
 
 def stamp(at_s: float) -> str:
@@ -54,11 +56,11 @@ class Lab:
     """One deployment: its topics made, its register with the list `NAME`, its proxies' Redis."""
 
     def __init__(
-        self, folder: Path, bootstrap: str, register: str, proxies: str, port: int, more: str
+        self, folder: Path, kafka: Broker, register: str, proxies: str, port: int, more: str
     ) -> None:
         self.deployment = Deployment(
             folder,
-            bootstrap,
+            kafka,
             register,
             f"""
 sinks.redis.url = "{proxies}"
@@ -116,12 +118,12 @@ sinks.redis.sweep_s = 0.5
 
     async def until(self, true: Callable[[], object]) -> None:
         """Wait until something is true; a Redis that is away is a no."""
-        deadline = time.monotonic() + WAIT_S
+        patience = Patience("what the sink does")
         while True:
             try:
                 if true():
                     return
             except redis.RedisError:
                 pass
-            assert time.monotonic() < deadline, "did not happen in time"
+            patience.check()
             await asyncio.sleep(0.02)

@@ -11,12 +11,13 @@ import pytest
 from stream.embedded import best_redis
 from tests.integration.engine_lab import LISTED, ROOT, Deployment, records
 from tests.unit.test_agreement_files import EXAMPLES
+from tests.waiting import HANGS_S
 
 
 @pytest.fixture
 def deployment(tmp_path: Path, kafka, redis_url: str) -> Deployment:
     """Topics made, and one list with one number."""
-    here = Deployment(tmp_path, kafka.bootstrap, redis_url)
+    here = Deployment(tmp_path, kafka, redis_url)
     assert here.command("topics", "create").code == 0
     assert here.command("lists", "create", "TH/national").code == 0
     assert here.command("lists", "add", "TH/national", LISTED).code == 0
@@ -54,7 +55,7 @@ async def test_calls_go_in_and_decisions_come_out(deployment: Deployment) -> Non
 
 async def test_without_kernels_the_same_is_decided(tmp_path: Path, kafka, redis_url: str) -> None:
     """The settings can do without compiled code; the log and a metric say that it is slower."""
-    here = Deployment(tmp_path, kafka.bootstrap, redis_url, 'ops.kernels = "off"')
+    here = Deployment(tmp_path, kafka, redis_url, 'ops.kernels = "off"')
     assert here.command("topics", "create").code == 0
     assert here.command("lists", "create", "TH/national").code == 0
     assert here.command("lists", "add", "TH/national", LISTED).code == 0
@@ -90,7 +91,7 @@ async def test_agreements_change_what_a_running_worker_decides(
     folder = tmp_path / "agreements"
     folder.mkdir()
     more = f'agreements = {{ dir = "{folder}", reload_s = 0.2 }}'
-    here = Deployment(tmp_path, kafka.bootstrap, redis_url, more)
+    here = Deployment(tmp_path, kafka, redis_url, more)
     assert here.command("topics", "create").code == 0
     assert here.command("lists", "create", "KH/scam").code == 0
     assert here.command("lists", "add", "KH/scam", LISTED).code == 0
@@ -125,7 +126,7 @@ async def test_a_worker_starts_from_its_last_good_lists(
     """With Redis gone a worker that ever had lists goes on blocking, and says so."""
     server = best_redis()
     try:
-        here = Deployment(tmp_path, kafka.bootstrap, server.url())
+        here = Deployment(tmp_path, kafka, server.url())
         here.command("topics", "create")
         here.command("lists", "create", "TH/national")
         here.command("lists", "add", "TH/national", LISTED)
@@ -146,7 +147,7 @@ async def test_a_worker_starts_from_its_last_good_lists(
 
 def test_without_lists_nothing_is_read(tmp_path: Path, kafka) -> None:
     """A worker with neither register nor last good lists waits, says so, and stops when told."""
-    here = Deployment(tmp_path, kafka.bootstrap, "redis://127.0.0.1:1/0")
+    here = Deployment(tmp_path, kafka, "redis://127.0.0.1:1/0")
     here.command("topics", "create")
     with here.engine() as engine:
         engine.until(lambda: engine.page("/ready")[0] == 503)
@@ -161,9 +162,9 @@ def test_missing_topics_end_it_with_the_command_that_helps(
     tmp_path: Path, kafka, redis_url: str
 ) -> None:
     """Exit code 3, and `ringfence topics create` in the last line."""
-    here = Deployment(tmp_path, kafka.bootstrap, redis_url)
+    here = Deployment(tmp_path, kafka, redis_url)
     with here.engine() as engine:
-        assert engine.process.wait(60) == 3
+        assert engine.process.wait(HANGS_S) == 3
         assert "ringfence topics create" in engine.events()[-1]["event"]
 
 
@@ -171,9 +172,9 @@ def test_a_register_that_may_forget_is_refused(tmp_path: Path, kafka, redis_url:
     """Exit code 3, naming the setting of Redis that is wrong."""
     raw.config_set("maxmemory-policy", "allkeys-lru")
     try:
-        here = Deployment(tmp_path, kafka.bootstrap, redis_url)
+        here = Deployment(tmp_path, kafka, redis_url)
         with here.engine() as engine:
-            assert engine.process.wait(60) == 3
+            assert engine.process.wait(HANGS_S) == 3
             assert "noeviction" in engine.events()[-1]["event"]
     finally:
         raw.config_set("maxmemory-policy", "noeviction")

@@ -10,6 +10,7 @@ import pytest
 from stream.calls.events import Event
 from stream.core.faults import SinkDown
 from tests.integration.calls_lab import GARBAGE, calls, decide_all, lab
+from tests.waiting import HANGS_S
 
 pytestmark = [
     pytest.mark.needs_transactions,
@@ -54,7 +55,7 @@ async def test_a_rebalance_during_transactions_leaves_no_double(kafka):
     async with here.worker(exactly_once=True, name="a", session_timeout_ms=13_000) as first:
         await first.until(100)
         async with here.worker(exactly_once=True, name="b", session_timeout_ms=13_000) as second:
-            async with asyncio.timeout(40):
+            async with asyncio.timeout(HANGS_S):
                 while not (first.source.assigned and second.source.assigned):
                     origins += await here.produce(calls(40))
                     await asyncio.sleep(0.2)
@@ -95,7 +96,7 @@ async def test_a_worker_whose_id_another_took_ends(kafka):
     await old.until(20)
     async with here.worker(exactly_once=True, name="same") as new:
         origins += await here.produce(calls(400))
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(HANGS_S):
             while len((await here.outcome())[0]) < len(origins):
                 await asyncio.sleep(0.2)
                 if old.task.done():

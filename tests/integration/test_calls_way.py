@@ -13,6 +13,7 @@ from stream.core import kernels
 from stream.core.faults import TopicMissing
 from stream.ops.kafka import KafkaSettings
 from tests.integration.calls_lab import GARBAGE, calls, id_of, lab
+from tests.waiting import HANGS_S
 
 # The first group of a new broker has to wait for the topic that holds its positions.
 pytestmark = pytest.mark.expects_errors("Group Coordinator Request failed")
@@ -82,7 +83,7 @@ async def test_two_members_share_and_hand_over_without_repeats(kafka):
     async with here.worker(session_timeout_ms=10_000) as first:
         await first.until(400)
         async with here.worker(session_timeout_ms=10_000) as second:
-            async with asyncio.timeout(40):
+            async with asyncio.timeout(HANGS_S):
                 while not (first.source.assigned and second.source.assigned):
                     origins += await here.produce(calls(40))
                     await asyncio.sleep(0.2)
@@ -107,12 +108,13 @@ async def test_a_killed_worker_loses_nothing(kafka):
     assert (set(decisions), rejects) == (set(origins), Counter())
 
 
+@pytest.mark.apache_kafka
 async def test_reading_from_the_end_begins_where_the_worker_first_stood(kafka):
     """`start_at = latest`: what comes after the first start is read even if nothing was decided."""
     here = await lab(kafka)
     await here.produce(calls(10))
     worker = await here.started(start_at="latest", session_timeout_ms=10_000)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(HANGS_S):
         while not worker.source.starts:  # noqa: ASYNC110 - the loop tells nobody
             await asyncio.sleep(0.05)
     await worker.killed()

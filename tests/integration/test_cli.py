@@ -27,9 +27,7 @@ COMMANDS = (
 
 @pytest.fixture
 def deployment(tmp_path: Path, kafka, redis_url: str) -> Deployment:
-    return Deployment(
-        tmp_path, kafka.bootstrap, redis_url, '[policy.lists."KH/scam"]\naction="flag"'
-    )
+    return Deployment(tmp_path, kafka, redis_url, '[policy.lists."KH/scam"]\naction="flag"')
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
@@ -125,7 +123,7 @@ def test_why_says_what_a_call_would_get(deployment: Deployment) -> None:
 
 def test_why_falls_back_to_the_last_good_lists(tmp_path: Path, kafka, redis_url: str) -> None:
     """With Redis away it answers from the state directory, and says so; exit code 3 without any."""
-    here = Deployment(tmp_path, kafka.bootstrap, redis_url)
+    here = Deployment(tmp_path, kafka, redis_url)
     here.command("lists", "create", "TH/national")
     here.command("lists", "add", "TH/national", LISTED)
     here.command("topics", "create")
@@ -143,6 +141,7 @@ def test_why_falls_back_to_the_last_good_lists(tmp_path: Path, kafka, redis_url:
     assert "Traceback" not in nothing.err
 
 
+@pytest.mark.apache_kafka
 async def test_decisions_are_shown_with_masked_numbers(deployment: Deployment) -> None:
     """The last ones, of one verdict, as lines or JSON; whole numbers only when asked for."""
     deployment.command("topics", "create")

@@ -31,7 +31,7 @@ def named(kind: str) -> str:
 @pytest.fixture
 def carrier(tmp_path: Path, kafka, redis_url: str) -> Deployment:
     """One topic for each dialect, one of a wrong dialect, and a list with one number."""
-    here = Deployment(tmp_path, kafka.bootstrap, redis_url, SWITCHES)
+    here = Deployment(tmp_path, kafka, redis_url, SWITCHES)
     topics = {f"{here.calls}.{kind}": named(kind) for kind in KNOWN} | {
         f"{here.calls}.wrong": "opensips"
     }

@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from stream.embedded import Broker, RedisServer, best_broker, best_redis
+from tests.waiting import HANGS_S, until_now
 
 CHILD = """
 import signal, sys, time
@@ -25,12 +26,12 @@ time.sleep(60)
 """
 
 
-def wait_until_gone(pid: int, folder: Path, s_max: float = 10.0) -> None:
-    """Return when neither process nor folder is left; AssertionError after `s_max`."""
-    deadline = time.monotonic() + s_max
-    while Path(f"/proc/{pid}").exists() or folder.exists():
-        assert time.monotonic() < deadline, f"left behind: process {pid} or {folder}"
-        time.sleep(0.05)
+def wait_until_gone(pid: int, folder: Path) -> None:
+    """Return when neither process nor folder is left."""
+    until_now(
+        lambda: not (Path(f"/proc/{pid}").exists() or folder.exists()),
+        f"the end of process {pid} and of {folder}",
+    )
 
 
 async def write(bootstrap: str, topic: str, values: list[bytes]) -> None:
@@ -124,7 +125,7 @@ def test_nothing_is_left_when_the_owner_dies(kind: str, sent: signal.Signals) ->
         pid, folder = owner.stdout.readline().split()
         assert Path(folder).exists()
         owner.send_signal(sent)
-        owner.wait(10)
+        owner.wait(HANGS_S)
         wait_until_gone(int(pid), Path(folder))
 
 

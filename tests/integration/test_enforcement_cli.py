@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from tests.decisions import decision
 from tests.integration.enforcement_lab import World, world
 from tests.integration.feeds_lab import kh
 from tests.integration.test_enforcement import agreed
+from tests.waiting import HANGS_S, until
 
 _TOML = """
 [kafka]
@@ -90,6 +90,7 @@ async def operators(tmp_path, urls, kafka) -> AsyncIterator[Operators]:
         yield Operators(both)
 
 
+@pytest.mark.apache_kafka
 async def test_told_and_heard_by_commands(operators):
     """Published in TH, imported in KH; a number that TH doubts is shown as doubted in KH."""
     both = operators.both
@@ -136,13 +137,14 @@ async def test_it_runs_by_itself(operators):
         await both.decide(decision(kh(1)[0], at_ms=now_ms()))
         async with both.kh(read_s=0.2) as owner:
             running = asyncio.create_task(owner.run())
-            deadline = time.monotonic() + 60
-            while not any(one.by_category for one in await both.kept(owner)):
-                assert time.monotonic() < deadline, "KH hears nothing"
-                await asyncio.sleep(0.1)
+
+            async def hears() -> bool:
+                return any(one.by_category for one in await both.kept(owner))
+
+            await until(hears, "KH to hear of it")
             await cancelled(running)
     finally:
         process.send_signal(signal.SIGTERM)
-        said, _ = await asyncio.to_thread(process.communicate, None, 30)
+        said, _ = await asyncio.to_thread(process.communicate, None, HANGS_S)
     assert process.returncode == os.EX_OK, said
     assert "what was counted goes on where it ended" in said

@@ -64,7 +64,7 @@ class Scene:
                 if any(match.confirmed is not bare for match in found.get(row, []))
             }
 
-        await until(lambda: held() == set(numbers), 30)
+        await until(lambda: held() == set(numbers))
 
     async def moves(self) -> None:
         """KH's people move the list, and it is published as ever."""

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from stream.exchange.keys import KeyRing
 from stream.exchange.outlet import Outlet
 from tests.integration.feeds_lab import kh
 from tests.repositories import Country
+from tests.waiting import HANGS_S, until
 
 
 class Operators:
@@ -109,7 +109,7 @@ async def test_a_change_goes_out_by_itself(operators):
         await changed(newest, before)
     finally:
         process.send_signal(signal.SIGTERM)
-        said, _ = await asyncio.to_thread(process.communicate, None, 20)
+        said, _ = await asyncio.to_thread(process.communicate, None, HANGS_S)
     assert process.returncode == os.EX_OK, said
     latest = Outlet(operators.repository, KeyRing([])).before("KH/scam")
     assert latest is not None
@@ -117,10 +117,7 @@ async def test_a_change_goes_out_by_itself(operators):
 
 
 async def changed(path: Path, before: bytes) -> None:
-    deadline = time.monotonic() + 20
-    while path.read_bytes() == before:
-        assert time.monotonic() < deadline, "nothing was published"
-        await asyncio.sleep(0.02)
+    await until(lambda: path.read_bytes() != before, "something to be published")
 
 
 def test_a_list_of_a_circle_needs_its_key(operators):
@@ -158,7 +155,7 @@ def cramped(config: Path, *words: str) -> tuple[int, str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=60,
+        timeout=HANGS_S,
         check=False,
     )
     return done.returncode, " ".join(done.stdout.split())

@@ -3,32 +3,30 @@
 import json
 import signal
 import sys
-import time
 
 import pytest
 
-from tests.integration.demo_lab import ROOT, Played
+from tests.integration.demo_lab import ROOT, Played, end_all
+from tests.waiting import until_now
 
 COMMAND = [sys.executable, "-m", "stream", "exercise", "--countries", "3", "--plain"]
 SCENES = ["gang", "poison", "stolen-key", "appeal", "report"]
-ENDS_S_MAX = 20
 
-pytestmark = [pytest.mark.timeout(400), pytest.mark.apache_kafka]
+pytestmark = pytest.mark.apache_kafka
 
 
 def nothing_is_left(played: Played) -> bool:
     """Its processes and files are gone; the last of them a moment after its exit."""
-    deadline = time.monotonic() + ENDS_S_MAX
-    while played.leftovers() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return played.leftovers() == []
+    until_now(lambda: played.leftovers() == [], "the end of all its processes and files")
+    return True
 
 
 @pytest.fixture
 def folder(tmp_path):
     made = tmp_path / "tmp"
     made.mkdir()
-    return made
+    yield made
+    end_all()
 
 
 def test_all_of_it_holds_between_three_countries(folder, kafka, tmp_path):

@@ -16,6 +16,7 @@ import pytest
 
 from stream.lists.ingest import entries_of
 from stream.lists.store import Register
+from tests import waiting
 from tests.integration.feeds_lab import HEAD, kh
 
 HTTP = """
@@ -91,11 +92,8 @@ def site(tmp_path: Path, redis_url: str, unused_tcp_port: int) -> Site:
     return Site(tmp_path, redis_url, unused_tcp_port)
 
 
-async def until(true: Callable[[], bool], within_s: float = 30.0) -> None:
-    deadline = time.monotonic() + within_s
-    while not await asyncio.to_thread(true):
-        assert time.monotonic() < deadline, "did not happen in time"
-        await asyncio.sleep(0.05)
+async def until(true: Callable[[], bool]) -> None:
+    await waiting.until(lambda: asyncio.to_thread(true), "what another process does", 0.05)
 
 
 async def numbers_on(register: Register, name: str) -> set[str]:
@@ -128,7 +126,7 @@ async def test_one_feeds_trouble_is_not_anothers(site, register, hanging):
         (site.folder / "good.txt").write_text("\n".join(kh(1, 2, 3)))
         await until(lambda: site.metric("ringfence_feed_numbers", feed="good") == 3)
         process.send_signal(signal.SIGTERM)
-        assert await asyncio.to_thread(process.wait, 15) == 0
+        assert await asyncio.to_thread(process.wait, waiting.HANGS_S) == 0
     assert "stopping" in site.log
 
 
@@ -140,7 +138,7 @@ async def test_a_changed_feed_file_takes_effect(site, register):
         site.file_feed("two", ["+66812345678"])
         held = {"feed": "two", "reason": "country_not_allowed"}
         await until(lambda: site.metric("ringfence_feed_versions_total", **held) == 1)
-        assert site.metric("ringfence_feed_held", feed="two") == 1
+        await until(lambda: site.metric("ringfence_feed_held", feed="two") == 1)
         site.file_feed("two", ["+66812345678"], 'may_list = ["TH"]')
         await until(lambda: site.metric("ringfence_feed_numbers", feed="two") == 1)
         (site.feeds / "one.toml").write_text("list = 1")
@@ -167,10 +165,7 @@ async def test_a_killed_supervisor_leaves_nothing_half(site, register):
         async def right() -> bool:
             return await numbers_on(register, "KH/one") == set(kh(*range(50, 350)))
 
-        deadline = time.monotonic() + 20
-        while not await right():
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.1)
+        await waiting.until(right, "the numbers of the last version")
 
 
 def _children(pid: int) -> list[int]:

@@ -51,11 +51,11 @@ async def test_what_is_listed_in_one_country_is_blocked_in_the_other(tmp_path, u
             running(worker, loaded=False),
         ):
             following = asyncio.create_task(Follower(world.th.setup, place, quiet=True).run())
-            await until(lambda: listed(kh(1)[0]), 30)
+            await until(lambda: listed(kh(1)[0]))
             await world.kh.add(*kh(2))
-            await until(lambda: listed(kh(2)[0]), 30)
+            await until(lambda: listed(kh(2)[0]))
             await world.kh.remove(*kh(2))
-            await until(lambda: not listed(kh(2)[0]), 30)
+            await until(lambda: not listed(kh(2)[0]))
             await cancelled(following)
         await cancelled(publishing)
     assert told

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,8 @@ from stream.embedded.server import free_ports
 from stream.ingest.run import Ingest, request_of
 from stream.ingest.sender import Sent
 from stream.ingest.state import State
-from tests.integration.engine_lab import ROOT, WAIT_S, Deployment, Engine
+from tests.integration.engine_lab import ROOT, Deployment, Engine
+from tests.waiting import Patience
 
 GOLDEN = ROOT / "tests" / "golden" / "cdr"
 MORE = """
@@ -45,7 +45,7 @@ def call(number: int) -> bytes:
 async def here(tmp_path: Path, kafka, redis_url: str) -> Deployment:
     """A deployment with a topic of each dialect that is used here."""
     more = MORE.format(tmp_path / "places")
-    site = Deployment(tmp_path, kafka.bootstrap, redis_url, more)
+    site = Deployment(tmp_path, kafka, redis_url, more)
     topics = {
         site.calls: "asterisk-csv:bkk",
         f"{site.calls}.fs": "freeswitch",
@@ -71,10 +71,10 @@ async def read(here: Deployment, topic: str) -> list[Any]:
         partitions = [TopicPartition(topic, number) for number in range(4)]
         consumer.assign(partitions)
         ends = await consumer.end_offsets(partitions)
-        found = []
-        until = time.monotonic() + WAIT_S
+        found: list[Any] = []
+        patience = Patience("reading the topic to its end")
         while any([await consumer.position(tp) < ends[tp] for tp in partitions]):
-            assert time.monotonic() < until, "the topic can not be read to its end"
+            patience.check(len(found))
             for records in (await consumer.getmany(timeout_ms=100)).values():
                 found += records
         return found

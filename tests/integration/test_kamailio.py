@@ -23,14 +23,13 @@ from stream.lists.connection import RegisterSettings
 from stream.lists.store import Register
 from stream.lists.words import Removal
 from tests.builders import entry, fingerprint_of
-from tests.integration.engine_lab import WAIT_S
 from tests.integration.kamailio_lab import REDIS_MS, Border, Calls, border_on, hanging, kamailio
 from tests.integration.lists_lab import BY, NAME
+from tests.waiting import until_now
 
 pytestmark = [
     pytest.mark.needs_kamailio,
     pytest.mark.needs_sipp,
-    pytest.mark.timeout(600),
     pytest.mark.expects_errors("Group Coordinator"),  # of a broker that has just started
 ]
 CALLS = int(os.environ.get("RINGFENCE_KAMAILIO_CALLS", "500"))
@@ -70,10 +69,7 @@ def border(
 
 def until(true: Callable[[], object]) -> None:
     """Wait for a state that others bring about."""
-    end = time.monotonic() + WAIT_S
-    while not true():
-        assert time.monotonic() < end, "it did not come true"
-        time.sleep(0.05)
+    until_now(true, "what the border does")
 
 
 def keys(border: Border) -> set[str]:

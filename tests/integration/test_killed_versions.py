@@ -143,7 +143,7 @@ async def test_a_process_killed_for_real(redis_url, raw, load, tmp_path):
             *("--config", str(config)),
             stdout=asyncio.subprocess.DEVNULL,
         )
-        await until(lambda: raw.exists("rf:list:{TH/real}:writing") == 1, 30)
+        await until(lambda: raw.exists("rf:list:{TH/real}:writing") == 1)
         os.kill(process.pid, signal.SIGKILL)
         assert await process.wait() == -signal.SIGKILL
         assert await held(register, "TH/real") == OLD

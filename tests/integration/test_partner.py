@@ -13,6 +13,7 @@ from stream.cli import app
 from stream.core.agreement import Shared
 from tests.builders import fingerprint_of
 from tests.integration.exchange_lab import LIST, Lab, lab
+from tests.waiting import HANGS_S
 
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "examples" / "read_a_list.py"
 LISTED, LATER, NEVER = "+85523900123", "+85523900124", "+85523900999"
@@ -24,7 +25,7 @@ async def asked(at: Lab, *numbers: str) -> list[bool]:
     for number in numbers:
         words = [sys.executable, "-I", str(EXAMPLE), at.url, str(at.kh.root), LIST, number]
         done = await asyncio.to_thread(
-            subprocess.run, words, cwd=at.folder, capture_output=True, text=True, timeout=30
+            subprocess.run, words, cwd=at.folder, capture_output=True, text=True, timeout=HANGS_S
         )
         assert done.returncode == 0, done.stderr
         assert done.stdout in {f"{number}: {text} in {LIST}\n" for text in ("listed", "not listed")}

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -22,6 +21,7 @@ from stream.lists.published import Latest
 from tests.integration.exchange_lab import LIST, lab
 from tests.integration.feeds_lab import kh
 from tests.integration.test_exchange_lists_cli import Operators
+from tests.waiting import HANGS_S, until
 
 AGREEMENT = """
 title = "An agreement"
@@ -93,10 +93,7 @@ async def test_a_register_that_went_back_publishes_nothing(tmp_path, urls):
 
 async def seen(true: Callable[[], object]) -> None:
     """Wait for what another process does, looking a few times a second."""
-    deadline = time.monotonic() + 60
-    while not await asyncio.to_thread(true):
-        assert time.monotonic() < deadline, "did not happen in time"
-        await asyncio.sleep(0.05)
+    await until(lambda: asyncio.to_thread(true), "what another process does", 0.05)
 
 
 class Running:
@@ -129,7 +126,7 @@ class Running:
     def stop(self) -> int:
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(20)
+        return self.process.wait(HANGS_S)
 
     def said(self) -> list[str]:
         """Its log's messages."""

@@ -35,7 +35,7 @@ async def test_too_many_changes_become_a_base(register, redis_url, worker, load,
         await until(lambda: worker.listed(BASE[31]))
         task = asyncio.create_task(keep_rebuilt(RegisterSettings(redis_url), settings, told.append))
         try:
-            await until(lambda: {t.name for t in told} == {NAME, OTHER}, 30)
+            await until(lambda: {t.name for t in told} == {NAME, OTHER})
         finally:
             await cancelled(task)
         done = next(t for t in told if t.name == NAME)

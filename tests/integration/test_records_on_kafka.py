@@ -17,6 +17,7 @@ from stream.calls.batch import Partition
 from stream.calls.lane.messages import FetchSizes, fetch_answer, fetch_request
 from stream.calls.records import Room, Stretch, read_records
 from stream.core.texts import PADDING
+from tests.waiting import Patience
 
 pytestmark = [
     pytest.mark.apache_kafka,
@@ -59,10 +60,10 @@ class Cluster:
         stack.push_async_callback(producer.stop)
         return producer
 
-    async def write(self, producer: Any, records: Sequence[Mapping[str, Any]]) -> None:
-        """Send all, and wait until the broker has them."""
+    async def write(self, producer: Any, records: Sequence[Mapping[str, Any]]) -> int:
+        """Send all, and wait until the broker has them; the offset of the first."""
         sent = [await producer.send(self.topic, partition=0, **record) for record in records]
-        await asyncio.gather(*sent)
+        return int(min(one.offset for one in await asyncio.gather(*sent)))
 
     async def ours(self, offset: int, stop: int, sizes: FetchSizes = AT_ONCE) -> Read:
         """Fetch and read from `offset` until `stop` is reached, in a room of 64 KiB."""
@@ -106,21 +107,38 @@ class Cluster:
             consumer.assign([partition])
             consumer.seek(partition, offset)
             rows: list[tuple[int, int, bytes | None]] = []
-            stop = await self.end(consumer, offset)
-            while await consumer.position(partition) < stop:
+            stop = (await consumer.end_offsets([partition]))[partition]
+            patience = Patience(f"aiokafka to read from {offset} to {stop}")
+            while (at := await consumer.position(partition)) < stop:
+                patience.check(at)
                 for found in (await consumer.getmany(timeout_ms=100)).values():
                     rows += [(record.offset, record.timestamp, record.value) for record in found]
             return Read(rows, await consumer.position(partition))
         finally:
             await consumer.stop()
 
-    async def end(self, consumer: Any, offset: int) -> int:
-        """The last stable offset; a first answer tells it. The consumer is at `offset` again."""
-        partition = TopicPartition(self.topic, 0)
-        while consumer.last_stable_offset(partition) in (None, -1):
-            await consumer.getmany(timeout_ms=50, max_records=1)
-            consumer.seek(partition, offset)
-        return int(consumer.last_stable_offset(partition))
+    async def readable(self, stop: int = -1) -> None:
+        """Wait until all before `stop` may be read (-1: all that there is).
+
+        A broker answers the end of a transaction before its log has it.
+        """
+        partition, uncommitted = TopicPartition(self.topic, 0), "read_uncommitted"
+        async with AsyncExitStack() as stack:
+            ends = {}
+            for level in ("read_committed", uncommitted):
+                consumer: Any = AIOKafkaConsumer(
+                    bootstrap_servers=self.bootstrap, isolation_level=level
+                )
+                await consumer.start()
+                stack.push_async_callback(consumer.stop)
+                ends[level] = consumer
+            if stop < 0:
+                stop = (await ends[uncommitted].end_offsets([partition]))[partition]
+            patience = Patience(f"transactions before {stop} to end")
+            while (
+                now := (await ends["read_committed"].end_offsets([partition]))[partition]
+            ) < stop:
+                patience.check(now)
 
 
 @pytest.fixture
@@ -146,11 +164,18 @@ def records(rng: random.Random, count: int) -> list[dict[str, Any]]:
 
 
 async def assert_same(cluster: Cluster, starts: Sequence[int], sizes: FetchSizes = AT_ONCE) -> int:
-    """Both read the same from each offset; how many records there were from the first."""
+    """Both read the same from each offset; how many records there were from the first.
+
+    A cleaner that takes records away between the one's reading and the other's makes no
+    difference of theirs: both are asked again. It ends: each time there are fewer.
+    """
     found = 0
     for start in starts:
         expected = await cluster.theirs(start)
-        assert await cluster.ours(start, expected.next_offset, sizes) == expected
+        while (ours := await cluster.ours(start, expected.next_offset, sizes)) != expected:
+            again = await cluster.theirs(start)
+            assert again != expected, f"{ours} is not {expected}"
+            expected = again
         found = max(found, len(expected.rows))
     return found
 
@@ -179,12 +204,14 @@ async def test_codecs_and_transactions(cluster: Cluster) -> None:
                     await end()
                 expected += 24 + 24 * sum(commits)
         await pair[0].begin_transaction()
-        await cluster.write(pair[0], records(rng, 5))
+        opened = await cluster.write(pair[0], records(rng, 5))
         await cluster.write(plain, records(rng, 5))  # behind what is open: not to be read yet
+        await cluster.readable(opened)
         assert await assert_same(cluster, range(0, 1100, 101)) == expected
         small = FetchSizes(20_000, 5000, 100)
         assert await assert_same(cluster, (0, 500), small) == expected
         await pair[0].abort_transaction()
+        await cluster.readable()
         assert await assert_same(cluster, (0, 900)) == expected + 5
 
 
@@ -224,15 +251,12 @@ async def test_what_compaction_leaves(cluster: Cluster, quick_cleaner: None) -> 
                     await cluster.write(producer, keyed)
                 await (other.commit_transaction if commit else other.abort_transaction)()
                 written += 60 + 30 * commit
-        async with asyncio.timeout(60):
-            while len((await cluster.theirs(0)).rows) > written // 2:
-                await asyncio.sleep(0.3)
-                await cluster.write(plain, [{"key": b"tick", "value": b""}])
-        # Not compared while the cleaner is at it.
-        before, now = None, await cluster.theirs(0)
-        while before != now:
-            await asyncio.sleep(0.5)
-            before, now = now, await cluster.theirs(0)
+        await cluster.readable()
+        patience = Patience("the cleaner to remove half of the records")
+        while (left := len((await cluster.theirs(0)).rows)) > written // 2:
+            patience.check(left)
+            await asyncio.sleep(0.3)
+            await cluster.write(plain, [{"key": b"tick", "value": b""}])
     found = await assert_same(cluster, range(0, 900, 97))
     assert 100 <= found <= written // 2
 

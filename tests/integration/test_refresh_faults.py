@@ -24,6 +24,7 @@ from tests.integration.lists_lab import (
     running,
     until,
 )
+from tests.waiting import HANGS_S
 
 
 async def test_a_gap_leads_to_a_reload(register, worker, raw, load):
@@ -162,7 +163,7 @@ async def test_an_unsafe_redis_is_refused_at_the_start(redis_url, raw, tmp_path)
         worker = Worker(redis_url, tmp_path)
         worker.refresher.load_last_good()
         with pytest.raises(RegisterUnsafe):
-            await asyncio.wait_for(worker.refresher.run(), 5)
+            await asyncio.wait_for(worker.refresher.run(), HANGS_S)
     finally:
         raw.config_set("maxmemory-policy", "noeviction")
 
@@ -185,6 +186,6 @@ async def test_redis_dies_and_comes_back_in_mid_run(tmp_path, load):
             await asyncio.to_thread(server.start)
             async with opened(server.url(0)) as register:
                 await add(register, TWO)
-                await until(lambda: worker.listed(TWO), 15)
+                await until(lambda: worker.listed(TWO))
             assert worker.listed(ONE)
             assert not worker.told(EventKind.REGISTER_LOST)

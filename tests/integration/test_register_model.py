@@ -3,7 +3,6 @@
 import asyncio
 from pathlib import Path
 
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
@@ -172,7 +171,6 @@ class RegisterModel(RuleBasedStateMachine):
         self.runner.close()
 
 
-@pytest.mark.timeout(300)
 def test_the_register_is_what_the_model_is(redis_url, tmp_path, monkeypatch):
     """Whatever two clients do in whatever order, list, count, generation and chain are right."""
     monkeypatch.setattr(ingest, "CHANGES_MAX", 0)  # every import makes a new base

@@ -15,6 +15,7 @@ from stream.lists.repair import Diagnosis, Standing, look, put_back
 from stream.lists.repair_allow import allowlist_loss, put_back_allowlist
 from stream.lists.store import Register
 from stream.lists.words import By
+from tests import waiting
 from tests.builders import NOW_S
 from tests.integration.lists_lab import (
     BASE,
@@ -56,11 +57,11 @@ async def mended(server: RedisServer, worker: Worker) -> int:
 
 async def standing(server: RedisServer, worker: Worker, wanted: Standing) -> None:
     """Wait until the worker has written down what it enforces, and the list stands so."""
-    for _ in range(200):
-        if (await looked(server, worker)).standing is wanted:
-            return
-        await asyncio.sleep(0.02)
-    assert (await looked(server, worker)).standing is wanted
+
+    async def stands() -> bool:
+        return (await looked(server, worker)).standing is wanted
+
+    await waiting.until(stands, f"the list to be {wanted}")
 
 
 @pytest.fixture

@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from stream.core.number import masked
 from stream.lists.store import Register
 from tests.builders import entry
@@ -37,6 +39,7 @@ def of(report: Any, change: str) -> tuple[int, int]:
     return report["changes"][change]["calls"], report["changes"][change]["numbers"]
 
 
+@pytest.mark.apache_kafka
 async def test_a_replay_of_production_is_what_was_decided_and_a_candidate_differs_by_its_own(
     tmp_path: Path, kafka, redis_url: str, register: Register
 ) -> None:
@@ -44,7 +47,7 @@ async def test_a_replay_of_production_is_what_was_decided_and_a_candidate_differ
     recorded decisions; another generation, a file and an agreement differ by exactly their numbers;
     nobody's position moves, and whole numbers need a reason that the audit keeps.
     """
-    here = Deployment(tmp_path, kafka.bootstrap, redis_url)
+    here = Deployment(tmp_path, kafka, redis_url)
     await register.create(SCAM, "plain", BY)
     await register.add(SCAM, [entry(LISTED)], BY)
     assert (await typed(here.config, "topics", "create")).code == 0
@@ -104,7 +107,7 @@ async def test_a_replay_of_production_is_what_was_decided_and_a_candidate_differ
 
 async def test_what_can_not_be_replayed_is_said(tmp_path: Path, kafka, redis_url: str) -> None:
     """A wrong topic, time, candidate or a list that is not named ends with what to do instead."""
-    here = Deployment(tmp_path, kafka.bootstrap, redis_url, "ops.kernels = 'off'\n")
+    here = Deployment(tmp_path, kafka, redis_url, "ops.kernels = 'off'\n")
     here.config.write_text(here.config.read_text().replace("ops.kernels_dir", "# ops.kernels_dir"))
     for words, said in (
         (("--topic", "elsewhere"), "no topic of calls; [calls.topics] has"),

@@ -55,7 +55,7 @@ async def test_it_serves_with_and_without_its_servers(
     monkeypatch.setenv("RINGFENCE_HTTP_TOKENS_FILE", str(tokens))
     here = Deployment(
         tmp_path,
-        kafka.bootstrap,
+        kafka,
         redis_url,
         f'serve.port = {port}\nserve.health_port = {health}\nops.kernels = "off"',
     )

@@ -55,7 +55,7 @@ def url(forgetful: Server) -> str:
 def lab(tmp_path: Path, kafka, redis_url: str, url: str) -> Callable[[str], Lab]:
     def made(more: str = "") -> Lab:
         (port,) = free_ports(1)
-        return Lab(tmp_path, kafka.bootstrap, redis_url, url, port, more)
+        return Lab(tmp_path, kafka, redis_url, url, port, more)
 
     return made
 

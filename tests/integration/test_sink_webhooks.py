@@ -262,6 +262,7 @@ async def _undelivered(deployment: Deployment, topic: str) -> Any:
         await consumer.stop()
 
 
+@pytest.mark.apache_kafka
 async def test_endpoints_do_not_wait_for_each_other(tmp_path: Path, kafka, redis_url: str) -> None:
     """On a real broker: one endpoint hangs, one refuses (which is kept in its topic), one works
     and has everything; a restart goes on where each one was. What was refused is sent again on
@@ -286,7 +287,7 @@ async def test_endpoints_do_not_wait_for_each_other(tmp_path: Path, kafka, redis
         ]
         topic = f"undelivered-{tmp_path.name}".replace("_", "-")
         more = [f'sinks.webhooks.undelivered_topic = "{topic}"', "sinks.webhooks.http_port = 0"]
-        deployment = Deployment(tmp_path, kafka.bootstrap, redis_url, "\n".join([*more, *lines]))
+        deployment = Deployment(tmp_path, kafka, redis_url, "\n".join([*more, *lines]))
         settings = load([deployment.config], {})
         names = settings.calls.names(1, settings.sinks.webhooks.topics())
         await ensure_topics(settings.kafka_client(), names, lambda _: None)

@@ -2,18 +2,18 @@
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.integration.engine_lab import LISTED, Deployment, Engine, records
+from tests.waiting import HANGS_S, until_now
 
 
 @pytest.fixture
 def deployment(tmp_path: Path, kafka, redis_url: str) -> Deployment:
     """Topics made, and one list with one number."""
-    here = Deployment(tmp_path, kafka.bootstrap, redis_url)
+    here = Deployment(tmp_path, kafka, redis_url)
     assert here.command("topics", "create").code == 0
     assert here.command("lists", "create", "TH/national").code == 0
     assert here.command("lists", "add", "TH/national", LISTED).code == 0
@@ -80,23 +80,20 @@ def test_killing_the_supervisor_leaves_no_worker(deployment: Deployment) -> None
         workers = list(children(engine).values())
         assert len(workers) == 2
         engine.process.kill()
-        end = time.monotonic() + 15
-        while any(map(is_alive, workers)):
-            assert time.monotonic() < end, "workers still run"
-            time.sleep(0.1)
+        until_now(lambda: not any(map(is_alive, workers)), "the end of the workers")
         assert engine.log().count("stopped; what was decided is committed") == 2
 
 
 def test_what_can_not_work_is_not_tried_for_ever(tmp_path: Path, kafka, redis_url: str) -> None:
     """Workers that find no topics end the supervisor with their exit code instead of a loop."""
-    here = Deployment(tmp_path, kafka.bootstrap, redis_url)
+    here = Deployment(tmp_path, kafka, redis_url)
     with here.engine("--workers", "2") as engine:
-        assert engine.process.wait(60) == 3
+        assert engine.process.wait(HANGS_S) == 3
         assert "ringfence topics create" in engine.log()
 
 
 def test_more_workers_than_partitions_are_refused(deployment: Deployment) -> None:
     """A worker that would idle for ever is an error that says what to do."""
     with deployment.engine("--workers", "5") as engine:
-        assert engine.process.wait(90) == 3
+        assert engine.process.wait(HANGS_S) == 3
         assert "4 partitions for 5 workers" in engine.log()

@@ -83,7 +83,7 @@ async def test_a_trace_goes_on_in_the_decision(tmp_path: Path, kafka: Any, redis
     """
     with collector() as (address, spans):
         more = f'ops.traces = "{address}"\nops.traces_ratio = 1.0'
-        here = Deployment(tmp_path, kafka.bootstrap, redis_url, more)
+        here = Deployment(tmp_path, kafka, redis_url, more)
         assert here.command("topics", "create").code == 0
         assert here.command("lists", "create", "TH/national").code == 0
         assert here.command("lists", "add", "TH/national", LISTED).code == 0

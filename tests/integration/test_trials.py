@@ -3,7 +3,6 @@
 import asyncio
 import json
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -21,6 +20,7 @@ from tests.builders import entry
 from tests.integration.engine_lab import LISTED, Deployment
 from tests.integration.lists_lab import BY
 from tests.integration.test_redress_cli import call, typed
+from tests.waiting import Patience
 
 SCAM = "KH/scam"
 ON_TRIAL = f'policy.lists."{SCAM}".simulate = true\n'
@@ -28,16 +28,17 @@ ON_TRIAL = f'policy.lists."{SCAM}".simulate = true\n'
 
 async def verdict_after(here: Deployment, sent: int, wanted: str) -> int:
     """Send calls of the listed number until one gets the verdict; how many were sent by then."""
-    end = time.monotonic() + 60
+    patience = Patience(f"a call that gets {wanted}")
     while True:
         await here.send([call(LISTED, f"c-{sent}")])
         sent += 1
         found = {one["call_id"]: one for one in await here.decided(sent)}
         if found[f"c-{sent - 1}"]["verdict"] == wanted:
             return sent
-        assert time.monotonic() < end, f"no call got {wanted}"
+        patience.check()
 
 
+@pytest.mark.apache_kafka
 async def test_a_trial_is_promoted_in_a_running_engine_and_outlives_it(
     tmp_path: Path, kafka, redis_url: str, register: Register
 ) -> None:
@@ -45,7 +46,7 @@ async def test_a_trial_is_promoted_in_a_running_engine_and_outlives_it(
     came to in the audit; after kill -9 and without Redis the next start still has it; and
     `demote` puts it back.
     """
-    here = Deployment(tmp_path, kafka.bootstrap, redis_url, ON_TRIAL)
+    here = Deployment(tmp_path, kafka, redis_url, ON_TRIAL)
     await register.create(SCAM, "plain", BY)
     await register.add(SCAM, [entry(LISTED)], BY)
     assert (await typed(here.config, "topics", "create")).code == 0
@@ -93,7 +94,7 @@ async def test_what_can_not_be_turned_is_said(
     tmp_path: Path, kafka, redis_url: str, register: Register
 ) -> None:
     """A word that is no thing, a list that is not there, no reason: nothing is changed."""
-    here = Deployment(tmp_path, kafka.bootstrap, redis_url, ON_TRIAL)
+    here = Deployment(tmp_path, kafka, redis_url, ON_TRIAL)
     for words, code, said in (
         (("KH/scam", "--reason", "x"), 2, "nothing that can be on trial"),
         (("list:XX/none", "--reason", "x"), 1, "there is no list XX/none here"),

@@ -73,6 +73,7 @@ async def commit(settings: Settings, group: str, number: str, offset: int) -> No
         await consumer.stop()
 
 
+@pytest.mark.apache_kafka
 @pytest.mark.expects_errors("Group Coordinator")
 async def test_decisions_and_sinks_of_a_number(tmp_path: Path, kafka, redis_url: str) -> None:
     """Its records and nobody else's, newest last; what each sink did; the key."""

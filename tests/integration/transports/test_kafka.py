@@ -22,6 +22,7 @@ from stream.lists.fetch import Fetched, Unchanged
 from stream.lists.files import read_header, read_rows
 from stream.lists.transports import KafkaFeedSettings, KafkaTransport
 from stream.ops.kafka import KafkaSettings
+from tests.waiting import HANGS_S
 
 pytestmark = [
     pytest.mark.apache_kafka,
@@ -63,7 +64,7 @@ class Feed:
 
     async def make_anew(self) -> None:
         """Another topic of the same name."""
-        async with self.admin() as admin, asyncio.timeout(20):
+        async with self.admin() as admin, asyncio.timeout(HANGS_S):
             await admin.delete_topics([self.topic])
             while self.topic in await admin.list_topics():  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
@@ -86,7 +87,7 @@ class Feed:
 
     def transport(self, **fields: Any) -> KafkaTransport:
         """Ours."""
-        settings = KafkaFeedSettings(topic=self.topic, **{"deadline_s": 30.0, **fields})
+        settings = KafkaFeedSettings(topic=self.topic, **{"deadline_s": HANGS_S, **fields})
         return KafkaTransport(settings, KafkaSettings(self.bootstrap, "ringfence-test"))
 
 
@@ -182,7 +183,7 @@ async def test_more_partitions_are_a_reason_to_read_it_whole(feed: Feed, into: P
     said(into)
     async with feed.admin() as admin:
         await admin.create_partitions({feed.topic: NewPartitions(3)})
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(HANGS_S):
         while not (await fetched(feed, into, first.remember)).whole:
             said(into)
     assert said(into) == {A: False}
@@ -227,7 +228,7 @@ async def test_compaction_changes_nothing(feed: Feed, into: Path) -> None:
     first = await fetched(feed, into, {})
     assert said(into) == {A: False, B: False, C: False}
     await feed.say({A: None, B: b"{}", C: b"{}"})
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(HANGS_S):
         # A tombstone begins another segment each time, so that the one before can be compacted.
         while len(said((await fetched(feed, into, {})).path)) != 2 or await records(feed) > 8:
             await feed.say({A: None, B: b"{}"})

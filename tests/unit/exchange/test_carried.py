@@ -26,6 +26,7 @@ from stream.lists.circles import key_id
 from stream.lists.tuf_client import TufClient, TufLimits
 from tests.builders import entry
 from tests.repositories import VALIDITY, Country, serving
+from tests.waiting import HANGS_S
 
 LIMITS = TufLimits()
 EXAMPLE = Path(__file__).parents[3] / "deploy" / "examples" / "read_a_list.py"
@@ -299,7 +300,7 @@ def test_a_partner_with_nothing_of_ours_refuses_what_was_altered(
     with serving(kh.folder) as url:
         words = [sys.executable, "-I", str(EXAMPLE), url, "root.json", "KH/scam", "+85523900123"]
         refused = subprocess.run(
-            words, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False
+            words, cwd=tmp_path, capture_output=True, text=True, timeout=HANGS_S, check=False
         )
     assert refused.returncode != 0
     assert "LengthOrHashMismatchError" in refused.stderr

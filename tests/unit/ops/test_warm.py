@@ -12,6 +12,7 @@ import pytest
 from stream.core import kernels
 from stream.ops import warm
 from stream.ops.warm import warm_up
+from tests.waiting import HANGS_S
 
 
 @pytest.fixture
@@ -98,7 +99,7 @@ def test_one_compiles_while_the_others_wait(tmp_path: Path, monkeypatch) -> None
         return ""
 
     def read(_folder: Path) -> str:
-        all_three.wait(10)
+        all_three.wait(HANGS_S)
         return ""
 
     for activate in (cold, read):

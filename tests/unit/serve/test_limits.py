@@ -16,6 +16,7 @@ from stream.serve.parts import Parts, needs
 from stream.serve.server import OTHER_FILES
 from stream.serve.tokens import Role
 from tests.serve_lab import bearer, parts_for, serve_settings, served
+from tests.waiting import HANGS_S
 
 router = APIRouter()
 
@@ -49,7 +50,7 @@ async def raw(port: int, sent: bytes) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(sent)
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(HANGS_S):
             return await reader.read()
     finally:
         writer.close()
@@ -213,6 +214,6 @@ def exposed(parts: Parts) -> str:
 
 async def until(parts: Parts, line: str) -> None:
     """Wait for a metric's value."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(HANGS_S):
         while line not in exposed(parts):  # noqa: ASYNC110 - metrics tell nobody
             await asyncio.sleep(0.01)

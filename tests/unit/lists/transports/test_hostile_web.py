@@ -17,6 +17,7 @@ from stream.core.faults import FeedFault
 from stream.lists.fetch import Fetched
 from tests.scripted_web import CHUNKED, Answer, ScriptedWeb, chunk, ok
 from tests.unit.lists.transports.web_lab import SECRET, Fetch, refused
+from tests.waiting import HANGS_S
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -171,7 +172,7 @@ async def test_failures_leave_no_descriptor_open(fetch: Fetch, into: Path) -> No
     for answer, reason, _ in FAILURES.values():
         if reason is not FeedFault.TIMEOUT:
             await refused(fetch(answer, bytes_max=1_000_000), reason, into)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANGS_S):
         while len(list(DESCRIPTORS.iterdir())) > before:  # noqa: ASYNC110 - nothing tells
             await asyncio.sleep(0.01)
 

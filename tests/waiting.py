@@ -1,0 +1,51 @@
+"""Waiting for a state on a machine that may be busy.
+
+A wait ends when its state is there. Its limit measures nothing: it turns a hang into a failure that
+says what was waited for, and it begins anew whenever something moved. So a slow machine is never
+taken for a hang. No test passes or fails by how long something took.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+HANGS_S = 240.0
+"""What moved nothing for so long hangs: many times what the slowest machine needs for one step."""
+
+
+class Patience:
+    """The end of a loop that waits for `what`; `check` goes into the loop."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._seen: object = None
+        self._until_s = time.monotonic() + HANGS_S
+
+    def check(self, seen: object = None) -> None:
+        """Fail once `seen` (how far it is) has been the same for HANGS_S."""
+        now_s = time.monotonic()
+        if seen != self._seen:
+            self._seen, self._until_s = seen, now_s + HANGS_S
+        told = "" if seen is None else f", at {seen}"
+        assert now_s < self._until_s, f"nothing moved for {HANGS_S:g} s{told}: {self._what}"
+
+
+async def until(
+    holds: Callable[[], object | Awaitable[object]], what: str, every_s: float = 0.02
+) -> None:
+    """Wait until `holds`, which may await."""
+    patience = Patience(what)
+    while True:
+        held = holds()
+        if await held if isinstance(held, Awaitable) else held:
+            return
+        patience.check()
+        await asyncio.sleep(every_s)
+
+
+def until_now(holds: Callable[[], object], what: str, every_s: float = 0.05) -> None:
+    """Wait until `holds`, where no loop runs."""
+    patience = Patience(what)
+    while not holds():
+        patience.check()
+        time.sleep(every_s)
