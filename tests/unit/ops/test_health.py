@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 
 from stream.ops.health import HealthServer, PortTaken, Readiness, Turning
 from stream.ops.paced import OPEN_MAX
+from stream.ops.tasks import cancelled
 
 
 async def page(port: int, path: str, accept: str = "*/*") -> tuple[int, str, str]:
@@ -132,9 +133,11 @@ async def test_trailers_without_an_end_are_refused() -> None:
     assert sent < 1 << 25
 
 
-async def test_a_stalled_loop_is_not_live() -> None:
+async def test_a_stalled_loop_is_not_live(monkeypatch: pytest.MonkeyPatch) -> None:
     """/live fails when the loop has not turned for too long."""
-    turning = Turning(stalled_s=0.05)
+    now_s = 1000.0
+    monkeypatch.setattr("stream.ops.health.monotonic_s", lambda: now_s)
+    turning = Turning(stalled_s=30.0)
     server = HealthServer(
         "127.0.0.1", 0, CollectorRegistry(), lambda: Readiness(()), lambda: turning.stalled
     )
@@ -142,8 +145,8 @@ async def test_a_stalled_loop_is_not_live() -> None:
         task = asyncio.create_task(turning.run())
         await asyncio.sleep(0)
         assert (await page(server.port, "/live"))[0] == 200
-        task.cancel()
-        await asyncio.sleep(0.1)
+        await cancelled(task)
+        now_s += 31
         assert (await page(server.port, "/live"))[0] == 503
 
 
