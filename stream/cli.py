@@ -34,7 +34,7 @@ from stream.commands import (
     tokens,
     versions,
 )
-from stream.commands.base import AsJson, ConfigFiles, err, out, print_json, settings_of
+from stream.commands.base import AsJson, ConfigFiles, err, out, own, print_json, settings_of
 from stream.commands.decisions import decisions
 from stream.commands.doctor import doctor
 from stream.commands.ingest import ingest
@@ -174,6 +174,7 @@ def run(
     Example: ringfence run --config carrier.toml --workers 4
     """
     settings = settings_of(config)
+    own(settings.lists.state_dir)
     agreements_of(settings)
     if worker is not None:
         code = engine.run(settings, supervise.place_of_worker(worker, workers))
@@ -200,7 +201,9 @@ def warm(config: ConfigFiles = None, as_json: AsJson = False) -> None:
     Example: ringfence warm --config carrier.toml
     """
     settings = settings_of(config)
-    warmth = warm_up(settings.ops.kernels_folder(settings.lists.state_dir))
+    folder = settings.ops.kernels_folder(settings.lists.state_dir)
+    own(folder if folder.exists() else folder.parent)
+    warmth = warm_up(folder)
     if as_json:
         print_json({"compiled": not warmth.why_not, "why_not": warmth.why_not or None})
     elif warmth.why_not:
@@ -230,6 +233,7 @@ def serve(
     from stream import serving  # noqa: PLC0415
 
     settings = settings_of(config)
+    own(settings.lists.state_dir)
     agreements_of(settings)
     if worker is not None:
         code = serving.run(settings, _words(config), supervise.place_of_worker(worker, workers))

@@ -184,16 +184,27 @@ def feed_paths(folder: Path) -> dict[str, Path]:
 
 def read_feeds(folder: Path, environ: Mapping[str, str], house: House) -> dict[str, FeedSetup]:
     """All feeds of a folder. Raises ConfigInvalid with every error found."""
+    feeds, wrong = read_each(folder, environ, house)
+    if wrong:
+        raise ConfigInvalid(tuple(error for errors in wrong.values() for error in errors))
+    return feeds
+
+
+def read_each(
+    folder: Path, environ: Mapping[str, str], house: House
+) -> tuple[dict[str, FeedSetup], dict[str, tuple[str, ...]]]:
+    """The feeds of a folder, and by name what is wrong with the files of the others.
+
+    Raises ConfigInvalid without a folder.
+    """
     feeds: dict[str, FeedSetup] = {}
-    errors: list[str] = []
+    wrong: dict[str, tuple[str, ...]] = {}
     for name, path in feed_paths(folder).items():
         try:
             feeds[name] = read_feed(path, environ, house)
         except ConfigInvalid as error:
-            errors += error.errors
-    if errors:
-        raise ConfigInvalid(tuple(errors))
-    return feeds
+            wrong[name] = error.errors
+    return feeds, wrong
 
 
 def read_feed(path: Path, environ: Mapping[str, str], house: House) -> FeedSetup:

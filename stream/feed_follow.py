@@ -106,6 +106,7 @@ class Follower:
         """One try; seconds until the next one."""
         try:
             with self._versions.fetching() as mine:
+                self._place.metrics.state_foreign.set(self.setup.feed.name, 0)
                 if not mine:
                     return BUSY_S  # somebody pulls it by hand just now
                 _, again_s = await self._try(transport)
@@ -239,6 +240,7 @@ class Follower:
         if isinstance(fault, RegisterDown):
             metrics.register_up.set(0)
         kind, detail = kind_of(fault)
+        metrics.state_foreign.set(feed.name, kind == FeedFault.STATE_FOREIGN)
         reason = OF_FAULTS.get(fault.reason) if isinstance(fault, FeedDown) else None
         metrics.fetches.labels(feed.name, kind).inc()
         if reason is not None:

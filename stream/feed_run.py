@@ -21,7 +21,7 @@ from stream.config import Settings
 from stream.core.agreement import Agreements
 from stream.core.appeal import OPEN
 from stream.core.faults import ConfigInvalid, Fault
-from stream.feed_files import FeedSetup, feed_paths, house_of, read_feed, read_feeds
+from stream.feed_files import FeedSetup, feed_paths, house_of, read_feed
 from stream.feed_follow import Follower, Workplace
 from stream.lists.connection import keep_told
 from stream.lists.feed_assess import Surroundings
@@ -102,7 +102,7 @@ class FeedsRun:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._stop, number.name)
         settings = self._settings
-        setups = read_feeds(self._folder, self._environ, house_of(settings))
+        feed_paths(self._folder)  # without a folder there is nothing to follow, now or later
         self._agreements.start()
         async with await Register.connect(settings.register()):
             pass  # a Redis that could lose entries is refused at the start
@@ -127,9 +127,11 @@ class FeedsRun:
                 agreements=lambda: self._agreements.reading.agreements,
             )
             self._metrics.register_up.set(1)
-            for setup in setups.values():
-                self._follow(setup)
-            log.info("following %d feeds of %s", len(setups), self._folder)
+            await self._look_at_files()
+            log.info(
+                "feeds followed=%d broken=%d folder=%s",
+                *(len(self._followed), len(self._wrong), self._folder),
+            )
             return await self._watch()
 
     def _stop(self, why: str) -> None:
@@ -214,6 +216,10 @@ class FeedsRun:
         if await asyncio.to_thread(self._agreements.look):
             for wrong in self._agreements.reading.errors.values():
                 log.error("agreements: what was read before goes on counting: %s", "; ".join(wrong))
+        await self._look_at_files()
+
+    async def _look_at_files(self) -> None:
+        """New and changed files take effect, at the start all; a broken one is its feed's alone."""
         try:
             paths = await asyncio.to_thread(feed_paths, self._folder)
         except ConfigInvalid as error:
@@ -223,6 +229,9 @@ class FeedsRun:
             _, task = self._followed.pop(name)
             await cancelled(task)
             log.info("%s: its file is gone: not followed any more; its entries expire", name)
+        for name in self._wrong.keys() - paths.keys() - {""}:
+            del self._wrong[name]
+            self._metrics.file_wrong.set(name, 0)
         for name, path in paths.items():
             mark = mark_of(path)
             if self._marks.get(name) == mark and name in self._followed:
@@ -234,23 +243,27 @@ class FeedsRun:
 
     async def _read_again(self, name: str, path: Path) -> None:
         try:
-            setup = await asyncio.to_thread(
-                read_feed, path, self._environ, house_of(self._settings)
-            )
+            house = house_of(self._settings)
+            setup = await asyncio.to_thread(read_feed, path, self._environ, house)
         except ConfigInvalid as error:
             self._metrics.file_wrong.set(name, 1)
             self._say_wrong(name, str(error))
             return
+        known = name in self._wrong or name in self._followed
         self._wrong.pop(name, None)
         if name in self._followed:
             await cancelled(self._followed.pop(name)[1])
         self._follow(setup)
-        log.info("%s: read anew", name)
+        if known:
+            log.info("%s: read anew", name)
 
     def _say_wrong(self, name: str, why: str) -> None:
         if self._wrong.get(name) != why:
             self._wrong[name] = why
-            log.error("feed files: what was read before goes on being followed: %s", why)
+            goes_on = "what was read before goes on being followed"
+            if name and name not in self._followed:
+                goes_on = "this feed is not followed, the others are"
+            log.error("feed files: %s: %s", goes_on, why)
 
     def _readiness(self) -> Readiness:
         missing = [

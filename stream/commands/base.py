@@ -5,6 +5,8 @@ Data go to stdout, everything else to stderr, so that output can be piped.
 
 import logging
 import os
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +16,9 @@ from rich.console import Console
 
 from stream.config import Settings, load
 from stream.core.faults import ConfigInvalid, Fault
+from stream.ops import owner
 
+WRONG_USER = 2
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
@@ -34,6 +38,24 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs."
 def settings_of(paths: list[Path] | None) -> Settings:
     """The settings for a command. Raises ConfigInvalid."""
     return load(paths or [], os.environ)
+
+
+def own(*folders: str | Path) -> None:
+    """End with 2 where files made in one of `folders` would be another's than the folder's.
+
+    The service that owns it could neither read nor remove them.
+    """
+    for folder in map(Path, folders):
+        if whose := owner.stranger_to(folder):
+            me = owner.user_of(os.geteuid())
+            run = owner.run_as(whose, shlex.join(["ringfence", *sys.argv[1:]]))
+            err.print(
+                f"{folder} belongs to {whose}, and files that {me} makes there would be {me}'s. "
+                f"Nothing was done. Run it as {whose}: {run}",
+                markup=False,
+                soft_wrap=True,
+            )
+            raise typer.Exit(WRONG_USER)
 
 
 def quiet_clients() -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from stream.commands.base import AsJson, ConfigFiles, out, print_json, settings_of
+from stream.commands.base import AsJson, ConfigFiles, out, own, print_json, settings_of
 from stream.commands.register import NOTHING_DONE, USAGE, fail, say, with_register
 from stream.config import Settings
 from stream.core.entry import NEVER, Entry
@@ -39,6 +39,7 @@ def new(
     Example: ringfence circle new asean
     """
     folder = _folder(settings_of(config))
+    own(folder)
     key = circles.new_key(folder, name, circles.key_in(key_file) if key_file else None)
     say(f"{name}: key {circles.key_id(key)} in {circles.file_of(folder, name)}")
     say("give that file to the other members by a way that only they can read; compare the id")
@@ -60,6 +61,7 @@ def rotate(name: Circle, config: ConfigFiles = None) -> None:
         fail(f"no circle {name}: `ringfence circle new {name}` makes it", USAGE)
     follows = circles.next_epoch(last)
     folder = _folder(settings)
+    own(folder)
     key = circles.new_key(folder, follows)
     say(f"{follows}: key {circles.key_id(key)} in {circles.file_of(folder, follows)}")
     say(f"1. give that file to the other members: `ringfence circle new {follows} --key-file FILE`")

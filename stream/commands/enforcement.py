@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from rich.table import Table
 
 from stream import enforcing
-from stream.commands.base import AsJson, ConfigFiles, out, print_json, settings_of
+from stream.commands.base import AsJson, ConfigFiles, out, own, print_json, settings_of
 from stream.commands.exchange import ring_of, validity_of
 from stream.commands.register import (
     NOTHING_DONE,
@@ -89,7 +89,9 @@ def publish(
 
     Example: ringfence enforcement publish
     """
-    plan = _plan(settings_of(config))
+    settings = settings_of(config)
+    own(settings.exchange.dir, settings.exchange.keys_dir, settings.exchange.state_dir)
+    plan = _plan(settings)
 
     async def work(made: Enforcing) -> int:
         if count:
@@ -118,6 +120,7 @@ def import_(
     Example: ringfence enforcement import TH
     """
     settings = settings_of(config)
+    own(settings.exchange.state_dir)
     plan = _plan(settings)
     known = {partner.country: partner for partner in plan.partners}
     for country in countries or ():

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from stream.commands.base import AsJson, ConfigFiles, out, print_json, settings_of
+from stream.commands.base import AsJson, ConfigFiles, out, own, print_json, settings_of
 from stream.commands.register import NOTHING_DONE, USAGE, fail, note, now_s, say
 from stream.config import Settings
 from stream.core.faults import ConfigInvalid, ExchangeFault, Fault
@@ -74,6 +74,12 @@ def folder_of(settings: Settings) -> Path:
     return Path(settings.exchange.dir)
 
 
+def own_exchange(settings: Settings) -> None:
+    """End with 2 where this user's files would not be the repository's owner's."""
+    section = settings.exchange
+    own(section.dir, section.keys_dir, section.state_dir)
+
+
 def root_in(path: Path) -> bytes:
     """A root.json that the operator trusts. Raises ExchangeFault."""
     try:
@@ -121,6 +127,7 @@ def add_list(
     Example: ringfence exchange add-list KH/scam --keys stick-a --keys stick-b
     """
     settings = settings_of(config)
+    own_exchange(settings)
     if name.count("/") != 1:
         fail(f"{name!r} is no list: write OWNER/NAME, e.g. KH/scam", USAGE)
     ring = ring_of(settings, keys)
@@ -140,6 +147,7 @@ def resign(
     Example: ringfence exchange resign --follow
     """
     settings = settings_of(config)
+    own_exchange(settings)
     ring = ring_of(settings, None)
     while True:
         try:
@@ -285,6 +293,7 @@ def import_bundle(
     Example: ringfence exchange import-bundle kh.tar --into partners/kh --root kh.root.json
     """
     settings = settings_of(config)
+    own_exchange(settings)
     state = Path(settings.exchange.state_dir) / "bundles" / into.name
     published = bundle.read(path, into, root_in(root), state, TufLimits())
     say(f"{into}: {len(published.all_targets()):,} files, verified")
@@ -301,6 +310,7 @@ def revoke(
     Example: ringfence exchange revoke root-2 --keys stick-a --keys stick-c
     """
     settings = settings_of(config)
+    own_exchange(settings)
     ring = ring_of(settings, keys)
     _, roles = repository.replace_key(
         folder_of(settings), ring, _keyid(ring, key), None, validity_of(settings), now_s()
@@ -328,6 +338,7 @@ def key_new(
     Example: ringfence exchange key new root-4 --into stick-d
     """
     settings = settings_of(config)
+    own_exchange(settings)
     made = ring_of(settings, None).new(name, into)
     say(f"{name}: {made.path}, id {made.keyid}")
 
@@ -367,6 +378,7 @@ def key_rotate(
     Example: ringfence exchange key rotate timestamp-1 --keys stick-a --keys stick-b
     """
     settings = settings_of(config)
+    own_exchange(settings)
     ring = ring_of(settings, keys)
     keyid = _keyid(ring, key)
     old = ring.named(keyid)

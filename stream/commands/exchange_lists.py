@@ -7,7 +7,7 @@ import typer
 
 from stream import exchange_run
 from stream.commands.base import AsJson, ConfigFiles, print_json, settings_of
-from stream.commands.exchange import folder_of, ring_of, validity_of
+from stream.commands.exchange import folder_of, own_exchange, ring_of, validity_of
 from stream.commands.register import USAGE, fail, say, with_register
 from stream.config import Settings
 from stream.core.agreement import Shared
@@ -47,6 +47,7 @@ def publish(
     Example: ringfence exchange publish KH/scam
     """
     settings = settings_of(config)
+    own_exchange(settings)
     outlet = _outlet(settings)
 
     async def work(register: Register) -> dict[str, Edition | None]:
@@ -78,6 +79,7 @@ def run(
     Example: ringfence exchange run
     """
     settings = settings_of(config)
+    own_exchange(settings)
     outlet = _outlet(settings)
     if not lists and not exchange_run.lists_of(outlet):
         fail(f"{folder_of(settings)} has no list: `ringfence exchange add-list KH/scam`", USAGE)

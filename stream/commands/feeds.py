@@ -2,7 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from stream import feed_run
 from stream.commands import feeds_check, feeds_detect
-from stream.commands.base import AsJson, ConfigFiles, print_json, settings_of
+from stream.commands.base import AsJson, ConfigFiles, own, print_json, settings_of
 from stream.commands.export import Output, write_out
 from stream.commands.feeds_text import feed_json, print_feed, print_feeds, record_json
 from stream.commands.register import (
@@ -27,8 +28,8 @@ from stream.commands.register import (
     with_register,
 )
 from stream.config import Settings
-from stream.core.faults import ConfigInvalid, FeedDown
-from stream.feed_files import FeedSetup, feed_paths, house_of, read_feed, read_feeds
+from stream.core.faults import ConfigInvalid, FeedDown, FeedFault
+from stream.feed_files import FeedSetup, feed_paths, house_of, read_each, read_feed
 from stream.feed_follow import Follower, Workplace, in_words, put_away
 from stream.lists import feeding
 from stream.lists.difference import Difference, written
@@ -67,31 +68,47 @@ def run(config: ConfigFiles = None) -> None:
     Example: ringfence feeds run --config carrier.toml
     """
     arguments = [word for path in config or [] for word in ("--config", str(path))]
-    raise typer.Exit(feed_run.run(settings_of(config), arguments=arguments))
+    settings = settings_of(config)
+    own(settings.lists.state_dir)
+    raise typer.Exit(feed_run.run(settings, arguments=arguments))
 
 
 @app.command("ls")
 def ls_(config: ConfigFiles = None, as_json: AsJson = False) -> None:
     """Show all feeds: when each was last heard of, what it has on its list, what is wrong.
 
-    Exit code 1: a version waits, or a feed can not be had.
+    Exit code 1: a version waits, or a feed can not be had; 2: a feed's file is wrong.
 
     Example: ringfence feeds ls
     """
     settings = settings_of(config)
-    setups = _setups(settings)
+    setups, wrong = _setups(settings)
 
     async def work(_: Register, book: FeedBook) -> list[FeedState]:
         return [await book.state(name) for name in setups]
 
-    states = _with_book(settings, work)
+    found = zip(setups, _with_book(settings, work), strict=True)
+    states = [_with_state(settings, *pair) for pair in found]
     pairs = list(zip(setups.values(), states, strict=True))
     if as_json:
-        print_json([feed_json(setup, state) for setup, state in pairs])
+        broken = [{"feed": name, "file_wrong": errors} for name, errors in wrong.items()]
+        print_json([*(feed_json(setup, state) for setup, state in pairs), *broken])
     else:
-        print_feeds(pairs, now_s())
+        print_feeds(pairs, wrong, now_s())
+    _all_right(wrong)
     if any(state.held is not None or state.fault for _, state in pairs):
         raise typer.Exit(NOTHING_DONE)
+
+
+def _with_state(settings: Settings, name: str, state: FeedState) -> FeedState:
+    """The state with what is wrong with its files on this machine, whoever follows the feed."""
+    try:
+        foreign = Versions(Path(settings.lists.state_dir), name).foreign()
+    except OSError:
+        return state  # who may not look there has nothing to say of it
+    if not foreign:
+        return state
+    return replace(state, fault=FeedFault.STATE_FOREIGN.value, detail=foreign)
 
 
 @app.command()
@@ -106,7 +123,7 @@ def show(name: FeedName, config: ConfigFiles = None, as_json: AsJson = False) ->
     async def work(_: Register, book: FeedBook) -> FeedState:
         return await book.state(name)
 
-    state = _with_book(settings, work)
+    state = _with_state(settings, name, _with_book(settings, work))
     if as_json:
         print_json(feed_json(setup, state))
     else:
@@ -129,6 +146,7 @@ def pull(
     Example: ringfence feeds pull kh-scam
     """
     settings = settings_of(config)
+    own(settings.lists.state_dir)
     setup = _setup(settings, name)
     prepare([])
 
@@ -164,7 +182,7 @@ def held_(
     Example: ringfence feeds held
     """
     settings = settings_of(config)
-    setups = _setups(settings) if name is None else {name: _setup(settings, name)}
+    setups, wrong = _setups(settings) if name is None else ({name: _setup(settings, name)}, {})
 
     async def work(_: Register, book: FeedBook) -> dict[str, VersionRecord]:
         states = {feed: await book.state(feed) for feed in setups}
@@ -181,6 +199,7 @@ def held_(
         say(f"  its file: {versions.place(record.id) / 'file'}")
         say(f"  let it in: ringfence feeds release {feed} --version {record.id} --reason ...")
         say(f"  or not:    ringfence feeds refuse {feed} --version {record.id} --reason ...")
+    _all_right(wrong)
     if waiting:
         raise typer.Exit(NOTHING_DONE)
 
@@ -239,6 +258,7 @@ def release_(
     Example: ringfence feeds release kh-scam --reason "the partner confirms: 4,000 were cleared"
     """
     settings, who = settings_of(config), by(actor, reason)
+    own(settings.lists.state_dir)
     setup = _setup(settings, name)
 
     async def work(register: Register, book: FeedBook) -> VersionRecord:
@@ -271,6 +291,7 @@ def refuse_(
     Example: ringfence feeds refuse kh-scam --reason "a test file went out, says the partner"
     """
     settings, who = settings_of(config), by(actor, reason)
+    own(settings.lists.state_dir)
     setup = _setup(settings, name)
 
     async def work(_: Register, book: FeedBook) -> VersionRecord:
@@ -345,8 +366,15 @@ def _with_book(settings: Settings, work: Callable[[Register, FeedBook], Awaitabl
         fail(str(down), NOTHING_DONE)
 
 
-def _setups(settings: Settings) -> dict[str, FeedSetup]:
-    return read_feeds(Path(settings.feeds.dir), os.environ, house_of(settings))
+def _setups(settings: Settings) -> tuple[dict[str, FeedSetup], dict[str, tuple[str, ...]]]:
+    """The feeds, and what is wrong with the files of the others."""
+    return read_each(Path(settings.feeds.dir), os.environ, house_of(settings))
+
+
+def _all_right(wrong: Mapping[str, tuple[str, ...]]) -> None:
+    """Raises ConfigInvalid with all that is wrong with feed files, once the others were shown."""
+    if wrong:
+        raise ConfigInvalid(tuple(error for errors in wrong.values() for error in errors))
 
 
 def _setup(settings: Settings, name: str) -> FeedSetup:

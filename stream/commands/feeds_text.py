@@ -1,6 +1,6 @@
 """How `ringfence feeds` shows feeds and their versions."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -8,6 +8,7 @@ from rich.table import Column, Table
 
 from stream.commands.base import out
 from stream.commands.register import say
+from stream.core.faults import FeedFault
 from stream.feed_files import FeedSetup
 from stream.feed_follow import in_words
 from stream.lists.export import moment
@@ -48,8 +49,10 @@ def feed_json(setup: FeedSetup, state: FeedState) -> dict[str, Any]:
     }
 
 
-def print_feeds(feeds: Sequence[tuple[FeedSetup, FeedState]], now_s: int) -> None:
-    """All feeds as a table."""
+def print_feeds(
+    feeds: Sequence[tuple[FeedSetup, FeedState]], wrong: Iterable[str], now_s: int
+) -> None:
+    """All feeds as a table, those whose file is `wrong` at its end."""
     names = ("feed", "list", "from", "format", "numbers", "last heard", "last good", "")
     table = Table(*(Column(name, overflow="fold") for name in names), box=None, header_style="bold")
     for setup, state in feeds:
@@ -64,7 +67,12 @@ def print_feeds(feeds: Sequence[tuple[FeedSetup, FeedState]], now_s: int) -> Non
             _ago(accepted.at_s if accepted is not None else 0, now_s),
             standing(state),
         )
+    for name in wrong:
+        table.add_row(name, *["-"] * 6, "its file is wrong, see below")
     out.print(table)
+    for setup, state in feeds:
+        if state.fault == FeedFault.STATE_FOREIGN:
+            say(f"{setup.feed.name}: {state.detail}")
 
 
 def standing(state: FeedState) -> str:

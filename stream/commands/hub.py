@@ -15,6 +15,7 @@ from stream.commands.exchange import (
     Url,
     folder_of,
     note_closed,
+    own_exchange,
     ring_of,
     root_in,
     validity_of,
@@ -64,6 +65,7 @@ def add(
 --keys stick-a
     """
     settings = settings_of(config)
+    own_exchange(settings)
     hub = hub_of(settings, keys)
     hub.add(owner, url, root_in(root), now_s())
     say(f"{owner} has joined; its repository is {hub.folder / COUNTRIES / owner}")
@@ -82,7 +84,9 @@ def sync(
 
     Example: ringfence exchange hub sync --every 5
     """
-    hub = hub_of(settings_of(config), None)
+    settings = settings_of(config)
+    own_exchange(settings)
+    hub = hub_of(settings, None)
     told: dict[str, str] = {}
     while True:
         failed = _synced(hub, told)

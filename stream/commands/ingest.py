@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from stream.calls.dialects.understood import understood
-from stream.commands.base import AsJson, ConfigFiles, err, out, print_json, settings_of
+from stream.commands.base import AsJson, ConfigFiles, err, out, own, print_json, settings_of
 from stream.commands.dialects import print_result, result_as_json
 from stream.config import Settings
 from stream.ingest.lines import Line
@@ -66,6 +66,8 @@ def ingest(
     if path.is_dir() and (from_end or last_line):
         raise typer.BadParameter("is of a single file; a folder's files are read whole")
     request = request_of(settings, path, dialect, topic, state)
+    if not dry_run:
+        own(request.state.parent)
     if dry_run:
         _dry_run(settings, request, as_json=as_json)
     elif follow_:

@@ -4,7 +4,7 @@ import typer
 
 from stream.agreements import agreements_of
 from stream.answers import sip
-from stream.commands.base import ConfigFiles, settings_of
+from stream.commands.base import ConfigFiles, own, settings_of
 
 
 def serve_sip(config: ConfigFiles = None) -> None:
@@ -16,5 +16,6 @@ def serve_sip(config: ConfigFiles = None) -> None:
     Example: ringfence serve-sip --config carrier.toml
     """
     settings = settings_of(config)
+    own(settings.lists.state_dir)
     agreements_of(settings)
     raise typer.Exit(sip.run(settings))

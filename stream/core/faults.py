@@ -104,6 +104,8 @@ class FeedFault(StrEnum):
     CLOCK = "clock"
     MALFORMED = "malformed"
     DISK = "disk"
+    # Of this machine: files of the feed's state that another user made.
+    STATE_FOREIGN = "state_foreign"
 
 
 class FeedDown(Fault):

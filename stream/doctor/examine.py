@@ -9,7 +9,7 @@ from functools import partial
 
 from stream.config import Settings
 from stream.core.faults import Fault
-from stream.doctor import calls, kafka, machine, papers, redis
+from stream.doctor import calls, feeds, kafka, machine, papers, redis
 from stream.doctor.line import Grade, Line, fail
 from stream.lists.store import Register
 from stream.lists.words import ListHead
@@ -30,6 +30,7 @@ async def examine(settings: Settings, check_s_max: float = CHECK_S_MAX) -> list[
         "state directory": _apart(lambda: machine.check_state(settings)),
         "records that stop workers": _apart(lambda: calls.check_set_aside(settings)),
         "lists here": partial(_snapshots, settings),
+        "feeds": _apart(lambda: [*feeds.check_files(settings), *feeds.check_state(settings)]),
         "agreements": _apart(lambda: papers.check_agreements(settings, now_s())),
         "addresses": _apart(lambda: papers.check_placeholders(settings, os.environ)),
         "keys": _apart(lambda: papers.check_keys(settings, os.environ)),

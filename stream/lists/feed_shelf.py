@@ -9,9 +9,10 @@ The last accepted version's file stays until the next one is accepted, a held on
 decided; others stay as long as the feed file says, and no more than `OTHERS_MAX` of them.
 """
 
+import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,7 @@ import msgspec
 from stream.core.faults import FeedDown, FeedFault
 from stream.lists.disk import locked, write_synced
 from stream.lists.feed import VersionRecord
+from stream.ops import owner
 
 OTHERS_MAX: Final = 50
 """A server that answers with another page each time must not fill the disk."""
@@ -30,6 +32,7 @@ class Versions:
     """The folder of one feed."""
 
     def __init__(self, state_dir: Path, feed: str) -> None:
+        self._state_dir = state_dir
         self._folder = state_dir / "feeds" / feed
         self._versions = self._folder / "versions"
 
@@ -55,12 +58,56 @@ class Versions:
 
     @contextmanager
     def _locked(self, what: str, *, wait: bool) -> Iterator[bool]:
-        try:
-            self._versions.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise _unwritable(error) from error
-        with locked(self._folder / f"{what}.lock", wait=wait) as mine:
+        with ExitStack() as stack:
+            try:
+                self._check_owner()
+                self._versions.mkdir(parents=True, exist_ok=True)
+                lock = locked(self._folder / f"{what}.lock", wait=wait)
+                mine = stack.enter_context(lock)
+            except OSError as error:
+                raise _unwritable(error) from error
             yield mine
+
+    def _check_owner(self) -> None:
+        """Raises FeedDown(STATE_FOREIGN) where files are, or would be, another user's."""
+        me = owner.user_of(os.geteuid())
+        if whose := owner.stranger_to(self._state_dir):
+            run = owner.run_as(whose, "ringfence feeds ...")
+            text = (
+                f"{self._state_dir} belongs to {whose}, and this is {me}, who makes no file there"
+            )
+            raise FeedDown(FeedFault.STATE_FOREIGN, f"{text}: {run}")
+        found = owner.foreign(self._made(), os.geteuid())
+        if found is not None:
+            path, whose = found
+            text = (
+                f"{path} belongs to {whose}, and {me} cannot use it: chown -R {me}: {self._folder}"
+            )
+            advice = f"commands for feeds run as {me}: {owner.run_as(me, 'ringfence feeds ...')}"
+            raise FeedDown(FeedFault.STATE_FOREIGN, f"{text}; {advice}")
+
+    def foreign(self) -> str:
+        """What of the feed's state is not the state directory's owner's, whoever asks; "": nothing.
+
+        Raises OSError.
+        """
+        if not self._state_dir.is_dir():
+            return ""
+        uid = self._state_dir.stat().st_uid
+        found = owner.foreign(self._made(), uid)
+        if found is None:
+            return ""
+        path, whose = found
+        mine = owner.user_of(uid)
+        text = f"{path} belongs to {whose}, and {self._state_dir} to {mine}"
+        return f"{text}: chown -R {mine}: {self._folder}"
+
+    def _made(self) -> Iterator[Path]:
+        """What was made for the feed: its folder, what is in it, and its versions' folders."""
+        yield self._folder
+        for folder in (self._folder, self._versions):
+            if folder.is_dir():
+                yield from folder.iterdir()
 
     def clear_incoming(self) -> None:
         """Forget what a fetch that was killed left behind."""

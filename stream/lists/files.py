@@ -106,8 +106,10 @@ def read_rows(
     try:
         yield from _rows(path, kind, names, progress, options)
     except InputUnreadable as error:
+        if str(path) in str(error):
+            raise  # not from itself: whoever follows causes would never come to an end
         # Formats do not know where their bytes come from.
-        raise error if str(path) in str(error) else InputUnreadable(f"{path}: {error}") from error
+        raise InputUnreadable(f"{path}: {error}") from error
 
 
 def _rows(

@@ -121,6 +121,16 @@ class FeedMetrics(Catalogue):
             max,
         )
 
+        self.state_foreign = self._gauge_each(
+            self.feeds,
+            "ringfence_feed_state_foreign",
+            "Whether files of the feed's state on this machine belong to another user.",
+            "1: nothing of the feed comes until they are ours: `ringfence feeds show NAME` names "
+            "path and owner, deploy/RUNBOOK.md, FeedStateForeign.",
+            "feed",
+            max,
+        )
+
     def _of_appeals(self) -> None:
         self.appeals = self._gauge(
             "ringfence_appeals",

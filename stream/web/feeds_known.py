@@ -9,7 +9,7 @@ from typing import Final
 
 from stream.config import Settings
 from stream.core.faults import ConfigInvalid
-from stream.feed_files import FeedSetup, feed_paths, house_of, read_feed
+from stream.feed_files import FeedSetup, house_of, read_each
 from stream.lists.feed import FeedState
 from stream.lists.feed_book import FeedBook
 from stream.ops.clock import monotonic_s
@@ -55,15 +55,13 @@ class FeedsKnown:
 
 
 def _read(settings: Settings) -> Feeds:
-    setups, wrong, house = {}, {}, house_of(settings)
     folder = Path(settings.feeds.dir)
     try:
-        paths = feed_paths(folder)
+        setups, wrong = read_each(folder, os.environ, house_of(settings))
     except ConfigInvalid as error:
         return Feeds(wrong={"": error.errors})
-    for name, path in paths.items():
-        try:
-            setups[name] = read_feed(path, os.environ, house)
-        except ConfigInvalid as error:
-            wrong[name] = tuple(one.removeprefix(f"{folder}/") for one in error.errors)
-    return Feeds(setups, wrong)
+    shown = {
+        name: tuple(one.removeprefix(f"{folder}/") for one in errors)
+        for name, errors in wrong.items()
+    }
+    return Feeds(setups, shown)

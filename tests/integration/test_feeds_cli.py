@@ -1,10 +1,14 @@
 """`ringfence feeds`, as an operator types it."""
 
+import os
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from stream.cli import app
 from stream.core.faults import ConfigInvalid
+from stream.ops.owner import user_of
 from tests.integration.feeds_lab import HEAD, kh
 from tests.integration.test_lists_cli import Operator
 
@@ -125,3 +129,61 @@ def test_mistakes_in_feed_files_are_all_told(office: Office):
         assert part in str(caught.value)
     with pytest.raises(ConfigInvalid, match="is missing"):
         office.types("check-config")
+
+
+def test_another_user_makes_no_file_and_is_told_how_to_run_it(office: Office):
+    """`feeds pull` beside a service of another user ends before anything is done."""
+    office.partner_says(*kh(1))
+    state = office.config.parent / "state"
+    if os.geteuid():
+        text = office.config.read_text()
+        office.config.write_text(text.replace(f'"{state}"', '"/"'))
+        state = Path("/")
+    else:
+        state.mkdir()
+        os.chown(state, 65_534, -1)
+    whose = user_of(state.stat().st_uid)
+    for words in (
+        ("pull", "kh-scam"),
+        ("release", "kh-scam", "--reason", "x"),
+        ("refuse", "kh-scam", "--reason", "x"),
+        ("run",),
+    ):
+        said = office.types("feeds", *words, code=2)
+        assert f"{state} belongs to {whose}" in said
+        assert f"sudo -u {whose} " in said
+        assert "Traceback" not in said
+    assert state == Path("/") or not list(state.iterdir())
+    assert "not fetched yet" in office.types("feeds", "ls")
+
+
+def test_files_of_another_user_are_shown(office: Office):
+    """`feeds ls`, `show` and doctor name the path and its owner, whoever asks."""
+    office.partner_says(*kh(1))
+    office.types("feeds", "pull", "kh-scam")
+    lock = office.config.parent / "state" / "feeds" / "kh-scam" / "fetching.lock"
+    uid = 65_534
+    if os.geteuid():  # only root can give a file away: let all else be another's
+        pytest.skip("only root can give a file to another user")
+    os.chown(lock, uid, -1)
+    whose = user_of(uid)
+    assert "down: state_foreign" in office.types("feeds", "ls", code=1)
+    assert f"{lock} belongs to {whose}" in office.types("feeds", "show", "kh-scam")
+    assert f"{lock} belongs to {whose}" in office.types("feeds", "pull", "kh-scam", code=1)
+    assert f"{lock} belongs to {whose}" in office.types("doctor", code=1)
+
+
+def test_a_broken_file_hides_no_other_feed(office: Office):
+    """`feeds ls` and `held` go on with the others, and name file and key of the broken one."""
+    office.partner_says(*kh(1))
+    office.types("feeds", "pull", "kh-scam")
+    (office.feed.parent / "bad.toml").write_text('list = "KH/x"\n')
+    done = CliRunner().invoke(app, ["feeds", "ls", "--config", str(office.config)])
+    assert isinstance(done.exception, ConfigInvalid)
+    assert "bad.toml: format: is missing" in str(done.exception)
+    rows = {line.split()[0]: line for line in done.stdout.splitlines()}
+    assert rows["kh-scam"].split()[4] == "1"
+    assert "its file is wrong" in rows["bad"]
+    done = CliRunner().invoke(app, ["feeds", "held", "--config", str(office.config)])
+    assert isinstance(done.exception, ConfigInvalid)
+    assert "nothing waits" in done.stdout

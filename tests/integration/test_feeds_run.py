@@ -130,6 +130,25 @@ async def test_one_feeds_trouble_is_not_anothers(site, register, hanging):
     assert "stopping" in site.log
 
 
+async def test_a_broken_feed_file_at_the_start_keeps_only_that_feed_down(site, register):
+    """The others are followed; once it is mended, it is too, without a restart."""
+    site.file_feed("good", kh(1, 2))
+    site.file_feed("bad", kh(3))
+    broken = site.feeds / "bad.toml"
+    right = broken.read_text()
+    broken.write_text(right.replace('format = "text"', 'format = "txt"'))
+    with site.running() as process:
+        await until(lambda: site.metric("ringfence_feed_numbers", feed="good") == 2)
+        assert site.metric("ringfence_feed_file_wrong", feed="bad") == 1
+        assert "this feed is not followed, the others are" in site.log
+        assert "bad.toml: format" in site.log
+        broken.write_text(right)
+        await until(lambda: site.metric("ringfence_feed_numbers", feed="bad") == 1)
+        assert site.metric("ringfence_feed_file_wrong", feed="bad") == 0
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+
+
 async def test_a_changed_feed_file_takes_effect(site, register):
     """A new feed file is followed, a changed one read anew, a wrong one changes nothing."""
     site.file_feed("one", kh(1))

@@ -61,6 +61,7 @@ LANES = [
         Scene(("FeedRefused",), scenes.a_page_for_a_feed),
         Scene(("FeedDown",), scenes.no_feed),
         Scene(("FeedFileWrong",), scenes.wrong_feed_file),
+        Scene(("FeedStateForeign",), scenes.root_pulled),
         Scene(("AgreementBroken",), scenes.broken_agreement),
         Scene(("AppealsOverdue",), scenes.unanswered),
         Scene(("ProcessDown",), scenes.feeds_stopped),

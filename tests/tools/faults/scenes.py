@@ -20,6 +20,7 @@ from tests.tools.faults.place import BUSY, LISTED, SIGHTED, Place, called
 Cause = Callable[[Place], AbstractAsyncContextManager[None]]
 
 
+NOBODY = 65_534
 WHY = ("--reason", "a mistake")
 
 
@@ -236,6 +237,15 @@ async def wrong_feed_file(place: Place) -> AsyncIterator[None]:
     file.write_text(right.replace('format = "text"', 'format = "txt"'))
     yield
     file.write_text(right)
+
+
+@asynccontextmanager
+async def root_pulled(place: Place) -> AsyncIterator[None]:
+    """Somebody pulled the feed as another user: its lock is that user's. Root alone can do that."""
+    lock = place.folder / "state" / "feeds" / "kh" / "fetching.lock"
+    os.chown(lock, NOBODY, -1)
+    yield
+    os.chown(lock, os.geteuid(), -1)
 
 
 @asynccontextmanager

@@ -3,8 +3,15 @@
 import os
 from pathlib import Path
 
+import pytest
+
+from stream.core.faults import FeedDown, FeedFault
 from stream.lists.feed import VersionRecord
 from stream.lists.feed_shelf import OTHERS_MAX, Versions
+from stream.lists.files import Rejects
+from stream.lists.formats.rows import RejectedRow, Wrong
+from stream.lists.transports.landing import landing
+from stream.ops import owner
 
 NOW_S = 1_800_000_000
 DAY_S = 86_400
@@ -25,7 +32,9 @@ def put(versions: Versions, name: str, verdict: str, age_s: int = 0) -> None:
         verdict=verdict,
     )
     versions.report(record)
-    (versions.place(name) / "file").write_text(name)
+    path = versions.place(name) / "file"
+    path.write_text(name)
+    path.chmod(0o600)
     os.utime(versions.place(name), (NOW_S - age_s, NOW_S - age_s))
 
 
@@ -67,3 +76,65 @@ def test_what_a_killed_fetch_left_behind_is_cleared(tmp_path: Path) -> None:
         versions.incoming.with_name("incoming.part").write_text("half")
         versions.clear_incoming()
     assert not list(versions.incoming.parent.glob("incoming*"))
+
+
+@pytest.mark.parametrize("what", ["the folder", "a lock", "a version"])
+def test_state_of_another_user_is_a_fault_that_names_it(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not a bug that ends the feed: path, owner, and what to type."""
+    versions = Versions(tmp_path, "kh")
+    with versions.fetching():
+        put(versions, "v1", "accepted")
+    made = {
+        "the folder": tmp_path / "feeds" / "kh",
+        "a lock": tmp_path / "feeds" / "kh" / "fetching.lock",
+        "a version": versions.place("v1"),
+    }[what]
+    uid, me = os.geteuid(), owner.user_of(os.geteuid())
+    looked = Path.lstat
+
+    def lstat(path: Path) -> os.stat_result:
+        found = list(looked(path))
+        found[4] = uid + (path == made)
+        return os.stat_result(found)
+
+    monkeypatch.setattr(Path, "lstat", lstat)
+    stranger = owner.user_of(uid + 1)
+    for lock in (versions.fetching, versions.deciding):
+        with pytest.raises(FeedDown) as caught, lock():
+            pass
+        assert caught.value.reason is FeedFault.STATE_FOREIGN
+        assert f"{made} belongs to {stranger}, and {me} cannot use it" in caught.value.detail
+        assert f"chown -R {me}: {tmp_path}/feeds/kh" in caught.value.detail
+        assert f"sudo -u {me} ringfence feeds" in caught.value.detail
+    assert f"{made} belongs to {stranger}" in versions.foreign()
+
+
+def test_a_lock_that_cannot_be_opened_is_a_fault(tmp_path: Path) -> None:
+    """Whatever else stands in its place, the feed says so and goes on trying."""
+    versions = Versions(tmp_path, "kh")
+    with versions.fetching():
+        pass
+    lock = tmp_path / "feeds" / "kh" / "fetching.lock"
+    lock.unlink()
+    lock.mkdir()
+    said = r"down: \[lists\] state_dir takes no files: .*lock"
+    with pytest.raises(FeedDown, match=said), versions.fetching():
+        pass
+
+
+def test_everything_kept_of_a_feed_is_private(tmp_path: Path) -> None:
+    """Whole numbers stand in versions and their rejected rows: other users cannot read them."""
+    versions = Versions(tmp_path, "kh")
+    with versions.fetching(), versions.deciding():
+        fetched = versions.incoming
+        with landing(fetched, 100, "test") as land:
+            land.write(b"+447700900001\n")
+        versions.take(fetched, "v1")
+        put(versions, "v1", "held")
+        with Rejects(versions.rejects("v1")).open() as kept:
+            kept.add([RejectedRow(1, Wrong.NOT_A_NUMBER, "x", "x")])
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {path.name for path in files} >= {"file", "report.json", "rejects.csv", "fetching.lock"}
+    assert [path for path in files if path.stat().st_mode & 0o077] == []

@@ -87,3 +87,17 @@ def test_a_rejected_formula_is_kept_as_a_text(tmp_path: Path) -> None:
     assert row["value"] == f"'{formula}"
     assert row["row"] == f"'{formula},spam"
     assert sheets.plain(row["value"]) == formula
+
+
+def test_a_fault_is_not_its_own_cause(tmp_path: Path) -> None:
+    """Whoever follows the causes of a fault comes to an end: a job hung on one that did not."""
+    path = tmp_path / "feed.txt"
+    path.write_bytes(b"\0\1\2" * 1000)
+    with pytest.raises(InputUnreadable) as caught:
+        list(read_rows(path, "text", None, lambda _done, _whole: None))
+    seen: list[BaseException | None] = []
+    cause: BaseException | None = caught.value
+    while cause is not None:
+        assert not any(cause is one for one in seen)
+        seen.append(cause)
+        cause = cause.__cause__
