@@ -134,6 +134,7 @@ class _Worker:
             settings.calls.topics,
             settings.calls.home_country,
             Named(settings.ops.lists_max, settings.policy.lists),
+            settings.trunks,
         )
         ops = settings.ops
         self._traces = traces_to(ops.traces, ops.traces_ratio, self._name())

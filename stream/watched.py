@@ -6,7 +6,7 @@ lines. Nothing here decides anything.
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -16,17 +16,19 @@ from prometheus_client import Counter as Counting
 from stream.agreements import Reading
 from stream.calls.batch import CallBatch, Partition, RawBatch
 from stream.calls.decide import Counted, Outcome
+from stream.calls.dialects.one_id import OneIdWatch
 from stream.calls.dialects.suspicion import Suspicion
 from stream.calls.events import Event as CallEvent
 from stream.calls.loop import Done
 from stream.calls.source import KafkaSource
+from stream.calls.unknown_trunks import unknown_trunks
 from stream.core.agreement import State as Standing
 from stream.core.blocklists import Blocklists
 from stream.core.call import RejectReason
 from stream.lists.events import Event as ListEvent
 from stream.lists.events import EventKind
 from stream.ops.bounded import Named
-from stream.ops.clock import now_ms
+from stream.ops.clock import monotonic_s, now_ms
 from stream.ops.health import Readiness
 from stream.ops.metrics import Metrics
 
@@ -48,6 +50,10 @@ _LEVELS = {
 _KAFKA_AWAY = frozenset({CallEvent.KAFKA_AWAITED, CallEvent.SINK_AWAITED})
 _BROKEN = "broken"
 """In place of an agreement's state: its file can not be used."""
+LOOK_SHARE = 100
+"""A closer look at calls takes at most so small a part of the time; then it waits."""
+TELL_S = 60.0
+"""An unknown trunk is told so seldom: a busy one would fill the log."""
 KAFKA_SILENT_S = 5.0
 """From here on a broker that answers no fetch is told; one that is well answers within 50 ms."""
 
@@ -67,10 +73,11 @@ class Watched:
         topics: Mapping[str, str],
         region: str = "TH",
         lists: Named | None = None,
+        trunks: Collection[str] = (),
     ) -> None:
         """`topics` are those with calls and their dialects, `region` our country.
 
-        `lists` are those that have series of their own.
+        `lists` are those that have series of their own, `trunks` those that are configured.
         """
         self.registry = registry
         self.metrics = metrics = Metrics(registry, lists)
@@ -97,6 +104,9 @@ class Watched:
         self.state = State()
         self._dialects = topics
         self._suspicion = Suspicion(region)
+        self._one_id = OneIdWatch()
+        self._region, self._trunks = region, frozenset(trunks)
+        self._look_due_s = self._trunks_told_s = -TELL_S
         self._partitions: set[Partition] = set()
         self._silent = False
         self._states: dict[str, Standing] = {}
@@ -149,6 +159,36 @@ class Watched:
         for topic in cleared:
             self.metrics.wrong_dialect.labels(topic).set(0)
             log.info("topic %s has calls in its dialect again", topic)
+        began_s = monotonic_s()
+        if began_s >= self._look_due_s:
+            self._look_closer(batch, began_s)
+            self._look_due_s = began_s + LOOK_SHARE * (monotonic_s() - began_s)
+
+    def _look_closer(self, batch: CallBatch, at_s: float) -> None:
+        """Some calls of some batches: ids that are no call's, and trunks that nobody named."""
+        for topic, found in self._one_id.look(batch):
+            self.metrics.wrong_dialect.labels(topic).set(found is not None)
+            if found is None:
+                log.info("topic %s has an id for each call again", topic)
+                continue
+            log.error(
+                "wrong dialect: %.0f %% of %d calls of topic %s share %d call ids, each with many "
+                "callers and called numbers; the id is in another place than where the dialect %s "
+                "reads it, so calls count as repeats: see `ringfence dialects test` (or a caller "
+                "gives one id to all its calls)",
+                *(found.share * 100, found.calls, topic, found.ids, self._dialects.get(topic, "")),
+            )
+        unknown = unknown_trunks(batch, self._trunks)
+        if unknown is not None:
+            self.metrics.unknown_trunk.inc(unknown.calls)
+            if at_s - self._trunks_told_s >= TELL_S:
+                self._trunks_told_s = at_s
+                log.warning(
+                    'unknown trunk: calls name a trunk that [trunks] does not have, such as "%s": '
+                    "their national numbers are read in %s, and no rule of a trunk holds for them; "
+                    "add [trunks.NAME] or correct the switch",
+                    *(unknown.name, self._region),
+                )
 
     def done(self, done: Done[Outcome]) -> None:
         """A batch is decided, and Kafka has all that came of it."""

@@ -1,12 +1,13 @@
-"""The calls' way: records that stopped workers, as this machine's workers have noted them."""
+"""The calls' way: records that stopped workers, and trunks that nobody configured."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 from stream.calls.crashes import FOLDER, read_ledger
 from stream.config import Settings
 from stream.doctor.line import Line, ok, warn
+from stream.ops.figures.fetch import Answer
 
 
 def check_set_aside(settings: Settings) -> Iterator[Line]:
@@ -26,3 +27,17 @@ def check_set_aside(settings: Settings) -> Iterator[Line]:
         yield warn("workers that stopped", said, "their log before; RUNBOOK, RestartLoop")
     if not ledger.aside and not ledger.crashes:
         yield ok("records that stop workers", "none is known here")
+
+
+def trunk_lines(answers: Iterable[Answer]) -> Iterator[Line]:
+    """Calls on trunks that the configuration does not have, as running workers counted them."""
+    for one in answers:
+        if one.reading is None:
+            continue
+        calls = sum(value for _, value in one.reading.series("ringfence_calls_unknown_trunk_total"))
+        if calls:
+            said = (
+                f"{one.place.name}: {calls:,.0f} calls or more named a trunk that is not configured"
+            )
+            fix = "its log names one (`unknown trunk`); add [trunks.NAME], or correct the switch"
+            yield warn("trunks", said, fix)

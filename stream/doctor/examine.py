@@ -108,4 +108,4 @@ async def _snapshots(settings: Settings) -> list[Line]:
 
 async def _ports(settings: Settings) -> list[Line]:
     answers = await ask_all(settings.watched(), float(now_s()))
-    return await _apart(lambda: machine.port_lines(answers))()
+    return await _apart(lambda: [*machine.port_lines(answers), *calls.trunk_lines(answers)])()

@@ -100,10 +100,18 @@ class Metrics(Catalogue):
         )
         self.wrong_dialect = self._gauge(
             "ringfence_wrong_dialect",
-            "Whether none of a topic's last 50 or more records was a call in its dialect.",
-            "1: read the log's `wrong dialect`, which names the likely right one; RUNBOOK, "
-            "WrongDialect.",
+            "Whether none of a topic's last 50 or more records was a call in its dialect, or most "
+            "calls share ids that have many number pairs each.",
+            "1: read the log's `wrong dialect`, which says which, and names the likely right one; "
+            "RUNBOOK, WrongDialect.",
             ["topic"],
+        )
+        self.unknown_trunk = self._counter(
+            "ringfence_calls_unknown_trunk",
+            "Calls that name a trunk which [trunks] does not have, of those looked at: up to 256 of"
+            " a batch, at most 1 % of the time.",
+            "Rises: their national numbers are read in home_country, and no rule of a trunk holds. "
+            'The log names one of them once a minute: RUNBOOK, "An unknown trunk".',
         )
         self.unscanned = self._counter(
             "ringfence_calls_unscanned",

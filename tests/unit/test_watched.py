@@ -1,5 +1,6 @@
 """A worker's life, seen from outside, is told truly."""
 
+import json
 from collections import Counter
 from dataclasses import replace
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ from stream.calls.dialects import dialect_named
 from stream.calls.events import Event as CallEvent
 from stream.calls.loop import Done
 from stream.calls.trunks import Trunks
+from stream.calls.unknown_trunks import shown
 from stream.core.agreement import Agreements
 from stream.core.blocklists import EMPTY_BLOCKLISTS
 from stream.core.call import Origin, Rejected, RejectReason
@@ -201,3 +203,84 @@ def test_a_topic_in_a_wrong_dialect_is_told_of_once(watched, caplog) -> None:
     assert "447700" not in error
     batch(GOOD, sample % 1)
     assert value(watched, "ringfence_wrong_dialect", topic="calls") == 0
+
+
+def calls_of(*records: dict[str, object], dialect: str = "ringfence", trunks: Any = None) -> Any:
+    """A batch of calls, and its raw records."""
+    values = [json.dumps(one).encode() for one in records]
+    raw = raw_of(*values)
+    settings = DecodeSettings(10_000, check_callee=False)
+    return raw, decode(raw, {"calls": dialect_named(dialect, {})}, trunks or Trunks("TH"), settings)
+
+
+def one_call(row: int, call_id: str, **more: object) -> dict[str, object]:
+    """A call of its own caller to its own called number."""
+    numbers = {"caller": f"+4477009001{row:02d}", "callee": f"+6681234{row:04d}"}
+    return {"call_id": call_id, **numbers, **more}
+
+
+@pytest.mark.expects_errors("share 1 call ids")
+def test_one_call_id_with_many_number_pairs_is_a_wrong_dialect(watched, caplog) -> None:
+    """A hangup cause in the place of the id: told once, and taken back when calls have ids."""
+    caplog.set_level("INFO")
+    same = [one_call(row, "16") for row in range(64)]
+    watched.decoded(*calls_of(*same))
+    assert value(watched, "ringfence_wrong_dialect", topic="calls") == 1
+    assert "share 1 call ids" in caplog.text
+    watched._look_due_s = 0.0
+    watched.decoded(*calls_of(*(one_call(row, f"c-{row}") for row in range(64))))
+    assert value(watched, "ringfence_wrong_dialect", topic="calls") == 0
+    assert "an id for each call again" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "calls",
+    [
+        [one_call(row, f"c-{row // 3}") for row in range(90)],
+        [one_call(row, "ring", caller="+447700900101") for row in range(90)],
+        [one_call(row, "conference", callee="+66812345678") for row in range(90)],
+        [one_call(row, "16" if row % 3 == 0 else f"c-{row}") for row in range(90)],
+    ],
+    ids=["legs", "a group that rings", "a conference", "a flood beside other calls"],
+)
+def test_calls_with_many_records_are_no_wrong_dialect(watched, calls) -> None:
+    """Nor is a caller who gives one id to its calls while others call too."""
+    watched.decoded(*calls_of(*calls))
+    assert value(watched, "ringfence_wrong_dialect", topic="calls") == 0
+
+
+def test_an_unknown_trunk_is_counted_and_told_once_a_minute(caplog) -> None:
+    """By its name, as far as that is no number; where no trunk is configured nothing is said."""
+    watched = Watched(CollectorRegistry(), {"calls": "ringfence"}, trunks=["intl-1"])
+    batch = calls_of(
+        *(one_call(row, f"c-{row}", trunk="intl-1") for row in range(30)),
+        *(one_call(row, f"d-{row}", trunk="int1-1\n") for row in range(20)),
+        one_call(0, "e"),
+    )
+    watched.decoded(*batch)
+    assert value(watched, "ringfence_calls_unknown_trunk_total") == 20
+    assert 'such as "int1-1\\n": their national numbers are read in TH' in caplog.text
+    caplog.clear()
+    watched._look_due_s = 0.0
+    watched.decoded(*batch)
+    assert value(watched, "ringfence_calls_unknown_trunk_total") == 40
+    assert not caplog.text
+    silent = Watched(CollectorRegistry(), {"calls": "ringfence"})
+    silent.decoded(*batch)
+    assert value(silent, "ringfence_calls_unknown_trunk_total") == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        ("2001:db8::7", "2001:db8::7"),
+        ("sip:+66812345678@h", "sip:+6681***5678@h"),
+        ("a" * 99, "a" * 64),
+        ('"\u202e\x00', '"\\u202e\\x00'),
+        ("trunk-0042", "trunk-0042"),
+    ],
+)
+def test_a_trunks_name_is_shown_without_harm(name: str, told: str) -> None:
+    """An address stays readable; a number is masked, a line stays a line, and short."""
+    assert shown(name) == told

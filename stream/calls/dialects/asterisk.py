@@ -18,6 +18,9 @@ from stream.calls.dialects.json_form import JsonForm, paths
 from stream.core.call import RejectReason
 
 _UNIQUE = re.compile(r"(?:.+-)?\d+\.\d+")
+_ID = re.compile(r"(?:.+-)?\d+\.\d+$|(?=\S*\d)\S{8,}$")
+"""Time and sequence, perhaps after the machine's name; or what a program gave to its channel: never
+as short as a sequence, and no word."""
 _WORD = r"NO ?ANSWER|ANSWERED|BUSY|FAILED|CONGESTION|CANCEL|UNKNOWN|NULL"
 _ID_OFF = (
     "no uniqueid: set loguniqueid=yes, and newcdrcolumns=yes for linkedid, in cdr.conf under [csv]"
@@ -42,6 +45,7 @@ MASTER_CSV = CsvForm(
     duration_s=12,
     sure=(14, re.compile(f"(?:{_WORD})$"), "disposition"),
     call_id=_id_of_master,
+    id_like=_ID,
 )
 """accountcode, src, dst, dcontext, clid, channel, dstchannel, lastapp, lastdata, start, answer,
 end, duration, billsec, disposition, amaflags, and what `cdr.conf` switches on."""
@@ -55,6 +59,7 @@ CUSTOM_CSV = CsvForm(
     duration_s=11,
     sure=(13, re.compile(rf"(?:{_WORD}|\d+)$"), "disposition"),
     call_id=lambda _: 16,
+    id_like=_ID,
 )
 """clid, src, dst, dcontext, channel, dstchannel, lastapp, lastdata, start, answer, end, duration,
 billsec, disposition, amaflags, accountcode, uniqueid, userfield, sequence: the sample's order."""

@@ -34,8 +34,9 @@ def _other_order(column: int, what: str) -> NoCall:
 class CsvForm:
     """The columns of one kind of file, from 0; `columns_min` is the fewest that a record has.
 
-    `call_id` finds the id's column in a record, or raises NoCall. `sure` has a column that, with
-    the time in `started_at`, tells this order from others, what must be in it, and its name.
+    `call_id` finds the id's column in a record, or raises NoCall; `id_like` fits what this switch
+    has for ids. `sure` has a column that, with the time in `started_at`, tells this order from
+    others, what must be in it, and its name.
     """
 
     columns_min: int
@@ -45,6 +46,7 @@ class CsvForm:
     duration_s: int
     call_id: Callable[[Sequence[str]], int]
     sure: tuple[int, re.Pattern[str], str]
+    id_like: re.Pattern[str]
     channel: int | None = None
 
 
@@ -82,9 +84,12 @@ class CsvDialect:
 
     def _glance(self, cells: Sequence[str]) -> Glance:
         form = self._form
-        call_id = cells[form.call_id(cells)]
+        column = form.call_id(cells)
+        call_id = cells[column]
         if not call_id:
             raise NoCall(RejectReason.MISSING_FIELD, "the column of the call's id is empty")
+        if form.id_like.match(call_id) is None:
+            raise _other_order(column, "call id")
         trunk = self._trunk
         if trunk is None and form.channel is not None:
             trunk = fields.trunk_of(cells[form.channel])

@@ -41,6 +41,9 @@ CSV = CsvForm(
     duration_s=7,
     sure=(9, re.compile(r"[A-Z][A-Z0-9_]+$"), "hangup cause"),
     call_id=lambda _: 10,
+    # A channel's uuid; with inbound-use-callid-as-uuid a SIP Call-ID, which is as long. A cause, a
+    # duration, a codec or a time is neither.
+    id_like=re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$|\S{20,}$|\S+@\S+$"),
 )
 """mod_cdr_csv's template `example`: caller_id_name, caller_id_number, destination_number, context,
 start_stamp, answer_stamp, end_stamp, duration, billsec, hangup_cause, uuid, bleg_uuid..."""

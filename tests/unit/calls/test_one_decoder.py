@@ -1,5 +1,6 @@
 """One decoder decides about a record: what nobody reads changes nothing about its call."""
 
+import csv
 from contextlib import nullcontext
 
 import msgspec
@@ -135,3 +136,43 @@ def test_an_optional_field_that_can_not_be_read_hides_no_other(odd):
     value = b'{"id":"c","from":"02079460123","to":null,"trunk":"uk","sip":' + odd + b"}"
     glance, call, caller, _ = read(dialect, value)
     assert (glance.trunk, call.trunk, caller) == ("uk", "uk", "+442079460123")
+
+
+CSV = (
+    b'"","+447700900125","+66812345678","default","2026-11-25 15:02:03","","2026-11-25 15:02:03",'
+    b'"0","0","%b","%b",""'
+)
+
+
+@pytest.mark.parametrize(
+    ("call_id", "read_as_call"),
+    [
+        (b"0b5e8a4c-3c1d-4c54-9d1d-6a1f6c3b7a10", True),
+        (b"3848276298220188511@203.0.113.7", True),
+        (b"16", False),
+        (b"2026-11-25 15:02:03", False),
+        (b"1795593723", False),
+        (b"PCMU", False),
+        (b"NORMAL_CLEARING", False),
+    ],
+)
+def test_another_order_of_columns_has_no_id_where_one_belongs(call_id, read_as_call):
+    """A hangup cause in the uuid's column would be the id of every call, and calls be repeats."""
+    dialect = DIALECTS["freeswitch-csv"][0]
+    value = CSV % (b"NORMAL_CLEARING", call_id)
+    batch = decode(raw_of(value), {"calls": dialect}, TRUNKS, SETTINGS)
+    assert len(batch) == read_as_call
+    if not read_as_call:
+        assert batch.rejected[0].detail.startswith("column 10 is no call id: this is another order")
+
+
+@pytest.mark.parametrize("call_id", [b"17", b"ANSWERED", b"userfield", b"2026"])
+def test_an_asterisk_file_in_another_order_has_no_id_where_one_belongs(call_id):
+    """A sequence, a word or a year is no uniqueid."""
+    (cells,) = csv.reader([samples("asterisk-custom")[0].decode()])
+    cells[16] = call_id.decode()
+    value = ",".join('"{}"'.format(cell.replace('"', '""')) for cell in cells).encode()
+    dialect = DIALECTS["asterisk-custom"][0]
+    batch = decode(raw_of(value), {"calls": dialect}, TRUNKS, SETTINGS)
+    assert not len(batch)
+    assert "column 16 is no call id" in batch.rejected[0].detail

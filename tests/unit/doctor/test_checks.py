@@ -304,3 +304,18 @@ def test_records_that_stop_workers_are_named(settings: Settings) -> None:
         "calls/3/7 stopped workers and is in calls.rejected since 2025-11-25 21:04 UTC"
     )
     assert workers.said == "1 times lately a worker stopped at work on calls/3"
+
+
+def test_trunks_that_nobody_configured_are_told() -> None:
+    """By the count of each running worker; a process that does not answer says nothing."""
+    place = Place("engine", Kind.ENGINE, "http://127.0.0.1:9464")
+
+    def counted(calls_: float) -> Answer:
+        samples: Any = {"ringfence_calls_unknown_trunk_total": {(): calls_}}
+        return Answer(place, Reading(0.0, 0.0, samples))
+
+    silent = Answer(place, None, why="connection refused")
+    lines = calls.trunk_lines([counted(12.0), counted(0.0), silent])
+    assert [line.said for line in lines] == [
+        "engine: 12 calls or more named a trunk that is not configured"
+    ]
