@@ -7,13 +7,12 @@ import os
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
-from shlex import quote
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 from stream.commands.base import AsJson, ConfigFiles, print_json, settings_of
-from stream.commands.feeds_detect import NumberColumn, question_lines, regions_of
+from stream.commands.feeds_detect import NumberColumn, asking, question_lines, regions_of
 from stream.commands.register import NOTHING_DONE, USAGE, Region, fail, now_s, say
 from stream.config import Settings
 from stream.core import sheets
@@ -70,7 +69,8 @@ def check(
             print_json({"format": None, "unreadable": str(error)})
             raise typer.Exit(USAGE) from error
         if proposal.question is not None:
-            _ask(file, proposal, as_json=as_json)
+            command = asking("feeds check", file, region, number)
+            _ask(file, proposal, command, as_json=as_json)
         feed = _feed_of(settings, proposal)
     else:
         if region is not None or number:
@@ -95,14 +95,14 @@ def check(
         raise typer.Exit(NOTHING_DONE)
 
 
-def _ask(file: Path, proposal: Proposal, *, as_json: bool) -> NoReturn:
+def _ask(file: Path, proposal: Proposal, command: str, *, as_json: bool) -> NoReturn:
     """Say what has to be said first; nothing can be told of the file before."""
     if as_json:
         assert proposal.question is not None
         print_json({"format": proposal.kind, "question": asdict(proposal.question)})
     else:
         say(f"{file}: seems to be {proposal.kind}, but:")
-        for line in question_lines(proposal, f"ringfence feeds check {quote(str(file))}"):
+        for line in question_lines(proposal, command):
             say(f"  {line}")
         say("the gate: no version like this would be let in before that is said")
     raise typer.Exit(NOTHING_DONE)
@@ -112,8 +112,7 @@ def _print_reading(file: Path, proposal: Proposal) -> None:
     """How the file was read, so that a wrong column or country is seen."""
     read = [f"{name} from {place!r}" for name, place in proposal.options.columns.items()]
     if proposal.region is not None:
-        others = f" ({', '.join(proposal.rivals)} would read others)" * bool(proposal.rivals)
-        read.append(f"national numbers of {proposal.region}{others}")
+        read.append(f"national numbers of {proposal.region}")
     if read:
         say(f"{file}: recognised as {proposal.kind}: {', '.join(read)}")
 
@@ -137,7 +136,7 @@ def recognised_feed(settings: Settings, file: Path) -> Feed:
     except InputUnreadable as error:
         fail(str(error), USAGE)
     if proposal.question is not None:
-        lines = question_lines(proposal, f"ringfence feeds check {quote(str(file))}")
+        lines = question_lines(proposal, asking("feeds check", file, None, ""))
         fail("\n  ".join((f"{file}: seems to be {proposal.kind}, but:", *lines)), USAGE)
     return _feed_of(settings, proposal)
 

@@ -15,7 +15,10 @@ from stream.lists.formats.rows import InputUnreadable
 from stream.lists.proposal import Proposal
 from stream.ops import checks
 
-NEIGHBOURS = ("TH", "KH", "MM", "LA", "VN", "MY", "SG", "ID", "PH", "BN", "GB", "US")
+NEIGHBOURS = (
+    *("TH", "KH", "MM", "LA", "VN", "MY", "SG", "ID", "PH", "BN"),
+    *("CN", "HK", "TW", "JP", "KR", "IN", "AU", "GB", "US"),
+)
 """Regions that national numbers are tried in, after our own country."""
 FileName = Annotated[Path, typer.Argument(help="A file as the partner sends it.", exists=True)]
 
@@ -54,7 +57,7 @@ def detect_(
     if as_json:
         print_json([_as_json(one, file) for one in found])
     elif found:
-        _print(file, found)
+        _print(file, found, asking("feeds detect", file, region, number))
     else:
         say(f"{file}: nothing that is known; README, Formats, says what there is")
     if not found or found[0].question is not None:
@@ -66,6 +69,14 @@ def regions_of(settings: Settings) -> tuple[str, ...]:
     return tuple(dict.fromkeys((settings.calls.home_country, *NEIGHBOURS)))
 
 
+def asking(command: str, file: Path, region: str | None, number: str) -> str:
+    """A command as it was typed, so that an answer can be added to it."""
+    words = ["ringfence", *command.split(), str(file)]
+    words += ["--region", region] if region else []
+    words += ["--number", number] if number else []
+    return " ".join(map(quote, words))
+
+
 def question_lines(one: Proposal, command: str) -> list[str]:
     """A proposal's question, its choices, and what to type for an answer."""
     asked = one.question
@@ -75,7 +86,7 @@ def question_lines(one: Proposal, command: str) -> list[str]:
         asked.text,
         *(f"  {one.shown}" + f": {one.against}" * bool(one.against) for one in asked.choices),
     ]
-    likely = [choice for choice in asked.choices if not choice.against]
+    likely = [choice for choice in asked.choices if choice.is_likely]
     if likely:
         lines += [f"say it: {command} {asked.option} {quote(one.answer)}" for one in likely]
     elif asked.choices:
@@ -109,7 +120,7 @@ def _as_json(one: Proposal, file: Path) -> dict[str, object]:
     }
 
 
-def _print(file: Path, found: tuple[Proposal, ...]) -> None:
+def _print(file: Path, found: tuple[Proposal, ...], command: str) -> None:
     """The report as comments, so that the whole can be kept as the feed's file."""
     first, *others = found
     _comment(f"{file}: {first.kind} ({first.sureness} of 100): {first.why}")
@@ -125,7 +136,7 @@ def _print(file: Path, found: tuple[Proposal, ...]) -> None:
     for one in others:
         asked = f": {one.question.text}" if one.question is not None else ""
         _comment(f"or {one.kind} ({one.sureness}): {one.why}{asked}")
-    for line in question_lines(first, f"ringfence feeds detect {quote(str(file))}"):
+    for line in question_lines(first, command):
         _comment(f"? {line}")
     if first.question is None:
         _comment("Complete what is marked -> and keep this as config/feeds/<name>.toml")

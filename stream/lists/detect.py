@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -19,14 +19,14 @@ from stream.lists.files import Format, encoding_of
 from stream.lists.folders import MANIFEST, is_folder, read_folder
 from stream.lists.foreign import what_it_is
 from stream.lists.formats.documents import BROKEN
-from stream.lists.formats.rows import FIELDS, InputUnreadable, ReadOptions
+from stream.lists.formats.rows import FIELDS, InputUnreadable, ReadOptions, Wrong
 from stream.lists.guess import Guess, Judged, folded, guess
-from stream.lists.headers import region_hint, says, says_at, words_known
+from stream.lists.headers import regions_hinted, says, says_at, words_known
 from stream.lists.looks import style_of
 from stream.lists.meanings import Dates
 from stream.lists.proposal import Choice, Proposal, Question
 from stream.lists.regions import assigned_share, tried
-from stream.lists.table_head import head_of
+from stream.lists.table_head import head_of, leaves
 
 HEAD_BYTES = 256 << 10
 _LINES = 200
@@ -175,7 +175,7 @@ def _json_lines(lines: Sequence[str], options: ReadOptions, asked: Asked) -> Ite
         except BROKEN:
             continue
         if isinstance(value, dict):
-            records.append(dict(_leaves(value, (), 0)))
+            records.append(dict(leaves(value)))
     if len(records) * 2 < len(lines[:50]) or not records:
         return
     paths = list(dict.fromkeys(path for record in records for path in record))
@@ -184,17 +184,9 @@ def _json_lines(lines: Sequence[str], options: ReadOptions, asked: Asked) -> Ite
     yield from _guessed_columns(one, paths, paths, columns, asked)
 
 
-def _leaves(value: dict[str, Any], above: tuple[str, ...], depth: int) -> Iterator[tuple[str, str]]:
-    for key, held in value.items():
-        if isinstance(held, dict) and depth < 4:
-            yield from _leaves(held, (*above, key), depth + 1)
-        elif isinstance(held, str | int | float) and not isinstance(held, bool):
-            yield ".".join((*above, key)), str(held)
-
-
 def _tables(lines: Sequence[str], options: ReadOptions, asked: Asked) -> Iterator[Proposal]:
     if lines and "Company_Phone_Number" in lines[0] and "Violation_Date" in lines[0]:
-        yield Proposal("ftc", 98, "the header of the FTC's complaints", language="US")
+        yield Proposal("ftc", 98, "the header of the FTC's complaints", languages=("US",))
         return
     head = head_of(lines)
     if head is None or (len(head.names) == 1 and not words_known(head.names)):
@@ -206,7 +198,7 @@ def _tables(lines: Sequence[str], options: ReadOptions, asked: Asked) -> Iterato
 def _texts(lines: Sequence[str], options: ReadOptions, asked: Asked) -> Iterator[Proposal]:
     bare = [text for line in lines if (text := line.partition("#")[0].strip())]
     found = guess([""], [bare], assigned_share(asked.regions), 0 if asked.number else None)
-    one = Proposal("text", 70, "one number a line", options, language=region_hint([], lines))
+    one = Proposal("text", 70, "one number a line", options, languages=regions_hinted([], lines))
     if "number" in found.fields:
         yield one
     elif found.asked or (found.passed and bare):
@@ -233,11 +225,13 @@ def _guessed_columns(
         style = style_of(texts)
         if style is not None:
             dates = Dates(style.dates, style.era == "buddhist")  # type: ignore[arg-type]
-            if not style.is_sure:
-                notes.append(f"dates: no day of {texts[0]!r}... above 12 tells the order")
-        elif not all(text.isdigit() for text in texts):
+        read = sum(not isinstance(dates.reader(text), Wrong) for text in texts)
+        if 2 * read < len(texts):
             del fields["reported_at"]
-            notes.append(f"dates like {texts[0]!r} can not be read: reports get the file's time")
+            dates = Dates()
+            notes.append(f"days like {texts[0]!r} cannot be read: reports get the file's time")
+        elif style is not None and not style.is_sure:
+            notes.append(f"dates: day-month is a guess, no day of {texts[0]!r}... is above 12")
     named = {name: places[fields[name]] for name in FIELDS if name in fields}
     if one.kind == "jsonl" and all(name == place for name, place in named.items()):
         named = {}
@@ -246,7 +240,7 @@ def _guessed_columns(
         options=replace(one.options, columns=named),
         dates=dates,
         notes=tuple(notes),
-        language=region_hint(names, [text for column in columns for text in column[:20]]),
+        languages=_languages(one, names, columns),
     )
     if "number" in found.fields:
         yield one
@@ -257,6 +251,27 @@ def _guessed_columns(
         passed = found.passed
         answers = {judged.at: str(places[judged.at]) for judged in passed}
         yield replace(one, question=_question(found, passed, answers))
+
+
+_WRITTEN_IN: Final = {
+    "cp874": "TH",
+    "cp1258": "VN",
+    "cp932": "JP",
+    "cp949": "KR",
+    "gb18030": "CN",
+    "big5": "TW",
+}
+"""Where an old encoding is at home."""
+
+
+def _languages(
+    one: Proposal, names: Sequence[str], columns: Sequence[Sequence[str]]
+) -> tuple[str, ...]:
+    """The countries that a table's encoding, its names, or else its texts hint at."""
+    home = _WRITTEN_IN.get(one.options.encoding or "")
+    if home is not None:
+        return (home, "HK") if home == "TW" else (home,)
+    return regions_hinted(names, [text for column in columns for text in column[:20]])
 
 
 def _place_of(said: str, names: Sequence[str]) -> int:
@@ -272,7 +287,9 @@ def _place_of(said: str, names: Sequence[str]) -> int:
 
 def _question(found: Guess, judged: Sequence[Judged], answers: Mapping[int, str]) -> Question:
     why = found.why or "no column looks like the numbers to block"
-    choices = tuple(Choice(answers[one.at], one.shown, one.why_not) for one in judged)
+    choices = tuple(
+        Choice(answers[one.at], one.shown, one.why_not, is_likely=one.is_likely) for one in judged
+    )
     return Question(why, "--number", choices)
 
 

@@ -4,9 +4,11 @@ Blocks, and takes memory in proportion to the file: it runs in a process or a th
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from stream.core.bloom import read_filter
@@ -17,15 +19,16 @@ from stream.lists.feed import Feed
 from stream.lists.feed_diff import REMOVED
 from stream.lists.feed_snapshot import Published, read_published
 from stream.lists.files import Rejects, has_rows, lines_of, read_bare, read_rows, words_of
+from stream.lists.formats.documents import BROKEN
 from stream.lists.formats.rows import InputUnreadable, Wrong
 from stream.lists.gate import NEVER_LIVE, GateReason
 from stream.lists.gather import Gathered
-from stream.lists.headers import says, says_at
+from stream.lists.headers import names_call_records, says, says_at
 from stream.lists.look import TOO_WIDE, Bounds, look, look_at_rejected, looks_of
 from stream.lists.looks import Tally, sampled
 from stream.lists.merge import empty_columns
 from stream.lists.parse import Parsed, Parser
-from stream.lists.table_head import head_of
+from stream.lists.table_head import head_of, leaves
 
 _HEAD_LINES = 100
 """Of a table, in which its header is."""
@@ -106,23 +109,45 @@ def read_version(
                 category = np.where(let.removed, np.uint8(REMOVED), let.category)
                 gathered.add(let, category)
             read.rejected = Counter(kept.counts)
-        name = _name_of_numbers(feed, path)
-        said = says_at(name) if feed.format == "jsonl" else says(name)
-        read.looks = looks_of(tally, name, said)
+        read.looks = _looks(feed, path, tally)
     except InputUnreadable as error:
         return _unreadable(path, error)
     read.columns = gathered.columns(parser.sources)
     return read
 
 
-def _name_of_numbers(feed: Feed, path: Path) -> str:
-    """The name of the column that the feed's file calls the number's; "" where it has none."""
+def _looks(feed: Feed, path: Path, tally: Tally) -> dict[GateReason, str]:
+    """What the column that the feed reads looks like, by its texts, its name, and those beside it.
+
+    The names are those of the file, not of the feed's file: a place from 1 has one too.
+    """
     place = feed.options.columns.get("number", "")
-    if isinstance(place, str) or feed.header or feed.format != "csv":
-        return str(place)
-    lines = list(next(lines_of(path, feed.options.encoding), [])[:_HEAD_LINES])
+    names: tuple[str, ...] = ()
+    if feed.format in {"csv", "jsonl"} and not feed.header:
+        lines = list(next(lines_of(path, feed.options.encoding), [])[:_HEAD_LINES])
+        names = _keys_in(lines) if feed.format == "jsonl" else _names_in(lines)
+    are_calls = names_call_records(names)
+    if feed.format == "jsonl":
+        return looks_of(tally, str(place), says_at(str(place)), are_calls=are_calls)
+    name = place if isinstance(place, str) else dict(enumerate(names, 1)).get(place, "")
+    return looks_of(tally, name, says(name), are_calls=are_calls)
+
+
+def _names_in(lines: Sequence[str]) -> tuple[str, ...]:
     head = head_of(lines)
-    return head.names[place - 1] if head is not None and place <= len(head.names) else ""
+    return head.names if head is not None else ()
+
+
+def _keys_in(lines: Sequence[str]) -> tuple[str, ...]:
+    """The paths of keys in the first of some lines that is a JSON object."""
+    for line in lines:
+        try:
+            value = msgspec.json.decode(line)
+        except BROKEN:
+            continue
+        if isinstance(value, dict):
+            return tuple(path for path, _ in leaves(value))
+    return ()
 
 
 def _read_bare(feed: Feed, path: Path, key: bytes) -> VersionRead:

@@ -11,14 +11,22 @@ from typing import Final
 
 from stream.lists.formats.csv import NAMES
 from stream.lists.formats.rows import Wrong
-from stream.lists.headers import NEVER, Says, names_category, names_culprit, says
-from stream.lists.looks import Tally, is_like_date, looks_like_number
+from stream.lists.headers import (
+    NEVER,
+    Says,
+    names_call_records,
+    names_category,
+    names_culprit,
+    says,
+)
+from stream.lists.looks import Looks, Tally, is_like_date, looks_like_number
 from stream.lists.meanings import bare_number, damage_of, read_confidence, read_time
 
 Column = Sequence[str]
 Assigned = Callable[[Column], float]
 """The share of some texts that are numbers which a numbering plan assigns, in the best region."""
 
+_FULL = re.compile(r"\+|00[1-9]|tel:|sips?:")
 _TRUNK = re.compile(r"\(?0[1-9]")
 """A trunk prefix, which ids do not have."""
 _WORDS_MAX = 40
@@ -34,13 +42,15 @@ _NEARLY_ALL: Final = 0.9
 class Judged:
     """One column. `why_not` says why it is no number, "": it may be one.
 
-    `share` of its texts look like numbers, `damaged` were damaged by a spreadsheet.
+    `looks` is what its texts look like that are no numbers. `share` of them look like numbers,
+    `damaged` were damaged by a spreadsheet.
     """
 
     at: int
     name: str
     says: Says
     why_not: str
+    looks: Looks | None
     share: float
     damaged: float
     examples: tuple[str, ...]
@@ -50,6 +60,19 @@ class Judged:
     def label(self) -> str:
         """How a person knows the column: by its name, else by its place from 1."""
         return repr(self.name.strip()) if self.name.strip() else f"column {self.at + 1}"
+
+    @property
+    def is_likely(self) -> bool:
+        """Whether it may be the number all the same: a block of SIM cards looks like ids."""
+        is_block = self.says is Says.NUMBER and self.looks is Looks.IDS
+        return not self.why_not or is_block
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether most of its numbers have a `+` or a trunk prefix, as no id has."""
+        numbers = [bare_number(text) for text in self.texts if looks_like_number(text)]
+        marked = [text for text in numbers if _FULL.match(text) or _TRUNK.match(text)]
+        return len(marked) >= _HALF * max(1, len(numbers))
 
     @property
     def shown(self) -> str:
@@ -92,6 +115,9 @@ def guess(
     if number is not None:
         return Guess({"number": number, **_others(judged, number)}, passed=passed)
     chosen, asked, why = _choose(judged, assigned)
+    if chosen is not None and names_call_records(names):
+        asked, why = (chosen,), "these are calls, and no list: all callers would be on it"
+        chosen = None
     fields = {} if chosen is None else {"number": chosen.at}
     at = chosen.at if chosen is not None else None
     return Guess({**fields, **_others(judged, at)}, asked, why, passed)
@@ -101,18 +127,19 @@ def _judged(at: int, name: str, said: Says, column: Column) -> Judged:
     texts = [text.strip() for text in column if text.strip()]
     tally = Tally()
     tally.add(texts)
-    why_not = ""
+    why_not, looks = "", tally.looks()
     if said in NEVER:
         why_not = f"its name says {said.value}"
-    elif (looks := tally.looks()) is not None:
+    elif looks is not None:
         why_not = f"its texts look like {looks[0].value}: {looks[1]}"
     damaged = _share(texts, lambda text: damage_of(bare_number(text)) is Wrong.SCIENTIFIC)
     share = _share(
-        [text for text in texts if damage_of(bare_number(text)) is not Wrong.SCIENTIFIC],
+        [bare for text in texts if damage_of(bare := bare_number(text)) is not Wrong.SCIENTIFIC],
         looks_like_number,
     )
     examples = tuple(dict.fromkeys(texts))[:_EXAMPLES]
-    return Judged(at, name, said, why_not, share, damaged, examples, texts)
+    kind = None if looks is None else looks[0]
+    return Judged(at, name, said, why_not, kind, share, damaged, examples, texts)
 
 
 def _is_numeric(one: Judged) -> bool:
@@ -139,7 +166,7 @@ def _choose(
     ):
         return suspects[0], (), ""
     if len(strong) == 1:
-        close = [one for one in able if one is not strong[0] and _is_close(one, assigned)]
+        close = [one for one in able if _is_close(one, strong[0], assigned)]
         if not close:
             return strong[0], (), ""
         return None, (strong[0], *close), "more than one column may be the number to block"
@@ -158,7 +185,7 @@ def _unnamed(
     evident = [one for one in able if _is_evident(one, assigned)]
     if len(evident) == 1:
         (best,) = evident
-        close = [one for one in able if one is not best and _is_close(one, assigned)]
+        close = [one for one in able if _is_close(one, best, assigned)]
         if not close:
             return best, (), ""
     if len(able) == 1:
@@ -166,9 +193,15 @@ def _unnamed(
     return None, tuple(able), "more than one column may be the number to block"
 
 
-def _is_close(one: Judged, assigned: Assigned) -> bool:
-    """Whether a column that could be numbers is as likely to be so as one that is named so."""
-    return one.says in {Says.UNSURE, Says.GENERIC} or assigned(one.texts) >= _HALF
+def _is_close(one: Judged, best: Judged, assigned: Assigned) -> bool:
+    """Whether another column is as likely as the best: it must be asked which it is."""
+    if one is best:
+        return False
+    if one.says in {Says.UNSURE, Says.GENERIC, Says.NUMBER}:
+        return True
+    if best.is_marked and not one.is_marked:
+        return False  # bare digits under a name that says nothing
+    return assigned(one.texts) >= _HALF
 
 
 def _is_evident(one: Judged, assigned: Assigned) -> bool:
@@ -176,10 +209,11 @@ def _is_evident(one: Judged, assigned: Assigned) -> bool:
     if one.says is Says.UNSURE:
         return False
     numbers = [bare_number(text) for text in one.texts if looks_like_number(text)]
-    full = [text for text in numbers if text.startswith(("+", "00", "tel:", "sip"))]
-    dialled = [text for text in numbers if _TRUNK.match(text) is not None]
-    if len(full) + len(dialled) >= _HALF * len(numbers):
+    if one.is_marked:
+        dialled = [text for text in numbers if _TRUNK.match(text) is not None]
         return not dialled or assigned(dialled) >= _MOST
+    if one.says is Says.NOTHING and not names_culprit(one.name):
+        return False
     # Digits alone: ids have few beginnings, numbers of many people have many.
     heads = {"".join(c for c in text if c.isdigit())[:-4] for text in numbers}
     is_diverse = len(numbers) >= _MANY and len(heads) >= _HALF * len(numbers)
@@ -194,7 +228,7 @@ def _others(judged: Sequence[Judged], number: int | None) -> dict[str, int]:
         name = NAMES.get(folded(one.name))
         if name not in {None, "number"} and name not in found and _fits(str(name), one.texts):
             found[str(name)] = one.at
-    dated = [one for one in free if _share(one.texts, is_like_date) >= 0.8 and not _is_birth(one)]
+    dated = [one for one in free if _is_dated(one)]
     dated.sort(key=lambda one: one.says is not Says.DATE)
     if "reported_at" not in found and dated and dated[0].at not in found.values():
         found["reported_at"] = dated[0].at
@@ -203,6 +237,11 @@ def _others(judged: Sequence[Judged], number: int | None) -> dict[str, int]:
     if "category" not in found and kinds and kinds[0].at not in found.values():
         found["category"] = kinds[0].at
     return found
+
+
+def _is_dated(one: Judged) -> bool:
+    share = _share(one.texts, is_like_date)
+    return share >= (_HALF if one.says is Says.DATE else _NEARLY_ALL) and not _is_birth(one)
 
 
 def _is_birth(one: Judged) -> bool:

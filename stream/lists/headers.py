@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 _ROWS_OF_HINT: Final = 20
+_RECORD_NAMES_MIN: Final = 2
 
 
 class Says(StrEnum):
@@ -93,6 +94,9 @@ _PHONE_WORDS: Final = _Words(**_TABLES["phone"])
 _CULPRIT_WORDS: Final = _Words(**_TABLES["culprit"])
 _GENERIC_WORDS: Final = _Words(**_TABLES["generic"])
 _CATEGORY_WORDS: Final = _Words(**_TABLES["category"])
+_RECORD_WORDS: Final = _Words(**_TABLES["call_record"])
+_JAPANESE: Final = _Words(**_TABLES["japanese"])
+_SIMPLIFIED: Final = _Words(**_TABLES["simplified"])
 _UNSURE_WORDS: Final = _Words(**_TABLES["unsure"])
 _SAID: Final = frozenset(_TABLES["said"]["words"])
 _NEVER_WORDS: Final[Mapping[Says, _Words]] = {
@@ -153,6 +157,12 @@ def names_category(name: str) -> bool:
     return _CATEGORY_WORDS.are_in(*_words_of(name))
 
 
+def names_call_records(names: Sequence[str]) -> bool:
+    """Whether a table has calls: who called whom, and when or how. A list has numbers alone."""
+    of_calls = sum(_RECORD_WORDS.are_in(*_words_of(name)) for name in names)
+    return of_calls >= _RECORD_NAMES_MIN and any(says(name) is Says.OTHER_PARTY for name in names)
+
+
 def words_known(names: Sequence[str]) -> int:
     """How many of some names have a word that is known: a row of many is a header."""
     return sum(
@@ -172,54 +182,47 @@ _SCRIPTS: Final[Mapping[str, str]] = {
 }
 _VIETNAMESE: Final = frozenset("ăđơưạảấầẩẫậắằẳẵặẹẻẽếềểễệịỉĩọỏốồổỗộớờởỡợụủũứừửữựỳỵỷỹ")
 _LATIN_HINTS: Final[Mapping[str, _Words]] = {
-    "VN": _Words(["dien thoai", "lua dao", "sdt", "ngay", "so tien", "thue bao"]),
-    "ID": _Words(
-        [
-            "telepon",
-            "telp",
-            "nomor",
-            "tanggal",
-            "penipuan",
-            "kerugian",
-            "ponsel",
-            "pelapor",
-            "laporan",
-        ]
-    ),
-    "MY": _Words(
-        ["telefon", "nombor", "tarikh", "aduan", "bimbit", "kes", "mangsa", "pengadu", "akaun"]
-    ),
-    "PH": _Words(["telepono", "selpon", "petsa", "reklamo", "biktima", "halaga", "numero ng"]),
+    region: _Words(words) for region, words in _TABLES["languages"].items()
 }
 
 
-def region_hint(names: Sequence[str], texts: Sequence[str] = ()) -> str | None:
-    """The country whose language a table's names, or else its texts, are in; None: not known.
+def regions_hinted(names: Sequence[str], texts: Sequence[str] = ()) -> tuple[str, ...]:
+    """The countries whose language a table's names, or else its texts, are in; none: not known.
 
-    English and Chinese hint at none: several countries write them.
+    English hints at none, Chinese at those that write its script.
     """
     for said in (names, texts[: _ROWS_OF_HINT * 10]):
-        counts: dict[str, int] = {}
+        counts: dict[tuple[str, ...], int] = {}
         for text in said:
-            for region in _regions_of(text):
-                counts[region] = counts.get(region, 0) + 1
+            for regions in _regions_of(text):
+                counts[regions] = counts.get(regions, 0) + 1
         best = sorted(counts.items(), key=lambda one: -one[1])[:2]
         if best and (len(best) == 1 or best[0][1] > best[1][1]):
             return best[0][0]
-    return None
+    return ()
 
 
-def _regions_of(text: str) -> set[str]:
-    found = set()
+def _regions_of(text: str) -> set[tuple[str, ...]]:
+    found: set[tuple[str, ...]] = set()
     for char in text:
         if char.isascii():
             continue
         script = unicodedata.name(char, "").partition(" ")[0]
         if script in _SCRIPTS:
-            found.add(_SCRIPTS[script])
+            found.add((_SCRIPTS[script],))
+        elif script == "CJK":
+            found.add(_of_han(text))
         elif unicodedata.normalize("NFC", char).casefold() in _VIETNAMESE:
-            found.add("VN")
+            found.add(("VN",))
     if not found:
         folded, tokens = _words_of(text)
-        found = {region for region, words in _LATIN_HINTS.items() if words.are_in(folded, tokens)}
+        found = {(land,) for land, words in _LATIN_HINTS.items() if words.are_in(folded, tokens)}
     return found
+
+
+def _of_han(text: str) -> tuple[str, ...]:
+    """Who writes so with Chinese characters."""
+    folded, tokens = _words_of(text)
+    if _JAPANESE.are_in(folded, tokens):
+        return ("JP",)
+    return ("CN", "SG", "MY") if _SIMPLIFIED.are_in(folded, tokens) else ("TW", "HK", "MO")

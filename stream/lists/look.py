@@ -109,11 +109,15 @@ _NAMES: Final = {
 }
 
 
-def looks_of(tally: Tally, name: str, said: Says) -> dict[GateReason, str]:
+def looks_of(
+    tally: Tally, name: str, said: Says, *, are_calls: bool = False
+) -> dict[GateReason, str]:
     """What the numbers look like that are none: by what the `name` of their column says, and by
-    their texts.
+    their texts. `are_calls`: the file has calls, and so everybody who called.
     """
     found: dict[GateReason, str] = {}
+    if are_calls:
+        found[GateReason.LOOKS_LIKE_VICTIMS] = "its columns are those of call records"
     if (by_name := _NAMES.get(said)) is not None:
         found[by_name] = f"its column {name.strip()!r} is named as {said.value}"
     if (looks := tally.looks()) is not None:

@@ -23,12 +23,13 @@ REGION_TO_NAME: Final = "??"
 class Choice:
     """One answer to a question: what to type after `--number` or `--region`, and what it means.
 
-    `against` says why it is hardly the right one, "" where it may be.
+    `against` says what speaks against it; `is_likely`: it may be the right one all the same.
     """
 
     answer: str
     shown: str
     against: str = ""
+    is_likely: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +52,9 @@ class Proposal:
     Of the `rows` that were tried, `good` are entries. `examples`: the first of them, field -> text.
     `unknown_words`: categories of the partner that have no meaning yet. `options`, `region`,
     `dates` and `encoding` are what the feed would have to say. `question`: it must not be used
-    before that is answered. `notes` are worth a look; `rivals` are regions that read other numbers;
-    `language` is the country whose language it is in.
+    before that is answered. `notes` are worth a look;
+    `languages` are the countries whose
+    language it is in.
     """
 
     kind: Format
@@ -68,8 +70,7 @@ class Proposal:
     wrong: Mapping[str, int] = field(default_factory=dict)
     question: Question | None = None
     notes: tuple[str, ...] = ()
-    rivals: tuple[str, ...] = ()
-    language: str | None = None
+    languages: tuple[str, ...] = ()
 
     @property
     def era(self) -> str:
@@ -116,11 +117,7 @@ class Proposal:
             return [f"region = {_quoted(REGION_TO_NAME)}  # -> whose national numbers: {which}"]
         if self.region is None:
             return []
-        others = f"; {', '.join(self.rivals)} would read others" * bool(self.rivals)
-        arrow = "-> " * bool(self.rivals)
-        return [
-            f"region = {_quoted(self.region)}  # {arrow}whose national numbers these are{others}"
-        ]
+        return [f"region = {_quoted(self.region)}  # whose national numbers these are"]
 
     def _column_lines(self) -> list[str]:
         columns = dict(self.options.columns)
@@ -130,7 +127,7 @@ class Proposal:
             return []
         lines = ["", "[columns]"]
         if self.question is not None and is_asked:
-            which = [one.shown for one in self.question.choices if not one.against]
+            which = [one.shown for one in self.question.choices if one.is_likely]
             said = _one_line(" or ".join(which)) or "no column looks like them"
             lines.append(f'number = ""  # -> the numbers to block: {said}')
         for name in FIELDS:

@@ -33,6 +33,12 @@ class _Try:
     def region(self) -> str:
         return self.proposal.region or ""
 
+    @property
+    def own(self) -> int:
+        """How many of its numbers are those of the region itself."""
+        code = f"+{phonenumbers.country_code_for_region(self.region)}".encode()
+        return sum(number.startswith(code) for number in self.numbers)
+
 
 def assigned_share(regions: Sequence[str]) -> Callable[[Sequence[str]], float]:
     """A function: the share of texts that are assigned numbers, in the region that reads most."""
@@ -71,8 +77,8 @@ def tried(path: Path, one: Proposal, regions: Sequence[str], now_s: int) -> Prop
         text = str(error).removeprefix(f"{path}: ")
         return replace(one, sureness=10, question=Question(f"it cannot be read so: {text}"))
     asked = regions
-    if one.language is not None and len(regions) > 1:
-        asked = tuple(dict.fromkeys((*regions, one.language)))
+    if len(regions) > 1:
+        asked = tuple(dict.fromkeys((*regions, *one.languages)))
     tries = [_with_region(one, chunks, region, now_s) for region in (None, *asked)]
     best = max(tries, key=lambda tried: tried.proposal.good).proposal
     if not best.good:
@@ -88,38 +94,41 @@ def tried(path: Path, one: Proposal, regions: Sequence[str], now_s: int) -> Prop
 def _chosen(one: Proposal, tries: Sequence[_Try], regions: Sequence[str]) -> Proposal:
     """The proposal in the region that its numbers are of, or with the question which it is.
 
-    `regions` begin with our own country. Another is chosen without a question only if the file is
-    in its language: seven digits of anything are a number of Brunei.
+    `regions` begin with our own country. 0912345678 is a number of Thailand and of Viet Nam, so
+    where several read other numbers the file's language decides, or a person. Another country than
+    ours is never chosen without its language: seven digits of anything are a number of Brunei.
     """
     most = max(tried.proposal.good for tried in tries)
     if tries[0].proposal.good == most:
         return tries[0].proposal  # all are written in full
     assigned = max(tried.assigned for tried in tries if tried.region)
-    likely = {
-        tried.region: tried
+    able = [
+        tried
         for tried in tries
         if tried.region
         and tried.proposal.good >= _CLOSE * most
         and tried.assigned >= _CLOSE * assigned
-    }
-    said = one.language if one.language in likely else None
-    if said is None and one.language is None:
-        said = regions[0] if regions and regions[0] in likely else None
-    alike = {tried.numbers for tried in likely.values()}
-    if said is None and len(alike) == 1 and len(likely) > 1:
-        said = next(iter(likely))  # whichever it is, the numbers are the same
+    ]
+    # 13812345678 is China's, or America's without its +: who dials it at home is likelier.
+    own = [tried for tried in able if tried.own >= _CLOSE * len(tried.numbers)]
+    likely = {tried.region: tried for tried in own or able}
+    spoken = [region for region in one.languages if region in likely]
+    said = spoken[0] if len(spoken) == 1 else None
+    if len({tried.numbers for tried in able}) == 1:
+        said = said or next(iter(likely))  # whichever it is, the numbers are the same
+    home = regions[0] if regions else ""
+    if said is None and not one.languages and [*likely] == [home]:
+        said = home  # nobody else dials so
+    whole = tries[0].proposal
+    if said is None and 2 * whole.good >= most:
+        text = f"{most - whole.good:,} rows have a national number: `region` would say whose"
+        return replace(whole, notes=(*whole.notes, text))
     if said is None:
         choices = tuple(Choice(region, _shown(tried)) for region, tried in likely.items())
-        text = "whose national numbers these are can not be told"
+        text = "whose national numbers these are cannot be told"
         first = next(iter(likely.values())).proposal
         return replace(first, region=None, question=Question(text, "--region", choices))
-    # The file's own language leaves no doubt; our own country is only the likeliest.
-    rivals = [
-        region
-        for region, tried in likely.items()
-        if tried.numbers != likely[said].numbers and one.language != said
-    ]
-    return replace(likely[said].proposal, rivals=tuple(rivals))
+    return likely[said].proposal
 
 
 def _shown(tried: _Try) -> str:

@@ -6,14 +6,16 @@ of `ผู้แจ้ง` above `เบอร์โทร`, the upper says that
 
 import csv
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from stream.lists.formats.csv import delimiter_of
 from stream.lists.headers import words_known
 
 _TITLE_ROWS_MAX = 15
 _HEADER_ROWS_MAX = 3
+_DEPTH_MAX = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,15 @@ def head_of(lines: Sequence[str]) -> TableHead | None:
         header_rows=len(head),
         title_rows=titles,
     )
+
+
+def leaves(value: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
+    """The texts and numbers of a JSON object, by their paths of keys: what is a row there."""
+    for key, held in value.items():
+        if isinstance(held, dict) and len(above) < _DEPTH_MAX:
+            yield from leaves(held, (*above, key))
+        elif isinstance(held, str | int | float) and not isinstance(held, bool):
+            yield ".".join((*above, key)), str(held)
 
 
 def _filled(record: Sequence[str]) -> int:

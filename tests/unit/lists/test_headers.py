@@ -5,9 +5,10 @@ import pytest
 from stream.lists.headers import (
     NEVER,
     Says,
+    names_call_records,
     names_category,
     names_culprit,
-    region_hint,
+    regions_hinted,
     says,
     says_at,
     words_known,
@@ -91,22 +92,41 @@ def test_suspects_and_kinds():
 
 
 @pytest.mark.parametrize(
-    ("names", "texts", "region"),
+    ("names", "texts", "regions"),
     [
-        (["ลำดับ", "เบอร์โทร"], [], "TH"),
-        (["STT", "Số điện thoại"], [], "VN"),
-        (["លេខទូរស័ព្ទ"], [], "KH"),
-        (["ເບີໂທ"], [], "LA"),
-        (["ဖုန်းနံပါတ်"], [], "MM"),
-        (["Nomor Telepon", "Tanggal"], [], "ID"),
-        (["Nombor Telefon", "Tarikh"], [], "MY"),
-        (["전화번호"], [], "KR"),
-        (["phone", "type"], ["เงินกู้", "0812345678"], "TH"),
-        (["phone", "type"], ["loan"], None),
-        (["ลำดับ", "Số điện thoại"], [], None),
-        ([], [], None),
+        (["ลำดับ", "เบอร์โทร"], [], ("TH",)),
+        (["STT", "Số điện thoại"], [], ("VN",)),
+        (["លេខទូរស័ព្ទ"], [], ("KH",)),
+        (["ເບີໂທ"], [], ("LA",)),
+        (["ဖုန်းနံပါတ်"], [], ("MM",)),
+        (["Nomor Telepon", "Tanggal"], [], ("ID",)),
+        (["Nombor Telefon", "Tarikh"], [], ("MY",)),
+        (["전화번호"], [], ("KR",)),
+        (["电话号码", "类型"], [], ("CN", "SG", "MY")),
+        (["電話號碼"], [], ("TW", "HK", "MO")),
+        (["電話番号"], [], ("JP",)),
+        (["Amount (THB)", "Phone"], [], ("TH",)),
+        (["phone", "type"], ["เงินกู้", "0812345678"], ("TH",)),
+        (["phone", "type"], ["loan"], ()),
+        (["ลำดับ", "Số điện thoại"], [], ()),
+        ([], [], ()),
     ],
 )
-def test_a_language_hints_at_a_country(names, texts, region):
+def test_a_language_hints_at_countries(names, texts, regions):
     """Names go before texts; English hints at none, and two languages at none either."""
-    assert region_hint(names, texts) == region
+    assert regions_hinted(names, texts) == regions
+
+
+@pytest.mark.parametrize(
+    ("names", "are_calls"),
+    [
+        (["call_id", "caller", "callee", "start_time", "duration"], True),
+        (["src", "dst", "billsec", "disposition"], True),
+        (["phone", "called_number", "date"], False),
+        (["phone", "duration", "channel"], False),
+        ([], False),
+    ],
+)
+def test_tables_of_calls(names, are_calls):
+    """Who called whom, and how long: such a table is no list, its callers are everybody."""
+    assert names_call_records(names) is are_calls

@@ -1,0 +1,94 @@
+"""The corpus of `feeds detect`: files of many offices, plain ones and traps, and what must be said.
+
+`tests/golden/detect/feeds/<case>/` has one `input.*` and `expected.toml`:
+
+    about     what the file is, and what the trap in it
+    expect    "proposal", "question", "unreadable" or "nothing"
+    numbers   who may be listed, in E.164; everybody else in the file is innocent
+    number, region, dates, era, format, encoding   what is proposed, or would be after the answer
+    asked     the likely answers that are offered; answer: the right one
+    owner     whose file it is (TH); home: the country where it is looked at (TH)
+    held      the gate holds it, for this reason; live: what it may do after a person's release
+    says      words of the question or the error
+"""
+
+import tomllib
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stream.commands.feeds_detect import NEIGHBOURS
+from stream.lists.detect import detect
+from stream.lists.formats.rows import InputUnreadable
+from stream.lists.proposal import Proposal
+
+GOLDEN = Path(__file__).parent / "golden" / "detect"
+NOW_S = 1_795_564_800  # 2026-11-25T00:00:00Z
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One file."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def path(self) -> Path:
+        (found,) = self.folder.glob("input*")
+        return found
+
+    @property
+    def expected(self) -> dict[str, Any]:
+        return tomllib.loads((self.folder / "expected.toml").read_text())
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((self.expected.get("home", "TH"), *NEIGHBOURS)))
+
+    @property
+    def answer(self) -> tuple[str, ...]:
+        return tuple(self.expected.get("answer", ()))
+
+
+def feed_cases() -> list[Case]:
+    """All files that a newcomer may take for a list."""
+    return [Case(folder) for folder in sorted((GOLDEN / "feeds").iterdir())]
+
+
+def call_cases() -> list[Case]:
+    """All files that a newcomer may take for call records."""
+    return [Case(folder) for folder in sorted((GOLDEN / "calls").iterdir())]
+
+
+def outcome(case: Case, *answer: str) -> tuple[str, Proposal | None, str]:
+    """What is said of a case: "proposal", "question"...; the proposal, or the error's words."""
+    said = dict(zip(answer[::2], answer[1::2], strict=True))
+    regions = (said["--region"],) if "--region" in said else case.regions
+    number = said.get("--number", "")
+    try:
+        found = detect(case.path, regions, NOW_S, number)
+    except InputUnreadable as error:
+        return "unreadable", None, str(error)
+    if not found:
+        return "nothing", None, ""
+    first = found[0]
+    return ("proposal" if first.question is None else "question"), first, ""
+
+
+def said_of(one: Proposal) -> dict[str, Any]:
+    """What a proposal says, under the names of `expected.toml`; what is not said is left out."""
+    number = one.options.columns.get("number")
+    said = {
+        "number": unicodedata.normalize("NFC", number) if isinstance(number, str) else number,
+        "region": one.region,
+        "dates": one.dates.order if one.dates.order != "iso" else None,
+        "era": one.era if one.dates.buddhist else None,
+        "format": one.kind,
+        "encoding": one.options.encoding,
+    }
+    return {name: value for name, value in said.items() if value is not None}
