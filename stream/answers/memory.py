@@ -64,7 +64,7 @@ class Memory:
         self.lookup = Lookup(
             decoder_for(settings, {TOPIC: RINGFENCE}),
             self._decide,
-            lambda: Standing(self.loaded, self._follows, untold),
+            lambda: Standing(self.loaded, self._followed, untold),
             now_ms,
         )
 
@@ -85,6 +85,11 @@ class Memory:
     def readiness(self) -> Readiness:
         """Until there are lists, nothing is blocked."""
         return Readiness(() if self.loaded else ("the lists are not loaded yet",))
+
+    @property
+    def _followed(self) -> bool:
+        """Whether answers rest on what the register has now: all of it."""
+        return self.loaded and self._follows and not self.refresher.behind
 
     async def _told_when_loaded(self) -> None:
         await self.refresher.wait_loaded()

@@ -27,15 +27,17 @@ from stream.commands.register import (
     now_s,
     progress,
     say,
+    text_in,
     with_register,
 )
 from stream.core.entry import Category, Entry
+from stream.core.said import cleaned
 from stream.lists.circles import PLAIN
 from stream.lists.covering import covering, fingerprints_of
 from stream.lists.export import moment
 from stream.lists.files import format_of
 from stream.lists.ingest import ImportReport, ImportRequest, entries_of, head_of, import_file
-from stream.lists.parse import Defaults
+from stream.lists.parse import SOURCE_CHARS_MAX, Defaults
 from stream.lists.store import Register
 from stream.lists.words import Changed, ListHead, Outcome, Removal, Retraction
 from stream.ops import checks
@@ -120,7 +122,7 @@ def import_(
     if kind not in {"text", "csv", "jsonl"}:
         fail(f"no format {kind}: text, csv or jsonl", USAGE)
     defaults = Defaults(
-        source or file.name[:64],
+        text_in(source or cleaned(file.name)[:SOURCE_CHARS_MAX], "--source", SOURCE_CHARS_MAX),
         now_s(),
         _region(region),
         _category(category),
@@ -204,13 +206,14 @@ def add(
     Example: ringfence lists add TH/national +66812345678 --category parcel --expires-in 10d
     """
     settings, who, kind = settings_of(config), by(actor, reason), _category(category)
+    source = text_in(source or who.actor[:SOURCE_CHARS_MAX], "--source", SOURCE_CHARS_MAX)
     numbers, wrong = entries_in(texts, _region(region), settings.lists.prefixes())
     until = expiry(expires_in)
 
     async def work(register: Register) -> Changed:
         key = key_of(settings, (await head_of(register, name)).circle)
         entries = [
-            Entry(number, fp, kind, (source or who.actor)[:64], now_s(), until, confidence)
+            Entry(number, fp, kind, source, now_s(), until, confidence)
             for number, fp in zip(numbers, fingerprints_of(numbers, key), strict=True)
         ]
         return await register.add(name, entries, who)

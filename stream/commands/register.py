@@ -40,6 +40,7 @@ from stream.core.faults import (
 )
 from stream.core.number import Kind, parse
 from stream.core.ranges import PrefixFault, PrefixRules, read_entries
+from stream.core.said import ACTOR_CHARS_MAX, REASON_CHARS_MAX, line_of
 from stream.lists.formats.rows import InputUnreadable
 from stream.lists.meanings import after_number
 from stream.lists.rebase import Stage
@@ -126,10 +127,19 @@ def key_of(settings: Settings, circle: str) -> bytes:
     return key
 
 
+def text_in(text: str, option: str, most: int = REASON_CHARS_MAX) -> str:
+    """What somebody wrote, on one line. Ends with 2 if it has what can not be kept or shown."""
+    try:
+        return line_of(text, option, most)
+    except ValueError as error:
+        fail(str(error), USAGE)
+
+
 def by(actor: str | None, reason: str) -> By:
-    """Who changes something, and why."""
+    """Who changes something, and why. Ends with 2 if it is no text for the audit."""
+    reason = text_in(reason, "--reason")
     if actor:
-        return By(actor, reason)
+        return By(text_in(actor, "--actor", ACTOR_CHARS_MAX), reason)
     try:
         return By(getpass.getuser(), reason)
     except (KeyError, OSError):  # a container's user often has no name

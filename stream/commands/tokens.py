@@ -9,7 +9,16 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from stream.commands.base import AsJson, complain, err, out, print_json
-from stream.commands.register import NOTHING_DONE, USAGE, ExpiresIn, expiry, fail, now_s, say
+from stream.commands.register import (
+    NOTHING_DONE,
+    USAGE,
+    ExpiresIn,
+    expiry,
+    fail,
+    now_s,
+    say,
+    text_in,
+)
 from stream.config import HTTP_TOKENS
 from stream.core.faults import SecretUnsafe
 from stream.lists.export import moment
@@ -138,7 +147,7 @@ def revoke(
             else f"name the file of tokens by --file or {_FILE}"
         )
         fail(text, USAGE)
-    why = " ".join(reason.split())
+    why = text_in(reason, "--reason")
     try:
         done = rewrite(file, lambda text: revoked(text, name, now_s(), why))
     except SecretUnsafe as fault:

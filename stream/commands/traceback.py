@@ -22,6 +22,7 @@ from stream.commands.register import (
     now_s,
     progress,
     seconds_in,
+    text_in,
     with_register,
 )
 from stream.config import Settings
@@ -65,7 +66,8 @@ def traceback_command(
     read = parse(number, region or settings.calls.home_country)
     if read.kind is not Kind.E164:
         fail(f"{number!r} is no phone number", USAGE)
-    if not authority.strip() or not reason.strip():
+    authority = text_in(authority, "--for")
+    if not authority or not reason.strip():
         fail("--for and --reason say who asks and why: the audit keeps both", USAGE)
     from_s = moment_in(since) // 1000
     until_s = now_s() + 1 if until == "now" else moment_in(until) // 1000

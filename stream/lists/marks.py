@@ -32,13 +32,17 @@ class Found:
 
 @dataclass(slots=True)
 class Marks:
-    """The marks of all lists and their states. While `foreign`, the register is another one."""
+    """The marks of all lists and their states. While `foreign`, the register is another one.
+
+    `unread` are lists that could not be read when it was tried last, until one try succeeds.
+    """
 
     foreign: bool = False
     stale: set[str] = field(default_factory=set)
     reading: set[str] = field(default_factory=set)
     failed: set[str] = field(default_factory=set)
     lost: set[str] = field(default_factory=set)
+    unread: set[str] = field(default_factory=set)
     _marks: dict[str, Mark] = field(default_factory=dict)
 
     def get(self, name: str) -> Mark | None:
@@ -49,6 +53,7 @@ class Marks:
         """A list was read: it is known so far, and trusted."""
         self._marks[name] = mark
         self.reading.discard(name)
+        self.unread.discard(name)
 
     def copy(self) -> dict[str, Mark]:
         """All marks of now."""
@@ -65,6 +70,7 @@ class Marks:
         """Reading a list failed; the next comparison has it tried again."""
         self.reading.discard(name)
         self.failed.add(name)
+        self.unread.add(name)
 
     def break_off(self) -> None:
         """The connection broke: what was being read has to be read again."""
@@ -111,6 +117,7 @@ class Marks:
         `anew`: trust nothing, read all lists again.
         """
         found: dict[str, Found] = {}
+        self.unread &= standing.keys()  # one that could never be read may be gone since
         for name, mark in before.items():
             head = standing.get(name)
             if (head is None or head.generation < mark.generation) and name not in self.lost:

@@ -98,6 +98,11 @@ class Refresher:
         marks = self._marks
         return tuple(sorted(marks.copy() if marks.foreign else marks.lost))
 
+    @property
+    def behind(self) -> tuple[str, ...]:
+        """The lists (the allowlist is "") that are not the register's: lost, or not readable."""
+        return tuple(sorted({*self.lost, *self._marks.unread}))
+
     def load_last_good(self) -> None:
         """Enforce what the shelf holds; blocks. Before `run`, and without the register."""
         settings = self._settings

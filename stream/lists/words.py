@@ -6,14 +6,20 @@ from enum import Enum
 from typing import NamedTuple
 
 from stream.core.overlay import Change
+from stream.core.said import cleaned
 
 
 @dataclass(frozen=True, slots=True)
 class By:
-    """Who changes something, and why: for the audit."""
+    """Who changes something, and why: for the audit. What is not to be seen is marked there."""
 
     actor: str
     reason: str = ""
+
+    def __post_init__(self) -> None:
+        # Whoever asks says what is wrong with a text (`core.said.line_of`); nothing gets past here.
+        object.__setattr__(self, "actor", cleaned(self.actor))
+        object.__setattr__(self, "reason", cleaned(self.reason))
 
 
 @dataclass(frozen=True, slots=True)

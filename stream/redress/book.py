@@ -30,6 +30,7 @@ from stream.core.appeal import (
 )
 from stream.core.faults import AppealRefused, AppealUnknown, ChangeConflict, RegisterLost
 from stream.core.number import masked
+from stream.core.said import line_of
 from stream.lists import keys
 from stream.lists.connection import Closing, RegisterSettings, client, renamed
 from stream.lists.records import allow_json
@@ -206,8 +207,10 @@ def _check(appeal: Appeal) -> None:
         ("the comment", last.comment, COMMENT_CHARS_MAX),
         ("how to reach whoever appealed", appeal.appellant, APPELLANT_CHARS_MAX),
     ):
-        if len(text) > most:
-            raise AppealRefused(f"{what} has {len(text):,} characters; at most {most} are kept")
+        try:
+            line_of(text, what, most)
+        except ValueError as error:
+            raise AppealRefused(str(error)) from error
     if len(appeal.lists) > LISTS_MAX:
         raise AppealRefused(f"an appeal names {len(appeal.lists)} lists; at most {LISTS_MAX} can")
 

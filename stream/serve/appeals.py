@@ -16,13 +16,14 @@ from fastapi.responses import JSONResponse
 from stream.core.appeal import APPELLANT_CHARS_MAX, COMMENT_CHARS_MAX, AppealState
 from stream.core.decision import Verdict
 from stream.core.number import masked
+from stream.core.said import line_of
 from stream.lists.words import By
 from stream.serve.bodies import FORM, JSON
 from stream.serve.kept import Kept
 from stream.serve.parts import Parts, PartsHere, needs
 from stream.serve.problems import Kind, ProblemError
 from stream.serve.redress import told
-from stream.serve.rendering import page, wants_page
+from stream.serve.rendering import page, see_other, wants_page
 from stream.serve.tokens import Client, Role
 
 router = APIRouter(prefix="/v1", tags=["redress"])
@@ -175,10 +176,11 @@ async def appeal(request: Request, parts: PartsHere) -> Response:
     asked = await _asked(request)
     found = await _found(parts, asked.decision_id)
     made, is_new = await parts.redress.appeal(found, asked.contact, By("http", asked.reason))
-    where = {"Location": f"/v1/appeals/{made.id}"}
+    where = f"/v1/appeals/{made.id}"
     if wants_page(request):
-        return Response(status_code=303, headers=where)  # an address to keep, safe to reload
-    return JSONResponse(told(made), status_code=201 if is_new else 200, headers=where)
+        return see_other(where)  # an address to keep, safe to reload
+    status = 201 if is_new else 200
+    return JSONResponse(told(made), status_code=status, headers={"Location": where})
 
 
 async def _asked(request: Request) -> _Asked:
@@ -195,13 +197,19 @@ async def _asked(request: Request) -> _Asked:
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError) as error:
         text = "takes decision_id, contact and reason, each a text"
         raise ProblemError(Kind.MALFORMED, text) from error
-    for name, text, most in (
-        ("contact", asked.contact, APPELLANT_CHARS_MAX),
-        ("reason", asked.reason, COMMENT_CHARS_MAX),
-    ):
-        if len(text) > most:
-            raise ProblemError(Kind.MALFORMED, f"{name} may have {most} characters")
-    return asked
+    return _Asked(
+        asked.decision_id,
+        _line(asked.contact, "contact", APPELLANT_CHARS_MAX),
+        _line(asked.reason, "reason", COMMENT_CHARS_MAX),
+    )
+
+
+def _line(text: str, what: str, most: int) -> str:
+    """What somebody wrote. Raises ProblemError."""
+    try:
+        return line_of(text, what, most)
+    except ValueError as error:
+        raise ProblemError(Kind.MALFORMED, str(error)) from error
 
 
 @router.get(
@@ -277,8 +285,8 @@ async def answered(
         comment = msgspec.json.decode(await request.body(), type=_Comment).comment
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProblemError(Kind.MALFORMED, "takes a comment, a text") from error
-    if not 0 < len(comment) <= COMMENT_CHARS_MAX:
-        text = f"the comment must have 1 to {COMMENT_CHARS_MAX} characters"
-        raise ProblemError(Kind.MALFORMED, text)
-    by = By(f"http:{client.name}", comment)
+    said = _line(comment, "comment", COMMENT_CHARS_MAX)
+    if not said:
+        raise ProblemError(Kind.MALFORMED, "the comment must say something")
+    by = By(f"http:{client.name}", said)
     return JSONResponse(told(await parts.redress.answer(appeal_id, STATES[answer], by)))

@@ -132,6 +132,15 @@ class Guard:
         return client
 
 
+def from_elsewhere(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether a browser says that another site had it send this. Programs say nothing."""
+    given = dict(headers)
+    site, origin = given.get(b"sec-fetch-site"), given.get(b"origin")
+    if site not in {None, b"same-origin"}:
+        return True
+    return origin is not None and origin.partition(b"://")[2] != given.get(b"host")
+
+
 def _unknown(count: int) -> str:
     """What is wrong with so many `Authorization` fields of no client."""
     if count > 1:

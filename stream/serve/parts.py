@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Final, cast
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
@@ -11,8 +11,9 @@ from stream.ops.health import Readiness
 from stream.ops.serve_metrics import ServeMetrics
 from stream.serve.blocklist import Blocklist
 from stream.serve.door import Door
-from stream.serve.guard import Guard
+from stream.serve.guard import Guard, from_elsewhere
 from stream.serve.lookup import Lookup
+from stream.serve.problems import Kind, ProblemError
 from stream.serve.redress import Redress
 from stream.serve.settings import ServeSettings
 from stream.serve.tokens import Client, Role
@@ -41,6 +42,8 @@ def parts_of(request: Request) -> Parts:
 PartsHere = Annotated[Parts, Depends(parts_of)]
 """The type of a route's argument that takes them."""
 
+_SAFE: Final = frozenset({"GET", "HEAD"})
+"""Methods that change nothing here."""
 _BEARER = HTTPBearer(
     auto_error=False, description="A token that `ringfence token create` made, of a role that may."
 )
@@ -51,12 +54,17 @@ def needs(*roles: Role) -> Any:
     wanted = frozenset({*roles, Role.OPERATOR})
 
     async def admitted(request: Request, _: Annotated[object, Depends(_BEARER)]) -> Client:
-        return parts_of(request).guard.admit(
+        client = parts_of(request).guard.admit(
             request.scope["headers"],
             wanted,
             address=request.client.host if request.client is not None else "",
             route=getattr(request.scope.get("route"), "path", ""),
             request_id=request.scope["state"]["request_id"],
         )
+        # A browser that was once asked for a token (Basic) adds it to whatever a site has it send.
+        if request.method not in _SAFE and from_elsewhere(request.scope["headers"]):
+            text = "another site had your browser send this; nothing was done"
+            raise ProblemError(Kind.FORGED, text)
+        return client
 
     return Depends(admitted)

@@ -6,6 +6,7 @@ the others are whole in themselves.
 
 from datetime import UTC, datetime
 from typing import Any, Final
+from urllib.parse import quote
 
 from fastapi import Request, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -24,6 +25,8 @@ _PAGES: Final = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+_URL_SAFE: Final = "/%:?#[]@!$&'()*+,;=~"
+"""What means something in an address, or is encoded already (RFC 3986)."""
 _SIZES: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -82,6 +85,11 @@ def page(request: Request, name: str, status: int = 200, **given: Any) -> Respon
 def fragment(name: str, **given: Any) -> str:
     """A part of a page, for nobody in particular."""
     return _PAGES.get_template(name).render(**given)
+
+
+def see_other(address: str) -> Response:
+    """Send a browser on to a page of ours, whatever characters lead there: headers hold few."""
+    return Response(status_code=303, headers={"Location": quote(address, safe=_URL_SAFE)})
 
 
 def wants_page(request: Request) -> bool:

@@ -11,10 +11,12 @@ import os
 import sys
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
+from stream.core.said import cleaned
 from stream.lists.words import By
+from stream.ops.log import without_numbers
 from stream.serve.problems import Kind, ProblemError
 
 LOOKS_MAX: Final = 2
@@ -30,7 +32,10 @@ _CUT_LINES: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """How a command ended: its exit code, the lines asked for of all, and what it said last."""
+    """How a command ended: its exit code, the lines asked for of all, and what it said last.
+
+    Lines are for who may see what they hold; what a look said (stderr) has no whole number.
+    """
 
     code: int
     lines: tuple[str, ...]
@@ -54,7 +59,9 @@ class Commands:
             text = "another change from this page is being made; come again"
             raise ProblemError(Kind.BUSY, text, retry_after_s=_RETRY_S)
         async with self._change:
-            return await self._run([*words, f"--actor={by.actor}", f"--reason={by.reason}"], 0, 50)
+            ran = await self._run([*words, f"--actor={by.actor}", f"--reason={by.reason}"], 0, 50)
+        # Of a look never: who may look at a page need not be who may see whole numbers.
+        return ran if ran.said else replace(ran, said="\n".join(ran.lines)[-_SAID_CHARS:])
 
     async def look(self, words: Sequence[str], first: int = 0, count: int = 1000) -> Ran:
         """What a command prints: `count` of its lines from `first` on. Raises ProblemError."""
@@ -62,9 +69,14 @@ class Commands:
             text = "others look at long answers just now; come again"
             raise ProblemError(Kind.BUSY, text, retry_after_s=_RETRY_S)
         async with self._looks:
-            return await self._run(words, first, count)
+            ran = await self._run(words, first, count)
+        return replace(ran, said=without_numbers(ran.said))
 
     async def _run(self, words: Sequence[str], first: int, count: int) -> Ran:
+        if any(cleaned(word) != word for word in words):
+            # A NUL would end the word for the command; and what it says comes back to a page.
+            text = "a field has a character that is not to be seen; nothing was done"
+            raise ProblemError(Kind.MALFORMED, text)
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "stream", *words, *self.arguments),
             stdin=asyncio.subprocess.DEVNULL,
@@ -93,7 +105,7 @@ class Commands:
                     process.kill()
                 await process.wait()
         assert process.returncode is not None
-        return Ran(process.returncode, lines, total, said or "\n".join(lines)[-_SAID_CHARS:])
+        return Ran(process.returncode, lines, total, said)
 
 
 async def _some(

@@ -3,16 +3,17 @@
 from collections.abc import Mapping
 from hmac import compare_digest
 from typing import Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from fastapi import Request
 
+from stream.core.said import REASON_CHARS_MAX, line_of
 from stream.serve.bodies import FORM
+from stream.serve.guard import from_elsewhere
 from stream.serve.problems import Kind, ProblemError
 
 BYTES_MAX: Final = 64 * 1024
 FIELDS_MAX: Final = 50
-REASON_CHARS_MAX: Final = 500
 
 Fields = Mapping[str, str]
 
@@ -40,24 +41,28 @@ def check_origin(request: Request, fields: Fields, csrf: str) -> None:
     beside it, should the secret ever leak.
     """
     given = fields.get("csrf", "")
-    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
-    elsewhere = site not in {None, "same-origin"} or (
-        origin is not None and urlsplit(origin).netloc != request.headers.get("host")
-    )
-    if elsewhere or not compare_digest(given.encode(), csrf.encode()):
+    if from_elsewhere(request.scope["headers"]) or not compare_digest(
+        given.encode(), csrf.encode()
+    ):
         text = "this form did not come from a page of yours, or is too old: load the page anew"
         raise ProblemError(Kind.FORGED, text)
 
 
 def reason_in(fields: Fields) -> str:
     """Why something is changed. Raises ProblemError if it does not say."""
-    reason = " ".join(fields.get("reason", "").split())
+    reason = text_in(fields, "reason", REASON_CHARS_MAX)
     if not reason:
         text = "say why: the reason stands in the audit; nothing was changed"
         raise ProblemError(Kind.MALFORMED, text)
-    if len(reason) > REASON_CHARS_MAX:
-        raise ProblemError(Kind.MALFORMED, f"a reason may have {REASON_CHARS_MAX} characters")
     return reason
+
+
+def text_in(fields: Fields, name: str, most: int) -> str:
+    """A text that somebody wrote, on one line; "" if there is none. Raises ProblemError."""
+    try:
+        return line_of(fields.get(name, ""), f"the {name}", most)
+    except ValueError as error:
+        raise ProblemError(Kind.MALFORMED, f"{error}; nothing was changed") from error
 
 
 def way_back(address: str) -> str:

@@ -10,7 +10,7 @@ from fastapi import Depends, Request, Response
 from stream.core.number import masked
 from stream.lists.words import By
 from stream.serve.problems import Kind, ProblemError
-from stream.serve.rendering import page
+from stream.serve.rendering import page, see_other
 from stream.serve.tokens import Client, Role
 from stream.web.commands import Ran
 from stream.web.forms import Fields, check_origin, fields_of, reason_in
@@ -109,7 +109,7 @@ class Change:
         """Send the browser to a page that says what was done."""
         visit = self.visit
         await visit.parts.sessions.tell(visit.cookie, visit.session, notice)
-        return Response(status_code=303, headers={"Location": address})
+        return see_other(address)
 
 
 def cookie_name(request: Request) -> str:

@@ -4,7 +4,7 @@ from typing import Final
 
 from fastapi import APIRouter, FastAPI, Request, Response
 
-from stream.serve.rendering import page
+from stream.serve.rendering import page, see_other
 from stream.web import (
     agreements,
     appeals,
@@ -49,7 +49,7 @@ def install(app: FastAPI, parts: PageParts) -> None:
 
     async def elsewhere(_: Request, error: Exception) -> Response:
         assert isinstance(error, ElsewhereError)
-        return Response(status_code=303, headers={"Location": error.address})
+        return see_other(error.address)
 
     async def again(request: Request, _: Exception) -> Response:
         return page(request, "again.html")

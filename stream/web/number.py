@@ -9,12 +9,13 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 
 from stream.core.agreement import owner_of
+from stream.core.appeal import APPELLANT_CHARS_MAX
 from stream.core.entry import Category
 from stream.core.number import Kind as NumberKind
 from stream.core.number import parse
 from stream.serve.problems import Kind, ProblemError
 from stream.serve.tokens import Role
-from stream.web.forms import Fields, check_origin, fields_of
+from stream.web.forms import Fields, check_origin, fields_of, text_in
 from stream.web.frame import Change, Visit, changes, sees
 
 router = APIRouter(include_in_schema=False)
@@ -90,7 +91,7 @@ async def disallow(change: Annotated[Change, changes()]) -> Response:
 @router.post("/number/appeal")
 async def appeal(change: Annotated[Change, changes()]) -> Response:
     """Take an appeal in: `ringfence appeals new`."""
-    contact = change.fields.get("contact", "").strip()
+    contact = text_in(change.fields, "contact", APPELLANT_CHARS_MAX)
     words = ["appeals", "new", _number(change.visit, change.fields), f"--appellant={contact}"]
     return await _done(change, words, "The appeal is taken in.", "/appeals?sort=-received")
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from stream.serve.parts import parts_of
 from stream.serve.problems import Kind, ProblemError
-from stream.serve.rendering import THEME_COOKIE, THEMES, page
+from stream.serve.rendering import THEME_COOKIE, THEMES, page, see_other
 from stream.serve.tokens import TOKEN_CHARACTERS_MAX, Role
 from stream.web.forms import check_origin, fields_of, way_back
 from stream.web.frame import cookie_name, visit_of
@@ -51,7 +51,7 @@ async def sign_in(request: Request) -> Response:
     cookie = await parts.sessions.begin(token)
     audit.info("signed in", extra={"client": client.name, "address": _address(request)})
     start = "/lists" if client.role is Role.PARTNER and back == "/" else back
-    answer = Response(status_code=303, headers={"Location": start})
+    answer = see_other(start)
     answer.set_cookie(
         cookie_name(request),
         cookie,
@@ -71,7 +71,7 @@ async def sign_out(request: Request) -> Response:
     check_origin(request, await fields_of(request), visit.session.csrf)
     await visit.parts.sessions.end(visit.cookie)
     audit.info("signed out", extra={"client": visit.client.name, "address": _address(request)})
-    answer = Response(status_code=303, headers={"Location": "/sign-in"})
+    answer = see_other("/sign-in")
     answer.delete_cookie(
         cookie_name(request), path="/", secure=request.url.scheme == "https", httponly=True
     )
@@ -84,7 +84,7 @@ async def theme(request: Request) -> Response:
     visit = await visit_of(request)
     fields = await fields_of(request)
     check_origin(request, fields, visit.session.csrf)
-    answer = Response(status_code=303, headers={"Location": way_back(fields.get("back", "/"))})
+    answer = see_other(way_back(fields.get("back", "/")))
     wanted = fields.get("theme", "")
     if wanted in THEMES:
         answer.set_cookie(
