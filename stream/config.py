@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 from aiokafka.helpers import create_ssl_context
 from cattrs import Converter
@@ -30,6 +30,7 @@ from stream.ops import checks
 from stream.ops.figures.places import Kind, Place, address, other
 from stream.ops.kafka import KafkaSettings
 from stream.ops.tables import (
+    Checked,
     Key,
     Problem,
     Tables,
@@ -106,7 +107,7 @@ class Settings:
     mappings: dict[str, MappingSettings]
     switches: dict[Filled, SwitchSettings]
     trunks: dict[str, TrunkSection]
-    circles: dict[Filled, CircleSection]
+    circles: dict[Annotated[str, Checked(checks.circle_name)], CircleSection]
     owners: dict[Filled, OwnerSection]
     policy: PolicySection
     lists: ListsSection

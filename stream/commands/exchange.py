@@ -11,6 +11,7 @@ from rich.table import Table
 from stream.commands.base import AsJson, ConfigFiles, out, own, print_json, settings_of
 from stream.commands.register import NOTHING_DONE, USAGE, fail, note, now_s, say
 from stream.config import Settings
+from stream.core import names
 from stream.core.faults import ConfigInvalid, ExchangeFault, Fault
 from stream.exchange import bundle, files, inspect, repository
 from stream.exchange.keys import SEALED_BY, KeyRing
@@ -128,8 +129,8 @@ def add_list(
     """
     settings = settings_of(config)
     own_exchange(settings)
-    if name.count("/") != 1:
-        fail(f"{name!r} is no list: write OWNER/NAME, e.g. KH/scam", USAGE)
+    if (wrong := names.wrong(names.Kind.LIST, name)) is not None:
+        fail(f"{name!r} {wrong}", USAGE)
     ring = ring_of(settings, keys)
     repository.add_list(folder_of(settings), ring, name, validity_of(settings), now_s())
     say(f"{name} can be published from this machine")

@@ -12,11 +12,11 @@ from stream.commands.base import ConfigFiles, settings_of
 from stream.commands.exchange import root_in
 from stream.commands.register import NOTHING_DONE, USAGE, fail, now_s, say
 from stream.config import Settings
+from stream.core import names
 from stream.core.faults import ExchangeFault, SnapshotUnreadable
 from stream.lists.circles import PLAIN, key_id
 from stream.lists.published import LATEST_BYTES_MAX, Latest, latest_target, read_latest
 from stream.lists.tuf_client import TufClient
-from stream.ops import checks
 
 _FILE = """\
 # {name} of {place}, followed since it was verified by `ringfence exchange follow`.
@@ -55,7 +55,7 @@ def follow(
     Example: ringfence exchange follow https://kh.example KH/scam --root kh.json --contact noc@kh
     """
     settings = settings_of(config)
-    if (wrong := checks.list_name(name)) is not None:
+    if (wrong := names.wrong(names.Kind.LIST, name)) is not None:
         fail(f"{name!r} {wrong}", USAGE)
     trusted = root_in(root)
     latest = _latest(url, name, trusted)

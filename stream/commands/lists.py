@@ -69,9 +69,6 @@ def create(
     Example: ringfence lists create TH/national
     """
     settings = settings_of(config)
-    wrong = checks.list_name(name)
-    if wrong is not None:
-        fail(f"{name!r} {wrong}", USAGE)
     if circle not in settings.circle_keys():
         fail(f"no circle {circle}: it needs [circles.{circle}] in the settings", USAGE)
     made = with_register(

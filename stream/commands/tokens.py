@@ -20,19 +20,12 @@ from stream.commands.register import (
     text_in,
 )
 from stream.config import HTTP_TOKENS
+from stream.core import names
 from stream.core.faults import SecretUnsafe
 from stream.lists.export import moment
 from stream.ops.tables import secret
 from stream.serve.token_file import rewrite
-from stream.serve.tokens import (
-    Client,
-    Role,
-    line_of,
-    name_is_right,
-    new_token,
-    read_tokens,
-    revoked,
-)
+from stream.serve.tokens import Client, Role, line_of, new_token, read_tokens, revoked
 
 _FILE = f"{HTTP_TOKENS}_FILE"
 File = Annotated[
@@ -69,9 +62,8 @@ def create(
 
     Example: ringfence token create switch-bkk-1 --role switch --expires-in 365d
     """
-    if not name_is_right(name):
-        text = "must be letters, digits, dot, - and _, at most 40, with a letter or digit first"
-        raise typer.BadParameter(text)
+    if (wrong := names.wrong(names.Kind.CLIENT, name)) is not None:
+        raise typer.BadParameter(wrong)
     made = new_token()
     until_s = expiry(expires_in)
     line = line_of(Client(name, role, until_s), made)

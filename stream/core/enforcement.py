@@ -17,6 +17,7 @@ from msgspec import Meta
 from stream.core.agreement import is_country, owner_of
 from stream.core.delays import Count, Delays, together
 from stream.core.faults import DocumentUnreadable
+from stream.core.names import READABLE_LIST, READABLE_PART
 
 FORMAT: Final = "ringfence-enforcement/1"
 DOCUMENT_BYTES_MAX: Final = 2 << 20
@@ -24,11 +25,10 @@ SIGHTINGS_MAX: Final = 10_000
 """Of one list and day; whoever has more takes the list out of force and does not appeal."""
 FOLDER: Final = "enforcement"
 
-_LIST: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}/[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z"
-_ListName = Annotated[str, Meta(pattern=_LIST)]
+_ListName = Annotated[str, Meta(pattern=READABLE_LIST)]
 _Country = Annotated[str, Meta(pattern=r"^[A-Z]{2}\Z")]
 _Word = Annotated[str, Meta(pattern=r"^[a-z][a-z_]{0,31}\Z")]
-_Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
+_Id = Annotated[str, Meta(pattern=READABLE_PART)]
 _Fingerprint = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}\Z")]
 _Moment = Annotated[datetime, Meta(tz=True)]
 _Seconds = Annotated[int, Meta(ge=0, le=10**10)]

@@ -51,6 +51,10 @@ class ListUnknown(Fault):
     """No list of that name is in the register."""
 
 
+class NameRefused(Fault):
+    """A list may not be called so, or another one differs from it by its capitals alone."""
+
+
 class VersionGone(Fault):
     """A generation of a list is not kept any more, or never was."""
 

@@ -24,6 +24,7 @@ from stream.core.bloom import PROBES, Filter, check_probes, check_rate, map_filt
 from stream.core.columns_check import ColumnsCheck
 from stream.core.entry import DIGITS_END, PREFIX_MARK, Category, Columns
 from stream.core.faults import FilterUnreadable, SnapshotUnreadable
+from stream.core.names import READABLE_PART
 
 FORMAT = 2
 FORMATS = (1, 2)
@@ -57,7 +58,7 @@ COLUMNS = (
 """The fields of `Columns` that are arrays; each is a part, and a file, of that name."""
 
 Count = Annotated[int, Meta(ge=0, le=2**53)]
-Word = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")]
+Word = Annotated[str, Meta(pattern=READABLE_PART)]
 """Owners and names become folders: nothing that could lead out of one."""
 Hex = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 

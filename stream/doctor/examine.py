@@ -103,7 +103,8 @@ async def _snapshots(settings: Settings) -> list[Line]:
             heads = dict((await register.heads()).lists)
     except Fault:
         heads = None  # the line of redis says why
-    return await _apart(lambda: machine.check_snapshots(settings, heads))()
+    named = [*machine.name_lines(heads or ())]
+    return [*named, *await _apart(lambda: machine.check_snapshots(settings, heads))()]
 
 
 async def _ports(settings: Settings) -> list[Line]:

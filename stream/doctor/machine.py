@@ -7,13 +7,14 @@ import shutil
 import socket
 import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from stream import __version__
 from stream.config import Settings, default_file
+from stream.core import names
 from stream.core.faults import SnapshotUnreadable
 from stream.doctor.line import Line, fail, ok, warn
 from stream.lists import local
@@ -58,6 +59,17 @@ def space_line(folder: Path, free: int) -> Line:
     if free < FREE_WARN:
         return warn("disk", said, f"df -h {folder}; [lists] generations_kept, state_dir")
     return ok("disk", said)
+
+
+def name_lines(known: Collection[str]) -> Iterator[Line]:
+    """Lists that nobody could make any more, or would confuse: from before names had one rule."""
+    fix = "export it, import that into a list with a right name, then ringfence lists delete it"
+    for name in sorted(known):
+        if (wrong := names.wrong(names.Kind.LIST, name)) is not None:
+            yield warn("list names", f'"{name}" {wrong}', fix)
+        elif (other := names.alike(name, known)) is not None:
+            said = f"{name} and {other} differ by capitals alone: people correct the wrong one"
+            yield warn("list names", said, fix)
 
 
 def check_snapshots(settings: Settings, heads: dict[str, ListHead] | None) -> Iterator[Line]:

@@ -6,14 +6,14 @@ terminating, signed by KH's own keys): one root for all countries, for who trust
 which keys are whose.
 """
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import msgspec
-from tuf.api.metadata import TOP_LEVEL_ROLE_NAMES, DelegatedRole, Metadata, Targets
+from tuf.api.metadata import DelegatedRole, Metadata, Targets
 
+from stream.core import names
 from stream.core.faults import ExchangeFault, Fault, FeedDown
 from stream.exchange import files, signing
 from stream.exchange.carry import PRUNE_S, carry, is_carried
@@ -23,7 +23,6 @@ from stream.exchange.signing import Validity
 from stream.lists.tuf_client import TufClient, TufLimits
 
 COUNTRIES: Final = "countries"
-_OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -59,8 +58,8 @@ class Hub:
 
         Needs the keys of the hub's targets. Raises FeedDown, ExchangeFault; then nothing stays.
         """
-        if not _OWNER.match(owner) or owner in TOP_LEVEL_ROLE_NAMES:
-            raise ExchangeFault(f"{owner!r} is no owner: write e.g. KH")
+        if (wrong := names.wrong(names.Kind.OWNER, owner)) is not None:
+            raise ExchangeFault(f"{owner!r} is no owner: it {wrong}")
         path = self.state / "members" / f"{owner}.json"
         if path.exists():
             raise ExchangeFault(f"{owner} has joined already; remove {path} to let it join anew")

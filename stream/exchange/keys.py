@@ -4,7 +4,6 @@ Signing is securesystemslib's. A key is known by its name (the file's) and by it
 what stands in metadata.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +20,13 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from securesystemslib.signer import CryptoSigner
 
+from stream.core import names
 from stream.core.faults import ExchangeFault
 from stream.ops.private import read_private, write_private
 
 SEALED_BY: Final = "RINGFENCE_EXCHANGE_PASSPHRASE"
 """The environment variable with the private keys' passphrase; `<it>_FILE` names a file of it."""
 SUFFIX: Final = ".pem"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.~-]{0,63}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +77,8 @@ class KeyRing:
 
         Raises ExchangeFault, SecretUnsafe.
         """
-        if not _NAME.match(name):
-            raise ExchangeFault(f"{name!r} is no name for a key: letters, digits, '-', '.', '_'")
+        if (wrong := names.wrong(names.Kind.KEY, name)) is not None:
+            raise ExchangeFault(f"{name!r} {wrong}")
         path = self.place_of(name, folder)
         private = Ed25519PrivateKey.generate()
         sealed: KeySerializationEncryption = NoEncryption()

@@ -12,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
+from stream.core import names
 from stream.core.faults import SecretUnsafe
 from stream.ops.private import read_private, write_private
 
@@ -19,7 +20,6 @@ PLAIN = "plain"
 """The circle with no key."""
 KEY_BYTES: Final = 32
 _SUFFIX: Final = ".key"
-_NAME = re.compile(r"([a-z0-9][a-z0-9_.-]{0,31})(?:@([1-9][0-9]{0,4}))?\Z")
 
 
 def key_id(key: bytes) -> str:
@@ -66,7 +66,7 @@ class CircleKeys(Mapping[str, bytes]):
     def __getitem__(self, name: str) -> bytes:
         if name in self.known:
             return self.known[name]
-        if not _NAME.match(name):
+        if names.wrong(names.Kind.CIRCLE, name) is not None:
             raise KeyError(name)
         try:
             return key_in(file_of(self.folder, name))
@@ -86,9 +86,9 @@ class CircleKeys(Mapping[str, bytes]):
 
 def file_of(folder: Path, name: str) -> Path:
     """Where a circle's key lies. Raises SecretUnsafe where it is no name for a circle."""
-    if name == PLAIN or not _NAME.match(name):
-        text = f"{name!r} is no name for a circle: small letters, digits, '-', e.g. asean"
-        raise SecretUnsafe(text)
+    wrong = names.wrong(names.Kind.CIRCLE, name)
+    if name == PLAIN or wrong is not None:
+        raise SecretUnsafe(f"{name!r} {wrong or 'is no name for a circle with a key'}")
     return folder / f"{name}{_SUFFIX}"
 
 

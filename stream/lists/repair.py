@@ -183,7 +183,7 @@ async def put_back(
     if found.identity is not None:
         await register.adopt(found.identity)
     if found.head is None:
-        await register.create(found.name, snapshot.manifest.circle, by)
+        await register.create(found.name, snapshot.manifest.circle, by, again=True)
     columns, overlay = snapshot.columns, held.live.overlay
     since = [c for s in found.since or () if (c := change_of(s.op, s.payload)) is not None]
 

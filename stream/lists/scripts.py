@@ -93,8 +93,14 @@ return {redis.call('HMGET', KEYS[1], 'generation', 'chain'), redis.call('HVALS',
 CREATE = (
     STEP
     + """
-local name, id, circle, actor, reason, changes_max, audit_max = unpack(ARGV)
-if redis.call('SADD', 'rf:lists', name) == 0 then return {0} end
+local name, id, circle, actor, reason, changes_max, audit_max, again = unpack(ARGV)
+if redis.call('SISMEMBER', 'rf:lists', name) == 1 then return {0} end
+if again == '' then
+  for _, other in ipairs(redis.call('SMEMBERS', 'rf:lists')) do
+    if string.lower(other) == string.lower(name) then return {-4, other} end
+  end
+end
+redis.call('SADD', 'rf:lists', name)
 local now = redis.call('TIME')
 if redis.call('HSETNX', 'rf:register', 'id', id) == 1 then
   redis.call('HSET', 'rf:register', 'created_at_s', now[1], 'format', '1')
@@ -106,7 +112,8 @@ audit(audit_max, actor, reason, name, 'create', generation, circle)
 return {1, generation}
 """
 )
-"""KEYS head; ARGV name, id for a new register, circle, actor, reason, limits."""
+"""KEYS head; ARGV name, id for a new register, circle, actor, reason, limits, "" or that it comes
+back -> {1, generation}, {0}: it is there, {-4, name}: another differs by its capitals alone."""
 
 CHANGE = (
     STEP

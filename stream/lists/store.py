@@ -17,9 +17,10 @@ from typing import Any, Self
 import msgspec
 from redis.asyncio import Redis
 
+from stream.core import names
 from stream.core.allowlist import AllowEntry
 from stream.core.entry import Entry
-from stream.core.faults import ChangeConflict, ListUnknown, SnapshotUnreadable
+from stream.core.faults import ChangeConflict, ListUnknown, NameRefused, SnapshotUnreadable
 from stream.core.number import masked
 from stream.lists import bases, keys, scripts
 from stream.lists.annals import Annals
@@ -49,6 +50,8 @@ AUDIT_MAX = 2_000_000
 """Audit entries kept, about 400 MB."""
 _SWEPT = 500
 FIRST_ID = "0-0"
+_ALIKE = -4
+"""Answer of CREATE."""
 
 
 class Register:
@@ -184,16 +187,29 @@ class Register:
             raise SnapshotUnreadable("the register's allowlist holds an entry that is unreadable")
         return allow_head(head), tuple(entry for entry in entries if entry is not None)
 
-    async def create(self, name: str, circle: str, by: By) -> bool:
-        """Make an empty list; False: it is there already, and nothing was changed."""
+    async def create(self, name: str, circle: str, by: By, *, again: bool = False) -> bool:
+        """Make an empty list; False: it is there already, and nothing was changed.
+
+        `again`: it was there once and comes back, whatever it is called. Raises NameRefused.
+        """
+        wrong = None if again else names.wrong(names.Kind.LIST, name)
+        if wrong is not None:
+            there = await self.annals.head(name)
+            if there is not None:
+                return False  # from before this rule: it stays, and `ringfence doctor` names it
+            raise NameRefused(f'"{name}" {wrong}')
         with renamed(f"creating {name}"):
-            status, *_ = await self._create(
+            status, *more = await self._create(
                 keys=[keys.head(name)],
                 args=[
                     *(name, uuid.uuid4().hex, circle, by.actor, by.reason),
-                    *(CHANGES_MAX, AUDIT_MAX),
+                    *(CHANGES_MAX, AUDIT_MAX, "again" if again else ""),
                 ],
             )
+        if status == _ALIKE and not again:
+            other = more[0].decode()
+            text = f"{name} would differ from {other} by its capitals alone: use {other}"
+            raise NameRefused(text)
         return bool(status == 1)
 
     async def adopt(self, identity: str) -> None:

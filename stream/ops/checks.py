@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 import phonenumbers
 
+from stream.core import names
 from stream.core.rules import RULES
 from stream.core.zones import zone_of
 from stream.ops.spans import seconds_of, wait_of
@@ -48,9 +49,7 @@ def party(text: str) -> str | None:
     """A party to an agreement: a country or an organisation."""
     if len(text) == 2:
         return country(text)
-    if re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{2,39}", text):
-        return None
-    return f'must be a country (TH) or an organisation (ITU), not "{text}"'
+    return names.wrong(names.Kind.OWNER, text)
 
 
 def utc_offset(text: str) -> str | None:
@@ -104,10 +103,8 @@ def maybe_redis_url(text: str) -> str | None:
 
 
 def list_name(text: str) -> str | None:
-    """A list's name."""
-    if re.fullmatch(r"[A-Za-z0-9._-]+/[A-Za-z0-9._-]+", text):
-        return None
-    return 'names no list; a list is "<owner>/<name>", e.g. "TH/national"'
+    """A list's name: of one that may be there already."""
+    return None if names.readable(text) else names.wrong(names.Kind.LIST, text)
 
 
 _RESERVED = re.compile(
@@ -236,6 +233,9 @@ def wait(text: str) -> str | None:
 
 def feed_name(text: str) -> str | None:
     """A feed's name, which is its file's, a source's and a label."""
-    if re.fullmatch(r"[a-z0-9][a-z0-9-]{0,39}", text):
-        return None
-    return f'must be named by small letters, digits and "-", at most 40, not "{text}"'
+    return names.wrong(names.Kind.ID, text)
+
+
+def circle_name(text: str) -> str | None:
+    """A circle's name, which is its key's file's."""
+    return names.wrong(names.Kind.CIRCLE, text)

@@ -15,9 +15,10 @@ from enum import StrEnum
 from hmac import compare_digest
 from typing import Final
 
+from stream.core import names
+
 PREFIX: Final = "rf_"
 """So that scanners for leaked secrets recognise one."""
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 TOKEN_CHARACTERS_MAX: Final = 512
 EXPIRES: Final = "expires="
@@ -121,17 +122,12 @@ def read_tokens(text: str, errors: list[str]) -> Tokens:
     return Tokens(tuple(held))
 
 
-def name_is_right(name: str) -> bool:
-    """Whether a client may be called so."""
-    return _NAME.fullmatch(name) is not None
-
-
 def _client_in(words: list[str], known: Iterable[str]) -> tuple[bytes, Client]:
     if len(words) not in {3, 4}:
         raise ValueError(f"must be <name> <role> <SHA-256 of the token> [{EXPIRES}<moment>]")
     name, role, digest = words[:3]
-    if not name_is_right(name):
-        raise ValueError("names no client: letters, digits, dot, - and _, at most 40")
+    if (wrong := names.wrong(names.Kind.CLIENT, name)) is not None:
+        raise ValueError(f"names no client: it {wrong}")
     if name in known:
         raise ValueError(f"names {name} a second time")
     if role not in {one.value for one in Role}:

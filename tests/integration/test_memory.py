@@ -36,7 +36,7 @@ def settings(redis_url: str, tmp_path: Path) -> Settings:
 async def answers(memory: Memory, **wanted: Any) -> dict[str, Any]:
     """Ask until the answer says so."""
     while True:
-        said = json.loads(await memory.lookup.one(Question(caller=ONE), "c"))
+        said: dict[str, Any] = json.loads(await memory.lookup.one(Question(caller=ONE), "c"))
         if all(said[name] == value for name, value in wanted.items()):
             return said
         await asyncio.sleep(0.05)

@@ -121,7 +121,7 @@ switches.x.trunk = "y" -> names no table [trunks.y]; known: there is none
 calls.topics.decisions = "ringfence" -> is written by Ringfence and can not be read as calls
 calls.topics = {} -> names no topic to read, e.g. calls = "ringfence"
 calls.rejected_topic = "decisions" -> must not be decisions_topic as well
-policy.lists.scam.simulate = true -> names no list; a list is "<owner>/<name>", e.g. "TH/national"
+policy.lists.scam.simulate = true -> names no list; a list is "<owner>/<name>", ...
 policy.lists."a/b" = {confidence_min = 101} -> confidence_min must be 0 to 100, not 101
 policy.lists."a/b" = {decay_days = -1.0} -> decay_days must be 0 (off) to 36500, not -1.0
 policy.lists."a/b" = {decay_speed = 0.0} -> decay_speed must be 0.01 to 100, not 0.0
