@@ -1,6 +1,7 @@
 """The reference: it names everything that the code has, and the files to fetch are up to date."""
 
 import json
+import re
 from dataclasses import fields
 from pathlib import Path
 from typing import get_args, get_origin, get_type_hints
@@ -13,6 +14,9 @@ from stream.core.decision import Decision, Reason
 from tests.tools.docs import cli, feed_files, http, records, settings, topics
 from tests.tools.docs.build import DOCS, fetched, written
 from tests.tools.docs.decisions import PARTS, STATUSES, decisions
+
+ROOT = DOCS.parent
+FRONT = DOCS / "README.new.md"
 
 
 @pytest.mark.parametrize(
@@ -122,3 +126,13 @@ def test_every_decision_has_its_form() -> None:
 def test_a_written_page_has_no_place_in_docs() -> None:
     """What is written from the code is not kept beside it, where it would grow old."""
     assert not [name for name in written() if (DOCS / name).exists()]
+
+
+def test_the_front_door_is_short() -> None:
+    """README fits on a few screens: at most 250 lines, none over 120 characters, no dead link."""
+    text = FRONT.read_text()
+    lines = text.splitlines()
+    assert len(lines) <= 250
+    assert not [line for line in lines if len(line) > 120]
+    targets = re.findall(r"\]\(([^)#]+)\)|^\[[^\]]+\]: (\S+)$", text, re.MULTILINE)
+    assert not [one for pair in targets for one in pair if one and not (ROOT / one).exists()]
