@@ -51,7 +51,7 @@ def _printed(at: Shell, step: Command, places: Places, days: int) -> str:
     until = time.monotonic() + DEADLINE_S
     job = at.start(text) if step.stays else None
     while True:
-        printed = shown(at.run(text) if job is None else at.seen(job))
+        printed = shown(at.run(text) if job is None else job.printed)
         again = job is not None or (step.shown and QUESTIONS.match(step.text))
         if not again or not difference(step, printed) or time.monotonic() > until:
             return printed

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import termios
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,12 +89,37 @@ class Places:
         return "\n".join([*lines, f'ops.kernels_dir = "{KERNELS_DIR}"', ""])
 
 
+class Job:
+    """A command that stays. Its terminal is read all the time: a full one would stop it."""
+
+    def __init__(self, master: int) -> None:
+        self._master = master
+        self._pieces: list[bytes] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        with contextlib.suppress(OSError):  # nobody holds the other end any more
+            while piece := os.read(self._master, 65536):
+                self._pieces.append(piece)
+
+    @property
+    def printed(self) -> str:
+        """What it has printed so far."""
+        return b"".join(self._pieces).decode(errors="replace")
+
+    def close(self) -> None:
+        """Let the terminal go, once everybody who printed there has ended."""
+        self._reader.join(20)
+        os.close(self._master)
+
+
 class Shell:
     """A bash that is told one command at a time."""
 
     def __init__(self, folder: Path, places: Places) -> None:
-        self._folder, self._jobs, self._count = folder, dict[int, list[bytes]](), 0
-        self._masters: list[int] = []
+        self._folder, self._count = folder, 0
+        self._jobs: list[Job] = []
         self._tools = folder / ".tools"
         self._tools.mkdir(parents=True)
         overlay = self._tools / "overlay.toml"
@@ -138,8 +164,8 @@ class Shell:
         self._say(f"source {shlex.quote(str(script))} >{shlex.quote(str(out))} 2>&1 </dev/null")
         return out.read_text(errors="replace")
 
-    def start(self, text: str) -> int:
-        """Start a command that stays, at a terminal of its own; its place for `seen`."""
+    def start(self, text: str) -> "Job":
+        """Start a command that stays, at a terminal of its own."""
         self._count += 1
         master, slave = pty.openpty()
         attributes = termios.tcgetattr(slave)
@@ -151,17 +177,9 @@ class Shell:
         terminal = shlex.quote(os.ttyname(slave))
         self._say(f"source {shlex.quote(str(script))} >{terminal} 2>&1 </dev/null")
         os.close(slave)
-        os.set_blocking(master, False)
-        self._masters.append(master)
-        self._jobs[master] = []
-        return master
-
-    def seen(self, job: int) -> str:
-        """What a command that stays has printed so far."""
-        with contextlib.suppress(OSError):  # nothing more now, or it has ended
-            while piece := os.read(job, 65536):
-                self._jobs[job].append(piece)
-        return b"".join(self._jobs[job]).decode(errors="replace")
+        job = Job(master)
+        self._jobs.append(job)
+        return job
 
     def _say(self, line: str) -> None:
         assert self._bash.stdin is not None
@@ -182,8 +200,8 @@ class Shell:
                 self._bash.wait(20)
             if sign is signal.SIGTERM:
                 self._wait_for_group(group)
-        for master in self._masters:
-            os.close(master)
+        for job in self._jobs:
+            job.close()
         for pipe in (self._bash.stdin, self._bash.stdout):
             assert pipe is not None
             with contextlib.suppress(BrokenPipeError):
@@ -197,8 +215,6 @@ class Shell:
                 os.killpg(group, 0)
             except (ProcessLookupError, PermissionError):
                 return
-            for master in self._masters:
-                self.seen(master)
             time.sleep(0.05)
 
 
