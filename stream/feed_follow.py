@@ -79,6 +79,8 @@ class Follower:
         self._backoff = Backoff(place.settings.retry_s_first, place.settings.retry_s_most)
         self._said = ""
         self._quiet = quiet
+        self._failures = 0
+        """Faults one after the other in this process: what counts where the book cannot be read."""
 
     async def run(self) -> None:
         """Fetch, again and again."""
@@ -160,6 +162,7 @@ class Follower:
                 await put_away(transport, got, record)
                 more = True
         await place.book.tried(feed.name, at_s, "", "", 0)
+        self._failures = 0
         self._tell_well()
         self._show(await place.book.state(feed.name))
         self.tried = True
@@ -242,6 +245,7 @@ class Follower:
         kind, detail = kind_of(fault)
         metrics.state_foreign.set(feed.name, kind == FeedFault.STATE_FOREIGN)
         reason = OF_FAULTS.get(fault.reason) if isinstance(fault, FeedDown) else None
+        self._failures += 1
         metrics.fetches.labels(feed.name, kind).inc()
         if reason is not None:
             metrics.versions.labels(feed.name, Verdict.REFUSED, reason).inc()
@@ -256,6 +260,7 @@ class Follower:
             metrics.failures.set(feed.name, failures)
         except Fault as other:
             log.warning("%s: can not be written down: %s", feed.name, other)
+            metrics.failures.set(feed.name, self._failures)
         asked_s = fault.retry_after_s if isinstance(fault, FeedDown) else None
         return max(self._backoff.next_s(), asked_s or 0.0)
 

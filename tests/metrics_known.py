@@ -17,6 +17,7 @@ from stream.ops.redis_metrics import RedisMetrics
 from stream.ops.serve_metrics import ServeMetrics
 from stream.ops.sink_metrics import RedisSinkMetrics, SinkMetrics, WebhookMetrics
 from stream.ops.sip_metrics import SipMetrics
+from stream.ops.skips import SkipMetrics
 from stream.ops.token_metrics import TokenMetrics
 
 CATALOGUES: dict[Callable[[CollectorRegistry], Catalogue], str] = {
@@ -34,6 +35,7 @@ CATALOGUES: dict[Callable[[CollectorRegistry], Catalogue], str] = {
     WebhookMetrics: "Webhooks (`ringfence sink webhooks`)",
     partial(RedisMetrics, which="register"): "A Redis of ours",
     partial(CertificateMetrics, files={}): "Every process with a certificate",
+    SkipMetrics: "Every process that reads the register",
     ProcessMetrics: "Every process",
 }
 """Each catalogue, and what it is a catalogue of."""

@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from stream.calls.events import Observe
 from stream.calls.kafka import connected, onlooker, subscribed
 from stream.calls.partitioner import partitions_of
-from stream.core.faults import TopicMissing
+from stream.core.faults import UNREADABLE, TopicMissing
 from stream.core.number import masked
 from stream.ops.kafka import KafkaSettings
 
@@ -34,7 +34,7 @@ def decision_in(value: bytes | None) -> dict[str, Any] | None:
     """The decision in a record; None: somebody else writes to this topic too."""
     try:
         decision = msgspec.json.decode(value or b"null")
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return None
     return decision if isinstance(decision, dict) else None
 

@@ -15,6 +15,7 @@ from stream.core.faults import VersionGone
 from stream.core.overlay import Overlay
 from stream.core.snapshot import Snapshot, read_snapshot
 from stream.core.table import TableSpec, compile_table
+from stream.core.trials import NO_TRIALS
 from stream.lists.build import Version, build_snapshot
 from stream.lists.circles import key_id
 from stream.lists.export import moment
@@ -62,7 +63,7 @@ async def lists_at(settings: Settings, register: Register, e164: str, at_ms: int
     allow, sure = await _allow_at(register, at_ms)
     made = await asyncio.to_thread(Blocklists.of, lives, allow, _table_of)
     async with TrialBook.open(settings.register()) as book:
-        trials = (await book.read()).trials.as_of(at_ms // 1000)
+        trials = (await book.read()).over(NO_TRIALS).as_of(at_ms // 1000)
     return Then(made.with_trials(trials), not_known, sure)
 
 

@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from stream.core.agreement import is_country, owner_of
 from stream.core.delays import Count, Delays, together
-from stream.core.faults import DocumentUnreadable
+from stream.core.faults import UNREADABLE, DocumentUnreadable
 from stream.core.names import READABLE_LIST, READABLE_PART
 
 FORMAT: Final = "ringfence-enforcement/1"
@@ -167,7 +167,7 @@ def read(data: bytes, target: str) -> Enforcement:
         raise DocumentUnreadable(f"{target}: more than {DOCUMENT_BYTES_MAX} bytes")
     try:
         found = msgspec.json.decode(data, type=Enforcement)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise DocumentUnreadable(f"{target}: {error}") from error
     if found.format != FORMAT:
         text = f"format {found.format[:40]!r}, {FORMAT!r} is known: update Ringfence here"

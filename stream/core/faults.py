@@ -5,6 +5,15 @@ what to do next, since an operator reads it at night.
 """
 
 from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError)
+"""What decoding bytes of others may raise: another shape, no UTF-8 (a ValueError), nested too deep.
+
+All three, wherever bytes come from a store or from outside: what is missing here ends a process.
+"""
 
 
 class Fault(Exception):

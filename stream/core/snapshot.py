@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from stream.core.bloom import PROBES, Filter, check_probes, check_rate, map_filter
 from stream.core.columns_check import ColumnsCheck
 from stream.core.entry import DIGITS_END, PREFIX_MARK, Category, Columns
-from stream.core.faults import FilterUnreadable, SnapshotUnreadable
+from stream.core.faults import UNREADABLE, FilterUnreadable, SnapshotUnreadable
 from stream.core.names import READABLE_PART
 
 FORMAT = 2
@@ -138,7 +138,7 @@ def decode_manifest(data: bytes, where: str = MANIFEST_PART) -> Manifest:
     """Read a manifest; raises `SnapshotUnreadable` naming the field that is wrong."""
     try:
         manifest = _decode(data)
-    except (msgspec.MsgspecError, ValueError) as error:
+    except UNREADABLE as error:
         raise SnapshotUnreadable(f"{where}: {error}") from error
     if manifest.format not in FORMATS:
         known = " and ".join(map(str, FORMATS))

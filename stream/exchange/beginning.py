@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from stream.core.faults import ExchangeFault
+from stream.core.faults import UNREADABLE, ExchangeFault
 from stream.exchange import files
 from stream.exchange.keys import HeldKey, KeyRing
 from stream.ops.private import read_private
@@ -49,7 +49,7 @@ def _begun(note: Path) -> list[str] | None:
         return msgspec.json.decode(note.read_bytes(), type=list[str])
     except FileNotFoundError:
         return None
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, *UNREADABLE) as error:
         text = f"{note} can not be read ({error}): it is left of an init that was broken off"
         raise ExchangeFault(f"{text}; delete it and the keys which that has made") from error
 

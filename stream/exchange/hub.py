@@ -14,7 +14,7 @@ import msgspec
 from tuf.api.metadata import DelegatedRole, Metadata, Targets
 
 from stream.core import names
-from stream.core.faults import ExchangeFault, Fault, FeedDown
+from stream.core.faults import UNREADABLE, ExchangeFault, Fault, FeedDown
 from stream.exchange import files, signing
 from stream.exchange.carry import PRUNE_S, carry, is_carried
 from stream.exchange.files import Published
@@ -49,7 +49,7 @@ class Hub:
         for path in sorted((self.state / "members").glob("*.json")):
             try:
                 found.append(msgspec.json.decode(path.read_bytes(), type=Member))
-            except (OSError, msgspec.MsgspecError) as error:
+            except (OSError, *UNREADABLE) as error:
                 raise ExchangeFault(f"{path} can not be read: {error}") from error
         return found
 

@@ -8,10 +8,11 @@ all its changes), and both have to be found again before anything further is sig
 
 import hashlib
 
-from stream.core.faults import RegisterBehind
+from stream.core.faults import RegisterBehind, SnapshotUnreadable
 from stream.lists.published import Latest
 from stream.lists.store import Register
 from stream.lists.words import Heads, ListHead
+from stream.ops.skips import Place, Skipped, skip
 
 _SLACK_MS = 86_400_000
 """A step is looked for from so long before its publication on: two clocks take part in that."""
@@ -45,7 +46,12 @@ async def check_chain(register: Register, head: ListHead, before: Latest) -> Non
     if not before.chain or head.generation == before.generation:
         return
     after = f"{max(before.made_at_s * 1000 - _SLACK_MS, 0)}-0"
-    for step in await register.annals.steps(head.name, after):
+    try:
+        steps = await register.annals.steps(head.name, after)
+    except SnapshotUnreadable as error:  # as where it does not reach back: publishing goes on
+        skip(Skipped(Place.PAST, "rf:past", str(error), head.name))
+        return
+    for step in steps:
         if step.generation == before.generation:
             if step.chain != before.chain:
                 what = "the register came to that generation another way: an older copy went on"

@@ -293,12 +293,11 @@ class _Loop:
         await self._bring_out(self.offers.names)
         while True:
             await self.renewing.if_due()
-            steps = await self.register.follow(last_id, self.pace.block_ms)
-            changed = self.offers.names & {step.name for step in steps}
+            read = await self.register.follow(last_id, self.pace.block_ms)
+            changed = self.offers.names & {*read.skipped, *(step.name for step in read.steps)}
             if changed:
                 await asyncio.sleep(self.pace.gather_s)
-            if steps:
-                last_id = steps[-1].id
+            last_id = read.last_id
             if await asyncio.to_thread(self.offers.look) or self._is_time():
                 changed = self.offers.names
             if changed:

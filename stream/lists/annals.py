@@ -11,13 +11,15 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from stream.core.faults import SnapshotUnreadable
 from stream.lists import keys
-from stream.lists.answers import list_head, step
+from stream.lists.answers import HEAD_FIELDS, followed, list_head
 from stream.lists.archive import CHUNK, unpacked
 from stream.lists.audit import AuditEntry, AuditHead
 from stream.lists.connection import renamed
 from stream.lists.records import Op, Step, chain_after, hex_of
 from stream.lists.words import ListHead
+from stream.ops.skips import Place, Skipped, skip
 
 _PIECE = 5000
 _CHANGES = {Op.ADD, Op.REMOVE}
@@ -49,28 +51,43 @@ class Annals:
         """A list's bases, newest first."""
         names = ("published", "reserved_id", "published_id", "count")
         with renamed(f"looking for the bases of {name}"):
-            generations: Any = await self._redis.lrange(keys.bases(name), 0, -1)
+            listed: Any = await self._redis.lrange(keys.bases(name), 0, -1)
+            generations = [int(one) for one in listed if one.isdigit()]
             async with self._redis.pipeline(transaction=False) as pipe:
                 for generation in generations:
-                    pipe.hmget(keys.base(name, int(generation)), list(names))
+                    pipe.hmget(keys.base(name, generation), list(names))
                 records = await pipe.execute()
+        if len(generations) < len(listed):
+            skip(Skipped(Place.HEAD, keys.bases(name), "an item is no generation", name))
         found = []
         for generation, known in zip(generations, records, strict=True):
-            if None not in known:  # let go of in between
-                published, reserved_id, published_id, count = (value.decode() for value in known)
-                numbers = int(generation), int(published)
-                found.append(KeptBase(*numbers, reserved_id, published_id, int(count)))
+            if None in known:  # let go of in between
+                continue
+            published, reserved_id, published_id, count = (_told(value) for value in known)
+            if not (published.isdigit() and count.isdigit() and _is_id(published_id)):
+                where = keys.base(name, generation)
+                skip(Skipped(Place.HEAD, where, "it does not say when it was published", name))
+                continue
+            numbers = generation, int(published)
+            found.append(KeptBase(*numbers, reserved_id, published_id, int(count)))
         return tuple(found)
 
     async def head(self, name: str) -> ListHead | None:
-        """One list's head, without its changes; None: there is no such list."""
-        names = ("generation", "base", "chain", "circle", "count", "created_at_s", "actor")
+        """One list's head, without its changes; None: there is no such list.
+
+        Raises SnapshotUnreadable for a head that cannot be read.
+        """
         with renamed(f"reading the head of {name}"):
             async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.hmget(keys.head(name), list(names))
+                pipe.hmget(keys.head(name), list(HEAD_FIELDS))
                 pipe.hlen(keys.changed(name))
                 fields, changes = await pipe.execute()
-        return None if fields[0] is None else list_head(name, fields, changes)
+        if fields[0] is None:
+            return None
+        head = list_head(name.encode(), fields, changes)
+        if isinstance(head, Skipped):
+            raise SnapshotUnreadable(f"{head.where}: {head.why}")
+        return head
 
     async def published(self, heads: Sequence[ListHead]) -> dict[str, int]:
         """When lists' bases were published, in seconds since the epoch; in one question."""
@@ -83,7 +100,7 @@ class Annals:
         return {
             head.name: int(identity.partition(b"-")[0]) // 1000
             for head, identity in zip(based, found, strict=True)
-            if identity is not None
+            if identity is not None and _is_id(_told(identity))
         }
 
     async def steps(self, name: str, after: str = "0-0") -> list[Step]:
@@ -115,23 +132,23 @@ class Annals:
             upto: Any = await self._redis.get(keys.PAST_UPTO)
         # An item's id is that of its last step.
         async for _, fields in self._items(keys.PAST, after, "+", 20):
-            held = await asyncio.to_thread(_in_piece, fields[b"steps"], name)
+            held = await asyncio.to_thread(_in_piece, fields.get(b"steps", b""), name)
             yield [one for one in held if _place(one.id) >= _place(after)]
         if upto is not None and _place(upto.decode()) >= _place(after):
             after = f"({upto.decode()}"
         wanted = None if name is None else name.encode()
         items = self._items(keys.CHANGES, after, "+")
         async for item in items:
-            if wanted in (None, item[1][b"list"]):
-                yield [step(item)]
+            if wanted is None or item[1].get(b"list") == wanted:
+                yield list(followed([item], item[0].decode()).steps)
 
-    async def chunk(self) -> tuple[str, list[Step]]:
-        """What is to be put away next: the id of what was last, and the steps after it."""
+    async def chunk(self) -> tuple[str, list[tuple[bytes, Mapping[bytes, bytes]]]]:
+        """What is to be put away next: the id of what was last, and the items after it."""
         with renamed("reading the archive's end"):
             known: Any = await self._redis.get(keys.PAST_UPTO)
             upto = known.decode() if known else "0-0"
             items: Any = await self._redis.xrange(keys.CHANGES, f"({upto}", "+", count=CHUNK)
-        return upto, [step(item) for item in items]
+        return upto, items
 
     async def audit(self, since_ms: int = 0, before: str = "") -> AsyncIterator[AuditEntry]:
         """The audit's entries from `since_ms` on, newest first; `before`: older than that id."""
@@ -194,6 +211,15 @@ class _Thin:
         before = self.steps[-1].chain if self.steps else ""
         chain = chain_after(before, one.generation, op, payload) if follows else one.chain
         self.steps.append(Step(one.id, one.name, one.generation, op, payload, chain))
+
+
+def _told(value: bytes) -> str:
+    return value.decode(errors="replace")
+
+
+def _is_id(text: str) -> bool:
+    millis, _, count = text.partition("-")
+    return millis.isdigit() and (not count or count.isdigit())
 
 
 def _in_piece(piece: bytes, name: str | None) -> list[Step]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import cramjam
 import msgspec
 
-from stream.core.faults import SnapshotUnreadable
+from stream.core.faults import UNREADABLE, SnapshotUnreadable
 from stream.lists.packing import decompress
 from stream.lists.records import Step, chain_after
 
@@ -65,7 +65,7 @@ def unpacked(piece: bytes, name: str | None = None) -> Iterator[Step]:
         size = min(_SIZE.unpack_from(piece)[0], _BYTES_MAX)
         raw = decompress(piece[_SIZE.size :], size, "a piece of the archive")
         columns = msgspec.msgpack.decode(raw, type=_Columns)
-    except (msgspec.MsgspecError, struct.error) as error:
+    except (*UNREADABLE, struct.error) as error:
         raise SnapshotUnreadable(f"a piece of the archive: {error}") from error
     if name is not None and name not in columns.names:
         return

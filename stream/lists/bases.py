@@ -13,7 +13,7 @@ import numpy as np
 from redis.asyncio import Redis
 
 from stream.core.entry import Columns, Entry
-from stream.core.faults import RegisterLost, SnapshotUnreadable
+from stream.core.faults import UNREADABLE, RegisterLost, SnapshotUnreadable
 from stream.core.snapshot import MANIFEST_PART, decode_manifest
 from stream.lists import keys
 from stream.lists.connection import renamed
@@ -131,5 +131,5 @@ async def _head(redis: Redis, name: str, generation: int) -> tuple[bytes, Layout
         raise SnapshotUnreadable(f"{name}: base {generation} is not in the register")
     try:
         return manifest, msgspec.json.decode(layout, type=Layout)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise SnapshotUnreadable(f"{name}: layout of base {generation}: {error}") from error

@@ -5,6 +5,7 @@ over it; the script writes it only if both are still what they were, else the ed
 two who edit the same number at once are both heard, and nobody waits for a lock.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -20,6 +21,7 @@ from stream.lists import bases, keys, scripts
 from stream.lists.connection import renamed
 from stream.lists.records import Op, entries_json, hex_of, numbered_of, removal_json
 from stream.lists.words import By, Changed, Outcome, Removal, Retraction, unknown
+from stream.ops.skips import Place, Skipped, skip
 
 PIPELINE = 500
 """Changes per round trip: about 20 ms of Redis' time, in which nobody else is served."""
@@ -120,10 +122,18 @@ class Editor:
                     (field, generation), *values = await pipe.execute()
             if field is None:
                 raise ListUnknown(unknown(name))
+            if not (field.isdigit() and (generation or b"").isdigit()):
+                raise SnapshotUnreadable(f"{keys.head(name)}: base and generation are no numbers")
             base = int(field)
-            found = {}
+            found: dict[int, _Standing] = {}
+            odd: dict[int, int] = {}
             for fingerprint, value in zip(fingerprints, chain.from_iterable(values), strict=True):
-                if (standing := _changed(name, value, base)) is not None:
+                standing = _changed(value, base)
+                if isinstance(standing, int):
+                    where = f"{keys.changed(name)} {hex_of(fingerprint)}"
+                    skip(Skipped(Place.CHANGED, where, "it is no change", name))
+                    odd[fingerprint] = standing
+                elif standing is not None:
                     found[fingerprint] = standing
             rest = [fingerprint for fingerprint in fingerprints if fingerprint not in found]
             try:
@@ -134,7 +144,7 @@ class Editor:
                 raise
             for fingerprint in rest:
                 reports = held.get(fingerprint, ())
-                found[fingerprint] = _Standing(reports, 0, bool(reports))
+                found[fingerprint] = _Standing(reports, odd.get(fingerprint, 0), bool(reports))
             return _Head(base, int(generation)), found
 
     async def _send(
@@ -194,13 +204,18 @@ def _part(edits: Sequence[Edit], pending: Sequence[int]) -> list[int]:
     return list(part.values())
 
 
-def _changed(name: str, value: Any, base: int) -> _Standing | None:
-    """What the changes say of a number; None: nothing that the base does not hold already."""
+def _changed(value: Any, base: int) -> _Standing | int | None:
+    """What the changes say of a number; None: nothing that the base does not hold already.
+
+    One that cannot be read says nothing; it is its generation, so that the next edit of the number
+    takes its place.
+    """
     if value is None:
         return None
     numbered = numbered_of(value)
     if numbered is None:
-        raise SnapshotUnreadable(f"{name}: a change in the register: {value[:80]!r}")
+        generation = re.match(rb"(\d{1,15}) [a-zA-Z]+", value)  # as the script CHANGE reads it
+        return int(generation[1]) if generation and int(generation[1]) > base else 0
     if numbered.generation <= base:
         return None
     # Whether the base holds the number too does not matter any more: the change speaks for it.

@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar
 import msgspec
 from redis.asyncio import Redis
 
-from stream.core.faults import RegisterLost
+from stream.core.faults import UNREADABLE, RegisterLost
 from stream.lists import keys, scripts
 from stream.lists.connection import Closing, RegisterSettings, client, renamed
 from stream.lists.enforced.notes import Effect, note_effect, note_verdict
@@ -19,6 +19,7 @@ from stream.lists.gate import GateReason, Verdict
 from stream.lists.store import AUDIT_MAX
 from stream.lists.words import By
 from stream.ops.clock import now_ms
+from stream.ops.skips import Place, Skipped, skip
 
 T = TypeVar("T")
 
@@ -37,20 +38,35 @@ class FeedBook(Closing):
 
     async def state(self, feed: str) -> FeedState:
         """All that is remembered of a feed. Raises RegisterLost if it can not be read."""
-        return (await self.states([feed]))[feed]
+        (held,) = await self._held([feed])
+        return self._state_of(feed, held)
 
     async def states(self, feeds: Sequence[str]) -> dict[str, FeedState]:
-        """The same of several, in one question to Redis. Raises RegisterLost for the first."""
+        """The same of several, in one question to Redis.
+
+        Of one that cannot be read, the fault says so: the others are there all the same.
+        """
+        found = await self._held(feeds)
+        return {feed: self._seen(feed, held) for feed, held in zip(feeds, found, strict=True)}
+
+    async def _held(self, feeds: Sequence[str]) -> list[Mapping[bytes, bytes]]:
         with renamed("reading what is known of feeds"):
             async with self._redis.pipeline(transaction=False) as pipe:
                 for feed in feeds:
                     pipe.hgetall(keys.feed(feed))
-                found: Any = await pipe.execute()
-        return {feed: self._state_of(feed, held) for feed, held in zip(feeds, found, strict=True)}
+                found: list[Mapping[bytes, bytes]] = await pipe.execute()
+        return found
+
+    def _seen(self, feed: str, held: Mapping[bytes, bytes]) -> FeedState:
+        try:
+            return self._state_of(feed, held)
+        except RegisterLost as error:
+            skip(Skipped(Place.FEED, keys.feed(feed), "it is no state of a feed"))
+            return FeedState(fault="register", detail=str(error), failures=1)
 
     @staticmethod
     def _state_of(feed: str, held: Mapping[bytes, bytes]) -> FeedState:
-        fields = {name.decode(): value for name, value in held.items()}
+        fields = {name.decode(errors="replace"): value for name, value in held.items()}
         try:
             return FeedState(
                 accepted=_decoded(fields.get("accepted"), VersionRecord),
@@ -63,7 +79,7 @@ class FeedBook(Closing):
                 detail=fields.get("detail", b"").decode(),
                 failures=int(fields.get("failures", 0)),
             )
-        except (msgspec.MsgspecError, ValueError) as error:
+        except UNREADABLE as error:
             text = f"what is known of feed {feed} can not be read ({error}): DEL {keys.feed(feed)}"
             raise RegisterLost(f"{text}, and it begins anew") from error
 
@@ -175,14 +191,23 @@ def _detail(feed: str, record: VersionRecord) -> str:
 def told_of_version(detail: str) -> str:
     """The same for a person to read; what is no such detail stands for itself."""
     try:
-        said = msgspec.json.decode(detail, type=dict[str, Any])
-    except msgspec.MsgspecError:
+        said = msgspec.json.decode(detail, type=_Told)
+    except UNREADABLE:
         return detail
-    words = [f"version {said['version']}"] if "version" in said else []
-    if said.get("gained") or said.get("lost") or said.get("updated"):
-        gained, lost, updated = (said.get(key, 0) for key in ("gained", "lost", "updated"))
-        words.append(f"+{gained:,} -{lost:,} numbers, {updated:,} updated")
-    return "; ".join([*words, *map(str, said.get("findings", ()))])
+    words = [f"version {said.version}"] if said.version else []
+    if said.gained or said.lost or said.updated:
+        words.append(f"+{said.gained:,} -{said.lost:,} numbers, {said.updated:,} updated")
+    return "; ".join([*words, *said.findings])
+
+
+class _Told(msgspec.Struct, frozen=True):
+    """What of `_detail` is told again."""
+
+    version: str = ""
+    gained: int = 0
+    lost: int = 0
+    updated: int = 0
+    findings: tuple[str, ...] = ()
 
 
 def _decoded(value: bytes | None, kind: type[T]) -> T | None:

@@ -18,7 +18,7 @@ from typing import Final
 
 import msgspec
 
-from stream.core.faults import FeedDown, FeedFault
+from stream.core.faults import UNREADABLE, FeedDown, FeedFault
 from stream.lists.disk import locked, write_synced
 from stream.lists.feed import VersionRecord
 from stream.ops import owner
@@ -168,7 +168,7 @@ class Versions:
 def _read_report(path: Path) -> VersionRecord | None:
     try:
         return msgspec.json.decode(path.read_bytes(), type=VersionRecord)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, *UNREADABLE):
         return None
 
 

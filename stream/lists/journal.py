@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from stream.core.faults import UNREADABLE
 from stream.lists.disk import locked, named_faults, sync_folder, write_synced
 from stream.ops.files import open_plain
 
@@ -109,7 +110,7 @@ def _read(data: bytes, path: Path) -> tuple[Journal, int]:
     for number, line in enumerate(data.splitlines(keepends=True), 1):
         try:
             item = _decode(line)
-        except (msgspec.MsgspecError, ValueError) as error:
+        except UNREADABLE as error:
             return Journal(tuple(items), f"{path}: line {number}: {error}"), at
         if not line.endswith(b"\n"):
             return Journal(tuple(items), f"{path}: line {number}: cut short"), at

@@ -12,7 +12,7 @@ import msgspec
 
 from stream.core.allowlist import NOBODY, AllowEntry, Allowlist
 from stream.core.blocklists import LiveList, fresh
-from stream.core.faults import SnapshotUnreadable
+from stream.core.faults import UNREADABLE, SnapshotUnreadable
 from stream.core.overlay import Change, Overlay
 from stream.core.snapshot import Snapshot
 from stream.lists import journal, shelf
@@ -67,7 +67,7 @@ def known(state_dir: Path) -> Known:
         data, synced_at_s = path.read_bytes(), int(path.stat().st_mtime)
     try:
         held = msgspec.json.decode(data, type=_Known)
-    except (msgspec.MsgspecError, ValueError) as error:
+    except UNREADABLE as error:
         raise SnapshotUnreadable(f"{path}: {error}") from error
     entries = [allow_of(text.encode()) for text in held.allow]
     if None in entries:
@@ -143,7 +143,10 @@ def _replayed(
 
 def record(state_dir: Path, name: str, steps: Iterable[Step]) -> None:
     """Write steps of a list into its journal."""
-    items = [JournalItem(s.generation, s.op, s.payload.decode(), s.chain) for s in steps]
+    # A payload that is no text changes nothing here either.
+    items = [
+        JournalItem(s.generation, s.op, s.payload.decode(errors="replace"), s.chain) for s in steps
+    ]
     journal.append(shelf.list_folder(state_dir, name), items)
 
 

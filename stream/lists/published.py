@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from stream.core.agreement import Shared
-from stream.core.faults import SnapshotUnreadable
+from stream.core.faults import UNREADABLE, SnapshotUnreadable
 
 FORMAT: Final = "ringfence-list"
 VERSION: Final = 1
@@ -90,7 +90,7 @@ def read_latest(data: bytes, name: str) -> Latest:
     """Read `latest.json` of list `name`. Raises SnapshotUnreadable."""
     try:
         latest = msgspec.json.decode(data, type=Latest)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except UNREADABLE as error:
         raise SnapshotUnreadable(f"{latest_target(name)}: {error}") from error
     if (latest.format, latest.version) != (FORMAT, VERSION):
         known = f"{FORMAT} {VERSION} is known: update Ringfence here"

@@ -7,13 +7,16 @@ whoever follows the register then reads the list anew.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Annotated, Final
 
 import msgspec
+from msgspec import Meta
 
 from stream.core.allowlist import AllowEntry
 from stream.core.entry import Category, Entry
+from stream.core.faults import UNREADABLE
 from stream.core.overlay import Change
 from stream.lists.words import Numbered
 
@@ -30,12 +33,16 @@ class Op(StrEnum):
     DISALLOW = "disallow"
 
 
+OPS: Final = frozenset(Op)
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One item of the change stream.
 
     `id` is its place there; `name` the list, "" for the allowlist; `op` one of `Op`, or a text that
-    this version does not know. `chain` is the list's chain after this step.
+    this version does not know. `chain` is the list's chain after this step. `version` is the
+    Ringfence that wrote it, "" where that is not known any more.
     """
 
     id: str
@@ -44,10 +51,24 @@ class Step:
     op: str
     payload: bytes
     chain: str
+    version: str = field(default="", compare=False)
 
     def follows(self, chain: str) -> bool:
         """Whether this step is what came after the step whose chain is `chain`."""
         return self.chain == chain_after(chain, self.generation, self.op, self.payload)
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """What the change stream says after a place in it.
+
+    `last_id` is how far that goes, `skipped` the lists whose entries in between could not be read
+    ("": such an entry of the allowlist, or one that names none).
+    """
+
+    steps: tuple[Step, ...]
+    skipped: frozenset[str]
+    last_id: str
 
 
 def chain_after(chain: str, generation: int, op: str, payload: bytes) -> str:
@@ -56,29 +77,36 @@ def chain_after(chain: str, generation: int, op: str, payload: bytes) -> str:
     return hashlib.sha1(text, usedforsecurity=False).hexdigest()
 
 
+# What arrays take: a value beyond would end whoever puts it into one.
+_Fingerprint = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}\Z")]
+_Number = Annotated[str, Meta(pattern=r"^\+[1-9][0-9]{0,13}(?:\*|[0-9]?)\Z")]
+_Seconds = Annotated[int, Meta(ge=0, le=2**32 - 1)]
+_Percent = Annotated[int, Meta(ge=0, le=100)]
+
+
 class _Report(msgspec.Struct, frozen=True):
     category: str
     source: str
-    reported_at: int
-    expires_at: int
-    confidence: int
+    reported_at: _Seconds
+    expires_at: _Seconds
+    confidence: _Percent
 
 
 class _EntryRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """A number's first report, and `more` of them if there are: a number mostly has one."""
 
-    fingerprint: str
-    number: str | None
+    fingerprint: _Fingerprint
+    number: _Number | None
     category: str
     source: str
-    reported_at: int
-    expires_at: int
-    confidence: int
+    reported_at: _Seconds
+    expires_at: _Seconds
+    confidence: _Percent
     more: tuple[_Report, ...] = ()
 
 
 class _RemovalRecord(msgspec.Struct, frozen=True):
-    fingerprint: str
+    fingerprint: _Fingerprint
     number: str | None
 
 
@@ -160,7 +188,7 @@ def change_of(op: str, payload: bytes) -> Change | None:
             )
         if op == Op.REMOVE:
             return Change(int(_read_removal(payload).fingerprint, 16), ())
-    except (msgspec.MsgspecError, ValueError):
+    except UNREADABLE:
         pass
     return None
 
@@ -205,7 +233,7 @@ def allow_of(payload: bytes) -> AllowEntry | None:
             *(record.text, record.reason, record.actor, record.added_at, record.expires_at),
             appeal=record.appeal,
         )
-    except (msgspec.MsgspecError, ValueError):
+    except UNREADABLE:
         return None
 
 
@@ -213,7 +241,7 @@ def base_of(payload: bytes) -> BaseRecord | None:
     """What a base step says; None: unreadable."""
     try:
         return _read_base(payload)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return None
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from stream.core.allowlist import Allowlist
 from stream.core.blocklists import EMPTY_BLOCKLISTS, Blocklists, LiveList
 from stream.core.faults import ListUnknown, RegisterDown, RegisterUnsafe, SnapshotUnreadable
-from stream.core.overlay import EMPTY
+from stream.core.overlay import EMPTY, Change
 from stream.core.trials import Trials
 from stream.lists import local
 from stream.lists.connection import RegisterSettings
@@ -25,12 +25,13 @@ from stream.lists.events import Event, EventKind, OnEvent
 from stream.lists.install import Installer
 from stream.lists.keeper import Keeper
 from stream.lists.marks import ALLOWLIST, Found, Mark, Marks
-from stream.lists.records import Op, Step, change_of
+from stream.lists.records import Followed, Op, Step, change_of
 from stream.lists.reload import Reloaded, Shelf, reload_list
 from stream.lists.store import FIRST_ID, Register
 from stream.lists.trials.following import TrialsFollower
 from stream.lists.words import Heads
 from stream.ops.retry import Backoff
+from stream.ops.skips import Place, Skipped, skip
 from stream.ops.tasks import cancelled
 from stream.ops.traces import OFF, Traces
 
@@ -183,19 +184,25 @@ class Refresher:
     async def _follow(self, register: Register) -> None:
         next_look = time.monotonic() + self._settings.reconcile_s
         while True:
-            self._apply(await register.follow(self._position, self._settings.changes_block_ms))
+            self._take(await register.follow(self._position, self._settings.changes_block_ms))
             if time.monotonic() >= next_look:
                 await self._reconcile(register)
                 next_look = time.monotonic() + self._settings.reconcile_s
 
     # Steps
 
-    def _apply(self, steps: Sequence[Step]) -> None:
-        """Enforce steps in their order, consecutive ones of one list by one swap."""
-        for name, mine in groupby(steps, key=lambda step: step.name):
+    def _take(self, read: Followed) -> None:
+        """Enforce steps in their order, consecutive ones of one list by one swap.
+
+        A list of which an entry was skipped is read anew: its state may say what the entry cannot.
+        """
+        for name, mine in groupby(read.steps, key=lambda step: step.name):
             self._apply_to(name, list(mine))
-        if steps:
-            self._position = steps[-1].id
+        known = read.skipped & self._marks.copy().keys()
+        if known:
+            self._marks.stale |= known
+            self._stale.set()
+        self._position = read.last_id
 
     def _apply_to(self, name: str, steps: list[Step]) -> None:
         begun_ns = time.time_ns()
@@ -204,11 +211,7 @@ class Refresher:
         found = self._marks.take(name, steps)
         self._tell_all(name, found)
         if found.fresh and name in self.current.names:
-            changes = [c for s in found.fresh if (c := change_of(s.op, s.payload)) is not None]
-            made = sum(step.op in {Op.ADD, Op.REMOVE} for step in found.fresh)
-            if len(changes) < made:
-                self._marks.stale.add(name)
-                self._tell(EventKind.SNAPSHOT_REFUSED, name, "a change can not be read")
+            changes = self._changes(name, found.fresh)
             generation = found.fresh[-1].generation
             self._installer.arrived(name, changes, generation, self._now())
             self.current = self.current.with_changes(name, changes, generation, self._now())
@@ -218,6 +221,19 @@ class Refresher:
             self._keeper.steps(name, found.fresh)
         if self._marks.stale:
             self._stale.set()
+
+    def _changes(self, name: str, steps: Sequence[Step]) -> list[Change]:
+        """What steps change; of one that cannot be read, the list's state may say more."""
+        changes = []
+        for step in steps:
+            change = change_of(step.op, step.payload)
+            if change is not None:
+                changes.append(change)
+            elif step.op in {Op.ADD, Op.REMOVE}:
+                self._marks.stale.add(name)
+                where = f"rf:changes {step.id}"
+                skip(Skipped(Place.CHANGES, where, "its payload is no change", name, step.version))
+        return changes
 
     def _try(self, trials: Trials) -> None:
         """Something was promoted or put back on trial."""
@@ -234,10 +250,10 @@ class Refresher:
         if not self._compared:
             self._position = heads.last_id
         while _place(self._position) < _place(heads.last_id):
-            steps = await register.follow(self._position, 0)
-            if not steps:
+            read = await register.follow(self._position, 0)
+            if read.last_id == self._position:
                 break  # the stream lost its end: the heads tell
-            self._apply(steps)
+            self._take(read)
         standing = {name: Mark(h.generation, h.chain) for name, h in heads.lists.items()}
         standing[ALLOWLIST] = Mark(heads.allow.generation, heads.allow.chain)
         found = self._marks.compare(standing, before, anew=not self._compared)

@@ -10,19 +10,26 @@ that and all its fields (`audit.hash_of`); `rf:audit:head` holds the last number
 Answers begin with a status: 1 done, 0 nothing to do, or one of the negative ones below.
 """
 
+from stream import __version__
+
 UNKNOWN = -1
 """No such list."""
 MOVED = -2
 """The base, generation or change is not the expected one any more."""
 
-STEP = """
+STEP = (
+    f"""
+local ringfence = '{__version__}'
+"""
+    """
 local function step(head, name, op, payload, limit)
   local generation = redis.call('HINCRBY', head, 'generation', 1)
   local before = redis.call('HGET', head, 'chain') or ''
   local chain = redis.sha1hex(before .. '\\n' .. generation .. '\\n' .. op .. '\\n' .. payload)
   redis.call('HSET', head, 'chain', chain)
   local id = redis.call('XADD', 'rf:changes', 'MAXLEN', '~', limit, '*', 'list', name,
-                        'generation', generation, 'op', op, 'payload', payload, 'chain', chain)
+                        'generation', generation, 'op', op, 'payload', payload, 'chain', chain,
+                        'version', ringfence)
   return generation, id
 end
 local function audit(limit, actor, reason, name, op, generation, detail)
@@ -62,33 +69,57 @@ local function retain(head, bases, kept, age_s)
   return dropped
 end
 """
-"""`step`: the list's next generation, in its chain and in the change stream. `audit`: one entry.
+)
+"""`step`: the list's next generation, in its chain and in the change stream, with the version of
+Ringfence that wrote it: a reader that does not know the operation can name it. `audit`: one entry.
 `retain`: bases beyond the first `kept` go, and those replaced longer than `age_s` ago (0: never);
 the live one, which is the first, never does."""
 
-HEADS = """
+ASKED = """
+local function asked(...)
+  local answer = redis.pcall(...)
+  if type(answer) == 'table' and answer.err then return false end
+  return answer
+end
+"""
+"""What a command answers; false where the key is of another type: an outage is something else."""
+
+HEADS = (
+    ASKED
+    + """
 local lists = {}
 for _, name in ipairs(redis.call('SMEMBERS', KEYS[1])) do
   local key = 'rf:list:{' .. name .. '}'
-  lists[#lists + 1] = {name, redis.call('HMGET', key, 'generation', 'base', 'chain', 'circle',
-                       'count', 'created_at_s', 'actor'), redis.call('HLEN', key .. ':changed')}
+  local fields = asked('HMGET', key, 'generation', 'base', 'chain', 'circle', 'count',
+                       'created_at_s', 'actor')
+  lists[#lists + 1] = {name, fields or {}, asked('HLEN', key .. ':changed') or 0}
 end
 local last = redis.call('XREVRANGE', 'rf:changes', '+', '-', 'COUNT', 1)
 return {redis.call('HGET', 'rf:register', 'id'), last[1] and last[1][1] or '0-0',
-        redis.call('HMGET', 'rf:allow:head', 'generation', 'chain'), lists}
+        asked('HMGET', 'rf:allow:head', 'generation', 'chain') or {'', ''}, lists}
 """
-"""KEYS rf:lists -> [register id, last step's id, [allow generation, chain], [[name, head, n]]]."""
+)
+"""KEYS rf:lists -> [register id, last step's id, [allow generation, chain], [[name, head, n]]].
 
-STATE = """
-return {redis.call('HMGET', KEYS[1], 'generation', 'base', 'chain', 'circle', 'count',
-        'created_at_s', 'actor'), redis.call('HGETALL', KEYS[2])}
-"""
-"""KEYS head, changed -> [head, all changes], of one moment."""
+A key of another type is an empty head: it must not hide the others."""
 
-ALLOW_STATE = """
-return {redis.call('HMGET', KEYS[1], 'generation', 'chain'), redis.call('HVALS', KEYS[2])}
+STATE = (
+    ASKED
+    + """
+return {asked('HMGET', KEYS[1], 'generation', 'base', 'chain', 'circle', 'count',
+        'created_at_s', 'actor'), asked('HGETALL', KEYS[2])}
 """
-"""KEYS rf:allow:head, rf:allow -> [[generation, chain], all entries], of one moment."""
+)
+"""KEYS head, changed -> [head, all changes], of one moment; nil where a key is no hash."""
+
+ALLOW_STATE = (
+    ASKED
+    + """
+return {asked('HMGET', KEYS[1], 'generation', 'chain') or {'', ''}, asked('HGETALL', KEYS[2])}
+"""
+)
+"""KEYS rf:allow:head, rf:allow -> [[generation, chain], texts and entries], of one moment; nil
+where the latter is no hash."""
 
 CREATE = (
     STEP
@@ -127,7 +158,8 @@ local there, at = in_base == '1', 0
 local last = redis.call('HGET', KEYS[2], fingerprint)
 if last then
   local generation, did = string.match(last, '^(%d+) (%a+)')
-  if tonumber(generation) > tonumber(base) then there, at = did == 'add', tonumber(generation) end
+  generation = tonumber(generation or 0)  -- what cannot be read says nothing of the number
+  if generation > tonumber(base) then there, at = did == 'add', generation end
 end
 if seen ~= '' and tonumber(seen) ~= at then return {-2} end
 if op == 'remove' and not there then return {0, tonumber(head[1])} end
@@ -233,7 +265,8 @@ local base = tonumber(redis.call('HGET', KEYS[1], 'base'))
 local swept = 0
 for _, fingerprint in ipairs(ARGV) do
   local last = redis.call('HGET', KEYS[2], fingerprint)
-  if last and tonumber(string.match(last, '^%d+')) <= base then
+  local generation = tonumber(last and string.match(last, '^%d+ '))
+  if generation and generation <= base then  -- what cannot be read stays for somebody to look at
     swept = swept + redis.call('HDEL', KEYS[2], fingerprint)
   end
 end

@@ -24,11 +24,11 @@ from stream.core.faults import ChangeConflict, ListUnknown, NameRefused, Snapsho
 from stream.core.number import masked
 from stream.lists import bases, keys, scripts
 from stream.lists.annals import Annals
-from stream.lists.answers import allow_head, list_head, step
+from stream.lists.answers import allow_entry, allow_head, followed, list_head
 from stream.lists.archive import CHUNK, CHUNKS_MAX, packed
 from stream.lists.connection import RegisterSettings, check_safe, client, renamed
 from stream.lists.editing import Editor, Limits
-from stream.lists.records import BaseRecord, Op, Step, allow_json, allow_of, numbered_of
+from stream.lists.records import BaseRecord, Followed, Op, allow_json, numbered_of
 from stream.lists.words import (
     AllowHead,
     By,
@@ -43,6 +43,7 @@ from stream.lists.words import (
     no_progress,
     unknown,
 )
+from stream.ops.skips import Place, Skipped, kept, skip
 
 CHANGES_MAX = 200_000
 """Steps kept for followers, about 80 MB: a worker away for longer reads its lists anew."""
@@ -115,15 +116,13 @@ class Register:
         """All lists' heads, of one moment."""
         with renamed("reading the heads of the lists"):
             identity, last_id, allow, lists = await self._heads(keys=[keys.LISTS])
-            return Heads(
-                identity=identity.decode() if identity else None,
-                last_id=last_id.decode(),
-                allow=allow_head(allow),
-                lists={
-                    name.decode(): list_head(name.decode(), fields, changes)
-                    for name, fields, changes in sorted(lists)
-                },
-            )
+        found = [kept(list_head(name, fields, changes)) for name, fields, changes in sorted(lists)]
+        return Heads(
+            identity=identity.decode(errors="replace") if identity else None,
+            last_id=last_id.decode(),
+            allow=kept(allow_head(allow)) or AllowHead(0, ""),
+            lists={head.name: head for head in found if head is not None},
+        )
 
     async def manifest(self, name: str, generation: int) -> bytes:
         """The manifest of a base; raises SnapshotUnreadable if it is not there (any more)."""
@@ -132,18 +131,24 @@ class Register:
     async def state(self, name: str) -> ListState:
         """One list's head and its changes since its base, of one moment.
 
-        Raises SnapshotUnreadable if a change can not be read.
+        A change that cannot be read is skipped. Raises SnapshotUnreadable for such a head.
         """
         with renamed(f"reading the changes of {name}"):
             fields, changed = await self._state(keys=[keys.head(name), keys.changed(name)])
+        if fields is None or changed is None:
+            raise SnapshotUnreadable(f"{keys.head(name)}, {keys.changed(name)}: one is no hash")
         if fields[0] is None:
             raise ListUnknown(unknown(name))
-        head = list_head(name, fields, len(changed) // 2)
+        head = list_head(name.encode(), fields, len(changed) // 2)
+        if isinstance(head, Skipped):
+            raise SnapshotUnreadable(f"{head.where}: {head.why}")
         changes = []
-        for value in changed[1::2]:
+        for field, value in zip(changed[::2], changed[1::2], strict=True):
             numbered = numbered_of(value)
             if numbered is None:
-                raise SnapshotUnreadable(f"{name}: a change in the register: {value[:80]!r}")
+                where = f"{keys.changed(name)} {field.decode(errors='replace')[:16]}"
+                skip(Skipped(Place.CHANGED, where, "it is no change", name))
+                continue
             # What the base holds already is about to be swept.
             if numbered.generation > head.base:
                 changes.append(numbered)
@@ -170,22 +175,29 @@ class Register:
             changes = await self._redis.memory_usage(keys.changed(head.name), samples=0)
         return int(changes or 0) + await bases.size(self._redis, head.name, head.base)
 
-    async def follow(self, last_id: str, block_ms: int) -> list[Step]:
+    async def follow(self, last_id: str, block_ms: int) -> Followed:
         """The steps after `last_id`, at most 5,000; waits at most `block_ms` (0: not at all)."""
         with renamed("following the changes"):
             answer: Any = await self._following.xread(
                 {keys.CHANGES: last_id}, count=5000, block=block_ms or None
             )
-        return [step(item) for _, items in answer or () for item in items]
+        return followed([item for _, items in answer or () for item in items], last_id)
 
     async def allow_all(self) -> tuple[AllowHead, tuple[AllowEntry, ...]]:
-        """The allowlist and where it stands, of one moment."""
+        """The allowlist and where it stands, of one moment.
+
+        An entry that cannot be read goes on sparing its number, which its key names. Raises
+        SnapshotUnreadable for a head that cannot be read.
+        """
         with renamed("reading the allowlist"):
-            head, values = await self._allow_state(keys=[keys.ALLOW_HEAD, keys.ALLOW])
-        entries = [allow_of(value) for value in values]
-        if None in entries:
-            raise SnapshotUnreadable("the register's allowlist holds an entry that is unreadable")
-        return allow_head(head), tuple(entry for entry in entries if entry is not None)
+            fields, flat = await self._allow_state(keys=[keys.ALLOW_HEAD, keys.ALLOW])
+        head = allow_head(fields)
+        if isinstance(head, Skipped):
+            raise SnapshotUnreadable(f"{head.where}: {head.why}")
+        if flat is None:
+            raise SnapshotUnreadable(f"{keys.ALLOW} is no hash")
+        found = map(allow_entry, flat[::2], flat[1::2])
+        return head, tuple(entry for entry in found if entry is not None)
 
     async def create(self, name: str, circle: str, by: By, *, again: bool = False) -> bool:
         """Make an empty list; False: it is there already, and nothing was changed.
@@ -315,14 +327,15 @@ class Register:
         """Pack steps that will leave the change stream one day; how many. Safe to do at once."""
         done = 0
         while True:
-            upto, steps = await self.annals.chunk()
-            if len(steps) < CHUNK:
+            upto, items = await self.annals.chunk()
+            if len(items) < CHUNK:
                 return done
-            piece = await asyncio.to_thread(packed, steps)
+            read = followed(items, upto)
+            piece = await asyncio.to_thread(packed, read.steps)
             with renamed("putting changes away"):
                 done += CHUNK * await self._archive(
                     keys=[keys.PAST, keys.PAST_UPTO],
-                    args=[upto, steps[-1].id, piece, CHUNKS_MAX, self._retention[1]],
+                    args=[upto, read.last_id, piece, CHUNKS_MAX, self._retention[1]],
                 )
 
     async def sweep(self, name: str) -> int:

@@ -6,6 +6,7 @@
 from prometheus_client import CollectorRegistry
 
 from stream.ops.catalogue import Catalogue
+from stream.ops.skips import SkipMetrics
 
 
 class EnforcementMetrics(Catalogue):
@@ -13,6 +14,7 @@ class EnforcementMetrics(Catalogue):
 
     def __init__(self, registry: CollectorRegistry) -> None:
         super().__init__(registry)
+        self.skips = SkipMetrics(registry)
         self.calls = self._counter(
             "ringfence_enforcement_calls",
             "Calls counted that partners' lists blocked, flagged, or would have (simulated).",

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from stream.ops.bounded import NAMES_MAX, Named, total
 from stream.ops.catalogue import Catalogue
+from stream.ops.skips import SkipMetrics
 
 TOP_ROLES = ("root", "targets", "snapshot", "timestamp")
 
@@ -19,6 +20,7 @@ class ExchangeMetrics(Catalogue):
         super().__init__(registry)
         self.lists = Named(names_max)
         self.roles = Named(names_max, TOP_ROLES)
+        self.skips = SkipMetrics(registry)
         self._of_lists()
         self._of_signatures()
 

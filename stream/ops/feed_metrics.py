@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry
 from stream.ops.bounded import NAMES_MAX, Named, total
 from stream.ops.catalogue import Catalogue
 from stream.ops.redis_metrics import RedisMetrics
+from stream.ops.skips import SkipMetrics
 
 FETCH_BUCKETS_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
 
@@ -18,6 +19,7 @@ class FeedMetrics(Catalogue):
     def __init__(self, registry: CollectorRegistry, names_max: int = NAMES_MAX) -> None:
         super().__init__(registry)
         self.redis = RedisMetrics(registry, "register")
+        self.skips = SkipMetrics(registry)
         self.feeds, self.lists = Named(names_max), Named(names_max)
         self._of_versions()
         self._of_fetching()

@@ -8,6 +8,7 @@ from prometheus_client.samples import Exemplar
 from stream.ops.bounded import Named, total
 from stream.ops.catalogue import Catalogue
 from stream.ops.clock import now_ms
+from stream.ops.skips import SkipMetrics
 
 # Dense where the promise is (p99 between 4 and 60 ms, by load): a quantile is off by half a bucket.
 LATENCY_BUCKETS_MS = (
@@ -55,6 +56,7 @@ class Metrics(Catalogue):
     def __init__(self, registry: CollectorRegistry, lists: Named | None = None) -> None:
         super().__init__(registry)
         self.lists = lists or Named()
+        self.skips = SkipMetrics(registry)
         self._of_calls()
         self._of_matches()
         self._of_the_pace()

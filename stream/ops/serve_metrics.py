@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry
 
 from stream.ops.bounded import Named
 from stream.ops.catalogue import Catalogue
+from stream.ops.skips import SkipMetrics
 
 REQUEST_BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0, 30.0)
 
@@ -17,6 +18,7 @@ class ServeMetrics(Catalogue):
     def __init__(self, registry: CollectorRegistry, lists: Named | None = None) -> None:
         super().__init__(registry)
         self.lists = lists or Named()
+        self.skips = SkipMetrics(registry)
         self._of_requests()
         self._of_records()
         self._of_decisions()

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from stream.ops.catalogue import Catalogue
 from stream.ops.redis_metrics import RedisMetrics
+from stream.ops.skips import SkipMetrics
 
 
 class SinkMetrics(Catalogue):
@@ -36,6 +37,7 @@ class RedisSinkMetrics(Catalogue):
     def __init__(self, registry: CollectorRegistry) -> None:
         super().__init__(registry)
         self.redis = RedisMetrics(registry, "proxies")
+        self.skips = SkipMetrics(registry)
         self.decisions = self._counter(
             "ringfence_sink_decisions",
             "Decisions read by the Redis sink, by what became of them.",

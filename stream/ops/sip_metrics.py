@@ -4,6 +4,7 @@ from prometheus_client import CollectorRegistry
 
 from stream.ops.bounded import Named
 from stream.ops.catalogue import Catalogue
+from stream.ops.skips import SkipMetrics
 
 ANSWER_BUCKETS_S = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5)
 CUT_OFF = ("slow", "unread", "unframed", "too_many")
@@ -15,6 +16,7 @@ class SipMetrics(Catalogue):
     def __init__(self, registry: CollectorRegistry, lists: Named | None = None) -> None:
         super().__init__(registry)
         self.lists = lists or Named()
+        self.skips = SkipMetrics(registry)
         self._of_messages()
         self._of_decisions()
 

@@ -28,7 +28,13 @@ from stream.core.appeal import (
     StepRefused,
     stepped,
 )
-from stream.core.faults import AppealRefused, AppealUnknown, ChangeConflict, RegisterLost
+from stream.core.faults import (
+    UNREADABLE,
+    AppealRefused,
+    AppealUnknown,
+    ChangeConflict,
+    RegisterLost,
+)
 from stream.core.number import masked
 from stream.core.said import line_of
 from stream.lists import keys
@@ -38,6 +44,7 @@ from stream.lists.scripts import MOVED
 from stream.lists.store import AUDIT_MAX, CHANGES_MAX
 from stream.lists.words import By
 from stream.ops.clock import now_s
+from stream.ops.skips import Place, Skipped, skip
 from stream.redress import scripts
 
 OPEN_MAX: Final = 50_000
@@ -151,21 +158,30 @@ class AppealBook(Closing):
             found: Any = await self._redis.zrange(
                 key, "+inf", since_s, desc=True, byscore=True, offset=0, num=limit
             )
-        names = [name.decode() for name in found]
+        names = [name.decode(errors="replace") for name in found]
         return await self._many(names, gone=True)
 
     async def _many(self, names: list[str], *, gone: bool = False) -> tuple[Appeal, ...]:
-        """Appeals by their ids; `gone`: one that is not kept any more is left out."""
+        """Appeals by their ids; `gone`: one that is not kept any more is left out.
+
+        So is then one that cannot be read. Raises AppealUnknown, RegisterLost where one is wanted.
+        """
         appeals: list[Appeal] = []
         for start in range(0, len(names), _PIECE):
             some = names[start : start + _PIECE]
             with renamed("reading appeals"):
                 values: Any = await self._redis.hmget(keys.APPEALS, some)
             for name, value in zip(some, values, strict=True):
-                if value is not None:
-                    appeals.append(_read(name, value))
-                elif not gone:
+                if value is None and not gone:
                     raise AppealUnknown(f"no appeal {name}: `ringfence appeals ls` has them")
+                if value is None:
+                    continue
+                try:
+                    appeals.append(_read(name, value))
+                except RegisterLost as error:
+                    if not gone:
+                        raise
+                    skip(Skipped(Place.APPEAL, f"{keys.APPEALS} {name}", str(error)))
         return tuple(appeals)
 
     async def _write(
@@ -218,7 +234,7 @@ def _check(appeal: Appeal) -> None:
 def _read(name: str, value: bytes) -> Appeal:
     try:
         return _decode(value.partition(b" ")[2])
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         text = f"appeal {name} can not be read ({error}): HGET {keys.APPEALS} {name}"
         raise RegisterLost(text) from error
 

@@ -17,7 +17,7 @@ from stream.calls.batch import Partition, RawBatch, Segment
 from stream.calls.events import Observe
 from stream.calls.kafka import connected, onlooker, subscribed
 from stream.core.decision import Decision
-from stream.core.faults import SourceDown, TopicMissing
+from stream.core.faults import UNREADABLE, SourceDown, TopicMissing
 from stream.ops.clock import monotonic_s
 from stream.ops.kafka import KafkaSettings
 
@@ -91,7 +91,7 @@ def decision_in(value: bytes) -> Decision | None:
     """The decision in a record; None: somebody else writes to this topic too."""
     try:
         return _decode(value)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return None
 
 

@@ -19,12 +19,13 @@ from redis.asyncio import Redis
 
 from stream.calls.batch import RawBatch
 from stream.core.decision import Reason, Verdict
-from stream.core.faults import RegisterDown
+from stream.core.faults import UNREADABLE, RegisterDown
 from stream.core.number import masked
 from stream.lists import keys
 from stream.lists.connection import renamed
 from stream.ops.clock import now_s
 from stream.ops.retry import Backoff
+from stream.ops.skips import Place, Skipped, skip
 
 log = logging.getLogger(__name__)
 
@@ -82,14 +83,13 @@ _verdict = msgspec.json.Decoder(_Verdict).decode
 _decode = msgspec.json.Decoder(Kept).decode
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(Kept).decode
-_BROKEN: Final = (msgspec.MsgspecError, UnicodeDecodeError)
 
 
 def decision_of(value: bytes | None) -> Kept | None:
     """The decision in a record, whole; None: somebody else writes to this topic too."""
     try:
         return _decode(value or b"")
-    except _BROKEN:
+    except UNREADABLE:
         return None
 
 
@@ -102,7 +102,7 @@ def worth_keeping(values: Iterable[bytes | None]) -> list[Kept]:
             if said.verdict == Verdict.ALLOW and not said.simulated:
                 continue
             found.append(_without_other(_decode(value or b"")))
-        except _BROKEN:
+        except UNREADABLE:
             continue  # somebody else writes to this topic too
     return found
 
@@ -179,7 +179,14 @@ class KeptDecisions:
                 for day in self._days():
                     pipe.hget(keys.decided(day), decision_id)
                 found = next((value for value in await pipe.execute() if value), None)
-        return None if found is None else _unpack(found)
+        if found is None:
+            return None
+        try:
+            return _unpack(found)
+        except UNREADABLE:
+            where = f"{keys.decided('DAY')} {decision_id}"
+            skip(Skipped(Place.DECISION, where, "it is no decision"))
+            return None
 
     def asked(self, answers: Iterable[bytes]) -> None:
         """Decisions of lookups: kept soon, if the register is there, and never waited for."""

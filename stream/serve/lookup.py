@@ -67,7 +67,7 @@ class Question(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """On what answers rest: whether there are lists at all, and whether they are being followed.
+    """On what answers rest: whether there are lists at all, and whether all are being followed.
 
     `followed` is false with the register away, and while one list is not what the register has.
     `rules_not_told` are rules that are on and of which one call says nothing.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from stream.calls.events import Observe
 from stream.config import Settings
 from stream.core.agreement import Agreements
-from stream.core.trials import Kind, Target
+from stream.core.trials import NO_TRIALS, Kind, Target
 from stream.lists.store import Register
 from stream.lists.trials.book import Booked, TrialBook
 from stream.redress.book import AppealBook
@@ -38,7 +38,7 @@ async def standings_now(
         policy=settings.policy.settings(),
         names=sorted((await register.heads()).lists),
         agreements=agreements,
-        trials=booked.trials,
+        trials=booked.over(NO_TRIALS),
         country=settings.calls.home_country,
         at_s=at_s,
     )

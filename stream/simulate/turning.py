@@ -42,7 +42,8 @@ async def turn(
     Raises ChangeConflict where there is nothing to do, or somebody else was first; RegisterDown,
     SnapshotUnreadable. In each case nothing was changed.
     """
-    before = (await standings_now(settings, register, agreements, at_s)).of(target)
+    standings = await standings_now(settings, register, agreements, at_s)
+    before = standings.of(target)
     if before is None:
         raise ChangeConflict(
             f"there is no {target.kind} {target.name} here; `ringfence simulate ls --all` has what "
@@ -60,7 +61,13 @@ async def turn(
     detail = f"{target}: {before.standing} to {standing}" + (f"; {told}" if told else "")
     async with TrialBook.open(settings.register()) as book:
         generation = await book.turn(
-            target, before.turned, None if as_set else after, by, OPS[standing], detail
+            target,
+            before.turned,
+            None if as_set else after,
+            by,
+            OPS[standing],
+            detail,
+            standings.booked.unread.get(target),
         )
     now = (await standings_now(settings, register, agreements, at_s)).of(target)
     assert now is not None, "what was turned is known"

@@ -15,6 +15,7 @@ import msgspec
 
 from stream.core.decision import Verdict
 from stream.core.e164 import E164_DIGITS_MAX
+from stream.core.faults import UNREADABLE
 from stream.sinks.keys import BLOCK, Put
 
 
@@ -91,7 +92,7 @@ def read_blocks(values: Iterable[bytes | None], now_s: int) -> Blocks:
 def _read(value: bytes | None, now_s: int) -> Block | Seen:
     try:
         wire = _decode(value or b"")
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except UNREADABLE:
         return Seen.UNREADABLE
     if wire.verdict != Verdict.BLOCK or wire.simulated:
         return Seen.NO_BLOCK

@@ -17,9 +17,10 @@ from typing import Final
 import msgspec
 from redis.asyncio import Redis
 
-from stream.core.faults import RegisterDown
+from stream.core.faults import UNREADABLE, RegisterDown
 from stream.lists import keys
 from stream.lists.connection import renamed
+from stream.ops.skips import Place, Skipped, skip
 from stream.serve.tokens import Client, digest_of
 
 log = logging.getLogger(__name__)
@@ -116,7 +117,14 @@ class Sessions:
                 return near
             self._near.pop(key, None)
             return None
-        session = msgspec.json.decode(data, type=Session)
+        try:
+            session = msgspec.json.decode(data, type=Session)
+            bytes.fromhex(session.token)
+        except UNREADABLE:
+            # Whoever it was signs in again; the record ends by its time.
+            self._near.pop(key, None)
+            skip(Skipped(Place.SESSION, keys.session(key[:8]), "it is no session"))
+            return None
         self._keep(key, session)
         return session
 

@@ -306,8 +306,9 @@ async def _arrived(settings: RegisterSettings, fingerprint: int) -> float:
             heads = (await register.heads()).lists
             if LIST in heads and (await register.reports(LIST, [fingerprint]))[fingerprint]:
                 return time.time()
-            for step in await register.follow(at, 500):
-                at = step.id
+            read = await register.follow(at, 500)
+            at = read.last_id
+            for step in read.steps:
                 change = change_of(step.op, step.payload)
                 if change is not None and change.fingerprint == fingerprint:
                     return time.time()

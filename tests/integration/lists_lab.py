@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from prometheus_client import CollectorRegistry
+
 from stream.lists.connection import RegisterSettings
 from stream.lists.events import Event, EventKind
 from stream.lists.ingest import ImportRequest, entries_of
@@ -13,6 +15,7 @@ from stream.lists.parse import Defaults
 from stream.lists.refresh import Refresher, RefreshSettings
 from stream.lists.store import FIRST_ID, Register
 from stream.lists.words import By, Removal
+from stream.ops.skips import Place, SkipMetrics
 from stream.ops.tasks import cancelled
 from tests import waiting
 from tests.builders import NOW_S, entry, numbers_of
@@ -117,10 +120,18 @@ async def held_numbers(register: Register) -> set[str]:
     return {f"+{digits}" for digits in columns.number.tolist()}
 
 
+def counted() -> Callable[[Place], float]:
+    """How many records of a place this process has skipped from now on."""
+    registry = CollectorRegistry()
+    SkipMetrics(registry)
+    name = "ringfence_register_records_skipped_total"
+    return lambda place: registry.get_sample_value(name, {"place": place}) or 0
+
+
 async def chained(register: Register) -> int:
     """Check that every step of the list follows the one before; its last generation."""
     chain, generation = "", 0
-    for step in await register.follow(FIRST_ID, 0):
+    for step in (await register.follow(FIRST_ID, 0)).steps:
         if step.name == NAME:
             assert step.generation == generation + 1
             assert step.follows(chain)

@@ -6,6 +6,7 @@ import time
 import pytest
 from redis.asyncio.connection import AbstractConnection
 
+from stream import __version__
 from stream.core.allowlist import AllowEntry
 from stream.core.faults import (
     ChangeConflict,
@@ -18,7 +19,7 @@ from stream.lists import bases
 from stream.lists.build import Version, build_snapshot
 from stream.lists.connection import RegisterSettings
 from stream.lists.merge import empty_columns
-from stream.lists.records import BaseRecord
+from stream.lists.records import BaseRecord, Followed, hex_of
 from stream.lists.store import FIRST_ID, Register
 from stream.lists.words import Outcome, Reservation
 from tests.builders import NOW_S, entry
@@ -194,14 +195,30 @@ async def test_nobody_there():
 async def test_the_change_stream_is_read_on(register):
     """A follower gets each step once, from where it stands."""
     await register.add(NAME, [entry(n) for n in numbers(3)], BY)
-    steps = await register.follow(FIRST_ID, 0)
+    read = await register.follow(FIRST_ID, 0)
+    steps = read.steps
     assert [step.op for step in steps] == ["create", "add", "add", "add"]
-    assert [s.generation for s in await register.follow(steps[1].id, 0)] == [3, 4]
-    assert await register.follow(steps[-1].id, 50) == []
+    assert {step.version for step in steps} == {__version__}
+    assert read.last_id == steps[-1].id
+    after = await register.follow(steps[1].id, 0)
+    assert [step.generation for step in after.steps] == [3, 4]
+    assert await register.follow(read.last_id, 50) == Followed((), frozenset(), read.last_id)
 
 
-async def test_a_change_in_redis_that_can_not_be_read(register, raw):
-    """A value that somebody else wrote into a list is refused with its place, not passed over."""
-    raw.hset(f"rf:list:{{{NAME}}}:changed", "00", "nonsense")
-    with pytest.raises(SnapshotUnreadable, match=NAME):
-        await register.state(NAME)
+async def test_a_change_in_redis_that_can_not_be_read(register, raw, caplog):
+    """A value that somebody else wrote into a list hides no other, is told with its place, and
+    stays where it is; an edit of that number takes its place.
+    """
+    one, two = entry("+66812345671"), entry("+66812345672")
+    key, field = f"rf:list:{{{NAME}}}:changed", hex_of(two.fingerprint)
+    await register.add(NAME, [one], BY)
+    raw.hset(key, mapping={"00": "nonsense", field: "9 add {}"})
+    state = await register.state(NAME)
+    assert [numbered.change.entries for numbered in state.changes] == [(one,)]
+    assert f"{key} 00: skipped, it is no change" in caplog.text
+    assert await register.sweep(NAME) == 0
+    assert await register.reports(NAME, [two.fingerprint]) == {two.fingerprint: ()}
+    await register.add(NAME, [two], BY)
+    state = await register.state(NAME)
+    assert [numbered.change.entries for numbered in state.changes] == [(one,), (two,)]
+    assert raw.hget(key, "00") == "nonsense"

@@ -162,7 +162,7 @@ class RegisterModel(RuleBasedStateMachine):
     def teardown(self):
         self.were_the_same()
         chain = ""
-        for step in self.run(self.client.follow(FIRST_ID, 0)):
+        for step in self.run(self.client.follow(FIRST_ID, 0)).steps:
             if step.name == self.name:
                 assert step.follows(chain)
                 chain = step.chain

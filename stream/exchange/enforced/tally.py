@@ -18,6 +18,7 @@ from stream.core.agreement import owner_of
 from stream.core.decision import Verdict
 from stream.core.digests import Digests, elements
 from stream.core.enforcement import Outcome
+from stream.core.faults import UNREADABLE
 from stream.lists.enforced.batch import Batch, Cell
 from stream.lists.enforced.book import ID_BYTES
 from stream.lists.enforced.keys import REBUILT_DAYS
@@ -83,7 +84,7 @@ class Tally:
         for value in values:
             try:
                 decision = _DECODE(value or b"null")
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            except UNREADABLE:
                 passed.unreadable += 1  # somebody else writes to this topic too
                 continue
             stopped = self._stopped_by(decision)
@@ -97,8 +98,8 @@ class Tally:
                 passed.repeated += 1
                 continue
             at_ms = int(decision.decided_at.timestamp() * 1000)
-            day = decision.decided_at.astimezone(UTC).date()
-            if not oldest < day:
+            day = _day_of(at_ms)
+            if day is None or not oldest < day:
                 passed.too_old += 1
                 continue
             seen.add(identity)
@@ -151,6 +152,14 @@ def _deciding(decision: _Decision) -> Iterator[_Reason]:
             kind == "agreement" and reason.agreement == name
         ):
             yield reason
+
+
+def _day_of(at_ms: int) -> date | None:
+    """The UTC day; None: no calendar has it (a zone beyond the first or last day of all)."""
+    try:
+        return datetime.fromtimestamp(at_ms / 1000, UTC).date()
+    except (OverflowError, ValueError):
+        return None
 
 
 def _fingerprint(text: str, key: bytes) -> int:

@@ -14,8 +14,8 @@ from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 from redis.exceptions import WatchError
 
-from stream.core.enforcement import Counts, Enforcement, Sighting
-from stream.core.faults import ChangeConflict, RegisterLost
+from stream.core.enforcement import Counts, Enforcement, Outcome, Sighting
+from stream.core.faults import UNREADABLE, ChangeConflict, RegisterLost
 from stream.lists import scripts
 from stream.lists.connection import Closing, RegisterSettings, client, renamed
 from stream.lists.enforced import keys
@@ -24,9 +24,11 @@ from stream.lists.enforced.notes import day_of, note_delays, note_peak
 from stream.lists.records import hex_of
 from stream.lists.store import AUDIT_MAX
 from stream.lists.words import By
+from stream.ops.skips import Place, Skipped, skip
 
 ID_BYTES: Final = 8
 _TRIES: Final = 50
+_DIGITS_MAX: Final = 18
 _REFUSED_MAX: Final = 200
 
 
@@ -43,14 +45,20 @@ class EnforcedBook(Closing):
         return cls(client(settings))
 
     async def progress(self, partition: str) -> tuple[Progress, list[bytes]]:
-        """How far a partition of decisions is counted, and the ids counted last."""
+        """How far a partition of decisions is counted, and the ids counted last.
+
+        Raises RegisterLost where that cannot be read.
+        """
         with renamed(f"reading how far {partition} is counted"):
             async with self._redis.pipeline(transaction=True) as pipe:
                 pipe.hmget(keys.at(partition), ["offset", "place"])
                 pipe.get(keys.seen(partition))
                 held, ids = await pipe.execute()
         ids = ids or b""
-        return _progress(held), [ids[at : at + ID_BYTES] for at in range(0, len(ids), ID_BYTES)]
+        return (
+            _progress(held, partition),
+            [ids[at : at + ID_BYTES] for at in range(0, len(ids), ID_BYTES)],
+        )
 
     async def count(
         self, partition: str, before: Progress, offset: int, batch: Batch
@@ -77,7 +85,7 @@ class EnforcedBook(Closing):
     ) -> bool:
         at, fresh = keys.at(partition), sorted({keys.fresh(name) for name, _ in batch.stopped})
         await pipe.watch(at, *fresh)
-        if _progress(await pipe.hmget(at, ["offset", "place"])) != before:
+        if _progress(await pipe.hmget(at, ["offset", "place"]), partition) != before:
             return False
         published = await _published(pipe, batch)
         room = await _room(pipe, batch)
@@ -116,12 +124,18 @@ class EnforcedBook(Closing):
                 counts, peaks, followed, counted = await pipe.execute()
             found: dict[str, dict[str, int]] = defaultdict(dict)
             for name, value in counts.items():
-                kind, _, rest = name.decode().partition(":")
-                found[kind][rest] = int(value)
+                kind, _, rest = name.decode(errors="replace").partition(":")
+                if (many := _whole(value)) is None:
+                    _unread(keys.day(list_name, day), rest, "it is no count", list_name)
+                else:
+                    found[kind][rest] = many
             calls: dict[str, dict[str, int]] = defaultdict(dict)
             for name, many in found["calls"].items():
                 category, _, outcome = name.rpartition(":")
-                calls[category][outcome] = many
+                if outcome in frozenset(Outcome):
+                    calls[category][outcome] = many
+                else:
+                    _unread(keys.day(list_name, day), name, "it is no outcome", list_name)
             by_category = {
                 category: Counts(
                     entries=await self._distinct(list_name, day.isoformat(), category),
@@ -132,9 +146,9 @@ class EnforcedBook(Closing):
             }
         return Figures(
             by_category=by_category,
-            in_force_steps={int(step): many for step, many in found["in_force"].items()},
-            first_steps={int(step): many for step, many in found["first"].items()},
-            peaks={name.decode(): int(value) for name, value in peaks},
+            in_force_steps=_steps(found["in_force"]),
+            first_steps=_steps(found["first"]),
+            peaks={name.decode(errors="replace"): int(value) for name, value in peaks},
             verdicts=found["versions"],
             followed=bool(followed),
             counted=bool(counted),
@@ -151,7 +165,7 @@ class EnforcedBook(Closing):
     async def feeds(self) -> dict[str, str]:
         """Which feed brings each list."""
         held = await self._held(keys.FEEDS, "which feeds bring lists")
-        return {name: feed.decode() for name, feed in held.items()}
+        return {name: feed.decode(errors="replace") for name, feed in held.items()}
 
     async def stale(self, list_name: str, day: date, age_s: int) -> None:
         """The list's owner has not been heard of for so long."""
@@ -183,11 +197,14 @@ class EnforcedBook(Closing):
         if old:
             with renamed(f"forgetting old sightings of {list_name}"):
                 await self._redis.hdel(key, *old)
-        return tuple(
-            msgspec.json.decode(value, type=Sighting)
-            for seen, _, value in sorted(found)
-            if seen == day.isoformat()
-        )
+        of_day = [(name, value) for seen, name, value in sorted(found) if seen == day.isoformat()]
+        read = []
+        for name, value in of_day:
+            try:
+                read.append(msgspec.json.decode(value, type=Sighting))
+            except UNREADABLE:
+                _unread(key, name, "it is no sighting", list_name)
+        return tuple(read)
 
     async def keep(
         self, document: Enforcement, data: bytes, by: By | None, what: str = "enforcement_read"
@@ -201,7 +218,7 @@ class EnforcedBook(Closing):
     ) -> tuple[Enforcement, ...]:
         """What `country` says of the list for the days from `first` to `last`, as it is kept.
 
-        Raises RegisterLost where it can not be read.
+        A document that cannot be read is skipped: it is as if nothing had been said of that day.
         """
         key = keys.documents(list_name, country)
         held = await self._held(key, f"what {country} says of {list_name}")
@@ -210,9 +227,8 @@ class EnforcedBook(Closing):
             try:
                 if first <= date.fromisoformat(name) <= last:
                     found.append(msgspec.json.decode(held[name], type=Enforcement))
-            except (msgspec.MsgspecError, ValueError) as error:
-                text = f"what {country} says of {list_name} on {name} can not be read ({error})"
-                raise RegisterLost(f"{text}: HDEL {key} {name}, and it is told no more") from error
+            except UNREADABLE:
+                _unread(key, name, "it is no document of a day", list_name)
         return tuple(found)
 
     async def forget(self, list_name: str, country: str, before: date) -> int:
@@ -226,7 +242,7 @@ class EnforcedBook(Closing):
     async def looked_at(self, country: str) -> Mapping[str, str]:
         """The files of a country that were looked at, by name: their SHA-256."""
         held = await self._held(keys.read(country), f"what is known of {country}")
-        return {name: sha256.decode() for name, sha256 in held.items()}
+        return {name: sha256.decode(errors="replace") for name, sha256 in held.items()}
 
     async def look(self, country: str, files: Mapping[str, str]) -> None:
         """These files of a country were looked at, and those before are no longer there."""
@@ -249,7 +265,7 @@ class EnforcedBook(Closing):
     async def refused(self, country: str) -> dict[str, str]:
         """The documents of a country that were not taken, and why."""
         held = await self._held(keys.refused(country), f"what {country} said")
-        return {name: why.decode() for name, why in held.items()}
+        return {name: why.decode(errors="replace") for name, why in held.items()}
 
     async def accept_again(self, country: str, target: str) -> None:
         """A document that was refused before was taken in its new form."""
@@ -272,7 +288,7 @@ class EnforcedBook(Closing):
     async def forget_taken(self, list_name: str, before_s: int) -> None:
         """Sightings that were taken over before then are told no more."""
         held = await self._held(keys.sighted(list_name), f"sightings of {list_name}")
-        old = [mark for mark, at_s in held.items() if int(at_s) < before_s]
+        old = [mark for mark, at_s in held.items() if (_whole(at_s) or 0) < before_s]
         if old:
             with renamed(f"forgetting sightings of {list_name}"):
                 await self._redis.hdel(keys.sighted(list_name), *old)
@@ -280,7 +296,7 @@ class EnforcedBook(Closing):
     async def _held(self, key: str, what: str) -> dict[str, bytes]:
         with renamed(f"reading {what}"):
             held: Any = await self._redis.hgetall(key)
-        return {name.decode(): value for name, value in held.items()}
+        return {name.decode(errors="replace"): value for name, value in held.items()}
 
     async def _told(
         self, key: str, list_name: str, op: str, by: By | None, field: str, value: bytes
@@ -292,9 +308,28 @@ class EnforcedBook(Closing):
             await self._write(keys=[key], args=[*args, AUDIT_MAX, field, value])
 
 
-def _progress(held: Any) -> Progress:
-    offset, place = held
-    return Progress(None if offset is None else int(offset), int(place or 0))
+def _progress(held: Any, partition: str) -> Progress:
+    """How far is counted. Raises RegisterLost: whoever guessed would count decisions twice."""
+    offset, place = (None if value is None else _whole(value) for value in held)
+    if held != [None, None] and (offset is None or place is None or place >= keys.SEEN):
+        key = keys.at(partition)
+        text = f"{key}: how far decisions are counted cannot be read. `redis-cli DEL {key}`, and"
+        raise RegisterLost(f"{text} counting begins at the oldest decision that Kafka keeps")
+    return Progress(offset, place or 0)
+
+
+def _whole(value: bytes) -> int | None:
+    """A count; None: it is none."""
+    return int(value) if value.isdigit() and len(value) <= _DIGITS_MAX else None
+
+
+def _steps(found: Mapping[str, int]) -> dict[int, int]:
+    """How many delays came to each step."""
+    return {int(step): many for step, many in found.items() if step.isdecimal()}
+
+
+def _unread(key: str, field: str, why: str, list_name: str = "") -> None:
+    skip(Skipped(Place.ENFORCEMENT, f"{key} {field[:80]}", why, list_name))
 
 
 async def _published(pipe: Pipeline, batch: Batch) -> dict[tuple[str, int], int]:

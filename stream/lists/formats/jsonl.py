@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from stream.core.faults import UNREADABLE
 from stream.lists.formats.rows import InputUnreadable, Lines, RejectedRow, Rows, Wrong
 
 _Value = str | int | float | None
@@ -41,7 +42,7 @@ def read(chunks: Iterable[Lines], mapping: Mapping[str, str | int] | None = None
             try:
                 rows.append(decode(text.encode("utf-8", "replace")))
                 lines.append(line)
-            except (msgspec.MsgspecError, RecursionError) as error:
+            except UNREADABLE as error:
                 detail = str(error)
                 if text.lstrip().startswith("["):
                     detail = "a JSON array; one object a line is needed (jq -c '.[]')"

@@ -2,28 +2,43 @@
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import msgspec
 from redis.asyncio import Redis
 
-from stream.core.faults import ChangeConflict, SnapshotUnreadable
-from stream.core.trials import Kind, Target, Trials, Turned
+from stream.core.faults import UNREADABLE, ChangeConflict, SnapshotUnreadable
+from stream.core.trials import Kind, Standing, Target, Trials, Turned
 from stream.lists import keys
 from stream.lists.connection import Closing, RegisterSettings, client, renamed
 from stream.lists.scripts import MOVED
 from stream.lists.store import AUDIT_MAX
 from stream.lists.trials import scripts
 from stream.lists.words import By
+from stream.ops.skips import Place, Skipped, skip
 
 
 @dataclass(frozen=True, slots=True)
 class Booked:
-    """What the register has: whose it is (None: it is empty), and the trials."""
+    """What the register has: whose it is (None: it is empty), and the trials.
+
+    `unread` are the records that cannot be read, as they are.
+    """
 
     identity: str | None
     trials: Trials
+    unread: Mapping[Target, bytes] = field(default_factory=dict)
+
+    def over(self, before: Trials) -> Trials:
+        """The trials; a record that cannot be read changes nothing of what was known `before`.
+
+        Where nothing was known it is on trial: it was promoted or demoted, nobody can tell which,
+        and on trial it acts on nobody.
+        """
+        doubtful = Turned(standing=Standing.TRIAL, at_s=0, actor="", reason="it cannot be read")
+        kept = {target: before.turned.get(target, doubtful) for target in self.unread}
+        return replace(self.trials, turned={**self.trials.turned, **kept})
 
 
 class TrialBook(Closing):
@@ -40,14 +55,24 @@ class TrialBook(Closing):
         return cls(client(settings))
 
     async def read(self) -> Booked:
-        """All of it, of one moment. Raises SnapshotUnreadable."""
+        """All of it, of one moment; records that cannot be read are counted.
+
+        Raises SnapshotUnreadable for a head that cannot be read.
+        """
         with renamed("reading what is on trial"):
             answer: Any = await self._read(keys=[keys.TRIALS, keys.TRIALS_HEAD])
         identity, generation, flat = answer
-        records = {name.decode(): record for name, record in _pairs(flat)}
-        return Booked(
-            identity.decode() if identity else None, trials_of(records, int(generation or 0))
-        )
+        if flat is None:
+            raise SnapshotUnreadable(f"{keys.TRIALS} is no hash")
+        if not (generation or b"0").isdigit():
+            raise SnapshotUnreadable(f"{keys.TRIALS_HEAD}: generation is no whole number")
+        records = {name.decode(errors="replace"): record for name, record in _pairs(flat)}
+        read = trials_of(records, int(generation or 0))
+        for target in sorted(read.unread):
+            where = f"{keys.TRIALS} {target}"
+            name = target.name if target.kind is Kind.LIST else ""
+            skip(Skipped(Place.TRIALS, where, "its record cannot be read", name))
+        return replace(read, identity=identity.decode(errors="replace") if identity else None)
 
     async def turn(
         self,
@@ -57,8 +82,11 @@ class TrialBook(Closing):
         by: By,
         op: str,
         detail: str,
+        seen: bytes | None = None,
     ) -> int:
         """Put `target` where `after` says (None: as it is set), in place of `before`.
+
+        `seen` is the record that stands for `before` where that cannot be read.
 
         `op` and `detail` are for the audit. The generation after it. Raises ChangeConflict if
         somebody else turned it meanwhile.
@@ -67,7 +95,7 @@ class TrialBook(Closing):
             answer: Any = await self._turn(
                 keys=[keys.TRIALS, keys.TRIALS_HEAD],
                 args=[
-                    *(str(target), _record(before), _record(after)),
+                    *(str(target), _record(before) if seen is None else seen, _record(after)),
                     *(target.name if target.kind is Kind.LIST else "", uuid.uuid4().hex),
                     *(by.actor, by.reason, op, detail, AUDIT_MAX),
                 ],
@@ -80,18 +108,18 @@ class TrialBook(Closing):
         return int(answer[1])
 
 
-def trials_of(records: Mapping[str, bytes], generation: int) -> Trials:
-    """Trials from records as they are written. Raises SnapshotUnreadable."""
-    turned = {}
+def trials_of(records: Mapping[str, bytes], generation: int) -> Booked:
+    """Trials from records as they are written."""
+    turned, unread = {}, {}
     for text, record in records.items():
         target = Target.read(text)
         if target is None:
             continue  # a newer version knows more kinds
         try:
             turned[target] = msgspec.json.decode(record, type=Turned)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise SnapshotUnreadable(f"the record of {target} can not be read: {error}") from error
-    return Trials(turned, generation)
+        except UNREADABLE:
+            unread[target] = record
+    return Booked(None, Trials(turned, generation), unread)
 
 
 def records_of(trials: Trials) -> dict[str, bytes]:

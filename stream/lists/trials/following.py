@@ -63,13 +63,13 @@ class TrialsFollower:
         if not self._is_newer(found):
             return False
         self._told = ""
-        self.current, self._identity = found.trials, found.identity
+        self.current, self._identity = found.over(self.current), found.identity
         turned = ", ".join(
-            f"{target} {one.standing}" for target, one in sorted(found.trials.turned.items())
+            f"{target} {one.standing}" for target, one in sorted(self.current.turned.items())
         )
         self._tell(EventKind.TRIALS, ALLOWLIST, turned or "all is as the settings say")
         try:
-            await asyncio.to_thread(shelf.keep, self._state_dir, found.identity, found.trials)
+            await asyncio.to_thread(shelf.keep, self._state_dir, found.identity, self.current)
         except SnapshotUnreadable as error:
             self._tell(EventKind.SHELF_FAILED, ALLOWLIST, str(error))
         return True

@@ -4,7 +4,7 @@ Generations are milliseconds of Redis' clock that only rise: after a restore of 
 next step is still newer than whatever workers know, and they follow again.
 """
 
-from stream.lists.scripts import STEP
+from stream.lists.scripts import ASKED, STEP
 
 TURN = (
     STEP
@@ -30,8 +30,11 @@ return {1, tonumber(generation)}
 it is taken back), the list that it concerns or '', id for a new register; actor, reason, op, detail
 for the audit, and how many audit entries are kept."""
 
-READ = """
-return {redis.call('HGET', 'rf:register', 'id'), redis.call('HGET', KEYS[2], 'generation'),
-        redis.call('HGETALL', KEYS[1])}
+READ = (
+    ASKED
+    + """
+return {redis.call('HGET', 'rf:register', 'id'), asked('HGET', KEYS[2], 'generation'),
+        asked('HGETALL', KEYS[1])}
 """
+)
 """KEYS rf:trials, rf:trials:head -> [register id, generation, all records], of one moment."""

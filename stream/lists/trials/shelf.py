@@ -3,12 +3,13 @@
 All workers of a machine share it; a newer one of another worker stays. Functions block on the disk.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from stream.core.faults import SnapshotUnreadable
+from stream.core.faults import UNREADABLE, SnapshotUnreadable
 from stream.core.trials import NO_TRIALS, Trials
 from stream.lists.disk import locked, named_faults, sync_folder, write_synced
 from stream.lists.trials.book import Booked, records_of, trials_of
@@ -31,10 +32,13 @@ def last_known(state_dir: Path) -> Booked:
         data = path.read_bytes()
     try:
         kept = msgspec.json.decode(data, type=_Kept)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise SnapshotUnreadable(f"{path}: {error}") from error
     records = {name: text.encode() for name, text in kept.turned.items()}
-    return Booked(kept.identity, trials_of(records, kept.generation))
+    read = trials_of(records, kept.generation)
+    if read.unread:
+        raise SnapshotUnreadable(f"{path}: {', '.join(map(str, sorted(read.unread)))}: unreadable")
+    return replace(read, identity=kept.identity)
 
 
 def keep(state_dir: Path, identity: str | None, trials: Trials) -> None:

@@ -17,6 +17,8 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
+from stream.core.faults import UNREADABLE
+
 Mode = Literal["binary", "structured"]
 TYPE: Final = "io.ringfence.decision.v1"
 SECRET_BYTES_MIN, SECRET_BYTES_MAX = 24, 64
@@ -65,7 +67,7 @@ def read_event(value: bytes | None) -> Event | None:
     """The decision in a record; None: it is none."""
     try:
         wire = _decode(value or b"")
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except UNREADABLE:
         return None
     # They go into headers: nothing but letters, digits and the signs of a time.
     if not re.fullmatch(

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.tools.faults import doors, record, scenes
+from tests.tools.faults import doors, foreign, record, scenes
 from tests.tools.faults.place import JOBS, Place
 from tests.tools.faults.record import Seen
 from tests.tools.faults.scenes import Scene
@@ -73,6 +73,7 @@ LANES = [
         Scene(("KeysOld", "SinkBehind"), scenes.proxies_hang),
         Scene(("RedisEvicts",), scenes.evicting),
         Scene(("RedisMemoryFull",), scenes.register_full),
+        Scene(("RecordsSkipped",), foreign.another_program_writes),
         Scene(("RecordsLost",), doors.rotated_away, holds_s=6),
         Scene(("SipRefuses",), doors.a_trunk_asks_too_much),
         Scene(("SipFlooded",), doors.strangers_flood),
