@@ -53,7 +53,7 @@ def decisions_index(folder: Path) -> str:
     parts = []
     for area in dict.fromkeys(sorted(one.area for one in found)):
         rows = [
-            (f"[{one.number:04}]({one.path.name})", one.title, one.date, one.status)
+            (f"{one.number:04}", one.date.replace("-", "\u2011"), _titled(one))
             for one in found
             if one.area == area
         ]
@@ -71,4 +71,9 @@ def decisions_index(folder: Path) -> str:
     )
 
 
-_HEADER: Final = ("no.", "decision", "date", "status")
+_HEADER: Final = ("no.", "date", "decision")
+
+
+def _titled(one: Decision) -> str:
+    status = "" if one.status == "accepted" else f" ({one.status})"
+    return f"[{one.title}]({one.path.name}){status}"
