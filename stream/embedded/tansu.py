@@ -2,6 +2,8 @@
 
 Its limits with aiokafka (measured, performance.md section 4): no idempotent and no transactional
 producer, no compaction, a restart forgets everything, and a waiting fetch is not woken by new data.
+It tells a topic's end short by what its last batch holds, looks nothing up by time, and does not
+tell the positions of groups.
 """
 
 import importlib.util
