@@ -18,6 +18,7 @@ from playwright.async_api import Browser, Page, Response, async_playwright
 
 from stream.serve.tokens import Role
 from tests.serve_lab import TOKENS
+from tests.waiting import HANGS_S
 
 SHOTS: Final = Path(__file__).parents[1] / "build" / "pages"
 WIDE: Final = {"width": 1280, "height": 800}
@@ -132,6 +133,7 @@ async def chromium() -> AsyncIterator[Browser]:
 async def person(browser: Browser, base: str, role: Role | None = None, **context: Any) -> Person:
     """A window of its own, signed in through the form."""
     made = await browser.new_context(viewport=WIDE, **context)  # type: ignore[arg-type]
+    made.set_default_timeout(1000 * HANGS_S)
     who = Person(await made.new_page(), base, role)
     if role is not None:
         await who.open("/sign-in?next=/lists")  # a page that asks nothing by itself

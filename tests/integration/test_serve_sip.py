@@ -20,6 +20,7 @@ from tests.integration.engine_lab import Deployment, Engine
 from tests.integration.lists_lab import BY, NAME, opened
 from tests.sip_lab import message, responder
 from tests.unit.sip.test_torture import MESSAGES
+from tests.waiting import HANGS_S
 
 pytestmark = pytest.mark.needs_sipp
 CALLS = int(os.environ.get("RINGFENCE_SIP_CALLS", "1500"))
@@ -55,13 +56,13 @@ def ask(folder: Path, port: int, calls: list[tuple[str, str]], *more: str) -> li
         [
             *("sipp", "-sf", str(Path(__file__).parent / "sipp_ask.xml"), "-i", HOST),
             *("-inf", "calls.csv", "-m", str(len(calls)), "-r", str(RATE), "-l", "2000"),
-            *("-trace_logs", "-log_file", "log", "-timeout", "240s", "-timer_resol", "1"),
+            *("-trace_logs", "-log_file", "log", "-timeout", "1200s", "-timer_resol", "1"),
             *("-trace_err", "-error_file", "errors", "-nostdin", *more, f"{HOST}:{port}"),
         ],
         cwd=here,
         capture_output=True,
         check=False,
-        timeout=250,
+        timeout=1210,
     )
     errors = (here / "errors").read_text(errors="replace") if done.returncode else ""
     assert done.returncode == 0, errors[-3000:]
@@ -103,12 +104,12 @@ ops.kernels = "off"
 def outlives(serve: Engine, port: int) -> None:
     """All torture messages, as datagrams and in a stream, and noise: it goes on answering."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-        client.settimeout(10)
+        client.settimeout(HANGS_S)
         client.bind((HOST, 0))
         for data in [*MESSAGES.values(), b"", b"\0" * 60_000, os.urandom(1400)]:
             client.sendto(data, (HOST, port))
         for data in [*MESSAGES.values(), os.urandom(60_000)]:
-            with socket.create_connection((HOST, port), timeout=10) as stream:
+            with socket.create_connection((HOST, port), timeout=HANGS_S) as stream:
                 stream.sendall(data)
         client.sendto(message(method="OPTIONS", changed={"Call-ID": "last"}), (HOST, port))
         while b"Call-ID: last" not in (answer := client.recv(65_535)):
@@ -120,12 +121,12 @@ def outlives(serve: Engine, port: int) -> None:
 def cuts_off(serve: Engine, port: int) -> None:
     """A connection that brings half a message is closed; one too many is; others are not."""
     serve.until(lambda: serve.value("ringfence_sip_connections") == 0)
-    with socket.create_connection((HOST, port), timeout=30) as slow:
+    with socket.create_connection((HOST, port), timeout=HANGS_S) as slow:
         slow.sendall(message()[:-9])
         with suppress(ConnectionResetError):
             assert slow.recv(100) == b""
     serve.until(lambda: serve.value('ringfence_sip_cut_off_total{reason="slow"') >= 1)
-    many = [socket.create_connection((HOST, port), timeout=30) for _ in range(25)]
+    many = [socket.create_connection((HOST, port), timeout=HANGS_S) for _ in range(25)]
     serve.until(lambda: serve.value('ringfence_sip_cut_off_total{reason="too_many"') >= 5)
     many[0].sendall(b"\r\n\r\n" + message(method="OPTIONS"))
     assert many[0].recv(2)[:2] == b"\r\n"
