@@ -19,8 +19,9 @@ from stream.calls.trunks import Trunks
 from stream.core import kernels
 from stream.core.call import Call
 from stream.core.marks import without_marks
-from stream.core.number import Numbers, parse_many
+from stream.core.number import Numbers, ReadNumber, parse, parse_many
 from stream.core.number_columns import parse_texts
+from stream.core.readings import read_caller
 
 __all__ = ["FIELD_LENGTH_MAX", "DecodeSettings", "decode"]
 
@@ -50,16 +51,16 @@ def _scanned(
     def prefix(index: int) -> str:
         return trunks.prefix(located.text("trunk", index))
 
-    def numbers(name: str) -> Numbers:
+    def numbers(name: str, read: ReadNumber = parse) -> Numbers:
         odd = {index: getattr(glance, name) for index, glance in located.odd.items()}
         prefix_of = prefix if trunks.have_prefixes else None
-        return parse_texts(located.field(name), odd, country, prefix_of)
+        return parse_texts(located.field(name), odd, country, prefix_of, read)
 
     return CallBatch(
         raw=raw,
         glances=glances,
         rows=rows,
-        callers=without_marks(numbers("caller"), country),
+        callers=without_marks(numbers("caller", read_caller), country),
         callees=numbers("callee") if settings.check_callee else None,
         rejected=[*chain(*(part.rejected for part in parts))],
         **_readers(raw, parts, rows, glances),
@@ -85,14 +86,16 @@ def _decoded(
     def prefix(index: int) -> str:
         return trunks.prefix(glances[index].trunk)
 
-    def numbers(texts: list[str | None]) -> Numbers:
-        return parse_many(texts, country, prefix if trunks.have_prefixes else None)
+    def numbers(texts: list[str | None], read: ReadNumber = parse) -> Numbers:
+        return parse_many(texts, country, prefix if trunks.have_prefixes else None, read)
 
     return CallBatch(
         raw=raw,
         glances=glances,
         rows=rows,
-        callers=without_marks(numbers([glance.caller for glance in glances]), country),
+        callers=without_marks(
+            numbers([glance.caller for glance in glances], read_caller), country
+        ),
         callees=numbers([glance.callee for glance in glances]) if settings.check_callee else None,
         rejected=rejected,
         **_readers(raw, parts, rows, glances),

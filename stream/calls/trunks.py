@@ -10,12 +10,15 @@ from stream.core.call import Ingress
 class Trunk:
     """One trunk: `country` (ISO 3166 alpha-2) whose national numbers it carries.
 
-    `prefix` is what its switch writes before international numbers; "": as all trunks.
+    `prefix` is what its switch writes before international numbers; "": as all trunks. `vouches` is
+    whether the network behind it vouches for the identities that it asserts (RFC 3325: it is in our
+    trust domain).
     """
 
     country: str
     ingress: Ingress = Ingress.UNKNOWN
     prefix: str = ""
+    vouches: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +54,8 @@ class Trunks:
             return Ingress(said)
         known = self.named.get(trunk) if trunk is not None else None
         return known.ingress if known is not None else Ingress.UNKNOWN
+
+    def vouches(self, trunk: str | None) -> bool:
+        """Whether what a trunk asserts of its callers is believed; of an unknown one nothing is."""
+        known = self.named.get(trunk) if trunk is not None else None
+        return known is not None and known.vouches

@@ -71,10 +71,10 @@ def _from_double_zero(digits: str, region: str | None) -> str | None:
     if usual is None or own == usual:
         return own
     home = f"{phonenumbers.country_code_for_region(region)}"
-    if digits[2:].startswith(home) and _is_valid(usual):
+    if digits[2:].startswith(home) and is_assigned(usual):
         return usual
     # After a prefix of the region's own, what is left may look like a trunk prefix: 0011 and 1.
-    is_usual = _is_valid(usual) and is_canonical(digits[2:])
+    is_usual = is_assigned(usual) and is_canonical(digits[2:])
     is_own = phonenumbers.is_valid_number(dialled)
     if is_usual == is_own:
         return None
@@ -88,9 +88,9 @@ def is_ambiguous(digits: str, region: str) -> bool:
     return _international(digits[2:]) is not None and possible(digits, region.upper()) is not None
 
 
-def _is_valid(number: str) -> bool:
+def is_assigned(number: str) -> bool:
     """Whether its plan assigns an E.164 number."""
-    return phonenumbers.is_valid_number(phonenumbers.parse(number, None))
+    return bool(phonenumbers.is_valid_number(phonenumbers.parse(number, None)))
 
 
 def _international(digits: str) -> str | None:
@@ -117,6 +117,13 @@ def _looked_at(
     reason = phonenumbers.is_possible_number_with_reason(reading)
     is_possible = reason == phonenumbers.ValidationResult.IS_POSSIBLE
     return reading if is_possible else None, reason
+
+
+@lru_cache(CACHE_SIZE)
+def read_freely(text: str, region: str | None) -> str | None:
+    """What phonenumbers reads in a text of any form, as E.164; None: no possible number."""
+    reading = possible(text, region and region.upper())
+    return _e164(reading) if reading else None
 
 
 def _e164(reading: phonenumbers.PhoneNumber) -> str | None:

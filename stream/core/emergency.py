@@ -11,7 +11,7 @@ import phonenumbers
 
 from stream.core.emergency_plans import EMERGENCY
 from stream.core.faults import ConfigInvalid
-from stream.core.number import party_of
+from stream.core.parties import party_of
 
 EVERYWHERE: Final = frozenset({"112", "911"})
 """Mobile networks take these for emergency calls in every country (3GPP TS 22.101, 10.1.1)."""
@@ -95,7 +95,9 @@ class EmergencyNumbers:
         digits = party.dialled
         if digits is None:
             return False
-        return self._is_listed(digits, party.region or (region and region.upper()))
+        # A URI may name another country's context, but the call stays on this trunk.
+        regions = {party.region or region, region}
+        return any(self._is_listed(digits, one and one.upper()) for one in regions)
 
     def _is_too_long(self, callee: str) -> bool:
         """Whether this is `+` and more digits than any country code and emergency number have.

@@ -8,12 +8,14 @@ behind a mark was often forged.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from enum import StrEnum
 from typing import Final
 
 import numpy as np
 
-from stream.core.number import Kind, Numbers, parse, party_of
+from stream.core.number import Kind, Numbers, parse
+from stream.core.parties import party_of
 
 
 class Mark(StrEnum):
@@ -66,4 +68,4 @@ def without_marks(callers: Numbers, country_of: Callable[[int], str]) -> Numbers
         if number.kind is Kind.E164:
             callers.e164[row], callers.kinds[row] = number.text, number.kind
             del others[row]
-    return Numbers(callers.e164, callers.kinds, others, marks) if marks else callers
+    return replace(callers, other_texts=others, marks=marks) if marks else callers

@@ -18,35 +18,40 @@ A number may be written:
    never a foreign one, nor is one that is too short for the region, unless a plan assigns it.
    Without a region nothing is guessed: more than six digits are invalid.
 
-Only ASCII digits are digits, and only ` -.()/` may stand between them: a text that merely looks
-like a number (full-width digits, direction marks) is not taken for one.
+Between digits only ` -.()/` may stand. Digits, blanks and dashes of any script count as ASCII's
+(`core.spelling`): whoever is called reads them so. What else a text may be read as, by others, is
+in `core.readings`.
 """
 
 import re
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import lru_cache
 from typing import Final
-from urllib.parse import unquote
 
 import numpy as np
 import phonenumbers
 from numpy.typing import NDArray
 
-from stream.core.dialled import CACHE_SIZE, WITHHELD, possible, read_dialled
+from stream.core.dialled import CACHE_SIZE, WITHHELD, is_assigned, possible, read_dialled
 from stream.core.e164 import E164_DIGITS_MAX, canonical_words, is_canonical
+from stream.core.parties import DIALLED_MAX, NO_HOST, main_region, party_of
 
 
 class Kind(IntEnum):
-    """What a text in a caller's or callee's field is."""
+    """What a text in a caller's or callee's field is.
+
+    DISGUISED is E164 to others than `parse`: see `core.readings`. No `Numbers` hold it.
+    """
 
     INVALID = 0
     E164 = 1
     SHORT_CODE = 2
     ALPHANUMERIC = 3
     ANONYMOUS = 4
+    DISGUISED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +72,15 @@ class Numbers:
 
     `e164` S16, b"+66812345678", b"" where the kind is not E164; `kinds` uint8, `Kind`;
     `other_texts` row -> `Number.text` of the rows that are not E164; `marks` row -> what an
-    operator says of the number, see `core.marks`.
+    operator says of the number, see `core.marks`; `disguised` rows are E164 in a text that `parse`
+    refuses.
     """
 
     e164: NDArray[np.bytes_]
     kinds: NDArray[np.uint8]
     other_texts: Mapping[int, str] = field(default_factory=dict)
     marks: Mapping[int, str] = field(default_factory=dict)
+    disguised: Collection[int] = frozenset()
 
     def __len__(self) -> int:
         return len(self.kinds)
@@ -84,20 +91,12 @@ class Numbers:
         return e164.decode("ascii") if e164 else self.other_texts.get(row, "")
 
 
-TEXT_MAX: Final = 256
-"""Characters that are read of a text. A longer one is invalid, unless the number's end (`@`, `;`,
-`>`) lies within: nobody slips through by a long tail of URI parameters."""
 RAW_MAX: Final = 64
 """Characters kept of an invalid text."""
 NAME_MAX: Final = 32
 NAME_DIGITS_MAX: Final = 6
 """A name with more digits than this is a disguised number, not a sender's name."""
-DIALLED_MAX: Final = 32
-_SEPARATORS: Final = str.maketrans("", "", " -.()/")
-_EDGE: Final = " \t\r\n\"'"
 _NAME_MARKS: Final = frozenset(" .-_&+'/!")
-_NO_HOST: Final = ".invalid"
-"""RFC 3323: who withholds the number calls from `anonymous.invalid`."""
 _WITHHELD: Final = frozenset(
     """
     |anonymous|anon|unavailable|not available|unavail|restricted|withheld|private|privacy
@@ -132,6 +131,10 @@ def parse(text: str | None, region: str | None, prefix: str = "") -> Number:
     return _read(text, region, prefix) or Number(Kind.INVALID, text[:RAW_MAX])
 
 
+ReadNumber = Callable[[str | None, str | None, str], Number]
+"""`parse`, or what reads a text as it does and more."""
+
+
 def _read(text: str, region: str | None, prefix: str) -> Number | None:
     """`parse`, of a text that is not simply E.164; None: it says nothing that counts."""
     if text.isdigit() and text.isascii() and len(text) <= DIALLED_MAX:
@@ -146,7 +149,16 @@ def _read(text: str, region: str | None, prefix: str) -> Number | None:
     digits = party.dialled
     if digits is None:
         return _named(party.user)
-    return _from_digits(digits, party.region or region, prefix)
+    if party.context is None or digits.startswith("+"):
+        return _from_digits(digits, region, prefix)
+    # A context that makes no number of the digits is there to hide the trunk's own.
+    found = [
+        _from_digits(f"{party.context}{digits}", None, ""),
+        _from_digits(digits, party.region, ""),
+        _from_digits(digits, region, prefix),
+    ]
+    read = [one for one in found if one is not None]
+    return next(filter(_is_assigned, read), read[0] if read else None)
 
 
 def _from_digits(digits: str, region: str | None, prefix: str) -> Number | None:
@@ -158,99 +170,17 @@ def _from_digits(digits: str, region: str | None, prefix: str) -> Number | None:
     return Number(Kind.E164 if number.startswith("+") else Kind.SHORT_CODE, number)
 
 
-@dataclass(frozen=True, slots=True)
-class Party:
-    """Who a text names: the user part of a URI, or the whole text where it is none.
-
-    `region` is that of the URI's `phone-context`, None where there is none.
-    """
-
-    user: str
-    region: str | None
-
-    @property
-    def dialled(self) -> str | None:
-        """The digits, after `+` where there is one; separators are gone. None: something else."""
-        if _is_dotted_quad(self.user):
-            return None
-        digits = self.user.translate(_SEPARATORS)
-        bare = digits.removeprefix("+")
-        if bare.isascii() and bare.isdigit() and len(digits) <= DIALLED_MAX:
-            return digits
-        return None
-
-
-def party_of(text: str) -> Party | None:
-    """The party that a number, a SIP or tel URI, or `"Name" <URI>` names; None: cut or no party."""
-    inner = text[text.rfind("<") + 1 :]
-    is_cut = len(inner) > TEXT_MAX
-    inner = inner[:TEXT_MAX]
-    inner, closing, _ = inner.partition(">")
-    inner = inner.strip(_EDGE)
-    scheme, rest = _scheme_of(inner)
-    if not scheme and "%" in inner:
-        scheme, rest = _scheme_of(unquote(inner).strip(_EDGE))
-    user, at, _ = rest.partition("@")
-    user, semicolon, parameters = user.partition(";")
-    if is_cut and not (closing or at or semicolon):
-        return None
-    if scheme or at:
-        user = user.partition("?")[0].partition(":")[0]
-        if scheme:
-            user = unquote(user)
-    if scheme in ("sip", "sips") and not at and not _may_stand_alone(user):
-        return None
-    return Party(user.strip(_EDGE), _context_region(parameters))
-
-
-def _may_stand_alone(rest: str) -> bool:
-    """Whether a SIP URI without `@` still names a party; as a rule it names a host."""
-    return rest.endswith(_NO_HOST) or rest.removeprefix("+").isdigit()
-
-
-def _scheme_of(text: str) -> tuple[str, str]:
-    """The scheme of a SIP or tel URI in lower case, and the rest; "" and the text for others."""
-    scheme, colon, rest = text.partition(":")
-    scheme = scheme.lower()
-    if colon and scheme in ("sip", "sips", "tel"):
-        return scheme, rest
-    return "", text
-
-
-def _context_region(parameters: str) -> str | None:
-    """The region of `phone-context=+66` (RFC 3966) among URI parameters."""
-    if not parameters:
-        return None
-    for parameter in parameters.lower().split(";"):
-        name, _, value = parameter.partition("=")
-        if name == "phone-context" and value.startswith("+"):
-            return _main_region(value[1:].translate(_SEPARATORS))
-    return None
-
-
-def _main_region(digits: str) -> str | None:
-    """The region, or the largest of the regions, whose country code the digits begin with."""
-    if not (digits.isascii() and digits[:3].isdigit()):
-        return None
-    for size in (1, 2, 3):
-        regions = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(int(digits[:size]))
-        if regions:
-            return None if regions[0] == "001" else str(regions[0])
-    return None
-
-
-def _is_dotted_quad(text: str) -> bool:
-    """Whether this is an IPv4 address, which would otherwise read as a number with separators."""
-    parts = text.split(".")
-    return len(parts) == 4 and all(
-        len(part) <= 3 and part.isascii() and part.isdigit() and int(part) <= 255 for part in parts
-    )
+def _is_assigned(number: Number) -> bool:
+    """Whether a numbering plan gives out such numbers; more than that their length is possible."""
+    if number.kind is not Kind.E164:
+        return number.kind is Kind.SHORT_CODE
+    return is_assigned(number.text)
 
 
 def _named(user: str) -> Number | None:
     """A withheld number or a sender's name; None: neither."""
     words = " ".join(user.casefold().replace("-", " ").replace("_", " ").split())
-    if words in _WITHHELD or user == "-" or user.endswith(_NO_HOST):
+    if words in _WITHHELD or user == "-" or user.endswith(NO_HOST):
         return _WITHHELD_NUMBER
     if len(user) > NAME_MAX or not user[0].isalnum():
         return None
@@ -267,24 +197,28 @@ def parse_many(
     texts: Sequence[str | None],
     region_of: Callable[[int], str | None],
     prefix_of: Callable[[int], str] | None = None,
+    read: ReadNumber = parse,
 ) -> Numbers:
     """`parse` for a batch: texts already in E.164 are read by NumPy, the others one by one.
 
     `region_of` gives the region of a row's trunk, `prefix_of` its prefix (None: no trunk has one);
-    they are asked only for texts read one by one.
+    they are asked only for texts read one by one, by `read`.
     """
     e164 = canonical_words(texts)
     e164_text = e164.view("S16").ravel()
     kinds = (e164[:, 0] != 0).astype(np.uint8)
     other_texts: dict[int, str] = {}
+    disguised: set[int] = set()
     for row in np.flatnonzero(kinds == 0).tolist():
-        number = parse(texts[row], region_of(row), prefix_of(row) if prefix_of else "")
-        kinds[row] = number.kind
-        if number.kind is Kind.E164:
+        number = read(texts[row], region_of(row), prefix_of(row) if prefix_of else "")
+        kinds[row] = Kind.E164 if number.kind is Kind.DISGUISED else number.kind
+        if kinds[row] == Kind.E164:
             e164_text[row] = number.text
         else:
             other_texts[row] = number.text
-    return Numbers(e164_text, kinds, other_texts)
+        if number.kind is Kind.DISGUISED:
+            disguised.add(row)
+    return Numbers(e164_text, kinds, other_texts, disguised=disguised)
 
 
 def region_of(e164: str) -> str | None:
@@ -297,7 +231,7 @@ def region_of(e164: str) -> str | None:
 @lru_cache(CACHE_SIZE)
 def _region_of_digits(digits: str) -> str | None:
     """`region_of`: by the country code, or by the number where regions share the code (+1, +7)."""
-    main = _main_region(digits)
+    main = main_region(digits)
     if main is None:
         return None
     code = phonenumbers.country_code_for_region(main)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from stream.core.number import Kind, Numbers, parse, parse_many
+from stream.core.number import Kind, Numbers, ReadNumber, parse, parse_many
 from stream.core.texts import Texts
 
 
@@ -13,12 +13,13 @@ def parse_texts(
     odd: Mapping[int, str | None],
     region_of: Callable[[int], str | None],
     prefix_of: Callable[[int], str] | None = None,
+    read: ReadNumber = parse,
 ) -> Numbers:
     """`parse` for a column of ASCII: a kernel reads E.164 and usual URIs, others one by one.
 
     `odd` has the texts of rows that have none in the column. `region_of` gives the region of a
     row's trunk, `prefix_of` its prefix (None: no trunk has one); they are asked only for texts that
-    are read one by one.
+    are read one by one, by `read`.
     """
     from stream.core.kernels.numbers import read_e164
 
@@ -30,25 +31,23 @@ def parse_texts(
     other_texts = dict.fromkeys(none.tolist(), parse(None, None).text)
     left = np.flatnonzero(kinds == Kind.INVALID)
     data: memoryview = texts.data.data
-    for row, start, size in zip(
-        left.tolist(), texts.starts[left].tolist(), texts.sizes[left].tolist(), strict=True
-    ):
-        text = str(data[start : start + size], "ascii")
-        number = parse(text, region_of(row), prefix_of(row) if prefix_of else "")
-        kinds[row] = number.kind
-        if number.kind is Kind.E164:
-            e164[row] = number.text
-        else:
-            other_texts[row] = number.text
-    if odd:
-        rows = np.fromiter(odd, np.int64, len(odd))
-        read = parse_many(
-            list(odd.values()),
-            lambda index: region_of(rows.item(index)),
-            (lambda index: prefix_of(rows.item(index))) if prefix_of else None,
+    others: dict[int, str | None] = {
+        row: str(data[start : start + size], "ascii")
+        for row, start, size in zip(
+            left.tolist(), texts.starts[left].tolist(), texts.sizes[left].tolist(), strict=True
         )
-        e164[rows], kinds[rows] = read.e164, read.kinds
-        for row in odd:
-            other_texts.pop(row, None)
-        other_texts.update((rows.item(index), text) for index, text in read.other_texts.items())
-    return Numbers(e164, kinds, other_texts)
+    }
+    others.update(odd)
+    rows = np.fromiter(others, np.int64, len(others))
+    found = parse_many(
+        list(others.values()),
+        lambda index: region_of(rows.item(index)),
+        (lambda index: prefix_of(rows.item(index))) if prefix_of else None,
+        read,
+    )
+    e164[rows], kinds[rows] = found.e164, found.kinds
+    for row in odd:
+        other_texts.pop(row, None)
+    other_texts.update((rows.item(index), text) for index, text in found.other_texts.items())
+    disguised = {rows.item(index) for index in found.disguised}
+    return Numbers(e164, kinds, other_texts, disguised=disguised)

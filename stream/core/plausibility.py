@@ -16,7 +16,8 @@ from phonenumbers import NumberParseException, ValidationResult
 from stream.core.blocks import BLOCKS
 from stream.core.dialled import CACHE_SIZE, is_ambiguous
 from stream.core.e164 import HEAD_DIGITS, cells_of, heads_of
-from stream.core.number import Kind, Numbers, party_of
+from stream.core.number import Kind, Numbers
+from stream.core.parties import party_of
 
 SHORT_DIGITS: Final = (3, 4)
 """Digits of national numbers that never come from abroad (NBTC): emergency and service numbers."""

@@ -17,8 +17,10 @@ import numpy as np
 import phonenumbers
 
 from stream.core.e164 import E164_DIGITS_MAX, HEAD_DIGITS, PLAN, cells_of
-from stream.core.number import Kind, Party, parse, region_of
+from stream.core.number import Kind, parse, region_of
 from stream.core.numbering import PLANS
+from stream.core.parties import Party
+from stream.core.spelling import folded
 
 PREFIX_DIGITS_MAX: Final = 14
 """`+`, so many digits and `*` are the 16 bytes that an element has at most."""
@@ -28,7 +30,6 @@ PREFIX_DIGITS_MIN: Final = 9
 """Where nothing else is said: 10,000 numbers at most, even where they have 13 digits."""
 
 _CODES = frozenset(str(code) for code, _, _ in PLANS)
-_DASHES = str.maketrans("–—−", "---")
 _PATTERN = re.compile(r"(.*\d[ \-.()/]*)(\*|[#xX]+)\Z", re.DOTALL)
 _FILL = "5"
 """What a prefix is filled up with to see how a whole number of it would be read."""
@@ -129,12 +130,12 @@ def read_entries(
     A prefix ends with `*`, or with a `#` or `x` for each digit that is open; it is written
     internationally, or as dialled in `region`. A range is two numbers with a dash between them.
     """
-    text = text.strip().translate(_DASHES)
+    text = folded(text.strip())
     ends = _ends(text)
     if ends is not None:
         return _range(*ends, region, rules)
     pattern = _PATTERN.match(text)
-    digits = Party(pattern[1], None).dialled if pattern else None
+    digits = Party(pattern[1]).dialled if pattern else None
     if not pattern or digits is None:
         return PrefixFault.BAD_PREFIX if text in {"*", "+*"} else None
     open_digits = 0 if pattern[2] == "*" else len(pattern[2])

@@ -6,13 +6,14 @@ so all but dates with separators are told by a whole column.
 """
 
 import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
 from itertools import pairwise
 from typing import Final
+
+from stream.core.spelling import folded
 
 YEARS: Final = range(1900, 2101)
 _COMPACT_YEARS: Final = range(1990, 2041)
@@ -64,20 +65,13 @@ class Looks(StrEnum):
     AMOUNTS = "amounts"
 
 
-def ascii_digits(text: str) -> str:
-    """A text with Thai, Khmer, Burmese, full-width... digits as 0 to 9."""
-    if text.isascii():
-        return text
-    return "".join(str(unicodedata.decimal(char)) if char.isdecimal() else char for char in text)
-
-
 def is_date(text: str) -> bool:
     """Whether a text is a day with separators and a whole year, with or without a time.
 
     20/11/2569, 2026-11-20, 11/20/2026 14:30: the order and the era do not matter. Nobody writes a
     telephone number so: three groups of which one is a year and the others are a day and a month.
     """
-    text = ascii_digits(text)
+    text = folded(text)
     if (found := _YEAR_LAST.match(text)) is not None:
         one, _, two, year = found.group(1, 2, 3, 4)
     elif (found := _YEAR_FIRST.match(text)) is not None:
@@ -89,7 +83,7 @@ def is_date(text: str) -> bool:
 
 def is_like_date(text: str) -> bool:
     """Whether a text may be a date, also one that a number could be: 20261120, 20/11/69."""
-    text = ascii_digits(text)
+    text = folded(text)
     if is_date(text):
         return True
     if (found := _SHORT_YEAR.match(text)) is not None:

@@ -8,7 +8,7 @@ from typing import Literal
 from urllib.parse import unquote
 
 from stream.core.entry import Category
-from stream.core.number import Party
+from stream.core.parties import Party
 from stream.lists.formats.rows import Wrong
 from stream.lists.looks import BUDDHIST_AHEAD
 
@@ -159,13 +159,13 @@ def after_number(text: str) -> Wrong | None:
         if not equals and any(map(str.isdigit, name)):
             return _extension_or_another(name) or Wrong.EXTENSION
     found = _DIALS_ON.search(number)
-    if found is None or not Party(number[: found.start()].rpartition(":")[2].strip(), None).dialled:
+    if found is None or not Party(number[: found.start()].rpartition(":")[2].strip()).dialled:
         return None
     return _extension_or_another(number[found.start() :])
 
 
 def _extension_or_another(text: str) -> Wrong | None:
-    digits = Party(text.lower().lstrip(_LEADS).rstrip(), None).dialled
+    digits = Party(text.lower().lstrip(_LEADS).rstrip()).dialled
     if not digits:
         return None
     return Wrong.SEVERAL_NUMBERS if len(digits) >= _LINE_DIGITS_MIN else Wrong.EXTENSION

@@ -17,6 +17,7 @@ from stream.core.entry import Category
 from stream.core.national import national_reader
 from stream.core.number import Kind, parse_many
 from stream.core.ranges import STRICT, PrefixFault, PrefixRules, read_entries
+from stream.core.spelling import folded
 from stream.lists.formats.columns import ByteColumn
 from stream.lists.formats.rows import RejectedRow, Rows, Texts, Wrong
 from stream.lists.looks import is_date
@@ -209,7 +210,7 @@ class Parser:
         odd = [row for row, text in enumerate(column) if not (text and text[1:].isdigit())]
         texts = list(column)
         for row in odd:
-            texts[row] = bare_number(texts[row] or "")
+            texts[row] = bare_number(folded(texts[row] or ""))
         quick = national_reader(self._defaults.region or "")
         if quick is not None:
             texts = [quick(text or "") or text for text in texts]

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from stream.core.addresses import NAME_ADDR
+
 BLANK_LINE: Final = b"\r\n\r\n"
 COMPACT: Final = {
     "a": "accept-contact",
@@ -127,9 +129,6 @@ def split(text: str, mark: str) -> list[str]:
     return parts
 
 
-_NAME_ADDR: Final = re.compile(r'(?:"(?:[^"\\]|\\.)*+"\s*+|[^"<]*+)<([^<>]*+)>', re.DOTALL)
-
-
 def uri_of(address: str) -> str | None:
     """The URI of a `From`, `To` or the like: `"Name" <uri>;tag=x` or `uri;tag=x`.
 
@@ -139,13 +138,13 @@ def uri_of(address: str) -> str | None:
     plain = address.partition(";")[0]
     if "<" not in plain and '"' not in plain:
         return plain.strip()
-    found = _NAME_ADDR.match(address)
+    found = NAME_ADDR.match(address)
     return found[1].strip() if found else None
 
 
 def parameters_of(address: str) -> dict[str, str]:
     """The parameters behind an address or Via, by name in small letters; without value: ""."""
-    found = _NAME_ADDR.match(address)
+    found = NAME_ADDR.match(address)
     rest = address[found.end() :] if found else address
     parameters: dict[str, str] = {}
     for part in split(rest, ";")[1:]:

@@ -192,7 +192,8 @@ class _Oracle:
         kind, text = self.batch.callers.kinds[call], self.batch.callers.text(call)
         abroad = TRUNKS.ingress(glance.trunk, glance.ingress) is Ingress.INTERNATIONAL
         mark = self._mark(glance.caller or "") if country == "TH" else ""
-        is_invalid = kind == Kind.INVALID and not mark
+        is_disguised = call in self.batch.callers.disguised
+        is_invalid = (kind == Kind.INVALID or is_disguised) and not mark
         is_short = kind == Kind.SHORT_CODE and len(text) in (3, 4)
         callees = self.batch.callees
         breaks = {

@@ -26,6 +26,7 @@ from stream.calls.dialects.dialect import Details, Found, NoCall, Value
 from stream.calls.dialects.paths import Members
 from stream.calls.dialects.switch import SwitchSettings
 from stream.core.call import RejectReason, Stage
+from stream.core.parties import party_of
 
 _CS = {"mo": "moCall", "mt": "mtCall", "inc": "incGateway", "out": "outGateway"}
 _IMS = ("sCSCF", "sSCF", "pCSCF", "iCSCF", "mgcf", "bgcf", "as", "eCSCF", "ibcf", "trf", "atcf")
@@ -265,8 +266,9 @@ def _parties(record: _Parties, kind: str) -> tuple[str | None, str | None]:
     if kind == "ims":
         calling = record.calling_list
         parties = calling if isinstance(calling, list) else [calling]
-        callers = (_involved(party) for party in parties)
-        caller = next((text for text in callers if text is not None), None)
+        callers = [text for party in parties if (text := _involved(party)) is not None]
+        # A SIP URI with a name may stand before the tel URI: the number is what lists know.
+        caller = next(filter(_names_number, callers), callers[0] if callers else None)
         return caller, _involved(record.called_party)
     caller = _number(record.calling)
     if kind == "mt":
@@ -274,6 +276,11 @@ def _parties(record: _Parties, kind: str) -> tuple[str | None, str | None]:
     if kind == "mo" and caller is None:
         caller = _number(record.served, served=True)
     return caller, _number(record.called)
+
+
+def _names_number(text: str) -> bool:
+    party = party_of(text)
+    return party is not None and party.dialled is not None
 
 
 def _involved(party: Any) -> str | None:

@@ -1,7 +1,7 @@
 """What a dialect understands of records, field by field, and what it does not and why. Pure."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -12,7 +12,8 @@ from stream.calls.dialects import fields
 from stream.calls.dialects.dialect import Dialect, Found, NoCall, whole
 from stream.calls.one_by_one import refuse_unsound
 from stream.core.call import Call
-from stream.core.number import Kind, parse
+from stream.core.number import Kind, Number, parse
+from stream.core.readings import read_caller
 
 DAY_S = 86_400
 OLD_S = 366 * DAY_S
@@ -25,6 +26,7 @@ _NUMBERS = {
     Kind.INVALID: "no number can be read in it",
     Kind.ALPHANUMERIC: "a name; no list holds it",
     Kind.ANONYMOUS: "withheld",
+    Kind.DISGUISED: "no number as written; lists are asked for the one that others read in it",
 }
 
 
@@ -130,10 +132,15 @@ def _shown(raw: Any) -> str:
 
 def _written(name: str, read: Any, region: str) -> str:
     if name in ("caller", "callee"):
-        return parse(read, region).text
+        return _read(name)(read, region).text
     if name == "started_at":
         return _clock(read)
     return f"{read:g}" if isinstance(read, float) else str(read)
+
+
+def _read(name: str) -> Callable[[str | None, str | None], Number]:
+    """As the engine reads it: a caller may hide a number, a called one has nothing to hide."""
+    return read_caller if name == "caller" else parse
 
 
 def _clock(at_s: float) -> str:
@@ -143,7 +150,7 @@ def _clock(at_s: float) -> str:
 def _remark(name: str, raw: Any, read: Any, call: Call, region: str, now_s: float | None) -> str:
     if name in ("caller", "callee"):
         text = call.caller if name == "caller" else call.callee
-        return _NUMBERS.get(parse(text, region).kind, "")
+        return _NUMBERS.get(_read(name)(text, region).kind, "")
     if read is None and raw in (None, ""):
         return "not in the record"
     if name == "started_at":

@@ -93,16 +93,17 @@ class _Looking:
     def invalid(self) -> list[int]:
         """Calls whose caller is no possible number, short code or name, nor withheld or marked.
 
-        Nor is it one of which two plans each assign another number: that is a number.
+        Nor is it one of which two plans each assign another number: that is a number. A disguised
+        one is none: it is looked up on lists, but nobody should write it so.
         """
         if self._invalid is None:
             callers, countries = self.batch.callers, self.table.countries
-            calls = np.flatnonzero(callers.kinds == Kind.INVALID)
+            found = {*np.flatnonzero(callers.kinds == Kind.INVALID).tolist(), *callers.disguised}
+            calls = np.array(sorted(found - callers.marks.keys()), np.int64)
             self._invalid = [
                 call
                 for call, trunk in zip(calls.tolist(), self.trunks(calls).tolist(), strict=True)
-                if call not in callers.marks
-                and not may_be_two_numbers(callers.text(call), countries[trunk])
+                if not may_be_two_numbers(callers.text(call), countries[trunk])
             ]
         return self._invalid
 

@@ -135,6 +135,22 @@ def test_a_rule_on_trial_speaks_only_where_nothing_acts():
     assert said(found) == [("flag", None, "rule:caller_is_callee")]
 
 
+def test_a_disguised_number_is_looked_up_and_is_invalid_all_the_same():
+    """Lists know it by the number that others read in it; nobody honest writes it so."""
+    rules = RuleStates(invalid_caller=BLOCK)
+    for text in ("abc+447700900101", "+4477~00900101", "sip:+447700900101%00@h", "+447700900101x9"):
+        listed, free = call(text), call(text.replace("101", "999"))
+        assert said(decided(listed)) == [("block", None, "list:KH/scam")]
+        assert said(decided(free)) == []
+        assert said(decided(listed, free, default=rules)) == [
+            ("block", None, "list:KH/scam"),
+            ("block", None, "rule:invalid_caller"),
+        ]
+    assert said(decided(call("KBank"), call("+99912345"), default=rules)) == [
+        ("block", None, "rule:invalid_caller")
+    ]
+
+
 def test_marks_are_rules_of_their_own():
     """+697 and +698 are no unassigned code and not invalid; a roaming number may be from abroad."""
     marked = [

@@ -6,7 +6,8 @@ import numpy as np
 import phonenumbers
 import pytest
 
-from stream.core.number import RAW_MAX, TEXT_MAX, Kind, Number, masked, parse, parse_many, region_of
+from stream.core.number import RAW_MAX, Kind, Number, masked, parse, parse_many, region_of
+from stream.core.parties import TEXT_MAX
 
 THAI = Number(Kind.E164, "+66812345678")
 WITHHELD = Number(Kind.ANONYMOUS, "anonymous")
@@ -55,6 +56,34 @@ WITHHELD = Number(Kind.ANONYMOUS, "anonymous")
         "+66812345678;ext=1",
         "sip:+66812345678@ims.example" + ";aaaaaaaa" * 100,
         '"' + "a" * 1000 + '" <sip:+66812345678@ims.example>',
+        "\u200e+66812345678",
+        "+66812345678\u202c",
+        "+66812\u200b345678",
+        "\ufeff+66812345678",
+        "+66\u00ad812345678",
+        "+66\u00a081\u00a0234\u00a05678",
+        "+66\t81\t2345678",
+        "+66\u300081\u20092345678",
+        "+66\u201181\u22122345\uff0d678",
+        "（０８１）２３４－５６７８",
+        "+６６８１２３４５６７８",
+        "+٦٦٨١٢٣٤٥٦٧٨",
+        "+६६८१२३४५६७८",
+        "๐๘๑๒๓๔๕๖๗๘",
+        "០៨១២៣៤៥៦៧៨",
+        "၀၈၁၂၃၄၅၆၇၈",
+        "＋66812345678",
+        "sip:０８１２３４５６７８@ims.example",
+        "sip:%EF%BC%8B66%C2%A0812345678@ims.example",
+        "sip:+66%A0812345678@ims.example",
+        "\ufefftel:+66812345678",
+        "sip:+66-81-234-5678",
+        "sip:812345678@ims.example;phone-context=+66",
+        "sip:812345678;phone-context=%2B66@ims.example",
+        "tel:812345678;phone-context=＋66",
+        "tel:812345678;Phone-Context=+66;isub=12",
+        "sip:0812345678;phone-context=+44@ims.example",
+        '<sip:+66812345678@x>;note="<sip:+66899999999@x>"',
     ],
 )
 def test_spellings_of_one_number(text):
@@ -167,9 +196,7 @@ def test_names(text, name):
     [
         "+", "++66812345678", "+ ", "+-", "-()", "+66812345678x", "+66a12345678", "+6681234567a",
         "+6681234567812345", "+66812345678123456", "6" * 20, "+" + "6" * 5000, "9" * 100_000,
-        "\u200e+66812345678", "+66812345678\u202c", "+66812\u200b345678", "\ufeff+66812345678",
-        "+６６８１２３４５６７８", "+٦٦٨١٢٣٤٥٦٧٨", "+६६८१२३४५६७८", "０８１２３４５６７８",
-        "＋66812345678",
+        "+66²812345678", "+6681234567⑧", "+66812345678Ⅷ", "+66\u2028812345678", "+66\x0b812345678",
         "+66812345678\0", "\0+66812345678", "+66\n812345678", "+66812345678,+66812345679",
         "+66812345678 ext 5", "08123 45678x9", "abc0812345678", "+999123456789", "+0812345678",
         "203.0.113.25", "sip:203.0.113.25", "sip:ims.example", "h323:+66812345678", "<scr:pt>",

@@ -31,6 +31,10 @@ def parse(*number: str | None, region: str | None = "TH") -> Parsed:
         '="0812345678"',
         "66,812,345,678",
         "  +66812345678\t",
+        "\u202a+66812345678\u202c",
+        "๐๘๑-๒๓๔-๕๖๗๘",
+        "０８１２３４５６７８",
+        "+66\u00a081\u00a0234\u00a05678",
     ],
 )
 def test_spellings_of_one_number(text):
@@ -53,7 +57,12 @@ def test_spellings_of_one_number(text):
         ("+", Wrong.NOT_A_NUMBER),
         ("", Wrong.NO_NUMBER),
         (None, Wrong.NO_NUMBER),
-        ("\u202b+66812345678", Wrong.NOT_A_NUMBER),
+        ("\u202b+66812345678y", Wrong.NOT_A_NUMBER),
+        ("abc0812345678", Wrong.NOT_A_NUMBER),
+        ("๒๐/๑๑/๒๕๖๙", Wrong.DATE),
+        ("２０／１１／２５６９", Wrong.DATE),
+        ("20\u201311\u20132569", Wrong.DATE),
+        ("+66812345678；ｅｘｔ＝９", Wrong.EXTENSION),
     ],
 )
 def test_what_is_no_number_is_rejected_with_its_reason(text, wrong):

@@ -1,0 +1,74 @@
+"""Digits, signs and blanks of every script as ASCII has them, and percent-encoding undone. Pure.
+
+A caller chooses how a number is spelled: a no-break space, full-width or Thai digits, a soft
+hyphen. Phones and libphonenumber read all of these as the number, so a list must find it too.
+"""
+
+import unicodedata
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+BLANKS: Final = (
+    " \t\r\n\u00a0\u00ad\u061c\u1680\u180e\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008"
+    "\u2009\u200a\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u202f\u205f\u2060"
+    "\u2061\u2062\u2063\u2064\u2066\u2067\u2068\u2069\u3000\ufeff"
+)
+"""What stands around a text and shows nothing: blanks, and the marks that copying leaves behind."""
+_FULL_WIDTH: Final = range(0xFF01, 0xFF5F)
+"""ASCII's signs, letters and digits once more, as wide as a Chinese character."""
+_TO_ASCII: Final = 0xFEE0
+_OTHERS: Final = {"\t": " ", "\u2212": "-", "\u30fc": "-", "\u2053": "~", "\u223c": "~"}
+"""A tab, a minus, the Japanese long vowel, and tildes: separators to libphonenumber."""
+
+
+class _Folding:
+    """What `str.translate` asks for each character; it keeps nothing, as texts are foreign."""
+
+    def __getitem__(self, point: int) -> str | None:
+        sign = chr(point)
+        if point < 128:
+            return _OTHERS.get(sign, sign)
+        if point in _FULL_WIDTH:
+            return chr(point - _TO_ASCII)
+        digit = unicodedata.decimal(sign, None)
+        if digit is not None:
+            return str(digit)
+        match unicodedata.category(sign):
+            case "Zs":
+                return " "
+            case "Pd":
+                return "-"
+            case "Cf":
+                return None
+        return _OTHERS.get(sign, sign)
+
+
+_FOLDING: Final = _Folding()
+
+
+def folded(text: str) -> str:
+    """`text` with its digits, dashes, blanks and full-width signs in ASCII; format marks go.
+
+    Line ends stay: they separate two numbers, and never stand within one.
+    """
+    if text.isascii() and "\t" not in text:
+        return text
+    return text.translate(_FOLDING)
+
+
+def unescaped(text: str) -> str:
+    """`text` without percent-encoding: UTF-8 where the bytes are that, else Latin-1.
+
+    `%A0` alone is no UTF-8, but a no-break space to whoever sends Latin-1.
+    """
+    if "%" not in text:
+        return text
+    return utf8_or_latin(unquote_to_bytes(text))
+
+
+def utf8_or_latin(data: bytes) -> str:
+    """The text that bytes are: UTF-8, or Latin-1, which any bytes are."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
