@@ -130,7 +130,12 @@ class Settings:
     def trunks_by_name(self) -> Trunks:
         """The trunks for `calls.decide`."""
         named = {
-            name: Trunk(trunk.country, Ingress(trunk.ingress), trunk.international_prefix)
+            name: Trunk(
+                trunk.country,
+                Ingress(trunk.ingress),
+                trunk.international_prefix,
+                trunk.asserted_identity == "trusted",
+            )
             for name, trunk in self.trunks.items()
         }
         return Trunks(self.calls.home_country, named, self.calls.international_prefix)

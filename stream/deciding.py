@@ -114,14 +114,19 @@ def rules_for(
     settings: Settings, blocklists: Blocklists, agreements: Agreements, at_s: int
 ) -> Rules:
     """All that deciding needs besides batch and lists, at that moment."""
-    extra = {country: frozenset(texts) for country, texts in settings.policy.emergency.items()}
     return Rules(
         policy=_policy(settings, blocklists, agreements, at_s),
-        emergency=EmergencyNumbers(extra),
+        emergency=emergency_for(settings),
         trunks=settings.trunks_by_name(),
         sip=settings.policy.sip(),
         emit_all=settings.calls.emit == "all",
     )
+
+
+def emergency_for(settings: Settings) -> EmergencyNumbers:
+    """The numbers that are never blocked when called, the configuration's among them."""
+    extra = {country: frozenset(texts) for country, texts in settings.policy.emergency.items()}
+    return EmergencyNumbers(extra)
 
 
 def _policy(

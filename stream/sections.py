@@ -182,12 +182,14 @@ class CallsSection:
 class TrunkSection:
     """`[trunks.<name>]`: whose national numbers a trunk carries, and on which side it lies.
 
-    `international_prefix`: what the switch writes before international numbers.
+    `international_prefix`: what the switch writes before international numbers. `asserted_identity`:
+    whether P-Asserted-Identity and its like are believed from there.
     """
 
     country: Country
     ingress: Literal["international", "domestic", "unknown"] = "unknown"
     international_prefix: Annotated[str, Checked(checks.dial_prefix)] = ""
+    asserted_identity: Literal["trusted", "untrusted"] = "untrusted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

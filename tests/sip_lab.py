@@ -9,13 +9,14 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from stream.config import load
+from stream.core.emergency import EmergencyNumbers
 from stream.ops.sip_metrics import SipMetrics
 from stream.serve.lookup import Lookup
 from stream.sip.answering import Address, Answer
 from stream.sip.message import Request, Response, read
 from stream.sip.responder import Responder, Transport
 from stream.sip.settings import SipSettings
-from tests.unit.serve.test_lookup import LISTED, LISTS, TRUNKS, lookup_in
+from tests.unit.serve.test_lookup import LISTED, LISTS, REDRESS, TRUNKS, lookup_in
 
 SOURCE = Address("192.0.2.7", 40_000)
 BLOCKED = LISTED[5]
@@ -28,8 +29,8 @@ def _defaults() -> SipSettings:
 
 
 @cache
-def _lookup(*, loaded: bool) -> Lookup:
-    return lookup_in(LISTS, loaded=loaded)
+def _lookup(*, loaded: bool, redress_url: str) -> Lookup:
+    return lookup_in(LISTS, loaded=loaded, redress_url=redress_url)
 
 
 def sip_settings(**changed: Any) -> SipSettings:
@@ -37,12 +38,13 @@ def sip_settings(**changed: Any) -> SipSettings:
     return replace(_defaults(), port=0, health_port=0, **changed)
 
 
-def responder(*, loaded: bool = True, **changed: Any) -> Responder:
+def responder(*, loaded: bool = True, redress_url: str = REDRESS, **changed: Any) -> Responder:
     """Answers from the lists of `test_lookup`."""
     return Responder(
         sip_settings(**changed),
-        _lookup(loaded=loaded),
-        TRUNKS.country,
+        _lookup(loaded=loaded, redress_url=redress_url),
+        TRUNKS,
+        EmergencyNumbers({}),
         lambda: loaded,
         SipMetrics(CollectorRegistry()),
     )

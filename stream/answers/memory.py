@@ -66,6 +66,7 @@ class Memory:
             self._decide,
             lambda: Standing(self.loaded, self._followed, untold),
             now_ms,
+            settings.trunks_by_name(),
         )
 
     async def run(self) -> None:

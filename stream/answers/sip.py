@@ -13,6 +13,7 @@ from stream.answers.memory import Memory
 from stream.app import CLEAN, exit_code_of, refuse_optimised
 from stream.config import Settings
 from stream.core.faults import Fault
+from stream.deciding import emergency_for
 from stream.lists.connection import client
 from stream.ops import log as logs
 from stream.ops.bounded import Named
@@ -58,7 +59,8 @@ class _Answering:
         self._responder = Responder(
             settings.sip,
             self._memory.lookup,
-            settings.trunks_by_name().country,
+            settings.trunks_by_name(),
+            emergency_for(settings),
             lambda: self._memory.loaded,
             metrics,
         )

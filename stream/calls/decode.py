@@ -93,9 +93,7 @@ def _decoded(
         raw=raw,
         glances=glances,
         rows=rows,
-        callers=without_marks(
-            numbers([glance.caller for glance in glances], read_caller), country
-        ),
+        callers=without_marks(numbers([glance.caller for glance in glances], read_caller), country),
         callees=numbers([glance.callee for glance in glances]) if settings.check_callee else None,
         rejected=rejected,
         **_readers(raw, parts, rows, glances),

@@ -32,7 +32,8 @@ class SipMetrics(Catalogue):
             "ringfence_sip_unanswered",
             "Messages on SIP's port that got no answer, by transport and reason.",
             "ack and keep_alive are usual. flood: deploy/RUNBOOK.md, SIP is flooded. unreadable, "
-            "no_via: what is it that sends there?",
+            "no_via: what is it that sends there? too_long: somebody whom [sip.trunks] does not "
+            "name tries to have long answers sent to an address that may be false.",
             ["transport", "reason"],
         )
         self.answer = self._histogram(
@@ -62,7 +63,8 @@ class SipMetrics(Catalogue):
         self.lookups = self._counter_each(
             self.lists,
             "ringfence_sip_lookups",
-            "Calls asked about by SIP, by verdict, rule, list and simulation.",
+            "Callers asked about by SIP, by verdict, rule, list and simulation: each identity of a "
+            "call counts.",
             "Compare with ringfence_decisions_total: what switches ask and what the stream sees.",
             ["verdict", "rule", "list", "simulated"],
             by="list",

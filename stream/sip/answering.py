@@ -6,6 +6,7 @@ The same request always gets the same To tag (RFC 3261, 8.2.7): nothing is remem
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
@@ -33,34 +34,65 @@ class Answer:
     to: Address
 
 
+class NoAnswer(Enum):
+    """Why a request gets no answer."""
+
+    NO_VIA = auto()
+    """It names nobody to answer."""
+    TOO_LONG = auto()
+    """The answer would be too long for somebody whose address may be false."""
+
+
 def answer(
-    request: Request, vias: Sequence[Via] | None, status: Status, source: Address
-) -> Answer | None:
-    """The answer to a request from `source`; None: it names nobody to answer (no Via).
+    request: Request,
+    vias: Sequence[Via] | None,
+    status: Status,
+    source: Address,
+    size_max: int | None = None,
+) -> Answer | NoAnswer:
+    """The answer to a request from `source`, of `size_max` bytes at most.
 
     It goes to the address that the request came from, never to another that it names (`maddr`,
-    `received`): nobody can have answers sent to a third.
+    `received`): nobody can have answers sent to a third. `vias` None: what came is no Via.
     """
-    own = [via.text for via in vias] if vias is not None else list(request.fields.get("via", ()))
-    if not own:
-        return None
     first = vias[0] if vias else None
+    if vias is not None:
+        own = [via.text for via in vias]
+    else:
+        # The way back is not known beyond the first; more of them would be an echo.
+        own = list(request.fields.get("via", ()))[:1]
+    if not own:
+        return NoAnswer.NO_VIA
     if first is not None:
         own[0] = _received(first, source)
-    lines = [f"SIP/2.0 {status.code} {status.phrase}"]
-    lines += (f"Via: {text}" for text in own)
-    lines += _copied(request, first)
-    lines += (f"{name}: {value}" for name, value in status.fields)
-    lines += ("Content-Length: 0", "", "")
     port = source.port if first is None or first.rport else first.port or PORT
-    data = "\r\n".join(lines).encode("latin-1", "replace")
-    return Answer(status.code, data, Address(source.host, port))
+    common = [*(f"Via: {text}" for text in own), *_copied(request, first)]
+    for said in (status, _shorter(status)):
+        data = _message(said, common)
+        if size_max is None or len(data) <= size_max:
+            return Answer(said.code, data, Address(source.host, port))
+    return NoAnswer.TOO_LONG
+
+
+def _message(status: Status, common: Sequence[str]) -> bytes:
+    lines = [
+        f"SIP/2.0 {status.code} {status.phrase}",
+        *common,
+        *(f"{name}: {value}" for name, value in status.fields),
+        *("Content-Length: 0", "", ""),
+    ]
+    return "\r\n".join(lines).encode("latin-1", "replace")
+
+
+def _shorter(status: Status) -> Status:
+    """The same without what explains it. Where to go is no explanation: then 404, go on."""
+    return Status(404, "Not Found") if status.code == 302 else Status(status.code, status.phrase)
 
 
 def _copied(request: Request, first: Via | None) -> Iterator[str]:
-    """What every answer repeats of its request (8.2.6.2); To gets a tag."""
+    """What every answer repeats of its request (8.2.6.2), one value of each; To gets a tag."""
     for name in ("From", "To", "Call-ID", "CSeq"):
-        for value in request.fields.get(name.lower(), ()):
+        for value in request.fields.get(name.lower(), ())[:1]:
             tagged = name != "To" or "tag" in parameters_of(value)
             yield f"{name}: {value}" + ("" if tagged else f";tag={_tag(request, first)}")
 

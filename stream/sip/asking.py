@@ -1,35 +1,62 @@
 """What an INVITE asks: who calls whom, on which trunk. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import unquote
 
-from stream.core.number import Kind, party_of
-from stream.core.number import parse as read_number
+from stream.core.addresses import uris_in
+from stream.core.number import Kind
+from stream.core.parties import party_of
+from stream.core.readings import Readings, readings_of
+from stream.core.spelling import utf8_or_latin
 from stream.serve.lookup import TEXT_MAX, Question
-from stream.sip.message import Request, listed, parameters_of, uri_of
+from stream.sip.message import Request, listed, parameters_of
 
-CALLERS: Final = ("p-asserted-identity", "p-preferred-identity", "remote-party-id", "from")
+FROM: Final = "from"
+CALLERS: Final = ("p-asserted-identity", "p-preferred-identity", "remote-party-id", FROM)
 """Fields that say who calls. The first is what a trusted network vouches for (RFC 3325)."""
+VALUES_MAX: Final = 4
+"""Values that are read of one field; P-Asserted-Identity has two at most, a SIP and a tel URI."""
+CALLERS_MAX: Final = 8
+"""Callers that are asked of one INVITE: each is a lookup, and a hostile one may name hundreds."""
+_NAMES: Final = {
+    "p-asserted-identity": "P-Asserted-Identity",
+    "p-preferred-identity": "P-Preferred-Identity",
+    "remote-party-id": "Remote-Party-ID",
+    FROM: "From",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Callers:
+    """All that one INVITE's caller may be, as texts for questions; None: withheld.
+
+    `guesses` are numbers of `core.readings`. `unread` names a field that holds more than was read,
+    "" if none does.
+    """
+
+    texts: Sequence[str | None]
+    guesses: Sequence[str]
+    unread: str
 
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """How questions are read: `callers` are fields in order, `trunk_*` where a trunk is named."""
+    """How questions are read: `fields` say who calls, in order, `trunk_*` which trunk it is."""
 
-    callers: Sequence[str]
+    fields: Sequence[str]
     trunk_header: str
     trunk_parameter: str
 
-    def question(self, request: Request, trunk: str | None, country: str) -> Question:
-        """The question of an INVITE that came on `trunk`, with national numbers of `country`."""
-        return Question(
-            caller=self.caller(request, country),
-            callee=_text(request.uri),
-            trunk=trunk,
-            call_id=_text(request.one("call-id")),
-        )
+    def questions(self, request: Request, trunk: str | None, callers: Callers) -> list[Question]:
+        """The questions of an INVITE that came on `trunk`: one for each of its callers."""
+        callee, call_id = _text(request.uri), _text(request.one("call-id"))
+        questions = [
+            Question(caller=caller, callee=callee, trunk=trunk, call_id=call_id)
+            for caller in callers.texts
+        ]
+        return [*questions, *(questions[0].guess(number) for number in callers.guesses)]
 
     def trunk(self, request: Request) -> str | None:
         """The trunk that the request itself names; None: it does not."""
@@ -38,26 +65,69 @@ class Asking:
             named = _uri_parameter(request.uri, self.trunk_parameter.lower())
         return _text(named) if named else None
 
-    def caller(self, request: Request, country: str) -> str | None:
-        """The first number that a field gives, in the fields' order; None: the caller is withheld.
+    def callers(
+        self, request: Request, country: str, prefix: str = "", *, vouched: bool
+    ) -> Callers:
+        """Who calls. National numbers are of `country`, `prefix` stands before international ones.
 
-        Where no field has a number, the first that says anything: a short code, a name, rubbish.
+        Of a network that vouches for what it asserts, the numbers of the first field that has one:
+        From is then what the caller wrote himself. Of any other all that the fields say, and From:
+        what a caller adds can only harm himself.
         """
-        other = None
-        for name in self.callers:
-            values = request.fields.get(name, ())
-            for value in values if name == "from" else listed(values):
-                if name == "remote-party-id" and _is_not_calling(value):
-                    continue
-                # Who can be read in no strict way may be listed all the same.
-                uri = uri_of(value)
-                text = _text(value if uri is None else uri)
-                kind = read_number(text, country).kind
-                if kind is Kind.E164:
-                    return text
-                if other is None and kind is not Kind.ANONYMOUS:
-                    other = text
-        return other
+        if vouched:
+            for name in self.fields:
+                found = list(_readings(request, name, country, prefix))
+                if any(each.numbers for each in found):
+                    return _callers(found)
+        names = dict.fromkeys((*self.fields, FROM))
+        return _callers(
+            [each for name in names for each in _readings(request, name, country, prefix)]
+        )
+
+
+def _callers(found: Sequence["_Read"]) -> Callers:
+    """The callers of some fields, each once; withheld only where no field says more."""
+    texts: dict[str, None] = {}
+    guesses: dict[str, None] = {}
+    unread = ""
+    for field, readings in found:
+        if readings is None or not readings.whole:
+            unread = unread or field
+        if readings is None:
+            continue
+        # What is no number is asked as well: it may break a rule.
+        if readings.first.kind is not Kind.ANONYMOUS:
+            texts.setdefault(readings.first.text)
+        texts.update(dict.fromkeys(readings.numbers))
+        guesses.update(dict.fromkeys(readings.guesses))
+    if len(texts) > CALLERS_MAX or len(guesses) > CALLERS_MAX:
+        unread = unread or found[-1].field
+    return Callers(list(texts)[:CALLERS_MAX] or [None], list(guesses)[:CALLERS_MAX], unread)
+
+
+class _Read(NamedTuple):
+    """How a value of a field may be read; `readings` None: values that were not looked at."""
+
+    field: str
+    readings: Readings | None
+
+    @property
+    def numbers(self) -> Sequence[str]:
+        found = self.readings
+        return (*found.numbers, *found.guesses) if found is not None else ()
+
+
+def _readings(request: Request, name: str, country: str, prefix: str) -> Iterator[_Read]:
+    values = request.fields.get(name, ())
+    values = values if name == FROM else listed(values)
+    for value in values[:VALUES_MAX]:
+        if name != "remote-party-id" or not _is_not_calling(value):
+            uris, is_all = uris_in(value)
+            # By the letter there is one URI, and name and parameters may be as long as they like.
+            text = uris[0] if is_all and len(uris) == 1 else value
+            yield _Read(_NAMES[name], readings_of(_whole_text(text), country, prefix))
+    if len(values) > VALUES_MAX:
+        yield _Read(_NAMES[name], None)
 
 
 def _is_not_calling(value: str) -> bool:
@@ -74,9 +144,13 @@ def _uri_parameter(uri: str, name: str) -> str:
     return ""
 
 
+def _whole_text(latin: str) -> str:
+    return utf8_or_latin(latin.encode("latin-1"))
+
+
 def _text(latin: str) -> str:
-    """As a question takes it: UTF-8 where it is that, and of a size that can be asked."""
-    return latin.encode("latin-1").decode("utf-8", "replace")[:TEXT_MAX]
+    """As a question takes it: of a size that can be asked."""
+    return _whole_text(latin)[:TEXT_MAX]
 
 
 def called(uri: str) -> str | None:

@@ -6,23 +6,25 @@ together, which costs about what one does.
 
 from collections.abc import Callable, Sequence
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
+from stream.calls.trunks import Trunks
 from stream.core.decision import SipAnswer
+from stream.core.emergency import EmergencyNumbers
 from stream.ops.sip_metrics import SipMetrics
 from stream.serve.lookup import Lookup, Question
 from stream.sip.answering import Address, Answer, alive, allowed, answer, blocked, unavailable
-from stream.sip.asking import Asking, called
-from stream.sip.checks import UNANSWERED, Status, refusal, vias_of
+from stream.sip.asking import Asking, Callers, called
+from stream.sip.checks import UNANSWERED, Status, bad, refusal, vias_of
 from stream.sip.message import Request, Response, Via, read
 from stream.sip.settings import SipSettings
-from stream.sip.sources import Admission, Sources
+from stream.sip.sources import Admission, Allowance, Sources
 
 RETRY_S: Final = 1
-EMERGENCY: Final = "emergency"
-"""The rule of a decision about a call for help: it goes on where it was going, never elsewhere."""
+LONGER_MAX: Final = 200
+"""Bytes by which an answer to a stranger may be longer than what came from there by UDP."""
 
 
 class Transport(StrEnum):
@@ -40,24 +42,43 @@ class Unanswered(StrEnum):
     RESPONSE = "response"
     UNREADABLE = "unreadable"
     NO_VIA = "no_via"
+    TOO_LONG = "too_long"
     FLOOD = "flood"
     KEEP_ALIVE = "keep_alive"
     NOT_SENT = "not_sent"
 
 
 class _Decision(msgspec.Struct, gc=False):
-    verdict: str
-    rule: str
     sip: SipAnswer | None
 
 
 _decision = msgspec.json.Decoder(_Decision).decode
-_Asked = tuple[int, Request, list[Via], Question, Address]
+
+
+class _Got(NamedTuple):
+    """A request, and what bounds its answer: `size_max` bytes, None: nothing."""
+
+    place: int
+    request: Request
+    vias: list[Via] | None
+    source: Address
+    size_max: int | None
+
+
+class _Call(NamedTuple):
+    """An INVITE that lists are asked about."""
+
+    got: _Got
+    country: str
+    callers: Callers
+    questions: Sequence[Question]
 
 
 class Responder:
-    """Answers SIP messages. `country` gives the country of a trunk (None: no trunk is known).
+    """Answers SIP messages. `trunks` say how numbers are read, and whose identities are believed.
 
+    A call to one of `emergency` goes on where it was going: it is neither sent elsewhere nor
+    refused for how its caller is written.
     `loaded` is whether there are lists: until then every call goes on, and OPTIONS say 503.
     """
 
@@ -65,7 +86,8 @@ class Responder:
         self,
         settings: SipSettings,
         lookup: Lookup,
-        country: Callable[[str | None], str],
+        trunks: Trunks,
+        emergency: EmergencyNumbers,
         loaded: Callable[[], bool],
         metrics: SipMetrics,
     ) -> None:
@@ -74,7 +96,8 @@ class Responder:
         self._bytes_max = settings.message_bytes_max
         self._sources = Sources(settings.trunks, settings.requests_per_s, settings.strangers_per_s)
         self._lookup = lookup
-        self._country = country
+        self._trunks = trunks
+        self._emergency = emergency
         self._loaded = loaded
         self.metrics = metrics
 
@@ -83,7 +106,7 @@ class Responder:
     ) -> list[Answer | None]:
         """The answer to each message, None where there is none; `now_s` never goes back."""
         made: list[Answer | None] = [None] * len(messages)
-        asked: list[_Asked] = []
+        asked: list[_Call] = []
         dropped = 0
         for index, (data, source) in enumerate(messages):
             allowance = self._sources.of(source.host)
@@ -94,21 +117,20 @@ class Responder:
             request = self._request(data, transport)
             if request is None:
                 continue
-            vias = vias_of(request)
+            # Over UDP a stranger's address may be false: nobody is flooded by way of us.
+            is_stranger = transport is Transport.UDP and allowance.trunk is None
+            size_max = len(data) + LONGER_MAX if is_stranger else None
+            got = _Got(index, request, vias_of(request), source, size_max)
             busy = unavailable(RETRY_S) if admission is Admission.BUSY else None
-            status = busy or self._at_once(request, vias)
+            status = busy or self._at_once(got)
             if status is None:
-                assert vias is not None, "a request without them is refused"
-                trunk = self._asking.trunk(request) or allowance.trunk
-                question = self._asking.question(request, trunk, self._country(trunk))
-                asked.append((index, request, vias, question, source))
-                continue
-            made[index] = self._answer(request, vias, status, source, transport)
+                asked.append(self._call(got, allowance))
+            else:
+                made[index] = self._answer(got, status, transport)
         if dropped:
             self.unanswered(transport, Unanswered.FLOOD, dropped)
-        statuses = self._decided([one[3] for one in asked], [one[1] for one in asked])
-        for (index, request, vias, _, source), status in zip(asked, statuses, strict=True):
-            made[index] = self._answer(request, vias, status, source, transport)
+        for call, status in zip(asked, self._decided(asked), strict=True):
+            made[call.got.place] = self._answer(call.got, status, transport)
         return made
 
     def unanswered(self, transport: Transport, reason: Unanswered, count: int = 1) -> None:
@@ -130,38 +152,45 @@ class Responder:
             return None
         return message
 
-    def _at_once(self, request: Request, vias: list[Via] | None) -> Status | None:
+    def _at_once(self, got: _Got) -> Status | None:
         """The status that no list is asked for; None: an INVITE that can be worked on."""
-        status = refusal(request, vias)
-        if status is None and request.method == "OPTIONS":
+        status = refusal(got.request, got.vias)
+        if status is None and got.request.method == "OPTIONS":
             return alive(None if self._loaded() else RETRY_S)
         return status
 
-    def _decided(self, questions: Sequence[Question], requests: Sequence[Request]) -> list[Status]:
-        decisions = map(_decision, self._lookup.at_once(questions)) if questions else ()
+    def _call(self, got: _Got, allowance: Allowance) -> _Call:
+        """Who calls, on which trunk: what lists are asked."""
+        request, named = got.request, self._asking.trunk(got.request)
+        trunk = named or allowance.trunk
+        # A message may name its trunk, but nobody becomes trusted by his own word.
+        vouched = self._trunks.vouches(allowance.trunk) and self._trunks.vouches(trunk)
+        country, prefix = self._trunks.country(trunk), self._trunks.prefix(trunk)
+        callers = self._asking.callers(request, country, prefix, vouched=vouched)
+        return _Call(got, country, callers, self._asking.questions(request, trunk, callers))
+
+    def _decided(self, calls: Sequence[_Call]) -> list[Status]:
+        answers = self._lookup.at_once([call.questions for call in calls]) if calls else ()
         return [
-            self._status(decision, request)
-            for decision, request in zip(decisions, requests, strict=True)
+            self._status(_decision(answer), call)
+            for answer, call in zip(answers, calls, strict=True)
         ]
 
-    def _status(self, decision: _Decision, request: Request) -> Status:
+    def _status(self, decision: _Decision, call: _Call) -> Status:
         if decision.sip is not None:
             return blocked(decision.sip.code, decision.sip.phrase, decision.sip.reason)
-        if not self._hop or decision.rule == EMERGENCY:
+        callee, unread = call.questions[0].callee, call.callers.unread
+        if (self._hop or unread) and self._emergency.is_emergency(callee, call.country):
             return allowed(None, "")
-        return allowed(called(request.uri), self._hop)
+        # Whoever reads more of it than we do may find a listed number.
+        if unread:
+            return bad(f"{unread} cannot be read")
+        return allowed(called(call.got.request.uri) if self._hop else None, self._hop)
 
-    def _answer(
-        self,
-        request: Request,
-        vias: list[Via] | None,
-        status: Status,
-        source: Address,
-        transport: Transport,
-    ) -> Answer | None:
-        made = answer(request, vias, status, source)
-        if made is None:
-            self.unanswered(transport, Unanswered.NO_VIA)
-        else:
+    def _answer(self, got: _Got, status: Status, transport: Transport) -> Answer | None:
+        made = answer(got.request, got.vias, status, got.source, got.size_max)
+        if isinstance(made, Answer):
             self.metrics.answers.labels(transport, str(made.code)).inc()
-        return made
+            return made
+        self.unanswered(transport, Unanswered[made.name])
+        return None

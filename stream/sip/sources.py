@@ -33,6 +33,7 @@ class Allowance:
     """
 
     trunk: str | None
+    """None: of strangers."""
     per_s: float
     _left: float = field(init=False)
     _at_s: float = field(init=False, default=0.0)

@@ -295,7 +295,13 @@ async def _differing(settings: Settings, lists: Any, asked: Sequence[Question]) 
         replace(settings, calls=replace(settings.calls, emit="all")), lambda: lists, lambda: none
     )
     decode = decoder_for(settings, {TOPIC: RINGFENCE})
-    lookup = Lookup(decode, decider, lambda: Standing(loaded=True, followed=True), now_ms)
+    lookup = Lookup(
+        decode,
+        decider,
+        lambda: Standing(loaded=True, followed=True),
+        now_ms,
+        settings.trunks_by_name(),
+    )
     answers = await lookup.many(asked, "")
     records = [question.record("") for question in asked]
     raw = RawBatch(

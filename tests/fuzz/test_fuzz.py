@@ -4,7 +4,7 @@ import pytest
 
 from stream.core import kernels
 from stream.lists.files import FORMATS
-from tests.fuzz import feed_files, switch_records, whole_way
+from tests.fuzz import feed_files, sip_messages, switch_records, whole_way
 from tests.fuzz.json_records import mutants
 from tests.fuzz.scan import DIALECTS, compare
 
@@ -38,3 +38,12 @@ def test_no_record_leaves_its_batch_as_an_exception(kind):
     without; a member that nobody uses changes nothing.
     """
     assert whole_way.run(kind, 1000, 150) > 10
+
+
+def test_no_message_of_sip_is_lost_or_ends_a_door():
+    """Torture messages and others, broken at random, as datagrams and in streams: each is answered
+    or counted, and no answer to a stranger is more than a little longer than what he sent.
+    """
+    made = sip_messages.attack(1000, 60.0, rounds=20)
+    assert made.wrong == []
+    assert made.messages > 100

@@ -1,18 +1,20 @@
 """SIP against anything: every message ends in an answer or a count, soon, and never in a crash."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.core.number import parse
 from stream.sip.framing import Framing, Lost
 from stream.sip.message import listed, parameters_of, uri_of, via_of
-from stream.sip.responder import Transport
+from stream.sip.responder import LONGER_MAX, Transport
 from tests.sip_lab import BLOCKED, SOURCE, code_of, counted, fields_of, message, responder
 from tests.unit.sip.test_torture import MESSAGES
 
 SAMPLES = [*MESSAGES.values(), message(BLOCKED), message(method="OPTIONS")]
 PUT = [b"", b"\r\n", b"\r\n ", b"\r", b"\n", b"\0", b'"', b"<", b">", b";", b",", b":", b"@", b"%0"]
 HERE = responder(strangers_per_s=1e6, message_bytes_max=1_000_000)
+HOP = responder(strangers_per_s=1e6, answer_allow=302, next_hop="h" * 190)
+LONG = responder(strangers_per_s=1e6, redress_url="https://r.example/{decision_id}" + "p" * 300)
 
 
 @st.composite
@@ -42,6 +44,48 @@ def test_any_bytes_are_answered_or_counted(data: bytes, transport: Transport) ->
         *("accept", "unsupported"),
     }
     assert made.to.host == SOURCE.host
+
+
+LINES = st.sampled_from(
+    [
+        *("t:a", "t:<sip:a@b>;tag=1", "To: b", "f:a", "From: <sip:a@b>", "i:1", "i:2", "CSeq: 1 X"),
+        *("CSeq: 1 INVITE", "v:SIP/2.0/UDP a", "v:x", "v:SIP/2.0/UDP a,SIP/2.0/UDP b;rport", "v:"),
+        *("v:SIP/2.0/UDP a;rport", "Require:a,b,c", "Require:" + ",".join("a" * 400), "l:0"),
+        *("Record-Route:<sip:a@b>", "Route:<sip:a@b>", "Contact:<sip:a@b>", "l:9", "Reason:a"),
+        "P-Asserted-Identity:<tel:" + BLOCKED + ">",
+    ]
+)
+FIRST = st.sampled_from(
+    [
+        *("INVITE sip:a SIP/2.0", "OPTIONS a:b SIP/2.0", "A a SIP/2.0", "A a SIP/9.9"),
+        *("INVITE tel:191 SIP/2.0", "OPTIONS sip:a SIP/2.0", "OPTIONS sip:a ", "X sip:a SIP/2.0"),
+        f"INVITE sip:{BLOCKED}@x SIP/2.0",
+    ]
+)
+WRITTEN = st.builds(
+    lambda first, lines, times: "\r\n".join([first, *(lines * times), "", ""]).encode(),
+    FIRST,
+    st.lists(LINES, max_size=12),
+    st.integers(1, 80),
+)
+
+
+@given(data=WRITTEN | changed())
+@settings(max_examples=400)
+def test_an_answer_to_a_stranger_is_hardly_longer_than_what_he_sent(data: bytes) -> None:
+    """By UDP at most 200 bytes longer, whatever is repeated in it: nobody is flooded by way of us.
+    Its From, To, Call-ID and CSeq stand there once, by TCP too.
+    """
+    for here in (HERE, HOP, LONG):
+        for transport in Transport:
+            (made,) = here.answers([(data, SOURCE)], transport, 1e9)
+            if made is None:
+                continue
+            if transport is Transport.UDP:
+                assert len(made.data) <= len(data) + LONGER_MAX
+            fields = fields_of(made)
+            names = ("from", "to", "call-id", "cseq")
+            assert all(len(fields[name]) == 1 for name in names if name in fields)
 
 
 @given(parts=st.lists(st.binary(max_size=60) | changed(), max_size=6), size=st.integers(1, 50))

@@ -72,6 +72,7 @@ def test_all_errors_are_said_at_once(errors) -> None:
         home_country = "th"
         [trunks.a]
         ingress = "abroad"
+        asserted_identity = true
         [circles.asean]
         key_env = "RF_ASEAN"
         [policy.rules]
@@ -84,6 +85,7 @@ def test_all_errors_are_said_at_once(errors) -> None:
         f'calls.home_country: must be a country {COUNTRY}, not "th"; did you mean "TH"?',
         "trunks.a.country: is missing",
         'trunks.a.ingress: must be "international", "domestic" or "unknown", not "abroad"',
+        'trunks.a.asserted_identity: must be "trusted" or "untrusted", not true',
         f'policy.rules.invalid_caller: must be {STATES}, not "deny"',
         # Only a second look, past the wrong values, can see this one.
         "calls.batch_wait_ms: must be below rebalance_timeout_ms (30000)",
@@ -245,8 +247,19 @@ def test_how_short_a_prefix_may_be_is_said_by_country(settings) -> None:
 
 
 def test_trunks_become_the_calls_own(settings) -> None:
-    """A trunk's country and side of the border reach the engine."""
-    trunks = settings('[trunks.x]\ncountry = "KH"\ningress = "international"').trunks_by_name()
+    """A trunk's country, side of the border and trust reach the engine; nobody is trusted unless
+    the configuration says so.
+    """
+    trunks = settings(
+        '[trunks.x]\ncountry = "KH"\ningress = "international"\n'
+        '[trunks.y]\ncountry = "TH"\nasserted_identity = "trusted"'
+    ).trunks_by_name()
+    assert [trunks.vouches(name) for name in ("x", "y", "other", None)] == [
+        False,
+        True,
+        False,
+        False,
+    ]
     assert trunks.country("x") == "KH"
     assert trunks.ingress("x", None) is Ingress.INTERNATIONAL
     assert trunks.country("other") == "TH"

@@ -39,7 +39,14 @@ LISTS = blocklists(
     fresh("XC/bare", b"", bare("XC/bare", LISTED[10:15]), NOW_S),
     allow=Allowlist.of([AllowEntry(LISTED[0], "hospital", "ops", NOW_S)]),
 )
-TRUNKS = Trunks("TH", {"gb": Trunk("GB"), "border": Trunk("TH", Ingress.INTERNATIONAL)})
+TRUNKS = Trunks(
+    "TH",
+    {
+        "gb": Trunk("GB"),
+        "border": Trunk("TH", Ingress.INTERNATIONAL),
+        "peer": Trunk("GB", vouches=True),
+    },
+)
 PARTIES = [
     *(LISTED),
     *(f"+44770090{n:04d}" for n in range(0, 1000, 31)),
@@ -58,7 +65,10 @@ PARTIES = [
 ]
 
 
-def rules(lists: Blocklists) -> Rules:
+REDRESS = "https://r.example/{decision_id}"
+
+
+def rules(lists: Blocklists, redress_url: str = REDRESS) -> Rules:
     policy = load([], {}).policy
     settings = PolicySettings(
         default=policy.default,
@@ -76,7 +86,7 @@ def rules(lists: Blocklists) -> Rules:
         policy=compile_bounded(settings, lists.names, Agreements(()), "TH", NOW_S),
         emergency=EmergencyNumbers({}),
         trunks=TRUNKS,
-        sip=SipSettings("https://r.example/{decision_id}", "TN"),
+        sip=SipSettings(redress_url, "TN"),
         emit_all=True,
     )
 
@@ -85,13 +95,14 @@ def decoded(raw: RawBatch) -> Any:
     return decode(raw, {TOPIC: RINGFENCE, "calls": RINGFENCE}, TRUNKS, DecodeSettings(65_536, True))
 
 
-def lookup_in(lists: Blocklists, *, loaded: bool = True) -> Lookup:
-    held = rules(lists)
+def lookup_in(lists: Blocklists, *, loaded: bool = True, redress_url: str = REDRESS) -> Lookup:
+    held = rules(lists, redress_url)
     return Lookup(
         decoded,
         lambda batch: decide(batch, lists, held, NOW_MS),
         lambda: Standing(loaded, loaded),
         lambda: NOW_MS,
+        TRUNKS,
     )
 
 
@@ -150,6 +161,35 @@ async def test_the_verdict_is_the_streams() -> None:
     assert len(kinds) > 9, "the calls are of all kinds"
 
 
+async def verdict_of(caller: str, **more: Any) -> tuple[str, str]:
+    """The verdict and rule that a caller gets."""
+    answer = await lookup_in(LISTS).one(Question(caller=caller, **more), "c")
+    decision = msgspec.json.decode(answer)
+    return decision["verdict"], decision["rule"]
+
+
+async def test_every_number_that_a_caller_may_be_is_asked() -> None:
+    """The strictest verdict counts: of a number in another's context, in two URIs, in a name."""
+    listed, national = LISTED[5], "0" + LISTED[5].removeprefix("+44")
+    blocked = ("block", "list:XA/first")
+    assert await verdict_of(listed) == blocked
+    for text in (f"sip:{national};phone-context=+49@h", f"<sip:+447700900999@h> <sip:{listed}@h>"):
+        assert await verdict_of(text, trunk="gb") == blocked
+    for text in (f"abc{listed}", f"{listed[:5]}~{listed[5:]}", f"{listed},9"):
+        assert await verdict_of(text) == blocked
+    assert await verdict_of(f"sip:{national};phone-context=+49@h") == ("allow", "none")
+
+
+async def test_a_guess_breaks_no_rule() -> None:
+    """Digits in a name may be a listed number; they are no home number that calls from abroad."""
+    assert await verdict_of("021234567", trunk="border") == (
+        "block",
+        "rule:home_number_from_abroad",
+    )
+    for text in ("user12345678", "pbx12345678-7", "room#1234567890"):
+        assert (await verdict_of(text, trunk="border"))[1] == "rule:invalid_caller"
+
+
 async def test_it_fails_open_and_says_so() -> None:
     """Without lists the verdict is allow, and the answer says on what it rests."""
     answer = msgspec.json.decode(
@@ -168,7 +208,11 @@ async def test_a_rule_that_one_call_says_nothing_of_is_named() -> None:
     held = rules(LISTS)
     standing = Standing(loaded=True, followed=True, rules_not_told=("short_bursts",))
     lookup = Lookup(
-        decoded, lambda batch: decide(batch, LISTS, held, NOW_MS), lambda: standing, lambda: NOW_MS
+        decoded,
+        lambda batch: decide(batch, LISTS, held, NOW_MS),
+        lambda: standing,
+        lambda: NOW_MS,
+        TRUNKS,
     )
     answer = msgspec.json.decode(await lookup.one(Question(caller=LISTED[1]), ""))
     assert answer["rules_not_told"] == ["short_bursts"]
@@ -197,7 +241,7 @@ async def test_questions_within_a_millisecond_are_decided_together(
         sizes.append(len(batch))
         return decide(batch, LISTS, held, NOW_MS)
 
-    lookup = Lookup(decoded, counted, lambda: Standing(True, True), lambda: NOW_MS)
+    lookup = Lookup(decoded, counted, lambda: Standing(True, True), lambda: NOW_MS, TRUNKS)
     asked = questions(5)
     await lookup.one(asked[0], "")
     later = []
