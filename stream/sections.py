@@ -182,8 +182,8 @@ class CallsSection:
 class TrunkSection:
     """`[trunks.<name>]`: whose national numbers a trunk carries, and on which side it lies.
 
-    `international_prefix`: what the switch writes before international numbers. `asserted_identity`:
-    whether P-Asserted-Identity and its like are believed from there.
+    `international_prefix`: what the switch writes before international numbers.
+    `asserted_identity`: whether P-Asserted-Identity and its like are believed from there.
     """
 
     country: Country

@@ -31,6 +31,19 @@ REDIS_OFF_S = 1
 CALLS_S_MAX = 1200
 READY_S = 180.0
 """Three processes start at once, on a machine that others use too."""
+INVITE = """\
+INVITE sip:{called}@{host}:{port} SIP/2.0\r
+Via: SIP/2.0/UDP {host}:{own};branch=z9hG4bK{name}\r
+From: {caller}\r
+To: <sip:{called}@{host}>\r
+Call-ID: {name}\r
+CSeq: 1 INVITE\r
+Contact: <sip:caller@{host}:{own}>\r
+Max-Forwards: 5\r
+{header}\r
+Content-Length: 0\r
+\r
+"""
 OPTIONS = """\
 OPTIONS sip:ping@{host}:{port} SIP/2.0\r
 Via: SIP/2.0/UDP {host}:{own};branch=z9hG4bK{name}\r
@@ -141,6 +154,34 @@ class Border:
         with rtt.open(newline="") as file:
             waits = sorted(float(row[1]) for row in list(csv.reader(file, delimiter=";"))[1:])
         return Calls(made, waits)
+
+    def invite(
+        self,
+        caller: str,
+        called: str,
+        *,
+        header: str = "Subject: x",
+        port: int = 0,
+        host: str = HOST,
+    ) -> int:
+        """The first final or ringing status of one INVITE, whose From is `caller` as it stands."""
+        to = port or self.kamailio_port
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.bind((host, 0))
+            client.settimeout(CALLS_S_MAX)
+            text = INVITE.format(
+                host=host,
+                port=to,
+                own=client.getsockname()[1],
+                name=uuid4().hex,
+                caller=caller,
+                called=called,
+                header=header,
+            )
+            client.sendto(text.encode(), (HOST, to))
+            while (status := int(client.recv(65_535).split(b" ")[1])) == 100:
+                pass
+            return status
 
     def counted(self, name: str) -> int:
         """One of Kamailio's statistics of ours, as its operator sees it."""

@@ -253,23 +253,109 @@ def test_an_old_key_is_told(border: Border) -> None:
     assert "keys in Redis are old or missing" in (border.kamailio.folder / "server.log").read_text()
 
 
-def test_trusted_trunks_and_numbers_without_a_plus(border: Border) -> None:
-    """With its other switches on, Kamailio looks at P-Asserted-Identity before From, and at
-    85523900101 as at +85523900101.
-    """
-    listed = LISTED[0]
-    until(lambda: listed in keys(border))
+@pytest.fixture(scope="module")
+def trusting(border: Border) -> Iterator[int]:
+    """The port of another Kamailio, which believes what 127.0.0.2 asserts."""
     (port,) = free_ports(1)
-    switches = ("RINGFENCE_TRUST_PAI", "RINGFENCE_BARE_E164")
+    switches = ('RINGFENCE_TRUSTED="127.0.0.2,198.51.100.0/24"', "RINGFENCE_BARE_E164")
     with kamailio(border, border.door, port, *switches) as other:
         other.start()
         try:
+            yield port
+        finally:
+            other.stop()
+
+
+FREE = "+999000001"
+
+
+def called_once(border: Border) -> str:
+    """A listed number that has called, so that there is a key of it."""
+    border.call([(LISTED[0], CALLED)])
+    until(lambda: LISTED[0] in keys(border))
+    return LISTED[0]
+
+
+def test_nobody_is_spared_by_what_he_asserts(border: Border, trusting: int) -> None:
+    """Of a stranger From and every identity that he adds are looked up; of a trunk that is trusted
+    P-Asserted-Identity alone, all its values.
+    """
+    listed = called_once(border)
+    free, both = f"<sip:{FREE}@c>", f"P-Asserted-Identity: <sip:{FREE}@c>, <tel:{listed}>"
+    for port in (border.kamailio_port, trusting):
+        said = f"P-Asserted-Identity: {free}"
+        assert border.invite(f"<sip:{listed}@c>;tag=1", CALLED, header=said, port=port) == 603
+        assert border.invite(f"{free};tag=1", CALLED, header=said, port=port) != 603
+        for header in (
+            f'P-Asserted-Identity: "a" <sip:{listed}@c>',
+            f"P-Asserted-Identity: tel:{listed}",
+            f"P-Asserted-Identity: {free}\r\nP-Asserted-Identity: <tel:{listed}>",
+            f"P-Preferred-Identity: <sip:{listed}@c>",
+            f"Remote-Party-ID: <sip:{listed}@c>;party=calling",
+            both,
+        ):
+            assert border.invite(f"{free};tag=1", CALLED, header=header, port=port) == 603, header
+        called = f"Remote-Party-ID: <sip:{listed}@c>;party=called"
+        assert border.invite(f"{free};tag=1", CALLED, header=called, port=port) != 603
+    peer, said = "127.0.0.2", f"P-Asserted-Identity: {free}"
+    forged = f"<sip:{listed}@c>;tag=1"
+    assert border.invite(forged, CALLED, header=said, port=trusting, host=peer) != 603
+    assert border.invite(forged, CALLED, port=trusting, host=peer) == 603
+    assert border.invite(forged, CALLED, header=both, port=trusting, host=peer) == 603
+    assert border.invite(forged, CALLED, header=said, host=peer) == 603
+    whole = {FREE, listed}
+    until(lambda: whole <= set(records_of(border)[0]))
+
+
+def test_forms_that_hide_a_number_are_found_or_refused(border: Border) -> None:
+    """Escapes, blanks, digits of other scripts, a context; what Kamailio cannot read is 400."""
+    listed = called_once(border)
+    digits = listed[1:]
+    wide = "".join(chr(0xFF10 + int(digit)) for digit in digits)
+    thai = "".join(chr(0x0E50 + int(digit)) for digit in digits)
+    for user in (
+        f"%2B{digits}",
+        "%2B" + "".join(f"%3{digit}" for digit in digits),
+        f"+{digits[:3]}\u00a0{digits[3:]}",
+        f"+{digits[:3]}%C2%A0{digits[3:]}",
+        f"+{digits[:3]}\u200b\u2011{digits[3:]}",
+        f"+{wide}",
+        f"\uff0b{thai}",
+        f"+{digits};npdi;rn=+66800000000",
+        f"{digits[3:]};phone-context=+{digits[:3]}",
+    ):
+        assert border.invite(f"<sip:{user}@c>;tag=1", CALLED) == 603, user
+    for caller in (
+        f"<tel:{listed};isub=12>;tag=1",
+        f"tel:{digits[3:]};phone-context=+{digits[:3]};tag=1",
+        f"<sip:{listed}>;tag=1",
+        f'"<sip:{FREE}@c>" <sip:{listed}@c>;tag=1',
+    ):
+        assert border.invite(caller, CALLED) == 603, caller
+    for caller in (f"a;b <sip:{listed}@c>;tag=1", f"<sip:{listed}%00@c>;tag=1"):
+        assert border.invite(caller, CALLED) == 400, caller
+    assert border.invite(f"<sip:{listed}%00@c>;tag=1", "191") not in (400, 603)
+    for caller in ("<sip:alice@c>;tag=1", "<sip:\u0e2a\u0e21@c>;tag=1", f"<sip:{FREE}@c>;tag=1"):
+        assert border.invite(caller, CALLED) not in (400, 603)
+    for called in ("%31%39%31", "1-9-1", "\u0e51\u0e59\u0e51"):
+        assert border.invite(f"<sip:{listed}@c>;tag=1", called) != 603
+
+
+def test_numbers_without_a_plus_and_trust_in_everybody(border: Border, trusting: int) -> None:
+    """With its other switches on, Kamailio looks at 85523900101 as at +85523900101, and at
+    P-Asserted-Identity before From, whoever sends it.
+    """
+    listed = called_once(border)
+    pairs = [(listed[1:], CALLED), ("999000001", CALLED)]
+    assert set(border.call(pairs, port=trusting).blocked) == {listed[1:]}
+    (port,) = free_ports(1)
+    with kamailio(border, border.door, port, "RINGFENCE_TRUST_PAI") as other:
+        other.start()
+        try:
             said = f"P-Asserted-Identity: <sip:{listed}@carrier.example>"
-            pairs = [("+999000001", CALLED), ("anonymous", CALLED)]
+            pairs = [(FREE, CALLED), ("anonymous", CALLED)]
             assert set(border.call(pairs, header=said, port=port).blocked) == dict(pairs).keys()
-            said = "P-Asserted-Identity: <sip:+999000001@carrier.example>"
+            said = f"P-Asserted-Identity: <sip:{FREE}@carrier.example>"
             assert not border.call([(listed, CALLED)], header=said, port=port).blocked
-            pairs = [(listed[1:], CALLED), ("999000001", CALLED)]
-            assert set(border.call(pairs, port=port).blocked) == {listed[1:]}
         finally:
             other.stop()
