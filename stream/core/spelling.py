@@ -4,9 +4,9 @@ A caller chooses how a number is spelled: a no-break space, full-width or Thai d
 hyphen. Phones and libphonenumber read all of these as the number, so a list must find it too.
 """
 
+import re
 import unicodedata
 from typing import Final
-from urllib.parse import unquote_to_bytes
 
 BLANKS: Final = (
     " \t\r\n\u00a0\u00ad\u061c\u1680\u180e\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008"
@@ -19,6 +19,11 @@ _FULL_WIDTH: Final = range(0xFF01, 0xFF5F)
 _TO_ASCII: Final = 0xFEE0
 _OTHERS: Final = {"\t": " ", "\u2212": "-", "\u30fc": "-", "\u2053": "~", "\u223c": "~"}
 """A tab, a minus, the Japanese long vowel, and tildes: separators to libphonenumber."""
+
+
+_ESCAPES: Final = re.compile(r"(?:%[0-9A-Fa-f]{2})++")
+_LATIN: Final = {0xDC00 + byte: chr(byte) for byte in range(0x80, 0x100)}
+"""What `surrogateescape` makes of a byte that is no UTF-8, and the byte as Latin-1."""
 
 
 class _Folding:
@@ -63,12 +68,9 @@ def unescaped(text: str) -> str:
     """
     if "%" not in text:
         return text
-    return utf8_or_latin(unquote_to_bytes(text))
+    return _ESCAPES.sub(lambda found: utf8_or_latin(bytes.fromhex(found[0].replace("%", ""))), text)
 
 
 def utf8_or_latin(data: bytes) -> str:
-    """The text that bytes are: UTF-8, or Latin-1, which any bytes are."""
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        return data.decode("latin-1")
+    """The text that bytes are: UTF-8, and each byte that belongs to none by itself as Latin-1."""
+    return data.decode("utf-8", "surrogateescape").translate(_LATIN)

@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timezone
 from typing import Literal
-from urllib.parse import unquote
 
 from stream.core.entry import Category
 from stream.core.parties import Party
+from stream.core.spelling import unescaped
 from stream.lists.formats.rows import Wrong
 from stream.lists.looks import BUDDHIST_AHEAD
 
@@ -149,7 +149,7 @@ def after_number(text: str) -> Wrong | None:
     Who has an extension of a company, or of a hospital, would have all of it blocked.
     """
     inner = text[text.rfind("<") + 1 :].partition(">")[0].partition("@")[0]
-    number, *parameters = (unquote(inner) if "%" in inner else inner).split(";")
+    number, *parameters = unescaped(inner).split(";")
     if not any(map(str.isdigit, number)):
         return None
     for parameter in parameters:

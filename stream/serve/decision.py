@@ -6,12 +6,13 @@ the same by the same functions.
 """
 
 from typing import Any, Final
-from urllib.parse import unquote
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 from fastapi import APIRouter, Request, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from stream.core.spelling import utf8_or_latin
 from stream.serve.lookup import TEXT_MAX, Question
 from stream.serve.parts import Parts, PartsHere, needs
 from stream.serve.problems import Kind, ProblemError
@@ -76,7 +77,7 @@ def question_in(query: bytes) -> Question:
             raise _malformed(
                 f"takes {', '.join(Question.__struct_fields__)}, each once; another was given"
             )
-        given[field] = unquote(value.decode("latin-1"), errors="replace")
+        given[field] = utf8_or_latin(unquote_to_bytes(value))
     question = Question(**given)
     wrong = question.wrong()
     if wrong is not None:

@@ -3,13 +3,12 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
-from urllib.parse import unquote
 
 from stream.core.addresses import uris_in
 from stream.core.number import Kind
 from stream.core.parties import party_of
 from stream.core.readings import Readings, readings_of
-from stream.core.spelling import utf8_or_latin
+from stream.core.spelling import unescaped, utf8_or_latin
 from stream.serve.lookup import TEXT_MAX, Question
 from stream.sip.message import Request, listed, parameters_of
 
@@ -140,7 +139,7 @@ def _uri_parameter(uri: str, name: str) -> str:
     for part in uri.replace("@", ";").split(";")[1:]:
         key, _, value = part.partition("=")
         if key.lower() == name:
-            return unquote(value)
+            return unescaped(value)
     return ""
 
 

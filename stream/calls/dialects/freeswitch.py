@@ -21,7 +21,7 @@ from base64 import b64decode
 from binascii import Error as Base64Error
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import unquote, unquote_to_bytes
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 
@@ -32,6 +32,7 @@ from stream.calls.dialects.depth import too_deep
 from stream.calls.dialects.dialect import Details, Found, NoCall, Value
 from stream.calls.dialects.switch import SwitchSettings
 from stream.core.call import RejectReason, Stage
+from stream.core.spelling import unescaped
 
 CSV = CsvForm(
     columns_min=11,
@@ -157,7 +158,7 @@ def _profile(record: _Record) -> _Profile:
 def _variable(value: Any) -> str | None:
     """A channel variable; by default URL-encoded, which nothing shows where there is no `%`."""
     text = fields.text(value)
-    return unquote(text) if text and "%" in text else text
+    return unescaped(text) if text else text
 
 
 def _started_at_s(record: _Record) -> float | None:
