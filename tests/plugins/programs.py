@@ -32,6 +32,7 @@ PROGRAMS = {
 _ALWAYS = re.compile("sh|bash|java|mvn|redis-server|tansu.*")
 _GUARD = "stream/embedded/guard.py"
 _MARKS = {program: marker for marker, (program, _) in PROGRAMS.items()}
+_MARKS["kamcmd"] = "needs_kamailio"  # which brings it
 
 
 class _Running:
