@@ -288,7 +288,24 @@ def _feed(path: Path, read: FeedFile, house: House) -> Feed:
         gate=read.gate,
         keep_s=read.keep_refused_days * 86_400,
         digest=hashlib.sha256(verdict_depends_on).hexdigest()[:12],
+        meaning=_meaning(read, codes, house),
     )
+
+
+def _meaning(read: FeedFile, codes: frozenset[int] | None, house: House) -> str:
+    """What changes with whatever the file says of its rows: which are listed, where, and how.
+
+    Not with how it is fetched and judged, whom to ask, or how long a refused version is kept.
+    """
+    said = (
+        *(read.list, read.format, read.circle, read.region, sorted(codes or ()), codes is None),
+        *(read.category, sorted(read.categories.items()), read.unknown_category),
+        *(read.dates, read.era, read.utc_offset, read.expires_in, read.expires_from),
+        *(sorted(read.columns.items()), read.header, read.encoding, read.unconfirmed),
+        *(read.confidence, read.confidence_max, read.future, read.sources),
+        *(sorted(read.speaks_for), read.samples, house.own, house.prefixes),
+    )
+    return hashlib.sha256(msgspec.json.encode(said)).hexdigest()[:12]
 
 
 def _codes(read: FeedFile, home: str) -> frozenset[int] | None:

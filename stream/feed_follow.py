@@ -138,13 +138,15 @@ class Follower:
         state = await place.book.state(feed.name)
         place.metrics.register_up.set(1)
         at_s = now_s()
-        remembered = {} if self._is_whole_due(state, at_s) else state.remembered
+        anew = self._is_whole_due(state, at_s) or state.is_meant_otherwise(feed)
+        remembered = {} if anew else state.remembered
         got = await self._fetch(transport, remembered)
         record, more = None, False
         if isinstance(got, Unchanged):
             again = self._renewal(state, at_s)
             if again is not None:
-                await self._work(again)
+                record = await self._work(again)
+                record = record if state.is_meant_otherwise(feed) else None  # nothing new came
             elif self._is_well_known(state, got, at_s):
                 self._show(state)  # what a person released or refused meanwhile
                 place.metrics.confirmed.set(feed.name, at_s)
@@ -200,9 +202,14 @@ class Follower:
         return self.setup.every_s + random.uniform(0, self.setup.jitter_s)  # noqa: S311
 
     def _renewal(self, state: FeedState, at_s: int) -> Arrival | None:
-        """The last good version once more, when its reports without dates are to be said anew."""
-        last = state.accepted
-        if last is None or not last.whole or at_s - last.renewed_at_s < self.setup.feed.renew_s:
+        """The last good version once more.
+
+        When its reports without dates are to be said anew, or the file says something else of it.
+        """
+        last, feed = state.accepted, self.setup.feed
+        if last is None or not last.whole:
+            return None
+        if at_s - last.renewed_at_s < feed.renew_s and not state.is_meant_otherwise(feed):
             return None
         path = self._versions.file(last.id)
         if path is None:

@@ -228,7 +228,11 @@ class FeedsRun:
         for name in self._followed.keys() - paths.keys():
             _, task = self._followed.pop(name)
             await cancelled(task)
-            log.info("%s: its file is gone: not followed any more; its entries expire", name)
+            log.info(
+                "feed removed feed=%s: its file is gone; its reports stay until they expire, or "
+                "until `ringfence feeds forget %s`",
+                *(name, name),
+            )
         for name in self._wrong.keys() - paths.keys() - {""}:
             del self._wrong[name]
             self._metrics.file_wrong.set(name, 0)

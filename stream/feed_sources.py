@@ -60,6 +60,12 @@ class Source:
     transport: Callable[[], Transport]
 
 
+def place_of(source: Source) -> str:
+    """Where a source's bytes come from, in a word: address, path or topic, and what of it."""
+    names = ("url", "path", "topic", "collection", "targets", "pattern")
+    return " ".join(str(value) for name in names if (value := getattr(source.settings, name, "")))
+
+
 def source_of(
     table: Any, environ: Mapping[str, str], kafka: KafkaOf, wrong: Callable[[str], None]
 ) -> Source | None:

@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 _LEVELS = {
     EventKind.LOADED: logging.INFO,
     EventKind.SWAPPED: logging.DEBUG,
+    EventKind.DELETED: logging.INFO,
     EventKind.GAP: logging.WARNING,
     EventKind.CHECKSUM: logging.WARNING,
     EventKind.REGISTER_UP: logging.INFO,

@@ -11,7 +11,7 @@ import typer
 from prometheus_client import CollectorRegistry
 
 from stream import feed_run
-from stream.commands import feeds_check, feeds_detect
+from stream.commands import feeds_check, feeds_detect, feeds_forget
 from stream.commands.base import AsJson, ConfigFiles, own, print_json, settings_of
 from stream.commands.export import Output, write_out
 from stream.commands.feeds_text import feed_json, print_feed, print_feeds, record_json
@@ -49,6 +49,7 @@ app = typer.Typer(
 )
 app.command("check")(feeds_check.check)
 app.command("detect")(feeds_detect.detect_)
+app.command("forget")(feeds_forget.forget)
 
 FeedName = Annotated[str, typer.Argument(metavar="NAME", help="The feed: its file's name.")]
 WhyText = Annotated[str, typer.Option("--reason", help="Why, for the audit.")]
@@ -267,6 +268,9 @@ def release_(
             held = _waiting(await book.state(name), name, version)
             if versions.file(held.id) is None:
                 fail(f"the file of version {held.id} is not on this machine: pull it again", USAGE)
+            if not held.is_meant_as(setup.feed):
+                text = f"the file of {name} has changed since version {held.id} was held"
+                fail(f"{text}: `ringfence feeds pull {name}` judges it anew", NOTHING_DONE)
             around = feed_run.around_of(settings)
             record = await feeding.release(
                 register, book, versions, setup.feed, held, around, who, now_s()

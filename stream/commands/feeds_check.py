@@ -193,7 +193,7 @@ async def _assessed(
                 await Register.connect(settings.register()) as register,
                 FeedBook.open(settings.register()) as book,
             ):
-                last = last_of(await book.state(feed.name))
+                last = last_of(await book.state(feed.name), feed.list_name)
                 found = await assess(register, feed, arrival, around, last, now_s(), versions)
                 return found, ""
         except ListUnknown:

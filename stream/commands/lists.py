@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Column, Table
 
+from stream.commands import lists_delete
 from stream.commands.base import AsJson, ConfigFiles, out, print_json, settings_of
 from stream.commands.export import Form, Output, check_form, write_list
 from stream.commands.register import (
@@ -43,6 +44,7 @@ from stream.lists.words import Changed, ListHead, Outcome, Removal, Retraction
 from stream.ops import checks
 
 app = typer.Typer(no_args_is_help=True, help="Make lists, fill them, change them, look at them.")
+app.command("delete")(lists_delete.delete)
 
 ListName = Annotated[str, typer.Argument(metavar="OWNER/NAME", help="The list, e.g. TH/national.")]
 NumberTexts = Annotated[

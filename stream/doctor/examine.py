@@ -30,6 +30,7 @@ async def examine(settings: Settings, check_s_max: float = CHECK_S_MAX) -> list[
         "state directory": _apart(lambda: machine.check_state(settings)),
         "records that stop workers": _apart(lambda: calls.check_set_aside(settings)),
         "lists here": partial(_snapshots, settings),
+        "feeds' reports": partial(feeds.check_orphans, settings),
         "feeds": _apart(lambda: [*feeds.check_files(settings), *feeds.check_state(settings)]),
         "agreements": _apart(lambda: papers.check_agreements(settings, now_s())),
         "addresses": _apart(lambda: papers.check_placeholders(settings, os.environ)),

@@ -44,6 +44,19 @@ def list_head(name: bytes, fields: Sequence[bytes | None], changes: Any) -> List
         return Skipped(Place.HEAD, where, str(wrong), told)
 
 
+def deleted_of(pairs: Sequence[bytes]) -> dict[str, int]:
+    """The last generation of each list that was deleted; what cannot be read deletes nothing."""
+    found = {}
+    for name, value in zip(pairs[::2], pairs[1::2], strict=True):
+        told = name.decode(errors="replace")
+        try:
+            generation, _, _ = value.partition(b" ")
+            found[told] = _whole("generation", {"generation": generation})
+        except _Wrong as wrong:
+            skip(Skipped(Place.HEAD, f"rf:lists:deleted {told}", str(wrong), told))
+    return found
+
+
 def allow_head(fields: Sequence[bytes | None]) -> AllowHead | Skipped:
     """The allowlist's head; all zero where there is none."""
     generation, chain = fields

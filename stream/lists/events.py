@@ -12,6 +12,8 @@ class EventKind(StrEnum):
     """A list was loaded, from the shelf or from the register."""
     SWAPPED = "swapped"
     """New lists are enforced from now on."""
+    DELETED = "deleted"
+    """Somebody deleted a list: it is not enforced any more."""
     GAP = "gap"
     """Steps of a list were missed: it is read anew."""
     CHECKSUM = "checksum"

@@ -27,7 +27,8 @@ class Feed:
     none may list; `prefixes` how short a prefix may be; `speaks_for` the sources that rows may
     name, empty: any. `samples` are numbers known to be on a
     bare filter. `circle` is that of the list, should it have to be made. `digest` changes with
-    any setting that a verdict depends on.
+    any setting that a verdict depends on, `meaning` with any that says what of its rows is listed,
+    and where.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Feed:
     prefixes: PrefixRules = STRICT
     keep_s: int = 30 * 86_400
     digest: str = ""
+    meaning: str = ""
 
     def owns(self, source: str) -> bool:
         """Whether reports of `source` are this feed's own."""
@@ -92,6 +94,9 @@ class VersionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     `whole_at_s`: when the last whole version came, this one or one before. `numbers` are those that
     the feed has on its list after it. `published_ms` as in `Fetched`. `rejected`, `dropped`,
     `adjusted` count rows by reason. `by` and `why` are a person's, who released or refused it.
+    `list_name` is the list that it was meant for, `meaning` that of the feed's file then; both ""
+    in a record of before they were kept. `to_leave` are lists that it filled before, and that may
+    have reports of it until a whole version comes.
     """
 
     id: str
@@ -125,6 +130,17 @@ class VersionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     whole_at_s: int = 0
     by: str = ""
     why: str = ""
+    list_name: str = ""
+    meaning: str = ""
+    to_leave: tuple[str, ...] = ()
+
+    def is_meant_as(self, feed: Feed) -> bool:
+        """Whether the feed's file still says of it what it said then."""
+        return self.meaning in {"", feed.meaning}
+
+    def is_of_list(self, name: str) -> bool:
+        """Whether it was meant for that list."""
+        return self.list_name in {"", name}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +161,17 @@ class FeedState:
     fault: str = ""
     detail: str = ""
     failures: int = 0
+
+    def is_meant_otherwise(self, feed: Feed) -> bool:
+        """Whether the feed's file says something else now of the version that is live.
+
+        Not where those very bytes were judged by what it says now, and not let in.
+        """
+        live = self.accepted
+        if live is None or live.is_meant_as(feed):
+            return False
+        judged = (one for one in (self.held, self.refused) if one is not None)
+        return not any((o.sha256, o.meaning) == (live.sha256, feed.meaning) for o in judged)
 
 
 Tell = Callable[[str], None]

@@ -214,9 +214,12 @@ async def quick_head(register: Register, name: str) -> ListHead:
     return head
 
 
-def last_of(state: FeedState, *, renewal: bool = False) -> Last | None:
-    """The last accepted version, as the gate compares; `renewal`: the same bytes may come."""
+def last_of(state: FeedState, list_name: str, *, renewal: bool = False) -> Last | None:
+    """The last accepted version, as the gate compares; `renewal`: the same bytes may come.
+
+    What was let into another list is nothing to compare with.
+    """
     accepted = state.accepted
-    if accepted is None:
+    if accepted is None or not accepted.is_of_list(list_name):
         return None
     return Last("" if renewal else accepted.sha256, accepted.numbers, accepted.as_of_s)

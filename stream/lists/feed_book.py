@@ -22,6 +22,8 @@ from stream.ops.clock import now_ms
 from stream.ops.skips import Place, Skipped, skip
 
 T = TypeVar("T")
+FEED_FORGOTTEN = "feed_forgotten"
+"""The audit's word for a feed of which nothing is remembered any more."""
 
 
 class FeedBook(Closing):
@@ -35,6 +37,24 @@ class FeedBook(Closing):
     def open(cls, settings: RegisterSettings) -> Self:
         """At the same Redis as the register."""
         return cls(client(settings))
+
+    async def names(self) -> list[str]:
+        """All feeds of which something is remembered, also those whose file is gone."""
+        prefix, _, suffix = keys.feed("*").partition("*")
+        with renamed("reading which feeds are known"):
+            found = [
+                key.decode().removeprefix(prefix).removesuffix(suffix)
+                async for key in self._redis.scan_iter(match=f"{prefix}*{suffix}", count=1000)
+            ]
+        return sorted(found)
+
+    async def forget(self, feed: str, list_name: str, by: By, detail: str) -> None:
+        """Nothing is remembered of a feed any more; the audit says who did it, and why."""
+        fields = ("accepted", "held", "refused", "remembered", "confirmed_at_s", "tried_at_s")
+        gone = [word for name in (*fields, "fault", "detail", "failures") for word in (name, "")]
+        args: list[Any] = [list_name, by.actor, by.reason, FEED_FORGOTTEN, 0, detail, AUDIT_MAX]
+        with renamed(f"forgetting feed {feed}"):
+            await self._write(keys=[keys.feed(feed)], args=[*args, *gone])
 
     async def state(self, feed: str) -> FeedState:
         """All that is remembered of a feed. Raises RegisterLost if it can not be read."""

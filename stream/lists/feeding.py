@@ -28,6 +28,7 @@ from stream.lists.feed_assess import (
 )
 from stream.lists.feed_bare import store_bare
 from stream.lists.feed_book import FeedBook
+from stream.lists.feed_leaving import leave, lists_to_leave
 from stream.lists.feed_shelf import Versions
 from stream.lists.feed_storing import Content, store
 from stream.lists.fetch import Fetched
@@ -67,7 +68,7 @@ async def take_in(
     arrival = replace(arrival, fetched=replace(arrival.fetched, path=path, whole=whole))
     by = By(f"feed:{feed.name}", f"version {arrival.id}")
     await register.create(feed.list_name, feed.circle, by)
-    last = last_of(state, renewal=_is_renewal(state, arrival))
+    last = last_of(state, feed.list_name, renewal=_is_renewal(state, arrival))
     assessed = await assess(register, feed, arrival, around, last, now_s, versions, move=move)
     record = _record(feed, arrival, assessed, now_s)
     if assessed.judgement.verdict is Verdict.ACCEPTED:
@@ -126,7 +127,7 @@ async def would_change(
     """What a held version would write onto its list, and take off it; nothing is stored."""
     arrival = _arrived(versions, held)
     move = await _move(register, feed, arrival.fetched, around)
-    last = last_of(await book.state(feed.name))
+    last = last_of(await book.state(feed.name), feed.list_name)
     with TemporaryDirectory(prefix="ringfence-diff-") as folder:  # its rejected rows are known
         apart = Versions(Path(folder), feed.name)
         apart.place(held.id).mkdir(parents=True)
@@ -193,7 +194,7 @@ async def _known(
     """What became of these very bytes before; None: they are to be looked at (again)."""
     sha256 = arrival.fetched.sha256
     accepted = state.accepted
-    known = accepted is not None and accepted.sha256 == sha256
+    known = accepted is not None and accepted.sha256 == sha256 and accepted.is_meant_as(feed)
     # Reports without dates are said anew in time, unless that was stopped by the gate before.
     due = accepted is not None and accepted.whole and now_s - accepted.renewed_at_s >= feed.renew_s
     if accepted is not None and known and not due:
@@ -203,7 +204,8 @@ async def _known(
             accepted, verdict=Verdict.SAME.value, reason="same", at_s=arrival.at_s
         )
     for record in (state.held, state.refused):
-        if record is not None and record.sha256 == sha256 and record.settings == feed.digest:
+        same = record is not None and record.sha256 == sha256 and record.is_meant_as(feed)
+        if record is not None and same and record.settings == feed.digest:
             over = record.reason == GateReason.AGREEMENT_EXPIRED.value
             if over and not around.agreement_over(feed.list_name, now_s):
                 return None  # it was extended: what waited for that is looked at again
@@ -248,9 +250,14 @@ async def _let_in(
             now_s,
             move,
         )
-    state = await book.state(feed.name)
-    before = state.accepted.numbers if state.accepted is not None else 0
-    whole_at_s = state.accepted.whole_at_s if state.accepted is not None else 0
+    last = (await book.state(feed.name)).accepted
+    to_leave = lists_to_leave(last, feed.list_name)
+    if record.whole:
+        for name in to_leave:
+            await leave(register, feed, name, around.keys, by, now_s)
+        to_leave = ()
+    before = last.numbers if last is not None and last.is_of_list(feed.list_name) else 0
+    whole_at_s = last.whole_at_s if last is not None else 0
     change = assessed.change
     numbers = change.numbers if record.whole else before + change.gained - change.lost
     record = msgspec.structs.replace(
@@ -260,6 +267,7 @@ async def _let_in(
         rebuilt=stored.rebuilt,
         renewed_at_s=now_s,
         whole_at_s=record.at_s if record.whole else whole_at_s,
+        to_leave=to_leave,
     )
     versions.report(record)
     effect = Effect(now_ms(), record.published_ms, tuple(change.fresh[: keys.FRESH_MAX].tolist()))
@@ -310,4 +318,6 @@ def _record(feed: Feed, arrival: Arrival, assessed: Assessed, now_s: int) -> Ver
         lost=change.lost if change is not None else 0,
         updated=change.updated if change is not None else 0,
         settings=feed.digest,
+        list_name=feed.list_name,
+        meaning=feed.meaning,
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from stream.lists.audit import AuditEntry
-from stream.lists.feed_book import told_of_version
+from stream.lists.feed_book import FEED_FORGOTTEN, told_of_version
 from stream.lists.past import Past, Stretch, millis
 from stream.lists.records import REKEY, BaseRecord, Op, Step, base_of
 from stream.lists.store import Register
@@ -146,7 +146,7 @@ def _alike(older: Made, newer: Made) -> bool:
 
 def place_of(entry: AuditEntry) -> str:
     """What an entry of the audit is about, for a person: a list, the allowlist, feeds or calls."""
-    if entry.op == FEED_PULLED:
+    if entry.op in {FEED_PULLED, FEED_FORGOTTEN} and not entry.list_name:
         return "(feeds)"
     return entry.list_name or ("(allowlist)" if entry.op in _OF_ALLOWLIST else "(calls)")
 

@@ -54,6 +54,14 @@ class Installer:
             self._arrived = None
         return made
 
+    async def without(self, current: Blocklists, name: str) -> Blocklists:
+        """The value that enforces the other lists alone. The allowlist is left out.
+
+        Raises SnapshotUnreadable.
+        """
+        lives = [live for live in current.lists if live.name != name]
+        return await self.build(lives, {name})
+
     def arrived(self, name: str, changes: Sequence[Change], generation: int, now_s: int) -> None:
         """Changes went live; if a build is under way, it will hold them too."""
         if self._arrived is not None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from stream.core.allowlist import AllowEntry
 from stream.core.faults import SnapshotUnreadable
-from stream.lists import local
+from stream.lists import local, shelf
 from stream.lists.events import EventKind
 from stream.lists.marks import ALLOWLIST
 from stream.lists.records import Step
@@ -26,6 +26,7 @@ class Keeper:
         self._steps: dict[str, list[Step]] = {}
         self._known: tuple[str | None, AllowHead, Sequence[AllowEntry]] | None = None
         self._agreed = False
+        self._gone: set[str] = set()
 
     def steps(self, name: str, steps: Sequence[Step]) -> None:
         """Steps of a list went live."""
@@ -36,6 +37,13 @@ class Keeper:
         """A list was read anew: its journal begins again from this."""
         self._states[state.head.name] = state
         self._steps.pop(state.head.name, None)
+        self._work.set()
+
+    def gone(self, name: str) -> None:
+        """A list is no more."""
+        self._states.pop(name, None)
+        self._steps.pop(name, None)
+        self._gone.add(name)
         self._work.set()
 
     def allowlist(
@@ -59,8 +67,9 @@ class Keeper:
             steps, self._steps = self._steps, {}
             known, self._known = self._known, None
             agreed, self._agreed = self._agreed, False
+            gone, self._gone = self._gone, set()
             try:
-                await asyncio.to_thread(self._write, states, steps, known, agreed)
+                await asyncio.to_thread(self._write, states, steps, known, agreed, gone)
             except SnapshotUnreadable as error:
                 self._tell(EventKind.SHELF_FAILED, ALLOWLIST, str(error))
 
@@ -70,7 +79,10 @@ class Keeper:
         steps: dict[str, list[Step]],
         known: tuple[str | None, AllowHead, Sequence[AllowEntry]] | None,
         agreed: bool,
+        gone: set[str],
     ) -> None:
+        for name in gone:
+            shelf.remove_list(self._state_dir, name)
         if known is not None:
             local.remember(self._state_dir, *known)
         for state in states.values():

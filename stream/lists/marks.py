@@ -55,6 +55,12 @@ class Marks:
         self.reading.discard(name)
         self.unread.discard(name)
 
+    def forget(self, name: str) -> None:
+        """A list is no more."""
+        self._marks.pop(name, None)
+        for names in (self.stale, self.reading, self.failed, self.lost):
+            names.discard(name)
+
     def copy(self) -> dict[str, Mark]:
         """All marks of now."""
         return dict(self._marks)
@@ -104,22 +110,32 @@ class Marks:
                 self.stale.add(name)
                 continue
             mark = self._marks[name] = Mark(step.generation, step.chain)
-            if step.op == Op.BASE or name == ALLOWLIST:
+            if step.op in {Op.BASE, Op.DELETE} or name == ALLOWLIST:
                 self.stale.add(name)
         return Found(fresh, tuple(kinds))
 
     def compare(
-        self, standing: Mapping[str, Mark], before: Mapping[str, Mark], *, anew: bool
+        self,
+        standing: Mapping[str, Mark],
+        before: Mapping[str, Mark],
+        deleted: Mapping[str, int] | None = None,
+        *,
+        anew: bool,
     ) -> dict[str, Found]:
         """Hold the register's marks against ours.
 
         `standing` was read after `before` was copied, and all steps up to it were taken since.
-        `anew`: trust nothing, read all lists again.
+        `deleted`: the last generation of each list that somebody deleted; those are to be read
+        anew, too, and are not found. `anew`: trust nothing, read all lists again.
         """
         found: dict[str, Found] = {}
         self.unread &= standing.keys()  # one that could never be read may be gone since
         for name, mark in before.items():
             head = standing.get(name)
+            if head is None and (deleted or {}).get(name, -1) >= mark.generation:
+                self.lost.discard(name)
+                self.stale.add(name)
+                continue
             if (head is None or head.generation < mark.generation) and name not in self.lost:
                 self.lost.add(name)
                 self.stale.discard(name)

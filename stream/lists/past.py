@@ -126,10 +126,14 @@ async def pasts_about(register: Register, wanted: Mapping[str, Collection[int]])
 
 
 def _past(head: ListHead, bases: Sequence[KeptBase], steps: Sequence[Step]) -> Past:
-    # A list begins empty, with the step that made it.
+    # A list begins empty, with the step that made it; one that was deleted before and made again
+    # goes on with its numbers, and what it held then is no part of it.
     born = _born(head)
-    begin = KeptBase(0, 1, born, born, 0)
-    known = tuple(step for step in steps if step.generation <= head.generation)
+    steps = [step for step in steps if step.generation <= head.generation]
+    made = [step.generation for step in steps if step.op == Op.CREATE]
+    first = made[-1] if made else 1
+    begin = KeptBase(0, first, born, born, 0)
+    known = tuple(step for step in steps if step.generation >= first)
     moved = _moved(known)  # what came before is of another key, and nothing that is put back now
     kept = [base for base in (*bases, begin) if base.generation >= moved]
     return Past(head, known, stretches_of(kept, known, head.generation))
@@ -165,7 +169,7 @@ def _reach(base: KeptBase, steps: Sequence[Step]) -> int:
     """
     # Nothing lies between a base and its publishing where the numbers follow each other.
     at = base.published if base.published == base.generation + 1 and base.generation else 0
-    at = max(at, base.generation)
+    at = max(at, base.generation or base.published - 1)
     before: Step | None = None
     for step in steps:
         if step.generation > at:

@@ -29,6 +29,7 @@ class Op(StrEnum):
     REMOVE = "remove"
     RESERVE = "reserve"
     BASE = "base"
+    DELETE = "delete"
     ALLOW = "allow"
     DISALLOW = "disallow"
 

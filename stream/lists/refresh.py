@@ -9,10 +9,9 @@ A register that lost data changes nothing here until somebody acts.
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import groupby
-from pathlib import Path
 
 from stream.core.allowlist import Allowlist
 from stream.core.blocklists import EMPTY_BLOCKLISTS, Blocklists, LiveList
@@ -20,13 +19,12 @@ from stream.core.faults import ListUnknown, RegisterDown, RegisterUnsafe, Snapsh
 from stream.core.overlay import EMPTY, Change
 from stream.core.trials import Trials
 from stream.lists import local
-from stream.lists.connection import RegisterSettings
 from stream.lists.events import Event, EventKind, OnEvent
 from stream.lists.install import Installer
 from stream.lists.keeper import Keeper
 from stream.lists.marks import ALLOWLIST, Found, Mark, Marks
 from stream.lists.records import Followed, Op, Step, change_of
-from stream.lists.reload import Reloaded, Shelf, reload_list
+from stream.lists.reload import RefreshSettings, Reloaded, Shelf, reload_list
 from stream.lists.store import FIRST_ID, Register
 from stream.lists.trials.following import TrialsFollower
 from stream.lists.words import Heads
@@ -35,25 +33,10 @@ from stream.ops.skips import Place, Skipped, skip
 from stream.ops.tasks import cancelled
 from stream.ops.traces import OFF, Traces
 
+__all__ = ["RefreshSettings", "Refresher"]
 _FIRST_WAIT_S, _MOST_WAIT_S = 0.2, 5.0
 SWAP = "list swap"
 """A span from when a list's parts or changes were there to be read until calls meet them."""
-
-
-@dataclass(frozen=True, slots=True)
-class RefreshSettings:
-    """How the register is followed.
-
-    `keys` maps circles to their keys, b"" for `plain`. Times: `changes_block_ms` is the longest
-    wait for a change, `reconcile_s` how often heads are compared.
-    """
-
-    register: RegisterSettings
-    state_dir: Path
-    keys: Mapping[str, bytes]
-    changes_block_ms: int = 1000
-    reconcile_s: float = 10.0
-    generations_kept: int = 2
 
 
 class Refresher:
@@ -256,7 +239,7 @@ class Refresher:
             self._take(read)
         standing = {name: Mark(h.generation, h.chain) for name, h in heads.lists.items()}
         standing[ALLOWLIST] = Mark(heads.allow.generation, heads.allow.chain)
-        found = self._marks.compare(standing, before, anew=not self._compared)
+        found = self._marks.compare(standing, before, heads.deleted, anew=not self._compared)
         for name, what in found.items():
             self._tell_all(name, what)
         self._compared = True
@@ -328,7 +311,7 @@ class Refresher:
             try:
                 got = await reload_list(register, name, held, self._place, self._now())
             except ListUnknown:
-                self._marks.fail(name)  # the next comparison finds it lost
+                await self._drop(register, name)
                 continue
             except SnapshotUnreadable as error:
                 self._refused(name, error)
@@ -343,6 +326,22 @@ class Refresher:
         await self._install(read, begun_ns)
         for name in names:
             self._waiting.pop(name, None)
+
+    async def _drop(self, register: Register, name: str) -> None:
+        """Enforce a list no more that somebody deleted; one that is missing otherwise is lost."""
+        known = self._marks.get(name)
+        if known is not None and (await register.heads()).deleted.get(name, -1) < known.generation:
+            self._marks.fail(name)  # the next comparison finds it lost
+            return
+        try:
+            made = await self._installer.without(self.current, name)
+        except SnapshotUnreadable as error:
+            self._refused(name, error)
+            return
+        self.current = made.with_allow(self.current.allow).with_trials(self.current.trials)
+        self._marks.forget(name)
+        self._keeper.gone(name)
+        self._tell(EventKind.DELETED, name, "it was deleted, and is not enforced any more")
 
     async def _install(self, read: Sequence[Reloaded], begun_ns: int) -> None:
         if not read:

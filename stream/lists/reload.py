@@ -16,11 +16,28 @@ from stream.core.snapshot import MANIFEST_PART, Snapshot, decode_manifest, open_
 from stream.lists import shelf
 from stream.lists.build import Version, build_snapshot
 from stream.lists.circles import key_id
+from stream.lists.connection import RegisterSettings
 from stream.lists.merge import empty_columns
 from stream.lists.store import Register
 from stream.lists.words import ListHead, ListState
 
 TRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshSettings:
+    """How the register is followed.
+
+    `keys` maps circles to their keys, b"" for `plain`. Times: `changes_block_ms` is the longest
+    wait for a change, `reconcile_s` how often heads are compared.
+    """
+
+    register: RegisterSettings
+    state_dir: Path
+    keys: Mapping[str, bytes]
+    changes_block_ms: int = 1000
+    reconcile_s: float = 10.0
+    generations_kept: int = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,10 +96,12 @@ for _, name in ipairs(redis.call('SMEMBERS', KEYS[1])) do
 end
 local last = redis.call('XREVRANGE', 'rf:changes', '+', '-', 'COUNT', 1)
 return {redis.call('HGET', 'rf:register', 'id'), last[1] and last[1][1] or '0-0',
-        asked('HMGET', 'rf:allow:head', 'generation', 'chain') or {'', ''}, lists}
+        asked('HMGET', 'rf:allow:head', 'generation', 'chain') or {'', ''}, lists,
+        asked('HGETALL', 'rf:lists:deleted') or {}}
 """
 )
-"""KEYS rf:lists -> [register id, last step's id, [allow generation, chain], [[name, head, n]]].
+"""KEYS rf:lists -> [register id, last step's id, [allow generation, chain], [[name, head, n]],
+deleted lists].
 
 A key of another type is an empty head: it must not hide the others."""
 
@@ -136,15 +138,43 @@ local now = redis.call('TIME')
 if redis.call('HSETNX', 'rf:register', 'id', id) == 1 then
   redis.call('HSET', 'rf:register', 'created_at_s', now[1], 'format', '1')
 end
-redis.call('HSET', KEYS[1], 'generation', 0, 'base', 0, 'chain', '', 'circle', circle,
+local before = redis.call('HGET', 'rf:lists:deleted', name)
+local past, chain = string.match(before or '', '^(%d+) (.*)$')
+past, chain = past or '0', chain or ''
+redis.call('HDEL', 'rf:lists:deleted', name)
+redis.call('HSET', KEYS[1], 'generation', past, 'base', 0, 'chain', chain, 'circle', circle,
            'count', 0, 'created_at_s', now[1], 'actor', actor)
 local generation = step(KEYS[1], name, 'create', circle, changes_max)
 audit(audit_max, actor, reason, name, 'create', generation, circle)
 return {1, generation}
 """
 )
-"""KEYS head; ARGV name, id for a new register, circle, actor, reason, limits, "" or that it comes
+"""One of that name that was deleted goes on with its generations and its chain, so that followers
+never see them go back.
+
+KEYS head; ARGV name, id for a new register, circle, actor, reason, limits, "" or that it comes
 back -> {1, generation}, {0}: it is there, {-4, name}: another differs by its capitals alone."""
+
+DELETE = (
+    STEP
+    + """
+local name, actor, reason, changes_max, audit_max = unpack(ARGV)
+local head = redis.call('HMGET', KEYS[1], 'generation', 'count')
+if not head[1] then return {-1} end
+local generation = step(KEYS[1], name, 'delete', actor, changes_max)
+audit(audit_max, actor, reason, name, 'delete', generation, head[2] .. ' numbers')
+redis.call('HSET', 'rf:lists:deleted', name,
+           generation .. ' ' .. redis.call('HGET', KEYS[1], 'chain'))
+redis.call('SREM', 'rf:lists', name)
+for _, base in ipairs(redis.call('LRANGE', KEYS[3], 0, -1)) do drop_base(KEYS[1], base) end
+for _, base in ipairs(redis.call('HKEYS', KEYS[4])) do drop_base(KEYS[1], base) end
+redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3], KEYS[4])
+return {1, generation, tonumber(head[2])}
+"""
+)
+"""A list and all that is kept of it go; its last generation and chain stay, so that a follower can
+tell a list that somebody deleted from one that was lost. KEYS head, changed, bases, writing; ARGV
+name, actor, reason, limits."""
 
 CHANGE = (
     STEP

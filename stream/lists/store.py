@@ -24,7 +24,7 @@ from stream.core.faults import ChangeConflict, ListUnknown, NameRefused, Snapsho
 from stream.core.number import masked
 from stream.lists import bases, keys, scripts
 from stream.lists.annals import Annals
-from stream.lists.answers import allow_entry, allow_head, followed, list_head
+from stream.lists.answers import allow_entry, allow_head, deleted_of, followed, list_head
 from stream.lists.archive import CHUNK, CHUNKS_MAX, packed
 from stream.lists.connection import RegisterSettings, check_safe, client, renamed
 from stream.lists.editing import Editor, Limits
@@ -115,13 +115,14 @@ class Register:
     async def heads(self) -> Heads:
         """All lists' heads, of one moment."""
         with renamed("reading the heads of the lists"):
-            identity, last_id, allow, lists = await self._heads(keys=[keys.LISTS])
+            identity, last_id, allow, lists, gone = await self._heads(keys=[keys.LISTS])
         found = [kept(list_head(name, fields, changes)) for name, fields, changes in sorted(lists)]
         return Heads(
             identity=identity.decode(errors="replace") if identity else None,
             last_id=last_id.decode(),
             allow=kept(allow_head(allow)) or AllowHead(0, ""),
             lists={head.name: head for head in found if head is not None},
+            deleted=deleted_of(gone),
         )
 
     async def manifest(self, name: str, generation: int) -> bytes:

@@ -1,7 +1,7 @@
 """What the register says of its lists, and what a change to one did: values only."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
@@ -53,13 +53,15 @@ class AllowHead:
 class Heads:
     """All heads of one moment. `identity` is None in a register that holds nothing yet.
 
-    `last_id` is the last step in the change stream at that moment.
+    `last_id` is the last step in the change stream at that moment. `deleted`: the last generation
+    of each list that somebody deleted.
     """
 
     identity: str | None
     last_id: str
     allow: AllowHead
     lists: Mapping[str, ListHead]
+    deleted: Mapping[str, int] = field(default_factory=dict)
 
 
 class Numbered(NamedTuple):

@@ -187,3 +187,56 @@ def test_a_broken_file_hides_no_other_feed(office: Office):
     done = CliRunner().invoke(app, ["feeds", "held", "--config", str(office.config)])
     assert isinstance(done.exception, ConfigInvalid)
     assert "nothing waits" in done.stdout
+
+
+def test_a_feed_without_a_file_is_named_and_forgotten(office: Office):
+    """Its reports stay until they expire, or until somebody says otherwise; others' stay."""
+    office.partner_says(*kh(1, 2))
+    office.types("feeds", "pull", "kh-scam")
+    office.types("lists", "add", "KH/scam", kh(2)[0], "--source", "police")
+    said = office.types("feeds", "forget", "kh-scam", "--reason", "x", code=2)
+    assert "has its file in" in said
+    office.feed.unlink()
+    said = office.types("doctor", code=1)
+    assert "kh-scam has no file any more; 2 numbers of it stay on KH/scam" in said
+    assert "feeds forget kh-scam" in said
+    said = office.types("feeds", "forget", "kh-scam", "--reason", "another address", "--actor", "a")
+    assert "KH/scam: 2 reports of kh-scam taken off" in said
+    assert office.asks("lists", "show")[0]["count"] == 1
+    assert "has no file any more" not in office.types("doctor", code=1)
+    told = [one for one in office.asks("audit") if one["op"] == "feed_forgotten"]
+    assert [(one["actor"], one["reason"]) for one in told] == [("a", "another address")]
+    assert not (office.config.parent / "state" / "feeds" / "kh-scam").exists()
+    office.types("feeds", "forget", "kh-scam", "--reason", "x", code=2)
+    office.types("feeds", "forget", "../x", "--reason", "x", code=2)
+
+
+def test_two_feeds_of_one_file_and_list_are_named(office: Office):
+    """A renamed feed file leaves a copy behind: both report the same numbers for ever."""
+    office.partner_says(*kh(1))
+    (office.feed.parent / "kh-new.toml").write_text(office.feed.read_text())
+    said = office.types("doctor", code=1)
+    assert f"kh-new and kh-scam fill KH/scam from the same place, {office.file}" in said
+
+
+def test_what_waited_for_another_list_is_not_released(office: Office):
+    """A person's word was said of what the file said then."""
+    office.feed.write_text(office.feed.read_text().replace("[owner]", 'may_list = ["TH"]\n[owner]'))
+    office.partner_says(*kh(1))
+    office.types("feeds", "pull", "kh-scam", code=1)
+    office.feed.write_text(office.feed.read_text().replace("KH/scam", "KH/other"))
+    said = office.types("feeds", "release", "kh-scam", "--reason", "x", code=1)
+    assert "has changed since version" in said
+    assert "feeds pull kh-scam" in said
+
+
+def test_a_list_that_a_feed_fills_is_filled_anew_after_it_was_deleted(office: Office):
+    """Deleting names the feed and needs --force; the same bytes are no "nothing new" then."""
+    office.partner_says(*kh(1, 2))
+    office.types("feeds", "pull", "kh-scam")
+    said = office.types("lists", "delete", "KH/scam", "--reason", "x", code=1)
+    assert "feed kh-scam fills KH/scam" in said
+    office.types("lists", "delete", "KH/scam", "--reason", "x", "--force")
+    assert office.asks("lists", "show") == []
+    assert "+2 -0 numbers" in office.types("feeds", "pull", "kh-scam")
+    assert office.asks("lists", "show")[0]["count"] == 2

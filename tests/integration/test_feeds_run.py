@@ -165,7 +165,7 @@ async def test_a_changed_feed_file_takes_effect(site, register):
         (site.folder / "one.txt").write_text("\n".join(kh(1, 2)))
         await until(lambda: site.metric("ringfence_feed_numbers", feed="one") == 2)
         (site.feeds / "two.toml").unlink()
-        await until(lambda: "not followed any more" in site.log)
+        await until(lambda: "its file is gone" in site.log)
 
 
 async def test_a_killed_supervisor_leaves_nothing_half(site, register):

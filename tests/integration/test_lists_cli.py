@@ -24,6 +24,17 @@ SHEET = (
 )
 
 
+AGREEMENT = f"""
+title = "Memorandum (invented)"
+kind = "memorandum"
+valid_from = 2020-01-01
+parties.TH = {{ roles = ["owner"], contact = "noc@th.example" }}
+parties.KH = {{ roles = ["enforcer"], contact = "noc@kh.example" }}
+[lists."{NAME}"]
+action = "flag"
+"""
+
+
 class Operator:
     """Types commands with one settings file."""
 
@@ -242,3 +253,34 @@ def test_every_command_helps_with_an_example(words):
     done = CliRunner().invoke(app, [*words, "--help"])
     assert done.exit_code == 0
     assert f"Example: ringfence {' '.join(words)}" in done.stdout
+
+
+def test_a_list_is_deleted_on_somebody_s_word(operator, sheet):
+    """It needs a reason, which the audit keeps; nothing of the list is left, and it can be made."""
+    operator.types("lists", "create", NAME)
+    operator.types("lists", "import", NAME, str(sheet), "--region", "TH", code=1)
+    operator.types("lists", "delete", NAME, code=2)
+    said = operator.types("lists", "delete", NAME, "--reason", "a trial", "--actor", "somchai")
+    assert "is deleted: 2 numbers" in said
+    assert operator.asks("lists", "show") == []
+    assert "no list TH/national" in operator.types("lists", "delete", NAME, "--reason", "x", code=2)
+    told = next(one for one in operator.asks("audit") if one["op"] == "delete")
+    assert (told["list"], told["actor"], told["reason"]) == (NAME, "somchai", "a trial")
+    operator.types("lists", "create", NAME)
+    assert operator.asks("lists", "show")[0]["count"] == 0
+    assert "delete" in operator.types("lists", "history", NAME)
+
+
+def test_a_list_that_an_agreement_shares_is_not_deleted_by_mistake(operator, tmp_path):
+    """Partners count on it: the agreement is named, and --force is needed."""
+    (tmp_path / "agreements").mkdir()
+    (tmp_path / "agreements" / "th-kh.toml").write_text(AGREEMENT)
+    with operator.config.open("a") as file:
+        file.write(f'[agreements]\ndir = "{tmp_path}/agreements"\n')
+    operator.types("lists", "create", NAME)
+    operator.types("lists", "add", NAME, "+66812345671")
+    said = operator.types("lists", "delete", NAME, "--reason", "x", code=1)
+    assert f"agreement th-kh shares {NAME}" in said
+    assert operator.asks("lists", "show")[0]["count"] == 1
+    operator.types("lists", "delete", NAME, "--reason", "x", "--force")
+    assert operator.asks("lists", "show") == []

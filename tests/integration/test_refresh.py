@@ -4,12 +4,18 @@ import asyncio
 import random
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
+from redis.asyncio import Redis
 
 from stream.core.allowlist import AllowEntry
-from stream.lists import shelf
+from stream.lists import local, shelf
+from stream.lists.connection import RegisterSettings
+from stream.lists.deleting import Deleting
 from stream.lists.events import EventKind
+from stream.lists.past import content, past_of
+from stream.lists.words import By
 from tests.builders import NOW_S, entry
 from tests.integration.lists_lab import (
     BASE,
@@ -20,6 +26,7 @@ from tests.integration.lists_lab import (
     TWO,
     Worker,
     add,
+    chained,
     enforced,
     opened,
     remove,
@@ -181,3 +188,88 @@ async def test_two_workers_of_one_machine(register, worker, load, redis_url):
     assert alone.listed(ONE)
     assert not alone.listed(BASE[0])
     assert not alone.told(EventKind.SNAPSHOT_REFUSED)
+
+
+async def deleted(url: str, by: By) -> int:
+    async with Deleting.open(RegisterSettings(url)) as deleting:
+        return await deleting.delete(NAME, by)
+
+
+async def test_a_list_that_somebody_deletes_is_dropped(register, worker, load, redis_url):
+    """Here, on the disk, and for a worker that was away; the others stay as they are."""
+    other = "TH/other"
+    await load(register, BASE)
+    await register.create(other, "plain", BY)
+    await register.add(other, [entry(ONE)], BY)
+    away = Worker(redis_url, worker.state_dir.with_name("away"))
+    async with running(away):
+        await until(lambda: other in away.lists(ONE) and away.listed(BASE[0]))
+    async with running(worker):
+        await until(lambda: other in worker.lists(ONE) and worker.listed(BASE[0]))
+        assert await deleted(redis_url, By("somchai", "a trial")) == len(BASE)
+        await until(lambda: worker.refresher.current.names == (other,))
+        assert other in worker.lists(ONE)
+        assert worker.refresher.lost == ()
+        await until(lambda: not shelf.list_folder(worker.state_dir, NAME).exists())
+    back = Worker(redis_url, away.state_dir)
+    async with running(back):
+        await until(lambda: back.refresher.current.names == (other,))
+        assert back.told(EventKind.DELETED)
+        assert not back.told(EventKind.REGISTER_LOST)
+    assert set((await register.heads()).lists) == {other}
+    async with Redis.from_url(redis_url) as redis:
+        assert [key async for key in redis.scan_iter(match=f"rf:list:{{{NAME}}}*")] == []
+    told = [one async for one in register.annals.audit()]
+    gone = next(one for one in told if one.op == "delete")
+    assert (gone.list_name, gone.actor, gone.reason) == (NAME, "somchai", "a trial")
+    assert str(len(BASE)) in gone.detail
+
+
+async def test_a_list_that_is_made_again_goes_on(register, worker, load, redis_url):
+    """Its generations never go back, nothing of before is on it, and it is no lost list."""
+    await load(register, BASE)
+    away = Worker(redis_url, worker.state_dir.with_name("away"))
+    async with running(away):
+        await until(lambda: away.listed(BASE[0]))
+    before = (await register.state(NAME)).head.generation
+    async with running(worker):
+        await until(lambda: worker.listed(BASE[0]))
+        await deleted(redis_url, BY)
+        assert await register.create(NAME, "plain", BY)
+        await add(register, ONE)
+        head = (await register.state(NAME)).head
+        assert (head.generation, head.count) == (before + 3, 1)
+        await until(lambda: worker.listed(ONE) and not worker.listed(BASE[0]))
+        assert worker.refresher.lost == ()
+    back = Worker(redis_url, away.state_dir)
+    async with running(back):
+        await until(lambda: back.listed(ONE) and not back.listed(BASE[0]))
+        assert back.refresher.lost == ()
+        await until(lambda: _kept_alone(away.state_dir))
+    past = await past_of(register, NAME)
+    assert past.holds(before + 3)
+    assert not past.holds(before)
+    columns = await content(register, past, before + 3, b"")
+    assert [columns.entry(row).number for row in range(len(columns))] == [ONE]
+    assert await chained(register) == before + 3
+
+
+def _kept_alone(state_dir: Path) -> bool:
+    """Whether a start without Redis would enforce the list as it is now, and nothing of before."""
+    lists, _ = local.last_good(state_dir, {"plain": b""}, 0)
+    live = lists[NAME].live
+    return (
+        live.snapshot is not None and live.snapshot.manifest.numbers == 0 and len(live.overlay) == 1
+    )
+
+
+async def test_a_list_that_is_lost_is_not_taken_for_deleted(register, worker, load, redis_url):
+    """Without somebody's word what is known stays enforced, whatever became of Redis."""
+    await load(register, BASE)
+    async with running(worker):
+        await until(lambda: worker.listed(BASE[0]))
+        async with Redis.from_url(redis_url) as redis:
+            await redis.srem("rf:lists", NAME)
+            await redis.delete(f"rf:list:{{{NAME}}}")
+        await until(lambda: worker.refresher.lost == (NAME,))
+        assert worker.listed(BASE[0])
