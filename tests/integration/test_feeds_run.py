@@ -44,8 +44,8 @@ class Site:
         self.config.write_text(
             f'[redis]\nurl = "{url}"\n[lists]\nstate_dir = "{folder}/state"\n'
             f'[feeds]\ndir = "{self.feeds}"\nhttp_port = {port}\nreload_s = 0.2\n'
-            f"retry_s_first = 0.2\nretry_s_most = 1\nversion_s_max = 20\n"
-            f"[ops]\nshutdown_s = 5\n"
+            f"retry_s_first = 0.2\nretry_s_most = 1\nversion_s_max = 3600\n"
+            f"[ops]\nshutdown_s = 200\n"
         )
 
     def file_feed(self, name: str, lines: list[str], extra: str = "") -> Path:

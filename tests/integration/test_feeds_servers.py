@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from stream.core.faults import FeedFault
 from stream.feed_files import read_feed
 from stream.feed_follow import Follower
 from stream.lists.ingest import entries_of
@@ -19,7 +20,7 @@ contact = "noc@trc.example"
 [from]
 kind = "http"
 url = "{url}"
-answer_s = 0.5
+answer_s = {answer_s}
 bytes_max = 1_000_000
 """
 
@@ -40,16 +41,20 @@ async def test_whatever_a_server_does_the_last_good_list_stays(tmp_path: Path, r
     good = "".join(f"{number}\n" for number in kh(*range(20))).encode()
     async with scripted_web({"/list": ok(good)}) as web:
         file = tmp_path / "servers.toml"
-        file.write_text(FEED.format(url=web.url("/list")))
+        hasty = tmp_path / "hasty.toml"
+        for path, answer_s in ((file, 20.0), (hasty, 0.5)):
+            path.write_text(FEED.format(url=web.url("/list"), answer_s=answer_s))
         async with workplace(tmp_path / "state", redis_url) as place:
             follower = Follower(read_feed(file, {}, HOUSE), place, quiet=True)
             assert await follower.pull() is not None
             first = await place.book.state("servers")
             listed = await numbers(redis_url)
             assert len(listed) == 20
-            transport, waits = follower.setup.source.transport(), []
+            patient, waits = follower.setup.source.transport(), []
+            impatient = read_feed(hasty, {}, HOUSE).source.transport()
             for number, (answer, reason, text) in enumerate(FAILURES.values(), 1):
                 web.answers["/list"] = answer
+                transport = impatient if reason is FeedFault.TIMEOUT else patient
                 waits.append(await follower._turn(transport))
                 state = await place.book.state("servers")
                 assert (state.fault, state.failures) == (reason.value, number)
