@@ -14,7 +14,7 @@ from tests.tools.dashboards.files import FOLDER, expressions, queries
 from tests.tools.faults.place import JOBS, Place
 from tests.tools.faults.watch import Prometheus
 
-pytestmark = [pytest.mark.needs_promtool, pytest.mark.apache_kafka]
+pytestmark = [pytest.mark.needs_promtool, pytest.mark.needs_openssl, pytest.mark.apache_kafka]
 
 AGREEMENT = """
 title = "Thailand and Cambodia"

@@ -169,15 +169,18 @@ def test_what_can_not_be_reported_on_is_told(desk, words, code, why):
     assert why in desk.report(*words, code=code)
 
 
-def test_a_damaged_document_is_named(desk):
-    """What can not be read in the register stops the report, and the message says what to do."""
+def test_a_damaged_document_is_skipped(desk, caplog):
+    """What cannot be read of a day leaves a gap that the report shows; a line names its place."""
     asyncio.run(recorded(desk))
     with redis.Redis.from_url(desk.url) as register:
         (key,) = register.keys("rf:enforced:*KH/scam*:by:TH")
+        before = desk.report("th-kh", "--period", PERIOD)
         register.hset(key, DAYS[3].isoformat(), b"{")
-    said = desk.report("th-kh", "--period", PERIOD, code=3)
-    assert f"what TH says of KH/scam on {DAYS[3]} can not be read" in said
-    assert f"HDEL {key.decode()} {DAYS[3]}" in said
+    said = desk.report("th-kh", "--period", PERIOD)
+    gap = f"Thailand did not report on KH/scam on 1 day ({DAYS[3].day} November 2026)"
+    assert gap in said
+    assert gap not in before
+    assert f"{key.decode()} {DAYS[3]}: skipped" in caplog.text
 
 
 def test_without_agreements_there_is_no_report(tmp_path, redis_url):

@@ -27,12 +27,13 @@ PROGRAMS = {
     "needs_chromium": ("chromium", "apt-get install chromium"),
     "needs_sipp": ("sipp", "apt-get install sip-tester"),
 }
-# Every Unix has the shells; stream.embedded asks for the others, and has something else without.
-# Tansu's program lies in a cache, named by its version.
-_ALWAYS = re.compile("sh|bash|java|mvn|redis-server|tansu.*")
+# Every Unix has the shells; the product asks for the others, and has something else without.
+_ALWAYS = re.compile("sh|bash|java|mvn|redis-server|journalctl")
 _GUARD = "stream/embedded/guard.py"
 _MARKS = {program: marker for marker, (program, _) in PROGRAMS.items()}
-_MARKS["kamcmd"] = "needs_kamailio"  # which brings it
+# Packages that bring two programs.
+_MARKS["kamcmd"] = "needs_kamailio"
+_MARKS["prometheus"] = "needs_promtool"
 
 
 class _Running:
@@ -76,8 +77,11 @@ def unmarked(words: Sequence[str], marks: set[str]) -> str:
         programs = list(words[:1])
     for program in programs:
         name = Path(program).name
-        if program.startswith((sys.prefix, sys.base_prefix)) or shutil.which(program) is None:
+        installed = shutil.which(name)
+        if program.startswith((sys.prefix, sys.base_prefix)) or installed is None:
             continue  # packages' own; and a missing one fails by itself
+        if Path(program).is_absolute() and program != installed:
+            continue  # the test's own, or of a cache
         if name in _MARKS and _MARKS[name] not in marks:
             return f"the test starts {name}: mark it {_MARKS[name]}"
         if name not in _MARKS and not _ALWAYS.fullmatch(name):

@@ -155,6 +155,7 @@ def test_a_missing_program_skips_with_what_to_install(tmp_path: Path) -> None:
         ([*GUARDED, "nginx", "-p", "/tmp"], set(), "mark it needs_nginx"),
         ([*GUARDED, "sh", "-c", "exec", "kamailio"], set(), "mark it needs_kamailio"),
         ([*GUARDED, "java", "-cp"], set(), ""),
+        (["/tmp/folder/nginx"], set(), ""),
         ([sys.executable, "-m", "stream", "dialects", "test", "kamailio"], set(), ""),
     ],
 )
@@ -162,7 +163,7 @@ def test_programs_behind_a_guard_count_too(
     monkeypatch: pytest.MonkeyPatch, words: list[str], marks: set[str], wrong: str
 ) -> None:
     """An embedded server is started by its guard, the program is one of its words."""
-    monkeypatch.setattr("shutil.which", lambda program: program)
+    monkeypatch.setattr("shutil.which", lambda program: f"/usr/sbin/{program}")
     told = unmarked(words, marks)
     assert told.endswith(wrong)
     assert bool(told) == bool(wrong)
