@@ -6,10 +6,12 @@ from stream.app import exit_code_of
 from stream.cli import app
 from stream.commands.base import complain
 from stream.core.faults import Fault
+from stream.ops.arguments import joined
 
 
 def main() -> None:
     """Run the command that argv names; a fault becomes one line on stderr and an exit code."""
+    sys.argv[1:] = joined(sys.argv[1:], sys.stdin.buffer)
     try:
         app()
     except Fault as fault:

@@ -31,6 +31,7 @@ from stream.calls.poison import (
     set_aside,
     suspected,
 )
+from stream.ops.files import open_plain
 
 log = logging.getLogger(__name__)
 
@@ -175,7 +176,7 @@ class CrashLog:
 
     def _write(self, ledger: Ledger) -> None:
         part = self._folder / f"{_FILE}.part"
-        with part.open("wb") as file:
+        with os.fdopen(open_plain(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as file:
             file.write(msgspec.json.format(msgspec.json.encode(ledger), indent=1))
             file.flush()
             os.fsync(file.fileno())

@@ -7,6 +7,7 @@ import typer
 from rich.table import Column, Table
 
 from stream.commands.base import AsJson, ConfigFiles, out, print_json, settings_of
+from stream.commands.numbers import OR_STDIN, typed_or_piped
 from stream.commands.register import (
     NOTHING_DONE,
     USAGE,
@@ -31,7 +32,12 @@ from stream.lists.store import Register
 app = typer.Typer(no_args_is_help=True, help="Numbers and prefixes that are never blocked.")
 
 Texts = Annotated[
-    list[str], typer.Argument(metavar="NUMBER|PREFIX*...", help="E.g. +6621234567 or '+662123*'.")
+    list[str],
+    typer.Argument(
+        metavar="NUMBER|PREFIX*...",
+        help="E.g. +6621234567 or '+662123*'." + OR_STDIN,
+        callback=typed_or_piped,
+    ),
 ]
 
 

@@ -20,6 +20,7 @@ from stream.commands.appeals_text import (
     with_book,
 )
 from stream.commands.base import AsJson, ConfigFiles, out, print_json, settings_of
+from stream.commands.numbers import OR_STDIN, typed_or_piped
 from stream.commands.register import (
     NOTHING_DONE,
     USAGE,
@@ -69,7 +70,12 @@ Full = Annotated[bool, typer.Option("--full", help="Numbers in whole, not masked
 @app.command()
 def new(
     what: Annotated[
-        str, typer.Argument(metavar="NUMBER|DECISION", help="Who was blocked, or by what.")
+        str,
+        typer.Argument(
+            metavar="NUMBER|DECISION",
+            help="Who was blocked, or by what." + OR_STDIN,
+            callback=typed_or_piped,
+        ),
     ],
     reason: ReasonText = "",
     appellant: Annotated[str, typer.Option(help="How whoever appeals can be answered.")] = "",

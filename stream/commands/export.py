@@ -1,6 +1,7 @@
 """How commands write a list, or what they found in it, into a file or onto stdout."""
 
 import asyncio
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,6 +17,7 @@ from stream.lists.change_file import whole_list
 from stream.lists.circles import key_id
 from stream.lists.export import export as exported
 from stream.lists.words import ListHead
+from stream.ops.files import PRIVATE
 
 FORMS = ("text", "csv", "jsonl", "changes", "pybloom")
 
@@ -51,15 +53,23 @@ async def write_list(
 
 
 def write_out(output: Path | None, pieces: Iterable[bytes]) -> None:
-    """Pieces of a file into a file or onto stdout."""
+    """Pieces of a file into a file or onto stdout.
+
+    A new file is private to who runs the command: most have whole numbers. One that is there keeps
+    its mode.
+    """
     try:
         if output is None:
             sys.stdout.buffer.writelines(pieces)
             sys.stdout.buffer.flush()
         else:
-            with output.open("wb") as file:
+            with open(output, "wb", opener=_private) as file:
                 file.writelines(pieces)
     except BrokenPipeError:
         raise typer.Exit(0) from None
     except OSError as error:
         fail(f"{output}: {error.strerror}", USAGE)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, PRIVATE)

@@ -10,6 +10,7 @@ from rich.table import Column, Table
 from stream.commands import lists_delete
 from stream.commands.base import AsJson, ConfigFiles, out, print_json, settings_of
 from stream.commands.export import Form, Output, check_form, write_list
+from stream.commands.numbers import OR_STDIN, typed_or_piped
 from stream.commands.register import (
     NOTHING_DONE,
     ROW_BYTES,
@@ -51,7 +52,9 @@ NumberTexts = Annotated[
     list[str],
     typer.Argument(
         metavar="NUMBER...",
-        help="A number (+66812345678), prefix (+6681234*) or range (+66812345000-+66812345999).",
+        help="A number (+66812345678), prefix (+6681234*) or range (+66812345000-+66812345999)."
+        + OR_STDIN,
+        callback=typed_or_piped,
     ),
 ]
 CategoryName = Annotated[str, typer.Option("--category", help="What they were reported for.")]

@@ -10,6 +10,7 @@ import typer
 
 from stream.commands.appeals_text import waiting
 from stream.commands.base import ConfigFiles, out, settings_of
+from stream.commands.numbers import OR_STDIN, typed_or_piped
 from stream.commands.register import (
     USAGE,
     Actor,
@@ -39,7 +40,10 @@ _COLUMNS: Final = tuple(TracedCall.__struct_fields__)
 
 
 def traceback_command(
-    number: Annotated[str, typer.Argument(help="E.g. +85523900123, 0812345678")],
+    number: Annotated[
+        str,
+        typer.Argument(help="E.g. +85523900123, 0812345678." + OR_STDIN, callback=typed_or_piped),
+    ],
     since: Annotated[str, typer.Option("--from", metavar="TIME", help="2026-11-24, or 2d.")],
     authority: Annotated[str, typer.Option("--for", metavar="AUTHORITY", help="Who asks.")],
     reason: Annotated[str, typer.Option("--reason", help="Why: its case or order.")],

@@ -18,6 +18,7 @@ from stream.commands.base import (
     quiet_clients,
     settings_of,
 )
+from stream.commands.numbers import OR_STDIN, typed_or_piped
 from stream.commands.register import moment_in, say, with_register
 from stream.core.marks import mark_of
 from stream.core.number import Kind, parse
@@ -28,7 +29,13 @@ LISTED, NOT_LISTED = 0, 1
 
 
 def why(
-    number: Annotated[str, typer.Argument(help="As a switch writes it: +66812345678, 0812345678")],
+    number: Annotated[
+        str,
+        typer.Argument(
+            help="As a switch writes it: +66812345678, 0812345678." + OR_STDIN,
+            callback=typed_or_piped,
+        ),
+    ],
     config: ConfigFiles = None,
     trunk: Annotated[str | None, typer.Option(help="The trunk that the call comes in on.")] = None,
     callee: Annotated[str | None, typer.Option(help="The number that it calls.")] = None,

@@ -2,7 +2,7 @@
 
 So the page does exactly what the command does, and the process that answers lookups does none of
 the work: a list of two million numbers is read, compared and written elsewhere, behind calls. One
-change at a time; looks at most `LOOKS_MAX`.
+change at a time; looks at most `LOOKS_MAX`. Numbers and reasons travel by a pipe, not in argv.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from typing import Final
 
 from stream.core.said import cleaned
 from stream.lists.words import By
+from stream.ops.arguments import parted
 from stream.ops.log import without_numbers
 from stream.serve.problems import Kind, ProblemError
 
@@ -77,9 +78,10 @@ class Commands:
             # A NUL would end the word for the command; and what it says comes back to a page.
             text = "a field has a character that is not to be seen; nothing was done"
             raise ProblemError(Kind.MALFORMED, text)
+        argv, rest = parted([*words, *self.arguments])
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "stream", *words, *self.arguments),
-            stdin=asyncio.subprocess.DEVNULL,
+            *(sys.executable, "-m", "stream", *argv),
+            stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
@@ -88,8 +90,11 @@ class Commands:
         )
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.setpriority(os.PRIO_PROCESS, process.pid, _NICE)
+        assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
+        process.stdin.write(rest)  # a pipe holds it: a form's fields are far shorter
+        process.stdin.close()
         try:
             async with asyncio.timeout(WITHIN_S):
                 (lines, total), said = await asyncio.gather(

@@ -211,6 +211,19 @@ def test_a_feed_without_a_file_is_named_and_forgotten(office: Office):
     office.types("feeds", "forget", "../x", "--reason", "x", code=2)
 
 
+def test_what_is_kept_of_feeds_is_private(office: Office):
+    """Versions, rejected rows and reports, whatever the umask: they hold whole numbers."""
+    office.partner_says(*kh(1, 2), "nonsense")
+    before = os.umask(0o022)
+    try:
+        office.types("feeds", "pull", "kh-scam")
+    finally:
+        os.umask(before)
+    kept = [path for path in (office.config.parent / "state").rglob("*") if path.is_file()]
+    assert any("rejects" in path.name for path in kept)
+    assert [path for path in kept if path.stat().st_mode & 0o077] == []
+
+
 def test_two_feeds_of_one_file_and_list_are_named(office: Office):
     """A renamed feed file leaves a copy behind: both report the same numbers for ever."""
     office.partner_says(*kh(1))

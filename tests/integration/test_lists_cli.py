@@ -1,6 +1,8 @@
 """`ringfence lists` and `ringfence allow`, as an operator types them."""
 
 import json
+import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -41,8 +43,8 @@ class Operator:
     def __init__(self, config: Path) -> None:
         self.config = config
 
-    def types(self, *words: str, code: int = 0) -> str:
-        done = CliRunner().invoke(app, [*words, "--config", str(self.config)])
+    def types(self, *words: str, code: int = 0, piped: str | None = None) -> str:
+        done = CliRunner().invoke(app, [*words, "--config", str(self.config)], input=piped)
         if done.exception and not isinstance(done.exception, SystemExit):
             raise done.exception
         assert done.exit_code == code, done.output
@@ -253,6 +255,41 @@ def test_every_command_helps_with_an_example(words):
     done = CliRunner().invoke(app, [*words, "--help"])
     assert done.exit_code == 0
     assert f"Example: ringfence {' '.join(words)}" in done.stdout
+
+
+def test_numbers_are_read_from_a_pipe(operator):
+    """`-` keeps them out of argv, which everybody reads, and out of the shell's history."""
+    operator.types("lists", "create", NAME)
+    numbers = "+66812345671\n\n +66812345672 \n"
+    assert "3 added" in operator.types("lists", "add", NAME, "+66812345673", "-", piped=numbers)
+    assert "1 removed" in operator.types("lists", "remove", NAME, "-", piped="+66812345671\n")
+    operator.types("allow", "add", "-", "--reason", "hospital", piped="+6621234567\n")
+    operator.types("allow", "remove", "-", piped="+6621234567\n")
+    why = ("why", "-", "--decisions", "0")
+    assert "+66812345672" in operator.types(*why, piped="+66812345672\n")
+    assert "stdin has 2 lines" in operator.types(*why, code=2, piped="+1\n+2\n")
+    assert "nothing came" in operator.types("lists", "add", NAME, "-", code=2, piped="")
+    assert "stand there once" in operator.types("lists", "add", NAME, "-", "-", code=2, piped="")
+
+
+def test_what_holds_numbers_is_private(operator, sheet, tmp_path):
+    """Rejected rows and exports, whatever the umask; a file that is there keeps its mode."""
+    operator.types("lists", "create", NAME)
+    before = os.umask(0o022)
+    try:
+        operator.types("lists", "import", NAME, str(sheet), "--region", "TH", code=1)
+        operator.types("lists", "export", NAME, "-o", str(tmp_path / "new"))
+        (tmp_path / "shared").touch()
+        operator.types("lists", "export", NAME, "-o", str(tmp_path / "shared"))
+        modes = {
+            path.name: stat.S_IMODE(path.stat().st_mode)
+            for path in (sheet.with_name("sheet.csv.rejects.csv"), *tmp_path.glob("[ns]*w"))
+        }
+        shared = stat.S_IMODE((tmp_path / "shared").stat().st_mode)
+    finally:
+        os.umask(before)
+    assert modes == {"sheet.csv.rejects.csv": 0o600, "new": 0o600}
+    assert shared == 0o644
 
 
 def test_a_list_is_deleted_on_somebody_s_word(operator, sheet):
