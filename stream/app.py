@@ -33,6 +33,7 @@ from stream.config import Settings
 from stream.core.faults import (
     ConfigInvalid,
     Fault,
+    KafkaAway,
     KafkaRefuses,
     RegisterDown,
     RegisterUnsafe,
@@ -100,7 +101,7 @@ def exit_code_of(fault: Fault) -> int:
     """2: the configuration; 3: what the operator has to set up first; 1: anything else."""
     if isinstance(fault, ConfigInvalid):
         return CONFIG_WRONG
-    unusable = KafkaRefuses | RegisterDown | RegisterUnsafe | TopicMissing | PortTaken
+    unusable = KafkaAway | KafkaRefuses | RegisterDown | RegisterUnsafe | TopicMissing | PortTaken
     if isinstance(fault, unusable):
         return UNUSABLE
     return CRASHED

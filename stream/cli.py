@@ -12,7 +12,6 @@ from rich.table import Table
 from stream import __version__, supervise
 from stream import app as engine
 from stream.agreements import agreements_of
-from stream.calls.events import Event
 from stream.calls.topics import Done, TopicReport, ensure_topics
 from stream.commands import (
     agreements,
@@ -34,10 +33,20 @@ from stream.commands import (
     tokens,
     versions,
 )
-from stream.commands.base import AsJson, ConfigFiles, err, out, own, print_json, settings_of
+from stream.commands.base import (
+    AsJson,
+    ConfigFiles,
+    err,
+    out,
+    own,
+    print_json,
+    say_waiting,
+    settings_of,
+)
 from stream.commands.decisions import decisions
 from stream.commands.doctor import doctor
 from stream.commands.ingest import ingest
+from stream.commands.patience import Patient
 from stream.commands.replay import replay_command
 from stream.commands.sip import serve_sip
 from stream.commands.support_bundle import support_bundle
@@ -52,13 +61,14 @@ from stream.ops.warm import warm_up
 from stream.placeholders import placeholders
 
 app = typer.Typer(
+    cls=Patient,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Ringfence: call-detail records in from Kafka, block decisions out, within milliseconds.",
     epilog="Exit codes: 0 done, 1 failed or not found, 2 wrong usage or configuration, "
-    "3 Kafka or Redis are not set up as they have to be.",
+    "3 Kafka or Redis are not set up as they have to be, or do not answer within --timeout.",
 )
 topics = typer.Typer(no_args_is_help=True, help="Make Kafka's topics, or look at them.")
 app.add_typer(topics, name="topics")
@@ -279,12 +289,7 @@ def topics_show(config: ConfigFiles = None, as_json: AsJson = False) -> None:
 async def _topics(settings: Settings, *, create: bool) -> list[TopicReport]:
     more = settings.sinks.webhooks.topics()
     wanted = settings.calls.names(settings.kafka.replication_factor, more)
-    return await ensure_topics(settings.kafka_client(), wanted, _say_waiting, create=create)
-
-
-def _say_waiting(event: Event) -> None:
-    if event is Event.KAFKA_AWAITED:
-        err.print("Kafka does not answer yet, still trying (Ctrl-C ends it)")
+    return await ensure_topics(settings.kafka_client(), wanted, say_waiting, create=create)
 
 
 def _print_topics(reports: list[TopicReport], *, as_json: bool) -> None:

@@ -28,7 +28,7 @@ from stream.lists.connection import RegisterSettings
 from stream.lists.enforced.settings import EnforcementSection
 from stream.ops import checks
 from stream.ops.figures.places import Kind, Place, address, other
-from stream.ops.kafka import KafkaSettings
+from stream.ops.kafka import Asking, KafkaSettings
 from stream.ops.tables import (
     Checked,
     Key,
@@ -122,6 +122,7 @@ class Settings:
     sinks: SinksSection
     ops: OpsSection
     secrets: Secrets = field(default_factory=Secrets)
+    asking: Asking = field(default_factory=Asking)
 
     def dialect(self, name: str) -> Dialect:
         """The dialect `name` of `[calls.topics]` or a command. Raises ValueError."""
@@ -162,6 +163,7 @@ class Settings:
             sasl_mechanism=section.sasl_mechanism,
             sasl_username=section.sasl_username or None,
             sasl_password=self.secrets.kafka_password or None,
+            patience_s=self.asking.patience_s,
         )
 
     def certificates(self, *uses: str) -> dict[str, str]:
@@ -191,6 +193,7 @@ class Settings:
             username=self.secrets.proxies_username or None,
             password=self.secrets.proxies_password or None,
             timeout_s=section.timeout_s,
+            named=("[sinks.redis] url", "RINGFENCE_PROXIES_REDIS_USERNAME and ..._PASSWORD"),
         )
 
     def watched(self) -> tuple[Place, ...]:
@@ -231,7 +234,7 @@ class Settings:
         table = {
             section.name: plain(getattr(self, section.name))
             for section in fields(self)
-            if section.name != "secrets"
+            if section.name not in {"secrets", "asking"}
         }
         table["secrets"] = {
             variable: "set" if getattr(self.secrets, name) else "not set"
@@ -359,6 +362,7 @@ def _converter() -> Converter:
     converter.register_structure_hook(Action, named)
     converter.register_structure_hook(RuleState, named)
     converter.register_structure_hook(Secrets, lambda *_: Secrets())
+    converter.register_structure_hook(Asking, lambda *_: Asking())
     return converter
 
 

@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from stream.calls.events import Event, Observe
-from stream.ops.kafka import KafkaSettings, ask_why
+from stream.ops.kafka import KafkaSettings, Patience, ask_why
 
 log = logging.getLogger(__name__)
 
@@ -30,10 +30,12 @@ def onlooker(kafka: KafkaSettings, **more: Any) -> AIOKafkaConsumer:
     )
 
 
-async def subscribed(consumer: Any, topics: Sequence[str]) -> None:
+async def subscribed(consumer: Any, topics: Sequence[str], kafka: KafkaSettings) -> None:
     """Give an onlooker all partitions of the topics, as soon as their leaders are known."""
+    patience = Patience(kafka)
     consumer.subscribe(list(topics))
     while not consumer.assignment():
+        patience.check("no leader of a partition is known")
         await consumer.getmany(timeout_ms=20)
 
 
@@ -46,19 +48,28 @@ async def connected(
     """A started aiokafka client, as soon as a broker answers; says each time that none does.
 
     The clients are untyped, therefore Any. Raises KafkaError for what waiting does not heal,
-    KafkaRefuses where a broker is there and certificate or password do not fit.
+    KafkaRefuses where a broker is there and certificate or password do not fit, KafkaAway where
+    the settings' patience is over.
     """
-    where = kafka.bootstrap_servers
-    wait_s = WAIT_S_MIN
+    where, patience = kafka.bootstrap_servers, Patience(kafka)
+    wait_s, seen = WAIT_S_MIN, "a connection is taken, and nothing comes of it"
     while True:
         client = make()
         try:
-            await client.start()
+            async with asyncio.timeout(patience.left_s) as limit:
+                await client.start()
+        except TimeoutError as error:
+            await close(client)
+            if not limit.expired():
+                raise
+            raise kafka.away(seen) from error
         except KafkaError as error:
             await close(client)
             if not isinstance(error, KafkaConnectionError) and not error.retriable:
                 raise
             await ask_why(kafka)
+            seen = repr(error)
+            patience.check(seen)
             log.warning(
                 "Kafka at %s does not answer (%r), next try in %.1f s", where, error, wait_s
             )
@@ -68,5 +79,7 @@ async def connected(
             raise
         else:
             return client
+        left_s = patience.left_s
+        wait_s = wait_s if left_s is None else min(wait_s, left_s)
         await asyncio.sleep(wait_s * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, no secret
         wait_s = min(wait_s * 2, WAIT_S_MAX)

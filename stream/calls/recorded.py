@@ -6,13 +6,14 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
 
 from stream.calls.events import Observe
 from stream.calls.kafka import connected, onlooker, subscribed
 from stream.calls.partitioner import partitions_of
 from stream.core.faults import UNREADABLE, TopicMissing
 from stream.core.number import masked
-from stream.ops.kafka import KafkaSettings
+from stream.ops.kafka import KafkaSettings, Patience, down
 
 LOOK_BACK = 10_000
 """How many records of a partition are looked through for those of one kind."""
@@ -55,7 +56,7 @@ def without_numbers(decision: dict[str, Any]) -> dict[str, Any]:
 async def reader(kafka: KafkaSettings, topic: str, observe: Observe) -> AsyncIterator[Any]:
     """A consumer of all partitions of `topic`, in no group; waits for a broker that is away.
 
-    Raises TopicMissing, KafkaRefuses.
+    Raises TopicMissing, KafkaRefuses, KafkaAway, SourceDown.
     """
 
     def make() -> AIOKafkaConsumer:
@@ -63,21 +64,28 @@ async def reader(kafka: KafkaSettings, topic: str, observe: Observe) -> AsyncIte
 
     consumer = await connected(make, AIOKafkaConsumer.stop, kafka, observe)
     try:
-        if topic not in await consumer.topics():
-            raise TopicMissing(f"no topic {topic}: `ringfence topics create` makes it")
-        await subscribed(consumer, [topic])
+        try:
+            if topic not in await consumer.topics():
+                raise TopicMissing(f"no topic {topic}: `ringfence topics create` makes it")
+            await subscribed(consumer, [topic], kafka)
+        except KafkaError as error:
+            raise down(kafka, f"{topic} can not be read", error) from error
         yield consumer
     finally:
         await consumer.stop()
 
 
 async def last(
-    consumer: Any, limit: int, look_back: int, wanted: Callable[[dict[str, Any]], bool]
+    consumer: Any,
+    limit: int,
+    look_back: int,
+    wanted: Callable[[dict[str, Any]], bool],
+    patience: Patience | None = None,
 ) -> list[Found]:
     """The last `limit` decisions that are `wanted`, oldest first.
 
     `look_back` records of each partition are looked through. Afterwards `consumer` stands at the
-    end, to be followed. Raises KafkaError.
+    end, to be followed. Raises KafkaError, KafkaAway where `patience` is over.
     """
     partitions = consumer.assignment()
     ends: dict[TopicPartition, int] = await consumer.end_offsets(partitions)
@@ -86,7 +94,7 @@ async def last(
         back = max(limit, look_back) if limit else 0
         consumer.seek(partition, max(begins[partition], end - back))
     unread = {partition for partition, end in ends.items() if begins[partition] < end and limit}
-    found = await _up_to(consumer, {one: ends[one] for one in unread}, wanted)
+    found = await _up_to(consumer, {one: ends[one] for one in unread}, wanted, patience=patience)
     return found[-limit:] if limit else []
 
 
@@ -124,6 +132,7 @@ async def _up_to(
     ends: dict[TopicPartition, int],
     wanted: Callable[[dict[str, Any]], bool],
     key: bytes | None = None,
+    patience: Patience | None = None,
 ) -> list[Found]:
     """What is wanted from where `consumer` stands up to `ends` (exclusive), oldest first.
 
@@ -133,6 +142,8 @@ async def _up_to(
     unread = set(ends)
     while unread:
         fetched = await consumer.getmany(*unread, timeout_ms=500)
+        if patience is not None:
+            patience.came() if fetched else patience.check("no decisions come")
         for partition, records in fetched.items():
             for record in records:
                 if record.offset >= ends[partition] or (key is not None and record.key != key):

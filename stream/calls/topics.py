@@ -18,8 +18,8 @@ from aiokafka.errors import (
 
 from stream.calls.events import Observe
 from stream.calls.kafka import connected
-from stream.core.faults import SourceDown, TopicMissing
-from stream.ops.kafka import KafkaSettings
+from stream.core.faults import TopicMissing
+from stream.ops.kafka import KafkaSettings, down
 
 DAY_MS = 86_400_000
 REJECTED_BYTES_MAX = 16 * 1024 * 1024
@@ -110,7 +110,7 @@ async def ensure_topics(
 ) -> list[TopicReport]:
     """Make the topics that are missing (unless not `create`), and say how the others differ.
 
-    Waits for a broker. Raises SourceDown where Kafka refuses.
+    Waits for a broker. Raises SourceDown where Kafka refuses, KafkaAway.
     """
     admin = await _admin(kafka, observe)
     try:
@@ -126,7 +126,7 @@ async def ensure_topics(
                 reports.append(TopicReport(topic.name, Done.CREATED, ()))
         await _lacking(admin, [report.name for report in reports])
     except KafkaError as error:
-        raise SourceDown(f"topics can not be made: {error!r}") from error
+        raise down(kafka, "topics can not be made", error) from error
     else:
         return reports
     finally:
@@ -162,7 +162,7 @@ async def check_topics(
             rejected_bytes_max=await _value_bytes_max(admin, settings.rejected),
         )
     except KafkaError as error:
-        raise SourceDown(f"topics can not be looked at: {error!r}") from error
+        raise down(kafka, "topics can not be looked at", error) from error
     finally:
         await admin.close()
 
@@ -176,7 +176,7 @@ async def _admin(kafka: KafkaSettings, observe: Observe) -> Any:
             observe,
         )
     except KafkaError as error:
-        raise SourceDown(f"Kafka at {kafka.bootstrap_servers}: {error!r}") from error
+        raise down(kafka, f"Kafka at {kafka.bootstrap_servers}", error) from error
 
 
 async def _partitions(admin: Any) -> dict[str, int]:

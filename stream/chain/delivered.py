@@ -58,7 +58,7 @@ async def _positions(
     settings: Settings, groups: Mapping[str, str]
 ) -> tuple[dict[str, dict[Any, int]], str]:
     """How far each group that ever committed has come; and why nothing is known."""
-    admin = AIOKafkaAdminClient(**settings.kafka_client().options(), request_timeout_ms=5000)
+    admin = AIOKafkaAdminClient(**settings.kafka_client().options(request_timeout_ms=5000))
     found: dict[str, dict[Any, int]] = {}
     try:
         async with asyncio.timeout(ASK_S_MAX):

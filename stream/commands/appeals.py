@@ -15,11 +15,10 @@ from stream.commands.appeals_text import (
     fingerprint_of,
     json_of,
     print_appeal,
-    waiting,
     whom_to_ask,
     with_book,
 )
-from stream.commands.base import AsJson, ConfigFiles, out, print_json, settings_of
+from stream.commands.base import AsJson, ConfigFiles, out, print_json, say_waiting, settings_of
 from stream.commands.numbers import OR_STDIN, typed_or_piped
 from stream.commands.register import (
     NOTHING_DONE,
@@ -342,7 +341,7 @@ async def _decision(settings: Settings, decision_id: str, since: str) -> Decisio
             decision_id,
             at_ms - seconds_in(since) * 1000,
             at_ms + 60_000,
-            waiting,
+            say_waiting,
             lambda done, whole: stage("decisions", done, whole),
         )
 

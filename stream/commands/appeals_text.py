@@ -5,9 +5,7 @@ from typing import Any, TypeVar
 
 from stream.agreement_words import named as clause_of
 from stream.agreements import agreements_of
-from stream.calls.events import Event
 from stream.chain.contacts import contacts_of
-from stream.commands.base import err
 from stream.commands.register import now_s, say, with_register
 from stream.config import Settings
 from stream.core.agreement import owner_of
@@ -18,12 +16,6 @@ from stream.redress.redressing import Desk
 from stream.redress.telling import appeal_json, shown
 
 T = TypeVar("T")
-
-
-def waiting(event: Event) -> None:
-    """Tell whoever waits that Kafka lets them wait."""
-    if event is Event.KAFKA_AWAITED:
-        err.print("Kafka does not answer yet, still trying (Ctrl-C ends it)")
 
 
 def desk_of(settings: Settings) -> Desk:

@@ -7,6 +7,7 @@ import logging
 import os
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,9 +15,12 @@ import msgspec
 import typer
 from rich.console import Console
 
+from stream.calls.events import Event
+from stream.commands.patience import CHOSEN
 from stream.config import Settings, load
 from stream.core.faults import ConfigInvalid, Fault
 from stream.ops import owner
+from stream.ops.kafka import Asking
 
 WRONG_USER = 2
 out = Console(highlight=False)
@@ -36,8 +40,20 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs."
 
 
 def settings_of(paths: list[Path] | None) -> Settings:
-    """The settings for a command. Raises ConfigInvalid."""
-    return load(paths or [], os.environ)
+    """The settings for a command, and how long it waits for servers. Raises ConfigInvalid."""
+    settings = load(paths or [], os.environ)
+    if CHOSEN.seconds is None:
+        return settings
+    quiet_clients()
+    return replace(settings, asking=Asking(CHOSEN.seconds))
+
+
+def say_waiting(event: Event) -> None:
+    """Tell whoever waits that Kafka lets them wait; once."""
+    if event is Event.KAFKA_AWAITED and not CHOSEN.said:
+        CHOSEN.said = True
+        most = "" if CHOSEN.seconds is None else f" for {CHOSEN.seconds:g} s"
+        err.print(f"Kafka does not answer yet, still trying{most} (Ctrl-C ends it)")
 
 
 def own(*folders: str | Path) -> None:

@@ -8,12 +8,11 @@ import typer
 from aiokafka.errors import KafkaError
 from rich.text import Text
 
-from stream.calls.events import Event
 from stream.calls.recorded import LOOK_BACK, decision_in, last, reader, without_numbers
-from stream.commands.base import AsJson, ConfigFiles, err, out, print_line, settings_of
+from stream.commands.base import AsJson, ConfigFiles, out, print_line, say_waiting, settings_of
 from stream.config import Settings
 from stream.core.decision import Verdict
-from stream.core.faults import SourceDown
+from stream.ops.kafka import Patience, down
 
 COLOURS = {"block": "bold red", "flag": "yellow", "allow": "green"}
 
@@ -29,7 +28,7 @@ def decisions(
     """Print the last decisions, and with --follow every new one; joins no consumer group.
 
     With --json one object a line, as in Kafka but for the masked numbers.
-    Exit codes: 0, also if there are none yet; 1 Kafka refused; 3 no such topic.
+    Exit codes: 0, also if there are none yet; 1 Kafka refused; 3 no such topic, or no Kafka.
 
     Example: ringfence decisions --follow --verdict block
     """
@@ -84,10 +83,11 @@ class _Shown:
 
 
 async def _print_decisions(settings: Settings, limit: int, shown: _Shown, *, follow: bool) -> None:
-    topic = settings.calls.decisions_topic
-    async with reader(settings.kafka_client(), topic, _say_waiting) as consumer:
+    kafka, topic = settings.kafka_client(), settings.calls.decisions_topic
+    async with reader(kafka, topic, say_waiting) as consumer:
         try:
-            for found in await last(consumer, limit, shown.look_back, shown.wants):
+            patience = Patience(kafka)
+            for found in await last(consumer, limit, shown.look_back, shown.wants, patience):
                 shown.show(found.decision)
             while follow:
                 for records in (await consumer.getmany(timeout_ms=1000)).values():
@@ -96,9 +96,4 @@ async def _print_decisions(settings: Settings, limit: int, shown: _Shown, *, fol
                         if new is not None and shown.wants(new):
                             shown.show(new)
         except KafkaError as error:
-            raise SourceDown(f"{topic} can not be read: {error!r}") from error
-
-
-def _say_waiting(event: Event) -> None:
-    if event is Event.KAFKA_AWAITED:
-        err.print("Kafka does not answer yet, still trying (Ctrl-C ends it)")
+            raise down(kafka, f"{topic} can not be read", error) from error

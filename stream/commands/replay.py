@@ -16,8 +16,7 @@ import typer
 
 from stream.agreements import agreements_of, read_agreement
 from stream.chain.entries import lists_now
-from stream.commands.appeals_text import waiting
-from stream.commands.base import ConfigFiles, settings_of
+from stream.commands.base import ConfigFiles, say_waiting, settings_of
 from stream.commands.export import write_out
 from stream.commands.feeds_check import feed_for, recognised_feed
 from stream.commands.register import (
@@ -324,7 +323,7 @@ async def _run(
     """Both passes; how long they took, in seconds (None: there was no second one)."""
     source = settings.calls.source("")
     with progress() as stage:
-        async with recording(settings.kafka_client(), source, asked, waiting) as recorded:
+        async with recording(settings.kafka_client(), source, asked, say_waiting) as recorded:
             begun_s = monotonic_s()
             decode = decoder_for(settings)
             await replay(recorded, decode, sides, sums, _told(stage, "deciding"))

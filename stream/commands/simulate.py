@@ -12,8 +12,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from stream.agreements import agreements_of
-from stream.commands.appeals_text import waiting
-from stream.commands.base import AsJson, ConfigFiles, out, print_json, settings_of
+from stream.commands.base import AsJson, ConfigFiles, out, print_json, say_waiting, settings_of
 from stream.commands.register import (
     USAGE,
     Actor,
@@ -161,7 +160,7 @@ async def _figures(settings: Settings, from_ms: int) -> Figures:
             settings,
             from_ms,
             (now_s() + 1) * 1000,
-            waiting,
+            say_waiting,
             lambda done, whole: stage("decisions", done, whole),
         )
 

@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from stream.agreements import agreements_of
-from stream.calls.events import Event
-from stream.commands.base import AsJson, ConfigFiles, err, out, print_json, settings_of
+from stream.commands.base import AsJson, ConfigFiles, out, print_json, say_waiting, settings_of
 from stream.commands.register import USAGE, fail, seconds_in
 from stream.sinking.redis import run_redis
 from stream.sinking.resend import resend
@@ -70,15 +69,10 @@ def resend_command(
     for name in names:
         if name not in known:
             fail(f"no endpoint {name!r}; known: {', '.join(known) or 'there is none'}", USAGE)
-    done = asyncio.run(resend(settings, names, os.environ, seconds_in(give_up), _waiting))
+    done = asyncio.run(resend(settings, names, os.environ, seconds_in(give_up), say_waiting))
     if as_json:
         print_json([asdict(one) for one in done])
     for one in [] if as_json else done:
         text = f"{one.endpoint}: {one.delivered:,} delivered, {one.not_taken:,} not taken again"
         out.print(text, markup=False)
     raise typer.Exit(int(any(one.not_taken for one in done)))
-
-
-def _waiting(event: Event) -> None:
-    if event is Event.KAFKA_AWAITED:
-        err.print("Kafka does not answer yet, still trying (Ctrl-C ends it)")

@@ -8,8 +8,7 @@ from typing import Annotated, Any, Final, Literal, Protocol
 import msgspec
 import typer
 
-from stream.commands.appeals_text import waiting
-from stream.commands.base import ConfigFiles, out, settings_of
+from stream.commands.base import ConfigFiles, out, say_waiting, settings_of
 from stream.commands.numbers import OR_STDIN, typed_or_piped
 from stream.commands.register import (
     USAGE,
@@ -140,7 +139,7 @@ async def _write(settings: Settings, asked: Asked, traced: Traced, writer: _Writ
     writer.begin()
     with progress() as stage:
         calls = traceback(
-            asked, recorded, traced, waiting, lambda done, whole: stage("records", done, whole)
+            asked, recorded, traced, say_waiting, lambda done, whole: stage("records", done, whole)
         )
         async with aclosing(calls):
             async for found in calls:

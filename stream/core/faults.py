@@ -40,12 +40,20 @@ class KafkaRefuses(Fault):
     """Kafka answers and does not let us in, or shows a certificate that we do not trust."""
 
 
+class KafkaAway(Fault):
+    """Kafka does not answer as long as whoever asks is willing to wait."""
+
+
 class TopicMissing(Fault):
     """A topic that the configuration names does not exist or has too few partitions."""
 
 
 class RegisterDown(Fault):
     """The register (Redis) does not answer."""
+
+
+class RegisterRefuses(RegisterDown):
+    """The register answers and does not let us in: name or password do not fit, or its rights."""
 
 
 class RegisterUnsafe(Fault):

@@ -41,7 +41,7 @@ async def check_kafka(settings: Settings) -> list[Line]:
         await ask_why(kafka)
     except Fault as fault:
         return [fail("kafka", str(fault), "ringfence check-config")]
-    client = AIOKafkaClient(**kafka.options(), request_timeout_ms=ANSWER_MS)
+    client = AIOKafkaClient(**kafka.options(request_timeout_ms=ANSWER_MS))
     try:
         await client.bootstrap()
         count = len(client.cluster.brokers())
@@ -73,7 +73,7 @@ def topic_lines(reports: Sequence[TopicReport]) -> Iterator[Line]:
 
 
 async def _replicas(settings: Settings, topics: Sequence[str]) -> list[Line]:
-    admin = AIOKafkaAdminClient(**settings.kafka_client().options(), request_timeout_ms=ANSWER_MS)
+    admin = AIOKafkaAdminClient(**settings.kafka_client().options(request_timeout_ms=ANSWER_MS))
     try:
         await admin.start()
         return [*replica_lines(await admin.describe_topics([*topics]), settings)] if topics else []
@@ -105,7 +105,7 @@ async def _rights(settings: Settings, client: Any, topics: Sequence[str]) -> lis
         *[await _may_read(settings, one) for one in topics if one in calls.topics],
         *[await _may_write(client, one) for one in topics if one not in calls.topics],
     ]
-    admin = AIOKafkaAdminClient(**settings.kafka_client().options(), request_timeout_ms=ANSWER_MS)
+    admin = AIOKafkaAdminClient(**settings.kafka_client().options(request_timeout_ms=ANSWER_MS))
     try:
         await admin.start()
         await admin.list_consumer_group_offsets(calls.group_id)
@@ -130,8 +130,8 @@ def right(doing: str, error: BaseException | None, of: str) -> Line:
 
 
 async def _may_read(settings: Settings, topic: str) -> Line:
-    options = settings.kafka_client().options()
-    consumer = AIOKafkaConsumer(**options, group_id=None, request_timeout_ms=ANSWER_MS)
+    options = settings.kafka_client().options(request_timeout_ms=ANSWER_MS)
+    consumer = AIOKafkaConsumer(**options, group_id=None)
     try:
         await consumer.start()
         place = TopicPartition(topic, 0)

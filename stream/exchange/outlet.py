@@ -19,6 +19,7 @@ from stream.core.faults import (
     ListUnknown,
     RegisterBehind,
     RegisterDown,
+    RegisterRefuses,
     RegisterUnsafe,
     SecretUnsafe,
     SnapshotUnreadable,
@@ -232,9 +233,9 @@ async def keep_published(
     """Publish lists as they change, and renew signatures, until cancelled.
 
     An outage of the register is waited out, while signatures go on being renewed; what can not be
-    published is told and tried again.
+    published is told and tried again. Raises RegisterRefuses where it does not let us in at first.
     """
-    backoff = Backoff(1.0, 30.0)
+    backoff, starting = Backoff(1.0, 30.0), True
     renewing = _Renewing(outlet, pace, tell)
     while True:
         try:
@@ -243,7 +244,10 @@ async def keep_published(
                 tell("", Well())
                 await _Loop(outlet, offers, register, pace, tell, renewing).run()
         except (RegisterDown, RegisterUnsafe) as fault:
+            if starting and isinstance(fault, RegisterRefuses):
+                raise
             tell("", fault)
+        starting = False
         await renewing.if_due()
         await asyncio.sleep(backoff.next_s())
 

@@ -9,9 +9,9 @@ from typing import Any, Self
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
-from stream.core.faults import RegisterDown, RegisterUnsafe
+from stream.core.faults import RegisterDown, RegisterRefuses, RegisterUnsafe
 
 CONNECTIONS_MAX = 8
 """Of one client; whoever wants one more waits, at most `timeout_s`."""
@@ -21,6 +21,7 @@ CONNECTIONS_MAX = 8
 class RegisterSettings:
     """Where the register is. `timeout_s` bounds every single wait for it.
 
+    `named` are the setting and the variables that say where it is and who we are.
     `require_aof`: refuse a register that would forget changes in a crash. `bases_kept` of a list
     stay for its past, those among them that were replaced more than `bases_kept_days` ago (0: no
     such limit) do not.
@@ -33,6 +34,10 @@ class RegisterSettings:
     timeout_s: float = 2.0
     bases_kept: int = 3
     bases_kept_days: float = 30.0
+    named: tuple[str, str] = (
+        "[redis] url",
+        "RINGFENCE_REDIS_USERNAME and RINGFENCE_REDIS_PASSWORD",
+    )
 
 
 def client(settings: RegisterSettings, wait_s: float = 0.0) -> Redis:
@@ -70,9 +75,11 @@ class Closing:
 
 @contextmanager
 def renamed(doing: str) -> Iterator[None]:
-    """Redis' errors as ours: RegisterDown, with what was being done."""
+    """Redis' errors as ours: RegisterDown or RegisterRefuses, with what was being done."""
     try:
         yield
+    except (AuthenticationError, NoPermissionError) as error:
+        raise RegisterRefuses(f"{doing}: {error}") from error
     except (RedisError, OSError) as error:
         raise RegisterDown(f"{doing}: {error}") from error
 
@@ -89,10 +96,23 @@ async def keep_told(
             await asyncio.sleep(every_s)
 
 
+async def look_at(redis: Redis, settings: RegisterSettings) -> Mapping[str, Any]:
+    """What Redis says of itself. Raises RegisterDown, RegisterRefuses with what to look at."""
+    place, people = settings.named
+    try:
+        with renamed("INFO"):
+            info: Mapping[str, Any] = await redis.info()
+    except RegisterRefuses as fault:
+        text = f"Redis at {settings.url} refuses us ({fault}): look at {people}, and at its ACL"
+        raise RegisterRefuses(text) from fault
+    except RegisterDown as fault:
+        raise RegisterDown(f"Redis at {settings.url}: {fault}: look at {place}") from fault
+    return info
+
+
 async def check_safe(redis: Redis, settings: RegisterSettings) -> None:
     """Refuse a Redis that may lose entries by itself; RegisterUnsafe says how to set it up."""
-    with renamed("looking at the register"):
-        info: Mapping[str, Any] = await redis.info()
+    info = await look_at(redis, settings)
     policy = str(info.get("maxmemory_policy", "noeviction"))
     if policy != "noeviction":
         raise RegisterUnsafe(

@@ -15,7 +15,13 @@ from itertools import groupby
 
 from stream.core.allowlist import Allowlist
 from stream.core.blocklists import EMPTY_BLOCKLISTS, Blocklists, LiveList
-from stream.core.faults import ListUnknown, RegisterDown, RegisterUnsafe, SnapshotUnreadable
+from stream.core.faults import (
+    ListUnknown,
+    RegisterDown,
+    RegisterRefuses,
+    RegisterUnsafe,
+    SnapshotUnreadable,
+)
 from stream.core.overlay import EMPTY, Change
 from stream.core.trials import Trials
 from stream.lists import local
@@ -114,7 +120,8 @@ class Refresher:
     async def run(self) -> None:
         """Follow the register until cancelled, through every outage of it.
 
-        Raises RegisterUnsafe if the register is unsafe at the first look: start-up refuses it.
+        Raises RegisterUnsafe if the register is unsafe at the first look, and RegisterRefuses if it
+        does not let us in then: start-up refuses it. Later it is waited for.
         """
         settings, backoff = self._settings, Backoff(_FIRST_WAIT_S, _MOST_WAIT_S)
         starting = True
@@ -129,6 +136,8 @@ class Refresher:
                     raise
                 self._tell(EventKind.REGISTER_UNSAFE, ALLOWLIST, str(error))
             except RegisterDown as error:
+                if starting and isinstance(error, RegisterRefuses):
+                    raise  # whoever starts it can mend that, and waiting cannot
                 self._tell(EventKind.REGISTER_DOWN, ALLOWLIST, str(error))
             starting = False
             if self.current.lists:

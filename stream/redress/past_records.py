@@ -19,7 +19,7 @@ from stream.calls.kafka import connected, onlooker, subscribed
 from stream.core.decision import Decision
 from stream.core.faults import UNREADABLE, SourceDown, TopicMissing
 from stream.ops.clock import monotonic_s
-from stream.ops.kafka import KafkaSettings
+from stream.ops.kafka import KafkaSettings, Patience, down
 
 RECORDS_MAX: Final = 5000
 FETCH_BYTES_MAX: Final = 16 << 20
@@ -43,7 +43,7 @@ async def past_records(
 
     Where timestamps do not rise (a switch that writes its own), a partition begins at the first
     record that is so new and ends before the first that is too new. `progress` is told offsets.
-    Raises TopicMissing, SourceDown, KafkaRefuses.
+    Raises TopicMissing, SourceDown, KafkaAway, KafkaRefuses.
     """
 
     def make() -> AIOKafkaConsumer:
@@ -54,12 +54,12 @@ async def past_records(
         missing = sorted(set(topics) - set(await consumer.topics()))
         if missing:
             raise TopicMissing(f"no topic {', '.join(missing)}: `ringfence topics show` has them")
-        await subscribed(consumer, topics)
+        await subscribed(consumer, topics, kafka)
         spans = await spans_of(consumer, from_ms, until_ms)
-        async for batch in _read(consumer, spans, progress):
+        async for batch in _read(consumer, spans, progress, Patience(kafka)):
             yield batch
     except KafkaError as error:
-        raise SourceDown(f"{', '.join(topics)} can not be read: {error!r}") from error
+        raise down(kafka, f"{', '.join(topics)} can not be read", error) from error
     finally:
         await consumer.stop()
 
@@ -116,7 +116,10 @@ async def spans_of(
 
 
 async def _read(
-    consumer: Any, spans: dict[TopicPartition, tuple[int, int]], progress: Progress
+    consumer: Any,
+    spans: dict[TopicPartition, tuple[int, int]],
+    progress: Progress,
+    patience: Patience,
 ) -> AsyncIterator[RawBatch]:
     unread = {one for one, (start, stop) in spans.items() if start < stop}
     consumer.pause(*(spans.keys() - unread))
@@ -137,8 +140,11 @@ async def _read(
         before, left = left, sum(spans[one][1] - at[one] for one in unread)
         if left < before:
             moved_s = monotonic_s()
+            patience.came()
             progress(whole - left, whole)
-        elif monotonic_s() - moved_s > STALLED_S:
+            continue
+        patience.check("no more records come")
+        if monotonic_s() - moved_s > STALLED_S:
             raise SourceDown(f"Kafka gave no more records for {STALLED_S:.0f} s: ask again")
 
 

@@ -21,7 +21,7 @@ from stream.calls.kafka import connected, onlooker, subscribed
 from stream.calls.reader import Reader
 from stream.core.faults import SourceDown, TopicMissing
 from stream.ops.clock import monotonic_s
-from stream.ops.kafka import KafkaSettings
+from stream.ops.kafka import KafkaSettings, Patience, down
 from stream.redress.past_records import spans_of
 
 WAIT_MS: Final = 200
@@ -53,8 +53,11 @@ class Recording:
     record that is so new and ends before the first that is too new.
     """
 
-    def __init__(self, consumer: Any, reader: Reader, spans: Spans, asked: Asked) -> None:
+    def __init__(
+        self, consumer: Any, reader: Reader, spans: Spans, asked: Asked, kafka: KafkaSettings
+    ) -> None:
         """Use `recording`."""
+        self._kafka = kafka
         self._consumer = consumer
         self._reader = reader
         self._asked = asked
@@ -77,7 +80,7 @@ class Recording:
         self._epoch += 1
         self._reader.begin(self._epoch, unread)
         pace, whole, left = _Pace(self._asked.rate_max), self.offsets, self.offsets
-        moved_s = monotonic_s()
+        moved_s, patience = monotonic_s(), Patience(self._kafka)
         while unread:
             batch = _before(await self._take(), self.spans)
             if len(batch):
@@ -92,15 +95,18 @@ class Recording:
             before, left = left, sum(max(self.spans[n][1] - at, 0) for n, at in unread.items())
             if left < before:
                 moved_s = monotonic_s()
+                patience.came()
                 progress(whole - left, whole)
-            elif monotonic_s() - moved_s > STALLED_S:
+                continue
+            patience.check("no more records come")
+            if monotonic_s() - moved_s > STALLED_S:
                 raise SourceDown(f"Kafka gave no more records for {STALLED_S:.0f} s: ask again")
 
     async def _take(self) -> RawBatch:
         try:
             batch = await self._reader.take(self._asked.records_max, WAIT_MS)
         except KafkaError as error:
-            raise SourceDown(f"calls can not be read: {error!r}") from error
+            raise down(self._kafka, "calls can not be read", error) from error
         if self._reader.stopped:
             raise SourceDown(
                 "a record batch can not be right (the line above names it): "
@@ -115,7 +121,7 @@ async def recording(
 ) -> AsyncGenerator[Recording, None]:
     """Open what `asked` names; `source` says how production fetches.
 
-    Raises TopicMissing, SourceDown, KafkaRefuses.
+    Raises TopicMissing, SourceDown, KafkaAway, KafkaRefuses.
     """
     # A position that is gone (retention) goes on with what is there, never at the end.
     source = replace(source, start_at="earliest")
@@ -131,30 +137,30 @@ async def recording(
 
     consumer = await connected(make, AIOKafkaConsumer.stop, kafka, observe)
     try:
-        names = await _assigned(consumer, asked.topics)
+        names = await _assigned(consumer, asked.topics, kafka)
         reader = reader_for(consumer, kafka, source, observe)
         reader.hold(names)
         try:
             found = await spans_of(consumer, asked.from_ms, asked.until_ms)
         except KafkaError as error:
-            raise SourceDown(f"what is recorded can not be looked up: {error!r}") from error
+            raise down(kafka, "what is recorded can not be looked up", error) from error
         spans = {Partition(tp.topic, tp.partition): span for tp, span in found.items()}
         await reader.start()
         try:
-            yield Recording(consumer, reader, spans, asked)
+            yield Recording(consumer, reader, spans, asked, kafka)
         finally:
             await reader.stop()
     finally:
         await consumer.stop()
 
 
-async def _assigned(consumer: Any, topics: Sequence[str]) -> list[Partition]:
+async def _assigned(consumer: Any, topics: Sequence[str], kafka: KafkaSettings) -> list[Partition]:
     """All partitions of the topics, the consumer's from now on. Raises TopicMissing."""
     missing = sorted(set(topics) - set(await consumer.topics()))
     if missing:
         raise TopicMissing(f"no topic {', '.join(missing)}: `ringfence topics show` has them")
     # Given by hand they stay the same whatever becomes of the topics meanwhile.
-    await subscribed(consumer, topics)
+    await subscribed(consumer, topics, kafka)
     partitions = consumer.assignment()
     consumer.unsubscribe()
     consumer.assign(list(partitions))

@@ -97,6 +97,7 @@ class RedisSinkRun:
 
     async def _write(self, proxies: Proxies, lists: "asyncio.Task[None]") -> None:
         settings, section = self._settings, self._settings.sinks.redis
+        await proxies.let_in()
         kafka = settings.kafka_client()
         names = settings.calls.names(settings.kafka.replication_factor)
         await check_topics(kafka, names, 1, self._event)

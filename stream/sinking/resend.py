@@ -20,7 +20,8 @@ from stream.calls.batch import RawBatch
 from stream.calls.events import Observe
 from stream.calls.kafka import connected
 from stream.config import Settings
-from stream.core.faults import SourceDown, TopicMissing
+from stream.core.faults import TopicMissing
+from stream.ops.kafka import down
 from stream.ops.sink_metrics import WebhookMetrics
 from stream.sinks.webhooks.endpoint import Endpoint, Undelivered
 from stream.sinks.webhooks.kept import Kept
@@ -115,7 +116,7 @@ async def _all(settings: Settings, endpoint: Endpoint, done: Resent, observe: Ob
                 {one: min(await consumer.position(one), ends[one]) for one in unread}
             )
     except KafkaError as error:
-        raise SourceDown(f"{topic} can not be read: {error!r}") from error
+        raise down(kafka, f"{topic} can not be read", error) from error
     finally:
         await consumer.stop()
 

@@ -4,6 +4,7 @@ No method repeats anything by itself; each raises ProxiesDown, after which the k
 anew: what a command that was cut off has done is not known.
 """
 
+import logging
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,10 +14,12 @@ from typing import Any
 import msgspec
 from redis.exceptions import RedisError
 
-from stream.core.faults import Fault
-from stream.lists.connection import Closing, RegisterSettings, client
+from stream.core.faults import Fault, RegisterDown, RegisterRefuses
+from stream.lists.connection import Closing, RegisterSettings, client, look_at
 from stream.sinks import keys
 from stream.sinks.keys import Held, Put
+
+log = logging.getLogger(__name__)
 
 WRITE_KEYS = 500
 """Keys of one script: about 2 ms in which Redis answers nobody else, proxies among them."""
@@ -56,11 +59,21 @@ class Proxies(Closing):
 
     def __init__(self, settings: RegisterSettings) -> None:
         super().__init__(client(settings))
+        self._settings = settings
         self.info: Mapping[str, Any] = {}
         """What Redis last said of itself."""
         self._put = self._redis.register_script(keys.PUT)
         self._load = self._redis.register_script(keys.LOAD)
         self._beat = self._redis.register_script(keys.BEAT)
+
+    async def let_in(self) -> None:
+        """Raise RegisterRefuses where it is there and does not let us in: that waits for people."""
+        try:
+            await look_at(self._redis, self._settings)
+        except RegisterRefuses:
+            raise
+        except RegisterDown as fault:
+            log.warning("the proxies' Redis is waited for: %s", fault)
 
     async def standing(self) -> Standing:
         """Which Redis it is, and whether our keys are whole in it."""

@@ -117,7 +117,7 @@ class Reader:
         topic = self._settings.topic
         if topic not in await self._consumer.topics():
             raise TopicMissing(f"no topic {topic}: `ringfence topics create` makes it")
-        await subscribed(self._consumer, [topic])
+        await subscribed(self._consumer, [topic], self._kafka)
         await self._assigned()
 
     async def _assigned(self) -> None:
