@@ -23,7 +23,7 @@ def line_of(text: str, what: str, most: int) -> str:
     """
     line = " ".join(text.split())
     if len(line) > most:
-        raise ValueError(f"{what} has {len(line):,} characters; {most} are the most")
+        raise ValueError(f"{what} has {len(line):,} characters; at most {most} are kept")
     for place, char in enumerate(line, 1):
         if _is_refused(char):
             raise ValueError(

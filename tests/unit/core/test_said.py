@@ -38,7 +38,7 @@ def test_what_is_not_to_be_seen_is_refused(char: str) -> None:
 
 def test_a_long_text_is_told_with_both_lengths() -> None:
     """The limit, and what came."""
-    with pytest.raises(ValueError, match="the reason has 1,001 characters; 1000 are the most"):
+    with pytest.raises(ValueError, match="the reason has 1,001 characters; at most 1000 are kept"):
         line_of("x" * 1001, "the reason", 1000)
 
 
