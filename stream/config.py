@@ -74,6 +74,8 @@ SECRETS = {
     "proxies_password": "RINGFENCE_PROXIES_REDIS_PASSWORD",
 }
 HTTP_TOKENS = "RINGFENCE_HTTP_TOKENS"
+# The environment and the command say these; no file has their tables.
+NO_TABLES = frozenset({"secrets", "asking"})
 PLAIN = "plain"
 CIRCLE_KEY_BYTES = 32
 # This table takes the default's place instead of adding to it: who names topics means only these.
@@ -234,7 +236,7 @@ class Settings:
         table = {
             section.name: plain(getattr(self, section.name))
             for section in fields(self)
-            if section.name not in {"secrets", "asking"}
+            if section.name not in NO_TABLES
         }
         table["secrets"] = {
             variable: "set" if getattr(self.secrets, name) else "not set"

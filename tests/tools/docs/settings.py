@@ -13,7 +13,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from stream.config import HTTP_TOKENS, SECRETS, Settings, default_file
+from stream.config import HTTP_TOKENS, NO_TABLES, SECRETS, Settings, default_file
 from stream.ops.tables import Between
 from tests.tools.docs.markdown import code, escaped, page, table
 
@@ -99,7 +99,7 @@ def tables(shape: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str,
         kind = hints[one.name]
         while get_origin(kind) is Annotated:
             kind = get_args(kind)[0]
-        if is_dataclass(kind) and one.name != "secrets":
+        if is_dataclass(kind) and one.name not in NO_TABLES:
             yield from tables(kind, (*above, one.name))
         elif get_origin(kind) is dict and is_dataclass(get_args(kind)[1]):
             yield from tables(get_args(kind)[1], (*above, one.name, "<name>"))
