@@ -8,7 +8,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 
-FILE_LINES_MAX = 400
+FILE_LINES_MAX = 600
 FUNCTION_LINES_MAX = 70
 # Prometheus' base units are seconds and bytes; the client adds _total by itself.
 NOT_IN_METRICS = re.compile(r"_(ms|millis\w*|minutes|hours|days|percent|kb|total|count|sum)(_|$)")
@@ -22,7 +22,7 @@ FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def long_file(source: str) -> Iterator[str]:
-    """A file of more than 400 lines does more than one thing."""
+    """A file of more than 600 lines does more than one thing."""
     lines = source.count("\n")
     if lines > FILE_LINES_MAX:
         yield f"{lines} lines, {FILE_LINES_MAX} is the most"

@@ -19,7 +19,7 @@ class Metrics(Catalogue):
 """
 
 PLANTED: list[tuple[Callable[[str], Iterator[str]], str]] = [
-    (checks.long_file, "x = 1\n" * 401),
+    (checks.long_file, "x = 1\n" * 601),
     (checks.long_functions, f"def f():\n{LONG_BODY}"),
     (checks.long_functions, f"async def f():\n{LONG_BODY}"),
     (checks.broad_excepts, "try:\n    f()\nexcept Exception:\n    pass\n"),
@@ -49,7 +49,7 @@ PLANTED: list[tuple[Callable[[str], Iterator[str]], str]] = [
 ]
 
 RIGHT: list[tuple[Callable[[str], Iterator[str]], str]] = [
-    (checks.long_file, "x = 1\n" * 400),
+    (checks.long_file, "x = 1\n" * 600),
     (checks.long_functions, "def f():\n" + "    x = 1\n" * 69),
     (checks.broad_excepts, "try:\n    f()\nexcept OSError:\n    pass\n"),
     (checks.broad_excepts, "try:\n    f()\nexcept BaseException:\n    g()\n    raise\n"),

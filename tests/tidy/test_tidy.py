@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 
 import pytest
 
-from stream.config import Settings
+from stream.config import NO_TABLES, Settings
 from tests.tidy import checks
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +40,7 @@ def found(
 
 
 def test_files_are_short() -> None:
-    """No file is longer than 400 lines."""
+    """No file is longer than 600 lines."""
     assert not found(checks.long_file)
 
 
@@ -117,7 +117,7 @@ def test_every_setting_is_in_the_defaults() -> None:
     defaults = tomllib.loads((ROOT / "config/default.toml").read_text())
     missing = []
     for key in settings_of(Settings):
-        if key[0] != "secrets":
+        if key[0] not in NO_TABLES:
             value: Any = defaults
             for name in key:
                 value = value.get(name, {} if name != key[-1] else None)
