@@ -88,6 +88,7 @@ def is_ambiguous(digits: str, region: str) -> bool:
     return _international(digits[2:]) is not None and possible(digits, region.upper()) is not None
 
 
+@lru_cache(CACHE_SIZE)
 def is_assigned(number: str) -> bool:
     """Whether its plan assigns an E.164 number."""
     return bool(phonenumbers.is_valid_number(phonenumbers.parse(number, None)))

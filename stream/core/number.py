@@ -211,13 +211,15 @@ def parse_many(
     disguised: set[int] = set()
     for row in np.flatnonzero(kinds == 0).tolist():
         number = read(texts[row], region_of(row), prefix_of(row) if prefix_of else "")
-        kinds[row] = Kind.E164 if number.kind is Kind.DISGUISED else number.kind
-        if kinds[row] == Kind.E164:
+        kind = number.kind
+        if kind is Kind.DISGUISED:
+            disguised.add(row)
+            kind = Kind.E164
+        kinds[row] = kind
+        if kind is Kind.E164:
             e164_text[row] = number.text
         else:
             other_texts[row] = number.text
-        if number.kind is Kind.DISGUISED:
-            disguised.add(row)
     return Numbers(e164_text, kinds, other_texts, disguised=disguised)
 
 

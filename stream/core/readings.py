@@ -28,7 +28,9 @@ ODD_DIGITS_MAX: Final = 30
 DIGITS_MIN: Final = 3
 """With fewer, phonenumbers finds no number, though it takes letters for digits (`800FLOWERS`)."""
 _SEPARATORS: Final = re.compile(r"[ \-.()/]++")
-_PLAIN: Final = re.compile(r"(?:sips?|tel):\+[0-9]++(?:@[A-Za-z0-9.:-]++)?+(?:;user=phone)?+")
+_PLAIN: Final = re.compile(
+    r"(?:(?:sips?|tel):)?+(\+?+[0-9]++)(?:@[A-Za-z0-9.:-]++)?+(?:;user=phone)?+"
+)
 """Nearly all callers, of whom there is nothing more to read."""
 _CONTEXT: Final = "phone-context"
 _OTHERS: Final = re.compile(r"[^0-9]++")
@@ -60,8 +62,10 @@ def readings_of(text: str, region: str | None, prefix: str = "") -> Readings:
     """How a caller's text may be read on a trunk of `region` and `prefix`, as `parse` has them."""
     first = parse(text, region, prefix)
     is_number = first.kind is Kind.E164
-    if is_number and (first.text == text or _PLAIN.fullmatch(text)):
-        return Readings(first, (first.text,))
+    if is_number and (plain := _PLAIN.fullmatch(text)) is not None:
+        # Nearly every call ends here: the rest takes ten times as long.
+        if _is_sole(plain[1], first.text, region, prefix):
+            return Readings(first, (first.text,))
     uris, whole = uris_in(text)
     parties = [party_of(uri) for uri in uris]
     numbers = {first.text: None} if is_number else {}
@@ -70,7 +74,7 @@ def readings_of(text: str, region: str | None, prefix: str = "") -> Readings:
         if party is not None:
             dialled = list(_dialled(party, region, prefix))
             numbers.update(dict.fromkeys(dialled))
-            if not (dialled and _is_plain(party, prefix)):
+            if not (dialled and _is_plain(party, dialled[0], region, prefix)):
                 for number, is_guess in _dug_out(party, region):
                     # Another reading of digits that say a number by themselves is a guess too.
                     (guesses if is_guess or dialled else numbers).setdefault(number)
@@ -107,10 +111,29 @@ def _dialled(party: Party, region: str | None, prefix: str) -> Iterator[str]:
     yield from _numbers(parse(digits, region, prefix))
 
 
-def _is_plain(party: Party, prefix: str) -> bool:
-    """Whether digits are in international form, which nobody reads otherwise."""
-    starts = ("+", prefix) if prefix else ("+",)
-    return party.context is None and (party.dialled or "").startswith(starts)
+def _is_plain(party: Party, number: str, region: str | None, prefix: str) -> bool:
+    """Report whether a party is nothing but digits that everybody reads as `number`."""
+    if party.context is not None or party.dialled is None:
+        return False
+    if party.dialled.startswith("+"):
+        return True
+    # A context that `party_of` does not take is one for phonenumbers.
+    has_context = _CONTEXT in party.parameters.lower()
+    return not has_context and _is_sole(party.dialled, number, region, prefix)
+
+
+def _is_sole(digits: str, number: str, region: str | None, prefix: str) -> bool:
+    """Report whether everybody reads digits as the `number` that `parse` reads in them.
+
+    National digits have a second reading where they are possible in the trunk's plan and assigned
+    in another (`12016161015` in China), those after 00 where two plans assign them.
+    """
+    if digits.startswith(("+", prefix) if prefix else "+"):
+        return True
+    others = [read_freely(digits, region)]
+    if digits.startswith("00"):
+        others.append(read_freely(f"+{digits[2:]}", region))
+    return all(other in (number, None) for other in others)
 
 
 def _dug_out(party: Party, region: str | None) -> Iterator[tuple[str, bool]]:
@@ -137,9 +160,10 @@ def _dug_out(party: Party, region: str | None) -> Iterator[tuple[str, bool]]:
     bare = ("+" if "+" in user else "") + _OTHERS.sub("", user)
     bares = list(_numbers(*(parse(bare, one) for one in regions)))
     for number in found or bares:
-        yield number, not (is_sure or is_assigned(number))
+        # Digits alone disguise nothing: where `parse` reads none, each is a guess.
+        yield number, party.dialled is not None or not (is_sure or is_assigned(number))
     if found:
-        yield from ((number, party.dialled is None) for number in bares)
+        yield from ((number, True) for number in bares)
 
 
 def _numbers(*found: Number) -> Iterator[str]:

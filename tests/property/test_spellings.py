@@ -15,10 +15,11 @@ import phonenumbers
 import sipmessage
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
+from phonenumbers import ValidationResult
 
 from stream.calls.batch import Partition, RawBatch, Segment
 from stream.core.addresses import uris_in
-from stream.core.number import Kind, parse
+from stream.core.number import Kind, Number, parse
 from stream.core.readings import read_caller, readings_of
 from stream.core.spelling import folded, unescaped
 from stream.serve.lookup import TOPIC, Question
@@ -215,6 +216,26 @@ def test_any_text_has_readings(text, region):
     assert len(set(found)) == len(found) <= 30
     caller = read_caller(text, region)
     assert caller == first or first.kind is Kind.INVALID
+
+
+@given(
+    text=st.from_regex(r"\+?(?:00?)?[1-9][0-9]{2,14}", fullmatch=True),
+    form=st.sampled_from(["{}", "sip:{}@h", "<sip:{}@h>;tag=1", "tel:{}"]),
+    region=st.sampled_from(["TH", "GB", "US", "CN", "AU", "NG", "RU", "BR", None]),
+)
+@settings(max_examples=EXAMPLES)
+def test_plain_digits_are_asked_as_everybody_reads_them(text, form, region):
+    """Whether they are read at once or taken apart: as dialled, and as international after 00."""
+    readings = readings_of(form.format(text), region)
+    found = (*readings.numbers, *readings.guesses)
+    for other in (text, f"+{text[2:]}" if text.startswith("00") else text):
+        number = by_phonenumbers(other, region)
+        if number is None or parse(number, None) != Number(Kind.E164, number):
+            continue  # of too many digits, or no canonical form of any number
+        reading = phonenumbers.parse(other, region)
+        reason = phonenumbers.is_possible_number_with_reason(reading)
+        # What can be dialled within an area alone is nobody's number elsewhere.
+        assert number in found or reason == ValidationResult.IS_POSSIBLE_LOCAL_ONLY
 
 
 @given(text=st.text() | st.text(st.characters(codec=None)))

@@ -180,6 +180,14 @@ async def test_every_number_that_a_caller_may_be_is_asked() -> None:
     assert await verdict_of(f"sip:{national};phone-context=+49@h") == ("allow", "none")
 
 
+@pytest.mark.parametrize("listed", ["+912025550123", "+12025550123"])
+async def test_digits_of_two_plans_are_both_on_lists(listed: str) -> None:
+    """0091 and ten digits on a Thai trunk: whichever of the two is listed, the call is blocked."""
+    lookup = lookup_in(blocklists(live("XA/first", listed, expires_at_s=NOW_S + 60)))
+    answer = await lookup.one(Question(caller="00912025550123"), "c")
+    assert msgspec.json.decode(answer)["rule"] == "list:XA/first"
+
+
 async def test_a_guess_breaks_no_rule() -> None:
     """Digits in a name may be a listed number; they are no home number that calls from abroad."""
     assert await verdict_of("021234567", trunk="border") == (
