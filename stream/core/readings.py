@@ -62,10 +62,10 @@ def readings_of(text: str, region: str | None, prefix: str = "") -> Readings:
     """How a caller's text may be read on a trunk of `region` and `prefix`, as `parse` has them."""
     first = parse(text, region, prefix)
     is_number = first.kind is Kind.E164
-    if is_number and (plain := _PLAIN.fullmatch(text)) is not None:
+    plain = _PLAIN.fullmatch(text) if is_number else None
+    if plain is not None and _is_sole(plain[1], first.text, region, prefix):
         # Nearly every call ends here: the rest takes ten times as long.
-        if _is_sole(plain[1], first.text, region, prefix):
-            return Readings(first, (first.text,))
+        return Readings(first, (first.text,))
     uris, whole = uris_in(text)
     parties = [party_of(uri) for uri in uris]
     numbers = {first.text: None} if is_number else {}
