@@ -16,6 +16,7 @@ import msgspec
 
 from stream.core.agreement import Agreements
 from stream.core.faults import ChangeConflict, Fault, FeedDown, FeedFault, RegisterDown
+from stream.feed_fetching import KEPT_S, Fetcher
 from stream.feed_files import FeedSetup
 from stream.lists.connection import RegisterSettings
 from stream.lists.feed import FeedState, VersionRecord
@@ -25,7 +26,7 @@ from stream.lists.feed_job import FeedJob, done_apart
 from stream.lists.feed_shelf import Versions
 from stream.lists.fetch import Fetched, Transport, Unchanged
 from stream.lists.gate import OF_FAULTS, Verdict
-from stream.lists.separate import WorkFailed
+from stream.lists.separate import Limits, WorkFailed
 from stream.lists.transports import FolderTransport, Place
 from stream.ops.clock import monotonic_s, now_s
 from stream.ops.feed_metrics import FeedMetrics
@@ -44,6 +45,11 @@ WRITTEN_S: Final = 10
 FIRST_S_MAX: Final = 10.0
 """Feeds that are due at a start begin within so much, not all in one moment."""
 
+PRELOADED: Final = ["stream.lists.feed_job", "stream.feed_fetching"]
+"""What the processes of followers need, for `prepare`."""
+Drop = FolderTransport | Fetcher
+"""What can put a drop folder's file away."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workplace:
@@ -60,6 +66,12 @@ class Workplace:
     metrics: FeedMetrics
     places: asyncio.Semaphore
     agreements: Callable[[], Agreements] | None = None
+
+    @property
+    def limits(self) -> Limits:
+        """What one version, or one fetch, may take."""
+        settings = self.settings
+        return Limits(memory_max=settings.memory_mb_max << 20, cpu_s_max=settings.cpu_s_max)
 
     def surroundings(self) -> Surroundings:
         """What versions are judged by now."""
@@ -79,16 +91,22 @@ class Follower:
         self._backoff = Backoff(place.settings.retry_s_first, place.settings.retry_s_most)
         self._said = ""
         self._quiet = quiet
+        self._is_drop = setup.source.kind == "folder"
         self._failures = 0
         """Faults one after the other in this process: what counts where the book cannot be read."""
 
     async def run(self) -> None:
         """Fetch, again and again."""
-        transport = self.setup.source.transport()
-        wait_s = await self._first_wait_s()
-        while True:
-            await asyncio.sleep(wait_s)
-            wait_s = await self._turn(transport)
+        fetcher = Fetcher(self.setup.source, self._place.limits)
+        try:
+            wait_s = await self._first_wait_s()
+            while True:
+                if wait_s > KEPT_S:
+                    await fetcher.end()
+                await asyncio.sleep(wait_s)
+                wait_s = await self._turn(fetcher)
+        finally:
+            await fetcher.end()
 
     async def _first_wait_s(self) -> float:
         """A restart does not come early: partners count how often they are asked."""
@@ -125,11 +143,14 @@ class Follower:
             if not mine:
                 text = "is fetched by another process just now: try again in a moment"
                 raise ChangeConflict(f"feed {self.setup.feed.name} {text}")
+            fetcher = Fetcher(self.setup.source, self._place.limits)
             try:
-                record, _ = await self._try(self.setup.source.transport())
+                record, _ = await self._try(fetcher)
             except Fault as fault:
                 await self._failed(fault)
                 raise
+            finally:
+                await fetcher.end()
         return record
 
     async def _try(self, transport: Transport) -> tuple[VersionRecord | None, float]:
@@ -150,17 +171,17 @@ class Follower:
             elif self._is_well_known(state, got, at_s):
                 self._show(state)  # what a person released or refused meanwhile
                 place.metrics.confirmed.set(feed.name, at_s)
-                self._as_accepted(transport)
+                self._as_accepted()
                 self.tried = True
                 return None, max(self._usual_s(), got.wait_s_min)
             else:
-                self._as_accepted(transport)
+                self._as_accepted()
             await place.book.confirmed(feed.name, at_s, got.remember)
         else:
             record = await self._work(Arrival(fetched=got, at_s=at_s))
             # It may be the first of many increments or files: what waits is fetched without delay.
             more = record.verdict == Verdict.ACCEPTED and not record.whole
-            if isinstance(transport, FolderTransport):
+            if isinstance(transport, Drop) and self._is_drop:
                 await put_away(transport, got, record)
                 more = True
         await place.book.tried(feed.name, at_s, "", "", 0)
@@ -240,8 +261,7 @@ class Follower:
             arrival=arrival,
             around=place.surroundings(),
         )
-        memory_max = place.settings.memory_mb_max << 20
-        return await done_apart(job, memory_max=memory_max, within_s=place.settings.version_s_max)
+        return await done_apart(job, place.limits, within_s=place.settings.version_s_max)
 
     async def _failed(self, fault: Fault) -> float:
         """Remember and tell what stood in the way; the wait until the next try."""
@@ -285,9 +305,9 @@ class Follower:
         level = logging.INFO if record.verdict == Verdict.ACCEPTED else logging.WARNING
         log.log(level, "%s: %s", feed.name, in_words(record), extra={"list": feed.list_name})
 
-    def _as_accepted(self, transport: Transport) -> None:
+    def _as_accepted(self) -> None:
         """The source says again what was accepted; an empty drop folder says nothing."""
-        if not isinstance(transport, FolderTransport):
+        if not self._is_drop:
             self._place.metrics.refused.set(self.setup.feed.name, 0)
 
     def _show(self, state: FeedState) -> None:
@@ -330,7 +350,7 @@ def kind_of(fault: Fault) -> tuple[str, str]:
     return REGISTER, f"{type(fault).__name__}: {fault}"
 
 
-async def put_away(transport: FolderTransport, fetched: Fetched, record: VersionRecord) -> None:
+async def put_away(transport: Drop, fetched: Fetched, record: VersionRecord) -> None:
     """Move a drop folder's file to where its verdict belongs, with its report. Raises FeedDown."""
     places = {Verdict.HELD.value: Place.HELD, Verdict.REFUSED.value: Place.REFUSED}
     report: dict[str, object] = msgspec.to_builtins(record)

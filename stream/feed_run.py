@@ -11,7 +11,6 @@ import os
 import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
 
 from prometheus_client import CollectorRegistry
 
@@ -22,7 +21,7 @@ from stream.core.agreement import Agreements
 from stream.core.appeal import OPEN
 from stream.core.faults import ConfigInvalid, Fault
 from stream.feed_files import FeedSetup, feed_paths, house_of, read_feed
-from stream.feed_follow import Follower, Workplace
+from stream.feed_follow import PRELOADED, Follower, Workplace
 from stream.lists.connection import keep_told
 from stream.lists.feed_assess import Surroundings
 from stream.lists.feed_book import FeedBook
@@ -40,7 +39,6 @@ from stream.redress.redressing import Desk
 from stream.redress.watch import keep_watch
 
 log = logging.getLogger(__name__)
-_PRELOADED: Final = ["stream.lists.feed_job"]
 
 
 def run(
@@ -52,7 +50,7 @@ def run(
     """
     refuse_optimised()
     logs.set_up(settings.ops.log_level, {"process": "feeds"})
-    prepare(_PRELOADED)
+    prepare(PRELOADED)
     try:
         environ = os.environ if environ is None else environ
         return asyncio.run(FeedsRun(settings, environ, arguments).run())

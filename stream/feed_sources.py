@@ -1,8 +1,10 @@
 """`[from]` of a feed file: where its bytes come from, and what fetches them."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
+
+from yarl import URL
 
 from stream.lists.fetch import Transport
 from stream.lists.transports import (
@@ -21,6 +23,7 @@ from stream.lists.transports import (
     TufSettings,
     TufTransport,
 )
+from stream.lists.transports.web import shown as shown_url
 from stream.ops.kafka import KafkaSettings
 from stream.ops.tables import dotted, one_of, secret, shown, strict_converter, structured
 
@@ -29,10 +32,19 @@ KafkaOf = Callable[[], KafkaSettings]
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What a transport needs beside its table: what the variables hold that it names, Kafka."""
+    """What a transport needs beside its table: what the variables hold that it names.
 
-    secrets: Mapping[str, str]
-    kafka: KafkaOf
+    `kafka` says how Kafka is reached, None to all that need none of it: asked where the transport
+    is made, as a TLS context cannot go to another process.
+    """
+
+    secrets: Mapping[str, str] = field(repr=False)
+    kafka: KafkaOf | None
+
+
+def _kafka(settings: KafkaFeedSettings, means: Means) -> Transport:
+    assert means.kafka is not None, "whoever read its table gave it"
+    return KafkaTransport(settings, means.kafka())
 
 
 Make = Callable[[Any, Means], Transport]
@@ -40,7 +52,7 @@ KINDS: Final[Mapping[str, tuple[type[Any], Make]]] = {
     "file": (FileSettings, lambda settings, _: FileTransport(settings)),
     "folder": (FolderSettings, lambda settings, _: FolderTransport(settings)),
     "http": (HttpSettings, lambda settings, means: HttpTransport(settings, means.secrets)),
-    "kafka": (KafkaFeedSettings, lambda settings, means: KafkaTransport(settings, means.kafka())),
+    "kafka": (KafkaFeedSettings, _kafka),
     "misp-feed": (
         MispFeedSettings,
         lambda settings, means: MispFeedTransport(settings, means.secrets),
@@ -53,11 +65,21 @@ KINDS: Final[Mapping[str, tuple[type[Any], Make]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a feed's versions come from; `settings` are its transport's."""
+    """Where a feed's versions come from; `settings` are its transport's. It can be pickled."""
 
     kind: str
     settings: Any
-    transport: Callable[[], Transport]
+    means: Means
+
+    def transport(self) -> Transport:
+        """What fetches them."""
+        _, make = KINDS[self.kind]
+        return make(self.settings, self.means)
+
+    def __str__(self) -> str:
+        """Where that is, without what may be a secret."""
+        url = getattr(self.settings, "url", "")
+        return shown_url(URL(url)) if url else place_of(self)
 
 
 def place_of(source: Source) -> str:
@@ -78,17 +100,17 @@ def source_of(
     if not isinstance(kind, str) or kind not in KINDS:
         wrong(f".kind: must be {one_of(tuple(KINDS))}, not {shown(kind)}")
         return None
-    shape, make = KINDS[kind]
+    shape, _ = KINDS[kind]
     settings, problems = structured(strict_converter(), values, shape, {})
     for key, text in problems:
         wrong(f"{'.' if key else ''}{dotted(key)}: {text}")
     if settings is None:
         return None
     errors: list[str] = []
-    means = Means(_secrets(settings, environ, errors), kafka)
+    means = Means(_secrets(settings, environ, errors), kafka if kind == "kafka" else None)
     for error in errors:
         wrong(f": {error}")
-    return None if errors else Source(kind, settings, lambda: make(settings, means))
+    return None if errors else Source(kind, settings, means)
 
 
 def _secrets(settings: Any, environ: Mapping[str, str], errors: list[str]) -> dict[str, str]:

@@ -272,6 +272,7 @@ class FeedsSection:
     own_numbers: tuple[Annotated[str, Checked(checks.number_or_prefix)], ...]
     parallel: Annotated[int, Between(1, 64)]
     memory_mb_max: Annotated[int, Between(256, 1_000_000)]
+    cpu_s_max: Annotated[float, Between(1, 86_400)]
     version_s_max: Annotated[float, Between(1, 86_400)]
     fetch_s_max: Annotated[float, Between(1, 86_400)]
     retry_s_first: Annotated[float, Between(0.1, 86_400)]

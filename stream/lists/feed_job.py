@@ -11,7 +11,7 @@ from stream.lists.feed_assess import Arrival, Surroundings
 from stream.lists.feed_book import FeedBook
 from stream.lists.feed_shelf import Versions
 from stream.lists.feeding import take_in
-from stream.lists.separate import apart
+from stream.lists.separate import Limits, WorkFailed, apart
 from stream.lists.store import Register
 from stream.ops.clock import now_s
 from stream.ops.warm import FOLDER, warm_up
@@ -32,10 +32,16 @@ class FeedJob:
     around: Surroundings
 
 
-async def done_apart(job: FeedJob, *, memory_max: int, within_s: float) -> VersionRecord:
-    """What became of the version. Raises WorkFailed."""
+async def done_apart(job: FeedJob, limits: Limits, *, within_s: float) -> VersionRecord:
+    """What became of the version. Raises WorkFailed, which names it."""
     # Both ends are this program; nothing from outside is ever unpickled.
-    answer = await apart(_work, pickle.dumps(job), memory_max=memory_max, within_s=within_s)
+    try:
+        answer = await apart(_work, pickle.dumps(job), limits, within_s=within_s)
+    except WorkFailed as failed:
+        fetched = job.arrival.fetched
+        origin = f" of {fetched.origin}" if fetched.origin else ""
+        what = f"version {job.arrival.id}{origin}, {fetched.size:,} bytes"
+        raise failed.of(what) from failed
     record: VersionRecord = pickle.loads(answer)  # noqa: S301
     return record
 

@@ -35,7 +35,7 @@ from stream.exchange.hub import Hub
 from stream.exchange.keys import KeyRing
 from stream.exchange.signing import Validity
 from stream.feed_files import House, read_feed
-from stream.feed_follow import Follower, Workplace
+from stream.feed_follow import PRELOADED, Follower, Workplace
 from stream.lists.connection import RegisterSettings
 from stream.lists.feed_assess import Surroundings
 from stream.lists.feed_book import FeedBook
@@ -91,7 +91,7 @@ class _Owner:
 
 async def run(lab: Lab) -> list[Report]:
     """One neighbour with every process its own; then eleven behind a hub."""
-    prepare(["stream.lists.feed_job"])
+    prepare(PRELOADED)
     async with _owner(lab) as owner:
         report = await _neighbour(lab, owner)
         report.targets += await _behind_a_hub(lab, owner, report)

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from stream.config import load
 from stream.core.ranges import STRICT
 from stream.feed_files import FeedSetup, House, read_feed
-from stream.feed_follow import Workplace
+from stream.feed_follow import PRELOADED, Workplace
 from stream.lists.connection import RegisterSettings
 from stream.lists.feed import FeedState, VersionRecord
 from stream.lists.feed_assess import Arrival, Surroundings
@@ -27,7 +27,7 @@ from stream.ops.feed_metrics import FeedMetrics
 from stream.ops.kafka import KafkaSettings
 from tests.builders import NOW_S
 
-prepare(["stream.lists.feed_job"])
+prepare(PRELOADED)
 LIST = "KH/scam"
 DAY_S = 86_400
 HOUSE = House(

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -169,8 +170,8 @@ async def test_change_files_of_another_ringfence(tmp_path, redis_url):
 @pytest.mark.apache_kafka
 async def test_a_compacted_topic(tmp_path, redis_url, kafka):
     """config/feeds/kafka.toml: key and value list a number, a tombstone takes it off."""
-    settings = KafkaSettings(kafka.bootstrap, "tests")
-    house = House(HOUSE.own, HOUSE.home, HOUSE.prefixes, lambda: settings)
+    reached = partial(KafkaSettings, kafka.bootstrap, "tests")
+    house = House(HOUSE.own, HOUSE.home, HOUSE.prefixes, reached)
     example = Example("kafka", tmp_path, redis_url, ("scam.numbers", f"scam.{tmp_path.name}"))
     topic = f"scam.{tmp_path.name}"
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from stream.lists.ingest import entries_of
+from stream.lists.separate import Limits, WorkFailed, WorkFault, apart
 from stream.lists.store import Register
 from tests import waiting
 from tests.integration.feeds_lab import HEAD, kh
@@ -198,18 +200,22 @@ def _children(pid: int) -> list[int]:
 
 
 def test_a_process_that_takes_too_much_is_ended():
-    """Memory and time of the work on one version have an end, which is told by its name."""
-    from stream.lists.separate import WorkFailed, WorkFault, apart
+    """Memory, CPU and time of the work on one version have an end, which is told by its name."""
+    for work, memory_mb, cpu_s, within_s, reason in (
+        (eats, 600, 60, 60, WorkFault.MEMORY),
+        (spins, 4096, 1, 600, WorkFault.CPU),
+        (sleeps, 4096, 60, 0.3, WorkFault.DEADLINE),
+        (dies, 4096, 60, 60, WorkFault.DIED),
+    ):
+        limits = Limits(memory_max=memory_mb << 20, cpu_s_max=cpu_s)
+        with pytest.raises(WorkFailed) as caught:
+            asyncio.run(apart(work, b"", limits, within_s=within_s))
+        assert caught.value.reason is reason
 
-    with pytest.raises(WorkFailed) as caught:
-        asyncio.run(apart(eats, b"", memory_max=600 << 20, within_s=30))
-    assert caught.value.reason is WorkFault.MEMORY
-    with pytest.raises(WorkFailed) as caught:
-        asyncio.run(apart(sleeps, b"", memory_max=4 << 30, within_s=0.3))
-    assert caught.value.reason is WorkFault.DEADLINE
-    with pytest.raises(WorkFailed) as caught:
-        asyncio.run(apart(dies, b"", memory_max=4 << 30, within_s=30))
-    assert caught.value.reason is WorkFault.DIED
+
+def spins(_: bytes) -> bytes:
+    """An expression without end: it holds the interpreter, and no signal handler gets a turn."""
+    return bytes(re.fullmatch("(a*)*b", "a" * 64) is not None)
 
 
 def eats(_: bytes) -> bytes:

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +39,7 @@ async def waits(tmp_path: Path, url: str, *answers: Exception | Unchanged, **lim
     partner.says(kh(1))
     transport = Scripted(*answers)
     async with workplace(tmp_path / "state", url, **limits) as place:
-        source = replace(partner.setup.source, transport=lambda: transport)
-        follower = Follower(replace(partner.setup, source=source), place, quiet=True)
+        follower = Follower(partner.setup, place, quiet=True)
         return [await follower._turn(transport) for _ in answers]
 
 
@@ -79,9 +77,8 @@ async def test_increments_are_followed_by_a_whole_version_in_time(tmp_path, redi
     first, second = kh(1, 2)
     partner = Partner(tmp_path, redis_url, tail='[schedule]\nwhole_every = "1d"')
     transport = Scripted(first, second, first, second)
-    source = replace(partner.setup.source, transport=lambda: transport)
     async with partner, workplace(tmp_path / "state", redis_url) as place:
-        follower = Follower(replace(partner.setup, source=source), place, quiet=True)
+        follower = Follower(partner.setup, place, quiet=True)
         assert await follower._turn(transport) > 0  # a whole version: on schedule
         assert await follower._turn(transport) == 0  # an increment: more may wait
         last = await accepted(partner)

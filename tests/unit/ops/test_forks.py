@@ -8,7 +8,8 @@ PROGRAM = """
 import asyncio, binascii
 from stream.lists import separate
 separate.prepare([])
-print(asyncio.run(separate.apart(binascii.hexlify, b"+", memory_max=1 << 33, within_s=100)))
+limits = separate.Limits(memory_max=1 << 33, cpu_s_max=100)
+print(asyncio.run(separate.apart(binascii.hexlify, b"+", limits, within_s=100)))
 """
 
 
