@@ -147,7 +147,9 @@ class Watched:
         suspects, cleared = self._suspicion.look(raw, batch)
         for suspect in suspects:
             self.metrics.wrong_dialect.labels(suspect.topic).set(1)
-            seems = f"they look like {suspect.likely}: set it in" if suspect.likely else "look at"
+            # A switch that writes no numbers is in its own dialect: the reason says what to do.
+            is_other = suspect.likely not in {None, self._kind_of(suspect.topic)}
+            seems = f"they look like {suspect.likely}: set it in" if is_other else "look at"
             log.error(
                 "wrong dialect: none of the last %d records of topic %s is a call in the dialect "
                 "%s (mostly: %s); %s [calls.topics], see `ringfence dialects detect`",
@@ -164,6 +166,10 @@ class Watched:
         if began_s >= self._look_due_s:
             self._look_closer(batch, began_s)
             self._look_due_s = began_s + LOOK_SHARE * (monotonic_s() - began_s)
+
+    def _kind_of(self, topic: str) -> str:
+        """The dialect that a topic is read in, without its switch's name."""
+        return self._dialects.get(topic, "").partition(":")[0]
 
     def _look_closer(self, batch: CallBatch, at_s: float) -> None:
         """Some calls of some batches: ids that are no call's, and trunks that nobody named."""

@@ -1,5 +1,6 @@
 """`ringfence dialects`: which switches' records are read, and what is understood of a file."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -8,16 +9,19 @@ from rich.markup import escape
 from rich.table import Table
 
 from stream.calls.dialects import KNOWN
-from stream.calls.dialects.detect import Proposal, mapping_draft, proposals
+from stream.calls.dialects.detect import Found, Proposal, find, settings_for
 from stream.calls.dialects.dialect import Dialect
+from stream.calls.dialects.near import NearMiss
 from stream.calls.dialects.samples import records_in
 from stream.calls.dialects.switch import SwitchSettings
 from stream.calls.dialects.understood import Understood, understood
 from stream.commands.base import AsJson, ConfigFiles, err, out, print_json, settings_of
 from stream.config import Settings
+from stream.lists.foreign import what_it_is
 from stream.ops.clock import now_s
 
 NOTHING_DONE, USAGE = 1, 2
+HEAD_BYTES = 64 * 1024
 BYTES_MAX = 64 * 1024 * 1024
 """Of a file; its beginning says what it is."""
 ORDINARY = "ordinary"
@@ -88,25 +92,58 @@ def _topics_in(settings: Settings, name: str) -> list[str]:
 def detect(file: FileName, config: ConfigFiles = None, as_json: AsJson = False) -> None:
     """Say which dialect a file of records is in, why, and what the configuration needs for it.
 
-    Where none fits, a table [mappings.NAME] is proposed to begin with. Exit code 1: nothing fits.
+    Where none fits, it says which switch's records they nearly are, what they lack and what mends
+    it; of records of no known switch a table [mappings.NAME] is proposed to begin with. What it
+    cannot know is left open there. Exit code 1: nothing fits as it is.
 
     Example: ringfence dialects detect Master.csv
     """
     settings = settings_of(config)
-    records = _records(file)
-    found = proposals(records, settings.calls.home_country)
-    draft = "" if found else mapping_draft(records)
+    if what := what_it_is(_head(file)):
+        _fail(f"{file} is {what}")
+    found = find(_records(file), settings.calls.home_country)
     if as_json:
-        print_json({"proposals": [_as_json(one) for one in found], "mapping": draft or None})
-    elif found:
-        _print_proposals(file, found)
+        print_json(
+            {
+                "proposals": [_as_json(one) for one in found.proposals],
+                "near": [_near_json(one) for one in found.near],
+                "mapping": found.mapping or None,
+            }
+        )
+    elif found.proposals:
+        _print_proposals(file, found.proposals)
     else:
-        _say(f"# {file}: none of the dialects that `ringfence dialects ls` names")
-        if draft:
-            _say("# A table to begin with, by the names in it; then `ringfence dialects test`:")
-            _say(draft.rstrip())
-    if not found:
+        _print_near(file, found)
+    if not found.proposals:
         raise typer.Exit(NOTHING_DONE)
+
+
+def _print_near(file: Path, found: Found) -> None:
+    """What no dialect is, as comments, so that the whole can be kept as configuration."""
+    if not found.near:
+        _comment(f"{file}: none of the dialects that `ringfence dialects ls` names")
+    for one in found.near:
+        share = f"{one.calls:,} of {one.records:,} records are calls"
+        _comment(f"{file}: nearly {one.dialect} ({KNOWN[one.dialect].what}): {share}")
+        for reason, count in one.reasons:
+            _comment(f"  {count:,} x {reason}")
+    if found.near and not found.mapping:
+        _comment("When that is mended, this is what the configuration needs:")
+        _say(settings_for(found.near[0].dialect).rstrip())
+    elif found.mapping:
+        _comment("A table to begin with; say what is left open, then `ringfence dialects test`:")
+        _say(found.mapping.rstrip())
+    else:
+        _comment("No field of them looks like the numbers of who called and who was called")
+
+
+def _near_json(one: NearMiss) -> dict[str, object]:
+    return {
+        "dialect": one.dialect,
+        "records": one.records,
+        "calls": one.calls,
+        "reasons": [{"reason": reason, "records": count} for reason, count in one.reasons],
+    }
 
 
 def _as_json(one: Proposal) -> dict[str, object]:
@@ -119,12 +156,12 @@ def _as_json(one: Proposal) -> dict[str, object]:
     }
 
 
-def _print_proposals(file: Path, found: list[Proposal]) -> None:
+def _print_proposals(file: Path, found: Sequence[Proposal]) -> None:
     first, *others = found
-    _say(f"# {file}: {first.dialect} ({KNOWN[first.dialect].what})")
-    _say(f"# {first.why}")
+    _comment(f"{file}: {first.dialect} ({KNOWN[first.dialect].what})")
+    _comment(first.why)
     for one in others:
-        _say(f"# or {one.dialect}: {one.why}")
+        _comment(f"or {one.dialect}: {one.why}")
     _say(first.settings.rstrip())
 
 
@@ -215,6 +252,19 @@ def _records(file: Path) -> list[bytes]:
             return records_in(source.read(BYTES_MAX))
     except OSError as error:
         _fail(f"{file}: can not be read: {error.strerror}")
+
+
+def _head(file: Path) -> bytes:
+    try:
+        with file.open("rb") as source:
+            return source.read(HEAD_BYTES)
+    except OSError as error:
+        _fail(f"{file}: cannot be read: {error.strerror}")
+
+
+def _comment(text: str) -> None:
+    """A line of comment, whatever a foreign file has put into the text."""
+    _say("# " + "".join(char if char.isprintable() else " " for char in text))
 
 
 def _say(text: str) -> None:

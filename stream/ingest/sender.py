@@ -171,6 +171,8 @@ class Sender:
         why = Counter(reason for _, reason in self._streak).most_common(1)[0][0]
         name = likely([line.value for line, _ in self._streak], self._way.region)
         seems = f"they seem to be in {name}" if name else "they are in no dialect that is known"
+        if name == self._way.dialect.partition(":")[0]:
+            seems = "they are this switch's, and lack what a call needs"
         text = (
             f"{self._streak[0][0].place}: from here, {RECORDS_MIN} records are no calls in "
             f"{self._way.dialect} (mostly {why}); {seems}. Nothing more was sent: "

@@ -63,14 +63,42 @@ def test_detect_gives_reasons_and_what_to_configure(dialects):
 def test_detect_proposes_a_mapping_for_what_is_unknown(dialects, tmp_path):
     """JSON of no known switch gets a table to begin with; other bytes an honest no."""
     file = tmp_path / "x.json"
-    file.write_text('{"call":{"id":"1","a_number":"+447700900125","called":"1"},"start":"x"}')
+    record = {"call": {"id": "1", "a_number": "+447700900125", "called": "+447700900126"}}
+    file.write_text(json.dumps(record))
     code, output = dialects("detect", file)
-    assert (code, 'caller = "call.a_number"' in output, 'callee = "call.called"' in output) == (
-        1, True, True,
-    )  # fmt: skip
+    assert code == 1
+    assert "none of the dialects" in output
+    assert 'caller = "call.a_number"' in output
+    assert 'callee = "call.called"' in output
     file.write_bytes(b"\xff\xfe nonsense")
     code, output = dialects("detect", file)
     assert (code, "none of the dialects" in output) == (1, True)
+    assert "No field of them looks like the numbers" in output
+
+
+def test_detect_says_what_a_known_switch_misses(dialects):
+    """OpenSIPS without numbers is OpenSIPS: the line to add is shown, no SIP tag is a caller."""
+    file = GOLDEN.parent / "detect" / "calls" / "opensips-without-numbers" / "input.json"
+    code, output = dialects("detect", file)
+    assert code == 1
+    assert "nearly opensips (OpenSIPS E_ACC_* by event_kafka): 0 of 8 records are calls" in output
+    assert (
+        '8 x missing_field: params.src_user missing: add to opensips.cfg: modparam("acc"' in output
+    )
+    assert '"calls.opensips" = "opensips"' in output
+    assert "from_tag" not in output
+    code, output = dialects("detect", file, "--json")
+    told = json.loads(output)
+    assert (code, told["proposals"], told["mapping"]) == (1, [], None)
+    assert told["near"][0]["dialect"] == "opensips"
+    assert told["near"][0]["reasons"][0]["records"] == 8
+
+
+def test_detect_refuses_a_spreadsheets_own_file(dialects):
+    """It says what the file is and what to do; exit code 2."""
+    file = GOLDEN.parent / "detect" / "calls" / "excel-workbook" / "input.xlsx"
+    code, output = dialects("detect", file)
+    assert (code, "an Excel workbook (.xlsx): open it and export" in output) == (2, True)
 
 
 RECORDS = b"""

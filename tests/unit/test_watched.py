@@ -205,6 +205,20 @@ def test_a_topic_in_a_wrong_dialect_is_told_of_once(watched, caplog) -> None:
     assert value(watched, "ringfence_wrong_dialect", topic="calls") == 0
 
 
+@pytest.mark.expects_errors("wrong dialect")
+def test_a_switch_that_writes_no_numbers_is_not_told_to_be_another(caplog) -> None:
+    """Records in the right dialect that lack numbers are told with the line to add alone."""
+    watched = Watched(CollectorRegistry(), {"calls": "kamailio"})
+    sample = b'{"method":"INVITE","from_tag":"a","callid":"%d","sip_code":"200"}'
+    raw = raw_of(*(sample % n for n in range(60)))
+    settings = DecodeSettings(10_000, check_callee=True)
+    read = decode(raw, {"calls": dialect_named("kamailio", {})}, Trunks("TH"), settings)
+    watched.decoded(raw, read)
+    (error,) = [record.message for record in caplog.records if record.levelname == "ERROR"]
+    assert "src_user missing: add to kamailio.cfg" in error
+    assert "they look like" not in error
+
+
 def calls_of(*records: dict[str, object], dialect: str = "ringfence", trunks: Any = None) -> Any:
     """A batch of calls, and its raw records."""
     values = [json.dumps(one).encode() for one in records]

@@ -1,17 +1,20 @@
 """Which dialect records are in: each is tried, and what fits is proposed with its reasons. Pure."""
 
-import json
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from stream.calls.dialects import KNOWN
+from stream.calls.dialects.drafts import mapping_draft
+from stream.calls.dialects.near import OF_COLUMNS, OTHER_ORDERS, NearMiss, near_misses
 from stream.calls.dialects.switch import SwitchSettings
-from stream.calls.dialects.understood import Understood, understood
+from stream.calls.dialects.understood import NO_CALL, Understood, understood
+from stream.core.number import Kind, parse
 
 TRIED_MAX = 200
 """Records that are looked at; a file's first ones say what it is."""
+_PAIRS_MIN = 4
+_CALLS_AN_ID = 3
+"""One id for so many pairs of numbers is no call's: legs and stages of a call have few."""
 _SWITCH = SwitchSettings(time_zone="Z")
 
 
@@ -26,22 +29,79 @@ class Proposal:
     settings: str
 
 
-def proposals(records: Sequence[bytes], region: str) -> list[Proposal]:
-    """The dialects in which at least half of `records` are calls, best first."""
-    tried = records[:TRIED_MAX]
-    fitting = []
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What some records are: the dialects that fit, best first, and, where none does, what they
+    are nearly, and a mapping to begin with ("": nothing like two numbers is in them).
+    """
+
+    proposals: tuple[Proposal, ...]
+    near: tuple[NearMiss, ...] = ()
+    mapping: str = ""
+
+
+def find(records: Sequence[bytes], region: str) -> Found:
+    """What dialect `records` are in, what they lack to be in one, or how to map them.
+
+    Half of them must be calls, and look so: an id for each, and numbers where numbers belong.
+    """
+    looked_at = records[:TRIED_MAX]
+    tried, fitting, doubts = {}, [], {}
     for name, known in KNOWN.items():
-        result = understood(known.make(name, _SWITCH), tried, region, None)
+        result = understood(known.make(name, _SWITCH), looked_at, region, None)
+        tried[name] = result
         if result.calls and result.calls * 2 >= result.records:
-            fitting.append((_weight(result), name, result))
+            doubt = _doubt(name, looked_at, region)
+            if doubt:
+                doubts[name] = doubt
+            else:
+                fitting.append((_weight(result), name, result))
     fitting.sort(key=lambda each: each[0], reverse=True)
-    return [_proposal(name, result) for _, name, result in fitting]
+    if fitting:
+        return Found(tuple(_proposal(name, result) for _, name, result in fitting))
+    near = near_misses(looked_at, tried, doubts)
+    # A known switch needs its own records mended; only another order of columns is to be mapped.
+    is_other_order = any(one.dialect in OTHER_ORDERS for one in near)
+    mapping = mapping_draft(looked_at, region) if is_other_order or not near else ""
+    return Found((), tuple(near), mapping)
 
 
 def likely(records: Sequence[bytes], region: str) -> str | None:
-    """The dialect that `records` seem to be in; None: none that is known."""
-    found = proposals(records, region)
-    return found[0].dialect if found else None
+    """The dialect that `records` seem to be in, calls or not; None: none that is known."""
+    found = find(records, region)
+    if found.proposals:
+        return found.proposals[0].dialect
+    return found.near[0].dialect if found.near else None
+
+
+def _doubt(name: str, records: Sequence[bytes], region: str) -> str:
+    """Why records that a dialect takes for calls are none; "": they are.
+
+    In CSV a column is whatever stands there: ids that come again with other numbers, or numbers
+    that are none, are another order of columns.
+    """
+    dialect = KNOWN[name].make(name, _SWITCH)
+    glances = []
+    for value in records:
+        try:
+            glances.append(dialect.glance(value))
+        except NO_CALL:
+            continue
+    pairs = {(glance.caller, glance.callee) for glance in glances}
+    ids = {glance.call_id for glance in glances}
+    if len(pairs) >= _PAIRS_MIN and _CALLS_AN_ID * len(ids) <= len(pairs):
+        return f"{len(glances):,} calls between {len(pairs):,} pairs of numbers have {len(ids)} ids"
+    if name in OF_COLUMNS:
+        for what in ("caller", "callee"):
+            texts = [getattr(glance, what) for glance in glances]
+            if 2 * sum(_may_be_party(text, region) for text in texts) < len(texts):
+                return f"what stands where the {what} belongs is no number"
+    return ""
+
+
+def _may_be_party(text: str | None, region: str) -> bool:
+    """Whether a text is a number, an extension, or a number that is withheld."""
+    return text is None or parse(text, region).kind not in {Kind.INVALID, Kind.ALPHANUMERIC}
 
 
 def _weight(result: Understood) -> tuple[float, int]:
@@ -60,64 +120,14 @@ def _proposal(name: str, result: Understood) -> Proposal:
     why = f"{result.calls} of {result.records} records are calls: {', '.join(places)}"
     if others:
         why += f"; {', '.join(others)} too"
-    return Proposal(name, result.calls, result.records, why, _settings(name))
+    return Proposal(name, result.calls, result.records, why, settings_for(name))
 
 
-def _settings(name: str) -> str:
+def settings_for(name: str) -> str:
+    """What the configuration needs for a dialect."""
     if not KNOWN[name].local_times:
         return f'[calls.topics]\n"calls.{name}" = "{name}"\n'
     return (
         f'[calls.topics]\n"calls.{name}" = "{name}:NAME"\n\n'
         '[switches.NAME]\ntime_zone = "Asia/Bangkok"   # -> the switch\'s; its times do not say\n'
     )
-
-
-_GUESSES = {
-    "call_id": re.compile(r"call.?id|call.?ref|uuid|uniqueid|session.?id|^id$", re.IGNORECASE),
-    "caller": re.compile(r"caller|calling|^src|source|^from|a.?(?:number|party)|^ani$|msisdn",
-                         re.IGNORECASE),
-    "callee": re.compile(r"callee|called|^dst|dest|^to|b.?(?:number|party)|dialed|dialled",
-                         re.IGNORECASE),
-    "started_at": re.compile(r"start|begin|created|setup|seiz|time|date", re.IGNORECASE),
-    "duration_s": re.compile(r"duration|billsec|seconds", re.IGNORECASE),
-    "trunk": re.compile(r"trunk|gateway|carrier|ingress|route", re.IGNORECASE),
-}  # fmt: skip
-
-
-def mapping_draft(records: Sequence[bytes]) -> str:
-    """A mapping's table to begin with, by the names in the first JSON record; "" for others."""
-    for value in records[:TRIED_MAX]:
-        try:
-            record = json.loads(value)
-        except ValueError:
-            continue
-        if isinstance(record, dict):
-            return _draft(dict(_leaves(record, "")))
-    return ""
-
-
-def _leaves(node: dict[str, Any], above: str) -> Iterator[tuple[str, Any]]:
-    for key, value in node.items():
-        path = above + key.replace(".", "\\.")
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{path}.")
-        elif not isinstance(value, list):
-            yield path, value
-
-
-def _draft(leaves: dict[str, Any]) -> str:
-    lines = ["[mappings.NAME]", 'format = "json"', "", "[mappings.NAME.fields]"]
-    taken: set[str] = set()
-    for field, pattern in _GUESSES.items():
-        there = (path for path in leaves if path not in taken and _fits(pattern, path))
-        path = next(there, None)
-        if path is not None:
-            taken.add(path)
-            lines.append(f"{field} = {json.dumps(path)}")
-        elif field in ("call_id", "caller", "callee"):
-            lines.append(f'{field} = ""   # -> where it is')
-    return "\n".join(lines) + "\n"
-
-
-def _fits(pattern: re.Pattern[str], path: str) -> bool:
-    return pattern.search(path.rpartition(".")[2]) is not None

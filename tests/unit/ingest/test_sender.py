@@ -106,6 +106,14 @@ async def test_records_of_another_dialect_are_refused_after_fifty() -> None:
     assert len(producer.sent) == 30
 
 
+async def test_a_switch_that_writes_no_numbers_is_told_as_itself() -> None:
+    """Records in the right dialect without numbers end with the line to add, and no other's name."""
+    sends, _ = sender(Producer(), way=Way("calls", "kamailio", "calls.rejected", "TH"))
+    bare = b'{"method":"INVITE","from_tag":"a","callid":"%d","sip_code":"200"}'
+    with pytest.raises(ConfigInvalid, match=r"src_user missing: add .*they are this switch's"):
+        await sends.send([line(bare % n, n) for n in range(60)])
+
+
 async def test_events_that_are_no_calls_are_no_other_dialect() -> None:
     """A night of heartbeats, or of BYEs, ends nothing."""
     producer = Producer()

@@ -1,0 +1,85 @@
+"""Call records of known switches and of others: recognised, mended, or mapped; never guessed."""
+
+import tomllib
+from collections import Counter
+
+import pytest
+
+from stream.calls.dialects import KNOWN
+from stream.calls.dialects.detect import Found, find, likely
+from stream.calls.dialects.mapping import MappingSettings
+from stream.calls.dialects.samples import records_in
+from stream.lists.foreign import what_it_is
+from tests.detect_corpus import Case, call_cases
+
+CASES = call_cases()
+READABLE = [case for case in CASES if case.expected["expect"] != "unreadable"]
+
+
+def found(case: Case) -> Found:
+    """What is said of a file."""
+    return find(records_in(case.path.read_bytes()), "TH")
+
+
+def kind_of(said: Found) -> str:
+    """The kind of it, as `expected.toml` has it."""
+    if said.proposals:
+        return "proposal"
+    return "near" if said.near else "mapping" if said.mapping else "nothing"
+
+
+@pytest.mark.parametrize("case", READABLE, ids=lambda case: case.name)
+def test_each_file_is_recognised_mended_or_mapped(case: Case) -> None:
+    """A file gets its dialect, or what its switch misses and the line that mends it, or a table."""
+    said, expected = found(case), case.expected
+    assert kind_of(said) == expected["expect"]
+    if said.proposals:
+        assert said.proposals[0].dialect == expected["dialect"]
+    if said.near:
+        assert said.near[0].dialect == expected["dialect"]
+        assert expected["says"] in " ".join(reason for reason, _ in said.near[0].reasons)
+        assert likely(records_in(case.path.read_bytes()), "TH") == expected["dialect"]
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if "open" in case.expected], ids=lambda case: case.name
+)
+def test_a_draft_says_what_it_knows_and_leaves_open_what_it_does_not(case: Case) -> None:
+    """Fields are those that names and values agree on; an open one is refused until it is said."""
+    table = tomllib.loads(found(case).mapping)["mappings"]["NAME"]
+    fields = table["fields"]
+    assert case.expected["fields"].items() <= fields.items()
+    still_open = [field for field, place in fields.items() if not place]
+    assert still_open == case.expected["open"]
+    if still_open:
+        with pytest.raises(ValueError, match=still_open[0]):
+            MappingSettings(**table)
+    else:
+        assert MappingSettings(**table).fields == fields
+
+
+@pytest.mark.parametrize(
+    "case",
+    [case for case in CASES if case.expected["expect"] == "unreadable"],
+    ids=lambda case: case.name,
+)
+def test_what_is_no_text_is_named(case: Case) -> None:
+    """A spreadsheet's own file is told as what it is."""
+    assert case.expected["says"] in what_it_is(case.path.read_bytes())
+
+
+def test_the_score_of_the_corpus(capsys: pytest.CaptureFixture[str]) -> None:
+    """No file is taken for a switch's that it is not of, and each known switch is there."""
+    score, wrong = Counter[str](), []
+    for case in READABLE:
+        said = found(case)
+        score[kind_of(said)] += 1
+        if said.proposals and case.expected["expect"] != "proposal":
+            wrong.append(case.name)
+    with capsys.disabled():
+        told = ", ".join(f"{count} {what}" for what, count in score.items())
+        print(f"\ndialects detect: {len(CASES)} files: {told}; wrong proposals: {len(wrong)}")  # noqa: T201
+    assert not wrong
+    assert {
+        case.expected["dialect"] for case in CASES if "dialect" in case.expected
+    } <= KNOWN.keys()
