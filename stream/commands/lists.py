@@ -59,6 +59,12 @@ NumberTexts = Annotated[
 ]
 CategoryName = Annotated[str, typer.Option("--category", help="What they were reported for.")]
 Confidence = Annotated[int, typer.Option("--confidence", min=0, max=100, help="0 to 100.")]
+RejectsFile = Annotated[
+    Path | None, typer.Option(help="Where rejected rows go; else FILE.rejects.csv.")
+]
+AreNumbers = Annotated[
+    bool, typer.Option("--are-numbers", help="They are, though they look like dates, ids or sums.")
+]
 
 
 @app.command()
@@ -105,9 +111,8 @@ def import_(
     source: Annotated[str | None, typer.Option(help="Who says so; else the file's name.")] = None,
     expires_in: ExpiresIn = None,
     confidence: Confidence = 100,
-    rejects: Annotated[
-        Path | None, typer.Option(help="Where rejected rows go; else FILE.rejects.csv.")
-    ] = None,
+    rejects: RejectsFile = None,
+    are_numbers: AreNumbers = False,
     reason: ReasonText = "",
     actor: Actor = None,
     config: ConfigFiles = None,
@@ -147,6 +152,7 @@ def import_(
             replace=replace,
             key=key_of(settings, head.circle),
             by=by(actor, reason or f"import of {file.name}"),
+            are_numbers=are_numbers,
         )
         with progress() as stage:
             return await import_file(register, request, now_s(), stage), request.rejects

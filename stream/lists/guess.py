@@ -6,7 +6,7 @@ number only if its name or its looks say so, and no other column is as likely.
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from stream.lists.formats.csv import NAMES
@@ -116,8 +116,8 @@ def guess(
         return Guess({"number": number, **_others(judged, number)}, passed=passed)
     chosen, asked, why = _choose(judged, assigned)
     if chosen is not None and names_call_records(names):
-        asked, why = (chosen,), "these are calls, and no list: all callers would be on it"
-        chosen = None
+        asked = (replace(chosen, why_not="everybody who calls is in it"),)
+        chosen, why = None, "call records, and no list: `ringfence dialects detect` reads them"
     fields = {} if chosen is None else {"number": chosen.at}
     at = chosen.at if chosen is not None else None
     return Guess({**fields, **_others(judged, at)}, asked, why, passed)

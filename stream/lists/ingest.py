@@ -16,8 +16,9 @@ from stream.core.faults import ChangeConflict, SnapshotUnreadable
 from stream.core.snapshot import read_snapshot
 from stream.lists.build import with_changes
 from stream.lists.files import Format, Rejects, read_rows, words_of
-from stream.lists.formats.rows import Wrong
+from stream.lists.formats.rows import InputUnreadable, Wrong
 from stream.lists.gather import Gathered
+from stream.lists.looks import Tally, sampled
 from stream.lists.merge import empty_columns, held_in, merged
 from stream.lists.parse import Defaults, Parser
 from stream.lists.rebase import Origin, Stage, publish_whole, silent
@@ -31,7 +32,10 @@ TRIES = 5
 
 @dataclass(frozen=True, slots=True)
 class ImportRequest:
-    """One file for one list. `replace`: the file is the whole list; else it is added to it."""
+    """One file for one list. `replace`: the file is the whole list; else it is added to it.
+
+    `are_numbers`: a person says that its numbers are some, whatever they look like.
+    """
 
     name: str
     path: Path
@@ -42,6 +46,7 @@ class ImportRequest:
     replace: bool
     key: bytes
     by: By
+    are_numbers: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +78,25 @@ class ImportReport:
 def read_file(request: ImportRequest, stage: Stage = silent) -> FileRead:
     """Read and parse the file; its rejected rows go into the rejects file. Blocks.
 
-    Raises InputUnreadable.
+    Raises InputUnreadable, also where the numbers look like dates, ids or sums: no gate follows.
     """
     parser = Parser(replace(request.defaults, may_remove=False), words_of(request.kind))
-    gathered = Gathered(request.key)
+    gathered, tally = Gathered(request.key), Tally()
     with Rejects(request.rejects).open() as rejects:
         rows = read_rows(
             request.path, request.kind, request.names, lambda d, w: stage("reading", d, w)
         )
         for chunk in rows:
             parsed = parser.parse(chunk)
+            sampled(chunk.number, tally)
             rejects.add(parsed.rejected)
             gathered.add(parsed)
+    if (looks := tally.looks()) is not None and gathered.rows and not request.are_numbers:
+        raise InputUnreadable(
+            f"{request.path}: nothing was imported: what is read as numbers looks like "
+            f"{looks[0].value} ({looks[1]}). Name the column of the numbers with --columns; "
+            "if they are numbers all the same, say --are-numbers"
+        )
     stage("sorting", 0, 1)
     columns = gathered.columns(parser.sources)
     stage("sorting", 1, 1)

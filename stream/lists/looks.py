@@ -257,7 +257,7 @@ class Tally:
         if dates >= few and dates >= _DATES_SHARE * self.texts:
             return Looks.DATES, f"{dates:,} of {self.texts:,} could be dates or times"
         if self.small + 1 >= _FEW and self.small >= SHARE * max(self.steps, SHARE * self.texts - 1):
-            detail = f"{self.small:,} of {self.steps:,} are at most {STEP_MAX} above another"
+            detail = f"{self.small:,} of {self.steps:,} follow another by {STEP_MAX} or less"
             return Looks.IDS, detail
         if self.fractions >= few and self.fractions >= SHARE * self.texts:
             return Looks.AMOUNTS, f"{self.fractions:,} of {self.texts:,} are fractions"

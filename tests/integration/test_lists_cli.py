@@ -78,6 +78,19 @@ def test_imports_and_rebuilds_give_way(operator, sheet, priorities):
     assert min(priorities) >= 10
 
 
+def test_what_looks_like_ids_is_imported_by_nobodys_mistake(operator, tmp_path):
+    """A column of ids under the name `number` lists nobody, unless a person says that they are."""
+    operator.types("lists", "create", NAME)
+    sheet = tmp_path / "tickets.csv"
+    rows = "".join(f"{812_345_670 + at * 3},open\n" for at in range(40))
+    sheet.write_text(f"number,status\n{rows}")
+    words = ("lists", "import", NAME, str(sheet), "--region", "TH")
+    said = operator.types(*words, code=2)
+    assert "nothing was imported: what is read as numbers looks like ids" in said
+    assert operator.asks("lists", "show", NAME)["count"] == 0
+    assert "40 added" in operator.types(*words, "--are-numbers")
+
+
 def test_a_spreadsheet_becomes_a_list(operator, sheet):
     """A CSV with national Thai numbers loads its good rows and keeps the bad ones with reasons."""
     operator.types("lists", "create", NAME)

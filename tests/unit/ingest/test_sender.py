@@ -107,7 +107,7 @@ async def test_records_of_another_dialect_are_refused_after_fifty() -> None:
 
 
 async def test_a_switch_that_writes_no_numbers_is_told_as_itself() -> None:
-    """Records in the right dialect without numbers end with the line to add, and no other's name."""
+    """Records in the right dialect without numbers end with the line to add, as themselves."""
     sends, _ = sender(Producer(), way=Way("calls", "kamailio", "calls.rejected", "TH"))
     bare = b'{"method":"INVITE","from_tag":"a","callid":"%d","sip_code":"200"}'
     with pytest.raises(ConfigInvalid, match=r"src_user missing: add .*they are this switch's"):
