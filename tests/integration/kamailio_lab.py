@@ -27,6 +27,8 @@ DEPLOYED = ROOT / "deploy" / "kamailio"
 HERE = Path(__file__).parent
 HOST = "127.0.0.1"
 REDIS_MS = 50
+PATIENT_MS = 60_000
+"""A busy machine's Redis answers late: no call goes on unasked, unless a test is about that."""
 REDIS_OFF_S = 1
 CALLS_S_MAX = 1200
 READY_S = 180.0
@@ -183,9 +185,9 @@ class Border:
                 pass
             return status
 
-    def counted(self, name: str) -> int:
-        """One of Kamailio's statistics of ours, as its operator sees it."""
-        command = ["kamcmd", "-s", f"unix:{self.kamailio.folder}/control"]
+    def counted(self, name: str, proxy: Server | None = None) -> int:
+        """Return one of the statistics of ours of a Kamailio, as its operator sees it."""
+        command = ["kamcmd", "-s", f"unix:{(proxy or self.kamailio).folder}/control"]
         done = subprocess.run(
             [*command, "stats.get_statistics", f"ringfence_{name}"],
             check=True,
@@ -231,7 +233,9 @@ def proxies_redis() -> Server:
     return Server(title, port, new_folder("proxies"), [path, *words], answers_ping)
 
 
-def kamailio(border: Border, door: int, port: int, *switches: str) -> Server:
+def kamailio(
+    border: Border, door: int, port: int, *switches: str, redis_ms: int = PATIENT_MS
+) -> Server:
     """Kamailio with our example as it is, told by -A what differs on this machine."""
     folder = new_folder("kamailio")
     for name in ("kamailio.cfg", "ringfence.cfg"):
@@ -241,7 +245,7 @@ def kamailio(border: Border, door: int, port: int, *switches: str) -> Server:
         "SWITCH": f'"sip:{HOST}:{border.switch_port}"',
         "CONTROL": f'"unix:{folder}/control"',
         "RINGFENCE_REDIS": f'"name=ringfence;addr={HOST};port={border.redis.port}"',
-        "RINGFENCE_REDIS_MS": str(REDIS_MS),
+        "RINGFENCE_REDIS_MS": str(redis_ms),
         "RINGFENCE_REDIS_OFF_S": str(REDIS_OFF_S),
         "RINGFENCE_RECORDS": f'"http://{HOST}:{door}/v1/calls/kamailio"',
         "RINGFENCE_HTTP_S": "1",
