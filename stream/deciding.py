@@ -18,6 +18,7 @@ from stream.core.blocklists import Blocklists
 from stream.core.bounds import compile_bounded
 from stream.core.emergency import EmergencyNumbers
 from stream.core.policy import Policy
+from stream.core.scope import Scopes, allowed
 from stream.ops.clock import now_ms, now_s
 from stream.ops.warm import Warmth, warm_up
 from stream.sinks.judge import Judge
@@ -133,18 +134,27 @@ def _policy(
     settings: Settings, blocklists: Blocklists, agreements: Agreements, at_s: int
 ) -> Policy:
     trials, names = blocklists.trials, blocklists.names
-    return compile_bounded(
+    home = settings.calls.home_country
+    policy = compile_bounded(
         trials.policy(settings.policy.settings(), names),
         names,
         trials.agreements(agreements),
-        settings.calls.home_country,
+        home,
         at_s,
     )
+    agreed = [bound.may_list for bound in policy.bounds] or [()] * len(names)
+    may = [
+        allowed(name, scope, home, said)
+        for name, scope, said in zip(names, blocklists.scopes, agreed, strict=True)
+    ]
+    help_ = emergency_for(settings).in_e164()
+    return replace(policy, scopes=Scopes.of(may, settings.feeds.own_numbers, help_))
 
 
 def _alike(one: Blocklists, other: Blocklists) -> bool:
     """Whether the same policy counts for both."""
-    return one.names == other.names and one.trials is other.trials
+    same = one.names == other.names and one.scopes == other.scopes
+    return same and one.trials is other.trials
 
 
 @dataclass(slots=True)

@@ -17,13 +17,13 @@ from stream.config import Settings
 from stream.core.entry import Category
 from stream.core.faults import ConfigInvalid
 from stream.core.ranges import PrefixRules
+from stream.core.scope import codes_of_countries
 from stream.core.zones import zone_of
 from stream.feed_sources import KafkaOf, Source, source_of
 from stream.lists.feed import Feed
 from stream.lists.files import Format
 from stream.lists.formats.rows import FIELDS, ReadOptions
 from stream.lists.gate import GateLimits
-from stream.lists.look import codes_of_countries
 from stream.lists.meanings import Dates
 from stream.ops import checks
 from stream.ops.spans import seconds_of, wait_of

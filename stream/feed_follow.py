@@ -28,6 +28,7 @@ from stream.lists.fetch import Fetched, Transport, Unchanged
 from stream.lists.gate import OF_FAULTS, Verdict
 from stream.lists.separate import Limits, WorkFailed
 from stream.lists.transports import FolderTransport, Place
+from stream.lists.words import By
 from stream.ops.clock import monotonic_s, now_s
 from stream.ops.feed_metrics import FeedMetrics
 from stream.ops.retry import Backoff
@@ -40,6 +41,8 @@ SMALL_BYTES: Final = 1 << 20
 BUSY_S: Final = 2.0
 REGISTER: Final = "register"
 """The kind of every fault that is not the feed's own."""
+BOUND_S: Final = 60.0
+"""What a feed may list is compared with what its list says no more often."""
 WRITTEN_S: Final = 10
 """That nothing is new is written down no more often."""
 FIRST_S_MAX: Final = 10.0
@@ -92,6 +95,7 @@ class Follower:
         self._said = ""
         self._quiet = quiet
         self._is_drop = setup.source.kind == "folder"
+        self._bound_s = -BOUND_S
         self._failures = 0
         """Faults one after the other in this process: what counts where the book cannot be read."""
 
@@ -157,6 +161,7 @@ class Follower:
         feed, place = self.setup.feed, self._place
         self._versions.clear_incoming()
         state = await place.book.state(feed.name)
+        await self._bind()
         place.metrics.register_up.set(1)
         at_s = now_s()
         anew = self._is_whole_due(state, at_s) or state.is_meant_otherwise(feed)
@@ -192,6 +197,19 @@ class Follower:
         self._backoff.reset()
         usual_s = 0.0 if more else self._usual_s()
         return record, max(usual_s, got.wait_s_min)
+
+    async def _bind(self) -> None:
+        """See now and then that the list says what this feed may list, if it brings hashes.
+
+        A changed file counts at once, and not with the next version; and a Redis that was repaired
+        without it has it again.
+        """
+        feed = self.setup.feed
+        if feed.format not in {"snapshot", "pybloom"} or monotonic_s() - self._bound_s < BOUND_S:
+            return
+        by = By(f"feed:{feed.name}", f"may_list of {self.setup.path.name}")
+        await self._place.book.bound_again(feed.list_name, feed.scope, by)
+        self._bound_s = monotonic_s()
 
     def _is_well_known(self, state: FeedState, got: Unchanged, at_s: int) -> bool:
         """Whether it was written down just now: a folder is looked at several times a second."""

@@ -13,7 +13,7 @@ from stream.core.call import Call, Ingress, Stage
 from stream.core.digests import Digests, elements
 from stream.core.entry import NEVER, Category, Entry
 from stream.core.number import Numbers, parse_many
-from stream.core.snapshot import Snapshot, read_snapshot
+from stream.core.snapshot import FILTER_PART, Snapshot, read_snapshot
 from stream.core.table import TableSpec, compile_table
 from stream.lists.build import Version, bare_snapshot, build_snapshot, columns_from
 
@@ -51,6 +51,24 @@ def snapshot(
     owner, short = name.split("/")
     version = Version(owner, short, generation, "test" if key else "plain", key, "k1")
     return read_snapshot(build_snapshot(version, columns_from(entries), NOW_S), key=key)
+
+
+def hashed(
+    name: str, entries: Sequence[Entry], hidden: Iterable[str], key: bytes = b""
+) -> Snapshot:
+    """A snapshot of `entries`, those of the numbers `hidden` as fingerprints alone, as shared."""
+    whole = build_snapshot(_version(name, key), columns_from(entries), NOW_S)
+    gone = set(hidden)
+    shared = columns_from(
+        [replace(one, number=None) if one.number in gone else one for one in entries]
+    )
+    parts = build_snapshot(_version(name, key), shared, NOW_S, filter_data=whole[FILTER_PART])
+    return read_snapshot(parts, key=key)
+
+
+def _version(name: str, key: bytes) -> Version:
+    owner, short = name.split("/")
+    return Version(owner, short, 1, "test" if key else "plain", key, "k1")
 
 
 def bare(name: str, numbers: Sequence[str], capacity: int = 40_000, rate: float = 1e-3) -> Snapshot:

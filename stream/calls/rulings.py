@@ -44,6 +44,7 @@ from stream.core.matches import NO_MATCHES, Matches
 from stream.core.number import Kind, Numbers
 from stream.core.policy import Policy
 from stream.core.rules import RULES, RuleLists, RuleState
+from stream.core.scope import Outside
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,14 @@ class Rules:
         object.__setattr__(self, "wording", Wording.of(self.policy))
 
 
+class OutOfScope(NamedTuple):
+    """A label set of the counter of matches that a list may not have: by `core.scope.Outside`."""
+
+    list: str
+    reason: str
+    confirmed: bool
+
+
 class Counted(NamedTuple):
     """A label set of the decision counter: `list` is "" where no list decided."""
 
@@ -93,6 +102,7 @@ class Tally:
     repeats_marked: int = 0
     repeats_left_out: int = 0
     bursts_forgotten: int = 0
+    outside: Counter[OutOfScope] = field(default_factory=Counter)
 
 
 def rulings_of(
@@ -133,7 +143,7 @@ class _Bench:
         found = [
             NO_MATCHES
             if numbers is None
-            else self._blocklists.match(numbers, now_s, rules.columns.decay)
+            else self._blocklists.match(numbers, now_s, rules.columns.decay, rules.columns.scopes)
             for numbers in (batch.callers, batch.callees)
         ]
         if stale:
@@ -230,6 +240,10 @@ class _Bench:
             for index, times in enumerate(np.bincount(matches.lists[which]).tolist()):
                 if times:
                     counter[names[index]] += times
+        for place in np.flatnonzero(matches.outside).tolist():
+            why = Outside(matches.outside[place]).label
+            name, sure = names[matches.lists[place]], bool(matches.confirmed[place])
+            self._tally.outside[OutOfScope(name, why, sure)] += 1
 
     def _plausible(
         self, rulings: Rulings, of_callers: Matches, silent: frozenset[int], bursts: Bursts | None
@@ -238,6 +252,7 @@ class _Bench:
         lists = self._rules.lists
         never_call = of_callers.at(np.flatnonzero(np.isin(of_callers.lists, lists.never_call)))
         may_roam = np.isin(of_callers.lists, lists.may_roam) & of_callers.confirmed
+        may_roam &= of_callers.outside == Outside.NOT
         told = Told(
             judge(never_call, self._rules.columns) if len(never_call) else None,
             of_callers.rows[may_roam],

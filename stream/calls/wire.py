@@ -142,7 +142,7 @@ def _e164(numbers: Numbers | None, call: int) -> str | None:
 
 def _reasons(said: Said, first: int, last: int, number: str) -> Iterator[Reason]:
     """What each match of `number` from `first` to `last` says."""
-    for _, index, confirmed, category, confidence, expires_at_s, digits in zip(
+    for _, index, confirmed, category, confidence, expires_at_s, digits, _ in zip(
         *(column[first:last].tolist() for column in said.rulings.matches.columns), strict=True
     ):
         live = said.blocklists.lists[index]

@@ -106,7 +106,7 @@ def _entries(
     """Every list that holds the number or a prefix of it, held it, or may hold it."""
     numbers = parse_many([e164], lambda _: None)
     decay, bounds = rules.columns.decay, rules.policy.bounds
-    found = blocklists.match(numbers, now_s, decay).by_row().get(0, ())
+    found = blocklists.match(numbers, now_s, decay, rules.columns.scopes).by_row().get(0, ())
     matches = {match.list: match for match in found}
     by_prefix = blocklists.prefixes.match(numbers.e164, decay, now_s)
     digits = dict(zip(by_prefix.lists.tolist(), by_prefix.prefix.tolist(), strict=True))
@@ -137,6 +137,7 @@ def _entries(
             "category": _label(listed.category) if listed else None,
             "confidence": listed.confidence if listed else None,
             "expires_at": moment(listed.expires_at_s or NEVER) if listed else None,
+            "outside": match.outside.label or None if match is not None else None,
             "asked_by": [*rules_that_ask(rules.policy.settings.rules, live.name)],
             "terms": [] if match is None else terms_of(rules.policy, match, found),
             "reports": [_report(report, decay[index], now_s) for report in reports],

@@ -11,6 +11,7 @@ from stream.core.agreement import owner_of
 from stream.core.decision import Action
 from stream.core.entry import Category
 from stream.core.policy import Bound, ListPolicy, Match, Policy
+from stream.core.scope import Outside, words_of
 
 OURS = "[policy]"
 """Who says what no agreement says: the settings."""
@@ -24,6 +25,8 @@ def terms_of(policy: Policy, match: Match, matches: Sequence[Match]) -> list[dic
     rule = policy.by_list[match.list]
     bound = policy.bounds[match.list] if policy.bounds else Bound(rule)
     found = [_action(rule, bound, match)]
+    if match.outside:
+        found.append(_outside(policy, match))
     if match.confirmed:
         found += [*_of_entry(policy, rule, bound, match, matches)]
     if rule.simulate:
@@ -49,6 +52,18 @@ def _action(rule: ListPolicy, bound: Bound, match: Match) -> dict[str, Any]:
     return _term(name, f"may {action.name.lower()}", "", action > Action.OBSERVE, by)
 
 
+def _outside(policy: Policy, match: Match) -> dict[str, Any]:
+    """Why the list may not name the number, whose entry is a hash that the gate could not read."""
+    if match.outside is not Outside.COUNTRY:
+        kinds = {Outside.OWN: "our own numbers", Outside.EMERGENCY: "numbers dialled for help"}
+        by = {Outside.OWN: "[feeds] own_numbers", Outside.EMERGENCY: "[policy.emergency]"}
+        what = kinds[match.outside]
+        return _term(match.outside.label, f"none of {what}", "one", False, by[match.outside])
+    scope = policy.scopes.by_list[match.list]
+    wants = f"a number of {words_of(scope.codes)}"
+    return _term(match.outside.label, wants, "another", False, scope.by)
+
+
 def _of_entry(
     policy: Policy, rule: ListPolicy, bound: Bound, match: Match, matches: Sequence[Match]
 ) -> Iterator[dict[str, Any]]:
@@ -70,7 +85,7 @@ def _of_entry(
         wants = f"{bound.countries_min} countries"
         yield _term("countries_min", wants, f"{count}", holds, stops.countries)
     if rule.agree_min > 1:
-        count = sum(one.confirmed for one in matches)
+        count = sum(one.confirmed and not one.outside for one in matches)
         yield _term("agree_min", f"{rule.agree_min} lists", f"{count}", count >= rule.agree_min)
 
 
@@ -79,7 +94,10 @@ def _owners(policy: Policy, matches: Sequence[Match]) -> set[str]:
     return {
         owner_of(policy.names[one.list])
         for one in matches
-        if one.confirmed and policy.bounds and policy.bounds[one.list].corroborates
+        if one.confirmed
+        and not one.outside
+        and policy.bounds
+        and policy.bounds[one.list].corroborates
     }
 
 

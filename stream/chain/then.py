@@ -58,7 +58,9 @@ async def lists_at(settings: Settings, register: Register, e164: str, at_ms: int
             not_known[name] = str(gone)
             continue
         overlay = Overlay(said)
-        live = LiveList(name, keys[circle], empty[circle], overlay, generation, at_ms // 1000)
+        scope = heads[name].scope  # of now: what a feed might list then is kept by nobody
+        at_s = at_ms // 1000
+        live = LiveList(name, keys[circle], empty[circle], overlay, generation, at_s, scope)
         lives.append(live)
     allow, sure = await _allow_at(register, at_ms)
     made = await asyncio.to_thread(Blocklists.of, lives, allow, _table_of)

@@ -278,8 +278,9 @@ def _list(
         past = await past_of(register, name)
         key = key_of(world.settings, past.head.circle)
         columns = await content(register, past, int(generation), key)
+        head = past.head
         return await asyncio.to_thread(
-            live_list, name, past.head.circle, key, columns, int(generation), now_s()
+            live_list, name, head.circle, key, columns, int(generation), now_s(), head.scope
         )
 
     return with_register(world.settings, work), text
@@ -300,10 +301,13 @@ def _file(
         fail(f"--as {name!r} {wrong}", USAGE)
     circle, key = key_for(settings, world.blocklists, name)
     emergency = {land: frozenset(texts) for land, texts in settings.policy.emergency.items()}
-    held = next((live.generation for live in world.blocklists.lists if live.name == name), 0)
+    before = next((live for live in world.blocklists.lists if live.name == name), None)
+    held = before.generation if before is not None else 0
+    now = before.scope if before is not None else None
+    scope = feed.scope if wanted.feed is not None else now
     try:
         read = file_read(feed, path, folder / "rejects.csv", key, emergency, now_s())
-        live = live_list(name, circle, key, content_of(read), held + 1, now_s())
+        live = live_list(name, circle, key, content_of(read), held + 1, now_s(), scope)
     except (SnapshotUnreadable, FilterUnreadable) as fault:
         fail(str(fault), USAGE)
     out_of = read.rejected.total() + read.dropped.total()

@@ -78,7 +78,8 @@ class Terms:
 
     `action` and `unconfirmed` as in `core.policy.ListPolicy`. An entry below `confidence_min`, of a
     category that is not in `categories` (None: all are), or of a number that lists of fewer than
-    `countries_min` owners hold, is only observed. `simulate` decides without acting.
+    `countries_min` owners hold, is only observed; so is a number that is of none of the countries
+    `may_list` (None: all are). `simulate` decides without acting.
     """
 
     action: Action
@@ -87,6 +88,7 @@ class Terms:
     categories: frozenset[Category] | None = None
     countries_min: int = 1
     simulate: bool = False
+    may_list: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ and whoever holds the old one finishes with it. A Bloom hit is confirmed in the 
 before it counts; changes since the snapshot stand in front of the filter.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby, starmap
@@ -16,12 +17,13 @@ from numpy.typing import NDArray
 from stream.core.allowlist import NOBODY, Allowlist
 from stream.core.confidence import Decay
 from stream.core.digests import Digests, HashPlan, elements, hash_plan
-from stream.core.entry import NEVER
+from stream.core.entry import NEVER, Category, Entry
 from stream.core.ledger import Ledger
 from stream.core.matches import NO_MATCHES, Matches
 from stream.core.number import Kind, Numbers
 from stream.core.overlay import EMPTY, Change, Overlay, Touched
 from stream.core.prefixes import NO_PREFIXES, ListPrefixes, PrefixTable, is_in
+from stream.core.scope import NO_SCOPES, Outside, Scope, Scopes
 from stream.core.snapshot import Snapshot
 from stream.core.table import LISTS_MAX, TableSpec, probe_table
 from stream.core.trials import NO_TRIALS, Trials
@@ -35,7 +37,8 @@ class LiveList:
 
     `key` is its circle's hashing key (b"" in `plain`). `snapshot` is None while nothing usable has
     arrived: such a list can not be asked. `generation` counts the overlay's changes too.
-    `synced_at_s` is when the register was last known to agree, in seconds since the epoch.
+    `synced_at_s` is when the register was last known to agree, in seconds since the epoch. `scope`
+    is what its feed may list, None: no feed has said so.
     """
 
     name: str
@@ -44,11 +47,26 @@ class LiveList:
     overlay: Overlay
     generation: int
     synced_at_s: int
+    scope: Scope | None = None
 
     @property
     def usable(self) -> bool:
         """Whether the list can be asked at all."""
         return self.snapshot is not None
+
+    def names(self, fingerprints: NDArray[np.uint64], now_s: int) -> NDArray[np.bool_]:
+        """Which numbers it has a live report against, with the number and not its hash alone; bool.
+
+        Such a report passed the gate, or a person.
+        """
+        found = np.zeros(len(fingerprints), np.bool_)
+        if self.snapshot is not None and self.snapshot.columns is not None:
+            found = self.snapshot.columns.named(fingerprints, now_s)
+        changed = self.overlay.entries
+        for place, fingerprint in enumerate(fingerprints.tolist()) if changed else ():
+            if (entries := changed.get(fingerprint)) is not None:
+                found[place] = any(map(_named(now_s), entries))
+        return found
 
     def has_reports(self, fingerprint: int, now_s: int) -> bool:
         """Whether it has a report of that number that has not expired at `now_s`."""
@@ -115,8 +133,8 @@ class Blocklists:
 
     `trials` is what operators took from trial into force, or back, by that moment.
 
-    By a list's index: `names`, `generations` and `synced_at_s` int64. `unusable` are the indexes of
-    those that have no data and can not be asked.
+    By a list's index: `names`, `scopes`, `generations` and `synced_at_s` int64. `unusable` are the
+    indexes of those that have no data and can not be asked.
     """
 
     lists: tuple[LiveList, ...]
@@ -126,6 +144,7 @@ class Blocklists:
     trials: Trials = NO_TRIALS
     # Every batch wants these, and a small one would pay for 64 lists what it pays for its calls.
     names: tuple[str, ...] = field(init=False, compare=False)
+    scopes: tuple[Scope | None, ...] = field(init=False, compare=False)
     generations: NDArray[np.int64] = field(init=False, compare=False)
     synced_at_s: NDArray[np.int64] = field(init=False, compare=False)
     unusable: tuple[int, ...] = field(init=False, compare=False)
@@ -135,6 +154,7 @@ class Blocklists:
     def __post_init__(self) -> None:
         lists = self.lists
         object.__setattr__(self, "names", tuple(live.name for live in lists))
+        object.__setattr__(self, "scopes", tuple(live.scope for live in lists))
         generations = np.array([live.generation for live in lists], np.int64)
         object.__setattr__(self, "generations", generations)
         synced_at_s = np.array([live.synced_at_s for live in lists], np.int64)
@@ -166,9 +186,17 @@ class Blocklists:
         return cls(held, tuple(circles), allow, prefixes)
 
     def with_changes(
-        self, name: str, changes: Sequence[Change], generation: int, synced_at_s: int
+        self,
+        name: str,
+        changes: Sequence[Change],
+        generation: int,
+        synced_at_s: int,
+        scope: Scope | None = None,
     ) -> Self:
-        """The same after `changes` to list `name`; only what they touch is copied."""
+        """The same after `changes` to list `name`; only what they touch is copied.
+
+        `scope`: what its feed may list from now on; None: as before.
+        """
         index = self.names.index(name)
         live = self.lists[index]
         changed = replace(
@@ -176,6 +204,7 @@ class Blocklists:
             overlay=live.overlay.with_changes(changes),
             generation=generation,
             synced_at_s=synced_at_s,
+            scope=live.scope if scope is None else scope,
         )
         circles = tuple(
             replace(circle, touched=circle.touched.with_changes(index, changes))
@@ -200,23 +229,26 @@ class Blocklists:
         lists = tuple(replace(live, synced_at_s=now_s) for live in self.lists)
         return replace(self, lists=lists)
 
-    def match(self, numbers: Numbers, now_s: int, decay: Decay | None = None) -> Matches:
+    def match(
+        self, numbers: Numbers, now_s: int, decay: Decay | None = None, scopes: Scopes = NO_SCOPES
+    ) -> Matches:
         """What the lists say of each number that is E.164; rows without a match are absent.
 
         Reports that expired before `now_s` (seconds since the epoch) do not count, and confidence
-        falls as `decay` says for each list (None: it does not). Lists that can not be asked are in
-        `unusable`, not here: they say the same of every number.
+        falls as `decay` says for each list (None: it does not). Numbers that a list may not name by
+        `scopes` are marked. Lists that can not be asked are in `unusable`, not here: they say the
+        same of every number.
         """
         if decay is None:
             decay = self.steady
         is_number = numbers.kinds == np.uint8(Kind.E164)
         if is_number.all():  # also of no numbers at all
-            return self._match(numbers.e164, decay, now_s)
+            return self._match(numbers.e164, decay, scopes, now_s)
         rows = np.flatnonzero(is_number)
-        found = self._match(numbers.e164[rows], decay, now_s)
+        found = self._match(numbers.e164[rows], decay, scopes, now_s)
         return replace(found, rows=rows[found.rows])
 
-    def _match(self, e164: NDArray[np.bytes_], decay: Decay, now_s: int) -> Matches:
+    def _match(self, e164: NDArray[np.bytes_], decay: Decay, scopes: Scopes, now_s: int) -> Matches:
         """`match` of E.164 numbers alone (S16)."""
         if not len(e164):
             return NO_MATCHES
@@ -226,7 +258,31 @@ class Blocklists:
             for part in circle.match(Digests(elements(e164, circle.key)), decay, now_s)
         )
         by_prefix = self.prefixes.match(e164, decay, now_s)
-        return self._with_prefixes(found, by_prefix, e164, now_s) if len(by_prefix) else found
+        if len(by_prefix):
+            found = self._with_prefixes(found, by_prefix, e164, now_s)
+        return self._within(scopes, found, e164, now_s) if len(found) else found
+
+    def _within(
+        self, scopes: Scopes, found: Matches, e164: NDArray[np.bytes_], now_s: int
+    ) -> Matches:
+        """`found`, those marked of numbers that their list may not name and names by a hash alone.
+
+        Nearly no match is outside, so what costs more, whether an entry has its number, is looked
+        at for those alone: 2 us each, of which most is the hash.
+        """
+        if not scopes.limit:
+            return found
+        outside = scopes.outside(e164[found.rows], found.lists)
+        asked = np.flatnonzero(outside)
+        if not len(asked):
+            return found
+        outside[asked[found.prefix[asked] > 0]] = Outside.NOT
+        asked = asked[found.confirmed[asked] & (found.prefix[asked] == 0)]
+        for index in np.unique(found.lists[asked]).tolist():
+            live, mine = self.lists[index], asked[found.lists[asked] == index]
+            digests = Digests(elements(e164[found.rows[mine]], live.key))
+            outside[mine[live.names(digests.fingerprints(), now_s)]] = Outside.NOT
+        return replace(found, outside=outside)
 
     def _with_prefixes(
         self, found: Matches, by_prefix: Matches, e164: NDArray[np.bytes_], now_s: int
@@ -266,12 +322,33 @@ class Blocklists:
         return found
 
 
+def chance_of(lists: Iterable[LiveList]) -> float:
+    """The share of all numbers that some list without entries matches by chance.
+
+    By what the filters' headers claim, which was measured when they were loaded. Each is within its
+    bound; many together can still match too many.
+    """
+    held = [one.snapshot for one in lists if one.snapshot is not None]
+    spared = (1 - one.filter.shape.error_rate for one in held if one.columns is None)
+    return 1 - math.prod(spared)
+
+
 EMPTY_BLOCKLISTS = Blocklists((), (), NOBODY)
 
 
 def fresh(name: str, key: bytes, snapshot: Snapshot, synced_at_s: int) -> LiveList:
     """A list right after its snapshot was loaded: no change since."""
     return LiveList(name, key, snapshot, EMPTY, snapshot.manifest.generation, synced_at_s)
+
+
+def _named(now_s: int) -> Callable[[Entry], bool]:
+    """Whether an entry says something against a number that it names."""
+
+    def named(entry: Entry) -> bool:
+        against = entry.category is not Category.LEGITIMATE
+        return entry.number is not None and against and entry.live(now_s)
+
+    return named
 
 
 def _prefixes_of(live: LiveList) -> ListPrefixes:

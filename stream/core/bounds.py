@@ -21,6 +21,7 @@ from stream.core.policy import (
     alone,
     compile_policy,
 )
+from stream.core.scope import Allowed, codes_of_countries
 
 NO_AGREEMENT: Final = "no_agreement"
 """The rule that keeps another country's list from acting where there are agreements, none on it."""
@@ -85,6 +86,11 @@ def bounded(settings: ListPolicy, name: str, country: str, agreed: Sequence[Agre
             agreement=first.id,
             rule=first.rule if decides else None,
             countries_min=widest.terms.countries_min,
+            may_list=tuple(
+                Allowed(codes_of_countries(one.terms.may_list), one.rule)
+                for one in agreed
+                if one.terms.may_list is not None
+            ),
             stops=stops,
         ),
     )

@@ -9,6 +9,7 @@ from typing import Final
 
 import phonenumbers
 
+from stream.core.e164 import is_canonical
 from stream.core.emergency_plans import EMERGENCY
 from stream.core.faults import ConfigInvalid
 from stream.core.parties import party_of
@@ -98,6 +99,19 @@ class EmergencyNumbers:
         # A URI may name another country's context, but the call stays on this trunk.
         regions = {party.region or region, region}
         return any(self._is_listed(digits, one and one.upper()) for one in regions)
+
+    def in_e164(self) -> frozenset[str]:
+        """Those that are numbers in E.164 too, as +27 10111: whoever calls from one is not blocked.
+
+        Most are shorter than any number of their country, and so are no callers in E.164.
+        """
+        return frozenset(
+            f"+{code}{number}"
+            for code, regions in phonenumbers.COUNTRY_CODE_TO_REGION_CODE.items()
+            for region in regions
+            for number in self.numbers_of(region)
+            if is_canonical(f"{code}{number}")
+        )
 
     def _is_too_long(self, callee: str) -> bool:
         """Whether this is `+` and more digits than any country code and emergency number have.

@@ -151,6 +151,23 @@ class Columns:
         at[at == len(self.fingerprint)] = 0
         return np.where(self.fingerprint[at] == fingerprints, at, -1)
 
+    def named(self, fingerprints: NDArray[np.uint64], now_s: int) -> NDArray[np.bool_]:
+        """Which have a row with their number and against it that is live at `now_s`; bool."""
+        found = np.zeros(len(fingerprints), np.bool_)
+        at = self.find(fingerprints)
+        held = np.flatnonzero(at >= 0)
+        if not len(held):
+            return found
+        at = at[held]
+        counts = np.searchsorted(self.fingerprint, fingerprints[held], "right") - at
+        first = np.cumsum(counts) - counts
+        rows = np.repeat(at - first, counts) + np.arange(counts.sum())
+        ends = self.expires_at[rows].astype(np.int64)
+        said = (self.number[rows] != 0) & (self.category[rows] != Category.LEGITIMATE)
+        said &= (ends == NEVER) | (now_s < ends)
+        found[held] = np.logical_or.reduceat(said, first)
+        return found
+
     def entry(self, row: int) -> Entry:
         """The entry in `row`, as one value."""
         return Entry(

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -14,6 +14,7 @@ from stream.core.agreement import owner_of
 from stream.core.confidence import Decay, decay_of
 from stream.core.matches import Matches
 from stream.core.policy import ListPolicy, Policy
+from stream.core.scope import NO_SCOPES, OUTSIDE, Scopes
 
 _LATER = np.int64(1 << 40)
 """More than there are matches in a batch: the stronger action wins, then the earlier match."""
@@ -31,8 +32,9 @@ class RuleName(NamedTuple):
 
 
 def rules_of(policy: Policy) -> list[RuleName]:
-    """Every rule of `policy`: for each list its own, then those that agreements make."""
+    """Every rule of `policy`: for each list its own, then those of its scope, then agreements'."""
     names = [RuleName(index, f"list:{name}") for index, name in enumerate(policy.names)]
+    names += [RuleName(index, why.label) for index in range(len(policy.names)) for why in OUTSIDE]
     for index, bound in enumerate(policy.bounds):
         stops = bound.stops
         texts = (bound.rule, *stops[:4], *stops.categories.values())
@@ -95,26 +97,30 @@ class BoundColumns:
             alone=PolicyColumns.of_lists([bound.alone for bound in bounds]),
         )
 
-    def agreed(self, matches: Matches, first: NDArray[np.int64]) -> NDArray[np.bool_]:
+    def agreed(
+        self, matches: Matches, sure: NDArray[np.bool_], first: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
         """Which matches are of an agreed category, of a number that enough owners hold; bool.
 
-        The matches of each number begin at `first`.
+        The matches of each number begin at `first`; those that count for others are `sure`.
         """
         lists = matches.lists
         found: NDArray[np.bool_] = self.categories[lists, matches.category] == _FREE
         wanted = self.countries_min[lists]
         if (wanted > 1).any():
             last = np.append(first[1:], len(matches))
-            found &= np.repeat(self._owners(matches, first), last - first) >= wanted
+            found &= np.repeat(self._owners(matches, sure, first), last - first) >= wanted
         return found
 
-    def _owners(self, matches: Matches, first: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _owners(
+        self, matches: Matches, sure: NDArray[np.bool_], first: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
         """How many owners certainly hold each number, of lists that count; int64.
 
         Lists are in the order of their names, so an owner's lists are neighbours.
         """
         owners = self.owners[matches.lists]
-        counts = np.flatnonzero(matches.confirmed & (owners >= 0))
+        counts = np.flatnonzero(sure & (owners >= 0))
         pairs = matches.rows[counts] * len(self.owners) + owners[counts]
         new = np.zeros(len(matches), np.int64)
         new[counts] = np.diff(pairs, prepend=-1) != 0
@@ -125,7 +131,8 @@ class BoundColumns:
 class PolicyColumns:
     """A policy by list: `action` and `unconfirmed` uint8 (`Action`), the latter no stronger than
     the former; `confidence_min`, `agree_min`, `age_s_max` int64; `simulate` bool; `decay` as in
-    `core.confidence`. `bounds` None: there are no agreements.
+    `core.confidence`. `bounds` None: there are no agreements. `scopes` are given to
+    `Blocklists.match`, as `decay` is.
     """
 
     action: NDArray[np.uint8]
@@ -136,15 +143,21 @@ class PolicyColumns:
     age_s_max: NDArray[np.int64]
     decay: Decay
     bounds: BoundColumns | None = None
+    scopes: Scopes = NO_SCOPES
 
     @classmethod
     def of(cls, policy: Policy) -> Self:
         """The columns of `policy`, a row for each of its lists."""
         bounds = BoundColumns.of(policy) if policy.bounds else None
-        return cls.of_lists(policy.by_list, bounds)
+        return cls.of_lists(policy.by_list, bounds, policy.scopes)
 
     @classmethod
-    def of_lists(cls, rules: Sequence[ListPolicy], bounds: BoundColumns | None = None) -> Self:
+    def of_lists(
+        cls,
+        rules: Sequence[ListPolicy],
+        bounds: BoundColumns | None = None,
+        scopes: Scopes = NO_SCOPES,
+    ) -> Self:
         """The same of each list's policy."""
         action = np.array([rule.action for rule in rules], np.uint8)
         return cls(
@@ -156,6 +169,7 @@ class PolicyColumns:
             np.array([rule.age_s_max for rule in rules], np.int64),
             decay_of([(rule.decay_days, rule.decay_speed) for rule in rules]),
             bounds,
+            scopes,
         )
 
     def stale(self, ages_s: NDArray[np.int64]) -> list[int]:
@@ -188,16 +202,23 @@ def judge(matches: Matches, policy: PolicyColumns) -> Judgements:
         last = first
         none = np.zeros(0, np.uint8)
         return Judgements(first, none, none.view(np.bool_), first, first, last)
-    agreeing = np.repeat(np.add.reduceat(matches.confirmed.astype(np.int64), first), last - first)
+    # What is outside of its list's scope neither acts nor counts for others.
+    outside = np.flatnonzero(matches.outside)
+    sure = matches.confirmed
+    if len(outside):
+        sure = sure.copy()
+        sure[outside] = False
+    agreeing = np.repeat(np.add.reduceat(sure.astype(np.int64), first), last - first)
     lists = matches.lists
     heeded = (matches.confidence >= policy.confidence_min[lists]) & (
         agreeing >= policy.agree_min[lists]
     )
     if policy.bounds is not None:
-        heeded &= policy.bounds.agreed(matches, first)
+        heeded &= policy.bounds.agreed(matches, sure, first)
     actions = np.where(
         matches.confirmed, policy.action[lists] * heeded, policy.unconfirmed[lists]
     ).astype(np.int64)
+    actions[outside] = 0
     strength = (actions + 1) * _LATER - 1 - np.arange(len(matches))
     strength[actions == 0] = 0
     on_trial = policy.simulate[lists]
@@ -215,7 +236,7 @@ def judge(matches: Matches, policy: PolicyColumns) -> Judgements:
 
 
 class Stopped(NamedTuple):
-    """Numbers whose matches would have acted without agreements, and do not, in columns.
+    """Numbers whose matches would have acted without agreements and scopes, and do not, in columns.
 
     `places` int64, in the `Judgements`; `deciding` int64, the match that would have acted; `rules`
     int64, places in `rules_of`: what keeps it from it.
@@ -227,21 +248,43 @@ class Stopped(NamedTuple):
 
 
 def stopped(matches: Matches, judged: Judgements, policy: PolicyColumns) -> Stopped | None:
-    """Whom agreements keep from acting among the numbers `judged`; None: nobody."""
+    """Whom agreements and scopes keep from acting among the numbers `judged`; None: nobody."""
     bounds = policy.bounds
     silent = np.flatnonzero(judged.actions == 0)
-    if bounds is None or not len(silent):
+    outside = np.flatnonzero(matches.outside)
+    if not len(silent) or (bounds is None and not len(outside)):
         return None
     of_silent = np.repeat(judged.actions == 0, judged.last - judged.first)
     asked = np.flatnonzero(of_silent)
-    without = judge(matches.at(asked), bounds.alone)
+    inside = matches.at(asked)
+    if len(outside):
+        inside = replace(inside, outside=np.zeros(len(asked), np.uint8))
+    without = judge(inside, policy if bounds is None else bounds.alone)
     found = np.flatnonzero(without.actions)
     if not len(found):
         return None
     deciding = asked[without.deciding[found]]
+    rules = np.full(len(found), _FREE) if bounds is None else _kept_by(matches, policy, deciding)
+    if len(outside):
+        # Where no agreement keeps it, it acts with another beside it, which is outside.
+        alone = np.flatnonzero((rules == _FREE) & (matches.outside[deciding] == 0))
+        begins = judged.first[silent[found[alone]]]
+        deciding[alone] = outside[np.searchsorted(outside, begins)]
+        why = matches.outside[deciding].astype(np.int64)
+        names, reasons = len(policy.action), len(OUTSIDE)
+        rules = np.where(why > 0, names + matches.lists[deciding] * reasons + why - 1, rules)
+    return Stopped(silent[found], deciding, rules)
+
+
+def _kept_by(
+    matches: Matches, policy: PolicyColumns, deciding: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Which rule of an agreement keeps each match from acting; places in `rules_of`."""
+    bounds = policy.bounds
+    assert bounds is not None, "there are agreements"
     lists = matches.lists[deciding]
     by_category = bounds.categories[lists, matches.category[deciding]]
-    rules = np.select(
+    rules: NDArray[np.int64] = np.select(
         [
             ~matches.confirmed[deciding],
             policy.action[lists] == 0,
@@ -256,4 +299,4 @@ def stopped(matches: Matches, judged: Judgements, policy: PolicyColumns) -> Stop
         ],
         bounds.stopped_countries[lists],
     )
-    return Stopped(silent[found], deciding, rules)
+    return rules

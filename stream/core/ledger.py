@@ -94,7 +94,7 @@ class Ledger:
             touched.lists,
             decay,
             now_s,
-            *found.columns[:-1],  # a number's own reports are no prefix's
+            *found.columns[:-2],  # a number's own reports are no prefix's; its scope is not known
         )
         return found.first(kept)
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from stream.core.confidence import Standing
 from stream.core.policy import Match
+from stream.core.scope import Outside
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -20,6 +21,7 @@ class Matches:
     `confidence` uint8 and `expires_at_s` int64 (seconds since the epoch, `NEVER` = 0) are what the
     number's reports come to now (`core.confidence`), and 0 where the match is unconfirmed. `prefix`
     uint8: how many digits the prefix has whose reports these are, 0 where they are the number's.
+    `outside` uint8 (`core.scope.Outside`): why the list may not name the number, 0 where it may.
     """
 
     rows: NDArray[np.int64]
@@ -29,13 +31,15 @@ class Matches:
     confidence: NDArray[np.uint8]
     expires_at_s: NDArray[np.int64]
     prefix: NDArray[np.uint8]
+    outside: NDArray[np.uint8]
 
     @classmethod
     def blank(cls, rows: NDArray[np.int64], lists: NDArray[np.int64]) -> Self:
         """Unconfirmed matches, whose other columns a caller may still fill."""
         hits = len(rows)
-        small, large = np.zeros((3, hits), np.uint8), np.zeros(hits, np.int64)
-        return cls(rows, lists, np.zeros(hits, np.bool_), small[0], small[1], large, small[2])
+        small, large = np.zeros((4, hits), np.uint8), np.zeros(hits, np.int64)
+        sure = np.zeros(hits, np.bool_)
+        return cls(rows, lists, sure, small[0], small[1], large, small[2], small[3])
 
     @classmethod
     def confirmed_of(
@@ -43,6 +47,7 @@ class Matches:
     ) -> Self:
         """Confirmed matches of those numbers that are one."""
         kept = np.flatnonzero(found.matches)
+        none = np.zeros((2, len(kept)), np.uint8)
         return cls(
             rows[kept],
             lists[kept],
@@ -50,7 +55,7 @@ class Matches:
             found.category[kept],
             found.confidence[kept],
             found.expires_at_s[kept],
-            np.zeros(len(kept), np.uint8),
+            *none,
         )
 
     @classmethod
@@ -76,6 +81,7 @@ class Matches:
             self.confidence,
             self.expires_at_s,
             self.prefix,
+            self.outside,
         )
 
     def __len__(self) -> int:
@@ -84,11 +90,11 @@ class Matches:
     def by_row(self) -> dict[int, list[Match]]:
         """The matches of each row that has any, rows ascending, in list order."""
         found: dict[int, list[Match]] = {}
-        for row, index, confirmed, *entry in zip(
+        for row, index, confirmed, *entry, outside in zip(
             *(column.tolist() for column in self.columns), strict=True
         ):
             match = Match(index, True, *entry) if confirmed else Match(index, False)
-            found.setdefault(row, []).append(match)
+            found.setdefault(row, []).append(match._replace(outside=Outside(outside)))
         return found
 
     def without(self, lists: Collection[int]) -> Self:

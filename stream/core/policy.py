@@ -14,6 +14,7 @@ from typing import NamedTuple
 from stream.core.agreement import owner_of
 from stream.core.decision import Action
 from stream.core.rules import RuleSettings
+from stream.core.scope import NO_SCOPES, Allowed, Outside, Scopes
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,8 @@ class Match(NamedTuple):
 
     `list` is the list's index in its `Blocklists`; category, confidence and expiry are those of the
     entry and None where the match is unconfirmed. `prefix`: how many digits of the number the
-    list's entry has where that is a prefix, else 0.
+    list's entry has where that is a prefix, else 0. One that is `outside` is only observed, and
+    counts for no other.
     """
 
     list: int
@@ -84,6 +86,7 @@ class Match(NamedTuple):
     confidence: int | None = None
     expires_at_s: int | None = None
     prefix: int = 0
+    outside: Outside = Outside.NOT
 
 
 class Stops(NamedTuple):
@@ -107,7 +110,8 @@ class Bound:
     The list's `ListPolicy` is then the stricter of the settings and all clauses; `alone` is what
     the settings say. `agreement` is the id that reasons name; `rule` is what a decision of the list
     names in place of the list. The list acts where at least `countries_min` owners hold the number;
-    it counts for others where `corroborates`.
+    it counts for others where `corroborates`. `may_list`: the countries that agreements let it
+    name.
     """
 
     alone: ListPolicy
@@ -115,6 +119,7 @@ class Bound:
     rule: str | None = None
     countries_min: int = 1
     corroborates: bool = True
+    may_list: Sequence[Allowed] = ()
     stops: Stops = field(default_factory=Stops)
 
 
@@ -136,28 +141,30 @@ class Judgement(NamedTuple):
 class Policy:
     """The settings, with one `ListPolicy` per list of one `Blocklists`, in its order.
 
-    `bounds` has what agreements make of each list; it is empty where there are none.
+    `bounds` has what agreements make of each list; it is empty where there are none. `scopes` has
+    the numbers that each list may name.
     """
 
     settings: PolicySettings
     by_list: Sequence[ListPolicy]
     bounds: Sequence[Bound] = ()
     names: tuple[str, ...] = ()
+    scopes: Scopes = NO_SCOPES
 
     def weigh(self, matches: Sequence[Match]) -> Judgement:
         """Judge the matches of one number; at least one. The strongest real action wins.
 
         A list on trial speaks only where no other acts. Among equals the earlier list decides, so
         that a repeat of the same call reads the same. Where none acts, and one would have without
-        agreements, the judgement names what kept that one from it.
+        agreements or outside of its scope, the judgement names what kept that one from it.
         """
         assert matches, "a number without a match needs no judgement"
-        agreeing = sum(match.confirmed for match in matches)
+        agreeing = sum(match.confirmed and not match.outside for match in matches)
         owners = self._owners(matches)
         real = simulated = Judgement(Action.OBSERVE, False, matches[0])
         for match in matches:
             rule = self.by_list[match.list]
-            action = _action(match, rule, agreeing)
+            action = Action.OBSERVE if match.outside else _action(match, rule, agreeing)
             if self.bounds and match.confirmed:
                 bound = self.bounds[match.list]
                 if owners < bound.countries_min or match.category in bound.stops.categories:
@@ -168,13 +175,21 @@ class Policy:
             elif action > real.action:
                 real = Judgement(action, False, match)
         judged = real if real.action > Action.OBSERVE else simulated
-        if not self.bounds:
-            return judged
         if judged.action > Action.OBSERVE:
-            return judged._replace(rule=self.bounds[judged.deciding.list].rule)
-        alone = Policy(self.settings, [bound.alone for bound in self.bounds]).weigh(matches)
+            agreed = self.bounds[judged.deciding.list].rule if self.bounds else None
+            return judged._replace(rule=agreed)
+        if not self.bounds and not any(match.outside for match in matches):
+            return judged
+        rules = [bound.alone for bound in self.bounds] if self.bounds else self.by_list
+        inside = [match._replace(outside=Outside.NOT) for match in matches]
+        alone = Policy(self.settings, rules).weigh(inside)
         if alone.action > Action.OBSERVE:
-            return judged._replace(deciding=alone.deciding, rule=self._stopped(alone.deciding))
+            deciding = matches[inside.index(alone.deciding)]
+            why = self._stopped(deciding)
+            if why is None:  # it acts with another beside it, which is outside
+                deciding = next(match for match in matches if match.outside)
+                why = deciding.outside.label
+            return judged._replace(deciding=deciding, rule=why)
         return judged
 
     def _owners(self, matches: Sequence[Match]) -> int:
@@ -183,12 +198,19 @@ class Policy:
             {
                 owner_of(self.names[match.list])
                 for match in matches
-                if self.bounds and match.confirmed and self.bounds[match.list].corroborates
+                if self.bounds
+                and match.confirmed
+                and not match.outside
+                and self.bounds[match.list].corroborates
             }
         )
 
     def _stopped(self, match: Match) -> str | None:
         """The rule that keeps `match`, which the settings would let act, from acting."""
+        if match.outside:
+            return match.outside.label
+        if not self.bounds:
+            return None
         stops, rule = self.bounds[match.list].stops, self.by_list[match.list]
         if not match.confirmed:
             return stops.unconfirmed

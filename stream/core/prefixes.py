@@ -207,6 +207,7 @@ class PrefixTable:
             said.confidence[chosen],
             said.expires_at_s[chosen],
             digits[chosen],
+            np.zeros(len(chosen), np.uint8),  # a prefix is digits: the gate saw it
         )
 
     def _hits(

@@ -9,11 +9,12 @@ from typing import Any
 from stream.core.allowlist import AllowEntry
 from stream.core.entry import NEVER
 from stream.core.number import masked
-from stream.lists.records import OPS, Followed, Step, allow_of
+from stream.core.scope import NOTHING_KNOWN, Scope
+from stream.lists.records import OPS, Followed, Step, allow_of, scope_of
 from stream.lists.words import AllowHead, ListHead
 from stream.ops.skips import Place, Skipped, skip
 
-HEAD_FIELDS = ("generation", "base", "chain", "circle", "count", "created_at_s", "actor")
+HEAD_FIELDS = ("generation", "base", "chain", "circle", "count", "created_at_s", "actor", "scope")
 """In the order of the scripts."""
 _STEP_FIELDS = ("list", "generation", "op", "payload", "chain")
 _DIGITS_MAX = 18
@@ -39,6 +40,7 @@ def list_head(name: bytes, fields: Sequence[bytes | None], changes: Any) -> List
             created_at_s=_whole("created_at_s", values),
             actor=(values["actor"] or b"").decode(errors="replace"),
             changes=changes if isinstance(changes, int) else 0,
+            scope=_scope(where, values["scope"], told),
         )
     except _Wrong as wrong:
         return Skipped(Place.HEAD, where, str(wrong), told)
@@ -55,6 +57,16 @@ def deleted_of(pairs: Sequence[bytes]) -> dict[str, int]:
         except _Wrong as wrong:
             skip(Skipped(Place.HEAD, f"rf:lists:deleted {told}", str(wrong), told))
     return found
+
+
+def _scope(where: str, value: bytes | None, name: str) -> Scope | None:
+    """What the list's feed may list; one that cannot be read lets it list nobody unseen."""
+    if value is None:
+        return None
+    found = scope_of(value)
+    if found is None:
+        skip(Skipped(Place.HEAD, f"{where} scope", "it is no scope", name))
+    return found or NOTHING_KNOWN
 
 
 def allow_head(fields: Sequence[bytes | None]) -> AllowHead | Skipped:

@@ -8,6 +8,7 @@ import msgspec
 
 from stream.core.entry import Category
 from stream.core.ranges import STRICT, PrefixRules
+from stream.core.scope import Scope
 from stream.lists.formats.rows import Format, ReadOptions
 from stream.lists.gate import GateLimits
 from stream.lists.meanings import Dates
@@ -60,6 +61,11 @@ class Feed:
     keep_s: int = 30 * 86_400
     digest: str = ""
     meaning: str = ""
+
+    @property
+    def scope(self) -> Scope:
+        """What it may list, for those who match numbers with what it brought."""
+        return Scope(self.name, self.codes)
 
     def owns(self, source: str) -> bool:
         """Whether reports of `source` are this feed's own."""

@@ -10,14 +10,16 @@ from typing import Any, Self, TypeVar
 import msgspec
 from redis.asyncio import Redis
 
-from stream.core.faults import UNREADABLE, RegisterLost
+from stream.core.faults import UNREADABLE, ListUnknown, RegisterLost
+from stream.core.scope import Scope
 from stream.lists import keys, scripts
 from stream.lists.connection import Closing, RegisterSettings, client, renamed
 from stream.lists.enforced.notes import Effect, note_effect, note_verdict
 from stream.lists.feed import FeedState, VersionRecord
 from stream.lists.gate import GateReason, Verdict
-from stream.lists.store import AUDIT_MAX
-from stream.lists.words import By
+from stream.lists.records import scope_json, scope_of
+from stream.lists.store import AUDIT_MAX, CHANGES_MAX
+from stream.lists.words import By, unknown
 from stream.ops.clock import now_ms
 from stream.ops.skips import Place, Skipped, skip
 
@@ -32,6 +34,7 @@ class FeedBook(Closing):
     def __init__(self, redis: Redis) -> None:
         super().__init__(redis)
         self._write = redis.register_script(scripts.FEED)
+        self._scope = redis.register_script(scripts.SCOPE)
 
     @classmethod
     def open(cls, settings: RegisterSettings) -> Self:
@@ -102,6 +105,33 @@ class FeedBook(Closing):
         except UNREADABLE as error:
             text = f"what is known of feed {feed} can not be read ({error}): DEL {keys.feed(feed)}"
             raise RegisterLost(f"{text}, and it begins anew") from error
+
+    async def bound(self, list_name: str, scope: Scope, by: By) -> bool:
+        """Let everybody who decides calls know what the list's feed may list; whether that is new.
+
+        Raises ListUnknown.
+        """
+        with renamed(f"writing down what {list_name} may name"):
+            answer: Any = await self._scope(
+                keys=[keys.head(list_name)],
+                args=[list_name, scope_json(scope), *(by.actor, by.reason), CHANGES_MAX, AUDIT_MAX],
+            )
+        if answer[0] == scripts.UNKNOWN:
+            raise ListUnknown(unknown(list_name))
+        return bool(answer[0] == 1)
+
+    async def bound_again(self, list_name: str, scope: Scope, by: By) -> None:
+        """The same where the list does not say so: its feed's file changed, or Redis forgot it.
+
+        A list that is not there, or that another feed fills, stays as it is.
+        """
+        with renamed(f"reading what {list_name} may name"):
+            fields: Any = await self._redis.hmget(keys.head(list_name), ["generation", "scope"])
+        generation, said = fields
+        held = None if said is None else scope_of(said)
+        mine = held is None or (held.feed == scope.feed and held != scope)
+        if generation is not None and mine:
+            await self.bound(list_name, scope, by)
 
     async def tried(self, feed: str, at_s: int, fault: str, detail: str, failures: int) -> None:
         """A try to fetch ended; `fault` "": it worked."""

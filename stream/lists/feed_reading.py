@@ -61,6 +61,12 @@ class VersionRead:
     late: frozenset[int] = frozenset()
 
     @property
+    def hashed(self) -> bool:
+        """Whether it lists numbers by their hashes alone, so that nobody here saw them."""
+        listed = self.columns.category != np.uint8(REMOVED)
+        return self.bare or bool(((self.columns.number == 0) & listed).any())
+
+    @property
     def expired(self) -> int:
         """Rows that are over already."""
         return self.rejected[Wrong.EXPIRED]

@@ -235,6 +235,8 @@ async def _let_in(
     assert assessed.change is not None, "it was compared"
     key = move.key if move is not None else await _key(register, feed, around)
     read = assessed.read
+    if read.hashed:  # before it is live: the gate saw no number of it, so matching has to look
+        await book.bound(feed.list_name, feed.scope, by)
     if read.bare:
         to = move.circle if move is not None else ""
         data, count = read.filter_data, record.good

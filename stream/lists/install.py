@@ -7,6 +7,7 @@ from pathlib import Path
 from stream.core.allowlist import NOBODY, Allowlist
 from stream.core.blocklists import Blocklists, LiveList, Table
 from stream.core.overlay import Change
+from stream.core.scope import Scope
 from stream.core.snapshot import Snapshot
 from stream.lists import tables
 
@@ -19,7 +20,7 @@ class Installer:
     def __init__(self, state_dir: Path) -> None:
         self._state_dir = state_dir
         self._tables: dict[_Names, Table] = {}
-        self._arrived: list[tuple[str, Sequence[Change], int, int]] | None = None
+        self._arrived: list[tuple[str, Sequence[Change], int, int, Scope | None]] | None = None
 
     def whole(self, lives: Iterable[LiveList], allow: Allowlist) -> Blocklists:
         """The value that enforces `lives`; blocks where a table is new.
@@ -47,9 +48,9 @@ class Installer:
         self._arrived = []
         try:
             made = await asyncio.to_thread(self.whole, lives, NOBODY)
-            for name, changes, generation, now_s in self._arrived:
+            for name, changes, generation, now_s, scope in self._arrived:
                 if name not in replaced:
-                    made = made.with_changes(name, changes, generation, now_s)
+                    made = made.with_changes(name, changes, generation, now_s, scope)
         finally:
             self._arrived = None
         return made
@@ -62,7 +63,9 @@ class Installer:
         lives = [live for live in current.lists if live.name != name]
         return await self.build(lives, {name})
 
-    def arrived(self, name: str, changes: Sequence[Change], generation: int, now_s: int) -> None:
+    def arrived(
+        self, name: str, changes: Sequence[Change], generation: int, now_s: int, scope: Scope | None
+    ) -> None:
         """Changes went live; if a build is under way, it will hold them too."""
         if self._arrived is not None:
-            self._arrived.append((name, changes, generation, now_s))
+            self._arrived.append((name, changes, generation, now_s, scope))

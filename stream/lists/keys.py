@@ -5,7 +5,7 @@
 | `rf:register` | hash | `id`, `created_at_s`, `format`: which register this is |
 | `rf:lists` | set | names of all lists |
 | `rf:lists:deleted` | hash | name of a list that was deleted -> its last generation and chain |
-| `rf:list:{NAME}` | hash | the head: generation, base, chain, circle, count, created_at_s, actor |
+| `rf:list:{NAME}` | hash | generation, base, chain, circle, count, created_at_s, actor, scope |
 | `rf:list:{NAME}:changed` | hash | fingerprint (hex) -> last change of that number since the base |
 | `rf:list:{NAME}:bases` | list | generations of the bases kept, newest first |
 | `rf:list:{NAME}:writing` | hash | generations of bases not published yet -> id of that step |

@@ -14,13 +14,14 @@ from stream.core.allowlist import NOBODY, AllowEntry, Allowlist
 from stream.core.blocklists import LiveList, fresh
 from stream.core.faults import UNREADABLE, SnapshotUnreadable
 from stream.core.overlay import Change, Overlay
+from stream.core.scope import NOTHING_KNOWN
 from stream.core.snapshot import Snapshot
 from stream.lists import journal, shelf
 from stream.lists.disk import locked, named_faults, sync_folder, write_synced
 from stream.lists.journal import JournalItem
 from stream.lists.marks import Mark
-from stream.lists.records import Step, allow_json, allow_of, change_of
-from stream.lists.words import AllowHead, ListState
+from stream.lists.records import Op, Step, allow_json, allow_of, change_of, scope_json, scope_of
+from stream.lists.words import AllowHead, ListHead, ListState
 
 _FILE = "register.json"
 _MARK = "mark"
@@ -122,12 +123,68 @@ def last_good(
         read = journal.replay(shelf.list_folder(state_dir, name), snapshot.manifest.generation)
         if read.damaged is not None:
             refused[name] = read.damaged
-        lists[name] = _replayed(name, keys[circle], snapshot, read.items, synced_at_s)
+        known = _kept_scope(state_dir, name)
+        if known is _BROKEN:
+            refused[str(_scope_file(state_dir, name))] = "it is no scope: it names nobody unseen"
+        lists[name] = _replayed(name, keys[circle], snapshot, read.items, synced_at_s, known)
     return lists, refused
 
 
+def keep_scope(state_dir: Path, head: ListHead) -> None:
+    """Write what a list's feed may list, if that is not what stands there already.
+
+    Written before the list is live, so that no start enforces the list without it. Blocks. Raises
+    SnapshotUnreadable where the disk does not take it.
+    """
+    if head.scope is None:  # or a register that lost it: what stands there is stricter at worst
+        return
+    path = _scope_file(state_dir, head.name)
+    text = scope_json(head.scope).decode()
+    data = msgspec.json.encode(_KeptScope(head.generation, text))
+    with named_faults("scope"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with locked(path.parent / ".scope.lock"):
+            before = _kept_scope(state_dir, head.name)
+            if before.scope == text or before.generation > head.generation:
+                return
+            aside = path.parent / ".writing-scope"
+            write_synced(aside, data)
+            aside.rename(path)
+            sync_folder(path.parent)
+
+
+class _KeptScope(msgspec.Struct, frozen=True):
+    """The scope at a generation of its list, as the register writes it; "": none was said."""
+
+    generation: int = 0
+    scope: str = ""
+
+
+_BROKEN = _KeptScope(0, "broken")
+"""In place of a file that cannot be read."""
+
+
+def _scope_file(state_dir: Path, name: str) -> Path:
+    return shelf.list_folder(state_dir, name) / "scope.json"
+
+
+def _kept_scope(state_dir: Path, name: str) -> _KeptScope:
+    path = _scope_file(state_dir, name)
+    if not path.exists():
+        return _KeptScope()
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_KeptScope)
+    except (OSError, *UNREADABLE):
+        return _BROKEN
+
+
 def _replayed(
-    name: str, key: bytes, snapshot: Snapshot, items: Iterable[JournalItem], synced_at_s: int
+    name: str,
+    key: bytes,
+    snapshot: Snapshot,
+    items: Iterable[JournalItem],
+    synced_at_s: int,
+    kept: _KeptScope,
 ) -> LocalList:
     live = fresh(name, key, snapshot, synced_at_s)
     mark = Mark(live.generation, "")
@@ -136,9 +193,13 @@ def _replayed(
         change = change_of(item.op, item.payload.encode())
         if change is not None:
             changes.append(change)
+        if item.op == Op.SCOPE and item.generation > kept.generation:
+            kept = _KeptScope(item.generation, item.payload)
         mark = Mark(item.generation, item.chain)
+    scope = (scope_of(kept.scope.encode()) or NOTHING_KNOWN) if kept.scope else None
     overlay = Overlay({}).with_changes(changes)
-    return LocalList(LiveList(name, key, snapshot, overlay, mark.generation, synced_at_s), mark)
+    live = LiveList(name, key, snapshot, overlay, mark.generation, synced_at_s, scope)
+    return LocalList(live, mark)
 
 
 def record(state_dir: Path, name: str, steps: Iterable[Step]) -> None:

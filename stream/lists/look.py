@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import phonenumbers
 from numpy.typing import NDArray
 
 from stream.core.allowlist import NOBODY, Allowlist
 from stream.core.emergency import EmergencyNumbers
+from stream.core.scope import CODES, PLACES
 from stream.lists.formats.rows import RejectedRow, Wrong
 from stream.lists.gate import GateReason
 from stream.lists.headers import Says
@@ -38,24 +38,7 @@ class Bounds:
     redressed: Allowlist = NOBODY
 
 
-def _code_table() -> NDArray[np.uint16]:
-    """Country calling code by a number's first three digits; uint16[1000], 0 where there is none.
-
-    No code is the beginning of another, so three digits tell it.
-    """
-    table = np.zeros(1000, np.uint16)
-    for code in phonenumbers.COUNTRY_CODE_TO_REGION_CODE:
-        rest = 10 ** (3 - len(str(code)))
-        table[code * rest : (code + 1) * rest] = code
-    return table
-
-
-_CODES: Final = _code_table()
-
-
-def codes_of_countries(countries: frozenset[str]) -> frozenset[int]:
-    """Calling codes of countries (ISO 3166). Those that share one, as +1, are all meant by it."""
-    return frozenset(phonenumbers.country_code_for_region(country) for country in countries)
+_CODES: Final = np.array([0, *CODES], np.uint16)
 
 
 def look(
@@ -135,7 +118,7 @@ def _calling_codes(texts: NDArray[np.bytes_]) -> NDArray[np.uint16]:
     # A prefix entry of two digits has a `*` or nothing in the third place: read as 0.
     digits = np.where((letters >= ord("0")) & (letters <= ord("9")), letters - ord("0"), 0)
     heads = digits.astype(np.int64) @ np.array([100, 10, 1])
-    codes: NDArray[np.uint16] = _CODES[heads]
+    codes: NDArray[np.uint16] = _CODES[PLACES[heads]]
     return codes
 
 

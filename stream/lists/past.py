@@ -21,7 +21,7 @@ from stream.lists.records import REBUILD, REKEY, Op, Step, base_of, change_of
 from stream.lists.store import Register
 from stream.lists.words import ListHead
 
-_NO_CHANGE = {Op.CREATE, Op.RESERVE, Op.BASE}
+_NO_CHANGE = {Op.CREATE, Op.RESERVE, Op.BASE, Op.SCOPE}
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from stream.core.allowlist import AllowEntry
 from stream.core.entry import Category, Entry
 from stream.core.faults import UNREADABLE
 from stream.core.overlay import Change
+from stream.core.scope import Scope
 from stream.lists.words import Numbered
 
 
@@ -28,6 +29,7 @@ class Op(StrEnum):
     ADD = "add"
     REMOVE = "remove"
     RESERVE = "reserve"
+    SCOPE = "scope"
     BASE = "base"
     DELETE = "delete"
     ALLOW = "allow"
@@ -140,6 +142,13 @@ class BaseRecord(msgspec.Struct, frozen=True):
     of: int = 0
 
 
+class _ScopeRecord(msgspec.Struct, frozen=True):
+    """Payload of `Op.SCOPE`, and field of a list's head; `codes` None: every country's."""
+
+    feed: str
+    codes: tuple[Annotated[int, Meta(ge=1, le=999)], ...] | None
+
+
 def hex_of(fingerprint: int) -> str:
     """A fingerprint as the register writes it: 16 hex digits."""
     return f"{fingerprint:016x}"
@@ -238,6 +247,21 @@ def allow_of(payload: bytes) -> AllowEntry | None:
         return None
 
 
+def scope_json(scope: Scope) -> bytes:
+    """What a list's feed may list, as a step and the list's head have it."""
+    codes = None if scope.codes is None else tuple(sorted(scope.codes))
+    return msgspec.json.encode(_ScopeRecord(scope.feed, codes))
+
+
+def scope_of(payload: bytes) -> Scope | None:
+    """What a list's feed may list; None: unreadable."""
+    try:
+        record = _read_scope(payload)
+    except UNREADABLE:
+        return None
+    return Scope(record.feed, None if record.codes is None else frozenset(record.codes))
+
+
 def base_of(payload: bytes) -> BaseRecord | None:
     """What a base step says; None: unreadable."""
     try:
@@ -249,4 +273,5 @@ def base_of(payload: bytes) -> BaseRecord | None:
 _read_entry = msgspec.json.Decoder(_EntryRecord).decode
 _read_removal = msgspec.json.Decoder(_RemovalRecord).decode
 _read_allow = msgspec.json.Decoder(_AllowRecord).decode
+_read_scope = msgspec.json.Decoder(_ScopeRecord).decode
 _read_base = msgspec.json.Decoder(BaseRecord).decode

@@ -22,20 +22,20 @@ from stream.core.faults import (
     RegisterUnsafe,
     SnapshotUnreadable,
 )
-from stream.core.overlay import EMPTY, Change
+from stream.core.overlay import EMPTY
 from stream.core.trials import Trials
 from stream.lists import local
 from stream.lists.events import Event, EventKind, OnEvent
 from stream.lists.install import Installer
 from stream.lists.keeper import Keeper
 from stream.lists.marks import ALLOWLIST, Found, Mark, Marks
-from stream.lists.records import Followed, Op, Step, change_of
+from stream.lists.records import Followed, Step
 from stream.lists.reload import RefreshSettings, Reloaded, Shelf, reload_list
+from stream.lists.steps import said_in
 from stream.lists.store import FIRST_ID, Register
 from stream.lists.trials.following import TrialsFollower
 from stream.lists.words import Heads
 from stream.ops.retry import Backoff
-from stream.ops.skips import Place, Skipped, skip
 from stream.ops.tasks import cancelled
 from stream.ops.traces import OFF, Traces
 
@@ -203,29 +203,18 @@ class Refresher:
         found = self._marks.take(name, steps)
         self._tell_all(name, found)
         if found.fresh and name in self.current.names:
-            changes = self._changes(name, found.fresh)
+            changes, scope, again = said_in(name, found.fresh)
+            if again:
+                self._marks.stale.add(name)
             generation = found.fresh[-1].generation
-            self._installer.arrived(name, changes, generation, self._now())
-            self.current = self.current.with_changes(name, changes, generation, self._now())
+            self._installer.arrived(name, changes, generation, self._now(), scope)
+            self.current = self.current.with_changes(name, changes, generation, self._now(), scope)
             self._traces.told(
                 SWAP, begun_ns, list=name, generation=generation, changes=len(changes)
             )
             self._keeper.steps(name, found.fresh)
         if self._marks.stale:
             self._stale.set()
-
-    def _changes(self, name: str, steps: Sequence[Step]) -> list[Change]:
-        """What steps change; of one that cannot be read, the list's state may say more."""
-        changes = []
-        for step in steps:
-            change = change_of(step.op, step.payload)
-            if change is not None:
-                changes.append(change)
-            elif step.op in {Op.ADD, Op.REMOVE}:
-                self._marks.stale.add(name)
-                where = f"rf:changes {step.id}"
-                skip(Skipped(Place.CHANGES, where, "its payload is no change", name, step.version))
-        return changes
 
     def _try(self, trials: Trials) -> None:
         """Something was promoted or put back on trial."""

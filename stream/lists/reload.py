@@ -13,7 +13,7 @@ from stream.core.blocklists import LiveList
 from stream.core.faults import SnapshotUnreadable
 from stream.core.overlay import EMPTY
 from stream.core.snapshot import MANIFEST_PART, Snapshot, decode_manifest, open_snapshot
-from stream.lists import shelf
+from stream.lists import local, shelf
 from stream.lists.build import Version, build_snapshot
 from stream.lists.circles import key_id
 from stream.lists.connection import RegisterSettings
@@ -79,8 +79,10 @@ async def reload_list(
             if last_try or (await register.state(name)).head.base == head.base:
                 raise
             continue
+        await asyncio.to_thread(local.keep_scope, place.state_dir, head)
         overlay = EMPTY.with_changes(numbered.change for numbered in state.changes)
-        return Reloaded(LiveList(name, key, held, overlay, head.generation, now_s), state)
+        live = LiveList(name, key, held, overlay, head.generation, now_s, head.scope)
+        return Reloaded(live, state)
     raise AssertionError("the last try raises or returns")
 
 

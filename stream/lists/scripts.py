@@ -91,7 +91,7 @@ local lists = {}
 for _, name in ipairs(redis.call('SMEMBERS', KEYS[1])) do
   local key = 'rf:list:{' .. name .. '}'
   local fields = asked('HMGET', key, 'generation', 'base', 'chain', 'circle', 'count',
-                       'created_at_s', 'actor')
+                       'created_at_s', 'actor', 'scope')
   lists[#lists + 1] = {name, fields or {}, asked('HLEN', key .. ':changed') or 0}
 end
 local last = redis.call('XREVRANGE', 'rf:changes', '+', '-', 'COUNT', 1)
@@ -109,7 +109,7 @@ STATE = (
     ASKED
     + """
 return {asked('HMGET', KEYS[1], 'generation', 'base', 'chain', 'circle', 'count',
-        'created_at_s', 'actor'), asked('HGETALL', KEYS[2])}
+        'created_at_s', 'actor', 'scope'), asked('HGETALL', KEYS[2])}
 """
 )
 """KEYS head, changed -> [head, all changes], of one moment; nil where a key is no hash."""
@@ -289,6 +289,23 @@ return 1
 """Puts a piece of the change stream away, if what was put away last is still what it was. KEYS
 rf:past, rf:past:upto; ARGV the last id put away before, the piece's last id, the piece, pieces
 kept, the age in seconds at which pieces go (0: never)."""
+
+SCOPE = (
+    STEP
+    + """
+local name, scope, actor, reason, changes_max, audit_max = unpack(ARGV)
+local head = redis.call('HMGET', KEYS[1], 'generation', 'scope')
+if not head[1] then return {-1} end
+if head[2] == scope then return {0, tonumber(head[1])} end
+redis.call('HSET', KEYS[1], 'scope', scope)
+local generation = step(KEYS[1], name, 'scope', scope, changes_max)
+audit(audit_max, actor, reason, name, 'scope', generation, scope)
+return {1, generation}
+"""
+)
+"""What the feed of a list may list, from now on. It is a step of the list like its entries, so that
+followers know it before those that come with it. KEYS head; ARGV name, scope, actor, reason,
+limits."""
 
 SWEEP = """
 local base = tonumber(redis.call('HGET', KEYS[1], 'base'))

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from stream.core.overlay import Change
 from stream.core.said import cleaned
+from stream.core.scope import Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,8 @@ class ListHead:
     """A list as the register has it. `base` is its base's generation, 0: none yet.
 
     `changes` counts numbers changed since the base (shortly after a new base also some that it
-    holds already); `count` the numbers on the list.
+    holds already); `count` the numbers on the list. `scope` is what the feed that fills it without
+    numbers may list, None: none does, or it has not said so.
     """
 
     name: str
@@ -39,6 +41,7 @@ class ListHead:
     created_at_s: int
     actor: str
     changes: int
+    scope: Scope | None = None
 
 
 @dataclass(frozen=True, slots=True)

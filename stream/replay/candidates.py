@@ -13,6 +13,7 @@ from stream.core.blocklists import Blocklists, Group, LiveList, Table, fresh
 from stream.core.emergency import EmergencyNumbers
 from stream.core.entry import Columns
 from stream.core.faults import SnapshotUnreadable
+from stream.core.scope import Scope
 from stream.core.snapshot import FILTER_PART, Snapshot, read_snapshot
 from stream.core.trials import Standing, Target, known
 from stream.deciding import rules_for
@@ -82,7 +83,13 @@ class World:
 
 
 def live_list(
-    name: str, circle: str, key: bytes, content: Columns | bytes, generation: int, now_s: int
+    name: str,
+    circle: str,
+    key: bytes,
+    content: Columns | bytes,
+    generation: int,
+    now_s: int,
+    scope: Scope | None,
 ) -> LiveList:
     """A list of `content` (bytes: a bare filter) as a worker would enforce it. Blocks.
 
@@ -94,7 +101,7 @@ def live_list(
         parts = bare_snapshot(version, content, now_s)
     else:
         parts = build_snapshot(version, content, now_s)
-    return fresh(name, key, read_snapshot(parts, key=key), now_s)
+    return replace(fresh(name, key, read_snapshot(parts, key=key), now_s), scope=scope)
 
 
 def file_read(

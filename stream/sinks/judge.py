@@ -64,7 +64,8 @@ class Judge:
     def numbers(self, e164: NDArray[np.bytes_], now_s: int) -> dict[int, Blocked]:
         """Those of `e164` (S16) that would be blocked at `now_s`, by their place."""
         kinds = np.full(len(e164), Kind.E164, np.uint8)
-        found = self.blocklists.match(Numbers(e164, kinds), now_s, self.columns.decay)
+        columns = self.columns
+        found = self.blocklists.match(Numbers(e164, kinds), now_s, columns.decay, columns.scopes)
         return self._blocked(found, e164, now_s)
 
     def prefixes(self, now_s: int) -> PrefixKeys:

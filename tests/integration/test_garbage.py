@@ -152,7 +152,7 @@ async def test_an_entry_of_a_newer_version_names_it(register, worker, raw, load,
         await until(lambda: worker.listed(ONE))
         await until(lambda: count(Place.CHANGES) == 4)
     assert "operation 'teleport' is not known here. Ringfence 99.1.0 wrote it" in caplog.text
-    assert "its payload is no change. Ringfence 99.2.0 wrote it" in caplog.text
+    assert "its payload cannot be read. Ringfence 99.2.0 wrote it" in caplog.text
     assert "field generation is no whole number. Ringfence 99.3.0 wrote it" in caplog.text
     assert "0.0.1" not in caplog.text
 

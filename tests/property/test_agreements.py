@@ -11,6 +11,7 @@ from stream.core.entry import Category
 from stream.core.judging import PolicyColumns, judge, rules_of, stopped
 from stream.core.matches import Matches
 from stream.core.policy import ListPolicy, PolicySettings
+from stream.core.scope import Outside
 from tests.agreed import agreements, moments
 from tests.builders import NOW_S
 
@@ -28,7 +29,10 @@ settings = st.lists(policies, min_size=len(NAMES), max_size=len(NAMES)).map(
     lambda by_list: PolicySettings(lists=dict(zip(NAMES, by_list, strict=True)))
 )
 hits = st.tuples(
-    st.booleans(), st.sampled_from([0, 49, 50, 60, 100]), st.sampled_from([0, 1, 2, 3, 200])
+    st.booleans(),
+    st.sampled_from([0, 49, 50, 60, 100]),
+    st.sampled_from([0, 1, 2, 3, 200]),
+    st.sampled_from([0, 0, 0, *Outside]),
 )
 agreed = agreements(NAMES, ["TH", "KH"])
 
@@ -39,7 +43,10 @@ def matches_of(held):
         np.array([row for row, _ in pairs], np.int64), np.array([at for _, at in pairs], np.int64)
     )
     for place, pair in enumerate(pairs):
-        matches.confirmed[place], matches.confidence[place], matches.category[place] = held[pair]
+        matches.confirmed[place], matches.confidence[place], matches.category[place], why = held[
+            pair
+        ]
+        matches.outside[place] = why
     return matches
 
 
@@ -68,8 +75,7 @@ def test_columns_are_judged_as_numbers_are(by_settings, known, held):
             assert kept is not None
             assert one.action is Action.OBSERVE
             deciding, rule = int(kept.deciding[told[place]]), rules[kept.rules[told[place]]]
-        elif one.action > Action.OBSERVE:
-            assert columns.bounds is not None
+        elif one.action > Action.OBSERVE and columns.bounds is not None:
             rule = rules[columns.bounds.rules[matches.lists[deciding]]]
             rule = None if rule.startswith("list:") else rule
         assert deciding - first == found.index(one.deciding)

@@ -31,18 +31,20 @@ from stream.core.number import Kind, region_of
 from stream.core.overlay import EMPTY
 from stream.core.policy import ListPolicy, PolicySettings, compile_policy
 from stream.core.rules import RULES, RuleSettings, RuleState, RuleStates
+from stream.core.scope import Allowed, Scopes
 from stream.core.texts import Texts
 from tests.agreed import agreements
-from tests.builders import NOW_S, bare, blocklists, live
+from tests.builders import NOW_S, bare, blocklists, entry, hashed, live
 
 NOW_MS = NOW_S * 1000 + 250
 BOTH, FIRST, SECOND, BARE, HOSPITAL = (f"+4477009001{n:02d}" for n in range(5))
 CLEAN, HOME, UNASSIGNED = "+447700900150", "+66812345678", "+66712345678"
 HOTLINE, ABROAD = "+66812345670", "+66812345671"
+FIRSTS = [entry(one, expires_at_s=NOW_S + 60, confidence=40) for one in (BOTH, FIRST, HOSPITAL)]
 LISTS = blocklists(
     live("TH/hotlines", HOTLINE, BOTH, BARE),
-    live("TH/roaming", ABROAD),
-    live("XA/first", BOTH, FIRST, HOSPITAL, expires_at_s=NOW_S + 60, confidence=40),
+    fresh("TH/roaming", b"", hashed("TH/roaming", [entry(ABROAD)], {ABROAD}), NOW_S),
+    fresh("XA/first", b"", hashed("XA/first", FIRSTS, {BOTH, FIRST}), NOW_S),
     live("XB/second", BOTH, SECOND, "+447700900101*", "+4477009001*", confidence=70),
     fresh("XC/bare", b"", bare("XC/bare", [BARE, BOTH]), NOW_S),
     allow=Allowlist.of([AllowEntry(HOSPITAL, "hospital", "ops", NOW_S)]),
@@ -91,6 +93,9 @@ policies = st.builds(
     age_s_max=st.just(0),
 )
 
+may_lists = st.builds(
+    Allowed, st.sampled_from([None, frozenset(), frozenset({44}), frozenset({66})]), st.just("a")
+)
 rule_states = st.sampled_from(RuleState)
 some_states = st.dictionaries(st.sampled_from(RULES), rule_states)
 
@@ -136,10 +141,20 @@ class _Oracle:
         self.batch, self.lists, self.rules = batch, enforced, rules
         settings = rules.policy.settings.rules
         self.by_rules = {i for i, name in enumerate(enforced.names) if name in settings.lists}
-        self.by_caller = enforced.match(batch.callers, NOW_S).by_row()
-        self.by_callee = (
-            {} if batch.callees is None else enforced.match(batch.callees, NOW_S).by_row()
+        scopes = rules.policy.scopes
+        self.by_caller, self.by_callee = (
+            {} if numbers is None else enforced.match(numbers, NOW_S, None, scopes).by_row()
+            for numbers in (batch.callers, batch.callees)
         )
+        self.roams = self._is_inside("TH/roaming", ABROAD)
+
+    def _is_inside(self, name, number):
+        """Whether the list may name that number, which stands on it as a hash."""
+        scopes = self.rules.policy.scopes
+        if name not in self.lists.names or not scopes.by_list:
+            return True
+        codes = scopes.by_list[self.lists.names.index(name)].codes
+        return codes is None or int(number[1:3]) in codes
 
     def says(self, call):
         glance = self.batch.glances[call]
@@ -199,7 +214,7 @@ class _Oracle:
         breaks = {
             "do_not_originate": self._never_calls(call),
             "home_number_from_abroad": abroad
-            and caller not in ("", "" if self.lists is GONE else ABROAD)
+            and caller not in ("", "" if self.lists is GONE or not self.roams else ABROAD)
             and mark != "698"
             and region_of(caller) == country,
             "short_number_from_abroad": abroad and is_short,
@@ -274,15 +289,19 @@ class _Oracle:
     emit_all=st.booleans(),
     check_callee=st.booleans(),
     agreed=st.just(Agreements()) | agreements(["XA/first", "XB/second", "XC/bare"], ["TH"]),
+    may_list=st.none() | st.lists(may_lists, min_size=5, max_size=5),
+    own=st.sampled_from([(), (BARE,), ("+447700900102*", FIRST)]),
 )
 def test_columns_and_kernels_decide_as_one_does_by_hand(
-    enforced, values, by_list, plausible, unasked, emit_all, check_callee, agreed
+    enforced, values, by_list, plausible, unasked, emit_all, check_callee, agreed, may_list, own
 ):
     """Verdict, rule, role, number and reasons as the oracle says; bytes as msgspec writes them."""
     settings = PolicySettings(
         lists=dict(zip(enforced.names, by_list, strict=False)), rules=plausible, unasked=unasked
     )
     policy = compile_bounded(settings, enforced.names, agreed, "TH", NOW_S)
+    if may_list is not None:
+        policy = replace(policy, scopes=Scopes.of(may_list[: len(enforced.names)], own))
     rules = Rules(policy, EMERGENCY, TRUNKS, SIP, emit_all)
     batch, decisions, rest = outcome_of(values, check_callee, enforced, rules)
     with kernels.reference_only():

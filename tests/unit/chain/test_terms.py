@@ -8,6 +8,7 @@ from stream.core.bounds import Agreed, bounded
 from stream.core.decision import Action
 from stream.core.entry import Category
 from stream.core.policy import ListPolicy, Match, Policy, PolicySettings, compile_policy
+from stream.core.scope import EVERY, Allowed, Outside, Scopes
 
 NAMES = ("KH/scam", "MM/scam", "TH/national")
 SURE = Match(0, True, int(Category.INVESTMENT), 80, 0)
@@ -66,6 +67,29 @@ def test_the_deciding_term_is_named(found, match, expected) -> None:
     assert decides(found, match) == expected
     acts = found.weigh([match])
     assert (acts.action > Action.OBSERVE and not acts.simulated) == expected[1]
+
+
+def test_whom_the_list_may_not_name_is_said_first() -> None:
+    """The country by whoever says so, ours and numbers for help by the settings; the list does not
+    act, and counts for no other.
+    """
+    plain = policy(ListPolicy(agree_min=2))
+    feed = Allowed(frozenset({855}), "feed kh")
+    found = Policy(plain.settings, plain.by_list, (), NAMES, Scopes.of([feed, EVERY, EVERY]))
+    for why, by in (
+        (Outside.COUNTRY, "feed kh"),
+        (Outside.OWN, "[feeds] own_numbers"),
+        (Outside.EMERGENCY, "[policy.emergency]"),
+    ):
+        match = SURE._replace(outside=why)
+        assert decides(found, match) == (why.label, False, by)
+        assert found.weigh([match]).action is Action.OBSERVE
+    other = SURE._replace(list=2)
+    assert decides(found, other, SURE._replace(outside=Outside.OWN)) == (
+        *("agree_min", False),
+        "[policy]",
+    )
+    assert decides(found, other, SURE)[1]
 
 
 def test_another_country_that_agrees_lets_it_act() -> None:

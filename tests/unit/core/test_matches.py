@@ -4,24 +4,26 @@ import numpy as np
 
 from stream.core.matches import NO_MATCHES, Matches
 from stream.core.policy import Match
+from stream.core.scope import Outside
 
 
 def matches(*hits):
-    """Hits as (row, list, confirmed, category, confidence, expiry, digits of a prefix)."""
-    types = (np.int64, np.int64, np.bool_, np.uint8, np.uint8, np.int64, np.uint8)
-    columns = zip(*hits, strict=True) if hits else [()] * 7
+    """Hits as (row, list, confirmed, category, confidence, expiry, digits of a prefix, outside)."""
+    types = (np.int64, np.int64, np.bool_, np.uint8, np.uint8, np.int64, np.uint8, np.uint8)
+    columns = zip(*hits, strict=True) if hits else [()] * 8
     return Matches(*(np.array(c, t) for c, t in zip(columns, types, strict=True)))
 
 
-SURE, PERHAPS = (4, 1, True, 2, 90, 50, 7), (2, 3, False, 0, 0, 0, 0)
+SURE, PERHAPS = (4, 1, True, 2, 90, 50, 7, 0), (2, 3, False, 0, 0, 0, 0, 1)
+FOREIGN = Match(3, False, outside=Outside.COUNTRY)
 
 
 def test_each_row_has_its_matches_in_list_order():
     """A confirmed match carries its entry; an unconfirmed one carries nothing."""
-    found = Matches.together([matches(SURE, PERHAPS), matches((4, 0, True, 1, 100, 0, 0))])
+    found = Matches.together([matches(SURE, PERHAPS), matches((4, 0, True, 1, 100, 0, 0, 2))])
     assert found.by_row() == {
-        2: [Match(3, False)],
-        4: [Match(0, True, 1, 100, 0), Match(1, True, 2, 90, 50, 7)],
+        2: [FOREIGN],
+        4: [Match(0, True, 1, 100, 0, 0, Outside.OWN), Match(1, True, 2, 90, 50, 7)],
     }
     assert found.rows.tolist() == [2, 4, 4]
     assert len(found) == 3

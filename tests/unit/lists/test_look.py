@@ -7,10 +7,11 @@ import pytest
 
 from stream.core.allowlist import AllowEntry, Allowlist
 from stream.core.emergency import EmergencyNumbers
+from stream.core.scope import codes_of_countries
 from stream.lists.feed_reading import VersionRead
 from stream.lists.formats.rows import RejectedRow, Wrong
 from stream.lists.gate import GateReason
-from stream.lists.look import Bounds, codes_of_countries, look, look_at_rejected
+from stream.lists.look import Bounds, look, look_at_rejected
 
 EMERGENCY = EmergencyNumbers({})
 ALLOWED = Allowlist.of([AllowEntry("+85523880*", "hospital", "a", 0)])
