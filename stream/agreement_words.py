@@ -62,6 +62,7 @@ def _clause_json(agreement: Agreement, clause: Clause, at_s: int) -> dict[str, A
         else [category.label for category in sorted(terms.categories)],
         "countries_min": terms.countries_min,
         "simulate": terms.simulate,
+        "may_list": None if terms.may_list is None else sorted(terms.may_list),
         "shares": clause.shares,
     }
 
@@ -88,6 +89,8 @@ def _conditions(terms: Terms) -> Iterator[str]:
         yield categories_in_words(terms.categories)
     if terms.countries_min > 1:
         yield f"{terms.countries_min} countries agree"
+    if terms.may_list is not None:
+        yield f"a number of {', '.join(sorted(terms.may_list))}"
 
 
 def explained(
@@ -144,7 +147,9 @@ def may_cause(
     """What the list may cause at a moment, each term with what says so."""
     home = country == settings.calls.home_country
     policy = alone(settings.policy.settings(), name) if home else _UNBOUND
-    found = _bounded(policy, agreements, name, country, at_s)
+    agreed = _agreed(agreements, name, country, at_s)
+    # Without any agreement other countries' lists do what [policy] says, as our own do.
+    found = bounded(policy, name, country if agreements else owner_of(name), agreed)
     bound, rule, stops = found.bound, found.policy, found.bound.stops
     ours = "[policy]" if home else "its own policy"
     left_out = {*bound.stops.categories.values()}
@@ -168,6 +173,15 @@ def may_cause(
         term: {"value": value, "by": by if agreed and by else ours}
         for term, (value, agreed, by) in says.items()
     }
+    limits = [one for one in agreed if one.terms.may_list is not None]
+    terms["may_list"] = {
+        "value": sorted(
+            frozenset.intersection(*(one.terms.may_list or frozenset() for one in limits))
+        )
+        if limits
+        else None,
+        "by": ", ".join(one.rule for one in limits) or ours,
+    }
     terms["categories"] = {
         "value": _allowed(found) if left_out else None,
         "by": ", ".join(sorted(left_out)) or ours,
@@ -176,16 +190,13 @@ def may_cause(
     return {"may": rule.action.name.lower(), "rule": bound.rule or own, "terms": terms}
 
 
-def _bounded(
-    policy: ListPolicy, agreements: Agreements, name: str, country: str, at_s: int
-) -> Bounded:
-    agreed = [
+def _agreed(agreements: Agreements, name: str, country: str, at_s: int) -> list[Agreed]:
+    """What is in force for a list in a country."""
+    return [
         Agreed(agreement.id, terms)
         for agreement, clause, terms in agreements.here(country, at_s)
         if clause.list == name
     ]
-    # Without any agreement other countries' lists do what [policy] says, as our own do.
-    return bounded(policy, name, country if agreements else owner_of(name), agreed)
 
 
 def _allowed(found: Bounded) -> list[str]:

@@ -95,20 +95,22 @@ class TermsTable:
     categories: tuple[str, ...] | None = None
     countries_min: Annotated[int, Between(1, 250)] = 1
     simulate: bool = False
+    may_list: tuple[str, ...] | None = None
     shares: Literal["numbers", "fingerprints", "filter"] = "fingerprints"
     to: tuple[str, ...] | None = None
     reference: str = ""
 
     def __post_init__(self) -> None:
-        found = []
-        if self.categories is not None:
-            found = [
-                Problem(("categories",), f"may hold {one_of(_CATEGORIES)}, not {shown(label)}")
-                for label in self.categories
-                if label not in _CATEGORIES
-            ]
-            if not self.categories:
-                found = [Problem(("categories",), "is empty; leave it out, and all are meant")]
+        found = [
+            Problem(("categories",), f"may hold {one_of(_CATEGORIES)}, not {shown(label)}")
+            for label in self.categories or ()
+            if label not in _CATEGORIES
+        ]
+        wrong = map(checks.country, self.may_list or ())
+        found += [Problem(("may_list",), text) for text in wrong if text is not None]
+        for name in ("categories", "may_list"):
+            if getattr(self, name) == ():
+                found.append(Problem((name,), "is empty; leave it out, and all are meant"))
         if found:
             raise Problems(found)
 
@@ -123,6 +125,7 @@ class TermsTable:
             else frozenset(Category[label.upper()] for label in self.categories),
             countries_min=self.countries_min,
             simulate=self.simulate,
+            may_list=None if self.may_list is None else frozenset(self.may_list),
         )
 
 

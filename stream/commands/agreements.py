@@ -161,6 +161,8 @@ def _clause(clause: dict[str, Any]) -> str:
         limits.append(", ".join(clause["categories"]))
     if clause["countries_min"] > 1:
         limits.append(f"where {clause['countries_min']} countries agree")
+    if clause["may_list"] is not None:
+        limits.append(f"numbers of {', '.join(clause['may_list'])} alone")
     limits.append(f"shared: {clause['shares']}")
     reference = f" ({clause['reference']})" if clause["reference"] else ""
     return f"{clause['list']}{reference}: {'; '.join(limits)}"
@@ -222,6 +224,7 @@ _TERMS = {
     "agree_min": "lists that must agree",
     "simulate": "on trial",
     "categories": "categories",
+    "may_list": "numbers of",
 }
 _STATES = {
     "to_come": "begins",

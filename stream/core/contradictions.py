@@ -98,8 +98,17 @@ def _terms(mine: Terms, theirs: Terms) -> Iterator[_Term]:
     )
     named = (categories_in_words(mine.categories), categories_in_words(theirs.categories))
     yield _Term("categories", named, categories_in_words(both))
+    whose = (mine.may_list, theirs.may_list)
+    limits = [one for one in whose if one is not None]
+    common = frozenset.intersection(*limits) if limits else None
+    yield _Term("may_list", (_lands(whose[0]), _lands(whose[1])), _lands(common))
     trial = (mine.simulate, theirs.simulate)
     yield _Term("simulate", (str(trial[0]).lower(), str(trial[1]).lower()), "true")
+
+
+def _lands(may_list: frozenset[str] | None) -> str:
+    """Countries whose numbers a list may name; None: all of them."""
+    return "all" if may_list is None else ", ".join(sorted(may_list)) or "none"
 
 
 def categories_in_words(categories: frozenset[Category] | None) -> str:

@@ -101,9 +101,10 @@ def test_an_observer_gets_reports_and_no_list():
 
 def test_a_list_takes_from_the_terms_what_it_does_not_say(tmp_path):
     """One list may differ; the others are as the terms are."""
-    lists = KH + 'action = "flag"\n[lists."TH/national"]\n'
+    lists = KH + 'action = "flag"\nmay_list = ["KH", "LA"]\n[lists."TH/national"]\n'
     agreement = read_agreement(written(tmp_path, terms="confidence_min = 70", lists=lists))
     kh, th = agreement.clauses
+    assert (kh.terms.may_list, th.terms.may_list) == (frozenset({"KH", "LA"}), None)
     assert (kh.terms.action, kh.terms.confidence_min) == (Action.FLAG, 70)
     assert (th.terms.action, th.terms.confidence_min) == (Action.BLOCK, 70)
     assert (set(kh.to), set(th.to)) == ({"TH"}, {"KH"})
@@ -140,6 +141,8 @@ def test_a_time_is_exact_and_a_day_counts_whole(tmp_path):
         ({"terms": "confidence_min = 101"}, "terms.confidence_min: must be 0 to 100"),
         ({"terms": 'categories = ["legitimate"]'}, "terms.categories: may hold"),
         ({"terms": "categories = []"}, "terms.categories: is empty"),
+        ({"terms": 'may_list = ["KHM"]'}, "terms.may_list: must be a country"),
+        ({"terms": "may_list = []"}, "terms.may_list: is empty"),
         ({"lists": '[lists]\n"KH/scam" = {}\n"TH/x" = {}', "terms": "x = 1"}, "terms.x: is no"),
         ({"terms": "countries_min = 0"}, "terms.countries_min: must be 1 to 250"),
         ({"lists": ""}, "lists: is missing"),

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from stream.cli import app
 from stream.core.faults import ConfigInvalid
-from tests.unit.test_agreement_files import EXAMPLES, written
+from tests.unit.test_agreement_files import EXAMPLES, KH, written
 
 SOME_DAY = "2026-11-25T12:00:00Z"
 
@@ -101,6 +101,22 @@ def test_each_term_is_explained_by_its_clause(examples: Operator) -> None:
     assert (clause["reference"], clause["contact"]) == ("Paragraph 9", "unblock@vn-cert.example")
 
 
+def test_whose_numbers_a_list_may_name_is_explained(tmp_path: Path) -> None:
+    """The least of all agreements, and who says so; nothing of it where none limits them."""
+    written(tmp_path, "a-one", lists=KH + 'may_list = ["KH", "LA"]\n')
+    written(tmp_path, "b-two", lists=KH + 'may_list = ["KH"]\n')
+    operator = Operator(tmp_path, tmp_path)
+    (tmp_path / "mine.toml").rename(tmp_path / "mine")
+    operator.config = tmp_path / "mine"
+    told = operator.asks("explain", "KH/scam", "--at", SOME_DAY)
+    by = "agreement:a-one, agreement:b-two"
+    assert told["terms"]["may_list"] == {"value": ["KH"], "by": by}
+    assert [one["may_list"] for one in told["clauses"]] == [["KH", "LA"], ["KH"]]
+    said = operator.types("explain", "KH/scam", "--at", SOME_DAY)
+    assert f"numbers of: KH; so says {by}" in said
+    assert "numbers of KH, LA alone" in said
+
+
 def test_a_change_within_a_week_is_foretold(examples: Operator) -> None:
     """An agreement that ends in three days is said to end, and what holds then."""
     words = ("explain", "KH/scam", "--at", "2027-08-29T00:00:00Z")
@@ -116,6 +132,7 @@ def test_contradictions_are_found_and_named(tmp_path: Path) -> None:
     written(tmp_path, "a-one", terms="confidence_min = 60", more='circle = "one"')
     more = 'valid_until = 2099-12-31\ncircle = "two"'
     lists = '[lists."KH/scam"]\naction = "flag"\ncategories = ["loan"]\nshares = "numbers"\n'
+    lists += 'may_list = ["KH", "LA"]\n'
     written(tmp_path, "b-two", lists=lists, more=more)
     written(
         tmp_path, "c-over", lists=lists, valid_from="2025-01-01", more="valid_until = 2025-12-31"
@@ -124,13 +141,16 @@ def test_contradictions_are_found_and_named(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").rename(tmp_path / "mine")
     operator.config = tmp_path / "mine"
     found = {one["what"]: one for one in operator.asks("check", code=1)["contradictions"]}
-    assert {*found} == {"action", "categories", "circle", "confidence_min", "dates", "shares"}
+    assert {*found} == {
+        *("action", "categories", "circle", "confidence_min", "dates", "may_list", "shares")
+    }
+    assert (found["may_list"]["says"]["b-two"], found["may_list"]["counts"]) == ("KH, LA", "KH, LA")
     assert found["action"]["says"] == {"a-one": "block", "b-two": "flag"}
     assert (found["action"]["counts"], found["action"]["countries"]) == ("flag", ["TH"])
     assert (found["confidence_min"]["counts"], found["categories"]["counts"]) == ("60", "loan")
     said = operator.types("check", code=1)
     assert "KH/scam in TH: action: a-one says block, b-two says flag; what counts: flag" in said
-    assert "6 contradictions" in said
+    assert "7 contradictions" in said
 
 
 def test_files_that_can_not_be_used_are_told_with_the_others(tmp_path: Path) -> None:
