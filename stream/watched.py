@@ -23,8 +23,9 @@ from stream.calls.loop import Done
 from stream.calls.source import KafkaSource
 from stream.calls.unknown_trunks import unknown_trunks
 from stream.core.agreement import State as Standing
-from stream.core.blocklists import Blocklists
+from stream.core.blocklists import Blocklists, chance_of
 from stream.core.call import RejectReason
+from stream.core.scope import OUTSIDE
 from stream.lists.events import Event as ListEvent
 from stream.lists.events import EventKind
 from stream.ops.bounded import Named
@@ -110,6 +111,7 @@ class Watched:
         self._look_due_s = self._trunks_told_s = -TELL_S
         self._partitions: set[Partition] = set()
         self._silent = False
+        self._scoped: set[str] = set()
         self._states: dict[str, Standing] = {}
         self._wrong: Mapping[str, tuple[str, ...]] = {}
 
@@ -217,6 +219,9 @@ class Watched:
             metrics.unconfirmed.labels(name).inc(count)
         for name, count in tally.observed.items():
             metrics.observed.labels(name).inc(count)
+        for one, count in tally.outside.items():
+            sure = "true" if one.confirmed else "false"
+            metrics.outside.labels(one.list, one.reason, sure).inc(count)
         metrics.unasked.inc(tally.unasked_calls)
         metrics.unscanned.inc(tally.unscanned_calls)
         metrics.bursts_forgotten.inc(tally.bursts_forgotten)
@@ -269,8 +274,21 @@ class Watched:
         metrics.list_entries.set_all(
             {one.name: one.snapshot.manifest.numbers if one.snapshot else 0 for one in live}
         )
+        metrics.bare_chance.set(chance_of(blocklists.lists))
+        self._begin_scopes(blocklists)
         self.state.assigned = source is not None and source.assigned
         metrics.ready.set(self.state.readiness.ready)
+
+    def _begin_scopes(self, blocklists: Blocklists) -> None:
+        """Begin the counts of lists that come as hashes at 0: a rate would miss the first event."""
+        for live in blocklists.lists:
+            is_bare = live.snapshot is not None and live.snapshot.columns is None
+            if live.name in self._scoped or not (live.scope or is_bare):
+                continue
+            self._scoped.add(live.name)
+            for why in OUTSIDE:
+                for sure in ("true", "false"):
+                    self.metrics.outside.labels(live.name, why.label, sure)
 
     def _hear(self, silent_s: float) -> None:
         """Tell once that Kafka fell silent, and once that it speaks again."""

@@ -311,6 +311,9 @@ def show(
         figures = (f"{n:,}" for n in (head.count, head.generation, head.base, head.changes, size))
         table.add_row(head.name, head.circle, *figures, made)
     out.print(table)
+    for head, _ in lists if name is not None else ():
+        if head.scope is not None:
+            say(f"its hashes may name numbers of {head.scope.words} (feed {head.scope.feed})")
 
 
 def _head_json(head: ListHead, size: int) -> dict[str, Any]:
@@ -324,6 +327,12 @@ def _head_json(head: ListHead, size: int) -> dict[str, Any]:
         "bytes": size,
         "created_at": moment(head.created_at_s),
         "created_by": head.actor,
+        "may_list": None
+        if head.scope is None
+        else {
+            "feed": head.scope.feed,
+            "calling_codes": None if head.scope.codes is None else sorted(head.scope.codes),
+        },
     }
 
 

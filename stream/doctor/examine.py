@@ -9,7 +9,7 @@ from functools import partial
 
 from stream.config import Settings
 from stream.core.faults import Fault
-from stream.doctor import calls, feeds, kafka, machine, papers, redis
+from stream.doctor import calls, feeds, kafka, machine, papers, redis, scope
 from stream.doctor.line import Grade, Line, fail
 from stream.lists.store import Register
 from stream.lists.words import ListHead
@@ -110,4 +110,5 @@ async def _snapshots(settings: Settings) -> list[Line]:
 
 async def _ports(settings: Settings) -> list[Line]:
     answers = await ask_all(settings.watched(), float(now_s()))
-    return await _apart(lambda: [*machine.port_lines(answers), *calls.trunk_lines(answers)])()
+    found = [*calls.trunk_lines(answers), *scope.scope_lines(answers)]
+    return [*await _apart(lambda: machine.port_lines(answers))(), *found]

@@ -17,6 +17,7 @@ from stream.config import Settings, default_file
 from stream.core import names
 from stream.core.faults import SnapshotUnreadable
 from stream.doctor.line import Line, fail, ok, warn
+from stream.doctor.scope import chance_line
 from stream.lists import local
 from stream.lists.words import ListHead
 from stream.ops.clock import now_s
@@ -88,6 +89,7 @@ def check_snapshots(settings: Settings, heads: dict[str, ListHead] | None) -> It
         yield fail("lists here", f"{where}: {why}", fix)
     said = {name: one.mark.generation for name, one in held.items()}
     yield from behind_lines(said, heads)
+    yield chance_line(one.live for one in held.values())
     if known.synced_at_s:
         age_s = max(0, now_s() - known.synced_at_s)
         line = f"they last agreed with the register {spelled(age_s)} ago"

@@ -140,6 +140,22 @@ class Metrics(Catalogue):
             ["list"],
             by="list",
         )
+        self.outside = self._counter_each(
+            self.lists,
+            "ringfence_matches_out_of_scope",
+            "Matches of numbers that a list may not name, by list, reason, and whether confirmed.",
+            "Above 0 and confirmed: a list of fingerprints names numbers of other countries, or "
+            "ours; its owner is to be asked. They are only observed. RUNBOOK, ListOutOfScope.",
+            ["list", "reason", "confirmed"],
+            by="list",
+        )
+        self.bare_chance = self._gauge(
+            "ringfence_bare_filters_chance_ratio",
+            "Share of all numbers that lists without entries match by chance, all together.",
+            "Above 0.01: one innocent caller in a hundred is matched by a filter that nothing "
+            "confirms. Ask owners for fingerprints, or smaller error rates; RUNBOOK, "
+            "FiltersTooCoarse.",
+        )
         self.bursts_forgotten = self._counter(
             "ringfence_burst_numbers_forgotten",
             "Numbers whose short calls were forgotten within the window of the rule short_bursts.",

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from stream.core.bloom import RATE_MAX
 from stream.ops.figures.picture import Picture, Process, State
 from stream.ops.figures.places import STARTED_BY, Kind
 from stream.ops.spans import spelled
@@ -28,9 +29,11 @@ LAG: Final = "LagGrowing"
 STOPPED: Final = "PartitionStopped"
 STALE: Final = "ListStale"
 SIGNATURE: Final = "SignatureExpires"
+SCOPE: Final = "ListOutOfScope"
+COARSE: Final = "FiltersTooCoarse"
 HEADINGS: Final = (
     *(REGISTER, HELD, FEED_DOWN, FEED_FILE, OVERDUE, HTTP, ENFORCEMENT, PUBLISH, KEYS, WEBHOOK),
-    *(SIP, ENGINE, PROCESS, RESTARTS, KAFKA, LAG, STOPPED, STALE, SIGNATURE),
+    *(SIP, ENGINE, PROCESS, RESTARTS, KAFKA, LAG, STOPPED, STALE, SIGNATURE, SCOPE, COARSE),
 )
 """Of deploy/RUNBOOK.md; a test holds them to it."""
 _OF_KIND: Final = {
@@ -125,11 +128,21 @@ def _calls(seen: Picture) -> Iterator[Finding]:
 
 def _lists(seen: Picture) -> Iterator[Finding]:
     for one in seen.lists:
+        if one.out_of_scope:
+            what = f"{one.name} matched {one.out_of_scope:,} numbers that it may not name"
+            means = "they were only observed; its hashes name other countries' numbers, or ours"
+            do = f"ask its owner; ringfence lists show {one.name} says what it may name"
+            yield Finding("warn", what, means, do, SCOPE)
         if one.age_s is not None and one.age_s > STALE_S:
             means = f"not compared with the register for {spelled(one.age_s)}"
             yield Finding(
                 "warn", f"{one.name} is old in the engine", means, "its log says why", STALE
             )
+    if seen.bare_chance is not None and seen.bare_chance > RATE_MAX:
+        what = f"lists without entries match {seen.bare_chance:.1%} of all numbers by chance"
+        means = "nothing confirms such a match, and innocent callers are among them"
+        do = "ask their owners for fingerprints, or for filters with a smaller error rate"
+        yield Finding("warn", what, means, do, COARSE)
     for feed in seen.feeds:
         if feed.held:
             means = "the last good version stays in force"

@@ -17,17 +17,20 @@ from stream.calls.decode import DecodeSettings, decode
 from stream.calls.dialects import dialect_named
 from stream.calls.events import Event as CallEvent
 from stream.calls.loop import Done
+from stream.calls.rulings import OutOfScope
 from stream.calls.trunks import Trunks
 from stream.calls.unknown_trunks import shown
 from stream.core.agreement import Agreements
-from stream.core.blocklists import EMPTY_BLOCKLISTS
+from stream.core.blocklists import EMPTY_BLOCKLISTS, fresh
 from stream.core.call import Origin, Rejected, RejectReason
 from stream.core.decision import Verdict
+from stream.core.scope import Scope
 from stream.core.texts import Texts
 from stream.lists.events import Event, EventKind
 from stream.ops.clock import now_ms
 from stream.watched import State, Watched
 from tests.agreed import agreement
+from tests.builders import bare, blocklists, live
 from tests.unit.calls.test_decode import GOOD, raw_of
 
 
@@ -90,6 +93,7 @@ def test_a_batch_is_counted_when_it_is_done(watched: Watched) -> None:
     counted = Counted(Verdict.BLOCK, "list:TH/national", "TH/national", simulated=False)
     rejected = Rejected(b"x", RejectReason.NOT_JSON, "", Origin("calls", 0, 1))
     tally = Tally(Counter({counted: 3}), Counter({"KH/scam": 2}), Counter({"MM/scam": 1}), 4, 2)
+    tally.outside[OutOfScope("KH/scam", "country_not_allowed", True)] = 5
     none = np.zeros(0, "S16")
     outcome = Outcome(none, none, Texts.of(()), [rejected], tally)
     watched.done(Done(outcome, 3, np.full(4, now_ms() - 7), 0.001, 0.002, 0.010))
@@ -98,12 +102,29 @@ def test_a_batch_is_counted_when_it_is_done(watched: Watched) -> None:
     assert value(watched, "ringfence_records_rejected_total", reason="not_json") == 1
     assert value(watched, "ringfence_matches_unconfirmed_total", list="KH/scam") == 2
     assert value(watched, "ringfence_matches_observed_total", list="MM/scam") == 1
+    outside = {"list": "KH/scam", "reason": "country_not_allowed", "confirmed": "true"}
+    assert value(watched, "ringfence_matches_out_of_scope_total", **outside) == 5
     assert value(watched, "ringfence_calls_unasked_total") == 4
     assert value(watched, "ringfence_calls_unscanned_total") == 2
     assert value(watched, "ringfence_decision_latency_seconds_count") == 4
     assert value(watched, "ringfence_batch_duration_seconds_sum", step="publish") == pytest.approx(
         0.007
     )
+
+
+def test_lists_of_hashes_are_counted_from_nothing(watched: Watched) -> None:
+    """Before the first match outside of its scope, each has its count, and filters their chance."""
+    scoped = replace(live("KH/scam"), scope=Scope("kh", frozenset({855})))
+    held = blocklists(scoped, fresh("MM/bare", b"", bare("MM/bare", ["+951"]), 0), live("TH/own"))
+    watched.look(None, held)
+    name = "ringfence_matches_out_of_scope_total"
+    for one in ("KH/scam", "MM/bare"):
+        labels = {"list": one, "reason": "own_service_number", "confirmed": "false"}
+        assert value(watched, name, **labels) == 0
+    samples = {s.labels.get("list") for m in watched.registry.collect() for s in m.samples
+               if s.name == name}  # fmt: skip
+    assert samples == {"KH/scam", "MM/bare"}
+    assert value(watched, "ringfence_bare_filters_chance_ratio") == pytest.approx(0.001)
 
 
 def test_a_partition_that_went_has_no_lag_here(watched: Watched) -> None:

@@ -48,7 +48,10 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class ListFigures:
-    """One list as the engine enforces it: the engine that is furthest behind."""
+    """One list as the engine enforces it: the engine that is furthest behind.
+
+    `out_of_scope`: confirmed matches of numbers that it may not name, since the workers began.
+    """
 
     name: str
     generation: int | None
@@ -57,6 +60,7 @@ class ListFigures:
     changes: int | None
     blocks_per_s: float | None
     flags_per_s: float | None
+    out_of_scope: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +120,7 @@ class Picture:
     kafka_up: bool | None = None
     register_up: bool | None = None
     lists: tuple[ListFigures, ...] = ()
+    bare_chance: float | None = None
     feeds: tuple[FeedFigures, ...] = ()
     sinks: SinkFigures = SinkFigures()
     serve: ServeFigures = ServeFigures()
@@ -157,6 +162,7 @@ def picture(at_s: float, processes: Sequence[Process], pairs: Mapping[str, Pair]
         kafka_up=_is_up(reckon.one(now, names.KAFKA_UP, min)),
         register_up=_register_up(now),
         lists=_lists(at_s, both),
+        bare_chance=reckon.one(now, names.BARE_CHANCE, max),
         feeds=_feeds(at_s, now),
         sinks=_sinks(at_s, both),
         serve=_serve(both),
@@ -205,6 +211,7 @@ def _lists(at_s: float, pairs: Sequence[Pair]) -> tuple[ListFigures, ...]:
     changes = reckon.by(now, names.LIST_CHANGES, "list", max)
     blocks = reckon.rates(pairs, names.DECISIONS, "list", verdict="block", simulated="false")
     flags = reckon.rates(pairs, names.DECISIONS, "list", verdict="flag", simulated="false")
+    outside = reckon.by(now, names.OUT_OF_SCOPE, "list", sum, confirmed="true")
     known = any(pair.span_s > 0.0 for pair in pairs if pair.now.has(names.LIST_GENERATION))
     return tuple(
         ListFigures(
@@ -215,6 +222,7 @@ def _lists(at_s: float, pairs: Sequence[Pair]) -> tuple[ListFigures, ...]:
             _int(changes.get(name)),
             blocks.get(name, 0.0) if known else None,
             flags.get(name, 0.0) if known else None,
+            int(outside.get(name, 0.0)),
         )
         for name in sorted(generations)
     )

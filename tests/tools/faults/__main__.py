@@ -63,6 +63,8 @@ LANES = [
         Scene(("FeedFileWrong",), scenes.wrong_feed_file),
         Scene(("FeedStateForeign",), scenes.root_pulled),
         Scene(("AgreementBroken",), scenes.broken_agreement),
+        Scene(("ListOutOfScope",), foreign.a_partner_names_others, clears_s=300),
+        Scene(("FiltersTooCoarse",), foreign.coarse_filters),
         Scene(("AppealsOverdue",), scenes.unanswered),
         Scene(("ProcessDown",), scenes.feeds_stopped),
         Scene(("InnocentSighted",), scenes.a_partner_doubts, clears_s=300),

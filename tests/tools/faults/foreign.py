@@ -3,10 +3,18 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import redis
+from pybloom_live.pybloom import BloomFilter
 
-from tests.tools.faults.place import Place
+from stream.core.scope import Scope
+from stream.lists.connection import RegisterSettings
+from stream.lists.feed_book import FeedBook
+from stream.lists.store import Register
+from stream.lists.words import By, Removal
+from tests.builders import entry
+from tests.tools.faults.place import BUSY, FEED, Place
 
 
 @asynccontextmanager
@@ -22,3 +30,44 @@ async def another_program_writes(place: Place) -> AsyncIterator[None]:
         task = asyncio.create_task(write())
         yield
         task.cancel()
+
+
+@asynccontextmanager
+async def a_partner_names_others(place: Place) -> AsyncIterator[None]:
+    """A partner's list of hashes holds the number behind a tenth of our calls; then it does not."""
+    store = RegisterSettings(place.register.url())
+    by = By("feed:kh-hashes", "a whole list")
+    scope = Scope("kh-hashes", frozenset({855}))
+    async with await Register.connect(store) as register, FeedBook.open(store) as book:
+        await register.create("KH/hashes", "plain", by)
+        await book.bound("KH/hashes", scope, by)
+        hashed = replace(entry(BUSY, source="kh-hashes"), number=None)
+        await register.add("KH/hashes", [hashed], by)
+        yield
+        await register.remove("KH/hashes", [Removal(hashed.fingerprint, None)], by)
+
+
+@asynccontextmanager
+async def coarse_filters(place: Place) -> AsyncIterator[None]:
+    """Three partners share filters at 0.5 % each; then one builds a finer one."""
+    names = [f"kh-bare-{place_}" for place_ in range(3)]
+    for name in names:
+        _share(place, name, 0.005)
+    yield
+    for name in names:
+        _share(place, name, 0.0001)
+
+
+def _share(place: Place, name: str, rate: float) -> None:
+    """A partner puts its filter where its feed looks."""
+    made = BloomFilter(capacity=40_000, error_rate=rate)
+    for number in range(300):
+        made.add(f"+85531{number:07d}")
+    path = place.folder / f"{name}.bloom"
+    with path.with_suffix(".new").open("wb") as file:
+        made.tofile(file)
+    path.with_suffix(".new").rename(path)
+    text = (
+        FEED.format(path=path).replace('"KH/scam"', f'"KH/{name}"').replace('"text"', '"pybloom"')
+    )
+    (place.folder / "feeds" / f"{name}.toml").write_text(text)

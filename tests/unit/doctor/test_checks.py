@@ -19,17 +19,19 @@ from stream.calls.poison import Crash, Record, SetAside
 from stream.calls.topics import Done, TopicReport
 from stream.cli import app
 from stream.config import Settings, load
+from stream.core.blocklists import fresh
 from stream.core.faults import RegisterDown
-from stream.doctor import calls, machine, papers, redis
+from stream.doctor import calls, machine, papers, redis, scope
 from stream.doctor.examine import _apart, sound, within
 from stream.doctor.kafka import replica_lines, right, topic_lines
 from stream.doctor.line import Grade, Line, fail, ok, warn
 from stream.lists.words import ListHead
 from stream.ops.figures.fetch import Answer
 from stream.ops.figures.places import Kind, Place
-from stream.ops.figures.reading import Reading
+from stream.ops.figures.reading import Reading, read
 from stream.serve.tokens import Client, Role, line_of, read_tokens
 from tests import certificates
+from tests.builders import bare
 
 NOW_S = 1_764_104_645
 DAY_S = 86_400
@@ -145,7 +147,9 @@ def test_lists_here_against_the_register() -> None:
 
 def test_a_damaged_state_file_is_found(settings: Settings) -> None:
     """What a crash or a hand left half written."""
-    assert grades(machine.check_snapshots(settings, {})) == ["ok"]
+    found = list(machine.check_snapshots(settings, {}))
+    assert {line.grade for line in found} == {Grade.OK}
+    assert len(found) == 2  # all are there, and no filter is too coarse
     (Path(settings.lists.state_dir) / "register.json").write_text("{")
     assert grades(machine.check_snapshots(settings, {})) == ["fail"]
 
@@ -319,3 +323,36 @@ def test_trunks_that_nobody_configured_are_told() -> None:
     assert [line.said for line in lines] == [
         "engine: 12 calls or more named a trunk that is not configured"
     ]
+
+
+def test_lists_that_name_whom_they_may_not() -> None:
+    """The engine counts them by list and reason; filters that nothing confirms are left out."""
+    place = Place("engine", Kind.ENGINE, "http://127.0.0.1:1")
+    text = 'ringfence_calls_total{topic="calls"} 9\n'
+    quiet = Answer(place, read(text, at_s=0.0, tick_s=0.0), ready=True)
+    (line,) = scope.scope_lines([quiet])
+    assert (line.grade, "no list matched" in line.said) == (Grade.OK, True)
+    name = "ringfence_matches_out_of_scope_total"
+    for labels, count in (
+        ('list="KH/scam",reason="country_not_allowed",confirmed="true"', 1200),
+        ('list="KH/scam",reason="own_service_number",confirmed="true"', 2),
+        ('list="MM/bare",reason="country_not_allowed",confirmed="false"', 7),
+    ):
+        text += f"{name}{{{labels}}} {count}\n"
+    found = list(scope.scope_lines([Answer(place, read(text, at_s=0.0, tick_s=0.0), ready=True)]))
+    assert grades(found) == ["warn", "warn"]
+    assert "KH/scam matched 1,200 numbers of countries that it may not list" in found[0].said
+    assert "of our own" in found[1].said
+    assert "ringfence lists show KH/scam" in found[0].fix
+    assert not list(scope.scope_lines([Answer(place, None, why="connection refused")]))
+
+
+def test_filters_that_match_too_many_together() -> None:
+    """Each within its bound, several bare lists may still match one caller in a hundred."""
+    few = [fresh(f"K{n}/bare", b"", bare(f"K{n}/bare", ["+85531000001"], rate=0.004), 0)
+           for n in range(4)]  # fmt: skip
+    assert scope.chance_line(few[:2]).grade is Grade.OK
+    line = scope.chance_line(few)
+    assert line.grade is Grade.WARN
+    assert "4 lists without entries match 0.016 of all numbers" in line.said
+    assert "K0/bare, K1/bare, K2/bare, K3/bare" in line.fix

@@ -20,7 +20,12 @@ LISTS = [f"XX/list-{number:05}" for number in range(10_000)]
 def live(name: str, number: int, synced_at_s: float = 1000.0) -> Any:
     """As much of a list as is looked at."""
     return SimpleNamespace(
-        name=name, generation=number, synced_at_s=synced_at_s, overlay=range(number), snapshot=None
+        name=name,
+        generation=number,
+        synced_at_s=synced_at_s,
+        overlay=range(number),
+        snapshot=None,
+        scope=None,
     )
 
 

@@ -5,7 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-from stream.ops.figures.picture import FeedFigures, Picture, Process, SinkFigures, State
+from stream.ops.figures.picture import (
+    FeedFigures,
+    ListFigures,
+    Picture,
+    Process,
+    SinkFigures,
+    State,
+)
 from stream.ops.figures.places import Kind
 from stream.ops.figures.watch import Watch
 from stream.ops.tasks import running
@@ -116,8 +123,13 @@ def test_figures_say_what_is_wrong() -> None:
         sinks=SinkFigures(webhooks_failing=("noc",)),
         roles_left_s={"timestamp": -5.0, "root": 9e6},
         appeals_overdue=2,
+        lists=(ListFigures("KH/scam", 1, 1.0, 1, 0, 0.0, 0.0, 1200),),
+        bare_chance=0.018,
     )
-    assert len(findings(worse)) == 10
+    assert len(findings(worse)) == 12
+    whats = [one.what for one in findings(worse)]
+    assert "KH/scam matched 1,200 numbers that it may not name" in whats
+    assert "lists without entries match 1.8% of all numbers by chance" in whats
     assert [one.mark for one in findings(worse)].count("bad") == 7
 
 
