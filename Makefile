@@ -28,7 +28,7 @@ $(READY): requirements.txt pyproject.toml
 	@touch $@
 
 demo: setup ## see it work: five countries, broker and Redis included (DEMO_ARGS="--stay": with the page)
-	@$(BIN)/python -m stream.demo $(DEMO_ARGS)
+	@$(BIN)/python -m stream.lab.demo $(DEMO_ARGS)
 
 exercise: setup ## play joint training: five countries on this machine, minutes (EXERCISE_ARGS)
 	@$(BIN)/ringfence exercise $(EXERCISE_ARGS)

@@ -2,11 +2,11 @@
 
 import sys
 
-from stream.app import exit_code_of
-from stream.cli import app
-from stream.commands.base import complain
-from stream.core.faults import Fault
-from stream.ops.arguments import joined
+from stream.cli.common import complain
+from stream.cli.main import app
+from stream.core.model.errors import Fault
+from stream.ops.stdin_arguments import joined
+from stream.services.worker import exit_code_of
 
 
 def main() -> None:

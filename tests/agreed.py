@@ -5,7 +5,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from stream.core.agreement import (
+from stream.core.model.agreement import (
     FOREVER,
     Agreement,
     Agreements,
@@ -17,8 +17,8 @@ from stream.core.agreement import (
     Terms,
     owner_of,
 )
-from stream.core.decision import Action
-from stream.core.entry import Category
+from stream.core.model.decision import Action
+from stream.core.model.entry import Category
 from tests.builders import NOW_S
 
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page, Response, async_playwright
 
-from stream.serve.tokens import Role
+from stream.edge.http.tokens import Role
 from tests.serve_lab import TOKENS
 from tests.waiting import HANGS_S
 

@@ -5,17 +5,18 @@ from dataclasses import replace
 
 import numpy as np
 
-from stream.calls.batch import CallBatch, Glance, Partition, RawBatch, Segment
-from stream.core.allowlist import NOBODY, Allowlist
-from stream.core.blocklists import Blocklists, LiveList, fresh
-from stream.core.bloom import build_filter, pybloom_shape, write_filter
-from stream.core.call import Call, Ingress, Stage
-from stream.core.digests import Digests, elements
-from stream.core.entry import NEVER, Category, Entry
-from stream.core.number import Numbers, parse_many
-from stream.core.snapshot import FILTER_PART, Snapshot, read_snapshot
-from stream.core.table import TableSpec, compile_table
-from stream.lists.build import Version, bare_snapshot, build_snapshot, columns_from
+from stream.calls.batch import CallBatch, Glance
+from stream.core.filters.blocklists import Blocklists, LiveList, fresh
+from stream.core.filters.bloom import build_filter, pybloom_shape, write_filter
+from stream.core.filters.digests import Digests, elements
+from stream.core.filters.sliced_table import TableSpec, compile_table
+from stream.core.filters.snapshot import FILTER_PART, Snapshot, read_snapshot
+from stream.core.model.allowlist import NOBODY, Allowlist
+from stream.core.model.call import Call, Ingress, Stage
+from stream.core.model.entry import NEVER, Category, Entry
+from stream.core.numbers.number import Numbers, parse_many
+from stream.kafka.batch import Partition, RawBatch, Segment
+from stream.lists.snapshot.build import Version, bare_snapshot, build_snapshot, columns_from
 
 NOW_S = 1_795_564_428
 

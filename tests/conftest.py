@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, settings
 
-from stream.ops.warm import warm_up
+from stream.ops.kernels import warm_up
 
 pytest_plugins = (
     "tests.plugins.programs",

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from stream.core.decision import Decision, Reason
+from stream.core.model.decision import Decision, Reason
 
 _ids = count()
 

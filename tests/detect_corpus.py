@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stream.commands.feeds_detect import NEIGHBOURS
-from stream.lists.detect import detect
-from stream.lists.formats.rows import InputUnreadable
-from stream.lists.proposal import Proposal
+from stream.cli.feeds.feeds_detect import NEIGHBOURS
+from stream.feeds.detection.detect import detect
+from stream.feeds.detection.proposal import Proposal
+from stream.feeds.formats.rows import InputUnreadable
 
 GOLDEN = Path(__file__).parent / "golden" / "detect"
 NOW_S = 1_795_564_800  # 2026-11-25T00:00:00Z

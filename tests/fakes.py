@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.calls.batch import Headers, Partition, RawBatch, Segment
-from stream.calls.source import PartitionsLost
-from stream.calls.transact import TransactionAborted
-from stream.core.call import Rejected
-from stream.core.faults import SinkDown, SourceDown
-from stream.core.texts import Texts
+from stream.calls.publish_exactly_once import TransactionAborted
+from stream.core.model.byte_strings import Texts
+from stream.core.model.call import Rejected
+from stream.core.model.errors import SinkDown, SourceDown
+from stream.kafka.batch import Headers, Partition, RawBatch, Segment
+from stream.kafka.consumer import PartitionsLost
 
 P0, P1 = Partition("calls", 0), Partition("calls", 1)
 

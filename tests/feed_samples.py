@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stream.core.entry import Category
-from stream.lists.export import moment
-from stream.lists.files import FORMATS, Format, has_rows, read_rows, words_of
-from stream.lists.formats.rows import ReadOptions, Rows
-from stream.lists.parse import Defaults, Parser
+from stream.core.model.entry import Category
+from stream.feeds.formats.rows import ReadOptions, Rows
+from stream.feeds.open import FORMATS, Format, has_rows, read_rows, words_of
+from stream.feeds.parse import Defaults, Parser
+from stream.lists.snapshot.export import moment
 
 GOLDEN = Path(__file__).parent / "golden" / "feeds"
 NOW_S = 1_795_564_800  # 2026-11-25T00:00:00Z

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from stream.lists.files import Format, read_rows, words_of
-from stream.lists.formats.rows import InputUnreadable
-from stream.lists.parse import Defaults, Parser
+from stream.feeds.formats.rows import InputUnreadable
+from stream.feeds.open import Format, read_rows, words_of
+from stream.feeds.parse import Defaults, Parser
 
 MB = 1 << 20
 EVENT = "x.json"

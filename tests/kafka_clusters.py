@@ -1,7 +1,7 @@
 """Apache Kafka as operators run it: three brokers, or one that asks who is there.
 
-`stream.embedded` has one broker without any of it; these are variants of its settings. A setting
-that is given twice counts as it is given last.
+`stream.lab.embedded` has one broker without any of it; these are variants of its settings. A
+setting that is given twice counts as it is given last.
 """
 
 import shutil
@@ -16,9 +16,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from stream.embedded import kafka
-from stream.embedded.server import Server, free_ports, new_folder
-from stream.embedded.wire import answers_metadata
+from stream.lab.embedded import kafka
+from stream.lab.embedded.server import Server, free_ports, new_folder
+from stream.lab.embedded.wire import answers_metadata
 
 JVM = (
     *("-Xms96m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),

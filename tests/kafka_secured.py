@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from stream.embedded import kafka
-from stream.embedded.server import free_ports, new_folder
+from stream.lab.embedded import kafka
+from stream.lab.embedded.server import free_ports, new_folder
 from tests.certificates import HOST, authority, signed
 from tests.kafka_clusters import formatted, server
 

@@ -5,20 +5,20 @@ from functools import partial
 
 from prometheus_client import CollectorRegistry
 
-from stream.ops.catalogue import Catalogue, Entry
-from stream.ops.certificate_metrics import CertificateMetrics
-from stream.ops.enforcement_metrics import EnforcementMetrics
-from stream.ops.exchange_metrics import ExchangeMetrics
-from stream.ops.feed_metrics import FeedMetrics
-from stream.ops.ingest_metrics import IngestMetrics
-from stream.ops.metrics import Metrics, SupervisorMetrics
-from stream.ops.process_metrics import ProcessMetrics
-from stream.ops.redis_metrics import RedisMetrics
-from stream.ops.serve_metrics import ServeMetrics
-from stream.ops.sink_metrics import RedisSinkMetrics, SinkMetrics, WebhookMetrics
-from stream.ops.sip_metrics import SipMetrics
-from stream.ops.skips import SkipMetrics
-from stream.ops.token_metrics import TokenMetrics
+from stream.ops.metrics.catalogue import Catalogue, Entry
+from stream.ops.metrics.certificate import CertificateMetrics
+from stream.ops.metrics.enforcement import EnforcementMetrics
+from stream.ops.metrics.exchange import ExchangeMetrics
+from stream.ops.metrics.feed import FeedMetrics
+from stream.ops.metrics.ingest import IngestMetrics
+from stream.ops.metrics.process import ProcessMetrics
+from stream.ops.metrics.redis import RedisMetrics
+from stream.ops.metrics.serve import ServeMetrics
+from stream.ops.metrics.sink import RedisSinkMetrics, SinkMetrics, WebhookMetrics
+from stream.ops.metrics.sip import SipMetrics
+from stream.ops.metrics.token import TokenMetrics
+from stream.ops.metrics.worker import Metrics, SupervisorMetrics
+from stream.ops.skipped_records import SkipMetrics
 
 CATALOGUES: dict[Callable[[CollectorRegistry], Catalogue], str] = {
     Metrics: "The engine (`ringfence run`)",

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from stream.ops.catalogue import Entry
+from stream.ops.metrics.catalogue import Entry
 from tests.metrics_known import entries
 
 RULES = Path(__file__).parents[1] / "deploy/prometheus"

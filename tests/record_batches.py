@@ -12,7 +12,7 @@ from aiokafka.record.memory_records import MemoryRecords
 from crc32c import crc32c
 from numpy.typing import NDArray
 
-from stream.core.texts import PADDING
+from stream.core.model.byte_strings import PADDING
 
 NONE, GZIP, SNAPPY, LZ4, ZSTD = range(5)
 LOG_APPEND, TRANSACTIONAL, CONTROL = 0x08, 0x10, 0x20

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import redis
 
-from stream.embedded import RedisServer
+from stream.lab.embedded import RedisServer
 
 
 class Copy:

@@ -8,12 +8,12 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from stream.agreements import read_agreement
-from stream.core.agreement import Agreement
-from stream.core.delays import Delays
-from stream.core.enforcement import Appeals, Counts, Enforcement, Sighting, Versions
-from stream.report.material import FeedNow, Material, OpenAppeal, VersionEvent
-from stream.report.period import Period, period_in
+from stream.config.agreement_files import read_agreement
+from stream.core.model.agreement import Agreement
+from stream.core.model.delays import Delays
+from stream.core.model.enforcement import Appeals, Counts, Enforcement, Sighting, Versions
+from stream.insight.report.material import FeedNow, Material, OpenAppeal, VersionEvent
+from stream.insight.report.period import Period, period_in
 
 AGREEMENTS = Path(__file__).parents[1] / "config/agreements"
 NOVEMBER = period_in("2026-11")

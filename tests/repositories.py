@@ -10,11 +10,11 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from stream.exchange import files, repository, signing
-from stream.exchange.files import Published
-from stream.exchange.keys import KeyRing
+from stream.exchange import repository, repository_files, signing
+from stream.exchange.repository_files import Published
 from stream.exchange.signing import Validity
-from stream.lists.tuf_client import TufClient, TufLimits
+from stream.exchange.signing_keys import KeyRing
+from stream.feeds.tuf.tuf_client import TufClient, TufLimits
 
 VALIDITY = Validity()
 
@@ -48,12 +48,12 @@ class Country:
         )
 
     def read(self) -> Published:
-        return files.read(self.folder)
+        return repository_files.read(self.folder)
 
     def stamp(self, published: Published) -> None:
         """Publish what was altered, with snapshot and timestamp signed as they should be."""
         new = signing.stamped(published, self.ring, VALIDITY, self.now_s)
-        files.write(self.folder, new)
+        repository_files.write(self.folder, new)
 
     def client(
         self, state: Path, url: str | None = None, limits: TufLimits | None = None

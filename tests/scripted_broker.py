@@ -15,12 +15,12 @@ from aiokafka.protocol.admin import ApiVersionResponse_v0
 from aiokafka.protocol.fetch import FetchRequest_v11, FetchResponse_v11
 from aiokafka.protocol.metadata import MetadataResponse_v5
 
-from stream.calls.batch import Partition
-from stream.calls.events import Event
-from stream.calls.lane.link import LinkSettings
-from stream.calls.lane.messages import FetchSizes
-from stream.calls.lane.reader import LaneReader, LaneSettings
-from stream.ops.kafka import KafkaSettings
+from stream.kafka.batch import Partition
+from stream.kafka.call_events import Event
+from stream.kafka.connection_settings import KafkaSettings
+from stream.kafka.fetch.broker import LinkSettings
+from stream.kafka.fetch.fetcher import LaneReader, LaneSettings
+from stream.kafka.fetch.messages import FetchSizes
 from tests.record_batches import Row, batch
 from tests.waiting import HANGS_S
 

@@ -1,4 +1,4 @@
-"""An application of `stream.serve` on a free port, in this process, for tests."""
+"""An application of `stream.edge.http` on a free port, in this process, for tests."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -9,17 +9,17 @@ from aiohttp import ClientSession
 from fastapi import APIRouter, FastAPI
 from prometheus_client import CollectorRegistry
 
-from stream.config import default_file, load
+from stream.config.settings import default_file, load
+from stream.edge.http.app import framework
+from stream.edge.http.auth import Guard
+from stream.edge.http.dependencies import Parts
+from stream.edge.http.lookup_routes import Quick
+from stream.edge.http.middleware import Gate
+from stream.edge.http.server import serving
+from stream.edge.http.settings import ServeSettings
+from stream.edge.http.tokens import Client, Role, line_of, read_tokens
 from stream.ops.health import Readiness
-from stream.ops.serve_metrics import ServeMetrics
-from stream.serve.app import framework
-from stream.serve.decision import Quick
-from stream.serve.gate import Gate
-from stream.serve.guard import Guard
-from stream.serve.parts import Parts
-from stream.serve.server import serving
-from stream.serve.settings import ServeSettings
-from stream.serve.tokens import Client, Role, line_of, read_tokens
+from stream.ops.metrics.serve import ServeMetrics
 
 TOKENS = {role: f"rf_test_{role}" for role in Role}
 """One client of each role, named like it."""

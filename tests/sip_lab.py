@@ -8,15 +8,15 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from stream.config import load
-from stream.core.emergency import EmergencyNumbers
-from stream.ops.sip_metrics import SipMetrics
-from stream.serve.lookup import Lookup
-from stream.sip.answering import Address, Answer
-from stream.sip.message import Request, Response, read
-from stream.sip.responder import Responder, Transport
-from stream.sip.settings import SipSettings
-from tests.unit.serve.test_lookup import LISTED, LISTS, REDRESS, TRUNKS, lookup_in
+from stream.calls.lookup import Lookup
+from stream.config.settings import load
+from stream.core.numbers.emergency import EmergencyNumbers
+from stream.edge.sip.message import Request, Response, read
+from stream.edge.sip.responder import Responder, Transport
+from stream.edge.sip.response import Address, Answer
+from stream.edge.sip.settings import SipSettings
+from stream.ops.metrics.sip import SipMetrics
+from tests.unit.calls.test_lookup import LISTED, LISTS, REDRESS, TRUNKS, lookup_in
 
 SOURCE = Address("192.0.2.7", 40_000)
 BLOCKED = LISTED[5]

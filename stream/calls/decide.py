@@ -11,18 +11,19 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.calls.batch import CallBatch, Headers
-from stream.calls.plausible.bursts import Bursts
-from stream.calls.repeats import Repeats, marked
+from stream.calls.batch import CallBatch
+from stream.calls.deduplicate import Repeats, marked
+from stream.calls.encode import NO_TIME, Said, written
+from stream.calls.plausibility.bursts import Bursts
+from stream.calls.rule_names import FIXED_RULES, NO_RULE, Wording
+from stream.calls.ruling_columns import CALLEE, Rulings
 from stream.calls.rulings import Counted, Rules, Tally, rulings_of
-from stream.calls.verdicts import CALLEE, Rulings
-from stream.calls.wire import NO_TIME, Said, written
-from stream.calls.wording import FIXED_RULES, NO_RULE, Wording
-from stream.core.blocklists import Blocklists
-from stream.core.call import Rejected
-from stream.core.decision import VERDICT_OF, Action, Verdict, decision_ids, seed_of
-from stream.core.entry import NEVER
-from stream.core.texts import Texts
+from stream.core.filters.blocklists import Blocklists
+from stream.core.model.byte_strings import Texts
+from stream.core.model.call import Rejected
+from stream.core.model.decision import VERDICT_OF, Action, Verdict, decision_ids, seed_of
+from stream.core.model.entry import NEVER
+from stream.kafka.batch import Headers
 
 __all__ = ["Counted", "Outcome", "Rules", "Tally", "decide"]
 

@@ -11,17 +11,18 @@ from typing import TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.calls.batch import CallBatch, Glance, RawBatch
-from stream.calls.columns import locate
+from stream.calls.batch import CallBatch, Glance
+from stream.calls.decode_one import FIELD_LENGTH_MAX, DecodeSettings, Part
 from stream.calls.dialects.dialect import Dialect, Value, whole
-from stream.calls.one_by_one import FIELD_LENGTH_MAX, DecodeSettings, Part
+from stream.calls.key_fields import locate
 from stream.calls.trunks import Trunks
 from stream.core import kernels
-from stream.core.call import Call
-from stream.core.marks import without_marks
-from stream.core.number import Numbers, ReadNumber, parse, parse_many
-from stream.core.number_columns import parse_texts
-from stream.core.readings import read_caller
+from stream.core.model.call import Call
+from stream.core.numbers.caller_readings import read_caller
+from stream.core.numbers.number import Numbers, ReadNumber, parse, parse_many
+from stream.core.numbers.number_columns import parse_texts
+from stream.core.numbers.operator_prefixes import without_marks
+from stream.kafka.batch import RawBatch
 
 __all__ = ["FIELD_LENGTH_MAX", "DecodeSettings", "decode"]
 

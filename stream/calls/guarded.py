@@ -11,11 +11,12 @@ from typing import TypeVar
 
 import numpy as np
 
-from stream.calls.batch import CallBatch, Partition, RawBatch, Segment
-from stream.calls.crashes import CrashLog
+from stream.calls.batch import CallBatch
+from stream.calls.crash_notes import CrashLog
 from stream.calls.poison import Record
-from stream.core.call import Rejected, RejectReason
-from stream.core.texts import Texts
+from stream.core.model.byte_strings import Texts
+from stream.core.model.call import Rejected, RejectReason
+from stream.kafka.batch import Partition, RawBatch, Segment
 
 log = logging.getLogger(__name__)
 

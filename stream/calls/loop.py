@@ -19,11 +19,12 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.calls.batch import CallBatch, Partition, RawBatch
-from stream.calls.offsets import Progress
+from stream.calls.batch import CallBatch
 from stream.calls.publish import Outcome
-from stream.calls.source import PartitionsLost
-from stream.calls.transact import TransactionAborted
+from stream.calls.publish_exactly_once import TransactionAborted
+from stream.kafka.batch import Partition, RawBatch
+from stream.kafka.consumer import PartitionsLost
+from stream.kafka.offsets import Progress
 
 log = logging.getLogger(__name__)
 

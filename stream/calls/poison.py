@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from stream.calls.batch import Partition
+from stream.kafka.batch import Partition
 
 SET_ASIDE_MAX = 5
 SET_ASIDE_S = 3600.0

@@ -21,17 +21,17 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 from numpy.typing import NDArray
 
-from stream.calls.batch import Headers as Carried
-from stream.calls.batch import Partition
-from stream.calls.events import Event, Observe
-from stream.calls.frames import ID_HEADER, Framing
-from stream.calls.kafka import connected
-from stream.calls.partitioner import partitions_of
 from stream.core import kernels
-from stream.core.call import Rejected
-from stream.core.faults import SinkDown
-from stream.core.texts import Texts
-from stream.ops.kafka import KafkaSettings
+from stream.core.model.byte_strings import Texts
+from stream.core.model.call import Rejected
+from stream.core.model.errors import SinkDown
+from stream.kafka.batch import Headers as Carried
+from stream.kafka.batch import Partition
+from stream.kafka.batch_encoder import ID_HEADER, Framing
+from stream.kafka.call_events import Event, Observe
+from stream.kafka.clients import connected
+from stream.kafka.connection_settings import KafkaSettings
+from stream.kafka.partitioner import partitions_of
 
 log = logging.getLogger(__name__)
 

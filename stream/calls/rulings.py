@@ -14,20 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.calls.batch import CallBatch
-from stream.calls.plausible.bursts import Bursts
-from stream.calls.plausible.looks import Broken, Told, broken_rules
-from stream.calls.plausible.table import RuleTable
-from stream.calls.trunks import Trunks
-from stream.calls.verdicts import (
-    CALLEE,
-    CALLER,
-    Rulings,
-    standing,
-    stronger,
-    together,
-    with_reasons,
-)
-from stream.calls.wording import (
+from stream.calls.plausibility.bursts import Bursts
+from stream.calls.plausibility.check import Broken, Told, broken_rules
+from stream.calls.plausibility.table import RuleTable
+from stream.calls.rule_names import (
     ALLOWLIST,
     EMERGENCY,
     FIXED_RULES,
@@ -36,15 +26,25 @@ from stream.calls.wording import (
     UNASKED,
     Wording,
 )
-from stream.core.blocklists import Blocklists
-from stream.core.decision import Action, SipSettings, Verdict
-from stream.core.emergency import EmergencyNumbers
-from stream.core.judging import Judgements, PolicyColumns, judge, stopped
-from stream.core.matches import NO_MATCHES, Matches
-from stream.core.number import Kind, Numbers
-from stream.core.policy import Policy
-from stream.core.rules import RULES, RuleLists, RuleState
-from stream.core.scope import Outside
+from stream.calls.ruling_columns import (
+    CALLEE,
+    CALLER,
+    Rulings,
+    standing,
+    stronger,
+    together,
+    with_reasons,
+)
+from stream.calls.trunks import Trunks
+from stream.core.filters.blocklists import Blocklists
+from stream.core.filters.matches import NO_MATCHES, Matches
+from stream.core.model.decision import Action, SipSettings, Verdict
+from stream.core.numbers.emergency import EmergencyNumbers
+from stream.core.numbers.number import Kind, Numbers
+from stream.core.policy.list_scope import Outside
+from stream.core.policy.policy import Policy
+from stream.core.policy.policy_columns import Judgements, PolicyColumns, judge, stopped
+from stream.core.policy.rules import RULES, RuleLists, RuleState
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,7 +317,7 @@ def _surely_not(
     """Which of `calls` call no emergency number, seen by the length alone of `+` and digits."""
     found = np.zeros(len(calls), np.bool_)
     if batch.located is not None:
-        from stream.core.kernels.writing import find_long_numbers
+        from stream.core.kernels.write_decisions import find_long_numbers
 
         callees = batch.located.field("callee")
         find_long_numbers(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from stream.core.call import Ingress
+from stream.core.model.call import Ingress
 
 
 @dataclass(frozen=True, slots=True)

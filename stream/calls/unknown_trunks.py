@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from stream.calls.batch import CallBatch
-from stream.core.number import masked
+from stream.core.numbers.number import masked
 
 LOOKED_AT = 256
 """Calls of a batch that are looked at, evenly spread: an unknown trunk has more than one call."""

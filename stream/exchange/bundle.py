@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from stream.core.faults import ExchangeFault, FeedFault
-from stream.exchange import carry, files
-from stream.exchange.files import METADATA, TARGETS, Published
-from stream.lists.tuf_client import TufClient, TufLimits
-from stream.lists.tuf_faults import refused, safe_name
+from stream.core.model.errors import ExchangeFault, FeedFault
+from stream.exchange import mirror, repository_files
+from stream.exchange.repository_files import METADATA, TARGETS, Published
+from stream.feeds.tuf.tuf_client import TufClient, TufLimits
+from stream.feeds.tuf.tuf_errors import refused, safe_name
 
 FILES_MAX: Final = 200_000
 BYTES_MAX: Final = 64 << 30
@@ -23,9 +23,9 @@ BYTES_MAX: Final = 64 << 30
 def names_in(published: Published, roots: Iterator[int] | range) -> set[str]:
     """Every file that a bundle has, as its path."""
     names = {f"{METADATA}/{version}.root.json" for version in roots}
-    names |= {f"{METADATA}/{name}" for name, _ in files.names_of(published)}
+    names |= {f"{METADATA}/{name}" for name, _ in repository_files.names_of(published)}
     for target in published.all_targets().values():
-        names.add(files.place_of(Path(), target).as_posix())
+        names.add(repository_files.place_of(Path(), target).as_posix())
     return names
 
 
@@ -34,8 +34,8 @@ def write(folder: Path, path: Path) -> int:
 
     Raises ExchangeFault.
     """
-    published = files.read(folder)
-    roots = range(1, files.newest_root(folder) + 1)
+    published = repository_files.read(folder)
+    roots = range(1, repository_files.newest_root(folder) + 1)
     names = sorted(names_in(published, roots))
     part = path.with_name(f"{path.name}.part")
     try:
@@ -61,15 +61,15 @@ def read(path: Path, folder: Path, root: bytes, state: Path, limits: TufLimits) 
     ExchangeFault; then `folder` is as it was.
     """
     unpacked = folder.with_name(f".{folder.name}.unpacked")
-    with files.alone(folder):
+    with repository_files.alone(folder):
         shutil.rmtree(unpacked, ignore_errors=True)
         try:
             found = _unpack(path, unpacked)
             client = TufClient(str(unpacked), state, root, limits)
             repository = client.refresh()
-            published = carry.verified(repository)
-            _exactly(path, found, published, carry.roots_of(repository))
-            return carry.carry(repository, folder)
+            published = mirror.verified(repository)
+            _exactly(path, found, published, mirror.roots_of(repository))
+            return mirror.carry(repository, folder)
         finally:
             shutil.rmtree(unpacked, ignore_errors=True)
 

@@ -13,14 +13,14 @@ from typing import Final
 import msgspec
 from tuf.api.metadata import DelegatedRole, Metadata, Targets
 
-from stream.core import names
-from stream.core.faults import UNREADABLE, ExchangeFault, Fault, FeedDown
-from stream.exchange import files, signing
-from stream.exchange.carry import PRUNE_S, carry, is_carried
-from stream.exchange.files import Published
-from stream.exchange.keys import KeyRing
+from stream.core.model import names
+from stream.core.model.errors import UNREADABLE, ExchangeFault, Fault, FeedDown
+from stream.exchange import repository_files, signing
+from stream.exchange.mirror import PRUNE_S, carry, is_carried
+from stream.exchange.repository_files import Published
 from stream.exchange.signing import Validity
-from stream.lists.tuf_client import TufClient, TufLimits
+from stream.exchange.signing_keys import KeyRing
+from stream.feeds.tuf.tuf_client import TufClient, TufLimits
 
 COUNTRIES: Final = "countries"
 
@@ -65,7 +65,7 @@ class Hub:
             raise ExchangeFault(f"{owner} has joined already; remove {path} to let it join anew")
         member = Member(owner, url, root.decode())
         published = self._carried(member, now_s)
-        files.put(path, msgspec.json.encode(member))
+        repository_files.put(path, msgspec.json.encode(member))
         return published
 
     def sync(self, now_s: int) -> dict[str, Fault | None]:
@@ -86,7 +86,7 @@ class Hub:
         """Nobody else does so meanwhile: what was seen of a member belongs to one process."""
         place = self.folder / COUNTRIES / member.owner
         seen, root = self.state / "seen" / member.owner, member.root.encode()
-        with files.alone(self.state):
+        with repository_files.alone(self.state):
             client = TufClient(member.url, seen, root, self.limits)
             try:
                 repository = client.refresh()
@@ -95,12 +95,12 @@ class Hub:
                     carry(repository, place)
             finally:
                 client.close()
-            return self._delegated(member.owner, files.read(place), now_s)
+            return self._delegated(member.owner, repository_files.read(place), now_s)
 
     def _delegated(self, owner: str, theirs: Published, now_s: int) -> Published:
         """The hub's own metadata with a country's newest in them."""
-        with files.alone(self.folder):
-            published = files.read(self.folder)
+        with repository_files.alone(self.folder):
+            published = repository_files.read(self.folder)
             trusted = theirs.read_root()
             role = trusted.roles["targets"]
             wanted = DelegatedRole(
@@ -116,15 +116,15 @@ class Hub:
             for name, data in {owner: theirs.targets, **theirs.roles}.items():
                 published = published.with_role(name, data)
             for target in theirs.all_targets().values():
-                files.link(
-                    files.place_of(self.folder / COUNTRIES / owner, target),
-                    files.place_of(self.folder, target),
+                repository_files.link(
+                    repository_files.place_of(self.folder / COUNTRIES / owner, target),
+                    repository_files.place_of(self.folder, target),
                 )
-            if published == files.read(self.folder):
+            if published == repository_files.read(self.folder):
                 return published
             new = signing.stamped(published, self.ring, self.validity, now_s)
-            files.write(self.folder, new)
-            files.prune(self.folder, new, PRUNE_S)
+            repository_files.write(self.folder, new)
+            repository_files.prune(self.folder, new, PRUNE_S)
             return new
 
 

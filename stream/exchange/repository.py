@@ -11,13 +11,13 @@ from pathlib import Path
 from securesystemslib.signer import Key
 from tuf.api.metadata import DelegatedRole, Role, Root, Signed, TargetFile, Targets
 
-from stream.core.faults import ExchangeFault, FeedDown
-from stream.exchange import beginning, files, signing
-from stream.exchange.carry import PRUNE_S
-from stream.exchange.files import Published
-from stream.exchange.keys import HeldKey, KeyRing
+from stream.core.model.errors import ExchangeFault, FeedDown
+from stream.exchange import init_keys, repository_files, signing
+from stream.exchange.mirror import PRUNE_S
+from stream.exchange.repository_files import Published
 from stream.exchange.signing import OFFLINE, ONLINE, Validity, role_of
-from stream.lists.tuf_faults import safe_name
+from stream.exchange.signing_keys import HeldKey, KeyRing
+from stream.feeds.tuf.tuf_errors import safe_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,23 +49,23 @@ def init(
     if not 1 <= threshold <= len(offline):
         text = f"a threshold of {threshold} needs as many offline key folders, not {len(offline)}"
         raise ExchangeFault(f"{text}: one --offline for each person who signs")
-    with files.alone(folder):
-        note = beginning.note_of(folder)
-        if files.newest_root(folder):
+    with repository_files.alone(folder):
+        note = init_keys.note_of(folder)
+        if repository_files.newest_root(folder):
             if not note.exists():
                 raise ExchangeFault(f"{folder} holds a repository already; nothing was changed")
-            if (folder / files.METADATA / "timestamp.json").exists():
+            if (folder / repository_files.METADATA / "timestamp.json").exists():
                 note.unlink()  # nothing was missing but this
-                return files.read(folder)
+                return repository_files.read(folder)
         people = [(f"{role}-{n}", at) for role in OFFLINE for n, at in enumerate(offline, 1)]
         machine = [(f"{role}-1", ring.folder) for role in ONLINE]
         keys: dict[str, list[Key]] = {}
-        for key in beginning.keys_for(folder, ring, [*people, *machine]):
+        for key in init_keys.keys_for(folder, ring, [*people, *machine]):
             keys.setdefault(key.name.rpartition("-")[0], []).append(key.signer.public_key)
         thresholds = dict.fromkeys(OFFLINE, threshold)
         published = signing.first(ring, keys, thresholds, validity, now_s, hub=hub)
-        files.write_root(folder, 1, published.root)
-        files.write(folder, published)
+        repository_files.write_root(folder, 1, published.root)
+        repository_files.write(folder, published)
         note.unlink()
         return published
 
@@ -79,8 +79,8 @@ def add_list(
     """
     role = role_of(list_name)
     below = safe_name_of(prefix or list_name)
-    with files.alone(folder):
-        published = files.read(folder)
+    with repository_files.alone(folder):
+        published = repository_files.read(folder)
         if role in published.roles:
             return published
         key = ring.new(ring.next_name(role)).signer.public_key
@@ -109,8 +109,8 @@ def publish(
     `keep` says of such a name; the rest can no longer be found.
     Raises ExchangeFault; the version before then stays.
     """
-    with files.alone(folder):
-        published = files.read(folder)
+    with repository_files.alone(folder):
+        published = repository_files.read(folder)
         role = role_of(list_name)
         signing.delegation_of(published, role)
         above = f"{list_name}/"
@@ -123,12 +123,12 @@ def publish(
                 continue
             target = described(safe_name_of(f"{above}{name}"), content)
             targets[target.path] = target
-            fresh[files.place_of(folder, target)] = content
+            fresh[repository_files.place_of(folder, target)] = content
         drafted = signing.list_signed(published, ring, list_name, targets, validity, now_s)
         new = signing.stamped(drafted, ring, validity, now_s)
         for path, content in fresh.items():
-            files.put(path, content)
-        files.write(folder, new)
+            repository_files.put(path, content)
+        repository_files.write(folder, new)
         return new
 
 
@@ -162,8 +162,8 @@ def resign(folder: Path, ring: KeyRing, validity: Validity, now_s: int) -> list[
     To be called often (`ringfence exchange resign --every`): nothing due costs one look at the
     disk. Old files that nothing leads to go with it. Raises ExchangeFault.
     """
-    with files.alone(folder):
-        published = files.read(folder)
+    with repository_files.alone(folder):
+        published = repository_files.read(folder)
         due = []
         for role in published.roles:
             name = role.replace("~", "/")
@@ -181,8 +181,8 @@ def resign(folder: Path, ring: KeyRing, validity: Validity, now_s: int) -> list[
             published = signing.timestamped(published, ring, validity, now_s)
             due.append("timestamp")
         if due:
-            files.write(folder, published)
-            files.prune(folder, published, PRUNE_S)
+            repository_files.write(folder, published)
+            repository_files.prune(folder, published, PRUNE_S)
         return due
 
 
@@ -208,8 +208,8 @@ def replace_key(
     Without one the role has to have enough other keys. What the key has signed is signed anew by
     the others, so from now on it is good for nothing. Raises ExchangeFault.
     """
-    with files.alone(folder):
-        published = files.read(folder)
+    with repository_files.alone(folder):
+        published = repository_files.read(folder)
         root = signing.copied(published.root, Root)
         tops = [name for name, role in root.signed.roles.items() if keyid in role.keyids]
         lists = [
@@ -293,8 +293,8 @@ def _root_key(
         new = replace(new, targets=signed)
     before = {each for role in ONLINE for each in old.roles[role].keyids}
     new = signing.stamped(new, ring, validity, now_s, also=before)
-    files.write(folder, new)
-    files.write_root(folder, root.signed.version, data)
+    repository_files.write(folder, new)
+    repository_files.write_root(folder, root.signed.version, data)
     return new
 
 
@@ -302,7 +302,7 @@ def _stamp(
     folder: Path, published: Published, ring: KeyRing, validity: Validity, now_s: int
 ) -> Published:
     new = signing.stamped(published, ring, validity, now_s)
-    files.write(folder, new)
+    repository_files.write(folder, new)
     return new
 
 

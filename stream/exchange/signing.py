@@ -25,10 +25,10 @@ from tuf.api.metadata import (
     Timestamp,
 )
 
-from stream.core.faults import ExchangeFault
-from stream.exchange.files import Published, meta_of
-from stream.exchange.keys import KeyRing
-from stream.lists.tuf_client import HUB, SIGNED_AT
+from stream.core.model.errors import ExchangeFault
+from stream.exchange.repository_files import Published, meta_of
+from stream.exchange.signing_keys import KeyRing
+from stream.feeds.tuf.tuf_client import HUB, SIGNED_AT
 
 UNSIGNED: Final = UnsignedMetadataError
 ONLINE: Final = ("snapshot", "timestamp")

@@ -1,1 +1,1 @@
-"""A list's way: parse -> store -> build -> refresh; it ends in a whole new `Blocklists`."""
+"""Lists as they are kept: in Redis (`store`), in files (`snapshot`), in a process (`follower`)."""

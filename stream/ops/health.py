@@ -10,11 +10,11 @@ from typing import Self
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from stream.core.faults import Fault
+from stream.core.model.errors import Fault
+from stream.ops.accept_pacing import paced
 from stream.ops.clock import monotonic_s
-from stream.ops.exposition import Pages
-from stream.ops.paced import paced
-from stream.ops.process_metrics import ProcessMetrics
+from stream.ops.metrics.exposition import Pages
+from stream.ops.metrics.process import ProcessMetrics
 
 TURN_S = 0.5
 IDLE_S = 10.0

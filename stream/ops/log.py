@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.text import Text
 
-from stream.core.number import masked
+from stream.core.numbers.number import masked
 from stream.ops.clock import monotonic_s
 
 NUMBER: Final = re.compile(r"(?:\+|%2[Bb])(?:[ \-.()/]{0,2}\d){7,15}")

@@ -8,7 +8,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from stream import __version__
-from stream.core.faults import ConfigInvalid
+from stream.core.model.errors import ConfigInvalid
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider

@@ -1,7 +1,7 @@
-"""The page: what operators look at and change, rendered on the server, over `stream.serve`.
+"""The page: what operators look at and change, rendered on the server, over `stream.edge.http`.
 
 Layer: above the configuration and the commands' own functions, which it calls as the commands do;
-below `stream/serving.py`, which installs it. Templates and assets lie in `stream/serve`.
+below `stream/services/http.py`, which installs it. Templates and assets lie in `stream/edge/http`.
 
 To add a page: a module here with `router = APIRouter(include_in_schema=False)`, whose routes take
 `Annotated[Visit, sees(Role...)]` and give `visit.page("x.html", ...)`, whose changes take

@@ -12,21 +12,27 @@ from typing import Annotated, Any, Final
 import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from stream.agreement_words import SOON_S, agreement_json, contradicted, explained, notes
-from stream.core.agreement import Agreement, State, owner_of
-from stream.core.contradictions import contradictions
-from stream.report.catalogue import MEANINGS, Key
-from stream.report.page import style_source
-from stream.report.period import day_of, period_in
-from stream.report.texts import rfc3339
-from stream.report.words import shown
-from stream.serve.problems import Kind, ProblemError
-from stream.serve.tokens import Role
+from stream.core.model.agreement import Agreement, State, owner_of
+from stream.core.policy.contradictions import contradictions
+from stream.edge.http.problems import Kind, ProblemError
+from stream.edge.http.tokens import Role
+from stream.insight.explain.agreement_text import (
+    SOON_S,
+    agreement_json,
+    contradicted,
+    explained,
+    notes,
+)
+from stream.insight.report.figure_catalogue import MEANINGS, Key
+from stream.insight.report.page import style_source
+from stream.insight.report.period import day_of, period_in
+from stream.insight.report.texts import rfc3339
+from stream.insight.report.words import shown
 from stream.web.commands import Ran
-from stream.web.frame import Visit, sees
 from stream.web.listing import Asked, cut
 from stream.web.lists import Row, rows_of
-from stream.web.parts import PageParts
+from stream.web.page_context import PageParts
+from stream.web.session_deps import Visit, sees
 
 router = APIRouter(include_in_schema=False)
 

@@ -5,13 +5,13 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Request, Response
 
-from stream.core.agreement import owner_of
-from stream.core.appeal import OPEN, Appeal, AppealState
-from stream.core.faults import AppealUnknown
-from stream.serve.appeals import STATES, Answer
-from stream.serve.tokens import Role
-from stream.web.frame import Change, Visit, changes, sees
+from stream.core.model.agreement import owner_of
+from stream.core.model.appeal import OPEN, Appeal, AppealState
+from stream.core.model.errors import AppealUnknown
+from stream.edge.http.appeal_routes import STATES, Answer
+from stream.edge.http.tokens import Role
 from stream.web.listing import Asked, cut
+from stream.web.session_deps import Change, Visit, changes, sees
 
 router = APIRouter(include_in_schema=False)
 

@@ -5,11 +5,11 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Request, Response
 
-from stream.lists.audit import AuditEntry
-from stream.lists.history import detail_of, place_of
-from stream.serve.tokens import Role
-from stream.web.frame import Visit, sees
+from stream.edge.http.tokens import Role
+from stream.lists.store.audit_chain import AuditEntry
+from stream.lists.store.history import detail_of, place_of
 from stream.web.listing import ROWS, Asked
+from stream.web.session_deps import Visit, sees
 
 router = APIRouter(include_in_schema=False)
 

@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from stream.core.said import cleaned
-from stream.lists.words import By
-from stream.ops.arguments import parted
+from stream.core.model.free_text import cleaned
+from stream.edge.http.problems import Kind, ProblemError
+from stream.lists.store.heads import By
 from stream.ops.log import without_numbers
-from stream.serve.problems import Kind, ProblemError
+from stream.ops.stdin_arguments import parted
 
 LOOKS_MAX: Final = 2
 WITHIN_S: Final = 600.0

@@ -7,13 +7,13 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
-from stream.core import sheets
-from stream.core.number import masked
-from stream.serve.kept import Kept
-from stream.serve.tokens import Role
-from stream.web.frame import Visit, sees
+from stream.core.model import csv_cells
+from stream.core.numbers.number import masked
+from stream.edge.http.decision_store import Kept
+from stream.edge.http.tokens import Role
 from stream.web.listing import Asked, cut
-from stream.web.recent import ROWS_MAX
+from stream.web.recent_decisions import ROWS_MAX
+from stream.web.session_deps import Visit, sees
 
 router = APIRouter(include_in_schema=False)
 
@@ -71,7 +71,7 @@ async def as_csv(request: Request, visit: Annotated[Visit, sees(Role.VIEWER)]) -
     async def pieces() -> AsyncIterator[str]:
         yield ",".join(_FIELDS) + "\r\n"
         for some in _cut(found):
-            yield sheets.lines((map(sheets.cell, _cells(visit, one)) for one in some), "\r\n")
+            yield csv_cells.lines((map(csv_cells.cell, _cells(visit, one)) for one in some), "\r\n")
 
     return _file(pieces(), "text/csv; charset=utf-8", "decisions.csv")
 

@@ -9,12 +9,12 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Request, Response
 
-from stream.feed_files import FeedSetup
-from stream.lists.feed import FeedState
-from stream.serve.problems import Kind, ProblemError
-from stream.serve.tokens import Role
-from stream.web.frame import Change, Visit, changes, sees
+from stream.config.feed_files import FeedSetup
+from stream.edge.http.problems import Kind, ProblemError
+from stream.edge.http.tokens import Role
+from stream.feeds.feed import FeedState
 from stream.web.listing import Asked, cut
+from stream.web.session_deps import Change, Visit, changes, sees
 
 router = APIRouter(include_in_schema=False)
 

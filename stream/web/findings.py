@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from stream.core.bloom import RATE_MAX
-from stream.ops.figures.picture import Picture, Process, State
-from stream.ops.figures.places import STARTED_BY, Kind
-from stream.ops.spans import spelled
-from stream.web.telling import BEHIND_S, STALE_S
+from stream.core.filters.bloom import RATE_MAX
+from stream.ops.monitor.dashboard import Picture, Process, State
+from stream.ops.monitor.targets import STARTED_BY, Kind
+from stream.ops.schema.durations import spelled
+from stream.web.tiles import BEHIND_S, STALE_S
 
 REGISTER: Final = "RegisterLostData"
 HELD: Final = "FeedHeld"

@@ -7,10 +7,10 @@ from urllib.parse import parse_qsl
 
 from fastapi import Request
 
-from stream.core.said import REASON_CHARS_MAX, line_of
-from stream.serve.bodies import FORM
-from stream.serve.guard import from_elsewhere
-from stream.serve.problems import Kind, ProblemError
+from stream.core.model.free_text import REASON_CHARS_MAX, line_of
+from stream.edge.http.auth import from_elsewhere
+from stream.edge.http.bodies import FORM
+from stream.edge.http.problems import Kind, ProblemError
 
 BYTES_MAX: Final = 64 * 1024
 FIELDS_MAX: Final = 50

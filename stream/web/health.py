@@ -4,10 +4,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Response
 
-from stream.serve.tokens import Role
+from stream.edge.http.tokens import Role
 from stream.web.findings import findings, state_mark
-from stream.web.frame import Visit, sees
 from stream.web.runbook import anchor
+from stream.web.session_deps import Visit, sees
 
 router = APIRouter(include_in_schema=False)
 

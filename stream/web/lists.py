@@ -6,15 +6,15 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Request, Response
 
-from stream.agreement_words import may_cause
-from stream.core.agreement import owner_of
-from stream.lists.feed import FeedState
-from stream.lists.words import ListHead
-from stream.serve.tokens import Role
-from stream.web.feeds_known import Feeds
-from stream.web.frame import Visit, sees
+from stream.core.model.agreement import owner_of
+from stream.edge.http.tokens import Role
+from stream.feeds.feed import FeedState
+from stream.insight.explain.agreement_text import may_cause
+from stream.lists.store.heads import ListHead
+from stream.web.feed_index import Feeds
 from stream.web.listing import Asked, cut
-from stream.web.parts import PageParts
+from stream.web.page_context import PageParts
+from stream.web.session_deps import Visit, sees
 
 router = APIRouter(include_in_schema=False)
 

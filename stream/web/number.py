@@ -8,15 +8,15 @@ from typing import Annotated, Any, Final
 import msgspec
 from fastapi import APIRouter, Request, Response
 
-from stream.core.agreement import owner_of
-from stream.core.appeal import APPELLANT_CHARS_MAX
-from stream.core.entry import Category
-from stream.core.number import Kind as NumberKind
-from stream.core.number import parse
-from stream.serve.problems import Kind, ProblemError
-from stream.serve.tokens import Role
+from stream.core.model.agreement import owner_of
+from stream.core.model.appeal import APPELLANT_CHARS_MAX
+from stream.core.model.entry import Category
+from stream.core.numbers.number import Kind as NumberKind
+from stream.core.numbers.number import parse
+from stream.edge.http.problems import Kind, ProblemError
+from stream.edge.http.tokens import Role
 from stream.web.forms import Fields, check_origin, fields_of, text_in
-from stream.web.frame import Change, Visit, changes, sees
+from stream.web.session_deps import Change, Visit, changes, sees
 
 router = APIRouter(include_in_schema=False)
 

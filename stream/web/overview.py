@@ -6,9 +6,9 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import StreamingResponse
 
-from stream.serve.tokens import Role
-from stream.web.frame import Visit, sees, watcher
-from stream.web.parts import page_parts_of
+from stream.edge.http.tokens import Role
+from stream.web.page_context import page_parts_of
+from stream.web.session_deps import Visit, sees, watcher
 
 router = APIRouter(include_in_schema=False)
 

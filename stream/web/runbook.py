@@ -11,8 +11,8 @@ from fastapi import APIRouter, Response
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from stream.serve.tokens import Role
-from stream.web.frame import Visit, sees
+from stream.edge.http.tokens import Role
+from stream.web.session_deps import Visit, sees
 
 router = APIRouter(include_in_schema=False)
 

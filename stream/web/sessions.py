@@ -17,11 +17,11 @@ from typing import Final
 import msgspec
 from redis.asyncio import Redis
 
-from stream.core.faults import UNREADABLE, RegisterDown
-from stream.lists import keys
-from stream.lists.connection import renamed
-from stream.ops.skips import Place, Skipped, skip
-from stream.serve.tokens import Client, digest_of
+from stream.core.model.errors import UNREADABLE, RegisterDown
+from stream.edge.http.tokens import Client, digest_of
+from stream.lists.store import redis_keys
+from stream.lists.store.redis_client import renamed
+from stream.ops.skipped_records import Place, Skipped, skip
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ class Sessions:
         self._unsaved.discard(key)
         try:
             with renamed("ending a session"):
-                await self.redis.delete(keys.session(key))
+                await self.redis.delete(redis_keys.session(key))
         except RegisterDown as down:
             log.warning("a session ended here only, and in Redis by its time: %s", down)
 
@@ -109,7 +109,7 @@ class Sessions:
         near = self._near.get(key)
         try:
             with renamed("reading a session"):
-                data = await self.redis.get(keys.session(key))
+                data = await self.redis.get(redis_keys.session(key))
         except RegisterDown:
             return near
         if data is None:
@@ -123,7 +123,7 @@ class Sessions:
         except UNREADABLE:
             # Whoever it was signs in again; the record ends by its time.
             self._near.pop(key, None)
-            skip(Skipped(Place.SESSION, keys.session(key[:8]), "it is no session"))
+            skip(Skipped(Place.SESSION, redis_keys.session(key[:8]), "it is no session"))
             return None
         self._keep(key, session)
         return session
@@ -136,7 +136,7 @@ class Sessions:
         try:
             with renamed("writing a session"):
                 await self.redis.set(
-                    keys.session(key),
+                    redis_keys.session(key),
                     msgspec.json.encode(session),
                     ex=max(left_s, 1),
                     xx=only_there,

@@ -6,17 +6,17 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Request, Response
 
-from stream.core.faults import ChangeConflict
-from stream.core.trials import Standing, Target
-from stream.serve.problems import Kind, ProblemError
-from stream.serve.tokens import Role
-from stream.simulate.figures import Tried
-from stream.simulate.gather import appeals_about, standings_now
-from stream.simulate.standing import Stands
-from stream.simulate.turning import turn
-from stream.web.counting import SPANS
-from stream.web.frame import Change, Visit, changes, sees
+from stream.core.model.errors import ChangeConflict
+from stream.core.model.trials import Standing, Target
+from stream.edge.http.problems import Kind, ProblemError
+from stream.edge.http.tokens import Role
+from stream.insight.trials.count_decisions import appeals_about, standings_now
+from stream.insight.trials.promote import turn
+from stream.insight.trials.status import Stands
+from stream.insight.trials.trial_counts import Tried
 from stream.web.listing import Asked, cut
+from stream.web.session_deps import Change, Visit, changes, sees
+from stream.web.trial_cache import SPANS
 
 router = APIRouter(include_in_schema=False)
 _SHOWN: Final = ("told", "all")

@@ -15,19 +15,20 @@ from dataclasses import replace
 
 import numpy as np
 
-from stream.calls.batch import CallBatch, Partition, RawBatch, Segment
+from stream.calls.batch import CallBatch
 from stream.calls.decide import Outcome
 from stream.calls.decode import DecodeSettings, decode
 from stream.calls.dialects.ringfence import RINGFENCE
-from stream.config import load
-from stream.core.agreement import FOREVER, Agreement, Agreements, Clause, Kind, Shared, Terms
-from stream.core.allowlist import NOBODY
-from stream.core.blocklists import Blocklists, fresh
-from stream.core.decision import Action
-from stream.core.texts import Texts
-from stream.deciding import Decider
-from stream.lists import shelf
-from stream.lists.tables import table_for
+from stream.config.settings import load
+from stream.core.filters.blocklists import Blocklists, fresh
+from stream.core.model.agreement import FOREVER, Agreement, Agreements, Clause, Kind, Shared, Terms
+from stream.core.model.allowlist import NOBODY
+from stream.core.model.byte_strings import Texts
+from stream.core.model.decision import Action
+from stream.engine.decider import Decider
+from stream.kafka.batch import Partition, RawBatch, Segment
+from stream.lists.follower import snapshot_directory
+from stream.lists.follower.table_cache import table_for
 from tests.bench import snapshots
 from tests.bench.lab import Lab
 from tests.bench.machine import on_core
@@ -96,7 +97,7 @@ def _measured(lab: Lab) -> Report:
 def _lists(lab: Lab) -> Blocklists:
     """Lists of the scale's size."""
     folder = snapshots.state_dir(lab, min(LISTS, lab.scale.lists))
-    held = shelf.last_good(folder).snapshots
+    held = snapshot_directory.last_good(folder).snapshots
     lives = [fresh(name, b"", snapshot, NOW_S) for name, snapshot in held.items()]
     return Blocklists.of(lives, NOBODY, lambda group: table_for(folder, group))
 

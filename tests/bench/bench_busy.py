@@ -14,8 +14,8 @@ import threading
 from collections.abc import Callable
 from typing import Self
 
-from stream.lists.connection import RegisterSettings
-from stream.lists.store import Register
+from stream.lists.store.list_store import Register
+from stream.lists.store.redis_client import RegisterSettings
 from tests.bench import snapshots
 from tests.bench.bench_changes import LATE_MS_MAX, load
 from tests.bench.bench_imports import csv_file

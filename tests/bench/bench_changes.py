@@ -22,13 +22,13 @@ from pathlib import Path
 
 import numpy as np
 
-from stream.core.digests import Digests, elements
-from stream.core.entry import NEVER, Category, Entry
-from stream.core.snapshot import MANIFEST_PART
-from stream.lists.connection import RegisterSettings
-from stream.lists.records import BaseRecord
-from stream.lists.store import Register
-from stream.lists.words import By, Removal
+from stream.core.filters.digests import Digests, elements
+from stream.core.filters.snapshot import MANIFEST_PART
+from stream.core.model.entry import NEVER, Category, Entry
+from stream.lists.store.entry_codec import BaseRecord
+from stream.lists.store.heads import By, Removal
+from stream.lists.store.list_store import Register
+from stream.lists.store.redis_client import RegisterSettings
 from tests.bench import snapshots
 from tests.bench.alternatives import Work
 from tests.bench.bench_latency import STILL_S, TIMEOUT_S, prepare_s, under_load

@@ -17,13 +17,13 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from stream.calls.batch import Partition, RawBatch, Segment
 from stream.calls.decode import DecodeSettings, decode
 from stream.calls.dialects import KNOWN
 from stream.calls.dialects.dialect import Dialect
 from stream.calls.dialects.switch import SwitchSettings
 from stream.calls.trunks import Trunks
-from stream.core.texts import Texts
+from stream.core.model.byte_strings import Texts
+from stream.kafka.batch import Partition, RawBatch, Segment
 from tests.bench.lab import Lab
 from tests.bench.machine import on_core
 from tests.bench.report import Report, Row, Target, ratio

@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 
-from stream.core.digests import Digests, elements
+from stream.core.filters.digests import Digests, elements
 from tests.bench.lab import Lab
 from tests.bench.report import Report, Row
 

@@ -25,31 +25,31 @@ from pathlib import Path
 import numpy as np
 from prometheus_client import CollectorRegistry
 
-from stream.config import load
-from stream.core.digests import Digests, elements
-from stream.core.entry import NEVER, Category, Entry
-from stream.core.number import Kind, Numbers
-from stream.core.ranges import STRICT
+from stream.config.feed_files import House, read_feed
+from stream.config.settings import load
+from stream.core.filters.digests import Digests, elements
+from stream.core.model.entry import NEVER, Category, Entry
+from stream.core.numbers.number import Kind, Numbers
+from stream.core.numbers.prefix_entries import STRICT
 from stream.exchange import repository
 from stream.exchange.hub import Hub
-from stream.exchange.keys import KeyRing
 from stream.exchange.signing import Validity
-from stream.feed_files import House, read_feed
-from stream.feed_follow import PRELOADED, Follower, Workplace
-from stream.lists.connection import RegisterSettings
-from stream.lists.feed_assess import Surroundings
-from stream.lists.feed_book import FeedBook
-from stream.lists.ingest import ImportRequest, import_file
-from stream.lists.parse import Defaults
-from stream.lists.records import change_of
-from stream.lists.refresh import Refresher, RefreshSettings
-from stream.lists.separate import prepare
-from stream.lists.store import Register
-from stream.lists.tuf_client import TufLimits
-from stream.lists.words import By, Removal
-from stream.ops.feed_metrics import FeedMetrics
-from stream.ops.kafka import KafkaSettings
+from stream.exchange.signing_keys import KeyRing
+from stream.feeds.assess import Surroundings
+from stream.feeds.import_file import ImportRequest, import_file
+from stream.feeds.parse import Defaults
+from stream.feeds.state_store import FeedBook
+from stream.feeds.subprocess_job import prepare
+from stream.feeds.tuf.tuf_client import TufLimits
+from stream.kafka.connection_settings import KafkaSettings
+from stream.lists.follower.refresh import Refresher, RefreshSettings
+from stream.lists.store.entry_codec import change_of
+from stream.lists.store.heads import By, Removal
+from stream.lists.store.list_store import Register
+from stream.lists.store.redis_client import RegisterSettings
+from stream.ops.metrics.feed import FeedMetrics
 from stream.ops.tasks import cancelled
+from stream.services.feed_follower import PRELOADED, Follower, Workplace
 from tests.bench.lab import Lab, free_port
 from tests.bench.process import Process, python
 from tests.bench.report import Report, Row, Target

@@ -29,10 +29,10 @@ import numpy as np
 import redis
 from aiokafka import AIOKafkaProducer
 
-from stream.calls.topics import ensure_topics
-from stream.config import load
-from stream.lists.connection import RegisterSettings
-from stream.lists.store import Register
+from stream.config.settings import load
+from stream.kafka.topics import ensure_topics
+from stream.lists.store.list_store import Register
+from stream.lists.store.redis_client import RegisterSettings
 from tests.bench.lab import Lab
 from tests.bench.process import Process, python
 from tests.bench.report import Report, Row, Target, ratio

@@ -25,15 +25,15 @@ import msgspec
 import numpy as np
 from redis import Redis
 
-from stream.app import refresher_for
-from stream.calls.batch import Partition, RawBatch, Segment
 from stream.calls.dialects.ringfence import RINGFENCE
-from stream.config import Settings, load
-from stream.core.agreement import Agreements
-from stream.deciding import Decider, decoder_for
+from stream.calls.lookup import TOPIC, Lookup, Question, Standing
+from stream.config.settings import Settings, load
+from stream.core.model.agreement import Agreements
+from stream.edge.http.tokens import Client, Role, line_of
+from stream.engine.decider import Decider, decoder_for
+from stream.engine.list_follower import refresher_for
+from stream.kafka.batch import Partition, RawBatch, Segment
 from stream.ops.clock import now_ms
-from stream.serve.lookup import TOPIC, Lookup, Question, Standing
-from stream.serve.tokens import Client, Role, line_of
 from tests.bench import snapshots
 from tests.bench.engine import NO_REDIS, READY_S, warm
 from tests.bench.engine import RINGFENCE as OURS

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from pybloom_live.pybloom import BloomFilter
 from rbloom import Bloom
 
-from stream.core.bloom import (
+from stream.core.filters.bloom import (
     STANDARD_RATE,
     Filter,
     build_filter,
@@ -38,8 +38,8 @@ from stream.core.bloom import (
     shape_for,
     write_filter,
 )
-from stream.core.digests import Digests, elements
-from stream.core.table import TableSpec, compile_table, probe_table
+from stream.core.filters.digests import Digests, elements
+from stream.core.filters.sliced_table import TableSpec, compile_table, probe_table
 from tests.bench.lab import Lab
 from tests.bench.machine import on_core
 from tests.bench.report import Report, Row, Target, ratio

@@ -23,15 +23,15 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.core.allowlist import NOBODY
-from stream.core.blocklists import Blocklists, fresh
-from stream.core.codes import texts_of
-from stream.core.digests import Digests, elements
-from stream.core.entry import NEVER, Category, Entry
-from stream.core.number import Kind, Numbers
-from stream.core.prefixes import ListPrefixes, PrefixTable
-from stream.lists import shelf
-from stream.lists.tables import table_for
+from stream.core.filters.blocklists import Blocklists, fresh
+from stream.core.filters.digests import Digests, elements
+from stream.core.filters.prefixes import ListPrefixes, PrefixTable
+from stream.core.model.allowlist import NOBODY
+from stream.core.model.entry import NEVER, Category, Entry
+from stream.core.numbers.codes import texts_of
+from stream.core.numbers.number import Kind, Numbers
+from stream.lists.follower import snapshot_directory
+from stream.lists.follower.table_cache import table_for
 from tests.bench import snapshots
 from tests.bench.bench_membership import BATCH
 from tests.bench.lab import Lab
@@ -89,7 +89,7 @@ def _measured(lab: Lab) -> Report:
 def _lists(lab: Lab) -> Blocklists:
     """Lists of the scale's size, without prefixes."""
     folder = snapshots.state_dir(lab, min(LISTS, lab.scale.lists))
-    held = shelf.last_good(folder).snapshots
+    held = snapshot_directory.last_good(folder).snapshots
     lives = [fresh(name, b"", snapshot, NOW_S) for name, snapshot in held.items()]
     return Blocklists.of(lives, NOBODY, lambda group: table_for(folder, group))
 

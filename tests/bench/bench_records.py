@@ -16,8 +16,8 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from numpy.typing import NDArray
 
-from stream.calls.records import Room, Stretch, read_records
-from stream.core.texts import PADDING
+from stream.core.model.byte_strings import PADDING
+from stream.kafka.record_batches import Room, Stretch, read_records
 from tests.bench.lab import Lab
 from tests.bench.machine import on_core
 from tests.bench.report import Report, Row, Target, ratio

@@ -15,19 +15,20 @@ from dataclasses import replace
 
 import numpy as np
 
-from stream.calls.batch import CallBatch, Partition, RawBatch, Segment
+from stream.calls.batch import CallBatch
 from stream.calls.decide import Rules, decide
 from stream.calls.decode import decode
+from stream.calls.decode_one import DecodeSettings
 from stream.calls.dialects.ringfence import RINGFENCE
-from stream.calls.one_by_one import DecodeSettings
-from stream.calls.plausible.bursts import Bursts
+from stream.calls.plausibility.bursts import Bursts
 from stream.calls.trunks import Trunk, Trunks
-from stream.core.call import Ingress
-from stream.core.decision import SipSettings
-from stream.core.emergency import EmergencyNumbers
-from stream.core.policy import PolicySettings, compile_policy
-from stream.core.rules import RULES, BurstSettings, RuleSettings, RuleState, RuleStates
-from stream.core.texts import Texts
+from stream.core.model.byte_strings import Texts
+from stream.core.model.call import Ingress
+from stream.core.model.decision import SipSettings
+from stream.core.numbers.emergency import EmergencyNumbers
+from stream.core.policy.policy import PolicySettings, compile_policy
+from stream.core.policy.rules import RULES, BurstSettings, RuleSettings, RuleState, RuleStates
+from stream.kafka.batch import Partition, RawBatch, Segment
 from tests.bench.lab import Lab
 from tests.bench.machine import on_core
 from tests.bench.report import Report, Row

@@ -27,27 +27,27 @@ import redis
 from aiokafka import AIOKafkaProducer
 from prometheus_client import CollectorRegistry
 
-from stream.calls.batch import Partition, RawBatch, Segment
-from stream.core.allowlist import NOBODY
-from stream.core.blocklists import Blocklists, fresh
-from stream.core.decision import Decision, Reason, SipSettings, sip_answer
-from stream.core.digests import Digests, elements
-from stream.core.entry import NEVER, Category, Columns, code_of
-from stream.core.policy import PolicySettings, compile_policy
-from stream.core.snapshot import MANIFEST_PART, Snapshot, read_snapshot
-from stream.core.table import TableSpec, compile_table
-from stream.lists.build import Version, build_snapshot
-from stream.lists.connection import RegisterSettings
-from stream.lists.records import BaseRecord
-from stream.lists.store import Register
-from stream.lists.words import By, Removal
-from stream.ops.sink_metrics import RedisSinkMetrics
+from stream.core.filters.blocklists import Blocklists, fresh
+from stream.core.filters.digests import Digests, elements
+from stream.core.filters.sliced_table import TableSpec, compile_table
+from stream.core.filters.snapshot import MANIFEST_PART, Snapshot, read_snapshot
+from stream.core.model.allowlist import NOBODY
+from stream.core.model.decision import Decision, Reason, SipSettings, sip_answer
+from stream.core.model.entry import NEVER, Category, Columns, code_of
+from stream.core.policy.policy import PolicySettings, compile_policy
+from stream.edge.sinks.number_policy import Judge
+from stream.edge.sinks.preload_ids import Names
+from stream.edge.sinks.proxy_keys import Put
+from stream.edge.sinks.proxy_redis import Proxies
+from stream.edge.sinks.proxy_sink import RedisSink, RedisSinkSettings
+from stream.kafka.batch import Partition, RawBatch, Segment
+from stream.lists.snapshot.build import Version, build_snapshot
+from stream.lists.store.entry_codec import BaseRecord
+from stream.lists.store.heads import By, Removal
+from stream.lists.store.list_store import Register
+from stream.lists.store.redis_client import RegisterSettings
+from stream.ops.metrics.sink import RedisSinkMetrics
 from stream.ops.tasks import cancelled
-from stream.sinks.judge import Judge
-from stream.sinks.keys import Put
-from stream.sinks.names import Names
-from stream.sinks.proxies import Proxies
-from stream.sinks.redis_sink import RedisSink, RedisSinkSettings
 from tests.bench.alternatives import Work
 from tests.bench.engine import READY_S, Setup, configured
 from tests.bench.lab import Lab

@@ -24,27 +24,33 @@ STEPS = {
         "asyncio.selector_events:_SelectorSocketTransport._read_ready__get_buffer"
     ],
     "answers, and what is asked next": [
-        "stream.calls.lane.connection:Connection.buffer_updated",
-        "stream.calls.lane.link:Link.pump",
+        "stream.kafka.fetch.connection:Connection.buffer_updated",
+        "stream.kafka.fetch.broker:Link.pump",
     ],
-    "record batches: frame, CRC": ["stream.calls.records:_framed"],
-    "record batches: columns": ["stream.calls.lane.pieces:read_records"],
+    "record batches: frame, CRC": ["stream.kafka.record_batches:_framed"],
+    "record batches: columns": ["stream.kafka.fetch.fetched_batches:read_records"],
     "JSON: validate, find the fields": ["stream.calls.decode:locate"],
     "numbers to E.164": ["stream.calls.decode:parse_texts"],
-    "decode, the rest": ["stream.deciding:decode"],
-    "SHA-512": ["stream.core.blocklists:Digests", "stream.core.digests:Digests.words"],
-    "probe of all lists": ["stream.core.blocklists:probe_table"],
-    "confirm hits": ["stream.core.ledger:Ledger.confirm"],
-    "match, the rest": ["stream.core.blocklists:Blocklists.match"],
+    "decode, the rest": ["stream.engine.decider:decode"],
+    "SHA-512": [
+        "stream.core.filters.blocklists:Digests",
+        "stream.core.filters.digests:Digests.words",
+    ],
+    "probe of all lists": ["stream.core.filters.blocklists:probe_table"],
+    "confirm hits": ["stream.core.filters.exact_index:Ledger.confirm"],
+    "match, the rest": ["stream.core.filters.blocklists:Blocklists.match"],
     "decisions: JSON": ["stream.calls.decide:written"],
-    "decide, the rest": ["stream.app:Decider.__call__"],
+    "decide, the rest": ["stream.services.worker:Decider.__call__"],
     "decisions: record batches": [
-        "stream.core.kernels.framing:split_by_partition",
-        "stream.core.kernels.framing:frame_records",
-        "stream.calls.frames:Frame._build",
+        "stream.core.kernels.frame_records:split_by_partition",
+        "stream.core.kernels.frame_records:frame_records",
+        "stream.kafka.batch_encoder:Frame._build",
     ],
     "send: the kernel's copy": ["asyncio.selector_events:_SelectorSocketTransport.write"],
-    "metrics": ["stream.watched:Watched.done", "stream.watched:Watched.taken"],
+    "metrics": [
+        "stream.engine.worker_metrics:Watched.done",
+        "stream.engine.worker_metrics:Watched.taken",
+    ],
 }
 
 

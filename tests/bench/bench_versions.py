@@ -18,21 +18,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.core.entry import NEVER, Category, Columns, Entry
-from stream.lists.annals import Annals
-from stream.lists.audit import Verification
-from stream.lists.build import columns_of
-from stream.lists.circles import PLAIN
-from stream.lists.connection import RegisterSettings, client
-from stream.lists.difference import difference, written
-from stream.lists.events import Event, EventKind
-from stream.lists.merge import empty_columns
-from stream.lists.past import content, past_of
-from stream.lists.rebase import Origin
-from stream.lists.refresh import Refresher, RefreshSettings
-from stream.lists.store import AUDIT_MAX, Register
-from stream.lists.versions import rebuild, replaced, rollback
-from stream.lists.words import By, ListState
+from stream.core.model.entry import NEVER, Category, Columns, Entry
+from stream.lists.follower.list_events import Event, EventKind
+from stream.lists.follower.refresh import Refresher, RefreshSettings
+from stream.lists.snapshot.build import columns_of
+from stream.lists.snapshot.circle_keys import PLAIN
+from stream.lists.snapshot.merge import empty_columns
+from stream.lists.snapshot.version_diff import difference, written
+from stream.lists.store.audit_chain import Verification
+from stream.lists.store.heads import By, ListState
+from stream.lists.store.list_at_time import content, past_of
+from stream.lists.store.list_store import AUDIT_MAX, Register
+from stream.lists.store.past_reader import Annals
+from stream.lists.store.publish_base import Origin
+from stream.lists.store.redis_client import RegisterSettings, client
+from stream.lists.store.rollback import rebuild, replaced, rollback
 from stream.ops.tasks import cancelled
 from tests.bench.lab import Lab
 from tests.bench.report import Report, Row, Target

@@ -5,7 +5,7 @@ import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stream.ops.warm import FOLDER
+from stream.ops.kernels import FOLDER
 from tests.bench.alternatives import Work
 from tests.bench.lab import Lab, free_port
 from tests.bench.process import ROOT, Process, python

@@ -22,11 +22,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from stream.core.number import Kind, Numbers
-from stream.lists.connection import RegisterSettings
-from stream.lists.refresh import Refresher, RefreshSettings
+from stream.core.numbers.number import Kind, Numbers
+from stream.lists.follower.refresh import Refresher, RefreshSettings
+from stream.lists.store.redis_client import RegisterSettings
+from stream.ops.kernels import warm_up
 from stream.ops.tasks import cancelled
-from stream.ops.warm import warm_up
 from tests.bench.traffic import innocent_numbers
 
 TICK_S = 0.001

@@ -13,8 +13,8 @@ from typing import Self
 
 from rich.console import Console
 
-from stream.embedded.choose import Broker, RedisServer, best_broker, best_redis
-from stream.ops.warm import warm_up
+from stream.lab.embedded.choose import Broker, RedisServer, best_broker, best_redis
+from stream.ops.kernels import warm_up
 from tests.bench.machine import Cores, cores, on_core
 from tests.bench.process import ROOT
 from tests.bench.topics import Topics

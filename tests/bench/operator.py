@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import redis
 
-from stream.ops.warm import FOLDER
+from stream.ops.kernels import FOLDER
 from tests.bench.lab import Lab
 from tests.bench.machine import on_core
 from tests.bench.process import ROOT, python

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from stream.core.entry import NEVER, Category
-from stream.core.snapshot import FILTER_PART
-from stream.lists.build import Version, build_snapshot, columns_of
-from stream.lists.shelf import last_good, write_snapshot
-from stream.ops.warm import FOLDER as KERNELS
-from stream.ops.warm import warm_up
+from stream.core.filters.snapshot import FILTER_PART
+from stream.core.model.entry import NEVER, Category
+from stream.lists.follower.snapshot_directory import last_good, write_snapshot
+from stream.lists.snapshot.build import Version, build_snapshot, columns_of
+from stream.ops.kernels import FOLDER as KERNELS
+from stream.ops.kernels import warm_up
 from tests.bench.lab import Lab
 from tests.bench.machine import on_core
 from tests.bench.process import ROOT

@@ -22,8 +22,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from stream import app
-from stream.commands.base import settings_of
+from stream.cli.common import settings_of
+from stream.services import worker
 
 ELSEWHERE = "elsewhere"
 
@@ -88,13 +88,13 @@ def main(config: Path, steps_file: Path, report: Path) -> int:
 
         return noted
 
-    watched = import_module("stream.watched").Watched
+    watched = import_module("stream.engine.worker_metrics").Watched
     watched.taken = taken(watched.taken)
     for step, places in json.loads(steps_file.read_text()).items():
         for place in places:
             owner, name = found(place)
             setattr(owner, name, watch.timed(step, getattr(owner, name)))
-    code = app.run(settings_of([config]))
+    code = worker.run(settings_of([config]))
     report.write_text(json.dumps(lines))
     return code
 

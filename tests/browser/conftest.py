@@ -9,19 +9,19 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
-from stream.agreements import AgreementFolder
-from stream.calls.topics import ensure_topics
-from stream.config import Settings, load
-from stream.core.blocklists import EMPTY_BLOCKLISTS
-from stream.core.entry import Category, Entry
-from stream.embedded import Broker, RedisServer
-from stream.lists.store import Register
-from stream.lists.words import By
+from stream.config.agreement_files import AgreementFolder
+from stream.config.settings import Settings, load
+from stream.core.filters.blocklists import EMPTY_BLOCKLISTS
+from stream.core.model.entry import Category, Entry
+from stream.edge.http.tokens import Role
+from stream.kafka.topics import ensure_topics
+from stream.lab.embedded import Broker, RedisServer
+from stream.lists.store.heads import By
+from stream.lists.store.list_store import Register
 from stream.ops.clock import now_s
-from stream.serve.tokens import Role
-from stream.web.install import install
-from stream.web.opening import opened, redress_at
-from stream.web.parts import PageParts
+from stream.web.lifespan import opened, redress_at
+from stream.web.page_context import PageParts
+from stream.web.routes import install
 from tests.browser.pictures import Told
 from tests.browser_lab import Person, chromium, person
 from tests.builders import fingerprint_of

@@ -3,7 +3,8 @@
 from math import sin
 
 from stream.ops.clock import now_ms
-from stream.ops.figures.picture import (
+from stream.ops.monitor.collect import Point, Watch
+from stream.ops.monitor.dashboard import (
     FeedFigures,
     ListFigures,
     Picture,
@@ -11,8 +12,7 @@ from stream.ops.figures.picture import (
     SinkFigures,
     State,
 )
-from stream.ops.figures.places import Kind, Place
-from stream.ops.figures.watch import Point, Watch
+from stream.ops.monitor.targets import Kind, Place
 
 HOSTILE = '"><img src=x onerror=alert(3)><script>alert(4)</script>'
 """What a process that is not ours might answer."""

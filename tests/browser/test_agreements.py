@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stream.agreements import AgreementFolder
+from stream.config.agreement_files import AgreementFolder
 from tests.browser.conftest import Site
 from tests.browser_lab import XSS, Person
 

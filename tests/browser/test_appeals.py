@@ -2,9 +2,9 @@
 
 import pytest
 
-from stream.core.appeal import Appeal, Named, Received
-from stream.lists.words import By
-from stream.redress import redressing
+from stream.appeals import actions
+from stream.core.model.appeal import Appeal, Named, Received
+from stream.lists.store.heads import By
 from tests.browser.conftest import Site
 from tests.browser_lab import XSS, Person
 
@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="sessio
 async def _appealed(site: Site, number: str, *, appellant: str = "") -> Appeal:
     redress = site.pages.redress
     async with await redress.connect() as register:
-        appeal, _ = await redressing.open_appeal(
+        appeal, _ = await actions.open_appeal(
             register,
             redress.book,
             redress.desk(),
@@ -74,7 +74,7 @@ async def test_a_partner_sees_what_is_its_own(site: Site, partner: Person) -> No
     said = Received(
         partner="partner", appeal_id="A-1", list="TH/national", fingerprint="336e914774f97770"
     )
-    own, _ = await redressing.receive(redress.book, redress.desk(), said, By("http", ""))
+    own, _ = await actions.receive(redress.book, redress.desk(), said, By("http", ""))
     page = await partner.open("/appeals")
     assert await page.locator(f"text={own.id}").count() == 1
     assert await page.locator(f"text={foreign.id}").count() == 0

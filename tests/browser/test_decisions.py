@@ -8,9 +8,9 @@ import msgspec
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from stream.core.number import masked
+from stream.core.numbers.number import masked
+from stream.edge.http.decision_store import decision_of
 from stream.ops.clock import now_ms
-from stream.serve.kept import decision_of
 from tests.browser.conftest import Site
 from tests.browser_lab import XSS, Person
 from tests.decisions import decision

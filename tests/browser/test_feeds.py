@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stream.web.feeds_known import FeedsKnown
+from stream.web.feed_index import FeedsKnown
 from tests.browser.conftest import Site
 from tests.browser_lab import XSS, Person
 from tests.integration.feeds_lab import HEAD, kh

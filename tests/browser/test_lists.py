@@ -2,7 +2,7 @@
 
 import pytest
 
-from stream.serve.tokens import Role
+from stream.edge.http.tokens import Role
 from tests.browser_lab import XSS, Person, person
 
 pytestmark = [pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="session")]

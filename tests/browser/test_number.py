@@ -2,8 +2,8 @@
 
 import pytest
 
-from stream.core.entry import Category
-from stream.lists.words import By
+from stream.core.model.entry import Category
+from stream.lists.store.heads import By
 from tests.browser.conftest import Site, listed_entry
 from tests.browser_lab import XSS, Person
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stream.serve.tokens import Role
+from stream.edge.http.tokens import Role
 from tests.browser_lab import Person, person
 from tests.integration.lists_lab import until
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from stream.core.decision import Decision, Reason
-from stream.core.trials import Kind, Standing, Target
-from stream.lists.trials.book import TrialBook
-from stream.simulate.figures import Figures
+from stream.core.model.decision import Decision, Reason
+from stream.core.model.trials import Kind, Standing, Target
+from stream.insight.trials.trial_counts import Figures
+from stream.lists.store.promotions import TrialBook
 from tests.browser.conftest import Site
 from tests.browser_lab import XSS, Person
 

@@ -17,7 +17,7 @@ import redis
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
-from stream.embedded import best_broker, best_redis
+from stream.lab.embedded import best_broker, best_redis
 from tests.docs.not_run import QUESTIONS, why_not
 from tests.docs.shell import DEADLINE_S, Places, Shell, shell
 from tests.docs.transcripts import DOCS_DAY, Command, File, difference, moved, steps

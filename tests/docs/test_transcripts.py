@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stream.embedded import Broker, RedisServer
+from stream.lab.embedded import Broker, RedisServer
 from tests.docs.not_run import NOT_RUN, why_not
 from tests.docs.play import clean, play
 from tests.docs.shell import ROOT, Places

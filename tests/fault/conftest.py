@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from stream.embedded import Broker, RedisServer, best_redis
+from stream.lab.embedded import Broker, RedisServer, best_redis
 from tests.fault.site import Site
 
 

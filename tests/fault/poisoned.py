@@ -20,7 +20,7 @@ def main() -> None:
     """Plant the bug and run the command that follows it."""
     from stream.__main__ import main as command
 
-    deciding: Any = importlib.import_module("stream.deciding")
+    deciding: Any = importlib.import_module("stream.engine.decider")
     how = sys.argv.pop(1)
     decode = deciding.decode
 

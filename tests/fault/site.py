@@ -11,13 +11,13 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 
-from stream.calls.topics import TopicsSettings, ensure_topics
-from stream.lists.connection import RegisterSettings
-from stream.lists.ingest import ImportRequest, import_file
-from stream.lists.parse import Defaults
-from stream.lists.store import Register
-from stream.lists.words import By
-from stream.ops.kafka import KafkaSettings
+from stream.feeds.import_file import ImportRequest, import_file
+from stream.feeds.parse import Defaults
+from stream.kafka.connection_settings import KafkaSettings
+from stream.kafka.topics import TopicsSettings, ensure_topics
+from stream.lists.store.heads import By
+from stream.lists.store.list_store import Register
+from stream.lists.store.redis_client import RegisterSettings
 from tests.builders import NOW_S
 from tests.fault.engine import Engine, merged, toml
 from tests.waiting import HANGS_S, Patience

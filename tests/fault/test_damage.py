@@ -1,8 +1,9 @@
 """Damage in the state directory, through the real engine: named, counted, and made good.
 
-That each kind of damage is found is tested where it is found: tests/unit/lists/test_shelf.py and
-test_journal.py, tests/unit/core/test_snapshot.py and test_bloom.py (flipped bits, half-written
-folders, headers that lie), tests/integration/test_refresh.py and test_register.py (in Redis).
+That each kind of damage is found is tested where it is found: in tests/unit/lists/follower
+test_snapshot_directory.py and test_change_log.py, in tests/unit/core/filters test_snapshot.py and
+test_bloom.py (flipped bits, half-written folders, headers that lie), in tests/integration
+test_refresh.py and test_register.py (in Redis).
 """
 
 import asyncio
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from stream.core.snapshot import FILTER_PART, MANIFEST_PART
+from stream.core.filters.snapshot import FILTER_PART, MANIFEST_PART
 from tests.fault.engine import Engine
 from tests.fault.site import INNOCENT, LIST, LISTED, Site
 from tests.fault.traffic import decided

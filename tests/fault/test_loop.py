@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.calls.loop import CallsLoop, Done, LoopSettings
-from stream.core.faults import SinkDown, SourceDown
+from stream.core.model.errors import SinkDown, SourceDown
 from tests.fakes import (
     P0,
     P1,

@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 from aiokafka import AIOKafkaProducer
 
-from stream.core.decision import decision_ids, seed_of
+from stream.core.model.decision import decision_ids, seed_of
 from tests.fault.engine import Engine
 from tests.fault.site import INNOCENT, LISTED, Site
 

@@ -19,9 +19,9 @@ from functools import cache
 from io import BytesIO
 from pathlib import Path
 
-from stream.lists.files import FORMATS, Format, has_rows, read_bare, read_rows, words_of
-from stream.lists.formats.rows import InputUnreadable, ReadOptions
-from stream.lists.parse import Defaults, Parser
+from stream.feeds.formats.rows import InputUnreadable, ReadOptions
+from stream.feeds.open import FORMATS, Format, has_rows, read_bare, read_rows, words_of
+from stream.feeds.parse import Defaults, Parser
 from tests.feed_samples import NOW_S, Case, cases
 
 LISTED = re.compile(rb"\+[1-9]\d{3,14}\*?\Z")

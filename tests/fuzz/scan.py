@@ -16,13 +16,14 @@ from pathlib import Path
 
 import numpy as np
 
-from stream.calls.batch import CallBatch, Partition, RawBatch, Segment
+from stream.calls.batch import CallBatch
 from stream.calls.decode import DecodeSettings, decode
 from stream.calls.dialects import dialect_named
 from stream.calls.dialects.mapping import MappingSettings
 from stream.calls.trunks import Trunk, Trunks
 from stream.core import kernels
-from stream.core.texts import Texts
+from stream.core.model.byte_strings import Texts
+from stream.kafka.batch import Partition, RawBatch, Segment
 from tests.fuzz.json_records import mutants
 
 PATHS = {

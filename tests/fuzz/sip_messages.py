@@ -17,12 +17,12 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from stream.sip.answering import Address
-from stream.sip.responder import LONGER_MAX, Responder, Transport
-from stream.sip.tcp import TcpDoor
-from stream.sip.udp import UdpDoor, bound
+from stream.edge.sip.responder import LONGER_MAX, Responder, Transport
+from stream.edge.sip.response import Address
+from stream.edge.sip.tcp import TcpDoor
+from stream.edge.sip.udp import UdpDoor, bound
 from tests.sip_lab import BLOCKED, INNOCENT, counted, fields_of, message, responder, sip_settings
-from tests.unit.sip.test_torture import MESSAGES
+from tests.unit.edge.sip.test_torture import MESSAGES
 
 HOST = "127.0.0.1"
 CLIENT = "127.98.76.54"

@@ -19,15 +19,15 @@ from urllib.parse import quote_from_bytes
 
 from stream.calls.decode import DecodeSettings, decode
 from stream.calls.dialects import KNOWN, dialect_named
-from stream.calls.dialects.detect import likely
+from stream.calls.dialects.detect_dialect import likely
 from stream.calls.dialects.dialect import Dialect, whole
 from stream.calls.dialects.fields import EARLIEST_S, LATEST_S
 from stream.calls.dialects.mapping import MappingSettings
+from stream.calls.dialects.preview import understood
 from stream.calls.dialects.switch import SwitchSettings
-from stream.calls.dialects.understood import understood
 from stream.calls.trunks import Trunk, Trunks
 from stream.core import kernels
-from stream.core.call import RejectReason
+from stream.core.model.call import RejectReason
 from tests.fuzz.json_records import changed
 from tests.fuzz.scan import KERNELS_DIR
 from tests.unit.calls.test_decode import raw_of

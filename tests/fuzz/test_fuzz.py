@@ -3,7 +3,7 @@
 import pytest
 
 from stream.core import kernels
-from stream.lists.files import FORMATS
+from stream.feeds.open import FORMATS
 from tests.fuzz import feed_files, sip_messages, switch_records, whole_way
 from tests.fuzz.json_records import mutants
 from tests.fuzz.scan import DIALECTS, compare

@@ -19,21 +19,22 @@ from functools import cache
 import msgspec
 import numpy as np
 
-from stream.calls.batch import CallBatch, Headers, RawBatch
-from stream.calls.contexts import contexts_of
+from stream.calls.batch import CallBatch
 from stream.calls.decide import Outcome, Rules, decide
 from stream.calls.decode import decode
+from stream.calls.deduplicate import Repeats
 from stream.calls.dialects.dialect import Dialect
-from stream.calls.plausible.bursts import Bursts
-from stream.calls.repeats import Repeats
+from stream.calls.plausibility.bursts import Bursts
+from stream.calls.trace_context import contexts_of
 from stream.calls.trunks import Trunk, Trunks
 from stream.core import kernels
-from stream.core.blocklists import Blocklists
-from stream.core.call import Ingress, RejectReason
-from stream.core.decision import SipSettings
-from stream.core.emergency import EmergencyNumbers
-from stream.core.policy import PolicySettings, compile_policy
-from stream.core.rules import BurstSettings, RuleSettings, RuleState, RuleStates
+from stream.core.filters.blocklists import Blocklists
+from stream.core.model.call import Ingress, RejectReason
+from stream.core.model.decision import SipSettings
+from stream.core.numbers.emergency import EmergencyNumbers
+from stream.core.policy.policy import PolicySettings, compile_policy
+from stream.core.policy.rules import BurstSettings, RuleSettings, RuleState, RuleStates
+from stream.kafka.batch import Headers, RawBatch
 from tests.builders import NOW_S, blocklists, live
 from tests.fuzz import switch_records
 from tests.fuzz.json_records import changed

@@ -14,19 +14,20 @@ import numpy as np
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from numpy.typing import NDArray
 
-from stream.calls.batch import CallBatch, Headers
+from stream.calls.batch import CallBatch
 from stream.calls.decode import DecodeSettings, decode
 from stream.calls.dialects import dialect_named
-from stream.calls.events import Event
 from stream.calls.loop import CallsLoop, LoopSettings
 from stream.calls.publish import Publisher, PublishSettings
-from stream.calls.source import KafkaSource, SourceSettings
-from stream.calls.topics import TopicsSettings, check_topics, ensure_topics
-from stream.calls.transact import TransactionalPublisher, TransactSettings
+from stream.calls.publish_exactly_once import TransactionalPublisher, TransactSettings
 from stream.calls.trunks import Trunks
-from stream.core.call import Rejected
-from stream.core.texts import Texts
-from stream.ops.kafka import KafkaSettings
+from stream.core.model.byte_strings import Texts
+from stream.core.model.call import Rejected
+from stream.kafka.batch import Headers
+from stream.kafka.call_events import Event
+from stream.kafka.connection_settings import KafkaSettings
+from stream.kafka.consumer import KafkaSource, SourceSettings
+from stream.kafka.topics import TopicsSettings, check_topics, ensure_topics
 from tests.waiting import HANGS_S, Patience
 
 _names = count()

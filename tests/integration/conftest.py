@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import redis
 
-from stream.embedded.choose import RedisServer
-from stream.lists.ingest import ImportRequest, import_file
-from stream.lists.parse import Defaults
-from stream.lists.store import Register
+from stream.feeds.import_file import ImportRequest, import_file
+from stream.feeds.parse import Defaults
+from stream.lab.embedded.choose import RedisServer
+from stream.lists.store.list_store import Register
 from tests.builders import NOW_S
 from tests.integration.lists_lab import BY, NAME, Worker, opened
 

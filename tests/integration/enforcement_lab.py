@@ -9,17 +9,17 @@ import msgspec
 from aiokafka import AIOKafkaProducer
 from prometheus_client import CollectorRegistry
 
-from stream.core.agreement import Agreements, Shared
-from stream.core.enforcement import Enforcement
+from stream.core.model.agreement import Agreements, Shared
+from stream.core.model.enforcement import Enforcement
+from stream.enforcement.decision_counter import ReaderSettings
+from stream.enforcement.import_documents import Partner, SightingTerms
+from stream.enforcement.rounds import Enforcing, Plan
 from stream.exchange import repository
-from stream.exchange.enforced.partners import Partner, SightingTerms
-from stream.exchange.enforced.reader import ReaderSettings
-from stream.exchange.enforced.run import Enforcing, Plan
-from stream.lists.connection import RegisterSettings
-from stream.lists.enforced.notes import day_of
-from stream.lists.store import Register
+from stream.lists.store.enforcement_counters import day_of
+from stream.lists.store.list_store import Register
+from stream.lists.store.redis_client import RegisterSettings
 from stream.ops.clock import now_ms
-from stream.ops.enforcement_metrics import EnforcementMetrics
+from stream.ops.metrics.enforcement import EnforcementMetrics
 from tests.integration import calls_lab
 from tests.integration.exchange_lab import BY, LIST, Lab
 from tests.repositories import VALIDITY, Country

@@ -18,8 +18,8 @@ from uuid import uuid4
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from stream.embedded.choose import Broker
-from stream.embedded.server import free_ports
+from stream.lab.embedded.choose import Broker
+from stream.lab.embedded.server import free_ports
 from tests.waiting import HANGS_S
 
 ROOT = Path(__file__).parents[2]

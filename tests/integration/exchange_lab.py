@@ -11,20 +11,20 @@ from typing import Any, Self
 
 import redis
 
-from stream.core.agreement import Shared
-from stream.exchange.keys import KeyRing
-from stream.exchange.offer import Edition, Offer
-from stream.exchange.outlet import Outlet
+from stream.config.feed_files import read_feed
+from stream.core.model.agreement import Shared
+from stream.exchange.edition import Edition, Offer
+from stream.exchange.publisher import Outlet
 from stream.exchange.repository import add_list, init
 from stream.exchange.signing import Validity
-from stream.feed_files import read_feed
-from stream.feed_follow import Follower
-from stream.lists.connection import RegisterSettings
-from stream.lists.feed import VersionRecord
-from stream.lists.ingest import entries_of
-from stream.lists.store import Register
-from stream.lists.words import By, Removal
+from stream.exchange.signing_keys import KeyRing
+from stream.feeds.feed import VersionRecord
+from stream.lists.store.contents import entries_of
+from stream.lists.store.heads import By, Removal
+from stream.lists.store.list_store import Register
+from stream.lists.store.redis_client import RegisterSettings
 from stream.ops.clock import now_s
+from stream.services.feed_follower import Follower
 from tests.builders import entry
 from tests.integration.feeds_lab import HOUSE, workplace
 

@@ -9,22 +9,22 @@ from typing import Any, Self
 
 from prometheus_client import CollectorRegistry
 
-from stream.config import load
-from stream.core.ranges import STRICT
-from stream.feed_files import FeedSetup, House, read_feed
-from stream.feed_follow import PRELOADED, Workplace
-from stream.lists.connection import RegisterSettings
-from stream.lists.feed import FeedState, VersionRecord
-from stream.lists.feed_assess import Arrival, Surroundings
-from stream.lists.feed_book import FeedBook
-from stream.lists.feed_shelf import Versions
-from stream.lists.feeding import refuse, release, take_in
-from stream.lists.fetch import Fetched, Unchanged
-from stream.lists.separate import prepare
-from stream.lists.store import Register
-from stream.lists.words import By
-from stream.ops.feed_metrics import FeedMetrics
-from stream.ops.kafka import KafkaSettings
+from stream.config.feed_files import FeedSetup, House, read_feed
+from stream.config.settings import load
+from stream.core.numbers.prefix_entries import STRICT
+from stream.feeds.apply import refuse, release, take_in
+from stream.feeds.assess import Arrival, Surroundings
+from stream.feeds.feed import FeedState, VersionRecord
+from stream.feeds.state_store import FeedBook
+from stream.feeds.subprocess_job import prepare
+from stream.feeds.transport import Fetched, Unchanged
+from stream.feeds.version_files import Versions
+from stream.kafka.connection_settings import KafkaSettings
+from stream.lists.store.heads import By
+from stream.lists.store.list_store import Register
+from stream.lists.store.redis_client import RegisterSettings
+from stream.ops.metrics.feed import FeedMetrics
+from stream.services.feed_follower import PRELOADED, Workplace
 from tests.builders import NOW_S
 
 prepare(PRELOADED)

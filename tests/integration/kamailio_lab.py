@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
-from stream.calls.topics import ensure_topics
-from stream.config import load
-from stream.embedded.redis import redis_program, valkey_program
-from stream.embedded.server import Server, Unavailable, free_ports, new_folder
-from stream.embedded.wire import answers_ping
-from stream.lists.store import Register
-from stream.serve.tokens import Client, Role, line_of, new_token
+from stream.config.settings import load
+from stream.edge.http.tokens import Client, Role, line_of, new_token
+from stream.kafka.topics import ensure_topics
+from stream.lab.embedded.redis import redis_program, valkey_program
+from stream.lab.embedded.server import Server, Unavailable, free_ports, new_folder
+from stream.lab.embedded.wire import answers_ping
+from stream.lists.store.list_store import Register
 from tests.integration.engine_lab import ROOT, Deployment, Engine
 from tests.integration.lists_lab import opened
 

@@ -18,9 +18,9 @@ from typing import Any
 
 from redis.asyncio.connection import AbstractConnection
 
-from stream.lists.ingest import import_file
-from stream.lists.versions import rebuild
-from stream.ops.warm import warm_up
+from stream.feeds.import_file import import_file
+from stream.lists.store.rollback import rebuild
+from stream.ops.kernels import warm_up
 from tests.builders import NOW_S
 from tests.conftest import KERNELS_DIR
 from tests.integration.lists_lab import BY, NAME, opened, request

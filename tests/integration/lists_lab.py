@@ -8,14 +8,15 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from stream.lists.connection import RegisterSettings
-from stream.lists.events import Event, EventKind
-from stream.lists.ingest import ImportRequest, entries_of
-from stream.lists.parse import Defaults
-from stream.lists.refresh import Refresher, RefreshSettings
-from stream.lists.store import FIRST_ID, Register
-from stream.lists.words import By, Removal
-from stream.ops.skips import Place, SkipMetrics
+from stream.feeds.import_file import ImportRequest
+from stream.feeds.parse import Defaults
+from stream.lists.follower.list_events import Event, EventKind
+from stream.lists.follower.refresh import Refresher, RefreshSettings
+from stream.lists.store.contents import entries_of
+from stream.lists.store.heads import By, Removal
+from stream.lists.store.list_store import FIRST_ID, Register
+from stream.lists.store.redis_client import RegisterSettings
+from stream.ops.skipped_records import Place, SkipMetrics
 from stream.ops.tasks import cancelled
 from tests import waiting
 from tests.builders import NOW_S, entry, numbers_of

@@ -10,16 +10,16 @@ from pathlib import Path
 import redis
 from aiokafka import AIOKafkaProducer
 
-from stream.calls.topics import ensure_topics
-from stream.config import Settings, load
-from stream.embedded import Broker
-from stream.lists.connection import RegisterSettings
-from stream.lists.store import Register
+from stream.config.settings import Settings, load
+from stream.kafka.topics import ensure_topics
+from stream.lab.embedded import Broker
+from stream.lists.store.list_store import Register
+from stream.lists.store.redis_client import RegisterSettings
 from stream.ops.tasks import cancelled
-from stream.sinking.redis import RedisSinkRun
+from stream.services.redis_sink import RedisSinkRun
 from tests.integration.engine_lab import WAIT_S, Deployment
 from tests.integration.lists_lab import BY, NAME
-from tests.unit.sinks.test_keys import decision
+from tests.unit.edge.sinks.test_proxy_keys import decision
 from tests.waiting import Patience
 
 

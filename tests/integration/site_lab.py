@@ -11,33 +11,33 @@ import msgspec
 import pytest
 from fastapi.routing import APIRoute
 
-from stream.agreements import AgreementFolder
-from stream.config import load
-from stream.core.appeal import Named
-from stream.core.entry import Category, Entry
-from stream.core.policy import PolicySettings, compile_policy
-from stream.lists.store import Register
-from stream.lists.words import By
+from stream.appeals import actions
+from stream.config.agreement_files import AgreementFolder
+from stream.config.settings import load
+from stream.core.model.appeal import Named
+from stream.core.model.entry import Category, Entry
+from stream.core.policy.policy import PolicySettings, compile_policy
+from stream.edge.http.app import ROUTERS
+from stream.edge.http.appeal_service import Redress
+from stream.edge.http.auth import Guard
+from stream.edge.http.blocklist import Blocklist
+from stream.edge.http.tokens import Client, Role, Tokens, digest_of
+from stream.edge.sinks.number_policy import Judge
+from stream.lists.store.heads import By
+from stream.lists.store.list_store import Register
 from stream.ops.clock import now_ms, now_s
-from stream.ops.figures.watch import Watch
-from stream.redress import redressing
-from stream.serve.app import ROUTERS
-from stream.serve.blocklist import Blocklist
-from stream.serve.guard import Guard
-from stream.serve.redress import Redress
-from stream.serve.tokens import Client, Role, Tokens, digest_of
-from stream.sinks.judge import Judge
-from stream.web.install import ROUTERS as PAGES
-from stream.web.install import install
-from stream.web.opening import opened, redress_at
-from stream.web.parts import PageParts
+from stream.ops.monitor.collect import Watch
+from stream.web.lifespan import opened, redress_at
+from stream.web.page_context import PageParts
+from stream.web.routes import ROUTERS as PAGES
+from stream.web.routes import install
 from tests.builders import blocklists, fingerprint_of, live
 from tests.decisions import decision
 from tests.integration.test_serve_redress import batch
 from tests.serve_lab import TOKENS, Served, parts_for, serve_settings, served
-from tests.unit.serve.test_door import Producer
-from tests.unit.serve.test_door import opened as door_opened
-from tests.unit.serve.test_lookup import lookup_in
+from tests.unit.calls.test_lookup import lookup_in
+from tests.unit.edge.http.test_record_intake import Producer
+from tests.unit.edge.http.test_record_intake import opened as door_opened
 
 THEIRS, FOREIGN = "KH", "PH"
 """The owner that the partner's client is named after, and another one."""
@@ -193,7 +193,7 @@ async def filled(register_at: Any, redress: Redress) -> dict[str, str]:
             number = NUMBERS[owner]
             one = Entry(number, fingerprint_of(number), Category.PARCEL, "t", now_s(), until_s, 80)
             await register.add(listed, [one], BY)
-            appeal, _ = await redressing.open_appeal(
+            appeal, _ = await actions.open_appeal(
                 register,
                 redress.book,
                 redress.desk(),

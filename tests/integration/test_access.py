@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from stream.serve.tokens import Role
+from stream.edge.http.tokens import Role
 from tests.integration.site_lab import DECISIONS, FOREIGN, LISTED, NUMBERS, THEIRS, Site, site_at
 from tests.serve_lab import TOKENS
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from stream.embedded import best_redis
+from stream.lab.embedded import best_redis
 from tests.integration.engine_lab import LISTED, ROOT, Deployment, records
-from tests.unit.test_agreement_files import EXAMPLES
+from tests.unit.config.test_agreement_files import EXAMPLES
 from tests.waiting import HANGS_S
 
 

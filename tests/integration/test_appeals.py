@@ -6,23 +6,23 @@ from dataclasses import replace
 
 import pytest
 
-from stream.config import load
-from stream.core.agreement import Agreements
-from stream.core.allowlist import AllowEntry
-from stream.core.appeal import Appeal, AppealState, Named, Received, sightings
-from stream.core.entry import Category
-from stream.core.faults import AppealRefused, AppealUnknown, Fault
-from stream.feed_run import FeedsRun
-from stream.lists.audit import Verification
-from stream.lists.connection import RegisterSettings
-from stream.lists.store import AUDIT_MAX, Register
-from stream.lists.words import By
+from stream.appeals import appeal_store as book_module
+from stream.appeals import overdue as watch_module
+from stream.appeals.actions import Desk, forward, open_appeal, receive, redress
+from stream.appeals.appeal_store import AppealBook, Standing
+from stream.appeals.overdue import keep_watch, settle
+from stream.config.settings import load
+from stream.core.model.agreement import Agreements
+from stream.core.model.allowlist import AllowEntry
+from stream.core.model.appeal import Appeal, AppealState, Named, Received, sightings
+from stream.core.model.entry import Category
+from stream.core.model.errors import AppealRefused, AppealUnknown, Fault
+from stream.lists.store.audit_chain import Verification
+from stream.lists.store.heads import By
+from stream.lists.store.list_store import AUDIT_MAX, Register
+from stream.lists.store.redis_client import RegisterSettings
 from stream.ops.tasks import cancelled
-from stream.redress import book as book_module
-from stream.redress import watch as watch_module
-from stream.redress.book import AppealBook, Standing
-from stream.redress.redressing import Desk, forward, open_appeal, receive, redress
-from stream.redress.watch import keep_watch, settle
+from stream.services.feeds import FeedsRun
 from tests.agreed import agreement
 from tests.builders import NOW_S, entry, fingerprint_of
 from tests.integration.lists_lab import BY, ONE, TWO, Worker, running, until

@@ -1,13 +1,13 @@
 """A wrong block from the country that sees it to the country that listed it, and back."""
 
-from stream.core.agreement import Agreements, Shared
-from stream.core.appeal import AppealState, Named
-from stream.lists.connection import RegisterSettings
-from stream.lists.store import Register
-from stream.lists.words import By
-from stream.redress.book import AppealBook
-from stream.redress.redressing import Desk, forward, open_appeal, redress
-from stream.redress.watch import settle
+from stream.appeals.actions import Desk, forward, open_appeal, redress
+from stream.appeals.appeal_store import AppealBook
+from stream.appeals.overdue import settle
+from stream.core.model.agreement import Agreements, Shared
+from stream.core.model.appeal import AppealState, Named
+from stream.lists.store.heads import By
+from stream.lists.store.list_store import Register
+from stream.lists.store.redis_client import RegisterSettings
 from tests.agreed import agreement
 from tests.builders import fingerprint_of
 from tests.integration.enforcement_lab import world

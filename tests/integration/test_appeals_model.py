@@ -4,12 +4,12 @@ import random
 
 import pytest
 
-from stream.core.appeal import OPEN, Appeal, AppealState, AppealStep, Named
-from stream.core.faults import AppealRefused
-from stream.lists.connection import RegisterSettings
-from stream.lists.words import By
-from stream.redress import book as book_module
-from stream.redress.book import AppealBook
+from stream.appeals import appeal_store as book_module
+from stream.appeals.appeal_store import AppealBook
+from stream.core.model.appeal import OPEN, Appeal, AppealState, AppealStep, Named
+from stream.core.model.errors import AppealRefused
+from stream.lists.store.heads import By
+from stream.lists.store.redis_client import RegisterSettings
 from tests.builders import NOW_S
 
 LISTS = ("KH/scam", "TH/national", "PH/scam")

@@ -11,7 +11,7 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
-from stream.embedded.choose import Broker
+from stream.lab.embedded.choose import Broker
 from tests.bench.bench_stages import STEPS
 from tests.bench.bench_throughput import progress
 from tests.bench.readback import Appended

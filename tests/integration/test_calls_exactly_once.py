@@ -7,8 +7,8 @@ from collections import Counter
 
 import pytest
 
-from stream.calls.events import Event
-from stream.core.faults import SinkDown
+from stream.core.model.errors import SinkDown
+from stream.kafka.call_events import Event
 from tests.integration.calls_lab import GARBAGE, calls, decide_all, lab
 from tests.waiting import HANGS_S
 

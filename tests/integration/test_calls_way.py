@@ -6,12 +6,12 @@ from contextlib import nullcontext
 
 import pytest
 
-from stream.calls.events import Event
-from stream.calls.source import KafkaSource, SourceSettings
-from stream.calls.topics import Done, TopicsSettings, check_topics, ensure_topics
 from stream.core import kernels
-from stream.core.faults import TopicMissing
-from stream.ops.kafka import KafkaSettings
+from stream.core.model.errors import TopicMissing
+from stream.kafka.call_events import Event
+from stream.kafka.connection_settings import KafkaSettings
+from stream.kafka.consumer import KafkaSource, SourceSettings
+from stream.kafka.topics import Done, TopicsSettings, check_topics, ensure_topics
 from tests.integration.calls_lab import GARBAGE, calls, id_of, lab
 from tests.waiting import HANGS_S
 

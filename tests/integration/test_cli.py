@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from stream.cli import app
+from stream.cli.main import app
 from tests.integration.engine_lab import KERNELS_DIR, LISTED, Deployment, records
 
 COMMANDS = (

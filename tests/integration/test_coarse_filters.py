@@ -10,17 +10,23 @@ import numpy as np
 import pytest
 from pybloom_live.pybloom import BloomFilter
 
-from stream.core.bloom import Filter, pybloom_shape, write_filter
-from stream.core.emergency import EmergencyNumbers
-from stream.core.snapshot import FILTER_PART, MANIFEST_PART, Part, decode_manifest, encode_manifest
-from stream.lists.build import Version, bare_snapshot
-from stream.lists.events import EventKind
-from stream.lists.feed import Feed
-from stream.lists.feed_reading import read_version
-from stream.lists.formats.rows import InputUnreadable
-from stream.lists.gate import GateReason
-from stream.lists.look import Bounds
-from stream.lists.records import BaseRecord
+from stream.core.filters.bloom import Filter, pybloom_shape, write_filter
+from stream.core.filters.snapshot import (
+    FILTER_PART,
+    MANIFEST_PART,
+    Part,
+    decode_manifest,
+    encode_manifest,
+)
+from stream.core.numbers.emergency import EmergencyNumbers
+from stream.feeds.feed import Feed
+from stream.feeds.formats.rows import InputUnreadable
+from stream.feeds.gate import GateReason
+from stream.feeds.read import read_version
+from stream.feeds.row_checks import Bounds
+from stream.lists.follower.list_events import EventKind
+from stream.lists.snapshot.build import Version, bare_snapshot
+from stream.lists.store.entry_codec import BaseRecord
 from tests.builders import NOW_S, numbers_of
 from tests.integration.feeds_lab import Partner, kh
 from tests.integration.lists_lab import BY, NAME, Worker, running, until

@@ -14,7 +14,16 @@ import redis
 from tests.integration.demo_lab import ROOT, Played, end_all
 from tests.waiting import until_now
 
-COMMAND = [sys.executable, "-m", "stream.demo", "--plain", "--numbers", "2000", "--calls", "20000"]
+COMMAND = [
+    sys.executable,
+    "-m",
+    "stream.lab.demo",
+    "--plain",
+    "--numbers",
+    "2000",
+    "--calls",
+    "20000",
+]
 
 
 class Demo(Played):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stream.core.faults import ConfigInvalid
+from stream.core.model.errors import ConfigInvalid
 from tests.detect_corpus import Case, feed_cases
 from tests.integration.test_lists_cli import Operator
 

@@ -6,11 +6,11 @@ import pytest
 import redis as redis_client
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from stream.calls.topics import ensure_topics
-from stream.config import Settings, load
-from stream.doctor.kafka import check_kafka
-from stream.doctor.line import Grade
-from stream.doctor.redis import check_proxies, check_register
+from stream.config.settings import Settings, load
+from stream.doctor.kafka_checks import check_kafka
+from stream.doctor.redis_checks import check_proxies, check_register
+from stream.doctor.result import Grade
+from stream.kafka.topics import ensure_topics
 from tests.integration.engine_lab import Deployment
 
 

@@ -12,14 +12,14 @@ import redis as redis_client
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from stream.embedded import Broker, RedisServer, best_broker, best_redis
+from stream.lab.embedded import Broker, RedisServer, best_broker, best_redis
 from tests.waiting import HANGS_S, until_now
 
 CHILD = """
 import signal, sys, time
 # A shell that runs this in the background has Ctrl-C ignored, and so would we.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from stream.embedded import best_broker, best_redis
+from stream.lab.embedded import best_broker, best_redis
 server = best_broker("tansu") if sys.argv[1] == "tansu" else best_redis()
 print(server.pid, server._server.folder, flush=True)
 time.sleep(60)

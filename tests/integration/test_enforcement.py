@@ -10,24 +10,24 @@ import msgspec
 import pytest
 import redis
 
-from stream.agreements import AgreementFolder
-from stream.core.agreement import Agreements
-from stream.core.enforcement import Enforcement, Outcome, Sighting, target_of, written
-from stream.core.entry import Category
-from stream.core.faults import FeedDown
-from stream.exchange import files, repository
-from stream.exchange.enforced.partners import Partner
+from stream.appeals.appeal_store import AppealBook
+from stream.config.agreement_files import AgreementFolder
+from stream.core.model.agreement import Agreements
+from stream.core.model.enforcement import Enforcement, Outcome, Sighting, target_of, written
+from stream.core.model.entry import Category
+from stream.core.model.errors import FeedDown
+from stream.enforcement.import_documents import Partner
+from stream.exchange import repository, repository_files
 from stream.exchange.hub import Hub
-from stream.exchange.keys import KeyRing
-from stream.lists.connection import RegisterSettings
-from stream.lists.enforced import book as books
-from stream.lists.enforced import keys
-from stream.lists.enforced.batch import Batch, Cell, Progress
-from stream.lists.enforced.notes import day_of
-from stream.lists.tuf_client import TufLimits
-from stream.lists.words import By
+from stream.exchange.signing_keys import KeyRing
+from stream.feeds.tuf.tuf_client import TufLimits
+from stream.lists.store import enforcement_keys
+from stream.lists.store import enforcement_store as books
+from stream.lists.store.enforcement_batch import Batch, Cell, Progress
+from stream.lists.store.enforcement_counters import day_of
+from stream.lists.store.heads import By
+from stream.lists.store.redis_client import RegisterSettings
 from stream.ops.clock import now_ms, now_s
-from stream.redress.book import AppealBook
 from tests.builders import fingerprint_of
 from tests.decisions import decision
 from tests.integration.enforcement_lab import World, world
@@ -128,7 +128,7 @@ async def test_nobody_counts_from_where_another_went_on(redis_url):
 
 async def test_the_ids_kept_are_the_last_ones(redis_url, monkeypatch):
     """The memory in which a repeat is recognised is bounded: the oldest ids go."""
-    monkeypatch.setattr(keys, "SEEN", 4)
+    monkeypatch.setattr(enforcement_keys, "SEEN", 4)
     async with books.EnforcedBook.open(RegisterSettings(redis_url)) as book:
         progress: Progress | None = Progress()
         for letters in ("abc", "de", "f"):
@@ -260,11 +260,11 @@ async def test_a_country_speaks_for_itself_alone(tmp_path, urls, kafka):
     async with world(tmp_path, urls, kafka, agreed) as both:
         th, told = both.repository, Told(both)
         told.publish(written(told.document()), f"{TOLD}/{day_of(now_ms())}.json")
-        forged = files.read(th.folder)
+        forged = repository_files.read(th.folder)
         (target,) = [
             one for one in forged.all_targets().values() if one.path.startswith(f"{TOLD}/")
         ]
-        place = files.place_of(th.folder, target)
+        place = repository_files.place_of(th.folder, target)
         good = place.read_bytes()
         place.write_bytes(good.replace(b"TH", b"PH"))
         async with both.kh() as owner:
@@ -279,7 +279,7 @@ async def test_a_country_speaks_for_itself_alone(tmp_path, urls, kafka):
 
 async def test_many_numbers_are_estimated(redis_url, monkeypatch):
     """Beyond so many numbers a day they are estimated, in bounded memory."""
-    monkeypatch.setattr(keys, "EXACT_MAX", 50)
+    monkeypatch.setattr(enforcement_keys, "EXACT_MAX", 50)
     day = day_of(now_ms())
     cell = Cell(LIST, day, "loan")
     async with books.EnforcedBook.open(RegisterSettings(redis_url)) as book:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from stream.cli import app
+from stream.cli.main import app
 from stream.ops.clock import now_ms
 from stream.ops.tasks import cancelled
 from tests.decisions import decision

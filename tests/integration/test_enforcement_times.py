@@ -2,13 +2,13 @@
 
 import pytest
 
-from stream.core.agreement import Shared
-from stream.exchange import offer as offers
-from stream.lists.connection import RegisterSettings
-from stream.lists.enforced.batch import Figures
-from stream.lists.enforced.book import EnforcedBook
-from stream.lists.enforced.notes import day_of
-from stream.lists.published import Latest
+from stream.core.model.agreement import Shared
+from stream.exchange import edition as offers
+from stream.lists.snapshot.repository_layout import Latest
+from stream.lists.store.enforcement_batch import Figures
+from stream.lists.store.enforcement_counters import day_of
+from stream.lists.store.enforcement_store import EnforcedBook
+from stream.lists.store.redis_client import RegisterSettings
 from stream.ops.clock import now_ms
 from tests.integration.exchange_lab import LIST, lab
 from tests.integration.feeds_lab import kh

@@ -8,23 +8,23 @@ from typing import Any
 
 import pytest
 
-from stream.core.agreement import Agreements, Shared
-from stream.core.appeal import Received
-from stream.core.faults import ChangeConflict, SnapshotUnreadable, VersionGone
-from stream.exchange.offer import Offer
-from stream.feed_follow import Follower
-from stream.lists import rekey as rekeying
-from stream.lists.circles import CircleKeys, new_key
-from stream.lists.connection import RegisterSettings
-from stream.lists.epochs import hashed_now
-from stream.lists.past import past_of
-from stream.lists.rebase import publish_whole
-from stream.lists.records import Op, base_of
-from stream.lists.rekey import Move, rekey
-from stream.lists.versions import rollback
-from stream.lists.words import By
-from stream.redress.book import AppealBook
-from stream.redress.redressing import Desk, number_of, receive, redress
+from stream.appeals.actions import Desk, number_of, receive, redress
+from stream.appeals.appeal_store import AppealBook
+from stream.core.model.agreement import Agreements, Shared
+from stream.core.model.appeal import Received
+from stream.core.model.errors import ChangeConflict, SnapshotUnreadable, VersionGone
+from stream.exchange.edition import Offer
+from stream.lists.snapshot.circle_keys import CircleKeys, new_key
+from stream.lists.store import rekey as rekeying
+from stream.lists.store.entry_codec import Op, base_of
+from stream.lists.store.heads import By
+from stream.lists.store.list_at_time import past_of
+from stream.lists.store.publish_base import publish_whole
+from stream.lists.store.redis_client import RegisterSettings
+from stream.lists.store.rekey import Move, rekey
+from stream.lists.store.rekeyed_fingerprints import hashed_now
+from stream.lists.store.rollback import rollback
+from stream.services.feed_follower import Follower
 from tests.builders import NOW_S, entry, numbers_of
 from tests.integration.exchange_lab import BY, LIST, Lab, lab
 from tests.integration.feeds_lab import kh, workplace

@@ -14,10 +14,10 @@ import pytest
 import redis
 from typer.testing import CliRunner
 
-from stream.cli import app
-from stream.core.faults import ExchangeFault
-from stream.exchange.keys import KeyRing
-from stream.exchange.outlet import Outlet
+from stream.cli.main import app
+from stream.core.model.errors import ExchangeFault
+from stream.exchange.publisher import Outlet
+from stream.exchange.signing_keys import KeyRing
 from tests.integration.feeds_lab import kh
 from tests.repositories import Country
 from tests.waiting import HANGS_S, until

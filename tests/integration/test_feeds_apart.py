@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from stream.core.faults import FeedDown, FeedFault
-from stream.feed_fetching import Fetcher
-from stream.feed_files import FeedSetup
-from stream.feed_follow import Follower, Workplace
-from stream.feed_sources import Source
-from stream.lists.fetch import Fetched, Unchanged
-from stream.lists.separate import Limits, WorkFailed, WorkFault
+from stream.config.feed_files import FeedSetup
+from stream.config.feed_sources import Source
+from stream.core.model.errors import FeedDown, FeedFault
+from stream.feeds.subprocess_job import Limits, WorkFailed, WorkFault
+from stream.feeds.transport import Fetched, Unchanged
 from stream.ops.tasks import cancelled
+from stream.services.feed_fetcher import Fetcher
+from stream.services.feed_follower import Follower, Workplace
 from tests.integration.feeds_lab import Partner, kh, workplace
 from tests.waiting import until
 

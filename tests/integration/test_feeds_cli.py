@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from stream.cli import app
-from stream.core.faults import ConfigInvalid
-from stream.ops.owner import user_of
+from stream.cli.main import app
+from stream.core.model.errors import ConfigInvalid
+from stream.ops.file_owner import user_of
 from tests.integration.feeds_lab import HEAD, kh
 from tests.integration.test_lists_cli import Operator
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from stream.core.allowlist import AllowEntry
-from stream.lists.gate import GateReason
-from stream.lists.ingest import entries_of
-from stream.lists.words import By
+from stream.core.model.allowlist import AllowEntry
+from stream.feeds.gate import GateReason
+from stream.lists.store.contents import entries_of
+from stream.lists.store.heads import By
 from tests.builders import entry
 from tests.integration.feeds_lab import LIST, OPERATOR, Partner, kh
 from tests.integration.lists_lab import Worker, enforced, running

@@ -13,19 +13,19 @@ from aiohttp import web
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from stream.feed_files import House, read_feed
-from stream.feed_follow import Follower
-from stream.feed_sources import KINDS
-from stream.lists.feed import VersionRecord
-from stream.lists.ingest import entries_of
-from stream.ops.kafka import KafkaSettings
+from stream.config.feed_files import House, read_feed
+from stream.config.feed_sources import KINDS
+from stream.feeds.feed import VersionRecord
+from stream.kafka.connection_settings import KafkaSettings
+from stream.lists.store.contents import entries_of
+from stream.services.feed_follower import Follower
 from tests.integration.exchange_lab import lab
 from tests.integration.feeds_lab import HOUSE, kh, workplace
 from tests.integration.lists_lab import opened
 from tests.integration.transports.test_taxii import BULK, PASSWORD
 from tests.integration.transports.test_taxii import server as taxii
 from tests.scripted_web import ok, scripted_web
-from tests.unit.test_feed_files import EXAMPLES, SECRETS
+from tests.unit.config.test_feed_files import EXAMPLES, SECRETS
 
 __all__ = ["taxii"]  # a fixture
 GOLDEN = Path(__file__).parents[1] / "golden" / "feeds"

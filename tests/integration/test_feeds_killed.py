@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from stream.core.faults import Fault
-from stream.lists.ingest import entries_of
-from stream.lists.words import By
+from stream.core.model.errors import Fault
+from stream.lists.store.contents import entries_of
+from stream.lists.store.heads import By
 from tests.builders import entry
 from tests.integration.feeds_lab import LIST, Partner, kh
 from tests.integration.test_killed_versions import Killed, killed_after
@@ -34,8 +34,8 @@ async def test_killed_at_every_command(tmp_path, redis_url, raw, monkeypatch, ju
     The list never holds less than what both versions have, others' reports stay, and the audit
     tells of the version once.
     """
-    monkeypatch.setattr("stream.lists.feed_storing.CHANGES_MAX", changes_max)
-    monkeypatch.setattr("stream.lists.build.TRIED", 1 << 10)
+    monkeypatch.setattr("stream.feeds.store.CHANGES_MAX", changes_max)
+    monkeypatch.setattr("stream.lists.snapshot.build.TRIED", 1 << 10)
     said = AFTER if judged == "accepted" else AFTER[:3]
     for commands in range(STEPS_MAX):
         folder = tmp_path / f"{commands}"

@@ -6,12 +6,12 @@ import msgspec
 import pytest
 from pybloom_live.pybloom import BloomFilter
 
-from stream.feed_files import read_feed
-from stream.feed_follow import Follower
-from stream.lists.feed import VersionRecord
-from stream.lists.ingest import entries_of
-from stream.lists.store import Register
-from stream.lists.words import By
+from stream.config.feed_files import read_feed
+from stream.feeds.feed import VersionRecord
+from stream.lists.store.contents import entries_of
+from stream.lists.store.heads import By
+from stream.lists.store.list_store import Register
+from stream.services.feed_follower import Follower
 from tests.builders import entry
 from tests.integration.feeds_lab import HOUSE, LIST, OPERATOR, Partner, kh, workplace
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from pybloom_live.pybloom import BloomFilter
 
-from stream.core.allowlist import AllowEntry
-from stream.lists.audit import AuditEntry
-from stream.lists.gate import GateReason
-from stream.lists.ingest import entries_of
-from stream.lists.words import By
+from stream.core.model.allowlist import AllowEntry
+from stream.feeds.gate import GateReason
+from stream.lists.store.audit_chain import AuditEntry
+from stream.lists.store.contents import entries_of
+from stream.lists.store.heads import By
 from tests.builders import entry
 from tests.integration.feeds_lab import DAY_S, LIST, OPERATOR, Partner, kh
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from stream.lists.ingest import entries_of
-from stream.lists.separate import Limits, WorkFailed, WorkFault, apart
-from stream.lists.store import Register
+from stream.feeds.subprocess_job import Limits, WorkFailed, WorkFault, apart
+from stream.lists.store.contents import entries_of
+from stream.lists.store.list_store import Register
 from tests import waiting
 from tests.integration.feeds_lab import HEAD, kh
 

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from stream.core.faults import FeedFault
-from stream.feed_files import read_feed
-from stream.feed_follow import Follower
-from stream.lists.ingest import entries_of
+from stream.config.feed_files import read_feed
+from stream.core.model.errors import FeedFault
+from stream.lists.store.contents import entries_of
+from stream.services.feed_follower import Follower
 from tests.integration.feeds_lab import HOUSE, LIST, kh, workplace
 from tests.integration.lists_lab import opened
 from tests.scripted_web import ok, scripted_web
-from tests.unit.lists.transports.test_hostile_web import FAILURES
+from tests.unit.feeds.transports.test_hostile_web import FAILURES
 
 FEED = """
 list = "KH/scam"

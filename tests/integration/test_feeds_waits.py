@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
-from stream.core.faults import FeedDown, FeedFault
-from stream.feed_follow import Follower
-from stream.lists.feed import VersionRecord
-from stream.lists.fetch import Fetched, Unchanged
+from stream.core.model.errors import FeedDown, FeedFault
+from stream.feeds.feed import VersionRecord
+from stream.feeds.transport import Fetched, Unchanged
+from stream.services.feed_follower import Follower
 from tests.integration.feeds_lab import LIST, OPERATOR, Partner, kh, workplace
 
 

@@ -6,13 +6,13 @@ import shutil
 import pytest
 import redis
 
-from stream.core.agreement import Shared
-from stream.core.entry import Category
-from stream.core.faults import FeedDown, FeedFault, RegisterBehind
-from stream.exchange import offer as offers
-from stream.lists.ingest import entries_of
-from stream.lists.versions import rebuild, rollback
-from stream.lists.words import Retraction
+from stream.core.model.agreement import Shared
+from stream.core.model.entry import Category
+from stream.core.model.errors import FeedDown, FeedFault, RegisterBehind
+from stream.exchange import edition as offers
+from stream.lists.store.contents import entries_of
+from stream.lists.store.heads import Retraction
+from stream.lists.store.rollback import rebuild, rollback
 from tests.builders import NOW_S, entry
 from tests.integration.exchange_lab import BY, LIST, Country, lab
 from tests.integration.feeds_lab import kh

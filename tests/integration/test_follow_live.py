@@ -6,18 +6,18 @@ from dataclasses import replace
 
 import pytest
 
-from stream.core.agreement import FOREVER, Agreements, Shared
-from stream.core.faults import FeedDown, FeedFault
+from stream.core.model.agreement import FOREVER, Agreements, Shared
+from stream.core.model.errors import FeedDown, FeedFault
 from stream.exchange import repository
 from stream.exchange.hub import Hub
-from stream.exchange.keys import KeyRing
-from stream.exchange.outlet import Pace, keep_published
+from stream.exchange.publisher import Pace, keep_published
 from stream.exchange.signing import Validity
-from stream.feed_follow import Follower
-from stream.lists.connection import RegisterSettings
-from stream.lists.transports.tuf import TufTransport
-from stream.lists.tuf_client import TufLimits
+from stream.exchange.signing_keys import KeyRing
+from stream.feeds.transports.tuf import TufTransport
+from stream.feeds.tuf.tuf_client import TufLimits
+from stream.lists.store.redis_client import RegisterSettings
 from stream.ops.tasks import cancelled
+from stream.services.feed_follower import Follower
 from tests.agreed import agreement
 from tests.builders import NOW_S, numbers_of
 from tests.integration.exchange_lab import LIST, Always, lab

@@ -9,14 +9,14 @@ import pytest
 import redis
 import redis.asyncio
 
-from stream.core.allowlist import AllowEntry
-from stream.core.faults import SnapshotUnreadable
-from stream.core.trials import Kind, Standing, Target, Turned
-from stream.lists import store
-from stream.lists.connection import RegisterSettings
-from stream.lists.records import Op, chain_after, entries_json
-from stream.lists.trials.book import TrialBook
-from stream.ops.skips import Place
+from stream.core.model.allowlist import AllowEntry
+from stream.core.model.errors import SnapshotUnreadable
+from stream.core.model.trials import Kind, Standing, Target, Turned
+from stream.lists.store import list_store
+from stream.lists.store.entry_codec import Op, chain_after, entries_json
+from stream.lists.store.promotions import TrialBook
+from stream.lists.store.redis_client import RegisterSettings
+from stream.ops.skipped_records import Place
 from tests.builders import NOW_S, entry
 from tests.integration.lists_lab import (
     BASE,
@@ -274,8 +274,8 @@ async def test_a_promotion_that_cannot_be_read_changes_nothing(
 
 async def test_the_past_is_put_away_around_garbage(register, raw, load, monkeypatch, count):
     """What cannot be read is left out of the archive; the steps around it are in it, in order."""
-    monkeypatch.setattr(store, "CHUNK", 6)
-    monkeypatch.setattr("stream.lists.annals.CHUNK", 6)
+    monkeypatch.setattr(list_store, "CHUNK", 6)
+    monkeypatch.setattr("stream.lists.store.past_reader.CHUNK", 6)
     await add(register, ONE)
     raw.xadd("rf:changes", {"x": "y"})
     await add(register, TWO, THREE)

@@ -9,24 +9,24 @@ import redis
 import redis.asyncio
 from prometheus_client import CollectorRegistry
 
-from stream.answers.memory import Memory
-from stream.config import load as load_settings
-from stream.core.appeal import AppealState
-from stream.core.faults import RegisterLost
-from stream.exchange.outlet import Pace, keep_published
-from stream.lists.connection import RegisterSettings
-from stream.lists.enforced import keys as enforced
-from stream.lists.enforced.batch import Batch, Progress
-from stream.lists.enforced.book import EnforcedBook
-from stream.lists.feed_book import FeedBook
-from stream.ops.serve_metrics import ServeMetrics
-from stream.ops.skips import Place, SkipMetrics
+from stream.appeals.appeal_store import AppealBook
+from stream.appeals.overdue import settle
+from stream.calls.lookup import Question
+from stream.config.settings import load as load_settings
+from stream.core.model.appeal import AppealState
+from stream.core.model.errors import RegisterLost
+from stream.edge.http.decision_store import KeptDecisions, KeptSettings
+from stream.edge.http.tokens import Client, Role
+from stream.engine.live_lookup import Memory
+from stream.exchange.publisher import Pace, keep_published
+from stream.feeds.state_store import FeedBook
+from stream.lists.store import enforcement_keys as enforced
+from stream.lists.store.enforcement_batch import Batch, Progress
+from stream.lists.store.enforcement_store import EnforcedBook
+from stream.lists.store.redis_client import RegisterSettings
+from stream.ops.metrics.serve import ServeMetrics
+from stream.ops.skipped_records import Place, SkipMetrics
 from stream.ops.tasks import cancelled
-from stream.redress.book import AppealBook
-from stream.redress.watch import settle
-from stream.serve.kept import KeptDecisions, KeptSettings
-from stream.serve.lookup import Question
-from stream.serve.tokens import Client, Role
 from stream.web.sessions import Sessions
 from tests.builders import NOW_S, numbers_of
 from tests.integration.lists_lab import BASE, BY, NAME, ONE, TWO, add, counted, until

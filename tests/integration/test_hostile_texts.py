@@ -10,8 +10,8 @@ import pytest
 from aiohttp import ClientResponse
 from yarl import URL
 
-from stream.core.said import cleaned
-from stream.serve.tokens import Role
+from stream.core.model.free_text import cleaned
+from stream.edge.http.tokens import Role
 from tests.integration.site_lab import DECISIONS, NUMBERS, THEIRS, Site, site_at
 from tests.serve_lab import TOKENS, bearer
 

@@ -7,12 +7,12 @@ import msgspec
 import pytest
 import redis
 
-from stream.core.faults import SnapshotUnreadable
-from stream.core.snapshot import MANIFEST_PART, read_snapshot
-from stream.lists import rebase
-from stream.lists.ingest import import_file
-from stream.lists.store import Register
-from stream.lists.words import Outcome
+from stream.core.filters.snapshot import MANIFEST_PART, read_snapshot
+from stream.core.model.errors import SnapshotUnreadable
+from stream.feeds.import_file import import_file
+from stream.lists.store import publish_base
+from stream.lists.store.heads import Outcome
+from stream.lists.store.list_store import Register
 from tests.builders import NOW_S, entry
 from tests.integration.lists_lab import (
     BY,
@@ -104,7 +104,7 @@ async def test_a_removal_during_an_import_holds(register, tmp_path, monkeypatch)
     """A number that is taken off while a new base with it is being built stays off."""
     listed = numbers(6000)
     await register.add(NAME, [entry(listed[0])], BY)
-    built = rebase._built
+    built = publish_base._built
 
     def built_slowly(*args):
         parts = built(*args)
@@ -114,7 +114,7 @@ async def test_a_removal_during_an_import_holds(register, tmp_path, monkeypatch)
         return parts
 
     loop = asyncio.get_running_loop()
-    monkeypatch.setattr(rebase, "_built", built_slowly)
+    monkeypatch.setattr(publish_base, "_built", built_slowly)
     report = await import_file(register, request(write(tmp_path / "a", listed)), NOW_S)
     assert report.count == 5999
     assert await held_numbers(register) == set(listed[1:])

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from stream.calls.topics import ensure_topics
-from stream.config import load
-from stream.core.faults import ConfigInvalid
-from stream.embedded.server import free_ports
-from stream.ingest.run import Ingest, request_of
-from stream.ingest.sender import Sent
-from stream.ingest.state import State
+from stream.config.settings import load
+from stream.core.model.errors import ConfigInvalid
+from stream.edge.ingest.progress import State
+from stream.edge.ingest.sender import Sent
+from stream.kafka.topics import ensure_topics
+from stream.lab.embedded.server import free_ports
+from stream.services.ingest import Ingest, request_of
 from tests.integration.engine_lab import ROOT, Deployment, Engine
 from tests.waiting import Patience
 

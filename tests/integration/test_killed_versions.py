@@ -11,11 +11,11 @@ import pytest
 import redis
 from redis.asyncio.connection import AbstractConnection
 
-from stream.lists.ingest import entries_of
-from stream.lists.repair import look, put_back
-from stream.lists.store import Register
-from stream.lists.versions import rebuild, rollback
-from stream.lists.words import Removal
+from stream.lists.follower.repair import look, put_back
+from stream.lists.store.contents import entries_of
+from stream.lists.store.heads import Removal
+from stream.lists.store.list_store import Register
+from stream.lists.store.rollback import rebuild, rollback
 from tests.builders import NOW_S, entry
 from tests.integration.lists_lab import BASE, BY, opened, running, until
 
@@ -65,8 +65,10 @@ async def held(register: Register, name: str) -> set[str]:
 
 @pytest.fixture(autouse=True)
 def _always_a_base(monkeypatch):
-    monkeypatch.setattr("stream.lists.ingest.CHANGES_MAX", 0)
-    monkeypatch.setattr("stream.lists.build.TRIED", 1 << 10)  # false positives are not the subject
+    monkeypatch.setattr("stream.feeds.import_file.CHANGES_MAX", 0)
+    monkeypatch.setattr(
+        "stream.lists.snapshot.build.TRIED", 1 << 10
+    )  # false positives are not the subject
 
 
 @pytest.mark.parametrize("way", ["rebuild", "rollback"])

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from stream.core.snapshot import read_snapshot
-from stream.lists.ingest import import_file
+from stream.core.filters.snapshot import read_snapshot
+from stream.feeds.import_file import import_file
 from tests.builders import NOW_S
 from tests.integration.killed_importer import REBUILD
 from tests.integration.lists_lab import (

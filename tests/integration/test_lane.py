@@ -16,11 +16,11 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from stream.calls.batch import Partition, RawBatch
-from stream.calls.fetching import SourceSettings, reader_for
-from stream.calls.lane.reader import LaneReader
-from stream.core.texts import Texts
-from stream.ops.kafka import KafkaSettings
+from stream.core.model.byte_strings import Texts
+from stream.kafka.batch import Partition, RawBatch
+from stream.kafka.connection_settings import KafkaSettings
+from stream.kafka.fetch.fetcher import LaneReader
+from stream.kafka.reader_factory import SourceSettings, reader_for
 from tests.record_batches import text, varint
 from tests.waiting import Patience
 

@@ -13,28 +13,28 @@ import pytest
 import redis
 from prometheus_client import CollectorRegistry
 
-from stream.answers.memory import Memory
-from stream.calls.batch import Partition, RawBatch, Segment
 from stream.calls.dialects.ringfence import RINGFENCE
+from stream.calls.lookup import Question
 from stream.calls.rulings import OutOfScope
-from stream.chain.entries import answer_for
-from stream.config import Settings
-from stream.config import load as load_settings
-from stream.core.agreement import Agreements, Shared, Terms
-from stream.core.blocklists import Blocklists
-from stream.core.decision import Action
-from stream.core.scope import Scope
-from stream.deciding import Decider, Judges, decoder_for, emergency_for
-from stream.feed_files import read_feed
-from stream.lists.store import Register
-from stream.lists.words import By
+from stream.config.feed_files import read_feed
+from stream.config.settings import Settings
+from stream.config.settings import load as load_settings
+from stream.core.filters.blocklists import Blocklists
+from stream.core.model.agreement import Agreements, Shared, Terms
+from stream.core.model.decision import Action
+from stream.core.policy.list_scope import Scope
+from stream.edge.sip.responder import Responder
+from stream.engine.decider import Decider, Judges, decoder_for, emergency_for
+from stream.engine.live_lookup import Memory
+from stream.insight.explain.list_answers import answer_for
+from stream.insight.replay.candidates import World
+from stream.kafka.batch import Partition, RawBatch, Segment
+from stream.lists.store.heads import By
+from stream.lists.store.list_store import Register
 from stream.ops.clock import now_ms, now_s
-from stream.ops.serve_metrics import ServeMetrics
-from stream.ops.sip_metrics import SipMetrics
+from stream.ops.metrics.serve import ServeMetrics
+from stream.ops.metrics.sip import SipMetrics
 from stream.ops.tasks import running
-from stream.replay.candidates import World
-from stream.serve.lookup import Question
-from stream.sip.responder import Responder
 from tests.agreed import agreement
 from tests.builders import entry
 from tests.integration.exchange_lab import LIST, Country, Lab, lab

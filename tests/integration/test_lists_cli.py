@@ -12,8 +12,8 @@ import pytest
 from pybloom_live.pybloom import BloomFilter
 from typer.testing import CliRunner
 
-from stream.cli import app
-from stream.lists.files import read_rows
+from stream.cli.main import app
+from stream.feeds.open import read_rows
 
 NAME = "TH/national"
 SHEET = (

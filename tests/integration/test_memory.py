@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from stream.answers.memory import Memory
-from stream.config import Settings, load
-from stream.lists import keys
-from stream.ops.serve_metrics import ServeMetrics
+from stream.calls.lookup import Question
+from stream.config.settings import Settings, load
+from stream.engine.live_lookup import Memory
+from stream.lists.store import redis_keys
+from stream.ops.metrics.serve import ServeMetrics
 from stream.ops.tasks import running
-from stream.serve.lookup import Question
 from tests.builders import entry
 from tests.integration.lists_lab import BY, NAME, ONE, opened
 
@@ -63,6 +63,6 @@ async def test_a_list_that_can_not_be_loaded_is_not_followed(
             said = await answers(memory, lists_followed=False)
             assert (said["verdict"], said["fail_open"]) == ("block", False)
             # Whoever mends it by taking it away: what was never read is not missed for ever.
-            raw.srem(keys.LISTS, OTHER)
-            raw.delete(keys.head(OTHER))
+            raw.srem(redis_keys.LISTS, OTHER)
+            raw.delete(redis_keys.head(OTHER))
             await answers(memory, lists_followed=True)

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from stream.cli import app
-from stream.config import load
-from stream.core.faults import ConfigInvalid, NameRefused
-from stream.lists import keys
-from stream.lists.store import Register
+from stream.cli.main import app
+from stream.config.settings import load
+from stream.core.model.errors import ConfigInvalid, NameRefused
+from stream.lists.store import redis_keys
+from stream.lists.store.list_store import Register
 from tests.builders import entry
 from tests.integration.lists_lab import BY, ONE, opened
 
@@ -26,7 +26,7 @@ async def register(redis_url: str) -> Any:
 async def put(register: Register, raw: Any, name: str) -> None:
     """A list as one could be made before there was a rule."""
     assert await register.create(name, "plain", BY, again=True)
-    assert raw.exists(keys.head(name))
+    assert raw.exists(redis_keys.head(name))
 
 
 @pytest.mark.parametrize("name", ODD)

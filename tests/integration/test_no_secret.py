@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from typer.testing import CliRunner
 
-from stream.cli import app
-from stream.core.faults import Fault
+from stream.cli.main import app
+from stream.core.model.errors import Fault
 from tests.integration.exchange_lab import LIST
 from tests.integration.feeds_lab import kh
 from tests.integration.test_exchange_lists_cli import Operators

@@ -10,16 +10,16 @@ import pytest
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 
-from stream.agreements import AgreementFolder
-from stream.config import load
-from stream.core.blocklists import EMPTY_BLOCKLISTS
-from stream.lists.connection import RegisterSettings, client
-from stream.ops.figures.watch import Watch
-from stream.serve.guard import Guard
-from stream.serve.redress import Redress
-from stream.serve.tokens import Client, Role, Tokens, digest_of
-from stream.web.install import install
-from stream.web.opening import opened
+from stream.config.agreement_files import AgreementFolder
+from stream.config.settings import load
+from stream.core.filters.blocklists import EMPTY_BLOCKLISTS
+from stream.edge.http.appeal_service import Redress
+from stream.edge.http.auth import Guard
+from stream.edge.http.tokens import Client, Role, Tokens, digest_of
+from stream.lists.store.redis_client import RegisterSettings, client
+from stream.ops.monitor.collect import Watch
+from stream.web.lifespan import opened
+from stream.web.routes import install
 from stream.web.sessions import TOUCH_S, Sessions
 from tests.integration.lists_lab import BY
 from tests.integration.lists_lab import opened as register_at

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from stream.cli import app
-from stream.core.agreement import Shared
+from stream.cli.main import app
+from stream.core.model.agreement import Shared
 from tests.builders import fingerprint_of
 from tests.integration.exchange_lab import LIST, Lab, lab
 from tests.waiting import HANGS_S
@@ -38,7 +38,7 @@ async def test_a_partner_reads_what_we_publish(
     tmp_path: Path, urls: list[str], shares: Shared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whole lists and changes after them, whatever the agreement lets us share."""
-    monkeypatch.setattr("stream.exchange.offer.FILTER_EVERY_S", 0)
+    monkeypatch.setattr("stream.exchange.edition.FILTER_EVERY_S", 0)
     async with lab(tmp_path, urls, shares) as at:
         await at.kh.add(LISTED)
         await at.kh.publishes()

@@ -9,9 +9,9 @@ import pytest
 from redis import Redis
 from typer.testing import CliRunner
 
-from stream.cli import app
-from stream.embedded import RedisServer, best_redis
-from stream.embedded.server import free_ports
+from stream.cli.main import app
+from stream.lab.embedded import RedisServer, best_redis
+from stream.lab.embedded.server import free_ports
 from tests.integration.engine_lab import Deployment
 from tests.kafka_secured import Secured, secured_broker
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from stream.core.entry import Category
-from stream.core.ranges import PrefixRules
-from stream.lists.covering import covering
-from stream.lists.ingest import import_file
-from stream.lists.parse import Defaults
+from stream.core.model.entry import Category
+from stream.core.numbers.prefix_entries import PrefixRules
+from stream.feeds.import_file import import_file
+from stream.feeds.parse import Defaults
+from stream.lists.store.covering_prefix import covering
 from tests.builders import NOW_S, entry
 from tests.integration.lists_lab import (
     BASE,

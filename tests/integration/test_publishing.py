@@ -14,10 +14,10 @@ from urllib.error import HTTPError
 import pytest
 import redis
 
-from stream.core.faults import RegisterBehind
-from stream.exchange.keys import KeyRing
-from stream.exchange.outlet import Outlet
-from stream.lists.published import Latest
+from stream.core.model.errors import RegisterBehind
+from stream.exchange.publisher import Outlet
+from stream.exchange.signing_keys import KeyRing
+from stream.lists.snapshot.repository_layout import Latest
 from tests.integration.exchange_lab import LIST, lab
 from tests.integration.feeds_lab import kh
 from tests.integration.test_exchange_lists_cli import Operators

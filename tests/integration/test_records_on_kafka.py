@@ -13,10 +13,10 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from stream.calls.batch import Partition
-from stream.calls.lane.messages import FetchSizes, fetch_answer, fetch_request
-from stream.calls.records import Room, Stretch, read_records
-from stream.core.texts import PADDING
+from stream.core.model.byte_strings import PADDING
+from stream.kafka.batch import Partition
+from stream.kafka.fetch.messages import FetchSizes, fetch_answer, fetch_request
+from stream.kafka.record_batches import Room, Stretch, read_records
 from tests.waiting import Patience
 
 pytestmark = [

@@ -14,11 +14,11 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from typer.testing import CliRunner
 
-from stream.cli import app
-from stream.commands import traceback
-from stream.core.number import masked
-from stream.lists.store import Register
-from stream.redress import traceback as traceback_module
+from stream.cli.calls import traceback
+from stream.cli.main import app
+from stream.core.numbers.number import masked
+from stream.insight.replay import traceback as traceback_module
+from stream.lists.store.list_store import Register
 from tests.builders import entry
 from tests.integration.engine_lab import LISTED, Deployment
 from tests.integration.lists_lab import BY

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 from redis.asyncio import Redis
 
-from stream.core.allowlist import AllowEntry
-from stream.lists import local, shelf
-from stream.lists.connection import RegisterSettings
-from stream.lists.deleting import Deleting
-from stream.lists.events import EventKind
-from stream.lists.past import content, past_of
-from stream.lists.words import By
+from stream.core.model.allowlist import AllowEntry
+from stream.lists.follower import local_state, snapshot_directory
+from stream.lists.follower.list_events import EventKind
+from stream.lists.store.delete_list import Deleting
+from stream.lists.store.heads import By
+from stream.lists.store.list_at_time import content, past_of
+from stream.lists.store.redis_client import RegisterSettings
 from tests.builders import NOW_S, entry
 from tests.integration.lists_lab import (
     BASE,
@@ -82,7 +82,7 @@ async def test_a_new_base_takes_the_place_of_the_old_one(register, worker, load)
 
 async def test_changes_count_while_a_base_is_loaded(register, worker, load, monkeypatch):
     """An unblock made while a new base is on its way is enforced before and after the swap."""
-    slow, may_go_on = shelf.write_snapshot, threading.Event()
+    slow, may_go_on = snapshot_directory.write_snapshot, threading.Event()
 
     def slowly(*args, **fields):
         assert may_go_on.wait(HANGS_S)
@@ -90,7 +90,7 @@ async def test_changes_count_while_a_base_is_loaded(register, worker, load, monk
 
     await load(register, BASE)
     async with running(worker):
-        monkeypatch.setattr(shelf, "write_snapshot", slowly)
+        monkeypatch.setattr(snapshot_directory, "write_snapshot", slowly)
         await load(register, [*BASE, ONE])
         await remove(register, BASE[0])
         await until(lambda: not worker.listed(BASE[0]))
@@ -210,7 +210,7 @@ async def test_a_list_that_somebody_deletes_is_dropped(register, worker, load, r
         await until(lambda: worker.refresher.current.names == (other,))
         assert other in worker.lists(ONE)
         assert worker.refresher.lost == ()
-        await until(lambda: not shelf.list_folder(worker.state_dir, NAME).exists())
+        await until(lambda: not snapshot_directory.list_folder(worker.state_dir, NAME).exists())
     back = Worker(redis_url, away.state_dir)
     async with running(back):
         await until(lambda: back.refresher.current.names == (other,))
@@ -256,7 +256,7 @@ async def test_a_list_that_is_made_again_goes_on(register, worker, load, redis_u
 
 def _kept_alone(state_dir: Path) -> bool:
     """Whether a start without Redis would enforce the list as it is now, and nothing of before."""
-    lists, _ = local.last_good(state_dir, {"plain": b""}, 0)
+    lists, _ = local_state.last_good(state_dir, {"plain": b""}, 0)
     live = lists[NAME].live
     return (
         live.snapshot is not None and live.snapshot.manifest.numbers == 0 and len(live.overlay) == 1

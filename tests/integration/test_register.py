@@ -7,21 +7,21 @@ import pytest
 from redis.asyncio.connection import AbstractConnection
 
 from stream import __version__
-from stream.core.allowlist import AllowEntry
-from stream.core.faults import (
+from stream.core.model.allowlist import AllowEntry
+from stream.core.model.errors import (
     ChangeConflict,
     ListUnknown,
     RegisterDown,
     RegisterUnsafe,
     SnapshotUnreadable,
 )
-from stream.lists import bases
-from stream.lists.build import Version, build_snapshot
-from stream.lists.connection import RegisterSettings
-from stream.lists.merge import empty_columns
-from stream.lists.records import BaseRecord, Followed, hex_of
-from stream.lists.store import FIRST_ID, Register
-from stream.lists.words import Outcome, Reservation
+from stream.lists.snapshot.build import Version, build_snapshot
+from stream.lists.snapshot.merge import empty_columns
+from stream.lists.store import bases
+from stream.lists.store.entry_codec import BaseRecord, Followed, hex_of
+from stream.lists.store.heads import Outcome, Reservation
+from stream.lists.store.list_store import FIRST_ID, Register
+from stream.lists.store.redis_client import RegisterSettings
 from tests.builders import NOW_S, entry
 from tests.integration.lists_lab import BY, NAME, chained, held_numbers, numbers, opened, removal
 

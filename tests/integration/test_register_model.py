@@ -7,15 +7,16 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from stream.core.entry import Category, Entry
-from stream.lists import ingest
-from stream.lists.connection import RegisterSettings
-from stream.lists.ingest import ImportRequest, entries_of, import_file
-from stream.lists.parse import Defaults
-from stream.lists.past import content, past_of
-from stream.lists.store import FIRST_ID, Register
-from stream.lists.versions import rebuild, rollback
-from stream.lists.words import By, Outcome, Removal, Retraction
+from stream.core.model.entry import Category, Entry
+from stream.feeds import import_file as ingest
+from stream.feeds.import_file import ImportRequest, import_file
+from stream.feeds.parse import Defaults
+from stream.lists.store.contents import entries_of
+from stream.lists.store.heads import By, Outcome, Removal, Retraction
+from stream.lists.store.list_at_time import content, past_of
+from stream.lists.store.list_store import FIRST_ID, Register
+from stream.lists.store.redis_client import RegisterSettings
+from stream.lists.store.rollback import rebuild, rollback
 from tests.builders import NOW_S, entry
 
 BY = By("model")

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from stream.core.allowlist import AllowEntry
-from stream.core.faults import ChangeConflict
-from stream.embedded import RedisServer, best_redis
-from stream.lists.events import EventKind
-from stream.lists.repair import Diagnosis, Standing, look, put_back
-from stream.lists.repair_allow import allowlist_loss, put_back_allowlist
-from stream.lists.store import Register
-from stream.lists.words import By
+from stream.core.model.allowlist import AllowEntry
+from stream.core.model.errors import ChangeConflict
+from stream.lab.embedded import RedisServer, best_redis
+from stream.lists.follower.list_events import EventKind
+from stream.lists.follower.repair import Diagnosis, Standing, look, put_back
+from stream.lists.follower.repair_allowlist import allowlist_loss, put_back_allowlist
+from stream.lists.store.heads import By
+from stream.lists.store.list_store import Register
 from tests import waiting
 from tests.builders import NOW_S
 from tests.integration.lists_lab import (

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from stream.core.number import masked
-from stream.lists.store import Register
+from stream.core.numbers.number import masked
+from stream.lists.store.list_store import Register
 from tests.builders import entry
 from tests.integration.engine_lab import LISTED, Deployment, records
 from tests.integration.lists_lab import BY

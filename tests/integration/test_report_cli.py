@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import redis
 
-from stream.core.appeal import Appeal, AppealState, AppealStep, Named
-from stream.core.delays import Delays
-from stream.core.enforcement import Counts, written
-from stream.lists.connection import RegisterSettings
-from stream.lists.enforced.book import EnforcedBook
-from stream.lists.words import By
-from stream.redress.book import AppealBook
+from stream.appeals.appeal_store import AppealBook
+from stream.core.model.appeal import Appeal, AppealState, AppealStep, Named
+from stream.core.model.delays import Delays
+from stream.core.model.enforcement import Counts, written
+from stream.lists.store.enforcement_store import EnforcedBook
+from stream.lists.store.heads import By
+from stream.lists.store.redis_client import RegisterSettings
 from tests.integration.feeds_lab import kh
 from tests.integration.test_feeds_cli import Office
 from tests.report_material import AGREEMENTS, at_s, document

@@ -4,11 +4,12 @@ import asyncio
 
 import pytest
 
-from stream.core.entry import Category
-from stream.core.faults import ChangeConflict
-from stream.lists import editing
-from stream.lists.ingest import entries_of, import_file
-from stream.lists.words import Outcome, Retraction
+from stream.core.model.entry import Category
+from stream.core.model.errors import ChangeConflict
+from stream.feeds.import_file import import_file
+from stream.lists.store import edits
+from stream.lists.store.contents import entries_of
+from stream.lists.store.heads import Outcome, Retraction
 from tests.builders import NOW_S, entry
 from tests.integration.lists_lab import (
     BY,
@@ -73,7 +74,7 @@ async def test_the_last_report_taken_back_takes_the_number_off(register):
 
 async def test_reports_in_the_base_are_heard_too(register, tmp_path, monkeypatch):
     """What a base holds of a number stays beside what is added over it, and can be taken back."""
-    monkeypatch.setattr("stream.lists.ingest.CHANGES_MAX", 0)
+    monkeypatch.setattr("stream.feeds.import_file.CHANGES_MAX", 0)
     path = tmp_path / "numbers.csv"
     path.write_text(f"number,source\n{ONE},police\n{ONE},bank\n{TWO},bank\n{TWO},bank\n")
     report = await import_file(register, request(path, kind="csv"), NOW_S)
@@ -123,7 +124,7 @@ async def test_two_operators_change_one_number_at_once(register, redis_url):
 async def test_an_edit_that_is_overtaken_is_done_again(register, redis_url, monkeypatch):
     """What another wrote between look and write is kept, and the answer says what is true."""
     looked, go_on = asyncio.Event(), asyncio.Event()
-    look = editing.Editor._standings
+    look = edits.Editor._standings
 
     async def slowly(self, name, fingerprints):
         found = await look(self, name, fingerprints)
@@ -132,7 +133,7 @@ async def test_an_edit_that_is_overtaken_is_done_again(register, redis_url, monk
             await go_on.wait()
         return found
 
-    monkeypatch.setattr(editing.Editor, "_standings", slowly)
+    monkeypatch.setattr(edits.Editor, "_standings", slowly)
     async with opened(redis_url) as other:
         late = asyncio.create_task(
             register.add(NAME, [entry(ONE, source="late"), entry(TWO, source="late")], BY)
@@ -147,8 +148,8 @@ async def test_an_edit_that_is_overtaken_is_done_again(register, redis_url, monk
 
 async def test_who_is_always_overtaken_is_told(register, redis_url, monkeypatch):
     """An edit that others overtake without end gives up, and says how many were made."""
-    look = editing.Editor._standings
-    monkeypatch.setattr(editing, "_MOVED_MAX", 2)
+    look = edits.Editor._standings
+    monkeypatch.setattr(edits, "_MOVED_MAX", 2)
     async with opened(redis_url) as other:
 
         async def overtaken(self, name, fingerprints):
@@ -157,7 +158,7 @@ async def test_who_is_always_overtaken_is_told(register, redis_url, monkeypatch)
                 await other.add(NAME, [entry(ONE, source="quick")], BY)
             return found
 
-        monkeypatch.setattr(editing.Editor, "_standings", overtaken)
+        monkeypatch.setattr(edits.Editor, "_standings", overtaken)
         with pytest.raises(ChangeConflict, match=r"0 of 1 edits were made; give the rest again"):
             await register.add(NAME, [entry(ONE, source="late")], BY)
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from stream.calls.events import Event
-from stream.calls.topics import TopicsSettings, check_topics
-from stream.core.faults import FeedDown, FeedFault, KafkaRefuses
-from stream.lists.fetch import Fetched
-from stream.lists.transports import KafkaFeedSettings, KafkaTransport
-from stream.ops.kafka import KafkaSettings
+from stream.core.model.errors import FeedDown, FeedFault, KafkaRefuses
+from stream.feeds.transport import Fetched
+from stream.feeds.transports import KafkaFeedSettings, KafkaTransport
+from stream.kafka.call_events import Event
+from stream.kafka.connection_settings import KafkaSettings
+from stream.kafka.topics import TopicsSettings, check_topics
 from tests.fault.site import INNOCENT, LISTED, Site
 from tests.fault.traffic import Load, decided, decides, judge
 from tests.kafka_secured import PASSWORD, USER, Secured, secured_broker

@@ -11,10 +11,10 @@ from stream.calls.decode import DecodeSettings, decode
 from stream.calls.dialects.ringfence import RINGFENCE
 from stream.calls.publish import started_producer
 from stream.calls.trunks import Trunks
-from stream.ops.serve_metrics import ServeMetrics
+from stream.edge.http.record_intake import Door
+from stream.edge.http.tokens import Role
+from stream.ops.metrics.serve import ServeMetrics
 from stream.ops.tasks import cancelled
-from stream.serve.door import Door
-from stream.serve.tokens import Role
 from tests.integration.calls_lab import calls, lab
 from tests.serve_lab import bearer, parts_for, serve_settings, served
 

@@ -9,27 +9,27 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
-from stream.calls.batch import Partition, RawBatch, Segment
-from stream.calls.wire import timestamp
-from stream.core.agreement import Agreements
-from stream.core.decision import Decision, Reason
-from stream.core.faults import RegisterDown
-from stream.core.number import masked
-from stream.core.policy import PolicySettings, compile_policy
-from stream.lists.connection import RegisterSettings, client
-from stream.lists.store import Register
+from stream.appeals.actions import Desk
+from stream.appeals.appeal_store import AppealBook
+from stream.calls.encode import timestamp
+from stream.core.model.agreement import Agreements
+from stream.core.model.decision import Decision, Reason
+from stream.core.model.errors import RegisterDown
+from stream.core.numbers.number import masked
+from stream.core.policy.policy import PolicySettings, compile_policy
+from stream.edge.http.appeal_service import Redress
+from stream.edge.http.auth import Pace
+from stream.edge.http.decision_store import DAY_S, KeptDecisions, KeptSettings
+from stream.edge.http.preloaded import Preloaded
+from stream.edge.http.tokens import Role
+from stream.edge.sinks.number_policy import Judge
+from stream.edge.sinks.preload_id_key import names_in
+from stream.edge.sinks.preload_ids import Names
+from stream.kafka.batch import Partition, RawBatch, Segment
+from stream.lists.store.list_store import Register
+from stream.lists.store.redis_client import RegisterSettings, client
 from stream.ops.clock import now_ms
-from stream.ops.serve_metrics import ServeMetrics
-from stream.redress.book import AppealBook
-from stream.redress.redressing import Desk
-from stream.serve.guard import Pace
-from stream.serve.kept import DAY_S, KeptDecisions, KeptSettings
-from stream.serve.preloaded import Preloaded
-from stream.serve.redress import Redress
-from stream.serve.tokens import Role
-from stream.sinks.judge import Judge
-from stream.sinks.names import Names
-from stream.sinks.naming import names_in
+from stream.ops.metrics.serve import ServeMetrics
 from tests.builders import blocklists, live
 from tests.integration.lists_lab import NAME, ONE
 from tests.serve_lab import Served, bearer, parts_for, serve_settings, served

@@ -9,21 +9,21 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from stream.core.agreement import Agreements
-from stream.lists.connection import RegisterSettings, client
-from stream.lists.store import Register
-from stream.ops.serve_metrics import ServeMetrics
-from stream.redress.book import AppealBook
-from stream.redress.redressing import Desk
-from stream.serve.blocklist import Blocklist
-from stream.serve.guard import Pace
-from stream.serve.kept import KeptDecisions, KeptSettings
-from stream.serve.redress import Redress
-from stream.serve.tokens import Role
-from stream.sinks.judge import Judge
+from stream.appeals.actions import Desk
+from stream.appeals.appeal_store import AppealBook
+from stream.core.model.agreement import Agreements
+from stream.edge.http.appeal_service import Redress
+from stream.edge.http.auth import Pace
+from stream.edge.http.blocklist import Blocklist
+from stream.edge.http.decision_store import KeptDecisions, KeptSettings
+from stream.edge.http.tokens import Role
+from stream.edge.sinks.number_policy import Judge
+from stream.lists.store.list_store import Register
+from stream.lists.store.redis_client import RegisterSettings, client
+from stream.ops.metrics.serve import ServeMetrics
 from tests.serve_lab import TOKENS, parts_for, serve_settings, served
-from tests.unit.serve.test_door import Producer, opened
-from tests.unit.serve.test_lookup import LISTS, lookup_in, rules
+from tests.unit.calls.test_lookup import LISTS, lookup_in, rules
+from tests.unit.edge.http.test_record_intake import Producer, opened
 
 PROGRAM = Path(sys.executable).with_name("schemathesis")
 SAID_RIGHT = "positive_data_acceptance"

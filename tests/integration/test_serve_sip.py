@@ -12,14 +12,14 @@ from uuid import uuid4
 import pytest
 from redis.asyncio import Redis
 
-from stream.core.number import masked
-from stream.embedded.server import free_ports
-from stream.serve.kept import KeptDecisions, KeptSettings
+from stream.core.numbers.number import masked
+from stream.edge.http.decision_store import KeptDecisions, KeptSettings
+from stream.lab.embedded.server import free_ports
 from tests.builders import entry
 from tests.integration.engine_lab import Deployment, Engine
 from tests.integration.lists_lab import BY, NAME, opened
 from tests.sip_lab import message, responder
-from tests.unit.sip.test_torture import MESSAGES
+from tests.unit.edge.sip.test_torture import MESSAGES
 from tests.waiting import HANGS_S
 
 pytestmark = pytest.mark.needs_sipp

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from stream.calls.topics import ensure_topics
-from stream.config import load
-from stream.embedded.server import free_ports
-from stream.serve.tokens import Client, Role, line_of
+from stream.config.settings import load
+from stream.edge.http.tokens import Client, Role, line_of
+from stream.kafka.topics import ensure_topics
+from stream.lab.embedded.server import free_ports
 from tests.builders import entry
 from tests.integration.engine_lab import LISTED, Deployment, Engine, records
 from tests.integration.lists_lab import BY, NAME, opened

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 import redis
 
-from stream.core.allowlist import AllowEntry
-from stream.embedded.redis import redis_program, valkey_program
-from stream.embedded.server import Server, Unavailable, free_ports, new_folder
-from stream.embedded.wire import answers_ping
-from stream.lists.connection import RegisterSettings
-from stream.lists.words import Removal
-from stream.sinks.keys import Put
-from stream.sinks.proxies import Proxies, ProxiesDown
+from stream.core.model.allowlist import AllowEntry
+from stream.edge.sinks.proxy_keys import Put
+from stream.edge.sinks.proxy_redis import Proxies, ProxiesDown
+from stream.lab.embedded.redis import redis_program, valkey_program
+from stream.lab.embedded.server import Server, Unavailable, free_ports, new_folder
+from stream.lab.embedded.wire import answers_ping
+from stream.lists.store.heads import Removal
+from stream.lists.store.redis_client import RegisterSettings
 from tests.builders import entry, fingerprint_of
 from tests.integration.lists_lab import BY, NAME, ONE, TWO
 from tests.integration.sinks_lab import Lab, block

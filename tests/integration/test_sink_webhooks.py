@@ -15,21 +15,21 @@ from aiohttp import web
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from prometheus_client import CollectorRegistry
 
-from stream.calls.batch import Partition, RawBatch, Segment
-from stream.calls.topics import ensure_topics
-from stream.config import load
-from stream.ops.sink_metrics import WebhookMetrics
+from stream.config.settings import load
+from stream.edge.sinks.webhooks import endpoint as endpoints
+from stream.edge.sinks.webhooks.cloud_event import secret_of
+from stream.edge.sinks.webhooks.endpoint import Endpoint, EndpointSettings, Undelivered
+from stream.edge.sinks.webhooks.post import Post, PostSettings, Result
+from stream.kafka.batch import Partition, RawBatch, Segment
+from stream.kafka.topics import ensure_topics
+from stream.ops.metrics.sink import WebhookMetrics
 from stream.ops.tasks import cancelled
-from stream.sinking.resend import resend
-from stream.sinking.webhooks import WebhooksRun
-from stream.sinks.webhooks import endpoint as endpoints
-from stream.sinks.webhooks.endpoint import Endpoint, EndpointSettings, Undelivered
-from stream.sinks.webhooks.message import secret_of
-from stream.sinks.webhooks.post import Post, PostSettings, Result
+from stream.services.webhook_resend import resend
+from stream.services.webhook_sink import WebhooksRun
 from tests import certificates
 from tests.integration.engine_lab import WAIT_S, Deployment
-from tests.unit.sinks.test_keys import decision
-from tests.unit.sinks.webhooks.test_message import RECEIVER, SECRET
+from tests.unit.edge.sinks.test_proxy_keys import decision
+from tests.unit.edge.sinks.webhooks.test_cloud_event import RECEIVER, SECRET
 
 pytestmark = pytest.mark.expects_errors("Group Coordinator")
 Answer = Callable[[web.Request, int], Any]

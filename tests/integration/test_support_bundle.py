@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from stream.bundle import archive
-from stream.bundle.contents import Piece
-from stream.bundle.scrub import Scrubber, environment, secrets_of
-from stream.cli import app
+from stream.cli.main import app
+from stream.doctor.bundle import archive
+from stream.doctor.bundle.contents import Piece
+from stream.doctor.bundle.scrub import Scrubber, environment, secrets_of
 
 PASSWORD, TOKEN, HOOK = (
     "correct-horse-battery",

@@ -10,9 +10,9 @@ import aiohttp
 import pytest
 from typer.testing import CliRunner
 
-from stream.cli import app
-from stream.embedded.server import free_ports
-from stream.serve.tokens import Client, Role, line_of
+from stream.cli.main import app
+from stream.edge.http.tokens import Client, Role, line_of
+from stream.lab.embedded.server import free_ports
 from tests.integration.engine_lab import Deployment, Engine
 
 NOBODY = "127.0.0.1:1"

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from stream.core.faults import ChangeConflict
-from stream.core.trials import Kind, Standing, Target, Turned
-from stream.embedded.server import free_ports
-from stream.lists import keys
-from stream.lists.connection import RegisterSettings
-from stream.lists.events import EventKind
-from stream.lists.store import Register
-from stream.lists.trials.book import TrialBook
-from stream.lists.trials.following import TrialsFollower
+from stream.core.model.errors import ChangeConflict
+from stream.core.model.trials import Kind, Standing, Target, Turned
+from stream.lab.embedded.server import free_ports
+from stream.lists.follower.follow_promotions import TrialsFollower
+from stream.lists.follower.list_events import EventKind
+from stream.lists.store import redis_keys
+from stream.lists.store.list_store import Register
+from stream.lists.store.promotions import TrialBook
+from stream.lists.store.redis_client import RegisterSettings
 from tests.builders import entry
 from tests.integration.engine_lab import LISTED, Deployment
 from tests.integration.lists_lab import BY
@@ -124,7 +124,7 @@ async def test_a_register_that_lost_data_changes_nothing_until_somebody_says_it_
             await book.turn(target, None, force, BY, "promote", "")
         assert await follower.look()
         assert follower.current.turned == {target: force}
-        restored = await register._redis.dump(keys.REGISTER) or b""
+        restored = await register._redis.dump(redis_keys.REGISTER) or b""
         await register._redis.flushdb()
         for _ in range(3):
             assert not await follower.look()
@@ -133,7 +133,9 @@ async def test_a_register_that_lost_data_changes_nothing_until_somebody_says_it_
         anew = TrialsFollower(settings, tmp_path, lambda *_: None)
         anew.load()
         assert anew.current == follower.current
-        await register._redis.restore(keys.REGISTER, 0, restored)  # an older backup, so to say
+        await register._redis.restore(
+            redis_keys.REGISTER, 0, restored
+        )  # an older backup, so to say
         assert not await follower.look()
         assert "say again" in told[-1][1]
         await book.turn(target, None, force, BY, "promote", "")

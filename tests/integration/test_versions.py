@@ -4,20 +4,21 @@ import asyncio
 
 import pytest
 
-from stream.core.bloom import write_filter
-from stream.core.entry import Category
-from stream.core.faults import ChangeConflict, SnapshotUnreadable, VersionGone
-from stream.core.snapshot import FILTER_PART
-from stream.lists import rebase, versions
-from stream.lists.difference import difference
-from stream.lists.history import history
-from stream.lists.merge import empty_columns
-from stream.lists.past import content, millis, past_of, pasts_about
-from stream.lists.rebase import Origin
-from stream.lists.store import Register
-from stream.lists.traces import said_at, turns_of, with_audit
-from stream.lists.versions import rebuild, replaced, rollback
-from stream.lists.words import By
+from stream.core.filters.bloom import write_filter
+from stream.core.filters.snapshot import FILTER_PART
+from stream.core.model.entry import Category
+from stream.core.model.errors import ChangeConflict, SnapshotUnreadable, VersionGone
+from stream.lists.snapshot.merge import empty_columns
+from stream.lists.snapshot.version_diff import difference
+from stream.lists.store import publish_base
+from stream.lists.store import rollback as versions
+from stream.lists.store.heads import By
+from stream.lists.store.history import history
+from stream.lists.store.list_at_time import content, millis, past_of, pasts_about
+from stream.lists.store.list_store import Register
+from stream.lists.store.number_history import said_at, turns_of, with_audit
+from stream.lists.store.publish_base import Origin
+from stream.lists.store.rollback import rebuild, replaced, rollback
 from tests.builders import NOW_S, entry, snapshot
 from tests.integration.lists_lab import (
     BASE,
@@ -55,7 +56,7 @@ async def told(register: Register, load) -> Register:
 
 @pytest.fixture(autouse=True)
 def _always_a_base(monkeypatch):
-    monkeypatch.setattr("stream.lists.ingest.CHANGES_MAX", 0)
+    monkeypatch.setattr("stream.feeds.import_file.CHANGES_MAX", 0)
 
 
 async def test_every_generation_is_what_it_was(told):
@@ -130,7 +131,7 @@ async def test_a_rebuild_changes_nothing_but_the_base(told, worker):
 @pytest.mark.parametrize("way", [rebuild, lambda *a: rollback(a[0], a[1], 2, *a[2:])])
 async def test_what_others_change_meanwhile_stays(told, redis_url, monkeypatch, way):
     """A change made while a base is built lies over it, whichever way the base came about."""
-    publish = rebase.publish_whole
+    publish = publish_base.publish_whole
 
     async def slowly(*args):
         await add(told, THREE)
@@ -156,7 +157,7 @@ async def test_two_at_once_one_wins(told, redis_url, load, monkeypatch):
         )
         (lost,) = [one for one in both if isinstance(one, ChangeConflict)]
         assert "was first: rebuild, generation" in str(lost)
-        publish = rebase.publish_whole
+        publish = publish_base.publish_whole
 
         async def too_late(*args):
             await load(other, BASE[:60], by=By("feed", "version 8"))
@@ -197,8 +198,8 @@ async def test_what_is_not_kept_any_more(told, redis_url, load, raw):
 
 async def test_what_left_the_stream_is_in_the_archive(told, raw, monkeypatch):
     """Steps that were packed away give the same generations when the stream has lost them."""
-    monkeypatch.setattr("stream.lists.annals.CHUNK", 3)
-    monkeypatch.setattr("stream.lists.store.CHUNK", 3)
+    monkeypatch.setattr("stream.lists.store.past_reader.CHUNK", 3)
+    monkeypatch.setattr("stream.lists.store.list_store.CHUNK", 3)
     whole = await past_of(told, NAME)
     assert await told.archive() == 6
     assert await told.archive() == 0
@@ -238,8 +239,8 @@ async def test_leftovers_go_with_the_next_publishing(told, raw):
 
 async def test_many_lists_are_read_in_one_pass(told, raw, monkeypatch):
     """What is read for one number is the same past, with the changes to that number alone."""
-    monkeypatch.setattr("stream.lists.annals.CHUNK", 2)
-    monkeypatch.setattr("stream.lists.store.CHUNK", 2)
+    monkeypatch.setattr("stream.lists.store.past_reader.CHUNK", 2)
+    monkeypatch.setattr("stream.lists.store.list_store.CHUNK", 2)
     await told.create("XX/other", "plain", BY)
     await told.archive()
     raw.xadd("rf:changes", {**raw.xrange("rf:changes")[-1][1], "generation": 9, "chain": "0"})

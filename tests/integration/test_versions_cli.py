@@ -9,7 +9,7 @@ import pytest
 import redis
 from typer.testing import CliRunner
 
-from stream.cli import app
+from stream.cli.main import app
 
 NAME = "KH/scam"
 ONE, TWO = "+85523900123", "+85523900124"

@@ -8,14 +8,14 @@ import redis
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
-from stream.calls.partitioner import partitions_of
-from stream.calls.recorded import about, reader
-from stream.calls.topics import ensure_topics
-from stream.chain.decided import decided
-from stream.chain.delivered import delivered
-from stream.config import Settings, load
+from stream.config.settings import Settings, load
+from stream.insight.explain.deliveries import delivered
+from stream.insight.explain.last_decisions import decided
+from stream.kafka.decision_history import about, reader
+from stream.kafka.partitioner import partitions_of
+from stream.kafka.topics import ensure_topics
 from tests.integration.engine_lab import Deployment
-from tests.unit.sinks.test_keys import decision
+from tests.unit.edge.sinks.test_proxy_keys import decision
 
 OURS, OTHER = "+85523900123", "+85523900777"
 PARTITIONS = 4

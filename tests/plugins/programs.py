@@ -29,7 +29,7 @@ PROGRAMS = {
 }
 # Every Unix has the shells; the product asks for the others, and has something else without.
 _ALWAYS = re.compile("sh|bash|java|mvn|redis-server|journalctl")
-_GUARD = "stream/embedded/guard.py"
+_GUARD = "stream/lab/embedded/guard.py"
 _MARKS = {program: marker for marker, (program, _) in PROGRAMS.items()}
 # Packages that bring two programs.
 _MARKS["kamcmd"] = "needs_kamailio"

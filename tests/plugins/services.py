@@ -14,10 +14,17 @@ from pathlib import Path
 import pytest
 import redis
 
-from stream.embedded import Broker, RedisServer, StartFailed, Unavailable, best_broker, best_redis
-from stream.embedded import kafka as embedded_kafka
-from stream.embedded import redis as embedded_redis
-from stream.embedded import tansu as embedded_tansu
+from stream.lab.embedded import (
+    Broker,
+    RedisServer,
+    StartFailed,
+    Unavailable,
+    best_broker,
+    best_redis,
+)
+from stream.lab.embedded import kafka as embedded_kafka
+from stream.lab.embedded import redis as embedded_redis
+from stream.lab.embedded import tansu as embedded_tansu
 from tests.plugins.programs import missing
 
 REQUIRE = "RINGFENCE_REQUIRE_KAFKA"

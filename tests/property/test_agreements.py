@@ -4,14 +4,14 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.core.agreement import is_country, owner_of
-from stream.core.bounds import NO_AGREEMENT, compile_bounded
-from stream.core.decision import Action
-from stream.core.entry import Category
-from stream.core.judging import PolicyColumns, judge, rules_of, stopped
-from stream.core.matches import Matches
-from stream.core.policy import ListPolicy, PolicySettings
-from stream.core.scope import Outside
+from stream.core.filters.matches import Matches
+from stream.core.model.agreement import is_country, owner_of
+from stream.core.model.decision import Action
+from stream.core.model.entry import Category
+from stream.core.policy.bounds import NO_AGREEMENT, compile_bounded
+from stream.core.policy.list_scope import Outside
+from stream.core.policy.policy import ListPolicy, PolicySettings
+from stream.core.policy.policy_columns import PolicyColumns, judge, rules_of, stopped
 from tests.agreed import agreements, moments
 from tests.builders import NOW_S
 

@@ -4,9 +4,9 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from stream.core.blocklists import fresh
-from stream.core.entry import Entry
-from stream.core.overlay import Change
+from stream.core.filters.blocklists import fresh
+from stream.core.filters.overlay import Change
+from stream.core.model.entry import Entry
 from tests.builders import NOW_S, blocklists, entry, fingerprint_of, numbers_of, snapshot
 
 POOL = [f"+4477009001{n:02}" for n in range(12)]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pybloom_live.pybloom import BloomFilter
 
-from stream.core.bloom import (
+from stream.core.filters.bloom import (
     HEADER,
     RATE_MAX,
     Filter,
@@ -17,9 +17,9 @@ from stream.core.bloom import (
     read_filter,
     write_filter,
 )
-from stream.core.digests import Digests, elements
-from stream.core.faults import FilterTooCoarse, FilterUnreadable
-from stream.core.table import TableSpec, compile_table, probe_table
+from stream.core.filters.digests import Digests, elements
+from stream.core.filters.sliced_table import TableSpec, compile_table, probe_table
+from stream.core.model.errors import FilterTooCoarse, FilterUnreadable
 
 shapes = st.tuples(st.integers(1, 3000), st.floats(1e-9, 0.5)) | st.tuples(
     st.integers(30_000, 60_000), st.sampled_from([0.05, 0.01, 1e-3, 1e-4, 1e-6])

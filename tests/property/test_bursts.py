@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.calls.batch import Partition, RawBatch, Segment
 from stream.calls.decode import DecodeSettings, decode
 from stream.calls.dialects.ringfence import RINGFENCE
-from stream.calls.plausible import bursts as module
-from stream.calls.plausible.bursts import Bursts
+from stream.calls.plausibility import bursts as module
+from stream.calls.plausibility.bursts import Bursts
 from stream.calls.trunks import Trunks
-from stream.core.rules import BurstSettings
+from stream.core.policy.rules import BurstSettings
+from stream.kafka.batch import Partition, RawBatch, Segment
 
 SETTINGS = BurstSettings(window_s=10, calls=4, call_s_max=3)
 WINDOW_MS = 10_000

@@ -6,12 +6,12 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.core.codes import codes_of, texts_of
-from stream.core.entry import code_of, text_of
-from stream.lists.build import columns_of
-from stream.lists.formats.rows import Rows
-from stream.lists.gather import Gathered
-from stream.lists.parse import Defaults, Parser
+from stream.core.model.entry import code_of, text_of
+from stream.core.numbers.codes import codes_of, texts_of
+from stream.feeds.column_builder import Gathered
+from stream.feeds.formats.rows import Rows
+from stream.feeds.parse import Defaults, Parser
+from stream.lists.snapshot.build import columns_of
 from tests.builders import NOW_S
 
 numbers = st.integers(1, 10**15 - 1).map(lambda n: f"+{n}")

@@ -7,13 +7,13 @@ import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from stream.core.texts import Texts
-from stream.lists.formats import csv, text
-from stream.lists.formats.columns import ByteColumn, line_bytes
-from stream.lists.formats.rows import InputUnreadable, line_chunks
-from stream.lists.meanings import read_time
-from stream.lists.parse import Defaults, Parser
-from stream.lists.times import times_in
+from stream.core.model.byte_strings import Texts
+from stream.feeds.formats import csv, text
+from stream.feeds.formats.byte_columns import ByteColumn, line_bytes
+from stream.feeds.formats.rows import InputUnreadable, line_chunks
+from stream.feeds.parse import Defaults, Parser
+from stream.feeds.times import times_in
+from stream.feeds.values import read_time
 from tests.builders import NOW_S
 
 WORDS = (

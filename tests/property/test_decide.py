@@ -13,26 +13,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.calls.batch import Partition, RawBatch, Segment
 from stream.calls.decide import Rules, decide
 from stream.calls.decode import decode
+from stream.calls.decode_one import DecodeSettings
 from stream.calls.dialects.ringfence import RINGFENCE
-from stream.calls.one_by_one import DecodeSettings
 from stream.calls.trunks import Trunk, Trunks
 from stream.core import kernels
-from stream.core.agreement import Agreements
-from stream.core.allowlist import AllowEntry, Allowlist
-from stream.core.blocklists import LiveList, fresh
-from stream.core.bounds import compile_bounded
-from stream.core.call import Ingress
-from stream.core.decision import VERDICT_OF, Action, SipSettings, Verdict
-from stream.core.emergency import EmergencyNumbers
-from stream.core.number import Kind, region_of
-from stream.core.overlay import EMPTY
-from stream.core.policy import ListPolicy, PolicySettings, compile_policy
-from stream.core.rules import RULES, RuleSettings, RuleState, RuleStates
-from stream.core.scope import Allowed, Scopes
-from stream.core.texts import Texts
+from stream.core.filters.blocklists import LiveList, fresh
+from stream.core.filters.overlay import EMPTY
+from stream.core.model.agreement import Agreements
+from stream.core.model.allowlist import AllowEntry, Allowlist
+from stream.core.model.byte_strings import Texts
+from stream.core.model.call import Ingress
+from stream.core.model.decision import VERDICT_OF, Action, SipSettings, Verdict
+from stream.core.numbers.emergency import EmergencyNumbers
+from stream.core.numbers.number import Kind, region_of
+from stream.core.policy.bounds import compile_bounded
+from stream.core.policy.list_scope import Allowed, Scopes
+from stream.core.policy.policy import ListPolicy, PolicySettings, compile_policy
+from stream.core.policy.rules import RULES, RuleSettings, RuleState, RuleStates
+from stream.kafka.batch import Partition, RawBatch, Segment
 from tests.agreed import agreements
 from tests.builders import NOW_S, bare, blocklists, entry, hashed, live
 

@@ -9,7 +9,7 @@ from stream.calls.decode import DecodeSettings, decode
 from stream.calls.dialects import dialect_named
 from stream.calls.dialects.mapping import MappingSettings
 from stream.calls.trunks import Trunks
-from stream.core.call import RejectReason
+from stream.core.model.call import RejectReason
 from tests.unit.calls.test_decode import raw_of
 
 FIELDS = {"call_id": "call_id", "caller": "from.number", "callee": "to.number"}

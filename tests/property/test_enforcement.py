@@ -6,8 +6,8 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.core.delays import Delays
-from stream.core.enforcement import (
+from stream.core.model.delays import Delays
+from stream.core.model.enforcement import (
     Appeals,
     Counts,
     Enforcement,
@@ -17,7 +17,7 @@ from stream.core.enforcement import (
     target_of,
     written,
 )
-from stream.core.faults import DocumentUnreadable
+from stream.core.model.errors import DocumentUnreadable
 
 DAY = date(2026, 11, 25)
 TARGET = target_of("TH", "KH/scam", DAY)

@@ -4,10 +4,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.core.entry import Columns
-from stream.lists.build import columns_of
-from stream.lists.feed_diff import REMOVED, Clock, difference, without
-from stream.lists.merge import empty_columns, merged
+from stream.core.model.entry import Columns
+from stream.feeds.diff import REMOVED, Clock, difference, without
+from stream.lists.snapshot.build import columns_of
+from stream.lists.snapshot.merge import empty_columns, merged
 
 NOW_S, RENEW_S, LIFE_S = 1_800_000_000, 1000, 10_000
 FEED = "kh-scam"

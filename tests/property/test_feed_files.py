@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.lists.detect import detect
-from stream.lists.files import FORMATS, Format
-from stream.lists.formats.rows import InputUnreadable
+from stream.feeds.detection.detect import detect
+from stream.feeds.formats.rows import InputUnreadable
+from stream.feeds.open import FORMATS, Format
 from tests.feed_samples import NOW_S
 from tests.fuzz.feed_files import DEFAULTS, OPTIONS, TOKENS, check, samples
 

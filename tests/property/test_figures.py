@@ -5,8 +5,8 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.ops.figures.reading import Reading, Unreadable, read
-from stream.ops.figures.reckon import grown, quantile
+from stream.ops.monitor.rates import grown, quantile
+from stream.ops.monitor.samples import Reading, Unreadable, read
 
 BOUNDS = (0.001, 0.01, 0.1, 1.0, 10.0)
 

@@ -20,7 +20,7 @@ def test_kernels_set_and_ask_the_same_bits(word_type, m, slices, count):
     bits that the reference sets, and its answers.
     """
     assert kernels.compiled()
-    from stream.core.kernels.filters import held_bits, set_bits
+    from stream.core.kernels.filter_bits import held_bits, set_bits
 
     top = np.iinfo(word_type).max
     words = RANDOM.integers(0, top, (count, slices + 3), word_type, endpoint=True)[:, :slices]

@@ -9,10 +9,10 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.calls.frames import Framing
 from stream.calls.publish import Outlet, PublishSettings
 from stream.core import kernels
-from stream.core.texts import Texts
+from stream.core.model.byte_strings import Texts
+from stream.kafka.batch_encoder import Framing
 
 CODECS = {None: 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 AT_MS = 1_795_564_428_250

@@ -5,7 +5,7 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.lists.gate import OF_LOOKS, OF_ROWS, GateLimits, Last, Seen, Verdict, judge
+from stream.feeds.gate import OF_LOOKS, OF_ROWS, GateLimits, Last, Seen, Verdict, judge
 
 COUNTS = st.integers(0, 30) | st.integers(0, 3000)
 SUMS = st.sampled_from(["a" * 64, "b" * 64])

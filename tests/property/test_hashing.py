@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.core import kernels
-from stream.core.digests import Digests, HashPlan, elements
+from stream.core.filters.digests import Digests, HashPlan, elements
 
 texts = st.integers(0, 10**15 - 1).map(lambda digits: f"+{digits}") | st.text(
     "+0123456789", max_size=16

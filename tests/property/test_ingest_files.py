@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.ingest import files
-from stream.ingest.batch import Happening, Place
-from stream.ingest.lines import Lines
-from stream.ingest.tail import Tail, TailSettings
+from stream.edge.ingest import record_file
+from stream.edge.ingest.line_batch import Happening, Place
+from stream.edge.ingest.lines import Lines
+from stream.edge.ingest.tail import Tail, TailSettings
 
 MOST = 12
 
@@ -156,7 +156,7 @@ def test_no_line_is_missed_whatever_happens_to_the_file(steps: list[str], piece:
     of the reader, which repeat nothing but what was not kept.
     """
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(files, "PIECE", piece)
+        patch.setattr(record_file, "PIECE", piece)
         site = Site(Path(folder))
         for step in steps:
             match step:

@@ -4,11 +4,11 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.core.decision import Action
-from stream.core.judging import PolicyColumns, judge, rules_of, stopped
-from stream.core.matches import Matches
-from stream.core.policy import ListPolicy, Policy, PolicySettings
-from stream.core.scope import Outside
+from stream.core.filters.matches import Matches
+from stream.core.model.decision import Action
+from stream.core.policy.list_scope import Outside
+from stream.core.policy.policy import ListPolicy, Policy, PolicySettings
+from stream.core.policy.policy_columns import PolicyColumns, judge, rules_of, stopped
 
 LISTS = 5
 actions = st.sampled_from(Action)

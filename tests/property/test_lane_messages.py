@@ -9,8 +9,9 @@ from aiokafka.protocol.fetch import FetchRequest_v11, FetchResponse_v11
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.calls.batch import Partition
-from stream.calls.lane.messages import (
+from stream.core import kernels
+from stream.kafka.batch import Partition
+from stream.kafka.fetch.messages import (
     Answer,
     FetchSizes,
     Garbled,
@@ -18,7 +19,6 @@ from stream.calls.lane.messages import (
     fetch_request,
     oversized,
 )
-from stream.core import kernels
 from tests.record_batches import Row, batch, by_aiokafka, padded
 
 briefly = settings(max_examples=50)

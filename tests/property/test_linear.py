@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.calls.dialects.linear import cutter, is_plainly_linear
+from stream.calls.dialects.linear_patterns import cutter, is_plainly_linear
 from tests.growth.attacks import attacks
 from tests.growth.measured import grows
 

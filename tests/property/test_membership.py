@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.core import kernels
-from stream.core.blocklists import fresh
-from stream.core.bloom import build_filter, pybloom_shape, write_filter
-from stream.core.digests import Digests, elements
-from stream.core.entry import NEVER, Category, Columns
-from stream.core.ledger import Ledger
-from stream.core.overlay import EMPTY, Change, Touched
-from stream.core.table import probe_table
+from stream.core.filters.blocklists import fresh
+from stream.core.filters.bloom import build_filter, pybloom_shape, write_filter
+from stream.core.filters.digests import Digests, elements
+from stream.core.filters.exact_index import Ledger
+from stream.core.filters.overlay import EMPTY, Change, Touched
+from stream.core.filters.sliced_table import probe_table
+from stream.core.model.entry import NEVER, Category, Columns
 from tests.builders import NOW_S, bare, blocklists, entry, fingerprint_of, live, numbers_of
 from tests.guard import guarded
 
@@ -189,8 +189,8 @@ def test_lists_of_all_kinds_match_both_ways():
 
 def test_kernels_and_core_mean_the_same_by_a_number():
     """What a kernel can not import is written there again, and must not differ."""
-    from stream.core import confidence
     from stream.core.kernels import membership
+    from stream.core.model import confidence
 
     assert membership.LEGITIMATE == Category.LEGITIMATE
     assert membership.ROUNDING == 0.5 + confidence.NUDGE

@@ -6,8 +6,8 @@ import phonenumbers
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from stream.core.national import national_reader
-from stream.core.number import Kind, parse
+from stream.core.numbers.national import national_reader
+from stream.core.numbers.number import Kind, parse
 
 REGIONS = sorted(phonenumbers.SUPPORTED_REGIONS)
 SIMPLE = [region for region in REGIONS if national_reader(region) is not None]

@@ -6,9 +6,9 @@ import phonenumbers
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from stream.core.e164 import E164_DIGITS_MAX
-from stream.core.emergency import EmergencyNumbers
-from stream.core.number import Kind, masked, parse, parse_many, region_of
+from stream.core.numbers.e164 import E164_DIGITS_MAX
+from stream.core.numbers.emergency import EmergencyNumbers
+from stream.core.numbers.number import Kind, masked, parse, parse_many, region_of
 
 EMERGENCY = EmergencyNumbers({})
 CODES = sorted(phonenumbers.COUNTRY_CODE_TO_REGION_CODE)

@@ -4,8 +4,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from stream.calls.batch import Partition
-from stream.calls.offsets import Progress
+from stream.kafka.batch import Partition
+from stream.kafka.offsets import Progress
 
 PARTITIONS = [Partition("calls", number) for number in range(3)]
 

@@ -8,12 +8,12 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.lists.build import columns_of
-from stream.lists.export import export
-from stream.lists.files import Format, read_rows
-from stream.lists.formats import csv, jsonl, text
-from stream.lists.formats.rows import InputUnreadable, Rows, line_chunks
-from stream.lists.parse import Defaults, Parsed, Parser
+from stream.feeds.formats import csv, jsonl, text
+from stream.feeds.formats.rows import InputUnreadable, Rows, line_chunks
+from stream.feeds.open import Format, read_rows
+from stream.feeds.parse import Defaults, Parsed, Parser
+from stream.lists.snapshot.build import columns_of
+from stream.lists.snapshot.export import export
 from tests.builders import NOW_S
 
 ENTRY = re.compile(rb"\+[1-9]\d{6,14}\Z|\+[1-9]\d{0,13}\*\Z")

@@ -4,7 +4,7 @@ from aiokafka.partitioner import DefaultPartitioner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.calls.partitioner import partitions_of
+from stream.kafka.partitioner import partitions_of
 
 
 @given(

@@ -7,9 +7,9 @@ import phonenumbers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.core.blocks import BLOCKS
-from stream.core.number import Kind, parse_many
-from stream.core.plausibility import in_unassigned_block, same_numbers, short_numbers
+from stream.core.numbers.blocks import BLOCKS
+from stream.core.numbers.number import Kind, parse_many
+from stream.core.numbers.plausibility import in_unassigned_block, same_numbers, short_numbers
 
 CODES = sorted({code for code, _, _ in BLOCKS})
 KNOWN = {region for code in CODES for region in phonenumbers.region_codes_for_country_code(code)}

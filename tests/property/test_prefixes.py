@@ -4,10 +4,10 @@ import hypothesis.strategies as st
 from hypothesis import given, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from stream.core.blocklists import fresh
-from stream.core.entry import Category, Entry
-from stream.core.overlay import Change
-from stream.core.ranges import PrefixRules, cut, is_prefix, read_entries
+from stream.core.filters.blocklists import fresh
+from stream.core.filters.overlay import Change
+from stream.core.model.entry import Category, Entry
+from stream.core.numbers.prefix_entries import PrefixRules, cut, is_prefix, read_entries
 from tests.builders import NOW_S, blocklists, entry, fingerprint_of, live, numbers_of, snapshot
 
 NUMBERS = [f"+44770090{n:04}" for n in (1200, 1201, 1210, 1234, 1299, 1300, 9999)] + [

@@ -8,27 +8,35 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from stream.calls.recorded import decision_in as of_any
-from stream.core.allowlist import AllowEntry
-from stream.core.blocklists import fresh
-from stream.core.enforcement import Outcome
-from stream.core.faults import RegisterLost
-from stream.core.number import Kind, Numbers
-from stream.core.overlay import Change
-from stream.exchange.enforced.tally import Tally
-from stream.lists.answers import allow_entry, allow_head, followed, list_head, step
-from stream.lists.build import columns_from
-from stream.lists.enforced import book
-from stream.lists.enforced.batch import Progress
-from stream.lists.feed_book import told_of_version
-from stream.lists.records import Followed, Op, Step, allow_of, base_of, change_of, numbered_of
-from stream.lists.trials.book import trials_of
-from stream.lists.words import AllowHead, ListHead
-from stream.ops.skips import Skipped, is_newer
-from stream.redress.past_records import decision_in as of_past
-from stream.serve.kept import decision_of, worth_keeping
-from stream.sinks.record import Blocks, read_blocks
-from stream.sinks.webhooks.message import Event, read_event
+from stream.core.filters.blocklists import fresh
+from stream.core.filters.overlay import Change
+from stream.core.model.allowlist import AllowEntry
+from stream.core.model.enforcement import Outcome
+from stream.core.model.errors import RegisterLost
+from stream.core.numbers.number import Kind, Numbers
+from stream.edge.http.decision_store import decision_of, worth_keeping
+from stream.edge.sinks.decision_records import Blocks, read_blocks
+from stream.edge.sinks.webhooks.cloud_event import Event, read_event
+from stream.enforcement.tally import Tally
+from stream.kafka.decision_history import decision_in as of_any
+from stream.kafka.time_range_reader import decision_in as of_past
+from stream.lists.snapshot.build import columns_from
+from stream.lists.store import enforcement_store
+from stream.lists.store.audit_text import told_of_version
+from stream.lists.store.enforcement_batch import Progress
+from stream.lists.store.entry_codec import (
+    Followed,
+    Op,
+    Step,
+    allow_of,
+    base_of,
+    change_of,
+    numbered_of,
+)
+from stream.lists.store.heads import AllowHead, ListHead
+from stream.lists.store.promotions import trials_of
+from stream.lists.store.redis_replies import allow_entry, allow_head, followed, list_head, step
+from stream.ops.skipped_records import Skipped, is_newer
 from tests.builders import NOW_S, blocklists, snapshot
 
 DEEP = b'{"x":' + b"[" * 100_000
@@ -179,7 +187,7 @@ def test_the_detail_of_an_audit_entry_is_told_whatever_it_is(detail):
 def test_progress_is_read_or_refused(held):
     """How far decisions are counted is never guessed."""
     try:
-        found = book._progress(held, "decisions/0")
+        found = enforcement_store._progress(held, "decisions/0")
     except RegisterLost:
         assert held != [None, None]
     else:

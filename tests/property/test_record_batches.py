@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from stream.calls.records import Corrupt, Fault, Room, Stretch, read_records
 from stream.core import kernels
 from stream.core.kernels import plain_records as plain
+from stream.kafka.record_batches import Corrupt, Fault, Room, Stretch, read_records
 from tests import record_batches as made
 from tests.record_batches import Read, Row, by_aiokafka, padded
 
@@ -235,7 +235,7 @@ def guarded() -> Iterator[NDArray[np.uint8]]:
 @pytest.mark.skipif(not kernels.compiled(), reason="without Numba there is nothing to guard")
 def test_the_kernels_read_nothing_behind_the_bytes(guarded: NDArray[np.uint8]) -> None:
     """Broken and cut batches, 8 bytes before the end of what may be read: those of a last word."""
-    from stream.core.kernels import records
+    from stream.core.kernels import parse_batches
 
     rng, n = random.Random(5), 0
     for group in mutants(5, MUTANTS // 3, (0,)):
@@ -245,10 +245,10 @@ def test_the_kernels_read_nothing_behind_the_bytes(guarded: NDArray[np.uint8]) -
             answer = guarded[len(guarded) - 8 - len(content) : -8]
             answer[:] = np.frombuffer(content, np.uint8)
             table = np.zeros((len(content) // plain.HEAD + 1, plain.COLUMNS), np.int64)
-            table = table[: records.frame(answer, np.array([[0, len(content)]]), table)]
+            table = table[: parse_batches.frame(answer, np.array([[0, len(content)]]), table)]
             if len(table):
                 # Records may also lie at the end though the batch's head does not say so.
                 table[:, plain.STATUS] = plain.TAKE
                 columns = np.empty((4, len(content)), np.int64)
-                n += records.parse(answer, table, *columns, np.array([[0, 0, 0]]))
+                n += parse_batches.parse(answer, table, *columns, np.array([[0, 0, 0]]))
     assert n > MUTANTS / 20

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.core.bloom import write_filter
-from stream.core.faults import SnapshotUnreadable
-from stream.core.snapshot import COLUMNS, encode_manifest, read_snapshot
-from stream.lists.packing import Packed, Unpacking, pack
+from stream.core.filters.bloom import write_filter
+from stream.core.filters.snapshot import COLUMNS, encode_manifest, read_snapshot
+from stream.core.model.errors import SnapshotUnreadable
+from stream.lists.store.packing import Packed, Unpacking, pack
 from tests.builders import entry, snapshot
 
 BLOCK_ROWS = 16

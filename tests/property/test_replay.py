@@ -10,22 +10,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.calls.batch import CallBatch, Partition, RawBatch, Segment
+from stream.calls.batch import CallBatch
 from stream.calls.decode import decode
+from stream.calls.decode_one import DecodeSettings
 from stream.calls.dialects.ringfence import RINGFENCE
-from stream.calls.one_by_one import DecodeSettings
 from stream.calls.rulings import Rules
 from stream.calls.trunks import Trunks
-from stream.core.agreement import Agreements
-from stream.core.allowlist import AllowEntry, Allowlist
-from stream.core.blocklists import Blocklists
-from stream.core.bounds import compile_bounded
-from stream.core.decision import SipSettings
-from stream.core.emergency import EmergencyNumbers
-from stream.core.policy import PolicySettings
-from stream.replay import sums as sums_module
-from stream.replay.comparing import Change, Side, compare
-from stream.replay.sums import Sums
+from stream.core.filters.blocklists import Blocklists
+from stream.core.model.agreement import Agreements
+from stream.core.model.allowlist import AllowEntry, Allowlist
+from stream.core.model.decision import SipSettings
+from stream.core.numbers.emergency import EmergencyNumbers
+from stream.core.policy.bounds import compile_bounded
+from stream.core.policy.policy import PolicySettings
+from stream.insight.replay import totals as sums_module
+from stream.insight.replay.compare import Change, Side, compare
+from stream.insight.replay.totals import Sums
+from stream.kafka.batch import Partition, RawBatch, Segment
 from tests.builders import NOW_S, blocklists, live
 
 NUMBERS = [f"+4477009001{n:02d}" for n in range(8)] + ["+12025550100", "+66812345678"]

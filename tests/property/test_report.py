@@ -5,17 +5,17 @@ from datetime import date, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.core.agreement import Every
-from stream.core.delays import Delays
-from stream.core.enforcement import Appeals, Counts, Enforcement, Sighting, Versions
-from stream.report.as_json import report_json
-from stream.report.catalogue import Key
-from stream.report.figures import counted, late_of
-from stream.report.page import page
-from stream.report.period import newest, period_in, period_of
-from stream.report.texts import scrubbed
-from stream.report.whole import reported
-from stream.report.words import duration, share
+from stream.core.model.agreement import Every
+from stream.core.model.delays import Delays
+from stream.core.model.enforcement import Appeals, Counts, Enforcement, Sighting, Versions
+from stream.insight.report.figure_catalogue import Key
+from stream.insight.report.figures import counted, late_of
+from stream.insight.report.page import page
+from stream.insight.report.period import newest, period_in, period_of
+from stream.insight.report.report_json import report_json
+from stream.insight.report.texts import scrubbed
+from stream.insight.report.whole import reported
+from stream.insight.report.words import duration, share
 from tests.report_material import NOVEMBER, document, material, shipped
 
 DAYS = st.dates(date(1971, 1, 1), date(9000, 12, 31))

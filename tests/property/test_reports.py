@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.core import kernels
-from stream.core.blocklists import fresh
-from stream.core.confidence import decay_of
-from stream.core.entry import NEVER, Category, Entry
-from stream.core.overlay import Change
-from stream.lists.build import columns_from
-from stream.lists.editing import REPORTS_MAX, after
-from stream.lists.merge import merged, replaced
-from stream.lists.words import Removal, Retraction
+from stream.core.filters.blocklists import fresh
+from stream.core.filters.overlay import Change
+from stream.core.model.confidence import decay_of
+from stream.core.model.entry import NEVER, Category, Entry
+from stream.lists.snapshot.build import columns_from
+from stream.lists.snapshot.merge import merged, replaced
+from stream.lists.store.edits import REPORTS_MAX, after
+from stream.lists.store.heads import Removal, Retraction
 from tests.builders import NOW_S, blocklists, entry, fingerprint_of, numbers_of, snapshot
 
 DAY_S = 86_400
@@ -160,8 +160,8 @@ def test_a_numbers_reports_are_bounded():
 
 def test_more_sources_than_a_list_can_have_are_refused():
     """A list's table of sources is bounded, and the message says what to do."""
-    from stream.core.faults import SnapshotUnreadable
-    from stream.core.snapshot import SOURCES_MAX
+    from stream.core.filters.snapshot import SOURCES_MAX
+    from stream.core.model.errors import SnapshotUnreadable
 
     one = entry(NUMBERS[0])
     many = [replace(one, source=f"s{n}") for n in range(SOURCES_MAX + 1)]

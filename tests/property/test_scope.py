@@ -6,17 +6,15 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.core.blocklists import LiveList, fresh
-from stream.core.codes import texts_of
-from stream.core.decision import Action
-from stream.core.e164 import ordinals_of
-from stream.core.emergency import EmergencyNumbers
-from stream.core.entry import Category, Entry
-from stream.core.judging import PolicyColumns, judge
-from stream.core.number import region_of
-from stream.core.overlay import Change
-from stream.core.policy import Policy, PolicySettings, compile_policy
-from stream.core.scope import (
+from stream.core.filters.blocklists import LiveList, fresh
+from stream.core.filters.overlay import Change
+from stream.core.model.decision import Action
+from stream.core.model.entry import Category, Entry
+from stream.core.numbers.codes import texts_of
+from stream.core.numbers.e164 import ordinals_of
+from stream.core.numbers.emergency import EmergencyNumbers
+from stream.core.numbers.number import region_of
+from stream.core.policy.list_scope import (
     CODES,
     NOTHING_KNOWN,
     Allowed,
@@ -27,6 +25,8 @@ from stream.core.scope import (
     allowed,
     codes_of_countries,
 )
+from stream.core.policy.policy import Policy, PolicySettings, compile_policy
+from stream.core.policy.policy_columns import PolicyColumns, judge
 from tests.builders import NOW_S, bare, blocklists, entry, hashed, numbers_of
 
 EMERGENCY = EmergencyNumbers({"TH": frozenset({"12345678"})})

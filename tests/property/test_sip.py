@@ -3,12 +3,12 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.core.number import parse
-from stream.sip.framing import Framing, Lost
-from stream.sip.message import listed, parameters_of, uri_of, via_of
-from stream.sip.responder import LONGER_MAX, Transport
+from stream.core.numbers.number import parse
+from stream.edge.sip.framing import Framing, Lost
+from stream.edge.sip.message import listed, parameters_of, uri_of, via_of
+from stream.edge.sip.responder import LONGER_MAX, Transport
 from tests.sip_lab import BLOCKED, SOURCE, code_of, counted, fields_of, message, responder
-from tests.unit.sip.test_torture import MESSAGES
+from tests.unit.edge.sip.test_torture import MESSAGES
 
 SAMPLES = [*MESSAGES.values(), message(BLOCKED), message(method="OPTIONS")]
 PUT = [b"", b"\r\n", b"\r\n ", b"\r", b"\n", b"\0", b'"', b"<", b">", b";", b",", b":", b"@", b"%0"]

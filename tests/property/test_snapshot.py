@@ -5,12 +5,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.core.digests import Digests, elements
-from stream.core.entry import Category, Entry
-from stream.core.faults import SnapshotUnreadable
-from stream.core.overlay import Change
-from stream.core.snapshot import MANIFEST_PART, decode_manifest, open_snapshot, read_snapshot
-from stream.lists.build import Version, build_snapshot, columns_of, with_changes
+from stream.core.filters.digests import Digests, elements
+from stream.core.filters.overlay import Change
+from stream.core.filters.snapshot import (
+    MANIFEST_PART,
+    decode_manifest,
+    open_snapshot,
+    read_snapshot,
+)
+from stream.core.model.entry import Category, Entry
+from stream.core.model.errors import SnapshotUnreadable
+from stream.lists.snapshot.build import Version, build_snapshot, columns_of, with_changes
 
 KEY = b"\x01\x02"
 COUNT = 64

@@ -17,14 +17,14 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from phonenumbers import ValidationResult
 
-from stream.calls.batch import Partition, RawBatch, Segment
-from stream.core.addresses import uris_in
-from stream.core.number import Kind, Number, parse
-from stream.core.readings import read_caller, readings_of
-from stream.core.spelling import folded, unescaped
-from stream.serve.lookup import TOPIC, Question
+from stream.calls.lookup import TOPIC, Question
+from stream.core.numbers.caller_readings import read_caller, readings_of
+from stream.core.numbers.number import Kind, Number, parse
+from stream.core.numbers.sip_addresses import uris_in
+from stream.core.numbers.spelling import folded, unescaped
+from stream.kafka.batch import Partition, RawBatch, Segment
 from tests.sip_lab import BLOCKED, code_of, message, responder
-from tests.unit.serve.test_lookup import LISTS, decoded, lookup_in
+from tests.unit.calls.test_lookup import LISTS, decoded, lookup_in
 
 EXAMPLES = int(os.environ.get("RINGFENCE_SPELLINGS", "300"))
 LOOKUP = lookup_in(LISTS)

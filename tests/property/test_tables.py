@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.core import table as core_table
-from stream.core.bloom import Filter, pybloom_shape
-from stream.core.table import exchanged, turned
-from stream.lists import tables
-from stream.lists.tables import table_for
+from stream.core.filters import sliced_table as core_table
+from stream.core.filters.bloom import Filter, pybloom_shape
+from stream.core.filters.sliced_table import exchanged, turned
+from stream.lists.follower import table_cache
+from stream.lists.follower.table_cache import table_for
 from tests.builders import entry, snapshot
 
 SHAPE = pybloom_shape(700, 1e-3)
@@ -58,7 +58,7 @@ def lists_of(*counts: int):
 def test_one_changed_list_is_put_into_the_old_table(tmp_path, monkeypatch):
     """Only what changed is turned, and what comes out is the table of all of them."""
     table_for(tmp_path / "a", lists_of(*range(20, 29)))
-    monkeypatch.delattr(tables, "turned")  # who turns all of them fails
+    monkeypatch.delattr(table_cache, "turned")  # who turns all of them fails
     made = table_for(tmp_path / "a", lists_of(*range(20, 28), 40))
     monkeypatch.undo()
     assert np.array_equal(made, table_for(tmp_path / "b", lists_of(*range(20, 28), 40)))
@@ -87,7 +87,7 @@ def test_what_a_dead_process_left_goes(tmp_path):
 @pytest.mark.parametrize("lists", [64])
 def test_a_swap_takes_the_memory_of_a_few_pieces(tmp_path, monkeypatch, lists):
     """However large the table: it is read and written piece by piece, and never held twice."""
-    for module in (core_table, tables):
+    for module in (core_table, table_cache):
         monkeypatch.setattr(module, "STRETCH", 1 << 12)
     same = lists_of(*[5] * lists)
     size = table_for(tmp_path, same).nbytes

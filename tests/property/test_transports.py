@@ -10,11 +10,11 @@ from tempfile import TemporaryDirectory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.core.faults import FeedDown, FeedFault
-from stream.lists.transports.headers import WAIT_S_MOST, date_s, digests, fresh_s, retry_after_s
-from stream.lists.transports.intake import Intake, checksum_in
-from stream.lists.transports.landing import landing
-from stream.lists.transports.unpack import STEP_BYTES, unpacker
+from stream.core.model.errors import FeedDown, FeedFault
+from stream.feeds.transports.headers import WAIT_S_MOST, date_s, digests, fresh_s, retry_after_s
+from stream.feeds.transports.intake import Intake, checksum_in
+from stream.feeds.transports.landing import landing
+from stream.feeds.transports.unpack import STEP_BYTES, unpacker
 
 if sys.version_info >= (3, 14):
     from compression import zstd

@@ -60,13 +60,13 @@ def prints(source: str) -> Iterator[str]:
 
 
 def raw_tables(source: str) -> Iterator[str]:
-    """CSV files are written by `stream.core.sheets`, which lets no text become a formula."""
+    """CSV files are written by `core.model.csv_cells`, which lets no text become a formula."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Attribute) and ast.unparse(node) in {
             "csv.writer",
             "csv.DictWriter",
         }:
-            yield f"{node.lineno}: {ast.unparse(node)}: use stream.core.sheets"
+            yield f"{node.lineno}: {ast.unparse(node)}: use stream.core.model.csv_cells"
 
 
 def silent_tests(source: str) -> Iterator[str]:
@@ -86,7 +86,7 @@ def machine_paths(text: str) -> Iterator[str]:
 
 
 def unused_modules(sources: Mapping[str, str], entries: Iterable[str]) -> Iterator[str]:
-    """Modules ("stream.core.bloom" -> source) that nothing imports and that are no entry."""
+    """Modules ("stream.core.faults" -> source) that nothing imports and that are no entry."""
     imported: set[str] = set(entries)
     for source in sources.values():
         for node in ast.walk(ast.parse(source)):

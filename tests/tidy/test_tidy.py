@@ -9,14 +9,14 @@ from typing import Any, get_type_hints
 
 import pytest
 
-from stream.config import NO_TABLES, Settings
+from stream.config.settings import NO_TABLES, Settings
 from tests.tidy import checks
 
 ROOT = Path(__file__).parents[2]
 CODE = ("stream", "tests")
-TALKS = ("stream/cli.py", "stream/commands/", "stream/demo/", "stream/__main__.py", "tests/")
+TALKS = ("stream/cli/", "stream/lab/demo/", "stream/__main__.py", "tests/")
 # Started by name, by a path or by a registry: nothing needs to import them.
-ENTRIES = ("stream.__main__", "stream.demo.__main__", "stream.embedded.guard")
+ENTRIES = ("stream.__main__", "stream.lab.demo.__main__", "stream.lab.embedded.guard")
 TEXT = {".py", ".toml", ".md", ".txt", ".yml", ".yaml", ".service", ".json", ".cfg", ""}
 
 
@@ -51,7 +51,7 @@ def test_functions_are_short() -> None:
 
 def test_what_is_caught_is_named() -> None:
     """Nothing but app.py catches everything."""
-    assert not found(checks.broad_excepts, ("stream/app.py", "tests/"))
+    assert not found(checks.broad_excepts, ("stream/services/worker.py", "tests/"))
 
 
 def test_only_commands_print() -> None:
@@ -61,7 +61,7 @@ def test_only_commands_print() -> None:
 
 def test_no_cell_becomes_a_formula() -> None:
     """Every CSV file of the product is written by the module that marks formulas."""
-    assert not found(checks.raw_tables, ("stream/core/sheets.py",), "stream/")
+    assert not found(checks.raw_tables, ("stream/core/model/csv_cells.py",), "stream/")
 
 
 def test_every_test_is_a_promise() -> None:
@@ -126,15 +126,15 @@ def test_every_setting_is_in_the_defaults() -> None:
 
 
 CATALOGUES = (
-    "stream/ops/metrics.py",
-    "stream/ops/feed_metrics.py",
-    "stream/ops/serve_metrics.py",
-    "stream/ops/sink_metrics.py",
-    "stream/ops/sip_metrics.py",
-    "stream/ops/exchange_metrics.py",
-    "stream/ops/ingest_metrics.py",
-    "stream/ops/enforcement_metrics.py",
-    "stream/ops/process_metrics.py",
+    "stream/ops/metrics/worker.py",
+    "stream/ops/metrics/feed.py",
+    "stream/ops/metrics/serve.py",
+    "stream/ops/metrics/sink.py",
+    "stream/ops/metrics/sip.py",
+    "stream/ops/metrics/exchange.py",
+    "stream/ops/metrics/ingest.py",
+    "stream/ops/metrics/enforcement.py",
+    "stream/ops/metrics/process.py",
 )
 
 

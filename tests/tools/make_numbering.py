@@ -1,10 +1,11 @@
 """Writes the tables of `stream/core` that come from the numbering plans in `phonenumbers`.
 
-    python tests/tools/make_numbering.py numbering > stream/core/numbering.py
-    python tests/tools/make_numbering.py emergency > stream/core/emergency_plans.py
-    python tests/tools/make_numbering.py blocks > stream/core/blocks.py
+    python tests/tools/make_numbering.py numbering > stream/core/numbers/numbering.py
+    python tests/tools/make_numbering.py emergency > stream/core/numbers/emergency_plans.py
+    python tests/tools/make_numbering.py blocks > stream/core/numbers/blocks.py
 
-Run all after an upgrade of phonenumbers; `tests/unit/core/test_numbering.py` says when it is due.
+Run all after an upgrade of phonenumbers; tests/unit/core/numbers/test_numbering.py
+says when it is due.
 """
 
 import re
@@ -249,7 +250,7 @@ def pattern_shapes(pattern: str, depth: int) -> Shapes:
 
 
 def blocks() -> str:
-    """The source text of `stream/core/blocks.py`."""
+    """The source text of `stream/core/numbers/blocks.py`."""
     lines = [BLOCKS.format(version=phonenumbers.__version__)]
     lines.append("BLOCKS: Final[tuple[tuple[int, int, str], ...]] = (\n")
     countries = " ".join(BLOCK_COUNTRIES).split()
@@ -277,7 +278,7 @@ def in_a_row(prefixes: Iterable[str]) -> str:
 
 
 def numbering() -> str:
-    """The source text of `stream/core/numbering.py`."""
+    """The source text of `stream/core/numbers/numbering.py`."""
     lines = [NUMBERING.format(version=phonenumbers.__version__)]
     lines.append("PLANS: Final[tuple[tuple[int, str, str], ...]] = (\n")
     lines.extend(f"{line}\n" for line in rows())
@@ -286,7 +287,7 @@ def numbering() -> str:
 
 
 def emergency() -> str:
-    """The source text of `stream/core/emergency_plans.py`."""
+    """The source text of `stream/core/numbers/emergency_plans.py`."""
     lines = [EMERGENCY.format(version=phonenumbers.__version__)]
     lines.append("EMERGENCY: Final[dict[str, str]] = {\n")
     for region in sorted(SUPPORTED_SHORT_REGIONS):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from stream.ops.catalogue import Entry
+from stream.ops.metrics.catalogue import Entry
 from tests.metrics_known import CATALOGUES
 
 TABLE = Path(__file__).parents[2] / "deploy/METRICS.md"

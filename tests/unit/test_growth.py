@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from phonenumbers import PhoneMetadata
 
-from stream.calls.dialects.linear import cutter
+from stream.calls.dialects.linear_patterns import cutter
 from tests.growth.attacks import attacks
 from tests.growth.found import Use, uses
 from tests.growth.measured import grows, too_slow
@@ -34,10 +34,10 @@ def _of_regions() -> tuple[str, ...]:
 
 MADE: Mapping[str, tuple[str, ...]] = {
     # An operator's; `cutter` takes only what its engine applies in linear time, see below.
-    "stream/calls/dialects/linear.py::cutter": (r"^(?:sip:)?([^@;]+)", r"^([a-z]+)-"),
+    "stream/calls/dialects/linear_patterns.py::cutter": (r"^(?:sip:)?([^@;]+)", r"^([a-z]+)-"),
     # Of phonenumbers' metadata; and no text is longer than LENGTH_MAX.
-    "stream/core/national.py::national_reader": _of_regions(),
-    "stream/core/national.py::_matcher": _of_regions(),
+    "stream/core/numbers/national.py::national_reader": _of_regions(),
+    "stream/core/numbers/national.py::_matcher": _of_regions(),
 }
 """Expressions that are made while the program runs: examples of them."""
 
@@ -102,7 +102,7 @@ def test_a_new_expression_is_found() -> None:
         "def f(x):\n"
         "    return _A.fullmatch(x), _C.sub('', x), re.search('e' + 'f', x), re.compile(x)\n"
     )
-    path = "stream/ops/spans.py"  # any module: expressions are evaluated in it
+    path = "stream/ops/schema/durations.py"  # any module: expressions are evaluated in it
     by_text = {
         use.pattern.pattern if use.pattern else None: (use.place, use.methods)
         for use in uses({path: source})

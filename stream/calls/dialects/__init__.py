@@ -8,7 +8,14 @@ tests/golden/cdr/<dialect>/.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from stream.calls.dialects import asterisk, freeswitch, freeswitch_events, gpp, kamailio, opensips
+from stream.calls.dialects import (
+    asterisk,
+    freeswitch,
+    freeswitch_events,
+    kamailio,
+    opensips,
+    threegpp,
+)
 from stream.calls.dialects.csv_form import CsvDialect, CsvForm
 from stream.calls.dialects.dialect import Dialect
 from stream.calls.dialects.json_form import JsonDialect, JsonForm
@@ -63,7 +70,7 @@ KNOWN: Mapping[str, Known] = {
     "asterisk-vsgroup": _json("Asterisk cdr_kafka of vsgroup", asterisk.VSGROUP, own_ids=True),
     "kamailio": _json("Kamailio acc_json, CDRs, attempts", kamailio.ACC_JSON),
     "opensips": _json("OpenSIPS E_ACC_* by event_kafka", opensips.EVI),
-    "3gpp": Known("3GPP TS 32.298 as JSON: MO, MT, gateways, IMS", gpp.ThreeGpp),
+    "3gpp": Known("3GPP TS 32.298 as JSON: MO, MT, gateways, IMS", threegpp.ThreeGpp),
 }
 
 

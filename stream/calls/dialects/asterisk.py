@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from stream.calls.dialects.csv_form import CsvForm
 from stream.calls.dialects.dialect import NoCall
 from stream.calls.dialects.json_form import JsonForm, paths
-from stream.core.call import RejectReason
+from stream.core.model.call import RejectReason
 
 _UNIQUE = re.compile(r"(?:.+-)?\d+\.\d+")
 _ID = re.compile(r"(?:.+-)?\d+\.\d+$|(?=\S*\d)\S{8,}$")

@@ -7,10 +7,10 @@ from functools import lru_cache
 
 from stream.calls.batch import Glance
 from stream.calls.dialects import fields
+from stream.calls.dialects.csv_lines import cells_of
 from stream.calls.dialects.dialect import Details, Found, NoCall, Value
-from stream.calls.dialects.lines import cells_of
 from stream.calls.dialects.switch import SwitchSettings
-from stream.core.call import RejectReason, Stage
+from stream.core.model.call import RejectReason, Stage
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\d|\d{9,17}(?:\.\d*)?$")
 """A date, or an epoch: whether it makes sense is looked at where it is read."""

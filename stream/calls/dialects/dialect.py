@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol
 
 from stream.calls.batch import Glance
 from stream.calls.dialects import fields
-from stream.core.call import Call, RejectReason, Stage
+from stream.core.model.call import Call, RejectReason, Stage
 
 Value = bytes | memoryview
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from stream.core.call import Ingress, Stage
+from stream.core.model.call import Ingress, Stage
 
 _MS_FROM = 1e11
 """Epoch numbers from here on are milliseconds: as seconds they would lie beyond the year 5000."""

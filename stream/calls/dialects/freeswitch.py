@@ -31,8 +31,8 @@ from stream.calls.dialects.csv_form import CsvForm
 from stream.calls.dialects.depth import too_deep
 from stream.calls.dialects.dialect import Details, Found, NoCall, Value
 from stream.calls.dialects.switch import SwitchSettings
-from stream.core.call import RejectReason, Stage
-from stream.core.spelling import unescaped
+from stream.core.model.call import RejectReason, Stage
+from stream.core.numbers.spelling import unescaped
 
 CSV = CsvForm(
     columns_min=11,

@@ -12,7 +12,7 @@ where there is none; the module sets no record key, so a call's events may be in
 from stream.calls.dialects.dialect import Only
 from stream.calls.dialects.json_form import JsonForm, paths
 from stream.calls.dialects.paths import Members, value_at
-from stream.core.call import Stage
+from stream.core.model.call import Stage
 
 
 def _stage(record: Members) -> Stage:

@@ -15,7 +15,7 @@ from stream.calls.dialects import fields
 from stream.calls.dialects.dialect import REQUIRED, Details, Found, Layout, NoCall, Only, Value
 from stream.calls.dialects.paths import Members, Path, Reader, keys_of, raw_at, value_at, written
 from stream.calls.dialects.switch import SwitchSettings
-from stream.core.call import RejectReason, Stage
+from stream.core.model.call import RejectReason, Stage
 
 Paths = tuple[Path, ...]
 

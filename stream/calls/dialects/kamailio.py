@@ -13,7 +13,7 @@ INVITEs are calls; what is no UTF-8 arrives as the text `NON-UTF8`, which no lis
 from stream.calls.dialects.dialect import Only
 from stream.calls.dialects.json_form import JsonForm, paths
 from stream.calls.dialects.paths import Members
-from stream.core.call import Stage
+from stream.core.model.call import Stage
 
 ACC_EXTRA = (
     'modparam("acc_json", "acc_extra", "src_user=$fU;src_ip=$si;dst_ouser=$tU;dst_user=$rU")'

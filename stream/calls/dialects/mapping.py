@@ -25,12 +25,12 @@ import msgspec
 
 from stream.calls.batch import FIELDS, Glance
 from stream.calls.dialects import fields
+from stream.calls.dialects.csv_lines import cells_of
 from stream.calls.dialects.dialect import REQUIRED, Details, Found, Layout, NoCall, Value
-from stream.calls.dialects.linear import cutter
-from stream.calls.dialects.lines import cells_of
+from stream.calls.dialects.linear_patterns import cutter
 from stream.calls.dialects.paths import Reader, keys_of, value_at
-from stream.core.call import RejectReason
-from stream.core.zones import zone_named
+from stream.core.model.call import RejectReason
+from stream.core.model.time_zones import zone_named
 
 OPTIONAL = ("started_at", "stage", "ingress", "trunk", "carrier", "duration_s")
 _ZONED = re.compile(r"%(?:z|:z|Z|s)")

@@ -11,7 +11,7 @@ that is accounted has the numbers changed over where the callee hung up.
 from stream.calls.dialects.dialect import Only
 from stream.calls.dialects.json_form import JsonForm, paths
 from stream.calls.dialects.paths import Members, value_at
-from stream.core.call import Stage
+from stream.core.model.call import Stage
 
 _EXTRA = (
     'add to opensips.cfg: modparam("acc", "extra_fields", "evi: src_user; dst_user; src_ip"), and '

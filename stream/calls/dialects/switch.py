@@ -11,7 +11,7 @@ trunk = "pbx-1"
 from dataclasses import dataclass
 from datetime import tzinfo
 
-from stream.core.zones import zone_named
+from stream.core.model.time_zones import zone_named
 
 
 @dataclass(frozen=True, slots=True)

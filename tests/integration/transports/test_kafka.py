@@ -17,11 +17,11 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, Records
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.structs import TopicPartition
 
-from stream.core.faults import FeedDown, FeedFault
-from stream.lists.fetch import Fetched, Unchanged
-from stream.lists.files import read_header, read_rows
-from stream.lists.transports import KafkaFeedSettings, KafkaTransport
-from stream.ops.kafka import KafkaSettings
+from stream.core.model.errors import FeedDown, FeedFault
+from stream.feeds.open import read_header, read_rows
+from stream.feeds.transport import Fetched, Unchanged
+from stream.feeds.transports import KafkaFeedSettings, KafkaTransport
+from stream.kafka.connection_settings import KafkaSettings
 from tests.waiting import HANGS_S
 
 pytestmark = [

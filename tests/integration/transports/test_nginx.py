@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from stream.core.faults import FeedDown, FeedFault
-from stream.lists.fetch import Fetched, Unchanged
-from stream.lists.transports import HttpSettings, HttpTransport
-from stream.lists.transports.web import LoginSettings, TlsSettings
+from stream.core.model.errors import FeedDown, FeedFault
+from stream.feeds.transport import Fetched, Unchanged
+from stream.feeds.transports import HttpSettings, HttpTransport
+from stream.feeds.transports.http_get import LoginSettings, TlsSettings
 from tests.nginx import PASSWORD, USER, Nginx, running_nginx
 
 pytestmark = [pytest.mark.needs_nginx, pytest.mark.needs_openssl]

@@ -12,12 +12,12 @@ import aiohttp
 import pytest
 from stix2.v21.sdo import Indicator
 
-from stream.core.faults import FeedDown, FeedFault
-from stream.embedded.server import Server, free_ports, new_folder
-from stream.lists.fetch import Fetched, Unchanged
-from stream.lists.files import read_rows
-from stream.lists.transports import TaxiiSettings, TaxiiTransport
-from stream.lists.transports.web import LoginSettings
+from stream.core.model.errors import FeedDown, FeedFault
+from stream.feeds.open import read_rows
+from stream.feeds.transport import Fetched, Unchanged
+from stream.feeds.transports import TaxiiSettings, TaxiiTransport
+from stream.feeds.transports.http_get import LoginSettings
+from stream.lab.embedded.server import Server, free_ports, new_folder
 
 USER, PASSWORD = "ringfence", "a pass phrase"
 BULK, FRESH, CLOSED = (f"{n}1a7b528-80eb-42ed-a74d-c6fbd5a26116" for n in (1, 2, 3))

@@ -8,7 +8,7 @@ from typing import get_args
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
-from stream.cli import app
+from stream.cli.main import app
 from tests.tools.docs.markdown import code, escaped, fenced, page, table
 
 PROGRAM = "ringfence"

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from dataclasses import is_dataclass
 from typing import Any, get_args, get_origin, get_type_hints
 
-from stream.agreements import AgreementFile
-from stream.feed_files import FeedFile
-from stream.feed_sources import KINDS
-from stream.lists.transports.web import LoginSettings, TlsSettings
+from stream.config.agreement_files import AgreementFile
+from stream.config.feed_files import FeedFile
+from stream.config.feed_sources import KINDS
+from stream.feeds.transports.http_get import LoginSettings, TlsSettings
 from tests.tools.docs.markdown import code, escaped, fenced, page, table
 from tests.tools.docs.settings import ROOT, known, rows
 

@@ -2,8 +2,8 @@
 
 from typing import Any, cast
 
-from stream.serve.app import framework
-from stream.serve.parts import Parts
+from stream.edge.http.app import framework
+from stream.edge.http.dependencies import Parts
 from tests.tools.docs.markdown import code, escaped, fenced, page, table
 
 Document = dict[str, Any]

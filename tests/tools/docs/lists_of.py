@@ -6,15 +6,15 @@ from enum import Enum
 from typing import get_args
 
 from stream.calls.dialects import KNOWN
-from stream.core.call import RejectReason
-from stream.core.entry import Category
-from stream.core.faults import FeedFault
-from stream.core.snapshot import COLUMNS, FORMAT
-from stream.lists import keys as register_keys
-from stream.lists import published
-from stream.lists.files import Format
-from stream.lists.gate import GateReason
-from stream.sinks import keys as proxy_keys
+from stream.core.filters.snapshot import COLUMNS, FORMAT
+from stream.core.model.call import RejectReason
+from stream.core.model.entry import Category
+from stream.core.model.errors import FeedFault
+from stream.edge.sinks import proxy_keys
+from stream.feeds.gate import GateReason
+from stream.feeds.open import Format
+from stream.lists.snapshot import repository_layout
+from stream.lists.store import redis_keys as register_keys
 from tests.promql import alerts
 from tests.tools.docs.markdown import code, escaped, fenced, page, table
 from tests.tools.docs.settings import ROOT
@@ -101,7 +101,7 @@ def formats_page() -> str:
         table(("format", "what"), [(code(name), text) for name, text in FORMATS.items()]),
         ["## Categories", "", *_enum(Category, "label"), ""],
         _snapshot(),
-        ["## A published list", "", *fenced("text", _drawn(published.__doc__)), ""],
+        ["## A published list", "", *fenced("text", _drawn(repository_layout.__doc__)), ""],
         ["## Reasons", "", "### Of records that are no calls", "", *_enum(RejectReason), ""],
         ["### Of versions that the gate held or refused", "", *_enum(GateReason), ""],
         ["### Of feeds that did not come", "", *_enum(FeedFault), ""],

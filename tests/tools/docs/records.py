@@ -6,11 +6,11 @@ import msgspec
 
 from stream.calls.dialects.dialect import REQUIRED
 from stream.calls.dialects.mapping import OPTIONAL
-from stream.core.call import Ingress, Stage
-from stream.core.decision import Decision, Verdict
-from stream.core.enforcement import Enforcement
-from stream.core.snapshot import Manifest
-from stream.lists.published import Latest
+from stream.core.filters.snapshot import Manifest
+from stream.core.model.call import Ingress, Stage
+from stream.core.model.decision import Decision, Verdict
+from stream.core.model.enforcement import Enforcement
+from stream.lists.snapshot.repository_layout import Latest
 from tests.tools.docs.markdown import code, escaped, page, table
 
 Schema = dict[str, Any]

@@ -13,8 +13,8 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from stream.config import HTTP_TOKENS, NO_TABLES, SECRETS, Settings, default_file
-from stream.ops.tables import Between
+from stream.config.settings import HTTP_TOKENS, NO_TABLES, SECRETS, Settings, default_file
+from stream.ops.schema.toml import Between
 from tests.tools.docs.markdown import code, escaped, page, table
 
 ROOT = Path(__file__).parents[3]

@@ -8,11 +8,11 @@ from dataclasses import replace
 import redis
 from pybloom_live.pybloom import BloomFilter
 
-from stream.core.scope import Scope
-from stream.lists.connection import RegisterSettings
-from stream.lists.feed_book import FeedBook
-from stream.lists.store import Register
-from stream.lists.words import By, Removal
+from stream.core.policy.list_scope import Scope
+from stream.feeds.state_store import FeedBook
+from stream.lists.store.heads import By, Removal
+from stream.lists.store.list_store import Register
+from stream.lists.store.redis_client import RegisterSettings
 from tests.builders import entry
 from tests.tools.faults.place import BUSY, FEED, Place
 

@@ -15,11 +15,11 @@ from typing import Self
 
 from aiokafka import AIOKafkaProducer
 
-from stream.embedded import best_redis, kafka
-from stream.embedded.server import free_ports
 from stream.exchange import repository
-from stream.exchange.keys import KeyRing
 from stream.exchange.signing import Validity
+from stream.exchange.signing_keys import KeyRing
+from stream.lab.embedded import best_redis, kafka
+from stream.lab.embedded.server import free_ports
 from stream.ops.clock import now_s
 from tests.certificates import authority
 from tests.repositories import VALIDITY, Country

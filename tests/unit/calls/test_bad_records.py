@@ -7,7 +7,7 @@ import pytest
 from stream.calls.decode import decode
 from stream.calls.dialects import KNOWN
 from stream.calls.dialects.fields import EARLIEST_S, LATEST_S
-from stream.core.call import RejectReason
+from stream.core.model.call import RejectReason
 from tests.fuzz.switch_records import DIALECTS, SETTINGS, TRUNKS, samples
 from tests.unit.calls.test_decode import raw_of
 

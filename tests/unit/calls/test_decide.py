@@ -6,15 +6,15 @@ import pytest
 from stream.calls.batch import Glance
 from stream.calls.decide import Counted, Rules, decide
 from stream.calls.trunks import Trunk, Trunks
-from stream.core.allowlist import AllowEntry, Allowlist
-from stream.core.blocklists import LiveList, fresh
-from stream.core.call import Ingress
-from stream.core.decision import Action, SipSettings, Verdict
-from stream.core.emergency import EmergencyNumbers
-from stream.core.entry import Category
-from stream.core.overlay import EMPTY, Change
-from stream.core.policy import ListPolicy, PolicySettings, compile_policy
-from stream.core.rules import RuleSettings, RuleState, RuleStates
+from stream.core.filters.blocklists import LiveList, fresh
+from stream.core.filters.overlay import EMPTY, Change
+from stream.core.model.allowlist import AllowEntry, Allowlist
+from stream.core.model.call import Ingress
+from stream.core.model.decision import Action, SipSettings, Verdict
+from stream.core.model.entry import Category
+from stream.core.numbers.emergency import EmergencyNumbers
+from stream.core.policy.policy import ListPolicy, PolicySettings, compile_policy
+from stream.core.policy.rules import RuleSettings, RuleState, RuleStates
 from tests.builders import NOW_S, bare, blocklists, call_batch, entry, live
 
 LISTED, OTHER, CLEAN, VICTIM = "+447700900101", "+447700900102", "+447700900103", "+66812345678"

@@ -6,13 +6,13 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 
-from stream.calls.batch import Partition, RawBatch, Segment
 from stream.calls.decode import FIELD_LENGTH_MAX, DecodeSettings, decode
 from stream.calls.dialects import dialect_named
 from stream.calls.dialects.mapping import MappingSettings
 from stream.calls.trunks import Trunk, Trunks
 from stream.core import kernels
-from stream.core.call import Origin, RejectReason, Stage
+from stream.core.model.call import Origin, RejectReason, Stage
+from stream.kafka.batch import Partition, RawBatch, Segment
 
 
 @pytest.fixture(autouse=True, params=["as installed", "without kernels"])

@@ -6,10 +6,10 @@ from collections import Counter
 import pytest
 
 from stream.calls.dialects import KNOWN
-from stream.calls.dialects.detect import Found, find, likely
+from stream.calls.dialects.detect_dialect import Found, find, likely
 from stream.calls.dialects.mapping import MappingSettings
-from stream.calls.dialects.samples import records_in
-from stream.lists.foreign import what_it_is
+from stream.calls.dialects.sample_records import records_in
+from stream.feeds.detection.foreign_files import what_it_is
 from tests.detect_corpus import Case, call_cases
 
 CASES = call_cases()

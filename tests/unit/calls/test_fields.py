@@ -5,7 +5,7 @@ from datetime import timedelta, timezone
 import pytest
 
 from stream.calls.dialects import fields
-from stream.core.call import Ingress, Stage
+from stream.core.model.call import Ingress, Stage
 
 ICT = timezone(timedelta(hours=7))
 

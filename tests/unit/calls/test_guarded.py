@@ -6,14 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from stream.calls.batch import Partition, RawBatch, Segment
-from stream.calls.crashes import CrashLog, read_ledger
+from stream.calls.crash_notes import CrashLog, read_ledger
 from stream.calls.decode import DecodeSettings, decode
 from stream.calls.dialects.ringfence import RINGFENCE
 from stream.calls.guarded import Guard
 from stream.calls.trunks import Trunks
-from stream.core.call import RejectReason
-from stream.core.texts import Texts
+from stream.core.model.byte_strings import Texts
+from stream.core.model.call import RejectReason
+from stream.kafka.batch import Partition, RawBatch, Segment
 from tests.unit.calls.test_poison import NOW_MS, PLACE, worker
 
 SETTINGS = DecodeSettings(10_000, check_callee=True)

@@ -9,12 +9,12 @@ import pytest
 from stream.calls.decode import decode
 from stream.calls.dialects import KNOWN, dialect_named
 from stream.calls.dialects.mapping import MappingSettings
-from stream.calls.plausible.bursts import Bursts
+from stream.calls.plausibility.bursts import Bursts
 from stream.core import kernels
-from stream.core.rules import BurstSettings, RuleStates
+from stream.core.policy.rules import BurstSettings, RuleStates
 from tests.fuzz.switch_records import DIALECTS, SETTINGS, TRUNKS, samples
 from tests.unit.calls.test_decode import raw_of
-from tests.unit.calls.test_plausible import BLOCK, decided
+from tests.unit.calls.test_plausibility import BLOCK, decided
 
 
 @pytest.fixture(autouse=True, params=["as installed", "without kernels"])

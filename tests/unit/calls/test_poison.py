@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.calls.batch import Partition, RawBatch, Segment
-from stream.calls.crashes import CrashLog, read_ledger
+from stream.calls.crash_notes import CrashLog, read_ledger
 from stream.calls.poison import (
     SET_ASIDE_MAX,
     SET_ASIDE_S,
@@ -23,6 +22,7 @@ from stream.calls.poison import (
     set_aside,
     suspected,
 )
+from stream.kafka.batch import Partition, RawBatch, Segment
 
 NOW_MS = 1_795_564_368_000
 PLACE = Partition("calls", 3)
@@ -124,7 +124,7 @@ def raw(*offsets, partition=3, time_ms=7):
 _WORKER = """
 import os, signal, sys
 from pathlib import Path
-from stream.calls.crashes import CrashLog
+from stream.calls.crash_notes import CrashLog
 from tests.unit.calls.test_poison import NOW_MS, raw
 log = CrashLog(Path(sys.argv[1]), lambda: NOW_MS)
 log.look({})

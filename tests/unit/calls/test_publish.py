@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from stream.calls.publish import PublishSettings, rejected_form
-from stream.core.call import Origin, Rejected, RejectReason
+from stream.core.model.call import Origin, Rejected, RejectReason
 
 ORIGIN = Origin("calls", 3, 1048577)
 

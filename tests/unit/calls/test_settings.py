@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from stream.calls.decode import DecodeSettings
-from stream.calls.source import SourceSettings
-from stream.calls.topics import TopicsSettings
-from stream.calls.transact import ABORT_CHECK_MS, TransactSettings
+from stream.calls.publish_exactly_once import ABORT_CHECK_MS, TransactSettings
+from stream.kafka.consumer import SourceSettings
+from stream.kafka.topics import TopicsSettings
 
 SOURCE: dict[str, Any] = {
     "topics": ("calls",),

@@ -8,13 +8,13 @@ import pytest
 
 from stream.calls.decode import DecodeSettings, decode
 from stream.calls.dialects import dialect_named
-from stream.calls.dialects.detect import likely
+from stream.calls.dialects.detect_dialect import likely
 from stream.calls.dialects.fields import moment_s, trunk_of
 from stream.calls.dialects.mapping import MappingSettings
 from stream.calls.dialects.switch import SwitchSettings
 from stream.calls.trunks import Trunks
-from stream.core.call import RejectReason
-from stream.core.zones import zone_named
+from stream.core.model.call import RejectReason
+from stream.core.model.time_zones import zone_named
 from tests.unit.calls.test_decode import raw_of
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "cdr"

@@ -9,8 +9,8 @@ from typing import get_args, get_origin, get_type_hints
 import msgspec
 import pytest
 
-from stream.config import Settings, default_file
-from stream.core.decision import Decision, Reason
+from stream.config.settings import Settings, default_file
+from stream.core.model.decision import Decision, Reason
 from tests.tools.docs import cli, feed_files, http, records, settings, topics
 from tests.tools.docs.build import DOCS, fetched, written
 from tests.tools.docs.decisions import PARTS, STATUSES, decisions

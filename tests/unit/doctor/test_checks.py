@@ -14,22 +14,28 @@ import pytest
 from cryptography import x509
 from typer.testing import CliRunner
 
-from stream.calls.crashes import FOLDER, Ledger
+from stream.calls.crash_notes import FOLDER, Ledger
 from stream.calls.poison import Crash, Record, SetAside
-from stream.calls.topics import Done, TopicReport
-from stream.cli import app
-from stream.config import Settings, load
-from stream.core.blocklists import fresh
-from stream.core.faults import RegisterDown
-from stream.doctor import calls, machine, papers, redis, scope
-from stream.doctor.examine import _apart, sound, within
-from stream.doctor.kafka import replica_lines, right, topic_lines
-from stream.doctor.line import Grade, Line, fail, ok, warn
-from stream.lists.words import ListHead
-from stream.ops.figures.fetch import Answer
-from stream.ops.figures.places import Kind, Place
-from stream.ops.figures.reading import Reading, read
-from stream.serve.tokens import Client, Role, line_of, read_tokens
+from stream.cli.main import app
+from stream.config.settings import Settings, load
+from stream.core.filters.blocklists import fresh
+from stream.core.model.errors import RegisterDown
+from stream.doctor import (
+    call_checks,
+    expiry_checks,
+    list_scope_checks,
+    machine_checks,
+    redis_checks,
+)
+from stream.doctor.kafka_checks import replica_lines, right, topic_lines
+from stream.doctor.result import Grade, Line, fail, ok, warn
+from stream.doctor.run_checks import _apart, sound, within
+from stream.edge.http.tokens import Client, Role, line_of, read_tokens
+from stream.kafka.topics import Done, TopicReport
+from stream.lists.store.heads import ListHead
+from stream.ops.monitor.samples import Reading, read
+from stream.ops.monitor.scrape import Answer
+from stream.ops.monitor.targets import Kind, Place
 from tests import certificates
 from tests.builders import bare
 
@@ -94,41 +100,41 @@ def test_topics_and_their_replicas() -> None:
 )
 def test_what_redis_says_of_itself(info, expected) -> None:
     """Full memory, keys thrown away, a file that can not be written."""
-    assert grades(redis.redis_lines("redis", info)) == expected
+    assert grades(redis_checks.redis_lines("redis", info)) == expected
 
 
 def test_who_lost_keys_is_told_what_writes_them_anew() -> None:
     """Lists are repaired, one by one; the proxies' keys are made by their sink at its start."""
     fixes = {
-        check: [*redis.redis_lines(check, {"evicted_keys": 3})][1].fix
-        for check in (redis.REGISTER, "proxies' redis")
+        check: [*redis_checks.redis_lines(check, {"evicted_keys": 3})][1].fix
+        for check in (redis_checks.REGISTER, "proxies' redis")
     }
-    assert "lists repair" in fixes[redis.REGISTER]
+    assert "lists repair" in fixes[redis_checks.REGISTER]
     assert "restart the sink" in fixes["proxies' redis"]
 
 
 def test_clocks() -> None:
     """A second is much for ages, ten are too many; the kernel says whether it is synchronised."""
-    assert [str(redis.clock_line("redis", ahead).grade) for ahead in (0.2, -2.0, 60.0)] == [
+    assert [str(redis_checks.clock_line("redis", ahead).grade) for ahead in (0.2, -2.0, 60.0)] == [
         *("ok", "warn", "fail")
     ]
-    assert [str(redis.synchronised_line(state).grade) for state in (0, 5, -1)] == [
+    assert [str(redis_checks.synchronised_line(state).grade) for state in (0, 5, -1)] == [
         *("ok", "warn", "warn")
     ]
 
 
 def test_the_state_directory(settings: Settings) -> None:
     """Ours and private; open to all; not there; no room."""
-    assert grades(machine.check_state(settings)) == ["ok", "ok"]
+    assert grades(machine_checks.check_state(settings)) == ["ok", "ok"]
     folder = Path(settings.lists.state_dir)
     folder.chmod(0o777)
-    lines = [*machine.check_state(settings)]
+    lines = [*machine_checks.check_state(settings)]
     assert lines[0].fix == f"chmod o-w {folder}"
     folder.chmod(0o700)
     folder.rmdir()
-    assert grades(machine.check_state(settings)) == ["warn"]
+    assert grades(machine_checks.check_state(settings)) == ["warn"]
     sizes = (10 * 1024**3, 1024**3, 1024**2)
-    found = [str(machine.space_line(folder, free).grade) for free in sizes]
+    found = [str(machine_checks.space_line(folder, free).grade) for free in sizes]
     assert found == ["ok", "warn", "fail"]
 
 
@@ -138,49 +144,49 @@ def test_lists_here_against_the_register() -> None:
     def head(generation: int) -> ListHead:
         return ListHead("KH/scam", generation, 1, "", "plain", 1, 0, "x", 0)
 
-    assert grades(machine.behind_lines({"KH/scam": 5}, {"KH/scam": head(5)})) == ["ok"]
-    (late,) = machine.behind_lines({"KH/scam": 5}, {"KH/scam": head(7)})
+    assert grades(machine_checks.behind_lines({"KH/scam": 5}, {"KH/scam": head(5)})) == ["ok"]
+    (late,) = machine_checks.behind_lines({"KH/scam": 5}, {"KH/scam": head(7)})
     assert late.said == "KH/scam is 2 generations behind"
-    assert grades(machine.behind_lines({}, {"KH/scam": head(7)})) == ["warn"]
-    assert grades(machine.behind_lines({}, None)) == ["warn"]
+    assert grades(machine_checks.behind_lines({}, {"KH/scam": head(7)})) == ["warn"]
+    assert grades(machine_checks.behind_lines({}, None)) == ["warn"]
 
 
 def test_a_damaged_state_file_is_found(settings: Settings) -> None:
     """What a crash or a hand left half written."""
-    found = list(machine.check_snapshots(settings, {}))
+    found = list(machine_checks.check_snapshots(settings, {}))
     assert {line.grade for line in found} == {Grade.OK}
     assert len(found) == 2  # all are there, and no filter is too coarse
     (Path(settings.lists.state_dir) / "register.json").write_text("{")
-    assert grades(machine.check_snapshots(settings, {})) == ["fail"]
+    assert grades(machine_checks.check_snapshots(settings, {})) == ["fail"]
 
 
 def test_agreements(settings: Settings) -> None:
     """A file that can not be used is named."""
-    assert grades(papers.check_agreements(settings, NOW_S)) == ["ok"]
+    assert grades(expiry_checks.check_agreements(settings, NOW_S)) == ["ok"]
     (Path(settings.agreements.dir) / "bad.toml").write_text("titel = 1\n")
-    lines = [*papers.check_agreements(settings, NOW_S)]
+    lines = [*expiry_checks.check_agreements(settings, NOW_S)]
     assert lines[0].grade is Grade.FAIL
     assert "bad.toml" in lines[0].said
 
 
 def test_keys_are_private(settings: Settings) -> None:
     """A key that others may read is no secret any more."""
-    assert grades(papers.check_keys(settings, {})) == ["ok", "ok"]
+    assert grades(expiry_checks.check_keys(settings, {})) == ["ok", "ok"]
     key = Path(settings.exchange.circles_dir) / "asean.key"
     key.write_text("ab" * 32)
     key.chmod(0o600)
-    assert next(papers.check_keys(settings, {})).said.startswith("asean")
+    assert next(expiry_checks.check_keys(settings, {})).said.startswith("asean")
     key.chmod(0o644)
-    assert "chmod 600" in next(papers.check_keys(settings, {})).fix
+    assert "chmod 600" in next(expiry_checks.check_keys(settings, {})).fix
     (Path(settings.exchange.keys_dir) / "x.pem").write_text("no key")
-    assert grades(papers.check_keys(settings, {})) == ["fail", "fail"]
+    assert grades(expiry_checks.check_keys(settings, {})) == ["fail", "fail"]
 
 
 def test_what_is_published(settings: Settings) -> None:
     """Nothing is no fault; a repository that can not be read is."""
-    assert [*papers.check_roles(settings, NOW_S)] == []
+    assert [*expiry_checks.check_roles(settings, NOW_S)] == []
     (Path(settings.exchange.dir) / "metadata").mkdir(parents=True)
-    assert grades(papers.check_roles(settings, NOW_S)) == ["fail"]
+    assert grades(expiry_checks.check_roles(settings, NOW_S)) == ["fail"]
 
 
 @pytest.mark.needs_openssl
@@ -190,12 +196,12 @@ def test_certificates(tmp_path: Path) -> None:
     made = tmp_path / "ca.pem"
     ends = x509.load_pem_x509_certificates(made.read_bytes())[0].not_valid_after_utc
     moments = [ends - timedelta(days=31), ends - timedelta(days=2), ends + timedelta(days=1)]
-    found = [papers.certificate_line("x", made, int(one.timestamp())) for one in moments]
+    found = [expiry_checks.certificate_line("x", made, int(one.timestamp())) for one in moments]
     assert grades(found) == ["ok", "warn", "fail"]
     broken = tmp_path / "none.pem"
     broken.write_text("x")
     now_s = int(datetime.now(UTC).timestamp())
-    assert papers.certificate_line("x", broken, now_s).grade is Grade.FAIL
+    assert expiry_checks.certificate_line("x", broken, now_s).grade is Grade.FAIL
 
 
 def test_files_of_secrets(tmp_path: Path) -> None:
@@ -204,11 +210,11 @@ def test_files_of_secrets(tmp_path: Path) -> None:
     tokens.write_text("x")
     tokens.chmod(0o600)
     environ = {"RINGFENCE_HTTP_TOKENS_FILE": str(tokens), "HOME": "/", "RINGFENCE_CONFIG": "x"}
-    assert grades(papers.check_secret_files(environ)) == ["ok"]
+    assert grades(expiry_checks.check_secret_files(environ)) == ["ok"]
     tokens.chmod(0o640)
-    assert next(papers.check_secret_files(environ)).fix == f"chmod 600 {tokens}"
+    assert next(expiry_checks.check_secret_files(environ)).fix == f"chmod 600 {tokens}"
     tokens.unlink()
-    assert grades(papers.check_secret_files(environ)) == ["fail"]
+    assert grades(expiry_checks.check_secret_files(environ)) == ["fail"]
 
 
 def test_tokens_that_end(settings: Settings) -> None:
@@ -227,22 +233,30 @@ def test_tokens_that_end(settings: Settings) -> None:
     ]
     held = read_tokens("\n".join(lines), [])
     here = replace(settings, secrets=replace(settings.secrets, http_tokens=held))
-    found = list(papers.check_tokens(here, 2 * day_s))
+    found = list(expiry_checks.check_tokens(here, 2 * day_s))
     assert grades(found) == ["fail", "warn", "ok"]
     assert "over expired 24 h ago" in found[0].said
     assert "soon expires in 10 days" in found[1].said
     assert found[2].said.startswith("4 clients")
-    assert list(papers.check_tokens(settings, 0)) == []
+    assert list(expiry_checks.check_tokens(settings, 0)) == []
 
 
 def test_versions_and_limits(settings: Settings) -> None:
     """Packages other than locked, kernels that are not compiled, few open files."""
     lock = "numpy==0.0.1 \\\n    --hash=x\nno-such-package==1 \\\n"
-    assert machine.packages_line(lock).grade is Grade.WARN
+    assert machine_checks.packages_line(lock).grade is Grade.WARN
     both = f"{lock}numpy=={version('numpy')} ; x\n"
-    assert grades([machine.packages_line(both), machine.packages_line("")]) == ["ok", "ok"]
-    assert Grade.WARN in {one.grade for one in machine.check_versions(settings)}  # no kernels
-    assert [str(machine.files_line(limit).grade) for limit in (65_536, 256)] == ["ok", "warn"]
+    assert grades([machine_checks.packages_line(both), machine_checks.packages_line("")]) == [
+        "ok",
+        "ok",
+    ]
+    assert Grade.WARN in {
+        one.grade for one in machine_checks.check_versions(settings)
+    }  # no kernels
+    assert [str(machine_checks.files_line(limit).grade) for limit in (65_536, 256)] == [
+        "ok",
+        "warn",
+    ]
 
 
 def test_ports() -> None:
@@ -253,9 +267,11 @@ def test_ports() -> None:
         free = Place("engine", Kind.ENGINE, f"http://127.0.0.1:{theirs.getsockname()[1]}")
         answers = [Answer(free, reading, ready=True), Answer(free, reading, missing=("lists",))]
         answers.append(Answer(free, None, why="connection refused"))
-        assert grades(machine.port_lines(answers)) == ["ok", "warn", "ok"]
+        assert grades(machine_checks.port_lines(answers)) == ["ok", "warn", "ok"]
         theirs.listen(1)
-        assert grades(machine.port_lines([Answer(free, None, why="answers 404")])) == ["fail"]
+        assert grades(machine_checks.port_lines([Answer(free, None, why="answers 404")])) == [
+            "fail"
+        ]
 
 
 async def test_a_check_that_hangs_or_fails_is_a_line() -> None:
@@ -295,14 +311,14 @@ def test_a_wrong_configuration_is_a_line_too(tmp_path: Path) -> None:
 
 def test_records_that_stop_workers_are_named(settings: Settings) -> None:
     """Where the record lies and where it went; what workers stopped at; and well."""
-    (line,) = calls.check_set_aside(settings)
+    (line,) = call_checks.check_set_aside(settings)
     assert (line.grade, line.said) == (Grade.OK, "none is known here")
     folder = Path(settings.lists.state_dir, FOLDER)
     folder.mkdir()
     crash = Crash("calls", 3, 7, 7, NOW_S * 1000, True, NOW_S * 1000)
     aside = SetAside(Record("calls", 3, 7, NOW_S * 1000), NOW_S * 1000)
     (folder / "crashes.json").write_bytes(msgspec.json.encode(Ledger(1, [crash], [aside])))
-    record, workers = calls.check_set_aside(settings)
+    record, workers = call_checks.check_set_aside(settings)
     assert record.grade is Grade.WARN
     assert record.said == (
         "calls/3/7 stopped workers and is in calls.rejected since 2025-11-25 21:04 UTC"
@@ -319,7 +335,7 @@ def test_trunks_that_nobody_configured_are_told() -> None:
         return Answer(place, Reading(0.0, 0.0, samples))
 
     silent = Answer(place, None, why="connection refused")
-    lines = calls.trunk_lines([counted(12.0), counted(0.0), silent])
+    lines = call_checks.trunk_lines([counted(12.0), counted(0.0), silent])
     assert [line.said for line in lines] == [
         "engine: 12 calls or more named a trunk that is not configured"
     ]
@@ -330,7 +346,7 @@ def test_lists_that_name_whom_they_may_not() -> None:
     place = Place("engine", Kind.ENGINE, "http://127.0.0.1:1")
     text = 'ringfence_calls_total{topic="calls"} 9\n'
     quiet = Answer(place, read(text, at_s=0.0, tick_s=0.0), ready=True)
-    (line,) = scope.scope_lines([quiet])
+    (line,) = list_scope_checks.scope_lines([quiet])
     assert (line.grade, "no list matched" in line.said) == (Grade.OK, True)
     name = "ringfence_matches_out_of_scope_total"
     for labels, count in (
@@ -339,20 +355,22 @@ def test_lists_that_name_whom_they_may_not() -> None:
         ('list="MM/bare",reason="country_not_allowed",confirmed="false"', 7),
     ):
         text += f"{name}{{{labels}}} {count}\n"
-    found = list(scope.scope_lines([Answer(place, read(text, at_s=0.0, tick_s=0.0), ready=True)]))
+    found = list(
+        list_scope_checks.scope_lines([Answer(place, read(text, at_s=0.0, tick_s=0.0), ready=True)])
+    )
     assert grades(found) == ["warn", "warn"]
     assert "KH/scam matched 1,200 numbers of countries that it may not list" in found[0].said
     assert "of our own" in found[1].said
     assert "ringfence lists show KH/scam" in found[0].fix
-    assert not list(scope.scope_lines([Answer(place, None, why="connection refused")]))
+    assert not list(list_scope_checks.scope_lines([Answer(place, None, why="connection refused")]))
 
 
 def test_filters_that_match_too_many_together() -> None:
     """Each within its bound, several bare lists may still match one caller in a hundred."""
     few = [fresh(f"K{n}/bare", b"", bare(f"K{n}/bare", ["+85531000001"], rate=0.004), 0)
            for n in range(4)]  # fmt: skip
-    assert scope.chance_line(few[:2]).grade is Grade.OK
-    line = scope.chance_line(few)
+    assert list_scope_checks.chance_line(few[:2]).grade is Grade.OK
+    line = list_scope_checks.chance_line(few)
     assert line.grade is Grade.WARN
     assert "4 lists without entries match 0.016 of all numbers" in line.said
     assert "K0/bare, K1/bare, K2/bare, K3/bare" in line.fix

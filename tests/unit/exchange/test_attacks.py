@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from tuf.api.metadata import DelegatedRole, Metadata, Snapshot, TargetFile, Targets
 
-from stream.core.faults import FeedDown, FeedFault
-from stream.exchange import files, repository, signing
-from stream.exchange.files import Published
-from stream.lists.tuf_client import TufClient, TufLimits
-from stream.lists.tuf_faults import ADVICE
-from stream.lists.tuf_fetcher import FetchLimits
+from stream.core.model.errors import FeedDown, FeedFault
+from stream.exchange import repository, repository_files, signing
+from stream.exchange.repository_files import Published
+from stream.feeds.tuf.tuf_client import TufClient, TufLimits
+from stream.feeds.tuf.tuf_errors import ADVICE
+from stream.feeds.tuf.tuf_fetcher import FetchLimits
 from tests.repositories import VALIDITY, Country, Lying, serving
 
 LATEST = "KH/scam/latest.json"
@@ -32,7 +32,11 @@ def current(kh: Country, role: str) -> Path:
     return (
         kh.folder
         / "metadata"
-        / next(name for name, _ in files.names_of(kh.read()) if name.endswith(f"{role}.json"))
+        / next(
+            name
+            for name, _ in repository_files.names_of(kh.read())
+            if name.endswith(f"{role}.json")
+        )
     )
 
 
@@ -54,12 +58,12 @@ def role_disappears(kh: Country) -> None:
     role = published.read_root().roles["snapshot"]
     data = signing.sign(snapshot, role, kh.ring, "snapshot")
     new = Published(published.root, published.timestamp, data, published.targets, {})
-    files.write(kh.folder, signing.timestamped(new, kh.ring, VALIDITY, kh.now_s))
+    repository_files.write(kh.folder, signing.timestamped(new, kh.ring, VALIDITY, kh.now_s))
 
 
 def frozen(kh: Country) -> None:
     long_ago = kh.now_s - VALIDITY.timestamp_s - 3600
-    files.write(kh.folder, signing.stamped(kh.read(), kh.ring, VALIDITY, long_ago))
+    repository_files.write(kh.folder, signing.stamped(kh.read(), kh.ring, VALIDITY, long_ago))
 
 
 def list_of_another_version(kh: Country) -> None:
@@ -133,7 +137,7 @@ def other_length(change: int, kh: Country) -> None:
 
 def other_bytes(kh: Country) -> None:
     target = kh.read().read_role("KH~scam").targets[LATEST]
-    place = files.place_of(kh.folder, target)
+    place = repository_files.place_of(kh.folder, target)
     place.write_bytes(place.read_bytes().replace(b"1", b"2"))
 
 

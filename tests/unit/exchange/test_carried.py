@@ -17,13 +17,13 @@ from cryptography.hazmat.primitives.serialization import (
 from pybloom_live import BloomFilter  # type: ignore[attr-defined]
 from tuf.api.metadata import DelegatedRole, Metadata, Targets
 
-from stream.core.faults import ExchangeFault, FeedDown, FeedFault
-from stream.exchange import bundle, files, inspect, repository, signing
+from stream.core.model.errors import ExchangeFault, FeedDown, FeedFault
+from stream.exchange import bundle, repository, repository_files, signing, verify
 from stream.exchange.hub import COUNTRIES, Hub
-from stream.exchange.keys import KeyRing
-from stream.lists.build import Version, build_snapshot, columns_from
-from stream.lists.circles import key_id
-from stream.lists.tuf_client import TufClient, TufLimits
+from stream.exchange.signing_keys import KeyRing
+from stream.feeds.tuf.tuf_client import TufClient, TufLimits
+from stream.lists.snapshot.build import Version, build_snapshot, columns_from
+from stream.lists.snapshot.circle_keys import key_id
 from tests.builders import entry
 from tests.repositories import VALIDITY, Country, serving
 from tests.waiting import HANGS_S
@@ -68,8 +68,8 @@ def test_a_hub_carries_every_byte(kh: Country, hub: tuple[Hub, bytes], tmp_path:
         assert seen.read("KH/scam/latest.json", 100) == b'{"generation":1}'
         assert seen.find("KH/scam/1/filter.bloom") is not None
     ours, carried = kh.read(), carrier.folder / COUNTRIES / "KH"
-    assert files.read(carried) == ours
-    assert files.read(carrier.folder).roles == {"KH": ours.targets, **ours.roles}
+    assert repository_files.read(carried) == ours
+    assert repository_files.read(carrier.folder).roles == {"KH": ours.targets, **ours.roles}
 
 
 def test_news_pass_through_a_hub(kh: Country, hub: tuple[Hub, bytes], tmp_path: Path) -> None:
@@ -89,9 +89,9 @@ def test_news_pass_through_a_hub(kh: Country, hub: tuple[Hub, bytes], tmp_path: 
     assert online.sync(kh.now_s) == {"KH": None}
     for client in clients:
         assert client.refresh().read("KH/scam/latest.json", 100) == b"2"
-    before = files.read(carrier.folder)
+    before = repository_files.read(carrier.folder)
     assert online.sync(kh.now_s) == {"KH": None}
-    assert files.read(carrier.folder) == before
+    assert repository_files.read(carrier.folder) == before
 
 
 def test_a_hub_can_not_forge_what_a_countrys_root_guards(
@@ -101,7 +101,7 @@ def test_a_hub_can_not_forge_what_a_countrys_root_guards(
     carrier, _ = hub
     place = carrier.folder / COUNTRIES / "KH"
     theirs(carrier, kh, tmp_path / "state").refresh()
-    published = files.read(place)
+    published = repository_files.read(place)
     role = signing.copied(published.roles["KH~scam"], Targets)
     signing.renew(role, kh.now_s, VALIDITY.list_s)
     key = carrier.ring.named("snapshot-1")
@@ -122,14 +122,16 @@ def test_a_hub_can_not_alter_a_list_under_its_own_root(
 ) -> None:
     """A list that the hub's machine signs in KH's name is refused: KH's keys have not signed it."""
     carrier, root = hub
-    published = files.read(carrier.folder)
+    published = repository_files.read(carrier.folder)
     role = signing.copied(published.roles["KH~scam"], Targets)
     signing.renew(role, kh.now_s, VALIDITY.list_s)
     key = carrier.ring.named("snapshot-1")
     assert key is not None
     role.sign(key.signer)
     forged = published.with_role("KH~scam", role.to_bytes())
-    files.write(carrier.folder, signing.stamped(forged, carrier.ring, VALIDITY, kh.now_s))
+    repository_files.write(
+        carrier.folder, signing.stamped(forged, carrier.ring, VALIDITY, kh.now_s)
+    )
     with pytest.raises(FeedDown) as caught:
         TufClient(str(carrier.folder), tmp_path / "s", root).refresh().roles()
     assert caught.value.reason is FeedFault.UNKNOWN_KEY
@@ -145,7 +147,7 @@ def test_a_country_speaks_for_nobody_else_in_a_hub(tmp_path: Path) -> None:
         carrier.add("KH", str(kh.folder), kh.root, kh.now_s)
     assert caught.value.reason is FeedFault.NOT_THEIRS
     assert carrier.members() == []
-    assert files.read(carrier.folder).roles == {}
+    assert repository_files.read(carrier.folder).roles == {}
 
 
 def test_a_delegation_beyond_ones_name_is_never_asked(
@@ -191,7 +193,7 @@ def test_a_bundle_is_carried_and_followed(kh: Country, tmp_path: Path) -> None:
     count = bundle.write(kh.folder, tmp_path / "kh.tar")
     into = tmp_path / "partners" / "kh"
     got = bundle.read(tmp_path / "kh.tar", into, kh.root, tmp_path / "state", LIMITS)
-    assert got == kh.read() == files.read(into)
+    assert got == kh.read() == repository_files.read(into)
     assert count == len([path for path in into.rglob("*") if path.is_file()])
     secrets = [key.path.read_bytes().splitlines()[1] for key in kh.ring.held()]
     data = (tmp_path / "kh.tar").read_bytes()
@@ -276,12 +278,12 @@ def test_a_server_that_gives_something_else_is_found(kh: Country, tmp_path: Path
     served = tmp_path / "served"
     shutil.copytree(kh.folder, served)
     with serving(served) as url:
-        assert inspect.serve_check(kh.folder, url, LIMITS, whole=True).faults == ()
+        assert verify.serve_check(kh.folder, url, LIMITS, whole=True).faults == ()
         kh.publish({"latest.json": b"2"})
-        faults = inspect.serve_check(kh.folder, url, LIMITS, whole=True).faults
+        faults = verify.serve_check(kh.folder, url, LIMITS, whole=True).faults
         assert any("timestamp: version" in fault for fault in faults)
         next(served.rglob("*.filter.bloom")).write_bytes(b"x")
-        faults = inspect.serve_check(kh.folder, url, LIMITS, whole=True).faults
+        faults = verify.serve_check(kh.folder, url, LIMITS, whole=True).faults
         assert any("KH/scam/1/filter.bloom" in fault for fault in faults)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stream.core.faults import FeedDown, FeedFault
+from stream.core.model.errors import FeedDown, FeedFault
 from tests.repositories import Country, Lying, serving
 
 LATEST = "KH/scam/latest.json"

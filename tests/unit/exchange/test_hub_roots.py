@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from tuf.api.metadata import DelegatedRole, Root, Targets
 
-from stream.commands.exchange_follow import follow
-from stream.core.faults import FeedDown, FeedFault
-from stream.exchange import files, repository, signing
+from stream.cli.exchange.exchange_follow import follow
+from stream.core.model.errors import FeedDown, FeedFault
+from stream.exchange import repository, repository_files, signing
 from stream.exchange.hub import COUNTRIES, Hub
-from stream.exchange.keys import KeyRing
-from stream.lists.tuf_client import TufClient, TufLimits
+from stream.exchange.signing_keys import KeyRing
+from stream.feeds.tuf.tuf_client import TufClient, TufLimits
 from tests.repositories import VALIDITY, Country
 
 LATEST = "KH/scam/latest.json"
@@ -56,7 +56,7 @@ def test_a_hub_that_swaps_a_countrys_keys_is_caught(
         root = signing.copied(forged.root, Root)
         signing.renew(root, forged.now_s, VALIDITY.root_s)
         data = signing.sign(root, root.signed.roles["root"], forged.ring, "root")
-        files.write_root(forged.folder, 2, data)
+        repository_files.write_root(forged.folder, 2, data)
     shutil.rmtree(scene.carried)
     shutil.copytree(forged.folder, scene.carried)
     with pytest.raises(FeedDown, match="tell the owner") as caught:
@@ -92,7 +92,7 @@ def test_a_hub_that_poses_as_the_owner_is_known_by_its_root(tmp_path: Path) -> N
     key = scene.ring.new("KH~scam-1").signer.public_key
     role = DelegatedRole("KH~scam", [key.keyid], 1, True, signing.paths_of("KH/scam"))
     now_s = scene.kh.now_s
-    published = files.read(scene.hub.folder)
+    published = repository_files.read(scene.hub.folder)
     published = signing.delegated(published, scene.ring, role, [key], VALIDITY, now_s)
     targets = signing.copied(published.targets, Targets)
     assert targets.signed.delegations is not None
@@ -103,11 +103,13 @@ def test_a_hub_that_poses_as_the_owner_is_known_by_its_root(tmp_path: Path) -> N
     published = replace(published, targets=data)
     place = scene.hub.folder / "targets" / "KH" / "scam"
     target = repository.described(LATEST, b"poison")
-    files.put(place / f"{target.hashes['sha256']}.latest.json", b"poison")
+    repository_files.put(place / f"{target.hashes['sha256']}.latest.json", b"poison")
     published = signing.list_signed(
         published, scene.ring, "KH/scam", {LATEST: target}, VALIDITY, now_s
     )
-    files.write(scene.hub.folder, signing.stamped(published, scene.ring, VALIDITY, now_s))
+    repository_files.write(
+        scene.hub.folder, signing.stamped(published, scene.ring, VALIDITY, now_s)
+    )
     old = scene.ring.named("root-1")
     assert old is not None
     new = scene.ring.new("root-2")

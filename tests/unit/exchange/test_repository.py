@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from tuf.api.metadata import Metadata
 
-from stream.core.faults import ExchangeFault, FeedDown, FeedFault, SecretUnsafe
-from stream.exchange import files, repository
-from stream.exchange.keys import KeyRing
+from stream.core.model.errors import ExchangeFault, FeedDown, FeedFault, SecretUnsafe
+from stream.exchange import repository, repository_files
+from stream.exchange.signing_keys import KeyRing
 from tests.repositories import VALIDITY, Country
 
 
@@ -44,7 +44,7 @@ def test_killed_at_any_write_it_is_the_old_version_or_the_new(
     kh.publish({"latest.json": b"old", "1/a": b"a" * 50})
     before = tmp_path / "before"
     shutil.copytree(kh.folder, before)
-    put, seen = files.put, []
+    put, seen = repository_files.put, []
     for steps in range(12):
         shutil.rmtree(kh.folder)
         shutil.copytree(before, kh.folder)
@@ -57,13 +57,13 @@ def test_killed_at_any_write_it_is_the_old_version_or_the_new(
             left -= 1
             put(path, content)
 
-        monkeypatch.setattr(files, "put", dying)
+        monkeypatch.setattr(repository_files, "put", dying)
         try:
             kh.publish({"latest.json": b"new", "2/a": b"b" * 50})
             done = True
         except KeyboardInterrupt:
             done = False
-        monkeypatch.setattr(files, "put", put)
+        monkeypatch.setattr(repository_files, "put", put)
         found = kh.client(tmp_path / f"state-{steps}").refresh()
         seen.append(found.read("KH/scam/latest.json", 100))
         assert (found.find("KH/scam/2/a") is not None) == (seen[-1] == b"new")
@@ -117,9 +117,9 @@ def test_old_files_go_when_nobody_can_need_them(tmp_path: Path) -> None:
     for text in (b"1", b"2", b"3"):
         kh.publish({"latest.json": text})
     published = kh.read()
-    assert files.prune(kh.folder, published, 3600) == 0
-    assert files.prune(kh.folder, published, -1) > 4
-    assert files.read(kh.folder) == published
+    assert repository_files.prune(kh.folder, published, 3600) == 0
+    assert repository_files.prune(kh.folder, published, -1) > 4
+    assert repository_files.read(kh.folder) == published
     assert kh.client(tmp_path / "state").refresh().read("KH/scam/latest.json", 9) == b"3"
 
 
@@ -188,7 +188,7 @@ def test_a_damaged_repository_is_named(tmp_path: Path) -> None:
     with pytest.raises(ExchangeFault, match="is damaged"):
         kh.publish()
     with pytest.raises(ExchangeFault, match="is no repository"):
-        files.read(tmp_path / "nothing")
+        repository_files.read(tmp_path / "nothing")
     with pytest.raises(ExchangeFault, match="holds a repository already"):
         repository.init(kh.folder, kh.ring, kh.sticks, 1, VALIDITY, kh.now_s)
 

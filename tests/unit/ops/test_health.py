@@ -11,8 +11,8 @@ from prometheus_client import CollectorRegistry, Gauge, Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
+from stream.ops.accept_pacing import OPEN_MAX
 from stream.ops.health import HealthServer, PortTaken, Readiness, Turning
-from stream.ops.paced import OPEN_MAX
 from stream.ops.tasks import cancelled
 
 
@@ -84,7 +84,7 @@ async def test_a_thousand_scrapes_at_once_are_answered_by_a_few_pages(
     """
     # They come within a second on any machine: a millisecond passes each time somebody looks.
     moments = count()
-    monkeypatch.setattr("stream.ops.exposition.monotonic_s", lambda: 0.001 * next(moments))
+    monkeypatch.setattr("stream.ops.metrics.exposition.monotonic_s", lambda: 0.001 * next(moments))
     registry, slow, most = CollectorRegistry(), Slow(), 0
     server = HealthServer("127.0.0.1", 0, registry, lambda: Readiness(()), lambda: False)
     registry.register(slow)
@@ -109,8 +109,8 @@ async def test_a_connection_that_asks_for_nothing_makes_room(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """With every place taken by silent ones, who asks is answered once their time is over."""
-    monkeypatch.setattr("stream.ops.paced.OPEN_MAX", 2)
-    monkeypatch.setattr("stream.ops.paced.LIFE_S", 0.2)
+    monkeypatch.setattr("stream.ops.accept_pacing.OPEN_MAX", 2)
+    monkeypatch.setattr("stream.ops.accept_pacing.LIFE_S", 0.2)
     server = HealthServer("127.0.0.1", 0, CollectorRegistry(), lambda: Readiness(()), lambda: False)
     async with server:
         silent = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(3)]

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from stream.calls.traced import traced
-from stream.core.faults import ConfigInvalid
+from stream.calls.tracing import traced
+from stream.core.model.errors import ConfigInvalid
 from stream.ops.traces import OFF, traces_to
 
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from stream.lists.words import By
+from stream.lists.store.heads import By
 from stream.web.commands import Commands
 
 NUMBER = "+447700900123"

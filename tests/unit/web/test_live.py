@@ -5,7 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from stream.ops.figures.picture import (
+from stream.edge.http.problems import ProblemError
+from stream.ops.monitor.collect import Watch
+from stream.ops.monitor.dashboard import (
     FeedFigures,
     ListFigures,
     Picture,
@@ -13,15 +15,13 @@ from stream.ops.figures.picture import (
     SinkFigures,
     State,
 )
-from stream.ops.figures.places import Kind
-from stream.ops.figures.watch import Watch
+from stream.ops.monitor.targets import Kind
 from stream.ops.tasks import running
-from stream.serve.problems import ProblemError
-from stream.web import live as live_module
+from stream.web import live_feed as live_module
 from stream.web.findings import HEADINGS, findings
-from stream.web.live import Live
+from stream.web.live_feed import Live
 from stream.web.runbook import anchor, file
-from stream.web.telling import tiles, told
+from stream.web.tiles import tiles, told
 from tests.browser.pictures import Told, busy, place
 from tests.integration.lists_lab import until
 

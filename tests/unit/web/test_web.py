@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from starlette.datastructures import QueryParams
 
-from stream.serve.assets import ASSETS, SHA256, asset
+from stream.edge.http.assets import ASSETS, SHA256, asset
 from stream.web.forms import way_back
 from stream.web.listing import ROWS, Asked, cut
 from tests.serve_lab import parts_for, serve_settings, served

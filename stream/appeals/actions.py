@@ -1,0 +1,268 @@
+"""What opens an appeal and what an answer does, in the register and in the book.
+
+A block is put right by an allow entry: it is exact, live within a second in every worker, and
+stands in front of every list, so it holds while the owner goes on listing the number, and against a
+prefix or a bare filter too. From a list of ours the number is taken off as well, so that what is
+published next lifts the block at every partner.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from stream.appeals.appeal_store import AppealBook, first_step, new_id
+from stream.appeals.fingerprints import number_in
+from stream.core.filters.digests import fingerprints_of
+from stream.core.model.agreement import Agreements, owner_of
+from stream.core.model.allowlist import AllowEntry
+from stream.core.model.appeal import (
+    OPEN,
+    Appeal,
+    AppealState,
+    Named,
+    Received,
+    StepRefused,
+    deadline_of,
+)
+from stream.core.model.decision import Decision
+from stream.core.model.entry import NEVER, Category, Entry
+from stream.core.model.errors import AppealRefused
+from stream.lists.store.contents import entries_of
+from stream.lists.store.entry_codec import hex_of
+from stream.lists.store.heads import By, Removal
+from stream.lists.store.list_store import Register
+from stream.ops.clock import now_s
+
+SOURCE = "redress"
+"""Who says that a number which a prefix of ours covers is legitimate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Where appeals are answered.
+
+    `home` is our country, `keys` those of the circles that we are in; an appeal on which no
+    agreement says a response target is to be answered within `answer_s`.
+    """
+
+    home: str
+    keys: Mapping[str, bytes] = field(repr=False)
+    agreements: Agreements
+    answer_s: int
+
+    def epochs(self, circle: str) -> list[bytes]:
+        """The keys of all epochs of a circle that we have: `asean` and `asean@2` are one circle."""
+        name = circle.partition("@")[0]
+        return [key for other, key in self.keys.items() if other.partition("@")[0] == name]
+
+
+@dataclass(frozen=True, slots=True)
+class Redressed:
+    """What was done: the appeal after it, its number, and lists of ours that it was taken off."""
+
+    appeal: Appeal
+    number: str | None
+    taken_off: tuple[str, ...]
+
+
+def reasons_of(decision: Decision) -> tuple[Named, ...]:
+    """The lists that a decision names, without fingerprints yet."""
+    return tuple(
+        Named(
+            list=reason.list,
+            fingerprint="",
+            agreement=reason.agreement,
+            category=reason.category,
+            confirmed=reason.confirmed,
+            prefix=None if reason.prefix is msgspec.UNSET else reason.prefix,
+        )
+        for reason in decision.reasons
+    )
+
+
+async def open_appeal(
+    register: Register,
+    book: AppealBook,
+    desk: Desk,
+    number: str,
+    lists: Iterable[Named],
+    by: By,
+    decision_id: str | None = None,
+    appellant: str = "",
+) -> tuple[Appeal, bool]:
+    """Take an appeal in that is made here; or the one that is open on this number, and False.
+
+    `lists` are those that name the number; none where a rule alone decided. Raises AppealRefused.
+    """
+    named = await _with_fingerprints(register, desk, number, lists)
+    names = [one.list for one in named]
+    step = first_step(by)
+    return await book.add(
+        Appeal(
+            id=new_id(),
+            number=number,
+            lists=named,
+            received_at_s=step.at_s,
+            deadline_at_s=deadline_of(desk.agreements, names, desk.home, step.at_s, desk.answer_s),
+            history=(step,),
+            decision_id=decision_id,
+            appellant=appellant,
+        ),
+        by,
+    )
+
+
+async def receive(book: AppealBook, desk: Desk, said: Received, by: By) -> tuple[Appeal, bool]:
+    """Write down what a partner tells of a list of ours; False: it is known already."""
+    step = first_step(by)
+    return await book.add(
+        Appeal(
+            id=new_id(),
+            number=None,
+            lists=(Named(list=said.list, fingerprint=said.fingerprint),),
+            received_at_s=step.at_s,
+            deadline_at_s=deadline_of(
+                desk.agreements, [said.list], said.partner, step.at_s, desk.answer_s
+            ),
+            history=(step,),
+            partner=said.partner,
+            partner_appeal=said.appeal_id,
+        ),
+        by,
+    )
+
+
+async def forward(book: AppealBook, desk: Desk, appeal_id: str, by: By) -> Appeal:
+    """The owner of a list was asked; the block stays until it is answered."""
+    appeal = await book.get(appeal_id)
+    if not appeal.owners(desk.home):
+        text = "no other country's list names the number, so it is ours to answer"
+        raise AppealRefused(f"{appeal_id}: {text}")
+    return await book.step(appeal_id, AppealState.PENDING_OWNER, by)
+
+
+async def _with_fingerprints(
+    register: Register, desk: Desk, number: str, lists: Iterable[Named]
+) -> tuple[Named, ...]:
+    """The lists with the number's fingerprint in the circle of each, where we have its key."""
+    heads = (await register.heads()).lists
+    found = []
+    for named in lists:
+        head = heads.get(named.list)
+        key = desk.keys.get(head.circle) if head is not None else None
+        fingerprint = "" if key is None else hex_of(fingerprints_of(number, key)[0])
+        found.append(msgspec.structs.replace(named, fingerprint=fingerprint))
+    return tuple(found)
+
+
+async def redress(
+    register: Register,
+    book: AppealBook,
+    desk: Desk,
+    appeal_id: str,
+    by: By,
+    expires_at_s: int = NEVER,
+) -> Redressed:
+    """Put a wrong block right. Safe to repeat where it was cut off: the answer comes last.
+
+    Raises AppealUnknown, and AppealRefused where it was answered already, or where neither number
+    nor list is known here, so that nothing could be lifted.
+    """
+    appeal = await book.get(appeal_id)
+    if appeal.state not in OPEN:
+        raise AppealRefused(f"{appeal_id} is {appeal.state.value}: {StepRefused.CLOSED.value}")
+    number = appeal.number or await number_of(register, desk, appeal)
+    lists = appeal.lists
+    if number is not None:  # a list may have moved to its circle's next key since
+        lists = await _with_fingerprints(register, desk, number, lists)
+    ours = [named for named in lists if owner_of(named.list) == desk.home]
+    why = By(by.actor, f"{appeal_id}: {by.reason}" if by.reason else appeal_id)
+    taken = [named.list for named in ours if await _take_off(register, desk, named, number, why)]
+    if number is None and not taken:
+        text = "no list here holds its fingerprint, so that its number is not known"
+        raise AppealRefused(f"{appeal_id}: {text}; reject it, saying that it is not listed")
+    allow = None
+    if number is not None:
+        allow = AllowEntry(
+            number, by.reason or "a wrong block", by.actor, now_s(), expires_at_s, appeal_id
+        )
+    told = lists if appeal.partner is None else appeal.lists
+    after = await book.step(appeal_id, AppealState.REDRESSED, by, allow, told)
+    return Redressed(after, number, tuple(taken))
+
+
+async def number_of(register: Register, desk: Desk, appeal: Appeal) -> str | None:
+    """The number that a partner's appeal is about; None: no list of ours holds or covers it.
+
+    What only a prefix covers, and what was told by an older key of the list's circle, is found by
+    hashing numbers, which may take seconds.
+    """
+    heads = (await register.heads()).lists
+    asked = [
+        (heads[named.list], int(named.fingerprint, 16))
+        for named in appeal.lists
+        if named.fingerprint and named.list in heads
+    ]
+    for head, fingerprint in asked:
+        for report in (await register.reports(head.name, [fingerprint]))[fingerprint]:
+            if report.number is not None:
+                return report.number
+    for head, fingerprint in asked:
+        key = desk.keys.get(head.circle)
+        if key is None or owner_of(head.name) != desk.home:
+            continue
+        _, columns = await entries_of(register, head.name, key)
+        for epoch in desk.epochs(head.circle):
+            number = await asyncio.to_thread(number_in, columns, fingerprint, epoch)
+            if number is not None:
+                return number
+    return None
+
+
+async def _take_off(
+    register: Register, desk: Desk, named: Named, number: str | None, why: By
+) -> bool:
+    """Take the number off a list of ours; False: it did not hold it.
+
+    A prefix that covers it stays: the number alone is taken out of it, by a report of its own.
+    """
+    head = (await register.heads()).lists.get(named.list)
+    if head is None or not named.fingerprint:
+        return False
+    hashes = [int(named.fingerprint, 16)]
+    if number is not None:  # the partner's fingerprint may be of an earlier epoch
+        hashes = list(fingerprints_of(number, desk.keys[head.circle]))
+    own, *over = hashes
+    held = await register.reports(named.list, [own, *over])
+    if held[own]:
+        await register.remove(named.list, [Removal(own, number)], why)
+    covered = any(report.live(now_s()) for one in over for report in held[one])
+    if covered:
+        clear = Entry(number, own, Category.LEGITIMATE, SOURCE, now_s(), NEVER, 100)
+        await register.add(named.list, [clear], why)
+    return covered or bool(held[own])
+
+
+async def still_held(register: Register, desk: Desk, appeal: Appeal) -> bool:
+    """Whether a list that the appeal names still blames its number, or can not be asked."""
+    heads = (await register.heads()).lists
+    for named in appeal.lists:
+        head = heads.get(named.list)
+        if head is None:
+            continue
+        key = desk.keys.get(head.circle)
+        if key is None or appeal.number is None or not named.confirmed:
+            return True
+        own, *over = fingerprints_of(appeal.number, key)
+        held = await register.reports(named.list, [own, *over])
+        # The longest entry counts, and the number itself is the longest.
+        deciding = next((held[one] for one in (own, *reversed(over)) if _live(held[one])), ())
+        if any(r.live(now_s()) and r.category is not Category.LEGITIMATE for r in deciding):
+            return True
+    return False
+
+
+def _live(reports: Iterable[Entry]) -> bool:
+    return any(report.live(now_s()) for report in reports)

@@ -1,0 +1,59 @@
+"""Appeals as plain values, for JSON and for people. Numbers are masked unless asked for whole."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from stream.core.model.appeal import Appeal, Named
+from stream.core.numbers.number import masked
+
+
+def moment(at_s: int) -> str:
+    """RFC 3339 in UTC."""
+    return datetime.fromtimestamp(at_s, UTC).isoformat().replace("+00:00", "Z")
+
+
+def shown(text: str | None, *, full: bool) -> str | None:
+    """A number or prefix as it may be shown."""
+    return text if full or text is None else masked(text)
+
+
+def appeal_json(
+    appeal: Appeal, at_s: int, *, full: bool = False, contacts: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """All of an appeal as it stands at `at_s`; `contacts`: whom to ask, by list."""
+    return {
+        "appeal": appeal.id,
+        "state": appeal.state.value,
+        "number": shown(appeal.number, full=full),
+        "lists": [_list_json(named, contacts or {}, full=full) for named in appeal.lists],
+        "decision_id": appeal.decision_id,
+        "from": appeal.partner,
+        "their_appeal": appeal.partner_appeal,
+        "appellant": appeal.appellant if full else bool(appeal.appellant),
+        "received_at": moment(appeal.received_at_s),
+        "deadline_at": moment(appeal.deadline_at_s),
+        "answered_at": None if appeal.answered_at_s is None else moment(appeal.answered_at_s),
+        "overdue": appeal.overdue(at_s),
+        "history": [
+            {
+                "at": moment(step.at_s),
+                "by": step.actor,
+                "state": step.state.value,
+                "comment": step.comment,
+            }
+            for step in appeal.history
+        ],
+    }
+
+
+def _list_json(named: Named, contacts: Mapping[str, str], *, full: bool) -> dict[str, Any]:
+    return {
+        "list": named.list,
+        "agreement": named.agreement,
+        "category": named.category,
+        "confirmed": named.confirmed,
+        "prefix": shown(named.prefix, full=full),
+        "fingerprint": named.fingerprint or None,
+        "contact": contacts.get(named.list),
+    }

@@ -1,0 +1,212 @@
+"""Notes of what a worker works on, which outlive it: `<state_dir>/crashes`. See `calls.poison`.
+
+Each worker has a file of its own, mapped into memory, so a note costs microseconds and is there
+after kill -9 (after a power cut perhaps not: then a crash counts once less). The worker holds a
+lock on it; the kernel lets go when it dies. So whoever gets the lock of a file with a note in it
+has found a crash. What was found is in `crashes.json`, for all workers of the machine: a partition
+may go on to another one.
+
+    <state byte><lines>NUL    state: 0 nothing, 1 at work, 2 an exception came out
+    <topic> <partition> <first offset> <last offset> <Kafka's time in ms of one record alone, or -1>
+"""
+
+import fcntl
+import logging
+import mmap
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from stream.calls.poison import (
+    Crash,
+    Ranges,
+    Record,
+    SetAside,
+    convicted,
+    passed,
+    set_aside,
+    suspected,
+)
+from stream.kafka.batch import Partition, RawBatch
+from stream.ops.untrusted_folders import open_plain
+
+log = logging.getLogger(__name__)
+
+FOLDER = "crashes"
+_FILE, _LOCK = "crashes.json", "lock"
+_BYTES = 1 << 16
+"""Of a note: some thousand partitions; what does not fit is not noted."""
+_IDLE, _AT_WORK, _RAISED = 0, 1, 2
+CRASHES_MAX = 500
+"""The last ones are kept."""
+KEPT_S = 7 * 86_400
+"""A crash so long ago says nothing of the record that is there now."""
+
+
+class Ledger(msgspec.Struct):
+    """What `crashes.json` holds."""
+
+    format: int = 1
+    crashes: list[Crash] = msgspec.field(default_factory=list)
+    aside: list[SetAside] = msgspec.field(default_factory=list)
+
+
+def read_ledger(folder: Path) -> Ledger:
+    """The crashes of this machine's workers; none where there is no file. Raises OSError."""
+    try:
+        return msgspec.json.decode((folder / _FILE).read_bytes(), type=Ledger)
+    except FileNotFoundError:
+        return Ledger()
+    except msgspec.DecodeError as error:
+        log.warning("%s is not as it was written and is begun anew: %s", folder / _FILE, error)
+        return Ledger()
+
+
+class CrashLog:
+    """One worker's note, and what all have found. All but `begin`, `end` and `failed` block."""
+
+    def __init__(self, folder: Path, clock_ms: Callable[[], int]) -> None:
+        """Take a note of our own. Raises OSError where the folder cannot be used."""
+        self._folder = folder
+        self._clock_ms = clock_ms
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._path, self._handle = self._taken()
+        self._note = mmap.mmap(self._handle, _BYTES)
+        self.suspected: Ranges = {}
+        self.aside: frozenset[Record] = frozenset()
+
+    def _taken(self) -> tuple[Path, int]:
+        """The first file that nobody holds."""
+        number = 0
+        while True:
+            path = self._folder / f"worker-{number}.note"
+            handle = _locked(path, create=True)
+            if handle is not None:
+                # Room for all of it: where a mapped file has none the process is killed.
+                os.posix_fallocate(handle, 0, _BYTES)
+                return path, handle
+            number += 1
+
+    def close(self) -> None:
+        """Give the note back."""
+        self._note.close()
+        os.close(self._handle)
+
+    def begin(self, raw: RawBatch, *, alone: bool = False) -> None:
+        """We work on `raw` from now on."""
+        offset = raw.offsets.item  # an int at once: a NumPy number takes twice as long to write
+        time_ms = int(raw.timestamps_ms[0]) if alone else -1
+        lines = [
+            f"{one.partition.topic} {one.partition.number} "
+            f"{offset(one.start)} {offset(one.stop - 1)} {time_ms}\n"
+            for one in raw.segments
+            if one.start < one.stop
+        ]
+        text = "".join(lines).encode()[: _BYTES - 2]
+        # The state last: half a note must not be taken for a whole one.
+        self._note[1 : len(text) + 2] = text + b"\0"
+        self._note[0] = _AT_WORK
+
+    def end(self) -> None:
+        """It went well."""
+        self._note[0] = _IDLE
+
+    def failed(self) -> None:
+        """An exception came out of it; the worker ends."""
+        self._note[0] = _RAISED
+
+    def look(self, positions: Mapping[Partition, int]) -> None:
+        """Find the crashes of workers that are gone; forget those of records behind `positions`."""
+        with _exclusive(self._folder / _LOCK):
+            ledger = read_ledger(self._folder)
+            found = [crash for path in self._notes() for crash in self._crashes_in(path)]
+            oldest_ms = self._clock_ms() - KEPT_S * 1000
+            crashes = passed([*ledger.crashes, *found], positions)
+            crashes = [one for one in crashes if one.at_ms > oldest_ms][-CRASHES_MAX:]
+            aside = [one for one in ledger.aside if one.at_ms > oldest_ms]
+            aside, left = set_aside(aside, convicted(crashes), self._clock_ms())
+            now = Ledger(1, crashes, aside)
+            if now != ledger:
+                self._write(now)
+        self.suspected = suspected(crashes)
+        self.aside = frozenset(one.record for one in aside)
+        if found:
+            log.warning("a worker stopped before: %s", ", ".join(map(_told, found)))
+        if left:
+            log.critical(
+                "more records than can be are found to stop workers, so it is not the records; "
+                "none of these is set aside: %s",
+                ", ".join(f"{one.topic}/{one.partition}/{one.offset}" for one in left),
+            )
+
+    def _notes(self) -> Iterator[Path]:
+        yield from sorted(self._folder.glob("worker-*.note"))
+
+    def _crashes_in(self, path: Path) -> list[Crash]:
+        """What a worker that is gone was at; its note is cleared. Ours is our predecessor's."""
+        if path == self._path:
+            return self._cleared(self._handle)
+        handle = _locked(path, create=False)
+        if handle is None:
+            return []
+        try:
+            return self._cleared(handle)
+        finally:
+            os.close(handle)
+
+    def _cleared(self, handle: int) -> list[Crash]:
+        note = os.pread(handle, _BYTES, 0)
+        if not note or note[0] not in (_AT_WORK, _RAISED):
+            return []
+        os.pwrite(handle, bytes([_IDLE]), 0)
+        lines = note[1:].partition(b"\0")[0].decode("ascii", "replace").splitlines()
+        return [crash for line in lines if (crash := self._crash(line, note[0] == _RAISED))]
+
+    def _crash(self, line: str, raised: bool) -> Crash | None:
+        """The crash that a line of a note tells of; None: a line was cut off."""
+        topic, *numbers = line.split(" ")
+        try:
+            partition, first, last, time_ms = map(int, numbers)
+        except ValueError:
+            return None
+        return Crash(topic, partition, first, last, time_ms, raised, self._clock_ms())
+
+    def _write(self, ledger: Ledger) -> None:
+        part = self._folder / f"{_FILE}.part"
+        with os.fdopen(open_plain(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as file:
+            file.write(msgspec.json.format(msgspec.json.encode(ledger), indent=1))
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(self._folder / _FILE)
+
+
+def _told(crash: Crash) -> str:
+    how = "by an exception" if crash.raised else "killed"
+    return f"{crash.topic}/{crash.partition} {crash.first}-{crash.last} {how}"
+
+
+def _locked(path: Path, *, create: bool) -> int | None:
+    """The file, open and locked; None: somebody holds it, or it is gone."""
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | (os.O_CREAT if create else 0), 0o600)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        return None
+    return handle
+
+
+@contextmanager
+def _exclusive(path: Path) -> Iterator[None]:
+    handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

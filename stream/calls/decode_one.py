@@ -1,0 +1,266 @@
+"""The ordinary way from bytes to calls: one record after the other, through the dialect's decoder.
+
+Its word is final: what the scan (`columns`) can not vouch for is read here, and all is where there
+are no kernels. The decoder is asked once per record, and everything else once per batch: whether
+some record holds bad UTF-8 or a key twice is answered for the whole batch first, and only where the
+answer is "perhaps" are its records looked at one by one.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from stream.calls.batch import FIELDS, Glance
+from stream.calls.dialects.depth import DEPTH_MAX, brackets, too_deep
+from stream.calls.dialects.dialect import Dialect, NoCall, Value
+from stream.core.model.byte_strings import Texts
+from stream.core.model.call import Rejected, RejectReason
+from stream.kafka.batch import RawBatch, Segment
+
+FIELD_LENGTH_MAX = 16_384
+"""Longest call id or number, in characters: a decision repeats them and must stay publishable.
+
+It is measured in records of more bytes than that only, as the others can not hold a longer one.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeSettings:
+    """`record_bytes_max` bounds one record; `check_callee` asks for called numbers too."""
+
+    record_bytes_max: int
+    check_callee: bool
+
+    def __post_init__(self) -> None:
+        if self.record_bytes_max < 1:
+            raise ValueError("calls.record_bytes_max must be positive")
+
+
+class Part:
+    """One partition's share of a batch while it is decoded: rows `start` to `stop`, one dialect.
+
+    What is no call is left in `rejected`.
+    """
+
+    __slots__ = ("_raw", "_settings", "dialect", "glances", "rejected", "rows", "start", "stop")
+
+    def __init__(
+        self, raw: RawBatch, segment: Segment, dialect: Dialect, settings: DecodeSettings
+    ) -> None:
+        self._raw = raw
+        self._settings = settings
+        self.start = segment.start
+        self.stop = segment.stop
+        self.dialect = dialect
+        self.glances: list[Glance] = []
+        self.rows: Sequence[int] = ()
+        self.rejected: list[Rejected] = []
+
+    def read(self, rows: Sequence[int] | None = None) -> None:
+        """Decode all records, or those in `rows`, then put the calls to the tests still due.
+
+        The calls are left in `glances`, their rows in `rows`.
+        """
+        held = self._raw.values
+        if rows is None:
+            rows = range(self.start, self.stop)
+            share = held[self.start : self.stop]
+            values: Sequence[Any] = list(share.views() if isinstance(share, Texts) else share)
+        else:
+            values = [held[row] for row in rows]
+        calls: Sequence[Value] = values
+        self.rows = rows
+        limit = min(FIELD_LENGTH_MAX, self._settings.record_bytes_max)
+        if not all(values) or max(map(len, values), default=0) > limit:
+            calls = self._decode_each(values)
+        else:
+            try:
+                self.glances = list(map(self.dialect.glance, values))
+            except _NO_CALL:
+                calls = self._decode_each(values)
+        if calls and not _sound(calls, self.dialect.json_keys):
+            self._sift(calls)
+
+    def _decode_each(self, values: Sequence[Value | None]) -> list[Value]:
+        """The values that were decoded into `glances`, one by one."""
+        calls, rows = [], []
+        for row, value in zip(self.rows, values, strict=True):
+            try:
+                glance = self._glance(value)
+            except _NO_CALL as error:
+                self._reject(row, value, *_reason(error))
+            else:
+                assert value is not None
+                self.glances.append(glance)
+                calls.append(value)
+                rows.append(row)
+        self.rows = rows
+        return calls
+
+    def _glance(self, value: Value | None) -> Glance:
+        if value is None:
+            raise NoCall(RejectReason.TOMBSTONE, "the record has no value")
+        limit = self._settings.record_bytes_max
+        if len(value) > limit:
+            raise NoCall(RejectReason.TOO_LARGE, f"{len(value)} bytes, at most {limit} are read")
+        glance = self.dialect.glance(value)
+        if len(value) > FIELD_LENGTH_MAX:
+            _refuse_long(glance)
+        return glance
+
+    def _sift(self, calls: Sequence[Value]) -> None:
+        """Take the records out of `glances` that only look like calls."""
+        glances, rows = [], []
+        for glance, row, value in zip(self.glances, self.rows, calls, strict=True):
+            try:
+                refuse_unsound(value, self.dialect.json_keys)
+            except _NO_CALL as error:
+                self._reject(row, value, *_reason(error))
+            else:
+                glances.append(glance)
+                rows.append(row)
+        self.glances, self.rows = glances, rows
+
+    def _reject(self, row: int, value: Value | None, reason: RejectReason, detail: str) -> None:
+        kept = None if value is None else bytes(value)
+        self.rejected.append(Rejected(kept, reason, detail, self._raw.origin(row)))
+
+
+_NO_CALL = (NoCall, msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def _reason(
+    error: NoCall | msgspec.DecodeError | UnicodeDecodeError | RecursionError,
+) -> tuple[RejectReason, str]:
+    """The reason and its detail; neither quotes the record, which may hold numbers."""
+    match error:
+        case NoCall():
+            return error.reason, error.detail
+        case UnicodeDecodeError():
+            return RejectReason.NOT_UTF8, f"byte {error.start} is no UTF-8"
+        case RecursionError():
+            return RejectReason.TOO_DEEP, "objects or arrays nested too deep"
+        case msgspec.ValidationError():
+            missing = "missing required field" in str(error)
+            return RejectReason.MISSING_FIELD if missing else RejectReason.WRONG_TYPE, str(error)
+        case _:
+            return RejectReason.NOT_JSON, str(error)
+
+
+def _sound(calls: Sequence[Any], keys: Sequence[str]) -> bool:
+    """Whether surely all of `calls`, which were decoded, are UTF-8 and hold each key only once.
+
+    msgspec does not look at the bytes of texts that it skips, of a repeated key it takes the last,
+    and it goes as deep as Python's stack lets it. False means perhaps not. Every call has all of
+    `keys`, so if they are found as often as there are calls, none has one twice; an escaped letter
+    could hide a key from the comparison.
+    """
+    joined = b"\n".join(calls)
+    if _perhaps_deep(calls, joined):
+        return False
+    if not joined.isascii():
+        try:
+            joined.decode()
+        except UnicodeDecodeError:
+            return False
+    if not keys:
+        return True
+    if b"\\" in joined and _HIDDEN.search(joined):
+        return False
+    times = Counter(keys)
+    words: Counter[bytes] = Counter()
+    for key in keys:
+        words[_needle(key)] += len(calls)
+    if all(_count(joined, word) == expected for word, expected in words.items()):
+        return True
+    return all(joined.count(b'"%b"' % key.encode()) == len(calls) * times[key] for key in times)
+
+
+def _perhaps_deep(calls: Sequence[Any], joined: bytes) -> bool:
+    """Whether one of `calls` has more opening brackets than it may be nested deep.
+
+    Where so many of them nowhere lie as close together as the longest record is, none has: that is
+    asked of all at once, in NumPy, at a third of the price.
+    """
+    longest = max(map(len, calls))
+    if longest <= 2 * DEPTH_MAX:
+        return False
+    data = np.frombuffer(joined, np.uint8)
+    found = [
+        np.flatnonzero((data[start : start + _CHUNK] | _CASE) == ord("{")) + start
+        for start in range(0, len(data), _CHUNK)
+    ]
+    opening = np.concatenate(found)
+    spans = opening[DEPTH_MAX:] - opening[:-DEPTH_MAX]
+    if not len(spans) or spans.min() >= longest:
+        return False
+    return any(brackets(value) > DEPTH_MAX for value in calls if len(value) > 2 * DEPTH_MAX)
+
+
+_CASE = np.uint8(ord("{") - ord("["))
+"""The bit by which the two opening brackets differ."""
+_CHUNK = 1 << 18
+"""What a processor's cache holds."""
+
+
+def _needle(key: str) -> bytes:
+    return (b'"%b"' % key.encode())[:4]
+
+
+def _count(text: bytes, needle: bytes) -> int:
+    """How often `needle`, of at most four bytes, stands in `text`.
+
+    Comparing words in NumPy costs a third of bytes.count.
+    """
+    if len(needle) < 4:
+        return text.count(needle)
+    word = np.frombuffer(needle, np.uint32)[0]
+    found = 0
+    for start in range(min(4, len(text))):
+        words = np.frombuffer(text, np.uint32, (len(text) - start) // 4, start)
+        found += int(np.count_nonzero(words == word))
+    return found
+
+
+def refuse_unsound(value: Value, keys: Sequence[str]) -> None:
+    """Raise UnicodeDecodeError or NoCall if `value`, which was decoded, is not sound."""
+    if too_deep(value):
+        raise NoCall(RejectReason.TOO_DEEP, f"nested more than {DEPTH_MAX} deep")
+    text = str(value, "utf-8")
+    if not keys:  # perhaps it is no JSON: a CSV line, a form
+        return
+    times = Counter(keys)
+    if all(text.count(f'"{key}"') == times[key] for key in times) and not (
+        "\\" in text and _HIDDEN.search(text.encode())
+    ):
+        return
+    repeated: list[str] = []
+
+    def look(pairs: list[tuple[str, Any]]) -> None:
+        here = [key for key, _ in pairs]
+        if len(set(here)) < len(here):
+            repeated.extend(key for key in keys if here.count(key) > 1)
+
+    json.loads(text, object_pairs_hook=look, parse_int=len, parse_float=len)
+    if repeated:
+        raise NoCall(RejectReason.DUPLICATE_KEY, f"{repeated[0]} is given twice")
+
+
+_HIDDEN = re.compile(rb"\\u00[2-7]")
+"""An escape that stands for a character of ASCII, and so could be a letter of a key."""
+
+
+def _refuse_long(glance: Glance) -> None:
+    """Raise NoCall for a text that would make a decision too large to publish."""
+    for name in FIELDS:
+        text = getattr(glance, name)
+        if text is not None and len(text) > FIELD_LENGTH_MAX:
+            raise NoCall(
+                RejectReason.WRONG_TYPE, f"{name} is longer than {FIELD_LENGTH_MAX} characters"
+            )

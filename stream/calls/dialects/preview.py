@@ -1,0 +1,179 @@
+"""What a dialect understands of records, field by field, and what it does not and why. Pure."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from stream.calls.decode_one import refuse_unsound
+from stream.calls.dialects import fields
+from stream.calls.dialects.dialect import Dialect, Found, NoCall, whole
+from stream.core.model.call import Call
+from stream.core.numbers.caller_readings import read_caller
+from stream.core.numbers.number import Kind, Number, parse
+
+DAY_S = 86_400
+OLD_S = 366 * DAY_S
+_RAW_MAX = 60
+NO_CALL = (NoCall, msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What `Dialect.glance` raises for bytes that are no call; `refuse_unsound` for those that only
+look like one."""
+OPTIONAL = ("started_at", "duration_s", "trunk", "ingress", "carrier", "stage")
+_NUMBERS = {
+    Kind.INVALID: "no number can be read in it",
+    Kind.ALPHANUMERIC: "a name; no list holds it",
+    Kind.ANONYMOUS: "withheld",
+    Kind.DISGUISED: "no number as written; lists are asked for the one that others read in it",
+}
+
+
+@dataclass(slots=True)
+class Column:
+    """One field over all records: where it stood first, how often it was read, one example.
+
+    `remarks` counts what was not understood, or is worth a look, in plain words.
+    """
+
+    place: str = ""
+    read: int = 0
+    raw: str = ""
+    value: str = ""
+    remarks: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(slots=True)
+class Understood:
+    """What came of some records: reasons of rejects, and the first record of each, from 1."""
+
+    records: int = 0
+    calls: int = 0
+    columns: dict[str, Column] = field(default_factory=dict)
+    rejected: Counter[str] = field(default_factory=Counter)
+    first: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def fields_read(self) -> int:
+        """How many optional values were read in all."""
+        return sum(self.columns[name].read for name in OPTIONAL if name in self.columns)
+
+
+def reason_of(error: Exception) -> str:
+    """Why bytes are no call, without quoting them."""
+    if isinstance(error, NoCall):
+        return str(error)
+    if isinstance(error, UnicodeDecodeError):
+        return f"not_utf8: byte {error.start} is no UTF-8"
+    if isinstance(error, RecursionError):
+        return "too_deep: objects or arrays nested too deep"
+    is_json = isinstance(error, msgspec.ValidationError)
+    return f"{'wrong_type' if is_json else 'not_json'}: {error}"
+
+
+def understood(
+    dialect: Dialect, records: Sequence[bytes], region: str, now_s: float | None
+) -> Understood:
+    """What `dialect` makes of `records`; numbers are read in `region`.
+
+    `now_s` is the time, against which calls of the far past and the future are told; None: they
+    are not looked at.
+    """
+    told = Understood()
+    for number, value in enumerate(records, 1):
+        told.records += 1
+        try:
+            glance = dialect.glance(value)
+            refuse_unsound(value, dialect.json_keys)
+        except NO_CALL as error:
+            reason = reason_of(error)
+            told.rejected[reason] += 1
+            told.first.setdefault(reason, number)
+            continue
+        told.calls += 1
+        call = whole(glance, dialect.details(value))
+        _add(told.columns, call, dialect.found(value), region, now_s)
+    return told
+
+
+def _add(
+    columns: dict[str, Column],
+    call: Call,
+    found: Mapping[str, Found],
+    region: str,
+    now_s: float | None,
+) -> None:
+    values: Mapping[str, Any] = {
+        "call_id": call.call_id, "caller": call.caller, "callee": call.callee,
+        "started_at": call.started_at_s, "stage": str(call.stage), "trunk": call.trunk,
+        "duration_s": call.duration_s, "carrier": call.carrier,
+    }  # fmt: skip
+    for name, read in values.items():
+        there = found.get(name)
+        if there is None and read is None:
+            continue
+        column = columns.setdefault(name, Column())
+        column.place = column.place or (there.place if there else "")
+        if read is not None:
+            column.read += 1
+            if not column.value:
+                column.raw = _shown(there.raw if there else None)
+                column.value = _written(name, read, region)
+        raw = there.raw if there else None
+        if remark := _remark(name, raw, read, call, region, now_s):
+            column.remarks[remark] += 1
+
+
+def _shown(raw: Any) -> str:
+    text = raw if isinstance(raw, str) else "" if raw is None else str(raw)
+    return text if len(text) <= _RAW_MAX else f"{text[: _RAW_MAX - 3]}..."
+
+
+def _written(name: str, read: Any, region: str) -> str:
+    if name in ("caller", "callee"):
+        return _read(name)(read, region).text
+    if name == "started_at":
+        return _clock(read)
+    return f"{read:g}" if isinstance(read, float) else str(read)
+
+
+def _read(name: str) -> Callable[[str | None, str | None], Number]:
+    """As the engine reads it: a caller may hide a number, a called one has nothing to hide."""
+    return read_caller if name == "caller" else parse
+
+
+def _clock(at_s: float) -> str:
+    return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _remark(name: str, raw: Any, read: Any, call: Call, region: str, now_s: float | None) -> str:
+    if name in ("caller", "callee"):
+        text = call.caller if name == "caller" else call.callee
+        return _NUMBERS.get(_read(name)(text, region).kind, "")
+    if read is None and raw in (None, ""):
+        return "not in the record"
+    if name == "started_at":
+        return _about_time(raw, read, now_s)
+    return "not understood" if read is None else ""
+
+
+def _about_time(raw: Any, read: float | None, now_s: float | None) -> str:
+    if read is not None:
+        if now_s is not None and read > now_s + DAY_S:
+            return "in the future: look at the switch's clock and at time_zone"
+        if now_s is not None and read < now_s - OLD_S:
+            return "more than a year ago: look at the switch's clock"
+        return ""
+    seconds = fields.number(raw)
+    if seconds == 0:
+        return "0 stands for none"
+    if seconds is not None:
+        return "not between 2000 and 2100: look at the switch's clock"
+    try:
+        moment = datetime.fromisoformat(str(raw))
+    except ValueError:
+        return "no time that is known: ISO 8601 or an epoch"
+    if moment.tzinfo is None:
+        return "a local time: say its time_zone in [switches.NAME], and name the switch"
+    return "not between 2000 and 2100: look at the switch's clock"

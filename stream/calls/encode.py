@@ -1,0 +1,375 @@
+"""The wire form of decisions: JSON, one text for each, made by a kernel or by msgspec.
+
+The kernel puts together what was written before: phrases that are the same for many decisions,
+the fields as they lie in the records, numbers and times. msgspec is the reference, and serves where
+kernels can not be compiled.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from itertools import product
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.calls.batch import CallBatch
+from stream.calls.rule_names import Wording
+from stream.calls.ruling_columns import Rulings
+from stream.core import kernels
+from stream.core.filters.blocklists import Blocklists
+from stream.core.model.byte_strings import PADDING, Texts
+from stream.core.model.decision import (
+    VERDICT_OF,
+    Action,
+    Decision,
+    Reason,
+    Role,
+    SipSettings,
+    Verdict,
+    sip_answer,
+)
+from stream.core.model.entry import Category
+from stream.core.numbers.number import Numbers
+
+NO_TIME = -(1 << 62)
+"""In a column of milliseconds since the epoch: not known."""
+_ROLES = (Role.CALLER, Role.CALLEE)
+_MS_MIN = 0
+_MS_MAX = 253_402_300_799_999
+_encode = msgspec.json.Encoder().encode
+
+
+def timestamp(at_ms: int) -> str:
+    """RFC 3339 in UTC with milliseconds, from milliseconds since the epoch.
+
+    Clamped to the years that RFC 3339 can write: a switch's clock must not stop a block.
+    """
+    seconds, milliseconds = divmod(min(max(at_ms, _MS_MIN), _MS_MAX), 1000)
+    return f"{_second(seconds)}.{milliseconds:03d}Z"
+
+
+@lru_cache(maxsize=4096)
+def _second(at_s: int) -> str:
+    """The part up to the second, which the decisions of a batch mostly share."""
+    return datetime.fromtimestamp(at_s, UTC).isoformat()[:19]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Said:
+    """What is to be written: decisions about calls of `batch`, in columns of one length.
+
+    `calls` int64 are indexes of calls, `ids` S16 their decisions' ids. `ruled` int64 is the place
+    of a call in `rulings`, -1 for one that merely may pass: its decision has neither `called_at`,
+    as reading it would mean decoding every record, nor `expires_at`. `called_at_ms` and
+    `expires_at_ms` int64 have a time for each ruling, or `NO_TIME`. `sip` and `decided_at_ms`, the
+    time of deciding, are in all of them.
+    """
+
+    batch: CallBatch
+    calls: NDArray[np.int64]
+    ids: NDArray[np.bytes_]
+    ruled: NDArray[np.int64]
+    rulings: Rulings
+    called_at_ms: NDArray[np.int64]
+    expires_at_ms: NDArray[np.int64]
+    blocklists: Blocklists
+    wording: Wording
+    sip: SipSettings
+    decided_at_ms: int
+
+
+def written(said: Said) -> Texts:
+    """The decisions as JSON, in the order of their calls."""
+    if kernels.compiled():
+        return _put_together(said)
+    return Texts.of(_encode(decision) for decision in _decisions(said))
+
+
+def _decisions(said: Said) -> Iterator[Decision]:
+    """The reference: an object for each."""
+    batch, rulings = said.batch, said.rulings
+    decided_at = timestamp(said.decided_at_ms)
+    for call, decision_id, ruling in zip(
+        said.calls.tolist(), said.ids.tolist(), said.ruled.tolist(), strict=True
+    ):
+        glance = batch.glances[call]
+        action, simulated, rule, role = Action.OBSERVE, False, 0, Role.CALLER
+        called_at = expires_at = None
+        first = last = 0
+        if ruling >= 0:
+            action = Action(int(rulings.actions[ruling]))
+            simulated = bool(rulings.simulated[ruling])
+            rule, role = int(rulings.rules[ruling]), _ROLES[rulings.roles[ruling]]
+            called_at = _timestamp_or_none(said.called_at_ms[ruling])
+            expires_at = _timestamp_or_none(said.expires_at_ms[ruling])
+            first, last = int(rulings.first[ruling]), int(rulings.last[ruling])
+        verdict = Verdict.ALLOW if simulated else VERDICT_OF[action]
+        blocks = verdict is Verdict.BLOCK
+        name = decision_id.decode("ascii")
+        number = _e164(batch.callers if role is Role.CALLER else batch.callees, call)
+        yield Decision(
+            decision_id=name,
+            verdict=verdict,
+            simulated=simulated,
+            rule=said.wording.rules[rule],
+            number=number,
+            role=role,
+            call_id=glance.call_id,
+            caller=_e164(batch.callers, call) or glance.caller,
+            callee=_e164(batch.callees, call) or glance.callee,
+            reasons=list(_reasons(said, first, last, number or "")),
+            sip=sip_answer(name, said.sip) if blocks else None,
+            called_at=called_at,
+            decided_at=decided_at,
+            expires_at=expires_at,
+            origin=str(batch.raw.origin(int(batch.rows[call]))),
+            would=VERDICT_OF[action] if simulated else msgspec.UNSET,
+        )
+
+
+def _timestamp_or_none(at_ms: np.int64) -> str | None:
+    return None if at_ms == NO_TIME else timestamp(int(at_ms))
+
+
+def _e164(numbers: Numbers | None, call: int) -> str | None:
+    e164: bytes = numbers.e164[call] if numbers is not None else b""
+    return e164.decode("ascii") or None
+
+
+def _reasons(said: Said, first: int, last: int, number: str) -> Iterator[Reason]:
+    """What each match of `number` from `first` to `last` says."""
+    for _, index, confirmed, category, confidence, expires_at_s, digits, _ in zip(
+        *(column[first:last].tolist() for column in said.rulings.matches.columns), strict=True
+    ):
+        live = said.blocklists.lists[index]
+        yield Reason(
+            list=live.name,
+            agreement=said.wording.agreements[index],
+            category=_label(category) if confirmed else None,
+            confirmed=confirmed,
+            confidence=confidence if confirmed else None,
+            generation=live.generation,
+            expires_at=timestamp(expires_at_s * 1000) if expires_at_s else None,
+            prefix=f"{number[: 1 + digits]}*" if digits else msgspec.UNSET,
+        )
+
+
+def _label(category: int) -> str:
+    """A category's name; one that this version does not know yet is `other`, never a crash."""
+    try:
+        return Category(category).label
+    except ValueError:
+        return Category.OTHER.label
+
+
+class _Phrases(NamedTuple):
+    """Text that is the same for all decisions under one set of lists; see `kernels.writing`.
+
+    `heads` is the first of five phrases for each rule, what a decision says from its verdict to its
+    number: allow, flag, block, would flag, would block; `tails` the first of their five ends.
+    `plain` is head and tail of a plain allow. The answer to a blocked INVITE is the phrases from
+    `sip` to `after_sip` with the id between them. `head_bytes`, `list_bytes` are the longest.
+    """
+
+    texts: Texts
+    heads: int
+    tails: int
+    plain: int
+    sip: int
+    after_sip: int
+    head_bytes: int
+    list_bytes: int
+    sip_bytes: int
+
+
+_KINDS = (
+    (Verdict.ALLOW, None),
+    (Verdict.FLAG, None),
+    (Verdict.BLOCK, None),
+    (Verdict.ALLOW, Verdict.FLAG),
+    (Verdict.ALLOW, Verdict.BLOCK),
+)
+"""Verdict, and what it would be: the kind of a ruling is its action, and two more on trial."""
+_MARK = "\ufdd0"
+"""Stands for the id while the SIP answer is taken apart: Unicode has it for no text."""
+
+
+@lru_cache(maxsize=8)
+def _phrases(wording: Wording, sip: SipSettings) -> _Phrases:
+    """The phrases for the lists and rules of one policy."""
+    from stream.core.kernels import write_decisions as writing
+
+    fixed = {
+        writing.OPEN: b'{"decision_id":"',
+        writing.OF_CALLER: b',"role":"caller","call_id":',
+        writing.OF_CALLEE: b',"role":"callee","call_id":',
+        writing.CALLER: b',"caller":',
+        writing.CALLEE: b',"callee":',
+        writing.REASONS: b',"reasons":[',
+        writing.NO_SIP: b'],"sip":null,"called_at":',
+        writing.SIP: b'],"sip":',
+        writing.NULL: b"null",
+        writing.CONFIRMED: b',"confirmed":true,"confidence":',
+        writing.UNCONFIRMED: b'null,"confirmed":false,"confidence":null',
+        writing.GENERATION: b',"generation":',
+        writing.REASON_EXPIRES: b',"expires_at":',
+        writing.REASON_PREFIX: b',"prefix":"',
+    }
+    said = [fixed[place] for place in range(writing.CATEGORIES)]
+    said += [_encode(_label(category)) for category in range(256)]
+    lists = [
+        b'{"list":%b,"agreement":%b,"category":' % (_encode(name), _encode(agreement))
+        for name, agreement in zip(wording.names, wording.agreements, strict=True)
+    ]
+    said += lists
+    heads = len(said)
+    kinds = product(wording.rules, _KINDS)
+    said += [_head(rule, verdict, would) for rule, (verdict, would) in kinds]
+    tails = len(said)
+    said += [b'"}' if would is None else b'","would":"%b"}' % would.encode() for _, would in _KINDS]
+    plain = len(said)
+    said += [said[heads], said[tails]]
+    sip_at = len(said)
+    parts = _encode(sip_answer(_MARK, sip)).split(_MARK.encode())
+    said += [*parts[:-1], parts[-1] + b',"called_at":']
+    return _Phrases(
+        texts=Texts.of(said),
+        heads=heads,
+        tails=tails,
+        plain=plain,
+        sip=sip_at,
+        after_sip=len(said),
+        head_bytes=max(map(len, said[heads:tails])),
+        list_bytes=max(map(len, lists), default=0),
+        sip_bytes=sum(map(len, said[sip_at:])) + len(parts) * writing.ID_SIZE,
+    )
+
+
+def _head(rule: str, verdict: Verdict, would: Verdict | None) -> bytes:
+    simulated = b"false" if would is None else b"true"
+    return b'","verdict":"%b","simulated":%b,"rule":%b,"number":' % (
+        verdict.encode(),
+        simulated,
+        _encode(rule),
+    )
+
+
+_BYTES_MAX = 400
+"""Of a decision, less its head, fields as the switch wrote them, reasons, SIP answer and origin."""
+_REASON_BYTES_MAX = 200
+"""Of a reason, less its list's phrase."""
+
+
+def _put_together(said: Said) -> Texts:
+    """The same as `_decisions`, by a kernel."""
+    from stream.core.kernels.write_decisions import ORIGINS, write_decisions
+
+    batch, rulings, count = said.batch, said.rulings, len(said.calls)
+    phrases = _phrases(said.wording, said.sip)
+    origins = [
+        b',"origin":"%b/%d/' % (segment.partition.topic.encode(), segment.partition.number)
+        for segment in batch.raw.segments
+    ]
+    odd, fragments = _odd_fields(batch, said.calls, ORIGINS + len(origins))
+    decided = b',"decided_at":"%b","expires_at":' % timestamp(said.decided_at_ms).encode()
+    known, own = phrases.texts, Texts.of([decided, *origins, *fragments])
+    fields = _fields(batch)
+    bound = count * (_BYTES_MAX + phrases.head_bytes + max(map(len, origins), default=0))
+    bound += int(np.maximum(fields[2][:3, said.calls], 0).sum()) + sum(map(len, fragments))
+    bound += int((rulings.last - rulings.first).sum()) * (_REASON_BYTES_MAX + phrases.list_bytes)
+    bound += len(rulings) * phrases.sip_bytes
+    out = np.empty(bound + PADDING, np.uint8)
+    starts, sizes = np.empty((2, count), np.int64)
+    end = write_decisions(
+        (known.data, known.starts, known.sizes),
+        (own.data, own.starts, own.sizes),
+        fields,
+        (_rows_of(batch.callers, len(batch)), _rows_of(batch.callees, len(batch))),
+        (said.calls, said.ruled, odd, said.ids.view(np.uint8).reshape(-1, 16)),
+        (batch.rows, batch.raw.offsets, np.array([one.start for one in batch.raw.segments])),
+        (_ruling_columns(said, phrases), _match_columns(rulings), said.blocklists.generations),
+        (phrases.plain, phrases.sip, phrases.after_sip),
+        out,
+        starts,
+        sizes,
+    )
+    assert end <= bound, "a decision is longer than there was room for"
+    return Texts(out, starts, sizes)
+
+
+def _odd_fields(
+    batch: CallBatch, calls: NDArray[np.int64], first: int
+) -> tuple[NDArray[np.int64], list[bytes]]:
+    """For each call whose fields were not located the phrase of the first of them, else -1.
+
+    And the phrases, three for each such call, JSON; the first one's place is `first`.
+    """
+    odd = np.full(len(calls), -1, np.int64)
+    places: Sequence[int] = range(len(calls))
+    if batch.located is not None:
+        elsewhere = batch.located.odd
+        if not elsewhere:
+            return odd, []
+        places = np.flatnonzero(np.isin(calls, list(elsewhere))).tolist()
+    fragments: list[bytes] = []
+    for place in places:
+        glance = batch.glances[int(calls[place])]
+        odd[place] = first + len(fragments)
+        fragments += (_encode(glance.call_id), _encode(glance.caller), _encode(glance.callee))
+    return odd, fragments
+
+
+def _fields(batch: CallBatch) -> tuple[NDArray[Any], ...]:
+    """Data, starts and sizes of the fields that were located."""
+    located = batch.located
+    if located is None:
+        nowhere = np.full((3, len(batch)), -1, np.int64)
+        return np.zeros(PADDING, np.uint8), nowhere, nowhere
+    return (located.data, np.ascontiguousarray(located.starts), np.ascontiguousarray(located.sizes))
+
+
+def _rows_of(numbers: Numbers | None, count: int) -> NDArray[np.uint8]:
+    """The numbers as uint8[n, 16], without rows where they were not read."""
+    if numbers is None:
+        return np.zeros((0, 16), np.uint8)
+    return np.ascontiguousarray(numbers.e164, "S16").view(np.uint8).reshape(count, 16)
+
+
+def _ruling_columns(said: Said, phrases: _Phrases) -> NDArray[np.int64]:
+    """`rulings` as the kernel wants them."""
+    rulings = said.rulings
+    kinds = rulings.actions + 2 * rulings.simulated.astype(np.int64)
+    return np.array(
+        [
+            phrases.heads + rulings.rules * len(_KINDS) + kinds,
+            phrases.tails + kinds,
+            rulings.roles,
+            said.called_at_ms,
+            said.expires_at_ms,
+            rulings.first,
+            rulings.last,
+            (rulings.actions == Action.BLOCK) & ~rulings.simulated,
+        ],
+        np.int64,
+    )
+
+
+def _match_columns(rulings: Rulings) -> NDArray[np.int64]:
+    """The reasons as the kernel wants them; an entry that does not expire has no time."""
+    matches = rulings.matches
+    expires = np.where(matches.expires_at_s == 0, NO_TIME, matches.expires_at_s * 1000)
+    return np.array(
+        [
+            matches.lists,
+            matches.confirmed,
+            matches.category,
+            matches.confidence,
+            expires,
+            matches.prefix,
+        ],
+        np.int64,
+    )

@@ -1,0 +1,186 @@
+"""The fields of a batch of calls as columns: scanned where they lie, no object made for a record.
+
+Only what the scan can not vouch for is read the ordinary way, one by one.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.calls.batch import FIELDS, Constants, Glance, Located
+from stream.calls.decode_one import FIELD_LENGTH_MAX, DecodeSettings, Part
+from stream.calls.dialects.dialect import REQUIRED, Layout
+from stream.core.model.byte_strings import PADDING, Texts
+from stream.kafka.batch import RawBatch
+
+if TYPE_CHECKING:
+    from stream.core.kernels.json_fields import Found, Plan
+
+_OPTIONAL = slice(FIELDS.index("trunk"), FIELDS.index("ingress") + 1)
+_TRUNK = FIELDS.index("trunk")
+_ONLY = len(FIELDS)
+"""The row behind the fields': what a record says it is, where the layout asks for that."""
+_CHANNEL_BYTES_MAX = PADDING
+"""A channel with a longer name is left to the ordinary decoder; so many bytes are readable behind
+the last text."""
+
+
+def locate(
+    raw: RawBatch, parts: Sequence[Part], settings: DecodeSettings
+) -> tuple[Located, NDArray[np.int64]]:
+    """Where the fields of the calls in `raw` lie, and the row of each call.
+
+    What is no call is left in the `rejected` of its part.
+    """
+    from stream.core.kernels.json_fields import Found
+    from stream.core.kernels.json_scan import scan
+
+    count = len(raw)
+    texts = raw.texts()
+    layouts = [part.dialect.layout for part in parts]
+    height = len(FIELDS) + any(layout is not None and layout.only is not None for layout in layouts)
+    found = Found(
+        np.full((height, count), 0, np.int64),
+        np.full((height, count), -1, np.int64),
+        np.ones(count, np.uint8),
+    )
+    odd_parts = []
+    for part in parts:
+        layout = part.dialect.layout
+        plan = plan_of(layout) if layout else None
+        odd = part.stop - part.start
+        if layout and plan:
+            limits = settings.record_bytes_max, FIELD_LENGTH_MAX
+            odd = scan(texts, part.start, part.stop, plan, *limits, found)
+            if layout.only or layout.channels:
+                odd = _looked_at(texts, part, layout, found)
+            if layout.empty_is_absent:
+                optional = found.sizes[_OPTIONAL, part.start : part.stop]
+                optional[optional == 0] = -1
+        if odd:
+            odd_parts.append(part)
+    rows = np.arange(count)
+    if not odd_parts:
+        starts, sizes = found.starts[: len(FIELDS)], found.sizes[: len(FIELDS)]
+        return Located(texts.data, starts, sizes, {}, _constants(parts, rows)), rows
+    glances = _read_odd(odd_parts, found.odd)
+    kept = found.odd == 0
+    kept[list(glances)] = True
+    rows = np.flatnonzero(kept)
+    indexes = (np.cumsum(kept) - 1)[list(glances)].tolist()
+    located = Located(
+        texts.data,
+        found.starts[: len(FIELDS)].take(rows, 1),
+        found.sizes[: len(FIELDS)].take(rows, 1),
+        dict(zip(indexes, glances.values(), strict=True)),
+        _constants(parts, rows),
+    )
+    return located, rows
+
+
+def _looked_at(texts: Texts, part: Part, layout: Layout, found: "Found") -> int:
+    """Leave records that may be none to the ordinary decoder; how many of the part are odd now."""
+    rows = slice(part.start, part.stop)
+    starts, sizes, odd = found.starts[:, rows], found.sizes[:, rows], found.odd[rows]
+    if layout.only is not None:
+        said = Texts(texts.data, starts[_ONLY], sizes[_ONLY])
+        other = said.places_in(layout.only.allowed) < 0
+        if layout.only.may_be_absent:
+            other &= sizes[_ONLY] >= 0
+        odd |= other
+    if layout.channels:
+        odd |= sizes[_TRUNK] > _CHANNEL_BYTES_MAX
+        _cut_channels(texts.data, starts[_TRUNK], sizes[_TRUNK])
+    starts[:, odd != 0] = 0
+    sizes[:, odd != 0] = -1
+    return int(np.count_nonzero(odd))
+
+
+def _cut_channels(
+    data: NDArray[np.uint8], starts: NDArray[np.int64], sizes: NDArray[np.int64]
+) -> None:
+    """Leave of each channel's name the trunk in it, as `fields.trunk_of` does."""
+    width = min(int(sizes.max(initial=0)), _CHANNEL_BYTES_MAX)
+    if width <= 0:
+        return
+    places = np.arange(width)
+    letters = np.lib.stride_tricks.sliding_window_view(data, width)[starts]
+    letters[places >= sizes[:, None]] = 0
+    slashes = letters == ord("/")
+    begin = np.where(slashes.any(axis=1), slashes.argmax(axis=1) + 1, 0)
+    dashes = (letters == ord("-")) & (places >= begin[:, None])
+    last = width - 1 - dashes[:, ::-1].argmax(axis=1)
+    end = np.where(dashes.any(axis=1), last, sizes)
+    is_there = sizes >= 0
+    starts += np.where(is_there, begin, 0)
+    sizes[is_there] = (end - begin)[is_there]
+
+
+def _read_odd(parts: Sequence[Part], odd: NDArray[np.uint8]) -> dict[int, Glance]:
+    """The calls that the ordinary decoder finds in odd rows, by row."""
+    glances: dict[int, Glance] = {}
+    for part in parts:
+        part.read((np.flatnonzero(odd[part.start : part.stop]) + part.start).tolist())
+        glances.update(zip(part.rows, part.glances, strict=True))
+    return glances
+
+
+def _constants(parts: Sequence[Part], rows: NDArray[np.int64]) -> tuple[Constants, ...]:
+    """The constants of each part's dialect, by the calls that they hold for."""
+    layouts = [part.dialect.layout for part in parts]
+    if not any(layout and layout.constants for layout in layouts):
+        return ()
+    stops = np.searchsorted(rows, [part.stop for part in parts]).tolist()
+    return tuple(
+        Constants(stop, dict(layout.constants) if layout else {})
+        for layout, stop in zip(layouts, stops, strict=True)
+    )
+
+
+def _located(layout: Layout) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """What the scan looks for: the fields, and what the record says it is."""
+    return layout.paths + ((("only", layout.only.path),) if layout.only else ())
+
+
+@lru_cache(maxsize=64)
+def plan_of(layout: Layout) -> "Plan | None":
+    """The layout as the kernel wants it; None: it has too many keys, or too long ones."""
+    from stream.core.kernels.json_fields import NAME_BYTES_MAX, NAMES_MAX, Plan
+
+    names = sorted({key.encode() for _, path in _located(layout) for key in path})
+    if len(names) > NAMES_MAX or max(map(len, names)) > NAME_BYTES_MAX:
+        return None
+    nodes: list[dict[bytes, int]] = [{}]
+    columns = {field: index for index, field in enumerate(FIELDS)}
+    if layout.only is not None:
+        columns["only"] = _ONLY
+    for field, path in _located(layout):
+        node = nodes[0]
+        *parents, last = (key.encode() for key in path)
+        for key in parents:
+            if key not in node:
+                node[key] = len(nodes)
+                nodes.append({})
+            node = nodes[node[key]]
+        node[last] = -columns[field] - 1
+    nodes.append({})
+    watched = {key.encode() for field, path in layout.paths if field in REQUIRED for key in path}
+    located = [field for field, _ in _located(layout)]
+
+    def bits(items: Sequence[Any], chosen: Any) -> int:
+        return sum(1 << place for place, item in enumerate(items) if item in chosen)
+
+    return Plan(
+        np.frombuffer(
+            bytearray(b"".join(name.ljust(NAME_BYTES_MAX, b"\0") for name in names)), np.uint8
+        ),
+        np.array([len(name) for name in names]),
+        np.array([node.get(name, 0) for node in nodes for name in names]),
+        len(nodes),
+        np.uint64(bits(names, watched)),
+        bits(FIELDS, REQUIRED),
+        bits(list(columns), set(located) - {"call_id"}),
+    )

@@ -1,0 +1,134 @@
+"""What is done with the calls that anything speaks of, in columns; two such put together."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.calls.rule_names import FIXED_RULES, NO_RULE
+from stream.core.filters.matches import Matches
+from stream.core.model.decision import Action
+from stream.core.policy.policy_columns import Judgements
+from stream.core.policy.rules import RuleState
+
+CALLER, CALLEE = 0, 1
+"""Which of a call's numbers decided it, in `Rulings.roles`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rulings:
+    """What is to be done, in columns of one length; no call is in it twice.
+
+    `calls` int64, indexes of calls. `actions` uint8 (`Action`) is what happens to the call, or
+    would happen where `simulated` (bool), OBSERVE for one that may pass. `rules` int64 is a place
+    in `Wording.rules`; `roles` uint8. The reasons are `matches`
+    from `first` to `last` (int64), of which the one at `deciding` decided; it is -1, and there are
+    no reasons, where no list did.
+    """
+
+    matches: Matches
+    calls: NDArray[np.int64]
+    actions: NDArray[np.uint8]
+    simulated: NDArray[np.bool_]
+    rules: NDArray[np.int64]
+    roles: NDArray[np.uint8]
+    deciding: NDArray[np.int64]
+    first: NDArray[np.int64]
+    last: NDArray[np.int64]
+
+    @classmethod
+    def blank(cls, calls: NDArray[np.int64], matches: Matches) -> Self:
+        """Rulings that let `calls` pass, by no rule."""
+        count = len(calls)
+        small = np.zeros((3, count), np.uint8)
+        large = np.zeros((3, count), np.int64)
+        return cls(
+            matches,
+            calls,
+            small[0],
+            small[1].view(np.bool_),
+            large[0],
+            small[2],
+            np.full(count, -1, np.int64),
+            large[1],
+            large[2],
+        )
+
+    @property
+    def columns(self) -> tuple[NDArray[Any], ...]:
+        """The columns, in the order of their fields, without the matches."""
+        return (
+            self.calls,
+            self.actions,
+            self.simulated,
+            self.rules,
+            self.roles,
+            self.deciding,
+            self.first,
+            self.last,
+        )
+
+    def __len__(self) -> int:
+        return len(self.calls)
+
+    def at(self, places: NDArray[np.int64]) -> Self:
+        """The rulings at `places`, in that order."""
+        return type(self)(self.matches, *(column[places] for column in self.columns))
+
+    def rule(
+        self, places: NDArray[np.int64], rule: int, action: Action, *, simulated: bool = False
+    ) -> None:
+        """Let a rule that is no list's speak in place of what spoke before, at `places`."""
+        self.actions[places] = action
+        self.simulated[places] = simulated
+        self.rules[places] = rule
+        self.roles[places] = CALLER
+        self.deciding[places] = -1
+        self.first[places] = self.last[places] = 0
+
+
+def standing(rulings: Rulings, calls: int) -> NDArray[np.uint8]:
+    """How strongly a rule has to speak of each of `calls` to be heard (`RuleState`)."""
+    heard = np.full(len(rulings), RuleState.OFF, np.uint8)
+    heard[rulings.simulated] = RuleState.SIMULATE
+    heard[(rulings.actions > Action.OBSERVE) & ~rulings.simulated] = RuleState.BLOCK
+    heard[(rulings.rules != NO_RULE) & (rulings.rules < len(FIXED_RULES))] = RuleState.BLOCK
+    standing = np.zeros(calls, np.uint8)
+    standing[rulings.calls] = heard
+    return standing
+
+
+def with_reasons(
+    rulings: Rulings,
+    places: NDArray[np.int64],
+    calls: NDArray[np.int64],
+    judged: Judgements,
+    matches: Matches,
+) -> Rulings:
+    """The rulings, where those at `places`, of `calls`, have for reasons what was `judged`."""
+    offset, found = len(rulings.matches), np.searchsorted(judged.rows, calls)
+    both = Matches(*map(np.concatenate, zip(rulings.matches.columns, matches.columns, strict=True)))
+    rulings.deciding[places] = judged.deciding[found] + offset
+    rulings.first[places] = judged.first[found] + offset
+    rulings.last[places] = judged.last[found] + offset
+    return Rulings(both, *rulings.columns)
+
+
+def together(rulings: Rulings, more: Rulings) -> Rulings:
+    """Both, `more` behind; they share the matches and no call."""
+    columns = map(np.concatenate, zip(rulings.columns, more.columns, strict=True))
+    return Rulings(rulings.matches, *columns)
+
+
+def stronger(of_callers: Rulings, of_callees: Rulings) -> Rulings:
+    """For each call the stronger of what its two numbers come to; of equals the caller's.
+
+    One that an agreement keeps from acting goes before one that says nothing.
+    """
+    both = together(of_callers, of_callees)
+    acts = (both.actions > Action.OBSERVE) & ~both.simulated
+    strength = acts * (Action.BLOCK + 1) + both.actions.astype(np.int64)
+    order = np.lexsort((both.roles, both.rules == NO_RULE, -strength, both.calls))
+    first = np.diff(both.calls[order], prepend=-1) != 0
+    return both.at(order[first])

@@ -1,0 +1,1 @@
+"""The commands of an operator, a group of them a file; `stream.cli.main` puts them together."""

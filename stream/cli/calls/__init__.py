@@ -1,0 +1,1 @@
+"""Commands about calls: decisions, why, replay, traceback, simulate, ingest, sinks, SIP."""

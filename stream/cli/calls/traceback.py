@@ -1,0 +1,214 @@
+"""`ringfence traceback`: the calls of a number in a span of time, for an authority that asks."""
+
+import asyncio
+from collections.abc import Iterable
+from contextlib import aclosing
+from typing import Annotated, Any, Final, Literal, Protocol
+
+import msgspec
+import typer
+
+from stream.appeals.appeal_json import moment
+from stream.cli.common import ConfigFiles, out, say_waiting, settings_of
+from stream.cli.list_store import (
+    USAGE,
+    Actor,
+    Region,
+    behind_calls,
+    by,
+    fail,
+    moment_in,
+    note,
+    now_s,
+    progress,
+    seconds_in,
+    text_in,
+    with_register,
+)
+from stream.cli.number_arguments import OR_STDIN, typed_or_piped
+from stream.config.settings import Settings
+from stream.core.model import csv_cells
+from stream.core.numbers.number import Kind, masked, parse
+from stream.insight.replay.traceback import Asked, Recorded, Side, Traced, TracedCall, traceback
+from stream.lists.store.heads import By
+from stream.lists.store.list_store import Register
+
+SORTED_MAX: Final = 100_000
+"""Calls that are held to be sorted by time, about 100 MB; what is beyond comes as it is found."""
+_COLUMNS: Final = tuple(TracedCall.__struct_fields__)
+
+
+def traceback_command(
+    number: Annotated[
+        str,
+        typer.Argument(help="E.g. +85523900123, 0812345678." + OR_STDIN, callback=typed_or_piped),
+    ],
+    since: Annotated[str, typer.Option("--from", metavar="TIME", help="2026-11-24, or 2d.")],
+    authority: Annotated[str, typer.Option("--for", metavar="AUTHORITY", help="Who asks.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why: its case or order.")],
+    until: Annotated[
+        str, typer.Option("--to", metavar="TIME", help="Until before then; or now.")
+    ] = "now",
+    form: Annotated[Literal["json", "csv"], typer.Option("--format")] = "json",
+    side: Annotated[Side, typer.Option(help="Calls that it made, got, or both.")] = Side.CALLER,
+    late: Annotated[str, typer.Option(help="Records may come so long after a call.")] = "1d",
+    region: Region = None,
+    actor: Actor = None,
+    config: ConfigFiles = None,
+) -> None:
+    """Write the calls of NUMBER in a span of time: reference, trunk, carrier, time, verdict.
+
+    Read from the recorded topics of calls and decisions, as far back as Kafka keeps them; the
+    position of no group is touched. Who asked and why goes into the audit before a record is read,
+    and how many calls were handed out after it; without the register nothing is handed out.
+    Exit codes: 0 written, also if there are none; 1 cut off; 2 usage; 3 no register, no topic.
+
+    Example: ringfence traceback +85523900123 --from 2026-11-24 --for police --reason "case 1234"
+    """
+    settings, who = settings_of(config), by(actor, reason)
+    read = parse(number, region or settings.calls.home_country)
+    if read.kind is not Kind.E164:
+        fail(f"{number!r} is no phone number", USAGE)
+    authority = text_in(authority, "--for")
+    if not authority or not reason.strip():
+        fail("--for and --reason say who asks and why: the audit keeps both", USAGE)
+    from_s = moment_in(since) // 1000
+    until_s = now_s() + 1 if until == "now" else moment_in(until) // 1000
+    if not from_s < until_s:
+        fail(f"--from {moment(from_s)} is not before --to {moment(until_s)}", USAGE)
+    asked = Asked(read.text, from_s, until_s, seconds_in(late), side)
+    span = f"{masked(read.text)} {moment(from_s)} to {moment(until_s)}, for {authority}"
+    _audit(settings, who, "traceback", span)
+    behind_calls(settings, 0)
+    head = {
+        "number": read.text,
+        "side": side.value,
+        "from": moment(from_s),
+        "to": moment(until_s),
+        "for": authority,
+        "reason": reason,
+        "by": who.actor,
+        "at": moment(now_s()),
+    }
+    traced = Traced()
+    writer: _Writer = _Csv() if form == "csv" else _Json(head)
+    outcome = "cut off"
+    try:
+        asyncio.run(_write(settings, asked, traced, writer))
+        outcome = "whole"
+    finally:
+        told = f"{span}: {traced.found:,} calls handed out, {outcome}"
+        _audit(settings, who, "traceback_done", told)
+    writer.end(_summary(traced))
+    note(f"{traced.found:,} calls in {traced.records:,} records; the audit has who asked and why")
+    if traced.unreadable:
+        note(f"{traced.unreadable:,} records of that time could not be read as calls")
+
+
+def _audit(settings: Settings, who: By, op: str, detail: str) -> None:
+    async def work(register: Register) -> None:
+        await register.note(op, detail, who)
+
+    with_register(settings, work)
+
+
+def _summary(traced: Traced) -> dict[str, Any]:
+    return {
+        "calls": traced.found,
+        "without_decision": traced.without_decision,
+        "records_read": traced.records,
+        "records_unreadable": traced.unreadable,
+    }
+
+
+class _Writer(Protocol):
+    def begin(self) -> None: ...
+    def write(self, calls: Iterable[TracedCall]) -> None: ...
+    def end(self, summary: dict[str, Any]) -> None: ...
+
+
+async def _write(settings: Settings, asked: Asked, traced: Traced, writer: _Writer) -> None:
+    recorded = Recorded(
+        settings.kafka_client(),
+        {topic: settings.dialect(name) for topic, name in settings.calls.topics.items()},
+        settings.calls.decisions_topic,
+        settings.trunks_by_name(),
+        settings.calls.record_bytes_max,
+    )
+    held: list[TracedCall] | None = []
+    writer.begin()
+    with progress() as stage:
+        calls = traceback(
+            asked, recorded, traced, say_waiting, lambda done, whole: stage("records", done, whole)
+        )
+        async with aclosing(calls):
+            async for found in calls:
+                held = _kept(found, held, writer)
+    writer.write(sorted(held or (), key=_by_time))
+
+
+def _kept(
+    found: list[TracedCall], held: list[TracedCall] | None, writer: _Writer
+) -> list[TracedCall] | None:
+    """What is held back to be sorted, with `found`; None: too many were, and all are written."""
+    if held is None:
+        writer.write(found)
+        return None
+    if len(held) + len(found) <= SORTED_MAX:
+        held += found
+        return held
+    note(f"more than {SORTED_MAX:,} calls: those that follow are not sorted")
+    writer.write(sorted([*held, *found], key=_by_time))
+    return None
+
+
+def _by_time(call: TracedCall) -> tuple[str, str]:
+    return call.time, call.origin
+
+
+class _Csv:
+    """A header and a row a call. A text that a spreadsheet would take for a formula gets a `'`."""
+
+    def begin(self) -> None:
+        self._row(_COLUMNS)
+
+    def write(self, calls: Iterable[TracedCall]) -> None:
+        for call in calls:
+            self._row([_cell(name, getattr(call, name)) for name in _COLUMNS])
+
+    def end(self, summary: dict[str, Any]) -> None:
+        """The summary is on stderr."""
+
+    def _row(self, cells: Iterable[Any]) -> None:
+        out.file.write(csv_cells.lines([cells]))
+
+
+def _cell(name: str, value: Any) -> object:
+    safe = csv_cells.cell_of_list if name in {"caller", "callee"} else csv_cells.cell
+    return "" if value is None else safe(str(value))
+
+
+class _Json:
+    """One document, a line a call, written as the calls are found."""
+
+    def __init__(self, head: dict[str, Any]) -> None:
+        self._head = head
+        self._first = True
+
+    def begin(self) -> None:
+        self._line(f'{{"request": {_text(self._head)},\n "calls": [')
+
+    def write(self, calls: Iterable[TracedCall]) -> None:
+        for call in calls:
+            self._line(f"{'  ' if self._first else ', '}{_text(call)}")
+            self._first = False
+
+    def end(self, summary: dict[str, Any]) -> None:
+        self._line(f'], "summary": {_text(summary)}}}')
+
+    def _line(self, text: str) -> None:
+        out.file.write(f"{text}\n")
+
+
+def _text(value: Any) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,229 @@
+"""`ringfence simulate ls`, `promote` and `demote`: from trial into force, and back.
+
+Exit codes: 0 done, 1 nothing was done, 2 wrong usage or configuration, 3 the register or Kafka are
+down.
+"""
+
+import asyncio
+from typing import Annotated, Any, Final
+
+import typer
+from rich.table import Column, Table
+from rich.text import Text
+
+from stream.cli.common import AsJson, ConfigFiles, out, print_json, say_waiting, settings_of
+from stream.cli.list_store import (
+    USAGE,
+    Actor,
+    by,
+    fail,
+    moment_in,
+    note,
+    now_s,
+    progress,
+    say,
+    with_register,
+)
+from stream.config.agreement_files import agreements_of
+from stream.config.settings import Settings
+from stream.core.model.trials import Kind, Standing, Target
+from stream.insight.report.texts import rfc3339
+from stream.insight.trials.count_decisions import (
+    Standings,
+    appeals_about,
+    figures_between,
+    standings_now,
+)
+from stream.insight.trials.promote import OPS, turn
+from stream.insight.trials.status import Stands
+from stream.insight.trials.trial_counts import Figures, Tried
+from stream.lists.store.list_store import Register
+
+app = typer.Typer(no_args_is_help=True, help="Look at what is on trial, beside what is in force.")
+WINDOW: Final = "1d"
+Since = Annotated[
+    str, typer.Option("--from", metavar="TIME", help="Count decisions since then: 7d, 2026-11-24.")
+]
+Thing = Annotated[
+    str, typer.Argument(metavar="THING", help="list:KH/scam, agreement:th-kh, rule:NAME.")
+]
+Reason = Annotated[str, typer.Option("--reason", help="Why, for the audit.")]
+WithFigures = Annotated[
+    bool, typer.Option("--figures/--no-figures", help="Keep what the trial came to in the audit.")
+]
+
+
+@app.command()
+def ls(
+    since: Since = WINDOW,
+    everything: Annotated[
+        bool, typer.Option("--all", help="What is in force as the settings say, too.")
+    ] = False,
+    config: ConfigFiles = None,
+    as_json: AsJson = False,
+) -> None:
+    """List what is on trial or was promoted: since when, and what it would have done.
+
+    The figures come from the decisions topic. What a trial would block wrongly is estimated by
+    `ringfence replay --from 1d --enforce-trials`, from the calls themselves.
+
+    Example: ringfence simulate ls --from 7d
+    """
+    settings = settings_of(config)
+    from_ms = moment_in(since)
+
+    async def work(register: Register) -> tuple[Standings, dict[Target, int]]:
+        found = await standings_now(settings, register, agreements_of(settings), now_s())
+        targets = [one.target for one in found.all if everything or one.is_told]
+        return found, dict(await appeals_about(settings, targets, from_ms // 1000))
+
+    found, appeals = with_register(settings, work)
+    figures = asyncio.run(_figures(settings, from_ms))
+    shown = [one for one in found.all if everything or one.is_told]
+    if as_json:
+        print_json(
+            {
+                "from": rfc3339(from_ms // 1000),
+                "decisions": figures.decisions,
+                "trials": [_json(one, figures.of(one.target), appeals) for one in shown],
+            }
+        )
+    elif not shown:
+        say("Nothing is on trial, and nothing was promoted.")
+    else:
+        _print(shown, figures, appeals)
+
+
+def promote(
+    thing: Thing,
+    reason: Reason,
+    since: Since = WINDOW,
+    figures: WithFigures = True,
+    actor: Actor = None,
+    config: ConfigFiles = None,
+) -> None:
+    """Take something from trial into force, in every running engine, without a restart.
+
+    It goes before the settings until it is demoted, and may do no more than they and agreements
+    allow. The audit keeps who did it, why, and what the trial had come to.
+
+    Example: ringfence promote list:KH/scam --reason "a week without a wrong block"
+    """
+    _turn(settings_of(config), thing, Standing.FORCE, reason, actor, since if figures else None)
+
+
+def demote(
+    thing: Thing,
+    reason: Reason,
+    since: Since = WINDOW,
+    figures: WithFigures = True,
+    actor: Actor = None,
+    config: ConfigFiles = None,
+) -> None:
+    """Put something back on trial, in every running engine: it decides, and acts on nobody.
+
+    Example: ringfence demote list:KH/scam --reason "blocks a bank, ticket 4711"
+    """
+    _turn(settings_of(config), thing, Standing.TRIAL, reason, actor, since if figures else None)
+
+
+def _turn(
+    settings: Settings,
+    thing: str,
+    standing: Standing,
+    reason: str,
+    actor: str | None,
+    since: str | None,
+) -> None:
+    target = Target.read(thing)
+    if target is None:
+        kinds = ", ".join(f"{kind}:..." for kind in Kind)
+        fail(f"{thing!r} is nothing that can be on trial: write {kinds}", USAGE)
+    if not reason.strip():
+        fail("--reason says why, and the audit keeps it", USAGE)
+    counted: dict[str, int] = {}
+    if since is not None:
+        counted = asyncio.run(_figures(settings, moment_in(since))).of(target).plain()
+    who, agreed = by(actor, reason), agreements_of(settings)
+    done = with_register(
+        settings,
+        lambda register: turn(settings, register, agreed, target, standing, who, counted, now_s()),
+    )
+    how = "in force" if standing is Standing.FORCE else "on trial"
+    say(f"{target} is {how} from now on, in every engine within seconds")
+    if counted:
+        say(f"  since {since}: {_told(counted)}")
+    for remark in done.now.remarks:
+        say(f"  {remark}")
+    back = OPS[Standing.TRIAL if standing is Standing.FORCE else Standing.FORCE]
+    note(f"`ringfence {back} {target} --reason ...` takes it back; the audit has this step")
+
+
+async def _figures(settings: Settings, from_ms: int) -> Figures:
+    with progress() as stage:
+        return await figures_between(
+            settings,
+            from_ms,
+            (now_s() + 1) * 1000,
+            say_waiting,
+            lambda done, whole: stage("decisions", done, whole),
+        )
+
+
+def _told(counted: dict[str, int]) -> str:
+    return (
+        f"it would have blocked {counted['would_block']:,} calls and flagged "
+        f"{counted['would_flag']:,}, of {counted['numbers']:,} numbers; "
+        f"{counted['stopped']:,} calls that it speaks of were stopped in fact"
+    )
+
+
+def _json(one: Stands, tried: Tried, appeals: dict[Target, int]) -> dict[str, Any]:
+    turned = one.turned
+    return {
+        "thing": str(one.target),
+        "standing": one.standing.value,
+        "settings_say": (Standing.TRIAL if one.set_on_trial else Standing.FORCE).value,
+        "since": None if turned is None else rfc3339(turned.at_s),
+        "by": None if turned is None else turned.actor,
+        "reason": None if turned is None else turned.reason,
+        "figures_then": None if turned is None else turned.figures,
+        **tried.plain(),
+        "numbers_complete": not tried.more_numbers,
+        "appeals": appeals.get(one.target),
+        "remarks": list(one.remarks),
+    }
+
+
+def _print(shown: list[Stands], figures: Figures, appeals: dict[Target, int]) -> None:
+    right = ("would block", "would flag", "numbers", "stopped in fact", "appeals")
+    table = Table(
+        *(Column(name, overflow="fold") for name in ("thing", "stands", "since")),
+        *(Column(name, justify="right") for name in right),
+        box=None,
+        header_style="bold",
+    )
+    for one in shown:
+        tried, turned = figures.of(one.target), one.turned
+        more = "+" if tried.more_numbers else ""
+        since = "as the settings say" if turned is None else f"{rfc3339(turned.at_s)}"
+        table.add_row(
+            Text(str(one.target)),
+            "on trial" if one.standing is Standing.TRIAL else "in force",
+            since,
+            f"{tried.would_block:,}",
+            f"{tried.would_flag:,}",
+            f"{len(tried.numbers):,}{more}",
+            f"{tried.stopped:,}",
+            f"{appeals[one.target]:,}" if one.target in appeals else "",
+        )
+    out.print(table)
+    for one in shown:
+        if one.turned is not None:
+            say(f"{one.target}: {one.turned.actor}: {one.turned.reason}")
+        for remark in one.remarks:
+            say(f"{one.target}: {remark}")
+    note(
+        f"{figures.decisions:,} decisions looked at; `ringfence replay --from 1d --enforce-trials` "
+        "estimates what a trial would block wrongly"
+    )

@@ -1,0 +1,248 @@
+"""`ringfence why NUMBER`: why it is blocked, or not, from the entry to the sinks."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
+
+import typer
+
+from stream.cli.common import AsJson, ConfigFiles, err, out, print_json, quiet_clients, settings_of
+from stream.cli.list_store import moment_in, say, with_register
+from stream.cli.number_arguments import OR_STDIN, typed_or_piped
+from stream.config.agreement_files import agreements_of
+from stream.core.numbers.number import Kind, parse
+from stream.core.numbers.operator_prefixes import mark_of
+from stream.insight.explain.explain import DECISIONS, Question, chain_now, chain_then, with_history
+from stream.insight.explain.list_answers import HOLD, lists_now
+from stream.lists.snapshot.export import moment
+from stream.lists.store.list_store import Register
+
+LISTED, NOT_LISTED = 0, 1
+
+
+def why(
+    number: Annotated[
+        str,
+        typer.Argument(
+            help="As a switch writes it: +66812345678, 0812345678." + OR_STDIN,
+            callback=typed_or_piped,
+        ),
+    ],
+    config: ConfigFiles = None,
+    trunk: Annotated[str | None, typer.Option(help="The trunk that the call comes in on.")] = None,
+    callee: Annotated[str | None, typer.Option(help="The number that it calls.")] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="As of then: 2026-11-25T14:00:00Z, or 2h: so long ago."),
+    ] = None,
+    history: Annotated[
+        bool, typer.Option("--history", help="How it came on and off each list; with --at too.")
+    ] = False,
+    decisions: Annotated[
+        int,
+        typer.Option(min=0, max=1000, help="So many of its last decisions; 0: Kafka is not asked."),
+    ] = DECISIONS,
+    as_json: AsJson = False,
+) -> None:
+    """Say why NUMBER is blocked, or not: entry, source, list, agreement, term, decisions, sinks.
+
+    What a call from it would get, which lists hold it since when and by whose report, which term
+    of which agreement decides; what was decided in fact, and what became of that: the key that SIP
+    proxies have of it, what webhooks were told.
+
+    The number is shown in whole: it is the caller of this command who asked about it. With --at the
+    lists are those of then, as far as they are kept, agreements count as they stood then, decisions
+    are those up to then, and [policy] is today's.
+    Exit codes: 0 a list holds it, 1 none does, 2 it is no phone number.
+
+    Example: ringfence why 0812345678 --trunk intl-1
+    """
+    quiet_clients()
+    settings = settings_of(config)
+    agreements = agreements_of(settings)
+    trunks = settings.trunks_by_name()
+    country = trunks.country(trunk)
+    read = parse(number, country, trunks.prefix(trunk))
+    if (marked := mark_of(number, country)) is not None and read.kind is Kind.INVALID:
+        mark, behind = marked
+        raise typer.BadParameter(f"{number!r} has a mark ({mark}): ask for {behind}, behind it")
+    if read.kind is not Kind.E164:
+        raise typer.BadParameter(f"{number!r} is no phone number in {country}")
+    at_ms = None if at is None else moment_in(at)
+    asked = Question(read.text, trunk, callee, at_ms, history, decisions)
+
+    async def then(register: Register) -> dict[str, Any]:
+        answer = await chain_then(settings, agreements, register, asked)
+        return await with_history(settings, register, answer)
+
+    async def now() -> dict[str, Any]:
+        blocklists, register_said = await lists_now(settings)
+        return await chain_now(settings, agreements, blocklists, register_said, asked)
+
+    with err.status("asking"):
+        answer = asyncio.run(now()) if at_ms is None else with_register(settings, then)
+        if history and at_ms is None:
+            found = answer
+            answer = with_register(settings, lambda held: with_history(settings, held, found))
+    if as_json:
+        print_json(answer)
+    else:
+        _print(answer)
+    raise typer.Exit(LISTED if any(e["state"] in HOLD for e in answer["lists"]) else NOT_LISTED)
+
+
+_TOLD = {
+    "removed": "it was on it, and was taken off",
+    "unconfirmed": "its filter may hold it, and no entry can confirm that",
+    "expired": "what was reported of it has expired",
+    "legitimate": "who reports it says that it is no scammer's",
+}
+
+
+def _until(held: Mapping[str, Any]) -> str:
+    return f"until {held['expires_at'] or 'it is taken off'}"
+
+
+def _turned(one: Mapping[str, Any]) -> str:
+    """Who took something from trial into force, or back."""
+    stands = "in force" if one["standing"] == "force" else "on trial"
+    return f"{one['what']} is {stands} since {one['at']}: {one['reason']} ({one['actor']})"
+
+
+def _print(answer: dict[str, Any]) -> None:
+    call = answer["call"]
+    verdict = (
+        f"{call['verdict']} (simulated: would {call['would']})"
+        if call["would"]
+        else (call["verdict"])
+    )
+    trunk = f" on trunk {call['trunk']}" if call["trunk"] else ""
+    when = f" at {answer['at']}" if "at" in answer else ""
+    out.print(
+        f"A call from {answer['number']}{trunk}{when}: [bold]{verdict}[/], rule {call['rule']}",
+        soft_wrap=True,
+    )
+    for one in call["turned"]:
+        say(_turned(one))
+    if call["rules_not_told"]:
+        rules = ", ".join(call["rules_not_told"])
+        say(f"What it did before is not known here: {rules} may say more")
+    allow = answer["allow"]
+    if allow is not None:
+        until = allow["expires_at"] or "further notice"
+        of = f", appeal {allow['appeal']}" if allow["appeal"] else ""
+        say(f"Allowed by {allow['entry']} until {until}: {allow['reason']} ({allow['actor']}{of})")
+    for held in answer["lists"]:
+        known = _TOLD.get(held["state"]) or (
+            f"{held['category']}, confidence now {held['confidence']}, {_until(held)}"
+        )
+        where = f"{held['list']} (of {held['owner']}, generation {held['generation']})"
+        where += f", by its entry {held['prefix']}" if held["prefix"] else ""
+        out.print(f"{where}: {held['state']}; {known}", markup=False, soft_wrap=True)
+        for rule in held["asked_by"]:
+            say(f"  only the rule {rule} asks it: as a list it blocks nobody")
+        agreed = held["agreement"]
+        if agreed is not None:
+            clause = f", {agreed['reference']}" if agreed["reference"] else ""
+            may = "only be observed" if held["may"] == "observe" else held["may"]
+            say(f"  it may {may} by agreement {agreed['id']}{clause}: {agreed['title']}")
+            if agreed["conditions"]:
+                say(f"  where its conditions hold: {'; '.join(agreed['conditions'])}")
+        elif held["needs_agreement"]:
+            say("  no agreement on it is in force: it is only observed")
+        if held["decides"] is not None:
+            say(f"  what decides: {_term(held['decides'])}")
+        for one in held["turned"]:
+            say(f"  {_turned(one)}")
+        for report in held["reports"]:
+            out.print(
+                f"  {report['source']}: {report['category']}, confidence {report['confidence']}, "
+                f"now {report['confidence_now']}, reported {report['reported_at']}, "
+                f"{_until(report) if report['live'] else 'expired ' + report['expires_at']}",
+                markup=False,
+                soft_wrap=True,
+            )
+        if held["state"] in HOLD:
+            ask = " or ".join(held["ask"]) or (
+                f"{held['owner']} (no contact is set: [owners.{held['owner']}] contact)"
+            )
+            say(f"  to have it taken off, ask {ask}")
+    if not answer["lists"]:
+        out.print("No list holds it.")
+    for name, why_not in answer.get("not_known", {}).items():
+        say(f"{name} is not known of then: {why_not}")
+    for name in answer["not_asked"]:
+        out.print(f"{name} could not be asked: it has no data here")
+    if answer.get("history"):
+        say("History:")
+        _print_turns(answer["history"], answer["number"])
+    _print_decided(answer)
+    out.print(f"Register: {answer['register']}", markup=False)
+
+
+def _term(term: Mapping[str, Any]) -> str:
+    """The term that decided, in a line."""
+    has = f"; the number has {term['has']}" if term["has"] else ""
+    then = "" if term["holds"] else ", so the list does not act"
+    return f"{term['term']}: {term['wants']} ({term['by']}){has}{then}"
+
+
+def _print_decided(answer: Mapping[str, Any]) -> None:
+    """What was decided in fact, and what sinks made of it."""
+    decided = answer.get("decided")
+    if decided is None:
+        return
+    found = decided["decisions"]
+    if decided["why"]:
+        say(f"Decisions: {decided['why']}")
+    elif not found:
+        far = "" if decided["whole"] else f" among the last {decided['looked_back']:,} records"
+        say(f"No decision about it is kept{far}.")
+    else:
+        say(f"Its last {len(found)} decisions:" if len(found) > 1 else "Its last decision:")
+    for one in found:
+        would = f" (would {one['would']})" if one.get("simulated") else ""
+        lists = " ".join(
+            f"{reason.get('list')}@{reason.get('generation')}"
+            for reason in one.get("reasons") or ()
+        )
+        sinks = ", ".join(f"{name} {did}" for name, did in one["sinks"].items())
+        say(
+            f"  {one.get('decided_at')}  {one.get('verdict')}{would}, rule {one.get('rule')}"
+            f"  {lists}  {one.get('decision_id')} ({one['record']})"
+            f"{'; sinks: ' + sinks if sinks else ''}"
+        )
+    _print_key(answer["sinks"]["key"])
+    if answer["sinks"]["why"]:
+        say(answer["sinks"]["why"])
+
+
+def _print_key(key: Mapping[str, Any]) -> None:
+    """What SIP proxies are told."""
+    held = key["held"]
+    if held is None:
+        say(f"SIP proxies have no key of it{': ' + key['why'] if key['why'] else ''}")
+        return
+    until = moment(int(held["expires_at"])) if held.get("expires_at", "").isdigit() else "?"
+    say(
+        f"SIP proxies have bl:{held['entry']}: {held.get('action')}, {held.get('reason')} by "
+        f"{held.get('list')}, until {until} (decision {held.get('decision_id') or 'none yet'})"
+    )
+
+
+def _print_turns(history: Iterable[Mapping[str, Any]], e164: str) -> None:
+    """A number's history as lines."""
+    for turn in history:
+        entry = f" {turn['entry']}" if turn["entry"] not in {e164, ""} else ""
+        who = f" by {turn['actor']}" if turn["actor"] else ""
+        why = f": {turn['reason']}" if turn["reason"] else ""
+        sources = ", ".join(
+            f"{report['category']} {report['confidence']} from {report['source']}"
+            for report in turn["reports"]
+        )
+        how = "in generations that are not kept" if turn["how"] == "unknown" else turn["how"]
+        after = f"; then {sources}" if sources else ""
+        say(
+            f"  {turn['at']}  {turn['list']}, generation {turn['generation']}:{entry} "
+            f"{turn['what']} ({how}){who}{why}{after}"
+        )

@@ -1,0 +1,1 @@
+"""Commands about other countries: agreements, circles, repositories, hubs, reports."""

@@ -1,0 +1,163 @@
+"""`ringfence circle`: the keys by which the countries of a circle hash numbers."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from stream.cli.common import AsJson, ConfigFiles, out, own, print_json, settings_of
+from stream.cli.list_store import NOTHING_DONE, USAGE, fail, say, with_register
+from stream.config.settings import Settings
+from stream.core.model.entry import NEVER, Entry
+from stream.core.model.errors import SecretUnsafe
+from stream.lists.snapshot import circle_keys
+from stream.lists.snapshot.export import moment
+from stream.lists.store.list_store import Register
+from stream.lists.store.rekeyed_fingerprints import hashed_now
+
+app = typer.Typer(
+    no_args_is_help=True, help="Keys by which the countries of a circle hash numbers."
+)
+Circle = Annotated[str, typer.Argument(metavar="CIRCLE", help="E.g. asean, or an epoch: asean@2.")]
+
+
+@app.command()
+def new(
+    name: Circle,
+    key_file: Annotated[
+        Path | None, typer.Option(help="Take the key that another member gave us: 64 hex digits.")
+    ] = None,
+    config: ConfigFiles = None,
+) -> None:
+    """Make a circle's key, or take the one that was given to us; it is never printed.
+
+    One member makes it; the others get the file by a way that only they can read (not by mail,
+    never in the repository), and take it with --key-file. All compare the key's id.
+
+    Example: ringfence circle new asean
+    """
+    folder = _folder(settings_of(config))
+    own(folder)
+    key = circle_keys.new_key(folder, name, circle_keys.key_in(key_file) if key_file else None)
+    say(f"{name}: key {circle_keys.key_id(key)} in {circle_keys.file_of(folder, name)}")
+    say("give that file to the other members by a way that only they can read; compare the id")
+
+
+@app.command()
+def rotate(name: Circle, config: ConfigFiles = None) -> None:
+    """Begin the circle's next epoch: a new key, beside the old one until all lists have moved.
+
+    In the overlap lists of both epochs are read, each with its key: who has the new one follows
+    each list by itself when its owner moves it. When the last owner has, `ringfence circle retire`
+    ends the old epoch. What runs sees a new key without a restart.
+
+    Example: ringfence circle rotate asean
+    """
+    settings = settings_of(config)
+    last = circle_keys.newest(name.partition("@")[0], settings.circle_keys())
+    if last is None:
+        fail(f"no circle {name}: `ringfence circle new {name}` makes it", USAGE)
+    follows = circle_keys.next_epoch(last)
+    folder = _folder(settings)
+    own(folder)
+    key = circle_keys.new_key(folder, follows)
+    say(f"{follows}: key {circle_keys.key_id(key)} in {circle_keys.file_of(folder, follows)}")
+    say(f"1. give that file to the other members: `ringfence circle new {follows} --key-file FILE`")
+    say(f"2. when all have it, each owner: `ringfence lists rekey OWNER/NAME --circle {follows}`")
+    say(f"3. when no list of {last} is left: `ringfence circle retire {last}`")
+
+
+@app.command()
+def retire(name: Circle, config: ConfigFiles = None) -> None:
+    """End an epoch: its key is deleted here, and lists hashed by it can no longer be read.
+
+    Example: ringfence circle retire asean
+    """
+    path = circle_keys.file_of(_folder(settings_of(config)), name)
+    try:
+        path.unlink()
+    except OSError as error:
+        raise SecretUnsafe(f"{path} can not be deleted: {error.strerror}") from error
+    say(f"{name}: the key is deleted; restart what runs, so that it is forgotten there too")
+
+
+@app.command("ls")
+def ls_(config: ConfigFiles = None, as_json: AsJson = False) -> None:
+    """Show the circles that there is a key of; members compare the ids.
+
+    Example: ringfence circle ls
+    """
+    settings = settings_of(config)
+    folder = _folder(settings)
+    rows = []
+    for name, key in sorted(settings.circle_keys().items()):
+        source = settings.circles[name].key_env if name in settings.circles else ""
+        where = source or (
+            "" if name == circle_keys.PLAIN else str(circle_keys.file_of(folder, name))
+        )
+        rows.append((name, circle_keys.key_id(key), where))
+    if as_json:
+        print_json([{"circle": n, "key_id": i or None, "from": w or None} for n, i, w in rows])
+        return
+    table = Table("circle", "key id", "from", box=None, header_style="bold")
+    for row in rows:
+        table.add_row(*(text or "-" for text in row))
+    out.print(table)
+
+
+@app.command()
+def why(
+    name: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="A list of ours.")],
+    fingerprint: Annotated[str, typer.Argument(help="As a partner has it: 16 hex digits.")],
+    config: ConfigFiles = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say which number of a list of ours a fingerprint is, and who reported it: for an appeal.
+
+    A partner with whom fingerprints are shared decides by them and can name no more; the owner
+    can, also one of an earlier epoch as long as its key is here. The number is shown in whole. Exit
+    codes: 0 it is listed, 1 it is not.
+
+    Example: ringfence circle why KH/scam 336e914774f97770
+    """
+    settings = settings_of(config)
+    if not re.fullmatch(r"[0-9a-f]{16}", fingerprint.lower()):
+        fail(f"{fingerprint!r} is no fingerprint: 16 hex digits", USAGE)
+    value = int(fingerprint, 16)
+
+    async def work(register: Register) -> tuple[Entry, ...]:
+        keys = settings.circle_keys()
+        now = (await hashed_now(register, name, [value], keys)).get(value, value)
+        return (await register.reports(name, [now])).get(now, ())
+
+    reports = with_register(settings, work)
+    if as_json:
+        print_json({"list": name, "reports": [_report_json(one) for one in reports]})
+    elif not reports:
+        say(
+            f"{name} does not hold it now; `ringfence lists history {name}` shows what became of it"
+        )
+    for one in reports if not as_json else ():
+        told = _report_json(one)
+        until = told["expires_at"] or "it is taken off"
+        what = f"{told['category']}, confidence {told['confidence']}"
+        say(f"{told['number']}: {told['source']}: {what}, {told['reported_at']} until {until}")
+    if not reports:
+        raise typer.Exit(NOTHING_DONE)
+
+
+def _report_json(one: Entry) -> dict[str, Any]:
+    return {
+        "number": one.number or None,
+        "source": one.source,
+        "category": one.category.label,
+        "confidence": one.confidence,
+        "reported_at": moment(one.reported_at_s),
+        "expires_at": None if one.expires_at_s == NEVER else moment(one.expires_at_s),
+    }
+
+
+def _folder(settings: Settings) -> Path:
+    return Path(settings.exchange.circles_dir)

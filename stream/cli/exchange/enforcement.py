@@ -1,0 +1,327 @@
+"""`ringfence enforcement`: what partners' lists do here, and ours there, told back and forth."""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeVar
+
+import msgspec
+import typer
+from prometheus_client import CollectorRegistry
+from rich.table import Table
+
+from stream.cli.common import AsJson, ConfigFiles, out, own, print_json, settings_of
+from stream.cli.exchange.exchange import ring_of, validity_of
+from stream.cli.list_store import (
+    NOTHING_DONE,
+    USAGE,
+    Actor,
+    ReasonText,
+    by,
+    fail,
+    key_of,
+    note,
+    now_s,
+    say,
+    with_register,
+)
+from stream.config.settings import Settings
+from stream.core.filters.digests import fingerprints_of
+from stream.core.model.delays import Delays
+from stream.core.model.enforcement import DOCUMENT_BYTES_MAX, Enforcement, Sighting, read
+from stream.core.model.errors import DocumentUnreadable, Fault
+from stream.core.numbers.number import Kind, parse
+from stream.enforcement.import_documents import Imported
+from stream.enforcement.rounds import Enforcing, Plan
+from stream.lists.store.enforcement_store import EnforcedBook
+from stream.lists.store.entry_codec import hex_of
+from stream.lists.store.list_store import Register
+from stream.ops.metrics.enforcement import EnforcementMetrics
+from stream.services import enforcement
+
+app = typer.Typer(no_args_is_help=True, help="What partners' lists do here, and ours there.")
+T = TypeVar("T")
+_SHA256: Final = re.compile(r"[0-9a-f]{64}\.")
+_FINGERPRINT: Final = re.compile(r"[0-9a-f]{16}\Z")
+ListName = Annotated[str, typer.Argument(metavar="OWNER/NAME", help="The list, e.g. KH/scam.")]
+
+
+def _plan(settings: Settings) -> Plan:
+    return enforcement.plan_of(settings, ring_of(settings, None), validity_of(settings))
+
+
+def _once(plan: Plan, work: Callable[[Enforcing], Awaitable[T]]) -> T:
+    """What `work` gives. Raises Faults."""
+
+    async def whole() -> T:
+        async with Enforcing(plan, EnforcementMetrics(CollectorRegistry())) as made:
+            return await work(made)
+
+    return asyncio.run(whole())
+
+
+@app.command()
+def run(config: ConfigFiles = None) -> None:
+    """Count decisions, publish what they come to, and read partners, until SIGTERM or Ctrl-C.
+
+    Needs the role `TH/enforcement` in our repository (`ringfence exchange add-list TH/enforcement`)
+    and partners in [enforcement.partners]; without, it does what it can. Exit codes as for `run`.
+
+    Example: ringfence enforcement run --config carrier.toml
+    """
+    settings = settings_of(config)
+    raise typer.Exit(enforcement.run(settings, _plan(settings)))
+
+
+@app.command()
+def publish(
+    count: Annotated[
+        bool, typer.Option("--count/--no-count", help="First count the decisions that are there.")
+    ] = True,
+    config: ConfigFiles = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell the owners of partners' lists what these did here, once: signed, in our repository.
+
+    Exit code 1: it could not be published, and why.
+
+    Example: ringfence enforcement publish
+    """
+    settings = settings_of(config)
+    own(settings.exchange.dir, settings.exchange.keys_dir, settings.exchange.state_dir)
+    plan = _plan(settings)
+
+    async def work(made: Enforcing) -> int:
+        if count:
+            await made.count()
+        return await made.publish()
+
+    published = _once(plan, work)
+    if as_json:
+        print_json({"published": published})
+    else:
+        say(f"published {published:,} documents" if published else "nothing is new")
+
+
+@app.command("import")
+def import_(
+    countries: Annotated[
+        list[str] | None, typer.Argument(metavar="[COUNTRY...]", help="None: all partners.")
+    ] = None,
+    config: ConfigFiles = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read what partners did by our lists, once. What they found to be innocent, we doubt.
+
+    Exit code 1: a partner could not be read, or a document was refused, and why.
+
+    Example: ringfence enforcement import TH
+    """
+    settings = settings_of(config)
+    own(settings.exchange.state_dir)
+    plan = _plan(settings)
+    known = {partner.country: partner for partner in plan.partners}
+    for country in countries or ():
+        if country not in known:
+            fail(f"{country} is no partner: [enforcement.partners.{country}] names one", USAGE)
+    wanted = countries or list(known)
+    if not wanted:
+        fail("there is no partner: [enforcement.partners.TH] names one", USAGE)
+
+    async def work(made: Enforcing) -> dict[str, Imported | Fault]:
+        found: dict[str, Imported | Fault] = {}
+        for country in wanted:
+            try:
+                found[country] = await made.read(known[country])
+            except Fault as fault:
+                found[country] = fault
+        return found
+
+    found = _once(plan, work)
+    if as_json:
+        print_json({country: _imported_json(one) for country, one in found.items()})
+    else:
+        for country, one in found.items():
+            _tell_imported(country, one)
+    if any(isinstance(one, Fault) or one.refused for one in found.values()):
+        raise typer.Exit(NOTHING_DONE)
+
+
+def _imported_json(one: Imported | Fault) -> dict[str, object]:
+    if isinstance(one, Fault):
+        return {"fault": str(one)}
+    return {
+        "taken": len(one.documents),
+        "refused": one.refused,
+        "sightings": one.sightings,
+        "unlisted": one.unlisted,
+    }
+
+
+def _tell_imported(country: str, one: Imported | Fault) -> None:
+    if isinstance(one, Fault):
+        note(f"{country}: {type(one).__name__}: {one}")
+        return
+    for why in one.refused.values():
+        note(f"{country}: refused: {why}")
+    text = f"{country}: {len(one.documents):,} new documents"
+    if one.sightings:
+        text += f"; {one.sightings:,} of our numbers are no scammers' there: we doubt them now"
+    if one.unlisted:
+        text += f"; {one.unlisted:,} that we do not list (any more)"
+    say(text)
+
+
+@app.command()
+def sight(
+    name: ListName,
+    number: Annotated[str, typer.Argument(help="The number, or its fingerprint: 16 hex digits.")],
+    reason: ReasonText,
+    actor: Actor = None,
+    config: ConfigFiles = None,
+) -> None:
+    """Say of a number on a partner's list that it is no scammer's: its owner is told with the next
+    document. `ringfence appeals` does it by itself.
+
+    Only the number's fingerprint leaves this country.
+
+    Example: ringfence enforcement sight KH/scam +85531234567 --reason "a hospital's switchboard"
+    """
+    settings = settings_of(config)
+
+    async def work(register: Register) -> str:
+        circle = (await register.state(name)).head.circle
+        if _FINGERPRINT.match(number.lower()):
+            found = number.lower()
+        else:
+            read_number = parse(number, None)
+            if read_number.kind is not Kind.E164:
+                fail(f"{number!r} is no number in E.164 (+...) and no fingerprint", USAGE)
+            found = hex_of(fingerprints_of(read_number.text, key_of(settings, circle))[0])
+        seen_at = datetime.fromtimestamp(now_s(), UTC)
+        async with EnforcedBook.open(settings.register()) as book:
+            await book.sighted(
+                name, Sighting(fingerprint=found, seen_at=seen_at), by(actor, reason)
+            )
+        return found
+
+    say(f"{name}: {with_register(settings, work)} is told to its owner with the next document")
+
+
+@app.command()
+def show(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[OWNER/NAME]", help="One list; none: all.")
+    ] = None,
+    country: Annotated[
+        str | None, typer.Option("--by", metavar="COUNTRY", help="Who enforced; none: all.")
+    ] = None,
+    days: Annotated[int, typer.Option(min=1, max=3660, help="The last so many days.")] = 7,
+    file: Annotated[
+        Path | None, typer.Option(help="Read this document instead, as a partner would.")
+    ] = None,
+    refused: Annotated[
+        bool, typer.Option("--refused", help="Partners' documents that were not taken, and why.")
+    ] = False,
+    config: ConfigFiles = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what partners' lists did here, and ours there, as the documents say.
+
+    Numbers of the list that called, calls blocked, flagged, and on trial (simulated); from the
+    owner's publication: until it was live (p99), until the first call was stopped (p50); false
+    positives, and appeals that are open. With --json all of it.
+
+    Exit codes: 0, also where there is nothing; 2 a --file that can not be read, and what is wrong.
+
+    Example: ringfence enforcement show KH/scam --by TH --days 30
+    """
+    settings = settings_of(config)
+    if file is not None:
+        _print([_in_file(file)], as_json=as_json)
+        return
+    if refused:
+        _print_refused(settings, as_json=as_json)
+        return
+    last = datetime.fromtimestamp(now_s(), UTC).date()
+    first = last - timedelta(days=days - 1)
+    home = settings.calls.home_country
+    countries = [country] if country else [home, *sorted(settings.enforcement.partners)]
+
+    async def work(register: Register) -> list[Enforcement]:
+        names = [name] if name else sorted((await register.heads()).lists)
+        async with EnforcedBook.open(settings.register()) as book:
+            return [
+                document
+                for each in names
+                for one in countries
+                for document in await book.documents(each, one, first, last)
+            ]
+
+    _print(with_register(settings, work), as_json=as_json)
+
+
+def _in_file(file: Path) -> Enforcement:
+    *above, last = file.absolute().parts[-4:]
+    target = "/".join([*above, _SHA256.sub("", last, count=1)])
+    try:
+        with file.open("rb") as opened:
+            return read(opened.read(DOCUMENT_BYTES_MAX + 1), target)
+    except OSError as error:
+        fail(f"{file} can not be read: {error.strerror}", USAGE)
+    except DocumentUnreadable as error:
+        fail(str(error), USAGE)
+
+
+def _print(documents: Sequence[Enforcement], *, as_json: bool) -> None:
+    if as_json:
+        found: list[Any] = [msgspec.to_builtins(one) for one in documents]
+        print_json(found)
+        return
+    if not documents:
+        say("nothing yet: `ringfence enforcement run` counts, publishes and reads")
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False, collapse_padding=True)
+    for column in ("list", "by", "day"):
+        table.add_column(column, no_wrap=True)
+    calls = ("numbers", "block", "flag", "trial")
+    for column in (*calls, "live\np99", "stop\np50", "false", "open"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for one in documents:
+        table.add_row(one.list, one.country, one.day.isoformat(), *_cells(one))
+    out.print(table)
+
+
+def _cells(one: Enforcement) -> list[str]:
+    counts = None if one.by_category is None else list(one.by_category.values())
+    calls = [
+        "-" if counts is None else f"{sum(getattr(each, name) or 0 for each in counts):,}"
+        for name in ("entries", "blocked", "flagged", "simulated")
+    ]
+    return [
+        *calls,
+        _seconds(one.in_force, "p99_s"),
+        _seconds(one.first_stopped, "p50_s"),
+        f"{len(one.sightings):,}",
+        "-" if one.appeals is None else f"{one.appeals.pending:,}",
+    ]
+
+
+def _seconds(delays: Delays | None, name: str) -> str:
+    return "-" if delays is None else f"{getattr(delays, name):,.1f} s"
+
+
+def _print_refused(settings: Settings, *, as_json: bool) -> None:
+    async def work(_: Register) -> dict[str, dict[str, str]]:
+        async with EnforcedBook.open(settings.register()) as book:
+            return {one: await book.refused(one) for one in sorted(settings.enforcement.partners)}
+
+    found = with_register(settings, work)
+    if as_json:
+        print_json(found)
+        return
+    for country, documents in found.items():
+        for why in documents.values():
+            say(f"{country}: {why}")

@@ -1,0 +1,263 @@
+"""What the commands that speak to the register share: options, exit codes, output, progress.
+
+Exit codes: 0 done, 1 nothing or only a part was done, 2 what was asked for can not be (usage,
+configuration, an unreadable file, an unknown list), 3 the register is down or unsafe.
+"""
+
+import asyncio
+import getpass
+import os
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import typer
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from stream.cli.common import complain, err, out
+from stream.config.settings import Settings
+from stream.core.model.errors import (
+    ChangeConflict,
+    ConfigInvalid,
+    Fault,
+    ListUnknown,
+    NameRefused,
+    RegisterDown,
+    RegisterLost,
+    RegisterUnsafe,
+    SnapshotUnreadable,
+    VersionGone,
+)
+from stream.core.model.free_text import ACTOR_CHARS_MAX, REASON_CHARS_MAX, line_of
+from stream.core.numbers.number import Kind, parse
+from stream.core.numbers.prefix_entries import PrefixFault, PrefixRules, read_entries
+from stream.feeds.formats.rows import InputUnreadable
+from stream.feeds.values import after_number
+from stream.lists.store.heads import By
+from stream.lists.store.list_store import Register
+from stream.lists.store.publish_base import Stage
+from stream.ops.kernels import warm_up
+from stream.ops.schema.durations import seconds_of
+
+NOTHING_DONE, USAGE, REGISTER = 1, 2, 3
+NICE = 10
+"""Of work that may wait: it gets a tenth of a core that a worker of calls wants."""
+ROW_BYTES = 40
+"""Of a row in a file, about."""
+ROWS_FOR_KERNELS = 200_000
+ROWS_TOLD = 10_000
+"""Stages of fewer steps are no rows: parts that are written, a sort."""
+T = TypeVar("T")
+
+Actor = Annotated[
+    str | None,
+    typer.Option(
+        "--actor",
+        envvar="RINGFENCE_ACTOR",
+        help="Who does this, for the audit; else the login name.",
+    ),
+]
+ReasonText = Annotated[str, typer.Option("--reason", help="Why, for the audit.")]
+Region = Annotated[
+    str | None, typer.Option("--region", help="Country of national numbers, ISO 3166, e.g. TH.")
+]
+ExpiresIn = Annotated[
+    str | None, typer.Option("--expires-in", help="E.g. 10d, 12h, 30m; else never.")
+]
+
+_EXITS: tuple[tuple[type[Fault], int], ...] = (
+    (ConfigInvalid, USAGE),
+    (InputUnreadable, USAGE),
+    (ListUnknown, USAGE),
+    (NameRefused, USAGE),
+    (ChangeConflict, NOTHING_DONE),
+    (VersionGone, NOTHING_DONE),
+    (RegisterDown, REGISTER),
+    (RegisterUnsafe, REGISTER),
+    (RegisterLost, REGISTER),
+    (SnapshotUnreadable, REGISTER),
+)
+
+
+def say(text: str) -> None:
+    """A line of what was done, on stdout."""
+    out.print(text, markup=False, soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """A line of what was not done, on stderr."""
+    err.print(text, markup=False, soft_wrap=True)
+
+
+def fail(text: str, code: int) -> NoReturn:
+    """Say what is wrong and end."""
+    note(text)
+    raise typer.Exit(code)
+
+
+def with_register(settings: Settings, work: Callable[[Register], Awaitable[T]]) -> T:
+    """What `work` gives; a fault is printed and ends with its exit code."""
+
+    async def whole() -> T:
+        async with await Register.connect(settings.register()) as register:
+            return await work(register)
+
+    try:
+        return asyncio.run(whole())
+    except Fault as fault:
+        complain(fault)
+        code = next((code for kind, code in _EXITS if isinstance(fault, kind)), NOTHING_DONE)
+        raise typer.Exit(code) from fault
+
+
+def key_of(settings: Settings, circle: str) -> bytes:
+    """The hashing key of a circle; raises ConfigInvalid if the settings have none."""
+    key = settings.circle_keys().get(circle)
+    if key is None:
+        raise ConfigInvalid((f"no key for circle {circle}: it needs [circles.{circle}] key_env",))
+    return key
+
+
+def text_in(text: str, option: str, most: int = REASON_CHARS_MAX) -> str:
+    """What somebody wrote, on one line. Ends with 2 if it has what can not be kept or shown."""
+    try:
+        return line_of(text, option, most)
+    except ValueError as error:
+        fail(str(error), USAGE)
+
+
+def by(actor: str | None, reason: str) -> By:
+    """Who changes something, and why. Ends with 2 if it is no text for the audit."""
+    reason = text_in(reason, "--reason")
+    if actor:
+        return By(text_in(actor, "--actor", ACTOR_CHARS_MAX), reason)
+    try:
+        return By(getpass.getuser(), reason)
+    except (KeyError, OSError):  # a container's user often has no name
+        return By(f"uid {os.getuid()}", reason)
+
+
+def now_s() -> int:
+    """Seconds since the epoch."""
+    return int(time.time())
+
+
+def seconds_in(span: str | None) -> int:
+    """`10d` in seconds; 0 for None. Ends with 2 if it is no span."""
+    if span is None:
+        return 0
+    seconds = seconds_of(span)
+    if seconds is None:
+        fail(f"{span!r} is no span of time: write e.g. 10d, 12h or 30m", USAGE)
+    return seconds
+
+
+def moment_in(text: str) -> int:
+    """A moment that somebody typed, in milliseconds since the epoch; ends with 2 if it is none."""
+    try:
+        said = datetime.fromisoformat(text.strip())
+    except ValueError:
+        if seconds_of(text) is not None:
+            return (now_s() - seconds_in(text)) * 1000
+        fail(f"{text!r} is no time: write 2026-11-25T14:00:00Z, or 2h for two hours ago", USAGE)
+    aware = said if said.tzinfo else said.replace(tzinfo=UTC)
+    return int(aware.timestamp() * 1000) + (0 if said.microsecond else 999)
+
+
+def expiry(span: str | None) -> int:
+    """When something expires that does so in `span`; 0: never. Ends with 2 if it is no span."""
+    seconds = seconds_in(span)
+    return now_s() + seconds if seconds else 0
+
+
+def numbers_in(texts: Sequence[str], region: str | None) -> tuple[list[str], int]:
+    """Which of `texts` are E.164 numbers, as such; the others are named, and counted."""
+    good = []
+    for text in texts:
+        number = parse(text, region)
+        if (more := after_number(text)) is not None:
+            note(f"{text!r}: {more.value}")
+        elif number.kind is Kind.E164:
+            good.append(number.text)
+        else:
+            hint = "" if region else " (national numbers need --region)"
+            note(f"{text!r} is not a number{hint}")
+    return good, len(texts) - len(good)
+
+
+def behind_calls(settings: Settings, rows: int) -> None:
+    """Work of about so many rows begins, that gives way to calls which are decided on this machine.
+
+    For many rows the kernels are worth loading (0.6 s), if a worker has compiled them.
+    """
+    os.setpriority(os.PRIO_PROCESS, 0, max(os.getpriority(os.PRIO_PROCESS, 0), NICE))
+    if rows >= ROWS_FOR_KERNELS:
+        warm_up(settings.ops.kernels_folder(settings.lists.state_dir), may_compile=False)
+
+
+class _Rate(ProgressColumn):
+    """How fast a stage goes: bytes of the file while it is read, else rows."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed or 0.0
+        if task.description == "reading":
+            return Text(f"{speed / 1e6:,.1f} MB/s")
+        return Text(f"{speed:,.0f} rows/s" if (task.total or 0) >= ROWS_TOLD else "")
+
+
+def entries_in(
+    texts: Sequence[str], region: str | None, rules: PrefixRules
+) -> tuple[list[str], int]:
+    """Like `numbers_in`, and the prefixes among `texts`, and those that its ranges are cut into."""
+    good: list[str] = []
+    bad = 0
+    for text in texts:
+        entries = read_entries(text, region, rules)
+        if isinstance(entries, PrefixFault):
+            note(f"{text!r}: {entries.value}")
+            bad += 1
+        elif entries is None:
+            numbers, wrong = numbers_in([text], region)
+            good += numbers
+            bad += wrong
+        else:
+            good += entries
+    return list(dict.fromkeys(good)), bad
+
+
+@contextmanager
+def progress() -> Iterator[Stage]:
+    """A bar on the terminal for each stage, how fast it goes, how long it took and will take.
+
+    Nothing where stderr is no terminal.
+    """
+    with Progress(
+        TextColumn("{task.description:9}"),
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f} %"),
+        _Rate(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=err,
+        disable=not err.is_terminal,
+        transient=True,
+    ) as bars:
+        tasks: dict[str, Any] = {}
+
+        def stage(name: str, done: int, whole: int) -> None:
+            if name not in tasks:
+                tasks[name] = bars.add_task(name, total=whole)
+            bars.update(tasks[name], completed=done, total=whole)
+
+        yield stage

@@ -1,0 +1,182 @@
+"""`ringfence allow`: numbers and prefixes that are never blocked."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Column, Table
+
+from stream.cli.common import AsJson, ConfigFiles, out, print_json, settings_of
+from stream.cli.list_store import (
+    NOTHING_DONE,
+    USAGE,
+    Actor,
+    ExpiresIn,
+    ReasonText,
+    Region,
+    by,
+    expiry,
+    fail,
+    note,
+    now_s,
+    numbers_in,
+    say,
+    with_register,
+)
+from stream.cli.number_arguments import OR_STDIN, typed_or_piped
+from stream.core.model.allowlist import AllowEntry, Allowlist
+from stream.lists.follower.repair_allowlist import AllowLoss, allowlist_loss, put_back_allowlist
+from stream.lists.snapshot.export import moment
+from stream.lists.store.list_store import Register
+
+app = typer.Typer(no_args_is_help=True, help="Numbers and prefixes that are never blocked.")
+
+Texts = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="NUMBER|PREFIX*...",
+        help="E.g. +6621234567 or '+662123*'." + OR_STDIN,
+        callback=typed_or_piped,
+    ),
+]
+
+
+@app.command()
+def add(
+    texts: Texts,
+    reason: ReasonText = "",
+    expires_in: ExpiresIn = None,
+    region: Region = None,
+    actor: Actor = None,
+    config: ConfigFiles = None,
+) -> None:
+    """Never block these numbers, or numbers that begin so, from now on.
+
+    Example: ringfence allow add +6621234567 '+662123*' --reason "hospital" --expires-in 7d
+    """
+    settings, who, expires_at_s = settings_of(config), by(actor, reason), expiry(expires_in)
+    names, wrong = _names(texts, region)
+    try:
+        entries = [AllowEntry(name, reason, who.actor, now_s(), expires_at_s) for name in names]
+    except ValueError as error:
+        fail(str(error), USAGE)
+    if entries:
+        with_register(settings, lambda register: register.allow_add(entries, who))
+    say(f"allowed: {len(entries)}")
+    if wrong:
+        raise typer.Exit(NOTHING_DONE if entries else USAGE)
+
+
+@app.command()
+def remove(
+    texts: Texts,
+    reason: ReasonText = "",
+    region: Region = None,
+    actor: Actor = None,
+    config: ConfigFiles = None,
+) -> None:
+    """Take entries off the allowlist, each as it stands there.
+
+    Example: ringfence allow remove '+662123*' --reason "contract ended"
+    """
+    settings, who = settings_of(config), by(actor, reason)
+    names, wrong = _names(texts, region)
+    there = with_register(settings, lambda register: register.allow_remove(names, who))
+    for name, was in zip(names, there, strict=True):
+        if not was:
+            note(f"{name} is not on the allowlist")
+    say(f"removed: {sum(there)}")
+    if wrong or not all(there):
+        raise typer.Exit(NOTHING_DONE)
+
+
+@app.command()
+def show(config: ConfigFiles = None, as_json: AsJson = False) -> None:
+    """Show the allowlist: who allowed what, why and for how long.
+
+    Example: ringfence allow show --json
+    """
+    settings = settings_of(config)
+    _, held = with_register(settings, lambda register: register.allow_all())
+    entries = Allowlist.of(held).entries()
+    if as_json:
+        print_json(
+            [
+                {
+                    "text": entry.text,
+                    "reason": entry.reason,
+                    "actor": entry.actor,
+                    "appeal": entry.appeal or None,
+                    "added_at": moment(entry.added_at_s),
+                    "expires_at": moment(entry.expires_at_s),
+                    "live": entry.live(now_s()),
+                }
+                for entry in entries
+            ]
+        )
+        return
+    names = ("number or prefix", "reason", "by", "since", "until")
+    table = Table(*(Column(n, overflow="fold") for n in names), box=None, header_style="bold")
+    for entry in entries:
+        until = moment(entry.expires_at_s) or "-"
+        if not entry.live(now_s()):
+            until += " (expired)"
+        since = moment(entry.added_at_s) or "-"
+        why = f"{entry.reason} (appeal {entry.appeal})" if entry.appeal else entry.reason
+        table.add_row(entry.text, why, entry.actor, since, until)
+    out.print(table)
+
+
+@app.command()
+def repair(
+    from_state: Annotated[
+        bool, typer.Option("--from-state", help="Put back what this machine knows.")
+    ] = False,
+    reason: ReasonText = "",
+    actor: Actor = None,
+    config: ConfigFiles = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say which allow entries a register that lost data has lost, or put them back.
+
+    Until it is done workers keep the allowlist that they know, and new entries do not count.
+    Exit codes: 0 nothing is wrong, or it was put back; 1 something is wrong.
+
+    Example: ringfence allow repair --from-state
+    """
+    settings = settings_of(config)
+    who = by(actor, reason or "repair from the state of a worker")
+
+    async def work(register: Register) -> AllowLoss:
+        loss = await allowlist_loss(register, Path(settings.lists.state_dir))
+        if from_state:
+            await put_back_allowlist(register, loss, who)
+        return loss
+
+    loss = with_register(settings, work)
+    if as_json:
+        missing = [entry.text for entry in loss.missing]
+        print_json(
+            {
+                "generation_here": loss.here,
+                "generation_register": loss.there,
+                "another_register": loss.other,
+                "missing": missing,
+                "gone": loss.gone,
+                "put_back": from_state,
+            }
+        )
+    else:
+        say(f"here generation {loss.here}; in the register generation {loss.there}")
+        if loss.lost:
+            done = "put back" if from_state else "to put back with --from-state"
+            say(f"  {done}: {len(loss.missing)} entries; taken off again: {len(loss.gone)}")
+    if (loss.lost or loss.other) and not from_state:
+        raise typer.Exit(NOTHING_DONE)
+
+
+def _names(texts: list[str], region: str | None) -> tuple[list[str], int]:
+    """The texts as the allowlist writes them: E.164, or a prefix as given; how many are neither."""
+    prefixes = [text for text in texts if text.endswith("*")]
+    numbers, wrong = numbers_in([text for text in texts if not text.endswith("*")], region)
+    return [*numbers, *prefixes], wrong

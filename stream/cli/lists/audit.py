@@ -1,0 +1,140 @@
+"""`ringfence audit`: who changed what, when and why; and whether the record of it is whole."""
+
+from typing import Annotated, Any
+
+import typer
+
+from stream.cli.common import AsJson, ConfigFiles, print_json, settings_of
+from stream.cli.list_store import NOTHING_DONE, moment_in, say, with_register
+from stream.lists.snapshot.export import moment
+from stream.lists.store.audit_chain import AuditEntry, Verification
+from stream.lists.store.history import detail_of, place_of
+from stream.lists.store.list_store import AUDIT_MAX, Register
+
+app = typer.Typer(invoke_without_command=True)
+
+
+@app.callback()
+def audit(
+    context: typer.Context,
+    name: Annotated[
+        str | None, typer.Option("--list", metavar="OWNER/NAME", help='One list; "": allowlist.')
+    ] = None,
+    who: Annotated[str | None, typer.Option("--actor", help="What one person did.")] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="2026-11-25T14:00:00Z, or 2h: so long ago.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=0, help="The newest so many; 0: all.")] = 50,
+    config: ConfigFiles = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show who changed what, when and why, newest first. Numbers are masked.
+
+    Example: ringfence audit --list TH/national --since 2d
+    """
+    if context.invoked_subcommand is not None:
+        return
+    settings = settings_of(config)
+    since_ms = moment_in(since) if since else 0
+
+    async def work(register: Register) -> list[AuditEntry]:
+        found: list[AuditEntry] = []
+        async for entry in register.annals.audit(since_ms):
+            if name in (None, entry.list_name) and who in (None, entry.actor):
+                found.append(entry)
+                if len(found) == limit:
+                    break
+        return found
+
+    entries = with_register(settings, work)
+    if as_json:
+        print_json([_entry_json(entry) for entry in entries])
+        return
+    for entry in entries:
+        say(_line(entry))
+
+
+def _line(entry: AuditEntry) -> str:
+    """One entry for a person: number, when, who, what of which list, and why."""
+    at = f" generation {entry.generation}" if entry.generation else ""
+    detail, why = detail_of(entry), f" ({entry.reason})" if entry.reason else ""
+    return (
+        f"{entry.number or '-':>6}  {moment(entry.at_s)}  {entry.actor}: {entry.op} "
+        f"{place_of(entry)}{at}{': ' * bool(detail)}{detail}{why}"
+    )
+
+
+def _entry_json(entry: AuditEntry) -> dict[str, Any]:
+    return {
+        "entry": entry.number or None,
+        "at": moment(entry.at_s),
+        "actor": entry.actor,
+        "reason": entry.reason,
+        "list": entry.list_name,
+        "op": entry.op,
+        "generation": entry.generation,
+        "detail": entry.detail,
+        "count": entry.count,
+        "hash": entry.hash or None,
+    }
+
+
+@app.command()
+def verify(
+    noted: Annotated[
+        str, typer.Option("--head", metavar="HASH", help="A head noted elsewhere before.")
+    ] = "",
+    config: ConfigFiles = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find entries of the audit that are missing, changed, moved, put in or cut off at the end.
+
+    Says where, and which entries were verified; the oldest ones, which the register cuts off by
+    design, are no alarm. Who can rewrite both the audit and its head can deceive this: note the
+    printed head elsewhere and give it back with --head, which has to be found again.
+    Exit codes: 0 the audit is whole, 1 it is not.
+
+    Example: ringfence audit verify
+    """
+    settings = settings_of(config)
+
+    async def work(register: Register) -> Verification:
+        head = await register.annals.audit_head()
+        found = Verification(head, AUDIT_MAX, noted.strip().lower())
+        if head.last_id:
+            async for identity, fields in register.annals.audit_items(head.last_id):
+                found.take(identity, fields)
+        found.finish()
+        return found
+
+    found = with_register(settings, work)
+    if as_json:
+        print_json(
+            {
+                "whole": not found.troubles,
+                "first": found.first,
+                "last": found.last,
+                "head": found.head.hash or None,
+                "noted_entry": found.noted_at or None,
+                "unchained": found.unchained,
+                "troubles": [{"where": t.where, "what": t.what} for t in found.troubles],
+            }
+        )
+    else:
+        _print(found)
+    if found.troubles:
+        raise typer.Exit(NOTHING_DONE)
+
+
+def _print(found: Verification) -> None:
+    for trouble in found.troubles:
+        say(f"{trouble.where}: {trouble.what}")
+    span = f"entries {found.first:,} to {found.last:,}" if found.last else "no entries"
+    state = f"{len(found.troubles)} troubles in" if found.troubles else "whole:"
+    say(f"{state} {span}; head {found.head.hash or '-'}")
+    if found.cut_off:
+        say(f"  entries before {found.first:,} were cut off by age and are not verified")
+    if found.unchained:
+        say(f"  {found.unchained:,} older entries are from before entries were chained")
+    if found.noted_at:
+        say(f"  the noted head is entry {found.noted_at:,}: what was before it is as it was then")

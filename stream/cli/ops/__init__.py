@@ -1,0 +1,1 @@
+"""Commands about the processes: doctor, top, support-bundle, token."""

@@ -1,1 +1,0 @@
-"""The commands of an operator, a group of them a file; `stream.cli` puts them together."""

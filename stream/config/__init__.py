@@ -1,0 +1,1 @@
+"""What the operator writes: the settings, feed files and agreement files."""

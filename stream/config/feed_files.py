@@ -1,0 +1,337 @@
+"""`config/feeds/<name>.toml`: one file per feed, read as strictly as the settings.
+
+An unknown key is an error that names file, key and what was meant; all errors of all files are told
+at once. Secrets come from the environment, by the names that the file gives (or `<NAME>_FILE`).
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from stream import __version__
+from stream.config.feed_sources import KafkaOf, Source, source_of
+from stream.config.sections import Filled
+from stream.config.settings import Settings
+from stream.core.model.entry import Category
+from stream.core.model.entry_fields import FIELDS
+from stream.core.model.errors import ConfigInvalid
+from stream.core.model.time_zones import zone_of
+from stream.core.numbers.prefix_entries import PrefixRules
+from stream.core.policy.list_scope import codes_of_countries
+from stream.feeds.feed import Feed
+from stream.feeds.formats.rows import ReadOptions
+from stream.feeds.gate import GateLimits
+from stream.feeds.open import Format
+from stream.feeds.values import Dates
+from stream.ops.schema import checks
+from stream.ops.schema.durations import seconds_of, wait_of
+from stream.ops.schema.toml import (
+    Between,
+    Checked,
+    Problem,
+    Problems,
+    Tables,
+    dotted,
+    one_of,
+    shown,
+    strict_converter,
+    structured,
+)
+
+Span = Annotated[str, Checked(checks.span)]
+Wait = Annotated[str, Checked(checks.wait)]
+EVERY_COUNTRY = "*"
+_EVERY: Mapping[str, str] = {"tuf": "1s"}
+_USUALLY = "15m"
+_CATEGORIES = tuple(category.label for category in Category)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnerTable:
+    """`[owner]`: whose feed it is, and whom to ask about a number on it."""
+
+    name: Annotated[str, Checked(checks.somebody)]
+    contact: Annotated[str, Checked(checks.contact)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleTable:
+    """`[schedule]`: how often it is fetched; `jitter`: up to so much later, by chance.
+
+    Without a word on `jitter` it is a tenth of `every`; and on that, 15 minutes, but for a signed
+    repository a second: what is asked for then is one small file. `whole_every`: where increments
+    come, all of it is asked for so often, so that copies do not drift and what stays does not
+    expire; "": as the transport does by itself.
+    """
+
+    every: Annotated[str, Checked(lambda text: checks.wait(text) if text else None)] = ""
+    jitter: Annotated[str, Checked(lambda text: checks.wait(text) if text else None)] = ""
+    whole_every: Annotated[str, Checked(lambda text: checks.span(text) if text else None)] = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedFile:
+    """All of a feed file but `[from]`; README, "Connect a feed", explains it."""
+
+    list: Annotated[str, Checked(checks.somebodys_list)]
+    format: Format
+    owner: OwnerTable
+    circle: Filled = "plain"
+    schedule: ScheduleTable = field(default_factory=ScheduleTable)
+    gate: GateLimits = field(default_factory=GateLimits)
+    region: Annotated[str, Checked(lambda text: checks.country(text) if text else None)] = ""
+    category: str = "other"
+    categories: dict[str, str] = field(default_factory=dict)
+    unknown_category: Literal["reject", "other"] = "reject"
+    dates: Literal["iso", "day-month", "month-day"] = "iso"
+    era: Literal["common", "buddhist"] = "common"
+    utc_offset: Annotated[str, Checked(checks.utc_offset)] = "Z"
+    columns: dict[str, Any] = field(default_factory=dict)
+    header: tuple[str, ...] = ()
+    encoding: str = ""
+    unconfirmed: bool = False
+    expires_in: Span = "10d"
+    expires_from: Literal["report", "now"] = "report"
+    renew_in: Span = "1d"
+    confidence: Annotated[int, Between(0, 100)] = 100
+    confidence_max: Annotated[int, Between(0, 100)] = 100
+    future: Literal["clamp", "reject"] = "clamp"
+    sources: Literal["feed", "both"] = "feed"
+    speaks_for: tuple[str, ...] = ()
+    may_list: tuple[str, ...] = ()
+    samples: tuple[Annotated[str, Checked(checks.number_or_prefix)], ...] = ()
+    keep_refused_days: Annotated[int, Between(1, 3650)] = 30
+
+    def __post_init__(self) -> None:
+        found = [
+            Problem(key, f"must be {one_of(_CATEGORIES)}, not {shown(label)}")
+            for key, label in (
+                (("category",), self.category),
+                *((("categories", word), label) for word, label in self.categories.items()),
+            )
+            if label not in _CATEGORIES
+        ]
+        for name, place in self.columns.items():
+            if name not in FIELDS:
+                found.append(
+                    Problem(("columns", name), f"is no field; fields: {', '.join(FIELDS)}")
+                )
+            elif type(place) not in (str, int):
+                found.append(
+                    Problem(("columns", name), "must be a header's text or a number from 1")
+                )
+            elif not place:
+                found.append(Problem(("columns", name), "must say which column: it is empty"))
+        found += [
+            Problem(("may_list",), f'{wrong}, or "*" for every country')
+            for country in self.may_list
+            if country != EVERY_COUNTRY and (wrong := checks.country(country)) is not None
+        ]
+        if self.samples and self.format != "pybloom":
+            found.append(Problem(("samples",), 'are for format = "pybloom"'))
+        if self.speaks_for and self.sources != "both":
+            found.append(Problem(("speaks_for",), 'needs sources = "both": rows then name sources'))
+        if found:
+            raise Problems(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedSetup:
+    """A feed and how it is followed. `whole_every_s` 0: as its transport does by itself."""
+
+    feed: Feed
+    source: Source
+    every_s: float
+    jitter_s: float
+    whole_every_s: int
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """What holds for all feeds: our own numbers and country, prefixes, how Kafka is reached."""
+
+    own: tuple[str, ...]
+    home: str
+    prefixes: PrefixRules
+    kafka: KafkaOf
+
+
+def house_of(settings: Settings) -> House:
+    """The same from the settings."""
+    return House(
+        settings.feeds.own_numbers,
+        settings.calls.home_country,
+        settings.lists.prefixes(),
+        settings.kafka_client,
+    )
+
+
+def feed_paths(folder: Path) -> dict[str, Path]:
+    """The feed files of a folder by their feeds' names. Raises ConfigInvalid."""
+    try:
+        found = {path.stem: path for path in sorted(folder.glob("*.toml"))}
+    except OSError as error:
+        raise ConfigInvalid((f"{folder}: can not be read: {error.strerror}",)) from error
+    if not folder.is_dir():
+        text = "there is no such folder: make it, or name yours with [feeds] dir"
+        raise ConfigInvalid((f"{folder}: {text}",))
+    return found
+
+
+def read_feeds(folder: Path, environ: Mapping[str, str], house: House) -> dict[str, FeedSetup]:
+    """All feeds of a folder. Raises ConfigInvalid with every error found."""
+    feeds, wrong = read_each(folder, environ, house)
+    if wrong:
+        raise ConfigInvalid(tuple(error for errors in wrong.values() for error in errors))
+    return feeds
+
+
+def read_each(
+    folder: Path, environ: Mapping[str, str], house: House
+) -> tuple[dict[str, FeedSetup], dict[str, tuple[str, ...]]]:
+    """The feeds of a folder, and by name what is wrong with the files of the others.
+
+    Raises ConfigInvalid without a folder.
+    """
+    feeds: dict[str, FeedSetup] = {}
+    wrong: dict[str, tuple[str, ...]] = {}
+    for name, path in feed_paths(folder).items():
+        try:
+            feeds[name] = read_feed(path, environ, house)
+        except ConfigInvalid as error:
+            wrong[name] = error.errors
+    return feeds, wrong
+
+
+def read_feed(path: Path, environ: Mapping[str, str], house: House) -> FeedSetup:
+    """The feed that a file describes; `house` is what the settings say for all feeds.
+
+    Raises ConfigInvalid with every error found in it.
+    """
+    tables = Tables()
+    tables.lay(path)
+    if tables.errors:
+        raise ConfigInvalid(tuple(tables.errors))
+    values = dict(tables.values)
+    place = values.pop("from", None)
+    read, problems = structured(strict_converter(), values, FeedFile, {})
+    errors = [f"{path}: {dotted(key)}: {text}" for key, text in problems]
+    if (wrong := checks.feed_name(path.stem)) is not None:
+        errors.insert(0, f"{path}: a feed {wrong}")
+    source = source_of(
+        place, environ, house.kafka, lambda text: errors.append(f"{path}: from{text}")
+    )
+    if read is not None and source is not None:
+        errors += [f"{path}: {text}" for text in _apart(read, source)]
+    if errors or read is None or source is None:
+        raise ConfigInvalid(tuple(errors))
+    every_s = _wait_s(read.schedule.every or _EVERY.get(source.kind, _USUALLY))
+    return FeedSetup(
+        feed=_feed(path, read, house),
+        source=source,
+        every_s=every_s,
+        jitter_s=_wait_s(read.schedule.jitter) if read.schedule.jitter else every_s / 10,
+        whole_every_s=_seconds(read.schedule.whole_every) if read.schedule.whole_every else 0,
+        path=path,
+    )
+
+
+def _apart(read: FeedFile, source: Source) -> list[str]:
+    """What is wrong with a format that comes from one kind of place, or the other way round."""
+    if (read.format == "snapshot") is not (source.kind == "tuf"):
+        return ['format: "snapshot" and [from] kind = "tuf" go together']
+    return []
+
+
+def _feed(path: Path, read: FeedFile, house: House) -> Feed:
+    region = read.region or None
+    codes = _codes(read, house.home)
+    bounds = (read.gate, sorted(codes or ()), house.own, sorted(read.speaks_for), region)
+    reading = (
+        *(read.columns, read.header, read.encoding, read.categories, read.unknown_category),
+        *(read.dates, read.era, read.utc_offset),
+    )
+    # Another version of ours may read better what this one refused.
+    verdict_depends_on = msgspec.json.encode((__version__, read.format, bounds, reading))
+    return Feed(
+        name=path.stem,
+        list_name=read.list,
+        owner=read.owner.name,
+        contact=read.owner.contact,
+        format=read.format,
+        circle=read.circle,
+        options=ReadOptions(
+            columns=read.columns, encoding=read.encoding or None, unconfirmed=read.unconfirmed
+        ),
+        header=read.header,
+        region=region,
+        category=Category[read.category.upper()],
+        categories={word: Category[label.upper()] for word, label in read.categories.items()},
+        unknown_category=read.unknown_category,
+        dates=Dates(read.dates, read.era == "buddhist", zone_of(read.utc_offset)),
+        expires_after_s=_seconds(read.expires_in),
+        expires_from=read.expires_from,
+        renew_s=min(_seconds(read.renew_in), _seconds(read.expires_in) // 2),
+        confidence=read.confidence,
+        confidence_max=read.confidence_max,
+        future=read.future,
+        sources=read.sources,
+        codes=codes,
+        own=house.own,
+        prefixes=house.prefixes,
+        speaks_for=frozenset(read.speaks_for),
+        samples=read.samples,
+        gate=read.gate,
+        keep_s=read.keep_refused_days * 86_400,
+        digest=hashlib.sha256(verdict_depends_on).hexdigest()[:12],
+        meaning=_meaning(read, codes, house),
+    )
+
+
+def _meaning(read: FeedFile, codes: frozenset[int] | None, house: House) -> str:
+    """What changes with whatever the file says of its rows: which are listed, where, and how.
+
+    Not with how it is fetched and judged, whom to ask, or how long a refused version is kept.
+    """
+    said = (
+        *(read.list, read.format, read.circle, read.region, sorted(codes or ()), codes is None),
+        *(read.category, sorted(read.categories.items()), read.unknown_category),
+        *(read.dates, read.era, read.utc_offset, read.expires_in, read.expires_from),
+        *(sorted(read.columns.items()), read.header, read.encoding, read.unconfirmed),
+        *(read.confidence, read.confidence_max, read.future, read.sources),
+        *(sorted(read.speaks_for), read.samples, house.own, house.prefixes),
+    )
+    return hashlib.sha256(msgspec.json.encode(said)).hexdigest()[:12]
+
+
+def _codes(read: FeedFile, home: str) -> frozenset[int] | None:
+    """The calling codes that the feed may list; None: all.
+
+    Where the file does not say: another country's feed may list that country's numbers alone. Our
+    own country's, and an organisation's, may list all: they report who calls in from anywhere.
+    """
+    if EVERY_COUNTRY in read.may_list:
+        return None
+    if read.may_list:
+        return codes_of_countries(frozenset(read.may_list))
+    owner = read.owner.name
+    if owner == home or checks.country(owner) is not None:
+        return None
+    return codes_of_countries(frozenset({owner}))
+
+
+def _seconds(span: str) -> int:
+    seconds = seconds_of(span)
+    assert seconds is not None, "it was checked"
+    return seconds
+
+
+def _wait_s(span: str) -> float:
+    seconds = wait_of(span)
+    assert seconds is not None, "it was checked"
+    return seconds

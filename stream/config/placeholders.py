@@ -1,0 +1,45 @@
+"""Addresses that can never be reached: what examples and unfinished drafts left in the settings.
+
+Names that are reserved for examples (RFC 2606) are fine in a trial. In production a blocked caller
+is sent to a page that does not exist, and nobody can be asked about a number.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from stream.config.agreement_files import AgreementFolder
+from stream.config.feed_files import feed_paths, house_of, read_feed
+from stream.config.settings import Settings
+from stream.core.model.errors import ConfigInvalid
+from stream.ops.schema import checks
+
+
+def placeholders(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
+    """Each place that still has such an address: where, what is wrong, and what to write there."""
+    if host := checks.reserved_host(settings.policy.redress_url):
+        yield (
+            f"policy.redress_url: {host} does not exist, and blocked callers are sent there: "
+            'write the address of your page, "https://.../{decision_id}"'
+        )
+    for place, contact in _contacts(settings, environ):
+        if host := checks.reserved_host(contact):
+            yield f'{place}: nobody can be asked: "{contact}" is at {host}, a name for examples'
+
+
+def _contacts(settings: Settings, environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Everybody who may be asked about a number, and where that is said."""
+    for owner, section in settings.owners.items():
+        yield f"owners.{owner}.contact", section.contact
+    folder = AgreementFolder(settings.agreements.folder())
+    folder.look()
+    for agreement in folder.reading.agreements.held:
+        for name, party in agreement.parties.items():
+            yield f"agreement {agreement.id}: parties.{name}.contact", party.contact
+    if not Path(settings.feeds.dir).is_dir():
+        return
+    for path in feed_paths(Path(settings.feeds.dir)).values():
+        try:
+            feed = read_feed(path, environ, house_of(settings)).feed
+        except ConfigInvalid:
+            continue  # `check-config` and `feeds` say what is wrong with it
+        yield f"{path}: owner.contact", feed.contact

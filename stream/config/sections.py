@@ -1,0 +1,372 @@
+"""The sections of the configuration, and each step's own settings made from them.
+
+Limits that concern one value stand in its type, those between values in `__post_init__`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from stream.calls.decode import DecodeSettings
+from stream.calls.loop import LoopSettings
+from stream.calls.plausibility.settings import RulesSection
+from stream.calls.publish import BATCH_BYTES_MAX, PublishSettings
+from stream.calls.publish_exactly_once import TransactSettings
+from stream.core.model.decision import Action, SipSettings
+from stream.core.numbers.prefix_entries import PREFIX_DIGITS_MAX, PREFIX_DIGITS_MIN, PrefixRules
+from stream.core.policy.policy import ListPolicy, PolicySettings
+from stream.kafka.consumer import SourceSettings
+from stream.kafka.topics import TopicLimits, TopicsSettings
+from stream.ops.kernels import FOLDER
+from stream.ops.schema import checks
+from stream.ops.schema.toml import Between, Checked, Problem, Problems
+
+Filled = Annotated[str, Checked(checks.filled)]
+Country = Annotated[str, Checked(checks.country)]
+Topic = Annotated[str, Checked(checks.topic)]
+Millis = Annotated[int, Between(1, 3_600_000)]
+PrefixDigits = Annotated[int, Between(2, PREFIX_DIGITS_MAX)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KafkaSection:
+    """`[kafka]`: how brokers are reached."""
+
+    bootstrap_servers: Annotated[str, Checked(checks.servers)]
+    client_id: Filled
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+    ca_file: str
+    cert_file: str
+    key_file: str
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+    sasl_username: str
+    idempotent: bool
+    compression: Literal["none", "zstd", "snappy", "lz4", "gzip"]
+    replication_factor: Annotated[int, Between(1, 100)]
+
+    def __post_init__(self) -> None:
+        found = [
+            Problem((name,), f'names no file: "{path}"')
+            for name in ("ca_file", "cert_file", "key_file")
+            if (path := getattr(self, name)) and not Path(path).is_file()
+        ]
+        if bool(self.cert_file) != bool(self.key_file):
+            name = "key_file" if self.cert_file else "cert_file"
+            found.append(Problem((name,), "is missing: cert_file and key_file go together"))
+        if self.security_protocol.startswith("SASL") and not self.sasl_username:
+            found.append(Problem(("sasl_username",), f"is needed for {self.security_protocol}"))
+        _raise(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisSection:
+    """`[redis]`: where the register is."""
+
+    url: Annotated[str, Checked(checks.redis_url)]
+    require_aof: bool
+    timeout_s: Annotated[float, Between(0.05, 60)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallsSection:
+    """`[calls]`: what is read, how far at once, and how it is answered."""
+
+    group_id: Filled
+    instance_id: str
+    start_at: Literal["earliest", "latest"]
+    fetch: Literal["lane", "ordinary"]
+    corrupt_batches: Literal["stop", "skip"]
+    delivery: Literal["at_least_once", "exactly_once"]
+    emit: Literal["blocks", "all"]
+    check_callee: bool
+    home_country: Country
+    international_prefix: Annotated[str, Checked(checks.dial_prefix)]
+    decisions_topic: Topic
+    rejected_topic: Topic
+    partitions: Annotated[int, Between(1, 10_000)]
+    record_bytes_max: Annotated[int, Between(256, 64 * 1024 * 1024)]
+    batch_records_max: Annotated[int, Between(1, 100_000)]
+    batch_wait_ms: Millis
+    commit_interval_ms: Millis
+    repeat_window_s: Annotated[float, Between(0, 86_400)]
+    session_timeout_ms: Millis
+    rebalance_timeout_ms: Millis
+    topics: dict[Topic, Filled]
+
+    def __post_init__(self) -> None:
+        found = [
+            Problem((name,), f"must be below rebalance_timeout_ms ({self.rebalance_timeout_ms})")
+            for name in ("batch_wait_ms", "commit_interval_ms")
+            if getattr(self, name) >= self.rebalance_timeout_ms
+        ]
+        found += _of_step(lambda: self.source(""))
+        if self.delivery == "exactly_once":
+            found += _of_step(lambda: self.transact("ringfence"))
+        if not self.topics:
+            found.append(Problem(("topics",), 'names no topic to read, e.g. calls = "ringfence"'))
+        outputs = (self.decisions_topic, self.rejected_topic)
+        if self.decisions_topic == self.rejected_topic:
+            found.append(Problem(("rejected_topic",), "must not be decisions_topic as well"))
+        found += [
+            Problem(("topics", topic), "is written by Ringfence and can not be read as calls")
+            for topic in self.topics
+            if topic in outputs
+        ]
+        _raise(found)
+
+    def source(self, place: str) -> SourceSettings:
+        """For `calls.source`; `place` is the worker's, "" where there is only one."""
+        return SourceSettings(
+            topics=tuple(self.topics),
+            group_id=self.group_id,
+            instance_id=f"{self.instance_id}{place}" if self.instance_id else "",
+            start_at=self.start_at,
+            fetch=self.fetch,
+            corrupt_batches=self.corrupt_batches,
+            session_timeout_ms=self.session_timeout_ms,
+            rebalance_timeout_ms=self.rebalance_timeout_ms,
+        )
+
+    def transact(self, transactional_id: str) -> TransactSettings:
+        """For `calls.transact`."""
+        return TransactSettings(
+            group_id=self.group_id,
+            transactional_id=transactional_id,
+            session_timeout_ms=self.session_timeout_ms,
+        )
+
+    def decode(self) -> DecodeSettings:
+        """For `calls.decode`."""
+        return DecodeSettings(
+            record_bytes_max=self.record_bytes_max, check_callee=self.check_callee
+        )
+
+    def loop(self, hold_s_max: float) -> LoopSettings:
+        """For `calls.loop`."""
+        return LoopSettings(
+            records_max=self.batch_records_max,
+            wait_ms=self.batch_wait_ms,
+            commit_interval_ms=self.commit_interval_ms,
+            hold_s_max=hold_s_max,
+        )
+
+    def names(self, replication_factor: int, more: tuple[str, ...] = ()) -> TopicsSettings:
+        """For `calls.topics`; `more` topics are those of sinks."""
+        return TopicsSettings(
+            calls=tuple(self.topics),
+            decisions=self.decisions_topic,
+            rejected=self.rejected_topic,
+            partitions=self.partitions,
+            replication_factor=replication_factor,
+            more=more,
+        )
+
+    def publish(self, kafka: KafkaSection, limits: TopicLimits) -> PublishSettings:
+        """For `calls.publish`."""
+        return PublishSettings(
+            decisions_topic=self.decisions_topic,
+            rejected_topic=self.rejected_topic,
+            cloudevents_source=f"/ringfence/{self.group_id}",
+            rejected_bytes_max=limits.rejected_bytes_max,
+            idempotent=kafka.idempotent,
+            compression=None if kafka.compression == "none" else kafka.compression,
+            batch_bytes_max=max(
+                1024, min(BATCH_BYTES_MAX, limits.decision_bytes_max, limits.rejected_bytes_max)
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrunkSection:
+    """`[trunks.<name>]`: whose national numbers a trunk carries, and on which side it lies.
+
+    `international_prefix`: what the switch writes before international numbers.
+    `asserted_identity`: whether P-Asserted-Identity and its like are believed from there.
+    """
+
+    country: Country
+    ingress: Literal["international", "domestic", "unknown"] = "unknown"
+    international_prefix: Annotated[str, Checked(checks.dial_prefix)] = ""
+    asserted_identity: Literal["trusted", "untrusted"] = "untrusted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CircleSection:
+    """`[circles.<name>]`: `key_env` is the variable that holds the circle's key, 64 hex digits."""
+
+    key_env: Annotated[str, Checked(checks.variable)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnerSection:
+    """`[owners.<owner>]`: whom to ask to take a number off that owner's lists."""
+
+    contact: Filled
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicySection:
+    """`[policy]`: what follows from a match; see `core.policy`."""
+
+    unasked: Literal["allow", "flag"]
+    decision_ttl_s: Annotated[int, Between(1, 10 * 365 * 86_400)]
+    redress_url: str
+    sip_location: Literal["LN", "TN", "RLN", "LPN", "RPN"]
+    default: ListPolicy
+    lists: dict[Annotated[str, Checked(checks.list_name)], ListPolicy]
+    rules: RulesSection
+    emergency: dict[Country, tuple[Annotated[str, Checked(checks.short)], ...]]
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.redress_url)
+        if parts.scheme not in ("https", "http") or not parts.hostname:
+            _raise([Problem(("redress_url",), "must be an address, https://...")])
+        try:
+            self.sip()
+        except ValueError as error:
+            text = str(error).removeprefix("redress_url ")
+            _raise([Problem(("redress_url",), text)])
+
+    def sip(self) -> SipSettings:
+        """What goes into a block's SIP answer."""
+        return SipSettings(redress_url=self.redress_url, location=self.sip_location)
+
+    def settings(self) -> PolicySettings:
+        """The same for `core.policy`."""
+        return PolicySettings(
+            default=self.default,
+            lists=self.lists,
+            rules=self.rules.settings(),
+            unasked=Action.FLAG if self.unasked == "flag" else Action.OBSERVE,
+            decision_ttl_s=self.decision_ttl_s,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListsSection:
+    """`[lists]`: where the last good lists lie, and how changes are followed."""
+
+    state_dir: Filled
+    changes_block_ms: Annotated[int, Between(10, 60_000)]
+    reconcile_s: Annotated[float, Between(0.1, 86_400)]
+    generations_kept: Annotated[int, Between(1, 100)]
+    bases_kept: Annotated[int, Between(2, 100)]
+    bases_kept_days: Annotated[float, Between(0, 36_500)]
+    rebuild_changes: Annotated[int, Between(0, 900_000)]
+    prefix_digits_min: dict[Annotated[str, Checked(checks.country_or_others)], PrefixDigits]
+
+    def prefixes(self) -> PrefixRules:
+        """How short the prefixes on lists may be."""
+        countries = dict(self.prefix_digits_min)
+        others = countries.pop(checks.OTHERS, PREFIX_DIGITS_MIN)
+        return PrefixRules(others, countries)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedsSection:
+    """`[feeds]`: where partners' feeds are described, and what one may cost."""
+
+    dir: Filled
+    own_numbers: tuple[Annotated[str, Checked(checks.number_or_prefix)], ...]
+    parallel: Annotated[int, Between(1, 64)]
+    memory_mb_max: Annotated[int, Between(256, 1_000_000)]
+    cpu_s_max: Annotated[float, Between(1, 86_400)]
+    version_s_max: Annotated[float, Between(1, 86_400)]
+    fetch_s_max: Annotated[float, Between(1, 86_400)]
+    retry_s_first: Annotated[float, Between(0.1, 86_400)]
+    retry_s_most: Annotated[float, Between(1, 86_400)]
+    reload_s: Annotated[float, Between(0.1, 3600)]
+    http_port: Annotated[int, Between(0, 65_535)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgreementsSection:
+    """`[agreements]`: where the agreements with other countries are described."""
+
+    dir: str
+    reload_s: Annotated[float, Between(0.1, 3600)]
+
+    def folder(self) -> Path | None:
+        """The folder of agreement files; None: there are none."""
+        return Path(self.dir) if self.dir else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExchangeSection:
+    """`[exchange]`: our signed repository, where its keys lie, and how long signatures are good."""
+
+    dir: Filled
+    keys_dir: Filled
+    state_dir: Filled
+    circles_dir: Filled
+    root_days: Annotated[float, Between(1, 3650)]
+    targets_days: Annotated[float, Between(1, 3650)]
+    list_days: Annotated[float, Between(0.05, 3650)]
+    snapshot_days: Annotated[float, Between(0.05, 365)]
+    timestamp_hours: Annotated[float, Between(1, 24 * 30)]
+    resign_s: Annotated[float, Between(1, 86_400)]
+    gather_s: Annotated[float, Between(0, 60)]
+    look_s: Annotated[float, Between(1, 3600)]
+    kept_hours: Annotated[float, Between(0.05, 24 * 30)]
+    http_port: Annotated[int, Between(0, 65_535)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppealsSection:
+    """`[appeals]`: by when a wrong block is to be answered, and how long answers are kept."""
+
+    answer_hours: Annotated[float, Between(0.01, 24 * 365)]
+    kept_days: Annotated[float, Between(1, 3650)]
+
+    @property
+    def answer_s(self) -> int:
+        """The same in seconds."""
+        return int(self.answer_hours * 3600)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestSection:
+    """`[ingest]`: how `ringfence ingest` reads files of records."""
+
+    state_dir: Filled
+    look_s: Annotated[float, Between(0.01, 60)]
+    settle_s: Annotated[float, Between(0, 3600)]
+    http_port: Annotated[int, Between(0, 65_535)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpsSection:
+    """`[ops]`: how the program is watched and stopped."""
+
+    http_host: Filled
+    http_port: Annotated[int, Between(0, 65_535)]
+    watch: tuple[Annotated[str, Checked(checks.process_url)], ...]
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+    kernels: Literal["auto", "off"]
+    kernels_dir: str
+    lists_max: Annotated[int, Between(1, 100_000)]
+    stalled_s: Annotated[float, Between(0.5, 3600)]
+    shutdown_s: Annotated[float, Between(0.5, 600)]
+    traces: Annotated[str, Checked(checks.maybe_web_url)]
+    traces_ratio: Annotated[float, Between(0, 1)]
+
+    def kernels_folder(self, state_dir: str) -> Path:
+        """Where compiled kernels are kept."""
+        return Path(self.kernels_dir or Path(state_dir, FOLDER))
+
+
+def _of_step(build: Callable[[], object]) -> list[Problem]:
+    """What a step finds wrong with its settings; its messages begin with our key."""
+    try:
+        build()
+    except ValueError as error:
+        key, _, text = str(error).removeprefix("calls.").partition(" ")
+        return [Problem((key,), text.removeprefix("= "))]
+    return []
+
+
+def _raise(found: list[Problem]) -> None:
+    if found:
+        raise Problems(found)

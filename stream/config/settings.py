@@ -1,0 +1,403 @@
+"""All settings, read once: `default.toml` < the files of `--config`, in their order < secrets.
+
+Secrets come from the environment only (a variable, or the file that `<variable>_FILE` names).
+`load` raises `ConfigInvalid` with every error found, each with file and key.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+from aiokafka.helpers import create_ssl_context
+from cattrs import Converter
+
+from stream.calls.dialects import dialect_named
+from stream.calls.dialects.dialect import Dialect
+from stream.calls.dialects.mapping import MappingSettings
+from stream.calls.dialects.switch import SwitchSettings
+from stream.calls.trunks import Trunk, Trunks
+from stream.config.enforcement_section import EnforcementSection
+from stream.config.sections import (
+    AgreementsSection,
+    AppealsSection,
+    CallsSection,
+    CircleSection,
+    ExchangeSection,
+    FeedsSection,
+    Filled,
+    IngestSection,
+    KafkaSection,
+    ListsSection,
+    OpsSection,
+    OwnerSection,
+    PolicySection,
+    RedisSection,
+    TrunkSection,
+)
+from stream.core.model.call import Ingress
+from stream.core.model.decision import Action
+from stream.core.model.errors import ConfigInvalid, SecretUnsafe
+from stream.core.policy.rules import RuleState
+from stream.edge.http.settings import ServeSettings
+from stream.edge.http.token_file import TokenFile
+from stream.edge.http.tokens import Tokens, read_tokens
+from stream.edge.sinks.settings import SinksSection
+from stream.edge.sip.settings import SipSettings
+from stream.kafka.connection_settings import Asking, KafkaSettings
+from stream.lists.snapshot.circle_keys import CircleKeys, keys_in
+from stream.lists.store.redis_client import RegisterSettings
+from stream.ops.monitor.targets import Kind, Place, address, other
+from stream.ops.schema import checks
+from stream.ops.schema.toml import (
+    Checked,
+    Key,
+    Problem,
+    Tables,
+    dotted,
+    flat,
+    one_of,
+    plain,
+    secret,
+    shown,
+    strict_converter,
+    structured,
+)
+
+SECRETS = {
+    "kafka_password": "RINGFENCE_KAFKA_PASSWORD",
+    "redis_username": "RINGFENCE_REDIS_USERNAME",
+    "redis_password": "RINGFENCE_REDIS_PASSWORD",
+    "proxies_username": "RINGFENCE_PROXIES_REDIS_USERNAME",
+    "proxies_password": "RINGFENCE_PROXIES_REDIS_PASSWORD",
+}
+HTTP_TOKENS = "RINGFENCE_HTTP_TOKENS"
+# The environment and the command say these; no file has their tables.
+NO_TABLES = frozenset({"secrets", "asking"})
+PLAIN = "plain"
+CIRCLE_KEY_BYTES = 32
+# This table takes the default's place instead of adding to it: who names topics means only these.
+REPLACED_WHOLE = frozenset({("calls", "topics")})
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """What the environment holds; never printed. `circle_keys` by circle, without `plain`.
+
+    `http_tokens_file` is where the tokens come from; "": the variable itself.
+    """
+
+    kafka_password: str = field(default="", repr=False)
+    redis_username: str = field(default="", repr=False)
+    redis_password: str = field(default="", repr=False)
+    proxies_username: str = field(default="", repr=False)
+    proxies_password: str = field(default="", repr=False)
+    circle_keys: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    http_tokens: Tokens = field(default_factory=Tokens, repr=False)
+    http_tokens_file: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The whole configuration."""
+
+    kafka: KafkaSection
+    redis: RedisSection
+    calls: CallsSection
+    mappings: dict[str, MappingSettings]
+    switches: dict[Filled, SwitchSettings]
+    trunks: dict[str, TrunkSection]
+    circles: dict[Annotated[str, Checked(checks.circle_name)], CircleSection]
+    owners: dict[Filled, OwnerSection]
+    policy: PolicySection
+    lists: ListsSection
+    feeds: FeedsSection
+    agreements: AgreementsSection
+    exchange: ExchangeSection
+    enforcement: EnforcementSection
+    serve: ServeSettings
+    sip: SipSettings
+    appeals: AppealsSection
+    ingest: IngestSection
+    sinks: SinksSection
+    ops: OpsSection
+    secrets: Secrets = field(default_factory=Secrets)
+    asking: Asking = field(default_factory=Asking)
+
+    def dialect(self, name: str) -> Dialect:
+        """The dialect `name` of `[calls.topics]` or a command. Raises ValueError."""
+        return dialect_named(name, self.mappings, self.switches)
+
+    def trunks_by_name(self) -> Trunks:
+        """The trunks for `calls.decide`."""
+        named = {
+            name: Trunk(
+                trunk.country,
+                Ingress(trunk.ingress),
+                trunk.international_prefix,
+                trunk.asserted_identity == "trusted",
+            )
+            for name, trunk in self.trunks.items()
+        }
+        return Trunks(self.calls.home_country, named, self.calls.international_prefix)
+
+    def kafka_client(self) -> KafkaSettings:
+        """For every Kafka client. Raises ConfigInvalid where a certificate can not be used."""
+        section = self.kafka
+        context = None
+        if "SSL" in section.security_protocol.split("_"):
+            try:
+                context = create_ssl_context(
+                    cafile=section.ca_file or None,
+                    certfile=section.cert_file or None,
+                    keyfile=section.key_file or None,
+                )
+            except OSError as error:  # ssl.SSLError is one
+                text = f"ca_file, cert_file and key_file can not be used: {error}"
+                raise ConfigInvalid((f"kafka: {text}",)) from error
+        return KafkaSettings(
+            bootstrap_servers=section.bootstrap_servers,
+            client_id=section.client_id,
+            security_protocol=section.security_protocol,
+            ssl=context,
+            sasl_mechanism=section.sasl_mechanism,
+            sasl_username=section.sasl_username or None,
+            sasl_password=self.secrets.kafka_password or None,
+            patience_s=self.asking.patience_s,
+        )
+
+    def certificates(self, *uses: str) -> dict[str, str]:
+        """The certificates that are shown to others, by what for: kafka, http."""
+        files = {"kafka": self.kafka.cert_file, "http": self.serve.cert_file}
+        return {use: files[use] for use in uses if files[use]}
+
+    def register(self) -> RegisterSettings:
+        """For the register's clients."""
+        return RegisterSettings(
+            url=self.redis.url,
+            username=self.secrets.redis_username or None,
+            password=self.secrets.redis_password or None,
+            require_aof=self.redis.require_aof,
+            timeout_s=self.redis.timeout_s,
+            bases_kept=self.lists.bases_kept,
+            bases_kept_days=self.lists.bases_kept_days,
+        )
+
+    def proxies(self) -> RegisterSettings:
+        """For the client of the SIP proxies' Redis."""
+        section = self.sinks.redis
+        if not section.url:
+            return replace(self.register(), timeout_s=section.timeout_s)
+        return RegisterSettings(
+            url=section.url,
+            username=self.secrets.proxies_username or None,
+            password=self.secrets.proxies_password or None,
+            timeout_s=section.timeout_s,
+            named=("[sinks.redis] url", "RINGFENCE_PROXIES_REDIS_USERNAME and ..._PASSWORD"),
+        )
+
+    def watched(self) -> tuple[Place, ...]:
+        """Where our processes' metrics are: those of this configuration, then `[ops] watch`.
+
+        One whose port is 0 can not be known from here, and is left out.
+        """
+        ports = {
+            Kind.ENGINE: self.ops.http_port,
+            Kind.FEEDS: self.feeds.http_port,
+            Kind.SERVE: self.serve.health_port,
+            Kind.SIP: self.sip.health_port,
+            Kind.INGEST: self.ingest.http_port,
+            Kind.REDIS_SINK: self.sinks.redis.http_port,
+            Kind.WEBHOOKS: self.sinks.webhooks.http_port,
+            Kind.EXCHANGE: self.exchange.http_port,
+            Kind.ENFORCEMENT: self.enforcement.http_port,
+        }
+        here = [
+            Place(kind.value, kind, address(self.ops.http_host, port))
+            for kind, port in ports.items()
+            if port
+        ]
+        return (*here, *(other(url) for url in self.ops.watch))
+
+    def circle_keys(self) -> CircleKeys:
+        """Each circle's hashing key, `plain`'s (none) among them, and those to come."""
+        known = {PLAIN: b"", **self.secrets.circle_keys}
+        return CircleKeys(known, Path(self.exchange.circles_dir))
+
+    def token_file(self, take_up: Callable[[Tokens], None]) -> TokenFile:
+        """Where clients' tokens are looked for, again and again."""
+        file = self.secrets.http_tokens_file
+        return TokenFile(Path(file) if file else None, self.secrets.http_tokens, take_up)
+
+    def redacted(self) -> dict[str, Any]:
+        """Every setting as a nested table to print; of a secret only whether it is set."""
+        table = {
+            section.name: plain(getattr(self, section.name))
+            for section in fields(self)
+            if section.name not in NO_TABLES
+        }
+        table["secrets"] = {
+            variable: "set" if getattr(self.secrets, name) else "not set"
+            for name, variable in SECRETS.items()
+        }
+        clients = len(self.secrets.http_tokens.held)
+        table["secrets"][HTTP_TOKENS] = f"{clients} clients" if clients else "not set"
+        for name, circle in self.circles.items():
+            table["secrets"][circle.key_env] = (
+                "set" if name in self.secrets.circle_keys else "not set"
+            )
+        return table
+
+
+def _across(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """What is wrong between sections; looked for in the raw values, so that it is always said."""
+    tables = {name: _table(values, name) for name in ("calls", "circles", "mappings", "trunks")}
+    if PLAIN in tables["circles"]:
+        text = "is the circle without a key and needs no table; choose another name"
+        yield Problem(("circles", PLAIN), text)
+    for source, trunk in _table(_table(values, "sip"), "trunks").items():
+        if isinstance(trunk, str) and trunk not in tables["trunks"]:
+            yield Problem(("sip", "trunks", source), _no_trunk(trunk, tables["trunks"]))
+    rules = _table(_table(values, "policy"), "rules")
+    for name in _table(rules, "trunks"):
+        if name not in tables["trunks"]:
+            yield Problem(("policy", "rules", "trunks", name), _no_trunk(name, tables["trunks"]))
+    switches = dict(_switches(_table(values, "switches")))
+    for name, switch in switches.items():
+        if switch.trunk and switch.trunk not in tables["trunks"]:
+            text = _no_trunk(switch.trunk, tables["trunks"])
+            yield Problem(("switches", name, "trunk"), text)
+    for topic, dialect in _table(tables["calls"], "topics").items():
+        kind, _, which = str(dialect).partition(":")
+        if kind == "mapping" and which in tables["mappings"]:
+            continue  # what is wrong in it is said there
+        try:
+            dialect_named(str(dialect), {}, switches)
+        except ValueError as error:
+            yield Problem(("calls", "topics", topic), str(error))
+
+
+def _no_trunk(name: str, trunks: Mapping[str, Any]) -> str:
+    known = ", ".join(trunks) or "there is none"
+    return f"names no table [trunks.{dotted((name,))}]; known: {known}"
+
+
+def _switches(tables: Mapping[str, Any]) -> Iterator[tuple[str, SwitchSettings]]:
+    """The switches as far as their values are texts; what is wrong in them is said elsewhere."""
+    for name, table in tables.items():
+        known = table if isinstance(table, dict) else {}
+        texts = {
+            key: known[key] for key in ("time_zone", "trunk") if isinstance(known.get(key), str)
+        }
+        try:
+            yield name, SwitchSettings(**texts)
+        except ValueError:
+            yield name, SwitchSettings(time_zone="Z", trunk=texts.get("trunk", ""))
+
+
+def _table(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = values.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def default_file() -> Path:
+    """The file of defaults: inside an installed wheel, else in the repository's `config/`."""
+    packaged = Path(str(files("stream"))) / "default.toml"
+    return packaged if packaged.is_file() else packaged.parents[1] / "config" / "default.toml"
+
+
+def load(paths: Sequence[Path], environ: Mapping[str, str]) -> Settings:
+    """The settings of the defaults, of `paths` laid over them in order, and of the environment.
+
+    Raises ConfigInvalid with every error found.
+    """
+    tables = Tables()
+    tables.lay(default_file())
+    defaults = dict(flat(tables.values))
+    for path in paths:
+        tables.lay(path, REPLACED_WHOLE)
+    values = _inherited(tables.values)
+    settings, problems = structured(_converter(), values, Settings, defaults)
+    problems = [*_across(values), *(one for one in problems if not _is_inherited(one.key, tables))]
+    errors = [*tables.errors, *(f"{tables.place(key)}: {text}" for key, text in problems)]
+    secrets = _secrets(values, environ, errors)
+    if errors or settings is None:
+        raise ConfigInvalid(tuple(errors))
+    return replace(settings, secrets=secrets)
+
+
+def _inherited(values: dict[str, Any]) -> dict[str, Any]:
+    """The values with each list's policy completed from `[policy.default]`."""
+    policy = values.get("policy")
+    if not isinstance(policy, dict):
+        return values
+    default, lists = policy.get("default"), policy.get("lists")
+    if not isinstance(default, dict) or not isinstance(lists, dict):
+        return values
+    completed = {
+        name: default | own if isinstance(own, dict) else own for name, own in lists.items()
+    }
+    return values | {"policy": policy | {"lists": completed}}
+
+
+def _is_inherited(key: Key, tables: Tables) -> bool:
+    """Whether the value is `[policy.default]`'s, seen again in a list that took it over."""
+    if key[:2] != ("policy", "lists") or len(key) < 4:
+        return False
+    lists = _table(_table(tables.values, "policy"), "lists")
+    return key[3] in _table(_table(tables.values, "policy"), "default") and key[3] not in _table(
+        lists, key[2]
+    )
+
+
+def _converter() -> Converter:
+    converter = strict_converter()
+
+    def named(value: Any, kind: type[Action | RuleState]) -> Action | RuleState:
+        allowed = tuple(each.name.lower() for each in kind)
+        if value not in allowed:
+            raise ValueError(f"must be {one_of(allowed)}, not {shown(value)}")
+        return kind[cast("str", value).upper()]
+
+    converter.register_structure_hook(Action, named)
+    converter.register_structure_hook(RuleState, named)
+    converter.register_structure_hook(Secrets, lambda *_: Secrets())
+    converter.register_structure_hook(Asking, lambda *_: Asking())
+    return converter
+
+
+def _circle_files(values: Mapping[str, Any], errors: list[str]) -> dict[str, bytes]:
+    """The keys in the folder of circles; a table of the same name takes their place."""
+    folder = _table(values, "exchange").get("circles_dir")
+    try:
+        return keys_in(Path(folder)) if isinstance(folder, str) and folder else {}
+    except SecretUnsafe as fault:
+        errors.append(f"exchange.circles_dir: {fault}")
+        return {}
+
+
+def _secrets(values: Mapping[str, Any], environ: Mapping[str, str], errors: list[str]) -> Secrets:
+    given = {name: secret(variable, environ, errors) for name, variable in SECRETS.items()}
+    protocol = _table(values, "kafka").get("security_protocol")
+    if isinstance(protocol, str) and protocol.startswith("SASL") and not given["kafka_password"]:
+        errors.append(f"environment: {SECRETS['kafka_password']}: is needed for {protocol}")
+    keys = _circle_files(values, errors)
+    for name, circle in _table(values, "circles").items():
+        variable = circle.get("key_env") if isinstance(circle, dict) else None
+        if not isinstance(variable, str) or checks.variable(variable) is not None:
+            continue
+        text = secret(variable, environ, errors)
+        if not re.fullmatch(r"[0-9a-fA-F]{64}", text):
+            what = "is not set" if not text else "is not 64 hex digits (32 bytes)"
+            key = dotted(("circles", name))
+            errors.append(f"environment: {variable}: {what}; it is the key of {key}")
+        else:
+            keys[name] = bytes.fromhex(text)
+            assert len(keys[name]) == CIRCLE_KEY_BYTES
+    wrong: list[str] = []
+    tokens = read_tokens(secret(HTTP_TOKENS, environ, errors), wrong)
+    errors += [f"environment: {HTTP_TOKENS}: {what}" for what in wrong]
+    file = environ.get(f"{HTTP_TOKENS}_FILE", "")
+    return Secrets(**given, circle_keys=keys, http_tokens=tokens, http_tokens_file=file)

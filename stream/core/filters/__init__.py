@@ -1,0 +1,1 @@
+"""Bloom filters and exact tables: which lists hold a number."""

@@ -1,0 +1,266 @@
+"""Where the wanted fields of JSON records lie, each record checked to the last byte. Compiled.
+
+A record is read as one of the shapes seen before (`json_shapes`), or step by step, and then its
+shape is kept. What this can not vouch for is left to the ordinary decoder, whose word is final.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import types
+from numpy.typing import NDArray
+
+from stream.core.kernels.jit import I64, U8, U64, inlined, kernel, reads, trailing_zeros, writes
+from stream.core.kernels.json_fields import (
+    FOUND,
+    NAME_BYTES_MAX,
+    PLAN,
+    Found,
+    Plan,
+    forget,
+    is_too_long,
+    value_end,
+)
+from stream.core.kernels.json_parts import NOWHERE, QUOTE, Data, string_end
+from stream.core.kernels.json_shapes import (
+    PIECES,
+    SHAPES,
+    SHAPES_TYPE,
+    VALUES_TYPE,
+    Shapes,
+    Values,
+    follow,
+    keep,
+    no_shapes,
+    no_values,
+    to_front,
+)
+from stream.core.kernels.vectors import differing64, item, unusual64
+from stream.core.model.byte_strings import Texts
+
+DEPTH_MAX = 64
+"""Objects and arrays in one another; what is deeper goes to the ordinary decoder."""
+
+# To try the shapes and to keep another costs what twice as many records save that have one of them.
+# So where fewer do, shapes are left alone for a while: keys in any order cost 10 ns, not 700.
+_PATIENCE = 16
+_PATIENCE_MAX = 64
+_REST = 1_000
+_BLOCK = 64
+_OBJECT, _OBJECT_END, _ARRAY, _ARRAY_END, _COMMA, _COLON = b"{}[],:"
+
+
+class _Open(NamedTuple):
+    """The open objects and arrays of a record, by their depth from 1 on.
+
+    Their nodes in the plan, and which names were seen in them.
+    """
+
+    nodes: NDArray[np.int64]
+    seen: NDArray[np.uint64]
+
+
+_named: Any = types.NamedTuple  # untyped
+_OPEN = _named((writes(I64), writes(U64)), _Open)
+
+
+@inlined
+def _after_space(data: Data, at: int, end: int) -> int:
+    """The place of the next byte that is no white space."""
+    while at < end:
+        byte = item(data, at)
+        if byte > 32 or byte not in (32, 10, 13, 9):
+            break
+        at += 1
+    return at
+
+
+@inlined
+def _name_of(data: Data, at: int, size: int, plan: Plan) -> int:
+    """Which of the wanted names the key is, or `NOWHERE`."""
+    for name in range(len(plan.name_sizes)):
+        if item(plan.name_sizes, name) == size:
+            differing = differing64(data, at, plan.names, name * NAME_BYTES_MAX)
+            if trailing_zeros(differing) >= size:
+                return name
+    return NOWHERE
+
+
+@inlined
+def _key_end(data: Data, at: int, end: int) -> int:
+    """The place of the quotation mark that ends a key; `NOWHERE` for one with escapes too."""
+    while at < end:
+        unusual = unusual64(data, at)
+        if unusual:
+            at += trailing_zeros(unusual)
+            return at if item(data, at) == QUOTE else string_end(data, at, end, False)
+        at += _BLOCK
+    return NOWHERE
+
+
+@inlined
+def _read_key(
+    data: Data, at: int, end: int, depth: int, plan: Plan, open_: _Open
+) -> tuple[int, int]:
+    """Read a key and its colon; where its value begins, and its meaning (see `Plan`)."""
+    if at >= end or item(data, at) != QUOTE:
+        return NOWHERE, 0
+    first = at + 1
+    at = _key_end(data, first, end)
+    if at == NOWHERE:
+        return NOWHERE, 0
+    meaning = 0
+    name = _name_of(data, first, at - first, plan)
+    if name != NOWHERE:
+        meaning = item(plan.meanings, item(open_.nodes, depth) * len(plan.name_sizes) + name)
+        bit = np.uint64(1) << np.uint64(name)
+        if meaning != 0 or plan.watched & bit:
+            if item(open_.seen, depth) & bit:
+                return NOWHERE, 0
+            open_.seen[depth] |= bit
+    at = _after_space(data, at + 1, end)
+    if at >= end or item(data, at) != _COLON:
+        return NOWHERE, 0
+    return _after_space(data, at + 1, end), meaning
+
+
+@inlined
+def _read(
+    data: Data, at: int, end: int, row: int, plan: Plan, open_: _Open, values: Values, found: Found
+) -> int:
+    """Read a record step by step; how many values it has, `NOWHERE`: an odd one.
+
+    As many of its values as there is room for are noted.
+    """
+    count, depth, objects, present, meaning = 0, 0, np.uint64(0), 0, 0
+    at = _after_space(data, at, end)
+    if at >= end or item(data, at) != _OBJECT:
+        return NOWHERE
+    while at < end:
+        # A value; in an object, its key has been read.
+        byte = item(data, at)
+        opens = byte in (_OBJECT, _ARRAY)
+        if opens:
+            if depth == DEPTH_MAX - 1 or meaning < 0 or (meaning > 0 and byte == _ARRAY):
+                return NOWHERE
+            node = meaning if meaning > 0 or depth == 0 else plan.nodes - 1
+            depth += 1
+            open_.nodes[depth] = node
+            open_.seen[depth] = np.uint64(0)
+            bit = np.uint64(1) << np.uint64(depth)
+            objects = objects | bit if byte == _OBJECT else objects & ~bit
+            at += 1
+        else:
+            field = -meaning - 1
+            start = at
+            at = value_end(data, at, end, field, row, plan, found) if meaning <= 0 else NOWHERE
+            if at == NOWHERE:
+                return NOWHERE
+            if field >= 0:
+                present |= 1 << field
+            if count < PIECES:
+                values.starts[count] = start
+                values.ends[count] = at
+                values.fields[count] = field
+            count += 1
+        # What may come after it: ends of objects and arrays, then a comma.
+        while True:
+            at = _after_space(data, at, end)
+            if depth == 0:
+                whole = at == end and present & plan.required == plan.required
+                return count if whole else NOWHERE
+            if at >= end:
+                return NOWHERE
+            inside_object = objects >> np.uint64(depth) & np.uint64(1)
+            byte = item(data, at)
+            if byte != (_OBJECT_END if inside_object else _ARRAY_END):
+                break
+            depth -= 1
+            at += 1
+            opens = False
+        if not opens:
+            if byte != _COMMA:
+                return NOWHERE
+            at = _after_space(data, at + 1, end)
+        meaning = 0
+        if inside_object:
+            at, meaning = _read_key(data, at, end, depth, plan, open_)
+            if at == NOWHERE:
+                return NOWHERE
+    return NOWHERE
+
+
+@kernel(
+    I64(
+        reads(U8), reads(I64), reads(I64), I64, I64, PLAN, I64, I64,
+        FOUND, SHAPES_TYPE, VALUES_TYPE, _OPEN,
+    ),
+    counted=False,
+)  # fmt: skip
+def _scan(
+    data: Data,
+    starts: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    first: int,
+    last: int,
+    plan: Plan,
+    record_max: int,
+    field_max: int,
+    found: Found,
+    shapes: Shapes,
+    values: Values,
+    open_: _Open,
+) -> int:
+    """See `scan`."""
+    held, odd, patience = 0, 0, _PATIENCE
+    for row in range(first, last):
+        at, size = item(starts, row), item(sizes, row)
+        end = at + size
+        good = False
+        if 0 < size <= record_max:
+            turn = 0
+            while turn < held and patience > 0 and not good:
+                shape = item(shapes.order, turn)
+                good = follow(data, at, end, row, shape, shapes, plan, found)
+                turn += 1
+            # What a shape noted before it failed stays: up to there the record reads the same.
+            if good:
+                patience = min(patience + 1, _PATIENCE_MAX)
+                if turn > 1:
+                    to_front(shapes.order, turn - 1)
+            else:
+                count = _read(data, at, end, row, plan, open_, values, found)
+                good = count != NOWHERE
+                turn = min(held, SHAPES - 1)
+                shape = item(shapes.order, turn)
+                if patience <= 0:
+                    patience = patience + 1 if patience < 0 else _PATIENCE
+                elif good and keep(data, at, end, count, values, shape, shapes):
+                    to_front(shapes.order, turn)
+                    held = turn + 1
+                    patience = patience - 2 if patience > 2 else -_REST
+            good = good and not (size > field_max and is_too_long(found, row, field_max))
+        if not good:
+            forget(found, row)
+            odd += 1
+        found.odd[row] = not good
+    return odd
+
+
+def scan(
+    texts: Texts, first: int, last: int, plan: Plan, record_max: int, field_max: int, found: Found
+) -> int:
+    """Find the fields of the records `first` to `last` of `texts`; how many of them are odd.
+
+    A record that is not odd is one JSON object in UTF-8 of at most `record_max` bytes; each field
+    that was found is of ASCII characters from the space on, without escapes, and has at most
+    `field_max` bytes; required fields are there; no field is given twice, nor a watched name in
+    any object. An odd record may be anything, also a perfect call with an escape in its caller; its
+    fields are -1.
+    """
+    open_ = _Open(np.zeros(DEPTH_MAX, np.int64), np.zeros(DEPTH_MAX, np.uint64))
+    odd: int = _scan(
+        texts.data, np.ascontiguousarray(texts.starts), np.ascontiguousarray(texts.sizes),
+        first, last, plan, record_max, field_max, found, no_shapes(), no_values(), open_,
+    )  # fmt: skip
+    return odd

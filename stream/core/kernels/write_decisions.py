@@ -1,0 +1,360 @@
+"""Decisions as JSON, many at once, and their ids.
+
+All text that is the same for many decisions comes as phrases, made once (`calls.wire`): a decision
+is phrases with numbers, fields of its record and times between them. Which phrase stands where in
+their list is said here.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from stream.core.kernels.copying import copy16, put
+from stream.core.kernels.digits import put_decimal, put_time
+from stream.core.kernels.jit import I64, U8, U64, inlined, kernel, reads, writes
+
+# Phrases that every list of them begins with; and those that a batch's own begin with.
+OPEN, OF_CALLER, OF_CALLEE, CALLER, CALLEE, REASONS, NO_SIP, SIP = range(8)
+NULL, CONFIRMED, UNCONFIRMED, GENERATION, REASON_EXPIRES, REASON_PREFIX = range(8, 14)
+CATEGORIES = 14
+DECIDED, ORIGINS = range(2)
+LISTS = CATEGORIES + 256
+"""From `CATEGORIES` on there is one for each category's number, from `LISTS` on for each list."""
+
+# Rows of `rulings`; the first two are phrases.
+HEAD, TAIL, ROLE, CALLED_AT_MS, EXPIRES_AT_MS, FIRST_MATCH, LAST_MATCH, BLOCKS = range(8)
+# Rows of `matches`.
+LIST, IS_CONFIRMED, CATEGORY, CONFIDENCE, ENTRY_EXPIRES_AT_MS, PREFIX_DIGITS = range(6)
+NO_TIME = -(1 << 62)
+
+ID_SIZE = 13
+_LETTERS = np.frombuffer(b"0123456789ABCDEFGHJKMNPQRSTVWXYZ", np.uint8)
+_QUOTE, _COMMA, _CLOSE, _PLUS, _ZERO, _STAR = (np.uint8(ord(one)) for one in '",}+0*')
+
+
+def _columns(*items: Any) -> Any:
+    """The type of arguments that belong together."""
+    return types.Tuple(items)  # type: ignore[no-untyped-call]
+
+
+@inlined
+def _mixed(state: Any) -> Any:
+    """The finaliser of SplitMix64."""
+    state += np.uint64(0x9E3779B97F4A7C15)
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return state ^ (state >> np.uint64(31))
+
+
+@kernel(I64(reads(U64), reads(I64), reads(I64), reads(U64, 2), writes(U8, 2)), counted=False)
+def identify(seeds: Any, offsets: Any, timestamps_ms: Any, numbers: Any, ids: Any) -> Any:
+    """`core.decision.decision_ids`: `numbers` are S16 as uint64[n, 2], `ids` uint8[n, 16]."""
+    for row in range(len(seeds)):
+        state = _mixed(seeds[row] ^ np.uint64(offsets[row]))
+        state = _mixed(state ^ np.uint64(timestamps_ms[row]))
+        state = _mixed(state ^ numbers[row, 0])
+        state = _mixed(state ^ numbers[row, 1])
+        for letter in range(ID_SIZE):
+            ids[row, letter] = _LETTERS[(state >> np.uint64(60 - 5 * letter)) & np.uint64(31)]
+        ids[row, ID_SIZE:] = 0
+    return len(seeds)
+
+
+@kernel(
+    I64(reads(U8), reads(I64), reads(I64), reads(I64), I64, writes(types.boolean)), counted=False
+)
+def find_long_numbers(
+    data: Any, starts: Any, sizes: Any, wanted: Any, size_max: Any, found: Any
+) -> Any:
+    """Which of the texts `wanted` are `+` and ASCII digits, more than `size_max` characters in all.
+
+    Text i is the `sizes[i]` bytes of `data` from `starts[i]`; `found` bool, one for each wanted.
+    Returns how many are.
+    """
+    count = 0
+    for place in range(len(wanted)):
+        text = wanted[place]
+        size = sizes[text]
+        is_long = size > size_max and data[starts[text]] == _PLUS
+        at = 1
+        while is_long and at < size:
+            is_long = np.uint8(data[starts[text] + at] - _ZERO) <= 9
+            at += 1
+        found[place] = is_long
+        count += is_long
+    return count
+
+
+@kernel(
+    I64(
+        _columns(reads(U8), reads(I64), reads(I64)),
+        _columns(reads(U8), reads(I64), reads(I64)),
+        writes(I64),
+    ),
+    counted=False,
+)
+def find_texts(texts: Any, known: Any, found: Any) -> Any:
+    """Where in `known` each of `texts` stands, -1 where it does not; how many do.
+
+    Both are data, starts and sizes; a text of a size below 0 stands nowhere.
+    """
+    data, starts, sizes = texts
+    names, name_starts, name_sizes = known
+    count = 0
+    for text in range(len(starts)):
+        found[text] = -1
+        for name in range(len(name_starts)):
+            size = sizes[text]
+            if size != name_sizes[name]:
+                continue
+            at = 0
+            while at < size and data[starts[text] + at] == names[name_starts[name] + at]:
+                at += 1
+            if at == size:
+                found[text] = name
+                count += 1
+                break
+    return count
+
+
+@inlined
+def _put_number(out: Any, at: Any, numbers: Any, row: Any) -> Any:
+    """Write an E.164 number in quotation marks; where it ends, `at` itself if there is none."""
+    if numbers[row, 0] == 0:
+        return at
+    out[at] = _QUOTE
+    copy16(out, at + 1, numbers, row * 16)
+    size = 16
+    while numbers[row, size - 1] == 0:
+        size -= 1
+    out[at + 1 + size] = _QUOTE
+    return at + size + 2
+
+
+@inlined
+def _say(out: Any, at: Any, phrases: Any, phrase: Any) -> Any:
+    """Write a phrase; where it ends."""
+    data, starts, sizes = phrases
+    return put(out, at, data, starts[phrase], sizes[phrase])
+
+
+@inlined
+def _put_field(out: Any, at: Any, phrases: Any, fields: Any, field: Any, call: Any) -> Any:
+    """Write a field as its record has it, in quotation marks, or null; where it ends."""
+    data, starts, sizes = fields
+    if sizes[field, call] < 0:
+        return _say(out, at, phrases, NULL)
+    out[at] = _QUOTE
+    at = put(out, at + 1, data, starts[field, call], sizes[field, call])
+    out[at] = _QUOTE
+    return at + 1
+
+
+@inlined
+def _put_party(
+    out: Any,
+    at: Any,
+    phrases: Any,
+    own: Any,
+    numbers: Any,
+    fields: Any,
+    field: Any,
+    call: Any,
+    odd: Any,
+) -> Any:
+    """Write a number as E.164 where it is one, else as the switch wrote it; where it ends."""
+    after = at
+    if call < len(numbers):
+        after = _put_number(out, at, numbers, call)
+    if after == at and odd >= 0:
+        after = _say(out, at, own, odd + field)
+    elif after == at:
+        after = _put_field(out, at, phrases, fields, field, call)
+    return after
+
+
+@inlined
+def _put_deciding(out: Any, at: Any, phrases: Any, numbers: Any, role: Any, call: Any) -> Any:
+    """Write the number of caller (`role` 0) or callee, or null; where it ends."""
+    callers, callees = numbers
+    after = at
+    if role == 0:
+        after = _put_number(out, at, callers, call)
+    elif call < len(callees):
+        after = _put_number(out, at, callees, call)
+    return after if after > at else _say(out, at, phrases, NULL)
+
+
+@inlined
+def _put_fields(
+    out: Any, at: Any, phrases: Any, own: Any, fields: Any, numbers: Any, call: Any, odd: Any
+) -> Any:
+    """Write the call's id, caller and callee; where they end."""
+    callers, callees = numbers
+    at = _say(out, at, own, odd) if odd >= 0 else _put_field(out, at, phrases, fields, 0, call)
+    at = _say(out, at, phrases, CALLER)
+    at = _put_party(out, at, phrases, own, callers, fields, 1, call, odd)
+    at = _say(out, at, phrases, CALLEE)
+    return _put_party(out, at, phrases, own, callees, fields, 2, call, odd)
+
+
+@inlined
+def _segment_of(row: Any, segments: Any, segment: Any) -> Any:
+    """The last segment that starts at or before `row`, looked for from `segment` on."""
+    if row < segments[segment]:
+        segment = 0
+    while segment + 1 < len(segments) and segments[segment + 1] <= row:
+        segment += 1
+    return segment
+
+
+@inlined
+def _put_prefix(
+    out: Any, at: Any, phrases: Any, numbers: Any, role: Any, call: Any, digits: Any
+) -> Any:
+    """Write that an entry is the first `digits` of the deciding number; where it ends."""
+    callers, callees = numbers
+    at = _say(out, at, phrases, REASON_PREFIX)
+    copy16(out, at, callers if role == 0 else callees, call * 16)
+    at += 1 + digits
+    out[at], out[at + 1] = _STAR, _QUOTE
+    return at + 2
+
+
+@inlined
+def _put_reason(
+    out: Any,
+    at: Any,
+    phrases: Any,
+    matches: Any,
+    match: Any,
+    generations: Any,
+    numbers: Any,
+    role: Any,
+    call: Any,
+) -> Any:
+    """Write what one list says; where it ends."""
+    at_list = matches[LIST, match]
+    at = _say(out, at, phrases, LISTS + at_list)
+    if matches[IS_CONFIRMED, match] != 0:
+        at = _say(out, at, phrases, CATEGORIES + matches[CATEGORY, match])
+        at = _say(out, at, phrases, CONFIRMED)
+        at = put_decimal(out, at, matches[CONFIDENCE, match])
+    else:
+        at = _say(out, at, phrases, UNCONFIRMED)
+    at = _say(out, at, phrases, GENERATION)
+    at = put_decimal(out, at, generations[at_list])
+    at = _say(out, at, phrases, REASON_EXPIRES)
+    at = _put_time_or_null(out, at, phrases, matches[ENTRY_EXPIRES_AT_MS, match])
+    if matches[PREFIX_DIGITS, match] != 0:
+        at = _put_prefix(out, at, phrases, numbers, role, call, matches[PREFIX_DIGITS, match])
+    out[at] = _CLOSE
+    return at + 1
+
+
+@inlined
+def _put_time_or_null(out: Any, at: Any, phrases: Any, at_ms: Any) -> Any:
+    if at_ms == NO_TIME:
+        return _say(out, at, phrases, NULL)
+    return put_time(out, at, at_ms)
+
+
+@inlined
+def _put_sip(out: Any, at: Any, phrases: Any, first: Any, last: Any, ids: Any, place: Any) -> Any:
+    """Write the answer for a blocked call: phrases `first` to `last`, the id between them."""
+    at = _say(out, at, phrases, SIP)
+    for part in range(first, last):
+        if part > first:
+            copy16(out, at, ids, place * 16)
+            at += ID_SIZE
+        at = _say(out, at, phrases, part)
+    return at
+
+
+@kernel(
+    I64(
+        _columns(reads(U8), reads(I64), reads(I64)),
+        _columns(reads(U8), reads(I64), reads(I64)),
+        _columns(reads(U8), reads(I64, 2), reads(I64, 2)),
+        _columns(reads(U8, 2), reads(U8, 2)),
+        _columns(reads(I64), reads(I64), reads(I64), reads(U8, 2)),
+        _columns(reads(I64), reads(I64), reads(I64)),
+        _columns(reads(I64, 2), reads(I64, 2), reads(I64)),
+        _columns(I64, I64, I64),
+        writes(U8),
+        writes(I64),
+        writes(I64),
+    ),
+    counted=False,
+)
+def write_decisions(
+    phrases: Any,
+    own: Any,
+    fields: Any,
+    numbers: Any,
+    decisions: Any,
+    records: Any,
+    rulings_and_reasons: Any,
+    places: Any,
+    out: Any,
+    starts: Any,
+    sizes: Any,
+) -> Any:
+    """Write decisions as JSON, one behind the other; the bytes written.
+
+    `phrases`: data, starts, sizes, see above; `places` are where in them the head of a plain allow
+    (its tail follows), the first phrase of the SIP answer and the phrase after that answer's last
+    stand. `own`: the same of what only this batch says, an origin for each segment from `ORIGINS`
+    on. `fields`: data, starts, sizes as in `calls.batch.Located`. `numbers`: callers and callees,
+    S16 as uint8[calls, 16], callees without rows where they were not read. `decisions`, a column
+    each: the call; the column of the rulings that speaks of it, -1 for a plain allow; the first of
+    its fields (JSON) in `own`, -1 where `fields` has them; ids uint8[n, 16]. `records`: the row of
+    each call, the offset of each row, the row where each segment starts. `rulings_and_reasons`:
+    int64[8, rulings], int64[6, matches], the lists' generations; no time is `NO_TIME`.
+
+    Decision i is then the `sizes[i]` bytes of `out` from `starts[i]`.
+    """
+    calls, ruled, odds, ids = decisions
+    rows, offsets, segments = records
+    rulings, matches, generations = rulings_and_reasons
+    plain, sip, after_sip = places
+    at, segment = 0, 0
+    for place in range(len(calls)):
+        call, ruling, odd = calls[place], ruled[place], odds[place]
+        starts[place] = at
+        at = _say(out, at, phrases, OPEN)
+        copy16(out, at, ids, place * 16)
+        at += ID_SIZE
+        head, tail, role, first, last, blocks = plain, plain + 1, 0, 0, 0, 0
+        called_at_ms, expires_at_ms = NO_TIME, NO_TIME
+        if ruling >= 0:
+            head, tail, role = rulings[HEAD, ruling], rulings[TAIL, ruling], rulings[ROLE, ruling]
+            first, last = rulings[FIRST_MATCH, ruling], rulings[LAST_MATCH, ruling]
+            called_at_ms = rulings[CALLED_AT_MS, ruling]
+            expires_at_ms = rulings[EXPIRES_AT_MS, ruling]
+            blocks = rulings[BLOCKS, ruling]
+        at = _say(out, at, phrases, head)
+        at = _put_deciding(out, at, phrases, numbers, role, call)
+        at = _say(out, at, phrases, OF_CALLER + role)
+        at = _put_fields(out, at, phrases, own, fields, numbers, call, odd)
+        at = _say(out, at, phrases, REASONS)
+        for match in range(first, last):
+            if match > first:
+                out[at] = _COMMA
+                at += 1
+            at = _put_reason(out, at, phrases, matches, match, generations, numbers, role, call)
+        if blocks != 0:
+            at = _put_sip(out, at, phrases, sip, after_sip, ids, place)
+        else:
+            at = _say(out, at, phrases, NO_SIP)
+        at = _put_time_or_null(out, at, phrases, called_at_ms)
+        at = _say(out, at, own, DECIDED)
+        at = _put_time_or_null(out, at, phrases, expires_at_ms)
+        row = rows[call]
+        segment = _segment_of(row, segments, segment)
+        at = _say(out, at, own, ORIGINS + segment)
+        at = put_decimal(out, at, offsets[row])
+        at = _say(out, at, phrases, tail)
+        sizes[place] = at - starts[place]
+    return at

@@ -1,0 +1,127 @@
+"""Numbers and prefixes that are never blocked, whatever a list says.
+
+An allow entry is how a false block ends at once, while a Bloom filter that holds the number is
+still live: so it is exact, looked at before any list, and every entry names who made it and why.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.core.model.entry import NEVER
+from stream.core.numbers.e164 import ordinals_of
+
+PREFIX_DIGITS_MIN = 4
+"""A shorter prefix would allow a whole country or network: nobody means that."""
+
+
+@dataclass(frozen=True, slots=True)
+class AllowEntry:
+    """One allowed number ("+6621234567") or prefix ("+662123*").
+
+    `actor` made it for `reason`; times are seconds since the epoch, `expires_at_s` may be `NEVER`.
+    `appeal` is the id of the appeal that it puts right, "" where there was none.
+    Raises ValueError on a text that is neither, or a prefix below `PREFIX_DIGITS_MIN` digits.
+    """
+
+    text: str
+    reason: str
+    actor: str
+    added_at_s: int
+    expires_at_s: int = NEVER
+    appeal: str = ""
+
+    def __post_init__(self) -> None:
+        digits = self.text.removesuffix("*")
+        if not (digits.startswith("+") and digits[1:].isascii() and digits[1:].isdigit()):
+            raise ValueError(
+                f"{self.text!r} is neither an E.164 number (+6621234567) nor a prefix (+662123*)"
+            )
+        if len(digits) > 16:
+            raise ValueError(f"{self.text!r} has more than the 15 digits of E.164")
+        if self.is_prefix and len(digits) - 1 < PREFIX_DIGITS_MIN:
+            raise ValueError(
+                f"prefix {self.text!r} is shorter than {PREFIX_DIGITS_MIN} digits: it would allow "
+                "a whole country; allow longer prefixes one by one"
+            )
+
+    @property
+    def is_prefix(self) -> bool:
+        """Whether the entry stands for every number that starts like it."""
+        return self.text.endswith("*")
+
+    def live(self, now_s: int) -> bool:
+        """Whether the entry still counts at `now_s`."""
+        return self.expires_at_s == NEVER or now_s < self.expires_at_s
+
+
+@dataclass(frozen=True, slots=True)
+class Allowlist:
+    """All allow entries of one moment, by their text without the `*`.
+
+    `starts`, `stops` (uint64) are the ordinals of the first and last number that each stands for,
+    sorted by the first, with the largest last one up to there.
+    """
+
+    numbers: Mapping[str, AllowEntry]
+    prefixes: Mapping[str, AllowEntry]
+    starts: NDArray[np.uint64] = field(compare=False)
+    stops: NDArray[np.uint64] = field(compare=False)
+
+    @classmethod
+    def of(cls, entries: Iterable[AllowEntry]) -> Self:
+        """The allowlist of `entries`; a later entry of the same text replaces an earlier one."""
+        numbers: dict[str, AllowEntry] = {}
+        prefixes: dict[str, AllowEntry] = {}
+        for entry in entries:
+            if entry.is_prefix:
+                prefixes[entry.text[:-1]] = entry
+            else:
+                numbers[entry.text] = entry
+        texts = [*numbers, *prefixes]
+        first = ordinals_of(np.array(texts, "S16"))
+        rest = [15 - len(text[1:]) if text in prefixes else 0 for text in texts]
+        last = first | ((np.uint64(1) << np.array([4 * n for n in rest], np.uint64)) - np.uint64(1))
+        order = np.argsort(first)
+        return cls(numbers, prefixes, first[order], np.maximum.accumulate(last[order]))
+
+    def __len__(self) -> int:
+        return len(self.numbers) + len(self.prefixes)
+
+    def allowed(self, e164: NDArray[np.bytes_], now_s: int) -> NDArray[np.bool_]:
+        """Which of `e164` (S16, b"" for none) a live entry allows; bool, of their length.
+
+        Only the few whose ordinal lies within an entry's are looked up one by one.
+        """
+        found = np.zeros(len(e164), np.bool_)
+        if not len(self):
+            return found
+        ordinals = ordinals_of(e164)
+        before = np.searchsorted(self.starts, ordinals, "right") - 1
+        inside = (before >= 0) & (ordinals <= self.stops[before])
+        for place in np.flatnonzero(inside).tolist():
+            found[place] = self.find(e164[place].decode("ascii"), now_s) is not None
+        return found
+
+    def entries(self) -> list[AllowEntry]:
+        """Every entry, numbers before prefixes, each in the order of its text."""
+        return [held[text] for held in (self.numbers, self.prefixes) for text in sorted(held)]
+
+    def find(self, e164: str, now_s: int) -> AllowEntry | None:
+        """The live entry that allows `e164`: the number itself, else the longest live prefix."""
+        exact = self.numbers.get(e164)
+        if exact is not None and exact.live(now_s):
+            return exact
+        if self.prefixes:
+            for length in range(len(e164), PREFIX_DIGITS_MIN, -1):
+                entry = self.prefixes.get(e164[:length])
+                if entry is not None and entry.live(now_s):
+                    return entry
+        return None
+
+
+NOBODY = Allowlist.of(())
+"""The allowlist that allows nothing."""

@@ -1,0 +1,168 @@
+"""A decision: what was decided about one call, why, and its form on the wire.
+
+A decision's id is a function of where its record lies and which number decided it, so a record that
+is worked on twice (at-least-once delivery) yields the same id and a reader can drop the repeat.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from hashlib import blake2b
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.core import kernels
+
+
+class Action(IntEnum):
+    """What a list or rule may cause; ordered, so that the strongest is the largest."""
+
+    OBSERVE = 0
+    FLAG = 1
+    BLOCK = 2
+
+
+class Verdict(StrEnum):
+    """What the network does with the call."""
+
+    ALLOW = "allow"
+    FLAG = "flag"
+    BLOCK = "block"
+
+
+class Role(StrEnum):
+    """Which of a call's numbers decided it."""
+
+    CALLER = "caller"
+    CALLEE = "callee"
+
+
+VERDICT_OF = {Action.OBSERVE: Verdict.ALLOW, Action.FLAG: Verdict.FLAG, Action.BLOCK: Verdict.BLOCK}
+
+
+class Reason(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One list that holds the number, or may hold it (`confirmed` false).
+
+    `prefix` is the list's entry ("+8552390*") where that is not the number; absent otherwise.
+    """
+
+    list: str
+    agreement: str | None = None
+    category: str | None
+    confirmed: bool
+    confidence: int | None
+    generation: int
+    expires_at: str | None
+    prefix: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class SipAnswer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The answer for a blocked INVITE: 603+ (ATIS-1000099), ready for a proxy to send.
+
+    `reason` is the value of the Reason header field (RFC 3326) with the redress address in it.
+    """
+
+    code: int
+    phrase: str
+    reason: str
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The JSON value of one record on the decisions topic. Times are RFC 3339, UTC, milliseconds.
+
+    `would` is the verdict that a simulated list or rule would have caused; absent otherwise.
+    `repeats` is the id of an earlier decision about the same call and number, where this one comes
+    of another of its records and says nothing new (`calls.repeats`); absent otherwise.
+    """
+
+    decision_id: str
+    verdict: str
+    simulated: bool
+    rule: str
+    number: str | None
+    role: str
+    call_id: str
+    caller: str | None
+    callee: str | None
+    reasons: Sequence[Reason]
+    sip: SipAnswer | None
+    called_at: str | None
+    decided_at: str
+    expires_at: str | None
+    origin: str
+    would: str | msgspec.UnsetType = msgspec.UNSET
+    repeats: str | msgspec.UnsetType = msgspec.UNSET
+
+
+@dataclass(frozen=True, slots=True)
+class SipSettings:
+    """What a block's SIP answer says besides the code.
+
+    `redress_url` holds `{decision_id}` where the id goes; `location` is the ATIS-1000099 location.
+    """
+
+    redress_url: str
+    location: str
+
+    def __post_init__(self) -> None:
+        if self.location not in ("LN", "TN", "RLN", "LPN", "RPN"):
+            raise ValueError(f"sip_location is LN, TN, RLN, LPN or RPN, not {self.location!r}")
+        if "{decision_id}" not in self.redress_url or '"' in self.redress_url:
+            raise ValueError("redress_url must hold {decision_id} and no quotation mark")
+
+
+def sip_answer(decision_id: str, settings: SipSettings) -> SipAnswer:
+    """The 603+ answer that lets a wrongly blocked caller reach whoever blocked it."""
+    url = settings.redress_url.replace("{decision_id}", decision_id)
+    return SipAnswer(
+        code=603,
+        phrase="Network Blocked",
+        reason=f'SIP;cause=603;text="v=analytics1;url={url}";location={settings.location}',
+    )
+
+
+def seed_of(topic: str, partition: int) -> int:
+    """64 bits that stand for one partition in `decision_ids`."""
+    name = f"{topic}/{partition}".encode()
+    return int.from_bytes(blake2b(name, digest_size=8).digest(), "little")
+
+
+def decision_ids(
+    seeds: NDArray[np.uint64],
+    offsets: NDArray[np.int64],
+    timestamps_ms: NDArray[np.int64],
+    numbers: NDArray[np.bytes_],
+) -> NDArray[np.bytes_]:
+    """S16: ids of decisions, 13 characters of Crockford base 32, equal for equal input.
+
+    The timestamp is part of it so that a topic deleted and made again, whose offsets start anew,
+    does not repeat ids; `numbers` (S16) are the deciding ones, b"" where there is none. Each step
+    is the finaliser of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014, fig. 16), a bijection: two
+    decisions of one partition with different offsets collide with a chance of 2^-64.
+    """
+    halves = np.ascontiguousarray(numbers, "S16").view("<u8").reshape(-1, 2)
+    letters = np.zeros((len(seeds), 16), np.uint8)
+    if kernels.compiled():
+        from stream.core.kernels.write_decisions import identify
+
+        columns = map(np.ascontiguousarray, (seeds, offsets, timestamps_ms, halves))
+        identify(*columns, letters)
+    else:
+        state = seeds
+        for column in (offsets, timestamps_ms, halves[:, 0], halves[:, 1]):
+            state = _mix(state ^ column.astype(np.uint64))
+        letters[:, :13] = _CROCKFORD[(state[:, None] >> _SHIFTS) & np.uint64(31)]
+    return letters.view("S16").reshape(-1)
+
+
+_CROCKFORD = np.frombuffer(b"0123456789ABCDEFGHJKMNPQRSTVWXYZ", np.uint8)
+_SHIFTS = np.arange(60, -1, -5, dtype=np.uint64)
+
+
+def _mix(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    state = state + np.uint64(0x9E3779B97F4A7C15)
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return state ^ (state >> np.uint64(31))

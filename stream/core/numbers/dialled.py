@@ -1,0 +1,141 @@
+"""Digits as they are dialled or written by a switch, read as numbers; `core.number` says how."""
+
+from functools import lru_cache
+from typing import Final
+
+import phonenumbers
+
+from stream.core.numbers.e164 import E164_DIGITS_MAX, is_canonical
+
+WITHHELD: Final = ""
+"""What digits say that stand for none."""
+SHORT_CODE_MAX: Final = 6
+CACHE_SIZE: Final = 1 << 15
+"""Numbers read by phonenumbers that are remembered: about 8 MB."""
+
+
+def read_dialled(digits: str, region: str | None, prefix: str) -> str | None:
+    """Read digits, with or without `+`, as `core.number` says.
+
+    E.164 with `+`, the digits of a short code, WITHHELD, or None: no number. `prefix` is what the
+    switch writes before international numbers, "" if that is not known.
+    """
+    if prefix and digits.startswith(prefix):
+        number = _dialled(f"+{digits.removeprefix(prefix)}", None)
+        if number is not None:
+            return number
+    return _dialled(digits, region)
+
+
+@lru_cache(CACHE_SIZE)
+def _dialled(digits: str, region: str | None) -> str | None:
+    """`read_dialled`, without a prefix."""
+    if digits.startswith("+"):
+        return _international(digits[1:])
+    if digits == "":
+        return WITHHELD
+    if not digits.strip("0") and (len(digits) == 1 or len(digits) > SHORT_CODE_MAX):
+        return WITHHELD
+    if digits.startswith("00") and len(digits) > _SERVICE_DIGITS:
+        return _from_double_zero(digits, region.upper() if region else None)
+    national, why = _looked_at(digits, region.upper()) if region else (None, None)
+    foreign = None
+    if region and len(digits) > SHORT_CODE_MAX and not digits.startswith("0") and why != _LOCAL:
+        foreign = possible(f"+{digits}", None)
+    for reading in (national, foreign):
+        if reading and phonenumbers.is_valid_number(reading):
+            return _e164(reading)
+    if 2 <= len(digits) <= SHORT_CODE_MAX and (len(digits) == 3 or not digits.startswith("0")):
+        return digits
+    if national is None and why == _SHORT:
+        return None
+    for reading in (national, foreign):
+        if reading:
+            return _e164(reading)
+    return None
+
+
+_SERVICE_DIGITS: Final = 3
+"""Of short codes that begin with 0: Australia's 000."""
+_LOCAL: Final = phonenumbers.ValidationResult.IS_POSSIBLE_LOCAL_ONLY
+_SHORT: Final = phonenumbers.ValidationResult.TOO_SHORT
+
+
+def _from_double_zero(digits: str, region: str | None) -> str | None:
+    """Reads digits after 00; None: no number, or two of which nobody knows which is meant."""
+    usual = _international(digits[2:])
+    dialled = None if region is None else possible(digits, region)
+    if region is None or dialled is None:
+        return usual
+    own = _e164(dialled)
+    if usual is None or own == usual:
+        return own
+    home = f"{phonenumbers.country_code_for_region(region)}"
+    if digits[2:].startswith(home) and is_assigned(usual):
+        return usual
+    # After a prefix of the region's own, what is left may look like a trunk prefix: 0011 and 1.
+    is_usual = is_assigned(usual) and is_canonical(digits[2:])
+    is_own = phonenumbers.is_valid_number(dialled)
+    if is_usual == is_own:
+        return None
+    return own if is_own else usual
+
+
+def is_ambiguous(digits: str, region: str) -> bool:
+    """Whether digits after 00 are two numbers, of which nobody knows which is meant."""
+    if not digits.startswith("00") or _dialled(digits, region) is not None:
+        return False
+    return _international(digits[2:]) is not None and possible(digits, region.upper()) is not None
+
+
+@lru_cache(CACHE_SIZE)
+def is_assigned(number: str) -> bool:
+    """Whether its plan assigns an E.164 number."""
+    return bool(phonenumbers.is_valid_number(phonenumbers.parse(number, None)))
+
+
+def _international(digits: str) -> str | None:
+    """Reads digits that begin with a country code."""
+    if is_canonical(digits):
+        return f"+{digits}"
+    reading = possible(f"+{digits}", None)
+    return _e164(reading) if reading else None
+
+
+def possible(digits: str, region: str | None) -> phonenumbers.PhoneNumber | None:
+    """What phonenumbers reads, if the length is possible with the area code, not only locally."""
+    return _looked_at(digits, region)[0]
+
+
+def _looked_at(
+    digits: str, region: str | None
+) -> tuple[phonenumbers.PhoneNumber | None, int | None]:
+    """`_possible`, and what phonenumbers says of the length; None: it reads no number at all."""
+    try:
+        reading = phonenumbers.parse(digits, region)
+    except phonenumbers.NumberParseException:
+        return None, None
+    reason = phonenumbers.is_possible_number_with_reason(reading)
+    is_possible = reason == phonenumbers.ValidationResult.IS_POSSIBLE
+    return reading if is_possible else None, reason
+
+
+@lru_cache(CACHE_SIZE)
+def read_freely(text: str, region: str | None) -> str | None:
+    """What phonenumbers reads in a text of any form, as E.164; None: no possible number."""
+    reading = possible(text, region and region.upper())
+    return _e164(reading) if reading else None
+
+
+def _e164(reading: phonenumbers.PhoneNumber) -> str | None:
+    """The number, if it has at most 15 digits and reads as itself again: no second prefix."""
+    text: str = phonenumbers.format_number(reading, phonenumbers.PhoneNumberFormat.E164)
+    if len(text) > E164_DIGITS_MAX + 1:
+        return None
+    if not is_canonical(text[1:]):
+        again = possible(text, None)
+        if again is None or text != phonenumbers.format_number(
+            again, phonenumbers.PhoneNumberFormat.E164
+        ):
+            return None
+    return text

@@ -1,0 +1,71 @@
+"""Marks that a country's operators put before the caller's number, and the number behind. Pure.
+
+Thailand (NBTC, 2022): a gateway writes 697 before the number of a call that came from abroad over
+the internet, 698 before a Thai number that roams, so that whoever is called sees it: +698812345678
+is +66 81 234 5678 abroad. Neither is a country code, and elsewhere both mean nothing. The number
+behind is what lists know, so calls are judged by it; feeds are not read so, since what a victim saw
+behind a mark was often forged.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from enum import StrEnum
+from typing import Final
+
+import numpy as np
+
+from stream.core.numbers.number import Kind, Numbers, parse
+from stream.core.numbers.parties import party_of
+
+
+class Mark(StrEnum):
+    """What an operator says of a caller's number; the values are names of rules."""
+
+    VOIP_FROM_ABROAD = "voip_from_abroad_mark"
+    ROAMING = "roaming_mark"
+
+
+MARKS: Final[Mapping[str, Mapping[str, Mark]]] = {
+    "TH": {"697": Mark.VOIP_FROM_ABROAD, "698": Mark.ROAMING}
+}
+"""By country: the digits that stand where a country code would."""
+_IN_ALL: Final = "69"
+"""What every mark has, so that other texts cost nothing."""
+
+
+def mark_of(text: str, country: str) -> tuple[Mark, str] | None:
+    """The mark in `text` on a trunk of `country`, and the digits behind it; None: there is none."""
+    marks = MARKS.get(country)
+    if marks is None or _IN_ALL not in text:
+        return None
+    party = party_of(text)
+    digits = party.dialled if party else None
+    if digits is None:
+        return None
+    bare = digits.removeprefix("+") if digits.startswith("+") else digits.removeprefix("00")
+    for begin, mark in marks.items():
+        if bare.startswith(begin):
+            return mark, bare[len(begin) :]
+    return None
+
+
+def without_marks(callers: Numbers, country_of: Callable[[int], str]) -> Numbers:
+    """The same, where a marked number is what stands behind its mark, and `marks` says by which.
+
+    Looks only at what is no number as it stands; where nothing behind the mark is one, it stays
+    so. Changes the columns of `callers` in place.
+    """
+    marks: dict[int, Mark] = {}
+    others = dict(callers.other_texts)
+    for row in np.flatnonzero(callers.kinds == Kind.INVALID).tolist():
+        text = others.get(row, "")
+        found = mark_of(text, country := country_of(row)) if _IN_ALL in text else None
+        if found is None:
+            continue
+        mark, digits = found
+        marks[row] = mark
+        number = parse(digits, country)
+        if number.kind is Kind.E164:
+            callers.e164[row], callers.kinds[row] = number.text, number.kind
+            del others[row]
+    return replace(callers, other_texts=others, marks=marks) if marks else callers

@@ -1,0 +1,123 @@
+"""Whom a text names: the user part of a SIP or tel URI, alone or in `"Name" <URI>`. Pure."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import phonenumbers
+
+from stream.core.numbers.sip_addresses import NAME_ADDR
+from stream.core.numbers.spelling import BLANKS, folded, unescaped
+
+TEXT_MAX: Final = 256
+"""Characters that are read of a text. A longer one is invalid, unless the number's end (`@`, `;`,
+`>`) lies within: nobody slips through by a long tail of URI parameters."""
+DIALLED_MAX: Final = 32
+NO_HOST: Final = ".invalid"
+"""RFC 3323: who withholds the number calls from `anonymous.invalid`."""
+_SEPARATORS: Final = str.maketrans("", "", " -.()/")
+_EDGE: Final = BLANKS + "\"'"
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """Who a text names: the user part of a URI, or the whole text where it is none.
+
+    `context` is the URI's `phone-context` (RFC 3966), "+66" or "+1914", None where there is none:
+    what stands before the number in international form, or says in which country it is dialled.
+    `parameters` are those of the user part (`phone-context=+66;isub=1`).
+    """
+
+    user: str
+    context: str | None = None
+    parameters: str = ""
+
+    @property
+    def region(self) -> str | None:
+        """The region of the context; None: there is none."""
+        return None if self.context is None else main_region(self.context[1:])
+
+    @property
+    def dialled(self) -> str | None:
+        """The digits, after `+` where there is one; separators are gone. None: something else."""
+        user = folded(self.user)
+        if is_dotted_quad(user):
+            return None
+        digits = user.translate(_SEPARATORS)
+        bare = digits.removeprefix("+")
+        if bare.isascii() and bare.isdigit() and len(digits) <= DIALLED_MAX:
+            return digits
+        return None
+
+
+def party_of(text: str) -> Party | None:
+    """The party that a number, a SIP or tel URI, or `"Name" <URI>` names; None: cut or no party."""
+    inner = text[text.rfind("<") + 1 :]
+    if text.count("<") > 1 and (address := NAME_ADDR.match(text)):
+        inner = text[address.start(1) :]
+    is_cut = len(inner) > TEXT_MAX
+    inner = inner[:TEXT_MAX]
+    inner, closing, _ = inner.partition(">")
+    inner = inner.strip(_EDGE)
+    scheme, rest = _scheme_of(inner)
+    if not scheme and "%" in inner:
+        scheme, rest = _scheme_of(unescaped(inner).strip(_EDGE))
+    user, at, host = rest.partition("@")
+    user, semicolon, parameters = user.partition(";")
+    if is_cut and not (closing or at or semicolon):
+        return None
+    if scheme or at:
+        user = user.partition("?")[0].partition(":")[0]
+        parameters = parameters.partition("?")[0].partition(":")[0]
+        if scheme:
+            user, parameters = unescaped(user), unescaped(parameters)
+    if scheme in ("sip", "sips") and not at and not _may_stand_alone(user):
+        return None
+    # Some stacks write the context behind the host.
+    context = _context_in(parameters) or _context_in(unescaped(host.partition(";")[2]))
+    return Party(user.strip(_EDGE), context, parameters)
+
+
+def _may_stand_alone(rest: str) -> bool:
+    """Whether a SIP URI without `@` still names a party; as a rule it names a host."""
+    return rest.endswith(NO_HOST) or Party(rest).dialled is not None
+
+
+def _scheme_of(text: str) -> tuple[str, str]:
+    """The scheme of a SIP or tel URI in lower case, and the rest; "" and the text for others."""
+    scheme, colon, rest = text.partition(":")
+    scheme = scheme.lower()
+    if colon and scheme in ("sip", "sips", "tel"):
+        return scheme, rest
+    return "", text
+
+
+def _context_in(parameters: str) -> str | None:
+    """`+` and the digits of `phone-context=+66` (RFC 3966) among URI parameters."""
+    if not parameters:
+        return None
+    for parameter in folded(parameters).lower().split(";"):
+        name, _, value = parameter.partition("=")
+        value = value.strip(_EDGE)
+        if name.strip() == "phone-context" and value.startswith("+"):
+            digits = value[1:].translate(_SEPARATORS)
+            return f"+{digits}" if main_region(digits) and len(digits) <= DIALLED_MAX else None
+    return None
+
+
+def main_region(digits: str) -> str | None:
+    """The region, or the largest of the regions, whose country code the digits begin with."""
+    if not (digits.isascii() and digits[:3].isdigit()):
+        return None
+    for size in (1, 2, 3):
+        regions = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(int(digits[:size]))
+        if regions:
+            return None if regions[0] == "001" else str(regions[0])
+    return None
+
+
+def is_dotted_quad(text: str) -> bool:
+    """Whether this is an IPv4 address, which would otherwise read as a number with separators."""
+    parts = text.split(".")
+    return len(parts) == 4 and all(
+        len(part) <= 3 and part.isascii() and part.isdigit() and int(part) <= 255 for part in parts
+    )

@@ -1,0 +1,111 @@
+"""What is wrong with a caller's number, told from the number alone. Pure.
+
+Whether that means anything is for the rules of `core.policy.RuleSettings` to say: carriers abroad
+may well send numbers that a stale plan here does not know.
+"""
+
+from enum import Enum, auto
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+import phonenumbers
+from numpy.typing import NDArray
+from phonenumbers import NumberParseException, ValidationResult
+
+from stream.core.numbers.blocks import BLOCKS
+from stream.core.numbers.dialled import CACHE_SIZE, is_ambiguous
+from stream.core.numbers.e164 import HEAD_DIGITS, cells_of, heads_of
+from stream.core.numbers.number import Kind, Numbers
+from stream.core.numbers.parties import party_of
+
+SHORT_DIGITS: Final = (3, 4)
+"""Digits of national numbers that never come from abroad (NBTC): emergency and service numbers."""
+
+
+class Oddity(Enum):
+    """Why a text of digits is no number."""
+
+    UNASSIGNED_COUNTRY_CODE = auto()
+    IMPOSSIBLE_LENGTH = auto()
+
+
+@lru_cache(CACHE_SIZE)
+def oddity_of(text: str, region: str) -> Oddity | None:
+    """Why `text`, which `number.parse` holds to be INVALID on a trunk of `region`, is no number.
+
+    None: something else is wrong with it; it is no text of digits, or begins with a prefix that
+    does not belong there.
+    """
+    party = party_of(text)
+    digits = party.dialled if party else None
+    if digits is None:
+        return None
+    written = f"+{digits[2:]}" if digits.startswith("00") else digits
+    try:
+        reading = phonenumbers.parse(written, region)
+    except NumberParseException as error:
+        if error.error_type == NumberParseException.INVALID_COUNTRY_CODE:
+            return Oddity.UNASSIGNED_COUNTRY_CODE
+        is_number = error.error_type != NumberParseException.NOT_A_NUMBER
+        return Oddity.IMPOSSIBLE_LENGTH if is_number else None
+    reason = phonenumbers.is_possible_number_with_reason(reading)
+    return None if reason == ValidationResult.IS_POSSIBLE else Oddity.IMPOSSIBLE_LENGTH
+
+
+def may_be_two_numbers(text: str, region: str) -> bool:
+    """Whether `text`, which `number.parse` holds to be INVALID, is a number read in two ways.
+
+    Nothing is wrong with it: see there, digits after 00.
+    """
+    party = party_of(text) if "00" in text else None
+    digits = party.dialled if party else None
+    return digits is not None and is_ambiguous(digits, region)
+
+
+def _assigned_table() -> NDArray[np.uint16]:
+    """By the first six digits: bit n is set where numbers of n digits are given out; uint16[10^6].
+
+    All bits are set where nothing is known of the country.
+    """
+    table = np.full(10**HEAD_DIGITS, 0xFFFF, np.uint16)
+    for code in {code for code, _, _ in BLOCKS}:
+        table[cells_of(str(code))] = 0
+    for code, digits, prefixes in BLOCKS:
+        for prefix in prefixes.split():
+            first, _, last = prefix.partition("-")
+            start, stop = cells_of(f"{code}{first}").start, cells_of(f"{code}{last or first}").stop
+            table[start:stop] |= 1 << digits
+    return table
+
+
+_IN_DIGITS: Final = np.uint64(0x1010101010101010)
+"""A bit that every digit has, and neither `+` nor what fills a text up."""
+
+ASSIGNED: Final = _assigned_table()
+"""See `_assigned_table`."""
+
+
+def in_unassigned_block(numbers: Numbers) -> NDArray[np.bool_]:
+    """Which numbers are in a block of which their plan has given out no number of that length."""
+    is_number: NDArray[np.bool_] = numbers.kinds == Kind.E164
+    # What is no number is looked at as +000000, of which nothing is known.
+    e164 = numbers.e164 if is_number.all() else np.where(is_number, numbers.e164, b"+000000")
+    words = np.ascontiguousarray(e164, "S16").view("<u8").reshape(-1, 2)
+    digits = np.bitwise_count(words & _IN_DIGITS)
+    lengths = ASSIGNED[heads_of(e164)]
+    found: NDArray[np.bool_] = lengths >> (digits[:, 0] + digits[:, 1]) & 1 == 0
+    return found
+
+
+def same_numbers(callers: Numbers, callees: Numbers) -> NDArray[np.bool_]:
+    """Which calls have one number as caller and as callee."""
+    found: NDArray[np.bool_] = callers.kinds == Kind.E164
+    found &= callers.e164 == callees.e164
+    return found
+
+
+def short_numbers(numbers: Numbers) -> list[int]:
+    """Rows with a national number of three or four digits."""
+    rows = np.flatnonzero(numbers.kinds == Kind.SHORT_CODE).tolist()
+    return [row for row in rows if len(numbers.text(row)) in SHORT_DIGITS]

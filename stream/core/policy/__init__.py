@@ -1,0 +1,1 @@
+"""What follows from matches: rules, bounds and the policy compiled into columns."""

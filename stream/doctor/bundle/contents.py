@@ -1,0 +1,222 @@
+"""What goes into a support bundle, each piece with why; what can not be had is said in its place.
+
+Every piece is bounded: `PIECE_BYTES_MAX`, of logs and audit the end.
+"""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import distributions
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from stream import __version__
+from stream.config.settings import Settings
+from stream.core.model.errors import Fault
+from stream.doctor.bundle.scrub import environment
+from stream.doctor.run_checks import examine
+from stream.kafka.connection_settings import listens
+from stream.lists.snapshot.export import moment
+from stream.lists.store.list_store import Register
+from stream.ops.monitor.collect import Watch
+
+PIECE_BYTES_MAX = 4 * 1024 * 1024
+LOG_LINES_MAX = 5000
+AUDIT_ENTRIES_MAX = 500
+ASK_S_MAX = 15.0
+MANIFESTS_MAX = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One file of the bundle, before it is scrubbed. `runs`: digits in it may be numbers."""
+
+    name: str
+    why: str
+    text: str
+    runs: bool = True
+
+
+async def pieces(
+    settings: Settings, environ: Mapping[str, str], logs: Sequence[Path]
+) -> AsyncIterator[Piece]:
+    """Every piece, one after the other, so that only one is in memory."""
+    yield _json(
+        "configuration.json", "what is in force; secrets only as set or not", settings.redacted()
+    )
+    yield _json("environment.json", "which variables of ours are set", environment(environ))
+    yield _json("versions.json", "what runs, and every package with its version", _versions())
+    lines = await examine(settings)
+    yield _json("doctor.json", "what ringfence doctor finds, and what mends it", lines)
+    seen = await Watch(settings.watched()).look_twice(1.0)
+    yield _json("figures.json", "rates, latency, lag, lists and who is away, over a second", seen)
+    async for piece in _metrics(settings):
+        yield piece
+    async for piece in _register(settings):
+        yield piece
+    for piece in await asyncio.to_thread(_manifests, Path(settings.lists.state_dir)):
+        yield piece
+    yield _json(
+        "kafka.json",
+        "topics' ends, and how far each of our groups has read",
+        await _kafka(settings),
+    )
+    yield Piece(
+        "logs/journal.txt", "what our units logged at last, numbers masked", await _journal()
+    )
+    for path in logs:
+        yield Piece(f"logs/{path.name}", "a log file that was named, its end", _tail(path))
+
+
+def _manifests(folder: Path) -> list[Piece]:
+    """What the snapshots on this machine say of themselves."""
+    why = "a snapshot that this machine enforces"
+    return [
+        Piece(f"state/{'-'.join(path.relative_to(folder).parts)}", why, _tail(path), runs=False)
+        for path in sorted(folder.glob("lists/*/*/*/manifest.json"))[:MANIFESTS_MAX]
+    ]
+
+
+def _json(name: str, why: str, value: Any) -> Piece:
+    text = msgspec.json.format(msgspec.json.encode(value)).decode()
+    return Piece(name, why, text, runs=False)
+
+
+def _versions() -> dict[str, Any]:
+    packages = {one.metadata["Name"]: one.version for one in distributions()}
+    return {"ringfence": __version__, "packages": dict(sorted(packages.items()))}
+
+
+async def _metrics(settings: Settings) -> AsyncIterator[Piece]:
+    """Each process' `/metrics`, as Prometheus would have it."""
+    limit = aiohttp.ClientTimeout(total=5.0)
+    async with aiohttp.ClientSession(timeout=limit) as session:
+        for place in settings.watched():
+            name = f"metrics/{place.name.replace(' ', '-').replace(':', '-')}.prom"
+            try:
+                async with session.get(f"{place.url}/metrics", allow_redirects=False) as answer:
+                    body = await answer.content.read(PIECE_BYTES_MAX)
+            except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                text = f"# {place.url} does not answer: {type(error).__name__}\n"
+            else:
+                text = body.decode(errors="replace")
+            yield Piece(name, f"all that {place.name} counts", text, runs=False)
+
+
+async def _register(settings: Settings) -> AsyncIterator[Piece]:
+    """Lists' heads, and the end of the audit."""
+    try:
+        async with await Register.connect(settings.register()) as register:
+            heads = await register.heads()
+            yield _json("lists.json", "every list as the register has it", heads)
+            entries = [
+                f"{moment(entry.at_s)} {entry.actor}: {entry.op} {entry.list_name} "
+                f"{entry.generation} {entry.detail} {entry.reason}"
+                async for entry in _first(register.annals.audit(), AUDIT_ENTRIES_MAX)
+            ]
+            text = "\n".join(entries) + "\n"
+            yield Piece("audit.txt", "who changed what at last, newest first, masked", text)
+    except Fault as fault:
+        yield Piece("lists.json", "every list as the register has it", f'"{fault}"')
+
+
+async def _first(items: AsyncIterator[Any], count: int) -> AsyncIterator[Any]:
+    async for item in items:
+        if count <= 0:
+            return
+        count -= 1
+        yield item
+
+
+async def _kafka(settings: Settings) -> dict[str, Any]:
+    kafka = settings.kafka_client()
+    if not await listens(kafka):
+        return {"why": f"Kafka at {settings.kafka.bootstrap_servers} does not answer"}
+    wanted = settings.calls
+    own = wanted.group_id
+    names = [*wanted.topics, wanted.decisions_topic, wanted.rejected_topic]
+    names += settings.sinks.webhooks.topics()
+    groups = [own, settings.sinks.redis.group_id or f"{own}.redis"]
+    groups += [f"{own}.webhook.{name}" for name in settings.sinks.webhooks.endpoints]
+    consumer = AIOKafkaConsumer(**kafka.options(), group_id=None)
+    admin = AIOKafkaAdminClient(**kafka.options())
+    try:
+        async with asyncio.timeout(ASK_S_MAX):
+            await consumer.start()
+            await admin.start()
+            places = [
+                TopicPartition(topic["topic"], one["partition"])
+                for topic in await admin.describe_topics()
+                if topic["topic"] in names
+                for one in topic["partitions"]
+            ]
+            ends = await consumer.end_offsets(places)
+            begins = await consumer.beginning_offsets(places)
+            held = {group: await admin.list_consumer_group_offsets(group) for group in groups}
+    except (KafkaError, TimeoutError) as error:
+        return {"why": repr(error)}
+    finally:
+        await consumer.stop()
+        await admin.close()
+    return {
+        "topics": {
+            f"{place.topic}/{place.partition}": {"begin": begins[place], "end": end}
+            for place, end in ends.items()
+        },
+        "groups": {
+            group: {
+                f"{place.topic}/{place.partition}": {
+                    "read": at.offset,
+                    "lag": max(0, ends[place] - at.offset) if place in ends else None,
+                }
+                for place, at in positions.items()
+            }
+            for group, positions in held.items()
+        },
+    }
+
+
+async def _journal() -> str:
+    """The end of what our units wrote to journald."""
+    program = shutil.which("journalctl")
+    if program is None:
+        return "there is no journalctl here: name log files by --log\n"
+    words = ["--no-pager", "-o", "short-iso", "-n", str(LOG_LINES_MAX), "-u", "ringfence*"]
+    process = await asyncio.create_subprocess_exec(
+        program,
+        *words,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    assert process.stdout is not None, "it was asked for"
+    try:
+        async with asyncio.timeout(ASK_S_MAX):
+            return (await process.stdout.read(PIECE_BYTES_MAX)).decode(errors="replace")
+    except TimeoutError:
+        return "journalctl took too long\n"
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+def _tail(path: Path) -> str:
+    """The end of a file; whole lines."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - PIECE_BYTES_MAX))
+            lines = file.read().splitlines()[1 if size > PIECE_BYTES_MAX else 0 :]
+    except OSError as error:
+        return f"{path.name} can not be read: {error.strerror}\n"
+    kept = islice(lines, max(0, len(lines) - LOG_LINES_MAX), None)
+    return b"\n".join(kept).decode(errors="replace") + "\n"

@@ -1,0 +1,83 @@
+"""Partners' feeds: their files, and what is kept of them on this machine."""
+
+import asyncio
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from stream.config.feed_files import FeedSetup, feed_paths, house_of, read_each
+from stream.config.feed_sources import place_of
+from stream.config.settings import Settings
+from stream.core.model.errors import ConfigInvalid
+from stream.doctor.result import Line, fail, ok, warn
+from stream.feeds.state_store import FeedBook
+from stream.feeds.version_files import Versions
+
+
+def check_files(settings: Settings) -> Iterator[Line]:
+    """Feed files that can not be used."""
+    folder = Path(settings.feeds.dir)
+    if not folder.is_dir():
+        return  # who follows no feeds has none
+    try:
+        setups, wrong = read_each(folder, os.environ, house_of(settings))
+    except ConfigInvalid as error:
+        for text in error.errors:
+            yield fail("feeds", text, "ringfence check-config")
+        return
+    for errors in wrong.values():
+        for text in errors:
+            yield fail("feeds", text, "ringfence check-config")
+    yield ok("feeds", f"{len(setups)} can be followed")
+    yield from same_source(setups.values())
+
+
+def same_source(setups: Iterable[FeedSetup]) -> Iterator[Line]:
+    """Feeds that fill one list from one place: each keeps what the other would take off."""
+    held: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    for setup in setups:
+        source = setup.source
+        held[setup.feed.list_name, source.kind, place_of(source)].append(setup.feed.name)
+    for (name, _, place), feeds in held.items():
+        if len(feeds) > 1:
+            said = f"{' and '.join(feeds)} fill {name} from the same place, {place}"
+            yield warn(
+                "feeds", said, f"rm {feeds[-1]}.toml, then ringfence feeds forget {feeds[-1]}"
+            )
+
+
+async def check_orphans(settings: Settings) -> list[Line]:
+    """Feeds without a file that still have reports on a list, and lists that a feed has to leave.
+
+    Their reports stay until they expire.
+    """
+    try:
+        paths = await asyncio.to_thread(feed_paths, Path(settings.feeds.dir))
+    except ConfigInvalid:
+        return []  # who follows no feeds has none
+    async with FeedBook.open(settings.register()) as book:
+        states = await book.states(await book.names())
+    found = []
+    for name, state in states.items():
+        last = state.accepted
+        if name not in paths and last is not None and last.numbers:
+            where = last.list_name or "its list"
+            said = f"{name} has no file any more; {last.numbers:,} numbers of it stay on {where}"
+            fix = f"ringfence feeds forget {name} --reason ..."
+            found.append(warn("feeds", f"{said} until they expire", fix))
+        elif last is not None and last.to_leave:
+            said = f"{name} fills {last.list_name} and may still have reports on"
+            text = f"{said} {', '.join(last.to_leave)}: until a whole version comes"
+            found.append(warn("feeds", text, f"ringfence feeds pull {name}"))
+    return found
+
+
+def check_state(settings: Settings) -> Iterator[Line]:
+    """State that another user than the service's made: a command that ran as root, say."""
+    folder = Path(settings.lists.state_dir)
+    kept = folder / "feeds"
+    for feed in sorted(path.name for path in kept.iterdir()) if kept.is_dir() else ():
+        if foreign := Versions(folder, feed).foreign():
+            said, _, fix = foreign.partition(": ")
+            yield fail(f"feed {feed}", said, fix)

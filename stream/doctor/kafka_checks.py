@@ -1,0 +1,174 @@
+"""Kafka: is it there, are the topics as they should be, and what may we do there?
+
+What our principal may write is tried with a batch whose checksum is wrong: a broker looks at rights
+first and at the batch then, so it refuses it for the one reason or the other, and keeps nothing.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import (
+    CorruptRecordException,
+    GroupAuthorizationFailedError,
+    KafkaError,
+    TopicAuthorizationFailedError,
+    for_code,
+)
+from aiokafka.protocol.produce import ProduceRequest
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+
+from stream.config.settings import Settings
+from stream.core.model.errors import Fault
+from stream.doctor.result import Line, fail, ok, warn
+from stream.kafka.connection_settings import ask_why, listens
+from stream.kafka.topics import Done, TopicReport, ensure_topics
+
+ANSWER_MS = 5000
+_CRC = slice(17, 21)
+"""Where a record batch of format 2 has its checksum."""
+
+
+async def check_kafka(settings: Settings) -> list[Line]:
+    """Everything about Kafka; one line where nobody is there."""
+    kafka, where = settings.kafka_client(), settings.kafka.bootstrap_servers
+    if not await listens(kafka):
+        fix = "start it, or [kafka] bootstrap_servers"
+        return [fail("kafka", f"nobody listens at {where}", fix)]
+    try:
+        await ask_why(kafka)
+    except Fault as fault:
+        return [fail("kafka", str(fault), "ringfence check-config")]
+    client = AIOKafkaClient(**kafka.options(request_timeout_ms=ANSWER_MS))
+    try:
+        await client.bootstrap()
+        count = len(client.cluster.brokers())
+        lines = [ok("kafka", f"{count} brokers at {where}")]
+        more = settings.sinks.webhooks.topics()
+        names = settings.calls.names(settings.kafka.replication_factor, more)
+        reports = await ensure_topics(kafka, names, lambda _: None, create=False)
+        lines += topic_lines(reports)
+        there = [one.name for one in reports if one.done is Done.KEPT]
+        lines += await _replicas(settings, there)
+        return lines + await _rights(settings, client, there)
+    except (KafkaError, Fault) as error:
+        return [fail("kafka", f"it answers and then fails: {error!r}", "the broker's own log")]
+    finally:
+        await client.close()
+
+
+def topic_lines(reports: Sequence[TopicReport]) -> Iterator[Line]:
+    """Which topics are there, and as they should be."""
+    for one in reports:
+        name = f"topic {one.name}"
+        if one.done is Done.MISSING:
+            yield fail(name, "is not there", "ringfence topics create")
+        elif one.differences:
+            fix = "kafka-configs.sh --alter, or the setting: ringfence topics show"
+            yield warn(name, "; ".join(one.differences), fix)
+        else:
+            yield ok(name, "partitions and retention as the configuration wants")
+
+
+async def _replicas(settings: Settings, topics: Sequence[str]) -> list[Line]:
+    admin = AIOKafkaAdminClient(**settings.kafka_client().options(request_timeout_ms=ANSWER_MS))
+    try:
+        await admin.start()
+        return [*replica_lines(await admin.describe_topics([*topics]), settings)] if topics else []
+    finally:
+        await admin.close()
+
+
+def replica_lines(described: Sequence[Any], settings: Settings) -> Iterator[Line]:
+    """How many copies each topic's partitions have, and whether all are up to date."""
+    wanted = settings.kafka.replication_factor
+    for topic in described:
+        name, partitions = f"topic {topic['topic']}", topic["partitions"]
+        headless = [one["partition"] for one in partitions if one["leader"] < 0]
+        behind = [one["partition"] for one in partitions if len(one["isr"]) < len(one["replicas"])]
+        least = min((len(one["replicas"]) for one in partitions), default=0)
+        if headless:
+            yield fail(name, f"partitions {headless} have no leader", "start the missing brokers")
+        elif behind:
+            yield warn(name, f"partitions {behind} lack replicas", "start the missing brokers")
+        elif least < wanted:
+            fix = "kafka-reassign-partitions.sh, or [kafka] replication_factor"
+            yield warn(name, f"{least} replicas, {wanted} wanted", fix)
+
+
+async def _rights(settings: Settings, client: Any, topics: Sequence[str]) -> list[Line]:
+    """What our principal may do with each topic and group; tried without leaving anything."""
+    calls = settings.calls
+    lines = [
+        *[await _may_read(settings, one) for one in topics if one in calls.topics],
+        *[await _may_write(client, one) for one in topics if one not in calls.topics],
+    ]
+    admin = AIOKafkaAdminClient(**settings.kafka_client().options(request_timeout_ms=ANSWER_MS))
+    try:
+        await admin.start()
+        await admin.list_consumer_group_offsets(calls.group_id)
+    except GroupAuthorizationFailedError as error:
+        lines.append(right(f"read in group {calls.group_id}", error, calls.group_id))
+    except KafkaError as error:  # a new cluster makes its topic of groups when first asked
+        said = f"group {calls.group_id} can not be asked yet: {type(error).__name__}"
+        lines.append(warn("kafka rights", said, "ringfence doctor, again in a minute"))
+    else:
+        lines.append(right(f"read in group {calls.group_id}", None, calls.group_id))
+    finally:
+        await admin.close()
+    return lines
+
+
+def right(doing: str, error: BaseException | None, of: str) -> Line:
+    """A right that we have, or not."""
+    if error is None:
+        return ok("kafka rights", f"may {doing}")
+    fix = f"kafka-acls.sh --add --allow-principal User:<ours> --operation All --topic|--group {of}"
+    return fail("kafka rights", f"may not {doing}: {type(error).__name__}", fix)
+
+
+async def _may_read(settings: Settings, topic: str) -> Line:
+    options = settings.kafka_client().options(request_timeout_ms=ANSWER_MS)
+    consumer = AIOKafkaConsumer(**options, group_id=None)
+    try:
+        await consumer.start()
+        place = TopicPartition(topic, 0)
+        consumer.assign([place])
+        consumer.seek(place, (await consumer.end_offsets([place]))[place])
+        await consumer.getmany(timeout_ms=200)
+    except TopicAuthorizationFailedError as error:
+        return right(f"read {topic}", error, topic)
+    finally:
+        await consumer.stop()
+    return right(f"read {topic}", None, topic)
+
+
+async def _may_write(client: Any, topic: str) -> Line:
+    await client.force_metadata_update()
+    leader = client.cluster.leader_for_partition(TopicPartition(topic, 0))
+    if leader is None:
+        return warn("kafka rights", f"{topic} has no leader: not tried", "start the brokers")
+    request = ProduceRequest(None, -1, ANSWER_MS, [(topic, [(0, damaged_batch())])])
+    answer: Any = await client.send(leader, request)
+    error = for_code(answer.topics[0][1][0][1])
+    refused = error if error is not CorruptRecordException else None
+    return right(f"write {topic}", refused(topic) if refused is not None else None, topic)
+
+
+def damaged_batch() -> bytes:
+    """A batch of one record whose checksum is wrong: no broker keeps it."""
+    builder = DefaultRecordBatchBuilder(
+        magic=2,
+        compression_type=0,
+        is_transactional=0,
+        producer_id=-1,
+        producer_epoch=-1,
+        base_sequence=-1,
+        batch_size=1024,
+    )
+    builder.append(0, timestamp=0, key=None, value=b"doctor", headers=[])
+    batch = bytearray(builder.build())
+    batch[_CRC] = bytes(byte ^ 0xFF for byte in batch[_CRC])
+    return bytes(batch)

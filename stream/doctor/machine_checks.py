@@ -1,0 +1,194 @@
+"""This machine: state directory, disk, versions, kernels, open files, ports."""
+
+import os
+import re
+import resource
+import shutil
+import socket
+import stat
+import sys
+from collections.abc import Collection, Iterable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from stream import __version__
+from stream.config.settings import Settings, default_file
+from stream.core.model import names
+from stream.core.model.errors import SnapshotUnreadable
+from stream.doctor.list_scope_checks import chance_line
+from stream.doctor.result import Line, fail, ok, warn
+from stream.lists.follower import local_state
+from stream.lists.store.heads import ListHead
+from stream.ops.clock import now_s
+from stream.ops.kernels import warm_up
+from stream.ops.monitor.scrape import Answer
+from stream.ops.monitor.targets import STARTED_BY
+from stream.ops.schema.durations import spelled
+
+FILES_MIN = 4096
+FREE_WARN, FREE_FAIL = 2 * 1024**3, 256 * 1024**2
+"""Bytes free where snapshots are written: a large list's is 1 GB, and two are kept."""
+PYTHON_MIN = (3, 11)
+
+
+def check_state(settings: Settings) -> Iterator[Line]:
+    """Where snapshots are kept: ours, writable, with room."""
+    folder = Path(settings.lists.state_dir)
+    if not folder.is_dir():
+        yield warn("state directory", f"{folder} is not there yet", "ringfence run makes it")
+        return
+    found = folder.stat()
+    if found.st_mode & stat.S_IWOTH:
+        yield fail("state directory", f"anybody may write {folder}", f"chmod o-w {folder}")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        fix = f"chown -R $(id -un) {folder}"
+        yield fail("state directory", f"{folder} can not be written by us", fix)
+    elif found.st_uid != os.geteuid():
+        said = f"{folder} belongs to user {found.st_uid}, and this is {os.geteuid()}"
+        yield warn("state directory", said, "run doctor as the engine's user")
+    else:
+        yield ok("state directory", f"{folder} is ours")
+    yield space_line(folder, shutil.disk_usage(folder).free)
+
+
+def space_line(folder: Path, free: int) -> Line:
+    """Whether there is room for more snapshots."""
+    said = f"{free / 1e9:,.1f} GB free at {folder}"
+    if free < FREE_FAIL:
+        return fail("disk", said, f"df -h {folder}; [lists] generations_kept, state_dir")
+    if free < FREE_WARN:
+        return warn("disk", said, f"df -h {folder}; [lists] generations_kept, state_dir")
+    return ok("disk", said)
+
+
+def name_lines(known: Collection[str]) -> Iterator[Line]:
+    """Lists that nobody could make any more, or would confuse: from before names had one rule."""
+    fix = "export it, import that into a list with a right name, then ringfence lists delete it"
+    for name in sorted(known):
+        if (wrong := names.wrong(names.Kind.LIST, name)) is not None:
+            yield warn("list names", f'"{name}" {wrong}', fix)
+        elif (other := names.alike(name, known)) is not None:
+            said = f"{name} and {other} differ by capitals alone: people correct the wrong one"
+            yield warn("list names", said, fix)
+
+
+def check_snapshots(settings: Settings, heads: dict[str, ListHead] | None) -> Iterator[Line]:
+    """The lists of this machine verified, and held against the register (None: it is away)."""
+    folder = Path(settings.lists.state_dir)
+    if not folder.is_dir():
+        return
+    try:
+        known = local_state.known(folder)
+        held, refused = local_state.last_good(folder, settings.circle_keys(), known.synced_at_s)
+    except SnapshotUnreadable as fault:
+        yield fail("lists here", str(fault), f"rm {folder}/register.json; ringfence run loads anew")
+        return
+    for where, why in refused.items():
+        fix = f"rm -r {where}" if Path(where).exists() else "ringfence circle ls"
+        yield fail("lists here", f"{where}: {why}", fix)
+    said = {name: one.mark.generation for name, one in held.items()}
+    yield from behind_lines(said, heads)
+    yield chance_line(one.live for one in held.values())
+    if known.synced_at_s:
+        age_s = max(0, now_s() - known.synced_at_s)
+        line = f"they last agreed with the register {spelled(age_s)} ago"
+        stale = age_s > 300
+        yield warn("lists here", line, "ringfence run") if stale else ok("lists here", line)
+
+
+def behind_lines(here: dict[str, int], heads: dict[str, ListHead] | None) -> Iterator[Line]:
+    """Which lists of the register are not here, or older."""
+    if heads is None:
+        yield warn("lists here", f"{len(here)}; the register can not be asked", "see redis")
+        return
+    missing = sorted(set(heads) - set(here))
+    late = {n: heads[n].generation - here[n] for n in here if n in heads}
+    late = {name: count for name, count in late.items() if count > 0}
+    if missing:
+        yield warn("lists here", f"not here yet: {', '.join(missing)}", "ringfence run")
+    for name, count in late.items():
+        yield warn("lists here", f"{name} is {count} generations behind", "ringfence run")
+    if not missing and not late:
+        yield ok("lists here", f"{len(here)} verified, as the register has them")
+
+
+def check_versions(settings: Settings) -> Iterator[Line]:
+    """Python, packages against the lock, kernels."""
+    python = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info < PYTHON_MIN:
+        yield fail("python", f"{python}, 3.11 is the least", "make setup")
+    yield ok("versions", f"ringfence {__version__}, Python {python}")
+    lock = default_file().parents[1] / "requirements.txt"
+    yield packages_line(lock.read_text() if lock.is_file() else "")
+    if settings.ops.kernels == "off":
+        yield warn("kernels", "are off: several times the CPU", '[ops] kernels = "auto"')
+        return
+    folder = settings.ops.kernels_folder(settings.lists.state_dir)
+    why_not = (
+        warm_up(folder, may_compile=False).why_not if folder.is_dir() else "none are compiled yet"
+    )
+    if why_not:
+        yield warn("kernels", why_not, "ringfence warm")
+    else:
+        yield ok("kernels", "are compiled")
+
+
+def packages_line(lock: str) -> Line:
+    """Whether the packages are those of the lock file."""
+    if not lock:
+        return ok("packages", "no lock file beside this installation to compare with")
+    others = []
+    locked: dict[str, set[str]] = {}  # a package may be locked differently for each Python
+    for name, text in re.findall(r"^([A-Za-z0-9._-]+)==([^ ;\\]+)", lock, re.MULTILINE):
+        locked.setdefault(name, set()).add(text)
+    for name, versions in locked.items():
+        try:
+            found = version(name)
+        except PackageNotFoundError:
+            continue  # of an extra, or another system's
+        if found not in versions:
+            others.append(f"{name} {found}, locked {' or '.join(sorted(versions))}")
+    if others:
+        return warn("packages", "; ".join(others), "make setup")
+    return ok("packages", "as locked")
+
+
+def check_files(_: Settings) -> Iterator[Line]:
+    """How many files and connections a process may have open."""
+    yield files_line(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
+def files_line(limit: int) -> Line:
+    """The limit of open files."""
+    if limit == resource.RLIM_INFINITY or limit >= FILES_MIN:
+        return ok("open files", f"{limit} may be open")
+    fix = "LimitNOFILE=65536 in the unit, ulimit -n 65536 in a shell"
+    return warn("open files", f"only {limit} may be open", fix)
+
+
+def port_lines(answers: Iterable[Answer]) -> Iterator[Line]:
+    """Our processes' ports: used by ours, free, or taken by somebody else."""
+    for one in answers:
+        name, url = f"port of {one.place.name}", one.place.url
+        start = STARTED_BY.get(one.place.kind, "start it there")
+        if one.reading is not None and one.ready:
+            yield ok(name, f"{url}: ours, ready")
+        elif one.reading is not None:
+            yield warn(name, f"{url}: ours, not ready: {'; '.join(one.missing)}", "its log")
+        elif _free(url):
+            yield ok(name, f"{url} is free: `{start}` is not running")
+        else:
+            yield fail(name, f"{url}: {one.why}", f"ss -ltnp; or another port for `{start}`")
+
+
+def _free(url: str) -> bool:
+    """Whether nobody listens there; no port is taken to find out."""
+    parts = urlsplit(url)
+    try:
+        with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=1.0):
+            return False
+    except ConnectionRefusedError:
+        return True
+    except OSError:
+        return False

@@ -1,0 +1,124 @@
+"""All checks at once, each within its own time; none of them changes anything."""
+
+import asyncio
+import os
+import threading
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from functools import partial
+
+from stream.config.settings import Settings
+from stream.core.model.errors import Fault
+from stream.doctor import (
+    call_checks,
+    expiry_checks,
+    feed_checks,
+    kafka_checks,
+    list_scope_checks,
+    machine_checks,
+    redis_checks,
+)
+from stream.doctor.result import Grade, Line, fail
+from stream.lists.store.heads import ListHead
+from stream.lists.store.list_store import Register
+from stream.ops.clock import now_s
+from stream.ops.monitor.scrape import ask_all
+
+CHECK_S_MAX = 20.0
+Check = Callable[[], Awaitable[list[Line]]]
+
+
+async def examine(settings: Settings, check_s_max: float = CHECK_S_MAX) -> list[Line]:
+    """Every line, in the checks' order; a check that takes too long is a line too."""
+    checks: dict[str, Check] = {
+        "kafka": partial(kafka_checks.check_kafka, settings),
+        "redis": partial(redis_checks.check_register, settings),
+        "proxies' redis": partial(redis_checks.check_proxies, settings),
+        "clock": partial(redis_checks.check_clock, settings),
+        "state directory": _apart(lambda: machine_checks.check_state(settings)),
+        "records that stop workers": _apart(lambda: call_checks.check_set_aside(settings)),
+        "lists here": partial(_snapshots, settings),
+        "feeds' reports": partial(feed_checks.check_orphans, settings),
+        "feeds": _apart(
+            lambda: [*feed_checks.check_files(settings), *feed_checks.check_state(settings)]
+        ),
+        "agreements": _apart(lambda: expiry_checks.check_agreements(settings, now_s())),
+        "addresses": _apart(lambda: expiry_checks.check_placeholders(settings, os.environ)),
+        "keys": _apart(lambda: expiry_checks.check_keys(settings, os.environ)),
+        "what we publish": _apart(lambda: expiry_checks.check_roles(settings, now_s())),
+        "certificates": _apart(lambda: expiry_checks.check_certificates(settings, now_s())),
+        "tokens": _apart(lambda: expiry_checks.check_tokens(settings, now_s())),
+        "secret files": _apart(lambda: expiry_checks.check_secret_files(os.environ)),
+        "versions": _apart(lambda: machine_checks.check_versions(settings)),
+        "open files": _apart(lambda: machine_checks.check_files(settings)),
+        "ports": partial(_ports, settings),
+    }
+    found = await asyncio.gather(
+        *(within(name, check, check_s_max) for name, check in checks.items())
+    )
+    return [line for lines in found for line in lines]
+
+
+def sound(lines: Iterable[Line]) -> bool:
+    """Whether nothing failed."""
+    return all(line.grade is not Grade.FAIL for line in lines)
+
+
+async def within(name: str, check: Check, limit_s: float) -> list[Line]:
+    """What a check says, or that it took too long, or what stood in its way."""
+    try:
+        async with asyncio.timeout(limit_s):
+            return await check()
+    except TimeoutError:
+        return [fail(name, f"no answer within {limit_s:.0f} s", "try it by itself; see RUNBOOK")]
+    except (Fault, OSError) as error:
+        return [fail(name, f"{type(error).__name__}: {error}", "ringfence check-config")]
+
+
+def _apart(check: Callable[[], Iterable[Line]]) -> Check:
+    """A check that blocks, in a thread that keeps nobody from leaving: a disk may hang."""
+
+    async def run() -> list[Line]:
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[list[Line]] = loop.create_future()
+
+        def told(lines: list[Line] | None, error: Fault | OSError | None) -> None:
+            if answer.done():
+                return
+            if error is not None:
+                answer.set_exception(error)
+            else:
+                answer.set_result(lines or [])
+
+        def work() -> None:
+            lines: list[Line] | None = None
+            error: Fault | OSError | None = None
+            try:
+                lines = [*check()]
+            except (Fault, OSError) as raised:
+                error = raised
+            # After the time-out whoever asked may be gone, and the loop with them.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(told, lines, error)
+
+        threading.Thread(target=work, daemon=True).start()
+        return await answer
+
+    return run
+
+
+async def _snapshots(settings: Settings) -> list[Line]:
+    heads: dict[str, ListHead] | None = None
+    try:
+        async with await Register.connect(settings.register()) as register:
+            heads = dict((await register.heads()).lists)
+    except Fault:
+        heads = None  # the line of redis says why
+    named = [*machine_checks.name_lines(heads or ())]
+    return [*named, *await _apart(lambda: machine_checks.check_snapshots(settings, heads))()]
+
+
+async def _ports(settings: Settings) -> list[Line]:
+    answers = await ask_all(settings.watched(), float(now_s()))
+    found = [*call_checks.trunk_lines(answers), *list_scope_checks.scope_lines(answers)]
+    return [*await _apart(lambda: machine_checks.port_lines(answers))(), *found]

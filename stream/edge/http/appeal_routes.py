@@ -1,0 +1,292 @@
+"""Routes for who was blocked, and for who answers.
+
+Whoever has a decision's id may ask about it and appeal, without a token: it stands in the answer to
+the blocked call. They are told what they bring already, masked, and whom to turn to. What that may
+cost is limited by address.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Any, Final
+from urllib.parse import parse_qsl
+
+import msgspec
+from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi.responses import JSONResponse
+
+from stream.core.model.appeal import APPELLANT_CHARS_MAX, COMMENT_CHARS_MAX, AppealState
+from stream.core.model.decision import Verdict
+from stream.core.model.free_text import line_of
+from stream.core.numbers.number import masked
+from stream.edge.http.appeal_service import told
+from stream.edge.http.bodies import FORM, JSON
+from stream.edge.http.decision_store import Kept
+from stream.edge.http.dependencies import Parts, PartsHere, needs
+from stream.edge.http.problems import Kind, ProblemError
+from stream.edge.http.rendering import page, see_other, wants_page
+from stream.edge.http.tokens import Client, Role
+from stream.lists.store.heads import By
+
+router = APIRouter(prefix="/v1", tags=["redress"])
+
+QUEUE_MAX: Final = 200
+_DecisionId = Annotated[
+    str, Path(description="As in the Reason header of the blocked call.", max_length=32)
+]
+_AppealId = Annotated[str, Path(description="As the appeal was answered.", max_length=32)]
+_PAGE: Final[dict[str, Any]] = {"text/html": {}, "application/json": {}}
+_ANSWERED: Final[Any] = {
+    200: {"description": "The appeal.", "content": _PAGE},
+    404: {"description": "There is none of that id."},
+}
+
+
+class _Asked(msgspec.Struct, forbid_unknown_fields=True):
+    decision_id: str
+    contact: str = ""
+    reason: str = ""
+
+
+class _Comment(msgspec.Struct, forbid_unknown_fields=True):
+    comment: str
+
+
+class Answer(StrEnum):
+    """What an operator does with an appeal."""
+
+    FORWARD = "forward"
+    REDRESS = "redress"
+    REJECT = "reject"
+
+
+STATES: Final = {
+    Answer.FORWARD: AppealState.PENDING_OWNER,
+    Answer.REDRESS: AppealState.REDRESSED,
+    Answer.REJECT: AppealState.REJECTED,
+}
+"""Where each answer brings an appeal."""
+
+
+def _pace(request: Request, parts: Parts) -> None:
+    """Hold back who asks too much from one address. Raises ProblemError."""
+    address = request.client.host if request.client is not None else ""
+    wait_s = parts.redress.pace.take(address)
+    if wait_s:
+        text = "too many questions from your address; wait a little"
+        raise ProblemError(Kind.TOO_MANY_REFUSALS, text, retry_after_s=int(wait_s) + 1)
+
+
+async def _found(parts: Parts, decision_id: str) -> Kept:
+    decision = await parts.redress.find(decision_id)
+    if decision is None:
+        days = parts.redress.kept.settings.days
+        text = f"there is no decision of this id, or it is older than {days} days, or over"
+        raise ProblemError(Kind.NOT_FOUND, text)
+    return decision
+
+
+@router.get(
+    "/decisions/{decision_id}",
+    summary="What was decided about a call, and whom to ask",
+    responses={
+        200: {"description": "The decision.", "content": _PAGE},
+        404: {"description": "Never, or too long ago."},
+    },
+)
+async def decision(request: Request, parts: PartsHere, decision_id: _DecisionId) -> Response:
+    """For the carrier of a caller who was blocked, who has the id from the SIP answer. No token.
+
+    Numbers are masked. A browser gets a page with a form to appeal.
+    """
+    _pace(request, parts)
+    found = await _found(parts, decision_id)
+    appeal = await parts.redress.book.of_decision(found.decision_id)
+    because = parts.redress.because(found)
+    said: dict[str, Any] = {
+        "decision_id": found.decision_id,
+        "verdict": found.verdict,
+        "simulated": found.simulated,
+        "number": None if found.number is None else masked(found.number),
+        "role": found.role,
+        "decided_at": found.decided_at,
+        "expires_at": found.expires_at,
+        "rule": found.rule,
+        "because": [
+            {
+                "list": one.list,
+                "owner": one.owner,
+                "category": one.category,
+                "confirmed": one.confirmed,
+                "contact": one.contact or None,
+            }
+            for one in because
+        ],
+        "appeal": None if appeal is None else told(appeal),
+        "how_to_appeal": "POST /v1/appeals with decision_id, contact and reason",
+    }
+    if not wants_page(request):
+        return JSONResponse(said)
+    blocked = found.verdict == Verdict.BLOCK and not found.simulated
+    return page(
+        request,
+        "decision.html",
+        said=said,
+        because=because,
+        blocked=blocked,
+        rule=parts.redress.rule(found),
+        most={"contact": APPELLANT_CHARS_MAX, "reason": COMMENT_CHARS_MAX},
+    )
+
+
+@router.post(
+    "/appeals",
+    status_code=201,
+    summary="Appeal against a decision",
+    responses={
+        200: {"description": "The appeal that is open on this number already.", "content": _PAGE},
+        303: {"description": "A browser is sent to the appeal's page."},
+        201: {"description": "The appeal; Location says where to ask for its answer."},
+    },
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                kind: {
+                    "schema": {
+                        "type": "object",
+                        "required": ["decision_id"],
+                        "additionalProperties": False,
+                        "properties": {
+                            "decision_id": {"type": "string", "maxLength": 32},
+                            "contact": {"type": "string", "maxLength": APPELLANT_CHARS_MAX},
+                            "reason": {"type": "string", "maxLength": COMMENT_CHARS_MAX},
+                        },
+                    }
+                }
+                for kind in (JSON, FORM)
+            },
+        }
+    },
+)
+async def appeal(request: Request, parts: PartsHere) -> Response:
+    """Say that a number is blocked wrongly. No token is needed; `contact` is how you are answered.
+
+    A number has one open appeal at a time: another one is answered with the first.
+    """
+    _pace(request, parts)
+    asked = await _asked(request)
+    found = await _found(parts, asked.decision_id)
+    made, is_new = await parts.redress.appeal(found, asked.contact, By("http", asked.reason))
+    where = f"/v1/appeals/{made.id}"
+    if wants_page(request):
+        return see_other(where)  # an address to keep, safe to reload
+    status = 201 if is_new else 200
+    return JSONResponse(told(made), status_code=status, headers={"Location": where})
+
+
+async def _asked(request: Request) -> _Asked:
+    body = await request.body()
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    try:
+        if kind == FORM:
+            fields = dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=10))
+            asked = msgspec.convert(fields, _Asked)
+        elif kind == JSON:
+            asked = msgspec.json.decode(body, type=_Asked)
+        else:
+            raise ProblemError(Kind.UNSUPPORTED, f"takes {JSON} or {FORM}")
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        text = "takes decision_id, contact and reason, each a text"
+        raise ProblemError(Kind.MALFORMED, text) from error
+    return _Asked(
+        asked.decision_id,
+        _line(asked.contact, "contact", APPELLANT_CHARS_MAX),
+        _line(asked.reason, "reason", COMMENT_CHARS_MAX),
+    )
+
+
+def _line(text: str, what: str, most: int) -> str:
+    """What somebody wrote. Raises ProblemError."""
+    try:
+        return line_of(text, what, most)
+    except ValueError as error:
+        raise ProblemError(Kind.MALFORMED, str(error)) from error
+
+
+@router.get(
+    "/appeals",
+    summary="The queue of appeals",
+    dependencies=[needs(Role.VIEWER)],
+    responses={200: {"description": "Appeals, newest first.", "content": _PAGE}},
+)
+async def queue(
+    request: Request,
+    parts: PartsHere,
+    state: Annotated[AppealState, Query(description="Where they stand.")] = AppealState.RECEIVED,
+    limit: Annotated[int, Query(ge=1, le=QUEUE_MAX)] = 50,
+) -> Response:
+    """Those in one state. A browser is asked for a token as the password, and gets a page."""
+    appeals = [told(one) for one in await parts.redress.book.in_state(state, limit)]
+    if wants_page(request):
+        return page(request, "queue.html", appeals=appeals, state=state, states=list(AppealState))
+    return JSONResponse(appeals)
+
+
+@router.get("/appeals/{appeal_id}", summary="How an appeal stands", responses=_ANSWERED)
+async def standing(request: Request, parts: PartsHere, appeal_id: _AppealId) -> Response:
+    """For who made it, by its id. No token."""
+    _pace(request, parts)
+    found = told(await parts.redress.book.get(appeal_id))
+    if wants_page(request):
+        return page(request, "appeal.html", appeal=found)
+    return JSONResponse(found)
+
+
+@router.post(
+    "/appeals/{appeal_id}/{answer}",
+    summary="Answer an appeal",
+    responses={**_ANSWERED, 409: {"description": "It can not go there from where it stands."}},
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                JSON: {
+                    "schema": {
+                        "type": "object",
+                        "required": ["comment"],
+                        "additionalProperties": False,
+                        "properties": {
+                            "comment": {
+                                "type": "string",
+                                "minLength": 1,
+                                "maxLength": COMMENT_CHARS_MAX,
+                            }
+                        },
+                    }
+                }
+            },
+        }
+    },
+)
+async def answered(
+    request: Request,
+    parts: PartsHere,
+    client: Annotated[Client, needs()],
+    appeal_id: _AppealId,
+    answer: Answer,
+) -> Response:
+    """`forward` asks the list's owner, `redress` lets the number through within a second.
+
+    The comment is told to who appealed, and stands in the audit.
+    """
+    # A browser that is logged in could be made to send a form from elsewhere; JSON it can not send.
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
+        raise ProblemError(Kind.UNSUPPORTED, f"takes {JSON}")
+    try:
+        comment = msgspec.json.decode(await request.body(), type=_Comment).comment
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ProblemError(Kind.MALFORMED, "takes a comment, a text") from error
+    said = _line(comment, "comment", COMMENT_CHARS_MAX)
+    if not said:
+        raise ProblemError(Kind.MALFORMED, "the comment must say something")
+    by = By(f"http:{client.name}", said)
+    return JSONResponse(told(await parts.redress.answer(appeal_id, STATES[answer], by)))

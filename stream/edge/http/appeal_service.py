@@ -1,0 +1,148 @@
+"""What stands behind the routes of decisions and appeals: what is kept of both."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from stream.appeals import actions
+from stream.appeals.actions import Desk
+from stream.appeals.appeal_store import AppealBook
+from stream.core.model.appeal import Appeal, AppealState, Named
+from stream.core.model.errors import AppealRefused
+from stream.core.numbers.number import masked
+from stream.edge.http.auth import Pace
+from stream.edge.http.decision_store import Kept, KeptDecisions
+from stream.edge.http.preloaded import Preloaded
+from stream.lists.store.heads import By
+from stream.lists.store.list_store import Register
+from stream.ops.clock import now_s
+
+RULES: Final[Mapping[str, str]] = {
+    "do_not_originate": "the calling number takes calls and never makes any",
+    "home_number_from_abroad": "a number of this country can not come in from abroad on this trunk",
+    "short_number_from_abroad": "a number of three or four digits can not come in from abroad",
+    "caller_is_callee": "the calling number is the called one",
+    "voip_from_abroad_mark": "the calling number is marked as an internet call from abroad",
+    "roaming_mark": "the calling number has a mark of roaming that none on this trunk can have",
+    "unassigned_country_code": "the calling number begins with a country code that nobody has",
+    "impossible_length": "the calling number is too short or too long for its country",
+    "unassigned_block": "the calling number is in a block that its country has not given out",
+    "invalid_caller": "the calling number is no number that can exist",
+    "short_bursts": "the calling number has made many short calls within a short time",
+    "unasked": "a list that should have been asked could not be",
+}
+"""Decisions without a list, in words; other rules by their names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Because:
+    """One reason for a decision: a list, and whom to ask to take the number off."""
+
+    list: str
+    owner: str
+    category: str
+    confirmed: bool
+    contact: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Redress:
+    """Decisions by id, and appeals. Every method may raise RegisterDown.
+
+    `connect` opens the register for a redress; `desk` is that of the moment. `contacts` says by
+    owner whom to ask. `pace` limits what one address may ask without a token.
+    """
+
+    kept: KeptDecisions
+    book: AppealBook
+    connect: Callable[[], Awaitable[Register]]
+    desk: Callable[[], Desk]
+    contacts: Mapping[str, str]
+    pace: Pace
+    preloaded: Preloaded | None = None
+    _rules: Mapping[str, str] = field(init=False, default_factory=lambda: RULES)
+
+    async def find(self, decision_id: str) -> Kept | None:
+        """The decision with that id, or what is behind the id of a preloaded key."""
+        found = await self.kept.find(decision_id)
+        if found is None and self.preloaded is not None:
+            found = await self.preloaded.find(decision_id)
+        return found
+
+    def because(self, decision: Kept) -> list[Because]:
+        """The lists that decided, each with its owner's contact."""
+        found = []
+        for reason in decision.reasons:
+            owner = reason.list.partition("/")[0]
+            found.append(
+                Because(
+                    list=reason.list,
+                    owner=owner,
+                    category=(reason.category or "not confirmed").replace("_", " "),
+                    confirmed=reason.confirmed,
+                    contact=self.contacts.get(owner, ""),
+                )
+            )
+        return found
+
+    def rule(self, decision: Kept) -> str:
+        """What decided, in words, where no list did."""
+        return self._rules.get(decision.rule, decision.rule.replace("_", " "))
+
+    async def appeal(self, decision: Kept, appellant: str, by: By) -> tuple[Appeal, bool]:
+        """Open an appeal against a decision; or the one that is open already, and False.
+
+        Raises AppealRefused.
+        """
+        if decision.number is None:
+            text = "the decision is about a withheld number, which is on no list"
+            raise AppealRefused(text)
+        named = [
+            Named(
+                list=reason.list,
+                fingerprint="",
+                agreement=reason.agreement,
+                category=reason.category,
+                confirmed=reason.confirmed,
+                prefix=reason.prefix if isinstance(reason.prefix, str) else None,
+            )
+            for reason in decision.reasons
+        ]
+        async with await self.connect() as register:
+            return await actions.open_appeal(
+                register,
+                self.book,
+                self.desk(),
+                decision.number,
+                named,
+                by,
+                decision_id=decision.decision_id,
+                appellant=appellant,
+            )
+
+    async def answer(self, appeal_id: str, state: AppealState, by: By) -> Appeal:
+        """Forward, redress or reject. Raises AppealUnknown, AppealRefused."""
+        if state is AppealState.PENDING_OWNER:
+            return await actions.forward(self.book, self.desk(), appeal_id, by)
+        if state is AppealState.REJECTED:
+            return await self.book.step(appeal_id, state, by)
+        async with await self.connect() as register:
+            done = await actions.redress(register, self.book, self.desk(), appeal_id, by)
+        return done.appeal
+
+
+def told(appeal: Appeal) -> dict[str, object]:
+    """An appeal, as whoever has its id may know it."""
+    last = appeal.history[-1]
+    return {
+        "appeal_id": appeal.id,
+        "state": appeal.state,
+        "number": None if appeal.number is None else masked(appeal.number),
+        "lists": [named.list for named in appeal.lists],
+        "decision_id": appeal.decision_id,
+        "received_at_s": appeal.received_at_s,
+        "deadline_at_s": appeal.deadline_at_s,
+        "answered_at_s": appeal.answered_at_s,
+        "overdue": appeal.overdue(now_s()),
+        "comment": "" if appeal.open else last.comment,
+    }

@@ -1,0 +1,166 @@
+"""Who is let in: the token's client and its role, or 401, 403 and, to who tries too often, 429.
+
+A right token is never refused for what others did from the same address: only refusals are limited,
+so that nobody can lock a carrier out. Each refusal within the limit is a line of the audit log;
+those beyond it are counted.
+"""
+
+import base64
+import binascii
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from stream.edge.http.problems import Kind, ProblemError
+from stream.edge.http.tokens import Client, Role, Tokens
+from stream.ops.clock import monotonic_s, now_s
+
+audit = logging.getLogger("stream.edge.http.audit")
+
+_WHO_MAX: Final = 10_000
+"""Addresses whose refusals are remembered; the one longest unheard of is forgotten first."""
+_CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="ringfence", Basic realm="ringfence"'}
+
+
+@dataclass(slots=True)
+class Pace:
+    """At most `per_minute` of something for each who does it, evenly, with a burst of as many."""
+
+    per_minute: int
+    clock: Callable[[], float] = monotonic_s
+    _left: "OrderedDict[str, tuple[float, float]]" = field(default_factory=OrderedDict)
+
+    def take(self, who: str) -> float:
+        """0 if it may be, else the seconds until it may."""
+        now_s = self.clock()
+        left, at_s = self._left.pop(who, (float(self.per_minute), now_s))
+        left = min(self.per_minute, left + (now_s - at_s) * self.per_minute / 60)
+        wait_s = 0.0 if left >= 1 else (1 - left) * 60 / self.per_minute
+        self._left[who] = (left - 1 if wait_s == 0.0 else left, now_s)
+        if len(self._left) > _WHO_MAX:
+            self._left.popitem(last=False)
+        return wait_s
+
+
+class Guard:
+    """Looks at a request's `Authorization`. `clock` says when a token's time is over."""
+
+    def __init__(
+        self, tokens: Tokens, refusals_per_minute: int, clock: Callable[[], int] = now_s
+    ) -> None:
+        self._tokens = tokens
+        self._clock = clock
+        self._pace = Pace(refusals_per_minute)
+        # A switch asks a thousand times a second with one header; its hash is looked up once.
+        self._known: dict[bytes, Client] = {}
+
+    def take_up(self, tokens: Tokens) -> None:
+        """From now on these are the tokens; one that is not among them opens nothing any more."""
+        self._tokens = tokens
+        self._known.clear()
+
+    def admit(
+        self,
+        headers: Iterable[tuple[bytes, bytes]],
+        roles: frozenset[Role],
+        *,
+        address: str,
+        route: str,
+        request_id: str,
+    ) -> Client:
+        """The client, if it has one of `roles`. Raises ProblemError.
+
+        `address` is where the request came from, `route` the route's pattern.
+        """
+        given = [value for name, value in headers if name == b"authorization"]
+        client = self._client_of(given[0]) if len(given) == 1 else None
+        over = client is not None and client.expired(self._clock())
+        if client is None or over:
+            what = "the token has expired" if over else _unknown(len(given))
+            text = f"{what}; send `Authorization: Bearer <token>`"
+            problem = ProblemError(Kind.NOT_AUTHENTICATED, text, headers=_CHALLENGE)
+            who, name = address, ""
+        elif client.role not in roles:
+            needed = " or ".join(sorted(roles))
+            text = f"this takes the role {needed}; {client.name} has the role {client.role}"
+            problem = ProblemError(Kind.WRONG_ROLE, text)
+            who, name = f"client {client.name}", client.name
+        else:
+            return client
+        raise self._refused(problem, who, name, address, route, request_id)
+
+    def recognise(self, token: str, *, address: str, route: str, request_id: str) -> Client:
+        """Whose token somebody pasted. Raises ProblemError, and limits who guesses."""
+        client = self._tokens.client_of(token.strip())
+        if client is not None and not client.expired(self._clock()):
+            return client
+        text = "the token has expired" if client is not None else _unknown(1)
+        problem = ProblemError(Kind.NOT_AUTHENTICATED, text)
+        raise self._refused(problem, address, "", address, route, request_id)
+
+    def still(self, digest: bytes) -> Client | None:
+        """Whose token has this SHA-256, if it is (still) one of ours, and its time not over."""
+        client = self._tokens.client_by(digest)
+        return None if client is None or client.expired(self._clock()) else client
+
+    def _refused(
+        self, problem: ProblemError, who: str, name: str, address: str, route: str, request_id: str
+    ) -> ProblemError:
+        """What to raise: `problem`, noted, or that there were too many."""
+        wait_s = self._pace.take(who)
+        if wait_s:
+            return ProblemError(
+                Kind.TOO_MANY_REFUSALS,
+                "too many requests without a right token or role; wait, then try with one",
+                retry_after_s=int(wait_s) + 1,
+            )
+        audit.warning(
+            "refused: %s",
+            problem.kind,
+            extra={"client": name, "address": address, "route": route, "request_id": request_id},
+        )
+        return problem
+
+    def _client_of(self, header: bytes) -> Client | None:
+        if header in self._known:
+            return self._known[header]
+        client = self._tokens.client_of(_token_in(header))
+        if client is not None and len(self._known) < _WHO_MAX:
+            self._known[header] = client
+        return client
+
+
+def from_elsewhere(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether a browser says that another site had it send this. Programs say nothing."""
+    given = dict(headers)
+    site, origin = given.get(b"sec-fetch-site"), given.get(b"origin")
+    if site not in {None, b"same-origin"}:
+        return True
+    return origin is not None and origin.partition(b"://")[2] != given.get(b"host")
+
+
+def _unknown(count: int) -> str:
+    """What is wrong with so many `Authorization` fields of no client."""
+    if count > 1:
+        return "Authorization came more than once"  # which one a proxy looked at, nobody knows
+    return "the token is unknown" if count else "no token came"
+
+
+def _token_in(header: bytes) -> str:
+    """The token of a `Bearer` header, or the password of a `Basic` one (RFC 7617).
+
+    FreeSWITCH's mod_json_cdr knows no other way; its user's name is not looked at.
+    """
+    scheme, _, value = header.decode("latin-1").partition(" ")
+    value = value.strip()
+    if scheme.lower() == "bearer":
+        return value
+    if scheme.lower() != "basic":
+        return ""
+    try:
+        decoded = base64.b64decode(value, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return ""
+    return decoded.partition(":")[2]

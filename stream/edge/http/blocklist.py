@@ -1,0 +1,170 @@
+"""What would be blocked now, for proxies that hold the table themselves: whole, or what changed.
+
+Judged by the engine's own policy, number by number, in portions that let lookups through; nothing
+whole is ever in memory. A cursor stands for a moment of this process's lists. Of what changed since
+some numbers are remembered; where more did, where prefixes or the policy changed, or for the cursor
+of another process, the answer is the whole list and says so.
+"""
+
+import asyncio
+import secrets
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.core.filters.blocklists import LiveList
+from stream.core.model.entry import NEVER
+from stream.core.numbers.codes import texts_of
+from stream.core.numbers.prefix_entries import is_prefix
+from stream.edge.sinks.list_changes import difference
+from stream.edge.sinks.number_policy import Blocked, Judge, PrefixKeys, speaking
+from stream.ops.clock import now_s
+
+ROWS: Final = 1000
+"""Numbers judged at once: about a millisecond, for which a lookup may have to wait."""
+AT_ONCE: Final = 2
+"""Whole lists that are written at the same time."""
+CHANGES_MAX: Final = 200_000
+"""Changed numbers that are remembered, about 20 MB."""
+
+
+class Item(NamedTuple):
+    """A number or a prefix ("+8552390*"). `why` None: it may pass, inside a prefix that may not."""
+
+    text: str
+    why: Blocked | None
+
+    @property
+    def expires_at_s(self) -> int:
+        """Seconds since the epoch; 0: not by itself."""
+        ends = NEVER if self.why is None else self.why.expires_at_s
+        return 0 if ends == NEVER else ends
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What became of some numbers: those on the list now, and those that are not any more."""
+
+    items: Sequence[Item]
+    removed: Sequence[str]
+
+
+@dataclass(slots=True)
+class Blocklist:
+    """The list of the moment. `judge` gives the engine's judge of now; call `look` every second."""
+
+    judge: Callable[[], Judge]
+    streams: asyncio.Semaphore = field(
+        init=False, default_factory=lambda: asyncio.Semaphore(AT_ONCE)
+    )
+    _instance: str = field(init=False, default_factory=lambda: secrets.token_hex(4))
+    _seen: Judge | None = field(init=False, default=None)
+    _at: int = field(init=False, default=0)
+    _from: int = field(init=False, default=0)
+    _changes: "deque[tuple[int, frozenset[str]]]" = field(init=False, default_factory=deque)
+    _held: int = field(init=False, default=0)
+
+    @property
+    def cursor(self) -> str:
+        """The moment of the last look."""
+        return f"{self._instance}-{self._at}"
+
+    def look(self) -> None:
+        """Notice what changed since the last look."""
+        judge, seen = self.judge(), self._seen
+        if judge is seen:
+            return
+        self._seen = judge
+        self._at += 1
+        if seen is None or judge.policy is not seen.policy:
+            self._forget()
+            return
+        differs = difference(seen.blocklists, judge.blocklists)
+        if differs.everything or differs.prefixes or differs.allowed:
+            self._forget()
+            return
+        self._changes.append((self._at, differs.numbers))
+        self._held += len(differs.numbers)
+        while self._held > CHANGES_MAX:
+            self._from, gone = self._changes.popleft()
+            self._held -= len(gone)
+
+    def _forget(self) -> None:
+        self._from, self._held = self._at, 0
+        self._changes.clear()
+
+    def since(self, cursor: str) -> Changed | None:
+        """What changed since then; None: only the whole list can say."""
+        instance, _, at = cursor.rpartition("-")
+        if instance != self._instance or not at.isdecimal():
+            return None
+        place = int(at)
+        if not self._from <= place <= self._at:
+            return None
+        texts = frozenset[str]().union(*(held for when, held in self._changes if when > place))
+        judge = self.judge()
+        around = judge.prefixes(now_s())
+        items = list(_judged(judge, sorted(texts), around))
+        return Changed(items, sorted(texts - {item.text for item in items}))
+
+    async def whole(self) -> AsyncIterator[list[Item]]:
+        """Everything, in portions; of the moment in which it was asked for."""
+        judge, at_s = self.judge(), now_s()
+        around = judge.prefixes(at_s)
+        yield [Item(f"{text}*", why) for text, why in around.items()]
+        named = {live.name for live in judge.blocklists.lists if _names_numbers(live)}
+        once: set[str] = set()
+        for live in judge.blocklists.lists:
+            for codes in _codes(judge, live):
+                texts = [text.decode("ascii") for text in texts_of(codes).tolist()]
+                items = []
+                for item in _judged(judge, texts, around):
+                    # A number on several lists comes with the one that decides it.
+                    decides = item.why.list if item.why is not None else ""
+                    if decides in named:
+                        if decides == live.name:
+                            items.append(item)
+                    elif item.text not in once:
+                        once.add(item.text)
+                        items.append(item)
+                yield items
+                await asyncio.sleep(0)
+        spared = [text for text in judge.blocklists.allow.numbers if text not in once]
+        yield [item for item in _judged(judge, spared, around) if item.why is None]
+
+
+def _judged(judge: Judge, texts: Sequence[str], around: PrefixKeys) -> Iterator[Item]:
+    """Those of `texts` that are blocked, and those that are not although a prefix is."""
+    if not texts:
+        return
+    blocked = judge.numbers(np.array(texts, "S16"), now_s())
+    for place, text in enumerate(texts):
+        why = blocked.get(place)
+        if why is not None or speaking(around, text) is not None:
+            yield Item(text, why)
+
+
+def _names_numbers(live: LiveList) -> bool:
+    return live.snapshot is not None and live.snapshot.columns is not None
+
+
+def _codes(judge: Judge, live: LiveList) -> Iterator[NDArray[np.uint64]]:
+    """The numbers that a list names, each once: those that changed come at the end."""
+    changed = np.array(sorted(_changed(live)), np.uint64)
+    for codes in judge.known_numbers(live, ROWS):
+        fresh = codes[~np.isin(codes, changed)]
+        if len(fresh):
+            yield fresh
+    for start in range(0, len(changed), ROWS):
+        yield changed[start : start + ROWS]
+
+
+def _changed(live: LiveList) -> Iterable[int]:
+    for entries in live.overlay.entries.values():
+        text = entries[0].number if entries else None
+        if text and not is_prefix(text):
+            yield int(text[1:])

@@ -1,0 +1,158 @@
+"""Bodies of `POST /v1/calls/{dialect}` to records: the bytes as the switch wrote them. Pure.
+
+A record that can not be cut out of its body is the sender's to mend, and nothing of the body is
+taken then; what a record means is the dialect's to say, later.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+
+from stream.edge.http.problems import Kind, ProblemError
+
+FORM: Final = "application/x-www-form-urlencoded"
+FORM_BASE64: Final = "application/x-www-form-base64-encoded"
+FORM_PLAIN: Final = "application/x-www-form-plaintext"
+JSON: Final = "application/json"
+RECORDS_MAX: Final = 50_000
+_FIELD: Final = b"cdr"
+_raws = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_any = msgspec.json.Decoder(msgspec.Raw).decode
+_BYTE: Final = re.compile(r"\(byte (\d+)\)")
+
+Records = list[bytes]
+
+
+def records_in(body: bytes, content_type: str, record_bytes_max: int) -> Records:
+    """The records of a body. Raises ProblemError, with the place of each fault."""
+    kind = content_type.partition(";")[0].strip().lower()
+    read = _READERS.get(kind)
+    if read is None:
+        known = ", ".join(sorted(_READERS))
+        text = f"takes bodies of the types {known}"
+        raise ProblemError(Kind.UNSUPPORTED, text, headers={"Accept-Post": known})
+    records = read(body)
+    if not records:
+        raise ProblemError(Kind.MALFORMED, "there is no record in the body")
+    if len(records) > RECORDS_MAX:
+        raise ProblemError(Kind.TOO_LARGE, f"a body may hold {RECORDS_MAX} records")
+    errors = [
+        {"index": index, "reason": f"{len(record)} bytes"}
+        for index, record in enumerate(records)
+        if len(record) > record_bytes_max
+    ]
+    if errors:
+        text = f"a record may have {record_bytes_max} bytes ([calls] record_bytes_max)"
+        raise ProblemError(Kind.TOO_LARGE, text, errors=errors)
+    return records
+
+
+def _json(body: bytes) -> Records:
+    """One object, an array of objects, or several objects after each other on lines."""
+    whole = body.strip()
+    if not whole:
+        return []
+    if whole.startswith(b"["):
+        try:
+            records = [bytes(raw) for raw in _raws(body)]
+        except _BROKEN as error:
+            raise _wrong("the body", [_place({}, error)]) from error
+        return _checked(records, lambda index: {"index": index})
+    try:
+        return _checked([whole], lambda _: {})
+    except ProblemError:
+        if b"\n" not in whole:
+            raise
+        return _lines(body)
+
+
+def _lines(body: bytes) -> Records:
+    """An object a line; empty lines are none."""
+    numbered = [
+        (number, line) for number, raw in enumerate(body.split(b"\n"), 1) if (line := raw.strip())
+    ]
+    return _checked([line for _, line in numbered], lambda index: {"line": numbered[index][0]})
+
+
+def _texts(body: bytes) -> Records:
+    """A record a line, of whatever form the dialect reads."""
+    return [line for raw in body.split(b"\n") if (line := raw.rstrip(b"\r")).strip()]
+
+
+def _form(body: bytes) -> Records:
+    """FreeSWITCH's mod_json_cdr, `encode = true`: `cdr=` and the JSON, URL-encoded."""
+    return _json(unquote_to_bytes(_field(body).replace(b"+", b" ")))
+
+
+def _form_base64(body: bytes) -> Records:
+    """The same with `encode = base64`; whitespace between the letters is none."""
+    letters = b"".join(unquote_to_bytes(_field(body)).split())
+    try:
+        return _json(base64.b64decode(letters, validate=True))
+    except binascii.Error as error:
+        raise _wrong("the field cdr", [{"field": "cdr", "reason": "is no base64"}]) from error
+
+
+def _form_plain(body: bytes) -> Records:
+    """The same with `encode = false`, from before it said that it sends JSON."""
+    return _json(body.removeprefix(b"cdr="))
+
+
+def _field(body: bytes) -> bytes:
+    """The form's field with the record; base64 may end with a =, so only the first one parts."""
+    for part in body.split(b"&"):
+        name, _, value = part.partition(b"=")
+        if name.strip() == _FIELD:
+            return value
+    raise _wrong("the form", [{"field": "cdr", "reason": "is missing"}])
+
+
+_READERS: Final[Mapping[str, Callable[[bytes], Records]]] = {
+    JSON: _json,
+    "application/jsonl": _lines,
+    "application/x-ndjson": _lines,
+    "text/csv": _texts,
+    FORM: _form,
+    FORM_BASE64: _form_base64,
+    FORM_PLAIN: _form_plain,
+}
+_BROKEN: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def _checked(records: Records, place: Callable[[int], dict[str, Any]]) -> Records:
+    """The records, if each is one JSON object."""
+    errors = []
+    for index, record in enumerate(records):
+        try:
+            _any(record)
+        except _BROKEN as error:
+            errors.append(_place(place(index), error))
+        else:
+            if not record.startswith(b"{"):
+                errors.append({**place(index), "reason": "is no JSON object"})
+    if errors:
+        raise _wrong("the body", errors)
+    return records
+
+
+def _place(place: dict[str, Any], error: Exception) -> dict[str, Any]:
+    """Where, and what: the byte counts from the start of the record."""
+    text = str(error)
+    byte = _BYTE.search(text)
+    if byte is not None:
+        place |= {"byte": int(byte[1])}
+    reason = "nested too deep" if isinstance(error, RecursionError) else "is no JSON"
+    if "truncated" in text:
+        reason = "is cut short"
+    return {**place, "reason": reason}
+
+
+def _wrong(what: str, errors: list[dict[str, Any]]) -> ProblemError:
+    return ProblemError(
+        Kind.MALFORMED, f"{what} can not be read; none of it was taken", errors=errors
+    )

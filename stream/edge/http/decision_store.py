@@ -1,0 +1,215 @@
+"""Decisions that anybody may ask about by their id: a bounded copy in Redis, made from the topic.
+
+A decision's id stands in the SIP answer to a blocked call; whoever was blocked brings it. Kafka can
+not look a record up by it, so what blocked, flagged or would have is copied here, a hash a day
+(`rf:decided:<day>`), for some days and in a bounded number: of more, the oldest day goes first.
+The copy can be lost; the topic is the record, and the group's position is behind the copy.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final, Protocol
+
+import msgspec
+from prometheus_client import Counter, Gauge
+from redis.asyncio import Redis
+
+from stream.core.model.decision import Reason, Verdict
+from stream.core.model.errors import UNREADABLE, RegisterDown
+from stream.core.numbers.number import masked
+from stream.kafka.batch import RawBatch
+from stream.lists.store import redis_keys
+from stream.lists.store.redis_client import renamed
+from stream.ops.clock import now_s
+from stream.ops.retry import Backoff
+from stream.ops.skipped_records import Place, Skipped, skip
+
+log = logging.getLogger(__name__)
+
+DAY_S: Final = 86_400
+ASKED_MAX: Final = 10_000
+"""Decisions of lookups that wait to be written; of more the newest are not kept."""
+_WRITE_S: Final = 0.5
+_ID_MAX: Final = 32
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """What is kept of a decision: the number that decided it, of the other party only the ends."""
+
+    decision_id: str
+    verdict: str
+    simulated: bool
+    rule: str
+    number: str | None
+    role: str
+    caller: str | None
+    callee: str | None
+    reasons: Sequence[Reason]
+    called_at: str | None = None
+    decided_at: str
+    expires_at: str | None = None
+    would: str | None = None
+
+    @property
+    def day(self) -> str:
+        """The UTC day of the decision, as keys name it."""
+        return self.decided_at[:10]
+
+
+class _Verdict(msgspec.Struct, gc=False):
+    verdict: str
+    simulated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class KeptSettings:
+    """For how many `days`, and how many at most (about 300 bytes each)."""
+
+    days: int
+    count_max: int
+
+
+class KeptMetrics(Protocol):
+    """What is counted, in the catalogue of whichever process it is."""
+
+    kept: Counter
+    kept_now: Gauge
+
+
+_verdict = msgspec.json.Decoder(_Verdict).decode
+_decode = msgspec.json.Decoder(Kept).decode
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder(Kept).decode
+
+
+def decision_of(value: bytes | None) -> Kept | None:
+    """The decision in a record, whole; None: somebody else writes to this topic too."""
+    try:
+        return _decode(value or b"")
+    except UNREADABLE:
+        return None
+
+
+def worth_keeping(values: Iterable[bytes | None]) -> list[Kept]:
+    """The decisions among `values` that did something to a call, or would have."""
+    found = []
+    for value in values:
+        try:
+            said = _verdict(value or b"")
+            if said.verdict == Verdict.ALLOW and not said.simulated:
+                continue
+            found.append(_without_other(_decode(value or b"")))
+        except UNREADABLE:
+            continue  # somebody else writes to this topic too
+    return found
+
+
+def _without_other(decision: Kept) -> Kept:
+    """Who called, or was called, beside the number that decided is nobody's here."""
+    return msgspec.structs.replace(
+        decision,
+        caller=None if decision.caller is None else masked(decision.caller),
+        callee=None if decision.callee is None else masked(decision.callee),
+    )
+
+
+@dataclass(slots=True)
+class KeptDecisions:
+    """The copy. Methods raise RegisterDown."""
+
+    redis: Redis
+    settings: KeptSettings
+    metrics: KeptMetrics
+    _asked: list[bytes] = field(init=False, default_factory=list)
+
+    async def deliver(self, raw: RawBatch) -> None:
+        """Keep what a batch of the decisions topic holds; waits for a Redis that is away."""
+        backoff = Backoff(0.2, 5.0)
+        held = worth_keeping(raw.values)
+        while True:
+            try:
+                await self.keep(held)
+            except RegisterDown as fault:
+                log.warning("decisions can not be kept by their ids, still trying: %s", fault)
+                await asyncio.sleep(backoff.next_s())
+            else:
+                return
+
+    async def keep(self, decisions: Sequence[Kept]) -> None:
+        """Write them; one that is there is written over with the same."""
+        if not decisions:
+            return
+        by_day: dict[str, dict[str, bytes]] = {}
+        for decision in decisions:
+            by_day.setdefault(decision.day, {})[decision.decision_id] = _pack(decision)
+        days = self._days()
+        with renamed("keeping decisions"):
+            async with self.redis.pipeline(transaction=False) as pipe:
+                for day, held in by_day.items():
+                    if day in days:
+                        pipe.hset(redis_keys.decided(day), mapping=held)  # type: ignore[arg-type]
+                        pipe.expire(redis_keys.decided(day), (self.settings.days + 1) * DAY_S)
+                for day in days:
+                    pipe.hlen(redis_keys.decided(day))
+                counts = (await pipe.execute())[-len(days) :]
+            await self._bound(dict(zip(days, counts, strict=True)))
+        self.metrics.kept.inc(len(decisions))
+
+    async def _bound(self, counts: dict[str, int]) -> None:
+        """Let the oldest days go while there are too many."""
+        total = sum(counts.values())
+        for day, count in sorted(counts.items()):
+            if total <= self.settings.count_max:
+                break
+            if count:
+                await self.redis.unlink(redis_keys.decided(day))
+                log.warning("the %d decisions of %s are not kept by their ids any more", count, day)
+            total -= count
+        self.metrics.kept_now.set(total)
+
+    async def find(self, decision_id: str) -> Kept | None:
+        """The decision with that id; None: never, or not any more."""
+        if len(decision_id) > _ID_MAX or not decision_id.isascii():
+            return None
+        with renamed("looking for a decision"):
+            async with self.redis.pipeline(transaction=False) as pipe:
+                for day in self._days():
+                    pipe.hget(redis_keys.decided(day), decision_id)
+                found = next((value for value in await pipe.execute() if value), None)
+        if found is None:
+            return None
+        try:
+            return _unpack(found)
+        except UNREADABLE:
+            where = f"{redis_keys.decided('DAY')} {decision_id}"
+            skip(Skipped(Place.DECISION, where, "it is no decision"))
+            return None
+
+    def asked(self, answers: Iterable[bytes]) -> None:
+        """Decisions of lookups: kept soon, if the register is there, and never waited for."""
+        room = ASKED_MAX - len(self._asked)
+        for answer in answers:
+            if b'"verdict":"allow","simulated":false' not in answer and room > 0:
+                self._asked.append(answer)
+                room -= 1
+
+    async def run(self) -> None:
+        """Write what was asked, until cancelled."""
+        while True:
+            await asyncio.sleep(_WRITE_S)
+            asked, self._asked = self._asked, []
+            try:
+                await self.keep(worth_keeping(asked))
+            except RegisterDown as fault:
+                log.warning("%d decisions of lookups are not kept by id: %s", len(asked), fault)
+
+    def _days(self) -> list[str]:
+        """The days that are kept, newest first; tomorrow's too, for a clock that is ahead."""
+        today = now_s() // DAY_S
+        return [
+            datetime.fromtimestamp(day * DAY_S, UTC).date().isoformat()
+            for day in range(today + 1, today - self.settings.days, -1)
+        ]

@@ -1,0 +1,70 @@
+"""What routes work with, handed in by the composition; and how a route says who may ask it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, cast
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPBearer
+
+from stream.calls.lookup import Lookup
+from stream.edge.http.appeal_service import Redress
+from stream.edge.http.auth import Guard, from_elsewhere
+from stream.edge.http.blocklist import Blocklist
+from stream.edge.http.problems import Kind, ProblemError
+from stream.edge.http.record_intake import Door
+from stream.edge.http.settings import ServeSettings
+from stream.edge.http.tokens import Client, Role
+from stream.ops.health import Readiness
+from stream.ops.metrics.serve import ServeMetrics
+
+
+@dataclass(slots=True, kw_only=True)
+class Parts:
+    """Everything that the routes share; one of each process."""
+
+    settings: ServeSettings
+    guard: Guard
+    metrics: ServeMetrics
+    readiness: Callable[[], Readiness]
+    lookup: Lookup
+    door: Door
+    redress: Redress
+    blocklist: Blocklist
+    record_bytes_max: int
+
+
+def parts_of(request: Request) -> Parts:
+    """The parts of the application that serves `request`."""
+    return cast("Parts", request.app.state.parts)
+
+
+PartsHere = Annotated[Parts, Depends(parts_of)]
+"""The type of a route's argument that takes them."""
+
+_SAFE: Final = frozenset({"GET", "HEAD"})
+"""Methods that change nothing here."""
+_BEARER = HTTPBearer(
+    auto_error=False, description="A token that `ringfence token create` made, of a role that may."
+)
+
+
+def needs(*roles: Role) -> Any:
+    """A dependency: only clients of one of `roles`, and operators. Gives the `Client`."""
+    wanted = frozenset({*roles, Role.OPERATOR})
+
+    async def admitted(request: Request, _: Annotated[object, Depends(_BEARER)]) -> Client:
+        client = parts_of(request).guard.admit(
+            request.scope["headers"],
+            wanted,
+            address=request.client.host if request.client is not None else "",
+            route=getattr(request.scope.get("route"), "path", ""),
+            request_id=request.scope["state"]["request_id"],
+        )
+        # A browser that was once asked for a token (Basic) adds it to whatever a site has it send.
+        if request.method not in _SAFE and from_elsewhere(request.scope["headers"]):
+            text = "another site had your browser send this; nothing was done"
+            raise ProblemError(Kind.FORGED, text)
+        return client
+
+    return Depends(admitted)

@@ -1,0 +1,221 @@
+"""The routes of lookups. `GET /v1/decision` is answered before the framework is asked.
+
+A proxy asks it while a caller waits, thousands of times a second: FastAPI's own work would cost
+more than the deciding. The route below stands in the framework for its description, and answers
+the same by the same functions.
+"""
+
+from typing import Any, Final
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from stream.calls.lookup import TEXT_MAX, Question
+from stream.core.numbers.spelling import utf8_or_latin
+from stream.edge.http.dependencies import Parts, PartsHere, needs
+from stream.edge.http.problems import Kind, ProblemError
+from stream.edge.http.tokens import Role
+
+router = APIRouter(tags=["decisions"])
+
+PATH: Final = "/v1/decision"
+BATCH_MAX: Final = 10_000
+_ROLES: Final = frozenset({Role.SWITCH, Role.VIEWER, Role.OPERATOR})
+_FIELDS: Final = frozenset(Question.__struct_fields__)
+_questions = msgspec.json.Decoder(list[Question]).decode
+_EXAMPLE: Final = {
+    "decision_id": "9YCST2XAX205H",
+    "verdict": "block",
+    "simulated": False,
+    "rule": "list:TH/national",
+    "number": "+447700900101",
+    "role": "caller",
+    "call_id": "c-1",
+    "caller": "+447700900101",
+    "callee": "+66812345678",
+    "reasons": [
+        {
+            "list": "TH/national",
+            "agreement": None,
+            "category": "call_centre",
+            "confirmed": True,
+            "confidence": 68,
+            "generation": 7,
+            "expires_at": None,
+        }
+    ],
+    "sip": {"code": 603, "phrase": "Network Blocked", "reason": "SIP;cause=603;text=..."},
+    "called_at": None,
+    "decided_at": "2026-11-25T17:20:01.828Z",
+    "expires_at": "2026-11-26T17:20:01.000Z",
+    "origin": "lookup/7/0",
+    "fail_open": False,
+    "lists_followed": True,
+}
+_NUMBER: Final = "as the switch has it: +66812345678, 0812345678, sip:...; absent: withheld"
+_ASKED: Final = {
+    "caller": _NUMBER,
+    "callee": _NUMBER,
+    "trunk": "its name in [trunks]",
+    "ingress": "international or domestic; absent: as [trunks] says",
+    "call_id": "comes back; absent: the request's id",
+}
+
+
+def question_in(query: bytes) -> Question:
+    """The question in a query string. Raises ProblemError.
+
+    A + is a +, not a space: numbers begin with one, and switches write it as it is.
+    """
+    given: dict[str, str] = {}
+    for part in query.split(b"&") if query else ():
+        name, _, value = part.partition(b"=")
+        field = name.decode("latin-1")
+        if field not in _FIELDS or field in given:
+            raise _malformed(
+                f"takes {', '.join(Question.__struct_fields__)}, each once; another was given"
+            )
+        given[field] = utf8_or_latin(unquote_to_bytes(value))
+    question = Question(**given)
+    wrong = question.wrong()
+    if wrong is not None:
+        raise _malformed(wrong)
+    return question
+
+
+def _malformed(what: str) -> ProblemError:
+    return ProblemError(Kind.MALFORMED, f"{PATH} {what}")
+
+
+class Quick:
+    """The layer that answers `GET /v1/decision` itself and hands everything else on."""
+
+    def __init__(self, app: ASGIApp, parts: Parts) -> None:
+        self._app = app
+        self._parts = parts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http" or scope["path"] != PATH or scope["method"] != "GET":
+            await self._app(scope, receive, send)
+            return
+        state, parts = scope["state"], self._parts
+        state["route"] = PATH
+        client = scope["client"]
+        parts.guard.admit(
+            scope["headers"],
+            _ROLES,
+            address=client[0] if client else "",
+            route=PATH,
+            request_id=state["request_id"],
+        )
+        question = question_in(scope["query_string"])
+        answer = await parts.lookup.one(question, state["request_id"])
+        state["quiet"] = True  # a line for each call would be most of the log
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": answer})
+
+
+@router.get(
+    PATH,
+    summary="What to do with one call",
+    dependencies=[needs(Role.SWITCH, Role.VIEWER)],
+    responses={
+        200: {
+            "description": "The decision, as on Kafka's topic, with `fail_open` and "
+            "`lists_followed`.",
+            "content": {"application/json": {"example": _EXAMPLE}},
+        }
+    },
+    openapi_extra={
+        "parameters": [
+            {
+                "name": name,
+                "in": "query",
+                "description": text,
+                "schema": {"type": "string", "maxLength": TEXT_MAX},
+            }
+            for name, text in _ASKED.items()
+        ]
+    },
+)
+async def ask(request: Request, parts: PartsHere) -> Response:
+    """The verdict that the stream gives for such a call, from memory: Kafka and Redis may be away.
+
+    It fails open. Before any list is loaded the verdict is `allow` and `fail_open` is true. With
+    the register away, or while a list cannot be loaded, answers come from the last good lists, and
+    `lists_followed` is false. No answer within the time that you have, or any status but 200: let
+    the call go on.
+    `rules_not_told` names rules that are on and go by what the number did before (`short_bursts`),
+    which only the stream knows; it is absent where there are none.
+    """
+    question = question_in(request.scope["query_string"])
+    answer = await parts.lookup.one(question, request.scope["state"]["request_id"])
+    return Response(answer, media_type="application/json")
+
+
+@router.post(
+    PATH,
+    summary="What to do with many calls",
+    dependencies=[needs(Role.SWITCH, Role.VIEWER)],
+    responses={
+        200: {
+            "description": "The decisions, in the order of the questions.",
+            "content": {"application/json": {"example": [_EXAMPLE]}},
+        }
+    },
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {
+                        "type": "array",
+                        "items": {
+                            "type": "object",
+                            "additionalProperties": False,
+                            "properties": {
+                                name: {"type": ["string", "null"], "maxLength": TEXT_MAX}
+                                for name in Question.__struct_fields__
+                            },
+                        },
+                    },
+                    "example": [{"caller": "+447700900101", "callee": "0812345678"}],
+                }
+            },
+        }
+    },
+)
+async def ask_many(request: Request, parts: PartsHere) -> Response:
+    """An array of up to 10,000 questions with the fields of the single one."""
+    questions = _questions_in(await request.body())
+    answers = await parts.lookup.many(questions, request.scope["state"]["request_id"])
+    return Response(b"[%b]" % b",".join(answers), media_type="application/json")
+
+
+def _questions_in(body: bytes) -> list[Question]:
+    try:
+        questions = _questions(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        text = "takes a JSON array of questions"
+        # Of a wrong type or name msgspec says where, never what; of no JSON the byte.
+        raise ProblemError(Kind.MALFORMED, f"{PATH} {text}: {_where(error)}") from error
+    if len(questions) > BATCH_MAX:
+        raise ProblemError(Kind.TOO_LARGE, f"{PATH} takes {BATCH_MAX} questions at once")
+    errors: list[dict[str, Any]] = [
+        {"index": index, "reason": wrong}
+        for index, question in enumerate(questions)
+        if (wrong := question.wrong()) is not None
+    ]
+    if errors:
+        raise ProblemError(
+            Kind.MALFORMED, f"{PATH}: some of the questions can not be asked", errors=errors
+        )
+    return questions
+
+
+def _where(error: Exception) -> str:
+    return str(error) if isinstance(error, msgspec.DecodeError) else "it is no text, or too deep"

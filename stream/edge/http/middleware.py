@@ -1,0 +1,222 @@
+"""What every request passes: its id, its body's limits, and one line of the access log.
+
+An ASGI layer around the whole application. It bounds what a body may hold and how long it may take
+to come, and what all bodies together may hold. The log names the route's
+pattern, never the address itself: that holds numbers.
+"""
+
+import asyncio
+import contextlib
+import logging
+import re
+import secrets
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import count
+from typing import Any, Final
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from stream.edge.http.problems import MEDIA_TYPE, Kind, ProblemError
+from stream.edge.http.settings import ServeSettings
+from stream.ops.clock import monotonic_s
+from stream.ops.metrics.serve import ServeMetrics
+
+access = logging.getLogger("stream.edge.http.access")
+
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_BODY_HEADERS: Final = (b"content-length", b"transfer-encoding")
+NO_ROUTE: Final = "none"
+_POLICY: Final = (
+    b"default-src 'none'",
+    b"script-src 'self'",
+    b"style-src 'self'",
+    b"img-src 'self'",
+    b"connect-src 'self'",
+    b"form-action 'self'",
+    b"base-uri 'none'",
+    b"frame-ancestors 'none'",
+)
+_FIXED_HEADERS: Final = [
+    (b"x-content-type-options", b"nosniff"),
+    # Not `no-referrer`: with it browsers do not say from which site a form comes.
+    (b"referrer-policy", b"same-origin"),
+    (b"content-security-policy", b"; ".join(_POLICY)),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+]
+RETRY_S: Final = 1
+_PROCESS: Final = secrets.token_hex(4)
+_count = count()
+LINGER_S: Final = 1.0
+
+
+class _GaveUp(Exception):
+    """The client is gone."""
+
+
+class Gate:
+    """The layer. `app` gets requests whose `state` holds `request_id`."""
+
+    def __init__(self, app: ASGIApp, settings: ServeSettings, metrics: ServeMetrics) -> None:
+        self._app = app
+        self._settings = settings
+        self._metrics = metrics
+        self._bodies_bytes = 0
+        # Looked up once: a lookup would else spend a tenth of its time on labels.
+        self._answered = cache(lambda route, status: metrics.requests.labels(route, str(status)))
+        self._took = cache(metrics.request.labels)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request (or the application's start and end)."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        passing = _Passing(scope, receive, send)
+        scope["state"]["request_id"] = passing.request_id
+        try:
+            self._refuse_declared(scope)
+            await self._app(scope, lambda: self._receive(passing), passing.send)
+        except ProblemError as problem:
+            # Not only ours: routes that answer before the framework does raise them too.
+            scope["state"]["problem"] = problem.kind
+            await passing.answer(problem)
+        except _GaveUp:
+            passing.status = 0  # counted as 499, as nginx does
+        finally:
+            self._hold(-passing.body_bytes)
+            self._note(passing)
+
+    def _refuse_declared(self, scope: Scope) -> None:
+        """A body that says itself that it is too large is not read at all."""
+        for name, value in scope["headers"]:
+            if name == b"content-length" and int(value) > self._settings.body_bytes_max:
+                raise self._too_large()
+
+    async def _receive(self, passing: "_Passing") -> Message:
+        if passing.body_whole:
+            return await passing.receive()
+        left_s = passing.started_s + self._settings.body_s_max - monotonic_s()
+        try:
+            async with asyncio.timeout(max(left_s, 0)):
+                message = await passing.receive()
+        except TimeoutError:
+            text = f"the body did not come within {self._settings.body_s_max:g} s"
+            raise passing.refused(ProblemError(Kind.TOO_SLOW, text)) from None
+        if message["type"] == "http.disconnect":
+            raise _GaveUp
+        if message["type"] == "http.request":
+            got = len(message.get("body", b""))
+            passing.body_bytes += got
+            passing.body_whole = not message.get("more_body", False)
+            self._hold(got)
+            if passing.body_bytes > self._settings.body_bytes_max:
+                raise passing.refused(self._too_large())
+            if self._bodies_bytes > self._settings.bodies_bytes_max:
+                text = "the bodies of all requests together fill what is set aside for them"
+                busy = ProblemError(Kind.BUSY, text, retry_after_s=RETRY_S)
+                raise passing.refused(busy)
+        return message
+
+    def _hold(self, count: int) -> None:
+        self._bodies_bytes += count
+        self._metrics.bodies.set(self._bodies_bytes)
+
+    def _too_large(self) -> ProblemError:
+        most = self._settings.body_bytes_max
+        return ProblemError(
+            Kind.TOO_LARGE, f"a body may have {most} bytes ([serve] body_bytes_max)"
+        )
+
+    def _note(self, passing: "_Passing") -> None:
+        state = passing.scope["state"]
+        route = state.get("route") or getattr(passing.scope.get("route"), "path", NO_ROUTE)
+        took_s = monotonic_s() - passing.started_s
+        status = passing.status or 499
+        self._answered(route, status).inc()
+        self._took(route).observe(took_s)
+        problem = state.get("problem")
+        if problem is not None:
+            self._metrics.problems.labels(problem).inc()
+        if access.isEnabledFor(logging.INFO) and not state.get("quiet"):
+            access.info(
+                "%s %s %d",
+                *(passing.scope["method"], route, status),
+                extra={
+                    "ms": round(took_s * 1000, 2),
+                    "request_id": passing.request_id,
+                    "body_bytes": passing.body_bytes,
+                    **({"problem": problem} if problem is not None else {}),
+                },
+            )
+
+
+@dataclass(slots=True)
+class _Passing:
+    """One request on its way."""
+
+    scope: Scope
+    receive: Receive
+    forward: Send
+    started_s: float = field(default_factory=monotonic_s)
+    body_bytes: int = 0
+    body_whole: bool = False
+    status: int = 0
+    request_id: str = ""
+
+    def __post_init__(self) -> None:
+        for name, value in self.scope["headers"]:
+            if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+                self.request_id = value.decode()
+        self.request_id = self.request_id or f"{_PROCESS}{next(_count) & 0xFFFFFFFF:08x}"
+        lengths = [value for name, value in self.scope["headers"] if name in _BODY_HEADERS]
+        self.body_whole = lengths in ([], [b"0"])
+
+    async def send(self, message: Message) -> None:
+        """Pass a part of the answer on.
+
+        An answer to a body that was not read to its end closes the connection. To hang up on unread
+        bytes is a reset, at which clients lose the answer that they have: so the rest of the body
+        is thrown away for a moment first.
+        """
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = message["headers"] = list(message.get("headers", ()))
+            given = {name for name, _ in headers}
+            headers += [(name, value) for name, value in _FIXED_HEADERS if name not in given]
+            if b"cache-control" not in given:
+                headers.append((b"cache-control", b"no-store"))
+            headers.append((b"x-request-id", self.request_id.encode()))
+            if not self.body_whole:
+                headers.append((b"connection", b"close"))
+        elif not self.body_whole and not message.get("more_body", False):
+            await self.forward({**message, "more_body": True})
+            await self._drain()
+            message = {"type": "http.response.body", "body": b""}
+        await self.forward(message)
+
+    def refused(self, problem: ProblemError) -> ProblemError:
+        """Note it for who can not let it pass: FastAPI makes another fault of it."""
+        self.scope["state"]["refusal"] = problem
+        return problem
+
+    async def answer(self, problem: ProblemError) -> None:
+        """Say what is wrong, if nothing was said yet."""
+        if self.status:
+            return
+        body = problem.body(self.request_id)
+        headers: list[tuple[bytes, bytes]] = [
+            (b"content-type", MEDIA_TYPE.encode()),
+            (b"content-length", b"%d" % len(body)),
+            *((name.lower().encode(), value.encode()) for name, value in problem.headers.items()),
+        ]
+        start: dict[str, Any] = {"type": "http.response.start", "status": problem.status}
+        await self.send({**start, "headers": headers})
+        await self.send({"type": "http.response.body", "body": body})
+
+    async def _drain(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_S):
+                while not self.body_whole:
+                    message = await self.receive()
+                    self.body_whole = not message.get("more_body", False)

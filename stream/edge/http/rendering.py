@@ -1,0 +1,97 @@
+"""Pages for people: whatever goes in is escaped; style and scripts only from `assets`.
+
+A page of a signed-in person has the frame (`web/session_deps.py` puts it into the request's state);
+the others are whole in themselves.
+"""
+
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import quote
+
+from fastapi import Request, Response
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from stream.core.numbers.number import masked
+from stream.edge.http.assets import asset
+from stream.ops.schema.durations import spelled
+
+THEME_COOKIE: Final = "ringfence-theme"
+THEMES: Final = ("light", "dark")
+_PAGES: Final = Environment(
+    loader=PackageLoader("stream.edge.http", "pages"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_URL_SAFE: Final = "/%:?#[]@!$&'()*+,;=~"
+"""What means something in an address, or is encoded already (RFC 3986)."""
+_SIZES: Final = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+def when(at: str | float | None) -> str:
+    """A time (RFC 3339, or seconds since the epoch) as people read it, in UTC."""
+    if at is None:
+        return "not known"
+    moment = datetime.fromisoformat(at) if isinstance(at, str) else datetime.fromtimestamp(at, UTC)
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def clock(at_s: float) -> str:
+    """A moment of today to the second, in UTC."""
+    return f"{datetime.fromtimestamp(at_s, UTC):%H:%M:%S} UTC"
+
+
+def coded(text: str) -> Markup:
+    """A docstring's text, with what stands between backticks as code."""
+    parts = str(escape(text)).split("`")
+    marks = (f"<code>{part}</code>" if odd % 2 else part for odd, part in enumerate(parts))
+    return Markup("".join(marks))  # noqa: S704 - every part was escaped
+
+
+def many(count: float) -> str:
+    """A count with its thousands parted; fractions of small ones."""
+    return f"{count:,.1f}" if count < 10 and count != int(count) else f"{count:,.0f}"
+
+
+def bytes_in(count: float) -> str:
+    """A size as people say it: `12 MiB`."""
+    power = min(int(max(count, 1)).bit_length() - 1, 49) // 10
+    return f"{count / 1024**power:,.3g} {_SIZES[power]}" if power else f"{count:.0f} B"
+
+
+_PAGES.filters.update(
+    masked=masked,
+    when=when,
+    clock=clock,
+    coded=coded,
+    many=many,
+    lasting=spelled,
+    bytes_in=bytes_in,
+)
+_PAGES.globals.update(asset=asset)
+
+
+def page(request: Request, name: str, status: int = 200, **given: Any) -> Response:
+    """A template with what goes into it, in the frame of whoever is signed in."""
+    theme = request.cookies.get(THEME_COOKIE, "")
+    text = _PAGES.get_template(name).render(
+        frame=request.scope["state"].get("frame"), theme=theme if theme in THEMES else "", **given
+    )
+    return Response(text, status_code=status, media_type="text/html")
+
+
+def fragment(name: str, **given: Any) -> str:
+    """A part of a page, for nobody in particular."""
+    return _PAGES.get_template(name).render(**given)
+
+
+def see_other(address: str) -> Response:
+    """Send a browser on to a page of ours, whatever characters lead there: headers hold few."""
+    return Response(status_code=303, headers={"Location": quote(address, safe=_URL_SAFE)})
+
+
+def wants_page(request: Request) -> bool:
+    """Whether a browser asks: it names HTML, a program names JSON or nothing."""
+    return "text/html" in request.headers.get("accept", "")

@@ -1,0 +1,52 @@
+"""`[serve]`: where HTTP is served, and what one client may cost."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from stream.ops.schema import checks
+from stream.ops.schema.toml import Between, Checked, Problem, Problems
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeSettings:
+    """The limits of `ringfence serve`. Sizes in bytes, times in seconds."""
+
+    host: Annotated[str, Checked(checks.filled)]
+    port: Annotated[int, Between(0, 65_535)]
+    health_port: Annotated[int, Between(0, 65_535)]
+    cert_file: str
+    key_file: str
+    trusted_proxies: str
+    connections_max: Annotated[int, Between(1, 100_000)]
+    header_bytes_max: Annotated[int, Between(1024, 1024 * 1024)]
+    header_s_max: Annotated[float, Between(0.1, 600)]
+    body_bytes_max: Annotated[int, Between(1024, 1024 * 1024 * 1024)]
+    body_s_max: Annotated[float, Between(0.1, 3600)]
+    bodies_bytes_max: Annotated[int, Between(1024, 64 * 1024 * 1024 * 1024)]
+    answer_s_max: Annotated[float, Between(0.1, 3600)]
+    idle_s_max: Annotated[float, Between(0.1, 3600)]
+    kafka_s_max: Annotated[float, Between(0.1, 3600)]
+    kafka_bytes_max: Annotated[int, Between(1024, 64 * 1024 * 1024 * 1024)]
+    decisions_days: Annotated[int, Between(1, 366)]
+    decisions_max: Annotated[int, Between(1, 100_000_000)]
+    questions_per_minute: Annotated[int, Between(1, 100_000)]
+    refusals_per_minute: Annotated[int, Between(1, 100_000)]
+    session_idle_s: Annotated[int, Between(60, 30 * 86_400)]
+    session_s: Annotated[int, Between(60, 30 * 86_400)]
+    watchers_max: Annotated[int, Between(1, 10_000)]
+
+    def __post_init__(self) -> None:
+        found = [
+            Problem((name,), f'names no file: "{path}"')
+            for name in ("cert_file", "key_file")
+            if (path := getattr(self, name)) and not Path(path).is_file()
+        ]
+        if bool(self.cert_file) != bool(self.key_file):
+            name = "key_file" if self.cert_file else "cert_file"
+            found.append(Problem((name,), "is missing: cert_file and key_file go together"))
+        if self.bodies_bytes_max < self.body_bytes_max:
+            text = f"must be at least body_bytes_max ({self.body_bytes_max})"
+            found.append(Problem(("bodies_bytes_max",), text))
+        if found:
+            raise Problems(found)

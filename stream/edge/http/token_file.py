@@ -1,0 +1,148 @@
+"""The file of tokens while we serve: what is taken out of it ends in every process, unasked."""
+
+import asyncio
+import logging
+import os
+import signal
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from stream.core.model.errors import SecretUnsafe
+from stream.edge.http.tokens import Tokens, read_tokens
+from stream.lists.snapshot.durable_files import sync_folder
+
+log = logging.getLogger(__name__)
+
+LOOK_S: Final = 1.0
+_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Of a file of tokens: 100,000 clients. Beyond, somebody named another file."""
+_Stamp = tuple[int, int, int, int]
+
+
+@dataclass(slots=True)
+class TokenFile:
+    """Looks at a file and hands changed tokens on. `held` are those of the start.
+
+    `path` None: they come from the environment, which changes with a restart only.
+    """
+
+    path: Path | None
+    held: Tokens
+    take_up: Callable[[Tokens], None]
+    _seen: _Stamp | None = field(init=False, default=None)
+    _read: _Stamp | None = field(init=False, default=None)
+
+    async def run(self, told: Callable[[], None] | None = None) -> None:
+        """Look again and again, until cancelled. SIGHUP calls `told`; None: reads it at once."""
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, told or self.read)
+        while True:
+            self.look()
+            await asyncio.sleep(LOOK_S)
+
+    def look(self) -> None:
+        """Read it if it changed, once two looks find it the same.
+
+        An editor that writes in place would else show us half of it, and switches would be refused.
+        """
+        if self.path is None:
+            return
+        found = _stamp(self.path)
+        if found != self._read and found == self._seen:
+            self.read()
+        self._seen = found
+
+    def read(self) -> None:
+        """Read it now. A line that can not be used is named and left out; the others count.
+
+        A file that can not be read changes nothing: it is more likely being put in place than meant
+        to lock everybody out. Whoever means that empties it.
+        """
+        if self.path is None:
+            log.warning(
+                "tokens come from the environment: restart `ringfence serve` to change them"
+            )
+            return
+        self._read = _stamp(self.path)
+        try:
+            text = _text(self.path)
+        except SecretUnsafe as fault:
+            log.warning("tokens stay as they were: %s", fault)
+            return
+        wrong: list[str] = []
+        tokens = read_tokens(text, wrong)
+        for error in wrong:
+            log.error("tokens: %s %s; this client is refused", self.path, error)
+        if tokens == self.held:
+            return
+        before, after = (
+            {client.name: (digest, client) for digest, client in each.held}
+            for each in (self.held, tokens)
+        )
+        self.held = tokens
+        self.take_up(tokens)
+        log.info(
+            "tokens were read again",
+            extra={
+                "clients": len(after),
+                "added": sorted(after.keys() - before),
+                "gone": sorted(before.keys() - after),
+                "changed": sorted(
+                    name for name in after.keys() & before if after[name] != before[name]
+                ),
+            },
+        )
+
+
+def rewrite(path: Path, change: Callable[[str], str | None]) -> bool:
+    """Put `change` of a file's text in its place, whole or not at all, as private as it was.
+
+    False where `change` gives None. Raises SecretUnsafe.
+    """
+    path = path.resolve()  # a link stays one
+    text = change(_text(path))
+    if text is None:
+        return False
+    new = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        found = path.stat()
+        handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                os.fchmod(handle, stat.S_IMODE(found.st_mode))
+                if (found.st_uid, found.st_gid) != (os.geteuid(), os.getegid()):
+                    # Else the server, of another user, could not read it any more.
+                    os.fchown(handle, found.st_uid, found.st_gid)
+                file.write(text)
+                file.flush()
+                os.fsync(handle)
+            new.replace(path)
+        except OSError:
+            new.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+    except OSError as error:
+        raise SecretUnsafe(f"{path} can not be written: {error.strerror}") from error
+    return True
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(_BYTES_MAX + 1)
+        if len(data) > _BYTES_MAX:
+            raise SecretUnsafe(f"{path} has more than {_BYTES_MAX} bytes: it is no file of tokens")
+        return data.decode()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise SecretUnsafe(f"{path} can not be read: {reason}") from error
+
+
+def _stamp(path: Path) -> _Stamp | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size

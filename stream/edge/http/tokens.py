@@ -1,0 +1,156 @@
+"""Who may ask what over HTTP: bearer tokens, of which only the hashes are kept.
+
+A token is 256 random bits, so that a plain SHA-256 of it is as good as a slow hash: there is
+nothing to guess. Whoever reads the file of hashes can not speak as any of its clients.
+"""
+
+import contextlib
+import hashlib
+import re
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from hmac import compare_digest
+from typing import Final
+
+from stream.core.model import names
+
+PREFIX: Final = "rf_"
+"""So that scanners for leaked secrets recognise one."""
+_HASH: Final = re.compile(r"[0-9a-f]{64}")
+TOKEN_CHARACTERS_MAX: Final = 512
+EXPIRES: Final = "expires="
+REVOKED: Final = "# revoked"
+
+
+class Role(StrEnum):
+    """What a client may do: each role only what is written here, none includes another.
+
+    switch: hand in call records, ask for decisions, read the blocklist. viewer: read decisions,
+    lists and appeals. partner: hand in appeals, and see its own. operator: everything.
+    """
+
+    SWITCH = "switch"
+    VIEWER = "viewer"
+    PARTNER = "partner"
+    OPERATOR = "operator"
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Somebody with a token; `name` stands in logs and in the audit.
+
+    The token is good until `expires_at_s`, seconds since the epoch; 0: for ever.
+    """
+
+    name: str
+    role: Role
+    expires_at_s: int = 0
+
+    def expired(self, now_s: int) -> bool:
+        """Whether its time is over."""
+        return self.expires_at_s != 0 and now_s >= self.expires_at_s
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """All clients, by the SHA-256 of their tokens."""
+
+    held: tuple[tuple[bytes, Client], ...] = field(default=(), repr=False)
+
+    @property
+    def expiries(self) -> dict[str, int]:
+        """When the token of each client ends that does, by name."""
+        return {one.name: one.expires_at_s for _, one in self.held if one.expires_at_s}
+
+    def client_of(self, token: str) -> Client | None:
+        """Whose token it is; takes as long for a wrong one as for any."""
+        return None if len(token) > TOKEN_CHARACTERS_MAX else self.client_by(digest_of(token))
+
+    def client_by(self, digest: bytes) -> Client | None:
+        """Whose token has this SHA-256, if it is (still) one of ours."""
+        found = None
+        for known, client in self.held:
+            if compare_digest(known, digest):
+                found = client
+        return found
+
+
+def new_token() -> str:
+    """A token that nobody has yet; shown once, never stored."""
+    return PREFIX + secrets.token_urlsafe(32)
+
+
+def line_of(client: Client, token: str) -> str:
+    """What the file of tokens holds of it: `<name> <role> <SHA-256> [expires=<moment>]`."""
+    line = f"{client.name} {client.role} {digest_of(token).hex()}"
+    return line if not client.expires_at_s else f"{line} {EXPIRES}{_moment(client.expires_at_s)}"
+
+
+def revoked(text: str, name: str, at_s: int, reason: str) -> str | None:
+    """The file without the client `name`: its lines become comments. None if it has none."""
+    lines = text.splitlines()
+    places = [
+        place for place, line in enumerate(lines) if line.partition("#")[0].split()[:1] == [name]
+    ]
+    for place in places:
+        why = f" ({reason})" if reason else ""
+        lines[place] = f"{REVOKED} {_moment(at_s)}{why}: {lines[place].strip()}"
+    return "\n".join([*lines, ""]) if places else None
+
+
+def _moment(at_s: int) -> str:
+    return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def read_tokens(text: str, errors: list[str]) -> Tokens:
+    """The tokens of a file (or a variable), a client a line as `line_of` writes it, # for comments.
+
+    What is wrong is added to `errors`, with its line; a token itself in place of its hash too.
+    """
+    held: list[tuple[bytes, Client]] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.partition("#")[0].split()
+        if not words:
+            continue
+        try:
+            held.append(_client_in(words, {client.name for _, client in held}))
+        except ValueError as error:
+            errors.append(f"line {number} {error}")
+    return Tokens(tuple(held))
+
+
+def _client_in(words: list[str], known: Iterable[str]) -> tuple[bytes, Client]:
+    if len(words) not in {3, 4}:
+        raise ValueError(f"must be <name> <role> <SHA-256 of the token> [{EXPIRES}<moment>]")
+    name, role, digest = words[:3]
+    if (wrong := names.wrong(names.Kind.CLIENT, name)) is not None:
+        raise ValueError(f"names no client: it {wrong}")
+    if name in known:
+        raise ValueError(f"names {name} a second time")
+    if role not in {one.value for one in Role}:
+        raise ValueError(f"must give a role ({', '.join(Role)}), not {role!r}")
+    if not _HASH.fullmatch(digest):
+        text = "must end with 64 hex digits, the SHA-256 of the token"
+        raise ValueError(f"{text}: `ringfence token create {name} --role {role}` makes both")
+    return bytes.fromhex(digest), Client(name, Role(role), _expiry(words[3:]))
+
+
+def _expiry(words: list[str]) -> int:
+    if not words:
+        return 0
+    moment = None
+    if words[0].startswith(EXPIRES):
+        with contextlib.suppress(ValueError):
+            moment = datetime.fromisoformat(words[0].removeprefix(EXPIRES))
+    if moment is None or moment.tzinfo is None:
+        text = f"must end with the hash, or with {EXPIRES}2027-01-31T00:00:00Z (with its zone)"
+        raise ValueError(text)
+    return int(moment.timestamp())
+
+
+def digest_of(token: str) -> bytes:
+    """A token's SHA-256, which is all that is kept of it."""
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

@@ -1,0 +1,225 @@
+"""One open file of records, and how it is told from others. Blocks."""
+
+import hashlib
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Final, Self
+
+from stream.edge.ingest.line_batch import Place
+from stream.edge.ingest.lines import Line, Lines
+from stream.ops.untrusted_folders import open_plain
+
+PIECE: Final = 1 << 20
+_HEAD: Final = 1024
+_START: Final = 1 << 16
+_COMPRESSED: Final = (".gz", ".bz2", ".xz", ".zst", ".lz4")
+_PASSED_OVER: Final = (*_COMPRESSED, ".tmp", ".part", ".swp", "~")
+
+
+class Truncated(Exception):
+    """What was read of the file is not there any more: it was emptied or written anew."""
+
+
+class RecordFile:
+    """A file that is read on from a place. Close it."""
+
+    def __init__(self, path: Path, at: int, number: int, bytes_max: int) -> None:
+        """Raises OSError. The path that was given may be a link; it leads to a regular file."""
+        self.path = path
+        self.handle = open_plain(path, links=True)
+        self.lines = Lines(path.name, at, number, bytes_max)
+        self._head = os.pread(self.handle, min(at, _HEAD), 0)
+        self._touched_ns = os.fstat(self.handle).st_mtime_ns
+        self.old = False
+
+    @classmethod
+    def resumed(cls, path: Path, place: Place, bytes_max: int) -> Self | None:
+        """The file at `path`, from `place`, if it is the same; None: another one, or none."""
+        try:
+            file = cls(path, place.at, place.line, bytes_max)
+        except FileNotFoundError:
+            return None
+        file._head = os.pread(file.handle, max(len(file._head), place.head_size), 0)
+        file._touched_ns = place.touched_ns
+        if file._is_of(place):
+            return file
+        file.close()
+        return None
+
+    def _is_of(self, place: Place) -> bool:
+        head = self._head[: place.head_size]
+        return (
+            self.size >= place.at
+            and len(head) == place.head_size
+            and _sum(head) == place.head_sum
+            and (place.head_size > 0 or self.identity == (place.device, place.inode))
+        )
+
+    def close(self) -> None:
+        """Let go of it."""
+        os.close(self.handle)
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """Device and inode."""
+        about = os.fstat(self.handle)
+        return about.st_dev, about.st_ino
+
+    @property
+    def size(self) -> int:
+        """Bytes that it has now."""
+        return os.fstat(self.handle).st_size
+
+    @property
+    def place(self) -> Place:
+        """Up to the last whole line."""
+        about = os.fstat(self.handle)
+        return Place(
+            device=about.st_dev,
+            inode=about.st_ino,
+            head_size=len(self._head),
+            head_sum=_sum(self._head),
+            at=self.lines.at,
+            line=self.lines.number,
+            touched_ns=self._touched_ns,
+        )
+
+    def read(self) -> bytes:
+        """The next bytes; none: that is all for now. Raises Truncated, and OSError."""
+        at = self.lines.read_to
+        piece = os.pread(self.handle, PIECE, at)
+        # Looked at behind the reading: what was cut off before would show, and what is cut off
+        # from now on was read.
+        about = os.fstat(self.handle)
+        if about.st_size < at + len(piece):
+            raise Truncated
+        if self._head != os.pread(self.handle, len(self._head), 0):
+            raise Truncated
+        if len(self._head) < _HEAD:
+            self._head += piece[len(self._head) - at : _HEAD - at]
+        if piece:
+            self._touched_ns = about.st_mtime_ns
+        return piece
+
+    def feed(self, piece: bytes) -> list[Line]:
+        """The lines that end in what `read` gave."""
+        return self.lines.feed(piece)
+
+
+def _sum(head: bytes) -> str:
+    return hashlib.sha256(head).hexdigest()
+
+
+def _is_copy(path: Path, handle: int) -> bool:
+    """Whether the file at `path` is no longer than the open one, and begins as it does."""
+    try:
+        with os.fdopen(open_plain(path), "rb") as copy:
+            size = os.fstat(copy.fileno()).st_size
+            if size > os.fstat(handle).st_size:
+                return False
+            return copy.read(_START) == os.pread(handle, min(size, _START), 0)
+    except OSError:
+        return False
+
+
+def end_of_lines(path: Path) -> tuple[int, int]:
+    """Behind the last whole line, and the number of the line that begins there."""
+    at = read = lines = 0
+    with os.fdopen(open_plain(path, links=True), "rb") as file:
+        while piece := file.read(PIECE):
+            lines += piece.count(b"\n")
+            last = piece.rfind(b"\n")
+            at = read + last + 1 if last >= 0 else at
+            read += len(piece)
+    return at, lines + 1
+
+
+def found_again(path: Path, place: Place, bytes_max: int) -> RecordFile | None:
+    """What was at `path` when it was read to `place`, opened there; None: it is not there any more.
+
+    The file itself, here or renamed in the same folder; else a copy: in its place, or made before
+    it was emptied.
+    """
+    same, others = [], []
+    for other, about in (*_named(path, links=True), *_siblings(path)):
+        if (about.st_dev, about.st_ino) == (place.device, place.inode):
+            same.append(other)
+        elif place.head_size and (other == path or _rotated_name(path, other)):
+            others.append(other)
+    for each in (*same, *others):
+        file = RecordFile.resumed(each, place, bytes_max)
+        if file is not None:
+            return file
+    return None
+
+
+def between(
+    path: Path, place: Place, ended: RecordFile | None, until_ns: int | None = None
+) -> Path | None:
+    """The oldest file that was at `path` after `place` was kept and is not there any more.
+
+    `ended` is what was read last: neither that nor a copy of it, or of what is at `path` now.
+    `until_ns`: only what had been written last by then.
+    """
+    handles = [] if ended is None else [ended.handle]
+    with ExitStack() as stack:
+        with suppress(OSError):
+            live = os.fdopen(open_plain(path, links=True), "rb")
+            handles.append(stack.enter_context(live).fileno())
+        return _between(path, place, handles, until_ns)
+
+
+def _between(path: Path, place: Place, known: list[int], until_ns: int | None) -> Path | None:
+    found = []
+    for other, about in _siblings(path):
+        if (
+            _rotated_name(path, other)
+            and about.st_size
+            and about.st_mtime_ns > place.touched_ns
+            and (until_ns is None or about.st_mtime_ns <= until_ns)
+            and (about.st_dev, about.st_ino) != (place.device, place.inode)
+            and not any(_is_copy(other, handle) for handle in known)
+        ):
+            found.append((about.st_mtime_ns, other))
+    return min(found)[1] if found else None
+
+
+def _siblings(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """The other files in the folder."""
+    for entry in sorted(os.scandir(path.parent), key=lambda entry: entry.name):
+        if entry.name != path.name and not entry.name.endswith(_PASSED_OVER):
+            yield from _named(Path(entry.path))
+
+
+def _named(path: Path, *, links: bool = False) -> Iterator[tuple[Path, os.stat_result]]:
+    """The file of that name, if there is one."""
+    try:
+        about = path.stat(follow_symlinks=links)
+    except OSError:
+        return
+    if stat.S_ISREG(about.st_mode):
+        yield path, about
+
+
+def _rotated_name(path: Path, other: Path) -> bool:
+    """`Master.csv.1`, `Master.csv-20261125`, `Master.csv.2026-11-25-08-00-00`, `Master-1.csv`."""
+    pairs = ((path.name, ""), (path.stem, path.suffix))
+    return any(
+        len(other.name) >= len(begin) + len(end)
+        and other.name.startswith(begin)
+        and other.name.endswith(end)
+        and _TURN.fullmatch(other.name[len(begin) : len(other.name) - len(end)])
+        for begin, end in pairs
+    )
+
+
+_TURN = re.compile(r"[.-]\d[\d.:T_-]*")
+
+
+def passed_over(name: str) -> bool:
+    """Whether a folder's file is none of records: hidden, compressed, or being written."""
+    return name.startswith(".") or name.endswith(_PASSED_OVER)

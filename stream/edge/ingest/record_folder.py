@@ -1,0 +1,192 @@
+"""A folder of files that are each written once: FreeSWITCH's log-dir, one JSON file a call. Blocks.
+
+A file is read when it has not been changed for a while, whole, and once. Files are neither moved
+nor removed: that is their owner's to do, a week later or so. Subfolders are read too.
+"""
+
+import logging
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from stream.calls.dialects.sample_records import records_in
+from stream.edge.ingest.line_batch import Batch, DoneFile, Happening
+from stream.edge.ingest.lines import Line, Lines
+from stream.edge.ingest.record_file import PIECE, passed_over
+from stream.ops.untrusted_folders import open_plain
+
+log = logging.getLogger(__name__)
+
+RECORDS_MAX: Final = 2000
+"""Of a batch; a file's records may be in several."""
+WHOLE_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Of one JSON document: an array, or objects over many lines. Files of lines have no limit."""
+_SNIFFED: Final = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class FolderSettings:
+    """How a folder is read: a file rests for `settle_s` before it is."""
+
+    record_bytes_max: int
+    settle_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    path: Path
+    name: str
+    inode: int
+    size: int
+
+
+class Folder:
+    """Reads the files below `path` that are not among `done` (names and inodes).
+
+    `path` may be one file as well: then it is read like one of a folder.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        done: dict[str, int],
+        settings: FolderSettings,
+        observe: Callable[[Happening], None],
+        now_s: Callable[[], float] = time.time,
+    ) -> None:
+        self._path = path
+        self._done = done
+        self._settings = settings
+        self._observe = observe
+        self._now_s = now_s
+        self._unsettled = 0
+        self._bytes = 0
+        self._batches: Iterator[Batch] = iter(())
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether no file is left that was still being written."""
+        return not self._unsettled
+
+    @property
+    def waiting(self) -> Line | None:
+        """See `Tail`: a finished file's last line is a record."""
+        return None
+
+    def behind(self) -> int:
+        """Bytes of files that were found and not given yet."""
+        return self._bytes
+
+    def next(self) -> Batch | None:
+        """The next records; None: no finished file is left."""
+        batch = next(self._batches, None)
+        if batch is None:
+            self._batches = self._look()
+            batch = next(self._batches, None)
+        return batch
+
+    def _look(self) -> Iterator[Batch]:
+        """Read what is finished now; names that are not there any more are forgotten."""
+        there, ready = set(), []
+        self._unsettled = 0
+        for seen, changed_s in self._files():
+            there.add(seen.name)
+            if self._done.get(seen.name) == seen.inode:
+                continue
+            if abs(self._now_s() - changed_s) < self._settings.settle_s:
+                self._unsettled += 1
+            else:
+                ready.append((changed_s, seen.name, seen))
+        gone = [name for name in self._done if name not in there]
+        for name in gone:
+            del self._done[name]
+        self._bytes = sum(seen.size for *_, seen in ready)
+        return self._read([seen for *_, seen in sorted(ready, key=lambda one: one[:2])], gone)
+
+    def _files(self) -> Iterator[tuple[_Seen, float]]:
+        """All files of records that are not empty, and when each was changed last."""
+        if self._path.is_file():
+            yield from _stated(self._path, self._path.name, links=True)
+        for folder, below, names in os.walk(self._path):
+            below[:] = [name for name in below if not name.startswith(".")]
+            for name in names:
+                if not passed_over(name):
+                    path = Path(folder, name)
+                    yield from _stated(path, str(path.relative_to(self._path)))
+
+    def _read(self, files: list[_Seen], gone: list[str]) -> Iterator[Batch]:
+        lines: list[Line] = []
+        done: list[DoneFile] = []
+        for seen in files:
+            try:
+                for line in self._lines(seen):
+                    lines.append(line)
+                    if len(lines) >= RECORDS_MAX:
+                        yield Batch(lines, done=done)
+                        lines, done = [], []
+            except OSError as error:
+                # What it gave before is sent again when it can be read whole.
+                log.warning("%s can not be read: %s", seen.path, error.strerror)
+                self._observe(Happening.UNREADABLE)
+                continue
+            self._observe(Happening.FINISHED)
+            self._bytes -= seen.size
+            self._done[seen.name] = seen.inode
+            done.append(DoneFile(seen.name, seen.inode))
+        if lines or done or gone:
+            yield Batch(lines, done=done, gone=gone)
+
+    def _lines(self, seen: _Seen) -> Iterator[Line]:
+        links = seen.path == self._path  # its own path is the setting; below it none is followed
+        with os.fdopen(open_plain(seen.path, links=links), "rb") as file:
+            start = file.read(_SNIFFED)
+            if is_document(start):
+                if seen.size > WHOLE_BYTES_MAX:
+                    self._observe(Happening.TOO_LARGE)
+                    log.error(
+                        "%s: one JSON document of %d bytes, %d may be: left out; write JSON lines",
+                        seen.path, seen.size, WHOLE_BYTES_MAX,
+                    )  # fmt: skip
+                    return
+                yield from self._records(seen, start + file.read())
+                return
+            cut = Lines(seen.name, 0, 1, self._settings.record_bytes_max)
+            piece = start
+            while piece:
+                yield from cut.feed(piece)
+                piece = file.read(PIECE)
+            last = cut.rest()
+            if last is not None:
+                yield last
+
+    def _records(self, seen: _Seen, data: bytes) -> Iterator[Line]:
+        """Of a document; a record's place is its number."""
+        for number, record in enumerate(records_in(data), 1):
+            most = self._settings.record_bytes_max
+            yield Line(seen.name, 0, number, record[:most], len(record))
+
+
+def _stated(path: Path, name: str, *, links: bool = False) -> Iterator[tuple[_Seen, float]]:
+    try:
+        about = path.stat(follow_symlinks=links)
+    except OSError:
+        return
+    if about.st_size and stat.S_ISREG(about.st_mode):
+        # Of both times the later: a copy that is being written may have its original's mtime.
+        yield _Seen(path, name, about.st_ino, about.st_size), max(about.st_mtime, about.st_ctime)
+
+
+def is_document(start: bytes) -> bool:
+    """Whether a file that begins so is one JSON document, not a record a line."""
+    text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if text.startswith(b"["):
+        return True
+    first, newline, _ = text.partition(b"\n")
+    return text.startswith(b"{") and bool(newline) and not first.rstrip().endswith(b"}")

@@ -1,0 +1,220 @@
+"""Lines to Kafka: acknowledged by all in-sync replicas, or waited for."""
+
+import asyncio
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from aiokafka.errors import KafkaError, KafkaTimeoutError
+
+from stream.calls.batch import CallBatch
+from stream.calls.dialects.detect_dialect import likely
+from stream.calls.dialects.wrong_dialect import RECORDS_MIN, SAMPLES_MAX
+from stream.calls.record_keys import Unreadable, keyed
+from stream.core.model.call import RejectReason
+from stream.core.model.errors import ConfigInvalid
+from stream.edge.ingest.lines import Line
+from stream.kafka.batch import RawBatch
+from stream.ops.clock import monotonic_s
+from stream.ops.metrics.ingest import IngestMetrics
+from stream.ops.retry import Backoff
+
+log = logging.getLogger(__name__)
+
+TURN: Final = 200
+"""Records that are handed over before the health pages get a turn."""
+STOP_S_MAX: Final = 5.0
+"""How long a producer may take to close: what it still holds is read again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Where records go: `topic`, in `dialect`; what is too long is kept on `rejected_topic`."""
+
+    topic: str
+    dialect: str
+    rejected_topic: str
+    region: str
+
+
+@dataclass(slots=True)
+class Sent:
+    """What came of all lines so far."""
+
+    taken: int = 0
+    unreadable: int = 0
+    too_long: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    first: str = ""
+    """The place of the first record that is no call."""
+
+
+class Sender:
+    """Sends batches of lines, one after the other. `connect` gives a started producer."""
+
+    def __init__(
+        self,
+        way: Way,
+        read: Callable[[RawBatch], CallBatch],
+        connect: Callable[[], Awaitable[Any]],
+        metrics: IngestMetrics,
+    ) -> None:
+        self._way = way
+        self._read = read
+        self._connect = connect
+        self._metrics = metrics
+        self._producer: Any = None
+        self._since_s: float | None = None
+        self._streak: list[tuple[Line, str]] = []
+        self.sent = Sent()
+
+    @property
+    def connected(self) -> bool:
+        """Whether a broker has answered."""
+        return self._producer is not None
+
+    @property
+    def waits_s(self) -> float:
+        """How long the lines under way have waited; 0: none are."""
+        return 0.0 if self._since_s is None else monotonic_s() - self._since_s
+
+    async def stop(self) -> None:
+        """Close the producer."""
+        producer, self._producer = self._producer, None
+        if producer is None:
+            return
+        try:
+            async with asyncio.timeout(STOP_S_MAX):
+                await producer.stop()
+        except TimeoutError:
+            log.warning("the connection to Kafka did not close in time")
+
+    async def send(self, lines: Sequence[Line]) -> None:
+        """Return when Kafka has all of `lines`, however long that takes.
+
+        Raises ConfigInvalid, with nothing of `lines` sent, when so many records were no calls that
+        they must be in another dialect; KafkaRefuses, SinkDown as connecting does.
+        """
+        whole = [line for line in lines if not line.too_long]
+        keys, unreadable = keyed(self._read, self._way.topic, [line.value for line in whole])
+        self._suspect(whole, unreadable)
+        self._since_s = monotonic_s()
+        backoff = Backoff(0.5, 30.0)
+        while True:
+            try:
+                await self._hand_over(lines, whole, keys)
+            except KafkaError as error:
+                wait_s = backoff.next_s()
+                log.warning("Kafka refused records (%r): again in %.1f s", error, wait_s)
+                await self.stop()
+                await asyncio.sleep(wait_s)
+            else:
+                break
+        self._since_s = None
+        self._count(lines, whole, unreadable)
+
+    async def _hand_over(
+        self, lines: Sequence[Line], whole: Sequence[Line], keys: Sequence[bytes | None]
+    ) -> None:
+        if self._producer is None:
+            self._producer = await self._connect()
+        waiting = []
+        for index, (line, key) in enumerate(zip(whole, keys, strict=True)):
+            waiting.append(await self._queued(self._way.topic, line.value, key, headers_of(line)))
+            if index % TURN == TURN - 1:
+                await asyncio.sleep(0)
+        for line in lines:
+            if line.too_long:
+                log.warning("%s: %d bytes are too long for a record", line.place, line.size)
+                waiting.append(await self._reject(line))
+        await asyncio.gather(*waiting)
+
+    async def _queued(
+        self, topic: str, value: bytes, key: bytes | None, headers: list[tuple[str, bytes]]
+    ) -> "asyncio.Future[Any]":
+        while True:
+            try:
+                queued: asyncio.Future[Any] = await self._producer.send(
+                    topic, value, key, headers=headers
+                )
+            except KafkaTimeoutError:
+                log.warning("Kafka takes no records for %s, still trying", topic)
+                await asyncio.sleep(0)
+            else:
+                queued.add_done_callback(_seen)
+                return queued
+
+    async def _reject(self, line: Line) -> "asyncio.Future[Any]":
+        detail = f"{line.place}: {line.size} bytes; its first {len(line.value)} are kept"
+        headers = [
+            ("reason", RejectReason.TOO_LARGE.encode()),
+            ("detail", detail.encode()),
+            ("origin", f"{line.file}:{line.number}".encode()),
+            ("original_size", b"%d" % line.size),
+            *headers_of(line),
+        ]
+        return await self._queued(self._way.rejected_topic, line.value, None, headers)
+
+    def _suspect(self, whole: Sequence[Line], unreadable: Sequence[Unreadable]) -> None:
+        """Raise ConfigInvalid if no record was a call for so long that none will be."""
+        if len(unreadable) < len(whole):
+            self._streak.clear()
+            return
+        for index, reason, detail in unreadable:
+            # Events that are no calls are this switch's nevertheless.
+            if reason is not RejectReason.OTHER_EVENT and len(self._streak) < SAMPLES_MAX:
+                self._streak.append((whole[index], f"{reason}: {detail}"))
+        if len(self._streak) < RECORDS_MIN:
+            return
+        why = Counter(reason for _, reason in self._streak).most_common(1)[0][0]
+        name = likely([line.value for line, _ in self._streak], self._way.region)
+        seems = f"they seem to be in {name}" if name else "they are in no dialect that is known"
+        if name == self._way.dialect.partition(":")[0]:
+            seems = "they are this switch's, and lack what a call needs"
+        text = (
+            f"{self._streak[0][0].place}: from here, {RECORDS_MIN} records are no calls in "
+            f"{self._way.dialect} (mostly {why}); {seems}. Nothing more was sent: "
+            "`ringfence dialects detect FILE` says what the configuration needs"
+        )
+        raise ConfigInvalid((text,))
+
+    def _count(
+        self, lines: Sequence[Line], whole: Sequence[Line], unreadable: Sequence[Unreadable]
+    ) -> None:
+        sent, count = self.sent, self._metrics.records
+        too_long, calls = len(lines) - len(whole), len(whole) - len(unreadable)
+        sent.taken += calls
+        sent.unreadable += len(unreadable)
+        sent.too_long += too_long
+        sent.reasons.update(f"{reason}: {detail}" for _, reason, detail in unreadable)
+        if unreadable and not sent.first:
+            sent.first = whole[unreadable[0][0]].place
+        count.labels(self._way.dialect, "taken").inc(calls)
+        count.labels(self._way.dialect, "unreadable").inc(len(unreadable))
+        count.labels(self._way.dialect, "too_long").inc(too_long)
+
+
+def _seen(future: "asyncio.Future[Any]") -> None:
+    """Perhaps nobody waits for it any more: another of its batch has failed."""
+    if not future.cancelled():
+        future.exception()
+
+
+def headers_of(line: Line) -> list[tuple[str, bytes]]:
+    """Where a record comes from.
+
+    `rf_record` is the same for a line that is sent again after a crash, and no other line has it:
+    it is made of its place and its bytes.
+    """
+    mark = hashlib.blake2b(b"%d " % line.at, digest_size=12)
+    mark.update(b"%d " % line.number)
+    mark.update(line.value)
+    return [
+        ("rf_door", b"file"),
+        ("rf_file", line.file.encode("utf-8", "replace")),
+        ("rf_line", b"%d" % line.number),
+        ("rf_record", mark.hexdigest().encode()),
+    ]

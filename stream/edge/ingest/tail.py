@@ -1,0 +1,214 @@
+"""One growing file, read in order over restarts and rotation. Blocks.
+
+Rotation by renaming (logrotate's `create`, FreeSWITCH's own): the renamed file is read to its end
+first, and only when its writer has begun the new one, so that nothing is missed which it still
+wrote to the old. `copytruncate`: what was not read yet is read from the copy. What was written
+between the copying and the emptying is lost to everybody: logrotate's manual says so.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from stream.edge.ingest.line_batch import Batch, Happening, Place
+from stream.edge.ingest.lines import Line
+from stream.edge.ingest.record_file import RecordFile, Truncated, between, end_of_lines, found_again
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class TailSettings:
+    """How one file is read.
+
+    `from_end`: what is there when it is first seen is left out. `last_line`: a last line without
+    its end is a record.
+    """
+
+    line_bytes_max: int
+    from_end: bool = False
+    last_line: bool = False
+
+
+class Tail:
+    """Reads the file at `path` on from `place` (None: it was never read). Close it."""
+
+    def __init__(
+        self,
+        path: Path,
+        place: Place | None,
+        settings: TailSettings,
+        observe: Callable[[Happening], None],
+    ) -> None:
+        self._path = path
+        self._place = place
+        self._settings = settings
+        self._observe = observe
+        self._file: RecordFile | None = None
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether all that is there was read: always, once `next` has given None."""
+        return True
+
+    @property
+    def waiting(self) -> Line | None:
+        """A last line whose end has not come yet: where it is, without what it says."""
+        if self._file is None or not self._file.lines.unfinished:
+            return None
+        lines = self._file.lines
+        return Line(lines.file, lines.at, lines.number, b"", lines.unfinished)
+
+    def behind(self) -> int:
+        """Bytes of whole and half lines that were not given yet."""
+        if self._file is None:
+            return _size(self._path)
+        left = max(0, self._file.size - self._file.lines.read_to)
+        return left if self._is_live(self._file) else left + _size(self._path)
+
+    def next(self) -> Batch | None:
+        """The next lines, and the place behind them; None: nothing more is there now."""
+        never = False
+        while True:
+            if self._file is None:
+                never = self._place is None
+                if not self._begin():
+                    return None
+            file = self._file
+            assert file is not None, "begun"
+            if never:
+                # So that it is found again if it is rotated before its first line was sent.
+                never, self._place = False, file.place
+                return Batch((), self._place)
+            before = None if file.lines.read_to else file.place
+            try:
+                piece = file.read()
+            except Truncated:
+                self._truncated(file)
+                continue
+            except OSError as error:
+                log.warning("%s can not be read: %s", file.path, error.strerror)
+                self._observe(Happening.UNREADABLE)
+                self._leave(file)
+                return None
+            if piece and before is not None and self._was_another(file, before):
+                continue
+            if piece:
+                lines = file.feed(piece)
+                if lines:
+                    return Batch(lines, file.place)
+            elif file.old:
+                return self._ended(file)
+            elif self._replaced(file):
+                file.old = True
+            else:
+                return self._last_line(file)
+
+    def _was_another(self, file: RecordFile, before: Place) -> bool:
+        """Whether what the file held before its first line was read lies in a copy: read that."""
+        older = None if file.old else between(self._path, before, None, file.place.touched_ns)
+        if older is None:
+            return False
+        self._observe(Happening.TRUNCATED)
+        file.close()
+        self._file = RecordFile(older, 0, 1, self._settings.line_bytes_max)
+        return True
+
+    def _last_line(self, file: RecordFile) -> Batch | None:
+        line = file.lines.rest() if self._settings.last_line else None
+        return None if line is None else Batch([line], file.place)
+
+    def _begin(self) -> bool:
+        """Open what comes next; whether there is something."""
+        place, bytes_max = self._place, self._settings.line_bytes_max
+        try:
+            if place is None:
+                self._file = self._first(bytes_max)
+            else:
+                self._file = found_again(self._path, place, bytes_max)
+                if self._file is None:
+                    self._file = self._after(place, None)
+                    if self._file is not None:
+                        self._observe(Happening.LOST)
+                        log.error(
+                            "%s: the file that was read up to byte %d is not in the folder any "
+                            "more; if it was longer, the rest was not read. Have it rotated "
+                            "without compressing it at once (logrotate's delaycompress)",
+                            self._path, place.at,
+                        )  # fmt: skip
+        except OSError as error:
+            if not isinstance(error, FileNotFoundError):
+                log.warning("%s can not be opened: %s", self._path, error.strerror)
+                self._observe(Happening.UNREADABLE)
+        return self._file is not None
+
+    def _first(self, bytes_max: int) -> RecordFile:
+        at, number = end_of_lines(self._path) if self._settings.from_end else (0, 1)
+        self._observe(Happening.BEGUN)
+        return RecordFile(self._path, at, number, bytes_max)
+
+    def _after(self, place: Place, ended: RecordFile | None) -> RecordFile | None:
+        """The file that follows the one that was read to `place`; None: there is none yet."""
+        path = between(self._path, place, ended) or self._path
+        try:
+            file = RecordFile(path, 0, 1, self._settings.line_bytes_max)
+        except FileNotFoundError:
+            return None
+        self._observe(Happening.BEGUN)
+        log.info("%s is read from its beginning", path)
+        return file
+
+    def _ended(self, file: RecordFile) -> Batch | None:
+        """A file that was rotated away was read to its end: its last line, and the next file."""
+        last = file.lines.rest()
+        place = file.place
+        following = self._after(place, file)
+        if following is not None:
+            place = following.place
+            file.close()
+            self._file = following
+            self._observe(Happening.FINISHED)
+        elif last is None:
+            return None
+        return Batch([last] if last is not None else [], place)
+
+    def _replaced(self, file: RecordFile) -> bool:
+        """Whether another file is in its place, and is written to."""
+        if self._is_live(file) or not _size(self._path):
+            return False
+        self._observe(Happening.ROTATED)
+        log.info("%s was rotated; the old file is read to its end first", self._path)
+        return True
+
+    def _is_live(self, file: RecordFile) -> bool:
+        try:
+            about = self._path.stat()
+        except OSError:
+            return False
+        return (about.st_dev, about.st_ino) == file.identity
+
+    def _truncated(self, file: RecordFile) -> None:
+        """Go on in the copy that was made before, if there is one."""
+        self._observe(Happening.TRUNCATED)
+        log.info("%s was emptied or written anew in its place", file.path)
+        self._leave(file)
+
+    def _leave(self, file: RecordFile) -> None:
+        """Close it, to be found again by its place."""
+        self._place = file.place
+        file.close()
+        self._file = None
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

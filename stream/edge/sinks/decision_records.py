@@ -1,0 +1,129 @@
+"""Decisions as they come from Kafka, of which only blocks by lists concern a proxy's keys.
+
+A block by a plausibility rule is about one call on one trunk, with a number that somebody else may
+own: it is never a key, which would silence the owner.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, NamedTuple
+
+import msgspec
+
+from stream.core.model.decision import Verdict
+from stream.core.model.errors import UNREADABLE
+from stream.core.numbers.e164 import E164_DIGITS_MAX
+from stream.edge.sinks.proxy_keys import BLOCK, Put
+
+
+class Seen(StrEnum):
+    """What became of a record of the decisions topic; a closed list, each is a label."""
+
+    WRITTEN = "written"
+    NO_BLOCK = "no_block"
+    """It allows, flags, or only says what a list on trial would have done."""
+    NO_LIST = "no_list"
+    """A rule about the call blocked it, not a list."""
+    EXPIRED = "expired"
+    UNBLOCKED = "unblocked"
+    """The lists, the allowlist or the policy let the number pass by now."""
+    CAPPED = "capped"
+    UNREADABLE = "unreadable"
+
+
+_Time = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class _Reason(msgspec.Struct, gc=False):
+    list: str
+    category: str | None
+    generation: int
+    agreement: str | None = None
+
+
+class _Wire(msgspec.Struct, gc=False):
+    decision_id: str
+    verdict: str
+    simulated: bool
+    rule: str
+    number: str | None
+    reasons: list[_Reason]
+    decided_at: _Time
+    expires_at: _Time | None
+
+
+class Block(NamedTuple):
+    """A number that a list blocked: its key, and the lists that held it, with their generations."""
+
+    put: Put
+    lists: list[tuple[str, int]]
+
+
+@dataclass(slots=True)
+class Blocks:
+    """The newest block of each number of a batch; `others`: what the other records were."""
+
+    by_number: dict[str, Block] = field(default_factory=dict)
+    others: dict[Seen, int] = field(default_factory=dict)
+    older: int = 0
+    """Blocks beside the newest of the same number."""
+
+
+def read_blocks(values: Iterable[bytes | None], now_s: int) -> Blocks:
+    """What stands in `values`; any bytes at all are something."""
+    blocks = Blocks()
+    newest = blocks.by_number
+    for value in values:
+        found = _read(value, now_s)
+        if isinstance(found, Seen):
+            blocks.others[found] = blocks.others.get(found, 0) + 1
+            continue
+        before = newest.setdefault(found.put.text, found)
+        if before is not found:
+            blocks.older += 1
+            if before.put.decided_at_ms <= found.put.decided_at_ms:
+                newest[found.put.text] = found
+    return blocks
+
+
+def _read(value: bytes | None, now_s: int) -> Block | Seen:
+    try:
+        wire = _decode(value or b"")
+    except UNREADABLE:
+        return Seen.UNREADABLE
+    if wire.verdict != Verdict.BLOCK or wire.simulated:
+        return Seen.NO_BLOCK
+    if not wire.reasons or wire.number is None or wire.expires_at is None:
+        return Seen.NO_LIST
+    if _NUMBER.fullmatch(wire.number) is None:
+        return Seen.UNREADABLE
+    expires_at_s = int(wire.expires_at.timestamp())
+    if expires_at_s <= now_s:
+        return Seen.EXPIRED
+    reason = _deciding(wire)
+    put = Put(
+        wire.number,
+        BLOCK,
+        reason.category or "unconfirmed",
+        reason.list,
+        wire.decision_id,
+        expires_at_s,
+        int(wire.decided_at.timestamp() * 1000),
+    )
+    return Block(put, [(each.list, each.generation) for each in wire.reasons])
+
+
+def _deciding(wire: _Wire) -> _Reason:
+    """The reason that the rule names: `list:KH/scam` or `agreement:th-kh`; else the first."""
+    kind, _, name = wire.rule.partition(":")
+    for reason in wire.reasons:
+        if name == (reason.list if kind == "list" else reason.agreement):
+            return reason
+    return wire.reasons[0]
+
+
+_NUMBER = re.compile(rf"\+[1-9][0-9]{{5,{E164_DIGITS_MAX - 1}}}")
+_decode = msgspec.json.Decoder(_Wire).decode

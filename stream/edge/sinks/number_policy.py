@@ -1,0 +1,174 @@
+"""What the engine would do now with a number, or with all that begin like a prefix.
+
+The same matches, policy, agreements and allowlist as a call's way (`calls.rulings`), without a
+call: so plausibility rules and emergency numbers called, which are about a call, say nothing here.
+One rule can be told from the number: one that never calls is blocked here where the rule
+`do_not_originate` blocks on every trunk. Lists that rules ask are no lists here either.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.core.filters.blocklists import Blocklists, LiveList
+from stream.core.filters.matches import Matches
+from stream.core.model.decision import Action
+from stream.core.model.entry import NEVER, PREFIX_MARK, Category, Columns
+from stream.core.numbers.codes import texts_of
+from stream.core.numbers.e164 import HEAD_DIGITS
+from stream.core.numbers.number import Kind, Numbers
+from stream.core.numbers.prefix_entries import is_prefix
+from stream.core.policy.policy import Policy
+from stream.core.policy.policy_columns import PolicyColumns, judge
+from stream.core.policy.rules import RuleLists
+
+
+class Blocked(NamedTuple):
+    """Why a number, or a prefix, is blocked now: the list that decides, its category, its end.
+
+    `expires_at_s` is in seconds since the epoch; `NEVER` where the entry does not end.
+    """
+
+    list: str
+    reason: str
+    expires_at_s: int
+
+
+PrefixKeys = Mapping[str, Blocked | None]
+"""By prefix ("+8552390"): why it is blocked; None: it may pass, inside a shorter one that may not.
+
+Of a number the longest that it begins with speaks.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """The lists, the policy and the agreements of one moment."""
+
+    blocklists: Blocklists
+    policy: Policy
+    columns: PolicyColumns = field(init=False)
+    _unheard: frozenset[int] = field(init=False)
+    """Lists, by index, that rules ask: what they hold is no reason to block a number."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "columns", PolicyColumns.of(self.policy))
+        settings = self.policy.settings.rules
+        lists = RuleLists.of(settings, self.policy.names)
+        blocks = settings.blocks_everywhere("do_not_originate")
+        object.__setattr__(self, "_unheard", frozenset(lists.may_roam if blocks else lists.all))
+
+    def numbers(self, e164: NDArray[np.bytes_], now_s: int) -> dict[int, Blocked]:
+        """Those of `e164` (S16) that would be blocked at `now_s`, by their place."""
+        kinds = np.full(len(e164), Kind.E164, np.uint8)
+        columns = self.columns
+        found = self.blocklists.match(Numbers(e164, kinds), now_s, columns.decay, columns.scopes)
+        return self._blocked(found, e164, now_s)
+
+    def prefixes(self, now_s: int) -> PrefixKeys:
+        """The prefixes that lists name, and what an ordinary number behind each would meet."""
+        blocklists = self.blocklists
+        names = sorted({*self._prefix_texts(), *self._allowed_prefixes(now_s)}, key=len)
+        if not names:
+            return {}
+        texts = np.array(names, "S16")
+        # A prefix stands for itself: only prefixes as long or shorter can say anything of it. One
+        # below six digits, which the settings have to allow, is looked up with zeros behind it.
+        asked = np.array([name.ljust(HEAD_DIGITS + 1, "0") for name in names], "S16")
+        said = blocklists.prefixes.match(asked, self.columns.decay, now_s)
+        blocked = self._blocked(said.at(np.flatnonzero(said.confirmed)), texts, now_s)
+        keys: dict[str, Blocked | None] = {}
+        for place, name in enumerate(names):
+            found = blocked.get(place)
+            if found is not None or speaking(keys, name) is not None:
+                keys[name] = found
+        return keys
+
+    def known_numbers(self, of: LiveList, rows_max: int) -> Iterator[NDArray[np.uint64]]:
+        """The numbers that a list names in digits, as codes, in portions; some may come twice."""
+        columns = None if of.snapshot is None else of.snapshot.columns
+        if columns is not None:
+            for start in range(0, len(columns), rows_max):
+                yield _numbers_in(columns, start, start + rows_max)
+        changed = [
+            int(entries[0].number[1:])
+            for entries in of.overlay.entries.values()
+            if entries and entries[0].number and not is_prefix(entries[0].number)
+        ]
+        for start in range(0, len(changed), rows_max):
+            yield np.array(changed[start : start + rows_max], np.uint64)
+
+    def behind(self, name: str, generation: int) -> bool:
+        """Whether list `name` as it is here is older than `generation`, or can not be asked."""
+        for live in self.blocklists.lists:
+            if live.name == name:
+                return not live.usable or live.generation < generation
+        return True
+
+    def _blocked(self, found: Matches, e164: NDArray[np.bytes_], now_s: int) -> dict[int, Blocked]:
+        stale = self.columns.stale(now_s - self.blocklists.synced_at_s)
+        if stale:
+            found = found.without({*stale, *self.blocklists.unusable})
+        if self._unheard:
+            found = found.without(self._unheard)
+        judged = judge(found, self.columns)
+        blocks = (judged.actions == Action.BLOCK) & ~judged.simulated
+        places = np.flatnonzero(blocks)
+        allowed = self.blocklists.allow.allowed(e164[judged.rows[places]], now_s)
+        places = places[~allowed]
+        deciding = judged.deciding[places]
+        columns: tuple[NDArray[Any], ...] = (
+            judged.rows[places],
+            found.lists[deciding],
+            found.category[deciding],
+            found.confirmed[deciding],
+            found.expires_at_s[deciding],
+        )
+        names = self.policy.names
+        return {
+            row: Blocked(names[index], _LABELS[category] if sure else "unconfirmed", ends)
+            for row, index, category, sure, ends in zip(
+                *(column.tolist() for column in columns), strict=True
+            )
+        }
+
+    def _prefix_texts(self) -> Iterator[str]:
+        for held in self.blocklists.prefixes.by_list:
+            if held.base is not None:
+                codes = held.base.number & ~np.uint64(PREFIX_MARK)
+                yield from (text.decode("ascii") for text in texts_of(codes).tolist())
+            for entries in held.changed.values():
+                yield from (entry.number[:-1] for entry in entries if entry.number)
+
+    def _allowed_prefixes(self, now_s: int) -> Iterator[str]:
+        for text, entry in self.blocklists.allow.prefixes.items():
+            if entry.live(now_s):
+                yield text
+
+
+def speaking(keys: PrefixKeys, number: str) -> Blocked | None:
+    """What the longest of `keys` that `number` (or a longer prefix) begins with says of it."""
+    for length in range(len(number), 1, -1):
+        if number[:length] in keys:
+            return keys[number[:length]]
+    return None
+
+
+_LABELS = tuple(
+    Category(n).label if n in set(Category) else Category.OTHER.label for n in range(256)
+)
+"""By category; one that this version does not know is `other`, as in decisions."""
+
+
+def ends_at(blocked: Blocked, most_s: int) -> int:
+    """When a key about it ends: with its entry, at `most_s` at the latest."""
+    return most_s if blocked.expires_at_s == NEVER else min(blocked.expires_at_s, most_s)
+
+
+def _numbers_in(columns: Columns, start: int, stop: int) -> NDArray[np.uint64]:
+    codes = columns.number[start:stop]
+    known: NDArray[np.uint64] = codes[(codes != 0) & (codes < np.uint64(PREFIX_MARK))]
+    return known

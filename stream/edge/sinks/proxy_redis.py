@@ -1,0 +1,145 @@
+"""The Redis that SIP proxies ask: the only place that writes its `bl:` keys.
+
+No method repeats anything by itself; each raises ProxiesDown, after which the keys are looked at
+anew: what a command that was cut off has done is not known.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import msgspec
+from redis.exceptions import RedisError
+
+from stream.core.model.errors import Fault, RegisterDown, RegisterRefuses
+from stream.edge.sinks import proxy_keys
+from stream.edge.sinks.proxy_keys import Held, Put
+from stream.lists.store.redis_client import Closing, RegisterSettings, client, look_at
+
+log = logging.getLogger(__name__)
+
+WRITE_KEYS = 500
+"""Keys of one script: about 2 ms in which Redis answers nobody else, proxies among them."""
+_LOAD_KEYS = 500
+
+
+class ProxiesDown(Fault):
+    """The Redis of the SIP proxies does not answer, or does not let us write."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Which Redis answers (`run`, anew at each of its starts), and what `bl:meta` holds."""
+
+    run: str
+    meta: Mapping[str, str]
+    may_evict: str
+
+    @property
+    def whole(self) -> bool:
+        """Whether the keys were whole, and Redis did not start again since."""
+        meta = self.meta
+        whole = bool(meta.get("build")) and meta.get("format") == proxy_keys.FORMAT
+        return whole and meta.get("redis") == self.run
+
+
+@contextmanager
+def _renamed(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        raise ProxiesDown(f"{doing}: {error}") from error
+
+
+class Proxies(Closing):
+    """One connection. Use `async with`."""
+
+    def __init__(self, settings: RegisterSettings) -> None:
+        super().__init__(client(settings))
+        self._settings = settings
+        self.info: Mapping[str, Any] = {}
+        """What Redis last said of itself."""
+        self._put = self._redis.register_script(proxy_keys.PUT)
+        self._load = self._redis.register_script(proxy_keys.LOAD)
+        self._beat = self._redis.register_script(proxy_keys.BEAT)
+
+    async def let_in(self) -> None:
+        """Raise RegisterRefuses where it is there and does not let us in: that waits for people."""
+        try:
+            await look_at(self._redis, self._settings)
+        except RegisterRefuses:
+            raise
+        except RegisterDown as fault:
+            log.warning("the proxies' Redis is waited for: %s", fault)
+
+    async def standing(self) -> Standing:
+        """Which Redis it is, and whether our keys are whole in it."""
+        with _renamed("looking at the proxies' Redis"):
+            self.info = info = await self._redis.info()
+            meta: Mapping[Any, Any] = await self._redis.hgetall(proxy_keys.META)
+        policy = str(info.get("maxmemory_policy", "noeviction"))
+        return Standing(
+            str(info["run_id"]),
+            {name.decode(): value.decode(errors="replace") for name, value in meta.items()},
+            "" if policy == "noeviction" else policy,
+        )
+
+    async def load(self) -> AsyncIterator[Held]:
+        """Every key of ours; one that is written meanwhile may be missing, none comes by half."""
+        cursor = b"0"
+        while True:
+            with _renamed("reading the keys"):
+                cursor, *values = await self._load(args=[cursor, _LOAD_KEYS])
+            rest = iter(values)
+            while item := tuple(islice(rest, 4)):
+                text, action, expires, decided = (value.decode(errors="replace") for value in item)
+                yield Held(text, action, _whole(expires), _whole(decided))
+            if cursor == b"0":
+                return
+
+    async def put(self, puts: Sequence[Put]) -> None:
+        """Write keys; they are there, and will end, when this returns."""
+        for start in range(0, len(puts), WRITE_KEYS):
+            with _renamed("writing keys"):
+                await self._put(args=[_packed(puts[start : start + WRITE_KEYS])])
+
+    async def drop(self, texts: Sequence[str]) -> None:
+        """Delete keys; one that is not there any more is no fault."""
+        for start in range(0, len(texts), WRITE_KEYS):
+            some = texts[start : start + WRITE_KEYS]
+            with _renamed("deleting keys"):
+                await self._redis.unlink(*(f"{proxy_keys.PREFIX}{text}" for text in some))
+
+    async def begin(self) -> None:
+        """The keys are not whole from here on: proxies see no `bl:meta`."""
+        with _renamed("beginning to rebuild"):
+            await self._redis.delete(proxy_keys.META)
+
+    async def complete(self, build: str, run: str) -> None:
+        """The keys are whole; `beat` follows."""
+        with _renamed("writing bl:meta"):
+            fields = {"format": proxy_keys.FORMAT, "build": build, "redis": run, "version": "1"}
+            await self._redis.hset(
+                proxy_keys.META, items=[word for item in fields.items() for word in item]
+            )
+
+    async def beat(
+        self, build: str, run: str, now_s: int, count: int, digits: str, writes: int
+    ) -> bool:
+        """Say that the keys are right as of now; False: Redis lost them, or started anew."""
+        with _renamed("writing bl:meta"):
+            self.info = info = await self._redis.info()
+            args: list[str | int] = [build, now_s, count, digits, writes]
+            return info["run_id"] == run and bool(
+                await self._beat(keys=[proxy_keys.META], args=args)
+            )
+
+
+_packed = msgspec.msgpack.Encoder().encode
+
+
+def _whole(text: str) -> int:
+    return int(text) if text.isdigit() else 0

@@ -1,0 +1,385 @@
+"""Keeps the keys of SIP proxies equal to what the engine would decide.
+
+A decision gives a number its key, if the lists here still say so; a change of lists, allowlist or
+agreements takes keys away, or gives them; a sweep looks at everything once in a while, for what
+changes by time alone. Decisions of a worker that knows newer lists than we do are believed.
+
+One lock stands around each look at the lists together with what is written because of it, so that
+what is written last is always what was known last. A Redis that was away is read anew; one that
+lost keys is filled from the decisions topic and from the lists.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from uuid import uuid4
+
+import numpy as np
+
+from stream.core.model.entry import NEVER
+from stream.core.numbers.codes import texts_of
+from stream.edge.sinks.decision_records import Block, Seen, read_blocks
+from stream.edge.sinks.key_index import Book, Kind
+from stream.edge.sinks.list_changes import difference
+from stream.edge.sinks.number_policy import Judge, PrefixKeys, speaking
+from stream.edge.sinks.preload_ids import Names
+from stream.edge.sinks.proxy_keys import BLOCK, Held, Put
+from stream.edge.sinks.proxy_redis import Proxies, ProxiesDown
+from stream.edge.sinks.rebuild_keys import Replay
+from stream.edge.sinks.wanted_keys import Rules, Writes, of_numbers, of_prefixes
+from stream.kafka.batch import RawBatch
+from stream.ops.clock import monotonic_s, now_s
+from stream.ops.metrics.sink import RedisSinkMetrics
+from stream.ops.retry import Backoff
+from stream.ops.tasks import cancelled
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 0.02
+"""How often it is looked whether the lists changed: a comparison of two references."""
+BEAT_S = 1.0
+BELIEVED_MAX = 100_000
+"""Blocks by newer lists that are remembered; our lists are mostly a second behind at most."""
+PART = 1000
+"""Decisions looked at in one go, about 10 ms."""
+CHUNK = 4096
+"""Numbers judged in one go, about 10 ms; changes of lists come in between."""
+_FIRST_WAIT_S, _MOST_WAIT_S = 0.2, 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class RedisSinkSettings:
+    """`keys_max` keys of numbers at most, of which preloaded ones leave a tenth free; a key lives
+    for `ttl_s` at most; everything is looked at each `sweep_s`. `preload`: numbers on lists have
+    keys before they call; `prefixes`: prefixes on lists have keys.
+    """
+
+    keys_max: int
+    ttl_s: int
+    sweep_s: float
+    preload: bool
+    prefixes: bool
+
+
+class RedisSink:
+    """The keys in one Redis. `keep` runs as a task, beside whoever calls `deliver`."""
+
+    def __init__(
+        self,
+        settings: RedisSinkSettings,
+        proxies: Proxies,
+        judge: Callable[[], Judge],
+        metrics: RedisSinkMetrics,
+        names: Names,
+    ) -> None:
+        """`judge` gives the lists of the moment: the same object until something changes."""
+        self._settings = settings
+        self._rules = Rules(settings.ttl_s, settings.preload, names)
+        self._proxies = proxies
+        self._judge = judge
+        self._metrics = metrics
+        self._book = Book(settings.keys_max)
+        self._written: dict[str, Held] = {}
+        """The keys of prefixes that are there."""
+        self._around: PrefixKeys = {}
+        """Those that should be."""
+        self._believed: dict[str, Block] = {}
+        """Blocks by newer lists than ours, until ours have come."""
+        self._lock = asyncio.Lock()
+        self._up = asyncio.Event()
+        self._seen: Judge | None = None
+        self._sweep_due_s = 0.0
+        self._swept = False
+        self._run = self._build = ""
+        self._writes = self._beaten_s = 0
+        self.replay = Replay(settings.ttl_s)
+        metrics.keys_max.set(settings.keys_max)
+        metrics.built.set(0)
+        metrics.redis_up.set(0)
+
+    @property
+    def up(self) -> bool:
+        """Whether the proxies' Redis answers."""
+        return self._up.is_set()
+
+    @property
+    def whole(self) -> bool:
+        """Whether all keys that should be there are."""
+        return self._up.is_set() and bool(self._build)
+
+    async def deliver(self, raw: RawBatch) -> None:
+        """Write what the decisions say; returns once Redis has it, however long that takes."""
+        while True:
+            await self._up.wait()
+            try:
+                async with self._lock:
+                    await self._deliver(raw)
+            except ProxiesDown as error:
+                self._down(error)
+            else:
+                return
+
+    async def keep(self) -> None:
+        """Follow the lists and tend the keys until cancelled, through every outage of Redis."""
+        backoff = Backoff(_FIRST_WAIT_S, _MOST_WAIT_S)
+        while True:
+            try:
+                await self._connect()
+                backoff.reset()
+                while True:
+                    await self._tend()
+                    await asyncio.sleep(LOOK_S)
+            except ProxiesDown as error:
+                self._down(error)
+            await asyncio.sleep(backoff.next_s())
+
+    # Redis
+
+    def _down(self, error: ProxiesDown) -> None:
+        if self._up.is_set():
+            log.warning("%s; decisions wait in Kafka", error)
+        self._up.clear()
+        self._metrics.redis_up.set(0)
+
+    async def _connect(self) -> None:
+        """Learn which keys there are, and whether they are all that should be."""
+        standing = await self._proxies.standing()
+        self._run, self._build = standing.run, standing.meta.get("build", "")
+        if not standing.whole:
+            await self._proxies.begin()
+            self._build, self._swept = "", False
+            self.replay.want()
+            self._metrics.rebuilds.inc()
+            log.info("the keys are not whole: they are written anew, from decisions and lists")
+        if standing.may_evict:
+            log.warning(
+                "the proxies' Redis runs with maxmemory-policy %s: under memory pressure it lets "
+                "block keys go; set noeviction, and keys_max to what fits",
+                standing.may_evict,
+            )
+        self._book.clear()
+        self._written.clear()
+        async for held in self._proxies.load():
+            if held.text.endswith("*"):
+                self._written[held.text[:-1]] = held
+            elif held.text[1:].isdigit():
+                decided = Kind.DECIDED if held.decided_at_ms else Kind.PRELOADED
+                kind = decided if held.action == BLOCK else Kind.SPARED
+                self._book.put(held.text, kind, held.expires_at_s)
+        self._seen = None
+        self._metrics.redis_up.set(1)
+        self._up.set()
+        log.info("the proxies' Redis answers; %d keys are there", len(self._book))
+
+    async def _tend(self) -> None:
+        if not self._up.is_set():
+            raise ProxiesDown("it was away while decisions were written")
+        await self._catch_up()
+        if monotonic_s() >= self._sweep_due_s:
+            await self._sweep()
+        await self._beat()
+
+    async def _beat(self) -> None:
+        """Say to proxies that the keys are right as of now, if they are."""
+        at_s = now_s()
+        if at_s < self._beaten_s + BEAT_S:
+            return
+        self._beaten_s = at_s
+        if not self._build:
+            if not (self._swept and self.replay.done):
+                return
+            self._build = uuid4().hex[:16]
+            await self._proxies.complete(self._build, self._run)
+            log.info("the keys are whole: %d", len(self._book))
+        digits = " ".join(map(str, sorted({len(text) - 1 for text in self._written})))
+        count, writes = len(self._book) + len(self._written), self._writes
+        if not await self._proxies.beat(self._build, self._run, at_s, count, digits, writes):
+            raise ProxiesDown("Redis started anew, or bl:meta is gone")
+        self._writes -= writes
+        self._metrics.redis.told(self._proxies.info)
+        self._metrics.built.set(at_s)
+        for kind in Kind:
+            self._metrics.keys.labels(kind.name.lower()).set(self._book.count(kind))
+        self._metrics.keys.labels("prefixes").set(len(self._written))
+
+    # Decisions
+
+    async def _deliver(self, raw: RawBatch) -> None:
+        """Redis writes a part while the next one is looked at."""
+        writing: list[asyncio.Task[None]] = []
+        coming: set[str] = set()
+        try:
+            for start in range(0, len(raw), PART):
+                writes = self._looked_at(raw.values[start : start + PART], coming)
+                writing.append(asyncio.create_task(self._write(writes)))
+                await asyncio.sleep(0)  # the part goes on the wire
+            await asyncio.gather(*writing)
+        finally:
+            await cancelled(*writing)
+
+    def _looked_at(self, values: Sequence[bytes | None], coming: set[str]) -> Writes:
+        """What decisions lead to now; `coming`: numbers that get a key just before."""
+        at_s, judge, book = now_s(), self._judge(), self._book
+        blocks = read_blocks(values, at_s)
+        texts = list(blocks.by_number)
+        blocked = judge.numbers(np.array(texts, "S16"), at_s) if texts else {}
+        writes, unblocked = Writes(), 0
+        near_the_cap = len(book) + len(coming) + len(texts) > book.keys_max
+        if near_the_cap:  # what was written meanwhile is counted by the book
+            coming -= {text for text in coming if text in book}
+        for place, (text, block) in enumerate(blocks.by_number.items()):
+            why, put = blocked.get(place), block.put
+            if why is None and not _behind(judge, block):
+                unblocked += 1
+                continue
+            if near_the_cap and not book.takes(text, len(coming - {text})):
+                writes.capped += 1
+                continue
+            coming.add(text)
+            if why is None:
+                if len(self._believed) < BELIEVED_MAX:
+                    self._believed[text] = block
+            elif why.expires_at_s != NEVER and why.expires_at_s < put.expires_at_s:
+                put = put._replace(expires_at_s=why.expires_at_s)
+            writes.puts.append(put)
+        counts = {
+            **blocks.others,
+            Seen.WRITTEN: len(writes.puts) + blocks.older,
+            Seen.UNBLOCKED: unblocked,
+            Seen.CAPPED: writes.capped,
+        }
+        for seen, count in counts.items():
+            self._metrics.decisions.labels(seen).inc(count)
+        return writes
+
+    # Lists
+
+    async def _catch_up(self) -> None:
+        """Do what the lists changed since they were last looked at."""
+        judge, seen = self._judge(), self._seen
+        if judge is seen:
+            return
+        self._seen = judge
+        if seen is None:
+            self._sweep_due_s = 0.0
+            return
+        found = difference(seen.blocklists, judge.blocklists)
+        if found.prefixes and self._settings.prefixes:
+            await self._let_go_of_prefixes()
+        numbers = {*found.numbers, *self._book.beginning(found.allowed), *self._believed}
+        await self._look_at(numbers)
+        if found.everything or found.prefixes or seen.policy is not judge.policy:
+            self._sweep_due_s = 0.0
+
+    async def _look_at(self, texts: Iterable[str]) -> None:
+        """Give each number the key that it should have now."""
+        held = list(texts)
+        for start in range(0, len(held), CHUNK):
+            some = held[start : start + CHUNK]
+            async with self._lock:
+                at_s = now_s()
+                blocked = self._judge().numbers(np.array(some, "S16"), at_s)
+                said = [
+                    (text, blocked.get(place))
+                    for place, text in enumerate(some)
+                    if place in blocked or not self._believes(text)
+                ]
+                writes = of_numbers(self._book, said, self._around, self._rules, at_s)
+                await self._write(writes)
+
+    def _believes(self, text: str) -> bool:
+        """Whether a worker blocked the number by newer lists than ours, still."""
+        block = self._believed.get(text)
+        if block is None:
+            return False
+        if _behind(self._judge(), block):
+            return True
+        del self._believed[text]
+        return False
+
+    async def _let_go_of_prefixes(self) -> None:
+        """Delete the keys of prefixes that do not block any more; new ones come with the sweep."""
+        async with self._lock:
+            wanted = self._judge().prefixes(now_s())
+            gone = [
+                t for t, held in self._written.items() if held.action == BLOCK and not wanted.get(t)
+            ]
+            await self._drop_prefixes(gone)
+            self._around = {t: why for t, why in self._around.items() if t not in gone}
+
+    # Everything
+
+    async def _sweep(self) -> None:
+        """Look at every key, and at every number that could have one."""
+        self._sweep_due_s = monotonic_s() + self._settings.sweep_s
+        at_s = now_s()
+        self._book.forget_expired(at_s)
+        for text in [text for text in self._believed if text not in self._book]:
+            del self._believed[text]
+        if self._settings.prefixes:
+            self._around = self._judge().prefixes(at_s)
+            allows, _, _ = of_prefixes(self._written, self._around, self._rules, at_s)
+            await self._put_prefixes(allows)
+        codes = self._book.codes()
+        for start in range(0, len(codes), CHUNK):
+            await self._look_at(_texts(codes[start : start + CHUNK]))
+            await self._catch_up()
+        blocking = any(self._around.values())
+        if self._settings.preload or blocking:
+            await self._sweep_lists()
+        async with self._lock:
+            _, blocks, gone = of_prefixes(self._written, self._around, self._rules, at_s)
+            await self._put_prefixes(blocks)
+            await self._drop_prefixes([text[:-1] for text in gone])
+        self._swept = True
+
+    async def _sweep_lists(self) -> None:
+        """Look at the numbers that lists and the allowlist name and that have no key yet."""
+        judge = self._judge()
+        for live in judge.blocklists.lists:
+            for codes in judge.known_numbers(live, CHUNK):
+                await self._look_at(self._without_key(_texts(self._book.missing(codes))))
+                await self._catch_up()
+        await self._look_at(self._without_key(judge.blocklists.allow.numbers))
+
+    def _without_key(self, texts: Iterable[str]) -> list[str]:
+        """Those that may need one: all of them to preload, else those inside blocked prefixes."""
+        if self._settings.preload:
+            return list(texts)
+        return [text for text in texts if speaking(self._around, text) is not None]
+
+    async def _put_prefixes(self, puts: list[Put]) -> None:
+        await self._proxies.put(puts)
+        for put in puts:
+            held = Held(put.text, put.action, put.expires_at_s, put.decided_at_ms)
+            self._written[put.text[:-1]] = held
+        self._count(len(puts), 0)
+
+    async def _drop_prefixes(self, texts: list[str]) -> None:
+        await self._proxies.drop([f"{text}*" for text in texts])
+        for text in texts:
+            self._written.pop(text, None)
+        self._count(0, len(texts))
+
+    async def _write(self, writes: Writes) -> None:
+        # Deletions first: what may call again must not wait for what may not.
+        await self._proxies.drop(writes.drops)
+        await self._proxies.put(writes.puts)
+        writes.entered(self._book)
+        self._count(len(writes.puts), len(writes.drops))
+        self._metrics.capped.inc(writes.capped)
+
+    def _count(self, put: int, deleted: int) -> None:
+        self._writes += put + deleted
+        self._metrics.writes.labels("put").inc(put)
+        self._metrics.writes.labels("deleted").inc(deleted)
+
+
+def _behind(judge: Judge, block: Block) -> bool:
+    """Whether the lists that blocked it are newer than ours: then the worker is believed."""
+    return any(judge.behind(name, generation) for name, generation in block.lists)
+
+
+def _texts(codes: "np.ndarray[tuple[int], np.dtype[np.uint64]]") -> list[str]:
+    return [text.decode("ascii") for text in texts_of(codes).tolist()]

@@ -1,0 +1,127 @@
+"""`[sinks]`: what is delivered where; checked like every other section."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from stream.core.model.errors import ConfigInvalid
+from stream.edge.sinks.proxy_sink import RedisSinkSettings
+from stream.edge.sinks.webhooks.cloud_event import secret_of
+from stream.edge.sinks.webhooks.endpoint import EndpointSettings
+from stream.edge.sinks.webhooks.post import PostSettings
+from stream.ops.schema import checks
+from stream.ops.schema.toml import Between, Checked, Problem, Problems, secret
+
+Port = Annotated[int, Between(0, 65_535)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisSinkSection:
+    """`[sinks.redis]`: the Redis that SIP proxies ask; `url` "": the register's own."""
+
+    url: Annotated[str, Checked(checks.maybe_redis_url)]
+    timeout_s: Annotated[float, Between(0.05, 60)]
+    group_id: str
+    keys_max: Annotated[int, Between(100, 100_000_000)]
+    prefixes: bool
+    preload: bool
+    sweep_s: Annotated[float, Between(0.5, 86_400)]
+    http_port: Port
+
+    def settings(self, ttl_s: int) -> RedisSinkSettings:
+        """For `sinks.redis_sink`; a key lives for `ttl_s` at most."""
+        return RedisSinkSettings(self.keys_max, ttl_s, self.sweep_s, self.preload, self.prefixes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointSection:
+    """`[sinks.webhooks.endpoints.<name>]`: README, "Webhooks", explains it.
+
+    `secret_env` names the variable with the secret (`whsec_...`), `old_secret_env` one that is
+    being replaced. Times are in seconds.
+    """
+
+    url: Annotated[str, Checked(checks.web_url)]
+    secret_env: Annotated[str, Checked(checks.variable)]
+    old_secret_env: Annotated[str, Checked(checks.maybe_variable)] = ""
+    mode: Literal["binary", "structured"] = "binary"
+    verdicts: tuple[Literal["block", "flag", "allow", "simulated"], ...] = ("block",)
+    lists: tuple[Annotated[str, Checked(checks.list_name)], ...] = ()
+    timeout_s: Annotated[float, Between(0.1, 300)] = 10.0
+    give_up_s: Annotated[float, Between(1, 7 * 86_400)] = 3600.0
+    parallel: Annotated[int, Between(1, 256)] = 8
+    private_addresses: bool = False
+    ca_file: str = ""
+    origin: Annotated[str, Checked(checks.maybe_host)] = ""
+
+    def __post_init__(self) -> None:
+        found = []
+        if self.url.startswith("http:") and not self.private_addresses:
+            text = "must be https://; http:// is for a network of your own (private_addresses)"
+            found.append(Problem(("url",), text))
+        if self.ca_file and not Path(self.ca_file).is_file():
+            found.append(Problem(("ca_file",), f'names no file: "{self.ca_file}"'))
+        if not self.verdicts:
+            found.append(Problem(("verdicts",), "names none: nothing would be delivered"))
+        if found:
+            raise Problems(found)
+
+    def endpoint(self, name: str) -> EndpointSettings:
+        """For `webhooks.endpoint`."""
+        return EndpointSettings(
+            name, frozenset(self.verdicts), frozenset(self.lists), self.parallel, self.give_up_s
+        )
+
+    def post(self, source: str, secrets: tuple[bytes, ...]) -> PostSettings:
+        """For `webhooks.post`; `source` is the events'."""
+        return PostSettings(
+            url=self.url,
+            mode=self.mode,
+            source=source,
+            secrets=secrets,
+            timeout_s=self.timeout_s,
+            parallel=self.parallel,
+            private_addresses=self.private_addresses,
+            ca_file=self.ca_file,
+            origin=self.origin,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhooksSection:
+    """`[sinks.webhooks]`."""
+
+    undelivered_topic: Annotated[str, Checked(checks.topic)]
+    http_port: Port
+    endpoints: dict[Annotated[str, Checked(checks.feed_name)], EndpointSection]
+
+    def topics(self) -> tuple[str, ...]:
+        """The topics that webhooks need besides."""
+        return (self.undelivered_topic,) if self.endpoints else ()
+
+    def secrets(self, environ: Mapping[str, str]) -> dict[str, tuple[bytes, ...]]:
+        """Each endpoint's secrets, the newest first. Raises ConfigInvalid with all errors."""
+        errors: list[str] = []
+        found = {}
+        for name, section in self.endpoints.items():
+            held = []
+            for variable in filter(None, (section.secret_env, section.old_secret_env)):
+                text = secret(variable, environ, errors)
+                try:
+                    held.append(secret_of(text))
+                except ValueError as error:
+                    what = str(error) if text else "is not set"
+                    errors.append(f"environment: {variable}: {what}; it signs webhook {name}")
+            found[name] = tuple(held)
+        if errors:
+            raise ConfigInvalid(tuple(errors))
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SinksSection:
+    """`[sinks]`."""
+
+    redis: RedisSinkSection
+    webhooks: WebhooksSection

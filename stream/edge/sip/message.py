@@ -1,0 +1,188 @@
+"""One SIP message: bytes in, a value out, whatever the bytes are. Pure.
+
+Only what a redirect server needs is read; nothing is refused that RFC 3261 lets stand: compact
+names, folded lines, any case, several values in one field or in many. Texts are latin-1, so that
+what is sent back is what came, byte for byte. No expression here goes back over what it has read
+(`*+`): the time that a message takes grows as its length does, whoever wrote it.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from stream.core.numbers.sip_addresses import NAME_ADDR
+
+BLANK_LINE: Final = b"\r\n\r\n"
+COMPACT: Final = {
+    "a": "accept-contact",
+    "b": "referred-by",
+    "c": "content-type",
+    "d": "request-disposition",
+    "e": "content-encoding",
+    "f": "from",
+    "i": "call-id",
+    "j": "reject-contact",
+    "k": "supported",
+    "l": "content-length",
+    "m": "contact",
+    "o": "event",
+    "r": "refer-to",
+    "s": "subject",
+    "t": "to",
+    "u": "allow-events",
+    "v": "via",
+    "x": "session-expires",
+    "y": "identity",
+}
+"""The one-letter names that IANA registers."""
+_WORD: Final = r"[A-Za-z0-9.!%*_+`'~-]+"
+_STRICT: Final = re.compile(rf"({_WORD}) (\S+) (SIP/\d+\.\d+)", re.ASCII)
+_VALUE: Final = r"[A-Za-z0-9.!%*_+`'~:\[\]-]+"
+_VERSION: Final = re.compile(r"SIP/\d+\.\d+", re.ASCII)
+_FOLD: Final = re.compile(r"\r\n[ \t]+")
+_BREAKS: Final = re.compile(r"[\r\n]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request as it came. `fields` has the values of each field by its long name, small letters.
+
+    `strict` is whether the first line is as RFC 3261 (25.1) has it. `body_bytes` is what came
+    behind the blank line; None: there is no such line.
+    """
+
+    method: str
+    uri: str
+    version: str
+    strict: bool
+    fields: Mapping[str, Sequence[str]]
+    body_bytes: int | None
+
+    def one(self, name: str) -> str:
+        """The first value of a field, "" where there is none."""
+        return self.fields.get(name, ("",))[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """Somebody's answer, to whom we never sent anything."""
+
+
+def read(data: bytes) -> Request | Response | None:
+    """The message that `data` is; None: none of SIP's."""
+    head, blank, body = data.lstrip(b"\r\n").partition(BLANK_LINE)
+    text = _FOLD.sub(" ", head.decode("latin-1"))
+    first, *lines = text.split("\r\n")
+    if first.startswith("SIP/"):
+        return Response()
+    found = _STRICT.fullmatch(first)
+    words = list(found.groups()) if found else first.split()
+    if len(words) < 3 or not _VERSION.fullmatch(words[-1]):
+        return None
+    fields: dict[str, list[str]] = {}
+    for name, value in _fields_in(lines):
+        fields.setdefault(name, []).append(value)
+    method, *uri, version = words
+    size = len(body) if blank else None
+    return Request(method, " ".join(uri), version, bool(found), fields, size)
+
+
+def _fields_in(lines: Sequence[str]) -> Iterator[tuple[str, str]]:
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if colon:
+            name = name.strip().lower()
+            # A lone CR or LF must not become a line of our answer.
+            yield COMPACT.get(name, name), _BREAKS.sub(" ", value).strip()
+
+
+def listed(values: Sequence[str]) -> list[str]:
+    """The values of a field that may hold several, separated by commas (RFC 3261, 7.3.1)."""
+    return [one for value in values for one in split(value, ",")]
+
+
+def split(text: str, mark: str) -> list[str]:
+    """`text` at each `mark` that stands neither in quotes nor between `<` and `>`, stripped."""
+    if mark not in text:
+        return [text.strip()]
+    parts, start, quoted, angle = [], 0, False, False
+    place = 0
+    while place < len(text):
+        sign = text[place]
+        if quoted:
+            if sign == "\\":
+                place += 1
+            elif sign == '"':
+                quoted = False
+        elif sign == '"':
+            quoted = True
+        elif sign == "<":
+            angle = True
+        elif sign == ">":
+            angle = False
+        elif sign == mark and not angle:
+            parts.append(text[start:place].strip())
+            start = place + 1
+        place += 1
+    parts.append(text[start:].strip())
+    return parts
+
+
+def uri_of(address: str) -> str | None:
+    """The URI of a `From`, `To` or the like: `"Name" <uri>;tag=x` or `uri;tag=x`.
+
+    A name may hold `<`, and a parameter another URI: neither is taken for it. None: quotes or
+    angle brackets do not close.
+    """
+    plain = address.partition(";")[0]
+    if "<" not in plain and '"' not in plain:
+        return plain.strip()
+    found = NAME_ADDR.match(address)
+    return found[1].strip() if found else None
+
+
+def parameters_of(address: str) -> dict[str, str]:
+    """The parameters behind an address or Via, by name in small letters; without value: ""."""
+    found = NAME_ADDR.match(address)
+    rest = address[found.end() :] if found else address
+    parameters: dict[str, str] = {}
+    for part in split(rest, ";")[1:]:
+        name, _, value = part.partition("=")
+        parameters.setdefault(name.strip().lower(), value.strip().strip('"'))
+    return parameters
+
+
+_VIA: Final = re.compile(
+    rf"SIP\s*+/\s*+(\d++\.\d++)\s*+/\s*+({_WORD}+)\s++"
+    r"(\[[0-9A-Fa-f:.%]++\]|[A-Za-z0-9._-]++)\s*+(?::\s*+(\d{1,5}))?\s*+"
+    rf"((?:;\s*+{_WORD}+\s*+(?:=\s*+(?:{_VALUE}+|\"(?:[^\"\\]|\\.)*+\")\s*+)?)*+)",
+    re.ASCII | re.IGNORECASE | re.DOTALL,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Via:
+    """Whom the answer goes to (RFC 3261, 18.2.2). `port` is None where none is named.
+
+    `rport` is whether the port that the request came from is asked for (RFC 3581).
+    """
+
+    text: str
+    host: str
+    port: int | None
+    branch: str
+    rport: bool
+
+
+def via_of(text: str) -> Via | None:
+    """One value of Via; None: it is none."""
+    found = _VIA.fullmatch(text)
+    if found is None:
+        return None
+    _, _, host, port, rest = found.groups()
+    parameters = parameters_of(rest)
+    number = int(port) if port else None
+    if number is not None and not 1 <= number <= 65_535:
+        return None
+    return Via(text, host, number, parameters.get("branch", ""), "rport" in parameters)

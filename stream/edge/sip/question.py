@@ -1,0 +1,164 @@
+"""What an INVITE asks: who calls whom, on which trunk. Pure."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from stream.calls.lookup import TEXT_MAX, Question
+from stream.core.numbers.caller_readings import Readings, readings_of
+from stream.core.numbers.number import Kind
+from stream.core.numbers.parties import party_of
+from stream.core.numbers.sip_addresses import uris_in
+from stream.core.numbers.spelling import unescaped, utf8_or_latin
+from stream.edge.sip.message import Request, listed, parameters_of
+
+FROM: Final = "from"
+CALLERS: Final = ("p-asserted-identity", "p-preferred-identity", "remote-party-id", FROM)
+"""Fields that say who calls. The first is what a trusted network vouches for (RFC 3325)."""
+VALUES_MAX: Final = 4
+"""Values that are read of one field; P-Asserted-Identity has two at most, a SIP and a tel URI."""
+CALLERS_MAX: Final = 8
+"""Callers that are asked of one INVITE: each is a lookup, and a hostile one may name hundreds."""
+_NAMES: Final = {
+    "p-asserted-identity": "P-Asserted-Identity",
+    "p-preferred-identity": "P-Preferred-Identity",
+    "remote-party-id": "Remote-Party-ID",
+    FROM: "From",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Callers:
+    """All that one INVITE's caller may be, as texts for questions; None: withheld.
+
+    `guesses` are numbers of `core.readings`. `unread` names a field that holds more than was read,
+    "" if none does.
+    """
+
+    texts: Sequence[str | None]
+    guesses: Sequence[str]
+    unread: str
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """How questions are read: `fields` say who calls, in order, `trunk_*` which trunk it is."""
+
+    fields: Sequence[str]
+    trunk_header: str
+    trunk_parameter: str
+
+    def questions(self, request: Request, trunk: str | None, callers: Callers) -> list[Question]:
+        """The questions of an INVITE that came on `trunk`: one for each of its callers."""
+        callee, call_id = _text(request.uri), _text(request.one("call-id"))
+        questions = [
+            Question(caller=caller, callee=callee, trunk=trunk, call_id=call_id)
+            for caller in callers.texts
+        ]
+        return [*questions, *(questions[0].guess(number) for number in callers.guesses)]
+
+    def trunk(self, request: Request) -> str | None:
+        """The trunk that the request itself names; None: it does not."""
+        named = request.one(self.trunk_header.lower()) if self.trunk_header else ""
+        if not named and self.trunk_parameter:
+            named = _uri_parameter(request.uri, self.trunk_parameter.lower())
+        return _text(named) if named else None
+
+    def callers(
+        self, request: Request, country: str, prefix: str = "", *, vouched: bool
+    ) -> Callers:
+        """Who calls. National numbers are of `country`, `prefix` stands before international ones.
+
+        Of a network that vouches for what it asserts, the numbers of the first field that has one:
+        From is then what the caller wrote himself. Of any other all that the fields say, and From:
+        what a caller adds can only harm himself.
+        """
+        if vouched:
+            for name in self.fields:
+                found = list(_readings(request, name, country, prefix))
+                if any(each.numbers for each in found):
+                    return _callers(found)
+        names = dict.fromkeys((*self.fields, FROM))
+        return _callers(
+            [each for name in names for each in _readings(request, name, country, prefix)]
+        )
+
+
+def _callers(found: Sequence["_Read"]) -> Callers:
+    """The callers of some fields, each once; withheld only where no field says more."""
+    texts: dict[str, None] = {}
+    guesses: dict[str, None] = {}
+    unread = ""
+    for field, readings in found:
+        if readings is None or not readings.whole:
+            unread = unread or field
+        if readings is None:
+            continue
+        # What is no number is asked as well: it may break a rule.
+        if readings.first.kind is not Kind.ANONYMOUS:
+            texts.setdefault(readings.first.text)
+        texts.update(dict.fromkeys(readings.numbers))
+        guesses.update(dict.fromkeys(readings.guesses))
+    if len(texts) > CALLERS_MAX or len(guesses) > CALLERS_MAX:
+        unread = unread or found[-1].field
+    return Callers(list(texts)[:CALLERS_MAX] or [None], list(guesses)[:CALLERS_MAX], unread)
+
+
+class _Read(NamedTuple):
+    """How a value of a field may be read; `readings` None: values that were not looked at."""
+
+    field: str
+    readings: Readings | None
+
+    @property
+    def numbers(self) -> Sequence[str]:
+        found = self.readings
+        return (*found.numbers, *found.guesses) if found is not None else ()
+
+
+def _readings(request: Request, name: str, country: str, prefix: str) -> Iterator[_Read]:
+    values = request.fields.get(name, ())
+    values = values if name == FROM else listed(values)
+    for value in values[:VALUES_MAX]:
+        if name != "remote-party-id" or not _is_not_calling(value):
+            uris, is_all = uris_in(value)
+            # By the letter there is one URI, and name and parameters may be as long as they like.
+            text = uris[0] if is_all and len(uris) == 1 else value
+            yield _Read(_NAMES[name], readings_of(_whole_text(text), country, prefix))
+    if len(values) > VALUES_MAX:
+        yield _Read(_NAMES[name], None)
+
+
+def _is_not_calling(value: str) -> bool:
+    """Whether a Remote-Party-ID speaks of the called party."""
+    return parameters_of(value).get("party", "calling").lower() != "calling"
+
+
+def _uri_parameter(uri: str, name: str) -> str:
+    """A parameter of a SIP URI, of its user part too, where trunk groups stand (RFC 4904)."""
+    for part in uri.replace("@", ";").split(";")[1:]:
+        key, _, value = part.partition("=")
+        if key.lower() == name:
+            return unescaped(value)
+    return ""
+
+
+def _whole_text(latin: str) -> str:
+    return utf8_or_latin(latin.encode("latin-1"))
+
+
+def _text(latin: str) -> str:
+    """As a question takes it: of a size that can be asked."""
+    return _whole_text(latin)[:TEXT_MAX]
+
+
+def called(uri: str) -> str | None:
+    """The user part of a called URI as it came, for another host; None: it names no number."""
+    scheme, _, rest = uri.partition(":")
+    user = rest.partition("@")[0] if scheme.lower() in ("sip", "sips") and "@" in rest else rest
+    if scheme.lower() == "tel":
+        user = rest.partition(";")[0]
+    party = party_of(uri)
+    if party is None or party.dialled is None or any(sign in user for sign in '<>"\\ \t'):
+        return None
+    return user

@@ -1,0 +1,196 @@
+"""Messages in, answers out, for a batch: what the sockets call. No socket, no await.
+
+An INVITE is answered by the lookup's own deciding, from memory. All of a batch are decided
+together, which costs about what one does.
+"""
+
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+import msgspec
+
+from stream.calls.lookup import Lookup, Question
+from stream.calls.trunks import Trunks
+from stream.core.model.decision import SipAnswer
+from stream.core.numbers.emergency import EmergencyNumbers
+from stream.edge.sip.message import Request, Response, Via, read
+from stream.edge.sip.question import Asking, Callers, called
+from stream.edge.sip.rate_limits import Admission, Allowance, Sources
+from stream.edge.sip.response import Address, Answer, alive, allowed, answer, blocked, unavailable
+from stream.edge.sip.settings import SipSettings
+from stream.edge.sip.validate import UNANSWERED, Status, bad, refusal, vias_of
+from stream.ops.metrics.sip import SipMetrics
+
+RETRY_S: Final = 1
+LONGER_MAX: Final = 200
+"""Bytes by which an answer to a stranger may be longer than what came from there by UDP."""
+
+
+class Transport(StrEnum):
+    """How a message came."""
+
+    UDP = "udp"
+    TCP = "tcp"
+
+
+class Unanswered(StrEnum):
+    """Why a message gets no answer."""
+
+    ACK = "ack"
+    CANCEL = "cancel"
+    RESPONSE = "response"
+    UNREADABLE = "unreadable"
+    NO_VIA = "no_via"
+    TOO_LONG = "too_long"
+    FLOOD = "flood"
+    KEEP_ALIVE = "keep_alive"
+    NOT_SENT = "not_sent"
+
+
+class _Decision(msgspec.Struct, gc=False):
+    sip: SipAnswer | None
+
+
+_decision = msgspec.json.Decoder(_Decision).decode
+
+
+class _Got(NamedTuple):
+    """A request, and what bounds its answer: `size_max` bytes, None: nothing."""
+
+    place: int
+    request: Request
+    vias: list[Via] | None
+    source: Address
+    size_max: int | None
+
+
+class _Call(NamedTuple):
+    """An INVITE that lists are asked about."""
+
+    got: _Got
+    country: str
+    callers: Callers
+    questions: Sequence[Question]
+
+
+class Responder:
+    """Answers SIP messages. `trunks` say how numbers are read, and whose identities are believed.
+
+    A call to one of `emergency` goes on where it was going: it is neither sent elsewhere nor
+    refused for how its caller is written.
+    `loaded` is whether there are lists: until then every call goes on, and OPTIONS say 503.
+    """
+
+    def __init__(
+        self,
+        settings: SipSettings,
+        lookup: Lookup,
+        trunks: Trunks,
+        emergency: EmergencyNumbers,
+        loaded: Callable[[], bool],
+        metrics: SipMetrics,
+    ) -> None:
+        self._asking: Asking = settings.asking()
+        self._hop = settings.hop
+        self._bytes_max = settings.message_bytes_max
+        self._sources = Sources(settings.trunks, settings.requests_per_s, settings.strangers_per_s)
+        self._lookup = lookup
+        self._trunks = trunks
+        self._emergency = emergency
+        self._loaded = loaded
+        self.metrics = metrics
+
+    def answers(
+        self, messages: Sequence[tuple[bytes, Address]], transport: Transport, now_s: float
+    ) -> list[Answer | None]:
+        """The answer to each message, None where there is none; `now_s` never goes back."""
+        made: list[Answer | None] = [None] * len(messages)
+        asked: list[_Call] = []
+        dropped = 0
+        for index, (data, source) in enumerate(messages):
+            allowance = self._sources.of(source.host)
+            admission = allowance.take(now_s)
+            if admission is Admission.DROPPED:
+                dropped += 1
+                continue
+            request = self._request(data, transport)
+            if request is None:
+                continue
+            # Over UDP a stranger's address may be false: nobody is flooded by way of us.
+            is_stranger = transport is Transport.UDP and allowance.trunk is None
+            size_max = len(data) + LONGER_MAX if is_stranger else None
+            got = _Got(index, request, vias_of(request), source, size_max)
+            busy = unavailable(RETRY_S) if admission is Admission.BUSY else None
+            status = busy or self._at_once(got)
+            if status is None:
+                asked.append(self._call(got, allowance))
+            else:
+                made[index] = self._answer(got, status, transport)
+        if dropped:
+            self.unanswered(transport, Unanswered.FLOOD, dropped)
+        for call, status in zip(asked, self._decided(asked), strict=True):
+            made[call.got.place] = self._answer(call.got, status, transport)
+        return made
+
+    def unanswered(self, transport: Transport, reason: Unanswered, count: int = 1) -> None:
+        """Count what gets no answer."""
+        self.metrics.unanswered.labels(transport, reason).inc(count)
+
+    def _request(self, data: bytes, transport: Transport) -> Request | None:
+        """The request, if it is one that is answered."""
+        if not data.strip(b"\r\n\0"):
+            self.unanswered(transport, Unanswered.KEEP_ALIVE)
+            return None
+        message = read(data) if len(data) <= self._bytes_max else None
+        if message is None or isinstance(message, Response):
+            reason = Unanswered.UNREADABLE if message is None else Unanswered.RESPONSE
+            self.unanswered(transport, reason)
+            return None
+        if message.method in UNANSWERED:
+            self.unanswered(transport, Unanswered[message.method])
+            return None
+        return message
+
+    def _at_once(self, got: _Got) -> Status | None:
+        """The status that no list is asked for; None: an INVITE that can be worked on."""
+        status = refusal(got.request, got.vias)
+        if status is None and got.request.method == "OPTIONS":
+            return alive(None if self._loaded() else RETRY_S)
+        return status
+
+    def _call(self, got: _Got, allowance: Allowance) -> _Call:
+        """Who calls, on which trunk: what lists are asked."""
+        request, named = got.request, self._asking.trunk(got.request)
+        trunk = named or allowance.trunk
+        # A message may name its trunk, but nobody becomes trusted by his own word.
+        vouched = self._trunks.vouches(allowance.trunk) and self._trunks.vouches(trunk)
+        country, prefix = self._trunks.country(trunk), self._trunks.prefix(trunk)
+        callers = self._asking.callers(request, country, prefix, vouched=vouched)
+        return _Call(got, country, callers, self._asking.questions(request, trunk, callers))
+
+    def _decided(self, calls: Sequence[_Call]) -> list[Status]:
+        answers = self._lookup.at_once([call.questions for call in calls]) if calls else ()
+        return [
+            self._status(_decision(answer), call)
+            for answer, call in zip(answers, calls, strict=True)
+        ]
+
+    def _status(self, decision: _Decision, call: _Call) -> Status:
+        if decision.sip is not None:
+            return blocked(decision.sip.code, decision.sip.phrase, decision.sip.reason)
+        callee, unread = call.questions[0].callee, call.callers.unread
+        if (self._hop or unread) and self._emergency.is_emergency(callee, call.country):
+            return allowed(None, "")
+        # Whoever reads more of it than we do may find a listed number.
+        if unread:
+            return bad(f"{unread} cannot be read")
+        return allowed(called(call.got.request.uri) if self._hop else None, self._hop)
+
+    def _answer(self, got: _Got, status: Status, transport: Transport) -> Answer | None:
+        made = answer(got.request, got.vias, status, got.source, got.size_max)
+        if isinstance(made, Answer):
+            self.metrics.answers.labels(transport, str(made.code)).inc()
+            return made
+        self.unanswered(transport, Unanswered[made.name])
+        return None

@@ -1,0 +1,78 @@
+"""`[sip]`: where SIP is answered, how questions are read, and what a sender may cost."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+from stream.edge.sip.question import CALLERS, Asking
+from stream.edge.sip.rate_limits import network_of
+from stream.ops.schema import checks
+from stream.ops.schema.toml import Between, Checked, Problem, Problems
+
+_HOP = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?(?:;[A-Za-z0-9=;.-]+)?")
+_NAME = re.compile(r"[A-Za-z0-9!%*_+`'~.-]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SipSettings:
+    """The settings of `ringfence serve-sip`. Sizes in bytes, times in seconds.
+
+    `trunks` are names of `[trunks]` by the address or network that their calls come from.
+    """
+
+    host: Annotated[str, Checked(checks.filled)]
+    port: Annotated[int, Between(0, 65_535)]
+    health_port: Annotated[int, Between(0, 65_535)]
+    callers: tuple[str, ...]
+    trunk_header: str
+    trunk_parameter: str
+    answer_allow: int
+    next_hop: str
+    message_bytes_max: Annotated[int, Between(1024, 65_535)]
+    requests_per_s: Annotated[float, Between(1, 1_000_000)]
+    strangers_per_s: Annotated[float, Between(1, 1_000_000)]
+    connections_max: Annotated[int, Between(1, 100_000)]
+    connections_each_max: Annotated[int, Between(1, 100_000)]
+    message_s_max: Annotated[float, Between(0.1, 600)]
+    idle_s_max: Annotated[float, Between(1, 86_400)]
+    trunks: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        found = []
+        for name in self.callers:
+            if name not in CALLERS:
+                text = f'names {", ".join(CALLERS)}, in the order to look, not "{name}"'
+                found.append(Problem(("callers",), text))
+        if not self.callers:
+            found.append(Problem(("callers",), "names none: every caller would be withheld"))
+        found += (
+            Problem((name,), f'is no name of a header field or parameter: "{getattr(self, name)}"')
+            for name in ("trunk_header", "trunk_parameter")
+            if not _NAME.fullmatch(getattr(self, name))
+        )
+        if self.next_hop and not _HOP.fullmatch(self.next_hop):
+            text = f'must be host or host:port, e.g. "sbc.example.net:5060", not "{self.next_hop}"'
+            found.append(Problem(("next_hop",), text))
+        if self.answer_allow not in (302, 404):
+            found.append(Problem(("answer_allow",), f"is 404 or 302, not {self.answer_allow}"))
+        if self.answer_allow == 302 and not self.next_hop:
+            text = "is missing: answer_allow = 302 sends calls there"
+            found.append(Problem(("next_hop",), text))
+        for text in self.trunks:
+            try:
+                network_of(text)
+            except ValueError as error:
+                wrong = f'must be an address or a network, e.g. "192.0.2.0/24": {error}'
+                found.append(Problem(("trunks", text), wrong))
+        if found:
+            raise Problems(found)
+
+    def asking(self) -> Asking:
+        """How questions are read."""
+        return Asking(self.callers, self.trunk_header, self.trunk_parameter)
+
+    @property
+    def hop(self) -> str:
+        """Where calls that go on are sent by 302, "" where they are answered 404."""
+        return self.next_hop if self.answer_allow == 302 else ""

@@ -1,0 +1,170 @@
+"""TCP connections: framed, bounded in number, size and time, answered in order."""
+
+import asyncio
+import socket
+from collections import Counter
+from contextlib import suppress
+from typing import Any, Final
+
+from stream.edge.sip.framing import PONG, Framing, Lost
+from stream.edge.sip.responder import Responder, Transport, Unanswered
+from stream.edge.sip.response import Address
+from stream.edge.sip.settings import SipSettings
+from stream.ops.clock import monotonic_s
+
+BACKLOG: Final = 256
+UNSENT_BYTES_MAX: Final = 256 * 1024
+"""A peer that leaves more of its answers unread is cut off."""
+SWEEP_S: Final = 1.0
+TOGETHER_MAX: Final = 64
+
+
+class TcpDoor:
+    """All connections to one listening socket."""
+
+    def __init__(self, responder: Responder, settings: SipSettings) -> None:
+        self.responder = responder
+        self.settings = settings
+        self._open: set[_Connection] = set()
+        self._each: Counter[str] = Counter()
+        self._server: asyncio.Server | None = None
+
+    async def start(self, listening: socket.socket) -> None:
+        """Begin to take connections."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            lambda: _Connection(self), sock=listening, backlog=BACKLOG
+        )
+
+    async def stop(self) -> None:
+        """Close them all."""
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self._open):
+            connection.close()
+        if self._server is not None:
+            await self._server.wait_closed()
+
+    async def run(self) -> None:
+        """Cut off those that are slow or idle, until cancelled."""
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            now_s = monotonic_s()
+            for connection in list(self._open):
+                if connection.is_over(now_s):
+                    connection.abort("slow")
+
+    def admits(self, connection: "_Connection") -> bool:
+        """Whether there is room for one more."""
+        settings, host = self.settings, connection.source.host
+        room = len(self._open) < settings.connections_max
+        if not room or self._each[host] >= settings.connections_each_max:
+            self.responder.metrics.cut_off.labels("too_many").inc()
+            return False
+        self._open.add(connection)
+        self._each[host] += 1
+        self.responder.metrics.connections.set(len(self._open))
+        return True
+
+    def gone(self, connection: "_Connection") -> None:
+        """A connection that was admitted is closed."""
+        if connection not in self._open:
+            return
+        self._open.discard(connection)
+        host = connection.source.host
+        self._each[host] -= 1
+        if not self._each[host]:
+            del self._each[host]
+        self.responder.metrics.connections.set(len(self._open))
+
+
+class _Connection(asyncio.Protocol):
+    """One peer's."""
+
+    def __init__(self, door: TcpDoor) -> None:
+        self._door = door
+        self._framing = Framing(door.settings.message_bytes_max)
+        self._transport: Any = None
+        self._heard_s = self._began_s = monotonic_s()
+        self.source = Address("", 0)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It is open."""
+        self._transport = transport
+        peer = transport.get_extra_info("peername")
+        if not peer:  # it is closed already
+            self._transport.abort()
+            return
+        self.source = Address(peer[0], peer[1])
+        if not self._door.admits(self):
+            self._transport.abort()
+            return
+        made = transport.get_extra_info("socket")
+        with suppress(OSError):
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def data_received(self, data: bytes) -> None:
+        """A part of the stream."""
+        came_s = self._heard_s = monotonic_s()
+        if not self._framing.waiting:
+            self._began_s = came_s
+        self._framing.feed(data)
+        count = 0
+        while not self._transport.is_closing():
+            messages, is_lost = self._messages()
+            self._pong()
+            count += len(messages)
+            self._answer([(message, self.source) for message in messages], came_s)
+            if is_lost:
+                self._door.responder.metrics.cut_off.labels("unframed").inc()
+                self._transport.close()
+            if len(messages) < TOGETHER_MAX:
+                break
+        self._door.responder.metrics.took(Transport.TCP, count, monotonic_s() - came_s)
+
+    def _messages(self) -> tuple[list[bytes], bool]:
+        """Whole messages that are there, a bounded number; whether no more can follow."""
+        found: list[bytes] = []
+        try:
+            while len(found) < TOGETHER_MAX:
+                message = self._framing.next()
+                if message is None:
+                    break
+                found.append(message)
+                self._began_s = self._heard_s
+        except Lost as lost:
+            return [*found, *([lost.message] if lost.message else ())], True
+        return found, False
+
+    def _answer(self, messages: list[tuple[bytes, Address]], came_s: float) -> None:
+        answers = self._door.responder.answers(messages, Transport.TCP, came_s)
+        self._transport.write(b"".join(made.data for made in answers if made is not None))
+        if self._transport.get_write_buffer_size() > UNSENT_BYTES_MAX:
+            self.abort("unread")
+
+    def _pong(self) -> None:
+        pings, self._framing.pings = self._framing.pings, 0
+        if pings:
+            self._door.responder.unanswered(Transport.TCP, Unanswered.KEEP_ALIVE, pings)
+            self._transport.write(PONG * pings)
+
+    def is_over(self, now_s: float) -> bool:
+        """Whether a message takes too long, or nothing has come for too long."""
+        settings = self._door.settings
+        if self._framing.waiting and now_s - self._began_s > settings.message_s_max:
+            return True
+        return now_s - self._heard_s > settings.idle_s_max
+
+    def abort(self, why: str) -> None:
+        """Cut off."""
+        self._door.responder.metrics.cut_off.labels(why).inc()
+        self._transport.abort()
+
+    def close(self) -> None:
+        """Close in order: what was answered is sent."""
+        self._transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is closed."""
+        del exc
+        self._door.gone(self)

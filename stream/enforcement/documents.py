@@ -1,0 +1,204 @@
+"""What we did by partners' lists, told to their owners: one signed document a list and day.
+
+Documents are targets of our own repository, below a role of their own (`TH/enforcement`), which
+`ringfence exchange add-list TH/enforcement` makes. A document is published again when it says
+something else than before.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from stream.appeals.appeal_store import AppealBook
+from stream.core.model.agreement import Agreement, Agreements, is_country, owner_of
+from stream.core.model.appeal import Appeal, sightings
+from stream.core.model.appeal import figures as appealed
+from stream.core.model.enforcement import (
+    FOLDER,
+    SIGHTINGS_MAX,
+    Enforcement,
+    Sighting,
+    read,
+    target_of,
+    written,
+)
+from stream.core.model.errors import DocumentUnreadable
+from stream.exchange import repository_files
+from stream.exchange.repository import publish
+from stream.exchange.signing import Validity, delegation_of, role_of
+from stream.exchange.signing_keys import KeyRing
+from stream.lists.store.enforcement_counters import day_of
+from stream.lists.store.enforcement_keys import DAY_S, REBUILT_DAYS
+from stream.lists.store.enforcement_store import EnforcedBook
+
+STALER_S: Final = 60
+STALER: Final = 0.1
+"""A list that is older by less, of what was told last, is told of with the next thing to tell."""
+PUBLISHED_DAYS: Final = 40
+"""Documents stay in the repository so long: a month, and the days until its report is due."""
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Writes the documents of `country` into its repository, `folder`."""
+
+    country: str
+    folder: Path
+    ring: KeyRing = field(repr=False)
+    validity: Validity
+    book: EnforcedBook
+    appeals: AppealBook
+    agreements: Callable[[], Agreements]
+
+    async def document(
+        self,
+        list_name: str,
+        day: date,
+        agreements: list[Agreement],
+        appeals: Sequence[Appeal],
+        now_ms: int,
+    ) -> Enforcement:
+        """What was done by a list on a day, as far as it is known now; `appeals` are all on it."""
+        figures = await self.book.figures(list_name, day)
+        begin_s = _begin_s(day)
+        span = list_name, begin_s, min(begin_s + DAY_S, now_ms // 1000 + 1)
+        seen = {*await self.book.sightings(list_name, day), *sightings(appeals, *span)}
+        target_s = min((one.response_target_s for one in agreements), default=None)
+        return Enforcement(
+            country=self.country,
+            list=list_name,
+            day=day,
+            made_at=datetime.fromtimestamp(now_ms / 1000, UTC),
+            agreements=tuple(sorted(one.id for one in agreements)),
+            target_s=target_s,
+            by_category=dict(figures.by_category) if figures.counted else None,
+            in_force=figures.in_force(target_s),
+            first_stopped=figures.first_stopped(),
+            sightings=tuple(sorted(seen, key=_order))[:SIGHTINGS_MAX],
+            appeals=appealed(appeals, *span, target_s),
+            versions=figures.versions(),
+        )
+
+    async def publish(self, now_ms: int) -> list[Enforcement]:
+        """Sign and publish what is new of today and the days before; the documents that are.
+
+        Raises ExchangeFault, RegisterDown; what was published before stays.
+        """
+        today = day_of(now_ms)
+        before = await asyncio.to_thread(self._published)
+        feeds, agreements = await self.book.feeds(), self.agreements()
+        fresh: dict[str, Enforcement] = {}
+        appeals: dict[str, Sequence[Appeal]] = {}
+        for back in range(REBUILT_DAYS):
+            day = today - timedelta(days=back)
+            for name, held in acting(self.country, feeds, agreements, day).items():
+                if name not in appeals:
+                    appeals[name] = await self.appeals.about(name)
+                document = await self.document(name, day, held, appeals[name], now_ms)
+                target = target_of(self.country, name, day)
+                old = before.get(target)
+                worth = old is not None or any(_said(document)) or (held and not back)
+                if not worth or _same(document, old):
+                    continue
+                fresh[target] = _newer(document, old)
+        for document in fresh.values():
+            await self.book.keep(document, written(document), None)
+        if fresh:
+            await asyncio.to_thread(self._write, fresh, today, now_ms // 1000)
+        return list(fresh.values())
+
+    def _published(self) -> dict[str, Enforcement]:
+        """Our own documents as they lie in the repository; a damaged one is made anew."""
+        role, found = role_of(f"{self.country}/{FOLDER}"), {}
+        published = repository_files.read(self.folder)
+        delegation_of(published, role)
+        for name, target in published.read_role(role).targets.items():
+            try:
+                found[name] = read(
+                    repository_files.place_of(self.folder, target).read_bytes(), name
+                )
+            except (OSError, DocumentUnreadable):
+                continue
+        return found
+
+    def _write(self, fresh: Mapping[str, Enforcement], today: date, now_s: int) -> None:
+        above = f"{self.country}/{FOLDER}"
+        parts = {name.removeprefix(f"{above}/"): written(one) for name, one in fresh.items()}
+        oldest = (today - timedelta(days=PUBLISHED_DAYS)).isoformat()
+        publish(
+            self.folder,
+            self.ring,
+            above,
+            parts,
+            self.validity,
+            now_s,
+            keep=lambda below: below.rpartition("/")[2] >= oldest,
+        )
+
+
+def acting(
+    country: str, feeds: Iterable[str], agreements: Agreements, day: date
+) -> dict[str, list[Agreement]]:
+    """Partners' lists that act in `country`, or did on that day, each with the agreements on it.
+
+    `feeds` are the lists that feeds bring here.
+    """
+    begin_s = _begin_s(day)
+    found: dict[str, list[Agreement]] = {
+        name: [] for name in feeds if is_country(owner_of(name)) and owner_of(name) != country
+    }
+    for agreement in agreements.held:
+        if agreement.valid_from_s < begin_s + DAY_S and begin_s < agreement.valid_until_s:
+            for clause in agreement.clauses:
+                if country in clause.to:
+                    found.setdefault(clause.list, []).append(agreement)
+    return found
+
+
+def _newer(document: Enforcement, old: Enforcement | None) -> Enforcement:
+    """The document, made after the one whose place it takes, whatever the clock says."""
+    if old is None or document.made_at > old.made_at:
+        return document
+    made_at = old.made_at + timedelta(milliseconds=1)
+    return msgspec.structs.replace(document, made_at=made_at)
+
+
+def _begin_s(day: date) -> int:
+    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
+
+
+def _order(sighting: Sighting) -> tuple[datetime, str]:
+    return sighting.seen_at, sighting.fingerprint
+
+
+def _same(document: Enforcement, old: Enforcement | None) -> bool:
+    """Whether both say the same; that a list is a little older is not worth a signature."""
+    if old is None:
+        return False
+    mine, theirs = document.versions, old.versions
+    if mine is not None and theirs is not None:
+        now_s, then_s = mine.stale_s_max, theirs.stale_s_max
+        if (
+            now_s is not None
+            and then_s is not None
+            and now_s - then_s < max(STALER_S, then_s * STALER)
+        ):
+            mine = msgspec.structs.replace(mine, stale_s_max=then_s)
+    return msgspec.structs.replace(document, made_at=old.made_at, versions=mine) == old
+
+
+def _said(document: Enforcement) -> Iterator[object]:
+    """What a document says, if it says anything: a list may have done nothing that day."""
+    yield document.by_category
+    yield document.in_force
+    yield document.first_stopped
+    yield document.sightings
+    if document.appeals is not None:
+        yield document.appeals.received or document.appeals.redressed or document.appeals.rejected
+    if document.versions is not None:
+        yield document.versions.accepted or document.versions.held or document.versions.refused

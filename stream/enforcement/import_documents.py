@@ -1,0 +1,259 @@
+"""What partners did by our lists, read from their repositories over TUF, and what follows from it.
+
+A partner can speak for itself alone: its repository may hold nothing of others', and a document
+speaks for the country, list and day of its name. A number that a partner found to be no scammer's
+becomes a report on our list that says so (`Category.LEGITIMATE`, source `sighting/TH`): it lowers
+how sure the list is of the number, and what is published next carries that to everybody.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC
+from pathlib import Path
+from typing import Final
+
+from stream.core.model.agreement import owner_of
+from stream.core.model.appeal import Received
+from stream.core.model.enforcement import DOCUMENT_BYTES_MAX, FOLDER, Enforcement, Sighting, read
+from stream.core.model.entry import Category, Entry
+from stream.core.model.errors import DocumentUnreadable, FeedDown, FeedFault
+from stream.exchange import repository_files as files
+from stream.feeds.tuf.tuf_client import CLOCK_SLACK_S, Repository, TufClient
+from stream.lists.store.enforcement_keys import COUNTS_S
+from stream.lists.store.enforcement_store import EnforcedBook
+from stream.lists.store.heads import By
+from stream.lists.store.list_store import Register
+from stream.lists.store.rekeyed_fingerprints import hashed_now
+
+_SHARE_MAX: Final = 0.01
+_REMEMBERED_S: Final = 2 * COUNTS_S
+"""Longer than a partner's documents stay in its repository."""
+_DOCUMENT: Final = frozenset(
+    {
+        FeedFault.TOO_LARGE,
+        FeedFault.CHECKSUM,
+        FeedFault.WRONG_LENGTH,
+        FeedFault.BAD_NAME,
+        FeedFault.MISSING,
+    }
+)
+"""What is wrong with one document alone; all else concerns the whole repository."""
+
+
+@dataclass(frozen=True, slots=True)
+class Partner:
+    """A country that enforces our lists; `url` of its repository, `root` its root.json's file."""
+
+    country: str
+    url: str
+    root: Path
+
+
+@dataclass(frozen=True, slots=True)
+class SightingTerms:
+    """What a partner's sighting is worth: `confidence` 0 to 100, for `life_s` seconds.
+
+    A document with more than `at_once` of them, and than 1 % of the list's numbers, is refused.
+    """
+
+    confidence: int
+    life_s: int
+    at_once: int
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What came of one partner: documents taken, those refused and why, sightings taken over.
+
+    `unlisted`: sightings of numbers that our list does not hold (any more).
+    """
+
+    documents: tuple[Enforcement, ...]
+    refused: dict[str, str]
+    sightings: int
+    unlisted: int
+
+
+Receive = Callable[[Received, By], Awaitable[object]]
+"""Takes a partner's appeal on a list of ours; one that is known already changes nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Importer:
+    """Reads what partners say of the lists of `home`. `state` remembers their repositories.
+
+    `keys`: those of circles, so that a fingerprint of an earlier epoch is known.
+    """
+
+    home: str
+    state: Path
+    book: EnforcedBook
+    register: Register
+    terms: SightingTerms
+    receive: Receive
+    keys: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+
+    async def read(self, partner: Partner, now_s: int) -> Imported:
+        """Take what is new of a partner.
+
+        Raises FeedDown, ExchangeFault, RegisterDown; what was taken by then stays.
+        """
+        looked_at = dict(await self.book.looked_at(partner.country))
+        found = await asyncio.to_thread(self._fetched, partner, looked_at)
+        refused, documents, sightings, unlisted = {}, [], 0, 0
+        for target, (sha256, data) in sorted(found.fresh.items()):
+            try:
+                document = await self._document(target, data, now_s)
+            except DocumentUnreadable as fault:
+                refused[target] = str(fault)
+                await self._refuse(partner, target, str(fault))
+            else:
+                taken, unknown = await self._take_over(document, now_s)
+                sightings, unlisted = sightings + taken, unlisted + unknown
+                await self._keep(document, target, data)
+                documents.append(document)
+            found.files[target] = sha256
+        if found.files != looked_at:
+            await self.book.look(partner.country, found.files)
+        return Imported(tuple(documents), refused, sightings, unlisted)
+
+    def _fetched(self, partner: Partner, looked_at: dict[str, str]) -> "_Found":
+        """The documents of our lists that were not looked at yet. Blocks.
+
+        Raises FeedDown, ExchangeFault.
+        """
+        try:
+            root = partner.root.read_bytes()
+        except OSError as error:
+            text = f"root {partner.root} can not be read: {error.strerror}"
+            raise FeedDown(FeedFault.MISSING, text) from error
+        state = self.state / partner.country
+        client = TufClient(partner.url, state, root)
+        with files.alone(state):  # `enforcement import` beside `enforcement run`
+            try:
+                repository = client.refresh()
+                repository.owned(f"{partner.country}/{FOLDER}")
+                repository.only_of(partner.country)
+                return self._new(repository, partner.country, looked_at)
+            finally:
+                client.close()
+
+    def _new(self, repository: Repository, country: str, looked_at: dict[str, str]) -> "_Found":
+        found, above = _Found({}, {}), f"{country}/{FOLDER}/{self.home}-"
+        for name, target in repository.targets_of(f"{country}~{FOLDER}").items():
+            if not name.startswith(above):
+                continue
+            sha256 = target.hashes["sha256"]
+            if looked_at.get(name) == sha256:
+                found.files[name] = sha256
+                continue
+            try:
+                found.fresh[name] = sha256, repository.read(name, DOCUMENT_BYTES_MAX)
+            except FeedDown as fault:
+                if fault.reason not in _DOCUMENT:
+                    raise
+                found.fresh[name] = sha256, fault
+        return found
+
+    async def _document(self, target: str, data: "bytes | FeedDown", now_s: int) -> Enforcement:
+        """Raises DocumentUnreadable."""
+        if isinstance(data, FeedDown):
+            raise DocumentUnreadable(data.detail)
+        document = read(data, target)
+        if owner_of(document.list) != self.home:
+            raise DocumentUnreadable(f"{target}: speaks of {document.list}, which is not ours")
+        head = (await self.register.heads()).lists.get(document.list)
+        if head is None:
+            raise DocumentUnreadable(f"{target}: there is no list {document.list} here")
+        if len(document.sightings) > max(self.terms.at_once, head.count * _SHARE_MAX):
+            text = f"{target}: {len(document.sightings):,} numbers of {head.count:,} are said to be"
+            text += f" no scammers', at most {self.terms.at_once:,} or 1 % are believed: ask them,"
+            raise DocumentUnreadable(f"{text} and raise [enforcement] sightings_max if they are")
+        ahead_s = document.made_at.timestamp() - now_s
+        if ahead_s > CLOCK_SLACK_S:
+            text = f"{target}: made {ahead_s / 3600:.1f} h from now, by {document.made_at}"
+            raise DocumentUnreadable(f"{text}: one of both clocks is wrong")
+        day = document.day
+        for kept in await self.book.documents(document.list, document.country, day, day):
+            if document.made_at < kept.made_at or (
+                document.made_at == kept.made_at and document != kept
+            ):
+                text = f"{target}: made at {document.made_at.isoformat()}, and we have one made"
+                text += f" at {kept.made_at.isoformat()}: an old one is told again, or two at once"
+                raise DocumentUnreadable(text)
+        return document
+
+    async def _take_over(self, document: Enforcement, now_s: int) -> tuple[int, int]:
+        """Let our list say what a partner saw: how many sightings were new, how many unlisted."""
+        name, country = document.list, document.country
+        marks = [f"{country} {one.fingerprint} {one.appeal_id or ''}" for one in document.sightings]
+        known = await self.book.taken(name, marks)
+        pairs = zip(document.sightings, marks, known, strict=True)
+        fresh = [(sighting, mark) for sighting, mark, taken in pairs if not taken]
+        fingerprints = [int(sighting.fingerprint, 16) for sighting, _ in fresh]
+        if fresh and self.keys:
+            # The partner may still follow the epoch of the circle that our list has left.
+            now = await hashed_now(self.register, name, fingerprints, self.keys)
+            fingerprints = [now.get(one, one) for one in fingerprints]
+        reports = await self.register.reports(name, fingerprints) if fresh else {}
+        unlisted = 0
+        for (sighting, mark), fingerprint in zip(fresh, fingerprints, strict=True):
+            held = reports.get(fingerprint, ())
+            number = next((one.number for one in held if one.number is not None), None)
+            why = f"no scammer's there, by {sighting.appeal_id or 'an operator'}"
+            by = By(f"enforcement:{country}", why)
+            if not held:
+                unlisted += 1
+            else:
+                entry = self._report(country, sighting, fingerprint, number, now_s)
+                await self.register.add(name, [entry], by)
+            if sighting.appeal_id is not None:
+                said = Received(
+                    partner=country,
+                    appeal_id=sighting.appeal_id,
+                    list=name,
+                    fingerprint=sighting.fingerprint,
+                )
+                await self.receive(said, by)
+            await self.book.take(name, mark, now_s)
+        if fresh:
+            await self.book.forget_taken(name, now_s - _REMEMBERED_S)
+        return len(fresh) - unlisted, unlisted
+
+    def _report(
+        self, country: str, sighting: Sighting, fingerprint: int, number: str | None, now_s: int
+    ) -> Entry:
+        return Entry(
+            number=number,
+            fingerprint=fingerprint,
+            category=Category.LEGITIMATE,
+            source=f"sighting/{country}",
+            reported_at_s=min(int(sighting.seen_at.timestamp()), now_s),
+            expires_at_s=now_s + self.terms.life_s,
+            confidence=self.terms.confidence,
+        )
+
+    async def _keep(self, document: Enforcement, target: str, data: "bytes | FeedDown") -> None:
+        assert isinstance(data, bytes), "it was read"
+        day, country = document.day, document.country
+        known = await self.book.documents(document.list, country, day, day)
+        # A day's document comes again and again: the audit has its first, and each that mattered.
+        matters = not known or known[0].sightings != document.sightings
+        made = document.made_at.astimezone(UTC).isoformat()
+        by = By(f"enforcement:{country}", f"made {made}, {len(document.sightings)} sightings")
+        await self.book.keep(document, data, by if matters else None)
+        await self.book.accept_again(country, target)
+
+    async def _refuse(self, partner: Partner, target: str, why: str) -> None:
+        by = By(f"enforcement:{partner.country}", why[:200])
+        list_name = target.split("/")[2].replace("-", "/", 1)
+        await self.book.refuse(partner.country, list_name, target, why, by)
+
+
+@dataclass(slots=True)
+class _Found:
+    """Files looked at before, by name, and new ones: SHA-256 and content, or what is wrong."""
+
+    files: dict[str, str]
+    fresh: dict[str, tuple[str, bytes | FeedDown]]

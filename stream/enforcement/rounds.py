@@ -1,0 +1,245 @@
+"""Counting, telling and reading, each again and again, until cancelled; or each once.
+
+The three do not wait for each other: a partner's server that hangs stops neither the counts nor our
+own documents. What fails is told once, and tried again with back-off.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Final, Self
+
+from stream.appeals.actions import Desk, receive
+from stream.appeals.appeal_store import AppealBook
+from stream.core.model.agreement import Agreements
+from stream.core.model.appeal import Received
+from stream.core.model.enforcement import Enforcement
+from stream.core.model.errors import Fault
+from stream.enforcement.decision_counter import Reader, ReaderSettings
+from stream.enforcement.documents import Writer
+from stream.enforcement.import_documents import Imported, Importer, Partner, SightingTerms
+from stream.enforcement.tally import Passed
+from stream.exchange.repository import resign
+from stream.exchange.signing import Validity
+from stream.exchange.signing_keys import KeyRing
+from stream.feeds.state_store import FeedBook
+from stream.kafka.connection_settings import KafkaSettings
+from stream.lists.store.enforcement_batch import Batch
+from stream.lists.store.enforcement_counters import day_of
+from stream.lists.store.enforcement_store import EnforcedBook
+from stream.lists.store.heads import By
+from stream.lists.store.list_store import Register
+from stream.lists.store.redis_client import RegisterSettings
+from stream.ops.clock import now_ms, now_s
+from stream.ops.metrics.enforcement import EnforcementMetrics
+from stream.ops.retry import Backoff
+
+log = logging.getLogger(__name__)
+
+FIRST_S: Final = 1.0
+MOST_S: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """All that the settings say.
+
+    Documents are published every `publish_s`, partners read every `read_s`; both stay `kept_days`.
+    `answer_s` is the time for an appeal of which no agreement says one, `appeals_days` how long
+    answered ones stay.
+    """
+
+    kafka: KafkaSettings
+    reader: ReaderSettings
+    register: RegisterSettings
+    circle_keys: Mapping[str, bytes] = field(repr=False)
+    folder: Path
+    ring: KeyRing = field(repr=False)
+    validity: Validity
+    agreements: Callable[[], Agreements]
+    partners: Sequence[Partner]
+    state: Path
+    terms: SightingTerms
+    kept_days: int
+    publish_s: float
+    read_s: float
+    answer_s: int
+    appeals_days: float
+
+
+class Enforcing:
+    """Does what a plan says, at one register. Use `async with Enforcing(plan, metrics) as work`."""
+
+    def __init__(self, plan: Plan, metrics: EnforcementMetrics) -> None:
+        self._plan, self._metrics = plan, metrics
+        for partner in plan.partners:
+            for result in ("taken", "refused"):
+                metrics.documents.labels(partner.country, result)
+            metrics.read.labels(partner.country)
+        self._said: dict[str, str] = {}
+        self._worked: set[str] = set()
+        self.counting = False
+        """Whether decisions are being counted by now."""
+
+    async def __aenter__(self) -> Self:
+        """Raises RegisterDown, RegisterUnsafe."""
+        plan = self._plan
+        self._register = await Register.connect(plan.register)
+        self._feeds = FeedBook.open(plan.register)
+        self.book = EnforcedBook.open(plan.register)
+        self._appeals = AppealBook.open(plan.register, plan.appeals_days)
+        self._writer = Writer(
+            plan.reader.home,
+            plan.folder,
+            plan.ring,
+            plan.validity,
+            self.book,
+            self._appeals,
+            plan.agreements,
+        )
+        self._importer = Importer(
+            plan.reader.home,
+            plan.state,
+            self.book,
+            self._register,
+            plan.terms,
+            self._receive,
+            plan.circle_keys,
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._appeals.__aexit__()
+        await self.book.__aexit__()
+        await self._feeds.__aexit__()
+        await self._register.close()
+
+    async def run(self) -> None:
+        """All of it, until cancelled."""
+        plan = self._plan
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._again("counting", self._count_on, 0.0))
+            tasks.create_task(self._again("publishing", self._publish, plan.publish_s))
+            for partner in plan.partners:
+                reading = self._reading(partner)
+                tasks.create_task(self._again("reading", reading, plan.read_s, partner.country))
+
+    async def count(self) -> None:
+        """Count the decisions that are there now, once."""
+        async with self._reader() as reader:
+            await reader.catch_up()
+
+    async def publish(self) -> int:
+        """Publish what is new, once; how many documents were.
+
+        Signatures of the repository are renewed where it is due: a country may publish no list.
+        """
+        plan = self._plan
+        await self._note_ages()
+        done = await self._writer.publish(now_ms())
+        await asyncio.to_thread(resign, plan.folder, plan.ring, plan.validity, now_s())
+        self._metrics.published.set(now_s())
+        for document in done:
+            await self._forget(document)
+        return len(done)
+
+    async def read(self, partner: Partner) -> Imported:
+        """Read what is new of a partner, once."""
+        found = await self._importer.read(partner, now_s())
+        country, metrics = partner.country, self._metrics
+        metrics.read.labels(country).set(now_s())
+        metrics.documents.labels(country, "taken").inc(len(found.documents))
+        metrics.documents.labels(country, "refused").inc(len(found.refused))
+        metrics.sightings.labels(country, "taken").inc(found.sightings)
+        metrics.sightings.labels(country, "unlisted").inc(found.unlisted)
+        for document in found.documents:
+            await self._forget(document)
+        return found
+
+    async def _forget(self, document: Enforcement) -> None:
+        """Of a list and country that tell something new, what is too old goes."""
+        oldest = day_of(now_ms()) - timedelta(days=self._plan.kept_days)
+        await self.book.forget(document.list, document.country, oldest)
+
+    async def _receive(self, said: Received, by: By) -> None:
+        plan = self._plan
+        desk = Desk(plan.reader.home, plan.circle_keys, plan.agreements(), plan.answer_s)
+        appeal, is_new = await receive(self._appeals, desk, said, by)
+        if is_new:
+            log.info("%s appeals on %s: %s, to be answered", said.partner, said.list, appeal.id)
+
+    async def _publish(self) -> None:
+        if done := await self.publish():
+            log.info("published %d documents", done)
+
+    def _reading(self, partner: Partner) -> Callable[[], Awaitable[None]]:
+        async def reading() -> None:
+            found = await self.read(partner)
+            for why in found.refused.values():
+                log.warning("%s: refused: %s", partner.country, why)
+            if found.sightings:
+                text = "%s found %d of our numbers to be no scammers': the lists doubt them now"
+                log.warning(text, partner.country, found.sightings)
+
+        return reading
+
+    def _reader(self) -> Reader:
+        plan = self._plan
+        return Reader(plan.kafka, plan.reader, self.book, self._keys, self._counted)
+
+    async def _count_on(self) -> None:
+        async with self._reader() as reader:
+            while True:
+                await reader.turn()
+                self._metrics.left.set(await reader.left())
+                self.counting = True
+                self._well("counting")
+
+    async def _keys(self) -> dict[str, bytes]:
+        lists = (await self._register.heads()).lists
+        keys = self._plan.circle_keys
+        return {name: keys[head.circle] for name, head in lists.items() if head.circle in keys}
+
+    def _counted(self, batch: Batch, passed: Passed) -> None:
+        for (_, outcome), many in batch.calls.items():
+            self._metrics.calls.labels(outcome).inc(many)
+        for why in ("unreadable", "repeated", "too_old"):
+            self._metrics.passed.labels(why).inc(getattr(passed, why))
+
+    async def _note_ages(self) -> None:
+        """How long the owner of each list that a feed brings has not been heard of."""
+        at_ms = now_ms()
+        for name, feed in (await self.book.feeds()).items():
+            confirmed_s = (await self._feeds.state(feed)).confirmed_at_s
+            if confirmed_s:
+                age_s = max(at_ms // 1000 - confirmed_s, 0)
+                await self.book.stale(name, day_of(at_ms), age_s)
+
+    async def _again(
+        self, what: str, work: Callable[[], Awaitable[None]], every_s: float, whose: str = ""
+    ) -> None:
+        backoff, name = Backoff(FIRST_S, MOST_S), f"{what} {whose}".strip()
+        while True:
+            try:
+                await work()
+            except Fault as fault:
+                if name in self._worked:
+                    self._worked.discard(name)
+                    backoff.reset()
+                self._metrics.faults.labels(what).inc()
+                text = f"{type(fault).__name__}: {fault}"
+                if self._said.get(name) != text:
+                    self._said[name] = text
+                    log.warning("%s: %s", name, text)
+                await asyncio.sleep(backoff.next_s())
+            else:
+                self._well(name)
+                await asyncio.sleep(every_s)
+
+    def _well(self, name: str) -> None:
+        self._worked.add(name)
+        if self._said.pop(name, ""):
+            log.info("%s goes on", name)

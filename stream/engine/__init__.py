@@ -1,0 +1,1 @@
+"""The decider: lists, agreements and settings make decisions of calls."""

@@ -1,0 +1,191 @@
+"""Calls decided with the lists, the agreements and the time of the moment."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from stream.calls.batch import CallBatch
+from stream.calls.decide import Outcome, Rules, decide
+from stream.calls.decode import decode
+from stream.calls.deduplicate import Repeats
+from stream.calls.dialects import has_own_ids
+from stream.calls.dialects.dialect import Dialect
+from stream.calls.plausibility.bursts import Bursts
+from stream.config.settings import Settings
+from stream.core.filters.blocklists import Blocklists
+from stream.core.model.agreement import Agreements
+from stream.core.numbers.emergency import EmergencyNumbers
+from stream.core.policy.bounds import compile_bounded
+from stream.core.policy.list_scope import Scopes, allowed
+from stream.core.policy.policy import Policy
+from stream.edge.sinks.number_policy import Judge
+from stream.kafka.batch import RawBatch
+from stream.ops.clock import now_ms, now_s
+from stream.ops.kernels import Warmth, warm_up
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Decider:
+    """Decides batches with the lists and agreements of the moment.
+
+    `current` and `agreements` give the same value until something changes. Then, and when the next
+    agreement begins or ends by `clock_ms`, rules are compiled anew; a call costs the same whether
+    there are none or two hundred.
+    """
+
+    settings: Settings
+    current: Callable[[], Blocklists]
+    agreements: Callable[[], Agreements]
+    clock_ms: Callable[[], int] = now_ms
+    _seen: Blocklists | None = field(init=False, default=None)
+    _agreed: Agreements | None = field(init=False, default=None)
+    _from_ms: int = field(init=False, default=0)
+    _until_ms: int = field(init=False, default=0)
+    _rules: Rules = field(init=False)
+    _repeats: Repeats = field(init=False)
+    _bursts: Bursts | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        calls = self.settings.calls
+        # Our own dialect's records are a carrier's mediation's, one a call.
+        topics = [topic for topic, dialect in calls.topics.items() if dialect != "ringfence"]
+        self._repeats = Repeats(calls.repeat_window_s, topics)
+        rules = self.settings.policy.rules.settings()
+        if rules.is_on("short_bursts"):
+            own = [topic for topic, dialect in calls.topics.items() if has_own_ids(dialect)]
+            self._bursts = Bursts(rules.bursts, calls.topics, own)
+
+    def __call__(self, batch: CallBatch) -> Outcome:
+        """What comes of `batch` now."""
+        blocklists, agreed, at_ms = self.current(), self.agreements(), self.clock_ms()
+        if (
+            blocklists is not self._seen
+            or agreed is not self._agreed
+            or not self._from_ms <= at_ms < self._until_ms
+        ):
+            self._look(blocklists, agreed, at_ms)
+        return decide(batch, blocklists, self._rules, at_ms, self._repeats, self._bursts)
+
+    def _look(self, blocklists: Blocklists, agreed: Agreements, at_ms: int) -> None:
+        """Compile the rules, unless nothing that they come from has changed."""
+        same = self._seen is not None and _alike(blocklists, self._seen)
+        same = same and agreed is self._agreed and self._from_ms <= at_ms < self._until_ms
+        if not same:
+            self._rules = rules_for(self.settings, blocklists, agreed, at_ms // 1000)
+            from_s, until_s = agreed.unchanged(at_ms // 1000)
+            self._from_ms, self._until_ms = from_s * 1000, until_s * 1000
+        self._seen, self._agreed = blocklists, agreed
+
+
+def use_kernels(settings: Settings) -> Warmth:
+    """Switch the compiled kernels on, unless the settings say no; before lists are built. Blocks.
+
+    Logs why they are not used, if so.
+    """
+    ops = settings.ops
+    if ops.kernels == "off":
+        warmth = Warmth("the settings say so", 0.0)
+    else:
+        warmth = warm_up(ops.kernels_folder(settings.lists.state_dir))
+    if warmth.why_not:
+        log.warning("without compiled kernels, at several times the CPU: %s", warmth.why_not)
+    return warmth
+
+
+def decoder_for(
+    settings: Settings, more: Mapping[str, Dialect] | None = None, *, callees: bool = False
+) -> Callable[[RawBatch], CallBatch]:
+    """What reads the records of all topics; `more` are dialects of what is no topic.
+
+    `callees`: called numbers are read, also where the settings do not have them checked.
+    """
+    how = settings.calls.decode()
+    dialects = {topic: settings.dialect(name) for topic, name in settings.calls.topics.items()}
+    return partial(
+        decode,
+        dialect_of={**dialects, **(more or {})},
+        trunks=settings.trunks_by_name(),
+        settings=replace(how, check_callee=how.check_callee or callees),
+    )
+
+
+def rules_for(
+    settings: Settings, blocklists: Blocklists, agreements: Agreements, at_s: int
+) -> Rules:
+    """All that deciding needs besides batch and lists, at that moment."""
+    return Rules(
+        policy=_policy(settings, blocklists, agreements, at_s),
+        emergency=emergency_for(settings),
+        trunks=settings.trunks_by_name(),
+        sip=settings.policy.sip(),
+        emit_all=settings.calls.emit == "all",
+    )
+
+
+def emergency_for(settings: Settings) -> EmergencyNumbers:
+    """The numbers that are never blocked when called, the configuration's among them."""
+    extra = {country: frozenset(texts) for country, texts in settings.policy.emergency.items()}
+    return EmergencyNumbers(extra)
+
+
+def _policy(
+    settings: Settings, blocklists: Blocklists, agreements: Agreements, at_s: int
+) -> Policy:
+    trials, names = blocklists.trials, blocklists.names
+    home = settings.calls.home_country
+    policy = compile_bounded(
+        trials.policy(settings.policy.settings(), names),
+        names,
+        trials.agreements(agreements),
+        home,
+        at_s,
+    )
+    agreed = [bound.may_list for bound in policy.bounds] or [()] * len(names)
+    may = [
+        allowed(name, scope, home, said)
+        for name, scope, said in zip(names, blocklists.scopes, agreed, strict=True)
+    ]
+    help_ = emergency_for(settings).in_e164()
+    return replace(policy, scopes=Scopes.of(may, settings.feeds.own_numbers, help_))
+
+
+def _alike(one: Blocklists, other: Blocklists) -> bool:
+    """Whether the same policy counts for both."""
+    same = one.names == other.names and one.scopes == other.scopes
+    return same and one.trials is other.trials
+
+
+@dataclass(slots=True)
+class Judges:
+    """What the engine would do with a number, with the lists and agreements of the moment.
+
+    Gives the same `Judge` until something changes, and one with the same policy until lists,
+    agreements, or what agreements say by now, are others.
+    """
+
+    settings: Settings
+    current: Callable[[], Blocklists]
+    agreements: Callable[[], Agreements]
+    clock_s: Callable[[], int] = now_s
+    _agreed: Agreements | None = field(init=False, default=None)
+    _unchanged: tuple[int, int] = field(init=False, default=(0, 0))
+    _judge: Judge | None = field(init=False, default=None)
+
+    def __call__(self) -> Judge:
+        """The judge of now."""
+        blocklists, agreed, at_s = self.current(), self.agreements(), self.clock_s()
+        held = self._judge
+        from_s, until_s = self._unchanged
+        same = held is not None and agreed is self._agreed and from_s <= at_s < until_s
+        if held is not None and same and blocklists is held.blocklists:
+            return held
+        if held is not None and same and _alike(blocklists, held.blocklists):
+            made = Judge(blocklists, held.policy)
+        else:
+            made = Judge(blocklists, _policy(self.settings, blocklists, agreed, at_s))
+            self._agreed, self._unchanged = agreed, agreed.unchanged(at_s)
+        self._judge = made
+        return made

@@ -1,0 +1,336 @@
+"""What is published of a list: the whole of it now and then, and the changes between.
+
+    offer = Offer("KH/scam", Shared.NUMBERS, key)
+    edition = await edition_of(register, offer, before, read, now_ms)   # None: there is nothing new
+
+`before` is what was published last. A change is published as what holds of each changed number from
+then on, so it costs what changed and not what is listed. The list goes out whole anew when its base
+is another one, or when the changes since the last whole have become many.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from stream.core.filters.bloom import BARE_RATE, PROBES, build_filter, shape_for, write_filter
+from stream.core.filters.digests import Digests, elements
+from stream.core.filters.overlay import Change
+from stream.core.filters.snapshot import FILTER_PART
+from stream.core.model.agreement import Agreements, Shared
+from stream.core.model.entry import PREFIX_MARK, Columns
+from stream.core.model.errors import ExchangeFault, SnapshotUnreadable, VersionGone
+from stream.core.numbers.codes import texts_of
+from stream.exchange.provenance import check_chain, check_register, register_id
+from stream.feeds.formats.states import combined, states
+from stream.lists.snapshot.build import (
+    CHUNK,
+    Parts,
+    Version,
+    bare_snapshot,
+    build_snapshot,
+    with_changes,
+)
+from stream.lists.snapshot.circle_keys import key_id
+from stream.lists.snapshot.repository_layout import (
+    Latest,
+    change_target,
+    latest_target,
+    part_target,
+)
+from stream.lists.snapshot.version_diff import difference
+from stream.lists.store.contents import columns_in
+from stream.lists.store.heads import ListHead, ListState
+from stream.lists.store.list_at_time import content, past_of
+from stream.lists.store.list_store import Register
+
+FILES_MAX: Final = 64
+"""Change files at once: each is a line of the metadata that every follower fetches at each change.
+The older half becomes one file then."""
+ROWS_FEW: Final = 5_000
+ROWS_SHARE: Final = 0.1
+"""Numbers changed since the whole list: more than both, in all and of the list, and the whole list
+is what a new follower takes more quickly."""
+FILTER_EVERY_S: Final = 60
+"""A list that is shared as a filter alone has no changes, and is built anew no more often."""
+_RANK: Final[Mapping[Shared, int]] = {Shared.FILTER: 0, Shared.FINGERPRINTS: 1, Shared.NUMBERS: 2}
+Read = Callable[[str], bytes]
+"""Gives the content of a target that was published before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """How a list is shared; `key` is its circle's, b"" in `plain`."""
+
+    name: str
+    shares: Shared
+    key: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Edition:
+    """What is to be published: `parts` by target, all of them new, and older targets that stay."""
+
+    latest: Latest
+    parts: Mapping[str, bytes]
+    kept: frozenset[str]
+    rows: int
+    whole: bool
+
+
+def shares_of(agreements: Agreements, name: str, at_s: int) -> Shared | None:
+    """What the agreements in force let others get of a list; None: none of them shares it.
+
+    Whoever reads a repository reads all of it, so the agreement that shares least holds for all.
+    """
+    found = [
+        clause.shares
+        for agreement in agreements.held
+        if agreement.in_force(at_s)
+        for clause in agreement.clauses
+        if clause.list == name
+    ]
+    return min(found, key=lambda shares: _RANK[shares], default=None)
+
+
+async def edition_of(
+    register: Register,
+    offer: Offer,
+    before: Latest | None,
+    read: Read,
+    now_ms: int,
+    *,
+    proved: bool = False,
+) -> Edition | None:
+    """What is new of the list since `before`; None: nothing is. It counts as published at `now_ms`.
+
+    `proved`: that the register holds what `before` says need not be looked for among its changes.
+    Raises ListUnknown, RegisterDown, SnapshotUnreadable, RegisterBehind where the register went
+    back, and ExchangeFault for a list that can not be shared so.
+    """
+    now_s = now_ms // 1000
+    heads = await register.heads()
+    state = await register.state(offer.name)
+    head = state.head
+    if before is not None:
+        check_register(heads, head, before)
+        if not proved:
+            await check_chain(register, head, before)
+        before = msgspec.structs.replace(before, register=register_id(heads, head))
+    history = _history(heads.identity or "", head, offer)
+    if before is not None and _goes_on(before, history, head):
+        if before.generation == head.generation:
+            return None
+        if offer.shares is Shared.FILTER:
+            if now_s - before.made_at_s < FILTER_EVERY_S:
+                return None
+        else:
+            changes = await _changes_after(register, state, before.generation, offer.key)
+            if changes is not None:
+                return await _next(register, offer, state, before, changes, read, now_ms)
+        before = _further(before, head, now_s)
+    else:
+        before = None
+    latest = Latest(
+        list=offer.name,
+        shares=offer.shares,
+        circle=head.circle,
+        key_id=key_id(offer.key),
+        epoch=before.epoch if before is not None else f"{history}-{now_s:x}",
+        generation=head.generation,
+        whole=head.generation,
+        parts=(),
+        numbers=head.count,
+        made_at_s=now_s,
+        register=register_id(heads, head),
+        chain=head.chain,
+    )
+    return await _with_whole(register, offer, state, latest, {}, frozenset(), 0, now_s)
+
+
+def _further(before: Latest, head: ListHead, now_s: int) -> Latest:
+    """The same history further on, without changes that lead there."""
+    return msgspec.structs.replace(
+        before,
+        generation=head.generation,
+        chain=head.chain,
+        changes=(),
+        changed_at_ms=(),
+        rows=0,
+        made_at_s=now_s,
+    )
+
+
+def _history(identity: str, head: ListHead, offer: Offer) -> str:
+    """The same as long as generations of the list follow each other and mean the same."""
+    said = (identity, head.created_at_s, head.circle, offer.shares, key_id(offer.key))
+    return hashlib.sha256(repr(said).encode()).hexdigest()[:16]
+
+
+def _goes_on(before: Latest, history: str, head: ListHead) -> bool:
+    return before.epoch.partition("-")[0] == history and before.generation <= head.generation
+
+
+async def _changes_after(
+    register: Register, state: ListState, generation: int, key: bytes
+) -> list[Change] | None:
+    """What holds of each number that was changed after a generation; None: that can not be told."""
+    if state.head.base <= generation:
+        return [one.change for one in state.changes if one.generation > generation]
+    name = state.head.name
+    try:
+        old = await content(register, await past_of(register, name), generation, key)
+    except VersionGone:
+        return None
+    new = await _content(register, state, key)
+    return await asyncio.to_thread(_between, old, new)
+
+
+def _between(old: Columns, new: Columns) -> list[Change]:
+    found = difference(old, new)
+    touched = np.unique(
+        np.concatenate(
+            [
+                new.fingerprint[found.added],
+                old.fingerprint[found.removed],
+                new.fingerprint[found.changed[1]],
+            ]
+        )
+    )
+    return [
+        Change(fingerprint, tuple(new.entry(row) for row in new.span(fingerprint)))
+        for fingerprint in touched.tolist()
+    ]
+
+
+async def _content(register: Register, state: ListState, key: bytes) -> Columns:
+    base = await columns_in(register, state.head.name, state.head.base, key)
+    return await asyncio.to_thread(with_changes, base, [one.change for one in state.changes])
+
+
+async def _next(
+    register: Register,
+    offer: Offer,
+    state: ListState,
+    before: Latest,
+    changes: list[Change],
+    read: Read,
+    now_ms: int,
+) -> Edition | None:
+    """The next edition in the same history: changes, and the whole list if it is time for it."""
+    head, name = state.head, offer.name
+    rebased = head.base > before.whole
+    if not changes and not rebased:
+        return None  # a generation that somebody reserved
+    rows, now_s = before.rows + len(changes), now_ms // 1000
+    many = len(changes) > max(ROWS_FEW, ROWS_SHARE * head.count)
+    latest = msgspec.structs.replace(
+        before,
+        generation=head.generation,
+        chain=head.chain,
+        numbers=head.count,
+        rows=rows,
+        made_at_s=now_s,
+    )
+    parts: dict[str, bytes] = {}
+    kept: frozenset[str] = frozenset()
+    if many:
+        latest = msgspec.structs.replace(latest, changes=(), changed_at_ms=())
+    else:
+        span = before.generation, head.generation
+        shared = offer.shares is Shared.NUMBERS
+        text = "".join(states(name, *span, changes, numbers=shared)).encode()
+        parts[change_target(name, *span)] = text
+        latest = _at_times(latest, (*before.changes, span), {**before.times(), span: now_ms})
+        if len(latest.changes) > FILES_MAX:
+            latest, merged = await asyncio.to_thread(_fewer, latest, parts, read)
+            parts |= merged
+        kept = frozenset(change_target(name, *one) for one in latest.changes) - parts.keys()
+    if many or rebased or rows > max(ROWS_FEW, ROWS_SHARE * head.count):
+        return await _with_whole(register, offer, state, latest, parts, kept, len(changes), now_s)
+    kept |= {part_target(name, latest.whole, part) for part in latest.parts}
+    return Edition(latest, _told(latest, parts), kept, len(changes), whole=False)
+
+
+def _fewer(latest: Latest, fresh: Mapping[str, bytes], read: Read) -> tuple[Latest, Parts]:
+    """The older half of the change files as one; of what came before the whole list nothing stays.
+
+    A follower that stands in the middle of it takes all of it: it says what holds at its end.
+    """
+    old = [span for span in latest.changes[: FILES_MAX // 2] if span[1] > latest.whole]
+    rest = latest.changes[FILES_MAX // 2 :]
+    if not old:
+        return _at_times(latest, rest, latest.times()), {}
+    span, times = (old[0][0], old[-1][1]), latest.times()
+    known = [times[one] for one in old if one in times]
+    names = [change_target(latest.list, *one) for one in old]
+    data = combined([fresh.get(name) or read(name) for name in names], latest.list)
+    if known:
+        times[span] = min(known)
+    latest = _at_times(latest, (span, *rest), times)
+    return latest, {change_target(latest.list, *span): data}
+
+
+def _at_times(
+    latest: Latest, changes: Sequence[tuple[int, int]], times: Mapping[tuple[int, int], int]
+) -> Latest:
+    at_ms = tuple(times.get(one, 0) for one in changes)
+    return msgspec.structs.replace(latest, changes=tuple(changes), changed_at_ms=at_ms)
+
+
+async def _with_whole(
+    register: Register,
+    offer: Offer,
+    state: ListState,
+    latest: Latest,
+    parts: Mapping[str, bytes],
+    kept: frozenset[str],
+    rows: int,
+    now_s: int,
+) -> Edition:
+    columns = await _content(register, state, offer.key)
+    if not len(columns) and state.head.count:
+        text = "has no entries here, only somebody's filter: its owner is who can share it"
+        raise ExchangeFault(f"{offer.name} {text}")
+    whole = await asyncio.to_thread(_built, offer, state.head, columns, now_s)
+    latest = msgspec.structs.replace(
+        latest, whole=latest.generation, parts=tuple(sorted(whole)), rows=0
+    )
+    named = {part_target(offer.name, latest.whole, part): data for part, data in whole.items()}
+    return Edition(latest, _told(latest, {**parts, **named}), kept, rows, whole=True)
+
+
+def _told(latest: Latest, parts: Mapping[str, bytes]) -> dict[str, bytes]:
+    data = msgspec.json.format(msgspec.json.encode(latest), indent=1)
+    return {**parts, latest_target(latest.list): data}
+
+
+def _built(offer: Offer, head: ListHead, columns: Columns, now_s: int) -> Parts:
+    """The parts of the list as it is shared. Blocks. Raises ExchangeFault."""
+    owner, _, short = offer.name.partition("/")
+    made = Version(owner, short, head.generation, head.circle, offer.key, key_id(offer.key))
+    try:
+        if offer.shares is Shared.FILTER:
+            return bare_snapshot(made, _filter_alone(columns, offer.key), now_s)
+        parts = build_snapshot(made, columns, now_s)
+        if offer.shares is Shared.NUMBERS:
+            return parts
+        prefix = columns.number >= np.uint64(PREFIX_MARK)
+        hidden = replace(columns, number=np.where(prefix, columns.number, np.uint64(0)))
+        return build_snapshot(made, hidden, now_s, filter_data=parts[FILTER_PART])
+    except SnapshotUnreadable as error:
+        raise ExchangeFault(f"{offer.name} can not be shared: {error}") from error
+
+
+def _filter_alone(columns: Columns, key: bytes) -> bytes:
+    """A filter that has to do without entries to confirm it: one false positive in a million."""
+    codes = np.unique(columns.number)
+    texts = np.concatenate([np.array(PROBES, "S16"), texts_of(codes[codes != 0])])
+    chunks: Iterable[Digests] = (
+        Digests(elements(texts[at : at + CHUNK], key)) for at in range(0, len(texts), CHUNK)
+    )
+    return write_filter(build_filter(chunks, shape_for(len(texts), BARE_RATE), len(texts)))

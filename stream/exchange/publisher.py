@@ -1,0 +1,338 @@
+"""From the register to a repository: what is new of shared lists is signed and lies there.
+
+A change is out as soon as it is signed: the register's stream of changes says which list has one.
+Those that come within `gather_s` go out together, since each edition is a signature of three roles
+and four small files that are synced to the disk.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Final, Protocol
+
+from stream.core.model.errors import (
+    ConfigInvalid,
+    ExchangeFault,
+    Fault,
+    ListUnknown,
+    RegisterBehind,
+    RegisterDown,
+    RegisterRefuses,
+    RegisterUnsafe,
+    SecretUnsafe,
+    SnapshotUnreadable,
+)
+from stream.exchange import repository_files
+from stream.exchange.edition import Edition, Offer, edition_of
+from stream.exchange.repository import publish, resign
+from stream.exchange.signing import Validity, role_of
+from stream.exchange.signing_keys import KeyRing
+from stream.lists.snapshot.repository_layout import (
+    LATEST_BYTES_MAX,
+    Latest,
+    latest_target,
+    read_latest,
+)
+from stream.lists.store.heads import unknown
+from stream.lists.store.list_store import Register
+from stream.lists.store.redis_client import RegisterSettings
+from stream.ops.clock import monotonic_s, now_ms, now_s
+from stream.ops.retry import Backoff
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How often what is done, in seconds.
+
+    Changes that come within `gather_s` go out together. Every `look_s` all lists are looked at,
+    changed or not, so that one that failed is tried again by then; every `resign_s` whether a
+    signature has to be renewed. Files that nothing leads to any more stay `kept_s` for whoever is
+    fetching them. `block_ms`: one wait for a change.
+    """
+
+    gather_s: float = 0.2
+    look_s: float = 30.0
+    resign_s: float = 60.0
+    kept_s: float = 3600.0
+    block_ms: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Outlet:
+    """One repository, `folder`, and the keys with which its lists are signed."""
+
+    folder: Path
+    ring: KeyRing = field(repr=False)
+    validity: Validity = field(default_factory=Validity)
+
+    def before(self, name: str) -> Latest | None:
+        """What was published last of a list. Raises ExchangeFault."""
+        role = role_of(name)
+        published = repository_files.read(self.folder)
+        if role not in published.roles:
+            text = f"{self.folder} has no role for {name}: `ringfence exchange add-list {name}`"
+            raise ExchangeFault(text)
+        target = published.read_role(role).targets.get(latest_target(name))
+        if target is None:
+            return None
+        if target.length > LATEST_BYTES_MAX:
+            raise ExchangeFault(f"{target.path} has {target.length:,} bytes: it is none of ours")
+        try:
+            return read_latest(repository_files.place_of(self.folder, target).read_bytes(), name)
+        except (OSError, SnapshotUnreadable):
+            return None  # it is made anew, and followers take the whole list
+
+    def read(self, name: str, target: str) -> bytes:
+        """A target of a list that was published before. Raises ExchangeFault."""
+        published = repository_files.read(self.folder)
+        found = published.read_role(role_of(name)).targets.get(target)
+        if found is None:
+            raise ExchangeFault(f"{target} is not published any more")
+        try:
+            return repository_files.place_of(self.folder, found).read_bytes()
+        except OSError as error:
+            raise ExchangeFault(f"{target} can not be read: {error.strerror}") from error
+
+    async def bring_out(
+        self, register: Register, offer: Offer, *, anew: bool = False, proved: bool = False
+    ) -> Edition | None:
+        """Publish what is new of a list; None: nothing was.
+
+        `anew`: whatever was published before, partners take this whole list. `proved` as for
+        `edition_of`. Raises ExchangeFault, ListUnknown, RegisterDown, RegisterBehind and
+        SnapshotUnreadable; what was published before stays.
+        """
+        name = offer.name
+        before = await asyncio.to_thread(self.before, name)
+        edition = await edition_of(
+            register,
+            offer,
+            None if anew else before,
+            lambda target: self.read(name, target),
+            now_ms(),
+            proved=proved,
+        )
+        if edition is not None:
+            await asyncio.to_thread(self._write, name, edition)
+        return edition
+
+    def _write(self, name: str, edition: Edition) -> None:
+        above = f"{name}/"
+        parts = {target.removeprefix(above): data for target, data in edition.parts.items()}
+        publish(
+            self.folder,
+            self.ring,
+            name,
+            parts,
+            self.validity,
+            now_s(),
+            keep=lambda below: f"{above}{below}" in edition.kept,
+        )
+
+    def withdraw(self, name: str) -> None:
+        """Publish nothing of a list any more. Raises ExchangeFault."""
+        role = role_of(name)
+        published = repository_files.read(self.folder)
+        if role in published.roles and published.read_role(role).targets:
+            publish(self.folder, self.ring, name, {}, self.validity, now_s())
+
+    def renew(self, kept_s: float) -> list[str]:
+        """Sign again what needs it; which roles. Old files go. Raises ExchangeFault."""
+        due = resign(self.folder, self.ring, self.validity, now_s())
+        repository_files.prune(self.folder, repository_files.read(self.folder), kept_s)
+        return due
+
+
+class Trouble(StrEnum):
+    """Why a list could not be published, or a signature not be renewed: a closed list."""
+
+    REGISTER = "register"
+    """Redis does not answer."""
+    REGISTER_UNSAFE = "register_unsafe"
+    """Redis could lose entries as it is set up."""
+    BEHIND = "behind"
+    """Redis is older than what was published from it."""
+    NO_LIST = "no_list"
+    """The register has no such list."""
+    NO_KEY = "no_key"
+    """A circle's key is not here, or a file with a secret can not be used."""
+    UNREADABLE = "unreadable"
+    """What the register holds of the list can not be read."""
+    REPOSITORY = "repository"
+    """The repository or the disk: a role, a key or space is missing, or the list can not be shared
+    as it is to be."""
+
+
+_TROUBLES: Final[Mapping[type[Fault], Trouble]] = {
+    RegisterDown: Trouble.REGISTER,
+    RegisterUnsafe: Trouble.REGISTER_UNSAFE,
+    RegisterBehind: Trouble.BEHIND,
+    ListUnknown: Trouble.NO_LIST,
+    ConfigInvalid: Trouble.NO_KEY,
+    SecretUnsafe: Trouble.NO_KEY,
+    SnapshotUnreadable: Trouble.UNREADABLE,
+    ExchangeFault: Trouble.REPOSITORY,
+}
+_OF_LISTS: Final = (
+    ConfigInvalid,
+    ExchangeFault,
+    ListUnknown,
+    RegisterBehind,
+    SecretUnsafe,
+    SnapshotUnreadable,
+)
+
+
+def trouble_of(fault: Fault) -> Trouble:
+    """Which trouble a fault of `keep_published` is."""
+    return next(trouble for kind, trouble in _TROUBLES.items() if isinstance(fault, kind))
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """Signatures of these roles were renewed; (): none was due."""
+
+    roles: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """No agreement shares the list (any more): nothing of it is published."""
+
+
+@dataclass(frozen=True, slots=True)
+class Well:
+    """The register answers (again), or the list is published as it should be."""
+
+
+Told = Edition | Fault | Renewed | Withdrawn | Well
+Tell = Callable[[str, Told], None]
+"""Called with a list ("": the register, or all of the repository) and what came of it."""
+
+
+class Offers(Protocol):
+    """Which lists are published, and how: it may change while it runs."""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The lists."""
+        ...
+
+    def look(self) -> bool:
+        """See whether that changed; blocks. True: look at every list anew."""
+        ...
+
+    def offer(self, name: str, circle: str) -> Offer | None:
+        """How a list, which is hashed in `circle`, is shared now; None: it is not.
+
+        Raises ConfigInvalid where that circle has no key.
+        """
+        ...
+
+
+async def keep_published(
+    outlet: Outlet, offers: Offers, settings: RegisterSettings, pace: Pace, tell: Tell
+) -> None:
+    """Publish lists as they change, and renew signatures, until cancelled.
+
+    An outage of the register is waited out, while signatures go on being renewed; what can not be
+    published is told and tried again. Raises RegisterRefuses where it does not let us in at first.
+    """
+    backoff, starting = Backoff(1.0, 30.0), True
+    renewing = _Renewing(outlet, pace, tell)
+    while True:
+        try:
+            async with await Register.connect(settings, pace.block_ms) as register:
+                backoff.reset()
+                tell("", Well())
+                await _Loop(outlet, offers, register, pace, tell, renewing).run()
+        except (RegisterDown, RegisterUnsafe) as fault:
+            if starting and isinstance(fault, RegisterRefuses):
+                raise
+            tell("", fault)
+        starting = False
+        await renewing.if_due()
+        await asyncio.sleep(backoff.next_s())
+
+
+@dataclass(slots=True)
+class _Renewing:
+    """Looks now and then whether a signature has to be renewed."""
+
+    outlet: Outlet
+    pace: Pace
+    tell: Tell
+    looked_s: float = 0.0
+
+    async def if_due(self) -> None:
+        if self.looked_s and monotonic_s() - self.looked_s < self.pace.resign_s:
+            return
+        self.looked_s = monotonic_s()
+        try:
+            roles = await asyncio.to_thread(self.outlet.renew, self.pace.kept_s)
+        except (ExchangeFault, SecretUnsafe) as fault:
+            self.tell("", fault)
+            return
+        self.tell("", Renewed(tuple(roles)))
+
+
+@dataclass(slots=True)
+class _Loop:
+    """One connection's worth of following the register.
+
+    `proved` are lists of which the register was seen to hold what was published: it can go back
+    only while we are not connected.
+    """
+
+    outlet: Outlet
+    offers: Offers
+    register: Register
+    pace: Pace
+    tell: Tell
+    renewing: _Renewing
+    proved: set[str] = field(default_factory=set)
+    looked_s: float = 0.0
+
+    async def run(self) -> None:
+        """Until the register fails."""
+        last_id = (await self.register.heads()).last_id
+        await asyncio.to_thread(self.offers.look)
+        await self._bring_out(self.offers.names)
+        while True:
+            await self.renewing.if_due()
+            read = await self.register.follow(last_id, self.pace.block_ms)
+            changed = self.offers.names & {*read.skipped, *(step.name for step in read.steps)}
+            if changed:
+                await asyncio.sleep(self.pace.gather_s)
+            last_id = read.last_id
+            if await asyncio.to_thread(self.offers.look) or self._is_time():
+                changed = self.offers.names
+            if changed:
+                await self._bring_out(changed)
+
+    def _is_time(self) -> bool:
+        return monotonic_s() - self.looked_s > self.pace.look_s
+
+    async def _bring_out(self, names: frozenset[str]) -> None:
+        if names == self.offers.names:
+            self.looked_s = monotonic_s()
+        heads = (await self.register.heads()).lists
+        for name in sorted(names):
+            try:
+                if name not in heads:
+                    raise ListUnknown(unknown(name))
+                told = await self._of(name, heads[name].circle)
+            except _OF_LISTS as fault:
+                told = fault
+            self.tell(name, told)
+
+    async def _of(self, name: str, circle: str) -> Told:
+        offer = self.offers.offer(name, circle)
+        if offer is None:
+            await asyncio.to_thread(self.outlet.withdraw, name)
+            return Withdrawn()
+        edition = await self.outlet.bring_out(self.register, offer, proved=name in self.proved)
+        self.proved.add(name)
+        return edition or Well()

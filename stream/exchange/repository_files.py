@@ -1,0 +1,222 @@
+"""A repository as it lies on the disk: read what is published, write a new version, safely.
+
+What a partner sees is what `timestamp.json` leads to. Everything else is written before it, under
+names that nothing leads to yet; the rename of `timestamp.json` is the moment of publication. So
+whoever is killed in between leaves the old version in force.
+"""
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from tuf.api.exceptions import RepositoryError
+from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
+
+from stream.core.model.errors import ExchangeFault
+from stream.lists.snapshot.durable_files import locked, sync_folder
+
+METADATA: Final = "metadata"
+TARGETS: Final = "targets"
+FILE_MODE: Final = 0o644
+FOLDER_MODE: Final = 0o755
+_TEMP: Final = ".writing"
+_ROOT = re.compile(r"(\d+)\.root\.json\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """One version of a repository: each role's file, as bytes; `roles` are those of lists."""
+
+    root: bytes
+    timestamp: bytes
+    snapshot: bytes
+    targets: bytes
+    roles: Mapping[str, bytes]
+
+    def read_root(self) -> Root:
+        """What root says."""
+        return Metadata[Root].from_bytes(self.root).signed
+
+    def read_snapshot(self) -> Snapshot:
+        """What snapshot says."""
+        return Metadata[Snapshot].from_bytes(self.snapshot).signed
+
+    def read_timestamp(self) -> Timestamp:
+        """What timestamp says."""
+        return Metadata[Timestamp].from_bytes(self.timestamp).signed
+
+    def read_targets(self) -> Targets:
+        """What the top-level targets say."""
+        return Metadata[Targets].from_bytes(self.targets).signed
+
+    def read_role(self, role: str) -> Targets:
+        """What a list's role says."""
+        return Metadata[Targets].from_bytes(self.roles[role]).signed
+
+    def all_targets(self) -> dict[str, TargetFile]:
+        """Every target of every role."""
+        found = dict(self.read_targets().targets)
+        for role in self.roles:
+            found |= self.read_role(role).targets
+        return found
+
+    def with_role(self, role: str, data: bytes) -> "Published":
+        """The same with another file for a list's role."""
+        return replace(self, roles={**self.roles, role: data})
+
+
+def read(folder: Path) -> Published:
+    """What is published in `folder`. Raises ExchangeFault."""
+    place = folder / METADATA
+    try:
+        newest = newest_root(folder)
+        if newest == 0:
+            text = f"{folder} is no repository: `ringfence exchange init` makes one"
+            raise ExchangeFault(text)
+        root = (place / f"{newest}.root.json").read_bytes()
+        timestamp = (place / "timestamp.json").read_bytes()
+        version = Metadata[Timestamp].from_bytes(timestamp).signed.snapshot_meta.version
+        snapshot = (place / f"{version}.snapshot.json").read_bytes()
+        meta = Metadata[Snapshot].from_bytes(snapshot).signed.meta
+        files = {
+            name.removesuffix(".json"): (place / f"{one.version}.{name}").read_bytes()
+            for name, one in meta.items()
+        }
+        return Published(root, timestamp, snapshot, files.pop("targets"), files)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise ExchangeFault(f"{folder} can not be read: {where}{error.strerror}") from error
+    except (RepositoryError, KeyError) as error:
+        text = f"{folder} is damaged: {error}; restore it, or `exchange init` a new one beside it"
+        raise ExchangeFault(text) from error
+
+
+def newest_root(folder: Path) -> int:
+    """The newest version of root; 0: there is none."""
+    place = folder / METADATA
+    names = [path.name for path in place.iterdir()] if place.is_dir() else []
+    return max((int(found[1]) for name in names if (found := _ROOT.match(name))), default=0)
+
+
+def names_of(published: Published) -> Iterator[tuple[str, bytes]]:
+    """Each metadata file but root, in the order in which they have to be written."""
+    snapshot = published.read_snapshot()
+    for role, data in published.roles.items():
+        yield f"{snapshot.meta[f'{role}.json'].version}.{role}.json", data
+    yield f"{snapshot.meta['targets.json'].version}.targets.json", published.targets
+    yield f"{snapshot.version}.snapshot.json", published.snapshot
+    yield "timestamp.json", published.timestamp
+
+
+def write(folder: Path, published: Published) -> None:
+    """Publish: lists' roles, targets, snapshot, and timestamp last. Raises ExchangeFault."""
+    for name, data in names_of(published):
+        put(folder / METADATA / name, data)
+
+
+def write_root(folder: Path, version: int, data: bytes) -> None:
+    """A new root: clients ask for the next version by its name."""
+    put(folder / METADATA / f"{version}.root.json", data)
+
+
+def open_folder(folder: Path) -> None:
+    """Make a folder that others may read, with those above it; raises OSError.
+
+    What is published is there for a web server of another user, whatever this process' umask is
+    (0077 in our systemd units); private files have modes of their own.
+    """
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    for place in reversed(missing):
+        place.mkdir(exist_ok=True)
+        place.chmod(FOLDER_MODE)
+
+
+def closed_above(folder: Path) -> Path | None:
+    """The folder nearest to the root that a web server of another user can not enter."""
+    closed = [one for one in folder.absolute().parents if not one.stat().st_mode & 0o001]
+    return closed[-1] if closed else None
+
+
+def put(path: Path, content: bytes | Path) -> None:
+    """A file, whole and lasting or not at all; one that is there is replaced at once.
+
+    Raises ExchangeFault.
+    """
+    temporary = path.with_name(f"{path.name}{_TEMP}")
+    try:
+        open_folder(path.parent)
+        if isinstance(content, bytes) and path.is_file() and path.read_bytes() == content:
+            return
+        with temporary.open("wb") as file:
+            os.fchmod(file.fileno(), FILE_MODE)
+            if isinstance(content, Path):
+                with content.open("rb") as source:
+                    shutil.copyfileobj(source, file, 1 << 20)
+            else:
+                file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        text = f"{path} can not be written: {error.strerror}; what was published stays"
+        raise ExchangeFault(text) from error
+
+
+def link(source: Path, path: Path) -> None:
+    """The same file under another name; a copy where the disk can not. Raises ExchangeFault."""
+    if path.is_file():
+        return
+    try:
+        open_folder(path.parent)
+        path.hardlink_to(source)
+    except OSError:
+        put(path, source)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Nobody else changes the repository meanwhile. Raises ExchangeFault."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with locked(folder.with_name(f".{folder.name}.lock")):
+            yield
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise ExchangeFault(f"{folder} can not be used: {where}{error.strerror}") from error
+
+
+def place_of(folder: Path, target: TargetFile) -> Path:
+    """Where a target lies: its SHA-256 is part of its name, so that versions never mix."""
+    head, _, name = target.path.rpartition("/")
+    return folder / TARGETS / head / f"{target.hashes['sha256']}.{name}"
+
+
+def meta_of(data: bytes) -> MetaFile:
+    """What snapshot and timestamp say of a file: version, length, hash."""
+    return MetaFile.from_data(Metadata.from_bytes(data).signed.version, data, ["sha256"])
+
+
+def prune(folder: Path, published: Published, older_than_s: float) -> int:
+    """Delete what nothing leads to any more, if it is old: someone may still be fetching.
+
+    Roots stay: they are how an old client finds to the newest. Returns how many files went.
+    """
+    used = {folder / METADATA / name for name, _ in names_of(published)}
+    used |= {place_of(folder, target) for target in published.all_targets().values()}
+    before_s, gone = time.time() - older_than_s, 0
+    for place in (folder / METADATA, folder / TARGETS):
+        for path in sorted(place.rglob("*")):
+            if path in used or not path.is_file() or _ROOT.match(path.name):
+                continue
+            if path.stat().st_mtime < before_s:
+                path.unlink()
+                gone += 1
+    return gone

@@ -1,0 +1,225 @@
+"""Judging a feed's version without storing anything: read, compared with the list, weighed.
+
+What `feeds check` prints, and what `feeding.take_in` acts on.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from stream.core.model.agreement import Agreements, owner_of
+from stream.core.model.allowlist import AllowEntry, Allowlist
+from stream.core.model.entry import Columns
+from stream.core.model.errors import ConfigInvalid, ListUnknown
+from stream.core.numbers.emergency import EmergencyNumbers
+from stream.feeds.diff import Clock, Difference, difference, owned_by
+from stream.feeds.feed import ID_CHARS, Feed, FeedState
+from stream.feeds.formats.ringfence import read_header
+from stream.feeds.formats.rows import LINE_CHARS_MAX, InputUnreadable
+from stream.feeds.gate import Judgement, Last, Seen, judge
+from stream.feeds.read import VersionRead, read_version
+from stream.feeds.read_snapshot import is_whole_list
+from stream.feeds.row_checks import Bounds
+from stream.feeds.transport import Fetched
+from stream.feeds.version_files import Versions
+from stream.lists.snapshot.build import columns_from
+from stream.lists.snapshot.merge import empty_columns
+from stream.lists.store.contents import CHANGES_MAX, entries_of
+from stream.lists.store.heads import ListHead, unknown
+from stream.lists.store.list_store import Register
+from stream.lists.store.rekey import Move, rehashed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """A fetched version: its file, and when it came."""
+
+    fetched: Fetched
+    at_s: int
+
+    @property
+    def id(self) -> str:
+        """What the version is called."""
+        return self.fetched.sha256[:ID_CHARS]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a feed is judged by besides its own file: all circles' keys, emergency numbers.
+
+    `home` is the country whose lists are ours, `agreements` those by which others share theirs.
+    """
+
+    keys: Mapping[str, bytes]
+    emergency: Mapping[str, frozenset[str]]
+    home: str = ""
+    agreements: Agreements = field(default_factory=Agreements)
+
+    def agreement_over(self, list_name: str, at_s: int) -> str:
+        """Which agreement ended by which the list was shared with us; "": that is no reason."""
+        over = self.agreements.ended(list_name, self.home, at_s)
+        if over is None:
+            return ""
+        at = datetime.fromtimestamp(over.valid_until_s, UTC).isoformat()
+        return f"{over.id} ended at {at}, and none shares {list_name} with {self.home} any more"
+
+    def key_of(self, circle: str) -> bytes:
+        """A circle's key. Raises ConfigInvalid."""
+        if circle not in self.keys:
+            raise ConfigInvalid((f"no key for circle {circle}: it needs [circles.{circle}]",))
+        return self.keys[circle]
+
+    def bounds(self, feed: Feed, allowed: Sequence[AllowEntry]) -> Bounds:
+        """What the feed may not bring.
+
+        A number whose wrong block was put right stays off our lists. Another country's list may go
+        on naming it: its owner was told, and the allowlist stands in front of it.
+        """
+        ours = owner_of(feed.list_name) == self.home
+        redressed = [entry for entry in allowed if entry.appeal]
+        return Bounds(
+            codes=feed.codes,
+            own=feed.own,
+            speaks_for=feed.speaks_for,
+            emergency=EmergencyNumbers(self.emergency),
+            allowlist=Allowlist.of(entry for entry in allowed if not entry.appeal),
+            redressed=Allowlist.of(redressed if ours else ()),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Assessed:
+    """A version as far as it can be judged without storing anything."""
+
+    read: VersionRead
+    seen: Seen
+    judgement: Judgement
+    change: Difference | None
+
+
+async def assess(
+    register: Register | None,
+    feed: Feed,
+    arrival: Arrival,
+    around: Surroundings,
+    last: Last | None,
+    now_s: int,
+    versions: Versions,
+    *,
+    released: bool = False,
+    move: Move | None = None,
+) -> Assessed:
+    """Read, compare and judge a version; nothing is stored but its rejected rows.
+
+    Without a register it is compared with nothing. `move`: it takes the list to another key; what
+    is a fingerprint alone can then not be compared, and counts as new.
+    """
+    fetched = arrival.fetched
+    allowed: Sequence[AllowEntry] = ()
+    circle = feed.circle
+    if register is not None:
+        _, allowed = await register.allow_all()
+        circle = (await quick_head(register, feed.list_name)).circle
+    key = move.key if move is not None else around.key_of(circle)
+    read = await asyncio.to_thread(
+        read_version,
+        feed,
+        fetched.path,
+        versions.rejects(arrival.id),
+        key,
+        around.bounds(feed, allowed),
+        now_s,
+        released=released,
+    )
+    change = None
+    if read.bare:
+        change = _sizes(last, read)
+    elif register is not None and not read.unreadable:
+        if move is None:
+            held = await _held(register, feed, read.columns, fetched.whole, key)
+        else:
+            held = await _held(register, feed, read.columns, True, move.key_before)
+            held = await asyncio.to_thread(rehashed, held, key)
+        clock = Clock(now_s, feed.renew_s)
+        change = await asyncio.to_thread(
+            difference,
+            held,
+            read.columns,
+            own=feed.name,
+            whole=fetched.whole,
+            clock=clock,
+            states=feed.format == "snapshot",
+        )
+    seen = Seen(
+        sha256=fetched.sha256,
+        whole=fetched.whole,
+        unreadable=read.unreadable,
+        too_coarse=read.too_coarse,
+        agreement_over=around.agreement_over(feed.list_name, now_s),
+        as_of_s=fetched.as_of_s,
+        good=read.good,
+        bad=read.bad,
+        expired=read.expired,
+        gained=None if change is None else change.gained,
+        lost=None if change is None else change.lost,
+        rows=dict(read.found),
+        looks=dict(read.looks),
+    )
+    return Assessed(read, seen, judge(seen, last, feed.gate), change)
+
+
+def is_whole(feed: Feed, path: Path, *, said: bool) -> bool:
+    """Whether a version is the whole list: a change file says so itself, else its transport did."""
+    if feed.format == "snapshot":
+        return is_whole_list(path)
+    if feed.format != "ringfence":
+        return said
+    with path.open("rb") as file:
+        first = file.readline(LINE_CHARS_MAX)
+    try:
+        return read_header(first.decode("utf-8", "replace")).whole
+    except InputUnreadable:
+        return said  # it will be told when it is read
+
+
+def _sizes(last: Last | None, read: VersionRead) -> Difference:
+    """What can be said of a bare filter: how many numbers more or less it claims to hold."""
+    more = read.good - (last.numbers if last is not None else 0)
+    none = empty_columns()
+    return Difference(
+        none, none, updated=0, numbers=read.good, gained=max(more, 0), lost=max(-more, 0)
+    )
+
+
+async def _held(register: Register, feed: Feed, new: Columns, whole: bool, key: bytes) -> Columns:
+    """The feed's own reports on the list: all, or for a small increment those of its numbers."""
+    if whole or len(new) > CHANGES_MAX:
+        _, columns = await entries_of(register, feed.list_name, key)
+        return await asyncio.to_thread(owned_by, columns, feed.owns)
+    fingerprints: list[int] = np.unique(new.fingerprint).tolist()
+    reports = await register.reports(feed.list_name, fingerprints)
+    entries = [entry for found in reports.values() for entry in found if feed.owns(entry.source)]
+    return columns_from(entries)
+
+
+async def quick_head(register: Register, name: str) -> ListHead:
+    """A list's head, without the changes since its base, which may be many. Raises ListUnknown."""
+    head = (await register.heads()).lists.get(name)
+    if head is None:
+        raise ListUnknown(unknown(name))
+    return head
+
+
+def last_of(state: FeedState, list_name: str, *, renewal: bool = False) -> Last | None:
+    """The last accepted version, as the gate compares; `renewal`: the same bytes may come.
+
+    What was let into another list is nothing to compare with.
+    """
+    accepted = state.accepted
+    if accepted is None or not accepted.is_of_list(list_name):
+        return None
+    return Last("" if renewal else accepted.sha256, accepted.numbers, accepted.as_of_s)

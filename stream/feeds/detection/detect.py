@@ -1,0 +1,304 @@
+"""What format a file may be in, and how a feed of such files could be described.
+
+`candidates` looks at the first bytes; `detect` tries each candidate on the file, so that a proposal
+says how many of its rows are good, in which region its national numbers are, and which of the
+partner's words are still to be mapped. What is not clear is a question, never a guess: a wrong
+column or country would list innocent numbers.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from stream.core.filters.bloom import HEADER, Shape
+from stream.core.model.entry_fields import FIELDS
+from stream.feeds.detection.column_names import regions_hinted, says, says_at, words_known
+from stream.feeds.detection.foreign_files import what_it_is
+from stream.feeds.detection.guess_columns import Guess, Judged, folded, guess
+from stream.feeds.detection.proposal import Choice, Proposal, Question
+from stream.feeds.detection.table_head import head_of, leaves
+from stream.feeds.detection.try_proposal import assigned_share, tried
+from stream.feeds.formats.json_objects import BROKEN
+from stream.feeds.formats.rows import InputUnreadable, ReadOptions, Wrong
+from stream.feeds.lookalikes import style_of
+from stream.feeds.misp_folder import MANIFEST, is_folder, read_folder
+from stream.feeds.open import Format, encoding_of
+from stream.feeds.values import Dates
+
+HEAD_BYTES = 256 << 10
+_LINES = 200
+_STIX = re.compile(r'"type"\s*:\s*"(bundle|indicator|phone-number|identity|observed-data)"')
+_KINDS: Mapping[Format, tuple[re.Pattern[str], str]] = {
+    "ringfence": (re.compile(r'\A\s*\{[^\n]*"ringfence-changes"'), "its first line says so"),
+    "stix": (re.compile(r'"spec_version"|"objects"\s*:'), "objects of STIX 2.1"),
+    "phoneblock": (re.compile(r'"votes"\s*:'), "numbers with votes, as PhoneBlock's API answers"),
+    "misp": (re.compile(r'"(Event|Attribute|Object)"\s*:'), "a MISP event"),
+}
+_THAI: Final = frozenset(range(0xA1, 0xDB)) | frozenset(range(0xDF, 0xFC))
+"""Bytes that are letters in TIS-620 and CP874."""
+_LEGACY: Final = ("cp874", "gb18030", "big5", "cp932", "cp949", "cp1258")
+"""Encodings of the region that files are still written in, besides UTF-8 and UTF-16."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a person said: `regions` to read national numbers in, and the column of the numbers.
+
+    `number` is a header's text, a path of keys, or a place from 1; "": nobody said.
+    """
+
+    regions: Sequence[str]
+    number: str = ""
+
+
+def detect(
+    path: Path, regions: Sequence[str], now_s: int, number: str = ""
+) -> tuple[Proposal, ...]:
+    """The ways to read a file, the likeliest first; none: it is nothing that is known.
+
+    `regions` are tried for national numbers, in their order, our own country first. `number` is
+    the column of the numbers where a person named it. Raises InputUnreadable if the file can not be
+    read, or is something known that is no feed (a spreadsheet's own file).
+    """
+    asked = Asked(regions, number)
+    try:
+        head = b"" if path.is_dir() else _head(path)
+        if what := what_it_is(head):
+            _refuse(path, head, what)
+        if is_folder(path):
+            return (_folder(path),)
+        found = candidates(head, path.stat().st_size, asked)
+    except OSError as error:
+        raise InputUnreadable(f"{path}: {error.strerror}") from error
+    good = [tried(path, one, regions, now_s) for one in found]
+    return tuple(sorted(good, key=lambda one: (one.question is not None, -one.sureness)))
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(HEAD_BYTES)
+
+
+def _refuse(path: Path, head: bytes, what: str) -> None:
+    """Refuse a file that is known to be no feed; a packed folder of MISP events may be one."""
+    if head.startswith(b"PK") or not is_folder(path):
+        raise InputUnreadable(f"{path} is {what}")
+    try:
+        _folder(path)
+    except InputUnreadable as error:
+        raise InputUnreadable(f"{path} is {what}") from error
+
+
+def _folder(path: Path) -> Proposal:
+    """A MISP feed's folder. Raises InputUnreadable where it is another."""
+    try:
+        next(read_folder(path), None)
+    except InputUnreadable as error:
+        text = f"{error}. A list that is packed has to be unpacked first"
+        raise InputUnreadable(text) from error
+    return Proposal("misp-feed", 90, f"a folder or an archive with a {MANIFEST}")
+
+
+def candidates(head: bytes, size: int, asked: Asked) -> list[Proposal]:
+    """What a file of `size` bytes that begins with `head` may be. Raises InputUnreadable."""
+    if _is_filter(head, size):
+        return [Proposal("pybloom", 95, "the header of a pybloom-live filter, of this very size")]
+    encoding = _guessed(head)
+    read = encoding or encoding_of(head[: len(head) // 4 * 4], Path("the file"))
+    text = head.decode(read, "replace")
+    options = ReadOptions(encoding=encoding)
+    lines = [line for line in text.splitlines()[:_LINES] if line.strip()]
+    if len(head) < size and len(lines) > 1:
+        lines.pop()  # it is cut
+    if text.lstrip("\ufeff \t\r\n").startswith(("{", "[")):
+        return [*_documents(text), *_json_lines(lines, options, asked)]
+    return [*_tables(lines, options, asked)] or [*_texts(lines, options, asked)]
+
+
+def _is_filter(head: bytes, size: int) -> bool:
+    if len(head) < HEADER.size:
+        return False
+    rate, slices, bits, capacity, _ = HEADER.unpack_from(head)
+    return (
+        0 < rate < 1 and 0 < slices < 64 and Shape(rate, slices, bits, capacity).file_size == size
+    )
+
+
+def _guessed(head: bytes) -> str | None:
+    """An encoding that the file does not show by itself; None: it does, or is UTF-8.
+
+    It is the one in which the first lines have most of the words that columns are named by.
+    """
+    whole = head[: head.rfind(b"\n") + 1]
+    if b"\0" in head:
+        return None
+    try:
+        whole.decode()
+    except UnicodeDecodeError:
+        pass
+    else:
+        return None
+    known = {encoding: _known_in(whole, encoding) for encoding in _LEGACY}
+    best = max(_LEGACY, key=lambda encoding: known[encoding])
+    if known[best] > 0:
+        return best
+    odd = [byte for byte in head if byte >= 0x80]
+    thai = sum(byte in _THAI for byte in odd)
+    return "cp874" if thai >= 0.95 * len(odd) and len(odd) >= 4 else "cp1252"
+
+
+def _known_in(data: bytes, encoding: str) -> int:
+    """How many cells of the first lines are names in some encoding; -1: it is not in it."""
+    try:
+        lines = data.decode(encoding).splitlines()[:10]
+    except UnicodeDecodeError:
+        return -1
+    # ASCII words are the same in each of them, and say nothing.
+    cells = [cell for line in lines for cell in re.split(r"[,;\t|]", line) if not cell.isascii()]
+    return words_known(cells)
+
+
+def _documents(text: str) -> Iterator[Proposal]:
+    for kind, (pattern, why) in _KINDS.items():
+        if pattern.search(text) and (kind != "stix" or _STIX.search(text)):
+            yield Proposal(kind, 95 if kind != "misp" else 90, why)
+
+
+def _json_lines(lines: Sequence[str], options: ReadOptions, asked: Asked) -> Iterator[Proposal]:
+    records: list[dict[str, str]] = []
+    for line in lines[:50]:
+        try:
+            value = msgspec.json.decode(line)
+        except BROKEN:
+            continue
+        if isinstance(value, dict):
+            records.append(dict(leaves(value)))
+    if len(records) * 2 < len(lines[:50]) or not records:
+        return
+    paths = list(dict.fromkeys(path for record in records for path in record))
+    columns = [[record.get(path, "") for record in records] for path in paths]
+    one = Proposal("jsonl", 85, "one JSON object a line", options)
+    yield from _guessed_columns(one, paths, paths, columns, asked)
+
+
+def _tables(lines: Sequence[str], options: ReadOptions, asked: Asked) -> Iterator[Proposal]:
+    if lines and "Company_Phone_Number" in lines[0] and "Violation_Date" in lines[0]:
+        yield Proposal("ftc", 98, "the header of the FTC's complaints", languages=("US",))
+        return
+    head = head_of(lines)
+    if head is None or (len(head.names) == 1 and not words_known(head.names)):
+        return
+    one = Proposal("csv", 85 if len(head.names) > 1 else 75, head.told, options)
+    yield from _guessed_columns(one, head.names, head.names_in_file, head.columns, asked)
+
+
+def _texts(lines: Sequence[str], options: ReadOptions, asked: Asked) -> Iterator[Proposal]:
+    bare = [text for line in lines if (text := line.partition("#")[0].strip())]
+    found = guess([""], [bare], assigned_share(asked.regions), 0 if asked.number else None)
+    one = Proposal("text", 70, "one number a line", options, languages=regions_hinted([], lines))
+    if "number" in found.fields:
+        yield one
+    elif found.asked or (found.passed and bare):
+        judged = (*found.asked, *found.passed)[0]
+        yield replace(one, question=_question(found, (judged,), {judged.at: "1"}))
+
+
+def _guessed_columns(
+    one: Proposal,
+    names: Sequence[str],
+    names_in_file: Sequence[str],
+    columns: Sequence[Sequence[str]],
+    asked: Asked,
+) -> Iterator[Proposal]:
+    """A proposal with the columns that were found, or with the question which they are."""
+    said = _place_of(asked.number, names) if asked.number else None
+    reads = says_at if one.kind == "jsonl" else says
+    found = guess(names, columns, assigned_share(asked.regions), said, reads)
+    places: dict[int, str | int] = {at: names_in_file[at] or at + 1 for at in range(len(names))}
+    fields = dict(found.fields)
+    dates, notes = Dates(), list(_notes(found))
+    if "reported_at" in fields:
+        texts = [text.strip() for text in columns[fields["reported_at"]] if text.strip()]
+        style = style_of(texts)
+        if style is not None:
+            dates = Dates(style.dates, style.era == "buddhist")  # type: ignore[arg-type]
+        read = sum(not isinstance(dates.reader(text), Wrong) for text in texts)
+        if 2 * read < len(texts):
+            del fields["reported_at"]
+            dates = Dates()
+            notes.append(f"days like {texts[0]!r} cannot be read: reports get the file's time")
+        elif style is not None and not style.is_sure:
+            notes.append(f"dates: day-month is a guess, no day of {texts[0]!r}... is above 12")
+    named = {name: places[fields[name]] for name in FIELDS if name in fields}
+    if one.kind == "jsonl" and all(name == place for name, place in named.items()):
+        named = {}
+    one = replace(
+        one,
+        options=replace(one.options, columns=named),
+        dates=dates,
+        notes=tuple(notes),
+        languages=_languages(one, names, columns),
+    )
+    if "number" in found.fields:
+        yield one
+    elif found.asked:
+        answers = {judged.at: str(places[judged.at]) for judged in found.asked}
+        yield replace(one, question=_question(found, found.asked, answers))
+    elif found.passed:
+        passed = found.passed
+        answers = {judged.at: str(places[judged.at]) for judged in passed}
+        yield replace(one, question=_question(found, passed, answers))
+
+
+_WRITTEN_IN: Final = {
+    "cp874": "TH",
+    "cp1258": "VN",
+    "cp932": "JP",
+    "cp949": "KR",
+    "gb18030": "CN",
+    "big5": "TW",
+}
+"""Where an old encoding is at home."""
+
+
+def _languages(
+    one: Proposal, names: Sequence[str], columns: Sequence[Sequence[str]]
+) -> tuple[str, ...]:
+    """The countries that a table's encoding, its names, or else its texts hint at."""
+    home = _WRITTEN_IN.get(one.options.encoding or "")
+    if home is not None:
+        return (home, "HK") if home == "TW" else (home,)
+    return regions_hinted(names, [text for column in columns for text in column[:20]])
+
+
+def _place_of(said: str, names: Sequence[str]) -> int:
+    """The column that a person named by its header, its path or its place from 1."""
+    for at, name in enumerate(names):
+        if folded(name) == folded(said) and name.strip():
+            return at
+    if said.isdecimal() and 1 <= int(said) <= len(names):
+        return int(said) - 1
+    known = ", ".join(repr(name.strip()) for name in names if name.strip())
+    raise InputUnreadable(f"no column {said!r}: name one of {known or len(names)}, or its place")
+
+
+def _question(found: Guess, judged: Sequence[Judged], answers: Mapping[int, str]) -> Question:
+    why = found.why or "no column looks like the numbers to block"
+    choices = tuple(
+        Choice(answers[one.at], one.shown, one.why_not, is_likely=one.is_likely) for one in judged
+    )
+    return Question(why, "--number", choices)
+
+
+def _notes(found: Guess) -> Iterator[str]:
+    """Which columns of digits are no numbers, so that a person sees what was decided."""
+    if "number" in found.fields:
+        for one in found.passed:
+            if one.at != found.fields["number"]:
+                yield f"not the number: {one.label}: {one.why_not}"
+            else:
+                yield f"you said that {one.label} is the number; {one.why_not}"

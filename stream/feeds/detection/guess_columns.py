@@ -1,0 +1,281 @@
+"""Which column of a table is the number to block, and what the others may mean. Pure.
+
+A wrong answer lists innocent numbers, so what is not clear is asked of a person: a column is the
+number only if its name or its looks say so, and no other column is as likely.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from stream.feeds.detection.column_names import (
+    NEVER,
+    Says,
+    names_call_records,
+    names_category,
+    names_culprit,
+    says,
+)
+from stream.feeds.formats.csv import NAMES
+from stream.feeds.formats.rows import Wrong
+from stream.feeds.lookalikes import Looks, Tally, is_like_date, looks_like_number
+from stream.feeds.values import bare_number, damage_of, read_confidence, read_time
+
+Column = Sequence[str]
+Assigned = Callable[[Column], float]
+"""The share of some texts that are numbers which a numbering plan assigns, in the best region."""
+
+_FULL = re.compile(r"\+|00[1-9]|tel:|sips?:")
+_TRUNK = re.compile(r"\(?0[1-9]")
+"""A trunk prefix, which ids do not have."""
+_WORDS_MAX = 40
+"""Longer texts are remarks, not categories."""
+_EXAMPLES = 3
+_MANY: Final = 10
+_HALF: Final = 0.5
+_MOST: Final = 0.6
+_NEARLY_ALL: Final = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One column. `why_not` says why it is no number, "": it may be one.
+
+    `looks` is what its texts look like that are no numbers. `share` of them look like numbers,
+    `damaged` were damaged by a spreadsheet.
+    """
+
+    at: int
+    name: str
+    says: Says
+    why_not: str
+    looks: Looks | None
+    share: float
+    damaged: float
+    examples: tuple[str, ...]
+    texts: Column = field(repr=False, default=())
+
+    @property
+    def label(self) -> str:
+        """How a person knows the column: by its name, else by its place from 1."""
+        return repr(self.name.strip()) if self.name.strip() else f"column {self.at + 1}"
+
+    @property
+    def is_likely(self) -> bool:
+        """Whether it may be the number all the same: a block of SIM cards looks like ids."""
+        is_block = self.says is Says.NUMBER and self.looks is Looks.IDS
+        return not self.why_not or is_block
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether most of its numbers have a `+` or a trunk prefix, as no id has."""
+        numbers = [bare_number(text) for text in self.texts if looks_like_number(text)]
+        marked = [text for text in numbers if _FULL.match(text) or _TRUNK.match(text)]
+        return len(marked) >= _HALF * max(1, len(numbers))
+
+    @property
+    def shown(self) -> str:
+        """The column with its first texts."""
+        return f"{self.label} ({', '.join(self.examples)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """`fields`: the column of each field that was found. Without `number` there is no list.
+
+    `asked`: the columns of which a person has to say which is the number, or whether it is one;
+    `why` says why it has to be asked. `passed`: columns of digits that are no numbers, and why.
+    """
+
+    fields: dict[str, int]
+    asked: tuple[Judged, ...] = ()
+    why: str = ""
+    passed: tuple[Judged, ...] = ()
+
+
+def folded(name: str) -> str:
+    """A column's name as `NAMES` has it."""
+    return "_".join(name.strip().lower().replace("-", " ").split())
+
+
+def guess(
+    names: Sequence[str],
+    columns: Sequence[Column],
+    assigned: Assigned,
+    number: int | None = None,
+    said: Callable[[str], Says] = says,
+) -> Guess:
+    """The meaning of the columns of a table; `number` is that of the numbers, if a person said so.
+
+    `said` reads a name; of JSON it is a path (`headers.says_at`).
+    """
+    judged = [_judged(at, names[at], said(names[at]), column) for at, column in enumerate(columns)]
+    passed = tuple(one for one in judged if one.why_not and _is_numeric(one))
+    if number is not None:
+        return Guess({"number": number, **_others(judged, number)}, passed=passed)
+    chosen, asked, why = _choose(judged, assigned)
+    if chosen is not None and names_call_records(names):
+        asked = (replace(chosen, why_not="everybody who calls is in it"),)
+        chosen, why = None, "call records, and no list: `ringfence dialects detect` reads them"
+    fields = {} if chosen is None else {"number": chosen.at}
+    at = chosen.at if chosen is not None else None
+    return Guess({**fields, **_others(judged, at)}, asked, why, passed)
+
+
+def _judged(at: int, name: str, said: Says, column: Column) -> Judged:
+    texts = [text.strip() for text in column if text.strip()]
+    tally = Tally()
+    tally.add(texts)
+    why_not, looks = "", tally.looks()
+    if said in NEVER:
+        why_not = f"its name says {said.value}"
+    elif looks is not None:
+        why_not = f"its texts look like {looks[0].value}: {looks[1]}"
+    damaged = _share(texts, lambda text: damage_of(bare_number(text)) is Wrong.SCIENTIFIC)
+    share = _share(
+        [bare for text in texts if damage_of(bare := bare_number(text)) is not Wrong.SCIENTIFIC],
+        looks_like_number,
+    )
+    examples = tuple(dict.fromkeys(texts))[:_EXAMPLES]
+    kind = None if looks is None else looks[0]
+    return Judged(at, name, said, why_not, kind, share, damaged, examples, texts)
+
+
+def _is_numeric(one: Judged) -> bool:
+    """Whether a column has digits enough to be taken for numbers by somebody else."""
+    return one.share >= _HALF or _share(one.texts, lambda text: _digits(text) >= 7) >= _HALF
+
+
+def _choose(
+    judged: Sequence[Judged], assigned: Assigned
+) -> tuple[Judged | None, tuple[Judged, ...], str]:
+    """The number's column; or those to ask about, and why."""
+    named = [one for one in judged if one.says is Says.NUMBER and one.texts]
+    for one in named:
+        if one.damaged >= _HALF:
+            why = "a spreadsheet wrote its numbers in scientific notation and lost digits: format "
+            return None, (one,), f"{why}the column as text there and export it again"
+    able = [one for one in judged if not one.why_not and one.share >= _HALF]
+    strong = [one for one in able if one.says is Says.NUMBER]
+    if not able:
+        return None, tuple(named), "what stands there looks like no telephone numbers" * bool(named)
+    suspects = [one for one in able if names_culprit(one.name)]
+    if len(suspects) == 1 and (
+        suspects[0].says in {Says.NUMBER, Says.GENERIC} or _is_evident(suspects[0], assigned)
+    ):
+        return suspects[0], (), ""
+    if len(strong) == 1:
+        close = [one for one in able if _is_close(one, strong[0], assigned)]
+        if not close:
+            return strong[0], (), ""
+        return None, (strong[0], *close), "more than one column may be the number to block"
+    if len(strong) > 1:
+        return None, tuple(strong), "more than one column may be the number to block"
+    if named:
+        why = "the column that is named so holds something else"
+        return None, (*named, *able), why
+    return _unnamed(able, assigned)
+
+
+def _unnamed(
+    able: Sequence[Judged], assigned: Assigned
+) -> tuple[Judged | None, tuple[Judged, ...], str]:
+    """`_choose` where no name says that its column has telephone numbers."""
+    evident = [one for one in able if _is_evident(one, assigned)]
+    if len(evident) == 1:
+        (best,) = evident
+        close = [one for one in able if _is_close(one, best, assigned)]
+        if not close:
+            return best, (), ""
+    if len(able) == 1:
+        return None, tuple(able), "nothing says that these are telephone numbers"
+    return None, tuple(able), "more than one column may be the number to block"
+
+
+def _is_close(one: Judged, best: Judged, assigned: Assigned) -> bool:
+    """Whether another column is as likely as the best: it must be asked which it is."""
+    if one is best:
+        return False
+    if one.says in {Says.UNSURE, Says.GENERIC, Says.NUMBER}:
+        return True
+    if best.is_marked and not one.is_marked:
+        return False  # bare digits under a name that says nothing
+    return assigned(one.texts) >= _HALF
+
+
+def _is_evident(one: Judged, assigned: Assigned) -> bool:
+    """Whether texts alone, or with a name like `number`, are telephone numbers."""
+    if one.says is Says.UNSURE:
+        return False
+    numbers = [bare_number(text) for text in one.texts if looks_like_number(text)]
+    if one.is_marked:
+        dialled = [text for text in numbers if _TRUNK.match(text) is not None]
+        return not dialled or assigned(dialled) >= _MOST
+    if one.says is Says.NOTHING and not names_culprit(one.name):
+        return False
+    # Digits alone: ids have few beginnings, numbers of many people have many.
+    heads = {"".join(c for c in text if c.isdigit())[:-4] for text in numbers}
+    is_diverse = len(numbers) >= _MANY and len(heads) >= _HALF * len(numbers)
+    return is_diverse and assigned(numbers) >= _NEARLY_ALL
+
+
+def _others(judged: Sequence[Judged], number: int | None) -> dict[str, int]:
+    """The columns of the fields besides the number."""
+    found: dict[str, int] = {}
+    free = [one for one in judged if one.at != number and one.texts]
+    for one in free:
+        name = NAMES.get(folded(one.name))
+        if name not in {None, "number"} and name not in found and _fits(str(name), one.texts):
+            found[str(name)] = one.at
+    dated = [one for one in free if _is_dated(one)]
+    dated.sort(key=lambda one: one.says is not Says.DATE)
+    if "reported_at" not in found and dated and dated[0].at not in found.values():
+        found["reported_at"] = dated[0].at
+    kinds = [one for one in free if _are_categories(one)]
+    kinds.sort(key=lambda one: not names_category(one.name))
+    if "category" not in found and kinds and kinds[0].at not in found.values():
+        found["category"] = kinds[0].at
+    return found
+
+
+def _is_dated(one: Judged) -> bool:
+    share = _share(one.texts, is_like_date)
+    return share >= (_HALF if one.says is Says.DATE else _NEARLY_ALL) and not _is_birth(one)
+
+
+def _is_birth(one: Judged) -> bool:
+    return "birth" in one.name.lower() or "เกิด" in one.name or "sinh" in one.name.lower()
+
+
+def _fits(name: str, column: Column) -> bool:
+    """Whether what stands in a column agrees with its name, mostly."""
+    if name in {"reported_at", "expires_at"}:
+        return _share(column, lambda text: _is_time(text) or is_like_date(text)) >= _HALF
+    if name == "confidence":
+        return _share(column, lambda text: not isinstance(read_confidence(text), Wrong)) >= _HALF
+    return True
+
+
+def _share(column: Column, test: Callable[[str], bool]) -> float:
+    return sum(map(test, column)) / len(column) if column else 0.0
+
+
+def _digits(text: str) -> int:
+    return sum(c.isdigit() for c in text)
+
+
+def _is_time(text: str) -> bool:
+    return not isinstance(read_time(text), Wrong)
+
+
+def _are_categories(one: Judged) -> bool:
+    distinct = set(one.texts)
+    comes_again = len(one.texts) >= 3 and len(distinct) <= max(2, len(one.texts) * 2 // 3)
+    return (
+        one.says is Says.NOTHING
+        and (comes_again or names_category(one.name))
+        and all(len(text) <= _WORDS_MAX and not text.isdigit() for text in distinct)
+        and any(text.upper() != text.lower() or not text.isascii() for text in distinct)
+        and _share(one.texts, is_like_date) == 0.0
+    )

@@ -1,0 +1,148 @@
+"""A way to read a file, as it is proposed to an operator: how sure it is, and what is to be asked.
+
+A proposal's feed file is never complete. `PLACEHOLDERS` stand where only the operator knows the
+answer, and a feed file that still has one is refused by every command.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from stream.core.model.entry_fields import FIELDS
+from stream.feeds.formats.rows import ReadOptions
+from stream.feeds.open import Format
+from stream.feeds.values import Dates
+
+LIST_TO_NAME: Final = "XX/partner"
+OWNER_TO_NAME: Final = "XX"
+CONTACT_TO_NAME: Final = "abuse@example.org"
+REGION_TO_NAME: Final = "??"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One answer to a question: what to type after `--number` or `--region`, and what it means.
+
+    `against` says what speaks against it; `is_likely`: it may be the right one all the same.
+    """
+
+    answer: str
+    shown: str
+    against: str = ""
+    is_likely: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a person has to say before a file can be read: it is never guessed.
+
+    `option` is the command's, `--number` or `--region`; "": nothing can be answered, something has
+    to be done about the file.
+    """
+
+    text: str
+    option: str = ""
+    choices: tuple[Choice, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """One way to read a file. `sureness` 0 to 100; `why` is a sentence for who decides.
+
+    Of the `rows` that were tried, `good` are entries. `examples`: the first of them, field -> text.
+    `unknown_words`: categories of the partner that have no meaning yet. `options`, `region`,
+    `dates` and `encoding` are what the feed would have to say. `question`: it must not be used
+    before that is answered. `notes` are worth a look;
+    `languages` are the countries whose
+    language it is in.
+    """
+
+    kind: Format
+    sureness: int
+    why: str
+    options: ReadOptions = field(default_factory=ReadOptions)
+    region: str | None = None
+    dates: Dates = Dates()  # noqa: RUF009 -- frozen
+    rows: int = 0
+    good: int = 0
+    examples: tuple[Mapping[str, str], ...] = ()
+    unknown_words: tuple[str, ...] = ()
+    wrong: Mapping[str, int] = field(default_factory=dict)
+    question: Question | None = None
+    notes: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
+
+    @property
+    def era(self) -> str:
+        """The `era` of the feed's file."""
+        return "buddhist" if self.dates.buddhist else "common"
+
+    def toml(self, path: str) -> str:
+        """A feed's file, to be completed: what begins with `# ->` is for the operator to say."""
+        lines = [
+            f"list = {_quoted(LIST_TO_NAME)}  # -> the list that it fills",
+            self._format_line(),
+        ]
+        lines += [f"encoding = {_quoted(self.options.encoding)}"] if self.options.encoding else []
+        lines += self._region_lines()
+        if self.dates != Dates():
+            lines.append(f"dates = {_quoted(self.dates.order)}")
+            lines.append(f"era = {_quoted(self.era)}")
+        lines += ["", "[owner]"]
+        lines += [
+            f"name = {_quoted(OWNER_TO_NAME)}  # -> country or organisation",
+            f"contact = {_quoted(CONTACT_TO_NAME)}  # -> whom to ask about a number on it",
+        ]
+        lines += ["", "[from]", 'kind = "file"', f"path = {_quoted(path)}"]
+        lines += self._column_lines()
+        if self.unknown_words:
+            lines += ["", "[categories]"]
+            lines += [f'{_quoted(word)} = "other"  # ->' for word in self.unknown_words]
+        return "\n".join(lines) + "\n"
+
+    @property
+    def _names_columns(self) -> bool:
+        return self.kind in {"csv", "jsonl"}
+
+    def _format_line(self) -> str:
+        """The format; nothing where the question has no other place in the file."""
+        asked = self.question
+        if asked is None or (asked.option and (self._names_columns or asked.option == "--region")):
+            return f"format = {_quoted(self.kind)}"
+        return f'format = ""  # -> {_quoted(self.kind)}, if that is what it is'
+
+    def _region_lines(self) -> list[str]:
+        if self.question is not None and self.question.option == "--region":
+            which = " or ".join(one.answer for one in self.question.choices)
+            return [f"region = {_quoted(REGION_TO_NAME)}  # -> whose national numbers: {which}"]
+        if self.region is None:
+            return []
+        return [f"region = {_quoted(self.region)}  # whose national numbers these are"]
+
+    def _column_lines(self) -> list[str]:
+        columns = dict(self.options.columns)
+        is_asked = self.question is not None and self.question.option == "--number"
+        is_asked = is_asked and self._names_columns
+        if not columns and not is_asked:
+            return []
+        lines = ["", "[columns]"]
+        if self.question is not None and is_asked:
+            which = [one.shown for one in self.question.choices if one.is_likely]
+            said = _one_line(" or ".join(which)) or "no column looks like them"
+            lines.append(f'number = ""  # -> the numbers to block: {said}')
+        for name in FIELDS:
+            if name in columns:
+                place = columns[name]
+                lines.append(f"{name} = {place if isinstance(place, int) else _quoted(place)}")
+        return lines
+
+
+def _one_line(text: str) -> str:
+    """A text for a comment: no line end of a foreign file may end it."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def _quoted(text: str | None) -> str:
+    """A text as TOML's basic string."""
+    return json.dumps(text or "", ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,0 +1,193 @@
+"""Trying a proposal on its file: how many rows are good, and in which region. Reads the file."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+import phonenumbers
+
+from stream.core.model.entry_fields import FIELDS
+from stream.core.numbers.number import Kind, parse
+from stream.feeds.detection.proposal import Choice, Proposal, Question
+from stream.feeds.formats.rows import InputUnreadable, Rows, Wrong
+from stream.feeds.open import has_rows, read_rows, words_of
+from stream.feeds.parse import Defaults, Parser
+from stream.feeds.values import bare_number
+
+ROWS_MAX = 5_000
+"""Rows that a candidate is tried on."""
+_NUMBERS = 200
+_CLOSE = 0.9
+"""A region that reads so much of what the best one does is as likely."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Try:
+    """A proposal as its rows are read in a region: its first numbers, and how many are assigned."""
+
+    proposal: Proposal
+    numbers: tuple[bytes, ...]
+    assigned: int
+
+    @property
+    def region(self) -> str:
+        return self.proposal.region or ""
+
+    @property
+    def own(self) -> int:
+        """How many of its numbers are those of the region itself."""
+        code = f"+{phonenumbers.country_code_for_region(self.region)}".encode()
+        return sum(number.startswith(code) for number in self.numbers)
+
+
+def assigned_share(regions: Sequence[str]) -> Callable[[Sequence[str]], float]:
+    """A function: the share of texts that are assigned numbers, in the region that reads most."""
+
+    def share(texts: Sequence[str]) -> float:
+        tried_on = [bare_number(text) for text in texts[:_NUMBERS]]
+        best = max(
+            (sum(_reads(text, region) for text in tried_on) for region in (None, *regions)),
+            default=0,
+        )
+        return best / len(tried_on) if tried_on else 0.0
+
+    return share
+
+
+def _reads(text: str, region: str | None) -> bool:
+    found = parse(text, region)
+    return found.kind is Kind.E164 and _is_assigned(found.text)
+
+
+def _is_assigned(number: str) -> bool:
+    """Whether a numbering plan assigns such numbers; prefixes are none."""
+    try:
+        return phonenumbers.is_valid_number(phonenumbers.parse(number))
+    except phonenumbers.NumberParseException:
+        return False
+
+
+def tried(path: Path, one: Proposal, regions: Sequence[str], now_s: int) -> Proposal:
+    """A candidate, tried on its file: with figures, examples and region, or with a question."""
+    if one.question is not None or not has_rows(one.kind):
+        return one
+    try:
+        chunks = _some(path, one)
+    except InputUnreadable as error:
+        text = str(error).removeprefix(f"{path}: ")
+        return replace(one, sureness=10, question=Question(f"it cannot be read so: {text}"))
+    asked = regions
+    if len(regions) > 1:
+        asked = tuple(dict.fromkeys((*regions, *one.languages)))
+    tries = [_with_region(one, chunks, region, now_s) for region in (None, *asked)]
+    best = max(tries, key=lambda tried: tried.proposal.good).proposal
+    if not best.good:
+        text = f"none of its {best.rows:,} rows has a number" if best.rows else "it has no rows"
+        wrong = ", ".join(f"{label} {count:,}" for label, count in best.wrong.items())
+        asks = Question(text + f" ({wrong})" * bool(wrong))
+        return replace(one, sureness=10, question=asks, rows=best.rows, wrong=best.wrong)
+    chosen = _chosen(one, tries, asked)
+    rows, good = chosen.rows, chosen.good
+    return replace(chosen, sureness=one.sureness * (rows + good) // (2 * rows))
+
+
+def _chosen(one: Proposal, tries: Sequence[_Try], regions: Sequence[str]) -> Proposal:
+    """The proposal in the region that its numbers are of, or with the question which it is.
+
+    `regions` begin with our own country. 0912345678 is a number of Thailand and of Viet Nam, so
+    where several read other numbers the file's language decides, or a person. Another country than
+    ours is never chosen without its language: seven digits of anything are a number of Brunei.
+    """
+    most = max(tried.proposal.good for tried in tries)
+    if tries[0].proposal.good == most:
+        return tries[0].proposal  # all are written in full
+    assigned = max(tried.assigned for tried in tries if tried.region)
+    able = [
+        tried
+        for tried in tries
+        if tried.region
+        and tried.proposal.good >= _CLOSE * most
+        and tried.assigned >= _CLOSE * assigned
+    ]
+    # 13812345678 is China's, or America's without its +: who dials it at home is likelier.
+    own = [tried for tried in able if tried.own >= _CLOSE * len(tried.numbers)]
+    likely = {tried.region: tried for tried in own or able}
+    spoken = [region for region in one.languages if region in likely]
+    said = spoken[0] if len(spoken) == 1 else None
+    if len({tried.numbers for tried in able}) == 1:
+        said = said or next(iter(likely))  # whichever it is, the numbers are the same
+    home = regions[0] if regions else ""
+    if said is None and not one.languages and [*likely] == [home]:
+        said = home  # nobody else dials so
+    whole = tries[0].proposal
+    if said is None and 2 * whole.good >= most:
+        text = f"{most - whole.good:,} rows have a national number: `region` would say whose"
+        return replace(whole, notes=(*whole.notes, text))
+    if said is None:
+        choices = tuple(Choice(region, _shown(tried)) for region, tried in likely.items())
+        text = "whose national numbers these are cannot be told"
+        first = next(iter(likely.values())).proposal
+        return replace(first, region=None, question=Question(text, "--region", choices))
+    return likely[said].proposal
+
+
+def _shown(tried: _Try) -> str:
+    numbers = ", ".join(number.decode() for number in tried.numbers[:2])
+    return f"{tried.region} ({numbers})"
+
+
+def _some(path: Path, one: Proposal) -> list[Rows]:
+    chunks, count = [], 0
+    for rows in islice(
+        read_rows(path, one.kind, None, lambda _done, _whole: None, one.options), 100
+    ):
+        chunks.append(rows)
+        count += len(rows)
+        if count >= ROWS_MAX:
+            break
+    return chunks
+
+
+def _with_region(one: Proposal, chunks: Sequence[Rows], region: str | None, now_s: int) -> _Try:
+    """The candidate as its rows are read in a region."""
+    known = Defaults("detect", now_s, region, unknown_category="other", dates=one.dates)
+    parser = Parser(known, words_of(one.kind))
+    strict = Parser(replace(known, unknown_category="reject"), words_of(one.kind))
+    rows = good = 0
+    wrong: dict[str, int] = {}
+    words: dict[str, None] = {}
+    numbers: list[bytes] = []
+    examples: list[dict[str, str]] = []
+    for chunk in chunks:
+        parsed = parser.parse(chunk)
+        rows += len(chunk) + len(chunk.unreadable)
+        good += len(chunk) + len(chunk.unreadable) - len(parsed.rejected)
+        numbers += parsed.numbers[: max(0, _NUMBERS - len(numbers))].tolist()
+        for row in parsed.rejected:
+            wrong[row.wrong.label] = wrong.get(row.wrong.label, 0) + 1
+        for row in strict.parse(chunk).rejected:
+            if row.wrong is Wrong.BAD_CATEGORY and len(words) < 50:
+                words.setdefault(row.detail)
+        bad = {row.line for row in parsed.rejected}
+        for at, line in enumerate(chunk.lines):
+            if len(examples) == 3:
+                break
+            if line not in bad:
+                examples.append(_example(chunk, at))
+    told = replace(
+        one,
+        region=region,
+        rows=rows,
+        good=good,
+        examples=tuple(examples),
+        unknown_words=tuple(words),
+        wrong=wrong,
+    )
+    assigned = sum(_is_assigned(number.decode()) for number in numbers)
+    return _Try(told, tuple(numbers), assigned)
+
+
+def _example(rows: Rows, at: int) -> dict[str, str]:
+    texts = {name: getattr(rows, name) for name in FIELDS}
+    return {name: str(held[at]) for name, held in texts.items() if held is not None and held[at]}

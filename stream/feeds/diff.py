@@ -1,0 +1,156 @@
+"""What a feed's new version changes of the reports that its list has of it. Pure.
+
+A report is known by its number and its source. One that says again what the list has is no change:
+else a partner's file of a million numbers without dates would be written anew at each fetch.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.core.filters.snapshot import COLUMNS
+from stream.core.model.entry import Columns
+
+REMOVED = 255
+"""In `category`: the row is a tombstone, which takes its source's report off. Never stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Rows of the new version that are to be written, and rows of the held ones to be taken back.
+
+    `written` are new or changed reports, `updated` of them changed ones; `retracted` held ones.
+    `numbers` are those that the feed then lists, of all that it was compared with; `gained` and
+    `lost` of them from now on, or no more. `fresh` uint64: the fingerprints of those gained.
+    """
+
+    written: Columns
+    retracted: Columns
+    updated: int
+    numbers: int
+    gained: int
+    lost: int
+    fresh: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
+
+    @property
+    def changes(self) -> int:
+        """How many edits of the register this is."""
+        return len(self.written) + len(self.retracted)
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """When rows that name no times count as said anew: see `Feed.renew_s`."""
+
+    now_s: int
+    renew_s: int
+
+
+def rows_of(columns: Columns, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Columns:
+    """Some rows of columns, in their order."""
+    arrays = {c.name: getattr(columns, c.name)[rows] for c in COLUMNS}
+    return Columns(**arrays, sources=columns.sources)
+
+
+def owned_by(columns: Columns, owns: Callable[[str], bool]) -> Columns:
+    """The reports of the sources that `owns` says."""
+    owned = np.array([owns(name) for name in columns.sources] or [False])
+    return rows_of(columns, owned[columns.source])
+
+
+def difference(
+    held: Columns, new: Columns, *, own: str, whole: bool, clock: Clock, states: bool = False
+) -> Difference:
+    """What `new` changes of `held`, which are the reports of feed `own` alone.
+
+    `whole`: what is not in `new` goes. Else only tombstones take something off, and `held` needs
+    to have no more than the numbers that `new` names. A tombstone that names no source, and so
+    carries the feed's own name, takes all reports off but those that `new` has of the number; with
+    `states` any row does, since all that holds of its number is there.
+    """
+    ours, theirs = _matched(held, new)
+    gone = new.category[theirs] == REMOVED
+    other = ~gone & _differs(held, new, ours, theirs, clock)
+    is_new = np.ones(len(new), np.bool_)
+    is_new[theirs] = False
+    is_new &= new.category != REMOVED
+    updated = int(np.count_nonzero(other))
+    is_new[theirs[other]] = True
+    taken = np.full(len(held), whole, np.bool_)
+    taken[ours] = gone
+    if states or own in new.sources:
+        ends = np.ones(len(new), np.bool_)
+        if not states:
+            ends = (new.category == REMOVED) & (new.source == new.sources.index(own))
+        all_of_it = np.isin(held.fingerprint, new.fingerprint[ends])
+        all_of_it[ours[~gone]] = False
+        taken |= all_of_it
+    stays = _distinct(new.fingerprint[new.category != REMOVED])
+    if not whole:
+        stays = np.union1d(stays, held.fingerprint[~taken])
+    before = _distinct(held.fingerprint)
+    both = _shared(before, stays)
+    written = rows_of(new, is_new)
+    return Difference(
+        written,
+        rows_of(held, taken),
+        updated,
+        len(stays),
+        gained=len(stays) - both,
+        lost=len(before) - both,
+        fresh=np.setdiff1d(_distinct(written.fingerprint), before, assume_unique=True),
+    )
+
+
+def _distinct(ordered: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Each of some fingerprints in order, once; a hash table would take ten times as long."""
+    first = np.ones(len(ordered), np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
+    return ordered[first]
+
+
+def _shared(some: NDArray[np.uint64], others: NDArray[np.uint64]) -> int:
+    """How many fingerprints are in both; each is in order, and has none twice."""
+    if not len(others):
+        return 0
+    at = np.minimum(np.searchsorted(others, some), len(others) - 1)
+    return int(np.count_nonzero(others[at] == some))
+
+
+def _matched(held: Columns, new: Columns) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of both that are the same source's report of the same number."""
+    places = {name: place for place, name in enumerate(held.sources)}
+    moved = [places.setdefault(name, len(places)) for name in new.sources]
+    source = np.concatenate(
+        [held.source.astype(np.int64), np.array(moved or [0], np.int64)[new.source]]
+    )
+    fingerprint = np.concatenate([held.fingerprint, new.fingerprint])
+    order = np.lexsort((source, fingerprint))  # stable: a held row comes before its new one
+    first, second = order[:-1], order[1:]
+    same = (fingerprint[first] == fingerprint[second]) & (source[first] == source[second])
+    return first[same], second[same] - len(held)
+
+
+def _differs(
+    held: Columns, new: Columns, ours: NDArray[np.int64], theirs: NDArray[np.int64], clock: Clock
+) -> NDArray[np.bool_]:
+    """Which of matched rows say something else: times that only moved on with the clock do not."""
+    differs: NDArray[np.bool_] = held.category[ours] != new.category[theirs]
+    differs |= held.confidence[ours] != new.confidence[theirs]
+    was, now = held.reported_at[ours].astype(np.int64), new.reported_at[theirs].astype(np.int64)
+    moved_on = (now == clock.now_s) & (now - was < clock.renew_s) & (was <= now)
+    differs |= (was != now) & ~moved_on
+    ended, ends = held.expires_at[ours].astype(np.int64), new.expires_at[theirs].astype(np.int64)
+    both = (ended != 0) & (ends != 0)
+    near = both & (ends >= ended) & (ends - ended < clock.renew_s)
+    differs |= (ended != ends) & ~near
+    return differs
+
+
+def without(columns: Columns, gone: Columns) -> Columns:
+    """`columns` less the reports of the same numbers and sources in `gone`."""
+    kept = np.ones(len(columns), np.bool_)
+    kept[_matched(columns, gone)[0]] = False
+    return rows_of(columns, kept)

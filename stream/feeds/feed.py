@@ -1,0 +1,184 @@
+"""A partner's feed as the list's way knows it, and what is remembered of one. Values only."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import msgspec
+
+from stream.core.model.entry import Category
+from stream.core.numbers.prefix_entries import STRICT, PrefixRules
+from stream.core.policy.list_scope import Scope
+from stream.feeds.formats.rows import Format, ReadOptions
+from stream.feeds.gate import GateLimits
+from stream.feeds.parse import Defaults
+from stream.feeds.values import Dates
+
+ID_CHARS = 12
+"""A version is named by the beginning of its SHA-256: enough to tell a feed's versions apart."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feed:
+    """What to make of a feed's bytes.
+
+    `expires_after_s` is the life of a report whose row names no end. A report that only says again
+    what is on the list is written anew once it is older than `renew_s`. `codes` are the country
+    calling codes that it may list, None: all; `own` the carrier's own numbers and prefixes, which
+    none may list; `prefixes` how short a prefix may be; `speaks_for` the sources that rows may
+    name, empty: any. `samples` are numbers known to be on a
+    bare filter. `circle` is that of the list, should it have to be made. `digest` changes with
+    any setting that a verdict depends on, `meaning` with any that says what of its rows is listed,
+    and where.
+    """
+
+    name: str
+    list_name: str
+    owner: str
+    contact: str
+    format: Format
+    circle: str = "plain"
+    options: ReadOptions = field(default_factory=ReadOptions)
+    header: tuple[str, ...] = ()
+    region: str | None = None
+    category: Category = Category.OTHER
+    categories: Mapping[str, Category] = field(default_factory=dict)
+    unknown_category: Literal["reject", "other"] = "reject"
+    dates: Dates = Dates()  # noqa: RUF009 -- frozen
+    expires_after_s: int = 10 * 86_400
+    expires_from: Literal["report", "now"] = "report"
+    renew_s: int = 86_400
+    confidence: int = 100
+    confidence_max: int = 100
+    future: Literal["clamp", "reject"] = "clamp"
+    sources: Literal["feed", "both"] = "feed"
+    codes: frozenset[int] | None = None
+    own: tuple[str, ...] = ()
+    speaks_for: frozenset[str] = frozenset()
+    samples: tuple[str, ...] = ()
+    gate: GateLimits = field(default_factory=GateLimits)
+    prefixes: PrefixRules = STRICT
+    keep_s: int = 30 * 86_400
+    digest: str = ""
+    meaning: str = ""
+
+    @property
+    def scope(self) -> Scope:
+        """What it may list, for those who match numbers with what it brought."""
+        return Scope(self.name, self.codes)
+
+    def owns(self, source: str) -> bool:
+        """Whether reports of `source` are this feed's own."""
+        return source == self.name or source.startswith(f"{self.name}/")
+
+    def defaults(self, now_s: int) -> Defaults:
+        """How its rows are read at `now_s`."""
+        return Defaults(
+            source=self.name,
+            reported_at_s=now_s,
+            region=self.region,
+            category=self.category,
+            confidence=min(self.confidence, self.confidence_max),
+            now_s=now_s,
+            expires_after_s=self.expires_after_s,
+            expires_from=self.expires_from,
+            confidence_max=self.confidence_max,
+            future=self.future,
+            sources=self.sources,
+            unknown_category=self.unknown_category,
+            dates=self.dates,
+            categories=self.categories,
+            prefixes=self.prefixes,
+        )
+
+
+class VersionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One version of a feed: what it was, what was found in it, and what became of it.
+
+    Stands in Redis for the last accepted, held and refused one, and as `report.json` beside its
+    file. `id` names it, `at_s` is when it was fetched, `decided_at_s` when the verdict was made.
+    `whole_at_s`: when the last whole version came, this one or one before. `numbers` are those that
+    the feed has on its list after it. `published_ms` as in `Fetched`. `rejected`, `dropped`,
+    `adjusted` count rows by reason. `by` and `why` are a person's, who released or refused it.
+    `list_name` is the list that it was meant for, `meaning` that of the feed's file then; both ""
+    in a record of before they were kept. `to_leave` are lists that it filled before, and that may
+    have reports of it until a whole version comes.
+    """
+
+    id: str
+    sha256: str
+    size: int
+    at_s: int
+    decided_at_s: int
+    whole: bool
+    verdict: str
+    as_of_s: int | None = None
+    origin: str = ""
+    published_ms: tuple[int, ...] = ()
+    remember: dict[str, str] = {}
+    reason: str = ""
+    findings: tuple[str, ...] = ()
+    good: int = 0
+    bad: int = 0
+    expired: int = 0
+    passed_over: int = 0
+    rejected: dict[str, int] = {}
+    dropped: dict[str, int] = {}
+    adjusted: dict[str, int] = {}
+    gained: int = 0
+    lost: int = 0
+    updated: int = 0
+    numbers: int = 0
+    rebuilt: bool = False
+    generation: int = 0
+    settings: str = ""
+    renewed_at_s: int = 0
+    whole_at_s: int = 0
+    by: str = ""
+    why: str = ""
+    list_name: str = ""
+    meaning: str = ""
+    to_leave: tuple[str, ...] = ()
+
+    def is_meant_as(self, feed: Feed) -> bool:
+        """Whether the feed's file still says of it what it said then."""
+        return self.meaning in {"", feed.meaning}
+
+    def is_of_list(self, name: str) -> bool:
+        """Whether it was meant for that list."""
+        return self.list_name in {"", name}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedState:
+    """What is remembered of a feed between its versions; all in Redis.
+
+    `confirmed_at_s` is when its source last said what it has to say, new or not; `tried_at_s` the
+    last try. `fault` and `detail` say why that failed, "" if it did not; `failures` how many did
+    one after the other.
+    """
+
+    accepted: VersionRecord | None = None
+    held: VersionRecord | None = None
+    refused: VersionRecord | None = None
+    remembered: Mapping[str, str] = field(default_factory=dict)
+    confirmed_at_s: int = 0
+    tried_at_s: int = 0
+    fault: str = ""
+    detail: str = ""
+    failures: int = 0
+
+    def is_meant_otherwise(self, feed: Feed) -> bool:
+        """Whether the feed's file says something else now of the version that is live.
+
+        Not where those very bytes were judged by what it says now, and not let in.
+        """
+        live = self.accepted
+        if live is None or live.is_meant_as(feed):
+            return False
+        judged = (one for one in (self.held, self.refused) if one is not None)
+        return not any((o.sha256, o.meaning) == (live.sha256, feed.meaning) for o in judged)
+
+
+Tell = Callable[[str], None]
+"""Called with a sentence of what is being done."""

@@ -1,0 +1,295 @@
+"""CSV as spreadsheets and databases write it.
+
+The delimiter (`,` `;` tab `|`) and the header are found from the first lines, or given. A quoted
+field may hold delimiters and line ends; a quote that is opened and never closed costs its own row,
+not the rest of the file.
+"""
+
+import csv
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from stream.core.model import csv_cells
+from stream.core.model.entry_fields import FIELDS
+from stream.feeds.formats.byte_columns import ByteColumn, fields_of
+from stream.feeds.formats.rows import InputUnreadable, Lines, RejectedRow, Rows, Wrong
+from stream.feeds.lookalikes import Tally, looks_like_number
+
+DELIMITERS = ",;\t|"
+_LOOKED_AT = 100
+"""Lines that tell the delimiter, and the column of numbers where nothing names it."""
+SPAN_MAX = 20
+"""Lines that one quoted field may run over."""
+
+NAMES: Mapping[str, str] = {
+    **{field: field for field in FIELDS},
+    **dict.fromkeys(("phone", "phone_number", "phonenumber", "telephone", "tel"), "number"),
+    **dict.fromkeys(("msisdn", "e164", "caller", "caller_id", "cli"), "number"),
+    **dict.fromkeys(("company_phone_number", "telephone_number", "mobile"), "number"),
+    **dict.fromkeys(("type", "scam_type"), "category"),
+    **dict.fromkeys(("reporter", "origin", "reported_by"), "source"),
+    **dict.fromkeys(("reported", "date", "created_at", "created_date"), "reported_at"),
+    **dict.fromkeys(("expires", "expiry", "valid_until"), "expires_at"),
+    "score": "confidence",
+}
+"""Names of columns that are understood, in lower case with `_` for blanks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How a file is laid out: delimiter, the column of each field, lines before the first row."""
+
+    delimiter: str
+    columns: Mapping[str, int]
+    skipped: int
+
+
+def shape_of(
+    lines: Lines, names: Sequence[str] | None = None, mapping: Mapping[str, str | int] | None = None
+) -> Shape:
+    """The layout of a file that begins with `lines`; `names` of its columns where it has no header.
+
+    Empty names are columns to pass over. `mapping` says of each field which column it is, by its
+    header (or its name in `names`) or counted from 1; fields that it leaves out are not read.
+    Raises InputUnreadable if no column can be the numbers', or one that `mapping` names is absent.
+    """
+    skipped = 0
+    delimiter = ""
+    if lines and lines[0].lower().startswith("sep=") and len(lines[0]) == 5:
+        delimiter, skipped = lines[0][4], 1  # Excel's own note of its delimiter
+    while skipped < len(lines) and not lines[skipped].strip():
+        skipped += 1
+    first = lines[skipped] if skipped < len(lines) else ""
+    delimiter = delimiter or delimiter_of(lines[skipped : skipped + _LOOKED_AT])
+    cells = next(csv.reader([first], delimiter=delimiter), [])
+    if mapping:
+        mapped, has_header = _mapped(names or cells, mapping, cells)
+        return Shape(delimiter, mapped, skipped + has_header)
+    header = _columns(cells)
+    if names is not None:
+        given = _columns(names)
+        if "number" not in given:
+            raise InputUnreadable(f"the columns given are {', '.join(names)}: none is `number`")
+        return Shape(delimiter, given, skipped + bool(header))
+    if "number" in header:
+        return Shape(delimiter, header, skipped + 1)
+    likely = [] if header else _likely(lines[skipped : skipped + _LOOKED_AT], delimiter)
+    if len(likely) == 1:
+        return Shape(delimiter, {"number": likely[0]}, skipped)
+    why = "no column is called number (or phone, msisdn, ...)"
+    if likely:
+        places = " and ".join(str(at + 1) for at in likely)
+        why = f"the columns {places} may both be the numbers"
+    raise InputUnreadable(
+        f"{why} in {first[:80]!r}: "
+        "name the columns with --columns number,category,... (in a feed's file: [columns])"
+    )
+
+
+def delimiter_of(lines: Lines) -> str:
+    """The delimiter by which most of the first lines have the same number of columns.
+
+    A title above the table, or commas in its texts, must not decide.
+    """
+    first = next((line for line in lines if line.strip()), "")
+    widths = {
+        mark: Counter(line.count(mark) for line in lines if line.strip()) for mark in DELIMITERS
+    }
+
+    def weight(mark: str) -> tuple[int, int]:
+        alike = max((n for count, n in widths[mark].items() if count), default=0)
+        return alike, first.count(mark)
+
+    return max(DELIMITERS, key=weight)
+
+
+def _likely(lines: Lines, delimiter: str) -> list[int]:
+    """The columns of a table without a header that may be the numbers, by their looks.
+
+    A column of dates or of ids in a row has digits enough, and would list innocent numbers.
+    """
+    try:
+        records = [record for record in csv.reader(lines, delimiter=delimiter) if record]
+    except csv.Error:  # a field that never ends: reading will say in which row
+        return []
+    found = []
+    for at in range(max(map(len, records), default=0)):
+        texts = [record[at].strip() for record in records if at < len(record)]
+        tally = Tally()
+        tally.add(texts)
+        numbers = sum(map(looks_like_number, texts))
+        if numbers and 2 * numbers >= tally.texts and tally.looks() is None:
+            found.append(at)
+    return found
+
+
+def _mapped(
+    names: Sequence[str], mapping: Mapping[str, str | int], cells: Sequence[str]
+) -> tuple[dict[str, int], bool]:
+    """The columns that `mapping` means, by their `names`, and whether `cells` are a header."""
+    if "number" not in mapping:
+        raise InputUnreadable(f"columns names {', '.join(mapping)}: none is `number`")
+    if any(place < 1 for place in mapping.values() if isinstance(place, int)):
+        raise InputUnreadable("columns counts from 1: the first column is 1")
+    header = {_folded(name): at for at, name in reversed(list(enumerate(names)))}
+    columns, absent = {}, []
+    for field, place in mapping.items():
+        if isinstance(place, int):
+            columns[field] = place - 1
+        elif _folded(place) in header:
+            columns[field] = header[_folded(place)]
+        else:
+            absent.append(place)
+    if absent:
+        raise InputUnreadable(
+            f"the header has no column {' or '.join(map(repr, absent))}: it is "
+            f"{', '.join(names)[:200]!r}; name the columns as it does, or count them from 1"
+        )
+    if len(set(columns.values())) < len(columns):
+        raise InputUnreadable("columns means one column with two names")
+    named = names is cells and any(isinstance(place, str) for place in mapping.values())
+    number = columns["number"]
+    digits = sum(c.isdigit() for c in cells[number]) if number < len(cells) else 0
+    return columns, named or (bool(cells) and digits < 3)
+
+
+def _folded(cell: str) -> str:
+    return "_".join(cell.strip().casefold().replace("-", " ").replace("_", " ").split())
+
+
+def _columns(cells: Sequence[str]) -> dict[str, int]:
+    columns: dict[str, int] = {}
+    for i, cell in enumerate(cells):
+        field = NAMES.get("_".join(cell.strip().lower().replace("-", " ").split()))
+        if field is not None:
+            columns.setdefault(field, i)
+    return columns
+
+
+def read(
+    chunks: Iterable[Lines],
+    names: Sequence[str] | None = None,
+    mapping: Mapping[str, str | int] | None = None,
+) -> Iterator[Rows]:
+    """The rows of a CSV file; `names` and `mapping` as for `shape_of`, which also raises."""
+    source = iter(chunks)
+    lines = next(source, None)
+    if lines is None:
+        return
+    shape = shape_of(lines, names, mapping)
+    first = 1 + shape.skipped
+    lines = lines[shape.skipped :]
+    while lines is not None:
+        rows, used = _read(lines, shape, first, source)
+        yield rows
+        first += used
+        lines = next(source, None)
+
+
+def _read(lines: Lines, shape: Shape, first: int, source: Iterator[Lines]) -> tuple[Rows, int]:
+    """The rows of some lines, and how many lines they took; a quoted one may want more of them."""
+    fields: dict[str, Any] | None = fields_of(lines, shape.delimiter, shape.columns)
+    if fields is not None:
+        whole = fields.pop("")
+        for name in _WORDS & fields.keys():
+            fields[name] = _unmarked(fields[name])
+        return Rows(range(first, first + len(whole)), whole, **fields), len(whole)
+    if '"' in "\n".join(lines):
+        numbers, records, rejected, used = _quoted(lines, shape.delimiter, first, source)
+    else:
+        records = list(csv.reader(lines, delimiter=shape.delimiter))
+        numbers, rejected, used = list(range(first, first + len(lines))), [], len(lines)
+    return _rows(numbers, records, rejected, shape.columns), used
+
+
+def _quoted(
+    lines: Lines, delimiter: str, first: int, source: Iterator[Lines]
+) -> tuple[list[int], list[list[str]], list[RejectedRow], int]:
+    """Records of lines with quotes in them, after their line numbers; also how many lines it took.
+
+    A record that is still open at the end of `lines` goes on into the next chunk. Reading is
+    strict: a quote that ends amid a field was opened amid another, and would hide the rows between.
+    """
+    numbers: list[int] = []
+    records: list[list[str]] = []
+    rejected: list[RejectedRow] = []
+    feed = _Feed(lines, source)
+    reader = csv.reader(feed, delimiter=delimiter, strict=True)
+    while feed.begin():
+        start = feed.at
+        try:
+            record = next(reader)
+        except (csv.Error, _Unclosed) as error:
+            detail = str(error) or "a quote is opened and not closed"
+            rejected.append(RejectedRow(first + start, Wrong.UNREADABLE, detail, feed.lines[start]))
+            feed.at = start + 1
+            reader = csv.reader(feed, delimiter=delimiter, strict=True)
+        else:
+            numbers.append(first + start)
+            records.append(record)
+    return numbers, records, rejected, len(feed.lines)
+
+
+class _Unclosed(Exception):
+    """Never leaves this module."""
+
+
+class _Feed:
+    """Lines for a csv.reader, one record at a time."""
+
+    def __init__(self, lines: Lines, source: Iterator[Lines]) -> None:
+        self.lines = list(lines)  # each line is asked for many times, and so is their number
+        self.at = 0
+        self._source = source
+        self._start = 0
+
+    def begin(self) -> bool:
+        """Another record begins; False: no line is left in the chunk."""
+        self._start = self.at
+        return self.at < len(self.lines)
+
+    def __iter__(self) -> "_Feed":
+        return self
+
+    def __next__(self) -> str:
+        if self.at - self._start >= SPAN_MAX:
+            raise _Unclosed
+        if self.at == len(self.lines):
+            more = next(self._source, None)
+            if more is None:
+                raise _Unclosed
+            self.lines.extend(more)
+        line = self.lines[self.at]
+        self.at += 1
+        return f"{line}\n"
+
+
+def _rows(
+    lines: list[int],
+    records: list[list[str]],
+    rejected: list[RejectedRow],
+    columns: Mapping[str, int],
+) -> Rows:
+    width = max(columns.values()) + 1
+    if records and min(map(len, records)) < width:
+        kept = [i for i, record in enumerate(records) if record]  # blank lines are no rows
+        lines, records = [lines[i] for i in kept], [records[i] for i in kept]
+        records = [record + [""] * (width - len(record)) for record in records]
+    found: dict[str, Any] = {name: [record[i] for record in records] for name, i in columns.items()}
+    for name in _WORDS & found.keys():
+        found[name] = [csv_cells.plain(text) for text in found[name]]
+    return Rows(lines=lines, originals=records, unreadable=tuple(rejected), **found)
+
+
+_WORDS = frozenset({"category", "source"})
+"""Columns of words, which our own files mark where a spreadsheet would take one for a formula."""
+
+
+def _unmarked(column: ByteColumn) -> ByteColumn | list[str]:
+    """The texts without such marks; the column itself where there is none."""
+    held = column.texts
+    if not ((held.data[held.starts] == ord("'")) & (held.sizes > 0)).any():
+        return column
+    return [csv_cells.plain(text) for text in column]

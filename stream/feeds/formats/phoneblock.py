@@ -1,0 +1,78 @@
+"""PhoneBlock's block list: the answer of its API `GET /blocklist`, whole or `since` a version.
+
+Layout: github.com/haumacher/phoneblock, api/phoneblock.json. An object {"numbers": [...],
+"version": n}; each number has `phone` (E.164), `rating`, `votes` and perhaps `lastActivity` (ms).
+`votes` 0 in an answer to `since` says that the number is off the list.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import count
+
+import msgspec
+
+from stream.core.model.entry import Category
+from stream.feeds.formats.collect import Collector
+from stream.feeds.formats.json_objects import BROKEN, Document, as_kept, as_text
+from stream.feeds.formats.rows import InputUnreadable, Rows, Wrong
+
+WORDS: Mapping[str, Category] = {
+    "A_LEGITIMATE": Category.LEGITIMATE,
+    "B_MISSED": Category.OTHER,
+    "C_PING": Category.WANGIRI,
+    "D_POLL": Category.SPAM,
+    "E_ADVERTISING": Category.SPAM,
+    "F_GAMBLE": Category.GAMBLING,
+    "G_FRAUD": Category.CALL_CENTRE,
+}
+CONFIDENCE = ((100, 95), (50, 90), (20, 80), (10, 65), (4, 45), (2, 30), (1, 20))
+"""(votes, confidence): what so many votes or more are worth. PhoneBlock serves votes in the steps
+2, 4, 10, 20, 50, 100, each person counting once, and names no probability: these are our values,
+low where two people could have agreed, and never certain."""
+NUMBER_BYTES_MAX = 1 << 16
+
+
+class _Number(msgspec.Struct):
+    phone: str
+    votes: int
+    rating: str | None = None
+    lastActivity: int | float | str | None = None  # noqa: N815  its name there
+
+
+def read(pieces: Iterable[bytes]) -> Iterator[Rows]:
+    """The rows of an answer. Raises InputUnreadable if it is none."""
+    document = Document(pieces, NUMBER_BYTES_MAX)
+    if document.peek() != b"{":
+        raise InputUnreadable('not an answer of PhoneBlock: it is an object {"numbers": [...]}')
+    decode = msgspec.json.Decoder(_Number).decode
+    rows, lines, seen = Collector(), count(1), False
+    for key in document.members():
+        if key != "numbers" or document.peek() != b"[":
+            document.value()
+            continue
+        seen = True
+        for raw in document.elements():
+            line = next(lines)
+            try:
+                found = decode(raw)
+            except BROKEN as error:
+                rows.reject(line, Wrong.UNREADABLE, str(error), as_kept(raw))
+                continue
+            rows.add(
+                line,
+                as_kept(raw),
+                found.phone,
+                category=found.rating,
+                reported_at=as_text(found.lastActivity),
+                confidence=_confidence(found.votes),
+                removed=found.votes <= 0,
+            )
+            yield from rows.drain()
+    if not seen:
+        raise InputUnreadable("not an answer of PhoneBlock: it has no array `numbers`")
+    if document.peek():
+        raise InputUnreadable("something follows the JSON document: the file is damaged")
+    yield from rows.rest()
+
+
+def _confidence(votes: int) -> str | None:
+    return next((str(worth) for least, worth in CONFIDENCE if votes >= least), None)

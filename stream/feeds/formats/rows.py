@@ -1,0 +1,168 @@
+"""What every format reads into: rows of text, not yet looked at, and rows that it could not read.
+
+Pure. A format takes chunks of lines and gives one `Rows` for each; what the texts mean is decided
+in `lists/parse.py`, the same for all formats.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Literal
+
+from stream.core.model.entry import Category
+from stream.core.model.errors import Fault
+from stream.core.numbers.prefix_entries import PrefixFault
+
+Format = Literal[
+    "text",
+    "csv",
+    "jsonl",
+    "pybloom",
+    "misp",
+    "misp-feed",
+    "stix",
+    "phoneblock",
+    "ftc",
+    "ringfence",
+    "snapshot",
+]
+LINE_CHARS_MAX = 65_536
+"""A longer line is cut: no entry is that long, and a file of one line must not fill memory."""
+
+Lines = Sequence[str]
+"""Lines without their ends."""
+
+
+class InputUnreadable(Fault):
+    """The file as a whole can not be read as what it should be; nothing was loaded."""
+
+
+class Wrong(Enum):
+    """Why a row was rejected, and what to do about it."""
+
+    UNREADABLE = "the row can not be read in this format"
+    NO_NUMBER = "the row has no number"
+    SCIENTIFIC = (
+        "a spreadsheet wrote the number in scientific notation and lost digits: "
+        "format the column as text there and export it again"
+    )
+    DECIMAL = "a spreadsheet wrote the number with decimals: format the column as text and export"
+    DATE = (
+        "a date where the number should be: another column has the numbers; say which in "
+        "[columns] of the feed's file, or with --columns"
+    )
+    NO_COUNTRY = (
+        "a national number, or an international one without its +: "
+        'say whose with --region TH (in a feed\'s file: region = "TH"), or write +'
+    )
+    NOT_E164 = "a short code, a name or a withheld number: only whole numbers can be listed"
+    NOT_A_NUMBER = "not a telephone number that exists in any numbering plan"
+    EXTENSION = (
+        "an extension, a subaddress or digits to dial follow the number, and a list blocks the "
+        "whole line: write the number alone if all of its callers are meant"
+    )
+    SEVERAL_NUMBERS = "more than one number in one row: give each a row of its own"
+    PREFIX_TOO_SHORT = PrefixFault.PREFIX_TOO_SHORT.value
+    RANGE_TOO_WIDE = PrefixFault.RANGE_TOO_WIDE.value
+    BAD_PREFIX = PrefixFault.BAD_PREFIX.value
+    BAD_CATEGORY = f"an unknown category; known: {', '.join(c.label for c in Category)}"
+    BAD_SOURCE = "a source's name has at most 64 characters, and one file at most 60,000 names"
+    BAD_DATE = (
+        "not a time: write 2026-01-31, 2026-01-31T12:00:00Z or seconds since 1970; "
+        "01/02/2026 can be two days: `dates` in a feed's file says which, `era` whose years"
+    )
+    BAD_CONFIDENCE = "confidence is a whole number from 0 to 100"
+    EXPIRED = "the report has expired already: it would not count; nothing needs to be done"
+    FUTURE = (
+        "reported, or valid only from, more than 5 minutes in the future: set the clock of the "
+        'machine that reports, or have such reports read as of now (future = "clamp")'
+    )
+    REMOVAL = (
+        "the row takes a number off, and an import only adds: use ringfence lists remove, or a feed"
+    )
+    PATTERN = (
+        "a pattern that is more than one number, or several joined by OR, would be read wrongly: "
+        "share each number as a pattern [phone-number:value = '+66...'] of its own"
+    )
+
+    @property
+    def label(self) -> str:
+        """The name in reports: `bad_date`."""
+        return self.name.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedRow:
+    """One row that was not loaded. `original` is the row as it came, cut where it is long.
+
+    `line` counts from 1; in a JSON document, which may be one line, it is the how-manieth object
+    or attribute of the document.
+    """
+
+    line: int
+    wrong: Wrong
+    detail: str
+    original: str
+
+
+Texts = Sequence[str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Some rows in columns of one length; a column that the file has not is None.
+
+    `lines` are their line numbers, `originals` what they came from: the line, or its fields.
+    `tags`: words of a row of which any may name its category; the first that is known does, where
+    `category` says nothing. `removed`: rows that take a report off the list; None: no row does.
+    `passed_over` rows are there that their own file wants on no list. `holds_from_then`: what is
+    reported for a time ahead does not hold yet, and no clock is wrong. Of two rows about a number
+    the later counts.
+    """
+
+    lines: Sequence[int]
+    originals: Sequence[str | Sequence[str]]
+    number: Texts
+    category: Texts | None = None
+    source: Texts | None = None
+    reported_at: Texts | None = None
+    expires_at: Texts | None = None
+    confidence: Texts | None = None
+    unreadable: tuple[RejectedRow, ...] = ()
+    tags: Sequence[Sequence[str]] | None = None
+    removed: Sequence[bool] | None = None
+    passed_over: int = 0
+    holds_from_then: bool = False
+
+    def __len__(self) -> int:
+        return len(self.number)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """What a feed says of its files, beyond their format.
+
+    `columns`: field of `FIELDS` -> where it is: in CSV a header's text or a column counted from 1,
+    in JSON lines a path of keys ("caller.number"). `encoding`: Python's name of it; None: found
+    from the bytes. `unconfirmed`: MISP attributes that are not for detection (`to_ids` false) are
+    rows too.
+    """
+
+    columns: Mapping[str, str | int] = field(default_factory=dict)
+    encoding: str | None = None
+    unconfirmed: bool = False
+
+
+def line_chunks(texts: Iterable[str]) -> Iterator[Lines]:
+    """Lines from pieces of text whose lines end in a line feed; too long ones are cut.
+
+    Carriage returns have become line feeds before, as Python's universal newlines do it.
+    """
+    carry = ""
+    for text in texts:
+        lines = (carry + text).split("\n")
+        carry = lines.pop()[:LINE_CHARS_MAX]
+        if lines:
+            yield [line if len(line) <= LINE_CHARS_MAX else line[:LINE_CHARS_MAX] for line in lines]
+    if carry:
+        yield [carry]

@@ -1,0 +1,180 @@
+"""Changes to a published list: of each changed number all that holds from then on.
+
+A `ringfence` change file in which every number first goes and then comes with the reports that it
+has. So files can be put together, number by number, and read twice does no harm.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+from stream.core.filters.overlay import Change
+from stream.core.model.entry import Category, Entry, code_of
+from stream.feeds.formats.json_objects import BROKEN
+from stream.feeds.formats.ringfence import Header, lined, proven, read_header
+from stream.feeds.formats.rows import InputUnreadable, Lines, RejectedRow, Wrong
+from stream.lists.snapshot.export import moment
+
+_ORIGINAL_CHARS = 200
+
+
+class _State(msgspec.Struct, frozen=True, omit_defaults=True):
+    op: Literal["add", "remove"]
+    number: str | None = None
+    fingerprint: str | None = None
+    category: str = Category.OTHER.label
+    source: str = ""
+    reported_at: datetime | None = None
+    expires_at: datetime | None = None
+    confidence: int = 100
+
+    @property
+    def key(self) -> str:
+        return self.number or self.fingerprint or ""
+
+
+@dataclass(slots=True)
+class StateRows:
+    """What a change file says, a row each; `number` 0 where only a fingerprint is given, and the
+    other way round. `removed` rows take all of the number's reports off. `lines` of the kept rows.
+    """
+
+    number: list[int] = field(default_factory=list)
+    fingerprint: list[int] = field(default_factory=list)
+    removed: list[bool] = field(default_factory=list)
+    category: list[int] = field(default_factory=list)
+    source: list[str] = field(default_factory=list)
+    reported_at: list[int] = field(default_factory=list)
+    expires_at: list[int] = field(default_factory=list)
+    confidence: list[int] = field(default_factory=list)
+    rejected: list[RejectedRow] = field(default_factory=list)
+
+
+def states(
+    name: str, begin: int, end: int, changes: Iterable[Change], *, numbers: bool
+) -> Iterator[str]:
+    """The lines of a change file of list `name`; `numbers`: they are shared, else their hashes.
+
+    Prefix entries stand as they are: what they cover is a range of a numbering plan, and a hash of
+    one would match nothing.
+    """
+    header = Header(name, whole=False, from_generation=begin, to=end)
+    return lined(_values(header, changes, numbers=numbers))
+
+
+def _values(header: Header, changes: Iterable[Change], *, numbers: bool) -> Iterator[object]:
+    yield header
+    for change in changes:
+        named: dict[str, Any] = {"fingerprint": f"{change.fingerprint:016x}"}
+        text = change.entries[0].number if change.entries else None
+        if text is not None and (numbers or text.endswith("*")):
+            named = {"number": text}
+        # The hash alone takes off: whoever has the number finds it by its hash, too.
+        yield {"op": "remove", "fingerprint": f"{change.fingerprint:016x}"}
+        for entry in change.entries:
+            yield {"op": "add", **named, **_said(entry)}
+
+
+def _said(entry: Entry) -> dict[str, str | int | None]:
+    return {
+        "category": entry.category.label,
+        "source": entry.source,
+        "reported_at": moment(entry.reported_at_s),
+        "expires_at": moment(entry.expires_at_s),
+        "confidence": entry.confidence,
+    }
+
+
+def combined(files: Sequence[bytes], name: str) -> bytes:
+    """Several change files that follow each other as one: of each number what the last one says.
+
+    Raises InputUnreadable.
+    """
+    blocks: dict[str, list[str]] = {}
+    begin = end = 0
+    for place, data in enumerate(files):
+        lines = data.decode("utf-8", "replace").removesuffix("\n").split("\n")
+        header, last = _checked(lines, name)
+        begin, end = (header.from_generation if not place else begin), header.to
+        current: list[str] = []
+        for line in lines[1 : last - 1]:
+            try:
+                state = msgspec.json.decode(line, type=_State)
+            except BROKEN as error:
+                raise InputUnreadable(f"a change file has an unreadable line: {error}") from error
+            if state.op == "remove":
+                current = []
+                blocks.pop(state.key, None)  # its place is where it was changed last
+                blocks[state.key] = current
+            current.append(line)
+    header = Header(name, whole=False, from_generation=begin, to=end)
+    raw = (msgspec.Raw(line.encode()) for block in blocks.values() for line in block)
+    return "".join(lined(_chained(header, raw))).encode()
+
+
+def _chained(header: Header, rest: Iterable[object]) -> Iterator[object]:
+    yield header
+    yield from rest
+
+
+def _checked(lines: list[str], name: str) -> tuple[Header, int]:
+    last = proven([lines])
+    header = read_header(lines[0])
+    if header.list != name:
+        raise InputUnreadable(f"a change file of list {header.list[:80]!r}, not of {name}")
+    return header, last
+
+
+def read(chunks: Callable[[], Iterable[Lines]]) -> StateRows:
+    """The rows of a change file, whose own hash is checked first. Raises InputUnreadable."""
+    last, rows, line = proven(chunks()), StateRows(), 0
+    decode = msgspec.json.Decoder(_State).decode
+    for chunk in chunks():
+        for text in chunk:
+            line += 1
+            if line in {1, last}:
+                continue
+            why: tuple[Wrong, str]
+            try:
+                state = decode(text.encode("utf-8", "replace"))
+                number = code_of(state.number) if state.number is not None else 0
+                fingerprint = int(state.fingerprint or "0", 16)
+            except BROKEN as error:
+                why = Wrong.UNREADABLE, str(error)
+            except ValueError as error:
+                why = Wrong.NOT_A_NUMBER, str(error)
+            else:
+                if why_not := _add(rows, state, number, fingerprint):
+                    why = why_not
+                else:
+                    continue
+            rows.rejected.append(RejectedRow(line, *why, text[:_ORIGINAL_CHARS]))
+    return rows
+
+
+def _add(rows: StateRows, state: _State, number: int, fingerprint: int) -> tuple[Wrong, str] | None:
+    """Keep a row; or why it can not be."""
+    if not number and not 0 < fingerprint < 2**64:
+        return Wrong.NO_NUMBER, ""
+    try:
+        category = Category[state.category.upper()]
+    except KeyError:
+        category = Category.OTHER  # a later version knows more of them
+    if not 0 <= state.confidence <= 100:
+        return Wrong.BAD_CONFIDENCE, str(state.confidence)
+    rows.number.append(number)
+    rows.fingerprint.append(0 if number else fingerprint)
+    rows.removed.append(state.op == "remove")
+    rows.category.append(int(category))
+    rows.source.append(state.source)
+    rows.reported_at.append(_seconds(state.reported_at))
+    rows.expires_at.append(_seconds(state.expires_at))
+    rows.confidence.append(state.confidence)
+    return None
+
+
+def _seconds(moment: datetime | None) -> int:
+    return min(max(int(moment.timestamp()), 0), 2**32 - 1) if moment is not None else 0

@@ -1,0 +1,344 @@
+"""May this version of a feed take the last one's place?
+
+Pure: facts about a version in, a verdict with its reasons out. What was never decided here goes
+live nowhere; the last accepted version stays until a newer one is accepted or a person releases it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final, Literal
+
+from stream.core.filters.bloom import RATE_MAX
+from stream.core.model.errors import FeedFault
+
+Handling = Literal["drop", "hold", "refuse"]
+"""What rows that a feed may not bring cause: they are left out and counted, or the version waits
+for a person, or it is refused. Whatever is configured, such rows themselves never go live but by
+a person's release, and those of `NEVER_LIVE` not even then."""
+
+
+Suspected = Literal["hold", "refuse", "pass"]
+"""What a version causes whose numbers look like something else; "pass": they are what they are."""
+
+
+class Verdict(StrEnum):
+    """What becomes of a version: a metric label."""
+
+    ACCEPTED = "accepted"
+    SAME = "same"
+    HELD = "held"
+    REFUSED = "refused"
+
+
+class GateReason(StrEnum):
+    """Why a version is not simply accepted: a closed list.
+
+    Each is a metric label, stands in the audit, and has a heading in deploy/RUNBOOK.md.
+    """
+
+    NOT_THE_FORMAT = "not_the_format"
+    """It can not be read as what the feed says it is: a login page, a broken archive."""
+    CHECKSUM_WRONG = "checksum_wrong"
+    """Its owner published another checksum for it."""
+    SAME = "same"
+    """It is the last accepted version, byte for byte."""
+    OLDER = "older"
+    """Its owner made it before the last accepted version."""
+    FILTER_TOO_COARSE = "filter_too_coarse"
+    """Its Bloom filter claims, or shows, more false positives than a filter may have."""
+    EMPTY = "empty"
+    """A whole list without one number: mostly a file that was read while it was being written."""
+    AGREEMENT_EXPIRED = "agreement_expired"
+    """The agreement by which its owner shares the list here is over."""
+    EXPIRED = "expired"
+    """Every entry in it is over already."""
+    SHRUNK = "shrunk"
+    """More of the feed's numbers would go than the limit allows."""
+    GROWN = "grown"
+    """More new numbers would come than the limit allows."""
+    TOO_MANY_BAD_ROWS = "too_many_bad_rows"
+    """More rows were rejected than the limit allows."""
+    LOOKS_LIKE_DATES = "looks_like_dates"
+    """What is read as numbers are dates or times: a wrong column."""
+    LOOKS_LIKE_IDS = "looks_like_ids"
+    """What is read as numbers are ids in a row, accounts or documents: a wrong column."""
+    LOOKS_LIKE_AMOUNTS = "looks_like_amounts"
+    """What is read as numbers are sums, counts or places: a wrong column."""
+    LOOKS_LIKE_VICTIMS = "looks_like_victims"
+    """What is read as numbers are, by their column's name, those of who reported or was called."""
+    OWNER_NOT_ALLOWED = "owner_not_allowed"
+    """Rows name a source that this feed may not speak for."""
+    COUNTRY_NOT_ALLOWED = "country_not_allowed"
+    """Numbers of countries that this feed may not list."""
+    EMERGENCY_NUMBER = "emergency_number"
+    """Numbers that are dialled for help."""
+    ALLOW_LISTED = "allow_listed"
+    """Numbers that the allowlist protects."""
+    REDRESSED = "redressed"
+    """Numbers of a list of ours whose wrong block was put right on an appeal."""
+    OWN_SERVICE_NUMBER = "own_service_number"
+    """The carrier's own numbers, `[feeds] own_numbers`."""
+    PREFIX_TOO_SHORT = "prefix_too_short"
+    """A prefix that would cover more numbers than its country's minimum length allows."""
+
+
+NEVER_LIVE: Final = frozenset(
+    {
+        GateReason.EMERGENCY_NUMBER,
+        GateReason.REDRESSED,
+        GateReason.OWN_SERVICE_NUMBER,
+        GateReason.PREFIX_TOO_SHORT,
+    }
+)
+"""Rows that do not go live even in a version that a person releases."""
+
+OF_ROWS: Final = (
+    GateReason.OWNER_NOT_ALLOWED,
+    GateReason.COUNTRY_NOT_ALLOWED,
+    GateReason.EMERGENCY_NUMBER,
+    GateReason.ALLOW_LISTED,
+    GateReason.REDRESSED,
+    GateReason.OWN_SERVICE_NUMBER,
+    GateReason.PREFIX_TOO_SHORT,
+)
+"""Reasons that concern single rows; `GateLimits` has a `Handling` for each, by the same name."""
+
+OF_LOOKS: Final = (
+    GateReason.LOOKS_LIKE_DATES,
+    GateReason.LOOKS_LIKE_IDS,
+    GateReason.LOOKS_LIKE_AMOUNTS,
+    GateReason.LOOKS_LIKE_VICTIMS,
+)
+"""Reasons that concern the column of the numbers; `GateLimits` says by the same name what follows.
+A person may release such a version: numbers that a gang bought in a block follow each other too."""
+
+OF_FAULTS: Final[Mapping[FeedFault, GateReason]] = {
+    FeedFault.CHECKSUM: GateReason.CHECKSUM_WRONG,
+    FeedFault.NOT_A_FEED: GateReason.NOT_THE_FORMAT,
+}
+"""What a transport finds of a version that came whole: it is refused before it gets here."""
+
+_HOLDS: Final = frozenset(
+    {
+        GateReason.AGREEMENT_EXPIRED,
+        GateReason.EMPTY,
+        GateReason.SHRUNK,
+        GateReason.GROWN,
+        GateReason.TOO_MANY_BAD_ROWS,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateLimits:
+    """The `[gate]` table of a feed file.
+
+    `shrink_percent_max`, `grow_percent_max`: how much of the feed's last accepted numbers may go,
+    and how many new ones may come, in per cent of them; at most `shrink_few` and `grow_few`
+    numbers never hold a version. `bad_rows_percent_max`: of all rows; `bad_rows_few` never hold a
+    version, unless there is no good row. `filter_error_rate_max`: of a filter without entries, its
+    header's and the measured one; at most `RATE_MAX`, which holds without it too. Raises
+    ValueError, beginning with the key.
+    """
+
+    shrink_percent_max: int = 30
+    shrink_few: int = 10
+    grow_percent_max: int = 100
+    grow_few: int = 1000
+    bad_rows_percent_max: int = 20
+    bad_rows_few: int = 10
+    filter_error_rate_max: float = RATE_MAX
+    owner_not_allowed: Handling = "refuse"
+    country_not_allowed: Handling = "hold"
+    emergency_number: Handling = "hold"
+    allow_listed: Handling = "hold"
+    redressed: Handling = "drop"
+    own_service_number: Handling = "hold"
+    prefix_too_short: Handling = "hold"
+    looks_like_dates: Suspected = "hold"
+    looks_like_ids: Suspected = "hold"
+    looks_like_amounts: Suspected = "hold"
+    looks_like_victims: Suspected = "hold"
+
+    def __post_init__(self) -> None:
+        for name, most in (
+            ("shrink_percent_max", 100),
+            ("grow_percent_max", 1_000_000),
+            ("bad_rows_percent_max", 100),
+            ("shrink_few", 10**9),
+            ("grow_few", 10**9),
+            ("bad_rows_few", 10**9),
+        ):
+            if not 0 <= getattr(self, name) <= most:
+                raise ValueError(f"{name} must be 0 to {most}, not {getattr(self, name)}")
+        if not 0 < self.filter_error_rate_max <= RATE_MAX:
+            raise ValueError(
+                f"filter_error_rate_max must be above 0 and at most {RATE_MAX:g}, "
+                f"not {self.filter_error_rate_max:g}"
+            )
+
+    def suspected(self, reason: GateReason) -> Suspected:
+        """What numbers that look like something else (one of `OF_LOOKS`) cause."""
+        suspected: Suspected = getattr(self, reason.value)
+        return suspected
+
+    def handling(self, reason: GateReason) -> Handling:
+        """What rows of this reason (one of `OF_ROWS`) cause."""
+        handling: Handling = getattr(self, reason.value)
+        return handling
+
+    def handlings(self) -> dict[GateReason, str]:
+        """What rows, and numbers that look like something else, cause, by their reasons."""
+        looks = {reason: self.suspected(reason) for reason in OF_LOOKS}
+        return {**looks, **{reason: self.handling(reason) for reason in OF_ROWS}}
+
+
+@dataclass(frozen=True, slots=True)
+class Last:
+    """The last accepted version. `numbers` counts what the feed has on its list since then."""
+
+    sha256: str
+    numbers: int
+    as_of_s: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What there is to know of a version before it is let in.
+
+    `unreadable` says why the file can not be read, "" where it can; `too_coarse` how its filter
+    goes beyond the limit, "" where it does not. `agreement_over` says which
+    agreement is over, "" where none is. `good` and `bad` count rows,
+    `expired` those left out since they are over. `gained` and `lost` count numbers against what the
+    feed has on its list now; None where that is not known. `rows` counts rows by reasons of
+    `OF_ROWS`. `looks` has the figures of what the numbers look like, by reasons of `OF_LOOKS`.
+    """
+
+    sha256: str
+    whole: bool
+    unreadable: str = ""
+    too_coarse: str = ""
+    agreement_over: str = ""
+    as_of_s: int | None = None
+    good: int = 0
+    bad: int = 0
+    expired: int = 0
+    gained: int | None = None
+    lost: int | None = None
+    rows: Mapping[GateReason, int] = field(default_factory=dict)
+    looks: Mapping[GateReason, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One reason, what it alone would lead to, and figures for a person to read."""
+
+    reason: GateReason
+    verdict: Verdict
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The verdict on a version, and everything that was found, the gravest first."""
+
+    verdict: Verdict
+    findings: tuple[Finding, ...]
+
+    @property
+    def reason(self) -> GateReason | None:
+        """The reason that decided; None where nothing stood in the way."""
+        decisive = (f.reason for f in self.findings if f.verdict is self.verdict)
+        return None if self.verdict is Verdict.ACCEPTED else next(decisive)
+
+
+_WEIGHT: Final = (Verdict.ACCEPTED, Verdict.HELD, Verdict.SAME, Verdict.REFUSED)
+
+
+def judge(seen: Seen, last: Last | None, limits: GateLimits) -> Judgement:
+    """The verdict on a version; `last` is the last accepted one, None for a feed's first."""
+    found = list(_as_a_file(seen, last))
+    if not found:
+        found = [
+            *_by_looks(seen, limits),
+            *_as_a_whole(seen, last, limits),
+            *_by_rows(seen, limits),
+        ]
+    found.sort(key=lambda finding: -_WEIGHT.index(finding.verdict))
+    verdict = found[0].verdict if found else Verdict.ACCEPTED
+    return Judgement(verdict, tuple(found))
+
+
+def _as_a_file(seen: Seen, last: Last | None) -> list[Finding]:
+    """What makes every further look at the version useless."""
+    if last is not None and seen.sha256 == last.sha256:
+        return [_finding(GateReason.SAME, f"sha256 {seen.sha256[:12]}...")]
+    if seen.too_coarse:
+        return [_finding(GateReason.FILTER_TOO_COARSE, seen.too_coarse)]
+    if seen.unreadable:
+        return [_finding(GateReason.NOT_THE_FORMAT, seen.unreadable)]
+    if (
+        seen.whole
+        and last is not None
+        and seen.as_of_s is not None
+        and last.as_of_s is not None
+        and seen.as_of_s < last.as_of_s
+    ):
+        behind_s = last.as_of_s - seen.as_of_s
+        return [_finding(GateReason.OLDER, f"made {behind_s:,} s before the accepted version")]
+    return []
+
+
+def _as_a_whole(seen: Seen, last: Last | None, limits: GateLimits) -> list[Finding]:
+    found = []
+    rows = seen.good + seen.bad
+    if seen.agreement_over:
+        found.append(_finding(GateReason.AGREEMENT_EXPIRED, seen.agreement_over))
+    if not rows and seen.expired:
+        found.append(_finding(GateReason.EXPIRED, f"all of {seen.expired:,} entries are over"))
+    elif not rows and seen.whole:
+        found.append(_finding(GateReason.EMPTY, "no row at all"))
+    many = seen.bad > limits.bad_rows_few and _beyond(seen.bad, rows, limits.bad_rows_percent_max)
+    if seen.bad and (many or not seen.good):
+        detail = f"{seen.bad:,} of {rows:,} rows were rejected"
+        found.append(_finding(GateReason.TOO_MANY_BAD_ROWS, detail))
+    if last is None or not last.numbers:
+        return found  # the size limits begin with the second version
+    lost, gained = seen.lost or 0, seen.gained or 0
+    if lost > limits.shrink_few and _beyond(lost, last.numbers, limits.shrink_percent_max):
+        detail = f"{lost:,} of {last.numbers:,} numbers would go"
+        found.append(_finding(GateReason.SHRUNK, detail))
+    if gained > limits.grow_few and _beyond(gained, last.numbers, limits.grow_percent_max):
+        detail = f"{gained:,} numbers would come to {last.numbers:,}"
+        found.append(_finding(GateReason.GROWN, detail))
+    return found
+
+
+def _by_looks(seen: Seen, limits: GateLimits) -> list[Finding]:
+    verdicts = {"hold": Verdict.HELD, "refuse": Verdict.REFUSED, "pass": Verdict.ACCEPTED}
+    return [
+        Finding(reason, verdicts[limits.suspected(reason)], seen.looks[reason])
+        for reason in OF_LOOKS
+        if reason in seen.looks
+    ]
+
+
+def _by_rows(seen: Seen, limits: GateLimits) -> list[Finding]:
+    verdicts = {"drop": Verdict.ACCEPTED, "hold": Verdict.HELD, "refuse": Verdict.REFUSED}
+    return [
+        Finding(reason, verdicts[limits.handling(reason)], f"{seen.rows[reason]:,} rows")
+        for reason in OF_ROWS
+        if seen.rows.get(reason)
+    ]
+
+
+def _finding(reason: GateReason, detail: str) -> Finding:
+    if reason is GateReason.SAME:
+        return Finding(reason, Verdict.SAME, detail)
+    return Finding(reason, Verdict.HELD if reason in _HOLDS else Verdict.REFUSED, detail)
+
+
+def _beyond(part: int, whole: int, percent_max: int) -> bool:
+    """Whether `part` is more than `percent_max` of `whole`; in whole numbers, so exactly."""
+    return part * 100 > whole * percent_max

@@ -1,0 +1,165 @@
+"""From a file to the register: read, parsed, merged, built, proved, written, published.
+
+A few rows for a list that is there already are changes, live at once. More become a new base,
+built beside the old one from all that the register holds and the file adds; what others change
+meanwhile lies over it. If somebody else published a base in between, it is merged and built again.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from stream.core.model.entry import Columns
+from stream.core.model.errors import ChangeConflict, SnapshotUnreadable
+from stream.feeds.column_builder import Gathered
+from stream.feeds.formats.rows import InputUnreadable, Wrong
+from stream.feeds.lookalikes import Tally, sampled
+from stream.feeds.open import Format, Rejects, read_rows, words_of
+from stream.feeds.parse import Defaults, Parser
+from stream.lists.snapshot.build import with_changes
+from stream.lists.snapshot.merge import empty_columns, held_in, merged
+from stream.lists.store.contents import CHANGES_MAX, TRIES, columns_in, head_of
+from stream.lists.store.heads import By, Outcome
+from stream.lists.store.list_store import Register
+from stream.lists.store.publish_base import Origin, Stage, publish_whole, silent
+
+
+@dataclass(frozen=True, slots=True)
+class ImportRequest:
+    """One file for one list. `replace`: the file is the whole list; else it is added to it.
+
+    `are_numbers`: a person says that its numbers are some, whatever they look like.
+    """
+
+    name: str
+    path: Path
+    kind: Format
+    names: tuple[str, ...] | None
+    defaults: Defaults
+    rejects: Path
+    replace: bool
+    key: bytes
+    by: By
+    are_numbers: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FileRead:
+    """A file's good rows as columns, how many they were, and how many were rejected, by reason."""
+
+    columns: Columns
+    rows: int
+    rejected: Mapping[Wrong, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What an import did: numbers `added` to the list and `removed` from it, and further reports
+    (`updated`) of numbers that were on it by then. `repeated` rows gave a number and source that a
+    later row of the file gave again.
+    """
+
+    generation: int
+    rows: int
+    added: int
+    updated: int
+    removed: int
+    repeated: int
+    rejected: Mapping[Wrong, int]
+    count: int
+
+
+def read_file(request: ImportRequest, stage: Stage = silent) -> FileRead:
+    """Read and parse the file; its rejected rows go into the rejects file. Blocks.
+
+    Raises InputUnreadable, also where the numbers look like dates, ids or sums: no gate follows.
+    """
+    parser = Parser(replace(request.defaults, may_remove=False), words_of(request.kind))
+    gathered, tally = Gathered(request.key), Tally()
+    with Rejects(request.rejects).open() as rejects:
+        rows = read_rows(
+            request.path, request.kind, request.names, lambda d, w: stage("reading", d, w)
+        )
+        for chunk in rows:
+            parsed = parser.parse(chunk)
+            sampled(chunk.number, tally)
+            rejects.add(parsed.rejected)
+            gathered.add(parsed)
+    if (looks := tally.looks()) is not None and gathered.rows and not request.are_numbers:
+        raise InputUnreadable(
+            f"{request.path}: nothing was imported: what is read as numbers looks like "
+            f"{looks[0].value} ({looks[1]}). Name the column of the numbers with --columns; "
+            "if they are numbers all the same, say --are-numbers"
+        )
+    stage("sorting", 0, 1)
+    columns = gathered.columns(parser.sources)
+    stage("sorting", 1, 1)
+    return FileRead(columns, gathered.rows, rejects.counts)
+
+
+async def import_file(
+    register: Register, request: ImportRequest, now_s: int, stage: Stage = silent
+) -> ImportReport:
+    """Load a file into its list. Without one good row nothing is changed.
+
+    Raises InputUnreadable, ListUnknown, RegisterDown, RegisterLost, ChangeConflict and
+    SnapshotUnreadable.
+    """
+    head = await head_of(register, request.name)
+    file = await asyncio.to_thread(read_file, request, stage)
+    new = file.columns
+    if not len(new):
+        return ImportReport(head.generation, 0, 0, 0, 0, 0, file.rejected, head.count)
+    repeated = file.rows - len(new)
+    if not request.replace and head.changes + len(new) <= CHANGES_MAX:
+        entries = [new.entry(row) for row in range(len(new))]
+        changed = await register.add(request.name, entries, request.by)
+        done = Counter(changed.outcomes)
+        added, updated = done[Outcome.ADDED], done[Outcome.UPDATED]
+        head = await head_of(register, request.name)
+        return ImportReport(
+            changed.generation, file.rows, added, updated, 0, repeated, file.rejected, head.count
+        )
+    for _ in range(TRIES):
+        try:
+            generation, old, count = await _rebase(register, request, new, now_s, stage)
+        except ChangeConflict:
+            continue
+        known = int(held_in(old, new.fingerprint[new.begins]).sum())
+        gone = old.numbers - known if request.replace else 0
+        added = new.numbers - known
+        updated = len(new) - added
+        return ImportReport(
+            generation, file.rows, added, updated, gone, repeated, file.rejected, count
+        )
+    raise ChangeConflict(
+        f"{request.name}: somebody else published a new base {TRIES} times while this one was "
+        "made; nothing was changed: try again when they are done"
+    )
+
+
+async def _rebase(
+    register: Register, request: ImportRequest, new: Columns, now_s: int, stage: Stage
+) -> tuple[int, Columns, int]:
+    """One try: the generation after it, the entries before it, and how many there are now."""
+    reservation = await register.reserve(request.name, request.by)
+    state = await register.state(request.name)
+    if state.head.base != reservation.old_base:
+        raise ChangeConflict(request.name)
+    try:
+        base = await columns_in(register, request.name, reservation.old_base, request.key)
+    except SnapshotUnreadable:
+        if not request.replace:
+            raise
+        base = empty_columns()  # nothing of it is wanted: this is how a damaged list is mended
+    before = [c.change for c in state.changes if c.generation <= reservation.generation]
+    old = await asyncio.to_thread(with_changes, base, before)
+    whole = new if request.replace else await asyncio.to_thread(merged, old, new)
+    origin = Origin("import", request.by)
+    generation, count = await publish_whole(
+        register, reservation, state.head.circle, request.key, whole, now_s, origin, stage
+    )
+    await register.sweep(request.name)
+    return generation, old, count

@@ -1,0 +1,280 @@
+"""What texts look like that are no telephone numbers: dates, ids in a row, amounts. Pure.
+
+Numbering plans are of no help here. `20/11/2569` is a possible number of Bangkok, a ticket's seven
+digits are one of Brunei, and 150,000,000 rupiah are one of Jakarta. One such text proves nothing,
+so all but dates with separators are told by a whole column.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from enum import StrEnum
+from itertools import pairwise
+from typing import Final
+
+from stream.core.numbers.spelling import folded
+
+YEARS: Final = range(1900, 2101)
+_COMPACT_YEARS: Final = range(1990, 2041)
+"""Fewer years where nothing but digits speaks for a date: 1 number in 3,000 is one by chance."""
+BUDDHIST_AHEAD: Final = 543
+"""Years by which the Buddhist era, as Thailand counts it, is ahead of the common one."""
+STEP_MAX: Final = 20
+"""Ids grow by small steps. Of a million numbers of one country, sorted, few steps are so small."""
+SHARE: Final = 0.8
+"""A column looks like something if so much of it does: dirty rows and totals are the rest."""
+_DATES_SHARE: Final = 0.2
+"""Dates among numbers are found at less: they are one number in 3,000."""
+_FEW: Final = 3
+LOOKED_MAX: Final = 20_000
+_AT_ONCE_MAX: Final = 2_000
+
+_NUMBER = re.compile(r"['=\"]*\+?[0-9\s\-.()/]{7,24}[*#]*\"?\Z")
+_NUMBER_CHARS_MAX: Final = 40
+"""No telephone number is longer, and no expression looks at more."""
+_NUMBER_DIGITS_MAX: Final = 16
+_DOTTED_QUAD = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}\Z")
+_SCHEMES = ("tel:", "sip:", "sips:")
+_CLOCK = (
+    r"(?:[ T,]+\d{1,2}[:.]\d{2}(?:[:.]\d{2}(?:[.,]\d{1,9})?)?"
+    r"(?: ?[AaPp]\.?[Mm]\.?| ?น\.)?(?: ?(?:Z|[+-]\d\d:?\d\d))?)?"
+)
+_YEAR_LAST = re.compile(rf"(\d{{1,2}})([-/.])(\d{{1,2}})\2(\d{{4}}){_CLOCK}\Z")
+_YEAR_FIRST = re.compile(rf"(\d{{4}})([-/.])(\d{{1,2}})\2(\d{{1,2}}){_CLOCK}\Z")
+_SHORT_YEAR = re.compile(rf"(\d{{1,2}})([-/.])(\d{{1,2}})\2(\d{{2}}){_CLOCK}\Z")
+_COMPACT = re.compile(r"(\d{8})(?:[ T]?(\d\d)(\d\d)(\d\d)?)?\Z")
+_EPOCHS = (range(1_400_000_000, 2_000_000_000), range(1_400_000_000_000, 2_000_000_000_000))
+_EPOCH_SPAN_S: Final = 5 * 366 * 86_400
+_THOUSANDS = re.compile(r"[1-9]\d{0,2}([,. '])\d{3}(?:\1\d{3})*\Z")
+_DECIMAL = re.compile(r"(\d+)[.,](\d{1,2})\Z")
+_SEPARATORS = str.maketrans("", "", ",. '")
+_SUM_DIGITS_MAX: Final = 9
+"""More digits before `.00` are a telephone number that a spreadsheet took for a sum."""
+_FRACTION = re.compile(r"[+-]?(?:0|[1-9]\d{0,2})[.,]\d{4,}\Z")
+"""Degrees of latitude and longitude, mostly."""
+_SERIAL = re.compile(r"(?:3[5-9]|4\d|5[0-4])\d{3}(?:[.,]\d+)?\Z")
+"""A spreadsheet's day number, from 1995 to 2050."""
+
+
+class Looks(StrEnum):
+    """What a column that holds no numbers looks like."""
+
+    DATES = "dates"
+    IDS = "ids"
+    AMOUNTS = "amounts"
+
+
+def is_date(text: str) -> bool:
+    """Whether a text is a day with separators and a whole year, with or without a time.
+
+    20/11/2569, 2026-11-20, 11/20/2026 14:30: the order and the era do not matter. Nobody writes a
+    telephone number so: three groups of which one is a year and the others are a day and a month.
+    """
+    text = folded(text)
+    if (found := _YEAR_LAST.match(text)) is not None:
+        one, _, two, year = found.group(1, 2, 3, 4)
+    elif (found := _YEAR_FIRST.match(text)) is not None:
+        year, _, one, two = found.group(1, 2, 3, 4)
+    else:
+        return False
+    return _is_day(int(year), int(one), int(two), YEARS)
+
+
+def is_like_date(text: str) -> bool:
+    """Whether a text may be a date, also one that a number could be: 20261120, 20/11/69."""
+    text = folded(text)
+    if is_date(text):
+        return True
+    if (found := _SHORT_YEAR.match(text)) is not None:
+        one, two, three = map(int, found.group(1, 3, 4))
+        return _is_month_and_day(one, two) or _is_month_and_day(two, three)
+    return _is_compact(text) or _SERIAL.match(text) is not None
+
+
+def _is_compact(text: str) -> bool:
+    """Whether a text is a day, or a day and a time, of digits alone."""
+    found = _COMPACT.match(text)
+    if found is None:
+        return False
+    day, hour, minute, _ = found.groups()
+    if hour is not None and (int(hour) > 23 or int(minute) > 59):
+        return False
+    four, two, last = int(day[:4]), int(day[4:6]), int(day[6:])
+    if _is_day(four, two, last, _COMPACT_YEARS):
+        return True
+    return _is_day(int(day[4:]), int(day[:2]), int(day[2:4]), _COMPACT_YEARS)
+
+
+def _is_day(year: int, one: int, two: int, years: range) -> bool:
+    common = year if year in years else year - BUDDHIST_AHEAD
+    if common not in years:
+        return False
+    return _is_in_calendar(common, one, two) or _is_in_calendar(common, two, one)
+
+
+def _is_in_calendar(year: int, month: int, day: int) -> bool:
+    try:
+        date(year, month, day)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_month_and_day(one: int, two: int) -> bool:
+    return min(one, two) in range(1, 13) and max(one, two) in range(1, 32)
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How a column writes its days, by the names of a feed's `dates` and `era`.
+
+    `is_sure`: a day above 12 tells the order of day and month.
+    """
+
+    dates: str
+    era: str
+    is_sure: bool
+
+
+def style_of(texts: Sequence[str]) -> Style | None:
+    """How most of some texts write days; None: in no way that a feed can be told of."""
+    last = [found for text in texts if (found := _YEAR_LAST.match(text)) is not None]
+    first = [found for text in texts if (found := _YEAR_FIRST.match(text)) is not None]
+    if 2 * len(last) >= len(texts) > 0:
+        years = [int(found[4]) for found in last]
+        days = sum(int(found[1]) > 12 for found in last)
+        months = sum(int(found[3]) > 12 for found in last)
+        dates = "month-day" if months > days else "day-month"
+        return Style(dates, _era(years), days != months)
+    dashed = [found for found in first if found[2] == "-"]
+    if 2 * len(dashed) >= len(texts) > 0:
+        return Style("iso", _era([int(found[1]) for found in dashed]), is_sure=True)
+    return None
+
+
+def _era(years: Sequence[int]) -> str:
+    ahead = sum(year >= YEARS.start + BUDDHIST_AHEAD for year in years)
+    return "buddhist" if 2 * ahead > len(years) else "common"
+
+
+def looks_like_number(text: str) -> bool:
+    """Whether a text could be a telephone number, and is no date, address or fraction."""
+    text = text.strip()
+    if text[:5].lower().startswith(_SCHEMES):
+        text = text[text.index(":") + 1 :].partition("@")[0].partition(";")[0]
+    return (
+        len(text) <= _NUMBER_CHARS_MAX
+        and 7 <= sum(c.isdigit() for c in text) <= _NUMBER_DIGITS_MAX
+        and _NUMBER.match(text) is not None
+        and not is_date(text)
+        and not is_fraction(text)
+        and _DOTTED_QUAD.match(text) is None
+    )
+
+
+def is_fraction(text: str) -> bool:
+    """Whether a text is a decimal fraction, as a degree of latitude is."""
+    return _FRACTION.match(text) is not None
+
+
+def _is_round(text: str) -> bool:
+    """Whether a text is a sum of money that ends with two zeros: 150000, 1,250,000, 300.00."""
+    whole = text
+    if (found := _DECIMAL.match(text)) is not None:
+        whole = found[1]
+        if len(whole) <= _SUM_DIGITS_MAX and found[2] in {"0", "00"}:
+            return True
+    elif (found := _THOUSANDS.match(text)) is not None:
+        whole = text.translate(_SEPARATORS)
+    return len(whole) > 3 and whole.isdigit() and whole[0] != "0" and whole.endswith("00")
+
+
+def bare_id(text: str) -> int | None:
+    """The value of a text that may be an id; None: it is written as a telephone number is.
+
+    With `+`, with a trunk prefix (0812345600) or with separators it is no id, so numbers of one
+    block, bought by a gang, stay numbers where they are written in full. Zeros in front of an id
+    (000001) fill it up to one width.
+    """
+    if not (text.isascii() and text.isdigit()) or len(text) > 18:
+        return None
+    if text[0] == "0" and not text.startswith("000"):
+        return None
+    return int(text)
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts over the texts of a column; `looks` is what comes of them."""
+
+    texts: int = 0
+    days: int = 0
+    dates: int = 0
+    fractions: int = 0
+    rounds: int = 0
+    steps: int = 0
+    small: int = 0
+    epochs: list[int] = field(default_factory=list, repr=False)
+
+    def add(self, texts: Iterable[str | None]) -> None:
+        """More texts of the column, in their order; those in E.164 cost next to nothing."""
+        ids: list[int] = []
+        for raw in texts:
+            text = raw.strip(" \t\"'") if raw else ""
+            if not text:
+                continue
+            self.texts += 1
+            if text[0] == "+" and "." not in text:
+                continue
+            self._add(text, ids)
+        ids.sort()  # a file may have them in any order
+        self.steps += max(len(ids) - 1, 0)
+        self.small += sum(1 <= two - one <= STEP_MAX for one, two in pairwise(ids))
+
+    def _add(self, text: str, ids: list[int]) -> None:
+        self.days += is_date(text)
+        self.dates += is_like_date(text)
+        self.fractions += is_fraction(text)
+        self.rounds += _is_round(text)
+        value = bare_id(text)
+        if value is not None:
+            ids.append(value)
+            if any(value in epochs for epochs in _EPOCHS):
+                self.epochs.append(value if value in _EPOCHS[0] else value // 1000)
+
+    def looks(self) -> tuple[Looks, str] | None:
+        """What the column looks like, and the figures for a person; None: like numbers.
+
+        Of one or two texts all must look so; chance is small enough from three on.
+        """
+        few = min(_FEW, self.texts)
+        if not self.texts:
+            return None
+        dates = max(self.dates, self._times())
+        if self.days and self.days >= _DATES_SHARE * self.texts:
+            return Looks.DATES, f"{self.days:,} of {self.texts:,} are days"
+        if dates >= few and dates >= _DATES_SHARE * self.texts:
+            return Looks.DATES, f"{dates:,} of {self.texts:,} could be dates or times"
+        if self.small + 1 >= _FEW and self.small >= SHARE * max(self.steps, SHARE * self.texts - 1):
+            detail = f"{self.small:,} of {self.steps:,} follow another by {STEP_MAX} or less"
+            return Looks.IDS, detail
+        if self.fractions >= few and self.fractions >= SHARE * self.texts:
+            return Looks.AMOUNTS, f"{self.fractions:,} of {self.texts:,} are fractions"
+        money = self.rounds >= SHARE * self.texts / 2 and self.rounds >= few
+        if money:
+            return Looks.AMOUNTS, f"{self.rounds:,} of {self.texts:,} are round sums"
+        return None
+
+    def _times(self) -> int:
+        """How many texts are seconds since 1970, if they lie as close as reports do."""
+        found = self.epochs
+        if len(found) < SHARE * self.texts or max(found) - min(found) > _EPOCH_SPAN_S:
+            return 0
+        return len(found)
+
+
+def sampled(texts: Sequence[str | None], tally: Tally) -> None:
+    """Add the first texts of a chunk, as long as the tally has not looked at enough of them."""
+    if tally.texts < LOOKED_MAX:
+        tally.add(texts[:_AT_ONCE_MAX])

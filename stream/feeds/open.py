@@ -1,0 +1,266 @@
+"""Opening what an operator gives: its encoding, its format, its lines, and where rejects go."""
+
+import codecs
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from io import TextIOWrapper
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.core.model import csv_cells
+from stream.core.model.entry import Category
+from stream.feeds.detection.foreign_files import what_it_is
+from stream.feeds.formats import csv as csv_format
+from stream.feeds.formats import ftc, jsonl, misp, phoneblock, pybloom, ringfence, stix, text
+from stream.feeds.formats.byte_columns import line_bytes
+from stream.feeds.formats.json_objects import PIECE_BYTES
+from stream.feeds.formats.rows import (
+    Format,
+    InputUnreadable,
+    Lines,
+    ReadOptions,
+    RejectedRow,
+    Rows,
+    Wrong,
+)
+from stream.feeds.misp_folder import is_folder, read_folder
+from stream.lists.snapshot.durable_files import written
+
+__all__ = [
+    "FORMATS",
+    "Format",
+    "Rejects",
+    "encoding_of",
+    "format_of",
+    "has_rows",
+    "lines_of",
+    "read_bare",
+    "read_header",
+    "read_rows",
+    "words_of",
+]
+FORMATS: tuple[Format, ...] = tuple(kind for kind in get_args(Format) if kind != "snapshot")
+"""Those that people and programs write as files; the other comes out of a repository alone."""
+PIECE = 2 << 20
+"""Bytes read at a time: some 50,000 rows, whose Python objects, if need be, take about 40 MB."""
+_WORDS: Mapping[Format, Mapping[str, Category]] = {
+    "stix": stix.WORDS,
+    "phoneblock": phoneblock.WORDS,
+    "ftc": ftc.WORDS,
+}
+_SUFFIXES: dict[str, Format] = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".txt": "text",
+    ".list": "text",
+}
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+def format_of(path: Path) -> Format:
+    """The format that a file's name says; text where it says none."""
+    return _SUFFIXES.get(path.suffix.lower(), "text")
+
+
+def has_rows(kind: Format) -> bool:
+    """Whether a file of this format has rows; a bare filter has none (`read_bare` reads it).
+
+    A list that it fills is built by `build.bare_snapshot`, and its matches stay unconfirmed. What
+    is in a published list is read by `feed_snapshot`.
+    """
+    return kind not in {"pybloom", "snapshot"}
+
+
+def words_of(kind: Format) -> Mapping[str, Category]:
+    """The words for categories that the format itself has, for `Parser`."""
+    return _WORDS.get(kind, {})
+
+
+def read_rows(
+    path: Path,
+    kind: Format,
+    names: Sequence[str] | None,
+    progress: Callable[[int, int], None],
+    options: ReadOptions | None = None,
+) -> Iterator[Rows]:
+    """The rows of a file, chunk by chunk; `names` of its columns where a CSV has no header.
+
+    `progress` is told the bytes read. Raises InputUnreadable if the file can not be read at all,
+    or turns out on the way to be cut or damaged: then nothing of it should be used.
+    """
+    assert has_rows(kind), "a bare filter has no rows: ask has_rows first"
+    options = options or ReadOptions()
+    try:
+        yield from _rows(path, kind, names, progress, options)
+    except InputUnreadable as error:
+        if str(path) in str(error):
+            raise  # not from itself: whoever follows causes would never come to an end
+        # Formats do not know where their bytes come from.
+        raise InputUnreadable(f"{path}: {error}") from error
+
+
+def _rows(
+    path: Path,
+    kind: Format,
+    names: Sequence[str] | None,
+    progress: Callable[[int, int], None],
+    options: ReadOptions,
+) -> Iterator[Rows]:
+    def lines() -> Iterator[Lines]:
+        return line_bytes(_pieces(path, options.encoding, progress))
+
+    def raw() -> Iterator[bytes]:
+        return _raw(path, progress)
+
+    if kind == "csv":
+        yield from csv_format.read(lines(), names, options.columns)
+    elif kind == "jsonl":
+        yield from jsonl.read(lines(), options.columns)
+    elif kind == "text":
+        yield from text.read(lines())
+    elif kind == "ftc":
+        yield from ftc.read(lines())
+    elif kind == "ringfence":
+        yield from ringfence.read(lines)
+    elif kind == "stix":
+        yield from stix.read(raw)
+    elif kind == "phoneblock":
+        yield from phoneblock.read(raw())
+    else:
+        packed = kind == "misp-feed" and is_folder(path)
+        documents = read_folder(path) if packed else iter([raw()])
+        yield from misp.read(documents, unconfirmed=options.unconfirmed)
+
+
+def read_header(path: Path) -> ringfence.Header:
+    """What the first line of a change file says of the whole. Raises InputUnreadable."""
+    first = next(lines_of(path), [""])
+    return ringfence.read_header(first[0])
+
+
+def lines_of(path: Path, encoding: str | None = None) -> Iterator[Lines]:
+    """The lines of a text file, chunk by chunk. Raises InputUnreadable."""
+    return line_bytes(_pieces(path, encoding, lambda _done, _whole: None))
+
+
+def read_bare(path: Path, key: bytes, samples: NDArray[np.bytes_] | None = None) -> bytes:
+    """A pybloom file's bytes, found to be a filter that can be used; see `formats.pybloom`.
+
+    For `build.bare_snapshot`. Raises InputUnreadable.
+    """
+    data = b"".join(_raw(path, lambda _done, _whole: None))
+    try:
+        pybloom.read(data, key, samples)
+    except InputUnreadable as error:
+        raise InputUnreadable(f"{path}: {error}") from error
+    return data
+
+
+def _raw(path: Path, progress: Callable[[int, int], None]) -> Iterator[bytes]:
+    """The file's bytes as they are, piece by piece."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            for piece in iter(partial(file.read, PIECE_BYTES), b""):
+                progress(min(file.tell(), size), size)
+                yield piece
+    except OSError as error:
+        raise InputUnreadable(f"{path}: {error.strerror}") from error
+
+
+def _pieces(
+    path: Path, encoding: str | None, progress: Callable[[int, int], None]
+) -> Iterator[bytes]:
+    """The file in UTF-8, piece by piece. A byte that is no text stands for itself."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as raw:
+            head = raw.read(4096)
+            encoding = encoding or encoding_of(head, path)
+            pieces: Iterator[bytes]
+            if encoding.startswith("utf-8"):
+                # A lone wrong byte costs its row at most, and the rejects file gets it back.
+                raw.seek(len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0)
+                pieces = iter(partial(raw.read, PIECE), b"")
+            else:
+                raw.seek(0)
+                other = TextIOWrapper(raw, encoding, "replace", newline="")
+                pieces = map(str.encode, iter(partial(other.read, PIECE), ""))
+            for piece in pieces:
+                progress(min(raw.tell(), size), size)
+                yield piece
+    except OSError as error:
+        raise InputUnreadable(f"{path}: {error.strerror}") from error
+    except (UnicodeError, LookupError) as error:  # UTF-16 cut short; an encoding nobody knows
+        raise InputUnreadable(f"{path}: {error}") from error
+
+
+def encoding_of(head: bytes, path: Path) -> str:
+    """The encoding of a file that begins with `head`: by its mark, or by where its NULs are.
+
+    Raises InputUnreadable for what is no text.
+    """
+    for mark, name in _MARKS:
+        if head.startswith(mark):
+            return name
+    if b"\0" not in head:
+        return "utf-8"
+    # In UTF-16 every other byte of digits, commas and line ends is NUL, and none of the others.
+    even, odd = head[0::2].count(0), head[1::2].count(0)
+    if max(even, odd) >= len(head) // 8 and min(even, odd) == 0:
+        return "utf-16-le" if odd else "utf-16-be"
+    what = what_it_is(head)
+    raise InputUnreadable(
+        f"{path} is {what}" if what else f"{path}: not a text file: save it as text or CSV in UTF-8"
+    )
+
+
+REJECTS_COLUMNS = ("line", "reason", "value", "what_to_do", "row")
+_ROW_END = "\r\n"
+
+
+class Rejects:
+    """Counts rejected rows by reason, and writes them to a file that is made for the first one."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.counts: Counter[Wrong] = Counter()
+        self._write: Callable[[str], object] | None = None
+
+    def add(self, rows: Sequence[RejectedRow]) -> None:
+        """More rejected rows."""
+        for row in rows:
+            self.counts[row.wrong] += 1
+            if self._write is not None:
+                cells = (row.line, row.wrong.label, row.detail, row.wrong.value, row.original)
+                self._write(csv_cells.lines([map(csv_cells.cell, cells)], _ROW_END))
+
+    @contextmanager
+    def open(self) -> Iterator["Rejects"]:
+        """Keep the rows added inside in the file; a file of an earlier run does not stay."""
+        try:
+            with os.fdopen(
+                written(self.path), "w", encoding="utf-8", errors="surrogateescape", newline=""
+            ) as file:
+                file.write(csv_cells.lines([REJECTS_COLUMNS], _ROW_END))
+                self._write = file.write
+                yield self
+        except OSError as error:
+            raise InputUnreadable(f"{self.path}: {error.strerror}") from error
+        finally:
+            self._write = None
+        if not self.counts:
+            self.path.unlink()

@@ -1,0 +1,336 @@
+"""What the texts of a row mean: the same rules for every format.
+
+Pure. Any texts at all end as an entry or as a `RejectedRow` with a reason from a closed list.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.core.model.entry import Category
+from stream.core.numbers.e164 import words_in
+from stream.core.numbers.national import national_reader
+from stream.core.numbers.number import Kind, parse_many
+from stream.core.numbers.prefix_entries import STRICT, PrefixFault, PrefixRules, read_entries
+from stream.core.numbers.spelling import folded
+from stream.feeds.column_reader import FieldReader, detail_of, original_of, why_no_number
+from stream.feeds.formats.byte_columns import ByteColumn
+from stream.feeds.formats.rows import RejectedRow, Rows, Texts, Wrong
+from stream.feeds.lookalikes import is_date
+from stream.feeds.values import (
+    Dates,
+    after_number,
+    bare_number,
+    category_words,
+    damage_of,
+    read_category,
+    read_confidence,
+)
+
+SOURCES_MAX = 60_000
+SOURCE_CHARS_MAX = 64
+FUTURE_SLACK_S = 300
+"""Clocks differ: up to so much beyond ours a report's time is read as now without ado."""
+_MEMO_MAX = 100_000
+"""Distinct texts remembered for each column: most columns hold few, times may hold many."""
+
+
+class Adjusted(StrEnum):
+    """What was made of a row's claim, so that the row could be kept."""
+
+    FUTURE = "future"
+    """Reported in the future: read as now."""
+    CONFIDENCE = "confidence"
+    """More confidence than the feed may claim: its highest."""
+    CATEGORY = "category"
+    """An unknown category: read as `other`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What an entry gets where its row says nothing, and how far a row is believed.
+
+    `region` reads national numbers. Times are seconds since the epoch; `expires_at_s` 0: never.
+    `now_s` is the clock; 0: times are taken as they are, expired and future ones too.
+
+    `expires_after_s` (0: off) is the life of a report whose row names no end, instead of
+    `expires_at_s`. It counts from the report: numbers are given to new owners, so what matters is
+    how old the complaint is, and a file fetched again must not make it young. `expires_from` "now"
+    counts from `now_s`, for feeds whose dates are those of a number's first report.
+
+    `source` is the feed's name or the file's. `sources` says whose a report is: "row": whom the
+    row names, else `source`; "both": `source/whom the row names`; "feed": `source` alone, but for
+    rows that call a number legitimate, which are as in "both".
+    `categories` are the partner's words for ours; `prefixes` say how short a prefix may be.
+    `may_remove`: rows may take reports off; else they are rejected.
+    """
+
+    source: str
+    reported_at_s: int
+    region: str | None = None
+    category: Category = Category.OTHER
+    expires_at_s: int = 0
+    confidence: int = 100
+    now_s: int = 0
+    expires_after_s: int = 0
+    expires_from: Literal["report", "now"] = "report"
+    confidence_max: int = 100
+    future: Literal["clamp", "reject"] = "clamp"
+    sources: Literal["row", "feed", "both"] = "row"
+    unknown_category: Literal["reject", "other"] = "reject"
+    dates: Dates = Dates()  # noqa: RUF009 -- frozen
+    categories: Mapping[str, Category] = field(default_factory=dict)
+    prefixes: PrefixRules = STRICT
+    may_remove: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """The good rows of one chunk in columns of one length and in their order, and the others.
+
+    `numbers` S16, E.164 or prefixes ("+8552390*"), several for a row with a range; times uint32;
+    `source` indexes the parser's `sources`. Where `removed` (bool) is set, the row takes that
+    source's report of the number off; its other columns say nothing. `passed_over` as in `Rows`;
+    `adjusted` counts kept rows whose claims were cut.
+    """
+
+    numbers: NDArray[np.bytes_]
+    reported_at: NDArray[np.uint32]
+    expires_at: NDArray[np.uint32]
+    category: NDArray[np.uint8]
+    confidence: NDArray[np.uint8]
+    source: NDArray[np.uint16]
+    removed: NDArray[np.bool_]
+    rejected: tuple[RejectedRow, ...]
+    adjusted: Mapping[Adjusted, int]
+    passed_over: int = 0
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+
+class Parser:
+    """Reads the rows of one file; holds the names of the sources seen, and what texts meant.
+
+    `words` are the words for categories that the file's format has (`files.words_of`).
+    """
+
+    def __init__(self, defaults: Defaults, words: Mapping[str, Category] | None = None) -> None:
+        self._defaults = defaults
+        self._words = category_words(defaults.categories, words or {})
+        self._unknown: set[str] = set()
+        self._sources: dict[str, int] = {defaults.source: 0}
+        # Where reports get a life, 0 marks for now the rows that name no end of their own.
+        ends = 0 if defaults.expires_after_s else defaults.expires_at_s
+        dates = self._dates = defaults.dates.reader
+        self._columns = (
+            FieldReader("reported_at", np.dtype(np.uint32), dates, defaults.reported_at_s),
+            FieldReader("expires_at", np.dtype(np.uint32), dates, ends),
+            FieldReader(
+                "category", np.dtype(np.uint8), self._read_category, int(defaults.category)
+            ),
+            FieldReader("confidence", np.dtype(np.uint8), read_confidence, defaults.confidence),
+            FieldReader("source", np.dtype(np.uint16), self._read_source, 0),
+        )
+        self._tags: dict[tuple[str, ...], int | None] = {}
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The names that `Parsed.source` indexes."""
+        return tuple(self._sources)
+
+    def parse(self, rows: Rows) -> Parsed:
+        """The rows' meaning."""
+        removed = _removed(rows)
+        e164, ranges, wrong = self._numbers(rows.number)
+        fields: dict[int, Wrong] = {}
+        values = {
+            column.name: column.values(getattr(rows, column.name), len(rows), fields)
+            for column in self._columns
+        }
+        if rows.tags is not None:
+            self._apply_tags(rows.tags, rows.category, values["category"])
+        if self._defaults.sources == "feed" and rows.source is not None:
+            self._keep_witnesses(rows.source, values)
+        self._apply_clock(values, fields, strict=rows.holds_from_then)
+        if not self._defaults.may_remove:
+            wrong |= dict.fromkeys(np.flatnonzero(removed).tolist(), Wrong.REMOVAL)
+        for row, why in fields.items():
+            # Of a row that takes a number off, only the number and whose report it is matter.
+            if not removed[row] or why is Wrong.BAD_SOURCE:
+                wrong.setdefault(row, why)
+        kept = np.ones(len(rows), np.bool_)
+        kept[list(wrong)] = False
+        adjusted = self._adjust(rows, values, kept & ~removed)
+        # A row with a range is several entries.
+        entries = kept.astype(np.int64)
+        for row in ranges.keys() - wrong.keys():
+            entries[row] = len(ranges[row])
+        listed, ends = np.repeat(e164, entries), np.cumsum(entries)
+        for row in ranges.keys() - wrong.keys():
+            listed[ends[row] - entries[row] : ends[row]] = ranges[row]
+        arrays: dict[str, Any] = {name: np.repeat(array, entries) for name, array in values.items()}
+        rejected = [
+            RejectedRow(
+                rows.lines[row], why, detail_of(rows, row, why, self._dates), original_of(rows, row)
+            )
+            for row, why in wrong.items()
+        ]
+        rejected += rows.unreadable
+        rejected.sort(key=lambda row: row.line)
+        return Parsed(
+            numbers=listed,
+            **arrays,
+            removed=np.repeat(removed, entries),
+            rejected=tuple(rejected),
+            adjusted=adjusted,
+            passed_over=rows.passed_over,
+        )
+
+    def _numbers(
+        self, column: Texts
+    ) -> tuple[NDArray[np.bytes_], dict[int, tuple[str, ...]], dict[int, Wrong]]:
+        """The numbers in E.164; the entries of prefixes and ranges; why the others are none."""
+        if isinstance(column, ByteColumn):
+            e164 = words_in(column.texts).view("S16").ravel()
+            others = np.flatnonzero(e164 == b"")
+            e164[others], spans, why = self._numbers(list(column.at(others)))
+            places = others.tolist()
+            return (
+                e164,
+                {places[row]: entries for row, entries in spans.items()},
+                {places[row]: one for row, one in why.items()},
+            )
+        # Nearly all are "+" and digits; the others are looked at one by one.
+        odd = [row for row, text in enumerate(column) if not (text and text[1:].isdigit())]
+        texts = list(column)
+        for row in odd:
+            texts[row] = bare_number(folded(texts[row] or ""))
+        quick = national_reader(self._defaults.region or "")
+        if quick is not None:
+            texts = [quick(text or "") or text for text in texts]
+        numbers = parse_many(texts, lambda _: self._defaults.region)
+        wrong: dict[int, Wrong] = {
+            row: why_no_number(
+                texts[row] or "", Kind(int(numbers.kinds[row])), self._defaults.region
+            )
+            for row in np.flatnonzero(numbers.kinds != Kind.E164).tolist()
+        }
+        ranges: dict[int, tuple[str, ...]] = {}
+        for row in odd:
+            text = texts[row] or ""
+            # Digits after a decimal point were read as part of a longer number, and of an
+            # extension only the number before it.
+            if (damage := damage_of(text) or after_number(text)) is not None:
+                wrong[row] = damage
+            elif is_date(text):
+                # 20/11/2569 is a possible number of Bangkok, once its strokes are gone.
+                wrong[row] = Wrong.DATE
+            elif row in wrong:
+                read = read_entries(text, self._defaults.region, self._defaults.prefixes)
+                if isinstance(read, PrefixFault):
+                    wrong[row] = Wrong[read.name]
+                elif read is not None:
+                    ranges[row] = read
+                    del wrong[row]
+        return numbers.e164, ranges, wrong
+
+    def _apply_tags(
+        self, tags: Sequence[Sequence[str]], texts: Texts | None, category: NDArray[np.uint8]
+    ) -> None:
+        """The category of rows that have none of their own and a tag that names one."""
+        for row, words in enumerate(tags):
+            if not words or (texts is not None and texts[row]):
+                continue
+            key = tuple(words)
+            if key not in self._tags:
+                if len(self._tags) > _MEMO_MAX:
+                    self._tags.clear()
+                read = [read_category(word, self._words) for word in key]
+                self._tags[key] = next((one for one in read if not isinstance(one, Wrong)), None)
+            found = self._tags[key]
+            if found is not None:
+                category[row] = found
+
+    def _keep_witnesses(self, texts: Texts, values: dict[str, NDArray[Any]]) -> None:
+        """Who says that a number is legitimate is not the feed that lists it, in its own voice.
+
+        One source has one report of a number: the feed's own would be replaced by the objection.
+        """
+        for row in np.flatnonzero(values["category"] == Category.LEGITIMATE).tolist():
+            if bare := (texts[row] or "").strip():
+                read = self._index_of(f"{self._defaults.source}/{bare}")
+                values["source"][row] = 0 if isinstance(read, Wrong) else read
+
+    def _apply_clock(
+        self, values: dict[str, NDArray[Any]], wrong: dict[int, Wrong], *, strict: bool
+    ) -> None:
+        """Ends for the reports that name none; then what is over, or not yet, is wrong."""
+        settings, reported, expires = self._defaults, values["reported_at"], values["expires_at"]
+        if settings.expires_after_s:
+            since = np.minimum(reported, settings.now_s) if settings.now_s else reported
+            if settings.expires_from == "now":
+                since = np.full_like(reported, settings.now_s or settings.reported_at_s)
+            ends = np.minimum(since.astype(np.int64) + settings.expires_after_s, 2**32 - 1)
+            values["expires_at"] = expires = np.where(expires == 0, ends, expires).astype(np.uint32)
+        if not settings.now_s:
+            return
+        if strict or settings.future == "reject":
+            for row in np.flatnonzero(reported > settings.now_s + FUTURE_SLACK_S).tolist():
+                wrong.setdefault(row, Wrong.FUTURE)
+        for row in np.flatnonzero((expires != 0) & (expires <= settings.now_s)).tolist():
+            wrong.setdefault(row, Wrong.EXPIRED)
+
+    def _adjust(
+        self, rows: Rows, values: dict[str, NDArray[Any]], kept: NDArray[np.bool_]
+    ) -> Counter[Adjusted]:
+        """Cut claims to what the feed may claim; how many of the `kept` rows were cut."""
+        settings, adjusted = self._defaults, Counter[Adjusted]()
+        confidence, reported = values["confidence"], values["reported_at"]
+        over = confidence > settings.confidence_max
+        adjusted[Adjusted.CONFIDENCE] = int((over & kept).sum())
+        confidence[over] = settings.confidence_max
+        if settings.now_s:
+            ahead = reported > settings.now_s + FUTURE_SLACK_S
+            adjusted[Adjusted.FUTURE] = int((ahead & kept).sum())
+            np.minimum(reported, settings.now_s, out=reported)
+        if self._unknown and rows.category is not None:
+            adjusted[Adjusted.CATEGORY] = sum(
+                bool(kept[row]) and (text or "").strip() in self._unknown
+                for row, text in enumerate(rows.category)
+            )
+        return +adjusted
+
+    def _read_category(self, text: str) -> int | Wrong:
+        read = read_category(text, self._words)
+        if isinstance(read, Wrong) and self._defaults.unknown_category == "other":
+            self._unknown.add(text)
+            return int(Category.OTHER)
+        return read
+
+    def _read_source(self, text: str) -> int | Wrong:
+        settings = self._defaults
+        if settings.sources == "feed":
+            return 0
+        return self._index_of(f"{settings.source}/{text}" if settings.sources == "both" else text)
+
+    def _index_of(self, name: str) -> int | Wrong:
+        known = self._sources.get(name)
+        if known is not None:
+            return known
+        if len(name) > SOURCE_CHARS_MAX or not name.isprintable():
+            return Wrong.BAD_SOURCE
+        if len(self._sources) == SOURCES_MAX:
+            return Wrong.BAD_SOURCE
+        return self._sources.setdefault(name, len(self._sources))
+
+
+def _removed(rows: Rows) -> NDArray[np.bool_]:
+    if rows.removed is None:
+        return np.zeros(len(rows), np.bool_)
+    return np.array(rows.removed, np.bool_)

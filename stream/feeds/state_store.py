@@ -1,0 +1,248 @@
+"""What is remembered of feeds, in Redis beside their lists; each step with its audit entry.
+
+A feed's fields and the audit entry that tells of them are written by one script, in a transaction
+with what is counted of it, so that a crash leaves all or nothing. Nothing here touches a list.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self, TypeVar
+
+import msgspec
+from redis.asyncio import Redis
+
+from stream.core.model.errors import UNREADABLE, ListUnknown, RegisterLost
+from stream.core.policy.list_scope import Scope
+from stream.feeds.feed import FeedState, VersionRecord
+from stream.feeds.gate import GateReason, Verdict
+from stream.lists.store import list_lua, redis_keys
+from stream.lists.store.audit_text import FEED_FORGOTTEN
+from stream.lists.store.enforcement_counters import Effect, note_effect, note_verdict
+from stream.lists.store.entry_codec import scope_json, scope_of
+from stream.lists.store.heads import By, unknown
+from stream.lists.store.list_store import AUDIT_MAX, CHANGES_MAX
+from stream.lists.store.redis_client import Closing, RegisterSettings, client, renamed
+from stream.ops.clock import now_ms
+from stream.ops.skipped_records import Place, Skipped, skip
+
+T = TypeVar("T")
+
+
+class FeedBook(Closing):
+    """Use `async with FeedBook.open(settings) as book`. Every method may raise RegisterDown."""
+
+    def __init__(self, redis: Redis) -> None:
+        super().__init__(redis)
+        self._write = redis.register_script(list_lua.FEED)
+        self._scope = redis.register_script(list_lua.SCOPE)
+
+    @classmethod
+    def open(cls, settings: RegisterSettings) -> Self:
+        """At the same Redis as the register."""
+        return cls(client(settings))
+
+    async def names(self) -> list[str]:
+        """All feeds of which something is remembered, also those whose file is gone."""
+        prefix, _, suffix = redis_keys.feed("*").partition("*")
+        with renamed("reading which feeds are known"):
+            found = [
+                key.decode().removeprefix(prefix).removesuffix(suffix)
+                async for key in self._redis.scan_iter(match=f"{prefix}*{suffix}", count=1000)
+            ]
+        return sorted(found)
+
+    async def forget(self, feed: str, list_name: str, by: By, detail: str) -> None:
+        """Nothing is remembered of a feed any more; the audit says who did it, and why."""
+        fields = ("accepted", "held", "refused", "remembered", "confirmed_at_s", "tried_at_s")
+        gone = [word for name in (*fields, "fault", "detail", "failures") for word in (name, "")]
+        args: list[Any] = [list_name, by.actor, by.reason, FEED_FORGOTTEN, 0, detail, AUDIT_MAX]
+        with renamed(f"forgetting feed {feed}"):
+            await self._write(keys=[redis_keys.feed(feed)], args=[*args, *gone])
+
+    async def state(self, feed: str) -> FeedState:
+        """All that is remembered of a feed. Raises RegisterLost if it can not be read."""
+        (held,) = await self._held([feed])
+        return self._state_of(feed, held)
+
+    async def states(self, feeds: Sequence[str]) -> dict[str, FeedState]:
+        """The same of several, in one question to Redis.
+
+        Of one that cannot be read, the fault says so: the others are there all the same.
+        """
+        found = await self._held(feeds)
+        return {feed: self._seen(feed, held) for feed, held in zip(feeds, found, strict=True)}
+
+    async def _held(self, feeds: Sequence[str]) -> list[Mapping[bytes, bytes]]:
+        with renamed("reading what is known of feeds"):
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for feed in feeds:
+                    pipe.hgetall(redis_keys.feed(feed))
+                found: list[Mapping[bytes, bytes]] = await pipe.execute()
+        return found
+
+    def _seen(self, feed: str, held: Mapping[bytes, bytes]) -> FeedState:
+        try:
+            return self._state_of(feed, held)
+        except RegisterLost as error:
+            skip(Skipped(Place.FEED, redis_keys.feed(feed), "it is no state of a feed"))
+            return FeedState(fault="register", detail=str(error), failures=1)
+
+    @staticmethod
+    def _state_of(feed: str, held: Mapping[bytes, bytes]) -> FeedState:
+        fields = {name.decode(errors="replace"): value for name, value in held.items()}
+        try:
+            return FeedState(
+                accepted=_decoded(fields.get("accepted"), VersionRecord),
+                held=_decoded(fields.get("held"), VersionRecord),
+                refused=_decoded(fields.get("refused"), VersionRecord),
+                remembered=_decoded(fields.get("remembered"), dict[str, str]) or {},
+                confirmed_at_s=int(fields.get("confirmed_at_s", 0)),
+                tried_at_s=int(fields.get("tried_at_s", 0)),
+                fault=fields.get("fault", b"").decode(),
+                detail=fields.get("detail", b"").decode(),
+                failures=int(fields.get("failures", 0)),
+            )
+        except UNREADABLE as error:
+            key = redis_keys.feed(feed)
+            text = f"what is known of feed {feed} can not be read ({error}): DEL {key}"
+            raise RegisterLost(f"{text}, and it begins anew") from error
+
+    async def bound(self, list_name: str, scope: Scope, by: By) -> bool:
+        """Let everybody who decides calls know what the list's feed may list; whether that is new.
+
+        Raises ListUnknown.
+        """
+        with renamed(f"writing down what {list_name} may name"):
+            answer: Any = await self._scope(
+                keys=[redis_keys.head(list_name)],
+                args=[list_name, scope_json(scope), *(by.actor, by.reason), CHANGES_MAX, AUDIT_MAX],
+            )
+        if answer[0] == list_lua.UNKNOWN:
+            raise ListUnknown(unknown(list_name))
+        return bool(answer[0] == 1)
+
+    async def bound_again(self, list_name: str, scope: Scope, by: By) -> None:
+        """The same where the list does not say so: its feed's file changed, or Redis forgot it.
+
+        A list that is not there, or that another feed fills, stays as it is.
+        """
+        with renamed(f"reading what {list_name} may name"):
+            fields: Any = await self._redis.hmget(
+                redis_keys.head(list_name), ["generation", "scope"]
+            )
+        generation, said = fields
+        held = None if said is None else scope_of(said)
+        mine = held is None or (held.feed == scope.feed and held != scope)
+        if generation is not None and mine:
+            await self.bound(list_name, scope, by)
+
+    async def tried(self, feed: str, at_s: int, fault: str, detail: str, failures: int) -> None:
+        """A try to fetch ended; `fault` "": it worked."""
+        await self._put(
+            feed,
+            {
+                "tried_at_s": str(at_s),
+                "fault": fault,
+                "detail": detail,
+                "failures": str(failures or ""),
+            },
+        )
+
+    async def confirmed(self, feed: str, at_s: int, remember: Mapping[str, str]) -> None:
+        """The source says what it said before."""
+        fields = {"confirmed_at_s": str(at_s), "remembered": _encoded(dict(remember))}
+        await self._put(feed, fields)
+
+    async def accepted(
+        self, feed: str, list_name: str, record: VersionRecord, by: By, effect: Effect | None = None
+    ) -> None:
+        """A version was stored: it is the last good one, and what was held is superseded."""
+        await self._put(
+            feed,
+            {
+                "accepted": _encoded(record),
+                "held": "",
+                "remembered": _encoded(record.remember),
+                "confirmed_at_s": str(record.at_s),
+            },
+            (list_name, by, record),
+            effect,
+        )
+
+    async def held(self, feed: str, list_name: str, record: VersionRecord, by: By) -> None:
+        """A version waits for a person; one that waited before is superseded."""
+        await self._put(feed, {"held": _encoded(record)}, (list_name, by, record))
+
+    async def refused(self, feed: str, list_name: str, record: VersionRecord, by: By) -> None:
+        """A version never goes live; if it was held, it is not any more."""
+        fields = {"refused": _encoded(record)}
+        if (await self.state(feed)).held == record or record.by:
+            fields["held"] = ""
+        await self._put(feed, fields, (list_name, by, record))
+
+    async def refused_unseen(self, feed: str, list_name: str, reason: GateReason, why: str) -> None:
+        """A version was refused before it could be kept; the audit tells once of a series."""
+        detail = _encoded({"feed": feed, "findings": (f"{reason}: {why}",)})
+        args: list[Any] = [
+            list_name,
+            f"feed:{feed}",
+            why[:200],
+            "feed_refused",
+            0,
+            detail,
+            AUDIT_MAX,
+        ]
+        with renamed(f"writing down what is known of feed {feed}"):
+            async with self._redis.pipeline(transaction=True) as pipe:
+                await self._write(keys=[redis_keys.feed(feed)], args=args, client=pipe)
+                note_verdict(pipe, list_name, feed, Verdict.REFUSED, now_ms())
+                await pipe.execute()
+
+    async def _put(
+        self,
+        feed: str,
+        fields: Mapping[str, str],
+        told: tuple[str, By, VersionRecord] | None = None,
+        effect: Effect | None = None,
+    ) -> None:
+        pairs = [word for pair in fields.items() for word in pair]
+        head: list[Any] = ["", "", "", "", 0, ""]
+        if told is not None:
+            list_name, by, record = told
+            head = [list_name, by.actor, by.reason, f"feed_{record.verdict}", record.generation]
+            head.append(_detail(feed, record))
+        args: list[Any] = [*head, AUDIT_MAX, *pairs]
+        with renamed(f"writing down what is known of feed {feed}"):
+            if told is None:
+                await self._write(keys=[redis_keys.feed(feed)], args=args)
+                return
+            async with self._redis.pipeline(transaction=True) as pipe:
+                await self._write(keys=[redis_keys.feed(feed)], args=args, client=pipe)
+                note_verdict(pipe, told[0], feed, told[2].verdict, now_ms())
+                if effect is not None:
+                    note_effect(pipe, told[0], effect)
+                await pipe.execute()
+
+
+def _detail(feed: str, record: VersionRecord) -> str:
+    """What the audit keeps of a version: counts and reasons, no number."""
+    return _encoded(
+        {
+            "feed": feed,
+            "version": record.id,
+            "sha256": record.sha256,
+            "findings": record.findings,
+            "rows": record.good,
+            "bad": record.bad,
+            "gained": record.gained,
+            "lost": record.lost,
+            "updated": record.updated,
+        }
+    )
+
+
+def _decoded(value: bytes | None, kind: type[T]) -> T | None:
+    return None if value is None else msgspec.json.decode(value, type=kind)
+
+
+def _encoded(value: object) -> str:
+    return msgspec.json.encode(value).decode()

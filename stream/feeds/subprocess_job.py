@@ -1,0 +1,228 @@
+"""Foreign bytes in processes of their own: with an end to memory and CPU, and nobody waits with it.
+
+A parser that needs memory without end, or never comes back, costs its own process and its own
+feed. In ours `re` and C code would hold the interpreter: no other feed and no signal had a turn.
+Processes are forked from a server that has everything imported, so one takes some ten milliseconds
+to begin.
+"""
+
+import asyncio
+import math
+import multiprocessing
+import os
+import resource
+import signal
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from multiprocessing.connection import Connection
+from typing import Final
+
+from stream.core.model.errors import Fault
+from stream.ops.forkserver import make_room
+
+_CONTEXT: Final = multiprocessing.get_context("forkserver")
+_DONE, _FAULT, _MEMORY, _GONE = 0, 1, 2, 3
+_EXIT_S_MAX: Final = 5.0
+NICE: Final = 10
+"""Calls that are decided on the same machine go first."""
+Work = Callable[[bytes], bytes]
+
+
+class WorkFault(StrEnum):
+    """Why work was not done to its end: a closed list, so that each is a metric label."""
+
+    MEMORY = "memory"
+    """It took more than [feeds] memory_mb_max."""
+    CPU = "cpu"
+    """It took more than [feeds] cpu_s_max of CPU: its parser may have no end."""
+    DEADLINE = "deadline"
+    """It took longer than [feeds] version_s_max."""
+    DIED = "died"
+    """Its process was killed, or has a bug: its log lines say more."""
+    STORE = "store"
+    """The register, or its list, could not be read or written."""
+
+
+class WorkFailed(Fault):
+    """A version was not worked on to its end; what was done by then stays, and is done again."""
+
+    def __init__(self, reason: WorkFault, detail: str) -> None:
+        super().__init__(f"{reason.value}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+    def of(self, what: str) -> "WorkFailed":
+        """The same, with `what` it was that took too much."""
+        return WorkFailed(self.reason, f"{what}: {self.detail}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one piece of work may take: bytes of address space, seconds of CPU (all threads)."""
+
+    memory_max: int
+    cpu_s_max: float
+
+
+def prepare(modules: list[str]) -> None:
+    """Have `modules` imported once, before the first process begins."""
+    make_room()
+    _CONTEXT.set_forkserver_preload(["__main__", *modules])
+
+
+class Helper:
+    """A process that does one piece of work after the other, each within `limits`.
+
+    `begin` (of a module, or a partial of one) makes the work there. Whoever makes one ends it.
+    """
+
+    def __init__(self, begin: Callable[[], Work], limits: Limits) -> None:
+        self._limits = limits
+        self._ours, theirs = _CONTEXT.Pipe()
+        # Nothing is sent by it: it is readable there once we are gone, even killed.
+        life, self._life = _CONTEXT.Pipe(duplex=False)
+        self._theirs = (theirs, life)
+        self._is_begun = False
+        self.ended = False
+        self._process = _CONTEXT.Process(
+            target=_main, args=(theirs, life, begin, limits), daemon=True, name="feed"
+        )
+
+    async def start(self) -> None:
+        """Begin; what the process needs is sent to it."""
+        await asyncio.to_thread(self._process.start)
+        self._is_begun = True
+        for theirs in self._theirs:
+            theirs.close()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process is there, also one that was told to end and hangs in the kernel."""
+        return self._is_begun and self._process.is_alive()
+
+    async def do(self, job: bytes) -> bytes:
+        """What its work makes of `job`. Raises WorkFailed; then it is of no more use, as after a
+        cancellation.
+        """
+        await asyncio.to_thread(self._send, job)
+        await _readable(self._ours)
+        kind, answer = _answer(self._ours)
+        if kind == _DONE:
+            return answer
+        if kind == _FAULT:
+            raise WorkFailed(WorkFault.STORE, answer.decode(errors="replace"))
+        raise await self._failed(kind)
+
+    async def end(self) -> None:
+        """End the process, whatever it does; again, where it could not be ended before."""
+        self.ended = True
+        if self.is_alive:
+            self._process.kill()
+        self._ours.close()
+        self._life.close()
+        if self._is_begun:
+            await asyncio.to_thread(self._process.join, _EXIT_S_MAX)
+
+    def _send(self, job: bytes) -> None:
+        with suppress(BrokenPipeError, ConnectionResetError):  # the answer is that it is gone
+            self._ours.send_bytes(job)
+
+    async def _failed(self, kind: int) -> WorkFailed:
+        await asyncio.to_thread(self._process.join, _EXIT_S_MAX)
+        if kind == _MEMORY:
+            text = f"it took more than {self._limits.memory_max >> 20} MB: raise [feeds]"
+            text += " memory_mb_max, or bytes_max is larger than it should be"
+            return WorkFailed(WorkFault.MEMORY, text)
+        if self._process.exitcode == -signal.SIGXCPU:
+            text = f"it took more than {self._limits.cpu_s_max:g} s of CPU: raise [feeds] cpu_s_max"
+            text += " if its list is that large; else keep the file, and ask who sends it"
+            return WorkFailed(WorkFault.CPU, text)
+        return WorkFailed(WorkFault.DIED, f"its process ended with {self._process.exitcode}")
+
+
+async def apart(work: Work, job: bytes, limits: Limits, *, within_s: float) -> bytes:
+    """What `work` (a function of a module) makes of `job`, in a process of its own.
+
+    Raises WorkFailed. Cancelled, it ends the process.
+    """
+    helper = Helper(partial(_same, work), limits)
+    try:
+        await helper.start()
+        async with asyncio.timeout(within_s):
+            return await helper.do(job)
+    except TimeoutError as error:
+        raise WorkFailed(WorkFault.DEADLINE, f"it took longer than {within_s:g} s") from error
+    finally:
+        await helper.end()
+
+
+def _same(work: Work) -> Work:
+    return work
+
+
+def _answer(ours: Connection) -> tuple[int, bytes]:
+    try:
+        kind, answer = ours.recv()
+    except (EOFError, OSError):
+        return _GONE, b""
+    return kind, answer
+
+
+async def _readable(ours: Connection) -> None:
+    """Until there is something to read, or the process is gone."""
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    loop.add_reader(ours.fileno(), ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(ours.fileno())
+
+
+def _main(theirs: Connection, life: Connection, begin: Callable[[], Work], limits: Limits) -> None:
+    """The process: works and answers until nobody asks; ends when whoever asks is gone."""
+    resource.setrlimit(resource.RLIMIT_AS, (limits.memory_max, limits.memory_max))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # it would hold whole numbers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for who asks
+    os.nice(NICE)
+    threading.Thread(target=_end_with, args=(life,), daemon=True).start()
+    _allow_cpu(limits.cpu_s_max)
+    try:
+        work = begin()
+        while (job := _job(theirs)) is not None:
+            _allow_cpu(limits.cpu_s_max)
+            theirs.send((_DONE, work(job)))
+    except Fault as fault:
+        theirs.send((_FAULT, f"{type(fault).__name__}: {fault}".encode()))
+    except MemoryError:
+        theirs.send((_MEMORY, b""))
+
+
+def _job(theirs: Connection) -> bytes | None:
+    try:
+        return theirs.recv_bytes()
+    except EOFError:
+        return None
+
+
+def _allow_cpu(cpu_s: float) -> None:
+    """From now on so much, whatever was used before: the kernel kills whoever takes more.
+
+    The hard limit stays as it is: without rights nobody could raise it again for the next job.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    soft = math.ceil(time.process_time() + cpu_s)
+    if hard != resource.RLIM_INFINITY:
+        soft = min(soft, hard)
+    resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
+
+
+def _end_with(life: Connection) -> None:
+    # Nothing is ever sent this way: it becomes readable when the other end is closed.
+    life.poll(None)
+    os._exit(1)

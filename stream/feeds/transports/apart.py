@@ -1,0 +1,96 @@
+"""Work on files in a thread of its own: a mount that hangs must hold up nobody but its feed.
+
+The shared pool of asyncio has few threads and is waited for at the end of the program; a thread
+that sleeps in the kernel for ever would take one of them at each try. These are daemons.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from stream.core.model.errors import FeedDown, FeedFault
+
+T = TypeVar("T")
+STOP_S = 5.0
+"""A thread looks at `stop` between two pieces of a file, i.e. far more often."""
+
+Stop = threading.Event
+
+
+class Stopped(Exception):
+    """The work was told to stop, and did."""
+
+
+class Apart(Generic[T]):
+    """Does one piece of work at a time, and none while an earlier one still hangs."""
+
+    def __init__(self, origin: str, deadline_s: float) -> None:
+        self._origin = origin
+        self._deadline_s = deadline_s
+        self._thread: threading.Thread | None = None
+
+    async def __call__(self, work: Callable[[Stop], T]) -> T:
+        """What `work` returns or raises; it raises Stopped soon after `stop` was set.
+
+        Raises FeedDown(TIMEOUT).
+        """
+        if self._thread is not None and self._thread.is_alive():
+            raise self._hangs()
+        loop, stop, ended = asyncio.get_running_loop(), Stop(), asyncio.Event()
+        job = _Job(work, stop)
+
+        def run() -> None:
+            try:
+                job.run()
+            finally:
+                if not loop.is_closed():
+                    loop.call_soon_threadsafe(ended.set)
+
+        self._thread = threading.Thread(target=run, name=f"feed {self._origin}", daemon=True)
+        self._thread.start()
+        try:
+            async with asyncio.timeout(self._deadline_s):  # wait_for may swallow a cancellation
+                await ended.wait()
+        except TimeoutError as error:
+            raise self._hangs() from error
+        finally:
+            stop.set()
+            await self._end()
+        return job.result()
+
+    async def _end(self) -> None:
+        """Wait for a thread that was told to stop, within bounds; a cancellation hastens it."""
+        deadline_s = asyncio.get_running_loop().time() + STOP_S
+        while self._thread is not None and self._thread.is_alive():
+            if asyncio.get_running_loop().time() > deadline_s:
+                return
+            await asyncio.sleep(0.005)
+        self._thread = None
+
+    def _hangs(self) -> FeedDown:
+        text = f"{self._origin} did not answer within deadline_s = {self._deadline_s:g}: is its"
+        return FeedDown(FeedFault.TIMEOUT, f"{text} disk or network mount there?")
+
+
+class _Job(Generic[T]):
+    """One piece of work, and how it ended."""
+
+    def __init__(self, work: Callable[[Stop], T], stop: Stop) -> None:
+        self._work, self._stop = work, stop
+        self._result: list[T] = []
+        self._fault: FeedDown | Stopped | OSError | None = None
+
+    def run(self) -> None:
+        """Do it, in the thread. A bug goes to the thread's own report."""
+        try:
+            self._result.append(self._work(self._stop))
+        except (FeedDown, Stopped, OSError) as error:
+            self._fault = error
+
+    def result(self) -> T:
+        """What it returned; raises what it raised."""
+        if self._fault is not None:
+            raise self._fault
+        assert self._result, "the thread ended by a bug; its report stands in the log"
+        return self._result[0]

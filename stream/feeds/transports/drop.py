@@ -1,0 +1,158 @@
+"""Where files of a drop folder go after their verdict, with a report beside each. Blocks.
+
+Nothing is ever overwritten. The report is written first and the file moved after it by one rename:
+whoever is killed in between finds the same report's place again, since it names the file.
+
+Whoever puts files in may put links and FIFOs in too: no link below the folder is followed, and only
+regular files are opened; see `ops/files.py`.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import count
+from pathlib import Path
+
+import msgspec
+
+from stream.feeds.transports.file import mark_of
+from stream.ops.untrusted_folders import Folder, NotPlain, folder_at
+
+
+class Place(StrEnum):
+    """The folders beside the files that are still to be taken."""
+
+    DONE = "done"
+    HELD = "held"
+    REFUSED = "refused"
+
+
+ENDINGS = (".sha256", ".done")
+"""Files that belong to the file whose name is before it: a checksum, and "it is finished"."""
+_LOCK = ".ringfence.lock"
+_TEMPORARY = ".ringfence.tmp"
+_NAME_BYTES_MAX = 255
+_STEM_BYTES_MAX, _SUFFIX_BYTES_MAX = 180, 20
+"""A name may have 255 bytes, and a number and the reports' endings come to it."""
+_REPORT_BYTES_MAX = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Drop:
+    """A drop folder, open and locked, and its places."""
+
+    root: Folder
+    places: Mapping[Place, Folder]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[_Drop]:
+    """Open it, make its places, and wait until nobody else moves files there. Raises OSError."""
+    with ExitStack() as stack:
+        root = stack.enter_context(folder_at(path))
+        places = {place: stack.enter_context(closing(root.made(place))) for place in Place}
+        stack.enter_context(root.locked(_LOCK))
+        yield _Drop(root, places)
+
+
+def prepare(path: Path) -> None:
+    """Make the places, and put away what a kill left. Raises OSError."""
+    with _opened(path) as drop:
+        for place in drop.places.values():
+            place.remove(_TEMPORARY)
+        found = drop.root.found()
+        names = {one.name for one in found}
+        for one in found:
+            if one.name.endswith(ENDINGS) and Path(one.name).stem not in names:
+                _follow(drop, one.name, one.about.st_ctime_ns)
+
+
+def put_away(
+    path: Path, name: str, mark: str, place: Place, report: Mapping[str, object], text: str
+) -> Path:
+    """Move the file that looked like `mark` to its place; where its report lies now.
+
+    `name` is how it is called. A file of that name which looks otherwise is a newer version and
+    stays. Raises OSError.
+    """
+    with _opened(path) as drop:
+        to, source = drop.places[place], _find(drop, mark)
+        chosen = _free(to, name if source is None else source[1], mark)
+        whole = {"file": name, "mark": mark, "verdict": place.value, **report}
+        encoded = msgspec.json.format(msgspec.json.encode(whole, enc_hook=str), indent=2)
+        to.write(_report(chosen), encoded + b"\n", _TEMPORARY)
+        to.write(f"{chosen}.report.txt", text.encode("utf-8", "replace"), _TEMPORARY)
+        if source is not None and source != (to, chosen):
+            folder, found = source
+            folder.move(found, to, chosen)
+            for ending in ENDINGS:
+                if (companion := companion_of(folder, found, ending)) is not None:
+                    folder.move(companion, to, f"{chosen}{ending}")
+            if folder is not drop.root:
+                for ending in (".report.json", ".report.txt"):
+                    folder.remove(f"{found}{ending}")
+    return path / place / _report(chosen)
+
+
+def companion_of(folder: Folder, name: str, ending: str) -> str | None:
+    """What lies beside a file under its name and `ending`, whatever it is; None: nothing."""
+    beside = f"{name}{ending}"
+    fits = len(os.fsencode(beside)) <= _NAME_BYTES_MAX
+    return beside if fits and folder.about(beside) is not None else None
+
+
+def _find(drop: _Drop, mark: str) -> tuple[Folder, str] | None:
+    """The file, among those to be taken or those held."""
+    for folder in (drop.root, drop.places[Place.HELD]):
+        for one in folder.found():
+            if one.is_plain and mark_of(one.about) == mark:
+                return folder, one.name
+    return None
+
+
+def _free(place: Folder, name: str, mark: str) -> str:
+    """`name`, or `name` with a number before its ending, where nobody else's file or report is."""
+    stem, suffix = os.fsencode(Path(name).stem), os.fsencode(Path(name).suffix)
+    fitting = os.fsdecode(stem[:_STEM_BYTES_MAX] + suffix[:_SUFFIX_BYTES_MAX])
+    for one in _numbered(fitting):
+        about = place.about(one)
+        if about is not None:
+            if mark_of(about) == mark:
+                return one
+        elif _is_ours(place, _report(one), mark):
+            return one
+    raise AssertionError("counting has no end")
+
+
+def _numbered(name: str) -> Iterator[str]:
+    yield name
+    path = Path(name)
+    for number in count(2):
+        yield f"{path.stem}.{number}{path.suffix}"
+
+
+def _report(name: str) -> str:
+    return f"{name}.report.json"
+
+
+def _is_ours(place: Folder, report: str, mark: str) -> bool:
+    """Whether there is no report, or one that was written for this very file before a kill."""
+    try:
+        held = msgspec.json.decode(place.read(report, _REPORT_BYTES_MAX), type=dict[str, object])
+    except FileNotFoundError:
+        return True
+    except (NotPlain, ValueError):
+        return False
+    return held.get("mark") == mark
+
+
+def _follow(drop: _Drop, companion: str, changed_ns: int) -> None:
+    """Move a companion after its file, which a kill left behind; a newer file's stays."""
+    for place in drop.places.values():
+        moved = place.about(Path(companion).stem)
+        later = moved is not None and moved.st_ctime_ns > changed_ns
+        if later and place.about(companion) is None:
+            drop.root.move(companion, place, companion)
+            return

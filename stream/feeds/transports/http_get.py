@@ -1,0 +1,295 @@
+"""One GET over HTTP(S): logins, certificates, redirects and refusals, for all that speak HTTP.
+
+Certificates are always checked. No message and no log has a login, a key, or an address's user
+and query: many partners put the key there.
+"""
+
+import ssl
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import Annotated, Literal, Self
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+from yarl import URL
+
+from stream import __version__
+from stream.core.model.errors import FeedDown, FeedFault
+from stream.feeds.transports.headers import retry_after_s
+from stream.feeds.transports.limits import Seconds
+from stream.ops.clock import now_s
+from stream.ops.schema import checks
+from stream.ops.schema.toml import Checked, Problem, Problems
+
+REDIRECTS_MAX = 5
+CONNECT_S = 15.0
+_MOVED = (301, 302, 303, 307, 308)
+_LOGIN = (401, 403, 407)
+
+Variable = Annotated[str, Checked(checks.maybe_variable)]
+Secrets = Mapping[str, str]
+"""What the environment variables hold that the settings name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoginSettings:
+    """How we show who we are: a bearer token, user and password, or a header with a key.
+
+    Secrets are named by the environment variables that hold them. With `header = "Authorization"`
+    and `header_env` MISP's keys are sent, which have no word before them.
+    """
+
+    bearer_env: Variable = ""
+    username: str = ""
+    password_env: Variable = ""
+    header: Annotated[str, Checked(checks.maybe_header)] = ""
+    header_env: Variable = ""
+
+    def __post_init__(self) -> None:
+        found = []
+        for one, other in (("username", "password_env"), ("header", "header_env")):
+            if bool(getattr(self, one)) != bool(getattr(self, other)):
+                missing = other if getattr(self, one) else one
+                found.append(Problem((missing,), f"is missing: {one} and {other} go together"))
+        own = self.header.lower() == "authorization"
+        if sum(map(bool, (self.bearer_env, self.username, own))) > 1:
+            text = "are one too many: bearer_env, username, or header = Authorization"
+            found.append(Problem(("bearer_env",), text))
+        if found:
+            raise Problems(found)
+
+    def variables(self) -> tuple[str, ...]:
+        """The environment variables that must be set."""
+        return tuple(v for v in (self.bearer_env, self.password_env, self.header_env) if v)
+
+    def headers(self, secrets: Secrets) -> dict[str, str]:
+        """What is sent."""
+        sent = {}
+        if self.bearer_env:
+            sent["Authorization"] = f"Bearer {secrets[self.bearer_env]}"
+        if self.username:
+            password = secrets[self.password_env]
+            sent["Authorization"] = aiohttp.encode_basic_auth(self.username, password, "utf-8")
+        if self.header:
+            sent[self.header] = secrets[self.header_env]
+        return sent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsSettings:
+    """Files (PEM): whose signatures we trust, "" being the system's; our certificate and key."""
+
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+
+    def __post_init__(self) -> None:
+        if self.key_file and not self.cert_file:
+            text = "is missing: key_file has no use without it"
+            raise Problems([Problem(("cert_file",), text)])
+
+    def context(self, *, shows_us: bool = True) -> ssl.SSLContext:
+        """Made anew for each fetch: certificates are renewed while we run.
+
+        Raises FeedDown(CERTIFICATE).
+        """
+        try:
+            context = ssl.create_default_context(cafile=self.ca_file or None)
+            if self.cert_file and shows_us:
+                # An empty pass phrase fails where none would wait for a terminal.
+                context.load_cert_chain(self.cert_file, self.key_file or None, password="")
+        except OSError as error:  # ssl.SSLError is one
+            files = f"ca_file {self.ca_file!r}, cert_file {self.cert_file!r}"
+            text = f"{files}, key_file {self.key_file!r} can not be used: {_of_os(error)}"
+            raise FeedDown(FeedFault.CERTIFICATE, text) from error
+        return context
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebSettings:
+    """What all requests of one feed share. `answer_s`: the longest silence of the server."""
+
+    login: LoginSettings = field(default_factory=LoginSettings)
+    tls: TlsSettings = field(default_factory=TlsSettings)
+    redirects: Literal["same_host", "any"] = "same_host"
+    proxy: Literal["none", "environment"] = "none"
+    answer_s: Seconds = 30.0
+
+
+class Web:
+    """One feed's way to its server, for one fetch: `async with Web(...) as web`.
+
+    Our login and our certificate are shown to the server of `home` only, whatever is asked for.
+    """
+
+    def __init__(self, settings: WebSettings, secrets: Secrets, home: URL) -> None:
+        self._settings, self._home = settings, home
+        self._login = settings.login.headers(secrets)
+        self._session: aiohttp.ClientSession | None = None
+        self._contexts: dict[bool, ssl.SSLContext] = {}
+
+    async def __aenter__(self) -> Self:
+        silence = self._settings.answer_s
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=2),
+            timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=min(CONNECT_S, silence), sock_read=silence
+            ),
+            auto_decompress=False,  # it would not stop at a bomb
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,  # it would send logins of a .netrc as well
+            headers={"User-Agent": f"ringfence/{__version__}", "Accept-Encoding": "zstd, gzip"},
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._session is not None
+        await self._session.close()
+
+    @asynccontextmanager
+    async def get(
+        self, url: URL, headers: Mapping[str, str]
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The answer with status 200 or 304, its body not yet read.
+
+        What goes wrong inside the block with reading is renamed too. Raises FeedDown.
+        """
+        first = url
+        for _ in range(REDIRECTS_MAX + 1):
+            with named_faults(shown(url)):
+                response = await self._ask(url, headers)
+                try:
+                    if response.status not in _MOVED:
+                        _accepted(response, shown(url))
+                        yield response
+                        return
+                    url = self._moved(first, url, response.headers.get("Location", ""))
+                finally:
+                    response.close()
+        text = f"{shown(first)} redirects more than {REDIRECTS_MAX} times"
+        raise FeedDown(FeedFault.REDIRECTED, text)
+
+    async def _ask(self, url: URL, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+        assert self._session is not None
+        ours = _is_ours(self._home, url)
+        return await self._session.get(
+            url,
+            headers={**headers, **(self._login if ours else {})},
+            allow_redirects=False,
+            ssl=self._context(ours=ours) if url.scheme == "https" else True,
+            proxy=_proxy(url) if self._settings.proxy == "environment" else None,
+        )
+
+    def _context(self, *, ours: bool) -> ssl.SSLContext:
+        """With our certificate or without; reading the system's authorities takes 20 ms."""
+        if ours not in self._contexts:
+            self._contexts[ours] = self._settings.tls.context(shows_us=ours)
+        return self._contexts[ours]
+
+    def _moved(self, first: URL, url: URL, location: str) -> URL:
+        """Where a redirect leads. Raises FeedDown(REDIRECTED) if we do not follow it."""
+        try:
+            to = url.join(URL(location))
+        except ValueError:
+            to = URL()
+        if not location or to.scheme not in ("http", "https") or not to.host:
+            why = "to what is no address"
+        elif url.scheme == "https" and to.scheme == "http":
+            why = f"from https to {shown(to)}, where anybody could change the list"
+        elif to.host != first.host and self._settings.redirects != "any":
+            why = f'to {shown(to)}: put this address in, or redirects = "any"'
+        else:
+            return to.with_user(None)
+        raise FeedDown(FeedFault.REDIRECTED, f"{shown(url)} redirects {why}")
+
+
+def shown(url: URL) -> str:
+    """An address without what may be secret in it."""
+    return str(url.with_user(None).with_query(None).with_fragment(None))
+
+
+def _is_ours(home: URL, url: URL) -> bool:
+    """Whether it is the server that the settings name; from http to https it still is."""
+    if home.host != url.host:
+        return False
+    upgraded = home.is_default_port() and url.is_default_port()
+    return home.origin() == url.origin() or (upgraded and url.scheme == "https")
+
+
+def _proxy(url: URL) -> str | None:
+    """What the environment says: https_proxy, http_proxy, no_proxy."""
+    if url.host is None or proxy_bypass(url.host):
+        return None
+    return getproxies().get(url.scheme)
+
+
+def _accepted(response: aiohttp.ClientResponse, origin: str) -> None:
+    """Raises FeedDown for an answer that brings nothing."""
+    status = response.status
+    if status in (200, 304):
+        return
+    wait_s = retry_after_s(response.headers.get("Retry-After"), now_s())
+    said = f"{origin} answers {status} {' '.join((response.reason or '').split())[:80]}".rstrip()
+    if status in _LOGIN:
+        text = f"{said}: look at the feed's login and tls, and at what the partner lets us see"
+        raise FeedDown(FeedFault.UNAUTHORISED, text, wait_s)
+    if status in (404, 410):
+        raise FeedDown(FeedFault.MISSING, f"{said}: ask the partner for the address", wait_s)
+    if 400 <= status < 500:
+        hint = _of_tls(origin) if status == 400 else ""
+        raise FeedDown(FeedFault.REFUSED_BY_SERVER, f"{said}{hint}", wait_s)
+    if 500 <= status < 600:
+        raise FeedDown(FeedFault.DOWN, said, wait_s)
+    raise FeedDown(FeedFault.PROTOCOL, f"{said}, which is no answer to our question", wait_s)
+
+
+@contextmanager
+def named_faults(origin: str) -> Iterator[None]:
+    """Give what aiohttp raises our names; its own texts may hold a whole address."""
+    try:
+        yield
+    except aiohttp.ClientConnectorCertificateError as error:
+        why = getattr(error.certificate_error, "verify_message", "") or "is not valid"
+        text = f"{origin}: the server's certificate is refused: {why}"
+        raise FeedDown(FeedFault.CERTIFICATE, text) from error
+    except aiohttp.ClientPayloadError as error:
+        raise FeedDown(FeedFault.TRUNCATED, f"{origin} broke off before its end") from error
+    except aiohttp.ClientHttpProxyError as error:
+        reason = FeedFault.UNAUTHORISED if error.status in _LOGIN else FeedFault.DOWN
+        raise FeedDown(reason, f"{origin}: the proxy answers {error.status}") from None
+    except aiohttp.ClientResponseError as error:
+        # What aiohttp says holds the whole address, in a traceback too.
+        text = f"{origin} does not answer as HTTP wants it ({type(error).__name__})"
+        raise FeedDown(FeedFault.PROTOCOL, text) from None
+    except TimeoutError as error:  # aiohttp's own are among them
+        text = f"{origin} was silent for too long (answer_s)"
+        raise FeedDown(FeedFault.TIMEOUT, text) from error
+    except aiohttp.ClientOSError as error:
+        raise _connection(origin, error) from error
+    except aiohttp.ClientError as error:
+        text = f"{origin} closed the connection without an answer{_of_tls(origin)}"
+        raise FeedDown(FeedFault.DOWN, text) from error
+
+
+def _connection(origin: str, error: aiohttp.ClientOSError) -> FeedDown:
+    cause: BaseException | None = getattr(error, "os_error", None) or error.__cause__ or error
+    if isinstance(cause, ssl.SSLError):
+        reason = cause.reason or "no reason given"
+        alert = "CERTIFICATE" in reason or "UNKNOWN_CA" in reason
+        fault = FeedFault.CERTIFICATE if alert else FeedFault.PROTOCOL
+        return FeedDown(fault, f"{origin}: TLS fails ({reason}): look at the feed's tls")
+    what = _of_os(cause) if isinstance(cause, OSError) else type(error).__name__
+    refused = isinstance(error, aiohttp.ClientConnectorError)
+    hint = "" if refused else _of_tls(origin)
+    return FeedDown(FeedFault.DOWN, f"{origin} can not be reached: {what}{hint}")
+
+
+def _of_tls(origin: str) -> str:
+    """In TLS 1.3 a server refuses our certificate after we think that we are in, or hangs up."""
+    wants = "; a server that wants a certificate of ours may do so: look at the feed's tls"
+    return wants if origin.startswith("https:") else ""
+
+
+def _of_os(error: OSError) -> str:
+    return error.strerror or type(error).__name__

@@ -1,0 +1,212 @@
+"""A Kafka topic, compacted: the last record of a key is what its feed says of that number.
+
+Read to where its end was when we asked, from where we stopped, and from its beginning when it can
+not be told what came since: offsets that are gone or are not yet there (the topic was made anew),
+another record where we stopped, other partitions, or so long ago that tombstones are gone. What we
+read is our own to remember: a group's committed offsets would move before a version is accepted.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import xxhash
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
+
+from stream.core.model.errors import FeedDown, FeedFault, KafkaRefuses
+from stream.feeds.formats.ringfence import Header
+from stream.feeds.transport import Fetched, Unchanged
+from stream.feeds.transports.apart import Apart
+from stream.feeds.transports.changelines import ChangeLines, change_lines, change_of
+from stream.feeds.transports.landing import landing
+from stream.feeds.transports.limits import BYTES_MAX, BytesMax, Seconds
+from stream.kafka.connection_settings import KafkaSettings, ask_why
+from stream.ops.clock import now_s
+from stream.ops.schema import checks
+from stream.ops.schema.toml import Between, Checked
+
+_POLL_MS = 500
+_RECORDS_MAX = 5000
+"""Worked on in one go: 40 ms, in which other feeds wait."""
+_DAY_S = 86_400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KafkaFeedSettings:
+    """A `topic` of the cluster of `[kafka]`.
+
+    `tombstones_kept_s`: the topic's `delete.retention.ms`, a day unless somebody set it. After so
+    long a removal may have left the topic, so all of it is read again.
+    """
+
+    topic: Annotated[str, Checked(checks.topic)]
+    tombstones_kept_s: Annotated[int, Between(60, 366 * _DAY_S)] = _DAY_S
+    bytes_max: BytesMax = BYTES_MAX
+    deadline_s: Seconds = 600.0
+
+
+class _Stop(NamedTuple):
+    """Where we stopped in a partition: the next offset, and the last record before it, if any."""
+
+    next: int
+    last: int = -1
+    mark: str = ""
+
+    @classmethod
+    def parsed(cls, text: str) -> "_Stop":
+        """What `str` wrote. Raises ValueError."""
+        after, last, mark = text.split(":")
+        return cls(int(after), int(last), mark)
+
+    def __str__(self) -> str:
+        return f"{self.next}:{self.last}:{self.mark}"
+
+
+class _AnotherTopic(Exception):
+    """What was remembered is not of this topic as it is now."""
+
+
+class KafkaTransport:
+    """One topic."""
+
+    def __init__(self, settings: KafkaFeedSettings, kafka: KafkaSettings) -> None:
+        self._settings, self._kafka = settings, kafka
+        self._origin = f"topic {settings.topic} of {kafka.bootstrap_servers}"
+        self._writing: Apart[None] = Apart(self._origin, settings.deadline_s)
+
+    async def fetch(self, remembered: Mapping[str, str], into: Path) -> Fetched | Unchanged:
+        """What the topic says since what was remembered, as a change file. Raises FeedDown."""
+        deadline_s = self._settings.deadline_s
+        try:
+            async with asyncio.timeout(deadline_s), self._consumer() as consumer:
+                try:
+                    return await self._read(consumer, self._known(remembered), into)
+                except _AnotherTopic:
+                    return await self._read(consumer, {}, into)
+        except TimeoutError as error:
+            text = f"{self._origin} was not read within deadline_s = {deadline_s:g}"
+            raise FeedDown(FeedFault.TIMEOUT, text) from error
+        except TopicAuthorizationFailedError as error:
+            text = f"{self._origin}: we may not read it: give our user the right"
+            raise FeedDown(FeedFault.UNAUTHORISED, text) from error
+        except KafkaRefuses as error:
+            raise FeedDown(FeedFault.UNAUTHORISED, str(error)) from error
+        except KafkaError as error:
+            text = f"{self._origin} can not be read: {type(error).__name__}"
+            raise FeedDown(FeedFault.KAFKA_DOWN, text) from error
+
+    def _known(self, remembered: Mapping[str, str]) -> dict[int, _Stop]:
+        """Where we stopped, by partition; empty where that is of no use any more."""
+        read_at_s = int(remembered.get("read_at_s", "0"))
+        if now_s() - read_at_s >= self._settings.tombstones_kept_s:
+            return {}
+        if remembered.get("topic") != self._settings.topic:
+            return {}
+        return {
+            int(name): _Stop.parsed(text) for name, text in remembered.items() if name.isdecimal()
+        }
+
+    @asynccontextmanager
+    async def _consumer(self) -> AsyncIterator[Any]:
+        """One that reads all partitions, in no group. Raises FeedDown, KafkaError, KafkaRefuses."""
+        consumer: Any = AIOKafkaConsumer(
+            **self._kafka.options(),
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            isolation_level="read_committed",
+        )
+        try:
+            try:
+                await consumer.start()
+            except KafkaError:
+                await ask_why(self._kafka)
+                raise
+            if self._settings.topic not in await consumer.topics():
+                text = f"{self._origin} does not exist, or we may not see it"
+                raise FeedDown(FeedFault.MISSING, text)
+            consumer.subscribe([self._settings.topic])
+            while not consumer.assignment():  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(0.01)
+            yield consumer
+        finally:
+            await consumer.stop()
+
+    async def _read(
+        self, consumer: Any, known: Mapping[int, _Stop], into: Path
+    ) -> Fetched | Unchanged:
+        reading_s = now_s()
+        partitions = sorted(consumer.assignment())
+        begins = await consumer.beginning_offsets(partitions)
+        ends = await consumer.end_offsets(partitions)
+        whole = not known
+        for partition in partitions:
+            stop = known.get(partition.partition)
+            if not whole and (
+                len(known) != len(partitions)
+                or stop is None
+                or not begins[partition] <= stop.next <= ends[partition]
+            ):
+                raise _AnotherTopic
+            begin = begins[partition]
+            consumer.seek(partition, begin if stop is None or stop.last < begin else stop.last)
+        bytes_max = self._settings.bytes_max
+        with change_lines(into, bytes_max, self._origin) as changes:
+            reading = _Reading(changes, known, ends)
+            await reading.to_the_end(consumer, {p for p in partitions if begins[p] < ends[p]})
+            remember = {
+                "topic": self._settings.topic,
+                "read_at_s": str(reading_s),
+                **{str(p.partition): str(reading.stop(p)) for p in partitions},
+            }
+            if not whole and not len(changes):
+                return Unchanged(remember)
+            before = sum(stop.next for stop in known.values())
+            header = Header("", whole, before, sum(ends.values()))
+            with landing(into, bytes_max, self._origin) as land:
+                await self._writing(lambda stop: changes.write(land, header, stop))
+        # Not as of its newest record: that may be a tombstone, which leaves the topic in time, and
+        # a whole reading after it would look older than the one before.
+        return Fetched(into, land.size, land.sha256, remember, whole, origin=self._origin)
+
+
+class _Reading:
+    """One way through the topic, to the `ends` that it had at its beginning."""
+
+    def __init__(
+        self, changes: ChangeLines, known: Mapping[int, _Stop], ends: Mapping[TopicPartition, int]
+    ) -> None:
+        self._changes, self._known, self._ends = changes, known, ends
+        self._last: dict[TopicPartition, _Stop] = {}
+
+    async def to_the_end(self, consumer: Any, unread: set[TopicPartition]) -> None:
+        """Read all of it. Offsets have holes: a position says when the end is reached."""
+        while unread:
+            fetched = await consumer.getmany(*unread, timeout_ms=_POLL_MS, max_records=_RECORDS_MAX)
+            for partition, records in fetched.items():
+                for record in records:
+                    if record.offset < self._ends[partition]:
+                        self._take(partition, record)
+            unread = {p for p in unread if await consumer.position(p) < self._ends[p]}
+
+    def stop(self, partition: TopicPartition) -> _Stop:
+        """Where we stopped in a partition."""
+        known = self._known.get(partition.partition, _Stop(0))
+        return self._last.get(partition, known)._replace(next=self._ends[partition])
+
+    def _take(self, partition: TopicPartition, record: Any) -> None:
+        mark = f"{record.timestamp}/{xxhash.xxh3_64_hexdigest(record.key or b'')}"
+        known = self._known.get(partition.partition)
+        if known is not None and record.offset < known.next:
+            if record.offset == known.last and mark != known.mark:
+                raise _AnotherTopic
+            return
+        place = f"{partition.topic}/{partition.partition}/{record.offset}"
+        key = record.key if record.key is not None else place.encode()
+        change, removes = change_of(record.key, record.value, place)
+        self._changes.add(key, change, removes=removes)
+        self._last[partition] = _Stop(0, record.offset, mark)

@@ -1,0 +1,264 @@
+"""A list that its owner publishes in a signed repository (TUF): changes if possible, else whole.
+
+The newest metadata that were verified are kept beside the feed, so that nobody can serve an older
+version; so are the parts of a whole list that came before a download broke off.
+"""
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Final
+
+from stream.core.model.agreement import Shared
+from stream.core.model.errors import FeedDown, FeedFault, SnapshotUnreadable
+from stream.feeds.formats.rows import InputUnreadable
+from stream.feeds.formats.states import combined
+from stream.feeds.read_snapshot import CHANGES_PART
+from stream.feeds.transport import Fetched, Unchanged
+from stream.feeds.transports.apart import Apart, Stop, Stopped
+from stream.feeds.transports.folder_tar import bundle
+from stream.feeds.transports.http_get import LoginSettings, Secrets
+from stream.feeds.transports.landing import Landing, landing
+from stream.feeds.transports.limits import BytesMax, Seconds
+from stream.feeds.tuf.tuf_client import Repository, TufClient, TufLimits
+from stream.feeds.tuf.tuf_errors import refused
+from stream.feeds.tuf.tuf_fetcher import FetchLimits
+from stream.lists.snapshot.repository_layout import (
+    LATEST_BYTES_MAX,
+    Latest,
+    change_target,
+    latest_target,
+    part_target,
+    read_latest,
+)
+from stream.ops.schema import checks
+from stream.ops.schema.checks import filled
+from stream.ops.schema.toml import Checked, Problem, Problems
+
+_CHANGES_BYTES_MAX: Final = 64 << 20
+"""More changes than this are not quicker than the whole list."""
+_AGAIN_S: Final = 30.0
+"""A whole list that came and was not accepted is not brought again sooner than this."""
+BYTES_MAX: Final = 2 << 30
+"""134 million numbers, the most that a list may have, as fingerprints."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TufSettings:
+    """`url` of the repository, or `path` of its copy on a disk; `root`: the file of its trusted
+    root.json; `targets`: the list as its owner calls it, e.g. `KH/scam`.
+
+    `deadline_s` for all of one version, which may break off and go on the next time.
+    """
+
+    root: Annotated[str, Checked(filled)]
+    targets: Annotated[str, Checked(checks.list_name)]
+    url: str = ""
+    path: str = ""
+    login: LoginSettings = field(default_factory=LoginSettings)
+    ca_file: str = ""
+    bytes_max: BytesMax = BYTES_MAX
+    answer_s: Seconds = 30.0
+    deadline_s: Seconds = 900.0
+
+    def __post_init__(self) -> None:
+        if bool(self.url) == bool(self.path):
+            text = "is one of two: url of a web server, or path of a folder with the repository"
+            raise Problems([Problem(("url",), text)])
+        if self.url and not self.url.startswith(("http://", "https://")):
+            raise Problems([Problem(("url",), "must begin with https:// or http://")])
+
+    def variables(self) -> tuple[str, ...]:
+        """The environment variables that must be set."""
+        return self.login.variables()
+
+
+@dataclass(frozen=True, slots=True)
+class _Stand:
+    """What a follower has: of which history, how far, and which whole list it began with."""
+
+    epoch: str
+    generation: int
+    whole: int
+
+    @classmethod
+    def of(cls, remembered: Mapping[str, str], name: str) -> "_Stand | None":
+        if remembered.get("targets") != name:
+            return None
+        try:
+            return cls(remembered["epoch"], int(remembered["generation"]), int(remembered["whole"]))
+        except (KeyError, ValueError):
+            return None
+
+
+class TufTransport:
+    """One list of one repository."""
+
+    def __init__(self, settings: TufSettings, secrets: Secrets) -> None:
+        self._settings = settings
+        self._place = settings.url or settings.path
+        self._limits = TufLimits(
+            fetch=FetchLimits(
+                answer_s=settings.answer_s,
+                ca_file=settings.ca_file,
+                headers=settings.login.headers(secrets),
+            ),
+            target_bytes_max=settings.bytes_max,
+        )
+        self._client: TufClient | None = None
+        self._apart: Apart[Fetched | Unchanged] = Apart(self._place, settings.deadline_s)
+        self._brought = ""
+
+    async def fetch(self, remembered: Mapping[str, str], into: Path) -> Fetched | Unchanged:
+        """Changes since what was remembered, else the whole list. Raises FeedDown."""
+        return await self._apart(lambda stop: self._fetch(remembered, into, stop))
+
+    def _fetch(self, remembered: Mapping[str, str], into: Path, stop: Stop) -> Fetched | Unchanged:
+        try:
+            return self._newest(remembered, into, stop)
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            raise refused(FeedFault.DISK, f"{self._place}: {where}{error.strerror}") from error
+
+    def _newest(self, remembered: Mapping[str, str], into: Path, stop: Stop) -> Fetched | Unchanged:
+        name, state = self._settings.targets, into.parent / "tuf"
+        repository = self._opened(state).refresh()
+        repository.owned(name)
+        try:
+            latest = read_latest(repository.read(latest_target(name), LATEST_BYTES_MAX), name)
+        except SnapshotUnreadable as error:
+            raise FeedDown(FeedFault.NOT_A_FEED, f"{self._place}: {error}") from error
+        remember = {
+            "targets": name,
+            "epoch": latest.epoch,
+            "generation": str(latest.generation),
+            "whole": str(latest.whole),
+        }
+        stand = _Stand.of(remembered, name)
+        if stand is not None and stand.epoch == latest.epoch:
+            if stand.generation == latest.generation and not _needs_whole(stand, latest):
+                return Unchanged(remembered)
+            if (since := latest.changes_after(stand.generation)) is not None and since:
+                if latest.shares is Shared.FINGERPRINTS:
+                    remember["whole"] = str(stand.whole)
+                data = self._changes(repository, name, since, stop)
+                times = latest.times()
+                published = tuple(times[span] for span in since if span in times)
+                landed = self._landed(into, latest, remember, data)
+                return replace(landed, published_ms=published)
+        got = self._whole(repository, latest, remember, into, state, stop)
+        if stand is not None and (stand.epoch, stand.generation) != _stand_of(latest):
+            got = replace(got, published_ms=(latest.made_at_s * 1000,))
+        bringing = f"{latest.epoch} {latest.whole}"
+        again_s = _AGAIN_S if self._brought == bringing else 0.0
+        self._brought = bringing
+        return replace(got, wait_s_min=again_s)
+
+    def _opened(self, state: Path) -> TufClient:
+        if self._client is None:
+            path = Path(self._settings.root)
+            try:
+                root = path.read_bytes()
+            except OSError as error:
+                text = f"root {path} can not be read: {error.strerror}"
+                raise FeedDown(FeedFault.MISSING, text) from error
+            self._client = TufClient(self._place, state, root, self._limits)
+        return self._client
+
+    def _changes(
+        self, repository: Repository, name: str, spans: tuple[tuple[int, int], ...], stop: Stop
+    ) -> bytes:
+        """What those change files say together."""
+        files, size = [], 0
+        for begin, end in spans:
+            if stop.is_set():
+                raise Stopped
+            files.append(repository.read(change_target(name, begin, end), _CHANGES_BYTES_MAX))
+            size += len(files[-1])
+            if size > _CHANGES_BYTES_MAX:
+                text = f"the changes of {name} are more than {_CHANGES_BYTES_MAX:,} bytes"
+                raise FeedDown(FeedFault.TOO_LARGE, text)
+        try:
+            return combined(files, name)
+        except InputUnreadable as error:
+            raise FeedDown(FeedFault.NOT_A_FEED, f"{self._place}: {error}") from error
+
+    def _landed(
+        self, into: Path, latest: Latest, remember: Mapping[str, str], data: bytes
+    ) -> Fetched:
+        with landing(into, self._settings.bytes_max, self._place) as land:
+            land.write(data)
+        return self._fetched(into, land, latest, remember, whole=False)
+
+    def _fetched(
+        self, into: Path, land: Landing, latest: Latest, remember: Mapping[str, str], *, whole: bool
+    ) -> Fetched:
+        made_s = latest.made_at_s or None
+        return Fetched(
+            into, land.size, land.sha256, remember, whole, as_of_s=made_s, origin=self._place
+        )
+
+    def _whole(
+        self,
+        repository: Repository,
+        latest: Latest,
+        remember: Mapping[str, str],
+        into: Path,
+        state: Path,
+        stop: Stop,
+    ) -> Fetched:
+        """The whole list and what was changed since, as one file.
+
+        A part that is here already, from a download that broke off, is not fetched again.
+        """
+        name, kept = latest.list, state / "parts"
+        kept.mkdir(mode=0o700, parents=True, exist_ok=True)
+        needed: dict[str, Path] = {}
+        for part in latest.parts:
+            if stop.is_set():
+                raise Stopped
+            needed[part] = self._part(repository, part_target(name, latest.whole, part), kept)
+        for path in kept.iterdir():
+            if path not in needed.values():
+                path.unlink()
+        since = latest.changes_after(latest.whole)
+        if since is None:
+            text = f"{self._place}: {latest_target(name)} has a gap after {latest.whole}"
+            raise FeedDown(FeedFault.NOT_A_FEED, text)
+        changes = self._changes(repository, name, since, stop) if since else b""
+        with landing(into, self._settings.bytes_max, self._place) as land:
+            _pack(land, needed, changes)
+        return self._fetched(into, land, latest, remember, whole=True)
+
+    def _part(self, repository: Repository, target: str, kept: Path) -> Path:
+        found = repository.find(target)
+        if found is None:
+            text = f"{self._place}: nobody who may speak for {target} has signed it"
+            raise FeedDown(FeedFault.MISSING, text)
+        digest = next(iter(found.hashes.values()))
+        path = kept / digest
+        if not (path.is_file() and path.stat().st_size == found.length):
+            landed = path.with_suffix(".part")
+            repository.download(target, landed)
+            landed.replace(path)
+        return path
+
+
+def _stand_of(latest: Latest) -> tuple[str, int]:
+    return latest.epoch, latest.generation
+
+
+def _needs_whole(stand: _Stand, latest: Latest) -> bool:
+    """Whether the whole list is wanted though no number is new: only its filter holds hashes."""
+    return latest.shares is not Shared.NUMBERS and latest.whole > stand.whole
+
+
+def _pack(land: Landing, parts: Mapping[str, Path], changes: bytes) -> None:
+    """The same parts give the same bytes."""
+    with bundle(land) as whole:
+        for part, path in sorted(parts.items()):
+            with path.open("rb") as file:
+                whole.add(part, path.stat().st_size, file)
+        if changes:
+            whole.add(CHANGES_PART, len(changes), io.BytesIO(changes))

@@ -1,0 +1,198 @@
+"""Compressed bytes into plain ones, in bounded steps: a bomb meets its limit, not our memory.
+
+gzip (RFC 1952), deflate (RFC 1950 and what some servers send for it, RFC 1951), zstd (RFC 8878).
+Whatever is compressed may be written as several members one after the other, as both RFCs allow.
+"""
+
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from stream.core.model.errors import FeedDown, FeedFault
+
+if sys.version_info >= (3, 14):
+    from compression.zstd import DecompressionParameter, ZstdDecompressor, ZstdError
+else:
+    from backports.zstd import DecompressionParameter, ZstdDecompressor, ZstdError
+
+STEP_BYTES = 256 * 1024
+"""The most that comes out at once, however little went in."""
+WINDOW_LOG_MAX = 23
+"""zstd decoders for the web need no window over 8 MB (RFC 9659); `zstd -22` may use 128 MB."""
+_GZIP = b"\x1f\x8b\x08"
+_ZSTD = b"\x28\xb5\x2f\xfd"
+_MARK_BYTES = 4
+
+
+class Member(Protocol):
+    """A decoder of one member."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether its end mark was seen."""
+
+    def step(self, data: bytes) -> tuple[bytes, bytes]:
+        """At most STEP_BYTES of output, and the input that is left."""
+
+
+class _Deflated:
+    """zlib's decoder; `bits` say which of the three wrappings."""
+
+    def __init__(self, bits: int) -> None:
+        self._decoder = zlib.decompressobj(bits)
+
+    @property
+    def ended(self) -> bool:
+        return self._decoder.eof
+
+    def step(self, data: bytes) -> tuple[bytes, bytes]:
+        out = self._decoder.decompress(data, STEP_BYTES)
+        return out, self._decoder.unused_data or self._decoder.unconsumed_tail
+
+
+class _EitherDeflated:
+    """What HTTP calls deflate: RFC 1950's wrapping, or none where servers took the name literally.
+
+    The wrapping begins with a byte of method 8; a raw block that did would be a stored one with
+    bits set in its padding, which nobody writes.
+    """
+
+    def __init__(self) -> None:
+        self._inner: _Deflated | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self._inner is not None and self._inner.ended
+
+    def step(self, data: bytes) -> tuple[bytes, bytes]:
+        if self._inner is None:
+            wrapped = data[0] & 0x0F == zlib.DEFLATED
+            self._inner = _Deflated(zlib.MAX_WBITS if wrapped else -zlib.MAX_WBITS)
+        return self._inner.step(data)
+
+
+class _Zstd:
+    def __init__(self) -> None:
+        options: dict[int, int] = {DecompressionParameter.window_log_max: WINDOW_LOG_MAX}
+        self._decoder = ZstdDecompressor(options=options)
+
+    @property
+    def ended(self) -> bool:
+        return self._decoder.eof
+
+    def step(self, data: bytes) -> tuple[bytes, bytes]:
+        out = self._decoder.decompress(data, STEP_BYTES)
+        return out, self._decoder.unused_data if self._decoder.eof else b""
+
+
+class Plain:
+    """Bytes that are as they are."""
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """The bytes."""
+        yield data
+
+    def end(self) -> None:
+        """Plain bytes may end anywhere."""
+
+
+class Unpacker:
+    """All members of what is compressed in one way. `origin` is what messages call its source."""
+
+    def __init__(self, origin: str, way: str, start: Callable[[], Member]) -> None:
+        self._origin, self._way, self._start = origin, way, start
+        self._member: Member | None = None
+        self._members = 0
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """More compressed bytes; what comes of them. Raises FeedDown(NOT_COMPRESSED_RIGHT)."""
+        while True:
+            if self._member is None:
+                if self._members and self._way == "gzip":
+                    data = data.lstrip(b"\0")  # files from tapes are filled up with zeros
+                if not data:
+                    return
+                self._member = self._start()
+                self._members += 1
+            try:
+                out, data = self._member.step(data)
+            except (zlib.error, ZstdError) as error:
+                text = f"{self._origin} says that it is {self._way} and is not ({error})"
+                raise FeedDown(FeedFault.NOT_COMPRESSED_RIGHT, text) from error
+            if out:
+                yield out
+            if self._member.ended:
+                self._member = None
+            elif not data and len(out) < STEP_BYTES:
+                return
+
+    def end(self) -> None:
+        """No more bytes come. Raises FeedDown(TRUNCATED) in the middle of a member."""
+        if self._member is not None:
+            text = f"{self._origin} ends in the middle of its {self._way} data"
+            raise FeedDown(FeedFault.TRUNCATED, text)
+
+
+class ByMark:
+    """Unpacks what begins as a gzip or zstd file does, whatever its name or type says.
+
+    Servers give `list.csv.gz` with and without a Content-Encoding, and either may mean one layer
+    or two. No format of ours begins like that.
+    """
+
+    def __init__(self, origin: str) -> None:
+        self._origin = origin
+        self._head = b""
+        self._inner: Unpacker | Plain | None = None
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether there was something to unpack."""
+        return isinstance(self._inner, Unpacker)
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """More bytes; what they are unpacked."""
+        if self._inner is None:
+            self._head += data
+            if len(self._head) < _MARK_BYTES:
+                return
+            data = self._choose()
+        assert self._inner is not None
+        yield from self._inner.feed(data)
+
+    def rest(self) -> Iterator[bytes]:
+        """What was held back of a file that is shorter than any mark."""
+        if self._inner is None:
+            yield self._choose()
+
+    def end(self) -> None:
+        """No more bytes come. Raises FeedDown(TRUNCATED)."""
+        if self._inner is not None:
+            self._inner.end()
+
+    def _choose(self) -> bytes:
+        head, self._head = self._head, b""
+        if head.startswith(_GZIP):
+            self._inner = unpacker("gzip", self._origin)
+        elif head.startswith(_ZSTD):
+            self._inner = unpacker("zstd", self._origin)
+        else:
+            self._inner = Plain()
+        return head
+
+
+def unpacker(coding: str, origin: str) -> Unpacker | Plain:
+    """For one Content-Encoding, "" being none. Raises FeedDown(PROTOCOL) if we do not know it."""
+    match coding.strip().lower():
+        case "" | "identity":
+            return Plain()
+        case "gzip" | "x-gzip":
+            return Unpacker(origin, "gzip", lambda: _Deflated(zlib.MAX_WBITS | 16))
+        case "deflate":
+            return Unpacker(origin, "deflate", _EitherDeflated)
+        case "zstd":
+            return Unpacker(origin, "zstd", _Zstd)
+        case other:
+            text = f'{origin} is encoded as "{other[:40]}", which we did not ask for'
+            raise FeedDown(FeedFault.PROTOCOL, text)

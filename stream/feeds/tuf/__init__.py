@@ -1,0 +1,1 @@
+"""The client of a partner's signed repository (The Update Framework)."""

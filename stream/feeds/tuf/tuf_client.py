@@ -1,0 +1,269 @@
+"""Follows a signed repository with python-tuf: nothing that it gives was not verified.
+
+Blocks: call it in a thread. One folder of state belongs to one repository and one process; it holds
+the newest metadata that were verified, which is what keeps an older version from being accepted.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Protocol, TypeVar
+
+from tuf.api.exceptions import DownloadError, RepositoryError, StorageError
+from tuf.api.metadata import Metadata, TargetFile, Targets, Timestamp
+from tuf.ngclient import Updater, UpdaterConfig
+
+from stream.core.model.errors import FeedDown, FeedFault
+from stream.feeds.tuf.tuf_errors import (
+    explained,
+    metadata_file,
+    refused,
+    safe_name,
+    safe_role,
+    safe_target,
+)
+from stream.feeds.tuf.tuf_fetcher import BoundedFetcher, FetchLimits
+from stream.ops.clock import now_s
+
+SIGNED_AT: Final = "x-ringfence-signed-at"
+"""Our field of timestamp.json: seconds since the epoch by its signer's clock."""
+HUB: Final = "x-ringfence-hub"
+"""Our field of root.json: true in a hub's, which owns no list."""
+CLOCK_SLACK_S: Final = 1800
+"""Clocks may be so far apart; a timestamp is re-signed long before it expires, so 10 minutes do
+no harm, and beyond this expiry means nothing any more."""
+_ROOT_BYTES_MAX: Final = 512_000
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TufLimits:
+    """The largest files, in bytes, that are taken before they could be verified."""
+
+    fetch: FetchLimits = field(default_factory=FetchLimits)
+    metadata_bytes_max: int = 5_000_000
+    target_bytes_max: int = 16 << 30
+
+
+class Tried(Protocol):
+    """Does something with python-tuf; what goes wrong comes as FeedDown."""
+
+    def __call__(self, work: Callable[[], T], doing: str) -> T:
+        """What `work` gives."""
+        ...
+
+
+class TufClient:
+    """One repository at `url` (`https://...`, or a folder), trusted by `root`.
+
+    `root` is the owner's root.json of any version, had by a way that is trusted; from there newer
+    ones are followed by themselves. `state` is made if need be.
+    """
+
+    def __init__(self, url: str, state: Path, root: bytes, limits: TufLimits | None = None) -> None:
+        self._limits = limits or TufLimits()
+        web = url.startswith(("http://", "https://"))
+        self.place = url.rstrip("/") if web else f"file:{Path(url).absolute()}"
+        self._state, self._root = state, root
+        self.kept = state / "metadata"
+        self._fetcher = BoundedFetcher(self._limits.fetch, state / "partial")
+
+    def refresh(self) -> "Repository":
+        """The repository as it is now, one consistent version of it. Raises FeedDown."""
+        try:
+            self.kept.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._explained(error, "its state") from error
+        updater = self._tried(self._updater, "the root that we trust")
+        self._tried(updater.refresh, "metadata")
+        self._clocks()
+        bytes_max = self._limits.target_bytes_max
+        return Repository(updater, self.kept, self._tried, bytes_max, self.place)
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._fetcher.close()
+
+    def _updater(self) -> Updater:
+        config = UpdaterConfig(
+            root_max_length=_ROOT_BYTES_MAX,
+            snapshot_max_length=self._limits.metadata_bytes_max,
+            targets_max_length=self._limits.metadata_bytes_max,
+        )
+        return Updater(
+            metadata_dir=str(self.kept),
+            metadata_base_url=f"{self.place}/metadata/",
+            target_base_url=f"{self.place}/targets/",
+            fetcher=self._fetcher,
+            config=config,
+            bootstrap=self._root,
+        )
+
+    def _tried(self, work: Callable[[], T], doing: str) -> T:
+        try:
+            return work()
+        except (FeedDown, RepositoryError, DownloadError, StorageError, OSError) as error:
+            raise self._explained(error, doing) from error
+
+    def _explained(self, error: Exception, doing: str) -> FeedDown:
+        fault = explained(error, self.place, doing, self.kept, self._fetcher.said)
+        said_s = self._fetcher.server_time_s
+        if fault.reason is FeedFault.EXPIRED and said_s is not None:
+            apart_s = now_s() - said_s
+            if abs(apart_s) > CLOCK_SLACK_S:
+                return _clock(self.place, apart_s, "its web server's")
+        return fault
+
+    def _clocks(self) -> None:
+        """A timestamp of the future: our clock is behind, and would take what has expired."""
+        path = self.kept / metadata_file(Timestamp.type)
+        signed = self._tried(lambda: Metadata.from_file(str(path)).signed, "timestamp.json")
+        signed_at_s = signed.unrecognized_fields.get(SIGNED_AT)
+        if isinstance(signed_at_s, int) and now_s() - signed_at_s < -CLOCK_SLACK_S:
+            raise _clock(self.place, now_s() - signed_at_s, "its signer's")
+
+
+def _clock(place: str, apart_s: int, whose: str) -> FeedDown:
+    side = "ahead of" if apart_s > 0 else "behind"
+    text = f"{place}: this machine's clock is {abs(apart_s) / 3600:.1f} h {side} {whose}"
+    return refused(FeedFault.CLOCK, text)
+
+
+class Repository:
+    """One version of a repository: what is found in it is consistent."""
+
+    def __init__(
+        self, updater: Updater, kept: Path, tried: Tried, target_bytes_max: int, place: str
+    ) -> None:
+        self._updater, self._tried = updater, tried
+        self._place = place
+        self.kept = kept
+        """The folder of verified metadata, as they were fetched."""
+        self._target_bytes_max = target_bytes_max
+
+    def find(self, name: str) -> TargetFile | None:
+        """What was signed of a target (`KH/scam/latest.json`): length, hashes; None: no such one.
+
+        Only the roles that may speak for that name are asked. Raises FeedDown.
+        """
+        safe_name(name)
+        return self._tried(lambda: self._updater.get_targetinfo(name), f"who signs {name}")
+
+    def download(self, name: str, into: Path) -> TargetFile:
+        """Bring a target, verified, as the file `into`, which nobody else writes. Raises FeedDown.
+
+        A download that breaks off goes on at the same place when it is tried again.
+        """
+        target = self.find(name)
+        if target is None:
+            raise refused(FeedFault.MISSING, f"nobody who may speak for {name} has signed it")
+        if target.length > self._target_bytes_max:
+            text = (
+                f"{name} has {target.length:,} bytes, at most {self._target_bytes_max:,} are taken"
+            )
+            raise refused(FeedFault.TOO_LARGE, text)
+        try:
+            self._tried(lambda: self._updater.download_target(target, str(into)), name)
+        except FeedDown as fault:
+            into.unlink(missing_ok=True)
+            if fault.reason is FeedFault.MIXED:
+                raise _altered(name, fault) from fault
+            raise
+        return target
+
+    def read(self, name: str, bytes_max: int) -> bytes:
+        """A small target's content. Raises FeedDown, also where it has more than `bytes_max`."""
+        target = self.find(name)
+        if target is not None and target.length > bytes_max:
+            text = f"{name} has {target.length:,} bytes, at most {bytes_max:,} are taken"
+            raise refused(FeedFault.TOO_LARGE, text)
+        into = self.kept.parent / "small"
+        self.download(name, into)
+        try:
+            return into.read_bytes()
+        finally:
+            into.unlink()
+
+    def roles(self) -> dict[str, dict[str, TargetFile]]:
+        """Every role that signs targets, `targets` first, with all it has signed. Raises FeedDown.
+
+        A role below a role below `targets` is in it too: a hub's lists.
+        """
+        self._tried(lambda: self._updater.get_targetinfo("-"), "targets.json")
+        found, waiting = {}, [Targets.type]
+        while waiting:
+            role = waiting.pop(0)
+            found[role] = self.targets_of(role)
+            signed = self._signed(role)
+            below = signed.delegations.roles if signed.delegations is not None else None
+            for name, delegation in (below or {}).items():
+                safe_role(name)
+                if name in found or not delegation.paths:
+                    continue
+                self.find(safe_name(delegation.paths[0].replace("*", "x")))
+                if (self.kept / metadata_file(name)).is_file():
+                    waiting.append(name)
+        return found
+
+    def owned(self, list_name: str) -> None:
+        """The root that we trust is of the list's owner, and no hub's. Raises FeedDown(NOT_THEIRS).
+
+        TUF lets whoever delegates name other keys at any time, so by a hub's root a hub could speak
+        for every country: a list is followed by its owner's root alone. A hub's root says that it
+        is one; and where another role than the list's own stands between, somebody delegates.
+        """
+        self._tried(
+            lambda: self._updater.get_targetinfo(f"{list_name}/-"), f"who signs {list_name}"
+        )
+        root = self._tried(lambda: Metadata.from_file(str(self.kept / "root.json")).signed, "root")
+        below = self._signed(Targets.type).delegations
+        roles = below.get_roles_for_target(f"{list_name}/-") if below is not None else ()
+        between = [role for role, _ in roles if role != list_name.replace("/", "~")]
+        if root.unrecognized_fields.get(HUB) is not True and not between:
+            return
+        owner = list_name.partition("/")[0]
+        text = f"{self._place}: the root that is trusted is a hub's, which could say at any time"
+        text += f" that other keys are {owner}'s. Not used: follow {self._place}/countries/{owner}"
+        raise FeedDown(
+            FeedFault.NOT_THEIRS, f"{text} with {owner}'s own root.json, had from {owner}"
+        )
+
+    def only_of(self, owner: str) -> None:
+        """A country speaks for what is below its own name alone. Raises FeedDown(NOT_THEIRS)."""
+        for role, targets in self.roles().items():
+            if role != Targets.type and not role.startswith(f"{owner}~"):
+                raise refused(FeedFault.NOT_THEIRS, f"{owner}'s repository has a role {role}")
+            for name in targets:
+                if not name.startswith(f"{owner}/"):
+                    text = f"{owner}'s repository has a target {name}"
+                    raise refused(FeedFault.NOT_THEIRS, text)
+
+    def _signed(self, role: str) -> Targets:
+        path = self.kept / metadata_file(role)
+        return self._tried(lambda: Metadata[Targets].from_file(str(path)).signed, role)
+
+    def targets_of(self, role: str) -> dict[str, TargetFile]:
+        """All targets that a role has signed, after `find` went through it; {}: it was not asked.
+
+        Raises FeedDown where a name among them is none that can be used.
+        """
+        if not (self.kept / metadata_file(role)).is_file():
+            return {}
+        signed = self._signed(role)
+        for target in signed.targets.values():
+            safe_target(target)
+        return signed.targets
+
+    @property
+    def version(self) -> str:
+        """`<timestamp's version>`: the same means that nothing at all has changed."""
+        path = self.kept / metadata_file(Timestamp.type)
+        signed = self._tried(lambda: Metadata.from_file(str(path)).signed, "timestamp.json")
+        return str(signed.version)
+
+
+def _altered(name: str, fault: FeedDown) -> FeedDown:
+    """A target that is not what was signed: too short, too long, or other bytes."""
+    length = "length" in fault.detail.lower()
+    reason = FeedFault.WRONG_LENGTH if length else FeedFault.CHECKSUM
+    return refused(reason, f"{name} is not the file that was signed")

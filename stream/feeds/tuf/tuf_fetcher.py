@@ -1,0 +1,190 @@
+"""Bytes of a repository from a web server or a folder: never more, never slower than agreed."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import IO
+
+import urllib3
+from tuf.api.exceptions import DownloadHTTPError, DownloadLengthMismatchError
+from tuf.ngclient import FetcherInterface
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    ProtocolError,
+    ReadTimeoutError,
+    SSLError,
+)
+
+from stream.core.model.errors import FeedFault
+from stream.feeds.tuf.tuf_errors import refused
+from stream.ops.clock import monotonic_s
+from stream.ops.untrusted_folders import open_plain
+
+_PIECE = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchLimits:
+    """How patient we are with a server.
+
+    `answer_s`: seconds of silence; less than `bytes_per_s_min` over `slow_window_s` is too slow.
+    `headers`: sent with each request, a token for example; never printed.
+    """
+
+    answer_s: float = 30.0
+    bytes_per_s_min: int = 1000
+    slow_window_s: float = 30.0
+    ca_file: str = ""
+    headers: dict[str, str] = field(default_factory=dict, repr=False)
+
+
+class BoundedFetcher(FetcherInterface):
+    """For one repository, used by one thread at a time; python-tuf gives each file's limit.
+
+    `partial`: where the beginning of a target stays when its download breaks off, so that the next
+    one goes on there; what is in it is worth nothing before its hash was compared.
+    """
+
+    def __init__(self, limits: FetchLimits, partial: Path) -> None:
+        self._limits, self._partial = limits, partial
+        self.said = b""
+        """The last small file that was read: for telling what is wrong with it."""
+        self.server_time_s: int | None = None
+        """What the server's clock said with its last answer, if it says so."""
+        self._web = urllib3.PoolManager(
+            headers={"User-Agent": "ringfence", **limits.headers},
+            retries=False,
+            timeout=urllib3.Timeout(connect=limits.answer_s, read=limits.answer_s),
+            ca_certs=limits.ca_file or None,
+        )
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._web.clear()
+
+    def _fetch(self, url: str) -> Iterator[bytes]:
+        return self._pieces(url, 0)
+
+    def download_bytes(self, url: str, max_length: int) -> bytes:
+        """A metadata file."""
+        taken = bytearray()
+        for piece in self._pieces(url, 0):
+            taken += piece
+            _bounded(url, len(taken), max_length)
+        self.said = bytes(taken)
+        return self.said
+
+    @contextmanager
+    def download_file(self, url: str, max_length: int) -> Iterator[IO[bytes]]:
+        """A target; goes on where the last try for the same address broke off."""
+        self._partial.mkdir(mode=0o700, parents=True, exist_ok=True)
+        part = self._partial / sha256(url.encode()).hexdigest()
+        with os.fdopen(open_plain(part, os.O_RDWR | os.O_CREAT | os.O_APPEND), "a+b") as file:
+            have = file.tell()
+            if have >= max_length:
+                have = file.truncate(0)
+            for piece in self._pieces(url, have):
+                if not piece:  # the server begins anew
+                    have = file.truncate(0)
+                    continue
+                have += len(piece)
+                if have > max_length:
+                    part.unlink()
+                    text = f"{url} goes on after {max_length:,} bytes, its signed length"
+                    raise refused(FeedFault.WRONG_LENGTH, text)
+                file.write(piece)
+            file.seek(0)
+            part.unlink()
+            yield file
+
+    def _pieces(self, url: str, after: int) -> Iterator[bytes]:
+        """What stands at `url`, from byte `after` on; an empty piece: from its beginning on."""
+        if url.startswith("file:"):
+            yield from _file_pieces(Path(url.removeprefix("file:")), after)
+            return
+        pace = _Pace(self._limits, url)
+        try:
+            yield from self._web_pieces(url, after, pace)
+        except (ReadTimeoutError, ConnectTimeoutError) as error:
+            text = f"{url} was silent for {self._limits.answer_s:g} s"
+            raise refused(FeedFault.TIMEOUT, text) from error
+        except SSLError as error:
+            raise refused(FeedFault.CERTIFICATE, f"{url}: {error}") from error
+        except ProtocolError as error:
+            raise refused(FeedFault.DOWN, f"{url} broke off") from error
+        except HTTPError as error:
+            raise refused(FeedFault.DOWN, f"{url}: {type(error).__name__}") from error
+
+    def _web_pieces(self, url: str, after: int, pace: "_Pace") -> Iterator[bytes]:
+        headers = {**self._web.headers, "Accept-Encoding": "identity"}
+        if after:
+            headers["Range"] = f"bytes={after}-"
+        answer = self._web.request(
+            "GET", url, headers=headers, preload_content=False, redirect=False
+        )
+        whole = False
+        try:
+            self.server_time_s = _date_s(answer.headers.get("Date"))
+            if answer.status not in (200, 206):
+                raise DownloadHTTPError(f"HTTP {answer.status}", answer.status)
+            if after and answer.status == 200:
+                yield b""
+            while piece := answer.read1(_PIECE, decode_content=False):
+                pace.took(len(piece))
+                yield piece
+            whole = True
+        finally:
+            if whole:
+                answer.release_conn()
+            else:
+                answer.close()
+
+
+def _bounded(url: str, size: int, size_max: int) -> None:
+    if size > size_max:
+        text = f"{url} has more than {size_max:,} bytes"
+        raise DownloadLengthMismatchError(text)
+
+
+def _file_pieces(path: Path, after: int) -> Iterator[bytes]:
+    try:
+        # What is read is verified, so a link does no harm; a FIFO would hold us for ever.
+        with os.fdopen(open_plain(path, links=True), "rb") as file:
+            file.seek(after)
+            while piece := file.read(_PIECE):
+                yield piece
+    except FileNotFoundError as error:
+        raise DownloadHTTPError(f"{path} is not there", 404) from error
+    except OSError as error:
+        raise refused(FeedFault.DOWN, f"{path}: {error.strerror}") from error
+
+
+def _date_s(text: str | None) -> int | None:
+    try:
+        return int(parsedate_to_datetime(text).timestamp()) if text else None
+    except ValueError:
+        return None
+
+
+class _Pace:
+    """Refuses an answer that drips."""
+
+    def __init__(self, limits: FetchLimits, url: str) -> None:
+        self._limits, self._url = limits, url
+        self._since_s, self._bytes = monotonic_s(), 0
+
+    def took(self, size: int) -> None:
+        """So many bytes came. Raises FeedDown(TOO_SLOW) at the end of a slow window."""
+        self._bytes += size
+        past_s = monotonic_s() - self._since_s
+        if past_s < self._limits.slow_window_s:
+            return
+        if self._bytes < self._limits.bytes_per_s_min * past_s:
+            text = f"{self._url} sent {self._bytes:,} bytes in {past_s:.0f} s"
+            raise refused(FeedFault.TOO_SLOW, text)
+        self._since_s, self._bytes = self._since_s + past_s, 0

@@ -1,0 +1,179 @@
+"""Where the files of a feed's versions are kept on this machine, each with its report. Blocks.
+
+    <state_dir>/feeds/<name>/fetching.lock      held by whoever fetches
+    <state_dir>/feeds/<name>/deciding.lock      held by whoever lets a version in, or not
+    <state_dir>/feeds/<name>/incoming           what is being fetched
+    <state_dir>/feeds/<name>/versions/<id>/     file, report.json, rejects.csv
+
+The last accepted version's file stays until the next one is accepted, a held one's until it is
+decided; others stay as long as the feed file says, and no more than `OTHERS_MAX` of them.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from stream.core.model.errors import UNREADABLE, FeedDown, FeedFault
+from stream.feeds.feed import VersionRecord
+from stream.lists.snapshot.durable_files import locked, write_synced
+from stream.ops import file_owner
+
+OTHERS_MAX: Final = 50
+"""A server that answers with another page each time must not fill the disk."""
+FILE, REPORT, REJECTS = "file", "report.json", "rejects.csv"
+
+
+class Versions:
+    """The folder of one feed."""
+
+    def __init__(self, state_dir: Path, feed: str) -> None:
+        self._state_dir = state_dir
+        self._folder = state_dir / "feeds" / feed
+        self._versions = self._folder / "versions"
+
+    @property
+    def incoming(self) -> Path:
+        """Where a transport writes; there is nothing yet."""
+        return self._folder / "incoming"
+
+    @contextmanager
+    def fetching(self) -> Iterator[bool]:
+        """Nobody else fetches this feed meanwhile; False: somebody does just now."""
+        with self._locked("fetching", wait=False) as mine:
+            yield mine
+
+    @contextmanager
+    def deciding(self) -> Iterator[None]:
+        """Nobody else decides on a version of this feed meanwhile; waits for who does. Blocks.
+
+        A lock of its own: a person who decides must not wait for a server that hangs.
+        """
+        with self._locked("deciding", wait=True):
+            yield
+
+    @contextmanager
+    def _locked(self, what: str, *, wait: bool) -> Iterator[bool]:
+        with ExitStack() as stack:
+            try:
+                self._check_owner()
+                self._versions.mkdir(parents=True, exist_ok=True)
+                lock = locked(self._folder / f"{what}.lock", wait=wait)
+                mine = stack.enter_context(lock)
+            except OSError as error:
+                raise _unwritable(error) from error
+            yield mine
+
+    def _check_owner(self) -> None:
+        """Raises FeedDown(STATE_FOREIGN) where files are, or would be, another user's."""
+        me = file_owner.user_of(os.geteuid())
+        if whose := file_owner.stranger_to(self._state_dir):
+            run = file_owner.run_as(whose, "ringfence feeds ...")
+            text = (
+                f"{self._state_dir} belongs to {whose}, and this is {me}, who makes no file there"
+            )
+            raise FeedDown(FeedFault.STATE_FOREIGN, f"{text}: {run}")
+        found = file_owner.foreign(self._made(), os.geteuid())
+        if found is not None:
+            path, whose = found
+            text = (
+                f"{path} belongs to {whose}, and {me} cannot use it: chown -R {me}: {self._folder}"
+            )
+            advice = (
+                f"commands for feeds run as {me}: {file_owner.run_as(me, 'ringfence feeds ...')}"
+            )
+            raise FeedDown(FeedFault.STATE_FOREIGN, f"{text}; {advice}")
+
+    def foreign(self) -> str:
+        """What of the feed's state is not the state directory's owner's, whoever asks; "": nothing.
+
+        Raises OSError.
+        """
+        if not self._state_dir.is_dir():
+            return ""
+        uid = self._state_dir.stat().st_uid
+        found = file_owner.foreign(self._made(), uid)
+        if found is None:
+            return ""
+        path, whose = found
+        mine = file_owner.user_of(uid)
+        text = f"{path} belongs to {whose}, and {self._state_dir} to {mine}"
+        return f"{text}: chown -R {mine}: {self._folder}"
+
+    def _made(self) -> Iterator[Path]:
+        """What was made for the feed: its folder, what is in it, and its versions' folders."""
+        yield self._folder
+        for folder in (self._folder, self._versions):
+            if folder.is_dir():
+                yield from folder.iterdir()
+
+    def clear_incoming(self) -> None:
+        """Forget what a fetch that was killed left behind."""
+        for path in self._folder.glob(f"{self.incoming.name}*"):
+            with suppress(OSError):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def place(self, version: str) -> Path:
+        """The folder of a version; it may not be there."""
+        return self._versions / version
+
+    def file(self, version: str) -> Path | None:
+        """The file of a version, if it is kept here."""
+        path = self.place(version) / FILE
+        return path if path.exists() else None
+
+    def rejects(self, version: str) -> Path:
+        """Where a version's rejected rows stand; no file: none was."""
+        return self.place(version) / REJECTS
+
+    def take(self, fetched: Path, version: str) -> Path:
+        """Move what was fetched to its version's place; the file there."""
+        try:
+            self.place(version).mkdir(parents=True, exist_ok=True)
+            return fetched.replace(self.place(version) / FILE)
+        except OSError as error:
+            raise _unwritable(error) from error
+
+    def report(self, record: VersionRecord) -> None:
+        """Write a version's report beside its file."""
+        data = msgspec.json.format(msgspec.json.encode(record), indent=1)
+        try:
+            self.place(record.id).mkdir(parents=True, exist_ok=True)
+            write_synced(self.place(record.id) / REPORT, data)
+        except OSError as error:
+            raise _unwritable(error) from error
+
+    def sweep(self, needed: frozenset[str], keep_s: int, now_s: int) -> int:
+        """Remove versions beyond `needed` that are too old or too many; how many."""
+        others = []
+        for place in self._versions.glob("*"):
+            report = _read_report(place / REPORT)
+            if place.name not in needed:
+                decided = report.verdict if report is not None else ""
+                others.append((place.stat().st_mtime, place, decided))
+        others.sort(reverse=True)
+        gone = [
+            place
+            for rank, (at_s, place, decided) in enumerate(others)
+            # One that was live has done its work: what it said is in the register's history.
+            if decided in {"accepted", "same", ""} or rank >= OTHERS_MAX or now_s - at_s > keep_s
+        ]
+        for place in gone:
+            shutil.rmtree(place, ignore_errors=True)
+        return len(gone)
+
+
+def _read_report(path: Path) -> VersionRecord | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=VersionRecord)
+    except (OSError, *UNREADABLE):
+        return None
+
+
+def _unwritable(error: OSError) -> FeedDown:
+    where = f"{error.filename}: " if error.filename else ""
+    return FeedDown(FeedFault.DOWN, f"[lists] state_dir takes no files: {where}{error.strerror}")

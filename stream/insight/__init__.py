@@ -1,0 +1,1 @@
+"""What was decided, and why: explanations, replays, reports, trials and tracebacks."""

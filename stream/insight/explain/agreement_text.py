@@ -1,0 +1,283 @@
+"""Agreements in words and in JSON: what each says, what a list may cause, and until when."""
+
+import tomllib
+from collections.abc import Iterator
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from stream.config.feed_files import feed_paths
+from stream.config.settings import Settings
+from stream.core.model.agreement import (
+    Agreement,
+    Agreements,
+    Clause,
+    State,
+    Terms,
+    is_country,
+    owner_of,
+)
+from stream.core.model.decision import Action
+from stream.core.model.entry import Category
+from stream.core.model.errors import ConfigInvalid
+from stream.core.policy.bounds import NO_AGREEMENT, Agreed, Bounded, bounded
+from stream.core.policy.contradictions import Contradiction, categories_in_words
+from stream.core.policy.policy import ListPolicy, alone
+from stream.insight.report.texts import rfc3339
+
+WEEK_S = 7 * 86_400
+SOON_S = 30 * 86_400
+_UNBOUND = ListPolicy(action=Action.BLOCK, unconfirmed=Action.BLOCK)
+"""Another country's own policy is not known here: this is what agreements allow it at most."""
+
+
+def agreement_json(agreement: Agreement, at_s: int) -> dict[str, Any]:
+    """All that an agreement says, and where it stands at that moment."""
+    report = agreement.reporting
+    return {
+        "agreement": agreement.id,
+        "title": agreement.title,
+        "kind": agreement.kind,
+        "state": agreement.state(at_s),
+        "valid_from": rfc3339(agreement.valid_from_s),
+        "valid_until": rfc3339(agreement.valid_until_s),
+        "confirmed": rfc3339(agreement.confirmed_s) if agreement.kind == "pledge" else None,
+        "circle": agreement.circle,
+        "response_target_s": agreement.response_target_s or None,
+        "parties": {
+            name: {"roles": sorted(party.roles), "contact": party.contact}
+            for name, party in agreement.parties.items()
+        },
+        "lists": [_clause_json(agreement, clause, at_s) for clause in agreement.clauses],
+        "report": None
+        if report is None
+        else {"every": report.every, "due_days": report.due_days, "to": [*report.to]},
+        "texts": [*agreement.texts],
+    }
+
+
+def _clause_json(agreement: Agreement, clause: Clause, at_s: int) -> dict[str, Any]:
+    terms = agreement.terms_of(clause, at_s)
+    return {
+        "list": clause.list,
+        "to": sorted(clause.to),
+        "reference": clause.reference or None,
+        "action": terms.action.name.lower(),
+        "unconfirmed": min(terms.action, terms.unconfirmed).name.lower(),
+        "confidence_min": terms.confidence_min,
+        "categories": None
+        if terms.categories is None
+        else [category.label for category in sorted(terms.categories)],
+        "countries_min": terms.countries_min,
+        "simulate": terms.simulate,
+        "may_list": None if terms.may_list is None else sorted(terms.may_list),
+        "shares": clause.shares,
+    }
+
+
+def named(agreements: Agreements, name: str, list_name: str, country: str) -> dict[str, Any] | None:
+    """The clause of the agreement with that id on a list in a country, to be named; or None."""
+    for agreement in agreements.held:
+        if agreement.id == name and (clause := agreement.clause(list_name, country)) is not None:
+            return {
+                "id": name,
+                "title": agreement.title,
+                "reference": clause.reference or None,
+                "contact": agreement.parties[clause.owner].contact,
+                "conditions": [*_conditions(clause.terms)],
+            }
+    return None
+
+
+def _conditions(terms: Terms) -> Iterator[str]:
+    """Under which an entry may act, in words."""
+    if terms.confidence_min:
+        yield f"confidence at least {terms.confidence_min}"
+    if terms.categories is not None:
+        yield categories_in_words(terms.categories)
+    if terms.countries_min > 1:
+        yield f"{terms.countries_min} countries agree"
+    if terms.may_list is not None:
+        yield f"a number of {', '.join(sorted(terms.may_list))}"
+
+
+def explained(
+    settings: Settings, agreements: Agreements, name: str, country: str, at_s: int
+) -> dict[str, Any]:
+    """What list `name` may cause in `country` at a moment, by which clause, and for how long."""
+    clauses: list[dict[str, Any]] = []
+    others: list[dict[str, Any]] = []
+    for agreement in agreements.held:
+        clause = agreement.clause(name, country)
+        if clause is None:
+            continue
+        told = {
+            "agreement": agreement.id,
+            "title": agreement.title,
+            "kind": agreement.kind,
+            "state": agreement.state(at_s),
+            "valid_from": rfc3339(agreement.valid_from_s),
+            "valid_until": rfc3339(agreement.valid_until_s),
+            "contact": agreement.parties[clause.owner].contact,
+            **_clause_json(agreement, clause, at_s),
+        }
+        (clauses if agreement.in_force(at_s) else others).append(told)
+    return {
+        "list": name,
+        "country": country,
+        "at": rfc3339(at_s),
+        "policy_known": country == settings.calls.home_country,
+        **may_cause(settings, agreements, name, country, at_s),
+        "clauses": clauses,
+        "not_in_force": others,
+        "changes": [*_changes(settings, agreements, name, country, at_s)],
+    }
+
+
+def _changes(
+    settings: Settings, agreements: Agreements, name: str, country: str, at_s: int
+) -> Iterator[dict[str, Any]]:
+    """How it is other within a week, each time from a moment on."""
+    before, until_s = may_cause(settings, agreements, name, country, at_s), at_s
+    while True:
+        _, until_s = agreements.unchanged(until_s)
+        if until_s > at_s + WEEK_S:
+            return
+        after = may_cause(settings, agreements, name, country, until_s)
+        if after != before:
+            yield {"at": rfc3339(until_s), **after}
+        before = after
+
+
+def may_cause(
+    settings: Settings, agreements: Agreements, name: str, country: str, at_s: int
+) -> dict[str, Any]:
+    """What the list may cause at a moment, each term with what says so."""
+    home = country == settings.calls.home_country
+    policy = alone(settings.policy.settings(), name) if home else _UNBOUND
+    agreed = _agreed(agreements, name, country, at_s)
+    # Without any agreement other countries' lists do what [policy] says, as our own do.
+    found = bounded(policy, name, country if agreements else owner_of(name), agreed)
+    bound, rule, stops = found.bound, found.policy, found.bound.stops
+    ours = "[policy]" if home else "its own policy"
+    left_out = {*bound.stops.categories.values()}
+    says = {
+        "action": (
+            rule.action.name.lower(), rule.action < policy.action or bound.rule, stops.action
+        ),
+        "unconfirmed": (
+            min(rule.action, rule.unconfirmed).name.lower(),
+            min(rule.action, rule.unconfirmed) < min(policy.action, policy.unconfirmed),
+            stops.unconfirmed,
+        ),
+        "confidence_min": (
+            rule.confidence_min, rule.confidence_min > policy.confidence_min, stops.confidence
+        ),
+        "countries_min": (bound.countries_min, bound.countries_min > 1, stops.countries),
+        "agree_min": (rule.agree_min, False, None),
+        "simulate": (rule.simulate, rule.simulate > policy.simulate, bound.rule),
+    }  # fmt: skip
+    terms = {
+        term: {"value": value, "by": by if agreed and by else ours}
+        for term, (value, agreed, by) in says.items()
+    }
+    limits = [one for one in agreed if one.terms.may_list is not None]
+    terms["may_list"] = {
+        "value": sorted(
+            frozenset.intersection(*(one.terms.may_list or frozenset() for one in limits))
+        )
+        if limits
+        else None,
+        "by": ", ".join(one.rule for one in limits) or ours,
+    }
+    terms["categories"] = {
+        "value": _allowed(found) if left_out else None,
+        "by": ", ".join(sorted(left_out)) or ours,
+    }
+    own = NO_AGREEMENT if stops.action == NO_AGREEMENT else f"list:{name}"
+    return {"may": rule.action.name.lower(), "rule": bound.rule or own, "terms": terms}
+
+
+def _agreed(agreements: Agreements, name: str, country: str, at_s: int) -> list[Agreed]:
+    """What is in force for a list in a country."""
+    return [
+        Agreed(agreement.id, terms)
+        for agreement, clause, terms in agreements.here(country, at_s)
+        if clause.list == name
+    ]
+
+
+def _allowed(found: Bounded) -> list[str]:
+    stopped = found.bound.stops.categories
+    return [one.label for one in Category if int(one) not in stopped]
+
+
+def contradiction_json(one: Contradiction) -> dict[str, Any]:
+    """A contradiction as plain values."""
+    return {
+        "list": one.list,
+        "countries": [*one.countries],
+        "what": one.what,
+        "says": dict(zip(one.ids, one.said, strict=True)),
+        "counts": one.counts,
+        "from": rfc3339(one.from_s),
+        "until": rfc3339(one.until_s),
+    }
+
+
+def contradicted(one: Contradiction) -> str:
+    """A contradiction in a line."""
+    until = f" until {rfc3339(one.until_s)}" if rfc3339(one.until_s) else ""
+    says = (
+        f"{one.ids[0]} says {one.said[0]}, {one.ids[1]} says {one.said[1]}; what counts: "
+        if one.what not in {"circle", "shares", "dates"}
+        else f"{one.ids[0]} and {one.ids[1]} differ ({one.said[0]}, {one.said[1]}): "
+    )
+    where = f"{one.list} in {', '.join(one.countries)}"
+    return f"{where}: {one.what}: {says}{one.counts} (from {rfc3339(one.from_s)}{until})"
+
+
+def notes(settings: Settings, agreements: Agreements, at_s: int) -> Iterator[str]:
+    """What is no mistake in itself and may be one: for a person to look at."""
+    home = settings.calls.home_country
+    brought = _lists_of_feeds(settings)
+    keys = {name.partition("@")[0] for name in settings.circle_keys()}  # any epoch's
+    for agreement in agreements.held:
+        name = agreement.id
+        if home not in agreement.parties:
+            yield f"{name}: {home} ([calls] home_country) is no party: it changes nothing here"
+            continue
+        if agreement.state(at_s) is State.ENDED:
+            yield f"{name}: ended at {rfc3339(agreement.valid_until_s)}"
+            continue
+        if agreement.valid_until_s - at_s < SOON_S:
+            yield f"{name}: ends soon, at {rfc3339(agreement.valid_until_s)}"
+        if agreement.clauses and agreement.circle not in keys:
+            circle = agreement.circle
+            yield f"{name}: no key of its circle {circle} here: see `ringfence circle ls`"
+        for clause in agreement.clauses:
+            if home in clause.to and brought is not None and clause.list not in brought:
+                near = get_close_matches(clause.list, brought, 1, 0.8)
+                meant = f"; did you mean {near[0]}?" if near else ""
+                yield f"{name}: no feed of {settings.feeds.dir} brings {clause.list}{meant}"
+    covered = {clause.list for _, clause, _ in agreements.here(home, at_s)}
+    for name in sorted({*(brought or ()), *settings.policy.lists} - covered):
+        owner = owner_of(name)
+        if agreements and is_country(owner) and owner != home:
+            where = "a feed brings" if name in (brought or ()) else "[policy.lists] names"
+            yield f"{where} {name}, on which no agreement is in force: it is only observed"
+
+
+def _lists_of_feeds(settings: Settings) -> set[str] | None:
+    """The lists that feeds bring; None where no feed can be looked at."""
+    try:
+        paths = feed_paths(Path(settings.feeds.dir))
+    except ConfigInvalid:
+        return None
+    found = set()
+    for path in paths.values():
+        try:
+            found.add(str(tomllib.loads(path.read_text(encoding="utf-8")).get("list", "")))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+            continue  # `ringfence feeds ls` tells it
+    return found

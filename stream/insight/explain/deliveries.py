@@ -1,0 +1,142 @@
+"""What became of decisions: the key that SIP proxies have of a number, and each sink's position.
+
+A sink's position in Kafka says what it has done with: the Redis sink has looked at all before it, a
+webhook has delivered it, or it did not want it, or it gave up and kept it in the topic of what was
+undelivered. Positions are asked of the coordinator; no group is joined.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+from redis.exceptions import RedisError
+
+from stream.config.settings import Settings
+from stream.core.model.errors import Fault
+from stream.edge.sinks import proxy_keys
+from stream.insight.explain.last_decisions import decided
+from stream.kafka.decision_history import Found
+from stream.lists.store.redis_client import client
+
+REDIS = "redis"
+ASK_S_MAX = 10.0
+
+
+async def delivered(
+    settings: Settings, number: str, found: Sequence[Found], now_s: int
+) -> dict[str, Any]:
+    """The proxies' key, and of each decision what every sink did with it; plain values."""
+    groups = _groups(settings) if found else {}
+    ends, why = await _positions(settings, groups) if found else ({}, "")
+    gave_up = (
+        await _gave_up(settings, number) if found and settings.sinks.webhooks.endpoints else {}
+    )
+    topic = settings.calls.decisions_topic
+    by_decision: dict[str, dict[str, str]] = {}
+    for one in found:
+        place = TopicPartition(topic, one.partition)
+        decision_id = str(one.decision.get("decision_id"))
+        by_decision[decision_id] = {
+            sink: _state(settings, sink, one, ends.get(group, {}).get(place), gave_up)
+            for sink, group in groups.items()
+            if group in ends
+        }
+    return {"key": await _key(settings, number, now_s), "decisions": by_decision, "why": why}
+
+
+def _groups(settings: Settings) -> dict[str, str]:
+    """Each sink's consumer group: the Redis sink's, and one for each webhook."""
+    own = settings.calls.group_id
+    webhooks = {name: f"{own}.webhook.{name}" for name in settings.sinks.webhooks.endpoints}
+    return {REDIS: settings.sinks.redis.group_id or f"{own}.redis", **webhooks}
+
+
+async def _positions(
+    settings: Settings, groups: Mapping[str, str]
+) -> tuple[dict[str, dict[Any, int]], str]:
+    """How far each group that ever committed has come; and why nothing is known."""
+    admin = AIOKafkaAdminClient(**settings.kafka_client().options(request_timeout_ms=5000))
+    found: dict[str, dict[Any, int]] = {}
+    try:
+        async with asyncio.timeout(ASK_S_MAX):
+            await admin.start()
+            for group in groups.values():
+                held = await admin.list_consumer_group_offsets(group)
+                if held:
+                    found[group] = {place: one.offset for place, one in held.items()}
+    except (KafkaError, TimeoutError) as error:
+        return found, f"sinks' positions can not be asked: {error!r}"
+    finally:
+        await admin.close()
+    return found, ""
+
+
+async def _gave_up(settings: Settings, number: str) -> dict[tuple[str, str], str]:
+    """What webhooks gave up about a number: why, by endpoint and decision."""
+    topic = settings.sinks.webhooks.undelivered_topic
+    found, _ = await decided(settings, topic, number, None, 100)
+    return {
+        (one.headers.get("endpoint", ""), one.headers.get("ce_id", "")): one.headers.get(
+            "reason", ""
+        )
+        for one in found
+    }
+
+
+def _state(
+    settings: Settings,
+    sink: str,
+    one: Found,
+    position: int | None,
+    gave_up: Mapping[tuple[str, str], str],
+) -> str:
+    """What a sink did with one decision, in a word or two."""
+    done = position is not None and position > one.offset
+    if sink == REDIS:
+        return "read" if done else "not yet read"
+    section = settings.sinks.webhooks.endpoints[sink]
+    kind = "simulated" if one.decision.get("simulated") else one.decision.get("verdict")
+    reasons = one.decision.get("reasons") or []
+    lists = {str(reason.get("list")) for reason in reasons if isinstance(reason, dict)}
+    if kind not in section.verdicts or (section.lists and not lists & {*section.lists}):
+        return "not wanted"
+    why = gave_up.get((sink, str(one.decision.get("decision_id"))))
+    if why is not None:
+        return f"given up: {why}"
+    return "delivered" if done else "not yet delivered"
+
+
+async def _key(settings: Settings, number: str, now_s: int) -> dict[str, Any]:
+    """The key that proxies find for the number: its own, else that of its longest prefix.
+
+    `built_age_s`: for how long the sink has not said that all keys are right; None: it never did.
+    """
+    redis = client(settings.proxies())
+    try:
+        meta = _texts(await redis.hgetall(proxy_keys.META))
+        digits = [int(one) for one in meta.get("prefix_digits", "").split() if one.isdigit()]
+        texts = [number, *(f"{number[: 1 + one]}*" for one in sorted(digits, reverse=True))]
+        for text in dict.fromkeys(texts):
+            held = _texts(await redis.hgetall(f"{proxy_keys.PREFIX}{text}"))
+            if held:
+                break
+        else:
+            text, held = "", {}
+    except (RedisError, OSError, Fault) as error:
+        return {"held": None, "why": f"the proxies' Redis can not be asked: {error}"}
+    finally:
+        await redis.aclose()
+    built = meta.get("built_at", "")
+    age_s = max(0, now_s - int(built)) if built.isdigit() else None
+    why = "" if meta else "no sink has written here (bl:meta is not there)"
+    return {"held": {"entry": text, **held} if held else None, "built_age_s": age_s, "why": why}
+
+
+def _texts(held: Mapping[Any, Any]) -> dict[str, str]:
+    return {
+        name.decode(errors="replace"): value.decode(errors="replace")
+        for name, value in held.items()
+    }

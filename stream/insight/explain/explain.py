@@ -1,0 +1,142 @@
+"""The whole chain about one number, as plain values: what `ringfence why --json` prints."""
+
+import asyncio
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from stream.config.settings import Settings
+from stream.core.filters.blocklists import Blocklists
+from stream.core.model.agreement import Agreements
+from stream.core.model.trials import Kind
+from stream.insight.explain.agreement_text import named
+from stream.insight.explain.at_time import history_of, lists_at, turns_json
+from stream.insight.explain.contacts import contacts_of, way_off
+from stream.insight.explain.deliveries import delivered
+from stream.insight.explain.last_decisions import decided
+from stream.insight.explain.list_answers import answer_for, moment
+from stream.insight.explain.terms import deciding
+from stream.lists.store.list_store import Register
+from stream.ops.clock import now_ms
+
+DECISIONS = 5
+"""So many of the number's last decisions are told of, unless somebody asks for others."""
+_THEN = "what it has of then"
+_ALLOW_UNSURE = "allow entries that were taken off since may be missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A number in E.164, the call that is imagined, the moment (None: now), and how much is told.
+
+    `decisions`: how many of its last ones (0: Kafka and the proxies' Redis are not asked).
+    """
+
+    number: str
+    trunk: str | None = None
+    callee: str | None = None
+    at_ms: int | None = None
+    history: bool = False
+    decisions: int = DECISIONS
+
+
+async def chain_now(
+    settings: Settings,
+    agreements: Agreements,
+    blocklists: Blocklists,
+    register_said: str,
+    asked: Question,
+) -> dict[str, Any]:
+    """The chain by the lists of now; `register_said`: how those stand to the register."""
+    at_ms = now_ms()
+    answer = answer_for(
+        settings, agreements, blocklists, asked.number, asked.trunk, asked.callee, at_ms
+    )
+    answer["register"] = register_said
+    return await _whole(settings, agreements, blocklists, answer, asked)
+
+
+async def chain_then(
+    settings: Settings, agreements: Agreements, register: Register, asked: Question
+) -> dict[str, Any]:
+    """The chain as it was at the question's moment.
+
+    The lists are those of then, as far as they are kept, agreements count as they stood then, and
+    `[policy]` is today's. Raises RegisterDown.
+    """
+    assert asked.at_ms is not None, "there is a moment"
+    then = await lists_at(settings, register, asked.number, asked.at_ms)
+    answer = answer_for(
+        settings, agreements, then.blocklists, asked.number, asked.trunk, asked.callee, asked.at_ms
+    )
+    answer |= {"at": moment(asked.at_ms // 1000), "not_known": dict(then.not_known)}
+    answer["register"] = _THEN if then.allow_known else f"{_THEN}; {_ALLOW_UNSURE}"
+    return await _whole(settings, agreements, then.blocklists, answer, asked)
+
+
+async def with_history(
+    settings: Settings, register: Register, answer: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The same, with how the number came on and off each list. Raises RegisterDown."""
+    turns = await history_of(settings, register, answer["number"])
+    return {**answer, "history": turns_json(turns)}
+
+
+async def _whole(
+    settings: Settings,
+    agreements: Agreements,
+    blocklists: Blocklists,
+    answer: dict[str, Any],
+    asked: Question,
+) -> dict[str, Any]:
+    """Agreements, contacts, decisions and sinks added to what the lists say."""
+    contacts = await asyncio.to_thread(contacts_of, settings)
+    home = settings.calls.home_country
+    for held in answer["lists"]:
+        clause = held["agreement"] and named(agreements, held["agreement"], held["list"], home)
+        to_ask = [f"{held['owner']}: {clause['contact']}"] if clause else []
+        held |= {
+            "agreement": clause,
+            "decides": deciding(held["terms"]),
+            "ask": [*dict.fromkeys([*way_off(held, contacts), *to_ask])],
+        }
+        about = {f"{Kind.LIST}:{held['list']}"}
+        if held["agreement"]:
+            about.add(f"{Kind.AGREEMENT}:{held['agreement']['id']}")
+        held["turned"] = _turned(blocklists, about)
+    rule = answer["call"]["rule"]
+    answer["call"]["turned"] = _turned(blocklists, {rule}) if rule.startswith("rule:") else []
+    if not asked.decisions:
+        return answer
+    topic = settings.calls.decisions_topic
+    found, looked = await decided(settings, topic, asked.number, asked.at_ms, asked.decisions)
+    sinks = await delivered(settings, asked.number, found, now_ms() // 1000)
+    did = sinks.pop("decisions")
+    answer["decided"] = {
+        "decisions": [
+            {
+                **one.decision,
+                "record": f"{topic}/{one.partition}/{one.offset}",
+                "sinks": did.get(str(one.decision.get("decision_id")), {}),
+            }
+            for one in reversed(found)
+        ],
+        **looked,
+    }
+    answer["sinks"] = sinks
+    return answer
+
+
+def _turned(blocklists: Blocklists, about: Collection[str]) -> list[dict[str, Any]]:
+    """Who took any of these from trial into force or back; most often nobody did."""
+    return [
+        {
+            "what": str(target),
+            "standing": one.standing,
+            "at": moment(one.at_s),
+            "actor": one.actor,
+            "reason": one.reason,
+        }
+        for target, one in blocklists.trials.turned.items()
+        if str(target) in about
+    ]

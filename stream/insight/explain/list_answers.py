@@ -1,0 +1,221 @@
+"""What the lists say of a number, and what a call from it would get.
+
+It asks the very code that workers run, with the lists that a worker on this machine would load: the
+last good ones of the state directory, brought up to date by the register where it answers.
+"""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from stream.calls.decide import Rules, decide
+from stream.calls.decode import DecodeSettings, decode
+from stream.calls.dialects.ringfence import RINGFENCE
+from stream.config.settings import Settings
+from stream.core.filters.blocklists import Blocklists, LiveList
+from stream.core.filters.digests import Digests, elements
+from stream.core.model.agreement import Agreements
+from stream.core.model.confidence import Decay, left, rounded
+from stream.core.model.entry import NEVER, Category, Entry
+from stream.core.model.errors import RegisterDown
+from stream.core.numbers.number import parse_many
+from stream.core.policy.bounds import NO_AGREEMENT
+from stream.core.policy.rules import rules_that_ask
+from stream.engine.decider import rules_for
+from stream.engine.list_follower import refresher_for
+from stream.insight.explain.terms import terms_of
+from stream.kafka.batch import Partition, RawBatch, Segment
+from stream.lists.follower.list_events import Event, EventKind
+from stream.ops.tasks import cancelled
+
+HOLD = ("listed", "unconfirmed")
+"""The states of a list that holds the number, or may."""
+_RECORD_BYTES_MAX = 65_536
+
+
+async def lists_now(settings: Settings) -> tuple[Blocklists, str]:
+    """The lists as a worker that starts now would have them, and how the register stands."""
+    down = asyncio.Event()
+    said: list[str] = []
+
+    def on_event(event: Event) -> None:
+        if event.kind is EventKind.REGISTER_DOWN:
+            said[:] = [f"does not answer ({event.detail}); these are the last good lists"]
+            down.set()
+        elif event.kind in {EventKind.REGISTER_LOST, EventKind.SNAPSHOT_REFUSED}:
+            said.append(f"{event.kind}: {event.detail}")
+
+    refresher = refresher_for(settings, on_event)
+    await asyncio.to_thread(refresher.load_last_good)
+    following = asyncio.create_task(refresher.run())
+    loaded = asyncio.create_task(refresher.wait_loaded())
+    away = asyncio.create_task(down.wait())
+    try:
+        await asyncio.wait({following, loaded, away}, return_when=asyncio.FIRST_COMPLETED)
+        if following.done():
+            following.result()
+        if away.done() and not refresher.current.lists:
+            raise RegisterDown(
+                f"the register {said[0].partition(';')[0]}, and "
+                f"{settings.lists.state_dir} holds no lists"
+            )
+    finally:
+        await cancelled(following, loaded, away)
+    return refresher.current, "; ".join(said) or "in agreement"
+
+
+def answer_for(
+    settings: Settings,
+    agreements: Agreements,
+    blocklists: Blocklists,
+    e164: str,
+    trunk: str | None,
+    callee: str | None,
+    at_ms: int,
+) -> dict[str, Any]:
+    """What is known of `e164` and what a call from it would get at `at_ms`; plain values."""
+    allow = blocklists.allow.find(e164, at_ms // 1000)
+    rules = replace(rules_for(settings, blocklists, agreements, at_ms // 1000), emit_all=True)
+    return {
+        "number": e164,
+        "lists": list(_entries(rules, blocklists, e164, at_ms // 1000)),
+        "not_asked": [blocklists.lists[index].name for index in blocklists.unusable],
+        "allow": None
+        if allow is None
+        else {
+            "entry": allow.text,
+            "reason": allow.reason,
+            "actor": allow.actor,
+            "appeal": allow.appeal or None,
+            "added_at": moment(allow.added_at_s),
+            "expires_at": moment(allow.expires_at_s),
+        },
+        "call": {"trunk": trunk, "callee": callee}
+        | _verdict(settings, rules, blocklists, e164, trunk, callee, at_ms),
+    }
+
+
+def _entries(
+    rules: Rules, blocklists: Blocklists, e164: str, now_s: int
+) -> Iterator[dict[str, Any]]:
+    """Every list that holds the number or a prefix of it, held it, or may hold it."""
+    numbers = parse_many([e164], lambda _: None)
+    decay, bounds = rules.columns.decay, rules.policy.bounds
+    found = blocklists.match(numbers, now_s, decay, rules.columns.scopes).by_row().get(0, ())
+    matches = {match.list: match for match in found}
+    by_prefix = blocklists.prefixes.match(numbers.e164, decay, now_s)
+    digits = dict(zip(by_prefix.lists.tolist(), by_prefix.prefix.tolist(), strict=True))
+    for index, live in enumerate(blocklists.lists):
+        known, reports = _held(live, e164)
+        match, prefix = matches.get(index), None
+        if match.prefix if match else index in digits and not _live(reports, now_s):
+            prefix = f"{e164[: 1 + digits[index]]}*"
+            known, reports = _held(live, prefix)
+        if match is not None:
+            state = "listed" if match.confirmed else "unconfirmed"
+        elif reports:
+            state = "legitimate" if _live(reports, now_s) else "expired"
+        elif known:
+            state = "removed"
+        else:
+            continue
+        listed = match if match is not None and match.confirmed else None
+        yield {
+            "list": live.name,
+            "owner": live.name.partition("/")[0],
+            "state": state,
+            "prefix": prefix,
+            "agreement": rules.wording.agreements[index],
+            "needs_agreement": bool(bounds) and bounds[index].stops.action == NO_AGREEMENT,
+            "may": rules.policy.by_list[index].action.name.lower(),
+            "generation": live.generation,
+            "category": _label(listed.category) if listed else None,
+            "confidence": listed.confidence if listed else None,
+            "expires_at": moment(listed.expires_at_s or NEVER) if listed else None,
+            "outside": match.outside.label or None if match is not None else None,
+            "asked_by": [*rules_that_ask(rules.policy.settings.rules, live.name)],
+            "terms": [] if match is None else terms_of(rules.policy, match, found),
+            "reports": [_report(report, decay[index], now_s) for report in reports],
+        }
+
+
+def _report(report: Entry, decay: Decay, now_s: int) -> dict[str, Any]:
+    """What one source says, and what it counts for now."""
+    sure = left(
+        np.array([report.confidence], np.uint8),
+        np.array([report.reported_at_s], np.int64),
+        decay[np.newaxis],
+        now_s,
+    )
+    return {
+        "source": report.source,
+        "category": report.category.label,
+        "confidence": report.confidence,
+        "confidence_now": int(rounded(sure)[0]) if report.live(now_s) else 0,
+        "reported_at": moment(report.reported_at_s),
+        "expires_at": moment(report.expires_at_s),
+        "live": report.live(now_s),
+    }
+
+
+def _live(reports: Sequence[Entry], now_s: int) -> bool:
+    return any(report.live(now_s) for report in reports)
+
+
+def _held(live: LiveList, text: str) -> tuple[bool, tuple[Entry, ...]]:
+    """Whether the list says anything of the number or prefix, and its reports; (): taken off."""
+    column = elements(np.array([text], "S16"), live.key)
+    fingerprint = int(Digests(column).fingerprints()[0])
+    if fingerprint in live.overlay.entries:
+        return True, live.overlay.entries[fingerprint]
+    if live.snapshot is None or live.snapshot.columns is None:
+        return False, ()
+    columns = live.snapshot.columns
+    reports = tuple(map(columns.entry, columns.span(fingerprint)))
+    return bool(reports), reports
+
+
+def _verdict(
+    settings: Settings,
+    rules: Rules,
+    blocklists: Blocklists,
+    e164: str,
+    trunk: str | None,
+    callee: str | None,
+    at_ms: int,
+) -> dict[str, Any]:
+    """What the engine decides about such a call."""
+    record = {"call_id": "why", "caller": e164, "callee": callee, "trunk": trunk}
+    topic = next(iter(settings.calls.topics))
+    raw = RawBatch(
+        values=[msgspec.json.encode(record)],
+        offsets=np.zeros(1, np.int64),
+        timestamps_ms=np.array([at_ms], np.int64),
+        segments=(Segment(Partition(topic, 0), 0, 1),),
+        epoch=0,
+    )
+    limits = DecodeSettings(_RECORD_BYTES_MAX, check_callee=settings.calls.check_callee)
+    batch = decode(raw, {topic: RINGFENCE}, settings.trunks_by_name(), limits)
+    (value,) = filter(None, decide(batch, blocklists, rules, at_ms).values)
+    decision = msgspec.json.decode(value)
+    return {
+        "verdict": decision["verdict"],
+        "would": decision.get("would"),
+        "rule": decision["rule"],
+        "role": decision["role"],
+        "rules_not_told": list(settings.policy.rules.settings().with_memory),
+    }
+
+
+def moment(at_s: int) -> str | None:
+    """RFC 3339 in UTC; None: never."""
+    return None if at_s == NEVER else datetime.fromtimestamp(at_s, UTC).isoformat()
+
+
+def _label(category: int | None) -> str | None:
+    return None if category is None else Category(category).label

@@ -1,0 +1,113 @@
+"""One batch of calls decided twice, as production does and as a candidate would. Pure.
+
+Both sides are the engine's own deciding (`calls.rulings`) on the same decoded calls and at the same
+moment, so whatever differs comes from the lists, the policy or the agreements alone.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.calls.batch import CallBatch
+from stream.calls.plausibility.bursts import Bursts
+from stream.calls.rule_names import ALLOWLIST
+from stream.calls.ruling_columns import CALLER, Rulings
+from stream.calls.rulings import Rules, Tally, rulings_of
+from stream.core.filters.blocklists import Blocklists
+from stream.core.model.decision import Action
+
+_NOBODY = -1
+"""In place of a ruling: the call is innocent on that side."""
+
+
+class Change(StrEnum):
+    """How a call fares otherwise with the candidate; of each call at most one is true."""
+
+    NEWLY_BLOCKED = "newly_blocked"
+    NO_LONGER_BLOCKED = "no_longer_blocked"
+    NEWLY_FLAGGED = "newly_flagged"
+    NO_LONGER_FLAGGED = "no_longer_flagged"
+    SPARED = "spared_by_allowlist"
+    """Nothing changes for it: the candidate alone lists it, and the allowlist lets it through."""
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """All that one side decides with; `bursts` is its own memory of short calls, if it has one."""
+
+    blocklists: Blocklists
+    rules: Rules
+    bursts: Bursts | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ruled:
+    """One side's verdicts on a batch: `actions` uint8 (`Action`) and `places` int64 by call.
+
+    A ruling on trial acts on nobody and counts as OBSERVE. `places` are those in `rulings`, -1
+    where there is none. `on_trial` counts the calls that something on trial would have touched.
+    """
+
+    side: Side
+    rulings: Rulings
+    actions: NDArray[np.uint8]
+    places: NDArray[np.int64]
+    on_trial: int
+
+    def rule(self, call: int) -> str:
+        """What decided the call, as decisions name it: `list:KH/scam`, `rule:...`."""
+        place = int(self.places[call])
+        if place == _NOBODY:
+            return self.side.rules.wording.rules[0]
+        number = int(self.rulings.rules[place])
+        wording = self.side.rules.wording
+        name, of_list = wording.rules[number], wording.lists[number]
+        return f"{name} on {of_list}" if of_list and of_list not in name else name
+
+    def by_caller(self, call: int) -> bool:
+        """Whether the caller's number decided it, not the number called."""
+        place = int(self.places[call])
+        return place == _NOBODY or int(self.rulings.roles[place]) == CALLER
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Compared:
+    """A batch decided twice; `changes` are the calls (int64) of each kind, none in two of them."""
+
+    batch: CallBatch
+    before: Ruled
+    after: Ruled
+    changes: dict[Change, NDArray[np.int64]]
+
+
+def compare(batch: CallBatch, production: Side, candidate: Side, at_s: int) -> Compared:
+    """Decide `batch` twice, both as if it were `at_s` (seconds since the epoch)."""
+    before, after = _ruled(batch, production, at_s), _ruled(batch, candidate, at_s)
+    was, now = before.actions, after.actions
+    found = {
+        Change.NEWLY_BLOCKED: (now == Action.BLOCK) & (was != Action.BLOCK),
+        Change.NO_LONGER_BLOCKED: (was == Action.BLOCK) & (now != Action.BLOCK),
+        Change.NEWLY_FLAGGED: (now == Action.FLAG) & (was == Action.OBSERVE),
+        Change.NO_LONGER_FLAGGED: (was == Action.FLAG) & (now == Action.OBSERVE),
+        Change.SPARED: _allowed(after) & ~_allowed(before) & (was == now),
+    }
+    changes = {change: np.flatnonzero(which) for change, which in found.items()}
+    return Compared(batch, before, after, changes)
+
+
+def _ruled(batch: CallBatch, side: Side, at_s: int) -> Ruled:
+    rulings = rulings_of(batch, side.blocklists, side.rules, at_s, Tally(), side.bursts)
+    actions = np.zeros(len(batch), np.uint8)
+    actions[rulings.calls] = np.where(rulings.simulated, Action.OBSERVE, rulings.actions)
+    places = np.full(len(batch), _NOBODY, np.int64)
+    places[rulings.calls] = np.arange(len(rulings))
+    return Ruled(side, rulings, actions, places, int(np.count_nonzero(rulings.simulated)))
+
+
+def _allowed(ruled: Ruled) -> NDArray[np.bool_]:
+    """Which calls the allowlist lets through though something speaks of them."""
+    found = np.zeros(len(ruled.actions), np.bool_)
+    found[ruled.rulings.calls[ruled.rulings.rules == ALLOWLIST]] = True
+    return found

@@ -1,0 +1,208 @@
+"""The recorded calls of a span of time, at full speed and beside production.
+
+Read in no group and by offsets that are fixed when it begins: nobody's position is touched, and
+what is written meanwhile is not read. The records are fetched as the engine fetches them (the lane,
+where it can be used), so a replay is no slower than the engine was.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from stream.core.model.errors import SourceDown, TopicMissing
+from stream.kafka.batch import Partition, RawBatch, Segment
+from stream.kafka.call_events import Observe
+from stream.kafka.clients import connected, onlooker, subscribed
+from stream.kafka.connection_settings import KafkaSettings, Patience, down
+from stream.kafka.reader import Reader
+from stream.kafka.reader_factory import ANSWER_BYTES, PARTITION_BYTES, SourceSettings, reader_for
+from stream.kafka.time_range_reader import spans_of
+from stream.ops.clock import monotonic_s
+
+WAIT_MS: Final = 200
+STALLED_S: Final = 60.0
+"""Without one more record for so long the answer would stay incomplete: it is given up."""
+
+Progress = Callable[[int, int], None]
+Spans = Mapping[Partition, tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is read: records that Kafka got from `from_ms` until before `until_ms`, and how.
+
+    `records_max` is the largest batch, `rate_max` records a second at most (0: no limit).
+    """
+
+    topics: Sequence[str]
+    from_ms: int
+    until_ms: int
+    records_max: int
+    rate_max: int = 0
+
+
+class Recording:
+    """Recorded calls, which may be read more than once: the same records each time.
+
+    Where timestamps do not rise (a switch that writes its own), a partition begins at the first
+    record that is so new and ends before the first that is too new.
+    """
+
+    def __init__(
+        self, consumer: Any, reader: Reader, spans: Spans, asked: Asked, kafka: KafkaSettings
+    ) -> None:
+        """Use `recording`."""
+        self._kafka = kafka
+        self._consumer = consumer
+        self._reader = reader
+        self._asked = asked
+        self._epoch = 0
+        self.spans = {name: span for name, span in spans.items() if span[0] < span[1]}
+
+    @property
+    def offsets(self) -> int:
+        """How many offsets there are to read; records are fewer where transactions end."""
+        return sum(stop - start for start, stop in self.spans.values())
+
+    async def batches(self, progress: Progress) -> AsyncGenerator[RawBatch, None]:
+        """All records, from the beginning; `progress` is told offsets, done and in all.
+
+        A batch's values last until the next one. Raises SourceDown.
+        """
+        unread = {name: start for name, (start, _) in self.spans.items()}
+        for name, start in unread.items():
+            self._consumer.seek(TopicPartition(*name), start)
+        self._epoch += 1
+        self._reader.begin(self._epoch, unread)
+        pace, whole, left = _Pace(self._asked.rate_max), self.offsets, self.offsets
+        moved_s, patience = monotonic_s(), Patience(self._kafka)
+        while unread:
+            batch = _before(await self._take(), self.spans)
+            if len(batch):
+                yield batch
+                await pace.after(len(batch))
+            for name in unread:
+                unread[name] = await self._reader.position(name)
+            done = [name for name, at in unread.items() if at >= self.spans[name][1]]
+            for name in done:
+                del unread[name]
+            self._reader.release(done)
+            before, left = left, sum(max(self.spans[n][1] - at, 0) for n, at in unread.items())
+            if left < before:
+                moved_s = monotonic_s()
+                patience.came()
+                progress(whole - left, whole)
+                continue
+            patience.check("no more records come")
+            if monotonic_s() - moved_s > STALLED_S:
+                raise SourceDown(f"Kafka gave no more records for {STALLED_S:.0f} s: ask again")
+
+    async def _take(self) -> RawBatch:
+        try:
+            batch = await self._reader.take(self._asked.records_max, WAIT_MS)
+        except KafkaError as error:
+            raise down(self._kafka, "calls can not be read", error) from error
+        if self._reader.stopped:
+            raise SourceDown(
+                "a record batch can not be right (the line above names it): "
+                'calls.corrupt_batches = "skip" passes over such batches'
+            )
+        return batch
+
+
+@asynccontextmanager
+async def recording(
+    kafka: KafkaSettings, source: SourceSettings, asked: Asked, observe: Observe
+) -> AsyncGenerator[Recording, None]:
+    """Open what `asked` names; `source` says how production fetches.
+
+    Raises TopicMissing, SourceDown, KafkaAway, KafkaRefuses.
+    """
+    # A position that is gone (retention) goes on with what is there, never at the end.
+    source = replace(source, start_at="earliest")
+
+    def make() -> AIOKafkaConsumer:
+        return onlooker(
+            kafka,
+            fetch_max_bytes=ANSWER_BYTES,
+            max_partition_fetch_bytes=PARTITION_BYTES,
+            fetch_max_wait_ms=source.fetch_max_wait_ms,
+            check_crcs=True,
+        )
+
+    consumer = await connected(make, AIOKafkaConsumer.stop, kafka, observe)
+    try:
+        names = await _assigned(consumer, asked.topics, kafka)
+        reader = reader_for(consumer, kafka, source, observe)
+        reader.hold(names)
+        try:
+            found = await spans_of(consumer, asked.from_ms, asked.until_ms)
+        except KafkaError as error:
+            raise down(kafka, "what is recorded can not be looked up", error) from error
+        spans = {Partition(tp.topic, tp.partition): span for tp, span in found.items()}
+        await reader.start()
+        try:
+            yield Recording(consumer, reader, spans, asked, kafka)
+        finally:
+            await reader.stop()
+    finally:
+        await consumer.stop()
+
+
+async def _assigned(consumer: Any, topics: Sequence[str], kafka: KafkaSettings) -> list[Partition]:
+    """All partitions of the topics, the consumer's from now on. Raises TopicMissing."""
+    missing = sorted(set(topics) - set(await consumer.topics()))
+    if missing:
+        raise TopicMissing(f"no topic {', '.join(missing)}: `ringfence topics show` has them")
+    # Given by hand they stay the same whatever becomes of the topics meanwhile.
+    await subscribed(consumer, topics, kafka)
+    partitions = consumer.assignment()
+    consumer.unsubscribe()
+    consumer.assign(list(partitions))
+    return sorted(Partition(tp.topic, tp.partition) for tp in partitions)
+
+
+class _Pace:
+    """No more than so many records a second, on the whole."""
+
+    def __init__(self, rate_max: int) -> None:
+        self._rate_max = rate_max
+        self._begun_s = monotonic_s()
+        self._records = 0
+
+    async def after(self, records: int) -> None:
+        """Wait until so many more may have been read."""
+        self._records += records
+        if not self._rate_max:
+            return
+        early_s = self._records / self._rate_max - (monotonic_s() - self._begun_s)
+        if early_s > 0:
+            await asyncio.sleep(early_s)
+
+
+def _before(batch: RawBatch, spans: Spans) -> RawBatch:
+    """The batch without what lies at or behind its partitions' ends."""
+    cuts = []
+    for name, start, stop in batch.segments:
+        inside = int((batch.offsets[start:stop] < spans[name][1]).sum())
+        cuts.append(Segment(name, start, start + inside))
+    if all(cut == segment for cut, segment in zip(cuts, batch.segments, strict=True)):
+        return batch
+    rows = [row for _, start, stop in cuts for row in range(start, stop)]
+    segments, begin = [], 0
+    for name, start, stop in cuts:
+        if start < stop:
+            segments.append(Segment(name, begin, begin + stop - start))
+            begin += stop - start
+    return RawBatch(
+        values=[batch.values[row] for row in rows],
+        offsets=batch.offsets[rows],
+        timestamps_ms=batch.timestamps_ms[rows],
+        segments=tuple(segments),
+        epoch=batch.epoch,
+    )

@@ -1,0 +1,105 @@
+"""A replay's report as one HTML page that needs nothing else, in the style of `insight.report`.
+
+What records say (trunks) and what lists are called is escaped by Jinja, everywhere; and a policy in
+the page lets no script run and nothing be fetched, should that ever fail.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from functools import cache
+from importlib import resources
+from typing import Any, Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from stream import __version__
+from stream.insight.replay.replay_json import MEANINGS
+from stream.insight.report.names import country_name
+from stream.insight.report.texts import minute_text
+from stream.insight.report.words import many, share
+
+TITLES: Final = {
+    "newly_blocked": "Newly blocked",
+    "no_longer_blocked": "No longer blocked",
+    "newly_flagged": "Newly flagged",
+    "no_longer_flagged": "No longer flagged",
+    "spared_by_allowlist": "Spared by the allowlist",
+}
+"""What each kind of change is called, in the order of the report."""
+_TOLD: Final = {"newly_blocked": "newly blocked", "no_longer_blocked": "blocked no longer"}
+_BARS: Final = {"newly_blocked": "blocked", "no_longer_blocked": "flagged"}
+
+
+def page(report: Mapping[str, Any]) -> str:
+    """The whole page of what `telling.told` gave."""
+    style = (
+        resources.files("stream.insight.report").joinpath("templates/style.css").read_text("utf-8")
+    )
+    more = (
+        resources.files("stream.insight.replay").joinpath("templates/more.css").read_text("utf-8")
+    )
+    template = _environment().get_template("replay.html")
+    return template.render(
+        report=report,
+        style=f"{style}\n{more}",
+        sentences=sentences(report),
+        titles=TITLES,
+        bars=_BARS,
+        meanings=MEANINGS,
+        version=__version__,
+    )
+
+
+def sentences(report: Mapping[str, Any]) -> list[str]:
+    """The answer in a few sentences; the terminal begins with them too."""
+    changes = report["changes"]
+    before, after = (report["verdicts"][side]["block"] for side in ("production", "candidate"))
+    first = (
+        f"Of {many(report['calls'], 'call')} production, as it is now, blocks {before:,} "
+        f"and the candidate {after:,}."
+    )
+    found = [first]
+    for name, words in _TOLD.items():
+        calls, numbers = changes[name]["calls"], changes[name]["numbers"]
+        if calls:
+            found.append(f"{many(calls, 'call')} of {many(numbers, 'number')} would be {words}.")
+    if not any(changes[name]["calls"] for name in TITLES):
+        found.append("Nothing would change for any call.")
+    guess = report["false_positives"]
+    if guess["estimated"]:
+        found.append(
+            f"{many(guess['estimated'], 'newly blocked number')} of "
+            f"{guess['newly_blocked_numbers']:,} ({share(guess['share'])}) may be blocked wrongly: "
+            "people talked to them long, or called them back."
+        )
+    elif guess["newly_blocked_numbers"]:
+        found.append("No newly blocked number shows a sign of being blocked wrongly.")
+    if guess["allow_listed"]:
+        found.append(
+            f"The candidate also lists {many(guess['allow_listed'], 'number')} that the allowlist "
+            "lets through all the same."
+        )
+    return found
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("stream.insight.replay"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"country": _country, "share": share, "many": many, "when": _when}
+    return environment
+
+
+def _country(code: str | None) -> str:
+    if code is None or code == "none":
+        return "withheld, or no number"
+    return country_name(code) if len(code) == 2 else code
+
+
+def _when(text: str) -> str:
+    return minute_text(int(datetime.fromisoformat(text).timestamp()))

@@ -1,0 +1,179 @@
+"""Reads what a report is made from: documents, the audit, feeds, appeals, all from the register."""
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from stream.appeals.appeal_store import AppealBook
+from stream.config.feed_files import feed_paths
+from stream.config.settings import Settings
+from stream.core.model.agreement import Agreement, Agreements
+from stream.core.model.appeal import OPEN
+from stream.core.model.enforcement import target_of
+from stream.core.model.errors import ConfigInvalid
+from stream.feeds.gate import GateReason
+from stream.feeds.state_store import FeedBook
+from stream.insight.report.material import FeedNow, Material, OpenAppeal, VersionEvent
+from stream.insight.report.pairs import covered
+from stream.insight.report.period import Period, day_of
+from stream.insight.report.whole import before_of, days_of
+from stream.lists.store.audit_chain import AuditEntry
+from stream.lists.store.enforcement_store import EnforcedBook
+from stream.lists.store.list_store import Register
+
+_VERDICTS = ("feed_held", "feed_refused")
+
+
+async def gathered(
+    settings: Settings,
+    register: Register,
+    agreement: Agreement,
+    known: Agreements,
+    period: Period,
+    now_s: int,
+) -> Material:
+    """All that is recorded here of an agreement's lists, in a period and in the one before.
+
+    Raises RegisterDown, RegisterLost.
+    """
+    home = settings.calls.home_country
+    days = days_of(period, now_s)
+    before, today = before_of(period, days), day_of(now_s)
+    places = [(clause.list, country) for _, clause, country in covered(agreement, known.held, days)]
+    lists = {name for name, _ in places}
+    versions, sizes, sizes_before = await _audited(register, lists, days, before)
+    async with EnforcedBook.open(settings.register()) as book:
+        documents = [
+            document
+            for name, country in places
+            for document in await book.documents(name, country, before.first, today)
+        ]
+        refused = {
+            country: await book.refused(country)
+            for country in sorted({country for _, country in places} - {home})
+        }
+    return Material(
+        agreement=agreement,
+        known=known.held,
+        home=home,
+        period=period,
+        made_at_s=now_s,
+        documents=tuple(documents),
+        unread=tuple(_unread(places, refused, days)),
+        versions=versions,
+        feeds=await _feeds(settings, lists),
+        appeals=await _appeals(settings, lists),
+        sizes=sizes,
+        sizes_before=sizes_before,
+    )
+
+
+def _unread(
+    places: Iterable[tuple[str, str]], refused: Mapping[str, Mapping[str, str]], days: Period
+) -> list[str]:
+    """Why partners' documents of these lists and days were not taken."""
+    found = []
+    for name, country in places:
+        told = refused.get(country, {})
+        targets = [target_of(country, name, day) for day in days.dates()]
+        found += [told[target] for target in targets if target in told]
+    return found
+
+
+async def _audited(
+    register: Register, lists: set[str], days: Period, before: Period
+) -> tuple[tuple[VersionEvent, ...], dict[str, int], dict[str, int]]:
+    """Versions held or refused on those days; numbers on each list after them, and before them.
+
+    A list without an entry in all that time has now what it had then. Of one whose first entry is
+    younger than a period, what it had when the period ended is not known here.
+    """
+    versions: list[VersionEvent] = []
+    sizes: dict[str, int] = {}
+    sizes_before: dict[str, int] = {}
+    changed: set[str] = set()
+    async for entry in register.annals.audit(before.begin_s * 1000):  # newest first
+        name = entry.list_name
+        if name not in lists:
+            continue
+        changed.add(name)
+        if entry.at_s < before.end_s:
+            sizes_before.setdefault(name, entry.count)
+        if entry.at_s < days.end_s:
+            sizes.setdefault(name, entry.count)
+        if entry.op in _VERDICTS and days.begin_s <= entry.at_s < days.end_s:
+            verdict = entry.op.removeprefix("feed_")
+            versions.append(VersionEvent(entry.at_s, name, verdict, _reason(entry)))
+    heads = (await register.heads()).lists
+    still = {name: heads[name].count for name in lists & heads.keys() - changed}
+    return tuple(reversed(versions)), sizes | still, sizes_before | still
+
+
+class _Detail(msgspec.Struct):
+    findings: tuple[str, ...] = ()
+
+
+def _reason(entry: AuditEntry) -> str:
+    """The gate's reason in a version's audit entry; what is no reason of ours is "other"."""
+    try:
+        findings = msgspec.json.decode(entry.detail, type=_Detail).findings
+    except (msgspec.MsgspecError, ValueError):
+        return "other"
+    found = [finding.partition(":")[0] for finding in findings]
+    return next((one for one in found if one in {*GateReason}), "other")
+
+
+async def _feeds(settings: Settings, lists: set[str]) -> tuple[FeedNow, ...] | None:
+    """How the lists come in; None where no feeds are set up."""
+    try:
+        paths = feed_paths(Path(settings.feeds.dir))
+    except ConfigInvalid:
+        return None
+    found = []
+    async with FeedBook.open(settings.register()) as book:
+        for feed, path in paths.items():
+            name = _list_in(path)
+            if name not in lists:
+                continue
+            state = await book.state(feed)
+            held = state.held
+            found.append(
+                FeedNow(
+                    feed=feed,
+                    list=name,
+                    heard_at_s=state.confirmed_at_s,
+                    fault=state.fault,
+                    held_at_s=None if held is None else held.decided_at_s,
+                    held_reason="" if held is None else held.reason,
+                )
+            )
+    return tuple(found)
+
+
+def _list_in(path: Path) -> str:
+    """The list that a feed file fills, whatever else is in it; "" where it can not be read.
+
+    The whole file is not checked here: its secrets need not be known to who makes a report.
+    """
+    try:
+        read: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        return ""  # `ringfence feeds ls` tells it
+    return str(read.get("list", ""))
+
+
+async def _appeals(settings: Settings, lists: set[str]) -> tuple[OpenAppeal, ...]:
+    """Appeals that wait for their answer, once for each of these lists that they name."""
+    found = []
+    async with AppealBook.open(settings.register(), settings.appeals.kept_days) as book:
+        for state in sorted(OPEN):
+            for appeal in await book.in_state(state):
+                names = {named.list for named in appeal.lists}
+                found += [
+                    OpenAppeal(name, appeal.received_at_s, appeal.deadline_at_s, appeal.partner)
+                    for name in sorted(names & lists)
+                ]
+    return tuple(found)

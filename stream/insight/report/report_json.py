@@ -1,0 +1,157 @@
+"""A report as JSON: the figures of the page, each with what it counts and how. Pure."""
+
+from typing import Any
+
+from stream.core.model.agreement import Agreement
+from stream.insight.report.figure_catalogue import MEANINGS, Key
+from stream.insight.report.figures import Counted, Value
+from stream.insight.report.pairs import Pair
+from stream.insight.report.pending import Waiting
+from stream.insight.report.period import Period
+from stream.insight.report.points import Point
+from stream.insight.report.texts import rfc3339, scrubbed
+from stream.insight.report.whole import Report
+
+FORMAT = "ringfence-report/1"
+
+
+def report_json(report: Report) -> dict[str, Any]:
+    """All of a report as plain values; what was not measured is null."""
+    material = report.material
+    return {
+        "format": FORMAT,
+        "agreement": _agreement_json(report.agreement, material.made_at_s),
+        "made_by": material.home,
+        "made_at": rfc3339(material.made_at_s),
+        "period": {**_period_json(report.period), "so_far": report.running},
+        "days": _period_json(report.days),
+        "before": _period_json(report.before),
+        "summary": [": ".join(filter(None, (one.lead, one.text))) for one in report.summary],
+        "raise": [_point_json(point) for point in report.points],
+        "waiting": [_waiting_json(one) for one in report.waiting],
+        "lists": [_pair_json(pair) for pair in report.pairs],
+        "not_reported_here": [
+            {"list": name, "country": country} for name, country in report.elsewhere
+        ],
+        "unread": [scrubbed(text) for text in material.unread],
+        "method": {key.value: meaning.how for key, meaning in MEANINGS.items()},
+    }
+
+
+def _agreement_json(agreement: Agreement, at_s: int) -> dict[str, Any]:
+    reporting = agreement.reporting
+    return {
+        "id": agreement.id,
+        "title": agreement.title,
+        "kind": agreement.kind,
+        "state": agreement.state(at_s),
+        "valid_from": rfc3339(agreement.valid_from_s),
+        "valid_until": rfc3339(agreement.valid_until_s),
+        "response_target_s": agreement.response_target_s or None,
+        "parties": {
+            name: {"roles": sorted(party.roles), "contact": party.contact}
+            for name, party in agreement.parties.items()
+        },
+        "report": None
+        if reporting is None
+        else {"every": reporting.every, "due_days": reporting.due_days, "to": [*reporting.to]},
+    }
+
+
+def _period_json(period: Period) -> dict[str, Any]:
+    return {
+        "period": period.text(),
+        "first": period.first.isoformat(),
+        "last": period.last.isoformat(),
+    }
+
+
+def _point_json(point: Point) -> dict[str, Any]:
+    source = point.source
+    return {
+        "weight": point.weight.name.lower(),
+        "rule": point.rule,
+        "text": point.text,
+        "ask": point.ask or None,
+        "figure": {"id": source.anchor, "label": source.label, "value": source.value},
+    }
+
+
+def _waiting_json(one: Waiting) -> dict[str, Any]:
+    return {
+        "what": one.standing,
+        "list": one.list,
+        "text": one.text,
+        "who": one.who,
+        "since": None if one.since_s is None else rfc3339(one.since_s),
+    }
+
+
+def _pair_json(pair: Pair) -> dict[str, Any]:
+    terms, told = pair.clause.terms, pair.counted
+    return {
+        "id": pair.slug,
+        "list": pair.clause.list,
+        "owner": pair.clause.owner,
+        "country": pair.country,
+        "agreement": pair.agreement.id,
+        "promised": {
+            "action": pair.ceiling.name.lower(),
+            "confidence_min": terms.confidence_min,
+            "categories": None
+            if terms.categories is None
+            else [category.label for category in sorted(terms.categories)],
+            "countries_min": terms.countries_min,
+            "simulate": terms.simulate,
+            "shares": pair.clause.shares,
+            "response_target_s": pair.agreement.response_target_s or None,
+        },
+        "days_expected": told.expected,
+        "days_missing": [day.isoformat() for day in told.missing],
+        "figures": {
+            key.value: {
+                "value": _rounded(pair.value(key)),
+                "before": _rounded(pair.value_before(key)),
+                "unit": MEANINGS[key].unit,
+            }
+            for key in Key
+        },
+        "categories": None
+        if told.categories is None
+        else [
+            {
+                "category": row.category,
+                "entries": row.entries,
+                "blocked": row.blocked,
+                "flagged": row.flagged,
+                "simulated": row.simulated,
+            }
+            for row in told.categories
+        ],
+        "reasons": None
+        if pair.reasons is None
+        else [
+            {"verdict": row.verdict, "reason": row.reason, "count": row.count}
+            for row in pair.reasons
+        ],
+        "by_day": _days_json(told),
+    }
+
+
+def _rounded(value: Value) -> Value:
+    """To the millisecond, as a share to a millionth is already."""
+    return round(value, 6 if value < 1 else 3) if isinstance(value, float) else value
+
+
+def _days_json(told: Counted) -> list[dict[str, Any]]:
+    return [
+        {
+            "day": day.day.isoformat(),
+            "blocked": day.blocked,
+            "flagged": day.flagged,
+            "simulated": day.simulated,
+            "in_force_p50_s": _rounded(day.p50_s),
+            "in_force_p99_s": _rounded(day.p99_s),
+        }
+        for day in told.days
+    ]

@@ -1,0 +1,110 @@
+"""How figures are written: thousands separators, units, and what is not measured said as such."""
+
+from math import floor
+from typing import Final
+
+from stream.insight.report.figure_catalogue import Unit, Want
+from stream.insight.report.figures import Value
+
+NOT_MEASURED: Final = "not measured"
+FEW: Final = 30
+"""Per cent of fewer than that say more than there is to say."""
+_DAY_S, _HOUR_S, _MINUTE_S = 86_400, 3600, 60
+_SMALL: Final = 0.1
+"""A smaller change is told, and neither praised nor blamed: times are counted in steps of 5 %."""
+
+
+def shown(value: Value, unit: Unit) -> str:
+    """A figure for people: `12,345`, `3 min 20 s`, `99.2 %`, or that it was not measured."""
+    if value is None:
+        return NOT_MEASURED
+    if unit is Unit.SECONDS:
+        return duration(value)
+    if unit is Unit.SHARE:
+        return share(value)
+    return f"{value:,}"
+
+
+def share(part: float) -> str:
+    """Per cent, rounded down: `100 %` is said of all and of nothing less."""
+    assert 0 <= part <= 1, "a share is of a whole"
+    tenths = floor(part * 1000 + 1e-9)
+    if part and not tenths:
+        return "below 0.1 %"
+    if part < 1:
+        tenths = min(tenths, 999)
+    whole, rest = divmod(tenths, 10)
+    return f"{whole}.{rest} %" if rest or 0 < part < 1 else f"{whole} %"
+
+
+def duration(seconds: float) -> str:
+    """A time in at most two units: `0.24 s`, `45 s`, `3 min 20 s`, `4 h`, `2 days 3 h`."""
+    if seconds < 1:
+        return f"{seconds:.2f} s" if seconds else "0 s"
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    # Rounded before it is cut into units: never `1 min 60 s`.
+    if seconds < 119.5:
+        return f"{seconds:.0f} s"
+    if seconds < _HOUR_S - 0.5:
+        return _two(round(seconds), _MINUTE_S, "min", 1, "s")
+    if seconds < 2 * _DAY_S - 30:
+        return _two(round(seconds / _MINUTE_S) * _MINUTE_S, _HOUR_S, "h", _MINUTE_S, "min")
+    return _two(round(seconds / _HOUR_S) * _HOUR_S, _DAY_S, "days", _HOUR_S, "h")
+
+
+def _two(seconds: int, large: int, large_name: str, small: int, small_name: str) -> str:
+    many, rest = divmod(seconds, large)
+    first = f"{many} {large_name}"
+    return f"{first} {rest // small} {small_name}" if rest >= small else first
+
+
+def change(value: Value, before: Value, unit: Unit, want: Want) -> str:
+    """How a figure moved: `+12 %`, `+2, worse`; "" where one of both is not known.
+
+    Of small counts the difference, of shares points, of all others per cent, or times.
+    """
+    if value is None or before is None:
+        return ""
+    if value == before:
+        return "the same"
+    text, large = _moved(value, before, unit)
+    if large and want is not Want.NEITHER:
+        better = (value > before) is (want is Want.MORE)
+        text += ", better" if better else ", worse"
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def _moved(value: float, before: float, unit: Unit) -> tuple[str, bool]:
+    """How it moved, and whether that is worth praise or blame."""
+    if unit is Unit.SHARE:
+        points = (value - before) * 100
+        return (f"{points:+.1f} points", True) if abs(points) >= 0.1 else ("about the same", False)
+    if unit is not Unit.SECONDS and max(value, before) < FEW:
+        return f"{value - before:+,}", True
+    if not before:
+        return "before: none", True
+    if not value:
+        return "down to none", True
+    moved = value / before - 1
+    if moved >= 1:  # +1,150 % tells nobody anything
+        return f"{value / before:,.1f} times", True
+    text = f"{moved * 100:+.0f} %"
+    return ("about the same" if text in {"+0 %", "-0 %"} else text), abs(moved) >= _SMALL
+
+
+def many(count: int, one: str, several: str = "") -> str:
+    """`1 change`, `12,345 changes`."""
+    return f"{count:,} {one if count == 1 else several or one + 's'}"
+
+
+def listed(parts: list[str]) -> str:
+    """`a, b and c`."""
+    if len(parts) < 2:
+        return "".join(parts)
+    return f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def capital(text: str) -> str:
+    """The text as a sentence begins."""
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,128 @@
+"""Records by aiokafka's own fetcher: an object each. The reference, and what the lane leaves over.
+
+The lane gives it partitions one by one (message formats of before Kafka 0.11, a broker without the
+fetch that it speaks); where the lane is off it has all of them.
+"""
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from aiokafka import TopicPartition
+from aiokafka.errors import IllegalStateError
+
+from stream.kafka.batch import Headers, Partition, RawBatch, Segment
+
+
+class OrdinaryReader:
+    """Reads what the consumer fetches. The consumer is untyped, therefore Any."""
+
+    def __init__(self, consumer: Any) -> None:
+        self._consumer = consumer
+        self._epoch = -1
+        self._partitions: set[Partition] = set()
+
+    async def start(self) -> None:
+        """The consumer was started by whoever made it."""
+
+    async def stop(self) -> None:
+        """The consumer is stopped by whoever made it."""
+
+    def hold(self, assigned: Iterable[Partition]) -> None:
+        """The consumer fetches by itself, from the committed positions."""
+
+    def begin(self, epoch: int, positions: Mapping[Partition, int]) -> None:
+        """The consumer stands at these positions already: it told them."""
+        self._epoch = epoch
+        self._partitions = set(positions)
+
+    def add(self, partition: Partition, position: int) -> None:
+        """Read a partition that was held back until now from `position` on."""
+        tp = TopicPartition(*partition)
+        try:
+            self._consumer.seek(tp, position)
+            self._consumer.resume(tp)
+        except (AssertionError, IllegalStateError):  # it went a moment ago
+            return
+        self._partitions.add(partition)
+
+    def end(self) -> None:
+        """The consumer drops by itself what it has fetched."""
+        self._partitions.clear()
+
+    def seek(self, positions: Mapping[Partition, int]) -> None:
+        """Move the consumer."""
+        for partition, offset in positions.items():
+            try:
+                self._consumer.seek(TopicPartition(*partition), offset)
+            except IllegalStateError:  # it is no longer ours: its new reader starts there anyway
+                continue
+
+    def release(self, partitions: Iterable[Partition]) -> None:
+        """Pause them."""
+        for partition in partitions:
+            if partition in self._partitions:
+                self._partitions.remove(partition)
+                self._consumer.pause(TopicPartition(*partition))
+
+    async def position(self, partition: Partition) -> int:
+        """As the consumer has it."""
+        offset: int = await self._consumer.position(TopicPartition(*partition))
+        return offset
+
+    async def take(self, records_max: int, wait_ms: int) -> RawBatch:
+        """What aiokafka has fetched. Raises its errors, the group's among them."""
+        epoch = self._epoch
+        found = await self._consumer.getmany(timeout_ms=wait_ms, max_records=records_max)
+        values: list[bytes | None] = []
+        offsets: list[int] = []
+        timestamps: list[int] = []
+        headers: list[Headers] = []
+        segments = []
+        for tp, records in found.items():
+            start = len(values)
+            values += [record.value for record in records]
+            offsets += [record.offset for record in records]
+            timestamps += [record.timestamp for record in records]
+            headers += [record.headers for record in records]
+            segments.append(Segment(Partition(tp.topic, tp.partition), start, len(values)))
+        return RawBatch(
+            values=values,
+            offsets=np.array(offsets, np.int64),
+            timestamps_ms=np.array(timestamps, np.int64),
+            segments=tuple(segments),
+            epoch=epoch,
+            headers=headers,
+        )
+
+    def high_water(self, partition: Partition) -> int | None:
+        """As the consumer has it."""
+        try:
+            end: int | None = self._consumer.highwater(TopicPartition(*partition))
+        except (AssertionError, IllegalStateError):  # it went a moment ago
+            return None
+        return end
+
+    @property
+    def silent_s(self) -> float:
+        """From the times of its answers: aiokafka tells of its failures only in its log."""
+        answered_ms = []
+        for partition in self._partitions:
+            try:
+                at_ms = self._consumer.last_poll_timestamp(TopicPartition(*partition))
+            except (AssertionError, IllegalStateError):  # it went a moment ago
+                continue
+            if at_ms is not None:
+                answered_ms.append(at_ms)
+        return max(time.time() - max(answered_ms) / 1000, 0.0) if answered_ms else 0.0
+
+    @property
+    def stopped(self) -> int:
+        """None: a batch that can not be right ends the worker here."""
+        return 0
+
+    @property
+    def ordinary(self) -> int:
+        """All that were begun."""
+        return len(self._partitions)

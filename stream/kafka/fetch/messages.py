@@ -1,0 +1,167 @@
+"""A fetch and its answer as bytes: Kafka protocol guide, "Fetch API" (key 1), version 11.
+
+Version 11 (Kafka 2.3 and newer) is the last before the compact encodings, has zstd, and is what
+aiokafka speaks. No fetch sessions: every request names what it wants. Of an answer nothing is
+believed: every length is checked against the bytes that are there.
+"""
+
+import struct
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from stream.kafka.batch import Partition
+
+FETCH, VERSION = 1, 11
+PREFIX = 4
+"""Bytes of the length in front of a message, which counts what follows."""
+
+_REQUEST = struct.Struct(">hhi")
+_LIMITS = struct.Struct(">iiiibii")
+_WANTED = struct.Struct(">iiqqi")
+_HEAD = struct.Struct(">iihii")
+_PART = struct.Struct(">ihqqqi")
+_LEFT = struct.Struct(">ii")
+_INT, _SHORT = struct.Struct(">i"), struct.Struct(">h")
+_ABORTED = struct.Struct(">qq")
+_READ_COMMITTED = 1
+_ANY_REPLICA, _NO_SESSION, _NO_EPOCH, _UNKNOWN = -1, 0, -1, -1
+
+
+class Garbled(Exception):
+    """What a broker sent is no answer to what it was asked."""
+
+
+class FetchSizes(NamedTuple):
+    """What a broker may answer with: bytes in all and of a partition, and how long it may wait.
+
+    One batch that is larger still comes, alone: a consumer would else never get past it.
+    """
+
+    answer_bytes: int
+    partition_bytes: int
+    wait_ms: int
+
+
+class Part(NamedTuple):
+    """What an answer says of one partition: bytes `start` to `stop` of it are record batches.
+
+    `error` is Kafka's code, 0 for none; `aborted` (producer id, first offset) of transactions.
+    """
+
+    partition: Partition
+    error: int
+    high_water: int
+    aborted: tuple[tuple[int, int], ...]
+    start: int
+    stop: int
+
+
+class Answer(NamedTuple):
+    """`error` is of the whole request; for `throttle_ms` the broker wants to be left alone."""
+
+    correlation: int
+    throttle_ms: int
+    error: int
+    parts: list[Part]
+
+
+def fetch_request(
+    correlation: int, client_id: str, wanted: Mapping[Partition, int], sizes: FetchSizes
+) -> bytes:
+    """A fetch of committed records of `wanted` (partition -> offset), in that order, with prefix.
+
+    A broker fills its answer in the order in which it was asked.
+    """
+    name = client_id.encode()
+    parts = [
+        _REQUEST.pack(FETCH, VERSION, correlation),
+        _text(name),
+        _LIMITS.pack(
+            _ANY_REPLICA,
+            sizes.wait_ms,
+            1,
+            sizes.answer_bytes,
+            _READ_COMMITTED,
+            _NO_SESSION,
+            _NO_EPOCH,
+        ),
+    ]
+    topics: dict[str, list[bytes]] = {}
+    for (topic, number), offset in wanted.items():
+        row = _WANTED.pack(number, _UNKNOWN, offset, _UNKNOWN, sizes.partition_bytes)
+        topics.setdefault(topic, []).append(row)
+    parts.append(_INT.pack(len(topics)))
+    for topic, rows in topics.items():
+        parts += [_text(topic.encode()), _INT.pack(len(rows)), *rows]
+    # No partitions to forget in a session, and no rack: read from the leader (not KIP-392).
+    parts += [_INT.pack(0), _text(b"")]
+    message = b"".join(parts)
+    return _INT.pack(len(message)) + message
+
+
+def fetch_answer(data: bytes | bytearray | memoryview, size: int) -> Answer:
+    """The answer of `size` bytes (with its prefix) that begins `data`. Raises Garbled.
+
+    Where `data` holds less than that, the last part is the first that is not wholly there.
+    """
+    try:
+        return _answer(data, size)
+    except struct.error as error:
+        raise Garbled(f"an answer ends in the middle of a field: {error}") from error
+    except UnicodeDecodeError as error:
+        raise Garbled(f"an answer names a topic that is no text: {error}") from error
+
+
+def _answer(data: bytes | bytearray | memoryview, size: int) -> Answer:
+    correlation, throttle_ms, error, _, topics = _HEAD.unpack_from(data, PREFIX)
+    at = PREFIX + _HEAD.size
+    parts: list[Part] = []
+    for _ in range(topics):
+        topic, at = _name(data, at)
+        (partitions,) = _INT.unpack_from(data, at)
+        at += _INT.size
+        for _ in range(partitions):
+            part, at = _part(data, at, topic)
+            if part.stop > size:
+                raise Garbled(f"records of {topic}/{part.partition.number} go beyond their answer")
+            parts.append(part)
+            if part.stop > len(data):
+                return Answer(correlation, throttle_ms, error, parts)
+    if at != size:
+        raise Garbled(f"an answer of {size} bytes ends after {at}")
+    return Answer(correlation, throttle_ms, error, parts)
+
+
+def _part(data: bytes | bytearray | memoryview, at: int, topic: str) -> tuple[Part, int]:
+    number, error, high_water, _, _, aborts = _PART.unpack_from(data, at)
+    at += _PART.size
+    aborted: tuple[tuple[int, int], ...] = ()
+    if aborts > 0:  # -1: there are none
+        end = at + aborts * _ABORTED.size
+        if end > len(data):
+            raise Garbled(f"an answer lists {aborts} transactions, more than it has bytes for")
+        aborted = tuple(_ABORTED.iter_unpack(data[at:end]))
+        at = end
+    _, length = _LEFT.unpack_from(data, at)  # the replica that it prefers is passed over
+    start = at + _LEFT.size
+    stop = start + length if length > 0 else start
+    return Part(Partition(topic, number), error, high_water, aborted, start, stop), stop
+
+
+def _name(data: bytes | bytearray | memoryview, at: int) -> tuple[str, int]:
+    (length,) = _SHORT.unpack_from(data, at)
+    start = at + _SHORT.size
+    stop = start + length
+    if length < 0 or stop > len(data):
+        raise Garbled(f"an answer names a topic of {length} bytes")
+    return str(data[start:stop], "utf-8"), stop
+
+
+def _text(data: bytes) -> bytes:
+    return _SHORT.pack(len(data)) + data
+
+
+def oversized(answer: Answer, bytes_max: int) -> Part | None:
+    """The part that makes an answer, of which only the head was received, larger than it may be."""
+    parts: Iterable[Part] = answer.parts
+    return next((part for part in parts if part.stop - part.start > bytes_max), None)

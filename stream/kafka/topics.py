@@ -1,0 +1,251 @@
+"""Our topics: made by `ringfence topics create`, looked at when a worker starts."""
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import (
+    IncompatibleBrokerVersion,
+    KafkaError,
+    TopicAlreadyExistsError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
+
+from stream.core.model.errors import TopicMissing
+from stream.kafka.call_events import Observe
+from stream.kafka.clients import connected
+from stream.kafka.connection_settings import KafkaSettings, down
+
+DAY_MS = 86_400_000
+REJECTED_BYTES_MAX = 16 * 1024 * 1024
+"""Largest record on the rejected topic: a switch's largest mistake should fit whole."""
+MESSAGE_BYTES_DEFAULT = 1_048_588
+"""Kafka's own `max.message.bytes`, for when a topic's may not be read."""
+_BATCH_OVERHEAD = 4096
+"""`max.message.bytes` counts the batch around a record and our headers too."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopicsSettings:
+    """Names of our topics, and how those that we make are made; `more`: of sinks."""
+
+    calls: Sequence[str]
+    decisions: str
+    rejected: str
+    partitions: int
+    replication_factor: int
+    more: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if not self.calls:
+            raise ValueError("calls.topics must name at least one topic")
+        if self.partitions < 1 or self.replication_factor < 1:
+            raise ValueError("calls.partitions and kafka.replication_factor must be positive")
+        names = [*self.calls, self.decisions, self.rejected, *self.more]
+        if len(set(names)) < len(names):
+            raise ValueError(f"each topic needs a name of its own, not {', '.join(names)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How one topic should be."""
+
+    name: str
+    partitions: int
+    configs: Mapping[str, str] = field(default_factory=dict)
+
+
+class Done(StrEnum):
+    """What was done about one topic."""
+
+    CREATED = "created"
+    KEPT = "kept"
+    MISSING = "missing"
+    """It is not there, and was only looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopicReport:
+    """What was done about one topic, and how it differs from what is wanted.
+
+    A topic that exists is never altered: more partitions would move numbers between them, and
+    what an operator set by hand is hers to change.
+    """
+
+    name: str
+    done: Done
+    differences: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TopicLimits:
+    """What a worker must know of its topics: bytes of the largest value each takes."""
+
+    decision_bytes_max: int
+    rejected_bytes_max: int
+
+
+def wanted(settings: TopicsSettings) -> list[Wanted]:
+    """All topics as they should be."""
+    week = {"cleanup.policy": "delete", "retention.ms": str(7 * DAY_MS)}
+    return [
+        *(Wanted(name, settings.partitions) for name in settings.calls),
+        Wanted(settings.decisions, settings.partitions, week),
+        Wanted(
+            settings.rejected,
+            settings.partitions,
+            {**week, "max.message.bytes": str(REJECTED_BYTES_MAX)},
+        ),
+        *(Wanted(name, settings.partitions, week) for name in settings.more),
+    ]
+
+
+async def ensure_topics(
+    kafka: KafkaSettings, settings: TopicsSettings, observe: Observe, *, create: bool = True
+) -> list[TopicReport]:
+    """Make the topics that are missing (unless not `create`), and say how the others differ.
+
+    Waits for a broker. Raises SourceDown where Kafka refuses, KafkaAway.
+    """
+    admin = await _admin(kafka, observe)
+    try:
+        reports = []
+        existing = await _partitions(admin)
+        for topic in wanted(settings):
+            if topic.name not in existing and not create:
+                reports.append(TopicReport(topic.name, Done.MISSING, ()))
+            elif topic.name in existing or not await _create(admin, topic, settings):
+                differences = await _differences(admin, topic, existing.get(topic.name))
+                reports.append(TopicReport(topic.name, Done.KEPT, differences))
+            else:
+                reports.append(TopicReport(topic.name, Done.CREATED, ()))
+        await _lacking(admin, [report.name for report in reports])
+    except KafkaError as error:
+        raise down(kafka, "topics can not be made", error) from error
+    else:
+        return reports
+    finally:
+        await admin.close()
+
+
+async def check_topics(
+    kafka: KafkaSettings, settings: TopicsSettings, partitions_min: int, observe: Observe
+) -> TopicLimits:
+    """Raise TopicMissing unless every topic is there. Waits for a broker.
+
+    The topics with calls need `partitions_min` partitions in all, one for each worker: without, a
+    worker would idle for ever. Looks at the whole cluster's topics, since asking for one by name
+    lets a broker create it with defaults that nobody chose.
+    """
+    admin = await _admin(kafka, observe)
+    try:
+        if lacking := await _lacking(admin, [topic.name for topic in wanted(settings)]):
+            raise TopicMissing(
+                f"no topic {', '.join(lacking)} at {kafka.bootstrap_servers}: "
+                "`ringfence topics create` makes what is missing"
+            )
+        existing = await _partitions(admin)
+        partitions = sum(existing[name] for name in settings.calls)
+        if partitions < partitions_min:
+            raise TopicMissing(
+                f"{', '.join(settings.calls)} have {partitions} partitions for {partitions_min} "
+                "workers: start fewer workers, or delete the topic and let "
+                "`ringfence topics create` make it with calls.partitions"
+            )
+        return TopicLimits(
+            decision_bytes_max=await _value_bytes_max(admin, settings.decisions),
+            rejected_bytes_max=await _value_bytes_max(admin, settings.rejected),
+        )
+    except KafkaError as error:
+        raise down(kafka, "topics can not be looked at", error) from error
+    finally:
+        await admin.close()
+
+
+async def _admin(kafka: KafkaSettings, observe: Observe) -> Any:
+    try:
+        return await connected(
+            lambda: AIOKafkaAdminClient(**kafka.options()),
+            AIOKafkaAdminClient.close,
+            kafka,
+            observe,
+        )
+    except KafkaError as error:
+        raise down(kafka, f"Kafka at {kafka.bootstrap_servers}", error) from error
+
+
+async def _partitions(admin: Any) -> dict[str, int]:
+    """Partitions of each topic that we may see."""
+    return {
+        topic["topic"]: len(topic["partitions"])
+        for topic in await admin.describe_topics()
+        # A topic whose leaders are being elected has another error, and exists.
+        if topic["error_code"] != UnknownTopicOrPartitionError.errno
+    }
+
+
+async def _lacking(admin: Any, names: Collection[str]) -> list[str]:
+    """Which of `names` no broker knows; asked a few times, as news of a topic takes a moment."""
+    for wait_s in (0.2, 0.5, 1.0, 0.0):
+        lacking = sorted(set(names) - (await _partitions(admin)).keys())
+        if not lacking:
+            break
+        await asyncio.sleep(wait_s)
+    return lacking
+
+
+async def _create(admin: Any, topic: Wanted, settings: TopicsSettings) -> bool:
+    """Whether `topic` was made by us: not if somebody else was faster."""
+    answer: Any = await admin.create_topics(
+        [
+            NewTopic(
+                name=topic.name,
+                num_partitions=topic.partitions,
+                replication_factor=settings.replication_factor,
+                topic_configs=dict(topic.configs),
+            )
+        ]
+    )
+    _, code, *message = answer.topic_errors[0]
+    if code == 0:
+        return True
+    error = for_code(code)
+    if error is TopicAlreadyExistsError:
+        return False
+    raise error(f"topic {topic.name}: {message[0] if message else ''}")
+
+
+async def _differences(admin: Any, topic: Wanted, partitions: int | None) -> tuple[str, ...]:
+    found = []
+    if partitions is not None and partitions != topic.partitions:
+        found.append(f"{partitions} partitions, {topic.partitions} wanted")
+    configs = await _configs(admin, topic.name)
+    for key, value in topic.configs.items():
+        if key in configs and configs[key] != value:
+            found.append(f"{key} is {configs[key]}, {value} wanted")
+    return tuple(found)
+
+
+async def _configs(admin: Any, topic: str) -> dict[str, Any]:
+    """Settings of a topic as the broker has them; empty where we may not read them."""
+    resource = ConfigResource(ConfigResourceType.TOPIC, topic)
+    try:
+        answers: list[Any] = await admin.describe_configs([resource])
+    except IncompatibleBrokerVersion:  # Tansu, for one, has no such request
+        return {}
+    for answer in answers:
+        for code, _, _, _, entries in answer.resources:
+            if code == 0:
+                return {entry[0]: entry[1] for entry in entries}
+    return {}
+
+
+async def _value_bytes_max(admin: Any, topic: str) -> int:
+    configs = await _configs(admin, topic)
+    limit = int(configs.get("max.message.bytes") or MESSAGE_BYTES_DEFAULT)
+    return max(limit - _BATCH_OVERHEAD, 1)

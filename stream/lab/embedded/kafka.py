@@ -1,0 +1,184 @@
+"""Apache Kafka, one node in KRaft mode: broker and controller in one Java process.
+
+The jars are fetched once per user by Maven (54 MB, about 7 s) into a cache folder and used from
+there ever after; Maven checks their checksums. No installation, no root.
+"""
+
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import uuid
+from base64 import urlsafe_b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from stream.lab.embedded.server import (
+    Say,
+    Server,
+    StartFailed,
+    Unavailable,
+    free_ports,
+    ignore,
+    new_folder,
+)
+from stream.lab.embedded.wire import answers_metadata
+
+VERSION = "4.1.1"
+TITLE = f"Apache Kafka {VERSION}"
+LOG_VERSION = "1.7.36"
+JARS = (f"kafka_2.13-{VERSION}.jar", f"slf4j-simple-{LOG_VERSION}.jar")
+JAVA_MIN = 17
+INSTALL = "apt-get install default-jre-headless maven"
+FETCH_S_MAX = 600
+JVM = ("-Xms256m", "-Xmx1g", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
+
+POM = f"""\
+<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>ringfence</groupId><artifactId>embedded-kafka</artifactId><version>1</version>
+  <packaging>pom</packaging>
+  <dependencies>
+    <dependency>
+      <groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId>
+      <version>{VERSION}</version>
+    </dependency>
+    <!-- Without a back end for its log, a broker that fails to start does so in silence. -->
+    <dependency>
+      <groupId>org.slf4j</groupId><artifactId>slf4j-simple</artifactId>
+      <version>{LOG_VERSION}</version>
+    </dependency>
+  </dependencies>
+</project>
+"""
+
+# Small and quick on purpose: one partition for Kafka's own topics, transactions and sessions that
+# end within seconds, so that a restart in a test is a matter of seconds too.
+SETTINGS = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.bootstrap.servers=127.0.0.1:{controller_port}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+log.dirs={folder}/data
+auto.create.topics.enable=false
+num.partitions=1
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+transaction.abort.timed.out.transaction.cleanup.interval.ms=500
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
+"""
+
+
+def available() -> Path | None:
+    """The folder of the jars, None if they are yet to be fetched; Unavailable if nothing helps."""
+    java = shutil.which("java")
+    if java is None:
+        raise Unavailable(f"no Java: {INSTALL}")
+    shown = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
+    found = re.search(r'version "(\d+)', shown)
+    if found is None or int(found[1]) < JAVA_MIN:
+        version = found[1] if found else "of unknown version"
+        raise Unavailable(f"Java {version} is too old, Kafka needs {JAVA_MIN}: {INSTALL}")
+    if _complete(_cache() / "libs"):
+        return _cache() / "libs"
+    if shutil.which("mvn") is None:
+        raise Unavailable(f"no Maven to fetch Kafka's jars with: {INSTALL}")
+    return None
+
+
+def jars(say: Say = ignore) -> Path:
+    """The folder of Kafka's jars, fetched now if need be; safe when several ask at once."""
+    libs = available()
+    if libs is not None:
+        return libs
+    _cache().parent.mkdir(parents=True, exist_ok=True)
+    with _locked(_cache().with_suffix(".lock")):
+        libs = available()  # somebody else may have fetched them while we waited
+        if libs is None:
+            say(f"Fetching {TITLE} by Maven, once for this user ...")
+            _fetch()
+    return _cache() / "libs"
+
+
+def server(say: Say = ignore) -> Server:
+    """A formatted Kafka that is not started yet; Unavailable with the reason."""
+    libs = jars(say)
+    port, controller_port = free_ports(2)
+    folder = new_folder("kafka")
+    settings = folder / "server.properties"
+    settings.write_text(SETTINGS.format(port=port, controller_port=controller_port, folder=folder))
+    try:
+        _format(libs, settings)
+        command = ["java", *JVM, "-cp", f"{libs}/*", "kafka.Kafka", str(settings)]
+        return Server(TITLE, port, folder, command, answers_metadata)
+    except BaseException:  # Ctrl-C included: no guard watches the folder yet
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _format(libs: Path, settings: Path) -> None:
+    """Write a new cluster's first metadata into the data folder (about 1 s of Java)."""
+    cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    quick = ["-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
+    tool = ["-cp", f"{libs}/*", "kafka.tools.StorageTool", "format", "--standalone"]
+    done = subprocess.run(
+        ["java", *quick, *tool, f"--cluster-id={cluster_id}", f"--config={settings}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise StartFailed(f"{TITLE} could not format its folder: {done.stderr[-600:]}")
+
+
+def _complete(libs: Path) -> bool:
+    """Whether Maven's work is there; the folder was renamed whole, so two names stand for all."""
+    return all((libs / jar).exists() for jar in JARS)
+
+
+def _cache() -> Path:
+    """Per user, as the XDG rules say."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "ringfence" / f"kafka-{VERSION}"
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock among processes; it goes with the process that holds it."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _fetch() -> None:
+    """Let Maven copy the jars into a folder beside the cache, then rename: all of them or none."""
+    with tempfile.TemporaryDirectory(dir=_cache().parent, prefix="fetch-") as name:
+        aside = Path(name) / "kafka"
+        (aside / "libs").mkdir(parents=True)
+        (aside / "pom.xml").write_text(POM)
+        maven = ["mvn", "-q", "-B", "--strict-checksums", "-f", str(aside / "pom.xml")]
+        goal = ["dependency:copy-dependencies", f"-DoutputDirectory={aside / 'libs'}"]
+        try:
+            done = subprocess.run(
+                [*maven, *goal], capture_output=True, text=True, check=False, timeout=FETCH_S_MAX
+            )
+        except subprocess.TimeoutExpired as error:
+            raise Unavailable(f"Maven did not fetch {TITLE} in {FETCH_S_MAX} s") from error
+        if done.returncode or not _complete(aside / "libs"):
+            said = (done.stdout + done.stderr).strip().splitlines() or ["nothing"]
+            raise Unavailable(f"Maven could not fetch {TITLE}: {said[0][:300]}")
+        shutil.rmtree(_cache(), ignore_errors=True)
+        aside.rename(_cache())

@@ -1,0 +1,103 @@
+"""Keeps one process' knowledge of what was promoted and demoted equal to the register's.
+
+A start takes what the state directory holds; a register that is away, lost data or is another one
+changes nothing. Looked at every second: one small answer.
+"""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from stream.core.model.errors import SnapshotUnreadable
+from stream.core.model.trials import NO_TRIALS, Trials
+from stream.lists.follower import promotions_file
+from stream.lists.follower.list_events import EventKind
+from stream.lists.follower.sync_state import ALLOWLIST
+from stream.lists.store.promotions import Booked, TrialBook
+from stream.lists.store.redis_client import RegisterSettings
+
+LOOK_S: Final = 1.0
+Tell = Callable[[EventKind, str, str], None]
+
+
+class TrialsFollower:
+    """`load` first, then `look` once, then `run` as a task."""
+
+    def __init__(self, register: RegisterSettings, state_dir: Path, tell: Tell) -> None:
+        self.current: Trials = NO_TRIALS
+        self._settings = register
+        self._state_dir = state_dir
+        self._tell = tell
+        self._identity: str | None = None
+        self._told = ""
+
+    def load(self) -> None:
+        """Take what this machine last knew; blocks, and needs no register."""
+        try:
+            known = promotions_file.last_known(self._state_dir)
+        except SnapshotUnreadable as error:
+            self._tell(EventKind.SNAPSHOT_REFUSED, ALLOWLIST, str(error))
+            return
+        self.current, self._identity = known.trials, known.identity
+
+    async def look(self) -> bool:
+        """Compare with the register, once; whether anything changed. Raises RegisterDown."""
+        async with TrialBook.open(self._settings) as book:
+            return await self._look(book)
+
+    async def run(self, changed: Callable[[Trials], None]) -> None:
+        """Follow the register, and give `changed` whatever is new. Ends with RegisterDown."""
+        async with TrialBook.open(self._settings) as book:
+            while True:
+                if await self._look(book):
+                    changed(self.current)
+                await asyncio.sleep(LOOK_S)
+
+    async def _look(self, book: TrialBook) -> bool:
+        try:
+            found = await book.read()
+        except SnapshotUnreadable as error:
+            self._once(EventKind.SNAPSHOT_REFUSED, str(error))
+            return False
+        if not self._is_newer(found):
+            return False
+        self._told = ""
+        self.current, self._identity = found.over(self.current), found.identity
+        turned = ", ".join(
+            f"{target} {one.standing}" for target, one in sorted(self.current.turned.items())
+        )
+        self._tell(EventKind.TRIALS, ALLOWLIST, turned or "all is as the settings say")
+        try:
+            await asyncio.to_thread(
+                promotions_file.keep, self._state_dir, found.identity, self.current
+            )
+        except SnapshotUnreadable as error:
+            self._tell(EventKind.SHELF_FAILED, ALLOWLIST, str(error))
+        return True
+
+    def _is_newer(self, found: Booked) -> bool:
+        ours, theirs = self.current.generation, found.trials.generation
+        if not ours:
+            return theirs > 0
+        if found.identity == self._identity and theirs >= ours:
+            return theirs > ours
+        if found.identity == self._identity:
+            what = (
+                f"Redis has promotions and demotions up to {theirs}, here are those up to {ours}, "
+                "which stay. Restore a newer Redis; or say again what is to be in force "
+                "(`ringfence promote`) or on trial (`ringfence demote`)"
+            )
+        else:
+            what = (
+                f"Redis is register {found.identity or 'none, it is empty'}, the promotions and "
+                f"demotions here are of register {self._identity} and stay. Restore Redis; or, to "
+                f"start over with what it holds, stop the process and remove {self._state_dir}"
+            )
+        self._once(EventKind.REGISTER_LOST, what)
+        return False
+
+    def _once(self, kind: EventKind, detail: str) -> None:
+        if detail != self._told:
+            self._told = detail
+            self._tell(kind, ALLOWLIST, detail)

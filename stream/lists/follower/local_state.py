@@ -1,0 +1,232 @@
+"""What this machine knows by itself: shelf, journal, allowlist and which register it follows.
+
+All workers of a machine share it. Every function blocks on the disk: call them in a thread.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from stream.core.filters.blocklists import LiveList, fresh
+from stream.core.filters.overlay import Change, Overlay
+from stream.core.filters.snapshot import Snapshot
+from stream.core.model.allowlist import NOBODY, AllowEntry, Allowlist
+from stream.core.model.errors import UNREADABLE, SnapshotUnreadable
+from stream.core.policy.list_scope import NOTHING_KNOWN
+from stream.lists.follower import change_log, snapshot_directory
+from stream.lists.follower.change_log import JournalItem
+from stream.lists.follower.sync_state import Mark
+from stream.lists.snapshot.durable_files import locked, named_faults, sync_folder, write_synced
+from stream.lists.store.entry_codec import (
+    Op,
+    Step,
+    allow_json,
+    allow_of,
+    change_of,
+    scope_json,
+    scope_of,
+)
+from stream.lists.store.heads import AllowHead, ListHead, ListState
+
+_FILE = "register.json"
+_MARK = "mark"
+"""Journal items that change nothing: they say where a list stood when it was read anew."""
+
+
+class _Known(msgspec.Struct, frozen=True):
+    identity: str | None
+    allow_generation: int
+    allow_chain: str
+    allow: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Which register this machine follows (None: none yet), and its allowlist.
+
+    `synced_at_s`: when a worker here last agreed with it, in seconds since the epoch.
+    """
+
+    identity: str | None
+    head: AllowHead
+    allow: Allowlist
+    synced_at_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class LocalList:
+    """A list as the shelf has it."""
+
+    live: LiveList
+    mark: Mark
+
+
+NOTHING = Known(None, AllowHead(0, ""), NOBODY, 0)
+
+
+def known(state_dir: Path) -> Known:
+    """What was last written by `remember`; raises SnapshotUnreadable when it is damaged."""
+    path = state_dir / _FILE
+    with named_faults("state"):
+        if not path.exists():
+            return NOTHING
+        data, synced_at_s = path.read_bytes(), int(path.stat().st_mtime)
+    try:
+        held = msgspec.json.decode(data, type=_Known)
+    except UNREADABLE as error:
+        raise SnapshotUnreadable(f"{path}: {error}") from error
+    entries = [allow_of(text.encode()) for text in held.allow]
+    if None in entries:
+        raise SnapshotUnreadable(f"{path}: an allow entry can not be read")
+    allow = Allowlist.of(entry for entry in entries if entry is not None)
+    head = AllowHead(held.allow_generation, held.allow_chain)
+    return Known(held.identity, head, allow, synced_at_s)
+
+
+def touch(state_dir: Path) -> None:
+    """Note that now the lists here agree with the register: its file's time says when."""
+    path = state_dir / _FILE
+    with named_faults("state"):
+        if path.exists():
+            os.utime(path)
+
+
+def remember(
+    state_dir: Path, identity: str | None, head: AllowHead, allow: Iterable[AllowEntry]
+) -> None:
+    """Write which register is followed and its allowlist; a newer one of another worker stays."""
+    record = _Known(
+        identity, head.generation, head.chain, [allow_json(entry).decode() for entry in allow]
+    )
+    with named_faults("state"):
+        state_dir.mkdir(parents=True, exist_ok=True)
+        with locked(state_dir / f".{_FILE}.lock"):
+            try:
+                before = known(state_dir)
+            except SnapshotUnreadable:
+                before = NOTHING
+            if before.identity == identity and before.head.generation > head.generation:
+                return
+            aside = state_dir / f".writing-{_FILE}"
+            write_synced(aside, msgspec.json.encode(record))
+            aside.rename(state_dir / _FILE)
+            sync_folder(state_dir)
+
+
+def last_good(
+    state_dir: Path, keys: Mapping[str, bytes], synced_at_s: int
+) -> tuple[dict[str, LocalList], dict[str, str]]:
+    """The shelf's lists with the changes in their journals; and what was refused, by its place."""
+    good = snapshot_directory.last_good(state_dir, keys)
+    refused = {str(path): why for path, why in good.refused.items()}
+    lists = {}
+    for name, snapshot in good.snapshots.items():
+        circle = snapshot.manifest.circle
+        if circle not in keys:
+            refused[name] = f"no key for circle {circle}: it needs [circles.{circle}]"
+            continue
+        read = change_log.replay(
+            snapshot_directory.list_folder(state_dir, name), snapshot.manifest.generation
+        )
+        if read.damaged is not None:
+            refused[name] = read.damaged
+        known = _kept_scope(state_dir, name)
+        if known is _BROKEN:
+            refused[str(_scope_file(state_dir, name))] = "it is no scope: it names nobody unseen"
+        lists[name] = _replayed(name, keys[circle], snapshot, read.items, synced_at_s, known)
+    return lists, refused
+
+
+def keep_scope(state_dir: Path, head: ListHead) -> None:
+    """Write what a list's feed may list, if that is not what stands there already.
+
+    Written before the list is live, so that no start enforces the list without it. Blocks. Raises
+    SnapshotUnreadable where the disk does not take it.
+    """
+    if head.scope is None:  # or a register that lost it: what stands there is stricter at worst
+        return
+    path = _scope_file(state_dir, head.name)
+    text = scope_json(head.scope).decode()
+    data = msgspec.json.encode(_KeptScope(head.generation, text))
+    with named_faults("scope"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with locked(path.parent / ".scope.lock"):
+            before = _kept_scope(state_dir, head.name)
+            if before.scope == text or before.generation > head.generation:
+                return
+            aside = path.parent / ".writing-scope"
+            write_synced(aside, data)
+            aside.rename(path)
+            sync_folder(path.parent)
+
+
+class _KeptScope(msgspec.Struct, frozen=True):
+    """The scope at a generation of its list, as the register writes it; "": none was said."""
+
+    generation: int = 0
+    scope: str = ""
+
+
+_BROKEN = _KeptScope(0, "broken")
+"""In place of a file that cannot be read."""
+
+
+def _scope_file(state_dir: Path, name: str) -> Path:
+    return snapshot_directory.list_folder(state_dir, name) / "scope.json"
+
+
+def _kept_scope(state_dir: Path, name: str) -> _KeptScope:
+    path = _scope_file(state_dir, name)
+    if not path.exists():
+        return _KeptScope()
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_KeptScope)
+    except (OSError, *UNREADABLE):
+        return _BROKEN
+
+
+def _replayed(
+    name: str,
+    key: bytes,
+    snapshot: Snapshot,
+    items: Iterable[JournalItem],
+    synced_at_s: int,
+    kept: _KeptScope,
+) -> LocalList:
+    live = fresh(name, key, snapshot, synced_at_s)
+    mark = Mark(live.generation, "")
+    changes: list[Change] = []
+    for item in items:
+        change = change_of(item.op, item.payload.encode())
+        if change is not None:
+            changes.append(change)
+        if item.op == Op.SCOPE and item.generation > kept.generation:
+            kept = _KeptScope(item.generation, item.payload)
+        mark = Mark(item.generation, item.chain)
+    scope = (scope_of(kept.scope.encode()) or NOTHING_KNOWN) if kept.scope else None
+    overlay = Overlay({}).with_changes(changes)
+    live = LiveList(name, key, snapshot, overlay, mark.generation, synced_at_s, scope)
+    return LocalList(live, mark)
+
+
+def record(state_dir: Path, name: str, steps: Iterable[Step]) -> None:
+    """Write steps of a list into its journal."""
+    # A payload that is no text changes nothing here either.
+    items = [
+        JournalItem(s.generation, s.op, s.payload.decode(errors="replace"), s.chain) for s in steps
+    ]
+    change_log.append(snapshot_directory.list_folder(state_dir, name), items)
+
+
+def record_anew(state_dir: Path, state: ListState) -> None:
+    """Write a list's changes as the register has them, in place of what the journal says."""
+    head = state.head
+    items = [JournalItem(c.generation, c.op, c.payload.decode(), "") for c in state.changes]
+    if items and items[-1].generation == head.generation:
+        items[-1] = msgspec.structs.replace(items[-1], chain=head.chain)
+    else:
+        items.append(JournalItem(head.generation, _MARK, "", head.chain))
+    change_log.rewrite(snapshot_directory.list_folder(state_dir, head.name), items)

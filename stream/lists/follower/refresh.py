@@ -1,0 +1,390 @@
+"""Keeps one worker's lists equal to the register's, and good when the register is not.
+
+Owns `current`, the `Blocklists` that calls are decided with: it is only ever replaced whole, by
+something that was checked, and never by less than it was without a reason. A worker starts from its
+shelf; then the change stream is followed, each change enforced at once; heads are compared every
+few seconds. A gap, a chain that differs or a new base has that list read anew beside the live one.
+A register that lost data changes nothing here until somebody acts.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import groupby
+
+from stream.core.filters.blocklists import EMPTY_BLOCKLISTS, Blocklists, LiveList
+from stream.core.filters.overlay import EMPTY
+from stream.core.model.allowlist import Allowlist
+from stream.core.model.errors import (
+    ListUnknown,
+    RegisterDown,
+    RegisterRefuses,
+    RegisterUnsafe,
+    SnapshotUnreadable,
+)
+from stream.core.model.trials import Trials
+from stream.lists.follower import local_state
+from stream.lists.follower.follow_promotions import TrialsFollower
+from stream.lists.follower.installer import Installer
+from stream.lists.follower.list_events import Event, EventKind, OnEvent
+from stream.lists.follower.list_steps import said_in
+from stream.lists.follower.reload import RefreshSettings, Reloaded, Shelf, reload_list
+from stream.lists.follower.snapshot_writer import Keeper
+from stream.lists.follower.sync_state import ALLOWLIST, Found, Mark, Marks
+from stream.lists.store.entry_codec import Followed, Step
+from stream.lists.store.heads import Heads
+from stream.lists.store.list_store import FIRST_ID, Register
+from stream.ops.retry import Backoff
+from stream.ops.tasks import cancelled
+from stream.ops.traces import OFF, Traces
+
+__all__ = ["RefreshSettings", "Refresher"]
+_FIRST_WAIT_S, _MOST_WAIT_S = 0.2, 5.0
+SWAP = "list swap"
+"""A span from when a list's parts or changes were there to be read until calls meet them."""
+
+
+class Refresher:
+    """The lists of one worker. `load_last_good()` first, then `run()` as a task."""
+
+    def __init__(
+        self,
+        settings: RefreshSettings,
+        on_event: OnEvent = lambda _: None,
+        clock: Callable[[], float] = time.time,
+        traces: Traces = OFF,
+    ) -> None:
+        self.current: Blocklists = EMPTY_BLOCKLISTS
+        self._settings = settings
+        self._on_event = on_event
+        self._clock = clock
+        self._traces = traces
+        self._marks = Marks()
+        self._keeper = Keeper(settings.state_dir, self._tell)
+        self._installer = Installer(settings.state_dir)
+        self._trials = TrialsFollower(settings.register, settings.state_dir, self._tell)
+        self._place = Shelf(settings.state_dir, settings.keys, settings.generations_kept)
+        self._identity: str | None = None
+        self._position = FIRST_ID
+        self._compared = False
+        self._loaded = asyncio.Event()
+        self._stale = asyncio.Event()
+        self._waiting: dict[str, list[Step]] = {}
+
+    # What others ask
+
+    async def wait_loaded(self) -> None:
+        """Until calls may be decided: the lists are the register's, or the last good ones.
+
+        A register that holds no list counts. Without a register and without a last good snapshot
+        this waits on.
+        """
+        await self._loaded.wait()
+
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """The lists (the allowlist is "") that the register knows less of than this worker."""
+        marks = self._marks
+        return tuple(sorted(marks.copy() if marks.foreign else marks.lost))
+
+    @property
+    def behind(self) -> tuple[str, ...]:
+        """The lists (the allowlist is "") that are not the register's: lost, or not readable."""
+        return tuple(sorted({*self.lost, *self._marks.unread}))
+
+    def load_last_good(self) -> None:
+        """Enforce what the shelf holds; blocks. Before `run`, and without the register."""
+        settings = self._settings
+        try:
+            known = local_state.known(settings.state_dir)
+        except SnapshotUnreadable as error:
+            known = local_state.NOTHING
+            self._tell(EventKind.SNAPSHOT_REFUSED, ALLOWLIST, str(error))
+        lists, refused = local_state.last_good(settings.state_dir, settings.keys, known.synced_at_s)
+        for place, why in refused.items():
+            self._tell(EventKind.SNAPSHOT_REFUSED, place, why)
+        self._identity = known.identity
+        if known.head.generation:
+            self._marks.known(ALLOWLIST, Mark(known.head.generation, known.head.chain))
+        for name, held in lists.items():
+            self._marks.known(name, held.mark)
+        self._trials.load()
+        whole = self._installer.whole([held.live for held in lists.values()], known.allow)
+        self.current = whole.with_trials(self._trials.current)
+        for name, held in lists.items():
+            self._tell(EventKind.LOADED, name, f"generation {held.mark.generation}, from the shelf")
+
+    # The task
+
+    async def run(self) -> None:
+        """Follow the register until cancelled, through every outage of it.
+
+        Raises RegisterUnsafe if the register is unsafe at the first look, and RegisterRefuses if it
+        does not let us in then: start-up refuses it. Later it is waited for.
+        """
+        settings, backoff = self._settings, Backoff(_FIRST_WAIT_S, _MOST_WAIT_S)
+        starting = True
+        while True:
+            try:
+                async with await Register.connect(
+                    settings.register, settings.changes_block_ms
+                ) as register:
+                    await self._serve(register, backoff)
+            except RegisterUnsafe as error:
+                if starting:
+                    raise
+                self._tell(EventKind.REGISTER_UNSAFE, ALLOWLIST, str(error))
+            except RegisterDown as error:
+                if starting and isinstance(error, RegisterRefuses):
+                    raise  # whoever starts it can mend that, and waiting cannot
+                self._tell(EventKind.REGISTER_DOWN, ALLOWLIST, str(error))
+            starting = False
+            if self.current.lists:
+                self._loaded.set()  # what the shelf gave has to do
+            await asyncio.sleep(backoff.next_s())
+
+    async def _serve(self, register: Register, backoff: Backoff) -> None:
+        """One connection's life; ends with RegisterDown."""
+        # Before the first call: what is on trial must act on nobody.
+        await self._trials.look()
+        self._try(self._trials.current)
+        await self._reconcile(register)
+        if self._marks.foreign:
+            self._loaded.set()  # known from another register: what the shelf gave has to do
+        self._tell(EventKind.REGISTER_UP, ALLOWLIST, f"register {self._identity or 'empty'}")
+        backoff.reset()
+        tasks = [
+            asyncio.create_task(job)
+            for job in (
+                self._follow(register),
+                self._reload(register),
+                self._keeper.run(),
+                self._trials.run(self._try),
+            )
+        ]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            await cancelled(*tasks, again_s=0.2)
+            # What was being read has to be read again; what waited for it comes with that.
+            self._marks.break_off()
+            self._waiting.clear()
+
+    async def _follow(self, register: Register) -> None:
+        next_look = time.monotonic() + self._settings.reconcile_s
+        while True:
+            self._take(await register.follow(self._position, self._settings.changes_block_ms))
+            if time.monotonic() >= next_look:
+                await self._reconcile(register)
+                next_look = time.monotonic() + self._settings.reconcile_s
+
+    # Steps
+
+    def _take(self, read: Followed) -> None:
+        """Enforce steps in their order, consecutive ones of one list by one swap.
+
+        A list of which an entry was skipped is read anew: its state may say what the entry cannot.
+        """
+        for name, mine in groupby(read.steps, key=lambda step: step.name):
+            self._apply_to(name, list(mine))
+        known = read.skipped & self._marks.copy().keys()
+        if known:
+            self._marks.stale |= known
+            self._stale.set()
+        self._position = read.last_id
+
+    def _apply_to(self, name: str, steps: list[Step]) -> None:
+        begun_ns = time.time_ns()
+        if name in self._waiting:
+            self._waiting[name] += steps
+        found = self._marks.take(name, steps)
+        self._tell_all(name, found)
+        if found.fresh and name in self.current.names:
+            changes, scope, again = said_in(name, found.fresh)
+            if again:
+                self._marks.stale.add(name)
+            generation = found.fresh[-1].generation
+            self._installer.arrived(name, changes, generation, self._now(), scope)
+            self.current = self.current.with_changes(name, changes, generation, self._now(), scope)
+            self._traces.told(
+                SWAP, begun_ns, list=name, generation=generation, changes=len(changes)
+            )
+            self._keeper.steps(name, found.fresh)
+        if self._marks.stale:
+            self._stale.set()
+
+    def _try(self, trials: Trials) -> None:
+        """Something was promoted or put back on trial."""
+        self.current = self.current.with_trials(trials)
+
+    # Heads
+
+    async def _reconcile(self, register: Register) -> None:
+        """Compare all heads with what is enforced here; whatever differs is read anew."""
+        before = self._marks.copy()
+        heads = await register.heads()
+        if not self._is_ours(heads):
+            return
+        if not self._compared:
+            self._position = heads.last_id
+        while _place(self._position) < _place(heads.last_id):
+            read = await register.follow(self._position, 0)
+            if read.last_id == self._position:
+                break  # the stream lost its end: the heads tell
+            self._take(read)
+        standing = {name: Mark(h.generation, h.chain) for name, h in heads.lists.items()}
+        standing[ALLOWLIST] = Mark(heads.allow.generation, heads.allow.chain)
+        found = self._marks.compare(standing, before, heads.deleted, anew=not self._compared)
+        for name, what in found.items():
+            self._tell_all(name, what)
+        self._compared = True
+        lost = self._marks.lost
+        self.current = replace(
+            self.current,
+            lists=tuple(
+                live if live.name in lost else replace(live, synced_at_s=self._now())
+                for live in self.current.lists
+            ),
+        )
+        if not lost:
+            self._keeper.agreed()
+        self._stale.set()
+
+    def _is_ours(self, heads: Heads) -> bool:
+        """Whether this is the register that the lists here came from; an empty one is, at first."""
+        if self._identity is None or heads.identity == self._identity:
+            self._identity = heads.identity
+            self._marks.foreign = False
+            return True
+        if not self._marks.foreign:
+            self._marks.foreign = True
+            found = f"is register {heads.identity}" if heads.identity else "is empty"
+            self._tell(
+                EventKind.REGISTER_LOST,
+                ALLOWLIST,
+                f"Redis {found}, the lists here are of register {self._identity} and stay as they "
+                "are. Restore Redis; or, to start over with what it holds, stop the worker and "
+                f"remove {self._settings.state_dir}",
+            )
+        return False
+
+    # Reading anew
+
+    async def _reload(self, register: Register) -> None:
+        while True:
+            await self._stale.wait()
+            self._stale.clear()
+            names = self._marks.begin()
+            if ALLOWLIST in names:
+                await self._reload_allowlist(register)
+            await self._reload_lists(register, sorted(names - {ALLOWLIST}))
+            if not self._marks.stale and not self._marks.foreign:
+                self._loaded.set()
+
+    async def _reload_allowlist(self, register: Register) -> None:
+        try:
+            head, entries = await register.allow_all()
+        except SnapshotUnreadable as error:
+            self._refused(ALLOWLIST, error)
+            return
+        mark = self._marks.get(ALLOWLIST)
+        if mark is not None and head.generation < mark.generation:
+            self._marks.fail(ALLOWLIST)  # the next comparison finds it lost
+            return
+        self._marks.known(ALLOWLIST, Mark(head.generation, head.chain))
+        self.current = self.current.with_allow(Allowlist.of(entries))
+        self._keeper.allowlist(self._identity, head, entries)
+
+    async def _reload_lists(self, register: Register, names: Sequence[str]) -> None:
+        """Read lists anew. At the start all go live together: one table is made of all of them."""
+        self._waiting.update((name, []) for name in names)
+        read: list[Reloaded] = []
+        begun_ns = time.time_ns()
+        for name in names:
+            held = next((live.snapshot for live in self.current.lists if live.name == name), None)
+            known = self._marks.get(name)
+            try:
+                got = await reload_list(register, name, held, self._place, self._now())
+            except ListUnknown:
+                await self._drop(register, name)
+                continue
+            except SnapshotUnreadable as error:
+                self._refused(name, error)
+                continue
+            if known is not None and got.state.head.generation < known.generation:
+                self._marks.fail(name)
+                continue
+            read.append(got)
+            if self._loaded.is_set():
+                await self._install(read, begun_ns)
+                read, begun_ns = [], time.time_ns()
+        await self._install(read, begun_ns)
+        for name in names:
+            self._waiting.pop(name, None)
+
+    async def _drop(self, register: Register, name: str) -> None:
+        """Enforce a list no more that somebody deleted; one that is missing otherwise is lost."""
+        known = self._marks.get(name)
+        if known is not None and (await register.heads()).deleted.get(name, -1) < known.generation:
+            self._marks.fail(name)  # the next comparison finds it lost
+            return
+        try:
+            made = await self._installer.without(self.current, name)
+        except SnapshotUnreadable as error:
+            self._refused(name, error)
+            return
+        self.current = made.with_allow(self.current.allow).with_trials(self.current.trials)
+        self._marks.forget(name)
+        self._keeper.gone(name)
+        self._tell(EventKind.DELETED, name, "it was deleted, and is not enforced any more")
+
+    async def _install(self, read: Sequence[Reloaded], begun_ns: int) -> None:
+        if not read:
+            return
+        names = {got.live.name for got in read}
+        kept = [live for live in self.current.lists if live.name not in names]
+        lives = [*kept, *(got.live for got in read)]
+        try:
+            made = await self._installer.build(lives, names)
+        except SnapshotUnreadable as error:
+            for name in names:
+                self._refused(name, error)
+            return
+        self.current = made.with_allow(self.current.allow).with_trials(self.current.trials)
+        for got in read:
+            head = got.state.head
+            self._marks.known(head.name, Mark(head.generation, head.chain))
+            self._keeper.anew(got.state)
+            self._traces.told(SWAP, begun_ns, list=head.name, generation=head.generation)
+            self._tell(EventKind.SWAPPED, head.name, f"generation {head.generation}")
+            self._apply_to(head.name, self._waiting.pop(head.name, []))
+
+    def _refused(self, name: str, error: SnapshotUnreadable) -> None:
+        """Keep what is live; a list that never was is there, and can not be asked."""
+        self._marks.fail(name)
+        self._tell(EventKind.SNAPSHOT_REFUSED, name, str(error))
+        if name != ALLOWLIST and name not in self.current.names:
+            unusable = LiveList(name, b"", None, EMPTY, 0, 0)
+            lives = [*self.current.lists, unusable]
+            whole = self._installer.whole(lives, self.current.allow)
+            self.current = whole.with_trials(self.current.trials)
+
+    # Telling
+
+    def _now(self) -> int:
+        return int(self._clock())
+
+    def _tell(self, kind: EventKind, name: str, detail: str) -> None:
+        self._on_event(Event(kind, name, detail))
+
+    def _tell_all(self, name: str, found: Found) -> None:
+        for kind, detail in found.kinds:
+            self._tell(kind, name, detail)
+
+
+def _place(stream_id: str) -> tuple[int, int]:
+    millis, _, count = stream_id.partition("-")
+    return int(millis), int(count)

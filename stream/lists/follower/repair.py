@@ -1,0 +1,197 @@
+"""When the register lost data: what this machine knows against what the register has.
+
+A worker's state directory holds the last good lists with how far they are known, so it can say what
+a Redis that was restored from an older copy has lost, and give it back.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from stream.core.filters.overlay import Change
+from stream.core.filters.snapshot import decode_manifest
+from stream.core.model.entry import Columns
+from stream.core.model.errors import ChangeConflict, SnapshotUnreadable
+from stream.lists.follower import change_log, local_state, snapshot_directory
+from stream.lists.follower.local_state import LocalList
+from stream.lists.snapshot.build import with_changes
+from stream.lists.store.entry_codec import Step, change_of
+from stream.lists.store.heads import By, Heads, ListHead, ListState
+from stream.lists.store.list_store import Register
+from stream.lists.store.publish_base import Origin, Stage, silent
+from stream.lists.store.rollback import Rebased, replaced
+
+
+class Standing(Enum):
+    """How a list here and in the register stand to each other; the value says what to do."""
+
+    AGREES = "the register has what is known here: there is nothing to do"
+    AHEAD = "the register has newer changes than this machine: workers fetch them by themselves"
+    UNTOLD = (
+        "the register is further, and whether it came there from what is known here can not be "
+        "told any more: look at `ringfence lists history`"
+    )
+    UNKNOWN_HERE = "this machine holds no good copy of it: run this where a worker enforces it"
+    WENT_BACK = (
+        "the register lost changes, and workers keep enforcing what they know. Restore Redis from "
+        "a newer copy, or put back what is known here with --from-state"
+    )
+    FORKED = (
+        "the register lost changes and went on without them. --from-state puts back what is known "
+        "here, with the register's changes since then over it"
+    )
+    GONE = (
+        "the list is not in the register any more. Restore Redis from a copy, or put back what is "
+        "known here with --from-state"
+    )
+    EMPTIED = (
+        "Redis is empty, and workers keep enforcing what they know. Restore it from a copy, or put "
+        "back what is known here with --from-state, list by list; allow entries by `allow repair`"
+    )
+    OTHER = (
+        "this Redis is another register than the one that this machine follows. Give the right "
+        "address, or, to start over with what it holds, stop the workers and remove state_dir"
+    )
+
+    @property
+    def mendable(self) -> bool:
+        """Whether putting back what is known here helps."""
+        return self in {Standing.WENT_BACK, Standing.FORKED, Standing.GONE, Standing.EMPTIED}
+
+    @property
+    def wrong(self) -> bool:
+        """Whether somebody has to do something."""
+        return self.mendable or self in {Standing.OTHER, Standing.UNTOLD}
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """A list here (`held`) and in the register (`head`; None: not there), and how they stand.
+
+    `since` are the changes that the register made after it lost some; None where that can not be
+    told. `identity` is the register that this machine follows.
+    """
+
+    name: str
+    standing: Standing
+    held: LocalList | None
+    head: ListHead | None
+    since: tuple[Step, ...] | None
+    identity: str | None
+
+
+def diagnose(
+    name: str,
+    held: LocalList | None,
+    identity: str | None,
+    chains: Mapping[int, str],
+    heads: Heads,
+    steps: Sequence[Step],
+    *,
+    same_base: bool = False,
+) -> Diagnosis:
+    """Hold the two against each other.
+
+    `chains` are those of the generations that this machine saw one by one, `steps` the list's that
+    are still in the change stream. `same_base`: the register keeps the very base that lies here.
+    """
+    head = heads.lists.get(name)
+
+    def found(standing: Standing, since: tuple[Step, ...] | None = None) -> Diagnosis:
+        return Diagnosis(name, standing, held, head, since, identity)
+
+    if held is None:
+        return found(Standing.UNKNOWN_HERE)
+    if heads.identity is None:
+        return found(Standing.EMPTIED, ())
+    if identity not in (None, heads.identity):
+        return found(Standing.OTHER)
+    if head is None:
+        return found(Standing.GONE, ())
+    mark = held.mark
+    if (head.generation, head.chain) == (mark.generation, mark.chain):
+        return found(Standing.AGREES)
+    if head.generation > mark.generation:
+        if same_base and mark.generation == _base_of(held):
+            return found(Standing.AHEAD)
+        there = next((s for s in steps if s.generation == mark.generation), None)
+        if there is None or not mark.chain:
+            return found(Standing.UNTOLD)
+        if there.chain == mark.chain:
+            return found(Standing.AHEAD)
+        return found(Standing.FORKED, _since(chains, head, steps))
+    since = _since(chains, head, steps)
+    forked = head.generation == mark.generation or bool(since)
+    return found(Standing.FORKED if forked else Standing.WENT_BACK, since)
+
+
+def _base_of(held: LocalList) -> int:
+    return held.live.snapshot.manifest.generation if held.live.snapshot else -1
+
+
+def _since(
+    chains: Mapping[int, str], head: ListHead, steps: Sequence[Step]
+) -> tuple[Step, ...] | None:
+    """The register's steps after the last that is known here too; None: nobody can tell."""
+    if chains.get(head.generation) == head.chain:
+        return ()
+    common = [s.generation for s in steps if chains.get(s.generation) == s.chain]
+    return tuple(s for s in steps if s.generation > common[-1]) if common else None
+
+
+async def look(
+    register: Register, name: str, state_dir: Path, keys: Mapping[str, bytes]
+) -> Diagnosis:
+    """How the list stands here and there. Raises RegisterDown, SnapshotUnreadable. Blocks too."""
+    known = local_state.known(state_dir)
+    held = local_state.last_good(state_dir, keys, known.synced_at_s)[0].get(name)
+    chains: dict[int, str] = {}
+    if held is not None:
+        items = change_log.replay(snapshot_directory.list_folder(state_dir, name), -1).items
+        chains = {item.generation: item.chain for item in items if item.chain}
+    heads = await register.heads()
+    steps = await register.annals.steps(name) if name in heads.lists else []
+    same = held is not None and await _has_base_of(register, name, held)
+    return diagnose(name, held, known.identity, chains, heads, steps, same_base=same)
+
+
+async def _has_base_of(register: Register, name: str, held: LocalList) -> bool:
+    if held.live.snapshot is None:
+        return False
+    try:
+        there = await register.manifest(name, _base_of(held))
+    except SnapshotUnreadable:
+        return False
+    return decode_manifest(there) == held.live.snapshot.manifest
+
+
+async def put_back(
+    register: Register, found: Diagnosis, key: bytes, by: By, now_s: int, stage: Stage = silent
+) -> Rebased:
+    """Make the list what is known here, as a generation above all that here and there are known.
+
+    What the register changed since lies over it. Raises ChangeConflict where that helps nothing,
+    and as `replaced` does.
+    """
+    held = found.held
+    if held is None or not found.standing.mendable:
+        raise ChangeConflict(f"{found.name}: nothing was changed: {found.standing.value}")
+    snapshot = held.live.snapshot
+    if snapshot is None or snapshot.columns is None:
+        raise SnapshotUnreadable(f"{found.name}: its entries are not known here, only its filter")
+    if found.identity is not None:
+        await register.adopt(found.identity)
+    if found.head is None:
+        await register.create(found.name, snapshot.manifest.circle, by, again=True)
+    columns, overlay = snapshot.columns, held.live.overlay
+    since = [c for s in found.since or () if (c := change_of(s.op, s.payload)) is not None]
+
+    async def as_known(_state: ListState, _generation: int) -> Columns:
+        known = [Change(fingerprint, entries) for fingerprint, entries in overlay.entries.items()]
+        return with_changes(with_changes(columns, known), since)
+
+    theirs = found.head.generation if found.head else 0
+    floor = max(held.mark.generation, theirs)
+    origin = Origin("repair", by, of=held.mark.generation, floor=floor)
+    return await replaced(register, found.name, key, origin, as_known, now_s, stage)

@@ -1,0 +1,183 @@
+"""How far each list is known, and what a step or a head says of that. Pure.
+
+A list is in one of these states: trusted (each step must follow the last), stale (to be read anew),
+being read, failed (to be read anew at the next comparison), or lost (the register knows less than
+we do: kept as it is until the register passes it again). The allowlist is one of them, named "".
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from stream.lists.follower.list_events import EventKind
+from stream.lists.store.entry_codec import Op, Step
+
+ALLOWLIST = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far a list is known: its generation and the chain there, "" where that is not known."""
+
+    generation: int
+    chain: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was found out about a list. `fresh` are the steps that are new."""
+
+    fresh: Sequence[Step] = ()
+    kinds: tuple[tuple[EventKind, str], ...] = ()
+
+
+@dataclass(slots=True)
+class Marks:
+    """The marks of all lists and their states. While `foreign`, the register is another one.
+
+    `unread` are lists that could not be read when it was tried last, until one try succeeds.
+    """
+
+    foreign: bool = False
+    stale: set[str] = field(default_factory=set)
+    reading: set[str] = field(default_factory=set)
+    failed: set[str] = field(default_factory=set)
+    lost: set[str] = field(default_factory=set)
+    unread: set[str] = field(default_factory=set)
+    _marks: dict[str, Mark] = field(default_factory=dict)
+
+    def get(self, name: str) -> Mark | None:
+        """How far a list is known; None: not at all."""
+        return self._marks.get(name)
+
+    def known(self, name: str, mark: Mark) -> None:
+        """A list was read: it is known so far, and trusted."""
+        self._marks[name] = mark
+        self.reading.discard(name)
+        self.unread.discard(name)
+
+    def forget(self, name: str) -> None:
+        """A list is no more."""
+        self._marks.pop(name, None)
+        for names in (self.stale, self.reading, self.failed, self.lost):
+            names.discard(name)
+
+    def copy(self) -> dict[str, Mark]:
+        """All marks of now."""
+        return dict(self._marks)
+
+    def begin(self) -> set[str]:
+        """The lists to read anew now."""
+        names = set() if self.foreign else self.stale - self.reading
+        self.stale -= names
+        self.reading |= names
+        return names
+
+    def fail(self, name: str) -> None:
+        """Reading a list failed; the next comparison has it tried again."""
+        self.reading.discard(name)
+        self.failed.add(name)
+        self.unread.add(name)
+
+    def break_off(self) -> None:
+        """The connection broke: what was being read has to be read again."""
+        self.stale |= self.reading
+        self.reading.clear()
+
+    def take(self, name: str, steps: Sequence[Step]) -> Found:
+        """Go on by steps of one list, in the order of the stream; older ones are passed over.
+
+        Every newer step is fresh and counts at once; the mark moves only along an unbroken chain.
+        """
+        mark = self._marks.get(name)
+        if self.foreign:
+            return Found()
+        if mark is None:
+            self.stale.add(name)
+            return Found()
+        fresh, kinds = [], []
+        for step in steps:
+            if step.generation <= mark.generation:
+                continue
+            fresh.append(step)
+            if name in self.lost:
+                self.lost.discard(name)
+                self.stale.add(name)
+            if name in self.stale or name in self.reading or name in self.failed:
+                continue
+            wrong = _break(mark, step)
+            if wrong is not None:
+                kinds.append(wrong)
+                self.stale.add(name)
+                continue
+            mark = self._marks[name] = Mark(step.generation, step.chain)
+            if step.op in {Op.BASE, Op.DELETE} or name == ALLOWLIST:
+                self.stale.add(name)
+        return Found(fresh, tuple(kinds))
+
+    def compare(
+        self,
+        standing: Mapping[str, Mark],
+        before: Mapping[str, Mark],
+        deleted: Mapping[str, int] | None = None,
+        *,
+        anew: bool,
+    ) -> dict[str, Found]:
+        """Hold the register's marks against ours.
+
+        `standing` was read after `before` was copied, and all steps up to it were taken since.
+        `deleted`: the last generation of each list that somebody deleted; those are to be read
+        anew, too, and are not found. `anew`: trust nothing, read all lists again.
+        """
+        found: dict[str, Found] = {}
+        self.unread &= standing.keys()  # one that could never be read may be gone since
+        for name, mark in before.items():
+            head = standing.get(name)
+            if head is None and (deleted or {}).get(name, -1) >= mark.generation:
+                self.lost.discard(name)
+                self.stale.add(name)
+                continue
+            if (head is None or head.generation < mark.generation) and name not in self.lost:
+                self.lost.add(name)
+                self.stale.discard(name)
+                has = f"generation {head.generation}" if head else "no such list"
+                text = f"the register has {has}, here is {mark.generation}{_what_to_do(name)}"
+                found[name] = Found(kinds=((EventKind.REGISTER_LOST, text),))
+        for name, head in standing.items():
+            wrong = self._differs(name, head, anew=anew or name in self.failed)
+            if wrong is not None:
+                self.stale.add(name)
+                self.failed.discard(name)
+                found[name] = Found(kinds=wrong)
+        return found
+
+    def _differs(
+        self, name: str, head: Mark, *, anew: bool
+    ) -> tuple[tuple[EventKind, str], ...] | None:
+        """Why a list is to be read anew, with what there is to tell; None: it is not."""
+        mark = self._marks.get(name)
+        if name in self.lost:
+            if mark is not None and head.generation > mark.generation:
+                self.lost.discard(name)
+                return ()
+            return None
+        if mark is None or anew:
+            return ()
+        if name in self.stale or name in self.reading:
+            return None
+        if mark.generation < head.generation:
+            return ((EventKind.GAP, f"here {mark.generation}, register {head.generation}"),)
+        if mark.generation == head.generation and mark.chain != head.chain:
+            return ((EventKind.CHECKSUM, f"generation {mark.generation} has another chain"),)
+        return None
+
+
+def _what_to_do(name: str) -> str:
+    return f": `ringfence {f'lists repair {name}' if name else 'allow repair'}` says what to do"
+
+
+def _break(mark: Mark, step: Step) -> tuple[EventKind, str] | None:
+    if step.generation != mark.generation + 1:
+        return EventKind.GAP, f"generation {step.generation} came after {mark.generation}"
+    if not step.follows(mark.chain):
+        return EventKind.CHECKSUM, f"generation {step.generation} does not follow the one before"
+    return None

@@ -1,0 +1,67 @@
+"""Files that several processes write: locks, and writes that survive a power cut. Blocks.
+
+All of them are private to their owner: they hold whole numbers. No link is followed.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from stream.core.model.errors import SnapshotUnreadable
+from stream.ops.untrusted_folders import PRIVATE, open_plain
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Hold the lock file `path`, made if need be; false when not `wait` and another holds it.
+
+    The kernel lets go of it when the process dies.
+    """
+    handle = open_plain(path, os.O_RDWR | os.O_CREAT)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def named_faults(doing: str) -> Iterator[None]:
+    """Give what the disk refuses our own name: `SnapshotUnreadable`, with the file."""
+    try:
+        yield
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise SnapshotUnreadable(f"{doing}: {where}{error.strerror}") from error
+
+
+def write_synced(path: Path, data: bytes | memoryview) -> None:
+    """Write a file and wait until the disk has it."""
+    with os.fdopen(written(path), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def written(path: Path) -> int:
+    """A descriptor of an empty file to write, private to its owner, or of what takes its place."""
+    handle = open_plain(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    found = os.fstat(handle)
+    if found.st_mode & 0o077 and found.st_uid == os.geteuid():
+        os.fchmod(handle, PRIVATE)  # an older version of ours made it
+    return handle
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until the disk has the names in a folder: a rename is lasting only after this."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

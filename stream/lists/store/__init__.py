@@ -1,0 +1,1 @@
+"""The list store in Redis: heads, bases, changes, audit, promotions and enforcement."""

@@ -1,0 +1,236 @@
+"""Edits to a list in the register: each is one atomic change of one number's reports.
+
+What a number's reports are after an edit is worked out here, from the list's base and the changes
+over it; the script writes it only if both are still what they were, else the edit is done again. So
+two who edit the same number at once are both heard, and nobody waits for a lock.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, NamedTuple
+
+from redis.asyncio import Redis
+from redis.commands.core import AsyncScript
+
+from stream.core.model.entry import Entry
+from stream.core.model.errors import ChangeConflict, ListUnknown, SnapshotUnreadable
+from stream.core.numbers.number import masked
+from stream.lists.store import bases, list_lua, redis_keys
+from stream.lists.store.entry_codec import Op, entries_json, hex_of, numbered_of, removal_json
+from stream.lists.store.heads import By, Changed, Outcome, Removal, Retraction, unknown
+from stream.lists.store.redis_client import renamed
+from stream.ops.skipped_records import Place, Skipped, skip
+
+PIPELINE = 500
+"""Changes per round trip: about 20 ms of Redis' time, in which nobody else is served."""
+REPORTS_MAX = 100
+"""Reports of one number that changes keep: the oldest go, so that one number stays small."""
+_MOVED_MAX = 100
+_ANY = ""
+
+Edit = Entry | Retraction | Removal
+"""Put a report on the list; take a source's report back; take a number off with all reports."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many steps and audit entries are kept."""
+
+    changes: int
+    audit: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """A number before an edit: its reports, the generation that made them so (0: the base)."""
+
+    reports: tuple[Entry, ...]
+    generation: int
+    in_base: bool
+
+
+class _Head(NamedTuple):
+    base: int
+    generation: int
+
+
+class Editor:
+    """Makes edits with the script `change` of the register at `redis`."""
+
+    def __init__(self, redis: Redis, change: AsyncScript, limits: Limits) -> None:
+        self._redis = redis
+        self._change = change
+        self._limits = limits
+
+    async def edit(self, name: str, edits: Sequence[Edit], by: By) -> Changed:
+        """Every edit by a script of its own, many to a round trip; those of a number in order.
+
+        Raises RegisterDown, ListUnknown; and ChangeConflict where others change the same numbers
+        without a pause, after a part of the edits was made.
+        """
+        outcomes: dict[int, Outcome] = {}
+        pending = list(range(len(edits)))
+        known: dict[int, _Standing] = {}
+        generation = base = moved = 0
+        while pending:
+            unseen = {edits[at].fingerprint for at in pending} - known.keys()
+            if unseen:
+                head, found = await self._standings(name, sorted(unseen))
+                base, generation = head.base, max(generation, head.generation)
+                known |= found
+            part = _part(edits, pending)
+            made = {at: after(edits[at], known[edits[at].fingerprint].reports) for at in part}
+            outcomes |= {at: Outcome.ABSENT for at, reports in made.items() if reports is None}
+            sent = {at: reports for at, reports in made.items() if reports is not None}
+            for at, answer in (await self._send(name, edits, sent, known, base, by)).items():
+                fingerprint = edits[at].fingerprint
+                if answer[0] == list_lua.MOVED:
+                    known.clear()
+                    continue
+                generation = max(generation, answer[1])
+                outcomes[at] = _outcome(answer, sent[at])
+                if fingerprint in known:
+                    was = known[fingerprint].in_base
+                    known[fingerprint] = _Standing(sent[at], answer[1], was)
+            pending = [at for at in pending if at not in outcomes]
+            moved += not known
+            if moved > _MOVED_MAX:
+                raise ChangeConflict(
+                    f"{name} is changed by others without a pause: {len(outcomes)} of {len(edits)}"
+                    " edits were made; give the rest again when they are done"
+                )
+        return Changed(generation, tuple(outcomes[at] for at in range(len(edits))))
+
+    async def reports(self, name: str, fingerprints: Sequence[int]) -> dict[int, tuple[Entry, ...]]:
+        """All reports of each number as they are now; () where there is none."""
+        _, found = await self._standings(name, fingerprints)
+        return {fingerprint: standing.reports for fingerprint, standing in found.items()}
+
+    async def _standings(
+        self, name: str, fingerprints: Sequence[int]
+    ) -> tuple[_Head, dict[int, _Standing]]:
+        """Where the list stands, and what its base and changes say of each number."""
+        while True:
+            with renamed(f"looking at {name}"):
+                async with self._redis.pipeline(transaction=False) as pipe:
+                    pipe.hmget(redis_keys.head(name), ["base", "generation"])
+                    for start in range(0, len(fingerprints), PIPELINE):
+                        some = [hex_of(fp) for fp in fingerprints[start : start + PIPELINE]]
+                        pipe.hmget(redis_keys.changed(name), some)
+                    (field, generation), *values = await pipe.execute()
+            if field is None:
+                raise ListUnknown(unknown(name))
+            if not (field.isdigit() and (generation or b"").isdigit()):
+                raise SnapshotUnreadable(
+                    f"{redis_keys.head(name)}: base and generation are no numbers"
+                )
+            base = int(field)
+            found: dict[int, _Standing] = {}
+            odd: dict[int, int] = {}
+            for fingerprint, value in zip(fingerprints, chain.from_iterable(values), strict=True):
+                standing = _changed(value, base)
+                if isinstance(standing, int):
+                    where = f"{redis_keys.changed(name)} {hex_of(fingerprint)}"
+                    skip(Skipped(Place.CHANGED, where, "it is no change", name))
+                    odd[fingerprint] = standing
+                elif standing is not None:
+                    found[fingerprint] = standing
+            rest = [fingerprint for fingerprint in fingerprints if fingerprint not in found]
+            try:
+                held = await bases.reports(self._redis, name, base, rest)
+            except SnapshotUnreadable:
+                if await self._redis.hget(redis_keys.head(name), "base") != field:
+                    continue  # it was replaced and removed while it was read
+                raise
+            for fingerprint in rest:
+                reports = held.get(fingerprint, ())
+                found[fingerprint] = _Standing(reports, odd.get(fingerprint, 0), bool(reports))
+            return _Head(base, int(generation)), found
+
+    async def _send(
+        self,
+        name: str,
+        edits: Sequence[Edit],
+        made: dict[int, tuple[Entry, ...]],
+        known: dict[int, _Standing],
+        base: int,
+        by: By,
+    ) -> dict[int, list[int]]:
+        """Write what was made of each edit; the scripts' answers."""
+        if not made:
+            return {}
+        with renamed(f"changing {name}"):
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for at, reports in made.items():
+                    edit, standing = edits[at], known[edits[at].fingerprint]
+                    op = Op.ADD if reports else Op.REMOVE
+                    blind = isinstance(edit, Removal)  # whatever the reports are: they all go
+                    await self._change(
+                        keys=[redis_keys.head(name), redis_keys.changed(name)],
+                        args=[
+                            *(name, op, hex_of(edit.fingerprint), _payload(edit, reports)),
+                            *(int(standing.in_base), base),
+                            _ANY if blind else standing.generation,
+                            *(by.actor, by.reason, masked(edit.number or "")),
+                            *(self._limits.changes, self._limits.audit),
+                        ],
+                        client=pipe,
+                    )
+                answers: list[list[int]] = await pipe.execute()
+        if any(answer[0] == list_lua.UNKNOWN for answer in answers):
+            raise ListUnknown(unknown(name))
+        return dict(zip(made, answers, strict=True))
+
+
+def after(edit: Edit, reports: tuple[Entry, ...]) -> tuple[Entry, ...] | None:
+    """A number's reports after an edit, by their sources' names; None: there is nothing to do."""
+    if isinstance(edit, Removal):
+        return ()
+    others = [report for report in reports if report.source != edit.source]
+    if isinstance(edit, Retraction):
+        return tuple(others) if len(others) < len(reports) else None
+    if len(others) >= REPORTS_MAX:
+        others.remove(min(others, key=lambda report: report.reported_at_s))
+    return tuple(sorted((*others, edit), key=lambda report: report.source))
+
+
+def _part(edits: Sequence[Edit], pending: Sequence[int]) -> list[int]:
+    """The next edits to send at once: no number twice, since the second builds on the first."""
+    part: dict[int, int] = {}
+    for at in pending:
+        part.setdefault(edits[at].fingerprint, at)
+        if len(part) == PIPELINE:
+            break
+    return list(part.values())
+
+
+def _changed(value: Any, base: int) -> _Standing | int | None:
+    """What the changes say of a number; None: nothing that the base does not hold already.
+
+    One that cannot be read says nothing; it is its generation, so that the next edit of the number
+    takes its place.
+    """
+    if value is None:
+        return None
+    numbered = numbered_of(value)
+    if numbered is None:
+        generation = re.match(rb"(\d{1,15}) [a-zA-Z]+", value)  # as the script CHANGE reads it
+        return int(generation[1]) if generation and int(generation[1]) > base else 0
+    if numbered.generation <= base:
+        return None
+    # Whether the base holds the number too does not matter any more: the change speaks for it.
+    return _Standing(numbered.change.entries, numbered.generation, in_base=False)
+
+
+def _payload(edit: Edit, reports: tuple[Entry, ...]) -> bytes:
+    return entries_json(reports) if reports else removal_json(edit.fingerprint, edit.number)
+
+
+def _outcome(answer: list[int], reports: tuple[Entry, ...]) -> Outcome:
+    if answer[0] == 0:
+        return Outcome.ABSENT
+    if not reports:
+        return Outcome.REMOVED
+    return Outcome.UPDATED if answer[2] else Outcome.ADDED

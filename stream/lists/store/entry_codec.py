@@ -1,0 +1,277 @@
+"""What stands in the register's values: entries and changes as JSON, and the chain over changes.
+
+Pure. Reading is lenient only where a later version may write more: an unknown category becomes
+OTHER, an unknown operation is kept as its text. Anything else that can not be read is None, and
+whoever follows the register then reads the list anew.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from stream.core.filters.overlay import Change
+from stream.core.model.allowlist import AllowEntry
+from stream.core.model.entry import Category, Entry
+from stream.core.model.errors import UNREADABLE
+from stream.core.policy.list_scope import Scope
+from stream.lists.store.heads import Numbered
+
+
+class Op(StrEnum):
+    """What one step of a list's (or the allowlist's) generation did."""
+
+    CREATE = "create"
+    ADD = "add"
+    REMOVE = "remove"
+    RESERVE = "reserve"
+    SCOPE = "scope"
+    BASE = "base"
+    DELETE = "delete"
+    ALLOW = "allow"
+    DISALLOW = "disallow"
+
+
+OPS: Final = frozenset(Op)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One item of the change stream.
+
+    `id` is its place there; `name` the list, "" for the allowlist; `op` one of `Op`, or a text that
+    this version does not know. `chain` is the list's chain after this step. `version` is the
+    Ringfence that wrote it, "" where that is not known any more.
+    """
+
+    id: str
+    name: str
+    generation: int
+    op: str
+    payload: bytes
+    chain: str
+    version: str = field(default="", compare=False)
+
+    def follows(self, chain: str) -> bool:
+        """Whether this step is what came after the step whose chain is `chain`."""
+        return self.chain == chain_after(chain, self.generation, self.op, self.payload)
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """What the change stream says after a place in it.
+
+    `last_id` is how far that goes, `skipped` the lists whose entries in between could not be read
+    ("": such an entry of the allowlist, or one that names none).
+    """
+
+    steps: tuple[Step, ...]
+    skipped: frozenset[str]
+    last_id: str
+
+
+def chain_after(chain: str, generation: int, op: str, payload: bytes) -> str:
+    """The chain after one more step; the register's scripts compute the same."""
+    text = f"{chain}\n{generation}\n{op}\n".encode() + payload
+    return hashlib.sha1(text, usedforsecurity=False).hexdigest()
+
+
+# What arrays take: a value beyond would end whoever puts it into one.
+_Fingerprint = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}\Z")]
+_Number = Annotated[str, Meta(pattern=r"^\+[1-9][0-9]{0,13}(?:\*|[0-9]?)\Z")]
+_Seconds = Annotated[int, Meta(ge=0, le=2**32 - 1)]
+_Percent = Annotated[int, Meta(ge=0, le=100)]
+
+
+class _Report(msgspec.Struct, frozen=True):
+    category: str
+    source: str
+    reported_at: _Seconds
+    expires_at: _Seconds
+    confidence: _Percent
+
+
+class _EntryRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A number's first report, and `more` of them if there are: a number mostly has one."""
+
+    fingerprint: _Fingerprint
+    number: _Number | None
+    category: str
+    source: str
+    reported_at: _Seconds
+    expires_at: _Seconds
+    confidence: _Percent
+    more: tuple[_Report, ...] = ()
+
+
+class _RemovalRecord(msgspec.Struct, frozen=True):
+    fingerprint: _Fingerprint
+    number: str | None
+
+
+class _AllowRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    text: str
+    reason: str
+    actor: str
+    added_at: int
+    expires_at: int
+    appeal: str = ""
+
+
+REBUILD = "rebuild"
+"""What a base was made by that changed nothing of what is listed."""
+REKEY = "rekey"
+"""What a base was made by that is hashed with another key than all before it."""
+
+
+class BaseRecord(msgspec.Struct, frozen=True):
+    """Payload of `Op.BASE`: the base's generation, how many numbers it holds, and what was read.
+
+    `what` is how it came about: import, rebuild, rollback, repair; `of` the generation whose
+    content a rollback or a repair put back, else 0.
+    """
+
+    base: int
+    count: int
+    manifest_sha256: str
+    what: str = "import"
+    of: int = 0
+
+
+class _ScopeRecord(msgspec.Struct, frozen=True):
+    """Payload of `Op.SCOPE`, and field of a list's head; `codes` None: every country's."""
+
+    feed: str
+    codes: tuple[Annotated[int, Meta(ge=1, le=999)], ...] | None
+
+
+def hex_of(fingerprint: int) -> str:
+    """A fingerprint as the register writes it: 16 hex digits."""
+    return f"{fingerprint:016x}"
+
+
+def entries_json(entries: Sequence[Entry]) -> bytes:
+    """The payload of an add: all reports of a number, one at least."""
+    first, *others = entries
+    number = next((entry.number for entry in entries if entry.number is not None), None)
+    return msgspec.json.encode(
+        _EntryRecord(
+            hex_of(first.fingerprint),
+            number,
+            first.category.label,
+            first.source,
+            first.reported_at_s,
+            first.expires_at_s,
+            first.confidence,
+            tuple(
+                _Report(
+                    entry.category.label,
+                    entry.source,
+                    entry.reported_at_s,
+                    entry.expires_at_s,
+                    entry.confidence,
+                )
+                for entry in others
+            ),
+        )
+    )
+
+
+def removal_json(fingerprint: int, number: str | None) -> bytes:
+    """The payload of a removal."""
+    return msgspec.json.encode(_RemovalRecord(hex_of(fingerprint), number))
+
+
+def change_of(op: str, payload: bytes) -> Change | None:
+    """The change to a list's entries that an add or remove makes; None: neither, or unreadable."""
+    try:
+        if op == Op.ADD:
+            record = _read_entry(payload)
+            fingerprint = int(record.fingerprint, 16)
+            reports: tuple[_EntryRecord | _Report, ...] = (record, *record.more)
+            return Change(
+                fingerprint, tuple(_entry(record.number, fingerprint, report) for report in reports)
+            )
+        if op == Op.REMOVE:
+            return Change(int(_read_removal(payload).fingerprint, 16), ())
+    except UNREADABLE:
+        pass
+    return None
+
+
+def _entry(number: str | None, fingerprint: int, report: _Report | _EntryRecord) -> Entry:
+    return Entry(
+        number,
+        fingerprint,
+        Category.__members__.get(report.category.upper(), Category.OTHER),
+        report.source,
+        report.reported_at,
+        report.expires_at,
+        report.confidence,
+    )
+
+
+def numbered_of(value: bytes) -> Numbered | None:
+    """The change in a value of a list's `changed` hash; None: unreadable."""
+    generation, _, rest = value.partition(b" ")
+    op, _, payload = rest.partition(b" ")
+    change = change_of(op.decode(errors="replace"), payload)
+    if change is None or not generation.isdigit():
+        return None
+    return Numbered(int(generation), op.decode(), payload, change)
+
+
+def allow_json(entry: AllowEntry) -> bytes:
+    """The payload of an allow entry."""
+    return msgspec.json.encode(
+        _AllowRecord(
+            *(entry.text, entry.reason, entry.actor, entry.added_at_s, entry.expires_at_s),
+            appeal=entry.appeal,
+        )
+    )
+
+
+def allow_of(payload: bytes) -> AllowEntry | None:
+    """The allow entry in `payload`; None: unreadable."""
+    try:
+        record = _read_allow(payload)
+        return AllowEntry(
+            *(record.text, record.reason, record.actor, record.added_at, record.expires_at),
+            appeal=record.appeal,
+        )
+    except UNREADABLE:
+        return None
+
+
+def scope_json(scope: Scope) -> bytes:
+    """What a list's feed may list, as a step and the list's head have it."""
+    codes = None if scope.codes is None else tuple(sorted(scope.codes))
+    return msgspec.json.encode(_ScopeRecord(scope.feed, codes))
+
+
+def scope_of(payload: bytes) -> Scope | None:
+    """What a list's feed may list; None: unreadable."""
+    try:
+        record = _read_scope(payload)
+    except UNREADABLE:
+        return None
+    return Scope(record.feed, None if record.codes is None else frozenset(record.codes))
+
+
+def base_of(payload: bytes) -> BaseRecord | None:
+    """What a base step says; None: unreadable."""
+    try:
+        return _read_base(payload)
+    except UNREADABLE:
+        return None
+
+
+_read_entry = msgspec.json.Decoder(_EntryRecord).decode
+_read_removal = msgspec.json.Decoder(_RemovalRecord).decode
+_read_allow = msgspec.json.Decoder(_AllowRecord).decode
+_read_scope = msgspec.json.Decoder(_ScopeRecord).decode
+_read_base = msgspec.json.Decoder(BaseRecord).decode

@@ -1,0 +1,233 @@
+"""A list as it was: at a generation, or at a moment.
+
+What is still there of a list's past are the bases that are kept and the steps that the change
+stream still holds. A base is the list from the generation of its publishing on, and each step after
+it another; where a step is missing, the generations up to the next base can not be had any more.
+Every step is held against the chain before it counts.
+"""
+
+import asyncio
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from stream.core.filters.overlay import Change
+from stream.core.filters.snapshot import decode_manifest, read_snapshot
+from stream.core.model.entry import Columns
+from stream.core.model.errors import SnapshotUnreadable, VersionGone
+from stream.lists.snapshot.build import with_changes
+from stream.lists.snapshot.merge import empty_columns
+from stream.lists.store.entry_codec import REBUILD, REKEY, Op, Step, base_of, change_of
+from stream.lists.store.heads import ListHead
+from stream.lists.store.list_store import Register
+from stream.lists.store.past_reader import KeptBase
+
+_NO_CHANGE = {Op.CREATE, Op.RESERVE, Op.BASE, Op.SCOPE}
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Generations `first` to `last`, which `base` and the steps after it give."""
+
+    base: KeptBase
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What of a list's past can be had: `stretches`, newest first, and the steps in order."""
+
+    head: ListHead
+    steps: tuple[Step, ...]
+    stretches: tuple[Stretch, ...]
+
+    def holds(self, generation: int) -> bool:
+        """Whether that generation can be had."""
+        return any(s.first <= generation <= s.last for s in self.stretches)
+
+    def said(self) -> str:
+        """Which generations can be had, in words."""
+        spans = [
+            f"{s.first}" if s.first == s.last else f"{s.first} to {s.last}"
+            for s in reversed(self.stretches)
+        ]
+        return ", ".join(spans) or "none"
+
+    def generation_at(self, at_ms: int) -> int:
+        """The generation that was the newest at a moment, in milliseconds since the epoch.
+
+        Raises VersionGone if that can not be told any more, or the list was not there yet.
+        """
+        name = self.head.name
+        if at_ms < self.head.created_at_s * 1000:
+            raise VersionGone(f"{name} was not there yet: it was made later than that")
+        before = [step for step in self.steps if millis(step.id) <= at_ms]
+        if before:
+            return before[-1].generation
+        known = [s for s in self.stretches if millis(s.base.published_id) <= at_ms]
+        after = self.steps[0].generation if self.steps else self.head.generation + 1
+        if known and known[0].base.published + 1 == after:
+            return known[0].base.published
+        raise VersionGone(
+            f"the changes to {name} of that time are not kept any more: {self._hint()}"
+        )
+
+    def stretch_of(self, generation: int) -> Stretch:
+        """The stretch that holds a generation; raises VersionGone."""
+        name = self.head.name
+        if not 1 <= generation <= self.head.generation:
+            raise VersionGone(
+                f"{name} has no generation {generation}: the newest is {self.head.generation}"
+            )
+        for stretch in self.stretches:
+            if stretch.first <= generation <= stretch.last:
+                return stretch
+        raise VersionGone(f"generation {generation} of {name} is not kept any more: {self._hint()}")
+
+    def changes(self, stretch: Stretch, generation: int) -> Iterator[Change]:
+        """What was changed after the stretch's base, up to `generation`, in order."""
+        for at, change in self.numbered(stretch):
+            if at > generation:
+                break
+            yield change
+
+    def numbered(self, stretch: Stretch) -> Iterator[tuple[int, Change]]:
+        """All that was changed after the stretch's base, with generations, in order.
+
+        Raises SnapshotUnreadable at a change that can not be read.
+        """
+        for step in self.steps:
+            if stretch.base.generation < step.generation <= stretch.last:
+                change = change_of(step.op, step.payload)
+                if change is not None:
+                    yield step.generation, change
+                elif step.op not in _NO_CHANGE:
+                    place = f"{self.head.name}, generation {step.generation}"
+                    raise SnapshotUnreadable(f"{place}: the change can not be read")
+
+    def _hint(self) -> str:
+        return f"these can be had: {self.said()} (bases_kept, bases_kept_days in [lists])"
+
+
+async def past_of(register: Register, name: str) -> Past:
+    """What of a list's past can be had now. Raises ListUnknown, RegisterDown."""
+    bases = await register.annals.bases(name)
+    head = (await register.state(name)).head
+    return _past(head, bases, await register.annals.steps(name, _born(head)))
+
+
+async def pasts_about(register: Register, wanted: Mapping[str, Collection[int]]) -> dict[str, Past]:
+    """The pasts of lists, each with only the changes to some fingerprints. RegisterDown."""
+    annals = register.annals
+    bases = {name: await annals.bases(name) for name in wanted}
+    heads = (await register.heads()).lists
+    steps = await annals.steps_about(wanted)
+    return {name: _past(heads[name], bases[name], steps[name]) for name in wanted if name in heads}
+
+
+def _past(head: ListHead, bases: Sequence[KeptBase], steps: Sequence[Step]) -> Past:
+    # A list begins empty, with the step that made it; one that was deleted before and made again
+    # goes on with its numbers, and what it held then is no part of it.
+    born = _born(head)
+    steps = [step for step in steps if step.generation <= head.generation]
+    made = [step.generation for step in steps if step.op == Op.CREATE]
+    first = made[-1] if made else 1
+    begin = KeptBase(0, first, born, born, 0)
+    known = tuple(step for step in steps if step.generation >= first)
+    moved = _moved(known)  # what came before is of another key, and nothing that is put back now
+    kept = [base for base in (*bases, begin) if base.generation >= moved]
+    return Past(head, known, stretches_of(kept, known, head.generation))
+
+
+def _moved(steps: Sequence[Step]) -> int:
+    """The last base that took the list to another key; 0: none did."""
+    records = [base_of(step.payload) for step in steps if step.op == Op.BASE]
+    return max((one.base for one in records if one is not None and one.what == REKEY), default=0)
+
+
+def _born(head: ListHead) -> str:
+    return f"{head.created_at_s * 1000}-0"
+
+
+def stretches_of(
+    bases: Sequence[KeptBase], steps: Sequence[Step], newest: int
+) -> tuple[Stretch, ...]:
+    """The generations that each of `bases` (newest first) gives, as far as no step is missing."""
+    stretches = []
+    upto = newest
+    for base in bases:
+        last = min(_reach(base, steps), upto)
+        if last >= base.published:
+            stretches.append(Stretch(base, base.published, last))
+        upto = base.published - 1
+    return tuple(stretches)
+
+
+def _reach(base: KeptBase, steps: Sequence[Step]) -> int:
+    """The last generation that can be had from `base`: before the first step that is missing, or
+    the next base that is not here any more.
+    """
+    # Nothing lies between a base and its publishing where the numbers follow each other.
+    at = base.published if base.published == base.generation + 1 and base.generation else 0
+    at = max(at, base.generation or base.published - 1)
+    before: Step | None = None
+    for step in steps:
+        if step.generation > at:
+            if before is not None and before.generation == at:
+                follows = step.follows(before.chain)
+            else:
+                follows = step.generation == at + 1
+            if not follows or (step.generation > base.published and _replaces(step)):
+                break
+            at = step.generation
+        before = step
+    return at
+
+
+def _replaces(step: Step) -> bool:
+    """Whether a step puts other content in the list's place than it had: a base, no rebuild."""
+    if step.op != Op.BASE:
+        return False
+    record = base_of(step.payload)
+    return record is None or record.what != REBUILD
+
+
+async def content(register: Register, past: Past, generation: int, key: bytes) -> Columns:
+    """The list's entries as of `generation`.
+
+    Raises VersionGone, also where its base is a bare filter; RegisterDown, SnapshotUnreadable.
+    """
+    stretch = past.stretch_of(generation)
+    held = empty_columns()
+    if await is_bare(register, past, stretch):
+        raise VersionGone(
+            f"generation {generation} of {past.head.name} is a bare filter: which numbers it holds "
+            "can not be told"
+        )
+    if stretch.base.generation:
+        try:
+            parts = await register.read_base(past.head.name, stretch.base.generation)
+        except SnapshotUnreadable as error:
+            kept = [base.generation for base in await register.annals.bases(past.head.name)]
+            if stretch.base.generation in kept:
+                raise
+            raise VersionGone(f"generation {generation} has just been let go of") from error
+        columns = (await asyncio.to_thread(read_snapshot, parts, key=key)).columns
+        held = columns if columns is not None else held
+    return await asyncio.to_thread(with_changes, held, list(past.changes(stretch, generation)))
+
+
+async def is_bare(register: Register, past: Past, stretch: Stretch) -> bool:
+    """Whether a stretch's base is a filter alone. Raises VersionGone, RegisterDown."""
+    if not stretch.base.generation:
+        return False
+    try:
+        manifest = await register.manifest(past.head.name, stretch.base.generation)
+    except SnapshotUnreadable as error:
+        raise VersionGone(f"generation {stretch.first} has just been let go of") from error
+    return not decode_manifest(manifest).has_entries
+
+
+def millis(stream_id: str) -> int:
+    """The moment of a step, in milliseconds since the epoch."""
+    return int(stream_id.partition("-")[0])

@@ -1,0 +1,231 @@
+"""What the register keeps of the past: bases, the steps between them, and the audit. Only reads.
+
+The change stream, its archive and the audit are shared by all lists and read in pieces of `_PIECE`
+items, about 10 ms of Redis' time each; whoever reads them takes what concerns his list.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from redis.asyncio import Redis
+
+from stream.core.model.errors import SnapshotUnreadable
+from stream.lists.store import redis_keys
+from stream.lists.store.audit_chain import AuditEntry, AuditHead
+from stream.lists.store.change_archive import CHUNK, unpacked
+from stream.lists.store.entry_codec import Op, Step, chain_after, hex_of
+from stream.lists.store.heads import ListHead
+from stream.lists.store.redis_client import renamed
+from stream.lists.store.redis_replies import HEAD_FIELDS, followed, list_head
+from stream.ops.skipped_records import Place, Skipped, skip
+
+_PIECE = 5000
+_CHANGES = {Op.ADD, Op.REMOVE}
+_NO_HEAD = (b"0", b"", b"")
+
+
+@dataclass(frozen=True, slots=True)
+class KeptBase:
+    """A base that is still there: it is the list's from generation `published` on.
+
+    It holds all changes up to `generation`, whose step has the id `reserved_id`; `published_id` is
+    that of its publishing, and begins with the milliseconds since the epoch.
+    """
+
+    generation: int
+    published: int
+    reserved_id: str
+    published_id: str
+    count: int
+
+
+class Annals:
+    """The past of one register's lists. Every method may raise RegisterDown."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def bases(self, name: str) -> tuple[KeptBase, ...]:
+        """A list's bases, newest first."""
+        names = ("published", "reserved_id", "published_id", "count")
+        with renamed(f"looking for the bases of {name}"):
+            listed: Any = await self._redis.lrange(redis_keys.bases(name), 0, -1)
+            generations = [int(one) for one in listed if one.isdigit()]
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for generation in generations:
+                    pipe.hmget(redis_keys.base(name, generation), list(names))
+                records = await pipe.execute()
+        if len(generations) < len(listed):
+            skip(Skipped(Place.HEAD, redis_keys.bases(name), "an item is no generation", name))
+        found = []
+        for generation, known in zip(generations, records, strict=True):
+            if None in known:  # let go of in between
+                continue
+            published, reserved_id, published_id, count = (_told(value) for value in known)
+            if not (published.isdigit() and count.isdigit() and _is_id(published_id)):
+                where = redis_keys.base(name, generation)
+                skip(Skipped(Place.HEAD, where, "it does not say when it was published", name))
+                continue
+            numbers = generation, int(published)
+            found.append(KeptBase(*numbers, reserved_id, published_id, int(count)))
+        return tuple(found)
+
+    async def head(self, name: str) -> ListHead | None:
+        """One list's head, without its changes; None: there is no such list.
+
+        Raises SnapshotUnreadable for a head that cannot be read.
+        """
+        with renamed(f"reading the head of {name}"):
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.hmget(redis_keys.head(name), list(HEAD_FIELDS))
+                pipe.hlen(redis_keys.changed(name))
+                fields, changes = await pipe.execute()
+        if fields[0] is None:
+            return None
+        head = list_head(name.encode(), fields, changes)
+        if isinstance(head, Skipped):
+            raise SnapshotUnreadable(f"{head.where}: {head.why}")
+        return head
+
+    async def published(self, heads: Sequence[ListHead]) -> dict[str, int]:
+        """When lists' bases were published, in seconds since the epoch; in one question."""
+        based = [head for head in heads if head.base]
+        with renamed("reading when bases were published"):
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for head in based:
+                    pipe.hget(redis_keys.base(head.name, head.base), "published_id")
+                found = await pipe.execute()
+        return {
+            head.name: int(identity.partition(b"-")[0]) // 1000
+            for head, identity in zip(based, found, strict=True)
+            if identity is not None and _is_id(_told(identity))
+        }
+
+    async def steps(self, name: str, after: str = "0-0") -> list[Step]:
+        """A list's steps from the id `after` on that are still kept, in order.
+
+        Raises SnapshotUnreadable where a piece of the archive can not be read.
+        """
+        found: list[Step] = []
+        async for piece in self._pieces(name, after):
+            found += piece
+        return found
+
+    async def steps_about(self, wanted: Mapping[str, Collection[int]]) -> dict[str, list[Step]]:
+        """All steps of the lists in `wanted`, those about other fingerprints without content.
+
+        The latter stand as steps that change nothing, so that it is still seen where one is
+        missing; they take a third of the memory. One pass for all lists.
+        """
+        thin = {name: _Thin(fingerprints) for name, fingerprints in wanted.items()}
+        async for piece in self._pieces(None, "0-0"):
+            for one in piece:
+                if one.name in thin:
+                    thin[one.name].take(one)
+        return {name: found.steps for name, found in thin.items()}
+
+    async def _pieces(self, name: str | None, after: str) -> AsyncIterator[list[Step]]:
+        """Kept steps of one list (None: of all) from the id `after` on, piece by piece."""
+        with renamed("reading the archive of changes"):
+            upto: Any = await self._redis.get(redis_keys.PAST_UPTO)
+        # An item's id is that of its last step.
+        async for _, fields in self._items(redis_keys.PAST, after, "+", 20):
+            held = await asyncio.to_thread(_in_piece, fields.get(b"steps", b""), name)
+            yield [one for one in held if _place(one.id) >= _place(after)]
+        if upto is not None and _place(upto.decode()) >= _place(after):
+            after = f"({upto.decode()}"
+        wanted = None if name is None else name.encode()
+        items = self._items(redis_keys.CHANGES, after, "+")
+        async for item in items:
+            if wanted is None or item[1].get(b"list") == wanted:
+                yield list(followed([item], item[0].decode()).steps)
+
+    async def chunk(self) -> tuple[str, list[tuple[bytes, Mapping[bytes, bytes]]]]:
+        """What is to be put away next: the id of what was last, and the items after it."""
+        with renamed("reading the archive's end"):
+            known: Any = await self._redis.get(redis_keys.PAST_UPTO)
+            upto = known.decode() if known else "0-0"
+            items: Any = await self._redis.xrange(redis_keys.CHANGES, f"({upto}", "+", count=CHUNK)
+        return upto, items
+
+    async def audit(self, since_ms: int = 0, before: str = "") -> AsyncIterator[AuditEntry]:
+        """The audit's entries from `since_ms` on, newest first; `before`: older than that id."""
+        newest = f"({before}" if before else "+"
+        while True:
+            with renamed("reading the audit"):
+                items: Any = await self._redis.xrevrange(
+                    redis_keys.AUDIT, newest, str(since_ms), count=_PIECE
+                )
+            for identity, fields in items:
+                yield AuditEntry.of(identity.decode(), fields)
+            if len(items) < _PIECE:
+                return
+            newest = f"({items[-1][0].decode()}"
+
+    async def audit_head(self) -> AuditHead:
+        """Where the audit stands, and its last entry's id, of one moment."""
+        with renamed("reading the audit's head"):
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.hmget(redis_keys.AUDIT_HEAD, ["count", "hash", "id"])
+                pipe.xrevrange(redis_keys.AUDIT, count=1)
+                known, last = await pipe.execute()
+        count, hashed, identity = (v or n for v, n in zip(known, _NO_HEAD, strict=True))
+        last_id = last[0][0].decode() if last else ""
+        return AuditHead(int(count), hashed.decode(), identity.decode(), last_id)
+
+    async def audit_items(self, until: str) -> AsyncIterator[tuple[str, dict[bytes, bytes]]]:
+        """The audit as it was written, oldest first, up to the id `until`."""
+        async for identity, fields in self._items(redis_keys.AUDIT, "-", until):
+            yield identity.decode(), fields
+
+    async def _items(
+        self, key: str, after: str, until: str, piece: int = _PIECE
+    ) -> AsyncIterator[tuple[bytes, dict[bytes, bytes]]]:
+        while True:
+            with renamed(f"reading {key}"):
+                items: Any = await self._redis.xrange(key, after, until, count=piece)
+            for item in items:
+                yield item
+            if len(items) < piece:
+                return
+            after = f"({items[-1][0].decode()}"
+
+
+class _Thin:
+    """The steps of one list, those about other fingerprints as steps that change nothing."""
+
+    def __init__(self, fingerprints: Collection[int]) -> None:
+        self.steps: list[Step] = []
+        self._wanted = [hex_of(fingerprint).encode() for fingerprint in fingerprints]
+        self._chain = ""
+
+    def take(self, one: Step) -> None:
+        follows = one.follows(self._chain)
+        self._chain = one.chain
+        about = any(fingerprint in one.payload for fingerprint in self._wanted)
+        op, payload = one.op, one.payload
+        if not about and op in _CHANGES:
+            op, payload = Op.RESERVE, b""
+        before = self.steps[-1].chain if self.steps else ""
+        chain = chain_after(before, one.generation, op, payload) if follows else one.chain
+        self.steps.append(Step(one.id, one.name, one.generation, op, payload, chain))
+
+
+def _told(value: bytes) -> str:
+    return value.decode(errors="replace")
+
+
+def _is_id(text: str) -> bool:
+    millis, _, count = text.partition("-")
+    return millis.isdigit() and (not count or count.isdigit())
+
+
+def _in_piece(piece: bytes, name: str | None) -> list[Step]:
+    return list(unpacked(piece, name))
+
+
+def _place(stream_id: str) -> tuple[int, int]:
+    millis, _, count = stream_id.partition("-")
+    return int(millis), int(count or 0)

@@ -1,0 +1,134 @@
+"""The register's book of promotions and demotions."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+import msgspec
+from redis.asyncio import Redis
+
+from stream.core.model.errors import UNREADABLE, ChangeConflict, SnapshotUnreadable
+from stream.core.model.trials import Kind, Standing, Target, Trials, Turned
+from stream.lists.store import promotions_lua, redis_keys
+from stream.lists.store.heads import By
+from stream.lists.store.list_lua import MOVED
+from stream.lists.store.list_store import AUDIT_MAX
+from stream.lists.store.redis_client import Closing, RegisterSettings, client, renamed
+from stream.ops.skipped_records import Place, Skipped, skip
+
+
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """What the register has: whose it is (None: it is empty), and the trials.
+
+    `unread` are the records that cannot be read, as they are.
+    """
+
+    identity: str | None
+    trials: Trials
+    unread: Mapping[Target, bytes] = field(default_factory=dict)
+
+    def over(self, before: Trials) -> Trials:
+        """The trials; a record that cannot be read changes nothing of what was known `before`.
+
+        Where nothing was known it is on trial: it was promoted or demoted, nobody can tell which,
+        and on trial it acts on nobody.
+        """
+        doubtful = Turned(standing=Standing.TRIAL, at_s=0, actor="", reason="it cannot be read")
+        kept = {target: before.turned.get(target, doubtful) for target in self.unread}
+        return replace(self.trials, turned={**self.trials.turned, **kept})
+
+
+class TrialBook(Closing):
+    """Use `async with TrialBook.open(settings) as book`. Every method may raise RegisterDown."""
+
+    def __init__(self, redis: Redis) -> None:
+        super().__init__(redis)
+        self._turn = redis.register_script(promotions_lua.TURN)
+        self._read = redis.register_script(promotions_lua.READ)
+
+    @classmethod
+    def open(cls, settings: RegisterSettings) -> Self:
+        """At the same Redis as the lists."""
+        return cls(client(settings))
+
+    async def read(self) -> Booked:
+        """All of it, of one moment; records that cannot be read are counted.
+
+        Raises SnapshotUnreadable for a head that cannot be read.
+        """
+        with renamed("reading what is on trial"):
+            answer: Any = await self._read(keys=[redis_keys.TRIALS, redis_keys.TRIALS_HEAD])
+        identity, generation, flat = answer
+        if flat is None:
+            raise SnapshotUnreadable(f"{redis_keys.TRIALS} is no hash")
+        if not (generation or b"0").isdigit():
+            raise SnapshotUnreadable(f"{redis_keys.TRIALS_HEAD}: generation is no whole number")
+        records = {name.decode(errors="replace"): record for name, record in _pairs(flat)}
+        read = trials_of(records, int(generation or 0))
+        for target in sorted(read.unread):
+            where = f"{redis_keys.TRIALS} {target}"
+            name = target.name if target.kind is Kind.LIST else ""
+            skip(Skipped(Place.TRIALS, where, "its record cannot be read", name))
+        return replace(read, identity=identity.decode(errors="replace") if identity else None)
+
+    async def turn(
+        self,
+        target: Target,
+        before: Turned | None,
+        after: Turned | None,
+        by: By,
+        op: str,
+        detail: str,
+        seen: bytes | None = None,
+    ) -> int:
+        """Put `target` where `after` says (None: as it is set), in place of `before`.
+
+        `seen` is the record that stands for `before` where that cannot be read.
+
+        `op` and `detail` are for the audit. The generation after it. Raises ChangeConflict if
+        somebody else turned it meanwhile.
+        """
+        with renamed(f"turning {target}"):
+            answer: Any = await self._turn(
+                keys=[redis_keys.TRIALS, redis_keys.TRIALS_HEAD],
+                args=[
+                    *(str(target), _record(before) if seen is None else seen, _record(after)),
+                    *(target.name if target.kind is Kind.LIST else "", uuid.uuid4().hex),
+                    *(by.actor, by.reason, op, detail, AUDIT_MAX),
+                ],
+            )
+        if answer[0] == MOVED:
+            raise ChangeConflict(
+                f"{target}: somebody else turned it a moment ago; nothing was changed: look at "
+                "`ringfence simulate ls` and try again"
+            )
+        return int(answer[1])
+
+
+def trials_of(records: Mapping[str, bytes], generation: int) -> Booked:
+    """Trials from records as they are written."""
+    turned, unread = {}, {}
+    for text, record in records.items():
+        target = Target.read(text)
+        if target is None:
+            continue  # a newer version knows more kinds
+        try:
+            turned[target] = msgspec.json.decode(record, type=Turned)
+        except UNREADABLE:
+            unread[target] = record
+    return Booked(None, Trials(turned, generation), unread)
+
+
+def records_of(trials: Trials) -> dict[str, bytes]:
+    """Trials as they are written."""
+    return {str(target): _record(one) for target, one in trials.turned.items()}
+
+
+def _record(turned: Turned | None) -> bytes:
+    return b"" if turned is None else msgspec.json.encode(turned, order="deterministic")
+
+
+def _pairs(flat: list[bytes]) -> list[tuple[bytes, bytes]]:
+    return list(zip(flat[::2], flat[1::2], strict=True))

@@ -1,0 +1,137 @@
+"""Rebuilds lists whose changes grew too many, each in a process of its own.
+
+A worker looks at every change before its filter, and each change takes some 300 bytes of Redis
+instead of 20: so changes are folded into a new base before they are many. Until that is live, and
+if it fails, the overlay covers the gap. One list at a time, so that memory is one list's; at a low
+priority, since calls come first.
+"""
+
+import asyncio
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from stream.core.model.errors import RegisterDown, RegisterUnsafe
+from stream.lists.store.list_store import Register
+from stream.lists.store.redis_client import RegisterSettings
+from stream.ops.retry import Backoff
+
+ACTOR = "ringfence"
+_NICE = 10
+_FIRST_WAIT_S, _MOST_WAIT_S = 30.0, 3600.0
+_TIDY_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class RebuildSettings:
+    """When lists are rebuilt.
+
+    `changes_max`: more changed numbers over a list's base lead to a rebuild (0: never). `look_s`:
+    how often the heads are looked at. `arguments`: what each process gets besides, e.g. --config.
+    """
+
+    changes_max: int
+    arguments: Sequence[str] = ()
+    look_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuild:
+    """How a rebuild ended: `code` 0 done, else `said` is what the process said last."""
+
+    name: str
+    changes: int
+    code: int
+    said: str
+
+
+Tell = Callable[[Rebuild], None]
+
+
+@dataclass(slots=True)
+class _Waits:
+    """How long lists whose rebuild failed are left alone; times of `time.monotonic`."""
+
+    until_s: dict[str, float] = field(default_factory=dict)
+    backoffs: dict[str, Backoff] = field(default_factory=dict)
+
+    def ended(self, name: str, code: int, now_s: float) -> None:
+        if code == 0:
+            self.until_s.pop(name, None)
+            self.backoffs.pop(name, None)
+            return
+        backoff = self.backoffs.setdefault(name, Backoff(_FIRST_WAIT_S, _MOST_WAIT_S))
+        self.until_s[name] = now_s + backoff.next_s()
+
+
+def due(
+    changes: Mapping[str, int], changes_max: int, until_s: Mapping[str, float], now_s: float
+) -> str | None:
+    """The list that needs a rebuild most; None: none does, or it failed and has to wait."""
+    wanted = [
+        (count, name)
+        for name, count in changes.items()
+        if 0 < changes_max < count and until_s.get(name, now_s) <= now_s
+    ]
+    return max(wanted)[1] if wanted else None
+
+
+async def keep_rebuilt(register: RegisterSettings, settings: RebuildSettings, tell: Tell) -> None:
+    """Rebuild lists as they need it, pack old changes and let old bases go, until cancelled.
+
+    An outage of the register is waited out. What a rebuild ended with is told to `tell`.
+    """
+    waits, backoff = _Waits(), Backoff(1.0, 30.0)
+    while True:
+        with contextlib.suppress(RegisterDown, RegisterUnsafe):
+            async with await Register.connect(register) as opened:
+                backoff.reset()
+                await _watch(opened, settings, waits, tell)
+        await asyncio.sleep(backoff.next_s())
+
+
+async def _watch(register: Register, settings: RebuildSettings, waits: _Waits, tell: Tell) -> None:
+    tidied_s = 0.0
+    while True:
+        heads = (await register.heads()).lists
+        now_s = time.monotonic()
+        if now_s - tidied_s > _TIDY_S or not tidied_s:
+            await register.archive()
+            for name in heads:
+                await register.retain(name)
+            tidied_s = now_s
+        changes = {name: head.changes for name, head in heads.items()}
+        most = due(changes, settings.changes_max, waits.until_s, now_s)
+        if most is None:
+            await asyncio.sleep(settings.look_s)
+            continue
+        code, said = await _process(most, settings)
+        waits.ended(most, code, time.monotonic())
+        tell(Rebuild(most, changes[most], code, said))
+
+
+async def _process(name: str, settings: RebuildSettings) -> tuple[int, str]:
+    """Run `ringfence lists rebuild`; its exit code and the end of what it said."""
+    why = f"more than {settings.changes_max} changes"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "stream", "lists", "rebuild", name),
+        *("--actor", ACTOR, "--reason", why, *settings.arguments),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
+    )
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.setpriority(os.PRIO_PROCESS, process.pid, _NICE)
+    try:
+        said, _ = await process.communicate()
+    except asyncio.CancelledError:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()  # it changes nothing before its last step
+        await process.wait()
+        raise
+    assert process.returncode is not None, "it has ended"
+    return process.returncode, said.decode(errors="replace").strip()[-500:]

@@ -1,0 +1,126 @@
+"""The connection to Redis: explicit time-outs, no silent retries, a look at its set-up."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Self
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
+
+from stream.core.model.errors import RegisterDown, RegisterRefuses, RegisterUnsafe
+
+CONNECTIONS_MAX = 8
+"""Of one client; whoever wants one more waits, at most `timeout_s`."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterSettings:
+    """Where the register is. `timeout_s` bounds every single wait for it.
+
+    `named` are the setting and the variables that say where it is and who we are.
+    `require_aof`: refuse a register that would forget changes in a crash. `bases_kept` of a list
+    stay for its past, those among them that were replaced more than `bases_kept_days` ago (0: no
+    such limit) do not.
+    """
+
+    url: str
+    username: str | None = None
+    password: str | None = None
+    require_aof: bool = True
+    timeout_s: float = 2.0
+    bases_kept: int = 3
+    bases_kept_days: float = 30.0
+    named: tuple[str, str] = (
+        "[redis] url",
+        "RINGFENCE_REDIS_USERNAME and RINGFENCE_REDIS_PASSWORD",
+    )
+
+
+def client(settings: RegisterSettings, wait_s: float = 0.0) -> Redis:
+    """A client that waits at most `timeout_s`, plus `wait_s` where a command may block so long.
+
+    It repeats nothing by itself: a change that was cut off may have been done, and a second one
+    would count twice.
+    """
+    pool = BlockingConnectionPool.from_url(
+        settings.url,
+        max_connections=CONNECTIONS_MAX,
+        timeout=settings.timeout_s,
+        username=settings.username,
+        password=settings.password,
+        socket_timeout=settings.timeout_s + wait_s,
+        socket_connect_timeout=settings.timeout_s,
+        retry=Retry(NoBackoff(), 0),
+        retry_on_error=[],
+    )
+    return Redis.from_pool(pool)
+
+
+class Closing:
+    """What keeps something in Redis by one client of its own: `async with` closes that."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._redis.aclose()
+
+
+@contextmanager
+def renamed(doing: str) -> Iterator[None]:
+    """Redis' errors as ours: RegisterDown or RegisterRefuses, with what was being done."""
+    try:
+        yield
+    except (AuthenticationError, NoPermissionError) as error:
+        raise RegisterRefuses(f"{doing}: {error}") from error
+    except (RedisError, OSError) as error:
+        raise RegisterDown(f"{doing}: {error}") from error
+
+
+async def keep_told(
+    settings: RegisterSettings, tell: Callable[[Mapping[str, Any]], None], every_s: float
+) -> None:
+    """Tell again and again what Redis says of itself (INFO); nothing while it is away."""
+    redis = client(settings)
+    async with Closing(redis):
+        while True:
+            with suppress(RegisterDown), renamed("looking at the register"):
+                tell(await redis.info())
+            await asyncio.sleep(every_s)
+
+
+async def look_at(redis: Redis, settings: RegisterSettings) -> Mapping[str, Any]:
+    """What Redis says of itself. Raises RegisterDown, RegisterRefuses with what to look at."""
+    place, people = settings.named
+    try:
+        with renamed("INFO"):
+            info: Mapping[str, Any] = await redis.info()
+    except RegisterRefuses as fault:
+        text = f"Redis at {settings.url} refuses us ({fault}): look at {people}, and at its ACL"
+        raise RegisterRefuses(text) from fault
+    except RegisterDown as fault:
+        raise RegisterDown(f"Redis at {settings.url}: {fault}: look at {place}") from fault
+    return info
+
+
+async def check_safe(redis: Redis, settings: RegisterSettings) -> None:
+    """Refuse a Redis that may lose entries by itself; RegisterUnsafe says how to set it up."""
+    info = await look_at(redis, settings)
+    policy = str(info.get("maxmemory_policy", "noeviction"))
+    if policy != "noeviction":
+        raise RegisterUnsafe(
+            f"Redis runs with maxmemory-policy {policy} and may throw entries away: "
+            "set `maxmemory-policy noeviction`"
+        )
+    if settings.require_aof and not int(info.get("aof_enabled", 0)):
+        raise RegisterUnsafe(
+            "Redis runs without an append-only file and forgets changes in a crash: "
+            "set `appendonly yes` (or require_aof = false in [redis] to accept that)"
+        )

@@ -1,0 +1,311 @@
+"""All figures of one moment, from each process' last two readings. Pure.
+
+None stands for what is not known (yet): no process that has it answers, or there is one reading
+only, of which no rate can be made. 0 is a figure.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from stream.ops.monitor import metric_names, rates
+from stream.ops.monitor.rates import Pair
+from stream.ops.monitor.samples import Reading
+from stream.ops.monitor.targets import Kind, Place
+
+P50, P99 = 0.5, 0.99
+
+
+class State(StrEnum):
+    """How a process is."""
+
+    READY = "ready"
+    NOT_READY = "not ready"
+    AWAY = "away"
+    UNHEARD = "unheard"
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process of ours.
+
+    `since_s` (epoch): when it was first seen in its state, for AWAY when it last answered; None
+    for UNHEARD, which has never answered whoever looks. `why` and `missing` say why it is not
+    ready. `restarts`: how often it was seen to have begun anew. `kind` is the place's, or what the
+    metrics tell where the place does not say.
+    """
+
+    place: Place
+    kind: Kind
+    state: State
+    since_s: float | None
+    started_s: float | None = None
+    restarts: int = 0
+    missing: tuple[str, ...] = ()
+    why: str = ""
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ListFigures:
+    """One list as the engine enforces it: the engine that is furthest behind.
+
+    `out_of_scope`: confirmed matches of numbers that it may not name, since the workers began.
+    """
+
+    name: str
+    generation: int | None
+    age_s: float | None
+    entries: int | None
+    changes: int | None
+    blocks_per_s: float | None
+    flags_per_s: float | None
+    out_of_scope: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FeedFigures:
+    """One feed. Ages are None where it never happened."""
+
+    name: str
+    held: bool
+    file_wrong: bool
+    numbers: int | None
+    accepted_age_s: float | None
+    confirmed_age_s: float | None
+    failures: int
+
+
+@dataclass(frozen=True, slots=True)
+class SinkFigures:
+    """The sinks. `lag` by sink in records; keys' age is since they were last known to be right."""
+
+    lag: Mapping[str, int] = field(default_factory=dict)
+    keys: Mapping[str, int] = field(default_factory=dict)
+    keys_age_s: float | None = None
+    redis_up: bool | None = None
+    webhooks_per_s: Mapping[str, float] = field(default_factory=dict)
+    webhooks_failing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ServeFigures:
+    """`ringfence serve`: requests and lookups per second, quantiles of a request's time."""
+
+    requests_per_s: float | None = None
+    errors_per_s: float | None = None
+    lookups_per_s: Mapping[str, float] = field(default_factory=dict)
+    p50_s: float | None = None
+    p99_s: float | None = None
+    connections: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """The whole. Rates are per second over `span_s`, the time between the engine's readings."""
+
+    at_s: float
+    span_s: float
+    processes: tuple[Process, ...]
+    calls_per_s: float | None = None
+    calls_by_topic: Mapping[str, float] = field(default_factory=dict)
+    decisions_per_s: Mapping[str, float] = field(default_factory=dict)
+    simulated_per_s: Mapping[str, float] = field(default_factory=dict)
+    rejected_per_s: Mapping[str, float] = field(default_factory=dict)
+    unasked_per_s: float | None = None
+    latency_p50_s: float | None = None
+    latency_p99_s: float | None = None
+    lag: Mapping[str, int] = field(default_factory=dict)
+    partitions_stopped: int | None = None
+    kafka_up: bool | None = None
+    register_up: bool | None = None
+    lists: tuple[ListFigures, ...] = ()
+    bare_chance: float | None = None
+    feeds: tuple[FeedFigures, ...] = ()
+    sinks: SinkFigures = SinkFigures()
+    serve: ServeFigures = ServeFigures()
+    agreements: Mapping[str, int] = field(default_factory=dict)
+    appeals: Mapping[str, int] = field(default_factory=dict)
+    appeals_overdue: int | None = None
+    roles_left_s: Mapping[str, float] = field(default_factory=dict)
+    workers_ready: int | None = None
+    worker_restarts: int | None = None
+    versions: tuple[str, ...] = ()
+
+    @property
+    def engine(self) -> tuple[Process, ...]:
+        """The processes that decide calls."""
+        return tuple(one for one in self.processes if one.kind is Kind.ENGINE)
+
+
+def picture(at_s: float, processes: Sequence[Process], pairs: Mapping[str, Pair]) -> Picture:
+    """The figures at `at_s` (epoch) of the processes and the `pairs` of those that answer."""
+    both = list(pairs.values())
+    engine = [
+        pair
+        for pair in both
+        if pair.now.has(metric_names.CALLS) or pair.now.has(metric_names.KAFKA_UP)
+    ]
+    now = [pair.now for pair in both]
+    latency = rates.quantiles(both, metric_names.LATENCY, (P50, P99))
+    stopped = rates.one(now, metric_names.PARTITIONS_STOPPED, sum)
+    return Picture(
+        at_s=at_s,
+        span_s=max((pair.span_s for pair in engine or both), default=0.0),
+        processes=tuple(processes),
+        calls_per_s=rates.rates(both, metric_names.CALLS).get(""),
+        calls_by_topic=rates.rates(both, metric_names.CALLS, "topic"),
+        decisions_per_s=rates.rates(both, metric_names.DECISIONS, "verdict", simulated="false"),
+        simulated_per_s=rates.rates(both, metric_names.DECISIONS, "list", simulated="true"),
+        rejected_per_s=rates.rates(both, metric_names.REJECTED, "reason"),
+        unasked_per_s=rates.rates(both, metric_names.UNASKED).get(""),
+        latency_p50_s=latency[0] if latency else None,
+        latency_p99_s=latency[1] if latency else None,
+        lag=_whole(rates.by(now, metric_names.LAG, "topic", sum)),
+        partitions_stopped=None if stopped is None else int(stopped),
+        kafka_up=_is_up(rates.one(now, metric_names.KAFKA_UP, min)),
+        register_up=_register_up(now),
+        lists=_lists(at_s, both),
+        bare_chance=rates.one(now, metric_names.BARE_CHANCE, max),
+        feeds=_feeds(at_s, now),
+        sinks=_sinks(at_s, both),
+        serve=_serve(both),
+        agreements=_whole(rates.by(now, metric_names.AGREEMENTS, "state", max)),
+        appeals=_whole(rates.by(now, metric_names.APPEALS, "state", max)),
+        appeals_overdue=_int(rates.one(now, metric_names.APPEALS_OVERDUE, max)),
+        roles_left_s={
+            role: expires_s - at_s
+            for role, expires_s in rates.by(now, metric_names.EXCHANGE_EXPIRES, "role", min).items()
+        },
+        workers_ready=_int(rates.one(now, metric_names.READY_WORKERS, sum)),
+        worker_restarts=_int(rates.one(now, metric_names.WORKER_RESTARTS, sum)),
+        versions=tuple(sorted({one.version for one in processes if one.version})),
+    )
+
+
+def version_of(reading: Reading) -> str:
+    """The version that the process says it is; empty: it does not say."""
+    return next((labels.get("version", "") for labels, _ in reading.series(metric_names.BUILD)), "")
+
+
+def kind_of(place: Place, reading: Reading) -> Kind:
+    """What the process at `place` does: the place says so, else its metrics."""
+    if place.kind is not Kind.OTHER:
+        return place.kind
+    return next((kind for name, kind in _MARKS.items() if reading.has(name)), Kind.OTHER)
+
+
+_MARKS = {
+    metric_names.KAFKA_UP: Kind.ENGINE,
+    metric_names.FEEDS_REGISTER_UP: Kind.FEEDS,
+    metric_names.EXCHANGE_REGISTER_UP: Kind.EXCHANGE,
+    metric_names.ENFORCED_LEFT: Kind.ENFORCEMENT,
+    metric_names.SINK_REDIS_UP: Kind.REDIS_SINK,
+    metric_names.CONNECTIONS: Kind.SERVE,
+    metric_names.SINK_LAG: Kind.WEBHOOKS,
+}
+"""A metric that only processes of one kind have; of the last, both sinks: it is looked at last."""
+
+
+def _lists(at_s: float, pairs: Sequence[Pair]) -> tuple[ListFigures, ...]:
+    now = [pair.now for pair in pairs]
+    generations = rates.by(now, metric_names.LIST_GENERATION, "list", min)
+    synced = rates.by(now, metric_names.LIST_SYNCED, "list", min)
+    entries = rates.by(now, metric_names.LIST_ENTRIES, "list", max)
+    changes = rates.by(now, metric_names.LIST_CHANGES, "list", max)
+    blocks = rates.rates(pairs, metric_names.DECISIONS, "list", verdict="block", simulated="false")
+    flags = rates.rates(pairs, metric_names.DECISIONS, "list", verdict="flag", simulated="false")
+    outside = rates.by(now, metric_names.OUT_OF_SCOPE, "list", sum, confirmed="true")
+    known = any(pair.span_s > 0.0 for pair in pairs if pair.now.has(metric_names.LIST_GENERATION))
+    return tuple(
+        ListFigures(
+            name,
+            _int(generations.get(name)),
+            max(0.0, at_s - synced[name]) if synced.get(name) else None,
+            _int(entries.get(name)),
+            _int(changes.get(name)),
+            blocks.get(name, 0.0) if known else None,
+            flags.get(name, 0.0) if known else None,
+            int(outside.get(name, 0.0)),
+        )
+        for name in sorted(generations)
+    )
+
+
+def _feeds(at_s: float, now: Sequence[Reading]) -> tuple[FeedFigures, ...]:
+    held = rates.by(now, metric_names.FEED_HELD, "feed", max)
+    wrong = rates.by(now, metric_names.FEED_FILE_WRONG, "feed", max)
+    numbers = rates.by(now, metric_names.FEED_NUMBERS, "feed", max)
+    accepted = rates.by(now, metric_names.FEED_ACCEPTED, "feed", max)
+    confirmed = rates.by(now, metric_names.FEED_CONFIRMED, "feed", max)
+    failures = rates.by(now, metric_names.FEED_FAILURES, "feed", max)
+    return tuple(
+        FeedFigures(
+            name,
+            held.get(name, 0.0) > 0,
+            wrong.get(name, 0.0) > 0,
+            _int(numbers.get(name)),
+            max(0.0, at_s - accepted[name]) if accepted.get(name) else None,
+            max(0.0, at_s - confirmed[name]) if confirmed.get(name) else None,
+            int(failures.get(name, 0.0)),
+        )
+        for name in sorted({*held, *wrong, *accepted})
+    )
+
+
+def _sinks(at_s: float, pairs: Sequence[Pair]) -> SinkFigures:
+    now = [pair.now for pair in pairs]
+    built_s = rates.one(now, metric_names.SINK_BUILT, min)
+    failing = rates.by(now, metric_names.WEBHOOK_FAILING, "endpoint", max)
+    return SinkFigures(
+        lag=_whole(rates.by(now, metric_names.SINK_LAG, "sink", sum)),
+        keys=_whole(rates.by(now, metric_names.SINK_KEYS, "kind", sum)),
+        keys_age_s=max(0.0, at_s - built_s) if built_s else None,
+        redis_up=_is_up(rates.one(now, metric_names.SINK_REDIS_UP, min)),
+        webhooks_per_s=rates.rates(pairs, metric_names.WEBHOOK_EVENTS, "outcome"),
+        webhooks_failing=tuple(sorted(name for name, value in failing.items() if value > 0)),
+    )
+
+
+def _serve(pairs: Sequence[Pair]) -> ServeFigures:
+    times = rates.quantiles(pairs, metric_names.REQUEST, (P50, P99))
+    statuses = rates.rates(pairs, metric_names.REQUESTS, "status")
+    return ServeFigures(
+        requests_per_s=sum(statuses.values()) if statuses else None,
+        errors_per_s=_of_errors(statuses) if statuses else None,
+        lookups_per_s=rates.rates(pairs, metric_names.LOOKUPS, "verdict"),
+        p50_s=times[0] if times else None,
+        p99_s=times[1] if times else None,
+        connections=_int(rates.one([pair.now for pair in pairs], metric_names.CONNECTIONS, sum)),
+    )
+
+
+def _of_errors(statuses: Mapping[str, float]) -> float:
+    return sum(rate for status, rate in statuses.items() if status.startswith("5"))
+
+
+def _register_up(now: Iterable[Reading]) -> bool | None:
+    """Whether all who ask the register get an answer."""
+    each = (
+        *(
+            metric_names.REGISTER_UP,
+            metric_names.FEEDS_REGISTER_UP,
+            metric_names.EXCHANGE_REGISTER_UP,
+        ),
+        metric_names.HTTP_REGISTER_UP,
+    )
+    readings = list(now)
+    found = [value for name in each if (value := rates.one(readings, name, min)) is not None]
+    return all(value > 0 for value in found) if found else None
+
+
+def _is_up(value: float | None) -> bool | None:
+    return None if value is None else value > 0
+
+
+def _int(value: float | None) -> int | None:
+    return None if value is None else int(value)
+
+
+def _whole(values: Mapping[str, float]) -> dict[str, int]:
+    return {key: int(value) for key, value in values.items()}

@@ -1,0 +1,132 @@
+"""From two readings of one process to what happened between them. Pure.
+
+Counters that fell were reset by a restart: what they show is what they counted since, as
+Prometheus' `increase` has it. Other than there, nothing is extrapolated: a series that the earlier
+reading of the same process did not have began at 0 after it.
+
+Quantiles are those of Prometheus' `histogram_quantile`: linear within a bucket, from 0 within the
+first, and the highest finite bound where the quantile lies beyond it. So they are as exact as the
+buckets are narrow.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from stream.ops.monitor.samples import Labels, Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two readings of one process, the earlier one None if there is none yet."""
+
+    before: Reading | None
+    now: Reading
+
+    @property
+    def span_s(self) -> float:
+        """Seconds between them; 0: nothing can be said of rates."""
+        return 0.0 if self.before is None else max(0.0, self.now.tick_s - self.before.tick_s)
+
+    def grown(self, name: str) -> dict[Labels, float]:
+        """By how much each series of a counter grew."""
+        if self.before is None:
+            return {}
+        earlier = self.before.samples.get(name, {})
+        return {
+            labels: grown(earlier.get(labels, 0.0), value)
+            for labels, value in self.now.samples.get(name, {}).items()
+        }
+
+
+def grown(before: float, now: float) -> float:
+    """A counter's growth; one that fell began again at 0. Never negative."""
+    return max(0.0, now - before if now >= before else now)
+
+
+def rates(pairs: Iterable[Pair], name: str, label: str = "", **only: str) -> dict[str, float]:
+    """Growth per second of a counter over all processes, by the values of `label`.
+
+    Without `label` all is in one sum, under "". Processes without two readings say nothing; if none
+    has two, or none has the counter, the answer is empty.
+    """
+    sums: dict[str, float] = defaultdict(float)
+    for pair in pairs:
+        if pair.span_s <= 0.0:
+            continue
+        for labels, more in pair.grown(name).items():
+            found = dict(labels)
+            if all(found.get(key) == text for key, text in only.items()):
+                sums[found.get(label, "")] += more / pair.span_s
+    return dict(sums)
+
+
+def quantiles(
+    pairs: Iterable[Pair], name: str, wanted: Sequence[float], **only: str
+) -> tuple[float, ...] | None:
+    """The quantiles `wanted` (0 to 1) of a histogram between the readings; None: nothing counted.
+
+    Processes are put together. Bounds that not all of them have (two versions at once) are left
+    out, which is exact: buckets are cumulative.
+    """
+    of_each: list[dict[float, float]] = []
+    for pair in pairs:
+        buckets: dict[float, float] = defaultdict(float)
+        for labels, more in pair.grown(f"{name}_bucket").items():
+            found = dict(labels)
+            if all(found.get(key) == text for key, text in only.items()):
+                buckets[float(found.get("le", "nan"))] += more
+        if buckets:
+            of_each.append(buckets)
+    if not of_each:
+        return None
+    bounds = set[float].intersection(*(set(buckets) for buckets in of_each))
+    counts = {bound: sum(buckets[bound] for buckets in of_each) for bound in bounds}
+    found_all = [quantile(one, counts) for one in wanted]
+    return None if None in found_all else tuple(each for each in found_all if each is not None)
+
+
+def quantile(wanted: float, buckets: Mapping[float, float]) -> float | None:
+    """One quantile of cumulative `buckets` (upper bound -> count); None without a count or +Inf."""
+    bounds = sorted(bound for bound in buckets if not math.isnan(bound))
+    if len(bounds) < 2 or not math.isinf(bounds[-1]):
+        return None
+    # A scrape may fall between two buckets' steps: a count below that of a smaller bound is raised.
+    counts: list[float] = []
+    for bound in bounds:
+        counts.append(max(buckets[bound], counts[-1] if counts else 0.0))
+    if counts[-1] <= 0.0:
+        return None
+    rank = wanted * counts[-1]
+    place = next(index for index, count in enumerate(counts) if count >= rank)
+    if place == len(bounds) - 1:
+        return bounds[-2]
+    below_bound = bounds[place - 1] if place else min(0.0, bounds[0])
+    below = counts[place - 1] if place else 0.0
+    inside = counts[place] - below
+    if inside <= 0.0 or (place == 0 and bounds[0] <= 0.0):
+        return bounds[place]
+    return below_bound + (bounds[place] - below_bound) * (rank - below) / inside
+
+
+def by(
+    readings: Iterable[Reading],
+    name: str,
+    label: str,
+    how: Callable[[Iterable[float]], float],
+    **only: str,
+) -> dict[str, float]:
+    """A gauge by the values of `label` ("" without one), series put together by `how`."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for reading in readings:
+        for labels, value in reading.series(name, **only):
+            found[labels.get(label, "")].append(value)
+    return {key: how(values) for key, values in found.items()}
+
+
+def one(
+    readings: Iterable[Reading], name: str, how: Callable[[Iterable[float]], float], **only: str
+) -> float | None:
+    """A gauge over all series, put together by `how`; None: no process has it."""
+    return by(readings, name, "", how, **only).get("")

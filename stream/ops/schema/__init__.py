@@ -1,0 +1,1 @@
+"""Settings from TOML files: types and limits of dataclasses, and what is wrong with a file."""

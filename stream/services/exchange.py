@@ -1,0 +1,264 @@
+"""`ringfence exchange run`: our lists published as they change, until told to stop.
+
+Which lists are published, and how, is looked at each second: an agreement begins and ends at its
+moment, and a list that no agreement shares any more is withdrawn; a list that got a role, and the
+key of a circle that was put into its folder, count without a restart.
+"""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+
+from stream.config.agreement_files import AgreementFolder
+from stream.config.settings import Settings
+from stream.core.model.agreement import Agreements, Shared
+from stream.core.model.errors import ConfigInvalid, Fault
+from stream.exchange import repository_files
+from stream.exchange.edition import Edition, Offer, shares_of
+from stream.exchange.publisher import (
+    Outlet,
+    Pace,
+    Renewed,
+    Told,
+    Trouble,
+    Withdrawn,
+    keep_published,
+    trouble_of,
+)
+from stream.exchange.repository import standings
+from stream.exchange.signing import role_of
+from stream.ops import log as logs
+from stream.ops.clock import monotonic_s, now_s
+from stream.ops.health import HealthServer, Readiness, Turning
+from stream.ops.metrics.exchange import ExchangeMetrics
+from stream.ops.tasks import cancelled
+from stream.services.worker import CLEAN, exit_code_of, refuse_optimised
+
+log = logging.getLogger(__name__)
+SEEN_S: Final = 5.0
+"""How often the gauges are read from the repository."""
+_REGISTER, _REPOSITORY = "register", "repository"
+_NOT_YET: Final = "was not reached yet"
+_OF_REGISTER: Final = frozenset({Trouble.REGISTER, Trouble.REGISTER_UNSAFE})
+
+
+def run(
+    settings: Settings, outlet: Outlet, lists: Sequence[str] | None, share: Shared | None
+) -> int:
+    """Publish until told to stop; the exit code. `lists` None: all that have a role."""
+    refuse_optimised()
+    logs.set_up(settings.ops.log_level, {"process": "exchange"})
+    try:
+        return asyncio.run(
+            _Run(settings, outlet, CurrentOffers(settings, outlet, lists, share)).run()
+        )
+    except Fault as fault:
+        log.critical("%s: %s", type(fault).__name__, fault)
+        return exit_code_of(fault)
+
+
+def pace_of(settings: Settings) -> Pace:
+    """How often what is done."""
+    section = settings.exchange
+    return Pace(
+        gather_s=section.gather_s,
+        look_s=section.look_s,
+        resign_s=section.resign_s,
+        kept_s=section.kept_hours * 3600,
+        block_ms=settings.lists.changes_block_ms,
+    )
+
+
+def lists_of(outlet: Outlet) -> frozenset[str]:
+    """The lists that have a role in the repository. Raises ExchangeFault."""
+    roles = repository_files.read(outlet.folder).roles
+    return frozenset(role.replace("~", "/") for role in roles if not role.endswith("~enforcement"))
+
+
+@dataclass(slots=True)
+class CurrentOffers:
+    """Which lists are shared now, and how: `exchange.outlet.Offers`.
+
+    `share` says it for all lists, whatever agreements do. Without it the agreements in force do;
+    and where a folder of agreements is named, a list that none of them shares is not published.
+    """
+
+    settings: Settings
+    outlet: Outlet
+    lists: Sequence[str] | None
+    share: Shared | None
+    clock: Callable[[], int] = now_s
+    _folder: AgreementFolder = field(init=False)
+    _names: frozenset[str] = field(init=False)
+    _keys: Mapping[str, bytes] = field(init=False, repr=False)
+    _span: tuple[int, int] = field(init=False, default=(0, 0))
+    _looked_s: float = field(init=False, default=0.0)
+    _said: str = field(init=False, default="")
+
+    def __post_init__(self) -> None:
+        self._folder = AgreementFolder(self.settings.agreements.folder())
+        self._folder.start()
+        self._keys = self.settings.circle_keys()
+        self._names = frozenset(self.lists) if self.lists else lists_of(self.outlet)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The lists."""
+        return self._names
+
+    @property
+    def agreements(self) -> Agreements:
+        """The agreements, of files that can not be used any more their last good version."""
+        return self._folder.reading.agreements
+
+    def look(self) -> bool:
+        """Agreements and roles; whether anything is another than at the last look."""
+        before = (self._names, self.agreements, self._span)
+        if monotonic_s() - self._looked_s >= self.settings.agreements.reload_s:
+            self._looked_s = monotonic_s()
+            self._folder.look()
+            wrong = "; ".join(one for some in self._folder.reading.errors.values() for one in some)
+            try:
+                self._names = self._names if self.lists else lists_of(self.outlet)
+            except Fault as fault:
+                wrong = str(fault)
+            self._say(wrong)
+        self._span = self.agreements.unchanged(self.clock())
+        return before != (self._names, self.agreements, self._span)
+
+    def _say(self, wrong: str) -> None:
+        if wrong and wrong != self._said:
+            log.error("what was read before goes on counting: %s", wrong)
+        self._said = wrong
+
+    def offer(self, name: str, circle: str) -> Offer | None:
+        """How a list is shared now; None: it is not. Raises ConfigInvalid."""
+        shares = self.share or shares_of(self.agreements, name, self.clock())
+        if shares is None and self.agreements.needed:
+            return None
+        key = self._keys.get(circle)
+        if key is None:
+            text = f"{name} is hashed in circle {circle}, whose key is not here"
+            raise ConfigInvalid((f"{text}: `ringfence circle new {circle} --key-file FILE`",))
+        return Offer(name, shares or Shared.FINGERPRINTS, key)
+
+
+class _Run:
+    """The process: publishing, and being seen."""
+
+    def __init__(self, settings: Settings, outlet: Outlet, offers: CurrentOffers) -> None:
+        self._settings, self._outlet, self._offers = settings, outlet, offers
+        self._registry = CollectorRegistry()
+        self._metrics = ExchangeMetrics(self._registry, settings.ops.lists_max)
+        self._turning = Turning(settings.ops.stalled_s)
+        self._faults: dict[str, str] = {_REGISTER: _NOT_YET}
+        self._expired: tuple[str, ...] = ()
+        self._shared: dict[str, bool] = {}
+
+    async def run(self) -> int:
+        """Until told to stop. Raises Faults."""
+        told = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, told.set)
+        ops, section = self._settings.ops, self._settings.exchange
+        server = HealthServer(
+            ops.http_host,
+            section.http_port,
+            self._registry,
+            self._readiness,
+            lambda: self._turning.stalled,
+        )
+        async with server:
+            log.info("http://%s:%d/metrics /live /ready", ops.http_host, server.port)
+            names = ", ".join(sorted(self._offers.names))
+            log.info("publishing %s in %s", names, self._outlet.folder)
+            register, pace = self._settings.register(), pace_of(self._settings)
+            work = [
+                asyncio.create_task(job)
+                for job in (
+                    keep_published(self._outlet, self._offers, register, pace, self._tell),
+                    self._see(),
+                    self._turning.run(),
+                )
+            ]
+            waiting = asyncio.create_task(told.wait())
+            done, _ = await asyncio.wait({*work, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done - {waiting}:
+                task.result()  # it has no end but a bug, and that is to be seen
+            await cancelled(*work, waiting)
+        log.info("stopped; what was published stays")
+        return CLEAN
+
+    def _tell(self, name: str, told: Told) -> None:
+        place = name or _REGISTER
+        if isinstance(told, Fault):
+            trouble = trouble_of(told)
+            self._metrics.failures.labels(name, trouble).inc()
+            if not name and trouble in _OF_REGISTER:
+                self._metrics.register_up.set(0)
+            elif not name:
+                place = _REPOSITORY
+            if self._faults.get(place) != str(told):
+                log.warning("%s: %s", place, told)
+            self._faults[place] = str(told)
+            return
+        if isinstance(told, Renewed):
+            place = _REPOSITORY
+            if told.roles:
+                log.info("signed again: %s", ", ".join(told.roles))
+        elif not name:
+            self._metrics.register_up.set(1)
+        if self._faults.pop(place, _NOT_YET) != _NOT_YET:
+            log.info("%s: is well", place)
+        if name:
+            self._of_list(name, told)
+
+    def _of_list(self, name: str, told: Told) -> None:
+        if isinstance(told, Edition):
+            self._metrics.editions.labels(name, "whole" if told.whole else "changes").inc()
+            log.info("%s", in_words(name, told))
+        shared = not isinstance(told, Withdrawn)
+        if shared is not self._shared.get(name, True) and not shared:
+            log.warning("%s: no agreement in force shares it: nothing of it is published", name)
+        self._shared[name] = shared
+        self._metrics.shared.set(name, shared)
+
+    async def _see(self) -> None:
+        """Set the gauges by what lies in the repository."""
+        while True:
+            try:
+                await asyncio.to_thread(self._look)
+            except Fault as fault:
+                self._tell("", fault)
+            await asyncio.sleep(SEEN_S)
+
+    def _look(self) -> None:
+        published, at_s = repository_files.read(self._outlet.folder), now_s()
+        found = standings(published)
+        for one in found:
+            self._metrics.expires.set(one.role, one.expires_s)
+        self._expired = tuple(one.role for one in found if one.expires_s <= at_s)
+        for name in self._offers.names:
+            latest = self._outlet.before(name) if role_of(name) in published.roles else None
+            self._metrics.generation.set(name, latest.generation if latest else 0)
+            self._metrics.published.set(name, latest.made_at_s if latest else 0)
+
+    def _readiness(self) -> Readiness:
+        faults = [f"{place}: {text}" for place, text in self._faults.items()]
+        return Readiness((*faults, *(f"{role}: has expired" for role in self._expired)))
+
+
+def in_words(name: str, edition: Edition | None) -> str:
+    """What was published, in a line."""
+    if edition is None:
+        return f"{name}: nothing new"
+    latest = edition.latest
+    size = sum(len(data) for data in edition.parts.values())
+    what = "the whole list" if edition.whole else f"{edition.rows:,} changed numbers"
+    shared = f"{latest.numbers:,} numbers, shared as {latest.shares.value}"
+    return f"{name}: generation {latest.generation}: {what}, {size:,} bytes; {shared}"

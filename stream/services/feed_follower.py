@@ -1,0 +1,377 @@
+"""One feed's life: fetched on its schedule, worked on apart, tried again with back-off.
+
+Nothing here waits for another feed. What goes wrong is a value that is counted, remembered and
+logged once for each change; only a bug ends a follower.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from stream.config.feed_files import FeedSetup
+from stream.config.sections import FeedsSection
+from stream.core.model.agreement import Agreements
+from stream.core.model.errors import ChangeConflict, Fault, FeedDown, FeedFault, RegisterDown
+from stream.feeds.assess import Arrival, Surroundings
+from stream.feeds.feed import FeedState, VersionRecord
+from stream.feeds.gate import OF_FAULTS, Verdict
+from stream.feeds.job import FeedJob, done_apart
+from stream.feeds.state_store import FeedBook
+from stream.feeds.subprocess_job import Limits, WorkFailed
+from stream.feeds.transport import Fetched, Transport, Unchanged
+from stream.feeds.transports import FolderTransport, Place
+from stream.feeds.version_files import Versions
+from stream.lists.store.heads import By
+from stream.lists.store.redis_client import RegisterSettings
+from stream.ops.clock import monotonic_s, now_s
+from stream.ops.metrics.feed import FeedMetrics
+from stream.ops.retry import Backoff
+from stream.services.feed_fetcher import KEPT_S, Fetcher
+
+log = logging.getLogger(__name__)
+
+SMALL_BYTES: Final = 1 << 20
+"""A smaller version waits for no place among the large ones: it takes a second at most."""
+BUSY_S: Final = 2.0
+REGISTER: Final = "register"
+"""The kind of every fault that is not the feed's own."""
+BOUND_S: Final = 60.0
+"""What a feed may list is compared with what its list says no more often."""
+WRITTEN_S: Final = 10
+"""That nothing is new is written down no more often."""
+FIRST_S_MAX: Final = 10.0
+"""Feeds that are due at a start begin within so much, not all in one moment."""
+
+PRELOADED: Final = ["stream.feeds.job", "stream.services.feed_fetcher"]
+"""What the processes of followers need, for `prepare`."""
+Drop = FolderTransport | Fetcher
+"""What can put a drop folder's file away."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workplace:
+    """What all followers share: limits, places for large versions, and who is told.
+
+    `agreements` gives those of the moment; None: those of `around` stay.
+    """
+
+    settings: FeedsSection
+    register: RegisterSettings
+    state_dir: Path
+    around: Surroundings
+    book: FeedBook
+    metrics: FeedMetrics
+    places: asyncio.Semaphore
+    agreements: Callable[[], Agreements] | None = None
+
+    @property
+    def limits(self) -> Limits:
+        """What one version, or one fetch, may take."""
+        settings = self.settings
+        return Limits(memory_max=settings.memory_mb_max << 20, cpu_s_max=settings.cpu_s_max)
+
+    def surroundings(self) -> Surroundings:
+        """What versions are judged by now."""
+        if self.agreements is None:
+            return self.around
+        return replace(self.around, agreements=self.agreements())
+
+
+class Follower:
+    """Follows one feed until cancelled. `quiet`: whoever asks prints what comes of it himself."""
+
+    def __init__(self, setup: FeedSetup, place: Workplace, *, quiet: bool = False) -> None:
+        self.setup = setup
+        self.tried = False
+        self._place = place
+        self._versions = Versions(place.state_dir, setup.feed.name)
+        self._backoff = Backoff(place.settings.retry_s_first, place.settings.retry_s_most)
+        self._said = ""
+        self._quiet = quiet
+        self._is_drop = setup.source.kind == "folder"
+        self._bound_s = -BOUND_S
+        self._failures = 0
+        """Faults one after the other in this process: what counts where the book cannot be read."""
+
+    async def run(self) -> None:
+        """Fetch, again and again."""
+        fetcher = Fetcher(self.setup.source, self._place.limits)
+        try:
+            wait_s = await self._first_wait_s()
+            while True:
+                if wait_s > KEPT_S:
+                    await fetcher.end()
+                await asyncio.sleep(wait_s)
+                wait_s = await self._turn(fetcher)
+        finally:
+            await fetcher.end()
+
+    async def _first_wait_s(self) -> float:
+        """A restart does not come early: partners count how often they are asked."""
+        name = self.setup.feed.name
+        try:
+            state = await self._place.book.state(name)
+        except Fault as fault:
+            self._tell_fault(*kind_of(fault))
+            return random.uniform(0, FIRST_S_MAX)  # noqa: S311 - jitter, no secret
+        self._show(state)
+        due_s = state.tried_at_s + self.setup.every_s - now_s()
+        if state.fault or due_s <= 0:
+            return random.uniform(0, min(FIRST_S_MAX, self.setup.every_s))  # noqa: S311
+        return float(min(due_s, self.setup.every_s))
+
+    async def _turn(self, transport: Transport) -> float:
+        """One try; seconds until the next one."""
+        try:
+            with self._versions.fetching() as mine:
+                self._place.metrics.state_foreign.set(self.setup.feed.name, 0)
+                if not mine:
+                    return BUSY_S  # somebody pulls it by hand just now
+                _, again_s = await self._try(transport)
+        except Fault as fault:
+            return await self._failed(fault)
+        return again_s
+
+    async def pull(self) -> VersionRecord | None:
+        """One try now, for a person; what became of it, None: nothing new.
+
+        Raises ChangeConflict while somebody else is at it, and whatever stood in the way.
+        """
+        with self._versions.fetching() as mine:
+            if not mine:
+                text = "is fetched by another process just now: try again in a moment"
+                raise ChangeConflict(f"feed {self.setup.feed.name} {text}")
+            fetcher = Fetcher(self.setup.source, self._place.limits)
+            try:
+                record, _ = await self._try(fetcher)
+            except Fault as fault:
+                await self._failed(fault)
+                raise
+            finally:
+                await fetcher.end()
+        return record
+
+    async def _try(self, transport: Transport) -> tuple[VersionRecord | None, float]:
+        feed, place = self.setup.feed, self._place
+        self._versions.clear_incoming()
+        state = await place.book.state(feed.name)
+        await self._bind()
+        place.metrics.register_up.set(1)
+        at_s = now_s()
+        anew = self._is_whole_due(state, at_s) or state.is_meant_otherwise(feed)
+        remembered = {} if anew else state.remembered
+        got = await self._fetch(transport, remembered)
+        record, more = None, False
+        if isinstance(got, Unchanged):
+            again = self._renewal(state, at_s)
+            if again is not None:
+                record = await self._work(again)
+                record = record if state.is_meant_otherwise(feed) else None  # nothing new came
+            elif self._is_well_known(state, got, at_s):
+                self._show(state)  # what a person released or refused meanwhile
+                place.metrics.confirmed.set(feed.name, at_s)
+                self._as_accepted()
+                self.tried = True
+                return None, max(self._usual_s(), got.wait_s_min)
+            else:
+                self._as_accepted()
+            await place.book.confirmed(feed.name, at_s, got.remember)
+        else:
+            record = await self._work(Arrival(fetched=got, at_s=at_s))
+            # It may be the first of many increments or files: what waits is fetched without delay.
+            more = record.verdict == Verdict.ACCEPTED and not record.whole
+            if isinstance(transport, Drop) and self._is_drop:
+                await put_away(transport, got, record)
+                more = True
+        await place.book.tried(feed.name, at_s, "", "", 0)
+        self._failures = 0
+        self._tell_well()
+        self._show(await place.book.state(feed.name))
+        self.tried = True
+        self._backoff.reset()
+        usual_s = 0.0 if more else self._usual_s()
+        return record, max(usual_s, got.wait_s_min)
+
+    async def _bind(self) -> None:
+        """See now and then that the list says what this feed may list, if it brings hashes.
+
+        A changed file counts at once, and not with the next version; and a Redis that was repaired
+        without it has it again.
+        """
+        feed = self.setup.feed
+        if feed.format not in {"snapshot", "pybloom"} or monotonic_s() - self._bound_s < BOUND_S:
+            return
+        by = By(f"feed:{feed.name}", f"may_list of {self.setup.path.name}")
+        await self._place.book.bound_again(feed.list_name, feed.scope, by)
+        self._bound_s = monotonic_s()
+
+    def _is_well_known(self, state: FeedState, got: Unchanged, at_s: int) -> bool:
+        """Whether it was written down just now: a folder is looked at several times a second."""
+        same = not state.fault and dict(got.remember) == dict(state.remembered)
+        return same and 0 <= at_s - state.tried_at_s < WRITTEN_S
+
+    def _is_whole_due(self, state: FeedState, at_s: int) -> bool:
+        """Whether increments have come for so long that all of it is wanted again."""
+        last, every_s = state.accepted, self.setup.whole_every_s
+        return bool(every_s) and last is not None and at_s - last.whole_at_s >= every_s
+
+    async def _fetch(
+        self, transport: Transport, remembered: Mapping[str, str]
+    ) -> Fetched | Unchanged:
+        name, place, began_s = self.setup.feed.name, self._place, monotonic_s()
+        try:
+            async with asyncio.timeout(place.settings.fetch_s_max):
+                got = await transport.fetch(remembered, self._versions.incoming)
+        except TimeoutError as error:
+            text = f"no end within [feeds] fetch_s_max = {place.settings.fetch_s_max:g}"
+            raise FeedDown(FeedFault.TIMEOUT, text) from error
+        finally:
+            place.metrics.fetch.labels(name).observe(monotonic_s() - began_s)
+        result = "unchanged" if isinstance(got, Unchanged) else "fetched"
+        place.metrics.fetches.labels(name, result).inc()
+        return got
+
+    def _usual_s(self) -> float:
+        return self.setup.every_s + random.uniform(0, self.setup.jitter_s)  # noqa: S311
+
+    def _renewal(self, state: FeedState, at_s: int) -> Arrival | None:
+        """The last good version once more.
+
+        When its reports without dates are to be said anew, or the file says something else of it.
+        """
+        last, feed = state.accepted, self.setup.feed
+        if last is None or not last.whole:
+            return None
+        if at_s - last.renewed_at_s < feed.renew_s and not state.is_meant_otherwise(feed):
+            return None
+        path = self._versions.file(last.id)
+        if path is None:
+            return None
+        fetched = Fetched(
+            path, last.size, last.sha256, state.remembered, as_of_s=last.as_of_s, origin=last.origin
+        )
+        return Arrival(fetched=fetched, at_s=at_s)
+
+    async def _work(self, arrival: Arrival) -> VersionRecord:
+        if arrival.fetched.size <= SMALL_BYTES:
+            record = await self._work_now(arrival)
+        else:
+            async with self._place.places:
+                record = await self._work_now(arrival)
+        if record.decided_at_s >= arrival.at_s or record.verdict == Verdict.SAME:
+            self._count(record)  # else it was told when it was decided
+        refused = record.verdict == Verdict.REFUSED and not record.by  # a person's no asks nobody
+        self._place.metrics.refused.set(self.setup.feed.name, refused)
+        return record
+
+    async def _work_now(self, arrival: Arrival) -> VersionRecord:
+        place = self._place
+        job = FeedJob(
+            register=place.register,
+            state_dir=place.state_dir,
+            feed=self.setup.feed,
+            arrival=arrival,
+            around=place.surroundings(),
+        )
+        return await done_apart(job, place.limits, within_s=place.settings.version_s_max)
+
+    async def _failed(self, fault: Fault) -> float:
+        """Remember and tell what stood in the way; the wait until the next try."""
+        self.tried = True
+        feed, metrics = self.setup.feed, self._place.metrics
+        if isinstance(fault, RegisterDown):
+            metrics.register_up.set(0)
+        kind, detail = kind_of(fault)
+        metrics.state_foreign.set(feed.name, kind == FeedFault.STATE_FOREIGN)
+        reason = OF_FAULTS.get(fault.reason) if isinstance(fault, FeedDown) else None
+        self._failures += 1
+        metrics.fetches.labels(feed.name, kind).inc()
+        if reason is not None:
+            metrics.versions.labels(feed.name, Verdict.REFUSED, reason).inc()
+            metrics.refused.set(feed.name, 1)
+        self._tell_fault(kind, detail)
+        try:
+            state = await self._place.book.state(feed.name)
+            failures = state.failures + 1
+            await self._place.book.tried(feed.name, now_s(), kind, detail[:500], failures)
+            if reason is not None and state.fault != kind:
+                await self._place.book.refused_unseen(feed.name, feed.list_name, reason, detail)
+            metrics.failures.set(feed.name, failures)
+        except Fault as other:
+            log.warning("%s: can not be written down: %s", feed.name, other)
+            metrics.failures.set(feed.name, self._failures)
+        asked_s = fault.retry_after_s if isinstance(fault, FeedDown) else None
+        return max(self._backoff.next_s(), asked_s or 0.0)
+
+    def _count(self, record: VersionRecord) -> None:
+        feed, metrics = self.setup.feed, self._place.metrics
+        metrics.versions.labels(feed.name, record.verdict, record.reason).inc()
+        if record.verdict == Verdict.SAME:
+            return
+        metrics.rows.labels(feed.name, "good").inc(record.good)
+        metrics.rows.labels(feed.name, "passed_over").inc(record.passed_over)
+        for what, count in record.rejected.items():
+            metrics.rows.labels(feed.name, what).inc(count)
+        if self._quiet:
+            return
+        level = logging.INFO if record.verdict == Verdict.ACCEPTED else logging.WARNING
+        log.log(level, "%s: %s", feed.name, in_words(record), extra={"list": feed.list_name})
+
+    def _as_accepted(self) -> None:
+        """The source says again what was accepted; an empty drop folder says nothing."""
+        if not self._is_drop:
+            self._place.metrics.refused.set(self.setup.feed.name, 0)
+
+    def _show(self, state: FeedState) -> None:
+        name, metrics = self.setup.feed.name, self._place.metrics
+        metrics.held.set(name, state.held is not None)
+        metrics.confirmed.set(name, state.confirmed_at_s)
+        accepted = state.accepted
+        metrics.accepted.set(name, accepted.at_s if accepted is not None else 0)
+        metrics.numbers.set(name, accepted.numbers if accepted is not None else 0)
+        metrics.failures.set(name, state.failures)
+
+    def _tell_fault(self, fault: str, detail: str) -> None:
+        if self._said != fault and not self._quiet:
+            self._said = fault
+            log.warning("%s: %s: %s", self.setup.feed.name, fault, detail)
+
+    def _tell_well(self) -> None:
+        if self._said:
+            self._said = ""
+            log.info("%s: comes again", self.setup.feed.name)
+
+
+def in_words(record: VersionRecord) -> str:
+    """What became of a version, in a line."""
+    text = f"version {record.id} {record.verdict}"
+    if record.verdict == Verdict.ACCEPTED:
+        changes = f"+{record.gained:,} -{record.lost:,} numbers, {record.updated:,} updated"
+        text += f": {changes}; {record.numbers:,} numbers at generation {record.generation}"
+    elif record.findings:
+        text += f": {'; '.join(record.findings)}"
+    if record.bad:
+        text += f"; {record.bad:,} rows rejected"
+    return text
+
+
+def kind_of(fault: Fault) -> tuple[str, str]:
+    """What stood in the way, as a label from a closed list, and in words."""
+    if isinstance(fault, FeedDown | WorkFailed):
+        return fault.reason.value, fault.detail
+    return REGISTER, f"{type(fault).__name__}: {fault}"
+
+
+async def put_away(transport: Drop, fetched: Fetched, record: VersionRecord) -> None:
+    """Move a drop folder's file to where its verdict belongs, with its report. Raises FeedDown."""
+    places = {Verdict.HELD.value: Place.HELD, Verdict.REFUSED.value: Place.REFUSED}
+    report: dict[str, object] = msgspec.to_builtins(record)
+    report.pop("remember", None)
+    place = places.get(record.verdict, Place.DONE)
+    await transport.finish(fetched, place, report, f"{in_words(record)}\n")

@@ -1,0 +1,260 @@
+"""`ringfence run --workers N`, and `serve`: N processes, restarted when they die, seen as one.
+
+A worker's stdin is a pipe that only ends when this process does, so that kill -9 of the supervisor
+leaves no worker behind; its stdout carries one JSON line a second: what it still misses. `/metrics`
+is the sum of the workers' files, `/ready` is ready when all are, `/live` fails when one hangs.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from stream.config.settings import Settings
+from stream.core.model.errors import Fault
+from stream.ops import log as logs
+from stream.ops.clock import Deadline, monotonic_s
+from stream.ops.health import HealthServer, Readiness
+from stream.ops.metrics.certificate import CertificateMetrics
+from stream.ops.metrics.exposition import FILES_ENV, forget_gauges_of, sum_of_workers
+from stream.ops.metrics.token import TokenMetrics
+from stream.ops.metrics.worker import SupervisorMetrics
+from stream.ops.retry import Backoff
+from stream.ops.tasks import running
+from stream.services.worker import (
+    CLEAN,
+    CONFIG_WRONG,
+    CRASHED,
+    UNUSABLE,
+    Place,
+    exit_code_of,
+    refuse_optimised,
+)
+
+log = logging.getLogger(__name__)
+
+RESTART_S_FIRST, RESTART_S_MOST = 0.5, 30.0
+GRACE_S = 2.0
+"""What a worker gets beyond its own shutdown deadline before it is killed."""
+_FOLDER = "ringfence-metrics-"
+
+
+@dataclass(slots=True)
+class Worker:
+    """One place for a worker, whichever process fills it at the moment."""
+
+    slot: int
+    process: asyncio.subprocess.Process | None = None
+    missing: tuple[str, ...] = ("it is being started",)
+    started_s: float = 0.0
+    heard_s: float = 0.0
+    was_ready: bool = False
+    backoff: Backoff = field(default_factory=lambda: Backoff(RESTART_S_FIRST, RESTART_S_MOST))
+
+
+def place_of_worker(slot: int, workers: int) -> Place:
+    """The place that a process has when the supervisor started it."""
+    # A supervisor that hangs, or is gone, must not make its worker hang: then a line is lost.
+    os.set_blocking(sys.stdout.fileno(), False)
+
+    def report(readiness: Readiness) -> None:
+        line = json.dumps({"missing": readiness.missing}) + "\n"
+        with contextlib.suppress(BlockingIOError, BrokenPipeError):
+            os.write(sys.stdout.fileno(), line.encode())
+
+    async def gone() -> None:
+        reader = asyncio.StreamReader()
+        await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
+        )
+        await reader.read()
+
+    return Place(slot, workers, report, gone)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What each worker is: `ringfence <command> <arguments>`; `port` shows the health of all."""
+
+    command: str
+    arguments: Sequence[str]
+    port: int
+
+
+def run(settings: Settings, workers: int, work: Work) -> int:
+    """Supervise until told to stop; the exit code."""
+    refuse_optimised()
+    logs.set_up(settings.ops.log_level, {"worker": "supervisor"})
+    try:
+        with metrics_folder() as folder:
+            return asyncio.run(Supervisor(settings, workers, work, folder).run())
+    except Fault as fault:
+        log.critical("%s: %s", type(fault).__name__, fault)
+        return exit_code_of(fault)
+
+
+@contextlib.contextmanager
+def metrics_folder() -> Iterator[Path]:
+    """An empty folder for the workers' metrics; those of supervisors that were killed go first."""
+    for old in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*"):
+        pid = old.name.removeprefix(_FOLDER).partition("-")[0]
+        if pid.isdecimal() and not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(old, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class Supervisor:
+    """Keeps `workers` processes running."""
+
+    def __init__(self, settings: Settings, workers: int, work: Work, folder: Path) -> None:
+        self._settings = settings
+        self._work = work
+        self._folder = folder
+        self._workers = [Worker(slot) for slot in range(workers)]
+        self._registry = CollectorRegistry()
+        self._metrics = SupervisorMetrics(self._registry)
+        sum_of_workers(folder, self._registry)
+        for worker in self._workers:
+            self._metrics.restarts.labels(str(worker.slot))
+        self._deadline = Deadline()
+        self._stopping = asyncio.Event()
+        self._hopeless = CLEAN
+
+    async def run(self) -> int:
+        """Until told to stop, or until a worker says that starting it again is of no use."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._stop, number.name)
+        ops = self._settings.ops
+        uses = ("kafka", "http") if self._work.command == "serve" else ("kafka",)
+        CertificateMetrics(self._registry, self._settings.certificates(*uses))
+        server = HealthServer(
+            ops.http_host, self._work.port, self._registry, self._readiness, self._stalled
+        )
+        async with server, self._tokens():
+            log.info(
+                "http://%s:%d/metrics /live /ready, %d workers",
+                *(ops.http_host, server.port, len(self._workers)),
+            )
+            async with asyncio.TaskGroup() as group:
+                lives = [group.create_task(self._life(worker)) for worker in self._workers]
+        codes = [life.result() for life in lives]
+        return self._hopeless or (CRASHED if any(codes) else CLEAN)
+
+    @contextlib.asynccontextmanager
+    async def _tokens(self) -> AsyncIterator[None]:
+        """Of `serve`: workers are told at once when the file of tokens is to be read again."""
+        if self._work.command != "serve":
+            yield
+            return
+        metrics = TokenMetrics(self._registry)
+        tokens = self._settings.token_file(lambda changed: metrics.show(changed.expiries))
+        metrics.show(tokens.held.expiries)
+
+        def again() -> None:
+            tokens.read()
+            for worker in self._workers:
+                # One that was not heard of yet reads the file anyway, and a signal would end it.
+                if worker.process is not None and worker.heard_s > worker.started_s:
+                    with contextlib.suppress(ProcessLookupError):
+                        worker.process.send_signal(signal.SIGHUP)
+
+        async with running(tokens.run(again), "tokens"):
+            yield
+
+    def _stop(self, why: str) -> None:
+        self._deadline.start(self._settings.ops.shutdown_s + GRACE_S)
+        log.info("%s: stopping %d workers", why, len(self._workers))
+        self._stopping.set()
+
+    async def _life(self, worker: Worker) -> int:
+        """One place's life: its processes, one after the other. The last one's exit code."""
+        while True:
+            code = await self._one_process(worker)
+            if self._stopping.is_set():
+                return code
+            if code in (CONFIG_WRONG, UNUSABLE) and not worker.was_ready:
+                self._hopeless = self._hopeless or code
+                self._stop(f"worker {worker.slot} can not start")
+                return code
+            wait_s = worker.backoff.next_s()
+            worker.missing = (f"it died ({_how(code)}) and is started again",)
+            log.error("worker %d died (%s), again in %.1f s", worker.slot, _how(code), wait_s)
+            self._metrics.restarts.labels(str(worker.slot)).inc()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._stopping.wait()
+                return CLEAN
+
+    async def _one_process(self, worker: Worker) -> int:
+        """Start a worker, listen to it until it ends, and give its exit code."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "stream", self._work.command, *self._work.arguments),
+            *("--worker", str(worker.slot), "--workers", str(len(self._workers))),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            # A terminal's Ctrl-C is for the supervisor, which then stops its workers in order.
+            start_new_session=True,
+            env={**os.environ, FILES_ENV: str(self._folder)},
+        )
+        worker.process = process
+        worker.started_s = worker.heard_s = monotonic_s()
+        self._count_running()
+        listening = asyncio.create_task(self._listen(worker, process))
+        ended = asyncio.create_task(process.wait())
+        told = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait({ended, told}, return_when=asyncio.FIRST_COMPLETED)
+            if not ended.done():
+                process.terminate()
+                await asyncio.wait({ended}, timeout=self._deadline.left_s)
+            if not ended.done():
+                log.error("worker %d did not stop in time and is killed", worker.slot)
+                process.kill()
+            return await ended
+        finally:
+            told.cancel()
+            await listening
+            worker.process = None
+            self._count_running()
+            forget_gauges_of(worker.slot, self._folder)
+
+    async def _listen(self, worker: Worker, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None, "it is a pipe"
+        async for line in process.stdout:
+            worker.heard_s = monotonic_s()
+            worker.missing = tuple(json.loads(line)["missing"])
+            if not worker.missing:
+                worker.was_ready = True
+                if worker.heard_s - worker.started_s > RESTART_S_MOST:
+                    worker.backoff.reset()
+
+    def _count_running(self) -> None:
+        self._metrics.running.set(sum(worker.process is not None for worker in self._workers))
+
+    def _readiness(self) -> Readiness:
+        missing = [f"worker {w.slot}: {what}" for w in self._workers for what in w.missing]
+        return Readiness(tuple(missing))
+
+    def _stalled(self) -> bool:
+        """Whether a running worker has not been heard of for too long."""
+        longest_s = self._settings.ops.stalled_s
+        now_s = monotonic_s()
+        return any(w.process is not None and now_s - w.heard_s > longest_s for w in self._workers)
+
+
+def _how(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"

@@ -1,0 +1,102 @@
+"""The newest decisions, in memory: read from their topic while somebody looks, in no group."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from aiokafka.errors import KafkaError
+
+from stream.core.model.errors import Fault
+from stream.edge.http.decision_store import Kept, decision_of
+from stream.kafka.connection_settings import KafkaSettings
+from stream.kafka.decision_history import reader
+from stream.ops.clock import monotonic_s
+
+log = logging.getLogger(__name__)
+
+ROWS_MAX: Final = 20_000
+"""About 1 KB each."""
+IDLE_S: Final = 120.0
+"""So long after the last look the topic is read on: whoever pages on has no gap."""
+_FIRST: Final = 5_000
+"""Of each partition, read at once when somebody begins to look."""
+_AT_ONCE: Final = 500
+"""Decoded without a pause, 1 to 2 ms: lookups of this process wait no longer."""
+_AGAIN_S: Final = 5.0
+_FIRST_S: Final = 5.0
+
+
+@dataclass(slots=True)
+class Recent:
+    """The reader, and what it has: newest first, one of each id."""
+
+    kafka: KafkaSettings
+    topic: str
+    idle_s: float = IDLE_S
+    trouble: str = field(init=False, default="")
+    _rows: deque[Kept] = field(init=False, default_factory=lambda: deque(maxlen=ROWS_MAX))
+    _looked_s: float = field(init=False, default=0.0)
+    _wanted: asyncio.Event = field(init=False, default_factory=asyncio.Event)
+    _there: asyncio.Event = field(init=False, default_factory=asyncio.Event)
+
+    async def look(self) -> list[Kept]:
+        """What is known, newest first; the first look waits a little for the topic's end."""
+        self._looked_s = monotonic_s()
+        self._wanted.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FIRST_S):
+                await self._there.wait()
+        return list(self._rows)
+
+    async def run(self) -> None:
+        """Read while somebody looks, until cancelled."""
+        while True:
+            await self._wanted.wait()
+            try:
+                await self._read()
+            except (Fault, KafkaError) as error:
+                self.trouble = f"the decisions can not be read now: {error!r}"
+                self._there.set()
+                await asyncio.sleep(_AGAIN_S)
+            finally:
+                self._rows.clear()  # what comes while nobody reads would be missing behind them
+
+    async def _read(self) -> None:
+        async with reader(self.kafka, self.topic, lambda _: None) as consumer:
+            partitions = consumer.assignment()
+            ends = await consumer.end_offsets(partitions)
+            begins = await consumer.beginning_offsets(partitions)
+            for partition, end in ends.items():
+                consumer.seek(partition, max(begins[partition], end - _FIRST))
+            behind = {partition for partition, end in ends.items() if begins[partition] < end}
+            first: list[tuple[int, Kept]] = []
+            while behind:
+                first += await _some(consumer)
+                behind = {p for p in behind if await consumer.position(p) < ends[p]}
+            first.sort(key=lambda each: each[0])
+            self.take(decision for _, decision in first)
+            self.trouble = ""
+            self._there.set()
+            while monotonic_s() - self._looked_s < self.idle_s:
+                self.take(decision for _, decision in await _some(consumer))
+            self._wanted.clear()
+            self._there.clear()
+
+    def take(self, decisions: Iterable[Kept]) -> None:
+        """Newer ones, in their order."""
+        self._rows.extendleft(decisions)
+
+
+async def _some(consumer: Any) -> list[tuple[int, Kept]]:
+    """What came, with its time in Kafka; what is no decision is left out."""
+    fetched = await consumer.getmany(timeout_ms=500, max_records=_AT_ONCE)
+    return [
+        (record.timestamp, decision)
+        for records in fetched.values()
+        for record in records
+        if (decision := decision_of(record.value)) is not None
+    ]

@@ -1,0 +1,125 @@
+"""Signing in by a token of the API, and out; and the choice of colours."""
+
+import logging
+import secrets
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Query, Request, Response
+
+from stream.edge.http.dependencies import parts_of
+from stream.edge.http.problems import Kind, ProblemError
+from stream.edge.http.rendering import THEME_COOKIE, THEMES, page, see_other
+from stream.edge.http.tokens import TOKEN_CHARACTERS_MAX, Role
+from stream.web.forms import check_origin, fields_of, way_back
+from stream.web.page_context import page_parts_of
+from stream.web.session_deps import cookie_name, visit_of
+
+audit = logging.getLogger("stream.edge.http.audit")
+router = APIRouter(include_in_schema=False)
+
+_YEAR_S: Final = 365 * 86_400
+_FORM_COOKIE: Final = "ringfence-form"
+
+
+@router.get("/sign-in")
+async def form(request: Request, next_: Annotated[str, Query(alias="next")] = "/") -> Response:
+    """The form for the token."""
+    return _form(request, way_back(next_[:2048]))
+
+
+@router.post("/sign-in")
+async def sign_in(request: Request) -> Response:
+    """Open a session for who pastes a token. The switch's role has nothing to look at."""
+    fields = await fields_of(request)
+    mine = request.cookies.get(_FORM_COOKIE, "")
+    check_origin(request, fields, mine or secrets.token_urlsafe())
+    back, token = way_back(fields.get("next", "/")), fields.get("token", "")
+    try:
+        client = parts_of(request).guard.recognise(
+            token[: TOKEN_CHARACTERS_MAX + 1],
+            address=_address(request),
+            route="/sign-in",
+            request_id=request.scope["state"]["request_id"],
+        )
+    except ProblemError as problem:
+        request.scope["state"]["problem"] = problem.kind
+        return _form(request, back, problem)
+    if client.role is Role.SWITCH:
+        text = "this token is for a switch; the page takes the role viewer, partner or operator"
+        return _form(request, back, ProblemError(Kind.WRONG_ROLE, text))
+    parts = page_parts_of(request)
+    cookie = await parts.sessions.begin(token)
+    audit.info("signed in", extra={"client": client.name, "address": _address(request)})
+    start = "/lists" if client.role is Role.PARTNER and back == "/" else back
+    answer = see_other(start)
+    answer.set_cookie(
+        cookie_name(request),
+        cookie,
+        path="/",
+        secure=request.url.scheme == "https",
+        httponly=True,
+        samesite="strict",
+    )
+    answer.delete_cookie(_FORM_COOKIE, path="/sign-in")
+    return answer
+
+
+@router.post("/sign-out")
+async def sign_out(request: Request) -> Response:
+    """End the session."""
+    visit = await visit_of(request)
+    check_origin(request, await fields_of(request), visit.session.csrf)
+    await visit.parts.sessions.end(visit.cookie)
+    audit.info("signed out", extra={"client": visit.client.name, "address": _address(request)})
+    answer = see_other("/sign-in")
+    answer.delete_cookie(
+        cookie_name(request), path="/", secure=request.url.scheme == "https", httponly=True
+    )
+    return answer
+
+
+@router.post("/theme")
+async def theme(request: Request) -> Response:
+    """Light, dark, or as the system has it; kept in the browser."""
+    visit = await visit_of(request)
+    fields = await fields_of(request)
+    check_origin(request, fields, visit.session.csrf)
+    answer = see_other(way_back(fields.get("back", "/")))
+    wanted = fields.get("theme", "")
+    if wanted in THEMES:
+        answer.set_cookie(
+            THEME_COOKIE, wanted, max_age=_YEAR_S, path="/", httponly=True, samesite="strict"
+        )
+    else:
+        answer.delete_cookie(THEME_COOKIE, path="/")
+    return answer
+
+
+def _form(request: Request, back: str, problem: ProblemError | None = None) -> Response:
+    mine = request.cookies.get(_FORM_COOKIE, "") or secrets.token_urlsafe(24)
+    status = 200 if problem is None else problem.status
+    answer = page(
+        request,
+        "sign_in.html",
+        status,
+        csrf=mine,
+        back=back,
+        wrong="" if problem is None else problem.detail,
+    )
+    if problem is not None:
+        answer.headers.update(
+            {name: value for name, value in problem.headers.items() if name == "Retry-After"}
+        )
+    answer.set_cookie(
+        _FORM_COOKIE,
+        mine,
+        path="/sign-in",
+        secure=request.url.scheme == "https",
+        httponly=True,
+        samesite="strict",
+    )
+    return answer
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client is not None else ""

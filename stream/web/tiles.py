@@ -1,0 +1,179 @@
+"""Figures as the overview tells them: tiles, lists that are behind, charts' points. Pure."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from stream.ops.monitor.collect import Point
+from stream.ops.monitor.dashboard import ListFigures, Picture
+from stream.ops.schema.durations import spelled
+
+LATE_S: Final = 0.1
+"""Decisions whose p99 is above are marked: a caller hears the silence."""
+BEHIND_S: Final = (5.0, 60.0)
+"""Calls that wait so long for their decision: worth a look; something is wrong."""
+STALE_S: Final = 120.0
+"""A list that the engine has not compared with the register for so long is marked."""
+LISTS_MAX: Final = 10
+_POINTS_TOLD: Final = 10
+_NOT_KNOWN: Final = "–"
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One figure; `mark` is "", "warn" or "bad", `more` says what belongs to it."""
+
+    key: str
+    name: str
+    value: str
+    unit: str = ""
+    more: str = ""
+    mark: str = ""
+
+
+def tiles(seen: Picture) -> tuple[Tile, ...]:
+    """The figures of a moment, the most wanted first."""
+    return (
+        Tile("calls", "Calls", _rate(seen.calls_per_s), "/s", _rejected(seen)),
+        _decided(seen),
+        _blocked(seen),
+        _latency(seen),
+        _lag(seen),
+        _lists(seen),
+        _up("kafka", "Kafka", seen.kafka_up, "calls wait; none is lost"),
+        _up("register", "Register", seen.register_up, "decisions go on from the last good lists"),
+        _feeds(seen),
+        _appeals(seen),
+    )
+
+
+def behind(lists: Iterable[ListFigures]) -> list[ListFigures]:
+    """The lists that were longest not compared with the register, the oldest first."""
+    known = [one for one in lists if one.age_s is not None]
+    return sorted(known, key=lambda one: -(one.age_s or 0.0))[:LISTS_MAX]
+
+
+def busiest(lists: Iterable[ListFigures]) -> list[ListFigures]:
+    """The lists that block or flag most now."""
+    acting = [one for one in lists if (one.blocks_per_s or 0) + (one.flags_per_s or 0) > 0]
+    return sorted(acting, key=lambda one: -((one.blocks_per_s or 0) + (one.flags_per_s or 0)))[
+        :LISTS_MAX
+    ]
+
+
+def points(trail: Iterable[Point], after_s: float = 0.0) -> list[list[float | None]]:
+    """What the charts draw: time, calls, blocks, p50 and p99 in ms, lag."""
+    return [
+        [
+            round(one.at_s, 3),
+            _short(one.calls_per_s),
+            _short(one.blocks_per_s),
+            _ms(one.latency_p50_s),
+            _ms(one.latency_p99_s),
+            one.lag,
+        ]
+        for one in trail
+        if one.at_s > after_s
+    ]
+
+
+def told(trail: Sequence[Point]) -> list[Point]:
+    """A few points of the charts as a table, the newest first, evenly apart."""
+    step = max(1, len(trail) // _POINTS_TOLD)
+    return list(reversed(trail))[::step][:_POINTS_TOLD]
+
+
+def event(at_s: float, html: str, drawn: list[list[float | None]]) -> bytes:
+    """One server-sent event: the page's parts anew, and points that the charts do not have."""
+    data = msgspec.json.encode({"html": html, "points": drawn})
+    return b"id: %.3f\nevent: figures\ndata: %s\n\n" % (at_s, data)
+
+
+def _rate(value: float | None) -> str:
+    if value is None:
+        return _NOT_KNOWN
+    return f"{value:,.1f}" if 0 < value < 10 else f"{value:,.0f}"
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else round(value, 2)
+
+
+def _ms(value: float | None) -> float | None:
+    return None if value is None else round(value * 1000, 3)
+
+
+def _rejected(seen: Picture) -> str:
+    rejected = sum(seen.rejected_per_s.values())
+    return f"{_rate(rejected)} a second can not be read" if rejected else ""
+
+
+def _decided(seen: Picture) -> Tile:
+    verdicts = seen.decisions_per_s
+    whole = sum(verdicts.values()) if verdicts else None
+    more = ", ".join(f"{_rate(rate)} {verdict}" for verdict, rate in sorted(verdicts.items()))
+    return Tile("decisions", "Decisions", _rate(whole), "/s", more)
+
+
+def _blocked(seen: Picture) -> Tile:
+    verdicts = seen.decisions_per_s
+    whole, blocked = sum(verdicts.values()), verdicts.get("block", 0.0)
+    share = f"{blocked / whole * 100:.2f} % of decisions" if whole else ""
+    simulated = sum(seen.simulated_per_s.values())
+    tried = f"; {_rate(simulated)} a second on trial" if simulated else ""
+    return Tile("blocked", "Blocked", _rate(blocked if verdicts else None), "/s", share + tried)
+
+
+def _latency(seen: Picture) -> Tile:
+    p50_s, p99_s = seen.latency_p50_s, seen.latency_p99_s
+    more = "half within " + spelled(p50_s) if p50_s is not None else ""
+    mark = "warn" if p99_s is not None and p99_s > LATE_S else ""
+    value = _NOT_KNOWN if p99_s is None else f"{p99_s * 1000:,.3g}"
+    return Tile("latency", "99 % decided within", value, "ms", more, mark)
+
+
+def _lag(seen: Picture) -> Tile:
+    if not seen.lag:
+        return Tile("lag", "Waiting for a decision", _NOT_KNOWN, "calls")
+    whole = sum(seen.lag.values())
+    wait_s = whole / seen.calls_per_s if seen.calls_per_s else 0.0
+    mark = "bad" if wait_s > BEHIND_S[1] else "warn" if wait_s > BEHIND_S[0] else ""
+    more = f"{spelled(wait_s)} behind" if wait_s >= 1 else "up to date" if not whole else ""
+    if seen.partitions_stopped:
+        more, mark = f"{seen.partitions_stopped} partitions have stopped", "bad"
+    return Tile("lag", "Waiting for a decision", f"{whole:,}", "calls", more, mark)
+
+
+def _lists(seen: Picture) -> Tile:
+    ages = [one.age_s for one in seen.lists if one.age_s is not None]
+    oldest_s = max(ages, default=None)
+    more = f"the oldest compared {spelled(oldest_s)} ago" if oldest_s is not None else ""
+    mark = "warn" if oldest_s is not None and oldest_s > STALE_S else ""
+    value = f"{len(seen.lists):,}" if seen.engine else _NOT_KNOWN
+    return Tile("lists", "Lists in force", value, "", more, mark)
+
+
+def _up(key: str, name: str, up: bool | None, meanwhile: str) -> Tile:
+    if up is None:
+        return Tile(key, name, _NOT_KNOWN, "", "nobody says")
+    return Tile(key, name, "up" if up else "away", "", "" if up else meanwhile, "" if up else "bad")
+
+
+def _feeds(seen: Picture) -> Tile:
+    held = [feed.name for feed in seen.feeds if feed.held]
+    failing = [feed.name for feed in seen.feeds if feed.failures or feed.file_wrong]
+    more = [f"{len(held)} {'waits' if len(held) == 1 else 'wait'} for you"] if held else []
+    more += [f"{len(failing)} can not be had"] if failing else []
+    value = f"{len(seen.feeds):,}" if seen.feeds else _NOT_KNOWN
+    return Tile("feeds", "Feeds", value, "", ", ".join(more), "warn" if more else "")
+
+
+def _appeals(seen: Picture) -> Tile:
+    if not seen.appeals:
+        return Tile("appeals", "Appeals open", _NOT_KNOWN)
+    waiting = sum(seen.appeals.get(state, 0) for state in ("received", "pending_owner"))
+    late = seen.appeals_overdue or 0
+    more = f"{late:,} overdue" if late else ""
+    return Tile("appeals", "Appeals open", f"{waiting:,}", "", more, "bad" if late else "")

@@ -1,0 +1,214 @@
+"""Promises of the scan: what it finds is what the ordinary decoder finds, and nothing beyond."""
+
+import mmap
+import random
+
+import numpy as np
+import pytest
+
+from stream.calls.batch import FIELDS
+from stream.calls.key_fields import plan_of
+from stream.core import kernels
+from stream.core.model.byte_strings import PADDING, Texts
+from stream.core.numbers.e164 import is_canonical
+from stream.core.numbers.number import _USUAL_URI
+from tests.fuzz.json_records import mutants
+from tests.fuzz.scan import DIALECTS, SETTINGS, compare, decoded
+from tests.guard import guarded
+
+pytestmark = pytest.mark.skipif(not kernels.compiled(), reason="there are no kernels here")
+
+CALL = '"call_id":"c","caller":"+66812345678","callee":null'
+VOUCHED = {
+    "space everywhere": ' {\n"call_id" : "c",\t"caller":\r"+66812345678" , "callee":null } ',
+    "Thai letters": f'{{{CALL},"name":"สมชาย ใจดี","เส้น":1}}',
+    "escapes": rf'{{{CALL},"name":"a\"b\\\/\b\f\n\r\t\u0e2a\ud83d\ude00"}}',
+    "any numbers": f'{{{CALL},"n":[0,-0,1.5,-1e5,2E-7,1e999,{"9" * 500}]}}',
+    "words": f'{{{CALL},"w":[true,false,null]}}',
+    "nesting": f'{{{CALL},"x":{{"caller":{{"caller":[[],{{}},[{{}}]]}}}}}}',
+    "long texts": f'{{{CALL},"{"k" * 200}":"{"v" * 200}"}}',
+    "many values": f'{{{CALL},"x":[{",".join(map(str, range(200)))}]}}',
+    "the name of a field as a value": f'{{{CALL},"x":"caller"}}',
+}
+LEFT = {
+    "an escape in a field": '{"call_id":"c","caller":"\\u002b66812345678","callee":null}',
+    "an escape in a key": f'{{{CALL},"n\\u0061me":1}}',
+    "Thai letters in a field": '{"call_id":"c","caller":"สมชาย","callee":null}',
+    "an optional field of a wrong type": f'{{{CALL},"trunk":7}}',
+    "an optional field twice": f'{{{CALL},"trunk":"a","trunk":"b"}}',
+    "very deep": f'{{{CALL},"x":{"[" * 100}{"]" * 100}}}',
+}
+
+
+def odd_calls(batch) -> list[int]:
+    """The calls that the scan left to the ordinary decoder."""
+    assert batch.located is not None
+    assert batch.unscanned == len(batch.located.odd)
+    return list(batch.located.odd)
+
+
+@pytest.mark.parametrize("text", VOUCHED.values(), ids=VOUCHED)
+def test_what_is_usual_is_vouched_for(text):
+    """Alone and after its like; a switch that writes so is never read the slow way."""
+    batch = decoded([text.encode()] * 3, "ringfence")
+    assert (len(batch), odd_calls(batch)) == (3, [])
+    assert {batch.glances[index].caller for index in range(3)} == {"+66812345678"}
+
+
+@pytest.mark.parametrize("text", LEFT.values(), ids=LEFT)
+def test_what_is_odd_is_a_call_all_the_same(text):
+    """The ordinary decoder reads it; the calls around it are located."""
+    usual = f"{{{CALL}}}".encode()
+    batch = decoded([usual, text.encode(), usual], "ringfence")
+    assert odd_calls(batch) == [1]
+    compare([usual, text.encode(), usual], "ringfence")
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_broken_records_are_the_same_calls_both_ways(dialect):
+    """Glances, rejects with reasons, numbers: of 10,000 records, and half of the good by scan."""
+    values = list(mutants(7, 10_000))
+    calls = len(decoded(values, dialect))
+    assert calls / 2 < compare(values, dialect) <= calls
+
+
+@pytest.mark.parametrize("sip", ["[]", "[{}]", "null", "7", '"x"', "{}", '{"trunk":[]}'])
+def test_what_should_be_an_object_may_be_anything(sip):
+    """A value of another kind on the way to an optional field means what it means to msgspec."""
+    record = '{"call_id":"c","from":{"number":"1"},"to":{"number":"2"},"ingress":"domestic","sip":'
+    compare([f"{record}{sip}}}".encode()] * 2, "nested")
+
+
+def test_a_shape_is_kept_only_where_there_is_room_for_it():
+    """One piece too many would be written over the next shape, or behind the last."""
+    from stream.core.kernels import json_shapes
+
+    rng = np.random.default_rng(3)
+    for count in (0, 1, 40, 62, 63, 64, 200):
+        for longest in (1, 64, *[65] * 20, 200):
+            texts = rng.integers(0, longest, count + 1, endpoint=True)
+            starts = np.cumsum(texts)[:-1] + np.arange(count)  # each value is of one byte
+            values = json_shapes.Values(starts, starts + 1, np.full(count, -1))
+            pieces = sum(max(1, -(-int(text) // 64)) for text in texts)
+            end = int(texts.sum()) + count
+            room = json_shapes._has_room.py_func(0, end, count, values)
+            assert room == (pieces <= json_shapes.PIECES)
+
+
+@pytest.mark.parametrize("place", range(66))
+def test_every_byte_counts(place):
+    """A wrong byte anywhere, also where a record of the same shape has been seen, is found."""
+    good = f'{{{CALL},"x":["a",1,true]}}'.encode()
+    for wrong in b'\0\xff"\\{}':
+        bad = good[:place] + bytes([wrong]) + good[place + 1 :]
+        compare([good, good, bad, good], "ringfence")
+
+
+def test_a_record_cut_anywhere_is_none_whatever_follows_it():
+    """The next record lies right behind: its bytes never complete the one before."""
+    good = f'{{{CALL},"x":["a",-1.5e-7,true,null,"\\ud83d\\ude00 สม"],"y":{{}}}}'.encode()
+    cuts = [good, *(good[:size] for size in range(len(good)))]
+    batch = decoded(Texts.of([text for cut in cuts for text in (cut, good)]), "ringfence")
+    assert batch.rows.tolist() == [0, *range(1, 2 * len(cuts), 2)]
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_no_byte_is_read_behind_the_padding(dialect):
+    """Each record ends where the memory ends, but for the padding that every buffer has."""
+    from stream.core.kernels.json_fields import Found
+    from stream.core.kernels.json_scan import scan
+
+    layout = DIALECTS[dialect].layout
+    plan = plan_of(layout) if layout else None
+    assert plan is not None
+    found = Found(np.zeros((5, 2), np.int64), np.zeros((5, 2), np.int64), np.zeros(2, np.uint8))
+    rng, odd, before = random.Random(3), 0, b""
+    memory = guarded(4 * mmap.PAGESIZE)
+    memory[-PADDING:] = np.frombuffer(b'"1' * (PADDING // 2), np.uint8)
+    for value in mutants(11, 6_000):
+        if value is None or len(before) + len(value) > len(memory) - PADDING:
+            continue
+        cut = value[: rng.randrange(len(value) + 1)] if rng.random() < 0.5 else value
+        start = len(memory) - PADDING - len(cut)
+        memory[start - len(before) : start + len(cut)] = np.frombuffer(before + cut, np.uint8)
+        starts = np.array([start - len(before), start])
+        texts = Texts(memory, starts, np.array([len(before), len(cut)]))
+        odd += scan(texts, 0, 2, plan, SETTINGS.record_bytes_max, 1000, found)
+        before = value if rng.random() < 0.3 else before
+    assert 3_000 < odd < 12_000, "neither all nor none were right"
+
+
+def number_texts(seed: int, count: int) -> list[str | None]:
+    """Numbers, URIs, and what is nearly one."""
+    rng = random.Random(seed)
+    texts: list[str | None] = [
+        None,
+        "",
+        "+",
+        "+6681234567:",
+        "+668123456/8",
+        "+66812345678 ",
+        "sip:",
+    ]
+    for _ in range(count):
+        digits = "".join(rng.choices("0123456789", k=rng.choice((*range(20), 10, 11, 12))))
+        text = rng.choice(["+", "+", "+66", "+1", "+44", "00", ""]) + digits
+        if rng.random() < 0.5:
+            scheme = rng.choice(["sip:", "sips:", "tel:", "SIP:", "sip", "fax:", "<sip:"])
+            text = (
+                scheme + text + rng.choice(["", "@h", ";user=phone", ">", "a@h", "@h" * 70 + "<"])
+            )
+        texts.append(text)
+    return texts
+
+
+def test_numbers_are_read_from_the_bytes_as_from_the_text():
+    """The kernel takes what the table of plans allows, of any length, next to any bytes."""
+    from stream.core.kernels.e164_text import read_e164
+
+    texts = number_texts(5, 20_000)
+    held = Texts.of([None if text is None else text.encode() for text in texts])
+    e164, kinds = read_e164(held)
+    assert kinds.sum() > 1_000
+    for text, written, kind in zip(texts, e164.tolist(), kinds.tolist(), strict=True):
+        number = text or ""
+        usual = _USUAL_URI.match(number)
+        if usual and "<" not in number:
+            number = f"+{usual[1]}"
+        good = number[:1] == "+" and is_canonical(number[1:])
+        assert (written, kind) == ((number.encode(), 1) if good else (b"", 0)), text
+
+
+def test_numbers_are_read_without_a_byte_behind_the_padding():
+    """Each text ends where the memory ends, but for the padding."""
+    from stream.core.kernels.e164_text import read_e164
+
+    memory = guarded(mmap.PAGESIZE)
+    memory[-PADDING:] = ord("1")
+    for text in number_texts(9, 2_000):
+        size = len(text or "")
+        start = len(memory) - PADDING - size
+        memory[start : start + size] = np.frombuffer((text or "").encode(), np.uint8)
+        texts = Texts(memory, np.array([start]), np.array([size]))
+        alone = read_e164(Texts.of([(text or "").encode()]))
+        assert read_e164(texts)[0].tolist() == alone[0].tolist()
+
+
+def test_columns_may_be_views():
+    """Whoever hands records over may cut their columns out of a table."""
+    texts = Texts.of([f"{{{CALL}}}".encode()] * 5)
+    table = np.stack([texts.starts, texts.sizes], axis=1)
+    batch = decoded(Texts(texts.data, table[:, 0], table[:, 1]), "ringfence")
+    assert (len(batch), odd_calls(batch)) == (5, [])
+
+
+def test_constants_of_a_mapping_are_in_every_call():
+    """Calls of two dialects in one batch: each has what its own configuration says."""
+    batch = decoded(list(mutants(1, 200)), "given")
+    assert {glance.ingress for glance in batch.glances} == {"domestic"}
+    located = batch.located
+    assert located is not None
+    assert {located.text("ingress", index) for index in range(len(batch))} == {"domestic"}
+    assert [located.text(name, 0) for name in FIELDS] == [
+        getattr(batch.glances[0], name) for name in FIELDS
+    ]

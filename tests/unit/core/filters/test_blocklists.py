@@ -1,0 +1,157 @@
+"""Matching: what all lists of one moment say of a batch of numbers."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from stream.core.filters.blocklists import EMPTY_BLOCKLISTS, LiveList, fresh
+from stream.core.filters.overlay import EMPTY, Change
+from stream.core.model.allowlist import NOBODY, AllowEntry, Allowlist
+from stream.core.model.entry import Category
+from stream.core.policy.policy import Match
+from tests.builders import NOW_S, bare, blocklists, entry, fingerprint_of, live, numbers_of
+
+LISTED, OTHER, CLEAN = "+447700900101", "+447700900102", "+447700900103"
+KEY = bytes(range(32))
+
+
+def found(lists, *texts, now_s=NOW_S):
+    return lists.match(numbers_of(texts), now_s).by_row()
+
+
+def test_a_listed_number_is_confirmed_with_its_entry():
+    """A match carries the entry's category, confidence and expiry; other rows are absent."""
+    lists = blocklists(live("XA/one", LISTED, confidence=70, expires_at_s=NOW_S + 9))
+    matches = found(lists, CLEAN, LISTED, None, "anonymous", LISTED)
+    expected = [Match(0, True, Category.CALL_CENTRE, 70, NOW_S + 9)]
+    assert matches == {1: expected, 4: expected}
+
+
+def test_an_entry_expires_at_the_moment_of_asking():
+    """The second its expiry is reached an entry no longer matches, without any rebuild."""
+    lists = blocklists(live("XA/one", LISTED, expires_at_s=NOW_S + 9))
+    assert found(lists, LISTED, now_s=NOW_S + 8)
+    assert not found(lists, LISTED, now_s=NOW_S + 9)
+
+
+def test_lists_of_several_circles_sizes_and_kinds_answer_together():
+    """Keyed, plain, bare, and differently sized lists each say what they hold, in list order."""
+    lists = blocklists(
+        live("XD/plain", LISTED, OTHER),
+        live("XA/keyed", LISTED, key=KEY),
+        fresh("XB/bare", b"", bare("XB/bare", [LISTED]), NOW_S),
+        fresh("XC/coarse", b"", bare("XC/coarse", [OTHER], 1000, 0.01), NOW_S),
+    )
+    assert lists.names == ("XA/keyed", "XB/bare", "XC/coarse", "XD/plain")
+    matches = found(lists, LISTED, OTHER, CLEAN)
+    assert [(match.list, match.confirmed) for match in matches[0]] == [
+        (0, True),
+        (1, False),
+        (3, True),
+    ]
+    assert [(match.list, match.confirmed) for match in matches[1]] == [(2, False), (3, True)]
+    assert 2 not in matches
+
+
+def test_more_than_64_lists_of_one_size_take_several_tables():
+    """List 65 and beyond match as the first ones do."""
+    lists = blocklists(*(live(f"XA/n{n:02}", f"+4477009002{n:02}") for n in range(70)))
+    assert [len(group.ledger.lists) for group in lists.circles[0].groups] == [64, 6]
+    matches = found(lists, *(f"+4477009002{n:02}" for n in range(71)))
+    assert {row: [match.list for match in held] for row, held in matches.items()} == {
+        n: [n] for n in range(70)
+    }
+
+
+def test_an_added_number_matches_at_once():
+    """A change stands in front of the filter, which knows nothing of the number."""
+    lists = blocklists(live("XA/one", LISTED), live("XB/two", CLEAN))
+    added = entry(OTHER, category=Category.ROMANCE, expires_at_s=NOW_S + 5)
+    changed = lists.with_changes("XB/two", [Change(added.fingerprint, (added,))], 7, NOW_S)
+    assert found(changed, OTHER) == {0: [Match(1, True, Category.ROMANCE, 100, NOW_S + 5)]}
+    assert not found(changed, OTHER, now_s=NOW_S + 5)
+    assert (changed.lists[1].generation, lists.lists[1].generation) == (7, 1)
+    assert not found(lists, OTHER), "the old value is as it was"
+
+
+def test_a_removed_number_stops_matching_on_its_list_only():
+    """An unblock is exact, though the filter still has its bits; other lists still hold it."""
+    lists = blocklists(live("XA/one", LISTED, OTHER), live("XB/two", LISTED))
+    removed = lists.with_changes("XA/one", [Change(fingerprint_of(LISTED), ())], 2, NOW_S)
+    matches = found(removed, LISTED, OTHER)
+    assert [match.list for match in matches[0]] == [1]
+    assert [match.list for match in matches[1]] == [0]
+
+
+def test_a_changed_entry_replaces_the_one_in_the_snapshot():
+    """A later report's confidence counts, once."""
+    lists = blocklists(live("XA/one", LISTED, confidence=90))
+    lower = entry(LISTED, confidence=10)
+    changed = lists.with_changes("XA/one", [Change(lower.fingerprint, (lower,))], 2, NOW_S)
+    assert [match.confidence for match in found(changed, LISTED)[0]] == [10]
+
+
+def test_a_removal_from_a_bare_filter_holds():
+    """Even a list that nothing confirms can be told that one of its numbers is not meant."""
+    lists = blocklists(fresh("XB/bare", b"", bare("XB/bare", [LISTED, OTHER]), NOW_S))
+    removed = lists.with_changes("XB/bare", [Change(fingerprint_of(LISTED), ())], 2, NOW_S)
+    assert list(found(removed, LISTED, OTHER)) == [1]
+
+
+def test_a_list_without_data_can_not_be_asked():
+    """It is named as unusable, and the others go on."""
+    lists = blocklists(LiveList("XA/gone", b"", None, EMPTY, 0, 0), live("XB/two", LISTED))
+    assert lists.unusable == (0,)
+    assert [match.list for match in found(lists, LISTED)[0]] == [1]
+
+
+def test_a_change_of_a_list_without_data_counts():
+    """What is known for certain is enforced, although the rest of the list is missing."""
+    lists = blocklists(LiveList("XA/gone", b"", None, EMPTY, 0, 0))
+    added = entry(LISTED)
+    changed = lists.with_changes("XA/gone", [Change(added.fingerprint, (added,))], 1, NOW_S)
+    assert found(changed, LISTED)
+
+
+def test_no_lists_match_nothing():
+    """An engine without lists is an engine that allows, not one that fails."""
+    assert found(EMPTY_BLOCKLISTS, LISTED) == {}
+    assert found(blocklists(live("XA/one", LISTED))) == {}
+
+
+def test_bloom_hits_that_are_no_members_are_refuted():
+    """Of 200,000 innocent numbers against a filter with known false positives, none matches."""
+    rng = np.random.default_rng(20_261_125)
+    members = [f"+44{n}" for n in rng.choice(10**9, 20_000, replace=False) + 7 * 10**9]
+    lists = blocklists(live("XA/one", *members))
+    innocent = numbers_of(f"+66{n}" for n in rng.choice(10**8, 200_000) + 8 * 10**8)
+    held = lists.lists[0].snapshot
+    assert held is not None
+    assert not lists.match(innocent, NOW_S)
+    assert len(lists.match(numbers_of(members), NOW_S)) == len(members)
+
+
+def test_allowlist_and_age_are_replaced_whole():
+    """with_allow and synced make a new value and leave the old one alone."""
+    lists = blocklists(live("XA/one", LISTED))
+    allow = Allowlist.of([AllowEntry(LISTED, "hospital", "ops", NOW_S)])
+    later = lists.with_allow(allow).synced(NOW_S + 5)
+    assert (later.allow, later.lists[0].synced_at_s) == (allow, NOW_S + 5)
+    assert (lists.allow, lists.lists[0].synced_at_s) == (NOBODY, NOW_S)
+
+
+def test_an_unknown_list_is_a_bug():
+    """Changes to a list that is not there are the caller's mistake, not data."""
+    with pytest.raises(ValueError, match="tuple"):
+        EMPTY_BLOCKLISTS.with_changes("XA/none", [], 1, NOW_S)
+
+
+def test_overlapping_changes_of_two_lists_keep_apart():
+    """One list adds what another removes; each change counts for its own list."""
+    lists = blocklists(live("XA/one", LISTED), live("XB/two", CLEAN))
+    added = replace(entry(LISTED), source="b")
+    both = lists.with_changes("XA/one", [Change(added.fingerprint, ())], 2, NOW_S).with_changes(
+        "XB/two", [Change(added.fingerprint, (added,))], 2, NOW_S
+    )
+    assert [match.list for match in found(both, LISTED)[0]] == [1]

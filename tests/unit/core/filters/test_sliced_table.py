@@ -1,0 +1,68 @@
+"""Many filters as one table."""
+
+import numpy as np
+import pytest
+
+from stream.core.filters.bloom import build_filter, pybloom_shape
+from stream.core.filters.digests import Digests, elements
+from stream.core.filters.sliced_table import TableSpec, compile_table, probe_table
+
+RANDOM = np.random.default_rng(4)
+
+
+def numbers(count):
+    return np.array([b"+668%08d" % n for n in RANDOM.integers(0, 10**8, count).tolist()], "S16")
+
+
+def filters_of(lists, shape, size=400):
+    members = [numbers(size) for _ in range(lists)]
+    return members, [build_filter([Digests(elements(m, b""))], shape, size) for m in members]
+
+
+def compiled(filters):
+    spec = TableSpec(filters[0].plan, filters[0].shape.bits_per_slice, len(filters))
+    table = np.full(spec.rows, np.iinfo(spec.dtype).max, spec.dtype)
+    compile_table(filters, table)
+    assert table.nbytes == spec.nbytes
+    return table
+
+
+@pytest.mark.parametrize(
+    ("lists", "dtype"),
+    [(1, "<u1"), (8, "<u1"), (9, "<u2"), (16, "<u2"), (17, "<u4"), (33, "<u8"), (64, "<u8")],
+)
+def test_the_table_answers_as_the_filters_do(lists, dtype):
+    """For every list, asking the table and asking its filter is the same, false positives included;
+    the word is the smallest with a bit for each list.
+    """
+    shape = pybloom_shape(500, 0.05)
+    members, filters = filters_of(lists, shape)
+    table = compiled(filters)
+    assert table.dtype == np.dtype(dtype)
+    asked = Digests(elements(np.concatenate([*members, numbers(3000)]), b""))
+    rows, masks = probe_table(table, asked.words(filters[0].plan), shape.bits_per_slice)
+    for index, held in enumerate(filters):
+        by_table = np.zeros(len(asked), bool)
+        by_table[rows[(masks >> np.uint64(index)) & np.uint64(1) == 1]] = True
+        assert np.array_equal(by_table, held.may_hold(asked))
+
+
+@pytest.mark.parametrize("capacity", [500, 501, 502, 503, 100_003])
+def test_the_padding_of_the_last_byte_has_no_rows(capacity):
+    """Whatever k * m leaves over in the last byte, every bit of every filter is in the table; also
+    where a filter is longer than what is turned at a time.
+    """
+    shape = pybloom_shape(capacity, 1e-4)
+    _, filters = filters_of(3, shape)
+    table = compiled(filters)
+    for index, held in enumerate(filters):
+        bits = (table >> np.uint8(index)) & np.uint8(1)
+        assert np.array_equal(np.packbits(bits, bitorder="little"), held.bits)
+
+
+def test_filters_of_several_shapes_do_not_mix():
+    """A table of filters that do not share their positions is a bug, and says so."""
+    _, (small,) = filters_of(1, pybloom_shape(500, 0.01))
+    _, (large,) = filters_of(1, pybloom_shape(501, 0.01))
+    with pytest.raises(AssertionError, match="several shapes"):
+        compile_table([small, large], np.zeros(small.shape.num_bits, np.uint8))

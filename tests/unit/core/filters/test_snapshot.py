@@ -1,0 +1,270 @@
+"""A snapshot: what it says, what it holds, and that nothing in it is believed unchecked."""
+
+from hashlib import sha256
+
+import msgspec
+import numpy as np
+import pytest
+
+from stream.core.filters.bloom import PROBES
+from stream.core.filters.digests import Digests, elements
+from stream.core.filters.snapshot import (
+    COLUMNS,
+    FILTER_PART,
+    MANIFEST_PART,
+    Part,
+    Snapshot,
+    decode_manifest,
+    encode_manifest,
+    open_snapshot,
+    read_snapshot,
+)
+from stream.core.model.entry import PREFIX_MARK, Category
+from stream.core.model.errors import SnapshotUnreadable
+from stream.lists.snapshot.build import Version, bare_snapshot, build_snapshot, columns_of
+
+KEY = b"\x07" * 16
+NUMBERS = [f"+44770090{i:04d}" for i in range(300)]
+
+
+def columns(numbers=NUMBERS, key=KEY):
+    count = len(numbers)
+    return columns_of(
+        np.array(numbers, "S16"),
+        key,
+        reported_at=np.arange(count, dtype=np.uint32),
+        expires_at=np.zeros(count, np.uint32),
+        category=np.full(count, Category.LOAN, np.uint8),
+        confidence=np.full(count, 80, np.uint8),
+        source=np.ones(count, np.uint16),
+        sources=("police", "bank"),
+    )
+
+
+VERSION = Version("TH", "national", 7, "asean", KEY, "k1")
+PARTS = build_snapshot(VERSION, columns(), 1_700_000_000)
+
+
+def write(folder, parts):
+    for name, data in parts.items():
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def altered(**fields):
+    """The parts with another manifest whose own checksum is right."""
+    manifest = decode_manifest(PARTS[MANIFEST_PART])
+    return {**PARTS, MANIFEST_PART: encode_manifest(msgspec.structs.replace(manifest, **fields))}
+
+
+def with_part(name, data):
+    """The parts with one replaced, and a manifest that says so: a liar who knows the format."""
+    manifest = decode_manifest(PARTS[MANIFEST_PART])
+    part = Part(len(data), sha256(data).hexdigest())
+    return {**altered(parts=manifest.parts | {name: part}), name: data}
+
+
+def fingerprints(numbers, key=KEY):
+    return Digests(elements(np.array(numbers, "S16"), key)).fingerprints()
+
+
+@pytest.fixture(params=["folder", "memory"])
+def opened(request, tmp_path):
+    """Opens parts, once from a folder and once from memory: both must say the same."""
+
+    def open_parts(parts, key=None) -> Snapshot:
+        if request.param == "memory":
+            return read_snapshot(parts, key=key)
+        keys = None if key is None else {"asean": key}
+        return open_snapshot(write(tmp_path, parts), keys=keys)
+
+    return open_parts
+
+
+def test_what_was_built_is_read(opened):
+    """Every entry is found again by its fingerprint, with all it said; others are not."""
+    snapshot = opened(PARTS, KEY)
+    assert (snapshot.manifest.list_name, snapshot.manifest.generation) == ("TH/national", 7)
+    assert snapshot.manifest.count == len(snapshot.columns) == 300
+    rows = snapshot.find(fingerprints(NUMBERS))
+    found = [snapshot.columns.entry(row) for row in rows.tolist()]
+    assert [entry.number for entry in found] == NUMBERS
+    assert [entry.reported_at_s for entry in found] == list(range(300))
+    assert {(e.category, e.confidence, e.source) for e in found} == {(Category.LOAN, 80, "bank")}
+    assert snapshot.find(fingerprints(["+447700910000"])).tolist() == [-1]
+    assert snapshot.filter.may_hold(Digests(elements(np.array(PROBES, "S16"), KEY))).all()
+
+
+def test_a_snapshot_of_format_1_is_read(opened):
+    """What an older version wrote goes on to be enforced: each row is a number's only report."""
+    parts = altered(format=1)
+    assert b'"numbers"' not in parts[MANIFEST_PART]
+    snapshot = opened(parts, KEY)
+    manifest = snapshot.manifest
+    assert (manifest.count, manifest.numbers, manifest.prefixes) == (300, 300, 0)
+    assert encode_manifest(manifest) == parts[MANIFEST_PART]
+    repeated = with_part("fingerprint", np.repeat(np.arange(150, dtype="<u8"), 2).tobytes())
+    held = decode_manifest(repeated[MANIFEST_PART])
+    old = encode_manifest(msgspec.structs.replace(held, format=1))
+    with pytest.raises(SnapshotUnreadable, match="source: a number has a source twice"):
+        opened({**repeated, MANIFEST_PART: old})
+
+
+def test_reports_and_prefixes_are_counted(opened):
+    """The manifest says how many rows, distinct numbers and prefix entries there are."""
+    texts = [NUMBERS[0], NUMBERS[1], NUMBERS[0], "+8552390*"]
+    held = columns_of(
+        np.array(texts, "S16"),
+        KEY,
+        reported_at=np.arange(4, dtype=np.uint32),
+        expires_at=np.zeros(4, np.uint32),
+        category=np.full(4, Category.LEGITIMATE, np.uint8),
+        confidence=np.full(4, 80, np.uint8),
+        source=np.array([0, 0, 1, 1], np.uint16),
+        sources=("police", "bank"),
+    )
+    snapshot = opened(build_snapshot(VERSION, held, 5), KEY)
+    manifest = snapshot.manifest
+    assert (manifest.count, manifest.numbers, manifest.prefixes) == (4, 3, 1)
+    assert snapshot.filter.count == 3 + len(PROBES)
+    entries = [snapshot.columns.entry(row) for row in range(4)]
+    assert {(e.number, e.source, e.reported_at_s) for e in entries} == {
+        (NUMBERS[0], "police", 0),
+        (NUMBERS[0], "bank", 2),
+        (NUMBERS[1], "police", 1),
+        ("+8552390*", "bank", 3),
+    }
+    prefix = fingerprints(["+8552390*"])
+    assert snapshot.columns.entry(int(snapshot.find(prefix)[0])).number == "+8552390*"
+
+
+def test_a_list_without_entries_is_opened(opened):
+    """A list that nobody is on is a good list; its files of no bytes need no map."""
+    snapshot = opened(build_snapshot(VERSION, columns([]), 5), KEY)
+    assert (snapshot.manifest.count, len(snapshot.columns)) == (0, 0)
+    assert snapshot.find(fingerprints(NUMBERS[:2])).tolist() == [-1, -1]
+
+
+def test_a_bare_filter_confirms_nothing(opened):
+    """A list shared as a filter alone has no columns, and finds no row."""
+    snapshot = opened(bare_snapshot(VERSION, PARTS[FILTER_PART], 5), KEY)
+    assert snapshot.columns is None
+    assert snapshot.find(fingerprints(NUMBERS[:2])).tolist() == [-1, -1]
+    assert snapshot.filter.may_hold(Digests(elements(np.array(NUMBERS, "S16"), KEY))).all()
+
+
+def test_maps_can_not_be_written(tmp_path):
+    """Workers share the files: none of them can change one."""
+    snapshot = open_snapshot(write(tmp_path, PARTS))
+    assert snapshot.columns is not None
+    assert not snapshot.columns.number.flags.writeable
+    assert not snapshot.filter.bits.flags.writeable
+
+
+@pytest.mark.parametrize("name", sorted(PARTS))
+def test_a_missing_part_is_named(opened, name):
+    """A half-written folder is refused, with the part that is missing."""
+    with pytest.raises(SnapshotUnreadable, match=f"{name}"):
+        opened({other: data for other, data in PARTS.items() if other != name})
+
+
+@pytest.mark.parametrize("name", sorted(PARTS))
+def test_a_part_cut_short_is_named(opened, name):
+    """A part that lost its last byte is refused, with its name."""
+    with pytest.raises(SnapshotUnreadable, match=name):
+        opened({**PARTS, name: PARTS[name][:-1]})
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"count": 299}, "fingerprint has 2400 bytes, 299 entries have 2392"),
+        ({"slices": 13}, "field slices asks for 13, filter.bloom has 14"),
+        ({"bits_per_slice": 5}, "field bits_per_slice"),
+        ({"capacity": 1}, "field capacity"),
+        ({"algorithm": "md5"}, "field algorithm asks for md5, filter.bloom has sha512"),
+        ({"format": 3}, "format 3, this version reads 1 and 2"),
+        ({"has_entries": False}, "field parts lacks or has too many: category, confidence"),
+        ({"sources": ()}, "source: source 0 is not in the manifest"),
+        ({"owner": ".."}, "owner"),
+        ({"name": "a/../../b"}, "name"),
+        ({"generation": -1}, "generation"),
+    ],
+)
+def test_a_manifest_that_lies_is_refused(opened, fields, told):
+    """A manifest whose checksum is right and whose content is not is refused, naming the field."""
+    with pytest.raises(SnapshotUnreadable, match=told):
+        opened(altered(**fields))
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "told"),
+    [
+        ("fingerprint", np.arange(300, 0, -1), "fingerprint: fingerprints are not in order"),
+        ("fingerprint", np.repeat(np.arange(150), 2), "source: a number has a source twice"),
+        ("number", np.full(300, PREFIX_MARK), f"number: {PREFIX_MARK} is neither"),
+        (
+            "number",
+            np.full(300, PREFIX_MARK + 66),
+            "numbers and prefixes are 300 and 0, the columns",
+        ),
+        ("number", np.full(300, PREFIX_MARK + 10**14), "number: 1153021504606846976"),
+        ("category", np.full(300, 99), "category: 99, the largest that means something is"),
+        ("confidence", np.full(300, 101), "confidence: 101"),
+        ("number", np.full(300, 10**15), "number: 1000000000000000 is neither"),
+        ("source", np.full(300, 2), "source: source 2 is not in the manifest"),
+    ],
+)
+def test_columns_that_mean_nothing_are_refused(opened, name, values, told):
+    """Values that would break a decision later are refused when the snapshot is opened."""
+    dtype = next(column.dtype for column in COLUMNS if column.name == name)
+    with pytest.raises(SnapshotUnreadable, match=told):
+        opened(with_part(name, values.astype(dtype).tobytes()))
+
+
+def test_another_circles_key_is_noticed(opened):
+    """With the wrong key nothing on the list would ever match: the probes say so."""
+    with pytest.raises(SnapshotUnreadable, match="16 of 16 probe numbers absent"):
+        opened(PARTS, b"other")
+
+
+def test_a_filter_that_lies_is_refused(opened):
+    """A filter whose header is inconsistent is refused although its checksum is right."""
+    filter_data = bytearray(PARTS[FILTER_PART])
+    filter_data[16] ^= 1
+    with pytest.raises(SnapshotUnreadable, match=r"filter\.bloom"):
+        opened(with_part(FILTER_PART, bytes(filter_data)))
+
+
+def test_fewer_members_than_entries_are_noticed(opened):
+    """A filter that counts fewer members than the list has entries misses some of them."""
+    small = build_snapshot(VERSION, columns(NUMBERS[:200]), 5)[FILTER_PART]
+    with pytest.raises(SnapshotUnreadable, match=r"numbers is 300, filter\.bloom counts 216"):
+        opened(with_part(FILTER_PART, small))
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"", "truncated"),
+        (b"[]", "Expected `object`"),
+        (b'{"format": "1"}', r"\$.format"),
+        (PARTS[MANIFEST_PART].replace(b'"generation": 7', b'"generation": 8'), "field sha256"),
+        (PARTS[MANIFEST_PART].replace(b'"circle"', b'"cirle"'), "cirle"),
+        (PARTS[MANIFEST_PART] + b" ", "field sha256"),
+        (b"\xff\xfe", "malformed"),
+    ],
+)
+def test_bytes_that_are_no_manifest_are_refused(data, told):
+    """Any other bytes than those that were written are refused, with the field if any."""
+    with pytest.raises(SnapshotUnreadable, match=told):
+        decode_manifest(data)
+
+
+def test_a_manifest_of_endless_size_is_not_read(tmp_path):
+    """The manifest's size is bounded before it is read."""
+    write(tmp_path, PARTS)
+    with (tmp_path / MANIFEST_PART).open("r+b") as file:
+        file.truncate(9 << 20)
+    with pytest.raises(SnapshotUnreadable, match="more than 8388608 bytes"):
+        open_snapshot(tmp_path)

@@ -1,0 +1,105 @@
+"""deploy/prometheus: every rule reads what is there, and every alert says what to do about it."""
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.promql import RULE_FILES, RULES, alerts, metrics_of, rules, unknown
+
+
+def promtool(*words: str) -> tuple[int, str]:
+    """Exit code, and everything that was printed."""
+    done = subprocess.run(
+        ["promtool", *words], capture_output=True, text=True, check=False, cwd=RULES
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.needs_promtool
+@pytest.mark.parametrize(
+    "words",
+    [("check", "config", "prometheus.yml"), ("check", "rules", "--lint-fatal", *RULE_FILES)],
+    ids=["config", "rules"],
+)
+def test_prometheus_accepts_it(words: tuple[str, ...]) -> None:
+    """Promtool finds nothing wrong with the scrape configuration and the rules."""
+    code, said = promtool(*words)
+    assert code == 0, said
+
+
+def test_the_configuration_reads_every_rule_file() -> None:
+    """A file of rules that is not read is a promise that nobody keeps."""
+    read = yaml.safe_load((RULES / "prometheus.yml").read_text())["rule_files"]
+    assert set(read) == set(RULE_FILES)
+
+
+@pytest.mark.parametrize(
+    "rule", list(rules()), ids=lambda rule: rule.get("alert") or rule["record"]
+)
+def test_a_rule_reads_what_is_there(rule: dict[str, Any]) -> None:
+    """Each metric is in the catalogue or recorded by another rule, and has the labels asked for."""
+    assert not unknown(rule["expr"])
+
+
+def test_a_misspelt_metric_or_label_is_found() -> None:
+    """Prometheus says nothing of it: the alert never fires."""
+    wrong = 'rate(ringfence_call_total{topic="x"}[5m])'
+    assert unknown(wrong) == ["no metric ringfence_call_total"]
+    assert unknown('sum(ringfence_calls_total{topik=~"a|b"} offset 5m)') == [
+        "ringfence_calls_total has no label topik"
+    ]
+    bucket = "ringfence_feed_fetch_duration_seconds_bucket"
+    fine = f'histogram_quantile(0.9, sum by (le) (rate({bucket}{{le="1"}}[5m])))'
+    assert metrics_of(fine) == {bucket}
+    assert not unknown(fine)
+
+
+@pytest.mark.parametrize("name", list(alerts()))
+def test_an_alert_says_how_bad_it_is_and_what_to_do(name: str) -> None:
+    """Whoever is woken learns the severity, what callers feel, and where to read on."""
+    alert = alerts()[name]
+    assert re.fullmatch("([A-Z][a-z]+)+", name)
+    assert alert["labels"]["severity"] in {"page", "ticket"}
+    said = alert["annotations"]
+    assert said["runbook_url"] == f"deploy/RUNBOOK.md#{name.lower()}"
+    assert len(said["summary"]) > 10
+    assert said["feels"].endswith(".")
+
+
+def sections() -> dict[str, str]:
+    """The runbook's parts, by heading."""
+    parts = (RULES.parent / "RUNBOOK.md").read_text().split("\n## ")[1:]
+    return {part.partition("\n")[0]: part for part in parts}
+
+
+@pytest.mark.parametrize("name", list(alerts()))
+def test_the_runbook_has_each_alert(name: str) -> None:
+    """Whoever is called at night finds the alert by its name: meaning, first look, fix, proof."""
+    section = sections()[name].split("\n### ")[0]
+    for word in ("**Meaning.**", "**First look.**", "**Fix.**", "**Confirm.**"):
+        assert section.count(word) == 1, word
+
+
+def test_the_runbook_has_no_alert_that_is_gone() -> None:
+    """A heading that looks like an alert is one."""
+    named = {name for name in sections() if re.fullmatch("([A-Z][a-z]+){2,}", name)}
+    assert named == alerts().keys()
+
+
+RECORDED = Path(__file__).parents[2] / "golden/alerts"
+
+
+def test_each_alert_has_a_recording_of_its_fault() -> None:
+    """`python -m tests.tools.faults` writes them; none is missing, none is left over."""
+    assert {path.stem for path in RECORDED.glob("*.yml")} == alerts().keys()
+
+
+@pytest.mark.needs_promtool
+def test_alerts_fire_and_clear_on_recorded_faults() -> None:
+    """On what was scraped around a real fault each alert fires while it is there, and clears."""
+    code, said = promtool("test", "rules", *sorted(map(str, RECORDED.glob("*.yml"))))
+    assert code == 0, said

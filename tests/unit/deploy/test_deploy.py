@@ -1,0 +1,177 @@
+"""What lies in deploy/ is right as far as it can be checked without running it."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+
+from stream.config.settings import load
+from stream.core.model.errors import FeedFault
+from stream.feeds.gate import GateReason
+
+ROOT = Path(__file__).parents[3]
+DEPLOY = ROOT / "deploy"
+UNITS = tuple(
+    DEPLOY / f"{name}.service"
+    for name in (
+        "ringfence",
+        "ringfence-feeds",
+        "ringfence-exchange",
+        "ringfence-hub",
+        "ringfence-serve",
+        "ringfence-serve-sip",
+        "ringfence-ingest",
+        "ringfence-enforcement",
+        "ringfence-sink-redis",
+        "ringfence-sink-webhooks",
+    )
+)
+
+
+def run(*words: str) -> tuple[int, str]:
+    """Exit code, and everything that was printed."""
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.needs_systemd
+@pytest.mark.parametrize("original", UNITS, ids=lambda unit: unit.stem)
+def test_systemd_accepts_the_unit(tmp_path: Path, original: Path) -> None:
+    """`systemd-analyze verify` has nothing to say, once the program is where the unit looks."""
+    unit = tmp_path / original.name
+    program = shutil.which("true") or "/bin/true"
+    unit.write_text(original.read_text().replace("/opt/ringfence/bin/ringfence", program))
+    code, said = run("systemd-analyze", "verify", str(unit))
+    assert (code, [line for line in said.splitlines() if unit.name in line]) == (0, [])
+
+
+@pytest.mark.needs_systemd
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_the_unit_is_hardened(unit: Path) -> None:
+    """The exposure level that systemd computes stays below 2 of 10."""
+    code, said = run("systemd-analyze", "security", "--offline=yes", "--threshold=20", str(unit))
+    assert code == 0, said[-200:]
+
+
+def test_systemd_waits_longer_than_the_engine() -> None:
+    """A shutdown that takes its whole deadline is not cut short by whoever asked for it."""
+    shutdown_s = load([], {}).ops.shutdown_s
+    for unit in UNITS:
+        found = re.search(r"^TimeoutStopSec=(\d+)$", unit.read_text(), re.MULTILINE)
+        assert found is not None
+        assert int(found[1]) > shutdown_s + 2
+    for service in ("ringfence", "feeds"):
+        grace = compose()["services"][service]["stop_grace_period"]
+        assert int(grace.removesuffix("s")) > shutdown_s + 2
+
+
+def compose() -> dict[str, Any]:
+    """compose.yaml, with its anchors resolved."""
+    read: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    return read
+
+
+def test_compose_starts_things_in_order() -> None:
+    """Ringfence starts when the topics are made and Redis answers; what others wait for is healthy
+    by a check of its own; every volume is there.
+    """
+    services = compose()["services"]
+    assert services["ringfence"]["depends_on"]["topics"]["condition"].endswith("successfully")
+    assert services["ringfence"]["depends_on"]["redis"]["condition"] == "service_healthy"
+    for service in services.values():
+        for name, wait in service.get("depends_on", {}).items():
+            assert wait["condition"] != "service_healthy" or "healthcheck" in services[name]
+        for volume in service.get("volumes", ()):
+            source = volume.split(":")[0]
+            assert (
+                (DEPLOY / source).exists() if source[0] == "." else source in compose()["volumes"]
+            )
+
+
+def test_compose_opens_nothing_to_the_network() -> None:
+    """Every port is this machine's own; the engine may do nothing but its work."""
+    services = compose()["services"]
+    for service in services.values():
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ()))
+    engine = services["ringfence"]
+    assert engine["read_only"]
+    assert engine["cap_drop"] == ["ALL"]
+    assert engine["security_opt"] == ["no-new-privileges:true"]
+
+
+def test_compose_runs_a_redis_that_the_engine_takes() -> None:
+    """An append-only file, and no eviction: else start-up refuses it."""
+    command = " ".join(compose()["services"]["redis"]["command"])
+    assert "--appendonly yes" in command
+    assert "--maxmemory-policy noeviction" in command
+
+
+def test_composes_settings_are_valid() -> None:
+    """The settings file beside compose.yaml is one, and names compose's own hosts."""
+    settings = load([DEPLOY / "compose.toml"], {})
+    services = compose()["services"]
+    assert settings.kafka.bootstrap_servers.split(":")[0] in services
+    assert urlsplit(settings.redis.url).hostname in services
+    assert settings.ops.http_host == "0.0.0.0"
+
+
+def instructions() -> list[list[str]]:
+    """The Dockerfile's instructions, as words."""
+    text = (DEPLOY / "Dockerfile").read_text()
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    return [each.split() for each in "\n".join(lines).replace("\\\n", " ").splitlines()]
+
+
+def test_the_image_is_made_of_files_that_are_there() -> None:
+    """Each COPY from the repository names what exists and what .dockerignore lets through."""
+    let_through = [
+        line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line[0] == "!"
+    ]
+    for word, *rest in instructions():
+        if word == "COPY" and not rest[0].startswith("--from"):
+            for source in rest[:-1]:
+                assert (ROOT / source).exists()
+                assert source.removeprefix("./") in let_through
+
+
+def test_the_image_is_locked_and_runs_as_nobody() -> None:
+    """Packages come with hashes, the build fetches none without, and the user is not root."""
+    installs = [" ".join(each) for each in instructions() if "pip install" in " ".join(each)]
+    assert len(installs) == 2
+    assert "--require-hashes" in installs[0]
+    assert "--no-deps --no-build-isolation" in installs[1]
+    users = [rest for word, *rest in instructions() if word == "USER"]
+    assert users[-1] == ["10001:10001"]
+    assert [each for each in instructions() if each[0] == "FROM"][-1][-1] != "build"
+
+
+def test_the_example_of_secrets_holds_none() -> None:
+    """Every line of the example is a comment, and it names each secret that the settings know."""
+    text = (DEPLOY / "secrets.env.example").read_text()
+    assert all(line.startswith("#") for line in text.splitlines() if line)
+    for variable in load([], {}).redacted()["secrets"]:
+        assert variable in text
+
+
+def test_the_runbook_has_a_heading_for_each_reason_of_the_gate() -> None:
+    """Whoever is called at night finds each reason, with its meaning, first look, fix and proof."""
+    sections = (DEPLOY / "RUNBOOK.md").read_text().split("\n### ")[1:]
+    found = {section.splitlines()[0]: section.split("\n## ")[0] for section in sections}
+    assert list(found) == [reason.value for reason in GateReason]
+    for section in found.values():
+        for word in ("**Meaning.**", "**First look.**", "**Fix.**", "**Confirm.**"):
+            assert section.count(word) == 1
+
+
+def test_the_runbook_explains_each_way_in_which_a_feed_fails() -> None:
+    """Each `result` that fetches are counted by has a line on what to do."""
+    text = (DEPLOY / "RUNBOOK.md").read_text()
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|(.+)\|$", text, re.MULTILINE)
+    named = {name for names, _ in rows for name in re.findall(r"\w+", names)}
+    assert named >= {reason.value for reason in FeedFault}
+    assert all(len(told) > 30 for names, told in rows if names != "`result`")

@@ -1,0 +1,201 @@
+"""The blocklist is what the engine would block, whole or by what changed, in bounded portions."""
+
+import json
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import cramjam
+import pytest
+
+from stream.config.settings import load
+from stream.core.filters.blocklists import Blocklists
+from stream.core.filters.overlay import Change
+from stream.core.model.agreement import Agreements
+from stream.core.model.allowlist import AllowEntry, Allowlist
+from stream.core.model.decision import Action
+from stream.core.policy.bounds import compile_bounded
+from stream.core.policy.policy import ListPolicy, PolicySettings
+from stream.core.policy.rules import RuleSettings, RuleState, RuleStates
+from stream.edge.http import blocklist as module
+from stream.edge.http.blocklist import Blocklist, Item
+from stream.edge.http.blocklist_routes import coding_of
+from stream.edge.http.tokens import Role
+from stream.edge.sinks.number_policy import Judge
+from stream.ops.health import Readiness
+from tests.builders import NOW_S, blocklists, entry, live
+from tests.serve_lab import bearer, parts_for, serve_settings, served
+
+FIRST = [f"+4477009001{n:02d}" for n in range(20)]
+SECOND = [f"+4477009001{n:02d}" for n in range(10, 40)]
+CLINIC, IN_RANGE, SPARED = FIRST[3], "+447700900350", "+447700900351"
+
+
+def lists(*changes: Change) -> Blocklists:
+    held = blocklists(
+        live("XA/first", *FIRST),
+        live("XB/second", *SECOND, "+4477009003*"),
+        live("XC/flags", "+447700900200"),
+        allow=Allowlist.of(
+            [AllowEntry(CLINIC, "clinic", "ops", NOW_S), AllowEntry(SPARED, "x", "ops", NOW_S)]
+        ),
+    )
+    return held.with_changes("XA/first", list(changes), 2, NOW_S) if changes else held
+
+
+class Place:
+    """A blocklist whose lists are in our hands."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "now_s", lambda: NOW_S)
+        policy = load([], {}).policy
+        settings = PolicySettings(
+            default=policy.default,
+            lists={"XC/flags": ListPolicy(Action.FLAG, Action.FLAG, 0, 1)},
+            rules=RuleSettings(
+                RuleStates(home_number_from_abroad=RuleState.OFF, invalid_caller=RuleState.OFF)
+            ),
+            unasked=Action.OBSERVE,
+            decision_ttl_s=3600,
+        )
+        self.lists = lists()
+        self.policy = compile_bounded(settings, self.lists.names, Agreements(()), "TH", NOW_S)
+        self._judge = Judge(self.lists, self.policy)
+        self.blocklist = Blocklist(self.judge)
+        self.blocklist.look()
+
+    def judge(self) -> Judge:
+        if self._judge.blocklists is not self.lists or self._judge.policy is not self.policy:
+            self._judge = Judge(self.lists, self.policy)
+        return self._judge
+
+    async def whole(self) -> list[Item]:
+        return [item async for items in self.blocklist.whole() for item in items]
+
+
+@pytest.fixture
+def place(monkeypatch: pytest.MonkeyPatch) -> Place:
+    return Place(monkeypatch)
+
+
+async def test_the_whole_list_is_what_would_be_blocked(place, monkeypatch) -> None:
+    """Each number once, whichever lists hold it; a prefix, and who may pass in it; no others."""
+    monkeypatch.setattr(module, "ROWS", 7)
+    place.lists = lists(Change(*change_of("+447700900190")))
+    found = await place.whole()
+    blocked = {item.text for item in found if item.why is not None}
+    allowed = {item.text for item in found if item.why is None}
+    assert blocked == {*FIRST, *SECOND, "+447700900190", "+4477009003*"} - {CLINIC}
+    assert allowed == {SPARED}
+    assert len(found) == len(blocked) + len(allowed)
+
+
+def change_of(number: str, *, listed: bool = True) -> tuple[Any, ...]:
+    """A change that puts a number on a list, or takes it off."""
+    made = entry(number)
+    return (made.fingerprint, (made,) if listed else ())
+
+
+async def test_changes_since_a_cursor(place) -> None:
+    """What came and went since then; nothing since now; before that, and of others, the whole."""
+    before = place.blocklist.cursor
+    place.lists = place.lists.with_changes(
+        "XA/first",
+        [Change(*change_of("+447700900190")), Change(*change_of(FIRST[0], listed=False))],
+        3,
+        NOW_S,
+    )
+    place.blocklist.look()
+    changed = place.blocklist.since(before)
+    assert [item.text for item in changed.items] == ["+447700900190"]
+    assert changed.removed == [FIRST[0]]
+    now = place.blocklist.since(place.blocklist.cursor)
+    assert (now.items, now.removed) == ([], [])
+    assert place.blocklist.since("00000000-1") is None
+    assert place.blocklist.since(before + "9") is None
+
+
+async def test_what_can_not_be_told_by_number_is_told_whole(place, monkeypatch) -> None:
+    """A new base, a prefix, another policy, or more changes than are remembered."""
+    before = place.blocklist.cursor
+    place.lists = place.lists.with_changes(
+        "XB/second", [Change(*change_of("+4477009005*"))], 3, NOW_S
+    )
+    place.blocklist.look()
+    assert place.blocklist.since(before) is None
+    before = place.blocklist.cursor
+    place.policy = compile_bounded(
+        load([], {}).policy.settings(), place.lists.names, Agreements(()), "TH", NOW_S
+    )
+    place.blocklist.look()
+    assert place.blocklist.since(before) is None
+    before = place.blocklist.cursor
+    monkeypatch.setattr(module, "CHANGES_MAX", 1)
+    for number in ("+447700900191", "+447700900192"):
+        place.lists = place.lists.with_changes("XA/first", [Change(*change_of(number))], 3, NOW_S)
+        place.blocklist.look()
+    assert place.blocklist.since(before) is None
+
+
+@pytest.mark.parametrize(
+    ("accepted", "coding"),
+    [
+        ("", ""),
+        ("gzip", "gzip"),
+        ("gzip, zstd;q=0.5", "zstd"),
+        ("zstd;q=0, GZIP", "gzip"),
+        ("*", "zstd"),
+        ("br, identity", ""),
+    ],
+)
+def test_the_coding_is_one_that_is_taken(accepted: str, coding: str) -> None:
+    """The best that the client names, or none."""
+    assert coding_of(accepted) == coding
+
+
+async def test_the_route(place) -> None:
+    """Forms, compression, ETag, cursor and roles; never an empty list for one not loaded."""
+    parts = parts_for(serve_settings(), blocklist=place.blocklist)
+    unpack: dict[str, Callable[[bytes], bytes]] = {
+        "gzip": lambda data: zlib.decompress(data, 31),
+        "zstd": lambda data: bytes(cramjam.zstd.decompress(data)),
+        "identity": bytes,
+    }
+    async with served(parts) as http:
+
+        async def get(query: str = "", **headers: str) -> tuple[Any, bytes]:
+            sent = {**bearer(Role.SWITCH), "Accept-Encoding": "identity", **headers}
+            async with http.client.get(
+                f"/v1/blocklist{query}", headers=sent, auto_decompress=False
+            ) as answer:
+                data = await answer.read()
+                coding = answer.headers.get("Content-Encoding", "identity")
+                return answer, unpack[coding](data)
+
+        answer, body = await get()
+        whole = json.loads(body)
+        assert whole["full"]
+        assert len(whole["items"]) == 41
+        for coding in ("gzip", "zstd"):
+            packed, data = await get(**{"Accept-Encoding": coding})
+            assert packed.headers["Content-Encoding"] == coding
+            assert json.loads(data) == whole
+        same, body = await get(**{"If-None-Match": answer.headers["ETag"]})
+        assert (same.status, body) == (304, b"")
+        _, body = await get(f"?since={whole['cursor']}")
+        assert json.loads(body) == {
+            "full": False, "cursor": whole["cursor"], "items": [], "removed": [],
+        }  # fmt: skip
+        _, body = await get("?format=text")
+        lines = body.decode().splitlines()
+        assert {FIRST[0], "+4477009003*", f"!{SPARED}"} <= set(lines)
+        _, body = await get("?format=kamailio-htable")
+        assert f"{FIRST[0]}:0:0:block XA/first:0" in body.decode().splitlines()
+        assert "*" not in body.decode()
+        _, body = await get("?format=kamailio-mtree")
+        assert body.decode().splitlines()[1:] == ["4477009003:block XB/second"]
+        assert (await get("?since=x%0d%0a"))[0].status == 400
+        assert (await get("?format=xml"))[0].status == 400
+        assert (await get(Authorization="Bearer x"))[0].status == 401
+        parts.readiness = lambda: Readiness(("the lists are not loaded yet",))
+        assert (await get())[0].status == 503

@@ -1,0 +1,219 @@
+"""Records are acknowledged when Kafka has them, and held back while it has not."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiokafka.errors import KafkaTimeoutError, MessageSizeTooLargeError
+from prometheus_client import CollectorRegistry
+
+from stream.calls.decode import decode
+from stream.calls.decode_one import DecodeSettings
+from stream.calls.dialects.ringfence import RINGFENCE
+from stream.calls.trunks import Trunks
+from stream.core.model.call import RejectReason
+from stream.core.model.errors import KafkaRefuses
+from stream.edge.http.problems import ProblemError
+from stream.edge.http.record_intake import Door
+from stream.edge.http.tokens import Role
+from stream.ops.metrics.serve import ServeMetrics
+from stream.ops.tasks import cancelled
+from tests.serve_lab import bearer, parts_for, serve_settings, served
+
+CALL = b'{"call_id":"c-%d","caller":"+447700900101","callee":null}'
+TOPICS = {
+    "calls": "ringfence",
+    "calls.a": "mapping:x",
+    "calls.b": "mapping:x",
+    "calls.c": "asterisk-csv:bkk",
+}
+
+
+class Producer:
+    """Takes records, and acknowledges them when told to."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[Any, ...]] = []
+        self.waiting: list[asyncio.Future[None]] = []
+        self.at_once = True
+        self.error: Exception | None = None
+        self.stopped = False
+
+    async def send(self, *record: Any, headers: Any) -> "asyncio.Future[None]":
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.sent.append((*record, headers))
+        self.waiting.append(future)
+        if self.error is not None:
+            raise self.error
+        if self.at_once:
+            future.set_result(None)
+        return future
+
+    async def holds(self, count: int) -> None:
+        """Wait until so many records were handed over."""
+        while len(self.waiting) < count:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+
+    def acknowledge(self) -> None:
+        for future in self.waiting:
+            if not future.done():
+                future.set_result(None)
+
+    async def stop(self) -> None:
+        self.stopped = True
+
+
+@asynccontextmanager
+async def opened(producer: Producer, **changed: Any) -> AsyncIterator[Door]:
+    async def connect() -> Producer:
+        return producer
+
+    decoding = DecodeSettings(10_000, check_callee=False)
+    given: dict[str, Any] = {"bytes_max": 100_000, "wait_s_max": 30.0, **changed}
+    door = Door(
+        topics=TOPICS,
+        read=lambda raw: decode(raw, dict.fromkeys(TOPICS, RINGFENCE), Trunks("TH"), decoding),
+        connect=connect,
+        metrics=ServeMetrics(CollectorRegistry()),
+        **given,
+    )
+    running = asyncio.create_task(door.run())
+    await asyncio.sleep(0)
+    try:
+        yield door
+    finally:
+        await cancelled(running)
+        assert producer.stopped
+
+
+async def problem_of(taking: Any) -> ProblemError:
+    with pytest.raises(ProblemError) as caught:
+        await taking
+    return caught.value
+
+
+async def test_records_go_as_they_are_and_calls_keep_together() -> None:
+    """Bytes and headers as given; the key is the call's id, so that its legs stay in order."""
+    producer = Producer()
+    async with opened(producer) as door:
+        odd = b'{"caller": 7}'
+        taken = await door.take("calls", [CALL % 1, odd, CALL % 2], [("rf_door", b"http")])
+    assert (taken.count, taken.unreadable[0][:2]) == (3, (1, RejectReason.WRONG_TYPE))
+    assert [record[:3] for record in producer.sent] == [
+        ("calls", CALL % 1, b"c-1"),
+        ("calls", odd, None),
+        ("calls", CALL % 2, b"c-2"),
+    ]
+    assert all(record[3] == [("rf_door", b"http")] for record in producer.sent)
+
+
+async def test_nothing_is_acknowledged_before_kafka_did() -> None:
+    """The answer waits for the last acknowledgement."""
+    producer = Producer()
+    producer.at_once = False
+    async with opened(producer) as door:
+        taking = asyncio.create_task(door.take("calls", [CALL % 1, CALL % 2], []))
+        await producer.holds(2)
+        producer.waiting[0].set_result(None)
+        await asyncio.sleep(0.01)
+        assert not taking.done()
+        producer.acknowledge()
+        assert (await taking).count == 2
+
+
+async def test_a_kafka_that_does_not_answer_is_503_and_holds_no_more() -> None:
+    """In time: told to send again. Later ones are refused at once, until it answers again."""
+    producer = Producer()
+    producer.at_once = False
+    async with opened(producer, wait_s_max=0.05) as door:
+        first = await problem_of(door.take("calls", [CALL % 1], []))
+        assert (first.status, "again" in first.detail) == (503, True)
+        assert first.headers["Retry-After"]
+        second = await problem_of(door.take("calls", [CALL % 1], []))
+        assert (second.status, len(producer.sent)) == (503, 1)
+        producer.acknowledge()
+        producer.at_once = True
+        await asyncio.sleep(0.05)
+        assert (await door.take("calls", [CALL % 1], [])).count == 1
+
+
+async def test_what_is_on_its_way_is_bounded() -> None:
+    """Beyond the limit senders are told to come again; there is room when Kafka has answered."""
+    producer = Producer()
+    producer.at_once = False
+    async with opened(producer, bytes_max=1000) as door:
+        taking = asyncio.create_task(door.take("calls", [CALL % 1] * 3, []))
+        await producer.holds(3)
+        busy = await problem_of(door.take("calls", [CALL % 2], []))
+        assert (busy.status, busy.kind) == (503, "busy")
+        producer.acknowledge()
+        await taking
+        producer.at_once = True
+        assert (await door.take("calls", [CALL % 2], [])).count == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(KafkaTimeoutError(), 503), (MessageSizeTooLargeError(), 413)]
+)
+async def test_what_kafka_refuses_is_told(error: Exception, status: int) -> None:
+    """An outage is 503, a record that its topic does not take 413."""
+    producer = Producer()
+    producer.error = error
+    async with opened(producer) as door:
+        assert (await problem_of(door.take("calls", [CALL % 1], []))).status == status
+
+
+@pytest.mark.expects_errors("records can not be taken by HTTP")
+async def test_a_kafka_that_does_not_let_us_in_leaves_the_rest_working() -> None:
+    """The reason is in every refusal; lookups go on beside it."""
+
+    async def connect() -> Any:
+        raise KafkaRefuses("wrong password")
+
+    door = Door(TOPICS, lambda raw: raw, connect, ServeMetrics(CollectorRegistry()), 1, 1)  # type: ignore[arg-type, return-value]
+    await door.run()
+    problem = await problem_of(door.take("calls", [CALL % 1], []))
+    assert (problem.status, problem.detail) == (503, "wrong password")
+
+
+@pytest.mark.parametrize(
+    ("dialect", "topic", "status"),
+    [("nothing", None, 404), ("mapping:x", None, 400), ("ringfence", "calls.a", 400)],
+)
+async def test_an_address_names_one_topic(dialect: str, topic: str | None, status: int) -> None:
+    """An unknown dialect, or one of several topics, is told what there is."""
+    async with opened(Producer()) as door:
+        with pytest.raises(ProblemError) as caught:
+            door.topic_of(dialect, topic)
+        assert caught.value.status == status
+        assert door.topic_of("mapping:x", "calls.b") == "calls.b"
+        assert door.topic_of("ringfence", None) == "calls"
+        assert door.topic_of("asterisk-csv", None) == door.topic_of("asterisk-csv:bkk", None)
+
+
+async def test_the_route() -> None:
+    """202 with a count, and what is no call by its index; what can not be taken is refused."""
+    producer = Producer()
+    async with opened(producer) as door, served(parts_for(serve_settings(), door=door)) as http:
+
+        async def post(body: bytes, path: str = "ringfence", **headers: str) -> tuple[int, Any]:
+            sent = {"Content-Type": "application/json", **bearer(Role.SWITCH), **headers}
+            async with http.client.post(f"/v1/calls/{path}", data=body, headers=sent) as answer:
+                return answer.status, await answer.json(content_type=None)
+
+        status, told = await post(b"[%b,{}]" % (CALL % 1))
+        assert (status, told["accepted"], told["unreadable"][0]["index"]) == (202, 2, 1)
+        headers = dict(producer.sent[0][3])
+        assert (headers["rf_door"], headers["rf_client"]) == (b"http", b"switch")
+        assert len(headers["rf_request_id"]) == 16
+        for path, more, wanted in (
+            ("ringfence", {"Authorization": "Bearer x"}, 401),
+            ("ringfence", bearer(Role.VIEWER), 403),
+            ("nothing", {}, 404),
+            ("ringfence", {"Content-Type": "text/html"}, 415),
+            ("ringfence", {"Content-Encoding": "gzip"}, 415),
+        ):
+            assert (await post(CALL % 1, path, **more))[0] == wanted
+        assert (await post(b"[{]"))[0] == 400

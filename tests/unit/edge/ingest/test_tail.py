@@ -1,0 +1,117 @@
+"""One growing file: what the property test does not show."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from stream.edge.ingest.line_batch import Happening
+from stream.edge.ingest.tail import Tail, TailSettings
+
+
+class Read:
+    """A tail, what it gave, and what happened."""
+
+    def __init__(self, path: Path, place=None, **settings) -> None:
+        self.happened: list[Happening] = []
+        self.tail = Tail(path, place, TailSettings(100, **settings), self.happened.append)
+        self.place = place
+
+    def all(self) -> list[bytes]:
+        found = []
+        while (batch := self.tail.next()) is not None:
+            found += [line.value for line in batch.lines]
+            self.place = batch.place
+        return found
+
+
+def test_a_half_line_waits_and_is_told(tmp_path: Path) -> None:
+    """It is no record until its end comes, or until somebody says that it never will."""
+    path = tmp_path / "Master.csv"
+    path.write_bytes(b"a\nhal")
+    read = Read(path)
+    assert read.all() == [b"a"]
+    assert read.tail.waiting is not None
+    assert read.tail.waiting.place == "Master.csv line 2 (byte 2)"
+    assert read.tail.behind() == 0
+    again = Read(path, read.place, last_line=True)
+    assert again.all() == [b"hal"]
+    with path.open("ab") as file:
+        file.write(b"f\n")
+    assert read.all() == [b"half"]
+    assert read.tail.waiting is None
+
+
+def test_from_the_end_leaves_what_is_there(tmp_path: Path) -> None:
+    """A new connection need not decide last year's calls; a half line is still to come."""
+    path = tmp_path / "Master.csv"
+    path.write_bytes(b"old\nolder\nne")
+    read = Read(path, from_end=True)
+    assert read.all() == []
+    with path.open("ab") as file:
+        file.write(b"w\n")
+    assert read.all() == [b"new"]
+    assert read.place.line == 4
+
+
+@pytest.mark.expects_errors("is not in the folder any more")
+def test_a_file_that_is_gone_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What was compressed at once while nobody read can not be read: the log says what to do."""
+    path = tmp_path / "Master.csv"
+    path.write_bytes(b"first\n")
+    read = Read(path)
+    assert read.all() == [b"first"]
+    read.tail.close()
+    with path.open("ab") as file:
+        file.write(b"missed\n")
+    path.rename(tmp_path / "Master.csv.1.gz")
+    path.write_bytes(b"second\n")
+    later = Read(path, read.place)
+    assert later.all() == [b"second"]
+    assert later.happened == [Happening.BEGUN, Happening.LOST]
+    assert "logrotate's delaycompress" in caplog.text
+
+
+def test_a_writer_that_keeps_the_old_file_is_followed_there(tmp_path: Path) -> None:
+    """A new file, as logrotate's `create` makes it, comes before the switch is told: until
+    that is written to, the old one still is.
+    """
+    path = tmp_path / "Master.csv"
+    with path.open("ab", buffering=0) as writer:
+        writer.write(b"one\n")
+        read = Read(path)
+        assert read.all() == [b"one"]
+        path.rename(tmp_path / "Master.csv-20261125")
+        path.touch()
+        writer.write(b"two\n")
+        assert read.all() == [b"two"]
+    path.write_bytes(b"three\n")
+    assert read.all() == [b"three"]
+    assert read.happened.count(Happening.ROTATED) == 1
+
+
+def test_a_copy_in_its_place_is_read_on(tmp_path: Path) -> None:
+    """A restored or moved file, with another inode, is the same: only what is new comes."""
+    path = tmp_path / "Master.csv"
+    path.write_bytes(b"one\n")
+    read = Read(path)
+    assert read.all() == [b"one"]
+    other = tmp_path / "other"
+    other.write_bytes(b"one\ntwo\n")
+    read.tail.close()
+    other.replace(path)
+    assert Read(path, read.place).all() == [b"two"]
+
+
+def test_a_file_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> None:
+    """And one that can not be read is tried again, and counted."""
+    path = tmp_path / "Master.csv"
+    read = Read(path)
+    assert read.all() == []
+    path.mkdir()
+    assert read.all() == []
+    assert Happening.UNREADABLE in read.happened
+    path.rmdir()
+    path.write_bytes(b"one\n")
+    os.utime(path)
+    assert read.all() == [b"one"]

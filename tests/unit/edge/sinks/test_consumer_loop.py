@@ -1,0 +1,149 @@
+"""The loop of a sink: what is committed, and when it is not."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import get_type_hints
+
+import pytest
+
+from stream.config.settings import load
+from stream.core.model.errors import SourceDown
+from stream.edge.sinks.consumer_loop import Pump, PumpSettings
+from stream.edge.sinks.rebuild_keys import IDLE_TURNS, Replay
+from stream.edge.sinks.settings import EndpointSection
+from stream.kafka.batch import Partition, RawBatch
+from stream.services.service import source_settings
+from tests.fakes import P0, P1, FakeSource, Turn
+
+SETTINGS = PumpSettings(100, wait_ms=1, commit_interval_s=0.0)
+
+
+class _End:
+    """Delivers into a list; `fails` makes it wait instead, for ever."""
+
+    def __init__(self, source: FakeSource) -> None:
+        self.got: list[bytes] = source.published
+        self.fails = False
+
+    async def __call__(self, raw: RawBatch) -> None:
+        if self.fails:
+            await asyncio.Event().wait()
+        self.got += [value for value in raw.values if value is not None]
+
+
+def _pump(source: FakeSource, end: _End, **more) -> Pump:
+    pump = Pump(source, end, SETTINGS, **more)
+    source.ended = pump.stop
+    return pump
+
+
+async def test_what_was_delivered_is_committed_and_nothing_else() -> None:
+    """Positions follow deliveries; the fake refuses a commit of anything undelivered."""
+    source = FakeSource([[(P0, 0), (P1, 0)], Turn.IDLE, [(P0, 5)]])
+    await _pump(source, _End(source)).run()
+    assert source.committed == {P0: 6, P1: 1}
+
+
+async def test_partitions_that_go_are_not_waited_for() -> None:
+    """A delivery that does not end is broken off when the group wants the partitions, and what it
+    held comes again.
+    """
+    source = FakeSource([[(P0, 0)], [(P0, 1)]])
+    end = _End(source)
+    pump = _pump(source, end)
+    end.fails = True
+    running = asyncio.create_task(pump.run())
+    await asyncio.sleep(0.02)
+    source.revoking = True
+    end.fails = False
+    await running
+    assert end.got == [b"0/0", b"0/1"]
+    assert source.committed[P0] == 2
+
+
+async def test_lost_partitions_begin_again() -> None:
+    """A commit that is refused ends the assignment; the records come again."""
+    source = FakeSource([[(P0, 0)], Turn.LOST, [(P0, 1)], Turn.IDLE])
+    await _pump(source, _End(source)).run()
+    assert source.committed[P0] == 2
+
+
+async def test_a_broken_kafka_ends_the_loop() -> None:
+    """A fault that only a restart mends is not swallowed."""
+    source = FakeSource([Turn.DOWN])
+    with pytest.raises(SourceDown):
+        await _pump(source, _End(source)).run()
+
+
+class _Past:
+    """A topic whose old records begin at offset 0 and end where it is said."""
+
+    silent_s = 0.0
+
+    def __init__(self, end: int) -> None:
+        self.end = end
+
+    async def positions_at(self, at_ms: int) -> Mapping[Partition, int]:
+        assert at_ms > 0
+        return {P0: 0}
+
+    async def ends(self) -> Mapping[Partition, int]:
+        return {P0: self.end}
+
+
+async def test_old_decisions_are_read_once_more() -> None:
+    """Back to the time asked for, done at the end of then, and again for a new assignment."""
+    replay, past = Replay(60), _Past(end=9)
+    replay.want()
+    assert await replay.turn(past, 1, {}, 0) == {}, "not before there are partitions"
+    assert await replay.turn(past, 1, {P0: 7}, 0) == {P0: 0}
+    assert await replay.turn(past, 1, {P0: 3}, 0) == {}
+    assert await replay.turn(past, 2, {P0: 7}, 0) == {P0: 0}
+    await replay.turn(past, 2, {P0: 9}, 0)
+    assert replay.done
+
+
+async def test_an_end_behind_the_last_record_is_reached_too() -> None:
+    """Transactions leave markers at the end, which no record's position passes."""
+    replay, past = Replay(60), _Past(end=9)
+    replay.want()
+    await replay.turn(past, 1, {P0: 7}, 0)
+    await replay.turn(past, 1, {P0: 8}, IDLE_TURNS - 1)
+    before = replay.done
+    await replay.turn(past, 1, {P0: 8}, IDLE_TURNS)
+    assert (before, replay.done) == (False, True)
+
+
+async def test_going_back_moves_the_positions_that_are_committed() -> None:
+    """What is read once more is committed on its way, so a crash begins there."""
+    source = FakeSource([[(P0, 0), (P0, 1)], [(P0, 2)]])
+    end = _End(source)
+    asked: list[Mapping[Partition, int]] = []
+
+    async def back(
+        epoch: int, delivered: Mapping[Partition, int], idle: int
+    ) -> Mapping[Partition, int]:
+        del epoch, idle
+        asked.append(dict(delivered))
+        return {P0: 1} if delivered.get(P0) == 2 and len(end.got) == 2 else {}
+
+    source.commit = _noted(source)  # type: ignore[method-assign]
+    await _pump(source, end, back=back).run()
+    assert end.got == [b"0/0", b"0/1", b"0/1", b"0/2"]
+
+
+def _noted(source: FakeSource):
+    async def commit(positions: Mapping[Partition, int]) -> None:
+        source.committed.update(positions)
+
+    return commit
+
+
+def test_a_long_delivery_does_not_lose_its_partitions() -> None:
+    """Kafka's default takes them after 5 minutes without a question for records: an endpoint that
+    is down would be tried from the beginning for ever. An event is given up well before.
+    """
+    settings = load([], {})
+    longest_s = source_settings(settings, "crm", "latest").poll_interval_ms / 1000
+    hints = get_type_hints(EndpointSection, include_extras=True)
+    assert hints["give_up_s"].__metadata__[0].most < longest_s < 2**31 / 1000

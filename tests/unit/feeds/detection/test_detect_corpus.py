@@ -1,0 +1,83 @@
+"""Files as offices write them: each is read as it is meant, or asked about; none is guessed."""
+
+from collections import Counter
+
+import pytest
+
+from stream.feeds.detection.proposal import Proposal
+from stream.feeds.open import read_rows, words_of
+from stream.feeds.parse import Defaults, Parser
+from tests.detect_corpus import NOW_S, Case, feed_cases, outcome, said_of
+
+CASES = feed_cases()
+_TOLD = ("number", "region", "dates", "era", "format", "encoding")
+
+
+def listed(case: Case, one: Proposal) -> set[str]:
+    """The numbers that a proposal would list."""
+    if one.kind not in {"text", "csv", "jsonl", "ftc"}:
+        return set()
+    known = Defaults("x", NOW_S, one.region, unknown_category="other", dates=one.dates)
+    parser = Parser(known, words_of(one.kind))
+    rows = read_rows(case.path, one.kind, None, lambda _done, _whole: None, one.options)
+    return {number.decode() for chunk in rows for number in parser.parse(chunk).numbers.tolist()}
+
+
+def expected_said(case: Case) -> dict[str, object]:
+    """What must be proposed. A `text` or `ftc` file has its numbers where its format says."""
+    told = {"format": "csv", **case.expected}
+    return {name: told[name] for name in _TOLD if name in told}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_each_file_is_told_or_asked_about(case: Case) -> None:
+    """A file gets its proposal, its question with the likely answers, or what it is."""
+    what, one, error = outcome(case)
+    assert what == case.expected["expect"]
+    if what == "proposal":
+        assert one is not None
+        assert said_of(one) == expected_said(case)
+        assert listed(case, one) == set(case.expected["numbers"])
+    if what == "question":
+        assert one is not None
+        assert one.question is not None
+        likely = [choice.answer for choice in one.question.choices if choice.is_likely]
+        assert likely == case.expected.get("asked", likely)
+        assert case.expected.get("says", "") in one.question.text
+    assert what != "unreadable" or case.expected["says"] in error
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.answer], ids=lambda case: case.name
+)
+def test_the_right_answer_leads_to_the_right_numbers(case: Case) -> None:
+    """What is asked can be answered as it is offered, and then the file is read as it is meant."""
+    _, asked, _ = outcome(case)
+    assert asked is not None
+    assert asked.question is not None
+    if case.answer[0] == asked.question.option:
+        assert case.answer[1] in [choice.answer for choice in asked.question.choices] or (
+            case.answer[0] == "--number"
+        )
+    what, one, _ = outcome(case, *case.answer)
+    assert what == "proposal"
+    assert one is not None
+    assert listed(case, one) == set(case.expected["numbers"])
+
+
+def test_the_score_of_the_corpus(capsys: pytest.CaptureFixture[str]) -> None:
+    """At least 80 files, more than half of them traps; not one innocent number is proposed."""
+    score: Counter[str] = Counter()
+    wrong: dict[str, set[str]] = {}
+    for case in CASES:
+        what, one, _ = outcome(case)
+        score[what] += 1
+        if what == "proposal" and one is not None:
+            innocent = listed(case, one) - set(case.expected["numbers"])
+            score["numbers proposed"] += len(listed(case, one))
+            wrong |= {case.name: innocent} if innocent else {}
+    with capsys.disabled():
+        told = ", ".join(f"{count} {what}" for what, count in score.items())
+        print(f"\nfeeds detect: {len(CASES)} files: {told}; wrong proposals: {len(wrong)}")  # noqa: T201
+    assert len(CASES) >= 80
+    assert not wrong

@@ -1,0 +1,98 @@
+"""STIX 2.1 as stix2 writes it."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from stix2.v21.bundle import Bundle
+from stix2.v21.sdo import Identity, Indicator
+
+from stream.feeds.formats import stix
+from stream.feeds.formats.rows import InputUnreadable, Rows, Wrong
+from stream.feeds.parse import Defaults, Parser
+
+THEN = datetime(2026, 11, 20, tzinfo=UTC)
+DESK = Identity(name="Desk", identity_class="organization", created=THEN, modified=THEN)
+
+
+def indicator(number: str, **told) -> Indicator:
+    pattern = f"[phone-number:value = '{number}']"
+    told = {"pattern": pattern, "pattern_type": "stix", "valid_from": THEN} | told
+    return Indicator(created_by_ref=DESK.id, **told)
+
+
+def read(*texts: str, piece: int = 100) -> Rows:
+    data = "".join(texts).encode()
+    pieces = [data[at : at + piece] for at in range(0, len(data), piece)]
+    (rows,) = stix.read(lambda: pieces)
+    return rows
+
+
+def test_an_identity_may_come_after_what_it_said():
+    """Whose report it is is found wherever the bundle has its identity."""
+    for order in ([DESK, indicator("+447700900123")], [indicator("+447700900123"), DESK]):
+        rows = read(Bundle(objects=order).serialize())
+        assert (list(rows.number), list(rows.source or ())) == (["+447700900123"], ["Desk"])
+
+
+def test_confidence_times_and_words_are_taken():
+    """Confidence, validity, types and labels of an indicator are its row's."""
+    one = indicator(
+        "+447700900123",
+        confidence=85,
+        valid_until=THEN + timedelta(days=9),
+        indicator_types=["malicious-activity"],
+        labels=["vishing"],
+    )
+    rows = read(Bundle(objects=[one]).serialize())
+    assert rows.confidence == ("85",)
+    assert rows.reported_at == ("2026-11-20T00:00:00Z",)
+    assert rows.expires_at == ("2026-11-29T00:00:00Z",)
+    assert rows.tags == [("malicious-activity", "vishing")]
+    assert rows.removed == [False]
+
+
+def test_what_is_not_valid_yet_does_not_hold():
+    """A `valid_from` that lies ahead is no wrong clock: the row is rejected, not clamped."""
+    now_s = int(THEN.timestamp())
+    ahead = indicator("+447700900123", valid_from=THEN + timedelta(hours=1))
+    rows = read(Bundle(objects=[ahead, indicator("+447700900124")]).serialize())
+    parsed = Parser(Defaults("feed", now_s, now_s=now_s, future="clamp")).parse(rows)
+    assert parsed.numbers.tolist() == [b"+447700900124"]
+    assert [row.wrong for row in parsed.rejected] == [Wrong.FUTURE]
+
+
+def test_a_revoked_indicator_takes_its_number_off():
+    """`revoked` is a removal, not a report."""
+    rows = read(Bundle(objects=[indicator("+447700900123", revoked=True)]).serialize())
+    assert rows.removed == [True]
+
+
+def test_pages_of_taxii_are_one_file():
+    """Envelopes written one after the other are read; a name on page two counts on page one."""
+    one, two = indicator("+447700900123").serialize(), DESK.serialize()
+    rows = read(f'{{"more": true, "objects": [{one}]}}\n', f'{{"objects": [{two}]}}\n', "{}\n")
+    assert list(rows.source or ()) == ["Desk"]
+
+
+def test_an_object_that_is_none_is_a_rejected_row():
+    """One broken object costs itself, and is named by its place."""
+    good = indicator("+447700900123").serialize()
+    rows = read(f'{{"objects": [7, {{"type": "indicator", "pattern": 7}}, {good}]}}')
+    assert [row.line for row in rows.unreadable] == [1, 2]
+    assert list(rows.number) == ["+447700900123"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "<html><title>Log in</title>", '{"objects": [', "7"])
+def test_what_is_no_stix_is_refused(text):
+    """An empty file, a login page, half a bundle are refused as a whole."""
+    with pytest.raises(InputUnreadable):
+        read(text)
+
+
+BUNDLE = Bundle(id="bundle--3f3d7eb1-7dec-4bc5-b346-ae619eab3850").serialize()
+
+
+@pytest.mark.parametrize("text", ["{}", '{"objects": []}', BUNDLE], ids=["{}", "objects", "Bundle"])
+def test_an_empty_collection_is_no_rows(text):
+    """A server with nothing to say has no rows; whether that may be is the gate's to say."""
+    assert len(read(text)) == 0

@@ -1,0 +1,69 @@
+"""What one Ringfence writes, another one reads: whole lists, and what changed in them."""
+
+from collections.abc import Iterable
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream.core.model.entry import Category, Entry
+from stream.feeds.formats import ringfence
+from stream.feeds.formats.byte_columns import line_bytes
+from stream.feeds.formats.change_file import increment, whole_list
+from stream.feeds.parse import Defaults, Parser
+from stream.lists.snapshot.build import columns_from
+from stream.lists.snapshot.version_diff import difference
+from tests.builders import NOW_S, entry
+
+NUMBERS = [*(f"+44770090{n:04d}" for n in range(7)), "+447700901*"]
+entries = st.builds(
+    entry,
+    st.sampled_from(NUMBERS),
+    confidence=st.integers(0, 100),
+    source=st.sampled_from(["a", "b", 'c "d"', "จุด"]),
+    category=st.sampled_from(Category),
+)
+versions = st.lists(entries, max_size=8, unique_by=lambda e: (e.number, e.source))
+Reports = dict[tuple[str, str], tuple[int, ...]]
+
+
+def reports(held: Iterable[Entry]) -> Reports:
+    return {
+        (e.number or "", e.source): (e.category, e.reported_at_s, e.expires_at_s, e.confidence)
+        for e in held
+    }
+
+
+def after(old: Reports, lines: Iterable[str]) -> Reports:
+    """The reports after a change file was applied to them, row by row."""
+    parser, now = Parser(Defaults("other", NOW_S)), dict(old)
+    data = "".join(lines).encode()
+    for rows in ringfence.read(lambda: line_bytes([data])):
+        parsed = parser.parse(rows)
+        assert not parsed.rejected
+        for at in range(len(parsed)):
+            key = (parsed.numbers[at].decode(), parser.sources[parsed.source[at]])
+            columns = (parsed.category, parsed.reported_at, parsed.expires_at, parsed.confidence)
+            if parsed.removed[at]:
+                del now[key]
+            else:
+                now[key] = tuple(int(column[at]) for column in columns)
+    return now
+
+
+@given(versions)
+def test_a_whole_list_is_read_as_it_was(held):
+    """Every report of every source comes out as it went in, prefixes too."""
+    lines = list(whole_list("KH/scam", 9, columns_from(held)))
+    assert after({}, lines) == reports(held)
+    header = ringfence.read_header(lines[0])
+    assert (header.list, header.whole, header.to) == ("KH/scam", True, 9)
+
+
+@given(versions, versions)
+def test_an_increment_makes_the_old_the_new(old, new):
+    """What was added, changed and removed between two versions, applied to one, is the other."""
+    found = difference(columns_from(old), columns_from(new))
+    lines = list(increment("KH/scam", 7, 9, found))
+    assert after(reports(old), lines) == reports(new)
+    header = ringfence.read_header(lines[0])
+    assert (header.whole, header.from_generation, header.to) == (False, 7, 9)

@@ -1,0 +1,174 @@
+"""The gate: which versions go live by themselves, which wait for a person, which never do."""
+
+import pytest
+
+from stream.feeds.gate import (
+    NEVER_LIVE,
+    OF_LOOKS,
+    OF_ROWS,
+    GateLimits,
+    GateReason,
+    Last,
+    Seen,
+    Verdict,
+    judge,
+)
+
+ACCEPTED, SAME, HELD, REFUSED = Verdict.ACCEPTED, Verdict.SAME, Verdict.HELD, Verdict.REFUSED
+LAST = Last(sha256="a" * 64, numbers=1000, as_of_s=5000)
+LIMITS = GateLimits()
+
+
+def seen(**fields) -> Seen:
+    """A version like the last one, in other bytes."""
+    plain = {"sha256": "b" * 64, "whole": True, "as_of_s": 6000, "good": 1000}
+    return Seen(**{**plain, "gained": 0, "lost": 0, **fields})
+
+
+CASES = {
+    "nothing against it": ({}, ACCEPTED, None),
+    "the same bytes": ({"sha256": "a" * 64}, SAME, GateReason.SAME),
+    "a login page": ({"unreadable": "HTML"}, REFUSED, GateReason.NOT_THE_FORMAT),
+    "a filter that matches everybody": (
+        {"unreadable": "its bits match 1", "too_coarse": "its bits match 1"},
+        REFUSED,
+        GateReason.FILTER_TOO_COARSE,
+    ),
+    "made before the last": ({"as_of_s": 4999}, REFUSED, GateReason.OLDER),
+    "made at the same second": ({"as_of_s": 5000}, ACCEPTED, None),
+    "no word when it was made": ({"as_of_s": None}, ACCEPTED, None),
+    "an increment of before": ({"as_of_s": 4999, "whole": False}, ACCEPTED, None),
+    "an agreement that is over": (
+        {"agreement_over": "th-kh ended"},
+        HELD,
+        GateReason.AGREEMENT_EXPIRED,
+    ),
+    "empty": ({"good": 0, "lost": 1000}, HELD, GateReason.EMPTY),
+    "an empty increment": ({"good": 0, "whole": False}, ACCEPTED, None),
+    "all over": ({"good": 0, "expired": 5}, REFUSED, GateReason.EXPIRED),
+    "nearly all over": ({"good": 1, "expired": 400}, ACCEPTED, None),
+    "30 % gone": ({"lost": 300}, ACCEPTED, None),
+    "more than 30 % gone": ({"lost": 301}, HELD, GateReason.SHRUNK),
+    "an increment that takes half": ({"lost": 500, "whole": False}, HELD, GateReason.SHRUNK),
+    "other numbers altogether": ({"lost": 1000, "gained": 1000}, HELD, GateReason.SHRUNK),
+    "twice as many": ({"gained": 1000}, ACCEPTED, None),
+    "more than twice as many": ({"gained": 1001}, HELD, GateReason.GROWN),
+    "one row in five bad": ({"good": 800, "bad": 200}, ACCEPTED, None),
+    "more than one in five bad": ({"good": 799, "bad": 201}, HELD, GateReason.TOO_MANY_BAD_ROWS),
+    "ten bad rows of twelve": ({"good": 2, "bad": 10}, ACCEPTED, None),
+    "no good row": ({"good": 0, "bad": 1}, HELD, GateReason.TOO_MANY_BAD_ROWS),
+    "another's source": ({"rows": {GateReason.OWNER_NOT_ALLOWED: 1}}, REFUSED, None),
+    "a foreign number": ({"rows": {GateReason.COUNTRY_NOT_ALLOWED: 1}}, HELD, None),
+    "a hospital's number": ({"rows": {GateReason.ALLOW_LISTED: 1}}, HELD, None),
+    "a number put right": ({"rows": {GateReason.REDRESSED: 1}}, ACCEPTED, None),
+    "a column of dates": (
+        {"looks": {GateReason.LOOKS_LIKE_DATES: "4 of 4"}},
+        HELD,
+        GateReason.LOOKS_LIKE_DATES,
+    ),
+    "a column of ids": (
+        {"looks": {GateReason.LOOKS_LIKE_IDS: "4 of 4"}},
+        HELD,
+        GateReason.LOOKS_LIKE_IDS,
+    ),
+    "dates that are no numbers either": (
+        {"good": 0, "bad": 4, "looks": {GateReason.LOOKS_LIKE_DATES: "4 of 4"}},
+        HELD,
+        GateReason.LOOKS_LIKE_DATES,
+    ),
+    "no such rows": ({"rows": {GateReason.ALLOW_LISTED: 0}}, ACCEPTED, None),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_a_version_after_another(case) -> None:
+    """Each fact about a version leads to its one verdict, and to the reason that is named."""
+    fields, verdict, reason = case
+    judgement = judge(seen(**fields), LAST, LIMITS)
+    assert judgement.verdict is verdict
+    if reason is not None or not fields.get("rows"):
+        assert judgement.reason is reason
+    else:
+        assert verdict is ACCEPTED or judgement.reason in fields["rows"]
+
+
+@pytest.mark.parametrize(
+    "fields", [{"lost": 900}, {"gained": 50_000}, {"as_of_s": 1}, {"sha256": "a" * 64}]
+)
+def test_a_first_version_is_compared_with_nothing(fields) -> None:
+    """The size limits, the age and the checksum of the last version begin once there is one."""
+    assert judge(seen(**fields), None, LIMITS).verdict is ACCEPTED
+
+
+def test_a_feed_that_lost_all_its_numbers_may_fill_up_again() -> None:
+    """No per cent of nothing: after an empty version that a person released, any size comes in."""
+    nothing_left = Last(sha256="a" * 64, numbers=0, as_of_s=5000)
+    assert judge(seen(gained=70_000), nothing_left, LIMITS).verdict is ACCEPTED
+
+
+def test_the_gravest_reason_decides_and_all_are_told() -> None:
+    """A version with several faults is refused for the worst of them; the others are told too."""
+    rows = {GateReason.OWNER_NOT_ALLOWED: 2, GateReason.COUNTRY_NOT_ALLOWED: 3}
+    judgement = judge(seen(lost=900, rows=rows), LAST, LIMITS)
+    assert judgement.verdict is REFUSED
+    assert judgement.reason is GateReason.OWNER_NOT_ALLOWED
+    assert {f.reason for f in judgement.findings} == {*rows, GateReason.SHRUNK}
+
+
+@pytest.mark.parametrize("reason", OF_ROWS)
+@pytest.mark.parametrize(
+    ("handling", "verdict"), [("drop", ACCEPTED), ("hold", HELD), ("refuse", REFUSED)]
+)
+def test_rows_are_handled_as_configured(reason, handling, verdict) -> None:
+    """For rows that a feed may not bring, the feed file says: leave out, hold or refuse."""
+    limits = GateLimits(**{reason.value: handling})
+    judgement = judge(seen(rows={reason: 1}), LAST, limits)
+    assert judgement.verdict is verdict
+    assert [finding.reason for finding in judgement.findings] == [reason]
+
+
+@pytest.mark.parametrize("reason", OF_LOOKS)
+@pytest.mark.parametrize(
+    ("said", "verdict"), [("hold", HELD), ("refuse", REFUSED), ("pass", ACCEPTED)]
+)
+def test_what_looks_like_something_else_is_handled_as_configured(reason, said, verdict) -> None:
+    """A feed whose numbers look like ids may say that they are numbers; they are told all the same.
+
+    A gang's SIM cards have numbers in a row: an operator releases them, or says so for good.
+    """
+    limits = GateLimits(**{reason.value: said})
+    judgement = judge(seen(looks={reason: "9 of 9"}), LAST, limits)
+    assert judgement.verdict is verdict
+    assert [(one.reason, one.detail) for one in judgement.findings] == [(reason, "9 of 9")]
+
+
+def test_small_lists_may_move() -> None:
+    """A list of twelve may lose ten numbers and gain a thousand: no per cent of it means much."""
+    small = Last(sha256="a" * 64, numbers=12, as_of_s=None)
+    assert judge(seen(lost=10, gained=1000), small, LIMITS).verdict is ACCEPTED
+    assert judge(seen(lost=11), small, LIMITS).reason is GateReason.SHRUNK
+    assert judge(seen(gained=1001), small, LIMITS).reason is GateReason.GROWN
+
+
+@pytest.mark.parametrize(
+    "fields", [{"shrink_percent_max": -1}, {"bad_rows_percent_max": 101}, {"grow_few": -1}]
+)
+def test_impossible_limits_are_refused(fields) -> None:
+    """A limit below nothing or above all is a mistake, named by its key."""
+    with pytest.raises(ValueError, match=next(iter(fields))):
+        GateLimits(**fields)
+
+
+def test_what_never_goes_live_is_of_rows() -> None:
+    """Emergency numbers, own numbers and short prefixes are left out even of a released version."""
+    assert set(OF_ROWS) > NEVER_LIVE
+
+
+@pytest.mark.parametrize("rate", [0, -1e-3, 0.0101, 0.9, 1, float("nan"), float("inf")])
+def test_a_setting_may_only_lower_the_bound_on_filters(rate) -> None:
+    """A feed's limit above 1 % is no setting at all."""
+    with pytest.raises(
+        ValueError, match=r"filter_error_rate_max must be above 0 and at most 0\.01"
+    ):
+        GateLimits(filter_error_rate_max=rate)
+    assert GateLimits(filter_error_rate_max=1e-4).filter_error_rate_max == 1e-4

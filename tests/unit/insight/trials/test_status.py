@@ -1,0 +1,72 @@
+"""Where things on trial stand, and what is said where settings and operators differ."""
+
+from stream.core.model.agreement import Agreements, Terms
+from stream.core.model.decision import Action
+from stream.core.model.trials import NO_TRIALS, Kind, Standing, Target, Trials
+from stream.core.policy.policy import ListPolicy, PolicySettings
+from stream.insight.trials.status import Here, Stands, standings
+from tests.agreed import agreement
+from tests.builders import NOW_S
+
+SCAM = Target(Kind.LIST, "KH/scam")
+TRIAL = PolicySettings(lists={"KH/scam": ListPolicy(simulate=True)})
+FORCE = PolicySettings()
+
+
+def stands(
+    policy: PolicySettings,
+    trials: Trials = NO_TRIALS,
+    agreements: Agreements | None = None,
+    names: tuple[str, ...] = ("KH/scam",),
+) -> Stands:
+    """How the list stands."""
+    here = Here(policy, names, agreements or Agreements(), trials, "TH", NOW_S)
+    return next(one for one in standings(here) if one.target == SCAM)
+
+
+def turned(standing: Standing) -> Trials:
+    return NO_TRIALS.with_turned([SCAM], standing)
+
+
+def test_the_settings_speak_where_nobody_turned_anything() -> None:
+    """On trial by its settings, or in force and then nothing to tell."""
+    assert stands(TRIAL).standing is Standing.TRIAL
+    assert not stands(TRIAL).remarks
+    assert stands(FORCE).standing is Standing.FORCE
+    assert not stands(FORCE).is_told
+
+
+def test_a_step_that_goes_against_the_settings_is_said_so() -> None:
+    """A promotion over `simulate = true`, and a demotion of what is in force by the settings."""
+    promoted = stands(TRIAL, turned(Standing.FORCE))
+    assert promoted.standing is Standing.FORCE
+    assert promoted.remarks == ("the settings say trial; the promotion goes before them",)
+    demoted = stands(FORCE, turned(Standing.TRIAL))
+    assert demoted.standing is Standing.TRIAL
+    assert demoted.remarks == ("the settings say force; the demotion goes before them",)
+
+
+def test_a_step_that_the_settings_have_followed_is_said_to_be_idle() -> None:
+    """Once the file says the same, the promotion changes nothing any more."""
+    (remark,) = stands(FORCE, turned(Standing.FORCE)).remarks
+    assert remark == "the settings say force too by now: the promotion changes nothing"
+
+
+def test_what_keeps_a_promoted_list_from_acting_is_said() -> None:
+    """An agreement on trial, an action of observe, a list that the register does not have."""
+    pact = Agreements((agreement("th-kh", ["KH/scam"], terms=Terms(Action.BLOCK, simulate=True)),))
+    assert stands(TRIAL, turned(Standing.FORCE), pact).remarks[1] == (
+        "it acts on nobody yet: an agreement on it is on trial"
+    )
+    only = PolicySettings(lists={"KH/scam": ListPolicy(action=Action.OBSERVE, simulate=True)})
+    assert stands(only).remarks == ("it may only be observed: in force it would act on nobody",)
+    assert stands(TRIAL, names=()).remarks == ("the register has no such list",)
+
+
+def test_a_step_on_what_is_gone_is_still_told() -> None:
+    """A promoted agreement whose file was taken away does not vanish from the list."""
+    pact = Target(Kind.AGREEMENT, "th-kh")
+    trials = NO_TRIALS.with_turned([pact], Standing.FORCE)
+    (found,) = standings(Here(FORCE, (), Agreements(), trials, "TH", NOW_S))
+    assert (found.target, found.is_told) == (pact, True)
+    assert found.remarks == ("there is no agreement th-kh here: it counts once there is",)

@@ -1,0 +1,268 @@
+"""The lane against brokers that send what they should not: bounded, said, and nothing made up."""
+
+import asyncio
+import logging
+import struct
+from collections.abc import Callable
+
+import pytest
+
+from stream.kafka.call_events import Event
+from stream.kafka.fetch import broker
+from stream.kafka.fetch.connection import Buffer, Connection
+from tests.record_batches import Row, batch
+from tests.scripted_broker import P0, P1, Cluster, Spoil, lane
+
+
+async def garbage(message: bytes, writer: asyncio.StreamWriter) -> bytes:
+    return struct.pack(">i", 1020) + bytes(range(255)) * 4
+
+
+async def nothing_in_it(message: bytes, writer: asyncio.StreamWriter) -> bytes:
+    return bytes(4)
+
+
+async def negative(message: bytes, writer: asyncio.StreamWriter) -> bytes:
+    return struct.pack(">i", -5) + message[4:]
+
+
+async def two_gigabytes(message: bytes, writer: asyncio.StreamWriter) -> bytes:
+    return struct.pack(">i", 2**31 - 1) + message[4:] + bytes(70_000)
+
+
+async def longer(message: bytes, writer: asyncio.StreamWriter) -> bytes:
+    return message + b"more"
+
+
+async def shorter(message: bytes, writer: asyncio.StreamWriter) -> bytes:
+    return struct.pack(">i", len(message) - 14) + message[4:-10]
+
+
+async def trailing(message: bytes, writer: asyncio.StreamWriter) -> bytes:
+    return struct.pack(">i", len(message)) + message[4:] + bytes(4)
+
+
+async def of_another(message: bytes, writer: asyncio.StreamWriter) -> bytes:
+    return message[:4] + struct.pack(">i", 77_777) + message[8:]
+
+
+async def of_a_stranger(message: bytes, writer: asyncio.StreamWriter) -> bytes:
+    return message.replace(b"calls", b"cells")
+
+
+async def nameless(message: bytes, writer: asyncio.StreamWriter) -> bytes:
+    return message.replace(b"calls", b"c\xff\xfels")
+
+
+async def half(message: bytes, writer: asyncio.StreamWriter) -> bytes:
+    writer.write(message[: len(message) // 2])
+    await writer.drain()
+    writer.transport.close()
+    return b""
+
+
+async def reset(message: bytes, writer: asyncio.StreamWriter) -> bytes:
+    writer.transport.abort()
+    return b""
+
+
+SPOILS = [garbage, nothing_in_it, negative, two_gigabytes, longer, shorter, trailing, of_another]
+SPOILS += [of_a_stranger, nameless, half, reset]
+
+
+@pytest.mark.parametrize("spoil", SPOILS)
+async def test_an_answer_that_is_none_is_said_and_asked_again(
+    spoil: Spoil, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The connection is given up, another one made, and every record comes once."""
+    async with Cluster() as cluster:
+        cluster.records(P0, [b"a", b"b"])
+        cluster.spoils += [spoil, spoil]
+        async with lane(cluster) as lab:
+            with caplog.at_level(logging.INFO):
+                await lab.until(2)
+                await lab.quiet(30)
+            assert lab.found == {P0: [(0, b"a"), (1, b"b")]}
+            assert not cluster.spoils
+            told = [one.message for one in caplog.records if one.message.startswith("broker 0")]
+            assert "it is tried again and again" in told[0]
+            assert told[-1] == "broker 0 answers again"
+
+
+async def test_a_broker_that_stalls_in_mid_answer_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No byte for long enough, and the connection is of no use."""
+    monkeypatch.setattr(broker, "ANSWER_S_MAX", 0.05)
+
+    async def stalls(message: bytes, writer: asyncio.StreamWriter) -> bytes:
+        writer.write(message[:9])
+        await asyncio.sleep(0.2)
+        return message[9:]
+
+    async with Cluster() as cluster:
+        cluster.records(P0, [b"a"])
+        cluster.spoils += [stalls]
+        async with lane(cluster) as lab:
+            await lab.until(1)
+            assert lab.found == {P0: [(0, b"a")]}
+
+
+async def test_an_answer_that_comes_byte_by_byte_is_an_answer() -> None:
+    """Where it is cut does not matter."""
+
+    async def drips(message: bytes, writer: asyncio.StreamWriter) -> bytes:
+        for place in range(40):
+            writer.write(message[place : place + 1])
+            await asyncio.sleep(0)
+        return message[40:]
+
+    async with Cluster() as cluster:
+        cluster.records(P0, [b"a" * 5000])
+        cluster.spoils += [drips]
+        async with lane(cluster) as lab:
+            await lab.until(1)
+            assert lab.found == {P0: [(0, b"a" * 5000)]}
+
+
+async def test_a_throttled_client_waits() -> None:
+    """The broker says for how long it wants no more of us."""
+    async with Cluster() as cluster:
+        cluster.records(P0, [b"a"])
+        cluster.throttle_ms += [200]
+        async with lane(cluster) as lab:
+            await lab.until(1)
+            cluster.records(P0, [b"b"])
+            await lab.quiet(100)
+            await lab.until(2)
+            assert lab.events == [Event.THROTTLED]
+
+
+def damaged(content: bytes) -> bytes:
+    return content[:-1] + bytes([content[-1] ^ 1])
+
+
+async def test_a_batch_that_was_damaged_on_its_way_is_fetched_again() -> None:
+    """What came once wrong and then right is no reason to wake anybody."""
+
+    async def harmed(message: bytes, writer: asyncio.StreamWriter) -> bytes:
+        return damaged(message)
+
+    async with Cluster() as cluster:
+        cluster.records(P0, [b"a"])
+        cluster.records(P0, [b"b"])
+        cluster.spoils += [harmed, harmed]
+        async with lane(cluster) as lab:
+            await lab.until(2)
+            assert lab.found == {P0: [(0, b"a"), (1, b"b")]}
+            assert not lab.events
+
+
+@pytest.mark.expects_errors("calls/0: reading stopped at offset 1: ")
+async def test_a_damaged_batch_stops_its_partition_alone(caplog: pytest.LogCaptureFixture) -> None:
+    """What lies before it is read, nothing behind it; topic, partition and offset are said."""
+    async with Cluster() as cluster:
+        cluster.records(P0, [b"a"])
+        cluster.add(P0, damaged(batch(1, [Row(0, b"b")])))
+        cluster.records(P0, [b"c"])
+        cluster.records(P1, [b"d"])
+        async with lane(cluster) as lab:
+            await lab.until(2, lambda: lab.reader.stopped)
+            cluster.records(P1, [b"e"])
+            await lab.until(3)
+            await lab.quiet(50)
+            assert lab.found == {P0: [(0, b"a")], P1: [(0, b"d"), (1, b"e")]}
+            assert lab.events == [Event.PARTITION_STOPPED]
+
+
+@pytest.mark.expects_errors("calls/0: the batch at offset 1 is skipped: ")
+async def test_a_damaged_batch_is_skipped_where_the_settings_say_so() -> None:
+    """Counted, said, and read on behind it."""
+    async with Cluster() as cluster:
+        cluster.records(P0, [b"a"])
+        cluster.add(P0, damaged(batch(1, [Row(0, b"b"), Row(1, b"c")])))
+        cluster.records(P0, [b"d"])
+        async with lane(cluster, skip_corrupt=True) as lab:
+            await lab.until(2)
+            assert lab.found == {P0: [(0, b"a"), (3, b"d")]}
+            assert lab.events == [Event.BATCH_SKIPPED]
+
+
+@pytest.mark.expects_errors("calls/0: reading stopped at offset 0: .*CorruptRecord")
+async def test_a_broker_that_finds_its_own_records_damaged_is_believed() -> None:
+    """After it said so as often as a damaged batch is fetched."""
+    async with Cluster() as cluster:
+        cluster.records(P0, [b"a"])
+        cluster.errors[P0] += [2] * 4
+        async with lane(cluster) as lab:
+            await lab.until(holds=lambda: lab.reader.stopped)
+
+
+def unpacks_to(size: int) -> bytes:
+    return batch(1, [Row(0, bytes(size))], bits=4)
+
+
+def of_bytes(size: int) -> bytes:
+    return batch(1, [Row(0, bytes(size))])
+
+
+@pytest.mark.expects_errors(
+    "calls/0: reading stopped at offset 1: it (has|unpacks to) [0-9]+ bytes"
+)
+@pytest.mark.parametrize("make", [unpacks_to, of_bytes])
+async def test_a_batch_beyond_every_limit_stops_its_partition(
+    make: Callable[[int], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it comes large or becomes so: it is never held, and it is said where it lies."""
+    grown: list[int] = []
+    grow = Buffer.grow
+
+    def watched(buffer: Buffer, capacity: int, filled: int) -> None:
+        grown.append(capacity)
+        grow(buffer, capacity, filled)
+
+    monkeypatch.setattr(Buffer, "grow", watched)
+    async with Cluster() as cluster:
+        cluster.records(P0, [b"a"])
+        cluster.add(P0, make(3 * 2**20))
+        cluster.records(P0, [b"c"])
+        cluster.records(P1, [b"d"])
+        async with lane(cluster) as lab:
+            await lab.until(2, lambda: lab.reader.stopped)
+            cluster.records(P1, [b"e"])
+            await lab.until(3)
+            assert lab.found == {P0: [(0, b"a")], P1: [(0, b"d"), (1, b"e")]}
+    assert not grown
+
+
+@pytest.mark.expects_errors("calls/0: the batch at offset 1 is skipped: it (has|unpacks to)")
+@pytest.mark.parametrize("make", [unpacks_to, of_bytes])
+async def test_a_batch_beyond_every_limit_can_be_skipped(make: Callable[[int], bytes]) -> None:
+    """Its head says where the next one begins."""
+    async with Cluster() as cluster:
+        cluster.records(P0, [b"a"])
+        cluster.add(P0, make(3 * 2**20))
+        cluster.records(P0, [b"c"])
+        async with lane(cluster, skip_corrupt=True) as lab:
+            await lab.until(2)
+            assert lab.found == {P0: [(0, b"a"), (2, b"c")]}
+            assert Event.BATCH_SKIPPED in lab.events
+
+
+async def test_a_buffer_grows_to_what_comes_and_no_further() -> None:
+    """An answer larger than the buffer, and smaller than may be."""
+    async with Cluster() as cluster:
+        cluster.records(P0, [b"a" * 700_000, b"b"])
+        async with lane(cluster, answer_bytes_max=2**20) as lab:
+            await lab.until(2)
+            assert lab.found == {P0: [(0, b"a" * 700_000), (1, b"b")]}
+
+
+async def test_what_nobody_asked_for_ends_the_connection() -> None:
+    """Bytes between two questions belong to nothing."""
+    ended: list[str] = []
+    connection = Connection(1000, lambda *_: None, ended.append)
+    buffer = connection.get_buffer(-1)
+    assert len(buffer) == 1
+    connection.buffer_updated(1)
+    assert ended == ["it sent what nobody asked for"]

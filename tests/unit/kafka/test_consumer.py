@@ -1,0 +1,99 @@
+"""The source between two assignments: what was fetched for the old one goes nowhere."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.errors import CommitFailedError
+
+from stream.core import kernels
+from stream.core.model.errors import SourceDown
+from stream.kafka.aiokafka_reader import OrdinaryReader
+from stream.kafka.batch import Partition
+from stream.kafka.connection_settings import KafkaSettings
+from stream.kafka.consumer import KafkaSource, PartitionsLost, SourceSettings
+from stream.kafka.fetch.fetcher import LaneReader
+from stream.kafka.reader_factory import reader_for
+from tests.waiting import HANGS_S
+
+TP = TopicPartition("calls", 0)
+
+
+class Consumer:
+    """As much of aiokafka's consumer as one member needs; the group refuses its commits."""
+
+    def __init__(self) -> None:
+        self.fetched = asyncio.Event()
+
+    async def position(self, tp: TopicPartition) -> int:
+        return 7
+
+    async def getmany(self, timeout_ms: int, max_records: int) -> dict[TopicPartition, Any]:
+        await self.fetched.wait()
+        return {TP: [SimpleNamespace(value=b"{}", offset=7, timestamp=0, headers=())]}
+
+    async def commit(self, offsets: object) -> None:
+        raise CommitFailedError
+
+
+@pytest.fixture
+def source() -> KafkaSource:
+    settings = SourceSettings(("calls",), "g", "", "earliest", 6000, 30_000)
+    return KafkaSource(KafkaSettings("127.0.0.1:1", "test"), settings, lambda _: None)
+
+
+async def test_records_fetched_while_a_commit_was_refused_are_dropped(source: KafkaSource) -> None:
+    """The group gave the partitions away in mid-fetch: no batch, no crash, and a new epoch."""
+    source._consumer = consumer = Consumer()
+    source._reader = OrdinaryReader(consumer)
+    source._assign([TP])
+    await source.next_batch(10, 1000)
+    assert source.starts == {Partition("calls", 0): 7}
+    epoch = source.epoch
+    fetching = asyncio.ensure_future(source.next_batch(10, 1000))
+    await asyncio.sleep(0)
+    with pytest.raises(PartitionsLost):
+        await source.commit({Partition("calls", 0): 8})
+    consumer.fetched.set()
+    assert len(await fetching) == 0
+    assert source.epoch == epoch + 1
+
+
+async def test_a_source_that_was_stopped_holds_nobody_up(
+    source: KafkaSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A loop that died settles nothing: the group gets the partitions without a wait for it."""
+    monkeypatch.setattr(SourceSettings, "hand_over_s", 2 * HANGS_S)
+    source._assign([TP])
+    await source.stop()
+    async with asyncio.timeout(HANGS_S):
+        await source._revoke()
+    assert not source.assigned
+
+
+async def test_records_that_go_back_end_the_worker(source: KafkaSource) -> None:
+    """The topic was made anew: what was committed of the old one means nothing there."""
+    source._consumer = consumer = Consumer()
+    source._reader = OrdinaryReader(consumer)
+    consumer.fetched.set()
+    source._assign([TP])
+    await source.next_batch(10, 1000)
+    assert len(await source.next_batch(10, 1000)) == 1
+    with pytest.raises(SourceDown, match="calls/0 went back from 8 to 7"):
+        await source.next_batch(10, 1000)
+
+
+async def test_the_reader_is_the_one_that_is_asked_for_or_can_be_had() -> None:
+    """The lane unless the settings say otherwise, or there are no kernels."""
+
+    def kind(fetch: str) -> type[object]:
+        settings = SourceSettings(("calls",), "g", "", "earliest", 6000, 30_000, fetch=fetch)
+        consumer: Any = SimpleNamespace(_client=None)
+        return type(reader_for(consumer, KafkaSettings("", "test"), settings, lambda _: None))
+
+    assert kind("lane") is (LaneReader if kernels.compiled() else OrdinaryReader)
+    assert kind("ordinary") is OrdinaryReader
+    with kernels.reference_only():
+        assert kind("lane") is OrdinaryReader

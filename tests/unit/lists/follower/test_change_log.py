@@ -1,0 +1,96 @@
+"""The changes since a snapshot, on disk."""
+
+import pytest
+
+from stream.core.model.errors import SnapshotUnreadable
+from stream.lists.follower.change_log import JournalItem, append, forget, replay
+
+
+def items(*generations):
+    return [JournalItem(g, "add", '{"number": "+447700900001"}', f"c{g}") for g in generations]
+
+
+def journal_file(folder):
+    return folder / "changes.jsonl"
+
+
+def test_changes_are_replayed_in_order(tmp_path):
+    """What was appended is replayed, from after the snapshot's generation."""
+    assert append(tmp_path, items(1, 2)) == 2
+    assert append(tmp_path, items(3)) == 1
+    assert replay(tmp_path, 1) == replay(tmp_path, 1)
+    assert replay(tmp_path, 1).items == tuple(items(2, 3))
+    assert replay(tmp_path, 1).damaged is None
+
+
+def test_no_journal_is_no_change(tmp_path):
+    """A list that nothing changed has no journal."""
+    assert replay(tmp_path, 0).items == ()
+
+
+def test_all_workers_append_and_each_change_is_kept_once(tmp_path):
+    """Every worker sees every change: whoever is first writes it."""
+    assert append(tmp_path, items(1, 2)) == 2
+    assert append(tmp_path, items(1, 2, 3)) == 1
+    assert append(tmp_path, items(2, 3)) == 0
+    assert replay(tmp_path, 0).items == tuple(items(1, 2, 3))
+
+
+def test_a_last_line_cut_short_is_told_and_written_over(tmp_path):
+    """A process killed while writing leaves half a line: it is reported, not believed, and the next
+    change takes its place.
+    """
+    append(tmp_path, items(1, 2))
+    path = journal_file(tmp_path)
+    path.write_bytes(path.read_bytes()[:-9])
+    read = replay(tmp_path, 0)
+    assert read.items == tuple(items(1))
+    assert "line 2" in (read.damaged or "")
+    assert append(tmp_path, items(2)) == 1
+    assert replay(tmp_path, 0).items == tuple(items(1, 2))
+    assert replay(tmp_path, 0).damaged is None
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (b"\xff\n", "line 2"),
+        (b"\n", "line 2"),
+        (b'{"generation": "2"}\n', "line 2: Expected `int`"),
+        (b'{"generation":1,"op":"add","payload":"","chain":""}\n', "generation 1 after 1"),
+    ],
+)
+def test_nothing_after_a_bad_line_is_believed(tmp_path, line, told):
+    """Where a line can not be read something is missing; what follows could be a wrong list."""
+    append(tmp_path, items(1))
+    with journal_file(tmp_path).open("ab") as file:
+        file.write(line + b'\n{"generation":9,"op":"add","payload":"","chain":""}\n')
+    read = replay(tmp_path, 0)
+    assert read.items == tuple(items(1))
+    assert told in (read.damaged or "")
+
+
+def test_a_line_without_its_end_is_not_believed(tmp_path):
+    """A line that reads well but lacks its end may have lost digits of its last number."""
+    append(tmp_path, items(1, 2))
+    path = journal_file(tmp_path)
+    path.write_bytes(path.read_bytes()[:-1])
+    assert replay(tmp_path, 0).items == tuple(items(1))
+    assert "line 2: cut short" in (replay(tmp_path, 0).damaged or "")
+
+
+def test_what_a_snapshot_holds_is_forgotten(tmp_path):
+    """After a new snapshot only what came later is kept."""
+    append(tmp_path, items(1, 2, 3))
+    forget(tmp_path, 2)
+    assert replay(tmp_path, 0).items == tuple(items(3))
+    forget(tmp_path, 3)
+    assert append(tmp_path, items(4)) == 1
+    assert replay(tmp_path, 0).items == tuple(items(4))
+
+
+def test_a_disk_that_refuses_is_our_own_fault(tmp_path):
+    """The message names the file."""
+    journal_file(tmp_path).mkdir()
+    with pytest.raises(SnapshotUnreadable, match=r"journal: .*changes\.jsonl"):
+        append(tmp_path, items(1))

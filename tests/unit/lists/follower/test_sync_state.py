@@ -1,0 +1,129 @@
+"""How far each list is known, and what a step or a head says of that."""
+
+from stream.lists.follower.list_events import EventKind
+from stream.lists.follower.sync_state import ALLOWLIST, Mark, Marks
+from stream.lists.store.entry_codec import Op, Step, chain_after
+
+NAME = "TH/national"
+
+
+def chain(upto: int) -> list[Step]:
+    """Steps 1 to `upto` of a list, chained."""
+    steps, last = [], ""
+    for generation in range(1, upto + 1):
+        last = chain_after(last, generation, Op.ADD, b"{}")
+        steps.append(Step(f"{generation}-0", NAME, generation, Op.ADD, b"{}", last))
+    return steps
+
+
+def at(generation: int) -> Mark:
+    return Mark(generation, chain(generation)[-1].chain)
+
+
+def trusted(generation: int) -> Marks:
+    marks = Marks()
+    marks.known(NAME, at(generation))
+    return marks
+
+
+def kinds(found) -> list[EventKind]:
+    return [kind for kind, _ in found.kinds]
+
+
+def test_steps_in_order_are_taken_once():
+    """Steps that follow each other are fresh; the same ones again are not."""
+    marks = trusted(1)
+    assert [s.generation for s in marks.take(NAME, chain(4)).fresh] == [2, 3, 4]
+    assert not marks.take(NAME, chain(4)).fresh
+    assert not marks.stale
+
+
+def test_a_gap_is_found():
+    """A step that is not the next one has the list read anew, and still counts at once."""
+    marks = trusted(1)
+    found = marks.take(NAME, chain(4)[2:])
+    assert kinds(found) == [EventKind.GAP]
+    assert len(found.fresh) == 2
+    assert marks.begin() == {NAME}
+
+
+def test_a_chain_that_differs_is_found():
+    """An altered step has the list read anew."""
+    marks = trusted(1)
+    step = chain(2)[1]
+    altered = Step(step.id, NAME, 2, Op.ADD, b"{ }", step.chain)
+    assert kinds(marks.take(NAME, [altered])) == [EventKind.CHECKSUM]
+    assert marks.stale == {NAME}
+
+
+def test_a_new_list_is_to_be_read():
+    """A step of a list that nobody knows makes it one to read."""
+    marks = Marks()
+    marks.take(NAME, chain(1))
+    assert marks.begin() == {NAME}
+
+
+def test_a_generation_that_went_back_is_lost_until_passed():
+    """The register that knows less changes nothing here; once it passes us, the list is read."""
+    marks = trusted(5)
+    found = marks.compare({NAME: at(3)}, marks.copy(), anew=False)
+    assert kinds(found[NAME]) == [EventKind.REGISTER_LOST]
+    assert marks.lost == {NAME}
+    assert not marks.compare({NAME: at(3)}, marks.copy(), anew=True)
+    assert not marks.begin()
+    marks.compare({NAME: at(6)}, marks.copy(), anew=False)
+    assert marks.lost == set()
+    assert marks.begin() == {NAME}
+
+
+def test_a_list_that_is_gone_is_lost():
+    """A list that the register does not name any more stays enforced."""
+    marks = trusted(5)
+    assert kinds(marks.compare({}, marks.copy(), anew=False)[NAME]) == [EventKind.REGISTER_LOST]
+
+
+def test_heads_tell_what_steps_did_not():
+    """A head ahead of us is a gap, another chain at the same generation a checksum."""
+    marks = trusted(2)
+    assert kinds(marks.compare({NAME: at(3)}, marks.copy(), anew=False)[NAME]) == [EventKind.GAP]
+    marks = trusted(2)
+    other = Mark(2, "other")
+    found = marks.compare({NAME: other}, marks.copy(), anew=False)
+    assert kinds(found[NAME]) == [EventKind.CHECKSUM]
+
+
+def test_steps_taken_after_the_heads_were_asked_are_no_loss():
+    """Heads are older than the steps that came while they were on their way."""
+    marks = trusted(2)
+    before = marks.copy()
+    marks.take(NAME, chain(4))
+    assert not marks.compare({NAME: at(3)}, before, anew=False)
+
+
+def test_a_failed_reading_is_tried_at_the_next_comparison():
+    """A list that could not be read is not given up, and not tried without a pause."""
+    marks = trusted(2)
+    marks.stale.add(NAME)
+    marks.begin()
+    marks.fail(NAME)
+    assert not marks.begin()
+    marks.compare({NAME: at(2)}, marks.copy(), anew=False)
+    assert marks.begin() == {NAME}
+
+
+def test_any_step_of_the_allowlist_has_it_read():
+    """The allowlist is small: it is read whole at every change."""
+    marks = Marks()
+    marks.known(ALLOWLIST, Mark(0, ""))
+    payload = b"{}"
+    step = Step("1-0", "", 1, Op.ALLOW, payload, chain_after("", 1, Op.ALLOW, payload))
+    assert not marks.take(ALLOWLIST, [step]).kinds
+    assert marks.begin() == {ALLOWLIST}
+
+
+def test_nothing_is_taken_from_a_foreign_register():
+    """Steps of another register than the one that the lists came from do not count."""
+    marks = trusted(1)
+    marks.foreign = True
+    assert not marks.take(NAME, chain(3)).fresh
+    assert not marks.begin()

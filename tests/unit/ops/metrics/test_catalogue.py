@@ -1,0 +1,74 @@
+"""The catalogue as a page, and the figures that no unit of their own moves."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry
+
+from stream.ops.metrics.certificate import CertificateMetrics
+from stream.ops.metrics.exposition import Pages, exposition
+from stream.ops.metrics.redis import RedisMetrics
+from stream.ops.metrics.worker import AgeHistogram, Metrics
+from tests.certificates import authority
+from tests.metrics_known import entries
+from tests.tools.write_metrics import TABLE, renewed
+
+OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+
+
+def test_the_table_says_what_the_catalogue_says() -> None:
+    """Whoever changes a metric runs `make docs-metrics`."""
+    text = TABLE.read_text()
+    assert text == renewed(text), "run `make docs-metrics`"
+    assert all(f"| `{entry.name}` |" in text for entry in entries())
+
+
+def test_no_metric_is_there_twice() -> None:
+    """One name, one meaning, in whichever process; two kinds of process may share it."""
+    names = [entry.name for entry in entries()]
+    assert len(names) == len(set(names))
+
+
+async def test_a_slow_batch_names_a_decision_of_its_own() -> None:
+    """From the dashboard's point to the decision: `ringfence why` goes on from there."""
+    registry = CollectorRegistry()
+    latency = Metrics(registry).decision_latency
+    latency.observe_ages(np.array([3, 41]), "4F7K2M9QX1RZC")
+    text = (await Pages(registry).page(OPENMETRICS)).body.decode()
+    (line,) = [line for line in text.splitlines() if "4F7K2M9QX1RZC" in line]
+    bucket = 'ringfence_decision_latency_seconds_bucket{le="0.05"} 2.0 # '
+    assert line.startswith(bucket + '{decision_id="4F7K2M9QX1RZC"} 0.041 ')
+    assert "4F7K2M9QX1RZC" not in exposition(registry).decode()
+
+
+async def test_a_batch_without_decisions_names_none() -> None:
+    """Nothing was blocked: nothing is made up."""
+    registry = CollectorRegistry()
+    AgeHistogram("ages_seconds", "Ages.", registry).observe_ages(np.array([3, 41]))
+    assert "decision_id" not in (await Pages(registry).page(OPENMETRICS)).body.decode()
+
+
+@pytest.mark.needs_openssl
+def test_a_certificate_says_when_it_expires(tmp_path: Path) -> None:
+    """In seconds since the epoch, by what the certificate is for."""
+    authority(tmp_path)
+    registry = CollectorRegistry()
+    CertificateMetrics(registry, {"http": str(tmp_path / "ca.pem")})
+    name = "ringfence_certificate_expires_timestamp_seconds"
+    left_s = (registry.get_sample_value(name, {"of": "http"}) or 0) - time.time()
+    assert 86_400 < left_s <= 2 * 86_400
+
+
+def test_keys_that_redis_threw_away_are_counted() -> None:
+    """Since we look, over a restart of Redis too; a server with a poorer INFO does no harm."""
+    registry = CollectorRegistry()
+    metrics = RedisMetrics(registry, "register")
+    for told in (70, 75, 2, 2):
+        metrics.told({"used_memory": 1000, "maxmemory": 4000, "evicted_keys": told})
+    labels = {"redis": "register"}
+    assert registry.get_sample_value("ringfence_redis_evicted_keys_total", labels) == 7
+    assert registry.get_sample_value("ringfence_redis_memory_max_bytes", labels) == 4000
+    metrics.told({})
+    assert registry.get_sample_value("ringfence_redis_memory_bytes", labels) == 0

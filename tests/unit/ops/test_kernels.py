@@ -1,0 +1,163 @@
+"""Kernels are read from a cache that only we can write, or not at all."""
+
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from stream.core import kernels
+from stream.ops import kernels as warm
+from stream.ops.kernels import warm_up
+from tests.waiting import HANGS_S
+
+
+@pytest.fixture
+def activated(monkeypatch) -> list[Path]:
+    """The folders that kernels were read from; nothing is compiled."""
+    folders: list[Path] = []
+
+    def activate(folder: Path) -> str:
+        folders.append(folder)
+        return ""
+
+    monkeypatch.setattr(kernels, "activate", activate)
+    return folders
+
+
+def test_the_cache_is_made_for_us_alone(tmp_path: Path, activated: list[Path]) -> None:
+    """Also below a state directory that is not there yet; a second time it is used as it is."""
+    state_dir = tmp_path / "new" / "state"
+    for _ in range(2):
+        assert warm_up(state_dir / "kernels").why_not == ""
+    assert activated == [state_dir / "kernels"] * 2
+    assert (state_dir / "kernels").stat().st_mode & 0o777 == 0o700
+
+
+def test_without_leave_nothing_is_compiled(tmp_path: Path, activated: list[Path]) -> None:
+    """A command takes what a worker compiled, and never half a minute to compile it itself."""
+    folder = tmp_path / "kernels"
+    assert "not compiled" in warm_up(folder, may_compile=False).why_not
+    assert not activated
+    warm_up(folder)
+    assert warm_up(folder, may_compile=False).why_not == ""
+    assert activated == [folder] * 2
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o702, 0o777])
+def test_a_cache_that_others_can_write_is_refused(tmp_path, activated, mode) -> None:
+    """Their pickles would run as us; what to do is said."""
+    folder = tmp_path / "kernels"
+    folder.mkdir()
+    folder.chmod(mode)
+    assert (
+        warm_up(tmp_path / "kernels").why_not
+        == f"others may write into {folder}: chmod go-w {folder}"
+    )
+    assert not activated
+
+
+def test_a_state_directory_that_anybody_can_write_is_refused(tmp_path, activated) -> None:
+    """Anybody could put a folder of theirs in the cache's place, unless the sticky bit forbids."""
+    tmp_path.chmod(0o777)
+    assert "others may write into" in warm_up(tmp_path / "kernels").why_not
+    tmp_path.chmod(0o1777)
+    assert warm_up(tmp_path / "kernels").why_not == ""
+
+
+def test_a_cache_that_is_no_folder_of_ours_is_refused(tmp_path, activated, monkeypatch) -> None:
+    """A link, a file, another user's folder."""
+    folder = tmp_path / "kernels"
+    (tmp_path / "elsewhere").mkdir(mode=0o700)
+    folder.symlink_to("elsewhere")
+    assert "is no folder" in warm_up(tmp_path / "kernels").why_not
+    folder.unlink()
+    folder.touch()
+    assert "is no folder" in warm_up(tmp_path / "kernels").why_not
+    folder.unlink()
+    monkeypatch.setattr("os.geteuid", lambda: folder.parent.stat().st_uid + 1)
+    assert "belongs to another user" in warm_up(tmp_path / "kernels").why_not
+    assert not activated
+
+
+def test_one_compiles_while_the_others_wait(tmp_path: Path, monkeypatch) -> None:
+    """Workers of one supervisor start together: a cold cache is filled once; a warm one is read by
+    all at a time.
+    """
+    inside: list[Path] = []
+    together: list[int] = []
+    all_three = threading.Barrier(3)
+
+    def cold(folder: Path) -> str:
+        inside.append(folder)
+        time.sleep(0.05)  # long enough for the others to come in, if they could
+        together.append(len(inside))
+        inside.remove(folder)
+        return ""
+
+    def read(_folder: Path) -> str:
+        all_three.wait(HANGS_S)
+        return ""
+
+    for activate in (cold, read):
+        monkeypatch.setattr(kernels, "activate", activate)
+        with ThreadPoolExecutor(3) as pool:
+            assert {done.why_not for done in pool.map(warm_up, [tmp_path / "kernels"] * 3)} == {""}
+    assert together[0] == 1, "the first was alone; once it is done, others need not wait"
+
+
+def test_a_disk_that_refuses_is_no_crash(tmp_path, activated) -> None:
+    """A worker starts all the same, without kernels."""
+    blocked = tmp_path / "file"
+    blocked.touch()
+    assert str(blocked) in warm_up(blocked / "state" / "kernels").why_not
+
+
+def test_what_activation_says_is_handed_on(tmp_path, monkeypatch) -> None:
+    """And such a cache is not taken for whole."""
+    monkeypatch.setattr(kernels, "activate", lambda _folder: "no such luck")
+    assert warm_up(tmp_path / "kernels").why_not == "no such luck"
+    assert not list((tmp_path / "kernels").glob(".warm-*"))
+
+
+def test_other_versions_leave_after_a_month(tmp_path, activated, monkeypatch) -> None:
+    """What is used now stays however old it is, and what was used lately does too."""
+    assert warm_up(tmp_path / "kernels").why_not == ""
+    cache = tmp_path / "kernels"
+    current = min(kernels.cache_names())
+    for name in (current, "scan-old"):
+        (cache / name).mkdir()
+        (cache / name / "file").touch()
+    (cache / ".warm-old").touch()
+    (marker,) = set(cache.glob(".warm-*")) - {cache / ".warm-old"}
+    before = {".lock", current, "scan-old", ".warm-old", marker.name}
+    marker.unlink()
+    warm_up(tmp_path / "kernels")
+    assert {path.name for path in cache.iterdir()} == before
+    marker.unlink()
+    monkeypatch.setattr(warm, "KEPT_S", -60.0)
+    warm_up(tmp_path / "kernels")
+    assert {path.name for path in cache.iterdir()} == {".lock", current, marker.name}
+
+
+def test_a_process_that_may_not_run_its_own_code_does_without() -> None:
+    """Under systemd's MemoryDenyWriteExecute LLVM would die; we say why and go on."""
+    # 65, 1: PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN; Linux 6.3 and later.
+    code = (
+        "import ctypes, sys; from pathlib import Path; from stream.ops.kernels import warm_up\n"
+        "refused = ctypes.CDLL(None).prctl(65, 1, 0, 0, 0)\n"
+        "print('unknown' if refused else warm_up(Path(sys.argv[1])).why_not)"
+    )
+    command = [sys.executable, "-c", code, "unused"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "may not run code" in said or said == "unknown\n"
+
+
+def test_big_endian_machines_do_without(tmp_path, activated, monkeypatch) -> None:
+    """Kernels read files' little-endian words as they lie."""
+    monkeypatch.setattr("sys.byteorder", "big")
+    assert warm_up(tmp_path / "kernels").why_not == "this machine is big-endian"
+    assert not activated
