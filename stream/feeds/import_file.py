@@ -14,9 +14,11 @@ from pathlib import Path
 from stream.core.model.entry import Columns
 from stream.core.model.errors import ChangeConflict, SnapshotUnreadable
 from stream.feeds.column_builder import Gathered
+from stream.feeds.detection.column_names import names_call_records
+from stream.feeds.detection.table_head import keys_in, names_in
 from stream.feeds.formats.rows import InputUnreadable, Wrong
 from stream.feeds.lookalikes import Tally, sampled
-from stream.feeds.open import Format, Rejects, read_rows, words_of
+from stream.feeds.open import Format, Rejects, lines_of, read_rows, words_of
 from stream.feeds.parse import Defaults, Parser
 from stream.lists.snapshot.build import with_changes
 from stream.lists.snapshot.merge import empty_columns, held_in, merged
@@ -24,6 +26,9 @@ from stream.lists.store.contents import CHANGES_MAX, TRIES, columns_in, head_of
 from stream.lists.store.heads import By, Outcome
 from stream.lists.store.list_store import Register
 from stream.lists.store.publish_base import Origin, Stage, publish_whole, silent
+
+_HEAD_LINES = 100
+"""Of a table, in which its header is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +79,7 @@ class ImportReport:
 def read_file(request: ImportRequest, stage: Stage = silent) -> FileRead:
     """Read and parse the file; its rejected rows go into the rejects file. Blocks.
 
-    Raises InputUnreadable, also where the numbers look like dates, ids or sums: no gate follows.
+    Raises InputUnreadable, also where the numbers seem to be none to list: no gate follows.
     """
     parser = Parser(replace(request.defaults, may_remove=False), words_of(request.kind))
     gathered, tally = Gathered(request.key), Tally()
@@ -87,16 +92,28 @@ def read_file(request: ImportRequest, stage: Stage = silent) -> FileRead:
             sampled(chunk.number, tally)
             rejects.add(parsed.rejected)
             gathered.add(parsed)
-    if (looks := tally.looks()) is not None and gathered.rows and not request.are_numbers:
+    if gathered.rows and not request.are_numbers and (doubt := _doubt(request, tally)):
         raise InputUnreadable(
-            f"{request.path}: nothing was imported: what is read as numbers looks like "
-            f"{looks[0].value} ({looks[1]}). Name the column of the numbers with --columns; "
-            "if they are numbers all the same, say --are-numbers"
+            f"{request.path}: nothing was imported: {doubt}. Name the column of the numbers with "
+            "--columns; if they are numbers to list all the same, say --are-numbers"
         )
     stage("sorting", 0, 1)
     columns = gathered.columns(parser.sources)
     stage("sorting", 1, 1)
     return FileRead(columns, gathered.rows, rejects.counts)
+
+
+def _doubt(request: ImportRequest, tally: Tally) -> str:
+    """Return why what is read as numbers seems to be none to list; "" if nothing speaks so."""
+    if (looks := tally.looks()) is not None:
+        return f"what is read as numbers looks like {looks[0].value} ({looks[1]})"
+    if request.kind == "text" or request.names is not None:
+        return ""
+    lines = list(next(lines_of(request.path), [])[:_HEAD_LINES])
+    names = keys_in(lines) if request.kind == "jsonl" else names_in(lines)
+    if names_call_records(names):
+        return "its columns are those of call records, whose callers are everybody who called"
+    return ""
 
 
 async def import_file(

@@ -4,11 +4,9 @@ Blocks, and takes memory in proportion to the file: it runs in a process or a th
 """
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
 from stream.core.filters.bloom import read_filter
@@ -16,10 +14,9 @@ from stream.core.model.entry import Columns
 from stream.core.model.errors import FilterTooCoarse
 from stream.feeds.column_builder import Gathered
 from stream.feeds.detection.column_names import names_call_records, says, says_at
-from stream.feeds.detection.table_head import head_of, leaves
+from stream.feeds.detection.table_head import keys_in, names_in
 from stream.feeds.diff import REMOVED
 from stream.feeds.feed import Feed
-from stream.feeds.formats.json_objects import BROKEN
 from stream.feeds.formats.rows import InputUnreadable, Wrong
 from stream.feeds.gate import NEVER_LIVE, GateReason
 from stream.feeds.lookalikes import Tally, sampled
@@ -131,29 +128,12 @@ def _looks(feed: Feed, path: Path, tally: Tally) -> dict[GateReason, str]:
     names: tuple[str, ...] = ()
     if feed.format in {"csv", "jsonl"} and not feed.header:
         lines = list(next(lines_of(path, feed.options.encoding), [])[:_HEAD_LINES])
-        names = _keys_in(lines) if feed.format == "jsonl" else _names_in(lines)
+        names = keys_in(lines) if feed.format == "jsonl" else names_in(lines)
     are_calls = names_call_records(names)
     if feed.format == "jsonl":
         return looks_of(tally, str(place), says_at(str(place)), are_calls=are_calls)
     name = place if isinstance(place, str) else dict(enumerate(names, 1)).get(place, "")
     return looks_of(tally, name, says(name), are_calls=are_calls)
-
-
-def _names_in(lines: Sequence[str]) -> tuple[str, ...]:
-    head = head_of(lines)
-    return head.names if head is not None else ()
-
-
-def _keys_in(lines: Sequence[str]) -> tuple[str, ...]:
-    """The paths of keys in the first of some lines that is a JSON object."""
-    for line in lines:
-        try:
-            value = msgspec.json.decode(line)
-        except BROKEN:
-            continue
-        if isinstance(value, dict):
-            return tuple(path for path, _ in leaves(value))
-    return ()
 
 
 def _read_bare(feed: Feed, path: Path, key: bytes) -> VersionRead:

@@ -234,7 +234,9 @@ async def test_the_book_stays_small(register, book, monkeypatch, raw) -> None:
     with pytest.raises(AppealUnknown):
         await book.get(held[0].id)
     assert raw.hlen("rf:appeals:subjects") == 0
-    with pytest.raises(AppealRefused, match="the comment has 1,001 characters; at most 1000 are kept"):
+    with pytest.raises(
+        AppealRefused, match="the comment has 1,001 characters; at most 1000 are kept"
+    ):
         await open_appeal(register, book, DESK, numbers[3], [], By("x", "x" * 1001))
 
 

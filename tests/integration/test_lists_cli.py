@@ -91,6 +91,22 @@ def test_what_looks_like_ids_is_imported_by_nobodys_mistake(operator, tmp_path):
     assert "40 added" in operator.types(*words, "--are-numbers")
 
 
+def test_call_records_are_no_list(operator, tmp_path):
+    """Every caller of a switch would be listed: its records are refused as a list."""
+    operator.types("lists", "create", NAME)
+    words = ("lists", "import", NAME, "--region", "TH")
+    for name, text in (
+        ("calls.csv", "caller,called,started_at,duration\n0812345671,0898765432,2026-11-20,3\n"),
+        ("calls.jsonl", '{"number":"0812345671","dst":"191","answered":1,"duration":3}\n'),
+    ):
+        sheet = tmp_path / name
+        sheet.write_text(text)
+        said = operator.types(*words, str(sheet), code=2)
+        assert "nothing was imported: its columns are those of call records" in said
+        assert operator.asks("lists", "show", NAME)["count"] == 0
+    assert "1 added" in operator.types(*words, str(sheet), "--are-numbers")
+
+
 def test_a_spreadsheet_becomes_a_list(operator, sheet):
     """A CSV with national Thai numbers loads its good rows and keeps the bad ones with reasons."""
     operator.types("lists", "create", NAME)

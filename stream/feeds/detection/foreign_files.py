@@ -25,6 +25,7 @@ _MARKS: Final = (
     (b"BEGIN:VCARD", "contact cards: export the numbers as CSV"),
 )  # fmt: skip
 _PAGE = re.compile(rb"<(?:!doctype html|html|head|body|table|meta)\b", re.IGNORECASE)
+_FEED_FILE = (re.compile(rb"^\[from\]", re.MULTILINE), re.compile(rb"^\[owner\]", re.MULTILINE))
 _XML_SHEET = re.compile(rb"<\?xml.{0,400}(?:Excel\.Sheet|<Workbook)", re.DOTALL)
 
 
@@ -43,6 +44,11 @@ def what_it_is(head: bytes) -> str:
         if head.startswith(mark):
             return what
     text = head[:4096].removeprefix(b"\xef\xbb\xbf").lstrip()
+    if all(table.search(text) for table in _FEED_FILE):
+        return (
+            "a feed's own file: give the file that the partner sends, and the feed's name: "
+            "`ringfence feeds check FILE --feed NAME`"
+        )
     if _XML_SHEET.match(text):
         return f"an Excel workbook in XML: {_EXPORT}"
     if _PAGE.match(text):

@@ -10,8 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from stream.feeds.detection.column_names import words_known
 from stream.feeds.formats.csv import delimiter_of
+from stream.feeds.formats.json_objects import BROKEN
 
 _TITLE_ROWS_MAX = 15
 _HEADER_ROWS_MAX = 3
@@ -74,6 +77,24 @@ def head_of(lines: Sequence[str]) -> TableHead | None:
         header_rows=len(head),
         title_rows=titles,
     )
+
+
+def names_in(lines: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of a table's columns; empty where `lines` are no table."""
+    head = head_of(lines)
+    return head.names if head is not None else ()
+
+
+def keys_in(lines: Sequence[str]) -> tuple[str, ...]:
+    """Return the paths of keys in the first of some lines that is a JSON object."""
+    for line in lines:
+        try:
+            value = msgspec.json.decode(line)
+        except BROKEN:
+            continue
+        if isinstance(value, dict):
+            return tuple(path for path, _ in leaves(value))
+    return ()
 
 
 def leaves(value: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from stream.core.model import csv_cells
 from stream.core.model.entry_fields import FIELDS
+from stream.feeds.detection.column_names import NEVER, Says, says
 from stream.feeds.formats.byte_columns import ByteColumn, fields_of
 from stream.feeds.formats.rows import InputUnreadable, Lines, RejectedRow, Rows, Wrong
 from stream.feeds.lookalikes import Tally, looks_like_number
@@ -76,16 +77,26 @@ def shape_of(
     if "number" in header:
         return Shape(delimiter, header, skipped + 1)
     likely = [] if header else _likely(lines[skipped : skipped + _LOOKED_AT], delimiter)
-    if len(likely) == 1:
-        return Shape(delimiter, {"number": likely[0]}, skipped)
+    named = [cells[at] if at < len(cells) else "" for at in likely]
+    excluded = [name for name in named if says(name) in _NOT_BY_LOOKS]
+    if len(likely) == 1 and not excluded:
+        is_name = not any(char.isdigit() for char in named[0])
+        return Shape(delimiter, {"number": likely[0]}, skipped + is_name)
     why = "no column is called number (or phone, msisdn, ...)"
-    if likely:
+    if len(likely) > 1:
         places = " and ".join(str(at + 1) for at in likely)
         why = f"the columns {places} may both be the numbers"
+    elif excluded:
+        what = says(excluded[0]).value
+        why += f"; {excluded[0].strip()!r} has digits like those, but is named as {what},"
     raise InputUnreadable(
         f"{why} in {first[:80]!r}: "
         "name the columns with --columns number,category,... (in a feed's file: [columns])"
     )
+
+
+_NOT_BY_LOOKS = NEVER | {Says.UNSURE}
+"""Names of columns that only a person may say to be the numbers, whatever stands there."""
 
 
 def delimiter_of(lines: Lines) -> str:

@@ -39,6 +39,23 @@ def test_without_header_the_column_of_numbers_is_found():
     assert numbers(read("1,+66812345678\n2,+66812345679\n")) == ["+66812345678", "+66812345679"]
 
 
+@pytest.mark.parametrize(
+    "name", ["victim phone", "ผู้เสียหาย", "ผู้แจ้ง", "Ticket ID", "contact", "วันที่", "Số tài khoản"]
+)
+def test_a_column_that_its_name_excludes_is_not_taken_for_the_numbers(name):
+    """Victims' telephones look like any others: their column's name says that they are theirs."""
+    with pytest.raises(InputUnreadable, match=f"'{name}' has digits like those, but is named as"):
+        read(f"{name},notes\n0812345671,a\n0898765432,b\n0870001234,c\n")
+
+
+def test_a_column_in_another_language_is_no_row():
+    """The header above the numbers is none of them, whether its words are known or not."""
+    for name in ("หมายเลข", "เบอร์คนร้าย", "xyz"):
+        (rows,) = read(f"{name};ประเภท\n0812345671;a\n0898765432;b\n")
+        assert list(rows.number) == ["0812345671", "0898765432"]
+        assert list(rows.lines)[:1] == [2]
+
+
 def test_names_can_be_given():
     """Given names lay out a file without header; a header that is there is no row."""
     given = ["", "number", "category"]
