@@ -6,7 +6,7 @@ Pure, so that test_checks.py can plant a violation of each and see it caught.
 import ast
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 FILE_LINES_MAX = 600
 FUNCTION_LINES_MAX = 70
@@ -17,6 +17,13 @@ INSTRUMENTS = frozenset({"_counter", "_gauge", "_histogram", "_ages"})
 EACH = frozenset({"_counter_each", "_gauge_each", "_histogram_each"})
 # Paths of the machines that this was built on; they mean nothing anywhere else.
 MACHINE = re.compile(r"(?<!\w)/(?:root|work|home/\w+)/|\.pyenv/")
+
+# A path of ours in a text for people, and where a link names it the function behind it.
+NAMED = re.compile(
+    r"(?<![\w./-])(?:\.\./)*((?:stream|tests|docs|config|deploy|\.ci)/[\w./-]*)(?:\) `(\w+)`)?"
+)
+NOT_ONE_FILE = ("<", "*", "{")
+"""Behind a path: it stands for several files, or for one that a reader will make."""
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -83,6 +90,24 @@ def machine_paths(text: str) -> Iterator[str]:
     for number, line in enumerate(text.splitlines(), 1):
         if found := MACHINE.search(line):
             yield f"{number}: {found[0]}"
+
+
+def lost_places(text: str, file_at: Callable[[str], str | None]) -> Iterator[str]:
+    """Documentation names files that are there, and functions that are in them.
+
+    `file_at` gives the text of a file by its path from the root: "" of a folder, None where
+    nothing is.
+    """
+    for number, line in enumerate(text.splitlines(), 1):
+        for found in NAMED.finditer(line):
+            if line.startswith(NOT_ONE_FILE, found.end(1)):
+                continue
+            path, function = found[1].rstrip("./-"), found[2]
+            held = file_at(path)
+            if held is None:
+                yield f"{number}: {path} is not there: name the file that has this now"
+            elif function and f"def {function}(" not in held:
+                yield f"{number}: {path} has no {function}: name the function that does this now"
 
 
 def unused_modules(sources: Mapping[str, str], entries: Iterable[str]) -> Iterator[str]:

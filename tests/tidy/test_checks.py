@@ -79,6 +79,19 @@ def test_a_metric_that_nobody_moves_is_caught() -> None:
     assert not list(checks.unused_metrics(CATALOGUE, ["metrics.rejected.labels(reason).inc()"]))
 
 
+def test_a_place_that_is_lost_is_caught() -> None:
+    """A file or function that moved is named with its line; placeholders are left alone."""
+    held = {"stream/a.py": "async def begin(x):\n", "stream": ""}
+    text = "[`a`](../../stream/a.py) `begin`, stream/<name>.py and\n`stream/b.py`.\n"
+    assert list(checks.lost_places(text, held.get)) == [
+        "2: stream/b.py is not there: name the file that has this now"
+    ]
+    text = "| [`a.py`](../../stream/a.py) `end` |"
+    assert [one[:30] for one in checks.lost_places(text, held.get)] == [
+        "1: stream/a.py has no end: nam"
+    ]
+
+
 def test_a_module_that_nobody_imports_is_caught() -> None:
     """Dead modules are found; packages and entries are none."""
     sources = {"stream.a": "import stream.b\n", "stream.b": "", "stream.c.d": "", "stream": ""}

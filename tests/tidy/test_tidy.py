@@ -93,6 +93,24 @@ def test_no_file_names_a_machine() -> None:
     ]
 
 
+def test_documentation_finds_its_files() -> None:
+    """Each file and function that a text for people names is where the text says."""
+    texts = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    texts += [path for folder in ("config", "deploy") for path in (ROOT / folder).rglob("*.toml")]
+
+    @cache
+    def file_at(path: str) -> str | None:
+        held = ROOT / path
+        return held.read_text(errors="replace") if held.is_file() else "" if held.is_dir() else None
+
+    assert not [
+        f"{path.relative_to(ROOT)}:{violation}"
+        for path in texts
+        if path.name != "CHANGELOG.md"  # it speaks of files as they were
+        for violation in checks.lost_places(path.read_text(), file_at)
+    ]
+
+
 def test_packages_are_locked() -> None:
     """Each package of requirements.txt is one version with its hashes; no registry is named."""
     assert not list(checks.unlocked((ROOT / "requirements.txt").read_text()))

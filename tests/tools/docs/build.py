@@ -18,7 +18,7 @@ from tests.tools.docs.settings import ROOT, settings_page
 
 DOCS = ROOT / "docs"
 REFERENCE = DOCS / "reference"
-_BESIDE = re.compile(r"\((?:\.\./)+(deploy|config)/")
+_BESIDE = re.compile(r"\((?:\.\./)+(deploy|config|stream)/")
 """A link out of docs/, as GitHub follows it."""
 
 
@@ -64,10 +64,11 @@ def write_fetched() -> None:
 def source(into: Path) -> None:
     """The site's whole source: docs/ and the pages that are written."""
     shutil.rmtree(into, ignore_errors=True)
-    shutil.copytree(DOCS, into, ignore=shutil.ignore_patterns("__pycache__", "README*.md"))
+    shutil.copytree(DOCS, into, ignore=shutil.ignore_patterns("__pycache__"))
     # Sphinx takes pictures and files to fetch from below its source alone.
-    for name in ("deploy", "config"):
-        shutil.copytree(ROOT / name, into / name, ignore=shutil.ignore_patterns("*.md"))
+    for name in ("deploy", "config", "stream"):
+        ignore = shutil.ignore_patterns("*.md", "__pycache__")
+        shutil.copytree(ROOT / name, into / name, ignore=ignore)
     for path in into.rglob("*.md"):
         path.write_text(_BESIDE.sub(r"(/\1/", path.read_text()))
     for name, text in written().items():
