@@ -140,7 +140,7 @@ class ReportTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgreementFile:
-    """All of an agreement's file; README, "An agreement is a file", explains it."""
+    """All of an agreement's file; docs/how-to/agreements.md explains it."""
 
     title: Filled
     kind: Literal["memorandum", "declaration", "partnership", "pledge"]

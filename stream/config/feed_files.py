@@ -75,7 +75,7 @@ class ScheduleTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedFile:
-    """All of a feed file but `[from]`; README, "Connect a feed", explains it."""
+    """All of a feed file but `[from]`; docs/how-to/feeds/index.md explains it."""
 
     list: Annotated[str, Checked(checks.somebodys_list)]
     format: Format

@@ -5,7 +5,8 @@ fingerprint is, `SHA-512(salt || key || number)`. Measured is one thread on a te
 them, with the standard library, and with the product's kernels where they are; the whole plan is
 that times 3,000. Against 2^256 keys for who does not hold it.
 
-No target: it is a figure for the README, so that nobody takes a keyed filter for encryption.
+No target: it is a figure for docs/understand/privacy.md, so that nobody takes a keyed filter
+for encryption.
 """
 
 import time

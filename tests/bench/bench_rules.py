@@ -7,7 +7,7 @@ is added is looking. A call that breaks one costs its decision.
 `short_bursts` begins each time with nothing; "every number watched" is what it costs at worst, when
 all callers have called often lately and every record is read for its duration.
 
-No target: DECISIONS.md quotes it.
+No target: docs/decisions quotes it.
 """
 
 import time

@@ -1,11 +1,11 @@
 """Where a worker's time goes: CPU nanoseconds per CDR in each step, adding up to the whole.
 
-No peer and no target: this is the profile that DECISIONS.md quotes, to be made again when a step
-changes. It is `ringfence run` itself, on the topics and with the lists of the throughput bench,
-with a stopwatch around the functions below (stopwatch.py). Each step is without those that
-are listed apart and run inside it; "elsewhere" is what is in none: the event loop, aiokafka's
-tasks, commits, the loop's own turns. Counted is the second half of the topic, CPU time alone, so
-that waiting counts for nothing. The stopwatch itself costs about 1 ns a CDR.
+No peer and no target: this is the profile that docs/understand/performance.md quotes, to be made
+again when a step changes. It is `ringfence run` itself, on the topics and with the lists of the
+throughput bench, with a stopwatch around the functions below (stopwatch.py). Each step is without
+those that are listed apart and run inside it; "elsewhere" is what is in none: the event loop,
+aiokafka's tasks, commits, the loop's own turns. Counted is the second half of the topic, CPU time
+alone, so that waiting counts for nothing. The stopwatch itself costs about 1 ns a CDR.
 """
 
 import json

@@ -12,7 +12,7 @@ from tests.docs.play import clean, play
 from tests.docs.shell import ROOT, Places
 from tests.docs.transcripts import Command, by_kind, difference, moved, pages, steps
 
-PAGES = [path for path in pages(ROOT) if path.name not in ("README.md", "CONTRIBUTING.md")]
+PAGES = pages(ROOT)
 
 
 @pytest.mark.apache_kafka
@@ -33,11 +33,7 @@ def test_a_transcript_is_true(
 def test_nothing_is_left_out_for_nothing() -> None:
     """Each command that is not run stands in a page, and each reason has its command."""
     typed = [
-        step.text
-        for page in pages(ROOT)
-        if page.name not in ("README.md", "CONTRIBUTING.md")
-        for step in steps(page.read_text())
-        if isinstance(step, Command)
+        step.text for page in PAGES for step in steps(page.read_text()) if isinstance(step, Command)
     ]
     assert not [
         pattern

@@ -141,6 +141,6 @@ def difference(command: Command, output: str) -> str:
 
 
 def pages(root: Path) -> list[Path]:
-    """Every page with a transcript: README and what is below docs/."""
+    """Return every page with a transcript: those at the root and below docs/."""
     found = [*root.glob("*.md"), *(root / "docs").rglob("*.md")]
     return sorted(path for path in found if "```console" in path.read_text())

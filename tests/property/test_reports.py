@@ -44,7 +44,7 @@ def reports_of(draw, number, key=b""):
 
 
 def model(reports, days, speed):
-    """Category, confidence and expiry now; None: no match. As the README says it, in floats."""
+    """Category, confidence and expiry now, in floats; None: no match."""
 
     def sure(report: Entry) -> float:
         if not days:

@@ -1,4 +1,4 @@
-"""Dialect `ringfence`: our own JSON, one object per record. README specifies it.
+"""Dialect `ringfence`: our own JSON, one object per record. See docs/how-to/switches/own.md.
 
     call_id      text, required: the switch's id of the call
     caller       text or null (withheld), required

@@ -59,7 +59,7 @@ def detect_(
     elif found:
         _print(file, found, asking("feeds detect", file, region, number))
     else:
-        say(f"{file}: nothing that is known; README, Formats, says what there is")
+        say(f"{file}: no known format; config/feeds has an example of each")
     if not found or found[0].question is not None:
         raise typer.Exit(NOTHING_DONE)
 

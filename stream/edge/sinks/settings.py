@@ -36,7 +36,7 @@ class RedisSinkSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointSection:
-    """`[sinks.webhooks.endpoints.<name>]`: README, "Webhooks", explains it.
+    """`[sinks.webhooks.endpoints.<name>]`: docs/how-to/sinks/webhooks.md explains it.
 
     `secret_env` names the variable with the secret (`whsec_...`), `old_secret_env` one that is
     being replaced. Times are in seconds.

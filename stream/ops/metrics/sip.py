@@ -25,7 +25,7 @@ class SipMetrics(Catalogue):
             "ringfence_sip_answers",
             "SIP requests answered, by transport and status code.",
             "503 rises: a trunk asks more than [sip] requests_per_s. 400: what does the switch "
-            "send? 405: it sends calls, not questions: README, Ask by SIP. 603 are the blocks.",
+            "send? 405: it sends calls, not questions: docs/how-to/ask/sip.md. 603 are the blocks.",
             ["transport", "code"],
         )
         self.unanswered = self._counter(

@@ -1,8 +1,8 @@
 """A dashboard drawn as an SVG: `python -m tests.tools.dashboards.picture overview FILE.svg`.
 
-For README, where no Grafana is at hand: panels lie where the dashboard's file says, and show what a
-real Prometheus answers to its queries over a real run of all processes. How Grafana draws them
-differs in detail.
+For docs/how-to/operate/monitor.md, where no Grafana is at hand: panels lie where the dashboard's
+file says, and show what a real Prometheus answers to its queries over a real run of all
+processes. How Grafana draws them differs in detail.
 """
 
 import asyncio

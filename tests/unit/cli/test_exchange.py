@@ -76,7 +76,7 @@ def publish(operator: Operator, text: bytes) -> None:
 
 
 def test_a_country_joins_a_hub_by_commands(kh: Operator, tmp_path: Path) -> None:
-    """The README's ten minutes: init, add-list, publish, hub add, sync, verify."""
+    """The ten minutes of joining as a country: init, add-list, publish, hub add, sync, verify."""
     kh.types("exchange", "add-list", "KH/scam", *sticks(kh))
     publish(kh, b"1")
     hub = Operator(tmp_path / "hub")

@@ -16,7 +16,7 @@ from tests.tools.docs.build import DOCS, fetched, written
 from tests.tools.docs.decisions import PARTS, STATUSES, decisions
 
 ROOT = DOCS.parent
-FRONT = DOCS / "README.new.md"
+FRONT = ROOT / "README.md"
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def test_wrong_settings_are_named(text: str, said: str, tmp_path: Path) -> None:
 
 
 def test_right_settings_are_taken(tmp_path: Path) -> None:
-    """As README shows them."""
+    """As the SIP page shows them."""
     file = tmp_path / "mine.toml"
     file.write_text(
         '[sip]\nanswer_allow = 302\nnext_hop = "[2001:db8::1]:5060"\n'
