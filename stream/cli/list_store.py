@@ -46,7 +46,7 @@ from stream.feeds.formats.rows import InputUnreadable
 from stream.feeds.values import after_number
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import Register
-from stream.lists.store.publish_base import Stage
+from stream.lists.store.rewrite import Stage
 from stream.ops.kernels import warm_up
 from stream.ops.schema.durations import seconds_of
 

@@ -25,10 +25,8 @@ from stream.feeds.assess import (
 from stream.feeds.feed import Feed, FeedState, VersionRecord
 from stream.feeds.formats.rows import InputUnreadable
 from stream.feeds.gate import GateReason, Verdict
-from stream.feeds.remove_reports import leave, lists_to_leave
 from stream.feeds.state_store import FeedBook
-from stream.feeds.store import Content, store
-from stream.feeds.store_filter import store_bare
+from stream.feeds.store import Content, leave, lists_to_leave, store, store_bare
 from stream.feeds.transport import Fetched
 from stream.feeds.version_files import Versions
 from stream.lists.snapshot.merge import empty_columns
@@ -239,8 +237,7 @@ async def _let_in(
         await book.bound(feed.list_name, feed.scope, by)
     if read.bare:
         to = move.circle if move is not None else ""
-        data, count = read.filter_data, record.good
-        stored = await store_bare(register, feed, data, count, key, by, now_s, to)
+        stored = await store_bare(register, feed, read.filter_data, key, by, now_s, to)
     else:
         stored = await store(
             register,

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stream.core.model.entry import Columns
-from stream.core.model.errors import ChangeConflict, SnapshotUnreadable
 from stream.feeds.column_builder import Gathered
 from stream.feeds.detection.column_names import names_call_records
 from stream.feeds.detection.table_head import keys_in, names_in
@@ -20,12 +19,11 @@ from stream.feeds.formats.rows import InputUnreadable, Wrong
 from stream.feeds.lookalikes import Tally, sampled
 from stream.feeds.open import Format, Rejects, lines_of, read_rows, words_of
 from stream.feeds.parse import Defaults, Parser
-from stream.lists.snapshot.build import with_changes
 from stream.lists.snapshot.merge import empty_columns, held_in, merged
-from stream.lists.store.contents import CHANGES_MAX, TRIES, columns_in, head_of
+from stream.lists.store.contents import CHANGES_MAX, head_of
 from stream.lists.store.heads import By, Outcome
 from stream.lists.store.list_store import Register
-from stream.lists.store.publish_base import Origin, Stage, publish_whole, silent
+from stream.lists.store.rewrite import Draft, Origin, Stage, rewrite, silent
 
 _HEAD_LINES = 100
 """Of a table, in which its header is."""
@@ -139,44 +137,19 @@ async def import_file(
         return ImportReport(
             changed.generation, file.rows, added, updated, 0, repeated, file.rejected, head.count
         )
-    for _ in range(TRIES):
-        try:
-            generation, old, count = await _rebase(register, request, new, now_s, stage)
-        except ChangeConflict:
-            continue
-        known = int(held_in(old, new.fingerprint[new.begins]).sum())
-        gone = old.numbers - known if request.replace else 0
-        added = new.numbers - known
-        updated = len(new) - added
-        return ImportReport(
-            generation, file.rows, added, updated, gone, repeated, file.rejected, count
-        )
-    raise ChangeConflict(
-        f"{request.name}: somebody else published a new base {TRIES} times while this one was "
-        "made; nothing was changed: try again when they are done"
-    )
+    old = empty_columns()
 
+    async def whole(draft: Draft) -> Columns:
+        nonlocal old  # the report counts what the try that was published found
+        old = await draft.columns(request.key, skip_damaged=request.replace)
+        return new if request.replace else await asyncio.to_thread(merged, old, new)
 
-async def _rebase(
-    register: Register, request: ImportRequest, new: Columns, now_s: int, stage: Stage
-) -> tuple[int, Columns, int]:
-    """One try: the generation after it, the entries before it, and how many there are now."""
-    reservation = await register.reserve(request.name, request.by)
-    state = await register.state(request.name)
-    if state.head.base != reservation.old_base:
-        raise ChangeConflict(request.name)
-    try:
-        base = await columns_in(register, request.name, reservation.old_base, request.key)
-    except SnapshotUnreadable:
-        if not request.replace:
-            raise
-        base = empty_columns()  # nothing of it is wanted: this is how a damaged list is mended
-    before = [c.change for c in state.changes if c.generation <= reservation.generation]
-    old = await asyncio.to_thread(with_changes, base, before)
-    whole = new if request.replace else await asyncio.to_thread(merged, old, new)
     origin = Origin("import", request.by)
-    generation, count = await publish_whole(
-        register, reservation, state.head.circle, request.key, whole, now_s, origin, stage
+    built = await rewrite(register, request.name, request.key, origin, whole, now_s, stage)
+    known = int(held_in(old, new.fingerprint[new.begins]).sum())
+    gone = old.numbers - known if request.replace else 0
+    added = new.numbers - known
+    return ImportReport(
+        *(built.generation, file.rows, added, len(new) - added, gone, repeated, file.rejected),
+        built.count,
     )
-    await register.sweep(request.name)
-    return generation, old, count

@@ -1,31 +1,37 @@
-"""Writing what a feed changes into its list: as changes where they are few, else as a new base."""
+"""Write a feed's version into its list: as changes where they are few, else as a new base.
+
+Also: store a bare filter as the whole list, and remove the feed's reports from a list that it does
+not fill any more. Reports of other sources always stay.
+"""
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
+from stream.core.filters.snapshot import decode_manifest
 from stream.core.model.entry import Columns
-from stream.core.model.errors import ChangeConflict, SnapshotUnreadable
+from stream.core.model.errors import ConfigInvalid, SnapshotUnreadable
 from stream.feeds.assess import quick_head
-from stream.feeds.diff import REMOVED, Difference, rows_of, without
-from stream.feeds.feed import Feed
-from stream.lists.snapshot.build import with_changes
-from stream.lists.snapshot.merge import merged, replaced
-from stream.lists.store.contents import CHANGES_MAX, TRIES, columns_in
+from stream.feeds.diff import REMOVED, Clock, Difference, difference, owned_by, rows_of, without
+from stream.feeds.feed import Feed, VersionRecord
+from stream.lists.snapshot.merge import empty_columns, merged, replaced
+from stream.lists.store.contents import CHANGES_MAX, entries_of
 from stream.lists.store.entry_codec import REKEY
-from stream.lists.store.heads import By, Retraction
+from stream.lists.store.heads import By, ListHead, Retraction
 from stream.lists.store.list_store import Register
-from stream.lists.store.publish_base import Origin, publish_whole
 from stream.lists.store.rekey import Move, rehashed, unknown_rows
+from stream.lists.store.rewrite import Draft, Origin, rewrite
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a version says: its rows, and whether they are all that the feed says.
+    """Rows of a version. `whole`: they are all that the feed reports.
 
-    `filter_data` (b"": none) is the owner's filter, which holds the entries that are fingerprints
-    alone, but for those of the numbers in `late`: they were listed after it was made.
+    `filter_data` (b"": none) is the owner's filter. It holds the entries that are known by
+    fingerprint alone, except those in `late`: they were listed after the filter was made.
     """
 
     columns: Columns
@@ -36,7 +42,7 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """The list's generation after it, and whether that is a new base."""
+    """The list's generation after storing. `rebuilt`: it is a new base."""
 
     generation: int
     rebuilt: bool
@@ -52,74 +58,25 @@ async def store(
     now_s: int,
     move: Move | None = None,
 ) -> Stored:
-    """Make the register's list say of this feed what `content` says; nothing else is touched.
+    """Replace the feed's reports on its list by `content`; reports of other sources stay.
 
-    `move`: the list is of that circle from then on, and what others say of it is hashed anew.
+    `move` moves the list to another circle and rehashes the reports of other sources.
 
-    Up to `CHANGES_MAX` edits are written as changes, each atomic by itself and live at once: what
-    is written is in proportion to the difference. An owner's filter goes live as a new base, since
-    nobody else can make it. Raises ChangeConflict and the register's Faults;
-    what was done by then stays, and doing it again changes nothing.
+    Up to `CHANGES_MAX` edits are written as changes, each atomic by itself and live at once, so the
+    work is in proportion to the difference. An owner's filter needs a new base, since nobody else
+    can make that filter. Raises ChangeConflict and the list store's faults. What was done by then
+    stays, and doing it again changes nothing.
     """
-    name = feed.list_name
-    head = await quick_head(register, name)
+    head = await quick_head(register, feed.list_name)
     if move is not None:
-        return await _moved(register, feed, content, move, by, now_s)
-    theirs = content.filter_data and (change.changes or head.changes)
-    if not change.changes and not theirs:
+        return await _move(register, feed, content, move, by, now_s)
+    # The filter must hold what the changes over it hold, so with a filter even they are folded in.
+    needs_filter = content.filter_data and (change.changes or head.changes)
+    if not change.changes and not needs_filter:
         return Stored(head.generation, rebuilt=False)
-    if change.changes <= CHANGES_MAX and not theirs:
-        generation = await _edit(register, name, change, by)
-        return Stored(generation, rebuilt=False)
-    for _ in range(TRIES):
-        try:
-            generation = await _rebase(register, feed, content, change, key, by, now_s)
-        except ChangeConflict:
-            continue
-        return Stored(generation, rebuilt=True)
-    raise ChangeConflict(
-        f"{name}: somebody else published a new base {TRIES} times while feed {feed.name} made one"
-    )
-
-
-async def _moved(
-    register: Register, feed: Feed, content: Content, move: Move, by: By, now_s: int
-) -> Stored:
-    """A new base, hashed with the other key, with the list's new circle.
-
-    Raises SnapshotUnreadable where others' entries here are fingerprints alone.
-    """
-    name, new = feed.list_name, content.columns
-    for _ in range(TRIES):
-        reservation = await register.reserve(name, by)
-        state = await register.state(name)
-        if state.head.base != reservation.old_base:
-            continue
-        base = await columns_in(register, name, reservation.old_base, move.key_before)
-        old = await asyncio.to_thread(with_changes, base, [one.change for one in state.changes])
-        if bare := unknown_rows(old, feed.owns):
-            await register.discard(reservation)
-            text = f"{name}: of {bare:,} entries of other sources only fingerprints are known, and"
-            raise SnapshotUnreadable(f"{text} they can not be hashed with the key of {move.circle}")
-        old = await asyncio.to_thread(rehashed, old, move.key)
-        said = rows_of(new, new.category != np.uint8(REMOVED))
-        late = (said.number == 0) & np.isin(
-            said.fingerprint, np.array(sorted(content.late), np.uint64)
-        )
-        whole = await asyncio.to_thread(replaced, old, rows_of(said, ~late), feed.owns)
-        origin = Origin(REKEY, by, filter_data=content.filter_data, moves=True)
-        try:
-            generation, _ = await publish_whole(
-                register, reservation, move.circle, move.key, whole, now_s, origin
-            )
-        except ChangeConflict:
-            continue
-        await register.sweep(name)
-        if late.any():
-            entries = [said.entry(row) for row in np.flatnonzero(late).tolist()]
-            generation = (await register.add(name, entries, by)).generation
-        return Stored(generation, rebuilt=True)
-    raise ChangeConflict(f"{name}: others changed it each time while it was hashed anew")
+    if change.changes <= CHANGES_MAX and not needs_filter:
+        return Stored(await _edit(register, feed.list_name, change, by), rebuilt=False)
+    return await _rebase(register, feed, content, change, key, by, now_s)
 
 
 async def _edit(register: Register, name: str, change: Difference, by: By) -> int:
@@ -127,6 +84,7 @@ async def _edit(register: Register, name: str, change: Difference, by: By) -> in
     entries = [written.entry(row) for row in range(len(written))]
     gone = [retracted.entry(row) for row in range(len(retracted))]
     generation = 0
+    # Additions come first: a number whose report changes its source is listed at every moment.
     if entries:
         generation = (await register.add(name, entries, by)).generation
     if gone:
@@ -143,40 +101,148 @@ async def _rebase(
     key: bytes,
     by: By,
     now_s: int,
-) -> int:
-    name, new = feed.list_name, content.columns
-    reservation = await register.reserve(name, by)
-    state = await register.state(name)
-    if state.head.base != reservation.old_base:
-        raise ChangeConflict(name)
-    base = await columns_in(register, name, reservation.old_base, key)
-    before = [c.change for c in state.changes if c.generation <= reservation.generation]
-    old = await asyncio.to_thread(with_changes, base, before)
-    said = rows_of(new, new.category != np.uint8(REMOVED))
-    if content.late:
-        said = await _over_it(register, name, said, content.late, by)
-    if content.whole:
-        whole = await asyncio.to_thread(replaced, old, said, feed.owns)
-    else:
+) -> Stored:
+    name, listed = feed.list_name, _listed(content.columns)
+
+    async def whole(draft: Draft) -> Columns:
+        old = await draft.columns(key)
+        late = _is_late(listed, content)
+        if late.any():
+            # The owner's filter does not hold them. As changes over the base to come they are
+            # written before it is published, so they are missing at no moment.
+            await _add(register, name, listed, late, by)
+        said = rows_of(listed, ~late)
+        if content.whole:
+            return await asyncio.to_thread(replaced, old, said, feed.owns)
         left = await asyncio.to_thread(without, old, change.retracted)
-        whole = await asyncio.to_thread(merged, left, said)
+        return await asyncio.to_thread(merged, left, said)
+
     origin = Origin("import", by, filter_data=content.filter_data)
-    generation, _ = await publish_whole(
-        register, reservation, state.head.circle, key, whole, now_s, origin
-    )
-    await register.sweep(name)
-    return generation
+    done = await rewrite(register, name, key, origin, whole, now_s)
+    return Stored(done.generation, rebuilt=True)
 
 
-async def _over_it(
-    register: Register, name: str, said: Columns, late: frozenset[int], by: By
-) -> Columns:
-    """Write entries that the owner's filter does not hold as changes over the base to come.
+async def _move(
+    register: Register, feed: Feed, content: Content, move: Move, by: By, now_s: int
+) -> Stored:
+    """Publish a base of the new circle, hashed with its key.
 
-    They are there before it is, so at no moment they are missing. Gives the other rows.
+    Raises SnapshotUnreadable where other sources' entries here are fingerprints alone.
     """
-    only = (said.number == 0) & np.isin(said.fingerprint, np.array(sorted(late), np.uint64))
-    entries = [said.entry(row) for row in np.flatnonzero(only).tolist()]
-    if entries:
-        await register.add(name, entries, by)
-    return rows_of(said, ~only)
+    name, listed = feed.list_name, _listed(content.columns)
+    late = _is_late(listed, content)
+
+    async def whole(draft: Draft) -> Columns:
+        old = await draft.columns(move.key_before)
+        if bare := unknown_rows(old, feed.owns):
+            raise SnapshotUnreadable(
+                f"{name}: of {bare:,} entries of other sources only fingerprints are known, and "
+                f"they cannot be hashed with the key of {move.circle}"
+            )
+        old = await asyncio.to_thread(rehashed, old, move.key)
+        return await asyncio.to_thread(replaced, old, rows_of(listed, ~late), feed.owns)
+
+    origin = Origin(REKEY, by, filter_data=content.filter_data, circle=move.circle)
+    done = await rewrite(register, name, move.key, origin, whole, now_s)
+    if not late.any():
+        return Stored(done.generation, rebuilt=True)
+    # Only now: over the old base their new fingerprints would be those of other numbers.
+    return Stored(await _add(register, name, listed, late, by), rebuilt=True)
+
+
+def _listed(columns: Columns) -> Columns:
+    return rows_of(columns, columns.category != np.uint8(REMOVED))
+
+
+def _is_late(columns: Columns, content: Content) -> NDArray[np.bool_]:
+    """Mark the rows that are fingerprints alone and that the owner's filter does not hold."""
+    late = np.array(sorted(content.late), np.uint64)
+    mask: NDArray[np.bool_] = (columns.number == 0) & np.isin(columns.fingerprint, late)
+    return mask
+
+
+async def _add(
+    register: Register, name: str, columns: Columns, rows: NDArray[np.bool_], by: By
+) -> int:
+    entries = [columns.entry(row) for row in np.flatnonzero(rows).tolist()]
+    return (await register.add(name, entries, by)).generation
+
+
+async def store_bare(
+    register: Register, feed: Feed, data: bytes, key: bytes, by: By, now_s: int, circle: str = ""
+) -> Stored:
+    """Make the bare filter in `data` the feed's list; `circle` moves the list to that circle.
+
+    Nothing confirms the matches of a bare filter, and nothing can be added to it. Raises
+    ConfigInvalid for a list with entries of other sources, which would be lost, ChangeConflict and
+    the list store's faults.
+    """
+    name = feed.list_name
+
+    async def alone(draft: Draft) -> bytes:
+        if draft.state.changes or await _has_entries(register, name, draft.reservation.old_base):
+            text = "holds entries; a bare filter is a whole list: give the feed a list of its own"
+            raise ConfigInvalid((f"feed {feed.name}: list {name} {text}",))
+        return data
+
+    samples = np.array([text.encode() for text in feed.samples], "S16")
+    origin = Origin(
+        REKEY if circle else "import", by, samples=samples if len(samples) else None, circle=circle
+    )
+    done = await rewrite(register, name, key, origin, alone, now_s)
+    return Stored(done.generation, rebuilt=True)
+
+
+async def _has_entries(register: Register, name: str, base: int) -> bool:
+    if not base:
+        return False
+    manifest = decode_manifest(await register.manifest(name, base))
+    return manifest.has_entries and manifest.count > 0
+
+
+def lists_to_leave(last: VersionRecord | None, list_name: str) -> tuple[str, ...]:
+    """Return the lists, except `list_name`, that may hold reports of the feed.
+
+    `last` is the feed's last accepted version.
+    """
+    if last is None:
+        return ()
+    filled = dict.fromkeys((*last.to_leave, last.list_name))
+    return tuple(name for name in filled if name not in {"", list_name})
+
+
+async def leave(
+    register: Register, feed: Feed, name: str, keys: Mapping[str, bytes], by: By, now_s: int
+) -> int:
+    """Remove all reports of the feed from list `name`; return their count. Safe to repeat.
+
+    A bare filter belongs to one feed, so the list is emptied: the caller knows that this feed
+    filled it. Raises ConfigInvalid without the key of the list's circle, ChangeConflict, and the
+    list store's faults.
+    """
+    head = (await register.heads()).lists.get(name)
+    if head is None:
+        return 0
+    if head.circle not in keys:
+        raise ConfigInvalid((f"no key for circle {head.circle} of {name}",))
+    key = keys[head.circle]
+    try:
+        _, columns = await entries_of(register, name, key)
+    except SnapshotUnreadable:
+        return await _empty(register, head, key, by, now_s)
+    held = await asyncio.to_thread(owned_by, columns, feed.owns)
+    if not len(held):
+        return 0
+    none = empty_columns()
+    change = difference(held, none, own=feed.name, whole=True, clock=Clock(now_s, 0))
+    there = replace(feed, list_name=name)
+    await store(register, there, Content(none, whole=True), change, key, by, now_s)
+    return len(held)
+
+
+async def _empty(register: Register, head: ListHead, key: bytes, by: By, now_s: int) -> int:
+    async def nothing(_: Draft) -> Columns:
+        return empty_columns()
+
+    await rewrite(register, head.name, key, Origin("import", by), nothing, now_s)
+    return head.count

@@ -26,13 +26,12 @@ from stream.lists.snapshot.circle_keys import PLAIN
 from stream.lists.snapshot.merge import empty_columns
 from stream.lists.snapshot.version_diff import difference, written
 from stream.lists.store.audit_chain import Verification
-from stream.lists.store.heads import By, ListState
+from stream.lists.store.heads import By
 from stream.lists.store.list_at_time import content, past_of
 from stream.lists.store.list_store import AUDIT_MAX, Register
 from stream.lists.store.past_reader import Annals
-from stream.lists.store.publish_base import Origin
 from stream.lists.store.redis_client import RegisterSettings, client
-from stream.lists.store.rollback import rebuild, replaced, rollback
+from stream.lists.store.rewrite import Draft, Origin, rebuild, rewrite_once, rollback
 from stream.ops.tasks import cancelled
 from tests.bench.lab import Lab
 from tests.bench.report import Report, Row, Target
@@ -79,10 +78,10 @@ def _columns(numbers: NDArray[np.uint64], now_s: int) -> Columns:
 
 
 async def _put(register: Register, columns: Columns, now_s: int) -> None:
-    async def whole(_state: ListState, _generation: int) -> Columns:
+    async def whole(_: Draft) -> Columns:
         return columns
 
-    await replaced(register, NAME, b"", Origin("import", BY), whole, now_s)
+    await rewrite_once(register, NAME, b"", Origin("import", BY), whole, now_s)
 
 
 async def _diffs(report: Report, register: Register, first: int, second: int) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 from redis.asyncio.connection import AbstractConnection
 
 from stream.feeds.import_file import import_file
-from stream.lists.store.rollback import rebuild
+from stream.lists.store.rewrite import rebuild
 from stream.ops.kernels import warm_up
 from tests.builders import NOW_S
 from tests.conftest import KERNELS_DIR

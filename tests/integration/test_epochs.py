@@ -15,15 +15,14 @@ from stream.core.model.appeal import Received
 from stream.core.model.errors import ChangeConflict, SnapshotUnreadable, VersionGone
 from stream.exchange.edition import Offer
 from stream.lists.snapshot.circle_keys import CircleKeys, new_key
-from stream.lists.store import rekey as rekeying
+from stream.lists.store import rewrite
 from stream.lists.store.entry_codec import Op, base_of
 from stream.lists.store.heads import By
 from stream.lists.store.list_at_time import past_of
-from stream.lists.store.publish_base import publish_whole
 from stream.lists.store.redis_client import RegisterSettings
 from stream.lists.store.rekey import Move, rekey
 from stream.lists.store.rekeyed_fingerprints import hashed_now
-from stream.lists.store.rollback import rollback
+from stream.lists.store.rewrite import rollback
 from stream.services.feed_follower import Follower
 from tests.builders import NOW_S, entry, numbers_of
 from tests.integration.exchange_lab import BY, LIST, Lab, lab
@@ -152,7 +151,7 @@ async def test_what_others_hashed_alone_stops_a_move(tmp_path, urls):
 
 async def test_a_change_meanwhile_begins_it_again(tmp_path, urls, monkeypatch):
     """No change is lost between the keys; who is never let alone is told, and nothing was done."""
-    publish, numbers, busy = publish_whole, iter(range(10, 99)), [True]
+    publish, numbers, busy = rewrite.publish_whole, iter(range(10, 99)), [True]
 
     async with lab(tmp_path, urls, Shared.NUMBERS, "asean", OLD) as world:
         await world.kh.add(*kh(1, 2))
@@ -163,7 +162,7 @@ async def test_a_change_meanwhile_begins_it_again(tmp_path, urls, monkeypatch):
                 busy[:] = busy[1:] or [False]
             return await publish(*args)
 
-        monkeypatch.setattr(rekeying, "publish_whole", late)
+        monkeypatch.setattr(rewrite, "publish_whole", late)
         done = await rekey(world.kh.register, LIST, MOVE, BY, NOW_S)
         assert done.count == 3
         audit = [one async for one in world.kh.register.annals.audit() if one.op == Op.BASE]

@@ -12,7 +12,7 @@ from stream.core.model.errors import FeedDown, FeedFault, RegisterBehind
 from stream.exchange import edition as offers
 from stream.lists.store.contents import entries_of
 from stream.lists.store.heads import Retraction
-from stream.lists.store.rollback import rebuild, rollback
+from stream.lists.store.rewrite import rebuild, rollback
 from tests.builders import NOW_S, entry
 from tests.integration.exchange_lab import BY, LIST, Country, lab
 from tests.integration.feeds_lab import kh

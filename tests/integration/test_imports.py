@@ -10,7 +10,7 @@ import redis
 from stream.core.filters.snapshot import MANIFEST_PART, read_snapshot
 from stream.core.model.errors import SnapshotUnreadable
 from stream.feeds.import_file import import_file
-from stream.lists.store import publish_base
+from stream.lists.store import rewrite
 from stream.lists.store.heads import Outcome
 from stream.lists.store.list_store import Register
 from tests.builders import NOW_S, entry
@@ -104,7 +104,7 @@ async def test_a_removal_during_an_import_holds(register, tmp_path, monkeypatch)
     """A number that is taken off while a new base with it is being built stays off."""
     listed = numbers(6000)
     await register.add(NAME, [entry(listed[0])], BY)
-    built = publish_base._built
+    built = rewrite._built
 
     def built_slowly(*args):
         parts = built(*args)
@@ -114,7 +114,7 @@ async def test_a_removal_during_an_import_holds(register, tmp_path, monkeypatch)
         return parts
 
     loop = asyncio.get_running_loop()
-    monkeypatch.setattr(publish_base, "_built", built_slowly)
+    monkeypatch.setattr(rewrite, "_built", built_slowly)
     report = await import_file(register, request(write(tmp_path / "a", listed)), NOW_S)
     assert report.count == 5999
     assert await held_numbers(register) == set(listed[1:])

@@ -15,7 +15,7 @@ from stream.lists.follower.repair import look, put_back
 from stream.lists.store.contents import entries_of
 from stream.lists.store.heads import Removal
 from stream.lists.store.list_store import Register
-from stream.lists.store.rollback import rebuild, rollback
+from stream.lists.store.rewrite import rebuild, rollback
 from tests.builders import NOW_S, entry
 from tests.integration.lists_lab import BASE, BY, opened, running, until
 

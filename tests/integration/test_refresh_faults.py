@@ -8,7 +8,7 @@ from stream.core.model.allowlist import AllowEntry
 from stream.core.model.errors import RegisterUnsafe
 from stream.lab.embedded import best_redis
 from stream.lists.follower.list_events import EventKind
-from stream.lists.store import publish_base
+from stream.lists.store import rewrite
 from tests.builders import NOW_S
 from tests.integration.lists_lab import (
     BASE,
@@ -108,7 +108,7 @@ async def test_a_generation_that_went_back_changes_nothing_until_passed(
 
 async def test_a_damaged_base_keeps_the_old_one(register, worker, raw, load, monkeypatch):
     """A base that was damaged in Redis is refused; the last good one stays and changes go on."""
-    publish = publish_base._publish
+    publish = rewrite._publish
 
     async def damage_and_publish(register, reservation, *rest):
         raw.setrange(f"rf:list:{{{NAME}}}:base:{reservation.generation}:1", 1000, "damage")
@@ -116,14 +116,14 @@ async def test_a_damaged_base_keeps_the_old_one(register, worker, raw, load, mon
 
     await load(register, BASE)
     async with running(worker):
-        monkeypatch.setattr(publish_base, "_publish", damage_and_publish)
+        monkeypatch.setattr(rewrite, "_publish", damage_and_publish)
         await load(register, [*BASE[1:], TWO])
         await until(lambda: bool(worker.told(EventKind.SNAPSHOT_REFUSED)))
         await add(register, ONE)
         await until(lambda: worker.listed(ONE))
         assert worker.listed(BASE[0])
         assert not worker.listed(TWO)
-        monkeypatch.setattr(publish_base, "_publish", publish)
+        monkeypatch.setattr(rewrite, "_publish", publish)
         await load(register, [*BASE[1:], THREE])
         await until(lambda: worker.listed(THREE) and not worker.listed(BASE[0]))
 

@@ -16,7 +16,7 @@ from stream.lists.store.heads import By, Outcome, Removal, Retraction
 from stream.lists.store.list_at_time import content, past_of
 from stream.lists.store.list_store import FIRST_ID, Register
 from stream.lists.store.redis_client import RegisterSettings
-from stream.lists.store.rollback import rebuild, rollback
+from stream.lists.store.rewrite import rebuild, rollback
 from tests.builders import NOW_S, entry
 
 BY = By("model")

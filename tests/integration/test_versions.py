@@ -10,15 +10,13 @@ from stream.core.model.entry import Category
 from stream.core.model.errors import ChangeConflict, SnapshotUnreadable, VersionGone
 from stream.lists.snapshot.merge import empty_columns
 from stream.lists.snapshot.version_diff import difference
-from stream.lists.store import publish_base
-from stream.lists.store import rollback as versions
+from stream.lists.store import rewrite as versions
 from stream.lists.store.heads import By
 from stream.lists.store.history import history
 from stream.lists.store.list_at_time import content, millis, past_of, pasts_about
 from stream.lists.store.list_store import Register
 from stream.lists.store.number_history import said_at, turns_of, with_audit
-from stream.lists.store.publish_base import Origin
-from stream.lists.store.rollback import rebuild, replaced, rollback
+from stream.lists.store.rewrite import Origin, rebuild, rewrite_once, rollback
 from tests.builders import NOW_S, entry, snapshot
 from tests.integration.lists_lab import (
     BASE,
@@ -131,7 +129,7 @@ async def test_a_rebuild_changes_nothing_but_the_base(told, worker):
 @pytest.mark.parametrize("way", [rebuild, lambda *a: rollback(a[0], a[1], 2, *a[2:])])
 async def test_what_others_change_meanwhile_stays(told, redis_url, monkeypatch, way):
     """A change made while a base is built lies over it, whichever way the base came about."""
-    publish = publish_base.publish_whole
+    publish = versions.publish_whole
 
     async def slowly(*args):
         await add(told, THREE)
@@ -157,9 +155,10 @@ async def test_two_at_once_one_wins(told, redis_url, load, monkeypatch):
         )
         (lost,) = [one for one in both if isinstance(one, ChangeConflict)]
         assert "was first: rebuild, generation" in str(lost)
-        publish = publish_base.publish_whole
+        publish = versions.publish_whole
 
         async def too_late(*args):
+            monkeypatch.setattr(versions, "publish_whole", publish)  # the import's own is in time
             await load(other, BASE[:60], by=By("feed", "version 8"))
             return await publish(*args)
 
@@ -294,10 +293,10 @@ async def test_a_bare_filter_is_never_taken_for_an_empty_list(register, load):
     bare = write_filter(data.filter)
 
     async def put(numbers_or_filter) -> int:
-        async def whole(_state, _generation):
+        async def whole(_draft):
             return numbers_or_filter
 
-        done = await replaced(register, NAME, b"", Origin("import", BY), whole, NOW_S)
+        done = await rewrite_once(register, NAME, b"", Origin("import", BY), whole, NOW_S)
         return done.generation
 
     first = await put(bare)

@@ -50,7 +50,7 @@ from stream.insight.replay.totals import Sums
 from stream.insight.report.words import many
 from stream.lists.store.list_at_time import content, past_of
 from stream.lists.store.list_store import Register
-from stream.lists.store.publish_base import Stage
+from stream.lists.store.rewrite import Stage
 from stream.ops.clock import monotonic_s
 from stream.ops.schema import checks
 

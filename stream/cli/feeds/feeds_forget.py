@@ -13,8 +13,8 @@ from stream.config.feed_files import feed_paths
 from stream.config.settings import Settings
 from stream.core.model.errors import SnapshotUnreadable
 from stream.feeds.feed import Feed, VersionRecord
-from stream.feeds.remove_reports import leave, lists_to_leave
 from stream.feeds.state_store import FeedBook
+from stream.feeds.store import leave, lists_to_leave
 from stream.lists.store.contents import entries_of
 from stream.lists.store.list_store import Register
 from stream.ops.schema import checks

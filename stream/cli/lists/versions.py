@@ -37,8 +37,8 @@ from stream.lists.snapshot.version_diff import Difference, difference, written
 from stream.lists.store.history import Made, history
 from stream.lists.store.list_at_time import Past, content, past_of
 from stream.lists.store.list_store import Register
-from stream.lists.store.rekey import Move, Rekeyed, rekey
-from stream.lists.store.rollback import Rebased, rebuild, rollback
+from stream.lists.store.rekey import Move, rekey
+from stream.lists.store.rewrite import Rebased, rebuild, rollback
 
 app = typer.Typer()
 
@@ -264,7 +264,7 @@ def rekey_(
     """
     settings, who = settings_of(config), by(actor, reason)
 
-    async def work(register: Register) -> Rekeyed:
+    async def work(register: Register) -> Rebased:
         head = (await register.state(name)).head
         if head.circle == circle:
             fail(f"{name} is of circle {circle} already; nothing was changed", NOTHING_DONE)

@@ -17,10 +17,9 @@ from stream.lists.follower import change_log, local_state, snapshot_directory
 from stream.lists.follower.local_state import LocalList
 from stream.lists.snapshot.build import with_changes
 from stream.lists.store.entry_codec import Step, change_of
-from stream.lists.store.heads import By, Heads, ListHead, ListState
+from stream.lists.store.heads import By, Heads, ListHead
 from stream.lists.store.list_store import Register
-from stream.lists.store.publish_base import Origin, Stage, silent
-from stream.lists.store.rollback import Rebased, replaced
+from stream.lists.store.rewrite import Draft, Origin, Rebased, Stage, rewrite_once, silent
 
 
 class Standing(Enum):
@@ -172,7 +171,7 @@ async def put_back(
     """Make the list what is known here, as a generation above all that here and there are known.
 
     What the register changed since lies over it. Raises ChangeConflict where that helps nothing,
-    and as `replaced` does.
+    and as `rewrite_once` does.
     """
     held = found.held
     if held is None or not found.standing.mendable:
@@ -187,11 +186,11 @@ async def put_back(
     columns, overlay = snapshot.columns, held.live.overlay
     since = [c for s in found.since or () if (c := change_of(s.op, s.payload)) is not None]
 
-    async def as_known(_state: ListState, _generation: int) -> Columns:
+    async def as_known(_: Draft) -> Columns:
         known = [Change(fingerprint, entries) for fingerprint, entries in overlay.entries.items()]
         return with_changes(with_changes(columns, known), since)
 
     theirs = found.head.generation if found.head else 0
     floor = max(held.mark.generation, theirs)
     origin = Origin("repair", by, of=held.mark.generation, floor=floor)
-    return await replaced(register, found.name, key, origin, as_known, now_s, stage)
+    return await rewrite_once(register, found.name, key, origin, as_known, now_s, stage)

@@ -14,9 +14,6 @@ CHANGES_MAX = 5_000
 """Up to so many changes over a base are cheap for every worker; more are built into a new base."""
 
 
-TRIES = 5
-
-
 async def head_of(register: Register, name: str) -> ListHead:
     """The list's head; raises ListUnknown."""
     return (await register.state(name)).head

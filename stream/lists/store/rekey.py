@@ -16,16 +16,15 @@ import numpy as np
 from stream.core.filters.digests import Digests, elements
 from stream.core.filters.snapshot import COLUMNS, MANIFEST_PART, decode_manifest
 from stream.core.model.entry import Columns
-from stream.core.model.errors import ChangeConflict, SnapshotUnreadable
+from stream.core.model.errors import SnapshotUnreadable
 from stream.core.numbers.codes import texts_of
-from stream.lists.snapshot.build import CHUNK, with_changes
+from stream.lists.snapshot.build import CHUNK
 from stream.lists.snapshot.circle_keys import is_later, key_id
 from stream.lists.snapshot.merge import in_order, picked
-from stream.lists.store.contents import TRIES, columns_in
 from stream.lists.store.entry_codec import REKEY
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import Register
-from stream.lists.store.publish_base import Origin, Stage, publish_whole, silent
+from stream.lists.store.rewrite import Draft, Origin, Rebased, Stage, rewrite, silent
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +34,6 @@ class Move:
     circle: str
     key: bytes = field(repr=False)
     key_before: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Rekeyed:
-    """The generation after it, and how many numbers are on the list."""
-
-    generation: int
-    count: int
 
 
 def rehashed(columns: Columns, key: bytes) -> Columns:
@@ -66,39 +57,25 @@ def unknown_rows(columns: Columns, lost: Callable[[str], bool]) -> int:
 
 async def rekey(
     register: Register, name: str, move: Move, by: By, now_s: int, stage: Stage = silent
-) -> Rekeyed:
-    """Hash all numbers of a list anew, and let it be of the other circle from then on.
+) -> Rebased:
+    """Hash all numbers of a list with the key of `move`, and move the list to that circle.
 
-    Raises ChangeConflict where it is changed without a pause, ListUnknown, SnapshotUnreadable where
-    there are entries of which only the fingerprints are known, and the register's Faults; then
-    nothing was changed.
+    Raises ChangeConflict where others change it without a pause, ListUnknown, SnapshotUnreadable
+    where entries are known by fingerprint alone, and the list store's faults; then nothing was
+    changed.
     """
-    for _ in range(TRIES):
-        reservation = await register.reserve(name, by)
-        state = await register.state(name)
-        if state.head.base != reservation.old_base:
-            continue
-        base = await columns_in(register, name, state.head.base, move.key_before)
-        changes = [one.change for one in state.changes]
-        old = await asyncio.to_thread(with_changes, base, changes)
+
+    async def hashed_anew(draft: Draft) -> Columns:
+        old = await draft.columns(move.key_before)
         if bare := unknown_rows(old, lambda _: False):
-            await register.discard(reservation)
-            text = f"{name}: nothing was changed: of {bare:,} entries only fingerprints are known"
-            raise SnapshotUnreadable(f"{text}, which their owner alone can hash with another key")
-        whole = await asyncio.to_thread(rehashed, old, move.key)
-        origin = Origin(REKEY, by, moves=True)
-        try:
-            generation, count = await publish_whole(
-                register, reservation, move.circle, move.key, whole, now_s, origin, stage
+            raise SnapshotUnreadable(
+                f"{name}: nothing was changed: of {bare:,} entries only fingerprints are known, "
+                "which their owner alone can hash with another key"
             )
-        except ChangeConflict:
-            continue
-        await register.sweep(name)
-        return Rekeyed(generation, count)
-    raise ChangeConflict(
-        f"{name}: nothing was changed: others changed it each of {TRIES} times while it was hashed;"
-        " let what writes it pause for a minute"
-    )
+        return await asyncio.to_thread(rehashed, old, move.key)
+
+    origin = Origin(REKEY, by, circle=move.circle)
+    return await rewrite(register, name, move.key, origin, hashed_anew, now_s, stage)
 
 
 def move_of(path: Path, circle: str, keys: Mapping[str, bytes]) -> Move | None:

@@ -1,0 +1,391 @@
+"""Replace the content of a list: imports, feeds, rebuilds, rollbacks, repairs and rekeying.
+
+`rewrite` reserves a generation, reads the list, builds and verifies a new base, writes it beside
+the old one and publishes it. Changes that others make meanwhile lie over the new base and stay.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.core.filters.snapshot import FILTER_PART, MANIFEST_PART, decode_manifest, read_snapshot
+from stream.core.model.entry import Columns
+from stream.core.model.errors import (
+    ChangeConflict,
+    Fault,
+    RegisterLost,
+    SnapshotUnreadable,
+    VersionGone,
+)
+from stream.lists.snapshot.build import (
+    Parts,
+    Version,
+    bare_snapshot,
+    build_snapshot,
+    completed,
+    verify_parts,
+    with_changes,
+)
+from stream.lists.snapshot.circle_keys import key_id
+from stream.lists.snapshot.merge import empty_columns, held_in
+from stream.lists.store.contents import columns_in
+from stream.lists.store.entry_codec import REBUILD, BaseRecord, Op, base_of
+from stream.lists.store.heads import By, ListState, Numbered, Reservation
+from stream.lists.store.list_at_time import content, is_bare, past_of
+from stream.lists.store.list_store import Register
+
+TRIES = 5
+"""Rewrites of one list at the same moment are rare and take seconds to minutes. After five lost
+races something is wrong that one more build cannot mend, and the operator must know."""
+_PUBLISH_TRIES = 100
+"""A single edit between reading the head and moving it costs one more try, of about a millisecond.
+A list that is edited without a pause for a hundred tries is being flooded."""
+
+Stage = Callable[[str, int, int], None]
+"""Receives the name of the running stage, the work done, and the whole work."""
+
+
+def silent(_stage: str, _done: int, _whole: int) -> None:
+    """Report no progress."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Why a base is made: `import`, `rebuild`, `rollback`, `repair` or `rekey`, and by whom.
+
+    `of` is the generation whose content is put back, else 0; the new generation is above `floor`.
+    `filter_data` is the owner's filter, where only that filter holds some of the entries.
+    `samples` (S16) are numbers that a bare filter must hold.
+    `circle` moves the list to that circle. Such a rewrite starts again if anybody changes the list
+    meanwhile: the change would be hashed with the wrong key.
+    """
+
+    what: str
+    by: By
+    of: int = 0
+    floor: int = 0
+    filter_data: bytes = field(default=b"", repr=False)
+    samples: NDArray[np.bytes_] | None = field(default=None, repr=False)
+    circle: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rebased:
+    """Effect of a new base: the generations before and after, and the numbers on the list.
+
+    `folded` counts the changes that lay over the old base.
+    """
+
+    before: int
+    generation: int
+    count: int
+    folded: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """The list as a rewrite finds it: its reserved generation and its state just after that."""
+
+    register: Register
+    reservation: Reservation
+    state: ListState
+
+    async def columns(self, key: bytes, *, skip_damaged: bool = False) -> Columns:
+        """Return the entries at the reservation, hashed with `key`.
+
+        `skip_damaged` reads a base that cannot be read as an empty one: this mends a damaged list.
+        """
+        name, base = self.reservation.name, self.reservation.old_base
+        try:
+            held = await columns_in(self.register, name, base, key)
+        except SnapshotUnreadable:
+            if not skip_damaged:
+                raise
+            held = empty_columns()
+        # Later changes lie over the new base by themselves. Folded in, they would be there twice.
+        at = self.reservation.generation
+        before = [one.change for one in self.state.changes if one.generation <= at]
+        return await asyncio.to_thread(with_changes, held, before)
+
+
+Make = Callable[[Draft], Awaitable[Columns | bytes]]
+"""Makes the new content: entries, or the bytes of a bare filter. Runs again after a lost race."""
+
+
+async def rewrite(
+    register: Register,
+    name: str,
+    key: bytes,
+    origin: Origin,
+    make: Make,
+    now_s: int,
+    stage: Stage = silent,
+    *,
+    tries: int = TRIES,
+) -> Rebased:
+    """Publish what `make` returns as the new base of list `name`, hashed with `key`.
+
+    After a lost race (ChangeConflict) the whole rewrite runs again, `tries` times in all. Raises
+    ChangeConflict after the last try, ListUnknown, SnapshotUnreadable and the list store's faults.
+    In each case the list keeps its old base.
+    """
+    lost: ChangeConflict | None = None
+    for _ in range(tries):
+        # The order matters: the reservation comes first, so every change that `state` misses has a
+        # generation above it and lies over the new base.
+        reservation = await register.reserve(name, origin.by)
+        state = await register.state(name)
+        if state.head.base != reservation.old_base:
+            continue  # somebody published between the two lines, and that dropped the reservation
+        try:
+            made = await make(Draft(register, reservation, state))
+        except Fault as fault:
+            await _discard(register, reservation, fault)
+            if not isinstance(fault, ChangeConflict):
+                raise
+            lost = fault
+            continue
+        circle = origin.circle or state.head.circle
+        try:
+            generation, count = await publish_whole(
+                register, reservation, circle, key, made, now_s, origin, stage
+            )
+        except ChangeConflict as conflict:
+            lost = conflict
+            continue
+        # Followers ignore changes that the base holds, so this is safe at any later moment too.
+        await register.sweep(name)
+        return Rebased(reservation.generation - 1, generation, count, len(state.changes))
+    times = "once" if tries == 1 else f"{tries} times"
+    raise ChangeConflict(
+        f"{name}: nothing was changed: others changed the list {times} while this {origin.what} "
+        "was made; let what writes it pause for a minute, then try again"
+    ) from lost
+
+
+async def rewrite_once(
+    register: Register,
+    name: str,
+    key: bytes,
+    origin: Origin,
+    make: Make,
+    now_s: int,
+    stage: Stage = silent,
+) -> Rebased:
+    """Rewrite the list with a single try, for changes that a person decided on.
+
+    If somebody else publishes a base first, the error names that base and nothing changes: a
+    rollback must not undo what its operator never saw.
+    """
+    try:
+        return await rewrite(register, name, key, origin, make, now_s, stage, tries=1)
+    except ChangeConflict as conflict:
+        raise ChangeConflict(await _who_was_first(register, name, origin)) from conflict
+
+
+async def rebuild(
+    register: Register, name: str, key: bytes, by: By, now_s: int, stage: Stage = silent
+) -> Rebased:
+    """Fold the changes since the list's base into a new base; the content stays the same.
+
+    Raises ListUnknown, ChangeConflict, RegisterDown, RegisterLost, SnapshotUnreadable.
+    """
+    head = (await register.state(name)).head
+    if head.base and not decode_manifest(await register.manifest(name, head.base)).has_entries:
+        raise ChangeConflict(
+            f"{name}: nothing was changed: its base is a bare filter, to which nothing can be "
+            "added; its changes stay in front of it"
+        )
+
+    async def folded(draft: Draft) -> Columns:
+        return await draft.columns(key)
+
+    return await rewrite_once(register, name, key, Origin(REBUILD, by), folded, now_s, stage)
+
+
+async def rollback(
+    register: Register,
+    name: str,
+    generation: int,
+    key: bytes,
+    by: By,
+    now_s: int,
+    stage: Stage = silent,
+) -> Rebased:
+    """Restore the content of `generation` as a new generation.
+
+    Raises VersionGone, ListUnknown, ChangeConflict, RegisterDown, RegisterLost,
+    SnapshotUnreadable; in each case nothing was changed.
+    """
+    # Refuse an unknown generation before the rollback reserves one: a refusal leaves no trace.
+    (await past_of(register, name)).stretch_of(generation)
+
+    async def as_it_was(_: Draft) -> Columns | bytes:
+        past = await past_of(register, name)
+        stretch = past.stretch_of(generation)
+        if not await is_bare(register, past, stretch):
+            return await content(register, past, generation, key)
+        if any(past.changes(stretch, generation)):
+            raise VersionGone(
+                f"{name}: generation {generation} is a bare filter with changes in front of it, "
+                f"which cannot be put back as one; {stretch.base.published} can"
+            )
+        return (await register.read_base(name, stretch.base.generation))[FILTER_PART]
+
+    origin = Origin("rollback", by, of=generation)
+    return await rewrite_once(register, name, key, origin, as_it_was, now_s, stage)
+
+
+async def _who_was_first(register: Register, name: str, origin: Origin) -> str:
+    """Name the base that was published instead, from the audit log."""
+    async for entry in register.annals.audit():
+        if entry.list_name == name and entry.op == Op.BASE:
+            record = base_of(entry.detail.encode())
+            what = record.what if record else "new base"
+            why = f": {entry.reason}" if entry.reason else ""
+            return (
+                f"{name}: {entry.actor} was first: {what}, generation {entry.generation}{why}. "
+                f"This {origin.what} changed nothing; look at `ringfence lists history {name}`"
+            )
+    return f"{name}: somebody else published a new base; this {origin.what} changed nothing"
+
+
+async def publish_whole(
+    register: Register,
+    reservation: Reservation,
+    circle: str,
+    key: bytes,
+    made: Columns | bytes,
+    now_s: int,
+    origin: Origin,
+    stage: Stage = silent,
+) -> tuple[int, int]:
+    """Publish `made` (entries, or a bare filter) at the reserved generation.
+
+    Returns the generation after it and the count of numbers on the list then. Raises ChangeConflict
+    if the list has another base by now than the reservation replaces: then nothing was changed.
+    What was written and not published is removed.
+    """
+    bare = made if isinstance(made, bytes) else None
+    whole = empty_columns() if isinstance(made, bytes) else made
+    try:
+        owners = origin.filter_data or None
+        if owners is None and bare is None:
+            owners = await _owners_filter(register, reservation, whole)
+        parts = await asyncio.to_thread(
+            _built, reservation, circle, key, whole, now_s, stage, owners, bare, origin.samples
+        )
+        held = decode_manifest(parts[MANIFEST_PART])
+        numbers = whole.numbers if held.has_entries else held.count
+        await register.write_base(reservation, parts, lambda d, w: stage("writing", d, w))
+        digest = sha256(parts[MANIFEST_PART]).hexdigest()
+        record = BaseRecord(reservation.generation, numbers, digest, origin.what, origin.of)
+        done = await _publish(register, reservation, record, whole, origin)
+    except Fault as fault:
+        await _discard(register, reservation, fault)
+        if isinstance(fault, RegisterLost) and await _overtaken(register, reservation):
+            # PUBLISH drops all bases that others were writing to replace the same base.
+            raise ChangeConflict(f"{reservation.name} has another base by now") from fault
+        raise
+    await register.archive()
+    return done
+
+
+async def _overtaken(register: Register, reservation: Reservation) -> bool:
+    return (await register.state(reservation.name)).head.base != reservation.old_base
+
+
+async def _discard(register: Register, reservation: Reservation, why: Fault) -> None:
+    try:
+        await register.discard(reservation)
+    except Fault as fault:
+        # The blobs expire by themselves. The first fault is the one to report.
+        why.add_note(f"what was written of it could not be removed: {fault}")
+
+
+async def _owners_filter(
+    register: Register, reservation: Reservation, whole: Columns
+) -> bytes | None:
+    """Return the filter of a kept base that holds all entries known by fingerprint alone.
+
+    None: there are no such entries. Raises SnapshotUnreadable where no base holds them all: such an
+    entry cannot be added to a new filter, which takes numbers.
+    """
+    bare = np.unique(whole.fingerprint[whole.number == 0])
+    if not len(bare):
+        return None
+    name = reservation.name
+    kept = [base.generation for base in await register.annals.bases(name)]
+    absent = len(bare)
+    for generation in dict.fromkeys((reservation.old_base, *kept)):
+        if not generation:
+            continue
+        parts = await register.read_base(name, generation)
+        columns = (await asyncio.to_thread(read_snapshot, parts)).columns
+        held = held_in(columns, bare) if columns is not None else np.zeros(len(bare), np.bool_)
+        absent = min(absent, int((~held).sum()))
+        if not absent:
+            return parts[FILTER_PART]
+    raise SnapshotUnreadable(
+        f"{name}: of {absent} numbers only the fingerprints are known, and no filter here holds "
+        "them: they stay changes until its owner's next whole list brings one"
+    )
+
+
+def _built(
+    reservation: Reservation,
+    circle: str,
+    key: bytes,
+    whole: Columns,
+    now_s: int,
+    stage: Stage,
+    filter_data: bytes | None,
+    bare: bytes | None,
+    samples: NDArray[np.bytes_] | None,
+) -> Parts:
+    owner, _, name = reservation.name.partition("/")
+    version = Version(owner, name, reservation.generation, circle, key, key_id(key))
+    if filter_data is not None:
+        filter_data = completed(filter_data, whole, key)
+    if bare is not None:
+        parts = bare_snapshot(version, bare, now_s, samples)
+    else:
+        parts = build_snapshot(
+            version, whole, now_s, lambda d, w: stage("building", d, w), filter_data
+        )
+    verify_parts(parts, key, lambda d, w: stage("proving", d, w))
+    return parts
+
+
+async def _publish(
+    register: Register, reservation: Reservation, record: BaseRecord, whole: Columns, origin: Origin
+) -> tuple[int, int]:
+    """Publish with the count of that very generation; retry when an edit changes it meanwhile."""
+    numbers = record.count
+    for _ in range(_PUBLISH_TRIES):
+        state = await register.state(reservation.name)
+        after = [c for c in state.changes if c.generation > reservation.generation]
+        if origin.circle and after:
+            raise ChangeConflict(f"{reservation.name} was changed while it was rekeyed")
+        count = numbers + _added_by(after, whole)
+        generation = await register.publish_base(
+            reservation, record, state.head, count, origin.by, origin.floor, origin.circle
+        )
+        if generation is not None:
+            return generation, count
+    raise ChangeConflict(f"{reservation.name} is changed without a pause; nothing was changed")
+
+
+def _added_by(changes: Sequence[Numbered], whole: Columns) -> int:
+    """Count the numbers that `changes` add to `whole`, minus those they remove."""
+    if not changes:
+        return 0
+    fingerprints = np.array([c.change.fingerprint for c in changes], np.uint64)
+    held = held_in(whole, fingerprints).tolist()
+    return sum(
+        int(bool(c.change.entries)) - int(there) for c, there in zip(changes, held, strict=True)
+    )
