@@ -43,7 +43,8 @@ from stream.lists.store.entry_codec import allow_json
 from stream.lists.store.heads import By
 from stream.lists.store.list_lua import MOVED
 from stream.lists.store.list_store import AUDIT_MAX, CHANGES_MAX
-from stream.lists.store.redis_client import Closing, RegisterSettings, client, renamed
+from stream.lists.store.redis_client import Closing, client, renamed
+from stream.lists.store.settings import RegisterSettings
 from stream.ops.clock import now_s
 from stream.ops.skipped_records import Place, Skipped, skip
 

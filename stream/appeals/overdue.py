@@ -14,7 +14,7 @@ from stream.core.model.appeal import AppealState
 from stream.core.model.errors import AppealRefused, Fault
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import Register
-from stream.lists.store.redis_client import RegisterSettings
+from stream.lists.store.settings import RegisterSettings
 
 LOOK_S: Final = 5.0
 LOOKED_AT: Final = 1000

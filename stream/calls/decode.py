@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.calls.batch import CallBatch, Glance
-from stream.calls.decode_one import FIELD_LENGTH_MAX, DecodeSettings, Part
+from stream.calls.decode_one import FIELD_LENGTH_MAX, Part
 from stream.calls.dialects.dialect import Dialect, Value, whole
 from stream.calls.key_fields import locate
+from stream.calls.settings import DecodeSettings
 from stream.calls.trunks import Trunks
 from stream.core import kernels
 from stream.core.model.call import Call

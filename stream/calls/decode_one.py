@@ -10,7 +10,6 @@ import json
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -19,6 +18,7 @@ import numpy as np
 from stream.calls.batch import FIELDS, Glance
 from stream.calls.dialects.depth import DEPTH_MAX, brackets, too_deep
 from stream.calls.dialects.dialect import Dialect, NoCall, Value
+from stream.calls.settings import DecodeSettings
 from stream.core.model.byte_strings import Texts
 from stream.core.model.call import Rejected, RejectReason
 from stream.kafka.batch import RawBatch, Segment
@@ -28,18 +28,6 @@ FIELD_LENGTH_MAX = 16_384
 
 It is measured in records of more bytes than that only, as the others can not hold a longer one.
 """
-
-
-@dataclass(frozen=True, slots=True)
-class DecodeSettings:
-    """`record_bytes_max` bounds one record; `check_callee` asks for called numbers too."""
-
-    record_bytes_max: int
-    check_callee: bool
-
-    def __post_init__(self) -> None:
-        if self.record_bytes_max < 1:
-            raise ValueError("calls.record_bytes_max must be positive")
 
 
 class Part:

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.calls.batch import FIELDS, Constants, Glance, Located
-from stream.calls.decode_one import FIELD_LENGTH_MAX, DecodeSettings, Part
+from stream.calls.decode_one import FIELD_LENGTH_MAX, Part
 from stream.calls.dialects.dialect import REQUIRED, Layout
+from stream.calls.settings import DecodeSettings
 from stream.core.model.byte_strings import PADDING, Texts
 from stream.kafka.batch import RawBatch
 

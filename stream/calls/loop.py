@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from stream.calls.batch import CallBatch
 from stream.calls.publish import Outcome
 from stream.calls.publish_exactly_once import TransactionAborted
+from stream.calls.settings import LoopSettings
 from stream.kafka.batch import Partition, RawBatch
 from stream.kafka.consumer import PartitionsLost
 from stream.kafka.offsets import Progress
@@ -105,27 +106,6 @@ class Sink(Protocol):
         Both raise SinkDown, which is final, or TransactionAborted: read again.
         """
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class LoopSettings:
-    """Sizes and times of the loop.
-
-    `hold_s_max`: how long the group's word that we are its member counts when positions are
-    committed where the group can not refuse them; infinite for at-least-once delivery.
-    """
-
-    records_max: int
-    wait_ms: int
-    commit_interval_ms: int
-    in_flight_max: int = 4
-    hold_s_max: float = float("inf")
-
-    def __post_init__(self) -> None:
-        if self.records_max < 1 or self.in_flight_max < 1:
-            raise ValueError("calls.batch_records_max must be positive")
-        if self.wait_ms < 1 or self.commit_interval_ms < 1:
-            raise ValueError("calls.batch_wait_ms and calls.commit_interval_ms must be positive")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ import hashlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,6 +20,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 from numpy.typing import NDArray
 
+from stream.calls.settings import PublishSettings
 from stream.core import kernels
 from stream.core.model.byte_strings import Texts
 from stream.core.model.call import Rejected
@@ -36,12 +36,6 @@ from stream.kafka.partitioner import partitions_of
 log = logging.getLogger(__name__)
 
 Headers = list[tuple[str, bytes]]
-
-
-BATCH_BYTES_MAX = 1_000_000
-"""Of one record batch, where the topics take as much, which Kafka's default just does. aiokafka has
-one batch of a partition on its way at a time: in four parts a batch of calls, with a decision for
-each, waits four times for the broker."""
 
 
 class Outcome(Protocol):
@@ -71,32 +65,6 @@ class Outcome(Protocol):
     def contexts(self) -> Sequence[Carried]:
         """Headers that each decision carries on besides its own; nothing where none does."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class PublishSettings:
-    """Where outcomes go.
-
-    `cloudevents_source` is the `ce_source` of decisions: who decided, as a URI reference.
-    `rejected_bytes_max` is the largest value that the rejected topic takes; what is longer is cut.
-    `idempotent` is false only for brokers that can not do it (Tansu). `compression` is None, zstd,
-    snappy, lz4 or gzip. `batch_bytes_max` bounds a record batch before compression: not more than
-    either topic's `max.message.bytes`.
-    """
-
-    decisions_topic: str
-    rejected_topic: str
-    cloudevents_source: str
-    rejected_bytes_max: int
-    idempotent: bool = True
-    compression: str | None = None
-    batch_bytes_max: int = BATCH_BYTES_MAX
-
-    def __post_init__(self) -> None:
-        if self.compression not in (None, "zstd", "snappy", "lz4", "gzip"):
-            raise ValueError(f"compression {self.compression!r} is none that Kafka knows")
-        if self.rejected_bytes_max < 1 or self.batch_bytes_max < 1024:
-            raise ValueError("rejected_bytes_max must be positive, batch_bytes_max at least 1024")
 
 
 class Publisher:

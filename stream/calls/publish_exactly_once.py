@@ -25,12 +25,12 @@ p50 6-7 ms, p90 10-17 ms, never refused; partitions first p50 7-27 ms, p90 41-46
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, ProducerFenced
 
-from stream.calls.publish import Outcome, Outlet, PublishSettings, started_producer
+from stream.calls.publish import Outcome, Outlet, started_producer
+from stream.calls.settings import PublishSettings, TransactSettings
 from stream.core.model.errors import Fault, SinkDown
 from stream.kafka.batch import Partition
 from stream.kafka.call_events import Event, Observe
@@ -38,50 +38,9 @@ from stream.kafka.connection_settings import KafkaSettings
 
 log = logging.getLogger(__name__)
 
-ABORT_CHECK_MS = 10_000
-"""How often a broker looks for transactions that are open for too long; its default."""
-
 
 class TransactionAborted(Fault):
     """Nothing of the batch was published or committed: it has to be read again."""
-
-
-@dataclass(frozen=True, slots=True)
-class TransactSettings:
-    """How transactions are made. `transactional_id` is one worker's, and the same after a restart.
-
-    `retry_backoff_ms` is the wait for the broker's markers, besides any other retry.
-    """
-
-    group_id: str
-    transactional_id: str
-    session_timeout_ms: int
-    retry_backoff_ms: int = 2
-
-    def __post_init__(self) -> None:
-        if self.transaction_timeout_ms < 1000:
-            raise ValueError(
-                "delivery = exactly_once needs calls.session_timeout_ms of at least 13000: "
-                "a broker takes up to 10 s to abort what a dead worker left open"
-            )
-
-    @property
-    def transaction_timeout_ms(self) -> int:
-        """How long one transaction may stay open."""
-        return min(10_000, self.session_timeout_ms - ABORT_CHECK_MS - 2000)
-
-    @property
-    def end_s_max(self) -> float:
-        """After how long a transaction that has not ended is given up: the broker has aborted it.
-
-        aiokafka asks on without an end and without a word.
-        """
-        return (self.transaction_timeout_ms + ABORT_CHECK_MS) / 1000
-
-    @property
-    def hold_s_max(self) -> float:
-        """How old the group's word may be when a transaction begins, and when it is committed."""
-        return self.session_timeout_ms / 2000
 
 
 class TransactionalPublisher:

@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from stream.calls.decode import DecodeSettings
-from stream.calls.loop import LoopSettings
 from stream.calls.plausibility.settings import RulesSection
-from stream.calls.publish import BATCH_BYTES_MAX, PublishSettings
-from stream.calls.publish_exactly_once import TransactSettings
+from stream.calls.settings import (
+    BATCH_BYTES_MAX,
+    DecodeSettings,
+    LoopSettings,
+    PublishSettings,
+    TransactSettings,
+)
 from stream.core.model.decision import Action, SipSettings
 from stream.core.numbers.prefix_entries import PREFIX_DIGITS_MAX, PREFIX_DIGITS_MIN, PrefixRules
 from stream.core.policy.policy import ListPolicy, PolicySettings
-from stream.kafka.consumer import SourceSettings
-from stream.kafka.topics import TopicLimits, TopicsSettings
+from stream.kafka.settings import SourceSettings, TopicLimits, TopicsSettings
 from stream.ops.kernels import FOLDER
 from stream.ops.schema import checks
 from stream.ops.schema.toml import Between, Checked, Problem, Problems

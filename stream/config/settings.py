@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from importlib.resources import files
 from pathlib import Path
+from ssl import create_default_context
 from typing import Annotated, Any, cast
 
-from aiokafka.helpers import create_ssl_context
 from cattrs import Converter
 
 from stream.calls.dialects import dialect_named
@@ -48,7 +48,7 @@ from stream.edge.sinks.settings import SinksSection
 from stream.edge.sip.settings import SipSettings
 from stream.kafka.connection_settings import Asking, KafkaSettings
 from stream.lists.snapshot.circle_keys import CircleKeys, keys_in
-from stream.lists.store.redis_client import RegisterSettings
+from stream.lists.store.settings import RegisterSettings
 from stream.ops.monitor.targets import Kind, Place, address, other
 from stream.ops.schema import checks
 from stream.ops.schema.toml import (
@@ -149,11 +149,9 @@ class Settings:
         context = None
         if "SSL" in section.security_protocol.split("_"):
             try:
-                context = create_ssl_context(
-                    cafile=section.ca_file or None,
-                    certfile=section.cert_file or None,
-                    keyfile=section.key_file or None,
-                )
+                context = create_default_context(cafile=section.ca_file or None)
+                if section.cert_file:
+                    context.load_cert_chain(section.cert_file, section.key_file or None)
             except OSError as error:  # ssl.SSLError is one
                 text = f"ca_file, cert_file and key_file can not be used: {error}"
                 raise ConfigInvalid((f"kafka: {text}",)) from error

@@ -9,7 +9,8 @@ from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 from stream.config.settings import Settings
 from stream.core.model.errors import Fault
 from stream.doctor.result import Line, fail, ok, warn
-from stream.lists.store.redis_client import RegisterSettings, check_safe, client
+from stream.lists.store.redis_client import check_safe, client
+from stream.lists.store.settings import RegisterSettings
 from stream.ops.clock import now_ms
 
 CLOCK_WARN_S, CLOCK_FAIL_S = 1.0, 10.0

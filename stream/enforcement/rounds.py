@@ -32,7 +32,7 @@ from stream.lists.store.enforcement_counters import day_of
 from stream.lists.store.enforcement_store import EnforcedBook
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import Register
-from stream.lists.store.redis_client import RegisterSettings
+from stream.lists.store.settings import RegisterSettings
 from stream.ops.clock import now_ms, now_s
 from stream.ops.metrics.enforcement import EnforcementMetrics
 from stream.ops.retry import Backoff

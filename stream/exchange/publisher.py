@@ -37,7 +37,7 @@ from stream.lists.snapshot.repository_layout import (
 )
 from stream.lists.store.heads import unknown
 from stream.lists.store.list_store import Register
-from stream.lists.store.redis_client import RegisterSettings
+from stream.lists.store.settings import RegisterSettings
 from stream.ops.clock import monotonic_s, now_ms, now_s
 from stream.ops.retry import Backoff
 

@@ -12,7 +12,7 @@ from stream.feeds.state_store import FeedBook
 from stream.feeds.subprocess_job import Limits, WorkFailed, apart
 from stream.feeds.version_files import Versions
 from stream.lists.store.list_store import Register
-from stream.lists.store.redis_client import RegisterSettings
+from stream.lists.store.settings import RegisterSettings
 from stream.ops.clock import now_s
 from stream.ops.kernels import FOLDER, warm_up
 

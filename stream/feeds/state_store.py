@@ -20,7 +20,8 @@ from stream.lists.store.enforcement_counters import Effect, note_effect, note_ve
 from stream.lists.store.entry_codec import scope_json, scope_of
 from stream.lists.store.heads import By, unknown
 from stream.lists.store.list_store import AUDIT_MAX, CHANGES_MAX
-from stream.lists.store.redis_client import Closing, RegisterSettings, client, renamed
+from stream.lists.store.redis_client import Closing, client, renamed
+from stream.lists.store.settings import RegisterSettings
 from stream.ops.clock import now_ms
 from stream.ops.skipped_records import Place, Skipped, skip
 

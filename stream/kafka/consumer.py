@@ -23,7 +23,8 @@ from stream.kafka.call_events import Event, Observe
 from stream.kafka.clients import connected
 from stream.kafka.connection_settings import KafkaSettings
 from stream.kafka.reader import Reader, no_records
-from stream.kafka.reader_factory import ANSWER_BYTES, PARTITION_BYTES, SourceSettings, reader_for
+from stream.kafka.reader_factory import ANSWER_BYTES, PARTITION_BYTES, reader_for
+from stream.kafka.settings import SourceSettings
 
 __all__ = ["KafkaSource", "PartitionsLost", "SourceSettings"]
 

@@ -12,7 +12,8 @@ from stream.core.model.errors import UNREADABLE, TopicMissing
 from stream.core.numbers.number import masked
 from stream.kafka.call_events import Observe
 from stream.kafka.clients import connected, onlooker, subscribed
-from stream.kafka.connection_settings import KafkaSettings, Patience, down
+from stream.kafka.connection_settings import KafkaSettings
+from stream.kafka.outage import Patience, down
 from stream.kafka.partitioner import partitions_of
 
 LOOK_BACK = 10_000

@@ -1,7 +1,7 @@
 """Our topics: made by `ringfence topics create`, looked at when a worker starts."""
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -19,7 +19,9 @@ from aiokafka.errors import (
 from stream.core.model.errors import TopicMissing
 from stream.kafka.call_events import Observe
 from stream.kafka.clients import connected
-from stream.kafka.connection_settings import KafkaSettings, down
+from stream.kafka.connection_settings import KafkaSettings
+from stream.kafka.outage import down
+from stream.kafka.settings import TopicLimits, TopicsSettings
 
 DAY_MS = 86_400_000
 REJECTED_BYTES_MAX = 16 * 1024 * 1024
@@ -28,27 +30,6 @@ MESSAGE_BYTES_DEFAULT = 1_048_588
 """Kafka's own `max.message.bytes`, for when a topic's may not be read."""
 _BATCH_OVERHEAD = 4096
 """`max.message.bytes` counts the batch around a record and our headers too."""
-
-
-@dataclass(frozen=True, slots=True)
-class TopicsSettings:
-    """Names of our topics, and how those that we make are made; `more`: of sinks."""
-
-    calls: Sequence[str]
-    decisions: str
-    rejected: str
-    partitions: int
-    replication_factor: int
-    more: Sequence[str] = ()
-
-    def __post_init__(self) -> None:
-        if not self.calls:
-            raise ValueError("calls.topics must name at least one topic")
-        if self.partitions < 1 or self.replication_factor < 1:
-            raise ValueError("calls.partitions and kafka.replication_factor must be positive")
-        names = [*self.calls, self.decisions, self.rejected, *self.more]
-        if len(set(names)) < len(names):
-            raise ValueError(f"each topic needs a name of its own, not {', '.join(names)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +61,6 @@ class TopicReport:
     name: str
     done: Done
     differences: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class TopicLimits:
-    """What a worker must know of its topics: bytes of the largest value each takes."""
-
-    decision_bytes_max: int
-    rejected_bytes_max: int
 
 
 def wanted(settings: TopicsSettings) -> list[Wanted]:

@@ -28,7 +28,7 @@ from stream.feeds.transport import Fetched, Transport, Unchanged
 from stream.feeds.transports import FolderTransport, Place
 from stream.feeds.version_files import Versions
 from stream.lists.store.heads import By
-from stream.lists.store.redis_client import RegisterSettings
+from stream.lists.store.settings import RegisterSettings
 from stream.ops.clock import monotonic_s, now_s
 from stream.ops.metrics.feed import FeedMetrics
 from stream.ops.retry import Backoff

@@ -32,7 +32,8 @@ from stream.edge.sinks.consumer_loop import Pump, PumpSettings
 from stream.engine.decider import Judges, decoder_for
 from stream.engine.live_lookup import Memory
 from stream.kafka.batch import RawBatch
-from stream.kafka.consumer import KafkaSource, SourceSettings
+from stream.kafka.consumer import KafkaSource
+from stream.kafka.settings import SourceSettings
 from stream.ops import log as logs
 from stream.ops.health import HealthServer, Turning
 from stream.ops.metrics.bounded_labels import Named

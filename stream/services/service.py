@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from stream.config.settings import Settings
 from stream.core.model.errors import Fault
-from stream.kafka.consumer import SourceSettings
+from stream.kafka.settings import SourceSettings
 from stream.lists.follower.list_events import EventKind
 from stream.ops import log as logs
 from stream.ops.clock import Deadline

@@ -17,8 +17,9 @@ import numpy as np
 
 from stream.calls.batch import CallBatch
 from stream.calls.decide import Outcome
-from stream.calls.decode import DecodeSettings, decode
+from stream.calls.decode import decode
 from stream.calls.dialects.ringfence import RINGFENCE
+from stream.calls.settings import DecodeSettings
 from stream.config.settings import load
 from stream.core.filters.blocklists import Blocklists, fresh
 from stream.core.model.agreement import FOREVER, Agreement, Agreements, Clause, Kind, Shared, Terms

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Self
 
 from stream.lists.store.list_store import Register
-from stream.lists.store.redis_client import RegisterSettings
+from stream.lists.store.settings import RegisterSettings
 from tests.bench import snapshots
 from tests.bench.bench_changes import LATE_MS_MAX, load
 from tests.bench.bench_imports import csv_file

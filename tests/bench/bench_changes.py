@@ -28,7 +28,7 @@ from stream.core.model.entry import NEVER, Category, Entry
 from stream.lists.store.entry_codec import BaseRecord
 from stream.lists.store.heads import By, Removal
 from stream.lists.store.list_store import Register
-from stream.lists.store.redis_client import RegisterSettings
+from stream.lists.store.settings import RegisterSettings
 from tests.bench import snapshots
 from tests.bench.alternatives import Work
 from tests.bench.bench_latency import STILL_S, TIMEOUT_S, prepare_s, under_load

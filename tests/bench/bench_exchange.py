@@ -46,7 +46,7 @@ from stream.lists.follower.refresh import Refresher, RefreshSettings
 from stream.lists.store.entry_codec import change_of
 from stream.lists.store.heads import By, Removal
 from stream.lists.store.list_store import Register
-from stream.lists.store.redis_client import RegisterSettings
+from stream.lists.store.settings import RegisterSettings
 from stream.ops.metrics.feed import FeedMetrics
 from stream.ops.tasks import cancelled
 from stream.services.feed_follower import PRELOADED, Follower, Workplace

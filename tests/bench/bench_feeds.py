@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median
 
 from stream.lists.store.list_store import Register
-from stream.lists.store.redis_client import RegisterSettings
+from stream.lists.store.settings import RegisterSettings
 from tests.bench.bench_imports import FEED, csv_file
 from tests.bench.lab import Lab
 from tests.bench.machine import on_core

@@ -32,7 +32,7 @@ from aiokafka import AIOKafkaProducer
 from stream.config.settings import load
 from stream.kafka.topics import ensure_topics
 from stream.lists.store.list_store import Register
-from stream.lists.store.redis_client import RegisterSettings
+from stream.lists.store.settings import RegisterSettings
 from tests.bench.lab import Lab
 from tests.bench.process import Process, python
 from tests.bench.report import Report, Row, Target, ratio

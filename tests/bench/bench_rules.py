@@ -18,9 +18,9 @@ import numpy as np
 from stream.calls.batch import CallBatch
 from stream.calls.decide import Rules, decide
 from stream.calls.decode import decode
-from stream.calls.decode_one import DecodeSettings
 from stream.calls.dialects.ringfence import RINGFENCE
 from stream.calls.plausibility.bursts import Bursts
+from stream.calls.settings import DecodeSettings
 from stream.calls.trunks import Trunk, Trunks
 from stream.core.model.byte_strings import Texts
 from stream.core.model.call import Ingress

@@ -39,13 +39,14 @@ from stream.edge.sinks.number_policy import Judge
 from stream.edge.sinks.preload_ids import Names
 from stream.edge.sinks.proxy_keys import Put
 from stream.edge.sinks.proxy_redis import Proxies
-from stream.edge.sinks.proxy_sink import RedisSink, RedisSinkSettings
+from stream.edge.sinks.proxy_sink import RedisSink
+from stream.edge.sinks.settings import RedisSinkSettings
 from stream.kafka.batch import Partition, RawBatch, Segment
 from stream.lists.snapshot.build import Version, build_snapshot
 from stream.lists.store.entry_codec import BaseRecord
 from stream.lists.store.heads import By, Removal
 from stream.lists.store.list_store import Register
-from stream.lists.store.redis_client import RegisterSettings
+from stream.lists.store.settings import RegisterSettings
 from stream.ops.metrics.sink import RedisSinkMetrics
 from stream.ops.tasks import cancelled
 from tests.bench.alternatives import Work

@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median
 
 from stream.lists.store.list_store import Register
-from stream.lists.store.redis_client import RegisterSettings
+from stream.lists.store.settings import RegisterSettings
 from tests.bench import snapshots
 from tests.bench.bench_changes import load
 from tests.bench.bench_imports import ROUNDS_MAX, csv_file

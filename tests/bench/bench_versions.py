@@ -30,8 +30,9 @@ from stream.lists.store.heads import By
 from stream.lists.store.list_at_time import content, past_of
 from stream.lists.store.list_store import AUDIT_MAX, Register
 from stream.lists.store.past_reader import Annals
-from stream.lists.store.redis_client import RegisterSettings, client
+from stream.lists.store.redis_client import client
 from stream.lists.store.rewrite import Draft, Origin, rebuild, rewrite_once, rollback
+from stream.lists.store.settings import RegisterSettings
 from stream.ops.tasks import cancelled
 from tests.bench.lab import Lab
 from tests.bench.report import Report, Row, Target

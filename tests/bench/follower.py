@@ -24,7 +24,7 @@ import numpy as np
 
 from stream.core.numbers.number import Kind, Numbers
 from stream.lists.follower.refresh import Refresher, RefreshSettings
-from stream.lists.store.redis_client import RegisterSettings
+from stream.lists.store.settings import RegisterSettings
 from stream.ops.kernels import warm_up
 from stream.ops.tasks import cancelled
 from tests.bench.traffic import innocent_numbers

@@ -14,10 +14,11 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError
 from stream.feeds.import_file import ImportRequest, import_file
 from stream.feeds.parse import Defaults
 from stream.kafka.connection_settings import KafkaSettings
-from stream.kafka.topics import TopicsSettings, ensure_topics
+from stream.kafka.settings import TopicsSettings
+from stream.kafka.topics import ensure_topics
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import Register
-from stream.lists.store.redis_client import RegisterSettings
+from stream.lists.store.settings import RegisterSettings
 from tests.builders import NOW_S
 from tests.fault.engine import Engine, merged, toml
 from tests.waiting import HANGS_S, Patience

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.calls.loop import CallsLoop, Done, LoopSettings
+from stream.calls.loop import CallsLoop, Done
+from stream.calls.settings import LoopSettings
 from stream.core.model.errors import SinkDown, SourceDown
 from tests.fakes import (
     P0,

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from stream.cli.main import app
 from stream.lists.store.list_store import Register
-from stream.lists.store.redis_client import RegisterSettings
+from stream.lists.store.settings import RegisterSettings
 from tests.builders import entry
 from tests.fault.engine import Engine
 from tests.fault.site import BY, INNOCENT, LIST, LISTED, Site

@@ -17,9 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from stream.calls.batch import CallBatch
-from stream.calls.decode import DecodeSettings, decode
+from stream.calls.decode import decode
 from stream.calls.dialects import dialect_named
 from stream.calls.dialects.mapping import MappingSettings
+from stream.calls.settings import DecodeSettings
 from stream.calls.trunks import Trunk, Trunks
 from stream.core import kernels
 from stream.core.model.byte_strings import Texts

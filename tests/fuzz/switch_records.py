@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import quote_from_bytes
 
-from stream.calls.decode import DecodeSettings, decode
+from stream.calls.decode import decode
 from stream.calls.dialects import KNOWN, dialect_named
 from stream.calls.dialects.detect_dialect import likely
 from stream.calls.dialects.dialect import Dialect, whole
@@ -25,6 +25,7 @@ from stream.calls.dialects.fields import EARLIEST_S, LATEST_S
 from stream.calls.dialects.mapping import MappingSettings
 from stream.calls.dialects.preview import understood
 from stream.calls.dialects.switch import SwitchSettings
+from stream.calls.settings import DecodeSettings
 from stream.calls.trunks import Trunk, Trunks
 from stream.core import kernels
 from stream.core.model.call import RejectReason

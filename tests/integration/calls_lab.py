@@ -15,19 +15,21 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from numpy.typing import NDArray
 
 from stream.calls.batch import CallBatch
-from stream.calls.decode import DecodeSettings, decode
+from stream.calls.decode import decode
 from stream.calls.dialects import dialect_named
-from stream.calls.loop import CallsLoop, LoopSettings
-from stream.calls.publish import Publisher, PublishSettings
-from stream.calls.publish_exactly_once import TransactionalPublisher, TransactSettings
+from stream.calls.loop import CallsLoop
+from stream.calls.publish import Publisher
+from stream.calls.publish_exactly_once import TransactionalPublisher
+from stream.calls.settings import DecodeSettings, LoopSettings, PublishSettings, TransactSettings
 from stream.calls.trunks import Trunks
 from stream.core.model.byte_strings import Texts
 from stream.core.model.call import Rejected
 from stream.kafka.batch import Headers
 from stream.kafka.call_events import Event
 from stream.kafka.connection_settings import KafkaSettings
-from stream.kafka.consumer import KafkaSource, SourceSettings
-from stream.kafka.topics import TopicsSettings, check_topics, ensure_topics
+from stream.kafka.consumer import KafkaSource
+from stream.kafka.settings import SourceSettings, TopicsSettings
+from stream.kafka.topics import check_topics, ensure_topics
 from tests.waiting import HANGS_S, Patience
 
 _names = count()

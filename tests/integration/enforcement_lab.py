@@ -17,7 +17,7 @@ from stream.enforcement.rounds import Enforcing, Plan
 from stream.exchange import repository
 from stream.lists.store.enforcement_counters import day_of
 from stream.lists.store.list_store import Register
-from stream.lists.store.redis_client import RegisterSettings
+from stream.lists.store.settings import RegisterSettings
 from stream.ops.clock import now_ms
 from stream.ops.metrics.enforcement import EnforcementMetrics
 from tests.integration import calls_lab

@@ -22,7 +22,7 @@ from stream.feeds.feed import VersionRecord
 from stream.lists.store.contents import entries_of
 from stream.lists.store.heads import By, Removal
 from stream.lists.store.list_store import Register
-from stream.lists.store.redis_client import RegisterSettings
+from stream.lists.store.settings import RegisterSettings
 from stream.ops.clock import now_s
 from stream.services.feed_follower import Follower
 from tests.builders import entry

@@ -22,7 +22,7 @@ from stream.feeds.version_files import Versions
 from stream.kafka.connection_settings import KafkaSettings
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import Register
-from stream.lists.store.redis_client import RegisterSettings
+from stream.lists.store.settings import RegisterSettings
 from stream.ops.metrics.feed import FeedMetrics
 from stream.services.feed_follower import PRELOADED, Workplace
 from tests.builders import NOW_S

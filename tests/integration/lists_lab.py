@@ -15,7 +15,7 @@ from stream.lists.follower.refresh import Refresher, RefreshSettings
 from stream.lists.store.contents import entries_of
 from stream.lists.store.heads import By, Removal
 from stream.lists.store.list_store import FIRST_ID, Register
-from stream.lists.store.redis_client import RegisterSettings
+from stream.lists.store.settings import RegisterSettings
 from stream.ops.skipped_records import Place, SkipMetrics
 from stream.ops.tasks import cancelled
 from tests import waiting

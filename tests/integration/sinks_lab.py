@@ -14,7 +14,7 @@ from stream.config.settings import Settings, load
 from stream.kafka.topics import ensure_topics
 from stream.lab.embedded import Broker
 from stream.lists.store.list_store import Register
-from stream.lists.store.redis_client import RegisterSettings
+from stream.lists.store.settings import RegisterSettings
 from stream.ops.tasks import cancelled
 from stream.services.redis_sink import RedisSinkRun
 from tests.integration.engine_lab import WAIT_S, Deployment

@@ -20,7 +20,7 @@ from stream.core.model.errors import AppealRefused, AppealUnknown, Fault
 from stream.lists.store.audit_chain import Verification
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import AUDIT_MAX, Register
-from stream.lists.store.redis_client import RegisterSettings
+from stream.lists.store.settings import RegisterSettings
 from stream.ops.tasks import cancelled
 from stream.services.feeds import FeedsRun
 from tests.agreed import agreement

@@ -7,7 +7,7 @@ from stream.core.model.agreement import Agreements, Shared
 from stream.core.model.appeal import AppealState, Named
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import Register
-from stream.lists.store.redis_client import RegisterSettings
+from stream.lists.store.settings import RegisterSettings
 from tests.agreed import agreement
 from tests.builders import fingerprint_of
 from tests.integration.enforcement_lab import world

@@ -9,7 +9,7 @@ from stream.appeals.appeal_store import AppealBook
 from stream.core.model.appeal import OPEN, Appeal, AppealState, AppealStep, Named
 from stream.core.model.errors import AppealRefused
 from stream.lists.store.heads import By
-from stream.lists.store.redis_client import RegisterSettings
+from stream.lists.store.settings import RegisterSettings
 from tests.builders import NOW_S
 
 LISTS = ("KH/scam", "TH/national", "PH/scam")

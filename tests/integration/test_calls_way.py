@@ -10,8 +10,9 @@ from stream.core import kernels
 from stream.core.model.errors import TopicMissing
 from stream.kafka.call_events import Event
 from stream.kafka.connection_settings import KafkaSettings
-from stream.kafka.consumer import KafkaSource, SourceSettings
-from stream.kafka.topics import Done, TopicsSettings, check_topics, ensure_topics
+from stream.kafka.consumer import KafkaSource
+from stream.kafka.settings import SourceSettings, TopicsSettings
+from stream.kafka.topics import Done, check_topics, ensure_topics
 from tests.integration.calls_lab import GARBAGE, calls, id_of, lab
 from tests.waiting import HANGS_S
 

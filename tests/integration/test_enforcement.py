@@ -26,7 +26,7 @@ from stream.lists.store import enforcement_store as books
 from stream.lists.store.enforcement_batch import Batch, Cell, Progress
 from stream.lists.store.enforcement_counters import day_of
 from stream.lists.store.heads import By
-from stream.lists.store.redis_client import RegisterSettings
+from stream.lists.store.settings import RegisterSettings
 from stream.ops.clock import now_ms, now_s
 from tests.builders import fingerprint_of
 from tests.decisions import decision

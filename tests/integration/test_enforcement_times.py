@@ -8,7 +8,7 @@ from stream.lists.snapshot.repository_layout import Latest
 from stream.lists.store.enforcement_batch import Figures
 from stream.lists.store.enforcement_counters import day_of
 from stream.lists.store.enforcement_store import EnforcedBook
-from stream.lists.store.redis_client import RegisterSettings
+from stream.lists.store.settings import RegisterSettings
 from stream.ops.clock import now_ms
 from tests.integration.exchange_lab import LIST, lab
 from tests.integration.feeds_lab import kh

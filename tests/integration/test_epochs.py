@@ -19,10 +19,10 @@ from stream.lists.store import rewrite
 from stream.lists.store.entry_codec import Op, base_of
 from stream.lists.store.heads import By
 from stream.lists.store.list_at_time import past_of
-from stream.lists.store.redis_client import RegisterSettings
 from stream.lists.store.rekey import Move, rekey
 from stream.lists.store.rekeyed_fingerprints import hashed_now
 from stream.lists.store.rewrite import rollback
+from stream.lists.store.settings import RegisterSettings
 from stream.services.feed_follower import Follower
 from tests.builders import NOW_S, entry, numbers_of
 from tests.integration.exchange_lab import BY, LIST, Lab, lab

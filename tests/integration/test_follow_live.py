@@ -15,7 +15,7 @@ from stream.exchange.signing import Validity
 from stream.exchange.signing_keys import KeyRing
 from stream.feeds.transports.tuf import TufTransport
 from stream.feeds.tuf.tuf_client import TufLimits
-from stream.lists.store.redis_client import RegisterSettings
+from stream.lists.store.settings import RegisterSettings
 from stream.ops.tasks import cancelled
 from stream.services.feed_follower import Follower
 from tests.agreed import agreement

@@ -15,7 +15,7 @@ from stream.core.model.trials import Kind, Standing, Target, Turned
 from stream.lists.store import list_store
 from stream.lists.store.entry_codec import Op, chain_after, entries_json
 from stream.lists.store.promotions import TrialBook
-from stream.lists.store.redis_client import RegisterSettings
+from stream.lists.store.settings import RegisterSettings
 from stream.ops.skipped_records import Place
 from tests.builders import NOW_S, entry
 from tests.integration.lists_lab import (

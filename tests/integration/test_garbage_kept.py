@@ -23,7 +23,7 @@ from stream.feeds.state_store import FeedBook
 from stream.lists.store import enforcement_keys as enforced
 from stream.lists.store.enforcement_batch import Batch, Progress
 from stream.lists.store.enforcement_store import EnforcedBook
-from stream.lists.store.redis_client import RegisterSettings
+from stream.lists.store.settings import RegisterSettings
 from stream.ops.metrics.serve import ServeMetrics
 from stream.ops.skipped_records import Place, SkipMetrics
 from stream.ops.tasks import cancelled

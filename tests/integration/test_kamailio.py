@@ -21,7 +21,7 @@ from stream.lab.embedded.choose import RedisServer
 from stream.lab.embedded.server import Server, free_ports
 from stream.lists.store.heads import Removal
 from stream.lists.store.list_store import Register
-from stream.lists.store.redis_client import RegisterSettings
+from stream.lists.store.settings import RegisterSettings
 from tests.builders import entry, fingerprint_of
 from tests.integration.kamailio_lab import REDIS_MS, Border, Calls, border_on, hanging, kamailio
 from tests.integration.lists_lab import BY, NAME

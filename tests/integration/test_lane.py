@@ -20,7 +20,8 @@ from stream.core.model.byte_strings import Texts
 from stream.kafka.batch import Partition, RawBatch
 from stream.kafka.connection_settings import KafkaSettings
 from stream.kafka.fetch.fetcher import LaneReader
-from stream.kafka.reader_factory import SourceSettings, reader_for
+from stream.kafka.reader_factory import reader_for
+from stream.kafka.settings import SourceSettings
 from tests.record_batches import text, varint
 from tests.waiting import Patience
 

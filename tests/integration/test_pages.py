@@ -16,7 +16,8 @@ from stream.core.filters.blocklists import EMPTY_BLOCKLISTS
 from stream.edge.http.appeal_service import Redress
 from stream.edge.http.auth import Guard
 from stream.edge.http.tokens import Client, Role, Tokens, digest_of
-from stream.lists.store.redis_client import RegisterSettings, client
+from stream.lists.store.redis_client import client
+from stream.lists.store.settings import RegisterSettings
 from stream.ops.monitor.collect import Watch
 from stream.web.lifespan import opened
 from stream.web.routes import install

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from stream.lists.store.rebuild import Rebuild, RebuildSettings, keep_rebuilt
-from stream.lists.store.redis_client import RegisterSettings
+from stream.lists.store.settings import RegisterSettings
 from stream.ops.tasks import cancelled
 from tests.builders import entry
 from tests.integration.lists_lab import BASE, BY, NAME, add, held_numbers, running, until

@@ -15,7 +15,7 @@ from stream.lists.follower.list_events import EventKind
 from stream.lists.store.delete_list import Deleting
 from stream.lists.store.heads import By
 from stream.lists.store.list_at_time import content, past_of
-from stream.lists.store.redis_client import RegisterSettings
+from stream.lists.store.settings import RegisterSettings
 from tests.builders import NOW_S, entry
 from tests.integration.lists_lab import (
     BASE,

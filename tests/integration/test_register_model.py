@@ -15,8 +15,8 @@ from stream.lists.store.contents import entries_of
 from stream.lists.store.heads import By, Outcome, Removal, Retraction
 from stream.lists.store.list_at_time import content, past_of
 from stream.lists.store.list_store import FIRST_ID, Register
-from stream.lists.store.redis_client import RegisterSettings
 from stream.lists.store.rewrite import rebuild, rollback
+from stream.lists.store.settings import RegisterSettings
 from tests.builders import NOW_S, entry
 
 BY = By("model")

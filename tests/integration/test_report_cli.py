@@ -16,7 +16,7 @@ from stream.core.model.delays import Delays
 from stream.core.model.enforcement import Counts, written
 from stream.lists.store.enforcement_store import EnforcedBook
 from stream.lists.store.heads import By
-from stream.lists.store.redis_client import RegisterSettings
+from stream.lists.store.settings import RegisterSettings
 from tests.integration.feeds_lab import kh
 from tests.integration.test_feeds_cli import Office
 from tests.report_material import AGREEMENTS, at_s, document

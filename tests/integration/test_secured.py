@@ -12,7 +12,8 @@ from stream.feeds.transport import Fetched
 from stream.feeds.transports import KafkaFeedSettings, KafkaTransport
 from stream.kafka.call_events import Event
 from stream.kafka.connection_settings import KafkaSettings
-from stream.kafka.topics import TopicsSettings, check_topics
+from stream.kafka.settings import TopicsSettings
+from stream.kafka.topics import check_topics
 from tests.fault.site import INNOCENT, LISTED, Site
 from tests.fault.traffic import Load, decided, decides, judge
 from tests.kafka_secured import PASSWORD, USER, Secured, secured_broker

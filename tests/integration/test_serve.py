@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from stream.calls.decode import DecodeSettings, decode
+from stream.calls.decode import decode
 from stream.calls.dialects.ringfence import RINGFENCE
 from stream.calls.publish import started_producer
+from stream.calls.settings import DecodeSettings
 from stream.calls.trunks import Trunks
 from stream.edge.http.record_intake import Door
 from stream.edge.http.tokens import Role

@@ -27,7 +27,8 @@ from stream.edge.sinks.preload_id_key import names_in
 from stream.edge.sinks.preload_ids import Names
 from stream.kafka.batch import Partition, RawBatch, Segment
 from stream.lists.store.list_store import Register
-from stream.lists.store.redis_client import RegisterSettings, client
+from stream.lists.store.redis_client import client
+from stream.lists.store.settings import RegisterSettings
 from stream.ops.clock import now_ms
 from stream.ops.metrics.serve import ServeMetrics
 from tests.builders import blocklists, live

@@ -19,7 +19,8 @@ from stream.edge.http.decision_store import KeptDecisions, KeptSettings
 from stream.edge.http.tokens import Role
 from stream.edge.sinks.number_policy import Judge
 from stream.lists.store.list_store import Register
-from stream.lists.store.redis_client import RegisterSettings, client
+from stream.lists.store.redis_client import client
+from stream.lists.store.settings import RegisterSettings
 from stream.ops.metrics.serve import ServeMetrics
 from tests.serve_lab import TOKENS, parts_for, serve_settings, served
 from tests.unit.calls.test_lookup import LISTS, lookup_in, rules

@@ -15,7 +15,7 @@ from stream.lab.embedded.redis import redis_program, valkey_program
 from stream.lab.embedded.server import Server, Unavailable, free_ports, new_folder
 from stream.lab.embedded.wire import answers_ping
 from stream.lists.store.heads import Removal
-from stream.lists.store.redis_client import RegisterSettings
+from stream.lists.store.settings import RegisterSettings
 from tests.builders import entry, fingerprint_of
 from tests.integration.lists_lab import BY, NAME, ONE, TWO
 from tests.integration.sinks_lab import Lab, block

@@ -16,10 +16,11 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from prometheus_client import CollectorRegistry
 
 from stream.config.settings import load
+from stream.edge.sinks.settings import EndpointSettings, PostSettings
 from stream.edge.sinks.webhooks import endpoint as endpoints
 from stream.edge.sinks.webhooks.cloud_event import secret_of
-from stream.edge.sinks.webhooks.endpoint import Endpoint, EndpointSettings, Undelivered
-from stream.edge.sinks.webhooks.post import Post, PostSettings, Result
+from stream.edge.sinks.webhooks.endpoint import Endpoint, Undelivered
+from stream.edge.sinks.webhooks.post import Post, Result
 from stream.kafka.batch import Partition, RawBatch, Segment
 from stream.kafka.topics import ensure_topics
 from stream.ops.metrics.sink import WebhookMetrics

@@ -15,7 +15,7 @@ from stream.lists.follower.list_events import EventKind
 from stream.lists.store import redis_keys
 from stream.lists.store.list_store import Register
 from stream.lists.store.promotions import TrialBook
-from stream.lists.store.redis_client import RegisterSettings
+from stream.lists.store.settings import RegisterSettings
 from tests.builders import entry
 from tests.integration.engine_lab import LISTED, Deployment
 from tests.integration.lists_lab import BY

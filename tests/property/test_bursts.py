@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.calls.decode import DecodeSettings, decode
+from stream.calls.decode import decode
 from stream.calls.dialects.ringfence import RINGFENCE
 from stream.calls.plausibility import bursts as module
 from stream.calls.plausibility.bursts import Bursts
+from stream.calls.settings import DecodeSettings
 from stream.calls.trunks import Trunks
 from stream.core.policy.rules import BurstSettings
 from stream.kafka.batch import Partition, RawBatch, Segment

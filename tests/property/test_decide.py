@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from stream.calls.decide import Rules, decide
 from stream.calls.decode import decode
-from stream.calls.decode_one import DecodeSettings
 from stream.calls.dialects.ringfence import RINGFENCE
+from stream.calls.settings import DecodeSettings
 from stream.calls.trunks import Trunk, Trunks
 from stream.core import kernels
 from stream.core.filters.blocklists import LiveList, fresh

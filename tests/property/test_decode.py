@@ -5,9 +5,10 @@ import json
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from stream.calls.decode import DecodeSettings, decode
+from stream.calls.decode import decode
 from stream.calls.dialects import dialect_named
 from stream.calls.dialects.mapping import MappingSettings
+from stream.calls.settings import DecodeSettings
 from stream.calls.trunks import Trunks
 from stream.core.model.call import RejectReason
 from tests.unit.calls.test_decode import raw_of

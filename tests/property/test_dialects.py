@@ -6,10 +6,11 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.calls.decode import DecodeSettings, decode
+from stream.calls.decode import decode
 from stream.calls.dialects import KNOWN, dialect_named
 from stream.calls.dialects.json_form import JsonDialect
 from stream.calls.dialects.switch import SwitchSettings
+from stream.calls.settings import DecodeSettings
 from stream.calls.trunks import Trunk, Trunks
 from stream.core import kernels
 from tests.unit.calls.test_decode import raw_of

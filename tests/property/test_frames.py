@@ -9,7 +9,8 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.calls.publish import Outlet, PublishSettings
+from stream.calls.publish import Outlet
+from stream.calls.settings import PublishSettings
 from stream.core import kernels
 from stream.core.model.byte_strings import Texts
 from stream.kafka.batch_encoder import Framing

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from stream.calls.batch import CallBatch
 from stream.calls.decode import decode
-from stream.calls.decode_one import DecodeSettings
 from stream.calls.dialects.ringfence import RINGFENCE
 from stream.calls.rulings import Rules
+from stream.calls.settings import DecodeSettings
 from stream.calls.trunks import Trunks
 from stream.core.filters.blocklists import Blocklists
 from stream.core.model.agreement import Agreements

@@ -11,8 +11,8 @@ from rich.text import Text
 from stream.cli.common import AsJson, ConfigFiles, out, print_line, say_waiting, settings_of
 from stream.config.settings import Settings
 from stream.core.model.decision import Verdict
-from stream.kafka.connection_settings import Patience, down
 from stream.kafka.decision_history import LOOK_BACK, decision_in, last, reader, without_numbers
+from stream.kafka.outage import Patience, down
 
 COLOURS = {"block": "bold red", "flag": "yellow", "allow": "green"}
 

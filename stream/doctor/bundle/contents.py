@@ -23,7 +23,7 @@ from stream.config.settings import Settings
 from stream.core.model.errors import Fault
 from stream.doctor.bundle.scrub import environment
 from stream.doctor.run_checks import examine
-from stream.kafka.connection_settings import listens
+from stream.kafka.outage import listens
 from stream.lists.snapshot.export import moment
 from stream.lists.store.list_store import Register
 from stream.ops.monitor.collect import Watch

@@ -17,7 +17,8 @@ from redis.exceptions import RedisError
 from stream.core.model.errors import Fault, RegisterDown, RegisterRefuses
 from stream.edge.sinks import proxy_keys
 from stream.edge.sinks.proxy_keys import Held, Put
-from stream.lists.store.redis_client import Closing, RegisterSettings, client, look_at
+from stream.lists.store.redis_client import Closing, client, look_at
+from stream.lists.store.settings import RegisterSettings
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,6 @@ lost keys is filled from the decisions topic and from the lists.
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from uuid import uuid4
 
 import numpy as np
@@ -27,6 +26,7 @@ from stream.edge.sinks.preload_ids import Names
 from stream.edge.sinks.proxy_keys import BLOCK, Held, Put
 from stream.edge.sinks.proxy_redis import Proxies, ProxiesDown
 from stream.edge.sinks.rebuild_keys import Replay
+from stream.edge.sinks.settings import RedisSinkSettings
 from stream.edge.sinks.wanted_keys import Rules, Writes, of_numbers, of_prefixes
 from stream.kafka.batch import RawBatch
 from stream.ops.clock import monotonic_s, now_s
@@ -46,20 +46,6 @@ PART = 1000
 CHUNK = 4096
 """Numbers judged in one go, about 10 ms; changes of lists come in between."""
 _FIRST_WAIT_S, _MOST_WAIT_S = 0.2, 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class RedisSinkSettings:
-    """`keys_max` keys of numbers at most, of which preloaded ones leave a tenth free; a key lives
-    for `ttl_s` at most; everything is looked at each `sweep_s`. `preload`: numbers on lists have
-    keys before they call; `prefixes`: prefixes on lists have keys.
-    """
-
-    keys_max: int
-    ttl_s: int
-    sweep_s: float
-    preload: bool
-    prefixes: bool
 
 
 class RedisSink:

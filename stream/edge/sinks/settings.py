@@ -1,19 +1,57 @@
 """`[sinks]`: what is delivered where; checked like every other section."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
 from stream.core.model.errors import ConfigInvalid
-from stream.edge.sinks.proxy_sink import RedisSinkSettings
-from stream.edge.sinks.webhooks.cloud_event import secret_of
-from stream.edge.sinks.webhooks.endpoint import EndpointSettings
-from stream.edge.sinks.webhooks.post import PostSettings
+from stream.edge.sinks.webhooks.cloud_event import Mode, secret_of
 from stream.ops.schema import checks
 from stream.ops.schema.toml import Between, Checked, Problem, Problems, secret
 
 Port = Annotated[int, Between(0, 65_535)]
+
+
+@dataclass(frozen=True, slots=True)
+class RedisSinkSettings:
+    """`keys_max` keys of numbers at most, of which preloaded ones leave a tenth free; a key lives
+    for `ttl_s` at most; everything is looked at each `sweep_s`. `preload`: numbers on lists have
+    keys before they call; `prefixes`: prefixes on lists have keys.
+    """
+
+    keys_max: int
+    ttl_s: int
+    sweep_s: float
+    preload: bool
+    prefixes: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointSettings:
+    """`kinds` are verdicts, or "simulated"; `lists`: only decisions by one of them, empty: all."""
+
+    name: str
+    kinds: frozenset[str]
+    lists: frozenset[str]
+    parallel: int
+    give_up_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class PostSettings:
+    """One endpoint: where, as what, signed with which secrets (newest first)."""
+
+    url: str
+    mode: Mode
+    source: str
+    secrets: Sequence[bytes] = field(repr=False)
+    timeout_s: float
+    parallel: int
+    private_addresses: bool
+    ca_file: str
+    origin: str = ""
+    """The name under which permission is asked before events are sent; "": none is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,10 +11,8 @@ from stream.core.numbers.parties import party_of
 from stream.core.numbers.sip_addresses import uris_in
 from stream.core.numbers.spelling import unescaped, utf8_or_latin
 from stream.edge.sip.message import Request, listed, parameters_of
+from stream.edge.sip.settings import FROM, SipSettings
 
-FROM: Final = "from"
-CALLERS: Final = ("p-asserted-identity", "p-preferred-identity", "remote-party-id", FROM)
-"""Fields that say who calls. The first is what a trusted network vouches for (RFC 3325)."""
 VALUES_MAX: Final = 4
 """Values that are read of one field; P-Asserted-Identity has two at most, a SIP and a tel URI."""
 CALLERS_MAX: Final = 8
@@ -40,13 +38,13 @@ class Callers:
     unread: str
 
 
-@dataclass(frozen=True, slots=True)
 class Asking:
-    """How questions are read: `fields` say who calls, in order, `trunk_*` which trunk it is."""
+    """Read the questions of an INVITE from the fields that `[sip]` names."""
 
-    fields: Sequence[str]
-    trunk_header: str
-    trunk_parameter: str
+    def __init__(self, settings: SipSettings) -> None:
+        self.fields = settings.callers
+        self.trunk_header = settings.trunk_header
+        self.trunk_parameter = settings.trunk_parameter
 
     def questions(self, request: Request, trunk: str | None, callers: Callers) -> list[Question]:
         """The questions of an INVITE that came on `trunk`: one for each of its callers."""

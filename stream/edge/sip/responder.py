@@ -91,7 +91,7 @@ class Responder:
         loaded: Callable[[], bool],
         metrics: SipMetrics,
     ) -> None:
-        self._asking: Asking = settings.asking()
+        self._asking = Asking(settings)
         self._hop = settings.hop
         self._bytes_max = settings.message_bytes_max
         self._sources = Sources(settings.trunks, settings.requests_per_s, settings.strangers_per_s)

@@ -3,13 +3,15 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Final
 
-from stream.edge.sip.question import CALLERS, Asking
 from stream.edge.sip.rate_limits import network_of
 from stream.ops.schema import checks
 from stream.ops.schema.toml import Between, Checked, Problem, Problems
 
+FROM: Final = "from"
+CALLERS: Final = ("p-asserted-identity", "p-preferred-identity", "remote-party-id", FROM)
+"""Fields that say who calls. The first is what a trusted network vouches for (RFC 3325)."""
 _HOP = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?(?:;[A-Za-z0-9=;.-]+)?")
 _NAME = re.compile(r"[A-Za-z0-9!%*_+`'~.-]*")
 
@@ -67,10 +69,6 @@ class SipSettings:
                 found.append(Problem(("trunks", text), wrong))
         if found:
             raise Problems(found)
-
-    def asking(self) -> Asking:
-        """How questions are read."""
-        return Asking(self.callers, self.trunk_header, self.trunk_parameter)
 
     @property
     def hop(self) -> str:

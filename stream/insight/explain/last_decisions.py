@@ -8,8 +8,8 @@ from aiokafka.errors import KafkaError
 from stream.config.settings import Settings
 from stream.core.model.errors import Fault, SourceDown
 from stream.kafka.call_events import Event
-from stream.kafka.connection_settings import listens
 from stream.kafka.decision_history import Found, about, reader
+from stream.kafka.outage import listens
 
 LOOK_BACK = 200_000
 """Records of the number's partition that are looked through, about a second's work."""

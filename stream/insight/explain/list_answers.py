@@ -14,8 +14,9 @@ import msgspec
 import numpy as np
 
 from stream.calls.decide import Rules, decide
-from stream.calls.decode import DecodeSettings, decode
+from stream.calls.decode import decode
 from stream.calls.dialects.ringfence import RINGFENCE
+from stream.calls.settings import DecodeSettings
 from stream.config.settings import Settings
 from stream.core.filters.blocklists import Blocklists, LiveList
 from stream.core.filters.digests import Digests, elements

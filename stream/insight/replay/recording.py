@@ -18,9 +18,11 @@ from stream.core.model.errors import SourceDown, TopicMissing
 from stream.kafka.batch import Partition, RawBatch, Segment
 from stream.kafka.call_events import Observe
 from stream.kafka.clients import connected, onlooker, subscribed
-from stream.kafka.connection_settings import KafkaSettings, Patience, down
+from stream.kafka.connection_settings import KafkaSettings
+from stream.kafka.outage import Patience, down
 from stream.kafka.reader import Reader
-from stream.kafka.reader_factory import ANSWER_BYTES, PARTITION_BYTES, SourceSettings, reader_for
+from stream.kafka.reader_factory import ANSWER_BYTES, PARTITION_BYTES, reader_for
+from stream.kafka.settings import SourceSettings
 from stream.kafka.time_range_reader import spans_of
 from stream.ops.clock import monotonic_s
 

@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.calls.batch import CallBatch
-from stream.calls.decode import DecodeSettings, decode
+from stream.calls.decode import decode
 from stream.calls.dialects.dialect import Dialect
+from stream.calls.settings import DecodeSettings
 from stream.calls.trunks import Trunks
 from stream.core.model.errors import TracebackRefused
 from stream.kafka.batch import RawBatch

@@ -14,7 +14,7 @@ from stream.lab.demo.material import LIVE_S, PROBES_PER_S, Material
 from stream.lab.demo.watch import Watch, clock_ms
 from stream.lists.store.heads import By, Removal
 from stream.lists.store.list_store import Register
-from stream.lists.store.redis_client import RegisterSettings
+from stream.lists.store.settings import RegisterSettings
 
 ADD_AT_S, REMOVE_AT_S = 2.5, 6.0
 """When the two numbers change, counted from the first live call."""

@@ -30,7 +30,7 @@ from stream.lab.demo.show import Show
 from stream.lab.demo.stay import Page
 from stream.lab.demo.steps import Steps
 from stream.lab.demo.watch import Watch
-from stream.lists.store.redis_client import RegisterSettings
+from stream.lists.store.settings import RegisterSettings
 
 LOOK_S = 0.2
 RATE_OVER_S = 1.0

@@ -19,7 +19,7 @@ from stream.lab.exercise.people import People
 from stream.lab.exercise.phone import Answer, Answers, Phone
 from stream.lab.exercise.web import Web
 from stream.lists.store.list_store import Register
-from stream.lists.store.redis_client import RegisterSettings
+from stream.lists.store.settings import RegisterSettings
 
 SEEN_S_MAX = 30.0
 """What has not happened by then did not happen: far beyond what a busy machine needs."""

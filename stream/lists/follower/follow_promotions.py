@@ -15,7 +15,7 @@ from stream.lists.follower import promotions_file
 from stream.lists.follower.list_events import EventKind
 from stream.lists.follower.sync_state import ALLOWLIST
 from stream.lists.store.promotions import Booked, TrialBook
-from stream.lists.store.redis_client import RegisterSettings
+from stream.lists.store.settings import RegisterSettings
 
 LOOK_S: Final = 1.0
 Tell = Callable[[EventKind, str, str], None]

@@ -19,7 +19,7 @@ from stream.lists.snapshot.circle_keys import key_id
 from stream.lists.snapshot.merge import empty_columns
 from stream.lists.store.heads import ListHead, ListState
 from stream.lists.store.list_store import Register
-from stream.lists.store.redis_client import RegisterSettings
+from stream.lists.store.settings import RegisterSettings
 
 TRIES = 3
 

@@ -8,7 +8,8 @@ from stream.core.model.errors import ListUnknown
 from stream.lists.store import list_lua, redis_keys
 from stream.lists.store.heads import By, unknown
 from stream.lists.store.list_store import AUDIT_MAX, CHANGES_MAX
-from stream.lists.store.redis_client import Closing, RegisterSettings, client, renamed
+from stream.lists.store.redis_client import Closing, client, renamed
+from stream.lists.store.settings import RegisterSettings
 
 
 class Deleting(Closing):

@@ -22,7 +22,8 @@ from stream.lists.store.enforcement_counters import day_of, note_delays, note_pe
 from stream.lists.store.entry_codec import hex_of
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import AUDIT_MAX
-from stream.lists.store.redis_client import Closing, RegisterSettings, client, renamed
+from stream.lists.store.redis_client import Closing, client, renamed
+from stream.lists.store.settings import RegisterSettings
 from stream.ops.skipped_records import Place, Skipped, skip
 
 ID_BYTES: Final = 8

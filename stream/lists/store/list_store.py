@@ -41,7 +41,7 @@ from stream.lists.store.heads import (
     unknown,
 )
 from stream.lists.store.past_reader import Annals
-from stream.lists.store.redis_client import RegisterSettings, check_safe, client, renamed
+from stream.lists.store.redis_client import check_safe, client, renamed
 from stream.lists.store.redis_replies import (
     allow_entry,
     allow_head,
@@ -49,6 +49,7 @@ from stream.lists.store.redis_replies import (
     followed,
     list_head,
 )
+from stream.lists.store.settings import RegisterSettings
 from stream.ops.skipped_records import Place, Skipped, kept, skip
 
 CHANGES_MAX = 200_000

@@ -14,7 +14,8 @@ from stream.lists.store import promotions_lua, redis_keys
 from stream.lists.store.heads import By
 from stream.lists.store.list_lua import MOVED
 from stream.lists.store.list_store import AUDIT_MAX
-from stream.lists.store.redis_client import Closing, RegisterSettings, client, renamed
+from stream.lists.store.redis_client import Closing, client, renamed
+from stream.lists.store.settings import RegisterSettings
 from stream.ops.skipped_records import Place, Skipped, skip
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from stream.core.model.errors import RegisterDown, RegisterUnsafe
 from stream.lists.store.list_store import Register
-from stream.lists.store.redis_client import RegisterSettings
+from stream.lists.store.settings import RegisterSettings
 from stream.ops.retry import Backoff
 
 ACTOR = "ringfence"

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any, Self
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -12,32 +11,10 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
 from stream.core.model.errors import RegisterDown, RegisterRefuses, RegisterUnsafe
+from stream.lists.store.settings import RegisterSettings
 
 CONNECTIONS_MAX = 8
 """Of one client; whoever wants one more waits, at most `timeout_s`."""
-
-
-@dataclass(frozen=True, slots=True)
-class RegisterSettings:
-    """Where the register is. `timeout_s` bounds every single wait for it.
-
-    `named` are the setting and the variables that say where it is and who we are.
-    `require_aof`: refuse a register that would forget changes in a crash. `bases_kept` of a list
-    stay for its past, those among them that were replaced more than `bases_kept_days` ago (0: no
-    such limit) do not.
-    """
-
-    url: str
-    username: str | None = None
-    password: str | None = None
-    require_aof: bool = True
-    timeout_s: float = 2.0
-    bases_kept: int = 3
-    bases_kept_days: float = 30.0
-    named: tuple[str, str] = (
-        "[redis] url",
-        "RINGFENCE_REDIS_USERNAME and RINGFENCE_REDIS_PASSWORD",
-    )
 
 
 def client(settings: RegisterSettings, wait_s: float = 0.0) -> Redis:

@@ -3,7 +3,8 @@
 from typing import Any, Final
 
 from stream.core.model.call import RejectReason
-from stream.kafka.topics import DAY_MS, REJECTED_BYTES_MAX, TopicsSettings, wanted
+from stream.kafka.settings import TopicsSettings
+from stream.kafka.topics import DAY_MS, REJECTED_BYTES_MAX, wanted
 from tests.tools.docs.markdown import code, page, table
 from tests.tools.docs.records import decision_schema, schemas
 

@@ -12,7 +12,7 @@ from stream.core.policy.list_scope import Scope
 from stream.feeds.state_store import FeedBook
 from stream.lists.store.heads import By, Removal
 from stream.lists.store.list_store import Register
-from stream.lists.store.redis_client import RegisterSettings
+from stream.lists.store.settings import RegisterSettings
 from tests.builders import entry
 from tests.tools.faults.place import BUSY, FEED, Place
 

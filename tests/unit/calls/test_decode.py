@@ -6,9 +6,10 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 
-from stream.calls.decode import FIELD_LENGTH_MAX, DecodeSettings, decode
+from stream.calls.decode import FIELD_LENGTH_MAX, decode
 from stream.calls.dialects import dialect_named
 from stream.calls.dialects.mapping import MappingSettings
+from stream.calls.settings import DecodeSettings
 from stream.calls.trunks import Trunk, Trunks
 from stream.core import kernels
 from stream.core.model.call import Origin, RejectReason, Stage

@@ -9,9 +9,10 @@ import pytest
 
 from stream.calls import deduplicate as module
 from stream.calls.decide import Outcome, Rules, decide
-from stream.calls.decode import DecodeSettings, decode
+from stream.calls.decode import decode
 from stream.calls.deduplicate import Repeats
 from stream.calls.dialects import dialect_named
+from stream.calls.settings import DecodeSettings
 from stream.calls.trunks import Trunks
 from stream.core import kernels
 from stream.core.model.decision import Action, SipSettings

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from stream.calls.crash_notes import CrashLog, read_ledger
-from stream.calls.decode import DecodeSettings, decode
+from stream.calls.decode import decode
 from stream.calls.dialects.ringfence import RINGFENCE
 from stream.calls.guarded import Guard
+from stream.calls.settings import DecodeSettings
 from stream.calls.trunks import Trunks
 from stream.core.model.byte_strings import Texts
 from stream.core.model.call import RejectReason

@@ -10,9 +10,9 @@ import pytest
 
 from stream.calls.decide import Rules, decide
 from stream.calls.decode import decode
-from stream.calls.decode_one import DecodeSettings
 from stream.calls.dialects.ringfence import RINGFENCE
 from stream.calls.lookup import PACE_S, TOPIC, Lookup, Question, Standing
+from stream.calls.settings import DecodeSettings
 from stream.calls.trunks import Trunk, Trunks
 from stream.config.settings import load
 from stream.core.filters.blocklists import EMPTY_BLOCKLISTS, Blocklists, fresh

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from stream.calls.decide import Rules, decide
-from stream.calls.decode import DecodeSettings, decode
+from stream.calls.decode import decode
 from stream.calls.dialects import dialect_named
 from stream.calls.dialects.switch import SwitchSettings
 from stream.calls.plausibility.bursts import Bursts
+from stream.calls.settings import DecodeSettings
 from stream.calls.trunks import Trunk, Trunks
 from stream.core import kernels
 from stream.core.filters.blocklists import LiveList

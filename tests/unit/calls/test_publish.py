@@ -4,7 +4,8 @@ import hashlib
 
 import pytest
 
-from stream.calls.publish import PublishSettings, rejected_form
+from stream.calls.publish import rejected_form
+from stream.calls.settings import PublishSettings
 from stream.core.model.call import Origin, Rejected, RejectReason
 
 ORIGIN = Origin("calls", 3, 1048577)

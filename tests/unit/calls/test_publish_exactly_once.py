@@ -12,7 +12,8 @@ from aiokafka.producer.sender import (
     AddPartitionsToTxnHandler,
 )
 
-from stream.calls.publish_exactly_once import TransactionalPublisher, TransactSettings
+from stream.calls.publish_exactly_once import TransactionalPublisher
+from stream.calls.settings import TransactSettings
 from stream.core.model.errors import SinkDown
 from stream.kafka.batch import Partition
 

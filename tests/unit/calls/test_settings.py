@@ -4,10 +4,8 @@ from typing import Any
 
 import pytest
 
-from stream.calls.decode import DecodeSettings
-from stream.calls.publish_exactly_once import ABORT_CHECK_MS, TransactSettings
-from stream.kafka.consumer import SourceSettings
-from stream.kafka.topics import TopicsSettings
+from stream.calls.settings import ABORT_CHECK_MS, DecodeSettings, TransactSettings
+from stream.kafka.settings import SourceSettings, TopicsSettings
 
 SOURCE: dict[str, Any] = {
     "topics": ("calls",),

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from stream.calls.decode import DecodeSettings, decode
+from stream.calls.decode import decode
 from stream.calls.dialects import dialect_named
 from stream.calls.dialects.detect_dialect import likely
 from stream.calls.dialects.fields import moment_s, trunk_of
 from stream.calls.dialects.mapping import MappingSettings
 from stream.calls.dialects.switch import SwitchSettings
+from stream.calls.settings import DecodeSettings
 from stream.calls.trunks import Trunks
 from stream.core.model.call import RejectReason
 from stream.core.model.time_zones import zone_named

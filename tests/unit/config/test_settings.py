@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from stream.calls.publish import BATCH_BYTES_MAX
+from stream.calls.settings import BATCH_BYTES_MAX
 from stream.config.settings import Settings, default_file, load
 from stream.core.model.call import Ingress
 from stream.core.model.decision import Action
 from stream.core.model.errors import ConfigInvalid
 from stream.core.policy.rules import RuleState
-from stream.kafka.topics import TopicLimits
+from stream.kafka.settings import TopicLimits
 
 KEY = "ab" * 32
 STATES = '"off", "observe", "simulate", "flag" or "block"'

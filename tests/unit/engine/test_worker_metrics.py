@@ -11,10 +11,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from stream.calls.decide import Counted, Outcome, Tally
-from stream.calls.decode import DecodeSettings, decode
+from stream.calls.decode import decode
 from stream.calls.dialects import dialect_named
 from stream.calls.loop import Done
 from stream.calls.rulings import OutOfScope
+from stream.calls.settings import DecodeSettings
 from stream.calls.trunks import Trunks
 from stream.calls.unknown_trunks import shown
 from stream.config.agreement_files import Reading

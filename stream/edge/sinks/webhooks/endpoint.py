@@ -12,6 +12,7 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from stream.edge.sinks.settings import EndpointSettings
 from stream.edge.sinks.webhooks.cloud_event import Event, read_event
 from stream.edge.sinks.webhooks.post import Post, Result, Tried
 from stream.kafka.batch import RawBatch
@@ -28,17 +29,6 @@ REFUSALS_MAX = 3
 """A receiver that says no to an event says so again; more tries would hold up those behind it."""
 _REFUSALS = (Result.REFUSED, Result.REDIRECTED)
 _FIRST_WAIT_S, _MOST_WAIT_S = 0.5, 300.0
-
-
-@dataclass(frozen=True, slots=True)
-class EndpointSettings:
-    """`kinds` are verdicts, or "simulated"; `lists`: only decisions by one of them, empty: all."""
-
-    name: str
-    kinds: frozenset[str]
-    lists: frozenset[str]
-    parallel: int
-    give_up_s: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,7 @@ log holds more of an address than its host: many people put a key into the path.
 """
 
 import ssl
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import NamedTuple, Self
 
@@ -15,8 +14,9 @@ from yarl import URL
 
 from stream import __version__
 from stream.core.model.errors import ConfigInvalid
+from stream.edge.sinks.settings import PostSettings
 from stream.edge.sinks.webhooks.address import PrivateAddress, PublicResolver, is_public, literal
-from stream.edge.sinks.webhooks.cloud_event import Event, Mode, request_of, signed
+from stream.edge.sinks.webhooks.cloud_event import Event, request_of, signed
 from stream.edge.sinks.webhooks.handshake import Permit
 from stream.feeds.transports.headers import retry_after_s
 from stream.ops.clock import now_s
@@ -50,22 +50,6 @@ class Tried(NamedTuple):
     result: Result
     status: int = 0
     wait_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PostSettings:
-    """One endpoint: where, as what, signed with which secrets (newest first)."""
-
-    url: str
-    mode: Mode
-    source: str
-    secrets: Sequence[bytes] = field(repr=False)
-    timeout_s: float
-    parallel: int
-    private_addresses: bool
-    ca_file: str
-    origin: str = ""
-    """The name under which permission is asked before events are sent; "": none is."""
 
 
 class Post:

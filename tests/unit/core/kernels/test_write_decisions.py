@@ -11,8 +11,8 @@ import pytest
 from stream.calls import encode
 from stream.calls.decide import Rules, decide
 from stream.calls.decode import decode
-from stream.calls.decode_one import DecodeSettings
 from stream.calls.dialects.ringfence import RINGFENCE
+from stream.calls.settings import DecodeSettings
 from stream.calls.trunks import Trunks
 from stream.core import kernels
 from stream.core.model.byte_strings import Texts

@@ -8,9 +8,9 @@ from aiokafka.errors import KafkaTimeoutError, NotLeaderForPartitionError
 from prometheus_client import CollectorRegistry
 
 from stream.calls.decode import decode
-from stream.calls.decode_one import DecodeSettings
 from stream.calls.dialects import dialect_named
 from stream.calls.dialects.ringfence import RINGFENCE
+from stream.calls.settings import DecodeSettings
 from stream.calls.trunks import Trunks
 from stream.core.model.errors import ConfigInvalid
 from stream.edge.ingest.lines import Line

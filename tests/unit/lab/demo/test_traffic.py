@@ -4,8 +4,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from stream.calls.decode import DecodeSettings, decode
+from stream.calls.decode import decode
 from stream.calls.dialects import dialect_named
+from stream.calls.settings import DecodeSettings
 from stream.calls.trunks import Trunk, Trunks
 from stream.kafka.batch import Partition, RawBatch, Segment
 from stream.lab.demo.garbage import TOO_LARGE_BYTES, garbage

@@ -1,0 +1,111 @@
+"""Settings of the steps of a call.
+
+They stand apart from the steps: the configuration checks them, and a command that only reads the
+configuration does not load Kafka's clients for that.
+"""
+
+from dataclasses import dataclass
+
+BATCH_BYTES_MAX = 1_000_000
+"""Of one record batch, where the topics take as much, which Kafka's default just does. aiokafka has
+one batch of a partition on its way at a time: in four parts a batch of calls, with a decision for
+each, waits four times for the broker."""
+ABORT_CHECK_MS = 10_000
+"""How often a broker looks for transactions that are open for too long; its default."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeSettings:
+    """`record_bytes_max` bounds one record; `check_callee` asks for called numbers too."""
+
+    record_bytes_max: int
+    check_callee: bool
+
+    def __post_init__(self) -> None:
+        if self.record_bytes_max < 1:
+            raise ValueError("calls.record_bytes_max must be positive")
+
+
+@dataclass(frozen=True, slots=True)
+class LoopSettings:
+    """Sizes and times of the loop.
+
+    `hold_s_max`: how long the group's word that we are its member counts when positions are
+    committed where the group can not refuse them; infinite for at-least-once delivery.
+    """
+
+    records_max: int
+    wait_ms: int
+    commit_interval_ms: int
+    in_flight_max: int = 4
+    hold_s_max: float = float("inf")
+
+    def __post_init__(self) -> None:
+        if self.records_max < 1 or self.in_flight_max < 1:
+            raise ValueError("calls.batch_records_max must be positive")
+        if self.wait_ms < 1 or self.commit_interval_ms < 1:
+            raise ValueError("calls.batch_wait_ms and calls.commit_interval_ms must be positive")
+
+
+@dataclass(frozen=True, slots=True)
+class PublishSettings:
+    """Where outcomes go.
+
+    `cloudevents_source` is the `ce_source` of decisions: who decided, as a URI reference.
+    `rejected_bytes_max` is the largest value that the rejected topic takes; what is longer is cut.
+    `idempotent` is false only for brokers that can not do it (Tansu). `compression` is None, zstd,
+    snappy, lz4 or gzip. `batch_bytes_max` bounds a record batch before compression: not more than
+    either topic's `max.message.bytes`.
+    """
+
+    decisions_topic: str
+    rejected_topic: str
+    cloudevents_source: str
+    rejected_bytes_max: int
+    idempotent: bool = True
+    compression: str | None = None
+    batch_bytes_max: int = BATCH_BYTES_MAX
+
+    def __post_init__(self) -> None:
+        if self.compression not in (None, "zstd", "snappy", "lz4", "gzip"):
+            raise ValueError(f"compression {self.compression!r} is none that Kafka knows")
+        if self.rejected_bytes_max < 1 or self.batch_bytes_max < 1024:
+            raise ValueError("rejected_bytes_max must be positive, batch_bytes_max at least 1024")
+
+
+@dataclass(frozen=True, slots=True)
+class TransactSettings:
+    """How transactions are made. `transactional_id` is one worker's, and the same after a restart.
+
+    `retry_backoff_ms` is the wait for the broker's markers, besides any other retry.
+    """
+
+    group_id: str
+    transactional_id: str
+    session_timeout_ms: int
+    retry_backoff_ms: int = 2
+
+    def __post_init__(self) -> None:
+        if self.transaction_timeout_ms < 1000:
+            raise ValueError(
+                "delivery = exactly_once needs calls.session_timeout_ms of at least 13000: "
+                "a broker takes up to 10 s to abort what a dead worker left open"
+            )
+
+    @property
+    def transaction_timeout_ms(self) -> int:
+        """How long one transaction may stay open."""
+        return min(10_000, self.session_timeout_ms - ABORT_CHECK_MS - 2000)
+
+    @property
+    def end_s_max(self) -> float:
+        """After how long a transaction that has not ended is given up: the broker has aborted it.
+
+        aiokafka asks on without an end and without a word.
+        """
+        return (self.transaction_timeout_ms + ABORT_CHECK_MS) / 1000
+
+    @property
+    def hold_s_max(self) -> float:
+        """How old the group's word may be when a transaction begins, and when it is committed."""
+        return self.session_timeout_ms / 2000

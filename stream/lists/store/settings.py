@@ -1,0 +1,26 @@
+"""Where the list store is, apart from its client, which takes long to import."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterSettings:
+    """Where the register is. `timeout_s` bounds every single wait for it.
+
+    `named` are the setting and the variables that say where it is and who we are.
+    `require_aof`: refuse a register that would forget changes in a crash. `bases_kept` of a list
+    stay for its past, those among them that were replaced more than `bases_kept_days` ago (0: no
+    such limit) do not.
+    """
+
+    url: str
+    username: str | None = None
+    password: str | None = None
+    require_aof: bool = True
+    timeout_s: float = 2.0
+    bases_kept: int = 3
+    bases_kept_days: float = 30.0
+    named: tuple[str, str] = (
+        "[redis] url",
+        "RINGFENCE_REDIS_USERNAME and RINGFENCE_REDIS_PASSWORD",
+    )
