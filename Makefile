@@ -3,10 +3,12 @@
 # make test TEST_ARGS="-k embedded" (with "-n 0" the tests run in one process, for a debugger and for prints as they come).
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo exercise test check lint fast bench bench-peers run fmt docs docs-reference docs-metrics dashboards lock clean
+.PHONY: help setup demo exercise test campaign check lint fast bench bench-peers run fmt docs docs-reference docs-metrics dashboards lock clean
 
 BIN := .venv/bin
 READY := .venv/.ready
+# How long each target of the fuzzing is tried in `make campaign`.
+FUZZ_S ?= 60
 # The first Python that is new enough and can make environments; PYTHON=... chooses another.
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.14; do \
 	"$$python" -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
@@ -33,8 +35,14 @@ demo: setup ## see it work: five countries, broker and Redis included (DEMO_ARGS
 exercise: setup ## play joint training: five countries on this machine, minutes (EXERCISE_ARGS)
 	@$(BIN)/ringfence exercise $(EXERCISE_ARGS)
 
-test: setup ## every test; the first line says what they run against
-	@$(BIN)/python -m pytest -n 2 --no-loadscope-reorder $(TEST_ARGS)
+test: setup ## every test but the campaign's; the first line says what they run against
+	@$(BIN)/python -m pytest -n 2 --no-loadscope-reorder -m "not campaign" --durations=30 --durations-min=5 $(TEST_ARGS)
+
+campaign: setup ## the long tests: 20 rounds of kills, the bench's harness, fuzzing (half an hour; FUZZ_S)
+	@RINGFENCE_FAULT_ROUNDS=$${RINGFENCE_FAULT_ROUNDS:-20} \
+		$(BIN)/python -m pytest -n 2 --no-loadscope-reorder -m "campaign or rounds" $(TEST_ARGS)
+	@for target in scan switch_records whole_way feed_files sip_messages; do \
+		$(BIN)/python -m tests.fuzz.$$target --seconds $(FUZZ_S) || exit 1; done
 
 check: lint fast ## what to run before each commit: lint and the tests without servers, < 60 s
 

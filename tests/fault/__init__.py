@@ -14,8 +14,8 @@
     topic missing, few partitions     test_kafka.py; integration/test_calls_way.py
     kill -9 of a worker, 20 times     test_deaths.py, for each delivery
     rebalance under load, 20 times    test_deaths.py, for each delivery
-    broker restart, 20 times          test_kafka.py: 3 by default, as each takes 6 to 8 s; 20 with
-                                      RINGFENCE_FAULT_ROUNDS=20
+    broker restart, 20 times          test_kafka.py, for each delivery
+                                      20 times in `make campaign`, 2 to 4 in `make test`
     SIGTERM under load                test_deaths.py
     a dead worker, a dead supervisor  test_deaths.py
     any order of faults in the loop   test_loop.py, scripted and by hypothesis, without servers

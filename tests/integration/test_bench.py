@@ -99,6 +99,7 @@ async def test_a_decision_in_a_transaction_counts_when_that_is_committed(broker:
     assert read.kinds.all()
 
 
+@pytest.mark.campaign
 @pytest.mark.apache_kafka
 def test_the_harness_runs_and_writes_its_figures(tmp_path: Path):
     """`python -m tests.bench --quick` measures the engine and its peers, checked for the truth."""

@@ -77,7 +77,18 @@ def test_every_decision_is_right_and_the_file_says_so(folder, tmp_path):
     assert demo.leftovers() == []
 
 
-@pytest.mark.parametrize("moment", ["topics create", "lists import", "run:", "Live calls"])
+LONG = pytest.mark.campaign
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        pytest.param("topics create", marks=LONG),
+        "lists import",
+        pytest.param("run:", marks=LONG),
+        "Live calls",
+    ],
+)
 def test_ctrl_c_at_any_time_leaves_nothing_behind(folder, servers, redis_url, moment):
     """SIGINT after each part of the set-up and in mid-run: one line, 130, no trace."""
     demo = Demo(folder, *servers)
@@ -91,7 +102,9 @@ def test_ctrl_c_at_any_time_leaves_nothing_behind(folder, servers, redis_url, mo
     assert keys(redis_url) == []
 
 
-@pytest.mark.parametrize("after_s", [0.5, 1.5, 3.0])
+@pytest.mark.parametrize(
+    "after_s", [pytest.param(0.5, marks=LONG), 1.5, pytest.param(3.0, marks=LONG)]
+)
 def test_ctrl_c_while_servers_start_leaves_nothing_behind(folder, after_s):
     """SIGINT before anything was printed, and a second one from an impatient person: no trace."""
     demo = Demo(folder)
