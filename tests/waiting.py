@@ -13,6 +13,12 @@ HANGS_S = 240.0
 """What moved nothing for so long hangs: many times what the slowest machine needs for one step."""
 
 
+REDIS_S = 60.0
+"""`[redis] timeout_s` of commands under test, as long as it may be: a busy disk holds Redis up for
+more than the two seconds that are the default, and that is no failure.
+"""
+
+
 class Patience:
     """The end of a loop that waits for `what`; `check` goes into the loop."""
 

@@ -20,7 +20,7 @@ from stream.exchange.publisher import Outlet
 from stream.exchange.signing_keys import KeyRing
 from tests.integration.feeds_lab import kh
 from tests.repositories import Country
-from tests.waiting import HANGS_S, until
+from tests.waiting import HANGS_S, REDIS_S, until
 
 
 class Operators:
@@ -38,11 +38,13 @@ class Operators:
         self.root = root
         self.kh, self.th = folder / "kh.toml", folder / "th.toml"
         self.kh.write_text(
-            f'[redis]\nurl = "{urls[0]}"\n[lists]\nstate_dir = "{folder}/kh-state"\n'
+            f'[redis]\nurl = "{urls[0]}"\ntimeout_s = {REDIS_S}\n'
+            f'[lists]\nstate_dir = "{folder}/kh-state"\n'
             f'[exchange]\ndir = "{kh.folder}"\nkeys_dir = "{kh.home / "keys"}"\nhttp_port = 0\n'
         )
         self.th.write_text(
-            f'[redis]\nurl = "{urls[1]}"\n[lists]\nstate_dir = "{folder}/th-state"\n'
+            f'[redis]\nurl = "{urls[1]}"\ntimeout_s = {REDIS_S}\n'
+            f'[lists]\nstate_dir = "{folder}/th-state"\n'
             f'[feeds]\ndir = "{feeds}"\n'
         )
 

@@ -11,6 +11,7 @@ from stream.core.model.errors import ConfigInvalid
 from stream.ops.file_owner import user_of
 from tests.integration.feeds_lab import HEAD, kh
 from tests.integration.test_lists_cli import Operator
+from tests.waiting import REDIS_S
 
 
 class Office(Operator):
@@ -19,7 +20,8 @@ class Office(Operator):
     def __init__(self, folder: Path, url: str) -> None:
         config = folder / "ringfence.toml"
         config.write_text(
-            f'[redis]\nurl = "{url}"\n[lists]\nstate_dir = "{folder}/state"\n'
+            f'[redis]\nurl = "{url}"\ntimeout_s = {REDIS_S}\n'
+            f'[lists]\nstate_dir = "{folder}/state"\n'
             f'[feeds]\ndir = "{folder}/feeds"\n'
         )
         super().__init__(config)

@@ -20,6 +20,7 @@ from stream.lists.store.contents import entries_of
 from stream.lists.store.list_store import Register
 from tests import waiting
 from tests.integration.feeds_lab import HEAD, kh
+from tests.waiting import REDIS_S
 
 HTTP = """
 list = "KH/{name}"
@@ -44,7 +45,8 @@ class Site:
         self.feeds.mkdir()
         self.config = folder / "ringfence.toml"
         self.config.write_text(
-            f'[redis]\nurl = "{url}"\n[lists]\nstate_dir = "{folder}/state"\n'
+            f'[redis]\nurl = "{url}"\ntimeout_s = {REDIS_S}\n'
+            f'[lists]\nstate_dir = "{folder}/state"\n'
             f'[feeds]\ndir = "{self.feeds}"\nhttp_port = {port}\nreload_s = 0.2\n'
             f"retry_s_first = 0.2\nretry_s_most = 1\nversion_s_max = 3600\n"
             f"[ops]\nshutdown_s = 200\n"

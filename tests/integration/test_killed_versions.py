@@ -18,6 +18,7 @@ from stream.lists.store.list_store import Register
 from stream.lists.store.rewrite import rebuild, rollback
 from tests.builders import NOW_S, entry
 from tests.integration.lists_lab import BASE, BY, opened, running, until
+from tests.waiting import REDIS_S
 
 STEPS_MAX = 60
 
@@ -137,7 +138,10 @@ async def test_a_repair_killed_at_every_command(redis_url, load, worker):
 async def test_a_process_killed_for_real(redis_url, raw, load, tmp_path):
     """`lists rebuild` killed by the system while it writes leaves the list as it was."""
     config = tmp_path / "ringfence.toml"
-    config.write_text(f'[redis]\nurl = "{redis_url}"\n[lists]\nstate_dir = "{tmp_path}/state"\n')
+    config.write_text(
+        f'[redis]\nurl = "{redis_url}"\ntimeout_s = {REDIS_S}\n'
+        f'[lists]\nstate_dir = "{tmp_path}/state"\n'
+    )
     async with opened(redis_url) as register:
         await made(register, "TH/real", load)
         process = await asyncio.create_subprocess_exec(

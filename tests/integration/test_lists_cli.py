@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 from pybloom_live.pybloom import BloomFilter
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from stream.cli.main import app
 from stream.feeds.open import read_rows
+from tests.waiting import REDIS_S
 
 NAME = "TH/national"
 SHEET = (
@@ -43,8 +44,12 @@ class Operator:
     def __init__(self, config: Path) -> None:
         self.config = config
 
+    def invokes(self, *words: str, piped: str | None = None) -> Result:
+        """Run a command, whatever comes of it."""
+        return CliRunner().invoke(app, [*words, "--config", str(self.config)], input=piped)
+
     def types(self, *words: str, code: int = 0, piped: str | None = None) -> str:
-        done = CliRunner().invoke(app, [*words, "--config", str(self.config)], input=piped)
+        done = self.invokes(*words, piped=piped)
         if done.exception and not isinstance(done.exception, SystemExit):
             raise done.exception
         assert done.exit_code == code, done.output
@@ -58,7 +63,10 @@ class Operator:
 def operator(redis_url: str, tmp_path: Path) -> Operator:
     """An operator with an empty register."""
     config = tmp_path / "ringfence.toml"
-    config.write_text(f'[redis]\nurl = "{redis_url}"\n[lists]\nstate_dir = "{tmp_path}/state"\n')
+    config.write_text(
+        f'[redis]\nurl = "{redis_url}"\ntimeout_s = {REDIS_S}\n'
+        f'[lists]\nstate_dir = "{tmp_path}/state"\n'
+    )
     return Operator(config)
 
 

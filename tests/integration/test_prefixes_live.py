@@ -25,6 +25,7 @@ from tests.integration.lists_lab import (
     write,
 )
 from tests.integration.test_lists_cli import Operator
+from tests.waiting import REDIS_S
 
 IN_RANGE, BESIDE, MOBILE = "+85523900123", "+85523901123", "+66812345678"
 RULES = PrefixRules(9, {"KH": 7})
@@ -93,7 +94,10 @@ async def test_prefixes_are_enforced_from_the_shelf(register, redis_url, tmp_pat
 def operator(redis_url: str, tmp_path: Path) -> Operator:
     """An operator with an empty register."""
     config = tmp_path / "ringfence.toml"
-    config.write_text(f'[redis]\nurl = "{redis_url}"\n[lists]\nstate_dir = "{tmp_path}/state"\n')
+    config.write_text(
+        f'[redis]\nurl = "{redis_url}"\ntimeout_s = {REDIS_S}\n'
+        f'[lists]\nstate_dir = "{tmp_path}/state"\n'
+    )
     return Operator(config)
 
 

@@ -9,6 +9,7 @@ from stream.lists.store.settings import RegisterSettings
 from stream.ops.tasks import cancelled
 from tests.builders import entry
 from tests.integration.lists_lab import BASE, BY, NAME, add, held_numbers, running, until
+from tests.waiting import REDIS_S
 
 OTHER = "XX/other"
 
@@ -16,7 +17,10 @@ OTHER = "XX/other"
 @pytest.fixture
 def arguments(redis_url: str, tmp_path) -> tuple[str, ...]:
     config = tmp_path / "ringfence.toml"
-    config.write_text(f'[redis]\nurl = "{redis_url}"\n[lists]\nstate_dir = "{tmp_path}/state"\n')
+    config.write_text(
+        f'[redis]\nurl = "{redis_url}"\ntimeout_s = {REDIS_S}\n'
+        f'[lists]\nstate_dir = "{tmp_path}/state"\n'
+    )
     return ("--config", str(config))
 
 

@@ -10,6 +10,7 @@ import redis
 from typer.testing import CliRunner
 
 from stream.cli.main import app
+from tests.waiting import REDIS_S
 
 NAME = "KH/scam"
 ONE, TWO = "+85523900123", "+85523900124"
@@ -41,7 +42,8 @@ def operator(redis_url: str, tmp_path: Path) -> Operator:
     """An operator of a list: 1 made, 2 ONE added, 3 TWO added, 4 ONE removed."""
     config = tmp_path / "ringfence.toml"
     config.write_text(
-        f'[redis]\nurl = "{redis_url}"\n[lists]\nstate_dir = "{tmp_path}/state"\n'
+        f'[redis]\nurl = "{redis_url}"\ntimeout_s = {REDIS_S}\n'
+        f'[lists]\nstate_dir = "{tmp_path}/state"\n'
         '[owners.KH]\ncontact = "unblock@cert.example"\n'
     )
     operator = Operator(config, redis_url)

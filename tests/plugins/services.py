@@ -26,6 +26,7 @@ from stream.lab.embedded import kafka as embedded_kafka
 from stream.lab.embedded import redis as embedded_redis
 from stream.lab.embedded import tansu as embedded_tansu
 from tests.plugins.programs import missing
+from tests.waiting import REDIS_S
 
 REQUIRE = "RINGFENCE_REQUIRE_KAFKA"
 # Folders whose tests ask for no server: for them alone none is looked for, fetched or started.
@@ -191,6 +192,6 @@ def _redis_databases() -> Iterator[int]:
 def redis_url(redis_server: RedisServer, _redis_databases: Iterator[int]) -> str:
     """Address of a Redis database that is empty and that no other test of now uses."""
     url = redis_server.url(next(_redis_databases) % redis_server.databases)
-    with redis.Redis.from_url(url) as client:
+    with redis.Redis.from_url(url, socket_timeout=REDIS_S) as client:
         client.flushdb()
     return url
