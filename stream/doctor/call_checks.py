@@ -5,20 +5,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from stream.calls.crash_notes import FOLDER, read_ledger
-from stream.config.settings import Settings
 from stream.doctor.result import Line, ok, warn
 from stream.ops.monitor.scrape import Answer
 
 
-def check_set_aside(settings: Settings) -> Iterator[Line]:
-    """Records that were set aside lately, and what workers stopped at."""
-    folder = Path(settings.lists.state_dir, FOLDER)
-    ledger = read_ledger(folder)
+def check_set_aside(state_dir: Path, rejected_topic: str) -> Iterator[Line]:
+    """List records that were set aside lately, and what workers stopped at."""
+    ledger = read_ledger(state_dir / FOLDER)
     for one in ledger.aside:
         record, at = one.record, datetime.fromtimestamp(one.at_ms / 1000, UTC)
         said = (
             f"{record.topic}/{record.partition}/{record.offset} stopped workers and is in "
-            f"{settings.calls.rejected_topic} since {at:%Y-%m-%d %H:%M} UTC"
+            f"{rejected_topic} since {at:%Y-%m-%d %H:%M} UTC"
         )
         yield warn("records that stop workers", said, 'RUNBOOK, "A record stops workers"')
     if ledger.crashes:

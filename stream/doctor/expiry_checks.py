@@ -2,16 +2,18 @@
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from cryptography import x509
 
 from stream.config.agreement_files import AgreementFolder
 from stream.config.placeholders import placeholders
+from stream.config.sections import ExchangeSection
 from stream.config.settings import Settings
 from stream.core.model.errors import ExchangeFault, SecretUnsafe
 from stream.doctor.result import Line, fail, ok, warn
+from stream.edge.http.tokens import Tokens
 from stream.exchange import repository_files
 from stream.exchange.repository import standings
 from stream.exchange.signing_keys import SEALED_BY, KeyRing
@@ -50,15 +52,20 @@ def check_placeholders(settings: Settings, environ: Mapping[str, str]) -> Iterat
         yield ok("addresses", "whom to ask, and where blocked callers are sent, is all said")
 
 
-def check_keys(settings: Settings, environ: Mapping[str, str]) -> Iterator[Line]:
-    """Circles' keys and those that sign: there, readable by nobody else."""
-    folder = Path(settings.exchange.circles_dir)
+def check_keys(
+    exchange: ExchangeSection, circles: Iterable[str], environ: Mapping[str, str]
+) -> Iterator[Line]:
+    """Check circles' keys and signing keys: there, and readable by nobody else.
+
+    `circles` are those whose keys the environment holds.
+    """
+    folder = Path(exchange.circles_dir)
     try:
-        names = {*keys_in(folder), *settings.secrets.circle_keys}
+        names = {*keys_in(folder), *circles}
         yield ok("circle keys", f"{', '.join(sorted(names)) or 'none'} (and plain, without one)")
     except SecretUnsafe as fault:
         yield fail("circle keys", str(fault), f"chmod 600 {folder}/*.key")
-    keys = Path(settings.exchange.keys_dir)
+    keys = Path(exchange.keys_dir)
     if keys.is_dir():
         errors: list[str] = []
         ring = KeyRing([keys], secret(SEALED_BY, environ, errors))
@@ -68,9 +75,8 @@ def check_keys(settings: Settings, environ: Mapping[str, str]) -> Iterator[Line]
             yield fail("signing keys", str(fault), f"chmod 600 {keys}/*.pem")
 
 
-def check_roles(settings: Settings, now_s: int) -> Iterator[Line]:
-    """How long the signatures on what we publish are good."""
-    folder = Path(settings.exchange.dir)
+def check_roles(folder: Path, now_s: int) -> Iterator[Line]:
+    """Check how long the signatures of the repository in `folder` are good."""
     if not (folder / "metadata").is_dir():
         return
     try:
@@ -121,9 +127,8 @@ def certificate_line(setting: str, path: Path, now_s: int) -> Line:
     return ok(setting, f"good for {spelled(left_s)}")
 
 
-def check_tokens(settings: Settings, now_s: int) -> Iterator[Line]:
-    """Clients of `ringfence serve` whose tokens end: a switch without one asks nobody any more."""
-    tokens = settings.secrets.http_tokens
+def check_tokens(tokens: Tokens, now_s: int) -> Iterator[Line]:
+    """List clients whose tokens end: a switch without a token is not answered any more."""
     for client, at_s in tokens.expiries.items():
         left_s = at_s - now_s
         said = f"{client} expired {spelled(-left_s)} ago" if left_s <= 0 else ""

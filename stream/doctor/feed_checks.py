@@ -6,22 +6,21 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from stream.config.feed_files import FeedSetup, feed_paths, house_of, read_each
+from stream.config.feed_files import FeedSetup, House, feed_paths, read_each
 from stream.config.feed_sources import place_of
-from stream.config.settings import Settings
 from stream.core.model.errors import ConfigInvalid
 from stream.doctor.result import Line, fail, ok, warn
 from stream.feeds.state_store import FeedBook
 from stream.feeds.version_files import Versions
+from stream.lists.store.settings import RegisterSettings
 
 
-def check_files(settings: Settings) -> Iterator[Line]:
-    """Feed files that can not be used."""
-    folder = Path(settings.feeds.dir)
+def check_files(folder: Path, house: House) -> Iterator[Line]:
+    """List feed files of `folder` that cannot be used."""
     if not folder.is_dir():
         return  # who follows no feeds has none
     try:
-        setups, wrong = read_each(folder, os.environ, house_of(settings))
+        setups, wrong = read_each(folder, os.environ, house)
     except ConfigInvalid as error:
         for text in error.errors:
             yield fail("feeds", text, "ringfence check-config")
@@ -47,16 +46,16 @@ def same_source(setups: Iterable[FeedSetup]) -> Iterator[Line]:
             )
 
 
-async def check_orphans(settings: Settings) -> list[Line]:
-    """Feeds without a file that still have reports on a list, and lists that a feed has to leave.
+async def check_orphans(folder: Path, register: RegisterSettings) -> list[Line]:
+    """List feeds without a file that still have reports, and lists that a feed has to leave.
 
     Their reports stay until they expire.
     """
     try:
-        paths = await asyncio.to_thread(feed_paths, Path(settings.feeds.dir))
+        paths = await asyncio.to_thread(feed_paths, folder)
     except ConfigInvalid:
         return []  # who follows no feeds has none
-    async with FeedBook.open(settings.register()) as book:
+    async with FeedBook.open(register) as book:
         states = await book.states(await book.names())
     found = []
     for name, state in states.items():
@@ -73,9 +72,8 @@ async def check_orphans(settings: Settings) -> list[Line]:
     return found
 
 
-def check_state(settings: Settings) -> Iterator[Line]:
-    """State that another user than the service's made: a command that ran as root, say."""
-    folder = Path(settings.lists.state_dir)
+def check_state(folder: Path) -> Iterator[Line]:
+    """List state that another user than the service's made: for example a command run as root."""
     kept = folder / "feeds"
     for feed in sorted(path.name for path in kept.iterdir()) if kept.is_dir() else ():
         if foreign := Versions(folder, feed).foreign():

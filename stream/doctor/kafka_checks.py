@@ -76,14 +76,14 @@ async def _replicas(settings: Settings, topics: Sequence[str]) -> list[Line]:
     admin = AIOKafkaAdminClient(**settings.kafka_client().options(request_timeout_ms=ANSWER_MS))
     try:
         await admin.start()
-        return [*replica_lines(await admin.describe_topics([*topics]), settings)] if topics else []
+        described = await admin.describe_topics([*topics]) if topics else []
+        return [*replica_lines(described, settings.kafka.replication_factor)]
     finally:
         await admin.close()
 
 
-def replica_lines(described: Sequence[Any], settings: Settings) -> Iterator[Line]:
-    """How many copies each topic's partitions have, and whether all are up to date."""
-    wanted = settings.kafka.replication_factor
+def replica_lines(described: Sequence[Any], wanted: int) -> Iterator[Line]:
+    """Check that each topic's partitions have `wanted` copies, all up to date."""
     for topic in described:
         name, partitions = f"topic {topic['topic']}", topic["partitions"]
         headless = [one["partition"] for one in partitions if one["leader"] < 0]

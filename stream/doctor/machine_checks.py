@@ -7,13 +7,14 @@ import shutil
 import socket
 import stat
 import sys
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from stream import __version__
-from stream.config.settings import Settings, default_file
+from stream.config.sections import OpsSection
+from stream.config.settings import default_file
 from stream.core.model import names
 from stream.core.model.errors import SnapshotUnreadable
 from stream.doctor.list_scope_checks import chance_line
@@ -32,9 +33,8 @@ FREE_WARN, FREE_FAIL = 2 * 1024**3, 256 * 1024**2
 PYTHON_MIN = (3, 11)
 
 
-def check_state(settings: Settings) -> Iterator[Line]:
-    """Where snapshots are kept: ours, writable, with room."""
-    folder = Path(settings.lists.state_dir)
+def check_state(folder: Path) -> Iterator[Line]:
+    """Check the state directory `folder`: ours, writable, with room."""
     if not folder.is_dir():
         yield warn("state directory", f"{folder} is not there yet", "ringfence run makes it")
         return
@@ -73,14 +73,15 @@ def name_lines(known: Collection[str]) -> Iterator[Line]:
             yield warn("list names", said, fix)
 
 
-def check_snapshots(settings: Settings, heads: dict[str, ListHead] | None) -> Iterator[Line]:
-    """The lists of this machine verified, and held against the register (None: it is away)."""
-    folder = Path(settings.lists.state_dir)
+def check_snapshots(
+    folder: Path, keys: Mapping[str, bytes], heads: dict[str, ListHead] | None
+) -> Iterator[Line]:
+    """Verify the lists in `folder`; compare them with the list store (None: it is away)."""
     if not folder.is_dir():
         return
     try:
         known = local_state.known(folder)
-        held, refused = local_state.last_good(folder, settings.circle_keys(), known.synced_at_s)
+        held, refused = local_state.last_good(folder, keys, known.synced_at_s)
     except SnapshotUnreadable as fault:
         yield fail("lists here", str(fault), f"rm {folder}/register.json; ringfence run loads anew")
         return
@@ -113,18 +114,18 @@ def behind_lines(here: dict[str, int], heads: dict[str, ListHead] | None) -> Ite
         yield ok("lists here", f"{len(here)} verified, as the register has them")
 
 
-def check_versions(settings: Settings) -> Iterator[Line]:
-    """Python, packages against the lock, kernels."""
+def check_versions(ops: OpsSection, state_dir: Path) -> Iterator[Line]:
+    """Check Python, packages against the lock, and kernels."""
     python = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info < PYTHON_MIN:
         yield fail("python", f"{python}, 3.11 is the least", "make setup")
     yield ok("versions", f"ringfence {__version__}, Python {python}")
     lock = default_file().parents[1] / "requirements.txt"
     yield packages_line(lock.read_text() if lock.is_file() else "")
-    if settings.ops.kernels == "off":
+    if ops.kernels == "off":
         yield warn("kernels", "are off: several times the CPU", '[ops] kernels = "auto"')
         return
-    folder = settings.ops.kernels_folder(settings.lists.state_dir)
+    folder = ops.kernels_folder(str(state_dir))
     why_not = (
         warm_up(folder, may_compile=False).why_not if folder.is_dir() else "none are compiled yet"
     )
@@ -154,8 +155,8 @@ def packages_line(lock: str) -> Line:
     return ok("packages", "as locked")
 
 
-def check_files(_: Settings) -> Iterator[Line]:
-    """How many files and connections a process may have open."""
+def check_files() -> Iterator[Line]:
+    """Check how many files and connections a process may have open."""
     yield files_line(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 

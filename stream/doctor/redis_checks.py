@@ -6,7 +6,6 @@ from typing import Any
 
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
-from stream.config.settings import Settings
 from stream.core.model.errors import Fault
 from stream.doctor.result import Line, fail, ok, warn
 from stream.lists.store.redis_client import check_safe, client
@@ -21,16 +20,14 @@ _UNSYNCHRONISED = 5
 """TIME_ERROR of adjtimex(2): the kernel's clock is not synchronised."""
 
 
-async def check_register(settings: Settings) -> list[Line]:
-    """The Redis with the lists, and how its clock and ours differ."""
-    return await _redis(REGISTER, settings.register(), "[redis] url")
+async def check_register(register: RegisterSettings) -> list[Line]:
+    """Check the list store, and compare its clock with ours."""
+    return await _redis(REGISTER, register, "[redis] url")
 
 
-async def check_proxies(settings: Settings) -> list[Line]:
-    """The Redis that SIP proxies ask, where it is another."""
-    if not settings.sinks.redis.url:
-        return []
-    return await _redis("proxies' redis", settings.proxies(), "[sinks.redis] url")
+async def check_proxies(proxies: RegisterSettings) -> list[Line]:
+    """Check the Redis that SIP proxies ask."""
+    return await _redis("proxies' redis", proxies, "[sinks.redis] url")
 
 
 async def _redis(check: str, settings: RegisterSettings, setting: str) -> list[Line]:
@@ -84,8 +81,8 @@ def clock_line(check: str, ahead_s: float) -> Line:
     return ok(f"clock of {check}", said)
 
 
-async def check_clock(_: Settings) -> list[Line]:
-    """Whether the kernel's clock is synchronised; Kafka itself tells nobody its time."""
+async def check_clock() -> list[Line]:
+    """Check whether the kernel's clock is synchronised; Kafka itself tells nobody its time."""
     return [synchronised_line(_kernel_clock())]
 
 

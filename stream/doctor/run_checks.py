@@ -6,7 +6,9 @@ import threading
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
+from stream.config.feed_files import house_of
 from stream.config.settings import Settings
 from stream.core.model.errors import Fault
 from stream.doctor import (
@@ -30,27 +32,34 @@ Check = Callable[[], Awaitable[list[Line]]]
 
 async def examine(settings: Settings, check_s_max: float = CHECK_S_MAX) -> list[Line]:
     """Every line, in the checks' order; a check that takes too long is a line too."""
+    state_dir, feeds = Path(settings.lists.state_dir), Path(settings.feeds.dir)
+    exchange, circles = settings.exchange, settings.secrets.circle_keys
     checks: dict[str, Check] = {
         "kafka": partial(kafka_checks.check_kafka, settings),
-        "redis": partial(redis_checks.check_register, settings),
-        "proxies' redis": partial(redis_checks.check_proxies, settings),
-        "clock": partial(redis_checks.check_clock, settings),
-        "state directory": _apart(lambda: machine_checks.check_state(settings)),
-        "records that stop workers": _apart(lambda: call_checks.check_set_aside(settings)),
+        "redis": partial(redis_checks.check_register, settings.register()),
+        "proxies' redis": partial(_proxies, settings),
+        "clock": redis_checks.check_clock,
+        "state directory": _apart(lambda: machine_checks.check_state(state_dir)),
+        "records that stop workers": _apart(
+            lambda: call_checks.check_set_aside(state_dir, settings.calls.rejected_topic)
+        ),
         "lists here": partial(_snapshots, settings),
-        "feeds' reports": partial(feed_checks.check_orphans, settings),
+        "feeds' reports": partial(feed_checks.check_orphans, feeds, settings.register()),
         "feeds": _apart(
-            lambda: [*feed_checks.check_files(settings), *feed_checks.check_state(settings)]
+            lambda: [
+                *feed_checks.check_files(feeds, house_of(settings)),
+                *feed_checks.check_state(state_dir),
+            ]
         ),
         "agreements": _apart(lambda: expiry_checks.check_agreements(settings, now_s())),
         "addresses": _apart(lambda: expiry_checks.check_placeholders(settings, os.environ)),
-        "keys": _apart(lambda: expiry_checks.check_keys(settings, os.environ)),
-        "what we publish": _apart(lambda: expiry_checks.check_roles(settings, now_s())),
+        "keys": _apart(lambda: expiry_checks.check_keys(exchange, circles, os.environ)),
+        "what we publish": _apart(lambda: expiry_checks.check_roles(Path(exchange.dir), now_s())),
         "certificates": _apart(lambda: expiry_checks.check_certificates(settings, now_s())),
-        "tokens": _apart(lambda: expiry_checks.check_tokens(settings, now_s())),
+        "tokens": _apart(lambda: expiry_checks.check_tokens(settings.secrets.http_tokens, now_s())),
         "secret files": _apart(lambda: expiry_checks.check_secret_files(os.environ)),
-        "versions": _apart(lambda: machine_checks.check_versions(settings)),
-        "open files": _apart(lambda: machine_checks.check_files(settings)),
+        "versions": _apart(lambda: machine_checks.check_versions(settings.ops, state_dir)),
+        "open files": _apart(machine_checks.check_files),
         "ports": partial(_ports, settings),
     }
     found = await asyncio.gather(
@@ -107,6 +116,12 @@ def _apart(check: Callable[[], Iterable[Line]]) -> Check:
     return run
 
 
+async def _proxies(settings: Settings) -> list[Line]:
+    if not settings.sinks.redis.url:
+        return []  # the SIP proxies have no Redis of ours
+    return await redis_checks.check_proxies(settings.proxies())
+
+
 async def _snapshots(settings: Settings) -> list[Line]:
     heads: dict[str, ListHead] | None = None
     try:
@@ -115,7 +130,8 @@ async def _snapshots(settings: Settings) -> list[Line]:
     except Fault:
         heads = None  # the line of redis says why
     named = [*machine_checks.name_lines(heads or ())]
-    return [*named, *await _apart(lambda: machine_checks.check_snapshots(settings, heads))()]
+    folder, keys = Path(settings.lists.state_dir), settings.circle_keys()
+    return [*named, *await _apart(lambda: machine_checks.check_snapshots(folder, keys, heads))()]
 
 
 async def _ports(settings: Settings) -> list[Line]:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from stream.config.feed_files import FeedSetup, house_of, read_each
-from stream.config.settings import Settings
+from stream.config.feed_files import FeedSetup, House, read_each
 from stream.core.model.errors import ConfigInvalid
 from stream.feeds.feed import FeedState
 from stream.feeds.state_store import FeedBook
+from stream.lists.store.settings import RegisterSettings
 from stream.ops.clock import monotonic_s
 
 LOOK_S: Final = 5.0
@@ -36,7 +36,9 @@ class Feeds:
 class FeedsKnown:
     """Reads the folder, at most each `LOOK_S` seconds."""
 
-    settings: Settings
+    folder: Path
+    house: House
+    register: RegisterSettings
     _feeds: Feeds = field(init=False, default_factory=Feeds)
     _looked_s: float | None = field(init=False, default=None)
 
@@ -45,19 +47,18 @@ class FeedsKnown:
         now_s = monotonic_s()
         if self._looked_s is None or now_s - self._looked_s > LOOK_S:
             self._looked_s = now_s
-            self._feeds = await asyncio.to_thread(_read, self.settings)
+            self._feeds = await asyncio.to_thread(_read, self.folder, self.house)
         return self._feeds
 
     async def states(self, names: Iterable[str]) -> dict[str, FeedState]:
         """What is remembered of feeds. Raises RegisterDown, RegisterLost."""
-        async with FeedBook.open(self.settings.register()) as book:
+        async with FeedBook.open(self.register) as book:
             return await book.states(list(names))
 
 
-def _read(settings: Settings) -> Feeds:
-    folder = Path(settings.feeds.dir)
+def _read(folder: Path, house: House) -> Feeds:
     try:
-        setups, wrong = read_each(folder, os.environ, house_of(settings))
+        setups, wrong = read_each(folder, os.environ, house)
     except ConfigInvalid as error:
         return Feeds(wrong={"": error.errors})
     shown = {

@@ -2,10 +2,12 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from stream.appeals.actions import Desk
 from stream.appeals.appeal_store import AppealBook
 from stream.config.agreement_files import AgreementFolder
+from stream.config.feed_files import house_of
 from stream.config.settings import Settings
 from stream.core.filters.blocklists import Blocklists
 from stream.edge.http.appeal_service import Redress
@@ -53,7 +55,7 @@ async def opened(
         redress=redress,
         live=Live(watch or Watch(settings.watched()), serve.watchers_max),
         recent=Recent(settings.kafka_client(), settings.calls.decisions_topic),
-        feeds=FeedsKnown(settings),
+        feeds=FeedsKnown(Path(settings.feeds.dir), house_of(settings), settings.register()),
         commands=Commands(arguments),
         blocklists=blocklists,
         counting=counting_of(settings),

@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from stream.web.feed_index import FeedsKnown
 from tests.browser.conftest import Site
 from tests.browser_lab import XSS, Person
 from tests.integration.feeds_lab import HEAD, kh
@@ -26,11 +26,11 @@ def feeds(site: Site, site_folder: Path) -> Iterator[None]:
         (folder / f"{name}.toml").write_text(text)
     Operator(site_folder / "ringfence.toml").types("feeds", "pull", "kh-gone", code=1)
     (folder / "kh-broken.toml").write_text(f"list = {json.dumps(XSS)}\n[gate]\nshrink = 3\n")
-    site.pages.feeds = FeedsKnown(site.pages.settings)
+    site.pages.feeds = replace(site.pages.feeds)  # which has read nothing yet
     yield
     for name in ("kh-new", "kh-gone", "kh-broken"):
         (folder / f"{name}.toml").unlink()
-    site.pages.feeds = FeedsKnown(site.pages.settings)
+    site.pages.feeds = replace(site.pages.feeds)  # which has read nothing yet
 
 
 @pytest.mark.usefixtures("feeds")

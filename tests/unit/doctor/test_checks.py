@@ -3,7 +3,6 @@
 import asyncio
 import socket
 import threading
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -77,14 +76,13 @@ def test_topics_and_their_replicas() -> None:
     lines = [*topic_lines(reports)]
     assert grades(lines) == ["ok", "warn", "fail"]
     assert lines[2].fix == "ringfence topics create"
-    settings = load([], {})
 
     def topic(**fields) -> dict[str, Any]:
         plain = {"partition": 0, "leader": 1, "replicas": [1], "isr": [1]}
         return {"topic": "t", "partitions": [plain | fields]}
 
     states = [topic(), topic(leader=-1), topic(isr=[])]
-    assert [grades(replica_lines([one], settings)) for one in states] == [[], ["fail"], ["warn"]]
+    assert [grades(replica_lines([one], 1)) for one in states] == [[], ["fail"], ["warn"]]
     assert "kafka-acls.sh" in right("write t", PermissionError(), "t").fix
     assert right("write t", None, "t").grade is Grade.OK
 
@@ -125,14 +123,14 @@ def test_clocks() -> None:
 
 def test_the_state_directory(settings: Settings) -> None:
     """Ours and private; open to all; not there; no room."""
-    assert grades(machine_checks.check_state(settings)) == ["ok", "ok"]
+    assert grades(machine_checks.check_state(Path(settings.lists.state_dir))) == ["ok", "ok"]
     folder = Path(settings.lists.state_dir)
     folder.chmod(0o777)
-    lines = [*machine_checks.check_state(settings)]
+    lines = [*machine_checks.check_state(Path(settings.lists.state_dir))]
     assert lines[0].fix == f"chmod o-w {folder}"
     folder.chmod(0o700)
     folder.rmdir()
-    assert grades(machine_checks.check_state(settings)) == ["warn"]
+    assert grades(machine_checks.check_state(Path(settings.lists.state_dir))) == ["warn"]
     sizes = (10 * 1024**3, 1024**3, 1024**2)
     found = [str(machine_checks.space_line(folder, free).grade) for free in sizes]
     assert found == ["ok", "warn", "fail"]
@@ -151,13 +149,18 @@ def test_lists_here_against_the_register() -> None:
     assert grades(machine_checks.behind_lines({}, None)) == ["warn"]
 
 
+def snapshots(settings: Settings) -> list[Line]:
+    folder = Path(settings.lists.state_dir)
+    return [*machine_checks.check_snapshots(folder, settings.circle_keys(), {})]
+
+
 def test_a_damaged_state_file_is_found(settings: Settings) -> None:
     """What a crash or a hand left half written."""
-    found = list(machine_checks.check_snapshots(settings, {}))
+    found = list(snapshots(settings))
     assert {line.grade for line in found} == {Grade.OK}
     assert len(found) == 2  # all are there, and no filter is too coarse
     (Path(settings.lists.state_dir) / "register.json").write_text("{")
-    assert grades(machine_checks.check_snapshots(settings, {})) == ["fail"]
+    assert grades(snapshots(settings)) == ["fail"]
 
 
 def test_agreements(settings: Settings) -> None:
@@ -171,22 +174,22 @@ def test_agreements(settings: Settings) -> None:
 
 def test_keys_are_private(settings: Settings) -> None:
     """A key that others may read is no secret any more."""
-    assert grades(expiry_checks.check_keys(settings, {})) == ["ok", "ok"]
+    assert grades(expiry_checks.check_keys(settings.exchange, (), {})) == ["ok", "ok"]
     key = Path(settings.exchange.circles_dir) / "asean.key"
     key.write_text("ab" * 32)
     key.chmod(0o600)
-    assert next(expiry_checks.check_keys(settings, {})).said.startswith("asean")
+    assert next(expiry_checks.check_keys(settings.exchange, (), {})).said.startswith("asean")
     key.chmod(0o644)
-    assert "chmod 600" in next(expiry_checks.check_keys(settings, {})).fix
+    assert "chmod 600" in next(expiry_checks.check_keys(settings.exchange, (), {})).fix
     (Path(settings.exchange.keys_dir) / "x.pem").write_text("no key")
-    assert grades(expiry_checks.check_keys(settings, {})) == ["fail", "fail"]
+    assert grades(expiry_checks.check_keys(settings.exchange, (), {})) == ["fail", "fail"]
 
 
 def test_what_is_published(settings: Settings) -> None:
     """Nothing is no fault; a repository that can not be read is."""
-    assert [*expiry_checks.check_roles(settings, NOW_S)] == []
+    assert [*expiry_checks.check_roles(Path(settings.exchange.dir), NOW_S)] == []
     (Path(settings.exchange.dir) / "metadata").mkdir(parents=True)
-    assert grades(expiry_checks.check_roles(settings, NOW_S)) == ["fail"]
+    assert grades(expiry_checks.check_roles(Path(settings.exchange.dir), NOW_S)) == ["fail"]
 
 
 @pytest.mark.needs_openssl
@@ -232,13 +235,12 @@ def test_tokens_that_end(settings: Settings) -> None:
         )
     ]
     held = read_tokens("\n".join(lines), [])
-    here = replace(settings, secrets=replace(settings.secrets, http_tokens=held))
-    found = list(expiry_checks.check_tokens(here, 2 * day_s))
+    found = list(expiry_checks.check_tokens(held, 2 * day_s))
     assert grades(found) == ["fail", "warn", "ok"]
     assert "over expired 24 h ago" in found[0].said
     assert "soon expires in 10 days" in found[1].said
     assert found[2].said.startswith("4 clients")
-    assert list(expiry_checks.check_tokens(settings, 0)) == []
+    assert list(expiry_checks.check_tokens(settings.secrets.http_tokens, 0)) == []
 
 
 def test_versions_and_limits(settings: Settings) -> None:
@@ -250,9 +252,8 @@ def test_versions_and_limits(settings: Settings) -> None:
         "ok",
         "ok",
     ]
-    assert Grade.WARN in {
-        one.grade for one in machine_checks.check_versions(settings)
-    }  # no kernels
+    found = machine_checks.check_versions(settings.ops, Path(settings.lists.state_dir))
+    assert Grade.WARN in {one.grade for one in found}  # no kernels
     assert [str(machine_checks.files_line(limit).grade) for limit in (65_536, 256)] == [
         "ok",
         "warn",
@@ -311,14 +312,14 @@ def test_a_wrong_configuration_is_a_line_too(tmp_path: Path) -> None:
 
 def test_records_that_stop_workers_are_named(settings: Settings) -> None:
     """Where the record lies and where it went; what workers stopped at; and well."""
-    (line,) = call_checks.check_set_aside(settings)
+    (line,) = call_checks.check_set_aside(Path(settings.lists.state_dir), "calls.rejected")
     assert (line.grade, line.said) == (Grade.OK, "none is known here")
     folder = Path(settings.lists.state_dir, FOLDER)
     folder.mkdir()
     crash = Crash("calls", 3, 7, 7, NOW_S * 1000, True, NOW_S * 1000)
     aside = SetAside(Record("calls", 3, 7, NOW_S * 1000), NOW_S * 1000)
     (folder / "crashes.json").write_bytes(msgspec.json.encode(Ledger(1, [crash], [aside])))
-    record, workers = call_checks.check_set_aside(settings)
+    record, workers = call_checks.check_set_aside(Path(settings.lists.state_dir), "calls.rejected")
     assert record.grade is Grade.WARN
     assert record.said == (
         "calls/3/7 stopped workers and is in calls.rejected since 2025-11-25 21:04 UTC"
