@@ -6,7 +6,6 @@ from stream.cli.common import complain
 from stream.cli.main import app
 from stream.core.model.errors import Fault
 from stream.ops.stdin_arguments import joined
-from stream.services.worker import exit_code_of
 
 
 def main() -> None:
@@ -16,7 +15,7 @@ def main() -> None:
         app()
     except Fault as fault:
         complain(fault)
-        sys.exit(exit_code_of(fault))
+        sys.exit(fault.exit_code)
     except BrokenPipeError:  # `| head` has seen enough
         sys.stderr.close()
         sys.exit(141)

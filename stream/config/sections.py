@@ -4,9 +4,9 @@ Limits that concern one value stand in its type, those between values in `__post
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
 from stream.calls.plausibility.settings import RulesSection
@@ -24,6 +24,12 @@ from stream.kafka.settings import SourceSettings, TopicLimits, TopicsSettings
 from stream.ops.kernels import FOLDER
 from stream.ops.schema import checks
 from stream.ops.schema.toml import Between, Checked, Problem, Problems
+
+SINK_POLL_INTERVAL_MS: Final = 8 * 86_400_000
+"""A sink delivers a batch for as long as it takes, up to a week; `/live` shows one that hangs.
+
+With Kafka's default of 5 minutes, a batch for an endpoint that is down would start again each time
+and never be given up."""
 
 Filled = Annotated[str, Checked(checks.filled)]
 Country = Annotated[str, Checked(checks.country)]
@@ -129,6 +135,16 @@ class CallsSection:
             corrupt_batches=self.corrupt_batches,
             session_timeout_ms=self.session_timeout_ms,
             rebalance_timeout_ms=self.rebalance_timeout_ms,
+        )
+
+    def decisions_source(self, group_id: str, start_at: str) -> SourceSettings:
+        """For a sink, which reads decisions in a group of its own."""
+        return replace(
+            self.source(""),
+            topics=(self.decisions_topic,),
+            group_id=group_id,
+            start_at=start_at,
+            poll_interval_ms=SINK_POLL_INTERVAL_MS,
         )
 
     def transact(self, transactional_id: str) -> TransactSettings:

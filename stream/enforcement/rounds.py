@@ -36,6 +36,7 @@ from stream.lists.store.settings import RegisterSettings
 from stream.ops.clock import now_ms, now_s
 from stream.ops.metrics.enforcement import EnforcementMetrics
 from stream.ops.retry import Backoff
+from stream.ops.tasks import together
 
 log = logging.getLogger(__name__)
 
@@ -120,12 +121,14 @@ class Enforcing:
     async def run(self) -> None:
         """All of it, until cancelled."""
         plan = self._plan
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._again("counting", self._count_on, 0.0))
-            tasks.create_task(self._again("publishing", self._publish, plan.publish_s))
-            for partner in plan.partners:
-                reading = self._reading(partner)
-                tasks.create_task(self._again("reading", reading, plan.read_s, partner.country))
+        await together(
+            self._again("counting", self._count_on, 0.0),
+            self._again("publishing", self._publish, plan.publish_s),
+            *(
+                self._again("reading", self._reading(partner), plan.read_s, partner.country)
+                for partner in plan.partners
+            ),
+        )
 
     async def count(self) -> None:
         """Count the decisions that are there now, once."""

@@ -249,7 +249,9 @@ class Watched:
                 log.error("agreement %s: its last good version stays: %s", name, "; ".join(errors))
         self._states, self._wrong = states, reading.errors
 
-    def look(self, source: KafkaSource | None, blocklists: Blocklists) -> None:
+    def look(
+        self, source: KafkaSource | None, blocklists: Blocklists, *, stopping: bool = False
+    ) -> None:
         """Read the gauges: how far behind the calls are, and which lists are enforced."""
         metrics = self.metrics
         self._hear(source.silent_s if source is not None else 0.0)
@@ -278,7 +280,7 @@ class Watched:
         metrics.bare_chance.set(chance_of(blocklists.lists))
         self._begin_scopes(blocklists)
         self.state.assigned = source is not None and source.assigned
-        metrics.ready.set(self.state.readiness.ready)
+        metrics.ready.set(self.state.readiness.ready and not stopping)
 
     def _begin_scopes(self, blocklists: Blocklists) -> None:
         """Begin the counts of lists that come as hashes at 0: a rate would miss the first event."""
@@ -314,7 +316,6 @@ class State:
     register_up: bool = False
     kafka_up: bool = False
     assigned: bool = False
-    stopping: bool = False
 
     @property
     def readiness(self) -> Readiness:
@@ -329,6 +330,4 @@ class State:
             missing.append(
                 "no partitions are assigned" if self.kafka_up else "Kafka does not answer yet"
             )
-        if self.stopping:
-            missing.append("it is being stopped")
         return Readiness(tuple(missing))

@@ -10,7 +10,7 @@ from typing import Self
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from stream.core.model.errors import Fault
+from stream.core.model.errors import UNUSABLE, Fault
 from stream.ops.accept_pacing import paced
 from stream.ops.clock import monotonic_s
 from stream.ops.metrics.exposition import Pages
@@ -22,26 +22,28 @@ IDLE_S = 10.0
 
 
 class PortTaken(Fault):
-    """The HTTP address of `[ops]` can not be used."""
+    """The HTTP address of `[ops]` cannot be used."""
+
+    exit_code = UNUSABLE
 
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """What is still missing, in words an operator understands; ready if nothing is."""
+    """What is still missing, in an operator's words. Ready if that is nothing."""
 
     missing: tuple[str, ...]
 
     @property
     def ready(self) -> bool:
-        """Whether calls are being decided."""
+        """Nothing is missing."""
         return not self.missing
 
 
 class Turning:
-    """Whether the event loop turns: a task of it notes the time, `/live` reads how long ago.
+    """The age of the event loop's last turn: a task of it notes the time, `/live` reads it.
 
-    A loop that hangs answers no request at all, which is the same to whoever asks; but one that
-    hung for a while and turns again can say so, and a supervisor reads the age from its status.
+    A loop that hangs answers no request at all, which is the same to whoever asks. One that hung
+    for a while and turns again can say so.
     """
 
     def __init__(self, stalled_s: float) -> None:
@@ -61,7 +63,7 @@ class Turning:
 
     @property
     def stalled(self) -> bool:
-        """Whether that is too long ago."""
+        """The loop has not turned for too long."""
         return self.age_s > self._stalled_s
 
 
@@ -104,7 +106,7 @@ class HealthServer:
         except OSError as error:
             await self._runner.cleanup()
             raise PortTaken(
-                f"{host}:{port} can not be used for /metrics ({error.strerror}): "
+                f"{host}:{port} cannot be used for /metrics ({error.strerror}): "
                 "set http_host and http_port in [ops] (port 0: a free one)"
             ) from error
         return self

@@ -1,9 +1,13 @@
-"""Ending tasks for sure, and whose failure is told to whom."""
+"""Tasks that end for sure, and whose failure reaches the one who waits."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
+
+from stream.core.model.errors import Fault
+
+_T = TypeVar("_T")
 
 
 async def cancelled(*tasks: "asyncio.Task[Any]", again_s: float = 5.0) -> None:
@@ -45,25 +49,55 @@ async def every(seconds: float, look: Callable[[], object]) -> None:
         await asyncio.to_thread(look)
 
 
-async def first(job: Awaitable[None], *others: "asyncio.Task[None]") -> None:
-    """Wait for `job`, or for one of `others`, which end only by failing: then raise what it did."""
-    async with running(job, "job") as task:
-        await asyncio.wait({task, *others}, return_when=asyncio.FIRST_COMPLETED)
-        for other in others:
-            if other.done():
-                other.result()
-                raise AssertionError(f"{other.get_name()} ended by itself")
-        task.result()
+async def supervised(job: Coroutine[Any, Any, _T], **helpers: Coroutine[Any, Any, None]) -> _T:
+    """Run `job` while `helpers` run beside it; return its result.
 
-
-async def until(told: asyncio.Event, jobs: "Sequence[asyncio.Task[None]]") -> None:
-    """Wait for the word to stop; a job that failed before ends the waiting: raise what it did."""
-    word = asyncio.create_task(told.wait())
-    waiting: set[asyncio.Task[Any]] = {word, *jobs}
+    A helper has no end of its own. If one fails, all are cancelled, and its failure is raised as it
+    is, without a group around it. Cancelled from outside, the job ends before its helpers: it may
+    need them to wind up.
+    """
     try:
-        while not word.done():
-            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            for job in done:
-                job.result()
-    finally:
-        await cancelled(word)
+        async with asyncio.TaskGroup() as group:
+            main = group.create_task(job, name="job")
+            tasks = [
+                group.create_task(_endless(one, name), name=name) for name, one in helpers.items()
+            ]
+            try:
+                await asyncio.wait({main})
+            finally:
+                # The group cancels a task once, which is not enough: see `cancelled`.
+                await cancelled(main)
+                await cancelled(*tasks)
+    except BaseExceptionGroup as failures:
+        raise _cause(failures) from None
+    return main.result()
+
+
+async def together(*jobs: Coroutine[Any, Any, None]) -> None:
+    """Run `jobs` until all end. A failure of one cancels the others, and is raised as it is."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one) for one in jobs]
+            try:
+                await asyncio.wait(tasks)
+            finally:
+                await cancelled(*tasks)  # the group cancels them once, which is not enough
+    except BaseExceptionGroup as failures:
+        raise _cause(failures) from None
+
+
+async def _endless(helper: Coroutine[Any, Any, None], name: str) -> None:
+    await helper
+    raise AssertionError(f"{name} ended by itself")
+
+
+def _cause(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the failure to report: a bug before a fault, else the first."""
+    leaves = [
+        _cause(one) if isinstance(one, BaseExceptionGroup) else one for one in failures.exceptions
+    ]
+    cause = next((one for one in leaves if not isinstance(one, Fault)), leaves[0])
+    for other in leaves:
+        if other is not cause:
+            cause.add_note(f"and {type(other).__name__}: {other}")
+    return cause

@@ -7,7 +7,6 @@ key of a circle that was put into its folder, count without a restart.
 
 import asyncio
 import logging
-import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -32,16 +31,15 @@ from stream.exchange.publisher import (
 )
 from stream.exchange.repository import standings
 from stream.exchange.signing import role_of
-from stream.ops import log as logs
 from stream.ops.clock import monotonic_s, now_s
-from stream.ops.health import HealthServer, Readiness, Turning
 from stream.ops.metrics.exchange import ExchangeMetrics
-from stream.ops.tasks import cancelled
-from stream.services.worker import CLEAN, exit_code_of, refuse_optimised
+from stream.ops.tasks import supervised
+from stream.services import service
+from stream.services.service import Service, Words
 
 log = logging.getLogger(__name__)
 SEEN_S: Final = 5.0
-"""How often the gauges are read from the repository."""
+"""Seconds between two readings of the gauges from the repository."""
 _REGISTER, _REPOSITORY = "register", "repository"
 _NOT_YET: Final = "was not reached yet"
 _OF_REGISTER: Final = frozenset({Trouble.REGISTER, Trouble.REGISTER_UNSAFE})
@@ -51,19 +49,15 @@ def run(
     settings: Settings, outlet: Outlet, lists: Sequence[str] | None, share: Shared | None
 ) -> int:
     """Publish until told to stop; the exit code. `lists` None: all that have a role."""
-    refuse_optimised()
-    logs.set_up(settings.ops.log_level, {"process": "exchange"})
-    try:
-        return asyncio.run(
-            _Run(settings, outlet, CurrentOffers(settings, outlet, lists, share)).run()
-        )
-    except Fault as fault:
-        log.critical("%s: %s", type(fault).__name__, fault)
-        return exit_code_of(fault)
+
+    async def main() -> int:
+        return await _Run(settings, outlet, CurrentOffers(settings, outlet, lists, share)).run()
+
+    return service.run(settings, main, process="exchange")
 
 
 def pace_of(settings: Settings) -> Pace:
-    """How often what is done."""
+    """Return the intervals of publishing."""
     section = settings.exchange
     return Pace(
         gather_s=section.gather_s,
@@ -82,7 +76,7 @@ def lists_of(outlet: Outlet) -> frozenset[str]:
 
 @dataclass(slots=True)
 class CurrentOffers:
-    """Which lists are shared now, and how: `exchange.outlet.Offers`.
+    """The lists that are shared now, and how: `exchange.publisher.Offers`.
 
     `share` says it for all lists, whatever agreements do. Without it the agreements in force do;
     and where a folder of agreements is named, a list that none of them shares is not published.
@@ -113,11 +107,11 @@ class CurrentOffers:
 
     @property
     def agreements(self) -> Agreements:
-        """The agreements, of files that can not be used any more their last good version."""
+        """The agreements; of a file that cannot be used any more, its last good version."""
         return self._folder.reading.agreements
 
     def look(self) -> bool:
-        """Agreements and roles; whether anything is another than at the last look."""
+        """Read agreements and roles again. Return whether anything changed since the last look."""
         before = (self._names, self.agreements, self._span)
         if monotonic_s() - self._looked_s >= self.settings.agreements.reload_s:
             self._looked_s = monotonic_s()
@@ -137,7 +131,7 @@ class CurrentOffers:
         self._said = wrong
 
     def offer(self, name: str, circle: str) -> Offer | None:
-        """How a list is shared now; None: it is not. Raises ConfigInvalid."""
+        """Return how a list is shared now; None: it is not. Raises ConfigInvalid."""
         shares = self.share or shares_of(self.agreements, name, self.clock())
         if shares is None and self.agreements.needed:
             return None
@@ -149,50 +143,32 @@ class CurrentOffers:
 
 
 class _Run:
-    """The process: publishing, and being seen."""
+    """Publishes, and shows what it published."""
 
     def __init__(self, settings: Settings, outlet: Outlet, offers: CurrentOffers) -> None:
         self._settings, self._outlet, self._offers = settings, outlet, offers
         self._registry = CollectorRegistry()
         self._metrics = ExchangeMetrics(self._registry, settings.ops.lists_max)
-        self._turning = Turning(settings.ops.stalled_s)
         self._faults: dict[str, str] = {_REGISTER: _NOT_YET}
         self._expired: tuple[str, ...] = ()
         self._shared: dict[str, bool] = {}
 
     async def run(self) -> int:
-        """Until told to stop. Raises Faults."""
-        told = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, told.set)
-        ops, section = self._settings.ops, self._settings.exchange
-        server = HealthServer(
-            ops.http_host,
-            section.http_port,
+        """Publish until told to stop; the exit code. Raises Faults."""
+        return await Service(
+            self._settings,
+            self._settings.exchange.http_port,
             self._registry,
-            self._readiness,
-            lambda: self._turning.stalled,
-        )
-        async with server:
-            log.info("http://%s:%d/metrics /live /ready", ops.http_host, server.port)
-            names = ", ".join(sorted(self._offers.names))
-            log.info("publishing %s in %s", names, self._outlet.folder)
-            register, pace = self._settings.register(), pace_of(self._settings)
-            work = [
-                asyncio.create_task(job)
-                for job in (
-                    keep_published(self._outlet, self._offers, register, pace, self._tell),
-                    self._see(),
-                    self._turning.run(),
-                )
-            ]
-            waiting = asyncio.create_task(told.wait())
-            done, _ = await asyncio.wait({*work, waiting}, return_when=asyncio.FIRST_COMPLETED)
-            for task in done - {waiting}:
-                task.result()  # it has no end but a bug, and that is to be seen
-            await cancelled(*work, waiting)
-        log.info("stopped; what was published stays")
-        return CLEAN
+            self._missing,
+            words=Words(stopped="stopped; what was published stays"),
+        ).run(self._work)
+
+    async def _work(self) -> None:
+        names = ", ".join(sorted(self._offers.names))
+        log.info("publishing %s in %s", names, self._outlet.folder)
+        register, pace = self._settings.register(), pace_of(self._settings)
+        publishing = keep_published(self._outlet, self._offers, register, pace, self._tell)
+        await supervised(publishing, gauges=self._see())
 
     def _tell(self, name: str, told: Told) -> None:
         place = name or _REGISTER
@@ -248,13 +224,13 @@ class _Run:
             self._metrics.generation.set(name, latest.generation if latest else 0)
             self._metrics.published.set(name, latest.made_at_s if latest else 0)
 
-    def _readiness(self) -> Readiness:
-        faults = [f"{place}: {text}" for place, text in self._faults.items()]
-        return Readiness((*faults, *(f"{role}: has expired" for role in self._expired)))
+    def _missing(self) -> tuple[str, ...]:
+        faults = (f"{place}: {text}" for place, text in self._faults.items())
+        return (*faults, *(f"{role}: has expired" for role in self._expired))
 
 
 def in_words(name: str, edition: Edition | None) -> str:
-    """What was published, in a line."""
+    """Return one line on what was published."""
     if edition is None:
         return f"{name}: nothing new"
     latest = edition.latest

@@ -1,14 +1,13 @@
 """`ringfence feeds run`: every feed followed by a task of its own, until told to stop.
 
 Feed files are looked at every few seconds: a new or changed one takes effect without a restart, a
-removed one ends its feed (its entries stay until they expire), and one that can not be used leaves
-the feed as it was and says so.
+removed one ends its feed (its entries stay until they expire), and one that cannot be used leaves
+the feed as it was, and is logged.
 """
 
 import asyncio
 import logging
 import os
-import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -22,21 +21,19 @@ from stream.config.feed_files import FeedSetup, feed_paths, house_of, read_feed
 from stream.config.settings import Settings
 from stream.core.model.agreement import Agreements
 from stream.core.model.appeal import OPEN
-from stream.core.model.errors import ConfigInvalid, Fault
+from stream.core.model.errors import CRASHED, ConfigInvalid, Fault
 from stream.feeds.assess import Surroundings
 from stream.feeds.state_store import FeedBook
 from stream.feeds.subprocess_job import prepare
 from stream.lists.store.list_store import Register
 from stream.lists.store.rebuild import Rebuild, RebuildSettings, keep_rebuilt
 from stream.lists.store.redis_client import keep_told
-from stream.ops import log as logs
-from stream.ops.clock import Deadline
 from stream.ops.file_stamp import mark_of
-from stream.ops.health import HealthServer, Readiness, Turning
 from stream.ops.metrics.feed import FeedMetrics
-from stream.ops.tasks import cancelled
+from stream.ops.tasks import cancelled, supervised
+from stream.services import service
 from stream.services.feed_follower import PRELOADED, Follower, Workplace
-from stream.services.worker import CLEAN, CRASHED, exit_code_of, refuse_optimised
+from stream.services.service import Service, Words
 
 log = logging.getLogger(__name__)
 
@@ -48,19 +45,17 @@ def run(
 
     `arguments` are those of every process that rebuilds a list.
     """
-    refuse_optimised()
-    logs.set_up(settings.ops.log_level, {"process": "feeds"})
-    prepare(PRELOADED)
-    try:
-        environ = os.environ if environ is None else environ
-        return asyncio.run(FeedsRun(settings, environ, arguments).run())
-    except Fault as fault:
-        log.critical("%s: %s", type(fault).__name__, fault)
-        return exit_code_of(fault)
+    environ = os.environ if environ is None else environ
+
+    async def main() -> int:
+        prepare(PRELOADED)
+        return await FeedsRun(settings, environ, arguments).run()
+
+    return service.run(settings, main, process="feeds")
 
 
 def around_of(settings: Settings) -> Surroundings:
-    """What feeds are judged by besides their files. Raises ConfigInvalid."""
+    """Return what feeds are assessed with, apart from their files. Raises ConfigInvalid."""
     emergency = {land: frozenset(texts) for land, texts in settings.policy.emergency.items()}
     home = settings.calls.home_country
     return Surroundings(
@@ -72,7 +67,7 @@ def around_of(settings: Settings) -> Surroundings:
 
 
 MEMORY_S = 10.0
-"""How often Redis is asked for its memory."""
+"""Seconds between two readings of the memory that Redis uses."""
 
 
 class FeedsRun:
@@ -91,37 +86,36 @@ class FeedsRun:
         self._marks: dict[str, tuple[int, int]] = {}
         self._wrong: dict[str, str] = {}
         self._agreements = AgreementFolder(settings.agreements.folder())
-        self._told = asyncio.Event()
-        self._deadline = Deadline()
-        self._turning = Turning(settings.ops.stalled_s)
+        self._service = Service(
+            settings,
+            settings.feeds.http_port,
+            self._registry,
+            self._missing,
+            words=Words(
+                stopping="versions that are worked on are given up and come again",
+                late="feeds that did not stop are left behind",
+            ),
+        )
 
     async def run(self) -> int:
-        """Until told to stop: CLEAN, or CRASHED if a bug ended a follower. Raises Faults."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self._stop, number.name)
+        """Follow feeds until told to stop: CLEAN, or CRASHED if a bug ended one. Raises Faults."""
+        return await self._service.run(self._work)
+
+    async def _work(self) -> None:
         settings = self._settings
         feed_paths(self._folder)  # without a folder there is nothing to follow, now or later
         self._agreements.start()
         async with await Register.connect(settings.register()):
             pass  # a Redis that could lose entries is refused at the start
-        ops, feeds = settings.ops, settings.feeds
-        server = HealthServer(
-            ops.http_host,
-            feeds.http_port,
-            self._registry,
-            self._readiness,
-            lambda: self._turning.stalled,
-        )
-        async with FeedBook.open(settings.register()) as book, server:
-            log.info("http://%s:%d/metrics /live /ready", ops.http_host, server.port)
+        async with FeedBook.open(settings.register()) as book:
             self._place = Workplace(
-                settings=feeds,
+                settings=settings.feeds,
                 register=settings.register(),
                 state_dir=Path(settings.lists.state_dir),
                 around=around_of(settings),
                 book=book,
                 metrics=self._metrics,
-                places=asyncio.Semaphore(feeds.parallel),
+                places=asyncio.Semaphore(settings.feeds.parallel),
                 agreements=lambda: self._agreements.reading.agreements,
             )
             self._metrics.register_up.set(1)
@@ -130,48 +124,34 @@ class FeedsRun:
                 "feeds followed=%d broken=%d folder=%s",
                 *(len(self._followed), len(self._wrong), self._folder),
             )
-            return await self._watch()
+            register = settings.register()
+            desk = Desk(
+                settings.calls.home_country,
+                settings.circle_keys(),
+                Agreements(),
+                settings.appeals.answer_s,
+            )
+            await supervised(
+                self._watch(),
+                rebuilding=keep_rebuilt(register, self._rebuilds, self._rebuilt),
+                appeals=keep_watch(register, desk, settings.appeals.kept_days, self._appeals),
+                reading=keep_told(register, self._metrics.redis.told, MEMORY_S),
+            )
 
-    def _stop(self, why: str) -> None:
-        self._deadline.start(self._settings.ops.shutdown_s)
-        log.info("%s: stopping; versions that are worked on are given up and come again", why)
-        self._told.set()
-
-    async def _watch(self) -> int:
+    async def _watch(self) -> None:
         """Look at feed files and followers, until told to stop."""
-        turning = asyncio.create_task(self._turning.run())
-        rebuilding = asyncio.create_task(
-            keep_rebuilt(self._settings.register(), self._rebuilds, self._rebuilt)
-        )
-        settings = self._settings
-        keys, answer_s = settings.circle_keys(), settings.appeals.answer_s
-        desk = Desk(settings.calls.home_country, keys, Agreements(), answer_s)
-        watching = asyncio.create_task(
-            keep_watch(settings.register(), desk, settings.appeals.kept_days, self._appeals)
-        )
-        reading = asyncio.create_task(
-            keep_told(settings.register(), self._metrics.redis.told, MEMORY_S)
-        )
-        code = CLEAN
+        stopping = self._service.stopping
+        self._service.ends_by(lambda: None)
         try:
-            while not self._told.is_set():
+            while not stopping.is_set():
                 try:
                     async with asyncio.timeout(self._settings.feeds.reload_s):
-                        await self._told.wait()
+                        await stopping.wait()
                 except TimeoutError:
                     await self._reload()
-                code = max(code, self._dead())
+                self._look_for_dead()
         finally:
-            tasks = [task for _, task in self._followed.values()]
-            try:
-                async with asyncio.timeout(self._deadline.left_s):
-                    await cancelled(turning, rebuilding, watching, reading, *tasks)
-            except TimeoutError:
-                # Nothing is lost: what was begun comes again.
-                log.critical("the deadline came first: feeds that did not stop are left behind")
-                logging.shutdown()
-                os._exit(CRASHED)
-        return code
+            await cancelled(*(task for _, task in self._followed.values()))
 
     def _rebuilt(self, done: Rebuild) -> None:
         outcome = "failed" if done.code else "done"
@@ -182,9 +162,9 @@ class FeedsRun:
     def _appeals(
         self, standing: Standing | None, closed: Sequence[str], fault: Fault | None
     ) -> None:
-        """How many appeals wait; `fault`: why that is not known now."""
+        """Show how many appeals wait. `fault`: the reason why that is unknown now."""
         if fault is not None:
-            log.warning("appeals can not be looked at: %s", fault)
+            log.warning("appeals cannot be read: %s", fault)
         for name in closed:
             log.info("%s: the list's owner took the number off: redressed", name)
         if standing is not None:
@@ -192,14 +172,16 @@ class FeedsRun:
                 self._metrics.appeals.labels(state).set(standing.by_state[state])
             self._metrics.appeals_overdue.set(standing.overdue)
 
-    def _dead(self) -> int:
-        """A follower ends only by a bug: that feed is told as crashed, the others go on."""
+    def _look_for_dead(self) -> None:
+        """A follower ends only by a bug: that feed begins again, and the others go on.
+
+        Therefore followers are in no TaskGroup, which would end them all.
+        """
         for name, (follower, task) in list(self._followed.items()):
             if task.done() and not task.cancelled() and (error := task.exception()) is not None:
                 log.critical("%s: a bug ended this feed; it begins again", name, exc_info=error)
                 self._follow(follower.setup)
-                return CRASHED
-        return CLEAN
+                self._service.code = CRASHED
 
     def _follow(self, setup: FeedSetup) -> None:
         name = setup.feed.name
@@ -210,14 +192,14 @@ class FeedsRun:
         self._followed[name] = (follower, task)
 
     async def _reload(self) -> None:
-        """What changed among the agreements and the feed files takes effect."""
+        """Take up changed agreements and feed files."""
         if await asyncio.to_thread(self._agreements.look):
             for wrong in self._agreements.reading.errors.values():
                 log.error("agreements: what was read before goes on counting: %s", "; ".join(wrong))
         await self._look_at_files()
 
     async def _look_at_files(self) -> None:
-        """New and changed files take effect, at the start all; a broken one is its feed's alone."""
+        """Take up new and changed files; a broken one concerns its feed alone."""
         try:
             paths = await asyncio.to_thread(feed_paths, self._folder)
         except ConfigInvalid as error:
@@ -267,8 +249,6 @@ class FeedsRun:
                 goes_on = "this feed is not followed, the others are"
             log.error("feed files: %s: %s", goes_on, why)
 
-    def _readiness(self) -> Readiness:
-        missing = [
-            f"{name}: not tried yet" for name, (f, _) in self._followed.items() if not f.tried
-        ]
-        return Readiness(tuple(missing))
+    def _missing(self) -> tuple[str, ...]:
+        followed = self._followed.items()
+        return tuple(f"{name}: not tried yet" for name, (one, _) in followed if not one.tried)

@@ -1,22 +1,22 @@
-"""`ringfence serve`, put together: HTTP in front of the lists, until told to stop.
+"""`ringfence serve`: answer HTTP requests from the lists.
 
 It answers from its first moment: lookups with `allow` until lists are there, records with 503 until
 Kafka is. The lists are loaded as a worker loads them: the last good ones from the state directory,
-then the register, whose changes are followed.
+then the list store, whose changes are followed.
 """
 
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from prometheus_client import CollectorRegistry
 
 from stream.calls.publish import started_producer
 from stream.config.settings import Settings
-from stream.core.model.errors import Fault, KafkaRefuses, SourceDown
+from stream.core.model.errors import KafkaRefuses, SourceDown
 from stream.edge.http.app import application
 from stream.edge.http.appeal_service import Redress
 from stream.edge.http.auth import Guard
@@ -33,18 +33,15 @@ from stream.engine.decider import Judges, decoder_for
 from stream.engine.live_lookup import Memory
 from stream.kafka.batch import RawBatch
 from stream.kafka.consumer import KafkaSource
-from stream.kafka.settings import SourceSettings
-from stream.ops import log as logs
-from stream.ops.health import HealthServer, Turning
 from stream.ops.metrics.bounded_labels import Named
-from stream.ops.metrics.certificate import CertificateMetrics
-from stream.ops.metrics.exposition import keep_in_files
 from stream.ops.metrics.serve import ServeMetrics
 from stream.ops.metrics.token import TokenMetrics
 from stream.ops.retry import Backoff
-from stream.ops.tasks import running, until
-from stream.services.worker import CLEAN, Place, exit_code_of, refuse_optimised
+from stream.ops.tasks import supervised
+from stream.services import service
+from stream.services.service import LOOK_S, Place, Service, Words
 from stream.web.lifespan import opened, redress_at
+from stream.web.page_context import PageParts
 from stream.web.routes import install
 
 log = logging.getLogger(__name__)
@@ -53,7 +50,8 @@ _LOOPBACK = ("127.", "::1", "localhost")
 _RECORD_OVERHEAD = 64 * 1024
 """Of a request to Kafka around its records."""
 _KEPT_AT_ONCE = 1000
-_LOOK_S = 1.0
+_CLOSE_S = 1.5
+"""Less than the grace that a supervisor gives its workers."""
 
 
 def run(settings: Settings, arguments: Sequence[str] = (), place: Place | None = None) -> int:
@@ -61,20 +59,13 @@ def run(settings: Settings, arguments: Sequence[str] = (), place: Place | None =
 
     `arguments` are those of every command that the page runs, e.g. --config.
     """
-    refuse_optimised()
-    named = {} if place is None else {"worker": place.slot}
-    logs.set_up(settings.ops.log_level, {"process": "serve", **named})
-    if place is not None:
-        keep_in_files(place.slot)
-    try:
-        return asyncio.run(_Serving(settings, arguments, place).run())
-    except Fault as fault:
-        log.critical("%s: %s", type(fault).__name__, fault)
-        return exit_code_of(fault)
+    return service.run(
+        settings, lambda: _Serving(settings, arguments, place).run(), place, process="serve"
+    )
 
 
 class _Serving:
-    """One process's life."""
+    """The parts behind the routes, and the order in which they start and end."""
 
     def __init__(self, settings: Settings, arguments: Sequence[str], place: Place | None) -> None:
         self._settings = settings
@@ -87,8 +78,6 @@ class _Serving:
         for kind in Kind:
             metrics.problems.labels(kind)
         self._token_metrics: TokenMetrics | None = None
-        self._told = asyncio.Event()
-        self._turning = Turning(settings.ops.stalled_s)
         self._memory = Memory(settings, metrics.lookups, metrics.followed)
         self._guard = Guard(settings.secrets.http_tokens, settings.serve.refusals_per_minute)
         self._tokens = settings.token_file(self._take_up)
@@ -108,98 +97,78 @@ class _Serving:
             wait_s_max=settings.serve.kafka_s_max,
         )
 
+        self._service = Service(
+            settings,
+            settings.serve.health_port,
+            self._registry,
+            lambda: self._memory.readiness.missing,
+            words=Words(stopping="requests that run are answered"),
+            place=place,
+            uses=("kafka", "http"),
+            # Requests may take all of shutdown_s; then the rest is closed.
+            grace_s=_CLOSE_S,
+        )
+
     async def run(self) -> int:
-        """Until told to stop. Raises Faults."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self._stop, number.name)
-        settings, ops = self._settings, self._settings.ops
+        """Serve until told to stop; the exit code. Raises Faults."""
         self._warn()
         self._memory.agreements.start()
-        async with AsyncExitStack() as stack:
-            redress = await stack.enter_async_context(
-                redress_at(settings, self._metrics, self._memory.agreements)
-            )
+        if self._place is None:  # else the supervisor shows them
+            self._token_metrics = TokenMetrics(self._registry)
+            self._token_metrics.show(self._tokens.held.expiries)
+        # Before the first report: a supervisor that hears of us may send it, and it would end us.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._tokens.read)
+        return await self._service.run(self._work)
+
+    async def _work(self) -> None:
+        settings = self._settings
+        async with redress_at(settings, self._metrics, self._memory.agreements) as redress:
             self._memory.keep = redress.kept.asked
             redress.preloaded = Preloaded(redress.kept.redis, self._blocklist.judge)
             parts = self._parts(redress)
-            pages = await stack.enter_async_context(
-                opened(
-                    settings,
-                    parts.guard,
-                    self._memory.agreements,
-                    redress,
-                    lambda: self._memory.refresher.current,
-                    self._arguments,
+            async with opened(
+                settings,
+                parts.guard,
+                self._memory.agreements,
+                redress,
+                lambda: self._memory.refresher.current,
+                self._arguments,
+            ) as pages:
+                await supervised(
+                    self._serve(parts, pages),
+                    tokens=self._tokens.run(),
+                    lists=self._memory.run(),
+                    records=self._take_records(),
+                    changes=self._look(),
+                    agreements=self._memory.look(),
+                    asked=redress.kept.run(),
+                    decisions=self._keep_decisions(redress.kept),
                 )
-            )
-            jobs = [
-                await stack.enter_async_context(running(job, name))
-                for name, job in (
-                    ("turning", self._turning.run()),
-                    ("tokens", self._tokens.run()),
-                    ("lists", self._memory.run()),
-                    ("door", self._door.run()),
-                    ("look", self._look()),
-                    ("agreements", self._memory.look()),
-                    ("asked", redress.kept.run()),
-                    ("decisions", self._keep_decisions(redress.kept)),
-                )
-            ]
-            jobs += await stack.enter_async_context(self._seen_from_outside())
-            port = await stack.enter_async_context(
-                serving(
-                    application(parts, lambda app: install(app, pages)),
-                    settings.serve,
-                    self._metrics,
-                    shutdown_s=ops.shutdown_s,
-                    shared=self._place is not None,
-                )
-            )
-            scheme = "https" if settings.serve.cert_file else "http"
-            where = f"{scheme}://{settings.serve.host}:{port}"
+
+    async def _serve(self, parts: Parts, pages: PageParts) -> None:
+        serve = self._settings.serve
+        async with serving(
+            application(parts, lambda app: install(app, pages)),
+            serve,
+            self._metrics,
+            shutdown_s=self._settings.ops.shutdown_s,
+            shared=self._place is not None,
+        ) as port:
+            where = f"{'https' if serve.cert_file else 'http'}://{serve.host}:{port}"
             log.info("%s is the page; %s/docs lists what programs are served", where, where)
             try:
-                await until(self._told, jobs)
+                await self._service.until_stopping()
             finally:
+                # First: a page's stream of events is a request that would never end.
                 pages.live.close()
-        log.info("stopped")
-        return CLEAN
 
-    @asynccontextmanager
-    async def _seen_from_outside(self) -> AsyncIterator["list[asyncio.Task[None]]"]:
-        """Our own health pages, or reports to the supervisor; gives the tasks that do it."""
-        ops, place = self._settings.ops, self._place
-        if place is not None:
-            async with (
-                running(self._report(place), "report") as report,
-                running(self._watch(place), "supervisor") as watch,
-            ):
-                yield [report, watch]
-            return
-        CertificateMetrics(self._registry, self._settings.certificates("kafka", "http"))
-        self._token_metrics = TokenMetrics(self._registry)
-        self._token_metrics.show(self._tokens.held.expiries)
-        async with HealthServer(
-            ops.http_host,
-            self._settings.serve.health_port,
-            self._registry,
-            lambda: self._memory.readiness,
-            lambda: self._turning.stalled,
-        ) as server:
-            log.info("http://%s:%d/metrics /live /ready", ops.http_host, server.port)
-            yield []
-
-    async def _report(self, place: Place) -> None:
-        while True:
-            place.report(self._memory.readiness)
-            await asyncio.sleep(_LOOK_S)
-
-    async def _watch(self, place: Place) -> None:
-        await place.gone()
-        self._stop("the supervisor is gone")
+    async def _take_records(self) -> None:
+        """Hold the connection to Kafka. Without one, the other routes are still served."""
+        await self._door.run()
+        await asyncio.Event().wait()
 
     def _parts(self, redress: Redress) -> Parts:
-        """What the routes share."""
+        """Return the parts that the routes share."""
         settings = self._settings
         return Parts(
             settings=settings.serve,
@@ -215,14 +184,22 @@ class _Serving:
 
     async def _keep_decisions(self, kept: KeptDecisions) -> None:
         """Copy decisions from their topic, in a group of all processes that serve."""
-        backoff = Backoff(1.0, 30.0)
+        backoff, calls = Backoff(1.0, 30.0), self._settings.calls
+        wanted = replace(
+            calls.source(""),
+            topics=(calls.decisions_topic,),
+            group_id=f"{calls.group_id}.serve",
+            instance_id="",  # all processes that serve share the group
+            start_at="earliest",
+            corrupt_batches="skip",
+        )
 
         async def deliver(batch: RawBatch) -> None:
             await kept.deliver(batch)
             backoff.reset()
 
         while True:
-            source = KafkaSource(self._settings.kafka_client(), self._kept_source(), lambda _: None)
+            source = KafkaSource(self._settings.kafka_client(), wanted, lambda _: None)
             try:
                 await source.start()
                 await Pump(source, deliver, PumpSettings(_KEPT_AT_ONCE)).run()
@@ -232,23 +209,10 @@ class _Serving:
                 await source.stop()
             await asyncio.sleep(backoff.next_s())
 
-    def _kept_source(self) -> SourceSettings:
-        calls = self._settings.calls
-        return SourceSettings(
-            topics=(calls.decisions_topic,),
-            group_id=f"{calls.group_id}.serve",
-            instance_id="",
-            start_at="earliest",
-            session_timeout_ms=calls.session_timeout_ms,
-            rebalance_timeout_ms=calls.rebalance_timeout_ms,
-            fetch=calls.fetch,
-            corrupt_batches="skip",
-        )
-
     async def _look(self) -> None:
-        """Notice for the blocklist what changed."""
+        """Follow changes of the lists for `/v1/blocklist`."""
         while True:
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(LOOK_S)
             self._blocklist.look()
 
     def _take_up(self, tokens: Tokens) -> None:
@@ -267,12 +231,8 @@ class _Serving:
             max_request_size=self._settings.calls.record_bytes_max + _RECORD_OVERHEAD,
         )
 
-    def _stop(self, why: str) -> None:
-        log.info("%s: stopping; requests that run are answered", why)
-        self._told.set()
-
     def _warn(self) -> None:
-        """Of what is allowed, and seldom meant."""
+        """Warn of settings that are allowed, and seldom intended."""
         serve = self._settings.serve
         if not self._settings.secrets.http_tokens.held:
             log.warning(

@@ -1,4 +1,4 @@
-"""`ringfence ingest`, put together: read, send, keep the place; once, or until told to stop."""
+"""`ringfence ingest`: read records, send them, store the position; once, or until told to stop."""
 
 import asyncio
 import hashlib
@@ -28,8 +28,8 @@ from stream.ops.clock import monotonic_s
 from stream.ops.metrics.ingest import IngestMetrics
 from stream.ops.tasks import cancelled, running
 from stream.ops.untrusted_folders import open_plain
-from stream.services.service import Life, run
-from stream.services.worker import refuse_optimised
+from stream.services import service
+from stream.services.service import DELIVERS, Service, refuse_optimised
 
 log = logging.getLogger(__name__)
 
@@ -38,12 +38,12 @@ _OVERHEAD: Final = 64 * 1024
 """Of a request to Kafka around its records."""
 _SILENT_S: Final = 5.0
 _STOP_S: Final = 3.0
-"""How long records under way may still take once we are told to stop."""
+"""Seconds that records under way may still take once the process stops."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked for: `path` is a file or a folder, `state` says how far it was read."""
+    """A file or folder to read: `path`. The file `state` holds how far it was read."""
 
     path: Path
     dialect: str
@@ -125,7 +125,7 @@ def _starts_as_document(path: Path) -> bool:
         with os.fdopen(open_plain(path, links=True), "rb") as file:
             return is_document(file.read(_SNIFFED))
     except OSError as error:
-        raise ConfigInvalid((f"{path}: can not be read: {error.strerror}",)) from error
+        raise ConfigInvalid((f"{path}: cannot be read: {error.strerror}",)) from error
 
 
 class Ingest:
@@ -156,7 +156,7 @@ class Ingest:
 
     @property
     def sent(self) -> Sent:
-        """What came of all records so far."""
+        """Counts of the records so far, by outcome."""
         return self._sender.sent
 
     @property
@@ -169,7 +169,7 @@ class Ingest:
         self._stopped.set()
 
     def missing(self) -> tuple[str, ...]:
-        """What stands in the way, for `/ready`."""
+        """Return what is missing, for `/ready`."""
         if not self._ready:
             return ("Kafka does not answer yet",)
         if self._sender.waits_s > _SILENT_S:
@@ -254,13 +254,16 @@ class Ingest:
 def follow(settings: Settings, request: Request, port: int) -> int:
     """Read until told to stop, with health pages at `port`; the exit code."""
 
-    async def whole() -> int:
+    async def main() -> int:
         with State(request.state, str(request.path)) as state:
             job = Ingest(settings, replace(request, follow=True), state)
-            life = Life(settings, port, job.registry)
-            return await life.run(job.work, job.stop, job.missing)
+            process = Service(
+                settings, port, job.registry, job.missing, words=DELIVERS, uses=("kafka",)
+            )
+            process.ends_by(job.stop)
+            return await process.run(job.work)
 
-    return run(settings, "ingest", whole)
+    return service.run(settings, main, process="ingest")
 
 
 def once(settings: Settings, request: Request) -> Ingest:

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import os
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
 from typing import Final
 
 from prometheus_client import CollectorRegistry
@@ -29,8 +28,9 @@ from stream.lists.follower.list_events import EventKind
 from stream.lists.store.redis_client import client, renamed
 from stream.ops.gc import settle
 from stream.ops.metrics.sink import RedisSinkMetrics, SinkMetrics
-from stream.ops.tasks import every, first, running
-from stream.services.service import LOOK_S, Life, run, source_settings
+from stream.ops.tasks import every, supervised
+from stream.services import service
+from stream.services.service import DELIVERS, LOOK_S, Service
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ _QUIET: Final = (EventKind.SWAPPED, EventKind.LOADED)
 
 def run_redis(settings: Settings) -> int:
     """Keep the proxies' keys until told to stop; the exit code."""
-    return run(settings, "sink-redis", lambda: RedisSinkRun(settings).run())
+    return service.run(settings, lambda: RedisSinkRun(settings).run(), process="sink-redis")
 
 
 class RedisSinkRun:
@@ -60,42 +60,36 @@ class RedisSinkRun:
         self._refresher = refresher_for(settings, self._list_event)
         self._source: KafkaSource | None = None
         self._sink: RedisSink | None = None
-        self._pump: Pump | None = None
-        self._stopped = asyncio.Event()
         self._partitions: set[Partition] = set()
+        self.service = Service(
+            settings,
+            settings.sinks.redis.http_port,
+            self._registry,
+            self._missing,
+            words=DELIVERS,
+            uses=("kafka",),
+        )
 
     async def run(self) -> int:
-        """Until told to stop."""
-        life = Life(self._settings, self._settings.sinks.redis.http_port, self._registry)
-        return await life.run(self._work, self._wind_up, self._missing)
-
-    def _wind_up(self) -> None:
-        self._stopped.set()
-        if self._pump is not None:
-            self._pump.stop()
+        """Write keys until told to stop; the exit code. Raises Faults."""
+        return await self.service.run(self._work)
 
     async def _work(self) -> None:
-        settings = self._settings
         self._agreements.start()
         await asyncio.gather(
-            asyncio.to_thread(use_kernels, settings),
+            asyncio.to_thread(use_kernels, self._settings),
             asyncio.to_thread(self._refresher.load_last_good),
         )
-        async with running(self._refresher.run(), "lists") as lists:
-            loaded = running(self._refresher.wait_loaded(), "loading")
-            async with loaded as loading, running(_set(self._stopped), "told") as told:
-                await asyncio.wait({loading, lists, told}, return_when=asyncio.FIRST_COMPLETED)
-                if lists.done():
-                    lists.result()
-                if self._stopped.is_set():
-                    return
-            log.info("lists are loaded: %d", len(self._refresher.current.lists))
-            settle()
-            async with AsyncExitStack() as stack:
-                proxies = await stack.enter_async_context(Proxies(settings.proxies()))
-                await self._write(proxies, lists)
+        await supervised(self._keep_keys(), lists=self._refresher.run())
 
-    async def _write(self, proxies: Proxies, lists: "asyncio.Task[None]") -> None:
+    async def _keep_keys(self) -> None:
+        await self._refresher.wait_loaded()
+        log.info("lists are loaded: %d", len(self._refresher.current.lists))
+        settle()
+        async with Proxies(self._settings.proxies()) as proxies:
+            await self._write(proxies)
+
+    async def _write(self, proxies: Proxies) -> None:
         settings, section = self._settings, self._settings.sinks.redis
         await proxies.let_in()
         kafka = settings.kafka_client()
@@ -112,27 +106,22 @@ class RedisSinkRun:
             await self._names(),
         )
         group = section.group_id or f"{settings.calls.group_id}.redis"
-        source = KafkaSource(kafka, source_settings(settings, group, "earliest"), self._event)
+        source = KafkaSource(kafka, settings.calls.decisions_source(group, "earliest"), self._event)
 
         async def back(
             epoch: int, delivered: Mapping[Partition, int], idle: int
         ) -> Mapping[Partition, int]:
             return await sink.replay.turn(source, epoch, delivered, idle)
 
-        self._pump = Pump(source, sink.deliver, PumpSettings(RECORDS_MAX), back)
+        pump = Pump(source, sink.deliver, PumpSettings(RECORDS_MAX), back)
         self._sink, self._source = sink, source
         await source.start()
         try:
-            if self._stopped.is_set():
-                return
-            async with (
-                running(sink.keep(), "keys") as keys,
-                running(self._look(source), "look") as look,
-                running(
-                    every(settings.agreements.reload_s, self._agreements.look), "agreements"
-                ) as agreements,
-            ):
-                await first(self._pump.run(), lists, keys, look, agreements)
+            self.service.ends_by(pump.stop)
+            agreements = every(settings.agreements.reload_s, self._agreements.look)
+            await supervised(
+                pump.run(), keys=sink.keep(), look=self._look(source), agreements=agreements
+            )
         finally:
             await source.stop()
 
@@ -175,7 +164,3 @@ class RedisSinkRun:
             level = logging.INFO
         extra = {"list": event.list_name} if event.list_name else {}
         log.log(level, "%s: %s", event.kind, event.detail, extra=extra)
-
-
-async def _set(event: asyncio.Event) -> None:
-    await event.wait()

@@ -1,123 +1,250 @@
-"""What the processes of all sinks share: signals, health pages, one deadline."""
+"""The shell of every process: from its first log line to its exit code.
+
+A process gives its work, and what is missing until it is ready. The rest is here, once for all:
+signals, one deadline for the whole shutdown, health pages or reports to a supervisor, and the way
+in which a fault becomes one log line and an exit code.
+"""
 
 import asyncio
 import logging
+import os
 import signal
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
 
 from stream.config.settings import Settings
-from stream.core.model.errors import Fault
-from stream.kafka.settings import SourceSettings
-from stream.lists.follower.list_events import EventKind
+from stream.core.model.errors import CLEAN, CRASHED, Fault
 from stream.ops import log as logs
 from stream.ops.clock import Deadline
 from stream.ops.health import HealthServer, Readiness, Turning
 from stream.ops.metrics.certificate import CertificateMetrics
-from stream.ops.tasks import cancelled, running
-from stream.services.worker import CLEAN, CRASHED, exit_code_of, refuse_optimised
+from stream.ops.metrics.exposition import keep_in_files
+from stream.ops.tasks import cancelled, supervised
 
 log = logging.getLogger(__name__)
 
-RECORDS_MAX: Final = 4000
-"""Decisions written at once: 8 scripts of 500 keys, about 40 ms."""
 LOOK_S: Final = 1.0
-_QUIET: Final = (EventKind.SWAPPED, EventKind.LOADED)
+"""Seconds between two readings of gauges, and between two reports to a supervisor."""
+STOP_S_MAX: Final = 5.0
+"""Seconds that a cancelled work, or one client of it, may take to close."""
 
 
-def run(settings: Settings, name: str, work: Callable[[], Awaitable[int]]) -> int:
-    """The exit code of a sink's process that does `work`; a fault is its last log line."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One process among those of a supervisor.
+
+    `report` tells it every second what is missing; `gone` returns when the supervisor has ended.
+    """
+
+    slot: int
+    workers: int
+    report: Callable[[Readiness], None]
+    gone: Callable[[], Awaitable[None]]
+
+
+def run(
+    settings: Settings,
+    main: Callable[[], Coroutine[Any, Any, int]],
+    place: Place | None = None,
+    **fields: object,
+) -> int:
+    """Run a process; return its exit code. `fields` are in each of its log lines."""
     refuse_optimised()
-    logs.set_up(settings.ops.log_level, {"process": name})
-
-    async def whole() -> int:
-        return await work()
-
+    logs.set_up(
+        settings.ops.log_level, fields if place is None else fields | {"worker": place.slot}
+    )
+    if place is not None:
+        keep_in_files(place.slot)
     try:
-        return asyncio.run(whole())
+        with asyncio.Runner() as runner:
+            try:
+                return runner.run(main())
+            except Late:
+                # An orderly exit waits for every task and thread, also for those that hang in a
+                # dead mount. Nothing is lost: what was not committed or stored is read again.
+                logging.shutdown()
+                os._exit(CRASHED)
     except Fault as fault:
         log.critical("%s: %s", type(fault).__name__, fault)
-        return exit_code_of(fault)
+        return fault.exit_code
+    except Exception:
+        log.critical("crashed: unhandled exception", exc_info=True)
+        raise
 
 
-class Life:
-    """One process: works until told to stop, and is seen from outside meanwhile."""
+def refuse_optimised() -> None:
+    """Refuse python -O: without asserts a bug would go on working."""
+    if not __debug__:
+        raise SystemExit("Ringfence does not run under python -O: its checks are asserts")
 
-    def __init__(self, settings: Settings, port: int, registry: CollectorRegistry) -> None:
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """The log lines of a shutdown that differ between processes."""
+
+    stopping: str = ""
+    stopped: str = "stopped"
+    late: str = "work that did not end is left behind"
+
+
+DELIVERS: Final = Words(
+    stopped="stopped; what was delivered is committed",
+    late="what was not committed is delivered again",
+)
+"""Of every process that delivers records at least once."""
+
+
+class Late(Fault):
+    """The deadline came before the work had ended."""
+
+
+class Service:
+    """One process: works until a signal stops it, and shows its health meanwhile."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        port: int,
+        registry: CollectorRegistry,
+        missing: Callable[[], tuple[str, ...]],
+        *,
+        words: Words,
+        place: Place | None = None,
+        uses: tuple[str, ...] = (),
+        stalled: Callable[[], bool] | None = None,
+        grace_s: float = 0.0,
+    ) -> None:
+        """Show health pages on `port`; under a supervisor, at `place`, report to it instead.
+
+        `uses` names the settings with certificates whose expiry /metrics shows. The work gets
+        `grace_s` on top of `[ops] shutdown_s`. `stalled` replaces the look at the event loop.
+        """
         self._settings = settings
         self._port = port
         self._registry = registry
-        self._told = asyncio.Event()
-        self._deadline = Deadline()
+        self._missing = missing
+        self._words = words
+        self._place = place
+        self._uses = uses
         self._turning = Turning(settings.ops.stalled_s)
+        self._stalled = stalled or (lambda: self._turning.stalled)
+        self._grace_s = grace_s
+        self._ask: Callable[[], None] | None = None
+        self._hurry = asyncio.Event()
+        self.stopping = asyncio.Event()
+        self.deadline = Deadline()
+        self.code = CLEAN
+        """The exit code of a work that ends in order; a process sets it where something failed."""
 
-    async def run(
-        self,
-        work: Callable[[], Awaitable[None]],
-        wind_up: Callable[[], None],
-        missing: Callable[[], tuple[str, ...]],
-    ) -> int:
-        """Until told to stop: CLEAN, or CRASHED if the deadline came first. Raises Faults.
+    @property
+    def readiness(self) -> Readiness:
+        """What is missing. A process that stops is not ready."""
+        stopping = ("it is being stopped",) if self.stopping.is_set() else ()
+        return Readiness((*self._missing(), *stopping))
 
-        `wind_up` asks `work`, once it was begun, to end by itself.
-        """
+    async def run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> int:
+        """Do `work` until a signal stops it; return the exit code. Raises Faults, also Late."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self._stop, number.name)
-        ops = self._settings.ops
-        CertificateMetrics(self._registry, self._settings.certificates("kafka"))
-        server = HealthServer(
-            ops.http_host,
-            self._port,
-            self._registry,
-            lambda: Readiness(("it is being stopped",) if self._told.is_set() else missing()),
-            lambda: self._turning.stalled,
-        )
-        async with (
-            server,
-            running(self._turning.run(), "turning") as turning,
-            running(work(), "work") as task,
-        ):
-            log.info("http://%s:%d/metrics /live /ready", ops.http_host, server.port)
-            told = asyncio.create_task(self._told.wait())
-            try:
-                await asyncio.wait({task, told, turning}, return_when=asyncio.FIRST_COMPLETED)
-                if not task.done():
-                    wind_up()
-                    await asyncio.wait({task}, timeout=self._deadline.left_s)
-            finally:
-                await cancelled(told)
+            asyncio.get_running_loop().add_signal_handler(number, self._signalled, number.name)
+        place, host = self._place, self._settings.ops.http_host
+        if place is not None:
+            await supervised(
+                self._until_stopped(work), report=self._report(place), supervisor=self._watch(place)
+            )
+        else:
+            if self._uses:
+                CertificateMetrics(self._registry, self._settings.certificates(*self._uses))
+            async with HealthServer(
+                host, self._port, self._registry, lambda: self.readiness, self._stalled
+            ) as server:
+                log.info("http://%s:%d/metrics /live /ready", host, server.port)
+                await supervised(self._until_stopped(work), turning=self._turning.run())
+        log.info("%s", self._words.stopped)
+        return self.code
+
+    def stop(self, why: str) -> None:
+        """Begin the shutdown. Later calls change nothing."""
+        if not self.stopping.is_set():
+            self.deadline.start(self._settings.ops.shutdown_s + self._grace_s)
+            more = self._words.stopping and f"; {self._words.stopping}"
+            log.info("%s: stopping within %.1f s%s", why, self.deadline.left_s or 0.0, more)
+            self.stopping.set()
+
+    def ends_by(self, ask: Callable[[], None]) -> None:
+        """From now on, ask the work by `ask` to end by itself. Before, it is cancelled.
+
+        A work that has begun nothing can be cancelled at any line. One that holds calls, files or
+        requests ends them in its own order.
+        """
+        self._ask = ask
+        if self.stopping.is_set():
+            ask()
+
+    async def until_stopping(self) -> None:
+        """Wait for the shutdown to begin; from now on, the work ends by itself after that."""
+        self.ends_by(lambda: None)
+        await self.stopping.wait()
+
+    def _signalled(self, name: str) -> None:
+        """Begin the shutdown; a person's second signal ends it at once.
+
+        Under a supervisor a second one is no person's: systemd and a terminal signal all processes
+        of the group, and the supervisor then signals its workers too.
+        """
+        if self.stopping.is_set() and self._place is None:
+            log.warning("%s again: stopping at once", name)
+            self.deadline = Deadline()
+            self.deadline.start(0.0)
+            self._hurry.set()
+        self.stop(name)
+
+    async def _until_stopped(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        # No TaskGroup: the work is cancelled in an orderly shutdown, which is no failure, and the
+        # wait for it ends at the deadline even if the work does not.
+        task = asyncio.create_task(work(), name="work")
+        stopping = asyncio.create_task(self.stopping.wait())
+        try:
+            await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if not task.done():
-                log.error("the deadline came first: what was not committed is delivered again")
-                return CRASHED
+                await self._wind_up(task)
+        except asyncio.CancelledError:
+            await cancelled(task)
+            raise
+        finally:
+            stopping.cancel()
+        if not (task.cancelled() and self.stopping.is_set()):
             task.result()
-        log.info("stopped; what was delivered is committed")
-        return CLEAN
 
-    def _stop(self, why: str) -> None:
-        self._deadline.start(self._settings.ops.shutdown_s)
-        log.info("%s: stopping", why)
-        self._told.set()
+    async def _wind_up(self, task: "asyncio.Task[None]") -> None:
+        """Let the work end what it began, for as long as the deadline allows. Raises Late."""
+        if self._ask is None:
+            task.cancel()
+        else:
+            self._ask()
+        hurry = asyncio.create_task(self._hurry.wait())
+        try:
+            left_s = self.deadline.left_s
+            await asyncio.wait({task, hurry}, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await cancelled(hurry)
+        if task.done():
+            return
+        log.error("the deadline came first: %s", self._words.late)
+        task.cancel()
+        await asyncio.wait({task}, timeout=STOP_S_MAX)
+        if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+            log.error("%s: %s", type(error).__name__, error)
+        raise Late(self._words.late)
 
+    async def _report(self, place: Place) -> None:
+        while True:
+            place.report(self.readiness)
+            await asyncio.sleep(LOOK_S)
 
-POLL_INTERVAL_MS: Final = 8 * 86_400_000
-"""A batch is delivered for as long as it takes, a week at most; `/live` tells of one that hangs.
-Were it Kafka's default of 5 minutes, an endpoint that is down would be tried from the beginning
-each time, and never be given up."""
-
-
-def source_settings(settings: Settings, group_id: str, start_at: str) -> SourceSettings:
-    """How a sink reads decisions, in a group of its own."""
-    calls = settings.calls
-    return SourceSettings(
-        topics=(calls.decisions_topic,),
-        group_id=group_id,
-        instance_id=calls.instance_id,
-        start_at=start_at,
-        session_timeout_ms=calls.session_timeout_ms,
-        rebalance_timeout_ms=calls.rebalance_timeout_ms,
-        fetch=calls.fetch,
-        corrupt_batches=calls.corrupt_batches,
-        poll_interval_ms=POLL_INTERVAL_MS,
-    )
+    async def _watch(self, place: Place) -> None:
+        await place.gone()
+        self.stop("the supervisor is gone")
+        await asyncio.Event().wait()

@@ -1,11 +1,9 @@
-"""`ringfence serve-sip`, put together: SIP in front of the lists, until told to stop."""
+"""`ringfence serve-sip`: answer SIP requests from the lists."""
 
-import asyncio
 import logging
-import signal
 import socket
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 
 from prometheus_client import CollectorRegistry
 
@@ -18,12 +16,11 @@ from stream.edge.sip.udp import UdpDoor, bound
 from stream.engine.decider import emergency_for
 from stream.engine.live_lookup import Memory
 from stream.lists.store.redis_client import client
-from stream.ops import log as logs
-from stream.ops.health import HealthServer, Turning
 from stream.ops.metrics.bounded_labels import Named
 from stream.ops.metrics.sip import SipMetrics
-from stream.ops.tasks import running, until
-from stream.services.worker import CLEAN, exit_code_of, refuse_optimised
+from stream.ops.tasks import supervised
+from stream.services import service
+from stream.services.service import Service, Words
 
 log = logging.getLogger(__name__)
 
@@ -32,17 +29,11 @@ _LOOPBACK = ("127.", "::1", "localhost")
 
 def run(settings: Settings) -> int:
     """Answer SIP until told to stop; the exit code."""
-    refuse_optimised()
-    logs.set_up(settings.ops.log_level, {"process": "serve-sip"})
-    try:
-        return asyncio.run(_Answering(settings).run())
-    except Fault as fault:
-        log.critical("%s: %s", type(fault).__name__, fault)
-        return exit_code_of(fault)
+    return service.run(settings, lambda: _Answering(settings).run(), process="serve-sip")
 
 
 class _Answering:
-    """One process's life."""
+    """The lookup, and the sockets in front of it."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -53,8 +44,6 @@ class _Answering:
         for transport in Transport:
             for reason in Unanswered:
                 metrics.unanswered.labels(transport, reason)
-        self._told = asyncio.Event()
-        self._turning = Turning(settings.ops.stalled_s)
         self._memory = Memory(settings, metrics.lookups, metrics.followed)
         self._responder = Responder(
             settings.sip,
@@ -65,47 +54,43 @@ class _Answering:
             metrics,
         )
 
+        self._service = Service(
+            settings,
+            settings.sip.health_port,
+            self._registry,
+            lambda: self._memory.readiness.missing,
+            words=Words(),
+        )
+
     async def run(self) -> int:
-        """Until told to stop. Raises Faults."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self._stop, number.name)
-        sip, ops = self._settings.sip, self._settings.ops
+        """Answer until told to stop; the exit code. Raises Faults."""
+        sip = self._settings.sip
         if not sip.trunks and not sip.host.startswith(_LOOPBACK):
             log.warning(
                 "[sip.trunks] names no address, so all who ask are strangers, %g a second together",
                 sip.strangers_per_s,
             )
         self._memory.agreements.start()
-        health = HealthServer(
-            ops.http_host,
-            sip.health_port,
-            self._registry,
-            lambda: self._memory.readiness,
-            lambda: self._turning.stalled,
-        )
-        async with AsyncExitStack() as stack:
-            kept = await stack.enter_async_context(self._kept())
-            tcp = TcpDoor(self._responder, sip)
-            jobs = [
-                await stack.enter_async_context(running(job, name))
-                for name, job in (
-                    ("turning", self._turning.run()),
-                    ("lists", self._memory.run()),
-                    ("look", self._memory.look()),
-                    ("asked", kept.run()),
-                    ("slow", tcp.run()),
-                )
-            ]
-            await stack.enter_async_context(health)
-            await stack.enter_async_context(self._doors(tcp))
-            log.info("http://%s:%d/metrics /live /ready", ops.http_host, health.port)
-            await until(self._told, jobs)
-        log.info("stopped")
-        return CLEAN
+        return await self._service.run(self._work)
+
+    async def _work(self) -> None:
+        tcp = TcpDoor(self._responder, self._settings.sip)
+        async with self._kept() as kept:
+            await supervised(
+                self._answer(tcp),
+                lists=self._memory.run(),
+                agreements=self._memory.look(),
+                asked=kept.run(),
+                slow=tcp.run(),
+            )
+
+    async def _answer(self, tcp: TcpDoor) -> None:
+        async with self._doors(tcp):
+            await self._service.until_stopping()
 
     @asynccontextmanager
     async def _doors(self, tcp: TcpDoor) -> AsyncIterator[None]:
-        """Both sockets, on one port."""
+        """Listen by UDP and TCP, on one port."""
         sip = self._settings.sip
         listening = bound(sip.host, sip.port, socket.SOCK_STREAM)
         port = listening.getsockname()[1]
@@ -135,7 +120,3 @@ class _Answering:
             yield kept
         finally:
             await redis.aclose()
-
-    def _stop(self, why: str) -> None:
-        log.info("%s: stopping", why)
-        self._told.set()

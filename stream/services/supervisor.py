@@ -21,37 +21,28 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from stream.config.settings import Settings
-from stream.core.model.errors import Fault
-from stream.ops import log as logs
-from stream.ops.clock import Deadline, monotonic_s
-from stream.ops.health import HealthServer, Readiness
-from stream.ops.metrics.certificate import CertificateMetrics
+from stream.core.model.errors import CLEAN, CONFIG_WRONG, CRASHED, UNUSABLE
+from stream.ops.clock import monotonic_s
+from stream.ops.health import Readiness
 from stream.ops.metrics.exposition import FILES_ENV, forget_gauges_of, sum_of_workers
 from stream.ops.metrics.token import TokenMetrics
 from stream.ops.metrics.worker import SupervisorMetrics
 from stream.ops.retry import Backoff
 from stream.ops.tasks import running
-from stream.services.worker import (
-    CLEAN,
-    CONFIG_WRONG,
-    CRASHED,
-    UNUSABLE,
-    Place,
-    exit_code_of,
-    refuse_optimised,
-)
+from stream.services import service
+from stream.services.service import Place, Service, Words
 
 log = logging.getLogger(__name__)
 
 RESTART_S_FIRST, RESTART_S_MOST = 0.5, 30.0
 GRACE_S = 2.0
-"""What a worker gets beyond its own shutdown deadline before it is killed."""
+"""Seconds that a worker gets beyond its own shutdown deadline before it is killed."""
 _FOLDER = "ringfence-metrics-"
 
 
 @dataclass(slots=True)
 class Worker:
-    """One place for a worker, whichever process fills it at the moment."""
+    """The place of one worker, whichever process is in it at the moment."""
 
     slot: int
     process: asyncio.subprocess.Process | None = None
@@ -84,7 +75,7 @@ def place_of_worker(slot: int, workers: int) -> Place:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What each worker is: `ringfence <command> <arguments>`; `port` shows the health of all."""
+    """The command of each worker: `ringfence <command> <arguments>`. `port` shows the health."""
 
     command: str
     arguments: Sequence[str]
@@ -93,14 +84,12 @@ class Work:
 
 def run(settings: Settings, workers: int, work: Work) -> int:
     """Supervise until told to stop; the exit code."""
-    refuse_optimised()
-    logs.set_up(settings.ops.log_level, {"worker": "supervisor"})
-    try:
+
+    async def main() -> int:
         with metrics_folder() as folder:
-            return asyncio.run(Supervisor(settings, workers, work, folder).run())
-    except Fault as fault:
-        log.critical("%s: %s", type(fault).__name__, fault)
-        return exit_code_of(fault)
+            return await Supervisor(settings, workers, work, folder).run()
+
+    return service.run(settings, main, worker="supervisor")
 
 
 @contextlib.contextmanager
@@ -130,29 +119,29 @@ class Supervisor:
         sum_of_workers(folder, self._registry)
         for worker in self._workers:
             self._metrics.restarts.labels(str(worker.slot))
-        self._deadline = Deadline()
-        self._stopping = asyncio.Event()
+        self._service = Service(
+            settings,
+            work.port,
+            self._registry,
+            self._missing,
+            words=Words(stopping=f"{workers} workers", late="workers that run are killed"),
+            uses=("kafka", "http") if work.command == "serve" else ("kafka",),
+            stalled=self._stalled,
+            grace_s=GRACE_S,
+        )
         self._hopeless = CLEAN
 
     async def run(self) -> int:
-        """Until told to stop, or until a worker says that starting it again is of no use."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self._stop, number.name)
-        ops = self._settings.ops
-        uses = ("kafka", "http") if self._work.command == "serve" else ("kafka",)
-        CertificateMetrics(self._registry, self._settings.certificates(*uses))
-        server = HealthServer(
-            ops.http_host, self._work.port, self._registry, self._readiness, self._stalled
-        )
-        async with server, self._tokens():
-            log.info(
-                "http://%s:%d/metrics /live /ready, %d workers",
-                *(ops.http_host, server.port, len(self._workers)),
-            )
-            async with asyncio.TaskGroup() as group:
-                lives = [group.create_task(self._life(worker)) for worker in self._workers]
-        codes = [life.result() for life in lives]
-        return self._hopeless or (CRASHED if any(codes) else CLEAN)
+        """Supervise until told to stop, or until a worker ends with a code that a restart keeps."""
+        return await self._service.run(self._work_all)
+
+    async def _work_all(self) -> None:
+        # The lives end by themselves: each stops its process, and kills it at the deadline.
+        self._service.ends_by(lambda: None)
+        async with self._tokens(), asyncio.TaskGroup() as group:
+            lives = [group.create_task(self._life(worker)) for worker in self._workers]
+        failed = any(life.result() for life in lives)
+        self._service.code = self._hopeless or (CRASHED if failed else CLEAN)
 
     @contextlib.asynccontextmanager
     async def _tokens(self) -> AsyncIterator[None]:
@@ -175,20 +164,15 @@ class Supervisor:
         async with running(tokens.run(again), "tokens"):
             yield
 
-    def _stop(self, why: str) -> None:
-        self._deadline.start(self._settings.ops.shutdown_s + GRACE_S)
-        log.info("%s: stopping %d workers", why, len(self._workers))
-        self._stopping.set()
-
     async def _life(self, worker: Worker) -> int:
-        """One place's life: its processes, one after the other. The last one's exit code."""
+        """Run the processes of one place, one after the other. Return the last exit code."""
         while True:
             code = await self._one_process(worker)
-            if self._stopping.is_set():
+            if self._service.stopping.is_set():
                 return code
             if code in (CONFIG_WRONG, UNUSABLE) and not worker.was_ready:
                 self._hopeless = self._hopeless or code
-                self._stop(f"worker {worker.slot} can not start")
+                self._service.stop(f"worker {worker.slot} cannot start")
                 return code
             wait_s = worker.backoff.next_s()
             worker.missing = (f"it died ({_how(code)}) and is started again",)
@@ -196,7 +180,7 @@ class Supervisor:
             self._metrics.restarts.labels(str(worker.slot)).inc()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
-                    await self._stopping.wait()
+                    await self._service.stopping.wait()
                 return CLEAN
 
     async def _one_process(self, worker: Worker) -> int:
@@ -213,24 +197,32 @@ class Supervisor:
         worker.process = process
         worker.started_s = worker.heard_s = monotonic_s()
         self._count_running()
-        listening = asyncio.create_task(self._listen(worker, process))
-        ended = asyncio.create_task(process.wait())
-        told = asyncio.create_task(self._stopping.wait())
         try:
-            await asyncio.wait({ended, told}, return_when=asyncio.FIRST_COMPLETED)
-            if not ended.done():
-                process.terminate()
-                await asyncio.wait({ended}, timeout=self._deadline.left_s)
-            if not ended.done():
-                log.error("worker %d did not stop in time and is killed", worker.slot)
-                process.kill()
-            return await ended
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._listen(worker, process))
+                return await self._ended(worker, process)
         finally:
-            told.cancel()
-            await listening
             worker.process = None
             self._count_running()
             forget_gauges_of(worker.slot, self._folder)
+
+    async def _ended(self, worker: Worker, process: asyncio.subprocess.Process) -> int:
+        """Wait until a worker ends; its exit code. Cancelled, as at the deadline, kill it."""
+        # No TaskGroup: `ended` has to outlive the cancellation, or the killed worker is a zombie.
+        ended = asyncio.create_task(process.wait())
+        stopping = asyncio.create_task(self._service.stopping.wait())
+        try:
+            await asyncio.wait({ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not ended.done():
+                process.terminate()
+                await asyncio.wait({ended})
+        finally:
+            stopping.cancel()
+            if not ended.done():
+                log.error("worker %d did not stop in time and is killed", worker.slot)
+                process.kill()
+            code = await ended
+        return code
 
     async def _listen(self, worker: Worker, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None, "it is a pipe"
@@ -245,12 +237,11 @@ class Supervisor:
     def _count_running(self) -> None:
         self._metrics.running.set(sum(worker.process is not None for worker in self._workers))
 
-    def _readiness(self) -> Readiness:
-        missing = [f"worker {w.slot}: {what}" for w in self._workers for what in w.missing]
-        return Readiness(tuple(missing))
+    def _missing(self) -> tuple[str, ...]:
+        return tuple(f"worker {w.slot}: {what}" for w in self._workers for what in w.missing)
 
     def _stalled(self) -> bool:
-        """Whether a running worker has not been heard of for too long."""
+        """Return whether a running worker has sent no report for too long."""
         longest_s = self._settings.ops.stalled_s
         now_s = monotonic_s()
         return any(w.process is not None and now_s - w.heard_s > longest_s for w in self._workers)

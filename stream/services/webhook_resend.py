@@ -1,4 +1,4 @@
-"""`ringfence sink resend`: what webhooks did not take is tried again, once somebody mended them.
+"""`ringfence sink resend`: deliver again what webhooks did not take, once they work again.
 
 Each endpoint has a position of its own in the topic of undelivered decisions, committed behind what
 was dealt with. What is not taken this time either is written to the topic's end again, so nothing
@@ -34,7 +34,7 @@ _EVERY_KIND: Final = frozenset({"block", "flag", "allow", "simulated"})
 
 @dataclass(slots=True)
 class Resent:
-    """What became of one endpoint's undelivered decisions."""
+    """Counts of one endpoint's undelivered decisions, by outcome."""
 
     endpoint: str
     delivered: int = 0
@@ -116,13 +116,13 @@ async def _all(settings: Settings, endpoint: Endpoint, done: Resent, observe: Ob
                 {one: min(await consumer.position(one), ends[one]) for one in unread}
             )
     except KafkaError as error:
-        raise down(kafka, f"{topic} can not be read", error) from error
+        raise down(kafka, f"{topic} cannot be read", error) from error
     finally:
         await consumer.stop()
 
 
 class _Assigned(ConsumerRebalanceListener):
-    """Which partitions are ours at first."""
+    """Learns the partitions of the first assignment."""
 
     def __init__(self) -> None:
         self.partitions: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()

@@ -18,8 +18,9 @@ from stream.kafka.call_events import Event
 from stream.kafka.consumer import KafkaSource
 from stream.kafka.topics import check_topics
 from stream.ops.metrics.sink import SinkMetrics, WebhookMetrics
-from stream.ops.tasks import cancelled, first, running
-from stream.services.service import LOOK_S, Life, run, source_settings
+from stream.ops.tasks import supervised, together
+from stream.services import service
+from stream.services.service import DELIVERS, LOOK_S, Service
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,9 @@ RECORDS_MAX: Final = 200
 
 def run_webhooks(settings: Settings, environ: Mapping[str, str]) -> int:
     """Deliver until told to stop; the exit code."""
-    return run(settings, "sink-webhooks", lambda: WebhooksRun(settings, environ).run())
+    return service.run(
+        settings, lambda: WebhooksRun(settings, environ).run(), process="sink-webhooks"
+    )
 
 
 class WebhooksRun:
@@ -48,18 +51,18 @@ class WebhooksRun:
         for event in Event:
             self._metrics.events.labels(event)
         self._sources: dict[str, KafkaSource] = {}
-        self._pumps: list[Pump] = []
-        self._stopped = False
+        self.service = Service(
+            settings,
+            self._section.http_port,
+            self._registry,
+            self._missing,
+            words=DELIVERS,
+            uses=("kafka",),
+        )
 
     async def run(self) -> int:
-        """Until told to stop."""
-        life = Life(self._settings, self._section.http_port, self._registry)
-        return await life.run(self._work, self._wind_up, self._missing)
-
-    def _wind_up(self) -> None:
-        self._stopped = True
-        for pump in self._pumps:
-            pump.stop()
+        """Deliver until told to stop; the exit code. Raises Faults."""
+        return await self.service.run(self._work)
 
     async def _work(self) -> None:
         settings = self._settings
@@ -70,15 +73,14 @@ class WebhooksRun:
             kept = await stack.enter_async_context(
                 Kept(kafka, topics[0], self._event, idempotent=settings.kafka.idempotent)
             )
-            jobs = [await self._endpoint(stack, name, kept) for name in self._section.endpoints]
-            look = await stack.enter_async_context(running(self._look(), "look"))
-            if self._stopped:
-                return
-            tasks = [asyncio.create_task(job.run()) for job in jobs]
-            try:
-                await first(_all(tasks), look)
-            finally:
-                await cancelled(*tasks)
+            pumps = [await self._endpoint(stack, name, kept) for name in self._section.endpoints]
+
+            def stop() -> None:
+                for pump in pumps:
+                    pump.stop()
+
+            self.service.ends_by(stop)
+            await supervised(together(*(pump.run() for pump in pumps)), look=self._look())
 
     async def _endpoint(self, stack: AsyncExitStack, name: str, kept: Kept) -> Pump:
         """The loop of one endpoint, ready to run."""
@@ -87,14 +89,14 @@ class WebhooksRun:
         post = await stack.enter_async_context(Post(section.post(source_name, self._secrets[name])))
         endpoint = Endpoint(section.endpoint(name), post, kept.keep, self._webhook_metrics)
         # A new endpoint is told what is decided from now on, not the week before.
-        wanted = source_settings(settings, f"{settings.calls.group_id}.webhook.{name}", "latest")
+        wanted = settings.calls.decisions_source(
+            f"{settings.calls.group_id}.webhook.{name}", "latest"
+        )
         source = KafkaSource(settings.kafka_client(), wanted, self._event)
         await source.start()
         stack.push_async_callback(source.stop)
         self._sources[name] = source
-        pump = Pump(source, endpoint.deliver, PumpSettings(RECORDS_MAX))
-        self._pumps.append(pump)
-        return pump
+        return Pump(source, endpoint.deliver, PumpSettings(RECORDS_MAX))
 
     async def _look(self) -> None:
         while True:
@@ -114,8 +116,3 @@ class WebhooksRun:
 
     def _event(self, event: Event) -> None:
         self._metrics.events.labels(event).inc()
-
-
-async def _all(tasks: "list[asyncio.Task[None]]") -> None:
-    """Until all have ended well, or one has not: then what it raised."""
-    await asyncio.gather(*tasks)

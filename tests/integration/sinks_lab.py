@@ -89,10 +89,10 @@ sinks.redis.sweep_s = 0.5
     async def sink(self) -> AsyncIterator[RedisSinkRun]:
         """A sink in this process, stopped in order at the end."""
         run = RedisSinkRun(self.settings)
-        task = asyncio.create_task(run._work())
+        task = asyncio.create_task(run.run())
         try:
             yield run
-            run._wind_up()
+            run.service.stop("the test")
             await asyncio.wait_for(task, WAIT_S)
         finally:
             await cancelled(task)

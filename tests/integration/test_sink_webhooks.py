@@ -320,10 +320,10 @@ async def test_endpoints_do_not_wait_for_each_other(tmp_path: Path, kafka, redis
 @asynccontextmanager
 async def _webhooks(settings: Any) -> AsyncIterator[WebhooksRun]:
     run = WebhooksRun(settings, {"HOOK": SECRET})
-    task = asyncio.create_task(run._work())
+    task = asyncio.create_task(run.run())
     try:
         yield run
-        run._wind_up()
+        run.service.stop("the test")
         await asyncio.wait_for(task, WAIT_S)
     finally:
         await cancelled(task)

@@ -5,7 +5,7 @@ what to do next, since an operator reads it at night.
 """
 
 from enum import StrEnum
-from typing import Final
+from typing import ClassVar, Final
 
 import msgspec
 
@@ -16,12 +16,25 @@ All three, wherever bytes come from a store or from outside: what is missing her
 """
 
 
+CLEAN: Final = 0
+CRASHED: Final = 1
+CONFIG_WRONG: Final = 2
+UNUSABLE: Final = 3
+"""Exit codes. UNUSABLE: Kafka, Redis or a port are there, and a person has to set them up first.
+
+A supervisor and systemd restart a process that crashed; after 2 and 3 a restart does not help."""
+
+
 class Fault(Exception):
-    """Anything that Ringfence itself reports as gone wrong."""
+    """Anything that Ringfence itself reports as gone wrong; a process ends with its `exit_code`."""
+
+    exit_code: ClassVar[int] = CRASHED
 
 
 class ConfigInvalid(Fault):
     """The configuration can not be used; `errors` holds every reason found, each with its place."""
+
+    exit_code = CONFIG_WRONG
 
     def __init__(self, errors: tuple[str, ...]) -> None:
         super().__init__("\n".join(errors))
@@ -39,17 +52,25 @@ class SinkDown(Fault):
 class KafkaRefuses(Fault):
     """Kafka answers and does not let us in, or shows a certificate that we do not trust."""
 
+    exit_code = UNUSABLE
+
 
 class KafkaAway(Fault):
     """Kafka does not answer as long as whoever asks is willing to wait."""
+
+    exit_code = UNUSABLE
 
 
 class TopicMissing(Fault):
     """A topic that the configuration names does not exist or has too few partitions."""
 
+    exit_code = UNUSABLE
+
 
 class RegisterDown(Fault):
     """The register (Redis) does not answer."""
+
+    exit_code = UNUSABLE
 
 
 class RegisterRefuses(RegisterDown):
@@ -58,6 +79,8 @@ class RegisterRefuses(RegisterDown):
 
 class RegisterUnsafe(Fault):
     """The register answers, but is set up in a way that could lose entries."""
+
+    exit_code = UNUSABLE
 
 
 class RegisterLost(Fault):

@@ -8,16 +8,19 @@ priority, since calls come first.
 
 import asyncio
 import contextlib
+import logging
 import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from stream.core.model.errors import RegisterDown, RegisterUnsafe
+from stream.core.model.errors import Fault, RegisterDown, RegisterUnsafe
 from stream.lists.store.list_store import Register
 from stream.lists.store.settings import RegisterSettings
 from stream.ops.retry import Backoff
+
+log = logging.getLogger(__name__)
 
 ACTOR = "ringfence"
 _NICE = 10
@@ -82,14 +85,18 @@ def due(
 async def keep_rebuilt(register: RegisterSettings, settings: RebuildSettings, tell: Tell) -> None:
     """Rebuild lists as they need it, pack old changes and let old bases go, until cancelled.
 
-    An outage of the register is waited out. What a rebuild ended with is told to `tell`.
+    An outage of the list store is waited out. What a rebuild ended with is told to `tell`.
     """
     waits, backoff = _Waits(), Backoff(1.0, 30.0)
     while True:
-        with contextlib.suppress(RegisterDown, RegisterUnsafe):
+        try:
             async with await Register.connect(register) as opened:
                 backoff.reset()
                 await _watch(opened, settings, waits, tell)
+        except (RegisterDown, RegisterUnsafe):
+            pass  # whoever reads or writes lists says so
+        except Fault as fault:  # for example a list that was deleted between two lines
+            log.warning("rebuilds are tried again: %s", fault)
         await asyncio.sleep(backoff.next_s())
 
 

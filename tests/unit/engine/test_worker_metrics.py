@@ -63,7 +63,7 @@ def test_whether_kernels_are_in_use_is_told(watched) -> None:
 
 
 def test_readiness_names_what_comes_next() -> None:
-    """The lists first, then Kafka, then partitions; and a worker that stops is not ready."""
+    """The lists first, then Kafka, then partitions."""
     state = State()
     steps = [
         ({}, "the lists are not there: the register does not answer"),
@@ -76,7 +76,22 @@ def test_readiness_names_what_comes_next() -> None:
         assert state.readiness.missing == (missing,)
     state = replace(state, assigned=True)
     assert state.readiness.ready
-    assert replace(state, stopping=True).readiness.missing == ("it is being stopped",)
+
+
+def test_a_worker_that_stops_is_not_ready(watched: Watched) -> None:
+    """Its gauge says so, whatever it still has."""
+    watched.state.lists_loaded = watched.state.kafka_up = True
+    source = SimpleNamespace(
+        silent_s=0.0,
+        lags=dict,
+        starts={},
+        stopped_partitions=0,
+        ordinary_partitions=0,
+        assigned=True,
+    )
+    for stopping, ready in ((False, 1), (True, 0)):
+        watched.look(source, EMPTY_BLOCKLISTS, stopping=stopping)  # type: ignore[arg-type]
+        assert value(watched, "ringfence_workers_ready") == ready
 
 
 def test_every_closed_label_begins_at_nothing(watched: Watched) -> None:

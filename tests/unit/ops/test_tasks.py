@@ -5,7 +5,8 @@ import threading
 
 import pytest
 
-from stream.ops.tasks import cancelled, every
+from stream.core.model.errors import RegisterDown
+from stream.ops.tasks import cancelled, every, supervised, together
 
 
 async def test_a_task_that_swallows_a_cancellation_ends_all_the_same() -> None:
@@ -73,3 +74,118 @@ async def test_a_failure_stays_with_its_task() -> None:
     await asyncio.sleep(0)
     await cancelled(task)
     assert isinstance(task.exception(), ValueError)
+
+
+async def test_a_job_ends_its_helpers() -> None:
+    """Its result is what comes of it all."""
+    ended = []
+
+    async def helper() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("helper")
+
+    async def job() -> int:
+        await asyncio.sleep(0)
+        return 7
+
+    assert await supervised(job(), one=helper()) == 7
+    assert ended == ["helper"]
+
+
+async def test_a_helper_that_dies_ends_the_job_and_is_told_as_it_is() -> None:
+    """The job winds up while the other helpers still run; the failure has no group around it."""
+    order = []
+
+    async def dies() -> None:
+        await asyncio.sleep(0)
+        raise RegisterDown("refused")
+
+    async def helper() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            order.append("helper")
+
+    async def job() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            order.append("job")
+
+    with pytest.raises(RegisterDown, match="refused"):
+        await supervised(job(), one=dies(), other=helper())
+    assert sorted(order) == ["helper", "job"]
+
+
+async def test_a_helper_that_ends_by_itself_is_a_bug() -> None:
+    """Else nobody would notice that lists are followed no more."""
+
+    async def ends() -> None:
+        await asyncio.sleep(0)
+
+    with pytest.raises(AssertionError, match="lists ended by itself"):
+        await supervised(asyncio.Event().wait(), lists=ends())
+
+
+async def test_a_bug_is_told_before_a_fault() -> None:
+    """Of several failures, a bug is raised; the others are noted on it."""
+
+    async def fault() -> None:
+        raise RegisterDown("away")
+
+    async def bug() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError) as raised:
+        await supervised(fault(), other=bug())
+    assert raised.value.__notes__ == ["and RegisterDown: away"]
+
+
+async def test_the_job_winds_up_before_its_helpers_end() -> None:
+    """Cancelled from outside, it may still need them."""
+    order = []
+
+    async def helper() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            order.append("helper")
+
+    async def job() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.01)
+            order.append("job")
+
+    task = asyncio.create_task(supervised(job(), one=helper()))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await cancelled(task)
+    assert order == ["job", "helper"]
+
+
+async def test_jobs_together_end_together() -> None:
+    """All end, or one fails and the others are cancelled; the failure comes without a group."""
+    ended = []
+
+    async def ends(name: str) -> None:
+        await asyncio.sleep(0)
+        ended.append(name)
+
+    async def waits() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("cancelled")
+
+    async def fails() -> None:
+        await asyncio.sleep(0)
+        raise RegisterDown("away")
+
+    await together(ends("one"), ends("other"))
+    with pytest.raises(RegisterDown, match="away"):
+        await together(waits(), fails())
+    assert ended == ["one", "other", "cancelled"]

@@ -12,7 +12,6 @@ from stream.edge.sinks.consumer_loop import Pump, PumpSettings
 from stream.edge.sinks.rebuild_keys import IDLE_TURNS, Replay
 from stream.edge.sinks.settings import EndpointSection
 from stream.kafka.batch import Partition, RawBatch
-from stream.services.service import source_settings
 from tests.fakes import P0, P1, FakeSource, Turn
 
 SETTINGS = PumpSettings(100, wait_ms=1, commit_interval_s=0.0)
@@ -144,6 +143,6 @@ def test_a_long_delivery_does_not_lose_its_partitions() -> None:
     is down would be tried from the beginning for ever. An event is given up well before.
     """
     settings = load([], {})
-    longest_s = source_settings(settings, "crm", "latest").poll_interval_ms / 1000
+    longest_s = settings.calls.decisions_source("crm", "latest").poll_interval_ms / 1000
     hints = get_type_hints(EndpointSection, include_extras=True)
     assert hints["give_up_s"].__metadata__[0].most < longest_s < 2**31 / 1000

@@ -1,0 +1,299 @@
+"""One shell for all processes: signals, deadline, health, and faults as exit codes."""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+
+import aiohttp
+import pytest
+from prometheus_client import CollectorRegistry
+
+from stream.config.settings import Settings, load
+from stream.core.model.errors import (
+    CLEAN,
+    CONFIG_WRONG,
+    CRASHED,
+    UNUSABLE,
+    ConfigInvalid,
+    Fault,
+    RegisterDown,
+    SourceDown,
+)
+from stream.ops.health import PortTaken, Readiness
+from stream.services import service
+from stream.services.service import Late, Place, Service, Words
+
+WORDS = Words(stopping="calls wait", stopped="stopped; all is committed", late="calls come again")
+
+
+def settings_of(shutdown_s: float = 30.0) -> Settings:
+    settings = load([], {})
+    return replace(settings, ops=replace(settings.ops, shutdown_s=shutdown_s))
+
+
+def made(
+    shutdown_s: float = 30.0,
+    missing: Callable[[], tuple[str, ...]] = lambda: (),
+    place: Place | None = None,
+) -> Service:
+    return Service(
+        settings_of(shutdown_s), 0, CollectorRegistry(), missing, words=WORDS, place=place
+    )
+
+
+def signalled(number: int = signal.SIGTERM) -> None:
+    """What systemd, Kubernetes or a person does."""
+    os.kill(os.getpid(), number)
+
+
+async def page(port: int, path: str) -> tuple[int, str]:
+    url = f"http://127.0.0.1:{port}{path}"
+    async with aiohttp.ClientSession() as session, session.get(url) as answer:
+        return answer.status, await answer.text()
+
+
+async def test_a_signal_asks_the_work_to_end_by_itself(caplog: pytest.LogCaptureFixture) -> None:
+    """The work ends what it began, in its own order, and the exit code is 0."""
+    caplog.set_level(logging.INFO, "stream")
+    one, ended = made(), []
+
+    async def work() -> None:
+        signalled(signal.SIGINT)
+        await one.until_stopping()
+        ended.append(one.readiness.missing)
+
+    assert await one.run(work) == CLEAN
+    assert ended == [("it is being stopped",)]
+    assert [line for line in caplog.messages if "http://" not in line] == [
+        "SIGINT: stopping within 30.0 s; calls wait",
+        "stopped; all is committed",
+    ]
+
+
+async def test_a_work_that_began_nothing_is_cancelled() -> None:
+    """A process that still waits for lists or Kafka ends at once, and in order."""
+    closed = []
+
+    async def work() -> None:
+        try:
+            signalled()
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            closed.append(True)
+
+    assert await made().run(work) == CLEAN
+    assert closed
+
+
+async def test_a_work_that_begins_after_the_signal_is_asked_at_once() -> None:
+    """A cancellation that a library swallowed keeps no process running."""
+    one = made()
+
+    async def work() -> None:
+        end = asyncio.Event()
+        signalled()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            one.ends_by(end.set)
+        await end.wait()
+
+    assert await one.run(work) == CLEAN
+
+
+@pytest.mark.expects_errors("deadline came first|not committed")
+async def test_the_second_signal_ends_the_shutdown(caplog: pytest.LogCaptureFixture) -> None:
+    """A person who does not want to wait for the deadline signals again."""
+    one, cancelled = made(shutdown_s=3600.0), []
+
+    async def work() -> None:
+        one.ends_by(signalled)  # the second one, as soon as the first has begun the shutdown
+        signalled()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.append(True)
+
+    with pytest.raises(Late, match="calls come again"):
+        await one.run(work)
+    assert cancelled
+    assert one.deadline.left_s == 0.0
+    assert "SIGTERM again: stopping at once" in caplog.messages
+    assert "the deadline came first: calls come again" in caplog.messages
+
+
+@pytest.mark.expects_errors("deadline came first|not committed")
+async def test_the_deadline_ends_the_shutdown(caplog: pytest.LogCaptureFixture) -> None:
+    """A work that ends not within [ops] shutdown_s is cancelled; what it raises then is told."""
+    one = made(shutdown_s=0.01)
+
+    async def work() -> None:
+        signalled()
+        try:
+            await one.until_stopping()
+            await asyncio.Event().wait()
+        finally:
+            raise SourceDown("positions are not committed")
+
+    with pytest.raises(Late):
+        await one.run(work)
+    assert "SourceDown: positions are not committed" in caplog.messages
+
+
+@pytest.mark.expects_errors("deadline came first|not committed")
+async def test_a_work_that_cannot_be_cancelled_keeps_no_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After the deadline and a while to close, the process gives up on it."""
+    monkeypatch.setattr(service, "STOP_S_MAX", 0.01)
+    one, done = made(shutdown_s=0.01), asyncio.Event()
+
+    async def work() -> None:
+        signalled()
+        await one.until_stopping()
+        while not done.is_set():
+            try:
+                await done.wait()
+            except asyncio.CancelledError:
+                continue
+
+    with pytest.raises(Late):
+        await one.run(work)
+    done.set()
+
+
+async def test_what_the_work_raises_is_raised() -> None:
+    """A fault of the work ends the process without a signal."""
+
+    async def work() -> None:
+        raise RegisterDown("away")
+
+    with pytest.raises(RegisterDown, match="away"):
+        await made().run(work)
+
+
+async def test_health_before_ready_and_while_stopping(caplog: pytest.LogCaptureFixture) -> None:
+    """/ready says what is missing before the work is ready, and that it stops; /live stays."""
+    caplog.set_level(logging.INFO, "stream")
+    missing = ["the lists are not loaded"]
+    one = made(missing=lambda: tuple(missing))
+    seen = []
+
+    async def work() -> None:
+        port = int(caplog.messages[0].partition("127.0.0.1:")[2].partition("/")[0])
+        seen.append(await page(port, "/ready"))
+        missing.clear()
+        seen.append(await page(port, "/ready"))
+        one.ends_by(lambda: None)
+        one.stop("a test")
+        seen.append(await page(port, "/ready"))
+        seen.append(await page(port, "/live"))
+
+    assert await one.run(work) == CLEAN
+    assert [(status, json.loads(text)) for status, text in seen] == [
+        (503, {"ready": False, "missing": ["the lists are not loaded"]}),
+        (200, {"ready": True, "missing": []}),
+        (503, {"ready": False, "missing": ["it is being stopped"]}),
+        (200, {"live": True}),
+    ]
+
+
+async def test_under_a_supervisor_reports_take_the_place_of_pages() -> None:
+    """It reports from the start; the supervisor's end begins the shutdown."""
+    reports: list[Readiness] = []
+    reported = asyncio.Event()
+
+    def report(readiness: Readiness) -> None:
+        reports.append(readiness)
+        reported.set()
+
+    async def gone() -> None:
+        await reported.wait()
+
+    one = made(missing=lambda: ("a list",), place=Place(1, 2, report, gone))
+
+    async def work() -> None:
+        await one.until_stopping()
+
+    assert await one.run(work) == CLEAN
+    assert reports[0].missing == ("a list",)
+
+
+async def test_under_a_supervisor_a_second_signal_changes_nothing() -> None:
+    """A unit's stop signals all its processes, and the supervisor its workers."""
+
+    async def gone() -> None:
+        await asyncio.Event().wait()
+
+    one = made(place=Place(0, 1, lambda _: None, gone))
+
+    async def work() -> None:
+        asked = asyncio.Event()
+        one.ends_by(asked.set)
+        signalled()
+        await asked.wait()
+        signalled(signal.SIGINT)
+        await asyncio.sleep(0.01)
+
+    assert await one.run(work) == CLEAN
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        (ConfigInvalid(("no port",)), CONFIG_WRONG),
+        (RegisterDown("away"), UNUSABLE),
+        (PortTaken("taken"), UNUSABLE),
+        (SourceDown("away"), CRASHED),
+    ],
+)
+def test_a_fault_is_the_last_log_line_and_an_exit_code(
+    fault: Fault, code: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """2: the configuration; 3: what a person has to set up first; 1: anything else."""
+
+    async def main() -> int:
+        raise fault
+
+    assert service.run(settings_of(), main, process="a-test") == code
+    last = json.loads(capfd.readouterr().err.splitlines()[-1])
+    assert last["level"] == "critical"
+    assert last["event"] == f"{type(fault).__name__}: {fault}"
+    assert last["process"] == "a-test"
+
+
+def test_a_bug_is_logged_and_raised(capfd: pytest.CaptureFixture[str]) -> None:
+    """Its traceback is in the log, and the process fails."""
+
+    async def main() -> int:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        service.run(settings_of(), main)
+    last = json.loads(capfd.readouterr().err.splitlines()[-1])
+    assert last["event"] == "crashed: unhandled exception"
+    assert "ZeroDivisionError" in last["error"]
+
+
+def test_a_late_process_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing waits for threads and tasks that did not end: the exit code is 1."""
+
+    class Ended(BaseException):
+        pass
+
+    def leave(code: int) -> None:
+        assert code == CRASHED
+        raise Ended
+
+    async def main() -> int:
+        raise Late("calls come again")
+
+    monkeypatch.setattr(os, "_exit", leave)
+    monkeypatch.setattr(logging, "shutdown", lambda: None)
+    with pytest.raises(Ended):
+        service.run(settings_of(), main)
