@@ -30,9 +30,9 @@ from stream.core.model.decision import Decision
 from stream.core.model.entry import NEVER, Category, Entry
 from stream.core.model.errors import AppealRefused
 from stream.lists.store.contents import entries_of
-from stream.lists.store.entry_codec import hex_of
 from stream.lists.store.heads import By, Removal
 from stream.lists.store.list_store import Register
+from stream.lists.store.store_codec import hex_of
 from stream.ops.clock import now_s
 
 SOURCE = "redress"

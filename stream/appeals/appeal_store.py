@@ -39,12 +39,12 @@ from stream.core.model.errors import (
 from stream.core.model.free_text import line_of
 from stream.core.numbers.number import masked
 from stream.lists.store import redis_keys
-from stream.lists.store.entry_codec import allow_json
 from stream.lists.store.heads import By
 from stream.lists.store.list_lua import MOVED
 from stream.lists.store.list_store import AUDIT_MAX, CHANGES_MAX
 from stream.lists.store.redis_client import Closing, client, renamed
 from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.store_codec import allow_json
 from stream.ops.clock import now_s
 from stream.ops.skipped_records import Place, Skipped, skip
 

@@ -43,7 +43,7 @@ from stream.core.model.free_text import ACTOR_CHARS_MAX, REASON_CHARS_MAX, line_
 from stream.core.numbers.number import Kind, parse
 from stream.core.numbers.prefix_entries import PrefixFault, PrefixRules, read_entries
 from stream.feeds.formats.rows import InputUnreadable
-from stream.feeds.values import after_number
+from stream.feeds.value_parsers import after_number
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import Register
 from stream.lists.store.rewrite import Stage

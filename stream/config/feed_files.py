@@ -26,7 +26,7 @@ from stream.feeds.feed import Feed
 from stream.feeds.formats.rows import ReadOptions
 from stream.feeds.gate import GateLimits
 from stream.feeds.open import Format
-from stream.feeds.values import Dates
+from stream.feeds.value_parsers import Dates
 from stream.ops.schema import checks
 from stream.ops.schema.durations import seconds_of, wait_of
 from stream.ops.schema.toml import (

@@ -20,9 +20,7 @@ from stream.enforcement.tally import Passed, Tally
 from stream.kafka.call_events import Event
 from stream.kafka.clients import connected, onlooker, subscribed
 from stream.kafka.connection_settings import KafkaSettings
-from stream.lists.store.enforcement_batch import Batch, Progress
-from stream.lists.store.enforcement_counters import day_of
-from stream.lists.store.enforcement_keys import SEEN
+from stream.lists.store.enforcement_counts import SEEN, Batch, Progress, day_of
 from stream.lists.store.enforcement_store import EnforcedBook
 from stream.ops.clock import now_ms
 

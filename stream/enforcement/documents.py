@@ -32,8 +32,7 @@ from stream.exchange import repository_files
 from stream.exchange.repository import publish
 from stream.exchange.signing import Validity, delegation_of, role_of
 from stream.exchange.signing_keys import KeyRing
-from stream.lists.store.enforcement_counters import day_of
-from stream.lists.store.enforcement_keys import DAY_S, REBUILT_DAYS
+from stream.lists.store.enforcement_counts import DAY_S, REBUILT_DAYS, day_of
 from stream.lists.store.enforcement_store import EnforcedBook
 
 STALER_S: Final = 60

@@ -20,11 +20,11 @@ from stream.core.model.entry import Category, Entry
 from stream.core.model.errors import DocumentUnreadable, FeedDown, FeedFault
 from stream.exchange import repository_files as files
 from stream.feeds.tuf.tuf_client import CLOCK_SLACK_S, Repository, TufClient
-from stream.lists.store.enforcement_keys import COUNTS_S
+from stream.lists.store.contents import hashed_now
+from stream.lists.store.enforcement_counts import COUNTS_S
 from stream.lists.store.enforcement_store import EnforcedBook
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import Register
-from stream.lists.store.rekeyed_fingerprints import hashed_now
 
 _SHARE_MAX: Final = 0.01
 _REMEMBERED_S: Final = 2 * COUNTS_S

@@ -19,8 +19,7 @@ from stream.core.model.agreement import owner_of
 from stream.core.model.decision import Verdict
 from stream.core.model.enforcement import Outcome
 from stream.core.model.errors import UNREADABLE
-from stream.lists.store.enforcement_batch import Batch, Cell
-from stream.lists.store.enforcement_keys import REBUILT_DAYS
+from stream.lists.store.enforcement_counts import REBUILT_DAYS, Batch, Cell
 from stream.lists.store.enforcement_store import ID_BYTES
 
 UNCONFIRMED: Final = "unconfirmed"

@@ -6,7 +6,8 @@ replaces exactly the reports whose source is its own; what others report stays.
 """
 
 import asyncio
-from dataclasses import replace
+import pickle
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -27,16 +28,18 @@ from stream.feeds.formats.rows import InputUnreadable
 from stream.feeds.gate import GateReason, Verdict
 from stream.feeds.state_store import FeedBook
 from stream.feeds.store import Content, leave, lists_to_leave, store, store_bare
+from stream.feeds.subprocess_job import Limits, WorkFailed, apart
 from stream.feeds.transport import Fetched
 from stream.feeds.version_files import Versions
 from stream.lists.snapshot.merge import empty_columns
 from stream.lists.snapshot.version_diff import Difference as Whole
-from stream.lists.store import enforcement_keys
-from stream.lists.store.enforcement_counters import Effect
+from stream.lists.store.enforcement_counts import FRESH_MAX, Effect
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import Register
 from stream.lists.store.rekey import Move, move_of
-from stream.ops.clock import now_ms
+from stream.lists.store.settings import RegisterSettings
+from stream.ops.clock import now_ms, now_s
+from stream.ops.kernels import FOLDER, warm_up
 
 
 async def take_in(
@@ -269,9 +272,7 @@ async def _let_in(
         to_leave=to_leave,
     )
     versions.report(record)
-    effect = Effect(
-        now_ms(), record.published_ms, tuple(change.fresh[: enforcement_keys.FRESH_MAX].tolist())
-    )
+    effect = Effect(now_ms(), record.published_ms, tuple(change.fresh[:FRESH_MAX].tolist()))
     await book.accepted(feed.name, feed.list_name, record, by, effect)
     needed = _needed(await book.state(feed.name))
     await asyncio.to_thread(versions.sweep, needed, feed.keep_s, now_s)
@@ -322,3 +323,52 @@ def _record(feed: Feed, arrival: Arrival, assessed: Assessed, now_s: int) -> Ver
         list_name=feed.list_name,
         meaning=feed.meaning,
     )
+
+
+LARGE_BYTES = 8 << 20
+"""From here on the compiled kernels are worth the 0.6 s that they take to load, if a worker on this
+machine has compiled them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedJob:
+    """All that is needed to let a version in, or not."""
+
+    register: RegisterSettings
+    state_dir: Path
+    feed: Feed
+    arrival: Arrival
+    around: Surroundings
+
+
+async def done_apart(job: FeedJob, limits: Limits, *, within_s: float) -> VersionRecord:
+    """What became of the version. Raises WorkFailed, which names it."""
+    # Both ends are this program; nothing from outside is ever unpickled.
+    try:
+        answer = await apart(_work, pickle.dumps(job), limits, within_s=within_s)
+    except WorkFailed as failed:
+        fetched = job.arrival.fetched
+        origin = f" of {fetched.origin}" if fetched.origin else ""
+        what = f"version {job.arrival.id}{origin}, {fetched.size:,} bytes"
+        raise failed.of(what) from failed
+    record: VersionRecord = pickle.loads(answer)  # noqa: S301
+    return record
+
+
+def _work(packed: bytes) -> bytes:
+    job: FeedJob = pickle.loads(packed)  # noqa: S301
+    if job.arrival.fetched.size >= LARGE_BYTES:
+        warm_up(job.state_dir / FOLDER, may_compile=False)
+    return pickle.dumps(asyncio.run(_take_in(job)))
+
+
+async def _take_in(job: FeedJob) -> VersionRecord:
+    versions = Versions(job.state_dir, job.feed.name)
+    async with (
+        await Register.connect(job.register) as register,
+        FeedBook.open(job.register) as book,
+    ):
+        with versions.deciding():
+            return await take_in(
+                register, book, versions, job.feed, job.arrival, job.around, now_s()
+            )

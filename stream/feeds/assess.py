@@ -21,8 +21,7 @@ from stream.feeds.feed import ID_CHARS, Feed, FeedState
 from stream.feeds.formats.ringfence import read_header
 from stream.feeds.formats.rows import LINE_CHARS_MAX, InputUnreadable
 from stream.feeds.gate import Judgement, Last, Seen, judge
-from stream.feeds.read import VersionRead, read_version
-from stream.feeds.read_snapshot import is_whole_list
+from stream.feeds.read import VersionRead, is_whole_list, read_version
 from stream.feeds.row_checks import Bounds
 from stream.feeds.transport import Fetched
 from stream.feeds.version_files import Versions

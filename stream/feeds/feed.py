@@ -12,7 +12,7 @@ from stream.core.policy.list_scope import Scope
 from stream.feeds.formats.rows import Format, ReadOptions
 from stream.feeds.gate import GateLimits
 from stream.feeds.parse import Defaults
-from stream.feeds.values import Dates
+from stream.feeds.value_parsers import Dates
 
 ID_CHARS = 12
 """A version is named by the beginning of its SHA-256: enough to tell a feed's versions apart."""

@@ -13,11 +13,13 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.core.filters.bloom import check_members, read_filter
 from stream.core.model import csv_cells
 from stream.core.model.entry import Category
+from stream.core.model.errors import FilterUnreadable
 from stream.feeds.detection.foreign_files import what_it_is
 from stream.feeds.formats import csv as csv_format
-from stream.feeds.formats import ftc, jsonl, misp, phoneblock, pybloom, ringfence, stix, text
+from stream.feeds.formats import ftc, lines, misp, phoneblock, ringfence, stix
 from stream.feeds.formats.byte_columns import line_bytes
 from stream.feeds.formats.json_objects import PIECE_BYTES
 from stream.feeds.formats.rows import (
@@ -119,22 +121,22 @@ def _rows(
     progress: Callable[[int, int], None],
     options: ReadOptions,
 ) -> Iterator[Rows]:
-    def lines() -> Iterator[Lines]:
+    def text_lines() -> Iterator[Lines]:
         return line_bytes(_pieces(path, options.encoding, progress))
 
     def raw() -> Iterator[bytes]:
         return _raw(path, progress)
 
     if kind == "csv":
-        yield from csv_format.read(lines(), names, options.columns)
+        yield from csv_format.read(text_lines(), names, options.columns)
     elif kind == "jsonl":
-        yield from jsonl.read(lines(), options.columns)
+        yield from lines.read_jsonl(text_lines(), options.columns)
     elif kind == "text":
-        yield from text.read(lines())
+        yield from lines.read_text(text_lines())
     elif kind == "ftc":
-        yield from ftc.read(lines())
+        yield from ftc.read(text_lines())
     elif kind == "ringfence":
-        yield from ringfence.read(lines)
+        yield from ringfence.read(text_lines)
     elif kind == "stix":
         yield from stix.read(raw)
     elif kind == "phoneblock":
@@ -157,15 +159,20 @@ def lines_of(path: Path, encoding: str | None = None) -> Iterator[Lines]:
 
 
 def read_bare(path: Path, key: bytes, samples: NDArray[np.bytes_] | None = None) -> bytes:
-    """A pybloom file's bytes, found to be a filter that can be used; see `formats.pybloom`.
+    """Return the bytes of a pybloom-live file, a bare filter, after checks; for `bare_snapshot`.
 
-    For `build.bare_snapshot`. Raises InputUnreadable.
+    There are no rows, so a file of another circle's key, or of pybloom-live 3, looks like a good
+    one. Only `samples` (S16) tell: numbers known to be on it. Raises InputUnreadable.
     """
     data = b"".join(_raw(path, lambda _done, _whole: None))
     try:
-        pybloom.read(data, key, samples)
-    except InputUnreadable as error:
-        raise InputUnreadable(f"{path}: {error}") from error
+        held = read_filter(data)
+        if samples is not None:
+            check_members(held, key, samples)
+    except FilterUnreadable as error:
+        raise InputUnreadable(f"{path}: not a filter that can be used: {error}") from error
+    if not held.count:
+        raise InputUnreadable(f"{path}: the filter says that it is empty")
     return data
 
 

@@ -1,4 +1,4 @@
-"""What the texts of a row mean: the same rules for every format.
+"""Parse rows by the same rules for every format, and build columns of the good ones.
 
 Pure. Any texts at all end as an entry or as a `RejectedRow` with a reason from a closed list.
 """
@@ -12,25 +12,32 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.core.model.entry import Category
+from stream.core.filters.digests import Digests, elements
+from stream.core.filters.snapshot import COLUMNS
+from stream.core.model.entry import Category, Columns
+from stream.core.numbers.codes import codes_of
 from stream.core.numbers.e164 import words_in
 from stream.core.numbers.national import national_reader
 from stream.core.numbers.number import Kind, parse_many
 from stream.core.numbers.prefix_entries import STRICT, PrefixFault, PrefixRules, read_entries
 from stream.core.numbers.spelling import folded
-from stream.feeds.column_reader import FieldReader, detail_of, original_of, why_no_number
 from stream.feeds.formats.byte_columns import ByteColumn
 from stream.feeds.formats.rows import RejectedRow, Rows, Texts, Wrong
 from stream.feeds.lookalikes import is_date
-from stream.feeds.values import (
+from stream.feeds.value_parsers import (
     Dates,
+    FieldReader,
     after_number,
     bare_number,
     category_words,
     damage_of,
+    detail_of,
+    original_of,
     read_category,
     read_confidence,
+    why_no_number,
 )
+from stream.lists.snapshot.merge import in_order
 
 SOURCES_MAX = 60_000
 SOURCE_CHARS_MAX = 64
@@ -334,3 +341,38 @@ def _removed(rows: Rows) -> NDArray[np.bool_]:
     if rows.removed is None:
         return np.zeros(len(rows), np.bool_)
     return np.array(rows.removed, np.bool_)
+
+
+class Gathered:
+    """Rows of one file, of numbers in the circle with `key`."""
+
+    def __init__(self, key: bytes) -> None:
+        self.rows = 0
+        self._key = key
+        self._parts: dict[str, list[NDArray[Any]]] = {column.name: [] for column in COLUMNS}
+
+    def add(self, parsed: Parsed, category: NDArray[np.uint8] | None = None) -> None:
+        """More rows; with `category` in place of their own."""
+        if not len(parsed):
+            return
+        self.rows += len(parsed)
+        made: dict[str, NDArray[Any]] = {
+            # A copy: what fingerprints are a view of is eight times as large.
+            "fingerprint": Digests(elements(parsed.numbers, self._key)).fingerprints().copy(),
+            "number": codes_of(parsed.numbers),
+            "category": parsed.category if category is None else category,
+        }
+        for name, part in self._parts.items():
+            part.append(made[name] if name in made else getattr(parsed, name))
+
+    def columns(self, sources: tuple[str, ...]) -> Columns:
+        """All rows in order, which are let go of; `sources` are the parser's.
+
+        Of a (number, source) given twice the last row counts. Raises SnapshotUnreadable for more
+        sources than a list can have.
+        """
+        arrays: dict[str, NDArray[Any]] = {}
+        for column in COLUMNS:
+            parts = self._parts.pop(column.name)
+            arrays[column.name] = np.concatenate(parts) if parts else np.empty(0, column.dtype)
+        return in_order(arrays, sources)

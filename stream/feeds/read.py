@@ -1,31 +1,301 @@
-"""Reading one version of a feed: from its file to reports, tombstones, and all that was found.
+"""Reading a version of a list that its owner publishes: the whole list, or changes to it.
 
-Blocks, and takes memory in proportion to the file: it runs in a process or a thread of its own.
+One file: a tar of the parts of a snapshot, perhaps with changes that came after it, or the changes
+alone. Entries may be fingerprints without numbers; then the owner's own filter goes live with them.
+Blocks, and takes memory in proportion to the file.
 """
 
+import tarfile
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stream.core.filters.bloom import read_filter
-from stream.core.model.entry import Columns
-from stream.core.model.errors import FilterTooCoarse
-from stream.feeds.column_builder import Gathered
+from stream.core.filters.digests import Digests, elements
+from stream.core.filters.snapshot import (
+    COLUMNS,
+    FILTER_PART,
+    MANIFEST_PART,
+    Snapshot,
+    read_snapshot,
+)
+from stream.core.model.entry import PREFIX_MARK, Category, Columns, text_of
+from stream.core.model.errors import FilterTooCoarse, SnapshotUnreadable
+from stream.core.numbers.codes import texts_of
 from stream.feeds.detection.column_names import names_call_records, says, says_at
 from stream.feeds.detection.table_head import keys_in, names_in
-from stream.feeds.diff import REMOVED
+from stream.feeds.diff import REMOVED, rows_of
 from stream.feeds.feed import Feed
-from stream.feeds.formats.rows import InputUnreadable, Wrong
+from stream.feeds.formats import states
+from stream.feeds.formats.rows import InputUnreadable, RejectedRow, Wrong
 from stream.feeds.gate import NEVER_LIVE, GateReason
 from stream.feeds.lookalikes import Tally, sampled
 from stream.feeds.open import Rejects, has_rows, lines_of, read_bare, read_rows, words_of
-from stream.feeds.parse import Parsed, Parser
-from stream.feeds.read_snapshot import Published, read_published
+from stream.feeds.parse import FUTURE_SLACK_S, SOURCE_CHARS_MAX, Adjusted, Gathered, Parsed, Parser
 from stream.feeds.row_checks import TOO_WIDE, Bounds, look, look_at_rejected, looks_of
-from stream.lists.snapshot.build import check_measured
-from stream.lists.snapshot.merge import empty_columns
+from stream.lists.snapshot.build import CHUNK, check_measured
+from stream.lists.snapshot.circle_keys import key_id
+from stream.lists.snapshot.merge import empty_columns, in_order, merged
+
+CHANGES_PART: Final = "changes.jsonl"
+"""In a tar: what was changed after the whole list was made."""
+_MEMBERS: Final = frozenset({MANIFEST_PART, FILTER_PART, CHANGES_PART, *(c.name for c in COLUMNS)})
+
+
+@dataclass(slots=True)
+class Published:
+    """What a published version says. `columns` has the rows that may go live, and tombstones.
+
+    `filter_data`: the owner's filter, where entries are fingerprints that only it holds; `late` are
+    fingerprints of entries that came after it. `bare`: there is nothing but that filter.
+    """
+
+    columns: Columns
+    rejected: list[RejectedRow]
+    adjusted: Counter[str]
+    found: Counter[GateReason]
+    dropped: Counter[GateReason]
+    filter_data: bytes = b""
+    late: frozenset[int] = frozenset()
+    bare: bool = False
+
+
+def is_whole_list(path: Path) -> bool:
+    """Whether the file is a whole list, and no changes alone."""
+    with path.open("rb") as file:
+        return file.read(1) != b"{"
+
+
+def read_published(
+    feed: Feed, path: Path, key: bytes, bounds: Bounds, now_s: int, *, released: bool
+) -> Published:
+    """What the file says. Raises InputUnreadable: nothing of it may be used then."""
+    try:
+        if not is_whole_list(path):
+            return _Reader(feed, key, bounds, now_s, released=released).changes(path)
+        parts = _parts(path)
+        changes = parts.pop(CHANGES_PART, None)
+        snapshot = read_snapshot(parts)
+        _check_circle(snapshot, key)
+        snapshot = read_snapshot(parts, key=key)
+        reader = _Reader(feed, key, bounds, now_s, released=released)
+        return reader.whole(snapshot, parts[FILTER_PART], changes)
+    except SnapshotUnreadable as error:
+        raise InputUnreadable(str(error)) from error
+    except (tarfile.TarError, EOFError) as error:
+        raise InputUnreadable(f"a damaged archive: {error}") from error
+    except OSError as error:
+        raise InputUnreadable(error.strerror or str(error)) from error
+
+
+def _parts(path: Path) -> dict[str, bytes]:
+    """The members of the tar that the transport made."""
+    parts: dict[str, bytes] = {}
+    with tarfile.open(path, "r:") as archive:
+        for member in archive:
+            file = archive.extractfile(member) if member.isfile() else None
+            if file is None or member.name not in _MEMBERS:
+                raise InputUnreadable(f"{member.name[:80]!r} is no part of a list")
+            parts[member.name] = file.read()
+    return parts
+
+
+def _check_circle(snapshot: Snapshot, key: bytes) -> None:
+    manifest = snapshot.manifest
+    if manifest.key_id != key_id(key):
+        ours = key_id(key) or "none"
+        raise InputUnreadable(
+            f"its numbers are hashed with key {manifest.key_id or 'none'} of circle "
+            f"{manifest.circle}, here is key {ours}. A later epoch of the list's circle is "
+            "followed by itself once its key is here (`ringfence circle new "
+            f"{manifest.circle} --key-file FILE`); another circle is named in the feed's file"
+        )
+
+
+class _Reader:
+    """Makes what was read our own: bounded, as this feed's reports."""
+
+    def __init__(
+        self, feed: Feed, key: bytes, bounds: Bounds, now_s: int, *, released: bool
+    ) -> None:
+        self._feed, self._key, self._bounds, self._now_s = feed, key, bounds, now_s
+        self._released = released
+        self._made = Published(empty_columns(), [], Counter(), Counter(), Counter())
+
+    def whole(self, snapshot: Snapshot, filter_data: bytes, changes: bytes | None) -> Published:
+        """A whole list, with what was changed since."""
+        if snapshot.columns is None:
+            self._made.bare = True
+            self._made.filter_data = filter_data
+            return self._made
+        columns = self._owned(_arrays(snapshot.columns), snapshot.columns.sources)
+        if (columns.number == 0).any():
+            self._made.filter_data = filter_data
+        if changes is not None:
+            since = self._of_states(states.read(lambda: [_lines(changes)]))
+            touched = np.isin(columns.fingerprint, since.fingerprint)
+            columns = merged(rows_of(columns, ~touched), rows_of(since, since.category != REMOVED))
+            self._made.late = frozenset(np.unique(since.fingerprint).tolist())
+        self._made.columns = columns
+        return self._made
+
+    def changes(self, path: Path) -> Published:
+        """Changes alone."""
+        self._made.columns = self._of_states(states.read(lambda: lines_of(path)))
+        return self._made
+
+    def _of_states(self, rows: states.StateRows) -> Columns:
+        self._made.rejected += rows.rejected
+        names: dict[str, int] = {}
+        for name in rows.source:
+            names.setdefault(name, len(names))
+        values: dict[str, list[int]] = {
+            "fingerprint": rows.fingerprint,
+            "number": rows.number,
+            "reported_at": rows.reported_at,
+            "expires_at": rows.expires_at,
+            "category": [
+                REMOVED if gone else category
+                for gone, category in zip(rows.removed, rows.category, strict=True)
+            ],
+            "confidence": rows.confidence,
+            "source": [names[name] for name in rows.source],
+        }
+        arrays: dict[str, NDArray[Any]] = {
+            c.name: np.array(values[c.name], np.int64 if c.name == "source" else c.dtype)
+            for c in COLUMNS
+        }
+        return self._owned(arrays, tuple(names))
+
+    def _owned(self, arrays: dict[str, NDArray[Any]], sources: tuple[str, ...]) -> Columns:
+        """The rows that may go live, in this feed's name; the others are counted."""
+        arrays["source"], table = self._sources(arrays, sources)
+        numbered = np.flatnonzero(arrays["number"] != 0)
+        texts = texts_of(arrays["number"][numbered])
+        arrays["fingerprint"] = arrays["fingerprint"].copy()
+        for at in range(0, len(numbered), CHUNK):
+            digests = Digests(elements(texts[at : at + CHUNK], self._key))
+            arrays["fingerprint"][numbered[at : at + CHUNK]] = digests.fingerprints()
+        kept = self._in_time(arrays)
+        kept &= self._let_through(arrays, table, numbered, texts)
+        return in_order({name: array[kept] for name, array in arrays.items()}, table)
+
+    def _sources(
+        self, arrays: dict[str, NDArray[Any]], sources: tuple[str, ...]
+    ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+        """Each row's source in this feed's name: as the feed's file says, alone or with the row's.
+
+        Who says that a number is legitimate stays apart: one source has one report of a number.
+        """
+        feed = self._feed.name
+        full = [f"{feed}/{name}"[:SOURCE_CHARS_MAX] if name else feed for name in sources]
+        table = list(dict.fromkeys([feed, *full]))
+        places = {name: place for place, name in enumerate(table)}
+        apart = np.array([places[name] for name in full] or [0], np.int64)[arrays["source"]]
+        gone = arrays["category"] == REMOVED
+        if self._feed.sources == "both":
+            return np.where(gone, 0, apart), tuple(table)
+        objects = arrays["category"] == int(Category.LEGITIMATE)
+        return np.where(objects, apart, 0), tuple(table)
+
+    def _in_time(self, arrays: dict[str, NDArray[Any]]) -> NDArray[np.bool_]:
+        """Rows that are not over; claims of the others are cut to what the feed may claim."""
+        feed, now, made = self._feed, self._now_s, self._made
+        gone = arrays["category"] == REMOVED
+        confidence, reported = arrays["confidence"].copy(), arrays["reported_at"].copy()
+        over = (confidence > feed.confidence_max) & ~gone
+        ahead = (reported > now + FUTURE_SLACK_S) & ~gone
+        made.adjusted[Adjusted.CONFIDENCE] += int(over.sum())
+        made.adjusted[Adjusted.FUTURE] += int(ahead.sum())
+        confidence[over] = feed.confidence_max
+        arrays["confidence"], arrays["reported_at"] = confidence, np.minimum(reported, now)
+        expires = arrays["expires_at"]
+        ended: NDArray[np.bool_] = (expires != 0) & (expires <= now) & ~gone
+        self._reject(arrays, ended, Wrong.EXPIRED)
+        if feed.future == "reject":
+            self._reject(arrays, ahead, Wrong.FUTURE)
+            ended |= ahead
+        return ~ended
+
+    def _reject(self, arrays: dict[str, NDArray[Any]], rows: NDArray[np.bool_], why: Wrong) -> None:
+        for row in np.flatnonzero(rows).tolist():
+            text = text_of(int(arrays["number"][row])) or f"{int(arrays['fingerprint'][row]):016x}"
+            self._made.rejected.append(RejectedRow(row + 1, why, "", text))
+
+    def _let_through(
+        self,
+        arrays: dict[str, NDArray[Any]],
+        table: tuple[str, ...],
+        numbered: NDArray[np.int64],
+        texts: NDArray[np.bytes_],
+    ) -> NDArray[np.bool_]:
+        kept = np.ones(len(arrays["number"]), np.bool_)
+        gone = arrays["category"] == REMOVED
+        masks = look(texts, arrays["source"][numbered], table, self._bounds, self._now_s)
+        short = self._too_short(arrays["number"][numbered])
+        if short.any():
+            masks[GateReason.PREFIX_TOO_SHORT] = short
+        for reason, found in self._everywhere(arrays, table, numbered, masks).items():
+            mask = found & ~gone
+            self._made.found[reason] += int(mask.sum())
+            if not self._released or reason in NEVER_LIVE:
+                kept &= ~mask
+                self._made.dropped[reason] += int(mask.sum())
+        return kept
+
+    def _everywhere(
+        self,
+        arrays: dict[str, NDArray[Any]],
+        table: tuple[str, ...],
+        numbered: NDArray[np.int64],
+        masks: Mapping[GateReason, NDArray[np.bool_]],
+    ) -> dict[GateReason, NDArray[np.bool_]]:
+        """Masks over all rows, from those over rows with numbers.
+
+        Of a fingerprint it can not be told whose number it is; but our own are known by theirs.
+        """
+        spread = {}
+        for reason, mask in masks.items():
+            whole = np.zeros(len(arrays["number"]), np.bool_)
+            whole[numbered] = mask
+            spread[reason] = whole
+        own = [text for text in self._bounds.own if not text.endswith("*")]
+        bare = arrays["number"] == 0
+        if own and bare.any():
+            ours = Digests(elements(np.array(own, "S16"), self._key)).fingerprints()
+            found = np.isin(arrays["fingerprint"], ours) & bare
+            before = spread.get(GateReason.OWN_SERVICE_NUMBER, np.zeros_like(found))
+            spread[GateReason.OWN_SERVICE_NUMBER] = found | before
+        if bare.any() and self._bounds.speaks_for:
+            may = self._bounds.speaks_for | {""}
+            wrong = np.array([name.partition("/")[2] not in may for name in table])
+            found = wrong[arrays["source"]] & bare
+            before = spread.get(GateReason.OWNER_NOT_ALLOWED, np.zeros_like(found))
+            spread[GateReason.OWNER_NOT_ALLOWED] = found | before
+        return spread
+
+    def _too_short(self, codes: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        short = np.zeros(len(codes), np.bool_)
+        for row in np.flatnonzero(codes >= np.uint64(PREFIX_MARK)).tolist():
+            text = text_of(int(codes[row]))
+            short[row] = text is not None and self._feed.prefixes.too_short(text)
+        return short
+
+
+def _lines(data: bytes) -> list[str]:
+    return data.decode("utf-8", "surrogateescape").removesuffix("\n").split("\n")
+
+
+def _arrays(columns: Columns) -> dict[str, NDArray[Any]]:
+    arrays = {c.name: getattr(columns, c.name) for c in COLUMNS}
+    arrays["source"] = arrays["source"].astype(np.int64)
+    return arrays
+
 
 _HEAD_LINES = 100
 """Of a table, in which its header is."""

@@ -15,13 +15,13 @@ from stream.core.policy.list_scope import Scope
 from stream.feeds.feed import FeedState, VersionRecord
 from stream.feeds.gate import GateReason, Verdict
 from stream.lists.store import list_lua, redis_keys
-from stream.lists.store.audit_text import FEED_FORGOTTEN
-from stream.lists.store.enforcement_counters import Effect, note_effect, note_verdict
-from stream.lists.store.entry_codec import scope_json, scope_of
+from stream.lists.store.audit_entries import FEED_FORGOTTEN
+from stream.lists.store.enforcement_counts import Effect, note_effect, note_verdict
 from stream.lists.store.heads import By, unknown
 from stream.lists.store.list_store import AUDIT_MAX, CHANGES_MAX
 from stream.lists.store.redis_client import Closing, client, renamed
 from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.store_codec import scope_json, scope_of
 from stream.ops.clock import now_ms
 from stream.ops.skipped_records import Place, Skipped, skip
 

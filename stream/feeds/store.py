@@ -19,11 +19,11 @@ from stream.feeds.diff import REMOVED, Clock, Difference, difference, owned_by, 
 from stream.feeds.feed import Feed, VersionRecord
 from stream.lists.snapshot.merge import empty_columns, merged, replaced
 from stream.lists.store.contents import CHANGES_MAX, entries_of
-from stream.lists.store.entry_codec import REKEY
 from stream.lists.store.heads import By, ListHead, Retraction
 from stream.lists.store.list_store import Register
 from stream.lists.store.rekey import Move, rehashed, unknown_rows
 from stream.lists.store.rewrite import Draft, Origin, rewrite
+from stream.lists.store.store_codec import REKEY
 
 
 @dataclass(frozen=True, slots=True)

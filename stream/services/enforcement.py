@@ -11,7 +11,7 @@ from stream.enforcement.import_documents import Partner, SightingTerms
 from stream.enforcement.rounds import Enforcing, Plan
 from stream.exchange.signing import Validity
 from stream.exchange.signing_keys import KeyRing
-from stream.lists.store.enforcement_keys import DAY_S
+from stream.lists.store.enforcement_counts import DAY_S
 from stream.ops.metrics.enforcement import EnforcementMetrics
 from stream.services import service
 from stream.services.service import Service, Words

@@ -18,10 +18,10 @@ from stream.config.feed_files import FeedSetup
 from stream.config.sections import FeedsSection
 from stream.core.model.agreement import Agreements
 from stream.core.model.errors import ChangeConflict, Fault, FeedDown, FeedFault, RegisterDown
+from stream.feeds.apply import FeedJob, done_apart
 from stream.feeds.assess import Arrival, Surroundings
 from stream.feeds.feed import FeedState, VersionRecord
 from stream.feeds.gate import OF_FAULTS, Verdict
-from stream.feeds.job import FeedJob, done_apart
 from stream.feeds.state_store import FeedBook
 from stream.feeds.subprocess_job import Limits, WorkFailed
 from stream.feeds.transport import Fetched, Transport, Unchanged
@@ -48,7 +48,7 @@ WRITTEN_S: Final = 10
 FIRST_S_MAX: Final = 10.0
 """Feeds that are due at a start begin within so much, not all in one moment."""
 
-PRELOADED: Final = ["stream.feeds.job", "stream.services.feed_fetcher"]
+PRELOADED: Final = ["stream.feeds.apply", "stream.services.feed_fetcher"]
 """What the processes of followers need, for `prepare`."""
 Drop = FolderTransport | Fetcher
 """What can put a drop folder's file away."""

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Request, Response
 
 from stream.edge.http.tokens import Role
-from stream.lists.store.audit_chain import AuditEntry
+from stream.lists.store.audit_entries import AuditEntry
 from stream.lists.store.history import detail_of, place_of
 from stream.web.listing import ROWS, Asked
 from stream.web.session_deps import Visit, sees

@@ -25,10 +25,10 @@ import numpy as np
 from stream.core.filters.digests import Digests, elements
 from stream.core.filters.snapshot import MANIFEST_PART
 from stream.core.model.entry import NEVER, Category, Entry
-from stream.lists.store.entry_codec import BaseRecord
 from stream.lists.store.heads import By, Removal
 from stream.lists.store.list_store import Register
 from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.store_codec import BaseRecord
 from tests.bench import snapshots
 from tests.bench.alternatives import Work
 from tests.bench.bench_latency import STILL_S, TIMEOUT_S, prepare_s, under_load

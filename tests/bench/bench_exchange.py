@@ -43,10 +43,10 @@ from stream.feeds.subprocess_job import prepare
 from stream.feeds.tuf.tuf_client import TufLimits
 from stream.kafka.connection_settings import KafkaSettings
 from stream.lists.follower.refresh import Refresher, RefreshSettings
-from stream.lists.store.entry_codec import change_of
 from stream.lists.store.heads import By, Removal
 from stream.lists.store.list_store import Register
 from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.store_codec import change_of
 from stream.ops.metrics.feed import FeedMetrics
 from stream.ops.tasks import cancelled
 from stream.services.feed_follower import PRELOADED, Follower, Workplace

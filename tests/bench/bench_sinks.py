@@ -43,10 +43,10 @@ from stream.edge.sinks.proxy_sink import RedisSink
 from stream.edge.sinks.settings import RedisSinkSettings
 from stream.kafka.batch import Partition, RawBatch, Segment
 from stream.lists.snapshot.build import Version, build_snapshot
-from stream.lists.store.entry_codec import BaseRecord
 from stream.lists.store.heads import By, Removal
 from stream.lists.store.list_store import Register
 from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.store_codec import BaseRecord
 from stream.ops.metrics.sink import RedisSinkMetrics
 from stream.ops.tasks import cancelled
 from tests.bench.alternatives import Work

@@ -25,7 +25,7 @@ from stream.lists.snapshot.build import columns_of
 from stream.lists.snapshot.circle_keys import PLAIN
 from stream.lists.snapshot.merge import empty_columns
 from stream.lists.snapshot.version_diff import difference, written
-from stream.lists.store.audit_chain import Verification
+from stream.lists.store.audit_entries import Verification
 from stream.lists.store.heads import By
 from stream.lists.store.list_at_time import content, past_of
 from stream.lists.store.list_store import AUDIT_MAX, Register

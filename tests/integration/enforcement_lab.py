@@ -15,7 +15,7 @@ from stream.enforcement.decision_counter import ReaderSettings
 from stream.enforcement.import_documents import Partner, SightingTerms
 from stream.enforcement.rounds import Enforcing, Plan
 from stream.exchange import repository
-from stream.lists.store.enforcement_counters import day_of
+from stream.lists.store.enforcement_counts import day_of
 from stream.lists.store.list_store import Register
 from stream.lists.store.settings import RegisterSettings
 from stream.ops.clock import now_ms

@@ -17,7 +17,7 @@ from stream.core.model.allowlist import AllowEntry
 from stream.core.model.appeal import Appeal, AppealState, Named, Received, sightings
 from stream.core.model.entry import Category
 from stream.core.model.errors import AppealRefused, AppealUnknown, Fault
-from stream.lists.store.audit_chain import Verification
+from stream.lists.store.audit_entries import Verification
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import AUDIT_MAX, Register
 from stream.lists.store.settings import RegisterSettings

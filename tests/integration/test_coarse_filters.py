@@ -26,7 +26,7 @@ from stream.feeds.read import read_version
 from stream.feeds.row_checks import Bounds
 from stream.lists.follower.list_events import EventKind
 from stream.lists.snapshot.build import Version, bare_snapshot
-from stream.lists.store.entry_codec import BaseRecord
+from stream.lists.store.store_codec import BaseRecord
 from tests.builders import NOW_S, numbers_of
 from tests.integration.feeds_lab import Partner, kh
 from tests.integration.lists_lab import BY, NAME, Worker, running, until

@@ -21,10 +21,8 @@ from stream.exchange import repository, repository_files
 from stream.exchange.hub import Hub
 from stream.exchange.signing_keys import KeyRing
 from stream.feeds.tuf.tuf_client import TufLimits
-from stream.lists.store import enforcement_keys
 from stream.lists.store import enforcement_store as books
-from stream.lists.store.enforcement_batch import Batch, Cell, Progress
-from stream.lists.store.enforcement_counters import day_of
+from stream.lists.store.enforcement_counts import Batch, Cell, Progress, day_of
 from stream.lists.store.heads import By
 from stream.lists.store.settings import RegisterSettings
 from stream.ops.clock import now_ms, now_s
@@ -128,7 +126,7 @@ async def test_nobody_counts_from_where_another_went_on(redis_url):
 
 async def test_the_ids_kept_are_the_last_ones(redis_url, monkeypatch):
     """The memory in which a repeat is recognised is bounded: the oldest ids go."""
-    monkeypatch.setattr(enforcement_keys, "SEEN", 4)
+    monkeypatch.setattr(books, "SEEN", 4)
     async with books.EnforcedBook.open(RegisterSettings(redis_url)) as book:
         progress: Progress | None = Progress()
         for letters in ("abc", "de", "f"):
@@ -279,7 +277,7 @@ async def test_a_country_speaks_for_itself_alone(tmp_path, urls, kafka):
 
 async def test_many_numbers_are_estimated(redis_url, monkeypatch):
     """Beyond so many numbers a day they are estimated, in bounded memory."""
-    monkeypatch.setattr(enforcement_keys, "EXACT_MAX", 50)
+    monkeypatch.setattr(books, "EXACT_MAX", 50)
     day = day_of(now_ms())
     cell = Cell(LIST, day, "loan")
     async with books.EnforcedBook.open(RegisterSettings(redis_url)) as book:

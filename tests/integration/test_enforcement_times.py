@@ -5,8 +5,7 @@ import pytest
 from stream.core.model.agreement import Shared
 from stream.exchange import edition as offers
 from stream.lists.snapshot.repository_layout import Latest
-from stream.lists.store.enforcement_batch import Figures
-from stream.lists.store.enforcement_counters import day_of
+from stream.lists.store.enforcement_counts import Figures, day_of
 from stream.lists.store.enforcement_store import EnforcedBook
 from stream.lists.store.settings import RegisterSettings
 from stream.ops.clock import now_ms

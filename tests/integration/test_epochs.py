@@ -16,13 +16,13 @@ from stream.core.model.errors import ChangeConflict, SnapshotUnreadable, Version
 from stream.exchange.edition import Offer
 from stream.lists.snapshot.circle_keys import CircleKeys, new_key
 from stream.lists.store import rewrite
-from stream.lists.store.entry_codec import Op, base_of
+from stream.lists.store.contents import hashed_now
 from stream.lists.store.heads import By
 from stream.lists.store.list_at_time import past_of
 from stream.lists.store.rekey import Move, rekey
-from stream.lists.store.rekeyed_fingerprints import hashed_now
 from stream.lists.store.rewrite import rollback
 from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.store_codec import Op, base_of
 from stream.services.feed_follower import Follower
 from tests.builders import NOW_S, entry, numbers_of
 from tests.integration.exchange_lab import BY, LIST, Lab, lab

@@ -9,7 +9,7 @@ from pybloom_live.pybloom import BloomFilter
 
 from stream.core.model.allowlist import AllowEntry
 from stream.feeds.gate import GateReason
-from stream.lists.store.audit_chain import AuditEntry
+from stream.lists.store.audit_entries import AuditEntry
 from stream.lists.store.contents import entries_of
 from stream.lists.store.heads import By
 from tests.builders import entry

@@ -13,9 +13,9 @@ from stream.core.model.allowlist import AllowEntry
 from stream.core.model.errors import SnapshotUnreadable
 from stream.core.model.trials import Kind, Standing, Target, Turned
 from stream.lists.store import list_store
-from stream.lists.store.entry_codec import Op, chain_after, entries_json
 from stream.lists.store.promotions import TrialBook
 from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.store_codec import Op, chain_after, entries_json
 from stream.ops.skipped_records import Place
 from tests.builders import NOW_S, entry
 from tests.integration.lists_lab import (

@@ -20,8 +20,8 @@ from stream.edge.http.tokens import Client, Role
 from stream.engine.live_lookup import Memory
 from stream.exchange.publisher import Pace, keep_published
 from stream.feeds.state_store import FeedBook
-from stream.lists.store import enforcement_keys as enforced
-from stream.lists.store.enforcement_batch import Batch, Progress
+from stream.lists.store import redis_keys
+from stream.lists.store.enforcement_counts import Batch, Progress
 from stream.lists.store.enforcement_store import EnforcedBook
 from stream.lists.store.settings import RegisterSettings
 from stream.ops.metrics.serve import ServeMetrics
@@ -78,14 +78,16 @@ async def test_an_appeal_that_cannot_be_read_keeps_no_other_from_its_answer(
 async def test_what_lists_did_is_read_around_garbage(redis_url, raw, count):
     """Counts, sightings and documents: each is read but for what is none."""
     day, name = date(2026, 11, 27), "KH/scam"
-    raw.hset(enforced.day(name, day), mapping={
+    raw.hset(redis_keys.enforced_day(name, day), mapping={
         "calls:call_centre:blocked": "3", "calls:call_centre:eaten": "4", b"\xff": b"\xff",
         "calls:loan:flagged": "many", "in_force:x": "1", "in_force:2": "5",
     })  # fmt: skip
-    raw.hset(enforced.sightings(name), mapping={f"{day} 01": DEEP, f"{day} 02": b"{}"})
-    raw.hset(enforced.documents(name, "KH"), mapping={f"{day}": b"\xff", "no day": b"{}"})
-    raw.hset(enforced.FEEDS, mapping={name: b"\xff", b"\xfe": b"kh"})
-    raw.hset(enforced.sighted(name), mapping={"x": "soon", "y": "5"})
+    raw.hset(redis_keys.enforced_sightings(name), mapping={f"{day} 01": DEEP, f"{day} 02": b"{}"})
+    raw.hset(
+        redis_keys.enforced_documents(name, "KH"), mapping={f"{day}": b"\xff", "no day": b"{}"}
+    )
+    raw.hset(redis_keys.ENFORCED_FEEDS, mapping={name: b"\xff", b"\xfe": b"kh"})
+    raw.hset(redis_keys.enforced_sighted(name), mapping={"x": "soon", "y": "5"})
     async with EnforcedBook.open(RegisterSettings(redis_url)) as book:
         figures = await book.figures(name, day)
         assert figures.by_category["call_centre"].blocked == 3
@@ -96,7 +98,7 @@ async def test_what_lists_did_is_read_around_garbage(redis_url, raw, count):
         assert len(await book.feeds()) == 2
         await book.forget_taken(name, 9)
         assert count(Place.ENFORCEMENT) >= 5
-        raw.hset(enforced.at("decisions/0"), mapping={"offset": "x", "place": "0"})
+        raw.hset(redis_keys.enforced_at("decisions/0"), mapping={"offset": "x", "place": "0"})
         for asked in (
             book.progress("decisions/0"),
             book.count("decisions/0", Progress(0, 0), 1, Batch()),

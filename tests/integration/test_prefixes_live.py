@@ -10,7 +10,7 @@ from stream.core.model.entry import Category
 from stream.core.numbers.prefix_entries import PrefixRules
 from stream.feeds.import_file import import_file
 from stream.feeds.parse import Defaults
-from stream.lists.store.covering_prefix import covering
+from stream.lists.store.contents import covering
 from tests.builders import NOW_S, entry
 from tests.integration.lists_lab import (
     BASE,

@@ -12,10 +12,8 @@ from redis.asyncio import Redis
 from stream.core.model.allowlist import AllowEntry
 from stream.lists.follower import local_state, snapshot_directory
 from stream.lists.follower.list_events import EventKind
-from stream.lists.store.delete_list import Deleting
 from stream.lists.store.heads import By
 from stream.lists.store.list_at_time import content, past_of
-from stream.lists.store.settings import RegisterSettings
 from tests.builders import NOW_S, entry
 from tests.integration.lists_lab import (
     BASE,
@@ -191,8 +189,8 @@ async def test_two_workers_of_one_machine(register, worker, load, redis_url):
 
 
 async def deleted(url: str, by: By) -> int:
-    async with Deleting.open(RegisterSettings(url)) as deleting:
-        return await deleting.delete(NAME, by)
+    async with opened(url) as register:
+        return await register.delete(NAME, by)
 
 
 async def test_a_list_that_somebody_deletes_is_dropped(register, worker, load, redis_url):

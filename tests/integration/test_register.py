@@ -18,10 +18,10 @@ from stream.core.model.errors import (
 from stream.lists.snapshot.build import Version, build_snapshot
 from stream.lists.snapshot.merge import empty_columns
 from stream.lists.store import bases
-from stream.lists.store.entry_codec import BaseRecord, Followed, hex_of
 from stream.lists.store.heads import Outcome, Reservation
 from stream.lists.store.list_store import FIRST_ID, Register
 from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.store_codec import BaseRecord, Followed, hex_of
 from tests.builders import NOW_S, entry
 from tests.integration.lists_lab import BY, NAME, chained, held_numbers, numbers, opened, removal
 

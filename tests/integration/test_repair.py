@@ -11,8 +11,14 @@ from stream.core.model.allowlist import AllowEntry
 from stream.core.model.errors import ChangeConflict
 from stream.lab.embedded import RedisServer, best_redis
 from stream.lists.follower.list_events import EventKind
-from stream.lists.follower.repair import Diagnosis, Standing, look, put_back
-from stream.lists.follower.repair_allowlist import allowlist_loss, put_back_allowlist
+from stream.lists.follower.repair import (
+    Diagnosis,
+    Standing,
+    allowlist_loss,
+    look,
+    put_back,
+    put_back_allowlist,
+)
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import Register
 from tests import waiting

@@ -12,10 +12,9 @@ from stream.lists.snapshot.merge import empty_columns
 from stream.lists.snapshot.version_diff import difference
 from stream.lists.store import rewrite as versions
 from stream.lists.store.heads import By
-from stream.lists.store.history import history
+from stream.lists.store.history import history, said_at, turns_of, with_audit
 from stream.lists.store.list_at_time import content, millis, past_of, pasts_about
 from stream.lists.store.list_store import Register
-from stream.lists.store.number_history import said_at, turns_of, with_audit
 from stream.lists.store.rewrite import Origin, rebuild, rewrite_once, rollback
 from tests.builders import NOW_S, entry, snapshot
 from tests.integration.lists_lab import (

@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 
 from stream.core.model.entry import code_of, text_of
 from stream.core.numbers.codes import codes_of, texts_of
-from stream.feeds.column_builder import Gathered
 from stream.feeds.formats.rows import Rows
-from stream.feeds.parse import Defaults, Parser
+from stream.feeds.parse import Defaults, Gathered, Parser
 from stream.lists.snapshot.build import columns_of
 from tests.builders import NOW_S
 

@@ -22,20 +22,24 @@ from stream.kafka.decision_history import decision_in as of_any
 from stream.kafka.time_range_reader import decision_in as of_past
 from stream.lists.snapshot.build import columns_from
 from stream.lists.store import enforcement_store
-from stream.lists.store.audit_text import told_of_version
-from stream.lists.store.enforcement_batch import Progress
-from stream.lists.store.entry_codec import (
+from stream.lists.store.audit_entries import told_of_version
+from stream.lists.store.enforcement_counts import Progress
+from stream.lists.store.heads import AllowHead, ListHead
+from stream.lists.store.promotions import trials_of
+from stream.lists.store.store_codec import (
     Followed,
     Op,
     Step,
+    allow_entry,
+    allow_head,
     allow_of,
     base_of,
     change_of,
+    followed,
+    list_head,
     numbered_of,
+    step,
 )
-from stream.lists.store.heads import AllowHead, ListHead
-from stream.lists.store.promotions import trials_of
-from stream.lists.store.redis_replies import allow_entry, allow_head, followed, list_head, step
 from stream.ops.skipped_records import Skipped, is_newer
 from tests.builders import NOW_S, blocklists, snapshot
 

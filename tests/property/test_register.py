@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from stream.core.filters.bloom import write_filter
 from stream.core.filters.snapshot import COLUMNS, encode_manifest, read_snapshot
 from stream.core.model.errors import SnapshotUnreadable
-from stream.lists.store.packing import Packed, Unpacking, pack
+from stream.lists.store.bases import Packed, Unpacking, pack
 from tests.builders import entry, snapshot
 
 BLOCK_ROWS = 16

@@ -14,8 +14,8 @@ from stream.core.model.entry import NEVER, Entry
 from stream.core.model.errors import SecretUnsafe
 from stream.lists.snapshot import circle_keys
 from stream.lists.snapshot.export import moment
+from stream.lists.store.contents import hashed_now
 from stream.lists.store.list_store import Register
-from stream.lists.store.rekeyed_fingerprints import hashed_now
 
 app = typer.Typer(
     no_args_is_help=True, help="Keys by which the countries of a circle hash numbers."

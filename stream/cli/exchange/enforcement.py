@@ -36,8 +36,8 @@ from stream.core.numbers.number import Kind, parse
 from stream.enforcement.import_documents import Imported
 from stream.enforcement.rounds import Enforcing, Plan
 from stream.lists.store.enforcement_store import EnforcedBook
-from stream.lists.store.entry_codec import hex_of
 from stream.lists.store.list_store import Register
+from stream.lists.store.store_codec import hex_of
 from stream.ops.metrics.enforcement import EnforcementMetrics
 from stream.services import enforcement
 

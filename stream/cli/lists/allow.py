@@ -25,7 +25,7 @@ from stream.cli.list_store import (
 )
 from stream.cli.number_arguments import OR_STDIN, typed_or_piped
 from stream.core.model.allowlist import AllowEntry, Allowlist
-from stream.lists.follower.repair_allowlist import AllowLoss, allowlist_loss, put_back_allowlist
+from stream.lists.follower.repair import AllowLoss, allowlist_loss, put_back_allowlist
 from stream.lists.snapshot.export import moment
 from stream.lists.store.list_store import Register
 

@@ -39,8 +39,7 @@ from stream.feeds.open import format_of
 from stream.feeds.parse import SOURCE_CHARS_MAX, Defaults
 from stream.lists.snapshot.circle_keys import PLAIN
 from stream.lists.snapshot.export import moment
-from stream.lists.store.contents import entries_of, head_of
-from stream.lists.store.covering_prefix import covering, fingerprints_of
+from stream.lists.store.contents import covering, entries_of, fingerprints_of, head_of
 from stream.lists.store.heads import Changed, ListHead, Outcome, Removal, Retraction
 from stream.lists.store.list_store import Register
 from stream.ops.schema import checks

@@ -18,7 +18,6 @@ from stream.exchange.repository_files import METADATA
 from stream.feeds.feed import FeedState
 from stream.feeds.state_store import FeedBook
 from stream.lists.store.contents import head_of
-from stream.lists.store.delete_list import Deleting
 from stream.lists.store.list_store import Register
 
 
@@ -49,9 +48,9 @@ def delete(
     async def work(register: Register) -> int:
         await head_of(register, name)
         redis = settings.register()
-        async with FeedBook.open(redis) as book, Deleting.open(redis) as deleting:
+        async with FeedBook.open(redis) as book:
             states = await book.states(await book.names())
-            numbers = await deleting.delete(name, who)
+            numbers = await register.delete(name, who)
             # What a feed remembers of its versions would keep it from filling the list again.
             for feed in _filling(states, name):
                 await book.forget(feed, name, who, f"feed {feed}: its list {name} was deleted")

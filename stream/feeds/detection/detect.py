@@ -27,7 +27,7 @@ from stream.feeds.formats.rows import InputUnreadable, ReadOptions, Wrong
 from stream.feeds.lookalikes import style_of
 from stream.feeds.misp_folder import MANIFEST, is_folder, read_folder
 from stream.feeds.open import Format, encoding_of
-from stream.feeds.values import Dates
+from stream.feeds.value_parsers import Dates
 
 HEAD_BYTES = 256 << 10
 _LINES = 200

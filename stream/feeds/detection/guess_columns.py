@@ -20,7 +20,7 @@ from stream.feeds.detection.column_names import (
 from stream.feeds.formats.csv import NAMES
 from stream.feeds.formats.rows import Wrong
 from stream.feeds.lookalikes import Looks, Tally, is_like_date, looks_like_number
-from stream.feeds.values import bare_number, damage_of, read_confidence, read_time
+from stream.feeds.value_parsers import bare_number, damage_of, read_confidence, read_time
 
 Column = Sequence[str]
 Assigned = Callable[[Column], float]

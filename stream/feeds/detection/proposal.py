@@ -12,7 +12,7 @@ from typing import Final
 from stream.core.model.entry_fields import FIELDS
 from stream.feeds.formats.rows import ReadOptions
 from stream.feeds.open import Format
-from stream.feeds.values import Dates
+from stream.feeds.value_parsers import Dates
 
 LIST_TO_NAME: Final = "XX/partner"
 OWNER_TO_NAME: Final = "XX"

@@ -13,7 +13,7 @@ from stream.feeds.detection.proposal import Choice, Proposal, Question
 from stream.feeds.formats.rows import InputUnreadable, Rows, Wrong
 from stream.feeds.open import has_rows, read_rows, words_of
 from stream.feeds.parse import Defaults, Parser
-from stream.feeds.values import bare_number
+from stream.feeds.value_parsers import bare_number
 
 ROWS_MAX = 5_000
 """Rows that a candidate is tried on."""

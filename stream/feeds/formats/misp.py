@@ -16,7 +16,7 @@ import msgspec
 from stream.feeds.formats.collect import TAGS_MAX, Collector
 from stream.feeds.formats.json_objects import BROKEN, Document, as_kept, as_text
 from stream.feeds.formats.rows import InputUnreadable, Rows, Wrong
-from stream.feeds.values import read_time
+from stream.feeds.value_parsers import read_time
 
 TYPES = frozenset({"phone-number", "prtn"})
 """Of describeTypes.json; `prtn` is a premium rate number. `whois-registrant-phone` names who owns a

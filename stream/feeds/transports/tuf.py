@@ -14,7 +14,7 @@ from stream.core.model.agreement import Shared
 from stream.core.model.errors import FeedDown, FeedFault, SnapshotUnreadable
 from stream.feeds.formats.rows import InputUnreadable
 from stream.feeds.formats.states import combined
-from stream.feeds.read_snapshot import CHANGES_PART
+from stream.feeds.read import CHANGES_PART
 from stream.feeds.transport import Fetched, Unchanged
 from stream.feeds.transports.apart import Apart, Stop, Stopped
 from stream.feeds.transports.folder_tar import bundle

@@ -20,12 +20,12 @@ from stream.lists.snapshot.build import Version, build_snapshot
 from stream.lists.snapshot.circle_keys import key_id
 from stream.lists.snapshot.export import moment
 from stream.lists.snapshot.merge import empty_columns
-from stream.lists.store.entry_codec import Op, allow_of
 from stream.lists.store.heads import ListHead
+from stream.lists.store.history import Turn, said_at, turns_of, with_audit
 from stream.lists.store.list_at_time import millis, pasts_about
 from stream.lists.store.list_store import Register
-from stream.lists.store.number_history import Turn, said_at, turns_of, with_audit
 from stream.lists.store.promotions import TrialBook
+from stream.lists.store.store_codec import Op, allow_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from stream.insight.report.material import FeedNow, Material, OpenAppeal, Versio
 from stream.insight.report.pairs import covered
 from stream.insight.report.period import Period, day_of
 from stream.insight.report.whole import before_of, days_of
-from stream.lists.store.audit_chain import AuditEntry
+from stream.lists.store.audit_entries import AuditEntry
 from stream.lists.store.enforcement_store import EnforcedBook
 from stream.lists.store.list_store import Register
 

@@ -1,21 +1,69 @@
-"""Keeps one process' knowledge of what was promoted and demoted equal to the register's.
+"""`<state_dir>/trials.json`: what was promoted and demoted, for a start without the register.
 
-A start takes what the state directory holds; a register that is away, lost data or is another one
-changes nothing. Looked at every second: one small answer.
+All workers of a machine share it; a newer one of another worker stays. Functions block on the disk.
 """
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from stream.core.model.errors import SnapshotUnreadable
+import msgspec
+
+from stream.core.model.errors import UNREADABLE, SnapshotUnreadable
 from stream.core.model.trials import NO_TRIALS, Trials
-from stream.lists.follower import promotions_file
 from stream.lists.follower.list_events import EventKind
 from stream.lists.follower.sync_state import ALLOWLIST
-from stream.lists.store.promotions import Booked, TrialBook
+from stream.lists.snapshot.durable_files import locked, named_faults, sync_folder, write_synced
+from stream.lists.store.promotions import Booked, TrialBook, records_of, trials_of
 from stream.lists.store.settings import RegisterSettings
+
+_FILE: Final = "trials.json"
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    identity: str | None
+    generation: int
+    turned: dict[str, str]
+
+
+def last_known(state_dir: Path) -> Booked:
+    """What was last kept. Raises SnapshotUnreadable where it is damaged."""
+    path = state_dir / _FILE
+    with named_faults("trials"):
+        if not path.exists():
+            return Booked(None, NO_TRIALS)
+        data = path.read_bytes()
+    try:
+        kept = msgspec.json.decode(data, type=_Kept)
+    except UNREADABLE as error:
+        raise SnapshotUnreadable(f"{path}: {error}") from error
+    records = {name: text.encode() for name, text in kept.turned.items()}
+    read = trials_of(records, kept.generation)
+    if read.unread:
+        raise SnapshotUnreadable(f"{path}: {', '.join(map(str, sorted(read.unread)))}: unreadable")
+    return replace(read, identity=kept.identity)
+
+
+def keep(state_dir: Path, identity: str | None, trials: Trials) -> None:
+    """Write it, all or nothing. Raises SnapshotUnreadable if the disk does not take it."""
+    turned = {name: record.decode() for name, record in records_of(trials).items()}
+    data = msgspec.json.encode(_Kept(identity, trials.generation, turned))
+    with named_faults("trials"):
+        state_dir.mkdir(parents=True, exist_ok=True)
+        with locked(state_dir / f".{_FILE}.lock"):
+            try:
+                before = last_known(state_dir)
+            except SnapshotUnreadable:
+                before = Booked(None, NO_TRIALS)
+            if before.identity == identity and before.trials.generation > trials.generation:
+                return
+            aside = state_dir / f".writing-{_FILE}"
+            write_synced(aside, data)
+            aside.rename(state_dir / _FILE)
+            sync_folder(state_dir)
+
 
 LOOK_S: Final = 1.0
 Tell = Callable[[EventKind, str, str], None]
@@ -35,7 +83,7 @@ class TrialsFollower:
     def load(self) -> None:
         """Take what this machine last knew; blocks, and needs no register."""
         try:
-            known = promotions_file.last_known(self._state_dir)
+            known = last_known(self._state_dir)
         except SnapshotUnreadable as error:
             self._tell(EventKind.SNAPSHOT_REFUSED, ALLOWLIST, str(error))
             return
@@ -69,9 +117,7 @@ class TrialsFollower:
         )
         self._tell(EventKind.TRIALS, ALLOWLIST, turned or "all is as the settings say")
         try:
-            await asyncio.to_thread(
-                promotions_file.keep, self._state_dir, found.identity, self.current
-            )
+            await asyncio.to_thread(keep, self._state_dir, found.identity, self.current)
         except SnapshotUnreadable as error:
             self._tell(EventKind.SHELF_FAILED, ALLOWLIST, str(error))
         return True

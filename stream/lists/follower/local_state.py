@@ -20,7 +20,8 @@ from stream.lists.follower import change_log, snapshot_directory
 from stream.lists.follower.change_log import JournalItem
 from stream.lists.follower.sync_state import Mark
 from stream.lists.snapshot.durable_files import locked, named_faults, sync_folder, write_synced
-from stream.lists.store.entry_codec import (
+from stream.lists.store.heads import AllowHead, ListHead, ListState
+from stream.lists.store.store_codec import (
     Op,
     Step,
     allow_json,
@@ -29,7 +30,6 @@ from stream.lists.store.entry_codec import (
     scope_json,
     scope_of,
 )
-from stream.lists.store.heads import AllowHead, ListHead, ListState
 
 _FILE = "register.json"
 _MARK = "mark"

@@ -14,7 +14,7 @@ from dataclasses import replace
 from itertools import groupby
 
 from stream.core.filters.blocklists import EMPTY_BLOCKLISTS, Blocklists, LiveList
-from stream.core.filters.overlay import EMPTY
+from stream.core.filters.overlay import EMPTY, Change
 from stream.core.model.allowlist import Allowlist
 from stream.core.model.errors import (
     ListUnknown,
@@ -24,18 +24,19 @@ from stream.core.model.errors import (
     SnapshotUnreadable,
 )
 from stream.core.model.trials import Trials
+from stream.core.policy.list_scope import NOTHING_KNOWN, Scope
 from stream.lists.follower import local_state
 from stream.lists.follower.follow_promotions import TrialsFollower
 from stream.lists.follower.installer import Installer
 from stream.lists.follower.list_events import Event, EventKind, OnEvent
-from stream.lists.follower.list_steps import said_in
 from stream.lists.follower.reload import RefreshSettings, Reloaded, Shelf, reload_list
 from stream.lists.follower.snapshot_writer import Keeper
 from stream.lists.follower.sync_state import ALLOWLIST, Found, Mark, Marks
-from stream.lists.store.entry_codec import Followed, Step
 from stream.lists.store.heads import Heads
 from stream.lists.store.list_store import FIRST_ID, Register
+from stream.lists.store.store_codec import Followed, Op, Step, change_of, scope_of
 from stream.ops.retry import Backoff
+from stream.ops.skipped_records import Place, Skipped, skip
 from stream.ops.tasks import cancelled
 from stream.ops.traces import OFF, Traces
 
@@ -388,3 +389,32 @@ class Refresher:
 def _place(stream_id: str) -> tuple[int, int]:
     millis, _, count = stream_id.partition("-")
     return int(millis), int(count)
+
+
+def said_in(name: str, steps: Sequence[Step]) -> tuple[list[Change], Scope | None, bool]:
+    """What steps change, what the list's feed may list from them on (None: they do not say), and
+    whether the list has to be read anew.
+
+    That is so for a change that cannot be read, of which its state may say more; and for a scope,
+    which is written down for a start without Redis when a list is read.
+    """
+    changes: list[Change] = []
+    scope, again = None, False
+    for step in steps:
+        if step.op == Op.SCOPE:
+            scope, again = scope_of(step.payload) or _unread(name, step), True
+        elif step.op in {Op.ADD, Op.REMOVE}:
+            change = change_of(step.op, step.payload)
+            if change is None:
+                _unread(name, step)
+                again = True
+            else:
+                changes.append(change)
+    return changes, scope, again
+
+
+def _unread(name: str, step: Step) -> Scope:
+    """Skip a step's payload; what is known of a scope that cannot be read."""
+    why = "its payload cannot be read"
+    skip(Skipped(Place.CHANGES, f"rf:changes {step.id}", why, name, step.version))
+    return NOTHING_KNOWN

@@ -9,8 +9,8 @@ from stream.core.model.errors import SnapshotUnreadable
 from stream.lists.follower import local_state, snapshot_directory
 from stream.lists.follower.list_events import EventKind
 from stream.lists.follower.sync_state import ALLOWLIST
-from stream.lists.store.entry_codec import Step
 from stream.lists.store.heads import AllowHead, ListState
+from stream.lists.store.store_codec import Step
 
 Tell = Callable[[EventKind, str, str], None]
 

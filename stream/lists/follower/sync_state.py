@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from stream.lists.follower.list_events import EventKind
-from stream.lists.store.entry_codec import Op, Step
+from stream.lists.store.store_codec import Op, Step
 
 ALLOWLIST = ""
 

@@ -18,9 +18,9 @@ from stream.core.model.entry import Entry
 from stream.core.model.errors import ChangeConflict, ListUnknown, SnapshotUnreadable
 from stream.core.numbers.number import masked
 from stream.lists.store import bases, list_lua, redis_keys
-from stream.lists.store.entry_codec import Op, entries_json, hex_of, numbered_of, removal_json
 from stream.lists.store.heads import By, Changed, Outcome, Removal, Retraction, unknown
 from stream.lists.store.redis_client import renamed
+from stream.lists.store.store_codec import Op, entries_json, hex_of, numbered_of, removal_json
 from stream.ops.skipped_records import Place, Skipped, skip
 
 PIPELINE = 500

@@ -16,14 +16,27 @@ from redis.exceptions import WatchError
 
 from stream.core.model.enforcement import Counts, Enforcement, Outcome, Sighting
 from stream.core.model.errors import UNREADABLE, ChangeConflict, RegisterLost
-from stream.lists.store import enforcement_keys, list_lua
-from stream.lists.store.enforcement_batch import Batch, Cell, Figures, Progress
-from stream.lists.store.enforcement_counters import day_of, note_delays, note_peak
-from stream.lists.store.entry_codec import hex_of
+from stream.lists.store import list_lua, redis_keys
+from stream.lists.store.enforcement_counts import (
+    COUNTS_S,
+    DAY_NUMBERS_S,
+    DAY_S,
+    EXACT_MAX,
+    MONTH_NUMBERS_S,
+    SEEN,
+    Batch,
+    Cell,
+    Figures,
+    Progress,
+    day_of,
+    note_delays,
+    note_peak,
+)
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import AUDIT_MAX
 from stream.lists.store.redis_client import Closing, client, renamed
 from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.store_codec import hex_of
 from stream.ops.skipped_records import Place, Skipped, skip
 
 ID_BYTES: Final = 8
@@ -51,8 +64,8 @@ class EnforcedBook(Closing):
         """
         with renamed(f"reading how far {partition} is counted"):
             async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.hmget(enforcement_keys.at(partition), ["offset", "place"])
-                pipe.get(enforcement_keys.seen(partition))
+                pipe.hmget(redis_keys.enforced_at(partition), ["offset", "place"])
+                pipe.get(redis_keys.enforced_seen(partition))
                 held, ids = await pipe.execute()
         ids = ids or b""
         return (
@@ -68,7 +81,7 @@ class EnforcedBook(Closing):
         None: nothing was counted, since somebody else went on from `before`. Raises ChangeConflict
         where the lists change without a pause.
         """
-        place = (before.place + len(batch.ids)) % enforcement_keys.SEEN
+        place = (before.place + len(batch.ids)) % SEEN
         with renamed(f"counting decisions of {partition}"):
             async with self._redis.pipeline(transaction=True) as pipe:
                 for _ in range(_TRIES):
@@ -84,8 +97,8 @@ class EnforcedBook(Closing):
         self, pipe: Pipeline, partition: str, before: Progress, after: tuple[int, int], batch: Batch
     ) -> bool:
         at, fresh = (
-            enforcement_keys.at(partition),
-            sorted({enforcement_keys.fresh(name) for name, _ in batch.stopped}),
+            redis_keys.enforced_at(partition),
+            sorted({redis_keys.enforced_fresh(name) for name, _ in batch.stopped}),
         )
         await pipe.watch(at, *fresh)
         if _progress(await pipe.hmget(at, ["offset", "place"]), partition) != before:
@@ -94,14 +107,14 @@ class EnforcedBook(Closing):
         room = await _room(pipe, batch)
         pipe.multi()  # type: ignore[no-untyped-call]
         for (cell, outcome), many in batch.calls.items():
-            day = enforcement_keys.day(cell.list, cell.day)
+            day = redis_keys.enforced_day(cell.list, cell.day)
             pipe.hincrby(day, f"calls:{cell.category}:{outcome}", many)
-            pipe.expire(day, enforcement_keys.COUNTS_S)
+            pipe.expire(day, COUNTS_S)
         for cell, fingerprints in batch.numbers.items():
             _note_numbers(pipe, cell, fingerprints, room)
         _note_first(pipe, batch, published)
         for start, piece in _ring(before.place, batch.ids):
-            pipe.setrange(enforcement_keys.seen(partition), start * ID_BYTES, b"".join(piece))
+            pipe.setrange(redis_keys.enforced_seen(partition), start * ID_BYTES, b"".join(piece))
         pipe.hset(at, mapping={"offset": after[0], "place": after[1]})
         await pipe.execute()
         return True
@@ -109,27 +122,29 @@ class EnforcedBook(Closing):
     async def begin(self, partitions: Sequence[str]) -> None:
         """These partitions of decisions are counted from now on, also where they are empty yet."""
         with renamed("beginning to count decisions"):
-            await self._redis.sadd(enforcement_keys.COUNTED, *partitions)
+            await self._redis.sadd(redis_keys.ENFORCED_COUNTED, *partitions)
 
     async def begin_anew(self, partition: str) -> None:
         """The topic is another one than before: its offsets begin anew."""
         with renamed(f"beginning {partition} anew"):
-            await self._redis.delete(enforcement_keys.at(partition))
+            await self._redis.delete(redis_keys.enforced_at(partition))
 
     async def figures(self, list_name: str, day: date) -> Figures:
         """What was counted of a list on a day."""
         with renamed(f"reading what {list_name} did"):
             async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.hgetall(enforcement_keys.day(list_name, day))
-                pipe.zrange(enforcement_keys.peaks(list_name, day), 0, -1, withscores=True)
-                pipe.hexists(enforcement_keys.FEEDS, list_name)
-                pipe.exists(enforcement_keys.COUNTED)
+                pipe.hgetall(redis_keys.enforced_day(list_name, day))
+                pipe.zrange(redis_keys.enforced_peaks(list_name, day), 0, -1, withscores=True)
+                pipe.hexists(redis_keys.ENFORCED_FEEDS, list_name)
+                pipe.exists(redis_keys.ENFORCED_COUNTED)
                 counts, peaks, followed, counted = await pipe.execute()
             found: dict[str, dict[str, int]] = defaultdict(dict)
             for name, value in counts.items():
                 kind, _, rest = name.decode(errors="replace").partition(":")
                 if (many := _whole(value)) is None:
-                    _unread(enforcement_keys.day(list_name, day), rest, "it is no count", list_name)
+                    _unread(
+                        redis_keys.enforced_day(list_name, day), rest, "it is no count", list_name
+                    )
                 else:
                     found[kind][rest] = many
             calls: dict[str, dict[str, int]] = defaultdict(dict)
@@ -139,7 +154,7 @@ class EnforcedBook(Closing):
                     calls[category][outcome] = many
                 else:
                     _unread(
-                        enforcement_keys.day(list_name, day), name, "it is no outcome", list_name
+                        redis_keys.enforced_day(list_name, day), name, "it is no outcome", list_name
                     )
             by_category = {
                 category: Counts(
@@ -161,15 +176,15 @@ class EnforcedBook(Closing):
 
     async def _distinct(self, list_name: str, period: str, category: str) -> int | None:
         """How many; None where calls were counted without their circle's key."""
-        key = enforcement_keys.numbers(list_name, period, category)
+        key = redis_keys.enforced_numbers(list_name, period, category)
         exact = int(await self._redis.scard(key))
-        if exact < enforcement_keys.EXACT_MAX:
+        if exact < EXACT_MAX:
             return exact or None
         return int(await self._redis.pfcount(f"{key}:all"))
 
     async def feeds(self) -> dict[str, str]:
         """Which feed brings each list."""
-        held = await self._held(enforcement_keys.FEEDS, "which feeds bring lists")
+        held = await self._held(redis_keys.ENFORCED_FEEDS, "which feeds bring lists")
         return {name: feed.decode(errors="replace") for name, feed in held.items()}
 
     async def stale(self, list_name: str, day: date, age_s: int) -> None:
@@ -184,7 +199,7 @@ class EnforcedBook(Closing):
         day = sighting.seen_at.astimezone(UTC).date().isoformat()
         field = f"{day} {sighting.fingerprint}"
         await self._told(
-            enforcement_keys.sightings(list_name),
+            redis_keys.enforced_sightings(list_name),
             list_name,
             "sighted",
             by,
@@ -194,12 +209,10 @@ class EnforcedBook(Closing):
 
     async def sightings(self, list_name: str, day: date) -> tuple[Sighting, ...]:
         """What was seen of a list on a day; what is older than the documents goes."""
-        key = enforcement_keys.sightings(list_name)
+        key = redis_keys.enforced_sightings(list_name)
         held = await self._held(key, f"sightings of {list_name}")
         found = [(name[:10], name, value) for name, value in held.items()]
-        horizon = date.fromordinal(
-            day.toordinal() - enforcement_keys.COUNTS_S // enforcement_keys.DAY_S
-        ).isoformat()
+        horizon = date.fromordinal(day.toordinal() - COUNTS_S // DAY_S).isoformat()
         old = [name for seen, name, _ in found if seen < horizon]
         if old:
             with renamed(f"forgetting old sightings of {list_name}"):
@@ -217,7 +230,7 @@ class EnforcedBook(Closing):
         self, document: Enforcement, data: bytes, by: By | None, what: str = "enforcement_read"
     ) -> None:
         """Keep a document, ours or a partner's; `by`: with an entry in the audit."""
-        key = enforcement_keys.documents(document.list, document.country)
+        key = redis_keys.enforced_documents(document.list, document.country)
         await self._told(key, document.list, what, by, document.day.isoformat(), data)
 
     async def documents(
@@ -227,7 +240,7 @@ class EnforcedBook(Closing):
 
         A document that cannot be read is skipped: it is as if nothing had been said of that day.
         """
-        key = enforcement_keys.documents(list_name, country)
+        key = redis_keys.enforced_documents(list_name, country)
         held = await self._held(key, f"what {country} says of {list_name}")
         found = []
         for name in sorted(held):
@@ -240,7 +253,7 @@ class EnforcedBook(Closing):
 
     async def forget(self, list_name: str, country: str, before: date) -> int:
         """Let go of documents of days before `before`; how many."""
-        key = enforcement_keys.documents(list_name, country)
+        key = redis_keys.enforced_documents(list_name, country)
         held = await self._held(key, f"what {country} says of {list_name}")
         old = [name for name in held if name < before.isoformat()]
         with renamed(f"forgetting what {country} said of {list_name}"):
@@ -248,22 +261,22 @@ class EnforcedBook(Closing):
 
     async def looked_at(self, country: str) -> Mapping[str, str]:
         """The files of a country that were looked at, by name: their SHA-256."""
-        held = await self._held(enforcement_keys.read(country), f"what is known of {country}")
+        held = await self._held(redis_keys.enforced_read(country), f"what is known of {country}")
         return {name: sha256.decode(errors="replace") for name, sha256 in held.items()}
 
     async def look(self, country: str, files: Mapping[str, str]) -> None:
         """These files of a country were looked at, and those before are no longer there."""
         with renamed(f"noting what is known of {country}"):
             async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.delete(enforcement_keys.read(country))
+                pipe.delete(redis_keys.enforced_read(country))
                 if files:
                     words: list[Any] = [word for pair in files.items() for word in pair]
-                    pipe.hset(enforcement_keys.read(country), items=words)
+                    pipe.hset(redis_keys.enforced_read(country), items=words)
                 await pipe.execute()
 
     async def refuse(self, country: str, list_name: str, target: str, why: str, by: By) -> None:
         """A document was not taken, and why; the last ones are kept to be read."""
-        key = enforcement_keys.refused(country)
+        key = redis_keys.enforced_refused(country)
         with renamed(f"noting what {country} said"):
             if await self._redis.hlen(key) >= _REFUSED_MAX:
                 await self._redis.delete(key)
@@ -271,13 +284,13 @@ class EnforcedBook(Closing):
 
     async def refused(self, country: str) -> dict[str, str]:
         """The documents of a country that were not taken, and why."""
-        held = await self._held(enforcement_keys.refused(country), f"what {country} said")
+        held = await self._held(redis_keys.enforced_refused(country), f"what {country} said")
         return {name: why.decode(errors="replace") for name, why in held.items()}
 
     async def accept_again(self, country: str, target: str) -> None:
         """A document that was refused before was taken in its new form."""
         with renamed(f"noting what {country} said"):
-            await self._redis.hdel(enforcement_keys.refused(country), target)
+            await self._redis.hdel(redis_keys.enforced_refused(country), target)
 
     async def taken(self, list_name: str, sightings: Sequence[str]) -> list[bool]:
         """Which of some partners' sightings were taken over already."""
@@ -285,22 +298,22 @@ class EnforcedBook(Closing):
             return []
         with renamed(f"reading sightings of {list_name}"):
             found: Any = await self._redis.hmget(
-                enforcement_keys.sighted(list_name), list(sightings)
+                redis_keys.enforced_sighted(list_name), list(sightings)
             )
         return [value is not None for value in found]
 
     async def take(self, list_name: str, sighting: str, at_s: int) -> None:
         """A partner's sighting was taken over."""
         with renamed(f"noting a sighting of {list_name}"):
-            await self._redis.hset(enforcement_keys.sighted(list_name), sighting, at_s)
+            await self._redis.hset(redis_keys.enforced_sighted(list_name), sighting, at_s)
 
     async def forget_taken(self, list_name: str, before_s: int) -> None:
         """Sightings that were taken over before then are told no more."""
-        held = await self._held(enforcement_keys.sighted(list_name), f"sightings of {list_name}")
+        held = await self._held(redis_keys.enforced_sighted(list_name), f"sightings of {list_name}")
         old = [mark for mark, at_s in held.items() if (_whole(at_s) or 0) < before_s]
         if old:
             with renamed(f"forgetting sightings of {list_name}"):
-                await self._redis.hdel(enforcement_keys.sighted(list_name), *old)
+                await self._redis.hdel(redis_keys.enforced_sighted(list_name), *old)
 
     async def _held(self, key: str, what: str) -> dict[str, bytes]:
         with renamed(f"reading {what}"):
@@ -320,8 +333,8 @@ class EnforcedBook(Closing):
 def _progress(held: Any, partition: str) -> Progress:
     """How far is counted. Raises RegisterLost: whoever guessed would count decisions twice."""
     offset, place = (None if value is None else _whole(value) for value in held)
-    if held != [None, None] and (offset is None or place is None or place >= enforcement_keys.SEEN):
-        key = enforcement_keys.at(partition)
+    if held != [None, None] and (offset is None or place is None or place >= SEEN):
+        key = redis_keys.enforced_at(partition)
         text = f"{key}: how far decisions are counted cannot be read. `redis-cli DEL {key}`, and"
         raise RegisterLost(f"{text} counting begins at the oldest decision that Kafka keeps")
     return Progress(offset, place or 0)
@@ -349,7 +362,7 @@ async def _published(pipe: Pipeline, batch: Batch) -> dict[tuple[str, int], int]
     found = {}
     for name, fingerprints in by_list.items():
         members = [hex_of(fingerprint) for fingerprint in fingerprints]
-        scores: Any = await pipe.zmscore(enforcement_keys.fresh(name), members)
+        scores: Any = await pipe.zmscore(redis_keys.enforced_fresh(name), members)
         for fingerprint, score in zip(fingerprints, scores, strict=True):
             if score is not None:
                 found[name, fingerprint] = int(score)
@@ -361,19 +374,15 @@ async def _room(pipe: Pipeline, batch: Batch) -> set[str]:
     found = set()
     for cell in batch.numbers:
         for key in _periods(cell):
-            if int(await pipe.scard(key)) < enforcement_keys.EXACT_MAX:
+            if int(await pipe.scard(key)) < EXACT_MAX:
                 found.add(key)
     return found
 
 
 def _periods(cell: Cell) -> dict[str, int]:
     return {
-        enforcement_keys.numbers(
-            cell.list, cell.day.isoformat(), cell.category
-        ): enforcement_keys.DAY_NUMBERS_S,
-        enforcement_keys.numbers(
-            cell.list, f"{cell.day:%Y-%m}", cell.category
-        ): enforcement_keys.MONTH_NUMBERS_S,
+        redis_keys.enforced_numbers(cell.list, cell.day.isoformat(), cell.category): DAY_NUMBERS_S,
+        redis_keys.enforced_numbers(cell.list, f"{cell.day:%Y-%m}", cell.category): MONTH_NUMBERS_S,
     }
 
 
@@ -391,11 +400,11 @@ def _note_first(pipe: Pipeline, batch: Batch, published: Mapping[tuple[str, int]
     for (name, fingerprint), published_ms in published.items():
         stopped_ms = batch.stopped[name, fingerprint]
         note_delays(pipe, name, day_of(stopped_ms), "first", [stopped_ms - published_ms])
-        pipe.zrem(enforcement_keys.fresh(name), hex_of(fingerprint))
+        pipe.zrem(redis_keys.enforced_fresh(name), hex_of(fingerprint))
 
 
 def _ring(place: int, ids: Sequence[bytes]) -> list[tuple[int, Sequence[bytes]]]:
     """Where in a ring of `SEEN` places ids go that begin at `place`: pieces that do not wrap."""
-    assert len(ids) <= enforcement_keys.SEEN, "a batch is smaller"
-    cut = enforcement_keys.SEEN - place
+    assert len(ids) <= SEEN, "a batch is smaller"
+    cut = SEEN - place
     return [(start, piece) for start, piece in ((place, ids[:cut]), (0, ids[cut:])) if piece]

@@ -16,10 +16,10 @@ from stream.core.model.entry import Columns
 from stream.core.model.errors import SnapshotUnreadable, VersionGone
 from stream.lists.snapshot.build import with_changes
 from stream.lists.snapshot.merge import empty_columns
-from stream.lists.store.entry_codec import REBUILD, REKEY, Op, Step, base_of, change_of
 from stream.lists.store.heads import ListHead
 from stream.lists.store.list_store import Register
 from stream.lists.store.past_reader import KeptBase
+from stream.lists.store.store_codec import REBUILD, REKEY, Op, Step, base_of, change_of
 
 _NO_CHANGE = {Op.CREATE, Op.RESERVE, Op.BASE, Op.SCOPE}
 

@@ -23,9 +23,7 @@ from stream.core.model.entry import Entry
 from stream.core.model.errors import ChangeConflict, ListUnknown, NameRefused, SnapshotUnreadable
 from stream.core.numbers.number import masked
 from stream.lists.store import bases, list_lua, redis_keys
-from stream.lists.store.change_archive import CHUNK, CHUNKS_MAX, packed
 from stream.lists.store.edits import Editor, Limits
-from stream.lists.store.entry_codec import BaseRecord, Followed, Op, allow_json, numbered_of
 from stream.lists.store.heads import (
     AllowHead,
     By,
@@ -40,16 +38,21 @@ from stream.lists.store.heads import (
     no_progress,
     unknown,
 )
-from stream.lists.store.past_reader import Annals
+from stream.lists.store.past_reader import CHUNK, CHUNKS_MAX, Annals, packed
 from stream.lists.store.redis_client import check_safe, client, renamed
-from stream.lists.store.redis_replies import (
+from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.store_codec import (
+    BaseRecord,
+    Followed,
+    Op,
     allow_entry,
     allow_head,
+    allow_json,
     deleted_of,
     followed,
     list_head,
+    numbered_of,
 )
-from stream.lists.store.settings import RegisterSettings
 from stream.ops.skipped_records import Place, Skipped, kept, skip
 
 CHANGES_MAX = 200_000
@@ -78,6 +81,7 @@ class Register:
         self._create = redis.register_script(list_lua.CREATE)
         change = redis.register_script(list_lua.CHANGE)
         self._editor = Editor(redis, change, Limits(CHANGES_MAX, AUDIT_MAX))
+        self._delete = redis.register_script(list_lua.DELETE)
         self._reserve = redis.register_script(list_lua.RESERVE)
         self._publish = redis.register_script(list_lua.PUBLISH)
         self._allow_pass = redis.register_script(list_lua.ALLOW_PASS)
@@ -235,6 +239,25 @@ class Register:
             text = f"{name} would differ from {other} by its capitals alone: use {other}"
             raise NameRefused(text)
         return bool(status == 1)
+
+    async def delete(self, name: str, by: By) -> int:
+        """Delete a list and its past; return how many numbers it had. The audit keeps the fact.
+
+        Raises ListUnknown.
+        """
+        keys = [
+            redis_keys.head(name),
+            redis_keys.changed(name),
+            redis_keys.bases(name),
+            redis_keys.writing(name),
+        ]
+        with renamed(f"deleting {name}"):
+            answer = await self._delete(
+                keys=keys, args=[name, by.actor, by.reason, CHANGES_MAX, AUDIT_MAX]
+            )
+        if answer[0] == list_lua.UNKNOWN:
+            raise ListUnknown(unknown(name))
+        return int(answer[2])
 
     async def adopt(self, identity: str) -> None:
         """Be the register `identity` again, if this one holds nothing yet."""

@@ -1,4 +1,4 @@
-"""The register's book of promotions and demotions."""
+"""Promotions and demotions in the list store; each is one atomic write with its audit entry."""
 
 import uuid
 from collections.abc import Mapping
@@ -10,13 +10,46 @@ from redis.asyncio import Redis
 
 from stream.core.model.errors import UNREADABLE, ChangeConflict, SnapshotUnreadable
 from stream.core.model.trials import Kind, Standing, Target, Trials, Turned
-from stream.lists.store import promotions_lua, redis_keys
+from stream.lists.store import redis_keys
 from stream.lists.store.heads import By
-from stream.lists.store.list_lua import MOVED
+from stream.lists.store.list_lua import ASKED, MOVED, STEP
 from stream.lists.store.list_store import AUDIT_MAX
 from stream.lists.store.redis_client import Closing, client, renamed
 from stream.lists.store.settings import RegisterSettings
 from stream.ops.skipped_records import Place, Skipped, skip
+
+TURN = (
+    STEP
+    + """
+local target, seen, record, list, register = unpack(ARGV, 1, 5)
+local actor, reason, op, detail, audit_max = unpack(ARGV, 6, 10)
+if (redis.call('HGET', KEYS[1], target) or '') ~= seen then return {-2} end
+local time = redis.call('TIME')
+if redis.call('HSETNX', 'rf:register', 'id', register) == 1 then
+  redis.call('HSET', 'rf:register', 'created_at_s', time[1], 'format', '1')
+end
+local before = tonumber(redis.call('HGET', KEYS[2], 'generation') or 0)
+local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+local generation = string.format('%d', math.max(before + 1, now_ms))
+redis.call('HSET', KEYS[2], 'generation', generation)
+if record == '' then redis.call('HDEL', KEYS[1], target)
+else redis.call('HSET', KEYS[1], target, record) end
+audit(audit_max, actor, reason, list, op, generation, detail)
+return {1, tonumber(generation)}
+"""
+)
+"""KEYS rf:trials, rf:trials:head; ARGV target, the record seen before ('': none), the new one ('':
+it is taken back), the list that it concerns or '', id for a new register; actor, reason, op, detail
+for the audit, and how many audit entries are kept."""
+
+READ = (
+    ASKED
+    + """
+return {redis.call('HGET', 'rf:register', 'id'), asked('HGET', KEYS[2], 'generation'),
+        asked('HGETALL', KEYS[1])}
+"""
+)
+"""KEYS rf:trials, rf:trials:head -> [register id, generation, all records], of one moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +79,8 @@ class TrialBook(Closing):
 
     def __init__(self, redis: Redis) -> None:
         super().__init__(redis)
-        self._turn = redis.register_script(promotions_lua.TURN)
-        self._read = redis.register_script(promotions_lua.READ)
+        self._turn = redis.register_script(TURN)
+        self._read = redis.register_script(READ)
 
     @classmethod
     def open(cls, settings: RegisterSettings) -> Self:

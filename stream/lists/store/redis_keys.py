@@ -17,7 +17,20 @@
 | `rf:audit` | stream | who changed what, when and why |
 | `rf:audit:head` | hash | the last audit entry: count, hash, id |
 | `rf:feed:{NAME}` | hash | a feed: last accepted, held and refused version, last try |
-| `rf:enforced:...` | several | what lists did, see `enforced/keys.py` |
+| `rf:enforced:{LIST}:DAY` | hash | counts of one UTC day, see below |
+| `rf:enforced:{LIST}:DAY:peaks` | zset | the greatest: `in_force` and `first` in ms, `stale` in s |
+| `rf:enforced:{LIST}:PERIOD:CATEGORY` | set | numbers stopped in a day or month, the first 4,096 |
+| `rf:enforced:{LIST}:PERIOD:CATEGORY:all` | HyperLogLog | the same, however many |
+| `rf:enforced:{LIST}:fresh` | zset | fingerprints that came lately -> when published, ms |
+| `rf:enforced:{LIST}:sightings` | hash | `DAY FINGERPRINT` -> who saw that it is no scammer's |
+| `rf:enforced:{LIST}:by:COUNTRY` | hash | DAY -> the document of that country, ours too |
+| `rf:enforced:read:COUNTRY` | hash | document's name -> SHA-256 of the file last looked at |
+| `rf:enforced:refused:COUNTRY` | hash | document's name -> why it was not taken |
+| `rf:enforced:sighted:{LIST}` | hash | `COUNTRY FINGERPRINT APPEAL` -> when it was taken over |
+| `rf:enforced:at:PARTITION` | hash | `offset`: how far decisions are counted; `place` in `seen` |
+| `rf:enforced:seen:PARTITION` | string | the ids counted last, 8 bytes each, as a ring |
+| `rf:enforced:counted` | set | the partitions that are counted |
+| `rf:enforced:feeds` | hash | LIST -> the feed that brings it |
 | `rf:allow`, `rf:allow:head` | hashes | the allowlist and its head: generation, chain |
 | `rf:trials`, `rf:trials:head` | hashes | promotions and demotions by target; generation |
 | `rf:decided:DAY` | hash | id of a decision -> what is kept of it, see `serve/kept.py` |
@@ -29,7 +42,12 @@
 | `rf:appeals:state:STATE` | zset | the ids in one state, by receipt |
 | `rf:appeals:list:{NAME}` | zset | the ids that name a list, by receipt |
 | `rf:appeals:decisions`, `rf:appeals:subjects` | hashes | decision, number under appeal -> id |
+
+Fields of a day in `rf:enforced`: `calls:CATEGORY:OUTCOME`, `in_force:STEP`, `first:STEP`,
+`versions:VERDICT`; for steps see `core.model.delays`.
 """
+
+from datetime import date
 
 REGISTER = "rf:register"
 LISTS = "rf:lists"
@@ -46,6 +64,8 @@ NAMES = "rf:names"
 APPEALS = "rf:appeals"
 APPEALS_OPEN = "rf:appeals:open"
 APPEALS_DECISIONS = "rf:appeals:decisions"
+ENFORCED_COUNTED = "rf:enforced:counted"
+ENFORCED_FEEDS = "rf:enforced:feeds"
 
 
 def head(name: str) -> str:
@@ -96,3 +116,58 @@ def appeals_in(state: str) -> str:
 def appeals_about(name: str) -> str:
     """The appeals that name list `name`."""
     return f"rf:appeals:list:{{{name}}}"
+
+
+def enforced_day(list_name: str, of: date) -> str:
+    """Counts of one day."""
+    return f"rf:enforced:{{{list_name}}}:{of.isoformat()}"
+
+
+def enforced_peaks(list_name: str, of: date) -> str:
+    """The greatest delays and ages of one day."""
+    return f"{enforced_day(list_name, of)}:peaks"
+
+
+def enforced_numbers(list_name: str, period: str, category: str) -> str:
+    """Different numbers stopped in a period, `2026-11-25` or `2026-11`; `<this>:all` estimates."""
+    return f"rf:enforced:{{{list_name}}}:{period}:{category}"
+
+
+def enforced_fresh(list_name: str) -> str:
+    """Numbers that came on the list lately, until the first call of each was stopped."""
+    return f"rf:enforced:{{{list_name}}}:fresh"
+
+
+def enforced_sightings(list_name: str) -> str:
+    """Numbers of the list that were found to be no scammers'."""
+    return f"rf:enforced:{{{list_name}}}:sightings"
+
+
+def enforced_documents(list_name: str, country: str) -> str:
+    """What a country says that it did by the list."""
+    return f"rf:enforced:{{{list_name}}}:by:{country}"
+
+
+def enforced_read(country: str) -> str:
+    """Which files of a country were looked at."""
+    return f"rf:enforced:read:{country}"
+
+
+def enforced_refused(country: str) -> str:
+    """Which of a country's documents were not taken."""
+    return f"rf:enforced:refused:{country}"
+
+
+def enforced_sighted(list_name: str) -> str:
+    """Which sightings of partners our list says already."""
+    return f"rf:enforced:sighted:{{{list_name}}}"
+
+
+def enforced_at(partition: str) -> str:
+    """How far a partition of decisions is counted."""
+    return f"rf:enforced:at:{partition}"
+
+
+def enforced_seen(partition: str) -> str:
+    """The decisions of a partition that were counted last."""
+    return f"rf:enforced:seen:{partition}"

@@ -21,10 +21,10 @@ from stream.core.numbers.codes import texts_of
 from stream.lists.snapshot.build import CHUNK
 from stream.lists.snapshot.circle_keys import is_later, key_id
 from stream.lists.snapshot.merge import in_order, picked
-from stream.lists.store.entry_codec import REKEY
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import Register
 from stream.lists.store.rewrite import Draft, Origin, Rebased, Stage, rewrite, silent
+from stream.lists.store.store_codec import REKEY
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,10 +33,10 @@ from stream.lists.snapshot.build import (
 from stream.lists.snapshot.circle_keys import key_id
 from stream.lists.snapshot.merge import empty_columns, held_in
 from stream.lists.store.contents import columns_in
-from stream.lists.store.entry_codec import REBUILD, BaseRecord, Op, base_of
 from stream.lists.store.heads import By, ListState, Numbered, Reservation
 from stream.lists.store.list_at_time import content, is_bare, past_of
 from stream.lists.store.list_store import Register
+from stream.lists.store.store_codec import REBUILD, BaseRecord, Op, base_of
 
 TRIES = 5
 """Rewrites of one list at the same moment are rare and take seconds to minutes. After five lost

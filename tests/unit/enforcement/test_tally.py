@@ -6,7 +6,7 @@ import msgspec
 
 from stream.core.model.enforcement import Outcome
 from stream.enforcement.tally import Tally
-from stream.lists.store.enforcement_batch import Cell
+from stream.lists.store.enforcement_counts import Cell
 from tests.builders import fingerprint_of
 from tests.decisions import decision
 

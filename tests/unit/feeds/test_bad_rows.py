@@ -14,7 +14,7 @@ from stream.core.model.entry import Category
 from stream.feeds.formats.rows import InputUnreadable, ReadOptions, Wrong
 from stream.feeds.open import read_rows
 from stream.feeds.parse import Adjusted, Defaults, Parsed, Parser
-from stream.feeds.values import read_time
+from stream.feeds.value_parsers import read_time
 
 NOW_S = 1_795_564_800  # 2026-11-25T00:00:00Z
 DAY_S = 86_400

@@ -6,7 +6,7 @@ from stream.core.model.entry import Category
 from stream.core.model.time_zones import zone_of
 from stream.feeds.formats.rows import RejectedRow, Rows, Wrong
 from stream.feeds.parse import Defaults, Parsed, Parser
-from stream.feeds.values import Dates, read_time
+from stream.feeds.value_parsers import Dates, read_time
 
 DEFAULTS = Defaults("file.csv", 1_700_000_000, "TH", Category.PARCEL, 0, 80)
 

@@ -2,7 +2,7 @@
 
 from stream.lists.follower.list_events import EventKind
 from stream.lists.follower.sync_state import ALLOWLIST, Mark, Marks
-from stream.lists.store.entry_codec import Op, Step, chain_after
+from stream.lists.store.store_codec import Op, Step, chain_after
 
 NAME = "TH/national"
 

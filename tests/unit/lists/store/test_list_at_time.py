@@ -4,10 +4,10 @@ import msgspec
 import pytest
 
 from stream.core.model.errors import SnapshotUnreadable, VersionGone
-from stream.lists.store.entry_codec import BaseRecord, Step, chain_after
 from stream.lists.store.heads import ListHead
 from stream.lists.store.list_at_time import Past, Stretch, stretches_of
 from stream.lists.store.past_reader import KeptBase
+from stream.lists.store.store_codec import BaseRecord, Step, chain_after
 
 
 class Story:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stream.core.model.errors import SnapshotUnreadable
-from stream.lists.store.packing import Unpacking, pack, unpack_block
+from stream.lists.store.bases import Unpacking, pack, unpack_block
 from tests.builders import entry, snapshot
 
 

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.core.model.errors import SnapshotUnreadable
-from stream.lists.store.change_archive import packed, unpacked
-from stream.lists.store.entry_codec import Step, chain_after, entries_json
+from stream.lists.store.past_reader import packed, unpacked
+from stream.lists.store.store_codec import Step, chain_after, entries_json
 from tests.builders import entry
 
 names = st.sampled_from(["", "KH/scam", "TH/national"])

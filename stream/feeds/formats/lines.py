@@ -1,16 +1,43 @@
-"""One JSON object a line, with the fields of `rows.FIELDS`; others are passed over.
+"""Read line formats: one number a line (`text`), or one JSON object a line (`jsonl`).
 
-A feed may say where each field is: `caller.number` is `number` in the object `caller`. A line with
-`"removed": true` takes a report off.
+In `text`, what follows a `#` is a comment, except the open digits of `+33899######`. In `jsonl`,
+the keys are those of `rows.FIELDS`; others are passed over. A feed may say where each field is:
+`caller.number` is `number` in the object `caller`. `"removed": true` removes a report.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
 from stream.core.model.errors import UNREADABLE
+from stream.feeds.formats.byte_columns import numbers_of
 from stream.feeds.formats.rows import InputUnreadable, Lines, RejectedRow, Rows, Wrong
+
+_OPEN_DIGITS = re.compile(r"[^#]*\d##+(?=\s|\Z)")
+
+
+def read_text(chunks: Iterable[Lines]) -> Iterator[Rows]:
+    """The rows of a text file."""
+    first = 1
+    for chunk in chunks:
+        plain = numbers_of(chunk)
+        if plain is not None:
+            places, column = plain
+            yield Rows([first + place for place in places], column, column)
+            first += len(chunk)
+            continue
+        lines, numbers = [], []
+        for line, text in enumerate(chunk, first):
+            pattern = _OPEN_DIGITS.match(text)
+            number = (pattern[0] if pattern else text.partition("#")[0]).strip()
+            if number:
+                lines.append(line)
+                numbers.append(number)
+        yield Rows(lines, [chunk[line - first] for line in lines], numbers)
+        first += len(chunk)
+
 
 _Value = str | int | float | None
 
@@ -25,7 +52,9 @@ class _Row(msgspec.Struct):
     removed: bool = False
 
 
-def read(chunks: Iterable[Lines], mapping: Mapping[str, str | int] | None = None) -> Iterator[Rows]:
+def read_jsonl(
+    chunks: Iterable[Lines], mapping: Mapping[str, str | int] | None = None
+) -> Iterator[Rows]:
     """The rows of a JSON lines file; `mapping`: field -> path of keys, joined by dots.
 
     Raises InputUnreadable if `mapping` names no number.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stream.lists.store.audit_chain import AuditEntry, AuditHead, Verification, hash_of
+from stream.lists.store.audit_entries import AuditEntry, AuditHead, Verification, hash_of
 
 Item = tuple[str, dict[bytes, bytes]]
 

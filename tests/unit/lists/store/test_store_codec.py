@@ -7,7 +7,7 @@ import pytest
 from stream.core.filters.overlay import Change
 from stream.core.model.allowlist import AllowEntry
 from stream.core.model.entry import Category
-from stream.lists.store.entry_codec import (
+from stream.lists.store.store_codec import (
     Op,
     Step,
     allow_json,

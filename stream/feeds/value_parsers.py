@@ -1,0 +1,349 @@
+"""Parse texts of a column: numbers, categories, confidences, times; or say why not. Pure."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timezone
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.core.model.byte_strings import Texts as ByteTexts
+from stream.core.model.entry import Category
+from stream.core.numbers.number import Kind
+from stream.core.numbers.parties import Party
+from stream.core.numbers.spelling import unescaped
+from stream.feeds.formats.byte_columns import ByteColumn
+from stream.feeds.formats.rows import Rows, Texts, Wrong
+from stream.feeds.lookalikes import BUDDHIST_AHEAD
+
+TIME_MAX_S = 2**32 - 1
+
+_SCIENTIFIC = re.compile(r"[+-]?\d+(?:[.,]\d*)?[eE][+-]?\d+\Z")
+_DECIMAL = re.compile(r"\+?\d{5,}[.,]\d{0,2}\Z")
+_THOUSANDS = re.compile(r"\+?\d{1,3}(?:,\d{3}){2,}\Z")
+_DAY = re.compile(r"(\d{1,2})([./-])(\d{1,2})\2(\d{4})(?:[ T,]+(\d{1,2}):(\d\d)(?::(\d\d))?)?\Z")
+_DIALS_ON = re.compile(r"ext(?:n|ension)?|[,#pwx]", re.IGNORECASE)
+_BEYOND = frozenset({"ext", "extension", "isub", "isub-encoding", "postd", "x"})
+"""Parameters of a `tel` URI (RFC 3966) that name a part of a line, or what is dialled after it."""
+_LEADS = " \t,#.:pwxetnsio"
+"""What stands before an extension: marks, pauses, and the letters of `extension`."""
+_LINE_DIGITS_MIN = 7
+"""Fewer digits after a number are no number of their own."""
+_EXCEL_TEXT = re.compile(r'="([^"]*)"\Z')
+
+
+def as_word(text: str) -> str:
+    """A partner's word as it is looked up: case and blanks do not matter."""
+    return " ".join(text.casefold().split())
+
+
+def category_words(*vocabularies: Mapping[str, Category]) -> dict[str, Category]:
+    """Partners' words by `as_word`; of a word given twice the first counts."""
+    found: dict[str, Category] = {}
+    for words in reversed(vocabularies):
+        found |= {as_word(word): kind for word, kind in words.items()}
+    return found
+
+
+def read_category(text: str, words: Mapping[str, Category] | None = None) -> int | Wrong:
+    """A category by a partner's word or by its label; case, blanks and dashes do not matter."""
+    if words:
+        found = words.get(as_word(text))
+        if found is not None:
+            return int(found)
+    name = "_".join(text.upper().replace("-", " ").replace("_", " ").split())
+    category = Category.__members__.get(name)
+    return Wrong.BAD_CATEGORY if category is None else int(category)
+
+
+def read_confidence(text: str) -> int | Wrong:
+    """A whole number from 0 to 100."""
+    if text.isascii() and text.isdigit() and len(text) <= 3 and int(text) <= 100:
+        return int(text)
+    return Wrong.BAD_CONFIDENCE
+
+
+def read_time(text: str) -> int | Wrong:
+    """Seconds since the epoch, from ISO 8601 (UTC unless it says otherwise), seconds or millis."""
+    if text.isascii() and text.isdigit():
+        # 9 digits begin in 1973, 13 in 2001: a spreadsheet's day number (46000) is neither.
+        if len(text) in {9, 10}:
+            return int(text) if int(text) <= TIME_MAX_S else Wrong.BAD_DATE
+        if len(text) == 13:
+            return int(text) // 1000 if int(text) // 1000 <= TIME_MAX_S else Wrong.BAD_DATE
+        return Wrong.BAD_DATE
+    try:
+        return _seconds_of(datetime.fromisoformat(text), UTC)
+    except ValueError:
+        return Wrong.BAD_DATE
+
+
+@dataclass(frozen=True, slots=True)
+class Dates:
+    """How a file writes days and times, besides seconds since the epoch.
+
+    `order` "iso": ISO 8601 alone; else also days as spreadsheets write them, 31/1/2026 or with dots
+    or dashes, with or without a time, the day first or the month. `buddhist`: years are those of
+    the Buddhist era (2569 is 2026). `zone` is that of times that name none.
+    """
+
+    order: Literal["iso", "day-month", "month-day"] = "iso"
+    buddhist: bool = False
+    zone: timezone = UTC
+
+    @property
+    def reader(self) -> "Callable[[str], int | Wrong]":
+        """What reads one text; `read_time` itself where nothing else was said."""
+        return read_time if self == Dates() else self.read
+
+    def read(self, text: str) -> int | Wrong:
+        """Seconds since the epoch."""
+        if text.isascii() and text.isdigit():
+            return read_time(text)
+        day = _DAY.match(text) if self.order != "iso" else None
+        try:
+            if day is not None:
+                one, _, two, year, *clock = day.groups()
+                month, date = (two, one) if self.order == "day-month" else (one, two)
+                parts = [self._common(year), int(month), int(date), *(int(c or 0) for c in clock)]
+                moment = datetime(*parts, tzinfo=self.zone)  # type: ignore[arg-type,misc]
+                return _seconds_of(moment, self.zone)
+            if self.buddhist:
+                text = f"{self._common(text[:4]):04d}{text[4:]}"
+            return _seconds_of(datetime.fromisoformat(text), self.zone)
+        except ValueError:
+            return Wrong.BAD_DATE
+
+    def _common(self, year: str) -> int:
+        """The year of the common era: taken before the day is looked at, for leap days' sake."""
+        return int(year) - BUDDHIST_AHEAD if self.buddhist else int(year)
+
+
+def _seconds_of(moment: datetime, zone: timezone) -> int | Wrong:
+    """Seconds since the epoch; a moment without a zone is one of `zone`."""
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=zone)
+    try:
+        seconds = int(moment.timestamp())
+    except (ValueError, OverflowError):
+        return Wrong.BAD_DATE
+    return seconds if 0 < seconds <= TIME_MAX_S else Wrong.BAD_DATE
+
+
+def bare_number(text: str) -> str:
+    """The number's text without what spreadsheets put around it."""
+    text = text.strip()
+    if text.startswith(("'", "=")):
+        excel = _EXCEL_TEXT.match(text)
+        text = excel[1] if excel else text[1:]
+    # Thousands separators change no digit; a comma is no separator that numbers are written with.
+    return text.replace(",", "") if "," in text and _THOUSANDS.match(text) else text
+
+
+def damage_of(text: str) -> Wrong | None:
+    """What a spreadsheet did to a number, if it did."""
+    if _SCIENTIFIC.match(text):
+        return Wrong.SCIENTIFIC
+    return Wrong.DECIMAL if _DECIMAL.match(text) else None
+
+
+def after_number(text: str) -> Wrong | None:
+    """What follows the number in `text`, so that the number alone would list more, or less.
+
+    Who has an extension of a company, or of a hospital, would have all of it blocked.
+    """
+    inner = text[text.rfind("<") + 1 :].partition(">")[0].partition("@")[0]
+    number, *parameters = unescaped(inner).split(";")
+    if not any(map(str.isdigit, number)):
+        return None
+    for parameter in parameters:
+        name, equals, _ = parameter.partition("=")
+        if name.strip().lower() in _BEYOND:
+            return Wrong.EXTENSION
+        if not equals and any(map(str.isdigit, name)):
+            return _extension_or_another(name) or Wrong.EXTENSION
+    found = _DIALS_ON.search(number)
+    if found is None or not Party(number[: found.start()].rpartition(":")[2].strip()).dialled:
+        return None
+    return _extension_or_another(number[found.start() :])
+
+
+def _extension_or_another(text: str) -> Wrong | None:
+    digits = Party(text.lower().lstrip(_LEADS).rstrip()).dialled
+    if not digits:
+        return None
+    return Wrong.SEVERAL_NUMBERS if len(digits) >= _LINE_DIGITS_MIN else Wrong.EXTENSION
+
+
+_ZERO = np.uint64(0x3030303030303030)
+_SIXES = np.uint64(0x0606060606060606)
+_HIGH = np.uint64(0xF0F0F0F0F0F0F0F0)
+_DAYS_IN_MONTH = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], np.int64)
+_DIGITS = [0, 1, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18]
+_MARKS = {4: b"-", 7: b"-", 10: b"T ", 13: b":", 16: b":", 19: b"Z"}
+
+
+def times_in(texts: ByteTexts) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Seconds since the epoch of each text that is a plain time, and which are (bool).
+
+    Plain are 9 or 10 digits, and ISO 8601 like `2026-01-31T12:00:00Z`, with a blank for the T, or
+    without the Z.
+    """
+    seconds, good = np.zeros(len(texts), np.int64), np.zeros(len(texts), np.bool_)
+    for sizes, read in (((9, 10), _epoch), ((19, 20), _iso)):
+        rows = np.flatnonzero(np.isin(texts.sizes, sizes))
+        if len(rows):
+            found, plain = read(ByteTexts(texts.data, texts.starts[rows], texts.sizes[rows]))
+            seconds[rows[plain]] = found[plain]
+            good[rows[plain]] = True
+    return seconds, good
+
+
+def eight_digits(words: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
+    """The numbers that words of eight ASCII digits (little-endian) spell, and which are such."""
+    values = words ^ _ZERO
+    good = ((values + _SIXES) | values) & _HIGH == 0
+    values = values * np.uint64(10) + (values >> np.uint64(8)) & np.uint64(0x00FF00FF00FF00FF)
+    values = values * np.uint64(100) + (values >> np.uint64(16)) & np.uint64(0x0000FFFF0000FFFF)
+    return values * np.uint64(10_000) + (values >> np.uint64(32)) & np.uint64(0xFFFFFFFF), good
+
+
+def _epoch(texts: ByteTexts) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    data, starts, more = texts.data, texts.starts, texts.sizes - 8
+    windows = np.ndarray((len(data) - 7,), "V8", data, strides=(1,))
+    last, good = eight_digits(windows[starts + more].view("<u8"))
+    first, second = data[starts].astype(np.int64) - 48, data[starts + 1].astype(np.int64) - 48
+    good &= (first >= 0) & (first <= 9) & (second >= 0) & (second <= 9)
+    seconds = np.where(more == 2, first * 10 + second, first) * 10**8 + last.astype(np.int64)
+    return seconds, good & (seconds <= TIME_MAX_S)
+
+
+def _iso(texts: ByteTexts) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    windows = np.ndarray((len(texts.data) - 19,), "V20", texts.data, strides=(1,))
+    letters = np.ascontiguousarray(windows[texts.starts].view(np.uint8).reshape(-1, 20).T)
+    good = np.ones(len(texts), np.bool_)
+    for place, marks in _MARKS.items():
+        right = np.isin(letters[place], np.frombuffer(marks, np.uint8))
+        good &= right | (texts.sizes == 19) if place == 19 else right
+    digits = letters.astype(np.int64) - 48
+    good &= ((digits[_DIGITS] >= 0) & (digits[_DIGITS] <= 9)).all(axis=0)
+    year = digits[0] * 1000 + digits[1] * 100 + digits[2] * 10 + digits[3]
+    month, day, hour, minute, second = (digits[i] * 10 + digits[i + 1] for i in (5, 8, 11, 14, 17))
+    leap = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
+    good &= (month >= 1) & (month <= 12) & (year >= 1970)
+    longest = _DAYS_IN_MONTH[np.where(good, month, 0)] + (leap & (month == 2))
+    good &= (day >= 1) & (day <= longest) & (hour <= 23) & (minute <= 59) & (second <= 59)
+    days = days_since_epoch(year, month, day)
+    seconds = days * 86_400 + hour * 3600 + minute * 60 + second
+    return seconds, good & (seconds > 0) & (seconds <= TIME_MAX_S)
+
+
+def days_since_epoch(
+    year: NDArray[np.int64], month: NDArray[np.int64], day: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Days from 1970-01-01 in the Gregorian calendar.
+
+    H. Hinnant, "chrono-Compatible Low-Level Date Algorithms": the year begins in March, so that the
+    day that is not always there is its last.
+    """
+    year = year - (month <= 2)
+    era = year // 400
+    of_era = year - era * 400
+    of_year = (153 * (month + np.where(month > 2, -3, 9)) + 2) // 5 + day - 1
+    days: NDArray[np.int64] = of_year + of_era * 365 + of_era // 4 - of_era // 100
+    return days + era * 146_097 - 719_468
+
+
+_MEMO_MAX = 100_000
+"""Distinct texts remembered for each column: most columns hold few, times may hold many."""
+Read = Callable[[str], int | Wrong]
+"""What one text means."""
+
+
+class FieldReader:
+    """One column's reading; each distinct text is read once."""
+
+    def __init__(self, name: str, dtype: np.dtype[Any], read: Read, default: int) -> None:
+        self.name = name
+        self._dtype = dtype
+        self._read = read
+        self._default = default
+        self._memo: dict[str | None, int] = {}
+        self._wrong: dict[str | None, Wrong] = {}
+
+    def values(self, texts: Texts | None, rows: int, wrong: dict[int, Wrong]) -> NDArray[Any]:
+        """The values; a row whose text means nothing goes into `wrong` (the first reason stays)."""
+        if texts is None:
+            return np.full(rows, self._default, self._dtype)
+        if len(self._memo) > _MEMO_MAX:
+            self._memo.clear()
+            self._wrong.clear()
+        if isinstance(texts, ByteColumn):
+            return self._values_in(texts, wrong)
+        for text in set(texts) - self._memo.keys():
+            bare = text.strip() if text else ""
+            value = self._read(bare) if bare else self._default
+            if isinstance(value, Wrong):
+                self._wrong[text] = value
+            self._memo[text] = 0 if isinstance(value, Wrong) else value
+        if self._wrong:
+            for row, text in enumerate(texts):
+                if text in self._wrong:
+                    wrong.setdefault(row, self._wrong[text])
+        memo = self._memo
+        return np.array([memo[text] for text in texts], self._dtype)
+
+    def _values_in(self, column: ByteColumn, wrong: dict[int, Wrong]) -> NDArray[Any]:
+        """`values`, for a column of bytes: each distinct text becomes one of Python."""
+        values, left = np.zeros(len(column), self._dtype), np.arange(len(column))
+        if self._read is read_time:
+            seconds, plain = times_in(column.texts)
+            values[:], left = seconds, np.flatnonzero(~plain)
+        distinct, place = column.at(left).distinct()
+        why: dict[int, Wrong] = {}
+        values[left] = self.values(distinct, len(distinct), why)[place]
+        for row in np.flatnonzero(np.isin(place, list(why))).tolist() if why else ():
+            wrong.setdefault(int(left[row]), why[int(place[row])])
+        return values
+
+
+def why_no_number(text: str, kind: Kind, region: str | None) -> Wrong:
+    """Why a text, read as `kind`, is no number to list."""
+    if not text:
+        return Wrong.NO_NUMBER
+    if kind is Kind.INVALID:
+        national = region is None and text[0] != "+" and sum(c.isdigit() for c in text) >= 7
+        return Wrong.NO_COUNTRY if national else Wrong.NOT_A_NUMBER
+    return Wrong.NOT_E164
+
+
+_FIELD_OF = {
+    Wrong.BAD_CATEGORY: "category",
+    Wrong.BAD_SOURCE: "source",
+    Wrong.BAD_CONFIDENCE: "confidence",
+}
+
+
+def detail_of(rows: Rows, row: int, why: Wrong, read_date: Read) -> str:
+    """The text that was wrong, as the file has it; `read_date` is how its times are read."""
+    if why in {Wrong.EXPIRED, Wrong.FUTURE}:
+        said = [rows.reported_at] if why is Wrong.FUTURE else [rows.expires_at, rows.reported_at]
+        return next((str(texts[row]) for texts in said if texts is not None and texts[row]), "")
+    if why is Wrong.BAD_DATE:
+        texts = [getattr(rows, name) for name in ("reported_at", "expires_at")]
+        bad = [
+            text[row]
+            for text in texts
+            if text is not None and text[row] and isinstance(read_date(text[row].strip()), Wrong)
+        ]
+        return str(bad[0]) if bad else ""
+    texts = getattr(rows, _FIELD_OF.get(why, "number"))
+    return str(texts[row] or "")
+
+
+def original_of(rows: Rows, row: int) -> str:
+    """The row as the file has it."""
+    original = rows.originals[row]
+    return original if isinstance(original, str) else ",".join(original)

@@ -1,0 +1,167 @@
+"""Counts of what lists did: batches of decisions, figures of a day, and delays of versions.
+
+The counts of a version are written in the same transaction as the feed's own record, so that a
+crash leaves both or neither.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import Final, NamedTuple
+
+from redis.asyncio.client import Pipeline
+
+from stream.core.model.delays import Delays, step_of
+from stream.core.model.enforcement import Counts, Outcome, Versions
+from stream.lists.store import redis_keys
+from stream.lists.store.store_codec import hex_of
+
+DAY_S: Final = 86_400
+REBUILT_DAYS: Final = 8
+"""Documents of so many days are made anew when more is counted: decisions stay 7 days in Kafka."""
+COUNTS_S: Final = 40 * DAY_S
+DAY_NUMBERS_S: Final = (REBUILT_DAYS + 2) * DAY_S
+MONTH_NUMBERS_S: Final = 45 * DAY_S
+EXACT_MAX: Final = 4096
+"""Numbers of a day or month, list and category that are counted one by one, 60 bytes each; beyond
+them Redis estimates, by 0.8 % (standard error), in 12 KB."""
+FRESH_MAX: Final = 100_000
+SEEN: Final = 65_536
+"""Decisions of a partition among which a repeat is recognised: half a megabyte. A worker repeats
+after a crash what it had not committed, which is at most a second's calls."""
+
+
+class Progress(NamedTuple):
+    """How far a partition is counted: the next offset, and the next place among the ids kept.
+
+    `offset` None: nothing of it was counted yet.
+    """
+
+    offset: int | None = None
+    place: int = 0
+
+
+class Cell(NamedTuple):
+    """What calls are counted by, beside their outcome."""
+
+    list: str
+    day: date
+    category: str
+
+
+@dataclass(slots=True)
+class Batch:
+    """What decisions come to. `ids` of those counted, 8 bytes each; `numbers` by fingerprint;
+    `stopped`: when the first call of each of a list's numbers was blocked or flagged, ms.
+    """
+
+    ids: list[bytes] = field(default_factory=list)
+    calls: Counter[tuple[Cell, Outcome]] = field(default_factory=Counter)
+    numbers: dict[Cell, set[int]] = field(default_factory=dict)
+    stopped: dict[tuple[str, int], int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What was counted of a list on a day; the `..._steps` are counts by step of `core.delays`.
+
+    `peaks`: the greatest of `in_force` and `first` (ms) and `stale` (s). `followed`: a feed of ours
+    brings the list. `counted`: decisions are counted here at all.
+    """
+
+    by_category: Mapping[str, Counts]
+    in_force_steps: Mapping[int, int]
+    first_steps: Mapping[int, int]
+    peaks: Mapping[str, int]
+    verdicts: Mapping[str, int]
+    followed: bool
+    counted: bool
+
+    def in_force(self, target_s: int | None) -> Delays | None:
+        """From the owner's publication until it was live here."""
+        return Delays.counted(self.in_force_steps, self.peaks.get("in_force", 0) / 1000, target_s)
+
+    def first_stopped(self) -> Delays | None:
+        """From the owner's publication to the first call stopped."""
+        return Delays.counted(self.first_steps, self.peaks.get("first", 0) / 1000, None)
+
+    def versions(self) -> Versions | None:
+        """How the list's versions fared; None: nobody follows it here."""
+        if not self.followed and not self.verdicts:
+            return None
+        return Versions(
+            accepted=self.verdicts.get("accepted", 0),
+            held=self.verdicts.get("held", 0),
+            refused=self.verdicts.get("refused", 0),
+            stale_s_max=self.peaks.get("stale"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """A version that is live since `at_ms`: when each change in it was published, and the
+    fingerprints that are new on the list by it. Times are ms since the epoch.
+    """
+
+    at_ms: int
+    published_ms: tuple[int, ...] = ()
+    fresh: tuple[int, ...] = ()
+
+
+def day_of(at_ms: int) -> date:
+    """The UTC day of a moment."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).date()
+
+
+def note_verdict(pipe: Pipeline, list_name: str, feed: str, verdict: str, at_ms: int) -> None:
+    """A version of the feed was accepted, held or refused."""
+    day = redis_keys.enforced_day(list_name, day_of(at_ms))
+    pipe.hincrby(day, f"versions:{verdict}", 1)
+    pipe.expire(day, COUNTS_S)
+    pipe.hset(redis_keys.ENFORCED_FEEDS, list_name, feed)
+
+
+def note_effect(pipe: Pipeline, list_name: str, effect: Effect) -> None:
+    """How long the version took from its owner's publication until it was live here.
+
+    Its new numbers are remembered until a call of each was stopped. Several changes that come at
+    once count as old as the oldest of them there.
+    """
+    if not effect.published_ms:
+        return
+    note_delays(
+        pipe,
+        list_name,
+        day_of(effect.at_ms),
+        "in_force",
+        [effect.at_ms - published_ms for published_ms in effect.published_ms],
+    )
+    if effect.fresh:
+        fresh, oldest_ms = redis_keys.enforced_fresh(list_name), min(effect.published_ms)
+        # One that is there already keeps its time: it was not stopped since.
+        pipe.zadd(fresh, {hex_of(one): oldest_ms for one in effect.fresh}, nx=True)
+        pipe.zremrangebyscore(fresh, "-inf", effect.at_ms - COUNTS_S * 1000)
+        pipe.zremrangebyrank(fresh, 0, -FRESH_MAX - 1)
+        pipe.expire(fresh, COUNTS_S)
+
+
+def note_delays(
+    pipe: Pipeline, list_name: str, day: date, what: str, delays_ms: Iterable[int]
+) -> None:
+    """Delays of one kind, `in_force` or `first`, of one day."""
+    held = [max(delay, 0) for delay in delays_ms]
+    if not held:
+        return
+    key = redis_keys.enforced_day(list_name, day)
+    for delay_ms in held:
+        pipe.hincrby(key, f"{what}:{step_of(delay_ms / 1000)}", 1)
+    pipe.expire(key, COUNTS_S)
+    note_peak(pipe, list_name, day, what, max(held))
+
+
+def note_peak(pipe: Pipeline, list_name: str, day: date, what: str, value: int) -> None:
+    """Something that is only kept if it is the greatest of the day."""
+    peaks = redis_keys.enforced_peaks(list_name, day)
+    pipe.zadd(peaks, {what: value}, gt=True)
+    pipe.expire(peaks, COUNTS_S)
