@@ -48,7 +48,7 @@ _LEVELS = {
     EventKind.REGISTER_LOST: logging.ERROR,
     EventKind.SNAPSHOT_REFUSED: logging.ERROR,
     EventKind.TRIALS: logging.INFO,
-    EventKind.SHELF_FAILED: logging.ERROR,
+    EventKind.STATE_DIR_FAILED: logging.ERROR,
 }
 _KAFKA_AWAY = frozenset({CallEvent.KAFKA_AWAITED, CallEvent.SINK_AWAITED})
 _BROKEN = "broken"

@@ -1,7 +1,7 @@
-"""A feed's new version on its way into the register: read, compared, judged, stored, told.
+"""A feed's new version on its way into the list store: read, compared, judged, stored, recorded.
 
 Everything that is remembered is written after what it speaks of was done, and what is done twice
-changes nothing the second time: so whoever is killed at any step, the next run goes on. A feed
+changes nothing the second time: so after a kill at any step the next run goes on. A feed
 replaces exactly the reports whose source is its own; what others report stays.
 """
 
@@ -51,9 +51,9 @@ async def take_in(
     around: Surroundings,
     now_s: int,
 ) -> VersionRecord:
-    """Let a version in, or not; what became of it. Whoever calls holds `versions.deciding()`.
+    """Let a version in, or not; what became of it. The caller holds `versions.deciding()`.
 
-    Raises Faults of the register; then the version is as if it had not come, and comes again.
+    Raises Faults of the list store; then the version is as if it had not come, and comes again.
     """
     state = await book.state(feed.name)
     move = await _move(register, feed, arrival.fetched, around)
@@ -61,7 +61,7 @@ async def take_in(
     if move is None:  # what was refused for want of a key is looked at again when that is here
         known = await _known(book, versions, feed, state, arrival, around, now_s)
     if known is not None:
-        # Whoever was killed after his last word here left a file of before.
+        # A run that was killed after its last step here left a file of before.
         await asyncio.to_thread(versions.sweep, _needed(state), feed.keep_s, now_s)
         return known
     path = versions.take(arrival.fetched.path, arrival.id)
@@ -95,10 +95,10 @@ async def release(
     by: By,
     now_s: int,
 ) -> VersionRecord:
-    """Let a held version in on a person's word. Whoever calls holds `versions.deciding()`.
+    """Apply a held version on a person's word. The caller holds `versions.deciding()`.
 
     Rows that the gate stopped go live with it, but for emergency numbers, our own, and prefixes
-    that are too short. Raises InputUnreadable for a file that can not be used, and as `take_in`.
+    that are too short. Raises InputUnreadable for a file that cannot be used, and as `take_in`.
     """
     arrival = _arrived(versions, held)
     move = await _move(register, feed, arrival.fetched, around)
@@ -106,7 +106,7 @@ async def release(
         register, feed, arrival, around, None, now_s, versions, released=True, move=move
     )
     if assessed.read.unreadable:  # held by a version of ours, or settings, that took it
-        why = f"version {held.id} of feed {feed.name} can not be let in: {assessed.read.unreadable}"
+        why = f"version {held.id} of feed {feed.name} cannot be let in: {assessed.read.unreadable}"
         do = f"ringfence feeds refuse {feed.name} --version {held.id} --reason TEXT"
         raise InputUnreadable(f"{why}. Refuse it: `{do}`")
     record = _record(feed, arrival, assessed, now_s)
@@ -125,7 +125,7 @@ async def would_change(
     around: Surroundings,
     now_s: int,
 ) -> Whole:
-    """What a held version would write onto its list, and take off it; nothing is stored."""
+    """Return what a held version would add to its list and remove from it; store nothing."""
     arrival = _arrived(versions, held)
     move = await _move(register, feed, arrival.fetched, around)
     last = last_of(await book.state(feed.name), feed.list_name)
@@ -143,7 +143,7 @@ async def would_change(
 
 
 def _arrived(versions: Versions, held: VersionRecord) -> Arrival:
-    """A version that waits, as it came."""
+    """Return a version that waits, as it came."""
     path = versions.file(held.id)
     assert path is not None, "the caller looked"
     fetched = Fetched(
@@ -162,7 +162,7 @@ def _arrived(versions: Versions, held: VersionRecord) -> Arrival:
 async def _move(
     register: Register, feed: Feed, fetched: Fetched, around: Surroundings
 ) -> Move | None:
-    """Whether a whole list takes ours to a later epoch of its circle; None: it does not."""
+    """Return the move of our list that a whole list asks for; None: it asks for none."""
     if feed.format != "snapshot" or not is_whole(feed, fetched.path, said=fetched.whole):
         return None
     head = (await register.heads()).lists.get(feed.list_name)
@@ -174,7 +174,10 @@ async def _move(
 async def refuse(
     book: FeedBook, versions: Versions, feed: Feed, held: VersionRecord, by: By, now_s: int
 ) -> VersionRecord:
-    """A held version never goes live, on a person's word; the same bytes are not judged again."""
+    """Return a held version never goes live, on a person's word.
+
+    The same bytes are not judged again.
+    """
     record = msgspec.structs.replace(
         held, verdict=Verdict.REFUSED.value, by=by.actor, why=by.reason, decided_at_s=now_s
     )
@@ -192,11 +195,11 @@ async def _known(
     around: Surroundings,
     now_s: int,
 ) -> VersionRecord | None:
-    """What became of these very bytes before; None: they are to be looked at (again)."""
+    """Return the verdict on these very bytes from before; None: judge them (again)."""
     sha256 = arrival.fetched.sha256
     accepted = state.accepted
     known = accepted is not None and accepted.sha256 == sha256 and accepted.is_meant_as(feed)
-    # Reports without dates are said anew in time, unless that was stopped by the gate before.
+    # Reports without dates are said again in time, unless that was stopped by the gate before.
     due = accepted is not None and accepted.whole and now_s - accepted.renewed_at_s >= feed.renew_s
     if accepted is not None and known and not due:
         _forget(versions, arrival)
@@ -342,7 +345,7 @@ class FeedJob:
 
 
 async def done_apart(job: FeedJob, limits: Limits, *, within_s: float) -> VersionRecord:
-    """What became of the version. Raises WorkFailed, which names it."""
+    """Apply the version in a process of its own. Raises WorkFailed, which names the version."""
     # Both ends are this program; nothing from outside is ever unpickled.
     try:
         answer = await apart(_work, pickle.dumps(job), limits, within_s=within_s)

@@ -42,7 +42,7 @@ class Arrival:
 
     @property
     def id(self) -> str:
-        """What the version is called."""
+        """The name of the version."""
         return self.fetched.sha256[:ID_CHARS]
 
 
@@ -59,7 +59,7 @@ class Surroundings:
     agreements: Agreements = field(default_factory=Agreements)
 
     def agreement_over(self, list_name: str, at_s: int) -> str:
-        """Which agreement ended by which the list was shared with us; "": that is no reason."""
+        """Return which agreement that shared the list has ended; "": none has."""
         over = self.agreements.ended(list_name, self.home, at_s)
         if over is None:
             return ""
@@ -67,16 +67,16 @@ class Surroundings:
         return f"{over.id} ended at {at}, and none shares {list_name} with {self.home} any more"
 
     def key_of(self, circle: str) -> bytes:
-        """A circle's key. Raises ConfigInvalid."""
+        """Return a circle's key. Raises ConfigInvalid."""
         if circle not in self.keys:
             raise ConfigInvalid((f"no key for circle {circle}: it needs [circles.{circle}]",))
         return self.keys[circle]
 
     def bounds(self, feed: Feed, allowed: Sequence[AllowEntry]) -> Bounds:
-        """What the feed may not bring.
+        """Return the bounds of the feed.
 
         A number whose wrong block was put right stays off our lists. Another country's list may go
-        on naming it: its owner was told, and the allowlist stands in front of it.
+        on naming it: its owner was told, and the allowlist overrides it.
         """
         ours = owner_of(feed.list_name) == self.home
         redressed = [entry for entry in allowed if entry.appeal]
@@ -114,7 +114,7 @@ async def assess(
 ) -> Assessed:
     """Read, compare and judge a version; nothing is stored but its rejected rows.
 
-    Without a register it is compared with nothing. `move`: it takes the list to another key; what
+    Without a list store it is compared with nothing. `move`: it takes the list to another key; what
     is a fingerprint alone can then not be compared, and counts as new.
     """
     fetched = arrival.fetched
@@ -172,7 +172,10 @@ async def assess(
 
 
 def is_whole(feed: Feed, path: Path, *, said: bool) -> bool:
-    """Whether a version is the whole list: a change file says so itself, else its transport did."""
+    """Return whether a version is the whole list.
+
+    A change file says so itself, else its transport did.
+    """
     if feed.format == "snapshot":
         return is_whole_list(path)
     if feed.format != "ringfence":
@@ -186,7 +189,7 @@ def is_whole(feed: Feed, path: Path, *, said: bool) -> bool:
 
 
 def _sizes(last: Last | None, read: VersionRead) -> Difference:
-    """What can be said of a bare filter: how many numbers more or less it claims to hold."""
+    """Compare a bare filter by its size: it claims to hold so many numbers more or less."""
     more = read.good - (last.numbers if last is not None else 0)
     none = empty_columns()
     return Difference(
@@ -195,7 +198,10 @@ def _sizes(last: Last | None, read: VersionRead) -> Difference:
 
 
 async def _held(register: Register, feed: Feed, new: Columns, whole: bool, key: bytes) -> Columns:
-    """The feed's own reports on the list: all, or for a small increment those of its numbers."""
+    """Return the feed's own reports on the list.
+
+    All, or for a small increment those of its numbers.
+    """
     if whole or len(new) > CHANGES_MAX:
         _, columns = await entries_of(register, feed.list_name, key)
         return await asyncio.to_thread(owned_by, columns, feed.owns)
@@ -206,7 +212,10 @@ async def _held(register: Register, feed: Feed, new: Columns, whole: bool, key: 
 
 
 async def quick_head(register: Register, name: str) -> ListHead:
-    """A list's head, without the changes since its base, which may be many. Raises ListUnknown."""
+    """Return a list's head, without the changes since its base, which may be many.
+
+    Raises ListUnknown.
+    """
     head = (await register.heads()).lists.get(name)
     if head is None:
         raise ListUnknown(unknown(name))
@@ -214,7 +223,7 @@ async def quick_head(register: Register, name: str) -> ListHead:
 
 
 def last_of(state: FeedState, list_name: str, *, renewal: bool = False) -> Last | None:
-    """The last accepted version, as the gate compares; `renewal`: the same bytes may come.
+    """Return the last accepted version, as the gate compares; `renewal`: the same bytes may come.
 
     What was let into another list is nothing to compare with.
     """

@@ -1,7 +1,7 @@
-"""What a feed's new version changes of the reports that its list has of it. Pure.
+"""Compare a feed's new version with the reports that its list has of it. Pure.
 
 A report is known by its number and its source. One that says again what the list has is no change:
-else a partner's file of a million numbers without dates would be written anew at each fetch.
+else a partner's file of a million numbers without dates would be written again at each fetch.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ REMOVED = 255
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Rows of the new version that are to be written, and rows of the held ones to be taken back.
+    """Rows of the new version that are to be written, and rows of the held ones to be retracted.
 
     `written` are new or changed reports, `updated` of them changed ones; `retracted` held ones.
     `numbers` are those that the feed then lists, of all that it was compared with; `gained` and
@@ -36,26 +36,26 @@ class Difference:
 
     @property
     def changes(self) -> int:
-        """How many edits of the register this is."""
+        """The number of edits of the list store."""
         return len(self.written) + len(self.retracted)
 
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """When rows that name no times count as said anew: see `Feed.renew_s`."""
+    """The time, and the age at which rows without times are renewed: see `Feed.renew_s`."""
 
     now_s: int
     renew_s: int
 
 
 def rows_of(columns: Columns, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Columns:
-    """Some rows of columns, in their order."""
+    """Return some rows of columns, in their order."""
     arrays = {c.name: getattr(columns, c.name)[rows] for c in COLUMNS}
     return Columns(**arrays, sources=columns.sources)
 
 
 def owned_by(columns: Columns, owns: Callable[[str], bool]) -> Columns:
-    """The reports of the sources that `owns` says."""
+    """Return the reports of the sources that `owns` says."""
     owned = np.array([owns(name) for name in columns.sources] or [False])
     return rows_of(columns, owned[columns.source])
 
@@ -63,7 +63,7 @@ def owned_by(columns: Columns, owns: Callable[[str], bool]) -> Columns:
 def difference(
     held: Columns, new: Columns, *, own: str, whole: bool, clock: Clock, states: bool = False
 ) -> Difference:
-    """What `new` changes of `held`, which are the reports of feed `own` alone.
+    """Return what `new` changes in `held`, the reports of feed `own` alone.
 
     `whole`: what is not in `new` goes. Else only tombstones take something off, and `held` needs
     to have no more than the numbers that `new` names. A tombstone that names no source, and so
@@ -105,14 +105,17 @@ def difference(
 
 
 def _distinct(ordered: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Each of some fingerprints in order, once; a hash table would take ten times as long."""
+    """Return each of some fingerprints in order, once.
+
+    A hash table would take ten times as long.
+    """
     first = np.ones(len(ordered), np.bool_)
     np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
     return ordered[first]
 
 
 def _shared(some: NDArray[np.uint64], others: NDArray[np.uint64]) -> int:
-    """How many fingerprints are in both; each is in order, and has none twice."""
+    """Return how many fingerprints are in both; each is in order, and has none twice."""
     if not len(others):
         return 0
     at = np.minimum(np.searchsorted(others, some), len(others) - 1)
@@ -120,7 +123,7 @@ def _shared(some: NDArray[np.uint64], others: NDArray[np.uint64]) -> int:
 
 
 def _matched(held: Columns, new: Columns) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows of both that are the same source's report of the same number."""
+    """Return rows of both that are the same source's report of the same number."""
     places = {name: place for place, name in enumerate(held.sources)}
     moved = [places.setdefault(name, len(places)) for name in new.sources]
     source = np.concatenate(
@@ -136,7 +139,7 @@ def _matched(held: Columns, new: Columns) -> tuple[NDArray[np.int64], NDArray[np
 def _differs(
     held: Columns, new: Columns, ours: NDArray[np.int64], theirs: NDArray[np.int64], clock: Clock
 ) -> NDArray[np.bool_]:
-    """Which of matched rows say something else: times that only moved on with the clock do not."""
+    """Mark matched rows that differ. Times that only moved on with the clock do not count."""
     differs: NDArray[np.bool_] = held.category[ours] != new.category[theirs]
     differs |= held.confidence[ours] != new.confidence[theirs]
     was, now = held.reported_at[ours].astype(np.int64), new.reported_at[theirs].astype(np.int64)

@@ -20,10 +20,10 @@ ID_CHARS = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feed:
-    """What to make of a feed's bytes.
+    """The settings that turn a feed's bytes into reports.
 
     `expires_after_s` is the life of a report whose row names no end. A report that only says again
-    what is on the list is written anew once it is older than `renew_s`. `codes` are the country
+    what is on the list is written again once it is older than `renew_s`. `codes` are the country
     calling codes that it may list, None: all; `own` the carrier's own numbers and prefixes, which
     none may list; `prefixes` how short a prefix may be; `speaks_for` the sources that rows may
     name, empty: any. `samples` are numbers known to be on a
@@ -64,15 +64,15 @@ class Feed:
 
     @property
     def scope(self) -> Scope:
-        """What it may list, for those who match numbers with what it brought."""
+        """The scope of the feed, for those who match calls with its list."""
         return Scope(self.name, self.codes)
 
     def owns(self, source: str) -> bool:
-        """Whether reports of `source` are this feed's own."""
+        """Return whether reports of `source` are this feed's own."""
         return source == self.name or source.startswith(f"{self.name}/")
 
     def defaults(self, now_s: int) -> Defaults:
-        """How its rows are read at `now_s`."""
+        """Return the defaults for reading its rows at `now_s`."""
         return Defaults(
             source=self.name,
             reported_at_s=now_s,
@@ -141,17 +141,17 @@ class VersionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     to_leave: tuple[str, ...] = ()
 
     def is_meant_as(self, feed: Feed) -> bool:
-        """Whether the feed's file still says of it what it said then."""
+        """Return whether the feed's file still says of it what it said then."""
         return self.meaning in {"", feed.meaning}
 
     def is_of_list(self, name: str) -> bool:
-        """Whether it was meant for that list."""
+        """Return whether it was meant for that list."""
         return self.list_name in {"", name}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedState:
-    """What is remembered of a feed between its versions; all in Redis.
+    """The state of a feed between its versions; all in Redis.
 
     `confirmed_at_s` is when its source last said what it has to say, new or not; `tried_at_s` the
     last try. `fault` and `detail` say why that failed, "" if it did not; `failures` how many did
@@ -169,7 +169,7 @@ class FeedState:
     failures: int = 0
 
     def is_meant_otherwise(self, feed: Feed) -> bool:
-        """Whether the feed's file says something else now of the version that is live.
+        """Return whether the feed's file says something else now of the version that is live.
 
         Not where those very bytes were judged by what it says now, and not let in.
         """

@@ -13,17 +13,18 @@ from stream.core.filters.bloom import RATE_MAX
 from stream.core.model.errors import FeedFault
 
 Handling = Literal["drop", "hold", "refuse"]
-"""What rows that a feed may not bring cause: they are left out and counted, or the version waits
-for a person, or it is refused. Whatever is configured, such rows themselves never go live but by
-a person's release, and those of `NEVER_LIVE` not even then."""
+"""Handling of rows that a feed may not bring: drop and count them, hold the version for a person,
+or refuse it. Whatever is configured, such rows themselves never go live but by a person's release,
+and those of `NEVER_LIVE` not even then.
+"""
 
 
 Suspected = Literal["hold", "refuse", "pass"]
-"""What a version causes whose numbers look like something else; "pass": they are what they are."""
+"""Handling of a version whose numbers look like something else; "pass": accept them."""
 
 
 class Verdict(StrEnum):
-    """What becomes of a version: a metric label."""
+    """The verdict on a version: a metric label."""
 
     ACCEPTED = "accepted"
     SAME = "same"
@@ -38,7 +39,7 @@ class GateReason(StrEnum):
     """
 
     NOT_THE_FORMAT = "not_the_format"
-    """It can not be read as what the feed says it is: a login page, a broken archive."""
+    """It cannot be read as what the feed says it is: a login page, a broken archive."""
     CHECKSUM_WRONG = "checksum_wrong"
     """Its owner published another checksum for it."""
     SAME = "same"
@@ -60,13 +61,13 @@ class GateReason(StrEnum):
     TOO_MANY_BAD_ROWS = "too_many_bad_rows"
     """More rows were rejected than the limit allows."""
     LOOKS_LIKE_DATES = "looks_like_dates"
-    """What is read as numbers are dates or times: a wrong column."""
+    """The numbers look like dates or times: a wrong column."""
     LOOKS_LIKE_IDS = "looks_like_ids"
-    """What is read as numbers are ids in a row, accounts or documents: a wrong column."""
+    """The numbers look like serial ids, accounts or documents: a wrong column."""
     LOOKS_LIKE_AMOUNTS = "looks_like_amounts"
-    """What is read as numbers are sums, counts or places: a wrong column."""
+    """The numbers look like sums, counts or places: a wrong column."""
     LOOKS_LIKE_VICTIMS = "looks_like_victims"
-    """What is read as numbers are, by their column's name, those of who reported or was called."""
+    """By their column's name, the numbers are those of people who reported or were called."""
     OWNER_NOT_ALLOWED = "owner_not_allowed"
     """Rows name a source that this feed may not speak for."""
     COUNTRY_NOT_ALLOWED = "country_not_allowed"
@@ -117,7 +118,7 @@ OF_FAULTS: Final[Mapping[FeedFault, GateReason]] = {
     FeedFault.CHECKSUM: GateReason.CHECKSUM_WRONG,
     FeedFault.NOT_A_FEED: GateReason.NOT_THE_FORMAT,
 }
-"""What a transport finds of a version that came whole: it is refused before it gets here."""
+"""Reasons that a transport finds; such a version is refused before it reaches the gate."""
 
 _HOLDS: Final = frozenset(
     {
@@ -179,17 +180,17 @@ class GateLimits:
             )
 
     def suspected(self, reason: GateReason) -> Suspected:
-        """What numbers that look like something else (one of `OF_LOOKS`) cause."""
+        """Return the handling of numbers that look like something else (one of `OF_LOOKS`)."""
         suspected: Suspected = getattr(self, reason.value)
         return suspected
 
     def handling(self, reason: GateReason) -> Handling:
-        """What rows of this reason (one of `OF_ROWS`) cause."""
+        """Return the handling of rows of this reason (one of `OF_ROWS`)."""
         handling: Handling = getattr(self, reason.value)
         return handling
 
     def handlings(self) -> dict[GateReason, str]:
-        """What rows, and numbers that look like something else, cause, by their reasons."""
+        """Return all handlings by their reasons."""
         looks = {reason: self.suspected(reason) for reason in OF_LOOKS}
         return {**looks, **{reason: self.handling(reason) for reason in OF_ROWS}}
 
@@ -205,9 +206,9 @@ class Last:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """What there is to know of a version before it is let in.
+    """Facts about a version, for the gate.
 
-    `unreadable` says why the file can not be read, "" where it can; `too_coarse` how its filter
+    `unreadable` says why the file cannot be read, "" where it can; `too_coarse` how its filter
     goes beyond the limit, "" where it does not. `agreement_over` says which
     agreement is over, "" where none is. `good` and `bad` count rows,
     `expired` those left out since they are over. `gained` and `lost` count numbers against what the
@@ -257,7 +258,7 @@ _WEIGHT: Final = (Verdict.ACCEPTED, Verdict.HELD, Verdict.SAME, Verdict.REFUSED)
 
 
 def judge(seen: Seen, last: Last | None, limits: GateLimits) -> Judgement:
-    """The verdict on a version; `last` is the last accepted one, None for a feed's first."""
+    """Return the verdict on a version; `last` is the last accepted one, None for a feed's first."""
     found = list(_as_a_file(seen, last))
     if not found:
         found = [
@@ -271,7 +272,7 @@ def judge(seen: Seen, last: Last | None, limits: GateLimits) -> Judgement:
 
 
 def _as_a_file(seen: Seen, last: Last | None) -> list[Finding]:
-    """What makes every further look at the version useless."""
+    """Find what makes every further check of the version useless."""
     if last is not None and seen.sha256 == last.sha256:
         return [_finding(GateReason.SAME, f"sha256 {seen.sha256[:12]}...")]
     if seen.too_coarse:
@@ -340,5 +341,5 @@ def _finding(reason: GateReason, detail: str) -> Finding:
 
 
 def _beyond(part: int, whole: int, percent_max: int) -> bool:
-    """Whether `part` is more than `percent_max` of `whole`; in whole numbers, so exactly."""
+    """Return whether `part` is more than `percent_max` of `whole`; in whole numbers, so exactly."""
     return part * 100 > whole * percent_max

@@ -1,8 +1,9 @@
-"""From a file to the register: read, parsed, merged, built, proved, written, published.
+"""From a file to the list store: read, parsed, merged, built, proved, written, published.
 
-A few rows for a list that is there already are changes, live at once. More become a new base,
-built beside the old one from all that the register holds and the file adds; what others change
-meanwhile lies over it. If somebody else published a base in between, it is merged and built again.
+A few rows for a list that is there already are changes, live at once. More become a new base, built
+beside the old one from all that the list store holds and the file adds; what others change
+meanwhile lies over it. If another process publishes a base in between, the import merges and builds
+again.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from stream.feeds.detection.table_head import keys_in, names_in
 from stream.feeds.formats.rows import InputUnreadable, Wrong
 from stream.feeds.lookalikes import Tally, sampled
 from stream.feeds.open import Format, Rejects, lines_of, read_rows, words_of
-from stream.feeds.parse import Defaults, Gathered, Parser
+from stream.feeds.parse import ColumnBuilder, Defaults, Parser
 from stream.lists.snapshot.merge import empty_columns, held_in, merged
 from stream.lists.store.contents import CHANGES_MAX, head_of
 from stream.lists.store.heads import By, Outcome
@@ -58,8 +59,8 @@ class FileRead:
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What an import did: numbers `added` to the list and `removed` from it, and further reports
-    (`updated`) of numbers that were on it by then. `repeated` rows gave a number and source that a
+    """The effect of an import: numbers `added` to the list and `removed` from it, and further
+    reports (`updated`) of numbers that were on it. `repeated` rows gave a number and source that a
     later row of the file gave again.
     """
 
@@ -79,7 +80,7 @@ def read_file(request: ImportRequest, stage: Stage = silent) -> FileRead:
     Raises InputUnreadable, also where the numbers seem to be none to list: no gate follows.
     """
     parser = Parser(replace(request.defaults, may_remove=False), words_of(request.kind))
-    gathered, tally = Gathered(request.key), Tally()
+    gathered, tally = ColumnBuilder(request.key), Tally()
     with Rejects(request.rejects).open() as rejects:
         rows = read_rows(
             request.path, request.kind, request.names, lambda d, w: stage("reading", d, w)

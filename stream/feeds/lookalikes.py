@@ -1,4 +1,4 @@
-"""What texts look like that are no telephone numbers: dates, ids in a row, amounts. Pure.
+"""Recognise texts that are no telephone numbers: dates, serial ids, amounts. Pure.
 
 Numbering plans are of no help here. `20/11/2569` is a possible number of Bangkok, a ticket's seven
 digits are one of Brunei, and 150,000,000 rupiah are one of Jakarta. One such text proves nothing,
@@ -28,7 +28,9 @@ _DATES_SHARE: Final = 0.2
 """Dates among numbers are found at less: they are one number in 3,000."""
 _FEW: Final = 3
 LOOKED_MAX: Final = 20_000
+"""Enough to tell a column of dates from numbers; more only costs time."""
 _AT_ONCE_MAX: Final = 2_000
+"""Of each chunk, so that the sample is of the whole file and not of its beginning."""
 
 _NUMBER = re.compile(r"['=\"]*\+?[0-9\s\-.()/]{7,24}[*#]*\"?\Z")
 _NUMBER_CHARS_MAX: Final = 40
@@ -46,6 +48,7 @@ _SHORT_YEAR = re.compile(rf"(\d{{1,2}})([-/.])(\d{{1,2}})\2(\d{{2}}){_CLOCK}\Z")
 _COMPACT = re.compile(r"(\d{8})(?:[ T]?(\d\d)(\d\d)(\d\d)?)?\Z")
 _EPOCHS = (range(1_400_000_000, 2_000_000_000), range(1_400_000_000_000, 2_000_000_000_000))
 _EPOCH_SPAN_S: Final = 5 * 366 * 86_400
+"""Reports lie within some years. Telephone numbers of ten digits are spread wider."""
 _THOUSANDS = re.compile(r"[1-9]\d{0,2}([,. '])\d{3}(?:\1\d{3})*\Z")
 _DECIMAL = re.compile(r"(\d+)[.,](\d{1,2})\Z")
 _SEPARATORS = str.maketrans("", "", ",. '")
@@ -58,7 +61,7 @@ _SERIAL = re.compile(r"(?:3[5-9]|4\d|5[0-4])\d{3}(?:[.,]\d+)?\Z")
 
 
 class Looks(StrEnum):
-    """What a column that holds no numbers looks like."""
+    """The look of a column that holds no numbers."""
 
     DATES = "dates"
     IDS = "ids"
@@ -66,10 +69,10 @@ class Looks(StrEnum):
 
 
 def is_date(text: str) -> bool:
-    """Whether a text is a day with separators and a whole year, with or without a time.
+    """Return whether a text is a day with separators and a whole year, with or without a time.
 
-    20/11/2569, 2026-11-20, 11/20/2026 14:30: the order and the era do not matter. Nobody writes a
-    telephone number so: three groups of which one is a year and the others are a day and a month.
+    20/11/2569, 2026-11-20, 11/20/2026 14:30: the order and the era do not matter. No telephone
+    number is written so: three groups of which one is a year and the others are a day and a month.
     """
     text = folded(text)
     if (found := _YEAR_LAST.match(text)) is not None:
@@ -82,7 +85,7 @@ def is_date(text: str) -> bool:
 
 
 def is_like_date(text: str) -> bool:
-    """Whether a text may be a date, also one that a number could be: 20261120, 20/11/69."""
+    """Return whether a text may be a date, also one that a number could be: 20261120, 20/11/69."""
     text = folded(text)
     if is_date(text):
         return True
@@ -93,7 +96,7 @@ def is_like_date(text: str) -> bool:
 
 
 def _is_compact(text: str) -> bool:
-    """Whether a text is a day, or a day and a time, of digits alone."""
+    """Return whether a text is a day, or a day and a time, of digits alone."""
     found = _COMPACT.match(text)
     if found is None:
         return False
@@ -127,7 +130,7 @@ def _is_month_and_day(one: int, two: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How a column writes its days, by the names of a feed's `dates` and `era`.
+    """The style of days in a column, by the names of a feed's `dates` and `era`.
 
     `is_sure`: a day above 12 tells the order of day and month.
     """
@@ -138,7 +141,7 @@ class Style:
 
 
 def style_of(texts: Sequence[str]) -> Style | None:
-    """How most of some texts write days; None: in no way that a feed can be told of."""
+    """Return how most of the texts write days; None: in no way that a feed can name."""
     last = [found for text in texts if (found := _YEAR_LAST.match(text)) is not None]
     first = [found for text in texts if (found := _YEAR_FIRST.match(text)) is not None]
     if 2 * len(last) >= len(texts) > 0:
@@ -159,7 +162,7 @@ def _era(years: Sequence[int]) -> str:
 
 
 def looks_like_number(text: str) -> bool:
-    """Whether a text could be a telephone number, and is no date, address or fraction."""
+    """Return whether a text could be a telephone number, and is no date, address or fraction."""
     text = text.strip()
     if text[:5].lower().startswith(_SCHEMES):
         text = text[text.index(":") + 1 :].partition("@")[0].partition(";")[0]
@@ -174,12 +177,15 @@ def looks_like_number(text: str) -> bool:
 
 
 def is_fraction(text: str) -> bool:
-    """Whether a text is a decimal fraction, as a degree of latitude is."""
+    """Return whether a text is a decimal fraction, as a degree of latitude is."""
     return _FRACTION.match(text) is not None
 
 
 def _is_round(text: str) -> bool:
-    """Whether a text is a sum of money that ends with two zeros: 150000, 1,250,000, 300.00."""
+    """Return whether a text is a sum of money that ends with two zeros.
+
+    150000, 1,250,000, 300.00.
+    """
     whole = text
     if (found := _DECIMAL.match(text)) is not None:
         whole = found[1]
@@ -191,7 +197,7 @@ def _is_round(text: str) -> bool:
 
 
 def bare_id(text: str) -> int | None:
-    """The value of a text that may be an id; None: it is written as a telephone number is.
+    """Return the value of a text that may be an id; None: it is written as a telephone number is.
 
     With `+`, with a trunk prefix (0812345600) or with separators it is no id, so numbers of one
     block, bought by a gang, stay numbers where they are written in full. Zeros in front of an id
@@ -244,7 +250,7 @@ class Tally:
                 self.epochs.append(value if value in _EPOCHS[0] else value // 1000)
 
     def looks(self) -> tuple[Looks, str] | None:
-        """What the column looks like, and the figures for a person; None: like numbers.
+        """Return the look of the column, and the figures for a person; None: like numbers.
 
         Of one or two texts all must look so; chance is small enough from three on.
         """
@@ -267,7 +273,7 @@ class Tally:
         return None
 
     def _times(self) -> int:
-        """How many texts are seconds since 1970, if they lie as close as reports do."""
+        """Return how many texts are seconds since 1970, if they lie as close as reports do."""
         found = self.epochs
         if len(found) < SHARE * self.texts or max(found) - min(found) > _EPOCH_SPAN_S:
             return 0

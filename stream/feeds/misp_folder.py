@@ -26,6 +26,7 @@ from stream.ops.untrusted_folders import Folder
 
 MANIFEST = "manifest.json"
 MANIFEST_BYTES_MAX = 32 << 20
+"""A manifest of `EVENTS_MAX` events takes less. It is decoded as a whole."""
 EVENTS_MAX = 65_000
 """A zip of more files is another format (ZIP64)."""
 DIRECTORY_BYTES_MAX = 16 << 20
@@ -33,7 +34,7 @@ DIRECTORY_BYTES_MAX = 16 << 20
 TOTAL_BYTES_MAX = 1 << 30
 """Of all events together, as unpacked: an archive of 1 MB can hold as much."""
 READ_BYTES_MAX = 4 << 20
-"""What tarfile may read at once: it would believe a header that says 4 GB of file name."""
+"""Bytes that tarfile may read at once: it believes a header that says 4 GB of file name."""
 
 _COMPRESSED: Mapping[bytes, Callable[[Path], Any]] = {
     b"\x1f\x8b": gzip.GzipFile,
@@ -41,12 +42,12 @@ _COMPRESSED: Mapping[bytes, Callable[[Path], Any]] = {
     b"\xfd7zXZ\0": lzma.LZMAFile,
 }
 _USTAR = (257, b"ustar")
-"""Where a tar, uncompressed, says that it is one."""
+"""The place and the mark of an uncompressed tar."""
 _DAMAGED = (
     *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError),
     *(NotImplementedError, RuntimeError, ValueError, KeyError, struct.error),
 )
-"""What zipfile and tarfile are seen to raise for archives that were damaged."""
+"""Exceptions of zipfile and tarfile for damaged archives, as seen in fuzzing."""
 
 
 class _Entry(msgspec.Struct):
@@ -121,7 +122,7 @@ class _Careful:
 
 class _Tar:
     def __init__(self, path: Path) -> None:
-        # Compressed, it could only be read from its beginning for each event anew.
+        # Compressed, it could only be read from its beginning for each event again.
         self._file = _Careful(_uncompressed(path))
         self._held: dict[str, tarfile.TarInfo] = {}
         try:
@@ -148,7 +149,7 @@ class _Tar:
 
 
 def _uncompressed(path: Path) -> IO[bytes]:
-    """The archive, or a nameless file of what it unpacks to; not more than the limit."""
+    """Return the archive, or a nameless file of what it unpacks to; not more than the limit."""
     with path.open("rb") as file:
         head = file.read(6)
     opener = next((one for mark, one in _COMPRESSED.items() if head.startswith(mark)), None)
@@ -166,16 +167,16 @@ def _uncompressed(path: Path) -> IO[bytes]:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether `path` is a folder or an archive of one, and not a JSON file.
+    """Return whether `path` is a folder or an archive of one, and not a JSON file.
 
-    Raises InputUnreadable if it can not be read.
+    Raises InputUnreadable if it cannot be read.
     """
     with _translated(path):
         return path.is_dir() or zipfile.is_zipfile(path) or _is_tar(path)
 
 
 def read_folder(path: Path) -> Iterator[Iterator[bytes]]:
-    """The bytes of each event's file, older events first; each is to be read before the next.
+    """Yield the bytes of each event's file, older events first; each is to be read before the next.
 
     Raises InputUnreadable, also while they are read: no manifest, an event of the manifest that is
     not there (half a feed would take the other half off the list), or more than the limits.
@@ -202,7 +203,7 @@ def read_folder(path: Path) -> Iterator[Iterator[bytes]]:
 
 @contextmanager
 def _translated(path: Path) -> Iterator[None]:
-    """What archives are found to be damaged by, and outages of the disk, are InputUnreadable."""
+    """Raise InputUnreadable for damaged archives and for faults of the disk."""
     try:
         yield
     except OSError as error:  # zipfile and gzip raise it too
@@ -234,14 +235,14 @@ def _manifest(data: bytes) -> Mapping[str, _Entry]:
         for entry in events.values():
             int(entry.timestamp)
     except (*BROKEN, ValueError) as error:
-        raise InputUnreadable(f"{MANIFEST} can not be read: {error}") from error
+        raise InputUnreadable(f"{MANIFEST} cannot be read: {error}") from error
     if len(events) > EVENTS_MAX:
         raise _too_much()
     return events
 
 
 def _pieces(path: Path, file: IO[bytes], budget: list[int]) -> Iterator[bytes]:
-    with _translated(path):  # whoever reads them is not within `read_folder`
+    with _translated(path):  # their reader is not within `read_folder`
         while piece := file.read(PIECE_BYTES):
             budget[0] -= len(piece)
             if budget[0] < 0:

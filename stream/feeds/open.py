@@ -73,12 +73,12 @@ _MARKS = (
 
 
 def format_of(path: Path) -> Format:
-    """The format that a file's name says; text where it says none."""
+    """Return the format that a file's name says; text where it says none."""
     return _SUFFIXES.get(path.suffix.lower(), "text")
 
 
 def has_rows(kind: Format) -> bool:
-    """Whether a file of this format has rows; a bare filter has none (`read_bare` reads it).
+    """Return whether a file of this format has rows; a bare filter has none (`read_bare` reads it).
 
     A list that it fills is built by `build.bare_snapshot`, and its matches stay unconfirmed. What
     is in a published list is read by `feed_snapshot`.
@@ -87,7 +87,7 @@ def has_rows(kind: Format) -> bool:
 
 
 def words_of(kind: Format) -> Mapping[str, Category]:
-    """The words for categories that the format itself has, for `Parser`."""
+    """Return the words for categories that the format itself has, for `Parser`."""
     return _WORDS.get(kind, {})
 
 
@@ -98,9 +98,9 @@ def read_rows(
     progress: Callable[[int, int], None],
     options: ReadOptions | None = None,
 ) -> Iterator[Rows]:
-    """The rows of a file, chunk by chunk; `names` of its columns where a CSV has no header.
+    """Yield the rows of a file, chunk by chunk; `names` of its columns where a CSV has no header.
 
-    `progress` is told the bytes read. Raises InputUnreadable if the file can not be read at all,
+    `progress` is told the bytes read. Raises InputUnreadable if the file cannot be read at all,
     or turns out on the way to be cut or damaged: then nothing of it should be used.
     """
     assert has_rows(kind), "a bare filter has no rows: ask has_rows first"
@@ -109,7 +109,7 @@ def read_rows(
         yield from _rows(path, kind, names, progress, options)
     except InputUnreadable as error:
         if str(path) in str(error):
-            raise  # not from itself: whoever follows causes would never come to an end
+            raise  # not from itself: code that follows causes would never end
         # Formats do not know where their bytes come from.
         raise InputUnreadable(f"{path}: {error}") from error
 
@@ -148,13 +148,13 @@ def _rows(
 
 
 def read_header(path: Path) -> ringfence.Header:
-    """What the first line of a change file says of the whole. Raises InputUnreadable."""
+    """Decode the first line of a change file. Raises InputUnreadable."""
     first = next(lines_of(path), [""])
     return ringfence.read_header(first[0])
 
 
 def lines_of(path: Path, encoding: str | None = None) -> Iterator[Lines]:
-    """The lines of a text file, chunk by chunk. Raises InputUnreadable."""
+    """Yield the lines of a text file, chunk by chunk. Raises InputUnreadable."""
     return line_bytes(_pieces(path, encoding, lambda _done, _whole: None))
 
 
@@ -177,7 +177,7 @@ def read_bare(path: Path, key: bytes, samples: NDArray[np.bytes_] | None = None)
 
 
 def _raw(path: Path, progress: Callable[[int, int], None]) -> Iterator[bytes]:
-    """The file's bytes as they are, piece by piece."""
+    """Yield the file's bytes as they are, piece by piece."""
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -191,7 +191,7 @@ def _raw(path: Path, progress: Callable[[int, int], None]) -> Iterator[bytes]:
 def _pieces(
     path: Path, encoding: str | None, progress: Callable[[int, int], None]
 ) -> Iterator[bytes]:
-    """The file in UTF-8, piece by piece. A byte that is no text stands for itself."""
+    """Yield the file in UTF-8, piece by piece. A byte that is no text stands for itself."""
     try:
         size = path.stat().st_size
         with path.open("rb") as raw:
@@ -211,12 +211,12 @@ def _pieces(
                 yield piece
     except OSError as error:
         raise InputUnreadable(f"{path}: {error.strerror}") from error
-    except (UnicodeError, LookupError) as error:  # UTF-16 cut short; an encoding nobody knows
+    except (UnicodeError, LookupError) as error:  # UTF-16 cut short; an unknown encoding
         raise InputUnreadable(f"{path}: {error}") from error
 
 
 def encoding_of(head: bytes, path: Path) -> str:
-    """The encoding of a file that begins with `head`: by its mark, or by where its NULs are.
+    """Return the encoding of a file that begins with `head`: by its mark, or by where its NULs are.
 
     Raises InputUnreadable for what is no text.
     """

@@ -40,7 +40,9 @@ from stream.feeds.value_parsers import (
 from stream.lists.snapshot.merge import in_order
 
 SOURCES_MAX = 60_000
+"""A column holds a source's place in two bytes; the rest of 65,536 is for sources on the list."""
 SOURCE_CHARS_MAX = 64
+"""Names of sources are kept in every base, and shown in tables."""
 FUTURE_SLACK_S = 300
 """Clocks differ: up to so much beyond ours a report's time is read as now without ado."""
 _MEMO_MAX = 100_000
@@ -48,7 +50,7 @@ _MEMO_MAX = 100_000
 
 
 class Adjusted(StrEnum):
-    """What was made of a row's claim, so that the row could be kept."""
+    """An adjustment of a row's claim, so that the row could be kept."""
 
     FUTURE = "future"
     """Reported in the future: read as now."""
@@ -60,7 +62,7 @@ class Adjusted(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What an entry gets where its row says nothing, and how far a row is believed.
+    """Values of an entry whose row gives none, and limits of what a row may claim.
 
     `region` reads national numbers. Times are seconds since the epoch; `expires_at_s` 0: never.
     `now_s` is the clock; 0: times are taken as they are, expired and future ones too.
@@ -152,7 +154,7 @@ class Parser:
         return tuple(self._sources)
 
     def parse(self, rows: Rows) -> Parsed:
-        """The rows' meaning."""
+        """Return the rows' meaning."""
         removed = _removed(rows)
         e164, ranges, wrong = self._numbers(rows.number)
         fields: dict[int, Wrong] = {}
@@ -202,7 +204,10 @@ class Parser:
     def _numbers(
         self, column: Texts
     ) -> tuple[NDArray[np.bytes_], dict[int, tuple[str, ...]], dict[int, Wrong]]:
-        """The numbers in E.164; the entries of prefixes and ranges; why the others are none."""
+        """Return the numbers in E.164.
+
+        The entries of prefixes and ranges; why the others are none.
+        """
         if isinstance(column, ByteColumn):
             e164 = words_in(column.texts).view("S16").ravel()
             others = np.flatnonzero(e164 == b"")
@@ -265,7 +270,7 @@ class Parser:
                 category[row] = found
 
     def _keep_witnesses(self, texts: Texts, values: dict[str, NDArray[Any]]) -> None:
-        """Who says that a number is legitimate is not the feed that lists it, in its own voice.
+        """Give an objection ("legitimate") the source `feed/reporter`, apart from the feed's own.
 
         One source has one report of a number: the feed's own would be replaced by the objection.
         """
@@ -343,7 +348,7 @@ def _removed(rows: Rows) -> NDArray[np.bool_]:
     return np.array(rows.removed, np.bool_)
 
 
-class Gathered:
+class ColumnBuilder:
     """Rows of one file, of numbers in the circle with `key`."""
 
     def __init__(self, key: bytes) -> None:
@@ -366,7 +371,7 @@ class Gathered:
             part.append(made[name] if name in made else getattr(parsed, name))
 
     def columns(self, sources: tuple[str, ...]) -> Columns:
-        """All rows in order, which are let go of; `sources` are the parser's.
+        """Return all rows in order, which are dropped; `sources` are the parser's.
 
         Of a (number, source) given twice the last row counts. Raises SnapshotUnreadable for more
         sources than a list can have.

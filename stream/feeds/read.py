@@ -36,8 +36,15 @@ from stream.feeds.formats.rows import InputUnreadable, RejectedRow, Wrong
 from stream.feeds.gate import NEVER_LIVE, GateReason
 from stream.feeds.lookalikes import Tally, sampled
 from stream.feeds.open import Rejects, has_rows, lines_of, read_bare, read_rows, words_of
-from stream.feeds.parse import FUTURE_SLACK_S, SOURCE_CHARS_MAX, Adjusted, Gathered, Parsed, Parser
-from stream.feeds.row_checks import TOO_WIDE, Bounds, look, look_at_rejected, looks_of
+from stream.feeds.parse import (
+    FUTURE_SLACK_S,
+    SOURCE_CHARS_MAX,
+    Adjusted,
+    ColumnBuilder,
+    Parsed,
+    Parser,
+)
+from stream.feeds.row_checks import TOO_WIDE, Bounds, check_rejected, check_rows, looks_of
 from stream.lists.snapshot.build import CHUNK, check_measured
 from stream.lists.snapshot.circle_keys import key_id
 from stream.lists.snapshot.merge import empty_columns, in_order, merged
@@ -49,7 +56,7 @@ _MEMBERS: Final = frozenset({MANIFEST_PART, FILTER_PART, CHANGES_PART, *(c.name 
 
 @dataclass(slots=True)
 class Published:
-    """What a published version says. `columns` has the rows that may go live, and tombstones.
+    """The content of a published version. `columns` has the rows that may go live, and tombstones.
 
     `filter_data`: the owner's filter, where entries are fingerprints that only it holds; `late` are
     fingerprints of entries that came after it. `bare`: there is nothing but that filter.
@@ -66,7 +73,7 @@ class Published:
 
 
 def is_whole_list(path: Path) -> bool:
-    """Whether the file is a whole list, and no changes alone."""
+    """Return whether the file is a whole list, and no changes alone."""
     with path.open("rb") as file:
         return file.read(1) != b"{"
 
@@ -74,7 +81,7 @@ def is_whole_list(path: Path) -> bool:
 def read_published(
     feed: Feed, path: Path, key: bytes, bounds: Bounds, now_s: int, *, released: bool
 ) -> Published:
-    """What the file says. Raises InputUnreadable: nothing of it may be used then."""
+    """Read the file. Raises InputUnreadable: then nothing of it may be used."""
     try:
         if not is_whole_list(path):
             return _Reader(feed, key, bounds, now_s, released=released).changes(path)
@@ -94,7 +101,7 @@ def read_published(
 
 
 def _parts(path: Path) -> dict[str, bytes]:
-    """The members of the tar that the transport made."""
+    """Return the members of the tar that the transport made."""
     parts: dict[str, bytes] = {}
     with tarfile.open(path, "r:") as archive:
         for member in archive:
@@ -128,7 +135,7 @@ class _Reader:
         self._made = Published(empty_columns(), [], Counter(), Counter(), Counter())
 
     def whole(self, snapshot: Snapshot, filter_data: bytes, changes: bytes | None) -> Published:
-        """A whole list, with what was changed since."""
+        """Return a whole list, with what was changed since."""
         if snapshot.columns is None:
             self._made.bare = True
             self._made.filter_data = filter_data
@@ -173,7 +180,7 @@ class _Reader:
         return self._owned(arrays, tuple(names))
 
     def _owned(self, arrays: dict[str, NDArray[Any]], sources: tuple[str, ...]) -> Columns:
-        """The rows that may go live, in this feed's name; the others are counted."""
+        """Return the rows that may go live, in this feed's name; the others are counted."""
         arrays["source"], table = self._sources(arrays, sources)
         numbered = np.flatnonzero(arrays["number"] != 0)
         texts = texts_of(arrays["number"][numbered])
@@ -188,7 +195,8 @@ class _Reader:
     def _sources(
         self, arrays: dict[str, NDArray[Any]], sources: tuple[str, ...]
     ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-        """Each row's source in this feed's name: as the feed's file says, alone or with the row's.
+        """Return each row's source in this feed's name: as the feed's file says, alone or with the
+        row's.
 
         Who says that a number is legitimate stays apart: one source has one report of a number.
         """
@@ -204,7 +212,10 @@ class _Reader:
         return np.where(objects, apart, 0), tuple(table)
 
     def _in_time(self, arrays: dict[str, NDArray[Any]]) -> NDArray[np.bool_]:
-        """Rows that are not over; claims of the others are cut to what the feed may claim."""
+        """Return rows that are not over.
+
+        Claims of the others are cut to what the feed may claim.
+        """
         feed, now, made = self._feed, self._now_s, self._made
         gone = arrays["category"] == REMOVED
         confidence, reported = arrays["confidence"].copy(), arrays["reported_at"].copy()
@@ -236,7 +247,7 @@ class _Reader:
     ) -> NDArray[np.bool_]:
         kept = np.ones(len(arrays["number"]), np.bool_)
         gone = arrays["category"] == REMOVED
-        masks = look(texts, arrays["source"][numbered], table, self._bounds, self._now_s)
+        masks = check_rows(texts, arrays["source"][numbered], table, self._bounds, self._now_s)
         short = self._too_short(arrays["number"][numbered])
         if short.any():
             masks[GateReason.PREFIX_TOO_SHORT] = short
@@ -257,7 +268,7 @@ class _Reader:
     ) -> dict[GateReason, NDArray[np.bool_]]:
         """Masks over all rows, from those over rows with numbers.
 
-        Of a fingerprint it can not be told whose number it is; but our own are known by theirs.
+        The number behind a fingerprint is unknown; but our own are known by theirs.
         """
         spread = {}
         for reason, mask in masks.items():
@@ -303,7 +314,8 @@ _HEAD_LINES = 100
 
 @dataclass(slots=True)
 class VersionRead:
-    """What a file says. `columns` has the reports that may go live, and tombstones (`REMOVED`).
+    """The content of a file. `columns` has the reports that may go live, and tombstones
+    (`REMOVED`).
 
     `unreadable` says why the file is not what its feed says, "" where it is; `too_coarse` says the
     same where that is its filter's false positives. `bad` rows were
@@ -329,7 +341,7 @@ class VersionRead:
 
     @property
     def hashed(self) -> bool:
-        """Whether it lists numbers by their hashes alone, so that nobody here saw them."""
+        """True if it lists numbers by their hashes alone, so the gate cannot see them."""
         listed = self.columns.category != np.uint8(REMOVED)
         return self.bare or bool(((self.columns.number == 0) & listed).any())
 
@@ -356,7 +368,7 @@ def read_version(
     *,
     released: bool = False,
 ) -> VersionRead:
-    """The version in the file `path`; its rejected rows go into the file `rejects`.
+    """Return the version in the file `path`; its rejected rows go into the file `rejects`.
 
     `released`: a person let it in, so rows that the feed may not bring are kept, but for those of
     `NEVER_LIVE`. A file that is cut or damaged on the way gives nothing.
@@ -367,14 +379,14 @@ def read_version(
         return _read_bare(feed, path, key)
     read = VersionRead()
     parser = Parser(feed.defaults(now_s), words_of(feed.format))
-    gathered, tally = Gathered(key), Tally()
+    gathered, tally = ColumnBuilder(key), Tally()
     try:
         with Rejects(rejects).open() as kept:
             for rows in read_rows(path, feed.format, feed.header or None, _nobody, feed.options):
                 parsed = parser.parse(rows)
                 sampled(rows.number, tally)
                 kept.add(parsed.rejected)
-                read.found += look_at_rejected(parsed.rejected, bounds.emergency, feed.region)
+                read.found += check_rejected(parsed.rejected, bounds.emergency, feed.region)
                 read.adjusted.update({str(name): n for name, n in parsed.adjusted.items()})
                 read.passed_over += parsed.passed_over
                 read.good += len(parsed)
@@ -390,7 +402,7 @@ def read_version(
 
 
 def _looks(feed: Feed, path: Path, tally: Tally) -> dict[GateReason, str]:
-    """What the column that the feed reads looks like, by its texts, its name, and those beside it.
+    """Return what the feed's column looks like, by its texts, its name, and the names beside it.
 
     The names are those of the file, not of the feed's file: a place from 1 has one too.
     """
@@ -416,7 +428,7 @@ def _read_bare(feed: Feed, path: Path, key: bytes) -> VersionRead:
 
 
 def _as_bare(feed: Feed, data: bytes, key: bytes) -> VersionRead:
-    """A filter without entries, if its false positives are within the feed's limit."""
+    """Return a filter without entries, if its false positives are within the feed's limit."""
     held = read_filter(data)
     try:
         check_measured(held, key, feed.gate.filter_error_rate_max)
@@ -468,8 +480,8 @@ def _let_through(
     read: VersionRead,
     released: bool,
 ) -> Parsed:
-    """The rows that may go live; the others are counted."""
-    masks = look(parsed.numbers, parsed.source, sources, bounds, now_s)
+    """Return the rows that may go live; the others are counted."""
+    masks = check_rows(parsed.numbers, parsed.source, sources, bounds, now_s)
     kept = np.ones(len(parsed), np.bool_)
     for reason, found in masks.items():
         mask = found & ~parsed.removed  # a tombstone brings nothing
@@ -485,4 +497,4 @@ def _let_through(
 
 
 def _nobody(_done: int, _whole: int) -> None:
-    """Nobody watches."""
+    """Report no progress."""

@@ -1,4 +1,4 @@
-"""Which rows of a version a feed may not bring. Pure: columns in, masks of rows out."""
+"""Row checks: mark the rows that a feed may not bring. Pure: columns in, masks of rows out."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -20,12 +20,12 @@ Masks = dict[GateReason, NDArray[np.bool_]]
 """A bool a row, by reason; a row may be in several."""
 
 TOO_WIDE: Final = frozenset({"prefix_too_short", "range_too_wide"})
-"""Parsing rejects such rows by these reasons; no feed can bring them, whoever releases it."""
+"""Reasons of rows that parsing rejects. No release of a version brings such rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """What no feed, and what this feed, may bring; see `feed.Feed` for the words.
+    """Bounds of all feeds and of this feed; see `feed.Feed` for the fields.
 
     `redressed` are the numbers that no feed brings back to a list of ours.
     """
@@ -41,14 +41,14 @@ class Bounds:
 _CODES: Final = np.array([0, *CODES], np.uint16)
 
 
-def look(
+def check_rows(
     texts: NDArray[np.bytes_],
     source: NDArray[np.uint16],
     sources: tuple[str, ...],
     bounds: Bounds,
     now_s: int,
 ) -> Masks:
-    """The rows that `bounds` forbid. `texts` (S16) are numbers and prefix entries."""
+    """Return the rows that `bounds` forbid. `texts` (S16) are numbers and prefix entries."""
     masks: Masks = {}
     if bounds.codes is not None:
         allowed = np.array(sorted(bounds.codes), np.uint16)
@@ -64,10 +64,10 @@ def look(
     return {reason: mask for reason, mask in masks.items() if mask.any()}
 
 
-def look_at_rejected(
+def check_rejected(
     rows: Iterable[RejectedRow], emergency: EmergencyNumbers, region: str | None
 ) -> Counter[GateReason]:
-    """Which rejected rows are more than bad: prefixes too short, short numbers dialled for help."""
+    """Count the rejected rows that have a gate reason: prefixes too short, emergency numbers."""
     found: Counter[GateReason] = Counter()
     for row in rows:
         if row.wrong.label in TOO_WIDE:
@@ -95,8 +95,8 @@ _NAMES: Final = {
 def looks_of(
     tally: Tally, name: str, said: Says, *, are_calls: bool = False
 ) -> dict[GateReason, str]:
-    """What the numbers look like that are none: by what the `name` of their column says, and by
-    their texts. `are_calls`: the file has calls, and so everybody who called.
+    """Return what the numbers look like if they are none, by their column's `name` and their texts.
+    `are_calls`: the file has calls, and so everybody who called.
     """
     found: dict[GateReason, str] = {}
     if are_calls:
@@ -109,7 +109,7 @@ def looks_of(
 
 
 def _said(source: str) -> str:
-    """What the row itself named: the part behind the feed's own name."""
+    """Return the row's own source: the part behind the feed's name."""
     return source.partition("/")[2]
 
 
@@ -123,7 +123,7 @@ def _calling_codes(texts: NDArray[np.bytes_]) -> NDArray[np.uint16]:
 
 
 def _under(texts: NDArray[np.bytes_], own: tuple[str, ...]) -> NDArray[np.bool_]:
-    """Whether a text is one of `own`, lies under a prefix of them, or is a prefix over one."""
+    """Mark the texts that are one of `own`, lie under a prefix in it, or are a prefix over one."""
     found = np.zeros(len(texts), np.bool_)
     for text in own:
         bare = text.removesuffix("*").encode()

@@ -1,4 +1,4 @@
-"""What is remembered of feeds, in Redis beside their lists; each step with its audit entry.
+"""The state of feeds, in Redis beside their lists; each step has its audit entry.
 
 A feed's fields and the audit entry that tells of them are written by one script, in a transaction
 with what is counted of it, so that a crash leaves all or nothing. Nothing here touches a list.
@@ -38,11 +38,11 @@ class FeedBook(Closing):
 
     @classmethod
     def open(cls, settings: RegisterSettings) -> Self:
-        """At the same Redis as the register."""
+        """At the same Redis as the list store."""
         return cls(client(settings))
 
     async def names(self) -> list[str]:
-        """All feeds of which something is remembered, also those whose file is gone."""
+        """Return all feeds of which something is remembered, also those whose file is gone."""
         prefix, _, suffix = redis_keys.feed("*").partition("*")
         with renamed("reading which feeds are known"):
             found = [
@@ -60,12 +60,12 @@ class FeedBook(Closing):
             await self._write(keys=[redis_keys.feed(feed)], args=[*args, *gone])
 
     async def state(self, feed: str) -> FeedState:
-        """All that is remembered of a feed. Raises RegisterLost if it can not be read."""
+        """Return all that is remembered of a feed. Raises RegisterLost if it cannot be read."""
         (held,) = await self._held([feed])
         return self._state_of(feed, held)
 
     async def states(self, feeds: Sequence[str]) -> dict[str, FeedState]:
-        """The same of several, in one question to Redis.
+        """Return the same of several, in one question to Redis.
 
         Of one that cannot be read, the fault says so: the others are there all the same.
         """
@@ -104,7 +104,7 @@ class FeedBook(Closing):
             )
         except UNREADABLE as error:
             key = redis_keys.feed(feed)
-            text = f"what is known of feed {feed} can not be read ({error}): DEL {key}"
+            text = f"what is known of feed {feed} cannot be read ({error}): DEL {key}"
             raise RegisterLost(f"{text}, and it begins anew") from error
 
     async def bound(self, list_name: str, scope: Scope, by: By) -> bool:
@@ -181,7 +181,7 @@ class FeedBook(Closing):
         await self._put(feed, fields, (list_name, by, record))
 
     async def refused_unseen(self, feed: str, list_name: str, reason: GateReason, why: str) -> None:
-        """A version was refused before it could be kept; the audit tells once of a series."""
+        """A version was refused before it could be kept; the audit records it once a series."""
         detail = _encoded({"feed": feed, "findings": (f"{reason}: {why}",)})
         args: list[Any] = [
             list_name,
@@ -225,7 +225,7 @@ class FeedBook(Closing):
 
 
 def _detail(feed: str, record: VersionRecord) -> str:
-    """What the audit keeps of a version: counts and reasons, no number."""
+    """Encode the audit's detail of a version: counts and reasons, no number."""
     return _encoded(
         {
             "feed": feed,

@@ -63,9 +63,9 @@ async def store(
     `move` moves the list to another circle and rehashes the reports of other sources.
 
     Up to `CHANGES_MAX` edits are written as changes, each atomic by itself and live at once, so the
-    work is in proportion to the difference. An owner's filter needs a new base, since nobody else
-    can make that filter. Raises ChangeConflict and the list store's faults. What was done by then
-    stays, and doing it again changes nothing.
+    work is in proportion to the difference. An owner's filter needs a new base, since only the
+    owner can make that filter. Raises ChangeConflict and the list store's faults. What was done by
+    then stays, and doing it again changes nothing.
     """
     head = await quick_head(register, feed.list_name)
     if move is not None:

@@ -1,4 +1,4 @@
-"""Foreign bytes in processes of their own: with an end to memory and CPU, and nobody waits with it.
+"""Run work on foreign bytes in a subprocess with limits of memory, CPU and time.
 
 A parser that needs memory without end, or never comes back, costs its own process and its own
 feed. In ours `re` and C code would hold the interpreter: no other feed and no signal had a turn.
@@ -28,6 +28,7 @@ from stream.ops.forkserver import make_room
 _CONTEXT: Final = multiprocessing.get_context("forkserver")
 _DONE, _FAULT, _MEMORY, _GONE = 0, 1, 2, 3
 _EXIT_S_MAX: Final = 5.0
+"""A killed process can hang in the kernel (a dead mount). Waiting longer would stop the feed."""
 NICE: Final = 10
 """Calls that are decided on the same machine go first."""
 Work = Callable[[bytes], bytes]
@@ -45,7 +46,7 @@ class WorkFault(StrEnum):
     DIED = "died"
     """Its process was killed, or has a bug: its log lines say more."""
     STORE = "store"
-    """The register, or its list, could not be read or written."""
+    """The list store, or its list, could not be read or written."""
 
 
 class WorkFailed(Fault):
@@ -57,13 +58,13 @@ class WorkFailed(Fault):
         self.detail = detail
 
     def of(self, what: str) -> "WorkFailed":
-        """The same, with `what` it was that took too much."""
+        """Return the same, with `what` it was that took too much."""
         return WorkFailed(self.reason, f"{what}: {self.detail}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one piece of work may take: bytes of address space, seconds of CPU (all threads)."""
+    """Limits of one piece of work: bytes of address space, seconds of CPU (all threads)."""
 
     memory_max: int
     cpu_s_max: float
@@ -78,7 +79,8 @@ def prepare(modules: list[str]) -> None:
 class Helper:
     """A process that does one piece of work after the other, each within `limits`.
 
-    `begin` (of a module, or a partial of one) makes the work there. Whoever makes one ends it.
+    `begin` (of a module, or a partial of one) makes the work there. The caller that makes one ends
+    it.
     """
 
     def __init__(self, begin: Callable[[], Work], limits: Limits) -> None:
@@ -102,13 +104,11 @@ class Helper:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the process is there, also one that was told to end and hangs in the kernel."""
+        """True if the process is there, also after `end`, if it hangs in the kernel."""
         return self._is_begun and self._process.is_alive()
 
     async def do(self, job: bytes) -> bytes:
-        """What its work makes of `job`. Raises WorkFailed; then it is of no more use, as after a
-        cancellation.
-        """
+        """Run the work on `job`. After WorkFailed or a cancellation, end the helper."""
         await asyncio.to_thread(self._send, job)
         await _readable(self._ours)
         kind, answer = _answer(self._ours)
@@ -146,7 +146,7 @@ class Helper:
 
 
 async def apart(work: Work, job: bytes, limits: Limits, *, within_s: float) -> bytes:
-    """What `work` (a function of a module) makes of `job`, in a process of its own.
+    """Run `work` (a function of a module) on `job` in a process of its own.
 
     Raises WorkFailed. Cancelled, it ends the process.
     """
@@ -185,7 +185,7 @@ async def _readable(ours: Connection) -> None:
 
 
 def _main(theirs: Connection, life: Connection, begin: Callable[[], Work], limits: Limits) -> None:
-    """The process: works and answers until nobody asks; ends when whoever asks is gone."""
+    """Run the process: work and answer until the pipe closes; end when the parent is gone."""
     resource.setrlimit(resource.RLIMIT_AS, (limits.memory_max, limits.memory_max))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # it would hold whole numbers
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for who asks
@@ -211,9 +211,10 @@ def _job(theirs: Connection) -> bytes | None:
 
 
 def _allow_cpu(cpu_s: float) -> None:
-    """From now on so much, whatever was used before: the kernel kills whoever takes more.
+    """Allow so much CPU from now on, whatever was used before; beyond it the kernel kills the
+    process.
 
-    The hard limit stays as it is: without rights nobody could raise it again for the next job.
+    The hard limit stays as it is: without privileges it could not be raised again for the next job.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     soft = math.ceil(time.process_time() + cpu_s)

@@ -1,4 +1,4 @@
-"""What a transport is: it brings a feed's newest version as one complete file, or says why not.
+"""The protocol of transports: fetch a feed's newest version as one complete file, or say why not.
 
 A transport never parses, never decides whether a version may go live, and never tries again: the
 supervisor does, with back-off, and it keeps what a transport wants to remember.
@@ -12,7 +12,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """One version of a feed: a complete file, within its size limit, that nobody else writes.
+    """One version of a feed: a complete file, within its size limit, with no other writer.
 
     `path` is the `into` that `fetch` was given; `sha256` (hex) and `size` (bytes) are of that very
     file, decompressed. `remember` is given to the next `fetch` once this version was accepted.
@@ -49,7 +49,7 @@ class Transport(Protocol):
     """One way by which bytes come in."""
 
     async def fetch(self, remembered: Mapping[str, str], into: Path) -> Fetched | Unchanged:
-        """The newest version, as the file `into`, which is not there yet; its folder is.
+        """Return the newest version, as the file `into`, which is not there yet; its folder is.
 
         `remembered` is what came with the last version that was accepted, empty at first, and to
         be emptied by the caller when a whole version is wanted. After a failure or a cancellation

@@ -19,6 +19,7 @@ from stream.feeds.formats.rows import Rows, Texts, Wrong
 from stream.feeds.lookalikes import BUDDHIST_AHEAD
 
 TIME_MAX_S = 2**32 - 1
+"""Columns hold times in 32 bits: until 2106."""
 
 _SCIENTIFIC = re.compile(r"[+-]?\d+(?:[.,]\d*)?[eE][+-]?\d+\Z")
 _DECIMAL = re.compile(r"\+?\d{5,}[.,]\d{0,2}\Z")
@@ -28,14 +29,14 @@ _DIALS_ON = re.compile(r"ext(?:n|ension)?|[,#pwx]", re.IGNORECASE)
 _BEYOND = frozenset({"ext", "extension", "isub", "isub-encoding", "postd", "x"})
 """Parameters of a `tel` URI (RFC 3966) that name a part of a line, or what is dialled after it."""
 _LEADS = " \t,#.:pwxetnsio"
-"""What stands before an extension: marks, pauses, and the letters of `extension`."""
+"""Characters before an extension: marks, pauses, and the letters of `extension`."""
 _LINE_DIGITS_MIN = 7
 """Fewer digits after a number are no number of their own."""
 _EXCEL_TEXT = re.compile(r'="([^"]*)"\Z')
 
 
 def as_word(text: str) -> str:
-    """A partner's word as it is looked up: case and blanks do not matter."""
+    """Return a partner's word as it is looked up: case and blanks do not matter."""
     return " ".join(text.casefold().split())
 
 
@@ -48,7 +49,10 @@ def category_words(*vocabularies: Mapping[str, Category]) -> dict[str, Category]
 
 
 def read_category(text: str, words: Mapping[str, Category] | None = None) -> int | Wrong:
-    """A category by a partner's word or by its label; case, blanks and dashes do not matter."""
+    """Return a category by a partner's word or by its label.
+
+    Case, blanks and dashes do not matter.
+    """
     if words:
         found = words.get(as_word(text))
         if found is not None:
@@ -59,7 +63,7 @@ def read_category(text: str, words: Mapping[str, Category] | None = None) -> int
 
 
 def read_confidence(text: str) -> int | Wrong:
-    """A whole number from 0 to 100."""
+    """Return a whole number from 0 to 100."""
     if text.isascii() and text.isdigit() and len(text) <= 3 and int(text) <= 100:
         return int(text)
     return Wrong.BAD_CONFIDENCE
@@ -82,7 +86,7 @@ def read_time(text: str) -> int | Wrong:
 
 @dataclass(frozen=True, slots=True)
 class Dates:
-    """How a file writes days and times, besides seconds since the epoch.
+    """The spelling of days and times in a file, besides seconds since the epoch.
 
     `order` "iso": ISO 8601 alone; else also days as spreadsheets write them, 31/1/2026 or with dots
     or dashes, with or without a time, the day first or the month. `buddhist`: years are those of
@@ -95,7 +99,7 @@ class Dates:
 
     @property
     def reader(self) -> "Callable[[str], int | Wrong]":
-        """What reads one text; `read_time` itself where nothing else was said."""
+        """The reader of one text; `read_time` itself for default settings."""
         return read_time if self == Dates() else self.read
 
     def read(self, text: str) -> int | Wrong:
@@ -117,7 +121,10 @@ class Dates:
             return Wrong.BAD_DATE
 
     def _common(self, year: str) -> int:
-        """The year of the common era: taken before the day is looked at, for leap days' sake."""
+        """Return the year of the common era.
+
+        Taken before the day is looked at, for leap days' sake.
+        """
         return int(year) - BUDDHIST_AHEAD if self.buddhist else int(year)
 
 
@@ -133,7 +140,7 @@ def _seconds_of(moment: datetime, zone: timezone) -> int | Wrong:
 
 
 def bare_number(text: str) -> str:
-    """The number's text without what spreadsheets put around it."""
+    """Return the number's text without what spreadsheets put around it."""
     text = text.strip()
     if text.startswith(("'", "=")):
         excel = _EXCEL_TEXT.match(text)
@@ -143,14 +150,14 @@ def bare_number(text: str) -> str:
 
 
 def damage_of(text: str) -> Wrong | None:
-    """What a spreadsheet did to a number, if it did."""
+    """Return the damage that a spreadsheet did to a number, if any."""
     if _SCIENTIFIC.match(text):
         return Wrong.SCIENTIFIC
     return Wrong.DECIMAL if _DECIMAL.match(text) else None
 
 
 def after_number(text: str) -> Wrong | None:
-    """What follows the number in `text`, so that the number alone would list more, or less.
+    """Return the fault of a text where the number alone would list more, or less, than it says.
 
     Who has an extension of a company, or of a hospital, would have all of it blocked.
     """
@@ -186,7 +193,7 @@ _MARKS = {4: b"-", 7: b"-", 10: b"T ", 13: b":", 16: b":", 19: b"Z"}
 
 
 def times_in(texts: ByteTexts) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Seconds since the epoch of each text that is a plain time, and which are (bool).
+    """Return the seconds since the epoch of each plain time, and a mask of the plain ones.
 
     Plain are 9 or 10 digits, and ISO 8601 like `2026-01-31T12:00:00Z`, with a blank for the T, or
     without the Z.
@@ -202,7 +209,9 @@ def times_in(texts: ByteTexts) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
 
 
 def eight_digits(words: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
-    """The numbers that words of eight ASCII digits (little-endian) spell, and which are such."""
+    """Return the numbers that words of eight ASCII digits (little-endian) spell, and which are
+    such.
+    """
     values = words ^ _ZERO
     good = ((values + _SIXES) | values) & _HIGH == 0
     values = values * np.uint64(10) + (values >> np.uint64(8)) & np.uint64(0x00FF00FF00FF00FF)
@@ -259,7 +268,7 @@ def days_since_epoch(
 _MEMO_MAX = 100_000
 """Distinct texts remembered for each column: most columns hold few, times may hold many."""
 Read = Callable[[str], int | Wrong]
-"""What one text means."""
+"""Parser of one text."""
 
 
 class FieldReader:
@@ -274,7 +283,9 @@ class FieldReader:
         self._wrong: dict[str | None, Wrong] = {}
 
     def values(self, texts: Texts | None, rows: int, wrong: dict[int, Wrong]) -> NDArray[Any]:
-        """The values; a row whose text means nothing goes into `wrong` (the first reason stays)."""
+        """Return the values; a row whose text means nothing goes into `wrong` (the first reason
+        stays).
+        """
         if texts is None:
             return np.full(rows, self._default, self._dtype)
         if len(self._memo) > _MEMO_MAX:
@@ -327,7 +338,7 @@ _FIELD_OF = {
 
 
 def detail_of(rows: Rows, row: int, why: Wrong, read_date: Read) -> str:
-    """The text that was wrong, as the file has it; `read_date` is how its times are read."""
+    """Return the text that was wrong, as the file has it; `read_date` is how its times are read."""
     if why in {Wrong.EXPIRED, Wrong.FUTURE}:
         said = [rows.reported_at] if why is Wrong.FUTURE else [rows.expires_at, rows.reported_at]
         return next((str(texts[row]) for texts in said if texts is not None and texts[row]), "")
@@ -344,6 +355,6 @@ def detail_of(rows: Rows, row: int, why: Wrong, read_date: Read) -> str:
 
 
 def original_of(rows: Rows, row: int) -> str:
-    """The row as the file has it."""
+    """Return the row as the file has it."""
     original = rows.originals[row]
     return original if isinstance(original, str) else ",".join(original)

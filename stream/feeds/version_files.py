@@ -1,7 +1,7 @@
-"""Where the files of a feed's versions are kept on this machine, each with its report. Blocks.
+"""Keep the files of a feed's versions on this machine, each with its report. Blocks.
 
-    <state_dir>/feeds/<name>/fetching.lock      held by whoever fetches
-    <state_dir>/feeds/<name>/deciding.lock      held by whoever lets a version in, or not
+    <state_dir>/feeds/<name>/fetching.lock      held by the process that fetches
+    <state_dir>/feeds/<name>/deciding.lock      held by the process that decides on a version
     <state_dir>/feeds/<name>/incoming           what is being fetched
     <state_dir>/feeds/<name>/versions/<id>/     file, report.json, rejects.csv
 
@@ -38,18 +38,18 @@ class Versions:
 
     @property
     def incoming(self) -> Path:
-        """Where a transport writes; there is nothing yet."""
+        """Return an unused path that a transport may write."""
         return self._folder / "incoming"
 
     @contextmanager
     def fetching(self) -> Iterator[bool]:
-        """Nobody else fetches this feed meanwhile; False: somebody does just now."""
+        """Lock fetching of this feed; False: another process fetches it now."""
         with self._locked("fetching", wait=False) as mine:
             yield mine
 
     @contextmanager
     def deciding(self) -> Iterator[None]:
-        """Nobody else decides on a version of this feed meanwhile; waits for who does. Blocks.
+        """Lock decisions on versions of this feed; wait for another process that decides. Blocks.
 
         A lock of its own: a person who decides must not wait for a server that hangs.
         """
@@ -89,7 +89,7 @@ class Versions:
             raise FeedDown(FeedFault.STATE_FOREIGN, f"{text}; {advice}")
 
     def foreign(self) -> str:
-        """What of the feed's state is not the state directory's owner's, whoever asks; "": nothing.
+        """Return what of the feed's state has another owner than the state directory; "": nothing.
 
         Raises OSError.
         """
@@ -105,7 +105,7 @@ class Versions:
         return f"{text}: chown -R {mine}: {self._folder}"
 
     def _made(self) -> Iterator[Path]:
-        """What was made for the feed: its folder, what is in it, and its versions' folders."""
+        """Yield the feed's folder, what is in it, and its versions' folders."""
         yield self._folder
         for folder in (self._folder, self._versions):
             if folder.is_dir():
@@ -118,16 +118,16 @@ class Versions:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def place(self, version: str) -> Path:
-        """The folder of a version; it may not be there."""
+        """Return the folder of a version; it may not be there."""
         return self._versions / version
 
     def file(self, version: str) -> Path | None:
-        """The file of a version, if it is kept here."""
+        """Return the file of a version, if it is kept here."""
         path = self.place(version) / FILE
         return path if path.exists() else None
 
     def rejects(self, version: str) -> Path:
-        """Where a version's rejected rows stand; no file: none was."""
+        """Return the path of a version's rejected rows; no file: none was rejected."""
         return self.place(version) / REJECTS
 
     def take(self, fetched: Path, version: str) -> Path:
@@ -159,7 +159,7 @@ class Versions:
         gone = [
             place
             for rank, (at_s, place, decided) in enumerate(others)
-            # One that was live has done its work: what it said is in the register's history.
+            # One that was live has done its work: what it said is in the list store's history.
             if decided in {"accepted", "same", ""} or rank >= OTHERS_MAX or now_s - at_s > keep_s
         ]
         for place in gone:

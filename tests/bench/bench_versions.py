@@ -29,7 +29,7 @@ from stream.lists.store.audit_entries import Verification
 from stream.lists.store.heads import By
 from stream.lists.store.list_at_time import content, past_of
 from stream.lists.store.list_store import AUDIT_MAX, Register
-from stream.lists.store.past_reader import Annals
+from stream.lists.store.past_reader import PastReader
 from stream.lists.store.redis_client import client
 from stream.lists.store.rewrite import Draft, Origin, rebuild, rewrite_once, rollback
 from stream.lists.store.settings import RegisterSettings
@@ -149,7 +149,7 @@ async def _changed(report: Report, register: Register, now_s: int) -> None:
 async def _audited(report: Report, settings: RegisterSettings) -> None:
     redis = client(settings)
     try:
-        annals = Annals(redis)
+        annals = PastReader(redis)
         found = Verification(await annals.audit_head(), AUDIT_MAX)
 
         async def verify() -> None:

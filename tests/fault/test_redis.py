@@ -138,7 +138,7 @@ async def test_redis_comes_back_from_an_older_copy(own_site, own_redis, tmp_path
         words = ["lists", "repair", LIST, "--config", str(engine.config)]
         told = await asyncio.to_thread(CliRunner().invoke, app, words)
         assert told.exit_code == 1
-        assert "the register lost changes" in told.output
+        assert "the list store lost changes" in told.output
         done = await asyncio.to_thread(CliRunner().invoke, app, [*words, "--from-state"])
         assert done.exit_code == 0, done.output
         await add(own_site, NEWER)

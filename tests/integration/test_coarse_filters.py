@@ -106,7 +106,7 @@ async def test_a_held_version_is_not_released_beyond_the_bound(tmp_path, redis_u
         partner.says_bytes(bloom(kh(*range(1000))))
         assert (await partner.pull()).reason == GateReason.SHRUNK
         partner.configured(tail="[gate]\nfilter_error_rate_max = 0.00001")
-        with pytest.raises(InputUnreadable, match=r"can not be let in: its header claims 0\.0001"):
+        with pytest.raises(InputUnreadable, match=r"cannot be let in: its header claims 0\.0001"):
             await partner.release()
         assert (await partner.refuse()).verdict == "refused"
 

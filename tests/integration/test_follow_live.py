@@ -162,6 +162,6 @@ async def test_a_root_that_is_not_there_is_told(tmp_path, urls):
     """A feed whose trusted root can not be read says which file, and is tried each second."""
     async with lab(tmp_path, urls) as world:
         world.kh.root.unlink()
-        with pytest.raises(FeedDown, match=r"root\.json can not be read"):
+        with pytest.raises(FeedDown, match=r"root\.json cannot be read"):
             await world.th.pulls()
         assert world.th.setup.every_s == 1

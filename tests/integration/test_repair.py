@@ -197,7 +197,7 @@ async def test_another_register_is_not_written_to(own, lost):
     async with opened(own.url(0)) as register:
         await register.create("TH/other", "plain", BY)
     assert (await looked(own, lost)).standing is Standing.OTHER
-    with pytest.raises(ChangeConflict, match="another register"):
+    with pytest.raises(ChangeConflict, match="another list store"):
         await mended(own, lost)
 
 

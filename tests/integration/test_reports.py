@@ -124,7 +124,7 @@ async def test_two_operators_change_one_number_at_once(register, redis_url):
 async def test_an_edit_that_is_overtaken_is_done_again(register, redis_url, monkeypatch):
     """What another wrote between look and write is kept, and the answer says what is true."""
     looked, go_on = asyncio.Event(), asyncio.Event()
-    look = edits.Editor._standings
+    look = edits.Editor._states
 
     async def slowly(self, name, fingerprints):
         found = await look(self, name, fingerprints)
@@ -133,7 +133,7 @@ async def test_an_edit_that_is_overtaken_is_done_again(register, redis_url, monk
             await go_on.wait()
         return found
 
-    monkeypatch.setattr(edits.Editor, "_standings", slowly)
+    monkeypatch.setattr(edits.Editor, "_states", slowly)
     async with opened(redis_url) as other:
         late = asyncio.create_task(
             register.add(NAME, [entry(ONE, source="late"), entry(TWO, source="late")], BY)
@@ -148,7 +148,7 @@ async def test_an_edit_that_is_overtaken_is_done_again(register, redis_url, monk
 
 async def test_who_is_always_overtaken_is_told(register, redis_url, monkeypatch):
     """An edit that others overtake without end gives up, and says how many were made."""
-    look = edits.Editor._standings
+    look = edits.Editor._states
     monkeypatch.setattr(edits, "_MOVED_MAX", 2)
     async with opened(redis_url) as other:
 
@@ -158,7 +158,7 @@ async def test_who_is_always_overtaken_is_told(register, redis_url, monkeypatch)
                 await other.add(NAME, [entry(ONE, source="quick")], BY)
             return found
 
-        monkeypatch.setattr(edits.Editor, "_standings", overtaken)
+        monkeypatch.setattr(edits.Editor, "_states", overtaken)
         with pytest.raises(ChangeConflict, match=r"0 of 1 edits were made; give the rest again"):
             await register.add(NAME, [entry(ONE, source="late")], BY)
 

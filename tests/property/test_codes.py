@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from stream.core.model.entry import code_of, text_of
 from stream.core.numbers.codes import codes_of, texts_of
 from stream.feeds.formats.rows import Rows
-from stream.feeds.parse import Defaults, Gathered, Parser
+from stream.feeds.parse import ColumnBuilder, Defaults, Parser
 from stream.lists.snapshot.build import columns_of
 from tests.builders import NOW_S
 
@@ -31,7 +31,7 @@ def test_many_codes_are_those_of_each(texts):
 )
 def test_rows_gathered_chunk_by_chunk_are_those_of_the_whole(rows, size):
     """However a file is cut into chunks: the same columns, the last row of a pair counting."""
-    parser, gathered, whole = Parser(Defaults("x", NOW_S)), Gathered(b"key"), []
+    parser, gathered, whole = Parser(Defaults("x", NOW_S)), ColumnBuilder(b"key"), []
     for at in range(0, len(rows), size):
         part = rows[at : at + size]
         texts = [f"+6681234{n:04d}" for n, _ in part]

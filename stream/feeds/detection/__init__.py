@@ -1,1 +1,1 @@
-"""What a file of a partner most likely is, and what must be asked before it is read."""
+"""Detect the format of a partner's file, and what to ask before reading it."""

@@ -56,7 +56,7 @@ class _Words:
         self._whole = {" ".join(_tokens(text)) for text in whole}
 
     def are_in(self, name: str, tokens: Sequence[str]) -> bool:
-        """Whether a folded name, whose words are `tokens`, has one of them."""
+        """Return whether a folded name, whose words are `tokens`, has one of them."""
         if name in self._whole or any(part in name for part in self._parts):
             return True
         return any(
@@ -67,7 +67,7 @@ class _Words:
 
 
 def _bare(text: str) -> str:
-    """A text in one form, in lower case, Latin letters without their marks."""
+    """Return a text in one form, in lower case, Latin letters without their marks."""
     kept: list[str] = []
     base = ""
     for char in unicodedata.normalize("NFKD", text.casefold()):
@@ -85,7 +85,7 @@ _BETWEEN = re.compile(r"[\s_\-./:()\[\]{}'\"?*,;|+&#]+")
 
 
 def _tokens(text: str) -> list[str]:
-    """The words of a text, folded: `callerId` and `Caller-ID` both are caller, id."""
+    """Return the words of a text, folded: `callerId` and `Caller-ID` both are caller, id."""
     return [token for token in _BETWEEN.split(_bare(_CAMEL.sub(" ", text))) if token]
 
 
@@ -107,14 +107,14 @@ _NEVER_WORDS: Final[Mapping[Says, _Words]] = {
 
 @lru_cache(maxsize=1024)
 def _words_of(name: str) -> tuple[str, tuple[str, ...]]:
-    """A name folded, and its words."""
+    """Return a name folded, and its words."""
     tokens = _tokens(name)
     return " ".join(tokens), tuple(tokens)
 
 
 @lru_cache(maxsize=1024)
 def says(name: str) -> Says:
-    """What a column's name says."""
+    """Return the meaning of a column's name."""
     folded, tokens = _words_of(name)
     if not folded:
         return Says.NOTHING
@@ -123,7 +123,7 @@ def says(name: str) -> Says:
     is_phone = _PHONE_WORDS.are_in(folded, tokens)
     for meaning, words in _NEVER_WORDS.items():
         if words.are_in(folded, tokens):
-            # "Phone ID" may be either; "victim's phone" is somebody's for certain.
+            # "Phone ID" may be either; "victim's phone" is a person's for certain.
             may_be_either = meaning is Says.ID and (is_phone or names_culprit(name))
             return Says.UNSURE if may_be_either else meaning
     if _UNSURE_WORDS.are_in(folded, tokens):
@@ -136,7 +136,9 @@ def says(name: str) -> Says:
 
 
 def says_at(path: str) -> Says:
-    """What a path of keys in JSON says: `victim.phone` is a victim's, `report.phone` no report."""
+    """Return the meaning of a path of JSON keys: `victim.phone` is a victim's, `report.phone` no
+    report.
+    """
     *above, last = path.split(".")
     around = says(" ".join(above)) if above else Says.NOTHING
     if around in {Says.OTHER_PARTY, Says.ACCOUNT}:
@@ -148,23 +150,26 @@ def says_at(path: str) -> Says:
 
 
 def names_culprit(name: str) -> bool:
-    """Whether a name says that the number is that of a suspect."""
+    """Return whether a name says that the number is that of a suspect."""
     return _CULPRIT_WORDS.are_in(*_words_of(name))
 
 
 def names_category(name: str) -> bool:
-    """Whether a name says that a column has the kinds of what is reported."""
+    """Return whether a name says that a column has the kinds of what is reported."""
     return _CATEGORY_WORDS.are_in(*_words_of(name))
 
 
 def names_call_records(names: Sequence[str]) -> bool:
-    """Whether a table has calls: who called whom, and when or how. A list has numbers alone."""
+    """Return whether a table has calls.
+
+    Who called whom, and when or how. A list has numbers alone.
+    """
     of_calls = sum(_RECORD_WORDS.are_in(*_words_of(name)) for name in names)
     return of_calls >= _RECORD_NAMES_MIN and any(says(name) is Says.OTHER_PARTY for name in names)
 
 
 def words_known(names: Sequence[str]) -> int:
-    """How many of some names have a word that is known: a row of many is a header."""
+    """Return how many of some names have a word that is known: a row of many is a header."""
     return sum(
         says(name) is not Says.NOTHING or names_culprit(name) or names_category(name)
         for name in names
@@ -187,7 +192,8 @@ _LATIN_HINTS: Final[Mapping[str, _Words]] = {
 
 
 def regions_hinted(names: Sequence[str], texts: Sequence[str] = ()) -> tuple[str, ...]:
-    """The countries whose language a table's names, or else its texts, are in; none: not known.
+    """Return the countries whose language a table's names, or else its texts, are in; none: not
+    known.
 
     English hints at none, Chinese at those that write its script.
     """
@@ -221,7 +227,7 @@ def _regions_of(text: str) -> set[tuple[str, ...]]:
 
 
 def _of_han(text: str) -> tuple[str, ...]:
-    """Who writes so with Chinese characters."""
+    """Return the regions that write so with Chinese characters."""
     folded, tokens = _words_of(text)
     if _JAPANESE.are_in(folded, tokens):
         return ("JP",)

@@ -1,4 +1,4 @@
-"""What format a file may be in, and how a feed of such files could be described.
+"""Detect the formats that a file may have, and propose a feed's settings for each.
 
 `candidates` looks at the first bytes; `detect` tries each candidate on the file, so that a proposal
 says how many of its rows are good, in which region its national numbers are, and which of the
@@ -30,6 +30,7 @@ from stream.feeds.open import Format, encoding_of
 from stream.feeds.value_parsers import Dates
 
 HEAD_BYTES = 256 << 10
+"""The head tells the format. A whole file of gigabytes would take minutes."""
 _LINES = 200
 _STIX = re.compile(r'"type"\s*:\s*"(bundle|indicator|phone-number|identity|observed-data)"')
 _KINDS: Mapping[Format, tuple[re.Pattern[str], str]] = {
@@ -46,9 +47,10 @@ _LEGACY: Final = ("cp874", "gb18030", "big5", "cp932", "cp949", "cp1258")
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a person said: `regions` to read national numbers in, and the column of the numbers.
+    """The answers of a person: `regions` to read national numbers in, and the column of the
+    numbers.
 
-    `number` is a header's text, a path of keys, or a place from 1; "": nobody said.
+    `number` is a header's text, a path of keys, or a place from 1; "": unanswered.
     """
 
     regions: Sequence[str]
@@ -58,10 +60,10 @@ class Asked:
 def detect(
     path: Path, regions: Sequence[str], now_s: int, number: str = ""
 ) -> tuple[Proposal, ...]:
-    """The ways to read a file, the likeliest first; none: it is nothing that is known.
+    """Return the ways to read a file, the likeliest first; none: it is nothing that is known.
 
     `regions` are tried for national numbers, in their order, our own country first. `number` is
-    the column of the numbers where a person named it. Raises InputUnreadable if the file can not be
+    the column of the numbers where a person named it. Raises InputUnreadable if the file cannot be
     read, or is something known that is no feed (a spreadsheet's own file).
     """
     asked = Asked(regions, number)
@@ -94,7 +96,7 @@ def _refuse(path: Path, head: bytes, what: str) -> None:
 
 
 def _folder(path: Path) -> Proposal:
-    """A MISP feed's folder. Raises InputUnreadable where it is another."""
+    """Return a MISP feed's folder. Raises InputUnreadable where it is another."""
     try:
         next(read_folder(path), None)
     except InputUnreadable as error:
@@ -104,7 +106,7 @@ def _folder(path: Path) -> Proposal:
 
 
 def candidates(head: bytes, size: int, asked: Asked) -> list[Proposal]:
-    """What a file of `size` bytes that begins with `head` may be. Raises InputUnreadable."""
+    """Propose what a file of `size` bytes beginning with `head` may be. Raises InputUnreadable."""
     if _is_filter(head, size):
         return [Proposal("pybloom", 95, "the header of a pybloom-live filter, of this very size")]
     encoding = _guessed(head)
@@ -129,7 +131,7 @@ def _is_filter(head: bytes, size: int) -> bool:
 
 
 def _guessed(head: bytes) -> str | None:
-    """An encoding that the file does not show by itself; None: it does, or is UTF-8.
+    """Return an encoding that the file does not show by itself; None: it does, or is UTF-8.
 
     It is the one in which the first lines have most of the words that columns are named by.
     """
@@ -152,7 +154,7 @@ def _guessed(head: bytes) -> str | None:
 
 
 def _known_in(data: bytes, encoding: str) -> int:
-    """How many cells of the first lines are names in some encoding; -1: it is not in it."""
+    """Return how many cells of the first lines are names in some encoding; -1: it is not in it."""
     try:
         lines = data.decode(encoding).splitlines()[:10]
     except UnicodeDecodeError:
@@ -214,7 +216,7 @@ def _guessed_columns(
     columns: Sequence[Sequence[str]],
     asked: Asked,
 ) -> Iterator[Proposal]:
-    """A proposal with the columns that were found, or with the question which they are."""
+    """Yield a proposal with the columns that were found, or with the question which they are."""
     said = _place_of(asked.number, names) if asked.number else None
     reads = says_at if one.kind == "jsonl" else says
     found = guess(names, columns, assigned_share(asked.regions), said, reads)
@@ -262,13 +264,13 @@ _WRITTEN_IN: Final = {
     "gb18030": "CN",
     "big5": "TW",
 }
-"""Where an old encoding is at home."""
+"""The regions of each old encoding."""
 
 
 def _languages(
     one: Proposal, names: Sequence[str], columns: Sequence[Sequence[str]]
 ) -> tuple[str, ...]:
-    """The countries that a table's encoding, its names, or else its texts hint at."""
+    """Return the countries that a table's encoding, its names, or else its texts hint at."""
     home = _WRITTEN_IN.get(one.options.encoding or "")
     if home is not None:
         return (home, "HK") if home == "TW" else (home,)
@@ -276,7 +278,7 @@ def _languages(
 
 
 def _place_of(said: str, names: Sequence[str]) -> int:
-    """The column that a person named by its header, its path or its place from 1."""
+    """Return the column that a person named by its header, its path or its place from 1."""
     for at, name in enumerate(names):
         if folded(name) == folded(said) and name.strip():
             return at
@@ -295,7 +297,7 @@ def _question(found: Guess, judged: Sequence[Judged], answers: Mapping[int, str]
 
 
 def _notes(found: Guess) -> Iterator[str]:
-    """Which columns of digits are no numbers, so that a person sees what was decided."""
+    """Yield notes on columns of digits that are no numbers, so that a person sees the decision."""
     if "number" in found.fields:
         for one in found.passed:
             if one.at != found.fields["number"]:

@@ -30,7 +30,7 @@ _XML_SHEET = re.compile(rb"<\?xml.{0,400}(?:Excel\.Sheet|<Workbook)", re.DOTALL)
 
 
 def what_it_is(head: bytes) -> str:
-    """What a file that begins with `head` is, and what to do; "": nothing that is known here.
+    """Return what a file that begins with `head` is, and what to do; "": unknown.
 
     A spreadsheet's own file is none of a feed: only its program can say which cells are text.
     """

@@ -1,4 +1,4 @@
-"""Which column of a table is the number to block, and what the others may mean. Pure.
+"""Guess the column of the numbers to block, and the meaning of the others. Pure.
 
 A wrong answer lists innocent numbers, so what is not clear is asked of a person: a column is the
 number only if its name or its looks say so, and no other column is as likely.
@@ -58,18 +58,18 @@ class Judged:
 
     @property
     def label(self) -> str:
-        """How a person knows the column: by its name, else by its place from 1."""
+        """Return the column's name for people, else its place from 1."""
         return repr(self.name.strip()) if self.name.strip() else f"column {self.at + 1}"
 
     @property
     def is_likely(self) -> bool:
-        """Whether it may be the number all the same: a block of SIM cards looks like ids."""
+        """True if it may be the number all the same: a block of SIM cards looks like ids."""
         is_block = self.says is Says.NUMBER and self.looks is Looks.IDS
         return not self.why_not or is_block
 
     @property
     def is_marked(self) -> bool:
-        """Whether most of its numbers have a `+` or a trunk prefix, as no id has."""
+        """True if most of its numbers have a `+` or a trunk prefix, as no id has."""
         numbers = [bare_number(text) for text in self.texts if looks_like_number(text)]
         marked = [text for text in numbers if _FULL.match(text) or _TRUNK.match(text)]
         return len(marked) >= _HALF * max(1, len(numbers))
@@ -95,7 +95,7 @@ class Guess:
 
 
 def folded(name: str) -> str:
-    """A column's name as `NAMES` has it."""
+    """Return a column's name as `NAMES` has it."""
     return "_".join(name.strip().lower().replace("-", " ").split())
 
 
@@ -106,7 +106,8 @@ def guess(
     number: int | None = None,
     said: Callable[[str], Says] = says,
 ) -> Guess:
-    """The meaning of the columns of a table; `number` is that of the numbers, if a person said so.
+    """Return the meaning of the columns of a table; `number` is that of the numbers, if a person
+    said so.
 
     `said` reads a name; of JSON it is a path (`headers.says_at`).
     """
@@ -143,14 +144,14 @@ def _judged(at: int, name: str, said: Says, column: Column) -> Judged:
 
 
 def _is_numeric(one: Judged) -> bool:
-    """Whether a column has digits enough to be taken for numbers by somebody else."""
+    """Return whether a column has enough digits to look like numbers to a reader."""
     return one.share >= _HALF or _share(one.texts, lambda text: _digits(text) >= 7) >= _HALF
 
 
 def _choose(
     judged: Sequence[Judged], assigned: Assigned
 ) -> tuple[Judged | None, tuple[Judged, ...], str]:
-    """The number's column; or those to ask about, and why."""
+    """Return the number's column; or those to ask about, and why."""
     named = [one for one in judged if one.says is Says.NUMBER and one.texts]
     for one in named:
         if one.damaged >= _HALF:
@@ -194,7 +195,7 @@ def _unnamed(
 
 
 def _is_close(one: Judged, best: Judged, assigned: Assigned) -> bool:
-    """Whether another column is as likely as the best: it must be asked which it is."""
+    """Return whether another column is as likely as the best: it must be asked which it is."""
     if one is best:
         return False
     if one.says in {Says.UNSURE, Says.GENERIC, Says.NUMBER}:
@@ -205,7 +206,7 @@ def _is_close(one: Judged, best: Judged, assigned: Assigned) -> bool:
 
 
 def _is_evident(one: Judged, assigned: Assigned) -> bool:
-    """Whether texts alone, or with a name like `number`, are telephone numbers."""
+    """Return whether texts alone, or with a name like `number`, are telephone numbers."""
     if one.says is Says.UNSURE:
         return False
     numbers = [bare_number(text) for text in one.texts if looks_like_number(text)]
@@ -221,7 +222,7 @@ def _is_evident(one: Judged, assigned: Assigned) -> bool:
 
 
 def _others(judged: Sequence[Judged], number: int | None) -> dict[str, int]:
-    """The columns of the fields besides the number."""
+    """Return the columns of the fields besides the number."""
     found: dict[str, int] = {}
     free = [one for one in judged if one.at != number and one.texts]
     for one in free:
@@ -249,7 +250,7 @@ def _is_birth(one: Judged) -> bool:
 
 
 def _fits(name: str, column: Column) -> bool:
-    """Whether what stands in a column agrees with its name, mostly."""
+    """Return whether what stands in a column agrees with its name, mostly."""
     if name in {"reported_at", "expires_at"}:
         return _share(column, lambda text: _is_time(text) or is_like_date(text)) >= _HALF
     if name == "confidence":

@@ -35,7 +35,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a person has to say before a file can be read: it is never guessed.
+    """A question that a person must answer before a file is read: it is never guessed.
 
     `option` is the command's, `--number` or `--region`; "": nothing can be answered, something has
     to be done about the file.
@@ -79,7 +79,10 @@ class Proposal:
         return "buddhist" if self.dates.buddhist else "common"
 
     def toml(self, path: str) -> str:
-        """A feed's file, to be completed: what begins with `# ->` is for the operator to say."""
+        """Return a feed's file, to be completed.
+
+        What begins with `# ->` is for the operator to say.
+        """
         lines = [
             f"list = {_quoted(LIST_TO_NAME)}  # -> the list that it fills",
             self._format_line(),
@@ -106,7 +109,7 @@ class Proposal:
         return self.kind in {"csv", "jsonl"}
 
     def _format_line(self) -> str:
-        """The format; nothing where the question has no other place in the file."""
+        """Return the format; nothing where the question has no other place in the file."""
         asked = self.question
         if asked is None or (asked.option and (self._names_columns or asked.option == "--region")):
             return f"format = {_quoted(self.kind)}"
@@ -139,10 +142,10 @@ class Proposal:
 
 
 def _one_line(text: str) -> str:
-    """A text for a comment: no line end of a foreign file may end it."""
+    """Return a text for a comment: no line end of a foreign file may end it."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def _quoted(text: str | None) -> str:
-    """A text as TOML's basic string."""
+    """Return a text as TOML's basic string."""
     return json.dumps(text or "", ensure_ascii=False).replace("\x7f", "\\u007f")

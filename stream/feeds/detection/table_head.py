@@ -19,6 +19,7 @@ from stream.feeds.formats.json_objects import BROKEN
 _TITLE_ROWS_MAX = 15
 _HEADER_ROWS_MAX = 3
 _DEPTH_MAX = 4
+"""Real feeds nest two or three objects. A hostile file nests without end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class TableHead:
 
     @property
     def told(self) -> str:
-        """What was found, for a person."""
+        """The finding as text for people."""
         head = "no header" if not self.header_rows else "a header"
         if self.header_rows > 1:
             head = f"a header of {self.header_rows} lines"
@@ -47,7 +48,7 @@ class TableHead:
 
 
 def head_of(lines: Sequence[str]) -> TableHead | None:
-    """The head of a table that begins with `lines`; None: they are none."""
+    """Return the head of a table that begins with `lines`; None: they are none."""
     delimiter, rows = "", [line for line in lines if line.strip()]
     if rows and rows[0].lower().startswith("sep=") and len(rows[0]) == 5:
         delimiter, rows = rows[0][4], rows[1:]
@@ -98,7 +99,7 @@ def keys_in(lines: Sequence[str]) -> tuple[str, ...]:
 
 
 def leaves(value: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
-    """The texts and numbers of a JSON object, by their paths of keys: what is a row there."""
+    """Yield the texts and numbers of a JSON object, by their paths of keys: what is a row there."""
     for key, held in value.items():
         if isinstance(held, dict) and len(above) < _DEPTH_MAX:
             yield from leaves(held, (*above, key))
@@ -115,7 +116,7 @@ def _has_digits(record: Sequence[str], least: int) -> bool:
 
 
 def _titles_and_head(table: Sequence[Sequence[str]]) -> tuple[int, list[Sequence[str]]]:
-    """How many rows stand above a table's header, and the rows of the header."""
+    """Return how many rows stand above a table's header, and the rows of the header."""
     least = min(2, len(table[0]))
     for at, record in enumerate(table[:_TITLE_ROWS_MAX]):
         known = words_known(record)
@@ -146,7 +147,10 @@ def _head_from(table: Sequence[Sequence[str]], at: int) -> list[Sequence[str]]:
 
 
 def _joined(head: Sequence[Sequence[str]], width: int) -> tuple[str, ...]:
-    """The name of each column; merged cells of an upper line hold for the columns beside them."""
+    """Return the name of each column.
+
+    Merged cells of an upper line hold for the columns beside them.
+    """
     if not head:
         return ("",) * width
     upper = []

@@ -36,13 +36,15 @@ class _Try:
 
     @property
     def own(self) -> int:
-        """How many of its numbers are those of the region itself."""
+        """The count of its numbers that belong to the region itself."""
         code = f"+{phonenumbers.country_code_for_region(self.region)}".encode()
         return sum(number.startswith(code) for number in self.numbers)
 
 
 def assigned_share(regions: Sequence[str]) -> Callable[[Sequence[str]], float]:
-    """A function: the share of texts that are assigned numbers, in the region that reads most."""
+    """Return a function: the share of texts that are assigned numbers, in the region that reads
+    most.
+    """
 
     def share(texts: Sequence[str]) -> float:
         tried_on = [bare_number(text) for text in texts[:_NUMBERS]]
@@ -61,7 +63,7 @@ def _reads(text: str, region: str | None) -> bool:
 
 
 def _is_assigned(number: str) -> bool:
-    """Whether a numbering plan assigns such numbers; prefixes are none."""
+    """Return whether a numbering plan assigns such numbers; prefixes are none."""
     try:
         return phonenumbers.is_valid_number(phonenumbers.parse(number))
     except phonenumbers.NumberParseException:
@@ -69,7 +71,10 @@ def _is_assigned(number: str) -> bool:
 
 
 def tried(path: Path, one: Proposal, regions: Sequence[str], now_s: int) -> Proposal:
-    """A candidate, tried on its file: with figures, examples and region, or with a question."""
+    """Return a candidate, tried on its file.
+
+    With figures, examples and region, or with a question.
+    """
     if one.question is not None or not has_rows(one.kind):
         return one
     try:
@@ -93,7 +98,7 @@ def tried(path: Path, one: Proposal, regions: Sequence[str], now_s: int) -> Prop
 
 
 def _chosen(one: Proposal, tries: Sequence[_Try], regions: Sequence[str]) -> Proposal:
-    """The proposal in the region that its numbers are of, or with the question which it is.
+    """Return the proposal in the region that its numbers are of, or with the question which it is.
 
     `regions` begin with our own country. 0912345678 is a number of Thailand and of Viet Nam, so
     where several read other numbers the file's language decides, or a person. Another country than
@@ -119,7 +124,7 @@ def _chosen(one: Proposal, tries: Sequence[_Try], regions: Sequence[str]) -> Pro
         said = said or next(iter(likely))  # whichever it is, the numbers are the same
     home = regions[0] if regions else ""
     if said is None and not one.languages and [*likely] == [home]:
-        said = home  # nobody else dials so
+        said = home  # no other region dials so
     whole = tries[0].proposal
     if said is None and 2 * whole.good >= most:
         text = f"{most - whole.good:,} rows have a national number: `region` would say whose"
@@ -150,7 +155,7 @@ def _some(path: Path, one: Proposal) -> list[Rows]:
 
 
 def _with_region(one: Proposal, chunks: Sequence[Rows], region: str | None, now_s: int) -> _Try:
-    """The candidate as its rows are read in a region."""
+    """Return the candidate as its rows are read in a region."""
     known = Defaults("detect", now_s, region, unknown_category="other", dates=one.dates)
     parser = Parser(known, words_of(one.kind))
     strict = Parser(replace(known, unknown_category="reject"), words_of(one.kind))

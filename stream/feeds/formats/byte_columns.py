@@ -45,12 +45,12 @@ class ByteColumn(Sequence[str]):
             yield (text or b"").decode("utf-8", "surrogateescape")
 
     def at(self, rows: NDArray[np.int64]) -> "ByteColumn":
-        """The texts of these rows."""
+        """Return the texts of these rows."""
         held = self.texts
         return ByteColumn(Texts(held.data, held.starts[rows], held.sizes[rows]))
 
     def distinct(self) -> tuple[list[str], NDArray[np.int64]]:
-        """The distinct texts (some perhaps twice), and for each row which of them it has.
+        """Return the distinct texts (some perhaps twice), and for each row which of them it has.
 
         Each row is compared with another one of the same hash; who differs from it is compared
         with another one again, and whoever is left after that stands for itself.
@@ -80,7 +80,7 @@ class ByteColumn(Sequence[str]):
         return list(self.at(np.flatnonzero(chosen))), (np.cumsum(chosen) - 1)[first]
 
     def _words(self, width: int) -> NDArray[np.uint64]:
-        """The texts in `width` bytes each, filled up with zeros, as words of 8 bytes."""
+        """Return the texts in `width` bytes each, filled up with zeros, as words of 8 bytes."""
         held = self.texts
         windows = np.ndarray((len(held.data) - width + 1,), f"V{width}", held.data, strides=(1,))
         kept = np.array([b"\xff" * n + b"\0" * (width - n) for n in range(width + 1)], f"V{width}")
@@ -144,7 +144,8 @@ def _one_end(text: bytes) -> bytes:
 def fields_of(
     chunk: Lines, delimiter: str, columns: Mapping[str, int]
 ) -> dict[str, ByteColumn] | None:
-    """The fields of delimited lines by name, and "" for the lines; None: read them one by one.
+    """Return the fields of delimited lines by name, and "" for the lines; None: read them one by
+    one.
 
     They are told in one pass where no field is quoted, and every line has the same number of
     fields, and no line is blank.
@@ -176,7 +177,7 @@ def fields_of(
 
 
 def numbers_of(chunk: Lines) -> tuple[Sequence[int], ByteColumn] | None:
-    """The lines that are not empty, and their numbers; None: read them one by one.
+    """Return the lines that are not empty, and their numbers; None: read them one by one.
 
     They are told in one pass where no line has a comment, a blank or anything beyond ASCII.
     """
@@ -198,7 +199,10 @@ def numbers_of(chunk: Lines) -> tuple[Sequence[int], ByteColumn] | None:
 
 
 def _plain(chunk: LineBytes) -> NDArray[np.uint8] | None:
-    """The bytes, spare ones behind them; None: there is no line, or one so long that it is cut."""
+    """Return the bytes, spare ones behind them.
+
+    None: there is no line, or one so long that it is cut.
+    """
     data = np.frombuffer(chunk.data + bytes(PADDING), np.uint8)
     ends = np.flatnonzero(data[: len(chunk.data)] == ord("\n"))
     longest = np.diff(ends, prepend=-1).max(initial=0)

@@ -10,16 +10,16 @@ from stream.lists.snapshot.version_diff import Difference
 
 
 def whole_list(name: str, generation: int, columns: Columns) -> Iterator[str]:
-    """All reports of a list at a generation, line by line.
+    """Yield all reports of a list at a generation, line by line.
 
-    What only has a fingerprint can not be named and is left out, here and in `increment`.
+    What only has a fingerprint cannot be named and is left out, here and in `increment`.
     """
     header = Header(name, whole=True, from_generation=0, to=generation)
     return write(header, _entries(columns, range(len(columns))), ())
 
 
 def increment(name: str, old: int, new: int, found: Difference) -> Iterator[str]:
-    """What makes a list at generation `old` what it is at `new`, line by line."""
+    """Yield the lines of a change file from generation `old` of a list to `new`."""
     header = Header(name, whole=False, from_generation=old, to=new)
     listed = np.concatenate([found.added, found.changed[1]]).tolist()
     was = found.old

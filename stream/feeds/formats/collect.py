@@ -50,7 +50,7 @@ class Collector:
         self._removed.append(removed)
 
     def reject(self, line: int, wrong: Wrong, detail: str, original: str) -> None:
-        """One row that can not be read."""
+        """One row that cannot be read."""
         self._chars += len(original) + len(detail)
         self._unreadable.append(RejectedRow(line, wrong, detail, original))
 
@@ -59,12 +59,12 @@ class Collector:
         self._passed_over += 1
 
     def drain(self) -> Iterator[Rows]:
-        """A chunk, if there are rows enough for one."""
+        """Yield a chunk, if there are rows enough for one."""
         if len(self._rows) + len(self._unreadable) >= ROWS_MAX or self._chars > CHARS_MAX:
             yield from self.rest()
 
     def rest(self) -> Iterator[Rows]:
-        """What is held, as a chunk."""
+        """Yield the rows held back, as a chunk."""
         rows = self._rows
         fields = list(zip(*(row[3] for row in rows), strict=True)) or [()] * 5
         yield Rows(

@@ -40,7 +40,7 @@ NAMES: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How a file is laid out: delimiter, the column of each field, lines before the first row."""
+    """The layout of a file: delimiter, the column of each field, lines before the first row."""
 
     delimiter: str
     columns: Mapping[str, int]
@@ -50,7 +50,8 @@ class Shape:
 def shape_of(
     lines: Lines, names: Sequence[str] | None = None, mapping: Mapping[str, str | int] | None = None
 ) -> Shape:
-    """The layout of a file that begins with `lines`; `names` of its columns where it has no header.
+    """Return the layout of a file that begins with `lines`; `names` of its columns where it has no
+    header.
 
     Empty names are columns to pass over. `mapping` says of each field which column it is, by its
     header (or its name in `names`) or counted from 1; fields that it leaves out are not read.
@@ -100,7 +101,7 @@ _NOT_BY_LOOKS = NEVER | {Says.UNSURE}
 
 
 def delimiter_of(lines: Lines) -> str:
-    """The delimiter by which most of the first lines have the same number of columns.
+    """Return the delimiter by which most of the first lines have the same number of columns.
 
     A title above the table, or commas in its texts, must not decide.
     """
@@ -117,7 +118,7 @@ def delimiter_of(lines: Lines) -> str:
 
 
 def _likely(lines: Lines, delimiter: str) -> list[int]:
-    """The columns of a table without a header that may be the numbers, by their looks.
+    """Return the columns of a table without a header that may be the numbers, by their looks.
 
     A column of dates or of ids in a row has digits enough, and would list innocent numbers.
     """
@@ -139,7 +140,7 @@ def _likely(lines: Lines, delimiter: str) -> list[int]:
 def _mapped(
     names: Sequence[str], mapping: Mapping[str, str | int], cells: Sequence[str]
 ) -> tuple[dict[str, int], bool]:
-    """The columns that `mapping` means, by their `names`, and whether `cells` are a header."""
+    """Return the columns of `mapping`, by their `names`, and whether `cells` are a header."""
     if "number" not in mapping:
         raise InputUnreadable(f"columns names {', '.join(mapping)}: none is `number`")
     if any(place < 1 for place in mapping.values() if isinstance(place, int)):
@@ -184,7 +185,7 @@ def read(
     names: Sequence[str] | None = None,
     mapping: Mapping[str, str | int] | None = None,
 ) -> Iterator[Rows]:
-    """The rows of a CSV file; `names` and `mapping` as for `shape_of`, which also raises."""
+    """Yield the rows of a CSV file; `names` and `mapping` as for `shape_of`, which also raises."""
     source = iter(chunks)
     lines = next(source, None)
     if lines is None:
@@ -200,7 +201,10 @@ def read(
 
 
 def _read(lines: Lines, shape: Shape, first: int, source: Iterator[Lines]) -> tuple[Rows, int]:
-    """The rows of some lines, and how many lines they took; a quoted one may want more of them."""
+    """Return the rows of some lines, and how many lines they took.
+
+    A quoted one may want more of them.
+    """
     fields: dict[str, Any] | None = fields_of(lines, shape.delimiter, shape.columns)
     if fields is not None:
         whole = fields.pop("")
@@ -299,7 +303,7 @@ _WORDS = frozenset({"category", "source"})
 
 
 def _unmarked(column: ByteColumn) -> ByteColumn | list[str]:
-    """The texts without such marks; the column itself where there is none."""
+    """Return the texts without such marks; the column itself where there is none."""
     held = column.texts
     if not ((held.data[held.starts] == ord("'")) & (held.sizes > 0)).any():
         return column

@@ -40,7 +40,7 @@ _SUBJECTS = frozenset(" ".join(subject.casefold().split()) for subject in WORDS)
 
 
 def read(chunks: Iterable[Lines]) -> Iterator[Rows]:
-    """The rows of a day's file. Raises InputUnreadable if its header is another."""
+    """Yield the rows of a day's file. Raises InputUnreadable if its header is another."""
     source = iter(chunks)
     first = next(source, None)
     if first is None:

@@ -14,16 +14,16 @@ import msgspec
 from stream.feeds.formats.rows import InputUnreadable
 
 PIECE_BYTES = 1 << 20
-"""How much of a file is read at a time."""
+"""Bytes of a file read at a time."""
 SCALAR_BYTES_MAX = 4_096
 """No number is longer; `true` and `null` are not either."""
 DEPTH_MAX = 64
 """MISP and STIX need some ten levels; a file of 10^6 brackets must not become as many frames."""
 KEPT_CHARS = 2_000
-"""How much of a rejected object is kept for its report."""
+"""Characters of a rejected object kept for its report."""
 
 BROKEN = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
-"""What msgspec raises for bytes that are no such struct: its own, and Python's for texts."""
+"""Exceptions of msgspec for bytes that are no such struct: its own, and Python's for texts."""
 
 # A string as a whole, a bracket, or a quote whose string goes on in bytes still to be read.
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\]]|"', re.DOTALL)
@@ -47,7 +47,7 @@ class Document:
             self._at = len(_BOM)
 
     def peek(self) -> bytes:
-        """The next byte that is no blank; b"": the file ends here."""
+        """Return the next byte that is no blank; b"": the file ends here."""
         while True:
             blank = _SPACE.match(self._data, self._at)
             assert blank is not None, "it matches nothing too"
@@ -58,11 +58,11 @@ class Document:
                 return b""
 
     def begins_with(self, pattern: re.Pattern[bytes]) -> bool:
-        """Whether what follows matches; the pattern looks at a few bytes only."""
+        """Return whether what follows matches; the pattern looks at a few bytes only."""
         return pattern.match(self._data, self._at) is not None
 
     def members(self) -> Iterator[str]:
-        """The keys of the object that begins here; after each, its value is to be read."""
+        """Yield the keys of the object that begins here; after each, its value is to be read."""
         self._take(b"{")
         if self.peek() == b"}":
             self._take(b"}")
@@ -82,7 +82,7 @@ class Document:
             self._take(b",")
 
     def elements(self) -> Iterator[bytes]:
-        """The values of the array that begins here, each as it stands."""
+        """Yield the values of the array that begins here, each as it stands."""
         self._take(b"[")
         if self.peek() == b"]":
             self._take(b"]")
@@ -95,7 +95,7 @@ class Document:
             self._take(b",")
 
     def value(self) -> bytes:
-        """The value that begins here, as it stands. It may turn out to be no JSON."""
+        """Return the value that begins here, as it stands. It may turn out to be no JSON."""
         first = self.peek()
         length = self._nested() if first in {b"{", b"[", b'"'} else self._scalar()
         if not length:
@@ -107,7 +107,7 @@ class Document:
         return raw
 
     def _nested(self) -> int:
-        """The length of the object, array or text that begins here."""
+        """Return the length of the object, array or text that begins here."""
         depth = scanned = 0
         while True:
             start = self._at
@@ -181,12 +181,12 @@ class Document:
 
 
 def as_kept(raw: bytes) -> str:
-    """An object as it is kept in a report."""
+    """Return an object as it is kept in a report."""
     return raw[:KEPT_CHARS].decode("utf-8", "replace")
 
 
 def as_text(value: str | int | float | None) -> str | None:  # noqa: PYI041  mypy tells them apart
-    """A value that some write as a text and others as a number."""
+    """Return a value that some write as a text and others as a number."""
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() else repr(value)
     return value if value is None or isinstance(value, str) else str(value)

@@ -19,7 +19,7 @@ _OPEN_DIGITS = re.compile(r"[^#]*\d##+(?=\s|\Z)")
 
 
 def read_text(chunks: Iterable[Lines]) -> Iterator[Rows]:
-    """The rows of a text file."""
+    """Yield the rows of a text file."""
     first = 1
     for chunk in chunks:
         plain = numbers_of(chunk)
@@ -55,7 +55,7 @@ class _Row(msgspec.Struct):
 def read_jsonl(
     chunks: Iterable[Lines], mapping: Mapping[str, str | int] | None = None
 ) -> Iterator[Rows]:
-    """The rows of a JSON lines file; `mapping`: field -> path of keys, joined by dots.
+    """Yield the rows of a JSON lines file; `mapping`: field -> path of keys, joined by dots.
 
     Raises InputUnreadable if `mapping` names no number.
     """
@@ -92,7 +92,10 @@ def read_jsonl(
 
 
 def _mapped(mapping: Mapping[str, str | int]) -> Callable[[bytes], _Row]:
-    """A decoder of rows whose fields are elsewhere. It costs several times the plain one's CPU."""
+    """Return a decoder of rows whose fields are elsewhere.
+
+    It costs several times the plain one's CPU.
+    """
     if "number" not in mapping:
         raise InputUnreadable(f"columns names {', '.join(mapping)}: none is `number`")
     paths = {field: str(path).split(".") for field, path in mapping.items()}

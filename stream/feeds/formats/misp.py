@@ -33,8 +33,9 @@ CONFIDENCES: Mapping[str, str] = {
 }
 """Tags and their values in MISP/misp-taxonomies, misp/machinetag.json."""
 ANONYMOUS = "anonymous"
-"""Whose objection a nameless sighting is: not the reporter's, whose report it would replace."""
+"""Source of an objection without a name. It is not the reporter: it would replace their report."""
 EVENT_BYTES_MAX = 64 << 20
+"""Events are decoded one by one, so this bounds memory. Real ones take up to 10 MB."""
 EVENT_OBJECTS_MAX = 400_000
 """JSON objects in one event. A typed attribute takes some 300 bytes: 120 MB at most."""
 _HAS_EVENTS = re.compile(rb'\{\s*"(?:response|Event)"\s*:')
@@ -98,7 +99,7 @@ _decode_wrapped = msgspec.json.Decoder(_Wrapped).decode
 
 
 def read(documents: Iterable[Iterable[bytes]], *, unconfirmed: bool = False) -> Iterator[Rows]:
-    """The rows of events; each of `documents` is the bytes of one JSON file.
+    """Yield the rows of events; each of `documents` is the bytes of one JSON file.
 
     `unconfirmed`: attributes that are not for detection are rows too. Raises InputUnreadable if a
     document is no event or no list of events.
@@ -115,7 +116,7 @@ def read(documents: Iterable[Iterable[bytes]], *, unconfirmed: bool = False) -> 
 
 
 def _events(document: Document) -> Iterator[bytes]:
-    """The events of a document, each as it stands."""
+    """Yield the events of a document, each as it stands."""
     first = document.peek()
     if first == b"[":
         yield from document.elements()
@@ -204,7 +205,7 @@ def _add(
 
 
 def _times(event: _Event, attribute: _Attribute) -> tuple[str | None, str | None]:
-    """When the number was last reported, and when the report ends (None: it does not say)."""
+    """Return when the number was last reported, and when the report ends (None: unknown)."""
     said = (attribute.last_seen, attribute.first_seen, attribute.timestamp, event.timestamp)
     reported = next((as_text(time) for time in said if time), event.date)
     seen: dict[str, list[int]] = {"0": [], "2": []}
@@ -219,7 +220,7 @@ def _times(event: _Event, attribute: _Attribute) -> tuple[str | None, str | None
 
 
 def _later(text: str | None, seconds: int) -> str:
-    """The later of two times; one that can not be read is not hidden by one that can."""
+    """Return the later of two times; one that cannot be read is not hidden by one that can."""
     read = read_time(text.strip()) if text else 0
     return text or "" if isinstance(read, Wrong) or read > seconds else str(seconds)
 

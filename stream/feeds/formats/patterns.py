@@ -10,17 +10,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 PATHS = frozenset({"phone-number:value", "phone-number:number", "x-phone-number:value"})
-"""Where numbers are: OpenCTI writes `value`, txt2stix `number`. STIX itself has no phone object."""
+"""Paths of numbers: OpenCTI writes `value`, txt2stix `number`. STIX itself has no phone object."""
 _ABOUT_PHONES = re.compile(r"\bphone-?number\b", re.IGNORECASE)
 _TOKEN = re.compile(
     r"\s*(?:(?P<text>'(?:[^'\\]|\\.)*')|(?P<path>[A-Za-z][\w-]*:[\w.-]+)|(?P<word>\w+)|(?P<mark>[\[\]()=]))"
 )
 PATTERN_CHARS_MAX = 65_536
+"""Bounds the time of the pattern's parser, which is pure Python."""
 
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What a pattern says: its `numbers`, if `readable`; a pattern of other things has none."""
+    """The `numbers` of a pattern, if `readable`; a pattern of other things has none."""
 
     numbers: tuple[str, ...]
     readable: bool = True
@@ -31,7 +32,7 @@ _OTHER = Meaning(())
 
 
 def read_pattern(pattern: str) -> Meaning:
-    """The numbers that a pattern means."""
+    """Return the numbers that a pattern means."""
     if not _ABOUT_PHONES.search(pattern):
         return _OTHER
     if len(pattern) > PATTERN_CHARS_MAX:
@@ -73,7 +74,7 @@ class _Reader:
         return self._at == len(self._tokens)
 
     def alternatives(self, read: Callable[[], list[str] | None]) -> list[str] | None:
-        """What `read` reads, once or more, joined by OR."""
+        """Read one or more of `read`, joined by OR."""
         numbers = read()
         while numbers is not None and self._took("word", "OR"):
             more = read()

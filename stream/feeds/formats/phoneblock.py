@@ -29,6 +29,7 @@ CONFIDENCE = ((100, 95), (50, 90), (20, 80), (10, 65), (4, 45), (2, 30), (1, 20)
 2, 4, 10, 20, 50, 100, each person counting once, and names no probability: these are our values,
 low where two people could have agreed, and never certain."""
 NUMBER_BYTES_MAX = 1 << 16
+"""Entries are decoded one by one, so this bounds memory. Real ones take 100 bytes."""
 
 
 class _Number(msgspec.Struct):
@@ -39,7 +40,7 @@ class _Number(msgspec.Struct):
 
 
 def read(pieces: Iterable[bytes]) -> Iterator[Rows]:
-    """The rows of an answer. Raises InputUnreadable if it is none."""
+    """Yield the rows of an answer. Raises InputUnreadable if it is none."""
     document = Document(pieces, NUMBER_BYTES_MAX)
     if document.peek() != b"{":
         raise InputUnreadable('not an answer of PhoneBlock: it is an object {"numbers": [...]}')

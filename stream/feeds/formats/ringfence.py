@@ -62,7 +62,7 @@ class _Change(msgspec.Struct):
 
 
 def read_header(first: str) -> Header:
-    """What the first line of a change file says. Raises InputUnreadable if it is none."""
+    """Decode the first line of a change file. Raises InputUnreadable."""
     try:
         header = msgspec.json.decode(first.encode("utf-8", "replace"), type=Header)
     except BROKEN as error:
@@ -77,7 +77,7 @@ def read_header(first: str) -> Header:
 
 
 def read(chunks: Callable[[], Iterable[Lines]]) -> Iterator[Rows]:
-    """The rows of a change file, whose hash is checked before the first is given.
+    """Yield the rows of a change file, whose hash is checked before the first is given.
 
     `chunks` gives the lines from the beginning, each time it is called. Raises InputUnreadable.
     """
@@ -113,7 +113,8 @@ def read(chunks: Callable[[], Iterable[Lines]]) -> Iterator[Rows]:
 
 
 def proven(chunks: Iterable[Lines]) -> int:
-    """The number of the last line, after its hash was found to be that of the lines before it.
+    """Return the number of the last line, after its hash was found to be that of the lines before
+    it.
 
     Raises InputUnreadable.
     """
@@ -146,10 +147,10 @@ def proven(chunks: Iterable[Lines]) -> int:
 def write(
     header: Header, added: Iterable[Entry], removed: Iterable[tuple[str, str | None]]
 ) -> Iterator[str]:
-    """The lines of a change file, line feeds included.
+    """Yield the lines of a change file, line feeds included.
 
     `removed`: a number and whose report of it, None: all reports. An entry of which only the
-    fingerprint is known can not be named and is left out.
+    fingerprint is known cannot be named and is left out.
     """
     listed = (_as_change(entry) for entry in added if entry.number is not None)
     gone = ({"op": "remove", "number": number, "source": source} for number, source in removed)
@@ -157,7 +158,7 @@ def write(
 
 
 def lined(values: Iterable[object]) -> Iterator[str]:
-    """The lines of a change file of these values, a header first, and the line that ends it."""
+    """Yield the lines of a change file of `values`: a header, the values, and the end line."""
     digest, lines = sha256(), count()
     for value in values:
         line = _line(value)

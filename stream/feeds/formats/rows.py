@@ -1,4 +1,4 @@
-"""What every format reads into: rows of text, not yet looked at, and rows that it could not read.
+"""Rows of text that every format returns, and rejected rows with their reasons.
 
 Pure. A format takes chunks of lines and gives one `Rows` for each; what the texts mean is decided
 in `lists/parse.py`, the same for all formats.
@@ -34,13 +34,13 @@ Lines = Sequence[str]
 
 
 class InputUnreadable(Fault):
-    """The file as a whole can not be read as what it should be; nothing was loaded."""
+    """The file as a whole cannot be read as what it should be; nothing was loaded."""
 
 
 class Wrong(Enum):
     """Why a row was rejected, and what to do about it."""
 
-    UNREADABLE = "the row can not be read in this format"
+    UNREADABLE = "the row cannot be read in this format"
     NO_NUMBER = "the row has no number"
     SCIENTIFIC = (
         "a spreadsheet wrote the number in scientific notation and lost digits: "
@@ -140,7 +140,7 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class ReadOptions:
-    """What a feed says of its files, beyond their format.
+    """Options of a feed's files, beyond their format.
 
     `columns`: field of `FIELDS` -> where it is: in CSV a header's text or a column counted from 1,
     in JSON lines a path of keys ("caller.number"). `encoding`: Python's name of it; None: found

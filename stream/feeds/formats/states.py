@@ -38,8 +38,8 @@ class _State(msgspec.Struct, frozen=True, omit_defaults=True):
 
 @dataclass(slots=True)
 class StateRows:
-    """What a change file says, a row each; `number` 0 where only a fingerprint is given, and the
-    other way round. `removed` rows take all of the number's reports off. `lines` of the kept rows.
+    """Rows of a change file; `number` is 0 where only a fingerprint is given, and the other way
+    round. `removed` rows take all of the number's reports off. `lines` of the kept rows.
     """
 
     number: list[int] = field(default_factory=list)
@@ -56,7 +56,8 @@ class StateRows:
 def states(
     name: str, begin: int, end: int, changes: Iterable[Change], *, numbers: bool
 ) -> Iterator[str]:
-    """The lines of a change file of list `name`; `numbers`: they are shared, else their hashes.
+    """Yield the lines of a change file of list `name`; `numbers`: they are shared, else their
+    hashes.
 
     Prefix entries stand as they are: what they cover is a range of a numbering plan, and a hash of
     one would match nothing.
@@ -72,7 +73,7 @@ def _values(header: Header, changes: Iterable[Change], *, numbers: bool) -> Iter
         text = change.entries[0].number if change.entries else None
         if text is not None and (numbers or text.endswith("*")):
             named = {"number": text}
-        # The hash alone takes off: whoever has the number finds it by its hash, too.
+        # The hash alone removes: a reader that has the number finds it by its hash, too.
         yield {"op": "remove", "fingerprint": f"{change.fingerprint:016x}"}
         for entry in change.entries:
             yield {"op": "add", **named, **_said(entry)}
@@ -129,7 +130,7 @@ def _checked(lines: list[str], name: str) -> tuple[Header, int]:
 
 
 def read(chunks: Callable[[], Iterable[Lines]]) -> StateRows:
-    """The rows of a change file, whose own hash is checked first. Raises InputUnreadable."""
+    """Return the rows of a change file, whose own hash is checked first. Raises InputUnreadable."""
     last, rows, line = proven(chunks()), StateRows(), 0
     decode = msgspec.json.Decoder(_State).decode
     for chunk in chunks():
@@ -156,7 +157,7 @@ def read(chunks: Callable[[], Iterable[Lines]]) -> StateRows:
 
 
 def _add(rows: StateRows, state: _State, number: int, fingerprint: int) -> tuple[Wrong, str] | None:
-    """Keep a row; or why it can not be."""
+    """Keep a row; or why it cannot be."""
     if not number and not 0 < fingerprint < 2**64:
         return Wrong.NO_NUMBER, ""
     try:

@@ -27,6 +27,7 @@ Pieces = Callable[[], Iterable[bytes]]
 WORDS: Mapping[str, Category] = {"benign": Category.LEGITIMATE}
 """Of the indicator types only this one says what a number is; labels are the feed's to map."""
 OBJECT_BYTES_MAX = 1 << 20
+"""Objects are decoded one by one, so this bounds memory. Real ones take some KB."""
 REMEMBERED_BYTES_MAX = 64 << 20
 """Of identities and observed-data, which other objects refer to: some 100,000 of them."""
 NUMBERS = frozenset({"phone-number", "x-phone-number"})
@@ -86,7 +87,7 @@ _decode_observed = msgspec.json.Decoder(_Observed).decode
 
 @dataclass(slots=True)
 class _Known:
-    """What the first walk found."""
+    """Findings of the first pass."""
 
     names: dict[str, str] = field(default_factory=dict)
     observed: dict[str, _Observed] = field(default_factory=dict)
@@ -95,7 +96,7 @@ class _Known:
 
 
 def read(pieces: Pieces) -> Iterator[Rows]:
-    """The rows of a bundle or of an envelope. Raises InputUnreadable if it is none."""
+    """Yield the rows of a bundle or of an envelope. Raises InputUnreadable if it is none."""
     rows, known = Collector(holds_from_then=True), _Known()
     for line, kind, raw in _objects(pieces):
         _remember(known, kind, raw)
@@ -114,7 +115,7 @@ def read(pieces: Pieces) -> Iterator[Rows]:
 
 
 def _objects(pieces: Pieces) -> Iterator[tuple[int, str | None, bytes]]:
-    """The objects of all documents of a file: which one it is, its type, and itself."""
+    """Yield the objects of all documents of a file: which one it is, its type, and itself."""
     document = Document(pieces(), OBJECT_BYTES_MAX)
     lines, seen = count(1), False
     while first := document.peek():

@@ -1,4 +1,4 @@
-"""Work on files in a thread of its own: a mount that hangs must hold up nobody but its feed.
+"""Work on files in a thread of its own: a mount that hangs must delay its own feed only.
 
 The shared pool of asyncio has few threads and is waited for at the end of the program; a thread
 that sleeps in the kernel for ever would take one of them at each try. These are daemons.
@@ -19,7 +19,7 @@ Stop = threading.Event
 
 
 class Stopped(Exception):
-    """The work was told to stop, and did."""
+    """The work stopped on request."""
 
 
 class Apart(Generic[T]):
@@ -31,7 +31,7 @@ class Apart(Generic[T]):
         self._thread: threading.Thread | None = None
 
     async def __call__(self, work: Callable[[Stop], T]) -> T:
-        """What `work` returns or raises; it raises Stopped soon after `stop` was set.
+        """Return or raise what `work` does; raise Stopped soon after `stop` was set.
 
         Raises FeedDown(TIMEOUT).
         """
@@ -60,7 +60,7 @@ class Apart(Generic[T]):
         return job.result()
 
     async def _end(self) -> None:
-        """Wait for a thread that was told to stop, within bounds; a cancellation hastens it."""
+        """Wait for a stopping thread, within bounds; a cancellation hastens it."""
         deadline_s = asyncio.get_running_loop().time() + STOP_S
         while self._thread is not None and self._thread.is_alive():
             if asyncio.get_running_loop().time() > deadline_s:
@@ -89,7 +89,7 @@ class _Job(Generic[T]):
             self._fault = error
 
     def result(self) -> T:
-        """What it returned; raises what it raised."""
+        """Return its result, or raise its exception."""
         if self._fault is not None:
             raise self._fault
         assert self._result, "the thread ended by a bug; its report stands in the log"

@@ -1,6 +1,6 @@
 """Changes as they come from a log, each key's last one written as Ringfence's change file.
 
-A log that is compacted still has several changes of one key at its end, and whoever reads the file
+A log that is compacted still has several changes of one key at its end, and a reader of the file
 may apply all removals before or after all additions. Kept in memory are 16 bytes a change.
 """
 
@@ -80,7 +80,7 @@ def change_lines(into: Path, bytes_max: int, origin: str) -> Iterator[ChangeLine
 
 
 def change_of(key: bytes | None, value: bytes | None, place: str) -> tuple[bytes, bool]:
-    """A record as a line of a change file, and whether it removes.
+    """Return a record as a line of a change file, and whether it removes.
 
     The value is a JSON object with a change file's fields; its number is the key where it names
     none, it adds where it has no `op`, and no value at all removes. What is none of this becomes a

@@ -1,10 +1,10 @@
-"""Where files of a drop folder go after their verdict, with a report beside each. Blocks.
+"""Move files of a drop folder after their verdict, with a report beside each. Blocks.
 
 Nothing is ever overwritten. The report is written first and the file moved after it by one rename:
-whoever is killed in between finds the same report's place again, since it names the file.
+after a kill in between the next run finds the same report's place again, since it names the file.
 
-Whoever puts files in may put links and FIFOs in too: no link below the folder is followed, and only
-regular files are opened; see `ops/files.py`.
+Users who put files in may put links and FIFOs in too: no link below the folder is followed, and
+only regular files are opened; see `ops/files.py`.
 """
 
 import os
@@ -34,9 +34,11 @@ ENDINGS = (".sha256", ".done")
 _LOCK = ".ringfence.lock"
 _TEMPORARY = ".ringfence.tmp"
 _NAME_BYTES_MAX = 255
+"""The longest file name of Linux' file systems."""
 _STEM_BYTES_MAX, _SUFFIX_BYTES_MAX = 180, 20
 """A name may have 255 bytes, and a number and the reports' endings come to it."""
 _REPORT_BYTES_MAX = 1 << 20
+"""A report of ours takes some KB. Another file of that name may be of any size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class _Drop:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[_Drop]:
-    """Open it, make its places, and wait until nobody else moves files there. Raises OSError."""
+    """Open it, make its folders, and wait until no other process moves files. Raises OSError."""
     with ExitStack() as stack:
         root = stack.enter_context(folder_at(path))
         places = {place: stack.enter_context(closing(root.made(place))) for place in Place}
@@ -97,14 +99,14 @@ def put_away(
 
 
 def companion_of(folder: Folder, name: str, ending: str) -> str | None:
-    """What lies beside a file under its name and `ending`, whatever it is; None: nothing."""
+    """Return the name of what lies beside a file under its name and `ending`; None: nothing."""
     beside = f"{name}{ending}"
     fits = len(os.fsencode(beside)) <= _NAME_BYTES_MAX
     return beside if fits and folder.about(beside) is not None else None
 
 
 def _find(drop: _Drop, mark: str) -> tuple[Folder, str] | None:
-    """The file, among those to be taken or those held."""
+    """Return the file, among those to be taken or those held."""
     for folder in (drop.root, drop.places[Place.HELD]):
         for one in folder.found():
             if one.is_plain and mark_of(one.about) == mark:
@@ -113,7 +115,7 @@ def _find(drop: _Drop, mark: str) -> tuple[Folder, str] | None:
 
 
 def _free(place: Folder, name: str, mark: str) -> str:
-    """`name`, or `name` with a number before its ending, where nobody else's file or report is."""
+    """Return `name`, with a number before its ending if a file or report of that name exists."""
     stem, suffix = os.fsencode(Path(name).stem), os.fsencode(Path(name).suffix)
     fitting = os.fsdecode(stem[:_STEM_BYTES_MAX] + suffix[:_SUFFIX_BYTES_MAX])
     for one in _numbered(fitting):
@@ -138,7 +140,7 @@ def _report(name: str) -> str:
 
 
 def _is_ours(place: Folder, report: str, mark: str) -> bool:
-    """Whether there is no report, or one that was written for this very file before a kill."""
+    """Return whether there is no report, or one of this very file from before a kill."""
     try:
         held = msgspec.json.decode(place.read(report, _REPORT_BYTES_MAX), type=dict[str, object])
     except FileNotFoundError:

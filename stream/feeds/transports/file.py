@@ -37,7 +37,7 @@ class FileSettings:
 
 
 class FileTransport:
-    """One file, replaced from time to time by whoever makes it."""
+    """One file that its maker replaces from time to time."""
 
     def __init__(self, settings: FileSettings) -> None:
         self._path = Path(settings.path)
@@ -45,7 +45,7 @@ class FileTransport:
         self._apart: Apart[Fetched | Unchanged] = Apart(settings.path, settings.deadline_s)
 
     async def fetch(self, remembered: Mapping[str, str], into: Path) -> Fetched | Unchanged:
-        """The file as it is now, always whole. Raises FeedDown."""
+        """Return the file as it is now, always whole. Raises FeedDown."""
         return await self._apart(lambda stop: self._fetch(remembered, into, stop))
 
     def _fetch(self, remembered: Mapping[str, str], into: Path, stop: Stop) -> Fetched | Unchanged:
@@ -69,7 +69,7 @@ class FileTransport:
 
 
 def bundled(folder: Path, into: Path, bytes_max: int, stop: Stop) -> "Copy":
-    """The JSON files of a folder as one file. Raises FeedDown, and Stopped."""
+    """Return the JSON files of a folder as one file. Raises FeedDown, and Stopped."""
     origin = readable(folder)
     with landing(into, bytes_max, origin) as land:
         try:
@@ -101,7 +101,7 @@ def copied(
 ) -> Copy:
     """Copy a file, unpacking it if it is compressed. Raises FeedDown, and Stopped.
 
-    `opened` opens it; else its path may be a symbolic link, as whoever set it chose.
+    `opened` opens it; else its path may be a symbolic link, as the operator chose.
     """
     origin = readable(path)
     with landing(into, bytes_max, origin) as land:
@@ -128,7 +128,7 @@ def _copy(source: int, intake: Intake, stop: Stop) -> None:
 
 
 def stat_mark(path: Path) -> str:
-    """What changes when somebody writes a file or puts another in its place. Raises FeedDown."""
+    """Return a mark that changes when the file is written or replaced. Raises FeedDown."""
     try:
         found = path.stat()
     except OSError as error:
@@ -137,28 +137,28 @@ def stat_mark(path: Path) -> str:
 
 
 def mark_of(found: os.stat_result) -> str:
-    """The same of what was looked at already."""
+    """Return the same of what was looked at already."""
     return f"{found.st_mtime_ns}:{found.st_size}:{found.st_ino}"
 
 
 def made_s(mark: str) -> int:
-    """When the file of a `stat_mark` was written last, seconds since the epoch."""
+    """Return when the file of a `stat_mark` was written last, seconds since the epoch."""
     return int(mark.partition(":")[0]) // 1_000_000_000
 
 
 def readable(path: Path | str) -> str:
-    """A path for messages: a name on disk may hold bytes that are no text."""
+    """Return a path for messages: a name on disk may hold bytes that are no text."""
     return str(path).encode("utf-8", "backslashreplace").decode()
 
 
 def unstable(path: Path) -> FeedDown:
-    """What is said of a file that somebody writes while we read it."""
+    """Return the fault of a file that changes while it is read."""
     text = f"{readable(path)} changed while it was read"
     return FeedDown(FeedFault.UNSTABLE, f"{text}: its maker should write a new one and rename it")
 
 
 def unreadable(path: Path, error: OSError) -> FeedDown:
-    """What is said of a file that we can not read."""
+    """Return the fault of a file that cannot be read."""
     shown = readable(path)
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return FeedDown(FeedFault.MISSING, f"{shown} does not exist")
@@ -167,4 +167,4 @@ def unreadable(path: Path, error: OSError) -> FeedDown:
         return FeedDown(FeedFault.UNAUTHORISED, text)
     if isinstance(error, NotPlain):
         return FeedDown(FeedFault.DOWN, f"{shown} {error.strerror}")
-    return FeedDown(FeedFault.DOWN, f"{shown} can not be read: {error.strerror}")
+    return FeedDown(FeedFault.DOWN, f"{shown} cannot be read: {error.strerror}")

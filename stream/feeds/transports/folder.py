@@ -26,15 +26,16 @@ from stream.ops.untrusted_folders import Folder, NotPlain, folder_at
 
 UNFINISHED = (".tmp", ".part", ".partial", ".filepart", ".crdownload", ".swp", "~")
 _CHECKSUM_BYTES_MAX = 1 << 20
+"""A checksum file takes 100 bytes. Another file of that name may be of any size."""
 _PASSING = (FeedFault.UNSTABLE, FeedFault.MISSING, FeedFault.UNAUTHORISED, FeedFault.DOWN)
-"""What may be otherwise at the next try; a file with another fault would block those after it."""
+"""Faults that may pass by the next try. A file with another fault would block those after it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FolderSettings:
     """`path` of the folder, `pattern` of the names that count.
 
-    A file is finished when nobody has written to it for `settle_s`, when it was renamed from an
+    A file is finished when it was not written to for `settle_s`, when it was renamed from an
     unfinished name, or, with `companion`, when a file with this ending lies beside it. A `.sha256`
     beside it is checked in any case.
     """
@@ -56,7 +57,7 @@ class _Found(NamedTuple):
 
     @property
     def taken(self) -> str:
-        """How it is known again; a name may be bytes that are no text."""
+        """The key of a file that was taken; a name may be bytes that are no text."""
         return f"{readable(self.name)}/{self.mark}"
 
 
@@ -72,7 +73,7 @@ class FolderTransport:
         self._unfinished: set[str] = set()
 
     async def fetch(self, remembered: Mapping[str, str], into: Path) -> Fetched | Unchanged:
-        """The oldest finished file; Unchanged where there is none. Raises FeedDown.
+        """Return the oldest finished file; Unchanged where there is none. Raises FeedDown.
 
         A file that can never be taken is moved to `refused/` before FeedDown says why.
         """
@@ -110,7 +111,7 @@ class FolderTransport:
         return Unchanged(remembered)
 
     def _finished(self) -> Iterator[_Found]:
-        """Files that nobody writes any more."""
+        """Yield the files that are complete."""
         seen, unfinished = {}, set()
         now_monotonic_s = monotonic_s()
         try:
@@ -151,7 +152,7 @@ class FolderTransport:
     def _taken(self, folder: Folder, found: _Found, into: Path, stop: Stop) -> Fetched:
         path = self._folder / found.name
         expected = self._checksum(folder, found.name)
-        # Whoever may write here could put a link in its place now, to have any file of ours read.
+        # A user who may write here could put a link in its place now, to have another file read.
         copy = copied(path, into, self._settings.bytes_max, stop, lambda: folder.open(found.name))
         try:
             about = folder.about(found.name)
@@ -179,7 +180,9 @@ class FolderTransport:
         origin = readable(self._folder / beside)
         try:
             text = folder.read(beside, _CHECKSUM_BYTES_MAX).decode("utf-8", "replace")
-        except NotPlain as error:  # nobody waits for it, and the file that it speaks of moves away
+        except (
+            NotPlain
+        ) as error:  # no later look waits for it, and the file that it names moves away
             raise FeedDown(FeedFault.CHECKSUM, f"{origin} {error.strerror}") from error
         except OSError as error:
             raise unreadable(self._folder / beside, error) from error
@@ -193,7 +196,7 @@ class FolderTransport:
             raise self._unusable(error) from error
 
     def _unusable(self, error: OSError) -> FeedDown:
-        """What is said of a folder in which we can not do our work."""
+        """Return the fault of a folder that cannot be used."""
         if isinstance(error, PermissionError):
             where = readable(error.filename or self._folder)
             text = f"{where}: Ringfence must be allowed to read, write and move files there"
@@ -204,4 +207,4 @@ class FolderTransport:
         if isinstance(error, NotPlain):
             text = f"{where} {error.strerror}: Ringfence makes its own; remove this one"
             return FeedDown(FeedFault.DOWN, text)
-        return FeedDown(FeedFault.DOWN, f"{where} can not be used: {error.strerror}")
+        return FeedDown(FeedFault.DOWN, f"{where} cannot be used: {error.strerror}")

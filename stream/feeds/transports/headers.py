@@ -1,6 +1,6 @@
-"""What an HTTP answer's headers mean for a feed. Pure: the time is an argument.
+"""Interpret the headers of an HTTP answer for a feed. Pure: the time is an argument.
 
-Servers write anything there; what can not be read is as if it were not there, and no wait that is
+Servers write anything there; what cannot be read is as if it were not there, and no wait that is
 asked for is longer than a day, or one slip of a partner's hand would silence a feed for ever.
 """
 
@@ -12,13 +12,14 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 WAIT_S_MOST = 86_400.0
+"""A server that asks for more would silence its feed: a daily look finds out."""
 _SHA256 = re.compile(r"\bsha-256=:?([A-Za-z0-9+/]{43}=):?", re.IGNORECASE)
 _MAX_AGE = re.compile(r'\bmax-age\s*=\s*"?(\d{1,10})', re.IGNORECASE)
 _UNCACHED = re.compile(r"\bno-(?:cache|store)\b", re.IGNORECASE)
 
 
 def date_s(text: str | None) -> int | None:
-    """An HTTP date (RFC 9110 5.6.7) in seconds since the epoch."""
+    """Return an HTTP date (RFC 9110 5.6.7) in seconds since the epoch."""
     try:
         date = parsedate_to_datetime(text or "")
         # Of the three forms one has no zone; all mean Greenwich.
@@ -48,7 +49,8 @@ def fresh_s(headers: Mapping[str, str]) -> float:
 
 
 def digests(headers: Mapping[str, str]) -> dict[str, str]:
-    """The SHA-256 sums in the headers, hex by header: of the bytes as they come over the wire.
+    """Return the SHA-256 sums in the headers, hex by header: of the bytes as they come over the
+    wire.
 
     Content-Digest and Repr-Digest (RFC 9530), and the Digest that was before them (RFC 3230).
     """

@@ -34,12 +34,13 @@ from stream.ops.schema import checks
 from stream.ops.schema.toml import Between, Checked, Problem, Problems
 
 CHECKSUM_BYTES_MAX = 1 << 20
+"""A checksum file takes 100 bytes; a list of checksums of many files may take some KB."""
 Address = Annotated[str, Checked(checks.web_url)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpSettings:
-    """Where a feed is and how it is asked for.
+    """Settings of a feed over HTTP.
 
     `sha256_url`: a file with its SHA-256, as `sha256sum` writes it. `since_parameter`: the query
     parameter that asks for what is newer than a version, which the answer, a JSON object, has as
@@ -70,11 +71,11 @@ class HttpSettings:
             raise Problems([Problem(("sha256_url",), text)])
 
     def variables(self) -> tuple[str, ...]:
-        """The environment variables that hold its secrets."""
+        """Return the environment variables that hold its secrets."""
         return self.login.variables()
 
     def web(self) -> WebSettings:
-        """How its server is reached."""
+        """The settings of the connection to its server."""
         return WebSettings(
             login=self.login,
             tls=self.tls,
@@ -84,7 +85,7 @@ class HttpSettings:
         )
 
     def pace(self) -> Pace:
-        """How fast and how much."""
+        """The limits of speed and size."""
         return Pace(self.bytes_max, self.bytes_per_s_min, self.slow_window_s)
 
 
@@ -100,7 +101,7 @@ class HttpTransport:
         self._address = hashlib.sha256(asked.encode()).hexdigest()[:16]
 
     async def fetch(self, remembered: Mapping[str, str], into: Path) -> Fetched | Unchanged:
-        """The newest version: whole, unless `since_parameter` is set. Raises FeedDown."""
+        """Return the newest version: whole, unless `since_parameter` is set. Raises FeedDown."""
         known = remembered if remembered.get("address") == self._address else {}
         deadline_s = self._settings.deadline_s
         try:
@@ -146,7 +147,7 @@ class HttpTransport:
         return Fetched(into, land.size, land.sha256, remember, True, as_of_s, wait_s, self._origin)
 
     async def _checksum(self, web: Web, into: Path) -> str | None:
-        """What `sha256_url` says, asked for before the file: it may save us the file."""
+        """Fetch `sha256_url` before the file: it may save fetching the file."""
         if not self._settings.sha256_url:
             return None
         url = URL(self._settings.sha256_url)
@@ -193,7 +194,7 @@ class HttpTransport:
 
 
 def _version_in(path: Path, name: str, origin: str) -> str:
-    """The value of a JSON object's top-level field, read without loading the rest.
+    """Return the value of a JSON object's top-level field, read without loading the rest.
 
     Raises FeedDown(PROTOCOL).
     """

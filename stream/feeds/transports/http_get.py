@@ -23,18 +23,20 @@ from stream.ops.schema import checks
 from stream.ops.schema.toml import Checked, Problem, Problems
 
 REDIRECTS_MAX = 5
+"""Real servers take one or two. More is a loop."""
 CONNECT_S = 15.0
+"""A TCP connection across the world takes under a second, and some with lost packets."""
 _MOVED = (301, 302, 303, 307, 308)
 _LOGIN = (401, 403, 407)
 
 Variable = Annotated[str, Checked(checks.maybe_variable)]
 Secrets = Mapping[str, str]
-"""What the environment variables hold that the settings name."""
+"""Values of the environment variables that the settings name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoginSettings:
-    """How we show who we are: a bearer token, user and password, or a header with a key.
+    """Credentials: a bearer token, user and password, or a header with a key.
 
     Secrets are named by the environment variables that hold them. With `header = "Authorization"`
     and `header_env` MISP's keys are sent, which have no word before them.
@@ -60,11 +62,11 @@ class LoginSettings:
             raise Problems(found)
 
     def variables(self) -> tuple[str, ...]:
-        """The environment variables that must be set."""
+        """Return the environment variables that must be set."""
         return tuple(v for v in (self.bearer_env, self.password_env, self.header_env) if v)
 
     def headers(self, secrets: Secrets) -> dict[str, str]:
-        """What is sent."""
+        """Return the headers to send."""
         sent = {}
         if self.bearer_env:
             sent["Authorization"] = f"Bearer {secrets[self.bearer_env]}"
@@ -90,7 +92,7 @@ class TlsSettings:
             raise Problems([Problem(("cert_file",), text)])
 
     def context(self, *, shows_us: bool = True) -> ssl.SSLContext:
-        """Made anew for each fetch: certificates are renewed while we run.
+        """Made again for each fetch: certificates are renewed while we run.
 
         Raises FeedDown(CERTIFICATE).
         """
@@ -101,14 +103,14 @@ class TlsSettings:
                 context.load_cert_chain(self.cert_file, self.key_file or None, password="")
         except OSError as error:  # ssl.SSLError is one
             files = f"ca_file {self.ca_file!r}, cert_file {self.cert_file!r}"
-            text = f"{files}, key_file {self.key_file!r} can not be used: {_of_os(error)}"
+            text = f"{files}, key_file {self.key_file!r} cannot be used: {_of_os(error)}"
             raise FeedDown(FeedFault.CERTIFICATE, text) from error
         return context
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebSettings:
-    """What all requests of one feed share. `answer_s`: the longest silence of the server."""
+    """Settings of all requests of one feed. `answer_s`: the longest silence of the server."""
 
     login: LoginSettings = field(default_factory=LoginSettings)
     tls: TlsSettings = field(default_factory=TlsSettings)
@@ -188,7 +190,9 @@ class Web:
         return self._contexts[ours]
 
     def _moved(self, first: URL, url: URL, location: str) -> URL:
-        """Where a redirect leads. Raises FeedDown(REDIRECTED) if we do not follow it."""
+        """Return the target of a redirect. Raises FeedDown(REDIRECTED) for one that is not
+        followed.
+        """
         try:
             to = url.join(URL(location))
         except ValueError:
@@ -205,12 +209,12 @@ class Web:
 
 
 def shown(url: URL) -> str:
-    """An address without what may be secret in it."""
+    """Return an address without what may be secret in it."""
     return str(url.with_user(None).with_query(None).with_fragment(None))
 
 
 def _is_ours(home: URL, url: URL) -> bool:
-    """Whether it is the server that the settings name; from http to https it still is."""
+    """Return whether it is the server that the settings name; from http to https it still is."""
     if home.host != url.host:
         return False
     upgraded = home.is_default_port() and url.is_default_port()
@@ -218,7 +222,7 @@ def _is_ours(home: URL, url: URL) -> bool:
 
 
 def _proxy(url: URL) -> str | None:
-    """What the environment says: https_proxy, http_proxy, no_proxy."""
+    """Return the proxy of the environment: https_proxy, http_proxy, no_proxy."""
     if url.host is None or proxy_bypass(url.host):
         return None
     return getproxies().get(url.scheme)
@@ -282,7 +286,7 @@ def _connection(origin: str, error: aiohttp.ClientOSError) -> FeedDown:
     what = _of_os(cause) if isinstance(cause, OSError) else type(error).__name__
     refused = isinstance(error, aiohttp.ClientConnectorError)
     hint = "" if refused else _of_tls(origin)
-    return FeedDown(FeedFault.DOWN, f"{origin} can not be reached: {what}{hint}")
+    return FeedDown(FeedFault.DOWN, f"{origin} cannot be reached: {what}{hint}")
 
 
 def _of_tls(origin: str) -> str:

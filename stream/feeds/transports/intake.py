@@ -15,6 +15,7 @@ from stream.feeds.transports.unpack import ByMark, Plain, unpacker
 BOMB_RATIO = 200
 """Lists of numbers shrink to a tenth, of one number again and again to a fiftieth."""
 _HEAD_BYTES = 1024
+"""A login page names itself in its first lines."""
 # What was taken is never given back (`*+`): blanks could be divided in more ways than can be tried.
 _PAGE = re.compile(
     rb"\A(?:\xef\xbb\xbf)?+(?:\s++|<\?xml[^>]*+>|<!--(?:[^-]|-(?!->))*+-->)*+"
@@ -41,7 +42,7 @@ class Intake:
 
     @property
     def knows_its_end(self) -> bool:
-        """Whether half of it would have been noticed: what is compressed has a mark at its end."""
+        """True if half of it would have been noticed: what is compressed has a mark at its end."""
         return not isinstance(self._coding, Plain) or self._file.is_packed
 
     def feed(self, data: bytes) -> Iterator[None]:
@@ -96,7 +97,7 @@ _HEX = re.compile(r"(?<![0-9A-Za-z])[0-9A-Fa-f]{64}(?![0-9A-Za-z])")
 
 
 def checksum_in(text: str, name: str, origin: str) -> str:
-    """The SHA-256 that a checksum file has for the file `name`, or the only one that it has.
+    """Return the SHA-256 that a checksum file has for the file `name`, or the only one that it has.
 
     `sha256sum` and BSD's `sha256` write them. Raises FeedDown(CHECKSUM) if there is none.
     """
@@ -111,7 +112,10 @@ def checksum_in(text: str, name: str, origin: str) -> str:
 
 
 def _names(line: str, name: str) -> bool:
-    """Whether a line is about the file `name`: alone, in brackets, or at the end of a path."""
+    """Return whether a line is about the file `name`.
+
+    Alone, in brackets, or at the end of a path.
+    """
     at = line.find(name)
     while at >= 0:
         before, after = line[at - 1 : at] if at else "", line[at + len(name) :][:1]

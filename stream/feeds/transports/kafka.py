@@ -1,7 +1,7 @@
 """A Kafka topic, compacted: the last record of a key is what its feed says of that number.
 
-Read to where its end was when we asked, from where we stopped, and from its beginning when it can
-not be told what came since: offsets that are gone or are not yet there (the topic was made anew),
+Read to where its end was when we asked, from where we stopped, and from its beginning when it is
+unknown what came since: offsets that are gone or are not yet there (the topic was made again),
 another record where we stopped, other partitions, or so long ago that tombstones are gone. What we
 read is our own to remember: a group's committed offsets would move before a version is accepted.
 """
@@ -31,6 +31,7 @@ from stream.ops.schema import checks
 from stream.ops.schema.toml import Between, Checked
 
 _POLL_MS = 500
+"""Bounds how late a cancellation is seen."""
 _RECORDS_MAX = 5000
 """Worked on in one go: 40 ms, in which other feeds wait."""
 _DAY_S = 86_400
@@ -40,7 +41,7 @@ _DAY_S = 86_400
 class KafkaFeedSettings:
     """A `topic` of the cluster of `[kafka]`.
 
-    `tombstones_kept_s`: the topic's `delete.retention.ms`, a day unless somebody set it. After so
+    `tombstones_kept_s`: the topic's `delete.retention.ms`, a day by default. After so
     long a removal may have left the topic, so all of it is read again.
     """
 
@@ -51,7 +52,7 @@ class KafkaFeedSettings:
 
 
 class _Stop(NamedTuple):
-    """Where we stopped in a partition: the next offset, and the last record before it, if any."""
+    """The position in a partition: the next offset, and the last record before it, if any."""
 
     next: int
     last: int = -1
@@ -59,7 +60,7 @@ class _Stop(NamedTuple):
 
     @classmethod
     def parsed(cls, text: str) -> "_Stop":
-        """What `str` wrote. Raises ValueError."""
+        """Parse what `str` wrote. Raises ValueError."""
         after, last, mark = text.split(":")
         return cls(int(after), int(last), mark)
 
@@ -68,7 +69,7 @@ class _Stop(NamedTuple):
 
 
 class _AnotherTopic(Exception):
-    """What was remembered is not of this topic as it is now."""
+    """The remembered position is of another topic of this name."""
 
 
 class KafkaTransport:
@@ -80,7 +81,9 @@ class KafkaTransport:
         self._writing: Apart[None] = Apart(self._origin, settings.deadline_s)
 
     async def fetch(self, remembered: Mapping[str, str], into: Path) -> Fetched | Unchanged:
-        """What the topic says since what was remembered, as a change file. Raises FeedDown."""
+        """Write the topic's records since the remembered position as a change file. Raises
+        FeedDown.
+        """
         deadline_s = self._settings.deadline_s
         try:
             async with asyncio.timeout(deadline_s), self._consumer() as consumer:
@@ -97,11 +100,11 @@ class KafkaTransport:
         except KafkaRefuses as error:
             raise FeedDown(FeedFault.UNAUTHORISED, str(error)) from error
         except KafkaError as error:
-            text = f"{self._origin} can not be read: {type(error).__name__}"
+            text = f"{self._origin} cannot be read: {type(error).__name__}"
             raise FeedDown(FeedFault.KAFKA_DOWN, text) from error
 
     def _known(self, remembered: Mapping[str, str]) -> dict[int, _Stop]:
-        """Where we stopped, by partition; empty where that is of no use any more."""
+        """Return the remembered positions by partition; empty where they are of no use any more."""
         read_at_s = int(remembered.get("read_at_s", "0"))
         if now_s() - read_at_s >= self._settings.tombstones_kept_s:
             return {}
@@ -195,7 +198,7 @@ class _Reading:
             unread = {p for p in unread if await consumer.position(p) < self._ends[p]}
 
     def stop(self, partition: TopicPartition) -> _Stop:
-        """Where we stopped in a partition."""
+        """Return the position in a partition."""
         known = self._known.get(partition.partition, _Stop(0))
         return self._last.get(partition, known)._replace(next=self._ends[partition])
 

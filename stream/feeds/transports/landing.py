@@ -1,4 +1,4 @@
-"""Where a version lands: one file beside its place, counted and hashed as it is written.
+"""Write a fetched version: one file beside its place, counted and hashed while written.
 
 Only a complete file gets its name; after any failure, a cancellation too, nothing is left.
 """
@@ -42,7 +42,7 @@ class Landing:
             raise _unwritable(error) from error
 
     def content(self) -> bytes:
-        """All that was written so far: for what is small."""
+        """Return all that was written so far: for what is small."""
         return self.path.read_bytes()
 
     @property
@@ -76,11 +76,11 @@ def landing(into: Path, bytes_max: int, origin: str) -> Iterator[Landing]:
 
 def _unwritable(error: OSError) -> FeedDown:
     where = f"{error.filename}: " if error.filename else ""
-    text = f"the new version can not be written on this machine: {where}{error.strerror}"
+    text = f"the new version cannot be written on this machine: {where}{error.strerror}"
     return FeedDown(FeedFault.DOWN, text)
 
 
 def too_large(origin: str, bytes_max: int) -> FeedDown:
-    """What is said of a version beyond its limit."""
+    """Return the fault of a version beyond its limit."""
     text = f"{origin} has more than bytes_max = {bytes_max:,} bytes; raise it if this is right"
     return FeedDown(FeedFault.TOO_LARGE, text)

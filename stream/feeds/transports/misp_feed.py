@@ -59,11 +59,11 @@ class MispFeedSettings:
     slow_window_s: Seconds = 30.0
 
     def variables(self) -> tuple[str, ...]:
-        """The environment variables that hold its secrets."""
+        """Return the environment variables that hold its secrets."""
         return self.login.variables()
 
     def web(self) -> WebSettings:
-        """How its server is reached."""
+        """The settings of the connection to its server."""
         return WebSettings(
             login=self.login,
             tls=self.tls,
@@ -78,7 +78,7 @@ class _Entry(msgspec.Struct):
 
 
 class _Manifest:
-    """What a manifest.json says. Raises FeedDown(PROTOCOL)."""
+    """Decode a manifest.json. Raises FeedDown(PROTOCOL)."""
 
     def __init__(self, data: bytes, origin: str) -> None:
         try:
@@ -97,11 +97,11 @@ class _Manifest:
             raise FeedDown(FeedFault.TOO_LARGE, text)
 
     def newest(self) -> int:
-        """The latest change, seconds since the epoch; 0 where there is none."""
+        """Return the latest change, seconds since the epoch; 0 where there is none."""
         return max(self.times.values(), default=0)
 
     def only(self, events: list[str]) -> bytes:
-        """The manifest of some of its events."""
+        """Return the manifest of some of its events."""
         return msgspec.json.encode({event: self._raw[event] for event in events})
 
 
@@ -116,7 +116,7 @@ class MispFeedTransport:
         self._address = hashlib.sha256(settings.url.encode()).hexdigest()[:16]
 
     async def fetch(self, remembered: Mapping[str, str], into: Path) -> Fetched | Unchanged:
-        """All events, or those that changed since what was remembered. Raises FeedDown."""
+        """Return all events, or those that changed since what was remembered. Raises FeedDown."""
         deadline_s = self._settings.deadline_s
         known = remembered if remembered.get("address") == self._address else {}
         if now_s() - int(known.get("whole_at_s", "0")) >= self._settings.whole_every_s:
@@ -162,7 +162,7 @@ class MispFeedTransport:
     async def _get(
         self, web: Web, name: str, bytes_max: int, into: Path
     ) -> tuple[bytes, int | None]:
-        """A file of the folder, and when its server says that it was made."""
+        """Return a file of the folder, and when its server says that it was made."""
         url = self._url / name
         bytes_max = min(bytes_max, self._settings.bytes_max)
         pace = Pace(bytes_max, self._settings.bytes_per_s_min, self._settings.slow_window_s)

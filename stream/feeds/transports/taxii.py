@@ -3,7 +3,7 @@
 Paging by time alone loses objects (cti-taxii2 issue 44): several may have one date, and some come
 late with an earlier one. So each fetch asks again for the last `overlap_s`, an answer that is the
 same as the last time counts as none, and a server without `next` is asked from just before the
-last date. Objects that a server deletes are not told; `whole_every_s` reads all of it anew.
+last date. Objects that a server deletes are not told; `whole_every_s` reads all of it again.
 """
 
 import asyncio
@@ -49,6 +49,7 @@ from stream.ops.schema.toml import Between, Checked
 PAGE_BYTES_MAX = 64 << 20
 """A page is held in memory; servers choose their size and stay far below this."""
 IDLE_PAGES_MAX = 3
+"""A server that gives pages without anything new does not get on: stop, and say so."""
 REMEMBERED_MAX = 1000
 """The last objects, by which an overlap is known again: 17 KB."""
 T = TypeVar("T")
@@ -57,7 +58,7 @@ _DAY_S = 86_400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaxiiSettings:
-    """Where a collection is, and how it is asked for.
+    """Settings of a TAXII collection.
 
     `url`: the collection's own address, or, with `collection` (its id, alias or title), that of an
     API root or of the server's discovery. `limit`: objects a page.
@@ -78,11 +79,11 @@ class TaxiiSettings:
     slow_window_s: Seconds = 30.0
 
     def variables(self) -> tuple[str, ...]:
-        """The environment variables that hold its secrets."""
+        """Return the environment variables that hold its secrets."""
         return self.login.variables()
 
     def web(self) -> WebSettings:
-        """How its server is reached."""
+        """The settings of the connection to its server."""
         return WebSettings(login=self.login, tls=self.tls, proxy=self.proxy, answer_s=self.answer_s)
 
 
@@ -97,7 +98,7 @@ class TaxiiTransport:
         self._address = hashlib.sha256(asked.encode()).hexdigest()[:16]
 
     async def fetch(self, remembered: Mapping[str, str], into: Path) -> Fetched | Unchanged:
-        """All objects, or those that came since what was remembered. Raises FeedDown."""
+        """Return all objects, or those that came since what was remembered. Raises FeedDown."""
         deadline_s = self._settings.deadline_s
         known = remembered if remembered.get("address") == self._address else {}
         if now_s() - int(known.get("whole_at_s", "0")) >= self._settings.whole_every_s:
@@ -140,7 +141,7 @@ class TaxiiTransport:
         return Fetched(into, land.size, land.sha256, remember, since is None, origin=self._origin)
 
     async def _objects_url(self, asking: "_Asking") -> URL:
-        """The address of the collection's objects. Raises FeedDown."""
+        """Return the address of the collection's objects. Raises FeedDown."""
         base = self._url / "" if not self._url.path.endswith("/") else self._url
         wanted = self._settings.collection
         if not wanted:

@@ -1,4 +1,4 @@
-"""What a TAXII 2.1 server answers, as far as it is needed, and its moments. Pure."""
+"""Decode the answers of a TAXII 2.1 server, as far as needed, and its times. Pure."""
 
 from datetime import UTC, datetime, timedelta
 from functools import total_ordering
@@ -11,6 +11,7 @@ from stream.core.model.errors import FeedDown, FeedFault
 MEDIA_TYPE = "application/taxii+json;version=2.1"
 DATE_ADDED_LAST = "X-TAXII-Date-Added-Last"
 TICK = timedelta(microseconds=1)
+"""`added_after` is exclusive, so one tick less asks for the same moment again."""
 
 T = TypeVar("T")
 
@@ -24,13 +25,13 @@ class Envelope(msgspec.Struct):
 
 
 class Discovery(msgspec.Struct):
-    """What a server has; of an API root's own answer nothing is taken."""
+    """The API roots of a server; of a root's own answer nothing is used."""
 
     api_roots: list[str] = []
     default: str = ""
 
     def in_order(self) -> list[str]:
-        """The default API root first."""
+        """Return the default API root first."""
         return sorted(set(self.api_roots), key=lambda root: (root != self.default, root))
 
 
@@ -50,7 +51,7 @@ class Collections(msgspec.Struct):
 
 
 def decoded(data: bytes, kind: type[T], origin: str) -> T:
-    """An answer as a `kind`. Raises FeedDown(PROTOCOL)."""
+    """Return an answer as a `kind`. Raises FeedDown(PROTOCOL)."""
     try:
         return msgspec.json.decode(data, type=kind)
     except (ValueError, RecursionError) as error:
@@ -83,7 +84,7 @@ class Moment:
             return None
 
     def less(self, by: timedelta) -> "Moment":
-        """A moment before, not before year 1."""
+        """Return a moment before, not before year 1."""
         start = datetime.min.replace(tzinfo=UTC)
         return Moment(self.at - by if self.at - start > by else start)
 

@@ -1,7 +1,7 @@
 """A list that its owner publishes in a signed repository (TUF): changes if possible, else whole.
 
-The newest metadata that were verified are kept beside the feed, so that nobody can serve an older
-version; so are the parts of a whole list that came before a download broke off.
+The newest metadata that were verified are kept beside the feed, so that no server can serve an
+older version; so are the parts of a whole list that came before a download broke off.
 """
 
 import io
@@ -70,13 +70,13 @@ class TufSettings:
             raise Problems([Problem(("url",), "must begin with https:// or http://")])
 
     def variables(self) -> tuple[str, ...]:
-        """The environment variables that must be set."""
+        """Return the environment variables that must be set."""
         return self.login.variables()
 
 
 @dataclass(frozen=True, slots=True)
 class _Stand:
-    """What a follower has: of which history, how far, and which whole list it began with."""
+    """The state of a follower: its history, its position, and the whole list it began with."""
 
     epoch: str
     generation: int
@@ -161,7 +161,7 @@ class TufTransport:
             try:
                 root = path.read_bytes()
             except OSError as error:
-                text = f"root {path} can not be read: {error.strerror}"
+                text = f"root {path} cannot be read: {error.strerror}"
                 raise FeedDown(FeedFault.MISSING, text) from error
             self._client = TufClient(self._place, state, root, self._limits)
         return self._client
@@ -169,7 +169,7 @@ class TufTransport:
     def _changes(
         self, repository: Repository, name: str, spans: tuple[tuple[int, int], ...], stop: Stop
     ) -> bytes:
-        """What those change files say together."""
+        """Return the content of the change files as one."""
         files, size = [], 0
         for begin, end in spans:
             if stop.is_set():
@@ -208,7 +208,7 @@ class TufTransport:
         state: Path,
         stop: Stop,
     ) -> Fetched:
-        """The whole list and what was changed since, as one file.
+        """Return the whole list and what was changed since, as one file.
 
         A part that is here already, from a download that broke off, is not fetched again.
         """
@@ -250,7 +250,10 @@ def _stand_of(latest: Latest) -> tuple[str, int]:
 
 
 def _needs_whole(stand: _Stand, latest: Latest) -> bool:
-    """Whether the whole list is wanted though no number is new: only its filter holds hashes."""
+    """Return whether the whole list is wanted though no number is new.
+
+    Only its filter holds hashes.
+    """
     return latest.shares is not Shared.NUMBERS and latest.whole > stand.whole
 
 

@@ -30,7 +30,7 @@ class Member(Protocol):
 
     @property
     def ended(self) -> bool:
-        """Whether its end mark was seen."""
+        """True if its end mark was seen."""
 
     def step(self, data: bytes) -> tuple[bytes, bytes]:
         """At most STEP_BYTES of output, and the input that is left."""
@@ -52,10 +52,10 @@ class _Deflated:
 
 
 class _EitherDeflated:
-    """What HTTP calls deflate: RFC 1950's wrapping, or none where servers took the name literally.
+    """HTTP's "deflate": zlib (RFC 1950), or raw deflate from servers that took the name literally.
 
     The wrapping begins with a byte of method 8; a raw block that did would be a stored one with
-    bits set in its padding, which nobody writes.
+    bits set in its padding, which no compressor writes.
     """
 
     def __init__(self) -> None:
@@ -90,7 +90,7 @@ class Plain:
     """Bytes that are as they are."""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """The bytes."""
+        """Yield the bytes."""
         yield data
 
     def end(self) -> None:
@@ -148,7 +148,7 @@ class ByMark:
 
     @property
     def is_packed(self) -> bool:
-        """Whether there was something to unpack."""
+        """True if there was something to unpack."""
         return isinstance(self._inner, Unpacker)
 
     def feed(self, data: bytes) -> Iterator[bytes]:
@@ -162,7 +162,7 @@ class ByMark:
         yield from self._inner.feed(data)
 
     def rest(self) -> Iterator[bytes]:
-        """What was held back of a file that is shorter than any mark."""
+        """Yield what was held back of a file that is shorter than any mark."""
         if self._inner is None:
             yield self._choose()
 

@@ -33,6 +33,7 @@ CLOCK_SLACK_S: Final = 1800
 """Clocks may be so far apart; a timestamp is re-signed long before it expires, so 10 minutes do
 no harm, and beyond this expiry means nothing any more."""
 _ROOT_BYTES_MAX: Final = 512_000
+"""python-tuf's own limit: a root takes some KB."""
 T = TypeVar("T")
 
 
@@ -49,7 +50,7 @@ class Tried(Protocol):
     """Does something with python-tuf; what goes wrong comes as FeedDown."""
 
     def __call__(self, work: Callable[[], T], doing: str) -> T:
-        """What `work` gives."""
+        """Return the result of `work`."""
         ...
 
 
@@ -69,7 +70,7 @@ class TufClient:
         self._fetcher = BoundedFetcher(self._limits.fetch, state / "partial")
 
     def refresh(self) -> "Repository":
-        """The repository as it is now, one consistent version of it. Raises FeedDown."""
+        """Return the repository as it is now, one consistent version of it. Raises FeedDown."""
         try:
             self.kept.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
@@ -142,7 +143,8 @@ class Repository:
         self._target_bytes_max = target_bytes_max
 
     def find(self, name: str) -> TargetFile | None:
-        """What was signed of a target (`KH/scam/latest.json`): length, hashes; None: no such one.
+        """Return the signed length and hashes of a target (`KH/scam/latest.json`); None: no such
+        target.
 
         Only the roles that may speak for that name are asked. Raises FeedDown.
         """
@@ -150,7 +152,8 @@ class Repository:
         return self._tried(lambda: self._updater.get_targetinfo(name), f"who signs {name}")
 
     def download(self, name: str, into: Path) -> TargetFile:
-        """Bring a target, verified, as the file `into`, which nobody else writes. Raises FeedDown.
+        """Download a target, verified, as the file `into`, which has no other writer. Raises
+        FeedDown.
 
         A download that breaks off goes on at the same place when it is tried again.
         """
@@ -172,7 +175,10 @@ class Repository:
         return target
 
     def read(self, name: str, bytes_max: int) -> bytes:
-        """A small target's content. Raises FeedDown, also where it has more than `bytes_max`."""
+        """Return a small target's content.
+
+        Raises FeedDown, also where it has more than `bytes_max`.
+        """
         target = self.find(name)
         if target is not None and target.length > bytes_max:
             text = f"{name} has {target.length:,} bytes, at most {bytes_max:,} are taken"
@@ -185,7 +191,8 @@ class Repository:
             into.unlink()
 
     def roles(self) -> dict[str, dict[str, TargetFile]]:
-        """Every role that signs targets, `targets` first, with all it has signed. Raises FeedDown.
+        """Return every role that signs targets, `targets` first, with all it has signed. Raises
+        FeedDown.
 
         A role below a role below `targets` is in it too: a hub's lists.
         """
@@ -208,9 +215,9 @@ class Repository:
     def owned(self, list_name: str) -> None:
         """The root that we trust is of the list's owner, and no hub's. Raises FeedDown(NOT_THEIRS).
 
-        TUF lets whoever delegates name other keys at any time, so by a hub's root a hub could speak
+        TUF lets a delegating role name other keys at any time, so by a hub's root a hub could speak
         for every country: a list is followed by its owner's root alone. A hub's root says that it
-        is one; and where another role than the list's own stands between, somebody delegates.
+        is one; and where another role than the list's own stands between, there is a delegation.
         """
         self._tried(
             lambda: self._updater.get_targetinfo(f"{list_name}/-"), f"who signs {list_name}"
@@ -243,7 +250,8 @@ class Repository:
         return self._tried(lambda: Metadata[Targets].from_file(str(path)).signed, role)
 
     def targets_of(self, role: str) -> dict[str, TargetFile]:
-        """All targets that a role has signed, after `find` went through it; {}: it was not asked.
+        """Return all targets that a role has signed, after `find` went through it; {}: it was not
+        asked.
 
         Raises FeedDown where a name among them is none that can be used.
         """
@@ -263,7 +271,7 @@ class Repository:
 
 
 def _altered(name: str, fault: FeedDown) -> FeedDown:
-    """A target that is not what was signed: too short, too long, or other bytes."""
+    """Return a target that is not what was signed: too short, too long, or other bytes."""
     length = "length" in fault.detail.lower()
     reason = FeedFault.WRONG_LENGTH if length else FeedFault.CHECKSUM
     return refused(reason, f"{name} is not the file that was signed")

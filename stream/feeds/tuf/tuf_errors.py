@@ -1,4 +1,4 @@
-"""What is wrong with a signed repository, in words for the operator who follows it.
+"""Explain what is wrong with a signed repository, for the operator who follows it.
 
 python-tuf refuses with a handful of exceptions; which attack or mishap each one means depends on
 what was being read. Each reason has one sentence that says what to do.
@@ -32,11 +32,11 @@ ADVICE: Final[Mapping[FeedFault, str]] = {
     FeedFault.BAD_NAME: "A name could lead out of its folder: it is not used; tell the owner.",
     FeedFault.NOT_THEIRS: "It concerns a list that is not its signer's to speak for: it is not"
     " used; tell the owner of the repository.",
-    FeedFault.CLOCK: "Two clocks are far apart, so expiry can not be judged: set the clock of this"
+    FeedFault.CLOCK: "Two clocks are far apart, so expiry cannot be judged: set the clock of this"
     " machine by NTP, and if it is right, tell the owner to look at theirs.",
     FeedFault.MALFORMED: "It is no metadata of TUF: a wrong address, an error page, or a damaged"
     " file; look at what that address answers.",
-    FeedFault.DISK: "This machine can not keep what it fetched: free some space, or look at the"
+    FeedFault.DISK: "This machine cannot keep what it fetched: free some space, or look at the"
     " folder's rights. The last good list stays.",
     FeedFault.TOO_LARGE: "More is sent than such a file may have: a wrong address or an attack;"
     " tell the owner.",
@@ -64,12 +64,15 @@ _ROLLED_BACK = re.compile(r"must be >=|^Expected \S+\.json version|is missing in
 
 
 def refused(reason: FeedFault, what: str) -> FeedDown:
-    """The exception for one reason: what was found, then what to do."""
+    """Return the exception for one reason: what was found, then what to do."""
     return FeedDown(reason, f"{what}. {ADVICE[reason]}")
 
 
 def safe_name(name: str) -> str:
-    """A target's name, if it can lead nowhere but below its folder. Raises FeedDown(BAD_NAME)."""
+    """Return a target's name, if it can lead nowhere but below its folder.
+
+    Raises FeedDown(BAD_NAME).
+    """
     if not _NAME.match(name):
         shown = name if len(name) <= 80 else f"{name[:77]}..."
         raise refused(FeedFault.BAD_NAME, f"a target is named {shown!r}")
@@ -77,7 +80,7 @@ def safe_name(name: str) -> str:
 
 
 def safe_role(name: str) -> str:
-    """A delegated role's name, if it can be a file's. Raises FeedDown(BAD_NAME)."""
+    """Return a delegated role's name, if it can be a file's. Raises FeedDown(BAD_NAME)."""
     if "/" in name:
         raise refused(FeedFault.BAD_NAME, f"a role is named {name[:80]!r}")
     return safe_name(name)
@@ -93,7 +96,7 @@ def safe_target(target: TargetFile) -> None:
 
 
 def explained(error: Exception, place: str, doing: str, kept: Path, said: bytes) -> FeedDown:
-    """What python-tuf found wrong at `place` while `doing` something, as our exception.
+    """Return our exception for what python-tuf found wrong at `place` while `doing` something.
 
     `kept` is the folder of metadata that were verified before, `said` the file that was read last.
     """
@@ -101,7 +104,7 @@ def explained(error: Exception, place: str, doing: str, kept: Path, said: bytes)
     if isinstance(error, FeedDown):
         return error
     if isinstance(error, DeserializationError):
-        return refused(FeedFault.MALFORMED, f"{where} can not be read")
+        return refused(FeedFault.MALFORMED, f"{where} cannot be read")
     if isinstance(error, tuf.UnsignedMetadataError):
         return _signature(error, where, kept, said)
     if isinstance(error, tuf.ExpiredMetadataError):
@@ -137,7 +140,7 @@ def _of_status(error: tuf.DownloadHTTPError, where: str) -> FeedDown:
 
 
 def _signature(error: tuf.UnsignedMetadataError, where: str, kept: Path, said: bytes) -> FeedDown:
-    """Whether too few signed, or the wrong ones, or something else than what is there."""
+    """Return whether too few signed, or the wrong ones, or something else than what is there."""
     text = f"{where}: {error}"
     role, _, rest = str(error).partition(" was signed by ")
     if not rest.startswith("0/"):
@@ -150,7 +153,7 @@ def _signature(error: tuf.UnsignedMetadataError, where: str, kept: Path, said: b
 
 
 def _keys_of(role: str, kept: Path) -> set[str]:
-    """The keys that may sign for a role, as far as metadata verified before tell."""
+    """Return the keys that may sign for a role, as far as metadata verified before tell."""
     try:
         root = Metadata[Root].from_file(str(kept / "root.json")).signed
         if role in root.roles:
@@ -167,5 +170,5 @@ def _keys_of(role: str, kept: Path) -> set[str]:
 
 
 def metadata_file(role: str) -> str:
-    """A role's file name, as python-tuf writes it."""
+    """Return a role's file name, as python-tuf writes it."""
     return f"{quote(role, '')}.json"

@@ -30,7 +30,7 @@ _PIECE = 64 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchLimits:
-    """How patient we are with a server.
+    """Limits of time and retries for a server.
 
     `answer_s`: seconds of silence; less than `bytes_per_s_min` over `slow_window_s` is too slow.
     `headers`: sent with each request, a token for example; never printed.
@@ -55,7 +55,7 @@ class BoundedFetcher(FetcherInterface):
         self.said = b""
         """The last small file that was read: for telling what is wrong with it."""
         self.server_time_s: int | None = None
-        """What the server's clock said with its last answer, if it says so."""
+        """The server's clock at its last answer, if it sent one."""
         self._web = urllib3.PoolManager(
             headers={"User-Agent": "ringfence", **limits.headers},
             retries=False,
@@ -71,7 +71,7 @@ class BoundedFetcher(FetcherInterface):
         return self._pieces(url, 0)
 
     def download_bytes(self, url: str, max_length: int) -> bytes:
-        """A metadata file."""
+        """Return a metadata file."""
         taken = bytearray()
         for piece in self._pieces(url, 0):
             taken += piece
@@ -89,7 +89,7 @@ class BoundedFetcher(FetcherInterface):
             if have >= max_length:
                 have = file.truncate(0)
             for piece in self._pieces(url, have):
-                if not piece:  # the server begins anew
+                if not piece:  # the server begins again
                     have = file.truncate(0)
                     continue
                 have += len(piece)
@@ -103,7 +103,9 @@ class BoundedFetcher(FetcherInterface):
             yield file
 
     def _pieces(self, url: str, after: int) -> Iterator[bytes]:
-        """What stands at `url`, from byte `after` on; an empty piece: from its beginning on."""
+        """Yield the bytes at `url` from `after` on; an empty piece: they restart from the
+        beginning.
+        """
         if url.startswith("file:"):
             yield from _file_pieces(Path(url.removeprefix("file:")), after)
             return

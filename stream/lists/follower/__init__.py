@@ -1,1 +1,1 @@
-"""How a process follows the list store: refresh, install, and snapshots on its disk."""
+"""Follow the list store: refresh, install, and keep snapshots on the disk."""

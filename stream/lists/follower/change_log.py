@@ -1,8 +1,9 @@
 """The changes to a list since its snapshot, as lines in a file beside it.
 
-So a machine that starts without its register still enforces what was added, and still lets through
-what was removed. All workers of a machine append the same changes: each is kept once, by its
-generation. One line is `{"generation", "op", "payload", "chain"}`, as in the register's stream.
+So a machine that starts without the list store still enforces what was added, and still lets
+through what was removed. All workers of a machine append the same changes: each is kept once, by
+its generation. One line is `{"generation", "op", "payload", "chain"}`, as in the list store's
+stream.
 """
 
 import os
@@ -21,8 +22,8 @@ _LOCK = ".journal.lock"
 _ASIDE = ".writing-changes"
 
 
-class JournalItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One change: what the register's stream said of it. `payload` is JSON as text."""
+class ChangeLogItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One change: what the list store's stream said of it. `payload` is JSON as text."""
 
     generation: int
     op: str
@@ -31,15 +32,15 @@ class JournalItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Journal:
-    """What could be read. `damaged` says where reading ended early, and why; None: all was read."""
+class ChangeLog:
+    """The readable steps. `damaged` says where reading ended early, and why; None: all was read."""
 
-    items: tuple[JournalItem, ...]
+    items: tuple[ChangeLogItem, ...]
     damaged: str | None
 
 
-def append(folder: Path, items: Iterable[JournalItem]) -> int:
-    """Append those changes that are newer than the last in `folder`'s journal; how many were.
+def append(folder: Path, items: Iterable[ChangeLogItem]) -> int:
+    """Append those changes that are newer than the last in `folder`'s change log; how many were.
 
     What a process that died left half-written at the end is cut off first. Raises
     `SnapshotUnreadable` when the disk does not take it.
@@ -62,8 +63,8 @@ def append(folder: Path, items: Iterable[JournalItem]) -> int:
             return len(new)
 
 
-def replay(folder: Path, after: int) -> Journal:
-    """The changes in `folder`'s journal whose generation is above `after`, in order.
+def replay(folder: Path, after: int) -> ChangeLog:
+    """Return the changes in `folder`'s change log whose generation is above `after`, in order.
 
     Reading ends at the first line that is none or whose generation does not rise; the rest is not
     believed.
@@ -72,7 +73,7 @@ def replay(folder: Path, after: int) -> Journal:
     with named_faults("journal"):
         data = path.read_bytes() if path.exists() else b""
     read, _ = _read(data, path)
-    return Journal(tuple(item for item in read.items if item.generation > after), read.damaged)
+    return ChangeLog(tuple(item for item in read.items if item.generation > after), read.damaged)
 
 
 def forget(folder: Path, upto: int) -> None:
@@ -86,37 +87,37 @@ def forget(folder: Path, upto: int) -> None:
             _replace(folder, kept)
 
 
-def rewrite(folder: Path, items: Iterable[JournalItem]) -> None:
-    """Begin the journal anew with `items`, for a list that was read anew from the register."""
+def rewrite(folder: Path, items: Iterable[ChangeLogItem]) -> None:
+    """Begin the change log again with `items`, after the list was read from the list store."""
     with named_faults("journal"):
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder / _LOCK):
             _replace(folder, items)
 
 
-def _replace(folder: Path, items: Iterable[JournalItem]) -> None:
+def _replace(folder: Path, items: Iterable[ChangeLogItem]) -> None:
     write_synced(folder / _ASIDE, b"".join(msgspec.json.encode(item) + b"\n" for item in items))
     (folder / _ASIDE).rename(folder / _FILE)
     sync_folder(folder)
 
 
-_decode = msgspec.json.Decoder(JournalItem).decode
+_decode = msgspec.json.Decoder(ChangeLogItem).decode
 
 
-def _read(data: bytes, path: Path) -> tuple[Journal, int]:
-    """The items and how many bytes they take."""
-    items: list[JournalItem] = []
+def _read(data: bytes, path: Path) -> tuple[ChangeLog, int]:
+    """Return the items and how many bytes they take."""
+    items: list[ChangeLogItem] = []
     at = 0
     for number, line in enumerate(data.splitlines(keepends=True), 1):
         try:
             item = _decode(line)
         except UNREADABLE as error:
-            return Journal(tuple(items), f"{path}: line {number}: {error}"), at
+            return ChangeLog(tuple(items), f"{path}: line {number}: {error}"), at
         if not line.endswith(b"\n"):
-            return Journal(tuple(items), f"{path}: line {number}: cut short"), at
+            return ChangeLog(tuple(items), f"{path}: line {number}: cut short"), at
         if items and item.generation <= items[-1].generation:
             told = f"generation {item.generation} after {items[-1].generation}"
-            return Journal(tuple(items), f"{path}: line {number}: {told}"), at
+            return ChangeLog(tuple(items), f"{path}: line {number}: {told}"), at
         items.append(item)
         at += len(line)
-    return Journal(tuple(items), None), at
+    return ChangeLog(tuple(items), None), at

@@ -1,4 +1,4 @@
-"""`<state_dir>/trials.json`: what was promoted and demoted, for a start without the register.
+"""`<state_dir>/trials.json`: what was promoted and demoted, for a start without the list store.
 
 All workers of a machine share it; a newer one of another worker stays. Functions block on the disk.
 """
@@ -29,7 +29,7 @@ class _Kept(msgspec.Struct, frozen=True):
 
 
 def last_known(state_dir: Path) -> Booked:
-    """What was last kept. Raises SnapshotUnreadable where it is damaged."""
+    """Return the last saved promotions. Raises SnapshotUnreadable for a damaged file."""
     path = state_dir / _FILE
     with named_faults("trials"):
         if not path.exists():
@@ -66,6 +66,7 @@ def keep(state_dir: Path, identity: str | None, trials: Trials) -> None:
 
 
 LOOK_S: Final = 1.0
+"""A demotion must end wrong blocks within seconds, and one look is one small answer."""
 Tell = Callable[[EventKind, str, str], None]
 
 
@@ -81,7 +82,7 @@ class TrialsFollower:
         self._told = ""
 
     def load(self) -> None:
-        """Take what this machine last knew; blocks, and needs no register."""
+        """Take what this machine last knew; blocks, and needs no list store."""
         try:
             known = last_known(self._state_dir)
         except SnapshotUnreadable as error:
@@ -90,12 +91,12 @@ class TrialsFollower:
         self.current, self._identity = known.trials, known.identity
 
     async def look(self) -> bool:
-        """Compare with the register, once; whether anything changed. Raises RegisterDown."""
+        """Compare with the list store, once; whether anything changed. Raises RegisterDown."""
         async with TrialBook.open(self._settings) as book:
             return await self._look(book)
 
     async def run(self, changed: Callable[[Trials], None]) -> None:
-        """Follow the register, and give `changed` whatever is new. Ends with RegisterDown."""
+        """Follow the list store, and give `changed` whatever is new. Ends with RegisterDown."""
         async with TrialBook.open(self._settings) as book:
             while True:
                 if await self._look(book):
@@ -119,7 +120,7 @@ class TrialsFollower:
         try:
             await asyncio.to_thread(keep, self._state_dir, found.identity, self.current)
         except SnapshotUnreadable as error:
-            self._tell(EventKind.SHELF_FAILED, ALLOWLIST, str(error))
+            self._tell(EventKind.STATE_DIR_FAILED, ALLOWLIST, str(error))
         return True
 
     def _is_newer(self, found: Booked) -> bool:
@@ -136,9 +137,9 @@ class TrialsFollower:
             )
         else:
             what = (
-                f"Redis is register {found.identity or 'none, it is empty'}, the promotions and "
-                f"demotions here are of register {self._identity} and stay. Restore Redis; or, to "
-                f"start over with what it holds, stop the process and remove {self._state_dir}"
+                f"Redis is list store {found.identity or 'none, it is empty'}, the promotions and "
+                f"demotions here are of list store {self._identity} and stay. Restore Redis; or, "
+                f"to start over with what it holds, stop the process and remove {self._state_dir}"
             )
         self._once(EventKind.REGISTER_LOST, what)
         return False

@@ -23,7 +23,7 @@ class Installer:
         self._arrived: list[tuple[str, Sequence[Change], int, int, Scope | None]] | None = None
 
     def whole(self, lives: Iterable[LiveList], allow: Allowlist) -> Blocklists:
-        """The value that enforces `lives`; blocks where a table is new.
+        """Return the value that enforces `lives`; blocks where a table is new.
 
         Raises SnapshotUnreadable if the disk does not take a table.
         """
@@ -56,7 +56,7 @@ class Installer:
         return made
 
     async def without(self, current: Blocklists, name: str) -> Blocklists:
-        """The value that enforces the other lists alone. The allowlist is left out.
+        """Return the value that enforces the other lists alone. The allowlist is left out.
 
         Raises SnapshotUnreadable.
         """

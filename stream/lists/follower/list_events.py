@@ -1,4 +1,4 @@
-"""What the list's way has to tell while it runs, for metrics and logs."""
+"""Events of following the lists, for metrics and logs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,27 +9,27 @@ class EventKind(StrEnum):
     """A closed list: each is a metric label and a line of the runbook."""
 
     LOADED = "loaded"
-    """A list was loaded, from the shelf or from the register."""
+    """A list was loaded, from the snapshot directory or from the list store."""
     SWAPPED = "swapped"
     """New lists are enforced from now on."""
     DELETED = "deleted"
-    """Somebody deleted a list: it is not enforced any more."""
+    """A person deleted the list: it is not enforced any more."""
     GAP = "gap"
-    """Steps of a list were missed: it is read anew."""
+    """Steps of a list were missed: it is read again."""
     CHECKSUM = "checksum"
-    """A list's chain of changes differs from the register's: it is read anew."""
+    """A list's chain of changes differs from the list store's: it is read again."""
     REGISTER_UP = "register_up"
     REGISTER_DOWN = "register_down"
     """Redis does not answer: the lists in memory stay enforced, and it is tried again."""
     REGISTER_UNSAFE = "register_unsafe"
-    """Redis was set up anew so that it may lose entries: the lists in memory stay enforced."""
+    """Redis was set up again so that it may lose entries: the lists in memory stay enforced."""
     REGISTER_LOST = "register_lost"
-    """The register lost data: the last good lists stay enforced until somebody acts."""
+    """The list store lost data: the last good lists stay enforced until an operator acts."""
     SNAPSHOT_REFUSED = "snapshot_refused"
     """A snapshot, a change or the allowlist could not be used: what was live stays."""
     TRIALS = "trials"
     """Something was promoted into force or put back on trial: it counts here from now on."""
-    SHELF_FAILED = "shelf_failed"
+    STATE_DIR_FAILED = "shelf_failed"
     """The state directory took no change: a restart without Redis would not know it."""
 
 

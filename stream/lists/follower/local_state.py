@@ -1,4 +1,4 @@
-"""What this machine knows by itself: shelf, journal, allowlist and which register it follows.
+"""The state on this machine: snapshots, change logs, allowlist, and the list store it follows.
 
 All workers of a machine share it. Every function blocks on the disk: call them in a thread.
 """
@@ -17,8 +17,8 @@ from stream.core.model.allowlist import NOBODY, AllowEntry, Allowlist
 from stream.core.model.errors import UNREADABLE, SnapshotUnreadable
 from stream.core.policy.list_scope import NOTHING_KNOWN
 from stream.lists.follower import change_log, snapshot_directory
-from stream.lists.follower.change_log import JournalItem
-from stream.lists.follower.sync_state import Mark
+from stream.lists.follower.change_log import ChangeLogItem
+from stream.lists.follower.sync_state import ListPosition
 from stream.lists.snapshot.durable_files import locked, named_faults, sync_folder, write_synced
 from stream.lists.store.heads import AllowHead, ListHead, ListState
 from stream.lists.store.store_codec import (
@@ -33,7 +33,7 @@ from stream.lists.store.store_codec import (
 
 _FILE = "register.json"
 _MARK = "mark"
-"""Journal items that change nothing: they say where a list stood when it was read anew."""
+"""ChangeLog items that change nothing: they say where a list stood when it was read again."""
 
 
 class _Known(msgspec.Struct, frozen=True):
@@ -45,7 +45,7 @@ class _Known(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """Which register this machine follows (None: none yet), and its allowlist.
+    """The identity of the list store that this machine follows (None: none yet), and its allowlist.
 
     `synced_at_s`: when a worker here last agreed with it, in seconds since the epoch.
     """
@@ -58,17 +58,17 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class LocalList:
-    """A list as the shelf has it."""
+    """A list as the snapshot directory has it."""
 
     live: LiveList
-    mark: Mark
+    mark: ListPosition
 
 
 NOTHING = Known(None, AllowHead(0, ""), NOBODY, 0)
 
 
 def known(state_dir: Path) -> Known:
-    """What was last written by `remember`; raises SnapshotUnreadable when it is damaged."""
+    """Return what `remember` wrote last. Raises SnapshotUnreadable for a damaged file."""
     path = state_dir / _FILE
     with named_faults("state"):
         if not path.exists():
@@ -80,14 +80,14 @@ def known(state_dir: Path) -> Known:
         raise SnapshotUnreadable(f"{path}: {error}") from error
     entries = [allow_of(text.encode()) for text in held.allow]
     if None in entries:
-        raise SnapshotUnreadable(f"{path}: an allow entry can not be read")
+        raise SnapshotUnreadable(f"{path}: an allow entry cannot be read")
     allow = Allowlist.of(entry for entry in entries if entry is not None)
     head = AllowHead(held.allow_generation, held.allow_chain)
     return Known(held.identity, head, allow, synced_at_s)
 
 
 def touch(state_dir: Path) -> None:
-    """Note that now the lists here agree with the register: its file's time says when."""
+    """Note that now the lists here agree with the list store: its file's time says when."""
     path = state_dir / _FILE
     with named_faults("state"):
         if path.exists():
@@ -97,7 +97,7 @@ def touch(state_dir: Path) -> None:
 def remember(
     state_dir: Path, identity: str | None, head: AllowHead, allow: Iterable[AllowEntry]
 ) -> None:
-    """Write which register is followed and its allowlist; a newer one of another worker stays."""
+    """Write which list store is followed and its allowlist; a newer one of another worker stays."""
     record = _Known(
         identity, head.generation, head.chain, [allow_json(entry).decode() for entry in allow]
     )
@@ -119,7 +119,10 @@ def remember(
 def last_good(
     state_dir: Path, keys: Mapping[str, bytes], synced_at_s: int
 ) -> tuple[dict[str, LocalList], dict[str, str]]:
-    """The shelf's lists with the changes in their journals; and what was refused, by its place."""
+    """Return the lists of the snapshot directory with the changes in their change logs.
+
+    And what was refused, by its place.
+    """
     good = snapshot_directory.last_good(state_dir, keys)
     refused = {str(path): why for path, why in good.refused.items()}
     lists = {}
@@ -146,7 +149,7 @@ def keep_scope(state_dir: Path, head: ListHead) -> None:
     Written before the list is live, so that no start enforces the list without it. Blocks. Raises
     SnapshotUnreadable where the disk does not take it.
     """
-    if head.scope is None:  # or a register that lost it: what stands there is stricter at worst
+    if head.scope is None:  # or a list store that lost it: what stands there is stricter at worst
         return
     path = _scope_file(state_dir, head.name)
     text = scope_json(head.scope).decode()
@@ -164,7 +167,7 @@ def keep_scope(state_dir: Path, head: ListHead) -> None:
 
 
 class _KeptScope(msgspec.Struct, frozen=True):
-    """The scope at a generation of its list, as the register writes it; "": none was said."""
+    """The scope at a generation of its list, as the list store writes it; "": none was said."""
 
     generation: int = 0
     scope: str = ""
@@ -192,12 +195,12 @@ def _replayed(
     name: str,
     key: bytes,
     snapshot: Snapshot,
-    items: Iterable[JournalItem],
+    items: Iterable[ChangeLogItem],
     synced_at_s: int,
     kept: _KeptScope,
 ) -> LocalList:
     live = fresh(name, key, snapshot, synced_at_s)
-    mark = Mark(live.generation, "")
+    mark = ListPosition(live.generation, "")
     changes: list[Change] = []
     for item in items:
         change = change_of(item.op, item.payload.encode())
@@ -205,7 +208,7 @@ def _replayed(
             changes.append(change)
         if item.op == Op.SCOPE and item.generation > kept.generation:
             kept = _KeptScope(item.generation, item.payload)
-        mark = Mark(item.generation, item.chain)
+        mark = ListPosition(item.generation, item.chain)
     scope = (scope_of(kept.scope.encode()) or NOTHING_KNOWN) if kept.scope else None
     overlay = Overlay({}).with_changes(changes)
     live = LiveList(name, key, snapshot, overlay, mark.generation, synced_at_s, scope)
@@ -213,20 +216,21 @@ def _replayed(
 
 
 def record(state_dir: Path, name: str, steps: Iterable[Step]) -> None:
-    """Write steps of a list into its journal."""
+    """Write steps of a list into its change log."""
     # A payload that is no text changes nothing here either.
     items = [
-        JournalItem(s.generation, s.op, s.payload.decode(errors="replace"), s.chain) for s in steps
+        ChangeLogItem(s.generation, s.op, s.payload.decode(errors="replace"), s.chain)
+        for s in steps
     ]
     change_log.append(snapshot_directory.list_folder(state_dir, name), items)
 
 
 def record_anew(state_dir: Path, state: ListState) -> None:
-    """Write a list's changes as the register has them, in place of what the journal says."""
+    """Write a list's changes as the list store has them, in place of what the change log says."""
     head = state.head
-    items = [JournalItem(c.generation, c.op, c.payload.decode(), "") for c in state.changes]
+    items = [ChangeLogItem(c.generation, c.op, c.payload.decode(), "") for c in state.changes]
     if items and items[-1].generation == head.generation:
         items[-1] = msgspec.structs.replace(items[-1], chain=head.chain)
     else:
-        items.append(JournalItem(head.generation, _MARK, "", head.chain))
+        items.append(ChangeLogItem(head.generation, _MARK, "", head.chain))
     change_log.rewrite(snapshot_directory.list_folder(state_dir, head.name), items)

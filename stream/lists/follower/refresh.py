@@ -1,10 +1,10 @@
-"""Keeps one worker's lists equal to the register's, and good when the register is not.
+"""Keeps one worker's lists equal to the list store's, and good when the list store is not.
 
 Owns `current`, the `Blocklists` that calls are decided with: it is only ever replaced whole, by
 something that was checked, and never by less than it was without a reason. A worker starts from its
-shelf; then the change stream is followed, each change enforced at once; heads are compared every
-few seconds. A gap, a chain that differs or a new base has that list read anew beside the live one.
-A register that lost data changes nothing here until somebody acts.
+local snapshots; then the change stream is followed, each change enforced at once; heads are
+compared every few seconds. A gap, a chain that differs or a new base has that list read again
+beside the live one. A list store that lost data changes nothing here until an operator acts.
 """
 
 import asyncio
@@ -29,9 +29,9 @@ from stream.lists.follower import local_state
 from stream.lists.follower.follow_promotions import TrialsFollower
 from stream.lists.follower.installer import Installer
 from stream.lists.follower.list_events import Event, EventKind, OnEvent
-from stream.lists.follower.reload import RefreshSettings, Reloaded, Shelf, reload_list
+from stream.lists.follower.reload import RefreshSettings, Reloaded, SnapshotSettings, reload_list
 from stream.lists.follower.snapshot_writer import Keeper
-from stream.lists.follower.sync_state import ALLOWLIST, Found, Mark, Marks
+from stream.lists.follower.sync_state import ALLOWLIST, Found, ListPosition, SyncState
 from stream.lists.store.heads import Heads
 from stream.lists.store.list_store import FIRST_ID, Register
 from stream.lists.store.store_codec import Followed, Op, Step, change_of, scope_of
@@ -61,11 +61,11 @@ class Refresher:
         self._on_event = on_event
         self._clock = clock
         self._traces = traces
-        self._marks = Marks()
-        self._keeper = Keeper(settings.state_dir, self._tell)
+        self._sync = SyncState()
+        self._writer = Keeper(settings.state_dir, self._tell)
         self._installer = Installer(settings.state_dir)
         self._trials = TrialsFollower(settings.register, settings.state_dir, self._tell)
-        self._place = Shelf(settings.state_dir, settings.keys, settings.generations_kept)
+        self._place = SnapshotSettings(settings.state_dir, settings.keys, settings.generations_kept)
         self._identity: str | None = None
         self._position = FIRST_ID
         self._compared = False
@@ -76,26 +76,29 @@ class Refresher:
     # What others ask
 
     async def wait_loaded(self) -> None:
-        """Until calls may be decided: the lists are the register's, or the last good ones.
+        """Until calls may be decided: the lists are the list store's, or the last good ones.
 
-        A register that holds no list counts. Without a register and without a last good snapshot
-        this waits on.
+        A list store that holds no list counts. Without a list store and without a last good
+        snapshot this waits on.
         """
         await self._loaded.wait()
 
     @property
     def lost(self) -> tuple[str, ...]:
-        """The lists (the allowlist is "") that the register knows less of than this worker."""
-        marks = self._marks
+        """The lists (the allowlist is "") that the list store knows less of than this worker."""
+        marks = self._sync
         return tuple(sorted(marks.copy() if marks.foreign else marks.lost))
 
     @property
     def behind(self) -> tuple[str, ...]:
-        """The lists (the allowlist is "") that are not the register's: lost, or not readable."""
-        return tuple(sorted({*self.lost, *self._marks.unread}))
+        """The lists (the allowlist is "") that are not the list store's: lost, or not readable."""
+        return tuple(sorted({*self.lost, *self._sync.unread}))
 
     def load_last_good(self) -> None:
-        """Enforce what the shelf holds; blocks. Before `run`, and without the register."""
+        """Enforce what the snapshot directory holds.
+
+        Blocks. Before `run`, and without the list store.
+        """
         settings = self._settings
         try:
             known = local_state.known(settings.state_dir)
@@ -107,22 +110,26 @@ class Refresher:
             self._tell(EventKind.SNAPSHOT_REFUSED, place, why)
         self._identity = known.identity
         if known.head.generation:
-            self._marks.known(ALLOWLIST, Mark(known.head.generation, known.head.chain))
+            self._sync.known(ALLOWLIST, ListPosition(known.head.generation, known.head.chain))
         for name, held in lists.items():
-            self._marks.known(name, held.mark)
+            self._sync.known(name, held.mark)
         self._trials.load()
         whole = self._installer.whole([held.live for held in lists.values()], known.allow)
         self.current = whole.with_trials(self._trials.current)
         for name, held in lists.items():
-            self._tell(EventKind.LOADED, name, f"generation {held.mark.generation}, from the shelf")
+            self._tell(
+                EventKind.LOADED,
+                name,
+                f"generation {held.mark.generation}, from the local snapshot",
+            )
 
     # The task
 
     async def run(self) -> None:
-        """Follow the register until cancelled, through every outage of it.
+        """Follow the list store until cancelled, through every outage of it.
 
-        Raises RegisterUnsafe if the register is unsafe at the first look, and RegisterRefuses if it
-        does not let us in then: start-up refuses it. Later it is waited for.
+        Raises RegisterUnsafe if the list store is unsafe at the first look, and RegisterRefuses if
+        it does not let us in then: start-up refuses it. Later it is waited for.
         """
         settings, backoff = self._settings, Backoff(_FIRST_WAIT_S, _MOST_WAIT_S)
         starting = True
@@ -138,29 +145,29 @@ class Refresher:
                 self._tell(EventKind.REGISTER_UNSAFE, ALLOWLIST, str(error))
             except RegisterDown as error:
                 if starting and isinstance(error, RegisterRefuses):
-                    raise  # whoever starts it can mend that, and waiting cannot
+                    raise  # the operator who starts it can fix that, and waiting cannot
                 self._tell(EventKind.REGISTER_DOWN, ALLOWLIST, str(error))
             starting = False
             if self.current.lists:
-                self._loaded.set()  # what the shelf gave has to do
+                self._loaded.set()  # what the snapshot directory gave has to do
             await asyncio.sleep(backoff.next_s())
 
     async def _serve(self, register: Register, backoff: Backoff) -> None:
         """One connection's life; ends with RegisterDown."""
-        # Before the first call: what is on trial must act on nobody.
+        # Before the first call: a list on trial must not block any.
         await self._trials.look()
         self._try(self._trials.current)
         await self._reconcile(register)
-        if self._marks.foreign:
-            self._loaded.set()  # known from another register: what the shelf gave has to do
-        self._tell(EventKind.REGISTER_UP, ALLOWLIST, f"register {self._identity or 'empty'}")
+        if self._sync.foreign:
+            self._loaded.set()  # of another list store: the local snapshots have to do
+        self._tell(EventKind.REGISTER_UP, ALLOWLIST, f"list store {self._identity or 'empty'}")
         backoff.reset()
         tasks = [
             asyncio.create_task(job)
             for job in (
                 self._follow(register),
                 self._reload(register),
-                self._keeper.run(),
+                self._writer.run(),
                 self._trials.run(self._try),
             )
         ]
@@ -171,7 +178,7 @@ class Refresher:
         finally:
             await cancelled(*tasks, again_s=0.2)
             # What was being read has to be read again; what waited for it comes with that.
-            self._marks.break_off()
+            self._sync.break_off()
             self._waiting.clear()
 
     async def _follow(self, register: Register) -> None:
@@ -187,13 +194,13 @@ class Refresher:
     def _take(self, read: Followed) -> None:
         """Enforce steps in their order, consecutive ones of one list by one swap.
 
-        A list of which an entry was skipped is read anew: its state may say what the entry cannot.
+        A list of which an entry was skipped is read again: its state may say what the entry cannot.
         """
         for name, mine in groupby(read.steps, key=lambda step: step.name):
             self._apply_to(name, list(mine))
-        known = read.skipped & self._marks.copy().keys()
+        known = read.skipped & self._sync.copy().keys()
         if known:
-            self._marks.stale |= known
+            self._sync.stale |= known
             self._stale.set()
         self._position = read.last_id
 
@@ -201,20 +208,20 @@ class Refresher:
         begun_ns = time.time_ns()
         if name in self._waiting:
             self._waiting[name] += steps
-        found = self._marks.take(name, steps)
+        found = self._sync.take(name, steps)
         self._tell_all(name, found)
         if found.fresh and name in self.current.names:
             changes, scope, again = said_in(name, found.fresh)
             if again:
-                self._marks.stale.add(name)
+                self._sync.stale.add(name)
             generation = found.fresh[-1].generation
             self._installer.arrived(name, changes, generation, self._now(), scope)
             self.current = self.current.with_changes(name, changes, generation, self._now(), scope)
             self._traces.told(
                 SWAP, begun_ns, list=name, generation=generation, changes=len(changes)
             )
-            self._keeper.steps(name, found.fresh)
-        if self._marks.stale:
+            self._writer.steps(name, found.fresh)
+        if self._sync.stale:
             self._stale.set()
 
     def _try(self, trials: Trials) -> None:
@@ -224,8 +231,8 @@ class Refresher:
     # Heads
 
     async def _reconcile(self, register: Register) -> None:
-        """Compare all heads with what is enforced here; whatever differs is read anew."""
-        before = self._marks.copy()
+        """Compare all heads with what is enforced here; whatever differs is read again."""
+        before = self._sync.copy()
         heads = await register.heads()
         if not self._is_ours(heads):
             return
@@ -236,13 +243,13 @@ class Refresher:
             if read.last_id == self._position:
                 break  # the stream lost its end: the heads tell
             self._take(read)
-        standing = {name: Mark(h.generation, h.chain) for name, h in heads.lists.items()}
-        standing[ALLOWLIST] = Mark(heads.allow.generation, heads.allow.chain)
-        found = self._marks.compare(standing, before, heads.deleted, anew=not self._compared)
+        standing = {name: ListPosition(h.generation, h.chain) for name, h in heads.lists.items()}
+        standing[ALLOWLIST] = ListPosition(heads.allow.generation, heads.allow.chain)
+        found = self._sync.compare(standing, before, heads.deleted, anew=not self._compared)
         for name, what in found.items():
             self._tell_all(name, what)
         self._compared = True
-        lost = self._marks.lost
+        lost = self._sync.lost
         self.current = replace(
             self.current,
             lists=tuple(
@@ -251,38 +258,41 @@ class Refresher:
             ),
         )
         if not lost:
-            self._keeper.agreed()
+            self._writer.agreed()
         self._stale.set()
 
     def _is_ours(self, heads: Heads) -> bool:
-        """Whether this is the register that the lists here came from; an empty one is, at first."""
+        """Return whether this is the list store that the lists here came from.
+
+        An empty one is, at first.
+        """
         if self._identity is None or heads.identity == self._identity:
             self._identity = heads.identity
-            self._marks.foreign = False
+            self._sync.foreign = False
             return True
-        if not self._marks.foreign:
-            self._marks.foreign = True
-            found = f"is register {heads.identity}" if heads.identity else "is empty"
+        if not self._sync.foreign:
+            self._sync.foreign = True
+            found = f"is list store {heads.identity}" if heads.identity else "is empty"
             self._tell(
                 EventKind.REGISTER_LOST,
                 ALLOWLIST,
-                f"Redis {found}, the lists here are of register {self._identity} and stay as they "
-                "are. Restore Redis; or, to start over with what it holds, stop the worker and "
-                f"remove {self._settings.state_dir}",
+                f"Redis {found}, the lists here are of list store {self._identity} and stay as "
+                "they are. Restore Redis; or, to start over with what it holds, stop the worker "
+                f"and remove {self._settings.state_dir}",
             )
         return False
 
-    # Reading anew
+    # Reading again
 
     async def _reload(self, register: Register) -> None:
         while True:
             await self._stale.wait()
             self._stale.clear()
-            names = self._marks.begin()
+            names = self._sync.begin()
             if ALLOWLIST in names:
                 await self._reload_allowlist(register)
             await self._reload_lists(register, sorted(names - {ALLOWLIST}))
-            if not self._marks.stale and not self._marks.foreign:
+            if not self._sync.stale and not self._sync.foreign:
                 self._loaded.set()
 
     async def _reload_allowlist(self, register: Register) -> None:
@@ -291,22 +301,22 @@ class Refresher:
         except SnapshotUnreadable as error:
             self._refused(ALLOWLIST, error)
             return
-        mark = self._marks.get(ALLOWLIST)
+        mark = self._sync.get(ALLOWLIST)
         if mark is not None and head.generation < mark.generation:
-            self._marks.fail(ALLOWLIST)  # the next comparison finds it lost
+            self._sync.fail(ALLOWLIST)  # the next comparison finds it lost
             return
-        self._marks.known(ALLOWLIST, Mark(head.generation, head.chain))
+        self._sync.known(ALLOWLIST, ListPosition(head.generation, head.chain))
         self.current = self.current.with_allow(Allowlist.of(entries))
-        self._keeper.allowlist(self._identity, head, entries)
+        self._writer.allowlist(self._identity, head, entries)
 
     async def _reload_lists(self, register: Register, names: Sequence[str]) -> None:
-        """Read lists anew. At the start all go live together: one table is made of all of them."""
+        """Read lists again. At the start all go live together: one table is made of all of them."""
         self._waiting.update((name, []) for name in names)
         read: list[Reloaded] = []
         begun_ns = time.time_ns()
         for name in names:
             held = next((live.snapshot for live in self.current.lists if live.name == name), None)
-            known = self._marks.get(name)
+            known = self._sync.get(name)
             try:
                 got = await reload_list(register, name, held, self._place, self._now())
             except ListUnknown:
@@ -316,7 +326,7 @@ class Refresher:
                 self._refused(name, error)
                 continue
             if known is not None and got.state.head.generation < known.generation:
-                self._marks.fail(name)
+                self._sync.fail(name)
                 continue
             read.append(got)
             if self._loaded.is_set():
@@ -327,10 +337,12 @@ class Refresher:
             self._waiting.pop(name, None)
 
     async def _drop(self, register: Register, name: str) -> None:
-        """Enforce a list no more that somebody deleted; one that is missing otherwise is lost."""
-        known = self._marks.get(name)
+        """Stop enforcing a list that a person deleted. A list that is missing otherwise is lost
+        data.
+        """
+        known = self._sync.get(name)
         if known is not None and (await register.heads()).deleted.get(name, -1) < known.generation:
-            self._marks.fail(name)  # the next comparison finds it lost
+            self._sync.fail(name)  # the next comparison finds it lost
             return
         try:
             made = await self._installer.without(self.current, name)
@@ -338,8 +350,8 @@ class Refresher:
             self._refused(name, error)
             return
         self.current = made.with_allow(self.current.allow).with_trials(self.current.trials)
-        self._marks.forget(name)
-        self._keeper.gone(name)
+        self._sync.forget(name)
+        self._writer.gone(name)
         self._tell(EventKind.DELETED, name, "it was deleted, and is not enforced any more")
 
     async def _install(self, read: Sequence[Reloaded], begun_ns: int) -> None:
@@ -357,15 +369,15 @@ class Refresher:
         self.current = made.with_allow(self.current.allow).with_trials(self.current.trials)
         for got in read:
             head = got.state.head
-            self._marks.known(head.name, Mark(head.generation, head.chain))
-            self._keeper.anew(got.state)
+            self._sync.known(head.name, ListPosition(head.generation, head.chain))
+            self._writer.anew(got.state)
             self._traces.told(SWAP, begun_ns, list=head.name, generation=head.generation)
             self._tell(EventKind.SWAPPED, head.name, f"generation {head.generation}")
             self._apply_to(head.name, self._waiting.pop(head.name, []))
 
     def _refused(self, name: str, error: SnapshotUnreadable) -> None:
-        """Keep what is live; a list that never was is there, and can not be asked."""
-        self._marks.fail(name)
+        """Keep what is live; a list that never was is there, and cannot be asked."""
+        self._sync.fail(name)
         self._tell(EventKind.SNAPSHOT_REFUSED, name, str(error))
         if name != ALLOWLIST and name not in self.current.names:
             unusable = LiveList(name, b"", None, EMPTY, 0, 0)
@@ -392,8 +404,8 @@ def _place(stream_id: str) -> tuple[int, int]:
 
 
 def said_in(name: str, steps: Sequence[Step]) -> tuple[list[Change], Scope | None, bool]:
-    """What steps change, what the list's feed may list from them on (None: they do not say), and
-    whether the list has to be read anew.
+    """Return the changes in steps, the scope they set (None: none), and whether to read the list
+    again.
 
     That is so for a change that cannot be read, of which its state may say more; and for a scope,
     which is written down for a start without Redis when a list is read.

@@ -1,4 +1,5 @@
-"""Reading a list anew from the register: its base onto the shelf, its changes over it.
+"""Reading a list again from the list store: its base onto the snapshot directory, its changes over
+it.
 
 What goes on here takes seconds, so all of it is done in threads, and what is live stays live until
 the new list is whole and checked.
@@ -22,11 +23,13 @@ from stream.lists.store.list_store import Register
 from stream.lists.store.settings import RegisterSettings
 
 TRIES = 3
+"""A list that gets a new base while it is read is read again; after that the next step tells of
+it."""
 
 
 @dataclass(frozen=True, slots=True)
 class RefreshSettings:
-    """How the register is followed.
+    """Settings for following the list store.
 
     `keys` maps circles to their keys, b"" for `plain`. Times: `changes_block_ms` is the longest
     wait for a change, `reconcile_s` how often heads are compared.
@@ -41,8 +44,8 @@ class RefreshSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
-    """Where snapshots lie, the circles' keys (`plain`: b""), and how many generations stay."""
+class SnapshotSettings:
+    """The folder of snapshots, the circles' keys (`plain`: b""), and how many generations stay."""
 
     state_dir: Path
     keys: Mapping[str, bytes]
@@ -51,18 +54,18 @@ class Shelf:
 
 @dataclass(frozen=True, slots=True)
 class Reloaded:
-    """A list as the register has it, and the state it was made from."""
+    """A list as the list store has it, and the state it was made from."""
 
     live: LiveList
     state: ListState
 
 
 async def reload_list(
-    register: Register, name: str, held: Snapshot | None, place: Shelf, now_s: int
+    register: Register, name: str, held: Snapshot | None, place: SnapshotSettings, now_s: int
 ) -> Reloaded:
-    """The list `name` as it is in the register; `held` is the snapshot that is live now.
+    """Return the list `name` as it is in the list store; `held` is the snapshot that is live now.
 
-    Raises RegisterDown, ListUnknown, and SnapshotUnreadable if it can not be used.
+    Raises RegisterDown, ListUnknown, and SnapshotUnreadable if it cannot be used.
     """
     for last_try in (*[False] * (TRIES - 1), True):
         state = await register.state(name)
@@ -87,20 +90,26 @@ async def reload_list(
 
 
 async def _base(
-    register: Register, head: ListHead, held: Snapshot | None, key: bytes, place: Shelf, now_s: int
+    register: Register,
+    head: ListHead,
+    held: Snapshot | None,
+    key: bytes,
+    place: SnapshotSettings,
+    now_s: int,
 ) -> Snapshot:
-    """The list's base: the one that is live now, one on the shelf, or read from the register.
+    """Return the list's base: the one that is live now, one in the snapshot directory, or read from
+    the list store.
 
-    A register that was restored from an older copy gives generations out again, so a base is known
-    by its manifest, not by its number.
+    A list store that was restored from an older copy gives generations out again, so a base is
+    known by its manifest, not by its number.
     """
     if head.base:
         there = await register.manifest(head.name, head.base)
         if held is not None and held.manifest == decode_manifest(there):
             return held
-        on_shelf = await asyncio.to_thread(_on_shelf, head, there, key, place)
-        if on_shelf is not None:
-            return on_shelf
+        kept = await asyncio.to_thread(_on_disk, head, there, key, place)
+        if kept is not None:
+            return kept
     elif held is not None and not held.manifest.generation:
         return held
     if head.base:
@@ -111,22 +120,24 @@ async def _base(
             raise SnapshotUnreadable(f"{head.name}: base {head.base} says that it is {said}")
     else:
         parts = await asyncio.to_thread(_empty_parts, head, key, now_s)
-    return await asyncio.to_thread(_shelve, parts, key, place)
+    return await asyncio.to_thread(_keep_on_disk, parts, key, place)
 
 
-def _on_shelf(head: ListHead, manifest: bytes, key: bytes, place: Shelf) -> Snapshot | None:
-    """The base, if another worker of this machine has put it there already."""
+def _on_disk(
+    head: ListHead, manifest: bytes, key: bytes, place: SnapshotSettings
+) -> Snapshot | None:
+    """Return the base, if another worker of this machine has put it there already."""
     folder = snapshot_directory.list_folder(place.state_dir, head.name) / f"{head.base:012d}"
     try:
         if (folder / MANIFEST_PART).read_bytes() != manifest:
             return None
         snapshot = open_snapshot(folder, keys={head.circle: key})
     except (SnapshotUnreadable, OSError):
-        return None  # it is written anew
+        return None  # it is written again
     return snapshot if snapshot.manifest.circle == head.circle else None
 
 
-def _shelve(parts: Mapping[str, bytes], key: bytes, place: Shelf) -> Snapshot:
+def _keep_on_disk(parts: Mapping[str, bytes], key: bytes, place: SnapshotSettings) -> Snapshot:
     folder = snapshot_directory.write_snapshot(
         place.state_dir, parts, key=key, generations_kept=place.generations_kept
     )
@@ -134,7 +145,7 @@ def _shelve(parts: Mapping[str, bytes], key: bytes, place: Shelf) -> Snapshot:
 
 
 def _empty_parts(head: ListHead, key: bytes, now_s: int) -> dict[str, bytes]:
-    """A list without a base holds nothing but its changes: its snapshot is an empty one."""
+    """Return a list without a base holds nothing but its changes: its snapshot is an empty one."""
     owner, _, name = head.name.partition("/")
     version = Version(owner, name, 0, head.circle, key, key_id(key))
     return build_snapshot(version, empty_columns(), now_s)

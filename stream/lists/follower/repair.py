@@ -1,4 +1,4 @@
-"""When the register lost data: what this machine knows against what the register has.
+"""Compare this machine's lists with the list store after it lost data, and put them back.
 
 A worker's state directory holds the last good lists with how far they are known, so it can say what
 a Redis that was restored from an older copy has lost, and give it back.
@@ -24,53 +24,53 @@ from stream.lists.store.store_codec import Step, change_of
 
 
 class Standing(Enum):
-    """How a list here and in the register stand to each other; the value says what to do."""
+    """The relation of a list here to the list store's; the value says what to do."""
 
-    AGREES = "the register has what is known here: there is nothing to do"
-    AHEAD = "the register has newer changes than this machine: workers fetch them by themselves"
+    AGREES = "the list store has what is known here: there is nothing to do"
+    AHEAD = "the list store has newer changes than this machine: workers fetch them by themselves"
     UNTOLD = (
-        "the register is further, and whether it came there from what is known here can not be "
+        "the list store is further, and whether it came there from what is known here cannot be "
         "told any more: look at `ringfence lists history`"
     )
     UNKNOWN_HERE = "this machine holds no good copy of it: run this where a worker enforces it"
     WENT_BACK = (
-        "the register lost changes, and workers keep enforcing what they know. Restore Redis from "
-        "a newer copy, or put back what is known here with --from-state"
+        "the list store lost changes, and workers keep enforcing what they know. Restore Redis "
+        "from a newer copy, or put back what is known here with --from-state"
     )
     FORKED = (
-        "the register lost changes and went on without them. --from-state puts back what is known "
-        "here, with the register's changes since then over it"
+        "the list store lost changes and went on without them. --from-state puts back what is "
+        "known here, with the list store's changes since then over it"
     )
     GONE = (
-        "the list is not in the register any more. Restore Redis from a copy, or put back what is "
-        "known here with --from-state"
+        "the list is not in the list store any more. Restore Redis from a copy, or put back what "
+        "is known here with --from-state"
     )
     EMPTIED = (
         "Redis is empty, and workers keep enforcing what they know. Restore it from a copy, or put "
         "back what is known here with --from-state, list by list; allow entries by `allow repair`"
     )
     OTHER = (
-        "this Redis is another register than the one that this machine follows. Give the right "
+        "this Redis is another list store than the one that this machine follows. Give the right "
         "address, or, to start over with what it holds, stop the workers and remove state_dir"
     )
 
     @property
     def mendable(self) -> bool:
-        """Whether putting back what is known here helps."""
+        """True if putting back what is known here helps."""
         return self in {Standing.WENT_BACK, Standing.FORKED, Standing.GONE, Standing.EMPTIED}
 
     @property
     def wrong(self) -> bool:
-        """Whether somebody has to do something."""
+        """True if an operator has to act."""
         return self.mendable or self in {Standing.OTHER, Standing.UNTOLD}
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """A list here (`held`) and in the register (`head`; None: not there), and how they stand.
+    """A list here (`held`) and in the list store (`head`; None: not there), and how they stand.
 
-    `since` are the changes that the register made after it lost some; None where that can not be
-    told. `identity` is the register that this machine follows.
+    `since` are the changes that the list store made after it lost some; None where that cannot be
+    told. `identity` is the list store that this machine follows.
     """
 
     name: str
@@ -94,7 +94,7 @@ def diagnose(
     """Hold the two against each other.
 
     `chains` are those of the generations that this machine saw one by one, `steps` the list's that
-    are still in the change stream. `same_base`: the register keeps the very base that lies here.
+    are still in the change stream. `same_base`: the list store keeps the very base that lies here.
     """
     head = heads.lists.get(name)
 
@@ -133,7 +133,10 @@ def _base_of(held: LocalList) -> int:
 def _since(
     chains: Mapping[int, str], head: ListHead, steps: Sequence[Step]
 ) -> tuple[Step, ...] | None:
-    """The register's steps after the last that is known here too; None: nobody can tell."""
+    """Return the list store's steps after the last that is known here too.
+
+    None: unknown.
+    """
     if chains.get(head.generation) == head.chain:
         return ()
     common = [s.generation for s in steps if chains.get(s.generation) == s.chain]
@@ -143,7 +146,9 @@ def _since(
 async def look(
     register: Register, name: str, state_dir: Path, keys: Mapping[str, bytes]
 ) -> Diagnosis:
-    """How the list stands here and there. Raises RegisterDown, SnapshotUnreadable. Blocks too."""
+    """Compare the list here with the list store's. Raises RegisterDown, SnapshotUnreadable. Blocks
+    too.
+    """
     known = local_state.known(state_dir)
     held = local_state.last_good(state_dir, keys, known.synced_at_s)[0].get(name)
     chains: dict[int, str] = {}
@@ -171,7 +176,7 @@ async def put_back(
 ) -> Rebased:
     """Make the list what is known here, as a generation above all that here and there are known.
 
-    What the register changed since lies over it. Raises ChangeConflict where that helps nothing,
+    What the list store changed since lies over it. Raises ChangeConflict where that helps nothing,
     and as `rewrite_once` does.
     """
     held = found.held
@@ -199,10 +204,10 @@ async def put_back(
 
 @dataclass(frozen=True, slots=True)
 class AllowLoss:
-    """Generations of the allowlist here and in the register, and what is to be done there.
+    """Generations of the allowlist here and in the list store, and what is to be done there.
 
     `missing` are entries that are known here and not there, or otherwise; `gone` texts that are
-    there, and were taken off as is known here. Entries made in the register since are in neither.
+    there, and were removed as is known here. Entries made in the list store since are in neither.
     """
 
     here: int
@@ -214,12 +219,12 @@ class AllowLoss:
 
     @property
     def lost(self) -> bool:
-        """Whether the register knows less than this machine."""
+        """True if the list store knows less than this machine."""
         return self.there < self.here
 
 
 async def allowlist_loss(register: Register, state_dir: Path) -> AllowLoss:
-    """How the allowlist stands here and there. Raises RegisterDown, SnapshotUnreadable."""
+    """Compare the allowlist here with the list store's. Raises RegisterDown, SnapshotUnreadable."""
     known = local_state.known(state_dir)
     heads = await register.heads()
     head, entries = await register.allow_all()
@@ -235,12 +240,12 @@ async def allowlist_loss(register: Register, state_dir: Path) -> AllowLoss:
 
 
 async def put_back_allowlist(register: Register, loss: AllowLoss, by: By) -> None:
-    """Make the register's allowlist what is known here, with what was made there since.
+    """Make the list store's allowlist what is known here, with what was made there since.
 
     Workers take it over at its last step, whole. Raises ChangeConflict where nothing was lost.
     """
     if loss.other or not loss.lost:
-        why = "this Redis is another register" if loss.other else "it lost nothing"
+        why = "this Redis is another list store" if loss.other else "it lost nothing"
         raise ChangeConflict(f"the allowlist was not changed: {why}")
     if loss.identity is not None:
         await register.adopt(loss.identity)

@@ -1,8 +1,8 @@
 """The state directory: the snapshots that a machine starts from, whatever else is down.
 
     lists/<owner>/<name>/<generation>/   a snapshot's parts
-    lists/<owner>/<name>/changes.jsonl   the changes after it, see `journal.py`
-    tables/                              bit-sliced tables of the lists, see `tables.py`
+    lists/<owner>/<name>/changes.jsonl   the changes after it, see change_log.py
+    tables/                              bit-sliced tables of the lists, see table_cache.py
 
 All workers of a machine share it: what is written is written under the folder's lock, aside, with
 fsync, read back, and then renamed, so a reader sees the whole or nothing. Every function blocks on
@@ -27,6 +27,7 @@ from stream.lists.follower import change_log
 from stream.lists.snapshot.durable_files import locked, named_faults, sync_folder, write_synced
 
 GENERATIONS_KEPT = 2
+"""The live one, and the one before it in case the live one is damaged on the disk."""
 _ASIDE = ".writing-"
 _LOCK = ".lock"
 
@@ -45,7 +46,7 @@ class LastGood:
 
 
 def list_folder(state_dir: Path, list_name: str) -> Path:
-    """Where the list `owner/name` lies; its name was checked when its manifest was read."""
+    """Return the folder of list `owner/name`. Its name was checked when its manifest was read."""
     return state_dir / "lists" / list_name
 
 
@@ -56,7 +57,8 @@ def write_snapshot(
     key: bytes,
     generations_kept: int = GENERATIONS_KEPT,
 ) -> Path:
-    """Put a snapshot on the shelf and give its folder; one that lies there whole is left alone.
+    """Put a snapshot on the snapshot directory and give its folder; one that lies there whole is
+    left alone.
 
     `key` is the circle's, for the probes. Older generations beyond `generations_kept` go.
     Raises `SnapshotUnreadable` when the parts are not good or do not read back from the disk.
@@ -88,7 +90,7 @@ def write_snapshot(
                 shutil.rmtree(aside, ignore_errors=True)
             sync_folder(folder)
             generations = _generations(folder)
-            # Newer ones are of a register that was restored since from an older copy, and would
+            # Newer ones are of a list store that was restored since from an older copy, and would
             # be taken for the newest at the next start. (Or of another worker, just now: then
             # whoever misses it reads it again.)
             newer = [one for one in generations if one.name > target.name]
@@ -100,10 +102,10 @@ def write_snapshot(
 
 
 def last_good(state_dir: Path, keys: Mapping[str, bytes] | None = None) -> LastGood:
-    """The newest snapshot of each list that is whole, down to the last byte.
+    """Return the newest snapshot of each list that is whole, down to the last byte.
 
     `keys` maps circles to their keys; where a circle's is given, the probe numbers are looked up
-    too. Half-written folders of a process that died are removed, unless somebody is writing.
+    too. Half-written folders of a process that died are removed, unless a process is writing.
     """
     folders = sorted(path for path in state_dir.glob("lists/*/*") if path.is_dir())
     snapshots: dict[str, Snapshot] = {}
@@ -121,7 +123,7 @@ def last_good(state_dir: Path, keys: Mapping[str, bytes] | None = None) -> LastG
 
 
 def remove_list(state_dir: Path, list_name: str) -> None:
-    """Take a list that is no more from the shelf."""
+    """Take a list that is no more from the snapshot directory."""
     folder = list_folder(state_dir, list_name)
     if folder.is_dir():
         with named_faults("shelf"), locked(folder / _LOCK):
@@ -131,7 +133,7 @@ def remove_list(state_dir: Path, list_name: str) -> None:
 def _newest(
     folder: Path, keys: Mapping[str, bytes]
 ) -> tuple[tuple[Path, Snapshot] | None, dict[Path, str]]:
-    """The newest good snapshot in a list's folder, and those above it that are not."""
+    """Return the newest good snapshot in a list's folder, and those above it that are not."""
     with locked(folder / _LOCK, wait=False) as alone:
         if alone:
             _remove_unfinished(folder)
@@ -163,7 +165,7 @@ def _refusal(place: Path, manifest: bytes, key: bytes) -> str | None:
 
 
 def _generations(folder: Path) -> list[Path]:
-    """The snapshots in a list's folder, newest first."""
+    """Return the snapshots in a list's folder, newest first."""
     return sorted((p for p in folder.iterdir() if p.is_dir() and p.name.isdigit()), reverse=True)
 
 

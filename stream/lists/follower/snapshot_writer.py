@@ -1,4 +1,4 @@
-"""Writes to the disk what this machine should know without the register; never waited for."""
+"""Writes to the disk what this machine should know without the list store; never waited for."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -34,7 +34,7 @@ class Keeper:
         self._work.set()
 
     def anew(self, state: ListState) -> None:
-        """A list was read anew: its journal begins again from this."""
+        """A list was read again: its change log begins again from this."""
         self._states[state.head.name] = state
         self._steps.pop(state.head.name, None)
         self._work.set()
@@ -49,17 +49,19 @@ class Keeper:
     def allowlist(
         self, identity: str | None, head: AllowHead, entries: Sequence[AllowEntry]
     ) -> None:
-        """The allowlist was read, from this register."""
+        """The allowlist was read, from this list store."""
         self._known = (identity, head, entries)
         self._work.set()
 
     def agreed(self) -> None:
-        """All lists here were just compared with the register's."""
+        """All lists here were just compared with the list store's."""
         self._agreed = True
         self._work.set()
 
     async def run(self) -> None:
-        """Write until cancelled. What can not be written is told once each, and tried no more."""
+        """Write until cancelled. A snapshot that cannot be written is reported once and not tried
+        again.
+        """
         while True:
             await self._work.wait()
             self._work.clear()
@@ -71,7 +73,7 @@ class Keeper:
             try:
                 await asyncio.to_thread(self._write, states, steps, known, agreed, gone)
             except SnapshotUnreadable as error:
-                self._tell(EventKind.SHELF_FAILED, ALLOWLIST, str(error))
+                self._tell(EventKind.STATE_DIR_FAILED, ALLOWLIST, str(error))
 
     def _write(
         self,

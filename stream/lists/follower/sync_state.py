@@ -1,8 +1,9 @@
-"""How far each list is known, and what a step or a head says of that. Pure.
+"""Sync state: how far each list is known, and what a step or a head changes in it. Pure.
 
-A list is in one of these states: trusted (each step must follow the last), stale (to be read anew),
-being read, failed (to be read anew at the next comparison), or lost (the register knows less than
-we do: kept as it is until the register passes it again). The allowlist is one of them, named "".
+A list is in one of these states: trusted (each step must follow the last), stale (to be read
+again), being read, failed (to be read again at the next comparison), or lost (the list store knows
+less than we do: kept as it is until the list store passes it again). The allowlist is one of them,
+named "".
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,8 +16,8 @@ ALLOWLIST = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """How far a list is known: its generation and the chain there, "" where that is not known."""
+class ListPosition:
+    """The position in a list: its generation and the chain there, "" where that is unknown."""
 
     generation: int
     chain: str
@@ -24,15 +25,15 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was found out about a list. `fresh` are the steps that are new."""
+    """The result of a step or a head for one list. `fresh` are the new steps."""
 
     fresh: Sequence[Step] = ()
     kinds: tuple[tuple[EventKind, str], ...] = ()
 
 
 @dataclass(slots=True)
-class Marks:
-    """The marks of all lists and their states. While `foreign`, the register is another one.
+class SyncState:
+    """The positions of all lists and their states. While `foreign`, the list store is another one.
 
     `unread` are lists that could not be read when it was tried last, until one try succeeds.
     """
@@ -43,30 +44,30 @@ class Marks:
     failed: set[str] = field(default_factory=set)
     lost: set[str] = field(default_factory=set)
     unread: set[str] = field(default_factory=set)
-    _marks: dict[str, Mark] = field(default_factory=dict)
+    _positions: dict[str, ListPosition] = field(default_factory=dict)
 
-    def get(self, name: str) -> Mark | None:
-        """How far a list is known; None: not at all."""
-        return self._marks.get(name)
+    def get(self, name: str) -> ListPosition | None:
+        """Return the position in a list; None: the list is unknown."""
+        return self._positions.get(name)
 
-    def known(self, name: str, mark: Mark) -> None:
+    def known(self, name: str, mark: ListPosition) -> None:
         """A list was read: it is known so far, and trusted."""
-        self._marks[name] = mark
+        self._positions[name] = mark
         self.reading.discard(name)
         self.unread.discard(name)
 
     def forget(self, name: str) -> None:
         """A list is no more."""
-        self._marks.pop(name, None)
+        self._positions.pop(name, None)
         for names in (self.stale, self.reading, self.failed, self.lost):
             names.discard(name)
 
-    def copy(self) -> dict[str, Mark]:
-        """All marks of now."""
-        return dict(self._marks)
+    def copy(self) -> dict[str, ListPosition]:
+        """Return a copy of all positions."""
+        return dict(self._positions)
 
     def begin(self) -> set[str]:
-        """The lists to read anew now."""
+        """Return the lists to read again now."""
         names = set() if self.foreign else self.stale - self.reading
         self.stale -= names
         self.reading |= names
@@ -88,7 +89,7 @@ class Marks:
 
         Every newer step is fresh and counts at once; the mark moves only along an unbroken chain.
         """
-        mark = self._marks.get(name)
+        mark = self._positions.get(name)
         if self.foreign:
             return Found()
         if mark is None:
@@ -109,24 +110,24 @@ class Marks:
                 kinds.append(wrong)
                 self.stale.add(name)
                 continue
-            mark = self._marks[name] = Mark(step.generation, step.chain)
+            mark = self._positions[name] = ListPosition(step.generation, step.chain)
             if step.op in {Op.BASE, Op.DELETE} or name == ALLOWLIST:
                 self.stale.add(name)
         return Found(fresh, tuple(kinds))
 
     def compare(
         self,
-        standing: Mapping[str, Mark],
-        before: Mapping[str, Mark],
+        standing: Mapping[str, ListPosition],
+        before: Mapping[str, ListPosition],
         deleted: Mapping[str, int] | None = None,
         *,
         anew: bool,
     ) -> dict[str, Found]:
-        """Hold the register's marks against ours.
+        """Compare the list store's heads with our positions.
 
         `standing` was read after `before` was copied, and all steps up to it were taken since.
-        `deleted`: the last generation of each list that somebody deleted; those are to be read
-        anew, too, and are not found. `anew`: trust nothing, read all lists again.
+        `deleted`: the last generation of each deleted list; those are to be read
+        again, too, and are not found. `again`: trust nothing, read all lists again.
         """
         found: dict[str, Found] = {}
         self.unread &= standing.keys()  # one that could never be read may be gone since
@@ -140,7 +141,7 @@ class Marks:
                 self.lost.add(name)
                 self.stale.discard(name)
                 has = f"generation {head.generation}" if head else "no such list"
-                text = f"the register has {has}, here is {mark.generation}{_what_to_do(name)}"
+                text = f"the list store has {has}, here is {mark.generation}{_what_to_do(name)}"
                 found[name] = Found(kinds=((EventKind.REGISTER_LOST, text),))
         for name, head in standing.items():
             wrong = self._differs(name, head, anew=anew or name in self.failed)
@@ -151,10 +152,10 @@ class Marks:
         return found
 
     def _differs(
-        self, name: str, head: Mark, *, anew: bool
+        self, name: str, head: ListPosition, *, anew: bool
     ) -> tuple[tuple[EventKind, str], ...] | None:
-        """Why a list is to be read anew, with what there is to tell; None: it is not."""
-        mark = self._marks.get(name)
+        """Why a list is to be read again, with what there is to tell; None: it is not."""
+        mark = self._positions.get(name)
         if name in self.lost:
             if mark is not None and head.generation > mark.generation:
                 self.lost.discard(name)
@@ -165,7 +166,7 @@ class Marks:
         if name in self.stale or name in self.reading:
             return None
         if mark.generation < head.generation:
-            return ((EventKind.GAP, f"here {mark.generation}, register {head.generation}"),)
+            return ((EventKind.GAP, f"here {mark.generation}, list store {head.generation}"),)
         if mark.generation == head.generation and mark.chain != head.chain:
             return ((EventKind.CHECKSUM, f"generation {mark.generation} has another chain"),)
         return None
@@ -175,7 +176,7 @@ def _what_to_do(name: str) -> str:
     return f": `ringfence {f'lists repair {name}' if name else 'allow repair'}` says what to do"
 
 
-def _break(mark: Mark, step: Step) -> tuple[EventKind, str] | None:
+def _break(mark: ListPosition, step: Step) -> tuple[EventKind, str] | None:
     if step.generation != mark.generation + 1:
         return EventKind.GAP, f"generation {step.generation} came after {mark.generation}"
     if not step.follows(mark.chain):

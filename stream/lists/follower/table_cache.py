@@ -35,14 +35,16 @@ from stream.lists.snapshot.durable_files import (
 )
 
 TABLES_KEPT = 2
+"""The live table, and the one before it, from which the next is made."""
 _ASIDE = ".writing-"
 _LOCK = ".lock"
 _SYNC_BYTES = 32 << 20
-"""The disk is given so much at a time: all at the end would hold up the register's own writes."""
+"""The disk is given so much at a time: all at the end would hold up the list store's own writes."""
 
 
 def table_for(state_dir: Path, snapshots: Sequence[Snapshot]) -> Table:
-    """The table of `snapshots`, bit i for the i-th, as a read-only map that all workers share.
+    """Return the table of `snapshots`, bit i for the i-th, as a read-only map that all workers
+    share.
 
     The first worker that asks makes it (64 lists of 1M: 3 s, from the last one 1 s), the others
     wait and open it. It is named by the filters in it, so it is good as long as they are. A table
@@ -76,7 +78,9 @@ def table_for(state_dir: Path, snapshots: Sequence[Snapshot]) -> Table:
 
 
 class _Label(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a table holds: by its bits, the lists and the SHA-256 of their filters; and its own."""
+    """The label of a table: its lists by bit with the SHA-256 of their filters, and its own
+    SHA-256.
+    """
 
     lists: tuple[str, ...]
     filters: tuple[str, ...]
@@ -117,7 +121,10 @@ def _make(
 
 
 def _nearest(folder: Path, spec: TableSpec, filters: Sequence[str]) -> Path | None:
-    """The label of the table with most of these filters in it; None: to turn all is as good."""
+    """Return the label of the table with most of these filters in it.
+
+    None: to turn all is as good.
+    """
     wanted, best, most = Counter(filters), None, len(filters) // 2
     for path in folder.glob("*.json"):
         label = _read_label(path)

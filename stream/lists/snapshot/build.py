@@ -59,7 +59,7 @@ _ROOM_DIGITS = 8
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """Which list at which generation, and in which circle; `key` is b"" in `plain`."""
+    """A list, its generation and its circle; `key` is b"" in `plain`."""
 
     owner: str
     name: str
@@ -71,9 +71,9 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class BuildReport:
-    """What `verify_parts` saw. `verified` of its `numbers` are known and were found in the filter.
+    """The result of `verify_parts`. `verified` of `numbers` are known and were found in the filter.
 
-    `tried` random numbers of nobody were asked, `false_positives` of them were in the filter.
+    `tried` random unassigned numbers were asked, `false_positives` of them were in the filter.
     """
 
     numbers: int
@@ -88,7 +88,7 @@ class BuildReport:
 
 
 def nobody(_done: int, _total: int) -> None:
-    """A `Progress` that nobody watches."""
+    """Report no progress."""
 
 
 def build_snapshot(
@@ -98,12 +98,12 @@ def build_snapshot(
     progress: Progress = nobody,
     filter_data: bytes | None = None,
 ) -> Parts:
-    """The parts of a snapshot of `columns`, `manifest.json` among them.
+    """Return the parts of a snapshot of `columns`, `manifest.json` among them.
 
-    Entries that are only fingerprints can not be put into a filter, since it holds hashes of
+    Entries that are only fingerprints cannot be put into a filter, since it holds hashes of
     another kind: such a list needs `filter_data`, its owner's filter, which is taken as it is.
 
-    Raises `SnapshotUnreadable` when it can not be built, and `FilterUnreadable` for `filter_data`.
+    Raises `SnapshotUnreadable` when it cannot be built, and `FilterUnreadable` for `filter_data`.
     """
     if len(columns) > COUNT_MAX:
         raise SnapshotUnreadable(f"{len(columns)} entries, one list holds at most {COUNT_MAX}")
@@ -132,10 +132,10 @@ def build_snapshot(
 def bare_snapshot(
     version: Version, filter_data: bytes, now_s: int, samples: NDArray[np.bytes_] | None = None
 ) -> Parts:
-    """The parts of a list that is shared as a bare filter: its matches stay unconfirmed.
+    """Return the parts of a list that is shared as a bare filter: its matches stay unconfirmed.
 
     `samples` (S16) are numbers known to be on it; without them a file of pybloom-live 3 or of
-    another circle can not be told from a good one. Raises `FilterUnreadable`.
+    another circle cannot be told from a good one. Raises `FilterUnreadable`.
     """
     held = read_filter(filter_data)
     if samples is not None:
@@ -148,7 +148,7 @@ def verify_parts(parts: Parts, key: bytes, progress: Progress = nobody) -> Build
     """Read the parts back and prove them; raises `SnapshotUnreadable` with what is wrong.
 
     Every entry with a number must be in the filter and have the fingerprint of that number. The
-    false positives, measured on numbers that nobody has, may be twice what the filter promises and
+    false positives, measured on unassigned numbers, may be twice what the filter promises and
     six standard deviations more.
     """
     snapshot = read_snapshot(parts, key=key)
@@ -192,7 +192,7 @@ def check_measured(held: Filter, key: bytes, rate_max: float = RATE_MAX) -> None
     found = _false_positives(held, key)
     if found > _at_most(TRIED, rate_max):
         raise FilterTooCoarse(f"it matches {found} of {TRIED} numbers of nobody: too many")
-    # The filter chooses the numbers: nobody can leave out those that will be asked.
+    # The filter chooses the numbers, so its maker cannot leave out those that will be asked.
     seed = int.from_bytes(sha256(held.bits.data).digest())
     for code, digits, texts in _numbers_of_countries(seed):
         found = int(held.may_hold(Digests(elements(texts, key))).sum())
@@ -204,7 +204,7 @@ def check_measured(held: Filter, key: bytes, rate_max: float = RATE_MAX) -> None
 
 
 def _false_positives(held: Filter, key: bytes) -> int:
-    """How many of `TRIED` numbers of nobody it matches."""
+    """Count the matches among `TRIED` unassigned numbers."""
     return sum(
         int(held.may_hold(Digests(elements(_numbers_of_nobody(seed), key))).sum())
         for seed in range(0, TRIED, CHUNK)
@@ -228,7 +228,7 @@ def columns_of(
     sources: tuple[str, ...],
     progress: Progress = nobody,
 ) -> Columns:
-    """The columns of `numbers` (E.164 or prefix entries, S16) in the circle with `key`.
+    """Return the columns of `numbers` (E.164 or prefix entries, S16) in the circle with `key`.
 
     The other arguments are as in `Columns`, a row each. Of a (number, source) given twice the last
     row counts. Raises `SnapshotUnreadable` for more sources than a list can have.
@@ -261,7 +261,7 @@ def with_changes(columns: Columns, changes: Iterable[Change]) -> Columns:
 
 
 def columns_from(entries: Sequence[Entry]) -> Columns:
-    """The columns of `entries`; of a number and source given twice the last one counts."""
+    """Return the columns of `entries`; of a number and source given twice the last one counts."""
     names: dict[str, int] = {}
     for entry in entries:
         names.setdefault(entry.source, len(names))
@@ -321,7 +321,8 @@ def _with_manifest(
 
 
 def completed(filter_data: bytes, columns: Columns, key: bytes) -> bytes:
-    """An owner's filter with those numbers in `columns` that it does not hold: other sources'.
+    """Return an owner's filter with those numbers in `columns` that it does not hold: other
+    sources'.
 
     Raises FilterUnreadable.
     """
@@ -347,7 +348,7 @@ def _to_add(columns: Columns, key: bytes, progress: Progress) -> Iterator[Digest
 
 
 def _digests(columns: Columns, key: bytes, progress: Progress) -> Iterator[Digests]:
-    """The digests of all numbers that are known, in chunks; their fingerprints are compared.
+    """Yield the digests of all numbers that are known, in chunks; their fingerprints are compared.
 
     A number with several reports is digested once; were another number beside its fingerprint,
     that one would be too.
@@ -383,6 +384,6 @@ def _numbers_of_countries(seed: int) -> Iterator[tuple[int, int, NDArray[np.byte
 
 
 def _numbers_of_nobody(seed: int) -> NDArray[np.bytes_]:
-    """`CHUNK` random numbers of +999, which is assigned to nobody; longer than the probes."""
+    """Return `CHUNK` random numbers of +999, which is unassigned; longer than the probes."""
     random = np.random.default_rng(seed)
     return texts_of(random.integers(999 * 10**12 + 10**11, 10**15, CHUNK, np.uint64))

@@ -1,7 +1,7 @@
 """Circles: the keys by which numbers are hashed, their ids, and the folder that keeps them.
 
-An epoch of a key is a circle of its own, `asean`, then `asean@2`: a list says by which one its
-numbers are hashed, so in the overlap lists of both are read, each with its key.
+Each new key of a circle is a circle of its own, `asean`, then `asean@2`: a list says by which one
+its numbers are hashed, so in the overlap lists of both are read, each with its key.
 """
 
 import re
@@ -19,34 +19,41 @@ from stream.ops.secret_files import read_private, write_private
 PLAIN = "plain"
 """The circle with no key."""
 KEY_BYTES: Final = 32
+"""The key size of the keyed hash: 256 bits cannot be guessed."""
 _SUFFIX: Final = ".key"
 
 
 def key_id(key: bytes) -> str:
-    """The id of a key in manifests, 16 hex digits; "" in `plain`."""
+    """Return the id of a key in manifests, 16 hex digits; "" in `plain`."""
     return sha256(b"ringfence key id\n" + key).hexdigest()[:16] if key else ""
 
 
 def next_epoch(name: str) -> str:
-    """The circle that follows: `asean` -> `asean@2` -> `asean@3`."""
+    """Return the circle that follows: `asean` -> `asean@2` -> `asean@3`."""
     stem, _, epoch = name.partition("@")
     return f"{stem}@{int(epoch or 1) + 1}"
 
 
 def newest(stem: str, keys: Mapping[str, bytes]) -> str | None:
-    """The last epoch of a circle that there is a key of."""
+    """Return the newest generation of a circle's key that is here (`asean@2` follows `asean`)."""
     epochs = [name for name in keys if name.partition("@")[0] == stem]
     return max(epochs, key=lambda name: int(name.partition("@")[2] or 1), default=None)
 
 
 def is_later(name: str, than: str) -> bool:
-    """Whether a circle is a later epoch of another: `asean@3` of `asean` and of `asean@2`."""
+    """Return whether a circle is a later rekeying of another.
+
+    `asean@3` of `asean` and of `asean@2`.
+    """
     (stem, _, epoch), (other, _, before) = name.partition("@"), than.partition("@")
     return bool(stem == other and stem != PLAIN and int(epoch or 1) > int(before or 1))
 
 
 def epochs_before(name: str) -> Iterator[str]:
-    """The circles that came before, the last one first: of `asean@3` `asean@2` and `asean`."""
+    """Yield the circles that came before, the last one first.
+
+    Of `asean@3` `asean@2` and `asean`.
+    """
     stem, _, epoch = name.partition("@")
     for earlier in range(int(epoch or 1) - 1, 0, -1):
         yield f"{stem}@{earlier}" if earlier > 1 else stem
@@ -57,7 +64,7 @@ class CircleKeys(Mapping[str, bytes]):
     """The keys of circles by name: `known` from the start, others as their files come.
 
     So a key that is put into `folder` counts without a restart. One that is
-    deleted there counts until the restart: what is in memory can not be called back by a file.
+    deleted there counts until the restart: what is in memory cannot be called back by a file.
     """
 
     known: Mapping[str, bytes] = field(repr=False)
@@ -85,7 +92,7 @@ class CircleKeys(Mapping[str, bytes]):
 
 
 def file_of(folder: Path, name: str) -> Path:
-    """Where a circle's key lies. Raises SecretUnsafe where it is no name for a circle."""
+    """Return the path of a circle's key. Raises SecretUnsafe for a name that no circle can have."""
     wrong = names.wrong(names.Kind.CIRCLE, name)
     if name == PLAIN or wrong is not None:
         raise SecretUnsafe(f"{name!r} {wrong or 'is no name for a circle with a key'}")
@@ -100,13 +107,13 @@ def new_key(folder: Path, name: str, key: bytes | None = None) -> bytes:
 
 
 def keys_in(folder: Path) -> dict[str, bytes]:
-    """Every circle whose key lies in `folder`. Raises SecretUnsafe."""
+    """Return every circle whose key lies in `folder`. Raises SecretUnsafe."""
     paths = sorted(folder.glob(f"*{_SUFFIX}"))
     return {path.name.removesuffix(_SUFFIX): key_in(path) for path in paths}
 
 
 def key_in(path: Path) -> bytes:
-    """The key in a file: 64 hex digits. Raises SecretUnsafe."""
+    """Return the key in a file: 64 hex digits. Raises SecretUnsafe."""
     text = read_private(path).decode("ascii", "replace").strip()
     if not re.fullmatch(r"[0-9a-fA-F]{64}", text):
         raise SecretUnsafe(f"{path} does not hold 64 hex digits ({KEY_BYTES} bytes)")

@@ -50,7 +50,9 @@ def write_synced(path: Path, data: bytes | memoryview) -> None:
 
 
 def written(path: Path) -> int:
-    """A descriptor of an empty file to write, private to its owner, or of what takes its place."""
+    """Return a descriptor of an empty file to write, private to its owner, or of what takes its
+    place.
+    """
     handle = open_plain(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     found = os.fstat(handle)
     if found.st_mode & 0o077 and found.st_uid == os.geteuid():

@@ -13,13 +13,14 @@ from stream.core.model.entry_fields import FIELDS
 
 ExportFormat = Literal["text", "csv", "jsonl"]
 _ROWS = 10_000
+"""Rows written at once: bounds memory, whatever the size of the list."""
 
 
 def export(columns: Columns, kind: ExportFormat) -> Iterator[str]:
-    """The file, piece by piece; `lists import` reads it again.
+    """Yield the file, piece by piece; `lists import` reads it again.
 
     CSV and JSON lines have a row for each report, text a line for each number. An entry of which
-    only the fingerprint is known can not be named and is left out.
+    only the fingerprint is known cannot be named and is left out.
     """
     if kind == "csv":
         yield ",".join(FIELDS) + "\n"
@@ -54,7 +55,7 @@ def _values(entry: Entry) -> tuple[str | int | None, ...]:
 
 
 def moment(seconds: int) -> str | None:
-    """A time as ISO 8601 in UTC; None: never."""
+    """Return a time as ISO 8601 in UTC; None: never."""
     if seconds == NEVER:
         return None
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

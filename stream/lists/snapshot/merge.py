@@ -61,19 +61,19 @@ def without(columns: Columns, fingerprints: NDArray[np.uint64]) -> Columns:
 
 
 def picked(columns: Columns, rows: NDArray[np.int64]) -> Columns:
-    """Some rows, given in their order; names that no row needs any more are dropped."""
+    """Return some rows, given in their order; names that no row needs any more are dropped."""
     arrays = {c.name: getattr(columns, c.name)[rows] for c in COLUMNS if c.name != "source"}
     source, names = _needed(columns.source[rows], columns.sources)
     return Columns(**arrays, source=source, sources=names)
 
 
 def held_in(columns: Columns, fingerprints: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Which of `fingerprints` are in `columns`."""
+    """Mark the `fingerprints` that are in `columns`."""
     return columns.find(fingerprints) >= 0
 
 
 def in_order(arrays: dict[str, NDArray[Any]], sources: Sequence[str]) -> Columns:
-    """Columns of rows in any order; of a (number, source) given twice the last row counts.
+    """Return columns of rows in any order; of a (number, source) given twice the last row counts.
 
     `arrays` by the names of `COLUMNS`; their `source` may be wider than a column's. It is emptied,
     so that ten million rows are never there twice. Names that no row needs are dropped. Raises
@@ -91,7 +91,7 @@ def in_order(arrays: dict[str, NDArray[Any]], sources: Sequence[str]) -> Columns
 def _last_rows(
     fingerprint: NDArray[np.uint64], source: NDArray[np.integer[Any]]
 ) -> NDArray[np.int64]:
-    """The rows by fingerprint and source, the last one of each pair.
+    """Return the rows by fingerprint and source, the last one of each pair.
 
     Most numbers have one report, and what is merged is sorted: a stable sort by fingerprint alone
     is then a merge, and only the rows of numbers with several are sorted by source too.
@@ -115,7 +115,7 @@ def _last_rows(
 def _needed(
     source: NDArray[np.integer[Any]], sources: Sequence[str]
 ) -> tuple[NDArray[np.uint16], tuple[str, ...]]:
-    """The places of sources in a table of only those that are needed, and the table."""
+    """Return the places of sources in a table of only those that are needed, and the table."""
     used = np.zeros(len(sources), np.bool_)
     used[source] = True
     places = np.flatnonzero(used)

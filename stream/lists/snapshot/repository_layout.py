@@ -1,4 +1,4 @@
-"""How a list lies in a repository: its targets' names, and what the newest of them says. Pure.
+"""The layout of a list in a repository: names of targets, and the content of the newest. Pure.
 
     KH/scam/latest.json                  what there is: the whole list, and the changes since
     KH/scam/412/manifest.json ...        the whole list at generation 412, the parts of a snapshot
@@ -19,6 +19,7 @@ from stream.core.model.errors import UNREADABLE, SnapshotUnreadable
 FORMAT: Final = "ringfence-list"
 VERSION: Final = 1
 LATEST_BYTES_MAX: Final = 1 << 20
+"""A fetched file of more is refused before it is read: a real one takes some KB."""
 _Generation = Annotated[int, Meta(ge=0, le=2**53)]
 _Part = Annotated[str, Meta(pattern=r"^[a-z_]{1,32}(\.[a-z]{1,8})?\Z")]
 
@@ -53,7 +54,7 @@ class Latest(msgspec.Struct, frozen=True, kw_only=True):
     chain: str = ""
 
     def changes_after(self, generation: int) -> tuple[tuple[int, int], ...] | None:
-        """The change files that lead from `generation` to the newest; None: they do not."""
+        """Return the change files that lead from `generation` to the newest; None: they do not."""
         at, found = generation, []
         for begin, end in self.changes:
             if end <= at:
@@ -65,24 +66,24 @@ class Latest(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(found) if at == self.generation else None
 
     def times(self) -> dict[tuple[int, int], int]:
-        """When each change file was published, ms since the epoch, where that is known."""
+        """Return when each change file was published, ms since the epoch, where that is known."""
         known = len(self.changed_at_ms) == len(self.changes)
         pairs = zip(self.changes, self.changed_at_ms if known else (), strict=False)
         return {span: at_ms for span, at_ms in pairs if at_ms}
 
 
 def latest_target(name: str) -> str:
-    """The target that says what there is of list `name`."""
+    """Return the target that says what there is of list `name`."""
     return f"{name}/latest.json"
 
 
 def part_target(name: str, generation: int, part: str) -> str:
-    """A part of the whole list at a generation."""
+    """Return a part of the whole list at a generation."""
     return f"{name}/{generation}/{part}"
 
 
 def change_target(name: str, begin: int, end: int) -> str:
-    """The changes after generation `begin`, up to `end`."""
+    """Return the changes after generation `begin`, up to `end`."""
     return f"{name}/changes/{begin}-{end}.jsonl"
 
 

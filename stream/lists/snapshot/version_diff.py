@@ -1,6 +1,6 @@
-"""What is different between two versions of a list: reports added, removed and changed. Pure.
+"""Compare two versions of a list: reports added, removed and changed. Pure.
 
-A report is told by its number's fingerprint and its source: one that another source makes of the
+A report is known by its number's fingerprint and its source: one that another source makes of the
 same number is another report. All of it is columns until it is text, ten thousand rows at a time,
 so a million differences are written in seconds.
 """
@@ -19,6 +19,7 @@ from stream.core.model.entry_fields import FIELDS
 
 DiffFormat = Literal["text", "json", "csv"]
 _ROWS = 10_000
+"""Rows written at once: bounds memory, whatever the size of the difference."""
 _SAID = ("number", "reported_at", "expires_at", "category", "confidence")
 _WAS = FIELDS[1:2] + FIELDS[3:]
 Row = tuple[str | int | None, ...]
@@ -39,7 +40,7 @@ class Difference:
 
 
 def difference(old: Columns, new: Columns) -> Difference:
-    """What was added to, removed from and changed between `old` and `new`."""
+    """Return what was added, removed and changed between `old` and `new`."""
     places = {name: i for i, name in enumerate(sorted({*old.sources, *new.sources}))}
     fingerprint = np.concatenate([old.fingerprint, new.fingerprint])
     source = np.concatenate([_moved(old, places), _moved(new, places)])
@@ -69,7 +70,7 @@ def _moved(columns: Columns, places: dict[str, int]) -> NDArray[np.int64]:
 
 
 def written(found: Difference, kind: DiffFormat) -> Iterator[str]:
-    """The difference as text, CSV with a header, or one JSON object a line, piece by piece.
+    """Yield the difference as text, CSV with a header, or one JSON object a line, piece by piece.
 
     Removed reports come first, then changed ones, then added ones. A number of which only the
     fingerprint is known stands as `fingerprint:<16 hex digits>`.
@@ -92,7 +93,7 @@ def written(found: Difference, kind: DiffFormat) -> Iterator[str]:
 
 
 def _rows(columns: Columns, rows: NDArray[np.int64]) -> list[Row]:
-    """Rows as the fields of an exported file."""
+    """Return rows as the fields of an exported file."""
     labels = {int(category): category.label for category in Category}
     fields = (
         [
@@ -152,5 +153,5 @@ def _csv(change: str, rows: list[Row], was: list[Row] | None) -> str:
 
 
 def _without_name(row: Row) -> Row:
-    """What of a report can change: all but number and source."""
+    """Return the fields of a report that can change: all but number and source."""
     return (row[1], *row[3:])

@@ -1,10 +1,10 @@
 """The audit's entries and their chain: what was written, and whether it is still what was written.
 
 Pure. Every entry has a number, the hash of the entry before and its own hash, which covers both
-that and all its fields; the register's scripts write them (`scripts.py`). So an entry that was
+that and all its fields; the list store's scripts write them (`scripts.py`). So an entry that was
 changed, taken out, put in or moved breaks the chain where it stands, and one cut off at the end is
-missing against the head. Whoever can write both the whole stream and the head can write another
-history: a head noted elsewhere finds that too.
+missing against the head. An attacker who can write both the whole stream and the head can write
+another history: a head noted elsewhere finds that too.
 """
 
 import hashlib
@@ -19,12 +19,12 @@ from stream.core.model.errors import UNREADABLE
 FIELDS = (
     *(b"number", b"at_s", b"actor", b"reason", b"list", b"op", b"generation", b"detail", b"count"),
 )
-"""What an entry's hash covers, in this order, after the hash of the entry before."""
+"""The fields that an entry's hash covers, in this order, after the hash of the entry before."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """Who did what to a list (`list_name` "": the allowlist), when and why.
+    """An action on a list (`list_name` "": the allowlist): actor, operation, time and reason.
 
     `number` counts all entries from 1; `count` are the numbers on the list after it. Both are 0 in
     an entry from before entries were chained.
@@ -44,7 +44,10 @@ class AuditEntry:
 
     @classmethod
     def of(cls, identity: str, fields: Mapping[bytes, bytes]) -> Self:
-        """The entry in an item of the audit stream; what can not be read in it is 0 or empty."""
+        """Return the entry in an item of the audit stream.
+
+        What cannot be read in it is 0 or empty.
+        """
 
         def text(name: bytes) -> str:
             return fields.get(name, b"").decode(errors="replace")
@@ -69,7 +72,7 @@ class AuditEntry:
 
 @dataclass(frozen=True, slots=True)
 class AuditHead:
-    """Where the audit stands: entries written in all, the hash of the last, and the last's id.
+    """The end of the audit: entries written in all, the hash of the last, and its id.
 
     `last_id` is read from the stream itself, at the same moment.
     """
@@ -81,7 +84,7 @@ class AuditHead:
 
 
 def hash_of(before: bytes, fields: Mapping[bytes, bytes]) -> str:
-    """An entry's hash: SHA-1 over the one before and each field with its length."""
+    """Return an entry's hash: SHA-1 over the one before and each field with its length."""
     values = [fields.get(name, b"") for name in FIELDS]
     text = b"\n".join([before, *(b"%d:%s" % (len(value), value) for value in values)])
     return hashlib.sha1(text, usedforsecurity=False).hexdigest()
@@ -99,8 +102,8 @@ class Trouble:
 class Verification:
     """Takes all entries from the oldest to the newest, and says what is wrong with them.
 
-    `kept_max` is how many entries the register keeps before it cuts old ones off; `noted` a hash
-    that somebody wrote down elsewhere, "" for none.
+    `kept_max` is how many entries the list store keeps before it cuts old ones off; `noted` a hash
+    that was written down elsewhere, "" for none.
     """
 
     head: AuditHead
@@ -116,7 +119,7 @@ class Verification:
 
     @property
     def cut_off(self) -> bool:
-        """Whether so many are kept that the oldest may have been cut off by design."""
+        """True if so many are kept that the oldest may have been cut off by design."""
         return self.first > 1 and self.last - self.first + 1 >= self.kept_max
 
     def take(self, identity: str, fields: Mapping[bytes, bytes]) -> None:
@@ -126,7 +129,7 @@ class Verification:
         number = int(text) if text.isdigit() else 0
         if not number:
             if self.last:
-                self._wrong(identity, "an entry without a number: the register did not write it")
+                self._wrong(identity, "an entry without a number: the list store did not write it")
             self.unchained += 1
             return
         before = fields.get(b"before", b"")
@@ -154,7 +157,7 @@ class Verification:
         if self.first > 1 and not self.cut_off:
             self._wrong(
                 f"entry {self.first}",
-                f"is the oldest, {_missing(0, self.first)}: the register cuts none off before "
+                f"is the oldest, {_missing(0, self.first)}: the list store cuts none off before "
                 f"there are {self.kept_max:,}",
             )
         if self.first == 1 and self._oldest_before:
@@ -192,7 +195,7 @@ FEED_FORGOTTEN = "feed_forgotten"
 
 
 def told_of_version(detail: str) -> str:
-    """The same for a person to read; what is no such detail stands for itself."""
+    """Return the same for a person to read; what is no such detail stands for itself."""
     try:
         said = msgspec.json.decode(detail, type=_Told)
     except UNREADABLE:
@@ -204,7 +207,7 @@ def told_of_version(detail: str) -> str:
 
 
 class _Told(msgspec.Struct, frozen=True):
-    """What of `_detail` is told again."""
+    """The parts of a detail that people read."""
 
     version: str = ""
     gained: int = 0

@@ -1,4 +1,4 @@
-"""How a base lies in Redis: its parts cut into rows, shuffled and compressed.
+"""Read and write the bases of lists in Redis: parts cut into blocks of rows, shuffled, compressed.
 
 Pure. A base's column parts (as in a snapshot's directory: little-endian arrays, sorted by
 fingerprint) are cut into blocks of `BLOCK_ROWS` rows, and a block holds those rows of every column;
@@ -32,7 +32,10 @@ from stream.lists.store.heads import Progress
 from stream.lists.store.redis_client import renamed
 
 BLOCK_ROWS = 1 << 16
+"""One number is found by reading one block. Smaller blocks compress worse, larger ones are read
+slower."""
 PIECE_BYTES = 4 << 20
+"""Redis serves no other client while it answers: a few ms for so many bytes."""
 ZSTD_LEVEL = 3
 """Entropy, not repetition: level 9 saves less than 1 % (measured on 1M entries)."""
 
@@ -44,7 +47,7 @@ _SECTION = struct.Struct("<I")
 
 
 class Layout(msgspec.Struct, frozen=True):
-    """Where a base's parts lie: blobs `0 .. len(firsts) - 1` are blocks, then the pieces.
+    """The place of a base's parts: blobs `0 .. len(firsts) - 1` are blocks, then the pieces.
 
     `firsts` are the first fingerprints (hex) of the blocks; `pieces` the other parts' names, each
     with its number of blobs; `sizes` the bytes of every part, unpacked.
@@ -58,11 +61,14 @@ class Layout(msgspec.Struct, frozen=True):
 
     @property
     def blobs(self) -> int:
-        """How many blobs there are."""
+        """The number of blobs."""
         return len(self.firsts) + sum(count for _, count in self.pieces)
 
     def blocks_of(self, fingerprint: int) -> range:
-        """The only blocks that may hold `fingerprint`: one, or two where its reports are parted."""
+        """Return the only blocks that may hold `fingerprint`.
+
+        One, or two where its reports are parted.
+        """
         wanted = f"{fingerprint:016x}"  # as they are written, texts are in the numbers' order
         return range(
             max(bisect_left(self.firsts, wanted) - 1, 0), bisect_right(self.firsts, wanted)
@@ -77,7 +83,7 @@ class Packed:
     parts: Mapping[str, bytes]
 
     def blobs(self) -> Iterator[bytes]:
-        """The blobs in their order; each is compressed when it is asked for."""
+        """Yield the blobs in their order; each is compressed when it is asked for."""
         step = self.layout.block_rows
         if self.layout.firsts:
             arrays = _arrays(self.parts)
@@ -90,7 +96,7 @@ class Packed:
 
 
 def pack(parts: Mapping[str, bytes], block_rows: int = BLOCK_ROWS) -> Packed:
-    """How `parts` (a snapshot's; its manifest lies elsewhere) will lie in the register."""
+    """Lay out `parts` of a snapshot for the list store; the manifest lies elsewhere."""
     fingerprints = np.frombuffer(parts.get(FINGERPRINT, b""), "<u8")
     rest = sorted(name for name in parts if name not in TYPES and name != MANIFEST_PART)
     layout = Layout(
@@ -111,7 +117,7 @@ class Unpacking:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        # Sizes come from the register: nothing may be larger than a list can be.
+        # Sizes come from the list store: nothing may be larger than a list can be.
         if any(not 0 <= size <= 16 << 30 for size in layout.sizes.values()):
             raise SnapshotUnreadable("the layout's part sizes are impossible")
         self._parts = {name: BytesIO() for name in layout.sizes}
@@ -133,7 +139,7 @@ class Unpacking:
         self._taken += 1
 
     def parts(self) -> dict[str, bytes]:
-        """The parts, after the last blob."""
+        """Return the parts, after the last blob."""
         # BytesIO gives its buffer away without a copy, which would hold all threads up.
         parts = {name: part.getvalue() for name, part in self._parts.items()}
         for name, size in self._layout.sizes.items():
@@ -159,7 +165,7 @@ def pack_block(columns: Mapping[str, NDArray[Any]]) -> bytes:
 
 
 def first_bytes(block_rows: int) -> int:
-    """So many bytes of a block surely hold its fingerprints: zstd adds 1 in 256 at the most."""
+    """So many bytes of a block surely hold its fingerprints: zstd adds 1 in 256 at most."""
     size = block_rows * TYPES[FINGERPRINT].itemsize
     return _SECTION.size + size + size // 256 + 64
 
@@ -167,7 +173,7 @@ def first_bytes(block_rows: int) -> int:
 def unpack_block(
     blob: bytes, rows_max: int, names: Sequence[str] = tuple(TYPES)
 ) -> dict[str, NDArray[Any]]:
-    """The columns `names` (the first so many of `COLUMNS`) of a block.
+    """Return the columns `names` (the first so many of `COLUMNS`) of a block.
 
     Raises SnapshotUnreadable.
     """
@@ -199,7 +205,7 @@ def _compress(data: bytes | memoryview) -> bytes:
 
 
 def decompress(blob: bytes, size_max: int, what: str) -> bytes:
-    """The bytes in `blob`, at most `size_max`; SnapshotUnreadable otherwise."""
+    """Return the bytes in `blob`, at most `size_max`; SnapshotUnreadable otherwise."""
     out = bytearray(size_max)
     try:
         size = cramjam.zstd.decompress_into(blob, out)
@@ -209,10 +215,12 @@ def decompress(blob: bytes, size_max: int, what: str) -> bytes:
 
 
 UNPUBLISHED_TTL_S = 3600
+"""Building and writing the largest list takes minutes. What a dead writer left expires by
+itself."""
 
 
 async def read(redis: Redis, name: str, generation: int, progress: Progress) -> dict[str, bytes]:
-    """A base's parts, its manifest among them; not yet checked against each other.
+    """Return a base's parts, its manifest among them; not yet checked against each other.
 
     Raises SnapshotUnreadable if it is not there (any more) or not whole.
     """
@@ -232,7 +240,7 @@ async def read(redis: Redis, name: str, generation: int, progress: Progress) -> 
 async def reports(
     redis: Redis, name: str, generation: int, fingerprints: Sequence[int]
 ) -> dict[int, tuple[Entry, ...]]:
-    """The reports of those of `fingerprints` that the base of `generation` (0: none) holds.
+    """Return the reports of those of `fingerprints` that the base of `generation` (0: none) holds.
 
     Raises SnapshotUnreadable as `read` does.
     """
@@ -269,7 +277,7 @@ async def reports(
 
 
 async def manifest(redis: Redis, name: str, generation: int) -> bytes:
-    """A base's manifest; raises SnapshotUnreadable if the base is not there (any more)."""
+    """Return a base's manifest; raises SnapshotUnreadable if the base is not there (any more)."""
     return (await _head(redis, name, generation))[0]
 
 
@@ -318,7 +326,7 @@ async def _head(redis: Redis, name: str, generation: int) -> tuple[bytes, Layout
         )
     manifest, layout = fields
     if manifest is None or layout is None:
-        raise SnapshotUnreadable(f"{name}: base {generation} is not in the register")
+        raise SnapshotUnreadable(f"{name}: base {generation} is not in the list store")
     try:
         return manifest, msgspec.json.decode(layout, type=Layout)
     except UNREADABLE as error:

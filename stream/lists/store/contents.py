@@ -23,14 +23,14 @@ CHANGES_MAX = 5_000
 
 
 async def head_of(register: Register, name: str) -> ListHead:
-    """The list's head; raises ListUnknown."""
+    """Return the list's head; raises ListUnknown."""
     return (await register.state(name)).head
 
 
 async def columns_in(register: Register, name: str, generation: int, key: bytes) -> Columns:
-    """The entries of the base of `generation`; 0: none.
+    """Return the entries of the base of `generation`; 0: none.
 
-    Raises SnapshotUnreadable for a bare filter too, whose entries nobody knows: it must not be
+    Raises SnapshotUnreadable for a bare filter too, whose entries are unknown: it must not be
     taken for an empty list.
     """
     if not generation:
@@ -46,14 +46,14 @@ async def columns_in(register: Register, name: str, generation: int, key: bytes)
 
 
 async def entries_of(register: Register, name: str, key: bytes) -> tuple[ListHead, Columns]:
-    """All entries of a list as the register has them now."""
+    """Return all entries of a list as the list store has them now."""
     state = await register.state(name)
     old = await columns_in(register, name, state.head.base, key)
     return state.head, with_changes(old, [numbered.change for numbered in state.changes])
 
 
 def fingerprints_of(texts: Sequence[str], key: bytes) -> list[int]:
-    """The fingerprints of numbers and prefixes in the circle with `key`."""
+    """Return the fingerprints of numbers and prefixes in the circle with `key`."""
     column = np.array([text.encode() for text in texts], "S16")
     found: list[int] = Digests(elements(column, key)).fingerprints().tolist() if texts else []
     return found
@@ -83,7 +83,10 @@ async def covering(
 
 
 def _shorter(text: str) -> list[str]:
-    """Every prefix that holds what `text` stands for, longest first; `text` itself not among it."""
+    """Return every prefix that holds what `text` stands for, longest first.
+
+    `text` itself not among it.
+    """
     digits = text[1:].removesuffix("*")
     longest = min(len(digits) - is_prefix(text), 14)
     return [f"+{digits[:length]}*" for length in range(longest, 1, -1)]
@@ -92,7 +95,7 @@ def _shorter(text: str) -> list[str]:
 async def hashed_now(
     register: Register, name: str, fingerprints: Collection[int], keys: Mapping[str, bytes]
 ) -> dict[int, int]:
-    """What fingerprints of an earlier epoch are in the list's own; only those of its numbers.
+    """Translate fingerprints of former circle keys into the list's own; only those of its numbers.
 
     Hashes every number of the list for each earlier key that is here, and none where the list holds
     all fingerprints as they are. Raises ListUnknown, RegisterDown, SnapshotUnreadable.

@@ -1,8 +1,8 @@
-"""Edits to a list in the register: each is one atomic change of one number's reports.
+"""Edits to a list in the list store: each is one atomic change of one number's reports.
 
 What a number's reports are after an edit is worked out here, from the list's base and the changes
 over it; the script writes it only if both are still what they were, else the edit is done again. So
-two who edit the same number at once are both heard, and nobody waits for a lock.
+two concurrent edits of one number both count, and no client waits for a lock.
 """
 
 import re
@@ -24,10 +24,12 @@ from stream.lists.store.store_codec import Op, entries_json, hex_of, numbered_of
 from stream.ops.skipped_records import Place, Skipped, skip
 
 PIPELINE = 500
-"""Changes per round trip: about 20 ms of Redis' time, in which nobody else is served."""
+"""Changes per round trip: about 20 ms of Redis' time, in which no other client is served."""
 REPORTS_MAX = 100
 """Reports of one number that changes keep: the oldest go, so that one number stays small."""
 _MOVED_MAX = 100
+"""Each lost race costs one round trip. After so many, others change the same numbers without a
+pause."""
 _ANY = ""
 
 Edit = Entry | Retraction | Removal
@@ -36,14 +38,14 @@ Edit = Entry | Retraction | Removal
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How many steps and audit entries are kept."""
+    """The numbers of steps and audit entries kept."""
 
     changes: int
     audit: int
 
 
 @dataclass(frozen=True, slots=True)
-class _Standing:
+class _NumberState:
     """A number before an edit: its reports, the generation that made them so (0: the base)."""
 
     reports: tuple[Entry, ...]
@@ -57,7 +59,7 @@ class _Head(NamedTuple):
 
 
 class Editor:
-    """Makes edits with the script `change` of the register at `redis`."""
+    """Makes edits with the script `change` of the list store at `redis`."""
 
     def __init__(self, redis: Redis, change: AsyncScript, limits: Limits) -> None:
         self._redis = redis
@@ -65,19 +67,20 @@ class Editor:
         self._limits = limits
 
     async def edit(self, name: str, edits: Sequence[Edit], by: By) -> Changed:
-        """Every edit by a script of its own, many to a round trip; those of a number in order.
+        """Return every edit by a script of its own, many to a round trip; those of a number in
+        order.
 
         Raises RegisterDown, ListUnknown; and ChangeConflict where others change the same numbers
         without a pause, after a part of the edits was made.
         """
         outcomes: dict[int, Outcome] = {}
         pending = list(range(len(edits)))
-        known: dict[int, _Standing] = {}
+        known: dict[int, _NumberState] = {}
         generation = base = moved = 0
         while pending:
             unseen = {edits[at].fingerprint for at in pending} - known.keys()
             if unseen:
-                head, found = await self._standings(name, sorted(unseen))
+                head, found = await self._states(name, sorted(unseen))
                 base, generation = head.base, max(generation, head.generation)
                 known |= found
             part = _part(edits, pending)
@@ -93,7 +96,7 @@ class Editor:
                 outcomes[at] = _outcome(answer, sent[at])
                 if fingerprint in known:
                     was = known[fingerprint].in_base
-                    known[fingerprint] = _Standing(sent[at], answer[1], was)
+                    known[fingerprint] = _NumberState(sent[at], answer[1], was)
             pending = [at for at in pending if at not in outcomes]
             moved += not known
             if moved > _MOVED_MAX:
@@ -104,14 +107,14 @@ class Editor:
         return Changed(generation, tuple(outcomes[at] for at in range(len(edits))))
 
     async def reports(self, name: str, fingerprints: Sequence[int]) -> dict[int, tuple[Entry, ...]]:
-        """All reports of each number as they are now; () where there is none."""
-        _, found = await self._standings(name, fingerprints)
-        return {fingerprint: standing.reports for fingerprint, standing in found.items()}
+        """Return all reports of each number as they are now; () where there is none."""
+        _, found = await self._states(name, fingerprints)
+        return {fingerprint: state.reports for fingerprint, state in found.items()}
 
-    async def _standings(
+    async def _states(
         self, name: str, fingerprints: Sequence[int]
-    ) -> tuple[_Head, dict[int, _Standing]]:
-        """Where the list stands, and what its base and changes say of each number."""
+    ) -> tuple[_Head, dict[int, _NumberState]]:
+        """Return the list's head, and the state of each number from base and changes."""
         while True:
             with renamed(f"looking at {name}"):
                 async with self._redis.pipeline(transaction=False) as pipe:
@@ -127,16 +130,16 @@ class Editor:
                     f"{redis_keys.head(name)}: base and generation are no numbers"
                 )
             base = int(field)
-            found: dict[int, _Standing] = {}
+            found: dict[int, _NumberState] = {}
             odd: dict[int, int] = {}
             for fingerprint, value in zip(fingerprints, chain.from_iterable(values), strict=True):
-                standing = _changed(value, base)
-                if isinstance(standing, int):
+                state = _changed(value, base)
+                if isinstance(state, int):
                     where = f"{redis_keys.changed(name)} {hex_of(fingerprint)}"
                     skip(Skipped(Place.CHANGED, where, "it is no change", name))
-                    odd[fingerprint] = standing
-                elif standing is not None:
-                    found[fingerprint] = standing
+                    odd[fingerprint] = state
+                elif state is not None:
+                    found[fingerprint] = state
             rest = [fingerprint for fingerprint in fingerprints if fingerprint not in found]
             try:
                 held = await bases.reports(self._redis, name, base, rest)
@@ -146,7 +149,7 @@ class Editor:
                 raise
             for fingerprint in rest:
                 reports = held.get(fingerprint, ())
-                found[fingerprint] = _Standing(reports, odd.get(fingerprint, 0), bool(reports))
+                found[fingerprint] = _NumberState(reports, odd.get(fingerprint, 0), bool(reports))
             return _Head(base, int(generation)), found
 
     async def _send(
@@ -154,7 +157,7 @@ class Editor:
         name: str,
         edits: Sequence[Edit],
         made: dict[int, tuple[Entry, ...]],
-        known: dict[int, _Standing],
+        known: dict[int, _NumberState],
         base: int,
         by: By,
     ) -> dict[int, list[int]]:
@@ -164,15 +167,15 @@ class Editor:
         with renamed(f"changing {name}"):
             async with self._redis.pipeline(transaction=False) as pipe:
                 for at, reports in made.items():
-                    edit, standing = edits[at], known[edits[at].fingerprint]
+                    edit, state = edits[at], known[edits[at].fingerprint]
                     op = Op.ADD if reports else Op.REMOVE
                     blind = isinstance(edit, Removal)  # whatever the reports are: they all go
                     await self._change(
                         keys=[redis_keys.head(name), redis_keys.changed(name)],
                         args=[
                             *(name, op, hex_of(edit.fingerprint), _payload(edit, reports)),
-                            *(int(standing.in_base), base),
-                            _ANY if blind else standing.generation,
+                            *(int(state.in_base), base),
+                            _ANY if blind else state.generation,
                             *(by.actor, by.reason, masked(edit.number or "")),
                             *(self._limits.changes, self._limits.audit),
                         ],
@@ -185,7 +188,10 @@ class Editor:
 
 
 def after(edit: Edit, reports: tuple[Entry, ...]) -> tuple[Entry, ...] | None:
-    """A number's reports after an edit, by their sources' names; None: there is nothing to do."""
+    """Return a number's reports after an edit, by their sources' names.
+
+    None: there is nothing to do.
+    """
     if isinstance(edit, Removal):
         return ()
     others = [report for report in reports if report.source != edit.source]
@@ -197,7 +203,10 @@ def after(edit: Edit, reports: tuple[Entry, ...]) -> tuple[Entry, ...] | None:
 
 
 def _part(edits: Sequence[Edit], pending: Sequence[int]) -> list[int]:
-    """The next edits to send at once: no number twice, since the second builds on the first."""
+    """Return the next edits to send at once.
+
+    No number twice, since the second builds on the first.
+    """
     part: dict[int, int] = {}
     for at in pending:
         part.setdefault(edits[at].fingerprint, at)
@@ -206,8 +215,8 @@ def _part(edits: Sequence[Edit], pending: Sequence[int]) -> list[int]:
     return list(part.values())
 
 
-def _changed(value: Any, base: int) -> _Standing | int | None:
-    """What the changes say of a number; None: nothing that the base does not hold already.
+def _changed(value: Any, base: int) -> _NumberState | int | None:
+    """Return the state of a number in the changes; None: the base already holds it all.
 
     One that cannot be read says nothing; it is its generation, so that the next edit of the number
     takes its place.
@@ -221,7 +230,7 @@ def _changed(value: Any, base: int) -> _Standing | int | None:
     if numbered.generation <= base:
         return None
     # Whether the base holds the number too does not matter any more: the change speaks for it.
-    return _Standing(numbered.change.entries, numbered.generation, in_base=False)
+    return _NumberState(numbered.change.entries, numbered.generation, in_base=False)
 
 
 def _payload(edit: Edit, reports: tuple[Entry, ...]) -> bytes:

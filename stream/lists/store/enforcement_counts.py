@@ -19,21 +19,25 @@ from stream.lists.store.store_codec import hex_of
 
 DAY_S: Final = 86_400
 REBUILT_DAYS: Final = 8
-"""Documents of so many days are made anew when more is counted: decisions stay 7 days in Kafka."""
+"""Documents of so many days are made again when more is counted: decisions stay 7 days in Kafka."""
 COUNTS_S: Final = 40 * DAY_S
+"""A monthly report needs 31 days; the rest is time to ask about it."""
 DAY_NUMBERS_S: Final = (REBUILT_DAYS + 2) * DAY_S
+"""A day is counted again for `REBUILT_DAYS`; two days more allow for clocks and outages."""
 MONTH_NUMBERS_S: Final = 45 * DAY_S
+"""A month, and two weeks in which its report is made and asked about."""
 EXACT_MAX: Final = 4096
 """Numbers of a day or month, list and category that are counted one by one, 60 bytes each; beyond
 them Redis estimates, by 0.8 % (standard error), in 12 KB."""
 FRESH_MAX: Final = 100_000
+"""Bounds Redis' memory: the oldest numbers without a stopped call go first."""
 SEEN: Final = 65_536
 """Decisions of a partition among which a repeat is recognised: half a megabyte. A worker repeats
 after a crash what it had not committed, which is at most a second's calls."""
 
 
 class Progress(NamedTuple):
-    """How far a partition is counted: the next offset, and the next place among the ids kept.
+    """The position in a partition: the next offset, and the next place in the ring of ids.
 
     `offset` None: nothing of it was counted yet.
     """
@@ -43,7 +47,7 @@ class Progress(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """What calls are counted by, beside their outcome."""
+    """The dimensions of a count of calls, beside their outcome."""
 
     list: str
     day: date
@@ -52,8 +56,8 @@ class Cell(NamedTuple):
 
 @dataclass(slots=True)
 class Batch:
-    """What decisions come to. `ids` of those counted, 8 bytes each; `numbers` by fingerprint;
-    `stopped`: when the first call of each of a list's numbers was blocked or flagged, ms.
+    """Counts of some decisions. `ids` of those counted, 8 bytes each; `numbers` by fingerprint;
+    `stopped`: time of the first blocked or flagged call of each number of a list, ms.
     """
 
     ids: list[bytes] = field(default_factory=list)
@@ -64,7 +68,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What was counted of a list on a day; the `..._steps` are counts by step of `core.delays`.
+    """Counts of a list on a day; the `..._steps` are counts by step of `core.model.delays`.
 
     `peaks`: the greatest of `in_force` and `first` (ms) and `stale` (s). `followed`: a feed of ours
     brings the list. `counted`: decisions are counted here at all.
@@ -87,7 +91,7 @@ class Figures:
         return Delays.counted(self.first_steps, self.peaks.get("first", 0) / 1000, None)
 
     def versions(self) -> Versions | None:
-        """How the list's versions fared; None: nobody follows it here."""
+        """Return the counts of the list's versions; None: no feed here follows it."""
         if not self.followed and not self.verdicts:
             return None
         return Versions(
@@ -110,7 +114,7 @@ class Effect:
 
 
 def day_of(at_ms: int) -> date:
-    """The UTC day of a moment."""
+    """Return the UTC day of a moment."""
     return datetime.fromtimestamp(at_ms / 1000, UTC).date()
 
 
@@ -123,7 +127,7 @@ def note_verdict(pipe: Pipeline, list_name: str, feed: str, verdict: str, at_ms:
 
 
 def note_effect(pipe: Pipeline, list_name: str, effect: Effect) -> None:
-    """How long the version took from its owner's publication until it was live here.
+    """Count the delay of a version from its owner's publication until it was live here.
 
     Its new numbers are remembered until a call of each was stopped. Several changes that come at
     once count as old as the oldest of them there.

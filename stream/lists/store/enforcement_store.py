@@ -1,7 +1,7 @@
 """Enforcement in Redis, beside the lists: counts, documents, sightings; each write is atomic.
 
-How far decisions are counted is kept with the counts and moves with them in one transaction, so
-whoever counts a record twice, or dies in between, changes nothing the second time.
+How far decisions are counted is kept with the counts and moves with them in one transaction, so a
+record that is counted again, after a crash too, changes nothing.
 """
 
 from collections import defaultdict
@@ -40,9 +40,12 @@ from stream.lists.store.store_codec import hex_of
 from stream.ops.skipped_records import Place, Skipped, skip
 
 ID_BYTES: Final = 8
+"""Ids are hashes. Among the 65,536 kept, two equal prefixes of 8 bytes are not expected."""
 _TRIES: Final = 50
+"""Each lost race (WATCH) costs one round trip of some milliseconds."""
 _DIGITS_MAX: Final = 18
 _REFUSED_MAX: Final = 200
+"""Bounds Redis' memory: a partner can send any number of broken documents."""
 
 
 class EnforcedBook(Closing):
@@ -54,11 +57,11 @@ class EnforcedBook(Closing):
 
     @classmethod
     def open(cls, settings: RegisterSettings) -> Self:
-        """At the same Redis as the register."""
+        """At the same Redis as the list store."""
         return cls(client(settings))
 
     async def progress(self, partition: str) -> tuple[Progress, list[bytes]]:
-        """How far a partition of decisions is counted, and the ids counted last.
+        """Return the position in a partition of decisions, and the ids counted last.
 
         Raises RegisterLost where that cannot be read.
         """
@@ -78,8 +81,8 @@ class EnforcedBook(Closing):
     ) -> Progress | None:
         """Count a batch that ends before `offset`; how far it is counted now.
 
-        None: nothing was counted, since somebody else went on from `before`. Raises ChangeConflict
-        where the lists change without a pause.
+        None: nothing was counted, since another process went on from `before`. Raises
+        ChangeConflict where the lists change without a pause.
         """
         place = (before.place + len(batch.ids)) % SEEN
         with renamed(f"counting decisions of {partition}"):
@@ -125,12 +128,12 @@ class EnforcedBook(Closing):
             await self._redis.sadd(redis_keys.ENFORCED_COUNTED, *partitions)
 
     async def begin_anew(self, partition: str) -> None:
-        """The topic is another one than before: its offsets begin anew."""
+        """The topic is another one than before: its offsets begin again."""
         with renamed(f"beginning {partition} anew"):
             await self._redis.delete(redis_keys.enforced_at(partition))
 
     async def figures(self, list_name: str, day: date) -> Figures:
-        """What was counted of a list on a day."""
+        """Return the counts of a list on a day."""
         with renamed(f"reading what {list_name} did"):
             async with self._redis.pipeline(transaction=True) as pipe:
                 pipe.hgetall(redis_keys.enforced_day(list_name, day))
@@ -175,7 +178,7 @@ class EnforcedBook(Closing):
         )
 
     async def _distinct(self, list_name: str, period: str, category: str) -> int | None:
-        """How many; None where calls were counted without their circle's key."""
+        """Count the different numbers; None where calls were counted without their circle's key."""
         key = redis_keys.enforced_numbers(list_name, period, category)
         exact = int(await self._redis.scard(key))
         if exact < EXACT_MAX:
@@ -183,7 +186,7 @@ class EnforcedBook(Closing):
         return int(await self._redis.pfcount(f"{key}:all"))
 
     async def feeds(self) -> dict[str, str]:
-        """Which feed brings each list."""
+        """Return the feed that fills each list."""
         held = await self._held(redis_keys.ENFORCED_FEEDS, "which feeds bring lists")
         return {name: feed.decode(errors="replace") for name, feed in held.items()}
 
@@ -195,7 +198,9 @@ class EnforcedBook(Closing):
                 await pipe.execute()
 
     async def sighted(self, list_name: str, sighting: Sighting, by: By) -> None:
-        """A number of a partner's list is no scammer's: its owner is told by the day's document."""
+        """Note that a number on a partner's list is no scammer's. The day's document tells its
+        owner.
+        """
         day = sighting.seen_at.astimezone(UTC).date().isoformat()
         field = f"{day} {sighting.fingerprint}"
         await self._told(
@@ -208,7 +213,7 @@ class EnforcedBook(Closing):
         )
 
     async def sightings(self, list_name: str, day: date) -> tuple[Sighting, ...]:
-        """What was seen of a list on a day; what is older than the documents goes."""
+        """Return the sightings of a list on a day, and delete those older than the documents."""
         key = redis_keys.enforced_sightings(list_name)
         held = await self._held(key, f"sightings of {list_name}")
         found = [(name[:10], name, value) for name, value in held.items()]
@@ -236,7 +241,7 @@ class EnforcedBook(Closing):
     async def documents(
         self, list_name: str, country: str, first: date, last: date
     ) -> tuple[Enforcement, ...]:
-        """What `country` says of the list for the days from `first` to `last`, as it is kept.
+        """Return the documents of `country` on the list for the days from `first` to `last`.
 
         A document that cannot be read is skipped: it is as if nothing had been said of that day.
         """
@@ -260,7 +265,7 @@ class EnforcedBook(Closing):
             return int(await self._redis.hdel(key, *old)) if old else 0
 
     async def looked_at(self, country: str) -> Mapping[str, str]:
-        """The files of a country that were looked at, by name: their SHA-256."""
+        """Return the files of a country that were looked at, by name: their SHA-256."""
         held = await self._held(redis_keys.enforced_read(country), f"what is known of {country}")
         return {name: sha256.decode(errors="replace") for name, sha256 in held.items()}
 
@@ -283,7 +288,7 @@ class EnforcedBook(Closing):
         await self._told(key, list_name, "enforcement_refused", by, target, why.encode()[:500])
 
     async def refused(self, country: str) -> dict[str, str]:
-        """The documents of a country that were not taken, and why."""
+        """Return the documents of a country that were not taken, and why."""
         held = await self._held(redis_keys.enforced_refused(country), f"what {country} said")
         return {name: why.decode(errors="replace") for name, why in held.items()}
 
@@ -293,7 +298,7 @@ class EnforcedBook(Closing):
             await self._redis.hdel(redis_keys.enforced_refused(country), target)
 
     async def taken(self, list_name: str, sightings: Sequence[str]) -> list[bool]:
-        """Which of some partners' sightings were taken over already."""
+        """Mark the partners' sightings that were taken over already."""
         if not sightings:
             return []
         with renamed(f"reading sightings of {list_name}"):
@@ -308,7 +313,7 @@ class EnforcedBook(Closing):
             await self._redis.hset(redis_keys.enforced_sighted(list_name), sighting, at_s)
 
     async def forget_taken(self, list_name: str, before_s: int) -> None:
-        """Sightings that were taken over before then are told no more."""
+        """Forget the sightings that were taken over before then."""
         held = await self._held(redis_keys.enforced_sighted(list_name), f"sightings of {list_name}")
         old = [mark for mark, at_s in held.items() if (_whole(at_s) or 0) < before_s]
         if old:
@@ -331,7 +336,7 @@ class EnforcedBook(Closing):
 
 
 def _progress(held: Any, partition: str) -> Progress:
-    """How far is counted. Raises RegisterLost: whoever guessed would count decisions twice."""
+    """Decode the position. Raises RegisterLost: a guess would count decisions twice."""
     offset, place = (None if value is None else _whole(value) for value in held)
     if held != [None, None] and (offset is None or place is None or place >= SEEN):
         key = redis_keys.enforced_at(partition)
@@ -341,12 +346,12 @@ def _progress(held: Any, partition: str) -> Progress:
 
 
 def _whole(value: bytes) -> int | None:
-    """A count; None: it is none."""
+    """Return a count; None: it is none."""
     return int(value) if value.isdigit() and len(value) <= _DIGITS_MAX else None
 
 
 def _steps(found: Mapping[str, int]) -> dict[int, int]:
-    """How many delays came to each step."""
+    """Return the number of delays at each step."""
     return {int(step): many for step, many in found.items() if step.isdecimal()}
 
 
@@ -355,7 +360,7 @@ def _unread(key: str, field: str, why: str, list_name: str = "") -> None:
 
 
 async def _published(pipe: Pipeline, batch: Batch) -> dict[tuple[str, int], int]:
-    """When numbers were published of which no call was stopped before."""
+    """Return the publication times of numbers of which no call was stopped before."""
     by_list: dict[str, list[int]] = defaultdict(list)
     for name, fingerprint in batch.stopped:
         by_list[name].append(fingerprint)
@@ -370,7 +375,7 @@ async def _published(pipe: Pipeline, batch: Batch) -> dict[tuple[str, int], int]
 
 
 async def _room(pipe: Pipeline, batch: Batch) -> set[str]:
-    """The keys of numbers that take more of them one by one."""
+    """Return the keys of numbers that take more of them one by one."""
     found = set()
     for cell in batch.numbers:
         for key in _periods(cell):
@@ -404,7 +409,7 @@ def _note_first(pipe: Pipeline, batch: Batch, published: Mapping[tuple[str, int]
 
 
 def _ring(place: int, ids: Sequence[bytes]) -> list[tuple[int, Sequence[bytes]]]:
-    """Where in a ring of `SEEN` places ids go that begin at `place`: pieces that do not wrap."""
+    """Cut ids for the ring of `SEEN` places, from `place` on, into pieces that do not wrap."""
     assert len(ids) <= SEEN, "a batch is smaller"
     cut = SEEN - place
     return [(start, piece) for start, piece in ((place, ids[:cut]), (0, ids[cut:])) if piece]

@@ -1,4 +1,4 @@
-"""What the register says of its lists, and what a change to one did: values only."""
+"""Values of the list store: heads and states of lists, and effects of changes."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,20 +12,20 @@ from stream.core.policy.list_scope import Scope
 
 @dataclass(frozen=True, slots=True)
 class By:
-    """Who changes something, and why: for the audit. What is not to be seen is marked there."""
+    """The actor of a change and the reason, for the audit. Hidden characters are marked there."""
 
     actor: str
     reason: str = ""
 
     def __post_init__(self) -> None:
-        # Whoever asks says what is wrong with a text (`core.said.line_of`); nothing gets past here.
+        # Callers say what is wrong with a text (`core.model.free_text`); this is the last guard.
         object.__setattr__(self, "actor", cleaned(self.actor))
         object.__setattr__(self, "reason", cleaned(self.reason))
 
 
 @dataclass(frozen=True, slots=True)
 class ListHead:
-    """A list as the register has it. `base` is its base's generation, 0: none yet.
+    """A list as the list store has it. `base` is its base's generation, 0: none yet.
 
     `changes` counts numbers changed since the base (shortly after a new base also some that it
     holds already); `count` the numbers on the list. `scope` is what the feed that fills it without
@@ -46,7 +46,7 @@ class ListHead:
 
 @dataclass(frozen=True, slots=True)
 class AllowHead:
-    """Where the allowlist stands."""
+    """The position of the allowlist."""
 
     generation: int
     chain: str
@@ -54,10 +54,10 @@ class AllowHead:
 
 @dataclass(frozen=True, slots=True)
 class Heads:
-    """All heads of one moment. `identity` is None in a register that holds nothing yet.
+    """All heads of one moment. `identity` is None in a list store that holds nothing yet.
 
     `last_id` is the last step in the change stream at that moment. `deleted`: the last generation
-    of each list that somebody deleted.
+    of each deleted list.
     """
 
     identity: str | None
@@ -85,8 +85,8 @@ class ListState:
 
 
 class Outcome(Enum):
-    """What one edit did to its number: it is new on the list, has other reports, is off the list,
-    or there was nothing to take off.
+    """The effect of an edit: the number is new on the list, has other reports, is off the list, or
+    was not on it.
     """
 
     ADDED = "added"
@@ -97,7 +97,7 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """What a series of adds or removes did, one outcome each; the list's generation after it."""
+    """The effects of a series of adds or removes, one each, and the list's generation after it."""
 
     generation: int
     outcomes: tuple[Outcome, ...]
@@ -130,8 +130,8 @@ class Reservation:
 
 
 def unknown(name: str) -> str:
-    """What is said of a list that the register does not have."""
-    return f"no list {name} in the register: `ringfence lists create {name}` makes it"
+    """Return the error text for a list that the list store does not have."""
+    return f"no list {name} in the list store: `ringfence lists create {name}` makes it"
 
 
 Progress = Callable[[int, int], None]
@@ -139,4 +139,4 @@ Progress = Callable[[int, int], None]
 
 
 def no_progress(_done: int, _whole: int) -> None:
-    """Tell nobody."""
+    """Report no progress."""

@@ -17,8 +17,9 @@ from stream.lists.store.list_store import Register
 from stream.lists.store.store_codec import REBUILD, REKEY, BaseRecord, Op, Step, base_of
 
 RECENT_ENTRIES = 10_000
+"""The page must answer at once: so many entries of the audit take about 50 ms."""
 TOGETHER_S = 60
-"""Changes of one kind by one person for one reason, so little apart, are told as one."""
+"""Changes of one kind by one actor for one reason within this time are one row."""
 
 FEED_PULLED = "pull"
 """The audit's word for a feed that a person had fetched."""
@@ -48,7 +49,7 @@ class Made:
 async def history(
     register: Register, past: Past, most: int, *, each: bool = False
 ) -> tuple[Made, ...]:
-    """The newest `most` (0: all) of what was made of a list, newest first.
+    """Return the newest `most` (0: all) of what was made of a list, newest first.
 
     `each`: every generation on a row of its own, those reserved for a new base too.
     """
@@ -74,7 +75,8 @@ async def history(
 
 
 async def recent(register: Register, head: ListHead, most: int) -> tuple[tuple[Made, ...], bool]:
-    """The newest `most` rows, and whether there were no more; from the newest end of the audit.
+    """Return the newest `most` rows, and whether there were no more; from the newest end of the
+    audit.
 
     Looks at `RECENT_ENTRIES` entries of all lists at most, and at no step: so `kept` is true of
     generations that are bases, and false of those between them, which may still be had.
@@ -138,7 +140,7 @@ def _joined(rows: Iterable[Made]) -> Iterator[Made]:
 
 
 def _alike(older: Made, newer: Made) -> bool:
-    """Whether two rows are told as one."""
+    """Return whether two rows are joined into one."""
     return (
         (older.what, older.actor, older.reason, older.kept, older.of)
         == (newer.what, newer.actor, newer.reason, newer.kept, newer.of)
@@ -148,14 +150,14 @@ def _alike(older: Made, newer: Made) -> bool:
 
 
 def place_of(entry: AuditEntry) -> str:
-    """What an entry of the audit is about, for a person: a list, the allowlist, feeds or calls."""
+    """Return the subject of an audit entry for people: a list, the allowlist, feeds or calls."""
     if entry.op in {FEED_PULLED, FEED_FORGOTTEN} and not entry.list_name:
         return "(feeds)"
     return entry.list_name or ("(allowlist)" if entry.op in _OF_ALLOWLIST else "(calls)")
 
 
 def detail_of(entry: AuditEntry) -> str:
-    """What an entry of the audit says beyond its operation, for a person. Numbers are masked."""
+    """Return the details of an audit entry for people. Numbers are masked."""
     if entry.op.startswith("feed_"):
         return told_of_version(entry.detail)
     record = base_of(entry.detail.encode()) if entry.op == Op.BASE else None
@@ -171,7 +173,8 @@ Said = dict[int, tuple[Entry, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What one generation did to a number on a list; `reports` are those after it, (): it is off.
+    """The effect of one generation on a number; `reports` are those after it, (): it is off the
+    list.
 
     `element` is the number or prefix as text, "" where that is not known. `what` is added, changed,
     renewed (only its times) or removed. `how` is the list's step (add, remove, import, rollback,
@@ -192,7 +195,7 @@ class Turn:
 async def said_at(
     register: Register, past: Past, generation: int, fingerprints: Sequence[int]
 ) -> Said:
-    """The reports of `fingerprints` at a generation.
+    """Return the reports of `fingerprints` at a generation.
 
     Raises VersionGone, RegisterDown, SnapshotUnreadable.
     """
@@ -204,7 +207,7 @@ async def said_at(
 
 
 async def turns_of(register: Register, past: Past, fingerprints: Sequence[int]) -> tuple[Turn, ...]:
-    """What became of a number on a list, oldest first, as far as it can still be told."""
+    """Return the history of a number on a list, oldest first, as far as it is kept."""
     found: list[Turn] = []
     before: Said = {}
     upto = 0
@@ -229,7 +232,7 @@ async def turns_of(register: Register, past: Past, fingerprints: Sequence[int]) 
 async def with_audit(
     register: Register, turns: Mapping[str, Sequence[Turn]]
 ) -> dict[str, tuple[Turn, ...]]:
-    """The turns on each list with who made them and why, where the audit still says so."""
+    """Return the turns on each list with who made them and why, where the audit still says so."""
     wanted = {(name, turn.generation) for name, mine in turns.items() for turn in mine}
     moments = [turn.at_s for mine in turns.values() for turn in mine]
     told = {}
@@ -267,7 +270,7 @@ def _after(said: Said, changes: Iterable[Change], fingerprints: set[int]) -> Sai
 
 
 def _how(past: Past, stretch: Stretch) -> str:
-    """What made the base of a stretch."""
+    """Return the origin of a stretch's base."""
     for step in past.steps:
         if step.generation == stretch.first and step.op == Op.BASE:
             record = base_of(step.payload)

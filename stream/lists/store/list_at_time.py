@@ -2,7 +2,7 @@
 
 What is still there of a list's past are the bases that are kept and the steps that the change
 stream still holds. A base is the list from the generation of its publishing on, and each step after
-it another; where a step is missing, the generations up to the next base can not be had any more.
+it another; where a step is missing, the generations up to the next base cannot be had any more.
 Every step is held against the chain before it counts.
 """
 
@@ -35,18 +35,18 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What of a list's past can be had: `stretches`, newest first, and the steps in order."""
+    """The available past of a list: `stretches`, newest first, and the steps in order."""
 
     head: ListHead
     steps: tuple[Step, ...]
     stretches: tuple[Stretch, ...]
 
     def holds(self, generation: int) -> bool:
-        """Whether that generation can be had."""
+        """Return whether that generation can be had."""
         return any(s.first <= generation <= s.last for s in self.stretches)
 
     def said(self) -> str:
-        """Which generations can be had, in words."""
+        """Return the available generations as text."""
         spans = [
             f"{s.first}" if s.first == s.last else f"{s.first} to {s.last}"
             for s in reversed(self.stretches)
@@ -54,9 +54,9 @@ class Past:
         return ", ".join(spans) or "none"
 
     def generation_at(self, at_ms: int) -> int:
-        """The generation that was the newest at a moment, in milliseconds since the epoch.
+        """Return the generation that was the newest at a moment, in milliseconds since the epoch.
 
-        Raises VersionGone if that can not be told any more, or the list was not there yet.
+        Raises VersionGone if the changes of that time are not kept, or the list was not there yet.
         """
         name = self.head.name
         if at_ms < self.head.created_at_s * 1000:
@@ -73,7 +73,7 @@ class Past:
         )
 
     def stretch_of(self, generation: int) -> Stretch:
-        """The stretch that holds a generation; raises VersionGone."""
+        """Return the stretch that holds a generation; raises VersionGone."""
         name = self.head.name
         if not 1 <= generation <= self.head.generation:
             raise VersionGone(
@@ -85,16 +85,16 @@ class Past:
         raise VersionGone(f"generation {generation} of {name} is not kept any more: {self._hint()}")
 
     def changes(self, stretch: Stretch, generation: int) -> Iterator[Change]:
-        """What was changed after the stretch's base, up to `generation`, in order."""
+        """Yield the changes after the stretch's base, up to `generation`, in order."""
         for at, change in self.numbered(stretch):
             if at > generation:
                 break
             yield change
 
     def numbered(self, stretch: Stretch) -> Iterator[tuple[int, Change]]:
-        """All that was changed after the stretch's base, with generations, in order.
+        """Yield all that was changed after the stretch's base, with generations, in order.
 
-        Raises SnapshotUnreadable at a change that can not be read.
+        Raises SnapshotUnreadable at a change that cannot be read.
         """
         for step in self.steps:
             if stretch.base.generation < step.generation <= stretch.last:
@@ -103,21 +103,21 @@ class Past:
                     yield step.generation, change
                 elif step.op not in _NO_CHANGE:
                     place = f"{self.head.name}, generation {step.generation}"
-                    raise SnapshotUnreadable(f"{place}: the change can not be read")
+                    raise SnapshotUnreadable(f"{place}: the change cannot be read")
 
     def _hint(self) -> str:
         return f"these can be had: {self.said()} (bases_kept, bases_kept_days in [lists])"
 
 
 async def past_of(register: Register, name: str) -> Past:
-    """What of a list's past can be had now. Raises ListUnknown, RegisterDown."""
+    """Return the available past of a list. Raises ListUnknown, RegisterDown."""
     bases = await register.annals.bases(name)
     head = (await register.state(name)).head
     return _past(head, bases, await register.annals.steps(name, _born(head)))
 
 
 async def pasts_about(register: Register, wanted: Mapping[str, Collection[int]]) -> dict[str, Past]:
-    """The pasts of lists, each with only the changes to some fingerprints. RegisterDown."""
+    """Return the pasts of lists, each with only the changes to some fingerprints. RegisterDown."""
     annals = register.annals
     bases = {name: await annals.bases(name) for name in wanted}
     heads = (await register.heads()).lists
@@ -140,7 +140,7 @@ def _past(head: ListHead, bases: Sequence[KeptBase], steps: Sequence[Step]) -> P
 
 
 def _moved(steps: Sequence[Step]) -> int:
-    """The last base that took the list to another key; 0: none did."""
+    """Return the last base that took the list to another key; 0: none did."""
     records = [base_of(step.payload) for step in steps if step.op == Op.BASE]
     return max((one.base for one in records if one is not None and one.what == REKEY), default=0)
 
@@ -152,7 +152,9 @@ def _born(head: ListHead) -> str:
 def stretches_of(
     bases: Sequence[KeptBase], steps: Sequence[Step], newest: int
 ) -> tuple[Stretch, ...]:
-    """The generations that each of `bases` (newest first) gives, as far as no step is missing."""
+    """Return the generations that each of `bases` (newest first) gives, as far as no step is
+    missing.
+    """
     stretches = []
     upto = newest
     for base in bases:
@@ -164,8 +166,8 @@ def stretches_of(
 
 
 def _reach(base: KeptBase, steps: Sequence[Step]) -> int:
-    """The last generation that can be had from `base`: before the first step that is missing, or
-    the next base that is not here any more.
+    """Return the last generation that can be had from `base`: before the first step that is
+    missing, or the next base that is not here any more.
     """
     # Nothing lies between a base and its publishing where the numbers follow each other.
     at = base.published if base.published == base.generation + 1 and base.generation else 0
@@ -185,7 +187,10 @@ def _reach(base: KeptBase, steps: Sequence[Step]) -> int:
 
 
 def _replaces(step: Step) -> bool:
-    """Whether a step puts other content in the list's place than it had: a base, no rebuild."""
+    """Return whether a step puts other content in the list's place than it had.
+
+    A base, no rebuild.
+    """
     if step.op != Op.BASE:
         return False
     record = base_of(step.payload)
@@ -193,7 +198,7 @@ def _replaces(step: Step) -> bool:
 
 
 async def content(register: Register, past: Past, generation: int, key: bytes) -> Columns:
-    """The list's entries as of `generation`.
+    """Return the list's entries as of `generation`.
 
     Raises VersionGone, also where its base is a bare filter; RegisterDown, SnapshotUnreadable.
     """
@@ -202,7 +207,7 @@ async def content(register: Register, past: Past, generation: int, key: bytes) -
     if await is_bare(register, past, stretch):
         raise VersionGone(
             f"generation {generation} of {past.head.name} is a bare filter: which numbers it holds "
-            "can not be told"
+            "cannot be told"
         )
     if stretch.base.generation:
         try:
@@ -218,7 +223,7 @@ async def content(register: Register, past: Past, generation: int, key: bytes) -
 
 
 async def is_bare(register: Register, past: Past, stretch: Stretch) -> bool:
-    """Whether a stretch's base is a filter alone. Raises VersionGone, RegisterDown."""
+    """Return whether a stretch's base is a filter alone. Raises VersionGone, RegisterDown."""
     if not stretch.base.generation:
         return False
     try:
@@ -229,5 +234,5 @@ async def is_bare(register: Register, past: Past, stretch: Stretch) -> bool:
 
 
 def millis(stream_id: str) -> int:
-    """The moment of a step, in milliseconds since the epoch."""
+    """Return the moment of a step, in milliseconds since the epoch."""
     return int(stream_id.partition("-")[0])

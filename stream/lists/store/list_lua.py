@@ -1,4 +1,4 @@
-"""The register's Lua: each script is one atomic change, written to all its places or to none.
+"""The list store's Lua: each script is one atomic change, written to all its places or to none.
 
 A change gets the list's next generation and joins its chain, the SHA-1 of the chain before and of
 generation, op and payload on lines of their own: so a follower can tell that it missed nothing and
@@ -82,7 +82,7 @@ local function asked(...)
   return answer
 end
 """
-"""What a command answers; false where the key is of another type: an outage is something else."""
+"""Run a command; false where the key is of another type. An outage still raises."""
 
 HEADS = (
     ASKED
@@ -138,6 +138,7 @@ local now = redis.call('TIME')
 if redis.call('HSETNX', 'rf:register', 'id', id) == 1 then
   redis.call('HSET', 'rf:register', 'created_at_s', now[1], 'format', '1')
 end
+-- A list that comes back goes on with its generations and chain: followers never see them go back.
 local before = redis.call('HGET', 'rf:lists:deleted', name)
 local past, chain = string.match(before or '', '^(%d+) (.*)$')
 past, chain = past or '0', chain or ''
@@ -173,8 +174,9 @@ return {1, generation, tonumber(head[2])}
 """
 )
 """A list and all that is kept of it go; its last generation and chain stay, so that a follower can
-tell a list that somebody deleted from one that was lost. KEYS head, changed, bases, writing; ARGV
-name, actor, reason, limits."""
+distinguish a deleted list from a lost one. KEYS head, changed, bases, writing; ARGV name, actor,
+reason, limits.
+"""
 
 CHANGE = (
     STEP
@@ -183,6 +185,7 @@ local name, op, fingerprint, payload, in_base, base, seen = unpack(ARGV, 1, 7)
 local actor, reason, detail, changes_max, audit_max = unpack(ARGV, 8, 12)
 local head = redis.call('HMGET', KEYS[1], 'generation', 'base')
 if not head[1] then return {-1} end
+-- The caller read the number's reports in this base; in another one they may differ.
 if head[2] ~= base then return {-2} end
 local there, at = in_base == '1', 0
 local last = redis.call('HGET', KEYS[2], fingerprint)
@@ -191,6 +194,7 @@ if last then
   generation = tonumber(generation or 0)  -- what cannot be read says nothing of the number
   if generation > tonumber(base) then there, at = did == 'add', generation end
 end
+-- Another edit of this number came first: its reports are not in the payload, and would be lost.
 if seen ~= '' and tonumber(seen) ~= at then return {-2} end
 if op == 'remove' and not there then return {0, tonumber(head[1])} end
 local generation = step(KEYS[1], name, op, payload, changes_max)
@@ -228,6 +232,8 @@ local kept, age_s, changes_max, audit_max, circle = unpack(ARGV, 10)
 local head = redis.call('HMGET', KEYS[1], 'generation', 'base')
 if not head[1] then return {-1} end
 if head[1] ~= seen or head[2] ~= old then return {-2} end
+-- The base was written to expire by itself. It goes live only if every blob is still there, and
+-- PERSIST comes before the pointer moves: a list must never point to a base that can expire.
 local blobs = redis.call('HGET', KEYS[2], 'blobs')
 if not blobs or redis.call('PERSIST', KEYS[2]) == 0 then return {-2} end
 for i = 0, tonumber(blobs) - 1 do
@@ -243,6 +249,7 @@ redis.call('HSET', KEYS[2], 'published', generation, 'published_id', id, 'count'
            'reserved_id', redis.call('HGET', KEYS[4], base) or id)
 redis.call('LPUSH', KEYS[3], base)
 retain(KEYS[1], KEYS[3], tonumber(kept), tonumber(age_s))
+-- Bases that others are writing were made to replace the old base, and cannot be published now.
 for _, other in ipairs(redis.call('HKEYS', KEYS[4])) do
   if other ~= base then drop_base(KEYS[1], other) end
 end
@@ -252,8 +259,7 @@ return {1, generation}
 """
 )
 """Moves the list to a base that was written beside the old one, if neither base nor generation
-changed since they were seen. Whatever else was being written for it can not be published any more,
-since it was made to replace the old base, and goes. KEYS head, the new base, bases, writing; ARGV
+changed since they were seen. KEYS head, the new base, bases, writing; ARGV
 name, base, generation seen, old base, count, payload, actor, reason, generation to pass, bases
 kept, how long, limits, the circle to be of ("": as before)."""
 
@@ -276,6 +282,7 @@ return retain(KEYS[1], KEYS[2], tonumber(ARGV[1]), tonumber(ARGV[2]))
 long in seconds."""
 
 ARCHIVE = """
+-- Another process archived the same steps first.
 if (redis.call('GET', KEYS[2]) or '0-0') ~= ARGV[1] then return 0 end
 redis.call('XADD', KEYS[1], 'MAXLEN', ARGV[4], ARGV[2], 'steps', ARGV[3])
 local age_s = tonumber(ARGV[5])
@@ -303,9 +310,9 @@ audit(audit_max, actor, reason, name, 'scope', generation, scope)
 return {1, generation}
 """
 )
-"""What the feed of a list may list, from now on. It is a step of the list like its entries, so that
-followers know it before those that come with it. KEYS head; ARGV name, scope, actor, reason,
-limits."""
+"""Sets the scope of a list's feed. It is a step of the list like its entries, so that followers
+know it before those that come with it. KEYS head; ARGV name, scope, actor, reason, limits.
+"""
 
 SWEEP = """
 local base = tonumber(redis.call('HGET', KEYS[1], 'base'))
@@ -349,7 +356,7 @@ audit(ARGV[4], ARGV[2], ARGV[3], '', 'repair', passed, 'generation ' .. generati
 return passed
 """
 )
-"""Takes the allowlist's generation above one that the register has lost. KEYS rf:allow:head; ARGV
+"""Takes the allowlist's generation above one that the list store has lost. KEYS rf:allow:head; ARGV
 that generation, actor, reason, limit."""
 
 NOTE = (
@@ -376,5 +383,6 @@ if op ~= '' then audit(audit_max, actor, reason, list, op, generation, detail) e
 return 1
 """
 )
-"""What is remembered of a feed from now on, and one audit entry. KEYS feed; ARGV list, actor,
-reason, op (empty: no entry), generation, detail, limit, then fields and values, '' for none."""
+"""Writes the state of a feed, and one audit entry. KEYS feed; ARGV list, actor, reason, op (empty:
+no entry), generation, detail, limit, then fields and values, '' for none.
+"""

@@ -1,4 +1,4 @@
-"""The register: all lists in Redis, each as one immutable base and the changes since.
+"""The list store: all lists in Redis, each as one immutable base and the changes since.
 
 Owns every key that begins with `rf:` (`keys.py`), and is the only place that writes them. One
 change is one script (`scripts.py`), so entry, generation, chain, change stream and audit agree at
@@ -38,7 +38,7 @@ from stream.lists.store.heads import (
     no_progress,
     unknown,
 )
-from stream.lists.store.past_reader import CHUNK, CHUNKS_MAX, Annals, packed
+from stream.lists.store.past_reader import CHUNK, CHUNKS_MAX, PastReader, packed
 from stream.lists.store.redis_client import check_safe, client, renamed
 from stream.lists.store.settings import RegisterSettings
 from stream.lists.store.store_codec import (
@@ -56,17 +56,18 @@ from stream.lists.store.store_codec import (
 from stream.ops.skipped_records import Place, Skipped, kept, skip
 
 CHANGES_MAX = 200_000
-"""Steps kept for followers, about 80 MB: a worker away for longer reads its lists anew."""
+"""Steps kept for followers, about 80 MB: a worker away for longer reads its lists again."""
 AUDIT_MAX = 2_000_000
 """Audit entries kept, about 400 MB."""
 _SWEPT = 500
+"""Changes per script: Redis serves no other client while a script runs."""
 FIRST_ID = "0-0"
 _ALIKE = -4
 """Answer of CREATE."""
 
 
 class Register:
-    """The register at one Redis. Use `async with Register.connect(settings) as register`.
+    """The list store at one Redis. Use `async with Register.connect(settings) as register`.
 
     Every method may raise RegisterDown; methods that name a list raise ListUnknown.
     """
@@ -119,12 +120,12 @@ class Register:
         await self.close()
 
     @property
-    def annals(self) -> Annals:
-        """What is kept of the past."""
-        return Annals(self._redis)
+    def annals(self) -> PastReader:
+        """The reader of the past."""
+        return PastReader(self._redis)
 
     async def heads(self) -> Heads:
-        """All lists' heads, of one moment."""
+        """Return all lists' heads, of one moment."""
         with renamed("reading the heads of the lists"):
             identity, last_id, allow, lists, gone = await self._heads(keys=[redis_keys.LISTS])
         found = [kept(list_head(name, fields, changes)) for name, fields, changes in sorted(lists)]
@@ -137,7 +138,10 @@ class Register:
         )
 
     async def manifest(self, name: str, generation: int) -> bytes:
-        """The manifest of a base; raises SnapshotUnreadable if it is not there (any more)."""
+        """Return the manifest of a base.
+
+        Raises SnapshotUnreadable if it is not there (any more).
+        """
         return await bases.manifest(self._redis, name, generation)
 
     async def state(self, name: str) -> ListState:
@@ -173,7 +177,7 @@ class Register:
     async def read_base(
         self, name: str, generation: int, progress: Progress = no_progress
     ) -> dict[str, bytes]:
-        """A base's parts, its manifest among them.
+        """Return a base's parts, its manifest among them.
 
         Raises SnapshotUnreadable if it is not there (any more) or not whole.
         """
@@ -182,7 +186,10 @@ class Register:
     async def reports_in_base(
         self, name: str, generation: int, fingerprints: Sequence[int]
     ) -> dict[int, tuple[Entry, ...]]:
-        """The reports of those of `fingerprints` that the base of `generation` (0: none) holds."""
+        """Return the reports of those of `fingerprints` that the base of `generation` (0.
+
+        None) holds.
+        """
         return await bases.reports(self._redis, name, generation, fingerprints)
 
     async def size(self, head: ListHead) -> int:
@@ -192,7 +199,10 @@ class Register:
         return int(changes or 0) + await bases.size(self._redis, head.name, head.base)
 
     async def follow(self, last_id: str, block_ms: int) -> Followed:
-        """The steps after `last_id`, at most 5,000; waits at most `block_ms` (0: not at all)."""
+        """Return the steps after `last_id`, at most 5,000.
+
+        Waits at most `block_ms` (0: not at all).
+        """
         with renamed("following the changes"):
             answer: Any = await self._following.xread(
                 {redis_keys.CHANGES: last_id}, count=5000, block=block_ms or None
@@ -200,7 +210,7 @@ class Register:
         return followed([item for _, items in answer or () for item in items], last_id)
 
     async def allow_all(self) -> tuple[AllowHead, tuple[AllowEntry, ...]]:
-        """The allowlist and where it stands, of one moment.
+        """Return the allowlist and where it stands, of one moment.
 
         An entry that cannot be read goes on sparing its number, which its key names. Raises
         SnapshotUnreadable for a head that cannot be read.
@@ -260,8 +270,8 @@ class Register:
         return int(answer[2])
 
     async def adopt(self, identity: str) -> None:
-        """Be the register `identity` again, if this one holds nothing yet."""
-        with renamed("naming the register"):
+        """Be the list store `identity` again, if this one holds nothing yet."""
+        with renamed("naming the list store"):
             if await self._redis.hsetnx(redis_keys.REGISTER, "id", identity):
                 made_at_s, _ = await self._redis.time()
                 await self._redis.hset(redis_keys.REGISTER, "created_at_s", int(made_at_s))
@@ -275,7 +285,10 @@ class Register:
         return await self._editor.edit(name, entries, by)
 
     async def reports(self, name: str, fingerprints: Sequence[int]) -> dict[int, tuple[Entry, ...]]:
-        """All reports of some numbers and prefixes as they are now; () where there is none."""
+        """Return all reports of some numbers and prefixes as they are now.
+
+        () where there is none.
+        """
         return await self._editor.reports(name, fingerprints)
 
     async def retract(self, name: str, retractions: Sequence[Retraction], by: By) -> Changed:
@@ -290,7 +303,7 @@ class Register:
         return await self._editor.edit(name, removals, by)
 
     async def reserve(self, name: str, by: By) -> Reservation:
-        """A generation for a new base: what was changed before it belongs into that base."""
+        """Return a generation for a new base: what was changed before it belongs into that base."""
         with renamed(f"reserving a generation of {name}"):
             answer = await self._reserve(
                 keys=[redis_keys.head(name), redis_keys.writing(name)],
@@ -305,7 +318,7 @@ class Register:
     ) -> None:
         """Write a base beside the list's own, and read every byte of it back.
 
-        Nobody sees it before `publish_base`. Raises RegisterLost if it reads back otherwise.
+        No reader sees it before `publish_base`. Raises RegisterLost if it reads back otherwise.
         """
         name, generation = reservation.name, reservation.generation
         await bases.write(self._redis, name, generation, parts, progress)

@@ -35,7 +35,9 @@ CHUNK = 5000
 CHUNKS_MAX = 400
 """Two million steps, about 60 MB."""
 _BYTES_MAX = 64 << 20
+"""A piece is some 150 KB unpacked. More is damage, and must not fill the memory."""
 _ZSTD_LEVEL = 9
+"""Packed once and kept for weeks: a slow level pays, unlike for bases."""
 _SIZE = struct.Struct("<I")
 
 
@@ -75,7 +77,7 @@ def packed(steps: Sequence[Step]) -> bytes:
 
 
 def unpacked(piece: bytes, name: str | None = None) -> Iterator[Step]:
-    """The steps of one list in a piece; None: of all. Raises SnapshotUnreadable."""
+    """Yield the steps of one list in a piece; None: of all. Raises SnapshotUnreadable."""
     try:
         size = min(_SIZE.unpack_from(piece)[0], _BYTES_MAX)
         raw = decompress(piece[_SIZE.size :], size, "a piece of the archive")
@@ -95,6 +97,7 @@ def unpacked(piece: bytes, name: str | None = None) -> Iterator[Step]:
 
 
 _PIECE = 5000
+"""About 10 ms of Redis' time, in which no other client is served."""
 _CHANGES = {Op.ADD, Op.REMOVE}
 _NO_HEAD = (b"0", b"", b"")
 
@@ -114,14 +117,14 @@ class KeptBase:
     count: int
 
 
-class Annals:
-    """The past of one register's lists. Every method may raise RegisterDown."""
+class PastReader:
+    """Reads the past of the lists. Every method may raise RegisterDown."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
     async def bases(self, name: str) -> tuple[KeptBase, ...]:
-        """A list's bases, newest first."""
+        """Return a list's bases, newest first."""
         names = ("published", "reserved_id", "published_id", "count")
         with renamed(f"looking for the bases of {name}"):
             listed: Any = await self._redis.lrange(redis_keys.bases(name), 0, -1)
@@ -134,7 +137,7 @@ class Annals:
             skip(Skipped(Place.HEAD, redis_keys.bases(name), "an item is no generation", name))
         found = []
         for generation, known in zip(generations, records, strict=True):
-            if None in known:  # let go of in between
+            if None in known:  # dropped in between
                 continue
             published, reserved_id, published_id, count = (_told(value) for value in known)
             if not (published.isdigit() and count.isdigit() and _is_id(published_id)):
@@ -163,7 +166,7 @@ class Annals:
         return head
 
     async def published(self, heads: Sequence[ListHead]) -> dict[str, int]:
-        """When lists' bases were published, in seconds since the epoch; in one question."""
+        """Return when bases were published, in seconds since the epoch, in one round trip."""
         based = [head for head in heads if head.base]
         with renamed("reading when bases were published"):
             async with self._redis.pipeline(transaction=False) as pipe:
@@ -177,9 +180,9 @@ class Annals:
         }
 
     async def steps(self, name: str, after: str = "0-0") -> list[Step]:
-        """A list's steps from the id `after` on that are still kept, in order.
+        """Return a list's steps from the id `after` on that are still kept, in order.
 
-        Raises SnapshotUnreadable where a piece of the archive can not be read.
+        Raises SnapshotUnreadable where a piece of the archive cannot be read.
         """
         found: list[Step] = []
         async for piece in self._pieces(name, after):
@@ -187,7 +190,8 @@ class Annals:
         return found
 
     async def steps_about(self, wanted: Mapping[str, Collection[int]]) -> dict[str, list[Step]]:
-        """All steps of the lists in `wanted`, those about other fingerprints without content.
+        """Return all steps of the lists in `wanted`, those about other fingerprints without
+        content.
 
         The latter stand as steps that change nothing, so that it is still seen where one is
         missing; they take a third of the memory. One pass for all lists.
@@ -216,7 +220,9 @@ class Annals:
                 yield list(followed([item], item[0].decode()).steps)
 
     async def chunk(self) -> tuple[str, list[tuple[bytes, Mapping[bytes, bytes]]]]:
-        """What is to be put away next: the id of what was last, and the items after it."""
+        """Return the next chunk to archive: the id of the last archived step, and the items after
+        it.
+        """
         with renamed("reading the archive's end"):
             known: Any = await self._redis.get(redis_keys.PAST_UPTO)
             upto = known.decode() if known else "0-0"
@@ -224,7 +230,10 @@ class Annals:
         return upto, items
 
     async def audit(self, since_ms: int = 0, before: str = "") -> AsyncIterator[AuditEntry]:
-        """The audit's entries from `since_ms` on, newest first; `before`: older than that id."""
+        """Yield the audit's entries from `since_ms` on, newest first.
+
+        `before`: older than that id.
+        """
         newest = f"({before}" if before else "+"
         while True:
             with renamed("reading the audit"):
@@ -238,7 +247,7 @@ class Annals:
             newest = f"({items[-1][0].decode()}"
 
     async def audit_head(self) -> AuditHead:
-        """Where the audit stands, and its last entry's id, of one moment."""
+        """Return the head of the audit and its last entry's id, of one moment."""
         with renamed("reading the audit's head"):
             async with self._redis.pipeline(transaction=True) as pipe:
                 pipe.hmget(redis_keys.AUDIT_HEAD, ["count", "hash", "id"])
@@ -249,7 +258,7 @@ class Annals:
         return AuditHead(int(count), hashed.decode(), identity.decode(), last_id)
 
     async def audit_items(self, until: str) -> AsyncIterator[tuple[str, dict[bytes, bytes]]]:
-        """The audit as it was written, oldest first, up to the id `until`."""
+        """Yield the audit as it was written, oldest first, up to the id `until`."""
         async for identity, fields in self._items(redis_keys.AUDIT, "-", until):
             yield identity.decode(), fields
 

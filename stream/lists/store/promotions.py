@@ -39,7 +39,7 @@ return {1, tonumber(generation)}
 """
 )
 """KEYS rf:trials, rf:trials:head; ARGV target, the record seen before ('': none), the new one ('':
-it is taken back), the list that it concerns or '', id for a new register; actor, reason, op, detail
+it is retracted), the list that it concerns or '', id for a new register; actor, reason, op, detail
 for the audit, and how many audit entries are kept."""
 
 READ = (
@@ -54,7 +54,7 @@ return {redis.call('HGET', 'rf:register', 'id'), asked('HGET', KEYS[2], 'generat
 
 @dataclass(frozen=True, slots=True)
 class Booked:
-    """What the register has: whose it is (None: it is empty), and the trials.
+    """Promotions as read: the list store's identity (None: it is empty), and the trials.
 
     `unread` are the records that cannot be read, as they are.
     """
@@ -64,10 +64,11 @@ class Booked:
     unread: Mapping[Target, bytes] = field(default_factory=dict)
 
     def over(self, before: Trials) -> Trials:
-        """The trials; a record that cannot be read changes nothing of what was known `before`.
+        """Return the trials; a record that cannot be read changes nothing of what was known
+        `before`.
 
-        Where nothing was known it is on trial: it was promoted or demoted, nobody can tell which,
-        and on trial it acts on nobody.
+        Where nothing was known it is on trial: it was promoted or demoted, it is unknown which, and
+        on trial it blocks no call.
         """
         doubtful = Turned(standing=Standing.TRIAL, at_s=0, actor="", reason="it cannot be read")
         kept = {target: before.turned.get(target, doubtful) for target in self.unread}
@@ -88,7 +89,7 @@ class TrialBook(Closing):
         return cls(client(settings))
 
     async def read(self) -> Booked:
-        """All of it, of one moment; records that cannot be read are counted.
+        """Return all of it, of one moment; records that cannot be read are counted.
 
         Raises SnapshotUnreadable for a head that cannot be read.
         """
@@ -122,7 +123,7 @@ class TrialBook(Closing):
         `seen` is the record that stands for `before` where that cannot be read.
 
         `op` and `detail` are for the audit. The generation after it. Raises ChangeConflict if
-        somebody else turned it meanwhile.
+        another process changed it meanwhile.
         """
         with renamed(f"turning {target}"):
             answer: Any = await self._turn(

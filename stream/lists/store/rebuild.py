@@ -24,13 +24,15 @@ log = logging.getLogger(__name__)
 
 ACTOR = "ringfence"
 _NICE = 10
+"""Calls that are decided on the same machine go first."""
 _FIRST_WAIT_S, _MOST_WAIT_S = 30.0, 3600.0
 _TIDY_S = 60.0
+"""Archiving and dropping old bases may be late: both are about memory alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class RebuildSettings:
-    """When lists are rebuilt.
+    """Settings for rebuilding lists.
 
     `changes_max`: more changed numbers over a list's base lead to a rebuild (0: never). `look_s`:
     how often the heads are looked at. `arguments`: what each process gets besides, e.g. --config.
@@ -43,7 +45,9 @@ class RebuildSettings:
 
 @dataclass(frozen=True, slots=True)
 class Rebuild:
-    """How a rebuild ended: `code` 0 done, else `said` is what the process said last."""
+    """The result of a rebuild: `code` 0 is success, else `said` holds the last output of the
+    process.
+    """
 
     name: str
     changes: int
@@ -56,7 +60,7 @@ Tell = Callable[[Rebuild], None]
 
 @dataclass(slots=True)
 class _Waits:
-    """How long lists whose rebuild failed are left alone; times of `time.monotonic`."""
+    """Back-off of lists whose rebuild failed; times of `time.monotonic`."""
 
     until_s: dict[str, float] = field(default_factory=dict)
     backoffs: dict[str, Backoff] = field(default_factory=dict)
@@ -73,7 +77,7 @@ class _Waits:
 def due(
     changes: Mapping[str, int], changes_max: int, until_s: Mapping[str, float], now_s: float
 ) -> str | None:
-    """The list that needs a rebuild most; None: none does, or it failed and has to wait."""
+    """Return the list that needs a rebuild most; None: none does, or it failed and has to wait."""
     wanted = [
         (count, name)
         for name, count in changes.items()
@@ -85,7 +89,7 @@ def due(
 async def keep_rebuilt(register: RegisterSettings, settings: RebuildSettings, tell: Tell) -> None:
     """Rebuild lists as they need it, pack old changes and let old bases go, until cancelled.
 
-    An outage of the list store is waited out. What a rebuild ended with is told to `tell`.
+    An outage of the list store is waited out. `tell` receives the result of each rebuild.
     """
     waits, backoff = _Waits(), Backoff(1.0, 30.0)
     while True:

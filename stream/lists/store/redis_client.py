@@ -14,11 +14,12 @@ from stream.core.model.errors import RegisterDown, RegisterRefuses, RegisterUnsa
 from stream.lists.store.settings import RegisterSettings
 
 CONNECTIONS_MAX = 8
-"""Of one client; whoever wants one more waits, at most `timeout_s`."""
+"""Connections of one client. A request for one more waits, at most `timeout_s`."""
 
 
 def client(settings: RegisterSettings, wait_s: float = 0.0) -> Redis:
-    """A client that waits at most `timeout_s`, plus `wait_s` where a command may block so long.
+    """Return a client that waits at most `timeout_s`, plus `wait_s` where a command may block so
+    long.
 
     It repeats nothing by itself: a change that was cut off may have been done, and a second one
     would count twice.
@@ -38,7 +39,7 @@ def client(settings: RegisterSettings, wait_s: float = 0.0) -> Redis:
 
 
 class Closing:
-    """What keeps something in Redis by one client of its own: `async with` closes that."""
+    """Base of stores that have a Redis client of their own; `async with` closes it."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -68,13 +69,13 @@ async def keep_told(
     redis = client(settings)
     async with Closing(redis):
         while True:
-            with suppress(RegisterDown), renamed("looking at the register"):
+            with suppress(RegisterDown), renamed("checking the list store"):
                 tell(await redis.info())
             await asyncio.sleep(every_s)
 
 
 async def look_at(redis: Redis, settings: RegisterSettings) -> Mapping[str, Any]:
-    """What Redis says of itself. Raises RegisterDown, RegisterRefuses with what to look at."""
+    """Return Redis' INFO. Raises RegisterDown, RegisterRefuses with what to check."""
     place, people = settings.named
     try:
         with renamed("INFO"):

@@ -1,8 +1,8 @@
-"""The names of the register's keys in Redis. All of ours begin with `rf:`.
+"""The names of the list store's keys in Redis. All of ours begin with `rf:`.
 
 | key | type | holds |
 |---|---|---|
-| `rf:register` | hash | `id`, `created_at_s`, `format`: which register this is |
+| `rf:register` | hash | `id`, `created_at_s`, `format`: identity of the list store |
 | `rf:lists` | set | names of all lists |
 | `rf:lists:deleted` | hash | name of a list that was deleted -> its last generation and chain |
 | `rf:list:{NAME}` | hash | generation, base, chain, circle, count, created_at_s, actor, scope |
@@ -10,9 +10,9 @@
 | `rf:list:{NAME}:bases` | list | generations of the bases kept, newest first |
 | `rf:list:{NAME}:writing` | hash | generations of bases not published yet -> id of that step |
 | `rf:list:{NAME}:base:G` | hash | manifest and layout of the base of generation G, its publishing |
-| `rf:list:{NAME}:base:G:I` | string | its blobs, see `packing.py` |
+| `rf:list:{NAME}:base:G:I` | string | its blobs, see bases.py |
 | `rf:changes` | stream | every change of every list, and of the allowlist |
-| `rf:past` | stream | older steps of `rf:changes`, 5,000 packed into each item, see `archive.py` |
+| `rf:past` | stream | older steps of `rf:changes`, 5,000 to an item, see past_reader.py |
 | `rf:past:upto` | string | the id of the last step that is packed there |
 | `rf:audit` | stream | who changed what, when and why |
 | `rf:audit:head` | hash | the last audit entry: count, hash, id |
@@ -69,22 +69,22 @@ ENFORCED_FEEDS = "rf:enforced:feeds"
 
 
 def head(name: str) -> str:
-    """The head of list `name`."""
+    """Return the head of list `name`."""
     return f"rf:list:{{{name}}}"
 
 
 def changed(name: str) -> str:
-    """The changes of list `name` since its base."""
+    """Return the changes of list `name` since its base."""
     return f"{head(name)}:changed"
 
 
 def bases(name: str) -> str:
-    """The generations of the bases that are kept."""
+    """Return the generations of the bases that are kept."""
     return f"{head(name)}:bases"
 
 
 def writing(name: str) -> str:
-    """The bases of list `name` that are being written, or were by somebody who died."""
+    """Return the key of the bases of list `name` that are being written, or whose writer died."""
     return f"{head(name)}:writing"
 
 
@@ -94,7 +94,7 @@ def base(name: str, generation: int) -> str:
 
 
 def feed(name: str) -> str:
-    """What is remembered of feed `name`."""
+    """Return the key of the state of feed `name`."""
     return f"rf:feed:{{{name}}}"
 
 
@@ -104,17 +104,17 @@ def session(digest: str) -> str:
 
 
 def decided(day: str) -> str:
-    """What was decided on one UTC day, `2026-11-25`, by id."""
+    """Return the key of the decisions of one UTC day, `2026-11-25`, by id."""
     return f"rf:decided:{day}"
 
 
 def appeals_in(state: str) -> str:
-    """The appeals in one state."""
+    """Return the appeals in one state."""
     return f"rf:appeals:state:{state}"
 
 
 def appeals_about(name: str) -> str:
-    """The appeals that name list `name`."""
+    """Return the appeals that name list `name`."""
     return f"rf:appeals:list:{{{name}}}"
 
 
@@ -124,7 +124,7 @@ def enforced_day(list_name: str, of: date) -> str:
 
 
 def enforced_peaks(list_name: str, of: date) -> str:
-    """The greatest delays and ages of one day."""
+    """Return the greatest delays and ages of one day."""
     return f"{enforced_day(list_name, of)}:peaks"
 
 
@@ -144,30 +144,30 @@ def enforced_sightings(list_name: str) -> str:
 
 
 def enforced_documents(list_name: str, country: str) -> str:
-    """What a country says that it did by the list."""
+    """Return the key of a country's documents on the list."""
     return f"rf:enforced:{{{list_name}}}:by:{country}"
 
 
 def enforced_read(country: str) -> str:
-    """Which files of a country were looked at."""
+    """Return the key of the files of a country that were read."""
     return f"rf:enforced:read:{country}"
 
 
 def enforced_refused(country: str) -> str:
-    """Which of a country's documents were not taken."""
+    """Return the key of the refused documents of a country."""
     return f"rf:enforced:refused:{country}"
 
 
 def enforced_sighted(list_name: str) -> str:
-    """Which sightings of partners our list says already."""
+    """Return the key of the partners' sightings that our list already has."""
     return f"rf:enforced:sighted:{{{list_name}}}"
 
 
 def enforced_at(partition: str) -> str:
-    """How far a partition of decisions is counted."""
+    """Return the key of the position in a partition of decisions."""
     return f"rf:enforced:at:{partition}"
 
 
 def enforced_seen(partition: str) -> str:
-    """The decisions of a partition that were counted last."""
+    """Return the decisions of a partition that were counted last."""
     return f"rf:enforced:seen:{partition}"

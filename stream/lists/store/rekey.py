@@ -1,4 +1,4 @@
-"""A list moved to another circle, or to the next epoch of its own: each number hashed anew.
+"""Rekey a list: move it to another circle, or to the next key of its own, and rehash each number.
 
 The new base and the new circle go live in one step, so at every moment the list's fingerprints are
 of one key. What was hashed with the old one in between would be lost: then nothing is changed, and
@@ -29,7 +29,7 @@ from stream.lists.store.store_codec import REKEY
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """Where a list goes: `circle` with its `key`, from the one whose key was `key_before`."""
+    """The move of a list: to `circle` with its `key`, from the circle with `key_before`."""
 
     circle: str
     key: bytes = field(repr=False)
@@ -37,7 +37,10 @@ class Move:
 
 
 def rehashed(columns: Columns, key: bytes) -> Columns:
-    """The rows whose numbers are known, hashed with `key`; the others are left out. Blocks."""
+    """Return the rows whose numbers are known, hashed with `key`.
+
+    The others are left out. Blocks.
+    """
     known = picked(columns, np.flatnonzero(columns.number != 0))
     fingerprint = np.empty(len(known), np.uint64)
     texts = texts_of(known.number)
@@ -50,7 +53,9 @@ def rehashed(columns: Columns, key: bytes) -> Columns:
 
 
 def unknown_rows(columns: Columns, lost: Callable[[str], bool]) -> int:
-    """Rows of which only fingerprints are known, but for those whose source is `lost` by will."""
+    """Return rows of which only fingerprints are known, but for those whose source is `lost` by
+    will.
+    """
     kept = np.array([not lost(name) for name in columns.sources] or [True])
     return int(((columns.number == 0) & kept[columns.source]).sum())
 
@@ -79,13 +84,13 @@ async def rekey(
 
 
 def move_of(path: Path, circle: str, keys: Mapping[str, bytes]) -> Move | None:
-    """Whether a whole list that was fetched is of a later epoch of `circle` whose key is here."""
+    """Return the move that a fetched whole list asks for: to a later key of `circle`."""
     try:
         with tarfile.open(path, "r:") as archive:
             part = archive.extractfile(MANIFEST_PART)
             manifest = decode_manifest(part.read()) if part is not None else None
     except (tarfile.TarError, OSError, KeyError, SnapshotUnreadable):
-        return None  # whoever reads it next says what is wrong with it
+        return None  # its next reader reports what is wrong with it
     if manifest is None or not is_later(manifest.circle, circle) or circle not in keys:
         return None
     key = keys.get(manifest.circle)

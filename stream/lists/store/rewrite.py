@@ -140,7 +140,7 @@ async def rewrite(
         reservation = await register.reserve(name, origin.by)
         state = await register.state(name)
         if state.head.base != reservation.old_base:
-            continue  # somebody published between the two lines, and that dropped the reservation
+            continue  # another base came between these lines, and dropped the reservation
         try:
             made = await make(Draft(register, reservation, state))
         except Fault as fault:

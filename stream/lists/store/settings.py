@@ -1,14 +1,14 @@
-"""Where the list store is, apart from its client, which takes long to import."""
+"""Settings of the list store, apart from its client, which takes long to import."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class RegisterSettings:
-    """Where the register is. `timeout_s` bounds every single wait for it.
+    """Address and settings of the list store. `timeout_s` bounds every single wait for it.
 
     `named` are the setting and the variables that say where it is and who we are.
-    `require_aof`: refuse a register that would forget changes in a crash. `bases_kept` of a list
+    `require_aof`: refuse a list store that would forget changes in a crash. `bases_kept` of a list
     stay for its past, those among them that were replaced more than `bases_kept_days` ago (0: no
     such limit) do not.
     """

@@ -2,7 +2,7 @@
 
 Pure but for the count of what was skipped. Values in Redis may be another program's, or those of a
 newer version: an unknown category becomes OTHER, an unknown operation is kept as its text. Anything
-else that cannot be read is None or `Skipped`, and its reader reads the list anew.
+else that cannot be read is None or `Skipped`, and its reader reads the list again.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from stream.ops.skipped_records import Place, Skipped, skip
 
 
 class Op(StrEnum):
-    """What one step of a list's (or the allowlist's) generation did."""
+    """The operation of one step of a list or of the allowlist."""
 
     CREATE = "create"
     ADD = "add"
@@ -59,13 +59,13 @@ class Step:
     version: str = field(default="", compare=False)
 
     def follows(self, chain: str) -> bool:
-        """Whether this step is what came after the step whose chain is `chain`."""
+        """Return whether this step is what came after the step whose chain is `chain`."""
         return self.chain == chain_after(chain, self.generation, self.op, self.payload)
 
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """What the change stream says after a place in it.
+    """Steps of the change stream after a position.
 
     `last_id` is how far that goes, `skipped` the lists whose entries in between could not be read
     ("": such an entry of the allowlist, or one that names none).
@@ -77,12 +77,12 @@ class Followed:
 
 
 def chain_after(chain: str, generation: int, op: str, payload: bytes) -> str:
-    """The chain after one more step; the register's scripts compute the same."""
+    """Return the chain after one more step; the list store's scripts compute the same."""
     text = f"{chain}\n{generation}\n{op}\n".encode() + payload
     return hashlib.sha1(text, usedforsecurity=False).hexdigest()
 
 
-# What arrays take: a value beyond would end whoever puts it into one.
+# The ranges that arrays take: a value beyond would crash the code that fills one.
 _Fingerprint = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}\Z")]
 _Number = Annotated[str, Meta(pattern=r"^\+[1-9][0-9]{0,13}(?:\*|[0-9]?)\Z")]
 _Seconds = Annotated[int, Meta(ge=0, le=2**32 - 1)]
@@ -125,9 +125,9 @@ class _AllowRecord(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 REBUILD = "rebuild"
-"""What a base was made by that changed nothing of what is listed."""
+"""Origin of a base that changed nothing of what is listed."""
 REKEY = "rekey"
-"""What a base was made by that is hashed with another key than all before it."""
+"""Origin of a base that is hashed with another key than those before it."""
 
 
 class BaseRecord(msgspec.Struct, frozen=True):
@@ -152,12 +152,12 @@ class _ScopeRecord(msgspec.Struct, frozen=True):
 
 
 def hex_of(fingerprint: int) -> str:
-    """A fingerprint as the register writes it: 16 hex digits."""
+    """Return a fingerprint as the list store writes it: 16 hex digits."""
     return f"{fingerprint:016x}"
 
 
 def entries_json(entries: Sequence[Entry]) -> bytes:
-    """The payload of an add: all reports of a number, one at least."""
+    """Return the payload of an add: all reports of a number, one at least."""
     first, *others = entries
     number = next((entry.number for entry in entries if entry.number is not None), None)
     return msgspec.json.encode(
@@ -184,12 +184,15 @@ def entries_json(entries: Sequence[Entry]) -> bytes:
 
 
 def removal_json(fingerprint: int, number: str | None) -> bytes:
-    """The payload of a removal."""
+    """Return the payload of a removal."""
     return msgspec.json.encode(_RemovalRecord(hex_of(fingerprint), number))
 
 
 def change_of(op: str, payload: bytes) -> Change | None:
-    """The change to a list's entries that an add or remove makes; None: neither, or unreadable."""
+    """Return the change to a list's entries that an add or remove makes.
+
+    None: neither, or unreadable.
+    """
     try:
         if op == Op.ADD:
             record = _read_entry(payload)
@@ -218,7 +221,7 @@ def _entry(number: str | None, fingerprint: int, report: _Report | _EntryRecord)
 
 
 def numbered_of(value: bytes) -> Numbered | None:
-    """The change in a value of a list's `changed` hash; None: unreadable."""
+    """Return the change in a value of a list's `changed` hash; None: unreadable."""
     generation, _, rest = value.partition(b" ")
     op, _, payload = rest.partition(b" ")
     change = change_of(op.decode(errors="replace"), payload)
@@ -228,7 +231,7 @@ def numbered_of(value: bytes) -> Numbered | None:
 
 
 def allow_json(entry: AllowEntry) -> bytes:
-    """The payload of an allow entry."""
+    """Return the payload of an allow entry."""
     return msgspec.json.encode(
         _AllowRecord(
             *(entry.text, entry.reason, entry.actor, entry.added_at_s, entry.expires_at_s),
@@ -238,7 +241,7 @@ def allow_json(entry: AllowEntry) -> bytes:
 
 
 def allow_of(payload: bytes) -> AllowEntry | None:
-    """The allow entry in `payload`; None: unreadable."""
+    """Return the allow entry in `payload`; None: unreadable."""
     try:
         record = _read_allow(payload)
         return AllowEntry(
@@ -250,13 +253,13 @@ def allow_of(payload: bytes) -> AllowEntry | None:
 
 
 def scope_json(scope: Scope) -> bytes:
-    """What a list's feed may list, as a step and the list's head have it."""
+    """Encode the scope of a list's feed, as a step and the list's head hold it."""
     codes = None if scope.codes is None else tuple(sorted(scope.codes))
     return msgspec.json.encode(_ScopeRecord(scope.feed, codes))
 
 
 def scope_of(payload: bytes) -> Scope | None:
-    """What a list's feed may list; None: unreadable."""
+    """Decode the scope of a list's feed; None: unreadable."""
     try:
         record = _read_scope(payload)
     except UNREADABLE:
@@ -265,7 +268,7 @@ def scope_of(payload: bytes) -> Scope | None:
 
 
 def base_of(payload: bytes) -> BaseRecord | None:
-    """What a base step says; None: unreadable."""
+    """Decode a base step; None: unreadable."""
     try:
         return _read_base(payload)
     except UNREADABLE:
@@ -283,6 +286,7 @@ HEAD_FIELDS = ("generation", "base", "chain", "circle", "count", "created_at_s",
 """In the order of the scripts."""
 _STEP_FIELDS = ("list", "generation", "op", "payload", "chain")
 _DIGITS_MAX = 18
+"""Any 64-bit number that Redis can count to; `int` of a megabyte of digits takes seconds."""
 
 
 class _Wrong(Exception):
@@ -290,7 +294,7 @@ class _Wrong(Exception):
 
 
 def list_head(name: bytes, fields: Sequence[bytes | None], changes: Any) -> ListHead | Skipped:
-    """A head from its fields in the order of the scripts."""
+    """Return a head from its fields in the order of the scripts."""
     told = name.decode(errors="replace")
     where = f"rf:list:{{{told}}}"
     values = dict(zip(HEAD_FIELDS, (*fields, *[None] * len(HEAD_FIELDS)), strict=False))
@@ -312,7 +316,10 @@ def list_head(name: bytes, fields: Sequence[bytes | None], changes: Any) -> List
 
 
 def deleted_of(pairs: Sequence[bytes]) -> dict[str, int]:
-    """The last generation of each list that was deleted; what cannot be read deletes nothing."""
+    """Return the last generation of each list that was deleted.
+
+    What cannot be read deletes nothing.
+    """
     found = {}
     for name, value in zip(pairs[::2], pairs[1::2], strict=True):
         told = name.decode(errors="replace")
@@ -325,7 +332,7 @@ def deleted_of(pairs: Sequence[bytes]) -> dict[str, int]:
 
 
 def _scope(where: str, value: bytes | None, name: str) -> Scope | None:
-    """What the list's feed may list; one that cannot be read lets it list nobody unseen."""
+    """Decode the scope of a list's feed; an unreadable one allows no number by its hash alone."""
     if value is None:
         return None
     found = scope_of(value)
@@ -335,7 +342,7 @@ def _scope(where: str, value: bytes | None, name: str) -> Scope | None:
 
 
 def allow_head(fields: Sequence[bytes | None]) -> AllowHead | Skipped:
-    """The allowlist's head; all zero where there is none."""
+    """Return the allowlist's head; all zero where there is none."""
     generation, chain = fields
     try:
         number = _whole("generation", {"generation": generation}) if generation is not None else 0
@@ -345,7 +352,7 @@ def allow_head(fields: Sequence[bytes | None]) -> AllowHead | Skipped:
 
 
 def step(item: tuple[bytes, Mapping[bytes, bytes]]) -> Step | Skipped:
-    """A step from an item of the change stream."""
+    """Return a step from an item of the change stream."""
     identity, fields = item[0].decode(), item[1] or {}
     values = {name: fields.get(name.encode()) for name in _STEP_FIELDS}
     # Written since 0.1.0 knew of versions; an entry without one is that old, or somebody else's.
@@ -366,7 +373,10 @@ def step(item: tuple[bytes, Mapping[bytes, bytes]]) -> Step | Skipped:
 
 
 def followed(items: Sequence[tuple[bytes, Mapping[bytes, bytes]]], last_id: str) -> Followed:
-    """The steps in items of the change stream, and how far these go: past what is skipped too."""
+    """Return the steps in items of the change stream, and how far these go.
+
+    Past what is skipped too.
+    """
     steps = []
     names = set()
     for item in items:
@@ -385,7 +395,7 @@ def followed(items: Sequence[tuple[bytes, Mapping[bytes, bytes]]], last_id: str)
 
 
 def allow_entry(text: bytes, value: bytes) -> AllowEntry | None:
-    """An entry of the allowlist by its key; None: not even the key is a number or a prefix.
+    """Return an entry of the allowlist by its key; None: not even the key is a number or a prefix.
 
     A record that cannot be read is no reason to block whom it spares.
     """

@@ -11,7 +11,7 @@ from stream.core.policy.list_scope import codes_of_countries
 from stream.feeds.formats.rows import RejectedRow, Wrong
 from stream.feeds.gate import GateReason
 from stream.feeds.read import VersionRead
-from stream.feeds.row_checks import Bounds, look, look_at_rejected
+from stream.feeds.row_checks import Bounds, check_rejected, check_rows
 
 EMERGENCY = EmergencyNumbers({})
 ALLOWED = Allowlist.of([AllowEntry("+85523880*", "hospital", "a", 0)])
@@ -25,7 +25,7 @@ def found(*texts: str, source: str = "kh", **fields) -> dict[GateReason, list[bo
         "allowlist": ALLOWED,
     }
     bounds = Bounds(emergency=EMERGENCY, **{**plain, **fields})
-    masks = look(
+    masks = check_rows(
         np.array([text.encode() for text in texts], "S16"),
         np.zeros(len(texts), np.uint16),
         (source,),
@@ -96,7 +96,7 @@ def test_rejected_rows_that_are_more_than_bad():
         RejectedRow(3, Wrong.PREFIX_TOO_SHORT, "+66*", "+66*"),
         RejectedRow(4, Wrong.BAD_DATE, "191", "191"),
     ]
-    assert look_at_rejected(rows, EMERGENCY, "TH") == {
+    assert check_rejected(rows, EMERGENCY, "TH") == {
         GateReason.EMERGENCY_NUMBER: 1,
         GateReason.PREFIX_TOO_SHORT: 1,
     }

@@ -183,7 +183,7 @@ async def test_a_server_that_is_not_there_is_down(
     """Nobody listens: that is said with the place."""
     with_nobody = web.url("/list").replace(str(web.port), "1")
     fault = await refused(fetch(b"", url=with_nobody), FeedFault.DOWN, into)
-    assert "http://127.0.0.1:1/list can not be reached" in fault.detail
+    assert "http://127.0.0.1:1/list cannot be reached" in fault.detail
 
 
 async def test_a_name_that_nobody_has_is_down(fetch: Fetch, into: Path) -> None:

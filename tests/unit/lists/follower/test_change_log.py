@@ -3,11 +3,11 @@
 import pytest
 
 from stream.core.model.errors import SnapshotUnreadable
-from stream.lists.follower.change_log import JournalItem, append, forget, replay
+from stream.lists.follower.change_log import ChangeLogItem, append, forget, replay
 
 
 def items(*generations):
-    return [JournalItem(g, "add", '{"number": "+447700900001"}', f"c{g}") for g in generations]
+    return [ChangeLogItem(g, "add", '{"number": "+447700900001"}', f"c{g}") for g in generations]
 
 
 def journal_file(folder):

@@ -12,7 +12,7 @@ import pytest
 from stream.core.filters.snapshot import MANIFEST_PART, open_snapshot, read_snapshot
 from stream.core.model.errors import SnapshotUnreadable
 from stream.lists.follower import change_log
-from stream.lists.follower.change_log import JournalItem
+from stream.lists.follower.change_log import ChangeLogItem
 from stream.lists.follower.snapshot_directory import (
     last_good,
     list_folder,
@@ -115,7 +115,7 @@ def test_a_key_that_changed_is_noticed_at_start(tmp_path):
 def test_two_generations_are_kept(tmp_path):
     """The newest and one to fall back to; older ones and their changes go."""
     folder = list_folder(tmp_path, "TH/national")
-    change_log.append(folder, [JournalItem(g, "add", "{}", "c") for g in range(1, 6)])
+    change_log.append(folder, [ChangeLogItem(g, "add", "{}", "c") for g in range(1, 6)])
     for generation in (1, 2, 3, 4):
         put(tmp_path, generation=generation)
     assert [n for n in names(folder) if n.isdigit()] == ["000000000003", "000000000004"]

@@ -1,7 +1,7 @@
 """How far each list is known, and what a step or a head says of that."""
 
 from stream.lists.follower.list_events import EventKind
-from stream.lists.follower.sync_state import ALLOWLIST, Mark, Marks
+from stream.lists.follower.sync_state import ALLOWLIST, ListPosition, SyncState
 from stream.lists.store.store_codec import Op, Step, chain_after
 
 NAME = "TH/national"
@@ -16,12 +16,12 @@ def chain(upto: int) -> list[Step]:
     return steps
 
 
-def at(generation: int) -> Mark:
-    return Mark(generation, chain(generation)[-1].chain)
+def at(generation: int) -> ListPosition:
+    return ListPosition(generation, chain(generation)[-1].chain)
 
 
-def trusted(generation: int) -> Marks:
-    marks = Marks()
+def trusted(generation: int) -> SyncState:
+    marks = SyncState()
     marks.known(NAME, at(generation))
     return marks
 
@@ -58,7 +58,7 @@ def test_a_chain_that_differs_is_found():
 
 def test_a_new_list_is_to_be_read():
     """A step of a list that nobody knows makes it one to read."""
-    marks = Marks()
+    marks = SyncState()
     marks.take(NAME, chain(1))
     assert marks.begin() == {NAME}
 
@@ -87,7 +87,7 @@ def test_heads_tell_what_steps_did_not():
     marks = trusted(2)
     assert kinds(marks.compare({NAME: at(3)}, marks.copy(), anew=False)[NAME]) == [EventKind.GAP]
     marks = trusted(2)
-    other = Mark(2, "other")
+    other = ListPosition(2, "other")
     found = marks.compare({NAME: other}, marks.copy(), anew=False)
     assert kinds(found[NAME]) == [EventKind.CHECKSUM]
 
@@ -113,8 +113,8 @@ def test_a_failed_reading_is_tried_at_the_next_comparison():
 
 def test_any_step_of_the_allowlist_has_it_read():
     """The allowlist is small: it is read whole at every change."""
-    marks = Marks()
-    marks.known(ALLOWLIST, Mark(0, ""))
+    marks = SyncState()
+    marks.known(ALLOWLIST, ListPosition(0, ""))
     payload = b"{}"
     step = Step("1-0", "", 1, Op.ALLOW, payload, chain_after("", 1, Op.ALLOW, payload))
     assert not marks.take(ALLOWLIST, [step]).kinds

@@ -61,7 +61,7 @@ def test_a_whole_audit():
         (lambda a: a.clear(), "the end: entries 1 to 9 are missing"),
         (
             lambda a: a.pop(0),
-            "entry 2: is the oldest, entry 1 is missing: the register cuts none off",
+            "entry 2: is the oldest, entry 1 is missing: the list store cuts none off",
         ),
         (lambda a: a.append(("99-0", {b"actor": b"x"})), "99-0: an entry without a number"),
         (lambda a: a.extend(chain(10)[9:]), "the end: the head knows 9 entries, there are 10"),
