@@ -58,7 +58,7 @@ def file(tmp_path: Path) -> Path:
         (",spam,,,,", Wrong.NO_NUMBER, "no number"),
         ("0890000002,spam,,,,", Wrong.NO_COUNTRY, "--region TH"),
         ("1155,spam,,,,", Wrong.NOT_E164, "only whole numbers"),
-        ('+66890000002,"spam,,,,', Wrong.UNREADABLE, "can not be read"),
+        ('+66890000002,"spam,,,,', Wrong.UNREADABLE, "cannot be read"),
     ],
 )
 def test_a_bad_row_is_rejected_with_what_to_do(file, row, wrong, to_do):

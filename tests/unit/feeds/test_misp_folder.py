@@ -67,7 +67,7 @@ def test_all_events_in_one_json_are_a_feed_too(tmp_path):
     [
         (lambda files: files.pop(EVENTS[0].name), "1 of 2 events"),
         (lambda files: files.pop("manifest.json"), "no manifest.json"),
-        (lambda files: files.update({"manifest.json": b"[1]"}), "manifest.json can not be read"),
+        (lambda files: files.update({"manifest.json": b"[1]"}), "manifest.json cannot be read"),
         (lambda files: files.update({"manifest.json": b'{"../../x": {}}'}), "are missing"),
         (lambda files: files.update({"manifest.json": b'{"x": {"timestamp": "a"}}'}), "manifest"),
         (lambda files: files.update({EVENTS[0].name: b"<html>"}), "not a MISP event"),
