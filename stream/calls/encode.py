@@ -172,7 +172,7 @@ class _Phrases(NamedTuple):
     `heads` is the first of five phrases for each rule, what a decision says from its verdict to its
     number: allow, flag, block, would flag, would block; `tails` the first of their five ends.
     `plain` is head and tail of a plain allow. The answer to a blocked INVITE is the phrases from
-    `sip` to `after_sip` with the id between them. `head_bytes`, `list_bytes` are the longest.
+    `sip` to `after_sip` with the id between them.
     """
 
     texts: Texts
@@ -181,9 +181,6 @@ class _Phrases(NamedTuple):
     plain: int
     sip: int
     after_sip: int
-    head_bytes: int
-    list_bytes: int
-    sip_bytes: int
 
 
 _KINDS = (
@@ -237,15 +234,7 @@ def _phrases(wording: Wording, sip: SipSettings) -> _Phrases:
     parts = _encode(sip_answer(_MARK, sip)).split(_MARK.encode())
     said += [*parts[:-1], parts[-1] + b',"called_at":']
     return _Phrases(
-        texts=Texts.of(said),
-        heads=heads,
-        tails=tails,
-        plain=plain,
-        sip=sip_at,
-        after_sip=len(said),
-        head_bytes=max(map(len, said[heads:tails])),
-        list_bytes=max(map(len, lists), default=0),
-        sip_bytes=sum(map(len, said[sip_at:])) + len(parts) * writing.ID_SIZE,
+        texts=Texts.of(said), heads=heads, tails=tails, plain=plain, sip=sip_at, after_sip=len(said)
     )
 
 
@@ -258,10 +247,9 @@ def _head(rule: str, verdict: Verdict, would: Verdict | None) -> bytes:
     )
 
 
-_BYTES_MAX = 400
-"""Of a decision, less its head, fields as the switch wrote them, reasons, SIP answer and origin."""
-_REASON_BYTES_MAX = 200
-"""Of a reason, less its list's phrase."""
+_ROOM, _REASON_ROOM = 1024, 384
+"""Bytes reserved at first for a decision and for a reason: above the longest form of usual ones,
+so that the kernel is asked once. Too few cost a second run; memory not written to costs nothing."""
 
 
 def _put_together(said: Said) -> Texts:
@@ -278,27 +266,26 @@ def _put_together(said: Said) -> Texts:
     decided = b',"decided_at":"%b","expires_at":' % timestamp(said.decided_at_ms).encode()
     known, own = phrases.texts, Texts.of([decided, *origins, *fragments])
     fields = _fields(batch)
-    bound = count * (_BYTES_MAX + phrases.head_bytes + max(map(len, origins), default=0))
-    bound += int(np.maximum(fields[2][:3, said.calls], 0).sum()) + sum(map(len, fragments))
-    bound += int((rulings.last - rulings.first).sum()) * (_REASON_BYTES_MAX + phrases.list_bytes)
-    bound += len(rulings) * phrases.sip_bytes
-    out = np.empty(bound + PADDING, np.uint8)
     starts, sizes = np.empty((2, count), np.int64)
-    end = write_decisions(
-        (known.data, known.starts, known.sizes),
-        (own.data, own.starts, own.sizes),
-        fields,
-        (_rows_of(batch.callers, len(batch)), _rows_of(batch.callees, len(batch))),
-        (said.calls, said.ruled, odd, said.ids.view(np.uint8).reshape(-1, 16)),
-        (batch.rows, batch.raw.offsets, np.array([one.start for one in batch.raw.segments])),
-        (_ruling_columns(said, phrases), _match_columns(rulings), said.blocklists.generations),
-        (phrases.plain, phrases.sip, phrases.after_sip),
-        out,
-        starts,
-        sizes,
-    )
-    assert end <= bound, "a decision is longer than there was room for"
-    return Texts(out, starts, sizes)
+    room = count * _ROOM + int((rulings.last - rulings.first).sum()) * _REASON_ROOM
+    while True:
+        out = np.empty(room + PADDING, np.uint8)
+        end = write_decisions(
+            (known.data, known.starts, known.sizes),
+            (own.data, own.starts, own.sizes),
+            fields,
+            (_rows_of(batch.callers, len(batch)), _rows_of(batch.callees, len(batch))),
+            (said.calls, said.ruled, odd, said.ids.view(np.uint8).reshape(-1, 16)),
+            (batch.rows, batch.raw.offsets, np.array([one.start for one in batch.raw.segments])),
+            (_ruling_columns(said, phrases), _match_columns(rulings), said.blocklists.generations),
+            (phrases.plain, phrases.sip, phrases.after_sip),
+            out,
+            starts,
+            sizes,
+        )
+        if end >= 0:
+            return Texts(out, starts, sizes)
+        room = -end
 
 
 def _odd_fields(

