@@ -3,9 +3,11 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 
 from stream.calls.batch import CallBatch, Glance
+from stream.calls.lookup import Question
 from stream.core.filters.blocklists import Blocklists, LiveList, fresh
 from stream.core.filters.bloom import build_filter, pybloom_shape, write_filter
 from stream.core.filters.digests import Digests, elements
@@ -99,6 +101,11 @@ def live(name: str, *numbers: str, key: bytes = b"", **fields) -> LiveList:
 def blocklists(*lists: LiveList, allow: Allowlist = NOBODY) -> Blocklists:
     """All of `lists`, enforced."""
     return Blocklists.of(lists, allow, table_of)
+
+
+def record_of(question: Question) -> bytes:
+    """The call of a question as a record of dialect `ringfence`, for the stream to decide."""
+    return msgspec.json.encode(question.fields(""))
 
 
 def call_batch(*glances: Glance, callees: bool = True, home: str = "TH") -> CallBatch:

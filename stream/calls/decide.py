@@ -1,7 +1,7 @@
 """Calls in, decisions out: the only place where a call is blocked, flagged or let through.
 
-`calls.rulings` says what is done with the calls that anything speaks of, `calls.wire` writes it
-down; here the two meet, for a batch, in columns.
+`calls.rulings` rules on the calls that a list or rule matched, `calls.encode` writes their JSON.
+Lookups for SIP take the columns alone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from stream.calls.batch import CallBatch
 from stream.calls.deduplicate import Repeats, marked
-from stream.calls.encode import NO_TIME, Said, written
+from stream.calls.encode import NO_TIME, DecisionColumns, encode
 from stream.calls.plausibility.bursts import Bursts
 from stream.calls.rule_names import FIXED_RULES, NO_RULE, Wording
 from stream.calls.ruling_columns import CALLEE, Rulings
@@ -25,7 +25,7 @@ from stream.core.model.decision import VERDICT_OF, Action, Verdict, decision_ids
 from stream.core.model.entry import NEVER
 from stream.kafka.batch import Headers
 
-__all__ = ["Counted", "Outcome", "Rules", "Tally", "decide"]
+__all__ = ["Counted", "Decided", "Outcome", "Rules", "Tally", "decide", "decide_columns"]
 
 
 _NO_CALLS: NDArray[np.int64] = np.zeros(0, np.int64)
@@ -33,7 +33,7 @@ _NO_CALLS: NDArray[np.int64] = np.zeros(0, np.int64)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """What one batch leads to: decisions in columns of one length, and records that were no calls.
+    """Decisions of one batch as they are published, and its records that were no calls.
 
     `ids` S16 are the decision ids, `keys` S16 the Kafka record keys (the deciding number, b"" where
     there is none), `values` the JSON, `rows` int64 the rows of the batch that they are about.
@@ -49,6 +49,32 @@ class Outcome:
     contexts: Sequence[Headers] = ()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Decided:
+    """Decisions of one batch before they are JSON; `columns` is None where there are none.
+
+    `keys` S16 are the deciding numbers, b"" where there is none. `marks` are by place in `columns`,
+    for decisions whose call was decided before: see `deduplicate.marked`.
+    """
+
+    columns: DecisionColumns | None
+    keys: NDArray[np.bytes_]
+    marks: Mapping[int, bytes]
+    rejected: Sequence[Rejected]
+    tally: Tally
+
+    def outcome(self) -> Outcome:
+        """Return the decisions as JSON with their keys."""
+        columns = self.columns
+        if columns is None:
+            return Outcome(_NO_BYTES, _NO_BYTES, _NO_TEXTS, self.rejected, self.tally)
+        values = encode(columns)
+        if self.marks:
+            values = marked(values, self.marks)
+        rows = columns.batch.rows[columns.calls]
+        return Outcome(columns.ids, self.keys, values, self.rejected, self.tally, rows)
+
+
 def decide(
     batch: CallBatch,
     blocklists: Blocklists,
@@ -57,10 +83,22 @@ def decide(
     repeats: Repeats | None = None,
     bursts: Bursts | None = None,
 ) -> Outcome:
+    """Decide every call of `batch` as `decide_columns` does, and write the decisions as JSON."""
+    return decide_columns(batch, blocklists, rules, now_ms, repeats, bursts).outcome()
+
+
+def decide_columns(
+    batch: CallBatch,
+    blocklists: Blocklists,
+    rules: Rules,
+    now_ms: int,
+    repeats: Repeats | None = None,
+    bursts: Bursts | None = None,
+) -> Decided:
     """Decide every call of `batch` at `now_ms`, milliseconds since the epoch.
 
-    `repeats` remembers what calls were decided, so that other records of them are marked; `bursts`
-    what numbers made many short ones, without which that rule says nothing.
+    `repeats` remembers which calls were decided, so that other records of them are marked. `bursts`
+    remembers which numbers made many short ones; without it that rule is not evaluated.
     """
     tally = Tally(unscanned_calls=batch.unscanned)
     rulings = rulings_of(batch, blocklists, rules, now_ms // 1000, tally, bursts)
@@ -75,7 +113,7 @@ def decide(
         rulings = rulings.at(np.flatnonzero(rulings.actions > Action.OBSERVE))
         plain = np.zeros(0, np.int64)
     if not len(rulings) and not len(plain):
-        return Outcome(_NO_BYTES, _NO_BYTES, _NO_TEXTS, batch.rejected, tally)
+        return Decided(None, _NO_BYTES, {}, batch.rejected, tally)
     marks: Mapping[int, bytes] = {}
     if repeats is not None and repeats.concern(batch.raw):
         numbers = _deciding_numbers(batch, rulings, _NO_CALLS)
@@ -88,7 +126,7 @@ def decide(
     keys = _deciding_numbers(batch, rulings, plain)
     ids = _ids(batch, calls, keys)
     expires_at_s_max = now_ms // 1000 + rules.policy.settings.decision_ttl_s
-    said = Said(
+    columns = DecisionColumns(
         batch=batch,
         calls=calls,
         ids=ids,
@@ -101,10 +139,7 @@ def decide(
         sip=rules.sip,
         decided_at_ms=now_ms,
     )
-    values = written(said)
-    if marks:
-        values = marked(values, marks)
-    return Outcome(ids, keys, values, batch.rejected, tally, batch.rows[calls])
+    return Decided(columns, keys, marks, batch.rejected, tally)
 
 
 _NO_BYTES = np.zeros(0, "S16")

@@ -4,6 +4,7 @@ With kernels, records of JSON dialects are scanned where they lie (`columns`); w
 decoded the ordinary way (`one_by_one`). Both find the same.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import TypedDict
@@ -13,19 +14,20 @@ from numpy.typing import NDArray
 
 from stream.calls.batch import CallBatch, Glance
 from stream.calls.decode_one import FIELD_LENGTH_MAX, Part
-from stream.calls.dialects.dialect import Dialect, Value, whole
+from stream.calls.dialects.dialect import Details, Dialect, Value, whole
 from stream.calls.key_fields import locate
 from stream.calls.settings import DecodeSettings
 from stream.calls.trunks import Trunks
 from stream.core import kernels
-from stream.core.model.call import Call
+from stream.core.model.byte_strings import Texts
+from stream.core.model.call import Call, Stage
 from stream.core.numbers.caller_readings import read_caller
 from stream.core.numbers.number import Numbers, ReadNumber, parse, parse_many
 from stream.core.numbers.number_columns import parse_texts
 from stream.core.numbers.operator_prefixes import without_marks
 from stream.kafka.batch import RawBatch
 
-__all__ = ["FIELD_LENGTH_MAX", "DecodeSettings", "decode"]
+__all__ = ["FIELD_LENGTH_MAX", "DecodeSettings", "decode", "from_fields"]
 
 
 def decode(
@@ -100,6 +102,51 @@ def _decoded(
         rejected=rejected,
         **_readers(raw, parts, rows, glances),
     )
+
+
+def from_fields(
+    raw: RawBatch, glances: Sequence[Glance], trunks: Trunks, *, check_callee: bool
+) -> CallBatch:
+    """Return calls whose fields are known already, one a row of `raw`: no record is read.
+
+    They have no start time. Numbers are read as `decode` reads them.
+    """
+
+    def country(index: int) -> str:
+        return trunks.country(glances[index].trunk)
+
+    def prefix(index: int) -> str:
+        return trunks.prefix(glances[index].trunk)
+
+    def numbers(texts: list[str | None], read: ReadNumber = parse) -> Numbers:
+        prefix_of = prefix if trunks.have_prefixes else None
+        if not kernels.compiled():
+            return parse_many(texts, country, prefix_of, read)
+        # The kernel reads plain ASCII only; a text with any other sign is read one by one.
+        odd = {
+            index: text for index, text in enumerate(texts) if text is not None and not _PLAIN(text)
+        }
+        plain = Texts.of(
+            None if text is None or index in odd else text.encode()
+            for index, text in enumerate(texts)
+        )
+        return parse_texts(plain, odd, country, prefix_of, read)
+
+    return CallBatch(
+        raw=raw,
+        glances=glances,
+        rows=np.arange(len(raw)),
+        callers=without_marks(numbers([glance.caller for glance in glances], read_caller), country),
+        callees=numbers([glance.callee for glance in glances]) if check_callee else None,
+        rejected=(),
+        call_of=lambda index: whole(glances[index], _NO_DETAILS),
+        started_at_s=lambda _: None,
+    )
+
+
+_PLAIN = re.compile(r"[ !#-\[\]-~]*").fullmatch
+"""Printable ASCII without quotation mark and backslash: what a scan leaves where it lies."""
+_NO_DETAILS = Details(started_at_s=None, stage=Stage.END, carrier=None, duration_s=None)
 
 
 class _Readers(TypedDict):

@@ -1,12 +1,12 @@
-"""The wire form of decisions: JSON, one text for each, made by a kernel or by msgspec.
+"""Decisions as columns, and their JSON: one text for each, by a kernel or by msgspec.
 
-The kernel puts together what was written before: phrases that are the same for many decisions,
-the fields as they lie in the records, numbers and times. msgspec is the reference, and serves where
-kernels can not be compiled.
+The kernel joins text that exists already: phrases that many decisions share, fields as they lie in
+the records, numbers and times. msgspec is the reference, and serves where kernels cannot be
+compiled.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import product
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.calls.batch import CallBatch
-from stream.calls.rule_names import Wording
+from stream.calls.rule_names import NO_RULE, Wording
 from stream.calls.ruling_columns import Rulings
 from stream.core import kernels
 from stream.core.filters.blocklists import Blocklists
@@ -28,6 +28,7 @@ from stream.core.model.decision import (
     Decision,
     Reason,
     Role,
+    SipAnswer,
     SipSettings,
     Verdict,
     sip_answer,
@@ -59,14 +60,14 @@ def _second(at_s: int) -> str:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Said:
-    """What is to be written: decisions about calls of `batch`, in columns of one length.
+class DecisionColumns:
+    """Decisions about calls of `batch`, in columns of one length.
 
     `calls` int64 are indexes of calls, `ids` S16 their decisions' ids. `ruled` int64 is the place
-    of a call in `rulings`, -1 for one that merely may pass: its decision has neither `called_at`,
-    as reading it would mean decoding every record, nor `expires_at`. `called_at_ms` and
+    of a call in `rulings`, -1 for one that no list or rule matched. Such a decision has neither
+    `called_at`, which would mean decoding every record, nor `expires_at`. `called_at_ms` and
     `expires_at_ms` int64 have a time for each ruling, or `NO_TIME`. `sip` and `decided_at_ms`, the
-    time of deciding, are in all of them.
+    time of deciding, are in all decisions.
     """
 
     batch: CallBatch
@@ -81,20 +82,45 @@ class Said:
     sip: SipSettings
     decided_at_ms: int
 
+    def __len__(self) -> int:
+        return len(self.calls)
 
-def written(said: Said) -> Texts:
-    """The decisions as JSON, in the order of their calls."""
+    def at(self, places: NDArray[np.int64]) -> "DecisionColumns":
+        """Return the decisions at `places`, in that order."""
+        return replace(
+            self, calls=self.calls[places], ids=self.ids[places], ruled=self.ruled[places]
+        )
+
+    def verdict(self, place: int) -> tuple[Verdict, bool, str]:
+        """Return the verdict of one decision, whether it is simulated, and its rule."""
+        ruling = self.ruled[place]
+        if ruling < 0:
+            return Verdict.ALLOW, False, self.wording.rules[NO_RULE]
+        rulings, rule = self.rulings, self.wording.rules[self.rulings.rules[ruling]]
+        if rulings.simulated[ruling]:
+            return Verdict.ALLOW, True, rule
+        return VERDICT_OF[Action(int(rulings.actions[ruling]))], False, rule
+
+    def sip_answer(self, place: int) -> SipAnswer | None:
+        """Return the answer to the INVITE of one decision; None: the call goes on."""
+        if self.verdict(place)[0] is not Verdict.BLOCK:
+            return None
+        return sip_answer(self.ids[place].decode("ascii"), self.sip)
+
+
+def encode(decisions: DecisionColumns) -> Texts:
+    """Return the decisions as JSON, in their order."""
     if kernels.compiled():
-        return _put_together(said)
-    return Texts.of(_encode(decision) for decision in _decisions(said))
+        return _by_kernel(decisions)
+    return Texts.of(_encode(decision) for decision in _by_objects(decisions))
 
 
-def _decisions(said: Said) -> Iterator[Decision]:
-    """The reference: an object for each."""
-    batch, rulings = said.batch, said.rulings
-    decided_at = timestamp(said.decided_at_ms)
+def _by_objects(columns: DecisionColumns) -> Iterator[Decision]:
+    """Yield an object for each decision: the reference for the kernel."""
+    batch, rulings = columns.batch, columns.rulings
+    decided_at = timestamp(columns.decided_at_ms)
     for call, decision_id, ruling in zip(
-        said.calls.tolist(), said.ids.tolist(), said.ruled.tolist(), strict=True
+        columns.calls.tolist(), columns.ids.tolist(), columns.ruled.tolist(), strict=True
     ):
         glance = batch.glances[call]
         action, simulated, rule, role = Action.OBSERVE, False, 0, Role.CALLER
@@ -104,8 +130,8 @@ def _decisions(said: Said) -> Iterator[Decision]:
             action = Action(int(rulings.actions[ruling]))
             simulated = bool(rulings.simulated[ruling])
             rule, role = int(rulings.rules[ruling]), _ROLES[rulings.roles[ruling]]
-            called_at = _timestamp_or_none(said.called_at_ms[ruling])
-            expires_at = _timestamp_or_none(said.expires_at_ms[ruling])
+            called_at = _timestamp_or_none(columns.called_at_ms[ruling])
+            expires_at = _timestamp_or_none(columns.expires_at_ms[ruling])
             first, last = int(rulings.first[ruling]), int(rulings.last[ruling])
         verdict = Verdict.ALLOW if simulated else VERDICT_OF[action]
         blocks = verdict is Verdict.BLOCK
@@ -115,14 +141,14 @@ def _decisions(said: Said) -> Iterator[Decision]:
             decision_id=name,
             verdict=verdict,
             simulated=simulated,
-            rule=said.wording.rules[rule],
+            rule=columns.wording.rules[rule],
             number=number,
             role=role,
             call_id=glance.call_id,
             caller=_e164(batch.callers, call) or glance.caller,
             callee=_e164(batch.callees, call) or glance.callee,
-            reasons=list(_reasons(said, first, last, number or "")),
-            sip=sip_answer(name, said.sip) if blocks else None,
+            reasons=list(_reasons(columns, first, last, number or "")),
+            sip=sip_answer(name, columns.sip) if blocks else None,
             called_at=called_at,
             decided_at=decided_at,
             expires_at=expires_at,
@@ -140,15 +166,15 @@ def _e164(numbers: Numbers | None, call: int) -> str | None:
     return e164.decode("ascii") or None
 
 
-def _reasons(said: Said, first: int, last: int, number: str) -> Iterator[Reason]:
+def _reasons(columns: DecisionColumns, first: int, last: int, number: str) -> Iterator[Reason]:
     """What each match of `number` from `first` to `last` says."""
     for _, index, confirmed, category, confidence, expires_at_s, digits, _ in zip(
-        *(column[first:last].tolist() for column in said.rulings.matches.columns), strict=True
+        *(column[first:last].tolist() for column in columns.rulings.matches.columns), strict=True
     ):
-        live = said.blocklists.lists[index]
+        live = columns.blocklists.lists[index]
         yield Reason(
             list=live.name,
-            agreement=said.wording.agreements[index],
+            agreement=columns.wording.agreements[index],
             category=_label(category) if confirmed else None,
             confirmed=confirmed,
             confidence=confidence if confirmed else None,
@@ -252,18 +278,18 @@ _ROOM, _REASON_ROOM = 1024, 384
 so that the kernel is asked once. Too few cost a second run; memory not written to costs nothing."""
 
 
-def _put_together(said: Said) -> Texts:
-    """The same as `_decisions`, by a kernel."""
+def _by_kernel(columns: DecisionColumns) -> Texts:
+    """Return the JSON of what `_by_objects` yields."""
     from stream.core.kernels.write_decisions import ORIGINS, write_decisions
 
-    batch, rulings, count = said.batch, said.rulings, len(said.calls)
-    phrases = _phrases(said.wording, said.sip)
+    batch, rulings, count = columns.batch, columns.rulings, len(columns.calls)
+    phrases = _phrases(columns.wording, columns.sip)
     origins = [
         b',"origin":"%b/%d/' % (segment.partition.topic.encode(), segment.partition.number)
         for segment in batch.raw.segments
     ]
-    odd, fragments = _odd_fields(batch, said.calls, ORIGINS + len(origins))
-    decided = b',"decided_at":"%b","expires_at":' % timestamp(said.decided_at_ms).encode()
+    odd, fragments = _odd_fields(batch, columns.calls, ORIGINS + len(origins))
+    decided = b',"decided_at":"%b","expires_at":' % timestamp(columns.decided_at_ms).encode()
     known, own = phrases.texts, Texts.of([decided, *origins, *fragments])
     fields = _fields(batch)
     starts, sizes = np.empty((2, count), np.int64)
@@ -275,9 +301,13 @@ def _put_together(said: Said) -> Texts:
             (own.data, own.starts, own.sizes),
             fields,
             (_rows_of(batch.callers, len(batch)), _rows_of(batch.callees, len(batch))),
-            (said.calls, said.ruled, odd, said.ids.view(np.uint8).reshape(-1, 16)),
+            (columns.calls, columns.ruled, odd, columns.ids.view(np.uint8).reshape(-1, 16)),
             (batch.rows, batch.raw.offsets, np.array([one.start for one in batch.raw.segments])),
-            (_ruling_columns(said, phrases), _match_columns(rulings), said.blocklists.generations),
+            (
+                _ruling_columns(columns, phrases),
+                _match_columns(rulings),
+                columns.blocklists.generations,
+            ),
             (phrases.plain, phrases.sip, phrases.after_sip),
             out,
             starts,
@@ -326,17 +356,17 @@ def _rows_of(numbers: Numbers | None, count: int) -> NDArray[np.uint8]:
     return np.ascontiguousarray(numbers.e164, "S16").view(np.uint8).reshape(count, 16)
 
 
-def _ruling_columns(said: Said, phrases: _Phrases) -> NDArray[np.int64]:
+def _ruling_columns(columns: DecisionColumns, phrases: _Phrases) -> NDArray[np.int64]:
     """`rulings` as the kernel wants them."""
-    rulings = said.rulings
+    rulings = columns.rulings
     kinds = rulings.actions + 2 * rulings.simulated.astype(np.int64)
     return np.array(
         [
             phrases.heads + rulings.rules * len(_KINDS) + kinds,
             phrases.tails + kinds,
             rulings.roles,
-            said.called_at_ms,
-            said.expires_at_ms,
+            columns.called_at_ms,
+            columns.expires_at_ms,
             rulings.first,
             rulings.last,
             (rulings.actions == Action.BLOCK) & ~rulings.simulated,

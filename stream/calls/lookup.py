@@ -1,27 +1,27 @@
 """`/v1/decision`: the verdict that the stream would give, from memory, while the call is set up.
 
-A question becomes a record of dialect `ringfence`, and goes through the stream's own decoding and
-deciding. Questions that come while others are decided, or within a millisecond of each other, are
-decided together: a batch of sixty costs about what one does. Nothing is asked of Kafka or Redis.
-What is decided here is published nowhere.
+A question's fields become a call of a batch, which is decided as the stream decides. Questions that
+come while others are decided, or within a millisecond of each other, are decided together: a batch
+of sixty costs about what one does. Nothing is asked of Kafka or Redis. Nothing is published.
 """
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import islice
 from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
 from msgspec.structs import asdict, replace
 
-from stream.calls.batch import CallBatch
-from stream.calls.decide import Outcome
+from stream.calls.batch import CallBatch, Glance
+from stream.calls.decide import Decided
+from stream.calls.encode import DecisionColumns, encode
 from stream.calls.trunks import Trunks
-from stream.core.model.decision import Verdict
+from stream.core.model.byte_strings import Texts
+from stream.core.model.decision import SipAnswer, Verdict
 from stream.core.numbers.caller_readings import readings_of
 from stream.kafka.batch import Partition, RawBatch, Segment
 
@@ -50,7 +50,7 @@ class Question(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True
     call_id: Text = None
 
     def wrong(self) -> str | None:
-        """What can not be asked, or None."""
+        """Return what cannot be asked, or None."""
         if not self.caller and not self.callee:
             return "needs caller or callee"
         long = [
@@ -59,7 +59,7 @@ class Question(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True
         return f"{long[0]} is longer than {TEXT_MAX} characters" if long else None
 
     def readings(self, trunks: Trunks) -> list["Question"]:
-        """The same question for each number that the caller's text may be read as; never none."""
+        """Return the question for each number that the caller's text may be read as; never none."""
         if not self.caller:
             return [self]
         trunk = self.trunk
@@ -68,19 +68,17 @@ class Question(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True
         return [self, *others, *(self.guess(number) for number in found.guesses)]
 
     def guess(self, caller: str) -> "Guess":
-        """The same question of a number that the caller's text may hide."""
+        """Return the question of a number that the caller's text may hide."""
         return Guess(**{**asdict(self), "caller": caller})
 
-    def record(self, call_id: str) -> bytes:
-        """The same as a record of dialect `ringfence`."""
-        return _encode(
-            {
-                "call_id": self.call_id or call_id,
-                "caller": self.caller or None,
-                "callee": self.callee or None,
-                "trunk": self.trunk or None,
-                "ingress": self.ingress or None,
-            }
+    def fields(self, call_id: str) -> Glance:
+        """Return the fields of the call; `call_id` where the question has none, no empty text."""
+        return Glance(
+            self.call_id or call_id,
+            self.caller or None,
+            self.callee or None,
+            self.trunk or None,
+            self.ingress or None,
         )
 
 
@@ -106,10 +104,11 @@ class Standing:
 
 
 class Lookup:
-    """Answers questions with decisions, as JSON.
+    """Answers questions with decisions.
 
-    `decode` and `decide` are the stream's, with a decision for every call. `standing` is asked once
-    for each batch. `trunks` say how the numbers of each are read.
+    `read` and `decide` are the stream's, with a decision for every call. `standing` is asked once
+    for each batch. `trunks` say how the numbers of each are read. `keep`, where it is set, gets the
+    JSON of decisions: all of those that are answered as JSON, of others the ones that act.
 
     A call may be several questions: one for each identity of its caller, and for each number that
     one may be read as. Its answer is the strictest: nobody is spared by what he adds.
@@ -117,13 +116,14 @@ class Lookup:
 
     def __init__(
         self,
-        decode: Callable[[RawBatch], CallBatch],
-        decide: Callable[[CallBatch], Outcome],
+        read: Callable[[RawBatch, Sequence[Glance]], CallBatch],
+        decide: Callable[[CallBatch], Decided],
         standing: Callable[[], Standing],
         clock_ms: Callable[[], int],
         trunks: Trunks,
     ) -> None:
-        self._decode = decode
+        self.keep: Callable[[Iterable[bytes]], None] | None = None
+        self._read = read
         self._decide = decide
         self._standing = standing
         self._clock_ms = clock_ms
@@ -136,7 +136,7 @@ class Lookup:
         self._waiting: list[tuple[_Asked, asyncio.Future[bytes]]] = []
 
     async def one(self, question: Question, call_id: str) -> bytes:
-        """The answer to one question; `call_id` is taken if it names none."""
+        """Return the answer to one question as JSON; `call_id` is taken if it names none."""
         loop = asyncio.get_running_loop()
         if not self._waiting:
             loop.call_at(max(self._decided_s + PACE_S, loop.time()), self._flush)
@@ -145,7 +145,7 @@ class Lookup:
         return await answer
 
     async def many(self, questions: Sequence[Question], call_id: str) -> list[bytes]:
-        """The answers in the order of the questions; others are answered in between."""
+        """Return the answers in the order of the questions; others are answered in between."""
         answers: list[bytes] = []
         for start in range(0, len(questions), TOGETHER_MAX):
             asked = questions[start : start + TOGETHER_MAX]
@@ -153,12 +153,18 @@ class Lookup:
             await asyncio.sleep(0)
         return answers
 
-    def at_once(self, calls: Sequence[Sequence[Question]]) -> list[bytes]:
-        """The answer to each call's questions, before anything else is done.
+    def sip_answers(self, calls: Sequence[Sequence[Question]]) -> list[SipAnswer | None]:
+        """Decide calls at once: the answer to each one's INVITE, None where the call goes on.
 
         Each question names its call, and its caller as one number.
         """
-        return self._answers([_Asked.of(questions, "") for questions in calls])
+        asked = [_Asked.of(questions, "") for questions in calls]
+        decisions = self._decisions(asked)
+        if self.keep is not None:
+            acting = [place for place in range(len(decisions)) if _acts(decisions, place)]
+            if acting:
+                self.keep(_values(encode(decisions.at(np.array(acting)))))
+        return [decisions.sip_answer(place) for place in _strictest(decisions, asked)]
 
     def _asked_of(self, question: Question, call_id: str) -> "_Asked":
         return _Asked.of(question.readings(self._trunks), call_id)
@@ -166,39 +172,45 @@ class Lookup:
     def _flush(self) -> None:
         self._decided_s = asyncio.get_running_loop().time()
         waiting, self._waiting = self._waiting, []
-        answers = self._answers([record for record, _ in waiting])
+        answers = self._answers([asked for asked, _ in waiting])
         for (_, future), answer in zip(waiting, answers, strict=True):
             if not future.done():
                 future.set_result(answer)
 
-    def _answers(self, calls: Sequence["_Asked"]) -> list[bytes]:
-        decisions = iter(self._decisions([record for call in calls for record in call.records]))
+    def _answers(self, asked: Sequence["_Asked"]) -> list[bytes]:
+        decisions = self._decisions(asked)
+        values = _values(encode(decisions))
+        if self.keep is not None:
+            self.keep(values)
         end = _end(self._standing())
-        return [
-            call.strictest(list(islice(decisions, len(call.records))))[:-1] + end for call in calls
-        ]
+        return [values[place][:-1] + end for place in _strictest(decisions, asked)]
 
-    def _decisions(self, records: Sequence[bytes]) -> list[bytes]:
-        count, now_ms = len(records), self._clock_ms()
+    def _decisions(self, asked: Sequence["_Asked"]) -> DecisionColumns:
+        """Decide all calls of `asked`; the decisions are in the order of the calls."""
+        calls = [fields for one in asked for fields in one.calls]
+        count, now_ms = len(calls), self._clock_ms()
         first, self._asked = self._asked, self._asked + count
         raw = RawBatch(
-            values=records,
+            values=[b""] * count,
             offsets=np.arange(first, first + count, dtype=np.int64),
             timestamps_ms=np.full(count, now_ms, np.int64),
             segments=(Segment(self._partition, 0, count),),
             epoch=0,
         )
-        batch = self._decode(raw)
-        assert len(batch) == count, "a question is a record that can be read"
-        values: list[bytes] = [b""] * count
-        for value, offset in _by_offset(self._decide(batch)):
-            values[offset - first] = value
-        return values
+        columns = self._decide(self._read(raw, calls)).columns
+        assert columns is not None, "every call has a decision"
+        assert len(columns) == count, "every call has one decision"
+        # Ruled calls come before the others.
+        return columns.at(np.argsort(columns.calls))
+
+
+def _values(texts: Texts) -> list[bytes]:
+    return [bytes(view) for view in texts.views() if view is not None]
 
 
 @lru_cache(maxsize=16)
 def _end(standing: Standing) -> bytes:
-    """On what a decision rests, as the rest of its JSON."""
+    """Return what a decision rests on, as the rest of its JSON."""
     said: dict[str, object] = {
         "fail_open": not standing.loaded,
         "lists_followed": standing.followed,
@@ -208,54 +220,52 @@ def _end(standing: Standing) -> bytes:
     return b"," + _encode(said)[1:]
 
 
-class _Placed(msgspec.Struct, gc=False):
-    origin: str
-
-
-class _Judged(msgspec.Struct, gc=False):
-    verdict: str
-    simulated: bool
-    rule: str
-
-
-_placed = msgspec.json.Decoder(_Placed).decode
-_judged = msgspec.json.Decoder(_Judged).decode
 _ORDER: Final = (Verdict.ALLOW, Verdict.FLAG, Verdict.BLOCK)
 _BY_LISTS: Final = ("list:", "agreement:", "rule:do_not_originate")
 """How the rules of decisions begin that lists have brought about."""
 
 
 class _Asked(NamedTuple):
-    """The records of one call; the last `guesses` of them ask what its caller may be besides."""
+    """The readings of one call; the last `guesses` of them are what its caller may be besides."""
 
-    records: Sequence[bytes]
+    calls: Sequence[Glance]
     guesses: int
 
     @classmethod
     def of(cls, questions: Sequence[Question], call_id: str) -> "_Asked":
         guesses = sum(isinstance(question, Guess) for question in questions)
-        return cls([question.record(call_id) for question in questions], guesses)
-
-    def strictest(self, decisions: Sequence[bytes]) -> bytes:
-        """The decision on the call, of those on its records: of equals the first."""
-        if len(decisions) == 1:
-            return decisions[0]
-        sure = len(decisions) - self.guesses
-        judged = [(_judged(decision), place >= sure) for place, decision in enumerate(decisions)]
-        return decisions[max(range(len(decisions)), key=lambda place: _strictness(*judged[place]))]
+        return cls([question.fields(call_id) for question in questions], guesses)
 
 
-def _strictness(judged: _Judged, is_guess: bool) -> tuple[int, bool]:
-    """How strict a decision is; one on trial comes before one that says nothing."""
-    if is_guess and not judged.rule.startswith(_BY_LISTS):
+def _strictest(decisions: DecisionColumns, asked: Sequence[_Asked]) -> Iterator[int]:
+    """Yield the place of the decision on each call, of those on its readings: of equals the first.
+
+    The readings of a call lie behind one another.
+    """
+    first = 0
+    for one in asked:
+        last = first + len(one.calls)
+        sure = last - one.guesses
+        # Nearly every call has one reading, of which nothing needs to be compared.
+        yield (
+            first
+            if last - first == 1
+            else max(
+                range(first, last),
+                key=lambda place: _strictness(decisions, place, is_guess=place >= sure),
+            )
+        )
+        first = last
+
+
+def _strictness(decisions: DecisionColumns, place: int, *, is_guess: bool) -> tuple[int, bool]:
+    """Return how strict a decision is; a simulated one comes before one that does nothing."""
+    verdict, simulated, rule = decisions.verdict(place)
+    if is_guess and not rule.startswith(_BY_LISTS):
         return -1, False
-    return _ORDER.index(Verdict(judged.verdict)), judged.simulated
+    return _ORDER.index(verdict), simulated
 
 
-def _by_offset(outcome: Outcome) -> list[tuple[bytes, int]]:
-    """Each decision with the offset of its record: ruled calls come before the others."""
-    return [
-        (bytes(value), int(_placed(value).origin.rpartition("/")[2]))
-        for value in outcome.values
-        if value is not None
-    ]
+def _acts(decisions: DecisionColumns, place: int) -> bool:
+    verdict, simulated, _ = decisions.verdict(place)
+    return simulated or verdict is not Verdict.ALLOW

@@ -1,13 +1,13 @@
 """Calls decided with the lists, the agreements and the time of the moment."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from stream.calls.batch import CallBatch
-from stream.calls.decide import Outcome, Rules, decide
-from stream.calls.decode import decode
+from stream.calls.batch import CallBatch, Glance
+from stream.calls.decide import Decided, Outcome, Rules, decide_columns
+from stream.calls.decode import decode, from_fields
 from stream.calls.deduplicate import Repeats
 from stream.calls.dialects import has_own_ids
 from stream.calls.dialects.dialect import Dialect
@@ -59,7 +59,11 @@ class Decider:
             self._bursts = Bursts(rules.bursts, calls.topics, own)
 
     def __call__(self, batch: CallBatch) -> Outcome:
-        """What comes of `batch` now."""
+        """Decide `batch` now, and write the decisions as JSON."""
+        return self.columns(batch).outcome()
+
+    def columns(self, batch: CallBatch) -> Decided:
+        """Decide `batch` now."""
         blocklists, agreed, at_ms = self.current(), self.agreements(), self.clock_ms()
         if (
             blocklists is not self._seen
@@ -67,7 +71,7 @@ class Decider:
             or not self._from_ms <= at_ms < self._until_ms
         ):
             self._look(blocklists, agreed, at_ms)
-        return decide(batch, blocklists, self._rules, at_ms, self._repeats, self._bursts)
+        return decide_columns(batch, blocklists, self._rules, at_ms, self._repeats, self._bursts)
 
     def _look(self, blocklists: Blocklists, agreed: Agreements, at_ms: int) -> None:
         """Compile the rules, unless nothing that they come from has changed."""
@@ -109,6 +113,15 @@ def decoder_for(
         dialect_of={**dialects, **(more or {})},
         trunks=settings.trunks_by_name(),
         settings=replace(how, check_callee=how.check_callee or callees),
+    )
+
+
+def fields_reader_for(settings: Settings) -> Callable[[RawBatch, Sequence[Glance]], CallBatch]:
+    """Return what makes a batch of calls whose fields are known: see `calls.decode.from_fields`."""
+    return partial(
+        from_fields,
+        trunks=settings.trunks_by_name(),
+        check_callee=settings.calls.decode().check_callee,
     )
 
 

@@ -6,18 +6,16 @@ register, whose changes are followed. Until they are there, everything is answer
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from prometheus_client import Counter, Gauge
 
 from stream.calls.batch import CallBatch
-from stream.calls.decide import Outcome
-from stream.calls.dialects.ringfence import RINGFENCE
-from stream.calls.lookup import TOPIC, Lookup, Standing
+from stream.calls.decide import Decided
+from stream.calls.lookup import Lookup, Standing
 from stream.config.agreement_files import AgreementFolder
 from stream.config.settings import Settings
-from stream.engine.decider import Decider, decoder_for, use_kernels
+from stream.engine.decider import Decider, fields_reader_for, use_kernels
 from stream.engine.list_follower import refresher_for
 from stream.engine.worker_metrics import tell
 from stream.lists.follower.list_events import Event, EventKind
@@ -33,7 +31,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Memory:
-    """Lists, agreements, and the lookup over them. `keep` gets every decision as JSON.
+    """Lists, agreements, and the lookup over them.
 
     `lookups` counts by verdict, rule, list and simulation; `followed` is whether the register's
     changes are.
@@ -42,7 +40,6 @@ class Memory:
     settings: Settings
     lookups: Each[Counter]
     followed: Gauge
-    keep: Callable[[Iterable[bytes]], None] = field(default=lambda _: None)
     agreements: AgreementFolder = field(init=False)
     refresher: Refresher = field(init=False)
     lookup: Lookup = field(init=False)
@@ -62,7 +59,7 @@ class Memory:
             lambda: self.agreements.reading.agreements,
         )
         self.lookup = Lookup(
-            decoder_for(settings, {TOPIC: RINGFENCE}),
+            fields_reader_for(settings),
             self._decide,
             lambda: Standing(self.loaded, self._followed, untold),
             now_ms,
@@ -98,13 +95,12 @@ class Memory:
         self.loaded = True
         log.info("lookups are answered from %d lists", len(self.refresher.current.lists))
 
-    def _decide(self, batch: CallBatch) -> Outcome:
-        outcome = self._decider(batch)
-        for one, count in outcome.tally.decisions.items():
+    def _decide(self, batch: CallBatch) -> Decided:
+        decided = self._decider.columns(batch)
+        for one, count in decided.tally.decisions.items():
             simulated = "true" if one.simulated else "false"
             self.lookups.labels(one.verdict, one.rule, one.list, simulated).inc(count)
-        self.keep(value for value in outcome.values if value is not None)
-        return outcome
+        return decided
 
     def _list_event(self, event: Event) -> None:
         if event.kind in {EventKind.REGISTER_UP, EventKind.REGISTER_DOWN}:

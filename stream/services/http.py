@@ -123,7 +123,7 @@ class _Serving:
     async def _work(self) -> None:
         settings = self._settings
         async with redress_at(settings, self._metrics, self._memory.agreements) as redress:
-            self._memory.keep = redress.kept.asked
+            self._memory.lookup.keep = redress.kept.asked
             redress.preloaded = Preloaded(redress.kept.redis, self._blocklist.judge)
             parts = self._parts(redress)
             async with opened(

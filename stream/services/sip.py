@@ -115,7 +115,7 @@ class _Answering:
         redis = client(self._settings.register())
         limits = KeptSettings(serve.decisions_days, serve.decisions_max)
         kept = KeptDecisions(redis, limits, self._metrics)
-        self._memory.keep = kept.asked
+        self._memory.lookup.keep = kept.asked
         try:
             yield kept
         finally:

@@ -26,11 +26,11 @@ import numpy as np
 from redis import Redis
 
 from stream.calls.dialects.ringfence import RINGFENCE
-from stream.calls.lookup import TOPIC, Lookup, Question, Standing
+from stream.calls.lookup import Lookup, Question, Standing
 from stream.config.settings import Settings, load
 from stream.core.model.agreement import Agreements
 from stream.edge.http.tokens import Client, Role, line_of
-from stream.engine.decider import Decider, decoder_for
+from stream.engine.decider import Decider, decoder_for, fields_reader_for
 from stream.engine.list_follower import refresher_for
 from stream.kafka.batch import Partition, RawBatch, Segment
 from stream.ops.clock import now_ms
@@ -42,6 +42,7 @@ from tests.bench.machine import cpu_s, on_core
 from tests.bench.process import Process, python
 from tests.bench.report import Report, Row, Target, ratio
 from tests.bench.traffic import list_numbers, traffic
+from tests.builders import record_of
 
 PLAIN = "FastAPI + pybloom-live + Redis GET, 1 list"
 RATES = (2_000, 5_000)
@@ -294,16 +295,16 @@ async def _differing(settings: Settings, lists: Any, asked: Sequence[Question]) 
     decider = Decider(
         replace(settings, calls=replace(settings.calls, emit="all")), lambda: lists, lambda: none
     )
-    decode = decoder_for(settings, {TOPIC: RINGFENCE})
+    decode = decoder_for(settings, {"calls": RINGFENCE})
     lookup = Lookup(
-        decode,
-        decider,
+        fields_reader_for(settings),
+        decider.columns,
         lambda: Standing(loaded=True, followed=True),
         now_ms,
         settings.trunks_by_name(),
     )
     answers = await lookup.many(asked, "")
-    records = [question.record("") for question in asked]
+    records = [record_of(question) for question in asked]
     raw = RawBatch(
         records,
         np.arange(len(asked)),

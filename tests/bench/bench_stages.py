@@ -39,7 +39,7 @@ STEPS = {
     "probe of all lists": ["stream.core.filters.blocklists:probe_table"],
     "confirm hits": ["stream.core.filters.exact_index:Ledger.confirm"],
     "match, the rest": ["stream.core.filters.blocklists:Blocklists.match"],
-    "decisions: JSON": ["stream.calls.decide:written"],
+    "decisions: JSON": ["stream.calls.decide:encode"],
     "decide, the rest": ["stream.services.worker:Decider.__call__"],
     "decisions: record batches": [
         "stream.core.kernels.frame_records:split_by_partition",

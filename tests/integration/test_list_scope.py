@@ -36,7 +36,7 @@ from stream.ops.metrics.serve import ServeMetrics
 from stream.ops.metrics.sip import SipMetrics
 from stream.ops.tasks import running
 from tests.agreed import agreement
-from tests.builders import entry
+from tests.builders import entry, record_of
 from tests.integration.exchange_lab import LIST, Country, Lab, lab
 from tests.integration.feeds_lab import HOUSE, kh
 from tests.integration.lists_lab import opened, until
@@ -119,7 +119,7 @@ def stream_says(
 ) -> tuple[dict[str, tuple[str, str]], Any]:
     """What the engine decides of calls of the stream, and what it counts."""
     emitting = replace(settings, calls=replace(settings.calls, emit="all"))
-    records = [Question(caller=number).record(number) for number in ALL]
+    records = [record_of(Question(caller=number, call_id=number)) for number in ALL]
     raw = RawBatch(
         values=records,
         offsets=np.arange(len(records)),

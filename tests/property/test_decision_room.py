@@ -78,7 +78,7 @@ def said_of(values, names, url, topic, offset, emit_all):
         return Texts.of(())
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("stream.calls.decide.written", keep)
+        patch.setattr("stream.calls.decide.encode", keep)
         decide(batch, lists, rules, NOW_S * 1000)
     return kept[0] if kept else None
 
@@ -97,8 +97,8 @@ def test_whatever_the_lengths_decisions_are_whole_and_inside_their_room(
         patch.setattr(encode, "np", memory)
         patch.setattr(encode, "_ROOM", room[0])
         patch.setattr(encode, "_REASON_ROOM", room[1])
-        written = list(encode.written(said))
-    assert written == [encode._encode(decision) for decision in encode._decisions(said)]
+        written = list(encode.encode(said))
+    assert written == [encode._encode(decision) for decision in encode._by_objects(said)]
     assert memory.made <= 2, "the kernel says at once how much it needs"
     if room == (0, 0):
         assert memory.made == 2, "without room it stops"
@@ -129,10 +129,10 @@ def test_a_kernel_that_stops_has_written_nothing_behind_its_room(records, names,
         patch.setattr(encode, "np", Marked())
         patch.setattr(encode, "_ROOM", 0)
         patch.setattr(encode, "_REASON_ROOM", 0)
-        first = encode.written(said)
+        first = encode.encode(said)
         needed = len(buffers[-1]) - PADDING
         assert (buffers[0] == 0xFF).all(), "no room: not one byte is written"
         assert int(first.starts[-1] + first.sizes[-1]) <= needed
         patch.setattr(encode, "_ROOM", min(room, needed) // len(records))
-        again = encode.written(said)
+        again = encode.encode(said)
     assert list(again) == list(first)

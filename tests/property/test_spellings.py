@@ -23,6 +23,7 @@ from stream.core.numbers.number import Kind, Number, parse
 from stream.core.numbers.sip_addresses import uris_in
 from stream.core.numbers.spelling import folded, unescaped
 from stream.kafka.batch import Partition, RawBatch, Segment
+from tests.builders import record_of
 from tests.sip_lab import BLOCKED, code_of, message, responder
 from tests.unit.calls.test_lookup import LISTS, decoded, lookup_in
 
@@ -196,7 +197,7 @@ def test_a_listed_caller_is_found_by_lookup_and_stream(text):
         assert msgspec.json.decode(answer)["verdict"] == "block"
         if readings.numbers == (BLOCKED,) and readings.first.kind in (Kind.E164, Kind.INVALID):
             assert read_caller(text, region).text == BLOCKED
-            record = Question(text, trunk=trunk, call_id="c").record("")
+            record = record_of(Question(text, trunk=trunk, call_id="c"))
             part = (Segment(Partition(TOPIC, 0), 0, 1),)
             batch = decoded(
                 RawBatch([record], np.zeros(1, np.int64), np.zeros(1, np.int64), part, 0)

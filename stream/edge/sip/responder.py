@@ -8,8 +8,6 @@ from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-import msgspec
-
 from stream.calls.lookup import Lookup, Question
 from stream.calls.trunks import Trunks
 from stream.core.model.decision import SipAnswer
@@ -46,13 +44,6 @@ class Unanswered(StrEnum):
     FLOOD = "flood"
     KEEP_ALIVE = "keep_alive"
     NOT_SENT = "not_sent"
-
-
-class _Decision(msgspec.Struct, gc=False):
-    sip: SipAnswer | None
-
-
-_decision = msgspec.json.Decoder(_Decision).decode
 
 
 class _Got(NamedTuple):
@@ -170,15 +161,12 @@ class Responder:
         return _Call(got, country, callers, self._asking.questions(request, trunk, callers))
 
     def _decided(self, calls: Sequence[_Call]) -> list[Status]:
-        answers = self._lookup.at_once([call.questions for call in calls]) if calls else ()
-        return [
-            self._status(_decision(answer), call)
-            for answer, call in zip(answers, calls, strict=True)
-        ]
+        answers = self._lookup.sip_answers([call.questions for call in calls]) if calls else ()
+        return [self._status(answer, call) for answer, call in zip(answers, calls, strict=True)]
 
-    def _status(self, decision: _Decision, call: _Call) -> Status:
-        if decision.sip is not None:
-            return blocked(decision.sip.code, decision.sip.phrase, decision.sip.reason)
+    def _status(self, refused: SipAnswer | None, call: _Call) -> Status:
+        if refused is not None:
+            return blocked(refused.code, refused.phrase, refused.reason)
         callee, unread = call.questions[0].callee, call.callers.unread
         if (self._hop or unread) and self._emergency.is_emergency(callee, call.country):
             return allowed(None, "")

@@ -2,14 +2,15 @@
 
 import asyncio
 import random
+from functools import partial
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
 
-from stream.calls.decide import Rules, decide
-from stream.calls.decode import decode
+from stream.calls.decide import Rules, decide, decide_columns
+from stream.calls.decode import decode, from_fields
 from stream.calls.dialects.ringfence import RINGFENCE
 from stream.calls.lookup import PACE_S, TOPIC, Lookup, Question, Standing
 from stream.calls.settings import DecodeSettings
@@ -28,7 +29,7 @@ from stream.edge.http.lookup_routes import question_in
 from stream.edge.http.problems import ProblemError
 from stream.edge.http.tokens import Role
 from stream.kafka.batch import Partition, RawBatch, Segment
-from tests.builders import NOW_S, bare, blocklists, live
+from tests.builders import NOW_S, bare, blocklists, live, record_of
 from tests.serve_lab import bearer, parts_for, serve_settings, served
 
 NOW_MS = NOW_S * 1000 + 250
@@ -95,11 +96,15 @@ def decoded(raw: RawBatch) -> Any:
     return decode(raw, {TOPIC: RINGFENCE, "calls": RINGFENCE}, TRUNKS, DecodeSettings(65_536, True))
 
 
+read = partial(from_fields, trunks=TRUNKS, check_callee=True)
+"""The batch of questions, as a process that answers from memory makes it."""
+
+
 def lookup_in(lists: Blocklists, *, loaded: bool = True, redress_url: str = REDRESS) -> Lookup:
     held = rules(lists, redress_url)
     return Lookup(
-        decoded,
-        lambda batch: decide(batch, lists, held, NOW_MS),
+        read,
+        lambda batch: decide_columns(batch, lists, held, NOW_MS),
         lambda: Standing(loaded, loaded),
         lambda: NOW_MS,
         TRUNKS,
@@ -122,7 +127,7 @@ def questions(count: int) -> list[Question]:
 
 def by_the_stream(asked: list[Question]) -> list[dict[str, Any]]:
     """The same calls as records of one Kafka batch."""
-    records = [question.record("") for question in asked]
+    records = [record_of(question) for question in asked]
     raw = RawBatch(
         records,
         np.arange(len(asked)),
@@ -216,8 +221,8 @@ async def test_a_rule_that_one_call_says_nothing_of_is_named() -> None:
     held = rules(LISTS)
     standing = Standing(loaded=True, followed=True, rules_not_told=("short_bursts",))
     lookup = Lookup(
-        decoded,
-        lambda batch: decide(batch, LISTS, held, NOW_MS),
+        read,
+        lambda batch: decide_columns(batch, LISTS, held, NOW_MS),
         lambda: standing,
         lambda: NOW_MS,
         TRUNKS,
@@ -247,9 +252,9 @@ async def test_questions_within_a_millisecond_are_decided_together(
 
     def counted(batch: Any) -> Any:
         sizes.append(len(batch))
-        return decide(batch, LISTS, held, NOW_MS)
+        return decide_columns(batch, LISTS, held, NOW_MS)
 
-    lookup = Lookup(decoded, counted, lambda: Standing(True, True), lambda: NOW_MS, TRUNKS)
+    lookup = Lookup(read, counted, lambda: Standing(True, True), lambda: NOW_MS, TRUNKS)
     asked = questions(5)
     await lookup.one(asked[0], "")
     later = []
