@@ -15,11 +15,12 @@ from typing import Any, Final, Self
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from stream.core.model.errors import SourceDown, TopicMissing
+from stream.core.model.errors import SourceDown
 from stream.enforcement.tally import Passed, Tally
 from stream.kafka.call_events import Event
 from stream.kafka.clients import connected, onlooker, subscribed
 from stream.kafka.connection_settings import KafkaSettings
+from stream.kafka.topic_reader import require_topics
 from stream.lists.store.enforcement_counts import SEEN, Batch, Progress, day_of
 from stream.lists.store.enforcement_store import EnforcedBook
 from stream.ops.clock import now_ms
@@ -113,8 +114,7 @@ class Reader:
 
     async def _subscribe(self) -> None:
         topic = self._settings.topic
-        if topic not in await self._consumer.topics():
-            raise TopicMissing(f"no topic {topic}: `ringfence topics create` makes it")
+        await require_topics(self._consumer, [topic], "`ringfence topics create` makes it")
         await subscribed(self._consumer, [topic], self._kafka)
         await self._assigned()
 

@@ -1,25 +1,24 @@
-"""Decisions that were published, read from their topic as any other reader would; in no group."""
+"""Read published decisions from their topic, in no group."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, NamedTuple
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka import TopicPartition
 
-from stream.core.model.errors import UNREADABLE, TopicMissing
+from stream.core.model.decision import Decision
+from stream.core.model.errors import UNREADABLE
 from stream.core.numbers.number import masked
 from stream.kafka.call_events import Observe
-from stream.kafka.clients import connected, onlooker, subscribed
 from stream.kafka.connection_settings import KafkaSettings
-from stream.kafka.outage import Patience, down
+from stream.kafka.outage import Patience
 from stream.kafka.partitioner import partitions_of
+from stream.kafka.topic_reader import Progress, newest, past_records, records_in
 
 LOOK_BACK = 10_000
 """How many records of a partition are looked through for those of one kind."""
 _NUMBERS = ("number", "caller", "callee")
-T = TypeVar("T")
 
 
 class Found(NamedTuple):
@@ -53,29 +52,6 @@ def without_numbers(decision: dict[str, Any]) -> dict[str, Any]:
     return decision
 
 
-@asynccontextmanager
-async def reader(kafka: KafkaSettings, topic: str, observe: Observe) -> AsyncIterator[Any]:
-    """A consumer of all partitions of `topic`, in no group; waits for a broker that is away.
-
-    Raises TopicMissing, KafkaRefuses, KafkaAway, SourceDown.
-    """
-
-    def make() -> AIOKafkaConsumer:
-        return onlooker(kafka)
-
-    consumer = await connected(make, AIOKafkaConsumer.stop, kafka, observe)
-    try:
-        try:
-            if topic not in await consumer.topics():
-                raise TopicMissing(f"no topic {topic}: `ringfence topics create` makes it")
-            await subscribed(consumer, [topic], kafka)
-        except KafkaError as error:
-            raise down(kafka, f"{topic} can not be read", error) from error
-        yield consumer
-    finally:
-        await consumer.stop()
-
-
 async def last(
     consumer: Any,
     limit: int,
@@ -88,14 +64,8 @@ async def last(
     `look_back` records of each partition are looked through. Afterwards `consumer` stands at the
     end, to be followed. Raises KafkaError, KafkaAway where `patience` is over.
     """
-    partitions = consumer.assignment()
-    ends: dict[TopicPartition, int] = await consumer.end_offsets(partitions)
-    begins: dict[TopicPartition, int] = await consumer.beginning_offsets(partitions)
-    for partition, end in ends.items():
-        back = max(limit, look_back) if limit else 0
-        consumer.seek(partition, max(begins[partition], end - back))
-    unread = {partition for partition, end in ends.items() if begins[partition] < end and limit}
-    found = await _up_to(consumer, {one: ends[one] for one in unread}, wanted, patience=patience)
+    spans = await newest(consumer, max(limit, look_back) if limit else 0)
+    found = await _found(consumer, spans, wanted, patience=patience)
     return found[-limit:] if limit else []
 
 
@@ -121,43 +91,71 @@ async def about(
     until, step = end, 2000
     while until > least and len(found) < limit:
         since = max(least, until - step)
-        consumer.seek(partition, since)
-        new = await _up_to(consumer, {partition: until}, lambda _: True, number.encode())
+        new = await _found(consumer, {partition: (since, until)}, lambda _: True, number.encode())
         found = [*new, *found]
         until, step = since, step * 4
     return found[-limit:], until <= begin or len(found) >= limit
 
 
-async def _up_to(
+async def _found(
     consumer: Any,
-    ends: dict[TopicPartition, int],
+    spans: Mapping[TopicPartition, tuple[int, int]],
     wanted: Callable[[dict[str, Any]], bool],
     key: bytes | None = None,
     patience: Patience | None = None,
 ) -> list[Found]:
-    """What is wanted from where `consumer` stands up to `ends` (exclusive), oldest first.
-
-    With a `key` records of others are not even decoded.
-    """
+    """Return what is wanted in `spans`, oldest first; with a `key` only records that have it."""
     found: list[Found] = []
-    unread = set(ends)
-    while unread:
-        fetched = await consumer.getmany(*unread, timeout_ms=500)
-        if patience is not None:
-            patience.came() if fetched else patience.check("no decisions come")
-        for partition, records in fetched.items():
-            for record in records:
-                if record.offset >= ends[partition] or (key is not None and record.key != key):
-                    continue
-                decision = decision_in(record.value)
-                if decision is not None and wanted(decision):
-                    where = (partition.partition, record.offset, record.timestamp)
-                    found.append(Found(*where, decision, _texts(record.headers)))
-        # Offsets have holes (transaction markers): the position says when the end is reached.
-        unread = {p for p in unread if await consumer.position(p) < ends[p]}
+    async with aclosing(records_in(consumer, spans, patience=patience)) as read:
+        async for fetched in read:
+            for partition, records in fetched.items():
+                for record in records:
+                    if key is not None and record.key != key:
+                        continue  # not even decoded
+                    decision = decision_in(record.value)
+                    if decision is not None and wanted(decision):
+                        where = (partition.partition, record.offset, record.timestamp)
+                        found.append(Found(*where, decision, _texts(record.headers)))
     found.sort(key=lambda each: each.timestamp_ms)
     return found
 
 
+async def find_decision(
+    kafka: KafkaSettings,
+    topic: str,
+    decision_id: str,
+    from_ms: int,
+    until_ms: int,
+    observe: Observe,
+    progress: Progress,
+) -> Decision | None:
+    """Return the decision with that id; None: Kafka keeps none of that time.
+
+    Raises as `past_records`.
+    """
+    needle = decision_id.encode()
+    records = past_records(kafka, [topic], from_ms, until_ms, observe, progress)
+    async with aclosing(records):  # found early, the rest is not read
+        async for batch in records:
+            for value in batch.values:
+                if value is None or needle not in value:
+                    continue
+                decision = whole_decision_in(value)
+                if decision is not None and decision.decision_id == decision_id:
+                    return decision
+    return None
+
+
+def whole_decision_in(value: bytes) -> Decision | None:
+    """Return the decision in a record; None: somebody else writes to this topic too."""
+    try:
+        return _decode(value)
+    except UNREADABLE:
+        return None
+
+
 def _texts(headers: Sequence[tuple[str, bytes]]) -> dict[str, str]:
     return {name: (value or b"").decode(errors="replace") for name, value in headers}
+
+
+_decode = msgspec.json.Decoder(Decision).decode

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError
 from stream.core.model.errors import Fault
 from stream.edge.http.decision_store import Kept, decision_of
 from stream.kafka.connection_settings import KafkaSettings
-from stream.kafka.decision_history import reader
+from stream.kafka.topic_reader import newest, reader, records_in
 from stream.ops.clock import monotonic_s
 
 log = logging.getLogger(__name__)
@@ -66,23 +66,18 @@ class Recent:
                 self._rows.clear()  # what comes while nobody reads would be missing behind them
 
     async def _read(self) -> None:
-        async with reader(self.kafka, self.topic, lambda _: None) as consumer:
-            partitions = consumer.assignment()
-            ends = await consumer.end_offsets(partitions)
-            begins = await consumer.beginning_offsets(partitions)
-            for partition, end in ends.items():
-                consumer.seek(partition, max(begins[partition], end - _FIRST))
-            behind = {partition for partition, end in ends.items() if begins[partition] < end}
+        async with reader(self.kafka, [self.topic], lambda _: None) as consumer:
             first: list[tuple[int, Kept]] = []
-            while behind:
-                first += await _some(consumer)
-                behind = {p for p in behind if await consumer.position(p) < ends[p]}
+            spans = await newest(consumer, _FIRST)
+            async for fetched in records_in(consumer, spans, records_max=_AT_ONCE):
+                first += _decisions(fetched)
             first.sort(key=lambda each: each[0])
             self.take(decision for _, decision in first)
             self.trouble = ""
             self._there.set()
             while monotonic_s() - self._looked_s < self.idle_s:
-                self.take(decision for _, decision in await _some(consumer))
+                fetched = await consumer.getmany(timeout_ms=500, max_records=_AT_ONCE)
+                self.take(decision for _, decision in _decisions(fetched))
             self._wanted.clear()
             self._there.clear()
 
@@ -91,9 +86,8 @@ class Recent:
         self._rows.extendleft(decisions)
 
 
-async def _some(consumer: Any) -> list[tuple[int, Kept]]:
-    """What came, with its time in Kafka; what is no decision is left out."""
-    fetched = await consumer.getmany(timeout_ms=500, max_records=_AT_ONCE)
+def _decisions(fetched: Mapping[Any, list[Any]]) -> list[tuple[int, Kept]]:
+    """Return decisions with their time in Kafka; what is no decision is left out."""
     return [
         (record.timestamp, decision)
         for records in fetched.values()

@@ -11,8 +11,9 @@ from aiokafka.structs import OffsetAndMetadata
 from stream.config.settings import Settings, load
 from stream.insight.explain.deliveries import delivered
 from stream.insight.explain.last_decisions import decided
-from stream.kafka.decision_history import about, reader
+from stream.kafka.decision_history import about
 from stream.kafka.partitioner import partitions_of
+from stream.kafka.topic_reader import reader
 from stream.kafka.topics import ensure_topics
 from tests.integration.engine_lab import Deployment
 from tests.unit.edge.sinks.test_proxy_keys import decision
@@ -88,7 +89,7 @@ async def test_decisions_and_sinks_of_a_number(tmp_path: Path, kafka, redis_url:
     found, looked = await decided(settings, topic, OURS, None, 3)
     assert [one.decision["decision_id"] for one in found] == ["OURS1", "OURS2", "OURS3"]
     assert (looked["why"], looked["whole"]) == ("", True)
-    async with reader(settings.kafka_client(), topic, lambda _: None) as consumer:
+    async with reader(settings.kafka_client(), [topic], lambda _: None) as consumer:
         before = found[1].timestamp_ms - 1
         then, _ = await about(consumer, topic, OURS, 9, 1000, before)
         assert all(one.timestamp_ms <= before for one in then)

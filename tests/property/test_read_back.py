@@ -19,7 +19,7 @@ from stream.edge.sinks.decision_records import Blocks, read_blocks
 from stream.edge.sinks.webhooks.cloud_event import Event, read_event
 from stream.enforcement.tally import Tally
 from stream.kafka.decision_history import decision_in as of_any
-from stream.kafka.time_range_reader import decision_in as of_past
+from stream.kafka.decision_history import whole_decision_in as of_past
 from stream.lists.snapshot.build import columns_from
 from stream.lists.store import enforcement_store
 from stream.lists.store.audit_entries import told_of_version

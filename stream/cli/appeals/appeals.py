@@ -46,7 +46,7 @@ from stream.core.model.appeal import OPEN, Appeal, AppealState, Named, Received
 from stream.core.model.decision import Decision
 from stream.core.numbers.number import Kind, masked, parse
 from stream.insight.explain.list_answers import answer_for, lists_now
-from stream.kafka.time_range_reader import find_decision
+from stream.kafka.decision_history import find_decision
 from stream.lists.store.list_store import Register
 from stream.ops.clock import now_ms
 

@@ -11,8 +11,9 @@ from rich.text import Text
 from stream.cli.common import AsJson, ConfigFiles, out, print_line, say_waiting, settings_of
 from stream.config.settings import Settings
 from stream.core.model.decision import Verdict
-from stream.kafka.decision_history import LOOK_BACK, decision_in, last, reader, without_numbers
+from stream.kafka.decision_history import LOOK_BACK, decision_in, last, without_numbers
 from stream.kafka.outage import Patience, down
+from stream.kafka.topic_reader import reader
 
 COLOURS = {"block": "bold red", "flag": "yellow", "allow": "green"}
 
@@ -84,7 +85,7 @@ class _Shown:
 
 async def _print_decisions(settings: Settings, limit: int, shown: _Shown, *, follow: bool) -> None:
     kafka, topic = settings.kafka_client(), settings.calls.decisions_topic
-    async with reader(kafka, topic, say_waiting) as consumer:
+    async with reader(kafka, [topic], say_waiting) as consumer:
         try:
             patience = Patience(kafka)
             for found in await last(consumer, limit, shown.look_back, shown.wants, patience):

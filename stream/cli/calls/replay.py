@@ -42,12 +42,13 @@ from stream.core.model.trials import Target
 from stream.engine.decider import decoder_for
 from stream.insight.explain.list_answers import lists_now
 from stream.insight.replay.candidates import World, content_of, file_read, key_for, live_list
-from stream.insight.replay.recording import Asked, Progress, recording
+from stream.insight.replay.recording import Asked, recording
 from stream.insight.replay.replay import Sides, look_for_calls_back, replay
 from stream.insight.replay.replay_json import Made, told
 from stream.insight.replay.replay_page import page
 from stream.insight.replay.totals import Sums
 from stream.insight.report.words import many
+from stream.kafka.topic_reader import Progress
 from stream.lists.store.list_at_time import content, past_of
 from stream.lists.store.list_store import Register
 from stream.lists.store.rewrite import Stage

@@ -20,7 +20,8 @@ from stream.cli.ops.top_text import View, lines_of
 from stream.config.settings import Settings
 from stream.core.model.errors import Fault
 from stream.kafka.call_events import Event
-from stream.kafka.decision_history import decision_in, last, reader, without_numbers
+from stream.kafka.decision_history import decision_in, last, without_numbers
+from stream.kafka.topic_reader import reader
 from stream.ops.monitor.collect import Watch
 from stream.ops.monitor.dashboard import Picture, State
 from stream.ops.tasks import cancelled
@@ -105,7 +106,7 @@ class _Newest:
                 self._say(f"Kafka at {where} does not answer: [kafka] bootstrap_servers")
 
         kafka, topic = settings.kafka_client(), settings.calls.decisions_topic
-        async with reader(kafka, topic, waiting) as consumer:
+        async with reader(kafka, [topic], waiting) as consumer:
             found = await last(consumer, DECISIONS_SHOWN, 0, lambda _: True)
             self.held.extend(without_numbers(one.decision) for one in found)
             self._say("")

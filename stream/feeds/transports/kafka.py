@@ -26,14 +26,11 @@ from stream.feeds.transports.landing import landing
 from stream.feeds.transports.limits import BYTES_MAX, BytesMax, Seconds
 from stream.kafka.connection_settings import KafkaSettings
 from stream.kafka.outage import ask_why
+from stream.kafka.topic_reader import records_in
 from stream.ops.clock import now_s
 from stream.ops.schema import checks
 from stream.ops.schema.toml import Between, Checked
 
-_POLL_MS = 500
-"""Bounds how late a cancellation is seen."""
-_RECORDS_MAX = 5000
-"""Worked on in one go: 40 ms, in which other feeds wait."""
 _DAY_S = 86_400
 
 
@@ -148,6 +145,7 @@ class KafkaTransport:
         begins = await consumer.beginning_offsets(partitions)
         ends = await consumer.end_offsets(partitions)
         whole = not known
+        spans: dict[TopicPartition, tuple[int, int]] = {}
         for partition in partitions:
             stop = known.get(partition.partition)
             if not whole and (
@@ -157,11 +155,14 @@ class KafkaTransport:
             ):
                 raise _AnotherTopic
             begin = begins[partition]
-            consumer.seek(partition, begin if stop is None or stop.last < begin else stop.last)
+            start = begin if stop is None or stop.last < begin else stop.last
+            spans[partition] = (start, ends[partition])
         bytes_max = self._settings.bytes_max
         with change_lines(into, bytes_max, self._origin) as changes:
             reading = _Reading(changes, known, ends)
-            await reading.to_the_end(consumer, {p for p in partitions if begins[p] < ends[p]})
+            # No patience here: `deadline_s` bounds the whole fetch.
+            async for fetched in records_in(consumer, spans):
+                reading.take(fetched)
             remember = {
                 "topic": self._settings.topic,
                 "read_at_s": str(reading_s),
@@ -187,15 +188,11 @@ class _Reading:
         self._changes, self._known, self._ends = changes, known, ends
         self._last: dict[TopicPartition, _Stop] = {}
 
-    async def to_the_end(self, consumer: Any, unread: set[TopicPartition]) -> None:
-        """Read all of it. Offsets have holes: a position says when the end is reached."""
-        while unread:
-            fetched = await consumer.getmany(*unread, timeout_ms=_POLL_MS, max_records=_RECORDS_MAX)
-            for partition, records in fetched.items():
-                for record in records:
-                    if record.offset < self._ends[partition]:
-                        self._take(partition, record)
-            unread = {p for p in unread if await consumer.position(p) < self._ends[p]}
+    def take(self, fetched: Mapping[TopicPartition, list[Any]]) -> None:
+        """Add what came."""
+        for partition, records in fetched.items():
+            for record in records:
+                self._take(partition, record)
 
     def stop(self, partition: TopicPartition) -> _Stop:
         """Return the position in a partition."""

@@ -8,8 +8,9 @@ from aiokafka.errors import KafkaError
 from stream.config.settings import Settings
 from stream.core.model.errors import Fault, SourceDown
 from stream.kafka.call_events import Event
-from stream.kafka.decision_history import Found, about, reader
+from stream.kafka.decision_history import Found, about
 from stream.kafka.outage import listens
+from stream.kafka.topic_reader import reader
 
 LOOK_BACK = 200_000
 """Records of the number's partition that are looked through, about a second's work."""
@@ -35,7 +36,7 @@ async def decided(
         return [], said | {"why": f"{topic} can not be read: Kafka at {where} does not answer"}
     try:
         async with asyncio.timeout(ASK_S_MAX):
-            async with reader(settings.kafka_client(), topic, waiting) as consumer:
+            async with reader(settings.kafka_client(), [topic], waiting) as consumer:
                 found, whole = await about(consumer, topic, number, limit, LOOK_BACK, at_ms)
     except TimeoutError:
         return [], said | {"why": f"Kafka at {where} takes too long"}

@@ -6,31 +6,27 @@ where it can be used), so a replay is no slower than the engine was.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from stream.core.model.errors import SourceDown, TopicMissing
+from stream.core.model.errors import SourceDown
 from stream.kafka.batch import Partition, RawBatch, Segment
 from stream.kafka.call_events import Observe
-from stream.kafka.clients import connected, onlooker, subscribed
 from stream.kafka.connection_settings import KafkaSettings
 from stream.kafka.outage import Patience, down
 from stream.kafka.reader import Reader
 from stream.kafka.reader_factory import ANSWER_BYTES, PARTITION_BYTES, reader_for
 from stream.kafka.settings import SourceSettings
-from stream.kafka.time_range_reader import spans_of
+from stream.kafka.topic_reader import STALLED_S, Progress, between, read_spans
+from stream.kafka.topic_reader import reader as topic_reader
 from stream.ops.clock import monotonic_s
 
 WAIT_MS: Final = 200
-STALLED_S: Final = 60.0
-"""Without one more record for so long the answer would stay incomplete: it is given up."""
-
-Progress = Callable[[int, int], None]
 Spans = Mapping[Partition, tuple[int, int]]
 
 
@@ -76,35 +72,29 @@ class Recording:
 
         A batch's values last until the next one. Raises SourceDown.
         """
-        unread = {name: start for name, (start, _) in self.spans.items()}
-        for name, start in unread.items():
+        for name, (start, _) in self.spans.items():
             self._consumer.seek(TopicPartition(*name), start)
         self._epoch += 1
-        self._reader.begin(self._epoch, unread)
-        pace, whole, left = _Pace(self._asked.rate_max), self.offsets, self.offsets
-        moved_s, patience = monotonic_s(), Patience(self._kafka)
-        while unread:
-            batch = _before(await self._take(), self.spans)
-            if len(batch):
-                yield batch
-                await pace.after(len(batch))
-            for name in unread:
-                unread[name] = await self._reader.position(name)
-            done = [name for name, at in unread.items() if at >= self.spans[name][1]]
-            for name in done:
-                del unread[name]
-            self._reader.release(done)
-            before, left = left, sum(max(self.spans[n][1] - at, 0) for n, at in unread.items())
-            if left < before:
-                moved_s = monotonic_s()
-                patience.came()
-                progress(whole - left, whole)
-                continue
-            patience.check("no more records come")
-            if monotonic_s() - moved_s > STALLED_S:
-                raise SourceDown(f"Kafka gave no more records for {STALLED_S:.0f} s: ask again")
+        self._reader.begin(self._epoch, {name: start for name, (start, _) in self.spans.items()})
+        pace, patience = _Pace(self._asked.rate_max), Patience(self._kafka)
+        async with aclosing(read_spans(self, self.spans, progress, patience, STALLED_S)) as taken:
+            async for whole in taken:
+                batch = _before(whole, self.spans)
+                if len(batch):
+                    yield batch
+                    await pace.after(len(batch))
 
-    async def _take(self) -> RawBatch:
+    async def position(self, partition: Partition) -> int:
+        """See `topic_reader.Source`."""
+        return await self._reader.position(partition)
+
+    def release(self, done: Collection[Partition]) -> None:
+        """See `topic_reader.Source`."""
+        self._reader.release(done)
+
+    async def take(self, unread: Collection[Partition]) -> RawBatch:
+        """See `topic_reader.Source`."""
+        del unread  # the reader gives nothing of partitions that were released
         try:
             batch = await self._reader.take(self._asked.records_max, WAIT_MS)
         except KafkaError as error:
@@ -128,22 +118,25 @@ async def recording(
     # A position that is gone (retention) goes on with what is there, never at the end.
     source = replace(source, start_at="earliest")
 
-    def make() -> AIOKafkaConsumer:
-        return onlooker(
-            kafka,
-            fetch_max_bytes=ANSWER_BYTES,
-            max_partition_fetch_bytes=PARTITION_BYTES,
-            fetch_max_wait_ms=source.fetch_max_wait_ms,
-            check_crcs=True,
-        )
-
-    consumer = await connected(make, AIOKafkaConsumer.stop, kafka, observe)
-    try:
-        names = await _assigned(consumer, asked.topics, kafka)
+    opened = topic_reader(
+        kafka,
+        asked.topics,
+        observe,
+        "`ringfence topics show` has them",
+        fetch_max_bytes=ANSWER_BYTES,
+        max_partition_fetch_bytes=PARTITION_BYTES,
+        fetch_max_wait_ms=source.fetch_max_wait_ms,
+        check_crcs=True,
+    )
+    async with opened as consumer:
+        # Assigned by hand, partitions stay the same whatever becomes of the topics meanwhile.
+        partitions = consumer.assignment()
+        consumer.unsubscribe()
+        consumer.assign(list(partitions))
         reader = reader_for(consumer, kafka, source, observe)
-        reader.hold(names)
+        reader.hold(sorted(Partition(tp.topic, tp.partition) for tp in partitions))
         try:
-            found = await spans_of(consumer, asked.from_ms, asked.until_ms)
+            found = await between(consumer, asked.from_ms, asked.until_ms)
         except KafkaError as error:
             raise down(kafka, "what is recorded can not be looked up", error) from error
         spans = {Partition(tp.topic, tp.partition): span for tp, span in found.items()}
@@ -152,21 +145,6 @@ async def recording(
             yield Recording(consumer, reader, spans, asked, kafka)
         finally:
             await reader.stop()
-    finally:
-        await consumer.stop()
-
-
-async def _assigned(consumer: Any, topics: Sequence[str], kafka: KafkaSettings) -> list[Partition]:
-    """All partitions of the topics, the consumer's from now on. Raises TopicMissing."""
-    missing = sorted(set(topics) - set(await consumer.topics()))
-    if missing:
-        raise TopicMissing(f"no topic {', '.join(missing)}: `ringfence topics show` has them")
-    # Given by hand they stay the same whatever becomes of the topics meanwhile.
-    await subscribed(consumer, topics, kafka)
-    partitions = consumer.assignment()
-    consumer.unsubscribe()
-    consumer.assign(list(partitions))
-    return sorted(Partition(tp.topic, tp.partition) for tp in partitions)
 
 
 class _Pace:

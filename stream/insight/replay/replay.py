@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from stream.calls.batch import CallBatch
 from stream.insight.replay.compare import Side, compare
-from stream.insight.replay.recording import Progress, Recording
+from stream.insight.replay.recording import Recording
 from stream.insight.replay.totals import Sums
 from stream.kafka.batch import RawBatch
+from stream.kafka.topic_reader import Progress
 
 Decode = Callable[[RawBatch], CallBatch]
 

@@ -25,7 +25,8 @@ from stream.core.model.errors import TracebackRefused
 from stream.kafka.batch import RawBatch
 from stream.kafka.call_events import Observe
 from stream.kafka.connection_settings import KafkaSettings
-from stream.kafka.time_range_reader import Progress, decision_in, past_records
+from stream.kafka.decision_history import whole_decision_in
+from stream.kafka.topic_reader import Progress, past_records
 
 DECISIONS_MAX: Final = 500_000
 """Of one number in the time asked for; about 150 MB."""
@@ -167,7 +168,7 @@ def _rule(batch: RawBatch, asked: Asked, decided: dict[str, Ruled]) -> None:
         # JSON may write any letter as \\u..., but our own decisions never do so with digits.
         if value is None or digits not in value:
             continue
-        one = decision_in(value)
+        one = whole_decision_in(value)
         if one is not None and asked.number in {one.number, one.caller, one.callee}:
             said = one.verdict if one.would is msgspec.UNSET else f"{one.verdict} (simulated)"
             decided[one.origin] = Ruled(said, one.rule, one.decision_id)

@@ -11,7 +11,8 @@ from stream.core.model.trials import NO_TRIALS, Kind, Target
 from stream.insight.trials.status import Here, Stands, standings
 from stream.insight.trials.trial_counts import Figures
 from stream.kafka.call_events import Observe
-from stream.kafka.time_range_reader import Progress, decision_in, past_records
+from stream.kafka.decision_history import whole_decision_in
+from stream.kafka.topic_reader import Progress, past_records
 from stream.lists.store.list_store import Register
 from stream.lists.store.promotions import Booked, TrialBook
 
@@ -61,7 +62,7 @@ async def figures_between(
     async with aclosing(records):
         async for batch in records:
             for value in batch.values:
-                decision = None if value is None else decision_in(value)
+                decision = None if value is None else whole_decision_in(value)
                 if decision is not None:
                     figures.add(decision)
     return figures

@@ -1,0 +1,253 @@
+"""Read topics in no group, from offsets that are known to offsets that are known.
+
+Nobody's positions are touched, and what is held in memory is a fetch. One loop serves all who read
+so: `read_spans` over any `Source`, `records_in` over an aiokafka consumer.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from typing import Any, Final, Protocol, TypeVar
+
+import numpy as np
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from stream.core.model.errors import SourceDown, TopicMissing
+from stream.kafka.batch import Partition, RawBatch, Segment
+from stream.kafka.call_events import Observe
+from stream.kafka.clients import connected, onlooker, subscribed
+from stream.kafka.connection_settings import KafkaSettings
+from stream.kafka.outage import Patience, down
+from stream.ops.clock import monotonic_s
+
+RECORDS_MAX: Final = 5000
+"""Records handed out at once: about 40 ms of work, in which nothing else runs."""
+FETCH_BYTES_MAX: Final = 16 << 20
+FETCH_WAIT_MS: Final = 20
+"""Short, since all records are there already: a fetch that waits for news delays all others."""
+STALLED_S: Final = 60.0
+"""Without one more record for so long the answer would stay incomplete, so reading gives up."""
+_TAKE_MS: Final = 500
+
+Progress = Callable[[int, int], None]
+"""Called with the offsets that are read and those that there are."""
+P = TypeVar("P")
+T = TypeVar("T")
+P_contra = TypeVar("P_contra", contravariant=True)
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Source(Protocol[P_contra, T_co]):
+    """Gives records of partitions in the order of their offsets."""
+
+    async def take(self, unread: Collection[P_contra]) -> T_co:
+        """Return what came of the partitions `unread`, after a short wait at most."""
+        ...
+
+    async def position(self, partition: P_contra) -> int:
+        """Return the offset that `take` goes on from."""
+        ...
+
+    def release(self, done: Collection[P_contra]) -> None:
+        """Read no more of these partitions."""
+        ...
+
+
+async def read_spans(
+    source: Source[P, T],
+    spans: Mapping[P, tuple[int, int]],
+    progress: Progress | None = None,
+    patience: Patience | None = None,
+    stalled_s: float | None = None,
+) -> AsyncGenerator[T, None]:
+    """Yield what `source` gives, until each partition is read from its offset until before another.
+
+    `source` stands at the first ones. It may give records from behind the end of a span.
+    Raises KafkaAway when nothing comes and `patience` is over, SourceDown after `stalled_s`.
+    """
+    at = {one: start for one, (start, stop) in spans.items() if start < stop}
+    source.release([one for one in spans if one not in at])
+    whole = left = sum(spans[one][1] - start for one, start in at.items())
+    moved_s = monotonic_s()
+    while at:
+        yield await source.take(at)
+        # Offsets have holes (transaction markers): the position says when the end is reached.
+        for one in at:
+            at[one] = await source.position(one)
+        done = [one for one, offset in at.items() if offset >= spans[one][1]]
+        for one in done:
+            del at[one]
+        source.release(done)
+        before, left = left, sum(spans[one][1] - offset for one, offset in at.items())
+        if left < before:
+            moved_s = monotonic_s()
+            if patience is not None:
+                patience.came()
+            if progress is not None:
+                progress(whole - left, whole)
+            continue
+        if patience is not None:
+            patience.check("no more records come")
+        if stalled_s is not None and monotonic_s() - moved_s > stalled_s:
+            raise SourceDown(f"Kafka gave no more records for {stalled_s:.0f} s: ask again")
+
+
+class _Consumer:
+    """An aiokafka consumer as a source. Afterwards it stands at the ends, to be followed."""
+
+    def __init__(
+        self, consumer: Any, spans: Mapping[TopicPartition, tuple[int, int]], records_max: int
+    ) -> None:
+        self._consumer, self._spans, self._records_max = consumer, spans, records_max
+        for one, (start, _) in spans.items():
+            consumer.seek(one, start)
+
+    async def take(self, unread: Collection[TopicPartition]) -> dict[TopicPartition, list[Any]]:
+        fetched: Mapping[TopicPartition, list[Any]] = await self._consumer.getmany(
+            *unread, timeout_ms=_TAKE_MS, max_records=self._records_max
+        )
+        return {
+            one: [record for record in records if record.offset < self._spans[one][1]]
+            for one, records in fetched.items()
+        }
+
+    async def position(self, partition: TopicPartition) -> int:
+        offset: int = await self._consumer.position(partition)
+        return offset
+
+    def release(self, done: Collection[TopicPartition]) -> None:
+        # Records behind the end may have been taken with the last ones: who follows wants them.
+        for one in done:
+            self._consumer.seek(one, self._spans[one][1])
+        self._consumer.pause(*done)
+
+
+async def records_in(
+    consumer: Any,
+    spans: Mapping[TopicPartition, tuple[int, int]],
+    progress: Progress | None = None,
+    patience: Patience | None = None,
+    stalled_s: float | None = None,
+    records_max: int = RECORDS_MAX,
+) -> AsyncGenerator[dict[TopicPartition, list[Any]], None]:
+    """Yield aiokafka's records of partitions of `consumer`, from one offset until before another.
+
+    Read to the end, `consumer` stands at the ends. Raises KafkaError, and as `read_spans`.
+    """
+    source = _Consumer(consumer, spans, records_max)
+    async with aclosing(read_spans(source, spans, progress, patience, stalled_s)) as found:
+        async for fetched in found:
+            yield fetched
+    consumer.resume(*spans)
+
+
+async def require_topics(consumer: Any, topics: Sequence[str], fix: str) -> None:
+    """Raise TopicMissing, with `fix`, unless the cluster has all `topics`."""
+    missing = sorted(set(topics) - set(await consumer.topics()))
+    if missing:
+        raise TopicMissing(f"no topic {', '.join(missing)}: {fix}")
+
+
+@asynccontextmanager
+async def reader(
+    kafka: KafkaSettings,
+    topics: Sequence[str],
+    observe: Observe,
+    fix: str = "`ringfence topics create` makes it",
+    **options: Any,
+) -> AsyncIterator[Any]:
+    """Open a consumer of all partitions of `topics`, in no group; wait for a broker that is away.
+
+    `options` are aiokafka's. Raises TopicMissing, KafkaRefuses, KafkaAway, SourceDown.
+    """
+
+    def make() -> AIOKafkaConsumer:
+        return onlooker(kafka, **options)
+
+    consumer = await connected(make, AIOKafkaConsumer.stop, kafka, observe)
+    try:
+        try:
+            await require_topics(consumer, topics, fix)
+            await subscribed(consumer, topics, kafka)
+        except KafkaError as error:
+            raise down(kafka, f"{', '.join(topics)} can not be read", error) from error
+        yield consumer
+    finally:
+        await consumer.stop()
+
+
+async def newest(consumer: Any, back: int) -> dict[TopicPartition, tuple[int, int]]:
+    """Return the span of the last `back` offsets of each partition. Raises KafkaError."""
+    partitions = consumer.assignment()
+    ends: Mapping[TopicPartition, int] = await consumer.end_offsets(partitions)
+    begins = await consumer.beginning_offsets(partitions)
+    return {one: (max(begins[one], end - back), end) for one, end in ends.items()}
+
+
+async def between(
+    consumer: Any, from_ms: int, until_ms: int
+) -> dict[TopicPartition, tuple[int, int]]:
+    """Return the span of each partition between two moments, by Kafka's timestamps.
+
+    The ends are those of this moment: what is written from now on is not read. Where timestamps do
+    not rise (a switch that writes its own), a partition begins at the first record that is so new
+    and ends before the first that is too new. Raises KafkaError.
+    """
+    partitions = consumer.assignment()
+    ends = await consumer.end_offsets(partitions)
+    starts = await consumer.offsets_for_times(dict.fromkeys(partitions, from_ms))
+    stops = await consumer.offsets_for_times(dict.fromkeys(partitions, until_ms))
+    return {
+        one: (
+            ends[one] if starts[one] is None else starts[one].offset,
+            ends[one] if stops[one] is None else min(stops[one].offset, ends[one]),
+        )
+        for one in partitions
+    }
+
+
+async def past_records(
+    kafka: KafkaSettings,
+    topics: Sequence[str],
+    from_ms: int,
+    until_ms: int,
+    observe: Observe,
+    progress: Progress,
+) -> AsyncGenerator[RawBatch, None]:
+    """Yield records appended from `from_ms` until before `until_ms`; of the future, what is there.
+
+    `progress` is told offsets. Raises TopicMissing, SourceDown, KafkaAway, KafkaRefuses.
+    """
+    opened = reader(
+        kafka,
+        topics,
+        observe,
+        "`ringfence topics show` has them",
+        fetch_max_bytes=FETCH_BYTES_MAX,
+        fetch_max_wait_ms=FETCH_WAIT_MS,
+    )
+    async with opened as consumer:
+        try:
+            spans = await between(consumer, from_ms, until_ms)
+            found = records_in(consumer, spans, progress, Patience(kafka), STALLED_S)
+            async with aclosing(found):
+                async for fetched in found:
+                    if fetched:
+                        yield _batch(fetched)
+        except KafkaError as error:
+            raise down(kafka, f"{', '.join(topics)} can not be read", error) from error
+
+
+def _batch(fetched: Mapping[TopicPartition, list[Any]]) -> RawBatch:
+    records = [record for some in fetched.values() for record in some]
+    segments, start = [], 0
+    for one, some in fetched.items():
+        segments.append(Segment(Partition(one.topic, one.partition), start, start + len(some)))
+        start += len(some)
+    return RawBatch(
+        values=[record.value for record in records],
+        offsets=np.array([record.offset for record in records], np.int64),
+        timestamps_ms=np.array([record.timestamp for record in records], np.int64),
+        segments=tuple(segments),
+        epoch=0,
+    )
