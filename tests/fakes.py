@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.calls.publish_exactly_once import TransactionAborted
+from stream.calls.publish import TransactionAborted
 from stream.core.model.byte_strings import Texts
 from stream.core.model.call import Rejected
 from stream.core.model.errors import SinkDown, SourceDown

@@ -15,8 +15,7 @@ from stream.calls.batch import CallBatch
 from stream.calls.deduplicate import Repeats, marked
 from stream.calls.encode import NO_TIME, DecisionColumns, encode
 from stream.calls.plausibility.bursts import Bursts
-from stream.calls.rule_names import FIXED_RULES, NO_RULE, Wording
-from stream.calls.ruling_columns import CALLEE, Rulings
+from stream.calls.ruling_columns import CALLEE, FIXED_RULES, NO_RULE, Rulings, Wording
 from stream.calls.rulings import Counted, Rules, Tally, rulings_of
 from stream.core.filters.blocklists import Blocklists
 from stream.core.model.byte_strings import Texts

@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.calls.batch import CallBatch
-from stream.calls.rule_names import NO_RULE, Wording
-from stream.calls.ruling_columns import Rulings
+from stream.calls.ruling_columns import NO_RULE, Rulings, Wording
 from stream.core import kernels
 from stream.core.filters.blocklists import Blocklists
 from stream.core.model.byte_strings import PADDING, Texts

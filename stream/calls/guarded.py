@@ -1,6 +1,6 @@
-"""Decoding and deciding under a note, so that a record that stops workers is found and set aside.
+"""Decode and decide under a note, so that a record that stops workers is found and set aside.
 
-The loop decodes and decides a batch without a pause, so one note is enough. See `calls.poison`.
+The loop decodes and decides a batch without a pause, so one note is enough: `calls.crash_notes`.
 """
 
 import asyncio
@@ -12,8 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from stream.calls.batch import CallBatch
-from stream.calls.crash_notes import CrashLog
-from stream.calls.poison import Record
+from stream.calls.crash_notes import CrashLog, Record
 from stream.core.model.byte_strings import Texts
 from stream.core.model.call import Rejected, RejectReason
 from stream.kafka.batch import Partition, RawBatch, Segment

@@ -20,8 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.calls.batch import CallBatch
-from stream.calls.publish import Outcome
-from stream.calls.publish_exactly_once import TransactionAborted
+from stream.calls.publish import Outcome, TransactionAborted
 from stream.calls.settings import LoopSettings
 from stream.kafka.batch import Partition, RawBatch
 from stream.kafka.consumer import PartitionsLost

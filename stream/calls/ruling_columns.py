@@ -1,4 +1,4 @@
-"""What is done with the calls that anything speaks of, in columns; two such put together."""
+"""Rulings for the calls that a list or rule matched, as columns; and the names of rules."""
 
 from dataclasses import dataclass
 from typing import Any, Self
@@ -6,11 +6,44 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.calls.rule_names import FIXED_RULES, NO_RULE
 from stream.core.filters.matches import Matches
 from stream.core.model.decision import Action
-from stream.core.policy.policy_columns import Judgements
-from stream.core.policy.rules import RuleState
+from stream.core.policy.policy import Policy
+from stream.core.policy.policy_columns import Judgements, rules_of
+from stream.core.policy.rules import RULES, RuleState
+
+FIXED_RULES = ("none", "emergency", "allowlist", "unasked", *(f"rule:{name}" for name in RULES))
+"""Every rule that is no list's; behind them come those of `core.judging.rules_of`."""
+NO_RULE, EMERGENCY, ALLOWLIST, UNASKED = range(4)
+PLAUSIBLE = FIXED_RULES.index(f"rule:{RULES[0]}")
+"""The place of the first plausibility rule in `FIXED_RULES`; the others follow in their order."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Wording:
+    """The names under one policy; made once for it, as every batch needs them.
+
+    `rules` are all rules, the fixed ones first; `lists` the list that each speaks of, "" for those.
+    `agreements` by list: the id that reasons name, or None.
+    """
+
+    rules: tuple[str, ...]
+    lists: tuple[str, ...]
+    names: tuple[str, ...]
+    agreements: tuple[str | None, ...]
+
+    @classmethod
+    def of(cls, policy: Policy) -> Self:
+        """The names under `policy`."""
+        found, names = rules_of(policy), policy.names
+        agreements = [bound.agreement for bound in policy.bounds] or [None] * len(names)
+        return cls(
+            (*FIXED_RULES, *(rule.text for rule in found)),
+            (*("" for _ in FIXED_RULES), *(names[rule.list] for rule in found)),
+            names,
+            tuple(agreements),
+        )
+
 
 CALLER, CALLEE = 0, 1
 """Which of a call's numbers decided it, in `Rulings.roles`."""

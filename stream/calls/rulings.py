@@ -17,19 +17,17 @@ from stream.calls.batch import CallBatch
 from stream.calls.plausibility.bursts import Bursts
 from stream.calls.plausibility.check import Broken, Told, broken_rules
 from stream.calls.plausibility.table import RuleTable
-from stream.calls.rule_names import (
+from stream.calls.ruling_columns import (
     ALLOWLIST,
+    CALLEE,
+    CALLER,
     EMERGENCY,
     FIXED_RULES,
     NO_RULE,
     PLAUSIBLE,
     UNASKED,
-    Wording,
-)
-from stream.calls.ruling_columns import (
-    CALLEE,
-    CALLER,
     Rulings,
+    Wording,
     standing,
     stronger,
     together,

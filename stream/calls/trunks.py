@@ -1,9 +1,19 @@
-"""Which country a trunk belongs to, and on which side of the border it lies."""
+"""Trunks: whose numbers a trunk carries, and on which side of the border it lies. Pure.
 
-from collections.abc import Mapping
+Records may name trunks that the configuration does not have. Such a call is read in the home
+country, its side of the border is unknown, and no rule of a trunk holds for it. Where no trunk is
+configured, as in a first try, none is reported.
+"""
+
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
 
 from stream.core.model.call import Ingress
+
+if TYPE_CHECKING:
+    from stream.calls.batch import CallBatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +69,44 @@ class Trunks:
         """Whether what a trunk asserts of its callers is believed; of an unknown one nothing is."""
         known = self.named.get(trunk) if trunk is not None else None
         return known is not None and known.vouches
+
+
+LOOKED_AT = 256
+"""Calls of a batch that are looked at, evenly spread: an unknown trunk has more than one call."""
+NAME_MAX = 64
+NUMBER_DIGITS = 7
+"""A name with so many digits may be a subscriber's number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """`calls` that name a trunk which the configuration does not have; `name` is the last one's."""
+
+    calls: int
+    name: str
+
+
+def unknown_trunks(batch: "CallBatch", named: Collection[str]) -> Unknown | None:
+    """Look at some calls of `batch`; None: all name a trunk of `named`, or none at all."""
+    count, name = 0, ""
+    if not named:
+        return None
+    for call in range(0, len(batch), 1 + len(batch) // LOOKED_AT):
+        located = batch.located
+        trunk = batch.glances[call].trunk if located is None else located.text("trunk", call)
+        if trunk and trunk not in named:
+            count, name = count + 1, trunk
+    return Unknown(count, shown(name)) if count else None
+
+
+def shown(name: str) -> str:
+    """A trunk's name for the log: bounded, on one line; what may be a number is masked."""
+    # The settings import this module, and reading them is to cost no NumPy.
+    from stream.core.numbers.number import masked
+
+    cut = name[:NAME_MAX]
+    try:
+        return str(ip_address(cut))
+    except ValueError:
+        is_number = sum(map(str.isdecimal, cut)) >= NUMBER_DIGITS
+        return ascii(masked(cut) if is_number else cut)[1:-1]

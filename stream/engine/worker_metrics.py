@@ -18,7 +18,7 @@ from stream.calls.decide import Counted, Outcome
 from stream.calls.dialects.shared_call_ids import OneIdWatch
 from stream.calls.dialects.wrong_dialect import Suspicion
 from stream.calls.loop import Done
-from stream.calls.unknown_trunks import unknown_trunks
+from stream.calls.trunks import unknown_trunks
 from stream.config.agreement_files import Reading
 from stream.core.filters.blocklists import Blocklists, chance_of
 from stream.core.model.agreement import State as Standing

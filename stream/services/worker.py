@@ -21,8 +21,7 @@ from stream.calls.crash_notes import FOLDER, CrashLog
 from stream.calls.decide import Outcome
 from stream.calls.guarded import Guard
 from stream.calls.loop import CallsLoop
-from stream.calls.publish import Publisher
-from stream.calls.publish_exactly_once import TransactionalPublisher
+from stream.calls.publish import Publisher, TransactionalPublisher
 from stream.calls.tracing import traced
 from stream.config.agreement_files import AgreementFolder
 from stream.config.settings import Settings

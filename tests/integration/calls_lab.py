@@ -18,8 +18,7 @@ from stream.calls.batch import CallBatch
 from stream.calls.decode import decode
 from stream.calls.dialects import dialect_named
 from stream.calls.loop import CallsLoop
-from stream.calls.publish import Publisher
-from stream.calls.publish_exactly_once import TransactionalPublisher
+from stream.calls.publish import Publisher, TransactionalPublisher
 from stream.calls.settings import DecodeSettings, LoopSettings, PublishSettings, TransactSettings
 from stream.calls.trunks import Trunks
 from stream.core.model.byte_strings import Texts

@@ -66,7 +66,7 @@ class RejectReason(StrEnum):
     OTHER_EVENT = "other_event"
     """It is the switch's, but of something else: a BYE, an event that is neither begin nor end."""
     STOPPED_WORKER = "stopped_worker"
-    """Workers stopped while they worked on it alone: a bug of ours; see `calls.poison`."""
+    """Workers stopped while they worked on it alone: a bug of ours; see `calls.crash_notes`."""
 
 
 @dataclass(frozen=True, slots=True)

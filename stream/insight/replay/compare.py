@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from stream.calls.batch import CallBatch
 from stream.calls.plausibility.bursts import Bursts
-from stream.calls.rule_names import ALLOWLIST
-from stream.calls.ruling_columns import CALLER, Rulings
+from stream.calls.ruling_columns import ALLOWLIST, CALLER, Rulings
 from stream.calls.rulings import Rules, Tally, rulings_of
 from stream.core.filters.blocklists import Blocklists
 from stream.core.model.decision import Action

@@ -15,7 +15,7 @@ from stream.calls.trunks import Trunks
 from stream.core.model.byte_strings import Texts
 from stream.core.model.call import RejectReason
 from stream.kafka.batch import Partition, RawBatch, Segment
-from tests.unit.calls.test_poison import NOW_MS, PLACE, worker
+from tests.unit.calls.test_crash_notes import NOW_MS, PLACE, worker
 
 SETTINGS = DecodeSettings(10_000, check_callee=True)
 OTHER = Partition("calls", 4)

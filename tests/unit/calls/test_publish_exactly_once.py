@@ -1,4 +1,4 @@
-"""What `calls.publish_exactly_once` counts on in aiokafka; an upgrade that changes it fails."""
+"""What `calls.publish` counts on in aiokafka; an upgrade that changes it fails."""
 
 import asyncio
 from types import SimpleNamespace
@@ -12,7 +12,7 @@ from aiokafka.producer.sender import (
     AddPartitionsToTxnHandler,
 )
 
-from stream.calls.publish_exactly_once import TransactionalPublisher
+from stream.calls.publish import TransactionalPublisher
 from stream.calls.settings import TransactSettings
 from stream.core.model.errors import SinkDown
 from stream.kafka.batch import Partition

@@ -13,8 +13,7 @@ import pytest
 from cryptography import x509
 from typer.testing import CliRunner
 
-from stream.calls.crash_notes import FOLDER, Ledger
-from stream.calls.poison import Crash, Record, SetAside
+from stream.calls.crash_notes import FOLDER, Crash, Ledger, Record, SetAside
 from stream.cli.main import app
 from stream.config.settings import Settings, load
 from stream.core.filters.blocklists import fresh

@@ -16,8 +16,7 @@ from stream.calls.dialects import dialect_named
 from stream.calls.loop import Done
 from stream.calls.rulings import OutOfScope
 from stream.calls.settings import DecodeSettings
-from stream.calls.trunks import Trunks
-from stream.calls.unknown_trunks import shown
+from stream.calls.trunks import Trunks, shown
 from stream.config.agreement_files import Reading
 from stream.core.filters.blocklists import EMPTY_BLOCKLISTS, fresh
 from stream.core.model.agreement import Agreements

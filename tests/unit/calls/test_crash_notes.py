@@ -1,4 +1,4 @@
-"""Promises of `stream.calls.poison` and `crashes`: the record that stops workers, and no other."""
+"""Promises of `stream.calls.crash_notes`: the record that stops workers, and no other."""
 
 import os
 import signal
@@ -11,14 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.calls.crash_notes import CrashLog, read_ledger
-from stream.calls.poison import (
+from stream.calls.crash_notes import (
     SET_ASIDE_MAX,
     SET_ASIDE_S,
     Crash,
+    CrashLog,
     Record,
     convicted,
     passed,
+    read_ledger,
     set_aside,
     suspected,
 )
@@ -125,7 +126,7 @@ _WORKER = """
 import os, signal, sys
 from pathlib import Path
 from stream.calls.crash_notes import CrashLog
-from tests.unit.calls.test_poison import NOW_MS, raw
+from tests.unit.calls.test_crash_notes import NOW_MS, raw
 log = CrashLog(Path(sys.argv[1]), lambda: NOW_MS)
 log.look({})
 how, alone, offsets = sys.argv[2], sys.argv[3] == "alone", [int(one) for one in sys.argv[4:]]
