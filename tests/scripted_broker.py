@@ -18,8 +18,8 @@ from aiokafka.protocol.metadata import MetadataResponse_v5
 from stream.kafka.batch import Partition
 from stream.kafka.call_events import Event
 from stream.kafka.connection_settings import KafkaSettings
-from stream.kafka.fetch.broker import LinkSettings
-from stream.kafka.fetch.fetcher import LaneReader, LaneSettings
+from stream.kafka.fetch.broker import BrokerSettings
+from stream.kafka.fetch.fetcher import Fetcher, FetcherSettings
 from stream.kafka.fetch.messages import FetchSizes
 from tests.record_batches import Row, batch
 from tests.waiting import HANGS_S
@@ -246,7 +246,7 @@ class Member:
 class Lab:
     """A lane on a cluster, and what it told."""
 
-    def __init__(self, reader: LaneReader, member: Member, events: list[Event]) -> None:
+    def __init__(self, reader: Fetcher, member: Member, events: list[Event]) -> None:
         self.reader, self.member, self.events = reader, member, events
         self.found: dict[Partition, list[tuple[int, bytes | None]]] = defaultdict(list)
         self.batches: list[int] = []
@@ -291,11 +291,11 @@ async def lane(
     await client.set_topics({partition.topic for partition in cluster.leaders})
     member, events = Member(cluster, client), list[Event]()
     sizes = FetchSizes(answer_bytes, answer_bytes // 2, 5)
-    link = LinkSettings(
+    broker = BrokerSettings(
         KafkaSettings(servers[0], "test", protocol, tls), sizes, answer_bytes_max, events.append
     )
     chosen = {"start_at": "earliest", "skip_corrupt": False, "room_bytes_max": 2**20, **changes}
-    reader = LaneReader(member, LaneSettings(link, **chosen))
+    reader = Fetcher(member, FetcherSettings(broker, **chosen))
     await reader.start()
     try:
         begun = positions or dict.fromkeys(cluster.leaders, 0)

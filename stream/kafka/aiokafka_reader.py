@@ -15,7 +15,7 @@ from aiokafka.errors import IllegalStateError
 from stream.kafka.batch import Headers, Partition, RawBatch, Segment
 
 
-class OrdinaryReader:
+class AiokafkaReader:
     """Reads what the consumer fetches. The consumer is untyped, therefore Any."""
 
     def __init__(self, consumer: Any) -> None:

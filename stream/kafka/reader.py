@@ -1,4 +1,4 @@
-"""What the source wants of whoever fetches for it: `OrdinaryReader` and `LaneReader` give it.
+"""What the source wants of whoever fetches for it: `AiokafkaReader` and `Fetcher` give it.
 
 Membership, positions to begin at and commits are the source's; a reader only brings records, in
 the order of their offsets, from where it is told to begin.

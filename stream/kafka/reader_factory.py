@@ -4,11 +4,11 @@ import logging
 from typing import Any
 
 from stream.core import kernels
-from stream.kafka.aiokafka_reader import OrdinaryReader
+from stream.kafka.aiokafka_reader import AiokafkaReader
 from stream.kafka.call_events import Observe
 from stream.kafka.connection_settings import KafkaSettings
-from stream.kafka.fetch.broker import LinkSettings
-from stream.kafka.fetch.fetcher import LaneReader, LaneSettings
+from stream.kafka.fetch.broker import BrokerSettings
+from stream.kafka.fetch.fetcher import Fetcher, FetcherSettings
 from stream.kafka.fetch.messages import FetchSizes
 from stream.kafka.reader import Reader
 from stream.kafka.settings import SourceSettings
@@ -30,8 +30,8 @@ def reader_for(
     if settings.fetch == "ordinary" or not kernels.compiled():
         why = "calls.fetch says so" if settings.fetch == "ordinary" else "there are no kernels"
         log.info("records are fetched in the ordinary, slower way: %s", why)
-        return OrdinaryReader(consumer)
+        return AiokafkaReader(consumer)
     sizes = FetchSizes(_LANE_ANSWER_BYTES, PARTITION_BYTES, settings.fetch_max_wait_ms)
-    link = LinkSettings(kafka, sizes, _LANE_ANSWER_BYTES + _BATCH_BYTES_MAX, observe)
+    broker = BrokerSettings(kafka, sizes, _LANE_ANSWER_BYTES + _BATCH_BYTES_MAX, observe)
     skip = settings.corrupt_batches == "skip"
-    return LaneReader(consumer, LaneSettings(link, settings.start_at, skip, _BATCH_BYTES_MAX))
+    return Fetcher(consumer, FetcherSettings(broker, settings.start_at, skip, _BATCH_BYTES_MAX))

@@ -25,7 +25,7 @@ STEPS = {
     ],
     "answers, and what is asked next": [
         "stream.kafka.fetch.connection:Connection.buffer_updated",
-        "stream.kafka.fetch.broker:Link.pump",
+        "stream.kafka.fetch.broker:Broker.pump",
     ],
     "record batches: frame, CRC": ["stream.kafka.record_batches:_framed"],
     "record batches: columns": ["stream.kafka.fetch.fetched_batches:read_records"],

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from stream.core.model.byte_strings import Texts
 from stream.kafka.batch import Partition, RawBatch
 from stream.kafka.connection_settings import KafkaSettings
-from stream.kafka.fetch.fetcher import LaneReader
+from stream.kafka.fetch.fetcher import Fetcher
 from stream.kafka.reader_factory import reader_for
 from stream.kafka.settings import SourceSettings
 from tests.record_batches import text, varint
@@ -206,14 +206,14 @@ async def by_the_lane(
     async with consumer(bootstrap, topic) as made:
         chosen = SourceSettings((topic,), "", "", "earliest", 30_000, 30_000)
         reader = reader_for(made, KafkaSettings(bootstrap, "lane"), chosen, lambda _: None)
-        assert isinstance(reader, LaneReader)
+        assert isinstance(reader, Fetcher)
         await reader.start()
         try:
             reader.hold(ends)
             reader.begin(1, dict.fromkeys(ends, 0))
             readings = dict(reader._readings)
             patience = Patience("the lane to read to the end")
-            while reader._pieces.begun or any(
+            while reader._fetched.begun or any(
                 readings[name].position < end for name, end in ends.items()
             ):
                 patience.check((found.total(), {name: readings[name].position for name in ends}))

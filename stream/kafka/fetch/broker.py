@@ -41,9 +41,9 @@ class Fetched(NamedTuple):
 
 
 class Owner(Protocol):
-    """Whom a link serves."""
+    """The one who is told what comes of a broker."""
 
-    def arrived(self, link: "Link", buffer: Buffer, parts: list[Fetched]) -> None:
+    def arrived(self, broker: "Broker", buffer: Buffer, parts: list[Fetched]) -> None:
         """Records came; the buffer is the owner's until `let_go`."""
         ...
 
@@ -55,7 +55,7 @@ class Owner(Protocol):
         """One batch of the partition is larger than may be; `beyond` is the offset after it."""
         ...
 
-    def lost(self, link: "Link") -> None:
+    def lost(self, broker: "Broker") -> None:
         """The broker can not be reached: perhaps others lead its partitions now."""
         ...
 
@@ -63,14 +63,14 @@ class Owner(Protocol):
         """Run it beside; should it fail, the reader does."""
         ...
 
-    def unable(self, link: "Link") -> None:
+    def unable(self, broker: "Broker") -> None:
         """The broker does not know this kind of fetch."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class LinkSettings:
-    """What all links share. `answer_bytes_max` bounds what is received, whatever was asked for."""
+class BrokerSettings:
+    """Settings of all brokers. `answer_bytes_max` bounds what is received, whatever is asked."""
 
     kafka: KafkaSettings
     sizes: FetchSizes
@@ -78,10 +78,10 @@ class LinkSettings:
     observe: Callable[[Event], None]
 
 
-class Link:
+class Broker:
     """The way to one broker. `readings` is what it leads of ours, whose turn is first first."""
 
-    def __init__(self, node: int, settings: LinkSettings, owner: Owner) -> None:
+    def __init__(self, node: int, settings: BrokerSettings, owner: Owner) -> None:
         self.node = node
         self.readings: dict[Partition, Reading] = {}
         self.cannot = False

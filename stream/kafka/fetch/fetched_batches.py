@@ -12,7 +12,7 @@ from typing import Protocol
 
 from stream.kafka.batch import Partition, RawBatch, Segment
 from stream.kafka.call_events import Event
-from stream.kafka.fetch.broker import Fetched, Link
+from stream.kafka.fetch.broker import Broker, Fetched
 from stream.kafka.fetch.connection import Buffer
 from stream.kafka.fetch.partition_state import Reading, State
 from stream.kafka.record_batches import Corrupt, OldFormat, Records, Room, TooLarge, read_records
@@ -36,7 +36,7 @@ class Judge(Protocol):
 class _Waiting:
     """An answer that is not wholly read. `moves`: whether it brought any partition further."""
 
-    link: Link
+    broker: Broker
     buffer: Buffer
     parts: deque[Fetched]
     moves: bool
@@ -60,7 +60,7 @@ class _Piece:
         return self.ends[-1] if self.ends else 0
 
 
-class Pieces:
+class FetchedBatches:
     """The answers that wait, and the piece that is being handed out."""
 
     def __init__(
@@ -74,10 +74,10 @@ class Pieces:
         self._waiting: deque[_Waiting] = deque()
         self._piece: _Piece | None = None
 
-    def add(self, link: Link, buffer: Buffer, parts: list[Fetched]) -> None:
+    def add(self, broker: Broker, buffer: Buffer, parts: list[Fetched]) -> None:
         """An answer came."""
         moves = any(one.beyond > one.stretch.offset for one in parts)
-        self._waiting.append(_Waiting(link, buffer, deque(parts), moves))
+        self._waiting.append(_Waiting(broker, buffer, deque(parts), moves))
 
     def next(self, records_max: int, epoch: int, now_s: float) -> RawBatch | None:
         """The next records, None if there are none.
@@ -126,7 +126,7 @@ class Pieces:
         self._piece = None
         while self._waiting:
             waiting = self._waiting.popleft()
-            waiting.link.let_go(waiting.buffer)
+            waiting.broker.let_go(waiting.buffer)
 
     def _read_on(self, now_s: float) -> _Piece | None:
         while self._waiting:
@@ -136,7 +136,7 @@ class Pieces:
                 return self._read(waiting, group, now_s)
             self._waiting.popleft()
             # Before the next answer is worked on: so the broker works meanwhile.
-            waiting.link.let_go(waiting.buffer)
+            waiting.broker.let_go(waiting.buffer)
         return None
 
     def _read(self, waiting: _Waiting, group: list[Fetched], now_s: float) -> _Piece:

@@ -1,4 +1,4 @@
-"""The lane as one `Reader`: which broker leads what, and whose records are next.
+"""The fetcher as one `Reader`: which broker leads what, and whose records are next.
 
 Members, positions and commits stay with aiokafka's consumer, whose own fetcher is kept from our
 partitions by pausing them. Its metadata say where leaders are.
@@ -14,12 +14,12 @@ from aiokafka import TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
 
 from stream.core.model.errors import SourceDown
-from stream.kafka.aiokafka_reader import OrdinaryReader
+from stream.kafka.aiokafka_reader import AiokafkaReader
 from stream.kafka.batch import Partition, RawBatch
 from stream.kafka.call_events import Event
-from stream.kafka.fetch.broker import Fetched, Link, LinkSettings, name_of
+from stream.kafka.fetch.broker import Broker, BrokerSettings, Fetched, name_of
 from stream.kafka.fetch.connection import Buffer
-from stream.kafka.fetch.fetched_batches import Pieces
+from stream.kafka.fetch.fetched_batches import FetchedBatches
 from stream.kafka.fetch.messages import FETCH, VERSION
 from stream.kafka.fetch.partition_state import MEANINGS, Meaning, Reading, State
 from stream.kafka.reader import no_records
@@ -34,34 +34,36 @@ GROUP_S = 0.5
 """How often aiokafka is asked for records that it has none of: that keeps us a member whose
 `max_poll_interval_ms` is met, and brings up the errors of its coordinator."""
 ORDINARY_S = 0.02
-"""How long the lane's records are waited for while aiokafka reads some partitions."""
+"""How long `take` waits for our own records while aiokafka reads some partitions."""
 
 
 @dataclass(frozen=True, slots=True)
-class LaneSettings:
+class FetcherSettings:
     """`skip_corrupt`: a batch that can not be right is passed over, else its partition stops."""
 
-    link: LinkSettings
+    broker: BrokerSettings
     start_at: str
     skip_corrupt: bool
     room_bytes_max: int
 
 
-class LaneReader:
+class Fetcher:
     """Fetches for one member of the group. `consumer` is untyped, therefore Any."""
 
-    def __init__(self, consumer: Any, settings: LaneSettings) -> None:
+    def __init__(self, consumer: Any, settings: FetcherSettings) -> None:
         self._consumer = consumer
         self._settings = settings
-        self._observe: Callable[[Event], None] = settings.link.observe
+        self._observe: Callable[[Event], None] = settings.broker.observe
         # The consumer's client has the metadata; nothing public of the consumer says who leads.
         self._client: Any = consumer._client  # noqa: SLF001
-        self._ordinary = OrdinaryReader(consumer)
+        self._ordinary = AiokafkaReader(consumer)
         self._ordinary_last = False
-        self._pieces = Pieces(self, settings.room_bytes_max, settings.skip_corrupt, self._observe)
+        self._fetched = FetchedBatches(
+            self, settings.room_bytes_max, settings.skip_corrupt, self._observe
+        )
         self._epoch = -1
         self._readings: dict[Partition, Reading] = {}
-        self._links: dict[int, Link] = {}
+        self._brokers: dict[int, Broker] = {}
         self._arrival: asyncio.Future[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._leaders_wanted = False
@@ -87,7 +89,7 @@ class LaneReader:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
-        await asyncio.gather(*(link.close() for link in self._links.values()))
+        await asyncio.gather(*(broker.close() for broker in self._brokers.values()))
 
     def hold(self, assigned: Iterable[Partition]) -> None:
         """Keep aiokafka's fetcher from what is ours."""
@@ -96,12 +98,12 @@ class LaneReader:
     def begin(self, epoch: int, positions: Mapping[Partition, int]) -> None:
         """Read these partitions from these offsets on."""
         self.end()
-        self._pieces.drop()
+        self._fetched.drop()
         self._epoch = epoch
         self._ordinary.begin(epoch, {})
         self._readings = {name: Reading.at(name, offset) for name, offset in positions.items()}
-        for link in self._links.values():
-            link.cannot = False  # perhaps it was upgraded
+        for broker in self._brokers.values():
+            broker.cannot = False  # perhaps it was upgraded
         self._settle_leaders()
 
     def end(self) -> None:
@@ -109,13 +111,13 @@ class LaneReader:
         for reading in self._readings.values():
             reading.state = State.GONE
         self._readings = {}
-        for link in self._links.values():
-            link.readings = {}
+        for broker in self._brokers.values():
+            broker.readings = {}
         self._ordinary.end()
 
     def seek(self, positions: Mapping[Partition, int]) -> None:
         """Read on from `positions`; whatever was fetched from elsewhere is dropped."""
-        for partition, offset in {**self._pieces.unread(), **positions}.items():
+        for partition, offset in {**self._fetched.unread(), **positions}.items():
             reading = self._readings.get(partition)
             if reading is None:  # it is no longer ours: its new reader starts there anyway
                 continue
@@ -137,7 +139,7 @@ class LaneReader:
         reading = self._readings[partition]
         if reading.state is State.ORDINARY:
             return await self._ordinary.position(partition)
-        unread = self._pieces.first_unread(partition)
+        unread = self._fetched.first_unread(partition)
         return reading.position if unread is None else unread
 
     async def take(self, records_max: int, wait_ms: int) -> RawBatch:
@@ -145,7 +147,7 @@ class LaneReader:
         if self._fault is not None:
             raise self._fault
         now_s = self._loop.time()
-        if not self._pieces.begun and self._asks_ordinary(now_s):
+        if not self._fetched.begun and self._asks_ordinary(now_s):
             batch = await self._ordinary.take(records_max, 0)
             if len(batch):
                 self._ordinary_last = True
@@ -155,7 +157,7 @@ class LaneReader:
         ends_s = now_s + wait_s
         epoch = self._epoch
         while True:
-            found = self._pieces.next(records_max, epoch, self._loop.time())
+            found = self._fetched.next(records_max, epoch, self._loop.time())
             if found is not None:
                 return found
             left_s = ends_s - self._loop.time()
@@ -175,10 +177,10 @@ class LaneReader:
     @property
     def silent_s(self) -> float:
         """Since the last answer of any broker, if there is one that owes us an answer."""
-        links = [link for link in self._links.values() if link.readings]
-        if not any(link.waits for link in links):
+        brokers = [broker for broker in self._brokers.values() if broker.readings]
+        if not any(broker.waits for broker in brokers):
             return self._ordinary.silent_s
-        return max(self._loop.time() - max(link.answered_s for link in links), 0.0)
+        return max(self._loop.time() - max(broker.answered_s for broker in brokers), 0.0)
 
     @property
     def stopped(self) -> int:
@@ -190,11 +192,11 @@ class LaneReader:
         """How many partitions aiokafka reads."""
         return self._ordinary.ordinary
 
-    # What links and pieces tell.
+    # What brokers and fetched batches tell.
 
-    def arrived(self, link: Link, buffer: Buffer, parts: list[Fetched]) -> None:
+    def arrived(self, broker: Broker, buffer: Buffer, parts: list[Fetched]) -> None:
         """Records came."""
-        self._pieces.add(link, buffer, parts)
+        self._fetched.add(broker, buffer, parts)
         self._wake()
 
     def failed(self, reading: Reading, code: int) -> None:
@@ -211,7 +213,7 @@ class LaneReader:
                 self._fault = SourceDown(f"{reading}: may not be read: {name_of(code)}")
                 self._wake()
             case Meaning.DAMAGED:
-                self._pieces.damaged(reading, name_of(code), self._loop.time())
+                self._fetched.damaged(reading, name_of(code), self._loop.time())
             case Meaning.LATER | None:
                 pass
         # Moves and resets are usual; what lasts is said once.
@@ -221,18 +223,18 @@ class LaneReader:
 
     def too_large(self, reading: Reading, size: int, beyond: int) -> None:
         """One batch is larger than may be received."""
-        what = f"it has {size} bytes, at most {self._settings.link.answer_bytes_max} may come"
-        self._pieces.refuse(reading, reading.position, what, beyond)
+        what = f"it has {size} bytes, at most {self._settings.broker.answer_bytes_max} may come"
+        self._fetched.refuse(reading, reading.position, what, beyond)
 
-    def lost(self, link: Link) -> None:
+    def lost(self, broker: Broker) -> None:
         """A broker can not be reached: perhaps others lead its partitions now."""
-        del link
+        del broker
         self._leaders_wanted = True
 
-    def unable(self, link: Link) -> None:
+    def unable(self, broker: Broker) -> None:
         """A broker does not know the lane's fetch: aiokafka reads its partitions."""
-        why = f"broker {link.node} does not answer version {VERSION} of request {FETCH}"
-        for reading in list(link.readings.values()):
+        why = f"broker {broker.node} does not answer version {VERSION} of request {FETCH}"
+        for reading in list(broker.readings.values()):
             self.to_ordinary(reading, why)
 
     def to_ordinary(self, reading: Reading, why: str) -> None:
@@ -281,8 +283,8 @@ class LaneReader:
             self._arrival.set_result(None)
 
     def _pump(self) -> None:
-        for link in self._links.values():
-            link.pump()
+        for broker in self._brokers.values():
+            broker.pump()
 
     async def _tend(self) -> None:
         """Whatever is due by time alone."""
@@ -292,14 +294,14 @@ class LaneReader:
             if self._leaders_wanted and now_s >= self._leaders_at_s:
                 self._leaders_at_s = now_s + METADATA_S
                 self._client.force_metadata_update()
-            for link in self._links.values():
-                link.tend(self._client.cluster.broker_metadata(link.node))
+            for broker in self._brokers.values():
+                broker.tend(self._client.cluster.broker_metadata(broker.node))
 
     def _settle_leaders(self, _: object = None) -> None:
-        """Give each partition to the link of its leader, as the metadata of now have it."""
+        """Give each partition to the broker of its leader, as the metadata of now have it."""
         # Not when they are asked for: a question that fails would not be asked again.
         self._leaders_wanted = False
-        led: dict[int, dict[Partition, Reading]] = {node: {} for node in self._links}
+        led: dict[int, dict[Partition, Reading]] = {node: {} for node in self._brokers}
         for partition, reading in self._readings.items():
             node = self._client.cluster.leader_for_partition(TopicPartition(*partition))
             if node is None or node < 0:
@@ -307,15 +309,15 @@ class LaneReader:
                 continue
             led.setdefault(node, {})[partition] = reading
         for node, readings in led.items():
-            link = self._links.get(node)
-            if link is None:
-                link = self._links[node] = Link(node, self._settings.link, self)
+            broker = self._brokers.get(node)
+            if broker is None:
+                broker = self._brokers[node] = Broker(node, self._settings.broker, self)
             # Whose turn it is stays as it was.
-            turns = [name for name in link.readings if name in readings]
-            link.readings = {name: readings[name] for name in dict.fromkeys([*turns, *readings])}
-            if link.cannot:
-                self.unable(link)
-            link.pump()
+            turns = [name for name in broker.readings if name in readings]
+            broker.readings = {name: readings[name] for name in dict.fromkeys([*turns, *readings])}
+            if broker.cannot:
+                self.unable(broker)
+            broker.pump()
 
     async def _reset(self, reading: Reading) -> None:
         """The position is gone, by retention or since the topic was made anew: go where we may."""

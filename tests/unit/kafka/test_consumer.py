@@ -10,11 +10,11 @@ from aiokafka.errors import CommitFailedError
 
 from stream.core import kernels
 from stream.core.model.errors import SourceDown
-from stream.kafka.aiokafka_reader import OrdinaryReader
+from stream.kafka.aiokafka_reader import AiokafkaReader
 from stream.kafka.batch import Partition
 from stream.kafka.connection_settings import KafkaSettings
 from stream.kafka.consumer import KafkaSource, PartitionsLost
-from stream.kafka.fetch.fetcher import LaneReader
+from stream.kafka.fetch.fetcher import Fetcher
 from stream.kafka.reader_factory import reader_for
 from stream.kafka.settings import SourceSettings
 from tests.waiting import HANGS_S
@@ -48,7 +48,7 @@ def source() -> KafkaSource:
 async def test_records_fetched_while_a_commit_was_refused_are_dropped(source: KafkaSource) -> None:
     """The group gave the partitions away in mid-fetch: no batch, no crash, and a new epoch."""
     source._consumer = consumer = Consumer()
-    source._reader = OrdinaryReader(consumer)
+    source._reader = AiokafkaReader(consumer)
     source._assign([TP])
     await source.next_batch(10, 1000)
     assert source.starts == {Partition("calls", 0): 7}
@@ -77,7 +77,7 @@ async def test_a_source_that_was_stopped_holds_nobody_up(
 async def test_records_that_go_back_end_the_worker(source: KafkaSource) -> None:
     """The topic was made anew: what was committed of the old one means nothing there."""
     source._consumer = consumer = Consumer()
-    source._reader = OrdinaryReader(consumer)
+    source._reader = AiokafkaReader(consumer)
     consumer.fetched.set()
     source._assign([TP])
     await source.next_batch(10, 1000)
@@ -94,7 +94,7 @@ async def test_the_reader_is_the_one_that_is_asked_for_or_can_be_had() -> None:
         consumer: Any = SimpleNamespace(_client=None)
         return type(reader_for(consumer, KafkaSettings("", "test"), settings, lambda _: None))
 
-    assert kind("lane") is (LaneReader if kernels.compiled() else OrdinaryReader)
-    assert kind("ordinary") is OrdinaryReader
+    assert kind("lane") is (Fetcher if kernels.compiled() else AiokafkaReader)
+    assert kind("ordinary") is AiokafkaReader
     with kernels.reference_only():
-        assert kind("lane") is OrdinaryReader
+        assert kind("lane") is AiokafkaReader

@@ -14,7 +14,7 @@ from stream.core.model.errors import SourceDown
 from stream.kafka.batch import Partition
 from stream.kafka.call_events import Event
 from stream.kafka.fetch import fetched_batches, fetcher
-from stream.kafka.fetch.broker import Link
+from stream.kafka.fetch.broker import Broker
 from stream.kafka.fetch.partition_state import MEANINGS
 from tests.record_batches import Row, batch, marker
 from tests.scripted_broker import P0, P1, P2, Cluster, lane
@@ -377,7 +377,7 @@ async def test_a_bug_beside_the_loop_ends_the_worker(monkeypatch: pytest.MonkeyP
         filled(cluster, P0, 1, 10)
         async with lane(cluster) as lab:
             await lab.until(10)
-            monkeypatch.setattr(Link, "tend", None)
+            monkeypatch.setattr(Broker, "tend", None)
             with pytest.raises(TypeError, match="not callable"):
                 await lab.until(holds=lambda: False)
 
