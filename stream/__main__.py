@@ -2,8 +2,8 @@
 
 import sys
 
-from stream.cli.common import complain
 from stream.cli.main import app
+from stream.cli.output import complain
 from stream.core.model.errors import Fault
 from stream.ops.stdin_arguments import joined
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from stream.core.model.entry import Category
-from stream.feeds.formats.rows import ReadOptions, Rows
-from stream.feeds.open import FORMATS, Format, has_rows, read_rows, words_of
+from stream.feeds.formats.rows import Format, ReadOptions, Rows
+from stream.feeds.open import FORMATS, has_rows, read_rows, words_of
 from stream.feeds.parse import Defaults, Parser
 from stream.lists.snapshot.export import moment
 

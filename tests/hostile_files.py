@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from stream.feeds.formats.rows import InputUnreadable
-from stream.feeds.open import Format, read_rows, words_of
+from stream.feeds.formats.rows import Format, InputUnreadable
+from stream.feeds.open import read_rows, words_of
 from stream.feeds.parse import Defaults, Parser
 
 MB = 1 << 20

@@ -16,9 +16,9 @@ from stream.ops.metrics.redis import RedisMetrics
 from stream.ops.metrics.serve import ServeMetrics
 from stream.ops.metrics.sink import RedisSinkMetrics, SinkMetrics, WebhookMetrics
 from stream.ops.metrics.sip import SipMetrics
+from stream.ops.metrics.skips import SkipMetrics
 from stream.ops.metrics.token import TokenMetrics
 from stream.ops.metrics.worker import Metrics, SupervisorMetrics
-from stream.ops.skipped_records import SkipMetrics
 
 CATALOGUES: dict[Callable[[CollectorRegistry], Catalogue], str] = {
     Metrics: "The engine (`ringfence run`)",

@@ -1,7 +1,4 @@
-"""What all commands share: the --config option, the settings, and how they talk.
-
-Data go to stdout, everything else to stderr, so that output can be piped.
-"""
+"""What commands share that read the configuration: its options, and the settings."""
 
 import logging
 import os
@@ -9,22 +6,18 @@ import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import msgspec
 import typer
-from rich.console import Console
 
+from stream.cli.output import err
 from stream.cli.timeout import CHOSEN
 from stream.config.settings import Settings, load
-from stream.core.model.errors import ConfigInvalid, Fault
 from stream.kafka.call_events import Event
 from stream.kafka.connection_settings import Asking
 from stream.ops import file_owner
 
 WRONG_USER = 2
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
 
 ConfigFiles = Annotated[
     list[Path] | None,
@@ -77,26 +70,3 @@ def own(*folders: str | Path) -> None:
 def quiet_clients() -> None:
     """What clients log of a server that is away is not written over what a command says of it."""
     logging.getLogger().addHandler(logging.NullHandler())
-
-
-def print_json(value: Any) -> None:
-    """One JSON document on stdout."""
-    out.print(
-        msgspec.json.format(msgspec.json.encode(value)).decode(), markup=False, soft_wrap=True
-    )
-
-
-def print_line(value: Any) -> None:
-    """One JSON object on a line of its own on stdout."""
-    out.print(msgspec.json.encode(value).decode(), markup=False, soft_wrap=True)
-
-
-def complain(fault: Fault) -> None:
-    """A fault as what a person reads: one clear line, or one line per configuration error."""
-    if isinstance(fault, ConfigInvalid):
-        err.print(f"[bold red]configuration:[/] {len(fault.errors)} errors")
-        for error in fault.errors:
-            err.print(f"  {error}", markup=False, soft_wrap=True)
-    else:
-        err.print(f"[bold red]{type(fault).__name__}:[/]", end=" ")
-        err.print(str(fault), markup=False, soft_wrap=True)

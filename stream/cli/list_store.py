@@ -8,24 +8,13 @@ import asyncio
 import getpass
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, NoReturn, TypeVar
 
 import typer
-from rich.progress import (
-    BarColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
 
-from stream.cli.common import complain, err, out
+from stream.cli.output import complain, err, out
 from stream.config.settings import Settings
 from stream.core.model.errors import (
     ChangeConflict,
@@ -46,7 +35,6 @@ from stream.feeds.formats.rows import InputUnreadable
 from stream.feeds.value_parsers import after_number
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import Register
-from stream.lists.store.rewrite import Stage
 from stream.ops.kernels import warm_up
 from stream.ops.schema.durations import seconds_of
 
@@ -56,8 +44,6 @@ NICE = 10
 ROW_BYTES = 40
 """Of a row in a file, about."""
 ROWS_FOR_KERNELS = 200_000
-ROWS_TOLD = 10_000
-"""Stages of fewer steps are no rows: parts that are written, a sort."""
 T = TypeVar("T")
 
 Actor = Annotated[
@@ -68,6 +54,7 @@ Actor = Annotated[
         help="Who does this, for the audit; else the login name.",
     ),
 ]
+ListName = Annotated[str, typer.Argument(metavar="OWNER/NAME", help="The list, e.g. TH/national.")]
 ReasonText = Annotated[str, typer.Option("--reason", help="Why, for the audit.")]
 Region = Annotated[
     str | None, typer.Option("--region", help="Country of national numbers, ISO 3166, e.g. TH.")
@@ -206,16 +193,6 @@ def behind_calls(settings: Settings, rows: int) -> None:
         warm_up(settings.ops.kernels_folder(settings.lists.state_dir), may_compile=False)
 
 
-class _Rate(ProgressColumn):
-    """How fast a stage goes: bytes of the file while it is read, else rows."""
-
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed or 0.0
-        if task.description == "reading":
-            return Text(f"{speed / 1e6:,.1f} MB/s")
-        return Text(f"{speed:,.0f} rows/s" if (task.total or 0) >= ROWS_TOLD else "")
-
-
 def entries_in(
     texts: Sequence[str], region: str | None, rules: PrefixRules
 ) -> tuple[list[str], int]:
@@ -234,30 +211,3 @@ def entries_in(
         else:
             good += entries
     return list(dict.fromkeys(good)), bad
-
-
-@contextmanager
-def progress() -> Iterator[Stage]:
-    """A bar on the terminal for each stage, how fast it goes, how long it took and will take.
-
-    Nothing where stderr is no terminal.
-    """
-    with Progress(
-        TextColumn("{task.description:9}"),
-        BarColumn(),
-        TextColumn("{task.percentage:3.0f} %"),
-        _Rate(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=err,
-        disable=not err.is_terminal,
-        transient=True,
-    ) as bars:
-        tasks: dict[str, Any] = {}
-
-        def stage(name: str, done: int, whole: int) -> None:
-            if name not in tasks:
-                tasks[name] = bars.add_task(name, total=whole)
-            bars.update(tasks[name], completed=done, total=whole)
-
-        yield stage

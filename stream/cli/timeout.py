@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 import typer
-from typer.core import TyperGroup
 
 TIMEOUT_S: Final = 15.0
 SERVICES: Final = frozenset(
@@ -56,17 +55,6 @@ class Chosen:
 CHOSEN: Final = Chosen()
 
 
-class Patient(TyperGroup):
-    """The commands, each with the option that it needs."""
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """A command, or a group of them."""
-        command = super().get_command(ctx, cmd_name)
-        CHOSEN.seconds, CHOSEN.said = None, False
-        _give(command, (cmd_name,))
-        return command
-
-
 def _chosen(value: float) -> None:
     CHOSEN.seconds = value
 
@@ -94,12 +82,13 @@ def _option() -> Any:
     return next(one for one in typer.main.get_command(only).params if one.name == "timeout")
 
 
-def _give(command: Any, path: tuple[str, ...]) -> None:
+def give(command: Any, path: tuple[str, ...]) -> None:
+    """Give `command`, and each below it, the option if it asks a server."""
     if command is None:
         return
     inner = getattr(command, "commands", {})
     for name, one in inner.items():
-        _give(one, (*path, name))
+        give(one, (*path, name))
     had = {one.name for one in command.params}
     # A group that does something by itself (`ringfence audit`) has settings as a command has.
     asks = "config" in had or not inner

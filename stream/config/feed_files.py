@@ -14,7 +14,7 @@ import msgspec
 
 from stream import __version__
 from stream.config.feed_sources import KafkaOf, Source, source_of
-from stream.config.sections import Filled
+from stream.config.sections import Filled, feed_paths
 from stream.config.settings import Settings
 from stream.core.model.entry import Category
 from stream.core.model.entry_fields import FIELDS
@@ -23,9 +23,8 @@ from stream.core.model.time_zones import zone_of
 from stream.core.numbers.prefix_entries import PrefixRules
 from stream.core.policy.list_scope import codes_of_countries
 from stream.feeds.feed import Feed
-from stream.feeds.formats.rows import ReadOptions
+from stream.feeds.formats.rows import Format, ReadOptions
 from stream.feeds.gate import GateLimits
-from stream.feeds.open import Format
 from stream.feeds.value_parsers import Dates
 from stream.ops.schema import checks
 from stream.ops.schema.durations import seconds_of, wait_of
@@ -169,18 +168,6 @@ def house_of(settings: Settings) -> House:
         settings.lists.prefixes(),
         settings.kafka_client,
     )
-
-
-def feed_paths(folder: Path) -> dict[str, Path]:
-    """The feed files of a folder by their feeds' names. Raises ConfigInvalid."""
-    try:
-        found = {path.stem: path for path in sorted(folder.glob("*.toml"))}
-    except OSError as error:
-        raise ConfigInvalid((f"{folder}: can not be read: {error.strerror}",)) from error
-    if not folder.is_dir():
-        text = "there is no such folder: make it, or name yours with [feeds] dir"
-        raise ConfigInvalid((f"{folder}: {text}",))
-    return found
 
 
 def read_feeds(folder: Path, environ: Mapping[str, str], house: House) -> dict[str, FeedSetup]:

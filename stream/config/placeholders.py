@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from stream.config.agreement_files import AgreementFolder
-from stream.config.feed_files import feed_paths, house_of, read_feed
+from stream.config.feed_files import house_of, read_feed
+from stream.config.sections import feed_paths
 from stream.config.settings import Settings
 from stream.core.model.errors import ConfigInvalid
 from stream.ops.schema import checks

@@ -18,6 +18,7 @@ from stream.calls.settings import (
     TransactSettings,
 )
 from stream.core.model.decision import Action, SipSettings
+from stream.core.model.errors import ConfigInvalid
 from stream.core.numbers.prefix_entries import PREFIX_DIGITS_MAX, PREFIX_DIGITS_MIN, PrefixRules
 from stream.core.policy.policy import ListPolicy, PolicySettings
 from stream.kafka.settings import SourceSettings, TopicLimits, TopicsSettings
@@ -373,6 +374,18 @@ class OpsSection:
     def kernels_folder(self, state_dir: str) -> Path:
         """Where compiled kernels are kept."""
         return Path(self.kernels_dir or Path(state_dir, FOLDER))
+
+
+def feed_paths(folder: Path) -> dict[str, Path]:
+    """The feed files of a folder by their feeds' names. Raises ConfigInvalid."""
+    try:
+        found = {path.stem: path for path in sorted(folder.glob("*.toml"))}
+    except OSError as error:
+        raise ConfigInvalid((f"{folder}: can not be read: {error.strerror}",)) from error
+    if not folder.is_dir():
+        text = "there is no such folder: make it, or name yours with [feeds] dir"
+        raise ConfigInvalid((f"{folder}: {text}",))
+    return found
 
 
 def _of_step(build: Callable[[], object]) -> list[Problem]:

@@ -6,8 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from stream.config.feed_files import FeedSetup, House, feed_paths, read_each
+from stream.config.feed_files import FeedSetup, House, read_each
 from stream.config.feed_sources import place_of
+from stream.config.sections import feed_paths
 from stream.core.model.errors import ConfigInvalid
 from stream.doctor.result import Line, fail, ok, warn
 from stream.feeds.state_store import FeedBook

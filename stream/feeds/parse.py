@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from stream.core.filters.digests import Digests, elements
 from stream.core.filters.snapshot import COLUMNS
 from stream.core.model.entry import Category, Columns
+from stream.core.model.free_text import SOURCE_CHARS_MAX
 from stream.core.numbers.codes import codes_of
 from stream.core.numbers.e164 import words_in
 from stream.core.numbers.national import national_reader
@@ -41,8 +42,6 @@ from stream.lists.snapshot.merge import in_order
 
 SOURCES_MAX = 60_000
 """A column holds a source's place in two bytes; the rest of 65,536 is for sources on the list."""
-SOURCE_CHARS_MAX = 64
-"""Names of sources are kept in every base, and shown in tables."""
 FUTURE_SLACK_S = 300
 """Clocks differ: up to so much beyond ours a report's time is read as now without ado."""
 _MEMO_MAX = 100_000

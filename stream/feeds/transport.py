@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from yarl import URL
+
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
@@ -55,3 +57,8 @@ class Transport(Protocol):
         be emptied by the caller when a whole version is wanted. After a failure or a cancellation
         nothing is left. Raises FeedDown.
         """
+
+
+def shown(url: URL) -> str:
+    """Return the address without what may be secret in it."""
+    return str(url.with_user(None).with_query(None).with_fragment(None))

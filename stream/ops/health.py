@@ -26,6 +26,8 @@ class PortTaken(Fault):
 
     exit_code = UNUSABLE
 
+    exit_code = UNUSABLE
+
 
 @dataclass(frozen=True, slots=True)
 class Readiness:

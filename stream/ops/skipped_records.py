@@ -9,13 +9,11 @@ count into the newer one.
 import logging
 import re
 from collections import OrderedDict
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Final, NamedTuple, TypeVar
 
-from prometheus_client import CollectorRegistry, Counter
-
 from stream import __version__
-from stream.ops.metrics.catalogue import Catalogue
 
 log = logging.getLogger(__name__)
 
@@ -85,12 +83,12 @@ class _Skips:
     """The count of this process."""
 
     def __init__(self) -> None:
-        self.counter: Counter | None = None
+        self.count: Callable[[Place], None] | None = None
         self._logged: OrderedDict[str, None] = OrderedDict()
 
     def add(self, one: Skipped) -> None:
-        if self.counter is not None:
-            self.counter.labels(one.place).inc()
+        if self.count is not None:
+            self.count(one.place)
         text = str(one)
         if text in self._logged:
             self._logged.move_to_end(text)
@@ -110,26 +108,17 @@ def skip(one: Skipped) -> None:
     _SKIPS.add(one)
 
 
+def count_with(count: Callable[[Place], None]) -> None:
+    """Count what this process skips with `count` from now on.
+
+    A command counts nothing: it does not load the metrics' library for that.
+    """
+    _SKIPS.count = count
+
+
 def kept(found: T | Skipped) -> T | None:
     """What was found; None: it was skipped, and is counted."""
     if isinstance(found, Skipped):
         skip(found)
         return None
     return found
-
-
-class SkipMetrics(Catalogue):
-    """The catalogue of what a process had to skip; by the rules of `catalogue.py`."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        super().__init__(registry)
-        self.skipped = self._counter(
-            "ringfence_register_records_skipped",
-            "Records in Redis that could not be read and were skipped, by what they are.",
-            "Above 0: something else wrote to our keys, or a newer Ringfence did; the log names "
-            "each, and the version. deploy/RUNBOOK.md, RecordsSkipped.",
-            ["place"],
-        )
-        for place in Place:
-            self.skipped.labels(place)
-        _SKIPS.counter = self.skipped

@@ -17,7 +17,7 @@ from stream.config.feed_sources import Source
 from stream.core.model.errors import FeedDown, FeedFault
 from stream.feeds.subprocess_job import Helper, Limits, Work, WorkFailed
 from stream.feeds.transport import Fetched, Unchanged
-from stream.feeds.transports import Place
+from stream.feeds.transports.drop import Place
 
 KEPT_S: Final = 10.0
 """A process is kept for a fetch that follows so soon: a drop folder is looked at several times a

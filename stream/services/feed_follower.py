@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from stream.config.feed_files import FeedSetup
+from stream.config.feed_sources import modules
 from stream.config.sections import FeedsSection
 from stream.core.model.agreement import Agreements
 from stream.core.model.errors import ChangeConflict, Fault, FeedDown, FeedFault, RegisterDown
@@ -25,7 +26,8 @@ from stream.feeds.gate import OF_FAULTS, Verdict
 from stream.feeds.state_store import FeedBook
 from stream.feeds.subprocess_job import Limits, WorkFailed
 from stream.feeds.transport import Fetched, Transport, Unchanged
-from stream.feeds.transports import FolderTransport, Place
+from stream.feeds.transports.drop import Place
+from stream.feeds.transports.folder import FolderTransport
 from stream.feeds.version_files import Versions
 from stream.lists.store.heads import By
 from stream.lists.store.settings import RegisterSettings
@@ -48,7 +50,7 @@ WRITTEN_S: Final = 10
 FIRST_S_MAX: Final = 10.0
 """Feeds that are due at a start begin within so much, not all in one moment."""
 
-PRELOADED: Final = ["stream.feeds.apply", "stream.services.feed_fetcher"]
+PRELOADED: Final = ["stream.feeds.apply", "stream.services.feed_fetcher", *modules()]
 """What the processes of followers need, for `prepare`."""
 Drop = FolderTransport | Fetcher
 """What can put a drop folder's file away."""

@@ -17,7 +17,8 @@ from stream.appeals.actions import Desk
 from stream.appeals.appeal_store import Standing
 from stream.appeals.overdue import keep_watch
 from stream.config.agreement_files import AgreementFolder, agreements_of
-from stream.config.feed_files import FeedSetup, feed_paths, house_of, read_feed
+from stream.config.feed_files import FeedSetup, house_of, read_feed
+from stream.config.sections import feed_paths
 from stream.config.settings import Settings
 from stream.core.model.agreement import Agreements
 from stream.core.model.appeal import OPEN

@@ -19,8 +19,8 @@ from functools import cache
 from io import BytesIO
 from pathlib import Path
 
-from stream.feeds.formats.rows import InputUnreadable, ReadOptions
-from stream.feeds.open import FORMATS, Format, has_rows, read_bare, read_rows, words_of
+from stream.feeds.formats.rows import Format, InputUnreadable, ReadOptions
+from stream.feeds.open import FORMATS, has_rows, read_bare, read_rows, words_of
 from stream.feeds.parse import Defaults, Parser
 from tests.feed_samples import NOW_S, Case, cases
 

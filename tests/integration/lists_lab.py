@@ -16,7 +16,8 @@ from stream.lists.store.contents import entries_of
 from stream.lists.store.heads import By, Removal
 from stream.lists.store.list_store import FIRST_ID, Register
 from stream.lists.store.settings import RegisterSettings
-from stream.ops.skipped_records import Place, SkipMetrics
+from stream.ops.metrics.skips import SkipMetrics
+from stream.ops.skipped_records import Place
 from stream.ops.tasks import cancelled
 from tests import waiting
 from tests.builders import NOW_S, entry, numbers_of

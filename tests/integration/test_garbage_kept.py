@@ -25,7 +25,8 @@ from stream.lists.store.enforcement_counts import Batch, Progress
 from stream.lists.store.enforcement_store import EnforcedBook
 from stream.lists.store.settings import RegisterSettings
 from stream.ops.metrics.serve import ServeMetrics
-from stream.ops.skipped_records import Place, SkipMetrics
+from stream.ops.metrics.skips import SkipMetrics
+from stream.ops.skipped_records import Place
 from stream.ops.tasks import cancelled
 from stream.web.sessions import Sessions
 from tests.builders import NOW_S, numbers_of

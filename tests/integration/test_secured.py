@@ -9,7 +9,7 @@ import pytest
 
 from stream.core.model.errors import FeedDown, FeedFault, KafkaRefuses
 from stream.feeds.transport import Fetched
-from stream.feeds.transports import KafkaFeedSettings, KafkaTransport
+from stream.feeds.transports.kafka import KafkaFeedSettings, KafkaTransport
 from stream.kafka.call_events import Event
 from stream.kafka.connection_settings import KafkaSettings
 from stream.kafka.settings import TopicsSettings

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.feeds.detection.detect import detect
-from stream.feeds.formats.rows import InputUnreadable
-from stream.feeds.open import FORMATS, Format
+from stream.feeds.formats.rows import Format, InputUnreadable
+from stream.feeds.open import FORMATS
 from tests.feed_samples import NOW_S
 from tests.fuzz.feed_files import DEFAULTS, OPTIONS, TOKENS, check, samples
 

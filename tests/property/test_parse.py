@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.feeds.formats import csv, lines
-from stream.feeds.formats.rows import InputUnreadable, Rows, line_chunks
-from stream.feeds.open import Format, read_rows
+from stream.feeds.formats.rows import Format, InputUnreadable, Rows, line_chunks
+from stream.feeds.open import read_rows
 from stream.feeds.parse import Defaults, Parsed, Parser
 from stream.lists.snapshot.build import columns_of
 from stream.lists.snapshot.export import export

@@ -22,7 +22,7 @@ from stream.cli.appeals.appeals_text import (
     whom_to_ask,
     with_book,
 )
-from stream.cli.common import AsJson, ConfigFiles, out, print_json, say_waiting, settings_of
+from stream.cli.common import AsJson, ConfigFiles, say_waiting, settings_of
 from stream.cli.list_store import (
     NOTHING_DONE,
     USAGE,
@@ -34,11 +34,12 @@ from stream.cli.list_store import (
     expiry,
     fail,
     now_s,
-    progress,
     say,
     seconds_in,
 )
 from stream.cli.number_arguments import OR_STDIN, typed_or_piped
+from stream.cli.output import out, print_json
+from stream.cli.progress import progress
 from stream.config.agreement_files import agreements_of
 from stream.config.settings import Settings
 from stream.core.model.agreement import is_country, owner_of
@@ -50,9 +51,7 @@ from stream.kafka.decision_history import find_decision
 from stream.lists.store.list_store import Register
 from stream.ops.clock import now_ms
 
-app = typer.Typer(
-    no_args_is_help=True, help="Appeals: put a wrong block right, ask a list's owner, answer."
-)
+app = typer.Typer(no_args_is_help=True)
 _DECISION: Final = re.compile(r"(?=.*[A-Z])[0-9A-HJKMNP-TV-Z]{13}")
 _COLOURS: Final = {
     AppealState.RECEIVED: "yellow",

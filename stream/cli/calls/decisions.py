@@ -8,7 +8,8 @@ import typer
 from aiokafka.errors import KafkaError
 from rich.text import Text
 
-from stream.cli.common import AsJson, ConfigFiles, out, print_line, say_waiting, settings_of
+from stream.cli.common import AsJson, ConfigFiles, say_waiting, settings_of
+from stream.cli.output import out, print_line
 from stream.config.settings import Settings
 from stream.core.model.decision import Verdict
 from stream.kafka.decision_history import LOOK_BACK, decision_in, last, without_numbers

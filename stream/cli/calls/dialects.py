@@ -15,7 +15,8 @@ from stream.calls.dialects.near_misses import NearMiss
 from stream.calls.dialects.preview import Understood, understood
 from stream.calls.dialects.sample_records import records_in
 from stream.calls.dialects.switch import SwitchSettings
-from stream.cli.common import AsJson, ConfigFiles, err, out, print_json, settings_of
+from stream.cli.common import AsJson, ConfigFiles, settings_of
+from stream.cli.output import err, out, print_json
 from stream.config.settings import Settings
 from stream.feeds.detection.foreign_files import what_it_is
 from stream.ops.clock import now_s
@@ -26,9 +27,7 @@ BYTES_MAX = 64 * 1024 * 1024
 """Of a file; its beginning says what it is."""
 ORDINARY = "ordinary"
 
-app = typer.Typer(
-    no_args_is_help=True, help="Which switches' records are read, and what is understood of yours."
-)
+app = typer.Typer(no_args_is_help=True)
 FileName = Annotated[
     Path, typer.Argument(help="Records as the switch writes them.", exists=True, dir_okay=False)
 ]

@@ -7,7 +7,8 @@ import typer
 
 from stream.calls.dialects.preview import understood
 from stream.cli.calls.dialects import print_result, result_as_json
-from stream.cli.common import AsJson, ConfigFiles, err, out, own, print_json, settings_of
+from stream.cli.common import AsJson, ConfigFiles, own, settings_of
+from stream.cli.output import err, out, print_json
 from stream.config.settings import Settings
 from stream.edge.ingest.lines import Line
 from stream.edge.ingest.progress import State

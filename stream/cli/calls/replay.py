@@ -29,11 +29,11 @@ from stream.cli.list_store import (
     moment_in,
     note,
     now_s,
-    progress,
     seconds_in,
     with_register,
 )
 from stream.cli.lists.export import write_out
+from stream.cli.progress import progress
 from stream.config.agreement_files import agreements_of, read_agreement
 from stream.config.settings import Settings
 from stream.core.filters.blocklists import LiveList

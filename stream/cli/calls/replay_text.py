@@ -6,8 +6,8 @@ from typing import Any, Final
 from rich.table import Column, Table
 from rich.text import Text
 
-from stream.cli.common import out
 from stream.cli.list_store import note, say
+from stream.cli.output import out
 from stream.insight.replay.replay_page import TITLES, sentences
 from stream.insight.report.words import many
 

@@ -7,14 +7,15 @@ from typing import Annotated
 
 import typer
 
-from stream.cli.common import AsJson, ConfigFiles, out, print_json, say_waiting, settings_of
+from stream.cli.common import AsJson, ConfigFiles, say_waiting, settings_of
 from stream.cli.list_store import USAGE, fail, seconds_in
+from stream.cli.output import out, print_json
 from stream.config.agreement_files import agreements_of
 from stream.services.redis_sink import run_redis
 from stream.services.webhook_resend import resend
 from stream.services.webhook_sink import run_webhooks
 
-app = typer.Typer(no_args_is_help=True, help="Deliver decisions: keys for SIP proxies, webhooks.")
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.command("redis")

@@ -9,7 +9,7 @@ import msgspec
 import typer
 
 from stream.appeals.appeal_json import moment
-from stream.cli.common import ConfigFiles, out, say_waiting, settings_of
+from stream.cli.common import ConfigFiles, say_waiting, settings_of
 from stream.cli.list_store import (
     USAGE,
     Actor,
@@ -20,12 +20,13 @@ from stream.cli.list_store import (
     moment_in,
     note,
     now_s,
-    progress,
     seconds_in,
     text_in,
     with_register,
 )
 from stream.cli.number_arguments import OR_STDIN, typed_or_piped
+from stream.cli.output import out
+from stream.cli.progress import progress
 from stream.config.settings import Settings
 from stream.core.model import csv_cells
 from stream.core.numbers.number import Kind, masked, parse

@@ -11,19 +11,10 @@ import typer
 from rich.table import Column, Table
 from rich.text import Text
 
-from stream.cli.common import AsJson, ConfigFiles, out, print_json, say_waiting, settings_of
-from stream.cli.list_store import (
-    USAGE,
-    Actor,
-    by,
-    fail,
-    moment_in,
-    note,
-    now_s,
-    progress,
-    say,
-    with_register,
-)
+from stream.cli.common import AsJson, ConfigFiles, say_waiting, settings_of
+from stream.cli.list_store import USAGE, Actor, by, fail, moment_in, note, now_s, say, with_register
+from stream.cli.output import out, print_json
+from stream.cli.progress import progress
 from stream.config.agreement_files import agreements_of
 from stream.config.settings import Settings
 from stream.core.model.trials import Kind, Standing, Target
@@ -39,7 +30,7 @@ from stream.insight.trials.status import Stands
 from stream.insight.trials.trial_counts import Figures, Tried
 from stream.lists.store.list_store import Register
 
-app = typer.Typer(no_args_is_help=True, help="Look at what is on trial, beside what is in force.")
+app = typer.Typer(no_args_is_help=True)
 WINDOW: Final = "1d"
 Since = Annotated[
     str, typer.Option("--from", metavar="TIME", help="Count decisions since then: 7d, 2026-11-24.")

@@ -6,9 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from stream.cli.common import AsJson, ConfigFiles, err, out, print_json, quiet_clients, settings_of
+from stream.cli.common import AsJson, ConfigFiles, quiet_clients, settings_of
 from stream.cli.list_store import moment_in, say, with_register
 from stream.cli.number_arguments import OR_STDIN, typed_or_piped
+from stream.cli.output import err, out, print_json
 from stream.config.agreement_files import agreements_of
 from stream.core.numbers.number import Kind, parse
 from stream.core.numbers.operator_prefixes import mark_of
@@ -44,7 +45,7 @@ def why(
     ] = DECISIONS,
     as_json: AsJson = False,
 ) -> None:
-    """Say why NUMBER is blocked, or not: entry, source, list, agreement, term, decisions, sinks.
+    """Say why NUMBER is blocked, or not: entry, list, agreement, term, decisions, sinks.
 
     What a call from it would get, which lists hold it since when and by whose report, which term
     of which agreement decides; what was decided in fact, and what became of that: the key that SIP

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from stream.cli.common import AsJson, ConfigFiles, out, print_json, settings_of
+from stream.cli.common import AsJson, ConfigFiles, settings_of
 from stream.cli.list_store import NOTHING_DONE, USAGE, fail, moment_in, note, now_s, say
+from stream.cli.output import out, print_json
 from stream.config.agreement_files import AgreementFolder, agreements_of
 from stream.config.settings import Settings
 from stream.core.policy.contradictions import Contradiction, contradictions
@@ -24,9 +25,7 @@ from stream.insight.report.texts import rfc3339
 from stream.ops.schema import checks
 from stream.ops.schema.durations import spelled
 
-app = typer.Typer(
-    no_args_is_help=True, help="What was agreed with other countries, and what follows for calls."
-)
+app = typer.Typer(no_args_is_help=True)
 AtTime = Annotated[
     str | None,
     typer.Option("--at", metavar="TIME", help="As of then: 2026-12-01T00:00:00Z, or 2h: ago."),

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from stream.cli.common import AsJson, ConfigFiles, out, own, print_json, settings_of
+from stream.cli.common import AsJson, ConfigFiles, own, settings_of
 from stream.cli.list_store import NOTHING_DONE, USAGE, fail, say, with_register
+from stream.cli.output import out, print_json
 from stream.config.settings import Settings
 from stream.core.model.entry import NEVER, Entry
 from stream.core.model.errors import SecretUnsafe
@@ -17,9 +18,7 @@ from stream.lists.snapshot.export import moment
 from stream.lists.store.contents import hashed_now
 from stream.lists.store.list_store import Register
 
-app = typer.Typer(
-    no_args_is_help=True, help="Keys by which the countries of a circle hash numbers."
-)
+app = typer.Typer(no_args_is_help=True)
 Circle = Annotated[str, typer.Argument(metavar="CIRCLE", help="E.g. asean, or an epoch: asean@2.")]
 
 

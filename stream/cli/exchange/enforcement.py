@@ -12,7 +12,7 @@ import typer
 from prometheus_client import CollectorRegistry
 from rich.table import Table
 
-from stream.cli.common import AsJson, ConfigFiles, out, own, print_json, settings_of
+from stream.cli.common import AsJson, ConfigFiles, own, settings_of
 from stream.cli.exchange.exchange import ring_of, validity_of
 from stream.cli.list_store import (
     NOTHING_DONE,
@@ -27,6 +27,7 @@ from stream.cli.list_store import (
     say,
     with_register,
 )
+from stream.cli.output import out, print_json
 from stream.config.settings import Settings
 from stream.core.filters.digests import fingerprints_of
 from stream.core.model.delays import Delays
@@ -41,7 +42,7 @@ from stream.lists.store.store_codec import hex_of
 from stream.ops.metrics.enforcement import EnforcementMetrics
 from stream.services import enforcement
 
-app = typer.Typer(no_args_is_help=True, help="What partners' lists do here, and ours there.")
+app = typer.Typer(no_args_is_help=True)
 T = TypeVar("T")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}\.")
 _FINGERPRINT: Final = re.compile(r"[0-9a-f]{16}\Z")

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from stream.cli.common import AsJson, ConfigFiles, out, own, print_json, settings_of
+from stream.cli.common import AsJson, ConfigFiles, own, settings_of
 from stream.cli.list_store import NOTHING_DONE, USAGE, fail, note, now_s, say
+from stream.cli.output import out, print_json
 from stream.config.settings import Settings
 from stream.core.model import names
 from stream.core.model.errors import ConfigInvalid, ExchangeFault, Fault
@@ -22,9 +23,7 @@ from stream.feeds.tuf.tuf_client import TufLimits
 from stream.lists.snapshot.export import moment
 from stream.ops.schema.toml import secret
 
-app = typer.Typer(
-    no_args_is_help=True, help="Publish our lists, signed, and check what others publish."
-)
+app = typer.Typer(no_args_is_help=True)
 key_app = typer.Typer(no_args_is_help=True, help="The private keys that sign.")
 app.add_typer(key_app, name="key")
 

@@ -23,6 +23,8 @@ from stream.lists.snapshot.repository_layout import (
     read_latest,
 )
 
+app = typer.Typer()
+
 _FILE = """\
 # {name} of {place}, followed since it was verified by `ringfence exchange follow`.
 list = {name}
@@ -43,6 +45,7 @@ targets = {name}
 """
 
 
+@app.command()
 def follow(
     url: Annotated[str, typer.Argument(metavar="URL", help="Its address, or a folder.")],
     name: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="The list, e.g. KH/scam.")],

@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
-from stream.cli.common import AsJson, ConfigFiles, print_json, settings_of
+from stream.cli.common import AsJson, ConfigFiles, settings_of
 from stream.cli.exchange.exchange import folder_of, own_exchange, ring_of, validity_of
 from stream.cli.list_store import USAGE, fail, say, with_register
+from stream.cli.output import print_json
 from stream.config.settings import Settings
 from stream.core.model.agreement import Shared
 from stream.core.model.errors import ExchangeFault
@@ -15,6 +16,8 @@ from stream.exchange.edition import Edition, Offer
 from stream.exchange.publisher import Outlet
 from stream.lists.store.list_store import Register
 from stream.services import exchange
+
+app = typer.Typer()
 
 Share = Annotated[
     Shared | None,
@@ -26,6 +29,7 @@ Share = Annotated[
 ]
 
 
+@app.command()
 def publish(
     lists: Annotated[list[str], typer.Argument(metavar="OWNER/NAME...", help="Lists of ours.")],
     share: Share = None,
@@ -62,6 +66,7 @@ def publish(
         say(exchange.in_words(name, edition))
 
 
+@app.command()
 def run(
     lists: Annotated[
         list[str] | None,

@@ -28,6 +28,9 @@ from stream.exchange.hub import COUNTRIES, Hub
 from stream.feeds.tuf.tuf_client import TufLimits
 
 app = typer.Typer(no_args_is_help=True, help="Carry many countries' lists, without a say in them.")
+group = typer.Typer()
+"""The same below its name: what `exchange` takes in."""
+group.add_typer(app, name="hub")
 
 
 def hub_of(settings: Settings, keys: list[Path] | None) -> Hub:

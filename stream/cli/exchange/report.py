@@ -45,7 +45,7 @@ def report(
     ] = None,
     config: ConfigFiles = None,
 ) -> None:
-    """Report on an agreement: what was promised, what happened, what to raise when you next meet.
+    """Report on an agreement: what was promised, what happened, what to raise next.
 
     Writes one HTML page that needs nothing else (to mail, to print), or JSON, or both. Days are
     days in UTC. The figures come from enforcement documents (`ringfence enforcement`), the audit,

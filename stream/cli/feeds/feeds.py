@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from prometheus_client import CollectorRegistry
 
-from stream.cli.common import AsJson, ConfigFiles, own, print_json, settings_of
+from stream.cli.common import AsJson, ConfigFiles, own, settings_of
 from stream.cli.feeds import feeds_check, feeds_detect, feeds_forget
 from stream.cli.feeds.feeds_text import feed_json, print_feed, print_feeds, record_json
 from stream.cli.list_store import (
@@ -26,7 +26,9 @@ from stream.cli.list_store import (
     with_register,
 )
 from stream.cli.lists.export import Output, write_out
-from stream.config.feed_files import FeedSetup, feed_paths, house_of, read_each, read_feed
+from stream.cli.output import print_json
+from stream.config.feed_files import FeedSetup, house_of, read_each, read_feed
+from stream.config.sections import feed_paths
 from stream.config.settings import Settings
 from stream.core.model.errors import ConfigInvalid, FeedDown, FeedFault
 from stream.feeds import apply
@@ -35,7 +37,7 @@ from stream.feeds.gate import Verdict
 from stream.feeds.state_store import FeedBook
 from stream.feeds.subprocess_job import prepare
 from stream.feeds.transport import Fetched
-from stream.feeds.transports import FolderTransport
+from stream.feeds.transports.folder import FolderTransport
 from stream.feeds.version_files import Versions
 from stream.lists.snapshot.version_diff import Difference, written
 from stream.lists.store.history import FEED_PULLED
@@ -44,9 +46,7 @@ from stream.ops.metrics.feed import FeedMetrics
 from stream.services import feeds
 from stream.services.feed_follower import Follower, Workplace, in_words, put_away
 
-app = typer.Typer(
-    no_args_is_help=True, help="Follow partners' lists, look at them, decide what waits."
-)
+app = typer.Typer(no_args_is_help=True)
 app.command("check")(feeds_check.check)
 app.command("detect")(feeds_detect.detect_)
 app.command("forget")(feeds_forget.forget)

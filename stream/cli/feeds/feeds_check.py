@@ -11,10 +11,12 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from stream.cli.common import AsJson, ConfigFiles, print_json, settings_of
+from stream.cli.common import AsJson, ConfigFiles, settings_of
 from stream.cli.feeds.feeds_detect import NumberColumn, asking, question_lines, regions_of
 from stream.cli.list_store import NOTHING_DONE, USAGE, Region, fail, now_s, say
-from stream.config.feed_files import feed_paths, house_of, read_feed
+from stream.cli.output import print_json
+from stream.config.feed_files import house_of, read_feed
+from stream.config.sections import feed_paths
 from stream.config.settings import Settings
 from stream.core.model import csv_cells
 from stream.core.model.errors import ListUnknown, RegisterDown, RegisterUnsafe

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from stream.cli.common import AsJson, ConfigFiles, print_json, settings_of
+from stream.cli.common import AsJson, ConfigFiles, settings_of
 from stream.cli.list_store import NOTHING_DONE, USAGE, Region, fail, now_s, say
+from stream.cli.output import print_json
 from stream.config.settings import Settings
 from stream.feeds.detection.detect import detect
 from stream.feeds.detection.proposal import Proposal

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from stream.cli.common import AsJson, ConfigFiles, own, print_json, settings_of
+from stream.cli.common import AsJson, ConfigFiles, own, settings_of
 from stream.cli.list_store import USAGE, Actor, by, fail, now_s, say, with_register
-from stream.config.feed_files import feed_paths
+from stream.cli.output import print_json
+from stream.config.sections import feed_paths
 from stream.config.settings import Settings
 from stream.core.model.errors import SnapshotUnreadable
 from stream.feeds.feed import Feed, VersionRecord

@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 from rich.table import Column, Table
 
-from stream.cli.common import out
 from stream.cli.list_store import say
+from stream.cli.output import out
 from stream.config.feed_files import FeedSetup
 from stream.core.model.errors import FeedFault
 from stream.feeds.feed import FeedState, VersionRecord

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.table import Column, Table
 
-from stream.cli.common import AsJson, ConfigFiles, out, print_json, settings_of
+from stream.cli.common import AsJson, ConfigFiles, settings_of
 from stream.cli.list_store import (
     NOTHING_DONE,
     USAGE,
@@ -24,12 +24,13 @@ from stream.cli.list_store import (
     with_register,
 )
 from stream.cli.number_arguments import OR_STDIN, typed_or_piped
+from stream.cli.output import out, print_json
 from stream.core.model.allowlist import AllowEntry, Allowlist
 from stream.lists.follower.repair import AllowLoss, allowlist_loss, put_back_allowlist
 from stream.lists.snapshot.export import moment
 from stream.lists.store.list_store import Register
 
-app = typer.Typer(no_args_is_help=True, help="Numbers and prefixes that are never blocked.")
+app = typer.Typer(no_args_is_help=True)
 
 Texts = Annotated[
     list[str],

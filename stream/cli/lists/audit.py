@@ -4,8 +4,9 @@ from typing import Annotated, Any
 
 import typer
 
-from stream.cli.common import AsJson, ConfigFiles, print_json, settings_of
+from stream.cli.common import AsJson, ConfigFiles, settings_of
 from stream.cli.list_store import NOTHING_DONE, moment_in, say, with_register
+from stream.cli.output import print_json
 from stream.lists.snapshot.export import moment
 from stream.lists.store.audit_entries import AuditEntry, Verification
 from stream.lists.store.history import detail_of, place_of

@@ -9,14 +9,17 @@ from typing import Annotated
 
 import typer
 
-from stream.cli.list_store import USAGE, fail, now_s
+from stream.cli.common import ConfigFiles, settings_of
+from stream.cli.list_store import USAGE, ListName, fail, key_of, note, now_s, with_register
 from stream.core.filters.snapshot import FILTER_PART
 from stream.core.model.entry import Columns
 from stream.feeds.formats.change_file import whole_list
 from stream.lists.snapshot.build import Version, build_snapshot
 from stream.lists.snapshot.circle_keys import key_id
 from stream.lists.snapshot.export import export as exported
+from stream.lists.store.contents import entries_of, head_of
 from stream.lists.store.heads import ListHead
+from stream.lists.store.list_store import Register
 from stream.ops.untrusted_folders import PRIVATE
 
 FORMS = ("text", "csv", "jsonl", "changes", "pybloom")
@@ -25,6 +28,8 @@ Form = Annotated[
     str, typer.Option("--format", help="text, csv, jsonl; changes: for a feed; pybloom: a filter.")
 ]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="A file; else stdout.")]
+
+app = typer.Typer()
 
 
 def check_form(form: str, output: Path | None) -> None:
@@ -73,3 +78,24 @@ def write_out(output: Path | None, pieces: Iterable[bytes]) -> None:
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, PRIVATE)
+
+
+@app.command()
+def export(
+    name: ListName, form: Form = "csv", output: Output = None, config: ConfigFiles = None
+) -> None:
+    """Write a list as it is now: every number whole, or as a pybloom-live file.
+
+    Example: ringfence lists export TH/national --format jsonl -o national.jsonl
+    """
+    settings = settings_of(config)
+    check_form(form, output)
+
+    async def work(register: Register) -> tuple[int, int]:
+        key = key_of(settings, (await head_of(register, name)).circle)
+        head, columns = await entries_of(register, name, key)
+        await write_list(head, columns, key, form, output)
+        return columns.numbers, len(columns)
+
+    numbers, reports = with_register(settings, work)
+    note(f"{name}: {numbers:,} numbers, {reports:,} reports")

@@ -1,22 +1,20 @@
 """`ringfence lists`: make lists, fill them, change them, look at them."""
 
 from collections import Counter
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.table import Column, Table
 
-from stream.cli.common import AsJson, ConfigFiles, out, print_json, settings_of
+from stream.cli.common import AsJson, ConfigFiles, settings_of
 from stream.cli.list_store import (
     NOTHING_DONE,
-    ROW_BYTES,
     USAGE,
     Actor,
     ExpiresIn,
+    ListName,
     ReasonText,
     Region,
-    behind_calls,
     by,
     entries_in,
     expiry,
@@ -24,30 +22,23 @@ from stream.cli.list_store import (
     key_of,
     note,
     now_s,
-    progress,
     say,
     text_in,
     with_register,
 )
-from stream.cli.lists import lists_delete
-from stream.cli.lists.export import Form, Output, check_form, write_list
 from stream.cli.number_arguments import OR_STDIN, typed_or_piped
+from stream.cli.output import out, print_json
 from stream.core.model.entry import Category, Entry
-from stream.core.model.free_text import cleaned
-from stream.feeds.import_file import ImportReport, ImportRequest, import_file
-from stream.feeds.open import format_of
-from stream.feeds.parse import SOURCE_CHARS_MAX, Defaults
+from stream.core.model.free_text import SOURCE_CHARS_MAX
 from stream.lists.snapshot.circle_keys import PLAIN
 from stream.lists.snapshot.export import moment
-from stream.lists.store.contents import covering, entries_of, fingerprints_of, head_of
+from stream.lists.store.contents import covering, fingerprints_of, head_of
 from stream.lists.store.heads import Changed, ListHead, Outcome, Removal, Retraction
 from stream.lists.store.list_store import Register
 from stream.ops.schema import checks
 
-app = typer.Typer(no_args_is_help=True, help="Make lists, fill them, change them, look at them.")
-app.command("delete")(lists_delete.delete)
+app = typer.Typer(no_args_is_help=True)
 
-ListName = Annotated[str, typer.Argument(metavar="OWNER/NAME", help="The list, e.g. TH/national.")]
 NumberTexts = Annotated[
     list[str],
     typer.Argument(
@@ -59,12 +50,6 @@ NumberTexts = Annotated[
 ]
 CategoryName = Annotated[str, typer.Option("--category", help="What they were reported for.")]
 Confidence = Annotated[int, typer.Option("--confidence", min=0, max=100, help="0 to 100.")]
-RejectsFile = Annotated[
-    Path | None, typer.Option(help="Where rejected rows go; else FILE.rejects.csv.")
-]
-AreNumbers = Annotated[
-    bool, typer.Option("--are-numbers", help="They are, though they look like dates, ids or sums.")
-]
 
 
 @app.command()
@@ -90,110 +75,6 @@ def create(
     say(f"created {name} (circle {circle})")
 
 
-@app.command("import")
-def import_(
-    name: ListName,
-    file: Annotated[
-        Path, typer.Argument(help="Text, CSV or JSON lines.", exists=True, dir_okay=False)
-    ],
-    form: Annotated[
-        str | None, typer.Option("--format", help="text, csv or jsonl; else by the file's name.")
-    ] = None,
-    columns: Annotated[
-        str | None,
-        typer.Option(help="Names of a CSV's columns, e.g. number,,category; empty: passed over."),
-    ] = None,
-    region: Region = None,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="The file is the whole list; else it is added to it.")
-    ] = False,
-    category: CategoryName = "other",
-    source: Annotated[str | None, typer.Option(help="Who says so; else the file's name.")] = None,
-    expires_in: ExpiresIn = None,
-    confidence: Confidence = 100,
-    rejects: RejectsFile = None,
-    are_numbers: AreNumbers = False,
-    reason: ReasonText = "",
-    actor: Actor = None,
-    config: ConfigFiles = None,
-    as_json: AsJson = False,
-) -> None:
-    """Load a file into a list. Bad rows are kept in a file with their reason, good rows load.
-
-    What a row says of itself goes before the options. Exit code 1: some rows were rejected.
-
-    Example: ringfence lists import TH/national numbers.csv --region TH --expires-in 10d
-    """
-    settings = settings_of(config)
-    kind = form or format_of(file)
-    if kind not in {"text", "csv", "jsonl"}:
-        fail(f"no format {kind}: text, csv or jsonl", USAGE)
-    defaults = Defaults(
-        text_in(source or cleaned(file.name)[:SOURCE_CHARS_MAX], "--source", SOURCE_CHARS_MAX),
-        now_s(),
-        _region(region),
-        _category(category),
-        expiry(expires_in),
-        confidence,
-        now_s=now_s(),
-        prefixes=settings.lists.prefixes(),
-    )
-    behind_calls(settings, file.stat().st_size // ROW_BYTES)
-
-    async def work(register: Register) -> tuple[ImportReport, Path]:
-        head = await head_of(register, name)
-        request = ImportRequest(
-            name=name,
-            path=file,
-            kind=kind,  # type: ignore[arg-type]
-            names=tuple(part.strip() for part in columns.split(",")) if columns else None,
-            defaults=defaults,
-            rejects=rejects or file.with_name(f"{file.name}.rejects.csv"),
-            replace=replace,
-            key=key_of(settings, head.circle),
-            by=by(actor, reason or f"import of {file.name}"),
-            are_numbers=are_numbers,
-        )
-        with progress() as stage:
-            return await import_file(register, request, now_s(), stage), request.rejects
-
-    report, kept = with_register(settings, work)
-    _print_report(name, report, kept, as_json)
-    if report.rejected or not report.rows:
-        raise typer.Exit(NOTHING_DONE)
-
-
-def _print_report(name: str, report: ImportReport, kept: Path, as_json: bool) -> None:
-    rejected = {wrong.label: count for wrong, count in report.rejected.items()}
-    if as_json:
-        print_json(
-            {
-                "list": name,
-                "generation": report.generation,
-                "count": report.count,
-                "added": report.added,
-                "updated": report.updated,
-                "removed": report.removed,
-                "repeated": report.repeated,
-                "rejected": rejected,
-                "rejects_file": str(kept) if rejected else None,
-            }
-        )
-        return
-    if not report.rows:
-        say(f"{name}: no good row; nothing was changed")
-    else:
-        parts = [f"{report.added:,} added", f"{report.updated:,} updated"]
-        parts += [f"{report.removed:,} removed"] if report.removed else []
-        parts += [f"{report.repeated:,} repeated in the file"] if report.repeated else []
-        holds = f"holds {report.count:,} numbers at generation {report.generation}"
-        say(f"{name}: {', '.join(parts)}; {holds}")
-    for wrong, count in report.rejected.items():
-        say(f"  rejected {count:,}: {wrong.label}: {wrong.value}")
-    if rejected:
-        say(f"  the rejected rows are in {kept}")
-
-
 @app.command()
 def add(
     name: ListName,
@@ -213,9 +94,9 @@ def add(
 
     Example: ringfence lists add TH/national +66812345678 --category parcel --expires-in 10d
     """
-    settings, who, kind = settings_of(config), by(actor, reason), _category(category)
+    settings, who, kind = settings_of(config), by(actor, reason), category_of(category)
     source = text_in(source or who.actor[:SOURCE_CHARS_MAX], "--source", SOURCE_CHARS_MAX)
-    numbers, wrong = entries_in(texts, _region(region), settings.lists.prefixes())
+    numbers, wrong = entries_in(texts, region_of(region), settings.lists.prefixes())
     until = expiry(expires_in)
 
     async def work(register: Register) -> Changed:
@@ -250,7 +131,7 @@ def remove(
     Example: ringfence lists remove TH/national +66812345678 --reason "appeal 4711"
     """
     settings, who = settings_of(config), by(actor, reason)
-    numbers, wrong = entries_in(texts, _region(region), settings.lists.prefixes())
+    numbers, wrong = entries_in(texts, region_of(region), settings.lists.prefixes())
 
     async def work(register: Register) -> tuple[Changed, dict[str, str]]:
         key = key_of(settings, (await head_of(register, name)).circle)
@@ -336,28 +217,8 @@ def _head_json(head: ListHead, size: int) -> dict[str, Any]:
     }
 
 
-@app.command()
-def export(
-    name: ListName, form: Form = "csv", output: Output = None, config: ConfigFiles = None
-) -> None:
-    """Write a list as it is now: every number whole, or as a pybloom-live file.
-
-    Example: ringfence lists export TH/national --format jsonl -o national.jsonl
-    """
-    settings = settings_of(config)
-    check_form(form, output)
-
-    async def work(register: Register) -> tuple[int, int]:
-        key = key_of(settings, (await head_of(register, name)).circle)
-        head, columns = await entries_of(register, name, key)
-        await write_list(head, columns, key, form, output)
-        return columns.numbers, len(columns)
-
-    numbers, reports = with_register(settings, work)
-    note(f"{name}: {numbers:,} numbers, {reports:,} reports")
-
-
-def _category(label: str) -> Category:
+def category_of(label: str) -> Category:
+    """Return the category of that label; end with 2 if there is none."""
     category = Category.__members__.get(label.strip().upper().replace("-", "_"))
     if category is None:
         known = ", ".join(category.label for category in Category)
@@ -365,7 +226,8 @@ def _category(label: str) -> Category:
     return category
 
 
-def _region(region: str | None) -> str | None:
+def region_of(region: str | None) -> str | None:
+    """Return `region`; end with 2 if it is no country."""
     if region is not None and (wrong := checks.country(region)) is not None:
         fail(f"--region {wrong}", USAGE)
     return region

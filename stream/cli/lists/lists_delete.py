@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from stream.cli.common import AsJson, ConfigFiles, print_json, settings_of
+from stream.cli.common import AsJson, ConfigFiles, settings_of
 from stream.cli.list_store import NOTHING_DONE, Actor, by, fail, note, now_s, say, with_register
+from stream.cli.output import print_json
 from stream.config.agreement_files import agreements_of
 from stream.config.feed_files import FeedSetup, house_of, read_each
 from stream.config.settings import Settings
@@ -20,7 +21,10 @@ from stream.feeds.state_store import FeedBook
 from stream.lists.store.contents import head_of
 from stream.lists.store.list_store import Register
 
+app = typer.Typer()
 
+
+@app.command()
 def delete(
     name: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="The list, e.g. TH/national.")],
     reason: Annotated[str, typer.Option("--reason", help="Why, for the audit.")],

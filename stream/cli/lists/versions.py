@@ -9,12 +9,13 @@ from typing import Annotated, Any
 import typer
 from rich.table import Column, Table
 
-from stream.cli.common import AsJson, ConfigFiles, out, print_json, settings_of
+from stream.cli.common import AsJson, ConfigFiles, settings_of
 from stream.cli.list_store import (
     NOTHING_DONE,
     ROWS_FOR_KERNELS,
     USAGE,
     Actor,
+    ListName,
     ReasonText,
     behind_calls,
     by,
@@ -23,12 +24,12 @@ from stream.cli.list_store import (
     moment_in,
     note,
     now_s,
-    progress,
     say,
     with_register,
 )
 from stream.cli.lists.export import Form, Output, check_form, write_list, write_out
-from stream.cli.lists.lists import ListName
+from stream.cli.output import out, print_json
+from stream.cli.progress import progress
 from stream.core.model.entry import Columns
 from stream.feeds.formats.change_file import increment
 from stream.lists.follower.repair import Diagnosis, Standing, look, put_back

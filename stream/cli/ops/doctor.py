@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import typer
 from rich.text import Text
 
-from stream.cli.common import AsJson, ConfigFiles, out, print_json, quiet_clients, settings_of
+from stream.cli.common import AsJson, ConfigFiles, quiet_clients, settings_of
+from stream.cli.output import out, print_json
 from stream.core.model.errors import ConfigInvalid
 from stream.doctor.result import Grade, Line, fail
 from stream.doctor.run_checks import examine, sound

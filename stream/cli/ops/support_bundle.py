@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from stream.cli.common import ConfigFiles, err, out, quiet_clients, settings_of
+from stream.cli.common import ConfigFiles, quiet_clients, settings_of
+from stream.cli.output import err, out
 from stream.doctor.bundle.archive import write
 from stream.doctor.bundle.contents import pieces
 from stream.doctor.bundle.scrub import Scrubber, secrets_of
@@ -24,7 +25,7 @@ def support_bundle(
         list[Path] | None, typer.Option("--log", help="A log file whose end goes in as well.")
     ] = None,
 ) -> None:
-    """Put configuration, metrics, logs, doctor's findings and states into one file for who helps.
+    """Write configuration, metrics, logs, findings and states into one file for support.
 
     It holds no secret and no whole number: values of secrets are taken out wherever they stand, and
     numbers are masked. Look into it before you send it: MANIFEST.json says what is in it and why.

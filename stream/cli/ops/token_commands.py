@@ -8,8 +8,9 @@ import typer
 from rich.table import Table
 from typer.core import TyperGroup
 
-from stream.cli.common import AsJson, complain, err, out, print_json
+from stream.cli.common import AsJson
 from stream.cli.list_store import NOTHING_DONE, USAGE, ExpiresIn, expiry, fail, now_s, say, text_in
+from stream.cli.output import complain, err, out, print_json
 from stream.config.settings import HTTP_TOKENS
 from stream.core.model import names
 from stream.core.model.errors import SecretUnsafe
@@ -34,9 +35,7 @@ class _OrCreate(TyperGroup):
         return super().parse_args(ctx, args)
 
 
-app = typer.Typer(
-    cls=_OrCreate, no_args_is_help=True, help="Tokens of the clients of `ringfence serve`."
-)
+app = typer.Typer(cls=_OrCreate, no_args_is_help=True)
 
 
 @app.command()

@@ -15,8 +15,9 @@ from rich.console import Group
 from rich.live import Live
 
 from stream import __version__
-from stream.cli.common import AsJson, ConfigFiles, out, print_json, quiet_clients, settings_of
+from stream.cli.common import AsJson, ConfigFiles, quiet_clients, settings_of
 from stream.cli.ops.top_text import View, lines_of
+from stream.cli.output import out, print_json
 from stream.config.settings import Settings
 from stream.core.model.errors import Fault
 from stream.kafka.call_events import Event

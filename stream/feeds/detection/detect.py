@@ -23,10 +23,10 @@ from stream.feeds.detection.proposal import Choice, Proposal, Question
 from stream.feeds.detection.table_head import head_of, leaves
 from stream.feeds.detection.try_proposal import assigned_share, tried
 from stream.feeds.formats.json_objects import BROKEN
-from stream.feeds.formats.rows import InputUnreadable, ReadOptions, Wrong
+from stream.feeds.formats.rows import Format, InputUnreadable, ReadOptions, Wrong
 from stream.feeds.lookalikes import style_of
 from stream.feeds.misp_folder import MANIFEST, is_folder, read_folder
-from stream.feeds.open import Format, encoding_of
+from stream.feeds.open import encoding_of
 from stream.feeds.value_parsers import Dates
 
 HEAD_BYTES = 256 << 10

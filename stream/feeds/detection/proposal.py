@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from stream.core.model.entry_fields import FIELDS
-from stream.feeds.formats.rows import ReadOptions
-from stream.feeds.open import Format
+from stream.feeds.formats.rows import Format, ReadOptions
 from stream.feeds.value_parsers import Dates
 
 LIST_TO_NAME: Final = "XX/partner"

@@ -16,6 +16,7 @@ from yarl import URL
 
 from stream import __version__
 from stream.core.model.errors import FeedDown, FeedFault
+from stream.feeds.transport import shown
 from stream.feeds.transports.headers import retry_after_s
 from stream.feeds.transports.limits import Seconds
 from stream.ops.clock import now_s
@@ -206,11 +207,6 @@ class Web:
         else:
             return to.with_user(None)
         raise FeedDown(FeedFault.REDIRECTED, f"{shown(url)} redirects {why}")
-
-
-def shown(url: URL) -> str:
-    """Return an address without what may be secret in it."""
-    return str(url.with_user(None).with_query(None).with_fragment(None))
 
 
 def _is_ours(home: URL, url: URL) -> bool:

@@ -18,18 +18,11 @@ from yarl import URL
 
 from stream.core.model.errors import FeedDown, FeedFault
 from stream.feeds.misp_folder import EVENTS_MAX, MANIFEST, MANIFEST_BYTES_MAX
-from stream.feeds.transport import Fetched, Unchanged
+from stream.feeds.transport import Fetched, Unchanged, shown
 from stream.feeds.transports.body import Pace, read_body
 from stream.feeds.transports.folder_tar import bundle
 from stream.feeds.transports.headers import date_s
-from stream.feeds.transports.http_get import (
-    LoginSettings,
-    Secrets,
-    TlsSettings,
-    Web,
-    WebSettings,
-    shown,
-)
+from stream.feeds.transports.http_get import LoginSettings, Secrets, TlsSettings, Web, WebSettings
 from stream.feeds.transports.landing import landing
 from stream.feeds.transports.limits import BYTES_MAX, BytesMax, Rate, Seconds
 from stream.ops.clock import now_s

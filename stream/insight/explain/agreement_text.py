@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from stream.config.feed_files import feed_paths
+from stream.config.sections import feed_paths
 from stream.config.settings import Settings
 from stream.core.model.agreement import (
     Agreement,

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stream.config.feed_files import feed_paths
+from stream.config.sections import feed_paths
 from stream.config.settings import Settings
 from stream.core.model.errors import ConfigInvalid
 

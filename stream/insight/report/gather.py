@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from stream.appeals.appeal_store import AppealBook
-from stream.config.feed_files import feed_paths
+from stream.config.sections import feed_paths
 from stream.config.settings import Settings
 from stream.core.model.agreement import Agreement, Agreements
 from stream.core.model.appeal import OPEN

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from stream.cli.common import err, out
+from stream.cli.output import err, out
 from stream.lab.demo.stop import Stop, outcome_of
 
 EXIT_FAILED, EXIT_USAGE, EXIT_NOT_RUN = 1, 2, 3

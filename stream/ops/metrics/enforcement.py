@@ -6,7 +6,7 @@
 from prometheus_client import CollectorRegistry
 
 from stream.ops.metrics.catalogue import Catalogue
-from stream.ops.skipped_records import SkipMetrics
+from stream.ops.metrics.skips import SkipMetrics
 
 
 class EnforcementMetrics(Catalogue):

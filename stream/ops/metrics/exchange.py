@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from stream.ops.metrics.bounded_labels import NAMES_MAX, Named, total
 from stream.ops.metrics.catalogue import Catalogue
-from stream.ops.skipped_records import SkipMetrics
+from stream.ops.metrics.skips import SkipMetrics
 
 TOP_ROLES = ("root", "targets", "snapshot", "timestamp")
 

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 from stream.ops.metrics.bounded_labels import NAMES_MAX, Named, total
 from stream.ops.metrics.catalogue import Catalogue
 from stream.ops.metrics.redis import RedisMetrics
-from stream.ops.skipped_records import SkipMetrics
+from stream.ops.metrics.skips import SkipMetrics
 
 FETCH_BUCKETS_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
 

@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry
 
 from stream.ops.metrics.bounded_labels import Named
 from stream.ops.metrics.catalogue import Catalogue
-from stream.ops.skipped_records import SkipMetrics
+from stream.ops.metrics.skips import SkipMetrics
 
 REQUEST_BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0, 30.0)
 

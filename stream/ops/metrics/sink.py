@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from stream.ops.metrics.catalogue import Catalogue
 from stream.ops.metrics.redis import RedisMetrics
-from stream.ops.skipped_records import SkipMetrics
+from stream.ops.metrics.skips import SkipMetrics
 
 
 class SinkMetrics(Catalogue):

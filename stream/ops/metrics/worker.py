@@ -8,7 +8,7 @@ from prometheus_client.samples import Exemplar
 from stream.ops.clock import now_ms
 from stream.ops.metrics.bounded_labels import Named, total
 from stream.ops.metrics.catalogue import Catalogue
-from stream.ops.skipped_records import SkipMetrics
+from stream.ops.metrics.skips import SkipMetrics
 
 # Dense where the promise is (p99 between 4 and 60 ms, by load): a quantile is off by half a bucket.
 LATENCY_BUCKETS_MS = (

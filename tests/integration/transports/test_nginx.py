@@ -10,7 +10,7 @@ import pytest
 
 from stream.core.model.errors import FeedDown, FeedFault
 from stream.feeds.transport import Fetched, Unchanged
-from stream.feeds.transports import HttpSettings, HttpTransport
+from stream.feeds.transports.http import HttpSettings, HttpTransport
 from stream.feeds.transports.http_get import LoginSettings, TlsSettings
 from tests.nginx import PASSWORD, USER, Nginx, running_nginx
 

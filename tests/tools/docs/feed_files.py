@@ -6,7 +6,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from stream.config.agreement_files import AgreementFile
 from stream.config.feed_files import FeedFile
-from stream.config.feed_sources import KINDS
+from stream.config.feed_sources import KINDS, shape_of
 from stream.feeds.transports.http_get import LoginSettings, TlsSettings
 from tests.tools.docs.markdown import code, escaped, fenced, page, table
 from tests.tools.docs.settings import ROOT, known, rows
@@ -28,8 +28,9 @@ def feed_files_page() -> str:
     ]
     for name, shape in _inner(FeedFile):
         parts.append(_table(f"[{name}]", said, f"feed.{name}", shape))
-    for kind, (shape, _) in KINDS.items():
-        parts.append(_table(f'[from] kind = "{kind}"', said, f"from.{kind}", shape))
+    parts += (
+        _table(f'[from] kind = "{kind}"', said, f"from.{kind}", shape_of(kind)) for kind in KINDS
+    )
     parts.append(_table("[from] login", said, "from.login", LoginSettings))
     parts.append(_table("[from] tls", said, "from.tls", TlsSettings))
     return page("Feed files", *parts, _examples("config/feeds"))
@@ -89,5 +90,5 @@ def shapes() -> Iterator[tuple[str, Any]]:
     for name, shape in _inner(AgreementFile):
         if name != "lists":
             yield f"agreement.{_key(name)}", shape
-    yield from ((f"from.{kind}", shape) for kind, (shape, _) in KINDS.items())
+    yield from ((f"from.{kind}", shape_of(kind)) for kind in KINDS)
     yield from (("from.login", LoginSettings), ("from.tls", TlsSettings))

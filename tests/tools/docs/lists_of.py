@@ -11,8 +11,8 @@ from stream.core.model.call import RejectReason
 from stream.core.model.entry import Category
 from stream.core.model.errors import FeedFault
 from stream.edge.sinks import proxy_keys
+from stream.feeds.formats.rows import Format
 from stream.feeds.gate import GateReason
-from stream.feeds.open import Format
 from stream.lists.snapshot import repository_layout
 from stream.lists.store import redis_keys as register_keys
 from tests.promql import alerts

@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 import pytest
 
 from stream.config.feed_files import FeedSetup, House, read_feed, read_feeds
-from stream.config.feed_sources import KINDS
+from stream.config.feed_sources import KINDS, shape_of
 from stream.core.model.entry import Category
 from stream.core.model.errors import ConfigInvalid
 from stream.core.numbers.prefix_entries import STRICT
@@ -182,4 +182,4 @@ def test_every_key_of_a_transport_is_in_an_example(kind: str) -> None:
     shown = set()
     for path in EXAMPLES:
         shown |= set(re.findall(r"^(?:# )?([\w.]+) = ", path.read_text(), re.MULTILINE))
-    assert not set(keys_of(KINDS[kind][0])) - shown
+    assert not set(keys_of(shape_of(kind))) - shown

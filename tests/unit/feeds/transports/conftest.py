@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from stream.feeds.transport import Fetched, Unchanged
-from stream.feeds.transports import HttpSettings, HttpTransport
+from stream.feeds.transports.http import HttpSettings, HttpTransport
 from stream.feeds.transports.http_get import LoginSettings
 from tests.scripted_web import Answer, ScriptedWeb, scripted_web
 from tests.unit.feeds.transports.web_lab import PATIENT, SECRET, Fetch

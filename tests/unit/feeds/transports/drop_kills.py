@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from stream.feeds.transport import Fetched
-from stream.feeds.transports import FolderSettings, FolderTransport, Place
+from stream.feeds.transports.drop import Place
+from stream.feeds.transports.folder import FolderSettings, FolderTransport
 
 VERDICTS = {"a.csv": Place.DONE, "b.csv": Place.REFUSED, "c.csv": Place.HELD}
 

@@ -12,8 +12,9 @@ import pytest
 
 from stream.core.model.errors import FeedDown, FeedFault
 from stream.feeds.transport import Fetched, Unchanged
-from stream.feeds.transports import FileSettings, FileTransport, apart
+from stream.feeds.transports import apart
 from stream.feeds.transports import file as module
+from stream.feeds.transports.file import FileSettings, FileTransport
 
 
 @pytest.fixture

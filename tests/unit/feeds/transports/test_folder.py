@@ -10,8 +10,9 @@ import pytest
 
 from stream.core.model.errors import FeedDown, FeedFault
 from stream.feeds.transport import Fetched, Unchanged
-from stream.feeds.transports import FolderSettings, FolderTransport, Place
 from stream.feeds.transports import folder as module
+from stream.feeds.transports.drop import Place
+from stream.feeds.transports.folder import FolderSettings, FolderTransport
 from stream.ops.untrusted_folders import Folder
 from tests.unit.feeds.transports.drop_kills import killed_at_every_step
 

@@ -7,7 +7,7 @@ import pytest
 
 from stream.core.model.errors import FeedDown, FeedFault
 from stream.feeds.transport import Fetched
-from stream.feeds.transports import HttpSettings, HttpTransport
+from stream.feeds.transports.http import HttpSettings, HttpTransport
 from stream.feeds.transports.http_get import TlsSettings
 from tests.certificates import HOST, authority, expired, signed
 from tests.scripted_web import ScriptedWeb, ok, scripted_web

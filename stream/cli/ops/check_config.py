@@ -1,0 +1,59 @@
+"""`ringfence check-config`: what is in force, and what is wrong with it."""
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from stream.cli.common import AsJson, ConfigFiles, settings_of
+from stream.cli.output import err, out, print_json
+from stream.config.agreement_files import agreements_of
+from stream.config.feed_files import house_of, read_feeds
+from stream.config.placeholders import placeholders
+
+
+def check_config(config: ConfigFiles = None, as_json: AsJson = False) -> None:
+    """Check the configuration and print what is in force; secrets only as set or not set.
+
+    The agreements that it names and the feed files in `[feeds] dir` are checked too.
+
+    Every error is printed at once. Addresses of examples are warnings, on stderr. Exit codes: 0 it
+    is valid, 2 it is not.
+
+    Example: ringfence check-config --config carrier.toml
+    """
+    settings = settings_of(config)
+    settings.kafka_client()
+    agreements_of(settings)
+    if Path(settings.feeds.dir).is_dir():  # who follows no feeds has none
+        read_feeds(Path(settings.feeds.dir), os.environ, house_of(settings))
+    settings.sinks.webhooks.secrets(os.environ)
+    table = settings.redacted()
+    if as_json:
+        print_json(table)
+    else:
+        for line in _as_toml(table, ()):
+            out.print(line, markup=False, soft_wrap=True)
+    for text in placeholders(settings, os.environ):
+        err.print(f"warning: {text}", markup=False, soft_wrap=True)
+
+
+def _as_toml(table: dict[str, object], at: tuple[str, ...]) -> list[str]:
+    """A nested table of plain values as TOML lines."""
+    values = {name: value for name, value in table.items() if not isinstance(value, dict)}
+    lines = []
+    if at and (values or not table):
+        lines.append(f"[{'.'.join(_key(name) for name in at)}]")
+    for name, value in values.items():
+        lines.append(f"{_key(name)} = {msgspec.json.encode(value).decode()}")
+    if lines:
+        lines.append("")
+    for name, value in table.items():
+        if isinstance(value, dict):
+            lines += _as_toml(value, (*at, name))
+    return lines
+
+
+def _key(name: str) -> str:
+    bare = name.isascii() and name.replace("-", "").replace("_", "").isalnum()
+    return name if bare else msgspec.json.encode(name).decode()
