@@ -27,6 +27,10 @@ class Entry:
     line: str
     targets: tuple[str, ...]
 
+    def modules(self) -> list[str]:
+        """The modules that hold it."""
+        return [target.partition(":")[0] for target in self.targets]
+
     def outline(self) -> TyperCommand:
         """The command as a list of commands shows it."""
         return TyperCommand(self.name, help=self.line)

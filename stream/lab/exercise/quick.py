@@ -15,12 +15,19 @@ from multiprocessing import forkserver
 from pathlib import Path
 from typing import Final
 
+from stream.cli.main import COMMANDS
 from stream.lab.demo.product import Said
 from stream.ops.forkserver import make_room
 
+_SERVE: Final = "stream.cli.calls.serve"
 _CONTEXT: Final = multiprocessing.get_context("forkserver")
 _PLAIN: Final = {"TERM": "dumb", "COLUMNS": "160"}
 """What is printed is read by a program: no colours, and lines as they are."""
+
+_LOADED: Final = sorted(
+    {module for entry in COMMANDS.values() for module in entry.modules() if module != _SERVE}
+)
+"""All commands but `serve`, which takes as long to load as the others together."""
 
 _ONE: Final = threading.Lock()
 """Whoever starts a process looks at all others, too, and an exit code can be read but once."""
@@ -29,7 +36,7 @@ _ONE: Final = threading.Lock()
 def get_ready() -> None:
     """Start the process that has all commands loaded; it ends with this one."""
     make_room()
-    _CONTEXT.set_forkserver_preload(["stream.cli.main"])
+    _CONTEXT.set_forkserver_preload(_LOADED)
     before = {name: os.environ.get(name) for name in _PLAIN}
     os.environ.update(_PLAIN)
     forkserver.ensure_running()

@@ -5,7 +5,7 @@ import time
 
 from rich.console import Console
 
-from stream.cli import list_store
+from stream.cli import list_store, progress
 from stream.core.numbers.prefix_entries import STRICT
 
 
@@ -13,8 +13,8 @@ def test_progress_says_how_fast_it_goes_and_how_long_it_takes(monkeypatch):
     """Each stage has its rate, bytes while a file is read and rows from then on, and its time."""
     shown = io.StringIO()
     terminal = Console(file=shown, force_terminal=True, width=120)
-    monkeypatch.setattr(list_store, "err", terminal)
-    with list_store.progress() as stage:
+    monkeypatch.setattr(progress, "err", terminal)
+    with progress.progress() as stage:
         for done in range(11):
             stage("reading", done * 1_000_000, 10_000_000)
             stage("building", done * 10_000, 100_000)

@@ -1,21 +1,161 @@
-"""What every command and every worker pays for at its start."""
+"""What a command loads before it does anything: only what it runs."""
 
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Any
 
-HEAVY = (
-    "phonenumbers.geodata",
-    "numba",
-    "fastapi",
-    "uvicorn",
-    "opentelemetry.sdk.trace",
-    "opentelemetry.exporter",
+import pytest
+import typer
+from typer.core import TyperGroup
+
+from stream.cli.main import COMMANDS, app
+
+DRAW = {
+    *("typer", "shellingham", "annotated_doc", "typing_extensions"),
+    *("pydantic", "pydantic_core", "annotated_types", "typing_inspection"),
+    *("rich", "markdown_it", "mdurl", "pygments", "attr"),
+    "msgspec",
+}
+"""What may be loaded from outside to say a version or to list commands: typer, which reads words
+with pydantic, rich, which draws, and msgspec, which our faults name."""
+OURS = {
+    "stream",
+    "stream.__main__",
+    "stream.cli",
+    "stream.cli.lazy_group",
+    "stream.cli.main",
+    "stream.cli.output",
+    "stream.cli.timeout",
+    "stream.core",
+    "stream.core.model",
+    "stream.core.model.errors",
+    "stream.ops",
+    "stream.ops.stdin_arguments",
+}
+SERVERS = {"aiohttp", "aiokafka", "fastapi", "prometheus_client", "redis", "tuf", "uvicorn"}
+"""From 0.1 s of CPU each: for commands that ask such a server, or are one."""
+NEVER = {"numba", "opentelemetry.exporter", "phonenumbers.geodata"}
+"""From 0.3 s and 40 MB each: for a worker, when it needs them."""
+SHOWN = (
+    "import sys, atexit; atexit.register(lambda: print('LOADED', *sys.modules, file=sys.stderr))"
 )
-"""From 0.3 s and 40 MB each: for those who need them, when they need them."""
 
 
-def test_commands_load_nothing_heavy():
-    """`import stream.cli.main` loads none of it: workers of calls would carry it, too."""
-    code = f"import sys, stream.cli.main; print([one for one in {HEAVY} if one in sys.modules])"
+def loaded_by(*words: str, **environ: str) -> set[str]:
+    """The modules that `ringfence WORDS` has loaded at its end."""
+    code = f"{SHOWN}; sys.argv[0] = 'ringfence'; from stream.__main__ import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | environ,
+    )
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("LOADED "), done.stderr
+    return set(last.split()[1:])
+
+
+def top_level(modules: set[str]) -> set[str]:
+    """Packages from outside, without the standard library and private modules."""
+    tops = {name.partition(".")[0] for name in modules}
+    return {top for top in tops - sys.stdlib_module_names if not top.startswith("_")} - {"stream"}
+
+
+COMPLETES = {
+    "_RINGFENCE_COMPLETE": "complete_bash",
+    "COMP_WORDS": "ringfence li",
+    "COMP_CWORD": "1",
+}
+
+
+@pytest.mark.parametrize(
+    ("words", "environ"),
+    [(["--version"], {}), (["--help"], {}), ([], COMPLETES), (["nothing"], {})],
+)
+def test_what_names_commands_loads_none(words: list[str], environ: dict[str, str]) -> None:
+    """A version, the help, a completion and a wrong name come without a single command."""
+    loaded = loaded_by(*words, **environ)
+    assert {name for name in loaded if name.partition(".")[0] == "stream"} <= OURS
+    assert top_level(loaded) <= DRAW
+
+
+@pytest.mark.parametrize(
+    ("words", "may"),
+    [
+        (["check-config"], ""),
+        (["token", "list"], "redis"),
+        (["dialects", "ls"], ""),
+        (["decisions", "--help"], "aiokafka"),
+        (["lists", "show", "--help"], "redis"),
+        (["audit", "--help"], "redis"),
+        (["allow", "ls", "--help"], "redis"),
+        (["why", "--help"], "redis aiokafka"),
+    ],
+)
+def test_a_light_command_loads_only_the_clients_it_needs(words: list[str], may: str) -> None:
+    """No client of a server that it does not ask, and no server."""
+    loaded = loaded_by(*words)
+    assert loaded & SERVERS <= set(may.split())
+    assert not loaded & NEVER
+
+
+def test_no_command_loads_what_only_a_worker_needs() -> None:
+    """Not even all of them together; workers would carry it, too."""
+    modules = sorted({one for entry in COMMANDS.values() for one in entry.modules()})
+    modules.remove("stream.cli.calls.serve")  # FastAPI and uvicorn are its own
+    code = f"import sys; from importlib import import_module; [import_module(m) for m in {modules}]"
+    code += f"; print(sorted({NEVER | {'fastapi', 'uvicorn'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+ROOT: Any = typer.main.get_command(app)
+
+
+def below(group: Any, path: str = "ringfence") -> Iterator[tuple[str, Any]]:
+    """Every command and group that can be typed."""
+    for name in group.list_commands(None):
+        command = group.get_command(None, name)
+        yield f"{path} {name}", command
+        if isinstance(command, TyperGroup):
+            yield from below(command, f"{path} {name}")
+
+
+def test_the_table_says_what_the_commands_say() -> None:
+    """A command's line in `ringfence --help` begins its own help; a group's is all its help."""
+    for name, entry in COMMANDS.items():
+        own = " ".join((ROOT.get_command(None, name).help or "").split("\n\n")[0].split())
+        assert own == entry.line, name
+
+
+def test_each_command_has_one_place() -> None:
+    """No two modules of a group have a command of the same name: the second would be lost."""
+    for entry in COMMANDS.values():
+        if len(entry.targets) > 1:
+            names: list[str] = []
+            for target in entry.targets:
+                module, _, attribute = target.partition(":")
+                part: Any = typer.main.get_group(getattr(import_module(module), attribute))
+                names += part.commands
+            assert len(names) == len(set(names)), entry.name
+
+
+def test_a_name_is_completed_without_loading_its_command() -> None:
+    """`ringfence li<TAB>` offers `lists`."""
+    done = subprocess.run(
+        [sys.executable, "-c", "from stream.cli.main import app; app(prog_name='ringfence')"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | COMPLETES,
+    )
+    assert done.stdout.split() == ["lists"]
+
+
+def test_every_command_has_help() -> None:
+    """All can be loaded, and say what they do."""
+    assert [path for path, command in below(ROOT) if not command.help] == []

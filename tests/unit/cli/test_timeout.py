@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import typer
+from typer.core import TyperGroup
 from typer.testing import CliRunner
 
 from stream.cli.common import settings_of
@@ -19,12 +20,12 @@ ROOT: Any = typer.main.get_command(app)
 
 def leaves(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Every command that can be typed."""
-    inner = getattr(command, "commands", {})
+    group: Any = command
+    inner = group.list_commands(None) if isinstance(command, TyperGroup) else []
     if not inner or any(option.name == "config" for option in command.params):
         yield path, command
     for name in inner:
-        one = command.get_command(None, name) if not path else inner[name]
-        yield from leaves(one, (*path, name))
+        yield from leaves(group.get_command(None, name), (*path, name))
 
 
 def test_every_command_that_asks_a_server_can_be_told_how_long() -> None:
