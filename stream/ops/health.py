@@ -26,8 +26,6 @@ class PortTaken(Fault):
 
     exit_code = UNUSABLE
 
-    exit_code = UNUSABLE
-
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
