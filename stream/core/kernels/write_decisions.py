@@ -270,8 +270,13 @@ def _put_time_or_null(out: Any, at: Any, phrases: Any, at_ms: Any) -> Any:
 
 
 @inlined
-def _put_sip(out: Any, at: Any, phrases: Any, first: Any, last: Any, ids: Any, place: Any) -> Any:
-    """Write the answer for a blocked call: phrases `first` to `last`, the id between them."""
+def _put_sip(
+    out: Any, at: Any, phrases: Any, places: Any, blocks: Any, ids: Any, place: Any
+) -> Any:
+    """Write the answer to a blocked call's INVITE: phrases, the id between them; or null."""
+    _, first, last = places
+    if blocks == 0:
+        return _say(out, at, phrases, NO_SIP)
     at = _say(out, at, phrases, SIP)
     for part in range(first, last):
         if part > first:
@@ -374,6 +379,9 @@ def _ruling_of(rulings: Any, ruling: Any, plain: Any) -> Any:
     )
 
 
+# Before each decision its longest form is compared with the room left in `out`, whose last `_SPARE`
+# bytes are no room. Where it may not fit, nothing more is written and the result is negative:
+# `-result` bytes of room are enough for all decisions.
 @kernel(
     I64(
         _columns(reads(U8), reads(I64), reads(I64)),
@@ -405,10 +413,6 @@ def write_decisions(
 ) -> Any:
     """Write decisions as JSON, one behind the other. Return the bytes written, or a shortage.
 
-    Before each decision its longest form is compared with the room left in `out`, whose last
-    `_SPARE` bytes are no room. Where it may not fit, nothing more is written and the result is
-    negative: `-result` bytes of room are enough for all of them.
-
     `phrases`: data, starts, sizes, see above; `places` are where in them the head of a plain allow
     (its tail follows), the first phrase of the SIP answer and the phrase after that answer's last
     stand. `own`: the same of what only this batch says, an origin for each segment from `ORIGINS`
@@ -424,7 +428,7 @@ def write_decisions(
     calls, ruled, odds, ids = decisions
     rows, offsets, segments = records
     rulings, matches, generations = rulings_and_reasons
-    plain, sip, after_sip = places
+    plain = places[0]
     room = len(out) - _SPARE
     common = _common_bound(phrases, own, segments)
     at, segment = 0, 0
@@ -452,10 +456,7 @@ def write_decisions(
             if match + 1 < last:
                 out[at] = _COMMA
                 at += 1
-        if blocks != 0:
-            at = _put_sip(out, at, phrases, sip, after_sip, ids, place)
-        else:
-            at = _say(out, at, phrases, NO_SIP)
+        at = _put_sip(out, at, phrases, places, blocks, ids, place)
         at = _put_time_or_null(out, at, phrases, called_at_ms)
         at = _say(out, at, own, DECIDED)
         at = _put_time_or_null(out, at, phrases, expires_at_ms)
