@@ -36,7 +36,7 @@ from stream.lists.snapshot.version_diff import Difference as Whole
 from stream.lists.store.enforcement_counts import FRESH_MAX, Effect
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import Register
-from stream.lists.store.rekey import Move, move_of
+from stream.lists.store.rewrite import Move, move_of
 from stream.lists.store.settings import RegisterSettings
 from stream.ops.clock import now_ms, now_s
 from stream.ops.kernels import FOLDER, warm_up

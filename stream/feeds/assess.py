@@ -30,7 +30,7 @@ from stream.lists.snapshot.merge import empty_columns
 from stream.lists.store.contents import CHANGES_MAX, entries_of
 from stream.lists.store.heads import ListHead, unknown
 from stream.lists.store.list_store import Register
-from stream.lists.store.rekey import Move, rehashed
+from stream.lists.store.rewrite import Move, rehashed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

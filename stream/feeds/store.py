@@ -21,8 +21,7 @@ from stream.lists.snapshot.merge import empty_columns, merged, replaced
 from stream.lists.store.contents import CHANGES_MAX, entries_of
 from stream.lists.store.heads import By, ListHead, Retraction
 from stream.lists.store.list_store import Register
-from stream.lists.store.rekey import Move, rehashed, unknown_rows
-from stream.lists.store.rewrite import Draft, Origin, rewrite
+from stream.lists.store.rewrite import Draft, Move, Origin, rehashed, rewrite, unknown_rows
 from stream.lists.store.store_codec import REKEY
 
 

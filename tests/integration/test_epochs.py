@@ -19,8 +19,7 @@ from stream.lists.store import rewrite
 from stream.lists.store.contents import hashed_now
 from stream.lists.store.heads import By
 from stream.lists.store.list_at_time import past_of
-from stream.lists.store.rekey import Move, rekey
-from stream.lists.store.rewrite import rollback
+from stream.lists.store.rewrite import Move, rekey, rollback
 from stream.lists.store.settings import RegisterSettings
 from stream.lists.store.store_codec import Op, base_of
 from stream.services.feed_follower import Follower

@@ -38,8 +38,7 @@ from stream.lists.snapshot.version_diff import Difference, difference, written
 from stream.lists.store.history import Made, history
 from stream.lists.store.list_at_time import Past, content, past_of
 from stream.lists.store.list_store import Register
-from stream.lists.store.rekey import Move, rekey
-from stream.lists.store.rewrite import Rebased, rebuild, rollback
+from stream.lists.store.rewrite import Move, Rebased, rebuild, rekey, rollback
 
 app = typer.Typer()
 

@@ -5,14 +5,23 @@ the old one and publishes it. Changes that others make meanwhile lie over the ne
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import tarfile
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.core.filters.snapshot import FILTER_PART, MANIFEST_PART, decode_manifest, read_snapshot
+from stream.core.filters.digests import Digests, elements
+from stream.core.filters.snapshot import (
+    COLUMNS,
+    FILTER_PART,
+    MANIFEST_PART,
+    decode_manifest,
+    read_snapshot,
+)
 from stream.core.model.entry import Columns
 from stream.core.model.errors import (
     ChangeConflict,
@@ -21,7 +30,9 @@ from stream.core.model.errors import (
     SnapshotUnreadable,
     VersionGone,
 )
+from stream.core.numbers.codes import texts_of
 from stream.lists.snapshot.build import (
+    CHUNK,
     Parts,
     Version,
     bare_snapshot,
@@ -30,13 +41,13 @@ from stream.lists.snapshot.build import (
     verify_parts,
     with_changes,
 )
-from stream.lists.snapshot.circle_keys import key_id
-from stream.lists.snapshot.merge import empty_columns, held_in
+from stream.lists.snapshot.circle_keys import is_later, key_id
+from stream.lists.snapshot.merge import empty_columns, held_in, in_order, picked
 from stream.lists.store.contents import columns_in
 from stream.lists.store.heads import By, ListState, Numbered, Reservation
 from stream.lists.store.list_at_time import content, is_bare, past_of
 from stream.lists.store.list_store import Register
-from stream.lists.store.store_codec import REBUILD, BaseRecord, Op, base_of
+from stream.lists.store.store_codec import REBUILD, REKEY, BaseRecord, Op, base_of
 
 TRIES = 5
 """Rewrites of one list at the same moment are rare and take seconds to minutes. After five lost
@@ -389,3 +400,75 @@ def _added_by(changes: Sequence[Numbered], whole: Columns) -> int:
     return sum(
         int(bool(c.change.entries)) - int(there) for c, there in zip(changes, held, strict=True)
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """The move of a list: to `circle` with its `key`, from the circle with `key_before`."""
+
+    circle: str
+    key: bytes = field(repr=False)
+    key_before: bytes = field(repr=False)
+
+
+def rehashed(columns: Columns, key: bytes) -> Columns:
+    """Return the rows whose numbers are known, hashed with `key`.
+
+    The others are left out. Blocks.
+    """
+    known = picked(columns, np.flatnonzero(columns.number != 0))
+    fingerprint = np.empty(len(known), np.uint64)
+    texts = texts_of(known.number)
+    for at in range(0, len(known), CHUNK):
+        digests = Digests(elements(texts[at : at + CHUNK], key))
+        fingerprint[at : at + CHUNK] = digests.fingerprints()
+    arrays = {column.name: getattr(known, column.name) for column in COLUMNS}
+    arrays["fingerprint"], arrays["source"] = fingerprint, known.source.astype(np.int64)
+    return in_order(arrays, known.sources)
+
+
+def unknown_rows(columns: Columns, lost: Callable[[str], bool]) -> int:
+    """Count the rows known by fingerprint alone, except those whose source is `lost` on purpose."""
+    kept = np.array([not lost(name) for name in columns.sources] or [True])
+    return int(((columns.number == 0) & kept[columns.source]).sum())
+
+
+async def rekey(
+    register: Register, name: str, move: Move, by: By, now_s: int, stage: Stage = silent
+) -> Rebased:
+    """Hash all numbers of a list with the key of `move`, and move the list to that circle.
+
+    The new base and the new circle go live in one step, so at every moment all fingerprints of the
+    list are of one key. Entries known by fingerprint alone can be rehashed by their owner only.
+    Raises ChangeConflict where others change it without a pause, ListUnknown, SnapshotUnreadable
+    where entries are known by fingerprint alone, and the list store's faults; then nothing was
+    changed.
+    """
+
+    async def hashed_anew(draft: Draft) -> Columns:
+        old = await draft.columns(move.key_before)
+        if bare := unknown_rows(old, lambda _: False):
+            raise SnapshotUnreadable(
+                f"{name}: nothing was changed: of {bare:,} entries only fingerprints are known, "
+                "which their owner alone can hash with another key"
+            )
+        return await asyncio.to_thread(rehashed, old, move.key)
+
+    origin = Origin(REKEY, by, circle=move.circle)
+    return await rewrite(register, name, move.key, origin, hashed_anew, now_s, stage)
+
+
+def move_of(path: Path, circle: str, keys: Mapping[str, bytes]) -> Move | None:
+    """Return the move that a fetched whole list asks for: to a later key of `circle`."""
+    try:
+        with tarfile.open(path, "r:") as archive:
+            part = archive.extractfile(MANIFEST_PART)
+            manifest = decode_manifest(part.read()) if part is not None else None
+    except (tarfile.TarError, OSError, KeyError, SnapshotUnreadable):
+        return None  # its next reader reports what is wrong with it
+    if manifest is None or not is_later(manifest.circle, circle) or circle not in keys:
+        return None
+    key = keys.get(manifest.circle)
+    if key is None or key_id(key) != manifest.key_id:
+        return None
+    return Move(manifest.circle, key, keys[circle])
