@@ -26,6 +26,7 @@ from stream.core.filters.snapshot import (
 )
 from stream.core.model.entry import PREFIX_MARK, Category, Columns, text_of
 from stream.core.model.errors import FilterTooCoarse, SnapshotUnreadable
+from stream.core.model.free_text import SOURCE_CHARS_MAX
 from stream.core.numbers.codes import texts_of
 from stream.feeds.detection.column_names import names_call_records, says, says_at
 from stream.feeds.detection.table_head import keys_in, names_in
@@ -36,14 +37,7 @@ from stream.feeds.formats.rows import InputUnreadable, RejectedRow, Wrong
 from stream.feeds.gate import NEVER_LIVE, GateReason
 from stream.feeds.lookalikes import Tally, sampled
 from stream.feeds.open import Rejects, has_rows, lines_of, read_bare, read_rows, words_of
-from stream.feeds.parse import (
-    FUTURE_SLACK_S,
-    SOURCE_CHARS_MAX,
-    Adjusted,
-    ColumnBuilder,
-    Parsed,
-    Parser,
-)
+from stream.feeds.parse import FUTURE_SLACK_S, Adjusted, ColumnBuilder, Parsed, Parser
 from stream.feeds.row_checks import TOO_WIDE, Bounds, check_rejected, check_rows, looks_of
 from stream.lists.snapshot.build import CHUNK, check_measured
 from stream.lists.snapshot.circle_keys import key_id
