@@ -75,7 +75,7 @@ async def enforced(worker: Worker, number: str, *, listed: bool = True) -> None:
 
 @asynccontextmanager
 async def opened(url: str) -> AsyncIterator[Register]:
-    async with await Register.connect(RegisterSettings(url)) as register:
+    async with await Register.connect(RegisterSettings(url, timeout_s=waiting.REDIS_S)) as register:
         yield register
 
 

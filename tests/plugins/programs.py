@@ -28,7 +28,7 @@ PROGRAMS = {
     "needs_sipp": ("sipp", "apt-get install sip-tester"),
 }
 # Every Unix has the shells; the product asks for the others, and has something else without.
-_ALWAYS = re.compile("sh|bash|java|mvn|redis-server|journalctl")
+_ALWAYS = re.compile(r"python[\d.]*|sh|bash|java|mvn|redis-server|journalctl")
 _GUARD = "stream/lab/embedded/guard.py"
 _MARKS = {program: marker for marker, (program, _) in PROGRAMS.items()}
 # Packages that bring two programs.
@@ -78,10 +78,12 @@ def unmarked(words: Sequence[str], marks: set[str]) -> str:
     for program in programs:
         name = Path(program).name
         installed = shutil.which(name)
-        if program.startswith((sys.prefix, sys.base_prefix)) or installed is None:
-            continue  # packages' own; and a missing one fails by itself
+        if installed is None:
+            continue  # a missing one fails by itself
         if Path(program).is_absolute() and program != installed:
-            continue  # the test's own, or of a cache
+            continue  # of a package, of a cache, or the test's own
+        if Path(program).is_relative_to(sys.prefix):
+            continue
         if name in _MARKS and _MARKS[name] not in marks:
             return f"the test starts {name}: mark it {_MARKS[name]}"
         if name not in _MARKS and not _ALWAYS.fullmatch(name):

@@ -25,6 +25,8 @@ NAMED = re.compile(
 NOT_ONE_FILE = ("<", "*", "{")
 """Behind a path: it stands for several files, or for one that a reader will make."""
 
+POSSESSIVE_GROUP = re.compile(r"(?<!\\)\)(?:[*+?]|\{[0-9,]+\})\+")
+
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -74,6 +76,15 @@ def raw_tables(source: str) -> Iterator[str]:
             "csv.DictWriter",
         }:
             yield f"{node.lineno}: {ast.unparse(node)}: use stream.core.model.csv_cells"
+
+
+def possessive_groups(source: str) -> Iterator[str]:
+    """CPython before 3.11.5, so Debian 12's, ends `(...)*+` in the wrong place (gh-106052)."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes):
+            text = node.value if isinstance(node.value, str) else node.value.decode("latin-1")
+            if POSSESSIVE_GROUP.search(text):
+                yield f"{node.lineno}: a possessive group: write (?>(...)*), which is right in all"
 
 
 def silent_tests(source: str) -> Iterator[str]:

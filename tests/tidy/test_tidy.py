@@ -66,6 +66,12 @@ def test_no_cell_becomes_a_formula() -> None:
     assert not found(checks.raw_tables, ("stream/core/model/csv_cells.py",), "stream/")
 
 
+def test_every_python_reads_our_expressions_alike() -> None:
+    """No expression of the product has a possessive group."""
+    characters = ("stream/edge/http/rendering.py",)  # of URLs: no expression
+    assert not found(checks.possessive_groups, characters, under="stream/")
+
+
 def test_every_test_is_a_promise() -> None:
     """Each test has a docstring."""
     assert not found(checks.silent_tests, under="tests/")

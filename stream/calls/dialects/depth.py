@@ -28,5 +28,5 @@ def too_deep(value: bytes | memoryview) -> bool:
 
 
 # A text without an end reaches to the end: else each quote in it would be tried as a beginning.
-_TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+_TEXT = re.compile(rb'"[^"\\]*+(?>(?:\\.[^"\\]*+)*)(?:"|\\?\Z)', re.DOTALL)
 _BRACKET = re.compile(rb"[][{}]")

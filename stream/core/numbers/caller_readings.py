@@ -29,7 +29,7 @@ DIGITS_MIN: Final = 3
 """With fewer, phonenumbers finds no number, though it takes letters for digits (`800FLOWERS`)."""
 _SEPARATORS: Final = re.compile(r"[ \-.()/]++")
 _PLAIN: Final = re.compile(
-    r"(?:(?:sips?|tel):)?+(\+?+[0-9]++)(?:@[A-Za-z0-9.:-]++)?+(?:;user=phone)?+"
+    r"(?>(?:(?:sips?|tel):)?)(\+?+[0-9]++)(?>(?:@[A-Za-z0-9.:-]++)?)(?>(?:;user=phone)?)"
 )
 """Nearly all callers, of whom there is nothing more to read."""
 _CONTEXT: Final = "phone-context"

@@ -1,20 +1,20 @@
 """SIP addresses: `"Name" <uri>;parameter`, or a URI alone (RFC 3261, 20.10 and 25.1). Pure.
 
-No expression here goes back over what it has read (`*+`): time grows as the text does.
+No expression here goes back over what it has read (`*+`, `(?>`): time grows as the text does.
 """
 
 import re
 from itertools import islice
 from typing import Final
 
-NAME_ADDR: Final = re.compile(r'(?:"(?:[^"\\]|\\.)*+"\s*+|[^"<]*+)<([^<>]*+)>', re.DOTALL)
+NAME_ADDR: Final = re.compile(r'(?:"(?>(?:[^"\\]|\\.)*)"\s*+|[^"<]*+)<([^<>]*+)>', re.DOTALL)
 """A name, in quotes or not, and a URI in angle brackets, which is the group."""
 _NAME: Final = r"[A-Za-z0-9.!%*_+`'~-]"
 _HOST: Final = r"[A-Za-z0-9.!%*_+`'~:\[\]-]"
-_QUOTED: Final = r'"(?:[^"\\]|\\.)*+"'
+_QUOTED: Final = r'"(?>(?:[^"\\]|\\.)*)"'
 _STRICT: Final = re.compile(
-    rf"\s*+(?:{_QUOTED}\s*+|(?:{_NAME}++\s++)*+(?:{_NAME}++)?+)<([^<>]*+)>\s*+"
-    rf"(?:;\s*+{_NAME}++\s*+(?:=\s*+(?:{_QUOTED}|{_HOST}++)\s*+)?+)*+",
+    rf"\s*+(?:{_QUOTED}\s*+|(?>(?:{_NAME}++\s++)*)(?>(?:{_NAME}++)?))<([^<>]*+)>\s*+"
+    rf"(?>(?:;\s*+{_NAME}++\s*+(?>(?:=\s*+(?:{_QUOTED}|{_HOST}++)\s*+)?))*)",
     re.DOTALL,
 )
 """The same by the letter of RFC 3261: no reader takes it for another address."""

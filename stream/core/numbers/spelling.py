@@ -21,7 +21,7 @@ _OTHERS: Final = {"\t": " ", "\u2212": "-", "\u30fc": "-", "\u2053": "~", "\u223
 """A tab, a minus, the Japanese long vowel, and tildes: separators to libphonenumber."""
 
 
-_ESCAPES: Final = re.compile(r"(?:%[0-9A-Fa-f]{2})++")
+_ESCAPES: Final = re.compile(r"(?>(?:%[0-9A-Fa-f]{2})+)")
 _LATIN: Final = {0xDC00 + byte: chr(byte) for byte in range(0x80, 0x100)}
 """What `surrogateescape` makes of a byte that is no UTF-8, and the byte as Latin-1."""
 

@@ -156,7 +156,7 @@ def parameters_of(address: str) -> dict[str, str]:
 _VIA: Final = re.compile(
     rf"SIP\s*+/\s*+(\d++\.\d++)\s*+/\s*+({_WORD}+)\s++"
     r"(\[[0-9A-Fa-f:.%]++\]|[A-Za-z0-9._-]++)\s*+(?::\s*+(\d{1,5}))?\s*+"
-    rf"((?:;\s*+{_WORD}+\s*+(?:=\s*+(?:{_VALUE}+|\"(?:[^\"\\]|\\.)*+\")\s*+)?)*+)",
+    rf"((?>(?:;\s*+{_WORD}+\s*+(?:=\s*+(?:{_VALUE}+|\"(?>(?:[^\"\\]|\\.)*)\")\s*+)?)*))",
     re.ASCII | re.IGNORECASE | re.DOTALL,
 )
 

@@ -26,7 +26,7 @@ BROKEN = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 """Exceptions of msgspec for bytes that are no such struct: its own, and Python's for texts."""
 
 # A string as a whole, a bracket, or a quote whose string goes on in bytes still to be read.
-_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\]]|"', re.DOTALL)
+_TOKEN = re.compile(rb'"[^"\\]*+(?>(?:\\.[^"\\]*+)*)"|[{}\[\]]|"', re.DOTALL)
 _SPACE = re.compile(rb"[ \t\r\n]*")
 _SCALAR = re.compile(rb"[^,\]}\s]*")
 _QUOTE, _OPENING = ord('"'), frozenset(b"{[")

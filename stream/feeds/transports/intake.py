@@ -18,7 +18,7 @@ _HEAD_BYTES = 1024
 """A login page names itself in its first lines."""
 # What was taken is never given back (`*+`): blanks could be divided in more ways than can be tried.
 _PAGE = re.compile(
-    rb"\A(?:\xef\xbb\xbf)?+(?:\s++|<\?xml[^>]*+>|<!--(?:[^-]|-(?!->))*+-->)*+"
+    rb"\A(?>(?:\xef\xbb\xbf)?)(?>(?:\s++|<\?xml[^>]*+>|<!--(?>(?:[^-]|-(?!->))*)-->)*)"
     rb"<(?:!doctype\s++html|html|head|body)\b",
     re.IGNORECASE,
 )

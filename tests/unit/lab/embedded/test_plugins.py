@@ -155,7 +155,7 @@ def test_a_missing_program_skips_with_what_to_install(tmp_path: Path) -> None:
         ([*GUARDED, "nginx", "-p", "/tmp"], set(), "mark it needs_nginx"),
         ([*GUARDED, "sh", "-c", "exec", "kamailio"], set(), "mark it needs_kamailio"),
         ([*GUARDED, "java", "-cp"], set(), ""),
-        (["/tmp/folder/nginx"], set(), ""),
+        (["/a/test/of/ours/nginx"], set(), ""),
         ([sys.executable, "-m", "stream", "dialects", "test", "kamailio"], set(), ""),
     ],
 )
