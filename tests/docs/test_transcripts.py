@@ -60,6 +60,7 @@ def test_an_output_is_compared_by_its_kinds() -> None:
     assert difference(shown, "at 2026-11-27T09:00:00Z, 12 bytes\nend with no\n")
     assert difference(Command(1, "x", ("2 added",)), "3 added\n")
     assert by_kind("rule 6BQG6KQNDW9FJ") == "rule <id>"
+    assert by_kind("# cursor 37b81ec3f0a1-13") == "# cursor <cursor>"
 
 
 def test_days_move_with_the_reader() -> None:
