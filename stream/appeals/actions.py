@@ -246,7 +246,7 @@ async def _take_off(
 
 
 async def still_held(register: Register, desk: Desk, appeal: Appeal) -> bool:
-    """Whether a list that the appeal names still blames its number, or can not be asked."""
+    """Whether a list that the appeal names still blames its number, or cannot be asked."""
     heads = (await register.heads()).lists
     for named in appeal.lists:
         head = heads.get(named.list)

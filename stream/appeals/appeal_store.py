@@ -108,7 +108,7 @@ class AppealBook(Closing):
         """Bring an appeal into a state; `allow` is written at the same moment.
 
         `by.reason` is the comment; `lists` are the same lists with newer fingerprints. Raises
-        AppealUnknown, and AppealRefused where it can not go there from where it stands.
+        AppealUnknown, and AppealRefused where it cannot go there from where it stands.
         """
         for _ in range(_MOVED_MAX):
             before = await self.get(appeal_id)
@@ -236,7 +236,7 @@ def _read(name: str, value: bytes) -> Appeal:
     try:
         return _decode(value.partition(b" ")[2])
     except UNREADABLE as error:
-        text = f"appeal {name} can not be read ({error}): HGET {redis_keys.APPEALS} {name}"
+        text = f"appeal {name} cannot be read ({error}): HGET {redis_keys.APPEALS} {name}"
         raise RegisterLost(text) from error
 
 

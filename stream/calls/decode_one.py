@@ -1,6 +1,6 @@
 """The ordinary way from bytes to calls: one record after the other, through the dialect's decoder.
 
-Its word is final: what the scan (`columns`) can not vouch for is read here, and all is where there
+Its word is final: what the scan (`columns`) cannot vouch for is read here, and all is where there
 are no kernels. The decoder is asked once per record, and everything else once per batch: whether
 some record holds bad UTF-8 or a key twice is answered for the whole batch first, and only where the
 answer is "perhaps" are its records looked at one by one.
@@ -26,7 +26,7 @@ from stream.kafka.batch import RawBatch, Segment
 FIELD_LENGTH_MAX = 16_384
 """Longest call id or number, in characters: a decision repeats them and must stay publishable.
 
-It is measured in records of more bytes than that only, as the others can not hold a longer one.
+It is measured in records of more bytes than that only, as the others cannot hold a longer one.
 """
 
 

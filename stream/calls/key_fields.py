@@ -1,6 +1,6 @@
 """The fields of a batch of calls as columns: scanned where they lie, no object made for a record.
 
-Only what the scan can not vouch for is read the ordinary way, one by one.
+Only what the scan cannot vouch for is read the ordinary way, one by one.
 """
 
 from collections.abc import Sequence

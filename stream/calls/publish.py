@@ -14,7 +14,7 @@ Exactly once: decisions, rejects and positions go in one transaction a batch.
 A reader with `isolation.level=read_committed` sees every decision once, whatever dies.
 
 What keeps a zombie (a worker that was cut off while others took its partitions) from committing:
-aiokafka 0.14 sends no generation with TxnOffsetCommit, so the group can not fence it. Instead a
+aiokafka 0.14 sends no generation with TxnOffsetCommit, so the group cannot fence it. Instead a
 transaction may begin and may end only while the group's word that we are its member is fresh: same
 assignment, and said less than half a session timeout ago (`holds`); where it grows old the loop
 asks for it again, by a commit of what is committed already, which the group refuses to others. The
@@ -266,7 +266,7 @@ class Outlet:
                 log.warning("Kafka takes no records for %s/%d, still trying", topic, partition)
                 self._observe(Event.SINK_AWAITED)
             except KafkaError as error:
-                raise SinkDown(f"{topic}/{partition} can not be written: {error!r}") from error
+                raise SinkDown(f"{topic}/{partition} cannot be written: {error!r}") from error
             else:
                 return queued
 
@@ -401,9 +401,9 @@ class TransactionalPublisher:
         raise TransactionAborted("the transaction was aborted; its batch is read again")
 
     async def _abort(self, out: Outlet, why: Exception) -> None:
-        """Abort after `why`. Raises SinkDown where aiokafka's producer can not go on."""
+        """Abort after `why`. Raises SinkDown where aiokafka's producer cannot go on."""
         log.warning("transaction aborted: %r", why)
         try:
             await out.producer.abort_transaction()
         except (KafkaError, AssertionError) as error:
-            raise SinkDown(f"the producer can not go on: {why!r}") from error
+            raise SinkDown(f"the producer cannot go on: {why!r}") from error

@@ -31,7 +31,7 @@ class LoopSettings:
     """Sizes and times of the loop.
 
     `hold_s_max`: how long the group's word that we are its member counts when positions are
-    committed where the group can not refuse them; infinite for at-least-once delivery.
+    committed where the group cannot refuse them; infinite for at-least-once delivery.
     """
 
     records_max: int
@@ -53,7 +53,7 @@ class PublishSettings:
 
     `cloudevents_source` is the `ce_source` of decisions: who decided, as a URI reference.
     `rejected_bytes_max` is the largest value that the rejected topic takes; what is longer is cut.
-    `idempotent` is false only for brokers that can not do it (Tansu). `compression` is None, zstd,
+    `idempotent` is false only for brokers that cannot do it (Tansu). `compression` is None, zstd,
     snappy, lz4 or gzip. `batch_bytes_max` bounds a record batch before compression: not more than
     either topic's `max.message.bytes`.
     """

@@ -1,6 +1,6 @@
 """What the commands that speak to the register share: options, exit codes, output, progress.
 
-Exit codes: 0 done, 1 nothing or only a part was done, 2 what was asked for can not be (usage,
+Exit codes: 0 done, 1 nothing or only a part was done, 2 what was asked for cannot be (usage,
 configuration, an unreadable file, an unknown list), 3 the register is down or unsafe.
 """
 
@@ -117,7 +117,7 @@ def key_of(settings: Settings, circle: str) -> bytes:
 
 
 def text_in(text: str, option: str, most: int = REASON_CHARS_MAX) -> str:
-    """What somebody wrote, on one line. Ends with 2 if it has what can not be kept or shown."""
+    """What somebody wrote, on one line. Ends with 2 if it has what cannot be kept or shown."""
     try:
         return line_of(text, option, most)
     except ValueError as error:

@@ -1,7 +1,7 @@
 """`<[agreements] dir>/<id>.toml`: one file per agreement, read as strictly as the settings.
 
 An unknown key is an error that names file, key and what was meant; all errors of all files are told
-at once. A running worker looks for changed files; of one that can not be used any more its last
+at once. A running worker looks for changed files; of one that cannot be used any more its last
 good version stays in force.
 """
 
@@ -224,7 +224,7 @@ class AgreementFile:
 class Reading:
     """What a folder of agreements holds.
 
-    `errors` by file name: what is wrong with files that can not be used. Of those that could be
+    `errors` by file name: what is wrong with files that cannot be used. Of those that could be
     used before, the last good version is still in `agreements`.
     """
 
@@ -292,10 +292,10 @@ def agreement_paths(folder: Path) -> dict[str, Path]:
         text = "there is no such folder: make it, or name yours with [agreements] dir"
         raise ConfigInvalid((f"{folder}: {text}",))
     try:
-        # Not glob: of a folder that can not be read it says that it is empty.
+        # Not glob: of a folder that cannot be read it says that it is empty.
         return {path.stem: path for path in sorted(folder.iterdir()) if path.suffix == ".toml"}
     except OSError as error:
-        raise ConfigInvalid((f"{folder}: can not be read: {error.strerror}",)) from error
+        raise ConfigInvalid((f"{folder}: cannot be read: {error.strerror}",)) from error
 
 
 def read_agreement(path: Path) -> Agreement:

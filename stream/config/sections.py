@@ -119,7 +119,7 @@ class CallsSection:
         if self.decisions_topic == self.rejected_topic:
             found.append(Problem(("rejected_topic",), "must not be decisions_topic as well"))
         found += [
-            Problem(("topics", topic), "is written by Ringfence and can not be read as calls")
+            Problem(("topics", topic), "is written by Ringfence and cannot be read as calls")
             for topic in self.topics
             if topic in outputs
         ]
@@ -381,7 +381,7 @@ def feed_paths(folder: Path) -> dict[str, Path]:
     try:
         found = {path.stem: path for path in sorted(folder.glob("*.toml"))}
     except OSError as error:
-        raise ConfigInvalid((f"{folder}: can not be read: {error.strerror}",)) from error
+        raise ConfigInvalid((f"{folder}: cannot be read: {error.strerror}",)) from error
     if not folder.is_dir():
         text = "there is no such folder: make it, or name yours with [feeds] dir"
         raise ConfigInvalid((f"{folder}: {text}",))

@@ -144,7 +144,7 @@ class Settings:
         return Trunks(self.calls.home_country, named, self.calls.international_prefix)
 
     def kafka_client(self) -> KafkaSettings:
-        """For every Kafka client. Raises ConfigInvalid where a certificate can not be used."""
+        """For every Kafka client. Raises ConfigInvalid where a certificate cannot be used."""
         section = self.kafka
         context = None
         if "SSL" in section.security_protocol.split("_"):
@@ -153,7 +153,7 @@ class Settings:
                 if section.cert_file:
                     context.load_cert_chain(section.cert_file, section.key_file or None)
             except OSError as error:  # ssl.SSLError is one
-                text = f"ca_file, cert_file and key_file can not be used: {error}"
+                text = f"ca_file, cert_file and key_file cannot be used: {error}"
                 raise ConfigInvalid((f"kafka: {text}",)) from error
         return KafkaSettings(
             bootstrap_servers=section.bootstrap_servers,
@@ -199,7 +199,7 @@ class Settings:
     def watched(self) -> tuple[Place, ...]:
         """Where our processes' metrics are: those of this configuration, then `[ops] watch`.
 
-        One whose port is 0 can not be known from here, and is left out.
+        One whose port is 0 cannot be known from here, and is left out.
         """
         ports = {
             Kind.ENGINE: self.ops.http_port,

@@ -32,7 +32,7 @@ TOKEN_SOON_S = 14 * DAY_S
 
 
 def check_agreements(settings: Settings, now_s: int) -> Iterator[Line]:
-    """Files that can not be used, and what is about to end or can not act."""
+    """Files that cannot be used, and what is about to end or cannot act."""
     folder = AgreementFolder(settings.agreements.folder())
     folder.look()
     for errors in folder.reading.errors.values():
@@ -118,7 +118,7 @@ def certificate_line(setting: str, path: Path, now_s: int) -> Line:
     try:
         found = x509.load_pem_x509_certificates(path.read_bytes())
     except (OSError, ValueError) as error:
-        return fail(setting, f"{path} can not be read: {error}", f"openssl x509 -in {path}")
+        return fail(setting, f"{path} cannot be read: {error}", f"openssl x509 -in {path}")
     left_s = min(one.not_valid_after_utc.timestamp() for one in found) - now_s
     if left_s <= 0:
         return fail(setting, f"expired {spelled(-left_s)} ago", f"a new certificate in {path}")
@@ -151,12 +151,12 @@ def check_secret_files(environ: Mapping[str, str]) -> Iterator[Line]:
         try:
             found = path.stat()
         except OSError as error:
-            yield fail(variable, f"{path} can not be read: {error.strerror}", f"unset {variable}")
+            yield fail(variable, f"{path} cannot be read: {error.strerror}", f"unset {variable}")
             continue
         mode = stat.S_IMODE(found.st_mode)
         if mode & 0o077:
             yield fail(variable, f"{path} has mode {mode:04o}", f"chmod 600 {path}")
         elif not os.access(path, os.R_OK):
-            yield fail(variable, f"{path} can not be read by us", f"chown $(id -un) {path}")
+            yield fail(variable, f"{path} cannot be read by us", f"chown $(id -un) {path}")
         else:
             yield ok(variable, f"{path} is private")

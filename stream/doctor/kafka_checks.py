@@ -112,7 +112,7 @@ async def _rights(settings: Settings, client: Any, topics: Sequence[str]) -> lis
     except GroupAuthorizationFailedError as error:
         lines.append(right(f"read in group {calls.group_id}", error, calls.group_id))
     except KafkaError as error:  # a new cluster makes its topic of groups when first asked
-        said = f"group {calls.group_id} can not be asked yet: {type(error).__name__}"
+        said = f"group {calls.group_id} cannot be asked yet: {type(error).__name__}"
         lines.append(warn("kafka rights", said, "ringfence doctor, again in a minute"))
     else:
         lines.append(right(f"read in group {calls.group_id}", None, calls.group_id))

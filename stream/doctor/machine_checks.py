@@ -43,7 +43,7 @@ def check_state(folder: Path) -> Iterator[Line]:
         yield fail("state directory", f"anybody may write {folder}", f"chmod o-w {folder}")
     if not os.access(folder, os.W_OK | os.X_OK):
         fix = f"chown -R $(id -un) {folder}"
-        yield fail("state directory", f"{folder} can not be written by us", fix)
+        yield fail("state directory", f"{folder} cannot be written by us", fix)
     elif found.st_uid != os.geteuid():
         said = f"{folder} belongs to user {found.st_uid}, and this is {os.geteuid()}"
         yield warn("state directory", said, "run doctor as the engine's user")
@@ -101,7 +101,7 @@ def check_snapshots(
 def behind_lines(here: dict[str, int], heads: dict[str, ListHead] | None) -> Iterator[Line]:
     """Which lists of the register are not here, or older."""
     if heads is None:
-        yield warn("lists here", f"{len(here)}; the register can not be asked", "see redis")
+        yield warn("lists here", f"{len(here)}; the register cannot be asked", "see redis")
         return
     missing = sorted(set(heads) - set(here))
     late = {n: heads[n].generation - here[n] for n in here if n in heads}

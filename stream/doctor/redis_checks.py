@@ -63,7 +63,7 @@ def redis_lines(check: str, info: Mapping[str, Any]) -> Iterator[Line]:
         fix = "redis-cli CONFIG SET maxmemory <more>"
         yield warn(check, f"memory is {used / most:.0%} full", fix)
     if str(info.get("aof_last_write_status", "ok")) != "ok":
-        yield fail(check, "its append-only file can not be written", "df -h, Redis' own log")
+        yield fail(check, "its append-only file cannot be written", "df -h, Redis' own log")
     if int(info.get("evicted_keys", 0)):
         anew = "ringfence lists repair LIST, each" if check == REGISTER else "restart the sink"
         fix = f"redis-cli CONFIG SET maxmemory-policy noeviction; {anew}; CONFIG RESETSTAT"
@@ -87,7 +87,7 @@ async def check_clock() -> list[Line]:
 
 
 def synchronised_line(state: int) -> Line:
-    """What adjtimex(2) says; below 0: it can not be asked."""
+    """What adjtimex(2) says; below 0: it cannot be asked."""
     if state < 0:
         return warn("clock", "this system does not say whether it is synchronised", "timedatectl")
     if state == _UNSYNCHRONISED:

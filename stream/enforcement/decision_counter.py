@@ -184,4 +184,4 @@ def _renamed(topic: str) -> Iterator[None]:
     try:
         yield
     except KafkaError as error:
-        raise SourceDown(f"{topic} can not be read: {error!r}") from error
+        raise SourceDown(f"{topic} cannot be read: {error!r}") from error

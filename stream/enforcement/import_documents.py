@@ -126,7 +126,7 @@ class Importer:
         try:
             root = partner.root.read_bytes()
         except OSError as error:
-            text = f"root {partner.root} can not be read: {error.strerror}"
+            text = f"root {partner.root} cannot be read: {error.strerror}"
             raise FeedDown(FeedFault.MISSING, text) from error
         state = self.state / partner.country
         client = TufClient(partner.url, state, root)

@@ -52,7 +52,7 @@ _LEVELS = {
 }
 _KAFKA_AWAY = frozenset({CallEvent.KAFKA_AWAITED, CallEvent.SINK_AWAITED})
 _BROKEN = "broken"
-"""In place of an agreement's state: its file can not be used."""
+"""In place of an agreement's state: its file cannot be used."""
 LOOK_SHARE = 100
 """A closer look at calls takes at most so small a part of the time; then it waits."""
 TELL_S = 60.0
@@ -235,7 +235,7 @@ class Watched:
         return self.metrics.decisions.labels(counted.verdict, counted.rule, counted.list, simulated)
 
     def agreed(self, reading: Reading, at_s: int) -> None:
-        """Count the agreements by where they stand; tell what began, ended, or can not be read."""
+        """Count the agreements by where they stand; tell what began, ended, or cannot be read."""
         states = {held.id: held.state(at_s) for held in reading.agreements.held}
         for name in sorted({*states, *self._states}):
             if states.get(name) != self._states.get(name):

@@ -50,7 +50,7 @@ def write(folder: Path, path: Path) -> int:
     except OSError as error:
         part.unlink(missing_ok=True)
         where = f"{error.filename}: " if error.filename else ""
-        raise ExchangeFault(f"{path} can not be written: {where}{error.strerror}") from error
+        raise ExchangeFault(f"{path} cannot be written: {where}{error.strerror}") from error
     return len(names)
 
 
@@ -106,7 +106,7 @@ def _unpack(path: Path, into: Path) -> set[str]:
         raise refused(FeedFault.MALFORMED, f"{path} is no tar: {error}") from error
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        text = f"{path} can not be unpacked: {where}{error.strerror or error}"
+        text = f"{path} cannot be unpacked: {where}{error.strerror or error}"
         raise ExchangeFault(text) from error
     return names
 

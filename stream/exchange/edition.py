@@ -110,7 +110,7 @@ async def edition_of(
 
     `proved`: that the register holds what `before` says need not be looked for among its changes.
     Raises ListUnknown, RegisterDown, SnapshotUnreadable, RegisterBehind where the register went
-    back, and ExchangeFault for a list that can not be shared so.
+    back, and ExchangeFault for a list that cannot be shared so.
     """
     now_s = now_ms // 1000
     heads = await register.heads()
@@ -178,7 +178,7 @@ def _goes_on(before: Latest, history: str, head: ListHead) -> bool:
 async def _changes_after(
     register: Register, state: ListState, generation: int, key: bytes
 ) -> list[Change] | None:
-    """What holds of each number that was changed after a generation; None: that can not be told."""
+    """What holds of each number that was changed after a generation; None: that cannot be told."""
     if state.head.base <= generation:
         return [one.change for one in state.changes if one.generation > generation]
     name = state.head.name
@@ -323,7 +323,7 @@ def _built(offer: Offer, head: ListHead, columns: Columns, now_s: int) -> Parts:
         hidden = replace(columns, number=np.where(prefix, columns.number, np.uint64(0)))
         return build_snapshot(made, hidden, now_s, filter_data=parts[FILTER_PART])
     except SnapshotUnreadable as error:
-        raise ExchangeFault(f"{offer.name} can not be shared: {error}") from error
+        raise ExchangeFault(f"{offer.name} cannot be shared: {error}") from error
 
 
 def _filter_alone(columns: Columns, key: bytes) -> bytes:

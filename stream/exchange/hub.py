@@ -50,7 +50,7 @@ class Hub:
             try:
                 found.append(msgspec.json.decode(path.read_bytes(), type=Member))
             except (OSError, *UNREADABLE) as error:
-                raise ExchangeFault(f"{path} can not be read: {error}") from error
+                raise ExchangeFault(f"{path} cannot be read: {error}") from error
         return found
 
     def add(self, owner: str, url: str, root: bytes, now_s: int) -> Published:

@@ -50,7 +50,7 @@ def _begun(note: Path) -> list[str] | None:
     except FileNotFoundError:
         return None
     except (OSError, *UNREADABLE) as error:
-        text = f"{note} can not be read ({error}): it is left of an init that was broken off"
+        text = f"{note} cannot be read ({error}): it is left of an init that was broken off"
         raise ExchangeFault(f"{text}; delete it and the keys which that has made") from error
 
 

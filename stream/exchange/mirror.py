@@ -72,7 +72,7 @@ def bring(repository: Repository, target: TargetFile, folder: Path) -> None:
     try:
         repository_files.open_folder(landing.parent)
     except OSError as error:
-        raise ExchangeFault(f"{landing.parent} can not be made: {error.strerror}") from error
+        raise ExchangeFault(f"{landing.parent} cannot be made: {error.strerror}") from error
     repository.download(target.path, landing)
     try:
         repository_files.put(path, landing)

@@ -41,7 +41,7 @@ def check_register(heads: Heads, head: ListHead, before: Latest) -> None:
 async def check_chain(register: Register, head: ListHead, before: Latest) -> None:
     """The same for a register that went on after it went back: it takes reading its changes.
 
-    Where the change stream does not reach back so far, it can not be told, and nothing is said.
+    Where the change stream does not reach back so far, it cannot be told, and nothing is said.
     """
     if not before.chain or head.generation == before.generation:
         return

@@ -93,7 +93,7 @@ class Outlet:
         try:
             return repository_files.place_of(self.folder, found).read_bytes()
         except OSError as error:
-            raise ExchangeFault(f"{target} can not be read: {error.strerror}") from error
+            raise ExchangeFault(f"{target} cannot be read: {error.strerror}") from error
 
     async def bring_out(
         self, register: Register, offer: Offer, *, anew: bool = False, proved: bool = False
@@ -157,11 +157,11 @@ class Trouble(StrEnum):
     NO_LIST = "no_list"
     """The register has no such list."""
     NO_KEY = "no_key"
-    """A circle's key is not here, or a file with a secret can not be used."""
+    """A circle's key is not here, or a file with a secret cannot be used."""
     UNREADABLE = "unreadable"
-    """What the register holds of the list can not be read."""
+    """What the register holds of the list cannot be read."""
     REPOSITORY = "repository"
-    """The repository or the disk: a role, a key or space is missing, or the list can not be shared
+    """The repository or the disk: a role, a key or space is missing, or the list cannot be shared
     as it is to be."""
 
 
@@ -237,7 +237,7 @@ async def keep_published(
 ) -> None:
     """Publish lists as they change, and renew signatures, until cancelled.
 
-    An outage of the register is waited out, while signatures go on being renewed; what can not be
+    An outage of the register is waited out, while signatures go on being renewed; what cannot be
     published is told and tried again. Raises RegisterRefuses where it does not let us in at first.
     """
     backoff, starting = Backoff(1.0, 30.0), True

@@ -134,7 +134,7 @@ def publish(
 
 def _as_it_is(old: Mapping[str, TargetFile], name: str) -> TargetFile:
     if name not in old:
-        raise ExchangeFault(f"{name} is not published, so it can not be kept as it is")
+        raise ExchangeFault(f"{name} is not published, so it cannot be kept as it is")
     return old[name]
 
 
@@ -145,7 +145,7 @@ def described(name: str, content: bytes | Path) -> TargetFile:
     try:
         return TargetFile.from_file(name, str(content), ["sha256"])
     except OSError as error:
-        raise ExchangeFault(f"{content} can not be read: {error.strerror}") from error
+        raise ExchangeFault(f"{content} cannot be read: {error.strerror}") from error
 
 
 def safe_name_of(name: str) -> str:

@@ -91,7 +91,7 @@ def read(folder: Path) -> Published:
         return Published(root, timestamp, snapshot, files.pop("targets"), files)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        raise ExchangeFault(f"{folder} can not be read: {where}{error.strerror}") from error
+        raise ExchangeFault(f"{folder} cannot be read: {where}{error.strerror}") from error
     except (RepositoryError, KeyError) as error:
         text = f"{folder} is damaged: {error}; restore it, or `exchange init` a new one beside it"
         raise ExchangeFault(text) from error
@@ -138,7 +138,7 @@ def open_folder(folder: Path) -> None:
 
 
 def closed_above(folder: Path) -> Path | None:
-    """The folder nearest to the root that a web server of another user can not enter."""
+    """The folder nearest to the root that a web server of another user cannot enter."""
     closed = [one for one in folder.absolute().parents if not one.stat().st_mode & 0o001]
     return closed[-1] if closed else None
 
@@ -166,12 +166,12 @@ def put(path: Path, content: bytes | Path) -> None:
         sync_folder(path.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        text = f"{path} can not be written: {error.strerror}; what was published stays"
+        text = f"{path} cannot be written: {error.strerror}; what was published stays"
         raise ExchangeFault(text) from error
 
 
 def link(source: Path, path: Path) -> None:
-    """The same file under another name; a copy where the disk can not. Raises ExchangeFault."""
+    """The same file under another name; a copy where the disk cannot. Raises ExchangeFault."""
     if path.is_file():
         return
     try:
@@ -190,7 +190,7 @@ def alone(folder: Path) -> Iterator[None]:
             yield
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        raise ExchangeFault(f"{folder} can not be used: {where}{error.strerror}") from error
+        raise ExchangeFault(f"{folder} cannot be used: {where}{error.strerror}") from error
 
 
 def place_of(folder: Path, target: TargetFile) -> Path:

@@ -119,7 +119,7 @@ class AiokafkaReader:
 
     @property
     def stopped(self) -> int:
-        """None: a batch that can not be right ends the worker here."""
+        """None: a batch that cannot be right ends the worker here."""
         return 0
 
     @property

@@ -27,9 +27,9 @@ class Event(StrEnum):
     POSITION_RESET = "position_reset"
     """A position was gone (retention, a topic made anew): calls were lost before they were read."""
     PARTITION_STOPPED = "partition_stopped"
-    """A batch can not be right: its partition is not read on until somebody looks."""
+    """A batch cannot be right: its partition is not read on until somebody looks."""
     BATCH_SKIPPED = "batch_skipped"
-    """A batch that can not be right was passed over, as the settings say."""
+    """A batch that cannot be right was passed over, as the settings say."""
 
 
 Observe = Callable[[Event], None]

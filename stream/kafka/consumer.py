@@ -94,7 +94,7 @@ class KafkaSource:
     def confirmed_s(self) -> float:
         """Monotonic seconds at which the group last had us as a member, by its own word.
 
-        Our own clock can not say it: after a pause aiokafka hands out what it had fetched before,
+        Our own clock cannot say it: after a pause aiokafka hands out what it had fetched before,
         and goes on fetching, until its next heartbeat is refused.
         """
         return self._confirmed_s
@@ -135,7 +135,7 @@ class KafkaSource:
 
     @property
     def stopped_partitions(self) -> int:
-        """How many of our partitions are not read on, since a batch of theirs can not be right."""
+        """How many of our partitions are not read on, since a batch of theirs cannot be right."""
         return self._reader.stopped if self._reader is not None else 0
 
     @property
@@ -168,7 +168,7 @@ class KafkaSource:
         except IllegalStateError:  # the partitions went while we asked about them
             return no_records(self._epoch)
         except KafkaError as error:
-            raise SourceDown(f"call records can not be read: {error!r}") from error
+            raise SourceDown(f"call records cannot be read: {error!r}") from error
         # A commit beside us may have been refused meanwhile: then they are another's records.
         return self._counted(batch) if batch.epoch == self._epoch else no_records(self._epoch)
 
@@ -189,7 +189,7 @@ class KafkaSource:
                 self._end_epoch()
             raise PartitionsLost(f"positions were not committed: {error!r}") from error
         except KafkaError as error:
-            raise SourceDown(f"positions can not be committed: {error!r}") from error
+            raise SourceDown(f"positions cannot be committed: {error!r}") from error
         self._confirmed_s = asked_s
         self._observe(Event.COMMITTED)
 
@@ -197,7 +197,7 @@ class KafkaSource:
         """Wait until the group shows `positions`, which a transaction that has ended committed.
 
         A broker answers that a transaction is committed before it has told the group's
-        coordinator, and aiokafka 0.14 can not ask for stable positions only (KIP-447). Measured on
+        coordinator, and aiokafka 0.14 cannot ask for stable positions only (KIP-447). Measured on
         one broker: 37 of 100 readers that asked at once got the position before, for up to 28 ms.
         Raises SourceDown.
         """
@@ -207,7 +207,7 @@ class KafkaSource:
                 while (await self._consumer.committed(tp) or 0) < offset:  # noqa: ASYNC110 - no event
                     await asyncio.sleep(_SHOWN_POLL_S)
         except KafkaError as error:
-            raise SourceDown(f"committed positions can not be read: {error!r}") from error
+            raise SourceDown(f"committed positions cannot be read: {error!r}") from error
 
     def rewind(self, positions: Mapping[Partition, int]) -> None:
         """Read on from `positions`, which are partitions of the present assignment."""
@@ -224,7 +224,7 @@ class KafkaSource:
         try:
             found = await self._consumer.offsets_for_times(wanted) if wanted else {}
         except KafkaError as error:
-            raise SourceDown(f"positions can not be looked up by time: {error!r}") from error
+            raise SourceDown(f"positions cannot be looked up by time: {error!r}") from error
         offsets = {Partition(*tp): at.offset for tp, at in found.items() if at is not None}
         return {**ends, **offsets}
 
@@ -234,7 +234,7 @@ class KafkaSource:
         try:
             ends = await self._consumer.end_offsets(tps) if tps else {}
         except KafkaError as error:
-            raise SourceDown(f"the ends of partitions can not be looked up: {error!r}") from error
+            raise SourceDown(f"the ends of partitions cannot be looked up: {error!r}") from error
         return {Partition(*tp): end for tp, end in ends.items()}
 
     @property

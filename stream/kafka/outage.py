@@ -76,7 +76,7 @@ async def listens(kafka: KafkaSettings, wait_s: float = 3.0) -> bool:
 
 
 async def ask_why(kafka: KafkaSettings) -> None:
-    """Connect once more to each address: aiokafka's clients tell why they can not in a log alone.
+    """Connect once more to each address: aiokafka's clients tell why they cannot in a log alone.
 
     Returns where it is an outage, at once if one address lets us in. Raises KafkaRefuses.
     """

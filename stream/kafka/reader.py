@@ -71,7 +71,7 @@ class Reader(Protocol):
 
     @property
     def stopped(self) -> int:
-        """How many partitions are not read on, since a batch of theirs can not be right."""
+        """How many partitions are not read on, since a batch of theirs cannot be right."""
         ...
 
     @property

@@ -26,7 +26,7 @@ _BATCH_BYTES_MAX = 64 * 1024 * 1024
 def reader_for(
     consumer: Any, kafka: KafkaSettings, settings: SourceSettings, observe: Observe
 ) -> Reader:
-    """The lane; or aiokafka's own fetcher, where that is set or the kernels can not be used."""
+    """The lane; or aiokafka's own fetcher, where that is set or the kernels cannot be used."""
     if settings.fetch == "ordinary" or not kernels.compiled():
         why = "calls.fetch says so" if settings.fetch == "ordinary" else "there are no kernels"
         log.info("records are fetched in the ordinary, slower way: %s", why)

@@ -25,13 +25,13 @@ _ABORT = 0  # a control record's type where a transaction was aborted (KIP-98)
 
 _WHAT = {
     plain.CHECKSUM: "its checksum is wrong",
-    plain.OFFSETS: "its offsets can not be right",
+    plain.OFFSETS: "its offsets cannot be right",
     plain.SHORT: "it is shorter than a batch's head",
     plain.UNKNOWN: "its format is unknown",
-    plain.MARKER: "the marker of a transaction's end can not be read",
+    plain.MARKER: "the marker of a transaction's end cannot be read",
     plain.CODEC: "its compression is unknown",
-    plain.PACKED: "it can not be unpacked",
-    plain.COUNTED: "it can not have as many records as it says",
+    plain.PACKED: "it cannot be unpacked",
+    plain.COUNTED: "it cannot have as many records as it says",
     plain.RECORD: "one of its records is malformed",
     plain.ORDER: "its records' offsets do not ascend within its own",
     plain.SURPLUS: "bytes follow its last record",
@@ -54,7 +54,7 @@ class Stretch(NamedTuple):
 
 
 class Corrupt(NamedTuple):
-    """The batch that begins at `offset` can not be right; `what` says why.
+    """The batch that begins at `offset` cannot be right; `what` says why.
 
     `beyond` is where reading could go on: the next offset that is certain not to be in the batch,
     or `offset + 1` where nothing after it is certain (fetching there brings the same batch again).

@@ -11,7 +11,7 @@ class SourceSettings:
     `instance_id` names this worker for static membership: with the same name after a restart it
     gets its partitions back without a rebalance; "" is dynamic membership. `fetch`: "lane" reads
     whole record batches, "ordinary" leaves it to aiokafka. `corrupt_batches`: whether a batch that
-    can not be right stops its partition or is passed over ("skip"); of the lane alone. Who asks for
+    cannot be right stops its partition or is passed over ("skip"); of the lane alone. Who asks for
     no records for longer than `poll_interval_ms` leaves the group.
     """
 

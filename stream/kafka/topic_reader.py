@@ -170,7 +170,7 @@ async def reader(
             await require_topics(consumer, topics, fix)
             await subscribed(consumer, topics, kafka)
         except KafkaError as error:
-            raise down(kafka, f"{', '.join(topics)} can not be read", error) from error
+            raise down(kafka, f"{', '.join(topics)} cannot be read", error) from error
         yield consumer
     finally:
         await consumer.stop()
@@ -235,7 +235,7 @@ async def past_records(
                     if fetched:
                         yield _batch(fetched)
         except KafkaError as error:
-            raise down(kafka, f"{', '.join(topics)} can not be read", error) from error
+            raise down(kafka, f"{', '.join(topics)} cannot be read", error) from error
 
 
 def _batch(fetched: Mapping[TopicPartition, list[Any]]) -> RawBatch:

@@ -99,7 +99,7 @@ async def ensure_topics(
                 reports.append(TopicReport(topic.name, Done.CREATED, ()))
         await _lacking(admin, [report.name for report in reports])
     except KafkaError as error:
-        raise down(kafka, "topics can not be made", error) from error
+        raise down(kafka, "topics cannot be made", error) from error
     else:
         return reports
     finally:
@@ -135,7 +135,7 @@ async def check_topics(
             rejected_bytes_max=await _value_bytes_max(admin, settings.rejected),
         )
     except KafkaError as error:
-        raise down(kafka, "topics can not be looked at", error) from error
+        raise down(kafka, "topics cannot be looked at", error) from error
     finally:
         await admin.close()
 

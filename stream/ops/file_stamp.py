@@ -4,7 +4,7 @@ from pathlib import Path
 
 
 def mark_of(path: Path) -> tuple[int, int]:
-    """What changes when a file is written; (0, 0): it can not be looked at."""
+    """What changes when a file is written; (0, 0): it cannot be looked at."""
     try:
         found = path.stat()
     except OSError:

@@ -47,7 +47,7 @@ def warm_up(folder: Path, *, may_compile: bool = True) -> Warmth:
         try:
             why_not = _activated(_private(folder), may_compile=may_compile)
         except ImportError as error:
-            why_not = f"Numba can not be imported: {error}"
+            why_not = f"Numba cannot be imported: {error}"
         except OSError as error:
             why_not = f"{error.filename or folder}: {error.strerror}"
         except _Unsafe as unsafe:

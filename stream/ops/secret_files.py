@@ -8,7 +8,7 @@ from stream.core.model.errors import SecretUnsafe
 
 
 def read_private(path: Path) -> bytes:
-    """A secret's file. Raises SecretUnsafe where others may read it, or it can not be read."""
+    """A secret's file. Raises SecretUnsafe where others may read it, or it cannot be read."""
     try:
         with path.open("rb") as file:
             found = os.fstat(file.fileno())
@@ -22,7 +22,7 @@ def read_private(path: Path) -> bytes:
                 raise SecretUnsafe(f"{text}, and change it if anybody else uses this machine")
             return file.read()
     except OSError as error:
-        raise SecretUnsafe(f"{path} can not be read: {error.strerror}") from error
+        raise SecretUnsafe(f"{path} cannot be read: {error.strerror}") from error
 
 
 def write_private(path: Path, data: bytes) -> None:
@@ -42,4 +42,4 @@ def write_private(path: Path, data: bytes) -> None:
     except FileExistsError as error:
         raise SecretUnsafe(f"{path} is there already and is not overwritten") from error
     except OSError as error:
-        raise SecretUnsafe(f"{path} can not be written: {error.strerror}") from error
+        raise SecretUnsafe(f"{path} cannot be written: {error.strerror}") from error

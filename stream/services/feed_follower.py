@@ -306,7 +306,7 @@ class Follower:
                 await self._place.book.refused_unseen(feed.name, feed.list_name, reason, detail)
             metrics.failures.set(feed.name, failures)
         except Fault as other:
-            log.warning("%s: can not be written down: %s", feed.name, other)
+            log.warning("%s: cannot be written down: %s", feed.name, other)
             metrics.failures.set(feed.name, self._failures)
         asked_s = fault.retry_after_s if isinstance(fault, FeedDown) else None
         return max(self._backoff.next_s(), asked_s or 0.0)

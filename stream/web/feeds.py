@@ -57,7 +57,7 @@ _ORDERS: Final[Mapping[str, Callable[[Row], Any]]] = {
 
 @router.get("/feeds")
 async def feeds(request: Request, visit: Annotated[Visit, sees(Role.VIEWER)]) -> Response:
-    """All feeds of the folder in one question to Redis; files that can not be used are named."""
+    """All feeds of the folder in one question to Redis; files that cannot be used are named."""
     asked = Asked.of(request, ["q", "which"], list(_ORDERS))
     known = await visit.parts.feeds.now()
     states = await visit.parts.feeds.states(known.setups)

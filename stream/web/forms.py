@@ -31,7 +31,7 @@ async def fields_of(request: Request) -> Fields:
     try:
         return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=FIELDS_MAX))
     except ValueError as error:
-        raise ProblemError(Kind.MALFORMED, "the form can not be read") from error
+        raise ProblemError(Kind.MALFORMED, "the form cannot be read") from error
 
 
 def check_origin(request: Request, fields: Fields, csrf: str) -> None:

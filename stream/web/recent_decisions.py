@@ -59,7 +59,7 @@ class Recent:
             try:
                 await self._read()
             except (Fault, KafkaError) as error:
-                self.trouble = f"the decisions can not be read now: {error!r}"
+                self.trouble = f"the decisions cannot be read now: {error!r}"
                 self._there.set()
                 await asyncio.sleep(_AGAIN_S)
             finally:

@@ -170,7 +170,7 @@ async def watcher(request: Request) -> Callable[[], bool]:
     """Refuse who is not signed in (any more), or may not watch; no use of the session.
 
     Gives what says whether the token is still good: a stream outlasts it otherwise. Raises
-    ProblemError: a script asks, which can not be sent to the sign-in.
+    ProblemError: a script asks, which cannot be sent to the sign-in.
     """
     cookie, sessions = (
         request.cookies.get(cookie_name(request), ""),

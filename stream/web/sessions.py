@@ -1,7 +1,7 @@
 """Who is signed in: kept on the server, by a random number in the browser's cookie.
 
 In Redis, so that any worker knows it and a restart forgets nobody, under the SHA-256 of the cookie:
-whoever reads the register can not speak as anybody. What this process has seen it also remembers
+whoever reads the register cannot speak as anybody. What this process has seen it also remembers
 itself, for while Redis is away: that is when somebody has to look at the page. A session ends after
 a time without use, after a time in all, by signing out, and with the token that it was opened by.
 """

@@ -107,7 +107,7 @@ def _ms(value: float | None) -> float | None:
 
 def _rejected(seen: Picture) -> str:
     rejected = sum(seen.rejected_per_s.values())
-    return f"{_rate(rejected)} a second can not be read" if rejected else ""
+    return f"{_rate(rejected)} a second cannot be read" if rejected else ""
 
 
 def _decided(seen: Picture) -> Tile:
@@ -165,7 +165,7 @@ def _feeds(seen: Picture) -> Tile:
     held = [feed.name for feed in seen.feeds if feed.held]
     failing = [feed.name for feed in seen.feeds if feed.failures or feed.file_wrong]
     more = [f"{len(held)} {'waits' if len(held) == 1 else 'wait'} for you"] if held else []
-    more += [f"{len(failing)} can not be had"] if failing else []
+    more += [f"{len(failing)} cannot be had"] if failing else []
     value = f"{len(seen.feeds):,}" if seen.feeds else _NOT_KNOWN
     return Tile("feeds", "Feeds", value, "", ", ".join(more), "warn" if more else "")
 

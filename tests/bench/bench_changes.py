@@ -1,6 +1,6 @@
 """How long until a change is enforced, while 20,000 CDR/s flow through the same worker.
 
-No peer: the plain loop can not change its list while it runs. Measured is `ringfence run` with 64
+No peer: the plain loop cannot change its list while it runs. Measured is `ringfence run` with 64
 lists of 1M numbers that were loaded from snapshots and are followed in the register (Redis, on the
 broker's core), with default settings. One by one, numbers nobody listed are added to a list of
 the register and then removed, by the register's own `add` and `remove` as `ringfence lists add`

@@ -36,7 +36,7 @@ from tests.bench.report import Report, Row, Target, ratio
 
 EMIT_ALL_RATE_MAX = 2_000
 SETTLE_S = 5.0
-"""For a peer that can not say that it is ready: start, join the group, fetch once."""
+"""For a peer that cannot say that it is ready: start, join the group, fetch once."""
 PROMISED = (2_000, 20_000)
 MOST = {alternatives.PLAIN_LOOP: (0.5, 0.25), alternatives.GO_EARLY: (2, 1)}
 """p99 as a multiple of a peer's, at most: floor and aim."""

@@ -3,7 +3,7 @@
 No peer. `ringfence run --workers 2` with 64 lists of 1M numbers on two cores, against one worker on
 one, both on the same preloaded topic (bench_throughput.py says of what), decisions for blocks. The
 broker may run on both cores, since there are no others: it only hands out what its page cache
-holds. What it used is shown, because it is what two workers can not have.
+holds. What it used is shown, because it is what two workers cannot have.
 
 So that both workers begin at the same moment, the topic's records are one open transaction, which
 is committed when the workers have their partitions and have waited for records. The rate is the

@@ -92,7 +92,7 @@ async def test_rebalances_under_load(site, measured, delivery, session_ms):
 
 @DELIVERIES
 async def test_a_worker_that_was_paused(site, measured, delivery, session_ms):
-    """Stopped in mid-batch until others have its partitions, then woken: it can not do harm.
+    """Stopped in mid-batch until others have its partitions, then woken: it cannot do harm.
 
     It joins again by itself; only where its transaction was fenced off, or its time for one ran out
     in the pause, it ends and says so, to be started again.

@@ -1,4 +1,4 @@
-"""A configuration that can not be used: all errors at once, exit 2, and nothing was started."""
+"""A configuration that cannot be used: all errors at once, exit 2, and nothing was started."""
 
 import socket
 from collections.abc import Iterator

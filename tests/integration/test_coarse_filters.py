@@ -133,7 +133,7 @@ async def test_a_base_that_went_past_the_gate_is_not_enforced(
 ):
     """Whoever writes Redis itself, or an older version, puts no such filter before calls.
 
-    A worker that had a good base keeps it; one that starts with nothing can not ask the list.
+    A worker that had a good base keeps it; one that starts with nothing cannot ask the list.
     """
     await register.create(NAME, "plain", BY)
     await publish(register, bare_snapshot(Version("TH", "national", 2, "plain", b"", ""),

@@ -78,7 +78,7 @@ async def test_kafka_keeps_acknowledged_records_over_kill_and_stop() -> None:
 
 
 async def test_tansu_can_be_asked_for_by_name() -> None:
-    """The pip-only broker starts, takes and gives records, and says what it can not do."""
+    """The pip-only broker starts, takes and gives records, and says what it cannot do."""
     with best_broker("tansu") as broker:
         assert broker.title.startswith("Tansu ")
         assert not broker.supports_transactions

@@ -124,7 +124,7 @@ async def test_a_partner_that_can_not_be_read(operators):
     """What stands in the way is said, and is an exit code; nothing is refused for it."""
     operators.both.root.write_bytes(b"nothing")
     found = await operators.ask(operators.kh, "enforcement", "import", code=1)
-    assert "the root that we trust can not be read" in found["TH"]["fault"]
+    assert "the root that we trust cannot be read" in found["TH"]["fault"]
     assert await operators.ask(operators.kh, "enforcement", "show", "--refused") == {"TH": {}}
 
 

@@ -140,7 +140,7 @@ async def test_a_fingerprint_of_an_earlier_epoch_is_still_known(tmp_path, urls):
 
 
 async def test_what_others_hashed_alone_stops_a_move(tmp_path, urls):
-    """A partner's fingerprints can not be hashed anew here: nothing is changed, and it is told."""
+    """A partner's fingerprints cannot be hashed anew here: nothing is changed, and it is told."""
     async with scene(tmp_path, urls, Shared.FINGERPRINTS) as here, opened(urls[1]) as register:
         with pytest.raises(SnapshotUnreadable, match="of 2 entries only fingerprints are known"):
             await rekey(register, LIST, MOVE, LOCAL, NOW_S)

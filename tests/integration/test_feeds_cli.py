@@ -90,7 +90,7 @@ def test_a_refused_version_and_why_it_is_shown(office: Office):
 
 
 def test_a_partner_that_is_away_is_told(office: Office):
-    """A feed that can not be had is an exit code, a word in ls, and a sentence in show."""
+    """A feed that cannot be had is an exit code, a word in ls, and a sentence in show."""
     said = office.types("feeds", "pull", "kh-scam", code=1)
     assert "missing" in said
     assert "down: missing" in office.types("feeds", "ls", code=1)
@@ -110,12 +110,12 @@ def test_a_login_page_is_refused_by_its_name(office: Office):
 
 
 def test_check_works_without_redis(tmp_path: Path):
-    """Where the register can not be asked, check says so, and says all that it can."""
+    """Where the register cannot be asked, check says so, and says all that it can."""
     office = Office(tmp_path, "redis://127.0.0.1:1/0")
     office.partner_says(*kh(1, 2))
     said = office.types("feeds", "check", str(office.file), "--feed", "kh-scam")
     assert "2 good rows" in said
-    assert "not compared with a list: the register can not be asked" in said
+    assert "not compared with a list: the register cannot be asked" in said
     assert "would go live" in said
     office.types("feeds", "ls", code=3)
 

@@ -165,7 +165,7 @@ async def test_what_may_not_be_listed_is_held_and_some_of_it_never_goes_live(par
 
 
 async def test_a_number_put_right_stays_off_our_own_list_and_holds_nobodys(partner):
-    """Our own feed can not bring it back, not even released; a partner's list may go on naming it,
+    """Our own feed cannot bring it back, not even released; a partner's list may go on naming it,
     and neither version waits for a person.
     """
     async with partner:

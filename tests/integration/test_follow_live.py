@@ -144,7 +144,7 @@ async def test_a_whole_list_that_is_not_accepted_is_let_be_for_a_while(tmp_path,
 
 
 async def test_a_disk_that_takes_nothing_is_told(tmp_path, urls):
-    """What can not be kept here is this machine's trouble, and the last good list stays."""
+    """What cannot be kept here is this machine's trouble, and the last good list stays."""
     async with lab(tmp_path, urls) as world:
         await world.kh.add(*kh(1))
         await world.kh.publishes()
@@ -159,7 +159,7 @@ async def test_a_disk_that_takes_nothing_is_told(tmp_path, urls):
 
 
 async def test_a_root_that_is_not_there_is_told(tmp_path, urls):
-    """A feed whose trusted root can not be read says which file, and is tried each second."""
+    """A feed whose trusted root cannot be read says which file, and is tried each second."""
     async with lab(tmp_path, urls) as world:
         world.kh.root.unlink()
         with pytest.raises(FeedDown, match=r"root\.json cannot be read"):

@@ -72,7 +72,7 @@ async def test_an_appeal_that_cannot_be_read_keeps_no_other_from_its_answer(
         raw.zadd("rf:appeals:state:pending_owner", {b"\xff": 1})
         assert await settle(register, book, DESK) == (good.id,)
         assert count(Place.APPEAL) == 1
-        with pytest.raises(RegisterLost, match=f"appeal {bad.id} can not be read"):
+        with pytest.raises(RegisterLost, match=f"appeal {bad.id} cannot be read"):
             await book.get(bad.id)
 
 

@@ -20,7 +20,7 @@ LISTED, LATER, NEVER = "+85523900123", "+85523900124", "+85523900999"
 
 
 async def asked(at: Lab, *numbers: str) -> list[bool]:
-    """What the example answers, run as a program that can not import us."""
+    """What the example answers, run as a program that cannot import us."""
     answers = []
     for number in numbers:
         words = [sys.executable, "-I", str(EXAMPLE), at.url, str(at.kh.root), LIST, number]

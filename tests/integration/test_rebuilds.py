@@ -27,7 +27,7 @@ def arguments(redis_url: str, tmp_path) -> tuple[str, ...]:
 async def test_too_many_changes_become_a_base(register, redis_url, worker, load, arguments):
     """Above the limit a list is rebuilt by a process; what it lists stays enforced all the while.
 
-    A list that can not be rebuilt (its circle has no key here) is told of, and delays nobody.
+    A list that cannot be rebuilt (its circle has no key here) is told of, and delays nobody.
     """
     told: list[Rebuild] = []
     await load(register, BASE[:20])

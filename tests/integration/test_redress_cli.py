@@ -286,7 +286,7 @@ async def test_an_appeal_is_taken_in_forwarded_and_answered(
     site: Site, register: Register, tmp_path: Path
 ) -> None:
     """By number, with the lists that block it; what nothing blocks is refused in words; the queue
-    masks numbers; each command says what it did, and what can not be done.
+    masks numbers; each command says what it did, and what cannot be done.
     """
     await register.create(SCAM, "plain", BY)
     await register.add(SCAM, [entry("+85531000001")], BY)

@@ -142,7 +142,7 @@ def test_a_report_is_made_of_what_was_recorded(desk):
 
 
 def test_a_report_goes_where_it_is_wanted(desk):
-    """To a file, to stdout with the words on stderr, or both; exit 2 where it can not."""
+    """To a file, to stdout with the words on stderr, or both; exit 2 where it cannot."""
     asyncio.run(recorded(desk))
     said = desk.report("th-kh", "--period", PERIOD, "--out", "a.html", "--json", "a.json")
     assert "Cambodia's list KH/scam in Thailand: 8,400 calls blocked and 21 flagged" in said
@@ -160,7 +160,7 @@ def test_a_report_goes_where_it_is_wanted(desk):
         (("th-kk",), 1, "no agreement th-kk; known: asean, itu, partners, th-kh, th-mm, th-ph"),
         (("th-kh", "--period", "2025-08"), 1, "th-kh began on 2025-09-01, after 2025-08"),
         (("th-kh", "--period", "2099-01"), 1, "2099-01 has not begun"),
-        (("th-kh", "--out", "x", "--json", "x"), 2, "x: the page and the JSON can not both go"),
+        (("th-kh", "--out", "x", "--json", "x"), 2, "x: the page and the JSON cannot both go"),
         (("th-kh", "--period", "2026-13"), 2, "'2026-13' is no period: write a month 2026-11"),
     ],
 )

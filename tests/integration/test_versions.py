@@ -286,7 +286,7 @@ async def test_what_became_of_a_number(told, load, raw):
 async def test_a_bare_filter_is_never_taken_for_an_empty_list(register, load):
     """A list that is a bare filter is not rebuilt to nothing; a rollback puts the very filter back.
 
-    What it holds can not be told, so a diff or a moment of it is refused with the reason.
+    What it holds cannot be told, so a diff or a moment of it is refused with the reason.
     """
     data = snapshot(NAME, [entry(number) for number in BASE[:20]])
     bare = write_filter(data.filter)

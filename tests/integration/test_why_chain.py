@@ -127,7 +127,7 @@ async def test_what_is_away_is_said(tmp_path: Path) -> None:
     found, looked = await decided(settings, "decisions", OURS, None, 3)
     assert (found, looked["why"]) == (
         [],
-        f"decisions can not be read: Kafka at {nobody} does not answer",
+        f"decisions cannot be read: Kafka at {nobody} does not answer",
     )
     did = await delivered(settings, OURS, found, 0)
-    assert "can not be asked" in did["key"]["why"]
+    assert "cannot be asked" in did["key"]["why"]

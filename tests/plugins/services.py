@@ -1,6 +1,6 @@
 """Broker and Redis for the tests, started once and when first asked for; the report says which.
 
-The first line of every run names what it runs against. What can not run on this machine is named
+The first line of every run names what it runs against. What cannot run on this machine is named
 there and again at the end, with the command that would make it possible. RINGFENCE_REQUIRE_KAFKA=1
 (CI) turns a missing Apache Kafka or redis-server into a refusal to start.
 """
@@ -87,7 +87,7 @@ def first_line(services: Services | None) -> str:
 
 
 def not_run(services: Services | None) -> list[str]:
-    """One line for each group of tests that can not run here, with the command that helps."""
+    """One line for each group of tests that cannot run here, with the command that helps."""
     if services is None:
         return []
     lines = []
@@ -128,7 +128,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what can not run here as skipped, with the reason that the first lines gave."""
+    """Mark what cannot run here as skipped, with the reason that the first lines gave."""
     services = config.stash[SERVICES]
     for item in items:
         for marker in KAFKA_ONLY:

@@ -188,7 +188,7 @@ def test_lists_of_all_kinds_match_both_ways():
 
 
 def test_kernels_and_core_mean_the_same_by_a_number():
-    """What a kernel can not import is written there again, and must not differ."""
+    """What a kernel cannot import is written there again, and must not differ."""
     from stream.core.kernels import membership
     from stream.core.model import confidence
 

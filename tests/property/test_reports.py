@@ -150,7 +150,7 @@ def test_one_source_speaks_once(reports, edits):
 
 
 def test_a_numbers_reports_are_bounded():
-    """A feed that names a new source in every row can not make one number grow without end."""
+    """A feed that names a new source in every row cannot make one number grow without end."""
     reports: tuple[Entry, ...] = ()
     for n in range(REPORTS_MAX + 5):
         one = entry(NUMBERS[0], source=f"s{n:03}", reported_at_s=1000 + n)

@@ -111,7 +111,7 @@ def is_plainly_linear(pattern: str) -> bool:
 
     It begins at the text's beginning, so one place is tried. It has repeats of single characters
     only, none inside another. What follows each repeat begins with none of its characters: then
-    whatever a repeat gives back can not be taken by what follows, and there is one way to divide
+    whatever a repeat gives back cannot be taken by what follows, and there is one way to divide
     a text among them. Optional and alternative parts have a fixed length, and few combinations.
     """
     # How `re` reads a pattern; Hypothesis stands on the same module.

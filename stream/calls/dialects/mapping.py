@@ -188,7 +188,7 @@ class JsonMapping:
         try:
             found = self._glance.read(value)
         except msgspec.ValidationError:
-            # Only what can not be done without makes a record no call: see dialect `ringfence`. Of
+            # Only what cannot be done without makes a record no call: see dialect `ringfence`. Of
             # the others each is read by itself: one that makes no sense hides no other.
             found = self._lean.read(value)
             record = fields.members(value)

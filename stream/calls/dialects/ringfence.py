@@ -68,7 +68,7 @@ class Ringfence:
             return self._glance(value)
         except msgspec.ValidationError:
             # A trunk or ingress of a wrong type must not let a listed caller through: only what
-            # can not be done without makes a record no call.
+            # cannot be done without makes a record no call.
             lean = self._lean(value)
         return Glance(
             lean.call_id,

@@ -1,1 +1,1 @@
-"""Plausibility: what a call's caller can not be, whatever the lists say of it."""
+"""Plausibility: what a call's caller cannot be, whatever the lists say of it."""

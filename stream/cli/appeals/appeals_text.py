@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 def desk_of(settings: Settings) -> Desk:
-    """Where appeals are answered. Raises ConfigInvalid where an agreement can not be read."""
+    """Where appeals are answered. Raises ConfigInvalid where an agreement cannot be read."""
     return Desk(
         settings.calls.home_country,
         settings.circle_keys(),

@@ -98,4 +98,4 @@ async def _print_decisions(settings: Settings, limit: int, shown: _Shown, *, fol
                         if new is not None and shown.wants(new):
                             shown.show(new)
         except KafkaError as error:
-            raise down(kafka, f"{topic} can not be read", error) from error
+            raise down(kafka, f"{topic} cannot be read", error) from error

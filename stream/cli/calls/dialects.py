@@ -250,7 +250,7 @@ def _records(file: Path) -> list[bytes]:
         with file.open("rb") as source:
             return records_in(source.read(BYTES_MAX))
     except OSError as error:
-        _fail(f"{file}: can not be read: {error.strerror}")
+        _fail(f"{file}: cannot be read: {error.strerror}")
 
 
 def _head(file: Path) -> bytes:

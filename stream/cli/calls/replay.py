@@ -1,7 +1,7 @@
 """`ringfence replay`: recorded calls against a candidate, before anybody feels it.
 
 Exit codes: 0 done, also if nothing would change, 1 what was asked for is not kept any more, 2 wrong
-usage or configuration, or a file that can not be read, 3 Kafka or the register are down.
+usage or configuration, or a file that cannot be read, 3 Kafka or the register are down.
 """
 
 import asyncio
@@ -315,7 +315,7 @@ def _file(
     if out_of:
         was = "was" if out_of == 1 else "were"
         notes.append(
-            f"{many(out_of, 'row')} of {path.name} can not go onto a list and {was} left out: "
+            f"{many(out_of, 'row')} of {path.name} cannot go onto a list and {was} left out: "
             f"`ringfence feeds check {path.name}` says why."
         )
     new = "" if held else " (a new list)"

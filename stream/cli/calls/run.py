@@ -49,7 +49,7 @@ def warm(config: ConfigFiles = None, as_json: AsJson = False) -> None:
     """Compile the kernels that decide calls, and keep them where workers look for them.
 
     A worker does the same when it starts, but then calls wait for it: half a minute after
-    an upgrade, a second once they are there. Exit code 1 if they can not be used, and why.
+    an upgrade, a second once they are there. Exit code 1 if they cannot be used, and why.
 
     Example: ringfence warm --config carrier.toml
     """

@@ -1,6 +1,6 @@
 """`ringfence agreements`: what was agreed with other countries, and what follows from it for calls.
 
-Exit codes: 0 done, 1 there is a contradiction, or no such agreement, 2 a file can not be used.
+Exit codes: 0 done, 1 there is a contradiction, or no such agreement, 2 a file cannot be used.
 """
 
 from typing import Annotated, Any
@@ -74,7 +74,7 @@ def check(config: ConfigFiles = None, as_json: AsJson = False) -> None:
 
 
 def _sum(found: list[Contradiction], errors: Any) -> str:
-    wrong = f"{len(errors)} files can not be used, " if errors else ""
+    wrong = f"{len(errors)} files cannot be used, " if errors else ""
     return f"{wrong}{len(found) or 'no'} contradiction{'s' * (len(found) != 1)}"
 
 

@@ -78,7 +78,7 @@ def retire(name: Circle, config: ConfigFiles = None) -> None:
     try:
         path.unlink()
     except OSError as error:
-        raise SecretUnsafe(f"{path} can not be deleted: {error.strerror}") from error
+        raise SecretUnsafe(f"{path} cannot be deleted: {error.strerror}") from error
     say(f"{name}: the key is deleted; restart what runs, so that it is forgotten there too")
 
 

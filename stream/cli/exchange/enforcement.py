@@ -235,7 +235,7 @@ def show(
     owner's publication: until it was live (p99), until the first call was stopped (p50); false
     positives, and appeals that are open. With --json all of it.
 
-    Exit codes: 0, also where there is nothing; 2 a --file that can not be read, and what is wrong.
+    Exit codes: 0, also where there is nothing; 2 a --file that cannot be read, and what is wrong.
 
     Example: ringfence enforcement show KH/scam --by TH --days 30
     """
@@ -271,7 +271,7 @@ def _in_file(file: Path) -> Enforcement:
         with file.open("rb") as opened:
             return read(opened.read(DOCUMENT_BYTES_MAX + 1), target)
     except OSError as error:
-        fail(f"{file} can not be read: {error.strerror}", USAGE)
+        fail(f"{file} cannot be read: {error.strerror}", USAGE)
     except DocumentUnreadable as error:
         fail(str(error), USAGE)
 

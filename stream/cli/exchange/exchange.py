@@ -86,7 +86,7 @@ def root_in(path: Path) -> bytes:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise ExchangeFault(f"{path} can not be read: {error.strerror}") from error
+        raise ExchangeFault(f"{path} cannot be read: {error.strerror}") from error
     if len(data) > _BYTES_MAX:
         raise ExchangeFault(f"{path} is too large to be a root.json")
     return data
@@ -114,9 +114,9 @@ def init(offline: Offline, threshold: Threshold = 1, config: ConfigFiles = None)
 
 
 def note_closed(folder: Path) -> None:
-    """Say it where a web server can not get to what is published."""
+    """Say it where a web server cannot get to what is published."""
     if (closed := repository_files.closed_above(folder)) is not None:
-        text = f"a web server of another user can not enter {closed}: `chmod o+x {closed}`"
+        text = f"a web server of another user cannot enter {closed}: `chmod o+x {closed}`"
         note(f"{text}, or a folder like /srv/exchange for [exchange] dir")
 
 

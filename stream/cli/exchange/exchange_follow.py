@@ -58,7 +58,7 @@ def follow(
     """Verify a neighbour's list and write the feed file that follows it.
 
     Compare the SHA-256 that is printed with the one that its owner tells you, by voice. A file that
-    is there already is not overwritten. Exit code 1: it can not be trusted or read, and why.
+    is there already is not overwritten. Exit code 1: it cannot be trusted or read, and why.
 
     Example: ringfence exchange follow https://kh.example KH/scam --root kh.json --contact noc@kh
     """
@@ -126,4 +126,4 @@ def _write(file: Path, text: str) -> None:
     except FileExistsError:
         fail(f"{file} is there already: that list is followed already", NOTHING_DONE)
     except OSError as error:
-        fail(f"{file} can not be written: {error.strerror}", NOTHING_DONE)
+        fail(f"{file} cannot be written: {error.strerror}", NOTHING_DONE)

@@ -55,7 +55,7 @@ def report(
     Example: ringfence report th-kh --period 2026-11 --out th-kh.html --json th-kh.json
     """
     if output is not None and output == json_file:
-        fail(f"{output}: the page and the JSON can not both go there", USAGE)
+        fail(f"{output}: the page and the JSON cannot both go there", USAGE)
     settings = settings_of(config)
     known = agreements_of(settings)
     agreement = _agreement(settings, known, name)

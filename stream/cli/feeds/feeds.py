@@ -78,7 +78,7 @@ def run(config: ConfigFiles = None) -> None:
 def ls_(config: ConfigFiles = None, as_json: AsJson = False) -> None:
     """Show all feeds: when each was last heard of, what it has on its list, what is wrong.
 
-    Exit code 1: a version waits, or a feed can not be had; 2: a feed's file is wrong.
+    Exit code 1: a version waits, or a feed cannot be had; 2: a feed's file is wrong.
 
     Example: ringfence feeds ls
     """

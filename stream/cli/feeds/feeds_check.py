@@ -56,7 +56,7 @@ def check(
     Nothing is stored. Without --feed the format is found from the file, as `feeds detect` does
     (--region and --number answer its questions), and it is compared with no list; without Redis
     too, and that is said. Exit code 0: it would go live with every row, 1: not, or not all of it,
-    2: it can not be read.
+    2: it cannot be read.
 
     Example: ringfence feeds check numbers.csv --feed kh-scam
     """
@@ -201,7 +201,7 @@ async def _assessed(
         except ListUnknown:
             unknown = f"there is no list {feed.list_name} yet; the first version makes it"
         except (RegisterDown, RegisterUnsafe) as fault:
-            unknown = f"the register can not be asked ({fault})"
+            unknown = f"the register cannot be asked ({fault})"
     return await assess(None, feed, arrival, around, None, now_s(), versions), unknown
 
 

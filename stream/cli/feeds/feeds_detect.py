@@ -42,7 +42,7 @@ def detect_(
 
     Nothing is stored. With --region national numbers are tried there alone, else in our own country
     and its neighbours. --number says which column has the numbers to block, where that is asked.
-    Exit code 1: it is nothing that is known, or something has to be said first; 2: it can not be
+    Exit code 1: it is nothing that is known, or something has to be said first; 2: it cannot be
     read.
 
     Example: ringfence feeds detect numbers.csv > config/feeds/kh-scam.toml

@@ -33,7 +33,7 @@ app = typer.Typer()
 
 
 def check_form(form: str, output: Path | None) -> None:
-    """End with 2 if a list can not be written so."""
+    """End with 2 if a list cannot be written so."""
     if form not in FORMS:
         fail(f"no format {form}: text, csv, jsonl, changes or pybloom", USAGE)
     if form == "pybloom" and output is None and sys.stdout.isatty():

@@ -257,7 +257,7 @@ def rekey_(
     """Move a list of ours to another circle, or to the next epoch of its own: hash it anew.
 
     What is listed stays the same, and goes out by itself; partners who have the new key follow by
-    themselves, the others keep their last good list. Generations before it can not be had any more.
+    themselves, the others keep their last good list. Generations before it cannot be had any more.
     Exit code 1: it was changed without a pause, and nothing was done.
 
     Example: ringfence lists rekey KH/scam --circle asean@2 --reason "a leaked key"
@@ -345,7 +345,7 @@ def _diagnosis_lines(found: Diagnosis) -> Iterator[str]:
         yield f"  the register made {len(since):,} steps since it lost data:"
         yield from (f"    {step.generation}  {step.op}" for step in since[:20])
     elif since is None and found.standing is Standing.FORKED:
-        yield "  which changes the register made since can not be told: they would be undone"
+        yield "  which changes the register made since cannot be told: they would be undone"
     yield f"  {found.standing.value}"
 
 

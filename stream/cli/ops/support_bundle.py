@@ -29,7 +29,7 @@ def support_bundle(
 
     It holds no secret and no whole number: values of secrets are taken out wherever they stand, and
     numbers are masked. Look into it before you send it: MANIFEST.json says what is in it and why.
-    Exit codes: 0 it is written, 1 it can not be.
+    Exit codes: 0 it is written, 1 it cannot be.
 
     Example: ringfence support-bundle --out support.tar.gz
     """
@@ -44,7 +44,7 @@ def support_bundle(
             held = pieces(settings, os.environ, log or [])
             manifest = asyncio.run(write(path, held, scrubber, now_s()))
     except OSError as error:
-        err.print(f"{path} can not be written: {error.strerror}", markup=False, soft_wrap=True)
+        err.print(f"{path} cannot be written: {error.strerror}", markup=False, soft_wrap=True)
         raise typer.Exit(1) from error
     for piece in manifest:
         left_out = f" LEFT OUT: {piece['left_out']}" if "left_out" in piece else ""

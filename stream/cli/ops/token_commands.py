@@ -72,7 +72,7 @@ def list_(file: File = None, as_json: AsJson = False) -> None:
     """Say who has a token, of which role, and until when.
 
     It reads what `ringfence serve` reads: the file that RINGFENCE_HTTP_TOKENS_FILE names, else
-    RINGFENCE_HTTP_TOKENS. Exit code 1 if a line of it can not be used.
+    RINGFENCE_HTTP_TOKENS. Exit code 1 if a line of it cannot be used.
 
     Example: ringfence token list --file /etc/ringfence/tokens
     """
@@ -115,7 +115,7 @@ def revoke(
 
     Its line in the file that RINGFENCE_HTTP_TOKENS_FILE names becomes a comment. Every process of
     `ringfence serve` takes that up within seconds, or at once on SIGHUP. Exit codes: 0 it is
-    revoked, 1 there is no such client, 2 the file can not be changed.
+    revoked, 1 there is no such client, 2 the file cannot be changed.
 
     Example: ringfence token revoke switch-bkk-1 --reason "stolen laptop"
     """

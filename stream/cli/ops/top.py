@@ -97,7 +97,7 @@ class _Newest:
             try:
                 await self._follow(settings)
             except (Fault, KafkaError) as error:
-                self._say(f"can not be read: {error}")
+                self._say(f"cannot be read: {error}")
             await asyncio.sleep(_ASK_AGAIN_S)
 
     async def _follow(self, settings: Settings) -> None:

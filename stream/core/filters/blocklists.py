@@ -36,7 +36,7 @@ class LiveList:
     """One list as it is enforced.
 
     `key` is its circle's hashing key (b"" in `plain`). `snapshot` is None while nothing usable has
-    arrived: such a list can not be asked. `generation` counts the overlay's changes too.
+    arrived: such a list cannot be asked. `generation` counts the overlay's changes too.
     `synced_at_s` is when the register was last known to agree, in seconds since the epoch. `scope`
     is what its feed may list, None: no feed has said so.
     """
@@ -134,7 +134,7 @@ class Blocklists:
     `trials` is what operators took from trial into force, or back, by that moment.
 
     By a list's index: `names`, `scopes`, `generations` and `synced_at_s` int64. `unusable` are the
-    indexes of those that have no data and can not be asked.
+    indexes of those that have no data and cannot be asked.
     """
 
     lists: tuple[LiveList, ...]
@@ -236,7 +236,7 @@ class Blocklists:
 
         Reports that expired before `now_s` (seconds since the epoch) do not count, and confidence
         falls as `decay` says for each list (None: it does not). Numbers that a list may not name by
-        `scopes` are marked. Lists that can not be asked are in `unusable`, not here: they say the
+        `scopes` are marked. Lists that cannot be asked are in `unusable`, not here: they say the
         same of every number.
         """
         if decay is None:

@@ -2,7 +2,7 @@
 
 A list is shared as a `BloomFilter.tofile` file, so that a partner needs nothing of ours. Such a
 file has no magic, version or checksum; what can be told from its bytes is checked here, and what
-can not is left to the probe numbers (`check_probes`) and to known members (`check_members`).
+cannot is left to the probe numbers (`check_probes`) and to known members (`check_members`).
 
 File: `<dQQQQ` error_rate, slices k, bits_per_slice m, capacity, count; then k * m bits, bit `p` in
 bit `p & 7` of byte `p >> 3`. Element: the circle's key in hex, then the number ("+66812345678").
@@ -151,7 +151,7 @@ def read_filter(data: bytes | Path) -> Filter:
     """Read a pybloom-live 4 file, from memory or as a read-only map; what can be told is checked.
 
     Raises `FilterUnreadable` with the place and what is wrong. That the hash is another one (a file
-    of pybloom-live 3, bytes as keys, another circle) can not be told from the bytes: see
+    of pybloom-live 3, bytes as keys, another circle) cannot be told from the bytes: see
     `check_probes` for filters of ours and `check_members` for a partner's.
     """
     f = map_filter(data)

@@ -1,6 +1,6 @@
 """What changed on one list since its snapshot: small, exact, and looked at before the filter.
 
-A Bloom filter can not forget, so a removal lives here until the snapshot is rebuilt, and an
+A Bloom filter cannot forget, so a removal lives here until the snapshot is rebuilt, and an
 addition until it is part of one.
 """
 

@@ -197,7 +197,7 @@ def open_snapshot(
         _check_rate(held, f"{directory}/")
 
     def column(name: str, dtype: np.dtype[Any]) -> NDArray[Any]:
-        if not manifest.count:  # a file of no bytes can not be mapped
+        if not manifest.count:  # a file of no bytes cannot be mapped
             return np.empty(0, dtype)
         # As a plain array over the map: indexing a np.memmap costs a Python call each time.
         return np.asarray(np.memmap(directory / name, dtype, "r"))

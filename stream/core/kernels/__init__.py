@@ -38,15 +38,15 @@ def activate(cache_dir: Path | None) -> str:
     try:
         jit = import_module("stream.core.kernels.jit")
     except ImportError as error:
-        return f"Numba can not be imported: {error}"
+        return f"Numba cannot be imported: {error}"
     jit.keep_in(cache_dir)
     try:
         for name in _modules():
             import_module(f"{__name__}.{name}")
     except jit.CompileFailed as error:
-        return f"the kernels can not be compiled here: {error}"
+        return f"the kernels cannot be compiled here: {error}"
     except OSError as error:
-        return f"the kernels' cache can not be used: {error}"
+        return f"the kernels' cache cannot be used: {error}"
     _State.compiled = True
     return ""
 

@@ -26,7 +26,7 @@ def _big_endian(data: Any, at: Any, size: Any) -> Any:
 def reaches(data: Any, start: Any, stop: Any, offset: Any) -> Any:
     """The offset after the last whole batch in `data[start:stop]`, at least `offset`.
 
-    Stops at the first header that can not be one of message format v2.
+    Stops at the first header that cannot be one of message format v2.
     """
     at = start
     beyond = offset

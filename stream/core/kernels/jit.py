@@ -18,7 +18,7 @@ from numba.core.errors import NumbaError
 from numba.core.registry import cpu_target
 
 CompileFailed = NumbaError
-"""What importing a module with kernels raises where one can not be compiled."""
+"""What importing a module with kernels raises where one cannot be compiled."""
 
 _njit: Any = numba.njit
 intrinsic: Callable[[Callable[..., Any]], Any] = extending.intrinsic

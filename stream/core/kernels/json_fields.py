@@ -48,7 +48,7 @@ class Found(NamedTuple):
     """Where fields lie.
 
     `starts`, `sizes` int64[fields, records], a size of -1 where there is none. `odd`
-    uint8[records], 1 for a record that the scan can not vouch for.
+    uint8[records], 1 for a record that the scan cannot vouch for.
     """
 
     starts: NDArray[np.int64]

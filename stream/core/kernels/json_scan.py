@@ -1,7 +1,7 @@
 """Where the wanted fields of JSON records lie, each record checked to the last byte. Compiled.
 
 A record is read as one of the shapes seen before (`json_shapes`), or step by step, and then its
-shape is kept. What this can not vouch for is left to the ordinary decoder, whose word is final.
+shape is kept. What this cannot vouch for is left to the ordinary decoder, whose word is final.
 """
 
 from typing import Any, NamedTuple

@@ -60,7 +60,7 @@ def frame(answer: NDArray[np.uint8], bounds: NDArray[np.int64], table: NDArray[n
     """Fill `table` with the whole batches of an answer; how many they are.
 
     `bounds` int64[stretches, 2]: first byte and end of each. `table` has room for a batch in each
-    61 bytes of a stretch, and one more. A batch that can not be passed over is the last of its
+    61 bytes of a stretch, and one more. A batch that cannot be passed over is the last of its
     stretch, and so is one that is cut short, which is left out.
     """
     rows = 0
@@ -110,7 +110,7 @@ def records_max(table: NDArray[np.int64]) -> int:
 
 
 class Malformed(Exception):
-    """A batch can not be taken, for `fault`."""
+    """A batch cannot be taken, for `fault`."""
 
     def __init__(self, fault: int) -> None:
         super().__init__(fault)

@@ -138,7 +138,7 @@ class Received(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StepRefused(StrEnum):
-    """Why an appeal can not take a step."""
+    """Why an appeal cannot take a step."""
 
     CLOSED = "it was answered already"
     FORWARDED = "its list's owner was asked already"
@@ -146,7 +146,7 @@ class StepRefused(StrEnum):
 
 
 def stepped(appeal: Appeal, step: AppealStep) -> Appeal | StepRefused:
-    """The appeal after a step; or why it can not take it."""
+    """The appeal after a step; or why it cannot take it."""
     if not appeal.open:
         return StepRefused.CLOSED
     if step.state not in _NEXT[appeal.state]:

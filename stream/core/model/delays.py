@@ -1,6 +1,6 @@
 """How long things took, so that days can be put together: counts in steps of 5 %.
 
-Medians of days can not be made the median of their month; counts can be added. A step's name is its
+Medians of days cannot be made the median of their month; counts can be added. A step's name is its
 place on a scale that begins at a millisecond and ends after a year: 500 steps at most, however
 much was measured. (So do DDSketch, Masson et al., VLDB 2019, and Prometheus' native histograms.)
 """

@@ -45,7 +45,7 @@ class Outcome(StrEnum):
 class Counts(msgspec.Struct, frozen=True, kw_only=True):
     """Of one category: calls by outcome, and how many different numbers of the list they were.
 
-    `entries` are those of the day, `entries_month` those of its month up to this day: days can not
+    `entries` are those of the day, `entries_month` those of its month up to this day: days cannot
     be added, since a number that calls on two days is one. None: not counted.
     """
 

@@ -32,7 +32,7 @@ class Fault(Exception):
 
 
 class ConfigInvalid(Fault):
-    """The configuration can not be used; `errors` holds every reason found, each with its place."""
+    """The configuration cannot be used; `errors` holds every reason found, each with its place."""
 
     exit_code = CONFIG_WRONG
 
@@ -42,11 +42,11 @@ class ConfigInvalid(Fault):
 
 
 class SourceDown(Fault):
-    """Call records can not be read or their positions not be committed."""
+    """Call records cannot be read or their positions not be committed."""
 
 
 class SinkDown(Fault):
-    """Decisions can not be published."""
+    """Decisions cannot be published."""
 
 
 class KafkaRefuses(Fault):
@@ -108,7 +108,7 @@ class AppealUnknown(Fault):
 
 
 class AppealRefused(Fault):
-    """An appeal can not be taken, or can not go on as asked; nothing was changed."""
+    """An appeal cannot be taken, or cannot go on as asked; nothing was changed."""
 
 
 class TracebackRefused(Fault):
@@ -153,7 +153,7 @@ class FeedFault(StrEnum):
 
 
 class FeedDown(Fault):
-    """A feed's new version can not be had now; the last good one stays.
+    """A feed's new version cannot be had now; the last good one stays.
 
     `detail` names the place and what to do, and never a secret. `retry_after_s`: not sooner than in
     so many seconds, as the server asks; None where it says nothing.
@@ -179,11 +179,11 @@ class SnapshotUnreadable(Fault):
 
 
 class ExchangeFault(Fault):
-    """A repository can not be made, signed, carried or bundled as asked; nothing was changed."""
+    """A repository cannot be made, signed, carried or bundled as asked; nothing was changed."""
 
 
 class SecretUnsafe(Fault):
-    """A file with a secret can be read by others, can not be read, or would be overwritten."""
+    """A file with a secret can be read by others, cannot be read, or would be overwritten."""
 
 
 class DocumentUnreadable(Fault):

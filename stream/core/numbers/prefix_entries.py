@@ -36,7 +36,7 @@ _FILL = "5"
 
 
 class PrefixFault(Enum):
-    """Why a prefix or range can not be listed, and what to do about it."""
+    """Why a prefix or range cannot be listed, and what to do about it."""
 
     PREFIX_TOO_SHORT = (
         "the prefix stands for too many numbers: list longer ones, or set how many digits it must "

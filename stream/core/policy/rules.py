@@ -129,7 +129,7 @@ class RuleSettings:
 
     @property
     def with_memory(self) -> tuple[str, ...]:
-        """Rules that are on and go by more than the call itself: a lookup can not tell them."""
+        """Rules that are on and go by more than the call itself: a lookup cannot tell them."""
         return ("short_bursts",) if self.is_on("short_bursts") else ()
 
     def blocks_everywhere(self, rule: str) -> bool:

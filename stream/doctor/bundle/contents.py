@@ -1,4 +1,4 @@
-"""What goes into a support bundle, each piece with why; what can not be had is said in its place.
+"""What goes into a support bundle, each piece with why; what cannot be had is said in its place.
 
 Every piece is bounded: `PIECE_BYTES_MAX`, of logs and audit the end.
 """
@@ -217,6 +217,6 @@ def _tail(path: Path) -> str:
             file.seek(max(0, size - PIECE_BYTES_MAX))
             lines = file.read().splitlines()[1 if size > PIECE_BYTES_MAX else 0 :]
     except OSError as error:
-        return f"{path.name} can not be read: {error.strerror}\n"
+        return f"{path.name} cannot be read: {error.strerror}\n"
     kept = islice(lines, max(0, len(lines) - LOG_LINES_MAX), None)
     return b"\n".join(kept).decode(errors="replace") + "\n"

@@ -20,7 +20,7 @@ _FILE_BYTES_MAX = 64 * 1024
 _NAMED = re.compile(r"TOKEN|SECRET|PASS|KEY|CREDENTIAL|AUTH|RINGFENCE_", re.IGNORECASE)
 _HARMLESS = {"RINGFENCE_CONFIG", "RINGFENCE_ACTOR"}
 # Every expression below takes time in proportion to its text, also where it finds nothing: what
-# repeats is followed by what it can not be itself, or may begin only once in a word. A log line is
+# repeats is followed by what it cannot be itself, or may begin only once in a word. A log line is
 # written by whoever calls; with one expression of another kind 16 kB of it took a second.
 _QUOTE = r"\\{0,4}[\"']?"
 _TEXT = r"""(?:(")(?:[^"\\\r\n]|\\.)+|(')(?:[^'\\\r\n]|\\.)+|"""
@@ -173,7 +173,7 @@ def _read(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(_FILE_BYTES_MAX)
     except OSError:
-        return b""  # what we can not read, we can not give away
+        return b""  # what we cannot read, we cannot give away
 
 
 def environment(environ: Mapping[str, str]) -> dict[str, str]:

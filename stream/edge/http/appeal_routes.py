@@ -244,7 +244,7 @@ async def standing(request: Request, parts: PartsHere, appeal_id: _AppealId) -> 
 @router.post(
     "/appeals/{appeal_id}/{answer}",
     summary="Answer an appeal",
-    responses={**_ANSWERED, 409: {"description": "It can not go there from where it stands."}},
+    responses={**_ANSWERED, 409: {"description": "It cannot go there from where it stands."}},
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -278,7 +278,7 @@ async def answered(
 
     The comment is told to who appealed, and stands in the audit.
     """
-    # A browser that is logged in could be made to send a form from elsewhere; JSON it can not send.
+    # A browser that is logged in could be made to send a form from elsewhere; JSON it cannot send.
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
         raise ProblemError(Kind.UNSUPPORTED, f"takes {JSON}")
     try:

@@ -19,8 +19,8 @@ from stream.ops.clock import now_s
 
 RULES: Final[Mapping[str, str]] = {
     "do_not_originate": "the calling number takes calls and never makes any",
-    "home_number_from_abroad": "a number of this country can not come in from abroad on this trunk",
-    "short_number_from_abroad": "a number of three or four digits can not come in from abroad",
+    "home_number_from_abroad": "a number of this country cannot come in from abroad on this trunk",
+    "short_number_from_abroad": "a number of three or four digits cannot come in from abroad",
     "caller_is_callee": "the calling number is the called one",
     "voip_from_abroad_mark": "the calling number is marked as an internet call from abroad",
     "roaming_mark": "the calling number has a mark of roaming that none on this trunk can have",

@@ -1,6 +1,6 @@
 """Bodies of `POST /v1/calls/{dialect}` to records: the bytes as the switch wrote them. Pure.
 
-A record that can not be cut out of its body is the sender's to mend, and nothing of the body is
+A record that cannot be cut out of its body is the sender's to mend, and nothing of the body is
 taken then; what a record means is the dialect's to say, later.
 """
 
@@ -154,5 +154,5 @@ def _place(place: dict[str, Any], error: Exception) -> dict[str, Any]:
 
 def _wrong(what: str, errors: list[dict[str, Any]]) -> ProblemError:
     return ProblemError(
-        Kind.MALFORMED, f"{what} can not be read; none of it was taken", errors=errors
+        Kind.MALFORMED, f"{what} cannot be read; none of it was taken", errors=errors
     )

@@ -133,7 +133,7 @@ class KeptDecisions:
             try:
                 await self.keep(held)
             except RegisterDown as fault:
-                log.warning("decisions can not be kept by their ids, still trying: %s", fault)
+                log.warning("decisions cannot be kept by their ids, still trying: %s", fault)
                 await asyncio.sleep(backoff.next_s())
             else:
                 return

@@ -212,7 +212,7 @@ def _questions_in(body: bytes) -> list[Question]:
     ]
     if errors:
         raise ProblemError(
-            Kind.MALFORMED, f"{PATH}: some of the questions can not be asked", errors=errors
+            Kind.MALFORMED, f"{PATH}: some of the questions cannot be asked", errors=errors
         )
     return questions
 

@@ -196,7 +196,7 @@ class _Passing:
         await self.forward(message)
 
     def refused(self, problem: ProblemError) -> ProblemError:
-        """Note it for who can not let it pass: FastAPI makes another fault of it."""
+        """Note it for who cannot let it pass: FastAPI makes another fault of it."""
         self.scope["state"]["refusal"] = problem
         return problem
 

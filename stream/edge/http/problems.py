@@ -193,7 +193,7 @@ def handle_problems(app: FastAPI) -> None:
         text = {
             Kind.NOT_FOUND: "there is nothing at this address; /docs lists what there is",
             Kind.METHOD: "this address does not take that method",
-        }.get(kind, "the request can not be read")
+        }.get(kind, "the request cannot be read")
         headers = dict(error.headers or {})
         if kind is Kind.METHOD and (allowed := _allowed(request)):
             headers["Allow"] = ", ".join(allowed)

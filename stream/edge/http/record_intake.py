@@ -64,7 +64,7 @@ class Door:
 
     @property
     def missing(self) -> str:
-        """Why records can not be taken; "" if they can."""
+        """Why records cannot be taken; "" if they can."""
         return self._why_not
 
     async def run(self) -> None:
@@ -73,7 +73,7 @@ class Door:
             self._producer = await self.connect()
         except (KafkaRefuses, SinkDown) as fault:
             self._why_not = str(fault)
-            log.critical("records can not be taken by HTTP: %s", fault)
+            log.critical("records cannot be taken by HTTP: %s", fault)
             return
         log.info("records are taken by HTTP for %s", ", ".join(self.topics))
         self._why_not = ""

@@ -57,7 +57,7 @@ async def serving(
 
     `shared`: other processes of ours serve at the same address; the kernel spreads connections.
 
-    Raises PortTaken, or ConfigInvalid where the certificate can not be used or this process may not
+    Raises PortTaken, or ConfigInvalid where the certificate cannot be used or this process may not
     open as many connections.
     """
     _make_room(settings.connections_max)
@@ -136,7 +136,7 @@ def _listening(settings: ServeSettings, *, shared: bool) -> socket.socket:
             raise
     except OSError as error:
         raise PortTaken(
-            f"{host}:{port} can not be used ({error.strerror}): set host and port in [serve] "
+            f"{host}:{port} cannot be used ({error.strerror}): set host and port in [serve] "
             "(port 0: a free one)"
         ) from error
     return listening

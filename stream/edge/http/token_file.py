@@ -55,9 +55,9 @@ class TokenFile:
         self._seen = found
 
     def read(self) -> None:
-        """Read it now. A line that can not be used is named and left out; the others count.
+        """Read it now. A line that cannot be used is named and left out; the others count.
 
-        A file that can not be read changes nothing: it is more likely being put in place than meant
+        A file that cannot be read changes nothing: it is more likely being put in place than meant
         to lock everybody out. Whoever means that empties it.
         """
         if self.path is None:
@@ -124,7 +124,7 @@ def rewrite(path: Path, change: Callable[[str], str | None]) -> bool:
             raise
         sync_folder(path.parent)
     except OSError as error:
-        raise SecretUnsafe(f"{path} can not be written: {error.strerror}") from error
+        raise SecretUnsafe(f"{path} cannot be written: {error.strerror}") from error
     return True
 
 
@@ -137,7 +137,7 @@ def _text(path: Path) -> str:
         return data.decode()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise SecretUnsafe(f"{path} can not be read: {reason}") from error
+        raise SecretUnsafe(f"{path} cannot be read: {reason}") from error
 
 
 def _stamp(path: Path) -> _Stamp | None:

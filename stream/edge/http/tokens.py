@@ -1,7 +1,7 @@
 """Who may ask what over HTTP: bearer tokens, of which only the hashes are kept.
 
 A token is 256 random bits, so that a plain SHA-256 of it is as good as a slow hash: there is
-nothing to guess. Whoever reads the file of hashes can not speak as any of its clients.
+nothing to guess. Whoever reads the file of hashes cannot speak as any of its clients.
 """
 
 import contextlib

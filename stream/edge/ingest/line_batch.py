@@ -58,4 +58,4 @@ class Happening(StrEnum):
     TOO_LARGE = "too_large"
     """A file is one document, and too large to be read as one."""
     UNREADABLE = "unreadable"
-    """A file can not be opened or read; it is tried again."""
+    """A file cannot be opened or read; it is tried again."""

@@ -26,7 +26,7 @@ CREATE TABLE IF NOT EXISTS done (name TEXT PRIMARY KEY, inode INTEGER NOT NULL)
 
 
 class PlaceUnusable(Fault):
-    """The file that says how far was read can not be used."""
+    """The file that says how far was read cannot be used."""
 
 
 class State:
@@ -49,7 +49,7 @@ class State:
                 self._file, timeout=1.0, isolation_level=None, check_same_thread=False
             )
         except (OSError, sqlite3.Error) as error:
-            raise PlaceUnusable(f"{self._file} can not be made: {error}") from error
+            raise PlaceUnusable(f"{self._file} cannot be made: {error}") from error
         try:
             self._open()
         except BaseException:
@@ -78,7 +78,7 @@ class State:
                 self._base.executemany("INSERT INTO about VALUES (?, ?)", rows)
             self._base.execute("COMMIT")
         except sqlite3.OperationalError as error:
-            text = f"{self._file} can not be used ({error}): another process may read with it"
+            text = f"{self._file} cannot be used ({error}): another process may read with it"
             raise PlaceUnusable(text) from error
         except sqlite3.DatabaseError as error:
             raise PlaceUnusable(self._damaged(error)) from error
@@ -120,4 +120,4 @@ class State:
             self._base.executemany("DELETE FROM done WHERE name = ?", names)
             self._base.execute("COMMIT")
         except sqlite3.DatabaseError as error:
-            raise PlaceUnusable(f"{self._file} can not be written: {error}") from error
+            raise PlaceUnusable(f"{self._file} cannot be written: {error}") from error

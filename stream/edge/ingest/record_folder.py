@@ -133,7 +133,7 @@ class Folder:
                         lines, done = [], []
             except OSError as error:
                 # What it gave before is sent again when it can be read whole.
-                log.warning("%s can not be read: %s", seen.path, error.strerror)
+                log.warning("%s cannot be read: %s", seen.path, error.strerror)
                 self._observe(Happening.UNREADABLE)
                 continue
             self._observe(Happening.FINISHED)

@@ -94,7 +94,7 @@ class Tail:
                 self._truncated(file)
                 continue
             except OSError as error:
-                log.warning("%s can not be read: %s", file.path, error.strerror)
+                log.warning("%s cannot be read: %s", file.path, error.strerror)
                 self._observe(Happening.UNREADABLE)
                 self._leave(file)
                 return None
@@ -145,7 +145,7 @@ class Tail:
                         )  # fmt: skip
         except OSError as error:
             if not isinstance(error, FileNotFoundError):
-                log.warning("%s can not be opened: %s", self._path, error.strerror)
+                log.warning("%s cannot be opened: %s", self._path, error.strerror)
                 self._observe(Happening.UNREADABLE)
         return self._file is not None
 

@@ -102,7 +102,7 @@ class Judge:
             yield np.array(changed[start : start + rows_max], np.uint64)
 
     def behind(self, name: str, generation: int) -> bool:
-        """Whether list `name` as it is here is older than `generation`, or can not be asked."""
+        """Whether list `name` as it is here is older than `generation`, or cannot be asked."""
         for live in self.blocklists.lists:
             if live.name == name:
                 return not live.usable or live.generation < generation

@@ -18,7 +18,7 @@ _DIGITS_MAX: Final = 9
 
 
 class Lost(Exception):
-    """Where the next message begins can not be known: the connection is of no more use.
+    """Where the next message begins cannot be known: the connection is of no more use.
 
     `message` is what can still be answered, b"" for nothing.
     """
@@ -82,7 +82,7 @@ class Framing:
         head = bytes(self._held[: end + 2])
         lengths = {match[1] for match in _LENGTH.finditer(head)}
         length = lengths.pop() if len(lengths) == 1 else b""
-        # 20.14: without a length a stream can not be cut.
+        # 20.14: without a length a stream cannot be cut.
         if not length.isdigit() or len(length) > _DIGITS_MAX:
             raise Lost(head + b"\r\n")
         self._whole = end + 4 + int(length)

@@ -107,7 +107,7 @@ def bound(host: str, port: int, kind: socket.SocketKind) -> socket.socket:
             raise
     except OSError as error:
         raise PortTaken(
-            f"{host}:{port} can not be used for SIP ({error.strerror}): set host and port in [sip] "
+            f"{host}:{port} cannot be used for SIP ({error.strerror}): set host and port in [sip] "
             "(port 0: a free one)"
         ) from error
     return made

@@ -68,7 +68,7 @@ async def _positions(
                 if held:
                     found[group] = {place: one.offset for place, one in held.items()}
     except (KafkaError, TimeoutError) as error:
-        return found, f"sinks' positions can not be asked: {error!r}"
+        return found, f"sinks' positions cannot be asked: {error!r}"
     finally:
         await admin.close()
     return found, ""
@@ -126,7 +126,7 @@ async def _key(settings: Settings, number: str, now_s: int) -> dict[str, Any]:
         else:
             text, held = "", {}
     except (RedisError, OSError, Fault) as error:
-        return {"held": None, "why": f"the proxies' Redis can not be asked: {error}"}
+        return {"held": None, "why": f"the proxies' Redis cannot be asked: {error}"}
     finally:
         await redis.aclose()
     built = meta.get("built_at", "")

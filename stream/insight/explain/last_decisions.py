@@ -33,7 +33,7 @@ async def decided(
             raise SourceDown(f"Kafka at {where} does not answer")
 
     if not await listens(settings.kafka_client()):
-        return [], said | {"why": f"{topic} can not be read: Kafka at {where} does not answer"}
+        return [], said | {"why": f"{topic} cannot be read: Kafka at {where} does not answer"}
     try:
         async with asyncio.timeout(ASK_S_MAX):
             async with reader(settings.kafka_client(), [topic], waiting) as consumer:
@@ -41,5 +41,5 @@ async def decided(
     except TimeoutError:
         return [], said | {"why": f"Kafka at {where} takes too long"}
     except (Fault, KafkaError) as error:
-        return [], said | {"why": f"{topic} can not be read: {error}"}
+        return [], said | {"why": f"{topic} cannot be read: {error}"}
     return found, said | {"why": "", "whole": whole}

@@ -98,10 +98,10 @@ class Recording:
         try:
             batch = await self._reader.take(self._asked.records_max, WAIT_MS)
         except KafkaError as error:
-            raise down(self._kafka, "calls can not be read", error) from error
+            raise down(self._kafka, "calls cannot be read", error) from error
         if self._reader.stopped:
             raise SourceDown(
-                "a record batch can not be right (the line above names it): "
+                "a record batch cannot be right (the line above names it): "
                 'calls.corrupt_batches = "skip" passes over such batches'
             )
         return batch
@@ -138,7 +138,7 @@ async def recording(
         try:
             found = await between(consumer, asked.from_ms, asked.until_ms)
         except KafkaError as error:
-            raise down(kafka, "what is recorded can not be looked up", error) from error
+            raise down(kafka, "what is recorded cannot be looked up", error) from error
         spans = {Partition(tp.topic, tp.partition): span for tp, span in found.items()}
         await reader.start()
         try:

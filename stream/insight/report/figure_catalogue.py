@@ -134,7 +134,7 @@ MEANINGS: Final[dict[Key, Meaning]] = {
         Unit.NUMBERS,
         Basis.CALLS,
         "Different numbers of the list that calls were decided by, from the 1st of the month on. "
-        "Months can not be added: a number that calls in two of them is one. Above 4,096 it is an "
+        "Months cannot be added: a number that calls in two of them is one. Above 4,096 it is an "
         "estimate (0.8 %).",
     ),
     Key.BLOCKED: Meaning("Calls blocked", Unit.CALLS, Basis.CALLS),

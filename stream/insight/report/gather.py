@@ -154,7 +154,7 @@ async def _feeds(settings: Settings, lists: set[str]) -> tuple[FeedNow, ...] | N
 
 
 def _list_in(path: Path) -> str:
-    """The list that a feed file fills, whatever else is in it; "" where it can not be read.
+    """The list that a feed file fills, whatever else is in it; "" where it cannot be read.
 
     The whole file is not checked here: its secrets need not be known to who makes a report.
     """

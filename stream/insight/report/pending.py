@@ -23,7 +23,7 @@ class Standing(StrEnum):
 
     NEVER = "never heard of"
     STALE = "stale"
-    DOWN = "can not be fetched"
+    DOWN = "cannot be fetched"
     HELD = "held"
     OVERDUE = "overdue"
     UNANSWERED = "unanswered"

@@ -56,7 +56,7 @@ class Owner(Protocol):
         ...
 
     def lost(self, broker: "Broker") -> None:
-        """The broker can not be reached: perhaps others lead its partitions now."""
+        """The broker cannot be reached: perhaps others lead its partitions now."""
         ...
 
     def background(self, job: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
@@ -105,7 +105,7 @@ class Broker:
 
     @property
     def waits(self) -> bool:
-        """Whether it is the broker's turn: it was asked, or can not even be asked."""
+        """Whether it is the broker's turn: it was asked, or cannot even be asked."""
         if self.cannot or not self.readings:
             return False
         return self._connection is None or self._receiving is not None
@@ -170,7 +170,7 @@ class Broker:
         try:
             await connection.open(settings.kafka, host, port)
         except (OSError, KafkaError, TimeoutError) as error:
-            self._failed(f"{host}:{port} can not be reached ({error!r})")
+            self._failed(f"{host}:{port} cannot be reached ({error!r})")
             return
         finally:
             self._connecting = None

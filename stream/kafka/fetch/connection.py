@@ -106,7 +106,7 @@ class Connection(asyncio.BufferedProtocol):
         """End it; nobody is told."""
         self._lost = True
         self._buffer = None
-        # Once: of Debian 12's Python a TLS transport that was closed can not be aborted.
+        # Once: of Debian 12's Python a TLS transport that was closed cannot be aborted.
         transport, self._transport = self._transport, None
         if transport is not None:
             transport.abort()

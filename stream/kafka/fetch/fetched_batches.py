@@ -1,4 +1,4 @@
-"""Answers become batches of records, piece by piece; what can not be read is judged here.
+"""Answers become batches of records, piece by piece; what cannot be read is judged here.
 
 A piece is as much of one answer as is worked on at once: large enough that a batch is worth its
 fixed costs, small enough that its bytes are still near when the next step looks at them.
@@ -25,7 +25,7 @@ DAMAGES_MAX = 3
 
 
 class Judge(Protocol):
-    """Who can do what a piece can not."""
+    """Who can do what a piece cannot."""
 
     def to_ordinary(self, reading: Reading, why: str) -> None:
         """From now on aiokafka reads the partition."""
@@ -66,7 +66,7 @@ class FetchedBatches:
     def __init__(
         self, judge: Judge, room_bytes_max: int, skip: bool, observe: Callable[[Event], None]
     ) -> None:
-        """`skip`: a batch that can not be right is passed over, else its partition is stopped."""
+        """`skip`: a batch that cannot be right is passed over, else its partition is stopped."""
         self._judge = judge
         self._skip = skip
         self._observe = observe
@@ -186,7 +186,7 @@ class FetchedBatches:
         reading.back_off(now_s)
 
     def refuse(self, reading: Reading, offset: int, what: str, beyond: int) -> None:
-        """A batch can not be read, now or later: pass over it or stop, as the settings say."""
+        """A batch cannot be read, now or later: pass over it or stop, as the settings say."""
         if self._skip:
             log.error("%s: the batch at offset %d is skipped: %s", reading, offset, what)
             self._observe(Event.BATCH_SKIPPED)

@@ -39,7 +39,7 @@ ORDINARY_S = 0.02
 
 @dataclass(frozen=True, slots=True)
 class FetcherSettings:
-    """`skip_corrupt`: a batch that can not be right is passed over, else its partition stops."""
+    """`skip_corrupt`: a batch that cannot be right is passed over, else its partition stops."""
 
     broker: BrokerSettings
     start_at: str
@@ -227,7 +227,7 @@ class Fetcher:
         self._fetched.refuse(reading, reading.position, what, beyond)
 
     def lost(self, broker: Broker) -> None:
-        """A broker can not be reached: perhaps others lead its partitions now."""
+        """A broker cannot be reached: perhaps others lead its partitions now."""
         del broker
         self._leaders_wanted = True
 
@@ -327,7 +327,7 @@ class Fetcher:
         try:
             offset = (await ask([tp]))[tp]
         except (KafkaError, IllegalStateError, KeyError) as error:
-            log.warning("%s: where it begins can not be asked: %r", reading, error)
+            log.warning("%s: where it begins cannot be asked: %r", reading, error)
             offset = reading.position
         else:
             self._observe(Event.POSITION_RESET)

@@ -17,7 +17,7 @@ class State(Enum):
     UNJUDGED = auto()
     """What arrived has no whole batch at its beginning: nothing more is asked until it is read."""
     STOPPED = auto()
-    """A batch of it can not be right, and an operator has to look."""
+    """A batch of it cannot be right, and an operator has to look."""
     ORDINARY = auto()
     """aiokafka does."""
     GONE = auto()

@@ -166,7 +166,7 @@ class Sender:
 
 
 def _key(record: Record) -> bytes | None:
-    """What the record is filed under; a record of neither key nor value can not be sent."""
+    """What the record is filed under; a record of neither key nor value cannot be sent."""
     return record.call_id.encode() or (None if record.value else b"deleted")
 
 

@@ -42,7 +42,7 @@ class Servers:
 
 
 def get_servers(broker: str, redis: str, mark: str, closing: ExitStack, say: Say) -> Servers:
-    """Start what is not named by an address; `closing` ends it. DemoFailed if it can not be had.
+    """Start what is not named by an address; `closing` ends it. DemoFailed if it cannot be had.
 
     On the reader's own broker every topic's name begins with `ringfence-demo-MARK.`: her own
     `calls` is never written to.

@@ -23,7 +23,7 @@ Say = Callable[[str], None]
 
 
 class Unavailable(Exception):
-    """This server can not run on this machine; the message says what is missing and what helps."""
+    """This server cannot run on this machine; the message says what is missing and what helps."""
 
 
 class StartFailed(Exception):

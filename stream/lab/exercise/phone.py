@@ -89,7 +89,7 @@ class Phone:
         placed = {number: await self._place(number) for number in numbers}
         await asyncio.wait(placed.values(), timeout=ANSWER_S_MAX)
         if self._listening.done():
-            raise DemoFailed(f"decisions can not be read: {self._listening.exception()!r}")
+            raise DemoFailed(f"decisions cannot be read: {self._listening.exception()!r}")
         return {
             number: future.result() if future.done() else None for number, future in placed.items()
         }

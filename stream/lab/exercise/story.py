@@ -83,7 +83,7 @@ class Story:
         act.took_s = time.monotonic() - began_s
 
     def leaves_out(self, name: str, why: str) -> None:
-        """A scene that can not be played here."""
+        """A scene that cannot be played here."""
         self.left_out[name] = why
         self._console.print(f"\n{name}: not played: {why}", style=DIM, soft_wrap=True)
 

@@ -1,6 +1,6 @@
 """Who has stolen a country's timestamp key, and may alter what its web server serves.
 
-The key alone says what is newest. It can not sign lists: all that is left is to serve an old state
+The key alone says what is newest. It cannot sign lists: all that is left is to serve an old state
 as if it were the newest one.
 """
 

@@ -16,7 +16,7 @@ class CertificateMetrics(Catalogue):
     """When they expire. Read once, as the process itself does: a new file needs a restart."""
 
     def __init__(self, registry: CollectorRegistry, files: Mapping[str, str]) -> None:
-        """`files`: PEM by what it is for; one that can not be read stops the process elsewhere."""
+        """`files`: PEM by what it is for; one that cannot be read stops the process elsewhere."""
         super().__init__(registry)
         self.expires = self._gauge(
             "ringfence_certificate_expires_timestamp_seconds",

@@ -55,7 +55,7 @@ class EnforcementMetrics(Catalogue):
         self.read = self._gauge(
             "ringfence_enforcement_read_timestamp_seconds",
             "When a partner's repository was last read, since the epoch; 0: never.",
-            "time() minus this grows: the partner's repository can not be read; the log says why.",
+            "time() minus this grows: the partner's repository cannot be read; the log says why.",
             ["country"],
         )
         self.sightings = self._counter(

@@ -152,7 +152,7 @@ class FeedMetrics(Catalogue):
         self.file_wrong = self._gauge_each(
             self.feeds,
             "ringfence_feed_file_wrong",
-            "Whether a feed's file can not be used as it is now.",
+            "Whether a feed's file cannot be used as it is now.",
             "1: `ringfence feeds ls` names file and key; what was read before goes on being "
             "followed.",
             "feed",

@@ -198,7 +198,7 @@ class Metrics(Catalogue):
         )
         self.stopped = self._gauge(
             "ringfence_partitions_stopped",
-            "Partitions that are not read on, since a batch of theirs can not be right.",
+            "Partitions that are not read on, since a batch of theirs cannot be right.",
             "Above 0: a record batch is damaged or beyond every limit; the log names topic, "
             "partition and offset. Mend the broker's disk or set calls.corrupt_batches = "
             '"skip", then restart.',

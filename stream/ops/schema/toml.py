@@ -77,12 +77,12 @@ class Tables:
         """Put one file's values over those so far.
 
         Tables are merged key by key, but a table in `replaced_whole` takes the place of the one
-        before. A file that can not be read or is no TOML becomes an error.
+        before. A file that cannot be read or is no TOML becomes an error.
         """
         try:
             read = tomllib.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
-            self.errors.append(f"{path}: can not be read: {error.strerror}")
+            self.errors.append(f"{path}: cannot be read: {error.strerror}")
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             self.errors.append(f"{path}: is no TOML: {error}")
         else:
@@ -332,7 +332,7 @@ def secret(variable: str, environ: Mapping[str, str], errors: list[str]) -> str:
         return Path(path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "is no text"
-        errors.append(f"environment: {variable}_FILE: {path} can not be read: {reason}")
+        errors.append(f"environment: {variable}_FILE: {path} cannot be read: {reason}")
         return ""
 
 

@@ -27,7 +27,7 @@ def go() -> str:
 
 
 def not_built() -> list[str]:
-    """The peers that can not be run on this machine."""
+    """The peers that cannot be run on this machine."""
     names = [
         name
         for name in JVM

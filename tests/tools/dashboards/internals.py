@@ -41,7 +41,7 @@ def _standing() -> list[Any]:
         ),
         figure(
             "Partitions stopped",
-            "A batch can not be right; the log names it.",
+            "A batch cannot be right; the log names it.",
             "sum(ringfence_partitions_stopped)",
             "none",
             above(1, 1),

@@ -369,7 +369,7 @@ async def a_partner_doubts(place: Place) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def nobody_publishes(place: Place) -> AsyncIterator[None]:
-    """The machine's keys are away: there is something to tell, and it can not be signed."""
+    """The machine's keys are away: there is something to tell, and it cannot be signed."""
     away = place.keys.with_name("gone")
     place.keys.rename(away)
     sight = ("enforcement", "sight", "KH/scam", "+855310000007", "--reason", "a hospital")

@@ -44,7 +44,7 @@ def test_half_a_record_is_no_call_and_says_what_is_missing(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KNOWN)
 def test_a_time_far_away_lets_no_call_through_unseen(kind: str) -> None:
-    """The record is a call with its numbers as ever; a time that can not be is none (our own
+    """The record is a call with its numbers as ever; a time that cannot be is none (our own
     dialect says what it was told).
     """
     dialect = DIALECTS[kind][0]

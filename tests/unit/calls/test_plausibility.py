@@ -200,7 +200,7 @@ def test_a_number_that_never_calls_is_blocked_when_it_does_and_may_be_called():
 
 
 def test_who_roams_may_come_from_abroad_as_long_as_it_is_known():
-    """On the list: let through. While the list can not be asked, nobody is stopped."""
+    """On the list: let through. While the list cannot be asked, nobody is stopped."""
     calls = [call(ROAMING, trunk="border"), call(HOME, trunk="border")]
     default = RuleStates(home_number_from_abroad=BLOCK)
     assert [one["number"] for one in decided(*calls, default=default, **BY_LISTS)] == [HOME]

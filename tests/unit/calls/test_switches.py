@@ -144,7 +144,7 @@ TIMES = {
 
 @pytest.mark.parametrize(("value", "expected"), TIMES.values(), ids=TIMES)
 def test_times_are_read_between_2000_and_2100(value, expected):
-    """Any unit, any form; what can not be is unknown and never stops a block."""
+    """Any unit, any form; what cannot be is unknown and never stops a block."""
     assert moment_s(value, zone_named("Asia/Bangkok")) == expected
     if value == "2026-11-25 15:02:03":
         assert moment_s(value, None) is None

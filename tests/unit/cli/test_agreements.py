@@ -164,7 +164,7 @@ def test_files_that_can_not_be_used_are_told_with_the_others(tmp_path: Path) -> 
     kind, cirle = (error.removeprefix(f"{place}/") for error in told["errors"])
     assert kind.startswith('a-one.toml: kind: must be "memorandum", "declaration", ')
     assert cirle == "b-two.toml: cirle: is no setting; did you mean circle?"
-    assert "2 files can not be used" in operator.types("check", code=2)
+    assert "2 files cannot be used" in operator.types("check", code=2)
     done = CliRunner().invoke(app, ["check-config", "--config", str(operator.config)])
     assert isinstance(done.exception, ConfigInvalid)
     assert [*done.exception.errors] == told["errors"]

@@ -120,7 +120,7 @@ calls.topics.x = "ringfence:y" -> the dialect ringfence says all by itself: ...
 calls.topics.x = "asterisk-csv" -> asterisk-csv has local times without a zone: ...
 switches.x = {time_zone = "Bangkok"} -> time_zone: a time zone is written like Asia/...
 switches.x.trunk = "y" -> names no table [trunks.y]; known: there is none
-calls.topics.decisions = "ringfence" -> is written by Ringfence and can not be read as calls
+calls.topics.decisions = "ringfence" -> is written by Ringfence and cannot be read as calls
 calls.topics = {} -> names no topic to read, e.g. calls = "ringfence"
 calls.rejected_topic = "decisions" -> must not be decisions_topic as well
 policy.lists.scam.simulate = true -> names no list; a list is "<owner>/<name>", ...
@@ -165,7 +165,7 @@ def test_a_wrong_value_is_named(errors, line: str) -> None:
 
 
 def test_the_steps_own_limits_are_errors_of_their_keys(errors) -> None:
-    """What a step can not work with is found before anything is started."""
+    """What a step cannot work with is found before anything is started."""
     (error,) = errors("calls.rebalance_timeout_ms = 5000")
     assert error.startswith("calls.rebalance_timeout_ms: must be at least")
     (error,) = errors('calls.delivery = "exactly_once"\ncalls.session_timeout_ms = 9000')
@@ -179,7 +179,7 @@ def test_files_that_can_not_be_read_are_errors_too(tmp_path: Path) -> None:
     with pytest.raises(ConfigInvalid) as found:
         load([tmp_path / "none.toml", broken], {})
     missing, syntax = found.value.errors
-    assert missing == f"{tmp_path / 'none.toml'}: can not be read: No such file or directory"
+    assert missing == f"{tmp_path / 'none.toml'}: cannot be read: No such file or directory"
     assert syntax.startswith(f"{broken}: is no TOML: ")
     assert "line 1" in syntax
 
@@ -293,7 +293,7 @@ def test_secrets_come_from_the_environment_or_its_files(settings, tmp_path: Path
         ),
         (
             {"RF_ASEAN_FILE": "no/such"},
-            "RF_ASEAN_FILE: no/such can not be read: No such file or directory",
+            "RF_ASEAN_FILE: no/such cannot be read: No such file or directory",
         ),
     ],
 )

@@ -96,7 +96,7 @@ def test_topics_and_their_replicas() -> None:
     ],
 )
 def test_what_redis_says_of_itself(info, expected) -> None:
-    """Full memory, keys thrown away, a file that can not be written."""
+    """Full memory, keys thrown away, a file that cannot be written."""
     assert grades(redis_checks.redis_lines("redis", info)) == expected
 
 
@@ -163,7 +163,7 @@ def test_a_damaged_state_file_is_found(settings: Settings) -> None:
 
 
 def test_agreements(settings: Settings) -> None:
-    """A file that can not be used is named."""
+    """A file that cannot be used is named."""
     assert grades(expiry_checks.check_agreements(settings, NOW_S)) == ["ok"]
     (Path(settings.agreements.dir) / "bad.toml").write_text("titel = 1\n")
     lines = [*expiry_checks.check_agreements(settings, NOW_S)]
@@ -185,7 +185,7 @@ def test_keys_are_private(settings: Settings) -> None:
 
 
 def test_what_is_published(settings: Settings) -> None:
-    """Nothing is no fault; a repository that can not be read is."""
+    """Nothing is no fault; a repository that cannot be read is."""
     assert [*expiry_checks.check_roles(Path(settings.exchange.dir), NOW_S)] == []
     (Path(settings.exchange.dir) / "metadata").mkdir(parents=True)
     assert grades(expiry_checks.check_roles(Path(settings.exchange.dir), NOW_S)) == ["fail"]

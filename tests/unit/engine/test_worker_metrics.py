@@ -192,7 +192,7 @@ def test_partitions_that_are_not_read_as_they_should_be_are_told(watched: Watche
 
 @pytest.mark.expects_errors("its last good version stays")
 def test_agreements_are_counted_by_where_they_stand(watched: Watched, caplog) -> None:
-    """What begins, ends, or can not be read any more is a gauge, and one log line."""
+    """What begins, ends, or cannot be read any more is a gauge, and one log line."""
     held = Agreements(
         (agreement("th-kh", ["KH/scam"], valid_until_s=9), agreement("th-mm", ["MM/scam"]))
     )

@@ -84,7 +84,7 @@ def test_an_init_uses_no_key_that_it_did_not_make(tmp_path: Path) -> None:
     with pytest.raises(ExchangeFault, match="give the same --offline folders again"):
         begun(tmp_path)
     (tmp_path / ".r.making").write_text("no note")
-    with pytest.raises(ExchangeFault, match=r"\.r\.making can not be read"):
+    with pytest.raises(ExchangeFault, match=r"\.r\.making cannot be read"):
         begun(tmp_path)
 
 

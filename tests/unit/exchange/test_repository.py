@@ -32,7 +32,7 @@ def test_what_is_left_out_can_no_longer_be_found(tmp_path: Path) -> None:
     repository.publish(kh.folder, kh.ring, kh.list, {"latest.json": b"2"}, VALIDITY, kh.now_s)
     seen = kh.client(tmp_path / "state").refresh()
     assert seen.find("KH/scam/1/a") is None
-    with pytest.raises(ExchangeFault, match="can not be kept"):
+    with pytest.raises(ExchangeFault, match="cannot be kept"):
         kh.publish({"1/a": None})
 
 
@@ -143,7 +143,7 @@ def test_any_key_can_be_replaced_under_a_partner(tmp_path: Path, name: str) -> N
 
 
 def test_revoking_needs_others_to_be_enough(tmp_path: Path) -> None:
-    """One of three root keys can be revoked, one of one can not: it is replaced instead."""
+    """One of three root keys can be revoked, one of one cannot: it is replaced instead."""
     kh = Country(tmp_path / "kh")
     third, only = kh.ring.named("root-3"), kh.ring.named("timestamp-1")
     assert third is not None
@@ -155,7 +155,7 @@ def test_revoking_needs_others_to_be_enough(tmp_path: Path) -> None:
 
 
 def test_without_the_peoples_keys_nothing_of_theirs_is_signed(tmp_path: Path) -> None:
-    """The machine alone can not add a list; the message says whose keys are missing."""
+    """The machine alone cannot add a list; the message says whose keys are missing."""
     kh = Country(tmp_path / "kh")
     alone = KeyRing([kh.home / "keys", kh.sticks[0]])
     with pytest.raises(ExchangeFault, match=r"targets needs 2 signatures and only 1.*--keys"):
@@ -182,7 +182,7 @@ def test_private_keys_are_the_owners_alone(tmp_path: Path) -> None:
 
 
 def test_a_damaged_repository_is_named(tmp_path: Path) -> None:
-    """What can not be read says which file, and nothing is written over it."""
+    """What cannot be read says which file, and nothing is written over it."""
     kh = Country(tmp_path / "kh")
     (kh.folder / "metadata" / "timestamp.json").write_bytes(b"{")
     with pytest.raises(ExchangeFault, match="is damaged"):

@@ -128,7 +128,7 @@ def test_other_parameters_of_a_uri_say_nothing_of_the_number(text):
 
 @pytest.mark.parametrize("text", ["0812345678", "66812345678"])
 def test_without_a_region_a_national_number_says_what_to_do(text):
-    """Whose national number it is can not be guessed: the reason names --region."""
+    """Whose national number it is cannot be guessed: the reason names --region."""
     (row,) = parse(text, region=None).rejected
     assert row.wrong is Wrong.NO_COUNTRY
     assert "--region" in row.wrong.value

@@ -184,7 +184,7 @@ def test_an_end_of_a_transaction_that_can_not_be_read_is_a_fault() -> None:
     bits = made.TRANSACTIONAL | made.CONTROL
     log = batch(0, [A], made.TRANSACTIONAL, 7), batch(1, [Row(0, b"", b"\0")], bits, 7)
     stopped = read(*log, aborted=((7, 0),))
-    assert stopped.faults == [Corrupt(1, "the marker of a transaction's end can not be read", 2)]
+    assert stopped.faults == [Corrupt(1, "the marker of a transaction's end cannot be read", 2)]
     assert stopped.next_offsets == [1]
 
 
@@ -217,14 +217,14 @@ def test_nothing_certain_behind_a_damaged_batch() -> None:
         (batch(5, [A, A], last=1), "its records' offsets do not ascend within its own", 7),
         (batch(5, [A], count=2), "one of its records is malformed", 6),
         (batch(5, [A, B], count=1), "bytes follow its last record", 7),
-        (batch(5, [A], count=-1), "it can not have as many records as it says", 6),
-        (batch(5, [A], count=2**31 - 1), "it can not have as many records as it says", 6),
+        (batch(5, [A], count=-1), "it cannot have as many records as it says", 6),
+        (batch(5, [A], count=2**31 - 1), "it cannot have as many records as it says", 6),
         (batch(5, [], body=b"\x01", bits=5), "bytes follow its last record", 6),
-        (batch(5, [A], bits=made.ZSTD, body=b"\x01"), "it can not be unpacked", 6),
-        (batch(5, [A], last=-1), "its offsets can not be right", 1),
-        (batch(-5, [A]), "its offsets can not be right", 1),
-        (batch(2**63 - 5, [A]), "its offsets can not be right", 1),
-        (batch(0, [A]), "its offsets can not be right", 1),  # behind another at 0
+        (batch(5, [A], bits=made.ZSTD, body=b"\x01"), "it cannot be unpacked", 6),
+        (batch(5, [A], last=-1), "its offsets cannot be right", 1),
+        (batch(-5, [A]), "its offsets cannot be right", 1),
+        (batch(2**63 - 5, [A]), "its offsets cannot be right", 1),
+        (batch(0, [A]), "its offsets cannot be right", 1),  # behind another at 0
         (batch(5, [A])[:16] + b"\3" + batch(5, [A])[17:], "its format is unknown", 1),
         (made.sealed(batch(5, [A])[:60]), "it is shorter than a batch's head", 1),
         (

@@ -1,4 +1,4 @@
-"""Traces: nothing where they are off, and a word that helps where they can not be on."""
+"""Traces: nothing where they are off, and a word that helps where they cannot be on."""
 
 import sys
 

@@ -137,7 +137,7 @@ def test_the_runbook_has_every_heading_that_the_page_names() -> None:
     """A heading that is renamed in deploy/RUNBOOK.md is renamed in findings.py too."""
     text = file().read_text("utf-8")
     assert [heading for heading in HEADINGS if f"## {heading}\n" not in text] == []
-    assert anchor("A feed's file can not be used") == "a-feeds-file-can-not-be-used"
+    assert anchor("A feed's file cannot be used") == "a-feeds-file-cannot-be-used"
 
 
 def test_a_watch_of_nothing_is_a_picture() -> None:

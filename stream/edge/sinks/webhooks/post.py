@@ -66,7 +66,7 @@ class Post:
         try:
             context = ssl.create_default_context(cafile=settings.ca_file or None)
         except OSError as error:
-            text = f"sinks.webhooks: ca_file {settings.ca_file!r} can not be used: {error.strerror}"
+            text = f"sinks.webhooks: ca_file {settings.ca_file!r} cannot be used: {error.strerror}"
             raise ConfigInvalid((text,)) from error
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(

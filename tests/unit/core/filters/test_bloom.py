@@ -171,7 +171,7 @@ def test_capacity_classes_hold_their_members_and_the_probes():
 
 
 def test_a_file_is_mapped_and_reads_the_same(tmp_path):
-    """A path and its bytes give the same filter; the map can not be written."""
+    """A path and its bytes give the same filter; the map cannot be written."""
     data = (GOLDEN / "h_sha256.bloom").read_bytes()
     held = read_filter(GOLDEN / "h_sha256.bloom")
     assert write_filter(held) == write_filter(read_filter(data)) == data

@@ -165,7 +165,7 @@ async def test_what_kafka_refuses_is_told(error: Exception, status: int) -> None
         assert (await problem_of(door.take("calls", [CALL % 1], []))).status == status
 
 
-@pytest.mark.expects_errors("records can not be taken by HTTP")
+@pytest.mark.expects_errors("records cannot be taken by HTTP")
 async def test_a_kafka_that_does_not_let_us_in_leaves_the_rest_working() -> None:
     """The reason is in every refusal; lookups go on beside it."""
 
@@ -194,7 +194,7 @@ async def test_an_address_names_one_topic(dialect: str, topic: str | None, statu
 
 
 async def test_the_route() -> None:
-    """202 with a count, and what is no call by its index; what can not be taken is refused."""
+    """202 with a count, and what is no call by its index; what cannot be taken is refused."""
     producer = Producer()
     async with opened(producer) as door, served(parts_for(serve_settings(), door=door)) as http:
 

@@ -1,4 +1,4 @@
-"""`[serve]` and its tokens: what can not be used is said before anything listens."""
+"""`[serve]` and its tokens: what cannot be used is said before anything listens."""
 
 from pathlib import Path
 

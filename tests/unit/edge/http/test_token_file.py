@@ -126,7 +126,7 @@ def test_a_file_is_rewritten_whole_and_as_private(tmp_path: Path) -> None:
     assert stat.S_IMODE(real.stat().st_mode) == 0o640
     assert not rewrite(link, lambda _: None)
     assert [path.name for path in real.parent.iterdir()] == ["tokens"]
-    with pytest.raises(SecretUnsafe, match="can not be read"):
+    with pytest.raises(SecretUnsafe, match="cannot be read"):
         rewrite(tmp_path / "none", lambda text: text)
 
 
@@ -137,7 +137,7 @@ def typed(*words: str, **environ: str) -> tuple[int, str, str]:
 
 
 def test_tokens_are_made_listed_and_revoked(tmp_path: Path) -> None:
-    """The commands on one file, with and without a verb; each says what to do where it can not."""
+    """The commands on one file, with and without a verb; each says what to do where it cannot."""
     path = tmp_path / "tokens"
     made = [
         typed("old", "--role", "switch"),
@@ -162,7 +162,7 @@ def test_tokens_are_made_listed_and_revoked(tmp_path: Path) -> None:
     code, _, said = typed("revoke", "new", RINGFENCE_HTTP_TOKENS="x", RINGFENCE_HTTP_TOKENS_FILE="")
     assert (code, "restart" in said) == (2, True)
     code, _, said = typed("revoke", "new", "--file", str(tmp_path / "no"))
-    assert (code, "can not be read" in said) == (2, True)
+    assert (code, "cannot be read" in said) == (2, True)
     path.write_text("x y z\n")
     code, _, said = typed("list", "--file", str(path))
     assert (code, "line 1" in said) == (1, True)

@@ -21,7 +21,7 @@ def test_a_token_is_known_by_its_hash() -> None:
 
 
 def test_each_wrong_line_is_named() -> None:
-    """Every line that can not be used is told with its number and what it should be."""
+    """Every line that cannot be used is told with its number and what it should be."""
     line = line_of(Client("a", Role.VIEWER), new_token())
     text = (
         f"{line}\n{line}\nb viewer\nc boss {'0' * 64}\nd viewer {new_token()}\n-x viewer {'0' * 64}"

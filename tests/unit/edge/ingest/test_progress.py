@@ -37,7 +37,7 @@ def test_a_damaged_state_is_refused_with_what_to_do(tmp_path: Path) -> None:
     file.write_bytes(b"no database" * 100)
     with pytest.raises(PlaceUnusable, match=r"is damaged .*: remove it to read from the beginning"):
         State(file, "x").__enter__()
-    with pytest.raises(PlaceUnusable, match="can not be made"):
+    with pytest.raises(PlaceUnusable, match="cannot be made"):
         State(file / "below", "x").__enter__()
 
 

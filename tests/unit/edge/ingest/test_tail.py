@@ -56,7 +56,7 @@ def test_from_the_end_leaves_what_is_there(tmp_path: Path) -> None:
 
 @pytest.mark.expects_errors("is not in the folder any more")
 def test_a_file_that_is_gone_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """What was compressed at once while nobody read can not be read: the log says what to do."""
+    """What was compressed at once while nobody read cannot be read: the log says what to do."""
     path = tmp_path / "Master.csv"
     path.write_bytes(b"first\n")
     read = Read(path)
@@ -104,7 +104,7 @@ def test_a_copy_in_its_place_is_read_on(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> None:
-    """And one that can not be read is tried again, and counted."""
+    """And one that cannot be read is tried again, and counted."""
     path = tmp_path / "Master.csv"
     read = Read(path)
     assert read.all() == []

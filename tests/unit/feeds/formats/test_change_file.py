@@ -24,7 +24,7 @@ def read(text: str) -> Rows:
 
 
 def test_what_is_written_is_read():
-    """A change file says each report and each removal; an entry without a number can not."""
+    """A change file says each report and each removal; an entry without a number cannot."""
     rows = read(written())
     assert list(rows.number) == ["+447700900123", "+447700900124"]
     assert rows.removed == [False, True]

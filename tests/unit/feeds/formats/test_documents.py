@@ -78,7 +78,7 @@ def test_deep_nesting_is_refused():
 
 
 def test_an_object_beyond_its_limit_is_refused():
-    """One object can not fill memory, whatever it consists of."""
+    """One object cannot fill memory, whatever it consists of."""
     endless = (b'[{"a": "' if at == 0 else b"x" * KB for at in range(1 << 20))
     with pytest.raises(InputUnreadable, match="more than 4 kB"):
         list(Document(endless, 4 * KB).elements())

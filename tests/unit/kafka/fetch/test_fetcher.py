@@ -321,7 +321,7 @@ async def test_a_position_that_is_gone_is_set_as_the_settings_say(
 
 
 async def test_a_place_to_go_on_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While the leader can not be asked where the log begins, nothing is guessed."""
+    """While the leader cannot be asked where the log begins, nothing is guessed."""
     async with Cluster() as cluster:
         cluster.starts[P0] = 100
         filled(cluster, P0, 1, 10)

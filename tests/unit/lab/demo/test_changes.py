@@ -52,7 +52,7 @@ def test_a_listed_number_let_through_before_its_removal_is_missed():
 
 
 def test_a_block_before_the_addition_is_a_false_block():
-    """A decision that was read before the command was given can not come from it."""
+    """A decision that was read before the command was given cannot come from it."""
     made = change("add", blocked=lambda at_ms: at_ms >= BEGUN + 30 or at_ms == 9_990)
     assert made.false_blocks() == 1
 

@@ -34,7 +34,7 @@ def test_without_java_the_reason_names_the_command(machine: Path) -> None:
 
 
 def test_old_java_is_named(machine: Path) -> None:
-    """Java 11 can not run Kafka 4; the message says so rather than a stack trace."""
+    """Java 11 cannot run Kafka 4; the message says so rather than a stack trace."""
     program(machine, "java", 'openjdk version "11.0.2" 2019-01-15')
     with pytest.raises(Unavailable, match="Java 11 is too old, Kafka needs 17"):
         kafka.available()

@@ -1,4 +1,4 @@
-"""Scenes in worlds that are broken: a check that can not fail shows nothing."""
+"""Scenes in worlds that are broken: a check that cannot fail shows nothing."""
 
 import asyncio
 import io
@@ -72,7 +72,7 @@ def test_what_failed_is_told_and_is_exit_code_1(tmp_path, monkeypatch):
 
 
 def test_an_exercise_that_can_not_be_set_up_is_no_failed_check(monkeypatch):
-    """A server that can not be had is exit code 3 and a line that says so."""
+    """A server that cannot be had is exit code 3 and a line that says so."""
 
     def none(*_: object) -> bool:
         raise fakes.DemoFailed("no broker")

@@ -61,7 +61,7 @@ def test_a_last_line_cut_short_is_told_and_written_over(tmp_path):
     ],
 )
 def test_nothing_after_a_bad_line_is_believed(tmp_path, line, told):
-    """Where a line can not be read something is missing; what follows could be a wrong list."""
+    """Where a line cannot be read something is missing; what follows could be a wrong list."""
     append(tmp_path, items(1))
     with journal_file(tmp_path).open("ab") as file:
         file.write(line + b'\n{"generation":9,"op":"add","payload":"","chain":""}\n')
