@@ -26,7 +26,7 @@ _KINDS: Final = (
     (re.compile(r"\b(A-)?[0-9A-HJKMNP-TV-Z]{13}\b"), "<id>"),
     (re.compile(r"\brf_[\w-]{20,}"), "<token>"),
     # It counts what its process saw, and two changes at once are seen as one.
-    (re.compile(r"(?<![\w+])[0-9a-f]{12}-\d+\b"), "<cursor>"),
+    (re.compile(r"(?<=cursor )[0-9a-f]+-\d+\b"), "<cursor>"),
     (re.compile(r"(?<![\w+])[0-9a-f]{8,128}\b"), "<hex>"),
     (re.compile(r"(?<![\w.])[\d,]+(\.\d+)? (bytes|[kKMG]i?B)\b"), "<size>"),
     (re.compile(r"(?<![\w.])\d+(\.\d+)? ?(ms|us|s|min|h|d)\b"), "<span>"),
