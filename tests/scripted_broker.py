@@ -17,10 +17,10 @@ from aiokafka.protocol.metadata import MetadataResponse_v5
 
 from stream.kafka.batch import Partition
 from stream.kafka.call_events import Event
-from stream.kafka.connection_settings import KafkaSettings
 from stream.kafka.fetch.broker import BrokerSettings
 from stream.kafka.fetch.fetcher import Fetcher, FetcherSettings
 from stream.kafka.fetch.messages import FetchSizes
+from stream.kafka.settings import KafkaSettings
 from tests.record_batches import Row, batch
 from tests.waiting import HANGS_S
 

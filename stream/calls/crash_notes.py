@@ -1,7 +1,7 @@
 """Which record stops workers, found in the notes of what workers work on.
 
 No record should stop a worker: what is no call is rejected, and an exception is a bug. This is for
-the bugs that are left, and for what no exception tells of (a crash of a library, a killed process).
+the bugs that are left, and for deaths without an exception (a library's crash, a killed process).
 
 A worker notes what it works on. Its successor finds the note and
 
@@ -18,7 +18,7 @@ and a person has to look.
 Notes outlive the worker, in `<state_dir>/crashes`. Each worker has a file of its own, mapped into
 memory, so a note costs microseconds and is there after kill -9 (after a power cut perhaps not: then
 a crash counts once less). The worker holds a lock on it; the kernel lets go when it dies. So
-whoever gets the lock of a file with a note in it has found a crash. What was found is in
+a worker that gets the lock of a file with a note in it has found a crash. What was found is in
 `crashes.json`, for all workers of the machine: a partition may go on to another one.
 
     <state byte><lines>NUL    state: 0 nothing, 1 at work, 2 an exception came out
@@ -50,8 +50,8 @@ class Crash:
     """A worker stopped while it worked on the records `first` to `last` of a partition.
 
     `timestamp_ms` is Kafka's of the record where it was one alone, else -1: the offset alone may be
-    that of another record, in a topic made anew. `raised`: it was an exception, else the worker
-    died. `at_ms` is when that was found.
+    that of another record, in a topic that was deleted and created again. `raised`: it was an
+    exception, else the worker died. `at_ms` is when that was found.
     """
 
     topic: str
@@ -69,11 +69,11 @@ class Crash:
 
     @property
     def alone(self) -> bool:
-        """Whether the worker worked on this record alone."""
+        """Return whether the worker worked on this record alone."""
         return self.first == self.last and self.timestamp_ms >= 0
 
     def holds(self, record: "Record") -> bool:
-        """Whether the worker worked on `record`."""
+        """Return whether the worker worked on `record`."""
         return self.place == record.place and self.first <= record.offset <= self.last
 
 
@@ -269,7 +269,7 @@ class CrashLog:
         yield from sorted(self._folder.glob("worker-*.note"))
 
     def _crashes_in(self, path: Path) -> list[Crash]:
-        """What a worker that is gone was at; its note is cleared. Ours is our predecessor's."""
+        """Return what a dead worker worked on, and clear its note. Ours is our predecessor's."""
         if path == self._path:
             return self._cleared(self._handle)
         handle = _locked(path, create=False)

@@ -55,8 +55,8 @@ from stream.kafka.batch import Partition
 from stream.kafka.batch_encoder import ID_HEADER, Framing
 from stream.kafka.call_events import Event, Observe
 from stream.kafka.clients import connected
-from stream.kafka.connection_settings import KafkaSettings
 from stream.kafka.partitioner import partitions_of
+from stream.kafka.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from stream.cli.output import err
 from stream.cli.timeout import CHOSEN
 from stream.config.settings import Settings, load
 from stream.kafka.call_events import Event
-from stream.kafka.connection_settings import Asking
+from stream.kafka.settings import Asking
 from stream.ops import file_owner
 
 WRONG_USER = 2

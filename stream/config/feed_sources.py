@@ -9,7 +9,7 @@ from yarl import URL
 
 from stream.feeds.transport import Transport
 from stream.feeds.transport import shown as shown_url
-from stream.kafka.connection_settings import KafkaSettings
+from stream.kafka.settings import KafkaSettings
 from stream.ops.schema.toml import dotted, one_of, secret, shown, strict_converter, structured
 
 KafkaOf = Callable[[], KafkaSettings]

@@ -46,7 +46,7 @@ from stream.edge.http.token_file import TokenFile
 from stream.edge.http.tokens import Tokens, read_tokens
 from stream.edge.sinks.settings import SinksSection
 from stream.edge.sip.settings import SipSettings
-from stream.kafka.connection_settings import Asking, KafkaSettings
+from stream.kafka.settings import Asking, KafkaSettings
 from stream.lists.snapshot.circle_keys import CircleKeys, keys_in
 from stream.lists.store.settings import RegisterSettings
 from stream.ops.monitor.targets import Kind, Place, address, other

@@ -19,7 +19,7 @@ from stream.core.model.errors import SourceDown
 from stream.enforcement.tally import Passed, Tally
 from stream.kafka.call_events import Event
 from stream.kafka.clients import connected, onlooker, subscribed
-from stream.kafka.connection_settings import KafkaSettings
+from stream.kafka.settings import KafkaSettings
 from stream.kafka.topic_reader import require_topics
 from stream.lists.store.enforcement_counts import SEEN, Batch, Progress, day_of
 from stream.lists.store.enforcement_store import EnforcedBook

@@ -26,7 +26,7 @@ from stream.exchange.repository import resign
 from stream.exchange.signing import Validity
 from stream.exchange.signing_keys import KeyRing
 from stream.feeds.state_store import FeedBook
-from stream.kafka.connection_settings import KafkaSettings
+from stream.kafka.settings import KafkaSettings
 from stream.lists.store.enforcement_counts import Batch, day_of
 from stream.lists.store.enforcement_store import EnforcedBook
 from stream.lists.store.heads import By

@@ -42,6 +42,7 @@ from stream.feeds.row_checks import TOO_WIDE, Bounds, check_rejected, check_rows
 from stream.lists.snapshot.build import CHUNK, check_measured
 from stream.lists.snapshot.circle_keys import key_id
 from stream.lists.snapshot.merge import empty_columns, in_order, merged
+from stream.lists.store.heads import no_progress
 
 CHANGES_PART: Final = "changes.jsonl"
 """In a tar: what was changed after the whole list was made."""
@@ -376,7 +377,9 @@ def read_version(
     gathered, tally = ColumnBuilder(key), Tally()
     try:
         with Rejects(rejects).open() as kept:
-            for rows in read_rows(path, feed.format, feed.header or None, _nobody, feed.options):
+            for rows in read_rows(
+                path, feed.format, feed.header or None, no_progress, feed.options
+            ):
                 parsed = parser.parse(rows)
                 sampled(rows.number, tally)
                 kept.add(parsed.rejected)
@@ -488,7 +491,3 @@ def _let_through(
     names = ("numbers", "reported_at", "expires_at", "category", "confidence", "source", "removed")
     columns = {name: getattr(parsed, name)[kept] for name in names}
     return Parsed(**columns, rejected=(), adjusted={})
-
-
-def _nobody(_done: int, _whole: int) -> None:
-    """Report no progress."""

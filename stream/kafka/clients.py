@@ -10,8 +10,8 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from stream.kafka.call_events import Event, Observe
-from stream.kafka.connection_settings import KafkaSettings
 from stream.kafka.outage import Patience, ask_why
+from stream.kafka.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
 

@@ -21,10 +21,9 @@ from stream.core.model.errors import Fault, SourceDown
 from stream.kafka.batch import Partition, RawBatch
 from stream.kafka.call_events import Event, Observe
 from stream.kafka.clients import connected
-from stream.kafka.connection_settings import KafkaSettings
 from stream.kafka.reader import Reader, no_records
 from stream.kafka.reader_factory import ANSWER_BYTES, PARTITION_BYTES, reader_for
-from stream.kafka.settings import SourceSettings
+from stream.kafka.settings import KafkaSettings, SourceSettings
 
 __all__ = ["KafkaSource", "PartitionsLost", "SourceSettings"]
 

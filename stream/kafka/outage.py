@@ -17,7 +17,7 @@ from aiokafka.errors import (
 )
 
 from stream.core.model.errors import Fault, KafkaRefuses, SourceDown
-from stream.kafka.connection_settings import KafkaSettings
+from stream.kafka.settings import KafkaSettings
 from stream.ops.clock import monotonic_s
 
 _ASK_MS = 5000

@@ -6,12 +6,11 @@ from typing import Any
 from stream.core import kernels
 from stream.kafka.aiokafka_reader import AiokafkaReader
 from stream.kafka.call_events import Observe
-from stream.kafka.connection_settings import KafkaSettings
 from stream.kafka.fetch.broker import BrokerSettings
 from stream.kafka.fetch.fetcher import Fetcher, FetcherSettings
 from stream.kafka.fetch.messages import FetchSizes
 from stream.kafka.reader import Reader
-from stream.kafka.settings import SourceSettings
+from stream.kafka.settings import KafkaSettings, SourceSettings
 
 log = logging.getLogger(__name__)
 

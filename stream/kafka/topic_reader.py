@@ -16,8 +16,8 @@ from stream.core.model.errors import SourceDown, TopicMissing
 from stream.kafka.batch import Partition, RawBatch, Segment
 from stream.kafka.call_events import Observe
 from stream.kafka.clients import connected, onlooker, subscribed
-from stream.kafka.connection_settings import KafkaSettings
 from stream.kafka.outage import Patience, down
+from stream.kafka.settings import KafkaSettings
 from stream.ops.clock import monotonic_s
 
 RECORDS_MAX: Final = 5000

@@ -19,9 +19,8 @@ from aiokafka.errors import (
 from stream.core.model.errors import TopicMissing
 from stream.kafka.call_events import Observe
 from stream.kafka.clients import connected
-from stream.kafka.connection_settings import KafkaSettings
 from stream.kafka.outage import down
-from stream.kafka.settings import TopicLimits, TopicsSettings
+from stream.kafka.settings import KafkaSettings, TopicLimits, TopicsSettings
 
 DAY_MS = 86_400_000
 REJECTED_BYTES_MAX = 16 * 1024 * 1024

@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError
 
 from stream.core.model.errors import Fault
 from stream.edge.http.decision_store import Kept, decision_of
-from stream.kafka.connection_settings import KafkaSettings
+from stream.kafka.settings import KafkaSettings
 from stream.kafka.topic_reader import newest, reader, records_in
 from stream.ops.clock import monotonic_s
 

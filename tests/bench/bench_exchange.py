@@ -41,7 +41,7 @@ from stream.feeds.parse import Defaults
 from stream.feeds.state_store import FeedBook
 from stream.feeds.subprocess_job import prepare
 from stream.feeds.tuf.tuf_client import TufLimits
-from stream.kafka.connection_settings import KafkaSettings
+from stream.kafka.settings import KafkaSettings
 from stream.lists.follower.refresh import Refresher, RefreshSettings
 from stream.lists.store.heads import By, Removal
 from stream.lists.store.list_store import Register

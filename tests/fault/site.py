@@ -13,8 +13,7 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from stream.feeds.import_file import ImportRequest, import_file
 from stream.feeds.parse import Defaults
-from stream.kafka.connection_settings import KafkaSettings
-from stream.kafka.settings import TopicsSettings
+from stream.kafka.settings import KafkaSettings, TopicsSettings
 from stream.kafka.topics import ensure_topics
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import Register

@@ -25,9 +25,8 @@ from stream.core.model.byte_strings import Texts
 from stream.core.model.call import Rejected
 from stream.kafka.batch import Headers
 from stream.kafka.call_events import Event
-from stream.kafka.connection_settings import KafkaSettings
 from stream.kafka.consumer import KafkaSource
-from stream.kafka.settings import SourceSettings, TopicsSettings
+from stream.kafka.settings import KafkaSettings, SourceSettings, TopicsSettings
 from stream.kafka.topics import check_topics, ensure_topics
 from tests.waiting import HANGS_S, Patience
 

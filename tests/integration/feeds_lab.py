@@ -19,7 +19,7 @@ from stream.feeds.state_store import FeedBook
 from stream.feeds.subprocess_job import prepare
 from stream.feeds.transport import Fetched, Unchanged
 from stream.feeds.version_files import Versions
-from stream.kafka.connection_settings import KafkaSettings
+from stream.kafka.settings import KafkaSettings
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import Register
 from stream.lists.store.settings import RegisterSettings

@@ -9,9 +9,8 @@ import pytest
 from stream.core import kernels
 from stream.core.model.errors import TopicMissing
 from stream.kafka.call_events import Event
-from stream.kafka.connection_settings import KafkaSettings
 from stream.kafka.consumer import KafkaSource
-from stream.kafka.settings import SourceSettings, TopicsSettings
+from stream.kafka.settings import KafkaSettings, SourceSettings, TopicsSettings
 from stream.kafka.topics import Done, check_topics, ensure_topics
 from tests.integration.calls_lab import GARBAGE, calls, id_of, lab
 from tests.waiting import HANGS_S

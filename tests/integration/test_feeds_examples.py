@@ -16,7 +16,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from stream.config.feed_files import House, read_feed
 from stream.config.feed_sources import KINDS
 from stream.feeds.feed import VersionRecord
-from stream.kafka.connection_settings import KafkaSettings
+from stream.kafka.settings import KafkaSettings
 from stream.lists.store.contents import entries_of
 from stream.services.feed_follower import Follower
 from tests.integration.exchange_lab import lab

@@ -18,10 +18,9 @@ from hypothesis import strategies as st
 
 from stream.core.model.byte_strings import Texts
 from stream.kafka.batch import Partition, RawBatch
-from stream.kafka.connection_settings import KafkaSettings
 from stream.kafka.fetch.fetcher import Fetcher
 from stream.kafka.reader_factory import reader_for
-from stream.kafka.settings import SourceSettings
+from stream.kafka.settings import KafkaSettings, SourceSettings
 from tests.record_batches import text, varint
 from tests.waiting import Patience
 

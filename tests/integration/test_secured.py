@@ -11,8 +11,7 @@ from stream.core.model.errors import FeedDown, FeedFault, KafkaRefuses
 from stream.feeds.transport import Fetched
 from stream.feeds.transports.kafka import KafkaFeedSettings, KafkaTransport
 from stream.kafka.call_events import Event
-from stream.kafka.connection_settings import KafkaSettings
-from stream.kafka.settings import TopicsSettings
+from stream.kafka.settings import KafkaSettings, TopicsSettings
 from stream.kafka.topics import check_topics
 from tests.fault.site import INNOCENT, LISTED, Site
 from tests.fault.traffic import Load, decided, decides, judge

@@ -41,7 +41,7 @@ class Found:
 
 
 def find(records: Sequence[bytes], region: str) -> Found:
-    """What dialect `records` are in, what they lack to be in one, or how to map them.
+    """Find the dialect of `records`, what they lack to be in one, or a mapping for them.
 
     Half of them must be calls, and look so: an id for each, and numbers where numbers belong.
     """

@@ -1,4 +1,4 @@
-"""The fields that a row of a list may have, by the names that files and exports give them."""
+"""What a row of a list may say. Files, exports and feed files use the same names."""
 
 FIELDS = ("number", "category", "source", "reported_at", "expires_at", "confidence")
-"""The fields of a row, by the names that files use for them too."""
+"""The fields of a row, in the order of an export's columns."""

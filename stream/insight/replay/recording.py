@@ -17,11 +17,10 @@ from aiokafka.errors import KafkaError
 from stream.core.model.errors import SourceDown
 from stream.kafka.batch import Partition, RawBatch, Segment
 from stream.kafka.call_events import Observe
-from stream.kafka.connection_settings import KafkaSettings
 from stream.kafka.outage import Patience, down
 from stream.kafka.reader import Reader
 from stream.kafka.reader_factory import ANSWER_BYTES, PARTITION_BYTES, reader_for
-from stream.kafka.settings import SourceSettings
+from stream.kafka.settings import KafkaSettings, SourceSettings
 from stream.kafka.topic_reader import STALLED_S, Progress, between, read_spans
 from stream.kafka.topic_reader import reader as topic_reader
 from stream.ops.clock import monotonic_s

@@ -24,8 +24,8 @@ from stream.calls.trunks import Trunks
 from stream.core.model.errors import TracebackRefused
 from stream.kafka.batch import RawBatch
 from stream.kafka.call_events import Observe
-from stream.kafka.connection_settings import KafkaSettings
 from stream.kafka.decision_history import whole_decision_in
+from stream.kafka.settings import KafkaSettings
 from stream.kafka.topic_reader import Progress, past_records
 
 DECISIONS_MAX: Final = 500_000

@@ -16,12 +16,12 @@ from aiokafka.errors import KafkaError, for_code
 
 from stream.kafka.batch import Partition
 from stream.kafka.call_events import Event
-from stream.kafka.connection_settings import KafkaSettings
 from stream.kafka.fetch import messages
 from stream.kafka.fetch.connection import Buffer, Connection
 from stream.kafka.fetch.messages import Answer, FetchSizes, Garbled, Part
 from stream.kafka.fetch.partition_state import BACK_OFF_S_MAX, BACK_OFF_S_MIN, Reading, State
 from stream.kafka.record_batches import Stretch
+from stream.kafka.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ import numpy as np
 from aiokafka.conn import create_conn
 
 from stream.core.model.byte_strings import PADDING
-from stream.kafka.connection_settings import KafkaSettings
 from stream.kafka.fetch.messages import PREFIX
+from stream.kafka.settings import KafkaSettings
 
 BUFFER_BYTES_MIN = 256 * 1024
 _BUFFER_BYTES_KEPT = 32 * 1024 * 1024

@@ -21,7 +21,7 @@ from stream.core.model.errors import FeedDown, FeedFault
 from stream.feeds.open import read_header, read_rows
 from stream.feeds.transport import Fetched, Unchanged
 from stream.feeds.transports.kafka import KafkaFeedSettings, KafkaTransport
-from stream.kafka.connection_settings import KafkaSettings
+from stream.kafka.settings import KafkaSettings
 from tests.waiting import HANGS_S
 
 pytestmark = [

@@ -9,7 +9,7 @@ from stream.cli.main import app
 from stream.config.feed_files import House, read_feed
 from stream.core.model.errors import ConfigInvalid
 from stream.core.numbers.prefix_entries import STRICT
-from stream.kafka.connection_settings import KafkaSettings
+from stream.kafka.settings import KafkaSettings
 from tests.feed_samples import Case, cases, meaning_of
 
 KAFKA = KafkaSettings("127.0.0.1:9", "tests")

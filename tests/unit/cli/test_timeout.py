@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from stream.cli.common import settings_of
 from stream.cli.main import app
 from stream.cli.timeout import CHOSEN, LOCAL, SERVICES, TIMEOUT_S
-from stream.kafka.connection_settings import KafkaSettings
 from stream.kafka.outage import Patience
+from stream.kafka.settings import KafkaSettings
 
 ROOT: Any = typer.main.get_command(app)
 

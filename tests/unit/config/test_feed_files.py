@@ -14,7 +14,7 @@ from stream.core.model.entry import Category
 from stream.core.model.errors import ConfigInvalid
 from stream.core.numbers.prefix_entries import STRICT
 from stream.feeds.open import FORMATS
-from stream.kafka.connection_settings import KafkaSettings
+from stream.kafka.settings import KafkaSettings
 
 KAFKA = KafkaSettings("127.0.0.1:9", "tests")
 HOUSE = House(own=("+6621234*",), home="TH", prefixes=STRICT, kafka=lambda: KAFKA)

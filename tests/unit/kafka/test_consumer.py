@@ -12,11 +12,10 @@ from stream.core import kernels
 from stream.core.model.errors import SourceDown
 from stream.kafka.aiokafka_reader import AiokafkaReader
 from stream.kafka.batch import Partition
-from stream.kafka.connection_settings import KafkaSettings
 from stream.kafka.consumer import KafkaSource, PartitionsLost
 from stream.kafka.fetch.fetcher import Fetcher
 from stream.kafka.reader_factory import reader_for
-from stream.kafka.settings import SourceSettings
+from stream.kafka.settings import KafkaSettings, SourceSettings
 from tests.waiting import HANGS_S
 
 TP = TopicPartition("calls", 0)

@@ -10,7 +10,7 @@ from stream.core.model.errors import SinkDown
 from stream.edge.sinks.webhooks.endpoint import Undelivered
 from stream.kafka.call_events import Observe
 from stream.kafka.clients import connected
-from stream.kafka.connection_settings import KafkaSettings
+from stream.kafka.settings import KafkaSettings
 
 
 class Kept:
