@@ -7,5 +7,5 @@ To add a page: a module here with `router = APIRouter(include_in_schema=False)`,
 `Annotated[Visit, sees(Role...)]` and give `visit.page("x.html", ...)`, whose changes take
 `Annotated[Change, changes(Role...)]` and end with `change.done("/where", "what was done")`; a
 template in `stream/serve/pages` that extends base.html (macros: parts.html); a line in `ROUTERS`
-(install.py) and one in `ENTRIES` (frame.py); a test with tests/browser_lab.py.
+(install.py) and one in `ENTRIES` (frame.py); a test with tests/support/browser.py.
 """

@@ -36,9 +36,9 @@ from stream.lists.store.settings import RegisterSettings
 from tests.bench.lab import Lab
 from tests.bench.process import Process, python
 from tests.bench.report import Report, Row, Target, ratio
-from tests.builders import entry
-from tests.integration.kamailio_lab import HOST, Border, border_on
-from tests.integration.lists_lab import BY, NAME
+from tests.support.builders import entry
+from tests.support.kamailio import HOST, Border, border_on
+from tests.support.lists import BY, NAME
 
 CALLED = "0212345678"
 WAIT_S = 30.0

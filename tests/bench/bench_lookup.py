@@ -42,7 +42,7 @@ from tests.bench.machine import cpu_s, on_core
 from tests.bench.process import Process, python
 from tests.bench.report import Report, Row, Target, ratio
 from tests.bench.traffic import list_numbers, traffic
-from tests.builders import record_of
+from tests.support.builders import record_of
 
 PLAIN = "FastAPI + pybloom-live + Redis GET, 1 list"
 RATES = (2_000, 5_000)

@@ -33,7 +33,7 @@ from tests.bench.lab import Lab
 from tests.bench.machine import on_core
 from tests.bench.report import Report, Row
 from tests.bench.traffic import traffic
-from tests.builders import NOW_S, blocklists, live
+from tests.support.builders import NOW_S, blocklists, live
 
 RECORDS = 8_000
 TURNS = 20

@@ -24,7 +24,7 @@ from tests.bench.machine import cpu_s, on_core
 from tests.bench.process import Process, python
 from tests.bench.report import Report, Row, Target, ratio
 from tests.bench.traffic import traffic
-from tests.integration.kamailio_lab import answers_options
+from tests.support.kamailio import answers_options
 
 SIP = "Ringfence, SIP"
 HTTP = "Ringfence, HTTP lookup"

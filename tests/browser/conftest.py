@@ -23,11 +23,11 @@ from stream.web.lifespan import opened, redress_at
 from stream.web.page_context import PageParts
 from stream.web.routes import install
 from tests.browser.pictures import Told
-from tests.browser_lab import Person, chromium, person
-from tests.builders import fingerprint_of
-from tests.integration.feeds_lab import kh
 from tests.integration.test_feeds_cli import Office
-from tests.serve_lab import Served, parts_for, serve_settings, served
+from tests.support.browser import Person, chromium, person
+from tests.support.builders import fingerprint_of
+from tests.support.feeds import kh
+from tests.support.http_service import Served, parts_for, serve_settings, served
 
 LISTS = {"TH/national": 40, "KH/trial": 3, "LA/centres": 0}
 

@@ -8,7 +8,7 @@ import pytest
 
 from stream.config.agreement_files import AgreementFolder
 from tests.browser.conftest import Site
-from tests.browser_lab import XSS, Person
+from tests.support.browser import XSS, Person
 
 pytestmark = [pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="session")]
 

@@ -6,7 +6,7 @@ from stream.appeals import actions
 from stream.core.model.appeal import Appeal, Named, Received
 from stream.lists.store.heads import By
 from tests.browser.conftest import Site
-from tests.browser_lab import XSS, Person
+from tests.support.browser import XSS, Person
 
 pytestmark = [pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="session")]
 

@@ -12,8 +12,8 @@ from stream.core.numbers.number import masked
 from stream.edge.http.decision_store import decision_of
 from stream.ops.clock import now_ms
 from tests.browser.conftest import Site
-from tests.browser_lab import XSS, Person
-from tests.decisions import decision
+from tests.support.browser import XSS, Person
+from tests.support.decisions import decision
 
 pytestmark = [pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="session")]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.browser.conftest import Site
-from tests.browser_lab import XSS, Person
-from tests.integration.feeds_lab import HEAD, kh
 from tests.integration.test_lists_cli import Operator
+from tests.support.browser import XSS, Person
+from tests.support.feeds import HEAD, kh
 
 pytestmark = [pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="session")]
 

@@ -3,8 +3,8 @@
 import pytest
 
 from stream.edge.http.tokens import Role
-from tests.browser_lab import Person, person
-from tests.serve_lab import TOKENS
+from tests.support.browser import Person, person
+from tests.support.http_service import TOKENS
 
 pytestmark = [pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="session")]
 

@@ -5,7 +5,7 @@ import pytest
 from stream.web.findings import HEADINGS
 from stream.web.runbook import anchor
 from tests.browser.pictures import HOSTILE
-from tests.browser_lab import Person
+from tests.support.browser import Person
 
 pytestmark = [pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="session")]
 

@@ -3,7 +3,7 @@
 import pytest
 
 from stream.edge.http.tokens import Role
-from tests.browser_lab import XSS, Person, person
+from tests.support.browser import XSS, Person, person
 
 pytestmark = [pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="session")]
 

@@ -5,7 +5,7 @@ import pytest
 from stream.core.model.entry import Category
 from stream.lists.store.heads import By
 from tests.browser.conftest import Site, listed_entry
-from tests.browser_lab import XSS, Person
+from tests.support.browser import XSS, Person
 
 pytestmark = [pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="session")]
 

@@ -3,8 +3,8 @@
 import pytest
 
 from stream.edge.http.tokens import Role
-from tests.browser_lab import Person, person
-from tests.integration.lists_lab import until
+from tests.support.browser import Person, person
+from tests.support.lists import until
 
 pytestmark = [pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="session")]
 

@@ -7,7 +7,7 @@ from stream.core.model.trials import Kind, Standing, Target
 from stream.insight.trials.trial_counts import Figures
 from stream.lists.store.promotions import TrialBook
 from tests.browser.conftest import Site
-from tests.browser_lab import XSS, Person
+from tests.support.browser import XSS, Person
 
 pytestmark = [pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="session")]
 TRIAL = Target(Kind.LIST, "KH/trial")

@@ -18,9 +18,9 @@ from stream.kafka.topics import ensure_topics
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import Register
 from stream.lists.store.settings import RegisterSettings
-from tests.builders import NOW_S
 from tests.fault.engine import Engine, merged, toml
-from tests.waiting import HANGS_S, Patience
+from tests.support.builders import NOW_S
+from tests.support.waiting import HANGS_S, Patience
 
 KERNELS_DIR = Path(__file__).parents[2] / "state" / "kernels"
 LIST = "TH/national"

@@ -20,8 +20,8 @@ from aiokafka.errors import KafkaError
 from tests.fault.engine import Engine
 from tests.fault.site import Site
 from tests.fault.traffic import Load, decides, judge
-from tests.kafka_clusters import NODES, Cluster, three_brokers
-from tests.waiting import until
+from tests.support.kafka_clusters import NODES, Cluster, three_brokers
+from tests.support.waiting import until
 
 pytestmark = [
     pytest.mark.apache_kafka,

@@ -15,7 +15,7 @@ import pytest
 
 from tests.fault.engine import Engine
 from tests.fault.traffic import Load, judge
-from tests.waiting import until
+from tests.support.waiting import until
 
 pytestmark = [
     pytest.mark.apache_kafka,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from stream.calls.loop import CallsLoop, Done
 from stream.calls.settings import LoopSettings
 from stream.core.model.errors import SinkDown, SourceDown
-from tests.fakes import (
+from tests.support.fakes import (
     P0,
     P1,
     Ack,
@@ -22,7 +22,7 @@ from tests.fakes import (
     all_decided,
     pass_through,
 )
-from tests.waiting import HANGS_S
+from tests.support.waiting import HANGS_S
 
 IDLE, REVOKE, LOST, DOWN = Turn.IDLE, Turn.REVOKE, Turn.LOST, Turn.DOWN
 OK, SLOW, NEVER, REFUSED, ABORTED = Ack.OK, Ack.SLOW, Ack.NEVER, Ack.REFUSED, Ack.ABORTED

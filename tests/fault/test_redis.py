@@ -10,11 +10,11 @@ from typer.testing import CliRunner
 from stream.cli.main import app
 from stream.lists.store.list_store import Register
 from stream.lists.store.settings import RegisterSettings
-from tests.builders import entry
 from tests.fault.engine import Engine
 from tests.fault.site import BY, INNOCENT, LIST, LISTED, Site
 from tests.fault.traffic import decided
-from tests.redis_copy import Copy
+from tests.support.builders import entry
+from tests.support.redis_copy import Copy
 
 pytestmark = [
     pytest.mark.apache_kafka,

@@ -10,9 +10,9 @@ import pytest
 from tests.bench.machine import memory
 from tests.fault.site import INNOCENT, LISTED, Site
 from tests.fault.traffic import call, judge, produce
-from tests.kafka_secured import secured_broker
-from tests.slow_way import slow_way
-from tests.waiting import until
+from tests.support.kafka_secured import secured_broker
+from tests.support.slow_network import slow_way
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.apache_kafka, pytest.mark.needs_openssl]
 

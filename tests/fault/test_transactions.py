@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from tests.integration.calls_lab import calls, lab
+from tests.support.calls import calls, lab
 
 pytestmark = [
     pytest.mark.needs_transactions,

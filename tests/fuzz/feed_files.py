@@ -22,7 +22,7 @@ from pathlib import Path
 from stream.feeds.formats.rows import Format, InputUnreadable, ReadOptions
 from stream.feeds.open import FORMATS, has_rows, read_bare, read_rows, words_of
 from stream.feeds.parse import Defaults, Parser
-from tests.feed_samples import NOW_S, Case, cases
+from tests.support.feed_samples import NOW_S, Case, cases
 
 LISTED = re.compile(rb"\+[1-9]\d{3,14}\*?\Z")
 TOKENS = [

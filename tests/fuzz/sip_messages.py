@@ -21,7 +21,15 @@ from stream.edge.sip.responder import LONGER_MAX, Responder, Transport
 from stream.edge.sip.response import Address
 from stream.edge.sip.tcp import TcpDoor
 from stream.edge.sip.udp import UdpDoor, bound
-from tests.sip_lab import BLOCKED, INNOCENT, counted, fields_of, message, responder, sip_settings
+from tests.support.sip import (
+    BLOCKED,
+    INNOCENT,
+    counted,
+    fields_of,
+    message,
+    responder,
+    sip_settings,
+)
 from tests.unit.edge.sip.test_torture import MESSAGES
 
 HOST = "127.0.0.1"

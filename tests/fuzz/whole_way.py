@@ -35,13 +35,13 @@ from stream.core.numbers.emergency import EmergencyNumbers
 from stream.core.policy.policy import PolicySettings, compile_policy
 from stream.core.policy.rules import BurstSettings, RuleSettings, RuleState, RuleStates
 from stream.kafka.batch import Headers, RawBatch
-from tests.builders import NOW_S, blocklists, live
 from tests.fuzz import switch_records
 from tests.fuzz.json_records import changed
 from tests.fuzz.json_records import mutants as mapped_mutants
 from tests.fuzz.scan import DIALECTS as MAPPED
 from tests.fuzz.scan import KERNELS_DIR
 from tests.fuzz.switch_records import SETTINGS
+from tests.support.builders import NOW_S, blocklists, live
 from tests.unit.calls.test_decode import raw_of
 
 HOSTILE = (

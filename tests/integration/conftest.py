@@ -11,8 +11,8 @@ from stream.feeds.import_file import ImportRequest, import_file
 from stream.feeds.parse import Defaults
 from stream.lab.embedded.choose import RedisServer
 from stream.lists.store.list_store import Register
-from tests.builders import NOW_S
-from tests.integration.lists_lab import BY, NAME, Worker, opened
+from tests.support.builders import NOW_S
+from tests.support.lists import BY, NAME, Worker, opened
 
 
 @pytest.fixture(autouse=True)

@@ -14,8 +14,8 @@ from urllib.parse import urlencode
 import pytest
 
 from stream.edge.http.tokens import Role
-from tests.integration.site_lab import DECISIONS, FOREIGN, LISTED, NUMBERS, THEIRS, Site, site_at
-from tests.serve_lab import TOKENS
+from tests.support.http_service import TOKENS
+from tests.support.site import DECISIONS, FOREIGN, LISTED, NUMBERS, THEIRS, Site, site_at
 
 TABLE = Path(__file__).parents[1] / "golden" / "access.md"
 NOBODY = "nobody"

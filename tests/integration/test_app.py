@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from stream.lab.embedded import best_redis
-from tests.integration.engine_lab import LISTED, ROOT, Deployment, records
+from tests.support.engine import LISTED, ROOT, Deployment, records
+from tests.support.waiting import HANGS_S
 from tests.unit.config.test_agreement_files import EXAMPLES
-from tests.waiting import HANGS_S
 
 
 @pytest.fixture

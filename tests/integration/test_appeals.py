@@ -23,9 +23,9 @@ from stream.lists.store.list_store import AUDIT_MAX, Register
 from stream.lists.store.settings import RegisterSettings
 from stream.ops.tasks import cancelled
 from stream.services.feeds import FeedsRun
-from tests.agreed import agreement
-from tests.builders import NOW_S, entry, fingerprint_of
-from tests.integration.lists_lab import BY, ONE, TWO, Worker, running, until
+from tests.support.agreements import agreement
+from tests.support.builders import NOW_S, entry, fingerprint_of
+from tests.support.lists import BY, ONE, TWO, Worker, running, until
 
 SCAM, OURS = "KH/scam", "TH/national"
 CLERK = By("malee", "a clinic's number")

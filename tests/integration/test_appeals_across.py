@@ -8,11 +8,11 @@ from stream.core.model.appeal import AppealState, Named
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import Register
 from stream.lists.store.settings import RegisterSettings
-from tests.agreed import agreement
-from tests.builders import fingerprint_of
-from tests.integration.enforcement_lab import world
-from tests.integration.exchange_lab import LIST
-from tests.integration.feeds_lab import kh
+from tests.support.agreements import agreement
+from tests.support.builders import fingerprint_of
+from tests.support.enforcement import world
+from tests.support.exchange import LIST
+from tests.support.feeds import kh
 
 CLINIC, SCHOOL, GANG = kh(1, 2, 3)
 CLERK = By("malee", "a clinic's number")

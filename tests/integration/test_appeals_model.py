@@ -10,7 +10,7 @@ from stream.core.model.appeal import OPEN, Appeal, AppealState, AppealStep, Name
 from stream.core.model.errors import AppealRefused
 from stream.lists.store.heads import By
 from stream.lists.store.settings import RegisterSettings
-from tests.builders import NOW_S
+from tests.support.builders import NOW_S
 
 LISTS = ("KH/scam", "TH/national", "PH/scam")
 CLOSED_MAX = 12

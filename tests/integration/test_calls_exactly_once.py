@@ -9,8 +9,8 @@ import pytest
 
 from stream.core.model.errors import SinkDown
 from stream.kafka.call_events import Event
-from tests.integration.calls_lab import GARBAGE, calls, decide_all, lab
-from tests.waiting import HANGS_S
+from tests.support.calls import GARBAGE, calls, decide_all, lab
+from tests.support.waiting import HANGS_S
 
 pytestmark = [
     pytest.mark.needs_transactions,

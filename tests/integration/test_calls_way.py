@@ -12,8 +12,8 @@ from stream.kafka.call_events import Event
 from stream.kafka.consumer import KafkaSource
 from stream.kafka.settings import KafkaSettings, SourceSettings, TopicsSettings
 from stream.kafka.topics import Done, check_topics, ensure_topics
-from tests.integration.calls_lab import GARBAGE, calls, id_of, lab
-from tests.waiting import HANGS_S
+from tests.support.calls import GARBAGE, calls, id_of, lab
+from tests.support.waiting import HANGS_S
 
 # The first group of a new broker has to wait for the topic that holds its positions.
 pytestmark = pytest.mark.expects_errors("Group Coordinator Request failed")

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from stream.cli.main import app
-from tests.integration.engine_lab import KERNELS_DIR, LISTED, Deployment, records
+from tests.support.engine import KERNELS_DIR, LISTED, Deployment, records
 
 COMMANDS = (
     ["check-config"],

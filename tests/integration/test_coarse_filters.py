@@ -27,9 +27,9 @@ from stream.feeds.row_checks import Bounds
 from stream.lists.follower.list_events import EventKind
 from stream.lists.snapshot.build import Version, bare_snapshot
 from stream.lists.store.store_codec import BaseRecord
-from tests.builders import NOW_S, numbers_of
-from tests.integration.feeds_lab import Partner, kh
-from tests.integration.lists_lab import BY, NAME, Worker, running, until
+from tests.support.builders import NOW_S, numbers_of
+from tests.support.feeds import Partner, kh
+from tests.support.lists import BY, NAME, Worker, running, until
 
 STRANGERS = [f"+4477009{n:05d}" for n in range(2000)]
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.integration.demo_lab import ROOT, Played, end_all
-from tests.waiting import until_now
+from tests.support.demo import ROOT, Played, end_all
+from tests.support.waiting import until_now
 
 COMMAND = [
     sys.executable,

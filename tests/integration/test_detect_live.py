@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from stream.core.model.errors import ConfigInvalid
-from tests.detect_corpus import Case, feed_cases
 from tests.integration.test_lists_cli import Operator
-from tests.waiting import REDIS_S
+from tests.support.detect_corpus import Case, feed_cases
+from tests.support.waiting import REDIS_S
 
 CASES = feed_cases()
 COMPLETED = (

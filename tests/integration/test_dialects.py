@@ -9,7 +9,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from stream.calls.dialects import KNOWN
-from tests.integration.engine_lab import ROOT, Deployment
+from tests.support.engine import ROOT, Deployment
 
 GOLDEN = ROOT / "tests" / "golden" / "cdr"
 LISTED = "+447700900125"

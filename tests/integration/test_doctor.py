@@ -11,7 +11,7 @@ from stream.doctor.kafka_checks import check_kafka
 from stream.doctor.redis_checks import check_proxies, check_register
 from stream.doctor.result import Grade
 from stream.kafka.topics import ensure_topics
-from tests.integration.engine_lab import Deployment
+from tests.support.engine import Deployment
 
 
 def settings_for(folder: Path, bootstrap: str, redis_url: str, more: str = "") -> Settings:

@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from stream.lab.embedded import Broker, RedisServer, best_broker, best_redis
-from tests.waiting import HANGS_S, until_now
+from tests.support.waiting import HANGS_S, until_now
 
 CHILD = """
 import signal, sys, time

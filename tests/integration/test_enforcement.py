@@ -26,12 +26,12 @@ from stream.lists.store.enforcement_counts import Batch, Cell, Progress, day_of
 from stream.lists.store.heads import By
 from stream.lists.store.settings import RegisterSettings
 from stream.ops.clock import now_ms, now_s
-from tests.builders import fingerprint_of
-from tests.decisions import decision
-from tests.integration.enforcement_lab import World, world
-from tests.integration.exchange_lab import LIST
-from tests.integration.feeds_lab import kh
-from tests.repositories import VALIDITY
+from tests.support.builders import fingerprint_of
+from tests.support.decisions import decision
+from tests.support.enforcement import World, world
+from tests.support.exchange import LIST
+from tests.support.feeds import kh
+from tests.support.repositories import VALIDITY
 
 BY = By("nok", "a hospital")
 TOLD = "TH/enforcement/KH-scam"

@@ -16,11 +16,11 @@ from typer.testing import CliRunner
 from stream.cli.main import app
 from stream.ops.clock import now_ms
 from stream.ops.tasks import cancelled
-from tests.decisions import decision
-from tests.integration.enforcement_lab import World, world
-from tests.integration.feeds_lab import kh
 from tests.integration.test_enforcement import agreed
-from tests.waiting import HANGS_S, until
+from tests.support.decisions import decision
+from tests.support.enforcement import World, world
+from tests.support.feeds import kh
+from tests.support.waiting import HANGS_S, until
 
 _TOML = """
 [kafka]

@@ -9,8 +9,8 @@ from stream.lists.store.enforcement_counts import Figures, day_of
 from stream.lists.store.enforcement_store import EnforcedBook
 from stream.lists.store.settings import RegisterSettings
 from stream.ops.clock import now_ms
-from tests.integration.exchange_lab import LIST, lab
-from tests.integration.feeds_lab import kh
+from tests.support.exchange import LIST, lab
+from tests.support.feeds import kh
 
 
 async def figures(url: str) -> Figures:

@@ -23,10 +23,10 @@ from stream.lists.store.rewrite import Move, rekey, rollback
 from stream.lists.store.settings import RegisterSettings
 from stream.lists.store.store_codec import Op, base_of
 from stream.services.feed_follower import Follower
-from tests.builders import NOW_S, entry, numbers_of
-from tests.integration.exchange_lab import BY, LIST, Lab, lab
-from tests.integration.feeds_lab import kh, workplace
-from tests.integration.lists_lab import Worker, opened, running, until
+from tests.support.builders import NOW_S, entry, numbers_of
+from tests.support.exchange import BY, LIST, Lab, lab
+from tests.support.feeds import kh, workplace
+from tests.support.lists import Worker, opened, running, until
 
 OLD, NEW = b"o" * 32, b"n" * 32
 MOVE = Move("asean@2", NEW, OLD)

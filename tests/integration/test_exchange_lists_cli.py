@@ -18,9 +18,9 @@ from stream.cli.main import app
 from stream.core.model.errors import ExchangeFault
 from stream.exchange.publisher import Outlet
 from stream.exchange.signing_keys import KeyRing
-from tests.integration.feeds_lab import kh
-from tests.repositories import Country
-from tests.waiting import HANGS_S, REDIS_S, until
+from tests.support.feeds import kh
+from tests.support.repositories import Country
+from tests.support.waiting import HANGS_S, REDIS_S, until
 
 
 class Operators:

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from tests.integration.demo_lab import ROOT, Played, end_all
-from tests.waiting import until_now
+from tests.support.demo import ROOT, Played, end_all
+from tests.support.waiting import until_now
 
 COMMAND = [sys.executable, "-m", "stream", "exercise", "--countries", "3", "--plain"]
 SCENES = ["gang", "poison", "stolen-key", "appeal", "report"]

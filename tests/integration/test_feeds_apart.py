@@ -18,8 +18,8 @@ from stream.feeds.transport import Fetched, Unchanged
 from stream.ops.tasks import cancelled
 from stream.services.feed_fetcher import Fetcher
 from stream.services.feed_follower import Follower, Workplace
-from tests.integration.feeds_lab import Partner, kh, workplace
-from tests.waiting import until
+from tests.support.feeds import Partner, kh, workplace
+from tests.support.waiting import until
 
 MUCH = Limits(memory_max=4 << 30, cpu_s_max=60)
 

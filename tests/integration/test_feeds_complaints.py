@@ -8,9 +8,9 @@ from stream.core.model.allowlist import AllowEntry
 from stream.feeds.gate import GateReason
 from stream.lists.store.contents import entries_of
 from stream.lists.store.heads import By
-from tests.builders import entry
-from tests.integration.feeds_lab import LIST, OPERATOR, Partner, kh
-from tests.integration.lists_lab import Worker, enforced, running
+from tests.support.builders import entry
+from tests.support.feeds import LIST, OPERATOR, Partner, kh
+from tests.support.lists import Worker, enforced, running
 
 BASE = kh(*range(200))
 

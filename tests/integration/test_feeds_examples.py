@@ -19,12 +19,12 @@ from stream.feeds.feed import VersionRecord
 from stream.kafka.settings import KafkaSettings
 from stream.lists.store.contents import entries_of
 from stream.services.feed_follower import Follower
-from tests.integration.exchange_lab import lab
-from tests.integration.feeds_lab import HOUSE, kh, workplace
-from tests.integration.lists_lab import opened
 from tests.integration.transports.test_taxii import BULK, PASSWORD
 from tests.integration.transports.test_taxii import server as taxii
-from tests.scripted_web import ok, scripted_web
+from tests.support.exchange import lab
+from tests.support.feeds import HOUSE, kh, workplace
+from tests.support.lists import opened
+from tests.support.scripted_web import ok, scripted_web
 from tests.unit.config.test_feed_files import EXAMPLES, SECRETS
 
 __all__ = ["taxii"]  # a fixture

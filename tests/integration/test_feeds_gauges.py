@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from stream.services.feed_follower import Follower
-from tests.integration.feeds_lab import Partner, kh, workplace
+from tests.support.feeds import Partner, kh, workplace
 
 PAGE = b"PK\x03\x04\x00\x00 no list of numbers"
 

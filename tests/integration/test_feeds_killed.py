@@ -8,9 +8,9 @@ import pytest
 from stream.core.model.errors import Fault
 from stream.lists.store.contents import entries_of
 from stream.lists.store.heads import By
-from tests.builders import entry
-from tests.integration.feeds_lab import LIST, Partner, kh
 from tests.integration.test_killed_versions import Killed, killed_after
+from tests.support.builders import entry
+from tests.support.feeds import LIST, Partner, kh
 
 STEPS_MAX = 80
 BEFORE, AFTER = kh(*range(30)), kh(*range(5, 35))

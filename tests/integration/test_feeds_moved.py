@@ -12,8 +12,8 @@ from stream.lists.store.contents import entries_of
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import Register
 from stream.services.feed_follower import Follower
-from tests.builders import entry
-from tests.integration.feeds_lab import HOUSE, LIST, OPERATOR, Partner, kh, workplace
+from tests.support.builders import entry
+from tests.support.feeds import HOUSE, LIST, OPERATOR, Partner, kh, workplace
 
 OTHER = "KH/other"
 

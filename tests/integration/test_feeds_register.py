@@ -12,8 +12,8 @@ from stream.feeds.gate import GateReason
 from stream.lists.store.audit_entries import AuditEntry
 from stream.lists.store.contents import entries_of
 from stream.lists.store.heads import By
-from tests.builders import entry
-from tests.integration.feeds_lab import DAY_S, LIST, OPERATOR, Partner, kh
+from tests.support.builders import entry
+from tests.support.feeds import DAY_S, LIST, OPERATOR, Partner, kh
 
 BASE = kh(*range(100))
 

@@ -18,9 +18,9 @@ import pytest
 from stream.feeds.subprocess_job import Limits, WorkFailed, WorkFault, apart
 from stream.lists.store.contents import entries_of
 from stream.lists.store.list_store import Register
-from tests import waiting
-from tests.integration.feeds_lab import HEAD, kh
-from tests.waiting import REDIS_S
+from tests.support import waiting
+from tests.support.feeds import HEAD, kh
+from tests.support.waiting import REDIS_S
 
 HTTP = """
 list = "KH/{name}"

@@ -6,9 +6,9 @@ from stream.config.feed_files import read_feed
 from stream.core.model.errors import FeedFault
 from stream.lists.store.contents import entries_of
 from stream.services.feed_follower import Follower
-from tests.integration.feeds_lab import HOUSE, LIST, kh, workplace
-from tests.integration.lists_lab import opened
-from tests.scripted_web import ok, scripted_web
+from tests.support.feeds import HOUSE, LIST, kh, workplace
+from tests.support.lists import opened
+from tests.support.scripted_web import ok, scripted_web
 from tests.unit.feeds.transports.test_hostile_web import FAILURES
 
 FEED = """

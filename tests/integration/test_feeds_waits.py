@@ -11,7 +11,7 @@ from stream.core.model.errors import FeedDown, FeedFault
 from stream.feeds.feed import VersionRecord
 from stream.feeds.transport import Fetched, Unchanged
 from stream.services.feed_follower import Follower
-from tests.integration.feeds_lab import LIST, OPERATOR, Partner, kh, workplace
+from tests.support.feeds import LIST, OPERATOR, Partner, kh, workplace
 
 
 class Scripted:

@@ -13,10 +13,10 @@ from stream.exchange import edition as offers
 from stream.lists.store.contents import entries_of
 from stream.lists.store.heads import Retraction
 from stream.lists.store.rewrite import rebuild, rollback
-from tests.builders import NOW_S, entry
-from tests.integration.exchange_lab import BY, LIST, Country, lab
-from tests.integration.feeds_lab import kh
-from tests.integration.lists_lab import opened
+from tests.support.builders import NOW_S, entry
+from tests.support.exchange import BY, LIST, Country, lab
+from tests.support.feeds import kh
+from tests.support.lists import opened
 
 
 async def test_a_list_and_its_changes(tmp_path, urls):

@@ -18,11 +18,11 @@ from stream.feeds.tuf.tuf_client import TufLimits
 from stream.lists.store.settings import RegisterSettings
 from stream.ops.tasks import cancelled
 from stream.services.feed_follower import Follower
-from tests.agreed import agreement
-from tests.builders import NOW_S, numbers_of
-from tests.integration.exchange_lab import LIST, Always, lab
-from tests.integration.feeds_lab import kh, workplace
-from tests.integration.lists_lab import Worker, running, until
+from tests.support.agreements import agreement
+from tests.support.builders import NOW_S, numbers_of
+from tests.support.exchange import LIST, Always, lab
+from tests.support.feeds import kh, workplace
+from tests.support.lists import Worker, running, until
 
 
 async def test_what_is_listed_in_one_country_is_blocked_in_the_other(tmp_path, urls):

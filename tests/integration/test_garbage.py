@@ -17,8 +17,8 @@ from stream.lists.store.promotions import TrialBook
 from stream.lists.store.settings import RegisterSettings
 from stream.lists.store.store_codec import Op, chain_after, entries_json
 from stream.ops.skipped_records import Place
-from tests.builders import NOW_S, entry
-from tests.integration.lists_lab import (
+from tests.support.builders import NOW_S, entry
+from tests.support.lists import (
     BASE,
     BY,
     NAME,

@@ -29,9 +29,9 @@ from stream.ops.metrics.skips import SkipMetrics
 from stream.ops.skipped_records import Place
 from stream.ops.tasks import cancelled
 from stream.web.sessions import Sessions
-from tests.builders import NOW_S, numbers_of
-from tests.integration.lists_lab import BASE, BY, NAME, ONE, TWO, add, counted, until
 from tests.integration.test_appeals import DESK, appealed
+from tests.support.builders import NOW_S, numbers_of
+from tests.support.lists import BASE, BY, NAME, ONE, TWO, add, counted, until
 
 HEAD = f"rf:list:{{{NAME}}}"
 DEEP = b"[" * 100_000

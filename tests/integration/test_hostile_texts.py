@@ -12,8 +12,8 @@ from yarl import URL
 
 from stream.core.model.free_text import cleaned
 from stream.edge.http.tokens import Role
-from tests.integration.site_lab import DECISIONS, NUMBERS, THEIRS, Site, site_at
-from tests.serve_lab import TOKENS, bearer
+from tests.support.http_service import TOKENS, bearer
+from tests.support.site import DECISIONS, NUMBERS, THEIRS, Site, site_at
 
 HOSTILE = {
     "nul": "x\0y",

@@ -13,8 +13,8 @@ from stream.feeds.import_file import import_file
 from stream.lists.store import rewrite
 from stream.lists.store.heads import Outcome
 from stream.lists.store.list_store import Register
-from tests.builders import NOW_S, entry
-from tests.integration.lists_lab import (
+from tests.support.builders import NOW_S, entry
+from tests.support.lists import (
     BY,
     NAME,
     chained,

@@ -17,8 +17,8 @@ from stream.edge.ingest.sender import Sent
 from stream.kafka.topics import ensure_topics
 from stream.lab.embedded.server import free_ports
 from stream.services.ingest import Ingest, request_of
-from tests.integration.engine_lab import ROOT, Deployment, Engine
-from tests.waiting import Patience
+from tests.support.engine import ROOT, Deployment, Engine
+from tests.support.waiting import Patience
 
 GOLDEN = ROOT / "tests" / "golden" / "cdr"
 MORE = """

@@ -22,10 +22,10 @@ from stream.lab.embedded.server import Server, free_ports
 from stream.lists.store.heads import Removal
 from stream.lists.store.list_store import Register
 from stream.lists.store.settings import RegisterSettings
-from tests.builders import entry, fingerprint_of
-from tests.integration.kamailio_lab import REDIS_MS, Border, Calls, border_on, hanging, kamailio
-from tests.integration.lists_lab import BY, NAME
-from tests.waiting import until_now
+from tests.support.builders import entry, fingerprint_of
+from tests.support.kamailio import REDIS_MS, Border, Calls, border_on, hanging, kamailio
+from tests.support.lists import BY, NAME
+from tests.support.waiting import until_now
 
 pytestmark = [
     pytest.mark.needs_kamailio,

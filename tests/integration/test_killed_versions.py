@@ -16,9 +16,9 @@ from stream.lists.store.contents import entries_of
 from stream.lists.store.heads import Removal
 from stream.lists.store.list_store import Register
 from stream.lists.store.rewrite import rebuild, rollback
-from tests.builders import NOW_S, entry
-from tests.integration.lists_lab import BASE, BY, opened, running, until
-from tests.waiting import REDIS_S
+from tests.support.builders import NOW_S, entry
+from tests.support.lists import BASE, BY, opened, running, until
+from tests.support.waiting import REDIS_S
 
 STEPS_MAX = 60
 

@@ -8,18 +8,9 @@ from pathlib import Path
 
 from stream.core.filters.snapshot import read_snapshot
 from stream.feeds.import_file import import_file
-from tests.builders import NOW_S
-from tests.integration.killed_importer import REBUILD
-from tests.integration.lists_lab import (
-    NAME,
-    add,
-    chained,
-    held_numbers,
-    numbers,
-    remove,
-    request,
-    write,
-)
+from tests.support.builders import NOW_S
+from tests.support.killed_importer import REBUILD
+from tests.support.lists import NAME, add, chained, held_numbers, numbers, remove, request, write
 
 OLD, NEW = numbers(300, 1), numbers(310, 2)
 STEPS_MIN = 40
@@ -44,7 +35,7 @@ class Program:
 
 @contextmanager
 def program(url: str) -> Iterator[Program]:
-    command = [sys.executable, "-m", "tests.integration.killed_importer", url]
+    command = [sys.executable, "-m", "tests.support.killed_importer", url]
     pipe, root = subprocess.PIPE, Path(__file__).parents[2]
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd=root) as process:
         yield Program(process)

@@ -21,8 +21,8 @@ from stream.kafka.batch import Partition, RawBatch
 from stream.kafka.fetch.fetcher import Fetcher
 from stream.kafka.reader_factory import reader_for
 from stream.kafka.settings import KafkaSettings, SourceSettings
-from tests.record_batches import text, varint
-from tests.waiting import Patience
+from tests.support.record_batches import text, varint
+from tests.support.waiting import Patience
 
 pytestmark = [
     pytest.mark.apache_kafka,

@@ -35,12 +35,12 @@ from stream.ops.clock import now_ms, now_s
 from stream.ops.metrics.serve import ServeMetrics
 from stream.ops.metrics.sip import SipMetrics
 from stream.ops.tasks import running
-from tests.agreed import agreement
-from tests.builders import entry, record_of
-from tests.integration.exchange_lab import LIST, Country, Lab, lab
-from tests.integration.feeds_lab import HOUSE, kh
-from tests.integration.lists_lab import opened, until
-from tests.sip_lab import code_of, message, sip_settings
+from tests.support.agreements import agreement
+from tests.support.builders import entry, record_of
+from tests.support.exchange import LIST, Country, Lab, lab
+from tests.support.feeds import HOUSE, kh
+from tests.support.lists import opened, until
+from tests.support.sip import code_of, message, sip_settings
 
 KHMER, THAI = kh(1)[0], "+66812345678"
 OWN, HELP = "+85523888001", "+85523999999"

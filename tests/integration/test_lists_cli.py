@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from stream.cli.main import app
 from stream.feeds.open import read_rows
-from tests.waiting import REDIS_S
+from tests.support.waiting import REDIS_S
 
 NAME = "TH/national"
 SHEET = (

@@ -15,8 +15,8 @@ from stream.engine.live_lookup import Memory
 from stream.lists.store import redis_keys
 from stream.ops.metrics.serve import ServeMetrics
 from stream.ops.tasks import running
-from tests.builders import entry
-from tests.integration.lists_lab import BY, NAME, ONE, opened
+from tests.support.builders import entry
+from tests.support.lists import BY, NAME, ONE, opened
 
 OTHER = "KH/scam"
 

@@ -11,8 +11,8 @@ from stream.config.settings import load
 from stream.core.model.errors import ConfigInvalid, NameRefused
 from stream.lists.store import redis_keys
 from stream.lists.store.list_store import Register
-from tests.builders import entry
-from tests.integration.lists_lab import BY, ONE, opened
+from tests.support.builders import entry
+from tests.support.lists import BY, ONE, opened
 
 ODD = ("TH/..", "TH/-rf", "kh/scam", "-rf/x")
 

@@ -14,8 +14,8 @@ from stream.exchange.hub import Hub
 from stream.exchange.signing_keys import KeyRing
 from stream.feeds.tuf.tuf_client import TufClient, TufLimits
 from stream.lab.embedded.server import Server, free_ports, new_folder
-from tests.nginx import answers
-from tests.repositories import VALIDITY, Country
+from tests.support.nginx import answers
+from tests.support.repositories import VALIDITY, Country
 
 pytestmark = pytest.mark.needs_nginx
 

@@ -17,10 +17,10 @@ from typer.testing import CliRunner
 
 from stream.cli.main import app
 from stream.core.model.errors import Fault
-from tests.integration.exchange_lab import LIST
-from tests.integration.feeds_lab import kh
 from tests.integration.test_exchange_lists_cli import Operators
 from tests.integration.test_publishing import Running, kept, seen
+from tests.support.exchange import LIST
+from tests.support.feeds import kh
 
 SECRET_FILES = {".pem", ".key"}
 

@@ -22,9 +22,9 @@ from stream.ops.monitor.collect import Watch
 from stream.web.lifespan import opened
 from stream.web.routes import install
 from stream.web.sessions import TOUCH_S, Sessions
-from tests.integration.lists_lab import BY
-from tests.integration.lists_lab import opened as register_at
-from tests.serve_lab import TOKENS, parts_for, serve_settings, served
+from tests.support.http_service import TOKENS, parts_for, serve_settings, served
+from tests.support.lists import BY
+from tests.support.lists import opened as register_at
 
 TOKEN = "rf_a_token"
 IDLE_S, WHOLE_S = 600, 3600

@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 
 from stream.cli.main import app
 from stream.core.model.agreement import Shared
-from tests.builders import fingerprint_of
-from tests.integration.exchange_lab import LIST, Lab, lab
-from tests.waiting import HANGS_S
+from tests.support.builders import fingerprint_of
+from tests.support.exchange import LIST, Lab, lab
+from tests.support.waiting import HANGS_S
 
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "examples" / "read_a_list.py"
 LISTED, LATER, NEVER = "+85523900123", "+85523900124", "+85523900999"

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from stream.cli.main import app
 from stream.lab.embedded import RedisServer, best_redis
 from stream.lab.embedded.server import free_ports
-from tests.integration.engine_lab import Deployment
-from tests.kafka_secured import Secured, secured_broker
+from tests.support.engine import Deployment
+from tests.support.kafka_secured import Secured, secured_broker
 
 PASSWORD = "a pass phrase"
 pytestmark = pytest.mark.expects_errors(

@@ -11,8 +11,9 @@ from stream.core.numbers.prefix_entries import PrefixRules
 from stream.feeds.import_file import import_file
 from stream.feeds.parse import Defaults
 from stream.lists.store.contents import covering
-from tests.builders import NOW_S, entry
-from tests.integration.lists_lab import (
+from tests.integration.test_lists_cli import Operator
+from tests.support.builders import NOW_S, entry
+from tests.support.lists import (
     BASE,
     BY,
     NAME,
@@ -24,8 +25,7 @@ from tests.integration.lists_lab import (
     running,
     write,
 )
-from tests.integration.test_lists_cli import Operator
-from tests.waiting import REDIS_S
+from tests.support.waiting import REDIS_S
 
 IN_RANGE, BESIDE, MOBILE = "+85523900123", "+85523901123", "+66812345678"
 RULES = PrefixRules(9, {"KH": 7})

@@ -18,10 +18,10 @@ from stream.core.model.errors import RegisterBehind
 from stream.exchange.publisher import Outlet
 from stream.exchange.signing_keys import KeyRing
 from stream.lists.snapshot.repository_layout import Latest
-from tests.integration.exchange_lab import LIST, lab
-from tests.integration.feeds_lab import kh
 from tests.integration.test_exchange_lists_cli import Operators
-from tests.waiting import HANGS_S, until
+from tests.support.exchange import LIST, lab
+from tests.support.feeds import kh
+from tests.support.waiting import HANGS_S, until
 
 AGREEMENT = """
 title = "An agreement"

@@ -7,9 +7,9 @@ import pytest
 from stream.lists.store.rebuild import Rebuild, RebuildSettings, keep_rebuilt
 from stream.lists.store.settings import RegisterSettings
 from stream.ops.tasks import cancelled
-from tests.builders import entry
-from tests.integration.lists_lab import BASE, BY, NAME, add, held_numbers, running, until
-from tests.waiting import REDIS_S
+from tests.support.builders import entry
+from tests.support.lists import BASE, BY, NAME, add, held_numbers, running, until
+from tests.support.waiting import REDIS_S
 
 OTHER = "XX/other"
 

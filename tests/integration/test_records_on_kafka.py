@@ -17,7 +17,7 @@ from stream.core.model.byte_strings import PADDING
 from stream.kafka.batch import Partition
 from stream.kafka.fetch.messages import FetchSizes, fetch_answer, fetch_request
 from stream.kafka.record_batches import Room, Stretch, read_records
-from tests.waiting import Patience
+from tests.support.waiting import Patience
 
 pytestmark = [
     pytest.mark.apache_kafka,

@@ -19,10 +19,10 @@ from stream.cli.main import app
 from stream.core.numbers.number import masked
 from stream.insight.replay import traceback as traceback_module
 from stream.lists.store.list_store import Register
-from tests.builders import entry
-from tests.integration.engine_lab import LISTED, Deployment
-from tests.integration.lists_lab import BY
-from tests.waiting import Patience
+from tests.support.builders import entry
+from tests.support.engine import LISTED, Deployment
+from tests.support.lists import BY
+from tests.support.waiting import Patience
 
 SCAM = "KH/scam"
 WHY = ("--for", "Royal Thai Police", "--reason", "case 1234/2569")

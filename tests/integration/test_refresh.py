@@ -14,8 +14,8 @@ from stream.lists.follower import local_state, snapshot_directory
 from stream.lists.follower.list_events import EventKind
 from stream.lists.store.heads import By
 from stream.lists.store.list_at_time import content, past_of
-from tests.builders import NOW_S, entry
-from tests.integration.lists_lab import (
+from tests.support.builders import NOW_S, entry
+from tests.support.lists import (
     BASE,
     BY,
     NAME,
@@ -31,7 +31,7 @@ from tests.integration.lists_lab import (
     running,
     until,
 )
-from tests.waiting import HANGS_S
+from tests.support.waiting import HANGS_S
 
 
 async def test_an_empty_register_counts_as_loaded(redis_url, tmp_path):

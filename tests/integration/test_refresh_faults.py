@@ -9,8 +9,8 @@ from stream.core.model.errors import RegisterUnsafe
 from stream.lab.embedded import best_redis
 from stream.lists.follower.list_events import EventKind
 from stream.lists.store import rewrite
-from tests.builders import NOW_S
-from tests.integration.lists_lab import (
+from tests.support.builders import NOW_S
+from tests.support.lists import (
     BASE,
     BY,
     NAME,
@@ -24,7 +24,7 @@ from tests.integration.lists_lab import (
     running,
     until,
 )
-from tests.waiting import HANGS_S
+from tests.support.waiting import HANGS_S
 
 
 async def test_a_gap_leads_to_a_reload(register, worker, raw, load):

@@ -22,8 +22,8 @@ from stream.lists.store.heads import Outcome, Reservation
 from stream.lists.store.list_store import FIRST_ID, Register
 from stream.lists.store.settings import RegisterSettings
 from stream.lists.store.store_codec import BaseRecord, Followed, hex_of
-from tests.builders import NOW_S, entry
-from tests.integration.lists_lab import BY, NAME, chained, held_numbers, numbers, opened, removal
+from tests.support.builders import NOW_S, entry
+from tests.support.lists import BY, NAME, chained, held_numbers, numbers, opened, removal
 
 
 async def test_a_change_is_in_all_its_places(register, raw):

@@ -17,7 +17,7 @@ from stream.lists.store.list_at_time import content, past_of
 from stream.lists.store.list_store import FIRST_ID, Register
 from stream.lists.store.rewrite import rebuild, rollback
 from stream.lists.store.settings import RegisterSettings
-from tests.builders import NOW_S, entry
+from tests.support.builders import NOW_S, entry
 
 BY = By("model")
 NUMBERS = [f"+6681234{i:04d}" for i in range(12)]

@@ -21,9 +21,9 @@ from stream.lists.follower.repair import (
 )
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import Register
-from tests import waiting
-from tests.builders import NOW_S
-from tests.integration.lists_lab import (
+from tests.support import waiting
+from tests.support.builders import NOW_S
+from tests.support.lists import (
     BASE,
     BY,
     NAME,
@@ -38,7 +38,7 @@ from tests.integration.lists_lab import (
     running,
     until,
 )
-from tests.redis_copy import Copy
+from tests.support.redis_copy import Copy
 
 KEYS = {"plain": b""}
 

@@ -9,10 +9,10 @@ import pytest
 
 from stream.core.numbers.number import masked
 from stream.lists.store.list_store import Register
-from tests.builders import entry
-from tests.integration.engine_lab import LISTED, Deployment, records
-from tests.integration.lists_lab import BY
 from tests.integration.test_redress_cli import Said, committed, typed
+from tests.support.builders import entry
+from tests.support.engine import LISTED, Deployment, records
+from tests.support.lists import BY
 
 SCAM = "KH/scam"
 CLINIC = "+85523900123"

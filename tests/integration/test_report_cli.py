@@ -17,9 +17,9 @@ from stream.core.model.enforcement import Counts, written
 from stream.lists.store.enforcement_store import EnforcedBook
 from stream.lists.store.heads import By
 from stream.lists.store.settings import RegisterSettings
-from tests.integration.feeds_lab import kh
 from tests.integration.test_feeds_cli import Office
-from tests.report_material import AGREEMENTS, at_s, document
+from tests.support.feeds import kh
+from tests.support.report_material import AGREEMENTS, at_s, document
 
 NUMBER = "+447700900123"
 TODAY = datetime.now(UTC).date()

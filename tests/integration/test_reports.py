@@ -10,8 +10,8 @@ from stream.feeds.import_file import import_file
 from stream.lists.store import edits
 from stream.lists.store.contents import entries_of
 from stream.lists.store.heads import Outcome, Retraction
-from tests.builders import NOW_S, entry
-from tests.integration.lists_lab import (
+from tests.support.builders import NOW_S, entry
+from tests.support.lists import (
     BY,
     NAME,
     ONE,

@@ -15,7 +15,7 @@ from stream.kafka.settings import KafkaSettings, TopicsSettings
 from stream.kafka.topics import check_topics
 from tests.fault.site import INNOCENT, LISTED, Site
 from tests.fault.traffic import Load, decided, decides, judge
-from tests.kafka_secured import PASSWORD, USER, Secured, secured_broker
+from tests.support.kafka_secured import PASSWORD, USER, Secured, secured_broker
 
 pytestmark = [
     pytest.mark.apache_kafka,

@@ -16,8 +16,8 @@ from stream.edge.http.record_intake import Door
 from stream.edge.http.tokens import Role
 from stream.ops.metrics.serve import ServeMetrics
 from stream.ops.tasks import cancelled
-from tests.integration.calls_lab import calls, lab
-from tests.serve_lab import bearer, parts_for, serve_settings, served
+from tests.support.calls import calls, lab
+from tests.support.http_service import bearer, parts_for, serve_settings, served
 
 SENDERS = 8
 

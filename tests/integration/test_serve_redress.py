@@ -31,9 +31,9 @@ from stream.lists.store.redis_client import client
 from stream.lists.store.settings import RegisterSettings
 from stream.ops.clock import now_ms
 from stream.ops.metrics.serve import ServeMetrics
-from tests.builders import blocklists, live
-from tests.integration.lists_lab import NAME, ONE
-from tests.serve_lab import Served, bearer, parts_for, serve_settings, served
+from tests.support.builders import blocklists, live
+from tests.support.http_service import Served, bearer, parts_for, serve_settings, served
+from tests.support.lists import NAME, ONE
 
 ID = "4F7K2M9QX1RZC"
 HTML = {"Accept": "text/html"}

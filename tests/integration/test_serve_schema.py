@@ -22,7 +22,7 @@ from stream.lists.store.list_store import Register
 from stream.lists.store.redis_client import client
 from stream.lists.store.settings import RegisterSettings
 from stream.ops.metrics.serve import ServeMetrics
-from tests.serve_lab import TOKENS, parts_for, serve_settings, served
+from tests.support.http_service import TOKENS, parts_for, serve_settings, served
 from tests.unit.calls.test_lookup import LISTS, lookup_in, rules
 from tests.unit.edge.http.test_record_intake import Producer, opened
 
@@ -79,7 +79,9 @@ async def tried(port: int, folder: Path, name: str, role: Role | None = None) ->
     environment = dict(os.environ)
     if role is None:
         tokens = [TOKENS[one] for one in Role if one is not Role.OPERATOR]
-        environment["SCHEMATHESIS_HOOKS"] = str(Path(__file__).with_name("schema_roles.py"))
+        environment["SCHEMATHESIS_HOOKS"] = str(
+            Path(__file__).parents[1] / "support" / "schema_roles.py"
+        )
         environment["RINGFENCE_TEST_TOKENS"] = json.dumps(tokens)
         words += ["--exclude-checks", f"{SAID_RIGHT},{ITS_OWN_TOKEN}"]
     else:

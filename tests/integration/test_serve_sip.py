@@ -15,17 +15,18 @@ from redis.asyncio import Redis
 from stream.core.numbers.number import masked
 from stream.edge.http.decision_store import KeptDecisions, KeptSettings
 from stream.lab.embedded.server import free_ports
-from tests.builders import entry
-from tests.integration.engine_lab import Deployment, Engine
-from tests.integration.lists_lab import BY, NAME, opened
-from tests.sip_lab import message, responder
+from tests.support.builders import entry
+from tests.support.engine import Deployment, Engine
+from tests.support.lists import BY, NAME, opened
+from tests.support.sip import message, responder
+from tests.support.waiting import HANGS_S
 from tests.unit.edge.sip.test_torture import MESSAGES
-from tests.waiting import HANGS_S
 
 pytestmark = pytest.mark.needs_sipp
 CALLS = int(os.environ.get("RINGFENCE_SIP_CALLS", "1500"))
 RATE = int(os.environ.get("RINGFENCE_SIP_RATE", "500"))
 HOST = "127.0.0.1"
+ASKS = Path(__file__).parents[1] / "support/sipp_ask.xml"
 NOBODY = "127.0.0.1:1"
 LISTED = [f"+855239001{n:02d}" for n in range(25)]
 CALLED, HELP = "0212345678", "191"
@@ -54,7 +55,7 @@ def ask(folder: Path, port: int, calls: list[tuple[str, str]], *more: str) -> li
     (here / "calls.csv").write_text(f"SEQUENTIAL\n{lines}\n")
     done = subprocess.run(
         [
-            *("sipp", "-sf", str(Path(__file__).parent / "sipp_ask.xml"), "-i", HOST),
+            *("sipp", "-sf", str(ASKS), "-i", HOST),
             *("-inf", "calls.csv", "-m", str(len(calls)), "-r", str(RATE), "-l", "2000"),
             *("-trace_logs", "-log_file", "log", "-timeout", "1200s", "-timer_resol", "1"),
             *("-trace_err", "-error_file", "errors", "-nostdin", *more, f"{HOST}:{port}"),

@@ -13,9 +13,9 @@ from stream.config.settings import load
 from stream.edge.http.tokens import Client, Role, line_of
 from stream.kafka.topics import ensure_topics
 from stream.lab.embedded.server import free_ports
-from tests.builders import entry
-from tests.integration.engine_lab import LISTED, Deployment, Engine, records
-from tests.integration.lists_lab import BY, NAME, opened
+from tests.support.builders import entry
+from tests.support.engine import LISTED, Deployment, Engine, records
+from tests.support.lists import BY, NAME, opened
 
 TOKEN = "rf_whole"
 NOBODY = "127.0.0.1:1"

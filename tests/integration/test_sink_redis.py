@@ -16,9 +16,9 @@ from stream.lab.embedded.server import Server, Unavailable, free_ports, new_fold
 from stream.lab.embedded.wire import answers_ping
 from stream.lists.store.heads import Removal
 from stream.lists.store.settings import RegisterSettings
-from tests.builders import entry, fingerprint_of
-from tests.integration.lists_lab import BY, NAME, ONE, TWO
-from tests.integration.sinks_lab import Lab, block
+from tests.support.builders import entry, fingerprint_of
+from tests.support.lists import BY, NAME, ONE, TWO
+from tests.support.sinks import Lab, block
 
 pytestmark = [
     pytest.mark.expects_errors("Group Coordinator")  # of a broker that has just started

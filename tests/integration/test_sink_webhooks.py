@@ -27,8 +27,8 @@ from stream.ops.metrics.sink import WebhookMetrics
 from stream.ops.tasks import cancelled
 from stream.services.webhook_resend import resend
 from stream.services.webhook_sink import WebhooksRun
-from tests import certificates
-from tests.integration.engine_lab import WAIT_S, Deployment
+from tests.support import certificates
+from tests.support.engine import WAIT_S, Deployment
 from tests.unit.edge.sinks.test_proxy_keys import decision
 from tests.unit.edge.sinks.webhooks.test_cloud_event import RECEIVER, SECRET
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.engine_lab import LISTED, Deployment, Engine, records
-from tests.waiting import HANGS_S, until_now
+from tests.support.engine import LISTED, Deployment, Engine, records
+from tests.support.waiting import HANGS_S, until_now
 
 
 @pytest.fixture

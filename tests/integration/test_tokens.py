@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from stream.cli.main import app
 from stream.edge.http.tokens import Client, Role, line_of
 from stream.lab.embedded.server import free_ports
-from tests.integration.engine_lab import Deployment, Engine
+from tests.support.engine import Deployment, Engine
 
 NOBODY = "127.0.0.1:1"
 ASK = "/v1/decision?caller=%2B447700900101"

@@ -16,11 +16,11 @@ from stream.lists.store import redis_keys
 from stream.lists.store.list_store import Register
 from stream.lists.store.promotions import TrialBook
 from stream.lists.store.settings import RegisterSettings
-from tests.builders import entry
-from tests.integration.engine_lab import LISTED, Deployment
-from tests.integration.lists_lab import BY
 from tests.integration.test_redress_cli import call, typed
-from tests.waiting import Patience
+from tests.support.builders import entry
+from tests.support.engine import LISTED, Deployment
+from tests.support.lists import BY
+from tests.support.waiting import Patience
 
 SCAM = "KH/scam"
 ON_TRIAL = f'policy.lists."{SCAM}".simulate = true\n'

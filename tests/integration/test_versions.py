@@ -16,8 +16,8 @@ from stream.lists.store.history import history, said_at, turns_of, with_audit
 from stream.lists.store.list_at_time import content, millis, past_of, pasts_about
 from stream.lists.store.list_store import Register
 from stream.lists.store.rewrite import Origin, rebuild, rewrite_once, rollback
-from tests.builders import NOW_S, entry, snapshot
-from tests.integration.lists_lab import (
+from tests.support.builders import NOW_S, entry, snapshot
+from tests.support.lists import (
     BASE,
     BY,
     NAME,

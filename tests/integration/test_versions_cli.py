@@ -10,7 +10,7 @@ import redis
 from typer.testing import CliRunner
 
 from stream.cli.main import app
-from tests.waiting import REDIS_S
+from tests.support.waiting import REDIS_S
 
 NAME = "KH/scam"
 ONE, TWO = "+85523900123", "+85523900124"

@@ -15,7 +15,7 @@ from stream.kafka.decision_history import about
 from stream.kafka.partitioner import partitions_of
 from stream.kafka.topic_reader import reader
 from stream.kafka.topics import ensure_topics
-from tests.integration.engine_lab import Deployment
+from tests.support.engine import Deployment
 from tests.unit.edge.sinks.test_proxy_keys import decision
 
 OURS, OTHER = "+85523900123", "+85523900777"

@@ -26,7 +26,7 @@ from stream.lab.embedded import kafka as embedded_kafka
 from stream.lab.embedded import redis as embedded_redis
 from stream.lab.embedded import tansu as embedded_tansu
 from tests.plugins.programs import missing
-from tests.waiting import REDIS_S
+from tests.support.waiting import REDIS_S
 
 REQUIRE = "RINGFENCE_REQUIRE_KAFKA"
 # Folders whose tests ask for no server: for them alone none is looked for, fetched or started.

@@ -12,8 +12,8 @@ from stream.core.policy.bounds import NO_AGREEMENT, compile_bounded
 from stream.core.policy.list_scope import Outside
 from stream.core.policy.policy import ListPolicy, PolicySettings
 from stream.core.policy.policy_columns import PolicyColumns, judge, rules_of, stopped
-from tests.agreed import agreements, moments
-from tests.builders import NOW_S
+from tests.support.agreements import agreements, moments
+from tests.support.builders import NOW_S
 
 NAMES = ("CERT/all", "KH/a", "KH/b", "MM/x", "TH/own")
 actions = st.sampled_from(Action)

@@ -7,7 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from stream.core.filters.blocklists import fresh
 from stream.core.filters.overlay import Change
 from stream.core.model.entry import Entry
-from tests.builders import NOW_S, blocklists, entry, fingerprint_of, numbers_of, snapshot
+from tests.support.builders import NOW_S, blocklists, entry, fingerprint_of, numbers_of, snapshot
 
 POOL = [f"+4477009001{n:02}" for n in range(12)]
 LISTS = {"XA/one": b"", "XB/two": b"", "XC/keyed": bytes(32)}

@@ -11,7 +11,7 @@ from stream.core.numbers.codes import codes_of, texts_of
 from stream.feeds.formats.rows import Rows
 from stream.feeds.parse import ColumnBuilder, Defaults, Parser
 from stream.lists.snapshot.build import columns_of
-from tests.builders import NOW_S
+from tests.support.builders import NOW_S
 
 numbers = st.integers(1, 10**15 - 1).map(lambda n: f"+{n}")
 prefixes = st.integers(1, 10**14 - 1).map(lambda n: f"+{n}*")

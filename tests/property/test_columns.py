@@ -13,7 +13,7 @@ from stream.feeds.formats.byte_columns import ByteColumn, line_bytes
 from stream.feeds.formats.rows import InputUnreadable, line_chunks
 from stream.feeds.parse import Defaults, Parser
 from stream.feeds.value_parsers import read_time, times_in
-from tests.builders import NOW_S
+from tests.support.builders import NOW_S
 
 WORDS = (
     *("+66812345678", "+447700900123", "0812345678", "+1", "6.68E+10", "911", "number"),

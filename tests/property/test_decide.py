@@ -33,8 +33,8 @@ from stream.core.policy.list_scope import Allowed, Scopes
 from stream.core.policy.policy import ListPolicy, PolicySettings, compile_policy
 from stream.core.policy.rules import RULES, RuleSettings, RuleState, RuleStates
 from stream.kafka.batch import Partition, RawBatch, Segment
-from tests.agreed import agreements
-from tests.builders import NOW_S, bare, blocklists, entry, hashed, live
+from tests.support.agreements import agreements
+from tests.support.builders import NOW_S, bare, blocklists, entry, hashed, live
 
 NOW_MS = NOW_S * 1000 + 250
 BOTH, FIRST, SECOND, BARE, HOSPITAL = (f"+4477009001{n:02d}" for n in range(5))

@@ -23,8 +23,8 @@ from stream.core.model.decision import SipSettings
 from stream.core.numbers.emergency import EmergencyNumbers
 from stream.core.policy.policy import PolicySettings, compile_policy
 from stream.kafka.batch import Partition, RawBatch, Segment
-from tests.builders import NOW_S, blocklists, live
-from tests.guard import Guarded
+from tests.support.builders import NOW_S, blocklists, live
+from tests.support.guarded_memory import Guarded
 
 pytestmark = pytest.mark.skipif(not kernels.compiled(), reason="it is about a compiled kernel")
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from stream.feeds.detection.detect import detect
 from stream.feeds.formats.rows import Format, InputUnreadable
 from stream.feeds.open import FORMATS
-from tests.feed_samples import NOW_S
 from tests.fuzz.feed_files import DEFAULTS, OPTIONS, TOKENS, check, samples
+from tests.support.feed_samples import NOW_S
 
 formats = st.sampled_from(FORMATS)
 pieces = st.lists(st.sampled_from(TOKENS), max_size=12).map(b"".join)

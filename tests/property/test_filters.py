@@ -5,7 +5,7 @@ import pytest
 
 from stream.core import kernels
 from stream.core.kernels import reference
-from tests.guard import guarded
+from tests.support.guarded_memory import guarded
 
 RANDOM = np.random.default_rng(7)
 

@@ -19,7 +19,7 @@ from stream.kafka.fetch.messages import (
     fetch_request,
     oversized,
 )
-from tests.record_batches import Row, batch, by_aiokafka, padded
+from tests.support.record_batches import Row, batch, by_aiokafka, padded
 
 briefly = settings(max_examples=50)
 i64 = st.integers(-(2**63), 2**63 - 1)

@@ -15,8 +15,8 @@ from stream.core.filters.exact_index import Ledger
 from stream.core.filters.overlay import EMPTY, Change, Touched
 from stream.core.filters.sliced_table import probe_table
 from stream.core.model.entry import NEVER, Category, Columns
-from tests.builders import NOW_S, bare, blocklists, entry, fingerprint_of, live, numbers_of
-from tests.guard import guarded
+from tests.support.builders import NOW_S, bare, blocklists, entry, fingerprint_of, live, numbers_of
+from tests.support.guarded_memory import guarded
 
 RANDOM = np.random.default_rng(20_261_125)
 NOTHING = Touched.of(())

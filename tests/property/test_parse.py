@@ -14,7 +14,7 @@ from stream.feeds.open import read_rows
 from stream.feeds.parse import Defaults, Parsed, Parser
 from stream.lists.snapshot.build import columns_of
 from stream.lists.snapshot.export import export
-from tests.builders import NOW_S
+from tests.support.builders import NOW_S
 
 ENTRY = re.compile(rb"\+[1-9]\d{6,14}\Z|\+[1-9]\d{0,13}\*\Z")
 DEFAULTS = Defaults("x", NOW_S, "TH")

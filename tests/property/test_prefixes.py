@@ -8,7 +8,15 @@ from stream.core.filters.blocklists import fresh
 from stream.core.filters.overlay import Change
 from stream.core.model.entry import Category, Entry
 from stream.core.numbers.prefix_entries import PrefixRules, cut, is_prefix, read_entries
-from tests.builders import NOW_S, blocklists, entry, fingerprint_of, live, numbers_of, snapshot
+from tests.support.builders import (
+    NOW_S,
+    blocklists,
+    entry,
+    fingerprint_of,
+    live,
+    numbers_of,
+    snapshot,
+)
 
 NUMBERS = [f"+44770090{n:04}" for n in (1200, 1201, 1210, 1234, 1299, 1300, 9999)] + [
     "+66212345678"

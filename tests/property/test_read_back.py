@@ -41,7 +41,7 @@ from stream.lists.store.store_codec import (
     step,
 )
 from stream.ops.skipped_records import Skipped, is_newer
-from tests.builders import NOW_S, blocklists, snapshot
+from tests.support.builders import NOW_S, blocklists, snapshot
 
 DEEP = b'{"x":' + b"[" * 100_000
 VALUES = (

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from stream.core import kernels
 from stream.core.kernels import plain_records as plain
 from stream.kafka.record_batches import Corrupt, Fault, Room, Stretch, read_records
-from tests import record_batches as made
-from tests.record_batches import Read, Row, by_aiokafka, padded
+from tests.support import record_batches as made
+from tests.support.record_batches import Read, Row, by_aiokafka, padded
 
 MUTANTS = 20_000
 SEEDS = range(int(os.environ.get("RECORDS_SEEDS", "1")))

@@ -9,7 +9,7 @@ from stream.core.filters.bloom import write_filter
 from stream.core.filters.snapshot import COLUMNS, encode_manifest, read_snapshot
 from stream.core.model.errors import SnapshotUnreadable
 from stream.lists.store.bases import Packed, Unpacking, pack
-from tests.builders import entry, snapshot
+from tests.support.builders import entry, snapshot
 
 BLOCK_ROWS = 16
 

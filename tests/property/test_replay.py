@@ -27,7 +27,7 @@ from stream.insight.replay import totals as sums_module
 from stream.insight.replay.compare import Change, Side, compare
 from stream.insight.replay.totals import Sums
 from stream.kafka.batch import Partition, RawBatch, Segment
-from tests.builders import NOW_S, blocklists, live
+from tests.support.builders import NOW_S, blocklists, live
 
 NUMBERS = [f"+4477009001{n:02d}" for n in range(8)] + ["+12025550100", "+66812345678"]
 ALLOWED = NUMBERS[0]

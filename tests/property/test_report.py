@@ -16,7 +16,7 @@ from stream.insight.report.report_json import report_json
 from stream.insight.report.texts import scrubbed
 from stream.insight.report.whole import reported
 from stream.insight.report.words import duration, share
-from tests.report_material import NOVEMBER, document, material, shipped
+from tests.support.report_material import NOVEMBER, document, material, shipped
 
 DAYS = st.dates(date(1971, 1, 1), date(9000, 12, 31))
 DELAYS = st.lists(st.floats(0, 10**6), min_size=1, max_size=40)

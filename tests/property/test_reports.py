@@ -17,7 +17,7 @@ from stream.lists.snapshot.build import columns_from
 from stream.lists.snapshot.merge import merged, replaced
 from stream.lists.store.edits import REPORTS_MAX, after
 from stream.lists.store.heads import Removal, Retraction
-from tests.builders import NOW_S, blocklists, entry, fingerprint_of, numbers_of, snapshot
+from tests.support.builders import NOW_S, blocklists, entry, fingerprint_of, numbers_of, snapshot
 
 DAY_S = 86_400
 NUMBERS = [f"+4477009002{n:02}" for n in range(6)]

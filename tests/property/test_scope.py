@@ -27,7 +27,7 @@ from stream.core.policy.list_scope import (
 )
 from stream.core.policy.policy import Policy, PolicySettings, compile_policy
 from stream.core.policy.policy_columns import PolicyColumns, judge
-from tests.builders import NOW_S, bare, blocklists, entry, hashed, numbers_of
+from tests.support.builders import NOW_S, bare, blocklists, entry, hashed, numbers_of
 
 EMERGENCY = EmergencyNumbers({"TH": frozenset({"12345678"})})
 OWN = ("+66212345678", "+668999*", "+6621*")

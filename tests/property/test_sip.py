@@ -7,7 +7,7 @@ from stream.core.numbers.number import parse
 from stream.edge.sip.framing import Framing, Lost
 from stream.edge.sip.message import listed, parameters_of, uri_of, via_of
 from stream.edge.sip.responder import LONGER_MAX, Transport
-from tests.sip_lab import BLOCKED, SOURCE, code_of, counted, fields_of, message, responder
+from tests.support.sip import BLOCKED, SOURCE, code_of, counted, fields_of, message, responder
 from tests.unit.edge.sip.test_torture import MESSAGES
 
 SAMPLES = [*MESSAGES.values(), message(BLOCKED), message(method="OPTIONS")]

@@ -23,8 +23,8 @@ from stream.core.numbers.number import Kind, Number, parse
 from stream.core.numbers.sip_addresses import uris_in
 from stream.core.numbers.spelling import folded, unescaped
 from stream.kafka.batch import Partition, RawBatch, Segment
-from tests.builders import record_of
-from tests.sip_lab import BLOCKED, code_of, message, responder
+from tests.support.builders import record_of
+from tests.support.sip import BLOCKED, code_of, message, responder
 from tests.unit.calls.test_lookup import LISTS, decoded, lookup_in
 
 EXAMPLES = int(os.environ.get("RINGFENCE_SPELLINGS", "300"))

@@ -12,7 +12,7 @@ from stream.core.filters.bloom import Filter, pybloom_shape
 from stream.core.filters.sliced_table import exchanged, turned
 from stream.lists.follower import table_cache
 from stream.lists.follower.table_cache import table_for
-from tests.builders import entry, snapshot
+from tests.support.builders import entry, snapshot
 
 SHAPE = pybloom_shape(700, 1e-3)
 

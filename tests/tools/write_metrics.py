@@ -6,7 +6,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from stream.ops.metrics.catalogue import Entry
-from tests.metrics_known import CATALOGUES
+from tests.support.metrics import CATALOGUES
 
 TABLE = Path(__file__).parents[2] / "deploy/METRICS.md"
 BEGIN, END = "<!-- written by `make docs-metrics` -->", "<!-- end -->"

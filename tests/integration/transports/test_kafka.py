@@ -22,7 +22,7 @@ from stream.feeds.open import read_header, read_rows
 from stream.feeds.transport import Fetched, Unchanged
 from stream.feeds.transports.kafka import KafkaFeedSettings, KafkaTransport
 from stream.kafka.settings import KafkaSettings
-from tests.waiting import HANGS_S
+from tests.support.waiting import HANGS_S
 
 pytestmark = [
     pytest.mark.apache_kafka,

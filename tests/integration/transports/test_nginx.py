@@ -12,7 +12,7 @@ from stream.core.model.errors import FeedDown, FeedFault
 from stream.feeds.transport import Fetched, Unchanged
 from stream.feeds.transports.http import HttpSettings, HttpTransport
 from stream.feeds.transports.http_get import LoginSettings, TlsSettings
-from tests.nginx import PASSWORD, USER, Nginx, running_nginx
+from tests.support.nginx import PASSWORD, USER, Nginx, running_nginx
 
 pytestmark = [pytest.mark.needs_nginx, pytest.mark.needs_openssl]
 LIST = b"number\n" + b"".join(b"+4477009%05d\n" % n for n in range(2000))

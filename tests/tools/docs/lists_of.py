@@ -15,7 +15,7 @@ from stream.feeds.formats.rows import Format
 from stream.feeds.gate import GateReason
 from stream.lists.snapshot import repository_layout
 from stream.lists.store import redis_keys as register_keys
-from tests.promql import alerts
+from tests.support.promql import alerts
 from tests.tools.docs.markdown import code, escaped, fenced, page, table
 from tests.tools.docs.settings import ROOT
 from tests.tools.write_metrics import table as metrics_table

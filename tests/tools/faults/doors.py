@@ -5,7 +5,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from tests.sip_lab import message
+from tests.support.sip import message
 from tests.tools.faults.place import Place
 
 

@@ -13,7 +13,7 @@ from stream.feeds.state_store import FeedBook
 from stream.lists.store.heads import By, Removal
 from stream.lists.store.list_store import Register
 from stream.lists.store.settings import RegisterSettings
-from tests.builders import entry
+from tests.support.builders import entry
 from tests.tools.faults.place import BUSY, FEED, Place
 
 

@@ -21,8 +21,8 @@ from stream.exchange.signing_keys import KeyRing
 from stream.lab.embedded import best_redis, kafka
 from stream.lab.embedded.server import free_ports
 from stream.ops.clock import now_s
-from tests.certificates import authority
-from tests.repositories import VALIDITY, Country
+from tests.support.certificates import authority
+from tests.support.repositories import VALIDITY, Country
 
 ROOT = Path(__file__).parents[3]
 LISTED = "+66812345678"

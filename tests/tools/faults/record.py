@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from tests.promql import alerts, metrics_of, rules
+from tests.support.promql import alerts, metrics_of, rules
 from tests.tools.faults.clock import PACE, notation, stretched
 from tests.tools.faults.watch import Prometheus
 

@@ -13,7 +13,7 @@ from typing import Any, Self
 import yaml
 
 from stream.lab.embedded.server import free_ports
-from tests.promql import RULE_FILES, RULES
+from tests.support.promql import RULE_FILES, RULES
 from tests.tools.faults.clock import fast
 
 FIRING = 'ALERTS{{alertname="{}", alertstate="firing"}}'

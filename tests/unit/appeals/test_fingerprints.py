@@ -4,7 +4,7 @@ import pytest
 
 from stream.appeals import fingerprints
 from stream.appeals.fingerprints import number_under
-from tests.builders import fingerprint_of
+from tests.support.builders import fingerprint_of
 
 KEY = bytes(range(32))
 

@@ -15,7 +15,7 @@ from stream.core.model.entry import Category
 from stream.core.numbers.emergency import EmergencyNumbers
 from stream.core.policy.policy import ListPolicy, PolicySettings, compile_policy
 from stream.core.policy.rules import RuleSettings, RuleState, RuleStates
-from tests.builders import NOW_S, bare, blocklists, call_batch, entry, live
+from tests.support.builders import NOW_S, bare, blocklists, call_batch, entry, live
 
 LISTED, OTHER, CLEAN, VICTIM = "+447700900101", "+447700900102", "+447700900103", "+66812345678"
 NOW_MS = NOW_S * 1000 + 250

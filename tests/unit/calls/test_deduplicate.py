@@ -19,7 +19,7 @@ from stream.core.model.decision import Action, SipSettings
 from stream.core.numbers.emergency import EmergencyNumbers
 from stream.core.policy.policy import ListPolicy, PolicySettings, compile_policy
 from stream.kafka.batch import Partition, RawBatch, Segment
-from tests.builders import NOW_S, blocklists, live
+from tests.support.builders import NOW_S, blocklists, live
 
 LISTED, OTHER, CLEAN = "+447700900101", "+447700900102", "+447700900103"
 LISTS = blocklists(live("KH/scam", LISTED, OTHER))

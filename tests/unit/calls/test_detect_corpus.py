@@ -10,7 +10,7 @@ from stream.calls.dialects.detect_dialect import Found, find, likely
 from stream.calls.dialects.mapping import MappingSettings
 from stream.calls.dialects.sample_records import records_in
 from stream.feeds.detection.foreign_files import what_it_is
-from tests.detect_corpus import Case, call_cases
+from tests.support.detect_corpus import Case, call_cases
 
 CASES = call_cases()
 READABLE = [case for case in CASES if case.expected["expect"] != "unreadable"]

@@ -14,7 +14,7 @@ from stream.core.numbers.e164 import is_canonical
 from stream.core.numbers.number import _USUAL_URI
 from tests.fuzz.json_records import mutants
 from tests.fuzz.scan import DIALECTS, SETTINGS, compare, decoded
-from tests.guard import guarded
+from tests.support.guarded_memory import guarded
 
 pytestmark = pytest.mark.skipif(not kernels.compiled(), reason="there are no kernels here")
 

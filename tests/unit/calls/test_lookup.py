@@ -29,8 +29,8 @@ from stream.edge.http.lookup_routes import question_in
 from stream.edge.http.problems import ProblemError
 from stream.edge.http.tokens import Role
 from stream.kafka.batch import Partition, RawBatch, Segment
-from tests.builders import NOW_S, bare, blocklists, live, record_of
-from tests.serve_lab import bearer, parts_for, serve_settings, served
+from tests.support.builders import NOW_S, bare, blocklists, live, record_of
+from tests.support.http_service import bearer, parts_for, serve_settings, served
 
 NOW_MS = NOW_S * 1000 + 250
 LISTED = [f"+4477009001{n:02d}" for n in range(20)]

@@ -22,7 +22,7 @@ from stream.core.numbers.emergency import EmergencyNumbers
 from stream.core.policy.policy import ListPolicy, PolicySettings, compile_policy
 from stream.core.policy.rules import BurstSettings, RuleSettings, RuleState, RuleStates
 from stream.kafka.batch import Partition, RawBatch, Segment
-from tests.builders import NOW_S, blocklists, live
+from tests.support.builders import NOW_S, blocklists, live
 
 HOTLINE, ROAMING, HOME, CLEAN = "+66812345670", "+66812345671", "+66812345678", "+447700900103"
 TRUNKS = Trunks(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from stream.calls.trace_context import HEADERS_MAX, context_in, contexts_of, rows_with_headers
 from stream.core.model.byte_strings import PADDING, Texts
 from stream.kafka.batch import Partition, RawBatch, Segment
-from tests.record_batches import text, varint
+from tests.support.record_batches import text, varint
 
 TRACE, SPAN = b"4bf92f3577b34da6a3ce929d0e0e4736", b"00f067aa0ba902b7"
 PARENT = b"00-%b-%b-01" % (TRACE, SPAN)

@@ -16,7 +16,7 @@ from stream.core.model.errors import ConfigInvalid, ExchangeFault, FeedDown, Sec
 from stream.exchange import repository
 from stream.lists.snapshot.circle_keys import CircleKeys, key_id, new_key
 from stream.ops.clock import now_s
-from tests.repositories import VALIDITY, serving
+from tests.support.repositories import VALIDITY, serving
 
 
 class Operator:

@@ -10,7 +10,7 @@ from stream.config.feed_files import House, read_feed
 from stream.core.model.errors import ConfigInvalid
 from stream.core.numbers.prefix_entries import STRICT
 from stream.kafka.settings import KafkaSettings
-from tests.feed_samples import Case, cases, meaning_of
+from tests.support.feed_samples import Case, cases, meaning_of
 
 KAFKA = KafkaSettings("127.0.0.1:9", "tests")
 HOUSE = House(own=(), home="TH", prefixes=STRICT, kafka=lambda: KAFKA)

@@ -1,6 +1,6 @@
 """The lab's clock: rules made faster, recordings made slower, without changing what they say."""
 
-from tests.promql import RULE_FILES, RULES
+from tests.support.promql import RULE_FILES, RULES
 from tests.tools.faults.clock import fast, notation, stretched
 
 

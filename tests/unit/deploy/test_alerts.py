@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.promql import RULE_FILES, RULES, alerts, metrics_of, rules, unknown
+from tests.support.promql import RULE_FILES, RULES, alerts, metrics_of, rules, unknown
 
 
 def promtool(*words: str) -> tuple[int, str]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.promql import unknown
+from tests.support.promql import unknown
 from tests.tools.dashboards.files import FOLDER, expressions, queries, texts
 
 DOCUMENTS: dict[str, dict[str, Any]] = {

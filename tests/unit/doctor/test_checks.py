@@ -34,8 +34,8 @@ from stream.lists.store.heads import ListHead
 from stream.ops.monitor.samples import Reading, read
 from stream.ops.monitor.scrape import Answer
 from stream.ops.monitor.targets import Kind, Place
-from tests import certificates
-from tests.builders import bare
+from tests.support import certificates
+from tests.support.builders import bare
 
 NOW_S = 1_764_104_645
 DAY_S = 86_400

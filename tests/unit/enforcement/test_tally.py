@@ -7,8 +7,8 @@ import msgspec
 from stream.core.model.enforcement import Outcome
 from stream.enforcement.tally import Tally
 from stream.lists.store.enforcement_counts import Cell
-from tests.builders import fingerprint_of
-from tests.decisions import decision
+from tests.support.builders import fingerprint_of
+from tests.support.decisions import decision
 
 DAY = date(2026, 11, 25)
 AT_MS = int(datetime(2026, 11, 25, 12, tzinfo=UTC).timestamp() * 1000)

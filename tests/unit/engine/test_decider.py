@@ -17,8 +17,8 @@ from stream.core.model.entry import Category
 from stream.core.policy.rules import RuleState
 from stream.engine.decider import Decider, Judges, decoder_for
 from stream.kafka.batch import Partition, RawBatch, Segment
-from tests.agreed import agreement
-from tests.builders import NOW_S, blocklists, call_batch, live
+from tests.support.agreements import agreement
+from tests.support.builders import NOW_S, blocklists, call_batch, live
 
 GANG, CLEAN, CALLED = "+447700900101", "+447700900199", "+66812345678"
 LISTS = blocklists(

@@ -29,8 +29,8 @@ from stream.kafka.batch import Partition
 from stream.kafka.call_events import Event as CallEvent
 from stream.lists.follower.list_events import Event, EventKind
 from stream.ops.clock import now_ms
-from tests.agreed import agreement
-from tests.builders import bare, blocklists, live
+from tests.support.agreements import agreement
+from tests.support.builders import bare, blocklists, live
 from tests.unit.calls.test_decode import GOOD, raw_of
 
 

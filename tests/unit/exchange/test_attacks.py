@@ -15,7 +15,7 @@ from stream.exchange.repository_files import Published
 from stream.feeds.tuf.tuf_client import TufClient, TufLimits
 from stream.feeds.tuf.tuf_errors import ADVICE
 from stream.feeds.tuf.tuf_fetcher import FetchLimits
-from tests.repositories import VALIDITY, Country, Lying, serving
+from tests.support.repositories import VALIDITY, Country, Lying, serving
 
 LATEST = "KH/scam/latest.json"
 

@@ -24,9 +24,9 @@ from stream.exchange.signing_keys import KeyRing
 from stream.feeds.tuf.tuf_client import TufClient, TufLimits
 from stream.lists.snapshot.build import Version, build_snapshot, columns_from
 from stream.lists.snapshot.circle_keys import key_id
-from tests.builders import entry
-from tests.repositories import VALIDITY, Country, serving
-from tests.waiting import HANGS_S
+from tests.support.builders import entry
+from tests.support.repositories import VALIDITY, Country, serving
+from tests.support.waiting import HANGS_S
 
 LIMITS = TufLimits()
 EXAMPLE = Path(__file__).parents[3] / "deploy" / "examples" / "read_a_list.py"

@@ -6,8 +6,8 @@ import pytest
 
 from stream.core.model.agreement import Agreement, Agreements, Shared
 from stream.exchange.edition import shares_of
-from tests.agreed import agreement
-from tests.builders import NOW_S
+from tests.support.agreements import agreement
+from tests.support.builders import NOW_S
 
 LIST = "KH/scam"
 

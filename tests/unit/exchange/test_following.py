@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stream.core.model.errors import FeedDown, FeedFault
-from tests.repositories import Country, Lying, serving
+from tests.support.repositories import Country, Lying, serving
 
 LATEST = "KH/scam/latest.json"
 

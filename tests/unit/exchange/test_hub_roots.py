@@ -13,7 +13,7 @@ from stream.exchange import repository, repository_files, signing
 from stream.exchange.hub import COUNTRIES, Hub
 from stream.exchange.signing_keys import KeyRing
 from stream.feeds.tuf.tuf_client import TufClient, TufLimits
-from tests.repositories import VALIDITY, Country
+from tests.support.repositories import VALIDITY, Country
 
 LATEST = "KH/scam/latest.json"
 

@@ -13,7 +13,7 @@ from stream.exchange.repository_files import Published
 from stream.exchange.signing_keys import KeyRing
 from stream.feeds.tuf.tuf_client import TufClient, TufLimits
 from stream.ops.secret_files import write_private
-from tests.repositories import VALIDITY, Country
+from tests.support.repositories import VALIDITY, Country
 
 
 def begun(home: Path) -> Published:

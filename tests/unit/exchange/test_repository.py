@@ -9,7 +9,7 @@ from tuf.api.metadata import Metadata
 from stream.core.model.errors import ExchangeFault, FeedDown, FeedFault, SecretUnsafe
 from stream.exchange import repository, repository_files
 from stream.exchange.signing_keys import KeyRing
-from tests.repositories import VALIDITY, Country
+from tests.support.repositories import VALIDITY, Country
 
 
 def test_what_is_published_is_found_and_verified(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from stream.feeds.formats.change_file import increment, whole_list
 from stream.feeds.parse import Defaults, Parser
 from stream.lists.snapshot.build import columns_from
 from stream.lists.snapshot.version_diff import difference
-from tests.builders import NOW_S, entry
+from tests.support.builders import NOW_S, entry
 
 NUMBERS = [*(f"+44770090{n:04d}" for n in range(7)), "+447700901*"]
 entries = st.builds(

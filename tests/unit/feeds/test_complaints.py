@@ -19,7 +19,7 @@ from stream.core.policy.policy import PolicySettings, compile_policy
 from stream.core.policy.policy_columns import PolicyColumns, judge
 from stream.feeds.formats.rows import Rows
 from stream.feeds.parse import Defaults, Parser
-from tests.builders import NOW_S, blocklists, entry, numbers_of, snapshot
+from tests.support.builders import NOW_S, blocklists, entry, numbers_of, snapshot
 
 FILE = Path(__file__).parents[2] / "golden" / "complaints" / "ranges.json"
 CASES = json.loads(FILE.read_text())

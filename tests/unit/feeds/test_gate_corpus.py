@@ -17,7 +17,7 @@ from stream.feeds.gate import GateLimits, Seen, Verdict, judge
 from stream.feeds.open import lines_of
 from stream.feeds.read import VersionRead, read_version
 from stream.feeds.row_checks import Bounds
-from tests.detect_corpus import NOW_S, Case, feed_cases, outcome
+from tests.support.detect_corpus import NOW_S, Case, feed_cases, outcome
 
 Place = str | int
 BOUNDS = Bounds(codes=None, own=(), speaks_for=frozenset(), emergency=EmergencyNumbers({}))

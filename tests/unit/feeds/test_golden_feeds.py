@@ -7,7 +7,7 @@ from pybloom_live.pybloom import BloomFilter
 
 from stream.feeds.open import FORMATS, read_bare
 from stream.lists.snapshot.build import Version, bare_snapshot
-from tests.feed_samples import GOLDEN, NOW_S, Case, cases, meaning_of
+from tests.support.feed_samples import GOLDEN, NOW_S, Case, cases, meaning_of
 
 
 @pytest.mark.parametrize("case", cases(rows=True), ids=lambda case: case.name)

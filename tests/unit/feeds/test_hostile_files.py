@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-from tests.hostile_files import FILES
+from tests.support.hostile_files import FILES
 
 GROWTH_MB_MAX = 350
 """An event of MISP may have 64 MB, and is held twice while it is read; the rest is far below."""
@@ -12,7 +12,7 @@ GROWTH_MB_MAX = 350
 
 def test_memory_is_bounded(tmp_path):
     """One line of 200 MB, deep nesting, a million objects, a zip bomb end in time and bounds."""
-    command = [sys.executable, "-m", "tests.hostile_files", str(tmp_path)]
+    command = [sys.executable, "-m", "tests.support.hostile_files", str(tmp_path)]
     said = subprocess.run(command, capture_output=True, text=True, check=False)
     assert said.returncode == 0, said.stderr[-2000:]
     found = json.loads(said.stdout)

@@ -12,7 +12,7 @@ from stream.feeds import misp_folder
 from stream.feeds.formats.rows import InputUnreadable
 from stream.feeds.misp_folder import is_folder, read_folder
 from stream.feeds.open import read_rows
-from tests.feed_samples import GOLDEN
+from tests.support.feed_samples import GOLDEN
 
 SAMPLE = GOLDEN / "misp-feed" / "folder" / "input"
 EVENTS = sorted(path for path in SAMPLE.glob("*-*.json"))

@@ -16,7 +16,7 @@ from stream.kafka.consumer import KafkaSource, PartitionsLost
 from stream.kafka.fetch.fetcher import Fetcher
 from stream.kafka.reader_factory import reader_for
 from stream.kafka.settings import KafkaSettings, SourceSettings
-from tests.waiting import HANGS_S
+from tests.support.waiting import HANGS_S
 
 TP = TopicPartition("calls", 0)
 

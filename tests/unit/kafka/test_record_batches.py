@@ -24,8 +24,8 @@ from stream.kafka.record_batches import (
     TooLarge,
     read_records,
 )
-from tests import record_batches as made
-from tests.record_batches import Row, batch, marker, padded
+from tests.support import record_batches as made
+from tests.support.record_batches import Row, batch, marker, padded
 
 A, B, C = (Row(delta, letter * 9) for delta, letter in enumerate((b"a", b"b", b"c")))
 T_MS = 1_700_000_000_000

@@ -12,7 +12,7 @@ import pytest
 from stream.core import kernels
 from stream.ops import kernels as warm
 from stream.ops.kernels import warm_up
-from tests.waiting import HANGS_S
+from tests.support.waiting import HANGS_S
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from stream.web.live_feed import Live
 from stream.web.runbook import anchor, file
 from stream.web.tiles import tiles, told
 from tests.browser.pictures import Told, busy, place
-from tests.integration.lists_lab import until
+from tests.support.lists import until
 
 NOW_S = 1_764_000_000.0
 

@@ -11,7 +11,7 @@ from starlette.datastructures import QueryParams
 from stream.edge.http.assets import ASSETS, SHA256, asset
 from stream.web.forms import way_back
 from stream.web.listing import ROWS, Asked, cut
-from tests.serve_lab import parts_for, serve_settings, served
+from tests.support.http_service import parts_for, serve_settings, served
 
 
 def asked(query: str) -> Asked:

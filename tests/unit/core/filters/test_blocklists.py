@@ -10,7 +10,7 @@ from stream.core.filters.overlay import EMPTY, Change
 from stream.core.model.allowlist import NOBODY, AllowEntry, Allowlist
 from stream.core.model.entry import Category
 from stream.core.policy.policy import Match
-from tests.builders import NOW_S, bare, blocklists, entry, fingerprint_of, live, numbers_of
+from tests.support.builders import NOW_S, bare, blocklists, entry, fingerprint_of, live, numbers_of
 
 LISTED, OTHER, CLEAN = "+447700900101", "+447700900102", "+447700900103"
 KEY = bytes(range(32))

@@ -9,7 +9,7 @@ from stream.core.filters.prefixes import NO_PREFIXES
 from stream.core.model.confidence import decay_of
 from stream.core.model.entry import Category
 from stream.lists.snapshot.build import columns_from
-from tests.builders import NOW_S, bare, blocklists, entry, live, numbers_of, snapshot
+from tests.support.builders import NOW_S, bare, blocklists, entry, live, numbers_of, snapshot
 
 NUMBER, PREFIX = "+85523900123", "+8552390*"
 DAY_S = 86_400

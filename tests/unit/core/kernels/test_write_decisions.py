@@ -22,8 +22,8 @@ from stream.core.policy.policy import PolicySettings, compile_policy
 from stream.kafka import batch_encoder
 from stream.kafka.batch import Partition, RawBatch, Segment
 from stream.kafka.batch_encoder import Framing
-from tests.builders import NOW_S, blocklists, live
-from tests.guard import Guarded, guarded
+from tests.support.builders import NOW_S, blocklists, live
+from tests.support.guarded_memory import Guarded, guarded
 
 pytestmark = pytest.mark.skipif(not kernels.compiled(), reason="it is about compiled kernels")
 

@@ -3,8 +3,8 @@
 import pytest
 
 from stream.core.model.agreement import Agreement, Agreements
-from tests.agreed import agreement
-from tests.builders import NOW_S
+from tests.support.agreements import agreement
+from tests.support.builders import NOW_S
 
 LIST = "KH/scam"
 

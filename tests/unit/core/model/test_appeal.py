@@ -14,8 +14,8 @@ from stream.core.model.appeal import (
     sightings,
     stepped,
 )
-from tests.agreed import agreement
-from tests.builders import NOW_S
+from tests.support.agreements import agreement
+from tests.support.builders import NOW_S
 
 RECEIVED, FORWARDED = AppealState.RECEIVED, AppealState.PENDING_OWNER
 REDRESSED, REJECTED = AppealState.REDRESSED, AppealState.REJECTED

@@ -9,7 +9,7 @@ from stream.core.model.decision import Action
 from stream.core.model.trials import NO_TRIALS, Kind, Standing, Target, Trials, Turned, known
 from stream.core.policy.policy import ListPolicy, PolicySettings, alone
 from stream.core.policy.rules import RuleSettings, RuleState, RuleStates
-from tests.agreed import agreement
+from tests.support.agreements import agreement
 
 SCAM, OTHER = "KH/scam", "TH/national"
 LIST, PACT = Target(Kind.LIST, SCAM), Target(Kind.AGREEMENT, "th-kh")

@@ -17,7 +17,7 @@ from stream.edge.http.tokens import Role
 from stream.edge.sinks.number_policy import Judge
 from stream.web.lifespan import opened
 from stream.web.routes import install
-from tests.serve_lab import TOKENS, bearer, parts_for, serve_settings, served
+from tests.support.http_service import TOKENS, bearer, parts_for, serve_settings, served
 from tests.unit.calls.test_lookup import LISTS, rules
 from tests.unit.edge.http.test_limits import head, raw, router, until
 

@@ -23,8 +23,8 @@ from stream.edge.http.blocklist_routes import coding_of
 from stream.edge.http.tokens import Role
 from stream.edge.sinks.number_policy import Judge
 from stream.ops.health import Readiness
-from tests.builders import NOW_S, blocklists, entry, live
-from tests.serve_lab import bearer, parts_for, serve_settings, served
+from tests.support.builders import NOW_S, blocklists, entry, live
+from tests.support.http_service import bearer, parts_for, serve_settings, served
 
 FIRST = [f"+4477009001{n:02d}" for n in range(20)]
 SECOND = [f"+4477009001{n:02d}" for n in range(10, 40)]

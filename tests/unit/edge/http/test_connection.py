@@ -17,7 +17,7 @@ from stream.edge.http.http_connection import WAITING_MAX, Connection
 from stream.edge.http.settings import ServeSettings
 from stream.edge.http.tokens import Role
 from stream.ops.metrics.serve import ServeMetrics
-from tests.serve_lab import TOKENS, parts_for, serve_settings, served
+from tests.support.http_service import TOKENS, parts_for, serve_settings, served
 from tests.unit.edge.http.test_limits import raw, until
 from tests.unit.edge.http.test_limits import router as usual
 

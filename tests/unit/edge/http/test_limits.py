@@ -15,8 +15,8 @@ from stream.edge.http.server import OTHER_FILES
 from stream.edge.http.tokens import Role
 from stream.ops.metrics.exposition import exposition
 from stream.ops.tasks import cancelled
-from tests.serve_lab import bearer, parts_for, serve_settings, served
-from tests.waiting import HANGS_S
+from tests.support.http_service import bearer, parts_for, serve_settings, served
+from tests.support.waiting import HANGS_S
 
 router = APIRouter()
 

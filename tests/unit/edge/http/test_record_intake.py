@@ -20,7 +20,7 @@ from stream.edge.http.record_intake import Door
 from stream.edge.http.tokens import Role
 from stream.ops.metrics.serve import ServeMetrics
 from stream.ops.tasks import cancelled
-from tests.serve_lab import bearer, parts_for, serve_settings, served
+from tests.support.http_service import bearer, parts_for, serve_settings, served
 
 CALL = b'{"call_id":"c-%d","caller":"+447700900101","callee":null}'
 TOPICS = {

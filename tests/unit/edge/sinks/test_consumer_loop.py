@@ -12,7 +12,7 @@ from stream.edge.sinks.consumer_loop import Pump, PumpSettings
 from stream.edge.sinks.rebuild_keys import IDLE_TURNS, Replay
 from stream.edge.sinks.settings import EndpointSection
 from stream.kafka.batch import Partition, RawBatch
-from tests.fakes import P0, P1, FakeSource, Turn
+from tests.support.fakes import P0, P1, FakeSource, Turn
 
 SETTINGS = PumpSettings(100, wait_ms=1, commit_interval_s=0.0)
 

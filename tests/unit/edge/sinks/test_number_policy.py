@@ -24,8 +24,8 @@ from stream.edge.sinks.number_policy import Judge
 from stream.edge.sinks.preload_ids import Names
 from stream.edge.sinks.wanted_keys import Rules as Lives
 from stream.edge.sinks.wanted_keys import of_numbers, of_prefixes
-from tests.agreed import agreement
-from tests.builders import NOW_S, blocklists, call_batch, entry, snapshot
+from tests.support.agreements import agreement
+from tests.support.builders import NOW_S, blocklists, call_batch, entry, snapshot
 
 TTL_S = 86_400
 RNG = random.Random(7)

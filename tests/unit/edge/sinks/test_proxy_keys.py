@@ -13,7 +13,7 @@ from stream.edge.sinks.list_changes import NOTHING, difference
 from stream.edge.sinks.number_policy import Blocked, Judge
 from stream.edge.sinks.preload_ids import Names
 from stream.edge.sinks.wanted_keys import Rules, of_numbers, of_prefixes
-from tests.builders import NOW_S, blocklists, entry, fingerprint_of, live
+from tests.support.builders import NOW_S, blocklists, entry, fingerprint_of, live
 
 ONE, TWO, THREE = "+447700900101", "+447700900102", "+447700900103"
 DAY = 86_400

@@ -3,7 +3,7 @@
 import pytest
 
 from stream.edge.sip.framing import Framing, Lost
-from tests.sip_lab import message
+from tests.support.sip import message
 
 BODY = b"v=0\r\n\r\nx"
 WITH_BODY = message(changed={"Content-Length": None, "l ": f"\r\n {len(BODY)}"}) + BODY

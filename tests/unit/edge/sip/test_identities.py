@@ -5,7 +5,7 @@ import pytest
 from stream.core.numbers.number import parse
 from stream.edge.sip.responder import Transport
 from stream.edge.sip.response import Address
-from tests.sip_lab import BLOCKED, INNOCENT, SOURCE, asked, code_of, message, responder
+from tests.support.sip import BLOCKED, INNOCENT, SOURCE, asked, code_of, message, responder
 
 PEER = responder(trunks={"192.0.2.7": "peer"})
 """Its trunk vouches for the identities that it asserts."""

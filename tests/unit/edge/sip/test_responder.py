@@ -5,7 +5,7 @@ import pytest
 from stream.edge.sip.rate_limits import ADDRESSES_MAX
 from stream.edge.sip.responder import Transport, Unanswered
 from stream.edge.sip.response import Address
-from tests.sip_lab import (
+from tests.support.sip import (
     BLOCKED,
     INNOCENT,
     SOURCE,

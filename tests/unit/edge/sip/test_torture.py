@@ -7,7 +7,7 @@ import sipmessage
 
 from stream.edge.sip.framing import Framing, Lost
 from stream.edge.sip.responder import Transport, Unanswered
-from tests.sip_lab import SOURCE, asked, counted, fields_of, responder
+from tests.support.sip import SOURCE, asked, counted, fields_of, responder
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "sip"
 MESSAGES = {path.stem: path.read_bytes() for path in sorted(GOLDEN.glob("*.dat"))}

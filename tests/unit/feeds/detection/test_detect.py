@@ -12,7 +12,7 @@ import pytest
 
 from stream.feeds.detection.detect import detect
 from stream.feeds.formats.rows import InputUnreadable
-from tests.feed_samples import NOW_S, Case, cases
+from tests.support.feed_samples import NOW_S, Case, cases
 
 REGIONS = ("TH", "KH", "GB", "US")
 SAMPLES = [*cases(rows=True), *cases(rows=False)]

@@ -7,7 +7,7 @@ import pytest
 from stream.feeds.detection.proposal import Proposal
 from stream.feeds.open import read_rows, words_of
 from stream.feeds.parse import Defaults, Parser
-from tests.detect_corpus import NOW_S, Case, feed_cases, outcome, said_of
+from tests.support.detect_corpus import NOW_S, Case, feed_cases, outcome, said_of
 
 CASES = feed_cases()
 _TOLD = ("number", "region", "dates", "era", "format", "encoding")

@@ -8,8 +8,8 @@ import pytest
 from stream.feeds.transport import Fetched, Unchanged
 from stream.feeds.transports.http import HttpSettings, HttpTransport
 from stream.feeds.transports.http_get import LoginSettings
-from tests.scripted_web import Answer, ScriptedWeb, scripted_web
-from tests.unit.feeds.transports.web_lab import PATIENT, SECRET, Fetch
+from tests.support.scripted_web import Answer, ScriptedWeb, scripted_web
+from tests.support.web_server import PATIENT, SECRET, Fetch
 
 
 @pytest.fixture

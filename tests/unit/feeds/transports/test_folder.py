@@ -14,7 +14,7 @@ from stream.feeds.transports import folder as module
 from stream.feeds.transports.drop import Place
 from stream.feeds.transports.folder import FolderSettings, FolderTransport
 from stream.ops.untrusted_folders import Folder
-from tests.unit.feeds.transports.drop_kills import killed_at_every_step
+from tests.support.drop_kills import killed_at_every_step
 
 LIST = b"number\n+447700900001\n"
 

@@ -10,7 +10,7 @@ import pytest
 from stream.core.model.errors import FeedDown, FeedFault
 from stream.feeds.transport import Fetched, Unchanged
 from stream.feeds.transports.taxii import TaxiiSettings, TaxiiTransport
-from tests.scripted_web import ScriptedWeb, ok, scripted_web
+from tests.support.scripted_web import ScriptedWeb, ok, scripted_web
 
 TYPE = "Content-Type: application/taxii+json;version=2.1"
 Objects = list[tuple[str, str]]

@@ -15,9 +15,9 @@ import pytest
 
 from stream.core.model.errors import FeedFault
 from stream.feeds.transport import Fetched
-from tests.scripted_web import CHUNKED, Answer, ScriptedWeb, chunk, ok
-from tests.unit.feeds.transports.web_lab import SECRET, Fetch, refused
-from tests.waiting import HANGS_S
+from tests.support.scripted_web import CHUNKED, Answer, ScriptedWeb, chunk, ok
+from tests.support.waiting import HANGS_S
+from tests.support.web_server import SECRET, Fetch, refused
 
 if sys.version_info >= (3, 14):
     from compression import zstd

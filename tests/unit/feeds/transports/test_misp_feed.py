@@ -13,7 +13,7 @@ from stream.feeds.open import read_rows
 from stream.feeds.transport import Fetched, Unchanged
 from stream.feeds.transports.file import FileSettings, FileTransport
 from stream.feeds.transports.misp_feed import MispFeedSettings, MispFeedTransport
-from tests.scripted_web import ScriptedWeb, ok, scripted_web
+from tests.support.scripted_web import ScriptedWeb, ok, scripted_web
 
 GOLDEN = Path(__file__).parents[3] / "golden/feeds/misp-feed/folder/input"
 OLD, NEW = "1111aaaa-0000-4000-8000-000000000001", "2222bbbb-0000-4000-8000-000000000002"

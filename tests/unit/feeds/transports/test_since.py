@@ -6,8 +6,8 @@ import pytest
 
 from stream.core.model.errors import FeedFault
 from stream.feeds.transport import Fetched, Unchanged
-from tests.scripted_web import ScriptedWeb, ok
-from tests.unit.feeds.transports.web_lab import Fetch, refused
+from tests.support.scripted_web import ScriptedWeb, ok
+from tests.support.web_server import Fetch, refused
 
 
 async def test_an_increment_is_asked_for_by_its_version(web: ScriptedWeb, fetch: Fetch) -> None:

@@ -9,8 +9,8 @@ from stream.core.model.errors import FeedDown, FeedFault
 from stream.feeds.transport import Fetched
 from stream.feeds.transports.http import HttpSettings, HttpTransport
 from stream.feeds.transports.http_get import TlsSettings
-from tests.certificates import HOST, authority, expired, signed
-from tests.scripted_web import ScriptedWeb, ok, scripted_web
+from tests.support.certificates import HOST, authority, expired, signed
+from tests.support.scripted_web import ScriptedWeb, ok, scripted_web
 
 pytestmark = pytest.mark.needs_openssl
 LIST = b"number\n+447700900001\n"

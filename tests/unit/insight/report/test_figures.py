@@ -5,7 +5,7 @@ from stream.core.model.enforcement import Appeals, Counts, Sighting, Versions
 from stream.insight.report.figure_catalogue import Key
 from stream.insight.report.figures import counted, expected_days
 from stream.insight.report.period import period_in
-from tests.report_material import FINGERPRINT, NOVEMBER, document, shipped
+from tests.support.report_material import FINGERPRINT, NOVEMBER, document, shipped
 
 TH_KH = shipped("th-kh")
 SCAM = TH_KH.clause("KH/scam", "TH")

@@ -21,7 +21,7 @@ from stream.insight.report.points import days_told
 from stream.insight.report.report_json import report_json
 from stream.insight.report.whole import reported
 from stream.insight.report.words import shown
-from tests.report_material import (
+from tests.support.report_material import (
     FINGERPRINT,
     all_shipped,
     at_s,

@@ -11,7 +11,7 @@ from stream.insight.report.figure_catalogue import Key
 from stream.insight.report.period import period_in
 from stream.insight.report.points import Rule, Weight
 from stream.insight.report.whole import NoReport, period_for, reported
-from tests.report_material import (
+from tests.support.report_material import (
     FINGERPRINT,
     NOVEMBER,
     all_shipped,

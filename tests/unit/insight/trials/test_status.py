@@ -5,8 +5,8 @@ from stream.core.model.decision import Action
 from stream.core.model.trials import NO_TRIALS, Kind, Standing, Target, Trials
 from stream.core.policy.policy import ListPolicy, PolicySettings
 from stream.insight.trials.status import Here, Stands, standings
-from tests.agreed import agreement
-from tests.builders import NOW_S
+from tests.support.agreements import agreement
+from tests.support.builders import NOW_S
 
 SCAM = Target(Kind.LIST, "KH/scam")
 TRIAL = PolicySettings(lists={"KH/scam": ListPolicy(simulate=True)})

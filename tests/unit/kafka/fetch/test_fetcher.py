@@ -16,8 +16,8 @@ from stream.kafka.call_events import Event
 from stream.kafka.fetch import fetched_batches, fetcher
 from stream.kafka.fetch.broker import Broker
 from stream.kafka.fetch.partition_state import MEANINGS
-from tests.record_batches import Row, batch, marker
-from tests.scripted_broker import P0, P1, P2, Cluster, lane
+from tests.support.record_batches import Row, batch, marker
+from tests.support.scripted_broker import P0, P1, P2, Cluster, lane
 
 
 def numbered(count: int, start: int = 0) -> list[tuple[int, bytes]]:

@@ -10,8 +10,8 @@ import pytest
 from stream.kafka.call_events import Event
 from stream.kafka.fetch import broker
 from stream.kafka.fetch.connection import Buffer, Connection
-from tests.record_batches import Row, batch
-from tests.scripted_broker import P0, P1, Cluster, Spoil, lane
+from tests.support.record_batches import Row, batch
+from tests.support.scripted_broker import P0, P1, Cluster, Spoil, lane
 
 
 async def garbage(message: bytes, writer: asyncio.StreamWriter) -> bytes:

@@ -14,7 +14,7 @@ from stream.lab.exercise.report import summary
 from stream.lab.exercise.scenes import leaving
 from stream.lab.exercise.scenes.all import SCENES
 from stream.lab.exercise.story import Story
-from tests.unit.lab.exercise import fakes
+from tests.support import exercise as fakes
 
 OPTIONS = Options(5, (), None, None, "auto", "auto", plain=True)
 

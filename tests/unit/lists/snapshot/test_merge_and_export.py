@@ -7,7 +7,7 @@ from stream.core.model.entry import Columns
 from stream.lists.snapshot.build import columns_from
 from stream.lists.snapshot.export import export
 from stream.lists.snapshot.merge import empty_columns, merged
-from tests.builders import entry, snapshot
+from tests.support.builders import entry, snapshot
 
 
 def columns(*numbers: str, confidence: int = 100) -> Columns:

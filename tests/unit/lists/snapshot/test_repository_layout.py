@@ -9,7 +9,7 @@ from stream.feeds.formats import states
 from stream.feeds.formats.ringfence import lined
 from stream.feeds.formats.rows import InputUnreadable, Wrong
 from stream.lists.snapshot.repository_layout import Latest, read_latest
-from tests.builders import entry
+from tests.support.builders import entry
 
 LIST = "KH/scam"
 ONE, TWO = "+85531000001", "+85531000002"

@@ -13,7 +13,7 @@ from stream.core.model.entry import Category, Columns, Entry
 from stream.lists.snapshot.build import columns_from
 from stream.lists.snapshot.merge import empty_columns
 from stream.lists.snapshot.version_diff import difference, written
-from tests.builders import NOW_S, entry
+from tests.support.builders import NOW_S, entry
 
 NUMBERS = [*(f"+44770090{n:04d}" for n in range(7)), "+447700901*"]
 entries = st.builds(

@@ -5,7 +5,7 @@ import pytest
 
 from stream.core.model.errors import SnapshotUnreadable
 from stream.lists.store.bases import Unpacking, pack, unpack_block
-from tests.builders import entry, snapshot
+from tests.support.builders import entry, snapshot
 
 
 def parts_of(count: int) -> dict[str, bytes]:

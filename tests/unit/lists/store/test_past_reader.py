@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from stream.core.model.errors import SnapshotUnreadable
 from stream.lists.store.past_reader import packed, unpacked
 from stream.lists.store.store_codec import Step, chain_after, entries_json
-from tests.builders import entry
+from tests.support.builders import entry
 
 names = st.sampled_from(["", "KH/scam", "TH/national"])
 made = st.tuples(names, st.sampled_from(["add", "remove"]), st.binary(max_size=20), st.booleans())

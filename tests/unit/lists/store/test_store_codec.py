@@ -18,7 +18,7 @@ from stream.lists.store.store_codec import (
     numbered_of,
     removal_json,
 )
-from tests.builders import entry
+from tests.support.builders import entry
 
 ONE = entry("+66812345678", category=Category.PARCEL, confidence=70, expires_at_s=99)
 

@@ -11,8 +11,8 @@ from stream.ops.metrics.certificate import CertificateMetrics
 from stream.ops.metrics.exposition import Pages, exposition
 from stream.ops.metrics.redis import RedisMetrics
 from stream.ops.metrics.worker import AgeHistogram, Metrics
-from tests.certificates import authority
-from tests.metrics_known import entries
+from tests.support.certificates import authority
+from tests.support.metrics import entries
 from tests.tools.write_metrics import TABLE, renewed
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"

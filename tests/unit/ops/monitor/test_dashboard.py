@@ -13,7 +13,7 @@ from stream.ops.monitor.rates import Pair, quantile, quantiles, rates
 from stream.ops.monitor.samples import Reading, Unreadable, read
 from stream.ops.monitor.scrape import Answer
 from stream.ops.monitor.targets import Kind, Place, address, other
-from tests.metrics_known import entries
+from tests.support.metrics import entries
 
 ENGINE = Place("engine", Kind.ENGINE, "http://127.0.0.1:9464")
 

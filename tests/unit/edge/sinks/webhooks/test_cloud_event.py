@@ -13,8 +13,8 @@ from stream.edge.sinks.settings import EndpointSection, WebhooksSection
 from stream.edge.sinks.webhooks.address import is_public, literal
 from stream.edge.sinks.webhooks.cloud_event import read_event, request_of, secret_of, signed
 from stream.edge.sinks.webhooks.post import Result, result_of
-from tests.builders import NOW_S
-from tests.integration.engine_lab import ROOT
+from tests.support.builders import NOW_S
+from tests.support.engine import ROOT
 from tests.unit.edge.sinks.test_proxy_keys import ONE, decision
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

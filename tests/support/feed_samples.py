@@ -17,7 +17,7 @@ from stream.feeds.open import FORMATS, has_rows, read_rows, words_of
 from stream.feeds.parse import Defaults, Parser
 from stream.lists.snapshot.export import moment
 
-GOLDEN = Path(__file__).parent / "golden" / "feeds"
+GOLDEN = Path(__file__).parents[1] / "golden" / "feeds"
 NOW_S = 1_795_564_800  # 2026-11-25T00:00:00Z
 DEFAULTS: dict[str, Any] = {"source": "feed", "reported_at_s": NOW_S, "now_s": NOW_S}
 DEFAULTS |= {"expires_after_s": 10 * 86_400, "sources": "both", "confidence": 50}

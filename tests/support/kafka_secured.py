@@ -8,8 +8,8 @@ from pathlib import Path
 
 from stream.lab.embedded import kafka
 from stream.lab.embedded.server import free_ports, new_folder
-from tests.certificates import HOST, authority, signed
-from tests.kafka_clusters import formatted, server
+from tests.support.certificates import HOST, authority, signed
+from tests.support.kafka_clusters import formatted, server
 
 USER, PASSWORD = "ringfence", "a pass phrase"
 SETTINGS = """\

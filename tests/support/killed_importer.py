@@ -1,6 +1,6 @@
 """A program whose children do one and the same work, each being killed one step later.
 
-    python -m tests.integration.killed_importer URL
+    python -m tests.support.killed_importer URL
 
 A step is a command about to be sent to Redis, one that was sent, or a stage that is told of. For
 each line on its standard input, the name of the file to import or `rebuild`, it forks a child that
@@ -21,9 +21,9 @@ from redis.asyncio.connection import AbstractConnection
 from stream.feeds.import_file import import_file
 from stream.lists.store.rewrite import rebuild
 from stream.ops.kernels import warm_up
-from tests.builders import NOW_S
 from tests.conftest import KERNELS_DIR
-from tests.integration.lists_lab import BY, NAME, opened, request
+from tests.support.builders import NOW_S
+from tests.support.lists import BY, NAME, opened, request
 
 REBUILD = "rebuild"
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stream.lab.embedded.server import Server, free_ports, new_folder
-from tests.certificates import HOST, authority, signed
+from tests.support.certificates import HOST, authority, signed
 
 USER, PASSWORD = "ringfence", "a pass phrase"
 _SETTINGS = """\

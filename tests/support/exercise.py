@@ -14,7 +14,7 @@ from stream.lab.exercise.phone import Answer
 from stream.lab.exercise.session import played
 from stream.lab.exercise.story import Story
 from stream.lab.exercise.training import Training, agreements_among
-from tests.repositories import Country as Repository
+from tests.support.repositories import Country as Repository
 
 NOW_MS = 1_764_000_000_000
 

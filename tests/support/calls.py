@@ -28,7 +28,7 @@ from stream.kafka.call_events import Event
 from stream.kafka.consumer import KafkaSource
 from stream.kafka.settings import KafkaSettings, SourceSettings, TopicsSettings
 from stream.kafka.topics import check_topics, ensure_topics
-from tests.waiting import HANGS_S, Patience
+from tests.support.waiting import HANGS_S, Patience
 
 _names = count()
 GARBAGE = (b"not a call", b"[]", b"{}", b'{"call_id":1}', b"\xff\xfe", b"[" * 50_000, b"")

@@ -21,8 +21,8 @@ from stream.kafka.fetch.broker import BrokerSettings
 from stream.kafka.fetch.fetcher import Fetcher, FetcherSettings
 from stream.kafka.fetch.messages import FetchSizes
 from stream.kafka.settings import KafkaSettings
-from tests.record_batches import Row, batch
-from tests.waiting import HANGS_S
+from tests.support.record_batches import Row, batch
+from tests.support.waiting import HANGS_S
 
 FETCH, METADATA, VERSIONS = 1, 3, 18
 P0, P1, P2 = (Partition("calls", number) for number in range(3))

@@ -23,7 +23,7 @@ from stream.feeds.detection.detect import detect
 from stream.feeds.detection.proposal import Proposal
 from stream.feeds.formats.rows import InputUnreadable
 
-GOLDEN = Path(__file__).parent / "golden" / "detect"
+GOLDEN = Path(__file__).parents[1] / "golden" / "detect"
 NOW_S = 1_795_564_800  # 2026-11-25T00:00:00Z
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from tests.waiting import HANGS_S, Patience
+from tests.support.waiting import HANGS_S, Patience
 
 ROOT = Path(__file__).parents[2]
 

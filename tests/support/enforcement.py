@@ -20,9 +20,9 @@ from stream.lists.store.list_store import Register
 from stream.lists.store.settings import RegisterSettings
 from stream.ops.clock import now_ms
 from stream.ops.metrics.enforcement import EnforcementMetrics
-from tests.integration import calls_lab
-from tests.integration.exchange_lab import BY, LIST, Lab
-from tests.repositories import VALIDITY, Country
+from tests.support import calls as calls_lab
+from tests.support.exchange import BY, LIST, Lab
+from tests.support.repositories import VALIDITY, Country
 
 AGREED = Path(__file__).parents[2] / "config" / "agreements"
 

@@ -25,8 +25,8 @@ from stream.lists.store.list_store import Register
 from stream.lists.store.settings import RegisterSettings
 from stream.ops.clock import now_s
 from stream.services.feed_follower import Follower
-from tests.builders import entry
-from tests.integration.feeds_lab import HOUSE, workplace
+from tests.support.builders import entry
+from tests.support.feeds import HOUSE, workplace
 
 LIST = "KH/scam"
 BY = By("sok", "found by the police")

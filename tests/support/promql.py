@@ -12,9 +12,9 @@ from typing import Any
 import yaml
 
 from stream.ops.metrics.catalogue import Entry
-from tests.metrics_known import entries
+from tests.support.metrics import entries
 
-RULES = Path(__file__).parents[1] / "deploy/prometheus"
+RULES = Path(__file__).parents[2] / "deploy/prometheus"
 RULE_FILES = ("recording.yml", "alerts.yml", "slo.yml")
 
 _GROUPING = re.compile(r"\b(by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)")

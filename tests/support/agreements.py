@@ -19,7 +19,7 @@ from stream.core.model.agreement import (
 )
 from stream.core.model.decision import Action
 from stream.core.model.entry import Category
-from tests.builders import NOW_S
+from tests.support.builders import NOW_S
 
 
 def agreement(

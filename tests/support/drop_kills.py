@@ -19,7 +19,7 @@ VERDICTS = {"a.csv": Place.DONE, "b.csv": Place.REFUSED, "c.csv": Place.HELD}
 
 def killed_at_every_step(folder: Path) -> int:
     """How many steps there were; each was the last of one process."""
-    command = [sys.executable, "-m", "tests.unit.feeds.transports.drop_kills", str(folder)]
+    command = [sys.executable, "-m", "tests.support.drop_kills", str(folder)]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return int(done.stdout)

@@ -17,10 +17,10 @@ from stream.lists.store.list_store import Register
 from stream.lists.store.settings import RegisterSettings
 from stream.ops.tasks import cancelled
 from stream.services.redis_sink import RedisSinkRun
-from tests.integration.engine_lab import WAIT_S, Deployment
-from tests.integration.lists_lab import BY, NAME
+from tests.support.engine import WAIT_S, Deployment
+from tests.support.lists import BY, NAME
+from tests.support.waiting import Patience
 from tests.unit.edge.sinks.test_proxy_keys import decision
-from tests.waiting import Patience
 
 
 def stamp(at_s: float) -> str:

@@ -20,7 +20,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from stream.lab.embedded.choose import Broker
 from stream.lab.embedded.server import free_ports
-from tests.waiting import HANGS_S
+from tests.support.waiting import HANGS_S
 
 ROOT = Path(__file__).parents[2]
 KERNELS_DIR = ROOT / "state" / "kernels"

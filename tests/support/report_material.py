@@ -15,7 +15,7 @@ from stream.core.model.enforcement import Appeals, Counts, Enforcement, Sighting
 from stream.insight.report.material import FeedNow, Material, OpenAppeal, VersionEvent
 from stream.insight.report.period import Period, period_in
 
-AGREEMENTS = Path(__file__).parents[1] / "config/agreements"
+AGREEMENTS = Path(__file__).parents[2] / "config/agreements"
 NOVEMBER = period_in("2026-11")
 FINGERPRINT = "a1b2c3d4e5f60718"
 

@@ -19,8 +19,8 @@ from stream.lists.store.settings import RegisterSettings
 from stream.ops.metrics.skips import SkipMetrics
 from stream.ops.skipped_records import Place
 from stream.ops.tasks import cancelled
-from tests import waiting
-from tests.builders import NOW_S, entry, numbers_of
+from tests.support import waiting
+from tests.support.builders import NOW_S, entry, numbers_of
 
 NAME = "TH/national"
 BY = By("somchai", "a test")

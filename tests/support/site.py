@@ -31,10 +31,10 @@ from stream.web.lifespan import opened, redress_at
 from stream.web.page_context import PageParts
 from stream.web.routes import ROUTERS as PAGES
 from stream.web.routes import install
-from tests.builders import blocklists, fingerprint_of, live
-from tests.decisions import decision
 from tests.integration.test_serve_redress import batch
-from tests.serve_lab import TOKENS, Served, parts_for, serve_settings, served
+from tests.support.builders import blocklists, fingerprint_of, live
+from tests.support.decisions import decision
+from tests.support.http_service import TOKENS, Served, parts_for, serve_settings, served
 from tests.unit.calls.test_lookup import lookup_in
 from tests.unit.edge.http.test_record_intake import Producer
 from tests.unit.edge.http.test_record_intake import opened as door_opened

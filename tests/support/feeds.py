@@ -25,7 +25,7 @@ from stream.lists.store.list_store import Register
 from stream.lists.store.settings import RegisterSettings
 from stream.ops.metrics.feed import FeedMetrics
 from stream.services.feed_follower import PRELOADED, Workplace
-from tests.builders import NOW_S
+from tests.support.builders import NOW_S
 
 prepare(PRELOADED)
 LIST = "KH/scam"

@@ -17,10 +17,10 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page, Response, async_playwright
 
 from stream.edge.http.tokens import Role
-from tests.serve_lab import TOKENS
-from tests.waiting import HANGS_S
+from tests.support.http_service import TOKENS
+from tests.support.waiting import HANGS_S
 
-SHOTS: Final = Path(__file__).parents[1] / "build" / "pages"
+SHOTS: Final = Path(__file__).parents[2] / "build" / "pages"
 WIDE: Final = {"width": 1280, "height": 800}
 PHONE: Final = {"width": 390, "height": 844}
 XSS: Final = "\"><img src=x onerror=alert(1)><script>alert(2)</script>{{7*7}}'</textarea>"

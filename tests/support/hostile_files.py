@@ -1,4 +1,4 @@
-"""Files made to fill memory, read one after the other: `python -m tests.hostile_files FOLDER`.
+"""Files made to fill memory, read in turn: `python -m tests.support.hostile_files FOLDER`.
 
 Prints as JSON for each how it ended and by how many MB the process's peak had grown until then; a
 process of its own, since a peak never goes down.

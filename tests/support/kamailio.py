@@ -20,8 +20,8 @@ from stream.lab.embedded.redis import redis_program, valkey_program
 from stream.lab.embedded.server import Server, Unavailable, free_ports, new_folder
 from stream.lab.embedded.wire import answers_ping
 from stream.lists.store.list_store import Register
-from tests.integration.engine_lab import ROOT, Deployment, Engine
-from tests.integration.lists_lab import opened
+from tests.support.engine import ROOT, Deployment, Engine
+from tests.support.lists import opened
 
 DEPLOYED = ROOT / "deploy" / "kamailio"
 HERE = Path(__file__).parent

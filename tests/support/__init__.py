@@ -1,0 +1,1 @@
+"""Helpers of the tests: material, servers and fakes. It holds no test."""
