@@ -15,7 +15,7 @@ import pytest
 
 from tests.fault.engine import Engine
 from tests.fault.traffic import Load, judge
-from tests.support.waiting import until
+from tests.support.waiting import TRANSACTIONS_MS, until
 
 pytestmark = [
     pytest.mark.apache_kafka,
@@ -25,7 +25,7 @@ pytestmark = [
 ROUNDS = int(os.environ.get("RINGFENCE_FAULT_ROUNDS", "3"))
 PER_S = 1500
 DELIVERIES = pytest.mark.parametrize(
-    ("delivery", "session_ms"), [("at_least_once", 3000), ("exactly_once", 13_000)]
+    ("delivery", "session_ms"), [("at_least_once", 3000), ("exactly_once", TRANSACTIONS_MS)]
 )
 
 

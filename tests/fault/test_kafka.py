@@ -13,6 +13,7 @@ import pytest
 from tests.fault.engine import command
 from tests.fault.site import INNOCENT, LISTED, Site
 from tests.fault.traffic import Load, decided, decides, judge
+from tests.support.waiting import TRANSACTIONS_MS
 
 pytestmark = [
     pytest.mark.apache_kafka,
@@ -31,7 +32,7 @@ async def test_broker_restarts_under_load(site, broker, measured, delivery):
 
     Two workers under a supervisor, as in production: should a worker end, it is started again.
     """
-    calls = {"delivery": delivery, "session_timeout_ms": 13_000, "instance_id": "host"}
+    calls = {"delivery": delivery, "session_timeout_ms": TRANSACTIONS_MS, "instance_id": "host"}
     resumed_s: list[float] = []
     with site.engine("--workers", "2", calls=calls) as engine:
         await engine.ready()

@@ -12,6 +12,7 @@ from tests.fault.engine import START_S, Engine
 from tests.fault.poisoned import POISON
 from tests.fault.site import INNOCENT, LISTED, Site
 from tests.fault.traffic import call, produce
+from tests.support.waiting import TRANSACTIONS_MS
 
 pytestmark = [
     pytest.mark.apache_kafka,
@@ -63,7 +64,7 @@ async def test_a_record_that_stops_workers_goes_to_the_rejected(
     ]
     values[202] = poison
     (at,) = (await produce(site, values))[202:203]
-    calls = {"delivery": delivery, "session_timeout_ms": 13_000, "instance_id": "one"}
+    calls = {"delivery": delivery, "session_timeout_ms": TRANSACTIONS_MS, "instance_id": "one"}
     with with_a_bug(site.engine(calls=calls), how) as engine:
         assert 1 <= await lives(site, engine) <= most
         assert engine.metric("ringfence_records_rejected_total", reason="stopped_worker") == 1

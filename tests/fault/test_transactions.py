@@ -8,6 +8,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from tests.support.calls import calls, lab
+from tests.support.waiting import TRANSACTIONS_MS
 
 pytestmark = [
     pytest.mark.needs_transactions,
@@ -29,7 +30,7 @@ async def test_partitions_go_only_when_the_group_shows_what_was_committed(kafka)
     await reader.start()
     try:
         for _ in range(10):
-            worker = await here.started(exactly_once=True, session_timeout_ms=13_000)
+            worker = await here.started(exactly_once=True, session_timeout_ms=TRANSACTIONS_MS)
             await worker.until(200)
             worker.loop.stop()
             await worker.task
@@ -40,6 +41,6 @@ async def test_partitions_go_only_when_the_group_shows_what_was_committed(kafka)
             await worker.close()
     finally:
         await reader.stop()
-    async with here.worker(exactly_once=True, session_timeout_ms=13_000):
+    async with here.worker(exactly_once=True, session_timeout_ms=TRANSACTIONS_MS):
         await here.until_decided(len(origins))
     assert (await here.outcome())[0] == Counter(origins)

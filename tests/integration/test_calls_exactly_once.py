@@ -10,7 +10,7 @@ import pytest
 from stream.core.model.errors import SinkDown
 from stream.kafka.call_events import Event
 from tests.support.calls import GARBAGE, calls, decide_all, lab
-from tests.support.waiting import HANGS_S
+from tests.support.waiting import HANGS_S, TRANSACTIONS_MS
 
 pytestmark = [
     pytest.mark.needs_transactions,
@@ -39,11 +39,11 @@ async def test_workers_that_die_in_a_transaction_leave_no_double(kafka):
     here = await lab(kafka)
     origins = await here.produce(calls(3000))
     for kill in range(6):
-        worker = await here.started(exactly_once=True, session_timeout_ms=13_000)
+        worker = await here.started(exactly_once=True, session_timeout_ms=TRANSACTIONS_MS)
         await worker.until(50 + 30 * kill)
         await asyncio.sleep(0.003 * kill)
         await worker.killed()
-    async with here.worker(exactly_once=True, session_timeout_ms=13_000):
+    async with here.worker(exactly_once=True, session_timeout_ms=TRANSACTIONS_MS):
         await here.until_decided(len(origins))
     assert (await here.outcome())[0] == Counter(origins)
 
@@ -52,9 +52,13 @@ async def test_a_rebalance_during_transactions_leaves_no_double(kafka):
     """Members come and go under load; each hands over between two transactions."""
     here = await lab(kafka)
     origins = await here.produce(calls(1000))
-    async with here.worker(exactly_once=True, name="a", session_timeout_ms=13_000) as first:
+    async with here.worker(
+        exactly_once=True, name="a", session_timeout_ms=TRANSACTIONS_MS
+    ) as first:
         await first.until(100)
-        async with here.worker(exactly_once=True, name="b", session_timeout_ms=13_000) as second:
+        async with here.worker(
+            exactly_once=True, name="b", session_timeout_ms=TRANSACTIONS_MS
+        ) as second:
             async with asyncio.timeout(HANGS_S):
                 while not (first.source.assigned and second.source.assigned):
                     origins += await here.produce(calls(40))

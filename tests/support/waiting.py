@@ -19,6 +19,13 @@ more than the two seconds that are the default, and that is no failure.
 """
 
 
+TRANSACTIONS_MS = 22_000
+"""`session_timeout_ms` of workers that deliver exactly once: a transaction may then stay open for
+10 s, the longest. With the shortest session, 13 s, it is 1 s: the broker of a busy machine aborts
+one now and then, and the worker ends, as it should.
+"""
+
+
 class Patience:
     """The end of a loop that waits for `what`; `check` goes into the loop."""
 
