@@ -31,7 +31,7 @@ from stream.core.model.entry import NEVER, Category, Entry
 from stream.core.model.errors import AppealRefused
 from stream.lists.store.contents import entries_of
 from stream.lists.store.heads import By, Removal
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 from stream.lists.store.store_codec import hex_of
 from stream.ops.clock import now_s
 
@@ -83,7 +83,7 @@ def reasons_of(decision: Decision) -> tuple[Named, ...]:
 
 
 async def open_appeal(
-    register: Register,
+    register: ListStore,
     book: AppealBook,
     desk: Desk,
     number: str,
@@ -144,7 +144,7 @@ async def forward(book: AppealBook, desk: Desk, appeal_id: str, by: By) -> Appea
 
 
 async def _with_fingerprints(
-    register: Register, desk: Desk, number: str, lists: Iterable[Named]
+    register: ListStore, desk: Desk, number: str, lists: Iterable[Named]
 ) -> tuple[Named, ...]:
     """The lists with the number's fingerprint in the circle of each, where we have its key."""
     heads = (await register.heads()).lists
@@ -158,7 +158,7 @@ async def _with_fingerprints(
 
 
 async def redress(
-    register: Register,
+    register: ListStore,
     book: AppealBook,
     desk: Desk,
     appeal_id: str,
@@ -193,7 +193,7 @@ async def redress(
     return Redressed(after, number, tuple(taken))
 
 
-async def number_of(register: Register, desk: Desk, appeal: Appeal) -> str | None:
+async def number_of(register: ListStore, desk: Desk, appeal: Appeal) -> str | None:
     """The number that a partner's appeal is about; None: no list of ours holds or covers it.
 
     What only a prefix covers, and what was told by an older key of the list's circle, is found by
@@ -222,7 +222,7 @@ async def number_of(register: Register, desk: Desk, appeal: Appeal) -> str | Non
 
 
 async def _take_off(
-    register: Register, desk: Desk, named: Named, number: str | None, why: By
+    register: ListStore, desk: Desk, named: Named, number: str | None, why: By
 ) -> bool:
     """Take the number off a list of ours; False: it did not hold it.
 
@@ -245,7 +245,7 @@ async def _take_off(
     return covered or bool(held[own])
 
 
-async def still_held(register: Register, desk: Desk, appeal: Appeal) -> bool:
+async def still_held(register: ListStore, desk: Desk, appeal: Appeal) -> bool:
     """Whether a list that the appeal names still blames its number, or cannot be asked."""
     heads = (await register.heads()).lists
     for named in appeal.lists:

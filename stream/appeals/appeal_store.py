@@ -34,7 +34,7 @@ from stream.core.model.errors import (
     AppealRefused,
     AppealUnknown,
     ChangeConflict,
-    RegisterLost,
+    ListStoreLost,
 )
 from stream.core.model.free_text import line_of
 from stream.core.numbers.number import masked
@@ -43,7 +43,7 @@ from stream.lists.store.heads import By
 from stream.lists.store.list_lua import MOVED
 from stream.lists.store.list_store import AUDIT_MAX, CHANGES_MAX
 from stream.lists.store.redis_client import Closing, client, renamed
-from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.settings import ListStoreSettings
 from stream.lists.store.store_codec import allow_json
 from stream.ops.clock import now_s
 from stream.ops.skipped_records import Place, Skipped, skip
@@ -71,7 +71,7 @@ class Standing:
 
 
 class AppealBook(Closing):
-    """Use `async with AppealBook.open(settings) as book`. Every method may raise RegisterDown."""
+    """Use `async with AppealBook.open(settings) as book`. Every method may raise ListStoreDown."""
 
     def __init__(self, redis: Redis, kept_days: float) -> None:
         super().__init__(redis)
@@ -79,7 +79,7 @@ class AppealBook(Closing):
         self._step = redis.register_script(appeal_lua.APPEAL)
 
     @classmethod
-    def open(cls, settings: RegisterSettings, kept_days: float) -> Self:
+    def open(cls, settings: ListStoreSettings, kept_days: float) -> Self:
         """At the same Redis as the register; answered appeals are kept for `kept_days`."""
         return cls(client(settings), kept_days)
 
@@ -165,7 +165,7 @@ class AppealBook(Closing):
     async def _many(self, names: list[str], *, gone: bool = False) -> tuple[Appeal, ...]:
         """Appeals by their ids; `gone`: one that is not kept any more is left out.
 
-        So is then one that cannot be read. Raises AppealUnknown, RegisterLost where one is wanted.
+        So is then one that cannot be read. Raises AppealUnknown, ListStoreLost where one is wanted.
         """
         appeals: list[Appeal] = []
         for start in range(0, len(names), _PIECE):
@@ -179,7 +179,7 @@ class AppealBook(Closing):
                     continue
                 try:
                     appeals.append(_read(name, value))
-                except RegisterLost as error:
+                except ListStoreLost as error:
                     if not gone:
                         raise
                     skip(Skipped(Place.APPEAL, f"{redis_keys.APPEALS} {name}", str(error)))
@@ -237,7 +237,7 @@ def _read(name: str, value: bytes) -> Appeal:
         return _decode(value.partition(b" ")[2])
     except UNREADABLE as error:
         text = f"appeal {name} cannot be read ({error}): HGET {redis_keys.APPEALS} {name}"
-        raise RegisterLost(text) from error
+        raise ListStoreLost(text) from error
 
 
 _decode = msgspec.json.Decoder(Appeal).decode

@@ -13,8 +13,8 @@ from stream.appeals.appeal_store import AppealBook, Standing
 from stream.core.model.appeal import AppealState
 from stream.core.model.errors import AppealRefused, Fault
 from stream.lists.store.heads import By
-from stream.lists.store.list_store import Register
-from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.list_store import ListStore
+from stream.lists.store.settings import ListStoreSettings
 
 LOOK_S: Final = 5.0
 LOOKED_AT: Final = 1000
@@ -24,7 +24,7 @@ Tell = Callable[[Standing | None, tuple[str, ...], Fault | None], None]
 """Called after each look: how many appeals there are, which were closed, what stood in the way."""
 
 
-async def settle(register: Register, book: AppealBook, desk: Desk) -> tuple[str, ...]:
+async def settle(register: ListStore, book: AppealBook, desk: Desk) -> tuple[str, ...]:
     """Close the forwarded appeals whose number no list they name holds any more; their ids."""
     closed = []
     for appeal in await book.in_state(AppealState.PENDING_OWNER, LOOKED_AT):
@@ -41,7 +41,7 @@ async def settle(register: Register, book: AppealBook, desk: Desk) -> tuple[str,
     return tuple(closed)
 
 
-async def keep_watch(settings: RegisterSettings, desk: Desk, kept_days: float, tell: Tell) -> None:
+async def keep_watch(settings: ListStoreSettings, desk: Desk, kept_days: float, tell: Tell) -> None:
     """Count and settle appeals every few seconds, until cancelled.
 
     An outage is waited out, and told once.
@@ -50,7 +50,7 @@ async def keep_watch(settings: RegisterSettings, desk: Desk, kept_days: float, t
     while True:
         try:
             async with (
-                await Register.connect(settings) as register,
+                await ListStore.connect(settings) as register,
                 AppealBook.open(settings, kept_days) as book,
             ):
                 while True:

@@ -20,11 +20,11 @@ from stream.core.model.errors import (
     ChangeConflict,
     ConfigInvalid,
     Fault,
+    ListStoreDown,
+    ListStoreLost,
+    ListStoreUnsafe,
     ListUnknown,
     NameRefused,
-    RegisterDown,
-    RegisterLost,
-    RegisterUnsafe,
     SnapshotUnreadable,
     VersionGone,
 )
@@ -34,7 +34,7 @@ from stream.core.numbers.prefix_entries import PrefixFault, PrefixRules, read_en
 from stream.feeds.formats.rows import InputUnreadable
 from stream.feeds.value_parsers import after_number
 from stream.lists.store.heads import By
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 from stream.ops.kernels import warm_up
 from stream.ops.schema.durations import seconds_of
 
@@ -70,9 +70,9 @@ _EXITS: tuple[tuple[type[Fault], int], ...] = (
     (NameRefused, USAGE),
     (ChangeConflict, NOTHING_DONE),
     (VersionGone, NOTHING_DONE),
-    (RegisterDown, REGISTER),
-    (RegisterUnsafe, REGISTER),
-    (RegisterLost, REGISTER),
+    (ListStoreDown, REGISTER),
+    (ListStoreUnsafe, REGISTER),
+    (ListStoreLost, REGISTER),
     (SnapshotUnreadable, REGISTER),
 )
 
@@ -93,11 +93,11 @@ def fail(text: str, code: int) -> NoReturn:
     raise typer.Exit(code)
 
 
-def with_register(settings: Settings, work: Callable[[Register], Awaitable[T]]) -> T:
+def with_list_store(settings: Settings, work: Callable[[ListStore], Awaitable[T]]) -> T:
     """What `work` gives; a fault is printed and ends with its exit code."""
 
     async def whole() -> T:
-        async with await Register.connect(settings.register()) as register:
+        async with await ListStore.connect(settings.list_store()) as register:
             return await work(register)
 
     try:

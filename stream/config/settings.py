@@ -48,7 +48,7 @@ from stream.edge.sinks.settings import SinksSection
 from stream.edge.sip.settings import SipSettings
 from stream.kafka.settings import Asking, KafkaSettings
 from stream.lists.snapshot.circle_keys import CircleKeys, keys_in
-from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.settings import ListStoreSettings
 from stream.ops.monitor.targets import Kind, Place, address, other
 from stream.ops.schema import checks
 from stream.ops.schema.toml import (
@@ -171,9 +171,9 @@ class Settings:
         files = {"kafka": self.kafka.cert_file, "http": self.serve.cert_file}
         return {use: files[use] for use in uses if files[use]}
 
-    def register(self) -> RegisterSettings:
+    def list_store(self) -> ListStoreSettings:
         """For the register's clients."""
-        return RegisterSettings(
+        return ListStoreSettings(
             url=self.redis.url,
             username=self.secrets.redis_username or None,
             password=self.secrets.redis_password or None,
@@ -183,12 +183,12 @@ class Settings:
             bases_kept_days=self.lists.bases_kept_days,
         )
 
-    def proxies(self) -> RegisterSettings:
+    def proxies(self) -> ListStoreSettings:
         """For the client of the SIP proxies' Redis."""
         section = self.sinks.redis
         if not section.url:
-            return replace(self.register(), timeout_s=section.timeout_s)
-        return RegisterSettings(
+            return replace(self.list_store(), timeout_s=section.timeout_s)
+        return ListStoreSettings(
             url=section.url,
             username=self.secrets.proxies_username or None,
             password=self.secrets.proxies_password or None,

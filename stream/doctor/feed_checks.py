@@ -13,7 +13,7 @@ from stream.core.model.errors import ConfigInvalid
 from stream.doctor.result import Line, fail, ok, warn
 from stream.feeds.state_store import FeedBook
 from stream.feeds.version_files import Versions
-from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.settings import ListStoreSettings
 
 
 def check_files(folder: Path, house: House) -> Iterator[Line]:
@@ -47,7 +47,7 @@ def same_source(setups: Iterable[FeedSetup]) -> Iterator[Line]:
             )
 
 
-async def check_orphans(folder: Path, register: RegisterSettings) -> list[Line]:
+async def check_orphans(folder: Path, register: ListStoreSettings) -> list[Line]:
     """List feeds without a file that still have reports, and lists that a feed has to leave.
 
     Their reports stay until they expire.

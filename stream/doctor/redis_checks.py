@@ -9,7 +9,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 from stream.core.model.errors import Fault
 from stream.doctor.result import Line, fail, ok, warn
 from stream.lists.store.redis_client import check_safe, client
-from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.settings import ListStoreSettings
 from stream.ops.clock import now_ms
 
 CLOCK_WARN_S, CLOCK_FAIL_S = 1.0, 10.0
@@ -20,17 +20,17 @@ _UNSYNCHRONISED = 5
 """TIME_ERROR of adjtimex(2): the kernel's clock is not synchronised."""
 
 
-async def check_register(register: RegisterSettings) -> list[Line]:
+async def check_register(register: ListStoreSettings) -> list[Line]:
     """Check the list store, and compare its clock with ours."""
     return await _redis(REGISTER, register, "[redis] url")
 
 
-async def check_proxies(proxies: RegisterSettings) -> list[Line]:
+async def check_proxies(proxies: ListStoreSettings) -> list[Line]:
     """Check the Redis that SIP proxies ask."""
     return await _redis("proxies' redis", proxies, "[sinks.redis] url")
 
 
-async def _redis(check: str, settings: RegisterSettings, setting: str) -> list[Line]:
+async def _redis(check: str, settings: ListStoreSettings, setting: str) -> list[Line]:
     redis = client(settings)
     try:
         info: Mapping[str, Any] = await redis.info()

@@ -22,7 +22,7 @@ from stream.doctor import (
 )
 from stream.doctor.result import Grade, Line, fail
 from stream.lists.store.heads import ListHead
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 from stream.ops.clock import now_s
 from stream.ops.monitor.scrape import ask_all
 
@@ -36,7 +36,7 @@ async def examine(settings: Settings, check_s_max: float = CHECK_S_MAX) -> list[
     exchange, circles = settings.exchange, settings.secrets.circle_keys
     checks: dict[str, Check] = {
         "kafka": partial(kafka_checks.check_kafka, settings),
-        "redis": partial(redis_checks.check_register, settings.register()),
+        "redis": partial(redis_checks.check_register, settings.list_store()),
         "proxies' redis": partial(_proxies, settings),
         "clock": redis_checks.check_clock,
         "state directory": _apart(lambda: machine_checks.check_state(state_dir)),
@@ -44,7 +44,7 @@ async def examine(settings: Settings, check_s_max: float = CHECK_S_MAX) -> list[
             lambda: call_checks.check_set_aside(state_dir, settings.calls.rejected_topic)
         ),
         "lists here": partial(_snapshots, settings),
-        "feeds' reports": partial(feed_checks.check_orphans, feeds, settings.register()),
+        "feeds' reports": partial(feed_checks.check_orphans, feeds, settings.list_store()),
         "feeds": _apart(
             lambda: [
                 *feed_checks.check_files(feeds, house_of(settings)),
@@ -125,7 +125,7 @@ async def _proxies(settings: Settings) -> list[Line]:
 async def _snapshots(settings: Settings) -> list[Line]:
     heads: dict[str, ListHead] | None = None
     try:
-        async with await Register.connect(settings.register()) as register:
+        async with await ListStore.connect(settings.list_store()) as register:
             heads = dict((await register.heads()).lists)
     except Fault:
         heads = None  # the line of redis says why

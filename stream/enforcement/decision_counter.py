@@ -64,7 +64,7 @@ class _Stand:
 
 
 class Reader:
-    """Use `async with reader`. Methods raise SourceDown, RegisterDown, TopicMissing."""
+    """Use `async with reader`. Methods raise SourceDown, ListStoreDown, TopicMissing."""
 
     def __init__(
         self,

@@ -86,7 +86,7 @@ class Writer:
     async def publish(self, now_ms: int) -> list[Enforcement]:
         """Sign and publish what is new of today and the days before; the documents that are.
 
-        Raises ExchangeFault, RegisterDown; what was published before stays.
+        Raises ExchangeFault, ListStoreDown; what was published before stays.
         """
         today = day_of(now_ms)
         before = await asyncio.to_thread(self._published)

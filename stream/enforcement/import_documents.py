@@ -24,7 +24,7 @@ from stream.lists.store.contents import hashed_now
 from stream.lists.store.enforcement_counts import COUNTS_S
 from stream.lists.store.enforcement_store import EnforcedBook
 from stream.lists.store.heads import By
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 
 _SHARE_MAX: Final = 0.01
 _REMEMBERED_S: Final = 2 * COUNTS_S
@@ -89,7 +89,7 @@ class Importer:
     home: str
     state: Path
     book: EnforcedBook
-    register: Register
+    register: ListStore
     terms: SightingTerms
     receive: Receive
     keys: Mapping[str, bytes] = field(default_factory=dict, repr=False)
@@ -97,7 +97,7 @@ class Importer:
     async def read(self, partner: Partner, now_s: int) -> Imported:
         """Take what is new of a partner.
 
-        Raises FeedDown, ExchangeFault, RegisterDown; what was taken by then stays.
+        Raises FeedDown, ExchangeFault, ListStoreDown; what was taken by then stays.
         """
         looked_at = dict(await self.book.looked_at(partner.country))
         found = await asyncio.to_thread(self._fetched, partner, looked_at)

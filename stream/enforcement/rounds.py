@@ -30,8 +30,8 @@ from stream.kafka.settings import KafkaSettings
 from stream.lists.store.enforcement_counts import Batch, day_of
 from stream.lists.store.enforcement_store import EnforcedBook
 from stream.lists.store.heads import By
-from stream.lists.store.list_store import Register
-from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.list_store import ListStore
+from stream.lists.store.settings import ListStoreSettings
 from stream.ops.clock import now_ms, now_s
 from stream.ops.metrics.enforcement import EnforcementMetrics
 from stream.ops.retry import Backoff
@@ -54,7 +54,7 @@ class Plan:
 
     kafka: KafkaSettings
     reader: ReaderSettings
-    register: RegisterSettings
+    register: ListStoreSettings
     circle_keys: Mapping[str, bytes] = field(repr=False)
     folder: Path
     ring: KeyRing = field(repr=False)
@@ -85,9 +85,9 @@ class Enforcing:
         """Whether decisions are being counted by now."""
 
     async def __aenter__(self) -> Self:
-        """Raises RegisterDown, RegisterUnsafe."""
+        """Raises ListStoreDown, ListStoreUnsafe."""
         plan = self._plan
-        self._register = await Register.connect(plan.register)
+        self._register = await ListStore.connect(plan.register)
         self._feeds = FeedBook.open(plan.register)
         self.book = EnforcedBook.open(plan.register)
         self._appeals = AppealBook.open(plan.register, plan.appeals_days)

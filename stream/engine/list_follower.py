@@ -12,7 +12,7 @@ def refresher_for(settings: Settings, on_event: OnEvent, traces: Traces = OFF) -
     """The lists' way of one worker."""
     return Refresher(
         RefreshSettings(
-            register=settings.register(),
+            register=settings.list_store(),
             state_dir=Path(settings.lists.state_dir),
             keys=settings.circle_keys(),
             changes_block_ms=settings.lists.changes_block_ms,

@@ -67,7 +67,7 @@ class Memory:
         )
 
     async def run(self) -> None:
-        """Load the lists, then follow the register. Raises RegisterUnsafe at the start."""
+        """Load the lists, then follow the register. Raises ListStoreUnsafe at the start."""
         await asyncio.gather(
             asyncio.to_thread(use_kernels, self.settings),
             asyncio.to_thread(self.refresher.load_last_good),

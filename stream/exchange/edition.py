@@ -46,7 +46,7 @@ from stream.lists.snapshot.version_diff import difference
 from stream.lists.store.contents import columns_in
 from stream.lists.store.heads import ListHead, ListState
 from stream.lists.store.list_at_time import content, past_of
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 
 FILES_MAX: Final = 64
 """Change files at once: each is a line of the metadata that every follower fetches at each change.
@@ -98,7 +98,7 @@ def shares_of(agreements: Agreements, name: str, at_s: int) -> Shared | None:
 
 
 async def edition_of(
-    register: Register,
+    register: ListStore,
     offer: Offer,
     before: Latest | None,
     read: Read,
@@ -109,7 +109,7 @@ async def edition_of(
     """What is new of the list since `before`; None: nothing is. It counts as published at `now_ms`.
 
     `proved`: that the register holds what `before` says need not be looked for among its changes.
-    Raises ListUnknown, RegisterDown, SnapshotUnreadable, RegisterBehind where the register went
+    Raises ListUnknown, ListStoreDown, SnapshotUnreadable, ListStoreBehind where the register went
     back, and ExchangeFault for a list that cannot be shared so.
     """
     now_s = now_ms // 1000
@@ -176,7 +176,7 @@ def _goes_on(before: Latest, history: str, head: ListHead) -> bool:
 
 
 async def _changes_after(
-    register: Register, state: ListState, generation: int, key: bytes
+    register: ListStore, state: ListState, generation: int, key: bytes
 ) -> list[Change] | None:
     """What holds of each number that was changed after a generation; None: that cannot be told."""
     if state.head.base <= generation:
@@ -207,13 +207,13 @@ def _between(old: Columns, new: Columns) -> list[Change]:
     ]
 
 
-async def _content(register: Register, state: ListState, key: bytes) -> Columns:
+async def _content(register: ListStore, state: ListState, key: bytes) -> Columns:
     base = await columns_in(register, state.head.name, state.head.base, key)
     return await asyncio.to_thread(with_changes, base, [one.change for one in state.changes])
 
 
 async def _next(
-    register: Register,
+    register: ListStore,
     offer: Offer,
     state: ListState,
     before: Latest,
@@ -283,7 +283,7 @@ def _at_times(
 
 
 async def _with_whole(
-    register: Register,
+    register: ListStore,
     offer: Offer,
     state: ListState,
     latest: Latest,

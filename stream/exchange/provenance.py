@@ -8,10 +8,10 @@ all its changes), and both have to be found again before anything further is sig
 
 import hashlib
 
-from stream.core.model.errors import RegisterBehind, SnapshotUnreadable
+from stream.core.model.errors import ListStoreBehind, SnapshotUnreadable
 from stream.lists.snapshot.repository_layout import Latest
 from stream.lists.store.heads import Heads, ListHead
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 from stream.ops.skipped_records import Place, Skipped, skip
 
 _SLACK_MS = 86_400_000
@@ -25,20 +25,20 @@ def register_id(heads: Heads, head: ListHead) -> str:
 
 
 def check_register(heads: Heads, head: ListHead, before: Latest) -> None:
-    """Raises RegisterBehind where `before` came from another register, or a later state of it."""
+    """Raises ListStoreBehind where `before` came from another register, or a later state of it."""
     if before.register and before.register != register_id(heads, head):
         what = "it was published from another register, or the list was made anew in this one"
-        raise RegisterBehind(_told(before, what))
+        raise ListStoreBehind(_told(before, what))
     if not before.register:
         return  # published before this was written down
     if head.generation < before.generation:
         what = f"the register has it at generation {head.generation} only: an older copy"
-        raise RegisterBehind(_told(before, what))
+        raise ListStoreBehind(_told(before, what))
     if head.generation == before.generation and head.chain != before.chain:
-        raise RegisterBehind(_told(before, "the register came to that generation another way"))
+        raise ListStoreBehind(_told(before, "the register came to that generation another way"))
 
 
-async def check_chain(register: Register, head: ListHead, before: Latest) -> None:
+async def check_chain(register: ListStore, head: ListHead, before: Latest) -> None:
     """The same for a register that went on after it went back: it takes reading its changes.
 
     Where the change stream does not reach back so far, it cannot be told, and nothing is said.
@@ -55,7 +55,7 @@ async def check_chain(register: Register, head: ListHead, before: Latest) -> Non
         if step.generation == before.generation:
             if step.chain != before.chain:
                 what = "the register came to that generation another way: an older copy went on"
-                raise RegisterBehind(_told(before, what))
+                raise ListStoreBehind(_told(before, what))
             return
 
 

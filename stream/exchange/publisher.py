@@ -16,11 +16,11 @@ from stream.core.model.errors import (
     ConfigInvalid,
     ExchangeFault,
     Fault,
+    ListStoreBehind,
+    ListStoreDown,
+    ListStoreRefuses,
+    ListStoreUnsafe,
     ListUnknown,
-    RegisterBehind,
-    RegisterDown,
-    RegisterRefuses,
-    RegisterUnsafe,
     SecretUnsafe,
     SnapshotUnreadable,
 )
@@ -36,8 +36,8 @@ from stream.lists.snapshot.repository_layout import (
     read_latest,
 )
 from stream.lists.store.heads import unknown
-from stream.lists.store.list_store import Register
-from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.list_store import ListStore
+from stream.lists.store.settings import ListStoreSettings
 from stream.ops.clock import monotonic_s, now_ms, now_s
 from stream.ops.retry import Backoff
 
@@ -96,12 +96,12 @@ class Outlet:
             raise ExchangeFault(f"{target} cannot be read: {error.strerror}") from error
 
     async def bring_out(
-        self, register: Register, offer: Offer, *, anew: bool = False, proved: bool = False
+        self, register: ListStore, offer: Offer, *, anew: bool = False, proved: bool = False
     ) -> Edition | None:
         """Publish what is new of a list; None: nothing was.
 
         `anew`: whatever was published before, partners take this whole list. `proved` as for
-        `edition_of`. Raises ExchangeFault, ListUnknown, RegisterDown, RegisterBehind and
+        `edition_of`. Raises ExchangeFault, ListUnknown, ListStoreDown, ListStoreBehind and
         SnapshotUnreadable; what was published before stays.
         """
         name = offer.name
@@ -166,9 +166,9 @@ class Trouble(StrEnum):
 
 
 _TROUBLES: Final[Mapping[type[Fault], Trouble]] = {
-    RegisterDown: Trouble.REGISTER,
-    RegisterUnsafe: Trouble.REGISTER_UNSAFE,
-    RegisterBehind: Trouble.BEHIND,
+    ListStoreDown: Trouble.REGISTER,
+    ListStoreUnsafe: Trouble.REGISTER_UNSAFE,
+    ListStoreBehind: Trouble.BEHIND,
     ListUnknown: Trouble.NO_LIST,
     ConfigInvalid: Trouble.NO_KEY,
     SecretUnsafe: Trouble.NO_KEY,
@@ -179,7 +179,7 @@ _OF_LISTS: Final = (
     ConfigInvalid,
     ExchangeFault,
     ListUnknown,
-    RegisterBehind,
+    ListStoreBehind,
     SecretUnsafe,
     SnapshotUnreadable,
 )
@@ -233,23 +233,23 @@ class Offers(Protocol):
 
 
 async def keep_published(
-    outlet: Outlet, offers: Offers, settings: RegisterSettings, pace: Pace, tell: Tell
+    outlet: Outlet, offers: Offers, settings: ListStoreSettings, pace: Pace, tell: Tell
 ) -> None:
     """Publish lists as they change, and renew signatures, until cancelled.
 
     An outage of the register is waited out, while signatures go on being renewed; what cannot be
-    published is told and tried again. Raises RegisterRefuses where it does not let us in at first.
+    published is told and tried again. Raises ListStoreRefuses where it does not let us in at first.
     """
     backoff, starting = Backoff(1.0, 30.0), True
     renewing = _Renewing(outlet, pace, tell)
     while True:
         try:
-            async with await Register.connect(settings, pace.block_ms) as register:
+            async with await ListStore.connect(settings, pace.block_ms) as register:
                 backoff.reset()
                 tell("", Well())
                 await _Loop(outlet, offers, register, pace, tell, renewing).run()
-        except (RegisterDown, RegisterUnsafe) as fault:
-            if starting and isinstance(fault, RegisterRefuses):
+        except (ListStoreDown, ListStoreUnsafe) as fault:
+            if starting and isinstance(fault, ListStoreRefuses):
                 raise
             tell("", fault)
         starting = False
@@ -288,7 +288,7 @@ class _Loop:
 
     outlet: Outlet
     offers: Offers
-    register: Register
+    register: ListStore
     pace: Pace
     tell: Tell
     renewing: _Renewing

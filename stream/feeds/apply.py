@@ -35,15 +35,15 @@ from stream.lists.snapshot.merge import empty_columns
 from stream.lists.snapshot.version_diff import Difference as Whole
 from stream.lists.store.enforcement_counts import FRESH_MAX, Effect
 from stream.lists.store.heads import By
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 from stream.lists.store.rewrite import Move, move_of
-from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.settings import ListStoreSettings
 from stream.ops.clock import now_ms, now_s
 from stream.ops.kernels import FOLDER, warm_up
 
 
 async def take_in(
-    register: Register,
+    register: ListStore,
     book: FeedBook,
     versions: Versions,
     feed: Feed,
@@ -86,7 +86,7 @@ async def take_in(
 
 
 async def release(
-    register: Register,
+    register: ListStore,
     book: FeedBook,
     versions: Versions,
     feed: Feed,
@@ -117,7 +117,7 @@ async def release(
 
 
 async def would_change(
-    register: Register,
+    register: ListStore,
     book: FeedBook,
     versions: Versions,
     feed: Feed,
@@ -160,7 +160,7 @@ def _arrived(versions: Versions, held: VersionRecord) -> Arrival:
 
 
 async def _move(
-    register: Register, feed: Feed, fetched: Fetched, around: Surroundings
+    register: ListStore, feed: Feed, fetched: Fetched, around: Surroundings
 ) -> Move | None:
     """Return the move of our list that a whole list asks for; None: it asks for none."""
     if feed.format != "snapshot" or not is_whole(feed, fetched.path, said=fetched.whole):
@@ -225,7 +225,7 @@ def _forget(versions: Versions, arrival: Arrival) -> None:
 
 
 async def _let_in(
-    register: Register,
+    register: ListStore,
     book: FeedBook,
     versions: Versions,
     feed: Feed,
@@ -282,7 +282,7 @@ async def _let_in(
     return record
 
 
-async def _key(register: Register, feed: Feed, around: Surroundings) -> bytes:
+async def _key(register: ListStore, feed: Feed, around: Surroundings) -> bytes:
     return around.key_of((await quick_head(register, feed.list_name)).circle)
 
 
@@ -337,7 +337,7 @@ machine has compiled them."""
 class FeedJob:
     """All that is needed to let a version in, or not."""
 
-    register: RegisterSettings
+    register: ListStoreSettings
     state_dir: Path
     feed: Feed
     arrival: Arrival
@@ -368,7 +368,7 @@ def _work(packed: bytes) -> bytes:
 async def _take_in(job: FeedJob) -> VersionRecord:
     versions = Versions(job.state_dir, job.feed.name)
     async with (
-        await Register.connect(job.register) as register,
+        await ListStore.connect(job.register) as register,
         FeedBook.open(job.register) as book,
     ):
         with versions.deciding():

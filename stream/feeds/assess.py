@@ -29,7 +29,7 @@ from stream.lists.snapshot.build import columns_from
 from stream.lists.snapshot.merge import empty_columns
 from stream.lists.store.contents import CHANGES_MAX, entries_of
 from stream.lists.store.heads import ListHead, unknown
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 from stream.lists.store.rewrite import Move, rehashed
 
 
@@ -101,7 +101,7 @@ class Assessed:
 
 
 async def assess(
-    register: Register | None,
+    register: ListStore | None,
     feed: Feed,
     arrival: Arrival,
     around: Surroundings,
@@ -197,7 +197,7 @@ def _sizes(last: Last | None, read: VersionRead) -> Difference:
     )
 
 
-async def _held(register: Register, feed: Feed, new: Columns, whole: bool, key: bytes) -> Columns:
+async def _held(register: ListStore, feed: Feed, new: Columns, whole: bool, key: bytes) -> Columns:
     """Return the feed's own reports on the list.
 
     All, or for a small increment those of its numbers.
@@ -211,7 +211,7 @@ async def _held(register: Register, feed: Feed, new: Columns, whole: bool, key: 
     return columns_from(entries)
 
 
-async def quick_head(register: Register, name: str) -> ListHead:
+async def quick_head(register: ListStore, name: str) -> ListHead:
     """Return a list's head, without the changes since its base, which may be many.
 
     Raises ListUnknown.

@@ -22,7 +22,7 @@ from stream.feeds.parse import ColumnBuilder, Defaults, Parser
 from stream.lists.snapshot.merge import empty_columns, held_in, merged
 from stream.lists.store.contents import CHANGES_MAX, head_of
 from stream.lists.store.heads import By, Outcome
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 from stream.lists.store.rewrite import Draft, Origin, Stage, rewrite, silent
 
 _HEAD_LINES = 100
@@ -115,11 +115,11 @@ def _doubt(request: ImportRequest, tally: Tally) -> str:
 
 
 async def import_file(
-    register: Register, request: ImportRequest, now_s: int, stage: Stage = silent
+    register: ListStore, request: ImportRequest, now_s: int, stage: Stage = silent
 ) -> ImportReport:
     """Load a file into its list. Without one good row nothing is changed.
 
-    Raises InputUnreadable, ListUnknown, RegisterDown, RegisterLost, ChangeConflict and
+    Raises InputUnreadable, ListUnknown, ListStoreDown, ListStoreLost, ChangeConflict and
     SnapshotUnreadable.
     """
     head = await head_of(register, request.name)

@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar
 import msgspec
 from redis.asyncio import Redis
 
-from stream.core.model.errors import UNREADABLE, ListUnknown, RegisterLost
+from stream.core.model.errors import UNREADABLE, ListStoreLost, ListUnknown
 from stream.core.policy.list_scope import Scope
 from stream.feeds.feed import FeedState, VersionRecord
 from stream.feeds.gate import GateReason, Verdict
@@ -20,7 +20,7 @@ from stream.lists.store.enforcement_counts import Effect, note_effect, note_verd
 from stream.lists.store.heads import By, unknown
 from stream.lists.store.list_store import AUDIT_MAX, CHANGES_MAX
 from stream.lists.store.redis_client import Closing, client, renamed
-from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.settings import ListStoreSettings
 from stream.lists.store.store_codec import scope_json, scope_of
 from stream.ops.clock import now_ms
 from stream.ops.skipped_records import Place, Skipped, skip
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class FeedBook(Closing):
-    """Use `async with FeedBook.open(settings) as book`. Every method may raise RegisterDown."""
+    """Use `async with FeedBook.open(settings) as book`. Every method may raise ListStoreDown."""
 
     def __init__(self, redis: Redis) -> None:
         super().__init__(redis)
@@ -37,7 +37,7 @@ class FeedBook(Closing):
         self._scope = redis.register_script(list_lua.SCOPE)
 
     @classmethod
-    def open(cls, settings: RegisterSettings) -> Self:
+    def open(cls, settings: ListStoreSettings) -> Self:
         """At the same Redis as the list store."""
         return cls(client(settings))
 
@@ -60,7 +60,7 @@ class FeedBook(Closing):
             await self._write(keys=[redis_keys.feed(feed)], args=[*args, *gone])
 
     async def state(self, feed: str) -> FeedState:
-        """Return all that is remembered of a feed. Raises RegisterLost if it cannot be read."""
+        """Return all that is remembered of a feed. Raises ListStoreLost if it cannot be read."""
         (held,) = await self._held([feed])
         return self._state_of(feed, held)
 
@@ -83,7 +83,7 @@ class FeedBook(Closing):
     def _seen(self, feed: str, held: Mapping[bytes, bytes]) -> FeedState:
         try:
             return self._state_of(feed, held)
-        except RegisterLost as error:
+        except ListStoreLost as error:
             skip(Skipped(Place.FEED, redis_keys.feed(feed), "it is no state of a feed"))
             return FeedState(fault="register", detail=str(error), failures=1)
 
@@ -105,7 +105,7 @@ class FeedBook(Closing):
         except UNREADABLE as error:
             key = redis_keys.feed(feed)
             text = f"what is known of feed {feed} cannot be read ({error}): DEL {key}"
-            raise RegisterLost(f"{text}, and it begins anew") from error
+            raise ListStoreLost(f"{text}, and it begins anew") from error
 
     async def bound(self, list_name: str, scope: Scope, by: By) -> bool:
         """Let everybody who decides calls know what the list's feed may list; whether that is new.

@@ -20,7 +20,7 @@ from stream.feeds.feed import Feed, VersionRecord
 from stream.lists.snapshot.merge import empty_columns, merged, replaced
 from stream.lists.store.contents import CHANGES_MAX, entries_of
 from stream.lists.store.heads import By, ListHead, Retraction
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 from stream.lists.store.rewrite import Draft, Move, Origin, rehashed, rewrite, unknown_rows
 from stream.lists.store.store_codec import REKEY
 
@@ -48,7 +48,7 @@ class Stored:
 
 
 async def store(
-    register: Register,
+    register: ListStore,
     feed: Feed,
     content: Content,
     change: Difference,
@@ -78,7 +78,7 @@ async def store(
     return await _rebase(register, feed, content, change, key, by, now_s)
 
 
-async def _edit(register: Register, name: str, change: Difference, by: By) -> int:
+async def _edit(register: ListStore, name: str, change: Difference, by: By) -> int:
     written, retracted = change.written, change.retracted
     entries = [written.entry(row) for row in range(len(written))]
     gone = [retracted.entry(row) for row in range(len(retracted))]
@@ -93,7 +93,7 @@ async def _edit(register: Register, name: str, change: Difference, by: By) -> in
 
 
 async def _rebase(
-    register: Register,
+    register: ListStore,
     feed: Feed,
     content: Content,
     change: Difference,
@@ -122,7 +122,7 @@ async def _rebase(
 
 
 async def _move(
-    register: Register, feed: Feed, content: Content, move: Move, by: By, now_s: int
+    register: ListStore, feed: Feed, content: Content, move: Move, by: By, now_s: int
 ) -> Stored:
     """Publish a base of the new circle, hashed with its key.
 
@@ -161,14 +161,14 @@ def _is_late(columns: Columns, content: Content) -> NDArray[np.bool_]:
 
 
 async def _add(
-    register: Register, name: str, columns: Columns, rows: NDArray[np.bool_], by: By
+    register: ListStore, name: str, columns: Columns, rows: NDArray[np.bool_], by: By
 ) -> int:
     entries = [columns.entry(row) for row in np.flatnonzero(rows).tolist()]
     return (await register.add(name, entries, by)).generation
 
 
 async def store_bare(
-    register: Register, feed: Feed, data: bytes, key: bytes, by: By, now_s: int, circle: str = ""
+    register: ListStore, feed: Feed, data: bytes, key: bytes, by: By, now_s: int, circle: str = ""
 ) -> Stored:
     """Make the bare filter in `data` the feed's list; `circle` moves the list to that circle.
 
@@ -192,7 +192,7 @@ async def store_bare(
     return Stored(done.generation, rebuilt=True)
 
 
-async def _has_entries(register: Register, name: str, base: int) -> bool:
+async def _has_entries(register: ListStore, name: str, base: int) -> bool:
     if not base:
         return False
     manifest = decode_manifest(await register.manifest(name, base))
@@ -211,7 +211,7 @@ def lists_to_leave(last: VersionRecord | None, list_name: str) -> tuple[str, ...
 
 
 async def leave(
-    register: Register, feed: Feed, name: str, keys: Mapping[str, bytes], by: By, now_s: int
+    register: ListStore, feed: Feed, name: str, keys: Mapping[str, bytes], by: By, now_s: int
 ) -> int:
     """Remove all reports of the feed from list `name`; return their count. Safe to repeat.
 
@@ -239,7 +239,7 @@ async def leave(
     return len(held)
 
 
-async def _empty(register: Register, head: ListHead, key: bytes, by: By, now_s: int) -> int:
+async def _empty(register: ListStore, head: ListHead, key: bytes, by: By, now_s: int) -> int:
     async def nothing(_: Draft) -> Columns:
         return empty_columns()
 

@@ -24,7 +24,7 @@ def plan_of(settings: Settings, ring: KeyRing, validity: Validity) -> Plan:
     return Plan(
         kafka=settings.kafka_client(),
         reader=ReaderSettings(settings.calls.home_country, settings.calls.decisions_topic),
-        register=settings.register(),
+        register=settings.list_store(),
         circle_keys=settings.circle_keys(),
         folder=Path(settings.exchange.dir),
         ring=ring,

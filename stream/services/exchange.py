@@ -166,7 +166,7 @@ class _Run:
     async def _work(self) -> None:
         names = ", ".join(sorted(self._offers.names))
         log.info("publishing %s in %s", names, self._outlet.folder)
-        register, pace = self._settings.register(), pace_of(self._settings)
+        register, pace = self._settings.list_store(), pace_of(self._settings)
         publishing = keep_published(self._outlet, self._offers, register, pace, self._tell)
         await supervised(publishing, gauges=self._see())
 

@@ -18,7 +18,7 @@ from stream.config.feed_files import FeedSetup
 from stream.config.feed_sources import modules
 from stream.config.sections import FeedsSection
 from stream.core.model.agreement import Agreements
-from stream.core.model.errors import ChangeConflict, Fault, FeedDown, FeedFault, RegisterDown
+from stream.core.model.errors import ChangeConflict, Fault, FeedDown, FeedFault, ListStoreDown
 from stream.feeds.apply import FeedJob, done_apart
 from stream.feeds.assess import Arrival, Surroundings
 from stream.feeds.feed import FeedState, VersionRecord
@@ -30,7 +30,7 @@ from stream.feeds.transports.drop import Place
 from stream.feeds.transports.folder import FolderTransport
 from stream.feeds.version_files import Versions
 from stream.lists.store.heads import By
-from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.settings import ListStoreSettings
 from stream.ops.clock import monotonic_s, now_s
 from stream.ops.metrics.feed import FeedMetrics
 from stream.ops.retry import Backoff
@@ -64,7 +64,7 @@ class Workplace:
     """
 
     settings: FeedsSection
-    register: RegisterSettings
+    register: ListStoreSettings
     state_dir: Path
     around: Surroundings
     book: FeedBook
@@ -287,7 +287,7 @@ class Follower:
         """Remember and tell what stood in the way; the wait until the next try."""
         self.tried = True
         feed, metrics = self.setup.feed, self._place.metrics
-        if isinstance(fault, RegisterDown):
+        if isinstance(fault, ListStoreDown):
             metrics.register_up.set(0)
         kind, detail = kind_of(fault)
         metrics.state_foreign.set(feed.name, kind == FeedFault.STATE_FOREIGN)

@@ -26,7 +26,7 @@ from stream.core.model.errors import CRASHED, ConfigInvalid, Fault
 from stream.feeds.assess import Surroundings
 from stream.feeds.state_store import FeedBook
 from stream.feeds.subprocess_job import prepare
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 from stream.lists.store.rebuild import Rebuild, RebuildSettings, keep_rebuilt
 from stream.lists.store.redis_client import keep_told
 from stream.ops.file_stamp import mark_of
@@ -106,12 +106,12 @@ class FeedsRun:
         settings = self._settings
         feed_paths(self._folder)  # without a folder there is nothing to follow, now or later
         self._agreements.start()
-        async with await Register.connect(settings.register()):
+        async with await ListStore.connect(settings.list_store()):
             pass  # a Redis that could lose entries is refused at the start
-        async with FeedBook.open(settings.register()) as book:
+        async with FeedBook.open(settings.list_store()) as book:
             self._place = Workplace(
                 settings=settings.feeds,
-                register=settings.register(),
+                register=settings.list_store(),
                 state_dir=Path(settings.lists.state_dir),
                 around=around_of(settings),
                 book=book,
@@ -125,7 +125,7 @@ class FeedsRun:
                 "feeds followed=%d broken=%d folder=%s",
                 *(len(self._followed), len(self._wrong), self._folder),
             )
-            register = settings.register()
+            register = settings.list_store()
             desk = Desk(
                 settings.calls.home_country,
                 settings.circle_keys(),

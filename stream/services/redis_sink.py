@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from stream.config.agreement_files import AgreementFolder
 from stream.config.settings import Settings
-from stream.core.model.errors import RegisterDown
+from stream.core.model.errors import ListStoreDown
 from stream.edge.sinks.consumer_loop import Pump, PumpSettings
 from stream.edge.sinks.decision_records import Seen
 from stream.edge.sinks.preload_id_key import names_in
@@ -127,11 +127,11 @@ class RedisSinkRun:
 
     async def _names(self) -> Names:
         """The register's; without it, ids that lead to no page until the next start."""
-        redis = client(self._settings.register())
+        redis = client(self._settings.list_store())
         try:
             with renamed("reading the key of ids"):
                 return await names_in(redis)
-        except RegisterDown as fault:
+        except ListStoreDown as fault:
             log.warning("keys that no call led to have ids without a page, by now: %s", fault)
             return Names(os.urandom(KEY_BYTES))
         finally:

@@ -112,7 +112,7 @@ class _Answering:
     async def _kept(self) -> AsyncIterator[KeptDecisions]:
         """Decisions by id, in the register, for the pages of `ringfence serve`."""
         serve = self._settings.serve
-        redis = client(self._settings.register())
+        redis = client(self._settings.list_store())
         limits = KeptSettings(serve.decisions_days, serve.decisions_max)
         kept = KeptDecisions(redis, limits, self._metrics)
         self._memory.lookup.keep = kept.asked

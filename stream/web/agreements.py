@@ -172,7 +172,7 @@ def _may_see(visit: Visit, held: Agreement) -> bool:
 async def _shared(visit: Visit, held: Agreement) -> list[Shared]:
     parts, at_s = visit.parts, visit.parts.now_s()
     known, home = parts.agreements.reading.agreements, parts.settings.calls.home_country
-    lists = (await (await parts.register()).heads()).lists
+    lists = (await (await parts.list_store()).heads()).lists
     heads = [lists[clause.list] for clause in held.clauses if clause.list in lists]
     rows = await rows_of(parts, await parts.feeds.now(), heads)
     here = {row.head.name: row for row in rows}

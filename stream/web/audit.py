@@ -23,7 +23,7 @@ async def audit(request: Request, visit: Annotated[Visit, sees(Role.VIEWER)]) ->
     """A page of entries, and where the next one begins. A bookmark goes on meaning the same."""
     asked = Asked.of(request, ["list", "actor", "what", "before"], ["newest"])
     wanted, before = asked.filters, asked.filters["before"]
-    annals = (await visit.parts.register()).annals
+    annals = (await visit.parts.list_store()).annals
     entries: list[AuditEntry] = []
     last, looked_at = "", 0
     async for entry in annals.audit(before=before if _ID.fullmatch(before) else ""):

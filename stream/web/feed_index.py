@@ -11,7 +11,7 @@ from stream.config.feed_files import FeedSetup, House, read_each
 from stream.core.model.errors import ConfigInvalid
 from stream.feeds.feed import FeedState
 from stream.feeds.state_store import FeedBook
-from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.settings import ListStoreSettings
 from stream.ops.clock import monotonic_s
 
 LOOK_S: Final = 5.0
@@ -38,7 +38,7 @@ class FeedsKnown:
 
     folder: Path
     house: House
-    register: RegisterSettings
+    register: ListStoreSettings
     _feeds: Feeds = field(init=False, default_factory=Feeds)
     _looked_s: float | None = field(init=False, default=None)
 
@@ -51,7 +51,7 @@ class FeedsKnown:
         return self._feeds
 
     async def states(self, names: Iterable[str]) -> dict[str, FeedState]:
-        """What is remembered of feeds. Raises RegisterDown, RegisterLost."""
+        """What is remembered of feeds. Raises ListStoreDown, ListStoreLost."""
         async with FeedBook.open(self.register) as book:
             return await book.states(list(names))
 

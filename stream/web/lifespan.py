@@ -13,7 +13,7 @@ from stream.core.filters.blocklists import Blocklists
 from stream.edge.http.appeal_service import Redress
 from stream.edge.http.auth import Guard, Pace
 from stream.edge.http.decision_store import KeptDecisions, KeptMetrics, KeptSettings
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 from stream.lists.store.redis_client import client
 from stream.ops.clock import now_s
 from stream.ops.monitor.collect import Watch
@@ -41,7 +41,7 @@ async def opened(
 
     `watch` is replaced in tests.
     """
-    serve, redis = settings.serve, client(settings.register())
+    serve, redis = settings.serve, client(settings.list_store())
     parts = PageParts(
         settings=settings,
         sessions=Sessions(
@@ -55,7 +55,7 @@ async def opened(
         redress=redress,
         live=Live(watch or Watch(settings.watched()), serve.watchers_max),
         recent=Recent(settings.kafka_client(), settings.calls.decisions_topic),
-        feeds=FeedsKnown(Path(settings.feeds.dir), house_of(settings), settings.register()),
+        feeds=FeedsKnown(Path(settings.feeds.dir), house_of(settings), settings.list_store()),
         commands=Commands(arguments),
         blocklists=blocklists,
         counting=counting_of(settings),
@@ -74,14 +74,14 @@ async def redress_at(
     settings: Settings, metrics: KeptMetrics, agreements: AgreementFolder
 ) -> AsyncIterator[Redress]:
     """Decisions by id and appeals, in the register."""
-    serve, redis = settings.serve, client(settings.register())
+    serve, redis = settings.serve, client(settings.list_store())
     kept = KeptDecisions(redis, KeptSettings(serve.decisions_days, serve.decisions_max), metrics)
     try:
-        async with AppealBook.open(settings.register(), settings.appeals.kept_days) as book:
+        async with AppealBook.open(settings.list_store(), settings.appeals.kept_days) as book:
             yield Redress(
                 kept=kept,
                 book=book,
-                connect=lambda: Register.connect(settings.register()),
+                connect=lambda: ListStore.connect(settings.list_store()),
                 desk=lambda: Desk(
                     settings.calls.home_country,
                     settings.circle_keys(),

@@ -32,7 +32,7 @@ async def _head(visit: Visit, name: str) -> ListHead:
     """The list's head. Raises ProblemError where it is not there, or not this person's to see."""
     head = None
     if visit.owns(owner_of(name)):
-        head = await (await visit.parts.register()).annals.head(name)
+        head = await (await visit.parts.list_store()).annals.head(name)
     if head is None:
         raise ProblemError(Kind.NOT_FOUND, "there is no such list")
     return head
@@ -45,7 +45,7 @@ async def one_list(
     """Everything about it; the history from the newest end of the audit only."""
     parts, whole_name = visit.parts, f"{owner}/{name}"
     head = await _head(visit, whole_name)
-    register, feeds = await parts.register(), await parts.feeds.now()
+    register, feeds = await parts.list_store(), await parts.feeds.now()
     (row,) = await rows_of(parts, feeds, [head])
     made, all_of_it = await recent(register, head, HISTORY_MAX)
     current = parts.blocklists()

@@ -50,7 +50,7 @@ async def lists(
     """Filtered, sorted and cut here; what is beyond the heads is read for one page's rows only."""
     asked = Asked.of(request, ["q", "held"], list(_ORDERS))
     parts, wanted = visit.parts, asked.filters["q"].lower()
-    register, feeds = await parts.register(), await parts.feeds.now()
+    register, feeds = await parts.list_store(), await parts.feeds.now()
     held = await _held(parts, feeds)
     found = [
         head
@@ -71,7 +71,7 @@ async def lists(
 
 async def rows_of(parts: PageParts, feeds: Feeds, heads: Sequence[ListHead]) -> list[Row]:
     """What is known of some lists beside their heads: two questions to Redis, however many."""
-    register, settings = await parts.register(), parts.settings
+    register, settings = await parts.list_store(), parts.settings
     published = await register.annals.published(heads)
     of_each = {head.name: [setup.feed.name for setup in feeds.of_list(head.name)] for head in heads}
     states = await parts.feeds.states(name for names in of_each.values() for name in names)

@@ -55,7 +55,7 @@ async def answer(request: Request, visit: Annotated[Visit, sees(Role.VIEWER)]) -
     held = {one["list"] for one in why["lists"] if one["state"] in {"listed", "expired"}}
     ours = sorted(
         name
-        for name in (await (await visit.parts.register()).heads()).lists
+        for name in (await (await visit.parts.list_store()).heads()).lists
         if owner_of(name) == home
     )
     return visit.page(
@@ -129,7 +129,7 @@ def _number(visit: Visit, fields: Fields) -> str:
 async def _ours(change: Change) -> str:
     name = change.fields.get("list", "")
     home = change.visit.parts.settings.calls.home_country
-    known = (await (await change.visit.parts.register()).heads()).lists
+    known = (await (await change.visit.parts.list_store()).heads()).lists
     if name not in known or owner_of(name) != home:
         raise ProblemError(Kind.MALFORMED, f"name a list of {home}; others' are their owners'")
     return name

@@ -9,7 +9,7 @@ from stream.config.agreement_files import AgreementFolder
 from stream.config.settings import Settings
 from stream.core.filters.blocklists import Blocklists
 from stream.edge.http.appeal_service import Redress
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 from stream.web.commands import Commands
 from stream.web.feed_index import FeedsKnown
 from stream.web.live_feed import Live
@@ -39,12 +39,12 @@ class PageParts:
     blocklists: Callable[[], Blocklists]
     counting: Counting
     now_s: Callable[[], int]
-    _register: Register | None = field(init=False, default=None)
+    _register: ListStore | None = field(init=False, default=None)
 
-    async def register(self) -> Register:
-        """The register, connected once. Raises RegisterDown, RegisterUnsafe."""
+    async def list_store(self) -> ListStore:
+        """The register, connected once. Raises ListStoreDown, ListStoreUnsafe."""
         if self._register is None:
-            self._register = await Register.connect(self.settings.register())
+            self._register = await ListStore.connect(self.settings.list_store())
         return self._register
 
     async def close(self) -> None:

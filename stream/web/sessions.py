@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 from redis.asyncio import Redis
 
-from stream.core.model.errors import UNREADABLE, RegisterDown
+from stream.core.model.errors import UNREADABLE, ListStoreDown
 from stream.edge.http.tokens import Client, digest_of
 from stream.lists.store import redis_keys
 from stream.lists.store.redis_client import renamed
@@ -102,7 +102,7 @@ class Sessions:
         try:
             with renamed("ending a session"):
                 await self.redis.delete(redis_keys.session(key))
-        except RegisterDown as down:
+        except ListStoreDown as down:
             log.warning("a session ended here only, and in Redis by its time: %s", down)
 
     async def _read(self, key: str) -> Session | None:
@@ -110,7 +110,7 @@ class Sessions:
         try:
             with renamed("reading a session"):
                 data = await self.redis.get(redis_keys.session(key))
-        except RegisterDown:
+        except ListStoreDown:
             return near
         if data is None:
             if key in self._unsaved:
@@ -141,7 +141,7 @@ class Sessions:
                     ex=max(left_s, 1),
                     xx=only_there,
                 )
-        except RegisterDown:
+        except ListStoreDown:
             self._unsaved.add(key)
         else:
             self._unsaved.discard(key)

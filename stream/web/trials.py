@@ -50,7 +50,7 @@ async def trials(request: Request, visit: Annotated[Visit, sees(Role.VIEWER)]) -
     if asked.filters["count"] in SPANS:
         await parts.counting.count(asked.filters["count"], now_s)
     found = await standings_now(
-        parts.settings, await parts.register(), parts.agreements.reading.agreements, now_s
+        parts.settings, await parts.list_store(), parts.agreements.reading.agreements, now_s
     )
     wanted, everything = asked.filters["q"].lower(), asked.filters["show"] == "all"
     counted = parts.counting.last
@@ -82,7 +82,7 @@ async def turned(change: Annotated[Change, changes()]) -> Response:
     try:
         await turn(
             parts.settings,
-            await parts.register(),
+            await parts.list_store(),
             parts.agreements.reading.agreements,
             target,
             Standing(wanted),

@@ -14,8 +14,8 @@ import threading
 from collections.abc import Callable
 from typing import Self
 
-from stream.lists.store.list_store import Register
-from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.list_store import ListStore
+from stream.lists.store.settings import ListStoreSettings
 from tests.bench import snapshots
 from tests.bench.bench_changes import LATE_MS_MAX, load
 from tests.bench.bench_imports import csv_file
@@ -56,7 +56,7 @@ class Repeated:
 async def run(lab: Lab) -> list[Report]:
     """Quiet and busy rounds in turn."""
     state = snapshots.linked(snapshots.state_dir(lab), lab.run / lab.new_name("state"), tables=True)
-    async with await Register.connect(RegisterSettings(lab.redis.url())) as register:
+    async with await ListStore.connect(ListStoreSettings(lab.redis.url())) as register:
         await load(lab, register, state)
     operator = Operator(lab, cores=(lab.cores.broker, lab.cores.engine))
     path = csv_file(lab, lab.scale.large)

@@ -26,8 +26,8 @@ from stream.core.filters.digests import Digests, elements
 from stream.core.filters.snapshot import MANIFEST_PART
 from stream.core.model.entry import NEVER, Category, Entry
 from stream.lists.store.heads import By, Removal
-from stream.lists.store.list_store import Register
-from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.list_store import ListStore
+from stream.lists.store.settings import ListStoreSettings
 from stream.lists.store.store_codec import BaseRecord
 from tests.bench import snapshots
 from tests.bench.alternatives import Work
@@ -66,8 +66,8 @@ async def run(lab: Lab) -> list[Report]:
     probe_file = lab.run / f"{work.calls}.npy"
     state = snapshots.linked(snapshots.state_dir(lab), lab.run / lab.new_name("state"), tables=True)
     np.save(probe_file, probes)
-    settings = RegisterSettings(lab.redis.url())
-    async with await Register.connect(settings) as register:
+    settings = ListStoreSettings(lab.redis.url())
+    async with await ListStore.connect(settings) as register:
         await load(lab, register, state)
         process, port = ringfence(lab, work, Setup(state, redis_url=lab.redis.url()))
         with process:
@@ -90,7 +90,7 @@ async def run(lab: Lab) -> list[Report]:
     return [report]
 
 
-async def load(lab: Lab, register: Register, state: Path) -> None:
+async def load(lab: Lab, register: ListStore, state: Path) -> None:
     """Put the snapshots of `state` into the register as its lists' bases."""
     lab.say(f"Loading {lab.scale.lists} lists into {lab.redis.title}")
     for index in range(lab.scale.lists):
@@ -111,7 +111,7 @@ async def load(lab: Lab, register: Register, state: Path) -> None:
         assert published is not None, f"{name} was changed meanwhile"
 
 
-async def _change(register: Register, probes: list[int], start_at: float) -> list[Issued]:
+async def _change(register: ListStore, probes: list[int], start_at: float) -> list[Issued]:
     """Add and remove one number after the other, each in its slot."""
     name = snapshots.list_name(0)
     issued = []

@@ -44,8 +44,8 @@ from stream.feeds.tuf.tuf_client import TufLimits
 from stream.kafka.settings import KafkaSettings
 from stream.lists.follower.refresh import Refresher, RefreshSettings
 from stream.lists.store.heads import By, Removal
-from stream.lists.store.list_store import Register
-from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.list_store import ListStore
+from stream.lists.store.settings import ListStoreSettings
 from stream.lists.store.store_codec import change_of
 from stream.ops.metrics.feed import FeedMetrics
 from stream.ops.tasks import cancelled
@@ -83,7 +83,7 @@ targets = "KH/scam"
 class _Owner:
     """KH: its register, its repository, and the file with its configuration."""
 
-    register: Register
+    register: ListStore
     repository: Path
     root: Path
     config: Path
@@ -110,8 +110,8 @@ async def _owner(lab: Lab) -> AsyncIterator[_Owner]:
         f'[redis]\nurl = "{lab.redis.url(0)}"\n[exchange]\ndir = "{place}"\n'
         f'keys_dir = "{folder / "keys"}"\n'
     )
-    settings = RegisterSettings(lab.redis.url(0))
-    async with await Register.connect(settings) as register:
+    settings = ListStoreSettings(lab.redis.url(0))
+    async with await ListStore.connect(settings) as register:
         await register.create(LIST, "plain", BY)
         numbers = folder / "numbers.txt"
         digits = innocent_numbers(lab.scale.numbers, seed=11).tolist()
@@ -153,7 +153,7 @@ async def _neighbour(lab: Lab, owner: _Owner) -> Report:
     publish = python("stream", "exchange", "run", LIST, "--config", str(owner.config))
     follow = python("stream", "feeds", "run", "--config", str(config))
     cores = _both(lab)
-    settings = RefreshSettings(RegisterSettings(url), folder / "worker", {"plain": b""})
+    settings = RefreshSettings(ListStoreSettings(url), folder / "worker", {"plain": b""})
     worker = Refresher(settings)
     with (
         _web(lab, owner.repository) as address,
@@ -262,7 +262,7 @@ async def _followed(lab: Lab, country: _Country) -> None:
     """As `feeds run` follows it, but that all countries are tasks of this process."""
     house = House((), "TH", STRICT, lambda: KafkaSettings("127.0.0.1:9", "bench"))
     setup = read_feed(country.feed, {}, house)
-    register, limits = RegisterSettings(country.url), load([], {}).feeds
+    register, limits = ListStoreSettings(country.url), load([], {}).feeds
     async with FeedBook.open(register) as book:
         place = Workplace(
             settings=limits,
@@ -278,7 +278,7 @@ async def _followed(lab: Lab, country: _Country) -> None:
 
 async def _arrivals(lab: Lab, owner: _Owner, publisher: Process) -> list[float]:
     """Seconds until a number stands in every country's register, for one number after another."""
-    settings = [RegisterSettings(lab.redis.url(2 + number)) for number in range(COUNTRIES)]
+    settings = [ListStoreSettings(lab.redis.url(2 + number)) for number in range(COUNTRIES)]
     probes = _probes(lab, 1 + lab.scale.changes // 3, seed=79)
     phases, began = random.Random(6), {}
     await owner.register.add(LIST, [_entry(probes[0])], BY)
@@ -298,9 +298,9 @@ async def _arrivals(lab: Lab, owner: _Owner, publisher: Process) -> list[float]:
     return arrived
 
 
-async def _arrived(settings: RegisterSettings, fingerprint: int) -> float:
+async def _arrived(settings: ListStoreSettings, fingerprint: int) -> float:
     """When the register says that it has a number; its stream of changes is followed."""
-    async with await Register.connect(settings, 1000) as register:
+    async with await ListStore.connect(settings, 1000) as register:
         at = "0-0" if not (await register.heads()).lists else (await register.heads()).last_id
         while True:
             heads = (await register.heads()).lists

@@ -17,8 +17,8 @@ import time
 from pathlib import Path
 from statistics import median
 
-from stream.lists.store.list_store import Register
-from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.list_store import ListStore
+from stream.lists.store.settings import ListStoreSettings
 from tests.bench.bench_imports import FEED, csv_file
 from tests.bench.lab import Lab
 from tests.bench.machine import on_core
@@ -59,7 +59,7 @@ async def run(lab: Lab) -> list[Report]:
     await asyncio.to_thread(operator.types, "feeds", "pull", "whole")
     whole.unlink()
     (feeds / "changes.toml").write_text(CHANGES.format(name=NAME, path=inbox))
-    settings = RegisterSettings(lab.redis.url())
+    settings = ListStoreSettings(lab.redis.url())
     live: dict[str, list[float]] = {"add": [], "remove": []}
     with on_core(lab.cores.broker):
         command = python("stream", "feeds", "run", "--config", str(operator.config))
@@ -67,7 +67,7 @@ async def run(lab: Lab) -> list[Report]:
     try:
         async with (
             following(lab, lab.run / "follows-feeds") as follower,
-            await Register.connect(settings) as register,
+            await ListStore.connect(settings) as register,
         ):
             # The first file waits for processes that are started; it is not counted.
             for number in range(min(lab.scale.rounds, ROUNDS) + 1):

@@ -31,8 +31,8 @@ from aiokafka import AIOKafkaProducer
 
 from stream.config.settings import load
 from stream.kafka.topics import ensure_topics
-from stream.lists.store.list_store import Register
-from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.list_store import ListStore
+from stream.lists.store.settings import ListStoreSettings
 from tests.bench.lab import Lab
 from tests.bench.process import Process, python
 from tests.bench.report import Report, Row, Target, ratio
@@ -102,7 +102,7 @@ def _report(found: dict[str, list[list[float]]], stopped: int) -> Report:
 
 
 async def _listed(url: str, numbers: list[str]) -> None:
-    async with await Register.connect(RegisterSettings(url)) as register:
+    async with await ListStore.connect(ListStoreSettings(url)) as register:
         await register.create(NAME, "plain", BY)
         now_s = int(time.time())
         for start in range(0, len(numbers), 500):

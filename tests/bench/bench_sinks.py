@@ -44,8 +44,8 @@ from stream.edge.sinks.settings import RedisSinkSettings
 from stream.kafka.batch import Partition, RawBatch, Segment
 from stream.lists.snapshot.build import Version, build_snapshot
 from stream.lists.store.heads import By, Removal
-from stream.lists.store.list_store import Register
-from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.list_store import ListStore
+from stream.lists.store.settings import ListStoreSettings
 from stream.lists.store.store_codec import BaseRecord
 from stream.ops.metrics.sink import RedisSinkMetrics
 from stream.ops.tasks import cancelled
@@ -223,7 +223,7 @@ async def _plain(lab: Lab, load: Load) -> Callable[[], Awaitable[None]]:
 
 async def _puts(lab: Lab, load: Load) -> Callable[[], Awaitable[None]]:
     """The sink's way of writing alone."""
-    settings = RegisterSettings(lab.redis.url())
+    settings = ListStoreSettings(lab.redis.url())
 
     async def go() -> None:
         async with Proxies(settings) as proxies:
@@ -239,7 +239,7 @@ async def _whole(lab: Lab, load: Load) -> Callable[[], Awaitable[None]]:
     settings = RedisSinkSettings(10_000_000, TTL_S, 3600, preload=False, prefixes=True)
 
     async def go() -> None:
-        async with Proxies(RegisterSettings(lab.redis.url())) as proxies:
+        async with Proxies(ListStoreSettings(lab.redis.url())) as proxies:
             metrics = RedisSinkMetrics(CollectorRegistry())
             sink = RedisSink(settings, proxies, lambda: judge, metrics, Names(b"b" * 16))
             keep = asyncio.create_task(sink.keep())
@@ -275,7 +275,7 @@ async def _as_a_process(lab: Lab, load: Load, raw: redis.Redis, report: Report) 
     register_url, proxies_url = lab.redis.url(), lab.redis.url(1)
     raw.flushall()
     proxies = redis.Redis.from_url(proxies_url)
-    async with await Register.connect(RegisterSettings(register_url)) as register:
+    async with await ListStore.connect(ListStoreSettings(register_url)) as register:
         await _listed(register, load)
         await _sent(lab, work.decisions, load.values)
         more = {"sinks.redis": {"url": proxies_url, "http_port": 0, "keys_max": 10_000_000}}
@@ -300,7 +300,7 @@ async def _as_a_process(lab: Lab, load: Load, raw: redis.Redis, report: Report) 
     report.targets.append(Target("unblock, p99", p99, "s", 1.0, 0.1, less=True))
 
 
-async def _listed(register: Register, load: Load) -> None:
+async def _listed(register: ListStore, load: Load) -> None:
     await register.create(NAME, "plain", BY)
     reservation = await register.reserve(NAME, BY)
     assert reservation.generation == GENERATION, reservation
@@ -337,7 +337,7 @@ def _filled(process: Process, proxies: redis.Redis, count: int) -> tuple[float, 
         time.sleep(0.002)
 
 
-async def _unblocked(register: Register, proxies: redis.Redis, number: str) -> float:
+async def _unblocked(register: ListStore, proxies: redis.Redis, number: str) -> float:
     """Seconds from before the removal to a Redis without the key."""
     fingerprint = int(Digests(elements(np.array([number], "S16"), b"")).fingerprints()[0])
     key = f"bl:{number}"

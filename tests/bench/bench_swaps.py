@@ -17,8 +17,8 @@ import asyncio
 from pathlib import Path
 from statistics import median
 
-from stream.lists.store.list_store import Register
-from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.list_store import ListStore
+from stream.lists.store.settings import ListStoreSettings
 from tests.bench import snapshots
 from tests.bench.bench_changes import load
 from tests.bench.bench_imports import ROUNDS_MAX, csv_file
@@ -34,7 +34,7 @@ SETTLE_S = 1.0
 async def run(lab: Lab) -> list[Report]:
     """Load all lists, follow them, and replace some."""
     state = snapshots.linked(snapshots.state_dir(lab), lab.run / lab.new_name("state"), tables=True)
-    async with await Register.connect(RegisterSettings(lab.redis.url())) as register:
+    async with await ListStore.connect(ListStoreSettings(lab.redis.url())) as register:
         await load(lab, register, state)
     operator, path = Operator(lab), csv_file(lab, lab.scale.numbers)
     figures: dict[str, list[float]] = {}

@@ -28,11 +28,11 @@ from stream.lists.snapshot.version_diff import difference, written
 from stream.lists.store.audit_entries import Verification
 from stream.lists.store.heads import By
 from stream.lists.store.list_at_time import content, past_of
-from stream.lists.store.list_store import AUDIT_MAX, Register
+from stream.lists.store.list_store import AUDIT_MAX, ListStore
 from stream.lists.store.past_reader import PastReader
 from stream.lists.store.redis_client import client
 from stream.lists.store.rewrite import Draft, Origin, rebuild, rewrite_once, rollback
-from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.settings import ListStoreSettings
 from stream.ops.tasks import cancelled
 from tests.bench.lab import Lab
 from tests.bench.report import Report, Row, Target
@@ -48,9 +48,9 @@ async def run(lab: Lab) -> list[Report]:
     count, report = lab.scale.numbers, Report("versions", notes=[lab.kernels])
     now_s = int(time.time())
     numbers = list_numbers(0, count + count // 100)
-    settings = RegisterSettings(lab.redis.url())
+    settings = ListStoreSettings(lab.redis.url())
     state_dir = lab.run / lab.new_name("versions")
-    async with await Register.connect(settings) as register:
+    async with await ListStore.connect(settings) as register:
         await register.create(NAME, PLAIN, BY)
         versions = [_columns(numbers[at : at + count], now_s) for at in (0, count // 100)]
         for columns in versions:
@@ -78,14 +78,14 @@ def _columns(numbers: NDArray[np.uint64], now_s: int) -> Columns:
     )
 
 
-async def _put(register: Register, columns: Columns, now_s: int) -> None:
+async def _put(register: ListStore, columns: Columns, now_s: int) -> None:
     async def whole(_: Draft) -> Columns:
         return columns
 
     await rewrite_once(register, NAME, b"", Origin("import", BY), whole, now_s)
 
 
-async def _diffs(report: Report, register: Register, first: int, second: int) -> None:
+async def _diffs(report: Report, register: ListStore, first: int, second: int) -> None:
     async def told(old: int, new: int | None) -> None:
         past = await past_of(register, NAME)
         before = await content(register, past, old, b"")
@@ -102,8 +102,8 @@ async def _diffs(report: Report, register: Register, first: int, second: int) ->
 
 async def _live(
     report: Report,
-    register: Register,
-    settings: RegisterSettings,
+    register: ListStore,
+    settings: ListStoreSettings,
     state_dir: Path,
     first: int,
     now_s: int,
@@ -132,7 +132,7 @@ async def _live(
     report.targets.append(Target("rollback live", live_s, "s", 20, 5, less=True))
 
 
-async def _changed(report: Report, register: Register, now_s: int) -> None:
+async def _changed(report: Report, register: ListStore, now_s: int) -> None:
     """Adds with their audit, and the rebuild that folds them in."""
     columns = _columns(list_numbers(9, CHANGES), now_s)
     entries: list[Entry] = [columns.entry(row) for row in range(CHANGES)]
@@ -146,7 +146,7 @@ async def _changed(report: Report, register: Register, now_s: int) -> None:
     report.rows.append(Row("archive, nothing to do", {"s": [seconds]}))
 
 
-async def _audited(report: Report, settings: RegisterSettings) -> None:
+async def _audited(report: Report, settings: ListStoreSettings) -> None:
     redis = client(settings)
     try:
         annals = PastReader(redis)

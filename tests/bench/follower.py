@@ -24,7 +24,7 @@ import numpy as np
 
 from stream.core.numbers.number import Kind, Numbers
 from stream.lists.follower.refresh import Refresher, RefreshSettings
-from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.settings import ListStoreSettings
 from stream.ops.kernels import warm_up
 from stream.ops.tasks import cancelled
 from tests.bench.traffic import innocent_numbers
@@ -39,7 +39,7 @@ class Follower:
     """A refresher, and what its loop saw: milliseconds."""
 
     def __init__(self, url: str, state: Path) -> None:
-        settings = RefreshSettings(RegisterSettings(url), state, {"plain": b""})
+        settings = RefreshSettings(ListStoreSettings(url), state, {"plain": b""})
         self._refresher = Refresher(settings)
         numbers = innocent_numbers(BATCH * 64, seed=5)
         texts = np.array([b"+%d" % digits for digits in numbers.tolist()], "S16")

@@ -17,7 +17,7 @@ from stream.edge.http.tokens import Role
 from stream.kafka.topics import ensure_topics
 from stream.lab.embedded import Broker, RedisServer
 from stream.lists.store.heads import By
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 from stream.ops.clock import now_s
 from stream.web.lifespan import opened, redress_at
 from stream.web.page_context import PageParts
@@ -84,7 +84,7 @@ def site_settings(
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def site(site_settings: Settings, site_folder: Path) -> AsyncIterator[Site]:
     """The pages over a register with a few lists."""
-    async with await Register.connect(site_settings.register()) as register:
+    async with await ListStore.connect(site_settings.list_store()) as register:
         for name, count in LISTS.items():
             await register.create(name, "plain", BY)
             entries = [listed_entry(f"+999{n:08d}") for n in range(count)]

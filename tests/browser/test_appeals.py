@@ -46,7 +46,7 @@ async def test_a_block_is_put_right(site: Site, operator: Person, viewer: Person
     await page.fill("#redress-reason", "a clinic since 2024")
     await page.click("button:text-is('Redress')")
     assert "not blocked any more" in await page.inner_text("[role=status]")
-    _, allowed = await (await site.pages.register()).allow_all()
+    _, allowed = await (await site.pages.list_store()).allow_all()
     assert number in {one.text for one in allowed}
     assert await page.locator("main .change").count() == 0
     await operator.settled()
@@ -86,7 +86,7 @@ async def test_a_partner_sees_what_is_its_own(site: Site, partner: Person) -> No
 
 async def test_the_audit_says_who_and_why(site: Site, viewer: Person) -> None:
     """Each change with its actor and reason, found by list, person and kind."""
-    await (await site.pages.register()).create("KH/probe", "plain", By("somchai", XSS))
+    await (await site.pages.list_store()).create("KH/probe", "plain", By("somchai", XSS))
     page = await viewer.open("/audit")
     await viewer.harmless()
     await viewer.look("audit")

@@ -16,7 +16,7 @@ async def test_a_number_is_explained_and_put_right(
     site: Site, operator: Person, viewer: Person
 ) -> None:
     """Its entry, source and history; allowed, allowed no more, taken off; each with a reason."""
-    register = await site.pages.register()
+    register = await site.pages.list_store()
     entry = listed_entry(NUMBER, Category.PARCEL, source=XSS)
     await register.add("TH/national", [entry], By("somchai", XSS))
     page = await viewer.open("/number")

@@ -54,11 +54,11 @@ async def test_a_trial_is_compared_and_promoted(
     await form.get_by_role("button", name="Promote").click()
     await page.wait_for_selector("text=is in force, in every engine")
     await operator.harmless()
-    register = await site.pages.register()
+    register = await site.pages.list_store()
     (step,) = [one async for one in register.annals.audit() if one.op == "promote"]
     assert (step.actor, step.reason) == ("page:operator", XSS)
     assert "would_block 3" in step.detail
-    async with TrialBook.open(site.pages.settings.register()) as book:
+    async with TrialBook.open(site.pages.settings.list_store()) as book:
         assert (await book.read()).trials.turned[TRIAL].standing is Standing.FORCE
     form = page.locator("form.change").filter(has=page.locator(f"input[value='{TRIAL}']"))
     await form.get_by_label("Why?").fill("it blocks a bank")

@@ -16,8 +16,8 @@ from stream.feeds.parse import Defaults
 from stream.kafka.settings import KafkaSettings, TopicsSettings
 from stream.kafka.topics import ensure_topics
 from stream.lists.store.heads import By
-from stream.lists.store.list_store import Register
-from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.list_store import ListStore
+from stream.lists.store.settings import ListStoreSettings
 from tests.fault.engine import Engine, merged, toml
 from tests.support.builders import NOW_S
 from tests.support.waiting import HANGS_S, Patience
@@ -81,7 +81,7 @@ class Site:
         """Put `numbers` into the register's list as a new base (default: LISTED)."""
         path = self.folder / "numbers.txt"
         path.write_text("\n".join(numbers or LISTED))
-        async with await Register.connect(RegisterSettings(self.redis_url)) as register:
+        async with await ListStore.connect(ListStoreSettings(self.redis_url)) as register:
             await register.create(LIST, "plain", BY)
             asked = ImportRequest(
                 name=LIST,

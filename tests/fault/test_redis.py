@@ -8,8 +8,8 @@ import redis
 from typer.testing import CliRunner
 
 from stream.cli.main import app
-from stream.lists.store.list_store import Register
-from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.list_store import ListStore
+from stream.lists.store.settings import ListStoreSettings
 from tests.fault.engine import Engine
 from tests.fault.site import BY, INNOCENT, LIST, LISTED, Site
 from tests.fault.traffic import decided
@@ -26,7 +26,7 @@ NEW, NEWER = "+447700900001", "+447700900002"
 
 async def add(site: Site, number: str) -> None:
     """Somebody adds a number to the list."""
-    async with await Register.connect(RegisterSettings(site.redis_url)) as register:
+    async with await ListStore.connect(ListStoreSettings(site.redis_url)) as register:
         await register.add(LIST, [entry(number)], BY)
 
 
@@ -158,4 +158,4 @@ async def test_an_unsafe_redis_at_the_start(own_site, setting, bad, says):
     with own_site.engine() as engine:
         engine.start()
         assert await engine.exit_code() == 3
-        assert re.search(f"RegisterUnsafe.*{says}", engine.last_words())
+        assert re.search(f"ListStoreUnsafe.*{says}", engine.last_words())

@@ -10,7 +10,7 @@ import redis
 from stream.feeds.import_file import ImportRequest, import_file
 from stream.feeds.parse import Defaults
 from stream.lab.embedded.choose import RedisServer
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 from tests.support.builders import NOW_S
 from tests.support.lists import BY, NAME, Worker, opened
 
@@ -24,7 +24,7 @@ def priorities(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.fixture
-async def register(redis_url: str) -> AsyncIterator[Register]:
+async def list_store(redis_url: str) -> AsyncIterator[ListStore]:
     """A register with one empty list."""
     async with opened(redis_url) as register:
         await register.create(NAME, "plain", BY)
@@ -48,7 +48,7 @@ def raw(redis_url: str) -> Iterator[redis.Redis]:
 def load(tmp_path: Path) -> Callable[..., Awaitable[object]]:
     """Imports numbers as a new base."""
 
-    async def load(register: Register, numbers: list[str], name: str = NAME, **fields) -> object:
+    async def load(register: ListStore, numbers: list[str], name: str = NAME, **fields) -> object:
         path = tmp_path / "numbers.txt"
         path.write_text("\n".join(numbers))
         held = {

@@ -19,8 +19,8 @@ from stream.core.model.entry import Category
 from stream.core.model.errors import AppealRefused, AppealUnknown, Fault
 from stream.lists.store.audit_entries import Verification
 from stream.lists.store.heads import By
-from stream.lists.store.list_store import AUDIT_MAX, Register
-from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.list_store import AUDIT_MAX, ListStore
+from stream.lists.store.settings import ListStoreSettings
 from stream.ops.tasks import cancelled
 from stream.services.feeds import FeedsRun
 from tests.support.agreements import agreement
@@ -35,11 +35,11 @@ DESK = Desk("TH", KEYS, Agreements((agreement("th-kh", [SCAM], response_target_s
 
 @pytest.fixture
 async def book(redis_url: str) -> AsyncIterator[AppealBook]:
-    async with AppealBook.open(RegisterSettings(redis_url), kept_days=730) as book:
+    async with AppealBook.open(ListStoreSettings(redis_url), kept_days=730) as book:
         yield book
 
 
-async def appealed(register: Register, book: AppealBook, number: str, *lists: str) -> Appeal:
+async def appealed(register: ListStore, book: AppealBook, number: str, *lists: str) -> Appeal:
     named = [Named(list=name, fingerprint="") for name in lists]
     appeal, _ = await open_appeal(register, book, DESK, number, named, BY)
     return appeal
@@ -242,7 +242,7 @@ async def test_the_book_stays_small(register, book, monkeypatch, raw) -> None:
 
 async def test_answers_are_forgotten_after_their_time(register, redis_url) -> None:
     """Answered appeals hold numbers: they go after `kept_days`, at the next step of any."""
-    async with AppealBook.open(RegisterSettings(redis_url), kept_days=0) as book:
+    async with AppealBook.open(ListStoreSettings(redis_url), kept_days=0) as book:
         first = await appealed(register, book, ONE, OURS)
         await book.step(first.id, AppealState.REJECTED, By("malee", "no"))
         assert await book.about(OURS) == ()
@@ -289,8 +289,8 @@ async def test_what_waits_is_counted_and_an_outage_told_once(
     def value(name: str, **labels: str) -> float | None:
         return run._registry.get_sample_value(name, labels)
 
-    away = RegisterSettings("redis://127.0.0.1:1/0", timeout_s=0.2)
-    for settings in (RegisterSettings(redis_url), away):
+    away = ListStoreSettings("redis://127.0.0.1:1/0", timeout_s=0.2)
+    for settings in (ListStoreSettings(redis_url), away):
         watching = asyncio.create_task(keep_watch(settings, DESK, 730, tell))
         if settings is away:
             await until(lambda: bool(faults))

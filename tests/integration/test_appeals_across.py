@@ -6,8 +6,8 @@ from stream.appeals.overdue import settle
 from stream.core.model.agreement import Agreements, Shared
 from stream.core.model.appeal import AppealState, Named
 from stream.lists.store.heads import By
-from stream.lists.store.list_store import Register
-from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.list_store import ListStore
+from stream.lists.store.settings import ListStoreSettings
 from tests.support.agreements import agreement
 from tests.support.builders import fingerprint_of
 from tests.support.enforcement import world
@@ -27,12 +27,12 @@ async def test_a_wrong_block_is_lifted_where_it_is_seen_and_then_everywhere(
     """
     agreements = Agreements((agreement("th-kh", [LIST], response_target_s=600),))
     th_desk, kh_desk = (Desk(home, {"plain": b""}, agreements, 7200) for home in ("TH", "KH"))
-    kh_at, th_at = map(RegisterSettings, urls)
+    kh_at, th_at = map(ListStoreSettings, urls)
     fingerprints = [fingerprint_of(number) for number in (CLINIC, SCHOOL, GANG)]
     async with (
         world(tmp_path, urls, kafka, lambda: agreements, Shared.FINGERPRINTS) as both,
-        await Register.connect(kh_at) as kh_register,
-        await Register.connect(th_at) as th_register,
+        await ListStore.connect(kh_at) as kh_register,
+        await ListStore.connect(th_at) as th_register,
         AppealBook.open(kh_at, 30) as kh_book,
         AppealBook.open(th_at, 30) as th_book,
     ):

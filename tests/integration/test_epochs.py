@@ -20,7 +20,7 @@ from stream.lists.store.contents import hashed_now
 from stream.lists.store.heads import By
 from stream.lists.store.list_at_time import past_of
 from stream.lists.store.rewrite import Move, rekey, rollback
-from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.settings import ListStoreSettings
 from stream.lists.store.store_codec import Op, base_of
 from stream.services.feed_follower import Follower
 from tests.support.builders import NOW_S, entry, numbers_of
@@ -129,7 +129,7 @@ async def test_a_fingerprint_of_an_earlier_epoch_is_still_known(tmp_path, urls):
         assert await hashed_now(register, LIST, [old, new, 7], keys) == {old: new}
         assert await hashed_now(register, LIST, [old], {"asean@2": NEW}) == {}
         desk = Desk("KH", keys, Agreements(), 3600)
-        async with AppealBook.open(RegisterSettings(urls[0]), kept_days=1) as book:
+        async with AppealBook.open(ListStoreSettings(urls[0]), kept_days=1) as book:
             said = Received(
                 partner="TH", appeal_id="A-0000000000001", list=LIST, fingerprint=f"{old:016x}"
             )

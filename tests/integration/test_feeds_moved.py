@@ -10,7 +10,7 @@ from stream.config.feed_files import read_feed
 from stream.feeds.feed import VersionRecord
 from stream.lists.store.contents import entries_of
 from stream.lists.store.heads import By
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 from stream.services.feed_follower import Follower
 from tests.support.builders import entry
 from tests.support.feeds import HOUSE, LIST, OPERATOR, Partner, kh, workplace
@@ -18,7 +18,7 @@ from tests.support.feeds import HOUSE, LIST, OPERATOR, Partner, kh, workplace
 OTHER = "KH/other"
 
 
-async def listed(register: Register, name: str) -> set[tuple[str, str]]:
+async def listed(register: ListStore, name: str) -> set[tuple[str, str]]:
     """Numbers and sources on a list; of one that is not there, none."""
     if name not in (await register.heads()).lists:
         return set()

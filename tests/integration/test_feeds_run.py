@@ -17,7 +17,7 @@ import pytest
 
 from stream.feeds.subprocess_job import Limits, WorkFailed, WorkFault, apart
 from stream.lists.store.contents import entries_of
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 from tests.support import waiting
 from tests.support.feeds import HEAD, kh
 from tests.support.waiting import REDIS_S
@@ -100,7 +100,7 @@ async def until(true: Callable[[], bool]) -> None:
     await waiting.until(lambda: asyncio.to_thread(true), "what another process does", 0.05)
 
 
-async def numbers_on(register: Register, name: str) -> set[str]:
+async def numbers_on(register: ListStore, name: str) -> set[str]:
     _, columns = await entries_of(register, name, b"")
     return {f"+{digits}" for digits in columns.number.tolist()}
 

@@ -8,7 +8,7 @@ import redis
 
 from stream.core.model.agreement import Shared
 from stream.core.model.entry import Category
-from stream.core.model.errors import FeedDown, FeedFault, RegisterBehind
+from stream.core.model.errors import FeedDown, FeedFault, ListStoreBehind
 from stream.exchange import edition as offers
 from stream.lists.store.contents import entries_of
 from stream.lists.store.heads import Retraction
@@ -106,7 +106,7 @@ async def test_another_history_leads_to_the_whole_list(tmp_path, urls):
             raw.flushdb()
         await world.kh.register.create(LIST, "plain", BY)
         await world.kh.add(*kh(2, 3))
-        with pytest.raises(RegisterBehind, match="--anew"):
+        with pytest.raises(ListStoreBehind, match="--anew"):
             await world.kh.publishes()
         edition = await world.kh.publishes(anew=True)
         assert edition is not None

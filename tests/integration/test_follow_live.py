@@ -15,7 +15,7 @@ from stream.exchange.signing import Validity
 from stream.exchange.signing_keys import KeyRing
 from stream.feeds.transports.tuf import TufTransport
 from stream.feeds.tuf.tuf_client import TufLimits
-from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.settings import ListStoreSettings
 from stream.ops.tasks import cancelled
 from stream.services.feed_follower import Follower
 from tests.support.agreements import agreement
@@ -35,7 +35,7 @@ async def test_what_is_listed_in_one_country_is_blocked_in_the_other(tmp_path, u
 
     async with lab(tmp_path, urls, Shared.FINGERPRINTS) as world:
         await world.kh.add(*kh(1))
-        register = RegisterSettings(urls[0])
+        register = ListStoreSettings(urls[0])
         told: list[object] = []
         publishing = asyncio.create_task(
             keep_published(

@@ -14,7 +14,7 @@ from stream.appeals.overdue import settle
 from stream.calls.lookup import Question
 from stream.config.settings import load as load_settings
 from stream.core.model.appeal import AppealState
-from stream.core.model.errors import RegisterLost
+from stream.core.model.errors import ListStoreLost
 from stream.edge.http.decision_store import KeptDecisions, KeptSettings
 from stream.edge.http.tokens import Client, Role
 from stream.engine.live_lookup import Memory
@@ -23,7 +23,7 @@ from stream.feeds.state_store import FeedBook
 from stream.lists.store import redis_keys
 from stream.lists.store.enforcement_counts import Batch, Progress
 from stream.lists.store.enforcement_store import EnforcedBook
-from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.settings import ListStoreSettings
 from stream.ops.metrics.serve import ServeMetrics
 from stream.ops.metrics.skips import SkipMetrics
 from stream.ops.skipped_records import Place
@@ -48,13 +48,13 @@ async def test_the_state_of_a_feed_that_is_none_hides_no_other(redis_url, raw, c
     raw.hset("rf:feed:{a}", mapping={"accepted": b"\xff"})
     raw.hset("rf:feed:{b}", mapping={"confirmed_at_s": "7", b"\xff": b"\xff"})
     raw.hset("rf:feed:{c}", mapping={"held": b'{"x":' + DEEP})
-    async with FeedBook.open(RegisterSettings(redis_url)) as book:
+    async with FeedBook.open(ListStoreSettings(redis_url)) as book:
         states = await book.states(["a", "b", "c"])
         assert states["b"].confirmed_at_s == 7
         for name in ("a", "c"):
             assert (states[name].fault, states[name].failures) == ("register", 1)
             assert f"DEL rf:feed:{{{name}}}" in states[name].detail
-            with pytest.raises(RegisterLost, match="and it begins anew"):
+            with pytest.raises(ListStoreLost, match="and it begins anew"):
                 await book.state(name)
         assert count(Place.FEED) == 2
 
@@ -63,7 +63,7 @@ async def test_an_appeal_that_cannot_be_read_keeps_no_other_from_its_answer(
     register, redis_url, raw, count
 ):
     """Whoever watches goes on to the next; asked for by its id, it is said what is wrong."""
-    async with AppealBook.open(RegisterSettings(redis_url), kept_days=730) as book:
+    async with AppealBook.open(ListStoreSettings(redis_url), kept_days=730) as book:
         await register.create("KH/scam", "plain", BY)
         bad, good = [await appealed(register, book, number, "KH/scam") for number in (ONE, TWO)]
         for one in (bad, good):
@@ -72,7 +72,7 @@ async def test_an_appeal_that_cannot_be_read_keeps_no_other_from_its_answer(
         raw.zadd("rf:appeals:state:pending_owner", {b"\xff": 1})
         assert await settle(register, book, DESK) == (good.id,)
         assert count(Place.APPEAL) == 1
-        with pytest.raises(RegisterLost, match=f"appeal {bad.id} cannot be read"):
+        with pytest.raises(ListStoreLost, match=f"appeal {bad.id} cannot be read"):
             await book.get(bad.id)
 
 
@@ -89,7 +89,7 @@ async def test_what_lists_did_is_read_around_garbage(redis_url, raw, count):
     )
     raw.hset(redis_keys.ENFORCED_FEEDS, mapping={name: b"\xff", b"\xfe": b"kh"})
     raw.hset(redis_keys.enforced_sighted(name), mapping={"x": "soon", "y": "5"})
-    async with EnforcedBook.open(RegisterSettings(redis_url)) as book:
+    async with EnforcedBook.open(ListStoreSettings(redis_url)) as book:
         figures = await book.figures(name, day)
         assert figures.by_category["call_centre"].blocked == 3
         assert {*figures.by_category} == {"call_centre"}
@@ -104,7 +104,7 @@ async def test_what_lists_did_is_read_around_garbage(redis_url, raw, count):
             book.progress("decisions/0"),
             book.count("decisions/0", Progress(0, 0), 1, Batch()),
         ):
-            with pytest.raises(RegisterLost, match="counting begins at the oldest decision"):
+            with pytest.raises(ListStoreLost, match="counting begins at the oldest decision"):
                 await asked
 
 
@@ -154,7 +154,7 @@ async def test_who_publishes_goes_on(register, raw, load, redis_url, count):
             return name
 
     pace = Pace(block_ms=50, gather_s=0.0, look_s=3600.0, resign_s=3600.0, kept_s=1.0)
-    settings = RegisterSettings(redis_url)
+    settings = ListStoreSettings(redis_url)
     publishing = asyncio.create_task(
         keep_published(Brought(), Shared(), settings, pace, lambda *_: None)  # type: ignore[arg-type]
     )

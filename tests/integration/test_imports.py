@@ -12,7 +12,7 @@ from stream.core.model.errors import SnapshotUnreadable
 from stream.feeds.import_file import import_file
 from stream.lists.store import rewrite
 from stream.lists.store.heads import Outcome
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 from tests.support.builders import NOW_S, entry
 from tests.support.lists import (
     BY,
@@ -80,7 +80,7 @@ async def test_an_import_races_with_adds_and_loses_neither(register, redis_url, 
     path = write(tmp_path / "a", listed)
     done = asyncio.Event()
 
-    async def change_all_the_time(other: Register) -> None:
+    async def change_all_the_time(other: ListStore) -> None:
         at = 0
         while at < len(added) and not done.is_set():
             await other.add(NAME, [entry(added[at])], BY)

@@ -20,8 +20,8 @@ from stream.core.model.allowlist import AllowEntry
 from stream.lab.embedded.choose import RedisServer
 from stream.lab.embedded.server import Server, free_ports
 from stream.lists.store.heads import Removal
-from stream.lists.store.list_store import Register
-from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.list_store import ListStore
+from stream.lists.store.settings import ListStoreSettings
 from tests.support.builders import entry, fingerprint_of
 from tests.support.kamailio import REDIS_MS, Border, Calls, border_on, hanging, kamailio
 from tests.support.lists import BY, NAME
@@ -55,7 +55,7 @@ def border(
     now_s = int(time.time())
 
     async def listed() -> None:
-        async with await Register.connect(RegisterSettings(url)) as register:
+        async with await ListStore.connect(ListStoreSettings(url)) as register:
             await register.create(NAME, "plain", BY)
             texts = [*LISTED, PREFIX]
             await register.add(NAME, [entry(text, reported_at_s=now_s) for text in texts], BY)

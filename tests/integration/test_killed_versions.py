@@ -14,7 +14,7 @@ from redis.asyncio.connection import AbstractConnection
 from stream.lists.follower.repair import look, put_back
 from stream.lists.store.contents import entries_of
 from stream.lists.store.heads import Removal
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 from stream.lists.store.rewrite import rebuild, rollback
 from tests.support.builders import NOW_S, entry
 from tests.support.lists import BASE, BY, opened, running, until
@@ -44,14 +44,14 @@ def killed_after(commands: int) -> Iterator[None]:
         yield
 
 
-async def made(register: Register, name: str, load) -> None:
+async def made(register: ListStore, name: str, load) -> None:
     """Create 1, import 2-3, change 4 and 5."""
     await register.create(name, "plain", BY)
     await load(register, BASE[:30], name=name)
     await changed(register, name)
 
 
-async def changed(register: Register, name: str) -> None:
+async def changed(register: ListStore, name: str) -> None:
     await register.add(name, [entry(BASE[30])], BY)
     await register.remove(name, [Removal(entry(BASE[0]).fingerprint, BASE[0])], BY)
 
@@ -59,7 +59,7 @@ async def changed(register: Register, name: str) -> None:
 OLD, BACK = set(BASE[1:31]), set(BASE[:30])
 
 
-async def held(register: Register, name: str) -> set[str]:
+async def held(register: ListStore, name: str) -> set[str]:
     _, columns = await entries_of(register, name, b"")
     return {f"+{digits}" for digits in columns.number.tolist()}
 

@@ -30,7 +30,7 @@ from stream.insight.explain.list_answers import answer_for
 from stream.insight.replay.candidates import World
 from stream.kafka.batch import Partition, RawBatch, Segment
 from stream.lists.store.heads import By
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 from stream.ops.clock import now_ms, now_s
 from stream.ops.metrics.serve import ServeMetrics
 from stream.ops.metrics.sip import SipMetrics
@@ -271,7 +271,7 @@ async def test_a_number_that_somebody_here_put_on_the_list_acts(tmp_path, urls):
         settings = settings_at(tmp_path / "engine", urls[1])
         async with answering(settings) as memory:
             await becomes(memory, VERDICTS)
-            async with await Register.connect(settings.register()) as register:
+            async with await ListStore.connect(settings.list_store()) as register:
                 await register.add(LIST, [entry(THAI, source="operator")], By("somchai", "seen"))
             await becomes(memory, VERDICTS | {THAI: ("block", f"list:{LIST}")})
 

@@ -276,7 +276,7 @@ def test_a_register_that_is_down_is_exit_code_3(tmp_path):
         timeout=60,
     )
     assert done.returncode == 3
-    assert "RegisterDown" in done.stderr
+    assert "ListStoreDown" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -10,7 +10,7 @@ from stream.cli.main import app
 from stream.config.settings import load
 from stream.core.model.errors import ConfigInvalid, NameRefused
 from stream.lists.store import redis_keys
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 from tests.support.builders import entry
 from tests.support.lists import BY, ONE, opened
 
@@ -18,26 +18,26 @@ ODD = ("TH/..", "TH/-rf", "kh/scam", "-rf/x")
 
 
 @pytest.fixture
-async def register(redis_url: str) -> Any:
+async def list_store(redis_url: str) -> Any:
     async with opened(redis_url) as made:
         yield made
 
 
-async def put(register: Register, raw: Any, name: str) -> None:
+async def put(register: ListStore, raw: Any, name: str) -> None:
     """A list as one could be made before there was a rule."""
     assert await register.create(name, "plain", BY, again=True)
     assert raw.exists(redis_keys.head(name))
 
 
 @pytest.mark.parametrize("name", ODD)
-async def test_no_list_is_made_with_an_odd_name(register: Register, name: str) -> None:
+async def test_no_list_is_made_with_an_odd_name(register: ListStore, name: str) -> None:
     """Whoever makes it: a command, a feed, a partner's list that is followed."""
     with pytest.raises(NameRefused, match="names no list"):
         await register.create(name, "plain", BY)
     assert not (await register.heads()).lists
 
 
-async def test_no_list_is_made_that_differs_by_capitals(register: Register) -> None:
+async def test_no_list_is_made_that_differs_by_capitals(register: ListStore) -> None:
     """The one that is there is named; itself it is still found, and so are both of two."""
     assert await register.create("KH/scam", "plain", BY)
     with pytest.raises(NameRefused, match="KH/Scam would differ from KH/scam by its capitals"):
@@ -49,7 +49,7 @@ async def test_no_list_is_made_that_differs_by_capitals(register: Register) -> N
 
 
 @pytest.mark.parametrize("name", ["TH/..", "kh/scam"])
-async def test_an_odd_list_goes_on(register: Register, raw: Any, name: str) -> None:
+async def test_an_odd_list_goes_on(register: ListStore, raw: Any, name: str) -> None:
     """From before the rule: its feed finds it there, and its numbers are read and changed."""
     await put(register, raw, name)
     assert not await register.create(name, "plain", BY)

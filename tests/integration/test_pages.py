@@ -17,7 +17,7 @@ from stream.edge.http.appeal_service import Redress
 from stream.edge.http.auth import Guard
 from stream.edge.http.tokens import Client, Role, Tokens, digest_of
 from stream.lists.store.redis_client import client
-from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.settings import ListStoreSettings
 from stream.ops.monitor.collect import Watch
 from stream.web.lifespan import opened
 from stream.web.routes import install
@@ -55,7 +55,7 @@ class Office:
 @pytest.fixture
 async def office(redis_url: str) -> AsyncIterator[Office]:
     async with AsyncExitStack() as stack:
-        clients = [client(RegisterSettings(redis_url, timeout_s=0.5)) for _ in range(2)]
+        clients = [client(ListStoreSettings(redis_url, timeout_s=0.5)) for _ in range(2)]
         for one in clients:
             stack.push_async_callback(one.aclose)
         yield Office(*clients)
@@ -106,7 +106,7 @@ async def test_a_session_ends_with_its_token(office: Office) -> None:
 async def test_who_is_signed_in_stays_so_while_redis_is_away(office: Office, raw) -> None:
     """And who signs in meanwhile is known to the others once it is back."""
     cookie = await office.here.begin(TOKEN)
-    reading, office.here.redis = office.here.redis, client(RegisterSettings("redis://127.0.0.1:1"))
+    reading, office.here.redis = office.here.redis, client(ListStoreSettings("redis://127.0.0.1:1"))
     assert await office.here.find(cookie) is not None
     later = await office.here.begin(TOKEN)
     assert await office.here.find(later) is not None

@@ -79,7 +79,7 @@ def typed(config: Path, words: tuple[str, ...], timeout_s: float) -> tuple[int, 
     # A fault is printed by `main`, outside of what is invoked here.
     said = f"{type(done.exception).__name__}: {done.exception}" if done.exception else ""
     code = (
-        3 if said.startswith(("KafkaAway", "RegisterDown", "RegisterRefuses")) else done.exit_code
+        3 if said.startswith(("KafkaAway", "ListStoreDown", "ListStoreRefuses")) else done.exit_code
     )
     return code, done.output + said
 
@@ -146,7 +146,7 @@ def test_a_command_is_told_that_it_is_refused(
     monkeypatch.setenv("RINGFENCE_REDIS_PASSWORD", password)
     code, said = typed(deployed(tmp_path, "127.0.0.1:1", locked.url()), ("lists", "show"), 1.0)
     assert code == 3
-    assert "RegisterRefuses" in said
+    assert "ListStoreRefuses" in said
     assert "RINGFENCE_REDIS_PASSWORD" in said
     assert "a guess" not in said
 
@@ -177,7 +177,7 @@ def test_a_service_that_is_refused_ends(
             assert done.code == 0, done.err
     with here.engine(command=command) as service:
         assert service.process.wait(300) == 3, service.log()
-        assert "RegisterRefuses" in service.log()
+        assert "ListStoreRefuses" in service.log()
         assert "RINGFENCE_REDIS_PASSWORD" in service.log()
         assert "a guess" not in service.log()
 

@@ -14,7 +14,7 @@ from urllib.error import HTTPError
 import pytest
 import redis
 
-from stream.core.model.errors import RegisterBehind
+from stream.core.model.errors import ListStoreBehind
 from stream.exchange.publisher import Outlet
 from stream.exchange.signing_keys import KeyRing
 from stream.lists.snapshot.repository_layout import Latest
@@ -68,13 +68,13 @@ async def test_a_register_that_went_back_publishes_nothing(tmp_path, urls):
         new = await asyncio.to_thread(kept, urls[0])
         await world.th.accepts()
         await asyncio.to_thread(restored, urls[0], old)
-        with pytest.raises(RegisterBehind, match="at generation 3 only: an older copy"):
+        with pytest.raises(ListStoreBehind, match="at generation 3 only: an older copy"):
             await world.kh.publishes()
         await world.kh.add(*kh(4))
-        with pytest.raises(RegisterBehind, match="another way"):
+        with pytest.raises(ListStoreBehind, match="another way"):
             await world.kh.publishes()
         await world.kh.add(*kh(5))
-        with pytest.raises(RegisterBehind, match=r"went on.*lists repair KH/scam.*--anew"):
+        with pytest.raises(ListStoreBehind, match=r"went on.*lists repair KH/scam.*--anew"):
             await world.kh.publishes()
         assert await world.th.pulls() is None
         await asyncio.to_thread(restored, urls[0], new)

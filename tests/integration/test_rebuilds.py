@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from stream.lists.store.rebuild import Rebuild, RebuildSettings, keep_rebuilt
-from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.settings import ListStoreSettings
 from stream.ops.tasks import cancelled
 from tests.support.builders import entry
 from tests.support.lists import BASE, BY, NAME, add, held_numbers, running, until
@@ -37,7 +37,9 @@ async def test_too_many_changes_become_a_base(register, redis_url, worker, load,
     settings = RebuildSettings(10, arguments, look_s=0.05)
     async with running(worker, loaded=False):
         await until(lambda: worker.listed(BASE[31]))
-        task = asyncio.create_task(keep_rebuilt(RegisterSettings(redis_url), settings, told.append))
+        task = asyncio.create_task(
+            keep_rebuilt(ListStoreSettings(redis_url), settings, told.append)
+        )
         try:
             await until(lambda: {t.name for t in told} == {NAME, OTHER})
         finally:

@@ -18,7 +18,7 @@ from stream.cli.calls import traceback
 from stream.cli.main import app
 from stream.core.numbers.number import masked
 from stream.insight.replay import traceback as traceback_module
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 from tests.support.builders import entry
 from tests.support.engine import LISTED, Deployment
 from tests.support.lists import BY
@@ -68,7 +68,7 @@ def call(number: str, name: str) -> bytes:
 
 @pytest.mark.apache_kafka
 async def test_a_wrong_block_is_put_right_by_its_decision(
-    tmp_path: Path, kafka, redis_url: str, register: Register
+    tmp_path: Path, kafka, redis_url: str, register: ListStore
 ) -> None:
     """The decision's id opens the appeal; its answer lets the next calls through in the running
     engine, and so it stays when the owner lists the number anew. A traceback tells both verdicts,
@@ -283,7 +283,7 @@ async def test_a_traceback_without_its_audit_hands_nothing_out(site: Site, redis
 
 
 async def test_an_appeal_is_taken_in_forwarded_and_answered(
-    site: Site, register: Register, tmp_path: Path
+    site: Site, register: ListStore, tmp_path: Path
 ) -> None:
     """By number, with the lists that block it; what nothing blocks is refused in words; the queue
     masks numbers; each command says what it did, and what cannot be done.
@@ -318,7 +318,9 @@ async def test_an_appeal_is_taken_in_forwarded_and_answered(
     assert [one["appeal"] for one in listed] == [appeal]
 
 
-async def test_a_partners_question_is_answered_by_the_owner(site: Site, register: Register) -> None:
+async def test_a_partners_question_is_answered_by_the_owner(
+    site: Site, register: ListStore
+) -> None:
     """Received by fingerprint; the number is found in our list, and taken off it."""
     await register.add("TH/national", [entry("+66812345671")], BY)
     held = entry("+66812345671")

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from stream.core.model.allowlist import AllowEntry
-from stream.core.model.errors import RegisterUnsafe
+from stream.core.model.errors import ListStoreUnsafe
 from stream.lab.embedded import best_redis
 from stream.lists.follower.list_events import EventKind
 from stream.lists.store import rewrite
@@ -162,7 +162,7 @@ async def test_an_unsafe_redis_is_refused_at_the_start(redis_url, raw, tmp_path)
     try:
         worker = Worker(redis_url, tmp_path)
         worker.refresher.load_last_good()
-        with pytest.raises(RegisterUnsafe):
+        with pytest.raises(ListStoreUnsafe):
             await asyncio.wait_for(worker.refresher.run(), HANGS_S)
     finally:
         raw.config_set("maxmemory-policy", "noeviction")

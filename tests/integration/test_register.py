@@ -10,17 +10,17 @@ from stream import __version__
 from stream.core.model.allowlist import AllowEntry
 from stream.core.model.errors import (
     ChangeConflict,
+    ListStoreDown,
+    ListStoreUnsafe,
     ListUnknown,
-    RegisterDown,
-    RegisterUnsafe,
     SnapshotUnreadable,
 )
 from stream.lists.snapshot.build import Version, build_snapshot
 from stream.lists.snapshot.merge import empty_columns
 from stream.lists.store import bases
 from stream.lists.store.heads import Outcome, Reservation
-from stream.lists.store.list_store import FIRST_ID, Register
-from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.list_store import FIRST_ID, ListStore
+from stream.lists.store.settings import ListStoreSettings
 from stream.lists.store.store_codec import BaseRecord, Followed, hex_of
 from tests.support.builders import NOW_S, entry
 from tests.support.lists import BY, NAME, chained, held_numbers, numbers, opened, removal
@@ -108,7 +108,7 @@ def empty_parts(reservation: Reservation):
     return build_snapshot(version, empty_columns(), NOW_S)
 
 
-async def publish(register: Register, reservation: Reservation, seen=None) -> int | None:
+async def publish(register: ListStore, reservation: Reservation, seen=None) -> int | None:
     seen = seen or (await register.state(NAME)).head
     record = BaseRecord(reservation.generation, 0, "0" * 64)
     return await register.publish_base(reservation, record, seen, 0, BY)
@@ -170,8 +170,8 @@ async def test_an_unsafe_redis_is_refused(redis_url, raw, setting, bad, good, sa
     """A Redis that may evict entries or forget changes is refused, with what to set."""
     raw.config_set(setting, bad)
     try:
-        with pytest.raises(RegisterUnsafe, match=says):
-            await Register.connect(RegisterSettings(redis_url))
+        with pytest.raises(ListStoreUnsafe, match=says):
+            await ListStore.connect(ListStoreSettings(redis_url))
     finally:
         raw.config_set(setting, good)
 
@@ -180,16 +180,16 @@ async def test_a_redis_without_aof_can_be_accepted(redis_url, raw):
     """require_aof = false is the operator's own decision."""
     raw.config_set("appendonly", "no")
     try:
-        settings = RegisterSettings(redis_url, require_aof=False)
-        await (await Register.connect(settings)).close()
+        settings = ListStoreSettings(redis_url, require_aof=False)
+        await (await ListStore.connect(settings)).close()
     finally:
         raw.config_set("appendonly", "yes")
 
 
 async def test_nobody_there():
-    """No Redis is RegisterDown within the time-out."""
-    with pytest.raises(RegisterDown):
-        await Register.connect(RegisterSettings("redis://127.0.0.1:1/0", timeout_s=0.5))
+    """No Redis is ListStoreDown within the time-out."""
+    with pytest.raises(ListStoreDown):
+        await ListStore.connect(ListStoreSettings("redis://127.0.0.1:1/0", timeout_s=0.5))
 
 
 async def test_the_change_stream_is_read_on(register):

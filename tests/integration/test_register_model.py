@@ -14,9 +14,9 @@ from stream.feeds.parse import Defaults
 from stream.lists.store.contents import entries_of
 from stream.lists.store.heads import By, Outcome, Removal, Retraction
 from stream.lists.store.list_at_time import content, past_of
-from stream.lists.store.list_store import FIRST_ID, Register
+from stream.lists.store.list_store import FIRST_ID, ListStore
 from stream.lists.store.rewrite import rebuild, rollback
-from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.settings import ListStoreSettings
 from tests.support.builders import NOW_S, entry
 
 BY = By("model")
@@ -39,7 +39,7 @@ class RegisterModel(RuleBasedStateMachine):
         self.name = f"TH/model{self.lists}"
         self.runner = asyncio.Runner()
         self.clients = [
-            self.runner.run(Register.connect(RegisterSettings(self.url))) for _ in range(2)
+            self.runner.run(ListStore.connect(ListStoreSettings(self.url))) for _ in range(2)
         ]
         self.turn = 0
         self.model: dict[tuple[str, str], Entry] = {}
@@ -51,7 +51,7 @@ class RegisterModel(RuleBasedStateMachine):
         return self.runner.run(work)
 
     @property
-    def client(self) -> Register:
+    def client(self) -> ListStore:
         self.turn += 1
         return self.clients[self.turn % 2]
 

@@ -20,7 +20,7 @@ from stream.lists.follower.repair import (
     put_back_allowlist,
 )
 from stream.lists.store.heads import By
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 from tests.support import waiting
 from tests.support.builders import NOW_S
 from tests.support.lists import (
@@ -229,7 +229,7 @@ async def test_failover_to_a_replica_that_was_behind(own, tmp_path, load):
             assert promoted.listed(TWO)
 
 
-async def test_nothing_to_repair(register: Register, worker, load):
+async def test_nothing_to_repair(register: ListStore, worker, load):
     """Where the register is as known or ahead, nothing is put back."""
     await load(register, BASE[:50])
     async with running(worker):

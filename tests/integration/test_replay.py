@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from stream.core.numbers.number import masked
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 from tests.integration.test_redress_cli import Said, committed, typed
 from tests.support.builders import entry
 from tests.support.engine import LISTED, Deployment, records
@@ -41,7 +41,7 @@ def of(report: Any, change: str) -> tuple[int, int]:
 
 @pytest.mark.apache_kafka
 async def test_a_replay_of_production_is_what_was_decided_and_a_candidate_differs_by_its_own(
-    tmp_path: Path, kafka, redis_url: str, register: Register
+    tmp_path: Path, kafka, redis_url: str, register: ListStore
 ) -> None:
     """Production replayed against itself shows no difference and blocks as many calls as there are
     recorded decisions; another generation, a file and an agreement differ by exactly their numbers;

@@ -14,7 +14,7 @@ from stream.appeals.appeal_store import AppealBook
 from stream.calls.encode import timestamp
 from stream.core.model.agreement import Agreements
 from stream.core.model.decision import Decision, Reason
-from stream.core.model.errors import RegisterDown
+from stream.core.model.errors import ListStoreDown
 from stream.core.numbers.number import masked
 from stream.core.policy.policy import PolicySettings, compile_policy
 from stream.edge.http.appeal_service import Redress
@@ -26,9 +26,9 @@ from stream.edge.sinks.number_policy import Judge
 from stream.edge.sinks.preload_id_key import names_in
 from stream.edge.sinks.preload_ids import Names
 from stream.kafka.batch import Partition, RawBatch, Segment
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 from stream.lists.store.redis_client import client
-from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.settings import ListStoreSettings
 from stream.ops.clock import now_ms
 from stream.ops.metrics.serve import ServeMetrics
 from tests.support.builders import blocklists, live
@@ -73,7 +73,7 @@ def batch(*values: bytes) -> RawBatch:
 
 @pytest.fixture
 async def kept(redis_url: str) -> AsyncIterator[KeptDecisions]:
-    redis = client(RegisterSettings(redis_url))
+    redis = client(ListStoreSettings(redis_url))
     settings = KeptSettings(days=3, count_max=100)
     yield KeptDecisions(redis, settings, ServeMetrics(CollectorRegistry()))
     await redis.aclose()
@@ -81,12 +81,12 @@ async def kept(redis_url: str) -> AsyncIterator[KeptDecisions]:
 
 @pytest.fixture
 async def http(redis_url: str, kept: KeptDecisions) -> AsyncIterator[Served]:
-    settings = RegisterSettings(redis_url)
+    settings = ListStoreSettings(redis_url)
     async with AppealBook.open(settings, kept_days=730) as book:
         redress = Redress(
             kept=kept,
             book=book,
-            connect=lambda: Register.connect(settings),
+            connect=lambda: ListStore.connect(settings),
             desk=lambda: Desk("TH", {"plain": b""}, Agreements(()), 7200),
             contacts={NAME.partition("/")[0]: "unblock@cert.example"},
             pace=Pace(60),
@@ -160,7 +160,7 @@ async def test_lookups_are_kept_without_waiting(kept) -> None:
     assert [b"PASSED" in value for value in writing] == [False]
 
 
-async def test_the_way_back(http: Served, register: Register, kept: KeptDecisions) -> None:
+async def test_the_way_back(http: Served, register: ListStore, kept: KeptDecisions) -> None:
     """Who was blocked reads why, appeals once, and the operator lifts the block, which is told."""
     await kept.deliver(batch(decided()))
     ask, client = f"/v1/decisions/{ID}", http.client
@@ -240,10 +240,10 @@ async def test_what_is_not_there_and_who_asks_too_much(http: Served) -> None:
 
 async def test_without_the_register_it_says_so(http: Served) -> None:
     """503 with Retry-After, not a wrong 404."""
-    gone = client(RegisterSettings("redis://127.0.0.1:1/0", timeout_s=0.2))
+    gone = client(ListStoreSettings("redis://127.0.0.1:1/0", timeout_s=0.2))
     http.parts.redress.kept = replace(http.parts.redress.kept, redis=gone)
     async with http.client.get(f"/v1/decisions/{ID}") as answer:
         assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
-    with pytest.raises(RegisterDown):
+    with pytest.raises(ListStoreDown):
         await http.parts.redress.kept.find(ID)
     await gone.aclose()

@@ -18,9 +18,9 @@ from stream.edge.http.blocklist import Blocklist
 from stream.edge.http.decision_store import KeptDecisions, KeptSettings
 from stream.edge.http.tokens import Role
 from stream.edge.sinks.number_policy import Judge
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 from stream.lists.store.redis_client import client
-from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.settings import ListStoreSettings
 from stream.ops.metrics.serve import ServeMetrics
 from tests.support.http_service import TOKENS, parts_for, serve_settings, served
 from tests.unit.calls.test_lookup import LISTS, lookup_in, rules
@@ -37,14 +37,14 @@ async def test_the_server_is_what_its_document_says(redis_url: str, tmp_path: Pa
     """No 5xx, no answer of an undocumented kind, no rule of HTTP broken, whatever is sent, and
     whoever sends it: an operator, every other role, or nobody.
     """
-    settings = RegisterSettings(redis_url)
+    settings = ListStoreSettings(redis_url)
     redis = client(settings)
     judge = Judge(LISTS, rules(LISTS).policy)
     async with AppealBook.open(settings, kept_days=730) as book, opened(Producer()) as door:
         redress = Redress(
             kept=KeptDecisions(redis, KeptSettings(2, 100), ServeMetrics(CollectorRegistry())),
             book=book,
-            connect=lambda: Register.connect(settings),
+            connect=lambda: ListStore.connect(settings),
             desk=lambda: Desk("TH", {"plain": b""}, Agreements(()), 7200),
             contacts={},
             pace=Pace(100_000),

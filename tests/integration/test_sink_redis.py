@@ -15,7 +15,7 @@ from stream.lab.embedded.redis import redis_program, valkey_program
 from stream.lab.embedded.server import Server, Unavailable, free_ports, new_folder
 from stream.lab.embedded.wire import answers_ping
 from stream.lists.store.heads import Removal
-from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.settings import ListStoreSettings
 from tests.support.builders import entry, fingerprint_of
 from tests.support.lists import BY, NAME, ONE, TWO
 from tests.support.sinks import Lab, block
@@ -61,13 +61,13 @@ def lab(tmp_path: Path, kafka, redis_url: str, url: str) -> Callable[[str], Lab]
 
 
 async def listed(lab: Lab, *numbers: str) -> None:
-    async with lab.register() as register:
+    async with lab.list_store() as register:
         now_s = int(time.time())
         await register.add(NAME, [entry(n, reported_at_s=now_s) for n in numbers], BY)
 
 
 async def unlisted(lab: Lab, number: str) -> None:
-    async with lab.register() as register:
+    async with lab.list_store() as register:
         await register.remove(NAME, [Removal(fingerprint_of(number), number)], BY)
 
 
@@ -88,7 +88,7 @@ async def test_a_decision_becomes_a_key_and_an_unblock_takes_it_away(lab) -> Non
         await unlisted(here, ONE)
         await here.until(lambda: here.numbers() == {TWO})
         await here.send([block(ONE, decision_id="D1")])
-        async with here.register() as register:
+        async with here.list_store() as register:
             await register.allow_add([AllowEntry(TWO, "ours", "x", int(time.time()))], BY)
         await here.until(lambda: here.numbers() == set())
         await listed(here, THREE)
@@ -108,7 +108,7 @@ async def test_a_worker_that_knows_more_is_believed(lab) -> None:
         await here.send([block(ONE, generation=9), block(THREE), block(TWO)])
         await here.until(lambda: here.numbers() == {ONE, TWO})
         await here.until(lambda: here.redis.hget("bl:meta", "count") == "2")
-        async with here.register() as register:
+        async with here.list_store() as register:
             while (await register.heads()).lists[NAME].generation < 9:
                 await listed(here, THREE)
                 await unlisted(here, THREE)
@@ -169,7 +169,7 @@ async def test_preloaded_numbers_are_there_before_they_call(lab) -> None:
     await here.start()
     await listed(here, ONE, "+66899999*")
     spared = "+66899999001"
-    async with here.register() as register:
+    async with here.list_store() as register:
         await register.allow_add([AllowEntry(spared, "ours", "x", int(time.time()))], BY)
     async with here.sink() as run:
         await here.until(lambda: here.numbers() == {ONE, "+66899999*", spared})
@@ -196,7 +196,7 @@ async def test_the_newer_decision_stays(url: str) -> None:
     new = old._replace(decision_id="NEW", decided_at_ms=2000, expires_at_s=until_s + 1)
     preloaded = old._replace(decision_id="NONE", decided_at_ms=0, expires_at_s=until_s + 50)
     with redis.Redis.from_url(url, decode_responses=True) as raw:
-        async with Proxies(RegisterSettings(url)) as proxies:
+        async with Proxies(ListStoreSettings(url)) as proxies:
             await proxies.put([new, old._replace(text=TWO)])
             await proxies.put([old, new._replace(text=TWO)])
             assert [raw.hget(f"bl:{n}", "decision_id") for n in (ONE, TWO)] == ["NEW", "NEW"]
@@ -207,6 +207,6 @@ async def test_the_newer_decision_stays(url: str) -> None:
             assert raw.object("encoding", f"bl:{ONE}") == "listpack"
             await proxies.drop([ONE, TWO])
             assert not raw.keys("bl:+*")
-        async with Proxies(RegisterSettings("redis://127.0.0.1:1/0", timeout_s=0.2)) as nobody:
+        async with Proxies(ListStoreSettings("redis://127.0.0.1:1/0", timeout_s=0.2)) as nobody:
             with pytest.raises(ProxiesDown):
                 await nobody.standing()

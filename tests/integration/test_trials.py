@@ -13,9 +13,9 @@ from stream.lab.embedded.server import free_ports
 from stream.lists.follower.follow_promotions import TrialsFollower
 from stream.lists.follower.list_events import EventKind
 from stream.lists.store import redis_keys
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 from stream.lists.store.promotions import TrialBook
-from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.settings import ListStoreSettings
 from tests.integration.test_redress_cli import call, typed
 from tests.support.builders import entry
 from tests.support.engine import LISTED, Deployment
@@ -40,7 +40,7 @@ async def verdict_after(here: Deployment, sent: int, wanted: str) -> int:
 
 @pytest.mark.apache_kafka
 async def test_a_trial_is_promoted_in_a_running_engine_and_outlives_it(
-    tmp_path: Path, kafka, redis_url: str, register: Register
+    tmp_path: Path, kafka, redis_url: str, register: ListStore
 ) -> None:
     """One command puts a list in force in the engine that runs, with who, why and what the trial
     came to in the audit; after kill -9 and without Redis the next start still has it; and
@@ -86,12 +86,12 @@ async def test_a_trial_is_promoted_in_a_running_engine_and_outlives_it(
     words = ("--reason", "it blocks a bank", "--no-figures")
     done = await typed(here.config, "demote", f"list:{SCAM}", *words)
     assert (done.code, f"list:{SCAM} is on trial" in done.out) == (0, True), done.err
-    async with TrialBook.open(RegisterSettings(redis_url)) as book:
+    async with TrialBook.open(ListStoreSettings(redis_url)) as book:
         assert not (await book.read()).trials.turned
 
 
 async def test_what_can_not_be_turned_is_said(
-    tmp_path: Path, kafka, redis_url: str, register: Register
+    tmp_path: Path, kafka, redis_url: str, register: ListStore
 ) -> None:
     """A word that is no thing, a list that is not there, no reason: nothing is changed."""
     here = Deployment(tmp_path, kafka, redis_url, ON_TRIAL)
@@ -106,12 +106,12 @@ async def test_what_can_not_be_turned_is_said(
 
 
 async def test_a_register_that_lost_data_changes_nothing_until_somebody_says_it_again(
-    tmp_path: Path, redis_url: str, register: Register
+    tmp_path: Path, redis_url: str, register: ListStore
 ) -> None:
     """Promotions stay as they were when Redis is empty or restored; said again they are followed;
     of two who turn the same thing at once one is told.
     """
-    settings = RegisterSettings(redis_url)
+    settings = ListStoreSettings(redis_url)
     target = Target(Kind.LIST, SCAM)
     force = Turned(standing=Standing.FORCE, at_s=1, actor="malee", reason="why")
     told: list[tuple[EventKind, str]] = []

@@ -14,7 +14,7 @@ from stream.lists.store import rewrite as versions
 from stream.lists.store.heads import By
 from stream.lists.store.history import history, said_at, turns_of, with_audit
 from stream.lists.store.list_at_time import content, millis, past_of, pasts_about
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 from stream.lists.store.rewrite import Origin, rebuild, rewrite_once, rollback
 from tests.support.builders import NOW_S, entry, snapshot
 from tests.support.lists import (
@@ -36,13 +36,13 @@ from tests.support.lists import (
 BACK = By("somchai", "the feed was poisoned")
 
 
-async def numbers_at(register: Register, generation: int) -> set[str]:
+async def numbers_at(register: ListStore, generation: int) -> set[str]:
     columns = await content(register, await past_of(register, NAME), generation, b"")
     return {f"+{digits}" for digits in columns.number.tolist()}
 
 
 @pytest.fixture
-async def told(register: Register, load) -> Register:
+async def told(register: ListStore, load) -> ListStore:
     """Create 1, add 2, import 3-4, remove 5, add 6."""
     await add(register, ONE)
     await load(register, BASE[:50], replace=False, by=By("feed", "version 7"))

@@ -12,7 +12,7 @@ from stream.core.filters.blocklists import fresh
 from stream.core.filters.overlay import Change
 from stream.core.model.allowlist import AllowEntry
 from stream.core.model.enforcement import Outcome
-from stream.core.model.errors import RegisterLost
+from stream.core.model.errors import ListStoreLost
 from stream.core.numbers.number import Kind, Numbers
 from stream.edge.http.decision_store import decision_of, worth_keeping
 from stream.edge.sinks.decision_records import Blocks, read_blocks
@@ -192,7 +192,7 @@ def test_progress_is_read_or_refused(held):
     """How far decisions are counted is never guessed."""
     try:
         found = enforcement_store._progress(held, "decisions/0")
-    except RegisterLost:
+    except ListStoreLost:
         assert held != [None, None]
     else:
         assert isinstance(found, Progress)

@@ -16,8 +16,8 @@ from stream.enforcement.import_documents import Partner, SightingTerms
 from stream.enforcement.rounds import Enforcing, Plan
 from stream.exchange import repository
 from stream.lists.store.enforcement_counts import day_of
-from stream.lists.store.list_store import Register
-from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.list_store import ListStore
+from stream.lists.store.settings import ListStoreSettings
 from stream.ops.clock import now_ms
 from stream.ops.metrics.enforcement import EnforcementMetrics
 from tests.support import calls as calls_lab
@@ -46,7 +46,7 @@ class World:
         fields: dict[str, Any] = {
             "kafka": self.calls.kafka,
             "reader": ReaderSettings(home, topic),
-            "register": RegisterSettings(url),
+            "register": ListStoreSettings(url),
             "circle_keys": {"plain": b""},
             "folder": self.repository.folder,
             "ring": self.repository.ring,
@@ -108,6 +108,6 @@ async def world(
         (folder / "lists").mkdir()
         lab = await stack.enter_async_context(Lab(folder / "lists", urls, shares))
         calls = await calls_lab.lab(broker, partitions=2)
-        async with await Register.connect(RegisterSettings(urls[1])) as register:
+        async with await ListStore.connect(ListStoreSettings(urls[1])) as register:
             await register.create(LIST, "plain", BY)
         yield World(folder, lab, calls, agreements())

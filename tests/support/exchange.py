@@ -21,8 +21,8 @@ from stream.exchange.signing_keys import KeyRing
 from stream.feeds.feed import VersionRecord
 from stream.lists.store.contents import entries_of
 from stream.lists.store.heads import By, Removal
-from stream.lists.store.list_store import Register
-from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.list_store import ListStore
+from stream.lists.store.settings import ListStoreSettings
 from stream.ops.clock import now_s
 from stream.services.feed_follower import Follower
 from tests.support.builders import entry
@@ -96,7 +96,7 @@ class Always:
 class Publisher:
     """A country with a register, a repository and keys."""
 
-    def __init__(self, folder: Path, register: Register, shares: Shared, key: bytes = b"") -> None:
+    def __init__(self, folder: Path, register: ListStore, shares: Shared, key: bytes = b"") -> None:
         self.folder = folder / "repository"
         self.register = register
         ring = KeyRing([folder / "keys"])
@@ -139,7 +139,7 @@ class Country:
         return record
 
     async def fingerprints(self) -> set[int]:
-        async with await Register.connect(RegisterSettings(self.url)) as register:
+        async with await ListStore.connect(ListStoreSettings(self.url)) as register:
             _, columns = await entries_of(register, LIST, self.key)
         return set(columns.fingerprint.tolist())
 
@@ -168,7 +168,7 @@ class Lab:
             with redis.Redis.from_url(url) as client:
                 client.flushdb()
         register = await self._stack.enter_async_context(
-            await Register.connect(RegisterSettings(self.urls[0]))
+            await ListStore.connect(ListStoreSettings(self.urls[0]))
         )
         await register.create(LIST, self.circle, BY)
         (self.folder / "kh").mkdir()

@@ -21,8 +21,8 @@ from stream.feeds.transport import Fetched, Unchanged
 from stream.feeds.version_files import Versions
 from stream.kafka.settings import KafkaSettings
 from stream.lists.store.heads import By
-from stream.lists.store.list_store import Register
-from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.list_store import ListStore
+from stream.lists.store.settings import ListStoreSettings
 from stream.ops.metrics.feed import FeedMetrics
 from stream.services.feed_follower import PRELOADED, Workplace
 from tests.support.builders import NOW_S
@@ -68,7 +68,7 @@ class Partner:
         self.folder = folder
         self.now_s = NOW_S
         self.form = form
-        self.settings = RegisterSettings(url)
+        self.settings = ListStoreSettings(url)
         self.around = AROUND
         self.versions = Versions(folder / "state", "kh-scam")
         self.setup = self.configured(extra, tail)
@@ -83,7 +83,9 @@ class Partner:
         return self.setup
 
     async def __aenter__(self) -> Self:
-        self.register = await self._stack.enter_async_context(await Register.connect(self.settings))
+        self.register = await self._stack.enter_async_context(
+            await ListStore.connect(self.settings)
+        )
         self.book = await self._stack.enter_async_context(FeedBook.open(self.settings))
         return self
 
@@ -156,7 +158,7 @@ async def workplace(
 ) -> AsyncIterator[Workplace]:
     """What followers need, with the shipped limits unless `limits` say otherwise."""
     settings = replace(load([], {}).feeds, **limits)
-    register = RegisterSettings(url)
+    register = ListStoreSettings(url)
     async with FeedBook.open(register) as book:
         yield Workplace(
             settings=settings,

@@ -19,7 +19,7 @@ from stream.kafka.topics import ensure_topics
 from stream.lab.embedded.redis import redis_program, valkey_program
 from stream.lab.embedded.server import Server, Unavailable, free_ports, new_folder
 from stream.lab.embedded.wire import answers_ping
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 from tests.support.engine import ROOT, Deployment, Engine
 from tests.support.lists import opened
 
@@ -196,7 +196,7 @@ class Border:
         )
         return int(done.stdout.rpartition("=")[2])
 
-    def lists(self) -> AbstractAsyncContextManager[Register]:
+    def lists(self) -> AbstractAsyncContextManager[ListStore]:
         """Its register."""
         return opened(self.register)
 

@@ -14,8 +14,8 @@ from stream.lists.follower.list_events import Event, EventKind
 from stream.lists.follower.refresh import Refresher, RefreshSettings
 from stream.lists.store.contents import entries_of
 from stream.lists.store.heads import By, Removal
-from stream.lists.store.list_store import FIRST_ID, Register
-from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.list_store import FIRST_ID, ListStore
+from stream.lists.store.settings import ListStoreSettings
 from stream.ops.metrics.skips import SkipMetrics
 from stream.ops.skipped_records import Place
 from stream.ops.tasks import cancelled
@@ -35,7 +35,7 @@ class Worker:
         self.events: list[Event] = []
         self.state_dir = state_dir
         settings = {"keys": {"plain": b""}, "changes_block_ms": 50, "reconcile_s": 0.2, **fields}
-        register = RegisterSettings(url, timeout_s=0.5)
+        register = ListStoreSettings(url, timeout_s=0.5)
         self.refresher = Refresher(
             RefreshSettings(register, state_dir, **settings), self.events.append
         )
@@ -74,16 +74,18 @@ async def enforced(worker: Worker, number: str, *, listed: bool = True) -> None:
 
 
 @asynccontextmanager
-async def opened(url: str) -> AsyncIterator[Register]:
-    async with await Register.connect(RegisterSettings(url, timeout_s=waiting.REDIS_S)) as register:
+async def opened(url: str) -> AsyncIterator[ListStore]:
+    async with await ListStore.connect(
+        ListStoreSettings(url, timeout_s=waiting.REDIS_S)
+    ) as register:
         yield register
 
 
-async def add(register: Register, *numbers: str) -> None:
+async def add(register: ListStore, *numbers: str) -> None:
     await register.add(NAME, [entry(number) for number in numbers], BY)
 
 
-async def remove(register: Register, *numbers: str) -> None:
+async def remove(register: ListStore, *numbers: str) -> None:
     removals = [Removal(entry(number).fingerprint, number) for number in numbers]
     await register.remove(NAME, removals, BY)
 
@@ -117,7 +119,7 @@ def write(path: Path, texts: list[str]) -> Path:
     return path
 
 
-async def held_numbers(register: Register) -> set[str]:
+async def held_numbers(register: ListStore) -> set[str]:
     _, columns = await entries_of(register, NAME, b"")
     return {f"+{digits}" for digits in columns.number.tolist()}
 
@@ -130,7 +132,7 @@ def counted() -> Callable[[Place], float]:
     return lambda place: registry.get_sample_value(name, {"place": place}) or 0
 
 
-async def chained(register: Register) -> int:
+async def chained(register: ListStore) -> int:
     """Check that every step of the list follows the one before; its last generation."""
     chain, generation = "", 0
     for step in (await register.follow(FIRST_ID, 0)).steps:

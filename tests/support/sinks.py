@@ -13,8 +13,8 @@ from aiokafka import AIOKafkaProducer
 from stream.config.settings import Settings, load
 from stream.kafka.topics import ensure_topics
 from stream.lab.embedded import Broker
-from stream.lists.store.list_store import Register
-from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.list_store import ListStore
+from stream.lists.store.settings import ListStoreSettings
 from stream.ops.tasks import cancelled
 from stream.services.redis_sink import RedisSinkRun
 from tests.support.engine import WAIT_S, Deployment
@@ -71,18 +71,18 @@ sinks.redis.sweep_s = 0.5
         self.port = port
         self.settings: Settings = load([self.deployment.config], {})
         self.redis = redis.Redis.from_url(proxies, decode_responses=True)
-        self._register = RegisterSettings(register)
+        self._register = ListStoreSettings(register)
 
     async def start(self) -> None:
         """Make the topics and the list."""
         names = self.settings.calls.names(1)
         await ensure_topics(self.settings.kafka_client(), names, lambda _: None)
-        async with self.register() as register:
+        async with self.list_store() as register:
             await register.create(NAME, "plain", BY)
 
     @asynccontextmanager
-    async def register(self) -> AsyncIterator[Register]:
-        async with await Register.connect(self._register) as register:
+    async def list_store(self) -> AsyncIterator[ListStore]:
+        async with await ListStore.connect(self._register) as register:
             yield register
 
     @asynccontextmanager

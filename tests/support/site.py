@@ -24,7 +24,7 @@ from stream.edge.http.blocklist import Blocklist
 from stream.edge.http.tokens import Client, Role, Tokens, digest_of
 from stream.edge.sinks.number_policy import Judge
 from stream.lists.store.heads import By
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 from stream.ops.clock import now_ms, now_s
 from stream.ops.monitor.collect import Watch
 from stream.web.lifespan import opened, redress_at
@@ -145,7 +145,7 @@ async def site_at(
         )
         async with redress_at(settings, parts.metrics, agreements) as redress:
             parts.redress = redress
-            appeals = await filled(settings.register(), redress)
+            appeals = await filled(settings.list_store(), redress)
             async with (
                 opened(
                     settings, parts.guard, agreements, redress, lambda: lists, watch=Watch(())
@@ -186,7 +186,7 @@ async def filled(register_at: Any, redress: Redress) -> dict[str, str]:
         for owner in LISTED
     ]
     await redress.kept.deliver(batch(*made))
-    async with await Register.connect(register_at) as register:
+    async with await ListStore.connect(register_at) as register:
         for owner, listed in LISTED.items():
             await register.create(listed, "plain", BY)
             until_s = now_s() + 86_400

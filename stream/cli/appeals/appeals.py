@@ -48,7 +48,7 @@ from stream.core.model.decision import Decision
 from stream.core.numbers.number import Kind, masked, parse
 from stream.insight.explain.list_answers import answer_for, lists_now
 from stream.kafka.decision_history import find_decision
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 from stream.ops.clock import now_ms
 
 app = typer.Typer(no_args_is_help=True)
@@ -110,7 +110,7 @@ def new(
         lists = _blocking(settings, number, anyway)
     desk = desk_of(settings)
 
-    async def work(register: Register, book: AppealBook) -> tuple[Appeal, bool]:
+    async def work(register: ListStore, book: AppealBook) -> tuple[Appeal, bool]:
         return await open_appeal(
             register, book, desk, number, lists, who, decision_id or None, appellant
         )
@@ -175,7 +175,7 @@ def ls_(
     settings, at_s = settings_of(config), now_s()
     states = [state] if state else [one for one in AppealState if everything or one in OPEN]
 
-    async def work(_: Register, book: AppealBook) -> list[Appeal]:
+    async def work(_: ListStore, book: AppealBook) -> list[Appeal]:
         if name is not None:
             found = [*await book.about(name)]
         else:
@@ -230,7 +230,7 @@ def show(
     settings = settings_of(config)
     desk = desk_of(settings)
 
-    async def work(register: Register, book: AppealBook) -> tuple[Appeal, str | None]:
+    async def work(register: ListStore, book: AppealBook) -> tuple[Appeal, str | None]:
         appeal = await book.get(appeal_id)
         return appeal, appeal.number or await number_of(register, desk, appeal)
 

@@ -6,14 +6,14 @@ from typing import Any, TypeVar
 from stream.appeals.actions import Desk
 from stream.appeals.appeal_json import appeal_json, shown
 from stream.appeals.appeal_store import AppealBook
-from stream.cli.list_store import now_s, say, with_register
+from stream.cli.list_store import now_s, say, with_list_store
 from stream.config.agreement_files import agreements_of
 from stream.config.settings import Settings
 from stream.core.model.agreement import owner_of
 from stream.core.model.appeal import Appeal
 from stream.insight.explain.agreement_text import named as clause_of
 from stream.insight.explain.contacts import contacts_of
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 
 T = TypeVar("T")
 
@@ -28,14 +28,14 @@ def desk_of(settings: Settings) -> Desk:
     )
 
 
-def with_book(settings: Settings, work: Callable[[Register, AppealBook], Awaitable[T]]) -> T:
+def with_book(settings: Settings, work: Callable[[ListStore, AppealBook], Awaitable[T]]) -> T:
     """What `work` gives, with the register and the book open; a fault ends the command."""
 
-    async def whole(register: Register) -> T:
-        async with AppealBook.open(settings.register(), settings.appeals.kept_days) as book:
+    async def whole(register: ListStore) -> T:
+        async with AppealBook.open(settings.list_store(), settings.appeals.kept_days) as book:
             return await work(register, book)
 
-    return with_register(settings, whole)
+    return with_list_store(settings, whole)
 
 
 def whom_to_ask(settings: Settings, appeal: Appeal) -> dict[str, str]:

@@ -30,7 +30,7 @@ from stream.cli.list_store import (
     note,
     now_s,
     seconds_in,
-    with_register,
+    with_list_store,
 )
 from stream.cli.lists.export import write_out
 from stream.cli.progress import progress
@@ -50,7 +50,7 @@ from stream.insight.replay.totals import Sums
 from stream.insight.report.words import many
 from stream.kafka.topic_reader import Progress
 from stream.lists.store.list_at_time import content, past_of
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 from stream.lists.store.rewrite import Stage
 from stream.ops.clock import monotonic_s
 from stream.ops.schema import checks
@@ -206,11 +206,11 @@ def _audit(
 ) -> None:
     what = ", ".join(wanted.candidates) or "production"
 
-    async def work(register: Register) -> None:
+    async def work(register: ListStore) -> None:
         detail = f"whole numbers of calls in {', '.join(asked.topics)} against {what}"
         await register.note("replay", detail, by(actor, reason))
 
-    with_register(settings, work)
+    with_list_store(settings, work)
 
 
 async def _production(settings: Settings, notes: list[str]) -> World:
@@ -275,7 +275,7 @@ def _list(
     if not at_sign or not generation.isdecimal() or checks.list_name(name) is not None:
         fail(f"{text!r} is no file that is here, and no generation of a list (KH/scam@412)", USAGE)
 
-    async def work(register: Register) -> LiveList:
+    async def work(register: ListStore) -> LiveList:
         past = await past_of(register, name)
         key = key_of(world.settings, past.head.circle)
         columns = await content(register, past, int(generation), key)
@@ -284,7 +284,7 @@ def _list(
             live_list, name, head.circle, key, columns, int(generation), now_s(), head.scope
         )
 
-    return with_register(world.settings, work), text
+    return with_list_store(world.settings, work), text
 
 
 def _file(

@@ -22,7 +22,7 @@ from stream.cli.list_store import (
     now_s,
     seconds_in,
     text_in,
-    with_register,
+    with_list_store,
 )
 from stream.cli.number_arguments import OR_STDIN, typed_or_piped
 from stream.cli.output import out
@@ -32,7 +32,7 @@ from stream.core.model import csv_cells
 from stream.core.numbers.number import Kind, masked, parse
 from stream.insight.replay.traceback import Asked, Recorded, Side, Traced, TracedCall, traceback
 from stream.lists.store.heads import By
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 
 SORTED_MAX: Final = 100_000
 """Calls that are held to be sorted by time, about 100 MB; what is beyond comes as it is found."""
@@ -107,10 +107,10 @@ def traceback_command(
 
 
 def _audit(settings: Settings, who: By, op: str, detail: str) -> None:
-    async def work(register: Register) -> None:
+    async def work(register: ListStore) -> None:
         await register.note(op, detail, who)
 
-    with_register(settings, work)
+    with_list_store(settings, work)
 
 
 def _summary(traced: Traced) -> dict[str, Any]:

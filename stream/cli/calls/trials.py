@@ -12,7 +12,17 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from stream.cli.common import AsJson, ConfigFiles, say_waiting, settings_of
-from stream.cli.list_store import USAGE, Actor, by, fail, moment_in, note, now_s, say, with_register
+from stream.cli.list_store import (
+    USAGE,
+    Actor,
+    by,
+    fail,
+    moment_in,
+    note,
+    now_s,
+    say,
+    with_list_store,
+)
 from stream.cli.output import out, print_json
 from stream.cli.progress import progress
 from stream.config.agreement_files import agreements_of
@@ -28,7 +38,7 @@ from stream.insight.trials.count_decisions import (
 from stream.insight.trials.promote import OPS, turn
 from stream.insight.trials.status import Stands
 from stream.insight.trials.trial_counts import Figures, Tried
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 
 app = typer.Typer(no_args_is_help=True)
 WINDOW: Final = "1d"
@@ -63,12 +73,12 @@ def ls(
     settings = settings_of(config)
     from_ms = moment_in(since)
 
-    async def work(register: Register) -> tuple[Standings, dict[Target, int]]:
+    async def work(register: ListStore) -> tuple[Standings, dict[Target, int]]:
         found = await standings_now(settings, register, agreements_of(settings), now_s())
         targets = [one.target for one in found.all if everything or one.is_told]
         return found, dict(await appeals_about(settings, targets, from_ms // 1000))
 
-    found, appeals = with_register(settings, work)
+    found, appeals = with_list_store(settings, work)
     figures = asyncio.run(_figures(settings, from_ms))
     shown = [one for one in found.all if everything or one.is_told]
     if as_json:
@@ -136,7 +146,7 @@ def _turn(
     if since is not None:
         counted = asyncio.run(_figures(settings, moment_in(since))).of(target).plain()
     who, agreed = by(actor, reason), agreements_of(settings)
-    done = with_register(
+    done = with_list_store(
         settings,
         lambda register: turn(settings, register, agreed, target, standing, who, counted, now_s()),
     )

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from stream.cli.common import AsJson, ConfigFiles, quiet_clients, settings_of
-from stream.cli.list_store import moment_in, say, with_register
+from stream.cli.list_store import moment_in, say, with_list_store
 from stream.cli.number_arguments import OR_STDIN, typed_or_piped
 from stream.cli.output import err, out, print_json
 from stream.config.agreement_files import agreements_of
@@ -16,7 +16,7 @@ from stream.core.numbers.operator_prefixes import mark_of
 from stream.insight.explain.explain import DECISIONS, Question, chain_now, chain_then, with_history
 from stream.insight.explain.list_answers import HOLD, lists_now
 from stream.lists.snapshot.export import moment
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 
 LISTED, NOT_LISTED = 0, 1
 
@@ -72,7 +72,7 @@ def why(
     at_ms = None if at is None else moment_in(at)
     asked = Question(read.text, trunk, callee, at_ms, history, decisions)
 
-    async def then(register: Register) -> dict[str, Any]:
+    async def then(register: ListStore) -> dict[str, Any]:
         answer = await chain_then(settings, agreements, register, asked)
         return await with_history(settings, register, answer)
 
@@ -81,10 +81,10 @@ def why(
         return await chain_now(settings, agreements, blocklists, register_said, asked)
 
     with err.status("asking"):
-        answer = asyncio.run(now()) if at_ms is None else with_register(settings, then)
+        answer = asyncio.run(now()) if at_ms is None else with_list_store(settings, then)
         if history and at_ms is None:
             found = answer
-            answer = with_register(settings, lambda held: with_history(settings, held, found))
+            answer = with_list_store(settings, lambda held: with_history(settings, held, found))
     if as_json:
         print_json(answer)
     else:

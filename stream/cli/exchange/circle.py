@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from stream.cli.common import AsJson, ConfigFiles, own, settings_of
-from stream.cli.list_store import NOTHING_DONE, USAGE, fail, say, with_register
+from stream.cli.list_store import NOTHING_DONE, USAGE, fail, say, with_list_store
 from stream.cli.output import out, print_json
 from stream.config.settings import Settings
 from stream.core.model.entry import NEVER, Entry
@@ -16,7 +16,7 @@ from stream.core.model.errors import SecretUnsafe
 from stream.lists.snapshot import circle_keys
 from stream.lists.snapshot.export import moment
 from stream.lists.store.contents import hashed_now
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 
 app = typer.Typer(no_args_is_help=True)
 Circle = Annotated[str, typer.Argument(metavar="CIRCLE", help="E.g. asean, or an epoch: asean@2.")]
@@ -126,12 +126,12 @@ def why(
         fail(f"{fingerprint!r} is no fingerprint: 16 hex digits", USAGE)
     value = int(fingerprint, 16)
 
-    async def work(register: Register) -> tuple[Entry, ...]:
+    async def work(register: ListStore) -> tuple[Entry, ...]:
         keys = settings.circle_keys()
         now = (await hashed_now(register, name, [value], keys)).get(value, value)
         return (await register.reports(name, [now])).get(now, ())
 
-    reports = with_register(settings, work)
+    reports = with_list_store(settings, work)
     if as_json:
         print_json({"list": name, "reports": [_report_json(one) for one in reports]})
     elif not reports:

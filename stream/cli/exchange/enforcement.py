@@ -25,7 +25,7 @@ from stream.cli.list_store import (
     note,
     now_s,
     say,
-    with_register,
+    with_list_store,
 )
 from stream.cli.output import out, print_json
 from stream.config.settings import Settings
@@ -37,7 +37,7 @@ from stream.core.numbers.number import Kind, parse
 from stream.enforcement.import_documents import Imported
 from stream.enforcement.rounds import Enforcing, Plan
 from stream.lists.store.enforcement_store import EnforcedBook
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 from stream.lists.store.store_codec import hex_of
 from stream.ops.metrics.enforcement import EnforcementMetrics
 from stream.services import enforcement
@@ -192,7 +192,7 @@ def sight(
     """
     settings = settings_of(config)
 
-    async def work(register: Register) -> str:
+    async def work(register: ListStore) -> str:
         circle = (await register.state(name)).head.circle
         if _FINGERPRINT.match(number.lower()):
             found = number.lower()
@@ -202,13 +202,13 @@ def sight(
                 fail(f"{number!r} is no number in E.164 (+...) and no fingerprint", USAGE)
             found = hex_of(fingerprints_of(read_number.text, key_of(settings, circle))[0])
         seen_at = datetime.fromtimestamp(now_s(), UTC)
-        async with EnforcedBook.open(settings.register()) as book:
+        async with EnforcedBook.open(settings.list_store()) as book:
             await book.sighted(
                 name, Sighting(fingerprint=found, seen_at=seen_at), by(actor, reason)
             )
         return found
 
-    say(f"{name}: {with_register(settings, work)} is told to its owner with the next document")
+    say(f"{name}: {with_list_store(settings, work)} is told to its owner with the next document")
 
 
 @app.command()
@@ -251,9 +251,9 @@ def show(
     home = settings.calls.home_country
     countries = [country] if country else [home, *sorted(settings.enforcement.partners)]
 
-    async def work(register: Register) -> list[Enforcement]:
+    async def work(register: ListStore) -> list[Enforcement]:
         names = [name] if name else sorted((await register.heads()).lists)
-        async with EnforcedBook.open(settings.register()) as book:
+        async with EnforcedBook.open(settings.list_store()) as book:
             return [
                 document
                 for each in names
@@ -261,7 +261,7 @@ def show(
                 for document in await book.documents(each, one, first, last)
             ]
 
-    _print(with_register(settings, work), as_json=as_json)
+    _print(with_list_store(settings, work), as_json=as_json)
 
 
 def _in_file(file: Path) -> Enforcement:
@@ -315,11 +315,11 @@ def _seconds(delays: Delays | None, name: str) -> str:
 
 
 def _print_refused(settings: Settings, *, as_json: bool) -> None:
-    async def work(_: Register) -> dict[str, dict[str, str]]:
-        async with EnforcedBook.open(settings.register()) as book:
+    async def work(_: ListStore) -> dict[str, dict[str, str]]:
+        async with EnforcedBook.open(settings.list_store()) as book:
             return {one: await book.refused(one) for one in sorted(settings.enforcement.partners)}
 
-    found = with_register(settings, work)
+    found = with_list_store(settings, work)
     if as_json:
         print_json(found)
         return

@@ -7,14 +7,14 @@ import typer
 
 from stream.cli.common import AsJson, ConfigFiles, settings_of
 from stream.cli.exchange.exchange import folder_of, own_exchange, ring_of, validity_of
-from stream.cli.list_store import USAGE, fail, say, with_register
+from stream.cli.list_store import USAGE, fail, say, with_list_store
 from stream.cli.output import print_json
 from stream.config.settings import Settings
 from stream.core.model.agreement import Shared
 from stream.core.model.errors import ExchangeFault
 from stream.exchange.edition import Edition, Offer
 from stream.exchange.publisher import Outlet
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 from stream.services import exchange
 
 app = typer.Typer()
@@ -54,11 +54,11 @@ def publish(
     own_exchange(settings)
     outlet = _outlet(settings)
 
-    async def work(register: Register) -> dict[str, Edition | None]:
+    async def work(register: ListStore) -> dict[str, Edition | None]:
         offers = await _offers(settings, outlet, register, lists, share)
         return {one.name: await outlet.bring_out(register, one, anew=anew) for one in offers}
 
-    editions = with_register(settings, work)
+    editions = with_list_store(settings, work)
     if as_json:
         print_json([_as_json(name, edition) for name, edition in editions.items()])
         return
@@ -98,7 +98,7 @@ def _outlet(settings: Settings) -> Outlet:
 async def _offers(
     settings: Settings,
     outlet: Outlet,
-    register: Register,
+    register: ListStore,
     names: Sequence[str],
     share: Shared | None,
 ) -> list[Offer]:

@@ -11,7 +11,7 @@ import msgspec
 import typer
 
 from stream.cli.common import ConfigFiles, settings_of
-from stream.cli.list_store import NOTHING_DONE, USAGE, fail, note, now_s, say, with_register
+from stream.cli.list_store import NOTHING_DONE, USAGE, fail, note, now_s, say, with_list_store
 from stream.cli.lists.export import write_out
 from stream.config.agreement_files import agreements_of
 from stream.config.settings import Settings
@@ -22,7 +22,7 @@ from stream.insight.report.page import page
 from stream.insight.report.period import Period, period_in
 from stream.insight.report.report_json import report_json
 from stream.insight.report.whole import NoReport, Report, period_for, reported
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 
 _STDOUT = Path("-")
 
@@ -66,10 +66,10 @@ def report(
     except NoReport as none:
         fail(str(none), NOTHING_DONE)
 
-    async def work(register: Register) -> Material:
+    async def work(register: ListStore) -> Material:
         return await gathered(settings, register, agreement, known, on, at_s)
 
-    made = reported(with_register(settings, work))
+    made = reported(with_list_store(settings, work))
     if output is None and json_file is None:
         output = Path(f"report-{agreement.id}-{on.text()}.html")
     _tell(made, quiet=_STDOUT in {output, json_file})

@@ -23,7 +23,7 @@ from stream.cli.list_store import (
     note,
     now_s,
     say,
-    with_register,
+    with_list_store,
 )
 from stream.cli.lists.export import Output, write_out
 from stream.cli.output import print_json
@@ -41,7 +41,7 @@ from stream.feeds.transports.folder import FolderTransport
 from stream.feeds.version_files import Versions
 from stream.lists.snapshot.version_diff import Difference, written
 from stream.lists.store.history import FEED_PULLED
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 from stream.ops.metrics.feed import FeedMetrics
 from stream.services import feeds
 from stream.services.feed_follower import Follower, Workplace, in_words, put_away
@@ -85,7 +85,7 @@ def ls_(config: ConfigFiles = None, as_json: AsJson = False) -> None:
     settings = settings_of(config)
     setups, wrong = _setups(settings)
 
-    async def work(_: Register, book: FeedBook) -> list[FeedState]:
+    async def work(_: ListStore, book: FeedBook) -> list[FeedState]:
         return [await book.state(name) for name in setups]
 
     found = zip(setups, _with_book(settings, work), strict=True)
@@ -121,7 +121,7 @@ def show(name: FeedName, config: ConfigFiles = None, as_json: AsJson = False) ->
     settings = settings_of(config)
     setup = _setup(settings, name)
 
-    async def work(_: Register, book: FeedBook) -> FeedState:
+    async def work(_: ListStore, book: FeedBook) -> FeedState:
         return await book.state(name)
 
     state = _with_state(settings, name, _with_book(settings, work))
@@ -151,12 +151,12 @@ def pull(
     setup = _setup(settings, name)
     prepare([])
 
-    async def work(register: Register, book: FeedBook) -> VersionRecord | None:
+    async def work(register: ListStore, book: FeedBook) -> VersionRecord | None:
         if reason:
             await register.note(FEED_PULLED, f"feed {name}", by(actor, reason))
         place = Workplace(
             settings=settings.feeds,
-            register=settings.register(),
+            register=settings.list_store(),
             state_dir=Path(settings.lists.state_dir),
             around=feeds.around_of(settings),
             book=book,
@@ -185,7 +185,7 @@ def held_(
     settings = settings_of(config)
     setups, wrong = _setups(settings) if name is None else ({name: _setup(settings, name)}, {})
 
-    async def work(_: Register, book: FeedBook) -> dict[str, VersionRecord]:
+    async def work(_: ListStore, book: FeedBook) -> dict[str, VersionRecord]:
         states = {feed: await book.state(feed) for feed in setups}
         return {feed: state.held for feed, state in states.items() if state.held is not None}
 
@@ -224,7 +224,7 @@ def diff_(
     if form not in {"text", "json", "csv"}:
         fail(f"no format {form}: text, json or csv", USAGE)
 
-    async def work(register: Register, book: FeedBook) -> Difference:
+    async def work(register: ListStore, book: FeedBook) -> Difference:
         held = _waiting(await book.state(name), name, version)
         versions, around = (
             Versions(Path(settings.lists.state_dir), name),
@@ -260,7 +260,7 @@ def release_(
     own(settings.lists.state_dir)
     setup = _setup(settings, name)
 
-    async def work(register: Register, book: FeedBook) -> VersionRecord:
+    async def work(register: ListStore, book: FeedBook) -> VersionRecord:
         versions = Versions(Path(settings.lists.state_dir), name)
         with versions.deciding():
             held = _waiting(await book.state(name), name, version)
@@ -296,7 +296,7 @@ def refuse_(
     own(settings.lists.state_dir)
     setup = _setup(settings, name)
 
-    async def work(_: Register, book: FeedBook) -> VersionRecord:
+    async def work(_: ListStore, book: FeedBook) -> VersionRecord:
         versions = Versions(Path(settings.lists.state_dir), name)
         with versions.deciding():
             held = _waiting(await book.state(name), name, version)
@@ -357,13 +357,13 @@ def _told(setup: FeedSetup, record: VersionRecord, settings: Settings, *, as_jso
         raise typer.Exit(NOTHING_DONE)
 
 
-def _with_book(settings: Settings, work: Callable[[Register, FeedBook], Awaitable[T]]) -> T:
-    async def whole(register: Register) -> T:
-        async with FeedBook.open(settings.register()) as book:
+def _with_book(settings: Settings, work: Callable[[ListStore, FeedBook], Awaitable[T]]) -> T:
+    async def whole(register: ListStore) -> T:
+        async with FeedBook.open(settings.list_store()) as book:
             return await work(register, book)
 
     try:
-        return with_register(settings, whole)
+        return with_list_store(settings, whole)
     except FeedDown as down:
         fail(str(down), NOTHING_DONE)
 

@@ -19,7 +19,7 @@ from stream.config.feed_files import house_of, read_feed
 from stream.config.sections import feed_paths
 from stream.config.settings import Settings
 from stream.core.model import csv_cells
-from stream.core.model.errors import ListUnknown, RegisterDown, RegisterUnsafe
+from stream.core.model.errors import ListStoreDown, ListStoreUnsafe, ListUnknown
 from stream.feeds.assess import Arrival, Assessed, assess, is_whole, last_of
 from stream.feeds.detection.detect import detect
 from stream.feeds.detection.proposal import Proposal
@@ -30,7 +30,7 @@ from stream.feeds.open import format_of
 from stream.feeds.state_store import FeedBook
 from stream.feeds.transport import Fetched
 from stream.feeds.version_files import Versions
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 from stream.ops.schema import checks
 from stream.services.feeds import around_of
 
@@ -192,15 +192,15 @@ async def _assessed(
     if compared:
         try:
             async with (
-                await Register.connect(settings.register()) as register,
-                FeedBook.open(settings.register()) as book,
+                await ListStore.connect(settings.list_store()) as register,
+                FeedBook.open(settings.list_store()) as book,
             ):
                 last = last_of(await book.state(feed.name), feed.list_name)
                 found = await assess(register, feed, arrival, around, last, now_s(), versions)
                 return found, ""
         except ListUnknown:
             unknown = f"there is no list {feed.list_name} yet; the first version makes it"
-        except (RegisterDown, RegisterUnsafe) as fault:
+        except (ListStoreDown, ListStoreUnsafe) as fault:
             unknown = f"the register cannot be asked ({fault})"
     return await assess(None, feed, arrival, around, None, now_s(), versions), unknown
 

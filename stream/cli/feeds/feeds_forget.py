@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from stream.cli.common import AsJson, ConfigFiles, own, settings_of
-from stream.cli.list_store import USAGE, Actor, by, fail, now_s, say, with_register
+from stream.cli.list_store import USAGE, Actor, by, fail, now_s, say, with_list_store
 from stream.cli.output import print_json
 from stream.config.sections import feed_paths
 from stream.config.settings import Settings
@@ -17,7 +17,7 @@ from stream.feeds.feed import Feed, VersionRecord
 from stream.feeds.state_store import FeedBook
 from stream.feeds.store import leave, lists_to_leave
 from stream.lists.store.contents import entries_of
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 from stream.ops.schema import checks
 
 
@@ -42,8 +42,8 @@ def forget(
     if name in feed_paths(Path(settings.feeds.dir)):
         fail(f"feed {name} has its file in {settings.feeds.dir}: remove that first", USAGE)
 
-    async def work(register: Register) -> dict[str, int]:
-        async with FeedBook.open(settings.register()) as book:
+    async def work(register: ListStore) -> dict[str, int]:
+        async with FeedBook.open(settings.list_store()) as book:
             known = name in await book.names()
             feed = Feed(name=name, list_name="", owner="", contact="", format="text")
             keys = settings.circle_keys()
@@ -57,7 +57,7 @@ def forget(
             await book.forget(name, next(iter(gone), ""), who, f"feed {name}: {said}")
             return gone
 
-    gone = with_register(settings, work)
+    gone = with_list_store(settings, work)
     _remove_files(settings, name)
     if as_json:
         print_json({"feed": name, "removed": gone})
@@ -68,7 +68,7 @@ def forget(
 
 
 async def _lists(
-    register: Register, feed: Feed, last: VersionRecord | None, keys: Mapping[str, bytes]
+    register: ListStore, feed: Feed, last: VersionRecord | None, keys: Mapping[str, bytes]
 ) -> Sequence[str]:
     """Where reports of the feed are; all lists are read where its last record does not say."""
     if last is not None and last.list_name:

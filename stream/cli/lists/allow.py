@@ -21,14 +21,14 @@ from stream.cli.list_store import (
     now_s,
     numbers_in,
     say,
-    with_register,
+    with_list_store,
 )
 from stream.cli.number_arguments import OR_STDIN, typed_or_piped
 from stream.cli.output import out, print_json
 from stream.core.model.allowlist import AllowEntry, Allowlist
 from stream.lists.follower.repair import AllowLoss, allowlist_loss, put_back_allowlist
 from stream.lists.snapshot.export import moment
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -62,7 +62,7 @@ def add(
     except ValueError as error:
         fail(str(error), USAGE)
     if entries:
-        with_register(settings, lambda register: register.allow_add(entries, who))
+        with_list_store(settings, lambda register: register.allow_add(entries, who))
     say(f"allowed: {len(entries)}")
     if wrong:
         raise typer.Exit(NOTHING_DONE if entries else USAGE)
@@ -82,7 +82,7 @@ def remove(
     """
     settings, who = settings_of(config), by(actor, reason)
     names, wrong = _names(texts, region)
-    there = with_register(settings, lambda register: register.allow_remove(names, who))
+    there = with_list_store(settings, lambda register: register.allow_remove(names, who))
     for name, was in zip(names, there, strict=True):
         if not was:
             note(f"{name} is not on the allowlist")
@@ -98,7 +98,7 @@ def show(config: ConfigFiles = None, as_json: AsJson = False) -> None:
     Example: ringfence allow show --json
     """
     settings = settings_of(config)
-    _, held = with_register(settings, lambda register: register.allow_all())
+    _, held = with_list_store(settings, lambda register: register.allow_all())
     entries = Allowlist.of(held).entries()
     if as_json:
         print_json(
@@ -148,13 +148,13 @@ def repair(
     settings = settings_of(config)
     who = by(actor, reason or "repair from the state of a worker")
 
-    async def work(register: Register) -> AllowLoss:
+    async def work(register: ListStore) -> AllowLoss:
         loss = await allowlist_loss(register, Path(settings.lists.state_dir))
         if from_state:
             await put_back_allowlist(register, loss, who)
         return loss
 
-    loss = with_register(settings, work)
+    loss = with_list_store(settings, work)
     if as_json:
         missing = [entry.text for entry in loss.missing]
         print_json(

@@ -5,12 +5,12 @@ from typing import Annotated, Any
 import typer
 
 from stream.cli.common import AsJson, ConfigFiles, settings_of
-from stream.cli.list_store import NOTHING_DONE, moment_in, say, with_register
+from stream.cli.list_store import NOTHING_DONE, moment_in, say, with_list_store
 from stream.cli.output import print_json
 from stream.lists.snapshot.export import moment
 from stream.lists.store.audit_entries import AuditEntry, Verification
 from stream.lists.store.history import detail_of, place_of
-from stream.lists.store.list_store import AUDIT_MAX, Register
+from stream.lists.store.list_store import AUDIT_MAX, ListStore
 
 app = typer.Typer(invoke_without_command=True)
 
@@ -38,7 +38,7 @@ def audit(
     settings = settings_of(config)
     since_ms = moment_in(since) if since else 0
 
-    async def work(register: Register) -> list[AuditEntry]:
+    async def work(register: ListStore) -> list[AuditEntry]:
         found: list[AuditEntry] = []
         async for entry in register.annals.audit(since_ms):
             if name in (None, entry.list_name) and who in (None, entry.actor):
@@ -47,7 +47,7 @@ def audit(
                     break
         return found
 
-    entries = with_register(settings, work)
+    entries = with_list_store(settings, work)
     if as_json:
         print_json([_entry_json(entry) for entry in entries])
         return
@@ -99,7 +99,7 @@ def verify(
     """
     settings = settings_of(config)
 
-    async def work(register: Register) -> Verification:
+    async def work(register: ListStore) -> Verification:
         head = await register.annals.audit_head()
         found = Verification(head, AUDIT_MAX, noted.strip().lower())
         if head.last_id:
@@ -108,7 +108,7 @@ def verify(
         found.finish()
         return found
 
-    found = with_register(settings, work)
+    found = with_list_store(settings, work)
     if as_json:
         print_json(
             {

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from stream.cli.common import ConfigFiles, settings_of
-from stream.cli.list_store import USAGE, ListName, fail, key_of, note, now_s, with_register
+from stream.cli.list_store import USAGE, ListName, fail, key_of, note, now_s, with_list_store
 from stream.core.filters.snapshot import FILTER_PART
 from stream.core.model.entry import Columns
 from stream.feeds.formats.change_file import whole_list
@@ -19,7 +19,7 @@ from stream.lists.snapshot.circle_keys import key_id
 from stream.lists.snapshot.export import export as exported
 from stream.lists.store.contents import entries_of, head_of
 from stream.lists.store.heads import ListHead
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 from stream.ops.untrusted_folders import PRIVATE
 
 FORMS = ("text", "csv", "jsonl", "changes", "pybloom")
@@ -91,11 +91,11 @@ def export(
     settings = settings_of(config)
     check_form(form, output)
 
-    async def work(register: Register) -> tuple[int, int]:
+    async def work(register: ListStore) -> tuple[int, int]:
         key = key_of(settings, (await head_of(register, name)).circle)
         head, columns = await entries_of(register, name, key)
         await write_list(head, columns, key, form, output)
         return columns.numbers, len(columns)
 
-    numbers, reports = with_register(settings, work)
+    numbers, reports = with_list_store(settings, work)
     note(f"{name}: {numbers:,} numbers, {reports:,} reports")

@@ -23,7 +23,7 @@ from stream.cli.list_store import (
     now_s,
     say,
     text_in,
-    with_register,
+    with_list_store,
 )
 from stream.cli.lists.lists import CategoryName, Confidence, category_of, region_of
 from stream.cli.output import print_json
@@ -33,7 +33,7 @@ from stream.feeds.import_file import ImportReport, ImportRequest, import_file
 from stream.feeds.open import format_of
 from stream.feeds.parse import Defaults
 from stream.lists.store.contents import head_of
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 
 app = typer.Typer()
 
@@ -95,7 +95,7 @@ def import_(
     )
     behind_calls(settings, file.stat().st_size // ROW_BYTES)
 
-    async def work(register: Register) -> tuple[ImportReport, Path]:
+    async def work(register: ListStore) -> tuple[ImportReport, Path]:
         head = await head_of(register, name)
         request = ImportRequest(
             name=name,
@@ -112,7 +112,7 @@ def import_(
         with progress() as stage:
             return await import_file(register, request, now_s(), stage), request.rejects
 
-    report, kept = with_register(settings, work)
+    report, kept = with_list_store(settings, work)
     _print_report(name, report, kept, as_json)
     if report.rejected or not report.rows:
         raise typer.Exit(NOTHING_DONE)

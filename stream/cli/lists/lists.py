@@ -24,7 +24,7 @@ from stream.cli.list_store import (
     now_s,
     say,
     text_in,
-    with_register,
+    with_list_store,
 )
 from stream.cli.number_arguments import OR_STDIN, typed_or_piped
 from stream.cli.output import out, print_json
@@ -34,7 +34,7 @@ from stream.lists.snapshot.circle_keys import PLAIN
 from stream.lists.snapshot.export import moment
 from stream.lists.store.contents import covering, fingerprints_of, head_of
 from stream.lists.store.heads import Changed, ListHead, Outcome, Removal, Retraction
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 from stream.ops.schema import checks
 
 app = typer.Typer(no_args_is_help=True)
@@ -67,7 +67,7 @@ def create(
     settings = settings_of(config)
     if circle not in settings.circle_keys():
         fail(f"no circle {circle}: it needs [circles.{circle}] in the settings", USAGE)
-    made = with_register(
+    made = with_list_store(
         settings, lambda register: register.create(name, circle, by(actor, reason))
     )
     if not made:
@@ -99,7 +99,7 @@ def add(
     numbers, wrong = entries_in(texts, region_of(region), settings.lists.prefixes())
     until = expiry(expires_in)
 
-    async def work(register: Register) -> Changed:
+    async def work(register: ListStore) -> Changed:
         key = key_of(settings, (await head_of(register, name)).circle)
         entries = [
             Entry(number, fp, kind, source, now_s(), until, confidence)
@@ -107,7 +107,7 @@ def add(
         ]
         return await register.add(name, entries, who)
 
-    done = Counter(with_register(settings, work).outcomes)
+    done = Counter(with_list_store(settings, work).outcomes)
     added, updated = done[Outcome.ADDED], done[Outcome.UPDATED]
     say(f"{name}: {added} added, {updated} updated")
     if wrong:
@@ -133,7 +133,7 @@ def remove(
     settings, who = settings_of(config), by(actor, reason)
     numbers, wrong = entries_in(texts, region_of(region), settings.lists.prefixes())
 
-    async def work(register: Register) -> tuple[Changed, dict[str, str]]:
+    async def work(register: ListStore) -> tuple[Changed, dict[str, str]]:
         key = key_of(settings, (await head_of(register, name)).circle)
         pairs = list(zip(fingerprints_of(numbers, key), numbers, strict=True))
         if source is not None:
@@ -143,7 +143,7 @@ def remove(
             changed = await register.remove(name, [Removal(*pair) for pair in pairs], who)
         return changed, await covering(register, name, key, numbers, now_s())
 
-    changed, covered = with_register(settings, work)
+    changed, covered = with_list_store(settings, work)
     outcomes = changed.outcomes
     for number, outcome in zip(numbers, outcomes, strict=True):
         if outcome is Outcome.ABSENT:
@@ -175,12 +175,12 @@ def show(
     """
     settings = settings_of(config)
 
-    async def work(register: Register) -> list[tuple[ListHead, int]]:
+    async def work(register: ListStore) -> list[tuple[ListHead, int]]:
         heads = (await register.heads()).lists
         wanted = heads.values() if name is None else [await head_of(register, name)]
         return [(head, await register.size(head)) for head in wanted]
 
-    lists = with_register(settings, work)
+    lists = with_list_store(settings, work)
     if as_json:
         shown = [_head_json(head, size) for head, size in lists]
         print_json(shown if name is None else shown[0])

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from stream.cli.common import AsJson, ConfigFiles, settings_of
-from stream.cli.list_store import NOTHING_DONE, Actor, by, fail, note, now_s, say, with_register
+from stream.cli.list_store import NOTHING_DONE, Actor, by, fail, note, now_s, say, with_list_store
 from stream.cli.output import print_json
 from stream.config.agreement_files import agreements_of
 from stream.config.feed_files import FeedSetup, house_of, read_each
@@ -19,7 +19,7 @@ from stream.exchange.repository_files import METADATA
 from stream.feeds.feed import FeedState
 from stream.feeds.state_store import FeedBook
 from stream.lists.store.contents import head_of
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 
 app = typer.Typer()
 
@@ -49,9 +49,9 @@ def delete(
     if against and not force:
         fail(f"{name}: nothing was deleted; --force deletes it all the same", NOTHING_DONE)
 
-    async def work(register: Register) -> int:
+    async def work(register: ListStore) -> int:
         await head_of(register, name)
-        redis = settings.register()
+        redis = settings.list_store()
         async with FeedBook.open(redis) as book:
             states = await book.states(await book.names())
             numbers = await register.delete(name, who)
@@ -60,7 +60,7 @@ def delete(
                 await book.forget(feed, name, who, f"feed {feed}: its list {name} was deleted")
         return numbers
 
-    numbers = with_register(settings, work)
+    numbers = with_list_store(settings, work)
     if as_json:
         print_json({"list": name, "deleted": True, "numbers": numbers})
     else:

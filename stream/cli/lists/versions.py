@@ -25,7 +25,7 @@ from stream.cli.list_store import (
     note,
     now_s,
     say,
-    with_register,
+    with_list_store,
 )
 from stream.cli.lists.export import Form, Output, check_form, write_list, write_out
 from stream.cli.output import out, print_json
@@ -37,7 +37,7 @@ from stream.lists.snapshot.export import moment
 from stream.lists.snapshot.version_diff import Difference, difference, written
 from stream.lists.store.history import Made, history
 from stream.lists.store.list_at_time import Past, content, past_of
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 from stream.lists.store.rewrite import Move, Rebased, rebuild, rekey, rollback
 
 app = typer.Typer()
@@ -64,11 +64,11 @@ def history_(
     """
     settings = settings_of(config)
 
-    async def work(register: Register) -> tuple[Past, tuple[Made, ...]]:
+    async def work(register: ListStore) -> tuple[Past, tuple[Made, ...]]:
         past = await past_of(register, name)
         return past, await history(register, past, limit, each=each)
 
-    past, rows = with_register(settings, work)
+    past, rows = with_list_store(settings, work)
     if as_json:
         print_json(
             {
@@ -133,7 +133,7 @@ def diff(
     if form not in {"text", "json", "csv", "changes"}:
         fail(f"no format {form}: text, json, csv or changes", USAGE)
 
-    async def work(register: Register) -> tuple[Difference, int]:
+    async def work(register: ListStore) -> tuple[Difference, int]:
         past = await past_of(register, name)
         key = key_of(settings, past.head.circle)
         newest = new or past.head.generation
@@ -145,7 +145,7 @@ def diff(
         write_out(output, (piece.encode() for piece in pieces))
         return found, newest
 
-    found, newest = with_register(settings, work)
+    found, newest = with_list_store(settings, work)
     added, removed, changed = len(found.added), len(found.removed), len(found.changed[0])
     counts = f"{added:,} added, {removed:,} removed, {changed:,} changed"
     note(f"{name}, {old} to {newest}: {counts}")
@@ -174,7 +174,7 @@ def at_(
     check_form(form, output)
     at_ms = moment_in(when)
 
-    async def work(register: Register) -> tuple[int, Columns]:
+    async def work(register: ListStore) -> tuple[int, Columns]:
         past = await past_of(register, name)
         generation = past.generation_at(at_ms)
         key = key_of(settings, past.head.circle)
@@ -182,7 +182,7 @@ def at_(
         await write_list(replace(past.head, generation=generation), columns, key, form, output)
         return generation, columns
 
-    generation, columns = with_register(settings, work)
+    generation, columns = with_list_store(settings, work)
     note(f"{name} at {moment(at_ms // 1000)}: generation {generation}, {len(columns):,} entries")
 
 
@@ -206,14 +206,14 @@ def rollback_(
     if not reason.strip():
         fail("--reason is empty: the audit has to say why", USAGE)
 
-    async def work(register: Register) -> Rebased:
+    async def work(register: ListStore) -> Rebased:
         head = (await register.state(name)).head
         key = key_of(settings, head.circle)
         behind_calls(settings, head.count)
         with progress() as stage:
             return await rollback(register, name, generation, key, who, now_s(), stage)
 
-    done = with_register(settings, work)
+    done = with_list_store(settings, work)
     _told(name, done, f"{name} is what it was at generation {generation}", as_json=as_json)
 
 
@@ -234,14 +234,14 @@ def rebuild_(
     """
     settings, who = settings_of(config), by(actor, reason)
 
-    async def work(register: Register) -> Rebased:
+    async def work(register: ListStore) -> Rebased:
         head = (await register.state(name)).head
         key = key_of(settings, head.circle)
         behind_calls(settings, head.count)
         with progress() as stage:
             return await rebuild(register, name, key, who, now_s(), stage)
 
-    done = with_register(settings, work)
+    done = with_list_store(settings, work)
     _told(name, done, f"{name}: {done.folded:,} changes are in its base now", as_json=as_json)
 
 
@@ -264,7 +264,7 @@ def rekey_(
     """
     settings, who = settings_of(config), by(actor, reason)
 
-    async def work(register: Register) -> Rebased:
+    async def work(register: ListStore) -> Rebased:
         head = (await register.state(name)).head
         if head.circle == circle:
             fail(f"{name} is of circle {circle} already; nothing was changed", NOTHING_DONE)
@@ -273,7 +273,7 @@ def rekey_(
         with progress() as stage:
             return await rekey(register, name, move, who, now_s(), stage)
 
-    done = with_register(settings, work)
+    done = with_list_store(settings, work)
     if as_json:
         print_json({"list": name, "circle": circle, **asdict(done)})
     else:
@@ -303,7 +303,7 @@ def repair(
     settings, who = settings_of(config), by(actor, reason or "repair from the state of a worker")
     keys, state_dir = settings.circle_keys(), Path(settings.lists.state_dir)
 
-    async def work(register: Register) -> tuple[Diagnosis, Rebased | None]:
+    async def work(register: ListStore) -> tuple[Diagnosis, Rebased | None]:
         found = await look(register, name, state_dir, keys)
         if not from_state or found.held is None:
             return found, None
@@ -312,7 +312,7 @@ def repair(
             key = found.held.live.key
             return found, await put_back(register, found, key, who, now_s(), stage)
 
-    found, done = with_register(settings, work)
+    found, done = with_list_store(settings, work)
     if as_json:
         print_json(_diagnosis_json(found) | {"put_back": done.generation if done else None})
     elif done is not None:

@@ -67,23 +67,23 @@ class TopicMissing(Fault):
     exit_code = UNUSABLE
 
 
-class RegisterDown(Fault):
+class ListStoreDown(Fault):
     """The register (Redis) does not answer."""
 
     exit_code = UNUSABLE
 
 
-class RegisterRefuses(RegisterDown):
+class ListStoreRefuses(ListStoreDown):
     """The register answers and does not let us in: name or password do not fit, or its rights."""
 
 
-class RegisterUnsafe(Fault):
+class ListStoreUnsafe(Fault):
     """The register answers, but is set up in a way that could lose entries."""
 
     exit_code = UNUSABLE
 
 
-class RegisterLost(Fault):
+class ListStoreLost(Fault):
     """The register lost data: it is another one than before, or a generation went back."""
 
 
@@ -190,5 +190,5 @@ class DocumentUnreadable(Fault):
     """What a partner says of his enforcement is malformed, or not his to say; it is not kept."""
 
 
-class RegisterBehind(Fault):
+class ListStoreBehind(Fault):
     """The register does not hold what was published from it: an older copy, or another register."""

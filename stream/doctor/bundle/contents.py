@@ -25,7 +25,7 @@ from stream.doctor.bundle.scrub import environment
 from stream.doctor.run_checks import examine
 from stream.kafka.outage import listens
 from stream.lists.snapshot.export import moment
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 from stream.ops.monitor.collect import Watch
 
 PIECE_BYTES_MAX = 4 * 1024 * 1024
@@ -114,7 +114,7 @@ async def _metrics(settings: Settings) -> AsyncIterator[Piece]:
 async def _register(settings: Settings) -> AsyncIterator[Piece]:
     """Lists' heads, and the end of the audit."""
     try:
-        async with await Register.connect(settings.register()) as register:
+        async with await ListStore.connect(settings.list_store()) as register:
             heads = await register.heads()
             yield _json("lists.json", "every list as the register has it", heads)
             entries = [

@@ -14,7 +14,7 @@ from stream.edge.http.auth import Pace
 from stream.edge.http.decision_store import Kept, KeptDecisions
 from stream.edge.http.preloaded import Preloaded
 from stream.lists.store.heads import By
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 from stream.ops.clock import now_s
 
 RULES: Final[Mapping[str, str]] = {
@@ -47,7 +47,7 @@ class Because:
 
 @dataclass(slots=True, kw_only=True)
 class Redress:
-    """Decisions by id, and appeals. Every method may raise RegisterDown.
+    """Decisions by id, and appeals. Every method may raise ListStoreDown.
 
     `connect` opens the register for a redress; `desk` is that of the moment. `contacts` says by
     owner whom to ask. `pace` limits what one address may ask without a token.
@@ -55,7 +55,7 @@ class Redress:
 
     kept: KeptDecisions
     book: AppealBook
-    connect: Callable[[], Awaitable[Register]]
+    connect: Callable[[], Awaitable[ListStore]]
     desk: Callable[[], Desk]
     contacts: Mapping[str, str]
     pace: Pace

@@ -18,7 +18,7 @@ from prometheus_client import Counter, Gauge
 from redis.asyncio import Redis
 
 from stream.core.model.decision import Reason, Verdict
-from stream.core.model.errors import UNREADABLE, RegisterDown
+from stream.core.model.errors import UNREADABLE, ListStoreDown
 from stream.core.numbers.number import masked
 from stream.kafka.batch import RawBatch
 from stream.lists.store import redis_keys
@@ -118,7 +118,7 @@ def _without_other(decision: Kept) -> Kept:
 
 @dataclass(slots=True)
 class KeptDecisions:
-    """The copy. Methods raise RegisterDown."""
+    """The copy. Methods raise ListStoreDown."""
 
     redis: Redis
     settings: KeptSettings
@@ -132,7 +132,7 @@ class KeptDecisions:
         while True:
             try:
                 await self.keep(held)
-            except RegisterDown as fault:
+            except ListStoreDown as fault:
                 log.warning("decisions cannot be kept by their ids, still trying: %s", fault)
                 await asyncio.sleep(backoff.next_s())
             else:
@@ -203,7 +203,7 @@ class KeptDecisions:
             asked, self._asked = self._asked, []
             try:
                 await self.keep(worth_keeping(asked))
-            except RegisterDown as fault:
+            except ListStoreDown as fault:
                 log.warning("%d decisions of lookups are not kept by id: %s", len(asked), fault)
 
     def _days(self) -> list[str]:

@@ -19,7 +19,7 @@ from stream.ops.clock import now_ms, now_s
 
 @dataclass(slots=True)
 class Preloaded:
-    """Looks behind ids. `judge` gives the lists of the moment. Raises RegisterDown."""
+    """Looks behind ids. `judge` gives the lists of the moment. Raises ListStoreDown."""
 
     redis: Redis
     judge: Callable[[], Judge]

@@ -19,9 +19,9 @@ from stream.core.model.errors import (
     AppealUnknown,
     ChangeConflict,
     Fault,
-    RegisterDown,
-    RegisterLost,
-    RegisterUnsafe,
+    ListStoreDown,
+    ListStoreLost,
+    ListStoreUnsafe,
 )
 from stream.edge.http.rendering import page, wants_page
 
@@ -76,9 +76,9 @@ _STATUS: Final = {
 _FAULTS: Final[Mapping[type[Fault], Kind]] = {
     AppealUnknown: Kind.NOT_FOUND,
     AppealRefused: Kind.CONFLICT,
-    RegisterDown: Kind.REGISTER_DOWN,
-    RegisterUnsafe: Kind.REGISTER_DOWN,
-    RegisterLost: Kind.REGISTER_DOWN,
+    ListStoreDown: Kind.REGISTER_DOWN,
+    ListStoreUnsafe: Kind.REGISTER_DOWN,
+    ListStoreLost: Kind.REGISTER_DOWN,
     ChangeConflict: Kind.CONFLICT,
 }
 _KIND_OF: Final = {404: Kind.NOT_FOUND, 405: Kind.METHOD, 413: Kind.TOO_LARGE}

@@ -14,11 +14,11 @@ from typing import Any
 import msgspec
 from redis.exceptions import RedisError
 
-from stream.core.model.errors import Fault, RegisterDown, RegisterRefuses
+from stream.core.model.errors import Fault, ListStoreDown, ListStoreRefuses
 from stream.edge.sinks import proxy_keys
 from stream.edge.sinks.proxy_keys import Held, Put
 from stream.lists.store.redis_client import Closing, client, look_at
-from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.settings import ListStoreSettings
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ def _renamed(doing: str) -> Iterator[None]:
 class Proxies(Closing):
     """One connection. Use `async with`."""
 
-    def __init__(self, settings: RegisterSettings) -> None:
+    def __init__(self, settings: ListStoreSettings) -> None:
         super().__init__(client(settings))
         self._settings = settings
         self.info: Mapping[str, Any] = {}
@@ -68,12 +68,12 @@ class Proxies(Closing):
         self._beat = self._redis.register_script(proxy_keys.BEAT)
 
     async def let_in(self) -> None:
-        """Raise RegisterRefuses where it is there and does not let us in: that waits for people."""
+        """Raise ListStoreRefuses where it answers and refuses us: only people can change that."""
         try:
             await look_at(self._redis, self._settings)
-        except RegisterRefuses:
+        except ListStoreRefuses:
             raise
-        except RegisterDown as fault:
+        except ListStoreDown as fault:
             log.warning("the proxies' Redis is waited for: %s", fault)
 
     async def standing(self) -> Standing:

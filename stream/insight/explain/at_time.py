@@ -23,7 +23,7 @@ from stream.lists.snapshot.merge import empty_columns
 from stream.lists.store.heads import ListHead
 from stream.lists.store.history import Turn, said_at, turns_of, with_audit
 from stream.lists.store.list_at_time import millis, pasts_about
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 from stream.lists.store.promotions import TrialBook
 from stream.lists.store.store_codec import Op, allow_of
 
@@ -40,8 +40,8 @@ class Then:
     allow_known: bool
 
 
-async def lists_at(settings: Settings, register: Register, e164: str, at_ms: int) -> Then:
-    """What every list said of a number at a moment. Raises RegisterDown."""
+async def lists_at(settings: Settings, register: ListStore, e164: str, at_ms: int) -> Then:
+    """What every list said of a number at a moment. Raises ListStoreDown."""
     lives: list[LiveList] = []
     not_known: dict[str, str] = {}
     keys = settings.circle_keys()
@@ -64,15 +64,15 @@ async def lists_at(settings: Settings, register: Register, e164: str, at_ms: int
         lives.append(live)
     allow, sure = await _allow_at(register, at_ms)
     made = await asyncio.to_thread(Blocklists.of, lives, allow, _table_of)
-    async with TrialBook.open(settings.register()) as book:
+    async with TrialBook.open(settings.list_store()) as book:
         trials = (await book.read()).over(NO_TRIALS).as_of(at_ms // 1000)
     return Then(made.with_trials(trials), not_known, sure)
 
 
 async def history_of(
-    settings: Settings, register: Register, e164: str
+    settings: Settings, register: ListStore, e164: str
 ) -> dict[str, tuple[Turn, ...]]:
-    """What became of a number on every list that holds or held it. Raises RegisterDown."""
+    """What became of a number on every list that holds or held it. Raises ListStoreDown."""
     asked = _asked(settings, (await register.heads()).lists, e164, {})
     turns = {
         name: await turns_of(register, past, asked[name])
@@ -121,7 +121,7 @@ def turns_json(turns: Mapping[str, Sequence[Turn]]) -> list[dict[str, Any]]:
     ]
 
 
-async def _allow_at(register: Register, at_ms: int) -> tuple[Allowlist, bool]:
+async def _allow_at(register: ListStore, at_ms: int) -> tuple[Allowlist, bool]:
     """The allowlist of a moment, and whether that is known for sure.
 
     Steps that are still in the change stream are done again; what is older is taken from the

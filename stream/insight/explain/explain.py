@@ -16,7 +16,7 @@ from stream.insight.explain.deliveries import delivered
 from stream.insight.explain.last_decisions import decided
 from stream.insight.explain.list_answers import answer_for, moment
 from stream.insight.explain.terms import deciding
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 from stream.ops.clock import now_ms
 
 DECISIONS = 5
@@ -57,12 +57,12 @@ async def chain_now(
 
 
 async def chain_then(
-    settings: Settings, agreements: Agreements, register: Register, asked: Question
+    settings: Settings, agreements: Agreements, register: ListStore, asked: Question
 ) -> dict[str, Any]:
     """The chain as it was at the question's moment.
 
     The lists are those of then, as far as they are kept, agreements count as they stood then, and
-    `[policy]` is today's. Raises RegisterDown.
+    `[policy]` is today's. Raises ListStoreDown.
     """
     assert asked.at_ms is not None, "there is a moment"
     then = await lists_at(settings, register, asked.number, asked.at_ms)
@@ -75,9 +75,9 @@ async def chain_then(
 
 
 async def with_history(
-    settings: Settings, register: Register, answer: Mapping[str, Any]
+    settings: Settings, register: ListStore, answer: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The same, with how the number came on and off each list. Raises RegisterDown."""
+    """The same, with how the number came on and off each list. Raises ListStoreDown."""
     turns = await history_of(settings, register, answer["number"])
     return {**answer, "history": turns_json(turns)}
 

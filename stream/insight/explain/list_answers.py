@@ -23,7 +23,7 @@ from stream.core.filters.digests import Digests, elements
 from stream.core.model.agreement import Agreements
 from stream.core.model.confidence import Decay, left, rounded
 from stream.core.model.entry import NEVER, Category, Entry
-from stream.core.model.errors import RegisterDown
+from stream.core.model.errors import ListStoreDown
 from stream.core.numbers.number import parse_many
 from stream.core.policy.bounds import NO_AGREEMENT
 from stream.core.policy.rules import rules_that_ask
@@ -61,7 +61,7 @@ async def lists_now(settings: Settings) -> tuple[Blocklists, str]:
         if following.done():
             following.result()
         if away.done() and not refresher.current.lists:
-            raise RegisterDown(
+            raise ListStoreDown(
                 f"the register {said[0].partition(';')[0]}, and "
                 f"{settings.lists.state_dir} holds no lists"
             )

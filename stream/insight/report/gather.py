@@ -22,14 +22,14 @@ from stream.insight.report.period import Period, day_of
 from stream.insight.report.whole import before_of, days_of
 from stream.lists.store.audit_entries import AuditEntry
 from stream.lists.store.enforcement_store import EnforcedBook
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 
 _VERDICTS = ("feed_held", "feed_refused")
 
 
 async def gathered(
     settings: Settings,
-    register: Register,
+    register: ListStore,
     agreement: Agreement,
     known: Agreements,
     period: Period,
@@ -37,7 +37,7 @@ async def gathered(
 ) -> Material:
     """All that is recorded here of an agreement's lists, in a period and in the one before.
 
-    Raises RegisterDown, RegisterLost.
+    Raises ListStoreDown, ListStoreLost.
     """
     home = settings.calls.home_country
     days = days_of(period, now_s)
@@ -45,7 +45,7 @@ async def gathered(
     places = [(clause.list, country) for _, clause, country in covered(agreement, known.held, days)]
     lists = {name for name, _ in places}
     versions, sizes, sizes_before = await _audited(register, lists, days, before)
-    async with EnforcedBook.open(settings.register()) as book:
+    async with EnforcedBook.open(settings.list_store()) as book:
         documents = [
             document
             for name, country in places
@@ -84,7 +84,7 @@ def _unread(
 
 
 async def _audited(
-    register: Register, lists: set[str], days: Period, before: Period
+    register: ListStore, lists: set[str], days: Period, before: Period
 ) -> tuple[tuple[VersionEvent, ...], dict[str, int], dict[str, int]]:
     """Versions held or refused on those days; numbers on each list after them, and before them.
 
@@ -133,7 +133,7 @@ async def _feeds(settings: Settings, lists: set[str]) -> tuple[FeedNow, ...] | N
     except ConfigInvalid:
         return None
     found = []
-    async with FeedBook.open(settings.register()) as book:
+    async with FeedBook.open(settings.list_store()) as book:
         for feed, path in paths.items():
             name = _list_in(path)
             if name not in lists:
@@ -168,7 +168,7 @@ def _list_in(path: Path) -> str:
 async def _appeals(settings: Settings, lists: set[str]) -> tuple[OpenAppeal, ...]:
     """Appeals that wait for their answer, once for each of these lists that they name."""
     found = []
-    async with AppealBook.open(settings.register(), settings.appeals.kept_days) as book:
+    async with AppealBook.open(settings.list_store(), settings.appeals.kept_days) as book:
         for state in sorted(OPEN):
             for appeal in await book.in_state(state):
                 names = {named.list for named in appeal.lists}

@@ -13,7 +13,7 @@ from stream.insight.trials.trial_counts import Figures
 from stream.kafka.call_events import Observe
 from stream.kafka.decision_history import whole_decision_in
 from stream.kafka.topic_reader import Progress, past_records
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 from stream.lists.store.promotions import Booked, TrialBook
 
 
@@ -30,10 +30,10 @@ class Standings:
 
 
 async def standings_now(
-    settings: Settings, register: Register, agreements: Agreements, at_s: int
+    settings: Settings, register: ListStore, agreements: Agreements, at_s: int
 ) -> Standings:
-    """Where everything stands. Raises RegisterDown, SnapshotUnreadable."""
-    async with TrialBook.open(settings.register()) as book:
+    """Where everything stands. Raises ListStoreDown, SnapshotUnreadable."""
+    async with TrialBook.open(settings.list_store()) as book:
         booked = await book.read()
     here = Here(
         policy=settings.policy.settings(),
@@ -71,8 +71,8 @@ async def figures_between(
 async def appeals_about(
     settings: Settings, targets: list[Target], since_s: int
 ) -> Mapping[Target, int]:
-    """How many appeals since then name each list. Raises RegisterDown."""
-    async with AppealBook.open(settings.register(), settings.appeals.kept_days) as book:
+    """How many appeals since then name each list. Raises ListStoreDown."""
+    async with AppealBook.open(settings.list_store(), settings.appeals.kept_days) as book:
         return {
             target: len(await book.about(target.name, since_s))
             for target in targets

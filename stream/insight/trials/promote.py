@@ -11,7 +11,7 @@ from stream.core.model.trials import Standing, Target, Turned
 from stream.insight.trials.count_decisions import standings_now
 from stream.insight.trials.status import Stands
 from stream.lists.store.heads import By
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 from stream.lists.store.promotions import TrialBook
 
 OPS: Final = {Standing.FORCE: "promote", Standing.TRIAL: "demote"}
@@ -29,7 +29,7 @@ class Done:
 
 async def turn(
     settings: Settings,
-    register: Register,
+    register: ListStore,
     agreements: Agreements,
     target: Target,
     standing: Standing,
@@ -39,7 +39,7 @@ async def turn(
 ) -> Done:
     """Put `target` to `standing`. `figures` are what its trial came to, kept with the step.
 
-    Raises ChangeConflict where there is nothing to do, or somebody else was first; RegisterDown,
+    Raises ChangeConflict where there is nothing to do, or somebody else was first; ListStoreDown,
     SnapshotUnreadable. In each case nothing was changed.
     """
     standings = await standings_now(settings, register, agreements, at_s)
@@ -59,7 +59,7 @@ async def turn(
     )
     told = ", ".join(f"{name} {count}" for name, count in figures.items())
     detail = f"{target}: {before.standing} to {standing}" + (f"; {told}" if told else "")
-    async with TrialBook.open(settings.register()) as book:
+    async with TrialBook.open(settings.list_store()) as book:
         generation = await book.turn(
             target,
             before.turned,

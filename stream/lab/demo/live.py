@@ -13,8 +13,8 @@ from stream.lab.demo.kafka import Sender
 from stream.lab.demo.material import LIVE_S, PROBES_PER_S, Material
 from stream.lab.demo.watch import Watch, clock_ms
 from stream.lists.store.heads import By, Removal
-from stream.lists.store.list_store import Register
-from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.list_store import ListStore
+from stream.lists.store.settings import ListStoreSettings
 
 ADD_AT_S, REMOVE_AT_S = 2.5, 6.0
 """When the two numbers change, counted from the first live call."""
@@ -23,7 +23,7 @@ BY = By("demo", "a change while calls flow")
 
 
 async def live_calls(
-    sender: Sender, register: RegisterSettings, material: Material, watch: Watch
+    sender: Sender, register: ListStoreSettings, material: Material, watch: Watch
 ) -> None:
     """Send the live calls, and change the two listings meanwhile, through the product's register.
 
@@ -31,7 +31,7 @@ async def live_calls(
     than the change that is timed.
     """
     added, removed = material.changes
-    async with await Register.connect(register) as open_register, asyncio.TaskGroup() as group:
+    async with await ListStore.connect(register) as open_register, asyncio.TaskGroup() as group:
         await open_register.heads()  # the connection is there before the clock starts
         group.create_task(_steady(sender, material, watch))
         group.create_task(_change(open_register, added, ADD_AT_S))
@@ -59,7 +59,7 @@ async def _steady(sender: Sender, material: Material, watch: Watch) -> None:
     await sender.flush()
 
 
-async def _change(register: Register, change: Change, at_s: float) -> None:
+async def _change(register: ListStore, change: Change, at_s: float) -> None:
     await asyncio.sleep(at_s)
     fingerprint = int(Digests(elements(np.array([change.number], "S16"), b"")).fingerprints()[0])
     now_s = int(time.time())

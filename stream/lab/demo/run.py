@@ -30,7 +30,7 @@ from stream.lab.demo.show import Show
 from stream.lab.demo.stay import Page
 from stream.lab.demo.steps import Steps
 from stream.lab.demo.watch import Watch
-from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.settings import ListStoreSettings
 
 LOOK_S = 0.2
 RATE_OVER_S = 1.0
@@ -117,7 +117,7 @@ class Run:
         """From the engine's start to its last decision, with the picture kept up to date."""
         places = self._servers.places
         picture = self._picture
-        register = RegisterSettings(places.redis_url, require_aof=places.durable)
+        register = ListStoreSettings(places.redis_url, require_aof=places.durable)
         async with asyncio.TaskGroup() as group:
             background = [
                 group.create_task(listen(places.bootstrap, places.topics, self._watch)),

@@ -18,8 +18,8 @@ from stream.lab.exercise import papers, quick
 from stream.lab.exercise.people import People
 from stream.lab.exercise.phone import Answer, Answers, Phone
 from stream.lab.exercise.web import Web
-from stream.lists.store.list_store import Register
-from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.list_store import ListStore
+from stream.lists.store.settings import ListStoreSettings
 
 SEEN_S_MAX = 30.0
 """What has not happened by then did not happen: far beyond what a busy machine needs."""
@@ -150,8 +150,8 @@ class Ringfence(Station):
     async def changed_ms(self) -> int:
         """When its register was changed last, by the Redis' clock, in ms since the epoch."""
         assert self._places is not None, "its settings are written first"
-        settings = RegisterSettings(self._places.redis_url, require_aof=self._places.durable)
-        async with await Register.connect(settings) as register:
+        settings = ListStoreSettings(self._places.redis_url, require_aof=self._places.durable)
+        async with await ListStore.connect(settings) as register:
             last_id = (await register.heads()).last_id
         return int(last_id.partition("-")[0])
 

@@ -17,7 +17,7 @@ from stream.lists.follower.list_events import EventKind
 from stream.lists.follower.sync_state import ALLOWLIST
 from stream.lists.snapshot.durable_files import locked, named_faults, sync_folder, write_synced
 from stream.lists.store.promotions import Booked, TrialBook, records_of, trials_of
-from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.settings import ListStoreSettings
 
 _FILE: Final = "trials.json"
 
@@ -73,7 +73,7 @@ Tell = Callable[[EventKind, str, str], None]
 class TrialsFollower:
     """`load` first, then `look` once, then `run` as a task."""
 
-    def __init__(self, register: RegisterSettings, state_dir: Path, tell: Tell) -> None:
+    def __init__(self, register: ListStoreSettings, state_dir: Path, tell: Tell) -> None:
         self.current: Trials = NO_TRIALS
         self._settings = register
         self._state_dir = state_dir
@@ -91,12 +91,12 @@ class TrialsFollower:
         self.current, self._identity = known.trials, known.identity
 
     async def look(self) -> bool:
-        """Compare with the list store, once; whether anything changed. Raises RegisterDown."""
+        """Compare with the list store, once; whether anything changed. Raises ListStoreDown."""
         async with TrialBook.open(self._settings) as book:
             return await self._look(book)
 
     async def run(self, changed: Callable[[Trials], None]) -> None:
-        """Follow the list store, and give `changed` whatever is new. Ends with RegisterDown."""
+        """Follow the list store, and give `changed` whatever is new. Ends with ListStoreDown."""
         async with TrialBook.open(self._settings) as book:
             while True:
                 if await self._look(book):

@@ -17,10 +17,10 @@ from stream.core.filters.blocklists import EMPTY_BLOCKLISTS, Blocklists, LiveLis
 from stream.core.filters.overlay import EMPTY, Change
 from stream.core.model.allowlist import Allowlist
 from stream.core.model.errors import (
+    ListStoreDown,
+    ListStoreRefuses,
+    ListStoreUnsafe,
     ListUnknown,
-    RegisterDown,
-    RegisterRefuses,
-    RegisterUnsafe,
     SnapshotUnreadable,
 )
 from stream.core.model.trials import Trials
@@ -33,7 +33,7 @@ from stream.lists.follower.reload import RefreshSettings, Reloaded, SnapshotSett
 from stream.lists.follower.snapshot_writer import Keeper
 from stream.lists.follower.sync_state import ALLOWLIST, Found, ListPosition, SyncState
 from stream.lists.store.heads import Heads
-from stream.lists.store.list_store import FIRST_ID, Register
+from stream.lists.store.list_store import FIRST_ID, ListStore
 from stream.lists.store.store_codec import Followed, Op, Step, change_of, scope_of
 from stream.ops.retry import Backoff
 from stream.ops.skipped_records import Place, Skipped, skip
@@ -128,23 +128,23 @@ class Refresher:
     async def run(self) -> None:
         """Follow the list store until cancelled, through every outage of it.
 
-        Raises RegisterUnsafe if the list store is unsafe at the first look, and RegisterRefuses if
-        it does not let us in then: start-up refuses it. Later it is waited for.
+        At the first look, an unsafe list store raises ListStoreUnsafe and one that does not let
+        us in ListStoreRefuses: start-up refuses them. Later both are waited for.
         """
         settings, backoff = self._settings, Backoff(_FIRST_WAIT_S, _MOST_WAIT_S)
         starting = True
         while True:
             try:
-                async with await Register.connect(
+                async with await ListStore.connect(
                     settings.register, settings.changes_block_ms
                 ) as register:
                     await self._serve(register, backoff)
-            except RegisterUnsafe as error:
+            except ListStoreUnsafe as error:
                 if starting:
                     raise
                 self._tell(EventKind.REGISTER_UNSAFE, ALLOWLIST, str(error))
-            except RegisterDown as error:
-                if starting and isinstance(error, RegisterRefuses):
+            except ListStoreDown as error:
+                if starting and isinstance(error, ListStoreRefuses):
                     raise  # the operator who starts it can fix that, and waiting cannot
                 self._tell(EventKind.REGISTER_DOWN, ALLOWLIST, str(error))
             starting = False
@@ -152,8 +152,8 @@ class Refresher:
                 self._loaded.set()  # what the snapshot directory gave has to do
             await asyncio.sleep(backoff.next_s())
 
-    async def _serve(self, register: Register, backoff: Backoff) -> None:
-        """One connection's life; ends with RegisterDown."""
+    async def _serve(self, register: ListStore, backoff: Backoff) -> None:
+        """One connection's life; ends with ListStoreDown."""
         # Before the first call: a list on trial must not block any.
         await self._trials.look()
         self._try(self._trials.current)
@@ -181,7 +181,7 @@ class Refresher:
             self._sync.break_off()
             self._waiting.clear()
 
-    async def _follow(self, register: Register) -> None:
+    async def _follow(self, register: ListStore) -> None:
         next_look = time.monotonic() + self._settings.reconcile_s
         while True:
             self._take(await register.follow(self._position, self._settings.changes_block_ms))
@@ -230,7 +230,7 @@ class Refresher:
 
     # Heads
 
-    async def _reconcile(self, register: Register) -> None:
+    async def _reconcile(self, register: ListStore) -> None:
         """Compare all heads with what is enforced here; whatever differs is read again."""
         before = self._sync.copy()
         heads = await register.heads()
@@ -284,7 +284,7 @@ class Refresher:
 
     # Reading again
 
-    async def _reload(self, register: Register) -> None:
+    async def _reload(self, register: ListStore) -> None:
         while True:
             await self._stale.wait()
             self._stale.clear()
@@ -295,7 +295,7 @@ class Refresher:
             if not self._sync.stale and not self._sync.foreign:
                 self._loaded.set()
 
-    async def _reload_allowlist(self, register: Register) -> None:
+    async def _reload_allowlist(self, register: ListStore) -> None:
         try:
             head, entries = await register.allow_all()
         except SnapshotUnreadable as error:
@@ -309,7 +309,7 @@ class Refresher:
         self.current = self.current.with_allow(Allowlist.of(entries))
         self._writer.allowlist(self._identity, head, entries)
 
-    async def _reload_lists(self, register: Register, names: Sequence[str]) -> None:
+    async def _reload_lists(self, register: ListStore, names: Sequence[str]) -> None:
         """Read lists again. At the start all go live together: one table is made of all of them."""
         self._waiting.update((name, []) for name in names)
         read: list[Reloaded] = []
@@ -336,7 +336,7 @@ class Refresher:
         for name in names:
             self._waiting.pop(name, None)
 
-    async def _drop(self, register: Register, name: str) -> None:
+    async def _drop(self, register: ListStore, name: str) -> None:
         """Stop enforcing a list that a person deleted. A list that is missing otherwise is lost
         data.
         """

@@ -19,8 +19,8 @@ from stream.lists.snapshot.build import Version, build_snapshot
 from stream.lists.snapshot.circle_keys import key_id
 from stream.lists.snapshot.merge import empty_columns
 from stream.lists.store.heads import ListHead, ListState
-from stream.lists.store.list_store import Register
-from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.list_store import ListStore
+from stream.lists.store.settings import ListStoreSettings
 
 TRIES = 3
 """A list that gets a new base while it is read is read again; after that the next step tells of
@@ -35,7 +35,7 @@ class RefreshSettings:
     wait for a change, `reconcile_s` how often heads are compared.
     """
 
-    register: RegisterSettings
+    register: ListStoreSettings
     state_dir: Path
     keys: Mapping[str, bytes]
     changes_block_ms: int = 1000
@@ -61,11 +61,11 @@ class Reloaded:
 
 
 async def reload_list(
-    register: Register, name: str, held: Snapshot | None, place: SnapshotSettings, now_s: int
+    register: ListStore, name: str, held: Snapshot | None, place: SnapshotSettings, now_s: int
 ) -> Reloaded:
     """Return the list `name` as it is in the list store; `held` is the snapshot that is live now.
 
-    Raises RegisterDown, ListUnknown, and SnapshotUnreadable if it cannot be used.
+    Raises ListStoreDown, ListUnknown, and SnapshotUnreadable if it cannot be used.
     """
     for last_try in (*[False] * (TRIES - 1), True):
         state = await register.state(name)
@@ -90,7 +90,7 @@ async def reload_list(
 
 
 async def _base(
-    register: Register,
+    register: ListStore,
     head: ListHead,
     held: Snapshot | None,
     key: bytes,

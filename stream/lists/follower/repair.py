@@ -18,7 +18,7 @@ from stream.lists.follower import change_log, local_state, snapshot_directory
 from stream.lists.follower.local_state import LocalList
 from stream.lists.snapshot.build import with_changes
 from stream.lists.store.heads import By, Heads, ListHead
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 from stream.lists.store.rewrite import Draft, Origin, Rebased, Stage, rewrite_once, silent
 from stream.lists.store.store_codec import Step, change_of
 
@@ -144,9 +144,9 @@ def _since(
 
 
 async def look(
-    register: Register, name: str, state_dir: Path, keys: Mapping[str, bytes]
+    register: ListStore, name: str, state_dir: Path, keys: Mapping[str, bytes]
 ) -> Diagnosis:
-    """Compare the list here with the list store's. Raises RegisterDown, SnapshotUnreadable. Blocks
+    """Compare the list here with the list store's. Raises ListStoreDown, SnapshotUnreadable. Blocks
     too.
     """
     known = local_state.known(state_dir)
@@ -161,7 +161,7 @@ async def look(
     return diagnose(name, held, known.identity, chains, heads, steps, same_base=same)
 
 
-async def _has_base_of(register: Register, name: str, held: LocalList) -> bool:
+async def _has_base_of(register: ListStore, name: str, held: LocalList) -> bool:
     if held.live.snapshot is None:
         return False
     try:
@@ -172,7 +172,7 @@ async def _has_base_of(register: Register, name: str, held: LocalList) -> bool:
 
 
 async def put_back(
-    register: Register, found: Diagnosis, key: bytes, by: By, now_s: int, stage: Stage = silent
+    register: ListStore, found: Diagnosis, key: bytes, by: By, now_s: int, stage: Stage = silent
 ) -> Rebased:
     """Make the list what is known here, as a generation above all that here and there are known.
 
@@ -223,8 +223,11 @@ class AllowLoss:
         return self.there < self.here
 
 
-async def allowlist_loss(register: Register, state_dir: Path) -> AllowLoss:
-    """Compare the allowlist here with the list store's. Raises RegisterDown, SnapshotUnreadable."""
+async def allowlist_loss(register: ListStore, state_dir: Path) -> AllowLoss:
+    """Compare the allowlist here with the list store's.
+
+    Raises ListStoreDown, SnapshotUnreadable.
+    """
     known = local_state.known(state_dir)
     heads = await register.heads()
     head, entries = await register.allow_all()
@@ -239,7 +242,7 @@ async def allowlist_loss(register: Register, state_dir: Path) -> AllowLoss:
     )
 
 
-async def put_back_allowlist(register: Register, loss: AllowLoss, by: By) -> None:
+async def put_back_allowlist(register: ListStore, loss: AllowLoss, by: By) -> None:
     """Make the list store's allowlist what is known here, with what was made there since.
 
     Workers take it over at its last step, whole. Raises ChangeConflict where nothing was lost.

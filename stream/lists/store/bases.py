@@ -26,7 +26,7 @@ from redis.asyncio import Redis
 
 from stream.core.filters.snapshot import COLUMNS, MANIFEST_PART, decode_manifest
 from stream.core.model.entry import Columns, Entry
-from stream.core.model.errors import UNREADABLE, RegisterLost, SnapshotUnreadable
+from stream.core.model.errors import UNREADABLE, ListStoreLost, SnapshotUnreadable
 from stream.lists.store import redis_keys
 from stream.lists.store.heads import Progress
 from stream.lists.store.redis_client import renamed
@@ -299,7 +299,7 @@ async def write(
 ) -> None:
     """Write a base that no list points to yet, and read every byte of it back.
 
-    Raises RegisterLost if it reads back otherwise.
+    Raises ListStoreLost if it reads back otherwise.
     """
     packed, manifest = pack(parts), parts[MANIFEST_PART]
     key = redis_keys.base(name, generation)
@@ -313,10 +313,10 @@ async def write(
         for i, blob in enumerate(packed.blobs()):
             await redis.set(f"{key}:{i}", blob, ex=UNPUBLISHED_TTL_S)
             if await redis.get(f"{key}:{i}") != blob:
-                raise RegisterLost(f"{key}:{i} reads back otherwise than it was written")
+                raise ListStoreLost(f"{key}:{i} reads back otherwise than it was written")
             progress(i + 1, blobs)
         if await redis.hmget(key, ["manifest", "layout"]) != [manifest, layout]:
-            raise RegisterLost(f"{key} reads back otherwise than it was written")
+            raise ListStoreLost(f"{key} reads back otherwise than it was written")
 
 
 async def _head(redis: Redis, name: str, generation: int) -> tuple[bytes, Layout]:

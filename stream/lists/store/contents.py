@@ -16,18 +16,18 @@ from stream.lists.snapshot.build import CHUNK, with_changes
 from stream.lists.snapshot.circle_keys import epochs_before
 from stream.lists.snapshot.merge import empty_columns
 from stream.lists.store.heads import ListHead
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 
 CHANGES_MAX = 5_000
 """Up to so many changes over a base are cheap for every worker; more are built into a new base."""
 
 
-async def head_of(register: Register, name: str) -> ListHead:
+async def head_of(register: ListStore, name: str) -> ListHead:
     """Return the list's head; raises ListUnknown."""
     return (await register.state(name)).head
 
 
-async def columns_in(register: Register, name: str, generation: int, key: bytes) -> Columns:
+async def columns_in(register: ListStore, name: str, generation: int, key: bytes) -> Columns:
     """Return the entries of the base of `generation`; 0: none.
 
     Raises SnapshotUnreadable for a bare filter too, whose entries are unknown: it must not be
@@ -45,7 +45,7 @@ async def columns_in(register: Register, name: str, generation: int, key: bytes)
     return held
 
 
-async def entries_of(register: Register, name: str, key: bytes) -> tuple[ListHead, Columns]:
+async def entries_of(register: ListStore, name: str, key: bytes) -> tuple[ListHead, Columns]:
     """Return all entries of a list as the list store has them now."""
     state = await register.state(name)
     old = await columns_in(register, name, state.head.base, key)
@@ -60,7 +60,7 @@ def fingerprints_of(texts: Sequence[str], key: bytes) -> list[int]:
 
 
 async def covering(
-    register: Register, name: str, key: bytes, texts: Sequence[str], now_s: int
+    register: ListStore, name: str, key: bytes, texts: Sequence[str], now_s: int
 ) -> dict[str, str]:
     """Of those `texts` that lie under a prefix on list `name`, the one that speaks for them.
 
@@ -93,12 +93,12 @@ def _shorter(text: str) -> list[str]:
 
 
 async def hashed_now(
-    register: Register, name: str, fingerprints: Collection[int], keys: Mapping[str, bytes]
+    register: ListStore, name: str, fingerprints: Collection[int], keys: Mapping[str, bytes]
 ) -> dict[int, int]:
     """Translate fingerprints of former circle keys into the list's own; only those of its numbers.
 
     Hashes every number of the list for each earlier key that is here, and none where the list holds
-    all fingerprints as they are. Raises ListUnknown, RegisterDown, SnapshotUnreadable.
+    all fingerprints as they are. Raises ListUnknown, ListStoreDown, SnapshotUnreadable.
     """
     head = (await register.state(name)).head
     older = [keys[circle] for circle in epochs_before(head.circle) if circle in keys]

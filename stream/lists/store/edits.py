@@ -70,7 +70,7 @@ class Editor:
         """Return every edit by a script of its own, many to a round trip; those of a number in
         order.
 
-        Raises RegisterDown, ListUnknown; and ChangeConflict where others change the same numbers
+        Raises ListStoreDown, ListUnknown; and ChangeConflict where others change the same numbers
         without a pause, after a part of the edits was made.
         """
         outcomes: dict[int, Outcome] = {}

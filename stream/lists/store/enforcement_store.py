@@ -15,7 +15,7 @@ from redis.asyncio.client import Pipeline
 from redis.exceptions import WatchError
 
 from stream.core.model.enforcement import Counts, Enforcement, Outcome, Sighting
-from stream.core.model.errors import UNREADABLE, ChangeConflict, RegisterLost
+from stream.core.model.errors import UNREADABLE, ChangeConflict, ListStoreLost
 from stream.lists.store import list_lua, redis_keys
 from stream.lists.store.enforcement_counts import (
     COUNTS_S,
@@ -35,7 +35,7 @@ from stream.lists.store.enforcement_counts import (
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import AUDIT_MAX
 from stream.lists.store.redis_client import Closing, client, renamed
-from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.settings import ListStoreSettings
 from stream.lists.store.store_codec import hex_of
 from stream.ops.skipped_records import Place, Skipped, skip
 
@@ -49,21 +49,21 @@ _REFUSED_MAX: Final = 200
 
 
 class EnforcedBook(Closing):
-    """Use `async with EnforcedBook.open(settings) as book`. Methods may raise RegisterDown."""
+    """Use `async with EnforcedBook.open(settings) as book`. Methods may raise ListStoreDown."""
 
     def __init__(self, redis: Redis) -> None:
         super().__init__(redis)
         self._write = redis.register_script(list_lua.FEED)
 
     @classmethod
-    def open(cls, settings: RegisterSettings) -> Self:
+    def open(cls, settings: ListStoreSettings) -> Self:
         """At the same Redis as the list store."""
         return cls(client(settings))
 
     async def progress(self, partition: str) -> tuple[Progress, list[bytes]]:
         """Return the position in a partition of decisions, and the ids counted last.
 
-        Raises RegisterLost where that cannot be read.
+        Raises ListStoreLost where that cannot be read.
         """
         with renamed(f"reading how far {partition} is counted"):
             async with self._redis.pipeline(transaction=True) as pipe:
@@ -336,12 +336,12 @@ class EnforcedBook(Closing):
 
 
 def _progress(held: Any, partition: str) -> Progress:
-    """Decode the position. Raises RegisterLost: a guess would count decisions twice."""
+    """Decode the position. Raises ListStoreLost: a guess would count decisions twice."""
     offset, place = (None if value is None else _whole(value) for value in held)
     if held != [None, None] and (offset is None or place is None or place >= SEEN):
         key = redis_keys.enforced_at(partition)
         text = f"{key}: how far decisions are counted cannot be read. `redis-cli DEL {key}`, and"
-        raise RegisterLost(f"{text} counting begins at the oldest decision that Kafka keeps")
+        raise ListStoreLost(f"{text} counting begins at the oldest decision that Kafka keeps")
     return Progress(offset, place or 0)
 
 

@@ -13,7 +13,7 @@ from stream.core.model.errors import VersionGone
 from stream.lists.store.audit_entries import FEED_FORGOTTEN, AuditEntry, told_of_version
 from stream.lists.store.heads import ListHead
 from stream.lists.store.list_at_time import Past, Stretch, is_bare, millis
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 from stream.lists.store.store_codec import REBUILD, REKEY, BaseRecord, Op, Step, base_of
 
 RECENT_ENTRIES = 10_000
@@ -47,7 +47,7 @@ class Made:
 
 
 async def history(
-    register: Register, past: Past, most: int, *, each: bool = False
+    register: ListStore, past: Past, most: int, *, each: bool = False
 ) -> tuple[Made, ...]:
     """Return the newest `most` (0: all) of what was made of a list, newest first.
 
@@ -74,7 +74,7 @@ async def history(
     return tuple(rows)[: most or None]
 
 
-async def recent(register: Register, head: ListHead, most: int) -> tuple[tuple[Made, ...], bool]:
+async def recent(register: ListStore, head: ListHead, most: int) -> tuple[tuple[Made, ...], bool]:
     """Return the newest `most` rows, and whether there were no more; from the newest end of the
     audit.
 
@@ -193,11 +193,11 @@ class Turn:
 
 
 async def said_at(
-    register: Register, past: Past, generation: int, fingerprints: Sequence[int]
+    register: ListStore, past: Past, generation: int, fingerprints: Sequence[int]
 ) -> Said:
     """Return the reports of `fingerprints` at a generation.
 
-    Raises VersionGone, RegisterDown, SnapshotUnreadable.
+    Raises VersionGone, ListStoreDown, SnapshotUnreadable.
     """
     stretch = past.stretch_of(generation)
     if await is_bare(register, past, stretch):
@@ -206,7 +206,9 @@ async def said_at(
     return _after(said, past.changes(stretch, generation), set(fingerprints))
 
 
-async def turns_of(register: Register, past: Past, fingerprints: Sequence[int]) -> tuple[Turn, ...]:
+async def turns_of(
+    register: ListStore, past: Past, fingerprints: Sequence[int]
+) -> tuple[Turn, ...]:
     """Return the history of a number on a list, oldest first, as far as it is kept."""
     found: list[Turn] = []
     before: Said = {}
@@ -230,7 +232,7 @@ async def turns_of(register: Register, past: Past, fingerprints: Sequence[int]) 
 
 
 async def with_audit(
-    register: Register, turns: Mapping[str, Sequence[Turn]]
+    register: ListStore, turns: Mapping[str, Sequence[Turn]]
 ) -> dict[str, tuple[Turn, ...]]:
     """Return the turns on each list with who made them and why, where the audit still says so."""
     wanted = {(name, turn.generation) for name, mine in turns.items() for turn in mine}
@@ -252,7 +254,7 @@ def _told(turn: Turn, by: tuple[str, str] | None) -> Turn:
 
 
 async def _in_base(
-    register: Register, past: Past, stretch: Stretch, fingerprints: Sequence[int]
+    register: ListStore, past: Past, stretch: Stretch, fingerprints: Sequence[int]
 ) -> Said:
     return await register.reports_in_base(past.head.name, stretch.base.generation, fingerprints)
 

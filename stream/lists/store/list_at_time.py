@@ -17,7 +17,7 @@ from stream.core.model.errors import SnapshotUnreadable, VersionGone
 from stream.lists.snapshot.build import with_changes
 from stream.lists.snapshot.merge import empty_columns
 from stream.lists.store.heads import ListHead
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 from stream.lists.store.past_reader import KeptBase
 from stream.lists.store.store_codec import REBUILD, REKEY, Op, Step, base_of, change_of
 
@@ -109,15 +109,17 @@ class Past:
         return f"these can be had: {self.said()} (bases_kept, bases_kept_days in [lists])"
 
 
-async def past_of(register: Register, name: str) -> Past:
-    """Return the available past of a list. Raises ListUnknown, RegisterDown."""
+async def past_of(register: ListStore, name: str) -> Past:
+    """Return the available past of a list. Raises ListUnknown, ListStoreDown."""
     bases = await register.annals.bases(name)
     head = (await register.state(name)).head
     return _past(head, bases, await register.annals.steps(name, _born(head)))
 
 
-async def pasts_about(register: Register, wanted: Mapping[str, Collection[int]]) -> dict[str, Past]:
-    """Return the pasts of lists, each with only the changes to some fingerprints. RegisterDown."""
+async def pasts_about(
+    register: ListStore, wanted: Mapping[str, Collection[int]]
+) -> dict[str, Past]:
+    """Return the pasts of lists, each with only the changes to some fingerprints. ListStoreDown."""
     annals = register.annals
     bases = {name: await annals.bases(name) for name in wanted}
     heads = (await register.heads()).lists
@@ -197,10 +199,10 @@ def _replaces(step: Step) -> bool:
     return record is None or record.what != REBUILD
 
 
-async def content(register: Register, past: Past, generation: int, key: bytes) -> Columns:
+async def content(register: ListStore, past: Past, generation: int, key: bytes) -> Columns:
     """Return the list's entries as of `generation`.
 
-    Raises VersionGone, also where its base is a bare filter; RegisterDown, SnapshotUnreadable.
+    Raises VersionGone, also where its base is a bare filter; ListStoreDown, SnapshotUnreadable.
     """
     stretch = past.stretch_of(generation)
     held = empty_columns()
@@ -222,8 +224,8 @@ async def content(register: Register, past: Past, generation: int, key: bytes) -
     return await asyncio.to_thread(with_changes, held, list(past.changes(stretch, generation)))
 
 
-async def is_bare(register: Register, past: Past, stretch: Stretch) -> bool:
-    """Return whether a stretch's base is a filter alone. Raises VersionGone, RegisterDown."""
+async def is_bare(register: ListStore, past: Past, stretch: Stretch) -> bool:
+    """Return whether a stretch's base is a filter alone. Raises VersionGone, ListStoreDown."""
     if not stretch.base.generation:
         return False
     try:

@@ -40,7 +40,7 @@ from stream.lists.store.heads import (
 )
 from stream.lists.store.past_reader import CHUNK, CHUNKS_MAX, PastReader, packed
 from stream.lists.store.redis_client import check_safe, client, renamed
-from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.settings import ListStoreSettings
 from stream.lists.store.store_codec import (
     BaseRecord,
     Followed,
@@ -66,13 +66,13 @@ _ALIKE = -4
 """Answer of CREATE."""
 
 
-class Register:
-    """The list store at one Redis. Use `async with Register.connect(settings) as register`.
+class ListStore:
+    """The list store at one Redis. Use `async with ListStore.connect(settings) as register`.
 
-    Every method may raise RegisterDown; methods that name a list raise ListUnknown.
+    Every method may raise ListStoreDown; methods that name a list raise ListUnknown.
     """
 
-    def __init__(self, redis: Redis, following: Redis, settings: RegisterSettings) -> None:
+    def __init__(self, redis: Redis, following: Redis, settings: ListStoreSettings) -> None:
         self._redis = redis
         self._following = following
         self._retention = (settings.bases_kept, int(settings.bases_kept_days * 86_400))
@@ -94,10 +94,10 @@ class Register:
         self._note = redis.register_script(list_lua.NOTE)
 
     @classmethod
-    async def connect(cls, settings: RegisterSettings, block_ms: int = 1000) -> Self:
+    async def connect(cls, settings: ListStoreSettings, block_ms: int = 1000) -> Self:
         """Connect and check how Redis is set up; `block_ms` bounds one wait of `follow`.
 
-        Raises RegisterDown, RegisterUnsafe.
+        Raises ListStoreDown, ListStoreUnsafe.
         """
         redis, following = client(settings), client(settings, block_ms / 1000)
         register = cls(redis, following, settings)
@@ -318,7 +318,7 @@ class Register:
     ) -> None:
         """Write a base beside the list's own, and read every byte of it back.
 
-        No reader sees it before `publish_base`. Raises RegisterLost if it reads back otherwise.
+        No reader sees it before `publish_base`. Raises ListStoreLost if it reads back otherwise.
         """
         name, generation = reservation.name, reservation.generation
         await bases.write(self._redis, name, generation, parts, progress)

@@ -118,7 +118,7 @@ class KeptBase:
 
 
 class PastReader:
-    """Reads the past of the lists. Every method may raise RegisterDown."""
+    """Reads the past of the lists. Every method may raise ListStoreDown."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis

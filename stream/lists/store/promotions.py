@@ -15,7 +15,7 @@ from stream.lists.store.heads import By
 from stream.lists.store.list_lua import ASKED, MOVED, STEP
 from stream.lists.store.list_store import AUDIT_MAX
 from stream.lists.store.redis_client import Closing, client, renamed
-from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.settings import ListStoreSettings
 from stream.ops.skipped_records import Place, Skipped, skip
 
 TURN = (
@@ -76,7 +76,7 @@ class Booked:
 
 
 class TrialBook(Closing):
-    """Use `async with TrialBook.open(settings) as book`. Every method may raise RegisterDown."""
+    """Use `async with TrialBook.open(settings) as book`. Every method may raise ListStoreDown."""
 
     def __init__(self, redis: Redis) -> None:
         super().__init__(redis)
@@ -84,7 +84,7 @@ class TrialBook(Closing):
         self._read = redis.register_script(READ)
 
     @classmethod
-    def open(cls, settings: RegisterSettings) -> Self:
+    def open(cls, settings: ListStoreSettings) -> Self:
         """At the same Redis as the lists."""
         return cls(client(settings))
 

@@ -15,9 +15,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from stream.core.model.errors import Fault, RegisterDown, RegisterUnsafe
-from stream.lists.store.list_store import Register
-from stream.lists.store.settings import RegisterSettings
+from stream.core.model.errors import Fault, ListStoreDown, ListStoreUnsafe
+from stream.lists.store.list_store import ListStore
+from stream.lists.store.settings import ListStoreSettings
 from stream.ops.retry import Backoff
 
 log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ def due(
     return max(wanted)[1] if wanted else None
 
 
-async def keep_rebuilt(register: RegisterSettings, settings: RebuildSettings, tell: Tell) -> None:
+async def keep_rebuilt(register: ListStoreSettings, settings: RebuildSettings, tell: Tell) -> None:
     """Rebuild lists as they need it, pack old changes and let old bases go, until cancelled.
 
     An outage of the list store is waited out. `tell` receives the result of each rebuild.
@@ -94,17 +94,17 @@ async def keep_rebuilt(register: RegisterSettings, settings: RebuildSettings, te
     waits, backoff = _Waits(), Backoff(1.0, 30.0)
     while True:
         try:
-            async with await Register.connect(register) as opened:
+            async with await ListStore.connect(register) as opened:
                 backoff.reset()
                 await _watch(opened, settings, waits, tell)
-        except (RegisterDown, RegisterUnsafe):
+        except (ListStoreDown, ListStoreUnsafe):
             pass  # whoever reads or writes lists says so
         except Fault as fault:  # for example a list that was deleted between two lines
             log.warning("rebuilds are tried again: %s", fault)
         await asyncio.sleep(backoff.next_s())
 
 
-async def _watch(register: Register, settings: RebuildSettings, waits: _Waits, tell: Tell) -> None:
+async def _watch(register: ListStore, settings: RebuildSettings, waits: _Waits, tell: Tell) -> None:
     tidied_s = 0.0
     while True:
         heads = (await register.heads()).lists

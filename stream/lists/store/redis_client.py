@@ -10,14 +10,14 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
-from stream.core.model.errors import RegisterDown, RegisterRefuses, RegisterUnsafe
-from stream.lists.store.settings import RegisterSettings
+from stream.core.model.errors import ListStoreDown, ListStoreRefuses, ListStoreUnsafe
+from stream.lists.store.settings import ListStoreSettings
 
 CONNECTIONS_MAX = 8
 """Connections of one client. A request for one more waits, at most `timeout_s`."""
 
 
-def client(settings: RegisterSettings, wait_s: float = 0.0) -> Redis:
+def client(settings: ListStoreSettings, wait_s: float = 0.0) -> Redis:
     """Return a client that waits at most `timeout_s`, plus `wait_s` where a command may block so
     long.
 
@@ -53,52 +53,52 @@ class Closing:
 
 @contextmanager
 def renamed(doing: str) -> Iterator[None]:
-    """Redis' errors as ours: RegisterDown or RegisterRefuses, with what was being done."""
+    """Redis' errors as ours: ListStoreDown or ListStoreRefuses, with what was being done."""
     try:
         yield
     except (AuthenticationError, NoPermissionError) as error:
-        raise RegisterRefuses(f"{doing}: {error}") from error
+        raise ListStoreRefuses(f"{doing}: {error}") from error
     except (RedisError, OSError) as error:
-        raise RegisterDown(f"{doing}: {error}") from error
+        raise ListStoreDown(f"{doing}: {error}") from error
 
 
 async def keep_told(
-    settings: RegisterSettings, tell: Callable[[Mapping[str, Any]], None], every_s: float
+    settings: ListStoreSettings, tell: Callable[[Mapping[str, Any]], None], every_s: float
 ) -> None:
     """Tell again and again what Redis says of itself (INFO); nothing while it is away."""
     redis = client(settings)
     async with Closing(redis):
         while True:
-            with suppress(RegisterDown), renamed("checking the list store"):
+            with suppress(ListStoreDown), renamed("checking the list store"):
                 tell(await redis.info())
             await asyncio.sleep(every_s)
 
 
-async def look_at(redis: Redis, settings: RegisterSettings) -> Mapping[str, Any]:
-    """Return Redis' INFO. Raises RegisterDown, RegisterRefuses with what to check."""
+async def look_at(redis: Redis, settings: ListStoreSettings) -> Mapping[str, Any]:
+    """Return Redis' INFO. Raises ListStoreDown, ListStoreRefuses with what to check."""
     place, people = settings.named
     try:
         with renamed("INFO"):
             info: Mapping[str, Any] = await redis.info()
-    except RegisterRefuses as fault:
+    except ListStoreRefuses as fault:
         text = f"Redis at {settings.url} refuses us ({fault}): look at {people}, and at its ACL"
-        raise RegisterRefuses(text) from fault
-    except RegisterDown as fault:
-        raise RegisterDown(f"Redis at {settings.url}: {fault}: look at {place}") from fault
+        raise ListStoreRefuses(text) from fault
+    except ListStoreDown as fault:
+        raise ListStoreDown(f"Redis at {settings.url}: {fault}: look at {place}") from fault
     return info
 
 
-async def check_safe(redis: Redis, settings: RegisterSettings) -> None:
-    """Refuse a Redis that may lose entries by itself; RegisterUnsafe says how to set it up."""
+async def check_safe(redis: Redis, settings: ListStoreSettings) -> None:
+    """Refuse a Redis that may lose entries by itself; ListStoreUnsafe says how to set it up."""
     info = await look_at(redis, settings)
     policy = str(info.get("maxmemory_policy", "noeviction"))
     if policy != "noeviction":
-        raise RegisterUnsafe(
+        raise ListStoreUnsafe(
             f"Redis runs with maxmemory-policy {policy} and may throw entries away: "
             "set `maxmemory-policy noeviction`"
         )
     if settings.require_aof and not int(info.get("aof_enabled", 0)):
-        raise RegisterUnsafe(
+        raise ListStoreUnsafe(
             "Redis runs without an append-only file and forgets changes in a crash: "
             "set `appendonly yes` (or require_aof = false in [redis] to accept that)"
         )

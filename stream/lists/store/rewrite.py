@@ -26,7 +26,7 @@ from stream.core.model.entry import Columns
 from stream.core.model.errors import (
     ChangeConflict,
     Fault,
-    RegisterLost,
+    ListStoreLost,
     SnapshotUnreadable,
     VersionGone,
 )
@@ -46,7 +46,7 @@ from stream.lists.snapshot.merge import empty_columns, held_in, in_order, picked
 from stream.lists.store.contents import columns_in
 from stream.lists.store.heads import By, ListState, Numbered, Reservation
 from stream.lists.store.list_at_time import content, is_bare, past_of
-from stream.lists.store.list_store import Register
+from stream.lists.store.list_store import ListStore
 from stream.lists.store.store_codec import REBUILD, REKEY, BaseRecord, Op, base_of
 
 TRIES = 5
@@ -101,7 +101,7 @@ class Rebased:
 class Draft:
     """The list as a rewrite finds it: its reserved generation and its state just after that."""
 
-    register: Register
+    register: ListStore
     reservation: Reservation
     state: ListState
 
@@ -128,7 +128,7 @@ Make = Callable[[Draft], Awaitable[Columns | bytes]]
 
 
 async def rewrite(
-    register: Register,
+    register: ListStore,
     name: str,
     key: bytes,
     origin: Origin,
@@ -179,7 +179,7 @@ async def rewrite(
 
 
 async def rewrite_once(
-    register: Register,
+    register: ListStore,
     name: str,
     key: bytes,
     origin: Origin,
@@ -199,11 +199,11 @@ async def rewrite_once(
 
 
 async def rebuild(
-    register: Register, name: str, key: bytes, by: By, now_s: int, stage: Stage = silent
+    register: ListStore, name: str, key: bytes, by: By, now_s: int, stage: Stage = silent
 ) -> Rebased:
     """Fold the changes since the list's base into a new base; the content stays the same.
 
-    Raises ListUnknown, ChangeConflict, RegisterDown, RegisterLost, SnapshotUnreadable.
+    Raises ListUnknown, ChangeConflict, ListStoreDown, ListStoreLost, SnapshotUnreadable.
     """
     head = (await register.state(name)).head
     if head.base and not decode_manifest(await register.manifest(name, head.base)).has_entries:
@@ -219,7 +219,7 @@ async def rebuild(
 
 
 async def rollback(
-    register: Register,
+    register: ListStore,
     name: str,
     generation: int,
     key: bytes,
@@ -229,7 +229,7 @@ async def rollback(
 ) -> Rebased:
     """Restore the content of `generation` as a new generation.
 
-    Raises VersionGone, ListUnknown, ChangeConflict, RegisterDown, RegisterLost,
+    Raises VersionGone, ListUnknown, ChangeConflict, ListStoreDown, ListStoreLost,
     SnapshotUnreadable; in each case nothing was changed.
     """
     # Refuse an unknown generation before the rollback reserves one: a refusal leaves no trace.
@@ -251,7 +251,7 @@ async def rollback(
     return await rewrite_once(register, name, key, origin, as_it_was, now_s, stage)
 
 
-async def _who_was_first(register: Register, name: str, origin: Origin) -> str:
+async def _who_was_first(register: ListStore, name: str, origin: Origin) -> str:
     """Name the base that was published instead, from the audit log."""
     async for entry in register.annals.audit():
         if entry.list_name == name and entry.op == Op.BASE:
@@ -266,7 +266,7 @@ async def _who_was_first(register: Register, name: str, origin: Origin) -> str:
 
 
 async def publish_whole(
-    register: Register,
+    register: ListStore,
     reservation: Reservation,
     circle: str,
     key: bytes,
@@ -298,7 +298,7 @@ async def publish_whole(
         done = await _publish(register, reservation, record, whole, origin)
     except Fault as fault:
         await _discard(register, reservation, fault)
-        if isinstance(fault, RegisterLost) and await _overtaken(register, reservation):
+        if isinstance(fault, ListStoreLost) and await _overtaken(register, reservation):
             # PUBLISH drops all bases that others were writing to replace the same base.
             raise ChangeConflict(f"{reservation.name} has another base by now") from fault
         raise
@@ -306,11 +306,11 @@ async def publish_whole(
     return done
 
 
-async def _overtaken(register: Register, reservation: Reservation) -> bool:
+async def _overtaken(register: ListStore, reservation: Reservation) -> bool:
     return (await register.state(reservation.name)).head.base != reservation.old_base
 
 
-async def _discard(register: Register, reservation: Reservation, why: Fault) -> None:
+async def _discard(register: ListStore, reservation: Reservation, why: Fault) -> None:
     try:
         await register.discard(reservation)
     except Fault as fault:
@@ -319,7 +319,7 @@ async def _discard(register: Register, reservation: Reservation, why: Fault) -> 
 
 
 async def _owners_filter(
-    register: Register, reservation: Reservation, whole: Columns
+    register: ListStore, reservation: Reservation, whole: Columns
 ) -> bytes | None:
     """Return the filter of a kept base that holds all entries known by fingerprint alone.
 
@@ -373,7 +373,11 @@ def _built(
 
 
 async def _publish(
-    register: Register, reservation: Reservation, record: BaseRecord, whole: Columns, origin: Origin
+    register: ListStore,
+    reservation: Reservation,
+    record: BaseRecord,
+    whole: Columns,
+    origin: Origin,
 ) -> tuple[int, int]:
     """Publish with the count of that very generation; retry when an edit changes it meanwhile."""
     numbers = record.count
@@ -434,7 +438,7 @@ def unknown_rows(columns: Columns, lost: Callable[[str], bool]) -> int:
 
 
 async def rekey(
-    register: Register, name: str, move: Move, by: By, now_s: int, stage: Stage = silent
+    register: ListStore, name: str, move: Move, by: By, now_s: int, stage: Stage = silent
 ) -> Rebased:
     """Hash all numbers of a list with the key of `move`, and move the list to that circle.
 

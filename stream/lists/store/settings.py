@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class RegisterSettings:
+class ListStoreSettings:
     """Address and settings of the list store. `timeout_s` bounds every single wait for it.
 
     `named` are the setting and the variables that say where it is and who we are.

@@ -11,8 +11,8 @@ from pybloom_live.pybloom import BloomFilter
 from stream.core.policy.list_scope import Scope
 from stream.feeds.state_store import FeedBook
 from stream.lists.store.heads import By, Removal
-from stream.lists.store.list_store import Register
-from stream.lists.store.settings import RegisterSettings
+from stream.lists.store.list_store import ListStore
+from stream.lists.store.settings import ListStoreSettings
 from tests.support.builders import entry
 from tests.tools.faults.place import BUSY, FEED, Place
 
@@ -35,10 +35,10 @@ async def another_program_writes(place: Place) -> AsyncIterator[None]:
 @asynccontextmanager
 async def a_partner_names_others(place: Place) -> AsyncIterator[None]:
     """A partner's list of hashes holds the number behind a tenth of our calls; then it does not."""
-    store = RegisterSettings(place.register.url())
+    store = ListStoreSettings(place.register.url())
     by = By("feed:kh-hashes", "a whole list")
     scope = Scope("kh-hashes", frozenset({855}))
-    async with await Register.connect(store) as register, FeedBook.open(store) as book:
+    async with await ListStore.connect(store) as register, FeedBook.open(store) as book:
         await register.create("KH/hashes", "plain", by)
         await book.bound("KH/hashes", scope, by)
         hashed = replace(entry(BUSY, source="kh-hashes"), number=None)

@@ -17,7 +17,7 @@ from stream.calls.crash_notes import FOLDER, Crash, Ledger, Record, SetAside
 from stream.cli.main import app
 from stream.config.settings import Settings, load
 from stream.core.filters.blocklists import fresh
-from stream.core.model.errors import RegisterDown
+from stream.core.model.errors import ListStoreDown
 from stream.doctor import (
     call_checks,
     expiry_checks,
@@ -283,13 +283,13 @@ async def test_a_check_that_hangs_or_fails_is_a_line() -> None:
         return []
 
     def down() -> list[Line]:
-        raise RegisterDown("is away")
+        raise ListStoreDown("is away")
 
     (slow,) = await within("disk", _apart(hang), 0.05)
     assert "no answer within" in slow.said
     released.set()
     (broken,) = await within("redis", _apart(down), 5.0)
-    assert broken.said == "RegisterDown: is away"
+    assert broken.said == "ListStoreDown: is away"
     assert await within("x", _apart(lambda: [ok("x", "y")]), 5.0) == [ok("x", "y")]
     await asyncio.sleep(0)
 

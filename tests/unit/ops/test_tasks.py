@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from stream.core.model.errors import RegisterDown
+from stream.core.model.errors import ListStoreDown
 from stream.ops.tasks import cancelled, every, supervised, together
 
 
@@ -100,7 +100,7 @@ async def test_a_helper_that_dies_ends_the_job_and_is_told_as_it_is() -> None:
 
     async def dies() -> None:
         await asyncio.sleep(0)
-        raise RegisterDown("refused")
+        raise ListStoreDown("refused")
 
     async def helper() -> None:
         try:
@@ -114,7 +114,7 @@ async def test_a_helper_that_dies_ends_the_job_and_is_told_as_it_is() -> None:
         finally:
             order.append("job")
 
-    with pytest.raises(RegisterDown, match="refused"):
+    with pytest.raises(ListStoreDown, match="refused"):
         await supervised(job(), one=dies(), other=helper())
     assert sorted(order) == ["helper", "job"]
 
@@ -133,14 +133,14 @@ async def test_a_bug_is_told_before_a_fault() -> None:
     """Of several failures, a bug is raised; the others are noted on it."""
 
     async def fault() -> None:
-        raise RegisterDown("away")
+        raise ListStoreDown("away")
 
     async def bug() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError) as raised:
         await supervised(fault(), other=bug())
-    assert raised.value.__notes__ == ["and RegisterDown: away"]
+    assert raised.value.__notes__ == ["and ListStoreDown: away"]
 
 
 async def test_the_job_winds_up_before_its_helpers_end() -> None:
@@ -183,9 +183,9 @@ async def test_jobs_together_end_together() -> None:
 
     async def fails() -> None:
         await asyncio.sleep(0)
-        raise RegisterDown("away")
+        raise ListStoreDown("away")
 
     await together(ends("one"), ends("other"))
-    with pytest.raises(RegisterDown, match="away"):
+    with pytest.raises(ListStoreDown, match="away"):
         await together(waits(), fails())
     assert ended == ["one", "other", "cancelled"]

@@ -20,7 +20,7 @@ from stream.core.model.errors import (
     UNUSABLE,
     ConfigInvalid,
     Fault,
-    RegisterDown,
+    ListStoreDown,
     SourceDown,
 )
 from stream.ops.health import PortTaken, Readiness
@@ -171,9 +171,9 @@ async def test_what_the_work_raises_is_raised() -> None:
     """A fault of the work ends the process without a signal."""
 
     async def work() -> None:
-        raise RegisterDown("away")
+        raise ListStoreDown("away")
 
-    with pytest.raises(RegisterDown, match="away"):
+    with pytest.raises(ListStoreDown, match="away"):
         await made().run(work)
 
 
@@ -247,7 +247,7 @@ async def test_under_a_supervisor_a_second_signal_changes_nothing() -> None:
     ("fault", "code"),
     [
         (ConfigInvalid(("no port",)), CONFIG_WRONG),
-        (RegisterDown("away"), UNUSABLE),
+        (ListStoreDown("away"), UNUSABLE),
         (PortTaken("taken"), UNUSABLE),
         (SourceDown("away"), CRASHED),
     ],
