@@ -24,7 +24,7 @@ def priorities(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.fixture
-async def list_store(redis_url: str) -> AsyncIterator[ListStore]:
+async def register(redis_url: str) -> AsyncIterator[ListStore]:
     """A register with one empty list."""
     async with opened(redis_url) as register:
         await register.create(NAME, "plain", BY)

@@ -18,7 +18,7 @@ ODD = ("TH/..", "TH/-rf", "kh/scam", "-rf/x")
 
 
 @pytest.fixture
-async def list_store(redis_url: str) -> Any:
+async def register(redis_url: str) -> Any:
     async with opened(redis_url) as made:
         yield made
 
