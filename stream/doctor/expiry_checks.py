@@ -12,7 +12,7 @@ from stream.config.placeholders import placeholders
 from stream.config.sections import ExchangeSection
 from stream.config.settings import Settings
 from stream.core.model.errors import ExchangeFault, SecretUnsafe
-from stream.doctor.result import Line, fail, ok, warn
+from stream.doctor.result import CheckLine, fail, ok, warn
 from stream.edge.http.tokens import Tokens
 from stream.exchange import repository_files
 from stream.exchange.repository import standings
@@ -31,7 +31,7 @@ TOKEN_SOON_S = 14 * DAY_S
 """As the alert TokenExpires has it."""
 
 
-def check_agreements(settings: Settings, now_s: int) -> Iterator[Line]:
+def check_agreements(settings: Settings, now_s: int) -> Iterator[CheckLine]:
     """Files that cannot be used, and what is about to end or cannot act."""
     folder = AgreementFolder(settings.agreements.folder())
     folder.look()
@@ -43,7 +43,7 @@ def check_agreements(settings: Settings, now_s: int) -> Iterator[Line]:
     yield ok("agreements", f"{len(folder.reading.agreements.held)} can be used")
 
 
-def check_placeholders(settings: Settings, environ: Mapping[str, str]) -> Iterator[Line]:
+def check_placeholders(settings: Settings, environ: Mapping[str, str]) -> Iterator[CheckLine]:
     """Addresses of examples, at which nobody can be reached."""
     found = [*placeholders(settings, environ)]
     for text in found:
@@ -54,7 +54,7 @@ def check_placeholders(settings: Settings, environ: Mapping[str, str]) -> Iterat
 
 def check_keys(
     exchange: ExchangeSection, circles: Iterable[str], environ: Mapping[str, str]
-) -> Iterator[Line]:
+) -> Iterator[CheckLine]:
     """Check circles' keys and signing keys: there, and readable by nobody else.
 
     `circles` are those whose keys the environment holds.
@@ -75,7 +75,7 @@ def check_keys(
             yield fail("signing keys", str(fault), f"chmod 600 {keys}/*.pem")
 
 
-def check_roles(folder: Path, now_s: int) -> Iterator[Line]:
+def check_roles(folder: Path, now_s: int) -> Iterator[CheckLine]:
     """Check how long the signatures of the repository in `folder` are good."""
     if not (folder / "metadata").is_dir():
         return
@@ -99,7 +99,7 @@ def check_roles(folder: Path, now_s: int) -> Iterator[Line]:
             yield ok(role, f"good for {spelled(left_s)}")
 
 
-def check_certificates(settings: Settings, now_s: int) -> Iterator[Line]:
+def check_certificates(settings: Settings, now_s: int) -> Iterator[CheckLine]:
     """Every certificate that the settings name."""
     named = {
         "kafka.ca_file": settings.kafka.ca_file,
@@ -113,7 +113,7 @@ def check_certificates(settings: Settings, now_s: int) -> Iterator[Line]:
             yield certificate_line(setting, Path(path), now_s)
 
 
-def certificate_line(setting: str, path: Path, now_s: int) -> Line:
+def certificate_line(setting: str, path: Path, now_s: int) -> CheckLine:
     """The certificate in a file that expires first."""
     try:
         found = x509.load_pem_x509_certificates(path.read_bytes())
@@ -127,7 +127,7 @@ def certificate_line(setting: str, path: Path, now_s: int) -> Line:
     return ok(setting, f"good for {spelled(left_s)}")
 
 
-def check_tokens(tokens: Tokens, now_s: int) -> Iterator[Line]:
+def check_tokens(tokens: Tokens, now_s: int) -> Iterator[CheckLine]:
     """List clients whose tokens end: a switch without a token is not answered any more."""
     for client, at_s in tokens.expiries.items():
         left_s = at_s - now_s
@@ -142,7 +142,7 @@ def check_tokens(tokens: Tokens, now_s: int) -> Iterator[Line]:
         yield ok("tokens", f"{len(tokens.held)} clients of ringfence serve")
 
 
-def check_secret_files(environ: Mapping[str, str]) -> Iterator[Line]:
+def check_secret_files(environ: Mapping[str, str]) -> Iterator[CheckLine]:
     """Files that hold secrets, clients' tokens among them: nobody else may read them."""
     for variable, text in sorted(environ.items()):
         if not (variable.startswith("RINGFENCE_") and variable.endswith("_FILE") and text):

@@ -10,13 +10,13 @@ from stream.config.feed_files import FeedSetup, House, read_each
 from stream.config.feed_sources import place_of
 from stream.config.sections import feed_paths
 from stream.core.model.errors import ConfigInvalid
-from stream.doctor.result import Line, fail, ok, warn
+from stream.doctor.result import CheckLine, fail, ok, warn
 from stream.feeds.state_store import FeedBook
 from stream.feeds.version_files import Versions
 from stream.lists.store.settings import ListStoreSettings
 
 
-def check_files(folder: Path, house: House) -> Iterator[Line]:
+def check_files(folder: Path, house: House) -> Iterator[CheckLine]:
     """List feed files of `folder` that cannot be used."""
     if not folder.is_dir():
         return  # who follows no feeds has none
@@ -33,7 +33,7 @@ def check_files(folder: Path, house: House) -> Iterator[Line]:
     yield from same_source(setups.values())
 
 
-def same_source(setups: Iterable[FeedSetup]) -> Iterator[Line]:
+def same_source(setups: Iterable[FeedSetup]) -> Iterator[CheckLine]:
     """Feeds that fill one list from one place: each keeps what the other would take off."""
     held: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for setup in setups:
@@ -47,7 +47,7 @@ def same_source(setups: Iterable[FeedSetup]) -> Iterator[Line]:
             )
 
 
-async def check_orphans(folder: Path, register: ListStoreSettings) -> list[Line]:
+async def check_orphans(folder: Path, register: ListStoreSettings) -> list[CheckLine]:
     """List feeds without a file that still have reports, and lists that a feed has to leave.
 
     Their reports stay until they expire.
@@ -73,7 +73,7 @@ async def check_orphans(folder: Path, register: ListStoreSettings) -> list[Line]
     return found
 
 
-def check_state(folder: Path) -> Iterator[Line]:
+def check_state(folder: Path) -> Iterator[CheckLine]:
     """List state that another user than the service's made: for example a command run as root."""
     kept = folder / "feeds"
     for feed in sorted(path.name for path in kept.iterdir()) if kept.is_dir() else ():

@@ -22,7 +22,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from stream.config.settings import Settings
 from stream.core.model.errors import Fault
-from stream.doctor.result import Line, fail, ok, warn
+from stream.doctor.result import CheckLine, fail, ok, warn
 from stream.kafka.outage import ask_why, listens
 from stream.kafka.topics import Done, TopicReport, ensure_topics
 
@@ -31,7 +31,7 @@ _CRC = slice(17, 21)
 """Where a record batch of format 2 has its checksum."""
 
 
-async def check_kafka(settings: Settings) -> list[Line]:
+async def check_kafka(settings: Settings) -> list[CheckLine]:
     """Everything about Kafka; one line where nobody is there."""
     kafka, where = settings.kafka_client(), settings.kafka.bootstrap_servers
     if not await listens(kafka):
@@ -59,7 +59,7 @@ async def check_kafka(settings: Settings) -> list[Line]:
         await client.close()
 
 
-def topic_lines(reports: Sequence[TopicReport]) -> Iterator[Line]:
+def topic_lines(reports: Sequence[TopicReport]) -> Iterator[CheckLine]:
     """Which topics are there, and as they should be."""
     for one in reports:
         name = f"topic {one.name}"
@@ -72,7 +72,7 @@ def topic_lines(reports: Sequence[TopicReport]) -> Iterator[Line]:
             yield ok(name, "partitions and retention as the configuration wants")
 
 
-async def _replicas(settings: Settings, topics: Sequence[str]) -> list[Line]:
+async def _replicas(settings: Settings, topics: Sequence[str]) -> list[CheckLine]:
     admin = AIOKafkaAdminClient(**settings.kafka_client().options(request_timeout_ms=ANSWER_MS))
     try:
         await admin.start()
@@ -82,7 +82,7 @@ async def _replicas(settings: Settings, topics: Sequence[str]) -> list[Line]:
         await admin.close()
 
 
-def replica_lines(described: Sequence[Any], wanted: int) -> Iterator[Line]:
+def replica_lines(described: Sequence[Any], wanted: int) -> Iterator[CheckLine]:
     """Check that each topic's partitions have `wanted` copies, all up to date."""
     for topic in described:
         name, partitions = f"topic {topic['topic']}", topic["partitions"]
@@ -98,7 +98,7 @@ def replica_lines(described: Sequence[Any], wanted: int) -> Iterator[Line]:
             yield warn(name, f"{least} replicas, {wanted} wanted", fix)
 
 
-async def _rights(settings: Settings, client: Any, topics: Sequence[str]) -> list[Line]:
+async def _rights(settings: Settings, client: Any, topics: Sequence[str]) -> list[CheckLine]:
     """What our principal may do with each topic and group; tried without leaving anything."""
     calls = settings.calls
     lines = [
@@ -121,7 +121,7 @@ async def _rights(settings: Settings, client: Any, topics: Sequence[str]) -> lis
     return lines
 
 
-def right(doing: str, error: BaseException | None, of: str) -> Line:
+def right(doing: str, error: BaseException | None, of: str) -> CheckLine:
     """A right that we have, or not."""
     if error is None:
         return ok("kafka rights", f"may {doing}")
@@ -129,7 +129,7 @@ def right(doing: str, error: BaseException | None, of: str) -> Line:
     return fail("kafka rights", f"may not {doing}: {type(error).__name__}", fix)
 
 
-async def _may_read(settings: Settings, topic: str) -> Line:
+async def _may_read(settings: Settings, topic: str) -> CheckLine:
     options = settings.kafka_client().options(request_timeout_ms=ANSWER_MS)
     consumer = AIOKafkaConsumer(**options, group_id=None)
     try:
@@ -145,7 +145,7 @@ async def _may_read(settings: Settings, topic: str) -> Line:
     return right(f"read {topic}", None, topic)
 
 
-async def _may_write(client: Any, topic: str) -> Line:
+async def _may_write(client: Any, topic: str) -> CheckLine:
     await client.force_metadata_update()
     leader = client.cluster.leader_for_partition(TopicPartition(topic, 0))
     if leader is None:

@@ -4,27 +4,24 @@ import os
 import re
 import resource
 import shutil
-import socket
 import stat
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from stream import __version__
 from stream.config.sections import OpsSection
 from stream.config.settings import default_file
+from stream.core.filters.blocklists import LiveList, chance_of
+from stream.core.filters.bloom import RATE_MAX
 from stream.core.model import names
 from stream.core.model.errors import SnapshotUnreadable
-from stream.doctor.list_scope_checks import chance_line
-from stream.doctor.result import Line, fail, ok, warn
+from stream.doctor.result import CheckLine, fail, ok, warn
 from stream.lists.follower import local_state
 from stream.lists.store.heads import ListHead
 from stream.ops.clock import now_s
 from stream.ops.kernels import warm_up
-from stream.ops.monitor.scrape import Answer
-from stream.ops.monitor.targets import STARTED_BY
 from stream.ops.schema.durations import spelled
 
 FILES_MIN = 4096
@@ -33,7 +30,7 @@ FREE_WARN, FREE_FAIL = 2 * 1024**3, 256 * 1024**2
 PYTHON_MIN = (3, 11)
 
 
-def check_state(folder: Path) -> Iterator[Line]:
+def check_state(folder: Path) -> Iterator[CheckLine]:
     """Check the state directory `folder`: ours, writable, with room."""
     if not folder.is_dir():
         yield warn("state directory", f"{folder} is not there yet", "ringfence run makes it")
@@ -52,7 +49,7 @@ def check_state(folder: Path) -> Iterator[Line]:
     yield space_line(folder, shutil.disk_usage(folder).free)
 
 
-def space_line(folder: Path, free: int) -> Line:
+def space_line(folder: Path, free: int) -> CheckLine:
     """Whether there is room for more snapshots."""
     said = f"{free / 1e9:,.1f} GB free at {folder}"
     if free < FREE_FAIL:
@@ -62,7 +59,7 @@ def space_line(folder: Path, free: int) -> Line:
     return ok("disk", said)
 
 
-def name_lines(known: Collection[str]) -> Iterator[Line]:
+def name_lines(known: Collection[str]) -> Iterator[CheckLine]:
     """Lists that nobody could make any more, or would confuse: from before names had one rule."""
     fix = "export it, import that into a list with a right name, then ringfence lists delete it"
     for name in sorted(known):
@@ -75,7 +72,7 @@ def name_lines(known: Collection[str]) -> Iterator[Line]:
 
 def check_snapshots(
     folder: Path, keys: Mapping[str, bytes], heads: dict[str, ListHead] | None
-) -> Iterator[Line]:
+) -> Iterator[CheckLine]:
     """Verify the lists in `folder`; compare them with the list store (None: it is away)."""
     if not folder.is_dir():
         return
@@ -98,7 +95,19 @@ def check_snapshots(
         yield warn("lists here", line, "ringfence run") if stale else ok("lists here", line)
 
 
-def behind_lines(here: dict[str, int], heads: dict[str, ListHead] | None) -> Iterator[Line]:
+def chance_line(held: Iterable[LiveList]) -> CheckLine:
+    """How many numbers lists without entries match by chance, all together."""
+    lists = list(held)
+    chance = chance_of(lists)
+    bare = [one.name for one in lists if one.snapshot is not None and one.snapshot.columns is None]
+    said = f"{len(bare)} lists without entries match {chance:.2g} of all numbers by chance"
+    if chance > RATE_MAX:
+        fix = f"ask for fingerprints, or smaller error rates: {', '.join(sorted(bare))}"
+        return warn("lists here", said, fix)
+    return ok("lists here", said)
+
+
+def behind_lines(here: dict[str, int], heads: dict[str, ListHead] | None) -> Iterator[CheckLine]:
     """Which lists of the register are not here, or older."""
     if heads is None:
         yield warn("lists here", f"{len(here)}; the register cannot be asked", "see redis")
@@ -114,7 +123,7 @@ def behind_lines(here: dict[str, int], heads: dict[str, ListHead] | None) -> Ite
         yield ok("lists here", f"{len(here)} verified, as the register has them")
 
 
-def check_versions(ops: OpsSection, state_dir: Path) -> Iterator[Line]:
+def check_versions(ops: OpsSection, state_dir: Path) -> Iterator[CheckLine]:
     """Check Python, packages against the lock, and kernels."""
     python = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info < PYTHON_MIN:
@@ -135,7 +144,7 @@ def check_versions(ops: OpsSection, state_dir: Path) -> Iterator[Line]:
         yield ok("kernels", "are compiled")
 
 
-def packages_line(lock: str) -> Line:
+def packages_line(lock: str) -> CheckLine:
     """Whether the packages are those of the lock file."""
     if not lock:
         return ok("packages", "no lock file beside this installation to compare with")
@@ -155,41 +164,14 @@ def packages_line(lock: str) -> Line:
     return ok("packages", "as locked")
 
 
-def check_files() -> Iterator[Line]:
+def check_files() -> Iterator[CheckLine]:
     """Check how many files and connections a process may have open."""
     yield files_line(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
-def files_line(limit: int) -> Line:
+def files_line(limit: int) -> CheckLine:
     """The limit of open files."""
     if limit == resource.RLIM_INFINITY or limit >= FILES_MIN:
         return ok("open files", f"{limit} may be open")
     fix = "LimitNOFILE=65536 in the unit, ulimit -n 65536 in a shell"
     return warn("open files", f"only {limit} may be open", fix)
-
-
-def port_lines(answers: Iterable[Answer]) -> Iterator[Line]:
-    """Our processes' ports: used by ours, free, or taken by somebody else."""
-    for one in answers:
-        name, url = f"port of {one.place.name}", one.place.url
-        start = STARTED_BY.get(one.place.kind, "start it there")
-        if one.reading is not None and one.ready:
-            yield ok(name, f"{url}: ours, ready")
-        elif one.reading is not None:
-            yield warn(name, f"{url}: ours, not ready: {'; '.join(one.missing)}", "its log")
-        elif _free(url):
-            yield ok(name, f"{url} is free: `{start}` is not running")
-        else:
-            yield fail(name, f"{url}: {one.why}", f"ss -ltnp; or another port for `{start}`")
-
-
-def _free(url: str) -> bool:
-    """Whether nobody listens there; no port is taken to find out."""
-    parts = urlsplit(url)
-    try:
-        with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=1.0):
-            return False
-    except ConnectionRefusedError:
-        return True
-    except OSError:
-        return False

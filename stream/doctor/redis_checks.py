@@ -7,7 +7,7 @@ from typing import Any
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
 from stream.core.model.errors import Fault
-from stream.doctor.result import Line, fail, ok, warn
+from stream.doctor.result import CheckLine, fail, ok, warn
 from stream.lists.store.redis_client import check_safe, client
 from stream.lists.store.settings import ListStoreSettings
 from stream.ops.clock import now_ms
@@ -20,17 +20,17 @@ _UNSYNCHRONISED = 5
 """TIME_ERROR of adjtimex(2): the kernel's clock is not synchronised."""
 
 
-async def check_register(register: ListStoreSettings) -> list[Line]:
+async def check_register(register: ListStoreSettings) -> list[CheckLine]:
     """Check the list store, and compare its clock with ours."""
     return await _redis(REGISTER, register, "[redis] url")
 
 
-async def check_proxies(proxies: ListStoreSettings) -> list[Line]:
+async def check_proxies(proxies: ListStoreSettings) -> list[CheckLine]:
     """Check the Redis that SIP proxies ask."""
     return await _redis("proxies' redis", proxies, "[sinks.redis] url")
 
 
-async def _redis(check: str, settings: ListStoreSettings, setting: str) -> list[Line]:
+async def _redis(check: str, settings: ListStoreSettings, setting: str) -> list[CheckLine]:
     redis = client(settings)
     try:
         info: Mapping[str, Any] = await redis.info()
@@ -54,7 +54,7 @@ async def _redis(check: str, settings: ListStoreSettings, setting: str) -> list[
         await redis.aclose()
 
 
-def redis_lines(check: str, info: Mapping[str, Any]) -> Iterator[Line]:
+def redis_lines(check: str, info: Mapping[str, Any]) -> Iterator[CheckLine]:
     """What Redis says of itself."""
     used, most = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
     version = info.get("redis_version", "?")
@@ -70,7 +70,7 @@ def redis_lines(check: str, info: Mapping[str, Any]) -> Iterator[Line]:
         yield fail(check, f"it threw away {info['evicted_keys']} keys", fix)
 
 
-def clock_line(check: str, ahead_s: float) -> Line:
+def clock_line(check: str, ahead_s: float) -> CheckLine:
     """How far another clock is ahead of ours."""
     said = f"its clock is {abs(ahead_s):.1f} s {'ahead of' if ahead_s > 0 else 'behind'} ours"
     fix = "chronyc makestep, on whichever is wrong"
@@ -81,12 +81,12 @@ def clock_line(check: str, ahead_s: float) -> Line:
     return ok(f"clock of {check}", said)
 
 
-async def check_clock() -> list[Line]:
+async def check_clock() -> list[CheckLine]:
     """Check whether the kernel's clock is synchronised; Kafka itself tells nobody its time."""
     return [synchronised_line(_kernel_clock())]
 
 
-def synchronised_line(state: int) -> Line:
+def synchronised_line(state: int) -> CheckLine:
     """What adjtimex(2) says; below 0: it cannot be asked."""
     if state < 0:
         return warn("clock", "this system does not say whether it is synchronised", "timedatectl")

@@ -15,7 +15,7 @@ class Grade(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class CheckLine:
     """What was looked at, how it is, and what mends it: a command, or a setting with its value."""
 
     check: str
@@ -24,16 +24,16 @@ class Line:
     fix: str = ""
 
 
-def ok(check: str, said: str) -> Line:
+def ok(check: str, said: str) -> CheckLine:
     """It is well."""
-    return Line(check, Grade.OK, said)
+    return CheckLine(check, Grade.OK, said)
 
 
-def warn(check: str, said: str, fix: str) -> Line:
+def warn(check: str, said: str, fix: str) -> CheckLine:
     """It works, and will not for ever."""
-    return Line(check, Grade.WARN, said, fix)
+    return CheckLine(check, Grade.WARN, said, fix)
 
 
-def fail(check: str, said: str, fix: str) -> Line:
+def fail(check: str, said: str, fix: str) -> CheckLine:
     """It does not work, or is not safe."""
-    return Line(check, Grade.FAIL, said, fix)
+    return CheckLine(check, Grade.FAIL, said, fix)

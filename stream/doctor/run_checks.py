@@ -12,25 +12,24 @@ from stream.config.feed_files import house_of
 from stream.config.settings import Settings
 from stream.core.model.errors import Fault
 from stream.doctor import (
-    call_checks,
     expiry_checks,
     feed_checks,
     kafka_checks,
-    list_scope_checks,
     machine_checks,
+    process_checks,
     redis_checks,
 )
-from stream.doctor.result import Grade, Line, fail
+from stream.doctor.result import CheckLine, Grade, fail
 from stream.lists.store.heads import ListHead
 from stream.lists.store.list_store import ListStore
 from stream.ops.clock import now_s
 from stream.ops.monitor.scrape import ask_all
 
 CHECK_S_MAX = 20.0
-Check = Callable[[], Awaitable[list[Line]]]
+Check = Callable[[], Awaitable[list[CheckLine]]]
 
 
-async def examine(settings: Settings, check_s_max: float = CHECK_S_MAX) -> list[Line]:
+async def examine(settings: Settings, check_s_max: float = CHECK_S_MAX) -> list[CheckLine]:
     """Every line, in the checks' order; a check that takes too long is a line too."""
     state_dir, feeds = Path(settings.lists.state_dir), Path(settings.feeds.dir)
     exchange, circles = settings.exchange, settings.secrets.circle_keys
@@ -41,7 +40,7 @@ async def examine(settings: Settings, check_s_max: float = CHECK_S_MAX) -> list[
         "clock": redis_checks.check_clock,
         "state directory": _apart(lambda: machine_checks.check_state(state_dir)),
         "records that stop workers": _apart(
-            lambda: call_checks.check_set_aside(state_dir, settings.calls.rejected_topic)
+            lambda: process_checks.check_set_aside(state_dir, settings.calls.rejected_topic)
         ),
         "lists here": partial(_snapshots, settings),
         "feeds' reports": partial(feed_checks.check_orphans, feeds, settings.list_store()),
@@ -68,12 +67,12 @@ async def examine(settings: Settings, check_s_max: float = CHECK_S_MAX) -> list[
     return [line for lines in found for line in lines]
 
 
-def sound(lines: Iterable[Line]) -> bool:
+def sound(lines: Iterable[CheckLine]) -> bool:
     """Whether nothing failed."""
     return all(line.grade is not Grade.FAIL for line in lines)
 
 
-async def within(name: str, check: Check, limit_s: float) -> list[Line]:
+async def within(name: str, check: Check, limit_s: float) -> list[CheckLine]:
     """What a check says, or that it took too long, or what stood in its way."""
     try:
         async with asyncio.timeout(limit_s):
@@ -84,14 +83,14 @@ async def within(name: str, check: Check, limit_s: float) -> list[Line]:
         return [fail(name, f"{type(error).__name__}: {error}", "ringfence check-config")]
 
 
-def _apart(check: Callable[[], Iterable[Line]]) -> Check:
+def _apart(check: Callable[[], Iterable[CheckLine]]) -> Check:
     """A check that blocks, in a thread that keeps nobody from leaving: a disk may hang."""
 
-    async def run() -> list[Line]:
+    async def run() -> list[CheckLine]:
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[list[Line]] = loop.create_future()
+        answer: asyncio.Future[list[CheckLine]] = loop.create_future()
 
-        def told(lines: list[Line] | None, error: Fault | OSError | None) -> None:
+        def told(lines: list[CheckLine] | None, error: Fault | OSError | None) -> None:
             if answer.done():
                 return
             if error is not None:
@@ -100,7 +99,7 @@ def _apart(check: Callable[[], Iterable[Line]]) -> Check:
                 answer.set_result(lines or [])
 
         def work() -> None:
-            lines: list[Line] | None = None
+            lines: list[CheckLine] | None = None
             error: Fault | OSError | None = None
             try:
                 lines = [*check()]
@@ -116,13 +115,13 @@ def _apart(check: Callable[[], Iterable[Line]]) -> Check:
     return run
 
 
-async def _proxies(settings: Settings) -> list[Line]:
+async def _proxies(settings: Settings) -> list[CheckLine]:
     if not settings.sinks.redis.url:
         return []  # the SIP proxies have no Redis of ours
     return await redis_checks.check_proxies(settings.proxies())
 
 
-async def _snapshots(settings: Settings) -> list[Line]:
+async def _snapshots(settings: Settings) -> list[CheckLine]:
     heads: dict[str, ListHead] | None = None
     try:
         async with await ListStore.connect(settings.list_store()) as register:
@@ -134,7 +133,7 @@ async def _snapshots(settings: Settings) -> list[Line]:
     return [*named, *await _apart(lambda: machine_checks.check_snapshots(folder, keys, heads))()]
 
 
-async def _ports(settings: Settings) -> list[Line]:
+async def _ports(settings: Settings) -> list[CheckLine]:
     answers = await ask_all(settings.watched(), float(now_s()))
-    found = [*call_checks.trunk_lines(answers), *list_scope_checks.scope_lines(answers)]
-    return [*await _apart(lambda: machine_checks.port_lines(answers))(), *found]
+    found = [*process_checks.trunk_lines(answers), *process_checks.scope_lines(answers)]
+    return [*await _apart(lambda: process_checks.port_lines(answers))(), *found]

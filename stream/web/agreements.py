@@ -26,8 +26,7 @@ from stream.insight.explain.agreement_text import (
 from stream.insight.report.figure_catalogue import MEANINGS, Key
 from stream.insight.report.page import style_source
 from stream.insight.report.period import day_of, period_in
-from stream.insight.report.texts import rfc3339
-from stream.insight.report.words import shown
+from stream.insight.report.words import rfc3339, shown
 from stream.web.commands import Ran
 from stream.web.listing import Asked, cut
 from stream.web.lists import Row, rows_of

@@ -7,8 +7,8 @@ from typing import Final
 
 from stream.config.settings import Settings
 from stream.core.model.errors import Fault
-from stream.insight.trials.count_decisions import figures_between
-from stream.insight.trials.trial_counts import Figures
+from stream.insight.trials.promote import figures_between
+from stream.insight.trials.status import TrialCounts
 from stream.kafka.call_events import Event
 
 COUNT_S_MAX: Final = 30.0
@@ -22,7 +22,7 @@ SPANS: Final = {"1h": 3_600, "1d": 86_400, "7d": 7 * 86_400}
 class Counted:
     """The figures of the decisions since `from_s`, as of `at_s`."""
 
-    figures: Figures
+    figures: TrialCounts
     span: str
     at_s: int
 
@@ -31,7 +31,7 @@ class Counted:
 class Counting:
     """Reads decisions by `read`, which is given milliseconds from and until."""
 
-    read: Callable[[int, int], Awaitable[Figures]]
+    read: Callable[[int, int], Awaitable[TrialCounts]]
     last: Counted | None = None
     why_not: str = ""
     _busy: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -56,7 +56,7 @@ class Counting:
             else:
                 self.last = Counted(figures, span, now_s)
 
-    def fresh(self, now_s: int) -> Figures | None:
+    def fresh(self, now_s: int) -> TrialCounts | None:
         """The figures, if they are new enough to stand in an audit entry of this moment."""
         held = self.last
         return held.figures if held is not None and now_s - held.at_s < FRESH_S else None
@@ -65,7 +65,7 @@ class Counting:
 def counting_of(settings: Settings) -> Counting:
     """The counting that reads the decisions topic of the settings."""
 
-    async def read(from_ms: int, until_ms: int) -> Figures:
+    async def read(from_ms: int, until_ms: int) -> TrialCounts:
         return await figures_between(settings, from_ms, until_ms, _ignored, _untold)
 
     return Counting(read)

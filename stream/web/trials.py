@@ -10,10 +10,8 @@ from stream.core.model.errors import ChangeConflict
 from stream.core.model.trials import Standing, Target
 from stream.edge.http.problems import Kind, ProblemError
 from stream.edge.http.tokens import Role
-from stream.insight.trials.count_decisions import appeals_about, standings_now
-from stream.insight.trials.promote import turn
-from stream.insight.trials.status import Stands
-from stream.insight.trials.trial_counts import Tried
+from stream.insight.trials.promote import appeals_about, standings_now, turn
+from stream.insight.trials.status import Stands, TrialCount
 from stream.web.listing import Asked, cut
 from stream.web.session_deps import Change, Visit, changes, sees
 from stream.web.trial_cache import SPANS
@@ -27,7 +25,7 @@ class Row:
     """One thing; `tried` None: nobody had decisions counted yet. `appeals` None: of lists alone."""
 
     stands: Stands
-    tried: Tried | None
+    tried: TrialCount | None
     appeals: int | None
 
     @property

@@ -4,8 +4,8 @@ import pytest
 
 from stream.core.model.decision import Decision, Reason
 from stream.core.model.trials import Kind, Standing, Target
-from stream.insight.trials.trial_counts import Figures
-from stream.lists.store.promotions import TrialBook
+from stream.insight.trials.status import TrialCounts
+from stream.lists.store.promotions import TrialStore
 from tests.browser.conftest import Site
 from tests.support.browser import XSS, Person
 
@@ -26,9 +26,9 @@ def decision(number: str) -> Decision:
     )  # fmt: skip
 
 
-async def counted(_from_ms: int, _until_ms: int) -> Figures:
+async def counted(_from_ms: int, _until_ms: int) -> TrialCounts:
     """Decisions of two numbers, as Kafka would have them."""
-    figures = Figures()
+    figures = TrialCounts()
     for number in ("+999000001", "+999000002", "+999000002"):
         figures.add(decision(number))
     return figures
@@ -58,7 +58,7 @@ async def test_a_trial_is_compared_and_promoted(
     (step,) = [one async for one in register.annals.audit() if one.op == "promote"]
     assert (step.actor, step.reason) == ("page:operator", XSS)
     assert "would_block 3" in step.detail
-    async with TrialBook.open(site.pages.settings.list_store()) as book:
+    async with TrialStore.open(site.pages.settings.list_store()) as book:
         assert (await book.read()).trials.turned[TRIAL].standing is Standing.FORCE
     form = page.locator("form.change").filter(has=page.locator(f"input[value='{TRIAL}']"))
     await form.get_by_label("Why?").fill("it blocks a bank")

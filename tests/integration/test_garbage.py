@@ -13,7 +13,7 @@ from stream.core.model.allowlist import AllowEntry
 from stream.core.model.errors import SnapshotUnreadable
 from stream.core.model.trials import Kind, Standing, Target, Turned
 from stream.lists.store import list_store
-from stream.lists.store.promotions import TrialBook
+from stream.lists.store.promotions import TrialStore
 from stream.lists.store.settings import ListStoreSettings
 from stream.lists.store.store_codec import Op, chain_after, entries_json
 from stream.ops.skipped_records import Place
@@ -249,7 +249,7 @@ async def test_a_promotion_that_cannot_be_read_changes_nothing(
     await load(register, BASE[:50])
     one, two, three = (Target(Kind.LIST, name) for name in (NAME, "KH/scam", "MM/scam"))
     force = Turned(standing=Standing.FORCE, at_s=1, actor="malee", reason="why")
-    async with TrialBook.open(ListStoreSettings(redis_url)) as book:
+    async with TrialStore.open(ListStoreSettings(redis_url)) as book:
         await book.turn(one, None, force, BY, "promote", "")
         async with running(worker):
             await until(lambda: one in worker.refresher.current.trials.turned)

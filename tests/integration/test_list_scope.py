@@ -27,7 +27,7 @@ from stream.edge.sip.responder import Responder
 from stream.engine.decider import Decider, Judges, decoder_for, emergency_for
 from stream.engine.live_lookup import Memory
 from stream.insight.explain.list_answers import answer_for
-from stream.insight.replay.candidates import World
+from stream.insight.replay.candidates import ReplayWorld
 from stream.kafka.batch import Partition, RawBatch, Segment
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import ListStore
@@ -176,7 +176,7 @@ async def test_every_door_spares_whom_the_list_may_not_name(tmp_path, urls, shar
                 terms = {term["term"]: term for term in held["terms"]}
                 if held["outside"]:
                     assert not terms[rule]["holds"]
-            side = World(settings, current, Agreements()).side(now_s())
+            side = ReplayWorld(settings, current, Agreements()).side(now_s())
             assert side.rules.policy.scopes.by_list[0].codes == frozenset({855})
         alone = settings_at(tmp_path / "engine", "redis://127.0.0.1:1/0")
         async with answering(alone) as memory:

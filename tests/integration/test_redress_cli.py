@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from stream.cli.calls import traceback
 from stream.cli.main import app
 from stream.core.numbers.number import masked
-from stream.insight.replay import traceback as traceback_module
+from stream.insight.replay import traced_calls
 from stream.lists.store.list_store import ListStore
 from tests.support.builders import entry
 from tests.support.engine import LISTED, Deployment
@@ -224,7 +224,7 @@ async def test_what_a_traceback_holds_in_memory_is_bounded(
     said = await site.traced(LISTED, "--from", "1h")
     assert {one["call_reference"] for one in said.json["calls"]} == set("01234")
     assert "more than 2 calls: those that follow are not sorted" in said.err
-    monkeypatch.setattr(traceback_module, "DECISIONS_MAX", 0)
+    monkeypatch.setattr(traced_calls, "DECISIONS_MAX", 0)
     decision = {
         "decision_id": "00XE7C5058F9D",
         "verdict": "block",

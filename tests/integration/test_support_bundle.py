@@ -10,9 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from stream.cli.main import app
-from stream.doctor.bundle import archive
-from stream.doctor.bundle.contents import Piece
-from stream.doctor.bundle.scrub import Scrubber, environment, secrets_of
+from stream.doctor import bundle
+from stream.doctor.bundle import Piece, write
+from stream.doctor.scrub import Scrubber, environment, secrets_of
 
 PASSWORD, TOKEN, HOOK = (
     "correct-horse-battery",
@@ -122,14 +122,14 @@ def test_no_planted_secret_or_number_is_in_it(here: Path, tmp_path: Path) -> Non
 
 async def test_a_bundle_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A log without end makes no file without end; what is left out is said."""
-    monkeypatch.setattr(archive, "PIECE_BYTES_MAX", 1000)
-    monkeypatch.setattr(archive, "BUNDLE_BYTES_MAX", 10_000)
+    monkeypatch.setattr(bundle, "PIECE_BYTES_MAX", 1000)
+    monkeypatch.setattr(bundle, "BUNDLE_BYTES_MAX", 10_000)
 
     async def endless():
         for number in range(13):
             yield Piece(f"logs/{number}", "a log", "x" * 1001, runs=False)
 
-    manifest = await archive.write(tmp_path / "b.tar.gz", endless(), Scrubber(()), 0)
+    manifest = await write(tmp_path / "b.tar.gz", endless(), Scrubber(()), 0)
     assert sum("left_out" in piece for piece in manifest) == 3
     assert {piece["bytes"] for piece in manifest} == {1000}
 
@@ -140,7 +140,7 @@ async def test_a_log_that_is_named_after_a_number(tmp_path: Path) -> None:
     async def one():
         yield Piece("logs/call-+66812345678.log", "a log", "x")
 
-    (piece,) = await archive.write(tmp_path / "b.tar.gz", one(), Scrubber(()), 0)
+    (piece,) = await write(tmp_path / "b.tar.gz", one(), Scrubber(()), 0)
     assert piece["name"] == "logs/call-+6681***5678.log"
     assert set(texts_of(tmp_path / "b.tar.gz")) == {"logs/call-+6681***5678.log", "MANIFEST.json"}
 

@@ -14,7 +14,7 @@ from stream.lists.follower.follow_promotions import TrialsFollower
 from stream.lists.follower.list_events import EventKind
 from stream.lists.store import redis_keys
 from stream.lists.store.list_store import ListStore
-from stream.lists.store.promotions import TrialBook
+from stream.lists.store.promotions import TrialStore
 from stream.lists.store.settings import ListStoreSettings
 from tests.integration.test_redress_cli import call, typed
 from tests.support.builders import entry
@@ -86,7 +86,7 @@ async def test_a_trial_is_promoted_in_a_running_engine_and_outlives_it(
     words = ("--reason", "it blocks a bank", "--no-figures")
     done = await typed(here.config, "demote", f"list:{SCAM}", *words)
     assert (done.code, f"list:{SCAM} is on trial" in done.out) == (0, True), done.err
-    async with TrialBook.open(ListStoreSettings(redis_url)) as book:
+    async with TrialStore.open(ListStoreSettings(redis_url)) as book:
         assert not (await book.read()).trials.turned
 
 
@@ -116,7 +116,7 @@ async def test_a_register_that_lost_data_changes_nothing_until_somebody_says_it_
     force = Turned(standing=Standing.FORCE, at_s=1, actor="malee", reason="why")
     told: list[tuple[EventKind, str]] = []
     follower = TrialsFollower(settings, tmp_path, lambda kind, _, text: told.append((kind, text)))
-    async with TrialBook.open(settings) as book:
+    async with TrialStore.open(settings) as book:
         follower.load()
         assert not await follower.look()
         await book.turn(target, None, force, BY, "promote", "")

@@ -9,8 +9,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
 from stream.config.settings import Settings, load
-from stream.insight.explain.deliveries import delivered
-from stream.insight.explain.last_decisions import decided
+from stream.insight.explain.deliveries import decided, delivered
 from stream.kafka.decision_history import about
 from stream.kafka.partitioner import partitions_of
 from stream.kafka.topic_reader import reader

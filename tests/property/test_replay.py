@@ -24,7 +24,7 @@ from stream.core.numbers.emergency import EmergencyNumbers
 from stream.core.policy.bounds import compile_bounded
 from stream.core.policy.policy import PolicySettings
 from stream.insight.replay import totals as sums_module
-from stream.insight.replay.compare import Change, Side, compare
+from stream.insight.replay.compare import CallChange, Side, compare
 from stream.insight.replay.totals import Sums
 from stream.kafka.batch import Partition, RawBatch, Segment
 from tests.support.builders import NOW_S, blocklists, live
@@ -132,13 +132,13 @@ def test_a_replay_counts_what_a_model_counts_call_by_call(
     assert sums.calls == len(records)
     assert sums.before[2] == model.blocked["production"]
     assert sums.after[2] == model.blocked["candidate"]
-    for change in Change:
+    for change in CallChange:
         found = sums.changes[change]
         counts = {number.decode(): seen.calls for number, seen in found.numbers.items()}
         assert counts == model.numbers[change]
         assert found.calls == sum(model.numbers[change].values())
         assert found.by_trunk == model.trunks[change]
-    new = sums.changes[Change.NEWLY_BLOCKED].numbers
+    new = sums.changes[CallChange.NEWLY_BLOCKED].numbers
     assert {number.decode() for number, seen in new.items() if seen.long} == model.long
     assert {n.decode() for n, seen in new.items() if seen.called_back} == model.called_back
     if before == after:
@@ -158,7 +158,7 @@ def test_what_is_remembered_is_bounded_and_what_is_not_is_counted(
     ]
     sums = Sums(TRUNKS, LONG_S)
     sums.add(compare(batch_of(records, callees=False), SIDES[0], SIDES[3], NOW_S))
-    found = sums.changes[Change.NEWLY_BLOCKED]
+    found = sums.changes[CallChange.NEWLY_BLOCKED]
     assert (found.calls, len(found.numbers), found.untracked) == (4, 2, 2)
     assert found.by_trunk == {"t0": 1, "others": 3}
     assert (len(sums.pairs), sums.pairs_left_out) == (1, 1)

@@ -13,9 +13,8 @@ from stream.insight.report.figures import counted, late_of
 from stream.insight.report.page import page
 from stream.insight.report.period import newest, period_in, period_of
 from stream.insight.report.report_json import report_json
-from stream.insight.report.texts import scrubbed
 from stream.insight.report.whole import reported
-from stream.insight.report.words import duration, share
+from stream.insight.report.words import duration, scrubbed, share
 from tests.support.report_material import NOVEMBER, document, material, shipped
 
 DAYS = st.dates(date(1971, 1, 1), date(9000, 12, 31))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.doctor.bundle.scrub import GONE, Scrubber
+from stream.doctor.scrub import GONE, Scrubber
 from tests.growth.attacks import Attack
 from tests.growth.measured import grows
 

@@ -12,8 +12,8 @@ from stream.config.agreement_files import read_agreement
 from stream.core.model.agreement import Agreement
 from stream.core.model.delays import Delays
 from stream.core.model.enforcement import Appeals, Counts, Enforcement, Sighting, Versions
-from stream.insight.report.material import FeedNow, Material, OpenAppeal, VersionEvent
-from stream.insight.report.period import Period, period_in
+from stream.insight.report.pairs import FeedNow, OpenAppeal, ReportMaterial, VersionEvent
+from stream.insight.report.period import ReportPeriod, period_in
 
 AGREEMENTS = Path(__file__).parents[2] / "config/agreements"
 NOVEMBER = period_in("2026-11")
@@ -104,15 +104,15 @@ def _noon(day: date) -> datetime:
     return datetime.combine(day, time(12), UTC)
 
 
-def material(name: str = "th-kh", period: Period = NOVEMBER, **fields) -> Material:
+def material(name: str = "th-kh", period: ReportPeriod = NOVEMBER, **fields) -> ReportMaterial:
     """Nothing at all, made by TH on 25 November 2026, unless `fields` say otherwise."""
     whole = {"home": "TH", "made_at_s": at_s(date(2026, 11, 25), 9.2), "known": all_shipped()}
     agreement = next(one for one in all_shipped() if one.id == name)
-    return Material(**{"agreement": agreement, "period": period, **whole, **fields})
+    return ReportMaterial(**{"agreement": agreement, "period": period, **whole, **fields})
 
 
 @cache
-def rich(*, silent: bool = False) -> Material:
+def rich(*, silent: bool = False) -> ReportMaterial:
     """Two months of TH and KH; `silent`: KH tells nothing."""
     days = [date(2026, 10, 1) + timedelta(days=place) for place in range(55)]
     told = [day for day in days if day not in {date(2026, 11, 14), date(2026, 11, 15)}]
@@ -146,6 +146,6 @@ def rich(*, silent: bool = False) -> Material:
     )
 
 
-def at_the_end(held: Material) -> Material:
+def at_the_end(held: ReportMaterial) -> ReportMaterial:
     """The same, made once the month was over and told."""
     return replace(held, made_at_s=at_s(date(2026, 12, 4), 8))

@@ -12,7 +12,7 @@ from stream.config.settings import Settings
 from stream.core.model.agreement import owner_of
 from stream.core.model.appeal import Appeal
 from stream.insight.explain.agreement_text import named as clause_of
-from stream.insight.explain.contacts import contacts_of
+from stream.insight.explain.explain import contacts_of
 from stream.lists.store.list_store import ListStore
 
 T = TypeVar("T")

@@ -41,10 +41,15 @@ from stream.core.model.errors import FilterUnreadable, SnapshotUnreadable
 from stream.core.model.trials import Target
 from stream.engine.decider import decoder_for
 from stream.insight.explain.list_answers import lists_now
-from stream.insight.replay.candidates import World, content_of, file_read, key_for, live_list
-from stream.insight.replay.recording import Asked, recording
-from stream.insight.replay.replay import Sides, look_for_calls_back, replay
-from stream.insight.replay.replay_json import Made, told
+from stream.insight.replay.candidates import ReplayWorld, content_of, file_read, key_for, live_list
+from stream.insight.replay.recording import (
+    ReplaySpan,
+    Sides,
+    look_for_calls_back,
+    recording,
+    replay,
+)
+from stream.insight.replay.replay_json import ReplayRun, told
 from stream.insight.replay.replay_page import page
 from stream.insight.replay.totals import Sums
 from stream.insight.report.words import many
@@ -151,7 +156,7 @@ def replay_command(
         seconds, seconds_back = asyncio.run(
             _run(settings, asked, sides, sums, calls_back=calls_back)
         )
-    made = Made(
+    made = ReplayRun(
         topics=tuple(asked.topics),
         from_s=asked.from_ms // 1000,
         until_s=asked.until_ms // 1000,
@@ -177,12 +182,14 @@ def _write(report: Mapping[str, Any], output: Path | None, json_file: Path | Non
         write_out(None if json_file == _STDOUT else json_file, [whole])
 
 
-def _asked(settings: Settings, topic: list[str] | None, since: str, until: str, rate: int) -> Asked:
+def _asked(
+    settings: Settings, topic: list[str] | None, since: str, until: str, rate: int
+) -> ReplaySpan:
     from_ms = moment_in(since)
     until_ms = (now_s() + 1) * 1000 if until == "now" else moment_in(until)
     if not from_ms < until_ms:
         fail(f"--from {since} is not before --to {until}", USAGE)
-    return Asked(
+    return ReplaySpan(
         topics=_topics(settings, topic),
         from_ms=from_ms,
         until_ms=until_ms,
@@ -202,7 +209,7 @@ def _topics(settings: Settings, named: list[str] | None) -> tuple[str, ...]:
 
 
 def _audit(
-    settings: Settings, wanted: Wanted, asked: Asked, actor: str | None, reason: str
+    settings: Settings, wanted: Wanted, asked: ReplaySpan, actor: str | None, reason: str
 ) -> None:
     what = ", ".join(wanted.candidates) or "production"
 
@@ -213,7 +220,7 @@ def _audit(
     with_list_store(settings, work)
 
 
-async def _production(settings: Settings, notes: list[str]) -> World:
+async def _production(settings: Settings, notes: list[str]) -> ReplayWorld:
     blocklists, register = await lists_now(settings)
     if register != "in agreement":
         notes.append(f"Register: {register}.")
@@ -221,17 +228,17 @@ async def _production(settings: Settings, notes: list[str]) -> World:
         f"{blocklists.lists[index].name} has no data here and was not asked."
         for index in blocklists.unusable
     ]
-    return World(settings, blocklists, agreements_of(settings))
+    return ReplayWorld(settings, blocklists, agreements_of(settings))
 
 
 def _proposed(
-    world: World, wanted: Wanted, config: list[Path] | None, folder: Path, notes: list[str]
-) -> tuple[World, list[str]]:
+    world: ReplayWorld, wanted: Wanted, config: list[Path] | None, folder: Path, notes: list[str]
+) -> tuple[ReplayWorld, list[str]]:
     """The candidate, and what it is called."""
     labels = []
     if wanted.policy is not None:
         settings = settings_of([*(config or ()), wanted.policy])
-        world = World(settings, world.blocklists, world.agreements)
+        world = ReplayWorld(settings, world.blocklists, world.agreements)
         labels.append(f"policy of {wanted.policy.name}")
     for text in wanted.candidates:
         if text.startswith(PROMOTE):
@@ -255,7 +262,7 @@ def _proposed(
     return world, labels or ["production itself"]
 
 
-def _promoted(world: World, text: str) -> World:
+def _promoted(world: ReplayWorld, text: str) -> ReplayWorld:
     target = Target.read(text.removeprefix(PROMOTE))
     made = world if target is None else world.without_trials((target,))
     if made.blocklists.trials == world.blocklists.trials:
@@ -266,7 +273,7 @@ def _promoted(world: World, text: str) -> World:
 
 
 def _list(
-    world: World, wanted: Wanted, text: str, folder: Path, notes: list[str]
+    world: ReplayWorld, wanted: Wanted, text: str, folder: Path, notes: list[str]
 ) -> tuple[LiveList, str]:
     """The list that `text` names, as a generation of one that is there or as a file."""
     if Path(text).exists():
@@ -288,7 +295,7 @@ def _list(
 
 
 def _file(
-    world: World, wanted: Wanted, path: Path, folder: Path, notes: list[str]
+    world: ReplayWorld, wanted: Wanted, path: Path, folder: Path, notes: list[str]
 ) -> tuple[LiveList, str]:
     settings = world.settings
     if wanted.feed is not None:
@@ -323,7 +330,7 @@ def _file(
 
 
 async def _run(
-    settings: Settings, asked: Asked, sides: Sides, sums: Sums, *, calls_back: bool
+    settings: Settings, asked: ReplaySpan, sides: Sides, sums: Sums, *, calls_back: bool
 ) -> tuple[float, float | None]:
     """Both passes; how long they took, in seconds (None: there was no second one)."""
     source = settings.calls.source("")

@@ -30,7 +30,14 @@ from stream.cli.progress import progress
 from stream.config.settings import Settings
 from stream.core.model import csv_cells
 from stream.core.numbers.number import Kind, masked, parse
-from stream.insight.replay.traceback import Asked, Recorded, Side, Traced, TracedCall, traceback
+from stream.insight.replay.traced_calls import (
+    Recorded,
+    Traced,
+    TracedCall,
+    TracedSide,
+    TraceQuestion,
+    traceback,
+)
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import ListStore
 
@@ -51,7 +58,9 @@ def traceback_command(
         str, typer.Option("--to", metavar="TIME", help="Until before then; or now.")
     ] = "now",
     form: Annotated[Literal["json", "csv"], typer.Option("--format")] = "json",
-    side: Annotated[Side, typer.Option(help="Calls that it made, got, or both.")] = Side.CALLER,
+    side: Annotated[
+        TracedSide, typer.Option(help="Calls that it made, got, or both.")
+    ] = TracedSide.CALLER,
     late: Annotated[str, typer.Option(help="Records may come so long after a call.")] = "1d",
     region: Region = None,
     actor: Actor = None,
@@ -77,7 +86,7 @@ def traceback_command(
     until_s = now_s() + 1 if until == "now" else moment_in(until) // 1000
     if not from_s < until_s:
         fail(f"--from {moment(from_s)} is not before --to {moment(until_s)}", USAGE)
-    asked = Asked(read.text, from_s, until_s, seconds_in(late), side)
+    asked = TraceQuestion(read.text, from_s, until_s, seconds_in(late), side)
     span = f"{masked(read.text)} {moment(from_s)} to {moment(until_s)}, for {authority}"
     _audit(settings, who, "traceback", span)
     behind_calls(settings, 0)
@@ -128,7 +137,7 @@ class _Writer(Protocol):
     def end(self, summary: dict[str, Any]) -> None: ...
 
 
-async def _write(settings: Settings, asked: Asked, traced: Traced, writer: _Writer) -> None:
+async def _write(settings: Settings, asked: TraceQuestion, traced: Traced, writer: _Writer) -> None:
     recorded = Recorded(
         settings.kafka_client(),
         {topic: settings.dialect(name) for topic, name in settings.calls.topics.items()},

@@ -28,16 +28,16 @@ from stream.cli.progress import progress
 from stream.config.agreement_files import agreements_of
 from stream.config.settings import Settings
 from stream.core.model.trials import Kind, Standing, Target
-from stream.insight.report.texts import rfc3339
-from stream.insight.trials.count_decisions import (
+from stream.insight.report.words import rfc3339
+from stream.insight.trials.promote import (
+    OPS,
     Standings,
     appeals_about,
     figures_between,
     standings_now,
+    turn,
 )
-from stream.insight.trials.promote import OPS, turn
-from stream.insight.trials.status import Stands
-from stream.insight.trials.trial_counts import Figures, Tried
+from stream.insight.trials.status import Stands, TrialCount, TrialCounts
 from stream.lists.store.list_store import ListStore
 
 app = typer.Typer(no_args_is_help=True)
@@ -160,7 +160,7 @@ def _turn(
     note(f"`ringfence {back} {target} --reason ...` takes it back; the audit has this step")
 
 
-async def _figures(settings: Settings, from_ms: int) -> Figures:
+async def _figures(settings: Settings, from_ms: int) -> TrialCounts:
     with progress() as stage:
         return await figures_between(
             settings,
@@ -179,7 +179,7 @@ def _told(counted: dict[str, int]) -> str:
     )
 
 
-def _json(one: Stands, tried: Tried, appeals: dict[Target, int]) -> dict[str, Any]:
+def _json(one: Stands, tried: TrialCount, appeals: dict[Target, int]) -> dict[str, Any]:
     turned = one.turned
     return {
         "thing": str(one.target),
@@ -196,7 +196,7 @@ def _json(one: Stands, tried: Tried, appeals: dict[Target, int]) -> dict[str, An
     }
 
 
-def _print(shown: list[Stands], figures: Figures, appeals: dict[Target, int]) -> None:
+def _print(shown: list[Stands], figures: TrialCounts, appeals: dict[Target, int]) -> None:
     right = ("would block", "would flag", "numbers", "stopped in fact", "appeals")
     table = Table(
         *(Column(name, overflow="fold") for name in ("thing", "stands", "since")),

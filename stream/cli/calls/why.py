@@ -13,7 +13,13 @@ from stream.cli.output import err, out, print_json
 from stream.config.agreement_files import agreements_of
 from stream.core.numbers.number import Kind, parse
 from stream.core.numbers.operator_prefixes import mark_of
-from stream.insight.explain.explain import DECISIONS, Question, chain_now, chain_then, with_history
+from stream.insight.explain.explain import (
+    DECISIONS,
+    WhyQuestion,
+    explain_at,
+    explain_now,
+    with_history,
+)
 from stream.insight.explain.list_answers import HOLD, lists_now
 from stream.lists.snapshot.export import moment
 from stream.lists.store.list_store import ListStore
@@ -70,15 +76,15 @@ def why(
     if read.kind is not Kind.E164:
         raise typer.BadParameter(f"{number!r} is no phone number in {country}")
     at_ms = None if at is None else moment_in(at)
-    asked = Question(read.text, trunk, callee, at_ms, history, decisions)
+    asked = WhyQuestion(read.text, trunk, callee, at_ms, history, decisions)
 
     async def then(register: ListStore) -> dict[str, Any]:
-        answer = await chain_then(settings, agreements, register, asked)
+        answer = await explain_at(settings, agreements, register, asked)
         return await with_history(settings, register, answer)
 
     async def now() -> dict[str, Any]:
         blocklists, register_said = await lists_now(settings)
-        return await chain_now(settings, agreements, blocklists, register_said, asked)
+        return await explain_now(settings, agreements, blocklists, register_said, asked)
 
     with err.status("asking"):
         answer = asyncio.run(now()) if at_ms is None else with_list_store(settings, then)

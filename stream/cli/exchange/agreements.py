@@ -21,7 +21,7 @@ from stream.insight.explain.agreement_text import (
     explained,
     notes,
 )
-from stream.insight.report.texts import rfc3339
+from stream.insight.report.words import rfc3339
 from stream.ops.schema import checks
 from stream.ops.schema.durations import spelled
 

@@ -17,11 +17,11 @@ from stream.config.agreement_files import agreements_of
 from stream.config.settings import Settings
 from stream.core.model.agreement import Agreement, Agreements
 from stream.insight.report.gather import gathered
-from stream.insight.report.material import Material
 from stream.insight.report.page import page
-from stream.insight.report.period import Period, period_in
+from stream.insight.report.pairs import ReportMaterial
+from stream.insight.report.period import ReportPeriod, period_in
 from stream.insight.report.report_json import report_json
-from stream.insight.report.whole import NoReport, Report, period_for, reported
+from stream.insight.report.whole import AgreementReport, NoReport, period_for, reported
 from stream.lists.store.list_store import ListStore
 
 _STDOUT = Path("-")
@@ -66,7 +66,7 @@ def report(
     except NoReport as none:
         fail(str(none), NOTHING_DONE)
 
-    async def work(register: ListStore) -> Material:
+    async def work(register: ListStore) -> ReportMaterial:
         return await gathered(settings, register, agreement, known, on, at_s)
 
     made = reported(with_list_store(settings, work))
@@ -89,14 +89,14 @@ def _agreement(settings: Settings, known: Agreements, name: str) -> Agreement:
     return fail(f"no agreement {name}; known: {ids or 'there is none'}", NOTHING_DONE)
 
 
-def _period(text: str) -> Period:
+def _period(text: str) -> ReportPeriod:
     try:
         return period_in(text)
     except ValueError as error:
         return fail(str(error), USAGE)
 
 
-def _tell(made: Report, *, quiet: bool) -> None:
+def _tell(made: AgreementReport, *, quiet: bool) -> None:
     """The sentences of the page's beginning; on stderr where stdout is for the report itself."""
     tell = note if quiet else say
     tell(f"{made.agreement.id}: {made.period.words()}{', so far' if made.running else ''}")

@@ -9,7 +9,7 @@ from rich.text import Text
 from stream.cli.common import AsJson, ConfigFiles, quiet_clients, settings_of
 from stream.cli.output import out, print_json
 from stream.core.model.errors import ConfigInvalid
-from stream.doctor.result import Grade, Line, fail
+from stream.doctor.result import CheckLine, Grade, fail
 from stream.doctor.run_checks import examine, sound
 
 _STYLE = {Grade.OK: "green", Grade.WARN: "yellow", Grade.FAIL: "bold red"}
@@ -36,7 +36,7 @@ def doctor(config: ConfigFiles = None, as_json: AsJson = False) -> None:
     raise typer.Exit(0 if sound(lines) else 1)
 
 
-def _print(lines: Sequence[Line]) -> None:
+def _print(lines: Sequence[CheckLine]) -> None:
     for line in lines:
         text = Text(f"{line.grade:5}", _STYLE[line.grade])
         text.append(f"{line.check}: ", "bold")

@@ -10,9 +10,8 @@ import typer
 
 from stream.cli.common import ConfigFiles, quiet_clients, settings_of
 from stream.cli.output import err, out
-from stream.doctor.bundle.archive import write
-from stream.doctor.bundle.contents import pieces
-from stream.doctor.bundle.scrub import Scrubber, secrets_of
+from stream.doctor.bundle import pieces, write
+from stream.doctor.scrub import Scrubber, secrets_of
 from stream.ops.clock import now_s
 
 

@@ -23,7 +23,7 @@ from stream.core.model.errors import ConfigInvalid
 from stream.core.policy.bounds import NO_AGREEMENT, Agreed, Bounded, bounded
 from stream.core.policy.contradictions import Contradiction, categories_in_words
 from stream.core.policy.policy import ListPolicy, alone
-from stream.insight.report.texts import rfc3339
+from stream.insight.report.words import rfc3339
 
 WEEK_S = 7 * 86_400
 SOON_S = 30 * 86_400

@@ -24,7 +24,7 @@ from stream.lists.store.heads import ListHead
 from stream.lists.store.history import Turn, said_at, turns_of, with_audit
 from stream.lists.store.list_at_time import millis, pasts_about
 from stream.lists.store.list_store import ListStore
-from stream.lists.store.promotions import TrialBook
+from stream.lists.store.promotions import TrialStore
 from stream.lists.store.store_codec import Op, allow_of
 
 
@@ -64,7 +64,7 @@ async def lists_at(settings: Settings, register: ListStore, e164: str, at_ms: in
         lives.append(live)
     allow, sure = await _allow_at(register, at_ms)
     made = await asyncio.to_thread(Blocklists.of, lives, allow, _table_of)
-    async with TrialBook.open(settings.list_store()) as book:
+    async with TrialStore.open(settings.list_store()) as book:
         trials = (await book.read()).over(NO_TRIALS).as_of(at_ms // 1000)
     return Then(made.with_trials(trials), not_known, sure)
 

@@ -1,8 +1,8 @@
-"""What became of decisions: the key that SIP proxies have of a number, and each sink's position.
+"""Decisions about a number, and their deliveries: each sink's position and the proxies' key.
 
-A sink's position in Kafka says what it has done with: the Redis sink has looked at all before it, a
-webhook has delivered it, or it did not want it, or it gave up and kept it in the topic of what was
-undelivered. Positions are asked of the coordinator; no group is joined.
+A sink's position in Kafka says how far it is done: the Redis sink has looked at all before it; a
+webhook has delivered it, did not want it, or gave it up into the topic of undelivered decisions.
+Positions are asked of the coordinator; no group is joined.
 """
 
 import asyncio
@@ -15,21 +15,54 @@ from aiokafka.errors import KafkaError
 from redis.exceptions import RedisError
 
 from stream.config.settings import Settings
-from stream.core.model.errors import Fault
+from stream.core.model.errors import Fault, SourceDown
 from stream.edge.sinks import proxy_keys
-from stream.insight.explain.last_decisions import decided
-from stream.kafka.decision_history import Found
+from stream.kafka.call_events import Event
+from stream.kafka.decision_history import Found, about
+from stream.kafka.outage import listens
+from stream.kafka.topic_reader import reader
 from stream.lists.store.redis_client import client
 
+LOOK_BACK = 200_000
+"""Records of the number's partition that are looked through, about a second's work."""
+DECISIONS_S_MAX, POSITIONS_S_MAX = 15.0, 10.0
+"""A person waits for the answer: after that the reason is shown in its place."""
 REDIS = "redis"
-ASK_S_MAX = 10.0
+
+
+async def decided(
+    settings: Settings, topic: str, number: str, at_ms: int | None, limit: int
+) -> tuple[list[Found], dict[str, Any]]:
+    """The last `limit` records about `number` in `topic`, up to a moment; and how far was looked.
+
+    An absent Kafka is told in `why`: at once, or after `DECISIONS_S_MAX` where it takes long.
+    """
+    said = {"why": "", "looked_back": LOOK_BACK, "whole": False}
+    where = settings.kafka.bootstrap_servers
+
+    def waiting(event: Event) -> None:
+        if event is Event.KAFKA_AWAITED:
+            # The first try is enough: whoever asks is waiting for an answer.
+            raise SourceDown(f"Kafka at {where} does not answer")
+
+    if not await listens(settings.kafka_client()):
+        return [], said | {"why": f"{topic} cannot be read: Kafka at {where} does not answer"}
+    try:
+        async with asyncio.timeout(DECISIONS_S_MAX):
+            async with reader(settings.kafka_client(), [topic], waiting) as consumer:
+                found, whole = await about(consumer, topic, number, limit, LOOK_BACK, at_ms)
+    except TimeoutError:
+        return [], said | {"why": f"Kafka at {where} takes too long"}
+    except (Fault, KafkaError) as error:
+        return [], said | {"why": f"{topic} cannot be read: {error}"}
+    return found, said | {"why": "", "whole": whole}
 
 
 async def delivered(
     settings: Settings, number: str, found: Sequence[Found], now_s: int
 ) -> dict[str, Any]:
     """The proxies' key, and of each decision what every sink did with it; plain values."""
-    groups = _groups(settings) if found else {}
+    groups = sink_groups(settings) if found else {}
     ends, why = await _positions(settings, groups) if found else ({}, "")
     gave_up = (
         await _gave_up(settings, number) if found and settings.sinks.webhooks.endpoints else {}
@@ -47,8 +80,8 @@ async def delivered(
     return {"key": await _key(settings, number, now_s), "decisions": by_decision, "why": why}
 
 
-def _groups(settings: Settings) -> dict[str, str]:
-    """Each sink's consumer group: the Redis sink's, and one for each webhook."""
+def sink_groups(settings: Settings) -> dict[str, str]:
+    """Each sink's consumer group by the sink's name: the Redis sink's, and each webhook's."""
     own = settings.calls.group_id
     webhooks = {name: f"{own}.webhook.{name}" for name in settings.sinks.webhooks.endpoints}
     return {REDIS: settings.sinks.redis.group_id or f"{own}.redis", **webhooks}
@@ -61,7 +94,7 @@ async def _positions(
     admin = AIOKafkaAdminClient(**settings.kafka_client().options(request_timeout_ms=5000))
     found: dict[str, dict[Any, int]] = {}
     try:
-        async with asyncio.timeout(ASK_S_MAX):
+        async with asyncio.timeout(POSITIONS_S_MAX):
             await admin.start()
             for group in groups.values():
                 held = await admin.list_consumer_group_offsets(group)

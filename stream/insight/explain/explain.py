@@ -1,19 +1,21 @@
 """The whole chain about one number, as plain values: what `ringfence why --json` prints."""
 
 import asyncio
+import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from stream.config.sections import feed_paths
 from stream.config.settings import Settings
 from stream.core.filters.blocklists import Blocklists
 from stream.core.model.agreement import Agreements
+from stream.core.model.errors import ConfigInvalid
 from stream.core.model.trials import Kind
 from stream.insight.explain.agreement_text import named
 from stream.insight.explain.at_time import history_of, lists_at, turns_json
-from stream.insight.explain.contacts import contacts_of, way_off
-from stream.insight.explain.deliveries import delivered
-from stream.insight.explain.last_decisions import decided
+from stream.insight.explain.deliveries import decided, delivered
 from stream.insight.explain.list_answers import answer_for, moment
 from stream.insight.explain.terms import deciding
 from stream.lists.store.list_store import ListStore
@@ -26,7 +28,7 @@ _ALLOW_UNSURE = "allow entries that were taken off since may be missing"
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class WhyQuestion:
     """A number in E.164, the call that is imagined, the moment (None: now), and how much is told.
 
     `decisions`: how many of its last ones (0: Kafka and the proxies' Redis are not asked).
@@ -40,12 +42,12 @@ class Question:
     decisions: int = DECISIONS
 
 
-async def chain_now(
+async def explain_now(
     settings: Settings,
     agreements: Agreements,
     blocklists: Blocklists,
     register_said: str,
-    asked: Question,
+    asked: WhyQuestion,
 ) -> dict[str, Any]:
     """The chain by the lists of now; `register_said`: how those stand to the register."""
     at_ms = now_ms()
@@ -56,8 +58,8 @@ async def chain_now(
     return await _whole(settings, agreements, blocklists, answer, asked)
 
 
-async def chain_then(
-    settings: Settings, agreements: Agreements, register: ListStore, asked: Question
+async def explain_at(
+    settings: Settings, agreements: Agreements, register: ListStore, asked: WhyQuestion
 ) -> dict[str, Any]:
     """The chain as it was at the question's moment.
 
@@ -87,7 +89,7 @@ async def _whole(
     agreements: Agreements,
     blocklists: Blocklists,
     answer: dict[str, Any],
-    asked: Question,
+    asked: WhyQuestion,
 ) -> dict[str, Any]:
     """Agreements, contacts, decisions and sinks added to what the lists say."""
     contacts = await asyncio.to_thread(contacts_of, settings)
@@ -140,3 +142,31 @@ def _turned(blocklists: Blocklists, about: Collection[str]) -> list[dict[str, An
         for target, one in blocklists.trials.turned.items()
         if str(target) in about
     ]
+
+
+def contacts_of(settings: Settings) -> dict[str, str]:
+    """Whom to ask, by owner (`KH`) and by feed (`feed:<name>`): settings and feed files."""
+    contacts = {owner: section.contact for owner, section in settings.owners.items()}
+    try:
+        paths = feed_paths(Path(settings.feeds.dir))
+    except ConfigInvalid:
+        return contacts
+    for name, path in paths.items():
+        try:
+            owner = tomllib.loads(path.read_text())["owner"]
+            contacts[f"feed:{name}"] = str(owner["contact"])
+            contacts.setdefault(str(owner["name"]), str(owner["contact"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # `feeds ls` is where a wrong feed file is told of
+    return contacts
+
+
+def way_off(held: Mapping[str, Any], contacts: Mapping[str, str]) -> list[str]:
+    """Whom to ask to take a number off a list: its owner, and the feeds that report it."""
+    asked = [f"{held['owner']}: {contacts[held['owner']]}"] if held["owner"] in contacts else []
+    for report in held["reports"]:
+        feed = report["source"].partition("/")[0]
+        contact = contacts.get(f"feed:{feed}")
+        if contact is not None and f"{feed}: {contact}" not in asked:
+            asked.append(f"{feed}: {contact}")
+    return asked

@@ -1,6 +1,6 @@
-"""Yesterday's calls against a candidate: what would change if it were in force.
+"""Replay recorded calls against a candidate: what would change if it were in force.
 
-Read (`reading`), decided twice with the engine's own deciding (`comparing`), summed up in bounded
-memory (`sums`), looked through once more for those who called back (`running`); then the same
-figures as a table, a page and JSON (`telling`, `page`, `as_json`).
+`recording` reads the calls, `compare` decides each batch twice with the engine's own code, `totals`
+sums up in bounded memory; `replay_json` and `replay_page` show the same figures. `traced_calls`
+finds the calls of one number for an authority.
 """

@@ -29,7 +29,7 @@ from stream.lists.snapshot.merge import picked
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class ReplayWorld:
     """All that decisions come from, on one side of a replay."""
 
     settings: Settings
@@ -45,7 +45,7 @@ class World:
             bursts = Bursts(held.bursts, self.settings.calls.topics)
         return Side(self.blocklists, rules, bursts)
 
-    def with_list(self, candidate: LiveList, folder: Path) -> "World":
+    def with_list(self, candidate: LiveList, folder: Path) -> "ReplayWorld":
         """With `candidate` in place of the list of its name, or besides the others.
 
         Tables that change are made in `folder`; the others are production's own. Blocks. Raises
@@ -61,13 +61,13 @@ class World:
         made = Blocklists.of([*kept, candidate], self.blocklists.allow, table_of)
         return replace(self, blocklists=made.with_trials(self.blocklists.trials))
 
-    def with_agreement(self, candidate: Agreement) -> "World":
+    def with_agreement(self, candidate: Agreement) -> "ReplayWorld":
         """With `candidate` in place of the agreement of its id, or besides the others."""
         kept = [held for held in self.agreements.held if held.id != candidate.id]
         held = tuple(sorted([*kept, candidate], key=lambda one: one.id))
         return replace(self, agreements=Agreements(held, needed=True))
 
-    def without_trials(self, targets: Collection[Target] = ()) -> "World":
+    def without_trials(self, targets: Collection[Target] = ()) -> "ReplayWorld":
         """With `targets` in force, or, where none are named, everything that is on trial."""
         trials = self.blocklists.trials
         policy, names = self.settings.policy.settings(), self.blocklists.names

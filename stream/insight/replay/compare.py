@@ -21,7 +21,7 @@ _NOBODY = -1
 """In place of a ruling: the call is innocent on that side."""
 
 
-class Change(StrEnum):
+class CallChange(StrEnum):
     """How a call fares otherwise with the candidate; of each call at most one is true."""
 
     NEWLY_BLOCKED = "newly_blocked"
@@ -78,7 +78,7 @@ class Compared:
     batch: CallBatch
     before: Ruled
     after: Ruled
-    changes: dict[Change, NDArray[np.int64]]
+    changes: dict[CallChange, NDArray[np.int64]]
 
 
 def compare(batch: CallBatch, production: Side, candidate: Side, at_s: int) -> Compared:
@@ -86,11 +86,11 @@ def compare(batch: CallBatch, production: Side, candidate: Side, at_s: int) -> C
     before, after = _ruled(batch, production, at_s), _ruled(batch, candidate, at_s)
     was, now = before.actions, after.actions
     found = {
-        Change.NEWLY_BLOCKED: (now == Action.BLOCK) & (was != Action.BLOCK),
-        Change.NO_LONGER_BLOCKED: (was == Action.BLOCK) & (now != Action.BLOCK),
-        Change.NEWLY_FLAGGED: (now == Action.FLAG) & (was == Action.OBSERVE),
-        Change.NO_LONGER_FLAGGED: (was == Action.FLAG) & (now == Action.OBSERVE),
-        Change.SPARED: _allowed(after) & ~_allowed(before) & (was == now),
+        CallChange.NEWLY_BLOCKED: (now == Action.BLOCK) & (was != Action.BLOCK),
+        CallChange.NO_LONGER_BLOCKED: (was == Action.BLOCK) & (now != Action.BLOCK),
+        CallChange.NEWLY_FLAGGED: (now == Action.FLAG) & (was == Action.OBSERVE),
+        CallChange.NO_LONGER_FLAGGED: (was == Action.FLAG) & (now == Action.OBSERVE),
+        CallChange.SPARED: _allowed(after) & ~_allowed(before) & (was == now),
     }
     changes = {change: np.flatnonzero(which) for change, which in found.items()}
     return Compared(batch, before, after, changes)

@@ -6,7 +6,7 @@ where it can be used), so a replay is no slower than the engine was.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -14,7 +14,10 @@ from typing import Any, Final
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
+from stream.calls.batch import CallBatch
 from stream.core.model.errors import SourceDown
+from stream.insight.replay.compare import Side, compare
+from stream.insight.replay.totals import Sums
 from stream.kafka.batch import Partition, RawBatch, Segment
 from stream.kafka.call_events import Observe
 from stream.kafka.outage import Patience, down
@@ -30,7 +33,7 @@ Spans = Mapping[Partition, tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ReplaySpan:
     """What is read: records that Kafka got from `from_ms` until before `until_ms`, and how.
 
     `records_max` is the largest batch, `rate_max` records a second at most (0: no limit).
@@ -51,7 +54,7 @@ class Recording:
     """
 
     def __init__(
-        self, consumer: Any, reader: Reader, spans: Spans, asked: Asked, kafka: KafkaSettings
+        self, consumer: Any, reader: Reader, spans: Spans, asked: ReplaySpan, kafka: KafkaSettings
     ) -> None:
         """Use `recording`."""
         self._kafka = kafka
@@ -108,7 +111,7 @@ class Recording:
 
 @asynccontextmanager
 async def recording(
-    kafka: KafkaSettings, source: SourceSettings, asked: Asked, observe: Observe
+    kafka: KafkaSettings, source: SourceSettings, asked: ReplaySpan, observe: Observe
 ) -> AsyncGenerator[Recording, None]:
     """Open what `asked` names; `source` says how production fetches.
 
@@ -185,3 +188,42 @@ def _before(batch: RawBatch, spans: Spans) -> RawBatch:
         segments=tuple(segments),
         epoch=batch.epoch,
     )
+
+
+Decode = Callable[[RawBatch], CallBatch]
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """What is compared. `at_s`: both decide as if it were that moment, seconds since the epoch."""
+
+    production: Side
+    candidate: Side
+    at_s: int
+
+
+async def replay(
+    recording: Recording, decode: Decode, sides: Sides, sums: Sums, progress: Progress
+) -> None:
+    """Decide all calls of `recording` twice and count what differs. Raises SourceDown."""
+    async with aclosing(recording.batches(progress)) as batches:
+        async for raw in batches:
+            sums.add(compare(decode(raw), sides.production, sides.candidate, sides.at_s))
+            await asyncio.sleep(0)  # the next answer comes in meanwhile
+
+
+async def look_for_calls_back(
+    recording: Recording, decode: Decode, sums: Sums, progress: Progress
+) -> None:
+    """Read all calls again for those to newly blocked numbers, where there are such numbers.
+
+    `decode` reads called numbers too. Which numbers are wanted is known only after the first time,
+    and a call back may lie before the call that it answers, in another partition.
+    """
+    wanted = sums.wanted()
+    if not len(wanted):
+        return
+    async with aclosing(recording.batches(progress)) as batches:
+        async for raw in batches:
+            sums.called_back(decode(raw), wanted)
+            await asyncio.sleep(0)

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from stream.core.model.decision import Action
 from stream.core.numbers.number import masked, region_of
-from stream.insight.replay.compare import Change
-from stream.insight.replay.totals import NOBODY, NUMBERS_MAX, Seen, Sums, Tallied
-from stream.insight.report.texts import rfc3339, scrubbed
+from stream.insight.replay.compare import CallChange
+from stream.insight.replay.totals import NOBODY, NUMBERS_MAX, SeenNumber, Sums, Tallied
+from stream.insight.report.words import rfc3339, scrubbed
 
 TOP: Final = 20
 """Callers, countries, trunks and rules that are named; the rest is summed up."""
@@ -21,7 +21,7 @@ TRUNK_CHARS_MAX: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class ReplayRun:
     """What was compared, when and how fast. Times are seconds since the epoch.
 
     `seconds` it took to decide, `seconds_back` to look for calls back; None: nobody looked.
@@ -39,7 +39,7 @@ class Made:
     notes: tuple[str, ...] = ()
 
 
-def told(made: Made, sums: Sums, *, full: bool) -> dict[str, Any]:
+def told(made: ReplayRun, sums: Sums, *, full: bool) -> dict[str, Any]:
     """The whole report as plain values."""
     records = sums.calls + sums.rejected
     return {
@@ -91,7 +91,7 @@ def _change(tallied: Tallied, *, full: bool) -> dict[str, Any]:
     }
 
 
-def _caller(number: bytes, seen: Seen, *, full: bool) -> dict[str, Any]:
+def _caller(number: bytes, seen: SeenNumber, *, full: bool) -> dict[str, Any]:
     text = number.decode()
     return {
         "number": (text if full else masked(text)) or None,
@@ -120,9 +120,11 @@ def _named(trunks: Counter[str], *, full: bool) -> Counter[str]:
     return found
 
 
-def _false_positives(made: Made, sums: Sums) -> dict[str, Any]:
-    numbers = {n: s for n, s in sums.changes[Change.NEWLY_BLOCKED].numbers.items() if n != NOBODY}
-    spared = sum(number != NOBODY for number in sums.changes[Change.SPARED].numbers)
+def _false_positives(made: ReplayRun, sums: Sums) -> dict[str, Any]:
+    numbers = {
+        n: s for n, s in sums.changes[CallChange.NEWLY_BLOCKED].numbers.items() if n != NOBODY
+    }
+    spared = sum(number != NOBODY for number in sums.changes[CallChange.SPARED].numbers)
     suspect = sum(seen.long or seen.called_back for seen in numbers.values())
     return {
         "newly_blocked_numbers": len(numbers),

@@ -14,9 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from stream import __version__
 from stream.insight.replay.replay_json import MEANINGS
-from stream.insight.report.names import country_name
-from stream.insight.report.texts import minute_text
-from stream.insight.report.words import many, share
+from stream.insight.report.words import country_name, many, minute_text, share
 
 TITLES: Final = {
     "newly_blocked": "Newly blocked",
@@ -35,13 +33,10 @@ def page(report: Mapping[str, Any]) -> str:
     style = (
         resources.files("stream.insight.report").joinpath("templates/style.css").read_text("utf-8")
     )
-    more = (
-        resources.files("stream.insight.replay").joinpath("templates/more.css").read_text("utf-8")
-    )
     template = _environment().get_template("replay.html")
     return template.render(
         report=report,
-        style=f"{style}\n{more}",
+        style=style,
         sentences=sentences(report),
         titles=TITLES,
         bars=_BARS,

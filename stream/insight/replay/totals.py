@@ -17,7 +17,7 @@ from stream.calls.trunks import Trunks
 from stream.core.model.call import Stage
 from stream.core.model.decision import Action
 from stream.core.numbers.number import Kind, parse, region_of
-from stream.insight.replay.compare import Change, Compared
+from stream.insight.replay.compare import CallChange, Compared
 
 NUMBERS_MAX: Final = 200_000
 """Of each kind of change: some 40 MB."""
@@ -32,7 +32,7 @@ WITHOUT: Final = "none"
 
 
 @dataclass(slots=True)
-class Seen:
+class SeenNumber:
     """One number: how many of its calls changed, by which rule first; and what speaks for it."""
 
     calls: int
@@ -46,7 +46,7 @@ class Tallied:
     """The calls of one kind of change. `numbers` by E.164 bytes; `untracked` calls of others."""
 
     calls: int = 0
-    numbers: dict[bytes, Seen] = field(default_factory=dict)
+    numbers: dict[bytes, SeenNumber] = field(default_factory=dict)
     untracked: int = 0
     by_rule: Counter[str] = field(default_factory=Counter)
     by_country: Counter[str] = field(default_factory=Counter)
@@ -69,8 +69,8 @@ class Sums:
     before: list[int] = field(default_factory=lambda: [0] * len(Action))
     after: list[int] = field(default_factory=lambda: [0] * len(Action))
     on_trial: list[int] = field(default_factory=lambda: [0, 0])
-    changes: dict[Change, Tallied] = field(
-        default_factory=lambda: {change: Tallied() for change in Change}
+    changes: dict[CallChange, Tallied] = field(
+        default_factory=lambda: {change: Tallied() for change in CallChange}
     )
     durations: int = 0
     pairs: set[int] = field(default_factory=set)
@@ -90,9 +90,9 @@ class Sums:
             for call in calls.tolist():
                 self._one(compared, change, call)
 
-    def _one(self, compared: Compared, change: Change, call: int) -> None:
+    def _one(self, compared: Compared, change: CallChange, call: int) -> None:
         batch, tallied = compared.batch, self.changes[change]
-        gone = change in {Change.NO_LONGER_BLOCKED, Change.NO_LONGER_FLAGGED}
+        gone = change in {CallChange.NO_LONGER_BLOCKED, CallChange.NO_LONGER_FLAGGED}
         ruled = compared.before if gone else compared.after
         by_caller = ruled.by_caller(call)
         number = _number(batch, call, by_caller=by_caller)
@@ -107,13 +107,13 @@ class Sums:
             if len(tallied.numbers) >= NUMBERS_MAX:
                 tallied.untracked += 1
                 return
-            seen = tallied.numbers[number] = Seen(0, rule)
+            seen = tallied.numbers[number] = SeenNumber(0, rule)
         seen.calls += 1
-        if change is Change.NEWLY_BLOCKED and by_caller and number:
+        if change is CallChange.NEWLY_BLOCKED and by_caller and number:
             self._estimate(batch, call, number, seen, trunk)
 
     def _estimate(
-        self, batch: CallBatch, call: int, number: bytes, seen: Seen, trunk: str | None
+        self, batch: CallBatch, call: int, number: bytes, seen: SeenNumber, trunk: str | None
     ) -> None:
         """What of this record speaks for the number, and whom it called."""
         if not seen.long:  # a record is decoded whole only where it can still say something
@@ -133,7 +133,7 @@ class Sums:
 
     def wanted(self) -> NDArray[np.bytes_]:
         """The newly blocked numbers for which somebody's call back is looked for; S16, sorted."""
-        numbers = [one for one in self.changes[Change.NEWLY_BLOCKED].numbers if one]
+        numbers = [one for one in self.changes[CallChange.NEWLY_BLOCKED].numbers if one]
         return np.array(sorted(numbers), "S16")
 
     def called_back(self, batch: CallBatch, wanted: NDArray[np.bytes_]) -> None:
@@ -146,7 +146,7 @@ class Sums:
         for call in np.flatnonzero((wanted[places] == called) & (called != NOBODY)).tolist():
             number = bytes(called[call])
             if hash((bytes(batch.callers.e164[call]), number)) in self.pairs:
-                self.changes[Change.NEWLY_BLOCKED].numbers[number].called_back = True
+                self.changes[CallChange.NEWLY_BLOCKED].numbers[number].called_back = True
 
 
 def _number(batch: CallBatch, call: int, *, by_caller: bool) -> bytes:

@@ -102,7 +102,7 @@ class Basis(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Meaning:
+class Figure:
     """`label` for people; what it is counted from, and `more` on how; `want`ed more or less of."""
 
     label: str
@@ -126,10 +126,10 @@ _TARGETS: Final = (
     "may have been late counts as late. Rounded down."
 )
 
-MEANINGS: Final[dict[Key, Meaning]] = {
-    Key.DAYS_TOLD: Meaning("Days reported", Unit.DAYS, Basis.DAYS, want=Want.MORE),
-    Key.LISTED: Meaning("Numbers on the list", Unit.NUMBERS, Basis.REGISTER),
-    Key.ENTRIES: Meaning(
+MEANINGS: Final[dict[Key, Figure]] = {
+    Key.DAYS_TOLD: Figure("Days reported", Unit.DAYS, Basis.DAYS, want=Want.MORE),
+    Key.LISTED: Figure("Numbers on the list", Unit.NUMBERS, Basis.REGISTER),
+    Key.ENTRIES: Figure(
         "Numbers that called",
         Unit.NUMBERS,
         Basis.CALLS,
@@ -137,19 +137,19 @@ MEANINGS: Final[dict[Key, Meaning]] = {
         "Months cannot be added: a number that calls in two of them is one. Above 4,096 it is an "
         "estimate (0.8 %).",
     ),
-    Key.BLOCKED: Meaning("Calls blocked", Unit.CALLS, Basis.CALLS),
-    Key.FLAGGED: Meaning(
+    Key.BLOCKED: Figure("Calls blocked", Unit.CALLS, Basis.CALLS),
+    Key.FLAGGED: Figure(
         "Calls flagged", Unit.CALLS, Basis.CALLS, "A flagged call went through, with a mark."
     ),
-    Key.SIMULATED: Meaning(
+    Key.SIMULATED: Figure(
         "Calls on trial",
         Unit.CALLS,
         Basis.CALLS,
         "The call went through as any other; had the list not been on trial, it would have been "
         "blocked or flagged.",
     ),
-    Key.CHANGES: Meaning("Changes that came into force", Unit.CHANGES, Basis.IN_FORCE),
-    Key.IN_TIME: Meaning(
+    Key.CHANGES: Figure("Changes that came into force", Unit.CHANGES, Basis.IN_FORCE),
+    Key.IN_TIME: Figure(
         "Share in force in time",
         Unit.SHARE,
         Basis.IN_FORCE,
@@ -157,48 +157,48 @@ MEANINGS: Final[dict[Key, Meaning]] = {
         f"measured. {_TARGETS}",
         Want.MORE,
     ),
-    Key.LATE: Meaning(
+    Key.LATE: Figure(
         "Changes in force too late",
         Unit.CHANGES,
         Basis.IN_FORCE,
         "Changes that took longer than the agreement's response target.",
         Want.LESS,
     ),
-    Key.IN_FORCE_P50: Meaning(
+    Key.IN_FORCE_P50: Figure(
         "Time to in force: half", Unit.SECONDS, Basis.IN_FORCE, _STEPS, Want.LESS
     ),
-    Key.IN_FORCE_P99: Meaning(
+    Key.IN_FORCE_P99: Figure(
         "Time to in force: 99 of 100", Unit.SECONDS, Basis.IN_FORCE, _STEPS, Want.LESS
     ),
-    Key.IN_FORCE_MAX: Meaning(
+    Key.IN_FORCE_MAX: Figure(
         "Time to in force: slowest", Unit.SECONDS, Basis.IN_FORCE, _WORST, Want.LESS
     ),
-    Key.FIRST_STOPPED: Meaning("Numbers stopped a first time", Unit.NUMBERS, Basis.FIRST_STOPPED),
-    Key.FIRST_STOPPED_P50: Meaning(
+    Key.FIRST_STOPPED: Figure("Numbers stopped a first time", Unit.NUMBERS, Basis.FIRST_STOPPED),
+    Key.FIRST_STOPPED_P50: Figure(
         "Time to the first stopped call: half", Unit.SECONDS, Basis.FIRST_STOPPED, _STEPS
     ),
-    Key.FIRST_STOPPED_P99: Meaning(
+    Key.FIRST_STOPPED_P99: Figure(
         "Time to the first stopped call: 99 of 100", Unit.SECONDS, Basis.FIRST_STOPPED, _STEPS
     ),
-    Key.FIRST_STOPPED_MAX: Meaning(
+    Key.FIRST_STOPPED_MAX: Figure(
         "Time to the first stopped call: slowest", Unit.SECONDS, Basis.FIRST_STOPPED, _WORST
     ),
-    Key.ACCEPTED: Meaning("Versions accepted", Unit.VERSIONS, Basis.VERSIONS, "Let in."),
-    Key.HELD: Meaning(
+    Key.ACCEPTED: Figure("Versions accepted", Unit.VERSIONS, Basis.VERSIONS, "Let in."),
+    Key.HELD: Figure(
         "Versions held",
         Unit.VERSIONS,
         Basis.VERSIONS,
         "Not let in before a person looked; the last good one stayed in force.",
         Want.LESS,
     ),
-    Key.REFUSED: Meaning(
+    Key.REFUSED: Figure(
         "Versions refused",
         Unit.VERSIONS,
         Basis.VERSIONS,
         "Not let in; the last good one stayed in force.",
         Want.LESS,
     ),
-    Key.STALE_MAX: Meaning(
+    Key.STALE_MAX: Figure(
         "Longest time without word of the list",
         Unit.SECONDS,
         Basis.VERSIONS,
@@ -206,57 +206,55 @@ MEANINGS: Final[dict[Key, Meaning]] = {
         "say, new or not.",
         Want.LESS,
     ),
-    Key.SIGHTINGS: Meaning("Wrong entries found", Unit.REPORTS, Basis.WRONG, want=Want.LESS),
-    Key.APPEALS: Meaning(
-        "Appeals received", Unit.APPEALS, Basis.APPEALS, "Received in the period."
-    ),
-    Key.REDRESSED: Meaning(
+    Key.SIGHTINGS: Figure("Wrong entries found", Unit.REPORTS, Basis.WRONG, want=Want.LESS),
+    Key.APPEALS: Figure("Appeals received", Unit.APPEALS, Basis.APPEALS, "Received in the period."),
+    Key.REDRESSED: Figure(
         "Appeals redressed",
         Unit.APPEALS,
         Basis.APPEALS,
         "Answered in the period by letting the number through again.",
     ),
-    Key.REJECTED: Meaning(
+    Key.REJECTED: Figure(
         "Appeals rejected",
         Unit.APPEALS,
         Basis.APPEALS,
         "Answered in the period by leaving the block as it is.",
     ),
-    Key.PENDING: Meaning(
+    Key.PENDING: Figure(
         "Appeals unanswered",
         Unit.APPEALS,
         Basis.APPEALS,
         "Without an answer when the period's last document was made.",
         Want.LESS,
     ),
-    Key.OVERDUE: Meaning(
+    Key.OVERDUE: Figure(
         "Appeals overdue",
         Unit.APPEALS,
         Basis.APPEALS,
         "Without an answer, and past their deadline, when the period's last document was made.",
         Want.LESS,
     ),
-    Key.ANSWERED_IN_TIME: Meaning(
+    Key.ANSWERED_IN_TIME: Figure(
         "Share answered in time",
         Unit.SHARE,
         Basis.ANSWERS,
         f"Answers that took no longer than the agreement's response target. {_TARGETS}",
         Want.MORE,
     ),
-    Key.ANSWERED_LATE: Meaning(
+    Key.ANSWERED_LATE: Figure(
         "Answered too late",
         Unit.APPEALS,
         Basis.ANSWERS,
         "Answers that took longer than the agreement's response target.",
         Want.LESS,
     ),
-    Key.ANSWER_P50: Meaning(
+    Key.ANSWER_P50: Figure(
         "Time to the answer: half", Unit.SECONDS, Basis.ANSWERS, _STEPS, Want.LESS
     ),
-    Key.ANSWER_P99: Meaning(
+    Key.ANSWER_P99: Figure(
         "Time to the answer: 99 of 100", Unit.SECONDS, Basis.ANSWERS, _STEPS, Want.LESS
     ),
-    Key.ANSWER_MAX: Meaning(
+    Key.ANSWER_MAX: Figure(
         "Time to the answer: slowest", Unit.SECONDS, Basis.ANSWERS, _WORST, Want.LESS
     ),
 }

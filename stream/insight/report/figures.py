@@ -13,7 +13,7 @@ from stream.core.model.delays import Delays, step_end_s
 from stream.core.model.enforcement import Enforcement, together_in
 from stream.core.model.enforcement import Period as Told
 from stream.insight.report.figure_catalogue import Key
-from stream.insight.report.period import Period
+from stream.insight.report.period import ReportPeriod
 
 Value = int | float | None
 Figures = Mapping[Key, Value]
@@ -43,7 +43,7 @@ class Day:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Counted:
+class ListFigures:
     """What happened with a list in a country in a period.
 
     `expected` are the days that have to be told by now, `missing` those of them that are not;
@@ -60,7 +60,7 @@ class Counted:
     targets_s: frozenset[int | None]
 
 
-def expected_days(period: Period, agreement: Agreement, today: date) -> list[date]:
+def expected_days(period: ReportPeriod, agreement: Agreement, today: date) -> list[date]:
     """Days of the period on which the agreement was in force, that have to be told by now.
 
     A country has the next day to tell of a day. A day counts from the moment at which it begins.
@@ -81,9 +81,9 @@ def counted(
     clause: Clause,
     country: str,
     agreement: Agreement,
-    period: Period,
+    period: ReportPeriod,
     today: date,
-) -> Counted:
+) -> ListFigures:
     """All figures of the clause's list in a country; documents of other lists are passed over."""
     ours = [
         one
@@ -107,7 +107,7 @@ def counted(
         figures |= _of_delays(told, target_s, same=same)
         figures |= _of_mistakes(told, target_s, same=same, measured=told.appeals is not None)
         figures |= _of_versions(told)
-    return Counted(
+    return ListFigures(
         figures=figures,
         expected=len(expected),
         missing=tuple(day for day in expected if day not in days),
@@ -214,7 +214,7 @@ def _of_versions(told: Told) -> dict[Key, Value]:
 
 
 def _entries(
-    told: Told, documents: list[Enforcement], period: Period
+    told: Told, documents: list[Enforcement], period: ReportPeriod
 ) -> dict[str, int | None] | None:
     """Different numbers that called, by category; None where it was not counted.
 

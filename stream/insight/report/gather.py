@@ -16,9 +16,8 @@ from stream.core.model.enforcement import target_of
 from stream.core.model.errors import ConfigInvalid
 from stream.feeds.gate import GateReason
 from stream.feeds.state_store import FeedBook
-from stream.insight.report.material import FeedNow, Material, OpenAppeal, VersionEvent
-from stream.insight.report.pairs import covered
-from stream.insight.report.period import Period, day_of
+from stream.insight.report.pairs import FeedNow, OpenAppeal, ReportMaterial, VersionEvent, covered
+from stream.insight.report.period import ReportPeriod, day_of
 from stream.insight.report.whole import before_of, days_of
 from stream.lists.store.audit_entries import AuditEntry
 from stream.lists.store.enforcement_store import EnforcedBook
@@ -32,9 +31,9 @@ async def gathered(
     register: ListStore,
     agreement: Agreement,
     known: Agreements,
-    period: Period,
+    period: ReportPeriod,
     now_s: int,
-) -> Material:
+) -> ReportMaterial:
     """All that is recorded here of an agreement's lists, in a period and in the one before.
 
     Raises ListStoreDown, ListStoreLost.
@@ -55,7 +54,7 @@ async def gathered(
             country: await book.refused(country)
             for country in sorted({country for _, country in places} - {home})
         }
-    return Material(
+    return ReportMaterial(
         agreement=agreement,
         known=known.held,
         home=home,
@@ -72,7 +71,7 @@ async def gathered(
 
 
 def _unread(
-    places: Iterable[tuple[str, str]], refused: Mapping[str, Mapping[str, str]], days: Period
+    places: Iterable[tuple[str, str]], refused: Mapping[str, Mapping[str, str]], days: ReportPeriod
 ) -> list[str]:
     """Why partners' documents of these lists and days were not taken."""
     found = []
@@ -84,7 +83,7 @@ def _unread(
 
 
 async def _audited(
-    register: ListStore, lists: set[str], days: Period, before: Period
+    register: ListStore, lists: set[str], days: ReportPeriod, before: ReportPeriod
 ) -> tuple[tuple[VersionEvent, ...], dict[str, int], dict[str, int]]:
     """Versions held or refused on those days; numbers on each list after them, and before them.
 

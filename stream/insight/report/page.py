@@ -20,21 +20,26 @@ from stream.core.model.agreement import FOREVER, Clause, Kind, Party, PartyRole,
 from stream.core.model.decision import Action
 from stream.insight.report.charts import HEIGHT, WIDTH, Chart, calls_chart, delays_chart
 from stream.insight.report.figure_catalogue import MEANINGS, Basis, Key, Unit
-from stream.insight.report.names import country_name, in_sentence, worded
-from stream.insight.report.pairs import Pair
-from stream.insight.report.period import Period, day_words, span_words
-from stream.insight.report.points import Point, Weight, anchor_of, days_told
-from stream.insight.report.texts import day_text, minute_text, scrubbed, tied
-from stream.insight.report.whole import Report
+from stream.insight.report.pairs import Pairing
+from stream.insight.report.period import ReportPeriod, day_words, span_words
+from stream.insight.report.points import AgendaPoint, Weight, anchor_of, days_told
+from stream.insight.report.whole import AgreementReport
 from stream.insight.report.words import (
     FEW,
     NOT_MEASURED,
     capital,
     change,
+    country_name,
+    day_text,
     duration,
+    in_sentence,
     listed,
     many,
+    minute_text,
+    scrubbed,
     shown,
+    tied,
+    worded,
 )
 from stream.ops.schema.durations import spelled
 
@@ -89,7 +94,7 @@ _ACTIONS: Final = {Action.BLOCK: "block", Action.FLAG: "flag", Action.OBSERVE: "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class FigureRow:
     """One figure as it is shown; `measured` False: the value says that it was not."""
 
     key: Key
@@ -103,30 +108,30 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class FigureGroup:
     """Figures of one kind; `rows` empty: none of them was measured, `left_out` names them."""
 
     title: str
-    rows: tuple[Row, ...]
-    left_out: tuple[Row, ...]
+    rows: tuple[FigureRow, ...]
+    left_out: tuple[FigureRow, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Section:
+class ListSection:
     """A list in a country, ready to be shown; `compared` with the period before, or not known."""
 
-    pair: Pair
+    pair: Pairing
     title: str
     lede: str
-    cards: tuple[Row, ...]
-    groups: tuple[Group, ...]
+    cards: tuple[FigureRow, ...]
+    groups: tuple[FigureGroup, ...]
     charts: tuple[Chart, ...]
     target: str
     missing: str
     compared: bool
 
 
-def page(report: Report) -> str:
+def page(report: AgreementReport) -> str:
     """The whole page."""
     return (
         _environment()
@@ -206,14 +211,14 @@ def _count(value: int | None) -> str:
     return NOT_MEASURED if value is None else f"{value:,}"
 
 
-def _section(pair: Pair) -> Section:
+def _section(pair: Pairing) -> ListSection:
     where = f"{pair.clause.list} in {in_sentence(pair.country)}"
     target_s = pair.agreement.response_target_s
     charts = (
         calls_chart(pair.counted.days, where),
         delays_chart(pair.counted.days, target_s, where),
     )
-    return Section(
+    return ListSection(
         pair=pair,
         title=where,
         lede=_lede(pair),
@@ -226,7 +231,7 @@ def _section(pair: Pair) -> Section:
     )
 
 
-def _lede(pair: Pair) -> str:
+def _lede(pair: Pairing) -> str:
     owner, country = in_sentence(pair.clause.owner), capital(in_sentence(pair.country))
     action = pair.ceiling
     may = "only observes" if action is Action.OBSERVE else f"may {_ACTIONS[action]} by it"
@@ -235,16 +240,16 @@ def _lede(pair: Pair) -> str:
     return f"A list of {owner}. {country} {may}; a change {within}."
 
 
-def _group(pair: Pair, title: str, keys: Sequence[Key]) -> Group:
+def _group(pair: Pairing, title: str, keys: Sequence[Key]) -> FigureGroup:
     rows = tuple(_row(pair, key) for key in keys)
     if any(row.measured or pair.value_before(row.key) is not None for row in rows):
-        return Group(title, rows, ())
-    return Group(title, (), rows)
+        return FigureGroup(title, rows, ())
+    return FigureGroup(title, (), rows)
 
 
-def _row(pair: Pair, key: Key) -> Row:
+def _row(pair: Pairing, key: Key) -> FigureRow:
     meaning, value, before = MEANINGS[key], pair.value(key), pair.value_before(key)
-    row = Row(
+    row = FigureRow(
         key=key,
         anchor=anchor_of(pair, key),
         label=meaning.label,
@@ -260,7 +265,7 @@ def _row(pair: Pair, key: Key) -> Row:
     return row
 
 
-def _change(pair: Pair, key: Key) -> str:
+def _change(pair: Pairing, key: Key) -> str:
     """How a figure moved; of what adds up with the days by its daily average, if those differ."""
     meaning, value, before = MEANINGS[key], pair.value(key), pair.value_before(key)
     days, days_before = pair.value(Key.DAYS_TOLD), pair.value_before(Key.DAYS_TOLD)
@@ -274,7 +279,7 @@ def _change(pair: Pair, key: Key) -> str:
     return f"{moved} a day{comma}{praise}"
 
 
-def _missing(pair: Pair) -> str:
+def _missing(pair: Pairing) -> str:
     missing = pair.counted.missing
     if not missing or not pair.told:
         return ""
@@ -294,7 +299,7 @@ def _missing(pair: Pair) -> str:
     )
 
 
-def _grouped(points: Sequence[Point]) -> list[tuple[str, str, list[Point]]]:
+def _grouped(points: Sequence[AgendaPoint]) -> list[tuple[str, str, list[AgendaPoint]]]:
     return [
         (weight.name.lower(), title, [point for point in points if point.weight is weight])
         for weight, title in _WEIGHTS.items()
@@ -306,7 +311,7 @@ def _target(seconds: int) -> str:
     return spelled(seconds) if seconds else "none agreed"
 
 
-def _in_force(report: Report) -> str:
+def _in_force(report: AgreementReport) -> str:
     agreement = report.agreement
     begin = f"from {day_text(agreement.valid_from_s)}"
     if agreement.valid_until_s >= FOREVER:
@@ -320,7 +325,7 @@ def _in_force(report: Report) -> str:
     return text
 
 
-def _schedule(report: Report) -> str:
+def _schedule(report: AgreementReport) -> str:
     reporting = report.agreement.reporting
     if reporting is None:
         return "none agreed"
@@ -331,7 +336,7 @@ def _schedule(report: Report) -> str:
     return f"{text}; this one is due by {day_words(_due(report.period, reporting.due_days))}"
 
 
-def _due(period: Period, days: int) -> date:
+def _due(period: ReportPeriod, days: int) -> date:
     return period.last + timedelta(days=days)
 
 
@@ -351,7 +356,7 @@ def _conditions(clause: Clause) -> str:
     return capital("; ".join(found))
 
 
-def _unseen(report: Report) -> Iterator[str]:
+def _unseen(report: AgreementReport) -> Iterator[str]:
     """What nobody could look at, so that an empty table does not say that nothing waits."""
     material = report.material
     if not any(pair.ours for pair in report.pairs):

@@ -1,15 +1,82 @@
 """Which lists in which countries a report is on, and what happened with each. Pure."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from stream.core.model.agreement import Agreement, Clause, PartyRole
 from stream.core.model.decision import Action
+from stream.core.model.enforcement import Enforcement
 from stream.insight.report.figure_catalogue import Key
-from stream.insight.report.figures import Counted, Value, counted
-from stream.insight.report.material import Material
-from stream.insight.report.period import Period, day_of
+from stream.insight.report.figures import ListFigures, Value, counted
+from stream.insight.report.period import ReportPeriod, day_of
+
+
+@dataclass(frozen=True, slots=True)
+class VersionEvent:
+    """The audit on a version of a partner's list: `verdict` held or refused.
+
+    `reason` is one of the gate's, or "other".
+    """
+
+    at_s: int
+    list: str
+    verdict: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedNow:
+    """How a partner's list comes in here, at the moment of the report.
+
+    `heard_at_s`: when its source last said what it has to say, 0: never. `fault`: why the last try
+    failed, "" if it did not. `held_at_s`: since when a version waits for a person, None: none does;
+    `held_reason` is the gate's.
+    """
+
+    feed: str
+    list: str
+    heard_at_s: int
+    fault: str = ""
+    held_at_s: int | None = None
+    held_reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAppeal:
+    """An appeal that waits for its answer here, against a decision that `list` was a reason for.
+
+    `partner`: the country that passed it on to us, the list's owner; None: it was received here.
+    """
+
+    list: str
+    received_at_s: int
+    deadline_at_s: int
+    partner: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportMaterial:
+    """All that was gathered in `home`, of `period` and of the one before it.
+
+    `known` are all agreements. `documents` go on to the day of the report, for what waits now, and
+    may hold several of a day. `unread`: why documents that
+    are there were not used. `versions`, `feeds`, `appeals`: None where nobody could look; `sizes`
+    and `sizes_before`: numbers on a list when the period, and the one before, was over.
+    """
+
+    agreement: Agreement
+    known: tuple[Agreement, ...]
+    home: str
+    period: ReportPeriod
+    made_at_s: int
+    documents: tuple[Enforcement, ...] = ()
+    unread: tuple[str, ...] = ()
+    versions: tuple[VersionEvent, ...] | None = None
+    feeds: tuple[FeedNow, ...] | None = None
+    appeals: tuple[OpenAppeal, ...] | None = None
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    sizes_before: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +89,7 @@ class ReasonRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
+class Pairing:
     """One list in one country that enforces it, under `agreement`.
 
     `ours`: this country enforces it. `before` is None where the agreement was not in force then.
@@ -36,8 +103,8 @@ class Pair:
     country: str
     ours: bool
     ceiling: Action
-    counted: Counted
-    before: Counted | None
+    counted: ListFigures
+    before: ListFigures | None
     reasons: tuple[ReasonRow, ...] | None
     listed: int | None
     listed_before: int | None
@@ -63,7 +130,9 @@ class Pair:
         return self.listed_before if key is Key.LISTED else self.before.figures[key]
 
 
-def pairs_of(material: Material, period: Period, before: Period) -> Iterator[Pair]:
+def pairs_of(
+    material: ReportMaterial, period: ReportPeriod, before: ReportPeriod
+) -> Iterator[Pairing]:
     """Each list in each country that enforces it, in the order of the agreement.
 
     Between two others, and with no document here, a pair is theirs to report: see `elsewhere`.
@@ -75,7 +144,7 @@ def pairs_of(material: Material, period: Period, before: Period) -> Iterator[Pai
             continue
         ours = country == material.home
         parts = (clause, country, agreement)
-        yield Pair(
+        yield Pairing(
             agreement=agreement,
             clause=clause,
             country=country,
@@ -91,7 +160,7 @@ def pairs_of(material: Material, period: Period, before: Period) -> Iterator[Pai
         )
 
 
-def elsewhere(material: Material, period: Period) -> tuple[tuple[str, str], ...]:
+def elsewhere(material: ReportMaterial, period: ReportPeriod) -> tuple[tuple[str, str], ...]:
     """Lists and countries between two others of which nothing is known here."""
     told = {(one.list, one.country) for one in material.documents}
     return tuple(
@@ -108,14 +177,14 @@ def reporters(agreement: Agreement) -> frozenset[str]:
     )
 
 
-def ceiling(agreement: Agreement, clause: Clause, period: Period) -> Action:
+def ceiling(agreement: Agreement, clause: Clause, period: ReportPeriod) -> Action:
     """The most that a list was allowed to cause at any moment of a period."""
     last_s = min(period.end_s, agreement.valid_until_s) - 1
     return agreement.terms_of(clause, last_s).action
 
 
 def covered(
-    agreement: Agreement, known: Iterable[Agreement], period: Period
+    agreement: Agreement, known: Iterable[Agreement], period: ReportPeriod
 ) -> Iterator[tuple[Agreement, Clause, str]]:
     """What an agreement is on: its lists, or, where it has none, what its parties do by others.
 
@@ -143,7 +212,9 @@ def _others(home: str, clause: Clause, country: str) -> bool:
     return home not in {clause.owner, country}
 
 
-def _reasons(material: Material, clause: Clause, period: Period) -> tuple[ReasonRow, ...] | None:
+def _reasons(
+    material: ReportMaterial, clause: Clause, period: ReportPeriod
+) -> tuple[ReasonRow, ...] | None:
     if material.versions is None:
         return None
     counts = Counter(

@@ -5,11 +5,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from stream.insight.report.material import Material
-from stream.insight.report.names import country_name, in_sentence, worded
-from stream.insight.report.pairs import Pair
+from stream.insight.report.pairs import Pairing, ReportMaterial
 from stream.insight.report.period import day_of, day_words
-from stream.insight.report.words import duration, many
+from stream.insight.report.words import country_name, duration, in_sentence, many, worded
 
 STALE_S: Final = 86_400
 """Where no response target is agreed: a day without word of a list."""
@@ -18,7 +16,7 @@ SILENT_DAYS: Final = 2
 """A day's document comes on the next; a day is granted."""
 
 
-class Standing(StrEnum):
+class WaitReason(StrEnum):
     """Why something waits."""
 
     NEVER = "never heard of"
@@ -34,7 +32,7 @@ class Standing(StrEnum):
 class Waiting:
     """One thing that waits; `who` has to act; `since_s` None: not known. `pair` is its slug."""
 
-    standing: Standing
+    standing: WaitReason
     list: str
     text: str
     who: str
@@ -42,14 +40,14 @@ class Waiting:
     pair: str
 
 
-def waiting(material: Material, pairs: Sequence[Pair]) -> tuple[Waiting, ...]:
+def waiting(material: ReportMaterial, pairs: Sequence[Pairing]) -> tuple[Waiting, ...]:
     """All that waits now, the gravest first."""
     found = [one for pair in pairs for one in _of_pair(material, pair)]
-    order = list(Standing)
+    order = list(WaitReason)
     return tuple(sorted(found, key=lambda one: (order.index(one.standing), one.since_s or 0)))
 
 
-def _of_pair(material: Material, pair: Pair) -> Iterator[Waiting]:
+def _of_pair(material: ReportMaterial, pair: Pairing) -> Iterator[Waiting]:
     if pair.ours:
         yield from _of_feeds(material, pair)
         yield from _of_appeals(material, pair)
@@ -59,7 +57,7 @@ def _of_pair(material: Material, pair: Pair) -> Iterator[Waiting]:
         yield from _of_partner(material, pair)
 
 
-def _of_feeds(material: Material, pair: Pair) -> Iterator[Waiting]:
+def _of_feeds(material: ReportMaterial, pair: Pairing) -> Iterator[Waiting]:
     name, owner = pair.clause.list, pair.clause.owner
     limit_s = pair.agreement.response_target_s or STALE_S
     for feed in material.feeds or ():
@@ -69,28 +67,28 @@ def _of_feeds(material: Material, pair: Pair) -> Iterator[Waiting]:
         why = f" ({worded(feed.fault)})" if feed.fault else ""
         if not feed.heard_at_s:
             text = f"Nothing of this list ever came{why}."
-            yield Waiting(Standing.NEVER, name, text, owner, None, pair.slug)
+            yield Waiting(WaitReason.NEVER, name, text, owner, None, pair.slug)
         elif silent_s > limit_s:
             text = (
                 f"Last word of this list came {duration(silent_s)} ago{why}: longer than the "
                 f"{duration(limit_s)} in which a change is to be in force."
             )
-            yield Waiting(Standing.STALE, name, text, owner, feed.heard_at_s, pair.slug)
+            yield Waiting(WaitReason.STALE, name, text, owner, feed.heard_at_s, pair.slug)
         elif feed.fault:
             text = (
                 f"The last try to fetch this list failed{why}; its last good version is in force."
             )
-            yield Waiting(Standing.DOWN, name, text, owner, feed.heard_at_s, pair.slug)
+            yield Waiting(WaitReason.DOWN, name, text, owner, feed.heard_at_s, pair.slug)
         if feed.held_at_s is not None:
             text = (
                 f"A version of this list waits for a person ({worded(feed.held_reason)}); the last "
                 "good one is in force."
             )
             who = material.home
-            yield Waiting(Standing.HELD, name, text, who, feed.held_at_s, pair.slug)
+            yield Waiting(WaitReason.HELD, name, text, who, feed.held_at_s, pair.slug)
 
 
-def _of_appeals(material: Material, pair: Pair) -> Iterator[Waiting]:
+def _of_appeals(material: ReportMaterial, pair: Pairing) -> Iterator[Waiting]:
     """Received here, where the list is enforced here; passed on to us, where it is ours."""
     sender = None if pair.ours else pair.country
     held = [
@@ -100,13 +98,13 @@ def _of_appeals(material: Material, pair: Pair) -> Iterator[Waiting]:
     ]
     overdue = [one for one in held if one.deadline_at_s <= material.made_at_s]
     in_time = [one for one in held if one.deadline_at_s > material.made_at_s]
-    for standing, appeals in ((Standing.OVERDUE, overdue), (Standing.UNANSWERED, in_time)):
+    for standing, appeals in ((WaitReason.OVERDUE, overdue), (WaitReason.UNANSWERED, in_time)):
         if not appeals:
             continue
         oldest = min(one.received_at_s for one in appeals)
         its, waits = ("its", "waits") if len(appeals) == 1 else ("their", "wait")
         passed = "" if sender is None else f" that {in_sentence(sender)} passed on"
-        past = f" past {its} deadline" if standing is Standing.OVERDUE else ""
+        past = f" past {its} deadline" if standing is WaitReason.OVERDUE else ""
         text = (
             f"{many(len(appeals), 'appeal')}{passed} {waits} for an answer{past}, the oldest for "
             f"{duration(material.made_at_s - oldest)}."
@@ -114,7 +112,7 @@ def _of_appeals(material: Material, pair: Pair) -> Iterator[Waiting]:
         yield Waiting(standing, pair.clause.list, text, material.home, oldest, pair.slug)
 
 
-def _of_partner(material: Material, pair: Pair) -> Iterator[Waiting]:
+def _of_partner(material: ReportMaterial, pair: Pairing) -> Iterator[Waiting]:
     """By its newest document, of whatever day: the period may be over for long."""
     name, who = pair.clause.list, pair.country
     told = [one for one in material.documents if (one.list, one.country) == (name, who)]
@@ -122,17 +120,17 @@ def _of_partner(material: Material, pair: Pair) -> Iterator[Waiting]:
     if newest is None:
         if pair.counted.expected:
             text = "No enforcement document is here."
-            yield Waiting(Standing.SILENT, name, text, who, None, pair.slug)
+            yield Waiting(WaitReason.SILENT, name, text, who, None, pair.slug)
         return
     as_of = f"by {country_name(who)}'s document of {day_words(newest.day)}"
     if newest.appeals is not None:
         overdue = newest.appeals.overdue
         if overdue:
             text = f"{many(overdue, 'appeal')} past the deadline, {as_of}."
-            yield Waiting(Standing.OVERDUE, name, text, who, None, pair.slug)
+            yield Waiting(WaitReason.OVERDUE, name, text, who, None, pair.slug)
         if newest.appeals.pending > overdue:
             text = f"{many(newest.appeals.pending - overdue, 'appeal')} without an answer, {as_of}."
-            yield Waiting(Standing.UNANSWERED, name, text, who, None, pair.slug)
+            yield Waiting(WaitReason.UNANSWERED, name, text, who, None, pair.slug)
     if (day_of(material.made_at_s) - newest.day).days > SILENT_DAYS:
         text = f"Its last enforcement document is of {day_words(newest.day)}."
-        yield Waiting(Standing.SILENT, name, text, who, None, pair.slug)
+        yield Waiting(WaitReason.SILENT, name, text, who, None, pair.slug)

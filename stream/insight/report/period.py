@@ -25,7 +25,7 @@ _WRONG: Final = (
 )
 
 
-class Kind(StrEnum):
+class PeriodKind(StrEnum):
     """What a period is by the calendar; `DAYS`: any days."""
 
     DAY = "day"
@@ -36,10 +36,10 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Period:
+class ReportPeriod:
     """Days from `first` to `last`, both of it."""
 
-    kind: Kind
+    kind: PeriodKind
     first: date
     last: date
 
@@ -68,33 +68,33 @@ class Period:
         """Each day, in order."""
         return [self.first + _DAY * place for place in range(self.days)]
 
-    def before(self) -> "Period":
+    def before(self) -> "ReportPeriod":
         """The month before a month, the quarter before a quarter, as many days before days."""
         last = self.first - _DAY
-        if self.kind is Kind.MONTH:
-            return Period(self.kind, last.replace(day=1), last)
-        if self.kind is Kind.QUARTER:
-            return Period(self.kind, last.replace(month=last.month - 2, day=1), last)
-        return Period(self.kind, self.first - _DAY * self.days, last)
+        if self.kind is PeriodKind.MONTH:
+            return ReportPeriod(self.kind, last.replace(day=1), last)
+        if self.kind is PeriodKind.QUARTER:
+            return ReportPeriod(self.kind, last.replace(month=last.month - 2, day=1), last)
+        return ReportPeriod(self.kind, self.first - _DAY * self.days, last)
 
     def text(self) -> str:
         """As `--period` takes it."""
-        if self.kind is Kind.MONTH:
+        if self.kind is PeriodKind.MONTH:
             return f"{self.first:%Y-%m}"
-        if self.kind is Kind.QUARTER:
+        if self.kind is PeriodKind.QUARTER:
             return f"{self.first:%Y}-Q{(self.first.month + 2) // 3}"
-        if self.kind is Kind.WEEK:
+        if self.kind is PeriodKind.WEEK:
             year, week, _ = self.first.isocalendar()
             return f"{year}-W{week:02}"
-        if self.kind is Kind.DAY:
+        if self.kind is PeriodKind.DAY:
             return self.first.isoformat()
         return f"{self.first.isoformat()}..{self.last.isoformat()}"
 
     def words(self) -> str:
         """For people: `November 2026`."""
-        if self.kind is Kind.MONTH:
+        if self.kind is PeriodKind.MONTH:
             return f"{MONTHS[self.first.month - 1]} {self.first.year}"
-        if self.kind is Kind.QUARTER:
+        if self.kind is PeriodKind.QUARTER:
             until = f"{MONTHS[self.first.month - 1]} to {MONTHS[self.last.month - 1]}"
             return f"{until} {self.last.year}"
         return span_words(self.first, self.last)
@@ -122,7 +122,7 @@ def day_of(at_s: float) -> date:
     return datetime.fromtimestamp(at_s, UTC).date()
 
 
-def period_in(text: str) -> Period:
+def period_in(text: str) -> ReportPeriod:
     """The period that somebody typed. Raises ValueError, which says what may be written."""
     try:
         found = _typed(text.strip())
@@ -135,44 +135,44 @@ def period_in(text: str) -> Period:
     return found
 
 
-def _typed(typed: str) -> Period:
+def _typed(typed: str) -> ReportPeriod:
     if found := _MONTH.fullmatch(typed):
-        return _months(Kind.MONTH, int(found[1]), int(found[2]), 1)
+        return _months(PeriodKind.MONTH, int(found[1]), int(found[2]), 1)
     if found := _QUARTER.fullmatch(typed):
-        return _months(Kind.QUARTER, int(found[1]), int(found[2]) * 3 - 2, 3)
+        return _months(PeriodKind.QUARTER, int(found[1]), int(found[2]) * 3 - 2, 3)
     if found := _WEEK.fullmatch(typed):
         first = date.fromisocalendar(int(found[1]), int(found[2]), 1)
-        return Period(Kind.WEEK, first, first + _DAY * 6)
+        return ReportPeriod(PeriodKind.WEEK, first, first + _DAY * 6)
     begin, several, end = typed.partition("..")
     first = date.fromisoformat(begin)
     last = date.fromisoformat(end) if several else first
     if last < first:
         raise ValueError("it ends before it begins")
-    return Period(Kind.DAYS if several else Kind.DAY, first, last)
+    return ReportPeriod(PeriodKind.DAYS if several else PeriodKind.DAY, first, last)
 
 
-def period_of(every: Every, day: date) -> Period:
+def period_of(every: Every, day: date) -> ReportPeriod:
     """The day, week, month or quarter in which a day lies."""
     if every is Every.MONTH:
-        return _months(Kind.MONTH, day.year, day.month, 1)
+        return _months(PeriodKind.MONTH, day.year, day.month, 1)
     if every is Every.QUARTER:
-        return _months(Kind.QUARTER, day.year, (day.month - 1) // 3 * 3 + 1, 3)
+        return _months(PeriodKind.QUARTER, day.year, (day.month - 1) // 3 * 3 + 1, 3)
     if every is Every.WEEK:
         first = day - _DAY * day.weekday()
-        return Period(Kind.WEEK, first, first + _DAY * 6)
-    return Period(Kind.DAY, day, day)
+        return ReportPeriod(PeriodKind.WEEK, first, first + _DAY * 6)
+    return ReportPeriod(PeriodKind.DAY, day, day)
 
 
-def newest(every: Every, today: date, began: date) -> Period:
+def newest(every: Every, today: date, began: date) -> ReportPeriod:
     """The last that is over; the running one, where what it is on began in it."""
     running = period_of(every, today)
     over = running.before()
     return over if began <= over.last else running
 
 
-def _months(kind: Kind, year: int, month: int, many: int) -> Period:
+def _months(kind: PeriodKind, year: int, month: int, many: int) -> ReportPeriod:
     after = date(year + (month + many > 12), (month + many - 1) % 12 + 1, 1)
-    return Period(kind, date(year, month, 1), after - _DAY)
+    return ReportPeriod(kind, date(year, month, 1), after - _DAY)
 
 
 def _midnight_s(day: date) -> int:

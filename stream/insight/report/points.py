@@ -12,13 +12,11 @@ from stream.core.model.agreement import Agreement, Kind, State
 from stream.core.model.decision import Action
 from stream.core.policy.contradictions import Contradiction
 from stream.insight.report.figure_catalogue import MEANINGS, Key
-from stream.insight.report.figures import Counted
-from stream.insight.report.material import Material
-from stream.insight.report.names import in_sentence, worded
-from stream.insight.report.pairs import Pair
-from stream.insight.report.pending import Standing, Waiting
-from stream.insight.report.period import Period, day_of, day_words, span_words
-from stream.insight.report.words import capital, duration, listed, many, shown
+from stream.insight.report.figures import ListFigures
+from stream.insight.report.pairs import Pairing, ReportMaterial
+from stream.insight.report.pending import Waiting, WaitReason
+from stream.insight.report.period import ReportPeriod, day_of, day_words, span_words
+from stream.insight.report.words import capital, duration, in_sentence, listed, many, shown, worded
 
 ENDS_SOON_S: Final = 120 * 86_400
 """Four months: what it takes to agree again."""
@@ -65,7 +63,7 @@ class Rule(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class FigureSource:
     """The figure that a point comes from: its anchor on the page, its name, its value in words."""
 
     anchor: str
@@ -74,33 +72,33 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class AgendaPoint:
     """One thing to raise; `ask`: the party to whom, "" for all."""
 
     weight: Weight
     rule: Rule
     text: str
     ask: str
-    source: Source
+    source: FigureSource
 
 
-def days_told(counted: Counted) -> str:
+def days_told(counted: ListFigures) -> str:
     """`Key.DAYS_TOLD` for people: `22 of 24`."""
     told = int(counted.figures[Key.DAYS_TOLD] or 0)
     return f"{told:,} of {told + len(counted.missing):,}"
 
 
-def anchor_of(pair: Pair, key: Key) -> str:
+def anchor_of(pair: Pairing, key: Key) -> str:
     """Where a figure stands on the page."""
     return f"{pair.slug}-{key}"
 
 
 def points_of(
-    material: Material,
-    pairs: Sequence[Pair],
+    material: ReportMaterial,
+    pairs: Sequence[Pairing],
     waits: Sequence[Waiting],
     contradictions: Sequence[Contradiction],
-) -> tuple[Point, ...]:
+) -> tuple[AgendaPoint, ...]:
     """All points, the most urgent first; of one urgency in the order of the rules."""
     found = [point for pair in pairs if pair.told for point in _of_pair(pair)]
     found += _silences(material, pairs)
@@ -110,7 +108,7 @@ def points_of(
     return tuple(sorted(found, key=lambda one: (one.weight, order.index(one.rule))))
 
 
-def _of_pair(pair: Pair) -> Iterator[Point]:
+def _of_pair(pair: Pairing) -> Iterator[AgendaPoint]:
     yield from _gaps(pair)
     yield from _beyond(pair)
     yield from _speed(pair)
@@ -119,21 +117,23 @@ def _of_pair(pair: Pair) -> Iterator[Point]:
     yield from _calls(pair)
 
 
-def _point(pair: Pair, weight: Weight, rule: Rule, key: Key, text: str, ask: str = "") -> Point:
+def _point(
+    pair: Pairing, weight: Weight, rule: Rule, key: Key, text: str, ask: str = ""
+) -> AgendaPoint:
     value = shown(pair.value(key), MEANINGS[key].unit)
     if key is Key.DAYS_TOLD:
         value = days_told(pair.counted)
-    source = Source(anchor_of(pair, key), f"{_place(pair)}: {MEANINGS[key].label}", value)
-    return Point(weight, rule, text, ask or pair.country, source)
+    source = FigureSource(anchor_of(pair, key), f"{_place(pair)}: {MEANINGS[key].label}", value)
+    return AgendaPoint(weight, rule, text, ask or pair.country, source)
 
 
-def _place(pair: Pair) -> str:
+def _place(pair: Pairing) -> str:
     return f"{pair.clause.list} in {in_sentence(pair.country)}"
 
 
-def _silences(material: Material, pairs: Sequence[Pair]) -> Iterator[Point]:
+def _silences(material: ReportMaterial, pairs: Sequence[Pairing]) -> Iterator[AgendaPoint]:
     """One point a country, however many lists it says nothing of."""
-    silent: dict[str, list[Pair]] = {}
+    silent: dict[str, list[Pairing]] = {}
     for pair in pairs:
         if not pair.told and pair.counted.expected:
             silent.setdefault(pair.country, []).append(pair)
@@ -148,7 +148,7 @@ def _silences(material: Material, pairs: Sequence[Pair]) -> Iterator[Point]:
         yield _point(held[0], Weight.ACT, Rule.SILENT, Key.DAYS_TOLD, text)
 
 
-def _gaps(pair: Pair) -> Iterator[Point]:
+def _gaps(pair: Pairing) -> Iterator[AgendaPoint]:
     missing = pair.counted.missing
     if missing:
         days = span_words(missing[0], missing[-1]) if len(missing) > 1 else day_words(missing[0])
@@ -160,7 +160,7 @@ def _gaps(pair: Pair) -> Iterator[Point]:
         yield _point(pair, Weight.DISCUSS, Rule.GAPS, Key.DAYS_TOLD, text)
 
 
-def _beyond(pair: Pair) -> Iterator[Point]:
+def _beyond(pair: Pairing) -> Iterator[AgendaPoint]:
     """More was done than the agreement allows; by another list or policy, or by mistake."""
     allowed = {Action.FLAG: (Key.BLOCKED,), Action.OBSERVE: (Key.BLOCKED, Key.FLAGGED)}
     for key in allowed.get(pair.ceiling, ()):
@@ -177,7 +177,7 @@ def _beyond(pair: Pair) -> Iterator[Point]:
             yield _point(pair, Weight.ACT, Rule.BEYOND_THE_TERMS, key, text)
 
 
-def _speed(pair: Pair) -> Iterator[Point]:
+def _speed(pair: Pairing) -> Iterator[AgendaPoint]:
     target_s, where = pair.agreement.response_target_s, in_sentence(pair.country)
     late, changes = pair.value(Key.LATE), pair.value(Key.CHANGES)
     if late and changes:
@@ -204,13 +204,13 @@ def _speed(pair: Pair) -> Iterator[Point]:
         yield _point(pair, Weight.NOTE, Rule.OTHER_TARGET, Key.IN_TIME, text)
 
 
-def _looser(pair: Pair) -> set[int]:
+def _looser(pair: Pairing) -> set[int]:
     """Targets in its documents that promise less than the agreement; 0: none at all."""
     targets = {one or 0 for one in pair.counted.targets_s}
     return {one for one in targets if not one or one > pair.agreement.response_target_s}
 
 
-def _mistakes(pair: Pair) -> Iterator[Point]:
+def _mistakes(pair: Pairing) -> Iterator[AgendaPoint]:
     where, owner = in_sentence(pair.country), pair.clause.owner
     wrong = pair.value(Key.SIGHTINGS)
     if wrong:
@@ -233,7 +233,7 @@ def _mistakes(pair: Pair) -> Iterator[Point]:
         yield _point(pair, Weight.DISCUSS, Rule.ANSWERED_LATE, Key.ANSWERED_LATE, text)
 
 
-def _versions(pair: Pair) -> Iterator[Point]:
+def _versions(pair: Pairing) -> Iterator[AgendaPoint]:
     where, owner = in_sentence(pair.country), pair.clause.owner
     for key, rule in ((Key.HELD, Rule.HELD), (Key.REFUSED, Rule.REFUSED)):
         count = pair.value(key)
@@ -257,7 +257,7 @@ def _versions(pair: Pair) -> Iterator[Point]:
         yield _point(pair, Weight.DISCUSS, Rule.WAS_STALE, Key.STALE_MAX, text, owner)
 
 
-def _calls(pair: Pair) -> Iterator[Point]:
+def _calls(pair: Pairing) -> Iterator[AgendaPoint]:
     calls = [pair.value(key) for key in (Key.BLOCKED, Key.FLAGGED, Key.SIMULATED)]
     if calls == [0, 0, 0] and pair.ceiling is not Action.OBSERVE:
         text = (
@@ -276,26 +276,28 @@ def _calls(pair: Pair) -> Iterator[Point]:
 
 
 _NOW: Final = {
-    Standing.NEVER: (Weight.ACT, Rule.STALE),
-    Standing.STALE: (Weight.ACT, Rule.STALE),
-    Standing.DOWN: (Weight.NOTE, Rule.STALE),
-    Standing.HELD: (Weight.ACT, Rule.HELD_NOW),
-    Standing.OVERDUE: (Weight.ACT, Rule.OVERDUE),
-    Standing.UNANSWERED: (Weight.NOTE, Rule.UNANSWERED),
+    WaitReason.NEVER: (Weight.ACT, Rule.STALE),
+    WaitReason.STALE: (Weight.ACT, Rule.STALE),
+    WaitReason.DOWN: (Weight.NOTE, Rule.STALE),
+    WaitReason.HELD: (Weight.ACT, Rule.HELD_NOW),
+    WaitReason.OVERDUE: (Weight.ACT, Rule.OVERDUE),
+    WaitReason.UNANSWERED: (Weight.NOTE, Rule.UNANSWERED),
 }
 
 
-def _of_waiting(one: Waiting, pairs: Sequence[Pair]) -> Point | None:
+def _of_waiting(one: Waiting, pairs: Sequence[Pairing]) -> AgendaPoint | None:
     """What waits now; silence is told with the days that were not reported."""
     if one.standing not in _NOW:
         return None
     weight, rule = _NOW[one.standing]
     place = next(_place(pair) for pair in pairs if pair.slug == one.pair)
-    source = Source("now", f"{place}: waiting now", one.standing.value)
-    return Point(weight, rule, f"{place}: {one.text}", one.who, source)
+    source = FigureSource("now", f"{place}: waiting now", one.standing.value)
+    return AgendaPoint(weight, rule, f"{place}: {one.text}", one.who, source)
 
 
-def _of_agreement(material: Material, contradictions: Sequence[Contradiction]) -> Iterator[Point]:
+def _of_agreement(
+    material: ReportMaterial, contradictions: Sequence[Contradiction]
+) -> Iterator[AgendaPoint]:
     agreement, at_s = material.agreement, material.made_at_s
     if agreement.clauses and not agreement.response_target_s:
         text = "No response time is agreed: nothing can be held against it. Agree one."
@@ -315,7 +317,7 @@ def _of_agreement(material: Material, contradictions: Sequence[Contradiction]) -
         yield _said(Weight.DISCUSS, Rule.CONTRADICTION, text, "Agreements", worded(one.what))
 
 
-def _end(agreement: Agreement, period: Period, at_s: int) -> Iterator[Point]:
+def _end(agreement: Agreement, period: ReportPeriod, at_s: int) -> Iterator[AgendaPoint]:
     # It counts until before this moment: the day before is its last.
     last = day_of(min(agreement.valid_until_s - 1, 253_370_764_800))
     if agreement.state(at_s) is State.ENDED:
@@ -328,5 +330,5 @@ def _end(agreement: Agreement, period: Period, at_s: int) -> Iterator[Point]:
         yield _said(Weight.DISCUSS, Rule.ENDS, text, "In force until", day_words(last))
 
 
-def _said(weight: Weight, rule: Rule, text: str, label: str, value: str) -> Point:
-    return Point(weight, rule, text, "", Source("promised", label, value))
+def _said(weight: Weight, rule: Rule, text: str, label: str, value: str) -> AgendaPoint:
+    return AgendaPoint(weight, rule, text, "", FigureSource("promised", label, value))

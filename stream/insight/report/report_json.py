@@ -4,18 +4,18 @@ from typing import Any
 
 from stream.core.model.agreement import Agreement
 from stream.insight.report.figure_catalogue import MEANINGS, Key
-from stream.insight.report.figures import Counted, Value
-from stream.insight.report.pairs import Pair
+from stream.insight.report.figures import ListFigures, Value
+from stream.insight.report.pairs import Pairing
 from stream.insight.report.pending import Waiting
-from stream.insight.report.period import Period
-from stream.insight.report.points import Point
-from stream.insight.report.texts import rfc3339, scrubbed
-from stream.insight.report.whole import Report
+from stream.insight.report.period import ReportPeriod
+from stream.insight.report.points import AgendaPoint
+from stream.insight.report.whole import AgreementReport
+from stream.insight.report.words import rfc3339, scrubbed
 
 FORMAT = "ringfence-report/1"
 
 
-def report_json(report: Report) -> dict[str, Any]:
+def report_json(report: AgreementReport) -> dict[str, Any]:
     """All of a report as plain values; what was not measured is null."""
     material = report.material
     return {
@@ -58,7 +58,7 @@ def _agreement_json(agreement: Agreement, at_s: int) -> dict[str, Any]:
     }
 
 
-def _period_json(period: Period) -> dict[str, Any]:
+def _period_json(period: ReportPeriod) -> dict[str, Any]:
     return {
         "period": period.text(),
         "first": period.first.isoformat(),
@@ -66,7 +66,7 @@ def _period_json(period: Period) -> dict[str, Any]:
     }
 
 
-def _point_json(point: Point) -> dict[str, Any]:
+def _point_json(point: AgendaPoint) -> dict[str, Any]:
     source = point.source
     return {
         "weight": point.weight.name.lower(),
@@ -87,7 +87,7 @@ def _waiting_json(one: Waiting) -> dict[str, Any]:
     }
 
 
-def _pair_json(pair: Pair) -> dict[str, Any]:
+def _pair_json(pair: Pairing) -> dict[str, Any]:
     terms, told = pair.clause.terms, pair.counted
     return {
         "id": pair.slug,
@@ -143,7 +143,7 @@ def _rounded(value: Value) -> Value:
     return round(value, 6 if value < 1 else 3) if isinstance(value, float) else value
 
 
-def _days_json(told: Counted) -> list[dict[str, Any]]:
+def _days_json(told: ListFigures) -> list[dict[str, Any]]:
     return [
         {
             "day": day.day.isoformat(),

@@ -7,13 +7,19 @@ from stream.core.model.agreement import Agreement, Agreements, Every
 from stream.core.model.errors import Fault
 from stream.core.policy.contradictions import contradictions
 from stream.insight.report.figure_catalogue import Key
-from stream.insight.report.material import Material
-from stream.insight.report.names import country_name, in_sentence
-from stream.insight.report.pairs import Pair, elsewhere, pairs_of
+from stream.insight.report.pairs import Pairing, ReportMaterial, elsewhere, pairs_of
 from stream.insight.report.pending import Waiting, waiting
-from stream.insight.report.period import Kind, Period, day_of, newest
-from stream.insight.report.points import Point, Weight, points_of
-from stream.insight.report.words import capital, duration, listed, many, share
+from stream.insight.report.period import PeriodKind, ReportPeriod, day_of, newest
+from stream.insight.report.points import AgendaPoint, Weight, points_of
+from stream.insight.report.words import (
+    capital,
+    country_name,
+    duration,
+    in_sentence,
+    listed,
+    many,
+    share,
+)
 
 
 class NoReport(Fault):
@@ -29,20 +35,20 @@ class Sentence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class AgreementReport:
     """All of it. `period` is as asked for, `days` those of it that are reported on (so far).
 
     `summary` are plain sentences, `elsewhere` lists and countries of which others report.
     """
 
-    material: Material
-    period: Period
-    days: Period
-    before: Period
-    pairs: tuple[Pair, ...]
+    material: ReportMaterial
+    period: ReportPeriod
+    days: ReportPeriod
+    before: ReportPeriod
+    pairs: tuple[Pairing, ...]
     elsewhere: tuple[tuple[str, str], ...]
     waiting: tuple[Waiting, ...]
-    points: tuple[Point, ...]
+    points: tuple[AgendaPoint, ...]
     summary: tuple[Sentence, ...]
 
     @property
@@ -56,7 +62,7 @@ class Report:
         return self.days != self.period
 
 
-def period_for(agreement: Agreement, asked: Period | None, now_s: int) -> Period:
+def period_for(agreement: Agreement, asked: ReportPeriod | None, now_s: int) -> ReportPeriod:
     """The period to report on; of none asked for, the last that is over by the agreement.
 
     Raises NoReport, where the agreement was not in force on any day of it so far.
@@ -81,21 +87,21 @@ def period_for(agreement: Agreement, asked: Period | None, now_s: int) -> Period
     return period
 
 
-def days_of(period: Period, now_s: int) -> Period:
+def days_of(period: ReportPeriod, now_s: int) -> ReportPeriod:
     """The days of a period so far: a month that runs is not held against a whole one."""
     last = min(period.last, day_of(now_s))
-    return period if last == period.last else Period(Kind.DAYS, period.first, last)
+    return period if last == period.last else ReportPeriod(PeriodKind.DAYS, period.first, last)
 
 
-def before_of(period: Period, days: Period) -> Period:
+def before_of(period: ReportPeriod, days: ReportPeriod) -> ReportPeriod:
     """What `days` are held against: the period before, or as much of it as has passed of this."""
     whole = period.before()
     if days == period or days.days >= whole.days:
         return whole
-    return Period(Kind.DAYS, whole.first, whole.dates()[days.days - 1])
+    return ReportPeriod(PeriodKind.DAYS, whole.first, whole.dates()[days.days - 1])
 
 
-def reported(material: Material) -> Report:
+def reported(material: ReportMaterial) -> AgreementReport:
     """The report on what was gathered."""
     period = material.period
     days = days_of(period, material.made_at_s)
@@ -108,7 +114,7 @@ def reported(material: Material) -> Report:
         if material.agreement.id in one.ids and one.until_s > material.made_at_s
     ]
     points = points_of(material, pairs, waits, differ)
-    return Report(
+    return AgreementReport(
         material=material,
         period=period,
         days=days,
@@ -122,7 +128,11 @@ def reported(material: Material) -> Report:
 
 
 def _summary(
-    material: Material, days: Period, before: Period, pairs: Sequence[Pair], points: Sequence[Point]
+    material: ReportMaterial,
+    days: ReportPeriod,
+    before: ReportPeriod,
+    pairs: Sequence[Pairing],
+    points: Sequence[AgendaPoint],
 ) -> Iterator[Sentence]:
     if not pairs:
         home = in_sentence(material.home)
@@ -154,7 +164,7 @@ def _summary(
         yield Sentence("", "There is nothing to raise by the figures that were measured.")
 
 
-def _of_pair(pair: Pair, before: Period) -> Iterator[str]:
+def _of_pair(pair: Pairing, before: ReportPeriod) -> Iterator[str]:
     blocked, flagged, trial = (pair.value(key) for key in (Key.BLOCKED, Key.FLAGGED, Key.SIMULATED))
     if blocked is None:
         yield "calls were not counted."
@@ -169,7 +179,7 @@ def _of_pair(pair: Pair, before: Period) -> Iterator[str]:
     yield from _mistakes(pair)
 
 
-def _speed(pair: Pair) -> Iterator[str]:
+def _speed(pair: Pairing) -> Iterator[str]:
     changes, part = pair.value(Key.CHANGES), pair.value(Key.IN_TIME)
     half = pair.value(Key.IN_FORCE_P50)
     if changes is None or half is None:
@@ -194,7 +204,7 @@ def _speed(pair: Pair) -> Iterator[str]:
     )
 
 
-def _mistakes(pair: Pair) -> Iterator[str]:
+def _mistakes(pair: Pairing) -> Iterator[str]:
     wrong, pending = pair.value(Key.SIGHTINGS), pair.value(Key.PENDING)
     overdue = pair.value(Key.OVERDUE)
     if wrong:

@@ -1,10 +1,14 @@
 """How figures are written: thousands separators, units, and what is not measured said as such."""
 
+import re
+from datetime import UTC, datetime
 from math import floor
 from typing import Final
 
+from stream.core.model.agreement import FOREVER, is_country
 from stream.insight.report.figure_catalogue import Unit, Want
 from stream.insight.report.figures import Value
+from stream.insight.report.period import day_of, day_words
 
 NOT_MEASURED: Final = "not measured"
 FEW: Final = 30
@@ -108,3 +112,71 @@ def listed(parts: list[str]) -> str:
 def capital(text: str) -> str:
     """The text as a sentence begins."""
     return text[:1].upper() + text[1:]
+
+
+_WITH_ARTICLE: Final = ("Philippines", "Netherlands", "Maldives", "Bahamas", "Comoros")
+_ARTICLE_BEGINS: Final = ("United ", "Central African", "Dominican Rep", "Czech Rep")
+
+
+def country_name(code: str) -> str:
+    """`Cambodia` for KH, by CLDR as libphonenumber carries it; what is no country stays itself."""
+    # 0.3 s and 90 MB, which every command and worker would carry: only reports need it.
+    from phonenumbers.geodata.locale import LOCALE_DATA  # noqa: PLC0415
+
+    names = LOCALE_DATA.get(code, {}) if is_country(code) else {}
+    name = names.get("en", "")
+    if name.startswith("*"):  # the same as in another language
+        name = names.get(name[1:], "")
+    return name or code
+
+
+def in_sentence(code: str) -> str:
+    """The same within a sentence: `the Philippines`."""
+    name = country_name(code)
+    article = name in _WITH_ARTICLE or name.startswith(_ARTICLE_BEGINS) or name.endswith("Islands")
+    return f"the {name}" if article else name
+
+
+def worded(word: str) -> str:
+    """A word of ours for people: `call centre` for call_centre."""
+    return word.replace("_", " ")
+
+
+_UNIT: Final = re.compile(r"(\d) (%|(?:s|min|h|days?|calls?|changes?|appeals?|points?)\b)")
+TEXT_MAX: Final = 300
+_NUMBER: Final = re.compile(r"\+?(?:\d[ ().-]?){6,}\d")
+_DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
+_HEX: Final = re.compile(r"(?<![0-9A-Za-z])\+?[0-9a-fA-F]{12,}(?![0-9A-Za-z])")
+
+
+def scrubbed(text: str) -> str:
+    """The text without what could be a number or a fingerprint, and no longer than bearable.
+
+    A report goes to people who are to see neither, whatever a partner wrote into a message.
+    """
+
+    def hide(found: re.Match[str]) -> str:
+        return found[0] if _DAY.fullmatch(found[0].strip()) else "(left out)"
+
+    short = text if len(text) <= TEXT_MAX else f"{text[:TEXT_MAX]}..."
+    return _NUMBER.sub(hide, _HEX.sub("(left out)", short))
+
+
+def tied(text: str) -> str:
+    """The text with each figure tied to its unit, so that no line ends between them."""
+    return _UNIT.sub("\\1\N{NO-BREAK SPACE}\\2", text)
+
+
+def rfc3339(at_s: int) -> str | None:
+    """RFC 3339 in UTC; None: never."""
+    return None if at_s >= FOREVER else datetime.fromtimestamp(at_s, UTC).isoformat()
+
+
+def day_text(at_s: int) -> str:
+    """The day of a moment, for people."""
+    return day_words(day_of(at_s))
+
+
+def minute_text(at_s: int) -> str:
+    """A moment for people, to the minute, in UTC: `25 November 2026, 17:04 UTC`."""
+    return f"{day_text(at_s)}, {datetime.fromtimestamp(at_s, UTC):%H:%M} UTC"

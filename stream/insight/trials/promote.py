@@ -1,25 +1,93 @@
 """The one step that takes something from trial into force, or back: audited, and live at once."""
 
 from collections.abc import Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
+from stream.appeals.appeal_store import AppealBook
 from stream.config.settings import Settings
 from stream.core.model.agreement import Agreements
 from stream.core.model.errors import ChangeConflict
-from stream.core.model.trials import Standing, Target, Turned
-from stream.insight.trials.count_decisions import standings_now
-from stream.insight.trials.status import Stands
+from stream.core.model.trials import NO_TRIALS, Kind, Standing, Target, Turned
+from stream.insight.trials.status import Here, Stands, TrialCounts, standings
+from stream.kafka.call_events import Observe
+from stream.kafka.decision_history import whole_decision_in
+from stream.kafka.topic_reader import Progress, past_records
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import ListStore
-from stream.lists.store.promotions import TrialBook
+from stream.lists.store.promotions import Booked, TrialStore
+
+
+@dataclass(frozen=True, slots=True)
+class Standings:
+    """Where everything stands, as the register has it."""
+
+    booked: Booked
+    all: tuple[Stands, ...]
+
+    def of(self, target: Target) -> Stands | None:
+        """One of them; None: nothing is known by that name."""
+        return next((one for one in self.all if one.target == target), None)
+
+
+async def standings_now(
+    settings: Settings, register: ListStore, agreements: Agreements, at_s: int
+) -> Standings:
+    """Where everything stands. Raises ListStoreDown, SnapshotUnreadable."""
+    async with TrialStore.open(settings.list_store()) as book:
+        booked = await book.read()
+    here = Here(
+        policy=settings.policy.settings(),
+        names=sorted((await register.heads()).lists),
+        agreements=agreements,
+        trials=booked.over(NO_TRIALS),
+        country=settings.calls.home_country,
+        at_s=at_s,
+    )
+    return Standings(booked, standings(here))
+
+
+async def figures_between(
+    settings: Settings, from_ms: int, until_ms: int, observe: Observe, progress: Progress
+) -> TrialCounts:
+    """What decisions of a span of time say; read in no group. Raises TopicMissing, SourceDown."""
+    figures = TrialCounts()
+    records = past_records(
+        settings.kafka_client(),
+        [settings.calls.decisions_topic],
+        from_ms,
+        until_ms,
+        observe,
+        progress,
+    )
+    async with aclosing(records):
+        async for batch in records:
+            for value in batch.values:
+                decision = None if value is None else whole_decision_in(value)
+                if decision is not None:
+                    figures.add(decision)
+    return figures
+
+
+async def appeals_about(
+    settings: Settings, targets: list[Target], since_s: int
+) -> Mapping[Target, int]:
+    """How many appeals since then name each list. Raises ListStoreDown."""
+    async with AppealBook.open(settings.list_store(), settings.appeals.kept_days) as book:
+        return {
+            target: len(await book.about(target.name, since_s))
+            for target in targets
+            if target.kind is Kind.LIST
+        }
+
 
 OPS: Final = {Standing.FORCE: "promote", Standing.TRIAL: "demote"}
 """What each step is called, as a command and in the audit."""
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class Promotion:
     """What a step did; `now` is how the thing stands after it."""
 
     before: Stands
@@ -36,7 +104,7 @@ async def turn(
     by: By,
     figures: Mapping[str, int],
     at_s: int,
-) -> Done:
+) -> Promotion:
     """Put `target` to `standing`. `figures` are what its trial came to, kept with the step.
 
     Raises ChangeConflict where there is nothing to do, or somebody else was first; ListStoreDown,
@@ -59,7 +127,7 @@ async def turn(
     )
     told = ", ".join(f"{name} {count}" for name, count in figures.items())
     detail = f"{target}: {before.standing} to {standing}" + (f"; {told}" if told else "")
-    async with TrialBook.open(settings.list_store()) as book:
+    async with TrialStore.open(settings.list_store()) as book:
         generation = await book.turn(
             target,
             before.turned,
@@ -71,4 +139,4 @@ async def turn(
         )
     now = (await standings_now(settings, register, agreements, at_s)).of(target)
     assert now is not None, "what was turned is known"
-    return Done(before, now, generation)
+    return Promotion(before, now, generation)

@@ -1,10 +1,11 @@
 """Where everything on trial stands, by the settings and by what operators turned. Pure."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 from stream.core.model.agreement import Agreements
-from stream.core.model.decision import Action
+from stream.core.model.decision import Action, Decision, Verdict
 from stream.core.model.trials import Kind, Standing, Target, Trials, Turned, known
 from stream.core.policy.bounds import compile_bounded
 from stream.core.policy.policy import PolicySettings
@@ -85,3 +86,91 @@ def _of_list(here: Here, name: str, standing: Standing) -> Iterator[str]:
         yield "it may only be observed: in force it would act on nobody"
     elif standing is Standing.FORCE and policy.simulate:
         yield "it acts on nobody yet: an agreement on it is on trial"
+
+
+NUMBERS_MAX: Final = 100_000
+
+
+@dataclass(slots=True)
+class TrialCount:
+    """One thing. `would_block` and `would_flag` are calls that went on because it is on trial;
+    `stopped` calls that it speaks of and that something in force blocked or flagged.
+
+    `numbers` are hashes of the numbers of the former; `more_numbers`: there are others besides.
+    """
+
+    would_block: int = 0
+    would_flag: int = 0
+    stopped: int = 0
+    numbers: set[int] = field(default_factory=set)
+    more_numbers: bool = False
+    enforced_numbers: set[int] = field(default_factory=set)
+
+    @property
+    def numbers_also_enforced(self) -> int:
+        """How many of the numbers something in force stopped in other calls."""
+        return len(self.numbers & self.enforced_numbers)
+
+    def plain(self) -> dict[str, int]:
+        """The figures by name, for JSON and the audit."""
+        return {
+            "would_block": self.would_block,
+            "would_flag": self.would_flag,
+            "numbers": len(self.numbers),
+            "stopped": self.stopped,
+            "numbers_also_enforced": self.numbers_also_enforced,
+        }
+
+
+@dataclass(slots=True)
+class TrialCounts:
+    """Of all things that decisions name; `decisions` were looked at."""
+
+    tried: dict[Target, TrialCount] = field(default_factory=dict)
+    decisions: int = 0
+
+    def add(self, decision: Decision) -> None:
+        """Count one decision; a repeat of another about the same call says nothing new."""
+        self.decisions += 1
+        if isinstance(decision.repeats, str):
+            return
+        for target in named(decision):
+            self._count(self.tried.setdefault(target, TrialCount()), decision)
+
+    def of(self, target: Target) -> TrialCount:
+        """What is known of one thing."""
+        return self.tried.get(target, TrialCount())
+
+    def _count(self, tried: TrialCount, decision: Decision) -> None:
+        if decision.simulated:
+            tried.would_block += decision.would == Verdict.BLOCK
+            tried.would_flag += decision.would == Verdict.FLAG
+            tried.more_numbers |= not _remember(tried.numbers, decision.number)
+        elif decision.verdict != Verdict.ALLOW:
+            tried.stopped += 1
+            _remember(tried.enforced_numbers, decision.number)
+
+
+def named(decision: Decision) -> Iterator[Target]:
+    """Everything that a decision names and that can be on trial, each once."""
+    yield from dict.fromkeys(_named(decision))
+
+
+def _named(decision: Decision) -> Iterable[Target]:
+    for reason in decision.reasons:
+        yield Target(Kind.LIST, reason.list)
+        if reason.agreement is not None:
+            yield Target(Kind.AGREEMENT, reason.agreement)
+    target = Target.read(decision.rule)
+    if target is not None:
+        yield target
+
+
+def _remember(numbers: set[int], number: str | None) -> bool:
+    """Whether there was room for it."""
+    if number is None:
+        return True
+    if len(numbers) >= NUMBERS_MAX:
+        return hash(number) in numbers
+    numbers.add(hash(number))
+    return True

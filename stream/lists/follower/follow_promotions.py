@@ -16,7 +16,7 @@ from stream.core.model.trials import NO_TRIALS, Trials
 from stream.lists.follower.list_events import EventKind
 from stream.lists.follower.sync_state import ALLOWLIST
 from stream.lists.snapshot.durable_files import locked, named_faults, sync_folder, write_synced
-from stream.lists.store.promotions import Booked, TrialBook, records_of, trials_of
+from stream.lists.store.promotions import Booked, TrialStore, records_of, trials_of
 from stream.lists.store.settings import ListStoreSettings
 
 _FILE: Final = "trials.json"
@@ -92,18 +92,18 @@ class TrialsFollower:
 
     async def look(self) -> bool:
         """Compare with the list store, once; whether anything changed. Raises ListStoreDown."""
-        async with TrialBook.open(self._settings) as book:
+        async with TrialStore.open(self._settings) as book:
             return await self._look(book)
 
     async def run(self, changed: Callable[[Trials], None]) -> None:
         """Follow the list store, and give `changed` whatever is new. Ends with ListStoreDown."""
-        async with TrialBook.open(self._settings) as book:
+        async with TrialStore.open(self._settings) as book:
             while True:
                 if await self._look(book):
                     changed(self.current)
                 await asyncio.sleep(LOOK_S)
 
-    async def _look(self, book: TrialBook) -> bool:
+    async def _look(self, book: TrialStore) -> bool:
         try:
             found = await book.read()
         except SnapshotUnreadable as error:

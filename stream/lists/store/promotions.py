@@ -75,7 +75,7 @@ class Booked:
         return replace(self.trials, turned={**self.trials.turned, **kept})
 
 
-class TrialBook(Closing):
+class TrialStore(Closing):
     """Use `async with TrialBook.open(settings) as book`. Every method may raise ListStoreDown."""
 
     def __init__(self, redis: Redis) -> None:

@@ -18,15 +18,9 @@ from stream.cli.main import app
 from stream.config.settings import Settings, load
 from stream.core.filters.blocklists import fresh
 from stream.core.model.errors import ListStoreDown
-from stream.doctor import (
-    call_checks,
-    expiry_checks,
-    list_scope_checks,
-    machine_checks,
-    redis_checks,
-)
+from stream.doctor import expiry_checks, machine_checks, process_checks, redis_checks
 from stream.doctor.kafka_checks import replica_lines, right, topic_lines
-from stream.doctor.result import Grade, Line, fail, ok, warn
+from stream.doctor.result import CheckLine, Grade, fail, ok, warn
 from stream.doctor.run_checks import _apart, sound, within
 from stream.edge.http.tokens import Client, Role, line_of, read_tokens
 from stream.kafka.topics import Done, TopicReport
@@ -148,7 +142,7 @@ def test_lists_here_against_the_register() -> None:
     assert grades(machine_checks.behind_lines({}, None)) == ["warn"]
 
 
-def snapshots(settings: Settings) -> list[Line]:
+def snapshots(settings: Settings) -> list[CheckLine]:
     folder = Path(settings.lists.state_dir)
     return [*machine_checks.check_snapshots(folder, settings.circle_keys(), {})]
 
@@ -267,9 +261,9 @@ def test_ports() -> None:
         free = Place("engine", Kind.ENGINE, f"http://127.0.0.1:{theirs.getsockname()[1]}")
         answers = [Answer(free, reading, ready=True), Answer(free, reading, missing=("lists",))]
         answers.append(Answer(free, None, why="connection refused"))
-        assert grades(machine_checks.port_lines(answers)) == ["ok", "warn", "ok"]
+        assert grades(process_checks.port_lines(answers)) == ["ok", "warn", "ok"]
         theirs.listen(1)
-        assert grades(machine_checks.port_lines([Answer(free, None, why="answers 404")])) == [
+        assert grades(process_checks.port_lines([Answer(free, None, why="answers 404")])) == [
             "fail"
         ]
 
@@ -278,11 +272,11 @@ async def test_a_check_that_hangs_or_fails_is_a_line() -> None:
     """A disk that does not answer keeps nobody from the other lines, nor from leaving."""
     released = threading.Event()
 
-    def hang() -> list[Line]:
+    def hang() -> list[CheckLine]:
         released.wait()
         return []
 
-    def down() -> list[Line]:
+    def down() -> list[CheckLine]:
         raise ListStoreDown("is away")
 
     (slow,) = await within("disk", _apart(hang), 0.05)
@@ -311,14 +305,16 @@ def test_a_wrong_configuration_is_a_line_too(tmp_path: Path) -> None:
 
 def test_records_that_stop_workers_are_named(settings: Settings) -> None:
     """Where the record lies and where it went; what workers stopped at; and well."""
-    (line,) = call_checks.check_set_aside(Path(settings.lists.state_dir), "calls.rejected")
+    (line,) = process_checks.check_set_aside(Path(settings.lists.state_dir), "calls.rejected")
     assert (line.grade, line.said) == (Grade.OK, "none is known here")
     folder = Path(settings.lists.state_dir, FOLDER)
     folder.mkdir()
     crash = Crash("calls", 3, 7, 7, NOW_S * 1000, True, NOW_S * 1000)
     aside = SetAside(Record("calls", 3, 7, NOW_S * 1000), NOW_S * 1000)
     (folder / "crashes.json").write_bytes(msgspec.json.encode(Ledger(1, [crash], [aside])))
-    record, workers = call_checks.check_set_aside(Path(settings.lists.state_dir), "calls.rejected")
+    record, workers = process_checks.check_set_aside(
+        Path(settings.lists.state_dir), "calls.rejected"
+    )
     assert record.grade is Grade.WARN
     assert record.said == (
         "calls/3/7 stopped workers and is in calls.rejected since 2025-11-25 21:04 UTC"
@@ -335,7 +331,7 @@ def test_trunks_that_nobody_configured_are_told() -> None:
         return Answer(place, Reading(0.0, 0.0, samples))
 
     silent = Answer(place, None, why="connection refused")
-    lines = call_checks.trunk_lines([counted(12.0), counted(0.0), silent])
+    lines = process_checks.trunk_lines([counted(12.0), counted(0.0), silent])
     assert [line.said for line in lines] == [
         "engine: 12 calls or more named a trunk that is not configured"
     ]
@@ -346,7 +342,7 @@ def test_lists_that_name_whom_they_may_not() -> None:
     place = Place("engine", Kind.ENGINE, "http://127.0.0.1:1")
     text = 'ringfence_calls_total{topic="calls"} 9\n'
     quiet = Answer(place, read(text, at_s=0.0, tick_s=0.0), ready=True)
-    (line,) = list_scope_checks.scope_lines([quiet])
+    (line,) = process_checks.scope_lines([quiet])
     assert (line.grade, "no list matched" in line.said) == (Grade.OK, True)
     name = "ringfence_matches_out_of_scope_total"
     for labels, count in (
@@ -356,21 +352,21 @@ def test_lists_that_name_whom_they_may_not() -> None:
     ):
         text += f"{name}{{{labels}}} {count}\n"
     found = list(
-        list_scope_checks.scope_lines([Answer(place, read(text, at_s=0.0, tick_s=0.0), ready=True)])
+        process_checks.scope_lines([Answer(place, read(text, at_s=0.0, tick_s=0.0), ready=True)])
     )
     assert grades(found) == ["warn", "warn"]
     assert "KH/scam matched 1,200 numbers of countries that it may not list" in found[0].said
     assert "of our own" in found[1].said
     assert "ringfence lists show KH/scam" in found[0].fix
-    assert not list(list_scope_checks.scope_lines([Answer(place, None, why="connection refused")]))
+    assert not list(process_checks.scope_lines([Answer(place, None, why="connection refused")]))
 
 
 def test_filters_that_match_too_many_together() -> None:
     """Each within its bound, several bare lists may still match one caller in a hundred."""
     few = [fresh(f"K{n}/bare", b"", bare(f"K{n}/bare", ["+85531000001"], rate=0.004), 0)
            for n in range(4)]  # fmt: skip
-    assert list_scope_checks.chance_line(few[:2]).grade is Grade.OK
-    line = list_scope_checks.chance_line(few)
+    assert machine_checks.chance_line(few[:2]).grade is Grade.OK
+    line = machine_checks.chance_line(few)
     assert line.grade is Grade.WARN
     assert "4 lists without entries match 0.016 of all numbers" in line.said
     assert "K0/bare, K1/bare, K2/bare, K3/bare" in line.fix

@@ -5,17 +5,17 @@ from collections import Counter
 
 from stream.calls.trunks import Trunks
 from stream.core.model.decision import Action
-from stream.insight.replay.compare import Change
-from stream.insight.replay.replay_json import TOP, Made, told
+from stream.insight.replay.compare import CallChange
+from stream.insight.replay.replay_json import TOP, ReplayRun, told
 from stream.insight.replay.replay_page import page, sentences
-from stream.insight.replay.totals import NOBODY, Seen, Sums, Tallied
+from stream.insight.replay.totals import NOBODY, SeenNumber, Sums, Tallied
 
 NUMBER = "+447700900123"
 EVIL = '"><script>alert(1)</script>{{7*7}} +447700900124\u202e'
 
 
-def made(*, back: float | None = 1.0) -> Made:
-    return Made(
+def made(*, back: float | None = 1.0) -> ReplayRun:
+    return ReplayRun(
         topics=("calls",),
         from_s=1_795_478_028,
         until_s=1_795_564_428,
@@ -33,11 +33,11 @@ def some() -> Sums:
     sums = Sums(Trunks("TH"), 60.0, calls=10, rejected=1, durations=4)
     sums.before[Action.OBSERVE] = 10
     sums.after[Action.BLOCK], sums.after[Action.OBSERVE] = 4, 6
-    sums.changes[Change.NEWLY_BLOCKED] = Tallied(
+    sums.changes[CallChange.NEWLY_BLOCKED] = Tallied(
         calls=4,
         numbers={
-            NUMBER.encode(): Seen(3, "list:KH/scam", long=True, called_back=True),
-            NOBODY: Seen(1, "rule:invalid_caller"),
+            NUMBER.encode(): SeenNumber(3, "list:KH/scam", long=True, called_back=True),
+            NOBODY: SeenNumber(1, "rule:invalid_caller"),
         },
         by_rule=Counter({"list:KH/scam": 3, "rule:invalid_caller": 1}),
         by_country=Counter({"GB": 3, "none": 1}),
@@ -91,7 +91,7 @@ def test_the_most_are_named_and_the_rest_summed_up() -> None:
     """Beyond so many rules, countries or trunks the rest is one row, and nothing is lost."""
     sums = some()
     trunks = Counter({f"t{n}": n + 1 for n in range(TOP + 5)})
-    sums.changes[Change.NEWLY_BLOCKED].by_trunk = trunks
+    sums.changes[CallChange.NEWLY_BLOCKED].by_trunk = trunks
     rows = told(made(), sums, full=False)["changes"]["newly_blocked"]["by_trunk"]
     assert (len(rows), rows[-1]["trunk"]) == (TOP + 1, "5 others")
     assert sum(row["calls"] for row in rows) == trunks.total()

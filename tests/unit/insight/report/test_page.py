@@ -14,8 +14,8 @@ import pytest
 from stream.core.model.agreement import PartyRole
 from stream.core.model.enforcement import Counts
 from stream.insight.report.figure_catalogue import MEANINGS, Key
-from stream.insight.report.material import FeedNow, VersionEvent
 from stream.insight.report.page import page
+from stream.insight.report.pairs import FeedNow, VersionEvent
 from stream.insight.report.period import period_in
 from stream.insight.report.points import days_told
 from stream.insight.report.report_json import report_json

@@ -1,9 +1,17 @@
 import pytest
 
 from stream.insight.report.figure_catalogue import Unit, Want
-from stream.insight.report.names import country_name, in_sentence
-from stream.insight.report.texts import scrubbed, tied
-from stream.insight.report.words import change, duration, listed, share, shown
+from stream.insight.report.words import (
+    change,
+    country_name,
+    duration,
+    in_sentence,
+    listed,
+    scrubbed,
+    share,
+    shown,
+    tied,
+)
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ DECISIONS_MAX: Final = 500_000
 """Of one number in the time asked for; about 150 MB."""
 
 
-class Side(StrEnum):
+class TracedSide(StrEnum):
     """On which side of its calls the number is asked about."""
 
     CALLER = "caller"
@@ -41,7 +41,7 @@ class Side(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class TraceQuestion:
     """What is asked: the calls of `number` (E.164) that began from `from_s` until before `until_s`.
 
     Times are seconds since the epoch. A record counts that was written up to `late_s` after its
@@ -52,7 +52,7 @@ class Asked:
     from_s: float
     until_s: float
     late_s: float
-    side: Side = Side.CALLER
+    side: TracedSide = TracedSide.CALLER
 
     @property
     def from_ms(self) -> int:
@@ -102,7 +102,7 @@ class TracedCall(msgspec.Struct, frozen=True, kw_only=True):
     origin: str
 
 
-class Ruled(NamedTuple):
+class TracedRuling(NamedTuple):
     """What was decided about a record."""
 
     verdict: str
@@ -118,11 +118,11 @@ class Traced:
     found: int = 0
     unreadable: int = 0
     without_decision: int = 0
-    decided: dict[str, Ruled] = field(default_factory=dict)
+    decided: dict[str, TracedRuling] = field(default_factory=dict)
 
 
 async def traceback(
-    asked: Asked, recorded: Recorded, traced: Traced, observe: Observe, progress: Progress
+    asked: TraceQuestion, recorded: Recorded, traced: Traced, observe: Observe, progress: Progress
 ) -> AsyncGenerator[list[TracedCall], None]:
     """The calls as they are found, a partition's in its own order.
 
@@ -147,7 +147,9 @@ async def traceback(
                 yield found
 
 
-def _found(batch: CallBatch, asked: Asked, trunks: Trunks, traced: Traced) -> list[TracedCall]:
+def _found(
+    batch: CallBatch, asked: TraceQuestion, trunks: Trunks, traced: Traced
+) -> list[TracedCall]:
     """The calls of one batch, counted."""
     places = np.flatnonzero(_about(batch, asked)).tolist()
     calls = [_call(batch, place, asked, trunks, traced) for place in places]
@@ -162,7 +164,7 @@ def _quiet(_done: int, _whole: int) -> None:
     """Decisions are a small part of the work."""
 
 
-def _rule(batch: RawBatch, asked: Asked, decided: dict[str, Ruled]) -> None:
+def _rule(batch: RawBatch, asked: TraceQuestion, decided: dict[str, TracedRuling]) -> None:
     digits = asked.number[1:].encode()
     for value in batch.values:
         # JSON may write any letter as \\u..., but our own decisions never do so with digits.
@@ -171,23 +173,23 @@ def _rule(batch: RawBatch, asked: Asked, decided: dict[str, Ruled]) -> None:
         one = whole_decision_in(value)
         if one is not None and asked.number in {one.number, one.caller, one.callee}:
             said = one.verdict if one.would is msgspec.UNSET else f"{one.verdict} (simulated)"
-            decided[one.origin] = Ruled(said, one.rule, one.decision_id)
+            decided[one.origin] = TracedRuling(said, one.rule, one.decision_id)
 
 
-def _about(batch: CallBatch, asked: Asked) -> NDArray[np.bool_]:
+def _about(batch: CallBatch, asked: TraceQuestion) -> NDArray[np.bool_]:
     """Which calls of the batch the number is on the side asked for of."""
     wanted = asked.number.encode()
     assert batch.callees is not None, "called numbers are asked for"
     found = np.zeros(len(batch), np.bool_)
-    if asked.side is not Side.CALLEE:
+    if asked.side is not TracedSide.CALLEE:
         found |= batch.callers.e164 == wanted
-    if asked.side is not Side.CALLER:
+    if asked.side is not TracedSide.CALLER:
         found |= batch.callees.e164 == wanted
     return found
 
 
 def _call(
-    batch: CallBatch, index: int, asked: Asked, trunks: Trunks, traced: Traced
+    batch: CallBatch, index: int, asked: TraceQuestion, trunks: Trunks, traced: Traced
 ) -> TracedCall | None:
     """A call as it is handed out; None: it began outside of the time asked for."""
     row = int(batch.rows[index])

@@ -6,7 +6,7 @@ import pytest
 
 from stream.config.settings import Settings, load
 from stream.core.filters.digests import fingerprints_of
-from stream.insight.explain.contacts import contacts_of, way_off
+from stream.insight.explain.explain import contacts_of, way_off
 from tests.support.builders import fingerprint_of
 
 

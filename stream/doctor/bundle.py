@@ -4,7 +4,10 @@ Every piece is bounded: `PIECE_BYTES_MAX`, of logs and audit the end.
 """
 
 import asyncio
+import io
+import os
 import shutil
+import tarfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import distributions
@@ -21,8 +24,8 @@ from aiokafka.errors import KafkaError
 from stream import __version__
 from stream.config.settings import Settings
 from stream.core.model.errors import Fault
-from stream.doctor.bundle.scrub import environment
 from stream.doctor.run_checks import examine
+from stream.doctor.scrub import Scrubber, environment
 from stream.kafka.outage import listens
 from stream.lists.snapshot.export import moment
 from stream.lists.store.list_store import ListStore
@@ -220,3 +223,39 @@ def _tail(path: Path) -> str:
         return f"{path.name} cannot be read: {error.strerror}\n"
     kept = islice(lines, max(0, len(lines) - LOG_LINES_MAX), None)
     return b"\n".join(kept).decode(errors="replace") + "\n"
+
+
+BUNDLE_BYTES_MAX = 100 * 1024 * 1024
+"""Of all pieces together, before they are compressed; later ones are left out, and named."""
+_FOLDER = "ringfence-support"
+
+
+async def write(
+    path: Path, pieces: AsyncIterator[Piece], scrubber: Scrubber, now_s: int
+) -> list[dict[str, object]]:
+    """Write the bundle; its manifest: name, bytes and why of each piece. Raises OSError.
+
+    The file is new, and only its owner can read it.
+    """
+    manifest: list[dict[str, object]] = []
+    left = BUNDLE_BYTES_MAX
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "wb") as file, tarfile.open(fileobj=file, mode="w:gz") as bundle:
+        async for piece in pieces:
+            data = scrubber.text(piece.text[:PIECE_BYTES_MAX], runs=piece.runs).encode()
+            name = scrubber.text(piece.name, runs=False)  # a log may be named after a number
+            said: dict[str, object] = {"name": name, "bytes": len(data), "why": piece.why}
+            if len(data) > left:
+                manifest.append(said | {"left_out": "the bundle is as large as it may be"})
+                continue
+            left -= len(data)
+            _add(bundle, name, data, now_s)
+            manifest.append(said)
+        _add(bundle, "MANIFEST.json", msgspec.json.format(msgspec.json.encode(manifest)), now_s)
+    return manifest
+
+
+def _add(bundle: tarfile.TarFile, name: str, data: bytes, now_s: int) -> None:
+    entry = tarfile.TarInfo(f"{_FOLDER}/{name}")
+    entry.size, entry.mtime, entry.mode = len(data), now_s, 0o600
+    bundle.addfile(entry, io.BytesIO(data))
