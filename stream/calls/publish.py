@@ -53,7 +53,7 @@ from stream.core.model.errors import Fault, SinkDown
 from stream.kafka.batch import Headers as Carried
 from stream.kafka.batch import Partition
 from stream.kafka.batch_encoder import ID_HEADER, Framing
-from stream.kafka.call_events import Event, Observe
+from stream.kafka.call_events import CallEvent, Observe
 from stream.kafka.clients import connected
 from stream.kafka.partitioner import partitions_of
 from stream.kafka.settings import KafkaSettings
@@ -264,7 +264,7 @@ class Outlet:
                 )
             except KafkaTimeoutError:
                 log.warning("Kafka takes no records for %s/%d, still trying", topic, partition)
-                self._observe(Event.SINK_AWAITED)
+                self._observe(CallEvent.SINK_AWAITED)
             except KafkaError as error:
                 raise SinkDown(f"{topic}/{partition} cannot be written: {error!r}") from error
             else:
@@ -371,7 +371,7 @@ class TransactionalPublisher:
         holds: Callable[[], bool],
     ) -> None:
         if not holds():
-            self._observe(Event.BATCH_DROPPED)
+            self._observe(CallEvent.BATCH_DROPPED)
             raise TransactionAborted(
                 "the group has not confirmed for too long that the batch is ours"
             )
@@ -397,7 +397,7 @@ class TransactionalPublisher:
             raise SinkDown(f"our transactions were fenced off: {error!r}") from error
         except (KafkaError, SinkDown) as error:
             await self._abort(out, error)
-        self._observe(Event.TRANSACTION_ABORTED)
+        self._observe(CallEvent.TRANSACTION_ABORTED)
         raise TransactionAborted("the transaction was aborted; its batch is read again")
 
     async def _abort(self, out: Outlet, why: Exception) -> None:

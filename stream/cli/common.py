@@ -13,8 +13,8 @@ import typer
 from stream.cli.output import err
 from stream.cli.timeout import CHOSEN
 from stream.config.settings import Settings, load
-from stream.kafka.call_events import Event
-from stream.kafka.settings import Asking
+from stream.kafka.call_events import CallEvent
+from stream.kafka.settings import ServerWait
 from stream.ops import file_owner
 
 WRONG_USER = 2
@@ -38,12 +38,12 @@ def settings_of(paths: list[Path] | None) -> Settings:
     if CHOSEN.seconds is None:
         return settings
     quiet_clients()
-    return replace(settings, asking=Asking(CHOSEN.seconds))
+    return replace(settings, asking=ServerWait(CHOSEN.seconds))
 
 
-def say_waiting(event: Event) -> None:
+def say_waiting(event: CallEvent) -> None:
     """Tell whoever waits that Kafka lets them wait; once."""
-    if event is Event.KAFKA_AWAITED and not CHOSEN.said:
+    if event is CallEvent.KAFKA_AWAITED and not CHOSEN.said:
         CHOSEN.said = True
         most = "" if CHOSEN.seconds is None else f" for {CHOSEN.seconds:g} s"
         err.print(f"Kafka does not answer yet, still trying{most} (Ctrl-C ends it)")

@@ -85,7 +85,7 @@ class CallsSection:
     group_id: Filled
     instance_id: str
     start_at: Literal["earliest", "latest"]
-    fetch: Literal["lane", "ordinary"]
+    fetch: Literal["fetcher", "aiokafka", "lane", "ordinary"]  # the last two: older names
     corrupt_batches: Literal["stop", "skip"]
     delivery: Literal["at_least_once", "exactly_once"]
     emit: Literal["blocks", "all"]

@@ -46,7 +46,7 @@ from stream.edge.http.token_file import TokenFile
 from stream.edge.http.tokens import Tokens, read_tokens
 from stream.edge.sinks.settings import SinksSection
 from stream.edge.sip.settings import SipSettings
-from stream.kafka.settings import Asking, KafkaSettings
+from stream.kafka.settings import KafkaSettings, ServerWait
 from stream.lists.snapshot.circle_keys import CircleKeys, keys_in
 from stream.lists.store.settings import ListStoreSettings
 from stream.ops.monitor.targets import Kind, Place, address, other
@@ -124,7 +124,7 @@ class Settings:
     sinks: SinksSection
     ops: OpsSection
     secrets: Secrets = field(default_factory=Secrets)
-    asking: Asking = field(default_factory=Asking)
+    asking: ServerWait = field(default_factory=ServerWait)
 
     def dialect(self, name: str) -> Dialect:
         """The dialect `name` of `[calls.topics]` or a command. Raises ValueError."""
@@ -362,7 +362,7 @@ def _converter() -> Converter:
     converter.register_structure_hook(Action, named)
     converter.register_structure_hook(RuleState, named)
     converter.register_structure_hook(Secrets, lambda *_: Secrets())
-    converter.register_structure_hook(Asking, lambda *_: Asking())
+    converter.register_structure_hook(ServerWait, lambda *_: ServerWait())
     return converter
 
 

@@ -26,7 +26,7 @@ from stream.config.settings import Settings
 from stream.core.model.errors import Fault
 from stream.doctor.run_checks import examine
 from stream.doctor.scrub import Scrubber, environment
-from stream.kafka.outage import listens
+from stream.kafka.clients import listens
 from stream.lists.snapshot.export import moment
 from stream.lists.store.list_store import ListStore
 from stream.ops.monitor.collect import Watch

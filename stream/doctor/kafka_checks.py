@@ -23,7 +23,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from stream.config.settings import Settings
 from stream.core.model.errors import Fault
 from stream.doctor.result import CheckLine, fail, ok, warn
-from stream.kafka.outage import ask_why, listens
+from stream.kafka.clients import ask_why, listens
 from stream.kafka.topics import Done, TopicReport, ensure_topics
 
 ANSWER_MS = 5000

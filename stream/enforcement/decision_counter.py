@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError
 
 from stream.core.model.errors import SourceDown
 from stream.enforcement.tally import Passed, Tally
-from stream.kafka.call_events import Event
+from stream.kafka.call_events import CallEvent
 from stream.kafka.clients import connected, onlooker, subscribed
 from stream.kafka.settings import KafkaSettings
 from stream.kafka.topic_reader import require_topics
@@ -175,8 +175,8 @@ def _name(partition: TopicPartition) -> str:
     return f"{partition.topic}/{partition.partition}"
 
 
-def _wait(event: Event) -> None:
-    assert event is Event.KAFKA_AWAITED, "nothing else happens while connecting"
+def _wait(event: CallEvent) -> None:
+    assert event is CallEvent.KAFKA_AWAITED, "nothing else happens while connecting"
 
 
 @contextmanager

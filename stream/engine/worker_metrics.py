@@ -25,7 +25,7 @@ from stream.core.model.agreement import State as Standing
 from stream.core.model.call import RejectReason
 from stream.core.policy.list_scope import OUTSIDE
 from stream.kafka.batch import Partition, RawBatch
-from stream.kafka.call_events import Event as CallEvent
+from stream.kafka.call_events import CallEvent
 from stream.kafka.consumer import KafkaSource
 from stream.lists.follower.list_events import Event as ListEvent
 from stream.lists.follower.list_events import EventKind
@@ -264,7 +264,7 @@ class Watched:
         self._partitions |= lags.keys()
         metrics.partitions.set(len(source.starts) if source is not None else 0)
         metrics.stopped.set(source.stopped_partitions if source is not None else 0)
-        metrics.ordinary.set(source.ordinary_partitions if source is not None else 0)
+        metrics.ordinary.set(source.partitions_by_aiokafka if source is not None else 0)
         live = blocklists.lists
         generations = {one.name: one.generation for one in live}
         metrics.list_generation.set_all(generations)

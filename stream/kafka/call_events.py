@@ -1,10 +1,10 @@
-"""What can happen on a call's way besides calls: a closed list, counted by whoever watches."""
+"""Events on a call's way besides calls: a closed list, counted by whoever watches."""
 
 from collections.abc import Callable
 from enum import StrEnum
 
 
-class Event(StrEnum):
+class CallEvent(StrEnum):
     """One thing worth a counter; each is a metric label. The log line has the details."""
 
     KAFKA_AWAITED = "kafka_awaited"
@@ -20,8 +20,9 @@ class Event(StrEnum):
     """Records of an assignment that has ended were left to the partition's new reader."""
     TRANSACTION_ABORTED = "transaction_aborted"
     """A transaction was given up; its records are read again."""
-    LANE_LEFT = "lane_left"
-    """A partition is read by aiokafka: an old message format, or an old broker."""
+    LEFT_TO_AIOKAFKA = "lane_left"
+    """A partition is read by aiokafka: an old message format, or an old broker. The label is older
+    than the fetcher's name, and a contract."""
     THROTTLED = "throttled"
     """A broker wants to be asked less: a quota of this client is used up."""
     POSITION_RESET = "position_reset"
@@ -32,4 +33,4 @@ class Event(StrEnum):
     """A batch that cannot be right was passed over, as the settings say."""
 
 
-Observe = Callable[[Event], None]
+Observe = Callable[[CallEvent], None]

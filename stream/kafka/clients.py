@@ -1,26 +1,123 @@
-"""The patience to wait for a broker."""
+"""Clients of Kafka: make one, wait for a broker that is away, and say why one refuses us."""
 
 import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from ssl import SSLEOFError, SSLError, SSLSyscallError, SSLZeroReturnError
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.conn import collect_hosts, create_conn
+from aiokafka.errors import (
+    IllegalSaslStateError,
+    KafkaConnectionError,
+    KafkaError,
+    KafkaTimeoutError,
+    NodeNotReadyError,
+    RequestTimedOutError,
+    SaslAuthenticationFailed,
+    UnsupportedSaslMechanismError,
+)
 
-from stream.kafka.call_events import Event, Observe
-from stream.kafka.outage import Patience, ask_why
+from stream.core.model.errors import Fault, KafkaRefuses, SourceDown
+from stream.kafka.call_events import CallEvent, Observe
 from stream.kafka.settings import KafkaSettings
+from stream.ops.clock import monotonic_s
 
 log = logging.getLogger(__name__)
 
-WAIT_S_MIN = 0.5
-WAIT_S_MAX = 10.0
+WAIT_S_MIN, WAIT_S_MAX = 0.5, 10.0
+"""Between two tries to connect: soon at first, and a cluster that comes up is not flooded."""
+_ASK_MS = 5000
+"""Whoever asks why has been refused a moment ago, and learns it soon or not at all."""
+_REFUSED = (SaslAuthenticationFailed, UnsupportedSaslMechanismError, IllegalSaslStateError)
+_SILENT = (KafkaConnectionError, KafkaTimeoutError, NodeNotReadyError, RequestTimedOutError)
+_BROKEN = (SSLEOFError, SSLZeroReturnError, SSLSyscallError)
+"""What TLS says of a broker that goes away in the middle of a handshake."""
+
+
+class Patience:
+    """One wait for Kafka: it ends where `patience_s` pass in which nothing came."""
+
+    def __init__(self, kafka: KafkaSettings) -> None:
+        self._kafka = kafka
+        self._since_s = monotonic_s()
+
+    def came(self) -> None:
+        """Begin the time anew: something came."""
+        self._since_s = monotonic_s()
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds until it is over; None: never."""
+        most_s = self._kafka.patience_s
+        return None if most_s is None else max(0.0, most_s - (monotonic_s() - self._since_s))
+
+    def check(self, why: str = "nothing comes") -> None:
+        """Raise KafkaAway if it is over."""
+        if self.left_s == 0.0:
+            raise self._kafka.away(why)
+
+
+def down(kafka: KafkaSettings, doing: str, error: KafkaError) -> Fault:
+    """Return what to raise for an error of a client: KafkaAway for who waits no longer."""
+    # A bare KafkaError is what aiokafka raises when no broker that it knows gave it metadata.
+    silent = error.retriable or isinstance(error, _SILENT) or type(error) is KafkaError
+    if kafka.patience_s is not None and silent:
+        return kafka.away(f"{doing}: {error!r}")
+    return SourceDown(f"{doing}: {error!r}")
+
+
+async def listens(kafka: KafkaSettings, wait_s: float = 3.0) -> bool:
+    """Return whether anybody listens at one of the addresses; asked without a client.
+
+    aiokafka tries for long and logs errors, which whoever only looks does not want.
+    """
+    for host, port, _ in collect_hosts(kafka.bootstrap_servers):
+        try:
+            async with asyncio.timeout(wait_s):
+                _, writer = await asyncio.open_connection(host, port)
+        except (OSError, TimeoutError):
+            continue
+        writer.close()
+        return True
+    return False
+
+
+async def ask_why(kafka: KafkaSettings) -> None:
+    """Connect once more to each address: aiokafka's clients tell why they cannot in a log alone.
+
+    Returns where it is an outage, at once if one address lets us in. Raises KafkaRefuses.
+    """
+    options = kafka.options(request_timeout_ms=_ASK_MS)
+    refusal = None
+    for host, port, _ in collect_hosts(options.pop("bootstrap_servers")):
+        try:
+            opened: Any = await create_conn(host, port, **options)
+        except (OSError, KafkaError, TimeoutError) as error:
+            refusal = refusal or _refusal(error)
+        else:
+            opened.close()
+            return
+    if refusal is not None:
+        raise KafkaRefuses(f"Kafka at {kafka.bootstrap_servers}: {refusal}")
+
+
+def _refusal(error: BaseException) -> str | None:
+    """Return what an operator has to mend, None for what mends itself."""
+    if isinstance(error, _REFUSED):
+        keys = "sasl_mechanism, sasl_username and RINGFENCE_KAFKA_PASSWORD"
+        return f"it refuses us ({error}); look at {keys}"
+    cause = error if isinstance(error, SSLError) else error.__cause__
+    if isinstance(cause, SSLError) and not isinstance(cause, _BROKEN):
+        keys = "security_protocol, ca_file, cert_file and key_file"
+        return f"TLS fails ({cause}); look at {keys}"
+    return None
 
 
 def onlooker(kafka: KafkaSettings, **more: Any) -> AIOKafkaConsumer:
-    """A consumer in no group, which moves nobody's position: what is committed, oldest first."""
+    """Return a consumer in no group, of committed records, oldest first: it moves no position."""
     return AIOKafkaConsumer(
         **kafka.options(),
         group_id=None,
@@ -46,7 +143,7 @@ async def connected(
     kafka: KafkaSettings,
     observe: Observe,
 ) -> Any:
-    """A started aiokafka client, as soon as a broker answers; says each time that none does.
+    """Connect: return a started aiokafka client as soon as a broker answers; log each failure.
 
     The clients are untyped, therefore Any. Raises KafkaError for what waiting does not heal,
     KafkaRefuses where a broker is there and certificate or password do not fit, KafkaAway where
@@ -74,7 +171,7 @@ async def connected(
             log.warning(
                 "Kafka at %s does not answer (%r), next try in %.1f s", where, error, wait_s
             )
-            observe(Event.KAFKA_AWAITED)
+            observe(CallEvent.KAFKA_AWAITED)
         except BaseException:
             await close(client)
             raise

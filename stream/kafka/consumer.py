@@ -1,7 +1,7 @@
 """Call records from Kafka: batches in, positions committed, partitions handed over in good order.
 
-This is the member of the group; who fetches for it is a `Reader`. No aiokafka type leaves the
-source and its readers, and their errors leave as ours. What it is told of aiokafka 0.14
+This is the member of the group; a `Reader` fetches for it. No aiokafka type leaves the source and
+its readers, and their errors leave as ours. What has to be known of aiokafka 0.14
 (group_coordinator.py): an exception inside a rebalance hook is only logged there, so ours raises
 none and keeps what went wrong for the loop; while a rebalance lasts `getmany` waits without limit,
 so it is not asked; the revoke hook is not called on `stop`, so the loop settles before it stops us.
@@ -19,17 +19,16 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from stream.core.model.errors import Fault, SourceDown
 from stream.kafka.batch import Partition, RawBatch
-from stream.kafka.call_events import Event, Observe
+from stream.kafka.call_events import CallEvent, Observe
 from stream.kafka.clients import connected
+from stream.kafka.fetch.fetcher import ANSWER_BYTES, PARTITION_BYTES, reader_for
 from stream.kafka.reader import Reader, no_records
-from stream.kafka.reader_factory import ANSWER_BYTES, PARTITION_BYTES, reader_for
 from stream.kafka.settings import KafkaSettings, SourceSettings
-
-__all__ = ["KafkaSource", "PartitionsLost", "SourceSettings"]
 
 log = logging.getLogger(__name__)
 
 _SHOWN_POLL_S = 0.002
+"""Between two looks whether the group shows a position: see `await_shown`, up to 28 ms."""
 
 
 class PartitionsLost(Fault):
@@ -114,12 +113,12 @@ class KafkaSource:
         return self._starts or {}
 
     def released(self) -> None:
-        """All that was begun is settled: the partitions may go."""
+        """Let the partitions go: all that was begun is settled."""
         self._end_epoch()
         self._released.set()
 
     def lags(self) -> dict[Partition, int]:
-        """How many records of each partition lie before us, where a fetch has told."""
+        """Return how many records of each partition lie before us, where a fetch has told."""
         lags = {}
         for partition, position in self._taken.items():
             end = self._reading.high_water(partition)
@@ -138,12 +137,12 @@ class KafkaSource:
         return self._reader.stopped if self._reader is not None else 0
 
     @property
-    def ordinary_partitions(self) -> int:
+    def partitions_by_aiokafka(self) -> int:
         """How many of our partitions aiokafka fetches, record by record."""
-        return self._reader.ordinary if self._reader is not None else 0
+        return self._reader.by_aiokafka if self._reader is not None else 0
 
     async def next_batch(self, records_max: int, wait_ms: int) -> RawBatch:
-        """What is there, at most `records_max` records; waits `wait_ms` for the first.
+        """Return what is there, at most `records_max` records; wait `wait_ms` for the first.
 
         Empty while nothing comes and while partitions are being assigned. Raises SourceDown.
         """
@@ -169,7 +168,7 @@ class KafkaSource:
         except KafkaError as error:
             raise SourceDown(f"call records cannot be read: {error!r}") from error
         # A commit beside us may have been refused meanwhile: then they are another's records.
-        return self._counted(batch) if batch.epoch == self._epoch else no_records(self._epoch)
+        return self._checked(batch) if batch.epoch == self._epoch else no_records(self._epoch)
 
     async def commit(self, positions: Mapping[Partition, int]) -> None:
         """Commit where reading shall go on after a restart; waits for a coordinator that is away.
@@ -182,7 +181,7 @@ class KafkaSource:
         try:
             await self._consumer.commit(offsets)
         except (CommitFailedError, IllegalStateError) as error:
-            self._observe(Event.COMMIT_REFUSED)
+            self._observe(CallEvent.COMMIT_REFUSED)
             log.warning("the group moved on before we committed: %r", error)
             if epoch == self._epoch and not self._revoking:
                 self._end_epoch()
@@ -190,7 +189,7 @@ class KafkaSource:
         except KafkaError as error:
             raise SourceDown(f"positions cannot be committed: {error!r}") from error
         self._confirmed_s = asked_s
-        self._observe(Event.COMMITTED)
+        self._observe(CallEvent.COMMITTED)
 
     async def await_shown(self, positions: Mapping[Partition, int]) -> None:
         """Wait until the group shows `positions`, which a transaction that has ended committed.
@@ -214,7 +213,7 @@ class KafkaSource:
         self._taken.update(positions)
 
     async def positions_at(self, at_ms: int) -> dict[Partition, int]:
-        """The first offset of each partition of ours at or after that time, in ms since the epoch.
+        """Return the first offset of each of our partitions from that time on (ms since the epoch).
 
         Its end where nothing came since. Raises SourceDown.
         """
@@ -228,7 +227,7 @@ class KafkaSource:
         return {**ends, **offsets}
 
     async def ends(self) -> dict[Partition, int]:
-        """Where each partition of ours ends now. Raises SourceDown."""
+        """Return where each partition of ours ends now. Raises SourceDown."""
         tps = [TopicPartition(*partition) for partition in self.starts]
         try:
             ends = await self._consumer.end_offsets(tps) if tps else {}
@@ -298,8 +297,8 @@ class KafkaSource:
             self._taken = dict(self._starts)
             self._reading.begin(epoch, self._starts)
 
-    def _counted(self, batch: RawBatch) -> RawBatch:
-        """The batch, once it is known to go on where the last one ended. Raises SourceDown."""
+    def _checked(self, batch: RawBatch) -> RawBatch:
+        """Check that a batch goes on where the last one ended. Raises SourceDown."""
         for partition, start, stop in batch.segments:
             first = int(batch.offsets[start])
             if first < self._taken[partition]:
@@ -336,7 +335,7 @@ class KafkaSource:
                     f"{self._settings.hand_over_s:g} s: others repeat it"
                 )
                 self._end_epoch()
-            self._observe(Event.REVOKED)
+            self._observe(CallEvent.REVOKED)
         else:
             self._end_epoch()
 
@@ -345,7 +344,7 @@ class KafkaSource:
         if self._reader is not None:
             self._reader.hold([Partition(tp.topic, tp.partition) for tp in self._assigned])
         self._confirmed_s = time.monotonic()
-        self._observe(Event.ASSIGNED)
+        self._observe(CallEvent.ASSIGNED)
         self._changed.set()
 
 

@@ -11,7 +11,7 @@ from stream.core.model.decision import Decision
 from stream.core.model.errors import UNREADABLE
 from stream.core.numbers.number import masked
 from stream.kafka.call_events import Observe
-from stream.kafka.outage import Patience
+from stream.kafka.clients import Patience
 from stream.kafka.partitioner import partitions_of
 from stream.kafka.settings import KafkaSettings
 from stream.kafka.topic_reader import Progress, newest, past_records, records_in

@@ -1,19 +1,22 @@
-"""What the source wants of whoever fetches for it: `AiokafkaReader` and `Fetcher` give it.
+"""Readers, which fetch for one member of the group: their promises, and the one by aiokafka.
 
 Membership, positions to begin at and commits are the source's; a reader only brings records, in
 the order of their offsets, from where it is told to begin.
 """
 
+import time
 from collections.abc import Iterable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+from aiokafka import TopicPartition
+from aiokafka.errors import IllegalStateError
 
-from stream.kafka.batch import Partition, RawBatch
+from stream.kafka.batch import Headers, Partition, RawBatch, Segment
 
 
 def no_records(epoch: int) -> RawBatch:
-    """A batch of nothing."""
+    """Return a batch of nothing."""
     return RawBatch([], np.empty(0, np.int64), np.empty(0, np.int64), (), epoch)
 
 
@@ -22,38 +25,31 @@ class Reader(Protocol):
 
     async def start(self) -> None:
         """Begin, with nothing to read yet."""
-        ...
 
     async def stop(self) -> None:
         """Close what is the reader's own."""
-        ...
 
     def hold(self, assigned: Iterable[Partition]) -> None:
-        """The group gave us `assigned`; where each is read from is being asked."""
-        ...
+        """Take note that the group gave us `assigned`; where each is read from is being asked."""
 
     def begin(self, epoch: int, positions: Mapping[Partition, int]) -> None:
         """Read these partitions from these offsets on, under the assignment `epoch`."""
-        ...
 
     def end(self) -> None:
-        """The assignment ended: nothing is ours to read."""
-        ...
+        """Read nothing more: the assignment ended."""
 
     def seek(self, positions: Mapping[Partition, int]) -> None:
         """Read on from `positions`, which are of partitions begun."""
-        ...
 
     def release(self, partitions: Iterable[Partition]) -> None:
-        """These of the partitions begun are not read on; the others go on."""
-        ...
+        """Read on without these of the partitions begun."""
 
     async def position(self, partition: Partition) -> int:
-        """The first offset of a partition begun that was not handed out yet; holes are passed."""
+        """Return the first offset of a partition begun that was not handed out; pass holes."""
         ...
 
     async def take(self, records_max: int, wait_ms: int) -> RawBatch:
-        """What is there; waits `wait_ms` for the first, and may be cancelled while it waits.
+        """Return what is there; wait `wait_ms` for the first. May be cancelled while it waits.
 
         The batch has the epoch under which it was fetched. Raises SourceDown, or what aiokafka
         raises.
@@ -61,7 +57,7 @@ class Reader(Protocol):
         ...
 
     def high_water(self, partition: Partition) -> int | None:
-        """The offset after the partition's last record, as the last answer told it."""
+        """Return the offset after the partition's last record, as the last answer told it."""
         ...
 
     @property
@@ -75,6 +71,123 @@ class Reader(Protocol):
         ...
 
     @property
-    def ordinary(self) -> int:
+    def by_aiokafka(self) -> int:
         """How many partitions aiokafka fetches."""
         ...
+
+
+class AiokafkaReader:
+    """Records by aiokafka's own fetcher, an object each. The consumer is untyped, therefore Any.
+
+    It is the reference, and reads what the fetcher leaves over: partitions in message formats of
+    before Kafka 0.11, and those of a broker without the fetch that the fetcher speaks. Where the
+    fetcher is off it has all of them.
+    """
+
+    def __init__(self, consumer: Any) -> None:
+        self._consumer = consumer
+        self._epoch = -1
+        self._partitions: set[Partition] = set()
+
+    async def start(self) -> None:
+        """Do nothing: the consumer was started by whoever made it."""
+
+    async def stop(self) -> None:
+        """Do nothing: the consumer is stopped by whoever made it."""
+
+    def hold(self, assigned: Iterable[Partition]) -> None:
+        """Do nothing: the consumer fetches by itself, from the committed positions."""
+
+    def begin(self, epoch: int, positions: Mapping[Partition, int]) -> None:
+        """Take note: the consumer stands at these positions already, it told them."""
+        self._epoch = epoch
+        self._partitions = set(positions)
+
+    def add(self, partition: Partition, position: int) -> None:
+        """Read a partition that was held back until now from `position` on."""
+        tp = TopicPartition(*partition)
+        try:
+            self._consumer.seek(tp, position)
+            self._consumer.resume(tp)
+        except (AssertionError, IllegalStateError):  # it went a moment ago
+            return
+        self._partitions.add(partition)
+
+    def end(self) -> None:
+        """Forget the partitions: the consumer drops by itself what it has fetched."""
+        self._partitions.clear()
+
+    def seek(self, positions: Mapping[Partition, int]) -> None:
+        """Move the consumer."""
+        for partition, offset in positions.items():
+            try:
+                self._consumer.seek(TopicPartition(*partition), offset)
+            except IllegalStateError:  # it is no longer ours: its new reader starts there anyway
+                continue
+
+    def release(self, partitions: Iterable[Partition]) -> None:
+        """Pause them."""
+        for partition in partitions:
+            if partition in self._partitions:
+                self._partitions.remove(partition)
+                self._consumer.pause(TopicPartition(*partition))
+
+    async def position(self, partition: Partition) -> int:
+        """Return the consumer's position."""
+        offset: int = await self._consumer.position(TopicPartition(*partition))
+        return offset
+
+    async def take(self, records_max: int, wait_ms: int) -> RawBatch:
+        """Return what aiokafka has fetched. Raises its errors, the group's among them."""
+        epoch = self._epoch
+        found = await self._consumer.getmany(timeout_ms=wait_ms, max_records=records_max)
+        return as_batch(found, epoch)
+
+    def high_water(self, partition: Partition) -> int | None:
+        """Return what the consumer knows of it."""
+        try:
+            end: int | None = self._consumer.highwater(TopicPartition(*partition))
+        except (AssertionError, IllegalStateError):  # it went a moment ago
+            return None
+        return end
+
+    @property
+    def silent_s(self) -> float:
+        """From the times of its answers: aiokafka tells of its failures only in its log."""
+        answered_ms = []
+        for partition in self._partitions:
+            try:
+                at_ms = self._consumer.last_poll_timestamp(TopicPartition(*partition))
+            except (AssertionError, IllegalStateError):  # it went a moment ago
+                continue
+            if at_ms is not None:
+                answered_ms.append(at_ms)
+        return max(time.time() - max(answered_ms) / 1000, 0.0) if answered_ms else 0.0
+
+    @property
+    def stopped(self) -> int:
+        """None: a batch that cannot be right ends the worker here."""
+        return 0
+
+    @property
+    def by_aiokafka(self) -> int:
+        """All that were begun."""
+        return len(self._partitions)
+
+
+def as_batch(found: Mapping[TopicPartition, list[Any]], epoch: int) -> RawBatch:
+    """Return records that aiokafka gave, as objects, in columns."""
+    records = [record for some in found.values() for record in some]
+    segments, start = [], 0
+    for tp, some in found.items():
+        segments.append(Segment(Partition(tp.topic, tp.partition), start, start + len(some)))
+        start += len(some)
+    headers: list[Headers] = [record.headers for record in records]
+    return RawBatch(
+        values=[record.value for record in records],
+        offsets=np.array([record.offset for record in records], np.int64),
+        timestamps_ms=np.array([record.timestamp for record in records], np.int64),
+        segments=tuple(segments),
+        epoch=epoch,
+        headers=headers,
+    )

@@ -9,8 +9,8 @@ from stream.core.model.errors import KafkaAway
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
-    """How long whoever asks waits for a server that says nothing; None: for ever, as services."""
+class ServerWait:
+    """The longest wait for a server that says nothing; None: for ever, as services do."""
 
     patience_s: float | None = None
 
@@ -32,7 +32,7 @@ class KafkaSettings:
     patience_s: float | None = None
 
     def options(self, **more: Any) -> dict[str, Any]:
-        """What every aiokafka client is made with, and `more` of one."""
+        """Return what every aiokafka client is made with, and `more` of one."""
         shared: dict[str, Any] = {
             "bootstrap_servers": self.bootstrap_servers,
             "client_id": self.client_id,
@@ -47,7 +47,7 @@ class KafkaSettings:
         return shared | more
 
     def away(self, why: str) -> KafkaAway:
-        """What to raise where `patience_s` is over; `why` is what was seen last."""
+        """Return what to raise where `patience_s` is over; `why` is what was seen last."""
         assert self.patience_s is not None, "who waits for ever is never told"
         return KafkaAway(
             f"Kafka at {self.bootstrap_servers} does not answer within {self.patience_s:g} s "
@@ -56,15 +56,20 @@ class KafkaSettings:
         )
 
 
+OLD_NAMES = {"lane": "fetcher", "ordinary": "aiokafka"}
+"""Of the values of `calls.fetch`."""
+
+
 @dataclass(frozen=True, slots=True)
 class SourceSettings:
-    """What is read and as whom. Times are milliseconds.
+    """The topics that are read, as which member of a group, and how. Times are milliseconds.
 
     `instance_id` names this worker for static membership: with the same name after a restart it
-    gets its partitions back without a rebalance; "" is dynamic membership. `fetch`: "lane" reads
-    whole record batches, "ordinary" leaves it to aiokafka. `corrupt_batches`: whether a batch that
-    cannot be right stops its partition or is passed over ("skip"); of the lane alone. Who asks for
-    no records for longer than `poll_interval_ms` leaves the group.
+    gets its partitions back without a rebalance; "" is dynamic membership. `fetch`: "fetcher" reads
+    whole record batches, "aiokafka" an object a record; "lane" and "ordinary" are their older
+    names. `corrupt_batches`: a batch that cannot be right stops its partition or is passed
+    over ("skip"); of the fetcher alone. Who asks for no records for longer than `poll_interval_ms`
+    leaves the group.
     """
 
     topics: Sequence[str]
@@ -73,7 +78,7 @@ class SourceSettings:
     start_at: str
     session_timeout_ms: int
     rebalance_timeout_ms: int
-    fetch: str = "lane"
+    fetch: str = "fetcher"
     corrupt_batches: str = "stop"
     fetch_max_wait_ms: int = 50
     poll_interval_ms: int = 300_000
@@ -81,8 +86,8 @@ class SourceSettings:
     def __post_init__(self) -> None:
         if self.start_at not in ("earliest", "latest"):
             raise ValueError(f"calls.start_at is earliest or latest, not {self.start_at!r}")
-        if self.fetch not in ("lane", "ordinary"):
-            raise ValueError(f"calls.fetch is lane or ordinary, not {self.fetch!r}")
+        if self.fetch not in ("fetcher", "aiokafka", *OLD_NAMES):
+            raise ValueError(f"calls.fetch is fetcher or aiokafka, not {self.fetch!r}")
         if self.corrupt_batches not in ("stop", "skip"):
             raise ValueError(f"calls.corrupt_batches is stop or skip, not {self.corrupt_batches!r}")
         if not 0 < self.fetch_max_wait_ms < self.session_timeout_ms:
@@ -92,6 +97,11 @@ class SourceSettings:
                 f"calls.rebalance_timeout_ms must be at least {4 * self.heartbeat_interval_ms}, "
                 "four heartbeats, or no time is left to finish a batch"
             )
+
+    @property
+    def by_aiokafka(self) -> bool:
+        """Whether aiokafka's own fetcher is to be used."""
+        return self.fetch in ("aiokafka", "ordinary")
 
     @property
     def heartbeat_interval_ms(self) -> int:
@@ -131,7 +141,7 @@ class TopicsSettings:
 
 @dataclass(frozen=True, slots=True)
 class TopicLimits:
-    """What a worker must know of its topics: bytes of the largest value each takes."""
+    """Bytes of the largest value that each topic takes."""
 
     decision_bytes_max: int
     rejected_bytes_max: int

@@ -8,15 +8,14 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection,
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, Final, Protocol, TypeVar
 
-import numpy as np
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from stream.core.model.errors import SourceDown, TopicMissing
-from stream.kafka.batch import Partition, RawBatch, Segment
+from stream.kafka.batch import RawBatch
 from stream.kafka.call_events import Observe
-from stream.kafka.clients import connected, onlooker, subscribed
-from stream.kafka.outage import Patience, down
+from stream.kafka.clients import Patience, connected, down, onlooker, subscribed
+from stream.kafka.reader import as_batch
 from stream.kafka.settings import KafkaSettings
 from stream.ops.clock import monotonic_s
 
@@ -233,21 +232,6 @@ async def past_records(
             async with aclosing(found):
                 async for fetched in found:
                     if fetched:
-                        yield _batch(fetched)
+                        yield as_batch(fetched, epoch=0)
         except KafkaError as error:
             raise down(kafka, f"{', '.join(topics)} cannot be read", error) from error
-
-
-def _batch(fetched: Mapping[TopicPartition, list[Any]]) -> RawBatch:
-    records = [record for some in fetched.values() for record in some]
-    segments, start = [], 0
-    for one, some in fetched.items():
-        segments.append(Segment(Partition(one.topic, one.partition), start, start + len(some)))
-        start += len(some)
-    return RawBatch(
-        values=[record.value for record in records],
-        offsets=np.array([record.offset for record in records], np.int64),
-        timestamps_ms=np.array([record.timestamp for record in records], np.int64),
-        segments=tuple(segments),
-        epoch=0,
-    )

@@ -18,8 +18,7 @@ from aiokafka.errors import (
 
 from stream.core.model.errors import TopicMissing
 from stream.kafka.call_events import Observe
-from stream.kafka.clients import connected
-from stream.kafka.outage import down
+from stream.kafka.clients import connected, down
 from stream.kafka.settings import KafkaSettings, TopicLimits, TopicsSettings
 
 DAY_MS = 86_400_000

@@ -20,7 +20,7 @@ from stream.edge.sinks.proxy_sink import RedisSink
 from stream.engine.decider import Judges, use_kernels
 from stream.engine.list_follower import refresher_for
 from stream.kafka.batch import Partition
-from stream.kafka.call_events import Event
+from stream.kafka.call_events import CallEvent
 from stream.kafka.consumer import KafkaSource
 from stream.kafka.topics import check_topics
 from stream.lists.follower.list_events import Event as ListEvent
@@ -54,7 +54,7 @@ class RedisSinkRun:
         self._redis_metrics = RedisSinkMetrics(self._registry)
         for seen in Seen:
             self._redis_metrics.decisions.labels(seen)
-        for event in Event:
+        for event in CallEvent:
             self._metrics.events.labels(event)
         self._agreements = AgreementFolder(settings.agreements.folder())
         self._refresher = refresher_for(settings, self._list_event)
@@ -155,7 +155,7 @@ class RedisSinkRun:
             return ("the keys are being rebuilt",)
         return () if self._source.assigned else ("no partitions are assigned",)
 
-    def _event(self, event: Event) -> None:
+    def _event(self, event: CallEvent) -> None:
         self._metrics.events.labels(event).inc()
 
     def _list_event(self, event: ListEvent) -> None:

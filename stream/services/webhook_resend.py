@@ -23,8 +23,7 @@ from stream.edge.sinks.webhooks.post import Post
 from stream.edge.sinks.webhooks.undelivered import Kept
 from stream.kafka.batch import RawBatch
 from stream.kafka.call_events import Observe
-from stream.kafka.clients import connected
-from stream.kafka.outage import down
+from stream.kafka.clients import connected, down
 from stream.ops.metrics.sink import WebhookMetrics
 
 RECORDS_MAX: Final = 200

@@ -14,7 +14,7 @@ from stream.edge.sinks.consumer_loop import Pump, PumpSettings
 from stream.edge.sinks.webhooks.endpoint import Endpoint
 from stream.edge.sinks.webhooks.post import Post
 from stream.edge.sinks.webhooks.undelivered import Kept
-from stream.kafka.call_events import Event
+from stream.kafka.call_events import CallEvent
 from stream.kafka.consumer import KafkaSource
 from stream.kafka.topics import check_topics
 from stream.ops.metrics.sink import SinkMetrics, WebhookMetrics
@@ -48,7 +48,7 @@ class WebhooksRun:
         self._registry = CollectorRegistry()
         self._metrics = SinkMetrics(self._registry)
         self._webhook_metrics = WebhookMetrics(self._registry)
-        for event in Event:
+        for event in CallEvent:
             self._metrics.events.labels(event)
         self._sources: dict[str, KafkaSource] = {}
         self.service = Service(
@@ -114,5 +114,5 @@ class WebhooksRun:
             if not source.assigned
         )
 
-    def _event(self, event: Event) -> None:
+    def _event(self, event: CallEvent) -> None:
         self._metrics.events.labels(event).inc()

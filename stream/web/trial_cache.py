@@ -9,7 +9,7 @@ from stream.config.settings import Settings
 from stream.core.model.errors import Fault
 from stream.insight.trials.promote import figures_between
 from stream.insight.trials.status import TrialCounts
-from stream.kafka.call_events import Event
+from stream.kafka.call_events import CallEvent
 
 COUNT_S_MAX: Final = 30.0
 """A count that takes longer is given up: `ringfence simulate ls` has all the time it needs."""
@@ -71,7 +71,7 @@ def counting_of(settings: Settings) -> Counting:
     return Counting(read)
 
 
-def _ignored(_: Event) -> None:
+def _ignored(_: CallEvent) -> None:
     """The page says that it was not counted."""
 
 

@@ -24,7 +24,7 @@ STEPS = {
         "asyncio.selector_events:_SelectorSocketTransport._read_ready__get_buffer"
     ],
     "answers, and what is asked next": [
-        "stream.kafka.fetch.connection:Connection.buffer_updated",
+        "stream.kafka.fetch.connection:FetchConnection.buffer_updated",
         "stream.kafka.fetch.broker:Broker.pump",
     ],
     "record batches: frame, CRC": ["stream.kafka.record_batches:_framed"],

@@ -165,9 +165,9 @@ class Site:
         return {tp: one.offset for tp, one in held.items()}
 
     async def drained(self, engine: Engine, within_s: float = HANGS_S) -> None:
-        """Wait until every call that lies in Kafka now is decided and committed, by the fast lane.
+        """Wait until every call that lies in Kafka now is decided and committed, by the fetcher.
 
-        The ordinary reader would pass all these tests as well, and they are not about it.
+        aiokafka's own would pass all these tests as well, and they are not about it.
         """
         ends = await self.ends()
 
@@ -181,5 +181,5 @@ class Site:
             error.add_note(f"the calls end at {ends}, committed is {await self.committed()}")
             error.add_note(engine.metrics())
             raise
-        assert not engine.said("in the ordinary, slower way"), "the fast lane was not in use"
+        assert not engine.said("by aiokafka, which is slower"), "the fetcher was not in use"
         assert engine.metric("ringfence_partitions_ordinary") == 0

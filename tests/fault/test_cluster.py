@@ -1,4 +1,4 @@
-"""Three brokers: leaders die, come back and move under load, and the fast lane follows them.
+"""Three brokers: leaders die, come back and move under load, and the fetcher follows them.
 
 All replicas are in order when a leader is killed, and two of three must have what is acknowledged:
 so Kafka itself loses nothing, and nothing may be missing behind it.
@@ -149,7 +149,7 @@ async def waits_ms(site: Site, began_ms: dict[str, float]) -> dict[str, int]:
 async def test_leaders_die_and_move_under_load(cluster, redis_url, tmp_path, measured):
     """A leader is killed and comes back, leaders are elected, partitions go to other brokers.
 
-    Both deliveries meanwhile read the same calls: nothing is lost or made up, and the lane reads
+    Both deliveries meanwhile read the same calls: nothing is lost or made up, and the fetcher reads
     on from wherever the leaders are.
     """
     first = Site(cluster.bootstrap, redis_url, tmp_path, PARTITIONS, len(NODES))

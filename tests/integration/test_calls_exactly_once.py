@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from stream.core.model.errors import SinkDown
-from stream.kafka.call_events import Event
+from stream.kafka.call_events import CallEvent
 from tests.support.calls import GARBAGE, calls, decide_all, lab
 from tests.support.waiting import HANGS_S, TRANSACTIONS_MS
 
@@ -88,8 +88,8 @@ async def test_a_worker_that_was_paused_asks_the_group_before_it_goes_on(kafka):
     await worker.task
     await worker.close()
     assert (await here.outcome())[0] == Counter(origins)
-    assert here.events[Event.BATCH_DROPPED] == 0
-    assert here.events[Event.COMMITTED] >= 2, "each pause outlived the group's word"
+    assert here.events[CallEvent.BATCH_DROPPED] == 0
+    assert here.events[CallEvent.COMMITTED] >= 2, "each pause outlived the group's word"
 
 
 async def test_a_worker_whose_id_another_took_ends(kafka):

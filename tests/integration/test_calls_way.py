@@ -8,7 +8,7 @@ import pytest
 
 from stream.core import kernels
 from stream.core.model.errors import TopicMissing
-from stream.kafka.call_events import Event
+from stream.kafka.call_events import CallEvent
 from stream.kafka.consumer import KafkaSource
 from stream.kafka.settings import KafkaSettings, SourceSettings, TopicsSettings
 from stream.kafka.topics import Done, check_topics, ensure_topics
@@ -19,7 +19,7 @@ from tests.support.waiting import HANGS_S
 pytestmark = pytest.mark.expects_errors("Group Coordinator Request failed")
 
 
-@pytest.mark.parametrize("fetch", ["lane", "ordinary"])
+@pytest.mark.parametrize("fetch", ["fetcher", "aiokafka"])
 async def test_every_record_ends_as_one_decision_or_one_reject(kafka, fetch):
     """Calls and garbage of all kinds, tombstones and large records among them."""
     here = await lab(kafka)
@@ -27,7 +27,7 @@ async def test_every_record_ends_as_one_decision_or_one_reject(kafka, fetch):
     origins = await here.produce([*good[:250], *bad, *good[250:]])
     async with here.worker(fetch=fetch) as worker:
         await worker.until(len(origins))
-        assert worker.source.ordinary_partitions == (4 if fetch == "ordinary" else 0)
+        assert worker.source.partitions_by_aiokafka == (4 if fetch == "aiokafka" else 0)
     decisions, rejects = await here.outcome()
     assert decisions == Counter([*origins[:250], *origins[250 + len(bad) :]])
     assert rejects == Counter(origins[250 : 250 + len(bad)])
@@ -153,7 +153,7 @@ async def test_too_few_partitions_are_an_error(kafka):
 @pytest.mark.expects_errors("Unable connect")
 async def test_a_broker_that_is_down_is_waited_for_and_said(kafka):
     """Starting before Kafka is no error: each try is counted, and stopping it is possible."""
-    events: list[Event] = []
+    events: list[CallEvent] = []
     source = KafkaSource(
         KafkaSettings("127.0.0.1:1", "ringfence-test"),
         SourceSettings(("calls",), "g", "", "earliest", 30_000, 30_000),
@@ -163,7 +163,7 @@ async def test_a_broker_that_is_down_is_waited_for_and_said(kafka):
         async with asyncio.timeout(1.0):
             await source.start()
     assert events
-    assert set(events) == {Event.KAFKA_AWAITED}
+    assert set(events) == {CallEvent.KAFKA_AWAITED}
 
 
 @pytest.mark.apache_kafka

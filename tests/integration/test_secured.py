@@ -1,4 +1,4 @@
-"""Brokers that ask who is there: the lane over TLS, SASL and certificates, set as operators do."""
+"""Brokers that ask who is there: the fetcher over TLS, SASL and certificates."""
 
 import asyncio
 import ssl
@@ -10,7 +10,7 @@ import pytest
 from stream.core.model.errors import FeedDown, FeedFault, KafkaRefuses
 from stream.feeds.transport import Fetched
 from stream.feeds.transports.kafka import KafkaFeedSettings, KafkaTransport
-from stream.kafka.call_events import Event
+from stream.kafka.call_events import CallEvent
 from stream.kafka.settings import KafkaSettings, TopicsSettings
 from stream.kafka.topics import check_topics
 from tests.fault.site import INNOCENT, LISTED, Site
@@ -152,8 +152,8 @@ class Awaited(Exception):
 async def test_an_outage_is_no_refusal(secured):
     """An address where nobody listens is waited for."""
 
-    def observe(event: Event) -> None:
-        assert event is Event.KAFKA_AWAITED
+    def observe(event: CallEvent) -> None:
+        assert event is CallEvent.KAFKA_AWAITED
         raise Awaited
 
     kafka = KafkaSettings(f"127.0.0.1:{secured.slow}", "test")

@@ -24,7 +24,7 @@ from stream.calls.trunks import Trunks
 from stream.core.model.byte_strings import Texts
 from stream.core.model.call import Rejected
 from stream.kafka.batch import Headers
-from stream.kafka.call_events import Event
+from stream.kafka.call_events import CallEvent
 from stream.kafka.consumer import KafkaSource
 from stream.kafka.settings import KafkaSettings, SourceSettings, TopicsSettings
 from stream.kafka.topics import check_topics, ensure_topics
@@ -69,14 +69,14 @@ class Lab:
     apache: bool
     topics: TopicsSettings
     group_id: str
-    events: Counter[Event] = field(default_factory=Counter)
+    events: Counter[CallEvent] = field(default_factory=Counter)
 
     @property
     def kafka(self) -> KafkaSettings:
         """How workers reach the broker."""
         return KafkaSettings(self.bootstrap, "ringfence-test")
 
-    def observe(self, event: Event) -> None:
+    def observe(self, event: CallEvent) -> None:
         """Count what happens."""
         self.events[event] += 1
 

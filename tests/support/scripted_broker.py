@@ -16,7 +16,7 @@ from aiokafka.protocol.fetch import FetchRequest_v11, FetchResponse_v11
 from aiokafka.protocol.metadata import MetadataResponse_v5
 
 from stream.kafka.batch import Partition
-from stream.kafka.call_events import Event
+from stream.kafka.call_events import CallEvent
 from stream.kafka.fetch.broker import BrokerSettings
 from stream.kafka.fetch.fetcher import Fetcher, FetcherSettings
 from stream.kafka.fetch.messages import FetchSizes
@@ -201,7 +201,7 @@ def _bounds(content: bytes) -> tuple[int, int]:
 
 
 class Member:
-    """As much of aiokafka's consumer as the lane needs: a client, and where logs begin and end."""
+    """As much of aiokafka's consumer as the fetcher needs: a client, and where logs end."""
 
     def __init__(self, cluster: Cluster, client: Any) -> None:
         self._cluster, self._client = cluster, client
@@ -212,15 +212,15 @@ class Member:
         """Nothing is fetched here anyway."""
 
     def seek(self, tp: Any, offset: int) -> None:
-        """Where the ordinary reader would go on."""
+        """Where aiokafka's reader would go on."""
         self.resumed[Partition(tp.topic, tp.partition)] = offset
 
     def resume(self, tp: Any) -> None:
-        """The ordinary reader would begin."""
+        """Aiokafka's reader would begin."""
         assert Partition(tp.topic, tp.partition) in self.resumed
 
     async def getmany(self, timeout_ms: int, max_records: int) -> dict[Any, Any]:
-        """What the ordinary reader has, or what is wrong with the group."""
+        """What aiokafka's reader has, or what is wrong with the group."""
         found = self.fetched.popleft() if self.fetched else {}
         if isinstance(found, KafkaError):
             raise found
@@ -244,9 +244,9 @@ class Member:
 
 
 class Lab:
-    """A lane on a cluster, and what it told."""
+    """A fetcher on a cluster, and what it told."""
 
-    def __init__(self, reader: Fetcher, member: Member, events: list[Event]) -> None:
+    def __init__(self, reader: Fetcher, member: Member, events: list[CallEvent]) -> None:
         self.reader, self.member, self.events = reader, member, events
         self.found: dict[Partition, list[tuple[int, bytes | None]]] = defaultdict(list)
         self.batches: list[int] = []
@@ -273,7 +273,7 @@ class Lab:
 
 
 @asynccontextmanager
-async def lane(
+async def fetching(
     cluster: Cluster,
     positions: dict[Partition, int] | None = None,
     answer_bytes: int = 4096,
@@ -281,7 +281,7 @@ async def lane(
     tls: ssl.SSLContext | None = None,
     **changes: Any,
 ) -> AsyncIterator[Lab]:
-    """A lane that reads all of the cluster, from 0 unless `positions` says otherwise."""
+    """A fetcher that reads all of the cluster, from 0 unless `positions` says otherwise."""
     servers = [f"127.0.0.1:{port}" for port in cluster.addresses.values()]
     protocol = "SSL" if tls else "PLAINTEXT"
     client: Any = AIOKafkaClient(
@@ -289,7 +289,7 @@ async def lane(
     )
     await client.bootstrap()
     await client.set_topics({partition.topic for partition in cluster.leaders})
-    member, events = Member(cluster, client), list[Event]()
+    member, events = Member(cluster, client), list[CallEvent]()
     sizes = FetchSizes(answer_bytes, answer_bytes // 2, 5)
     broker = BrokerSettings(
         KafkaSettings(servers[0], "test", protocol, tls), sizes, answer_bytes_max, events.append

@@ -12,8 +12,8 @@ from stream.cli.common import AsJson, ConfigFiles, say_waiting, settings_of
 from stream.cli.output import out, print_line
 from stream.config.settings import Settings
 from stream.core.model.decision import Verdict
+from stream.kafka.clients import Patience, down
 from stream.kafka.decision_history import LOOK_BACK, decision_in, last, without_numbers
-from stream.kafka.outage import Patience, down
 from stream.kafka.topic_reader import reader
 
 COLOURS = {"block": "bold red", "flag": "yellow", "allow": "green"}

@@ -20,7 +20,7 @@ from stream.cli.ops.top_text import View, lines_of
 from stream.cli.output import out, print_json
 from stream.config.settings import Settings
 from stream.core.model.errors import Fault
-from stream.kafka.call_events import Event
+from stream.kafka.call_events import CallEvent
 from stream.kafka.decision_history import decision_in, last, without_numbers
 from stream.kafka.topic_reader import reader
 from stream.ops.monitor.collect import Watch
@@ -101,8 +101,8 @@ class _Newest:
             await asyncio.sleep(_ASK_AGAIN_S)
 
     async def _follow(self, settings: Settings) -> None:
-        def waiting(event: Event) -> None:
-            if event is Event.KAFKA_AWAITED:
+        def waiting(event: CallEvent) -> None:
+            if event is CallEvent.KAFKA_AWAITED:
                 where = settings.kafka.bootstrap_servers
                 self._say(f"Kafka at {where} does not answer: [kafka] bootstrap_servers")
 

@@ -24,7 +24,7 @@ from stream.feeds.transports.apart import Apart
 from stream.feeds.transports.changelines import ChangeLines, change_lines, change_of
 from stream.feeds.transports.landing import landing
 from stream.feeds.transports.limits import BYTES_MAX, BytesMax, Seconds
-from stream.kafka.outage import ask_why
+from stream.kafka.clients import ask_why
 from stream.kafka.settings import KafkaSettings
 from stream.kafka.topic_reader import records_in
 from stream.ops.clock import now_s

@@ -17,9 +17,9 @@ from redis.exceptions import RedisError
 from stream.config.settings import Settings
 from stream.core.model.errors import Fault, SourceDown
 from stream.edge.sinks import proxy_keys
-from stream.kafka.call_events import Event
+from stream.kafka.call_events import CallEvent
+from stream.kafka.clients import listens
 from stream.kafka.decision_history import Found, about
-from stream.kafka.outage import listens
 from stream.kafka.topic_reader import reader
 from stream.lists.store.redis_client import client
 
@@ -40,8 +40,8 @@ async def decided(
     said = {"why": "", "looked_back": LOOK_BACK, "whole": False}
     where = settings.kafka.bootstrap_servers
 
-    def waiting(event: Event) -> None:
-        if event is Event.KAFKA_AWAITED:
+    def waiting(event: CallEvent) -> None:
+        if event is CallEvent.KAFKA_AWAITED:
             # The first try is enough: whoever asks is waiting for an answer.
             raise SourceDown(f"Kafka at {where} does not answer")
 

@@ -1,8 +1,8 @@
 """The recorded calls of a span of time, at full speed and beside production.
 
 Read in no group and by offsets that are fixed when it begins: nobody's position is touched, and
-what is written meanwhile is not read. The records are fetched as the engine fetches them (the lane,
-where it can be used), so a replay is no slower than the engine was.
+what is written meanwhile is not read. The records are fetched as the engine fetches them (by the
+fetcher, where it can be used), so a replay is no slower than the engine was.
 """
 
 import asyncio
@@ -20,9 +20,9 @@ from stream.insight.replay.compare import Side, compare
 from stream.insight.replay.totals import Sums
 from stream.kafka.batch import Partition, RawBatch, Segment
 from stream.kafka.call_events import Observe
-from stream.kafka.outage import Patience, down
+from stream.kafka.clients import Patience, down
+from stream.kafka.fetch.fetcher import ANSWER_BYTES, PARTITION_BYTES, reader_for
 from stream.kafka.reader import Reader
-from stream.kafka.reader_factory import ANSWER_BYTES, PARTITION_BYTES, reader_for
 from stream.kafka.settings import KafkaSettings, SourceSettings
 from stream.kafka.topic_reader import STALLED_S, Progress, between, read_spans
 from stream.kafka.topic_reader import reader as topic_reader

@@ -1,11 +1,12 @@
-"""The fetcher: fetches of our own over connections that aiokafka opens, record batches as columns.
+"""The fetcher: fetches of our own over connections that aiokafka opens; record batches as columns.
 
-    fetcher -> broker -> connection -> broker -> fetched_batches -> fetcher
+One path, on which each file hands over to the next:
 
-messages         a fetch and its answer, as bytes
-connection       one socket, switched to receive straight into reused buffers
-broker           one broker: connected again and again, one fetch on its way, two answers at most
-partition_state  one partition: where it stands, what an error of its broker means
-fetched_batches  answers -> records; what cannot be read is fetched again, skipped or stopped
-fetcher          all of it as one `Reader`: leaders, and whose turn it is
+    connection       bytes of a socket, received into reused buffers
+    broker           answers of one broker, and what is fetched from it next
+    fetched_batches  answers that wait, read as columns of records
+    fetcher          the next batch: all of it as one `Reader`, with leaders and faults
+
+messages (a fetch and its answer, as bytes) and partition_state (where one partition stands) serve
+all of them.
 """

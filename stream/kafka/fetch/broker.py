@@ -1,25 +1,32 @@
 """One broker: connected again and again, one fetch on its way, at most two answers in memory.
 
 While one answer is worked on the next is fetched into the other buffer; the fetch after it goes out
-when the first buffer is free. So memory is bounded whatever the broker has, and a worker that is
-slow is not fetched for.
+when the first buffer is free. So memory is bounded whatever the broker has, and a slow worker is
+not fetched for.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
+from functools import partial
 from struct import Struct
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from aiokafka.errors import KafkaError, for_code
 
 from stream.kafka.batch import Partition
-from stream.kafka.call_events import Event
+from stream.kafka.call_events import CallEvent, Observe
 from stream.kafka.fetch import messages
-from stream.kafka.fetch.connection import Buffer, Connection
-from stream.kafka.fetch.messages import Answer, FetchSizes, Garbled, Part
-from stream.kafka.fetch.partition_state import BACK_OFF_S_MAX, BACK_OFF_S_MIN, Reading, State
+from stream.kafka.fetch.connection import Buffer, FetchConnection
+from stream.kafka.fetch.fetched_batches import FetchedBatches, FetchedPart
+from stream.kafka.fetch.messages import FetchAnswer, FetchSizes, Garbled
+from stream.kafka.fetch.partition_state import (
+    BACK_OFF_S_MAX,
+    PartitionState,
+    PartitionStatus,
+    back_off_s,
+)
 from stream.kafka.record_batches import Stretch
 from stream.kafka.settings import KafkaSettings
 
@@ -28,44 +35,30 @@ log = logging.getLogger(__name__)
 ANSWER_S_MAX = 30.0
 """A broker that sends no byte of its answer for this long is given up."""
 BUFFERS = 2
+"""One is worked on while the other is filled; a third would only add memory and age."""
 
+_Asked = tuple[PartitionState, int]
+"""A partition, and the offset that was asked for."""
 _BATCH_HEAD = Struct(">q15xi")  # base offset, and 23 bytes from the beginning the last delta
 
 
-class Fetched(NamedTuple):
-    """Bytes that came for a partition, and the offset that they seem to reach to."""
-
-    reading: Reading
-    stretch: Stretch
-    beyond: int
-
-
 class Owner(Protocol):
-    """The one who is told what comes of a broker."""
+    """The fetcher, as its brokers know it."""
 
-    def arrived(self, broker: "Broker", buffer: Buffer, parts: list[Fetched]) -> None:
-        """Records came; the buffer is the owner's until `let_go`."""
-        ...
+    def failed(self, state: PartitionState, code: int) -> None:
+        """Take a broker's error in place of a partition's records."""
 
-    def failed(self, reading: Reading, code: int) -> None:
-        """The broker has an error instead of a partition's records."""
-        ...
+    def refuse(self, state: PartitionState, offset: int, what: str, beyond: int) -> None:
+        """Pass over the batch at `offset`, up to `beyond`, or stop: as the settings say."""
 
-    def too_large(self, reading: Reading, size: int, beyond: int) -> None:
-        """One batch of the partition is larger than may be; `beyond` is the offset after it."""
-        ...
-
-    def lost(self, broker: "Broker") -> None:
-        """The broker cannot be reached: perhaps others lead its partitions now."""
-        ...
-
-    def background(self, job: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        """Run it beside; should it fail, the reader does."""
-        ...
+    def lost(self) -> None:
+        """Ask who leads: a broker cannot be reached, perhaps others have its partitions now."""
 
     def unable(self, broker: "Broker") -> None:
-        """The broker does not know this kind of fetch."""
-        ...
+        """Leave the broker's partitions to aiokafka: it does not know this kind of fetch."""
+
+    def background(self, job: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        """Run a job beside; should it fail, the fetcher does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,28 +68,33 @@ class BrokerSettings:
     kafka: KafkaSettings
     sizes: FetchSizes
     answer_bytes_max: int
-    observe: Callable[[Event], None]
+    observe: Observe
 
 
 class Broker:
-    """The way to one broker. `readings` is what it leads of ours, whose turn is first first."""
+    """Fetches from one broker, into `fetched`.
 
-    def __init__(self, node: int, settings: BrokerSettings, owner: Owner) -> None:
+    `led` is what it leads of ours, in the order in which it is asked: whose turn is first first.
+    `cannot`: it does not know our kind of fetch, as far as is known in this assignment.
+    """
+
+    def __init__(
+        self, node: int, settings: BrokerSettings, fetched: FetchedBatches, owner: Owner
+    ) -> None:
         self.node = node
-        self.readings: dict[Partition, Reading] = {}
+        self.led: dict[Partition, PartitionState] = {}
         self.cannot = False
-        """Whether it does not know our kind of fetch, as far as is known in this assignment."""
         self._settings = settings
+        self._fetched = fetched
         self._owner = owner
         self._loop = asyncio.get_running_loop()
-        self._connection: Connection | None = None
+        self._connection: FetchConnection | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._connect_at_s = 0.0
         self._failures = 0
         self._free = [Buffer() for _ in range(BUFFERS)]
         self._receiving: Buffer | None = None
-        self._asked: dict[Partition, Reading] = {}
-        self._offsets: dict[Partition, int] = {}
+        self._asked: dict[Partition, _Asked] = {}
         self._asked_s = 0.0
         self._correlation = 0
         self._not_before_s = 0.0
@@ -106,7 +104,7 @@ class Broker:
     @property
     def waits(self) -> bool:
         """Whether it is the broker's turn: it was asked, or cannot even be asked."""
-        if self.cannot or not self.readings:
+        if self.cannot or not self.led:
             return False
         return self._connection is None or self._receiving is not None
 
@@ -117,7 +115,7 @@ class Broker:
             return
         if now_s < self._not_before_s:
             return
-        asked = {name: one for name, one in self.readings.items() if one.is_due(now_s)}
+        asked = {name: (one, one.ask_at) for name, one in self.led.items() if one.is_due(now_s)}
         if not asked:
             return
         self._correlation = (self._correlation + 1) % 2**31
@@ -126,27 +124,20 @@ class Broker:
         request = messages.fetch_request(
             self._correlation,
             self._settings.kafka.client_id,
-            {name: one.ask_at for name, one in asked.items()},
+            {name: offset for name, (_, offset) in asked.items()},
             self._settings.sizes,
         )
-        self._offsets = {name: one.ask_at for name, one in asked.items()}
         connection.ask(request, self._receiving)
 
-    def let_go(self, buffer: Buffer) -> None:
-        """The owner is done with an answer: there is room for the next."""
-        buffer.shrink()
-        self._free.append(buffer)
-        self.pump()
-
     def tend(self, broker: Any) -> None:
-        """What is due by time alone. `broker` is where the cluster says it is, None: unknown."""
+        """Do what is due by time alone. `broker`: where the cluster says it is, None: unknown."""
         now_s = self._loop.time()
         if self._connection is not None:
             heard_s = max(self._asked_s, self._connection.heard_s)
             if self._receiving is not None and now_s - heard_s > ANSWER_S_MAX:
                 self._give_up(f"no answer for {ANSWER_S_MAX:g} s")
             self.pump()
-        elif self._connecting is None and self.readings and not self.cannot:
+        elif self._connecting is None and self.led and not self.cannot:
             if now_s < self._connect_at_s:
                 return
             if broker is None:
@@ -155,7 +146,7 @@ class Broker:
                 self._connecting = self._owner.background(self._connect(broker.host, broker.port))
 
     async def close(self) -> None:
-        """End it."""
+        """Close the connection, or give up making one."""
         if self._connecting is not None:
             self._connecting.cancel()
             await asyncio.wait([self._connecting])
@@ -166,7 +157,7 @@ class Broker:
 
     async def _connect(self, host: str, port: int) -> None:
         settings = self._settings
-        connection = Connection(settings.answer_bytes_max, self._answered, self._give_up)
+        connection = FetchConnection(settings.answer_bytes_max, self._answered, self._give_up)
         try:
             await connection.open(settings.kafka, host, port)
         except (OSError, KafkaError, TimeoutError) as error:
@@ -185,17 +176,16 @@ class Broker:
         self.pump()
 
     def _failed(self, why: str) -> None:
-        """Try again, later each time; said once an outage."""
+        """Try again, later each time; log it once an outage."""
         level = logging.DEBUG if self._known_down else logging.WARNING
         log.log(level, "broker %d: %s; it is tried again and again", self.node, why)
         self._known_down = True
-        wait_s = min(BACK_OFF_S_MIN * 2**self._failures, BACK_OFF_S_MAX)
-        self._failures = min(self._failures + 1, 10)
-        self._connect_at_s = self._loop.time() + wait_s
-        self._owner.lost(self)
+        self._connect_at_s = self._loop.time() + back_off_s(self._failures)
+        self._failures += 1
+        self._owner.lost()
 
     def _give_up(self, why: str) -> None:
-        """The connection is of no use any more. What was asked is asked again."""
+        """Close a connection that is of no use any more. What was asked is asked again."""
         if self._connection is not None:
             self._connection.close()
         self._connection = None
@@ -223,19 +213,25 @@ class Broker:
             return
         parts = [] if answer.error else self._parts(buffer, answer, asked)
         if parts:
-            self._owner.arrived(self, buffer, parts)
+            self._fetched.add(buffer.data, parts, partial(self._release, buffer))
             self.pump()
         else:
-            self.let_go(buffer)
+            self._release(buffer)
 
-    def _check(self, answer: Answer, asked: dict[Partition, Reading]) -> None:
+    def _release(self, buffer: Buffer) -> None:
+        """Use a buffer again whose answer is done with: there is room for the next."""
+        buffer.shrink()
+        self._free.append(buffer)
+        self.pump()
+
+    def _check(self, answer: FetchAnswer, asked: Mapping[Partition, object]) -> None:
         if answer.correlation != self._correlation:
             raise Garbled(f"it answered {answer.correlation} when asked {self._correlation}")
         told = [part.partition for part in answer.parts]
         if not asked.keys() >= set(told) or len(set(told)) < len(told):
             raise Garbled("it told of partitions that it was not asked for, or twice")
 
-    def _heard(self, answer: Answer) -> None:
+    def _heard(self, answer: FetchAnswer) -> None:
         self.answered_s = self._loop.time()
         self._failures = 0
         if self._known_down:
@@ -243,54 +239,57 @@ class Broker:
             log.info("broker %d answers again", self.node)
         if answer.throttle_ms > 0:
             self._not_before_s = self.answered_s + answer.throttle_ms / 1000
-            self._settings.observe(Event.THROTTLED)
+            self._settings.observe(CallEvent.THROTTLED)
         if answer.error:
             log.warning("broker %d: a fetch failed: %s", self.node, name_of(answer.error))
             self._not_before_s = self.answered_s + BACK_OFF_S_MAX
 
     def _parts(
-        self, buffer: Buffer, answer: Answer, asked: dict[Partition, Reading]
-    ) -> list[Fetched]:
-        """What there is to read; where each partition is fetched next is known from now on."""
+        self, buffer: Buffer, answer: FetchAnswer, asked: Mapping[Partition, _Asked]
+    ) -> list[FetchedPart]:
+        """Return what there is to read; where each partition is fetched next is known from now."""
         from stream.core.kernels.extents import reaches
 
-        parts: list[Fetched] = []
+        parts: list[FetchedPart] = []
         for part in answer.parts:
-            reading = asked[part.partition]
-            offset = self._offsets[part.partition]
-            if reading.state is not State.READ or reading.ask_at != offset:
+            state, offset = asked[part.partition]
+            if state.status is not PartitionStatus.FETCHED or state.ask_at != offset:
                 continue  # it was sought elsewhere meanwhile
             if part.error:
-                self._owner.failed(reading, part.error)
+                self._owner.failed(state, part.error)
                 continue
-            reading.high_water = part.high_water
+            state.high_water = part.high_water
             if part.stop > part.start:
                 beyond = reaches(buffer.data, part.start, part.stop, offset)
                 if beyond > offset:
-                    reading.ask_at = beyond
-                    if part.partition in self.readings:  # else another broker leads it by now
+                    state.ask_at = beyond
+                    if part.partition in self.led:  # else another broker leads it by now
                         # Its next turn is after all that got nothing this time.
-                        self.readings[part.partition] = self.readings.pop(part.partition)
+                        self.led[part.partition] = self.led.pop(part.partition)
                 else:
-                    reading.state = State.UNJUDGED
+                    state.status = PartitionStatus.UNJUDGED
                 stretch = Stretch(part.start, part.stop, offset, part.aborted)
-                parts.append(Fetched(reading, stretch, beyond))
+                parts.append(FetchedPart(state, stretch, beyond))
         return parts
 
-    def _too_large(self, head: memoryview, answer: Answer, asked: dict[Partition, Reading]) -> None:
-        """Of an answer that is too large, `head` was received: whose is it?"""
-        part: Part | None = messages.oversized(answer, self._settings.sizes.answer_bytes)
+    def _too_large(
+        self, head: memoryview, answer: FetchAnswer, asked: Mapping[Partition, _Asked]
+    ) -> None:
+        """Refuse the batch that makes an answer too large, of which `head` was received."""
+        part = answer.oversized(self._settings.sizes.answer_bytes)
         if part is None:
             return
-        reading, offset = asked[part.partition], self._offsets[part.partition]
-        if reading.state is State.READ and reading.ask_at == reading.position == offset:
+        state, offset = asked[part.partition]
+        if state.status is PartitionStatus.FETCHED and state.ask_at == state.position == offset:
             beyond = offset + 1
             if part.start + _BATCH_HEAD.size <= len(head):
                 first, last_delta = _BATCH_HEAD.unpack_from(head, part.start)
                 beyond = max(beyond, first + last_delta + 1)
-            self._owner.too_large(reading, part.stop - part.start, beyond)
+            most, size = self._settings.answer_bytes_max, part.stop - part.start
+            what = f"it has {size} bytes, at most {most} may come"
+            self._owner.refuse(state, offset, what, beyond)
 
 
 def name_of(code: int) -> str:
-    """An error code's name, as aiokafka has it."""
+    """Return an error code's name, as aiokafka has it."""
     return f"{for_code(code).__name__} ({code})"

@@ -3,7 +3,7 @@
 aiokafka does what a connection needs before its first fetch: TLS, SASL, the versions that the
 broker speaks. Then the transport gets another protocol, which receives straight into a buffer of
 ours. Of aiokafka 0.14 this needs three private names (`_writer`, `_read_task`, `_versions`): an
-upgrade that changes one fails every test of the lane.
+upgrade that changes one fails every test of the fetcher.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from stream.kafka.fetch.messages import PREFIX
 from stream.kafka.settings import KafkaSettings
 
 BUFFER_BYTES_MIN = 256 * 1024
+"""Enough while the worker keeps up; the answers of a backlog make the buffer grow once."""
 _BUFFER_BYTES_KEPT = 32 * 1024 * 1024
 """A buffer that had to grow beyond this for one answer is not kept for the next."""
 _HEAD_BYTES = 64 * 1024
@@ -36,7 +37,10 @@ class Buffer:
         self.capacity = capacity
 
     def grow(self, capacity: int, filled: int) -> None:
-        """Make room for `capacity` bytes; the first `filled` stay."""
+        """Make room for `capacity` bytes; the first `filled` stay.
+
+        Twice as much as before where that is kept, so that answers which rise copy little.
+        """
         before = self.view
         self._make(max(capacity, min(2 * self.capacity, _BUFFER_BYTES_KEPT)))
         self.view[:filled] = before[:filled]
@@ -53,8 +57,11 @@ OnAnswer = Callable[[Buffer, int, int], None]
 Fewer were received than there are only where there are more than may be."""
 
 
-class Connection(asyncio.BufferedProtocol):
-    """Asks and receives, one answer at a time. `on_lost` is told once why it ended."""
+class FetchConnection(asyncio.BufferedProtocol):
+    """Asks and receives, one answer at a time. `on_lost` is told once why it ended.
+
+    `lost`: it ended. `heard_s` is when bytes came last, by the loop's clock.
+    """
 
     def __init__(
         self, answer_bytes_max: int, on_answer: OnAnswer, on_lost: Callable[[str], None]
@@ -70,7 +77,7 @@ class Connection(asyncio.BufferedProtocol):
         self._size = 0
         self._surplus = bytearray(1)
         self._loop = asyncio.get_running_loop()
-        self._lost = False
+        self.lost = False
         self.heard_s = self._loop.time()
 
     async def open(self, kafka: KafkaSettings, host: str, port: int) -> None:
@@ -87,24 +94,19 @@ class Connection(asyncio.BufferedProtocol):
             self._end("it was closed at once")
 
     def speaks(self, api: int, version: int) -> bool:
-        """Whether the broker answers this version of a request."""
+        """Return whether the broker answers this version of a request."""
         lowest, highest = self._opened._versions.get(api, (1, 0))  # noqa: SLF001
         return bool(lowest <= version <= highest)
 
-    @property
-    def lost(self) -> bool:
-        """Whether it ended."""
-        return self._lost
-
     def ask(self, request: bytes, buffer: Buffer) -> None:
-        """Send a request; its answer comes into `buffer`."""
+        """Send a request; receive its answer into `buffer`."""
         assert self._buffer is None, "one at a time"
         self._buffer, self._received, self._size = buffer, 0, 0
         self._transport.write(request)
 
     def close(self) -> None:
-        """End it; nobody is told."""
-        self._lost = True
+        """End it, and tell nobody."""
+        self.lost = True
         self._buffer = None
         # Once: of Debian 12's Python a TLS transport that was closed cannot be aborted.
         transport, self._transport = self._transport, None
@@ -113,14 +115,14 @@ class Connection(asyncio.BufferedProtocol):
             self._opened.close()
 
     def get_buffer(self, sizehint: int) -> Any:
-        """Where the next bytes go: the prefix and all that follows, in as few reads as can be."""
+        """Return where the next bytes go: all that follows, in as few reads as can be."""
         del sizehint
         if self._buffer is None:
             return self._surplus
         return self._buffer.view[self._received : self._buffer.capacity]
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Some came."""
+        """Take bytes that came; hand a whole answer over."""
         buffer = self._buffer
         if buffer is None:
             self._end("it sent what nobody asked for")
@@ -140,24 +142,22 @@ class Connection(asyncio.BufferedProtocol):
         too_large = self._size > self._answer_bytes_max
         wanted = min(self._size, _HEAD_BYTES) if too_large else self._size
         if self._received == wanted or (too_large and self._received > wanted):
-            self._hand_over(buffer)
+            # First, since whoever takes the answer may ask for the next at once.
+            self._buffer = None
+            self._on_answer(buffer, self._received, self._size)
         elif self._received > wanted:
             self._end(f"it sent more than the {self._size} bytes that it announced")
 
-    def _hand_over(self, buffer: Buffer) -> None:
-        self._buffer = None
-        self._on_answer(buffer, self._received, self._size)
-
     def eof_received(self) -> bool:
-        """Nothing more comes, so nothing more is asked."""
+        """Let the transport close: nothing more comes, so nothing more is asked."""
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It ended, by itself or since we aborted it."""
+        """Tell aiokafka too, whose protocol this was before: it ended, or we aborted it."""
         self._before.connection_lost(exc)
         self._end(f"the connection was lost ({exc!r})" if exc else "the broker closed it")
 
     def _end(self, why: str) -> None:
-        if not self._lost:
+        if not self.lost:
             self.close()
             self._on_lost(why)

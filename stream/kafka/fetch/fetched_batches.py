@@ -1,255 +1,205 @@
-"""Answers become batches of records, piece by piece; what cannot be read is judged here.
+"""Answers that wait, and the record batches in them, read as columns a group at a time.
 
-A piece is as much of one answer as is worked on at once: large enough that a batch is worth its
+A group is as much of one answer as is worked on at once: large enough that a batch is worth its
 fixed costs, small enough that its bytes are still near when the next step looks at them.
 """
 
-import logging
+import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from stream.kafka.batch import Partition, RawBatch, Segment
-from stream.kafka.call_events import Event
-from stream.kafka.fetch.broker import Broker, Fetched
-from stream.kafka.fetch.connection import Buffer
-from stream.kafka.fetch.partition_state import Reading, State
-from stream.kafka.record_batches import Corrupt, OldFormat, Records, Room, TooLarge, read_records
+from stream.kafka.fetch.partition_state import PartitionState, PartitionStatus
+from stream.kafka.record_batches import Fault, Records, Room, Stretch, read_records
 
-log = logging.getLogger(__name__)
-
-PIECE_BYTES = 2 * 1024 * 1024
-DAMAGES_MAX = 3
-"""How often a damaged batch is fetched again: perhaps it was damaged on its way alone."""
+GROUP_BYTES = 2 * 1024 * 1024
+"""Thousands of calls, and still in a processor's cache."""
 
 
-class Judge(Protocol):
-    """Who can do what a piece cannot."""
+class FetchedPart(NamedTuple):
+    """Bytes that came for a partition, and the offset that they seem to reach to."""
 
-    def to_ordinary(self, reading: Reading, why: str) -> None:
-        """From now on aiokafka reads the partition."""
-        ...
+    state: PartitionState
+    stretch: Stretch
+    beyond: int
 
 
-@dataclass(slots=True)
-class _Waiting:
-    """An answer that is not wholly read. `moves`: whether it brought any partition further."""
+class FetchedAnswer(NamedTuple):
+    """An answer that is not wholly read, in a buffer that `release` gives back to its broker."""
 
-    broker: Broker
-    buffer: Buffer
-    parts: deque[Fetched]
+    data: NDArray[np.uint8]
+    parts: deque[FetchedPart]
     moves: bool
+    """Whether it brings any partition further."""
+    release: Callable[[], None]
 
 
 @dataclass(slots=True)
-class _Piece:
+class _Group:
     """Records that were read, of which the first `given` rows were handed out.
 
-    `ends[i]` is the row after the last of `readings[i]`.
+    `ends[i]` is the row after the last of `states[i]`.
     """
 
     records: Records
-    readings: list[Reading]
-    ends: list[int]
+    states: Sequence[PartitionState]
+    ends: Sequence[int]
     given: int = 0
 
     @property
-    def rows(self) -> int:
-        """How many there are in all."""
-        return self.ends[-1] if self.ends else 0
+    def left(self) -> int:
+        """How many rows were not handed out."""
+        return self.ends[-1] - self.given if self.ends else 0
+
+    def segments(self, start: int, stop: int) -> Iterator[Segment]:
+        """Yield whose the rows from `start` until before `stop` are, counted from `start`."""
+        begin = 0
+        for state, end in zip(self.states, self.ends, strict=True):
+            first, last = max(begin, start), min(end, stop)
+            if first < last:
+                yield Segment(state.partition, first - start, last - start)
+            begin = end
 
 
 class FetchedBatches:
-    """The answers that wait, and the piece that is being handed out."""
+    """The answers that wait, oldest first, and the group that is being handed out."""
 
     def __init__(
-        self, judge: Judge, room_bytes_max: int, skip: bool, observe: Callable[[Event], None]
+        self, on_fault: Callable[[PartitionState, Fault], None], room_bytes_max: int
     ) -> None:
-        """`skip`: a batch that cannot be right is passed over, else its partition is stopped."""
-        self._judge = judge
-        self._skip = skip
-        self._observe = observe
+        """`on_fault` is told which batch cannot be read; it says how the partition goes on."""
+        self._on_fault = on_fault
         self._room = Room(room_bytes_max)
-        self._waiting: deque[_Waiting] = deque()
-        self._piece: _Piece | None = None
+        self._answers: deque[FetchedAnswer] = deque()
+        self._group: _Group | None = None
+        self._arrival: asyncio.Future[None] | None = None
 
-    def add(self, broker: Broker, buffer: Buffer, parts: list[Fetched]) -> None:
-        """An answer came."""
+    def add(
+        self, data: NDArray[np.uint8], parts: list[FetchedPart], release: Callable[[], None]
+    ) -> None:
+        """Take an answer of a broker; its buffer is ours until it is released."""
         moves = any(one.beyond > one.stretch.offset for one in parts)
-        self._waiting.append(_Waiting(broker, buffer, deque(parts), moves))
+        self._answers.append(FetchedAnswer(data, deque(parts), moves, release))
+        self.wake()
+
+    async def wait(self, wait_s: float) -> None:
+        """Wait for an answer, for `wake`, or for that long."""
+        loop = asyncio.get_running_loop()
+        arrival = self._arrival = loop.create_future()
+        timer = loop.call_later(wait_s, self.wake)
+        try:
+            await arrival
+        finally:
+            timer.cancel()
+            self._arrival = None
+
+    def wake(self) -> None:
+        """End a wait."""
+        if self._arrival is not None and not self._arrival.done():
+            self._arrival.set_result(None)
 
     def next(self, records_max: int, epoch: int, now_s: float) -> RawBatch | None:
-        """The next records, None if there are none.
+        """Return the next records, None if there are none.
 
         What the last batch's values lay in may be received into from now on.
         """
-        while True:
-            piece = self._piece
-            if piece is None or piece.given == piece.rows:
-                piece = self._piece = self._read_on(now_s)
-                if piece is None:
-                    return None
-            batch = _rows(piece, records_max, epoch)
-            if len(batch):
-                return batch
+        while not self.begun:
+            self._group = self._read_on(now_s)
+            if self._group is None:
+                return None
+        group = self._group
+        assert group is not None, "it has rows left"
+        start, group.given = group.given, group.given + min(records_max, group.left)
+        rows, records = slice(start, group.given), group.records
+        return RawBatch(
+            values=records.values[rows],
+            offsets=records.offsets[rows],
+            timestamps_ms=records.timestamps_ms[rows],
+            segments=tuple(group.segments(start, group.given)),
+            epoch=epoch,
+            headers_follow=True,
+        )
 
     @property
     def begun(self) -> bool:
         """Whether records that were read have not been handed out yet."""
-        return self._piece is not None and self._piece.given < self._piece.rows
+        return self._group is not None and self._group.left > 0
 
     def unread(self) -> dict[Partition, int]:
-        """Forget what was read and not handed out: where each of its partitions would go on."""
-        piece, self._piece = self._piece, None
-        positions: dict[Partition, int] = {}
-        start = 0
-        for reading, end in zip(*(piece.readings, piece.ends) if piece else ((), ()), strict=True):
-            first = max(start, piece.given if piece else 0)
-            if piece and first < end:
-                positions[reading.partition] = int(piece.records.offsets[first])
-            start = end
-        return positions
+        """Return the first offset of each partition that was read and not handed out."""
+        group = self._group
+        if group is None:
+            return {}
+        offsets = group.records.offsets
+        segments = group.segments(group.given, group.given + group.left)
+        return {one.partition: int(offsets[group.given + one.start]) for one in segments}
 
-    def first_unread(self, partition: Partition) -> int | None:
-        """The first offset of a partition that was read and not handed out; None: there is none."""
-        piece, start = self._piece, 0
-        for reading, end in zip(*(piece.readings, piece.ends) if piece else ((), ()), strict=True):
-            first = max(start, piece.given if piece else 0)
-            if piece and first < end and reading.partition == partition:
-                return int(piece.records.offsets[first])
-            start = end
-        return None
+    def forget(self) -> None:
+        """Forget what was read and not handed out."""
+        self._group = None
 
     def drop(self) -> None:
-        """An assignment ended: nothing that waits counts any more."""
-        self._piece = None
-        while self._waiting:
-            waiting = self._waiting.popleft()
-            waiting.broker.let_go(waiting.buffer)
+        """Forget all: an assignment ended, and nothing that waits counts any more."""
+        self.forget()
+        while self._answers:
+            self._answers.popleft().release()
 
-    def _read_on(self, now_s: float) -> _Piece | None:
-        while self._waiting:
-            waiting = self._waiting[0]
-            group = _group(waiting.parts)
-            if group:
-                return self._read(waiting, group, now_s)
-            self._waiting.popleft()
+    def _read_on(self, now_s: float) -> _Group | None:
+        while self._answers:
+            answer = self._answers[0]
+            if parts := _due(answer.parts):
+                return self._read(answer, parts, now_s)
+            self._answers.popleft()
             # Before the next answer is worked on: so the broker works meanwhile.
-            waiting.broker.let_go(waiting.buffer)
+            answer.release()
         return None
 
-    def _read(self, waiting: _Waiting, group: list[Fetched], now_s: float) -> _Piece:
-        stretches = [one.stretch for one in group]
-        records = read_records(waiting.buffer.data, stretches, self._room)
-        ends, rows = [], 0
-        for index, one in enumerate(group):
-            rows += records.counts[index]
-            ends.append(rows)
-            one.reading.position = records.next_offsets[index]
+    def _read(self, answer: FetchedAnswer, parts: list[FetchedPart], now_s: float) -> _Group:
+        records = read_records(answer.data, [one.stretch for one in parts], self._room)
+        for index, one in enumerate(parts):
+            one.state.position = records.next_offsets[index]
             fault = records.faults[index]
             if fault is not None:
-                self._judge_fault(one.reading, fault, now_s)
+                self._on_fault(one.state, fault)
             elif records.rest[index] is None:
                 _settle(one)
-                if not waiting.moves:
-                    one.reading.back_off(now_s)
-        for rest, one in zip(reversed(records.rest), reversed(group), strict=True):
+                if not answer.moves:
+                    one.state.back_off(now_s)
+        for rest, one in zip(reversed(records.rest), reversed(parts), strict=True):
             if rest is not None:
-                waiting.parts.appendleft(one._replace(stretch=rest))
-        return _Piece(records, [one.reading for one in group], ends)
-
-    def _judge_fault(
-        self, reading: Reading, fault: Corrupt | OldFormat | TooLarge, now_s: float
-    ) -> None:
-        if isinstance(fault, OldFormat):
-            why = f"offset {fault.offset} has message format {fault.magic}"
-            self._judge.to_ordinary(reading, why)
-        elif isinstance(fault, TooLarge):
-            self.refuse(reading, fault.offset, f"it unpacks to {fault.bytes} bytes", fault.beyond)
-        else:
-            self._damaged(reading, fault, now_s)
-
-    def damaged(self, reading: Reading, what: str, now_s: float) -> None:
-        """The broker itself says so."""
-        position = reading.position
-        self._damaged(reading, Corrupt(position, what, position + 1), now_s)
-
-    def _damaged(self, reading: Reading, fault: Corrupt, now_s: float) -> None:
-        reading.move(reading.position)
-        reading.damages += 1
-        if reading.damages > DAMAGES_MAX:
-            self.refuse(reading, fault.offset, fault.what, fault.beyond)
-            return
-        text = "%s: the batch at offset %d is damaged (%s); it is fetched again"
-        log.warning(text, reading, fault.offset, fault.what)
-        reading.back_off(now_s)
-
-    def refuse(self, reading: Reading, offset: int, what: str, beyond: int) -> None:
-        """A batch cannot be read, now or later: pass over it or stop, as the settings say."""
-        if self._skip:
-            log.error("%s: the batch at offset %d is skipped: %s", reading, offset, what)
-            self._observe(Event.BATCH_SKIPPED)
-            reading.move(beyond)
-            return
-        log.error(
-            "%s: reading stopped at offset %d: %s. Its calls are not decided until the worker is "
-            'restarted; calls.corrupt_batches = "skip" passes over such batches',
-            reading,
-            offset,
-            what,
-        )
-        self._observe(Event.PARTITION_STOPPED)
-        reading.state = State.STOPPED
+                answer.parts.appendleft(one._replace(stretch=rest))
+        return _Group(records, [one.state for one in parts], np.cumsum(records.counts).tolist())
 
 
-def _settle(one: Fetched) -> None:
-    """A stretch was read to its end."""
-    reading = one.reading
+def _settle(one: FetchedPart) -> None:
+    """Note that a stretch was read to its end."""
+    state = one.state
     # If not, it was cut short behind others' records, and its turn is before theirs next time.
-    if reading.position > one.stretch.offset:
-        reading.went_well()
-    if reading.position != one.beyond or reading.state is State.UNJUDGED:
-        reading.move(reading.position)
+    if state.position > one.stretch.offset:
+        state.went_well()
+    if state.position != one.beyond or state.status is PartitionStatus.UNJUDGED:
+        state.move(state.position)
 
 
-def _group(parts: deque[Fetched]) -> list[Fetched]:
-    """What is read at once, without what was sought elsewhere since it was fetched."""
-    group: list[Fetched] = []
+def _due(parts: deque[FetchedPart]) -> list[FetchedPart]:
+    """Take out what is read at once, without what was sought elsewhere since it was fetched."""
+    due: list[FetchedPart] = []
     size = 0
     while parts:
-        reading, stretch, _ = one = parts[0]
+        state, stretch, beyond = one = parts[0]
         size += stretch.stop - stretch.start
-        if group and size > PIECE_BYTES:
+        if due and size > GROUP_BYTES:
             break
         parts.popleft()
-        counts = reading.state in (State.READ, State.UNJUDGED)
-        if counts and reading.position == stretch.offset:
-            group.append(one)
-        elif counts and stretch.offset < reading.position < one.beyond:
+        if state.counts and state.position == stretch.offset:
+            due.append(one)
+        elif state.counts and stretch.offset < state.position < beyond:
             # After a seek an answer from before it was read first and ended amid this one, which
             # goes: what lies behind has to be asked for again, or it would never come.
-            reading.move(reading.position)
-    return group
-
-
-def _rows(piece: _Piece, records_max: int, epoch: int) -> RawBatch:
-    """The next rows of a piece, as a batch."""
-    start, stop = piece.given, min(piece.given + records_max, piece.rows)
-    piece.given = stop
-    segments = []
-    begin = 0
-    for reading, end in zip(piece.readings, piece.ends, strict=True):
-        first, last = max(begin, start), min(end, stop)
-        if first < last:
-            segments.append(Segment(reading.partition, first - start, last - start))
-        begin = end
-    records = piece.records
-    return RawBatch(
-        values=records.values[start:stop],
-        offsets=records.offsets[start:stop],
-        timestamps_ms=records.timestamps_ms[start:stop],
-        segments=tuple(segments),
-        epoch=epoch,
-        headers_follow=True,
-    )
+            state.move(state.position)
+    return due

@@ -1,40 +1,77 @@
 """The fetcher as one `Reader`: which broker leads what, and whose records are next.
 
 Members, positions and commits stay with aiokafka's consumer, whose own fetcher is kept from our
-partitions by pausing them. Its metadata say where leaders are.
+partitions by pausing them. Its metadata say where leaders are. What cannot be read is judged here:
+fetched again, passed over, stopped, or left to aiokafka.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
 
+from stream.core import kernels
 from stream.core.model.errors import SourceDown
-from stream.kafka.aiokafka_reader import AiokafkaReader
 from stream.kafka.batch import Partition, RawBatch
-from stream.kafka.call_events import Event
-from stream.kafka.fetch.broker import Broker, BrokerSettings, Fetched, name_of
-from stream.kafka.fetch.connection import Buffer
+from stream.kafka.call_events import CallEvent, Observe
+from stream.kafka.fetch.broker import Broker, BrokerSettings, name_of
 from stream.kafka.fetch.fetched_batches import FetchedBatches
-from stream.kafka.fetch.messages import FETCH, VERSION
-from stream.kafka.fetch.partition_state import MEANINGS, Meaning, Reading, State
-from stream.kafka.reader import no_records
+from stream.kafka.fetch.messages import FETCH, VERSION, FetchSizes
+from stream.kafka.fetch.partition_state import (
+    MEANINGS,
+    ErrorMeaning,
+    PartitionState,
+    PartitionStatus,
+)
+from stream.kafka.reader import AiokafkaReader, Reader, no_records
+from stream.kafka.record_batches import Corrupt, Fault, OldFormat, TooLarge
+from stream.kafka.settings import OLD_NAMES, KafkaSettings, SourceSettings
 
 log = logging.getLogger(__name__)
 
+ANSWER_BYTES, PARTITION_BYTES = 16 * 1024 * 1024, 1024 * 1024
+"""Most that a broker answers aiokafka with, in all and of a partition; one larger batch comes
+alone."""
+_ANSWER_BYTES = 8 * 1024 * 1024
+"""Most that it answers the fetcher with, which has two answers of each broker in memory: about
+10 ms of work."""
+_BATCH_BYTES_MAX = 64 * 1024 * 1024
+"""Most that one batch may have, packed or unpacked: as the longest record that may be allowed."""
 TEND_S = 0.1
 """How often it is looked what is due by time alone: back-offs, time-outs, new connections."""
 METADATA_S = 0.25
-"""Shortest time between two questions where leaders are."""
+"""Shortest time between two questions where leaders are: a cluster without one is not flooded."""
 GROUP_S = 0.5
 """How often aiokafka is asked for records that it has none of: that keeps us a member whose
 `max_poll_interval_ms` is met, and brings up the errors of its coordinator."""
-ORDINARY_S = 0.02
+AIOKAFKA_S = 0.02
 """How long `take` waits for our own records while aiokafka reads some partitions."""
+DAMAGES_MAX = 3
+"""How often a damaged batch is fetched again: perhaps it was damaged on its way alone."""
+
+
+def reader_for(
+    consumer: Any, kafka: KafkaSettings, settings: SourceSettings, observe: Observe
+) -> Reader:
+    """Return a fetcher; or aiokafka's own, where that is set or the kernels cannot be used."""
+    if settings.fetch in OLD_NAMES:
+        log.warning(
+            'calls.fetch = "%s" is an old name: write "%s"',
+            settings.fetch,
+            OLD_NAMES[settings.fetch],
+        )
+    if settings.by_aiokafka or not kernels.compiled():
+        why = "calls.fetch says so" if settings.by_aiokafka else "there are no kernels"
+        log.info("records are fetched by aiokafka, which is slower: %s", why)
+        return AiokafkaReader(consumer)
+    sizes = FetchSizes(_ANSWER_BYTES, PARTITION_BYTES, settings.fetch_max_wait_ms)
+    broker = BrokerSettings(kafka, sizes, _ANSWER_BYTES + _BATCH_BYTES_MAX, observe)
+    skip = settings.corrupt_batches == "skip"
+    return Fetcher(consumer, FetcherSettings(broker, settings.start_at, skip, _BATCH_BYTES_MAX))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,23 +90,20 @@ class Fetcher:
     def __init__(self, consumer: Any, settings: FetcherSettings) -> None:
         self._consumer = consumer
         self._settings = settings
-        self._observe: Callable[[Event], None] = settings.broker.observe
+        self._observe = settings.broker.observe
         # The consumer's client has the metadata; nothing public of the consumer says who leads.
         self._client: Any = consumer._client  # noqa: SLF001
-        self._ordinary = AiokafkaReader(consumer)
-        self._ordinary_last = False
-        self._fetched = FetchedBatches(
-            self, settings.room_bytes_max, settings.skip_corrupt, self._observe
-        )
+        self._aiokafka = AiokafkaReader(consumer)
+        self._aiokafka_last = False
+        self._fetched = FetchedBatches(self._fault_in, settings.room_bytes_max)
         self._epoch = -1
-        self._readings: dict[Partition, Reading] = {}
+        self._states: dict[Partition, PartitionState] = {}
         self._brokers: dict[int, Broker] = {}
-        self._arrival: asyncio.Future[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._leaders_wanted = False
         self._leaders_at_s = 0.0
         self._group_at_s = 0.0
-        self._fault: BaseException | None = None
+        self._failure: BaseException | None = None
         self._loop = asyncio.get_running_loop()
         self._started = False
 
@@ -100,60 +134,63 @@ class Fetcher:
         self.end()
         self._fetched.drop()
         self._epoch = epoch
-        self._ordinary.begin(epoch, {})
-        self._readings = {name: Reading.at(name, offset) for name, offset in positions.items()}
+        self._aiokafka.begin(epoch, {})
+        self._states = {name: PartitionState.at(name, at) for name, at in positions.items()}
         for broker in self._brokers.values():
             broker.cannot = False  # perhaps it was upgraded
         self._settle_leaders()
 
     def end(self) -> None:
-        """Nothing is ours to read. What was handed out last stays readable until `begin`."""
-        for reading in self._readings.values():
-            reading.state = State.GONE
-        self._readings = {}
+        """Read nothing more. What was handed out last stays readable until `begin`."""
+        for state in self._states.values():
+            state.status = PartitionStatus.GONE
+        self._states = {}
         for broker in self._brokers.values():
-            broker.readings = {}
-        self._ordinary.end()
+            broker.led = {}
+        self._aiokafka.end()
 
     def seek(self, positions: Mapping[Partition, int]) -> None:
         """Read on from `positions`; whatever was fetched from elsewhere is dropped."""
-        for partition, offset in {**self._fetched.unread(), **positions}.items():
-            reading = self._readings.get(partition)
-            if reading is None:  # it is no longer ours: its new reader starts there anyway
+        wanted = {**self._fetched.unread(), **positions}
+        self._fetched.forget()
+        for partition, offset in wanted.items():
+            state = self._states.get(partition)
+            if state is None:  # it is no longer ours: its new reader starts there anyway
                 continue
-            reading.move(offset)
-            if reading.state is State.ORDINARY:
-                self._ordinary.seek({partition: offset})
+            state.move(offset)
+            if state.status is PartitionStatus.AIOKAFKA:
+                self._aiokafka.seek({partition: offset})
         self._pump()
 
     def release(self, partitions: Iterable[Partition]) -> None:
-        """These are not read on; the others go on."""
-        gone = [one for one in partitions if one in self._readings]
+        """Read on without these."""
+        gone = [one for one in partitions if one in self._states]
         for partition in gone:
-            self._readings.pop(partition).state = State.GONE
-        self._ordinary.release(gone)
+            self._states.pop(partition).status = PartitionStatus.GONE
+        self._aiokafka.release(gone)
         self._settle_leaders()
 
     async def position(self, partition: Partition) -> int:
-        """The first offset of a partition begun that was not handed out yet; holes are passed."""
-        reading = self._readings[partition]
-        if reading.state is State.ORDINARY:
-            return await self._ordinary.position(partition)
-        unread = self._fetched.first_unread(partition)
-        return reading.position if unread is None else unread
+        """Return the first offset of a partition begun that was not handed out; pass holes."""
+        state = self._states[partition]
+        if state.status is PartitionStatus.AIOKAFKA:
+            return await self._aiokafka.position(partition)
+        return self._fetched.unread().get(partition, state.position)
 
     async def take(self, records_max: int, wait_ms: int) -> RawBatch:
-        """The next piece of what was fetched. Raises SourceDown, and the group's KafkaError."""
-        if self._fault is not None:
-            raise self._fault
+        """Return the next records. Raises SourceDown, and the group's KafkaError."""
+        if self._failure is not None:
+            raise self._failure
         now_s = self._loop.time()
-        if not self._fetched.begun and self._asks_ordinary(now_s):
-            batch = await self._ordinary.take(records_max, 0)
+        if not self._fetched.begun and self._is_aiokafkas_turn(now_s):
+            batch = await self._aiokafka.take(records_max, 0)
             if len(batch):
-                self._ordinary_last = True
+                self._aiokafka_last = True
                 return batch
-        self._ordinary_last = False
-        wait_s = min(wait_ms / 1000, ORDINARY_S) if self._ordinary.ordinary else wait_ms / 1000
+        self._aiokafka_last = False
+        wait_s = wait_ms / 1000
+        if self._aiokafka.by_aiokafka:
+            wait_s = min(wait_s, AIOKAFKA_S)
         ends_s = now_s + wait_s
         epoch = self._epoch
         while True:
@@ -161,133 +198,147 @@ class Fetcher:
             if found is not None:
                 return found
             left_s = ends_s - self._loop.time()
-            if left_s <= 0 or self._fault is not None:
+            if left_s <= 0 or self._failure is not None:
                 return no_records(epoch)
-            await self._await_arrival(left_s)
+            await self._fetched.wait(left_s)
 
     def high_water(self, partition: Partition) -> int | None:
-        """As the partition's last answer had it."""
-        reading = self._readings.get(partition)
-        if reading is None:
+        """Return the offset after the partition's last record, as its last answer had it."""
+        state = self._states.get(partition)
+        if state is None:
             return None
-        if reading.state is State.ORDINARY:
-            return self._ordinary.high_water(partition)
-        return reading.high_water
+        if state.status is PartitionStatus.AIOKAFKA:
+            return self._aiokafka.high_water(partition)
+        return state.high_water
 
     @property
     def silent_s(self) -> float:
         """Since the last answer of any broker, if there is one that owes us an answer."""
-        brokers = [broker for broker in self._brokers.values() if broker.readings]
+        brokers = [broker for broker in self._brokers.values() if broker.led]
         if not any(broker.waits for broker in brokers):
-            return self._ordinary.silent_s
+            return self._aiokafka.silent_s
         return max(self._loop.time() - max(broker.answered_s for broker in brokers), 0.0)
 
     @property
     def stopped(self) -> int:
         """How many partitions wait for an operator."""
-        return sum(one.state is State.STOPPED for one in self._readings.values())
+        return sum(one.status is PartitionStatus.STOPPED for one in self._states.values())
 
     @property
-    def ordinary(self) -> int:
+    def by_aiokafka(self) -> int:
         """How many partitions aiokafka reads."""
-        return self._ordinary.ordinary
+        return self._aiokafka.by_aiokafka
 
-    # What brokers and fetched batches tell.
+    # What cannot be read.
 
-    def arrived(self, broker: Broker, buffer: Buffer, parts: list[Fetched]) -> None:
-        """Records came."""
-        self._fetched.add(broker, buffer, parts)
-        self._wake()
-
-    def failed(self, reading: Reading, code: int) -> None:
-        """A broker has an error instead of a partition's records."""
-        reading.back_off(self._loop.time())
-        meaning = MEANINGS.get(code)
+    def failed(self, state: PartitionState, code: int) -> None:
+        """Take a broker's error in place of a partition's records."""
+        state.back_off(self._loop.time())
+        meaning = MEANINGS.get(code, ErrorMeaning.LATER)
         match meaning:
-            case Meaning.ELSEWHERE:
+            case ErrorMeaning.ELSEWHERE:
                 self._leaders_wanted = True
-            case Meaning.GONE:
-                reading.state = State.RESETTING
-                self.background(self._reset(reading))
-            case Meaning.FORBIDDEN:
-                self._fault = SourceDown(f"{reading}: may not be read: {name_of(code)}")
-                self._wake()
-            case Meaning.DAMAGED:
-                self._fetched.damaged(reading, name_of(code), self._loop.time())
-            case Meaning.LATER | None:
+            case ErrorMeaning.GONE:
+                state.status = PartitionStatus.RESETTING
+                self.background(self._reset(state))
+            case ErrorMeaning.FORBIDDEN:
+                self._fail(SourceDown(f"{state}: may not be read: {name_of(code)}"))
+            case ErrorMeaning.DAMAGED:
+                at = state.position
+                self._fault_in(state, Corrupt(at, name_of(code), at + 1))
+            case ErrorMeaning.LATER:
                 pass
         # Moves and resets are usual; what lasts is said once.
-        usual = meaning in {Meaning.ELSEWHERE, Meaning.GONE}
-        level = logging.WARNING if reading.failures == 1 + usual else logging.DEBUG
-        log.log(level, "%s: a fetch failed: %s", reading, name_of(code))
+        usual = meaning in {ErrorMeaning.ELSEWHERE, ErrorMeaning.GONE}
+        level = logging.WARNING if state.failures == 1 + usual else logging.DEBUG
+        log.log(level, "%s: a fetch failed: %s", state, name_of(code))
 
-    def too_large(self, reading: Reading, size: int, beyond: int) -> None:
-        """One batch is larger than may be received."""
-        what = f"it has {size} bytes, at most {self._settings.broker.answer_bytes_max} may come"
-        self._fetched.refuse(reading, reading.position, what, beyond)
+    def _fault_in(self, state: PartitionState, fault: Fault) -> None:
+        """Say how a partition goes on behind a batch that cannot be read."""
+        match fault:
+            case OldFormat():
+                self._leave(state, f"offset {fault.offset} has message format {fault.magic}")
+            case TooLarge():
+                self.refuse(state, fault.offset, f"it unpacks to {fault.bytes} bytes", fault.beyond)
+            case Corrupt():
+                state.move(state.position)
+                state.damages += 1
+                if state.damages > DAMAGES_MAX:
+                    self.refuse(state, fault.offset, fault.what, fault.beyond)
+                    return
+                text = "%s: the batch at offset %d is damaged (%s); it is fetched again"
+                log.warning(text, state, fault.offset, fault.what)
+                state.back_off(self._loop.time())
 
-    def lost(self, broker: Broker) -> None:
-        """A broker cannot be reached: perhaps others lead its partitions now."""
-        del broker
-        self._leaders_wanted = True
+    def refuse(self, state: PartitionState, offset: int, what: str, beyond: int) -> None:
+        """Pass over the batch at `offset`, up to `beyond`, or stop: as the settings say."""
+        if self._settings.skip_corrupt:
+            log.error("%s: the batch at offset %d is skipped: %s", state, offset, what)
+            self._observe(CallEvent.BATCH_SKIPPED)
+            state.move(beyond)
+            return
+        log.error(
+            "%s: reading stopped at offset %d: %s. Its calls are not decided until the worker is "
+            'restarted; calls.corrupt_batches = "skip" passes over such batches',
+            state,
+            offset,
+            what,
+        )
+        self._observe(CallEvent.PARTITION_STOPPED)
+        state.status = PartitionStatus.STOPPED
 
     def unable(self, broker: Broker) -> None:
-        """A broker does not know the lane's fetch: aiokafka reads its partitions."""
+        """Leave the broker's partitions to aiokafka: it does not know this kind of fetch."""
         why = f"broker {broker.node} does not answer version {VERSION} of request {FETCH}"
-        for reading in list(broker.readings.values()):
-            self.to_ordinary(reading, why)
+        for state in list(broker.led.values()):
+            self._leave(state, why)
 
-    def to_ordinary(self, reading: Reading, why: str) -> None:
-        """One partition leaves the lane until its assignment ends."""
-        if reading.state not in {State.ORDINARY, State.GONE}:
-            log.warning("%s is read in the ordinary, slower way: %s", reading, why)
-            self._observe(Event.LANE_LEFT)
-            reading.state = State.ORDINARY
-            self._ordinary.add(reading.partition, reading.position)
+    def _leave(self, state: PartitionState, why: str) -> None:
+        """Leave one partition to aiokafka until its assignment ends."""
+        if state.status not in {PartitionStatus.AIOKAFKA, PartitionStatus.GONE}:
+            log.warning("%s is read by aiokafka, which is slower: %s", state, why)
+            self._observe(CallEvent.LEFT_TO_AIOKAFKA)
+            state.status = PartitionStatus.AIOKAFKA
+            self._aiokafka.add(state.partition, state.position)
+
+    # Leaders, and what happens by itself.
+
+    def lost(self) -> None:
+        """Ask who leads: a broker cannot be reached, perhaps others have its partitions now."""
+        self._leaders_wanted = True
 
     def background(self, job: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        """Run it beside; should it fail, which is a bug, so does the next `take`."""
+        """Run a job beside; should it fail, which is a bug, so does the next `take`."""
         task = asyncio.create_task(job)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task
 
-    # Waiting, and what happens by itself.
-
     def _ended(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._fault = error
-            self._wake()
+            self._fail(error)
 
-    def _asks_ordinary(self, now_s: float) -> bool:
-        """Whether aiokafka's turn is now: for its partitions' records, or as a member."""
-        if self._ordinary.ordinary and not self._ordinary_last:
+    def _fail(self, error: BaseException) -> None:
+        """Let the next `take` raise."""
+        self._failure = error
+        self._fetched.wake()
+
+    def _is_aiokafkas_turn(self, now_s: float) -> bool:
+        """Return whether aiokafka is asked now: for its partitions' records, or as a member."""
+        if self._aiokafka.by_aiokafka and not self._aiokafka_last:
             return True
         if now_s < self._group_at_s:
             return False
         self._group_at_s = now_s + GROUP_S
         return True
 
-    async def _await_arrival(self, wait_s: float) -> None:
-        arrival = self._arrival = self._loop.create_future()
-        timer = self._loop.call_later(wait_s, self._wake)
-        try:
-            await arrival
-        finally:
-            timer.cancel()
-            self._arrival = None
-
-    def _wake(self) -> None:
-        if self._arrival is not None and not self._arrival.done():
-            self._arrival.set_result(None)
-
     def _pump(self) -> None:
         for broker in self._brokers.values():
             broker.pump()
 
     async def _tend(self) -> None:
-        """Whatever is due by time alone."""
+        """Do what is due by time alone."""
         while True:
             await asyncio.sleep(TEND_S)
             now_s = self._loop.time()
@@ -301,43 +352,44 @@ class Fetcher:
         """Give each partition to the broker of its leader, as the metadata of now have it."""
         # Not when they are asked for: a question that fails would not be asked again.
         self._leaders_wanted = False
-        led: dict[int, dict[Partition, Reading]] = {node: {} for node in self._brokers}
-        for partition, reading in self._readings.items():
+        led: dict[int, dict[Partition, PartitionState]] = {node: {} for node in self._brokers}
+        for partition, state in self._states.items():
             node = self._client.cluster.leader_for_partition(TopicPartition(*partition))
             if node is None or node < 0:
                 self._leaders_wanted = True
                 continue
-            led.setdefault(node, {})[partition] = reading
-        for node, readings in led.items():
+            led.setdefault(node, {})[partition] = state
+        for node, states in led.items():
             broker = self._brokers.get(node)
             if broker is None:
-                broker = self._brokers[node] = Broker(node, self._settings.broker, self)
+                broker = Broker(node, self._settings.broker, self._fetched, self)
+                self._brokers[node] = broker
             # Whose turn it is stays as it was.
-            turns = [name for name in broker.readings if name in readings]
-            broker.readings = {name: readings[name] for name in dict.fromkeys([*turns, *readings])}
+            turns = [name for name in broker.led if name in states]
+            broker.led = {name: states[name] for name in dict.fromkeys([*turns, *states])}
             if broker.cannot:
                 self.unable(broker)
             broker.pump()
 
-    async def _reset(self, reading: Reading) -> None:
-        """The position is gone, by retention or since the topic was made anew: go where we may."""
-        tp = TopicPartition(*reading.partition)
+    async def _reset(self, state: PartitionState) -> None:
+        """Go where we may: the position is gone, by retention or since the topic was made anew."""
+        tp = TopicPartition(*state.partition)
         ends = self._consumer.end_offsets
         ask = ends if self._settings.start_at == "latest" else self._consumer.beginning_offsets
         try:
             offset = (await ask([tp]))[tp]
         except (KafkaError, IllegalStateError, KeyError) as error:
-            log.warning("%s: where it begins cannot be asked: %r", reading, error)
-            offset = reading.position
+            log.warning("%s: where it begins cannot be asked: %r", state, error)
+            offset = state.position
         else:
-            self._observe(Event.POSITION_RESET)
+            self._observe(CallEvent.POSITION_RESET)
             log.warning(
                 "%s: offset %d is gone, reading goes on from the %s, %d: what lay between is lost",
-                reading,
-                reading.position,
+                state,
+                state.position,
                 self._settings.start_at,
                 offset,
             )
-        if reading.state is State.RESETTING:
-            reading.move(offset)
+        if state.status is PartitionStatus.RESETTING:
+            state.move(offset)
             self._pump()

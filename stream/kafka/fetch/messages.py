@@ -6,7 +6,7 @@ believed: every length is checked against the bytes that are there.
 """
 
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from stream.kafka.batch import Partition
@@ -28,11 +28,11 @@ _ANY_REPLICA, _NO_SESSION, _NO_EPOCH, _UNKNOWN = -1, 0, -1, -1
 
 
 class Garbled(Exception):
-    """What a broker sent is no answer to what it was asked."""
+    """A broker sent something that is no answer to what it was asked."""
 
 
 class FetchSizes(NamedTuple):
-    """What a broker may answer with: bytes in all and of a partition, and how long it may wait.
+    """The most that a broker answers with, in bytes and of a partition, and its longest wait.
 
     One batch that is larger still comes, alone: a consumer would else never get past it.
     """
@@ -42,8 +42,8 @@ class FetchSizes(NamedTuple):
     wait_ms: int
 
 
-class Part(NamedTuple):
-    """What an answer says of one partition: bytes `start` to `stop` of it are record batches.
+class AnswerPart(NamedTuple):
+    """One partition's part of an answer: bytes `start` to `stop` of it are record batches.
 
     `error` is Kafka's code, 0 for none; `aborted` (producer id, first offset) of transactions.
     """
@@ -56,21 +56,28 @@ class Part(NamedTuple):
     stop: int
 
 
-class Answer(NamedTuple):
-    """`error` is of the whole request; for `throttle_ms` the broker wants to be left alone."""
+class FetchAnswer(NamedTuple):
+    """A whole answer, or as much of it as came.
+
+    `error` is of the whole request; for `throttle_ms` the broker wants to be left alone.
+    """
 
     correlation: int
     throttle_ms: int
     error: int
-    parts: list[Part]
+    parts: list[AnswerPart]
+
+    def oversized(self, bytes_max: int) -> AnswerPart | None:
+        """Return the part that makes an answer too large of which only the head was received."""
+        return next((part for part in self.parts if part.stop - part.start > bytes_max), None)
 
 
 def fetch_request(
     correlation: int, client_id: str, wanted: Mapping[Partition, int], sizes: FetchSizes
 ) -> bytes:
-    """A fetch of committed records of `wanted` (partition -> offset), in that order, with prefix.
+    """Return a fetch of committed records of `wanted` (partition -> offset), with its prefix.
 
-    A broker fills its answer in the order in which it was asked.
+    The order counts: a broker fills its answer in the order in which it was asked.
     """
     name = client_id.encode()
     parts = [
@@ -99,8 +106,8 @@ def fetch_request(
     return _INT.pack(len(message)) + message
 
 
-def fetch_answer(data: bytes | bytearray | memoryview, size: int) -> Answer:
-    """The answer of `size` bytes (with its prefix) that begins `data`. Raises Garbled.
+def fetch_answer(data: bytes | bytearray | memoryview, size: int) -> FetchAnswer:
+    """Read the answer of `size` bytes (with its prefix) that begins `data`. Raises Garbled.
 
     Where `data` holds less than that, the last part is the first that is not wholly there.
     """
@@ -112,10 +119,10 @@ def fetch_answer(data: bytes | bytearray | memoryview, size: int) -> Answer:
         raise Garbled(f"an answer names a topic that is no text: {error}") from error
 
 
-def _answer(data: bytes | bytearray | memoryview, size: int) -> Answer:
+def _answer(data: bytes | bytearray | memoryview, size: int) -> FetchAnswer:
     correlation, throttle_ms, error, _, topics = _HEAD.unpack_from(data, PREFIX)
     at = PREFIX + _HEAD.size
-    parts: list[Part] = []
+    parts: list[AnswerPart] = []
     for _ in range(topics):
         topic, at = _name(data, at)
         (partitions,) = _INT.unpack_from(data, at)
@@ -126,13 +133,13 @@ def _answer(data: bytes | bytearray | memoryview, size: int) -> Answer:
                 raise Garbled(f"records of {topic}/{part.partition.number} go beyond their answer")
             parts.append(part)
             if part.stop > len(data):
-                return Answer(correlation, throttle_ms, error, parts)
+                return FetchAnswer(correlation, throttle_ms, error, parts)
     if at != size:
         raise Garbled(f"an answer of {size} bytes ends after {at}")
-    return Answer(correlation, throttle_ms, error, parts)
+    return FetchAnswer(correlation, throttle_ms, error, parts)
 
 
-def _part(data: bytes | bytearray | memoryview, at: int, topic: str) -> tuple[Part, int]:
+def _part(data: bytes | bytearray | memoryview, at: int, topic: str) -> tuple[AnswerPart, int]:
     number, error, high_water, _, _, aborts = _PART.unpack_from(data, at)
     at += _PART.size
     aborted: tuple[tuple[int, int], ...] = ()
@@ -145,7 +152,7 @@ def _part(data: bytes | bytearray | memoryview, at: int, topic: str) -> tuple[Pa
     _, length = _LEFT.unpack_from(data, at)  # the replica that it prefers is passed over
     start = at + _LEFT.size
     stop = start + length if length > 0 else start
-    return Part(Partition(topic, number), error, high_water, aborted, start, stop), stop
+    return AnswerPart(Partition(topic, number), error, high_water, aborted, start, stop), stop
 
 
 def _name(data: bytes | bytearray | memoryview, at: int) -> tuple[str, int]:
@@ -159,9 +166,3 @@ def _name(data: bytes | bytearray | memoryview, at: int) -> tuple[str, int]:
 
 def _text(data: bytes) -> bytes:
     return _SHORT.pack(len(data)) + data
-
-
-def oversized(answer: Answer, bytes_max: int) -> Part | None:
-    """The part that makes an answer, of which only the head was received, larger than it may be."""
-    parts: Iterable[Part] = answer.parts
-    return next((part for part in parts if part.stop - part.start > bytes_max), None)

@@ -1,4 +1,4 @@
-"""One partition as the lane reads it, and what an error of its broker means for it. Pure."""
+"""Where one partition stands, and what an error of its broker means for it. Pure."""
 
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -6,73 +6,85 @@ from enum import Enum, auto
 from stream.kafka.batch import Partition
 
 BACK_OFF_S_MIN, BACK_OFF_S_MAX = 0.1, 1.0
+"""A leader that moves is found within the first; longer than the last nobody waits for calls."""
+_DOUBLINGS_MAX = 10
+"""Beyond these a wait is at its longest, and the power would only grow."""
 
 
-class State(Enum):
+def back_off_s(failures: int) -> float:
+    """Return the wait after so many failures in a row."""
+    return min(BACK_OFF_S_MIN * 2.0 ** min(failures, _DOUBLINGS_MAX), BACK_OFF_S_MAX)
+
+
+class PartitionStatus(Enum):
     """Who reads a partition now."""
 
-    READ = auto()
+    FETCHED = auto()
     RESETTING = auto()
     """Its position is gone; where to go on is being asked."""
     UNJUDGED = auto()
     """What arrived has no whole batch at its beginning: nothing more is asked until it is read."""
     STOPPED = auto()
     """A batch of it cannot be right, and an operator has to look."""
-    ORDINARY = auto()
+    AIOKAFKA = auto()
     """aiokafka does."""
     GONE = auto()
     """Its assignment ended."""
 
 
 @dataclass(slots=True, eq=False)
-class Reading:
+class PartitionState:
     """Where one partition of one assignment stands.
 
     `position` is the first offset that was not taken out of an answer; `ask_at` is what is fetched
     next, beyond the answers that wait to be read. Whatever arrives or waits counts only while its
-    offset is the one that is due: so a seek needs nothing but to set both.
+    offset is the one that is due: so a seek needs nothing but to set both. `damages` counts how
+    often in a row what was fetched could not be right.
     """
 
     partition: Partition
     position: int
     ask_at: int
-    state: State = State.READ
+    status: PartitionStatus = PartitionStatus.FETCHED
     high_water: int | None = None
     not_before_s: float = 0.0
     failures: int = 0
     damages: int = 0
-    """How often in a row what was fetched could not be right."""
 
     @classmethod
-    def at(cls, partition: Partition, position: int) -> "Reading":
-        """Begun at `position`."""
+    def at(cls, partition: Partition, position: int) -> "PartitionState":
+        """Begin at `position`."""
         return cls(partition, position, position)
 
     def __str__(self) -> str:
         return f"{self.partition.topic}/{self.partition.number}"
 
+    @property
+    def counts(self) -> bool:
+        """Whether what was fetched of it may still be handed out."""
+        return self.status in (PartitionStatus.FETCHED, PartitionStatus.UNJUDGED)
+
     def move(self, offset: int) -> None:
         """Read on from `offset`; what was fetched from elsewhere counts no more."""
         self.position = self.ask_at = offset
-        if self.state in (State.UNJUDGED, State.RESETTING, State.STOPPED):
-            self.state = State.READ
+        if self.status not in (PartitionStatus.AIOKAFKA, PartitionStatus.GONE):
+            self.status = PartitionStatus.FETCHED
 
     def is_due(self, now_s: float) -> bool:
-        """Whether it is to be fetched now."""
-        return self.state is State.READ and self.not_before_s <= now_s
+        """Return whether it is to be fetched now."""
+        return self.status is PartitionStatus.FETCHED and self.not_before_s <= now_s
 
     def back_off(self, now_s: float) -> None:
-        """It failed: not again at once, and later each time."""
-        wait_s = min(BACK_OFF_S_MIN * 2**self.failures, BACK_OFF_S_MAX)
-        self.not_before_s = now_s + wait_s
-        self.failures = min(self.failures + 1, 10)
+        """Fetch it again later, after each failure in a row later still."""
+        self.not_before_s = now_s + back_off_s(self.failures)
+        self.failures += 1
 
     def went_well(self) -> None:
-        """It was read."""
+        """Forget failures: records of it were read."""
         self.failures = self.damages = 0
 
 
-class Meaning(Enum):
+class ErrorMeaning(Enum):
     """What to do about an error code in an answer."""
 
     ELSEWHERE = "its leader is elsewhere: ask where, and there"
@@ -83,21 +95,21 @@ class Meaning(Enum):
 
 
 MEANINGS = {
-    1: Meaning.GONE,  # OFFSET_OUT_OF_RANGE
-    2: Meaning.DAMAGED,  # CORRUPT_MESSAGE
-    3: Meaning.ELSEWHERE,  # UNKNOWN_TOPIC_OR_PARTITION: perhaps not known there yet
-    5: Meaning.ELSEWHERE,  # LEADER_NOT_AVAILABLE
-    6: Meaning.ELSEWHERE,  # NOT_LEADER_OR_FOLLOWER
-    8: Meaning.ELSEWHERE,  # BROKER_NOT_AVAILABLE
-    9: Meaning.ELSEWHERE,  # REPLICA_NOT_AVAILABLE
-    13: Meaning.ELSEWHERE,  # NETWORK_EXCEPTION
-    29: Meaning.FORBIDDEN,  # TOPIC_AUTHORIZATION_FAILED
-    56: Meaning.ELSEWHERE,  # KAFKA_STORAGE_ERROR: its disk failed, another replica will lead
-    72: Meaning.ELSEWHERE,  # LISTENER_NOT_FOUND
-    74: Meaning.ELSEWHERE,  # FENCED_LEADER_EPOCH
-    75: Meaning.LATER,  # UNKNOWN_LEADER_EPOCH
-    78: Meaning.LATER,  # OFFSET_NOT_AVAILABLE: a new leader does not know its high water mark yet
-    100: Meaning.ELSEWHERE,  # UNKNOWN_TOPIC_ID
-    103: Meaning.ELSEWHERE,  # INCONSISTENT_TOPIC_ID
+    1: ErrorMeaning.GONE,  # OFFSET_OUT_OF_RANGE
+    2: ErrorMeaning.DAMAGED,  # CORRUPT_MESSAGE
+    3: ErrorMeaning.ELSEWHERE,  # UNKNOWN_TOPIC_OR_PARTITION: perhaps not known there yet
+    5: ErrorMeaning.ELSEWHERE,  # LEADER_NOT_AVAILABLE
+    6: ErrorMeaning.ELSEWHERE,  # NOT_LEADER_OR_FOLLOWER
+    8: ErrorMeaning.ELSEWHERE,  # BROKER_NOT_AVAILABLE
+    9: ErrorMeaning.ELSEWHERE,  # REPLICA_NOT_AVAILABLE
+    13: ErrorMeaning.ELSEWHERE,  # NETWORK_EXCEPTION
+    29: ErrorMeaning.FORBIDDEN,  # TOPIC_AUTHORIZATION_FAILED
+    56: ErrorMeaning.ELSEWHERE,  # KAFKA_STORAGE_ERROR: its disk failed, another replica will lead
+    72: ErrorMeaning.ELSEWHERE,  # LISTENER_NOT_FOUND
+    74: ErrorMeaning.ELSEWHERE,  # FENCED_LEADER_EPOCH
+    75: ErrorMeaning.LATER,  # UNKNOWN_LEADER_EPOCH
+    78: ErrorMeaning.LATER,  # OFFSET_NOT_AVAILABLE: a new leader does not know its high water mark
+    100: ErrorMeaning.ELSEWHERE,  # UNKNOWN_TOPIC_ID
+    103: ErrorMeaning.ELSEWHERE,  # INCONSISTENT_TOPIC_ID
 }
 """By error code (Kafka protocol guide, "Error Codes"); any other is named in the log and LATER."""

@@ -206,7 +206,7 @@ class Metrics(Catalogue):
         )
         self.ordinary = self._gauge(
             "ringfence_partitions_ordinary",
-            "Partitions that aiokafka fetches record by record instead of the fast lane.",
+            "Partitions that aiokafka fetches record by record instead of the fetcher.",
             "Above 0: the slow way, about 2 us a record more. The log says why: calls.fetch, no"
             " kernels, an old broker, records in a message format of before Kafka 0.11.",
             workers="livesum",

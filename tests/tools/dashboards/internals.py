@@ -86,7 +86,7 @@ def _way() -> list[Any]:
         ),
         graph(
             "Partitions",
-            "Are they spread, and all on the fast lane?",
+            "Are they spread, and all read by the fetcher?",
             ("sum(ringfence_partitions)", "assigned"),
             ("sum(ringfence_partitions_ordinary)", "read record by record"),
             unit="none",

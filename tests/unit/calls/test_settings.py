@@ -28,7 +28,7 @@ TOPICS: dict[str, Any] = {
     ("make", "change", "message"),
     [
         (SourceSettings, {"start_at": "middle"}, "earliest or latest"),
-        (SourceSettings, {"fetch": "fast"}, "lane or ordinary"),
+        (SourceSettings, {"fetch": "fast"}, "fetcher or aiokafka"),
         (SourceSettings, {"corrupt_batches": "drop"}, "stop or skip"),
         (SourceSettings, {"session_timeout_ms": 40}, "session_timeout_ms"),
         (SourceSettings, {"rebalance_timeout_ms": 11_000}, "rebalance_timeout_ms"),

@@ -15,7 +15,7 @@ PARENT = b"00-%b-%b-01" % (TRACE, SPAN)
 
 
 def on_the_wire(records):
-    """A batch as the lane gives it: values, each with its record's headers right behind it."""
+    """A batch as the fetcher gives it: values, each with its record's headers right behind it."""
     data, starts, sizes = b"", [], []
     for value, headers in records:
         starts.append(len(data))
@@ -96,7 +96,7 @@ def test_a_state_that_can_not_be_carried_is_left_out(state):
     )
 )
 def test_headers_behind_values_are_those_of_the_records(records):
-    """The lane's batches name the same contexts as headers that came as objects."""
+    """The fetcher's batches name the same contexts as headers that came as objects."""
     raw = on_the_wire(records)
     assert contexts_of(raw, range(len(raw))) == [context_in(held) for _, held in records]
     having = rows_with_headers(raw, np.arange(len(raw))).tolist()

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from stream.cli.common import settings_of
 from stream.cli.main import app
 from stream.cli.timeout import CHOSEN, LOCAL, SERVICES, TIMEOUT_S
-from stream.kafka.outage import Patience
+from stream.kafka.clients import Patience
 from stream.kafka.settings import KafkaSettings
 
 ROOT: Any = typer.main.get_command(app)
@@ -65,7 +65,7 @@ def test_no_time_is_refused(wrong: str) -> None:
 def test_patience_begins_anew_with_what_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only a wait in which nothing came is over; who waits for ever is never told."""
     at_s = [0.0]
-    monkeypatch.setattr("stream.kafka.outage.monotonic_s", lambda: at_s[0])
+    monkeypatch.setattr("stream.kafka.clients.monotonic_s", lambda: at_s[0])
     kafka = KafkaSettings("h:1", "x", patience_s=10.0)
     patience, ever = Patience(kafka), Patience(KafkaSettings("h:1", "x"))
     at_s[0] = 9.0

@@ -26,7 +26,7 @@ from stream.core.model.decision import Verdict
 from stream.core.policy.list_scope import Scope
 from stream.engine.worker_metrics import State, Watched
 from stream.kafka.batch import Partition
-from stream.kafka.call_events import Event as CallEvent
+from stream.kafka.call_events import CallEvent
 from stream.lists.follower.list_events import Event, EventKind
 from stream.ops.clock import now_ms
 from tests.support.agreements import agreement
@@ -41,7 +41,7 @@ def watched() -> Watched:
 
 def a_source(**changes: Any) -> Any:
     """As much of a source as is looked at."""
-    quiet = {"silent_s": 0.0, "stopped_partitions": 0, "ordinary_partitions": 0}
+    quiet = {"silent_s": 0.0, "stopped_partitions": 0, "partitions_by_aiokafka": 0}
     return SimpleNamespace(**{"lags": dict, "starts": {}, "assigned": True, **quiet, **changes})
 
 
@@ -85,7 +85,7 @@ def test_a_worker_that_stops_is_not_ready(watched: Watched) -> None:
         lags=dict,
         starts={},
         stopped_partitions=0,
-        ordinary_partitions=0,
+        partitions_by_aiokafka=0,
         assigned=True,
     )
     for stopping, ready in ((False, 1), (True, 0)):
@@ -182,7 +182,7 @@ def test_a_kafka_that_falls_silent_is_told_once(watched: Watched, caplog) -> Non
 
 def test_partitions_that_are_not_read_as_they_should_be_are_told(watched: Watched) -> None:
     """Stopped ones are the alarm, ordinary ones the reason why a worker is slow."""
-    source = a_source(stopped_partitions=1, ordinary_partitions=2)
+    source = a_source(stopped_partitions=1, partitions_by_aiokafka=2)
     watched.look(source, EMPTY_BLOCKLISTS)
     assert value(watched, "ringfence_partitions_stopped") == 1
     assert value(watched, "ringfence_partitions_ordinary") == 2

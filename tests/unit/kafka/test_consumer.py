@@ -10,11 +10,10 @@ from aiokafka.errors import CommitFailedError
 
 from stream.core import kernels
 from stream.core.model.errors import SourceDown
-from stream.kafka.aiokafka_reader import AiokafkaReader
 from stream.kafka.batch import Partition
 from stream.kafka.consumer import KafkaSource, PartitionsLost
-from stream.kafka.fetch.fetcher import Fetcher
-from stream.kafka.reader_factory import reader_for
+from stream.kafka.fetch.fetcher import Fetcher, reader_for
+from stream.kafka.reader import AiokafkaReader
 from stream.kafka.settings import KafkaSettings, SourceSettings
 from tests.support.waiting import HANGS_S
 
@@ -86,14 +85,14 @@ async def test_records_that_go_back_end_the_worker(source: KafkaSource) -> None:
 
 
 async def test_the_reader_is_the_one_that_is_asked_for_or_can_be_had() -> None:
-    """The lane unless the settings say otherwise, or there are no kernels."""
+    """The fetcher unless the settings say otherwise, or there are no kernels."""
 
     def kind(fetch: str) -> type[object]:
         settings = SourceSettings(("calls",), "g", "", "earliest", 6000, 30_000, fetch=fetch)
         consumer: Any = SimpleNamespace(_client=None)
         return type(reader_for(consumer, KafkaSettings("", "test"), settings, lambda _: None))
 
-    assert kind("lane") is (Fetcher if kernels.compiled() else AiokafkaReader)
-    assert kind("ordinary") is AiokafkaReader
+    assert kind("fetcher") is (Fetcher if kernels.compiled() else AiokafkaReader)
+    assert kind("aiokafka") is AiokafkaReader
     with kernels.reference_only():
-        assert kind("lane") is AiokafkaReader
+        assert kind("fetcher") is AiokafkaReader

@@ -1,4 +1,4 @@
-"""The lane against brokers that behave: everything comes, once, in order, whoever leads it."""
+"""The fetcher against brokers that behave: everything comes, once, in order, whoever leads it."""
 
 import asyncio
 import ssl
@@ -12,12 +12,12 @@ from aiokafka.errors import GroupAuthorizationFailedError, KafkaError
 
 from stream.core.model.errors import SourceDown
 from stream.kafka.batch import Partition
-from stream.kafka.call_events import Event
+from stream.kafka.call_events import CallEvent
 from stream.kafka.fetch import fetched_batches, fetcher
 from stream.kafka.fetch.broker import Broker
 from stream.kafka.fetch.partition_state import MEANINGS
 from tests.support.record_batches import Row, batch, marker
-from tests.support.scripted_broker import P0, P1, P2, Cluster, lane
+from tests.support.scripted_broker import P0, P1, P2, Cluster, fetching
 
 
 def numbered(count: int, start: int = 0) -> list[tuple[int, bytes]]:
@@ -33,11 +33,11 @@ def filled(
 
 
 async def test_everything_comes_once_in_order() -> None:
-    """Many batches in many answers, taken in pieces that fit no batch."""
+    """Many batches in many answers, taken in numbers that fit no batch."""
     async with Cluster() as cluster:
         filled(cluster, P0, 60, 7)
         filled(cluster, P1, 3, 50)
-        async with lane(cluster) as lab:
+        async with fetching(cluster) as lab:
             await lab.until(570, records_max=11)
             await lab.quiet()
             assert lab.found == {P0: numbered(420), P1: numbered(150)}
@@ -49,7 +49,7 @@ async def test_reading_begins_in_the_middle_of_a_batch() -> None:
     """The broker gives the whole batch; what lies before the position is not given again."""
     async with Cluster() as cluster:
         filled(cluster, P0, 2, 10)
-        async with lane(cluster, {P0: 13}) as lab:
+        async with fetching(cluster, {P0: 13}) as lab:
             await lab.until(7)
             assert lab.found == {P0: numbered(7, 13)}
 
@@ -58,7 +58,7 @@ async def test_what_is_written_later_comes_as_well() -> None:
     """An answer of nothing is asked again."""
     async with Cluster() as cluster:
         filled(cluster, P0, 1, 5)
-        async with lane(cluster) as lab:
+        async with fetching(cluster) as lab:
             await lab.until(5)
             filled(cluster, P0, 1, 5)
             await lab.until(10)
@@ -69,7 +69,7 @@ async def test_the_next_answer_is_asked_for_before_the_last_is_worked_on() -> No
     """Two answers at most are in memory, and the second is fetched while the first is worked on."""
     async with Cluster() as cluster:
         filled(cluster, P0, 200, 20)
-        async with lane(cluster) as lab:
+        async with fetching(cluster) as lab:
             await lab.until(1, records_max=1)
             await asyncio.sleep(0.1)
             assert len(cluster.asked) == 2
@@ -84,7 +84,7 @@ async def test_a_full_partition_starves_no_other() -> None:
         filled(cluster, P0, 300, 20)
         filled(cluster, P1, 300, 20)
         filled(cluster, P2, 1, 5)
-        async with lane(cluster, answer_bytes=4096) as lab:
+        async with fetching(cluster, answer_bytes=4096) as lab:
             await lab.until(holds=lambda: len(lab.found[P2]) == 5)
             assert sum(map(len, lab.found.values())) < 2000
 
@@ -94,7 +94,7 @@ async def test_a_batch_larger_than_a_fetch_comes_alone() -> None:
     async with Cluster() as cluster:
         filled(cluster, P0, 40, 20)
         cluster.records(P1, [b"x" * 20_000, b"y"])
-        async with lane(cluster) as lab:
+        async with fetching(cluster) as lab:
             await lab.until(802)
             assert lab.found[P1] == [(0, b"x" * 20_000), (1, b"y")]
             assert lab.found[P0] == numbered(800)
@@ -106,7 +106,7 @@ async def test_aborted_transactions_are_not_read() -> None:
         cluster.add(P0, batch(0, [Row(0, b"no"), Row(1, b"no")], 0x10, 7), marker(2, 7, 0))
         cluster.add(P0, batch(3, [Row(0, b"yes")], 0x10, 7), marker(4, 7, 1))
         cluster.aborted[P0] = [(7, 0)]
-        async with lane(cluster) as lab:
+        async with fetching(cluster) as lab:
             await lab.until(1)
             await lab.quiet()
             assert lab.found == {P0: [(3, b"yes")]}
@@ -118,7 +118,7 @@ async def test_a_seek_repeats_from_there_on() -> None:
     async with Cluster() as cluster:
         filled(cluster, P0, 50, 10)
         filled(cluster, P1, 50, 10)
-        async with lane(cluster) as lab:
+        async with fetching(cluster) as lab:
             await lab.until(25, records_max=5)
             lab.reader.seek({P0: 3})
             before = dict(lab.found)
@@ -133,7 +133,7 @@ async def test_an_assignment_that_ended_gives_nothing() -> None:
     """Neither what waits nor what is on its way; the next one begins where it is told."""
     async with Cluster() as cluster:
         filled(cluster, P0, 100, 10)
-        async with lane(cluster) as lab:
+        async with fetching(cluster) as lab:
             await lab.until(10, records_max=10)
             lab.reader.end()
             assert lab.reader.high_water(P0) is None
@@ -148,7 +148,7 @@ async def test_a_leader_that_moves_is_followed() -> None:
     async with Cluster(nodes=2) as cluster:
         filled(cluster, P0, 5, 10)
         filled(cluster, P1, 5, 10, leader=1)
-        async with lane(cluster) as lab:
+        async with fetching(cluster) as lab:
             await lab.until(100)
             cluster.leaders[P0] = 1
             filled(cluster, P0, 5, 10)
@@ -167,7 +167,7 @@ async def test_a_leader_that_moves_with_an_answer_on_its_way_loses_nothing(caplo
     async with Cluster(nodes=2) as cluster:
         filled(cluster, P0, 50, 10)
         cluster.spoils += [slow]
-        async with lane(cluster) as lab:
+        async with fetching(cluster) as lab:
             await lab.until(500)
             await lab.quiet()
             assert lab.found == {P0: numbered(500)}
@@ -179,7 +179,7 @@ async def test_a_partition_without_a_leader_is_waited_for() -> None:
     async with Cluster(nodes=2) as cluster:
         filled(cluster, P0, 1, 10, leader=-1)
         filled(cluster, P1, 1, 10, leader=1)
-        async with lane(cluster) as lab:
+        async with fetching(cluster) as lab:
             await lab.until(10)
             cluster.leaders[P0] = 0
             await lab.until(20)
@@ -191,7 +191,7 @@ async def test_leaders_are_asked_for_until_there_is_an_answer() -> None:
     """A question that failed is asked again: else a partition would not be read for minutes."""
     async with Cluster() as cluster:
         filled(cluster, P0, 1, 10, leader=-1)
-        async with lane(cluster) as lab:
+        async with fetching(cluster) as lab:
             cluster.metadata_failures = 2
             await lab.until(holds=lambda: not cluster.metadata_failures)
             cluster.leaders[P0] = 0
@@ -204,7 +204,7 @@ async def test_a_broker_that_is_away_holds_up_nobody_elses_partitions() -> None:
     async with Cluster(nodes=2) as cluster:
         filled(cluster, P0, 5, 10)
         filled(cluster, P1, 5, 10, leader=1)
-        async with lane(cluster) as lab:
+        async with fetching(cluster) as lab:
             await lab.until(100)
             await cluster.kill(1)
             filled(cluster, P1, 5, 10)
@@ -218,13 +218,13 @@ async def test_a_broker_that_is_away_holds_up_nobody_elses_partitions() -> None:
 
 
 async def test_an_old_broker_leaves_its_partitions_to_aiokafka() -> None:
-    """Fetch version 11 is what the lane speaks."""
+    """Fetch version 11 is what the fetcher speaks."""
     async with Cluster(versions=(4, 10)) as cluster:
         filled(cluster, P0, 1, 10)
-        async with lane(cluster, {P0: 4}) as lab:
-            await lab.until(holds=lambda: lab.reader.ordinary == 1)
+        async with fetching(cluster, {P0: 4}) as lab:
+            await lab.until(holds=lambda: lab.reader.by_aiokafka == 1)
             assert lab.member.resumed == {P0: 4}
-            assert lab.events == [Event.LANE_LEFT]
+            assert lab.events == [CallEvent.LEFT_TO_AIOKAFKA]
             connections = cluster.connections
             await lab.quiet()
             assert (cluster.connections, lab.reader.silent_s) == (connections, 0)
@@ -239,8 +239,8 @@ async def test_both_kinds_of_partitions_are_read_by_turns() -> None:
     async with Cluster() as cluster:
         cluster.add(P0, old)
         filled(cluster, P1, 100, 20)
-        async with lane(cluster) as lab:
-            await lab.until(holds=lambda: lab.reader.ordinary == 1)
+        async with fetching(cluster) as lab:
+            await lab.until(holds=lambda: lab.reader.by_aiokafka == 1)
             tp = TopicPartition("calls", 0)
             for offset in range(50):
                 fields = {"value": b"call %d" % offset, "timestamp": 0, "headers": ()}
@@ -261,7 +261,7 @@ async def test_the_groups_errors_come_up(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(fetcher, "GROUP_S", 0.0)
     async with Cluster() as cluster:
         filled(cluster, P0, 1, 10)
-        async with lane(cluster) as lab:
+        async with fetching(cluster) as lab:
             await lab.until(10)
             lab.member.fetched.append(GroupAuthorizationFailedError("g"))
             with pytest.raises(GroupAuthorizationFailedError):
@@ -276,8 +276,8 @@ async def test_an_old_message_format_is_left_to_aiokafka() -> None:
         filled(cluster, P0, 1, 10)
         cluster.add(P0, old)
         filled(cluster, P1, 1, 10)
-        async with lane(cluster) as lab:
-            await lab.until(20, lambda: lab.reader.ordinary == 1)
+        async with fetching(cluster) as lab:
+            await lab.until(20, lambda: lab.reader.by_aiokafka == 1)
             assert lab.member.resumed == {P0: 10}
             filled(cluster, P1, 1, 10)
             await lab.until(30)
@@ -290,7 +290,7 @@ async def test_every_error_that_passes_is_waited_out(code: int) -> None:
         filled(cluster, P0, 2, 10)
         filled(cluster, P1, 2, 10)
         cluster.errors[P0] += [code, code]
-        async with lane(cluster) as lab:
+        async with fetching(cluster) as lab:
             await lab.until(40)
             assert lab.found == {P0: numbered(20), P1: numbered(20)}
 
@@ -300,7 +300,7 @@ async def test_topics_that_may_not_be_read_end_the_worker() -> None:
     async with Cluster() as cluster:
         filled(cluster, P0, 1, 1)
         cluster.errors[P0] += [29]
-        async with lane(cluster) as lab:
+        async with fetching(cluster) as lab:
             with pytest.raises(SourceDown, match=r"calls/0.*TopicAuthorizationFailed"):
                 await lab.until(1)
 
@@ -313,8 +313,8 @@ async def test_a_position_that_is_gone_is_set_as_the_settings_say(
     async with Cluster() as cluster:
         cluster.starts[P0] = 100
         filled(cluster, P0, 10, 10)
-        async with lane(cluster, {P0: 7}, start_at=start_at) as lab:
-            await lab.until(holds=lambda: Event.POSITION_RESET in lab.events)
+        async with fetching(cluster, {P0: 7}, start_at=start_at) as lab:
+            await lab.until(holds=lambda: CallEvent.POSITION_RESET in lab.events)
             filled(cluster, P0, 1, 10)
             await lab.until(210 - first)
             assert lab.found == {P0: numbered(210 - first, first)}
@@ -325,7 +325,7 @@ async def test_a_place_to_go_on_is_asked_for_again(monkeypatch: pytest.MonkeyPat
     async with Cluster() as cluster:
         cluster.starts[P0] = 100
         filled(cluster, P0, 1, 10)
-        async with lane(cluster, {P0: 7}) as lab:
+        async with fetching(cluster, {P0: 7}) as lab:
             asked = lab.member.beginning_offsets
             answers = [KafkaError("no leader")]
 
@@ -340,13 +340,13 @@ async def test_a_place_to_go_on_is_asked_for_again(monkeypatch: pytest.MonkeyPat
             assert lab.found == {P0: numbered(10, 100)}
 
 
-async def test_a_large_stretch_is_worked_on_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No batch is made of more than a piece, however many partitions an answer has."""
-    monkeypatch.setattr(fetched_batches, "PIECE_BYTES", 100)
+async def test_a_large_answer_is_worked_on_in_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No batch is made of more than a group, however many partitions an answer has."""
+    monkeypatch.setattr(fetched_batches, "GROUP_BYTES", 100)
     async with Cluster() as cluster:
         for partition in (P0, P1, P2):
             filled(cluster, partition, 1, 30)
-        async with lane(cluster, answer_bytes=16_000) as lab:
+        async with fetching(cluster, answer_bytes=16_000) as lab:
             await lab.until(90)
             assert max(lab.batches) == 30
             assert lab.found == dict.fromkeys((P0, P1, P2), numbered(30))
@@ -365,7 +365,7 @@ async def test_a_connection_that_is_encrypted_is_taken_over_as_well(tmp_path: Pa
     async with Cluster(tls=listens) as cluster:
         filled(cluster, P0, 100, 20)
         cluster.records(P0, [b"x" * 300_000])
-        async with lane(cluster, answer_bytes_max=2**20, tls=trusts) as lab:
+        async with fetching(cluster, answer_bytes_max=2**20, tls=trusts) as lab:
             await lab.until(2001)
             assert lab.found[P0][:-1] == numbered(2000)
             assert lab.found[P0][-1] == (2000, b"x" * 300_000)
@@ -375,7 +375,7 @@ async def test_a_bug_beside_the_loop_ends_the_worker(monkeypatch: pytest.MonkeyP
     """Nothing that runs by itself dies in silence while calls wait."""
     async with Cluster() as cluster:
         filled(cluster, P0, 1, 10)
-        async with lane(cluster) as lab:
+        async with fetching(cluster) as lab:
             await lab.until(10)
             monkeypatch.setattr(Broker, "tend", None)
             with pytest.raises(TypeError, match="not callable"):
@@ -387,7 +387,7 @@ async def test_silence_is_the_brokers_not_the_workers() -> None:
     """Seconds count while a broker owes an answer or is away, not while answers wait for us."""
     async with Cluster() as cluster:
         filled(cluster, P0, 200, 20)
-        async with lane(cluster) as lab:
+        async with fetching(cluster) as lab:
             await lab.until(1, records_max=1)
             await asyncio.sleep(0.2)
             assert lab.reader.silent_s == 0

@@ -1,4 +1,4 @@
-"""The lane and aiokafka's own fetcher read the same topics: the same records, byte for byte."""
+"""The fetcher and aiokafka's own fetcher read the same topics: the same records, byte for byte."""
 
 import asyncio
 import itertools
@@ -18,8 +18,7 @@ from hypothesis import strategies as st
 
 from stream.core.model.byte_strings import Texts
 from stream.kafka.batch import Partition, RawBatch
-from stream.kafka.fetch.fetcher import Fetcher
-from stream.kafka.reader_factory import reader_for
+from stream.kafka.fetch.fetcher import Fetcher, reader_for
 from stream.kafka.settings import KafkaSettings, SourceSettings
 from tests.support.record_batches import text, varint
 from tests.support.waiting import Patience
@@ -86,7 +85,7 @@ plans = st.lists(writes, min_size=1, max_size=6)
 @asynccontextmanager
 async def topic(bootstrap: str, **configs: str) -> AsyncIterator[str]:
     """A topic for one example."""
-    name = f"lane{next(_names)}-{time.time_ns()}"
+    name = f"fetcher{next(_names)}-{time.time_ns()}"
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     bytes_max = str(RECORD_BYTES_MAX + 4096)
@@ -192,30 +191,30 @@ async def by_aiokafka(bootstrap: str, topic: str) -> tuple[Read, dict[Partition,
     return found, {Partition(*tp): end for tp, end in ends.items()}
 
 
-async def by_the_lane(
+async def by_the_fetcher(
     bootstrap: str,
     topic: str,
     expected: Read,
     ends: dict[Partition, int],
     between: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
-    """What the lane finds up to `ends` is just that; `between` happens once, half-way."""
+    """Read with the fetcher up to `ends`, and compare; `between` happens once, half-way."""
     found: Counter[Partition] = Counter()
     half = sum(map(len, expected.values())) // 2
     async with consumer(bootstrap, topic) as made:
         chosen = SourceSettings((topic,), "", "", "earliest", 30_000, 30_000)
-        reader = reader_for(made, KafkaSettings(bootstrap, "lane"), chosen, lambda _: None)
+        reader = reader_for(made, KafkaSettings(bootstrap, "fetcher"), chosen, lambda _: None)
         assert isinstance(reader, Fetcher)
         await reader.start()
         try:
             reader.hold(ends)
             reader.begin(1, dict.fromkeys(ends, 0))
-            readings = dict(reader._readings)
-            patience = Patience("the lane to read to the end")
+            states = dict(reader._states)
+            patience = Patience("the fetcher to read to the end")
             while reader._fetched.begun or any(
-                readings[name].position < end for name, end in ends.items()
+                states[name].position < end for name, end in ends.items()
             ):
-                patience.check((found.total(), {name: readings[name].position for name in ends}))
+                patience.check((found.total(), {name: states[name].position for name in ends}))
                 batch = await reader.take(7, 20)
                 for partition, start, stop in batch.segments:
                     for row in range(start, stop):
@@ -227,7 +226,7 @@ async def by_the_lane(
         finally:
             await reader.stop()
     assert found == {partition: len(records) for partition, records in expected.items()}
-    assert reader.stopped == reader.ordinary == 0
+    assert reader.stopped == reader.by_aiokafka == 0
 
 
 def assert_same(batch: RawBatch, row: int, expected: Record) -> None:
@@ -262,7 +261,7 @@ def test_both_readers_find_the_same(kafka, plan: list[Write]) -> None:
             for one in plan:
                 await write(kafka.bootstrap, name, one)
             await until_ended(kafka.bootstrap, name)
-            await by_the_lane(kafka.bootstrap, name, *await by_aiokafka(kafka.bootstrap, name))
+            await by_the_fetcher(kafka.bootstrap, name, *await by_aiokafka(kafka.bootstrap, name))
 
     asyncio.run(one_topic())
 
@@ -275,7 +274,7 @@ async def test_log_append_time_is_the_brokers(kafka):
         times_ms = [one.timestamp_ms for rows in expected.values() for one in rows]
         assert len(times_ms) == 20
         assert min(times_ms) > time.time() * 1000 - 60_000
-        await by_the_lane(kafka.bootstrap, name, expected, ends)
+        await by_the_fetcher(kafka.bootstrap, name, expected, ends)
 
 
 async def test_the_open_end_of_a_transaction_is_waited_for(kafka):
@@ -289,13 +288,13 @@ async def test_the_open_end_of_a_transaction_is_waited_for(kafka):
         await write(kafka.bootstrap, name, Write(None, "", 0, [5] * 12, False, 2))
         expected, ends = await by_aiokafka(kafka.bootstrap, name)
         assert sum(map(len, expected.values())) == 22
-        await by_the_lane(kafka.bootstrap, name, expected, ends)
+        await by_the_fetcher(kafka.bootstrap, name, expected, ends)
         await producer.commit_transaction()
         await producer.stop()
         await until_ended(kafka.bootstrap, name)
         expected, ends = await by_aiokafka(kafka.bootstrap, name)
         assert sum(map(len, expected.values())) == 25
-        await by_the_lane(kafka.bootstrap, name, expected, ends)
+        await by_the_fetcher(kafka.bootstrap, name, expected, ends)
 
 
 async def test_compaction_leaves_holes(kafka):
@@ -333,7 +332,7 @@ async def of_one_log(bootstrap: str, topic: str) -> None:
     while True:
         expected, ends = await by_aiokafka(bootstrap, topic)
         try:
-            await by_the_lane(bootstrap, topic, expected, ends)
+            await by_the_fetcher(bootstrap, topic, expected, ends)
         except AssertionError:
             if (await by_aiokafka(bootstrap, topic))[0] == expected:
                 raise
@@ -372,4 +371,4 @@ async def test_a_broker_that_restarts_in_mid_read(kafka):
             await asyncio.to_thread(kafka.kill)
             await asyncio.to_thread(kafka.start)
 
-        await by_the_lane(kafka.bootstrap, name, expected, ends, restart)
+        await by_the_fetcher(kafka.bootstrap, name, expected, ends, restart)

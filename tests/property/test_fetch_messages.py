@@ -12,12 +12,11 @@ from hypothesis import strategies as st
 from stream.core import kernels
 from stream.kafka.batch import Partition
 from stream.kafka.fetch.messages import (
-    Answer,
+    FetchAnswer,
     FetchSizes,
     Garbled,
     fetch_answer,
     fetch_request,
-    oversized,
 )
 from tests.support.record_batches import Row, batch, by_aiokafka, padded
 
@@ -125,9 +124,9 @@ def test_the_part_that_is_too_large_is_found() -> None:
         (number, 0, 0, 0, 0, [], -1, bytes(size)) for number, size in enumerate((5, 90, 99))
     ]
     data = framed(FetchResponse_v11(0, 0, 0, [("t", rows)]).encode())
-    answer: Answer = fetch_answer(data, len(data))
-    assert oversized(answer, 90) == answer.parts[2]
-    assert oversized(answer, 99) is None
+    answer: FetchAnswer = fetch_answer(data, len(data))
+    assert answer.oversized(90) == answer.parts[2]
+    assert answer.oversized(99) is None
 
 
 @pytest.mark.skipif(not kernels.compiled(), reason="there are no kernels")

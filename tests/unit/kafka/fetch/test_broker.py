@@ -1,4 +1,4 @@
-"""The lane against brokers that send what they should not: bounded, said, and nothing made up."""
+"""The fetcher against brokers that send what they should not: bounded, said, nothing made up."""
 
 import asyncio
 import logging
@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import pytest
 
-from stream.kafka.call_events import Event
+from stream.kafka.call_events import CallEvent
 from stream.kafka.fetch import broker
-from stream.kafka.fetch.connection import Buffer, Connection
+from stream.kafka.fetch.connection import Buffer, FetchConnection
 from tests.support.record_batches import Row, batch
-from tests.support.scripted_broker import P0, P1, Cluster, Spoil, lane
+from tests.support.scripted_broker import P0, P1, Cluster, Spoil, fetching
 
 
 async def garbage(message: bytes, writer: asyncio.StreamWriter) -> bytes:
@@ -78,7 +78,7 @@ async def test_an_answer_that_is_none_is_said_and_asked_again(
     async with Cluster() as cluster:
         cluster.records(P0, [b"a", b"b"])
         cluster.spoils += [spoil, spoil]
-        async with lane(cluster) as lab:
+        async with fetching(cluster) as lab:
             with caplog.at_level(logging.INFO):
                 await lab.until(2)
                 await lab.quiet(30)
@@ -103,7 +103,7 @@ async def test_a_broker_that_stalls_in_mid_answer_is_given_up(
     async with Cluster() as cluster:
         cluster.records(P0, [b"a"])
         cluster.spoils += [stalls]
-        async with lane(cluster) as lab:
+        async with fetching(cluster) as lab:
             await lab.until(1)
             assert lab.found == {P0: [(0, b"a")]}
 
@@ -120,7 +120,7 @@ async def test_an_answer_that_comes_byte_by_byte_is_an_answer() -> None:
     async with Cluster() as cluster:
         cluster.records(P0, [b"a" * 5000])
         cluster.spoils += [drips]
-        async with lane(cluster) as lab:
+        async with fetching(cluster) as lab:
             await lab.until(1)
             assert lab.found == {P0: [(0, b"a" * 5000)]}
 
@@ -130,12 +130,12 @@ async def test_a_throttled_client_waits() -> None:
     async with Cluster() as cluster:
         cluster.records(P0, [b"a"])
         cluster.throttle_ms += [200]
-        async with lane(cluster) as lab:
+        async with fetching(cluster) as lab:
             await lab.until(1)
             cluster.records(P0, [b"b"])
             await lab.quiet(100)
             await lab.until(2)
-            assert lab.events == [Event.THROTTLED]
+            assert lab.events == [CallEvent.THROTTLED]
 
 
 def damaged(content: bytes) -> bytes:
@@ -152,7 +152,7 @@ async def test_a_batch_that_was_damaged_on_its_way_is_fetched_again() -> None:
         cluster.records(P0, [b"a"])
         cluster.records(P0, [b"b"])
         cluster.spoils += [harmed, harmed]
-        async with lane(cluster) as lab:
+        async with fetching(cluster) as lab:
             await lab.until(2)
             assert lab.found == {P0: [(0, b"a"), (1, b"b")]}
             assert not lab.events
@@ -166,13 +166,13 @@ async def test_a_damaged_batch_stops_its_partition_alone(caplog: pytest.LogCaptu
         cluster.add(P0, damaged(batch(1, [Row(0, b"b")])))
         cluster.records(P0, [b"c"])
         cluster.records(P1, [b"d"])
-        async with lane(cluster) as lab:
+        async with fetching(cluster) as lab:
             await lab.until(2, lambda: lab.reader.stopped)
             cluster.records(P1, [b"e"])
             await lab.until(3)
             await lab.quiet(50)
             assert lab.found == {P0: [(0, b"a")], P1: [(0, b"d"), (1, b"e")]}
-            assert lab.events == [Event.PARTITION_STOPPED]
+            assert lab.events == [CallEvent.PARTITION_STOPPED]
 
 
 @pytest.mark.expects_errors("calls/0: the batch at offset 1 is skipped: ")
@@ -182,10 +182,10 @@ async def test_a_damaged_batch_is_skipped_where_the_settings_say_so() -> None:
         cluster.records(P0, [b"a"])
         cluster.add(P0, damaged(batch(1, [Row(0, b"b"), Row(1, b"c")])))
         cluster.records(P0, [b"d"])
-        async with lane(cluster, skip_corrupt=True) as lab:
+        async with fetching(cluster, skip_corrupt=True) as lab:
             await lab.until(2)
             assert lab.found == {P0: [(0, b"a"), (3, b"d")]}
-            assert lab.events == [Event.BATCH_SKIPPED]
+            assert lab.events == [CallEvent.BATCH_SKIPPED]
 
 
 @pytest.mark.expects_errors("calls/0: reading stopped at offset 0: .*CorruptRecord")
@@ -194,7 +194,7 @@ async def test_a_broker_that_finds_its_own_records_damaged_is_believed() -> None
     async with Cluster() as cluster:
         cluster.records(P0, [b"a"])
         cluster.errors[P0] += [2] * 4
-        async with lane(cluster) as lab:
+        async with fetching(cluster) as lab:
             await lab.until(holds=lambda: lab.reader.stopped)
 
 
@@ -227,7 +227,7 @@ async def test_a_batch_beyond_every_limit_stops_its_partition(
         cluster.add(P0, make(3 * 2**20))
         cluster.records(P0, [b"c"])
         cluster.records(P1, [b"d"])
-        async with lane(cluster) as lab:
+        async with fetching(cluster) as lab:
             await lab.until(2, lambda: lab.reader.stopped)
             cluster.records(P1, [b"e"])
             await lab.until(3)
@@ -243,17 +243,17 @@ async def test_a_batch_beyond_every_limit_can_be_skipped(make: Callable[[int], b
         cluster.records(P0, [b"a"])
         cluster.add(P0, make(3 * 2**20))
         cluster.records(P0, [b"c"])
-        async with lane(cluster, skip_corrupt=True) as lab:
+        async with fetching(cluster, skip_corrupt=True) as lab:
             await lab.until(2)
             assert lab.found == {P0: [(0, b"a"), (2, b"c")]}
-            assert Event.BATCH_SKIPPED in lab.events
+            assert CallEvent.BATCH_SKIPPED in lab.events
 
 
 async def test_a_buffer_grows_to_what_comes_and_no_further() -> None:
     """An answer larger than the buffer, and smaller than may be."""
     async with Cluster() as cluster:
         cluster.records(P0, [b"a" * 700_000, b"b"])
-        async with lane(cluster, answer_bytes_max=2**20) as lab:
+        async with fetching(cluster, answer_bytes_max=2**20) as lab:
             await lab.until(2)
             assert lab.found == {P0: [(0, b"a" * 700_000), (1, b"b")]}
 
@@ -261,7 +261,7 @@ async def test_a_buffer_grows_to_what_comes_and_no_further() -> None:
 async def test_what_nobody_asked_for_ends_the_connection() -> None:
     """Bytes between two questions belong to nothing."""
     ended: list[str] = []
-    connection = Connection(1000, lambda *_: None, ended.append)
+    connection = FetchConnection(1000, lambda *_: None, ended.append)
     buffer = connection.get_buffer(-1)
     assert len(buffer) == 1
     connection.buffer_updated(1)
