@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn, TypeVar
 import typer
 
 from stream.cli.output import complain, err, out
-from stream.config.settings import Settings
+from stream.config.settings import EngineSettings, Settings
 from stream.core.model.errors import (
     ChangeConflict,
     ConfigInvalid,
@@ -93,7 +93,7 @@ def fail(text: str, code: int) -> NoReturn:
     raise typer.Exit(code)
 
 
-def with_list_store(settings: Settings, work: Callable[[ListStore], Awaitable[T]]) -> T:
+def with_list_store(settings: EngineSettings, work: Callable[[ListStore], Awaitable[T]]) -> T:
     """What `work` gives; a fault is printed and ends with its exit code."""
 
     async def whole() -> T:
@@ -108,7 +108,7 @@ def with_list_store(settings: Settings, work: Callable[[ListStore], Awaitable[T]
         raise typer.Exit(code) from fault
 
 
-def key_of(settings: Settings, circle: str) -> bytes:
+def key_of(settings: EngineSettings, circle: str) -> bytes:
     """The hashing key of a circle; raises ConfigInvalid if the settings have none."""
     key = settings.circle_keys().get(circle)
     if key is None:

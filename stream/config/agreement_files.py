@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal
 from cattrs import Converter
 
 from stream.config.sections import Filled
-from stream.config.settings import Settings
+from stream.config.settings import EngineSettings
 from stream.core.model.agreement import (
     FOREVER,
     Agreement,
@@ -281,7 +281,7 @@ class AgreementFolder:
         return True
 
 
-def agreements_of(settings: Settings) -> Agreements:
+def agreements_of(settings: EngineSettings) -> Agreements:
     """The agreements of the folder that the settings name. Raises ConfigInvalid."""
     return AgreementFolder(settings.agreements.folder()).start()
 

@@ -13,9 +13,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from stream import __version__
-from stream.config.feed_sources import KafkaOf, Source, source_of
 from stream.config.sections import Filled, feed_paths
-from stream.config.settings import Settings
+from stream.config.settings import EngineSettings
 from stream.core.model.entry import Category
 from stream.core.model.entry_fields import FIELDS
 from stream.core.model.errors import ConfigInvalid
@@ -23,6 +22,7 @@ from stream.core.model.time_zones import zone_of
 from stream.core.numbers.prefix_entries import PrefixRules
 from stream.core.policy.list_scope import codes_of_countries
 from stream.feeds.feed import Feed
+from stream.feeds.feed_sources import FeedSetup, KafkaOf, Source, source_of
 from stream.feeds.formats.rows import Format, ReadOptions
 from stream.feeds.gate import GateLimits
 from stream.feeds.value_parsers import Dates
@@ -138,18 +138,6 @@ class FeedFile:
             raise Problems(found)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FeedSetup:
-    """A feed and how it is followed. `whole_every_s` 0: as its transport does by itself."""
-
-    feed: Feed
-    source: Source
-    every_s: float
-    jitter_s: float
-    whole_every_s: int
-    path: Path
-
-
 @dataclass(frozen=True, slots=True)
 class House:
     """What holds for all feeds: our own numbers and country, prefixes, how Kafka is reached."""
@@ -160,7 +148,7 @@ class House:
     kafka: KafkaOf
 
 
-def house_of(settings: Settings) -> House:
+def house_of(settings: EngineSettings) -> House:
     """The same from the settings."""
     return House(
         settings.feeds.own_numbers,

@@ -10,12 +10,12 @@ from pathlib import Path
 from stream.config.agreement_files import AgreementFolder
 from stream.config.feed_files import house_of, read_feed
 from stream.config.sections import feed_paths
-from stream.config.settings import Settings
+from stream.config.settings import InsightSettings
 from stream.core.model.errors import ConfigInvalid
 from stream.ops.schema import checks
 
 
-def placeholders(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
+def placeholders(settings: InsightSettings, environ: Mapping[str, str]) -> Iterator[str]:
     """Each place that still has such an address: where, what is wrong, and what to write there."""
     if host := checks.reserved_host(settings.policy.redress_url):
         yield (
@@ -27,7 +27,7 @@ def placeholders(settings: Settings, environ: Mapping[str, str]) -> Iterator[str
             yield f'{place}: nobody can be asked: "{contact}" is at {host}, a name for examples'
 
 
-def _contacts(settings: Settings, environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def _contacts(settings: InsightSettings, environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Everybody who may be asked about a number, and where that is said."""
     for owner, section in settings.owners.items():
         yield f"owners.{owner}.contact", section.contact

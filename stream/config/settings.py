@@ -26,7 +26,6 @@ from stream.config.sections import (
     CallsSection,
     CircleSection,
     ExchangeSection,
-    FeedsSection,
     Filled,
     IngestSection,
     KafkaSection,
@@ -46,6 +45,7 @@ from stream.edge.http.token_file import TokenFile
 from stream.edge.http.tokens import Tokens, read_tokens
 from stream.edge.sinks.settings import SinksSection
 from stream.edge.sip.settings import SipSettings
+from stream.feeds.settings import FeedsSection
 from stream.kafka.settings import KafkaSettings, ServerWait
 from stream.lists.snapshot.circle_keys import CircleKeys, keys_in
 from stream.lists.store.settings import ListStoreSettings
@@ -100,8 +100,11 @@ class Secrets:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """The whole configuration."""
+class EngineSettings:
+    """Sections that lists and agreements are read by, and calls decided: all that `engine` sees.
+
+    `exchange` is here for the folder of circles' keys, `ops` for the kernels.
+    """
 
     kafka: KafkaSection
     redis: RedisSection
@@ -110,18 +113,11 @@ class Settings:
     switches: dict[Filled, SwitchSettings]
     trunks: dict[str, TrunkSection]
     circles: dict[Annotated[str, Checked(checks.circle_name)], CircleSection]
-    owners: dict[Filled, OwnerSection]
     policy: PolicySection
     lists: ListsSection
     feeds: FeedsSection
     agreements: AgreementsSection
     exchange: ExchangeSection
-    enforcement: EnforcementSection
-    serve: ServeSettings
-    sip: SipSettings
-    appeals: AppealsSection
-    ingest: IngestSection
-    sinks: SinksSection
     ops: OpsSection
     secrets: Secrets = field(default_factory=Secrets)
     asking: ServerWait = field(default_factory=ServerWait)
@@ -166,11 +162,6 @@ class Settings:
             patience_s=self.asking.patience_s,
         )
 
-    def certificates(self, *uses: str) -> dict[str, str]:
-        """The certificates that are shown to others, by what for: kafka, http."""
-        files = {"kafka": self.kafka.cert_file, "http": self.serve.cert_file}
-        return {use: files[use] for use in uses if files[use]}
-
     def list_store(self) -> ListStoreSettings:
         """For the register's clients."""
         return ListStoreSettings(
@@ -182,6 +173,20 @@ class Settings:
             bases_kept=self.lists.bases_kept,
             bases_kept_days=self.lists.bases_kept_days,
         )
+
+    def circle_keys(self) -> CircleKeys:
+        """Each circle's hashing key, `plain`'s (none) among them, and those to come."""
+        known = {PLAIN: b"", **self.secrets.circle_keys}
+        return CircleKeys(known, Path(self.exchange.circles_dir))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InsightSettings(EngineSettings):
+    """The engine's sections, and those that say whom to ask and who is told: all `insight` sees."""
+
+    owners: dict[Filled, OwnerSection]
+    appeals: AppealsSection
+    sinks: SinksSection
 
     def proxies(self) -> ListStoreSettings:
         """For the client of the SIP proxies' Redis."""
@@ -195,6 +200,21 @@ class Settings:
             timeout_s=section.timeout_s,
             named=("[sinks.redis] url", "RINGFENCE_PROXIES_REDIS_USERNAME and ..._PASSWORD"),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings(InsightSettings):
+    """The whole configuration: for commands and services, and for the doctor that checks it."""
+
+    enforcement: EnforcementSection
+    serve: ServeSettings
+    sip: SipSettings
+    ingest: IngestSection
+
+    def certificates(self, *uses: str) -> dict[str, str]:
+        """The certificates that are shown to others, by what for: kafka, http."""
+        files = {"kafka": self.kafka.cert_file, "http": self.serve.cert_file}
+        return {use: files[use] for use in uses if files[use]}
 
     def watched(self) -> tuple[Place, ...]:
         """Where our processes' metrics are: those of this configuration, then `[ops] watch`.
@@ -218,11 +238,6 @@ class Settings:
             if port
         ]
         return (*here, *(other(url) for url in self.ops.watch))
-
-    def circle_keys(self) -> CircleKeys:
-        """Each circle's hashing key, `plain`'s (none) among them, and those to come."""
-        known = {PLAIN: b"", **self.secrets.circle_keys}
-        return CircleKeys(known, Path(self.exchange.circles_dir))
 
     def token_file(self, take_up: Callable[[Tokens], None]) -> TokenFile:
         """Where clients' tokens are looked for, again and again."""

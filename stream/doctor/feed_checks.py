@@ -6,11 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from stream.config.feed_files import FeedSetup, House, read_each
-from stream.config.feed_sources import place_of
+from stream.config.feed_files import House, read_each
 from stream.config.sections import feed_paths
 from stream.core.model.errors import ConfigInvalid
 from stream.doctor.result import CheckLine, fail, ok, warn
+from stream.feeds.feed_sources import FeedSetup, place_of
 from stream.feeds.state_store import FeedBook
 from stream.feeds.version_files import Versions
 from stream.lists.store.settings import ListStoreSettings

@@ -12,7 +12,7 @@ from stream.calls.deduplicate import Repeats
 from stream.calls.dialects import has_own_ids
 from stream.calls.dialects.dialect import Dialect
 from stream.calls.plausibility.bursts import Bursts
-from stream.config.settings import Settings
+from stream.config.settings import EngineSettings
 from stream.core.filters.blocklists import Blocklists
 from stream.core.model.agreement import Agreements
 from stream.core.numbers.emergency import EmergencyNumbers
@@ -36,7 +36,7 @@ class Decider:
     there are none or two hundred.
     """
 
-    settings: Settings
+    settings: EngineSettings
     current: Callable[[], Blocklists]
     agreements: Callable[[], Agreements]
     clock_ms: Callable[[], int] = now_ms
@@ -84,7 +84,7 @@ class Decider:
         self._seen, self._agreed = blocklists, agreed
 
 
-def use_kernels(settings: Settings) -> Warmth:
+def use_kernels(settings: EngineSettings) -> Warmth:
     """Switch the compiled kernels on, unless the settings say no; before lists are built. Blocks.
 
     Logs why they are not used, if so.
@@ -100,7 +100,7 @@ def use_kernels(settings: Settings) -> Warmth:
 
 
 def decoder_for(
-    settings: Settings, more: Mapping[str, Dialect] | None = None, *, callees: bool = False
+    settings: EngineSettings, more: Mapping[str, Dialect] | None = None, *, callees: bool = False
 ) -> Callable[[RawBatch], CallBatch]:
     """What reads the records of all topics; `more` are dialects of what is no topic.
 
@@ -116,7 +116,9 @@ def decoder_for(
     )
 
 
-def fields_reader_for(settings: Settings) -> Callable[[RawBatch, Sequence[Glance]], CallBatch]:
+def fields_reader_for(
+    settings: EngineSettings,
+) -> Callable[[RawBatch, Sequence[Glance]], CallBatch]:
     """Return what makes a batch of calls whose fields are known: see `calls.decode.from_fields`."""
     return partial(
         from_fields,
@@ -126,7 +128,7 @@ def fields_reader_for(settings: Settings) -> Callable[[RawBatch, Sequence[Glance
 
 
 def rules_for(
-    settings: Settings, blocklists: Blocklists, agreements: Agreements, at_s: int
+    settings: EngineSettings, blocklists: Blocklists, agreements: Agreements, at_s: int
 ) -> Rules:
     """All that deciding needs besides batch and lists, at that moment."""
     return Rules(
@@ -138,14 +140,14 @@ def rules_for(
     )
 
 
-def emergency_for(settings: Settings) -> EmergencyNumbers:
+def emergency_for(settings: EngineSettings) -> EmergencyNumbers:
     """The numbers that are never blocked when called, the configuration's among them."""
     extra = {country: frozenset(texts) for country, texts in settings.policy.emergency.items()}
     return EmergencyNumbers(extra)
 
 
 def _policy(
-    settings: Settings, blocklists: Blocklists, agreements: Agreements, at_s: int
+    settings: EngineSettings, blocklists: Blocklists, agreements: Agreements, at_s: int
 ) -> Policy:
     trials, names = blocklists.trials, blocklists.names
     home = settings.calls.home_country
@@ -179,7 +181,7 @@ class Judges:
     agreements, or what agreements say by now, are others.
     """
 
-    settings: Settings
+    settings: EngineSettings
     current: Callable[[], Blocklists]
     agreements: Callable[[], Agreements]
     clock_s: Callable[[], int] = now_s

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from stream.config.settings import Settings
+from stream.config.settings import EngineSettings
 from stream.lists.follower.list_events import OnEvent
 from stream.lists.follower.refresh import Refresher, RefreshSettings
 from stream.ops.traces import OFF, Traces
 
 
-def refresher_for(settings: Settings, on_event: OnEvent, traces: Traces = OFF) -> Refresher:
+def refresher_for(settings: EngineSettings, on_event: OnEvent, traces: Traces = OFF) -> Refresher:
     """The lists' way of one worker."""
     return Refresher(
         RefreshSettings(

@@ -14,7 +14,7 @@ from stream.calls.batch import CallBatch
 from stream.calls.decide import Decided
 from stream.calls.lookup import Lookup, Standing
 from stream.config.agreement_files import AgreementFolder
-from stream.config.settings import Settings
+from stream.config.settings import EngineSettings
 from stream.engine.decider import Decider, fields_reader_for, use_kernels
 from stream.engine.list_follower import refresher_for
 from stream.engine.worker_metrics import tell
@@ -37,7 +37,7 @@ class Memory:
     changes are.
     """
 
-    settings: Settings
+    settings: EngineSettings
     lookups: Each[Counter]
     followed: Gauge
     agreements: AgreementFolder = field(init=False)

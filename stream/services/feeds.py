@@ -17,13 +17,15 @@ from stream.appeals.actions import Desk
 from stream.appeals.appeal_store import Standing
 from stream.appeals.overdue import keep_watch
 from stream.config.agreement_files import AgreementFolder, agreements_of
-from stream.config.feed_files import FeedSetup, house_of, read_feed
+from stream.config.feed_files import house_of, read_feed
 from stream.config.sections import feed_paths
-from stream.config.settings import Settings
+from stream.config.settings import EngineSettings, Settings
 from stream.core.model.agreement import Agreements
 from stream.core.model.appeal import OPEN
 from stream.core.model.errors import CRASHED, ConfigInvalid, Fault
 from stream.feeds.assess import Surroundings
+from stream.feeds.feed_follower import PRELOADED, Follower, Workplace
+from stream.feeds.feed_sources import FeedSetup
 from stream.feeds.state_store import FeedBook
 from stream.feeds.subprocess_job import prepare
 from stream.lists.store.list_store import ListStore
@@ -33,7 +35,6 @@ from stream.ops.file_stamp import mark_of
 from stream.ops.metrics.feed import FeedMetrics
 from stream.ops.tasks import cancelled, supervised
 from stream.services import service
-from stream.services.feed_follower import PRELOADED, Follower, Workplace
 from stream.services.service import Service, Words
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ def run(
     return service.run(settings, main, process="feeds")
 
 
-def around_of(settings: Settings) -> Surroundings:
+def around_of(settings: EngineSettings) -> Surroundings:
     """Return what feeds are assessed with, apart from their files. Raises ConfigInvalid."""
     emergency = {land: frozenset(texts) for land, texts in settings.policy.emergency.items()}
     home = settings.calls.home_country

@@ -36,6 +36,7 @@ from stream.kafka.consumer import KafkaSource
 from stream.ops.metrics.bounded_labels import Named
 from stream.ops.metrics.serve import ServeMetrics
 from stream.ops.metrics.token import TokenMetrics
+from stream.ops.monitor.collect import Watch
 from stream.ops.retry import Backoff
 from stream.ops.tasks import supervised
 from stream.services import service
@@ -122,12 +123,16 @@ class _Serving:
 
     async def _work(self) -> None:
         settings = self._settings
-        async with redress_at(settings, self._metrics, self._memory.agreements) as redress:
+        async with redress_at(
+            settings, settings.serve, self._metrics, self._memory.agreements
+        ) as redress:
             self._memory.lookup.keep = redress.kept.asked
             redress.preloaded = Preloaded(redress.kept.redis, self._blocklist.judge)
             parts = self._parts(redress)
             async with opened(
                 settings,
+                settings.serve,
+                Watch(settings.watched()),
                 parts.guard,
                 self._memory.agreements,
                 redress,

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from stream.config.feed_files import FeedSetup, House, read_each
+from stream.config.feed_files import House, read_each
 from stream.core.model.errors import ConfigInvalid
 from stream.feeds.feed import FeedState
+from stream.feeds.feed_sources import FeedSetup
 from stream.feeds.state_store import FeedBook
 from stream.lists.store.settings import ListStoreSettings
 from stream.ops.clock import monotonic_s

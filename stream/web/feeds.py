@@ -9,10 +9,10 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Request, Response
 
-from stream.config.feed_files import FeedSetup
 from stream.edge.http.problems import Kind, ProblemError
 from stream.edge.http.tokens import Role
 from stream.feeds.feed import FeedState
+from stream.feeds.feed_sources import FeedSetup
 from stream.web.listing import Asked, cut
 from stream.web.session_deps import Change, Visit, changes, sees
 

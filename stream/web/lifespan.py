@@ -8,11 +8,12 @@ from stream.appeals.actions import Desk
 from stream.appeals.appeal_store import AppealBook
 from stream.config.agreement_files import AgreementFolder
 from stream.config.feed_files import house_of
-from stream.config.settings import Settings
+from stream.config.settings import InsightSettings
 from stream.core.filters.blocklists import Blocklists
 from stream.edge.http.appeal_service import Redress
 from stream.edge.http.auth import Guard, Pace
 from stream.edge.http.decision_store import KeptDecisions, KeptMetrics, KeptSettings
+from stream.edge.http.settings import ServeSettings
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.redis_client import client
 from stream.ops.clock import now_s
@@ -29,19 +30,20 @@ from stream.web.trial_cache import counting_of
 
 @asynccontextmanager
 async def opened(
-    settings: Settings,
+    settings: InsightSettings,
+    serve: ServeSettings,
+    watch: Watch,
     guard: Guard,
     agreements: AgreementFolder,
     redress: Redress,
     blocklists: Callable[[], Blocklists],
     arguments: Sequence[str] = (),
-    watch: Watch | None = None,
 ) -> AsyncIterator[PageParts]:
     """The parts as long as the block lasts; `arguments` are those of every command, e.g. --config.
 
-    `watch` is replaced in tests.
+    `watch` reads the metrics of all processes.
     """
-    serve, redis = settings.serve, client(settings.list_store())
+    redis = client(settings.list_store())
     parts = PageParts(
         settings=settings,
         sessions=Sessions(
@@ -53,7 +55,7 @@ async def opened(
         ),
         agreements=agreements,
         redress=redress,
-        live=Live(watch or Watch(settings.watched()), serve.watchers_max),
+        live=Live(watch, serve.watchers_max),
         recent=Recent(settings.kafka_client(), settings.calls.decisions_topic),
         feeds=FeedsKnown(Path(settings.feeds.dir), house_of(settings), settings.list_store()),
         commands=Commands(arguments),
@@ -71,10 +73,13 @@ async def opened(
 
 @asynccontextmanager
 async def redress_at(
-    settings: Settings, metrics: KeptMetrics, agreements: AgreementFolder
+    settings: InsightSettings,
+    serve: ServeSettings,
+    metrics: KeptMetrics,
+    agreements: AgreementFolder,
 ) -> AsyncIterator[Redress]:
     """Decisions by id and appeals, in the register."""
-    serve, redis = settings.serve, client(settings.list_store())
+    redis = client(settings.list_store())
     kept = KeptDecisions(redis, KeptSettings(serve.decisions_days, serve.decisions_max), metrics)
     try:
         async with AppealBook.open(settings.list_store(), settings.appeals.kept_days) as book:

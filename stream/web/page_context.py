@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from fastapi import Request
 
 from stream.config.agreement_files import AgreementFolder
-from stream.config.settings import Settings
+from stream.config.settings import InsightSettings
 from stream.core.filters.blocklists import Blocklists
 from stream.edge.http.appeal_service import Redress
 from stream.lists.store.list_store import ListStore
@@ -28,7 +28,7 @@ class PageParts:
     process has them; `counting` what trials would have done; `now_s` the clock.
     """
 
-    settings: Settings
+    settings: InsightSettings
     sessions: Sessions
     agreements: AgreementFolder
     redress: Redress

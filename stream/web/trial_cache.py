@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from stream.config.settings import Settings
+from stream.config.settings import InsightSettings
 from stream.core.model.errors import Fault
 from stream.insight.trials.promote import figures_between
 from stream.insight.trials.status import TrialCounts
@@ -62,7 +62,7 @@ class Counting:
         return held.figures if held is not None and now_s - held.at_s < FRESH_S else None
 
 
-def counting_of(settings: Settings) -> Counting:
+def counting_of(settings: InsightSettings) -> Counting:
     """The counting that reads the decisions topic of the settings."""
 
     async def read(from_ms: int, until_ms: int) -> TrialCounts:

@@ -36,6 +36,7 @@ from stream.exchange.hub import Hub
 from stream.exchange.signing import Validity
 from stream.exchange.signing_keys import KeyRing
 from stream.feeds.assess import Surroundings
+from stream.feeds.feed_follower import PRELOADED, Follower, Workplace
 from stream.feeds.import_file import ImportRequest, import_file
 from stream.feeds.parse import Defaults
 from stream.feeds.state_store import FeedBook
@@ -49,7 +50,6 @@ from stream.lists.store.settings import ListStoreSettings
 from stream.lists.store.store_codec import change_of
 from stream.ops.metrics.feed import FeedMetrics
 from stream.ops.tasks import cancelled
-from stream.services.feed_follower import PRELOADED, Follower, Workplace
 from tests.bench.lab import Lab, free_port
 from tests.bench.process import Process, python
 from tests.bench.report import Report, Row, Target

@@ -92,15 +92,16 @@ async def site(site_settings: Settings, site_folder: Path) -> AsyncIterator[Site
         parts = parts_for(serve_settings())
         agreements = AgreementFolder(site_settings.agreements.folder())
         async with (
-            redress_at(site_settings, parts.metrics, agreements) as redress,
+            redress_at(site_settings, site_settings.serve, parts.metrics, agreements) as redress,
             opened(
                 site_settings,
+                site_settings.serve,
+                Told(),
                 parts.guard,
                 agreements,
                 redress,
                 lambda: EMPTY_BLOCKLISTS,
                 ["--config", str(site_folder / "ringfence.toml")],
-                Told(),
             ) as pages,
             served(parts, more=lambda app: install(app, pages)) as http,
         ):

@@ -14,6 +14,7 @@ from stream.core.model.agreement import Agreements, Shared
 from stream.core.model.appeal import Received
 from stream.core.model.errors import ChangeConflict, SnapshotUnreadable, VersionGone
 from stream.exchange.edition import Offer
+from stream.feeds.feed_follower import Follower
 from stream.lists.snapshot.circle_keys import CircleKeys, new_key
 from stream.lists.store import rewrite
 from stream.lists.store.contents import hashed_now
@@ -22,7 +23,6 @@ from stream.lists.store.list_at_time import past_of
 from stream.lists.store.rewrite import Move, rekey, rollback
 from stream.lists.store.settings import ListStoreSettings
 from stream.lists.store.store_codec import Op, base_of
-from stream.services.feed_follower import Follower
 from tests.support.builders import NOW_S, entry, numbers_of
 from tests.support.exchange import BY, LIST, Lab, lab
 from tests.support.feeds import kh, workplace

@@ -10,14 +10,12 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from stream.config.feed_files import FeedSetup
-from stream.config.feed_sources import Source
 from stream.core.model.errors import FeedDown, FeedFault
+from stream.feeds.feed_follower import Fetcher, Follower, Workplace
+from stream.feeds.feed_sources import FeedSetup, Source
 from stream.feeds.subprocess_job import Limits, WorkFailed, WorkFault
 from stream.feeds.transport import Fetched, Unchanged
 from stream.ops.tasks import cancelled
-from stream.services.feed_fetcher import Fetcher
-from stream.services.feed_follower import Follower, Workplace
 from tests.support.feeds import Partner, kh, workplace
 from tests.support.waiting import until
 

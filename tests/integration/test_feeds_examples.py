@@ -14,11 +14,11 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from stream.config.feed_files import House, read_feed
-from stream.config.feed_sources import KINDS
 from stream.feeds.feed import VersionRecord
+from stream.feeds.feed_follower import Follower
+from stream.feeds.feed_sources import KINDS
 from stream.kafka.settings import KafkaSettings
 from stream.lists.store.contents import entries_of
-from stream.services.feed_follower import Follower
 from tests.integration.transports.test_taxii import BULK, PASSWORD
 from tests.integration.transports.test_taxii import server as taxii
 from tests.support.exchange import lab

@@ -9,8 +9,8 @@ import msgspec
 
 from stream.core.model.errors import FeedDown, FeedFault
 from stream.feeds.feed import VersionRecord
+from stream.feeds.feed_follower import Follower
 from stream.feeds.transport import Fetched, Unchanged
-from stream.services.feed_follower import Follower
 from tests.support.feeds import LIST, OPERATOR, Partner, kh, workplace
 
 

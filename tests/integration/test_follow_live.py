@@ -13,11 +13,11 @@ from stream.exchange.hub import Hub
 from stream.exchange.publisher import Pace, keep_published
 from stream.exchange.signing import Validity
 from stream.exchange.signing_keys import KeyRing
+from stream.feeds.feed_follower import Follower
 from stream.feeds.transports.tuf import TufTransport
 from stream.feeds.tuf.tuf_client import TufLimits
 from stream.lists.store.settings import ListStoreSettings
 from stream.ops.tasks import cancelled
-from stream.services.feed_follower import Follower
 from tests.support.agreements import agreement
 from tests.support.builders import NOW_S, numbers_of
 from tests.support.exchange import LIST, Always, lab

@@ -137,11 +137,12 @@ async def test_a_stream_ends_with_its_token(redis_url: str) -> None:
     async with (
         opened(
             settings,
+            settings.serve,
+            Watch(()),
             parts.guard,
             AgreementFolder(None),
             nobody,
             lambda: EMPTY_BLOCKLISTS,
-            watch=Watch(()),
         ) as pages,
         served(parts, more=lambda app: install(app, pages)) as http,
     ):
@@ -184,11 +185,12 @@ async def test_a_page_of_many_lists_asks_no_more_than_one_of_few(
         register_at(redis_url) as register,
         opened(
             settings,
+            settings.serve,
+            Watch(()),
             parts.guard,
             AgreementFolder(None),
             nobody,
             lambda: EMPTY_BLOCKLISTS,
-            watch=Watch(()),
         ) as pages,
         served(parts, more=lambda app: install(app, pages)) as http,
     ):

@@ -19,12 +19,12 @@ from stream.exchange.repository import add_list, init
 from stream.exchange.signing import Validity
 from stream.exchange.signing_keys import KeyRing
 from stream.feeds.feed import VersionRecord
+from stream.feeds.feed_follower import Follower
 from stream.lists.store.contents import entries_of
 from stream.lists.store.heads import By, Removal
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.settings import ListStoreSettings
 from stream.ops.clock import now_s
-from stream.services.feed_follower import Follower
 from tests.support.builders import entry
 from tests.support.feeds import HOUSE, workplace
 

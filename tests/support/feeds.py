@@ -9,12 +9,14 @@ from typing import Any, Self
 
 from prometheus_client import CollectorRegistry
 
-from stream.config.feed_files import FeedSetup, House, read_feed
+from stream.config.feed_files import House, read_feed
 from stream.config.settings import load
 from stream.core.numbers.prefix_entries import STRICT
 from stream.feeds.apply import refuse, release, take_in
 from stream.feeds.assess import Arrival, Surroundings
 from stream.feeds.feed import FeedState, VersionRecord
+from stream.feeds.feed_follower import PRELOADED, Workplace
+from stream.feeds.feed_sources import FeedSetup
 from stream.feeds.state_store import FeedBook
 from stream.feeds.subprocess_job import prepare
 from stream.feeds.transport import Fetched, Unchanged
@@ -24,7 +26,6 @@ from stream.lists.store.heads import By
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.settings import ListStoreSettings
 from stream.ops.metrics.feed import FeedMetrics
-from stream.services.feed_follower import PRELOADED, Workplace
 from tests.support.builders import NOW_S
 
 prepare(PRELOADED)

@@ -143,12 +143,18 @@ async def site_at(
             lookup=lookup_in(lists),
             blocklist=Blocklist(lambda: judge),
         )
-        async with redress_at(settings, parts.metrics, agreements) as redress:
+        async with redress_at(settings, settings.serve, parts.metrics, agreements) as redress:
             parts.redress = redress
             appeals = await filled(settings.list_store(), redress)
             async with (
                 opened(
-                    settings, parts.guard, agreements, redress, lambda: lists, watch=Watch(())
+                    settings,
+                    settings.serve,
+                    Watch(()),
+                    parts.guard,
+                    agreements,
+                    redress,
+                    lambda: lists,
                 ) as pages,
                 served(parts, more=lambda app: install(app, pages)) as http,
             ):

@@ -78,6 +78,17 @@ def raw_tables(source: str) -> Iterator[str]:
             yield f"{node.lineno}: {ast.unparse(node)}: use stream.core.model.csv_cells"
 
 
+def whole_settings(source: str) -> Iterator[str]:
+    """A room below the services takes the sections that it reads, never `Settings`."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module == "stream.config.settings":
+            yield from (
+                f"{node.lineno}: imports Settings: take a section, or EngineSettings"
+                for alias in node.names
+                if alias.name == "Settings"
+            )
+
+
 def possessive_groups(source: str) -> Iterator[str]:
     """CPython before 3.11.5, so Debian 12's, ends `(...)*+` in the wrong place (gh-106052)."""
     for node in ast.walk(ast.parse(source)):

@@ -28,6 +28,7 @@ PLANTED: list[tuple[Callable[[str], Iterator[str]], str]] = [
     (checks.broad_excepts, "try:\n    f()\nexcept BaseException:\n    g()\n"),
     (checks.prints, "def f():\n    print('x')\n"),
     (checks.raw_tables, "import csv\nx = csv.writer(f)\n"),
+    (checks.whole_settings, "from stream.config.settings import Settings, load\n"),
     (checks.possessive_groups, "x = re.compile(r'(?:ab)*+c')\n"),
     (checks.possessive_groups, "x = re.compile(rb'(a|b){2,3}+')\n"),
     (checks.silent_tests, "def test_x():\n    assert True\n"),

@@ -10,8 +10,8 @@ from typing import Any, get_type_hints
 import pytest
 
 from stream.cli.main import COMMANDS
-from stream.config.feed_sources import modules as modules_of_kinds
 from stream.config.settings import NO_TABLES, Settings
+from stream.feeds.feed_sources import modules as modules_of_kinds
 from tests.tidy import checks
 
 ROOT = Path(__file__).parents[2]
@@ -64,6 +64,12 @@ def test_only_commands_print() -> None:
 def test_no_cell_becomes_a_formula() -> None:
     """Every CSV file of the product is written by the module that marks formulas."""
     assert not found(checks.raw_tables, ("stream/core/model/csv_cells.py",), "stream/")
+
+
+def test_only_services_and_commands_see_all_settings() -> None:
+    """Of the product, only these rooms import the whole configuration; the doctor checks it."""
+    rooms = tuple(f"stream/{room}/" for room in ("lab", "cli", "services", "doctor", "config"))
+    assert not found(checks.whole_settings, rooms, under="stream/")
 
 
 def test_every_python_reads_our_expressions_alike() -> None:

@@ -27,12 +27,14 @@ from stream.cli.list_store import (
 )
 from stream.cli.lists.export import Output, write_out
 from stream.cli.output import print_json
-from stream.config.feed_files import FeedSetup, house_of, read_each, read_feed
+from stream.config.feed_files import house_of, read_each, read_feed
 from stream.config.sections import feed_paths
 from stream.config.settings import Settings
 from stream.core.model.errors import ConfigInvalid, FeedDown, FeedFault
 from stream.feeds import apply
 from stream.feeds.feed import FeedState, VersionRecord
+from stream.feeds.feed_follower import Follower, Workplace, in_words, put_away
+from stream.feeds.feed_sources import FeedSetup
 from stream.feeds.gate import Verdict
 from stream.feeds.state_store import FeedBook
 from stream.feeds.subprocess_job import prepare
@@ -44,7 +46,6 @@ from stream.lists.store.history import FEED_PULLED
 from stream.lists.store.list_store import ListStore
 from stream.ops.metrics.feed import FeedMetrics
 from stream.services import feeds
-from stream.services.feed_follower import Follower, Workplace, in_words, put_away
 
 app = typer.Typer(no_args_is_help=True)
 app.command("check")(feeds_check.check)

@@ -17,7 +17,7 @@ from stream.cli.list_store import NOTHING_DONE, USAGE, Region, fail, now_s, say
 from stream.cli.output import print_json
 from stream.config.feed_files import house_of, read_feed
 from stream.config.sections import feed_paths
-from stream.config.settings import Settings
+from stream.config.settings import EngineSettings
 from stream.core.model import csv_cells
 from stream.core.model.errors import ListStoreDown, ListStoreUnsafe, ListUnknown
 from stream.feeds.assess import Arrival, Assessed, assess, is_whole, last_of
@@ -119,7 +119,7 @@ def _print_reading(file: Path, proposal: Proposal) -> None:
         say(f"{file}: recognised as {proposal.kind}: {', '.join(read)}")
 
 
-def feed_for(settings: Settings, name: str) -> Feed:
+def feed_for(settings: EngineSettings, name: str) -> Feed:
     """The feed of that name, as its file says."""
     folder = Path(settings.feeds.dir)
     paths = feed_paths(folder)
@@ -128,7 +128,7 @@ def feed_for(settings: Settings, name: str) -> Feed:
     return read_feed(paths[name], os.environ, house_of(settings)).feed
 
 
-def recognised_feed(settings: Settings, file: Path) -> Feed:
+def recognised_feed(settings: EngineSettings, file: Path) -> Feed:
     """How `file` is read without a feed's file: as it is recognised, by its name where it is not.
 
     A file that has to be asked about is an error with the question.
@@ -143,7 +143,7 @@ def recognised_feed(settings: Settings, file: Path) -> Feed:
     return _feed_of(settings, proposal)
 
 
-def _feed_of(settings: Settings, found: Proposal) -> Feed:
+def _feed_of(settings: EngineSettings, found: Proposal) -> Feed:
     house = house_of(settings)
     return Feed(
         name="check",
@@ -160,7 +160,7 @@ def _feed_of(settings: Settings, found: Proposal) -> Feed:
     )
 
 
-def _recognised(settings: Settings, file: Path, region: str | None, number: str) -> Proposal:
+def _recognised(settings: EngineSettings, file: Path, region: str | None, number: str) -> Proposal:
     """How a file is most likely to be read; by its name where it is nothing that is known.
 
     Raises InputUnreadable.
@@ -185,7 +185,7 @@ def _arrival(file: Path, *, whole: bool) -> Arrival:
 
 
 async def _assessed(
-    settings: Settings, feed: Feed, arrival: Arrival, versions: Versions, compared: bool
+    settings: EngineSettings, feed: Feed, arrival: Arrival, versions: Versions, compared: bool
 ) -> tuple[Assessed, str]:
     """What is found, and why it was compared with nothing ("": it was compared)."""
     around, unknown = around_of(settings), "no --feed was given"

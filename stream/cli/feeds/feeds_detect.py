@@ -10,7 +10,7 @@ import typer
 from stream.cli.common import AsJson, ConfigFiles, settings_of
 from stream.cli.list_store import NOTHING_DONE, USAGE, Region, fail, now_s, say
 from stream.cli.output import print_json
-from stream.config.settings import Settings
+from stream.config.settings import EngineSettings
 from stream.feeds.detection.detect import detect
 from stream.feeds.detection.proposal import Proposal
 from stream.feeds.formats.rows import InputUnreadable
@@ -65,7 +65,7 @@ def detect_(
         raise typer.Exit(NOTHING_DONE)
 
 
-def regions_of(settings: Settings) -> tuple[str, ...]:
+def regions_of(settings: EngineSettings) -> tuple[str, ...]:
     """The regions that national numbers are tried in, our own country first."""
     return tuple(dict.fromkeys((settings.calls.home_country, *NEIGHBOURS)))
 

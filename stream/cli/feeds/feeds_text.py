@@ -8,13 +8,13 @@ from rich.table import Column, Table
 
 from stream.cli.list_store import say
 from stream.cli.output import out
-from stream.config.feed_files import FeedSetup
 from stream.core.model.errors import FeedFault
 from stream.feeds.feed import FeedState, VersionRecord
+from stream.feeds.feed_follower import in_words
+from stream.feeds.feed_sources import FeedSetup
 from stream.feeds.version_files import Versions
 from stream.lists.snapshot.export import moment
 from stream.ops.schema.durations import spelled
-from stream.services.feed_follower import in_words
 
 
 def record_json(record: VersionRecord) -> dict[str, Any]:

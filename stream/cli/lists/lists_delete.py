@@ -11,12 +11,13 @@ from stream.cli.common import AsJson, ConfigFiles, settings_of
 from stream.cli.list_store import NOTHING_DONE, Actor, by, fail, note, now_s, say, with_list_store
 from stream.cli.output import print_json
 from stream.config.agreement_files import agreements_of
-from stream.config.feed_files import FeedSetup, house_of, read_each
+from stream.config.feed_files import house_of, read_each
 from stream.config.settings import Settings
 from stream.core.model.agreement import State
 from stream.core.model.errors import ConfigInvalid
 from stream.exchange.repository_files import METADATA
 from stream.feeds.feed import FeedState
+from stream.feeds.feed_sources import FeedSetup
 from stream.feeds.state_store import FeedBook
 from stream.lists.store.contents import head_of
 from stream.lists.store.list_store import ListStore

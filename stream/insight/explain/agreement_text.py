@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stream.config.sections import feed_paths
-from stream.config.settings import Settings
+from stream.config.settings import EngineSettings
 from stream.core.model.agreement import (
     Agreement,
     Agreements,
@@ -102,7 +102,7 @@ def _conditions(terms: Terms) -> Iterator[str]:
 
 
 def explained(
-    settings: Settings, agreements: Agreements, name: str, country: str, at_s: int
+    settings: EngineSettings, agreements: Agreements, name: str, country: str, at_s: int
 ) -> dict[str, Any]:
     """What list `name` may cause in `country` at a moment, by which clause, and for how long."""
     clauses: list[dict[str, Any]] = []
@@ -135,7 +135,7 @@ def explained(
 
 
 def _changes(
-    settings: Settings, agreements: Agreements, name: str, country: str, at_s: int
+    settings: EngineSettings, agreements: Agreements, name: str, country: str, at_s: int
 ) -> Iterator[dict[str, Any]]:
     """How it is other within a week, each time from a moment on."""
     before, until_s = may_cause(settings, agreements, name, country, at_s), at_s
@@ -150,7 +150,7 @@ def _changes(
 
 
 def may_cause(
-    settings: Settings, agreements: Agreements, name: str, country: str, at_s: int
+    settings: EngineSettings, agreements: Agreements, name: str, country: str, at_s: int
 ) -> dict[str, Any]:
     """What the list may cause at a moment, each term with what says so."""
     home = country == settings.calls.home_country
@@ -237,7 +237,7 @@ def contradicted(one: Contradiction) -> str:
     return f"{where}: {one.what}: {says}{one.counts} (from {rfc3339(one.from_s)}{until})"
 
 
-def notes(settings: Settings, agreements: Agreements, at_s: int) -> Iterator[str]:
+def notes(settings: EngineSettings, agreements: Agreements, at_s: int) -> Iterator[str]:
     """What is no mistake in itself and may be one: for a person to look at."""
     home = settings.calls.home_country
     brought = _lists_of_feeds(settings)
@@ -268,7 +268,7 @@ def notes(settings: Settings, agreements: Agreements, at_s: int) -> Iterator[str
             yield f"{where} {name}, on which no agreement is in force: it is only observed"
 
 
-def _lists_of_feeds(settings: Settings) -> set[str] | None:
+def _lists_of_feeds(settings: EngineSettings) -> set[str] | None:
     """The lists that feeds bring; None where no feed can be looked at."""
     try:
         paths = feed_paths(Path(settings.feeds.dir))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from stream.config.settings import Settings
+from stream.config.settings import EngineSettings
 from stream.core.filters.blocklists import Blocklists, LiveList
 from stream.core.filters.digests import fingerprints_of
 from stream.core.filters.overlay import Overlay
@@ -40,7 +40,7 @@ class Then:
     allow_known: bool
 
 
-async def lists_at(settings: Settings, register: ListStore, e164: str, at_ms: int) -> Then:
+async def lists_at(settings: EngineSettings, register: ListStore, e164: str, at_ms: int) -> Then:
     """What every list said of a number at a moment. Raises ListStoreDown."""
     lives: list[LiveList] = []
     not_known: dict[str, str] = {}
@@ -70,7 +70,7 @@ async def lists_at(settings: Settings, register: ListStore, e164: str, at_ms: in
 
 
 async def history_of(
-    settings: Settings, register: ListStore, e164: str
+    settings: EngineSettings, register: ListStore, e164: str
 ) -> dict[str, tuple[Turn, ...]]:
     """What became of a number on every list that holds or held it. Raises ListStoreDown."""
     asked = _asked(settings, (await register.heads()).lists, e164, {})
@@ -82,7 +82,7 @@ async def history_of(
 
 
 def _asked(
-    settings: Settings, heads: Mapping[str, ListHead], e164: str, not_known: dict[str, str]
+    settings: EngineSettings, heads: Mapping[str, ListHead], e164: str, not_known: dict[str, str]
 ) -> dict[str, list[int]]:
     """What each list is asked for; a list whose circle has no key here is `not_known`."""
     keys = settings.circle_keys()

@@ -14,7 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from redis.exceptions import RedisError
 
-from stream.config.settings import Settings
+from stream.config.settings import InsightSettings
 from stream.core.model.errors import Fault, SourceDown
 from stream.edge.sinks import proxy_keys
 from stream.kafka.call_events import CallEvent
@@ -31,7 +31,7 @@ REDIS = "redis"
 
 
 async def decided(
-    settings: Settings, topic: str, number: str, at_ms: int | None, limit: int
+    settings: InsightSettings, topic: str, number: str, at_ms: int | None, limit: int
 ) -> tuple[list[Found], dict[str, Any]]:
     """The last `limit` records about `number` in `topic`, up to a moment; and how far was looked.
 
@@ -59,7 +59,7 @@ async def decided(
 
 
 async def delivered(
-    settings: Settings, number: str, found: Sequence[Found], now_s: int
+    settings: InsightSettings, number: str, found: Sequence[Found], now_s: int
 ) -> dict[str, Any]:
     """The proxies' key, and of each decision what every sink did with it; plain values."""
     groups = sink_groups(settings) if found else {}
@@ -80,7 +80,7 @@ async def delivered(
     return {"key": await _key(settings, number, now_s), "decisions": by_decision, "why": why}
 
 
-def sink_groups(settings: Settings) -> dict[str, str]:
+def sink_groups(settings: InsightSettings) -> dict[str, str]:
     """Each sink's consumer group by the sink's name: the Redis sink's, and each webhook's."""
     own = settings.calls.group_id
     webhooks = {name: f"{own}.webhook.{name}" for name in settings.sinks.webhooks.endpoints}
@@ -88,7 +88,7 @@ def sink_groups(settings: Settings) -> dict[str, str]:
 
 
 async def _positions(
-    settings: Settings, groups: Mapping[str, str]
+    settings: InsightSettings, groups: Mapping[str, str]
 ) -> tuple[dict[str, dict[Any, int]], str]:
     """How far each group that ever committed has come; and why nothing is known."""
     admin = AIOKafkaAdminClient(**settings.kafka_client().options(request_timeout_ms=5000))
@@ -107,7 +107,7 @@ async def _positions(
     return found, ""
 
 
-async def _gave_up(settings: Settings, number: str) -> dict[tuple[str, str], str]:
+async def _gave_up(settings: InsightSettings, number: str) -> dict[tuple[str, str], str]:
     """What webhooks gave up about a number: why, by endpoint and decision."""
     topic = settings.sinks.webhooks.undelivered_topic
     found, _ = await decided(settings, topic, number, None, 100)
@@ -120,7 +120,7 @@ async def _gave_up(settings: Settings, number: str) -> dict[tuple[str, str], str
 
 
 def _state(
-    settings: Settings,
+    settings: InsightSettings,
     sink: str,
     one: Found,
     position: int | None,
@@ -142,7 +142,7 @@ def _state(
     return "delivered" if done else "not yet delivered"
 
 
-async def _key(settings: Settings, number: str, now_s: int) -> dict[str, Any]:
+async def _key(settings: InsightSettings, number: str, now_s: int) -> dict[str, Any]:
     """The key that proxies find for the number: its own, else that of its longest prefix.
 
     `built_age_s`: for how long the sink has not said that all keys are right; None: it never did.

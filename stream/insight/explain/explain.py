@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stream.config.sections import feed_paths
-from stream.config.settings import Settings
+from stream.config.settings import InsightSettings
 from stream.core.filters.blocklists import Blocklists
 from stream.core.model.agreement import Agreements
 from stream.core.model.errors import ConfigInvalid
@@ -43,7 +43,7 @@ class WhyQuestion:
 
 
 async def explain_now(
-    settings: Settings,
+    settings: InsightSettings,
     agreements: Agreements,
     blocklists: Blocklists,
     register_said: str,
@@ -59,7 +59,7 @@ async def explain_now(
 
 
 async def explain_at(
-    settings: Settings, agreements: Agreements, register: ListStore, asked: WhyQuestion
+    settings: InsightSettings, agreements: Agreements, register: ListStore, asked: WhyQuestion
 ) -> dict[str, Any]:
     """The chain as it was at the question's moment.
 
@@ -77,7 +77,7 @@ async def explain_at(
 
 
 async def with_history(
-    settings: Settings, register: ListStore, answer: Mapping[str, Any]
+    settings: InsightSettings, register: ListStore, answer: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The same, with how the number came on and off each list. Raises ListStoreDown."""
     turns = await history_of(settings, register, answer["number"])
@@ -85,7 +85,7 @@ async def with_history(
 
 
 async def _whole(
-    settings: Settings,
+    settings: InsightSettings,
     agreements: Agreements,
     blocklists: Blocklists,
     answer: dict[str, Any],
@@ -144,7 +144,7 @@ def _turned(blocklists: Blocklists, about: Collection[str]) -> list[dict[str, An
     ]
 
 
-def contacts_of(settings: Settings) -> dict[str, str]:
+def contacts_of(settings: InsightSettings) -> dict[str, str]:
     """Whom to ask, by owner (`KH`) and by feed (`feed:<name>`): settings and feed files."""
     contacts = {owner: section.contact for owner, section in settings.owners.items()}
     try:

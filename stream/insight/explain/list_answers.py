@@ -17,7 +17,7 @@ from stream.calls.decide import Rules, decide
 from stream.calls.decode import decode
 from stream.calls.dialects.ringfence import RINGFENCE
 from stream.calls.settings import DecodeSettings
-from stream.config.settings import Settings
+from stream.config.settings import EngineSettings
 from stream.core.filters.blocklists import Blocklists, LiveList
 from stream.core.filters.digests import Digests, elements
 from stream.core.model.agreement import Agreements
@@ -39,7 +39,7 @@ HOLD = ("listed", "unconfirmed")
 _RECORD_BYTES_MAX = 65_536
 
 
-async def lists_now(settings: Settings) -> tuple[Blocklists, str]:
+async def lists_now(settings: EngineSettings) -> tuple[Blocklists, str]:
     """The lists as a worker that starts now would have them, and how the register stands."""
     down = asyncio.Event()
     said: list[str] = []
@@ -71,7 +71,7 @@ async def lists_now(settings: Settings) -> tuple[Blocklists, str]:
 
 
 def answer_for(
-    settings: Settings,
+    settings: EngineSettings,
     agreements: Agreements,
     blocklists: Blocklists,
     e164: str,
@@ -182,7 +182,7 @@ def _held(live: LiveList, text: str) -> tuple[bool, tuple[Entry, ...]]:
 
 
 def _verdict(
-    settings: Settings,
+    settings: EngineSettings,
     rules: Rules,
     blocklists: Blocklists,
     e164: str,

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from stream.calls.plausibility.bursts import Bursts
-from stream.config.settings import Settings
+from stream.config.settings import EngineSettings
 from stream.core.filters.blocklists import Blocklists, Group, LiveList, Table, fresh
 from stream.core.filters.snapshot import FILTER_PART, Snapshot, read_snapshot
 from stream.core.model.agreement import Agreement, Agreements
@@ -32,7 +32,7 @@ from stream.lists.snapshot.merge import picked
 class ReplayWorld:
     """All that decisions come from, on one side of a replay."""
 
-    settings: Settings
+    settings: EngineSettings
     blocklists: Blocklists
     agreements: Agreements
 
@@ -135,7 +135,7 @@ def content_of(read: VersionRead) -> Columns | bytes:
     return picked(read.columns, np.flatnonzero(read.columns.category != REMOVED))
 
 
-def key_for(settings: Settings, blocklists: Blocklists, name: str) -> tuple[str, bytes]:
+def key_for(settings: EngineSettings, blocklists: Blocklists, name: str) -> tuple[str, bytes]:
     """The circle and key of a list here; `plain` where there is no such list yet."""
     for live in blocklists.lists:
         if live.name == name:

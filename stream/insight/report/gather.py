@@ -9,7 +9,7 @@ import msgspec
 
 from stream.appeals.appeal_store import AppealBook
 from stream.config.sections import feed_paths
-from stream.config.settings import Settings
+from stream.config.settings import InsightSettings
 from stream.core.model.agreement import Agreement, Agreements
 from stream.core.model.appeal import OPEN
 from stream.core.model.enforcement import target_of
@@ -27,7 +27,7 @@ _VERDICTS = ("feed_held", "feed_refused")
 
 
 async def gathered(
-    settings: Settings,
+    settings: InsightSettings,
     register: ListStore,
     agreement: Agreement,
     known: Agreements,
@@ -125,7 +125,7 @@ def _reason(entry: AuditEntry) -> str:
     return next((one for one in found if one in {*GateReason}), "other")
 
 
-async def _feeds(settings: Settings, lists: set[str]) -> tuple[FeedNow, ...] | None:
+async def _feeds(settings: InsightSettings, lists: set[str]) -> tuple[FeedNow, ...] | None:
     """How the lists come in; None where no feeds are set up."""
     try:
         paths = feed_paths(Path(settings.feeds.dir))
@@ -164,7 +164,7 @@ def _list_in(path: Path) -> str:
     return str(read.get("list", ""))
 
 
-async def _appeals(settings: Settings, lists: set[str]) -> tuple[OpenAppeal, ...]:
+async def _appeals(settings: InsightSettings, lists: set[str]) -> tuple[OpenAppeal, ...]:
     """Appeals that wait for their answer, once for each of these lists that they name."""
     found = []
     async with AppealBook.open(settings.list_store(), settings.appeals.kept_days) as book:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from stream.appeals.appeal_store import AppealBook
-from stream.config.settings import Settings
+from stream.config.settings import InsightSettings
 from stream.core.model.agreement import Agreements
 from stream.core.model.errors import ChangeConflict
 from stream.core.model.trials import NO_TRIALS, Kind, Standing, Target, Turned
@@ -32,7 +32,7 @@ class Standings:
 
 
 async def standings_now(
-    settings: Settings, register: ListStore, agreements: Agreements, at_s: int
+    settings: InsightSettings, register: ListStore, agreements: Agreements, at_s: int
 ) -> Standings:
     """Where everything stands. Raises ListStoreDown, SnapshotUnreadable."""
     async with TrialStore.open(settings.list_store()) as book:
@@ -49,7 +49,7 @@ async def standings_now(
 
 
 async def figures_between(
-    settings: Settings, from_ms: int, until_ms: int, observe: Observe, progress: Progress
+    settings: InsightSettings, from_ms: int, until_ms: int, observe: Observe, progress: Progress
 ) -> TrialCounts:
     """What decisions of a span of time say; read in no group. Raises TopicMissing, SourceDown."""
     figures = TrialCounts()
@@ -71,7 +71,7 @@ async def figures_between(
 
 
 async def appeals_about(
-    settings: Settings, targets: list[Target], since_s: int
+    settings: InsightSettings, targets: list[Target], since_s: int
 ) -> Mapping[Target, int]:
     """How many appeals since then name each list. Raises ListStoreDown."""
     async with AppealBook.open(settings.list_store(), settings.appeals.kept_days) as book:
@@ -96,7 +96,7 @@ class Promotion:
 
 
 async def turn(
-    settings: Settings,
+    settings: InsightSettings,
     register: ListStore,
     agreements: Agreements,
     target: Target,

@@ -6,7 +6,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from stream.config.agreement_files import AgreementFile
 from stream.config.feed_files import FeedFile
-from stream.config.feed_sources import KINDS, shape_of
+from stream.feeds.feed_sources import KINDS, shape_of
 from stream.feeds.transports.http_get import LoginSettings, TlsSettings
 from tests.tools.docs.markdown import code, escaped, fenced, page, table
 from tests.tools.docs.settings import ROOT, known, rows

@@ -8,11 +8,11 @@ from typing import Any, get_type_hints
 
 import pytest
 
-from stream.config.feed_files import FeedSetup, House, read_feed, read_feeds
-from stream.config.feed_sources import KINDS, shape_of
+from stream.config.feed_files import House, read_feed, read_feeds
 from stream.core.model.entry import Category
 from stream.core.model.errors import ConfigInvalid
 from stream.core.numbers.prefix_entries import STRICT
+from stream.feeds.feed_sources import KINDS, FeedSetup, shape_of
 from stream.feeds.open import FORMATS
 from stream.kafka.settings import KafkaSettings
 

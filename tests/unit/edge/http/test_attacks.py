@@ -15,6 +15,7 @@ from stream.edge.http import blocklist as module
 from stream.edge.http.blocklist import Blocklist, Item
 from stream.edge.http.tokens import Role
 from stream.edge.sinks.number_policy import Judge
+from stream.ops.monitor.collect import Watch
 from stream.web.lifespan import opened
 from stream.web.routes import install
 from tests.support.http_service import TOKENS, bearer, parts_for, serve_settings, served
@@ -69,7 +70,13 @@ async def port() -> AsyncIterator[int]:
     redress: Any = None  # nothing here gets as far
     async with (
         opened(
-            settings, parts.guard, AgreementFolder(None), redress, lambda: EMPTY_BLOCKLISTS
+            settings,
+            settings.serve,
+            Watch(()),
+            parts.guard,
+            AgreementFolder(None),
+            redress,
+            lambda: EMPTY_BLOCKLISTS,
         ) as pages,
         served(parts, router, more=lambda app: install(app, pages)) as http,
     ):

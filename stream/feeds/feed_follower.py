@@ -1,30 +1,35 @@
-"""One feed's life: fetched on its schedule, worked on apart, tried again with back-off.
+"""Follow one feed: fetch it on its schedule, work on it apart, try again with back-off.
 
-Nothing here waits for another feed. What goes wrong is a value that is counted, remembered and
-logged once for each change; only a bug ends a follower.
+No feed waits for another. A fault is counted, remembered and logged once for each change; only a
+bug ends a follower.
+
+A feed is fetched in a process of its own, so what a partner sends is unpacked and decoded nowhere
+else. An input that a decoder has no end with stops neither the other feeds nor SIGTERM: the kernel
+kills that process at [feeds] cpu_s_max, and the feed has a fault with a name.
 """
 
 import asyncio
 import logging
+import pickle
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
-from stream.config.feed_files import FeedSetup
-from stream.config.feed_sources import modules
-from stream.config.sections import FeedsSection
 from stream.core.model.agreement import Agreements
 from stream.core.model.errors import ChangeConflict, Fault, FeedDown, FeedFault, ListStoreDown
 from stream.feeds.apply import FeedJob, done_apart
 from stream.feeds.assess import Arrival, Surroundings
 from stream.feeds.feed import FeedState, VersionRecord
+from stream.feeds.feed_sources import FeedSetup, Source, modules
 from stream.feeds.gate import OF_FAULTS, Verdict
+from stream.feeds.settings import FeedsSection
 from stream.feeds.state_store import FeedBook
-from stream.feeds.subprocess_job import Limits, WorkFailed
+from stream.feeds.subprocess_job import Helper, Limits, Work, WorkFailed
 from stream.feeds.transport import Fetched, Transport, Unchanged
 from stream.feeds.transports.drop import Place
 from stream.feeds.transports.folder import FolderTransport
@@ -34,33 +39,115 @@ from stream.lists.store.settings import ListStoreSettings
 from stream.ops.clock import monotonic_s, now_s
 from stream.ops.metrics.feed import FeedMetrics
 from stream.ops.retry import Backoff
-from stream.services.feed_fetcher import KEPT_S, Fetcher
 
 log = logging.getLogger(__name__)
 
 SMALL_BYTES: Final = 1 << 20
 """A smaller version waits for no place among the large ones: it takes a second at most."""
 BUSY_S: Final = 2.0
+"""Seconds until the next try while a person pulls the feed: a pull takes seconds."""
 REGISTER: Final = "register"
 """The kind of every fault that is not the feed's own."""
 BOUND_S: Final = 60.0
-"""What a feed may list is compared with what its list says no more often."""
+"""Seconds between two comparisons of what the feed may list with what its list says."""
 WRITTEN_S: Final = 10
-"""That nothing is new is written down no more often."""
+"""Seconds between two notes that nothing is new."""
 FIRST_S_MAX: Final = 10.0
-"""Feeds that are due at a start begin within so much, not all in one moment."""
+"""Feeds that are due at a start begin within these seconds, not all in one moment."""
 
-PRELOADED: Final = ["stream.feeds.apply", "stream.services.feed_fetcher", *modules()]
-"""What the processes of followers need, for `prepare`."""
+PRELOADED: Final = ["stream.feeds.apply", "stream.feeds.feed_follower", *modules()]
+"""Modules that the processes of followers need, for `prepare`."""
+KEPT_S: Final = 10.0
+"""A process is kept for a fetch that follows so soon: a drop folder is looked at several times a
+second, and a fork for each would be most of the work. Else it ends, and its memory is free."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Down:
+    """A FeedDown on its way to us: an exception is pickled without what is in it."""
+
+    reason: FeedFault
+    detail: str
+    retry_after_s: float | None
+
+
+class Fetcher:
+    """The transport of `source` in another process. Whoever makes one ends it with `end`."""
+
+    def __init__(self, source: Source, limits: Limits) -> None:
+        self._source, self._limits = source, limits
+        self._helper: Helper | None = None
+
+    async def fetch(self, remembered: Mapping[str, str], into: Path) -> Fetched | Unchanged:
+        """As the transport's own. Raises WorkFailed too."""
+        got: Fetched | Unchanged = await self._asked("fetch", dict(remembered), into)
+        return got
+
+    async def finish(
+        self, fetched: Fetched, place: Place, report: Mapping[str, object], text: str
+    ) -> None:
+        """As that of a drop folder. Raises WorkFailed too."""
+        await self._asked("finish", fetched, place, dict(report), text)
+
+    async def end(self) -> None:
+        """End the process; the next fetch begins another."""
+        if self._helper is not None:
+            await self._helper.end()
+            if not self._helper.is_alive:
+                self._helper = None
+
+    async def _asked(self, name: str, *args: object) -> Any:
+        try:
+            helper = await self._begun()
+            # Both ends are this program; nothing from outside is ever unpickled.
+            answer = pickle.loads(await helper.do(pickle.dumps((name, args))))  # noqa: S301
+        except WorkFailed as failed:
+            await self.end()
+            raise failed.of(f"fetching {self._source}") from failed
+        except asyncio.CancelledError:
+            await self.end()
+            raise
+        if isinstance(answer, _Down):
+            raise FeedDown(answer.reason, answer.detail, answer.retry_after_s)
+        return answer
+
+    async def _begun(self) -> Helper:
+        if self._helper is not None and self._helper.ended:
+            await self.end()
+            if self._helper is not None:
+                text = f"{self._source} has an earlier fetch that hangs in the kernel: is its disk"
+                raise FeedDown(FeedFault.TIMEOUT, f"{text} or network mount there?")
+        if self._helper is None:
+            self._helper = Helper(partial(_begin, self._source), self._limits)
+            await self._helper.start()
+        return self._helper
+
+
+def _begin(source: Source) -> Work:
+    """The work of the process: calls of its transport, one after the other in one event loop."""
+    transport, runner = source.transport(), asyncio.Runner()
+
+    def work(request: bytes) -> bytes:
+        name, args = pickle.loads(request)  # noqa: S301
+        try:
+            answer = runner.run(getattr(transport, name)(*args))
+        except FeedDown as down:
+            answer = _Down(down.reason, down.detail, down.retry_after_s)
+        return pickle.dumps(answer)
+
+    return work
+
+
 Drop = FolderTransport | Fetcher
-"""What can put a drop folder's file away."""
+"""Transports that can put a drop folder's file away."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workplace:
-    """What all followers share: limits, places for large versions, and who is told.
+    """The parts that all followers share.
 
-    `agreements` gives those of the moment; None: those of `around` stay.
+    `places` bounds the large versions under way. `agreements` gives those of the moment; None:
+    those of `around` stay.
     """
 
     settings: FeedsSection
@@ -74,19 +161,19 @@ class Workplace:
 
     @property
     def limits(self) -> Limits:
-        """What one version, or one fetch, may take."""
+        """Limits of one version, or one fetch."""
         settings = self.settings
         return Limits(memory_max=settings.memory_mb_max << 20, cpu_s_max=settings.cpu_s_max)
 
     def surroundings(self) -> Surroundings:
-        """What versions are judged by now."""
+        """Surroundings by which versions are judged now."""
         if self.agreements is None:
             return self.around
         return replace(self.around, agreements=self.agreements())
 
 
 class Follower:
-    """Follows one feed until cancelled. `quiet`: whoever asks prints what comes of it himself."""
+    """Follows one feed until cancelled. `quiet`: the caller prints the outcomes himself."""
 
     def __init__(self, setup: FeedSetup, place: Workplace, *, quiet: bool = False) -> None:
         self.setup = setup
@@ -102,7 +189,7 @@ class Follower:
         """Faults one after the other in this process: what counts where the book cannot be read."""
 
     async def run(self) -> None:
-        """Fetch, again and again."""
+        """Fetch again and again, until cancelled."""
         fetcher = Fetcher(self.setup.source, self._place.limits)
         try:
             wait_s = await self._first_wait_s()
@@ -129,7 +216,7 @@ class Follower:
         return float(min(due_s, self.setup.every_s))
 
     async def _turn(self, transport: Transport) -> float:
-        """One try; seconds until the next one."""
+        """Try once; return the seconds until the next try."""
         try:
             with self._versions.fetching() as mine:
                 self._place.metrics.state_foreign.set(self.setup.feed.name, 0)
@@ -141,9 +228,9 @@ class Follower:
         return again_s
 
     async def pull(self) -> VersionRecord | None:
-        """One try now, for a person; what became of it, None: nothing new.
+        """Try once now, for a person; return the record, None: nothing new.
 
-        Raises ChangeConflict while somebody else is at it, and whatever stood in the way.
+        Raises ChangeConflict while another process fetches the feed, and Faults.
         """
         with self._versions.fetching() as mine:
             if not mine:
@@ -214,12 +301,12 @@ class Follower:
         self._bound_s = monotonic_s()
 
     def _is_well_known(self, state: FeedState, got: Unchanged, at_s: int) -> bool:
-        """Whether it was written down just now: a folder is looked at several times a second."""
+        """Return whether it was noted just now: a folder is looked at several times a second."""
         same = not state.fault and dict(got.remember) == dict(state.remembered)
         return same and 0 <= at_s - state.tried_at_s < WRITTEN_S
 
     def _is_whole_due(self, state: FeedState, at_s: int) -> bool:
-        """Whether increments have come for so long that all of it is wanted again."""
+        """Return whether increments have come for so long that all of it is wanted again."""
         last, every_s = state.accepted, self.setup.whole_every_s
         return bool(every_s) and last is not None and at_s - last.whole_at_s >= every_s
 
@@ -243,9 +330,9 @@ class Follower:
         return self.setup.every_s + random.uniform(0, self.setup.jitter_s)  # noqa: S311
 
     def _renewal(self, state: FeedState, at_s: int) -> Arrival | None:
-        """The last good version once more.
+        """Return the last good version once more.
 
-        When its reports without dates are to be said anew, or the file says something else of it.
+        Its reports without dates are renewed so, and a changed feed file takes effect.
         """
         last, feed = state.accepted, self.setup.feed
         if last is None or not last.whole:
@@ -284,7 +371,7 @@ class Follower:
         return await done_apart(job, place.limits, within_s=place.settings.version_s_max)
 
     async def _failed(self, fault: Fault) -> float:
-        """Remember and tell what stood in the way; the wait until the next try."""
+        """Remember and report a fault; return the wait until the next try."""
         self.tried = True
         feed, metrics = self.setup.feed, self._place.metrics
         if isinstance(fault, ListStoreDown):
@@ -326,7 +413,7 @@ class Follower:
         log.log(level, "%s: %s", feed.name, in_words(record), extra={"list": feed.list_name})
 
     def _as_accepted(self) -> None:
-        """The source says again what was accepted; an empty drop folder says nothing."""
+        """Clear the gauge: the source has what was accepted. An empty drop folder says nothing."""
         if not self._is_drop:
             self._place.metrics.refused.set(self.setup.feed.name, 0)
 
@@ -347,11 +434,11 @@ class Follower:
     def _tell_well(self) -> None:
         if self._said:
             self._said = ""
-            log.info("%s: comes again", self.setup.feed.name)
+            log.info("feed recovered feed=%s", self.setup.feed.name)
 
 
 def in_words(record: VersionRecord) -> str:
-    """What became of a version, in a line."""
+    """Return the outcome of a version, in a line."""
     text = f"version {record.id} {record.verdict}"
     if record.verdict == Verdict.ACCEPTED:
         changes = f"+{record.gained:,} -{record.lost:,} numbers, {record.updated:,} updated"
@@ -364,7 +451,7 @@ def in_words(record: VersionRecord) -> str:
 
 
 def kind_of(fault: Fault) -> tuple[str, str]:
-    """What stood in the way, as a label from a closed list, and in words."""
+    """Return a fault as a label from a closed list, and in words."""
     if isinstance(fault, FeedDown | WorkFailed):
         return fault.reason.value, fault.detail
     return REGISTER, f"{type(fault).__name__}: {fault}"

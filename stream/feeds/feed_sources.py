@@ -3,10 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Final
 
 from yarl import URL
 
+from stream.feeds.feed import Feed
 from stream.feeds.transport import Transport
 from stream.feeds.transport import shown as shown_url
 from stream.kafka.settings import KafkaSettings
@@ -123,3 +125,15 @@ def _secrets(settings: Any, environ: Mapping[str, str], errors: list[str]) -> di
     found = {name: secret(name, environ, errors) for name in names}
     errors += [f"environment: {name} is not set" for name, value in found.items() if not value]
     return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedSetup:
+    """A feed and how it is followed. `whole_every_s` 0: as its transport does by itself."""
+
+    feed: Feed
+    source: Source
+    every_s: float
+    jitter_s: float
+    whole_every_s: int
+    path: Path
