@@ -7,11 +7,11 @@ import phonenumbers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.core.numbers.blocks import BLOCKS
 from stream.core.numbers.number import Kind, parse_many
+from stream.core.numbers.numbering import tables
 from stream.core.numbers.plausibility import in_unassigned_block, same_numbers, short_numbers
 
-CODES = sorted({code for code, _, _ in BLOCKS})
+CODES = sorted({blocks.code for blocks in tables().blocks})
 KNOWN = {region for code in CODES for region in phonenumbers.region_codes_for_country_code(code)}
 TAILS = 12
 

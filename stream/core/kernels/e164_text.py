@@ -18,7 +18,7 @@ from stream.core.kernels.jit import (
 )
 from stream.core.kernels.vectors import equal64, item
 from stream.core.model.byte_strings import Texts
-from stream.core.numbers.e164 import E164_DIGITS_MAX, PLAN
+from stream.core.numbers.e164 import E164_DIGITS_MAX, plan_table
 
 _PLUS = np.uint64(ord("+"))
 _FIRST_BYTE = np.uint64(0xFF)
@@ -122,5 +122,5 @@ def read_e164(texts: Texts) -> tuple[NDArray[np.bytes_], NDArray[np.uint8]]:
     words = np.empty(2 * len(texts), np.uint64)
     kinds = np.empty(len(texts), np.uint8)
     starts, sizes = np.ascontiguousarray(texts.starts), np.ascontiguousarray(texts.sizes)
-    _read_e164(texts.data, starts, sizes, PLAN, words, kinds)
+    _read_e164(texts.data, starts, sizes, plan_table(), words, kinds)
     return words.view("S16"), kinds

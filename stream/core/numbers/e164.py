@@ -5,13 +5,14 @@ still be a number: `core.number` reads those.
 """
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream.core.model.byte_strings import Texts
-from stream.core.numbers.numbering import PLANS
+from stream.core.numbers.numbering import tables
 
 E164_DIGITS_MAX: Final = 15
 HEAD_DIGITS: Final = 6
@@ -34,16 +35,18 @@ _KEPT: Final = np.array([b"\xff" * n + b"\0" * (16 - n) for n in range(17)], "V1
 """Which of 16 bytes belong to a text of n characters."""
 
 
-def _plan_table() -> NDArray[np.uint16]:
-    """By the first six digits: bit n is set where n digits in all are possible; uint16[10^6].
+@cache
+def plan_table() -> NDArray[np.uint16]:
+    """Return by the first six digits: bit n is set where n digits are possible; uint16[10^6].
 
-    0 also where the digits after the country code may be a trunk prefix, which has to go.
+    It is 0 also where the digits after the country code may be a trunk prefix, which has to go. The
+    table takes 2 MB and 2 ms, so it is made when first asked for, once a process.
     """
     table = np.zeros(10**HEAD_DIGITS, np.uint16)
-    for code, lengths, prefixes in PLANS:
-        table[cells_of(str(code))] = sum(1 << int(length) for length in lengths.split())
-        for prefix in prefixes.split():
-            table[cells_of(f"{code}{prefix}")] = 0
+    for plan in tables().plans:
+        table[cells_of(str(plan.code))] = sum(1 << length for length in plan.lengths)
+        for prefix in plan.trunk_prefixes:
+            table[cells_of(f"{plan.code}{prefix}")] = 0
     return table
 
 
@@ -54,15 +57,11 @@ def cells_of(digits: str) -> slice:
     return slice(int(head) * rest, (int(head) + 1) * rest)
 
 
-PLAN: Final = _plan_table()
-"""See `_plan_table`."""
-
-
 def is_canonical(digits: str) -> bool:
     """Whether `+digits` is a possible number, written as E.164 has it, by the table alone."""
     if not (digits.isascii() and digits.isdigit()):
         return False
-    lengths: int = PLAN.item(int(digits[:HEAD_DIGITS].ljust(HEAD_DIGITS, "0")))
+    lengths: int = plan_table().item(int(digits[:HEAD_DIGITS].ljust(HEAD_DIGITS, "0")))
     return bool(lengths >> len(digits) & 1)
 
 
@@ -99,7 +98,7 @@ def words_in(texts: Texts) -> NDArray[np.uint64]:
     good = ((not_digits[:, 0] | not_digits[:, 1]) == 0) & (words[:, 0] & _FIRST_BYTE == _PLUS)
     good &= (sizes > 1) & (sizes <= E164_DIGITS_MAX + 1)
     heads = _head_numbers(np.where(good, digits[:, 0], 0))
-    good &= PLAN[heads] >> np.where(good, sizes - 1, 0).astype(np.uint16) & 1 == 1
+    good &= plan_table()[heads] >> np.where(good, sizes - 1, 0).astype(np.uint16) & 1 == 1
     words[~good] = 0
     return words
 

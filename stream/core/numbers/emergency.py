@@ -11,7 +11,7 @@ import phonenumbers
 
 from stream.core.model.errors import ConfigInvalid
 from stream.core.numbers.e164 import is_canonical
-from stream.core.numbers.emergency_plans import EMERGENCY
+from stream.core.numbers.numbering import tables
 from stream.core.numbers.parties import party_of
 
 EVERYWHERE: Final = frozenset({"112", "911"})
@@ -64,15 +64,12 @@ class EmergencyNumbers:
         ]
         if errors:
             raise ConfigInvalid(tuple(f"policy.emergency.{error}" for error in sorted(errors)))
+        plans = tables().emergency
         self._numbers = {
-            region: frozenset(
-                EVERYWHERE.union(
-                    EMERGENCY.get(region, "").split(),
-                    SUPPLEMENT.get(region, "").split(),
-                    extra.get(region, ()),
-                )
+            region: EVERYWHERE.union(
+                plans.get(region, ()), SUPPLEMENT.get(region, "").split(), extra.get(region, ())
             )
-            for region in EMERGENCY.keys() | SUPPLEMENT.keys() | extra.keys()
+            for region in plans.keys() | SUPPLEMENT.keys() | extra.keys()
         }
         self._anywhere = EVERYWHERE.union(*self._numbers.values())
         # "+", a country code of up to three digits, and the longest number.
@@ -155,7 +152,7 @@ def _is_service_urn(text: str) -> bool:
 
 def _is_region(text: str) -> bool:
     """Whether a numbering plan is known by this name."""
-    return text in EMERGENCY or text in phonenumbers.SUPPORTED_REGIONS
+    return text in tables().emergency or text in phonenumbers.SUPPORTED_REGIONS
 
 
 def _is_plain(text: str) -> bool:

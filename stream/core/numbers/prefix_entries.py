@@ -10,15 +10,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Final
 
 import numpy as np
 import phonenumbers
 
-from stream.core.numbers.e164 import E164_DIGITS_MAX, HEAD_DIGITS, PLAN, cells_of
+from stream.core.numbers.e164 import E164_DIGITS_MAX, HEAD_DIGITS, cells_of, plan_table
 from stream.core.numbers.number import Kind, parse, region_of
-from stream.core.numbers.numbering import PLANS
+from stream.core.numbers.numbering import tables
 from stream.core.numbers.parties import Party
 from stream.core.numbers.spelling import folded
 
@@ -29,7 +29,6 @@ PIECES_MAX: Final = 100
 PREFIX_DIGITS_MIN: Final = 9
 """Where nothing else is said: 10,000 numbers at most, even where they have 13 digits."""
 
-_CODES = frozenset(str(code) for code, _, _ in PLANS)
 _PATTERN = re.compile(r"(.*\d[ \-.()/]*)(\*|[#xX]+)\Z", re.DOTALL)
 _FILL = "5"
 """What a prefix is filled up with to see how a whole number of it would be read."""
@@ -217,15 +216,20 @@ def _lengths(digits: str) -> list[int]:
 
 @lru_cache(maxsize=1 << 14)
 def _plan_of(head: str) -> int:
-    """The bits of `PLAN` of all numbers that begin with `head`, six digits at most."""
+    """The bits of `plan_table` of all numbers that begin with `head`, six digits at most."""
     if head[:1] in {"", "0"}:
         return 0
-    return int(np.bitwise_or.reduce(PLAN[cells_of(head)]))
+    return int(np.bitwise_or.reduce(plan_table()[cells_of(head)]))
+
+
+@cache
+def _codes() -> frozenset[str]:
+    return frozenset(str(plan.code) for plan in tables().plans)
 
 
 def _code_of(text: str) -> str:
     """The country code that `+` and digits begin with; "" where no country has it."""
-    return next((text[1:end] for end in (2, 3, 4) if text[1:end] in _CODES), "")
+    return next((text[1:end] for end in (2, 3, 4) if text[1:end] in _codes()), "")
 
 
 def _calling_code(region: str) -> int:

@@ -55,7 +55,7 @@ class RuleStates:
     - `unassigned_country_code`: the number begins with one that no country has (NBTC, FCC).
     - `impossible_length`: no number of its country is so short or so long.
     - `unassigned_block`: its plan has given out no number that begins so (FCC: unallocated); for
-      the countries in `core.blocks`.
+      the countries of which `numbering.json` has blocks.
     - `invalid_caller`: no possible number, short code or name, and neither withheld nor marked.
     - `short_bursts`: many short calls of one number in a while, see `calls.bursts`.
     """

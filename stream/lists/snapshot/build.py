@@ -40,7 +40,7 @@ from stream.core.filters.snapshot import (
 from stream.core.model.entry import PREFIX_MARK, Columns, Entry, code_of
 from stream.core.model.errors import FilterTooCoarse, SnapshotUnreadable
 from stream.core.numbers.codes import codes_of, texts_of
-from stream.core.numbers.numbering import PLANS
+from stream.core.numbers.numbering import tables
 from stream.lists.snapshot.merge import in_order, merged, without
 
 Parts = dict[str, bytes]
@@ -375,8 +375,8 @@ def _numbers_of_countries(seed: int) -> Iterator[tuple[int, int, NDArray[np.byte
     Only of plans with room for 10^8 numbers: a list may well hold a good part of a small island's.
     """
     random = np.random.default_rng(seed)
-    for code, lengths, _ in PLANS:
-        for digits in map(int, lengths.split()):
+    for code, lengths, _ in tables().plans:
+        for digits in lengths:
             rest = digits - len(str(code))
             if rest >= _ROOM_DIGITS:
                 low, high = code * 10**rest + 10 ** (rest - 1), (code + 1) * 10**rest
