@@ -5,20 +5,18 @@ the agreement that it names, of which several may have been needed. Lists that h
 would have done less do not count. So a call is counted once for each list that stopped it.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from hashlib import blake2b
 from typing import Final
 
-import msgspec
 import numpy as np
 
 from stream.core.filters.digests import Digests, elements
 from stream.core.model.agreement import owner_of
-from stream.core.model.decision import Verdict
+from stream.core.model.decision import Decision, Reason, Verdict, moment_of, read_decision
 from stream.core.model.enforcement import Outcome
-from stream.core.model.errors import UNREADABLE
 from stream.lists.store.enforcement_counts import REBUILT_DAYS, Batch, Cell
 from stream.lists.store.enforcement_store import ID_BYTES
 
@@ -28,27 +26,6 @@ _OUTCOMES: Final[Mapping[str, Outcome]] = {
     Verdict.BLOCK: Outcome.BLOCKED,
     Verdict.FLAG: Outcome.FLAGGED,
 }
-
-
-class _Reason(msgspec.Struct, frozen=True):
-    list: str
-    agreement: str | None = None
-    category: str | None = None
-    prefix: str | None = None
-
-
-class _Decision(msgspec.Struct, frozen=True):
-    decision_id: str
-    verdict: str
-    rule: str
-    number: str | None
-    decided_at: datetime
-    simulated: bool = False
-    repeats: str | None = None
-    reasons: tuple[_Reason, ...] = ()
-
-
-_DECODE = msgspec.json.Decoder(_Decision).decode
 
 
 @dataclass(slots=True)
@@ -81,22 +58,22 @@ class Tally:
         hashed: dict[tuple[str, str], int] = {}
         oldest = today - timedelta(days=REBUILT_DAYS)
         for value in values:
-            try:
-                decision = _DECODE(value or b"null")
-            except UNREADABLE:
+            decision = read_decision(value)
+            at = None if decision is None else moment_of(decision.decided_at)
+            if decision is None or at is None:
                 passed.unreadable += 1  # somebody else writes to this topic too
                 continue
             stopped = self._stopped_by(decision)
             if not stopped:
                 continue
-            if decision.repeats is not None:
+            if decision.repeats:
                 passed.repeated += 1  # another record of a call that was decided already
                 continue
             identity = blake2b(decision.decision_id.encode(), digest_size=ID_BYTES).digest()
             if identity in seen:
                 passed.repeated += 1
                 continue
-            at_ms = int(decision.decided_at.timestamp() * 1000)
+            at_ms = int(at.timestamp() * 1000)
             day = _day_of(at_ms)
             if day is None or not oldest < day:
                 passed.too_old += 1
@@ -107,13 +84,13 @@ class Tally:
                 self._add(batch, hashed, decision, reason, outcome, day, at_ms)
         return batch, passed
 
-    def _stopped_by(self, decision: _Decision) -> list[tuple[_Reason, Outcome]]:
+    def _stopped_by(self, decision: Decision) -> list[tuple[Reason, Outcome]]:
         outcome = Outcome.SIMULATED if decision.simulated else _OUTCOMES.get(decision.verdict)
         if outcome is None:
             return []
         return [
             (reason, outcome)
-            for reason in _deciding(decision)
+            for reason in decision.deciding()
             if owner_of(reason.list) != self.home
         ]
 
@@ -121,15 +98,15 @@ class Tally:
         self,
         batch: Batch,
         hashed: dict[tuple[str, str], int],
-        decision: _Decision,
-        reason: _Reason,
+        decision: Decision,
+        reason: Reason,
         outcome: Outcome,
         day: date,
         at_ms: int,
     ) -> None:
         cell = Cell(reason.list, day, reason.category or UNCONFIRMED)
         batch.calls[cell, outcome] += 1
-        text = reason.prefix or decision.number
+        text = decision.entry_of(reason)
         if text is None:
             return
         fingerprint = hashed.get((reason.list, text))
@@ -142,15 +119,6 @@ class Tally:
         if outcome is not Outcome.SIMULATED:
             place = reason.list, fingerprint
             batch.stopped[place] = min(batch.stopped.get(place, at_ms), at_ms)
-
-
-def _deciding(decision: _Decision) -> Iterator[_Reason]:
-    kind, _, name = decision.rule.partition(":")
-    for reason in decision.reasons:
-        if (kind == "list" and reason.list == name) or (
-            kind == "agreement" and reason.agreement == name
-        ):
-            yield reason
 
 
 def _day_of(at_ms: int) -> date | None:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import msgspec
 from aiokafka import TopicPartition
 
-from stream.core.model.decision import Decision
+from stream.core.model.decision import Decision, read_decision
 from stream.core.model.errors import UNREADABLE
 from stream.core.numbers.number import masked
 from stream.kafka.call_events import Observe
@@ -140,22 +140,11 @@ async def find_decision(
             for value in batch.values:
                 if value is None or needle not in value:
                     continue
-                decision = whole_decision_in(value)
+                decision = read_decision(value)
                 if decision is not None and decision.decision_id == decision_id:
                     return decision
     return None
 
 
-def whole_decision_in(value: bytes) -> Decision | None:
-    """Return the decision in a record; None: somebody else writes to this topic too."""
-    try:
-        return _decode(value)
-    except UNREADABLE:
-        return None
-
-
 def _texts(headers: Sequence[tuple[str, bytes]]) -> dict[str, str]:
     return {name: (value or b"").decode(errors="replace") for name, value in headers}
-
-
-_decode = msgspec.json.Decoder(Decision).decode

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
 from stream.core.model import csv_cells
+from stream.core.model.decision import Decision
 from stream.core.numbers.number import masked
-from stream.edge.http.decision_store import Kept
 from stream.edge.http.tokens import Role
 from stream.web.listing import Asked, cut
 from stream.web.recent_decisions import ROWS_MAX
@@ -27,12 +27,12 @@ SIMULATED: Final = "simulated"
 VERDICTS: Final = ("block", "flag", "allow", SIMULATED)
 
 
-def _wanted(visit: Visit, asked: Asked) -> Callable[[Kept], bool]:
+def _wanted(visit: Visit, asked: Asked) -> Callable[[Decision], bool]:
     """What the filters ask for. Only who may see whole numbers may look for one."""
     verdict, name = asked.filters["verdict"], asked.filters["list"].lower()
     rule, number = asked.filters["rule"].lower(), asked.filters["number"]
 
-    def fits(one: Kept) -> bool:
+    def fits(one: Decision) -> bool:
         is_verdict = one.simulated if verdict == SIMULATED else one.verdict == verdict
         return (
             (not verdict or is_verdict)
@@ -89,7 +89,7 @@ async def as_lines(request: Request, visit: Annotated[Visit, sees(Role.VIEWER)])
     return _file(pieces(), "application/x-ndjson", "decisions.jsonl")
 
 
-def row(visit: Visit, one: Kept) -> Mapping[str, Any]:
+def row(visit: Visit, one: Decision) -> Mapping[str, Any]:
     """A decision as this person may have it."""
 
     def shown(number: str | None) -> str:
@@ -100,7 +100,7 @@ def row(visit: Visit, one: Kept) -> Mapping[str, Any]:
         "decided_at": one.decided_at,
         "called_at": one.called_at,
         "verdict": one.verdict,
-        "would": one.would,
+        "would": one.would or None,
         "simulated": one.simulated,
         "rule": one.rule,
         "role": one.role,
@@ -112,16 +112,16 @@ def row(visit: Visit, one: Kept) -> Mapping[str, Any]:
     }
 
 
-async def _found(request: Request, visit: Visit) -> list[Kept]:
+async def _found(request: Request, visit: Visit) -> list[Decision]:
     asked = Asked.of(request, _FILTERS, ["newest"])
     return list(filter(_wanted(visit, asked), await visit.parts.recent.look()))
 
 
-def _cut(found: Sequence[Kept]) -> Iterable[Sequence[Kept]]:
+def _cut(found: Sequence[Decision]) -> Iterable[Sequence[Decision]]:
     return (found[start : start + _PIECE] for start in range(0, len(found), _PIECE))
 
 
-def _cells(visit: Visit, one: Kept) -> Iterable[object]:
+def _cells(visit: Visit, one: Decision) -> Iterable[object]:
     found = row(visit, one)
     return (found[field] for field in _FIELDS)
 

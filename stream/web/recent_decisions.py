@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from aiokafka.errors import KafkaError
 
+from stream.core.model.decision import Decision, read_decision
 from stream.core.model.errors import Fault
-from stream.edge.http.decision_store import Kept, decision_of
 from stream.kafka.settings import KafkaSettings
 from stream.kafka.topic_reader import newest, reader, records_in
 from stream.ops.clock import monotonic_s
@@ -19,7 +19,7 @@ from stream.ops.clock import monotonic_s
 log = logging.getLogger(__name__)
 
 ROWS_MAX: Final = 20_000
-"""About 1 KB each."""
+"""About 1.5 KB each."""
 IDLE_S: Final = 120.0
 """So long after the last look the topic is read on: whoever pages on has no gap."""
 _FIRST: Final = 5_000
@@ -38,12 +38,12 @@ class Recent:
     topic: str
     idle_s: float = IDLE_S
     trouble: str = field(init=False, default="")
-    _rows: deque[Kept] = field(init=False, default_factory=lambda: deque(maxlen=ROWS_MAX))
+    _rows: deque[Decision] = field(init=False, default_factory=lambda: deque(maxlen=ROWS_MAX))
     _looked_s: float = field(init=False, default=0.0)
     _wanted: asyncio.Event = field(init=False, default_factory=asyncio.Event)
     _there: asyncio.Event = field(init=False, default_factory=asyncio.Event)
 
-    async def look(self) -> list[Kept]:
+    async def look(self) -> list[Decision]:
         """What is known, newest first; the first look waits a little for the topic's end."""
         self._looked_s = monotonic_s()
         self._wanted.set()
@@ -67,7 +67,7 @@ class Recent:
 
     async def _read(self) -> None:
         async with reader(self.kafka, [self.topic], lambda _: None) as consumer:
-            first: list[tuple[int, Kept]] = []
+            first: list[tuple[int, Decision]] = []
             spans = await newest(consumer, _FIRST)
             async for fetched in records_in(consumer, spans, records_max=_AT_ONCE):
                 first += _decisions(fetched)
@@ -81,16 +81,16 @@ class Recent:
             self._wanted.clear()
             self._there.clear()
 
-    def take(self, decisions: Iterable[Kept]) -> None:
+    def take(self, decisions: Iterable[Decision]) -> None:
         """Newer ones, in their order."""
         self._rows.extendleft(decisions)
 
 
-def _decisions(fetched: Mapping[Any, list[Any]]) -> list[tuple[int, Kept]]:
+def _decisions(fetched: Mapping[Any, list[Any]]) -> list[tuple[int, Decision]]:
     """Return decisions with their time in Kafka; what is no decision is left out."""
     return [
         (record.timestamp, decision)
         for records in fetched.values()
         for record in records
-        if (decision := decision_of(record.value)) is not None
+        if (decision := read_decision(record.value)) is not None
     ]

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from stream.core.model.decision import read_decision
 from stream.core.numbers.number import masked
-from stream.edge.http.decision_store import decision_of
 from stream.ops.clock import now_ms
 from tests.browser.conftest import Site
 from tests.support.browser import XSS, Person
@@ -29,7 +29,7 @@ async def _record(site: Site, *values: bytes) -> None:
             await producer.send_and_wait(settings.calls.decisions_topic, value)
     finally:
         await producer.stop()
-    last = next(filter(None, map(decision_of, reversed(values))))
+    last = next(filter(None, map(read_decision, reversed(values))))
     while last not in await site.pages.recent.look():  # noqa: ASYNC110 - nothing tells
         await asyncio.sleep(0.05)
 

@@ -6,14 +6,17 @@ is worked on twice (at-least-once delivery) yields the same id and a reader can 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import IntEnum, StrEnum
 from hashlib import blake2b
+from typing import Annotated
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from stream.core import kernels
+from stream.core.model.errors import UNREADABLE
 
 
 class Action(IntEnum):
@@ -94,6 +97,41 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     origin: str
     would: str | msgspec.UnsetType = msgspec.UNSET
     repeats: str | msgspec.UnsetType = msgspec.UNSET
+
+    def deciding(self) -> list[Reason]:
+        """Return the lists that the rule names: `list:KH/scam`, or all of `agreement:th-kh`."""
+        kind, _, name = self.rule.partition(":")
+        if kind == "list":
+            return [reason for reason in self.reasons if reason.list == name]
+        named = kind == "agreement"
+        return [reason for reason in self.reasons if named and reason.agreement == name]
+
+    def entry_of(self, reason: Reason) -> str | None:
+        """Return the entry of that list: its prefix, else the number; None: there is none."""
+        return self.number if reason.prefix is msgspec.UNSET else reason.prefix
+
+
+def read_decision(value: bytes | None) -> Decision | None:
+    """Return the decision in a record; None: somebody else writes to this topic too.
+
+    Fields of a newer version are passed over.
+    """
+    try:
+        return _decode(value or b"")
+    except UNREADABLE:
+        return None
+
+
+def moment_of(text: str) -> datetime | None:
+    """Return the time that a field of a decision says; None: it says none, or has no zone."""
+    try:
+        return msgspec.convert(text, _Moment)
+    except UNREADABLE:
+        return None
+
+
+_decode = msgspec.json.Decoder(Decision).decode
+_Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 @dataclass(frozen=True, slots=True)

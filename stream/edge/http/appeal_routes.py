@@ -14,12 +14,11 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from stream.core.model.appeal import APPELLANT_CHARS_MAX, COMMENT_CHARS_MAX, AppealState
-from stream.core.model.decision import Verdict
+from stream.core.model.decision import Decision, Verdict
 from stream.core.model.free_text import line_of
 from stream.core.numbers.number import masked
 from stream.edge.http.appeal_service import told
 from stream.edge.http.bodies import FORM, JSON
-from stream.edge.http.decision_store import Kept
 from stream.edge.http.dependencies import Parts, PartsHere, needs
 from stream.edge.http.problems import Kind, ProblemError
 from stream.edge.http.rendering import page, see_other, wants_page
@@ -75,7 +74,7 @@ def _pace(request: Request, parts: Parts) -> None:
         raise ProblemError(Kind.TOO_MANY_REFUSALS, text, retry_after_s=int(wait_s) + 1)
 
 
-async def _found(parts: Parts, decision_id: str) -> Kept:
+async def _found(parts: Parts, decision_id: str) -> Decision:
     decision = await parts.redress.find(decision_id)
     if decision is None:
         days = parts.redress.kept.settings.days

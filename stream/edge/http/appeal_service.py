@@ -8,10 +8,11 @@ from stream.appeals import actions
 from stream.appeals.actions import Desk
 from stream.appeals.appeal_store import AppealBook
 from stream.core.model.appeal import Appeal, AppealState, Named
+from stream.core.model.decision import Decision
 from stream.core.model.errors import AppealRefused
 from stream.core.numbers.number import masked
 from stream.edge.http.auth import Pace
-from stream.edge.http.decision_store import Kept, KeptDecisions
+from stream.edge.http.decision_store import KeptDecisions
 from stream.edge.http.preloaded import Preloaded
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import ListStore
@@ -62,14 +63,14 @@ class Redress:
     preloaded: Preloaded | None = None
     _rules: Mapping[str, str] = field(init=False, default_factory=lambda: RULES)
 
-    async def find(self, decision_id: str) -> Kept | None:
+    async def find(self, decision_id: str) -> Decision | None:
         """The decision with that id, or what is behind the id of a preloaded key."""
         found = await self.kept.find(decision_id)
         if found is None and self.preloaded is not None:
             found = await self.preloaded.find(decision_id)
         return found
 
-    def because(self, decision: Kept) -> list[Because]:
+    def because(self, decision: Decision) -> list[Because]:
         """The lists that decided, each with its owner's contact."""
         found = []
         for reason in decision.reasons:
@@ -85,11 +86,11 @@ class Redress:
             )
         return found
 
-    def rule(self, decision: Kept) -> str:
+    def rule(self, decision: Decision) -> str:
         """What decided, in words, where no list did."""
         return self._rules.get(decision.rule, decision.rule.replace("_", " "))
 
-    async def appeal(self, decision: Kept, appellant: str, by: By) -> tuple[Appeal, bool]:
+    async def appeal(self, decision: Decision, appellant: str, by: By) -> tuple[Appeal, bool]:
         """Open an appeal against a decision; or the one that is open already, and False.
 
         Raises AppealRefused.

@@ -7,9 +7,8 @@ import numpy as np
 from redis.asyncio import Redis
 
 from stream.calls.encode import timestamp
-from stream.core.model.decision import Reason, Role, Verdict
+from stream.core.model.decision import Decision, Reason, Role, Verdict
 from stream.core.model.entry import NEVER
-from stream.edge.http.decision_store import Kept
 from stream.edge.sinks.number_policy import Blocked, Judge
 from stream.edge.sinks.preload_id_key import names_in
 from stream.edge.sinks.preload_ids import Names
@@ -25,7 +24,7 @@ class Preloaded:
     judge: Callable[[], Judge]
     _names: Names | None = field(init=False, default=None)
 
-    async def find(self, decision_id: str) -> Kept | None:
+    async def find(self, decision_id: str) -> Decision | None:
         """What is decided now about the number whose id this is; None: nobody's, or it may call."""
         if self._names is None:
             with renamed("reading the key of ids"):
@@ -43,7 +42,7 @@ class Preloaded:
         return None if why is None else _decision(judge, decision_id, text, why)
 
 
-def _decision(judge: Judge, decision_id: str, text: str, why: Blocked) -> Kept:
+def _decision(judge: Judge, decision_id: str, text: str, why: Blocked) -> Decision:
     confirmed = why.reason != "unconfirmed"
     ends = None if why.expires_at_s == NEVER else timestamp(why.expires_at_s * 1000)
     is_prefix = text.endswith("*")
@@ -56,16 +55,20 @@ def _decision(judge: Judge, decision_id: str, text: str, why: Blocked) -> Kept:
         generation=generations.get(why.list, 0),
         expires_at=ends,
     )
-    return Kept(
+    return Decision(
         decision_id=decision_id,
         verdict=Verdict.BLOCK,
         simulated=False,
         rule=f"list:{why.list}",
         number=None if is_prefix else text,
         role=Role.CALLER,
+        call_id="",
         caller=None,
         callee=None,
         reasons=[reason],
+        sip=None,
+        called_at=None,
         decided_at=timestamp(now_ms()),
         expires_at=ends,
+        origin="",
     )

@@ -7,14 +7,10 @@ own: it is never a key, which would silence the owner.
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
-import msgspec
-
-from stream.core.model.decision import Verdict
-from stream.core.model.errors import UNREADABLE
+from stream.core.model.decision import Verdict, moment_of, read_decision
 from stream.core.numbers.e164 import E164_DIGITS_MAX
 from stream.edge.sinks.proxy_keys import BLOCK, Put
 
@@ -32,27 +28,6 @@ class Seen(StrEnum):
     """The lists, the allowlist or the policy let the number pass by now."""
     CAPPED = "capped"
     UNREADABLE = "unreadable"
-
-
-_Time = Annotated[datetime, msgspec.Meta(tz=True)]
-
-
-class _Reason(msgspec.Struct, gc=False):
-    list: str
-    category: str | None
-    generation: int
-    agreement: str | None = None
-
-
-class _Wire(msgspec.Struct, gc=False):
-    decision_id: str
-    verdict: str
-    simulated: bool
-    rule: str
-    number: str | None
-    reasons: list[_Reason]
-    decided_at: _Time
-    expires_at: _Time | None
 
 
 class Block(NamedTuple):
@@ -90,40 +65,30 @@ def read_blocks(values: Iterable[bytes | None], now_s: int) -> Blocks:
 
 
 def _read(value: bytes | None, now_s: int) -> Block | Seen:
-    try:
-        wire = _decode(value or b"")
-    except UNREADABLE:
+    decision = read_decision(value)
+    if decision is None:
         return Seen.UNREADABLE
-    if wire.verdict != Verdict.BLOCK or wire.simulated:
+    if decision.verdict != Verdict.BLOCK or decision.simulated:
         return Seen.NO_BLOCK
-    if not wire.reasons or wire.number is None or wire.expires_at is None:
+    if not decision.reasons or decision.number is None or decision.expires_at is None:
         return Seen.NO_LIST
-    if _NUMBER.fullmatch(wire.number) is None:
+    expires_at, decided_at = moment_of(decision.expires_at), moment_of(decision.decided_at)
+    if expires_at is None or decided_at is None or _NUMBER.fullmatch(decision.number) is None:
         return Seen.UNREADABLE
-    expires_at_s = int(wire.expires_at.timestamp())
+    expires_at_s = int(expires_at.timestamp())
     if expires_at_s <= now_s:
         return Seen.EXPIRED
-    reason = _deciding(wire)
+    reason = next(iter(decision.deciding()), decision.reasons[0])
     put = Put(
-        wire.number,
+        decision.number,
         BLOCK,
         reason.category or "unconfirmed",
         reason.list,
-        wire.decision_id,
+        decision.decision_id,
         expires_at_s,
-        int(wire.decided_at.timestamp() * 1000),
+        int(decided_at.timestamp() * 1000),
     )
-    return Block(put, [(each.list, each.generation) for each in wire.reasons])
-
-
-def _deciding(wire: _Wire) -> _Reason:
-    """The reason that the rule names: `list:KH/scam` or `agreement:th-kh`; else the first."""
-    kind, _, name = wire.rule.partition(":")
-    for reason in wire.reasons:
-        if name == (reason.list if kind == "list" else reason.agreement):
-            return reason
-    return wire.reasons[0]
+    return Block(put, [(each.list, each.generation) for each in decision.reasons])
 
 
 _NUMBER = re.compile(rf"\+[1-9][0-9]{{5,{E164_DIGITS_MAX - 1}}}")
-_decode = msgspec.json.Decoder(_Wire).decode

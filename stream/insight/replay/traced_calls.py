@@ -21,10 +21,10 @@ from stream.calls.decode import decode
 from stream.calls.dialects.dialect import Dialect
 from stream.calls.settings import DecodeSettings
 from stream.calls.trunks import Trunks
+from stream.core.model.decision import read_decision
 from stream.core.model.errors import TracebackRefused
 from stream.kafka.batch import RawBatch
 from stream.kafka.call_events import Observe
-from stream.kafka.decision_history import whole_decision_in
 from stream.kafka.settings import KafkaSettings
 from stream.kafka.topic_reader import Progress, past_records
 
@@ -170,7 +170,7 @@ def _rule(batch: RawBatch, asked: TraceQuestion, decided: dict[str, TracedRuling
         # JSON may write any letter as \\u..., but our own decisions never do so with digits.
         if value is None or digits not in value:
             continue
-        one = whole_decision_in(value)
+        one = read_decision(value)
         if one is not None and asked.number in {one.number, one.caller, one.callee}:
             said = one.verdict if one.would is msgspec.UNSET else f"{one.verdict} (simulated)"
             decided[one.origin] = TracedRuling(said, one.rule, one.decision_id)

@@ -9,10 +9,10 @@ from stream.appeals.appeal_store import AppealBook
 from stream.config.settings import InsightSettings
 from stream.core.model.agreement import Agreements
 from stream.core.model.errors import ChangeConflict
+from stream.core.model.decision import read_decision
 from stream.core.model.trials import NO_TRIALS, Kind, Standing, Target, Turned
 from stream.insight.trials.status import Here, Stands, TrialCounts, standings
 from stream.kafka.call_events import Observe
-from stream.kafka.decision_history import whole_decision_in
 from stream.kafka.topic_reader import Progress, past_records
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import ListStore
@@ -64,7 +64,7 @@ async def figures_between(
     async with aclosing(records):
         async for batch in records:
             for value in batch.values:
-                decision = None if value is None else whole_decision_in(value)
+                decision = read_decision(value)
                 if decision is not None:
                     figures.add(decision)
     return figures

@@ -17,7 +17,7 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
-from stream.core.model.errors import UNREADABLE
+from stream.core.model.decision import read_decision
 
 Mode = Literal["binary", "structured"]
 TYPE: Final = "io.ringfence.decision.v1"
@@ -38,19 +38,6 @@ class Event(NamedTuple):
     body: bytes
 
 
-class _Reason(msgspec.Struct, gc=False):
-    list: str
-
-
-class _Wire(msgspec.Struct, gc=False):
-    decision_id: str
-    verdict: str
-    simulated: bool
-    number: str | None
-    reasons: list[_Reason]
-    decided_at: str
-
-
 class _Structured(msgspec.Struct, gc=False):
     """Attributes and data in one body."""
 
@@ -65,18 +52,15 @@ class _Structured(msgspec.Struct, gc=False):
 
 def read_event(value: bytes | None) -> Event | None:
     """The decision in a record; None: it is none."""
-    try:
-        wire = _decode(value or b"")
-    except UNREADABLE:
-        return None
+    held = read_decision(value)
     # They go into headers: nothing but letters, digits and the signs of a time.
-    if not re.fullmatch(
-        r"[A-Za-z0-9]{1,64} [0-9TZ:.+-]{1,40}", f"{wire.decision_id} {wire.decided_at}"
+    if held is None or not re.fullmatch(
+        r"[A-Za-z0-9]{1,64} [0-9TZ:.+-]{1,40}", f"{held.decision_id} {held.decided_at}"
     ):
         return None
-    kind = "simulated" if wire.simulated else wire.verdict
-    lists = frozenset(reason.list for reason in wire.reasons)
-    return Event(wire.decision_id, kind, lists, wire.number or "", wire.decided_at, value or b"")
+    kind = "simulated" if held.simulated else held.verdict
+    lists = frozenset(reason.list for reason in held.reasons)
+    return Event(held.decision_id, kind, lists, held.number or "", held.decided_at, value or b"")
 
 
 def request_of(event: Event, mode: Mode, source: str) -> tuple[dict[str, str], bytes]:
@@ -127,6 +111,3 @@ def secret_of(text: str) -> bytes:
         size = f"{SECRET_BYTES_MIN} to {SECRET_BYTES_MAX}"
         raise ValueError(f"has {len(secret)} bytes, not {size}: `openssl rand -base64 32`")
     return secret
-
-
-_decode = msgspec.json.Decoder(_Wire).decode

@@ -5,7 +5,15 @@ import numpy as np
 import pytest
 
 from stream.core import kernels
-from stream.core.model.decision import SipSettings, decision_ids, seed_of, sip_answer
+from stream.core.model.decision import (
+    SipSettings,
+    decision_ids,
+    moment_of,
+    read_decision,
+    seed_of,
+    sip_answer,
+)
+from tests.support.decisions import decision
 
 
 def ids(*rows: tuple[str, int, int, int, str]) -> list[str]:
@@ -84,3 +92,26 @@ def test_a_header_that_no_proxy_could_read_is_refused(url, location):
     """A redress address without the id or with a quotation mark, and an unknown location."""
     with pytest.raises(ValueError, match=r"redress_url|sip_location"):
         SipSettings(url, location)
+
+
+def test_the_deciding_lists_are_those_that_the_rule_names():
+    """A list's rule names one, an agreement's all of its lists, a rule about the call none."""
+    held = ("KH/scam=asean=loan", "PH/fraud=asean=loan", "TH/national==loan")
+    deciding = {
+        rule: [reason.list for reason in read.deciding()]
+        for rule in ("list:TH/national", "agreement:asean", "rule:invalid_caller", "allowlist")
+        if (read := read_decision(decision("+447700900101", *held, rule=rule, at_ms=0)))
+    }
+    assert deciding == {
+        "list:TH/national": ["TH/national"],
+        "agreement:asean": ["KH/scam", "PH/fraud"],
+        "rule:invalid_caller": [],
+        "allowlist": [],
+    }
+
+
+@pytest.mark.parametrize("text", ["", "x", "2026-11-25", "2026-11-25T12:00:00", "1795564428"])
+def test_a_time_without_a_zone_is_none(text):
+    """Whoever reads a decision of somebody else never guesses its zone."""
+    assert moment_of(text) is None
+    assert moment_of("2026-11-25T12:00:00.5Z").timestamp() == 1_795_608_000.5
