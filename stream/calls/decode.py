@@ -23,8 +23,7 @@ from stream.core import kernels
 from stream.core.model.byte_strings import Texts
 from stream.core.model.call import Call, Stage
 from stream.core.numbers.caller_readings import read_caller
-from stream.core.numbers.number import Numbers, ReadNumber, parse, parse_many
-from stream.core.numbers.number_columns import parse_texts
+from stream.core.numbers.number import Numbers, ReadNumber, parse, parse_many, parse_texts
 from stream.core.numbers.operator_prefixes import without_marks
 from stream.kafka.batch import RawBatch
 

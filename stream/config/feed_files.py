@@ -15,8 +15,7 @@ import msgspec
 from stream import __version__
 from stream.config.sections import Filled, feed_paths
 from stream.config.settings import EngineSettings
-from stream.core.model.entry import Category
-from stream.core.model.entry_fields import FIELDS
+from stream.core.model.entry import FIELDS, Category
 from stream.core.model.errors import ConfigInvalid
 from stream.core.model.time_zones import zone_of
 from stream.core.numbers.prefix_entries import PrefixRules

@@ -16,9 +16,8 @@ from stream.config.settings import EngineSettings
 from stream.core.filters.blocklists import Blocklists
 from stream.core.model.agreement import Agreements
 from stream.core.numbers.emergency import EmergencyNumbers
-from stream.core.policy.bounds import compile_bounded
 from stream.core.policy.list_scope import Scopes, allowed
-from stream.core.policy.policy import Policy
+from stream.core.policy.policy import Policy, compile_bounded
 from stream.edge.sinks.number_policy import Judge
 from stream.kafka.batch import RawBatch
 from stream.ops.clock import now_ms, now_s

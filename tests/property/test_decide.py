@@ -28,11 +28,11 @@ from stream.core.model.call import Ingress
 from stream.core.model.decision import VERDICT_OF, Action, SipSettings, Verdict
 from stream.core.numbers.emergency import EmergencyNumbers
 from stream.core.numbers.number import Kind, region_of
-from stream.core.policy.bounds import compile_bounded
 from stream.core.policy.list_scope import Allowed, Scopes
-from stream.core.policy.policy import ListPolicy, PolicySettings, compile_policy
+from stream.core.policy.policy import ListPolicy, PolicySettings, compile_bounded, compile_policy
 from stream.core.policy.rules import RULES, RuleSettings, RuleState, RuleStates
 from stream.kafka.batch import Partition, RawBatch, Segment
+from tests.oracles.policy import weigh
 from tests.support.agreements import agreements
 from tests.support.builders import NOW_S, bare, blocklists, entry, hashed, live
 
@@ -194,7 +194,7 @@ class _Oracle:
             if role == "callee" and self.lists.allow.find(number, NOW_S):
                 yield (False, 0), role, "none", number, ()
                 continue
-            one = self.rules.policy.weigh(heard)
+            one = weigh(self.rules.policy, heard)
             rule = one.rule or f"list:{self.lists.lists[one.deciding.list].name}"
             if one.action is Action.OBSERVE and not one.rule:
                 rule = "none"
@@ -249,7 +249,7 @@ class _Oracle:
         found = [one for one in self.by_caller.get(call, ()) if names[one.list] in named]
         if not found:
             return None
-        judged = self.rules.policy.weigh(found)
+        judged = weigh(self.rules.policy, found)
         state = {0: RuleState.OBSERVE, 1: RuleState.FLAG, 2: RuleState.BLOCK}[judged.action]
         return min(state, RuleState.SIMULATE) if judged.simulated else state, named
 

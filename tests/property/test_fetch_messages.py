@@ -136,7 +136,7 @@ def test_a_stretch_reaches_as_far_as_aiokafka_reads_it(
     holes: list[tuple[int, int]], data: st.DataObject
 ) -> None:
     """With holes between and within batches, from any offset, cut anywhere."""
-    from stream.core.kernels.extents import reaches
+    from stream.core.kernels.parse_batches import reaches
 
     content, end = b"", 0
     for hole, last in holes:
@@ -155,7 +155,7 @@ def test_a_stretch_reaches_as_far_as_aiokafka_reads_it(
 @given(st.binary(max_size=200), st.integers(0, 100))
 def test_any_bytes_reach_somewhere(content: bytes, offset: int) -> None:
     """Whatever they are, it ends, and not before where it began."""
-    from stream.core.kernels.extents import reaches
+    from stream.core.kernels.parse_batches import reaches
 
     assert reaches(padded(content), 0, len(content), offset) >= offset
     header = bytearray(batch(3, [Row(0, b"abc")]) + content)

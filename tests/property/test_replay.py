@@ -21,8 +21,7 @@ from stream.core.model.agreement import Agreements
 from stream.core.model.allowlist import AllowEntry, Allowlist
 from stream.core.model.decision import SipSettings
 from stream.core.numbers.emergency import EmergencyNumbers
-from stream.core.policy.bounds import compile_bounded
-from stream.core.policy.policy import PolicySettings
+from stream.core.policy.policy import PolicySettings, compile_bounded
 from stream.insight.replay import totals as sums_module
 from stream.insight.replay.compare import CallChange, Side, compare
 from stream.insight.replay.totals import Sums

@@ -20,7 +20,7 @@ from phonenumbers import ValidationResult
 from stream.calls.lookup import TOPIC, Question
 from stream.core.numbers.caller_readings import read_caller, readings_of
 from stream.core.numbers.number import Kind, Number, parse
-from stream.core.numbers.sip_addresses import uris_in
+from stream.core.numbers.parties import uris_in
 from stream.core.numbers.spelling import folded, unescaped
 from stream.kafka.batch import Partition, RawBatch, Segment
 from tests.support.builders import record_of

@@ -267,3 +267,25 @@ def parse(
         else:
             result[NEXT] = max(result[NEXT], row[LAST] + 1)
     return n
+
+
+@kernel(I64(reads(U8), I64, I64, I64), counted=False)
+def reaches(data: Any, start: Any, stop: Any, offset: Any) -> Any:
+    """Return the offset after the last whole batch in `data[start:stop]`, at least `offset`.
+
+    It goes by the batches' heads alone, up to the first that cannot be one of message format v2.
+    The next fetch goes out before this answer is read, so its place must be known at once. `frame`
+    and `parse` find out later if a head was wrong, and that fetch is then thrown away.
+    """
+    at, beyond = start, offset
+    while at + HEAD <= stop:
+        size = 12 + _big_endian(data, at + 8, 4)
+        if size < HEAD or size > stop - at or data[at + 16] != 2:
+            break
+        first = _big_endian(data, at, 8)
+        after = first + _big_endian(data, at + 23, 4) + 1
+        if first < 0 or after <= first:
+            break
+        beyond = max(beyond, after)
+        at += size
+    return beyond

@@ -179,3 +179,7 @@ class Columns:
             expires_at_s=int(self.expires_at[row]),
             confidence=int(self.confidence[row]),
         )
+
+
+FIELDS = ("number", "category", "source", "reported_at", "expires_at", "confidence")
+"""The fields of a row, in the order of an export's columns."""

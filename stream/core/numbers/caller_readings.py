@@ -18,8 +18,7 @@ from typing import Final
 
 from stream.core.numbers.dialled import is_assigned, read_freely
 from stream.core.numbers.number import Kind, Number, parse
-from stream.core.numbers.parties import TEXT_MAX, Party, is_dotted_quad, party_of
-from stream.core.numbers.sip_addresses import uris_in
+from stream.core.numbers.parties import TEXT_MAX, Party, is_dotted_quad, party_of, uris_in
 from stream.core.numbers.spelling import folded
 
 ODD_LENGTH_MAX: Final = 64

@@ -7,13 +7,14 @@ are chosen between.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from stream.core.model.agreement import owner_of
+from stream.core.model.agreement import Agreements, Terms, is_country, owner_of
 from stream.core.model.decision import Action
-from stream.core.policy.list_scope import NO_SCOPES, Allowed, Outside, Scopes
+from stream.core.model.entry import Category
+from stream.core.policy.list_scope import NO_SCOPES, Allowed, Outside, Scopes, codes_of_countries
 from stream.core.policy.rules import RuleSettings
 
 
@@ -123,20 +124,6 @@ class Bound:
     stops: Stops = field(default_factory=Stops)
 
 
-class Judgement(NamedTuple):
-    """What the matches of one number come to.
-
-    `deciding` is the match that caused `action`; with `simulated` the action is what would have
-    happened had the list not been on trial. `rule` is what the decision names in place of the
-    deciding list: the agreement that lets it act, or that keeps it from acting.
-    """
-
-    action: Action
-    simulated: bool
-    deciding: Match
-    rule: str | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class Policy:
     """The settings, with one `ListPolicy` per list of one `Blocklists`, in its order.
@@ -151,85 +138,6 @@ class Policy:
     names: tuple[str, ...] = ()
     scopes: Scopes = NO_SCOPES
 
-    def weigh(self, matches: Sequence[Match]) -> Judgement:
-        """Judge the matches of one number; at least one. The strongest real action wins.
-
-        A list on trial speaks only where no other acts. Among equals the earlier list decides, so
-        that a repeat of the same call reads the same. Where none acts, and one would have without
-        agreements or outside of its scope, the judgement names what kept that one from it.
-        """
-        assert matches, "a number without a match needs no judgement"
-        agreeing = sum(match.confirmed and not match.outside for match in matches)
-        owners = self._owners(matches)
-        real = simulated = Judgement(Action.OBSERVE, False, matches[0])
-        for match in matches:
-            rule = self.by_list[match.list]
-            action = Action.OBSERVE if match.outside else _action(match, rule, agreeing)
-            if self.bounds and match.confirmed:
-                bound = self.bounds[match.list]
-                if owners < bound.countries_min or match.category in bound.stops.categories:
-                    action = Action.OBSERVE
-            if rule.simulate:
-                if action > simulated.action:
-                    simulated = Judgement(action, True, match)
-            elif action > real.action:
-                real = Judgement(action, False, match)
-        judged = real if real.action > Action.OBSERVE else simulated
-        if judged.action > Action.OBSERVE:
-            agreed = self.bounds[judged.deciding.list].rule if self.bounds else None
-            return judged._replace(rule=agreed)
-        if not self.bounds and not any(match.outside for match in matches):
-            return judged
-        rules = [bound.alone for bound in self.bounds] if self.bounds else self.by_list
-        inside = [match._replace(outside=Outside.NOT) for match in matches]
-        alone = Policy(self.settings, rules).weigh(inside)
-        if alone.action > Action.OBSERVE:
-            deciding = matches[inside.index(alone.deciding)]
-            why = self._stopped(deciding)
-            if why is None:  # it acts with another beside it, which is outside
-                deciding = next(match for match in matches if match.outside)
-                why = deciding.outside.label
-            return judged._replace(deciding=deciding, rule=why)
-        return judged
-
-    def _owners(self, matches: Sequence[Match]) -> int:
-        """How many owners' lists certainly hold the number, of those lists that count."""
-        return len(
-            {
-                owner_of(self.names[match.list])
-                for match in matches
-                if self.bounds
-                and match.confirmed
-                and not match.outside
-                and self.bounds[match.list].corroborates
-            }
-        )
-
-    def _stopped(self, match: Match) -> str | None:
-        """The rule that keeps `match`, which the settings would let act, from acting."""
-        if match.outside:
-            return match.outside.label
-        if not self.bounds:
-            return None
-        stops, rule = self.bounds[match.list].stops, self.by_list[match.list]
-        if not match.confirmed:
-            return stops.unconfirmed
-        assert match.confidence is not None, "a confirmed match has its entry's confidence"
-        if rule.action is Action.OBSERVE:
-            return stops.action
-        if match.confidence < rule.confidence_min:
-            return stops.confidence
-        return stops.categories.get(match.category or 0, stops.countries)
-
-
-def _action(match: Match, rule: ListPolicy, agreeing: int) -> Action:
-    if not match.confirmed:
-        return min(rule.action, rule.unconfirmed)
-    assert match.confidence is not None, "a confirmed match has its entry's confidence"
-    if match.confidence < rule.confidence_min or agreeing < rule.agree_min:
-        return Action.OBSERVE
-    return rule.action
-
 
 def alone(settings: PolicySettings, name: str) -> ListPolicy:
     """What the settings say of the list `name`."""
@@ -239,3 +147,127 @@ def alone(settings: PolicySettings, name: str) -> ListPolicy:
 def compile_policy(settings: PolicySettings, names: Sequence[str]) -> Policy:
     """The policy for the lists `names`, in that order, without agreements."""
     return Policy(settings, [alone(settings, name) for name in names], names=tuple(names))
+
+
+NO_AGREEMENT: Final = "no_agreement"
+"""The rule that keeps another country's list from acting where there are agreements, none on it."""
+
+
+class Agreed(NamedTuple):
+    """The terms of one agreement, by its id, that are in force for a list."""
+
+    id: str
+    terms: Terms
+
+    @property
+    def rule(self) -> str:
+        """What a decision names."""
+        return f"agreement:{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Bounded:
+    """What a list may cause: the stricter of settings and agreements, and how it came to that."""
+
+    policy: ListPolicy
+    bound: Bound
+
+
+def bounded(settings: ListPolicy, name: str, country: str, agreed: Sequence[Agreed]) -> Bounded:
+    """What list `name` may cause in `country` by its `settings` and what is `agreed`, if anything.
+
+    Another country's list of which nothing is agreed is only observed. Ours, and an
+    organisation's, are as the settings say.
+    """
+    if not agreed:
+        if owner_of(name) == country or not is_country(owner_of(name)):
+            return Bounded(settings, Bound(settings))
+        stops = Stops(action=NO_AGREEMENT, unconfirmed=NO_AGREEMENT)
+        nothing = replace(settings, action=Action.OBSERVE, unconfirmed=Action.OBSERVE)
+        return Bounded(nothing, Bound(settings, corroborates=False, stops=stops))
+    first = min(agreed, key=_strictness)
+    surest = max(agreed, key=lambda one: one.terms.confidence_min)
+    widest = max(agreed, key=lambda one: one.terms.countries_min)
+    doubting = min(agreed, key=lambda one: min(one.terms.action, one.terms.unconfirmed))
+    policy = replace(
+        settings,
+        action=min(settings.action, first.terms.action),
+        unconfirmed=min(settings.unconfirmed, doubting.terms.action, doubting.terms.unconfirmed),
+        confidence_min=max(settings.confidence_min, surest.terms.confidence_min),
+        simulate=settings.simulate or any(one.terms.simulate for one in agreed),
+    )
+    # Settings that are stricter by themselves decide by themselves.
+    decides = first.terms.action <= settings.action or policy.simulate > settings.simulate
+    stops = Stops(
+        action=first.rule,
+        unconfirmed=doubting.rule,
+        confidence=surest.rule,
+        countries=widest.rule,
+        categories=_left_out(agreed),
+    )
+    return Bounded(
+        policy,
+        Bound(
+            alone=settings,
+            agreement=first.id,
+            rule=first.rule if decides else None,
+            countries_min=widest.terms.countries_min,
+            may_list=tuple(
+                Allowed(codes_of_countries(one.terms.may_list), one.rule)
+                for one in agreed
+                if one.terms.may_list is not None
+            ),
+            stops=stops,
+        ),
+    )
+
+
+def _strictness(agreed: Agreed) -> tuple[object, ...]:
+    """The least of these is the strictest; its id is what reasons name."""
+    terms = agreed.terms
+    width = len(Category) if terms.categories is None else len(terms.categories)
+    return (
+        terms.action,
+        not terms.simulate,
+        -terms.countries_min,
+        -terms.confidence_min,
+        width,
+        agreed.id,
+    )
+
+
+def _left_out(agreed: Sequence[Agreed]) -> Mapping[int, str]:
+    """The categories that not all name, each with the first of those that do not.
+
+    One that this version does not know yet is as `OTHER`, as it is in decisions.
+    """
+    return {
+        number: one.rule
+        for one in reversed(agreed)
+        if one.terms.categories is not None
+        for number in range(256)
+        if _KNOWN.get(number, Category.OTHER) not in one.terms.categories
+    }
+
+
+_KNOWN: Final = {int(category): category for category in Category}
+
+
+def compile_bounded(
+    settings: PolicySettings, names: Sequence[str], agreements: Agreements, country: str, at_s: int
+) -> Policy:
+    """The policy for the lists `names`, in that order, in `country` at `at_s`.
+
+    Without any agreement it is that of the settings. It holds as long as `Agreements.unchanged`
+    says.
+    """
+    if not agreements:
+        return compile_policy(settings, names)
+    agreed: dict[str, list[Agreed]] = {name: [] for name in names}
+    for agreement, clause, terms in agreements.here(country, at_s):
+        if clause.list in agreed:
+            agreed[clause.list].append(Agreed(agreement.id, terms))
+    found = [bounded(alone(settings, name), name, country, agreed[name]) for name in names]
+    return Policy(
+        settings, [one.policy for one in found], [one.bound for one in found], tuple(names)
+    )

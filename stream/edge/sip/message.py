@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from stream.core.numbers.sip_addresses import NAME_ADDR
+from stream.core.numbers.parties import NAME_ADDR
 
 BLANK_LINE: Final = b"\r\n\r\n"
 COMPACT: Final = {

@@ -7,8 +7,7 @@ from typing import Final, NamedTuple
 from stream.calls.lookup import TEXT_MAX, Question
 from stream.core.numbers.caller_readings import Readings, readings_of
 from stream.core.numbers.number import Kind
-from stream.core.numbers.parties import party_of
-from stream.core.numbers.sip_addresses import uris_in
+from stream.core.numbers.parties import party_of, uris_in
 from stream.core.numbers.spelling import unescaped, utf8_or_latin
 from stream.edge.sip.message import Request, listed, parameters_of
 from stream.edge.sip.settings import FROM, SipSettings

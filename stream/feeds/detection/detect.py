@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from stream.core.filters.bloom import HEADER, Shape
-from stream.core.model.entry_fields import FIELDS
+from stream.core.model.entry import FIELDS
 from stream.feeds.detection.column_names import regions_hinted, says, says_at, words_known
 from stream.feeds.detection.foreign_files import what_it_is
 from stream.feeds.detection.guess_columns import Guess, Judged, folded, guess

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from stream.core.model.entry_fields import FIELDS
+from stream.core.model.entry import FIELDS
 from stream.feeds.formats.rows import Format, ReadOptions
 from stream.feeds.value_parsers import Dates
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import phonenumbers
 
-from stream.core.model.entry_fields import FIELDS
+from stream.core.model.entry import FIELDS
 from stream.core.numbers.number import Kind, parse
 from stream.feeds.detection.proposal import Choice, Proposal, Question
 from stream.feeds.formats.rows import InputUnreadable, Rows, Wrong

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stream.core.model import csv_cells
-from stream.core.model.entry_fields import FIELDS
+from stream.core.model.entry import FIELDS
 from stream.feeds.detection.column_names import NEVER, Says, says
 from stream.feeds.formats.byte_columns import ByteColumn, fields_of
 from stream.feeds.formats.rows import InputUnreadable, Lines, RejectedRow, Rows, Wrong

@@ -25,7 +25,7 @@ from stream.core.model.confidence import Decay, left, rounded
 from stream.core.model.entry import NEVER, Category, Entry
 from stream.core.model.errors import ListStoreDown
 from stream.core.numbers.number import parse_many
-from stream.core.policy.bounds import NO_AGREEMENT
+from stream.core.policy.policy import NO_AGREEMENT
 from stream.core.policy.rules import rules_that_ask
 from stream.engine.decider import rules_for
 from stream.engine.list_follower import refresher_for

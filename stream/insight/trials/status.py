@@ -7,8 +7,7 @@ from typing import Final
 from stream.core.model.agreement import Agreements
 from stream.core.model.decision import Action, Decision, Verdict
 from stream.core.model.trials import Kind, Standing, Target, Trials, Turned, known
-from stream.core.policy.bounds import compile_bounded
-from stream.core.policy.policy import PolicySettings
+from stream.core.policy.policy import PolicySettings, compile_bounded
 
 
 @dataclass(frozen=True, slots=True)

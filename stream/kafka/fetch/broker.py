@@ -248,7 +248,7 @@ class Broker:
         self, buffer: Buffer, answer: FetchAnswer, asked: Mapping[Partition, _Asked]
     ) -> list[FetchedPart]:
         """Return what there is to read; where each partition is fetched next is known from now."""
-        from stream.core.kernels.extents import reaches
+        from stream.core.kernels.parse_batches import reaches
 
         parts: list[FetchedPart] = []
         for part in answer.parts:

@@ -8,8 +8,7 @@ import msgspec
 import numpy as np
 
 from stream.core.model import csv_cells
-from stream.core.model.entry import NEVER, Columns, Entry
-from stream.core.model.entry_fields import FIELDS
+from stream.core.model.entry import FIELDS, NEVER, Columns, Entry
 
 ExportFormat = Literal["text", "csv", "jsonl"]
 _ROWS = 10_000

@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.core.model import csv_cells
-from stream.core.model.entry import NEVER, Category, Columns, text_of
-from stream.core.model.entry_fields import FIELDS
+from stream.core.model.entry import FIELDS, NEVER, Category, Columns, text_of
 
 DiffFormat = Literal["text", "json", "csv"]
 _ROWS = 10_000

@@ -22,8 +22,7 @@ from stream.core.model.allowlist import AllowEntry, Allowlist
 from stream.core.model.call import Ingress
 from stream.core.model.decision import Action, SipSettings
 from stream.core.numbers.emergency import EmergencyNumbers
-from stream.core.policy.bounds import compile_bounded
-from stream.core.policy.policy import PolicySettings
+from stream.core.policy.policy import PolicySettings, compile_bounded
 from stream.core.policy.rules import RuleSettings, RuleState, RuleStates
 from stream.edge.http.lookup_routes import question_in
 from stream.edge.http.problems import ProblemError

@@ -3,71 +3,73 @@
 import numpy as np
 import pytest
 
+from stream.core.filters.matches import Matches
 from stream.core.model.decision import Action
-from stream.core.policy.policy import ListPolicy, Match, PolicySettings, compile_policy
-from stream.core.policy.policy_columns import PolicyColumns
+from stream.core.policy.policy import ListPolicy, PolicySettings, compile_policy
+from stream.core.policy.policy_columns import PolicyColumns, judge
 
-SURE = Match(0, confirmed=True, category=1, confidence=80, expires_at_s=0)
-MAYBE = Match(0, confirmed=False)
+SURE, MAYBE = (0, True), (0, False)
+TWO_AGREE = [ListPolicy(agree_min=2), ListPolicy(action=Action.OBSERVE)]
 
 
 def policy(*by_list: ListPolicy):
     names = [f"XA/{index}" for index in range(len(by_list))]
-    return compile_policy(PolicySettings(lists=dict(zip(names, by_list, strict=True))), names)
+    settings = PolicySettings(lists=dict(zip(names, by_list, strict=True)))
+    return PolicyColumns.of(compile_policy(settings, names))
 
 
-def test_a_confirmed_match_blocks_by_default():
-    """A list that nothing is said about blocks what it certainly holds."""
-    judged = compile_policy(PolicySettings(), ["XA/any"]).weigh([SURE])
-    assert (judged.action, judged.simulated, judged.deciding) == (Action.BLOCK, False, SURE)
+def judged(columns: PolicyColumns, *held: tuple[int, bool]):
+    """Action, trial, and the list that decides, where lists hold a number surely or perhaps."""
+    lists = np.array([at for at, _ in held], np.int64)
+    matches = Matches.blank(np.zeros(len(held), np.int64), lists)
+    matches.confirmed[:] = [sure for _, sure in held]
+    matches.confidence[:] = [80 * sure for _, sure in held]
+    found = judge(matches, columns)
+    return found.actions.item(), found.simulated.item(), lists.item(found.deciding.item())
 
 
-def test_a_bloom_hit_alone_flags_by_default():
-    """What nothing confirms is flagged, not blocked."""
-    assert policy(ListPolicy()).weigh([MAYBE]).action is Action.FLAG
+def test_a_list_blocks_by_default_what_it_surely_holds_and_flags_the_rest():
+    """A list that nothing is said about; what nothing confirms is flagged."""
+    assert judged(policy(ListPolicy()), SURE) == (Action.BLOCK, False, 0)
+    assert judged(policy(ListPolicy()), MAYBE) == (Action.FLAG, False, 0)
 
 
-def test_an_unconfirmed_match_never_does_more_than_a_confirmed_one():
-    """`unconfirmed` is capped by the list's own action."""
-    rule = ListPolicy(action=Action.OBSERVE, unconfirmed=Action.BLOCK)
-    assert policy(rule).weigh([MAYBE]).action is Action.OBSERVE
-
-
-def test_low_confidence_only_observes():
-    """An entry below the list's minimum does nothing by itself; at the minimum it counts."""
-    assert policy(ListPolicy(confidence_min=81)).weigh([SURE]).action is Action.OBSERVE
-    assert policy(ListPolicy(confidence_min=80)).weigh([SURE]).action is Action.BLOCK
-
-
-def test_lists_must_agree_where_told():
-    """With agree_min 2 one list is not enough; a second confirmed one is, an unconfirmed is not."""
-    rules = policy(ListPolicy(agree_min=2), ListPolicy(action=Action.OBSERVE))
-    second = SURE._replace(list=1)
-    assert rules.weigh([SURE]).action is Action.OBSERVE
-    assert rules.weigh([SURE, MAYBE._replace(list=1)]).action is Action.OBSERVE
-    assert rules.weigh([SURE, second]).action is Action.BLOCK
+@pytest.mark.parametrize(
+    ("rules", "held", "action"),
+    [
+        # `unconfirmed` is capped by the list's own action.
+        ([ListPolicy(action=Action.OBSERVE, unconfirmed=Action.BLOCK)], [MAYBE], Action.OBSERVE),
+        # An entry below the list's minimum does nothing by itself; at the minimum it counts.
+        ([ListPolicy(confidence_min=81)], [SURE], Action.OBSERVE),
+        ([ListPolicy(confidence_min=80)], [SURE], Action.BLOCK),
+        # With agree_min 2 one list is not enough, nor a second that is not confirmed.
+        (TWO_AGREE, [SURE], Action.OBSERVE),
+        (TWO_AGREE, [SURE, (1, False)], Action.OBSERVE),
+        (TWO_AGREE, [SURE, (1, True)], Action.BLOCK),
+    ],
+)
+def test_a_list_acts_within_its_limits(rules, held, action):
+    """The action capped, confidence and agreement of lists reached, or the number is observed."""
+    assert judged(policy(*rules), *held)[0] == action
 
 
 def test_the_strongest_list_decides_and_the_earlier_of_equals():
     """Block wins over flag; of two that block, the first in order is named."""
     rules = policy(ListPolicy(action=Action.FLAG), ListPolicy(), ListPolicy())
-    second, third = SURE._replace(list=1), SURE._replace(list=2)
-    assert rules.weigh([SURE, second, third]).deciding is second
+    assert judged(rules, SURE, (1, True), (2, True)) == (Action.BLOCK, False, 1)
 
 
 def test_a_list_on_trial_acts_only_where_no_other_does():
     """Simulated block gives way to a real flag; alone it is reported as simulated."""
     rules = policy(ListPolicy(simulate=True), ListPolicy(action=Action.FLAG))
-    alone = rules.weigh([SURE])
-    assert (alone.action, alone.simulated) == (Action.BLOCK, True)
-    both = rules.weigh([SURE, SURE._replace(list=1)])
-    assert (both.action, both.simulated) == (Action.FLAG, False)
+    assert judged(rules, SURE) == (Action.BLOCK, True, 0)
+    assert judged(rules, SURE, (1, True)) == (Action.FLAG, False, 1)
 
 
 def test_stale_lists_are_named():
     """A list older than its limit is stale; one without a limit never is."""
     rules = policy(ListPolicy(age_s_max=60), ListPolicy(), ListPolicy(age_s_max=61))
-    assert PolicyColumns.of(rules).stale(np.array([61, 10**9, 61])) == [0]
+    assert rules.stale(np.array([61, 10**9, 61])) == [0]
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,7 @@ from stream.core.filters.overlay import Change
 from stream.core.model.agreement import Agreements
 from stream.core.model.allowlist import AllowEntry, Allowlist
 from stream.core.model.decision import Action
-from stream.core.policy.bounds import compile_bounded
-from stream.core.policy.policy import ListPolicy, PolicySettings
+from stream.core.policy.policy import ListPolicy, PolicySettings, compile_bounded
 from stream.core.policy.rules import RuleSettings, RuleState, RuleStates
 from stream.edge.http import blocklist as module
 from stream.edge.http.blocklist import Blocklist, Item

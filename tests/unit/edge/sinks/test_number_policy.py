@@ -16,8 +16,13 @@ from stream.core.model.allowlist import AllowEntry, Allowlist
 from stream.core.model.decision import Action, SipSettings
 from stream.core.model.entry import Category
 from stream.core.numbers.emergency import EmergencyNumbers
-from stream.core.policy.bounds import compile_bounded
-from stream.core.policy.policy import ListPolicy, Policy, PolicySettings, compile_policy
+from stream.core.policy.policy import (
+    ListPolicy,
+    Policy,
+    PolicySettings,
+    compile_bounded,
+    compile_policy,
+)
 from stream.core.policy.rules import RuleSettings, RuleState, RuleStates
 from stream.edge.sinks.key_index import Book
 from stream.edge.sinks.number_policy import Judge

@@ -5,10 +5,18 @@ import pytest
 from stream.core.model.agreement import Terms
 from stream.core.model.decision import Action
 from stream.core.model.entry import Category
-from stream.core.policy.bounds import Agreed, bounded
 from stream.core.policy.list_scope import EVERY, Allowed, Outside, Scopes
-from stream.core.policy.policy import ListPolicy, Match, Policy, PolicySettings, compile_policy
+from stream.core.policy.policy import (
+    Agreed,
+    ListPolicy,
+    Match,
+    Policy,
+    PolicySettings,
+    bounded,
+    compile_policy,
+)
 from stream.insight.explain.terms import deciding, terms_of
+from tests.oracles.policy import weigh
 
 NAMES = ("KH/scam", "MM/scam", "TH/national")
 SURE = Match(0, True, int(Category.INVESTMENT), 80, 0)
@@ -65,7 +73,7 @@ def decides(found: Policy, match: Match, *others: Match) -> tuple[str, bool, str
 def test_the_deciding_term_is_named(found, match, expected) -> None:
     """What does not hold first decides; where all hold, what the list may cause."""
     assert decides(found, match) == expected
-    acts = found.weigh([match])
+    acts = weigh(found, [match])
     assert (acts.action > Action.OBSERVE and not acts.simulated) == expected[1]
 
 
@@ -83,7 +91,7 @@ def test_whom_the_list_may_not_name_is_said_first() -> None:
     ):
         match = SURE._replace(outside=why)
         assert decides(found, match) == (why.label, False, by)
-        assert found.weigh([match]).action is Action.OBSERVE
+        assert weigh(found, [match]).action is Action.OBSERVE
     other = SURE._replace(list=2)
     assert decides(found, other, SURE._replace(outside=Outside.OWN)) == (
         *("agree_min", False),

@@ -1,17 +1,17 @@
-"""Agreements: the columns against the policy number by number, and the laws of the stricter."""
+"""The policy in columns, against the oracle number by number; agreements: the stricter wins."""
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.core.filters.matches import Matches
-from stream.core.model.agreement import is_country, owner_of
+from stream.core.model.agreement import Agreements, is_country, owner_of
 from stream.core.model.decision import Action
 from stream.core.model.entry import Category
-from stream.core.policy.bounds import NO_AGREEMENT, compile_bounded
 from stream.core.policy.list_scope import Outside
-from stream.core.policy.policy import ListPolicy, PolicySettings
+from stream.core.policy.policy import NO_AGREEMENT, ListPolicy, PolicySettings, compile_bounded
 from stream.core.policy.policy_columns import PolicyColumns, judge, rules_of, stopped
+from tests.oracles.policy import weigh
 from tests.support.agreements import agreements, moments
 from tests.support.builders import NOW_S
 
@@ -52,13 +52,13 @@ def matches_of(held):
 
 @given(
     by_settings=settings,
-    known=agreed,
+    known=agreed | st.just(Agreements()),
     held=st.dictionaries(
         st.tuples(st.integers(0, 6), st.integers(0, len(NAMES) - 1)), hits, max_size=20
     ),
 )
 def test_columns_are_judged_as_numbers_are(by_settings, known, held):
-    """Action, trial, deciding match and the rule named are those of `Policy.weigh`."""
+    """Action, trial, deciding match, reasons and the rule named are those of the oracle."""
     matches = matches_of(held)
     policy = compile_bounded(by_settings, NAMES, known, "TH", NOW_S)
     columns = PolicyColumns.of(policy)
@@ -66,9 +66,12 @@ def test_columns_are_judged_as_numbers_are(by_settings, known, held):
     rules = [rule.text for rule in rules_of(policy)]
     kept = stopped(matches, judged, columns)
     told = {} if kept is None else {place: n for n, place in enumerate(kept.places.tolist())}
-    for place, found in enumerate(matches.by_row().values()):
-        one = policy.weigh(found)
-        first = int(judged.first[place])
+    by_row = matches.by_row()
+    assert judged.rows.tolist() == [*by_row]
+    for place, found in enumerate(by_row.values()):
+        one = weigh(policy, found)
+        first, last = int(judged.first[place]), int(judged.last[place])
+        assert matches.at(np.arange(first, last)).by_row() == {int(judged.rows[place]): found}
         assert (judged.actions[place], judged.simulated[place]) == (one.action, one.simulated)
         deciding, rule = int(judged.deciding[place]), None
         if place in told:

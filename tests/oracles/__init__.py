@@ -1,0 +1,1 @@
+"""Reference implementations that tests hold the product against: plain, slow, one at a time."""
