@@ -8,8 +8,8 @@ from typing import Final
 from stream.appeals.appeal_store import AppealBook
 from stream.config.settings import InsightSettings
 from stream.core.model.agreement import Agreements
-from stream.core.model.errors import ChangeConflict
 from stream.core.model.decision import read_decision
+from stream.core.model.errors import ChangeConflict
 from stream.core.model.trials import NO_TRIALS, Kind, Standing, Target, Turned
 from stream.insight.trials.status import Here, Stands, TrialCounts, standings
 from stream.kafka.call_events import Observe

@@ -1,5 +1,7 @@
 """Decision ids and the SIP answer."""
 
+from datetime import UTC, datetime
+
 import msgspec
 import numpy as np
 import pytest
@@ -114,4 +116,4 @@ def test_the_deciding_lists_are_those_that_the_rule_names():
 def test_a_time_without_a_zone_is_none(text):
     """Whoever reads a decision of somebody else never guesses its zone."""
     assert moment_of(text) is None
-    assert moment_of("2026-11-25T12:00:00.5Z").timestamp() == 1_795_608_000.5
+    assert moment_of("2026-11-25T12:00:00.5Z") == datetime(2026, 11, 25, 12, 0, 0, 500_000, UTC)

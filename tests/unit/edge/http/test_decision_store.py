@@ -2,7 +2,6 @@
 
 import msgspec
 
-from stream.core.model.decision import read_decision
 from stream.edge.http.decision_store import packed, unpacked, worth_keeping
 from tests.support.decisions import decision
 
@@ -18,7 +17,7 @@ def test_a_kept_decision_tells_the_number_that_decided_and_no_other():
 
 def test_a_decision_that_an_earlier_version_kept_is_read():
     """Version 0.1.0 left out times that were null."""
-    made = read_decision(decision(at_ms=0))
+    (made,) = worth_keeping([decision(at_ms=0)])
     held = msgspec.msgpack.decode(packed(made))
     del held["called_at"], held["expires_at"]
     assert unpacked(msgspec.msgpack.encode(held)) == unpacked(packed(made))
