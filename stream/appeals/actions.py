@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from stream.appeals.appeal_store import AppealBook, first_step, new_id
+from stream.appeals.appeal_store import AppealStore, first_step, new_id
 from stream.appeals.fingerprints import number_in
 from stream.core.filters.digests import fingerprints_of
 from stream.core.model.agreement import Agreements, owner_of
@@ -84,7 +84,7 @@ def reasons_of(decision: Decision) -> tuple[Named, ...]:
 
 async def open_appeal(
     register: ListStore,
-    book: AppealBook,
+    book: AppealStore,
     desk: Desk,
     number: str,
     lists: Iterable[Named],
@@ -114,7 +114,7 @@ async def open_appeal(
     )
 
 
-async def receive(book: AppealBook, desk: Desk, said: Received, by: By) -> tuple[Appeal, bool]:
+async def receive(book: AppealStore, desk: Desk, said: Received, by: By) -> tuple[Appeal, bool]:
     """Write down what a partner tells of a list of ours; False: it is known already."""
     step = first_step(by)
     return await book.add(
@@ -134,7 +134,7 @@ async def receive(book: AppealBook, desk: Desk, said: Received, by: By) -> tuple
     )
 
 
-async def forward(book: AppealBook, desk: Desk, appeal_id: str, by: By) -> Appeal:
+async def forward(book: AppealStore, desk: Desk, appeal_id: str, by: By) -> Appeal:
     """The owner of a list was asked; the block stays until it is answered."""
     appeal = await book.get(appeal_id)
     if not appeal.owners(desk.home):
@@ -159,7 +159,7 @@ async def _with_fingerprints(
 
 async def redress(
     register: ListStore,
-    book: AppealBook,
+    book: AppealStore,
     desk: Desk,
     appeal_id: str,
     by: By,

@@ -1,16 +1,11 @@
 """Appeals as plain values, for JSON and for people. Numbers are masked unless asked for whole."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from stream.core.model.appeal import Appeal, Named
+from stream.core.model.moments import rfc3339
 from stream.core.numbers.number import masked
-
-
-def moment(at_s: int) -> str:
-    """RFC 3339 in UTC."""
-    return datetime.fromtimestamp(at_s, UTC).isoformat().replace("+00:00", "Z")
 
 
 def shown(text: str | None, *, full: bool) -> str | None:
@@ -31,13 +26,13 @@ def appeal_json(
         "from": appeal.partner,
         "their_appeal": appeal.partner_appeal,
         "appellant": appeal.appellant if full else bool(appeal.appellant),
-        "received_at": moment(appeal.received_at_s),
-        "deadline_at": moment(appeal.deadline_at_s),
-        "answered_at": None if appeal.answered_at_s is None else moment(appeal.answered_at_s),
+        "received_at": rfc3339(appeal.received_at_s),
+        "deadline_at": rfc3339(appeal.deadline_at_s),
+        "answered_at": None if appeal.answered_at_s is None else rfc3339(appeal.answered_at_s),
         "overdue": appeal.overdue(at_s),
         "history": [
             {
-                "at": moment(step.at_s),
+                "at": rfc3339(step.at_s),
                 "by": step.actor,
                 "state": step.state.value,
                 "comment": step.comment,

@@ -1,8 +1,8 @@
-"""The book of appeals: in Redis beside the lists, each step one atomic write with its audit entry.
+"""The store of appeals: in Redis beside the lists, each step one atomic write with its audit entry.
 
-    async with AppealBook.open(settings) as book:
-        appeal, is_new = await book.add(appeal, by)
-        appeal = await book.step(appeal.id, AppealState.PENDING_OWNER, by)
+    async with AppealStore.open(settings) as store:
+        appeal, is_new = await store.add(appeal, by)
+        appeal = await store.step(appeal.id, AppealState.PENDING_OWNER, by)
 
 Numbers under appeal are kept here whole, and nowhere else: the audit has them masked.
 """
@@ -70,8 +70,8 @@ class Standing:
     overdue: int
 
 
-class AppealBook(Closing):
-    """Use `async with AppealBook.open(settings) as book`. Every method may raise ListStoreDown."""
+class AppealStore(Closing):
+    """Use `async with AppealStore.open(settings) as store`. Methods may raise ListStoreDown."""
 
     def __init__(self, redis: Redis, kept_days: float) -> None:
         super().__init__(redis)

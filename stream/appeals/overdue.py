@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from stream.appeals.actions import Desk, still_held
-from stream.appeals.appeal_store import AppealBook, Standing
+from stream.appeals.appeal_store import AppealStore, Standing
 from stream.core.model.appeal import AppealState
 from stream.core.model.errors import AppealRefused, Fault
 from stream.lists.store.heads import By
@@ -24,7 +24,7 @@ Tell = Callable[[Standing | None, tuple[str, ...], Fault | None], None]
 """Called after each look: how many appeals there are, which were closed, what stood in the way."""
 
 
-async def settle(register: ListStore, book: AppealBook, desk: Desk) -> tuple[str, ...]:
+async def settle(register: ListStore, book: AppealStore, desk: Desk) -> tuple[str, ...]:
     """Close the forwarded appeals whose number no list they name holds any more; their ids."""
     closed = []
     for appeal in await book.in_state(AppealState.PENDING_OWNER, LOOKED_AT):
@@ -51,7 +51,7 @@ async def keep_watch(settings: ListStoreSettings, desk: Desk, kept_days: float, 
         try:
             async with (
                 await ListStore.connect(settings) as register,
-                AppealBook.open(settings, kept_days) as book,
+                AppealStore.open(settings, kept_days) as book,
             ):
                 while True:
                     closed = await settle(register, book, desk)

@@ -7,7 +7,6 @@ compiled.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import product
 from typing import Any, NamedTuple
@@ -33,29 +32,13 @@ from stream.core.model.decision import (
     sip_answer,
 )
 from stream.core.model.entry import Category
+from stream.core.model.moments import rfc3339_ms
 from stream.core.numbers.number import Numbers
 
 NO_TIME = -(1 << 62)
 """In a column of milliseconds since the epoch: not known."""
 _ROLES = (Role.CALLER, Role.CALLEE)
-_MS_MIN = 0
-_MS_MAX = 253_402_300_799_999
 _encode = msgspec.json.Encoder().encode
-
-
-def timestamp(at_ms: int) -> str:
-    """RFC 3339 in UTC with milliseconds, from milliseconds since the epoch.
-
-    Clamped to the years that RFC 3339 can write: a switch's clock must not stop a block.
-    """
-    seconds, milliseconds = divmod(min(max(at_ms, _MS_MIN), _MS_MAX), 1000)
-    return f"{_second(seconds)}.{milliseconds:03d}Z"
-
-
-@lru_cache(maxsize=4096)
-def _second(at_s: int) -> str:
-    """The part up to the second, which the decisions of a batch mostly share."""
-    return datetime.fromtimestamp(at_s, UTC).isoformat()[:19]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,7 +100,7 @@ def encode(decisions: DecisionColumns) -> Texts:
 def _by_objects(columns: DecisionColumns) -> Iterator[Decision]:
     """Yield an object for each decision: the reference for the kernel."""
     batch, rulings = columns.batch, columns.rulings
-    decided_at = timestamp(columns.decided_at_ms)
+    decided_at = rfc3339_ms(columns.decided_at_ms)
     for call, decision_id, ruling in zip(
         columns.calls.tolist(), columns.ids.tolist(), columns.ruled.tolist(), strict=True
     ):
@@ -157,7 +140,7 @@ def _by_objects(columns: DecisionColumns) -> Iterator[Decision]:
 
 
 def _timestamp_or_none(at_ms: np.int64) -> str | None:
-    return None if at_ms == NO_TIME else timestamp(int(at_ms))
+    return None if at_ms == NO_TIME else rfc3339_ms(int(at_ms))
 
 
 def _e164(numbers: Numbers | None, call: int) -> str | None:
@@ -178,7 +161,7 @@ def _reasons(columns: DecisionColumns, first: int, last: int, number: str) -> It
             confirmed=confirmed,
             confidence=confidence if confirmed else None,
             generation=live.generation,
-            expires_at=timestamp(expires_at_s * 1000) if expires_at_s else None,
+            expires_at=rfc3339_ms(expires_at_s * 1000) if expires_at_s else None,
             prefix=f"{number[: 1 + digits]}*" if digits else msgspec.UNSET,
         )
 
@@ -288,7 +271,7 @@ def _by_kernel(columns: DecisionColumns) -> Texts:
         for segment in batch.raw.segments
     ]
     odd, fragments = _odd_fields(batch, columns.calls, ORIGINS + len(origins))
-    decided = b',"decided_at":"%b","expires_at":' % timestamp(columns.decided_at_ms).encode()
+    decided = b',"decided_at":"%b","expires_at":' % rfc3339_ms(columns.decided_at_ms).encode()
     known, own = phrases.texts, Texts.of([decided, *origins, *fragments])
     fields = _fields(batch)
     starts, sizes = np.empty((2, count), np.int64)

@@ -9,7 +9,6 @@ import getpass
 import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
 from typing import Annotated, NoReturn, TypeVar
 
 import typer
@@ -29,6 +28,7 @@ from stream.core.model.errors import (
     VersionGone,
 )
 from stream.core.model.free_text import ACTOR_CHARS_MAX, REASON_CHARS_MAX, line_of
+from stream.core.model.moments import read_rfc3339
 from stream.core.numbers.number import Kind, parse
 from stream.core.numbers.prefix_entries import PrefixFault, PrefixRules, read_entries
 from stream.feeds.formats.rows import InputUnreadable
@@ -152,14 +152,12 @@ def seconds_in(span: str | None) -> int:
 
 def moment_in(text: str) -> int:
     """A moment that somebody typed, in milliseconds since the epoch; ends with 2 if it is none."""
-    try:
-        said = datetime.fromisoformat(text.strip())
-    except ValueError:
+    said = read_rfc3339(text.strip())
+    if said is None:
         if seconds_of(text) is not None:
             return (now_s() - seconds_in(text)) * 1000
         fail(f"{text!r} is no time: write 2026-11-25T14:00:00Z, or 2h for two hours ago", USAGE)
-    aware = said if said.tzinfo else said.replace(tzinfo=UTC)
-    return int(aware.timestamp() * 1000) + (0 if said.microsecond else 999)
+    return int(said.timestamp() * 1000) + (0 if said.microsecond else 999)
 
 
 def expiry(span: str | None) -> int:

@@ -24,10 +24,10 @@ from aiokafka.errors import KafkaError
 from stream import __version__
 from stream.config.settings import Settings
 from stream.core.model.errors import Fault
+from stream.core.model.moments import rfc3339
 from stream.doctor.run_checks import examine
 from stream.doctor.scrub import Scrubber, environment
 from stream.kafka.clients import listens
-from stream.lists.snapshot.export import moment
 from stream.lists.store.list_store import ListStore
 from stream.ops.monitor.collect import Watch
 
@@ -121,7 +121,7 @@ async def _register(settings: Settings) -> AsyncIterator[Piece]:
             heads = await register.heads()
             yield _json("lists.json", "every list as the register has it", heads)
             entries = [
-                f"{moment(entry.at_s)} {entry.actor}: {entry.op} {entry.list_name} "
+                f"{rfc3339(entry.at_s)} {entry.actor}: {entry.op} {entry.list_name} "
                 f"{entry.generation} {entry.detail} {entry.reason}"
                 async for entry in _first(register.annals.audit(), AUDIT_ENTRIES_MAX)
             ]

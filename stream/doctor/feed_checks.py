@@ -11,7 +11,7 @@ from stream.config.sections import feed_paths
 from stream.core.model.errors import ConfigInvalid
 from stream.doctor.result import CheckLine, fail, ok, warn
 from stream.feeds.feed_sources import FeedSetup, place_of
-from stream.feeds.state_store import FeedBook
+from stream.feeds.state_store import FeedStateStore
 from stream.feeds.version_files import Versions
 from stream.lists.store.settings import ListStoreSettings
 
@@ -56,7 +56,7 @@ async def check_orphans(folder: Path, register: ListStoreSettings) -> list[Check
         paths = await asyncio.to_thread(feed_paths, folder)
     except ConfigInvalid:
         return []  # who follows no feeds has none
-    async with FeedBook.open(register) as book:
+    async with FeedStateStore.open(register) as book:
         states = await book.states(await book.names())
     found = []
     for name, state in states.items():

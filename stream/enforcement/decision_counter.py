@@ -22,7 +22,7 @@ from stream.kafka.clients import connected, onlooker, subscribed
 from stream.kafka.settings import KafkaSettings
 from stream.kafka.topic_reader import require_topics
 from stream.lists.store.enforcement_counts import SEEN, Batch, Progress, day_of
-from stream.lists.store.enforcement_store import EnforcedBook
+from stream.lists.store.enforcement_store import EnforcementStore
 from stream.ops.clock import now_ms
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class Reader:
         self,
         kafka: KafkaSettings,
         settings: ReaderSettings,
-        book: EnforcedBook,
+        book: EnforcementStore,
         keys_of: KeysOf,
         told: Told,
     ) -> None:

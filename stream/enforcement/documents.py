@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from stream.appeals.appeal_store import AppealBook
+from stream.appeals.appeal_store import AppealStore
 from stream.core.model.agreement import Agreement, Agreements, is_country, owner_of
 from stream.core.model.appeal import Appeal, sightings
 from stream.core.model.appeal import figures as appealed
@@ -33,7 +33,7 @@ from stream.exchange.repository import publish
 from stream.exchange.signing import Validity, delegation_of, role_of
 from stream.exchange.signing_keys import KeyRing
 from stream.lists.store.enforcement_counts import DAY_S, REBUILT_DAYS, day_of
-from stream.lists.store.enforcement_store import EnforcedBook
+from stream.lists.store.enforcement_store import EnforcementStore
 
 STALER_S: Final = 60
 STALER: Final = 0.1
@@ -50,8 +50,8 @@ class Writer:
     folder: Path
     ring: KeyRing = field(repr=False)
     validity: Validity
-    book: EnforcedBook
-    appeals: AppealBook
+    book: EnforcementStore
+    appeals: AppealStore
     agreements: Callable[[], Agreements]
 
     async def document(

@@ -9,7 +9,6 @@ how sure the list is of the number, and what is published next carries that to e
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC
 from pathlib import Path
 from typing import Final
 
@@ -18,11 +17,12 @@ from stream.core.model.appeal import Received
 from stream.core.model.enforcement import DOCUMENT_BYTES_MAX, FOLDER, Enforcement, Sighting, read
 from stream.core.model.entry import Category, Entry
 from stream.core.model.errors import DocumentUnreadable, FeedDown, FeedFault
+from stream.core.model.moments import rfc3339
 from stream.exchange import repository_files as files
 from stream.feeds.tuf.tuf_client import CLOCK_SLACK_S, Repository, TufClient
 from stream.lists.store.contents import hashed_now
 from stream.lists.store.enforcement_counts import COUNTS_S
-from stream.lists.store.enforcement_store import EnforcedBook
+from stream.lists.store.enforcement_store import EnforcementStore
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import ListStore
 
@@ -88,7 +88,7 @@ class Importer:
 
     home: str
     state: Path
-    book: EnforcedBook
+    book: EnforcementStore
     register: ListStore
     terms: SightingTerms
     receive: Receive
@@ -179,8 +179,9 @@ class Importer:
             if document.made_at < kept.made_at or (
                 document.made_at == kept.made_at and document != kept
             ):
-                text = f"{target}: made at {document.made_at.isoformat()}, and we have one made"
-                text += f" at {kept.made_at.isoformat()}: an old one is told again, or two at once"
+                new, old = (rfc3339(int(one.made_at.timestamp())) for one in (document, kept))
+                text = f"{target}: made at {new}, and we have one made at {old}"
+                text += ": an old one is told again, or two at once"
                 raise DocumentUnreadable(text)
         return document
 
@@ -240,7 +241,7 @@ class Importer:
         known = await self.book.documents(document.list, country, day, day)
         # A day's document comes again and again: the audit has its first, and each that mattered.
         matters = not known or known[0].sightings != document.sightings
-        made = document.made_at.astimezone(UTC).isoformat()
+        made = rfc3339(int(document.made_at.timestamp()))
         by = By(f"enforcement:{country}", f"made {made}, {len(document.sightings)} sightings")
         await self.book.keep(document, data, by if matters else None)
         await self.book.accept_again(country, target)

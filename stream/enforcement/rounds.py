@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from stream.appeals.actions import Desk, receive
-from stream.appeals.appeal_store import AppealBook
+from stream.appeals.appeal_store import AppealStore
 from stream.core.model.agreement import Agreements
 from stream.core.model.appeal import Received
 from stream.core.model.enforcement import Enforcement
@@ -25,10 +25,10 @@ from stream.enforcement.tally import Passed
 from stream.exchange.repository import resign
 from stream.exchange.signing import Validity
 from stream.exchange.signing_keys import KeyRing
-from stream.feeds.state_store import FeedBook
+from stream.feeds.state_store import FeedStateStore
 from stream.kafka.settings import KafkaSettings
 from stream.lists.store.enforcement_counts import Batch, day_of
-from stream.lists.store.enforcement_store import EnforcedBook
+from stream.lists.store.enforcement_store import EnforcementStore
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.settings import ListStoreSettings
@@ -88,9 +88,9 @@ class Enforcing:
         """Raises ListStoreDown, ListStoreUnsafe."""
         plan = self._plan
         self._register = await ListStore.connect(plan.register)
-        self._feeds = FeedBook.open(plan.register)
-        self.book = EnforcedBook.open(plan.register)
-        self._appeals = AppealBook.open(plan.register, plan.appeals_days)
+        self._feeds = FeedStateStore.open(plan.register)
+        self.book = EnforcementStore.open(plan.register)
+        self._appeals = AppealStore.open(plan.register, plan.appeals_days)
         self._writer = Writer(
             plan.reader.home,
             plan.folder,

@@ -26,7 +26,7 @@ from stream.feeds.assess import (
 from stream.feeds.feed import Feed, FeedState, VersionRecord
 from stream.feeds.formats.rows import InputUnreadable
 from stream.feeds.gate import GateReason, Verdict
-from stream.feeds.state_store import FeedBook
+from stream.feeds.state_store import FeedStateStore
 from stream.feeds.store import Content, leave, lists_to_leave, store, store_bare
 from stream.feeds.subprocess_job import Limits, WorkFailed, apart
 from stream.feeds.transport import Fetched
@@ -44,7 +44,7 @@ from stream.ops.kernels import FOLDER, warm_up
 
 async def take_in(
     register: ListStore,
-    book: FeedBook,
+    book: FeedStateStore,
     versions: Versions,
     feed: Feed,
     arrival: Arrival,
@@ -87,7 +87,7 @@ async def take_in(
 
 async def release(
     register: ListStore,
-    book: FeedBook,
+    book: FeedStateStore,
     versions: Versions,
     feed: Feed,
     held: VersionRecord,
@@ -118,7 +118,7 @@ async def release(
 
 async def would_change(
     register: ListStore,
-    book: FeedBook,
+    book: FeedStateStore,
     versions: Versions,
     feed: Feed,
     held: VersionRecord,
@@ -172,7 +172,7 @@ async def _move(
 
 
 async def refuse(
-    book: FeedBook, versions: Versions, feed: Feed, held: VersionRecord, by: By, now_s: int
+    book: FeedStateStore, versions: Versions, feed: Feed, held: VersionRecord, by: By, now_s: int
 ) -> VersionRecord:
     """Return a held version never goes live, on a person's word.
 
@@ -187,7 +187,7 @@ async def refuse(
 
 
 async def _known(
-    book: FeedBook,
+    book: FeedStateStore,
     versions: Versions,
     feed: Feed,
     state: FeedState,
@@ -226,7 +226,7 @@ def _forget(versions: Versions, arrival: Arrival) -> None:
 
 async def _let_in(
     register: ListStore,
-    book: FeedBook,
+    book: FeedStateStore,
     versions: Versions,
     feed: Feed,
     record: VersionRecord,
@@ -369,7 +369,7 @@ async def _take_in(job: FeedJob) -> VersionRecord:
     versions = Versions(job.state_dir, job.feed.name)
     async with (
         await ListStore.connect(job.register) as register,
-        FeedBook.open(job.register) as book,
+        FeedStateStore.open(job.register) as book,
     ):
         with versions.deciding():
             return await take_in(

@@ -6,7 +6,6 @@ What `feeds check` prints, and what `feeding.take_in` acts on.
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from stream.core.model.agreement import Agreements, owner_of
 from stream.core.model.allowlist import AllowEntry, Allowlist
 from stream.core.model.entry import Columns
 from stream.core.model.errors import ConfigInvalid, ListUnknown
+from stream.core.model.moments import rfc3339
 from stream.core.numbers.emergency import EmergencyNumbers
 from stream.feeds.diff import Clock, Difference, difference, owned_by
 from stream.feeds.feed import ID_CHARS, Feed, FeedState
@@ -63,7 +63,7 @@ class Surroundings:
         over = self.agreements.ended(list_name, self.home, at_s)
         if over is None:
             return ""
-        at = datetime.fromtimestamp(over.valid_until_s, UTC).isoformat()
+        at = rfc3339(over.valid_until_s)
         return f"{over.id} ended at {at}, and none shares {list_name} with {self.home} any more"
 
     def key_of(self, circle: str) -> bytes:

@@ -28,7 +28,7 @@ from stream.feeds.feed import FeedState, VersionRecord
 from stream.feeds.feed_sources import FeedSetup, Source, modules
 from stream.feeds.gate import OF_FAULTS, Verdict
 from stream.feeds.settings import FeedsSection
-from stream.feeds.state_store import FeedBook
+from stream.feeds.state_store import FeedStateStore
 from stream.feeds.subprocess_job import Helper, Limits, Work, WorkFailed
 from stream.feeds.transport import Fetched, Transport, Unchanged
 from stream.feeds.transports.drop import Place
@@ -154,7 +154,7 @@ class Workplace:
     register: ListStoreSettings
     state_dir: Path
     around: Surroundings
-    book: FeedBook
+    book: FeedStateStore
     metrics: FeedMetrics
     places: asyncio.Semaphore
     agreements: Callable[[], Agreements] | None = None

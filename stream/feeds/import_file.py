@@ -21,9 +21,9 @@ from stream.feeds.open import Rejects, lines_of, read_rows, words_of
 from stream.feeds.parse import ColumnBuilder, Defaults, Parser
 from stream.lists.snapshot.merge import empty_columns, held_in, merged
 from stream.lists.store.contents import CHANGES_MAX, head_of
-from stream.lists.store.heads import By, Outcome
+from stream.lists.store.heads import By, Outcome, no_progress
 from stream.lists.store.list_store import ListStore
-from stream.lists.store.rewrite import Draft, Origin, Stage, rewrite, silent
+from stream.lists.store.rewrite import Draft, Origin, Stage, rewrite
 
 _HEAD_LINES = 100
 """Of a table, in which its header is."""
@@ -74,7 +74,7 @@ class ImportReport:
     count: int
 
 
-def read_file(request: ImportRequest, stage: Stage = silent) -> FileRead:
+def read_file(request: ImportRequest, stage: Stage = no_progress) -> FileRead:
     """Read and parse the file; its rejected rows go into the rejects file. Blocks.
 
     Raises InputUnreadable, also where the numbers seem to be none to list: no gate follows.
@@ -115,7 +115,7 @@ def _doubt(request: ImportRequest, tally: Tally) -> str:
 
 
 async def import_file(
-    register: ListStore, request: ImportRequest, now_s: int, stage: Stage = silent
+    register: ListStore, request: ImportRequest, now_s: int, stage: Stage = no_progress
 ) -> ImportReport:
     """Load a file into its list. Without one good row nothing is changed.
 

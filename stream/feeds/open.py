@@ -33,6 +33,7 @@ from stream.feeds.formats.rows import (
 )
 from stream.feeds.misp_folder import is_folder, read_folder
 from stream.lists.snapshot.durable_files import written
+from stream.lists.store.heads import Progress, no_progress
 
 __all__ = [
     "FORMATS",
@@ -94,8 +95,8 @@ def words_of(kind: Format) -> Mapping[str, Category]:
 def read_rows(
     path: Path,
     kind: Format,
-    names: Sequence[str] | None,
-    progress: Callable[[int, int], None],
+    names: Sequence[str] | None = None,
+    progress: Progress = no_progress,
     options: ReadOptions | None = None,
 ) -> Iterator[Rows]:
     """Yield the rows of a file, chunk by chunk; `names` of its columns where a CSV has no header.
@@ -115,11 +116,7 @@ def read_rows(
 
 
 def _rows(
-    path: Path,
-    kind: Format,
-    names: Sequence[str] | None,
-    progress: Callable[[int, int], None],
-    options: ReadOptions,
+    path: Path, kind: Format, names: Sequence[str] | None, progress: Progress, options: ReadOptions
 ) -> Iterator[Rows]:
     def text_lines() -> Iterator[Lines]:
         return line_bytes(_pieces(path, options.encoding, progress))
@@ -155,7 +152,7 @@ def read_header(path: Path) -> ringfence.Header:
 
 def lines_of(path: Path, encoding: str | None = None) -> Iterator[Lines]:
     """Yield the lines of a text file, chunk by chunk. Raises InputUnreadable."""
-    return line_bytes(_pieces(path, encoding, lambda _done, _whole: None))
+    return line_bytes(_pieces(path, encoding, no_progress))
 
 
 def read_bare(path: Path, key: bytes, samples: NDArray[np.bytes_] | None = None) -> bytes:
@@ -164,7 +161,7 @@ def read_bare(path: Path, key: bytes, samples: NDArray[np.bytes_] | None = None)
     There are no rows, so a file of another circle's key, or of pybloom-live 3, looks like a good
     one. Only `samples` (S16) tell: numbers known to be on it. Raises InputUnreadable.
     """
-    data = b"".join(_raw(path, lambda _done, _whole: None))
+    data = b"".join(_raw(path, no_progress))
     try:
         held = read_filter(data)
         if samples is not None:
@@ -176,7 +173,7 @@ def read_bare(path: Path, key: bytes, samples: NDArray[np.bytes_] | None = None)
     return data
 
 
-def _raw(path: Path, progress: Callable[[int, int], None]) -> Iterator[bytes]:
+def _raw(path: Path, progress: Progress) -> Iterator[bytes]:
     """Yield the file's bytes as they are, piece by piece."""
     try:
         size = path.stat().st_size
@@ -188,9 +185,7 @@ def _raw(path: Path, progress: Callable[[int, int], None]) -> Iterator[bytes]:
         raise InputUnreadable(f"{path}: {error.strerror}") from error
 
 
-def _pieces(
-    path: Path, encoding: str | None, progress: Callable[[int, int], None]
-) -> Iterator[bytes]:
+def _pieces(path: Path, encoding: str | None, progress: Progress) -> Iterator[bytes]:
     """Yield the file in UTF-8, piece by piece. A byte that is no text stands for itself."""
     try:
         size = path.stat().st_size

@@ -42,7 +42,6 @@ from stream.feeds.row_checks import TOO_WIDE, Bounds, check_rejected, check_rows
 from stream.lists.snapshot.build import CHUNK, check_measured
 from stream.lists.snapshot.circle_keys import key_id
 from stream.lists.snapshot.merge import empty_columns, in_order, merged
-from stream.lists.store.heads import no_progress
 
 CHANGES_PART: Final = "changes.jsonl"
 """In a tar: what was changed after the whole list was made."""
@@ -377,9 +376,7 @@ def read_version(
     gathered, tally = ColumnBuilder(key), Tally()
     try:
         with Rejects(rejects).open() as kept:
-            for rows in read_rows(
-                path, feed.format, feed.header or None, no_progress, feed.options
-            ):
+            for rows in read_rows(path, feed.format, feed.header or None, options=feed.options):
                 parsed = parser.parse(rows)
                 sampled(rows.number, tally)
                 kept.add(parsed.rejected)

@@ -28,8 +28,8 @@ from stream.ops.skipped_records import Place, Skipped, skip
 T = TypeVar("T")
 
 
-class FeedBook(Closing):
-    """Use `async with FeedBook.open(settings) as book`. Every method may raise ListStoreDown."""
+class FeedStateStore(Closing):
+    """Use `async with FeedStateStore.open(settings) as store`. Methods may raise ListStoreDown."""
 
     def __init__(self, redis: Redis) -> None:
         super().__init__(redis)

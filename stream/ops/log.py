@@ -10,13 +10,13 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Final, TextIO
 
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.text import Text
 
+from stream.core.model.moments import rfc3339_ms
 from stream.core.numbers.number import masked
 from stream.ops.clock import monotonic_s
 
@@ -45,9 +45,8 @@ class JsonLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """One line."""
-        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         line: dict[str, object] = {
-            "ts": at.replace("+00:00", "Z"),
+            "ts": rfc3339_ms(round(record.created * 1000)),
             "level": record.levelname.lower(),
             "event": record.getMessage(),
             "logger": record.name,

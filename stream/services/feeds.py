@@ -26,7 +26,7 @@ from stream.core.model.errors import CRASHED, ConfigInvalid, Fault
 from stream.feeds.assess import Surroundings
 from stream.feeds.feed_follower import PRELOADED, Follower, Workplace
 from stream.feeds.feed_sources import FeedSetup
-from stream.feeds.state_store import FeedBook
+from stream.feeds.state_store import FeedStateStore
 from stream.feeds.subprocess_job import prepare
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.rebuild import Rebuild, RebuildSettings, keep_rebuilt
@@ -109,7 +109,7 @@ class FeedsRun:
         self._agreements.start()
         async with await ListStore.connect(settings.list_store()):
             pass  # a Redis that could lose entries is refused at the start
-        async with FeedBook.open(settings.list_store()) as book:
+        async with FeedStateStore.open(settings.list_store()) as book:
             self._place = Workplace(
                 settings=settings.feeds,
                 register=settings.list_store(),

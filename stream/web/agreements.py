@@ -13,6 +13,7 @@ import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from stream.core.model.agreement import Agreement, State, owner_of
+from stream.core.model.moments import rfc3339
 from stream.core.policy.contradictions import contradictions
 from stream.edge.http.problems import Kind, ProblemError
 from stream.edge.http.tokens import Role
@@ -26,7 +27,7 @@ from stream.insight.explain.agreement_text import (
 from stream.insight.report.figure_catalogue import MEANINGS, Key
 from stream.insight.report.page import style_source
 from stream.insight.report.period import day_of, period_in
-from stream.insight.report.words import rfc3339, shown
+from stream.insight.report.words import shown
 from stream.web.commands import Ran
 from stream.web.listing import Asked, cut
 from stream.web.lists import Row, rows_of

@@ -11,7 +11,7 @@ from stream.config.feed_files import House, read_each
 from stream.core.model.errors import ConfigInvalid
 from stream.feeds.feed import FeedState
 from stream.feeds.feed_sources import FeedSetup
-from stream.feeds.state_store import FeedBook
+from stream.feeds.state_store import FeedStateStore
 from stream.lists.store.settings import ListStoreSettings
 from stream.ops.clock import monotonic_s
 
@@ -53,7 +53,7 @@ class FeedsKnown:
 
     async def states(self, names: Iterable[str]) -> dict[str, FeedState]:
         """What is remembered of feeds. Raises ListStoreDown, ListStoreLost."""
-        async with FeedBook.open(self.register) as book:
+        async with FeedStateStore.open(self.register) as book:
             return await book.states(list(names))
 
 

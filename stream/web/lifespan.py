@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from stream.appeals.actions import Desk
-from stream.appeals.appeal_store import AppealBook
+from stream.appeals.appeal_store import AppealStore
 from stream.config.agreement_files import AgreementFolder
 from stream.config.feed_files import house_of
 from stream.config.settings import InsightSettings
@@ -82,7 +82,7 @@ async def redress_at(
     redis = client(settings.list_store())
     kept = KeptDecisions(redis, KeptSettings(serve.decisions_days, serve.decisions_max), metrics)
     try:
-        async with AppealBook.open(settings.list_store(), settings.appeals.kept_days) as book:
+        async with AppealStore.open(settings.list_store(), settings.appeals.kept_days) as book:
             yield Redress(
                 kept=kept,
                 book=book,

@@ -39,7 +39,7 @@ from stream.feeds.assess import Surroundings
 from stream.feeds.feed_follower import PRELOADED, Follower, Workplace
 from stream.feeds.import_file import ImportRequest, import_file
 from stream.feeds.parse import Defaults
-from stream.feeds.state_store import FeedBook
+from stream.feeds.state_store import FeedStateStore
 from stream.feeds.subprocess_job import prepare
 from stream.feeds.tuf.tuf_client import TufLimits
 from stream.kafka.settings import KafkaSettings
@@ -263,7 +263,7 @@ async def _followed(lab: Lab, country: _Country) -> None:
     house = House((), "TH", STRICT, lambda: KafkaSettings("127.0.0.1:9", "bench"))
     setup = read_feed(country.feed, {}, house)
     register, limits = ListStoreSettings(country.url), load([], {}).feeds
-    async with FeedBook.open(register) as book:
+    async with FeedStateStore.open(register) as book:
         place = Workplace(
             settings=limits,
             register=register,

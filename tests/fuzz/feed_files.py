@@ -107,7 +107,7 @@ def check(path: Path, kind: Format, options: ReadOptions, defaults: Defaults) ->
         if not has_rows(kind):
             return len(read_bare(path, b""))
         parser, lines = Parser(defaults, words_of(kind)), 0
-        for rows in read_rows(path, kind, None, lambda _done, _whole: None, options):
+        for rows in read_rows(path, kind, options=options):
             parsed = parser.parse(rows)
             bad = {row.line for row in parsed.rejected}
             assert len(parsed.rejected) <= len(rows) + len(rows.unreadable)

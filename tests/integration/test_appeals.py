@@ -9,7 +9,7 @@ import pytest
 from stream.appeals import appeal_store as book_module
 from stream.appeals import overdue as watch_module
 from stream.appeals.actions import Desk, forward, open_appeal, receive, redress
-from stream.appeals.appeal_store import AppealBook, Standing
+from stream.appeals.appeal_store import AppealStore, Standing
 from stream.appeals.overdue import keep_watch, settle
 from stream.config.settings import load
 from stream.core.model.agreement import Agreements
@@ -34,12 +34,12 @@ DESK = Desk("TH", KEYS, Agreements((agreement("th-kh", [SCAM], response_target_s
 
 
 @pytest.fixture
-async def book(redis_url: str) -> AsyncIterator[AppealBook]:
-    async with AppealBook.open(ListStoreSettings(redis_url), kept_days=730) as book:
+async def book(redis_url: str) -> AsyncIterator[AppealStore]:
+    async with AppealStore.open(ListStoreSettings(redis_url), kept_days=730) as book:
         yield book
 
 
-async def appealed(register: ListStore, book: AppealBook, number: str, *lists: str) -> Appeal:
+async def appealed(register: ListStore, book: AppealStore, number: str, *lists: str) -> Appeal:
     named = [Named(list=name, fingerprint="") for name in lists]
     appeal, _ = await open_appeal(register, book, DESK, number, named, BY)
     return appeal
@@ -242,7 +242,7 @@ async def test_the_book_stays_small(register, book, monkeypatch, raw) -> None:
 
 async def test_answers_are_forgotten_after_their_time(register, redis_url) -> None:
     """Answered appeals hold numbers: they go after `kept_days`, at the next step of any."""
-    async with AppealBook.open(ListStoreSettings(redis_url), kept_days=0) as book:
+    async with AppealStore.open(ListStoreSettings(redis_url), kept_days=0) as book:
         first = await appealed(register, book, ONE, OURS)
         await book.step(first.id, AppealState.REJECTED, By("malee", "no"))
         assert await book.about(OURS) == ()

@@ -1,7 +1,7 @@
 """A wrong block from the country that sees it to the country that listed it, and back."""
 
 from stream.appeals.actions import Desk, forward, open_appeal, redress
-from stream.appeals.appeal_store import AppealBook
+from stream.appeals.appeal_store import AppealStore
 from stream.appeals.overdue import settle
 from stream.core.model.agreement import Agreements, Shared
 from stream.core.model.appeal import AppealState, Named
@@ -33,8 +33,8 @@ async def test_a_wrong_block_is_lifted_where_it_is_seen_and_then_everywhere(
         world(tmp_path, urls, kafka, lambda: agreements, Shared.FINGERPRINTS) as both,
         await ListStore.connect(kh_at) as kh_register,
         await ListStore.connect(th_at) as th_register,
-        AppealBook.open(kh_at, 30) as kh_book,
-        AppealBook.open(th_at, 30) as th_book,
+        AppealStore.open(kh_at, 30) as kh_book,
+        AppealStore.open(th_at, 30) as th_book,
     ):
         await both.lab.kh.add(CLINIC, SCHOOL, GANG)
         await both.lab.kh.publishes()

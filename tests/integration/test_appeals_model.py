@@ -5,7 +5,7 @@ import random
 import pytest
 
 from stream.appeals import appeal_store as book_module
-from stream.appeals.appeal_store import AppealBook
+from stream.appeals.appeal_store import AppealStore
 from stream.core.model.appeal import OPEN, Appeal, AppealState, AppealStep, Named
 from stream.core.model.errors import AppealRefused
 from stream.lists.store.heads import By
@@ -56,7 +56,7 @@ async def test_the_book_is_its_model(redis_url, raw, monkeypatch, seed) -> None:
             None,
         )
 
-    async with AppealBook.open(ListStoreSettings(redis_url), kept_days=730) as book:
+    async with AppealStore.open(ListStoreSettings(redis_url), kept_days=730) as book:
         for turn in range(250):
             if not model or chance.random() < 0.4:
                 one = made(chance, str(turn))

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 import redis
 
-from stream.appeals.appeal_store import AppealBook
+from stream.appeals.appeal_store import AppealStore
 from stream.config.agreement_files import AgreementFolder
 from stream.core.model.agreement import Agreements
 from stream.core.model.enforcement import Enforcement, Outcome, Sighting, target_of, written
@@ -117,7 +117,7 @@ async def test_nobody_counts_from_where_another_went_on(redis_url):
     """Counts and positions move together: a batch that begins where nobody is any more is not
     counted.
     """
-    async with books.EnforcedBook.open(ListStoreSettings(redis_url)) as book:
+    async with books.EnforcementStore.open(ListStoreSettings(redis_url)) as book:
         first = await book.count("decisions/0", Progress(), 5, Batch(ids=[b"a" * 8]))
         assert first == Progress(5, 1)
         assert await book.count("decisions/0", Progress(), 5, Batch(ids=[b"a" * 8])) is None
@@ -127,7 +127,7 @@ async def test_nobody_counts_from_where_another_went_on(redis_url):
 async def test_the_ids_kept_are_the_last_ones(redis_url, monkeypatch):
     """The memory in which a repeat is recognised is bounded: the oldest ids go."""
     monkeypatch.setattr(books, "SEEN", 4)
-    async with books.EnforcedBook.open(ListStoreSettings(redis_url)) as book:
+    async with books.EnforcementStore.open(ListStoreSettings(redis_url)) as book:
         progress: Progress | None = Progress()
         for letters in ("abc", "de", "f"):
             assert progress is not None
@@ -159,7 +159,7 @@ async def test_a_sighting_lowers_confidence_everywhere(tmp_path, urls, kafka):
             Category.LEGITIMATE,
             50,
         )
-        async with AppealBook.open(ListStoreSettings(urls[0]), 30) as appeals:
+        async with AppealStore.open(ListStoreSettings(urls[0]), 30) as appeals:
             (appeal,) = await appeals.about(LIST)
         assert (appeal.partner, appeal.partner_appeal) == ("TH", "A-4F7K2M9QX1RZC")
         before = (await both.lab.kh.register.state(LIST)).head.generation
@@ -280,7 +280,7 @@ async def test_many_numbers_are_estimated(redis_url, monkeypatch):
     monkeypatch.setattr(books, "EXACT_MAX", 50)
     day = day_of(now_ms())
     cell = Cell(LIST, day, "loan")
-    async with books.EnforcedBook.open(ListStoreSettings(redis_url)) as book:
+    async with books.EnforcementStore.open(ListStoreSettings(redis_url)) as book:
         progress: Progress | None = Progress()
         for begin in range(0, 200, 40):
             assert progress is not None

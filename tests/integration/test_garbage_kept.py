@@ -9,7 +9,7 @@ import redis
 import redis.asyncio
 from prometheus_client import CollectorRegistry
 
-from stream.appeals.appeal_store import AppealBook
+from stream.appeals.appeal_store import AppealStore
 from stream.appeals.overdue import settle
 from stream.calls.lookup import Question
 from stream.config.settings import load as load_settings
@@ -19,10 +19,10 @@ from stream.edge.http.decision_store import KeptDecisions, KeptSettings
 from stream.edge.http.tokens import Client, Role
 from stream.engine.live_lookup import Memory
 from stream.exchange.publisher import Pace, keep_published
-from stream.feeds.state_store import FeedBook
+from stream.feeds.state_store import FeedStateStore
 from stream.lists.store import redis_keys
 from stream.lists.store.enforcement_counts import Batch, Progress
-from stream.lists.store.enforcement_store import EnforcedBook
+from stream.lists.store.enforcement_store import EnforcementStore
 from stream.lists.store.settings import ListStoreSettings
 from stream.ops.metrics.serve import ServeMetrics
 from stream.ops.metrics.skips import SkipMetrics
@@ -48,7 +48,7 @@ async def test_the_state_of_a_feed_that_is_none_hides_no_other(redis_url, raw, c
     raw.hset("rf:feed:{a}", mapping={"accepted": b"\xff"})
     raw.hset("rf:feed:{b}", mapping={"confirmed_at_s": "7", b"\xff": b"\xff"})
     raw.hset("rf:feed:{c}", mapping={"held": b'{"x":' + DEEP})
-    async with FeedBook.open(ListStoreSettings(redis_url)) as book:
+    async with FeedStateStore.open(ListStoreSettings(redis_url)) as book:
         states = await book.states(["a", "b", "c"])
         assert states["b"].confirmed_at_s == 7
         for name in ("a", "c"):
@@ -63,7 +63,7 @@ async def test_an_appeal_that_cannot_be_read_keeps_no_other_from_its_answer(
     register, redis_url, raw, count
 ):
     """Whoever watches goes on to the next; asked for by its id, it is said what is wrong."""
-    async with AppealBook.open(ListStoreSettings(redis_url), kept_days=730) as book:
+    async with AppealStore.open(ListStoreSettings(redis_url), kept_days=730) as book:
         await register.create("KH/scam", "plain", BY)
         bad, good = [await appealed(register, book, number, "KH/scam") for number in (ONE, TWO)]
         for one in (bad, good):
@@ -89,7 +89,7 @@ async def test_what_lists_did_is_read_around_garbage(redis_url, raw, count):
     )
     raw.hset(redis_keys.ENFORCED_FEEDS, mapping={name: b"\xff", b"\xfe": b"kh"})
     raw.hset(redis_keys.enforced_sighted(name), mapping={"x": "soon", "y": "5"})
-    async with EnforcedBook.open(ListStoreSettings(redis_url)) as book:
+    async with EnforcementStore.open(ListStoreSettings(redis_url)) as book:
         figures = await book.figures(name, day)
         assert figures.by_category["call_centre"].blocked == 3
         assert {*figures.by_category} == {"call_centre"}

@@ -219,7 +219,7 @@ def test_change_files(operator, tmp_path):
     def numbers(*words: str) -> list[tuple[str | None, bool]]:
         path = tmp_path / "changes.jsonl"
         operator.types("lists", *words, "--format", "changes", "-o", str(path))
-        chunks = read_rows(path, "ringfence", None, lambda _done, _whole: None)
+        chunks = read_rows(path, "ringfence")
         return [
             pair for rows in chunks for pair in zip(rows.number, rows.removed or (), strict=True)
         ]

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import redis
 
-from stream.appeals.appeal_store import AppealBook
+from stream.appeals.appeal_store import AppealStore
 from stream.core.model.appeal import Appeal, AppealState, AppealStep, Named
 from stream.core.model.delays import Delays
 from stream.core.model.enforcement import Counts, written
-from stream.lists.store.enforcement_store import EnforcedBook
+from stream.lists.store.enforcement_store import EnforcementStore
 from stream.lists.store.heads import By
 from stream.lists.store.settings import ListStoreSettings
 from tests.integration.test_feeds_cli import Office
@@ -47,7 +47,7 @@ class Desk:
 
     async def told(self, country: str, name: str, *days: date, **fields: Any) -> None:
         """What a country says of a list on some days was published, or read, here."""
-        async with EnforcedBook.open(ListStoreSettings(self.url)) as book:
+        async with EnforcementStore.open(ListStoreSettings(self.url)) as book:
             for day in days:
                 one = document(day, country, name, target_s=4 * 3600, **fields)
                 await book.keep(one, written(one), None)
@@ -64,7 +64,7 @@ class Desk:
             history=(AppealStep(at_s=received_s, actor="x", state=AppealState.RECEIVED),),
             partner=partner,
         )
-        async with AppealBook.open(ListStoreSettings(self.url), kept_days=730) as book:
+        async with AppealStore.open(ListStoreSettings(self.url), kept_days=730) as book:
             await book.add(appeal, By("malee"))
 
 
@@ -109,7 +109,7 @@ async def recorded(desk: Desk) -> None:
     await desk.told("KH", "TH/national", DAYS[0], DAYS[3], by_category=COUNTS)
     await desk.appealed("KH/scam", None, at_s(TODAY) - 3600)
     await desk.appealed("TH/national", "KH", at_s(TODAY) + 2 * 86_400)
-    async with EnforcedBook.open(ListStoreSettings(desk.url)) as book:
+    async with EnforcementStore.open(ListStoreSettings(desk.url)) as book:
         target = f"KH/enforcement/TH-national/{DAYS[4]}.json"
         await book.refuse("KH", "TH/national", target, f"{target}: {NUMBER}, not ours", By("x"))
 

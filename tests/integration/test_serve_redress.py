@@ -10,11 +10,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from stream.appeals.actions import Desk
-from stream.appeals.appeal_store import AppealBook
-from stream.calls.encode import timestamp
+from stream.appeals.appeal_store import AppealStore
 from stream.core.model.agreement import Agreements
 from stream.core.model.decision import Decision, Reason
 from stream.core.model.errors import ListStoreDown
+from stream.core.model.moments import rfc3339_ms
 from stream.core.numbers.number import masked
 from stream.core.policy.policy import PolicySettings, compile_policy
 from stream.edge.http.appeal_service import Redress
@@ -44,7 +44,7 @@ def decided(decision_id: str = ID, *, ago_s: int = 0, **changed: Any) -> bytes:
     reason = Reason(
         list=NAME, category="parcel", confirmed=True, confidence=80, generation=2, expires_at=None
     )
-    at = timestamp(now_ms() - ago_s * 1000)
+    at = rfc3339_ms(now_ms() - ago_s * 1000)
     decision = Decision(
         decision_id=decision_id,
         verdict="block",
@@ -82,7 +82,7 @@ async def kept(redis_url: str) -> AsyncIterator[KeptDecisions]:
 @pytest.fixture
 async def http(redis_url: str, kept: KeptDecisions) -> AsyncIterator[Served]:
     settings = ListStoreSettings(redis_url)
-    async with AppealBook.open(settings, kept_days=730) as book:
+    async with AppealStore.open(settings, kept_days=730) as book:
         redress = Redress(
             kept=kept,
             book=book,

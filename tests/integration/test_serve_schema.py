@@ -10,7 +10,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from stream.appeals.actions import Desk
-from stream.appeals.appeal_store import AppealBook
+from stream.appeals.appeal_store import AppealStore
 from stream.core.model.agreement import Agreements
 from stream.edge.http.appeal_service import Redress
 from stream.edge.http.auth import Pace
@@ -40,7 +40,7 @@ async def test_the_server_is_what_its_document_says(redis_url: str, tmp_path: Pa
     settings = ListStoreSettings(redis_url)
     redis = client(settings)
     judge = Judge(LISTS, rules(LISTS).policy)
-    async with AppealBook.open(settings, kept_days=730) as book, opened(Producer()) as door:
+    async with AppealStore.open(settings, kept_days=730) as book, opened(Producer()) as door:
         redress = Redress(
             kept=KeptDecisions(redis, KeptSettings(2, 100), ServeMetrics(CollectorRegistry())),
             book=book,

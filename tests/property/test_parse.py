@@ -79,7 +79,7 @@ def test_any_bytes_as_a_file(tmp_path_factory, content, kind: Format):
     path: Path = tmp_path_factory.mktemp("bytes") / "f"
     path.write_bytes(content)
     try:
-        checked(list(read_rows(path, kind, None, lambda _done, _whole: None)))
+        checked(list(read_rows(path, kind)))
     except InputUnreadable:
         return
 

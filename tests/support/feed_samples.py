@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from stream.core.model.entry import Category
+from stream.core.model.moments import rfc3339
 from stream.feeds.formats.rows import Format, ReadOptions, Rows
 from stream.feeds.open import FORMATS, has_rows, read_rows, words_of
 from stream.feeds.parse import Defaults, Parser
-from stream.lists.snapshot.export import moment
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "feeds"
 NOW_S = 1_795_564_800  # 2026-11-25T00:00:00Z
@@ -71,7 +71,7 @@ def cases(*, rows: bool) -> list[Case]:
 
 def rows_of(case: Case) -> list[Rows]:
     """The rows of a sample."""
-    return list(read_rows(case.path, case.kind, None, lambda _done, _whole: None, case.options))
+    return list(read_rows(case.path, case.kind, options=case.options))
 
 
 def meaning_of(case: Case) -> dict[str, Any]:
@@ -93,8 +93,8 @@ def meaning_of(case: Case) -> dict[str, Any]:
                 {
                     **entry,
                     "category": Category(int(parsed.category[at])).label,
-                    "reported_at": moment(int(parsed.reported_at[at])),
-                    "expires_at": moment(int(parsed.expires_at[at])),
+                    "reported_at": rfc3339(int(parsed.reported_at[at])),
+                    "expires_at": rfc3339(int(parsed.expires_at[at])),
                     "confidence": int(parsed.confidence[at]),
                 }
             )

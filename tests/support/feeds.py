@@ -17,7 +17,7 @@ from stream.feeds.assess import Arrival, Surroundings
 from stream.feeds.feed import FeedState, VersionRecord
 from stream.feeds.feed_follower import PRELOADED, Workplace
 from stream.feeds.feed_sources import FeedSetup
-from stream.feeds.state_store import FeedBook
+from stream.feeds.state_store import FeedStateStore
 from stream.feeds.subprocess_job import prepare
 from stream.feeds.transport import Fetched, Unchanged
 from stream.feeds.version_files import Versions
@@ -87,7 +87,7 @@ class Partner:
         self.register = await self._stack.enter_async_context(
             await ListStore.connect(self.settings)
         )
-        self.book = await self._stack.enter_async_context(FeedBook.open(self.settings))
+        self.book = await self._stack.enter_async_context(FeedStateStore.open(self.settings))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -160,7 +160,7 @@ async def workplace(
     """What followers need, with the shipped limits unless `limits` say otherwise."""
     settings = replace(load([], {}).feeds, **limits)
     register = ListStoreSettings(url)
-    async with FeedBook.open(register) as book:
+    async with FeedStateStore.open(register) as book:
         yield Workplace(
             settings=settings,
             register=register,

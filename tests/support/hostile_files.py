@@ -77,7 +77,7 @@ def ended(path: Path, kind: Format) -> str:
     """Read a file and parse its rows; how that ended."""
     parser = Parser(Defaults("feed", 1_795_564_800), words_of(kind))
     try:
-        for rows in read_rows(path, kind, None, lambda _done, _whole: None):
+        for rows in read_rows(path, kind):
             parser.parse(rows)
     except InputUnreadable:
         return "refused"

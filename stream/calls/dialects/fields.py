@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from stream.core.model.call import Ingress, Stage
+from stream.core.model.moments import read_rfc3339
 
 _MS_FROM = 1e11
 """Epoch numbers from here on are milliseconds: as seconds they would lie beyond the year 5000."""
@@ -103,20 +104,20 @@ def epoch_s(value: Any, *, written: str | None = None, zone: tzinfo | None = UTC
         return seconds if 0 <= seconds < _MS_FROM else None
     if not isinstance(value, str):
         return None
+    seconds = _written_s(value, written, zone) if written else _clock_s(value, zone)
+    return seconds if seconds is not None and seconds >= 0 else None
+
+
+def _written_s(value: str, written: str, zone: tzinfo | None) -> float | None:
     try:
-        moment = (
-            datetime.strptime(value, written)  # noqa: DTZ007 - the zone follows below
-            if written
-            else datetime.fromisoformat(value)
-        )
-        if moment.tzinfo is None:
-            if zone is None:
-                return None
-            moment = moment.replace(tzinfo=zone)
-        seconds = moment.timestamp()
-    except (ValueError, OverflowError):
+        moment = datetime.strptime(value, written)  # noqa: DTZ007 - the zone follows
+    except ValueError:
         return None
-    return seconds if seconds >= 0 else None
+    if moment.tzinfo is None:
+        if zone is None:
+            return None
+        moment = moment.replace(tzinfo=zone)
+    return moment.timestamp()
 
 
 def moment_s(value: Any, zone: tzinfo | None) -> float | None:
@@ -134,15 +135,8 @@ def moment_s(value: Any, zone: tzinfo | None) -> float | None:
 
 
 def _clock_s(value: str, zone: tzinfo | None) -> float | None:
-    try:
-        moment = datetime.fromisoformat(value)
-        if moment.tzinfo is None:
-            if zone is None:
-                return None
-            moment = moment.replace(tzinfo=zone)
-        return moment.timestamp()
-    except (ValueError, OverflowError):
-        return None
+    moment = read_rfc3339(value, zone)
+    return None if moment is None else moment.timestamp()
 
 
 def trunk_of(channel: Any) -> str | None:

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -12,6 +11,7 @@ from stream.calls.decode_one import refuse_unsound
 from stream.calls.dialects import fields
 from stream.calls.dialects.dialect import Dialect, Found, NoCall, whole
 from stream.core.model.call import Call
+from stream.core.model.moments import read_rfc3339, rfc3339
 from stream.core.numbers.caller_readings import read_caller
 from stream.core.numbers.number import Kind, Number, parse
 
@@ -134,17 +134,13 @@ def _written(name: str, read: Any, region: str) -> str:
     if name in ("caller", "callee"):
         return _read(name)(read, region).text
     if name == "started_at":
-        return _clock(read)
+        return str(rfc3339(int(read)))
     return f"{read:g}" if isinstance(read, float) else str(read)
 
 
 def _read(name: str) -> Callable[[str | None, str | None], Number]:
     """As the engine reads it: a caller may hide a number, a called one has nothing to hide."""
     return read_caller if name == "caller" else parse
-
-
-def _clock(at_s: float) -> str:
-    return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _remark(name: str, raw: Any, read: Any, call: Call, region: str, now_s: float | None) -> str:
@@ -170,10 +166,8 @@ def _about_time(raw: Any, read: float | None, now_s: float | None) -> str:
         return "0 stands for none"
     if seconds is not None:
         return "not between 2000 and 2100: look at the switch's clock"
-    try:
-        moment = datetime.fromisoformat(str(raw))
-    except ValueError:
+    if read_rfc3339(str(raw)) is None:
         return "no time that is known: ISO 8601 or an epoch"
-    if moment.tzinfo is None:
+    if read_rfc3339(str(raw), zone=None) is None:
         return "a local time: say its time_zone in [switches.NAME], and name the switch"
     return "not between 2000 and 2100: look at the switch's clock"

@@ -12,8 +12,8 @@ from stream.appeals.actions import forward as forward_
 from stream.appeals.actions import number_of, open_appeal, reasons_of
 from stream.appeals.actions import receive as receive_
 from stream.appeals.actions import redress as redress_
-from stream.appeals.appeal_json import moment, shown
-from stream.appeals.appeal_store import OPEN_MAX, AppealBook
+from stream.appeals.appeal_json import shown
+from stream.appeals.appeal_store import OPEN_MAX, AppealStore
 from stream.cli.appeals.appeals_text import (
     desk_of,
     fingerprint_of,
@@ -45,6 +45,7 @@ from stream.config.settings import Settings
 from stream.core.model.agreement import is_country, owner_of
 from stream.core.model.appeal import OPEN, Appeal, AppealState, Named, Received
 from stream.core.model.decision import Decision
+from stream.core.model.moments import rfc3339
 from stream.core.numbers.number import Kind, masked, parse
 from stream.insight.explain.list_answers import answer_for, lists_now
 from stream.kafka.decision_history import find_decision
@@ -110,7 +111,7 @@ def new(
         lists = _blocking(settings, number, anyway)
     desk = desk_of(settings)
 
-    async def work(register: ListStore, book: AppealBook) -> tuple[Appeal, bool]:
+    async def work(register: ListStore, book: AppealStore) -> tuple[Appeal, bool]:
         return await open_appeal(
             register, book, desk, number, lists, who, decision_id or None, appellant
         )
@@ -175,7 +176,7 @@ def ls_(
     settings, at_s = settings_of(config), now_s()
     states = [state] if state else [one for one in AppealState if everything or one in OPEN]
 
-    async def work(_: ListStore, book: AppealBook) -> list[Appeal]:
+    async def work(_: ListStore, book: AppealStore) -> list[Appeal]:
         if name is not None:
             found = [*await book.about(name)]
         else:
@@ -200,14 +201,14 @@ def ls_(
     table = Table(*columns, box=None, header_style="bold")
     for one in found[:limit]:
         late = one.open and one.overdue(at_s)
-        due = "-" if not one.open else moment(one.deadline_at_s)
+        due = "-" if not one.open else rfc3339(one.deadline_at_s)
         table.add_row(
             one.id,
             Text(one.state.value, _COLOURS[one.state]),
             shown(one.number, full=full) or fingerprint_of(one),
             ", ".join(named.list for named in one.lists) or "(a rule)",
             one.partner or "here",
-            Text(f"{due} (overdue)" if late else due, "bold red" if late else ""),
+            Text(f"{due} (overdue)" if late else str(due), "bold red" if late else ""),
         )
     if found:
         out.print(table)
@@ -230,7 +231,7 @@ def show(
     settings = settings_of(config)
     desk = desk_of(settings)
 
-    async def work(register: ListStore, book: AppealBook) -> tuple[Appeal, str | None]:
+    async def work(register: ListStore, book: AppealStore) -> tuple[Appeal, str | None]:
         appeal = await book.get(appeal_id)
         return appeal, appeal.number or await number_of(register, desk, appeal)
 
@@ -262,7 +263,7 @@ def forward(
     if as_json:
         print_json(json_of(settings, appeal, full=False))
         return
-    say(f"{appeal.id}: waits for its owner, until {moment(appeal.deadline_at_s)}")
+    say(f"{appeal.id}: waits for its owner, until {rfc3339(appeal.deadline_at_s)}")
     contacts = whom_to_ask(settings, appeal)
     for named in appeal.lists:
         if owner_of(named.list) == settings.calls.home_country:
@@ -302,7 +303,7 @@ def redress(
         told = json_of(settings, done.appeal, full=False)
         print_json(told | {"number": shown(done.number, full=False), "taken_off": done.taken_off})
         return
-    until = f"until {moment(until_s)}" if until_s else "until further notice"
+    until = f"until {rfc3339(until_s)}" if until_s else "until further notice"
     number = masked(done.number) if done.number else "the number"
     say(f"{done.appeal.id}: redressed: {number} is not blocked any more, {until}")
     for name in done.taken_off:

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from stream.appeals.actions import Desk
 from stream.appeals.appeal_json import appeal_json, shown
-from stream.appeals.appeal_store import AppealBook
+from stream.appeals.appeal_store import AppealStore
 from stream.cli.list_store import now_s, say, with_list_store
 from stream.config.agreement_files import agreements_of
 from stream.config.settings import Settings
@@ -28,11 +28,11 @@ def desk_of(settings: Settings) -> Desk:
     )
 
 
-def with_book(settings: Settings, work: Callable[[ListStore, AppealBook], Awaitable[T]]) -> T:
+def with_book(settings: Settings, work: Callable[[ListStore, AppealStore], Awaitable[T]]) -> T:
     """What `work` gives, with the register and the book open; a fault ends the command."""
 
     async def whole(register: ListStore) -> T:
-        async with AppealBook.open(settings.list_store(), settings.appeals.kept_days) as book:
+        async with AppealStore.open(settings.list_store(), settings.appeals.kept_days) as book:
             return await work(register, book)
 
     return with_list_store(settings, whole)

@@ -8,7 +8,6 @@ from typing import Annotated, Any, Final, Literal, Protocol
 import msgspec
 import typer
 
-from stream.appeals.appeal_json import moment
 from stream.cli.common import ConfigFiles, say_waiting, settings_of
 from stream.cli.list_store import (
     USAGE,
@@ -29,6 +28,7 @@ from stream.cli.output import out
 from stream.cli.progress import progress
 from stream.config.settings import Settings
 from stream.core.model import csv_cells
+from stream.core.model.moments import rfc3339
 from stream.core.numbers.number import Kind, masked, parse
 from stream.insight.replay.traced_calls import (
     Recorded,
@@ -85,20 +85,20 @@ def traceback_command(
     from_s = moment_in(since) // 1000
     until_s = now_s() + 1 if until == "now" else moment_in(until) // 1000
     if not from_s < until_s:
-        fail(f"--from {moment(from_s)} is not before --to {moment(until_s)}", USAGE)
+        fail(f"--from {rfc3339(from_s)} is not before --to {rfc3339(until_s)}", USAGE)
     asked = TraceQuestion(read.text, from_s, until_s, seconds_in(late), side)
-    span = f"{masked(read.text)} {moment(from_s)} to {moment(until_s)}, for {authority}"
+    span = f"{masked(read.text)} {rfc3339(from_s)} to {rfc3339(until_s)}, for {authority}"
     _audit(settings, who, "traceback", span)
     behind_calls(settings, 0)
     head = {
         "number": read.text,
         "side": side.value,
-        "from": moment(from_s),
-        "to": moment(until_s),
+        "from": rfc3339(from_s),
+        "to": rfc3339(until_s),
         "for": authority,
         "reason": reason,
         "by": who.actor,
-        "at": moment(now_s()),
+        "at": rfc3339(now_s()),
     }
     traced = Traced()
     writer: _Writer = _Csv() if form == "csv" else _Json(head)

@@ -27,8 +27,8 @@ from stream.cli.output import out, print_json
 from stream.cli.progress import progress
 from stream.config.agreement_files import agreements_of
 from stream.config.settings import Settings
+from stream.core.model.moments import rfc3339
 from stream.core.model.trials import Kind, Standing, Target
-from stream.insight.report.words import rfc3339
 from stream.insight.trials.promote import (
     OPS,
     Standings,

@@ -11,6 +11,7 @@ from stream.cli.list_store import moment_in, say, with_list_store
 from stream.cli.number_arguments import OR_STDIN, typed_or_piped
 from stream.cli.output import err, out, print_json
 from stream.config.agreement_files import agreements_of
+from stream.core.model.moments import rfc3339
 from stream.core.numbers.number import Kind, parse
 from stream.core.numbers.operator_prefixes import mark_of
 from stream.insight.explain.explain import (
@@ -21,7 +22,6 @@ from stream.insight.explain.explain import (
     with_history,
 )
 from stream.insight.explain.list_answers import HOLD, lists_now
-from stream.lists.snapshot.export import moment
 from stream.lists.store.list_store import ListStore
 
 LISTED, NOT_LISTED = 0, 1
@@ -230,7 +230,7 @@ def _print_key(key: Mapping[str, Any]) -> None:
     if held is None:
         say(f"SIP proxies have no key of it{': ' + key['why'] if key['why'] else ''}")
         return
-    until = moment(int(held["expires_at"])) if held.get("expires_at", "").isdigit() else "?"
+    until = rfc3339(int(held["expires_at"])) if held.get("expires_at", "").isdigit() else "?"
     say(
         f"SIP proxies have bl:{held['entry']}: {held.get('action')}, {held.get('reason')} by "
         f"{held.get('list')}, until {until} (decision {held.get('decision_id') or 'none yet'})"

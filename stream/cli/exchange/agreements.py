@@ -13,6 +13,7 @@ from stream.cli.list_store import NOTHING_DONE, USAGE, fail, moment_in, note, no
 from stream.cli.output import out, print_json
 from stream.config.agreement_files import AgreementFolder, agreements_of
 from stream.config.settings import Settings
+from stream.core.model.moments import rfc3339
 from stream.core.policy.contradictions import Contradiction, contradictions
 from stream.insight.explain.agreement_text import (
     agreement_json,
@@ -21,7 +22,6 @@ from stream.insight.explain.agreement_text import (
     explained,
     notes,
 )
-from stream.insight.report.words import rfc3339
 from stream.ops.schema import checks
 from stream.ops.schema.durations import spelled
 

@@ -13,8 +13,8 @@ from stream.cli.output import out, print_json
 from stream.config.settings import Settings
 from stream.core.model.entry import NEVER, Entry
 from stream.core.model.errors import SecretUnsafe
+from stream.core.model.moments import rfc3339
 from stream.lists.snapshot import circle_keys
-from stream.lists.snapshot.export import moment
 from stream.lists.store.contents import hashed_now
 from stream.lists.store.list_store import ListStore
 
@@ -153,8 +153,8 @@ def _report_json(one: Entry) -> dict[str, Any]:
         "source": one.source,
         "category": one.category.label,
         "confidence": one.confidence,
-        "reported_at": moment(one.reported_at_s),
-        "expires_at": None if one.expires_at_s == NEVER else moment(one.expires_at_s),
+        "reported_at": rfc3339(one.reported_at_s),
+        "expires_at": None if one.expires_at_s == NEVER else rfc3339(one.expires_at_s),
     }
 
 

@@ -36,7 +36,7 @@ from stream.core.model.errors import DocumentUnreadable, Fault
 from stream.core.numbers.number import Kind, parse
 from stream.enforcement.import_documents import Imported
 from stream.enforcement.rounds import Enforcing, Plan
-from stream.lists.store.enforcement_store import EnforcedBook
+from stream.lists.store.enforcement_store import EnforcementStore
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.store_codec import hex_of
 from stream.ops.metrics.enforcement import EnforcementMetrics
@@ -202,7 +202,7 @@ def sight(
                 fail(f"{number!r} is no number in E.164 (+...) and no fingerprint", USAGE)
             found = hex_of(fingerprints_of(read_number.text, key_of(settings, circle))[0])
         seen_at = datetime.fromtimestamp(now_s(), UTC)
-        async with EnforcedBook.open(settings.list_store()) as book:
+        async with EnforcementStore.open(settings.list_store()) as book:
             await book.sighted(
                 name, Sighting(fingerprint=found, seen_at=seen_at), by(actor, reason)
             )
@@ -253,7 +253,7 @@ def show(
 
     async def work(register: ListStore) -> list[Enforcement]:
         names = [name] if name else sorted((await register.heads()).lists)
-        async with EnforcedBook.open(settings.list_store()) as book:
+        async with EnforcementStore.open(settings.list_store()) as book:
             return [
                 document
                 for each in names
@@ -316,7 +316,7 @@ def _seconds(delays: Delays | None, name: str) -> str:
 
 def _print_refused(settings: Settings, *, as_json: bool) -> None:
     async def work(_: ListStore) -> dict[str, dict[str, str]]:
-        async with EnforcedBook.open(settings.list_store()) as book:
+        async with EnforcementStore.open(settings.list_store()) as book:
             return {one: await book.refused(one) for one in sorted(settings.enforcement.partners)}
 
     found = with_list_store(settings, work)

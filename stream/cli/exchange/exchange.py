@@ -14,13 +14,13 @@ from stream.cli.output import out, print_json
 from stream.config.settings import Settings
 from stream.core.model import names
 from stream.core.model.errors import ConfigInvalid, ExchangeFault, Fault
+from stream.core.model.moments import rfc3339
 from stream.exchange import bundle, repository, repository_files
 from stream.exchange import verify as inspect
 from stream.exchange.repository import Standing, standings
 from stream.exchange.signing import Validity
 from stream.exchange.signing_keys import SEALED_BY, KeyRing
 from stream.feeds.tuf.tuf_client import TufLimits
-from stream.lists.snapshot.export import moment
 from stream.ops.schema.toml import secret
 
 app = typer.Typer(no_args_is_help=True)
@@ -213,7 +213,7 @@ def _standing_json(one: Standing, now: int) -> dict[str, object]:
     return {
         "role": one.role,
         "version": one.version,
-        "expires_at": moment(one.expires_s),
+        "expires_at": rfc3339(one.expires_s),
         "expired": one.expires_s <= now,
         "threshold": one.threshold,
         "keys": one.keyids,

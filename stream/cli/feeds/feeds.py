@@ -36,7 +36,7 @@ from stream.feeds.feed import FeedState, VersionRecord
 from stream.feeds.feed_follower import Follower, Workplace, in_words, put_away
 from stream.feeds.feed_sources import FeedSetup
 from stream.feeds.gate import Verdict
-from stream.feeds.state_store import FeedBook
+from stream.feeds.state_store import FeedStateStore
 from stream.feeds.subprocess_job import prepare
 from stream.feeds.transport import Fetched
 from stream.feeds.transports.folder import FolderTransport
@@ -86,7 +86,7 @@ def ls_(config: ConfigFiles = None, as_json: AsJson = False) -> None:
     settings = settings_of(config)
     setups, wrong = _setups(settings)
 
-    async def work(_: ListStore, book: FeedBook) -> list[FeedState]:
+    async def work(_: ListStore, book: FeedStateStore) -> list[FeedState]:
         return [await book.state(name) for name in setups]
 
     found = zip(setups, _with_book(settings, work), strict=True)
@@ -122,7 +122,7 @@ def show(name: FeedName, config: ConfigFiles = None, as_json: AsJson = False) ->
     settings = settings_of(config)
     setup = _setup(settings, name)
 
-    async def work(_: ListStore, book: FeedBook) -> FeedState:
+    async def work(_: ListStore, book: FeedStateStore) -> FeedState:
         return await book.state(name)
 
     state = _with_state(settings, name, _with_book(settings, work))
@@ -152,7 +152,7 @@ def pull(
     setup = _setup(settings, name)
     prepare([])
 
-    async def work(register: ListStore, book: FeedBook) -> VersionRecord | None:
+    async def work(register: ListStore, book: FeedStateStore) -> VersionRecord | None:
         if reason:
             await register.note(FEED_PULLED, f"feed {name}", by(actor, reason))
         place = Workplace(
@@ -186,7 +186,7 @@ def held_(
     settings = settings_of(config)
     setups, wrong = _setups(settings) if name is None else ({name: _setup(settings, name)}, {})
 
-    async def work(_: ListStore, book: FeedBook) -> dict[str, VersionRecord]:
+    async def work(_: ListStore, book: FeedStateStore) -> dict[str, VersionRecord]:
         states = {feed: await book.state(feed) for feed in setups}
         return {feed: state.held for feed, state in states.items() if state.held is not None}
 
@@ -225,7 +225,7 @@ def diff_(
     if form not in {"text", "json", "csv"}:
         fail(f"no format {form}: text, json or csv", USAGE)
 
-    async def work(register: ListStore, book: FeedBook) -> Difference:
+    async def work(register: ListStore, book: FeedStateStore) -> Difference:
         held = _waiting(await book.state(name), name, version)
         versions, around = (
             Versions(Path(settings.lists.state_dir), name),
@@ -261,7 +261,7 @@ def release_(
     own(settings.lists.state_dir)
     setup = _setup(settings, name)
 
-    async def work(register: ListStore, book: FeedBook) -> VersionRecord:
+    async def work(register: ListStore, book: FeedStateStore) -> VersionRecord:
         versions = Versions(Path(settings.lists.state_dir), name)
         with versions.deciding():
             held = _waiting(await book.state(name), name, version)
@@ -297,7 +297,7 @@ def refuse_(
     own(settings.lists.state_dir)
     setup = _setup(settings, name)
 
-    async def work(_: ListStore, book: FeedBook) -> VersionRecord:
+    async def work(_: ListStore, book: FeedStateStore) -> VersionRecord:
         versions = Versions(Path(settings.lists.state_dir), name)
         with versions.deciding():
             held = _waiting(await book.state(name), name, version)
@@ -358,9 +358,9 @@ def _told(setup: FeedSetup, record: VersionRecord, settings: Settings, *, as_jso
         raise typer.Exit(NOTHING_DONE)
 
 
-def _with_book(settings: Settings, work: Callable[[ListStore, FeedBook], Awaitable[T]]) -> T:
+def _with_book(settings: Settings, work: Callable[[ListStore, FeedStateStore], Awaitable[T]]) -> T:
     async def whole(register: ListStore) -> T:
-        async with FeedBook.open(settings.list_store()) as book:
+        async with FeedStateStore.open(settings.list_store()) as book:
             return await work(register, book)
 
     try:

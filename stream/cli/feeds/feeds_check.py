@@ -27,7 +27,7 @@ from stream.feeds.feed import Feed
 from stream.feeds.formats.rows import InputUnreadable
 from stream.feeds.gate import Verdict
 from stream.feeds.open import format_of
-from stream.feeds.state_store import FeedBook
+from stream.feeds.state_store import FeedStateStore
 from stream.feeds.transport import Fetched
 from stream.feeds.version_files import Versions
 from stream.lists.store.list_store import ListStore
@@ -193,7 +193,7 @@ async def _assessed(
         try:
             async with (
                 await ListStore.connect(settings.list_store()) as register,
-                FeedBook.open(settings.list_store()) as book,
+                FeedStateStore.open(settings.list_store()) as book,
             ):
                 last = last_of(await book.state(feed.name), feed.list_name)
                 found = await assess(register, feed, arrival, around, last, now_s(), versions)

@@ -14,7 +14,7 @@ from stream.config.sections import feed_paths
 from stream.config.settings import Settings
 from stream.core.model.errors import SnapshotUnreadable
 from stream.feeds.feed import Feed, VersionRecord
-from stream.feeds.state_store import FeedBook
+from stream.feeds.state_store import FeedStateStore
 from stream.feeds.store import leave, lists_to_leave
 from stream.lists.store.contents import entries_of
 from stream.lists.store.list_store import ListStore
@@ -43,7 +43,7 @@ def forget(
         fail(f"feed {name} has its file in {settings.feeds.dir}: remove that first", USAGE)
 
     async def work(register: ListStore) -> dict[str, int]:
-        async with FeedBook.open(settings.list_store()) as book:
+        async with FeedStateStore.open(settings.list_store()) as book:
             known = name in await book.names()
             feed = Feed(name=name, list_name="", owner="", contact="", format="text")
             keys = settings.circle_keys()

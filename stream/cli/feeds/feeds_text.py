@@ -9,11 +9,11 @@ from rich.table import Column, Table
 from stream.cli.list_store import say
 from stream.cli.output import out
 from stream.core.model.errors import FeedFault
+from stream.core.model.moments import rfc3339
 from stream.feeds.feed import FeedState, VersionRecord
 from stream.feeds.feed_follower import in_words
 from stream.feeds.feed_sources import FeedSetup
 from stream.feeds.version_files import Versions
-from stream.lists.snapshot.export import moment
 from stream.ops.schema.durations import spelled
 
 
@@ -23,7 +23,7 @@ def record_json(record: VersionRecord) -> dict[str, Any]:
     found.pop("remember", None)
     for name in ("at_s", "decided_at_s", "as_of_s", "renewed_at_s"):
         if name in found:
-            found[name.removesuffix("_s")] = moment(found.pop(name) or 0)
+            found[name.removesuffix("_s")] = rfc3339(found.pop(name) or 0)
     return found
 
 
@@ -39,8 +39,8 @@ def feed_json(setup: FeedSetup, state: FeedState) -> dict[str, Any]:
         "from": setup.source.kind,
         "format": feed.format,
         "every_s": setup.every_s,
-        "confirmed_at": moment(state.confirmed_at_s),
-        "tried_at": moment(state.tried_at_s),
+        "confirmed_at": rfc3339(state.confirmed_at_s),
+        "tried_at": rfc3339(state.tried_at_s),
         "fault": state.fault or None,
         "detail": state.detail or None,
         "failures": state.failures,
@@ -111,7 +111,7 @@ def print_feed(setup: FeedSetup, state: FeedState, versions: Versions, now_s: in
 def _print_record(what: str, record: VersionRecord, versions: Versions, now_s: int) -> None:
     say(f"{what}: {in_words(record)}")
     size = f"{record.size:,} bytes" + (f" of {record.origin}" if record.origin else "")
-    say(f"  fetched {_ago(record.at_s, now_s)} ({moment(record.at_s)}), {size}")
+    say(f"  fetched {_ago(record.at_s, now_s)} ({rfc3339(record.at_s)}), {size}")
     rows = [f"{record.good:,} good rows"]
     rows += [f"{count:,} {label}" for label, count in record.rejected.items()]
     rows += [f"{record.passed_over:,} passed over"] if record.passed_over else []

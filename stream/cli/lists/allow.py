@@ -26,8 +26,8 @@ from stream.cli.list_store import (
 from stream.cli.number_arguments import OR_STDIN, typed_or_piped
 from stream.cli.output import out, print_json
 from stream.core.model.allowlist import AllowEntry, Allowlist
+from stream.core.model.moments import rfc3339
 from stream.lists.follower.repair import AllowLoss, allowlist_loss, put_back_allowlist
-from stream.lists.snapshot.export import moment
 from stream.lists.store.list_store import ListStore
 
 app = typer.Typer(no_args_is_help=True)
@@ -108,8 +108,8 @@ def show(config: ConfigFiles = None, as_json: AsJson = False) -> None:
                     "reason": entry.reason,
                     "actor": entry.actor,
                     "appeal": entry.appeal or None,
-                    "added_at": moment(entry.added_at_s),
-                    "expires_at": moment(entry.expires_at_s),
+                    "added_at": rfc3339(entry.added_at_s),
+                    "expires_at": rfc3339(entry.expires_at_s),
                     "live": entry.live(now_s()),
                 }
                 for entry in entries
@@ -119,10 +119,10 @@ def show(config: ConfigFiles = None, as_json: AsJson = False) -> None:
     names = ("number or prefix", "reason", "by", "since", "until")
     table = Table(*(Column(n, overflow="fold") for n in names), box=None, header_style="bold")
     for entry in entries:
-        until = moment(entry.expires_at_s) or "-"
+        until = rfc3339(entry.expires_at_s) or "-"
         if not entry.live(now_s()):
             until += " (expired)"
-        since = moment(entry.added_at_s) or "-"
+        since = rfc3339(entry.added_at_s) or "-"
         why = f"{entry.reason} (appeal {entry.appeal})" if entry.appeal else entry.reason
         table.add_row(entry.text, why, entry.actor, since, until)
     out.print(table)

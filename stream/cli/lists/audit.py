@@ -7,7 +7,7 @@ import typer
 from stream.cli.common import AsJson, ConfigFiles, settings_of
 from stream.cli.list_store import NOTHING_DONE, moment_in, say, with_list_store
 from stream.cli.output import print_json
-from stream.lists.snapshot.export import moment
+from stream.core.model.moments import rfc3339
 from stream.lists.store.audit_entries import AuditEntry, Verification
 from stream.lists.store.history import detail_of, place_of
 from stream.lists.store.list_store import AUDIT_MAX, ListStore
@@ -60,7 +60,7 @@ def _line(entry: AuditEntry) -> str:
     at = f" generation {entry.generation}" if entry.generation else ""
     detail, why = detail_of(entry), f" ({entry.reason})" if entry.reason else ""
     return (
-        f"{entry.number or '-':>6}  {moment(entry.at_s)}  {entry.actor}: {entry.op} "
+        f"{entry.number or '-':>6}  {rfc3339(entry.at_s)}  {entry.actor}: {entry.op} "
         f"{place_of(entry)}{at}{': ' * bool(detail)}{detail}{why}"
     )
 
@@ -68,7 +68,7 @@ def _line(entry: AuditEntry) -> str:
 def _entry_json(entry: AuditEntry) -> dict[str, Any]:
     return {
         "entry": entry.number or None,
-        "at": moment(entry.at_s),
+        "at": rfc3339(entry.at_s),
         "actor": entry.actor,
         "reason": entry.reason,
         "list": entry.list_name,

@@ -30,8 +30,8 @@ from stream.cli.number_arguments import OR_STDIN, typed_or_piped
 from stream.cli.output import out, print_json
 from stream.core.model.entry import Category, Entry
 from stream.core.model.free_text import SOURCE_CHARS_MAX
+from stream.core.model.moments import rfc3339
 from stream.lists.snapshot.circle_keys import PLAIN
-from stream.lists.snapshot.export import moment
 from stream.lists.store.contents import covering, fingerprints_of, head_of
 from stream.lists.store.heads import Changed, ListHead, Outcome, Removal, Retraction
 from stream.lists.store.list_store import ListStore
@@ -188,7 +188,7 @@ def show(
     names = ("list", "circle", "numbers", "generation", "base", "changes", "bytes", "made")
     table = Table(*(Column(n, overflow="fold") for n in names), box=None, header_style="bold")
     for head, size in lists:
-        made = f"{moment(head.created_at_s)} by {head.actor}"
+        made = f"{rfc3339(head.created_at_s)} by {head.actor}"
         figures = (f"{n:,}" for n in (head.count, head.generation, head.base, head.changes, size))
         table.add_row(head.name, head.circle, *figures, made)
     out.print(table)
@@ -206,7 +206,7 @@ def _head_json(head: ListHead, size: int) -> dict[str, Any]:
         "base": head.base,
         "changes": head.changes,
         "bytes": size,
-        "created_at": moment(head.created_at_s),
+        "created_at": rfc3339(head.created_at_s),
         "created_by": head.actor,
         "may_list": None
         if head.scope is None

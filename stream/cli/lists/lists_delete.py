@@ -18,7 +18,7 @@ from stream.core.model.errors import ConfigInvalid
 from stream.exchange.repository_files import METADATA
 from stream.feeds.feed import FeedState
 from stream.feeds.feed_sources import FeedSetup
-from stream.feeds.state_store import FeedBook
+from stream.feeds.state_store import FeedStateStore
 from stream.lists.store.contents import head_of
 from stream.lists.store.list_store import ListStore
 
@@ -53,7 +53,7 @@ def delete(
     async def work(register: ListStore) -> int:
         await head_of(register, name)
         redis = settings.list_store()
-        async with FeedBook.open(redis) as book:
+        async with FeedStateStore.open(redis) as book:
             states = await book.states(await book.names())
             numbers = await register.delete(name, who)
             # What a feed remembers of its versions would keep it from filling the list again.

@@ -31,9 +31,9 @@ from stream.cli.lists.export import Form, Output, check_form, write_list, write_
 from stream.cli.output import out, print_json
 from stream.cli.progress import progress
 from stream.core.model.entry import Columns
+from stream.core.model.moments import rfc3339
 from stream.feeds.formats.change_file import increment
 from stream.lists.follower.repair import Diagnosis, Standing, look, put_back
-from stream.lists.snapshot.export import moment
 from stream.lists.snapshot.version_diff import Difference, difference, written
 from stream.lists.store.history import Made, history
 from stream.lists.store.list_at_time import Past, content, past_of
@@ -85,7 +85,7 @@ def history_(
         span = f"{row.first}-{row.last}" if row.first != row.last else str(row.last)
         count = "-" if row.count is None else f"{row.count:,}"
         table.add_row(
-            *(span, moment(row.at_s), row.actor or "-", _what(row), count),
+            *(span, rfc3339(row.at_s), row.actor or "-", _what(row), count),
             *("yes" if row.kept else "no", row.reason or ""),
         )
     out.print(table)
@@ -101,7 +101,7 @@ def _row_json(row: Made) -> dict[str, Any]:
     return {
         "first": row.first,
         "last": row.last,
-        "at": moment(row.at_s),
+        "at": rfc3339(row.at_s),
         "actor": row.actor,
         "reason": row.reason,
         "what": row.what,
@@ -183,7 +183,7 @@ def at_(
         return generation, columns
 
     generation, columns = with_list_store(settings, work)
-    note(f"{name} at {moment(at_ms // 1000)}: generation {generation}, {len(columns):,} entries")
+    note(f"{name} at {rfc3339(at_ms // 1000)}: generation {generation}, {len(columns):,} entries")
 
 
 @app.command("rollback")

@@ -14,9 +14,9 @@ from stream.cli.output import complain, err, out, print_json
 from stream.config.settings import HTTP_TOKENS
 from stream.core.model import names
 from stream.core.model.errors import SecretUnsafe
+from stream.core.model.moments import rfc3339
 from stream.edge.http.token_file import rewrite
 from stream.edge.http.tokens import Client, Role, line_of, new_token, read_tokens, revoked
-from stream.lists.snapshot.export import moment
 from stream.ops.schema.toml import secret
 
 _FILE = f"{HTTP_TOKENS}_FILE"
@@ -58,7 +58,7 @@ def create(
     until_s = expiry(expires_in)
     line = line_of(Client(name, role, until_s), made)
     if as_json:
-        expires = {"expires_at": moment(until_s)} if until_s else {}
+        expires = {"expires_at": rfc3339(until_s)} if until_s else {}
         print_json({"token": made, "line": line, **expires})
         return
     err.print("the token, for the client:")
@@ -86,7 +86,7 @@ def list_(file: File = None, as_json: AsJson = False) -> None:
                 {
                     "name": client.name,
                     "role": client.role,
-                    "expires_at": moment(client.expires_at_s) if client.expires_at_s else None,
+                    "expires_at": rfc3339(client.expires_at_s) if client.expires_at_s else None,
                     "expired": client.expired(at_s),
                 }
                 for _, client in held
@@ -95,7 +95,7 @@ def list_(file: File = None, as_json: AsJson = False) -> None:
     else:
         table = Table("client", "role", "good until", box=None, header_style="bold")
         for _, client in held:
-            until = moment(client.expires_at_s) if client.expires_at_s else "it is revoked"
+            until = rfc3339(client.expires_at_s) if client.expires_at_s else "it is revoked"
             over = " (expired)" if client.expired(at_s) else ""
             table.add_row(client.name, client.role, f"{until}{over}")
         out.print(table)

@@ -4,12 +4,12 @@ The stricter wins, so calls are decided all the same; but somebody meant somethi
 """
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from itertools import combinations
 from typing import NamedTuple
 
 from stream.core.model.agreement import FOREVER, Agreement, Agreements, Clause, Shared, Terms
 from stream.core.model.entry import Category
+from stream.core.model.moments import rfc3339
 
 
 class Contradiction(NamedTuple):
@@ -78,7 +78,7 @@ def _of_list(one: Agreement, other: Agreement, mine: Clause, theirs: Clause) -> 
 def _dates(agreement: Agreement) -> str:
     """From when until when it is in force, in UTC."""
     begin, end = (
-        "further notice" if at_s >= FOREVER else datetime.fromtimestamp(at_s, UTC).isoformat()
+        "further notice" if at_s >= FOREVER else rfc3339(at_s)
         for at_s in (agreement.valid_from_s, agreement.valid_until_s)
     )
     return f"{begin} to {end}"

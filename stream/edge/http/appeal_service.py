@@ -6,7 +6,7 @@ from typing import Final
 
 from stream.appeals import actions
 from stream.appeals.actions import Desk
-from stream.appeals.appeal_store import AppealBook
+from stream.appeals.appeal_store import AppealStore
 from stream.core.model.appeal import Appeal, AppealState, Named
 from stream.core.model.decision import Decision
 from stream.core.model.errors import AppealRefused
@@ -55,7 +55,7 @@ class Redress:
     """
 
     kept: KeptDecisions
-    book: AppealBook
+    book: AppealStore
     connect: Callable[[], Awaitable[ListStore]]
     desk: Callable[[], Desk]
     contacts: Mapping[str, str]

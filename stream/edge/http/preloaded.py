@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from redis.asyncio import Redis
 
-from stream.calls.encode import timestamp
 from stream.core.model.decision import Decision, Reason, Role, Verdict
 from stream.core.model.entry import NEVER
+from stream.core.model.moments import rfc3339_ms
 from stream.edge.sinks.number_policy import Blocked, Judge
 from stream.edge.sinks.preload_id_key import names_in
 from stream.edge.sinks.preload_ids import Names
@@ -44,7 +44,7 @@ class Preloaded:
 
 def _decision(judge: Judge, decision_id: str, text: str, why: Blocked) -> Decision:
     confirmed = why.reason != "unconfirmed"
-    ends = None if why.expires_at_s == NEVER else timestamp(why.expires_at_s * 1000)
+    ends = None if why.expires_at_s == NEVER else rfc3339_ms(why.expires_at_s * 1000)
     is_prefix = text.endswith("*")
     generations = {live.name: live.generation for live in judge.blocklists.lists}
     reason = Reason(
@@ -68,7 +68,7 @@ def _decision(judge: Judge, decision_id: str, text: str, why: Blocked) -> Decisi
         reasons=[reason],
         sip=None,
         called_at=None,
-        decided_at=timestamp(now_ms()),
+        decided_at=rfc3339_ms(now_ms()),
         expires_at=ends,
         origin="",
     )

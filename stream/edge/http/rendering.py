@@ -12,6 +12,7 @@ from fastapi import Request, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from stream.core.model.moments import read_rfc3339
 from stream.core.numbers.number import masked
 from stream.edge.http.assets import asset
 from stream.ops.schema.durations import spelled
@@ -34,7 +35,7 @@ def when(at: str | float | None) -> str:
     """A time (RFC 3339, or seconds since the epoch) as people read it, in UTC."""
     if at is None:
         return "not known"
-    moment = datetime.fromisoformat(at) if isinstance(at, str) else datetime.fromtimestamp(at, UTC)
+    moment = read_rfc3339(at) if isinstance(at, str) else datetime.fromtimestamp(at, UTC)
     return f"{moment:%Y-%m-%d %H:%M} UTC"
 
 

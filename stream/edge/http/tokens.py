@@ -4,18 +4,17 @@ A token is 256 random bits, so that a plain SHA-256 of it is as good as a slow h
 nothing to guess. Whoever reads the file of hashes cannot speak as any of its clients.
 """
 
-import contextlib
 import hashlib
 import re
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from enum import StrEnum
 from hmac import compare_digest
 from typing import Final
 
 from stream.core.model import names
+from stream.core.model.moments import read_rfc3339, rfc3339
 
 PREFIX: Final = "rf_"
 """So that scanners for leaked secrets recognise one."""
@@ -86,7 +85,7 @@ def new_token() -> str:
 def line_of(client: Client, token: str) -> str:
     """What the file of tokens holds of it: `<name> <role> <SHA-256> [expires=<moment>]`."""
     line = f"{client.name} {client.role} {digest_of(token).hex()}"
-    return line if not client.expires_at_s else f"{line} {EXPIRES}{_moment(client.expires_at_s)}"
+    return line if not client.expires_at_s else f"{line} {EXPIRES}{rfc3339(client.expires_at_s)}"
 
 
 def revoked(text: str, name: str, at_s: int, reason: str) -> str | None:
@@ -97,12 +96,8 @@ def revoked(text: str, name: str, at_s: int, reason: str) -> str | None:
     ]
     for place in places:
         why = f" ({reason})" if reason else ""
-        lines[place] = f"{REVOKED} {_moment(at_s)}{why}: {lines[place].strip()}"
+        lines[place] = f"{REVOKED} {rfc3339(at_s)}{why}: {lines[place].strip()}"
     return "\n".join([*lines, ""]) if places else None
-
-
-def _moment(at_s: int) -> str:
-    return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def read_tokens(text: str, errors: list[str]) -> Tokens:
@@ -143,9 +138,8 @@ def _expiry(words: list[str]) -> int:
         return 0
     moment = None
     if words[0].startswith(EXPIRES):
-        with contextlib.suppress(ValueError):
-            moment = datetime.fromisoformat(words[0].removeprefix(EXPIRES))
-    if moment is None or moment.tzinfo is None:
+        moment = read_rfc3339(words[0].removeprefix(EXPIRES), zone=None)
+    if moment is None:
         text = f"must end with the hash, or with {EXPIRES}2027-01-31T00:00:00Z (with its zone)"
         raise ValueError(text)
     return int(moment.timestamp())

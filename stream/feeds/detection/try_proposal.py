@@ -144,9 +144,7 @@ def _shown(tried: _Try) -> str:
 
 def _some(path: Path, one: Proposal) -> list[Rows]:
     chunks, count = [], 0
-    for rows in islice(
-        read_rows(path, one.kind, None, lambda _done, _whole: None, one.options), 100
-    ):
+    for rows in islice(read_rows(path, one.kind, options=one.options), 100):
         chunks.append(rows)
         count += len(rows)
         if count >= ROWS_MAX:

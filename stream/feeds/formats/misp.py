@@ -35,7 +35,7 @@ CONFIDENCES: Mapping[str, str] = {
 ANONYMOUS = "anonymous"
 """Source of an objection without a name. It is not the reporter: it would replace their report."""
 EVENT_BYTES_MAX = 64 << 20
-"""Events are decoded one by one, so this bounds memory. Real ones take up to 10 MB."""
+"""The largest event. Fetching and decoding hold one at a time; real ones take up to 10 MB."""
 EVENT_OBJECTS_MAX = 400_000
 """JSON objects in one event. A typed attribute takes some 300 bytes: 120 MB at most."""
 _HAS_EVENTS = re.compile(rb'\{\s*"(?:response|Event)"\s*:')

@@ -22,10 +22,10 @@ from typing import Literal
 import msgspec
 
 from stream.core.model.entry import Entry
+from stream.core.model.moments import rfc3339
 from stream.feeds.formats.collect import Collector
 from stream.feeds.formats.json_objects import BROKEN, as_text
 from stream.feeds.formats.rows import InputUnreadable, Lines, Rows, Wrong
-from stream.lists.snapshot.export import moment
 
 FORMAT = "ringfence-changes"
 VERSION = 1
@@ -174,8 +174,8 @@ def _as_change(entry: Entry) -> dict[str, str | int | None]:
         "number": entry.number,
         "category": entry.category.label,
         "source": entry.source,
-        "reported_at": moment(entry.reported_at_s),
-        "expires_at": moment(entry.expires_at_s),
+        "reported_at": rfc3339(entry.reported_at_s),
+        "expires_at": rfc3339(entry.expires_at_s),
         "confidence": entry.confidence,
     }
 

@@ -13,10 +13,10 @@ import msgspec
 
 from stream.core.filters.overlay import Change
 from stream.core.model.entry import Category, Entry, code_of
+from stream.core.model.moments import rfc3339
 from stream.feeds.formats.json_objects import BROKEN
 from stream.feeds.formats.ringfence import Header, lined, proven, read_header
 from stream.feeds.formats.rows import InputUnreadable, Lines, RejectedRow, Wrong
-from stream.lists.snapshot.export import moment
 
 _ORIGINAL_CHARS = 200
 
@@ -83,8 +83,8 @@ def _said(entry: Entry) -> dict[str, str | int | None]:
     return {
         "category": entry.category.label,
         "source": entry.source,
-        "reported_at": moment(entry.reported_at_s),
-        "expires_at": moment(entry.expires_at_s),
+        "reported_at": rfc3339(entry.reported_at_s),
+        "expires_at": rfc3339(entry.expires_at_s),
         "confidence": entry.confidence,
     }
 

@@ -17,6 +17,7 @@ import msgspec
 from yarl import URL
 
 from stream.core.model.errors import FeedDown, FeedFault
+from stream.feeds.formats.misp import EVENT_BYTES_MAX
 from stream.feeds.misp_folder import EVENTS_MAX, MANIFEST, MANIFEST_BYTES_MAX
 from stream.feeds.transport import Fetched, Unchanged, shown
 from stream.feeds.transports.body import Pace, read_body
@@ -29,8 +30,6 @@ from stream.ops.clock import now_s
 from stream.ops.schema import checks
 from stream.ops.schema.toml import Between, Checked
 
-EVENT_BYTES_MAX = 64 << 20
-"""One event's file is held in memory; a feed's largest have some 10 MB."""
 _DAY_S = 86_400
 _EVENT = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 

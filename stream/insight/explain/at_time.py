@@ -15,10 +15,10 @@ from stream.core.filters.sliced_table import TableSpec, compile_table
 from stream.core.filters.snapshot import Snapshot, read_snapshot
 from stream.core.model.allowlist import AllowEntry, Allowlist
 from stream.core.model.errors import VersionGone
+from stream.core.model.moments import rfc3339
 from stream.core.model.trials import NO_TRIALS
 from stream.lists.snapshot.build import Version, build_snapshot
 from stream.lists.snapshot.circle_keys import key_id
-from stream.lists.snapshot.export import moment
 from stream.lists.snapshot.merge import empty_columns
 from stream.lists.store.heads import ListHead
 from stream.lists.store.history import Turn, said_at, turns_of, with_audit
@@ -101,7 +101,7 @@ def turns_json(turns: Mapping[str, Sequence[Turn]]) -> list[dict[str, Any]]:
         {
             "list": name,
             "generation": turn.generation,
-            "at": moment(turn.at_s),
+            "at": rfc3339(turn.at_s),
             "entry": turn.element,
             "what": turn.what,
             "how": turn.how,

@@ -12,11 +12,12 @@ from stream.config.settings import InsightSettings
 from stream.core.filters.blocklists import Blocklists
 from stream.core.model.agreement import Agreements
 from stream.core.model.errors import ConfigInvalid
+from stream.core.model.moments import rfc3339
 from stream.core.model.trials import Kind
 from stream.insight.explain.agreement_text import named
 from stream.insight.explain.at_time import history_of, lists_at, turns_json
 from stream.insight.explain.deliveries import decided, delivered
-from stream.insight.explain.list_answers import answer_for, moment
+from stream.insight.explain.list_answers import answer_for
 from stream.insight.explain.terms import deciding
 from stream.lists.store.list_store import ListStore
 from stream.ops.clock import now_ms
@@ -71,7 +72,7 @@ async def explain_at(
     answer = answer_for(
         settings, agreements, then.blocklists, asked.number, asked.trunk, asked.callee, asked.at_ms
     )
-    answer |= {"at": moment(asked.at_ms // 1000), "not_known": dict(then.not_known)}
+    answer |= {"at": rfc3339(asked.at_ms // 1000), "not_known": dict(then.not_known)}
     answer["register"] = _THEN if then.allow_known else f"{_THEN}; {_ALLOW_UNSURE}"
     return await _whole(settings, agreements, then.blocklists, answer, asked)
 
@@ -135,7 +136,7 @@ def _turned(blocklists: Blocklists, about: Collection[str]) -> list[dict[str, An
         {
             "what": str(target),
             "standing": one.standing,
-            "at": moment(one.at_s),
+            "at": rfc3339(one.at_s),
             "actor": one.actor,
             "reason": one.reason,
         }

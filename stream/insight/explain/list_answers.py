@@ -7,7 +7,6 @@ last good ones of the state directory, brought up to date by the register where 
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -24,6 +23,7 @@ from stream.core.model.agreement import Agreements
 from stream.core.model.confidence import Decay, left, rounded
 from stream.core.model.entry import NEVER, Category, Entry
 from stream.core.model.errors import ListStoreDown
+from stream.core.model.moments import rfc3339
 from stream.core.numbers.number import parse_many
 from stream.core.policy.policy import NO_AGREEMENT
 from stream.core.policy.rules import rules_that_ask
@@ -93,8 +93,8 @@ def answer_for(
             "reason": allow.reason,
             "actor": allow.actor,
             "appeal": allow.appeal or None,
-            "added_at": moment(allow.added_at_s),
-            "expires_at": moment(allow.expires_at_s),
+            "added_at": rfc3339(allow.added_at_s),
+            "expires_at": rfc3339(allow.expires_at_s),
         },
         "call": {"trunk": trunk, "callee": callee}
         | _verdict(settings, rules, blocklists, e164, trunk, callee, at_ms),
@@ -137,7 +137,7 @@ def _entries(
             "generation": live.generation,
             "category": _label(listed.category) if listed else None,
             "confidence": listed.confidence if listed else None,
-            "expires_at": moment(listed.expires_at_s or NEVER) if listed else None,
+            "expires_at": rfc3339(listed.expires_at_s or NEVER) if listed else None,
             "outside": match.outside.label or None if match is not None else None,
             "asked_by": [*rules_that_ask(rules.policy.settings.rules, live.name)],
             "terms": [] if match is None else terms_of(rules.policy, match, found),
@@ -158,8 +158,8 @@ def _report(report: Entry, decay: Decay, now_s: int) -> dict[str, Any]:
         "category": report.category.label,
         "confidence": report.confidence,
         "confidence_now": int(rounded(sure)[0]) if report.live(now_s) else 0,
-        "reported_at": moment(report.reported_at_s),
-        "expires_at": moment(report.expires_at_s),
+        "reported_at": rfc3339(report.reported_at_s),
+        "expires_at": rfc3339(report.expires_at_s),
         "live": report.live(now_s),
     }
 
@@ -211,11 +211,6 @@ def _verdict(
         "role": decision["role"],
         "rules_not_told": list(settings.policy.rules.settings().with_memory),
     }
-
-
-def moment(at_s: int) -> str | None:
-    """RFC 3339 in UTC; None: never."""
-    return None if at_s == NEVER else datetime.fromtimestamp(at_s, UTC).isoformat()
 
 
 def _label(category: int | None) -> str | None:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from stream.core.model.decision import Action
+from stream.core.model.moments import rfc3339
 from stream.core.numbers.number import masked, region_of
 from stream.insight.replay.compare import CallChange
 from stream.insight.replay.totals import NOBODY, NUMBERS_MAX, SeenNumber, Sums, Tallied
-from stream.insight.report.words import rfc3339, scrubbed
+from stream.insight.report.words import scrubbed
 
 TOP: Final = 20
 """Callers, countries, trunks and rules that are named; the rest is summed up."""

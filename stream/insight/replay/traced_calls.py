@@ -8,7 +8,6 @@ is bounded: decisions up to `DECISIONS_MAX`, else the time asked for is too long
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -23,6 +22,7 @@ from stream.calls.settings import DecodeSettings
 from stream.calls.trunks import Trunks
 from stream.core.model.decision import read_decision
 from stream.core.model.errors import TracebackRefused
+from stream.core.model.moments import rfc3339_ms
 from stream.kafka.batch import RawBatch
 from stream.kafka.call_events import Observe
 from stream.kafka.settings import KafkaSettings
@@ -204,9 +204,7 @@ def _call(
     traced.without_decision += ruled is None
     return TracedCall(
         call_reference=call.call_id,
-        time=datetime.fromtimestamp(at_s, UTC)
-        .isoformat(timespec="milliseconds")
-        .replace("+00:00", "Z"),
+        time=rfc3339_ms(round(at_s * 1000)),
         time_of="record" if started_s is None else "call",
         caller=batch.callers.text(index) or None,
         callee=batch.callees.text(index) or None,

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from stream.appeals.appeal_store import AppealBook
+from stream.appeals.appeal_store import AppealStore
 from stream.config.sections import feed_paths
 from stream.config.settings import InsightSettings
 from stream.core.model.agreement import Agreement, Agreements
@@ -15,12 +15,12 @@ from stream.core.model.appeal import OPEN
 from stream.core.model.enforcement import target_of
 from stream.core.model.errors import ConfigInvalid
 from stream.feeds.gate import GateReason
-from stream.feeds.state_store import FeedBook
+from stream.feeds.state_store import FeedStateStore
 from stream.insight.report.pairs import FeedNow, OpenAppeal, ReportMaterial, VersionEvent, covered
 from stream.insight.report.period import ReportPeriod, day_of
 from stream.insight.report.whole import before_of, days_of
 from stream.lists.store.audit_entries import AuditEntry
-from stream.lists.store.enforcement_store import EnforcedBook
+from stream.lists.store.enforcement_store import EnforcementStore
 from stream.lists.store.list_store import ListStore
 
 _VERDICTS = ("feed_held", "feed_refused")
@@ -44,7 +44,7 @@ async def gathered(
     places = [(clause.list, country) for _, clause, country in covered(agreement, known.held, days)]
     lists = {name for name, _ in places}
     versions, sizes, sizes_before = await _audited(register, lists, days, before)
-    async with EnforcedBook.open(settings.list_store()) as book:
+    async with EnforcementStore.open(settings.list_store()) as book:
         documents = [
             document
             for name, country in places
@@ -132,7 +132,7 @@ async def _feeds(settings: InsightSettings, lists: set[str]) -> tuple[FeedNow, .
     except ConfigInvalid:
         return None
     found = []
-    async with FeedBook.open(settings.list_store()) as book:
+    async with FeedStateStore.open(settings.list_store()) as book:
         for feed, path in paths.items():
             name = _list_in(path)
             if name not in lists:
@@ -167,7 +167,7 @@ def _list_in(path: Path) -> str:
 async def _appeals(settings: InsightSettings, lists: set[str]) -> tuple[OpenAppeal, ...]:
     """Appeals that wait for their answer, once for each of these lists that they name."""
     found = []
-    async with AppealBook.open(settings.list_store(), settings.appeals.kept_days) as book:
+    async with AppealStore.open(settings.list_store(), settings.appeals.kept_days) as book:
         for state in sorted(OPEN):
             for appeal in await book.in_state(state):
                 names = {named.list for named in appeal.lists}

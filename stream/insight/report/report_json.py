@@ -3,6 +3,7 @@
 from typing import Any
 
 from stream.core.model.agreement import Agreement
+from stream.core.model.moments import rfc3339
 from stream.insight.report.figure_catalogue import MEANINGS, Key
 from stream.insight.report.figures import ListFigures, Value
 from stream.insight.report.pairs import Pairing
@@ -10,7 +11,7 @@ from stream.insight.report.pending import Waiting
 from stream.insight.report.period import ReportPeriod
 from stream.insight.report.points import AgendaPoint
 from stream.insight.report.whole import AgreementReport
-from stream.insight.report.words import rfc3339, scrubbed
+from stream.insight.report.words import scrubbed
 
 FORMAT = "ringfence-report/1"
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from math import floor
 from typing import Final
 
-from stream.core.model.agreement import FOREVER, is_country
+from stream.core.model.agreement import is_country
 from stream.insight.report.figure_catalogue import Unit, Want
 from stream.insight.report.figures import Value
 from stream.insight.report.period import day_of, day_words
@@ -165,11 +165,6 @@ def scrubbed(text: str) -> str:
 def tied(text: str) -> str:
     """The text with each figure tied to its unit, so that no line ends between them."""
     return _UNIT.sub("\\1\N{NO-BREAK SPACE}\\2", text)
-
-
-def rfc3339(at_s: int) -> str | None:
-    """RFC 3339 in UTC; None: never."""
-    return None if at_s >= FOREVER else datetime.fromtimestamp(at_s, UTC).isoformat()
 
 
 def day_text(at_s: int) -> str:

@@ -5,7 +5,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
-from stream.appeals.appeal_store import AppealBook
+from stream.appeals.appeal_store import AppealStore
 from stream.config.settings import InsightSettings
 from stream.core.model.agreement import Agreements
 from stream.core.model.decision import read_decision
@@ -74,7 +74,7 @@ async def appeals_about(
     settings: InsightSettings, targets: list[Target], since_s: int
 ) -> Mapping[Target, int]:
     """How many appeals since then name each list. Raises ListStoreDown."""
-    async with AppealBook.open(settings.list_store(), settings.appeals.kept_days) as book:
+    async with AppealStore.open(settings.list_store(), settings.appeals.kept_days) as book:
         return {
             target: len(await book.about(target.name, since_s))
             for target in targets

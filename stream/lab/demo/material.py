@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
+from stream.core.model.moments import rfc3339
 from stream.lab.demo.changes import Change
 from stream.lab.demo.traffic import Traffic, make_traffic
 from stream.lab.demo.watch import LIVE, RECORDED
@@ -59,7 +59,7 @@ class Material:
 def make_material(scale: Scale, folder: Path, now_s: int) -> Material:
     """Make all of it, the files in `folder`; pure but for the files, and some seconds of work."""
     world = build_world(scale.seed, scale.numbers)
-    reported_at = datetime.fromtimestamp(now_s - 86_400, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    reported_at = rfc3339(now_s - 86_400)
     files = []
     for country in COUNTRIES:
         path = folder / f"{country.list.replace('/', '-')}.csv"

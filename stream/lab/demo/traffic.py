@@ -9,12 +9,12 @@ a few records that are no calls at all.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import NamedTuple
 
 import numpy as np
 
+from stream.core.model.moments import rfc3339
 from stream.lab.demo.garbage import garbage
 from stream.lab.demo.world import COUNTRIES, Country, World
 
@@ -161,10 +161,7 @@ class _Writer:
         self._trunks = rng.choice(len(COUNTRIES), count, p=WEIGHTS).tolist()
         self._dice = rng.integers(0, 2**31, (count, 3)).tolist()
         started_s = now_s - BEFORE_S
-        self._stamps = [
-            datetime.fromtimestamp(started_s + second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            for second in range(BEFORE_S)
-        ]
+        self._stamps = [rfc3339(started_s + second) for second in range(BEFORE_S)]
         self._count = count
         self._series = series
         self._last_listed: Record | None = None

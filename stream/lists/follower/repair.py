@@ -17,9 +17,9 @@ from stream.core.model.errors import ChangeConflict, SnapshotUnreadable
 from stream.lists.follower import change_log, local_state, snapshot_directory
 from stream.lists.follower.local_state import LocalList
 from stream.lists.snapshot.build import with_changes
-from stream.lists.store.heads import By, Heads, ListHead
+from stream.lists.store.heads import By, Heads, ListHead, no_progress
 from stream.lists.store.list_store import ListStore
-from stream.lists.store.rewrite import Draft, Origin, Rebased, Stage, rewrite_once, silent
+from stream.lists.store.rewrite import Draft, Origin, Rebased, Stage, rewrite_once
 from stream.lists.store.store_codec import Step, change_of
 
 
@@ -172,7 +172,12 @@ async def _has_base_of(register: ListStore, name: str, held: LocalList) -> bool:
 
 
 async def put_back(
-    register: ListStore, found: Diagnosis, key: bytes, by: By, now_s: int, stage: Stage = silent
+    register: ListStore,
+    found: Diagnosis,
+    key: bytes,
+    by: By,
+    now_s: int,
+    stage: Stage = no_progress,
 ) -> Rebased:
     """Make the list what is known here, as a generation above all that here and there are known.
 
@@ -224,10 +229,7 @@ class AllowLoss:
 
 
 async def allowlist_loss(register: ListStore, state_dir: Path) -> AllowLoss:
-    """Compare the allowlist here with the list store's.
-
-    Raises ListStoreDown, SnapshotUnreadable.
-    """
+    """Compare the two allowlists. Raises ListStoreDown, SnapshotUnreadable."""
     known = local_state.known(state_dir)
     heads = await register.heads()
     head, entries = await register.allow_all()

@@ -1,14 +1,14 @@
 """A list's entries as others read them. Pure: columns in, pieces of a file out."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
 import numpy as np
 
 from stream.core.model import csv_cells
-from stream.core.model.entry import FIELDS, NEVER, Columns, Entry
+from stream.core.model.entry import FIELDS, Columns, Entry
+from stream.core.model.moments import rfc3339
 
 ExportFormat = Literal["text", "csv", "jsonl"]
 _ROWS = 10_000
@@ -47,14 +47,7 @@ def _values(entry: Entry) -> tuple[str | int | None, ...]:
         entry.number,
         entry.category.label,
         entry.source,
-        moment(entry.reported_at_s),
-        moment(entry.expires_at_s),
+        rfc3339(entry.reported_at_s),
+        rfc3339(entry.expires_at_s),
         entry.confidence,
     )
-
-
-def moment(seconds: int) -> str | None:
-    """Return a time as ISO 8601 in UTC; None: never."""
-    if seconds == NEVER:
-        return None
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

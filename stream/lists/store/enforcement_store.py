@@ -48,8 +48,8 @@ _REFUSED_MAX: Final = 200
 """Bounds Redis' memory: a partner can send any number of broken documents."""
 
 
-class EnforcedBook(Closing):
-    """Use `async with EnforcedBook.open(settings) as book`. Methods may raise ListStoreDown."""
+class EnforcementStore(Closing):
+    """Use `async with EnforcementStore.open(settings) as store`. May raise ListStoreDown."""
 
     def __init__(self, redis: Redis) -> None:
         super().__init__(redis)

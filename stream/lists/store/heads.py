@@ -138,5 +138,5 @@ Progress = Callable[[int, int], None]
 """Called with how much of how much is done."""
 
 
-def no_progress(_done: int, _whole: int) -> None:
-    """Report no progress."""
+def no_progress(*_: object) -> None:
+    """Report nothing: the default where progress, or a stage's progress, may be reported."""

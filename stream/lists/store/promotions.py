@@ -76,7 +76,7 @@ class Booked:
 
 
 class TrialStore(Closing):
-    """Use `async with TrialBook.open(settings) as book`. Every method may raise ListStoreDown."""
+    """Use `async with TrialStore.open(settings) as book`. Every method may raise ListStoreDown."""
 
     def __init__(self, redis: Redis) -> None:
         super().__init__(redis)

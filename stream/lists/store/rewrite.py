@@ -44,7 +44,7 @@ from stream.lists.snapshot.build import (
 from stream.lists.snapshot.circle_keys import is_later, key_id
 from stream.lists.snapshot.merge import empty_columns, held_in, in_order, picked
 from stream.lists.store.contents import columns_in
-from stream.lists.store.heads import By, ListState, Numbered, Reservation
+from stream.lists.store.heads import By, ListState, Numbered, Reservation, no_progress
 from stream.lists.store.list_at_time import content, is_bare, past_of
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.store_codec import REBUILD, REKEY, BaseRecord, Op, base_of
@@ -58,10 +58,6 @@ A list that is edited without a pause for a hundred tries is being flooded."""
 
 Stage = Callable[[str, int, int], None]
 """Receives the name of the running stage, the work done, and the whole work."""
-
-
-def silent(_stage: str, _done: int, _whole: int) -> None:
-    """Report no progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +130,7 @@ async def rewrite(
     origin: Origin,
     make: Make,
     now_s: int,
-    stage: Stage = silent,
+    stage: Stage = no_progress,
     *,
     tries: int = TRIES,
 ) -> Rebased:
@@ -185,7 +181,7 @@ async def rewrite_once(
     origin: Origin,
     make: Make,
     now_s: int,
-    stage: Stage = silent,
+    stage: Stage = no_progress,
 ) -> Rebased:
     """Rewrite the list with a single try, for changes that a person decided on.
 
@@ -199,7 +195,7 @@ async def rewrite_once(
 
 
 async def rebuild(
-    register: ListStore, name: str, key: bytes, by: By, now_s: int, stage: Stage = silent
+    register: ListStore, name: str, key: bytes, by: By, now_s: int, stage: Stage = no_progress
 ) -> Rebased:
     """Fold the changes since the list's base into a new base; the content stays the same.
 
@@ -225,7 +221,7 @@ async def rollback(
     key: bytes,
     by: By,
     now_s: int,
-    stage: Stage = silent,
+    stage: Stage = no_progress,
 ) -> Rebased:
     """Restore the content of `generation` as a new generation.
 
@@ -273,7 +269,7 @@ async def publish_whole(
     made: Columns | bytes,
     now_s: int,
     origin: Origin,
-    stage: Stage = silent,
+    stage: Stage = no_progress,
 ) -> tuple[int, int]:
     """Publish `made` (entries, or a bare filter) at the reserved generation.
 
@@ -438,7 +434,7 @@ def unknown_rows(columns: Columns, lost: Callable[[str], bool]) -> int:
 
 
 async def rekey(
-    register: ListStore, name: str, move: Move, by: By, now_s: int, stage: Stage = silent
+    register: ListStore, name: str, move: Move, by: By, now_s: int, stage: Stage = no_progress
 ) -> Rebased:
     """Hash all numbers of a list with the key of `move`, and move the list to that circle.
 

@@ -99,7 +99,7 @@ def feed(kafka) -> Feed:
 def said(path: Path) -> dict[str | None, bool]:
     """Number -> whether it was removed, of a change file that its format proves to be whole."""
     found: dict[str | None, bool] = {}
-    for rows in read_rows(path, "ringfence", None, lambda _done, _whole: None):
+    for rows in read_rows(path, "ringfence"):
         found |= dict(zip(rows.number, rows.removed or [False] * len(rows), strict=True))
         assert not rows.unreadable
     path.unlink()

@@ -100,7 +100,7 @@ def over(url: str, password: str = PASSWORD, **fields) -> TaxiiTransport:
 def numbers(path: Path) -> set[str]:
     """What the stix format reads out of the file."""
     found: set[str] = set()
-    for rows in read_rows(path, "stix", None, lambda _done, _whole: None):
+    for rows in read_rows(path, "stix"):
         found |= {number for number in rows.number if number is not None}
         assert not rows.unreadable
     path.unlink()

@@ -9,7 +9,7 @@ import redis
 from pybloom_live.pybloom import BloomFilter
 
 from stream.core.policy.list_scope import Scope
-from stream.feeds.state_store import FeedBook
+from stream.feeds.state_store import FeedStateStore
 from stream.lists.store.heads import By, Removal
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.settings import ListStoreSettings
@@ -38,7 +38,7 @@ async def a_partner_names_others(place: Place) -> AsyncIterator[None]:
     store = ListStoreSettings(place.register.url())
     by = By("feed:kh-hashes", "a whole list")
     scope = Scope("kh-hashes", frozenset({855}))
-    async with await ListStore.connect(store) as register, FeedBook.open(store) as book:
+    async with await ListStore.connect(store) as register, FeedStateStore.open(store) as book:
         await register.create("KH/hashes", "plain", by)
         await book.bound("KH/hashes", scope, by)
         hashed = replace(entry(BUSY, source="kh-hashes"), number=None)

@@ -121,9 +121,9 @@ def test_a_change_within_a_week_is_foretold(examples: Operator) -> None:
     """An agreement that ends in three days is said to end, and what holds then."""
     words = ("explain", "KH/scam", "--at", "2027-08-29T00:00:00Z")
     (change,) = examples.asks(*words)["changes"]
-    assert (change["at"], change["may"]) == ("2027-09-01T00:00:00+00:00", "observe")
+    assert (change["at"], change["may"]) == ("2027-09-01T00:00:00Z", "observe")
     said = examples.types(*words)
-    assert "From 2027-09-01T00:00:00+00:00: may only be observed, rule no_agreement" in said
+    assert "From 2027-09-01T00:00:00Z: may only be observed, rule no_agreement" in said
     assert "In a week from then it is the same." in examples.types("explain", "VN/scam")
 
 
@@ -185,7 +185,7 @@ def test_what_may_be_a_mistake_is_noted(tmp_path: Path) -> None:
     said = operator.types("check", code=1)
     assert "ended and" not in said, "what is over contradicts nothing"
     for note in (
-        "note: ended: ended at 2026-01-03T00:00:00+00:00",
+        "note: ended: ended at 2026-01-03T00:00:00Z",
         "note: keyed: no key of its circle kh here: see `ringfence circle ls`",
         f"note: keyed: no feed of {feeds} brings KH/scam; did you mean KH/scams?",
         "note: others: TH ([calls] home_country) is no party",

@@ -29,10 +29,7 @@ def defaults(**told: Any) -> Defaults:
 def parsed(path: Path, data: bytes, options: ReadOptions | None = None, **told: Any) -> Parsed:
     path.write_bytes(data)
     parser = Parser(defaults(**told))
-    (found,) = [
-        parser.parse(rows)
-        for rows in read_rows(path, "csv", None, lambda _done, _whole: None, options)
-    ]
+    (found,) = [parser.parse(rows) for rows in read_rows(path, "csv", options=options)]
     return found
 
 
@@ -105,7 +102,7 @@ def test_encodings_marks_and_line_ends(file, encoding, mark, told, end):
     parser = Parser(defaults())
     file.write_bytes(text.encode(encoding))
     options = ReadOptions(encoding=told)
-    rows = read_rows(file, "csv", None, lambda _done, _whole: None, options)
+    rows = read_rows(file, "csv", options=options)
     assert [n for one in rows for n in parser.parse(one).numbers.tolist()] == [b"+66890000001"]
     assert parser.sources == ("feed", "ธนาคาร, สาขา")
 
@@ -152,7 +149,7 @@ def test_columns_can_be_mapped_by_names_that_the_feed_gives(file):
     names, options = ["id", "phone", "what"], ReadOptions(columns={"number": "Phone"})
     for data in ("1,+66890000001,x\n", "id,phone,what\n1,+66890000001,x\n"):
         file.write_text(data)
-        (rows,) = read_rows(file, "csv", names, lambda _done, _whole: None, options)
+        (rows,) = read_rows(file, "csv", names, options=options)
         assert list(rows.number) == ["+66890000001"]
 
 
@@ -207,7 +204,7 @@ def test_what_is_removed_needs_no_good_fields(tmp_path):
         '{"number": "+66890000001", "category": "?", "expires_at": "2020-01-01", "removed": true}\n'
         '{"number": "+66890000002"}\n'
     )
-    (rows,) = read_rows(path, "jsonl", None, lambda _done, _whole: None)
+    (rows,) = read_rows(path, "jsonl")
     found = Parser(defaults()).parse(rows)
     assert found.removed.tolist() == [True, False]
     assert not found.rejected
@@ -224,7 +221,7 @@ def test_whose_report_it_is(file, sources, names):
     """A row's source counts as the feed says; the feed owns what begins with its name."""
     file.write_text("number,source\n+66890000001,desk\n+66890000002,\n")
     parser = Parser(defaults(sources=sources))
-    (rows,) = read_rows(file, "csv", None, lambda _done, _whole: None)
+    (rows,) = read_rows(file, "csv")
     assert [parser.sources[at] for at in parser.parse(rows).source.tolist()] == names
 
 
@@ -232,5 +229,5 @@ def test_an_objection_does_not_replace_the_report(file):
     """Of one feed, the report and another's word that the number is legitimate both stand."""
     file.write_text("number,category,source\n+66890000001,spam,A\n+66890000001,legitimate,B\n")
     parser = Parser(defaults(sources="feed"))
-    (rows,) = read_rows(file, "csv", None, lambda _done, _whole: None)
+    (rows,) = read_rows(file, "csv")
     assert [parser.sources[at] for at in parser.parse(rows).source.tolist()] == ["feed", "feed/B"]

@@ -39,7 +39,7 @@ def tarred(path: Path, files: dict[str, bytes]) -> Path:
 
 
 def numbers(path: Path) -> list[str | None]:
-    rows = read_rows(path, "misp-feed", None, lambda _done, _whole: None)
+    rows = read_rows(path, "misp-feed")
     return [number for chunk in rows for number in chunk.number]
 
 

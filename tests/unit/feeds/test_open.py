@@ -11,7 +11,7 @@ from stream.feeds.open import Rejects, format_of, read_rows
 
 
 def numbers(path: Path) -> list[str | None]:
-    rows = read_rows(path, "csv", None, lambda _done, _whole: None)
+    rows = read_rows(path, "csv")
     return [number for chunk in rows for number in chunk.number]
 
 
@@ -94,7 +94,7 @@ def test_a_fault_is_not_its_own_cause(tmp_path: Path) -> None:
     path = tmp_path / "feed.txt"
     path.write_bytes(b"\0\1\2" * 1000)
     with pytest.raises(InputUnreadable) as caught:
-        list(read_rows(path, "text", None, lambda _done, _whole: None))
+        list(read_rows(path, "text"))
     seen: list[BaseException | None] = []
     cause: BaseException | None = caught.value
     while cause is not None:

@@ -19,7 +19,7 @@ def listed(case: Case, one: Proposal) -> set[str]:
         return set()
     known = Defaults("x", NOW_S, one.region, unknown_category="other", dates=one.dates)
     parser = Parser(known, words_of(one.kind))
-    rows = read_rows(case.path, one.kind, None, lambda _done, _whole: None, one.options)
+    rows = read_rows(case.path, one.kind, options=one.options)
     return {number.decode() for chunk in rows for number in parser.parse(chunk).numbers.tolist()}
 
 

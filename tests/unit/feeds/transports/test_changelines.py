@@ -27,7 +27,7 @@ def written(into: Path, records: list[Record], *, whole: bool) -> tuple[list[Row
     assert [path.name for path in into.parent.iterdir()] == [into.name]
     rows: list[Row] = []
     rejected: list[str] = []
-    for chunk in read_rows(into, "ringfence", None, lambda _done, _whole: None):
+    for chunk in read_rows(into, "ringfence"):
         removed = chunk.removed or [False] * len(chunk)
         sources = chunk.source or [None] * len(chunk)
         rows += list(zip(chunk.number, sources, removed, strict=True))

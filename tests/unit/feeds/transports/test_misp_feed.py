@@ -22,7 +22,7 @@ OLD, NEW = "1111aaaa-0000-4000-8000-000000000001", "2222bbbb-0000-4000-8000-0000
 def numbers(path: Path) -> set[str | None]:
     """What the format reads out of the one file."""
     found: set[str | None] = set()
-    for rows in read_rows(path, "misp-feed", None, lambda _done, _whole: None):
+    for rows in read_rows(path, "misp-feed"):
         found |= set(rows.number)
     path.unlink()
     return found
@@ -59,7 +59,7 @@ async def test_a_folder_comes_as_one_file(folder: Path, into: Path) -> None:
 
 def numbers_of(folder: Path) -> set[str | None]:
     found: set[str | None] = set()
-    for rows in read_rows(folder, "misp-feed", None, lambda _done, _whole: None):
+    for rows in read_rows(folder, "misp-feed"):
         found |= set(rows.number)
     assert found
     return found
