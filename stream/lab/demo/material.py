@@ -59,7 +59,7 @@ class Material:
 def make_material(scale: Scale, folder: Path, now_s: int) -> Material:
     """Make all of it, the files in `folder`; pure but for the files, and some seconds of work."""
     world = build_world(scale.seed, scale.numbers)
-    reported_at = rfc3339(now_s - 86_400)
+    reported_at = str(rfc3339(now_s - 86_400))
     files = []
     for country in COUNTRIES:
         path = folder / f"{country.list.replace('/', '-')}.csv"

@@ -161,7 +161,7 @@ class _Writer:
         self._trunks = rng.choice(len(COUNTRIES), count, p=WEIGHTS).tolist()
         self._dice = rng.integers(0, 2**31, (count, 3)).tolist()
         started_s = now_s - BEFORE_S
-        self._stamps = [rfc3339(started_s + second) for second in range(BEFORE_S)]
+        self._stamps = [str(rfc3339(started_s + second)) for second in range(BEFORE_S)]
         self._count = count
         self._series = series
         self._last_listed: Record | None = None
