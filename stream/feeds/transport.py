@@ -7,9 +7,18 @@ supervisor does, with back-off, and it keeps what a transport wants to remember.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Annotated, Protocol
 
 from yarl import URL
+
+from stream.ops.schema.toml import Between
+
+BYTES_MAX = 256 * 1024 * 1024
+"""Ten million numbers in CSV with all fields have about this size."""
+
+BytesMax = Annotated[int, Between(1, 16 * 1024**3)]
+Seconds = Annotated[float, Between(0.01, 86_400)]
+Rate = Annotated[int, Between(0, 1_000_000_000)]
 
 
 @dataclass(frozen=True, slots=True)

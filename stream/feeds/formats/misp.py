@@ -13,9 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
-from stream.feeds.formats.collect import TAGS_MAX, Collector
 from stream.feeds.formats.json_objects import BROKEN, Document, as_kept, as_text
-from stream.feeds.formats.rows import InputUnreadable, Rows, Wrong
+from stream.feeds.formats.rows import TAGS_MAX, Collector, InputUnreadable, Rows, Wrong
 from stream.feeds.value_parsers import read_time
 
 TYPES = frozenset({"phone-number", "prtn"})

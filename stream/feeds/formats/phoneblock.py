@@ -11,9 +11,8 @@ from itertools import count
 import msgspec
 
 from stream.core.model.entry import Category
-from stream.feeds.formats.collect import Collector
 from stream.feeds.formats.json_objects import BROKEN, Document, as_kept, as_text
-from stream.feeds.formats.rows import InputUnreadable, Rows, Wrong
+from stream.feeds.formats.rows import Collector, InputUnreadable, Rows, Wrong
 
 WORDS: Mapping[str, Category] = {
     "A_LEGITIMATE": Category.LEGITIMATE,

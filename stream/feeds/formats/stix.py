@@ -1,14 +1,20 @@
-"""STIX 2.1: a bundle, or what a TAXII 2.1 server answers ({"objects": [...]}), once or in a row.
+"""STIX 2.1: a bundle, or the answer of a TAXII 2.1 server ({"objects": [...]}), once or in a row.
 
-Rows are the numbers of indicators whose pattern is equality on numbers (`patterns.py`), and the
-phone number objects that OpenCTI and txt2stix write (STIX itself has none), also by way of the
-observed-data that names them. `revoked` takes a report off. `valid_from` is when it was reported;
-what is valid only later is rejected, and comes in with a version that is fetched then.
-Whose report it is says the identity of `created_by_ref`; labels and `indicator_types` are tags.
-Objects of other kinds are passed over. The file is walked up to three times: an identity may stand
-after what refers to it, and an indicator counts before the bare object of the same number.
+Rows are the numbers of indicators whose pattern is equality on numbers, and the phone number
+objects of OpenCTI and txt2stix (STIX itself has none), also those that observed-data refers to.
+`revoked` removes a report. `valid_from` is the time of the report; an indicator that is valid only
+later is rejected, and accepted with a version that is fetched then. The identity in
+`created_by_ref` is the source; labels and `indicator_types` are tags. Other objects are passed
+over. The file is read up to three times: an identity may follow what refers to it, and an indicator
+counts before the bare object of the same number.
+
+A pattern means numbers only as equality joined by OR (STIX 2.1, part 9):
+`[phone-number:value = '+66812345678']`, `[... = 'a' OR ... = 'b']`, `[...] OR [...]`. Whatever else
+it may say (AND, NOT, LIKE, a sequence, a time window) narrows it. To read one number out of it
+would list a number that its author did not mean.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
@@ -16,10 +22,110 @@ from itertools import count
 import msgspec
 
 from stream.core.model.entry import Category
-from stream.feeds.formats.collect import Collector
 from stream.feeds.formats.json_objects import BROKEN, Document, as_kept, as_text
-from stream.feeds.formats.patterns import read_pattern
-from stream.feeds.formats.rows import InputUnreadable, Rows, Wrong
+from stream.feeds.formats.rows import Collector, InputUnreadable, Rows, Wrong
+
+PATHS = frozenset({"phone-number:value", "phone-number:number", "x-phone-number:value"})
+"""Paths of numbers: OpenCTI writes `value`, txt2stix `number`. STIX itself has no phone object."""
+_ABOUT_PHONES = re.compile(r"\bphone-?number\b", re.IGNORECASE)
+_TOKEN = re.compile(
+    r"\s*(?:(?P<text>'(?:[^'\\]|\\.)*')|(?P<path>[A-Za-z][\w-]*:[\w.-]+)|(?P<word>\w+)|(?P<mark>[\[\]()=]))"
+)
+PATTERN_CHARS_MAX = 65_536
+"""Bounds the time of the pattern's parser, which is pure Python."""
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """The `numbers` of a pattern, if `readable`; a pattern of other things has none."""
+
+    numbers: tuple[str, ...]
+    readable: bool = True
+
+
+_UNREADABLE = Meaning((), readable=False)
+_OTHER = Meaning(())
+
+
+def read_pattern(pattern: str) -> Meaning:
+    """Return the numbers that a pattern means."""
+    if not _ABOUT_PHONES.search(pattern):
+        return _OTHER
+    if len(pattern) > PATTERN_CHARS_MAX:
+        return _UNREADABLE
+    tokens = _tokens(pattern)
+    if tokens is None:
+        return _UNREADABLE
+    reader = _Reader(tokens)
+    numbers = reader.alternatives(reader.observation)
+    if numbers is None or not reader.finished:
+        return _UNREADABLE
+    return Meaning(tuple(dict.fromkeys(numbers)))
+
+
+_Token = tuple[str, str]
+
+
+def _tokens(pattern: str) -> list[_Token] | None:
+    tokens, at, end = [], 0, len(pattern.rstrip())
+    while at < end:
+        found = _TOKEN.match(pattern, at)
+        if found is None:
+            return None
+        kind = found.lastgroup or ""
+        tokens.append((kind, found[kind]))
+        at = found.end()
+    return tokens
+
+
+class _Reader:
+    """Reads the tokens of one pattern; None says that they are something else."""
+
+    def __init__(self, tokens: list[_Token]) -> None:
+        self._tokens = tokens
+        self._at = 0
+
+    @property
+    def finished(self) -> bool:
+        return self._at == len(self._tokens)
+
+    def alternatives(self, read: Callable[[], list[str] | None]) -> list[str] | None:
+        """Read one or more of `read`, joined by OR."""
+        numbers = read()
+        while numbers is not None and self._took("word", "OR"):
+            more = read()
+            numbers = None if more is None else numbers + more
+        return numbers
+
+    def observation(self) -> list[str] | None:
+        """`[...]`"""
+        if not self._took("mark", "["):
+            return None
+        numbers = self.alternatives(self._comparison)
+        return numbers if self._took("mark", "]") else None
+
+    def _comparison(self) -> list[str] | None:
+        """`path = 'text'`; alternatives that are no numbers mean nothing to us."""
+        path = self._next("path")
+        if path is None or not self._took("mark", "="):
+            return None
+        text = self._next("text")
+        if text is None:
+            return None
+        return [re.sub(r"\\(.)", r"\1", text[1:-1])] if path in PATHS else []
+
+    def _took(self, kind: str, text: str) -> bool:
+        if not self.finished and self._tokens[self._at] == (kind, text):
+            self._at += 1
+            return True
+        return False
+
+    def _next(self, kind: str) -> str | None:
+        if self.finished or self._tokens[self._at][0] != kind:
+            return None
+        self._at += 1
+        return self._tokens[self._at - 1][1]
+
 
 Pieces = Callable[[], Iterable[bytes]]
 """The file's bytes from its beginning, each time it is called."""

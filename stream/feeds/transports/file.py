@@ -11,12 +11,10 @@ from typing import Annotated, NamedTuple
 
 from stream.core.model.errors import FeedDown, FeedFault
 from stream.feeds.misp_folder import MANIFEST
-from stream.feeds.transport import Fetched, Unchanged
+from stream.feeds.transport import BYTES_MAX, BytesMax, Fetched, Seconds, Unchanged
 from stream.feeds.transports.apart import Apart, Stop, Stopped
-from stream.feeds.transports.folder_tar import bundle
 from stream.feeds.transports.intake import Intake
-from stream.feeds.transports.landing import landing
-from stream.feeds.transports.limits import BYTES_MAX, BytesMax, Seconds
+from stream.feeds.transports.landing import bundle, landing
 from stream.ops.schema.checks import filled
 from stream.ops.schema.toml import Checked
 from stream.ops.untrusted_folders import NotPlain, folder_at, open_plain

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 from stream.core.model.errors import FeedDown, FeedFault
-from stream.feeds.transport import Fetched, Unchanged
+from stream.feeds.transport import BYTES_MAX, BytesMax, Fetched, Seconds, Unchanged
 from stream.feeds.transports.apart import Apart, Stop
 from stream.feeds.transports.drop import ENDINGS, Place, companion_of, prepare, put_away
 from stream.feeds.transports.file import copied, made_s, mark_of, readable, unreadable, unstable
 from stream.feeds.transports.intake import checked, checksum_in
-from stream.feeds.transports.limits import BYTES_MAX, BytesMax, Seconds
 from stream.ops.clock import monotonic_s, now_s
 from stream.ops.schema.checks import filled
 from stream.ops.schema.toml import Between, Checked

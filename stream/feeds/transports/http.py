@@ -1,85 +1,59 @@
 """HTTP(S): a file on a web server, or an interface that answers with one.
 
-Asked with what the server said of the last version (ETag, Last-Modified), so that an unchanged
-list costs a few hundred bytes; or, where the partner has it, for what came since a version.
+A request names the last version by its ETag or Last-Modified, so that an unchanged list costs a few
+hundred bytes. Where the partner supports it, it asks for the changes since a version.
 """
 
-import asyncio
-import hashlib
 import mmap
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from yarl import URL
 
 from stream.core.model.errors import FeedDown, FeedFault
 from stream.feeds.transport import Fetched, Unchanged, shown
-from stream.feeds.transports.body import Pace, read_body
-from stream.feeds.transports.headers import date_s, fresh_s
-from stream.feeds.transports.http_get import LoginSettings, Secrets, TlsSettings, Web, WebSettings
+from stream.feeds.transports.http_get import (
+    Secrets,
+    Web,
+    WebSettings,
+    address_of,
+    fresh_s,
+    known_of,
+    read_body,
+    web_of,
+)
 from stream.feeds.transports.intake import checked, checksum_in
-from stream.feeds.transports.landing import landing
-from stream.feeds.transports.limits import BYTES_MAX, BytesMax, Rate, Seconds
+from stream.feeds.transports.landing import date_s, landing
 from stream.ops.schema import checks
 from stream.ops.schema.toml import Between, Checked, Problem, Problems
 
 CHECKSUM_BYTES_MAX = 1 << 20
 """A checksum file takes 100 bytes; a list of checksums of many files may take some KB."""
-Address = Annotated[str, Checked(checks.web_url)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HttpSettings:
+class HttpSettings(WebSettings):
     """Settings of a feed over HTTP.
 
     `sha256_url`: a file with its SHA-256, as `sha256sum` writes it. `since_parameter`: the query
-    parameter that asks for what is newer than a version, which the answer, a JSON object, has as
-    `since_field`; after `whole_every` increments the whole list is asked for again.
-    `deadline_s` for all of it, `answer_s` for a silence, and less than `bytes_per_s_min` over
-    `slow_window_s` is too slow. `max_age_s_max`: Cache-Control keeps us from asking no longer.
+    parameter that asks for what is newer than a version; the answer is a JSON object and has its
+    version as `since_field`. After `whole_every` increments the whole list is asked for again.
+    `max_age_s_max` bounds the wait that Cache-Control asks for.
     """
 
-    url: Address
     sha256_url: Annotated[str, Checked(checks.maybe_web_url)] = ""
     since_parameter: str = ""
     since_field: str = "version"
     whole_every: Annotated[int, Between(1, 100_000)] = 40
-    login: LoginSettings = field(default_factory=LoginSettings)
-    tls: TlsSettings = field(default_factory=TlsSettings)
-    redirects: Literal["same_host", "any"] = "same_host"
-    proxy: Literal["none", "environment"] = "none"
-    bytes_max: BytesMax = BYTES_MAX
-    deadline_s: Seconds = 600.0
-    answer_s: Seconds = 30.0
-    bytes_per_s_min: Rate = 1000
-    slow_window_s: Seconds = 30.0
     max_age_s_max: Annotated[float, Between(0, 86_400)] = 3600.0
 
     def __post_init__(self) -> None:
         if self.since_parameter and self.sha256_url:
             text = "has no meaning with since_parameter: each answer is another file"
             raise Problems([Problem(("sha256_url",), text)])
-
-    def variables(self) -> tuple[str, ...]:
-        """Return the environment variables that hold its secrets."""
-        return self.login.variables()
-
-    def web(self) -> WebSettings:
-        """The settings of the connection to its server."""
-        return WebSettings(
-            login=self.login,
-            tls=self.tls,
-            redirects=self.redirects,
-            proxy=self.proxy,
-            answer_s=self.answer_s,
-        )
-
-    def pace(self) -> Pace:
-        """The limits of speed and size."""
-        return Pace(self.bytes_max, self.bytes_per_s_min, self.slow_window_s)
 
 
 class HttpTransport:
@@ -89,25 +63,15 @@ class HttpTransport:
         self._settings, self._secrets = settings, secrets
         self._url = URL(settings.url)
         self._origin = shown(self._url)
-        # What was remembered of another address says nothing of this one; it may hold a key.
-        asked = f"{settings.url} {settings.since_parameter}"
-        self._address = hashlib.sha256(asked.encode()).hexdigest()[:16]
+        self._address = address_of(settings.url, settings.since_parameter)
 
     async def fetch(self, remembered: Mapping[str, str], into: Path) -> Fetched | Unchanged:
         """Return the newest version: whole, unless `since_parameter` is set. Raises FeedDown."""
-        known = remembered if remembered.get("address") == self._address else {}
-        deadline_s = self._settings.deadline_s
-        try:
-            async with (
-                asyncio.timeout(deadline_s),
-                Web(self._settings.web(), self._secrets, self._url) as web,
-            ):
-                if self._settings.since_parameter:
-                    return await self._since(web, known, into)
-                return await self._whole(web, known, into)
-        except TimeoutError as error:
-            text = f"{self._origin} was not complete within deadline_s = {deadline_s:g}"
-            raise FeedDown(FeedFault.TIMEOUT, text) from error
+        known = known_of(remembered, self._address)
+        async with web_of(self._settings, self._secrets) as web:
+            if self._settings.since_parameter:
+                return await self._since(web, known, into)
+            return await self._whole(web, known, into)
 
     async def _whole(self, web: Web, known: Mapping[str, str], into: Path) -> Fetched | Unchanged:
         expected = await self._checksum(web, into)
@@ -145,9 +109,8 @@ class HttpTransport:
             return None
         url = URL(self._settings.sha256_url)
         beside = into.with_name(f"{into.name}.sha256")
-        pace = Pace(
-            CHECKSUM_BYTES_MAX, self._settings.bytes_per_s_min, self._settings.slow_window_s
-        )
+        # Not `bytes_max`: a list of one number is smaller than its checksum.
+        pace = replace(self._settings.pace(), bytes_max=CHECKSUM_BYTES_MAX)
         try:
             async with web.get(url, {}) as response:
                 with landing(beside, CHECKSUM_BYTES_MAX, shown(url)) as land:

@@ -1,10 +1,15 @@
-"""One GET over HTTP(S): logins, certificates, redirects and refusals, for all that speak HTTP.
+"""One GET over HTTP(S), for all transports that speak HTTP: request, headers, body.
 
-Certificates are always checked. No message and no log has a login, a key, or an address's user
-and query: many partners put the key there.
+Certificates are always checked. No message and no log has a login, a key, or an address's user and
+query: many partners put the key there. A header that cannot be read counts as absent.
 """
 
+import asyncio
+import base64
+import hashlib
+import re
 import ssl
+from binascii import Error as NotBase64
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -12,13 +17,14 @@ from typing import Annotated, Literal, Self
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
+from aiohttp.http import HttpProcessingError
 from yarl import URL
 
 from stream import __version__
 from stream.core.model.errors import FeedDown, FeedFault
-from stream.feeds.transport import shown
-from stream.feeds.transports.headers import retry_after_s
-from stream.feeds.transports.limits import Seconds
+from stream.feeds.transport import BYTES_MAX, BytesMax, Rate, Seconds, shown
+from stream.feeds.transports.intake import Intake, checked
+from stream.feeds.transports.landing import Landing, Pace, Slowness, date_s, too_large
 from stream.ops.clock import now_s
 from stream.ops.schema import checks
 from stream.ops.schema.toml import Checked, Problem, Problems
@@ -111,17 +117,62 @@ class TlsSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebSettings:
-    """Settings of all requests of one feed. `answer_s`: the longest silence of the server."""
+    """Settings of every feed that a web server answers.
 
+    `bytes_max` bounds a version. `deadline_s` bounds one fetch, `answer_s` a silence; less than
+    `bytes_per_s_min` over `slow_window_s` is too slow.
+    """
+
+    url: Annotated[str, Checked(checks.web_url)]
     login: LoginSettings = field(default_factory=LoginSettings)
     tls: TlsSettings = field(default_factory=TlsSettings)
     redirects: Literal["same_host", "any"] = "same_host"
     proxy: Literal["none", "environment"] = "none"
+    bytes_max: BytesMax = BYTES_MAX
+    deadline_s: Seconds = 600.0
     answer_s: Seconds = 30.0
+    bytes_per_s_min: Rate = 1000
+    slow_window_s: Seconds = 30.0
+
+    def variables(self) -> tuple[str, ...]:
+        """Return the environment variables that hold its secrets."""
+        return self.login.variables()
+
+    def pace(self, bytes_max: int | None = None) -> Pace:
+        """Return the limits of one body; `bytes_max`: a lower limit of its size."""
+        most = self.bytes_max if bytes_max is None else min(bytes_max, self.bytes_max)
+        return Pace(most, self.bytes_per_s_min, self.slow_window_s)
+
+
+def known_of(
+    remembered: Mapping[str, str], address: str, whole_every_s: int | None = None
+) -> Mapping[str, str]:
+    """Return what was remembered of the same `address`, unless a whole version is due."""
+    if remembered.get("address") != address:
+        return {}
+    at_s = int(remembered.get("whole_at_s", "0"))
+    return {} if whole_every_s is not None and now_s() - at_s >= whole_every_s else remembered
+
+
+def address_of(*asked: str) -> str:
+    """Return a mark of what is asked for. It is remembered, so it holds no key of an address."""
+    return hashlib.sha256(" ".join(asked).encode()).hexdigest()[:16]
+
+
+@asynccontextmanager
+async def web_of(settings: WebSettings, secrets: Secrets) -> AsyncIterator["Web"]:
+    """Open the way to a feed's server, for as long as one fetch may take. Raises FeedDown."""
+    home = URL(settings.url)
+    try:
+        async with asyncio.timeout(settings.deadline_s), Web(settings, secrets, home) as web:
+            yield web
+    except TimeoutError as error:
+        text = f"{shown(home)} was not complete within deadline_s = {settings.deadline_s:g}"
+        raise FeedDown(FeedFault.TIMEOUT, text) from error
 
 
 class Web:
-    """One feed's way to its server, for one fetch: `async with Web(...) as web`.
+    """A feed's way to its server, for one fetch.
 
     Our login and our certificate are shown to the server of `home` only, whatever is asked for.
     """
@@ -293,3 +344,104 @@ def _of_tls(origin: str) -> str:
 
 def _of_os(error: OSError) -> str:
     return error.strerror or type(error).__name__
+
+
+WAIT_S_MOST = 86_400.0
+"""A server that asks for more would silence its feed: a daily look finds out."""
+_SHA256 = re.compile(r"\bsha-256=:?([A-Za-z0-9+/]{43}=):?", re.IGNORECASE)
+_MAX_AGE = re.compile(r'\bmax-age\s*=\s*"?(\d{1,10})', re.IGNORECASE)
+_UNCACHED = re.compile(r"\bno-(?:cache|store)\b", re.IGNORECASE)
+
+
+def retry_after_s(text: str | None, now_s: float) -> float | None:
+    """Retry-After (RFC 9110 10.2.3), seconds or a date, in seconds from now."""
+    text = (text or "").strip()
+    if re.fullmatch(r"\d{1,12}", text):
+        return min(float(text), WAIT_S_MOST)
+    at_s = date_s(text)
+    return None if at_s is None else min(max(0.0, at_s - now_s), WAIT_S_MOST)
+
+
+def fresh_s(headers: Mapping[str, str]) -> float:
+    """For how long an answer is said to stay true: Cache-Control's max-age less its Age."""
+    control = headers.get("Cache-Control", "")
+    found = _MAX_AGE.search(control)
+    if found is None or _UNCACHED.search(control):
+        return 0.0
+    age = headers.get("Age", "")
+    age_s = int(age) if re.fullmatch(r"\d{1,10}", age) else 0
+    return min(max(0.0, float(int(found[1]) - age_s)), WAIT_S_MOST)
+
+
+def digests(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the SHA-256 sums in the headers, hex by header: of the bytes as they come over the
+    wire.
+
+    Content-Digest and Repr-Digest (RFC 9530), and the Digest that was before them (RFC 3230).
+    """
+    sums = {}
+    for name in ("Content-Digest", "Repr-Digest", "Digest"):
+        found = _SHA256.search(headers.get(name, ""))
+        if found is not None:
+            try:
+                sums[name] = base64.b64decode(found[1], validate=True).hex()
+            except NotBase64:
+                continue
+    return sums
+
+
+def length(headers: Mapping[str, str]) -> int | None:
+    """Content-Length."""
+    text = headers.get("Content-Length", "")
+    return int(text) if re.fullmatch(r"\d{1,18}", text) else None
+
+
+_PIECE = 64 * 1024
+
+
+async def read_body(
+    response: aiohttp.ClientResponse, land: Landing, pace: Pace, origin: str
+) -> Intake:
+    """Unpack the body into `land`; what is returned knows its hash. Raises FeedDown.
+
+    An answer with neither a length nor chunks ends where the connection does (RFC 9112 6.3), and
+    so does half of it: it is taken only if what is compressed in it knows its own end.
+    """
+    announced = length(response.headers)
+    if announced is not None and announced > pace.bytes_max:
+        raise too_large(f"{origin} ({announced:,} bytes announced)", pace.bytes_max)
+    intake = Intake(land, pace.bytes_max, origin, response.headers.get("Content-Encoding", ""))
+    sums = digests(response.headers)
+    over_wire = hashlib.sha256()
+    slow = Slowness(pace, origin)
+    protocol = response.connection.protocol if response.connection is not None else None
+    try:
+        async for chunk in response.content.iter_chunked(_PIECE):
+            if too_slow := slow.took(len(chunk)):
+                raise FeedDown(FeedFault.TOO_SLOW, too_slow)
+            if sums:
+                over_wire.update(chunk)
+            for _ in intake.feed(chunk):
+                await asyncio.sleep(0)
+    except aiohttp.ClientPayloadError as error:
+        of = f" of {announced:,}" if announced is not None else ""
+        text = f"{origin} broke off after {intake.taken:,}{of} bytes"
+        raise FeedDown(FeedFault.TRUNCATED, text) from error
+    if announced is not None and intake.taken != announced:
+        text = f"{origin} announced {announced:,} bytes and sent {intake.taken:,}"
+        raise FeedDown(FeedFault.WRONG_LENGTH, text)
+    if protocol is not None and isinstance(protocol.exception(), HttpProcessingError):
+        text = f"{origin} goes on after its end, at {intake.taken:,} bytes: is it cut short?"
+        raise FeedDown(FeedFault.WRONG_LENGTH, text)
+    intake.end()
+    if announced is None and not _is_chunked(response) and not (sums or intake.knows_its_end):
+        text = f"{origin} came without a length, so half of it would look whole: the server"
+        text += " should send Content-Length or chunks, or a file that is compressed"
+        raise FeedDown(FeedFault.TRUNCATED, text)
+    for name, expected in sums.items():
+        checked(over_wire.hexdigest(), expected, f"{origin} ({name})")
+    return intake
+
+
+def _is_chunked(response: aiohttp.ClientResponse) -> bool:
+    return "chunked" in response.headers.get("Transfer-Encoding", "").lower()

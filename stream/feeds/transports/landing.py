@@ -1,15 +1,22 @@
 """Write a fetched version: one file beside its place, counted and hashed while written.
 
-Only a complete file gets its name; after any failure, a cancellation too, nothing is left.
+Only a complete file gets its name. After any failure, also a cancellation, nothing is left.
+A folder, as MISP publishes a feed, becomes one file too: a tar that depends on its content alone.
 """
 
 import hashlib
 import os
+import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from pathlib import Path
+from typing import IO, cast
 
 from stream.core.model.errors import FeedDown, FeedFault
+from stream.ops.clock import monotonic_s
 
 
 class Landing:
@@ -84,3 +91,89 @@ def too_large(origin: str, bytes_max: int) -> FeedDown:
     """Return the fault of a version beyond its limit."""
     text = f"{origin} has more than bytes_max = {bytes_max:,} bytes; raise it if this is right"
     return FeedDown(FeedFault.TOO_LARGE, text)
+
+
+class Bundle:
+    """Files are added one after the other; no name has a folder in it."""
+
+    def __init__(self, tar: tarfile.TarFile) -> None:
+        self._tar = tar
+
+    def add(self, name: str, size: int, file: IO[bytes]) -> None:
+        """The first `size` bytes of a file. Raises FeedDown(TOO_LARGE), OSError if it is shorter.
+
+        Of a file's time, owner and rights nothing is kept: they say nothing of what is in it.
+        """
+        assert "/" not in name, name
+        info = tarfile.TarInfo(name)
+        info.size = size
+        self._tar.addfile(info, file)
+
+
+class _Sink:
+    """A landing as far as tarfile needs a file."""
+
+    def __init__(self, land: Landing) -> None:
+        self._land = land
+
+    def write(self, data: bytes) -> int:
+        self._land.write(data)
+        return len(data)
+
+    def tell(self) -> int:
+        return self._land.size
+
+
+@contextmanager
+def bundle(land: Landing) -> Iterator[Bundle]:
+    """A tar that is written into `land`; it has its end only if the block ends well.
+
+    Not tarfile's stream mode: its object writes what is left when it is collected, which after a
+    failure may be into another file that has the number of ours by then.
+    """
+    sink = cast("IO[bytes]", _Sink(land))
+    tar = tarfile.TarFile(fileobj=sink, mode="w", format=tarfile.PAX_FORMAT)
+    yield Bundle(tar)
+    tar.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """The largest body, packed and unpacked, and the fewest bytes a second in each window.
+
+    Without the second limit a server that sends a byte now and then would hold us to the deadline.
+    """
+
+    bytes_max: int
+    bytes_per_s_min: int
+    window_s: float
+
+
+class Slowness:
+    """A watch over a body that may drip."""
+
+    def __init__(self, pace: Pace, origin: str) -> None:
+        self._pace, self._origin = pace, origin
+        self._since_s, self._bytes = monotonic_s(), 0
+
+    def took(self, size: int) -> str:
+        """Count `size` bytes more; at the end of a slow window return what was slow, else ""."""
+        self._bytes += size
+        past_s = monotonic_s() - self._since_s
+        if past_s < self._pace.window_s:
+            return ""
+        if self._bytes < self._pace.bytes_per_s_min * past_s:
+            text = f"{self._origin} sent {self._bytes:,} bytes in {past_s:.0f} s, less than"
+            return f"{text} bytes_per_s_min = {self._pace.bytes_per_s_min:,}"
+        self._since_s, self._bytes = self._since_s + past_s, 0
+        return ""
+
+
+def date_s(text: str | None) -> int | None:
+    """Return an HTTP date (RFC 9110 5.6.7) in seconds since the epoch."""
+    try:
+        date = parsedate_to_datetime(text or "")
+        # Of the three forms one has no zone; all mean Greenwich.
+        return int(date.replace(tzinfo=date.tzinfo or UTC).timestamp())
+    except (ValueError, OverflowError):
+        return None

@@ -4,14 +4,13 @@ At first all events, then those that changed since, by the manifest's timestamps
 was deleted for good, or an event that is gone, is not told by those; `whole_every_s` reads all.
 """
 
-import asyncio
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from yarl import URL
@@ -19,50 +18,30 @@ from yarl import URL
 from stream.core.model.errors import FeedDown, FeedFault
 from stream.feeds.formats.misp import EVENT_BYTES_MAX
 from stream.feeds.misp_folder import EVENTS_MAX, MANIFEST, MANIFEST_BYTES_MAX
-from stream.feeds.transport import Fetched, Unchanged, shown
-from stream.feeds.transports.body import Pace, read_body
-from stream.feeds.transports.folder_tar import bundle
-from stream.feeds.transports.headers import date_s
-from stream.feeds.transports.http_get import LoginSettings, Secrets, TlsSettings, Web, WebSettings
-from stream.feeds.transports.landing import landing
-from stream.feeds.transports.limits import BYTES_MAX, BytesMax, Rate, Seconds
+from stream.feeds.transport import Fetched, Seconds, Unchanged, shown
+from stream.feeds.transports.http_get import (
+    Secrets,
+    Web,
+    WebSettings,
+    address_of,
+    known_of,
+    read_body,
+    web_of,
+)
+from stream.feeds.transports.landing import bundle, date_s, landing
 from stream.ops.clock import now_s
-from stream.ops.schema import checks
-from stream.ops.schema.toml import Between, Checked
+from stream.ops.schema.toml import Between
 
 _DAY_S = 86_400
 _EVENT = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MispFeedSettings:
+class MispFeedSettings(WebSettings):
     """`url` of the folder that has the manifest.json. `bytes_max` of all events together."""
 
-    url: Annotated[str, Checked(checks.web_url)]
     whole_every_s: Annotated[int, Between(0, 366 * _DAY_S)] = _DAY_S
-    login: LoginSettings = field(default_factory=LoginSettings)
-    tls: TlsSettings = field(default_factory=TlsSettings)
-    redirects: Literal["same_host", "any"] = "same_host"
-    proxy: Literal["none", "environment"] = "none"
-    bytes_max: BytesMax = BYTES_MAX
     deadline_s: Seconds = 1800.0
-    answer_s: Seconds = 30.0
-    bytes_per_s_min: Rate = 1000
-    slow_window_s: Seconds = 30.0
-
-    def variables(self) -> tuple[str, ...]:
-        """Return the environment variables that hold its secrets."""
-        return self.login.variables()
-
-    def web(self) -> WebSettings:
-        """The settings of the connection to its server."""
-        return WebSettings(
-            login=self.login,
-            tls=self.tls,
-            redirects=self.redirects,
-            proxy=self.proxy,
-            answer_s=self.answer_s,
-        )
 
 
 class _Entry(msgspec.Struct):
@@ -105,23 +84,13 @@ class MispFeedTransport:
         url = URL(settings.url)
         self._url = url if url.path.endswith("/") else url / ""
         self._origin = shown(self._url)
-        self._address = hashlib.sha256(settings.url.encode()).hexdigest()[:16]
+        self._address = address_of(settings.url)
 
     async def fetch(self, remembered: Mapping[str, str], into: Path) -> Fetched | Unchanged:
         """Return all events, or those that changed since what was remembered. Raises FeedDown."""
-        deadline_s = self._settings.deadline_s
-        known = remembered if remembered.get("address") == self._address else {}
-        if now_s() - int(known.get("whole_at_s", "0")) >= self._settings.whole_every_s:
-            known = {}
-        try:
-            async with (
-                asyncio.timeout(deadline_s),
-                Web(self._settings.web(), self._secrets, self._url) as web,
-            ):
-                return await self._fetch(web, known, into)
-        except TimeoutError as error:
-            text = f"{self._origin} was not complete within deadline_s = {deadline_s:g}"
-            raise FeedDown(FeedFault.TIMEOUT, text) from error
+        known = known_of(remembered, self._address, self._settings.whole_every_s)
+        async with web_of(self._settings, self._secrets) as web:
+            return await self._fetch(web, known, into)
 
     async def _fetch(self, web: Web, known: Mapping[str, str], into: Path) -> Fetched | Unchanged:
         reading_s = now_s()
@@ -156,11 +125,10 @@ class MispFeedTransport:
     ) -> tuple[bytes, int | None]:
         """Return a file of the folder, and when its server says that it was made."""
         url = self._url / name
-        bytes_max = min(bytes_max, self._settings.bytes_max)
-        pace = Pace(bytes_max, self._settings.bytes_per_s_min, self._settings.slow_window_s)
+        pace = self._settings.pace(bytes_max)
         beside = into.with_name(f"{into.name}.event")
         async with web.get(url, {}) as response:
-            with landing(beside, bytes_max, shown(url)) as land:
+            with landing(beside, pace.bytes_max, shown(url)) as land:
                 await read_body(response, land, pace, shown(url))
                 land.drop()
                 return land.content(), date_s(response.headers.get("Last-Modified"))

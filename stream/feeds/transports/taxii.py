@@ -1,43 +1,131 @@
 """TAXII 2.1 (OASIS): a collection's objects, page by page, as one envelope in one file.
 
 Paging by time alone loses objects (cti-taxii2 issue 44): several may have one date, and some come
-late with an earlier one. So each fetch asks again for the last `overlap_s`, an answer that is the
-same as the last time counts as none, and a server without `next` is asked from just before the
-last date. Objects that a server deletes are not told; `whole_every_s` reads all of it again.
+late with an earlier one. So each fetch asks again for the last `overlap_s`, an answer equal to the
+last one counts as none, and a server without `next` is asked from just before the last date. A
+server does not report what it deletes; `whole_every_s` reads everything again.
 """
 
-import asyncio
-import hashlib
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import total_ordering
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
+import msgspec
 import xxhash
 from yarl import URL
 
 from stream.core.model.errors import FeedDown, FeedFault
+from stream.core.model.moments import read_rfc3339
 from stream.feeds.transport import Fetched, Unchanged, shown
-from stream.feeds.transports.body import Pace, read_body
-from stream.feeds.transports.http_get import LoginSettings, Secrets, TlsSettings, Web, WebSettings
-from stream.feeds.transports.landing import Landing, landing
-from stream.feeds.transports.limits import BYTES_MAX, BytesMax, Rate, Seconds
-from stream.feeds.transports.taxii_answers import (
-    DATE_ADDED_LAST,
-    MEDIA_TYPE,
-    TICK,
-    Collections,
-    Discovery,
-    Envelope,
-    Moment,
-    check_type,
-    decoded,
+from stream.feeds.transports.http_get import (
+    Secrets,
+    Web,
+    WebSettings,
+    address_of,
+    known_of,
+    read_body,
+    web_of,
 )
+from stream.feeds.transports.landing import Landing, landing
 from stream.ops.clock import now_s
-from stream.ops.schema import checks
-from stream.ops.schema.toml import Between, Checked
+from stream.ops.schema.toml import Between
+
+MEDIA_TYPE = "application/taxii+json;version=2.1"
+DATE_ADDED_LAST = "X-TAXII-Date-Added-Last"
+TICK = timedelta(microseconds=1)
+"""`added_after` is exclusive, so one tick less asks for the same moment again."""
+
+T = TypeVar("T")
+
+
+class Envelope(msgspec.Struct):
+    """A page of objects, each as it came."""
+
+    more: bool = False
+    next: str | None = None
+    objects: list[msgspec.Raw] = []
+
+
+class Discovery(msgspec.Struct):
+    """The API roots of a server; of a root's own answer nothing is used."""
+
+    api_roots: list[str] = []
+    default: str = ""
+
+    def in_order(self) -> list[str]:
+        """Return the default API root first."""
+        return sorted(set(self.api_roots), key=lambda root: (root != self.default, root))
+
+
+class Collection(msgspec.Struct):
+    """One collection."""
+
+    id: str
+    title: str = ""
+    alias: str = ""
+    can_read: bool = True
+
+
+class Collections(msgspec.Struct):
+    """Those of an API root."""
+
+    collections: list[Collection] = []
+
+
+def decoded(data: bytes, kind: type[T], origin: str) -> T:
+    """Return an answer as a `kind`. Raises FeedDown(PROTOCOL)."""
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (ValueError, RecursionError) as error:
+        text = f"{origin} does not answer as TAXII 2.1 has it ({type(error).__name__})"
+        raise FeedDown(FeedFault.PROTOCOL, text) from error
+
+
+def check_type(content_type: str, origin: str) -> None:
+    """Raises FeedDown(PROTOCOL) for what other versions and other servers answer."""
+    name, _, rest = content_type.lower().replace(" ", "").partition(";")
+    if name != "application/taxii+json" or (rest and "version=2.1" not in rest):
+        text = f'{origin} speaks no TAXII 2.1: its Content-Type is "{content_type[:80]}"'
+        raise FeedDown(FeedFault.PROTOCOL, text)
+
+
+@total_ordering
+class Moment:
+    """A point in time as TAXII writes it: RFC 3339 in UTC, to the microsecond."""
+
+    def __init__(self, at: datetime) -> None:
+        self.at = at
+
+    @classmethod
+    def parsed(cls, text: str | None) -> Self | None:
+        """Return the moment that `text` names; None: it names none."""
+        moment = read_rfc3339((text or "").strip())
+        try:
+            return None if moment is None else cls(moment.astimezone(UTC))
+        except OverflowError:
+            return None
+
+    def less(self, by: timedelta) -> "Moment":
+        """Return a moment before, not before year 1."""
+        start = datetime.min.replace(tzinfo=UTC)
+        return Moment(self.at - by if self.at - start > by else start)
+
+    def __str__(self) -> str:
+        return self.at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Moment) and self.at == other.at
+
+    def __lt__(self, other: Any) -> bool:
+        return bool(self.at < other.at)
+
+    def __hash__(self) -> int:
+        return hash(self.at)
+
 
 PAGE_BYTES_MAX = 64 << 20
 """A page is held in memory; servers choose their size and stay far below this."""
@@ -45,39 +133,21 @@ IDLE_PAGES_MAX = 3
 """A server that gives pages without anything new does not get on: stop, and say so."""
 REMEMBERED_MAX = 1000
 """The last objects, by which an overlap is known again: 17 KB."""
-T = TypeVar("T")
 _DAY_S = 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TaxiiSettings:
+class TaxiiSettings(WebSettings):
     """Settings of a TAXII collection.
 
     `url`: the collection's own address, or, with `collection` (its id, alias or title), that of an
     API root or of the server's discovery. `limit`: objects a page.
     """
 
-    url: Annotated[str, Checked(checks.web_url)]
     collection: str = ""
     limit: Annotated[int, Between(1, 100_000)] = 1000
     overlap_s: Annotated[int, Between(0, _DAY_S)] = 60
     whole_every_s: Annotated[int, Between(0, 366 * _DAY_S)] = _DAY_S
-    login: LoginSettings = field(default_factory=LoginSettings)
-    tls: TlsSettings = field(default_factory=TlsSettings)
-    proxy: Literal["none", "environment"] = "none"
-    bytes_max: BytesMax = BYTES_MAX
-    deadline_s: Seconds = 600.0
-    answer_s: Seconds = 30.0
-    bytes_per_s_min: Rate = 1000
-    slow_window_s: Seconds = 30.0
-
-    def variables(self) -> tuple[str, ...]:
-        """Return the environment variables that hold its secrets."""
-        return self.login.variables()
-
-    def web(self) -> WebSettings:
-        """The settings of the connection to its server."""
-        return WebSettings(login=self.login, tls=self.tls, proxy=self.proxy, answer_s=self.answer_s)
 
 
 class TaxiiTransport:
@@ -87,26 +157,15 @@ class TaxiiTransport:
         self._settings, self._secrets = settings, secrets
         self._url = URL(settings.url)
         self._origin = shown(self._url)
-        asked = f"{settings.url} {settings.collection}"
-        self._address = hashlib.sha256(asked.encode()).hexdigest()[:16]
+        self._address = address_of(settings.url, settings.collection)
 
     async def fetch(self, remembered: Mapping[str, str], into: Path) -> Fetched | Unchanged:
         """Return all objects, or those that came since what was remembered. Raises FeedDown."""
-        deadline_s = self._settings.deadline_s
-        known = remembered if remembered.get("address") == self._address else {}
-        if now_s() - int(known.get("whole_at_s", "0")) >= self._settings.whole_every_s:
-            known = {}
-        try:
-            async with (
-                asyncio.timeout(deadline_s),
-                Web(self._settings.web(), self._secrets, self._url) as web,
-            ):
-                asking = _Asking(web, self._settings, self._origin, into)
-                objects_url = await self._objects_url(asking)
-                return await self._fetch(asking, objects_url, known, into)
-        except TimeoutError as error:
-            text = f"{self._origin} was not complete within deadline_s = {deadline_s:g}"
-            raise FeedDown(FeedFault.TIMEOUT, text) from error
+        known = known_of(remembered, self._address, self._settings.whole_every_s)
+        async with web_of(self._settings, self._secrets) as web:
+            asking = _Asking(web, self._settings, self._origin, into)
+            objects_url = await self._objects_url(asking)
+            return await self._fetch(asking, objects_url, known, into)
 
     async def _fetch(
         self, asking: "_Asking", url: URL, known: Mapping[str, str], into: Path
@@ -163,8 +222,7 @@ class _Asking:
     def __init__(self, web: Web, settings: TaxiiSettings, origin: str, into: Path) -> None:
         self._web, self._origin = web, origin
         self._beside = into.with_name(f"{into.name}.page")
-        bytes_max = min(PAGE_BYTES_MAX, settings.bytes_max)
-        self._pace = Pace(bytes_max, settings.bytes_per_s_min, settings.slow_window_s)
+        self._pace = settings.pace(PAGE_BYTES_MAX)
 
     async def page(self, url: URL) -> tuple[Envelope, Moment | None]:
         """One page, and when its last object was added. Raises FeedDown."""

@@ -15,12 +15,10 @@ from stream.core.model.errors import FeedDown, FeedFault, SnapshotUnreadable
 from stream.feeds.formats.rows import InputUnreadable
 from stream.feeds.formats.states import combined
 from stream.feeds.read import CHANGES_PART
-from stream.feeds.transport import Fetched, Unchanged
+from stream.feeds.transport import BytesMax, Fetched, Seconds, Unchanged
 from stream.feeds.transports.apart import Apart, Stop, Stopped
-from stream.feeds.transports.folder_tar import bundle
 from stream.feeds.transports.http_get import LoginSettings, Secrets
-from stream.feeds.transports.landing import Landing, landing
-from stream.feeds.transports.limits import BytesMax, Seconds
+from stream.feeds.transports.landing import Landing, bundle, landing
 from stream.feeds.tuf.tuf_client import Repository, TufClient, TufLimits
 from stream.feeds.tuf.tuf_errors import refused
 from stream.feeds.tuf.tuf_fetcher import FetchLimits

@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import IO
@@ -21,8 +20,8 @@ from urllib3.exceptions import (
 )
 
 from stream.core.model.errors import FeedFault
+from stream.feeds.transports.landing import Pace, Slowness, date_s
 from stream.feeds.tuf.tuf_errors import refused
-from stream.ops.clock import monotonic_s
 from stream.ops.untrusted_folders import open_plain
 
 _PIECE = 64 * 1024
@@ -109,9 +108,9 @@ class BoundedFetcher(FetcherInterface):
         if url.startswith("file:"):
             yield from _file_pieces(Path(url.removeprefix("file:")), after)
             return
-        pace = _Pace(self._limits, url)
+        slow = Slowness(Pace(0, self._limits.bytes_per_s_min, self._limits.slow_window_s), url)
         try:
-            yield from self._web_pieces(url, after, pace)
+            yield from self._web_pieces(url, after, slow)
         except (ReadTimeoutError, ConnectTimeoutError) as error:
             text = f"{url} was silent for {self._limits.answer_s:g} s"
             raise refused(FeedFault.TIMEOUT, text) from error
@@ -122,7 +121,7 @@ class BoundedFetcher(FetcherInterface):
         except HTTPError as error:
             raise refused(FeedFault.DOWN, f"{url}: {type(error).__name__}") from error
 
-    def _web_pieces(self, url: str, after: int, pace: "_Pace") -> Iterator[bytes]:
+    def _web_pieces(self, url: str, after: int, slow: Slowness) -> Iterator[bytes]:
         headers = {**self._web.headers, "Accept-Encoding": "identity"}
         if after:
             headers["Range"] = f"bytes={after}-"
@@ -131,13 +130,14 @@ class BoundedFetcher(FetcherInterface):
         )
         whole = False
         try:
-            self.server_time_s = _date_s(answer.headers.get("Date"))
+            self.server_time_s = date_s(answer.headers.get("Date"))
             if answer.status not in (200, 206):
                 raise DownloadHTTPError(f"HTTP {answer.status}", answer.status)
             if after and answer.status == 200:
                 yield b""
             while piece := answer.read1(_PIECE, decode_content=False):
-                pace.took(len(piece))
+                if too_slow := slow.took(len(piece)):
+                    raise refused(FeedFault.TOO_SLOW, too_slow)
                 yield piece
             whole = True
         finally:
@@ -164,29 +164,3 @@ def _file_pieces(path: Path, after: int) -> Iterator[bytes]:
         raise DownloadHTTPError(f"{path} is not there", 404) from error
     except OSError as error:
         raise refused(FeedFault.DOWN, f"{path}: {error.strerror}") from error
-
-
-def _date_s(text: str | None) -> int | None:
-    try:
-        return int(parsedate_to_datetime(text).timestamp()) if text else None
-    except ValueError:
-        return None
-
-
-class _Pace:
-    """Refuses an answer that drips."""
-
-    def __init__(self, limits: FetchLimits, url: str) -> None:
-        self._limits, self._url = limits, url
-        self._since_s, self._bytes = monotonic_s(), 0
-
-    def took(self, size: int) -> None:
-        """So many bytes came. Raises FeedDown(TOO_SLOW) at the end of a slow window."""
-        self._bytes += size
-        past_s = monotonic_s() - self._since_s
-        if past_s < self._limits.slow_window_s:
-            return
-        if self._bytes < self._limits.bytes_per_s_min * past_s:
-            text = f"{self._url} sent {self._bytes:,} bytes in {past_s:.0f} s"
-            raise refused(FeedFault.TOO_SLOW, text)
-        self._since_s, self._bytes = self._since_s + past_s, 0

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from stream.core.model.entry import Category, Entry
 from stream.feeds.formats import ringfence
 from stream.feeds.formats.byte_columns import line_bytes
-from stream.feeds.formats.change_file import increment, whole_list
+from stream.feeds.formats.ringfence import increment, whole_list
 from stream.feeds.parse import Defaults, Parser
 from stream.lists.snapshot.build import columns_from
 from stream.lists.snapshot.version_diff import difference

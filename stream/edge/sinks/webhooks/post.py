@@ -18,7 +18,7 @@ from stream.edge.sinks.settings import PostSettings
 from stream.edge.sinks.webhooks.address import PrivateAddress, PublicResolver, is_public, literal
 from stream.edge.sinks.webhooks.cloud_event import Event, request_of, signed
 from stream.edge.sinks.webhooks.handshake import Permit
-from stream.feeds.transports.headers import retry_after_s
+from stream.feeds.transports.http_get import retry_after_s
 from stream.ops.clock import now_s
 
 _ANSWER_BYTES = 1 << 14

@@ -3,7 +3,7 @@
 import pytest
 from stix2patterns.v21.pattern import Pattern
 
-from stream.feeds.formats.patterns import Meaning, read_pattern
+from stream.feeds.formats.stix import Meaning, read_pattern
 
 V = "phone-number:value"
 ONE = f"[{V} = '+447700900123']"
