@@ -1,8 +1,8 @@
-"""A feed's new version on its way into the list store: read, compared, judged, stored, recorded.
+"""Apply a feed's new version: assess it, store it in its list, and write down what became of it.
 
-Everything that is remembered is written after what it speaks of was done, and what is done twice
-changes nothing the second time: so after a kill at any step the next run goes on. A feed
-replaces exactly the reports whose source is its own; what others report stays.
+A record is written after the step that it records, and a step that is repeated changes nothing: so
+after a kill at any step the next run goes on. A feed replaces exactly the reports whose source is
+its own. Reports of others stay.
 """
 
 import asyncio
@@ -25,14 +25,14 @@ from stream.feeds.assess import (
 )
 from stream.feeds.feed import Feed, FeedState, VersionRecord
 from stream.feeds.formats.rows import InputUnreadable
-from stream.feeds.gate import GateReason, Verdict
+from stream.feeds.gate import GateReason, Last, Verdict
 from stream.feeds.state_store import FeedStateStore
-from stream.feeds.store import Content, leave, lists_to_leave, store, store_bare
+from stream.feeds.store import Content, ListWriter, lists_to_leave
 from stream.feeds.subprocess_job import Limits, WorkFailed, apart
 from stream.feeds.transport import Fetched
 from stream.feeds.version_files import Versions
 from stream.lists.snapshot.merge import empty_columns
-from stream.lists.snapshot.version_diff import Difference as Whole
+from stream.lists.snapshot.version_diff import Difference as VersionDifference
 from stream.lists.store.enforcement_counts import FRESH_MAX, Effect
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import ListStore
@@ -42,302 +42,262 @@ from stream.ops.clock import now_ms, now_s
 from stream.ops.kernels import FOLDER, warm_up
 
 
-async def take_in(
-    register: ListStore,
-    book: FeedStateStore,
-    versions: Versions,
-    feed: Feed,
-    arrival: Arrival,
-    around: Surroundings,
-    now_s: int,
-) -> VersionRecord:
-    """Let a version in, or not; what became of it. The caller holds `versions.deciding()`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applier:
+    """Decides on versions of one feed at one moment, and applies them.
 
-    Raises Faults of the list store; then the version is as if it had not come, and comes again.
+    `around` is as in `assess`. The caller holds `versions.deciding()`: two processes that decide at
+    once would both compare with a list that the other one changes. Methods raise the list store's
+    faults; then the version is as if it had not come, and comes again.
     """
-    state = await book.state(feed.name)
-    move = await _move(register, feed, arrival.fetched, around)
-    known = None
-    if move is None:  # what was refused for want of a key is looked at again when that is here
-        known = await _known(book, versions, feed, state, arrival, around, now_s)
-    if known is not None:
-        # A run that was killed after its last step here left a file of before.
-        await asyncio.to_thread(versions.sweep, _needed(state), feed.keep_s, now_s)
-        return known
-    path = versions.take(arrival.fetched.path, arrival.id)
-    whole = is_whole(feed, path, said=arrival.fetched.whole)
-    arrival = replace(arrival, fetched=replace(arrival.fetched, path=path, whole=whole))
-    by = By(f"feed:{feed.name}", f"version {arrival.id}")
-    await register.create(feed.list_name, feed.circle, by)
-    last = last_of(state, feed.list_name, renewal=_is_renewal(state, arrival))
-    assessed = await assess(register, feed, arrival, around, last, now_s, versions, move=move)
-    record = _record(feed, arrival, assessed, now_s)
-    if assessed.judgement.verdict is Verdict.ACCEPTED:
-        return await _let_in(
-            register, book, versions, feed, record, assessed, around, move, by, now_s
+
+    list_store: ListStore
+    states: FeedStateStore
+    versions: Versions
+    feed: Feed
+    around: Surroundings
+    now_s: int
+
+    async def take_in(self, arrival: Arrival) -> VersionRecord:
+        """Judge a fetched version, apply it if the gate accepts it, and return its record."""
+        feed, versions = self.feed, self.versions
+        state = await self.states.state(feed.name)
+        move = await self._move(arrival.fetched)
+        # A version that was refused for want of a key is judged again once the key is here.
+        known = await self._known(state, arrival) if move is None else None
+        if known is not None:
+            # A run that was killed after its last step here left a file of before.
+            await self._sweep(state)
+            return known
+        path = versions.take(arrival.fetched.path, arrival.id)
+        whole = is_whole(feed, path, said=arrival.fetched.whole)
+        arrival = replace(arrival, fetched=replace(arrival.fetched, path=path, whole=whole))
+        by = By(f"feed:{feed.name}", f"version {arrival.id}")
+        await self.list_store.create(feed.list_name, feed.circle, by)
+        accepted = state.accepted
+        renewal = accepted is not None and accepted.sha256 == arrival.fetched.sha256
+        last = last_of(state, feed.list_name, renewal=renewal)
+        assessed = await self._assess(arrival, last, move)
+        record = self._record(arrival, assessed)
+        if assessed.judgement.verdict is Verdict.ACCEPTED:
+            return await self._let_in(record, assessed, move, by)
+        versions.report(record)
+        held = assessed.judgement.verdict is Verdict.HELD
+        await (self.states.held if held else self.states.refused)(feed, record, by)
+        await self._sweep(await self.states.state(feed.name))
+        return record
+
+    async def release(self, held: VersionRecord, by: By) -> VersionRecord:
+        """Apply a held version as a person decided.
+
+        Rows that the gate stopped go live with it, except those of `NEVER_LIVE`. Raises
+        InputUnreadable for a file that cannot be used.
+        """
+        arrival = self._arrived(held)
+        move = await self._move(arrival.fetched)
+        assessed = await self._assess(arrival, None, move, released=True)
+        if why := assessed.read.unreadable:  # other settings, or an older Ringfence, held it
+            name = self.feed.name
+            do = f"ringfence feeds refuse {name} --version {held.id} --reason TEXT"
+            raise InputUnreadable(
+                f"version {held.id} of feed {name} cannot be let in: {why}. Refuse it: `{do}`"
+            )
+        record = msgspec.structs.replace(
+            self._record(arrival, assessed),
+            verdict=Verdict.ACCEPTED.value,
+            by=by.actor,
+            why=by.reason,
         )
-    versions.report(record)
-    if assessed.judgement.verdict is Verdict.HELD:
-        await book.held(feed.name, feed.list_name, record, by)
-    else:
-        await book.refused(feed.name, feed.list_name, record, by)
-    versions.sweep(_needed(await book.state(feed.name)), feed.keep_s, now_s)
-    return record
+        return await self._let_in(record, assessed, move, by)
 
-
-async def release(
-    register: ListStore,
-    book: FeedStateStore,
-    versions: Versions,
-    feed: Feed,
-    held: VersionRecord,
-    around: Surroundings,
-    by: By,
-    now_s: int,
-) -> VersionRecord:
-    """Apply a held version on a person's word. The caller holds `versions.deciding()`.
-
-    Rows that the gate stopped go live with it, but for emergency numbers, our own, and prefixes
-    that are too short. Raises InputUnreadable for a file that cannot be used, and as `take_in`.
-    """
-    arrival = _arrived(versions, held)
-    move = await _move(register, feed, arrival.fetched, around)
-    assessed = await assess(
-        register, feed, arrival, around, None, now_s, versions, released=True, move=move
-    )
-    if assessed.read.unreadable:  # held by a version of ours, or settings, that took it
-        why = f"version {held.id} of feed {feed.name} cannot be let in: {assessed.read.unreadable}"
-        do = f"ringfence feeds refuse {feed.name} --version {held.id} --reason TEXT"
-        raise InputUnreadable(f"{why}. Refuse it: `{do}`")
-    record = _record(feed, arrival, assessed, now_s)
-    record = msgspec.structs.replace(
-        record, verdict=Verdict.ACCEPTED.value, by=by.actor, why=by.reason
-    )
-    return await _let_in(register, book, versions, feed, record, assessed, around, move, by, now_s)
-
-
-async def would_change(
-    register: ListStore,
-    book: FeedStateStore,
-    versions: Versions,
-    feed: Feed,
-    held: VersionRecord,
-    around: Surroundings,
-    now_s: int,
-) -> Whole:
-    """Return what a held version would add to its list and remove from it; store nothing."""
-    arrival = _arrived(versions, held)
-    move = await _move(register, feed, arrival.fetched, around)
-    last = last_of(await book.state(feed.name), feed.list_name)
-    with TemporaryDirectory(prefix="ringfence-diff-") as folder:  # its rejected rows are known
-        apart = Versions(Path(folder), feed.name)
-        apart.place(held.id).mkdir(parents=True)
-        found = await assess(
-            register, feed, arrival, around, last, now_s, apart, released=True, move=move
+    async def refuse(self, held: VersionRecord, by: By) -> VersionRecord:
+        """Refuse a held version as a person decided. The same bytes are not judged again."""
+        record = msgspec.structs.replace(
+            held, verdict=Verdict.REFUSED.value, by=by.actor, why=by.reason, decided_at_s=self.now_s
         )
-    old = new = empty_columns()
-    if found.change is not None:
-        old, new = found.change.retracted, found.change.written
-    none = np.empty(0, np.int64)
-    return Whole(old, new, np.arange(len(new)), np.arange(len(old)), (none, none))
+        self.versions.report(record)
+        await self.states.refused(self.feed, record, by)
+        return record
 
+    async def would_change(self, held: VersionRecord) -> VersionDifference:
+        """Return what a held version would add to its list and remove from it. Store nothing."""
+        arrival = self._arrived(held)
+        move = await self._move(arrival.fetched)
+        last = last_of(await self.states.state(self.feed.name), self.feed.list_name)
+        with TemporaryDirectory(prefix="ringfence-diff-") as folder:  # its rejected rows are known
+            rejects = Path(folder) / "rejects"
+            found = await self._assess(arrival, last, move, released=True, rejects=rejects)
+        old = new = empty_columns()
+        if found.change is not None:
+            old, new = found.change.retracted, found.change.written
+        none = np.empty(0, np.int64)
+        return VersionDifference(old, new, np.arange(len(new)), np.arange(len(old)), (none, none))
 
-def _arrived(versions: Versions, held: VersionRecord) -> Arrival:
-    """Return a version that waits, as it came."""
-    path = versions.file(held.id)
-    assert path is not None, "the caller looked"
-    fetched = Fetched(
-        path,
-        held.size,
-        held.sha256,
-        held.remember,
-        held.whole,
-        held.as_of_s,
-        origin=held.origin,
-        published_ms=held.published_ms,
-    )
-    return Arrival(fetched=fetched, at_s=held.at_s)
+    async def _assess(
+        self,
+        arrival: Arrival,
+        last: Last | None,
+        move: Move | None,
+        *,
+        released: bool = False,
+        rejects: Path | None = None,
+    ) -> Assessed:
+        return await assess(
+            self.list_store,
+            self.feed,
+            arrival,
+            self.around,
+            last,
+            self.now_s,
+            rejects or self.versions.rejects(arrival.id),
+            released=released,
+            move=move,
+        )
 
+    def _arrived(self, held: VersionRecord) -> Arrival:
+        """Return a version that waits, as it came."""
+        path = self.versions.file(held.id)
+        assert path is not None, "the caller looked"
+        fetched = Fetched(
+            path,
+            held.size,
+            held.sha256,
+            held.remember,
+            held.whole,
+            held.as_of_s,
+            origin=held.origin,
+            published_ms=held.published_ms,
+        )
+        return Arrival(fetched=fetched, at_s=held.at_s)
 
-async def _move(
-    register: ListStore, feed: Feed, fetched: Fetched, around: Surroundings
-) -> Move | None:
-    """Return the move of our list that a whole list asks for; None: it asks for none."""
-    if feed.format != "snapshot" or not is_whole(feed, fetched.path, said=fetched.whole):
+    async def _move(self, fetched: Fetched) -> Move | None:
+        """Return the move to another circle that a whole list asks for; None: it asks for none."""
+        feed = self.feed
+        if feed.format != "snapshot" or not is_whole(feed, fetched.path, said=fetched.whole):
+            return None
+        head = (await self.list_store.heads()).lists.get(feed.list_name)
+        if head is None:
+            return None
+        return await asyncio.to_thread(move_of, fetched.path, head.circle, self.around.keys)
+
+    async def _known(self, state: FeedState, arrival: Arrival) -> VersionRecord | None:
+        """Return the verdict on these very bytes from before; None: judge them (again)."""
+        feed, accepted, fetched = self.feed, state.accepted, arrival.fetched
+        same = accepted is not None and accepted.sha256 == fetched.sha256
+        if accepted is not None and same and accepted.is_meant_as(feed):
+            # Reports without dates are renewed in time, unless the gate stopped that before.
+            is_due = accepted.whole and self.now_s - accepted.renewed_at_s >= feed.renew_s
+            if not is_due:
+                self._forget(arrival)
+                await self.states.confirmed(feed.name, arrival.at_s, fetched.remember)
+                return msgspec.structs.replace(
+                    accepted, verdict=Verdict.SAME.value, reason="same", at_s=arrival.at_s
+                )
+        for record in (state.held, state.refused):
+            if record is None or (record.sha256, record.settings) != (fetched.sha256, feed.digest):
+                continue
+            if record.is_meant_as(feed):
+                over = record.reason == GateReason.AGREEMENT_EXPIRED.value
+                if over and not self.around.agreement_over(feed.list_name, self.now_s):
+                    return None  # the agreement was extended: the version is judged again
+                self._forget(arrival)
+                return record
         return None
-    head = (await register.heads()).lists.get(feed.list_name)
-    if head is None:
-        return None
-    return await asyncio.to_thread(move_of, fetched.path, head.circle, around.keys)
 
+    def _forget(self, arrival: Arrival) -> None:
+        path = arrival.fetched.path
+        if path != self.versions.file(arrival.id):
+            path.unlink(missing_ok=True)
 
-async def refuse(
-    book: FeedStateStore, versions: Versions, feed: Feed, held: VersionRecord, by: By, now_s: int
-) -> VersionRecord:
-    """Return a held version never goes live, on a person's word.
-
-    The same bytes are not judged again.
-    """
-    record = msgspec.structs.replace(
-        held, verdict=Verdict.REFUSED.value, by=by.actor, why=by.reason, decided_at_s=now_s
-    )
-    versions.report(record)
-    await book.refused(feed.name, feed.list_name, record, by)
-    return record
-
-
-async def _known(
-    book: FeedStateStore,
-    versions: Versions,
-    feed: Feed,
-    state: FeedState,
-    arrival: Arrival,
-    around: Surroundings,
-    now_s: int,
-) -> VersionRecord | None:
-    """Return the verdict on these very bytes from before; None: judge them (again)."""
-    sha256 = arrival.fetched.sha256
-    accepted = state.accepted
-    known = accepted is not None and accepted.sha256 == sha256 and accepted.is_meant_as(feed)
-    # Reports without dates are said again in time, unless that was stopped by the gate before.
-    due = accepted is not None and accepted.whole and now_s - accepted.renewed_at_s >= feed.renew_s
-    if accepted is not None and known and not due:
-        _forget(versions, arrival)
-        await book.confirmed(feed.name, arrival.at_s, arrival.fetched.remember)
-        return msgspec.structs.replace(
-            accepted, verdict=Verdict.SAME.value, reason="same", at_s=arrival.at_s
+    async def _let_in(
+        self, record: VersionRecord, assessed: Assessed, move: Move | None, by: By
+    ) -> VersionRecord:
+        """Store an accepted version; write its record after everything that the record states."""
+        feed, read, change = self.feed, assessed.read, assessed.change
+        assert change is not None, "it was compared"
+        if read.hashed:  # before it is live: the gate saw no number of it, so matching has to look
+            await self.states.bound(feed.list_name, feed.scope, by)
+        writer = ListWriter(self.list_store, feed, by, self.now_s)
+        if move is not None:
+            key = move.key
+        else:
+            head = await quick_head(self.list_store, feed.list_name)
+            key = self.around.key_of(head.circle)
+        if read.bare:
+            stored = await writer.store_bare(read.filter_data, key, move.circle if move else "")
+        else:
+            content = Content(read.columns, record.whole, read.filter_data, read.late)
+            stored = await writer.store(content, change, key, move)
+        last = (await self.states.state(feed.name)).accepted
+        to_leave = lists_to_leave(last, feed.list_name)
+        if record.whole:
+            for name in to_leave:
+                await writer.leave(name, self.around.keys)
+            to_leave = ()
+        before = last.numbers if last is not None and last.is_of_list(feed.list_name) else 0
+        whole_at_s = last.whole_at_s if last is not None else 0
+        record = msgspec.structs.replace(
+            record,
+            numbers=change.numbers if record.whole else before + change.gained - change.lost,
+            generation=stored.generation,
+            rebuilt=stored.rebuilt,
+            renewed_at_s=self.now_s,
+            whole_at_s=record.at_s if record.whole else whole_at_s,
+            to_leave=to_leave,
         )
-    for record in (state.held, state.refused):
-        same = record is not None and record.sha256 == sha256 and record.is_meant_as(feed)
-        if record is not None and same and record.settings == feed.digest:
-            over = record.reason == GateReason.AGREEMENT_EXPIRED.value
-            if over and not around.agreement_over(feed.list_name, now_s):
-                return None  # it was extended: what waited for that is looked at again
-            _forget(versions, arrival)
-            return record
-    return None
+        self.versions.report(record)
+        effect = Effect(now_ms(), record.published_ms, tuple(change.fresh[:FRESH_MAX].tolist()))
+        await self.states.accepted(feed, record, by, effect)
+        await self._sweep(await self.states.state(feed.name))
+        return record
 
+    async def _sweep(self, state: FeedState) -> None:
+        needed = frozenset(one.id for one in (state.accepted, state.held) if one is not None)
+        await asyncio.to_thread(self.versions.sweep, needed, self.feed.keep_s, self.now_s)
 
-def _forget(versions: Versions, arrival: Arrival) -> None:
-    path = arrival.fetched.path
-    if path != versions.file(arrival.id):
-        path.unlink(missing_ok=True)
-
-
-async def _let_in(
-    register: ListStore,
-    book: FeedStateStore,
-    versions: Versions,
-    feed: Feed,
-    record: VersionRecord,
-    assessed: Assessed,
-    around: Surroundings,
-    move: Move | None,
-    by: By,
-    now_s: int,
-) -> VersionRecord:
-    assert assessed.change is not None, "it was compared"
-    key = move.key if move is not None else await _key(register, feed, around)
-    read = assessed.read
-    if read.hashed:  # before it is live: the gate saw no number of it, so matching has to look
-        await book.bound(feed.list_name, feed.scope, by)
-    if read.bare:
-        to = move.circle if move is not None else ""
-        stored = await store_bare(register, feed, read.filter_data, key, by, now_s, to)
-    else:
-        stored = await store(
-            register,
-            feed,
-            Content(read.columns, record.whole, read.filter_data, read.late),
-            assessed.change,
-            key,
-            by,
-            now_s,
-            move,
+    def _record(self, arrival: Arrival, assessed: Assessed) -> VersionRecord:
+        feed, fetched = self.feed, arrival.fetched
+        read, change, judgement = assessed.read, assessed.change, assessed.judgement
+        return VersionRecord(
+            id=arrival.id,
+            sha256=fetched.sha256,
+            size=fetched.size,
+            at_s=arrival.at_s,
+            decided_at_s=self.now_s,
+            whole=fetched.whole,
+            verdict=judgement.verdict.value,
+            as_of_s=fetched.as_of_s,
+            origin=fetched.origin,
+            published_ms=fetched.published_ms,
+            remember=dict(fetched.remember),
+            reason=judgement.reason.value if judgement.reason is not None else "",
+            findings=tuple(f"{f.reason}: {f.detail}" for f in judgement.findings),
+            good=read.good,
+            bad=read.bad,
+            expired=read.expired,
+            passed_over=read.passed_over,
+            rejected={wrong.label: count for wrong, count in read.rejected.items()},
+            dropped={reason.value: n for reason, n in read.dropped.items() if n},
+            adjusted=dict(read.adjusted),
+            gained=change.gained if change is not None else 0,
+            lost=change.lost if change is not None else 0,
+            updated=change.updated if change is not None else 0,
+            settings=feed.digest,
+            list_name=feed.list_name,
+            meaning=feed.meaning,
         )
-    last = (await book.state(feed.name)).accepted
-    to_leave = lists_to_leave(last, feed.list_name)
-    if record.whole:
-        for name in to_leave:
-            await leave(register, feed, name, around.keys, by, now_s)
-        to_leave = ()
-    before = last.numbers if last is not None and last.is_of_list(feed.list_name) else 0
-    whole_at_s = last.whole_at_s if last is not None else 0
-    change = assessed.change
-    numbers = change.numbers if record.whole else before + change.gained - change.lost
-    record = msgspec.structs.replace(
-        record,
-        numbers=numbers,
-        generation=stored.generation,
-        rebuilt=stored.rebuilt,
-        renewed_at_s=now_s,
-        whole_at_s=record.at_s if record.whole else whole_at_s,
-        to_leave=to_leave,
-    )
-    versions.report(record)
-    effect = Effect(now_ms(), record.published_ms, tuple(change.fresh[:FRESH_MAX].tolist()))
-    await book.accepted(feed.name, feed.list_name, record, by, effect)
-    needed = _needed(await book.state(feed.name))
-    await asyncio.to_thread(versions.sweep, needed, feed.keep_s, now_s)
-    return record
-
-
-async def _key(register: ListStore, feed: Feed, around: Surroundings) -> bytes:
-    return around.key_of((await quick_head(register, feed.list_name)).circle)
-
-
-def _is_renewal(state: FeedState, arrival: Arrival) -> bool:
-    return state.accepted is not None and state.accepted.sha256 == arrival.fetched.sha256
-
-
-def _needed(state: FeedState) -> frozenset[str]:
-    kept = (state.accepted, state.held)
-    return frozenset(record.id for record in kept if record is not None)
-
-
-def _record(feed: Feed, arrival: Arrival, assessed: Assessed, now_s: int) -> VersionRecord:
-    fetched, read, change = arrival.fetched, assessed.read, assessed.change
-    judgement = assessed.judgement
-    return VersionRecord(
-        id=arrival.id,
-        sha256=fetched.sha256,
-        size=fetched.size,
-        at_s=arrival.at_s,
-        decided_at_s=now_s,
-        whole=fetched.whole,
-        verdict=judgement.verdict.value,
-        as_of_s=fetched.as_of_s,
-        origin=fetched.origin,
-        published_ms=fetched.published_ms,
-        remember=dict(fetched.remember),
-        reason=judgement.reason.value if judgement.reason is not None else "",
-        findings=tuple(f"{f.reason}: {f.detail}" for f in judgement.findings),
-        good=read.good,
-        bad=read.bad,
-        expired=read.expired,
-        passed_over=read.passed_over,
-        rejected={wrong.label: count for wrong, count in read.rejected.items()},
-        dropped={reason.value: n for reason, n in read.dropped.items() if n},
-        adjusted=dict(read.adjusted),
-        gained=change.gained if change is not None else 0,
-        lost=change.lost if change is not None else 0,
-        updated=change.updated if change is not None else 0,
-        settings=feed.digest,
-        list_name=feed.list_name,
-        meaning=feed.meaning,
-    )
 
 
 LARGE_BYTES = 8 << 20
-"""From here on the compiled kernels are worth the 0.6 s that they take to load, if a worker on this
-machine has compiled them."""
+"""From this size on the compiled kernels are worth the 0.6 s that they take to load, if a worker on
+this machine has compiled them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedJob:
-    """All that is needed to let a version in, or not."""
+    """A version and all that deciding on it needs, to be sent to another process."""
 
-    register: ListStoreSettings
+    list_store: ListStoreSettings
     state_dir: Path
     feed: Feed
     arrival: Arrival
@@ -368,10 +328,16 @@ def _work(packed: bytes) -> bytes:
 async def _take_in(job: FeedJob) -> VersionRecord:
     versions = Versions(job.state_dir, job.feed.name)
     async with (
-        await ListStore.connect(job.register) as register,
-        FeedStateStore.open(job.register) as book,
+        await ListStore.connect(job.list_store) as list_store,
+        FeedStateStore.open(job.list_store) as states,
     ):
         with versions.deciding():
-            return await take_in(
-                register, book, versions, job.feed, job.arrival, job.around, now_s()
+            applier = Applier(
+                list_store=list_store,
+                states=states,
+                versions=versions,
+                feed=job.feed,
+                around=job.around,
+                now_s=now_s(),
             )
+            return await applier.take_in(job.arrival)

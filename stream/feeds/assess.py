@@ -1,6 +1,6 @@
-"""Judging a feed's version without storing anything: read, compared with the list, weighed.
+"""Assess a feed's version: read it, compare it with its list, and judge it. Nothing is stored.
 
-What `feeds check` prints, and what `feeding.take_in` acts on.
+`feeds check` prints an assessment, `apply.py` acts on one.
 """
 
 import asyncio
@@ -24,7 +24,6 @@ from stream.feeds.gate import Judgement, Last, Seen, judge
 from stream.feeds.read import VersionRead, is_whole_list, read_version
 from stream.feeds.row_checks import Bounds
 from stream.feeds.transport import Fetched
-from stream.feeds.version_files import Versions
 from stream.lists.snapshot.build import columns_from
 from stream.lists.snapshot.merge import empty_columns
 from stream.lists.store.contents import CHANGES_MAX, entries_of
@@ -48,9 +47,10 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What a feed is judged by besides its own file: all circles' keys, emergency numbers.
+    """Everything that a feed is judged by besides its own file.
 
-    `home` is the country whose lists are ours, `agreements` those by which others share theirs.
+    `keys` are those of all circles, `emergency` the emergency numbers by country.
+    `home` is the country whose lists are ours, `agreements` are those by which others share theirs.
     """
 
     keys: Mapping[str, bytes]
@@ -59,7 +59,7 @@ class Surroundings:
     agreements: Agreements = field(default_factory=Agreements)
 
     def agreement_over(self, list_name: str, at_s: int) -> str:
-        """Return which agreement that shared the list has ended; "": none has."""
+        """Return a text on the agreement that shared the list and has ended; "": none has."""
         over = self.agreements.ended(list_name, self.home, at_s)
         if over is None:
             return ""
@@ -101,34 +101,34 @@ class Assessed:
 
 
 async def assess(
-    register: ListStore | None,
+    list_store: ListStore | None,
     feed: Feed,
     arrival: Arrival,
     around: Surroundings,
     last: Last | None,
     now_s: int,
-    versions: Versions,
+    rejects: Path,
     *,
     released: bool = False,
     move: Move | None = None,
 ) -> Assessed:
-    """Read, compare and judge a version; nothing is stored but its rejected rows.
+    """Read, compare and judge a version; write its rejected rows into the file `rejects`.
 
-    Without a list store it is compared with nothing. `move`: it takes the list to another key; what
-    is a fingerprint alone can then not be compared, and counts as new.
+    Without a list store it is compared with nothing. `move` takes the list to another key: what is
+    a fingerprint alone can then not be compared, and counts as new. `released`: a person let it in.
     """
     fetched = arrival.fetched
     allowed: Sequence[AllowEntry] = ()
     circle = feed.circle
-    if register is not None:
-        _, allowed = await register.allow_all()
-        circle = (await quick_head(register, feed.list_name)).circle
+    if list_store is not None:
+        _, allowed = await list_store.allow_all()
+        circle = (await quick_head(list_store, feed.list_name)).circle
     key = move.key if move is not None else around.key_of(circle)
     read = await asyncio.to_thread(
         read_version,
         feed,
         fetched.path,
-        versions.rejects(arrival.id),
+        rejects,
         key,
         around.bounds(feed, allowed),
         now_s,
@@ -137,11 +137,11 @@ async def assess(
     change = None
     if read.bare:
         change = _sizes(last, read)
-    elif register is not None and not read.unreadable:
+    elif list_store is not None and not read.unreadable:
         if move is None:
-            held = await _held(register, feed, read.columns, fetched.whole, key)
+            held = await _held(list_store, feed, read.columns, fetched.whole, key)
         else:
-            held = await _held(register, feed, read.columns, True, move.key_before)
+            held = await _held(list_store, feed, read.columns, True, move.key_before)
             held = await asyncio.to_thread(rehashed, held, key)
         clock = Clock(now_s, feed.renew_s)
         change = await asyncio.to_thread(
@@ -174,7 +174,7 @@ async def assess(
 def is_whole(feed: Feed, path: Path, *, said: bool) -> bool:
     """Return whether a version is the whole list.
 
-    A change file says so itself, else its transport did.
+    A change file says so itself. Of other files the transport `said` it.
     """
     if feed.format == "snapshot":
         return is_whole_list(path)
@@ -189,7 +189,7 @@ def is_whole(feed: Feed, path: Path, *, said: bool) -> bool:
 
 
 def _sizes(last: Last | None, read: VersionRead) -> Difference:
-    """Compare a bare filter by its size: it claims to hold so many numbers more or less."""
+    """Compare a bare filter with the last version by size: nothing else of it is known."""
     more = read.good - (last.numbers if last is not None else 0)
     none = empty_columns()
     return Difference(
@@ -197,35 +197,34 @@ def _sizes(last: Last | None, read: VersionRead) -> Difference:
     )
 
 
-async def _held(register: ListStore, feed: Feed, new: Columns, whole: bool, key: bytes) -> Columns:
-    """Return the feed's own reports on the list.
-
-    All, or for a small increment those of its numbers.
-    """
+async def _held(
+    list_store: ListStore, feed: Feed, new: Columns, whole: bool, key: bytes
+) -> Columns:
+    """Return the feed's own reports on the list: all, or for a small increment of its numbers."""
     if whole or len(new) > CHANGES_MAX:
-        _, columns = await entries_of(register, feed.list_name, key)
+        _, columns = await entries_of(list_store, feed.list_name, key)
         return await asyncio.to_thread(owned_by, columns, feed.owns)
     fingerprints: list[int] = np.unique(new.fingerprint).tolist()
-    reports = await register.reports(feed.list_name, fingerprints)
+    reports = await list_store.reports(feed.list_name, fingerprints)
     entries = [entry for found in reports.values() for entry in found if feed.owns(entry.source)]
     return columns_from(entries)
 
 
-async def quick_head(register: ListStore, name: str) -> ListHead:
-    """Return a list's head, without the changes since its base, which may be many.
+async def quick_head(list_store: ListStore, name: str) -> ListHead:
+    """Return a list's head without the changes since its base, which may be many.
 
     Raises ListUnknown.
     """
-    head = (await register.heads()).lists.get(name)
+    head = (await list_store.heads()).lists.get(name)
     if head is None:
         raise ListUnknown(unknown(name))
     return head
 
 
 def last_of(state: FeedState, list_name: str, *, renewal: bool = False) -> Last | None:
-    """Return the last accepted version, as the gate compares; `renewal`: the same bytes may come.
+    """Return the last accepted version as the gate compares it; `renewal`: the same bytes may come.
 
-    What was let into another list is nothing to compare with.
+    A version that was accepted into another list is nothing to compare with.
     """
     accepted = state.accepted
     if accepted is None or not accepted.is_of_list(list_name):

@@ -362,7 +362,7 @@ class Follower:
     async def _work_now(self, arrival: Arrival) -> VersionRecord:
         place = self._place
         job = FeedJob(
-            register=place.register,
+            list_store=place.register,
             state_dir=place.state_dir,
             feed=self.setup.feed,
             arrival=arrival,

@@ -1,7 +1,7 @@
 """The state of feeds, in Redis beside their lists; each step has its audit entry.
 
-A feed's fields and the audit entry that tells of them are written by one script, in a transaction
-with what is counted of it, so that a crash leaves all or nothing. Nothing here touches a list.
+One script writes a feed's fields and their audit entry, in a transaction with the counts, so that a
+crash leaves all or nothing. Nothing here touches a list.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from stream.core.model.errors import UNREADABLE, ListStoreLost, ListUnknown
 from stream.core.policy.list_scope import Scope
-from stream.feeds.feed import FeedState, VersionRecord
+from stream.feeds.feed import Feed, FeedState, VersionRecord
 from stream.feeds.gate import GateReason, Verdict
 from stream.lists.store import list_lua, redis_keys
 from stream.lists.store.audit_entries import FEED_FORGOTTEN
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class FeedStateStore(Closing):
-    """Use `async with FeedStateStore.open(settings) as store`. Methods may raise ListStoreDown."""
+    """Use `async with FeedStateStore.open(settings) as states`. Methods may raise ListStoreDown."""
 
     def __init__(self, redis: Redis) -> None:
         super().__init__(redis)
@@ -38,7 +38,7 @@ class FeedStateStore(Closing):
 
     @classmethod
     def open(cls, settings: ListStoreSettings) -> Self:
-        """At the same Redis as the list store."""
+        """Return the store at the Redis of the list store."""
         return cls(client(settings))
 
     async def names(self) -> list[str]:
@@ -52,7 +52,7 @@ class FeedStateStore(Closing):
         return sorted(found)
 
     async def forget(self, feed: str, list_name: str, by: By, detail: str) -> None:
-        """Nothing is remembered of a feed any more; the audit says who did it, and why."""
+        """Delete the state of a feed. The audit keeps who did it, and why."""
         fields = ("accepted", "held", "refused", "remembered", "confirmed_at_s", "tried_at_s")
         gone = [word for name in (*fields, "fault", "detail", "failures") for word in (name, "")]
         args: list[Any] = [list_name, by.actor, by.reason, FEED_FORGOTTEN, 0, detail, AUDIT_MAX]
@@ -65,9 +65,9 @@ class FeedStateStore(Closing):
         return self._state_of(feed, held)
 
     async def states(self, feeds: Sequence[str]) -> dict[str, FeedState]:
-        """Return the same of several, in one question to Redis.
+        """Return the states of several feeds with one request to Redis.
 
-        Of one that cannot be read, the fault says so: the others are there all the same.
+        A state that cannot be read has a fault that says so, and does not cost the others.
         """
         found = await self._held(feeds)
         return {feed: self._seen(feed, held) for feed, held in zip(feeds, found, strict=True)}
@@ -108,9 +108,9 @@ class FeedStateStore(Closing):
             raise ListStoreLost(f"{text}, and it begins anew") from error
 
     async def bound(self, list_name: str, scope: Scope, by: By) -> bool:
-        """Let everybody who decides calls know what the list's feed may list; whether that is new.
+        """Write at the list which numbers its feed may list; return True if that is new.
 
-        Raises ListUnknown.
+        Whoever decides calls reads it there. Raises ListUnknown.
         """
         with renamed(f"writing down what {list_name} may name"):
             answer: Any = await self._scope(
@@ -122,9 +122,10 @@ class FeedStateStore(Closing):
         return bool(answer[0] == 1)
 
     async def bound_again(self, list_name: str, scope: Scope, by: By) -> None:
-        """The same where the list does not say so: its feed's file changed, or Redis forgot it.
+        """Write the scope where the list has none or an old one of the same feed.
 
-        A list that is not there, or that another feed fills, stays as it is.
+        The feed's file may have changed, or Redis may have lost it. A list that is not there, or
+        that another feed fills, stays as it is.
         """
         with renamed(f"reading what {list_name} may name"):
             fields: Any = await self._redis.hmget(
@@ -137,61 +138,44 @@ class FeedStateStore(Closing):
             await self.bound(list_name, scope, by)
 
     async def tried(self, feed: str, at_s: int, fault: str, detail: str, failures: int) -> None:
-        """A try to fetch ended; `fault` "": it worked."""
-        await self._put(
-            feed,
-            {
-                "tried_at_s": str(at_s),
-                "fault": fault,
-                "detail": detail,
-                "failures": str(failures or ""),
-            },
-        )
+        """Record the end of a try to fetch; `fault` "": it worked."""
+        fields = {"tried_at_s": str(at_s), "fault": fault, "detail": detail}
+        await self._put(feed, {**fields, "failures": str(failures or "")})
 
     async def confirmed(self, feed: str, at_s: int, remember: Mapping[str, str]) -> None:
-        """The source says what it said before."""
+        """Record that the source has nothing new."""
         fields = {"confirmed_at_s": str(at_s), "remembered": _encoded(dict(remember))}
         await self._put(feed, fields)
 
     async def accepted(
-        self, feed: str, list_name: str, record: VersionRecord, by: By, effect: Effect | None = None
+        self, feed: Feed, record: VersionRecord, by: By, effect: Effect | None = None
     ) -> None:
-        """A version was stored: it is the last good one, and what was held is superseded."""
-        await self._put(
-            feed,
-            {
-                "accepted": _encoded(record),
-                "held": "",
-                "remembered": _encoded(record.remember),
-                "confirmed_at_s": str(record.at_s),
-            },
-            (list_name, by, record),
-            effect,
-        )
+        """Record that a version was stored. It replaces the last accepted and the held one."""
+        fields = {
+            "accepted": _encoded(record),
+            "held": "",
+            "remembered": _encoded(record.remember),
+            "confirmed_at_s": str(record.at_s),
+        }
+        await self._put(feed.name, fields, (feed.list_name, by, record), effect)
 
-    async def held(self, feed: str, list_name: str, record: VersionRecord, by: By) -> None:
-        """A version waits for a person; one that waited before is superseded."""
-        await self._put(feed, {"held": _encoded(record)}, (list_name, by, record))
+    async def held(self, feed: Feed, record: VersionRecord, by: By) -> None:
+        """Record that a version waits for a person. It replaces one that waited before."""
+        fields = {"held": _encoded(record)}
+        await self._put(feed.name, fields, (feed.list_name, by, record))
 
-    async def refused(self, feed: str, list_name: str, record: VersionRecord, by: By) -> None:
-        """A version never goes live; if it was held, it is not any more."""
+    async def refused(self, feed: Feed, record: VersionRecord, by: By) -> None:
+        """Record that a version never goes live. If it was held, it waits no more."""
         fields = {"refused": _encoded(record)}
-        if (await self.state(feed)).held == record or record.by:
+        if (await self.state(feed.name)).held == record or record.by:
             fields["held"] = ""
-        await self._put(feed, fields, (list_name, by, record))
+        await self._put(feed.name, fields, (feed.list_name, by, record))
 
     async def refused_unseen(self, feed: str, list_name: str, reason: GateReason, why: str) -> None:
-        """A version was refused before it could be kept; the audit records it once a series."""
+        """Record that a version was refused before it could be kept, once for a series of tries."""
         detail = _encoded({"feed": feed, "findings": (f"{reason}: {why}",)})
-        args: list[Any] = [
-            list_name,
-            f"feed:{feed}",
-            why[:200],
-            "feed_refused",
-            0,
-            detail,
-            AUDIT_MAX,
-        ]
+        args: list[Any] = [list_name, f"feed:{feed}", why[:200], "feed_refused", 0, detail]
+        args.append(AUDIT_MAX)
         with renamed(f"writing down what is known of feed {feed}"):
             async with self._redis.pipeline(transaction=True) as pipe:
                 await self._write(keys=[redis_keys.feed(feed)], args=args, client=pipe)

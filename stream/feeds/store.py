@@ -19,9 +19,9 @@ from stream.feeds.diff import REMOVED, Clock, Difference, difference, owned_by, 
 from stream.feeds.feed import Feed, VersionRecord
 from stream.lists.snapshot.merge import empty_columns, merged, replaced
 from stream.lists.store.contents import CHANGES_MAX, entries_of
-from stream.lists.store.heads import By, ListHead, Retraction
+from stream.lists.store.heads import By, Retraction
 from stream.lists.store.list_store import ListStore
-from stream.lists.store.rewrite import Draft, Move, Origin, rehashed, rewrite, unknown_rows
+from stream.lists.store.rewrite import Draft, Make, Move, Origin, rehashed, rewrite, unknown_rows
 from stream.lists.store.store_codec import REKEY
 
 
@@ -38,6 +38,13 @@ class Content:
     filter_data: bytes = b""
     late: frozenset[int] = frozenset()
 
+    def split(self) -> tuple[Columns, Columns]:
+        """Return the listed rows that the owner's filter holds or that need none, and the late."""
+        listed = rows_of(self.columns, self.columns.category != np.uint8(REMOVED))
+        late = np.array(sorted(self.late), np.uint64)
+        mask: NDArray[np.bool_] = (listed.number == 0) & np.isin(listed.fingerprint, late)
+        return rows_of(listed, ~mask), rows_of(listed, mask)
+
 
 @dataclass(frozen=True, slots=True)
 class Stored:
@@ -47,156 +54,160 @@ class Stored:
     rebuilt: bool
 
 
-async def store(
-    register: ListStore,
-    feed: Feed,
-    content: Content,
-    change: Difference,
-    key: bytes,
-    by: By,
-    now_s: int,
-    move: Move | None = None,
-) -> Stored:
-    """Replace the feed's reports on its list by `content`; reports of other sources stay.
+@dataclass(frozen=True, slots=True)
+class ListWriter:
+    """Writes one feed's reports. Methods raise ChangeConflict and the list store's faults.
 
-    `move` moves the list to another circle and rehashes the reports of other sources.
-
-    Up to `CHANGES_MAX` edits are written as changes, each atomic by itself and live at once, so the
-    work is in proportion to the difference. An owner's filter needs a new base, since only the
-    owner can make that filter. Raises ChangeConflict and the list store's faults. What was done by
-    then stays, and doing it again changes nothing.
+    What a method has done by then stays, and to do it again changes nothing.
     """
-    head = await quick_head(register, feed.list_name)
-    if move is not None:
-        return await _move(register, feed, content, move, by, now_s)
-    # The filter must hold what the changes over it hold, so with a filter even they are folded in.
-    needs_filter = content.filter_data and (change.changes or head.changes)
-    if not change.changes and not needs_filter:
-        return Stored(head.generation, rebuilt=False)
-    if change.changes <= CHANGES_MAX and not needs_filter:
-        return Stored(await _edit(register, feed.list_name, change, by), rebuilt=False)
-    return await _rebase(register, feed, content, change, key, by, now_s)
 
+    list_store: ListStore
+    feed: Feed
+    by: By
+    now_s: int
 
-async def _edit(register: ListStore, name: str, change: Difference, by: By) -> int:
-    written, retracted = change.written, change.retracted
-    entries = [written.entry(row) for row in range(len(written))]
-    gone = [retracted.entry(row) for row in range(len(retracted))]
-    generation = 0
-    # Additions come first: a number whose report changes its source is listed at every moment.
-    if entries:
-        generation = (await register.add(name, entries, by)).generation
-    if gone:
-        back = [Retraction(one.fingerprint, one.number, one.source) for one in gone]
-        generation = max(generation, (await register.retract(name, back, by)).generation)
-    return generation
+    async def store(
+        self, content: Content, change: Difference, key: bytes, move: Move | None = None
+    ) -> Stored:
+        """Replace the feed's reports on its list by `content`; reports of other sources stay.
 
+        `move` moves the list to another circle and rehashes the reports of other sources.
 
-async def _rebase(
-    register: ListStore,
-    feed: Feed,
-    content: Content,
-    change: Difference,
-    key: bytes,
-    by: By,
-    now_s: int,
-) -> Stored:
-    name, listed = feed.list_name, _listed(content.columns)
+        Up to `CHANGES_MAX` edits are written as changes, each atomic by itself and live at once, so
+        the work is in proportion to the difference. An owner's filter needs a new base, since only
+        the owner can make that filter.
+        """
+        head = await quick_head(self.list_store, self.feed.list_name)
+        if move is not None:
+            return await self._move(content, move)
+        # The filter must hold what the changes over it hold, so with a filter they are folded in.
+        needs_filter = content.filter_data and (change.changes or head.changes)
+        if not change.changes and not needs_filter:
+            return Stored(head.generation, rebuilt=False)
+        if change.changes <= CHANGES_MAX and not needs_filter:
+            return Stored(await self._edit(change), rebuilt=False)
+        return await self._rebase(content, change, key)
 
-    async def whole(draft: Draft) -> Columns:
-        old = await draft.columns(key)
-        late = _is_late(listed, content)
-        if late.any():
-            # The owner's filter does not hold them. As changes over the base to come they are
-            # written before it is published, so they are missing at no moment.
-            await _add(register, name, listed, late, by)
-        said = rows_of(listed, ~late)
-        if content.whole:
-            return await asyncio.to_thread(replaced, old, said, feed.owns)
-        left = await asyncio.to_thread(without, old, change.retracted)
-        return await asyncio.to_thread(merged, left, said)
+    async def _edit(self, change: Difference) -> int:
+        # Additions come first: a number whose report changes its source is listed at every moment.
+        generation = await self._add(change.written)
+        retracted = change.retracted
+        gone = [retracted.entry(row) for row in range(len(retracted))]
+        if gone:
+            back = [Retraction(one.fingerprint, one.number, one.source) for one in gone]
+            done = await self.list_store.retract(self.feed.list_name, back, self.by)
+            generation = max(generation, done.generation)
+        return generation
 
-    origin = Origin("import", by, filter_data=content.filter_data)
-    done = await rewrite(register, name, key, origin, whole, now_s)
-    return Stored(done.generation, rebuilt=True)
+    async def _add(self, columns: Columns) -> int:
+        """Add all rows as changes; return the list's generation, 0 where there is no row."""
+        if not len(columns):
+            return 0
+        entries = [columns.entry(row) for row in range(len(columns))]
+        return (await self.list_store.add(self.feed.list_name, entries, self.by)).generation
 
+    async def _rebase(self, content: Content, change: Difference, key: bytes) -> Stored:
+        said, late = content.split()
 
-async def _move(
-    register: ListStore, feed: Feed, content: Content, move: Move, by: By, now_s: int
-) -> Stored:
-    """Publish a base of the new circle, hashed with its key.
+        async def whole(draft: Draft) -> Columns:
+            old = await draft.columns(key)
+            # The owner's filter does not hold the late rows. As changes over the base to come they
+            # are written before it is published, so they are missing at no moment.
+            await self._add(late)
+            if content.whole:
+                return await asyncio.to_thread(replaced, old, said, self.feed.owns)
+            left = await asyncio.to_thread(without, old, change.retracted)
+            return await asyncio.to_thread(merged, left, said)
 
-    Raises SnapshotUnreadable where other sources' entries here are fingerprints alone.
-    """
-    name, listed = feed.list_name, _listed(content.columns)
-    late = _is_late(listed, content)
+        origin = Origin("import", self.by, filter_data=content.filter_data)
+        return await self._rewrite(key, origin, whole)
 
-    async def whole(draft: Draft) -> Columns:
-        old = await draft.columns(move.key_before)
-        if bare := unknown_rows(old, feed.owns):
-            raise SnapshotUnreadable(
-                f"{name}: of {bare:,} entries of other sources only fingerprints are known, and "
-                f"they cannot be hashed with the key of {move.circle}"
-            )
-        old = await asyncio.to_thread(rehashed, old, move.key)
-        return await asyncio.to_thread(replaced, old, rows_of(listed, ~late), feed.owns)
+    async def _move(self, content: Content, move: Move) -> Stored:
+        """Publish a base of the new circle, hashed with its key.
 
-    origin = Origin(REKEY, by, filter_data=content.filter_data, circle=move.circle)
-    done = await rewrite(register, name, move.key, origin, whole, now_s)
-    if not late.any():
+        Raises SnapshotUnreadable where other sources' entries here are fingerprints alone.
+        """
+        said, late = content.split()
+
+        async def whole(draft: Draft) -> Columns:
+            old = await draft.columns(move.key_before)
+            if bare := unknown_rows(old, self.feed.owns):
+                raise SnapshotUnreadable(
+                    f"{self.feed.list_name}: of {bare:,} entries of other sources only "
+                    f"fingerprints are known, and they cannot be hashed with the key of {move.circle}"
+                )
+            old = await asyncio.to_thread(rehashed, old, move.key)
+            return await asyncio.to_thread(replaced, old, said, self.feed.owns)
+
+        origin = Origin(REKEY, self.by, filter_data=content.filter_data, circle=move.circle)
+        done = await self._rewrite(move.key, origin, whole)
+        # Only now: over the old base their new fingerprints would be those of other numbers.
+        return replace(done, generation=await self._add(late) or done.generation)
+
+    async def store_bare(self, data: bytes, key: bytes, circle: str = "") -> Stored:
+        """Make the bare filter in `data` the feed's list; `circle` moves the list to that circle.
+
+        Nothing confirms the matches of a bare filter, and nothing can be added to it. Raises
+        ConfigInvalid for a list with entries of other sources, which would be lost.
+        """
+        name = self.feed.list_name
+
+        async def alone(draft: Draft) -> bytes:
+            if draft.state.changes or await self._has_entries(draft.reservation.old_base):
+                text = "holds entries; a bare filter is a whole list: give the feed its own list"
+                raise ConfigInvalid((f"feed {self.feed.name}: list {name} {text}",))
+            return data
+
+        samples = np.array([text.encode() for text in self.feed.samples], "S16")
+        origin = Origin(
+            REKEY if circle else "import",
+            self.by,
+            samples=samples if len(samples) else None,
+            circle=circle,
+        )
+        return await self._rewrite(key, origin, alone)
+
+    async def _rewrite(self, key: bytes, origin: Origin, make: Make) -> Stored:
+        name = self.feed.list_name
+        done = await rewrite(self.list_store, name, key, origin, make, self.now_s)
         return Stored(done.generation, rebuilt=True)
-    # Only now: over the old base their new fingerprints would be those of other numbers.
-    return Stored(await _add(register, name, listed, late, by), rebuilt=True)
 
+    async def _has_entries(self, base: int) -> bool:
+        if not base:
+            return False
+        manifest = decode_manifest(await self.list_store.manifest(self.feed.list_name, base))
+        return manifest.has_entries and manifest.count > 0
 
-def _listed(columns: Columns) -> Columns:
-    return rows_of(columns, columns.category != np.uint8(REMOVED))
+    async def leave(self, name: str, keys: Mapping[str, bytes]) -> int:
+        """Remove all reports of the feed from list `name`; return their count. Safe to repeat.
 
+        A bare filter belongs to one feed, so the list is emptied: the caller knows that this feed
+        filled it. Raises ConfigInvalid without the key of the list's circle.
+        """
+        head = (await self.list_store.heads()).lists.get(name)
+        if head is None:
+            return 0
+        if head.circle not in keys:
+            raise ConfigInvalid((f"no key for circle {head.circle} of {name}",))
+        key, none = keys[head.circle], empty_columns()
+        try:
+            _, columns = await entries_of(self.list_store, name, key)
+        except SnapshotUnreadable:  # a bare filter
 
-def _is_late(columns: Columns, content: Content) -> NDArray[np.bool_]:
-    """Mark the rows that are fingerprints alone and that the owner's filter does not hold."""
-    late = np.array(sorted(content.late), np.uint64)
-    mask: NDArray[np.bool_] = (columns.number == 0) & np.isin(columns.fingerprint, late)
-    return mask
+            async def nothing(_: Draft) -> Columns:
+                return none
 
-
-async def _add(
-    register: ListStore, name: str, columns: Columns, rows: NDArray[np.bool_], by: By
-) -> int:
-    entries = [columns.entry(row) for row in np.flatnonzero(rows).tolist()]
-    return (await register.add(name, entries, by)).generation
-
-
-async def store_bare(
-    register: ListStore, feed: Feed, data: bytes, key: bytes, by: By, now_s: int, circle: str = ""
-) -> Stored:
-    """Make the bare filter in `data` the feed's list; `circle` moves the list to that circle.
-
-    Nothing confirms the matches of a bare filter, and nothing can be added to it. Raises
-    ConfigInvalid for a list with entries of other sources, which would be lost, ChangeConflict and
-    the list store's faults.
-    """
-    name = feed.list_name
-
-    async def alone(draft: Draft) -> bytes:
-        if draft.state.changes or await _has_entries(register, name, draft.reservation.old_base):
-            text = "holds entries; a bare filter is a whole list: give the feed a list of its own"
-            raise ConfigInvalid((f"feed {feed.name}: list {name} {text}",))
-        return data
-
-    samples = np.array([text.encode() for text in feed.samples], "S16")
-    origin = Origin(
-        REKEY if circle else "import", by, samples=samples if len(samples) else None, circle=circle
-    )
-    done = await rewrite(register, name, key, origin, alone, now_s)
-    return Stored(done.generation, rebuilt=True)
-
-
-async def _has_entries(register: ListStore, name: str, base: int) -> bool:
-    if not base:
-        return False
-    manifest = decode_manifest(await register.manifest(name, base))
-    return manifest.has_entries and manifest.count > 0
+            origin = Origin("import", self.by)
+            await rewrite(self.list_store, name, key, origin, nothing, self.now_s)
+            return head.count
+        held = await asyncio.to_thread(owned_by, columns, self.feed.owns)
+        if not len(held):
+            return 0
+        clock = Clock(self.now_s, 0)
+        change = difference(held, none, own=self.feed.name, whole=True, clock=clock)
+        there = replace(self, feed=replace(self.feed, list_name=name))
+        await there.store(Content(none, whole=True), change, key)
+        return len(held)
 
 
 def lists_to_leave(last: VersionRecord | None, list_name: str) -> tuple[str, ...]:
@@ -208,40 +219,3 @@ def lists_to_leave(last: VersionRecord | None, list_name: str) -> tuple[str, ...
         return ()
     filled = dict.fromkeys((*last.to_leave, last.list_name))
     return tuple(name for name in filled if name not in {"", list_name})
-
-
-async def leave(
-    register: ListStore, feed: Feed, name: str, keys: Mapping[str, bytes], by: By, now_s: int
-) -> int:
-    """Remove all reports of the feed from list `name`; return their count. Safe to repeat.
-
-    A bare filter belongs to one feed, so the list is emptied: the caller knows that this feed
-    filled it. Raises ConfigInvalid without the key of the list's circle, ChangeConflict, and the
-    list store's faults.
-    """
-    head = (await register.heads()).lists.get(name)
-    if head is None:
-        return 0
-    if head.circle not in keys:
-        raise ConfigInvalid((f"no key for circle {head.circle} of {name}",))
-    key = keys[head.circle]
-    try:
-        _, columns = await entries_of(register, name, key)
-    except SnapshotUnreadable:
-        return await _empty(register, head, key, by, now_s)
-    held = await asyncio.to_thread(owned_by, columns, feed.owns)
-    if not len(held):
-        return 0
-    none = empty_columns()
-    change = difference(held, none, own=feed.name, whole=True, clock=Clock(now_s, 0))
-    there = replace(feed, list_name=name)
-    await store(register, there, Content(none, whole=True), change, key, by, now_s)
-    return len(held)
-
-
-async def _empty(register: ListStore, head: ListHead, key: bytes, by: By, now_s: int) -> int:
-    async def nothing(_: Draft) -> Columns:
-        return empty_columns()
-
-    await rewrite(register, head.name, key, Origin("import", by), nothing, now_s)
-    return head.count

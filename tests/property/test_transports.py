@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.core.model.errors import FeedDown, FeedFault
-from stream.feeds.transports.http_get import WAIT_S_MOST, date_s, digests, fresh_s, retry_after_s
+from stream.feeds.transports.http_get import WAIT_S_MOST, digests, fresh_s, retry_after_s
 from stream.feeds.transports.intake import Intake, checksum_in
-from stream.feeds.transports.landing import landing
+from stream.feeds.transports.landing import date_s, landing
 from stream.feeds.transports.unpack import STEP_BYTES, unpacker
 
 if sys.version_info >= (3, 14):

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from stream.config.feed_files import House, read_feed
 from stream.config.settings import load
 from stream.core.numbers.prefix_entries import STRICT
-from stream.feeds.apply import refuse, release, take_in
+from stream.feeds.apply import Applier
 from stream.feeds.assess import Arrival, Surroundings
 from stream.feeds.feed import FeedState, VersionRecord
 from stream.feeds.feed_follower import PRELOADED, Workplace
@@ -107,16 +107,19 @@ class Partner:
             fetched = replace(fetched, whole=whole, as_of_s=said.pop("as_of_s", self.now_s))
             return await self.take(Arrival(fetched=fetched, at_s=self.now_s, **said))
 
-    async def take(self, arrival: Arrival) -> VersionRecord:
-        return await take_in(
-            self.register,
-            self.book,
-            self.versions,
-            self.setup.feed,
-            arrival,
-            self.around,
-            self.now_s,
+    @property
+    def applier(self) -> Applier:
+        return Applier(
+            list_store=self.register,
+            states=self.book,
+            versions=self.versions,
+            feed=self.setup.feed,
+            around=self.around,
+            now_s=self.now_s,
         )
+
+    async def take(self, arrival: Arrival) -> VersionRecord:
+        return await self.applier.take_in(arrival)
 
     async def said(self, lines: Sequence[str], **options) -> VersionRecord:
         self.says(lines)
@@ -131,21 +134,12 @@ class Partner:
     async def release(self) -> VersionRecord:
         held = (await self.state()).held
         assert held is not None
-        return await release(
-            self.register,
-            self.book,
-            self.versions,
-            self.setup.feed,
-            held,
-            self.around,
-            OPERATOR,
-            self.now_s,
-        )
+        return await self.applier.release(held, OPERATOR)
 
     async def refuse(self) -> VersionRecord:
         held = (await self.state()).held
         assert held is not None
-        return await refuse(self.book, self.versions, self.setup.feed, held, OPERATOR, self.now_s)
+        return await self.applier.refuse(held, OPERATOR)
 
 
 def fetched_again(path: Path, record: VersionRecord) -> Fetched:

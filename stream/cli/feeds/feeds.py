@@ -31,7 +31,7 @@ from stream.config.feed_files import house_of, read_each, read_feed
 from stream.config.sections import feed_paths
 from stream.config.settings import Settings
 from stream.core.model.errors import ConfigInvalid, FeedDown, FeedFault
-from stream.feeds import apply
+from stream.feeds.apply import Applier
 from stream.feeds.feed import FeedState, VersionRecord
 from stream.feeds.feed_follower import Follower, Workplace, in_words, put_away
 from stream.feeds.feed_sources import FeedSetup
@@ -227,14 +227,10 @@ def diff_(
 
     async def work(register: ListStore, book: FeedStateStore) -> Difference:
         held = _waiting(await book.state(name), name, version)
-        versions, around = (
-            Versions(Path(settings.lists.state_dir), name),
-            feeds.around_of(settings),
-        )
-        if versions.file(held.id) is None:
+        applier = _applier(register, book, settings, setup)
+        if applier.versions.file(held.id) is None:
             fail(f"the file of version {held.id} is not on this machine: pull it again", USAGE)
-        around = feeds.around_of(settings)
-        return await apply.would_change(register, book, versions, setup.feed, held, around, now_s())
+        return await applier.would_change(held)
 
     found = _with_book(settings, work)
     write_out(output, (piece.encode() for piece in written(found, form)))  # type: ignore[arg-type]
@@ -262,19 +258,16 @@ def release_(
     setup = _setup(settings, name)
 
     async def work(register: ListStore, book: FeedStateStore) -> VersionRecord:
-        versions = Versions(Path(settings.lists.state_dir), name)
-        with versions.deciding():
+        applier = _applier(register, book, settings, setup)
+        with applier.versions.deciding():
             held = _waiting(await book.state(name), name, version)
-            if versions.file(held.id) is None:
+            if applier.versions.file(held.id) is None:
                 fail(f"the file of version {held.id} is not on this machine: pull it again", USAGE)
             if not held.is_meant_as(setup.feed):
                 text = f"the file of {name} has changed since version {held.id} was held"
                 fail(f"{text}: `ringfence feeds pull {name}` judges it anew", NOTHING_DONE)
-            around = feeds.around_of(settings)
-            record = await apply.release(
-                register, book, versions, setup.feed, held, around, who, now_s()
-            )
-            await _put_away(setup, versions, record)
+            record = await applier.release(held, who)
+            await _put_away(setup, applier.versions, record)
             return record
 
     _told(setup, _with_book(settings, work), settings, as_json=as_json)
@@ -297,12 +290,12 @@ def refuse_(
     own(settings.lists.state_dir)
     setup = _setup(settings, name)
 
-    async def work(_: ListStore, book: FeedStateStore) -> VersionRecord:
-        versions = Versions(Path(settings.lists.state_dir), name)
-        with versions.deciding():
+    async def work(register: ListStore, book: FeedStateStore) -> VersionRecord:
+        applier = _applier(register, book, settings, setup)
+        with applier.versions.deciding():
             held = _waiting(await book.state(name), name, version)
-            record = await apply.refuse(book, versions, setup.feed, held, who, now_s())
-            await _put_away(setup, versions, record)
+            record = await applier.refuse(held, who)
+            await _put_away(setup, applier.versions, record)
             return record
 
     record = _with_book(settings, work)
@@ -310,6 +303,19 @@ def refuse_(
         print_json({"feed": name, **record_json(record)})
     else:
         say(f"{name}: version {record.id} is refused; the last good one stays")
+
+
+def _applier(
+    register: ListStore, states: FeedStateStore, settings: Settings, setup: FeedSetup
+) -> Applier:
+    return Applier(
+        list_store=register,
+        states=states,
+        versions=Versions(Path(settings.lists.state_dir), setup.feed.name),
+        feed=setup.feed,
+        around=feeds.around_of(settings),
+        now_s=now_s(),
+    )
 
 
 async def _put_away(setup: FeedSetup, versions: Versions, record: VersionRecord) -> None:

@@ -189,6 +189,7 @@ async def _assessed(
 ) -> tuple[Assessed, str]:
     """What is found, and why it was compared with nothing ("": it was compared)."""
     around, unknown = around_of(settings), "no --feed was given"
+    rejects = versions.rejects(arrival.id)
     if compared:
         try:
             async with (
@@ -196,13 +197,13 @@ async def _assessed(
                 FeedStateStore.open(settings.list_store()) as book,
             ):
                 last = last_of(await book.state(feed.name), feed.list_name)
-                found = await assess(register, feed, arrival, around, last, now_s(), versions)
+                found = await assess(register, feed, arrival, around, last, now_s(), rejects)
                 return found, ""
         except ListUnknown:
             unknown = f"there is no list {feed.list_name} yet; the first version makes it"
         except (ListStoreDown, ListStoreUnsafe) as fault:
             unknown = f"the register cannot be asked ({fault})"
-    return await assess(None, feed, arrival, around, None, now_s(), versions), unknown
+    return await assess(None, feed, arrival, around, None, now_s(), rejects), unknown
 
 
 def _rejected(path: Path) -> list[dict[str, str]]:

@@ -15,7 +15,7 @@ from stream.config.settings import Settings
 from stream.core.model.errors import SnapshotUnreadable
 from stream.feeds.feed import Feed, VersionRecord
 from stream.feeds.state_store import FeedStateStore
-from stream.feeds.store import leave, lists_to_leave
+from stream.feeds.store import ListWriter, lists_to_leave
 from stream.lists.store.contents import entries_of
 from stream.lists.store.list_store import ListStore
 from stream.ops.schema import checks
@@ -48,8 +48,9 @@ def forget(
             feed = Feed(name=name, list_name="", owner="", contact="", format="text")
             keys = settings.circle_keys()
             last, gone = (await book.state(name)).accepted, {}
+            writer = ListWriter(register, feed, who, now_s())
             for one in await _lists(register, feed, last, keys):
-                if count := await leave(register, feed, one, keys, who, now_s()):
+                if count := await writer.leave(one, keys):
                     gone[one] = count
             if not known and not gone:
                 fail(f"nothing is known of a feed {name}", USAGE)
