@@ -14,19 +14,15 @@ from pathlib import Path
 
 from stream.core.model.entry import Columns
 from stream.feeds.detection.column_names import names_call_records
-from stream.feeds.detection.table_head import keys_in, names_in
 from stream.feeds.formats.rows import Format, InputUnreadable, Wrong
 from stream.feeds.lookalikes import Tally, sampled
-from stream.feeds.open import Rejects, lines_of, read_rows, words_of
+from stream.feeds.open import Rejects, names_of, read_rows, words_of
 from stream.feeds.parse import ColumnBuilder, Defaults, Parser
 from stream.lists.snapshot.merge import empty_columns, held_in, merged
 from stream.lists.store.contents import CHANGES_MAX, head_of
 from stream.lists.store.heads import By, Outcome, no_progress
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.rewrite import Draft, Origin, Stage, rewrite
-
-_HEAD_LINES = 100
-"""Of a table, in which its header is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +103,7 @@ def _doubt(request: ImportRequest, tally: Tally) -> str:
         return f"what is read as numbers looks like {looks[0].value} ({looks[1]})"
     if request.kind == "text" or request.names is not None:
         return ""
-    lines = list(next(lines_of(request.path), [])[:_HEAD_LINES])
-    names = keys_in(lines) if request.kind == "jsonl" else names_in(lines)
-    if names_call_records(names):
+    if names_call_records(names_of(request.path, request.kind)):
         return "its columns are those of call records, whose callers are everybody who called"
     return ""
 

@@ -18,6 +18,7 @@ from stream.core.model import csv_cells
 from stream.core.model.entry import Category
 from stream.core.model.errors import FilterUnreadable
 from stream.feeds.detection.foreign_files import what_it_is
+from stream.feeds.detection.table_head import keys_in, names_in
 from stream.feeds.formats import csv as csv_format
 from stream.feeds.formats import ftc, lines, misp, phoneblock, ringfence, stix
 from stream.feeds.formats.byte_columns import line_bytes
@@ -35,23 +36,12 @@ from stream.feeds.misp_folder import is_folder, read_folder
 from stream.lists.snapshot.durable_files import written
 from stream.lists.store.heads import Progress, no_progress
 
-__all__ = [
-    "FORMATS",
-    "Format",
-    "Rejects",
-    "encoding_of",
-    "format_of",
-    "has_rows",
-    "lines_of",
-    "read_bare",
-    "read_header",
-    "read_rows",
-    "words_of",
-]
 FORMATS: tuple[Format, ...] = tuple(kind for kind in get_args(Format) if kind != "snapshot")
 """Those that people and programs write as files; the other comes out of a repository alone."""
 PIECE = 2 << 20
 """Bytes read at a time: some 50,000 rows, whose Python objects, if need be, take about 40 MB."""
+_HEAD_LINES = 100
+"""Lines of a table among which its header is: offices put titles above it."""
 _WORDS: Mapping[Format, Mapping[str, Category]] = {
     "stix": stix.WORDS,
     "phoneblock": phoneblock.WORDS,
@@ -153,6 +143,12 @@ def read_header(path: Path) -> ringfence.Header:
 def lines_of(path: Path, encoding: str | None = None) -> Iterator[Lines]:
     """Yield the lines of a text file, chunk by chunk. Raises InputUnreadable."""
     return line_bytes(_pieces(path, encoding, no_progress))
+
+
+def names_of(path: Path, kind: Format, encoding: str | None = None) -> tuple[str, ...]:
+    """Return the names of a CSV's columns, or of the first JSON object's keys, as paths."""
+    lines = list(next(lines_of(path, encoding), [])[:_HEAD_LINES])
+    return keys_in(lines) if kind == "jsonl" else names_in(lines)
 
 
 def read_bare(path: Path, key: bytes, samples: NDArray[np.bytes_] | None = None) -> bytes:

@@ -80,7 +80,7 @@ class ListWriter:
         head = await quick_head(self.list_store, self.feed.list_name)
         if move is not None:
             return await self._move(content, move)
-        # The filter must hold what the changes over it hold, so with a filter they are folded in.
+        # The filter must hold what the changes over it hold: with a filter they are folded in.
         needs_filter = content.filter_data and (change.changes or head.changes)
         if not change.changes and not needs_filter:
             return Stored(head.generation, rebuilt=False)
@@ -134,7 +134,8 @@ class ListWriter:
             if bare := unknown_rows(old, self.feed.owns):
                 raise SnapshotUnreadable(
                     f"{self.feed.list_name}: of {bare:,} entries of other sources only "
-                    f"fingerprints are known, and they cannot be hashed with the key of {move.circle}"
+                    "fingerprints are known, and they cannot be hashed with the key of "
+                    f"{move.circle}"
                 )
             old = await asyncio.to_thread(rehashed, old, move.key)
             return await asyncio.to_thread(replaced, old, said, self.feed.owns)
