@@ -1,5 +1,17 @@
-"""A feed's way: transport, open, parse, check, assess, gate, apply, store.
+"""Feeds: partners' lists on their way into the list store.
 
-`read` takes a version through the first stages, `apply` through the others; `job` does it in a
-process of its own. `transports` brings bytes, `formats` reads them, `detection` proposes a format.
+| stage | file | in -> out |
+|---|---|---|
+| fetch | `transports/`, protocol in `transport.py` | a partner's server -> one complete file |
+| open | `open.py` with `formats/` | the file -> `Rows` of texts |
+| parse | `parse.py` with `value_parsers.py` | `Rows` -> numbers, times, categories; rejected rows |
+| check | `row_checks.py`, `lookalikes.py` | parsed rows -> the rows that a feed may not bring |
+| read | `read.py` | all three, for one file -> `VersionRead` |
+| assess | `assess.py` with `diff.py` | `VersionRead` and the list -> facts about the version |
+| gate | `gate.py` | facts -> verdict: accepted, same, held, refused |
+| apply | `apply.py` in a process of its own (`subprocess_job.py`) | verdict -> what is done |
+| store | `store.py` | an accepted version -> the list store |
+
+`version_files.py` keeps the files and `state_store.py` the state of a feed between its versions.
+`import_file.py` is the way of a file that an operator loads. `detection/` proposes a feed file.
 """

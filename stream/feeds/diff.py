@@ -19,11 +19,11 @@ REMOVED = 255
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Rows of the new version that are to be written, and rows of the held ones to be retracted.
+    """The rows of a new version to write, and the rows on the list to retract.
 
-    `written` are new or changed reports, `updated` of them changed ones; `retracted` held ones.
-    `numbers` are those that the feed then lists, of all that it was compared with; `gained` and
-    `lost` of them from now on, or no more. `fresh` uint64: the fingerprints of those gained.
+    `written` are new or changed reports; `updated` counts the changed ones. `numbers` counts what
+    the feed lists afterwards, of all that it was compared with. `gained` and `lost` count numbers
+    that come and go. `fresh` (uint64) are the fingerprints of those gained.
     """
 
     written: Columns
@@ -42,7 +42,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """The time, and the age at which rows without times are renewed: see `Feed.renew_s`."""
+    """The time, and the age at which rows without times are renewed (`Feed.renew_s`)."""
 
     now_s: int
     renew_s: int
@@ -55,7 +55,7 @@ def rows_of(columns: Columns, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Co
 
 
 def owned_by(columns: Columns, owns: Callable[[str], bool]) -> Columns:
-    """Return the reports of the sources that `owns` says."""
+    """Return the reports whose source `owns` accepts."""
     owned = np.array([owns(name) for name in columns.sources] or [False])
     return rows_of(columns, owned[columns.source])
 
@@ -63,12 +63,12 @@ def owned_by(columns: Columns, owns: Callable[[str], bool]) -> Columns:
 def difference(
     held: Columns, new: Columns, *, own: str, whole: bool, clock: Clock, states: bool = False
 ) -> Difference:
-    """Return what `new` changes in `held`, the reports of feed `own` alone.
+    """Return the changes that `new` makes to `held`, which are reports of feed `own` alone.
 
-    `whole`: what is not in `new` goes. Else only tombstones take something off, and `held` needs
-    to have no more than the numbers that `new` names. A tombstone that names no source, and so
-    carries the feed's own name, takes all reports off but those that `new` has of the number; with
-    `states` any row does, since all that holds of its number is there.
+    `whole`: a report that is not in `new` is retracted. Else only tombstones retract, and `held`
+    may be reduced to the numbers that `new` names. A tombstone without a source has the feed's own
+    name. It retracts all reports of its number, except those that `new` has. With `states` any row
+    does so, since `new` then has all that holds of its number.
     """
     ours, theirs = _matched(held, new)
     gone = new.category[theirs] == REMOVED
@@ -105,17 +105,14 @@ def difference(
 
 
 def _distinct(ordered: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return each of some fingerprints in order, once.
-
-    A hash table would take ten times as long.
-    """
+    """Return each of some ordered fingerprints once. A hash table would take ten times as long."""
     first = np.ones(len(ordered), np.bool_)
     np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
     return ordered[first]
 
 
 def _shared(some: NDArray[np.uint64], others: NDArray[np.uint64]) -> int:
-    """Return how many fingerprints are in both; each is in order, and has none twice."""
+    """Count the fingerprints in both; each is ordered, and has none twice."""
     if not len(others):
         return 0
     at = np.minimum(np.searchsorted(others, some), len(others) - 1)
@@ -123,7 +120,7 @@ def _shared(some: NDArray[np.uint64], others: NDArray[np.uint64]) -> int:
 
 
 def _matched(held: Columns, new: Columns) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return rows of both that are the same source's report of the same number."""
+    """Return the rows of both that are the same source's report of the same number."""
     places = {name: place for place, name in enumerate(held.sources)}
     moved = [places.setdefault(name, len(places)) for name in new.sources]
     source = np.concatenate(
@@ -139,7 +136,7 @@ def _matched(held: Columns, new: Columns) -> tuple[NDArray[np.int64], NDArray[np
 def _differs(
     held: Columns, new: Columns, ours: NDArray[np.int64], theirs: NDArray[np.int64], clock: Clock
 ) -> NDArray[np.bool_]:
-    """Mark matched rows that differ. Times that only moved on with the clock do not count."""
+    """Mark the matched rows that differ. A time that moved on with the clock does not count."""
     differs: NDArray[np.bool_] = held.category[ours] != new.category[theirs]
     differs |= held.confidence[ours] != new.confidence[theirs]
     was, now = held.reported_at[ours].astype(np.int64), new.reported_at[theirs].astype(np.int64)
@@ -153,7 +150,7 @@ def _differs(
 
 
 def without(columns: Columns, gone: Columns) -> Columns:
-    """`columns` less the reports of the same numbers and sources in `gone`."""
+    """Return `columns` without the reports whose number and source are in `gone`."""
     kept = np.ones(len(columns), np.bool_)
     kept[_matched(columns, gone)[0]] = False
     return rows_of(columns, kept)

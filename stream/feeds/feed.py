@@ -1,4 +1,4 @@
-"""A partner's feed as the list's way knows it, and what is remembered of one. Values only."""
+"""A partner's feed: its settings, a record of each version, and its state. Values only."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,21 +15,20 @@ from stream.feeds.parse import Defaults
 from stream.feeds.value_parsers import Dates
 
 ID_CHARS = 12
-"""A version is named by the beginning of its SHA-256: enough to tell a feed's versions apart."""
+"""Characters of a version's SHA-256 that name it: enough to tell one feed's versions apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feed:
     """The settings that turn a feed's bytes into reports.
 
-    `expires_after_s` is the life of a report whose row names no end. A report that only says again
-    what is on the list is written again once it is older than `renew_s`. `codes` are the country
-    calling codes that it may list, None: all; `own` the carrier's own numbers and prefixes, which
-    none may list; `prefixes` how short a prefix may be; `speaks_for` the sources that rows may
-    name, empty: any. `samples` are numbers known to be on a
-    bare filter. `circle` is that of the list, should it have to be made. `digest` changes with
-    any setting that a verdict depends on, `meaning` with any that says what of its rows is listed,
-    and where.
+    `expires_after_s` is the life of a report whose row names no end. A report that repeats what is
+    on the list is written again once it is older than `renew_s`. `codes` are the country calling
+    codes that the feed may list, None: all. `own` are the carrier's own numbers and prefixes, which
+    no feed may list. `prefixes` says how short a prefix may be. `speaks_for` are the sources that
+    rows may name, empty: any. `samples` are numbers known to be on a bare filter. `circle` is used
+    if the list does not exist yet. `digest` changes with any setting that a verdict depends on,
+    `meaning` with any setting that decides which of its rows are listed, and where.
     """
 
     name: str
@@ -64,7 +63,7 @@ class Feed:
 
     @property
     def scope(self) -> Scope:
-        """The scope of the feed, for those who match calls with its list."""
+        """The numbers that the feed may list, for matching calls with its list."""
         return Scope(self.name, self.codes)
 
     def owns(self, source: str) -> bool:
@@ -93,16 +92,15 @@ class Feed:
 
 
 class VersionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One version of a feed: what it was, what was found in it, and what became of it.
+    """One version of a feed: its content in figures, and the verdict on it.
 
-    Stands in Redis for the last accepted, held and refused one, and as `report.json` beside its
-    file. `id` names it, `at_s` is when it was fetched, `decided_at_s` when the verdict was made.
-    `whole_at_s`: when the last whole version came, this one or one before. `numbers` are those that
-    the feed has on its list after it. `published_ms` as in `Fetched`. `rejected`, `dropped`,
-    `adjusted` count rows by reason. `by` and `why` are a person's, who released or refused it.
-    `list_name` is the list that it was meant for, `meaning` that of the feed's file then; both ""
-    in a record of before they were kept. `to_leave` are lists that it filled before, and that may
-    have reports of it until a whole version comes.
+    Redis keeps that of the last accepted, held and refused version; `report.json` lies beside each
+    file. `at_s` is the time of the fetch, `decided_at_s` that of the verdict, `whole_at_s` that of
+    the last whole version, this one or an earlier. `numbers` counts what the feed has on its list
+    afterwards. `published_ms` is as in `Fetched`. `rejected`, `dropped` and `adjusted` count rows
+    by reason. `by` and `why` are those of the person who released or refused it. `list_name` and
+    `meaning` are those of the feed's file at that time, "" in old records. `to_leave` are lists
+    that the feed filled before; they may have its reports until a whole version comes.
     """
 
     id: str
@@ -141,7 +139,7 @@ class VersionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     to_leave: tuple[str, ...] = ()
 
     def is_meant_as(self, feed: Feed) -> bool:
-        """Return whether the feed's file still says of it what it said then."""
+        """Return whether the feed's file still gives it the same meaning."""
         return self.meaning in {"", feed.meaning}
 
     def is_of_list(self, name: str) -> bool:
@@ -153,9 +151,9 @@ class VersionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 class FeedState:
     """The state of a feed between its versions; all in Redis.
 
-    `confirmed_at_s` is when its source last said what it has to say, new or not; `tried_at_s` the
-    last try. `fault` and `detail` say why that failed, "" if it did not; `failures` how many did
-    one after the other.
+    `confirmed_at_s` is the time of the last answer of its source, new or not; `tried_at_s` that of
+    the last try. `fault` and `detail` say why that try failed, "": it did not. `failures` counts
+    failed tries in a row.
     """
 
     accepted: VersionRecord | None = None
@@ -169,9 +167,9 @@ class FeedState:
     failures: int = 0
 
     def is_meant_otherwise(self, feed: Feed) -> bool:
-        """Return whether the feed's file says something else now of the version that is live.
+        """Return whether the feed's file gives the live version another meaning now.
 
-        Not where those very bytes were judged by what it says now, and not let in.
+        False if those very bytes were judged by the new meaning and not accepted.
         """
         live = self.accepted
         if live is None or live.is_meant_as(feed):
@@ -181,4 +179,4 @@ class FeedState:
 
 
 Tell = Callable[[str], None]
-"""Called with a sentence of what is being done."""
+"""Called with a sentence about the work at hand."""

@@ -1,7 +1,8 @@
-"""May this version of a feed take the last one's place?
+"""The gate: may this version of a feed replace the last one?
 
-Pure: facts about a version in, a verdict with its reasons out. What was never decided here goes
-live nowhere; the last accepted version stays until a newer one is accepted or a person releases it.
+Pure: facts about a version in, a verdict with its reasons out. No version goes live without a
+verdict from here. The last accepted version stays until a newer one is accepted, or released by a
+person.
 """
 
 from collections.abc import Mapping
@@ -14,8 +15,8 @@ from stream.core.model.errors import FeedFault
 
 Handling = Literal["drop", "hold", "refuse"]
 """Handling of rows that a feed may not bring: drop and count them, hold the version for a person,
-or refuse it. Whatever is configured, such rows themselves never go live but by a person's release,
-and those of `NEVER_LIVE` not even then.
+or refuse it. Whatever is configured, such rows go live only by a person's release, and those of
+`NEVER_LIVE` not even then.
 """
 
 
@@ -33,9 +34,9 @@ class Verdict(StrEnum):
 
 
 class GateReason(StrEnum):
-    """Why a version is not simply accepted: a closed list.
+    """Reasons why a version is not simply accepted: a closed list.
 
-    Each is a metric label, stands in the audit, and has a heading in deploy/RUNBOOK.md.
+    Each is a metric label, appears in the audit, and has a heading in deploy/RUNBOOK.md.
     """
 
     NOT_THE_FORMAT = "not_the_format"
@@ -51,9 +52,9 @@ class GateReason(StrEnum):
     EMPTY = "empty"
     """A whole list without one number: mostly a file that was read while it was being written."""
     AGREEMENT_EXPIRED = "agreement_expired"
-    """The agreement by which its owner shares the list here is over."""
+    """The agreement by which its owner shares the list here has ended."""
     EXPIRED = "expired"
-    """Every entry in it is over already."""
+    """Every entry in it has expired."""
     SHRUNK = "shrunk"
     """More of the feed's numbers would go than the limit allows."""
     GROWN = "grown"
@@ -73,7 +74,7 @@ class GateReason(StrEnum):
     COUNTRY_NOT_ALLOWED = "country_not_allowed"
     """Numbers of countries that this feed may not list."""
     EMERGENCY_NUMBER = "emergency_number"
-    """Numbers that are dialled for help."""
+    """Numbers that people dial for help."""
     ALLOW_LISTED = "allow_listed"
     """Numbers that the allowlist protects."""
     REDRESSED = "redressed"
@@ -111,7 +112,7 @@ OF_LOOKS: Final = (
     GateReason.LOOKS_LIKE_AMOUNTS,
     GateReason.LOOKS_LIKE_VICTIMS,
 )
-"""Reasons that concern the column of the numbers; `GateLimits` says by the same name what follows.
+"""Reasons that concern the column of the numbers; `GateLimits` has a `Suspected` by the same name.
 A person may release such a version: numbers that a gang bought in a block follow each other too."""
 
 OF_FAULTS: Final[Mapping[FeedFault, GateReason]] = {
@@ -135,11 +136,11 @@ _HOLDS: Final = frozenset(
 class GateLimits:
     """The `[gate]` table of a feed file.
 
-    `shrink_percent_max`, `grow_percent_max`: how much of the feed's last accepted numbers may go,
-    and how many new ones may come, in per cent of them; at most `shrink_few` and `grow_few`
-    numbers never hold a version. `bad_rows_percent_max`: of all rows; `bad_rows_few` never hold a
-    version, unless there is no good row. `filter_error_rate_max`: of a filter without entries, its
-    header's and the measured one; at most `RATE_MAX`, which holds without it too. Raises
+    `shrink_percent_max` and `grow_percent_max` limit the numbers that go and come, in per cent of
+    the feed's last accepted numbers. Up to `shrink_few` and `grow_few` numbers never hold a
+    version: a small list may double in a day. `bad_rows_percent_max` is of all rows; up to
+    `bad_rows_few` never hold a version, unless there is no good row. `filter_error_rate_max` limits
+    a filter without entries, by its header and as measured; `RATE_MAX` always does. Raises
     ValueError, beginning with the key.
     """
 
@@ -180,12 +181,12 @@ class GateLimits:
             )
 
     def suspected(self, reason: GateReason) -> Suspected:
-        """Return the handling of numbers that look like something else (one of `OF_LOOKS`)."""
+        """Return the handling of one of `OF_LOOKS`."""
         suspected: Suspected = getattr(self, reason.value)
         return suspected
 
     def handling(self, reason: GateReason) -> Handling:
-        """Return the handling of rows of this reason (one of `OF_ROWS`)."""
+        """Return the handling of one of `OF_ROWS`."""
         handling: Handling = getattr(self, reason.value)
         return handling
 
@@ -197,7 +198,7 @@ class GateLimits:
 
 @dataclass(frozen=True, slots=True)
 class Last:
-    """The last accepted version. `numbers` counts what the feed has on its list since then."""
+    """The last accepted version. `numbers` counts the feed's numbers on its list since then."""
 
     sha256: str
     numbers: int
@@ -208,12 +209,11 @@ class Last:
 class Seen:
     """Facts about a version, for the gate.
 
-    `unreadable` says why the file cannot be read, "" where it can; `too_coarse` how its filter
-    goes beyond the limit, "" where it does not. `agreement_over` says which
-    agreement is over, "" where none is. `good` and `bad` count rows,
-    `expired` those left out since they are over. `gained` and `lost` count numbers against what the
-    feed has on its list now; None where that is not known. `rows` counts rows by reasons of
-    `OF_ROWS`. `looks` has the figures of what the numbers look like, by reasons of `OF_LOOKS`.
+    Of these texts "" says that nothing is wrong: `unreadable` (why the file cannot be read),
+    `too_coarse` (how its filter exceeds the limit), `agreement_over` (which agreement has ended).
+    `good` and `bad` count rows, `expired` those left out because they are over. `gained` and `lost`
+    count numbers against the feed's own on its list, None: unknown. `rows` counts rows by reasons
+    of `OF_ROWS`. `looks` has figures by reasons of `OF_LOOKS`.
     """
 
     sha256: str
@@ -233,7 +233,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One reason, what it alone would lead to, and figures for a person to read."""
+    """One reason, the verdict that it alone leads to, and figures for a person."""
 
     reason: GateReason
     verdict: Verdict
@@ -242,18 +242,19 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The verdict on a version, and everything that was found, the gravest first."""
+    """The verdict on a version, and all findings, the gravest first."""
 
     verdict: Verdict
     findings: tuple[Finding, ...]
 
     @property
     def reason(self) -> GateReason | None:
-        """The reason that decided; None where nothing stood in the way."""
+        """The reason that decided; None: the version is accepted."""
         decisive = (f.reason for f in self.findings if f.verdict is self.verdict)
         return None if self.verdict is Verdict.ACCEPTED else next(decisive)
 
 
+# SAME outweighs HELD: the bytes that are live already need no person.
 _WEIGHT: Final = (Verdict.ACCEPTED, Verdict.HELD, Verdict.SAME, Verdict.REFUSED)
 
 
@@ -272,7 +273,7 @@ def judge(seen: Seen, last: Last | None, limits: GateLimits) -> Judgement:
 
 
 def _as_a_file(seen: Seen, last: Last | None) -> list[Finding]:
-    """Find what makes every further check of the version useless."""
+    """Find reasons that make every further check of the version useless."""
     if last is not None and seen.sha256 == last.sha256:
         return [_finding(GateReason.SAME, f"sha256 {seen.sha256[:12]}...")]
     if seen.too_coarse:
@@ -341,5 +342,5 @@ def _finding(reason: GateReason, detail: str) -> Finding:
 
 
 def _beyond(part: int, whole: int, percent_max: int) -> bool:
-    """Return whether `part` is more than `percent_max` of `whole`; in whole numbers, so exactly."""
+    """Return whether `part` is more than `percent_max` of `whole`. Exact: integers only."""
     return part * 100 > whole * percent_max

@@ -1,9 +1,8 @@
-"""From a file to the list store: read, parsed, merged, built, proved, written, published.
+"""Import a file into a list of the list store.
 
-A few rows for a list that is there already are changes, live at once. More become a new base, built
-beside the old one from all that the list store holds and the file adds; what others change
-meanwhile lies over it. If another process publishes a base in between, the import merges and builds
-again.
+A few rows for an existing list become changes, live at once. More rows become a new base, built
+beside the old one from the list's content and the file. What others change meanwhile lies over it.
+If another process publishes a base in between, the import merges and builds again.
 """
 
 import asyncio
@@ -29,7 +28,7 @@ from stream.lists.store.rewrite import Draft, Origin, Stage, rewrite
 class ImportRequest:
     """One file for one list. `replace`: the file is the whole list; else it is added to it.
 
-    `are_numbers`: a person says that its numbers are some, whatever they look like.
+    `are_numbers`: a person says that they are numbers to list, whatever they look like.
     """
 
     name: str
@@ -46,7 +45,7 @@ class ImportRequest:
 
 @dataclass(frozen=True, slots=True)
 class FileRead:
-    """A file's good rows as columns, how many they were, and how many were rejected, by reason."""
+    """The good rows of a file as columns, their count, and rejected rows by reason."""
 
     columns: Columns
     rows: int
@@ -71,9 +70,9 @@ class ImportReport:
 
 
 def read_file(request: ImportRequest, stage: Stage = no_progress) -> FileRead:
-    """Read and parse the file; its rejected rows go into the rejects file. Blocks.
+    """Read and parse the file; write rejected rows into the rejects file. Blocks.
 
-    Raises InputUnreadable, also where the numbers seem to be none to list: no gate follows.
+    Raises InputUnreadable, also where the numbers look like something else: no gate follows.
     """
     parser = Parser(replace(request.defaults, may_remove=False), words_of(request.kind))
     gathered, tally = ColumnBuilder(request.key), Tally()
@@ -98,7 +97,7 @@ def read_file(request: ImportRequest, stage: Stage = no_progress) -> FileRead:
 
 
 def _doubt(request: ImportRequest, tally: Tally) -> str:
-    """Return why what is read as numbers seems to be none to list; "" if nothing speaks so."""
+    """Return why the numbers look like something else; "": they do not."""
     if (looks := tally.looks()) is not None:
         return f"what is read as numbers looks like {looks[0].value} ({looks[1]})"
     if request.kind == "text" or request.names is not None:
@@ -111,7 +110,7 @@ def _doubt(request: ImportRequest, tally: Tally) -> str:
 async def import_file(
     register: ListStore, request: ImportRequest, now_s: int, stage: Stage = no_progress
 ) -> ImportReport:
-    """Load a file into its list. Without one good row nothing is changed.
+    """Load a file into its list. Without one good row nothing changes.
 
     Raises InputUnreadable, ListUnknown, ListStoreDown, ListStoreLost, ChangeConflict and
     SnapshotUnreadable.

@@ -1,8 +1,8 @@
 """Recognise texts that are no telephone numbers: dates, serial ids, amounts. Pure.
 
-Numbering plans are of no help here. `20/11/2569` is a possible number of Bangkok, a ticket's seven
-digits are one of Brunei, and 150,000,000 rupiah are one of Jakarta. One such text proves nothing,
-so all but dates with separators are told by a whole column.
+Numbering plans do not help here. `20/11/2569` is a possible number of Bangkok, the seven digits of
+a ticket are one of Brunei, and 150,000,000 rupiah are one of Jakarta. One such text proves nothing,
+so everything but dates with separators is judged by a whole column.
 """
 
 import re
@@ -17,24 +17,25 @@ from stream.core.numbers.spelling import folded
 
 YEARS: Final = range(1900, 2101)
 _COMPACT_YEARS: Final = range(1990, 2041)
-"""Fewer years where nothing but digits speaks for a date: 1 number in 3,000 is one by chance."""
+"""Fewer years where a date is digits alone: by chance one number in 3,000 is such a date."""
 BUDDHIST_AHEAD: Final = 543
 """Years by which the Buddhist era, as Thailand counts it, is ahead of the common one."""
 STEP_MAX: Final = 20
-"""Ids grow by small steps. Of a million numbers of one country, sorted, few steps are so small."""
+"""Ids grow by small steps. A million sorted numbers of one country have few so small steps."""
 SHARE: Final = 0.8
-"""A column looks like something if so much of it does: dirty rows and totals are the rest."""
+"""A column looks like something if this share does; dirty rows and totals are the rest."""
 _DATES_SHARE: Final = 0.2
-"""Dates among numbers are found at less: they are one number in 3,000."""
+"""Dates need less: only one number in 3,000 looks like one."""
 _FEW: Final = 3
+"""One or two texts may look like anything by chance."""
 LOOKED_MAX: Final = 20_000
-"""Enough to tell a column of dates from numbers; more only costs time."""
+"""Texts that are looked at: enough to tell dates from numbers. More only costs time."""
 _AT_ONCE_MAX: Final = 2_000
-"""Of each chunk, so that the sample is of the whole file and not of its beginning."""
+"""Texts of one chunk, so that the sample is of the whole file and not of its beginning."""
 
 _NUMBER = re.compile(r"['=\"]*\+?[0-9\s\-.()/]{7,24}[*#]*\"?\Z")
 _NUMBER_CHARS_MAX: Final = 40
-"""No telephone number is longer, and no expression looks at more."""
+"""No telephone number is longer. It bounds what regular expressions look at."""
 _NUMBER_DIGITS_MAX: Final = 16
 _DOTTED_QUAD = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}\Z")
 _SCHEMES = ("tel:", "sip:", "sips:")
@@ -53,7 +54,7 @@ _THOUSANDS = re.compile(r"[1-9]\d{0,2}([,. '])\d{3}(?:\1\d{3})*\Z")
 _DECIMAL = re.compile(r"(\d+)[.,](\d{1,2})\Z")
 _SEPARATORS = str.maketrans("", "", ",. '")
 _SUM_DIGITS_MAX: Final = 9
-"""More digits before `.00` are a telephone number that a spreadsheet took for a sum."""
+"""More digits before `.00` are a telephone number that a spreadsheet read as a sum."""
 _FRACTION = re.compile(r"[+-]?(?:0|[1-9]\d{0,2})[.,]\d{4,}\Z")
 """Degrees of latitude and longitude, mostly."""
 _SERIAL = re.compile(r"(?:3[5-9]|4\d|5[0-4])\d{3}(?:[.,]\d+)?\Z")
@@ -61,7 +62,7 @@ _SERIAL = re.compile(r"(?:3[5-9]|4\d|5[0-4])\d{3}(?:[.,]\d+)?\Z")
 
 
 class Looks(StrEnum):
-    """The look of a column that holds no numbers."""
+    """Kinds of columns that hold no telephone numbers."""
 
     DATES = "dates"
     IDS = "ids"
@@ -85,7 +86,7 @@ def is_date(text: str) -> bool:
 
 
 def is_like_date(text: str) -> bool:
-    """Return whether a text may be a date, also one that a number could be: 20261120, 20/11/69."""
+    """Return whether a text may be a date, also where it may be a number: 20261120, 20/11/69."""
     text = folded(text)
     if is_date(text):
         return True
@@ -96,7 +97,7 @@ def is_like_date(text: str) -> bool:
 
 
 def _is_compact(text: str) -> bool:
-    """Return whether a text is a day, or a day and a time, of digits alone."""
+    """Return whether a text is a day, with or without a time, of digits alone."""
     found = _COMPACT.match(text)
     if found is None:
         return False
@@ -141,7 +142,7 @@ class Style:
 
 
 def style_of(texts: Sequence[str]) -> Style | None:
-    """Return how most of the texts write days; None: in no way that a feed can name."""
+    """Return the style in which most of the texts write days; None: none that a feed can name."""
     last = [found for text in texts if (found := _YEAR_LAST.match(text)) is not None]
     first = [found for text in texts if (found := _YEAR_FIRST.match(text)) is not None]
     if 2 * len(last) >= len(texts) > 0:
@@ -162,7 +163,7 @@ def _era(years: Sequence[int]) -> str:
 
 
 def looks_like_number(text: str) -> bool:
-    """Return whether a text could be a telephone number, and is no date, address or fraction."""
+    """Return whether a text could be a telephone number and is no date, IP address or fraction."""
     text = text.strip()
     if text[:5].lower().startswith(_SCHEMES):
         text = text[text.index(":") + 1 :].partition("@")[0].partition(";")[0]
@@ -197,11 +198,11 @@ def _is_round(text: str) -> bool:
 
 
 def bare_id(text: str) -> int | None:
-    """Return the value of a text that may be an id; None: it is written as a telephone number is.
+    """Return the value of a text that may be an id; None: it is written like a telephone number.
 
-    With `+`, with a trunk prefix (0812345600) or with separators it is no id, so numbers of one
-    block, bought by a gang, stay numbers where they are written in full. Zeros in front of an id
-    (000001) fill it up to one width.
+    A text with `+`, a trunk prefix (0812345600) or separators is no id. So numbers of one block,
+    bought by a gang, stay numbers where they are written in full. Zeros in front of an id (000001)
+    only fill it up.
     """
     if not (text.isascii() and text.isdigit()) or len(text) > 18:
         return None
@@ -212,7 +213,7 @@ def bare_id(text: str) -> int | None:
 
 @dataclass(slots=True)
 class Tally:
-    """Counts over the texts of a column; `looks` is what comes of them."""
+    """Counts over the texts of a column, and the look that follows from them."""
 
     texts: int = 0
     days: int = 0
@@ -224,7 +225,7 @@ class Tally:
     epochs: list[int] = field(default_factory=list, repr=False)
 
     def add(self, texts: Iterable[str | None]) -> None:
-        """More texts of the column, in their order; those in E.164 cost next to nothing."""
+        """Count more texts of the column, in their order. Those in E.164 cost next to nothing."""
         ids: list[int] = []
         for raw in texts:
             text = raw.strip(" \t\"'") if raw else ""
@@ -250,9 +251,9 @@ class Tally:
                 self.epochs.append(value if value in _EPOCHS[0] else value // 1000)
 
     def looks(self) -> tuple[Looks, str] | None:
-        """Return the look of the column, and the figures for a person; None: like numbers.
+        """Return the look of the column and figures for a person; None: it looks like numbers.
 
-        Of one or two texts all must look so; chance is small enough from three on.
+        Of one or two texts all must look so: chance is small enough from three on.
         """
         few = min(_FEW, self.texts)
         if not self.texts:
@@ -273,7 +274,7 @@ class Tally:
         return None
 
     def _times(self) -> int:
-        """Return how many texts are seconds since 1970, if they lie as close as reports do."""
+        """Count the texts that are seconds since 1970, if they lie as close together as reports."""
         found = self.epochs
         if len(found) < SHARE * self.texts or max(found) - min(found) > _EPOCH_SPAN_S:
             return 0
@@ -281,6 +282,6 @@ class Tally:
 
 
 def sampled(texts: Sequence[str | None], tally: Tally) -> None:
-    """Add the first texts of a chunk, as long as the tally has not looked at enough of them."""
+    """Add the first texts of a chunk, until the tally has enough of them."""
     if tally.texts < LOOKED_MAX:
         tally.add(texts[:_AT_ONCE_MAX])

@@ -1,7 +1,7 @@
 """A MISP feed's folder: manifest.json and a file for each event, as a folder, a zip or a tar.
 
-Layout: PyMISP's tools/feed.py. No name in an archive becomes a path, and what it says of its sizes
-is not believed: reading stops at the limits.
+Layout: PyMISP's tools/feed.py. No name in an archive becomes a path, and its sizes are not trusted:
+reading stops at the limits.
 """
 
 import bz2
@@ -26,15 +26,15 @@ from stream.ops.untrusted_folders import Folder
 
 MANIFEST = "manifest.json"
 MANIFEST_BYTES_MAX = 32 << 20
-"""A manifest of `EVENTS_MAX` events takes less. It is decoded as a whole."""
+"""The largest manifest, which is decoded as a whole. One of `EVENTS_MAX` events is smaller."""
 EVENTS_MAX = 65_000
-"""A zip of more files is another format (ZIP64)."""
+"""Events of a feed: a zip of more files is another format (ZIP64)."""
 DIRECTORY_BYTES_MAX = 16 << 20
-"""Of a zip's directory, all of which becomes objects before the first file can be read."""
+"""The largest directory of a zip: all of it becomes objects before the first file is read."""
 TOTAL_BYTES_MAX = 1 << 30
-"""Of all events together, as unpacked: an archive of 1 MB can hold as much."""
+"""All events together, unpacked: an archive of 1 MB can hold as much."""
 READ_BYTES_MAX = 4 << 20
-"""Bytes that tarfile may read at once: it believes a header that says 4 GB of file name."""
+"""Bytes that tarfile may read at once: it trusts a header that announces a file name of 4 GB."""
 
 _COMPRESSED: Mapping[bytes, Callable[[Path], Any]] = {
     b"\x1f\x8b": gzip.GzipFile,
@@ -92,7 +92,7 @@ class _Zip:
 
 
 def _look_at_directory(path: Path) -> None:
-    """Refuse a zip whose directory is too large, before it is read (APPNOTE.TXT, 4.3.16)."""
+    """Refuse a zip whose directory is too large, before reading it (APPNOTE.TXT, 4.3.16)."""
     with path.open("rb") as file:
         size = file.seek(0, 2)
         file.seek(max(0, size - (1 << 16) - 22 - 20))
@@ -128,7 +128,8 @@ class _Tar:
         try:
             self._tar = tarfile.open(fileobj=cast("IO[bytes]", self._file), mode="r:")  # noqa: SIM115
             for count, one in enumerate(self._tar):
-                _bounded(count, 2 * EVENTS_MAX)
+                if count > 2 * EVENTS_MAX:
+                    raise _too_much()
                 if one.isreg():
                     self._held[one.name] = one
         except BaseException:
@@ -149,7 +150,7 @@ class _Tar:
 
 
 def _uncompressed(path: Path) -> IO[bytes]:
-    """Return the archive, or a nameless file of what it unpacks to; not more than the limit."""
+    """Return the archive, or a nameless file with its unpacked content, within the limit."""
     with path.open("rb") as file:
         head = file.read(6)
     opener = next((one for mark, one in _COMPRESSED.items() if head.startswith(mark)), None)
@@ -176,10 +177,10 @@ def is_folder(path: Path) -> bool:
 
 
 def read_folder(path: Path) -> Iterator[Iterator[bytes]]:
-    """Yield the bytes of each event's file, older events first; each is to be read before the next.
+    """Yield the bytes of each event's file, older events first. Read each before the next.
 
-    Raises InputUnreadable, also while they are read: no manifest, an event of the manifest that is
-    not there (half a feed would take the other half off the list), or more than the limits.
+    Raises InputUnreadable, also while they are read: no manifest, a missing event (half a feed
+    would remove the other half from the list), or more than the limits.
     """
     with _translated(path), closing(_open(path)) as files:
         names = files.names()
@@ -203,7 +204,7 @@ def read_folder(path: Path) -> Iterator[Iterator[bytes]]:
 
 @contextmanager
 def _translated(path: Path) -> Iterator[None]:
-    """Raise InputUnreadable for damaged archives and for faults of the disk."""
+    """Raise InputUnreadable for damaged archives and faults of the disk."""
     try:
         yield
     except OSError as error:  # zipfile and gzip raise it too
@@ -213,7 +214,7 @@ def _translated(path: Path) -> Iterator[None]:
 
 
 def _is_tar(path: Path) -> bool:
-    """By its mark, or packed as an archive may be: tarfile would read what a first header says."""
+    """Return whether a file has the mark of a tar, or of a compression: tarfile would read on."""
     with path.open("rb") as file:
         head = file.read(512)
     place, mark = _USTAR
@@ -248,11 +249,6 @@ def _pieces(path: Path, file: IO[bytes], budget: list[int]) -> Iterator[bytes]:
             if budget[0] < 0:
                 raise _too_much()
             yield piece
-
-
-def _bounded(count: int, most: int) -> None:
-    if count > most:
-        raise _too_much()
 
 
 def _too_much() -> InputUnreadable:

@@ -1,4 +1,4 @@
-"""Opening what an operator gives: its encoding, its format, its lines, and where rejects go."""
+"""Open a file: find its encoding and format, and yield its rows; write rejected rows to a file."""
 
 import codecs
 import os
@@ -37,9 +37,9 @@ from stream.lists.snapshot.durable_files import written
 from stream.lists.store.heads import Progress, no_progress
 
 FORMATS: tuple[Format, ...] = tuple(kind for kind in get_args(Format) if kind != "snapshot")
-"""Those that people and programs write as files; the other comes out of a repository alone."""
+"""Formats that people and programs write as files; a snapshot comes from a repository alone."""
 PIECE = 2 << 20
-"""Bytes read at a time: some 50,000 rows, whose Python objects, if need be, take about 40 MB."""
+"""Bytes read at a time: some 50,000 rows, which take about 40 MB as Python objects."""
 _HEAD_LINES = 100
 """Lines of a table among which its header is: offices put titles above it."""
 _WORDS: Mapping[Format, Mapping[str, Category]] = {
@@ -64,21 +64,21 @@ _MARKS = (
 
 
 def format_of(path: Path) -> Format:
-    """Return the format that a file's name says; text where it says none."""
+    """Return the format by the ending of a file's name; text for unknown endings."""
     return _SUFFIXES.get(path.suffix.lower(), "text")
 
 
 def has_rows(kind: Format) -> bool:
-    """Return whether a file of this format has rows; a bare filter has none (`read_bare` reads it).
+    """Return whether a file of this format has rows.
 
-    A list that it fills is built by `build.bare_snapshot`, and its matches stay unconfirmed. What
-    is in a published list is read by `feed_snapshot`.
+    A bare filter has none: `read_bare` reads it, `build.bare_snapshot` builds its list, and its
+    matches stay unconfirmed. `read.py` reads a published list.
     """
     return kind not in {"pybloom", "snapshot"}
 
 
 def words_of(kind: Format) -> Mapping[str, Category]:
-    """Return the words for categories that the format itself has, for `Parser`."""
+    """Return the words for categories that the format itself defines, for `Parser`."""
     return _WORDS.get(kind, {})
 
 
@@ -89,10 +89,10 @@ def read_rows(
     progress: Progress = no_progress,
     options: ReadOptions | None = None,
 ) -> Iterator[Rows]:
-    """Yield the rows of a file, chunk by chunk; `names` of its columns where a CSV has no header.
+    """Yield the rows of a file, chunk by chunk; `names` are its columns if a CSV has no header.
 
-    `progress` is told the bytes read. Raises InputUnreadable if the file cannot be read at all,
-    or turns out on the way to be cut or damaged: then nothing of it should be used.
+    `progress` receives the bytes read. Raises InputUnreadable if the file cannot be read, or if it
+    turns out later to be cut or damaged: then nothing of it may be used.
     """
     assert has_rows(kind), "a bare filter has no rows: ask has_rows first"
     options = options or ReadOptions()
@@ -152,10 +152,10 @@ def names_of(path: Path, kind: Format, encoding: str | None = None) -> tuple[str
 
 
 def read_bare(path: Path, key: bytes, samples: NDArray[np.bytes_] | None = None) -> bytes:
-    """Return the bytes of a pybloom-live file, a bare filter, after checks; for `bare_snapshot`.
+    """Return the bytes of a bare filter (pybloom-live) after checks, for `bare_snapshot`.
 
-    There are no rows, so a file of another circle's key, or of pybloom-live 3, looks like a good
-    one. Only `samples` (S16) tell: numbers known to be on it. Raises InputUnreadable.
+    It has no rows, so a file with another circle's key, or of pybloom-live 3, looks right. Only
+    `samples` (S16), numbers known to be on it, show the difference. Raises InputUnreadable.
     """
     data = b"".join(_raw(path, no_progress))
     try:
@@ -182,7 +182,7 @@ def _raw(path: Path, progress: Progress) -> Iterator[bytes]:
 
 
 def _pieces(path: Path, encoding: str | None, progress: Progress) -> Iterator[bytes]:
-    """Yield the file in UTF-8, piece by piece. A byte that is no text stands for itself."""
+    """Yield the file in UTF-8, piece by piece. A byte that is no text stays as it is."""
     try:
         size = path.stat().st_size
         with path.open("rb") as raw:
@@ -207,9 +207,9 @@ def _pieces(path: Path, encoding: str | None, progress: Progress) -> Iterator[by
 
 
 def encoding_of(head: bytes, path: Path) -> str:
-    """Return the encoding of a file that begins with `head`: by its mark, or by where its NULs are.
+    """Return the encoding of a file that begins with `head`, by its mark or the places of its NULs.
 
-    Raises InputUnreadable for what is no text.
+    Raises InputUnreadable if it is no text.
     """
     for mark, name in _MARKS:
         if head.startswith(mark):
@@ -231,7 +231,7 @@ _ROW_END = "\r\n"
 
 
 class Rejects:
-    """Counts rejected rows by reason, and writes them to a file that is made for the first one."""
+    """Counts of rejected rows by reason, and a file of those rows."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -239,7 +239,6 @@ class Rejects:
         self._write: Callable[[str], object] | None = None
 
     def add(self, rows: Sequence[RejectedRow]) -> None:
-        """More rejected rows."""
         for row in rows:
             self.counts[row.wrong] += 1
             if self._write is not None:
@@ -248,7 +247,7 @@ class Rejects:
 
     @contextmanager
     def open(self) -> Iterator["Rejects"]:
-        """Keep the rows added inside in the file; a file of an earlier run does not stay."""
+        """Write the rows added inside to the file. Without one there is no file afterwards."""
         try:
             with os.fdopen(
                 written(self.path), "w", encoding="utf-8", errors="surrogateescape", newline=""

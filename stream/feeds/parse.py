@@ -1,6 +1,6 @@
-"""Parse rows by the same rules for every format, and build columns of the good ones.
+"""Parse rows by the same rules for every format, and build columns of the good ones. Pure.
 
-Pure. Any texts at all end as an entry or as a `RejectedRow` with a reason from a closed list.
+Every row ends as an entry or as a `RejectedRow` with a reason from a closed list.
 """
 
 from collections import Counter
@@ -41,15 +41,15 @@ from stream.feeds.value_parsers import (
 from stream.lists.snapshot.merge import in_order
 
 SOURCES_MAX = 60_000
-"""A column holds a source's place in two bytes; the rest of 65,536 is for sources on the list."""
+"""A column holds a source's place in two bytes. The rest of 65,536 is for sources on the list."""
 FUTURE_SLACK_S = 300
-"""Clocks differ: up to so much beyond ours a report's time is read as now without ado."""
+"""Clocks differ: a report's time that is so little ahead of ours is read as now."""
 _MEMO_MAX = 100_000
 """Distinct texts remembered for each column: most columns hold few, times may hold many."""
 
 
 class Adjusted(StrEnum):
-    """An adjustment of a row's claim, so that the row could be kept."""
+    """Adjustments of a row's claim, so that the row can be kept."""
 
     FUTURE = "future"
     """Reported in the future: read as now."""
@@ -67,15 +67,15 @@ class Defaults:
     `now_s` is the clock; 0: times are taken as they are, expired and future ones too.
 
     `expires_after_s` (0: off) is the life of a report whose row names no end, instead of
-    `expires_at_s`. It counts from the report: numbers are given to new owners, so what matters is
-    how old the complaint is, and a file fetched again must not make it young. `expires_from` "now"
-    counts from `now_s`, for feeds whose dates are those of a number's first report.
+    `expires_at_s`. It counts from the report. Numbers get new owners, so the age of the complaint
+    matters, and fetching a file again must not renew it. `expires_from` "now" counts from `now_s`,
+    for feeds whose dates are those of a number's first report.
 
-    `source` is the feed's name or the file's. `sources` says whose a report is: "row": whom the
-    row names, else `source`; "both": `source/whom the row names`; "feed": `source` alone, but for
-    rows that call a number legitimate, which are as in "both".
-    `categories` are the partner's words for ours; `prefixes` say how short a prefix may be.
-    `may_remove`: rows may take reports off; else they are rejected.
+    `source` is the name of the feed or of the file. `sources` decides on the source of a report.
+    "row": the one that the row names, else `source`. "both": `source/the one of the row`. "feed":
+    `source` alone, except for rows that call a number legitimate, which are as in "both".
+    `categories` maps the partner's words to ours. `prefixes` says how short a prefix may be.
+    `may_remove`: rows may remove reports; else they are rejected.
     """
 
     source: str
@@ -99,12 +99,12 @@ class Defaults:
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """The good rows of one chunk in columns of one length and in their order, and the others.
+    """The good rows of one chunk as columns of one length, in their order, and the rejected rows.
 
-    `numbers` S16, E.164 or prefixes ("+8552390*"), several for a row with a range; times uint32;
-    `source` indexes the parser's `sources`. Where `removed` (bool) is set, the row takes that
-    source's report of the number off; its other columns say nothing. `passed_over` as in `Rows`;
-    `adjusted` counts kept rows whose claims were cut.
+    `numbers` (S16) are E.164 or prefixes ("+8552390*"), several for a row with a range. `source`
+    indexes the parser's `sources`. A row with `removed` removes that source's report of the number;
+    its other columns mean nothing. `passed_over` is as in `Rows`. `adjusted` counts kept rows whose
+    claims were cut.
     """
 
     numbers: NDArray[np.bytes_]
@@ -123,9 +123,9 @@ class Parsed:
 
 
 class Parser:
-    """Reads the rows of one file; holds the names of the sources seen, and what texts meant.
+    """A parser for the rows of one file. It keeps the sources seen, and the meaning of texts.
 
-    `words` are the words for categories that the file's format has (`files.words_of`).
+    `words` are the words for categories that the file's format defines (`open.words_of`).
     """
 
     def __init__(self, defaults: Defaults, words: Mapping[str, Category] | None = None) -> None:
@@ -153,7 +153,7 @@ class Parser:
         return tuple(self._sources)
 
     def parse(self, rows: Rows) -> Parsed:
-        """Return the rows' meaning."""
+        """Return the meaning of the rows."""
         removed = _removed(rows)
         e164, ranges, wrong = self._numbers(rows.number)
         fields: dict[int, Wrong] = {}
@@ -203,10 +203,7 @@ class Parser:
     def _numbers(
         self, column: Texts
     ) -> tuple[NDArray[np.bytes_], dict[int, tuple[str, ...]], dict[int, Wrong]]:
-        """Return the numbers in E.164.
-
-        The entries of prefixes and ranges; why the others are none.
-        """
+        """Return the numbers in E.164, the entries of ranges by row, and reasons for the rest."""
         if isinstance(column, ByteColumn):
             e164 = words_in(column.texts).view("S16").ravel()
             others = np.flatnonzero(e164 == b"")
@@ -254,7 +251,7 @@ class Parser:
     def _apply_tags(
         self, tags: Sequence[Sequence[str]], texts: Texts | None, category: NDArray[np.uint8]
     ) -> None:
-        """The category of rows that have none of their own and a tag that names one."""
+        """Set the category of rows that have none of their own and a tag that names one."""
         for row, words in enumerate(tags):
             if not words or (texts is not None and texts[row]):
                 continue
@@ -281,7 +278,7 @@ class Parser:
     def _apply_clock(
         self, values: dict[str, NDArray[Any]], wrong: dict[int, Wrong], *, strict: bool
     ) -> None:
-        """Ends for the reports that name none; then what is over, or not yet, is wrong."""
+        """Set the end of reports that name none; reject what is over, or not yet valid."""
         settings, reported, expires = self._defaults, values["reported_at"], values["expires_at"]
         if settings.expires_after_s:
             since = np.minimum(reported, settings.now_s) if settings.now_s else reported
@@ -300,7 +297,7 @@ class Parser:
     def _adjust(
         self, rows: Rows, values: dict[str, NDArray[Any]], kept: NDArray[np.bool_]
     ) -> Counter[Adjusted]:
-        """Cut claims to what the feed may claim; how many of the `kept` rows were cut."""
+        """Cut claims to what the feed may claim; count the `kept` rows that were cut."""
         settings, adjusted = self._defaults, Counter[Adjusted]()
         confidence, reported = values["confidence"], values["reported_at"]
         over = confidence > settings.confidence_max
@@ -348,7 +345,7 @@ def _removed(rows: Rows) -> NDArray[np.bool_]:
 
 
 class ColumnBuilder:
-    """Rows of one file, of numbers in the circle with `key`."""
+    """Builds the columns of one file. Fingerprints are those of the circle with `key`."""
 
     def __init__(self, key: bytes) -> None:
         self.rows = 0
@@ -356,7 +353,7 @@ class ColumnBuilder:
         self._parts: dict[str, list[NDArray[Any]]] = {column.name: [] for column in COLUMNS}
 
     def add(self, parsed: Parsed, category: NDArray[np.uint8] | None = None) -> None:
-        """More rows; with `category` in place of their own."""
+        """Add rows; `category` replaces their own."""
         if not len(parsed):
             return
         self.rows += len(parsed)
@@ -370,7 +367,7 @@ class ColumnBuilder:
             part.append(made[name] if name in made else getattr(parsed, name))
 
     def columns(self, sources: tuple[str, ...]) -> Columns:
-        """Return all rows in order, which are dropped; `sources` are the parser's.
+        """Return all rows in order, once; `sources` are the parser's.
 
         Of a (number, source) given twice the last row counts. Raises SnapshotUnreadable for more
         sources than a list can have.

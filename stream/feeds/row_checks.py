@@ -20,14 +20,14 @@ Masks = dict[GateReason, NDArray[np.bool_]]
 """A bool a row, by reason; a row may be in several."""
 
 TOO_WIDE: Final = frozenset({"prefix_too_short", "range_too_wide"})
-"""Reasons of rows that parsing rejects. No release of a version brings such rows."""
+"""Reasons of rows that parsing rejects. No release of a version lets such rows in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """Bounds of all feeds and of this feed; see `feed.Feed` for the fields.
+    """Bounds of all feeds and of this feed; `feed.Feed` explains the fields.
 
-    `redressed` are the numbers that no feed brings back to a list of ours.
+    `redressed` are numbers that no feed may bring back to a list of ours.
     """
 
     codes: frozenset[int] | None
@@ -38,6 +38,7 @@ class Bounds:
     redressed: Allowlist = NOBODY
 
 
+# Country calling codes by their place in PLACES; 0: no country.
 _CODES: Final = np.array([0, *CODES], np.uint16)
 
 
@@ -48,7 +49,7 @@ def check_rows(
     bounds: Bounds,
     now_s: int,
 ) -> Masks:
-    """Return the rows that `bounds` forbid. `texts` (S16) are numbers and prefix entries."""
+    """Return masks of the rows that `bounds` forbid. `texts` (S16): numbers and prefix entries."""
     masks: Masks = {}
     if bounds.codes is not None:
         allowed = np.array(sorted(bounds.codes), np.uint16)
@@ -95,7 +96,8 @@ _NAMES: Final = {
 def looks_of(
     tally: Tally, name: str, said: Says, *, are_calls: bool = False
 ) -> dict[GateReason, str]:
-    """Return what the numbers look like if they are none, by their column's `name` and their texts.
+    """Return what the numbers look like if they are none, by their texts and their column's `name`.
+
     `are_calls`: the file has calls, and so everybody who called.
     """
     found: dict[GateReason, str] = {}

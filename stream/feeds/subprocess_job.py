@@ -1,9 +1,8 @@
 """Run work on foreign bytes in a subprocess with limits of memory, CPU and time.
 
-A parser that needs memory without end, or never comes back, costs its own process and its own
-feed. In ours `re` and C code would hold the interpreter: no other feed and no signal had a turn.
-Processes are forked from a server that has everything imported, so one takes some ten milliseconds
-to begin.
+A parser that needs memory without end, or that never returns, costs its own process and its own
+feed. In our process `re` and C code would hold the interpreter: no other feed and no signal would
+have a turn. A fork server has everything imported, so a process starts in some ten milliseconds.
 """
 
 import asyncio
@@ -30,12 +29,12 @@ _DONE, _FAULT, _MEMORY, _GONE = 0, 1, 2, 3
 _EXIT_S_MAX: Final = 5.0
 """A killed process can hang in the kernel (a dead mount). Waiting longer would stop the feed."""
 NICE: Final = 10
-"""Calls that are decided on the same machine go first."""
+"""Deciding calls on the same machine has priority."""
 Work = Callable[[bytes], bytes]
 
 
 class WorkFault(StrEnum):
-    """Why work was not done to its end: a closed list, so that each is a metric label."""
+    """Reasons why work failed: a closed list, so that each is a metric label."""
 
     MEMORY = "memory"
     """It took more than [feeds] memory_mb_max."""
@@ -50,7 +49,7 @@ class WorkFault(StrEnum):
 
 
 class WorkFailed(Fault):
-    """A version was not worked on to its end; what was done by then stays, and is done again."""
+    """Work on a version ended early. What was done by then stays, and is repeated the next time."""
 
     def __init__(self, reason: WorkFault, detail: str) -> None:
         super().__init__(f"{reason.value}: {detail}")
@@ -58,29 +57,29 @@ class WorkFailed(Fault):
         self.detail = detail
 
     def of(self, what: str) -> "WorkFailed":
-        """Return the same, with `what` it was that took too much."""
+        """Return the same fault with the name of the work."""
         return WorkFailed(self.reason, f"{what}: {self.detail}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Limits of one piece of work: bytes of address space, seconds of CPU (all threads)."""
+    """Limits of one job: bytes of address space, seconds of CPU of all threads."""
 
     memory_max: int
     cpu_s_max: float
 
 
 def prepare(modules: list[str]) -> None:
-    """Have `modules` imported once, before the first process begins."""
+    """Have the fork server import `modules` before it forks the first process."""
     make_room()
     _CONTEXT.set_forkserver_preload(["__main__", *modules])
 
 
 class Helper:
-    """A process that does one piece of work after the other, each within `limits`.
+    """A process that runs one job after the other, each within `limits`.
 
-    `begin` (of a module, or a partial of one) makes the work there. The caller that makes one ends
-    it.
+    It calls `begin` (a function of a module, or a partial of one) to make its work. The caller that
+    makes a helper ends it.
     """
 
     def __init__(self, begin: Callable[[], Work], limits: Limits) -> None:
@@ -96,7 +95,7 @@ class Helper:
         )
 
     async def start(self) -> None:
-        """Begin; what the process needs is sent to it."""
+        """Start the process."""
         await asyncio.to_thread(self._process.start)
         self._is_begun = True
         for theirs in self._theirs:
@@ -119,7 +118,7 @@ class Helper:
         raise await self._failed(kind)
 
     async def end(self) -> None:
-        """End the process, whatever it does; again, where it could not be ended before."""
+        """Kill the process. May be called again if it hung in the kernel."""
         self.ended = True
         if self.is_alive:
             self._process.kill()
@@ -174,7 +173,7 @@ def _answer(ours: Connection) -> tuple[int, bytes]:
 
 
 async def _readable(ours: Connection) -> None:
-    """Until there is something to read, or the process is gone."""
+    """Wait until there is something to read, or the process is gone."""
     loop = asyncio.get_running_loop()
     ready = asyncio.Event()
     loop.add_reader(ours.fileno(), ready.set)
@@ -211,10 +210,9 @@ def _job(theirs: Connection) -> bytes | None:
 
 
 def _allow_cpu(cpu_s: float) -> None:
-    """Allow so much CPU from now on, whatever was used before; beyond it the kernel kills the
-    process.
+    """Allow so much CPU from now on. Beyond it the kernel kills the process.
 
-    The hard limit stays as it is: without privileges it could not be raised again for the next job.
+    The hard limit stays: without privileges it could not be raised again for the next job.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     soft = math.ceil(time.process_time() + cpu_s)

@@ -1,7 +1,7 @@
 """The protocol of transports: fetch a feed's newest version as one complete file, or say why not.
 
-A transport never parses, never decides whether a version may go live, and never tries again: the
-supervisor does, with back-off, and it keeps what a transport wants to remember.
+A transport does not parse, does not decide on a version, and does not retry. The feed's follower
+retries, with back-off, and keeps what a transport wants to remember.
 """
 
 from collections.abc import Mapping
@@ -16,6 +16,7 @@ from stream.ops.schema.toml import Between
 BYTES_MAX = 256 * 1024 * 1024
 """Ten million numbers in CSV with all fields have about this size."""
 
+# Upper bounds of settings: a slip of the hand fails at start, not at the first full disk.
 BytesMax = Annotated[int, Between(1, 16 * 1024**3)]
 Seconds = Annotated[float, Between(0.01, 86_400)]
 Rate = Annotated[int, Between(0, 1_000_000_000)]
@@ -25,13 +26,13 @@ Rate = Annotated[int, Between(0, 1_000_000_000)]
 class Fetched:
     """One version of a feed: a complete file, within its size limit, with no other writer.
 
-    `path` is the `into` that `fetch` was given; `sha256` (hex) and `size` (bytes) are of that very
-    file, decompressed. `remember` is given to the next `fetch` once this version was accepted.
-    `whole`: all that the feed says; else an increment to what was remembered. `as_of_s`: when its
-    source says that it was made, seconds since the epoch. `wait_s_min`: its source wants to be
-    left alone for so long. `origin`: where it came from, for reports; it holds no secret.
-    `published_ms`: when its owner published each change that it brings, ms since the epoch; empty
-    where that is not known, or all of it is taken for the first time.
+    `path` is the `into` of `fetch`; `sha256` (hex) and `size` (bytes) are of that very file,
+    decompressed. The next `fetch` gets `remember` once this version was accepted. `whole`: all that
+    the feed says, else an increment to what was remembered. `as_of_s` is the time at which its
+    source says that it was made, seconds since the epoch. `wait_s_min`: the source wants no request
+    before. `origin` names its source in reports and holds no secret. `published_ms` has the time at
+    which the owner published each of its changes, ms since the epoch; empty where that is unknown,
+    or everything is new here.
     """
 
     path: Path
@@ -47,9 +48,9 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class Unchanged:
-    """There is nothing newer than what was remembered; no file was written.
+    """Nothing is newer than what was remembered; no file was written.
 
-    `remember` takes the place of what was remembered: it may say the same in newer words.
+    `remember` replaces what was remembered: it may say the same in newer words.
     """
 
     remember: Mapping[str, str]
@@ -57,14 +58,14 @@ class Unchanged:
 
 
 class Transport(Protocol):
-    """One way by which bytes come in."""
+    """One way by which bytes come in: a module of `stream.feeds.transports`."""
 
     async def fetch(self, remembered: Mapping[str, str], into: Path) -> Fetched | Unchanged:
-        """Return the newest version, as the file `into`, which is not there yet; its folder is.
+        """Write the newest version as the file `into`. Its folder exists, the file does not.
 
-        `remembered` is what came with the last version that was accepted, empty at first, and to
-        be emptied by the caller when a whole version is wanted. After a failure or a cancellation
-        nothing is left. Raises FeedDown.
+        `remembered` came with the last version that was accepted. It is empty at first, and where
+        the caller wants a whole version. After a failure or a cancellation nothing is left. Raises
+        FeedDown.
         """
 
 

@@ -1,4 +1,7 @@
-"""Parse texts of a column: numbers, categories, confidences, times; or say why not. Pure."""
+"""Parse the texts of a column: numbers, categories, confidences, times. Pure.
+
+A text that means nothing becomes a reason (`Wrong`), never a guess.
+"""
 
 import re
 from collections.abc import Callable, Mapping
@@ -11,6 +14,7 @@ from numpy.typing import NDArray
 
 from stream.core.model.byte_strings import Texts as ByteTexts
 from stream.core.model.entry import Category
+from stream.core.model.moments import read_rfc3339
 from stream.core.numbers.number import Kind
 from stream.core.numbers.parties import Party
 from stream.core.numbers.spelling import unescaped
@@ -31,17 +35,17 @@ _BEYOND = frozenset({"ext", "extension", "isub", "isub-encoding", "postd", "x"})
 _LEADS = " \t,#.:pwxetnsio"
 """Characters before an extension: marks, pauses, and the letters of `extension`."""
 _LINE_DIGITS_MIN = 7
-"""Fewer digits after a number are no number of their own."""
+"""Fewer digits after a number are an extension, not a number of their own."""
 _EXCEL_TEXT = re.compile(r'="([^"]*)"\Z')
 
 
 def as_word(text: str) -> str:
-    """Return a partner's word as it is looked up: case and blanks do not matter."""
+    """Return a partner's word in the form of look-ups: case and blanks do not matter."""
     return " ".join(text.casefold().split())
 
 
 def category_words(*vocabularies: Mapping[str, Category]) -> dict[str, Category]:
-    """Partners' words by `as_word`; of a word given twice the first counts."""
+    """Return partners' words by `as_word`; of a word given twice the first counts."""
     found: dict[str, Category] = {}
     for words in reversed(vocabularies):
         found |= {as_word(word): kind for word, kind in words.items()}
@@ -49,10 +53,7 @@ def category_words(*vocabularies: Mapping[str, Category]) -> dict[str, Category]
 
 
 def read_category(text: str, words: Mapping[str, Category] | None = None) -> int | Wrong:
-    """Return a category by a partner's word or by its label.
-
-    Case, blanks and dashes do not matter.
-    """
+    """Return a category by a partner's word or its label. Case, blanks and dashes do not matter."""
     if words:
         found = words.get(as_word(text))
         if found is not None:
@@ -70,7 +71,7 @@ def read_confidence(text: str) -> int | Wrong:
 
 
 def read_time(text: str) -> int | Wrong:
-    """Seconds since the epoch, from ISO 8601 (UTC unless it says otherwise), seconds or millis."""
+    """Return seconds since the epoch from ISO 8601 (UTC if it has no zone), seconds or millis."""
     if text.isascii() and text.isdigit():
         # 9 digits begin in 1973, 13 in 2001: a spreadsheet's day number (46000) is neither.
         if len(text) in {9, 10}:
@@ -78,19 +79,16 @@ def read_time(text: str) -> int | Wrong:
         if len(text) == 13:
             return int(text) // 1000 if int(text) // 1000 <= TIME_MAX_S else Wrong.BAD_DATE
         return Wrong.BAD_DATE
-    try:
-        return _seconds_of(datetime.fromisoformat(text), UTC)
-    except ValueError:
-        return Wrong.BAD_DATE
+    return _seconds_of(read_rfc3339(text))
 
 
 @dataclass(frozen=True, slots=True)
 class Dates:
     """The spelling of days and times in a file, besides seconds since the epoch.
 
-    `order` "iso": ISO 8601 alone; else also days as spreadsheets write them, 31/1/2026 or with dots
-    or dashes, with or without a time, the day first or the month. `buddhist`: years are those of
-    the Buddhist era (2569 is 2026). `zone` is that of times that name none.
+    `order` "iso": ISO 8601 alone. Else also days as spreadsheets write them: 31/1/2026, or with
+    dots or dashes, with or without a time, the day or the month first. `buddhist`: years are of
+    the Buddhist era (2569 is 2026). `zone` is that of times without one.
     """
 
     order: Literal["iso", "day-month", "month-day"] = "iso"
@@ -99,11 +97,11 @@ class Dates:
 
     @property
     def reader(self) -> "Callable[[str], int | Wrong]":
-        """The reader of one text; `read_time` itself for default settings."""
+        """The parser of one text; `read_time` itself for default settings."""
         return read_time if self == Dates() else self.read
 
     def read(self, text: str) -> int | Wrong:
-        """Seconds since the epoch."""
+        """Return seconds since the epoch."""
         if text.isascii() and text.isdigit():
             return read_time(text)
         day = _DAY.match(text) if self.order != "iso" else None
@@ -113,34 +111,25 @@ class Dates:
                 month, date = (two, one) if self.order == "day-month" else (one, two)
                 parts = [self._common(year), int(month), int(date), *(int(c or 0) for c in clock)]
                 moment = datetime(*parts, tzinfo=self.zone)  # type: ignore[arg-type,misc]
-                return _seconds_of(moment, self.zone)
+                return _seconds_of(moment)
             if self.buddhist:
                 text = f"{self._common(text[:4]):04d}{text[4:]}"
-            return _seconds_of(datetime.fromisoformat(text), self.zone)
+            return _seconds_of(read_rfc3339(text, self.zone))
         except ValueError:
             return Wrong.BAD_DATE
 
     def _common(self, year: str) -> int:
-        """Return the year of the common era.
-
-        Taken before the day is looked at, for leap days' sake.
-        """
+        """Return the year of the common era. Leap days need it before the day is checked."""
         return int(year) - BUDDHIST_AHEAD if self.buddhist else int(year)
 
 
-def _seconds_of(moment: datetime, zone: timezone) -> int | Wrong:
-    """Seconds since the epoch; a moment without a zone is one of `zone`."""
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=zone)
-    try:
-        seconds = int(moment.timestamp())
-    except (ValueError, OverflowError):
-        return Wrong.BAD_DATE
+def _seconds_of(moment: datetime | None) -> int | Wrong:
+    seconds = 0 if moment is None else int(moment.timestamp())
     return seconds if 0 < seconds <= TIME_MAX_S else Wrong.BAD_DATE
 
 
 def bare_number(text: str) -> str:
-    """Return the number's text without what spreadsheets put around it."""
+    """Return a number's text without the marks that spreadsheets put around it."""
     text = text.strip()
     if text.startswith(("'", "=")):
         excel = _EXCEL_TEXT.match(text)
@@ -150,16 +139,16 @@ def bare_number(text: str) -> str:
 
 
 def damage_of(text: str) -> Wrong | None:
-    """Return the damage that a spreadsheet did to a number, if any."""
+    """Return the damage that a spreadsheet did to a number; None: there is none."""
     if _SCIENTIFIC.match(text):
         return Wrong.SCIENTIFIC
     return Wrong.DECIMAL if _DECIMAL.match(text) else None
 
 
 def after_number(text: str) -> Wrong | None:
-    """Return the fault of a text where the number alone would list more, or less, than it says.
+    """Return the fault of a text whose number alone would list more, or less, than the text says.
 
-    Who has an extension of a company, or of a hospital, would have all of it blocked.
+    One extension of a hospital must not block the whole hospital.
     """
     inner = text[text.rfind("<") + 1 :].partition(">")[0].partition("@")[0]
     number, *parameters = unescaped(inner).split(";")
@@ -193,10 +182,10 @@ _MARKS = {4: b"-", 7: b"-", 10: b"T ", 13: b":", 16: b":", 19: b"Z"}
 
 
 def times_in(texts: ByteTexts) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return the seconds since the epoch of each plain time, and a mask of the plain ones.
+    """Return seconds since the epoch (int64) for each plain time, and a mask of the plain ones.
 
-    Plain are 9 or 10 digits, and ISO 8601 like `2026-01-31T12:00:00Z`, with a blank for the T, or
-    without the Z.
+    Plain are 9 or 10 digits, and ISO 8601 like `2026-01-31T12:00:00Z`, also with a blank for the T
+    or without the Z.
     """
     seconds, good = np.zeros(len(texts), np.int64), np.zeros(len(texts), np.bool_)
     for sizes, read in (((9, 10), _epoch), ((19, 20), _iso)):
@@ -209,9 +198,7 @@ def times_in(texts: ByteTexts) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
 
 
 def eight_digits(words: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
-    """Return the numbers that words of eight ASCII digits (little-endian) spell, and which are
-    such.
-    """
+    """Return the values of words of eight ASCII digits, little-endian, and a mask of such words."""
     values = words ^ _ZERO
     good = ((values + _SIXES) | values) & _HIGH == 0
     values = values * np.uint64(10) + (values >> np.uint64(8)) & np.uint64(0x00FF00FF00FF00FF)
@@ -266,13 +253,13 @@ def days_since_epoch(
 
 
 _MEMO_MAX = 100_000
-"""Distinct texts remembered for each column: most columns hold few, times may hold many."""
+"""Distinct texts kept for each column. Most columns have few; times may have many."""
 Read = Callable[[str], int | Wrong]
-"""Parser of one text."""
+"""Parser of one text: its value, or why it has none."""
 
 
 class FieldReader:
-    """One column's reading; each distinct text is read once."""
+    """A reader of one column that parses each distinct text once."""
 
     def __init__(self, name: str, dtype: np.dtype[Any], read: Read, default: int) -> None:
         self.name = name
@@ -283,9 +270,7 @@ class FieldReader:
         self._wrong: dict[str | None, Wrong] = {}
 
     def values(self, texts: Texts | None, rows: int, wrong: dict[int, Wrong]) -> NDArray[Any]:
-        """Return the values; a row whose text means nothing goes into `wrong` (the first reason
-        stays).
-        """
+        """Return the values; put rows whose text means nothing into `wrong`, if they are not."""
         if texts is None:
             return np.full(rows, self._default, self._dtype)
         if len(self._memo) > _MEMO_MAX:
@@ -307,7 +292,7 @@ class FieldReader:
         return np.array([memo[text] for text in texts], self._dtype)
 
     def _values_in(self, column: ByteColumn, wrong: dict[int, Wrong]) -> NDArray[Any]:
-        """`values`, for a column of bytes: each distinct text becomes one of Python."""
+        """Do the same for a column of bytes: only distinct texts become Python objects."""
         values, left = np.zeros(len(column), self._dtype), np.arange(len(column))
         if self._read is read_time:
             seconds, plain = times_in(column.texts)
@@ -321,7 +306,7 @@ class FieldReader:
 
 
 def why_no_number(text: str, kind: Kind, region: str | None) -> Wrong:
-    """Why a text, read as `kind`, is no number to list."""
+    """Return why a text, read as `kind`, is no number to list."""
     if not text:
         return Wrong.NO_NUMBER
     if kind is Kind.INVALID:
@@ -338,7 +323,7 @@ _FIELD_OF = {
 
 
 def detail_of(rows: Rows, row: int, why: Wrong, read_date: Read) -> str:
-    """Return the text that was wrong, as the file has it; `read_date` is how its times are read."""
+    """Return the wrong text as the file has it; `read_date` parses the file's times."""
     if why in {Wrong.EXPIRED, Wrong.FUTURE}:
         said = [rows.reported_at] if why is Wrong.FUTURE else [rows.expires_at, rows.reported_at]
         return next((str(texts[row]) for texts in said if texts is not None and texts[row]), "")

@@ -24,12 +24,12 @@ from stream.lists.snapshot.durable_files import locked, write_synced
 from stream.ops import file_owner
 
 OTHERS_MAX: Final = 50
-"""A server that answers with another page each time must not fill the disk."""
+"""Versions kept besides the needed: a server with a new page each time must not fill the disk."""
 FILE, REPORT, REJECTS = "file", "report.json", "rejects.csv"
 
 
 class Versions:
-    """The folder of one feed."""
+    """The folder of one feed. Methods raise FeedDown where it cannot be used."""
 
     def __init__(self, state_dir: Path, feed: str) -> None:
         self._state_dir = state_dir
@@ -38,20 +38,21 @@ class Versions:
 
     @property
     def incoming(self) -> Path:
-        """Return an unused path that a transport may write."""
+        """The path that a transport writes."""
         return self._folder / "incoming"
 
     @contextmanager
     def fetching(self) -> Iterator[bool]:
-        """Lock fetching of this feed; False: another process fetches it now."""
+        """Lock fetching of this feed; yield False if another process fetches it now."""
         with self._locked("fetching", wait=False) as mine:
             yield mine
 
     @contextmanager
     def deciding(self) -> Iterator[None]:
-        """Lock decisions on versions of this feed; wait for another process that decides. Blocks.
+        """Lock decisions on versions of this feed, after another process that decides. Blocks.
 
-        A lock of its own: a person who decides must not wait for a server that hangs.
+        It is another lock than that of fetching: a person who decides must not wait for a server
+        that hangs.
         """
         with self._locked("deciding", wait=True):
             yield
@@ -73,23 +74,20 @@ class Versions:
         me = file_owner.user_of(os.geteuid())
         if whose := file_owner.stranger_to(self._state_dir):
             run = file_owner.run_as(whose, "ringfence feeds ...")
-            text = (
-                f"{self._state_dir} belongs to {whose}, and this is {me}, who makes no file there"
-            )
+            text = f"{self._state_dir} belongs to {whose}; {me} must not make files there"
             raise FeedDown(FeedFault.STATE_FOREIGN, f"{text}: {run}")
         found = file_owner.foreign(self._made(), os.geteuid())
         if found is not None:
             path, whose = found
-            text = (
-                f"{path} belongs to {whose}, and {me} cannot use it: chown -R {me}: {self._folder}"
+            text = f"{path} belongs to {whose}, and {me} cannot use it"
+            run = file_owner.run_as(me, "ringfence feeds ...")
+            raise FeedDown(
+                FeedFault.STATE_FOREIGN,
+                f"{text}: chown -R {me}: {self._folder}; commands for feeds run as {me}: {run}",
             )
-            advice = (
-                f"commands for feeds run as {me}: {file_owner.run_as(me, 'ringfence feeds ...')}"
-            )
-            raise FeedDown(FeedFault.STATE_FOREIGN, f"{text}; {advice}")
 
     def foreign(self) -> str:
-        """Return what of the feed's state has another owner than the state directory; "": nothing.
+        """Return a text on a file of another owner than the state directory; "": there is none.
 
         Raises OSError.
         """
@@ -105,20 +103,20 @@ class Versions:
         return f"{text}: chown -R {mine}: {self._folder}"
 
     def _made(self) -> Iterator[Path]:
-        """Yield the feed's folder, what is in it, and its versions' folders."""
+        """Yield the feed's folder, its content, and the versions' folders."""
         yield self._folder
         for folder in (self._folder, self._versions):
             if folder.is_dir():
                 yield from folder.iterdir()
 
     def clear_incoming(self) -> None:
-        """Forget what a fetch that was killed left behind."""
+        """Delete the files of a fetch that was killed."""
         for path in self._folder.glob(f"{self.incoming.name}*"):
             with suppress(OSError):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def place(self, version: str) -> Path:
-        """Return the folder of a version; it may not be there."""
+        """Return the folder of a version, which may not exist."""
         return self._versions / version
 
     def file(self, version: str) -> Path | None:
@@ -127,11 +125,11 @@ class Versions:
         return path if path.exists() else None
 
     def rejects(self, version: str) -> Path:
-        """Return the path of a version's rejected rows; no file: none was rejected."""
+        """Return the path of a version's rejected rows. There is no file if none was rejected."""
         return self.place(version) / REJECTS
 
     def take(self, fetched: Path, version: str) -> Path:
-        """Move what was fetched to its version's place; the file there."""
+        """Move a fetched file into its version's folder; return its new path."""
         try:
             self.place(version).mkdir(parents=True, exist_ok=True)
             return fetched.replace(self.place(version) / FILE)
@@ -148,7 +146,7 @@ class Versions:
             raise _unwritable(error) from error
 
     def sweep(self, needed: frozenset[str], keep_s: int, now_s: int) -> int:
-        """Remove versions beyond `needed` that are too old or too many; how many."""
+        """Delete versions besides `needed` that are too old or too many; return their count."""
         others = []
         for place in self._versions.glob("*"):
             report = _read_report(place / REPORT)
