@@ -128,8 +128,7 @@ class _Tar:
         try:
             self._tar = tarfile.open(fileobj=cast("IO[bytes]", self._file), mode="r:")  # noqa: SIM115
             for count, one in enumerate(self._tar):
-                if count > 2 * EVENTS_MAX:
-                    raise _too_much()
+                _bounded(count, 2 * EVENTS_MAX)
                 if one.isreg():
                     self._held[one.name] = one
         except BaseException:
@@ -249,6 +248,11 @@ def _pieces(path: Path, file: IO[bytes], budget: list[int]) -> Iterator[bytes]:
             if budget[0] < 0:
                 raise _too_much()
             yield piece
+
+
+def _bounded(count: int, most: int) -> None:
+    if count > most:
+        raise _too_much()
 
 
 def _too_much() -> InputUnreadable:

@@ -239,6 +239,7 @@ class Rejects:
         self._write: Callable[[str], object] | None = None
 
     def add(self, rows: Sequence[RejectedRow]) -> None:
+        """Count rows, and write them if the file is open."""
         for row in rows:
             self.counts[row.wrong] += 1
             if self._write is not None:
