@@ -1,4 +1,4 @@
-"""One file per way by which a feed's bytes come in; see `stream.feeds.transport` for the promises.
+"""Transports: one file for each way by which a feed's bytes come in (`stream.feeds.transport`).
 
-A feed's `kind` names the file (`stream.feeds.feed_sources`), which is loaded for such a feed only.
+A feed's `kind` names its file (`stream.feeds.feed_sources`), which only such a feed loads.
 """

@@ -1,7 +1,7 @@
 """Work on files in a thread of its own: a mount that hangs must delay its own feed only.
 
-The shared pool of asyncio has few threads and is waited for at the end of the program; a thread
-that sleeps in the kernel for ever would take one of them at each try. These are daemons.
+asyncio's shared pool has few threads, and the end of the program waits for them. A thread that
+sleeps in the kernel for ever would take one of them at each try. These threads are daemons.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from stream.core.model.errors import FeedDown, FeedFault
 
 T = TypeVar("T")
 STOP_S = 5.0
-"""A thread looks at `stop` between two pieces of a file, i.e. far more often."""
+"""Wait for a thread that was told to stop. It looks at `stop` after each piece of a file."""
 
 Stop = threading.Event
 
@@ -23,7 +23,7 @@ class Stopped(Exception):
 
 
 class Apart(Generic[T]):
-    """Does one piece of work at a time, and none while an earlier one still hangs."""
+    """A runner of one job at a time, and of none while an earlier one still hangs."""
 
     def __init__(self, origin: str, deadline_s: float) -> None:
         self._origin = origin
@@ -31,10 +31,7 @@ class Apart(Generic[T]):
         self._thread: threading.Thread | None = None
 
     async def __call__(self, work: Callable[[Stop], T]) -> T:
-        """Return or raise what `work` does; raise Stopped soon after `stop` was set.
-
-        Raises FeedDown(TIMEOUT).
-        """
+        """Run `work`, which raises Stopped soon after `stop` is set. Raises FeedDown(TIMEOUT)."""
         if self._thread is not None and self._thread.is_alive():
             raise self._hangs()
         loop, stop, ended = asyncio.get_running_loop(), Stop(), asyncio.Event()
@@ -60,7 +57,7 @@ class Apart(Generic[T]):
         return job.result()
 
     async def _end(self) -> None:
-        """Wait for a stopping thread, within bounds; a cancellation hastens it."""
+        """Wait for a stopping thread, at most STOP_S. A second cancellation ends the wait."""
         deadline_s = asyncio.get_running_loop().time() + STOP_S
         while self._thread is not None and self._thread.is_alive():
             if asyncio.get_running_loop().time() > deadline_s:
@@ -74,15 +71,13 @@ class Apart(Generic[T]):
 
 
 class _Job(Generic[T]):
-    """One piece of work, and how it ended."""
-
     def __init__(self, work: Callable[[Stop], T], stop: Stop) -> None:
         self._work, self._stop = work, stop
         self._result: list[T] = []
         self._fault: FeedDown | Stopped | OSError | None = None
 
     def run(self) -> None:
-        """Do it, in the thread. A bug goes to the thread's own report."""
+        """Run in the thread. An unexpected exception goes to the thread's own report."""
         try:
             self._result.append(self._work(self._stop))
         except (FeedDown, Stopped, OSError) as error:

@@ -1,10 +1,10 @@
 """Move files of a drop folder after their verdict, with a report beside each. Blocks.
 
-Nothing is ever overwritten. The report is written first and the file moved after it by one rename:
-after a kill in between the next run finds the same report's place again, since it names the file.
+Nothing is overwritten. The report is written first, then one rename moves the file. After a kill in
+between the next run finds the report's place again, since the report names the file.
 
-Users who put files in may put links and FIFOs in too: no link below the folder is followed, and
-only regular files are opened; see `ops/files.py`.
+Users who put files in may put links and FIFOs in too. No link below the folder is followed, and
+only regular files are opened (`ops/untrusted_folders.py`).
 """
 
 import os
@@ -22,7 +22,7 @@ from stream.ops.untrusted_folders import Folder, NotPlain, folder_at
 
 
 class Place(StrEnum):
-    """The folders beside the files that are still to be taken."""
+    """Folders beside the files that wait to be taken."""
 
     DONE = "done"
     HELD = "held"
@@ -30,28 +30,26 @@ class Place(StrEnum):
 
 
 ENDINGS = (".sha256", ".done")
-"""Files that belong to the file whose name is before it: a checksum, and "it is finished"."""
+"""Endings of companions of a file: its checksum, and a mark that it is finished."""
 _LOCK = ".ringfence.lock"
 _TEMPORARY = ".ringfence.tmp"
 _NAME_BYTES_MAX = 255
 """The longest file name of Linux' file systems."""
 _STEM_BYTES_MAX, _SUFFIX_BYTES_MAX = 180, 20
-"""A name may have 255 bytes, and a number and the reports' endings come to it."""
+"""Bytes kept of a name: a number and the reports' endings have to fit into 255."""
 _REPORT_BYTES_MAX = 1 << 20
-"""A report of ours takes some KB. Another file of that name may be of any size."""
+"""A report of ours has some KB. Another file of that name may have any size."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Drop:
-    """A drop folder, open and locked, and its places."""
-
     root: Folder
     places: Mapping[Place, Folder]
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[_Drop]:
-    """Open it, make its folders, and wait until no other process moves files. Raises OSError."""
+    """Open a folder, make its places, and lock it against other processes. Raises OSError."""
     with ExitStack() as stack:
         root = stack.enter_context(folder_at(path))
         places = {place: stack.enter_context(closing(root.made(place))) for place in Place}
@@ -60,7 +58,7 @@ def _opened(path: Path) -> Iterator[_Drop]:
 
 
 def prepare(path: Path) -> None:
-    """Make the places, and put away what a kill left. Raises OSError."""
+    """Make the places, and tidy up after a kill. Raises OSError."""
     with _opened(path) as drop:
         for place in drop.places.values():
             place.remove(_TEMPORARY)
@@ -74,10 +72,9 @@ def prepare(path: Path) -> None:
 def put_away(
     path: Path, name: str, mark: str, place: Place, report: Mapping[str, object], text: str
 ) -> Path:
-    """Move the file that looked like `mark` to its place; where its report lies now.
+    """Move the file with this `mark` to its place; return the path of its report.
 
-    `name` is how it is called. A file of that name which looks otherwise is a newer version and
-    stays. Raises OSError.
+    A file of that `name` with another mark is a newer version and stays. Raises OSError.
     """
     with _opened(path) as drop:
         to, source = drop.places[place], _find(drop, mark)
@@ -99,14 +96,14 @@ def put_away(
 
 
 def companion_of(folder: Folder, name: str, ending: str) -> str | None:
-    """Return the name of what lies beside a file under its name and `ending`; None: nothing."""
+    """Return the name of a file's companion with this `ending`; None: there is none."""
     beside = f"{name}{ending}"
     fits = len(os.fsencode(beside)) <= _NAME_BYTES_MAX
     return beside if fits and folder.about(beside) is not None else None
 
 
 def _find(drop: _Drop, mark: str) -> tuple[Folder, str] | None:
-    """Return the file, among those to be taken or those held."""
+    """Return the file, which waits to be taken or is held."""
     for folder in (drop.root, drop.places[Place.HELD]):
         for one in folder.found():
             if one.is_plain and mark_of(one.about) == mark:
@@ -115,7 +112,7 @@ def _find(drop: _Drop, mark: str) -> tuple[Folder, str] | None:
 
 
 def _free(place: Folder, name: str, mark: str) -> str:
-    """Return `name`, with a number before its ending if a file or report of that name exists."""
+    """Return `name`, with a number before its ending if that name is taken."""
     stem, suffix = os.fsencode(Path(name).stem), os.fsencode(Path(name).suffix)
     fitting = os.fsdecode(stem[:_STEM_BYTES_MAX] + suffix[:_SUFFIX_BYTES_MAX])
     for one in _numbered(fitting):
@@ -140,7 +137,7 @@ def _report(name: str) -> str:
 
 
 def _is_ours(place: Folder, report: str, mark: str) -> bool:
-    """Return whether there is no report, or one of this very file from before a kill."""
+    """Return whether a report's name is free, or has this file's report from before a kill."""
     try:
         held = msgspec.json.decode(place.read(report, _REPORT_BYTES_MAX), type=dict[str, object])
     except FileNotFoundError:
@@ -151,7 +148,7 @@ def _is_ours(place: Folder, report: str, mark: str) -> bool:
 
 
 def _follow(drop: _Drop, companion: str, changed_ns: int) -> None:
-    """Move a companion after its file, which a kill left behind; a newer file's stays."""
+    """Move a companion, which a kill left behind, to its file. One of a newer file stays."""
     for place in drop.places.values():
         moved = place.about(Path(companion).stem)
         later = moved is not None and moved.st_ctime_ns > changed_ns

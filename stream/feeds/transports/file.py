@@ -1,6 +1,6 @@
-"""A file at a path: copied, so that what is parsed is what was hashed.
+"""A file at a path. It is copied, so that the hashed bytes are the parsed ones.
 
-A folder with a manifest.json, which is how MISP publishes a feed, is taken as one file too.
+A folder with a manifest.json, as MISP publishes a feed, is taken as one file too.
 """
 
 import os
@@ -26,7 +26,7 @@ _PIECE = 1 << 20
 class FileSettings:
     """`path` of the file, or of a MISP feed's folder.
 
-    `bytes_max` of all of it; `deadline_s` for reading it, since mounts may hang.
+    `bytes_max` bounds all of it. `deadline_s` bounds reading it: mounts may hang.
     """
 
     path: Annotated[str, Checked(filled)]
@@ -35,7 +35,7 @@ class FileSettings:
 
 
 class FileTransport:
-    """One file that its maker replaces from time to time."""
+    """A file that its maker replaces from time to time."""
 
     def __init__(self, settings: FileSettings) -> None:
         self._path = Path(settings.path)
@@ -67,7 +67,7 @@ class FileTransport:
 
 
 def bundled(folder: Path, into: Path, bytes_max: int, stop: Stop) -> "Copy":
-    """Return the JSON files of a folder as one file. Raises FeedDown, and Stopped."""
+    """Write the JSON files of a folder into one file. Raises FeedDown, and Stopped."""
     origin = readable(folder)
     with landing(into, bytes_max, origin) as land:
         try:
@@ -87,7 +87,7 @@ def bundled(folder: Path, into: Path, bytes_max: int, stop: Stop) -> "Copy":
 
 
 class Copy(NamedTuple):
-    """A copied file: its size and SHA-256 unpacked, and the SHA-256 of what was copied."""
+    """A copied file: size and SHA-256 of the unpacked bytes, and the SHA-256 of the original."""
 
     size: int
     sha256: str
@@ -97,9 +97,9 @@ class Copy(NamedTuple):
 def copied(
     path: Path, into: Path, bytes_max: int, stop: Stop, opened: Callable[[], int] | None = None
 ) -> Copy:
-    """Copy a file, unpacking it if it is compressed. Raises FeedDown, and Stopped.
+    """Copy a file, and unpack it if it is compressed. Raises FeedDown, and Stopped.
 
-    `opened` opens it; else its path may be a symbolic link, as the operator chose.
+    `opened` opens it; without it the path may be a symbolic link, as the operator chose.
     """
     origin = readable(path)
     with landing(into, bytes_max, origin) as land:
@@ -135,17 +135,17 @@ def stat_mark(path: Path) -> str:
 
 
 def mark_of(found: os.stat_result) -> str:
-    """Return the same of what was looked at already."""
+    """Return the `stat_mark` of a known status."""
     return f"{found.st_mtime_ns}:{found.st_size}:{found.st_ino}"
 
 
 def made_s(mark: str) -> int:
-    """Return when the file of a `stat_mark` was written last, seconds since the epoch."""
+    """Return the time of the last write to the file of a `stat_mark`, seconds since the epoch."""
     return int(mark.partition(":")[0]) // 1_000_000_000
 
 
 def readable(path: Path | str) -> str:
-    """Return a path for messages: a name on disk may hold bytes that are no text."""
+    """Return a path for messages: a name on disk may have bytes that are no text."""
     return str(path).encode("utf-8", "backslashreplace").decode()
 
 

@@ -1,9 +1,9 @@
 """A drop folder: partners put files in, each is one version, and none is taken twice or lost.
 
-A file is taken once it is finished, in the order of the files' times. It stays where it is until
-its verdict is known and kept; then it moves to `done/`, `held/` or `refused/` with its report
-beside it. So a kill at any moment leaves it in exactly one place, and what was accepted before the
-kill is recognised by what is remembered of it.
+A finished file is taken, in the order of the files' times. It stays in place until its verdict is
+kept; then it moves to `done/`, `held/` or `refused/` with its report beside it. So a kill at any
+moment leaves it in exactly one place. A file that was accepted before the kill is recognised by its
+name and mark, which are remembered.
 """
 
 from collections.abc import Iterator, Mapping
@@ -25,18 +25,18 @@ from stream.ops.untrusted_folders import Folder, NotPlain, folder_at
 
 UNFINISHED = (".tmp", ".part", ".partial", ".filepart", ".crdownload", ".swp", "~")
 _CHECKSUM_BYTES_MAX = 1 << 20
-"""A checksum file takes 100 bytes. Another file of that name may be of any size."""
+"""A checksum file has 100 bytes. Another file of that name may have any size."""
 _PASSING = (FeedFault.UNSTABLE, FeedFault.MISSING, FeedFault.UNAUTHORISED, FeedFault.DOWN)
-"""Faults that may pass by the next try. A file with another fault would block those after it."""
+"""Faults that may be over at the next try. A file with another fault would block those after it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FolderSettings:
     """`path` of the folder, `pattern` of the names that count.
 
-    A file is finished when it was not written to for `settle_s`, when it was renamed from an
-    unfinished name, or, with `companion`, when a file with this ending lies beside it. A `.sha256`
-    beside it is checked in any case.
+    A file is finished if nobody wrote to it for `settle_s`, or if it was renamed from an unfinished
+    name. With `companion` a file with this ending must lie beside it too. A `.sha256` beside it is
+    always checked.
     """
 
     path: Annotated[str, Checked(filled)]
@@ -48,7 +48,7 @@ class FolderSettings:
 
 
 class _Found(NamedTuple):
-    """A file to be taken: its `stat_mark`, which begins with its time."""
+    """A finished file. Files sort by their time."""
 
     made_ns: int
     name: str
@@ -56,7 +56,7 @@ class _Found(NamedTuple):
 
     @property
     def taken(self) -> str:
-        """The key of a file that was taken; a name may be bytes that are no text."""
+        """The key by which a taken file is remembered."""
         return f"{readable(self.name)}/{self.mark}"
 
 
@@ -72,19 +72,19 @@ class FolderTransport:
         self._unfinished: set[str] = set()
 
     async def fetch(self, remembered: Mapping[str, str], into: Path) -> Fetched | Unchanged:
-        """Return the oldest finished file; Unchanged where there is none. Raises FeedDown.
+        """Take the oldest finished file; return Unchanged if there is none. Raises FeedDown.
 
-        A file that can never be taken is moved to `refused/` before FeedDown says why.
+        A file that can never be taken moves to `refused/` before FeedDown says why.
         """
         return await self._taking(lambda stop: self._fetch(remembered, into, stop))
 
     async def finish(
         self, fetched: Fetched, place: Place, report: Mapping[str, object], text: str
     ) -> None:
-        """Move the file that was fetched, now that its verdict is kept; also from `held/`.
+        """Move a fetched file, also from `held/`, once its verdict is kept.
 
-        `report` becomes the JSON beside it, `text` what people read. Raises FeedDown: then the
-        file is still there, and if it was accepted the next `fetch` moves it.
+        `report` becomes the JSON beside it, `text` the report for people. Raises FeedDown: then the
+        file is still there. If it was accepted, the next `fetch` moves it.
         """
         taken = fetched.remember["taken"]
         await self._moving(lambda _stop: self._put_away(taken, place, report, text))
@@ -110,7 +110,6 @@ class FolderTransport:
         return Unchanged(remembered)
 
     def _finished(self) -> Iterator[_Found]:
-        """Yield the files that are complete."""
         seen, unfinished = {}, set()
         now_monotonic_s = monotonic_s()
         try:
@@ -179,9 +178,8 @@ class FolderTransport:
         origin = readable(self._folder / beside)
         try:
             text = folder.read(beside, _CHECKSUM_BYTES_MAX).decode("utf-8", "replace")
-        except (
-            NotPlain
-        ) as error:  # no later look waits for it, and the file that it names moves away
+        except NotPlain as error:
+            # CHECKSUM is no passing fault: the file moves away, and nobody waits for another look.
             raise FeedDown(FeedFault.CHECKSUM, f"{origin} {error.strerror}") from error
         except OSError as error:
             raise unreadable(self._folder / beside, error) from error
@@ -195,7 +193,6 @@ class FolderTransport:
             raise self._unusable(error) from error
 
     def _unusable(self, error: OSError) -> FeedDown:
-        """Return the fault of a folder that cannot be used."""
         if isinstance(error, PermissionError):
             where = readable(error.filename or self._folder)
             text = f"{where}: Ringfence must be allowed to read, write and move files there"

@@ -1,7 +1,7 @@
-"""The way of a version's bytes to disk: unpacked, looked at, counted, hashed, always in bounds.
+"""Take in a version's bytes: unpack, check, count, hash and write them, always within limits.
 
-The same for every transport that gets a file made by others. Two hashes come of it: that of the
-file as it was published, which a checksum beside it speaks of, and that of what lies on disk.
+Every transport that gets a file of others does so. There are two hashes: that of the file as it was
+published, which a checksum beside it is of, and that of the file on disk.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from stream.feeds.transports.landing import Landing, too_large
 from stream.feeds.transports.unpack import ByMark, Plain, unpacker
 
 BOMB_RATIO = 200
-"""Lists of numbers shrink to a tenth, of one number again and again to a fiftieth."""
+"""Lists of numbers shrink to a tenth, those of one number again and again to a fiftieth."""
 _HEAD_BYTES = 1024
 """A login page names itself in its first lines."""
 # What was taken is never given back (`*+`): blanks could be divided in more ways than can be tried.
@@ -25,7 +25,7 @@ _PAGE = re.compile(
 
 
 class Intake:
-    """Takes a version's bytes as they come. `coding` is the Content-Encoding, "" being none."""
+    """Takes a version's bytes as they come. `coding` is the Content-Encoding, "": none."""
 
     def __init__(self, land: Landing, bytes_max: int, origin: str, coding: str = "") -> None:
         self._land, self._bytes_max, self._origin = land, bytes_max, origin
@@ -37,19 +37,16 @@ class Intake:
 
     @property
     def published_sha256(self) -> str:
-        """Hex, of the file as its source has it: with the Content-Encoding undone, no more."""
+        """The SHA-256 of the file as its source has it: only the Content-Encoding is undone."""
         return self._published.hexdigest()
 
     @property
     def knows_its_end(self) -> bool:
-        """True if half of it would have been noticed: what is compressed has a mark at its end."""
+        """True if a missing half would be noticed: compressed data has a mark at its end."""
         return not isinstance(self._coding, Plain) or self._file.is_packed
 
     def feed(self, data: bytes) -> Iterator[None]:
-        """More bytes. It gives way after each bounded step, so that others may run between.
-
-        Raises FeedDown.
-        """
+        """Take more bytes; yield after each bounded step, so that others run. Raises FeedDown."""
         self.taken += len(data)
         if self.taken > self._bytes_max:
             raise too_large(self._origin, self._bytes_max)
@@ -60,7 +57,7 @@ class Intake:
                 yield
 
     def end(self) -> None:
-        """No more bytes come. Raises FeedDown where some are missing."""
+        """End the input. Raises FeedDown where bytes are missing."""
         self._coding.end()
         for piece in self._file.rest():
             self._keep(piece)
@@ -80,14 +77,14 @@ class Intake:
         self._land.write(piece)
 
     def _refuse_page(self) -> None:
-        """A login or error page that came as if it were the feed. No format of ours is HTML."""
+        """Refuse a login or error page in place of the feed. No format of ours is HTML."""
         if _PAGE.match(self._head[:_HEAD_BYTES]):
             text = f"{self._origin} is a web page, not a feed: does it want a login?"
             raise FeedDown(FeedFault.NOT_A_FEED, text)
 
 
 def checked(published_sha256: str, expected: str, origin: str) -> None:
-    """Raises FeedDown(CHECKSUM) where they differ."""
+    """Raise FeedDown(CHECKSUM) if the sums differ."""
     if published_sha256 != expected.lower():
         text = f"{origin} has SHA-256 {published_sha256}, its checksum says {expected.lower()}"
         raise FeedDown(FeedFault.CHECKSUM, f"{text}: damaged, or replaced in between")
@@ -97,9 +94,9 @@ _HEX = re.compile(r"(?<![0-9A-Za-z])[0-9A-Fa-f]{64}(?![0-9A-Za-z])")
 
 
 def checksum_in(text: str, name: str, origin: str) -> str:
-    """Return the SHA-256 that a checksum file has for the file `name`, or the only one that it has.
+    """Return the SHA-256 in a checksum file for the file `name`, or the only one that it has.
 
-    `sha256sum` and BSD's `sha256` write them. Raises FeedDown(CHECKSUM) if there is none.
+    `sha256sum` and BSD's `sha256` write such files. Raises FeedDown(CHECKSUM) if there is none.
     """
     lines = [line for line in text.splitlines() if _HEX.search(line)]
     named = [line for line in lines if name and _names(line, name)]
@@ -112,10 +109,7 @@ def checksum_in(text: str, name: str, origin: str) -> str:
 
 
 def _names(line: str, name: str) -> bool:
-    """Return whether a line is about the file `name`.
-
-    Alone, in brackets, or at the end of a path.
-    """
+    """Return whether a line names the file: alone, in brackets, or at the end of a path."""
     at = line.find(name)
     while at >= 0:
         before, after = line[at - 1 : at] if at else "", line[at + len(name) :][:1]

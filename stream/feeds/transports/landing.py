@@ -20,7 +20,7 @@ from stream.ops.clock import monotonic_s
 
 
 class Landing:
-    """The file that is being written, at `path`; at most `bytes_max` bytes from `origin`."""
+    """A file being written at `path`: at most `bytes_max` bytes from `origin`."""
 
     def __init__(self, path: Path, descriptor: int, bytes_max: int, origin: str) -> None:
         self.path = path
@@ -32,11 +32,11 @@ class Landing:
         self.dropped = False
 
     def drop(self) -> None:
-        """It is of no use: let nothing stay, though nothing went wrong."""
+        """Delete the file at the end of the block, though nothing went wrong."""
         self.dropped = True
 
     def write(self, data: bytes) -> None:
-        """Append; blocks, for as long as the disk takes. Raises FeedDown."""
+        """Append. Blocks for as long as the disk takes. Raises FeedDown."""
         self.size += len(data)
         if self.size > self._bytes_max:
             raise too_large(self._origin, self._bytes_max)
@@ -49,18 +49,18 @@ class Landing:
             raise _unwritable(error) from error
 
     def content(self) -> bytes:
-        """Return all that was written so far: for what is small."""
+        """Return all that was written so far; for small files."""
         return self.path.read_bytes()
 
     @property
     def sha256(self) -> str:
-        """Of all that was written so far, hex."""
+        """The SHA-256 of all that was written so far, hex."""
         return self._digest.hexdigest()
 
 
 @contextmanager
 def landing(into: Path, bytes_max: int, origin: str) -> Iterator[Landing]:
-    """A file to write; it becomes `into` when the block ends well. Raises FeedDown(DOWN)."""
+    """Open a file to write; it becomes `into` if the block succeeds. Raises FeedDown(DOWN)."""
     part = into.with_name(f"{into.name}.part")
     try:
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -94,15 +94,15 @@ def too_large(origin: str, bytes_max: int) -> FeedDown:
 
 
 class Bundle:
-    """Files are added one after the other; no name has a folder in it."""
+    """A tar to which files are added one after the other. No name has a folder in it."""
 
     def __init__(self, tar: tarfile.TarFile) -> None:
         self._tar = tar
 
     def add(self, name: str, size: int, file: IO[bytes]) -> None:
-        """The first `size` bytes of a file. Raises FeedDown(TOO_LARGE), OSError if it is shorter.
+        """Add `size` bytes of a file. Raises FeedDown(TOO_LARGE), OSError if it is shorter.
 
-        Of a file's time, owner and rights nothing is kept: they say nothing of what is in it.
+        Its time, owner and rights are left out: equal content must give an equal tar.
         """
         assert "/" not in name, name
         info = tarfile.TarInfo(name)
@@ -111,8 +111,6 @@ class Bundle:
 
 
 class _Sink:
-    """A landing as far as tarfile needs a file."""
-
     def __init__(self, land: Landing) -> None:
         self._land = land
 
@@ -126,10 +124,10 @@ class _Sink:
 
 @contextmanager
 def bundle(land: Landing) -> Iterator[Bundle]:
-    """A tar that is written into `land`; it has its end only if the block ends well.
+    """Write a tar into `land`. It gets its end only if the block succeeds.
 
-    Not tarfile's stream mode: its object writes what is left when it is collected, which after a
-    failure may be into another file that has the number of ours by then.
+    Not tarfile's stream mode: its object writes the rest when it is collected. After a failure that
+    may be into another file, which has our descriptor's number by then.
     """
     sink = cast("IO[bytes]", _Sink(land))
     tar = tarfile.TarFile(fileobj=sink, mode="w", format=tarfile.PAX_FORMAT)
@@ -170,7 +168,7 @@ class Slowness:
 
 
 def date_s(text: str | None) -> int | None:
-    """Return an HTTP date (RFC 9110 5.6.7) in seconds since the epoch."""
+    """Return an HTTP date (RFC 9110 5.6.7) in seconds since the epoch; None: it is none."""
     try:
         date = parsedate_to_datetime(text or "")
         # Of the three forms one has no zone; all mean Greenwich.

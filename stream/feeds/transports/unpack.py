@@ -1,7 +1,7 @@
-"""Compressed bytes into plain ones, in bounded steps: a bomb meets its limit, not our memory.
+"""Decompress in bounded steps: a bomb meets its limit, not our memory.
 
-gzip (RFC 1952), deflate (RFC 1950 and what some servers send for it, RFC 1951), zstd (RFC 8878).
-Whatever is compressed may be written as several members one after the other, as both RFCs allow.
+gzip (RFC 1952), deflate (RFC 1950, and RFC 1951 as some servers send it), zstd (RFC 8878). Data may
+consist of several members one after the other, as the RFCs allow.
 """
 
 import sys
@@ -17,7 +17,7 @@ else:
     from backports.zstd import DecompressionParameter, ZstdDecompressor, ZstdError
 
 STEP_BYTES = 256 * 1024
-"""The most that comes out at once, however little went in."""
+"""The largest output of one step, however small the input."""
 WINDOW_LOG_MAX = 23
 """zstd decoders for the web need no window over 8 MB (RFC 9659); `zstd -22` may use 128 MB."""
 _GZIP = b"\x1f\x8b\x08"
@@ -33,11 +33,11 @@ class Member(Protocol):
         """True if its end mark was seen."""
 
     def step(self, data: bytes) -> tuple[bytes, bytes]:
-        """At most STEP_BYTES of output, and the input that is left."""
+        """Return at most STEP_BYTES of output, and the input that is left."""
 
 
 class _Deflated:
-    """zlib's decoder; `bits` say which of the three wrappings."""
+    """zlib's decoder; `bits` choose one of the three wrappings."""
 
     def __init__(self, bits: int) -> None:
         self._decoder = zlib.decompressobj(bits)
@@ -52,10 +52,10 @@ class _Deflated:
 
 
 class _EitherDeflated:
-    """HTTP's "deflate": zlib (RFC 1950), or raw deflate from servers that took the name literally.
+    """HTTP's "deflate": zlib (RFC 1950), or raw deflate from servers that take the name literally.
 
-    The wrapping begins with a byte of method 8; a raw block that did would be a stored one with
-    bits set in its padding, which no compressor writes.
+    The wrapping begins with a byte of method 8. A raw block with that byte would be a stored one
+    with bits set in its padding, which no compressor writes.
     """
 
     def __init__(self) -> None:
@@ -87,10 +87,10 @@ class _Zstd:
 
 
 class Plain:
-    """Bytes that are as they are."""
+    """Bytes that are not compressed."""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Yield the bytes."""
+        """Yield the bytes as they are."""
         yield data
 
     def end(self) -> None:
@@ -98,7 +98,7 @@ class Plain:
 
 
 class Unpacker:
-    """All members of what is compressed in one way. `origin` is what messages call its source."""
+    """A decoder of all members of one compression. Messages name `origin`."""
 
     def __init__(self, origin: str, way: str, start: Callable[[], Member]) -> None:
         self._origin, self._way, self._start = origin, way, start
@@ -106,7 +106,7 @@ class Unpacker:
         self._members = 0
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """More compressed bytes; what comes of them. Raises FeedDown(NOT_COMPRESSED_RIGHT)."""
+        """Yield the output of more input. Raises FeedDown(NOT_COMPRESSED_RIGHT)."""
         while True:
             if self._member is None:
                 if self._members and self._way == "gzip":
@@ -128,16 +128,16 @@ class Unpacker:
                 return
 
     def end(self) -> None:
-        """No more bytes come. Raises FeedDown(TRUNCATED) in the middle of a member."""
+        """End the input. Raises FeedDown(TRUNCATED) in the middle of a member."""
         if self._member is not None:
             text = f"{self._origin} ends in the middle of its {self._way} data"
             raise FeedDown(FeedFault.TRUNCATED, text)
 
 
 class ByMark:
-    """Unpacks what begins as a gzip or zstd file does, whatever its name or type says.
+    """A decoder of whatever begins like a gzip or zstd file, whatever its name or type.
 
-    Servers give `list.csv.gz` with and without a Content-Encoding, and either may mean one layer
+    Servers send `list.csv.gz` with and without a Content-Encoding, and either may mean one layer
     or two. No format of ours begins like that.
     """
 
@@ -148,11 +148,11 @@ class ByMark:
 
     @property
     def is_packed(self) -> bool:
-        """True if there was something to unpack."""
+        """True if the file is compressed."""
         return isinstance(self._inner, Unpacker)
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """More bytes; what they are unpacked."""
+        """Yield the output of more input."""
         if self._inner is None:
             self._head += data
             if len(self._head) < _MARK_BYTES:
@@ -162,12 +162,12 @@ class ByMark:
         yield from self._inner.feed(data)
 
     def rest(self) -> Iterator[bytes]:
-        """Yield what was held back of a file that is shorter than any mark."""
+        """Yield the rest of a file that is shorter than any mark."""
         if self._inner is None:
             yield self._choose()
 
     def end(self) -> None:
-        """No more bytes come. Raises FeedDown(TRUNCATED)."""
+        """End the input. Raises FeedDown(TRUNCATED)."""
         if self._inner is not None:
             self._inner.end()
 
@@ -183,7 +183,7 @@ class ByMark:
 
 
 def unpacker(coding: str, origin: str) -> Unpacker | Plain:
-    """For one Content-Encoding, "" being none. Raises FeedDown(PROTOCOL) if we do not know it."""
+    """Return the decoder of a Content-Encoding, "": none. Raises FeedDown(PROTOCOL) for others."""
     match coding.strip().lower():
         case "" | "identity":
             return Plain()
