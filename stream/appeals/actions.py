@@ -1,18 +1,22 @@
-"""What opens an appeal and what an answer does, in the register and in the book.
+"""Open appeals, answer them, and close those that their lists' owners answered.
 
 A block is put right by an allow entry: it is exact, live within a second in every worker, and
-stands in front of every list, so it holds while the owner goes on listing the number, and against a
+stands in front of every list. So it holds while the owner goes on listing the number, and against a
 prefix or a bare filter too. From a list of ours the number is taken off as well, so that what is
 published next lifts the block at every partner.
+
+An owner answers by what it publishes. Once none of the lists that a forwarded appeal names holds
+the number any more, the appeal is redressed: by the owner, at the moment it was seen here.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 import msgspec
 
-from stream.appeals.appeal_store import AppealStore, first_step, new_id
+from stream.appeals.appeal_store import AppealCounts, AppealStore, first_step, new_id
 from stream.appeals.fingerprints import number_in
 from stream.core.filters.digests import fingerprints_of
 from stream.core.model.agreement import Agreements, owner_of
@@ -28,10 +32,11 @@ from stream.core.model.appeal import (
 )
 from stream.core.model.decision import Decision
 from stream.core.model.entry import NEVER, Category, Entry
-from stream.core.model.errors import AppealRefused
-from stream.lists.store.contents import entries_of
+from stream.core.model.errors import AppealRefused, Fault
 from stream.lists.store.heads import By, Removal
+from stream.lists.store.list_content import entries_of
 from stream.lists.store.list_store import ListStore
+from stream.lists.store.settings import ListStoreSettings
 from stream.lists.store.store_codec import hex_of
 from stream.ops.clock import now_s
 
@@ -41,7 +46,7 @@ SOURCE = "redress"
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """Where appeals are answered.
+    """The country that answers appeals, with its keys and agreements.
 
     `home` is our country, `keys` those of the circles that we are in; an appeal on which no
     agreement says a response target is to be answered within `answer_s`.
@@ -53,14 +58,14 @@ class Desk:
     answer_s: int
 
     def epochs(self, circle: str) -> list[bytes]:
-        """The keys of all epochs of a circle that we have: `asean` and `asean@2` are one circle."""
+        """Return our keys of a circle, former ones too: `asean` and `asean@2` are one circle."""
         name = circle.partition("@")[0]
         return [key for other, key in self.keys.items() if other.partition("@")[0] == name]
 
 
 @dataclass(frozen=True, slots=True)
 class Redressed:
-    """What was done: the appeal after it, its number, and lists of ours that it was taken off."""
+    """An answered appeal, its number, and the lists of ours that it was taken off."""
 
     appeal: Appeal
     number: str | None
@@ -68,7 +73,7 @@ class Redressed:
 
 
 def reasons_of(decision: Decision) -> tuple[Named, ...]:
-    """The lists that a decision names, without fingerprints yet."""
+    """Return the lists that a decision names, without fingerprints yet."""
     return tuple(
         Named(
             list=reason.list,
@@ -83,7 +88,7 @@ def reasons_of(decision: Decision) -> tuple[Named, ...]:
 
 
 async def open_appeal(
-    register: ListStore,
+    store: ListStore,
     book: AppealStore,
     desk: Desk,
     number: str,
@@ -96,7 +101,7 @@ async def open_appeal(
 
     `lists` are those that name the number; none where a rule alone decided. Raises AppealRefused.
     """
-    named = await _with_fingerprints(register, desk, number, lists)
+    named = await _with_fingerprints(store, desk, number, lists)
     names = [one.list for one in named]
     step = first_step(by)
     return await book.add(
@@ -135,7 +140,7 @@ async def receive(book: AppealStore, desk: Desk, said: Received, by: By) -> tupl
 
 
 async def forward(book: AppealStore, desk: Desk, appeal_id: str, by: By) -> Appeal:
-    """The owner of a list was asked; the block stays until it is answered."""
+    """Note that a list's owner was asked; the block stays until it answers."""
     appeal = await book.get(appeal_id)
     if not appeal.owners(desk.home):
         text = "no other country's list names the number, so it is ours to answer"
@@ -144,10 +149,10 @@ async def forward(book: AppealStore, desk: Desk, appeal_id: str, by: By) -> Appe
 
 
 async def _with_fingerprints(
-    register: ListStore, desk: Desk, number: str, lists: Iterable[Named]
+    store: ListStore, desk: Desk, number: str, lists: Iterable[Named]
 ) -> tuple[Named, ...]:
-    """The lists with the number's fingerprint in the circle of each, where we have its key."""
-    heads = (await register.heads()).lists
+    """Return the lists with the number's fingerprint in each circle that we have the key of."""
+    heads = (await store.heads()).lists
     found = []
     for named in lists:
         head = heads.get(named.list)
@@ -158,7 +163,7 @@ async def _with_fingerprints(
 
 
 async def redress(
-    register: ListStore,
+    store: ListStore,
     book: AppealStore,
     desk: Desk,
     appeal_id: str,
@@ -173,13 +178,13 @@ async def redress(
     appeal = await book.get(appeal_id)
     if appeal.state not in OPEN:
         raise AppealRefused(f"{appeal_id} is {appeal.state.value}: {StepRefused.CLOSED.value}")
-    number = appeal.number or await number_of(register, desk, appeal)
+    number = appeal.number or await number_of(store, desk, appeal)
     lists = appeal.lists
     if number is not None:  # a list may have moved to its circle's next key since
-        lists = await _with_fingerprints(register, desk, number, lists)
+        lists = await _with_fingerprints(store, desk, number, lists)
     ours = [named for named in lists if owner_of(named.list) == desk.home]
     why = By(by.actor, f"{appeal_id}: {by.reason}" if by.reason else appeal_id)
-    taken = [named.list for named in ours if await _take_off(register, desk, named, number, why)]
+    taken = [named.list for named in ours if await _take_off(store, desk, named, number, why)]
     if number is None and not taken:
         text = "no list here holds its fingerprint, so that its number is not known"
         raise AppealRefused(f"{appeal_id}: {text}; reject it, saying that it is not listed")
@@ -193,27 +198,27 @@ async def redress(
     return Redressed(after, number, tuple(taken))
 
 
-async def number_of(register: ListStore, desk: Desk, appeal: Appeal) -> str | None:
-    """The number that a partner's appeal is about; None: no list of ours holds or covers it.
+async def number_of(store: ListStore, desk: Desk, appeal: Appeal) -> str | None:
+    """Return the number that a partner's appeal is about; None: no list of ours holds or covers it.
 
     What only a prefix covers, and what was told by an older key of the list's circle, is found by
     hashing numbers, which may take seconds.
     """
-    heads = (await register.heads()).lists
+    heads = (await store.heads()).lists
     asked = [
         (heads[named.list], int(named.fingerprint, 16))
         for named in appeal.lists
         if named.fingerprint and named.list in heads
     ]
     for head, fingerprint in asked:
-        for report in (await register.reports(head.name, [fingerprint]))[fingerprint]:
+        for report in (await store.reports(head.name, [fingerprint]))[fingerprint]:
             if report.number is not None:
                 return report.number
     for head, fingerprint in asked:
         key = desk.keys.get(head.circle)
         if key is None or owner_of(head.name) != desk.home:
             continue
-        _, columns = await entries_of(register, head.name, key)
+        _, columns = await entries_of(store, head.name, key)
         for epoch in desk.epochs(head.circle):
             number = await asyncio.to_thread(number_in, columns, fingerprint, epoch)
             if number is not None:
@@ -222,32 +227,32 @@ async def number_of(register: ListStore, desk: Desk, appeal: Appeal) -> str | No
 
 
 async def _take_off(
-    register: ListStore, desk: Desk, named: Named, number: str | None, why: By
+    store: ListStore, desk: Desk, named: Named, number: str | None, why: By
 ) -> bool:
     """Take the number off a list of ours; False: it did not hold it.
 
     A prefix that covers it stays: the number alone is taken out of it, by a report of its own.
     """
-    head = (await register.heads()).lists.get(named.list)
+    head = (await store.heads()).lists.get(named.list)
     if head is None or not named.fingerprint:
         return False
     hashes = [int(named.fingerprint, 16)]
     if number is not None:  # the partner's fingerprint may be of an earlier epoch
         hashes = list(fingerprints_of(number, desk.keys[head.circle]))
     own, *over = hashes
-    held = await register.reports(named.list, [own, *over])
+    held = await store.reports(named.list, [own, *over])
     if held[own]:
-        await register.remove(named.list, [Removal(own, number)], why)
+        await store.remove(named.list, [Removal(own, number)], why)
     covered = any(report.live(now_s()) for one in over for report in held[one])
     if covered:
         clear = Entry(number, own, Category.LEGITIMATE, SOURCE, now_s(), NEVER, 100)
-        await register.add(named.list, [clear], why)
+        await store.add(named.list, [clear], why)
     return covered or bool(held[own])
 
 
-async def still_held(register: ListStore, desk: Desk, appeal: Appeal) -> bool:
-    """Whether a list that the appeal names still blames its number, or cannot be asked."""
-    heads = (await register.heads()).lists
+async def still_held(store: ListStore, desk: Desk, appeal: Appeal) -> bool:
+    """Return whether a list that the appeal names still blames its number, or cannot be asked."""
+    heads = (await store.heads()).lists
     for named in appeal.lists:
         head = heads.get(named.list)
         if head is None:
@@ -256,7 +261,7 @@ async def still_held(register: ListStore, desk: Desk, appeal: Appeal) -> bool:
         if key is None or appeal.number is None or not named.confirmed:
             return True
         own, *over = fingerprints_of(appeal.number, key)
-        held = await register.reports(named.list, [own, *over])
+        held = await store.reports(named.list, [own, *over])
         # The longest entry counts, and the number itself is the longest.
         deciding = next((held[one] for one in (own, *reversed(over)) if _live(held[one])), ())
         if any(r.live(now_s()) and r.category is not Category.LEGITIMATE for r in deciding):
@@ -266,3 +271,52 @@ async def still_held(register: ListStore, desk: Desk, appeal: Appeal) -> bool:
 
 def _live(reports: Iterable[Entry]) -> bool:
     return any(report.live(now_s()) for report in reports)
+
+
+LOOK_S: Final = 5.0
+LOOKED_AT: Final = 1000
+"""Forwarded appeals that are looked at in one turn, the newest: about a second of work."""
+
+Tell = Callable[[AppealCounts | None, tuple[str, ...], Fault | None], None]
+"""Called after each look: how many appeals there are, which were closed, what stood in the way."""
+
+
+async def settle(store: ListStore, book: AppealStore, desk: Desk) -> tuple[str, ...]:
+    """Close the forwarded appeals whose number no list they name holds any more; their ids."""
+    closed = []
+    for appeal in await book.in_state(AppealState.PENDING_OWNER, LOOKED_AT):
+        if await still_held(store, desk, appeal):
+            continue
+        owners = ", ".join(appeal.owners(desk.home))
+        lists = ", ".join(named.list for named in appeal.lists)
+        by = By(f"owner:{owners}", f"{lists} does not hold the number any more")
+        try:
+            await book.step(appeal.id, AppealState.REDRESSED, by)
+        except AppealRefused:
+            continue  # somebody answered it in between
+        closed.append(appeal.id)
+    return tuple(closed)
+
+
+async def keep_watch(settings: ListStoreSettings, desk: Desk, kept_days: float, tell: Tell) -> None:
+    """Count and settle appeals every few seconds, until cancelled.
+
+    An outage is waited out, and told once.
+    """
+    down = False
+    while True:
+        try:
+            async with (
+                await ListStore.connect(settings) as store,
+                AppealStore.open(settings, kept_days) as book,
+            ):
+                while True:
+                    closed = await settle(store, book, desk)
+                    tell(await book.standing(), closed, None)
+                    down = False
+                    await asyncio.sleep(LOOK_S)
+        except Fault as fault:
+            if not down:
+                tell(None, (), fault)
+            down = True
+        await asyncio.sleep(LOOK_S)

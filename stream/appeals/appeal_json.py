@@ -9,14 +9,14 @@ from stream.core.numbers.number import masked
 
 
 def shown(text: str | None, *, full: bool) -> str | None:
-    """A number or prefix as it may be shown."""
+    """Return a number or prefix as it may be shown."""
     return text if full or text is None else masked(text)
 
 
 def appeal_json(
     appeal: Appeal, at_s: int, *, full: bool = False, contacts: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
-    """All of an appeal as it stands at `at_s`; `contacts`: whom to ask, by list."""
+    """Return all of an appeal as of `at_s`; `contacts` are those to ask, by list."""
     return {
         "appeal": appeal.id,
         "state": appeal.state.value,

@@ -1,10 +1,12 @@
-"""The store of appeals: in Redis beside the lists, each step one atomic write with its audit entry.
+"""Appeals in Redis, beside the lists: each step is one atomic write with its audit entry in it.
 
-    async with AppealStore.open(settings) as store:
-        appeal, is_new = await store.add(appeal, by)
-        appeal = await store.step(appeal.id, AppealState.PENDING_OWNER, by)
+    async with AppealStore.open(settings, kept_days) as appeals:
+        appeal, is_new = await appeals.add(appeal, by)
+        appeal = await appeals.step(appeal.id, AppealState.PENDING_OWNER, by)
 
-Numbers under appeal are kept here whole, and nowhere else: the audit has them masked.
+A step that puts a block right writes the allow entry in the same script, so that no appeal says
+`redressed` while its number is still blocked, and none is lifted without an answer. Numbers under
+appeal are kept here whole, and nowhere else: the audit has them masked.
 """
 
 import secrets
@@ -16,7 +18,6 @@ from typing import Any, Final, Self
 import msgspec
 from redis.asyncio import Redis
 
-from stream.appeals import appeal_lua
 from stream.core.model.allowlist import AllowEntry
 from stream.core.model.appeal import (
     APPELLANT_CHARS_MAX,
@@ -40,7 +41,7 @@ from stream.core.model.free_text import line_of
 from stream.core.numbers.number import masked
 from stream.lists.store import redis_keys
 from stream.lists.store.heads import By
-from stream.lists.store.list_lua import MOVED
+from stream.lists.store.list_lua import MOVED, STEP
 from stream.lists.store.list_store import AUDIT_MAX, CHANGES_MAX
 from stream.lists.store.redis_client import Closing, client, renamed
 from stream.lists.store.settings import ListStoreSettings
@@ -56,31 +57,118 @@ _ID_ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _ID_CHARS: Final = 13
 _PIECE: Final = 1000
 
+_FULL: Final = -3
+"""Answer of the script: as many appeals are open as may be."""
+_APPEAL: Final = (
+    STEP
+    + """
+local id, seen, record, subject = unpack(ARGV, 1, 4)
+local actor, reason, op, list, detail = unpack(ARGV, 5, 9)
+local text, entry, masked, register = unpack(ARGV, 10, 13)
+local changes_max, audit_max, open_max, closed_max, kept_s = unpack(ARGV, 14)
+local book, states, about = KEYS[1], KEYS[1] .. ':state:', KEYS[1] .. ':list:{'
+local function held(appeal)
+  local found = redis.call('HGET', book, appeal)
+  if not found then return '0', nil end
+  local version, json = string.match(found, '^(%d+) (.*)$')
+  return version, cjson.decode(json)
+end
+local function state_of(appeal) return appeal.history[#appeal.history].state end
+local function forget(gone)
+  local _, appeal = held(gone)
+  redis.call('ZREM', book .. ':closed', gone)
+  if not appeal then return end
+  redis.call('HDEL', book, gone)
+  redis.call('ZREM', states .. state_of(appeal), gone)
+  for _, named in ipairs(appeal.lists) do redis.call('ZREM', about .. named.list .. '}', gone) end
+  local decision = appeal.decision_id
+  if decision and redis.call('HGET', book .. ':decisions', decision) == gone then
+    redis.call('HDEL', book .. ':decisions', decision)
+  end
+  if appeal.partner then
+    redis.call('HDEL', book .. ':subjects',
+               appeal.partner .. ' ' .. appeal.partner_appeal .. ' ' .. appeal.lists[1].list)
+  end
+end
+local version, before = held(id)
+if version ~= seen then return {-2} end
+if not before then
+  local other = redis.call('HGET', book .. ':subjects', subject)
+  if other then return {0, other} end
+  if redis.call('ZCARD', book .. ':open') >= tonumber(open_max) then return {-3} end
+end
+local time = redis.call('TIME')
+local now_s, answered_s = tonumber(time[1]), time[1] + time[2] / 1000000
+local after = cjson.decode(record)
+local state, steps = state_of(after), #after.history
+redis.call('HSET', book, id, steps .. ' ' .. record)
+if before then redis.call('ZREM', states .. state_of(before), id) end
+redis.call('ZADD', states .. state, after.received_at_s, id)
+if not before then
+  redis.call('HSET', book .. ':subjects', subject, id)
+  if after.decision_id then redis.call('HSET', book .. ':decisions', after.decision_id, id) end
+  for _, named in ipairs(after.lists) do
+    redis.call('ZADD', about .. named.list .. '}', after.received_at_s, id)
+  end
+end
+if state == 'received' or state == 'pending_owner' then
+  redis.call('ZADD', book .. ':open', after.deadline_at_s, id)
+else
+  redis.call('ZREM', book .. ':open', id)
+  redis.call('ZADD', book .. ':closed', answered_s, id)
+  if not after.partner then redis.call('HDEL', book .. ':subjects', subject) end
+end
+if text ~= '' then
+  if redis.call('HSETNX', 'rf:register', 'id', register) == 1 then
+    redis.call('HSET', 'rf:register', 'created_at_s', now_s, 'format', '1')
+  end
+  local generation = step(KEYS[2], '', 'allow', entry, changes_max)
+  redis.call('HSET', 'rf:allow', text, entry)
+  audit(audit_max, actor, reason, '', 'allow', generation, masked)
+end
+audit(audit_max, actor, reason, list, op, 0, detail)
+local many = redis.call('ZCARD', book .. ':closed') - tonumber(closed_max)
+if many > 0 then
+  for _, gone in ipairs(redis.call('ZRANGE', book .. ':closed', 0, math.min(many, 100) - 1)) do
+    forget(gone)
+  end
+end
+for _, gone in ipairs(redis.call('ZRANGEBYSCORE', book .. ':closed', '-inf', answered_s - kept_s,
+                                 'LIMIT', 0, 100)) do forget(gone) end
+return {1, steps}
+"""
+)
+"""One step of an appeal. KEYS rf:appeals, rf:allow:head; ARGV id, version seen (0: it is new), its
+record after the step, what may be under appeal only once; actor, reason, op, list and detail for
+the audit; the text of an allow entry ("": none), its payload, its masked text, id for a new
+list store; limits: steps and audit entries kept, appeals open at most, answered ones kept at most,
+and for how many seconds."""
+
 
 def new_id() -> str:
-    """An id that nobody guesses, 65 random bits: whoever appealed asks for an answer by it."""
+    """Return an id of 65 random bits that nobody guesses: its holder may ask for the answer."""
     return "A-" + "".join(secrets.choice(_ID_ALPHABET) for _ in range(_ID_CHARS))
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """How many appeals are in each state now, and how many are open beyond their deadline."""
+class AppealCounts:
+    """Numbers of appeals in each state now, and of those open beyond their deadline."""
 
     by_state: Mapping[AppealState, int]
     overdue: int
 
 
 class AppealStore(Closing):
-    """Use `async with AppealStore.open(settings) as store`. Methods may raise ListStoreDown."""
+    """Use `async with AppealStore.open(...) as appeals`. Methods may raise ListStoreDown."""
 
     def __init__(self, redis: Redis, kept_days: float) -> None:
         super().__init__(redis)
         self._kept_s = int(kept_days * 86_400)
-        self._step = redis.register_script(appeal_lua.APPEAL)
+        self._step = redis.register_script(_APPEAL)
 
     @classmethod
     def open(cls, settings: ListStoreSettings, kept_days: float) -> Self:
-        """At the same Redis as the register; answered appeals are kept for `kept_days`."""
+        """Open the store at the list store's Redis; answered appeals are kept for `kept_days`."""
         return cls(client(settings), kept_days)
 
     async def add(self, appeal: Appeal, by: By) -> tuple[Appeal, bool]:
@@ -90,7 +178,7 @@ class AppealStore(Closing):
         """
         _check(appeal)
         answer = await self._write(appeal, 0, by)
-        if answer[0] == appeal_lua.FULL:
+        if answer[0] == _FULL:
             text = f"{OPEN_MAX:,} appeals are open: answer some, `ringfence appeals ls` has them"
             raise AppealRefused(text)
         if answer[0] == 0:
@@ -125,34 +213,34 @@ class AppealStore(Closing):
         raise ChangeConflict(f"{appeal_id} is changed by others without a pause: try again")
 
     async def get(self, appeal_id: str) -> Appeal:
-        """The appeal with that id. Raises AppealUnknown."""
+        """Return the appeal with that id. Raises AppealUnknown."""
         return (await self._many([appeal_id]))[0]
 
     async def of_decision(self, decision_id: str) -> Appeal | None:
-        """The appeal against a decision; None: there is none."""
+        """Return the appeal against a decision; None: there is none."""
         with renamed("looking for an appeal"):
             found: Any = await self._redis.hget(redis_keys.APPEALS_DECISIONS, decision_id)
         return None if found is None else await self.get(found.decode())
 
     async def in_state(self, state: AppealState, limit: int = OPEN_MAX) -> tuple[Appeal, ...]:
-        """The newest appeals in one state, newest first."""
+        """Return the newest appeals in one state, newest first."""
         return await self._newest(redis_keys.appeals_in(state), 0, limit)
 
     async def about(
         self, list_name: str, since_s: int = 0, limit: int = CLOSED_MAX
     ) -> tuple[Appeal, ...]:
-        """The appeals that name a list, received since then, newest first."""
+        """Return the appeals that name a list, received since then, newest first."""
         return await self._newest(redis_keys.appeals_about(list_name), since_s, limit)
 
-    async def standing(self) -> Standing:
-        """How many there are."""
+    async def standing(self) -> AppealCounts:
+        """Count the appeals."""
         with renamed("counting appeals"):
             async with self._redis.pipeline(transaction=True) as pipe:
                 for state in AppealState:
                     pipe.zcard(redis_keys.appeals_in(state))
                 pipe.zcount(redis_keys.APPEALS_OPEN, "-inf", now_s())
                 *counts, overdue = await pipe.execute()
-        return Standing(dict(zip(AppealState, counts, strict=True)), overdue)
+        return AppealCounts(dict(zip(AppealState, counts, strict=True)), overdue)
 
     async def _newest(self, key: str, since_s: int, limit: int) -> tuple[Appeal, ...]:
         with renamed("looking for appeals"):
@@ -163,7 +251,7 @@ class AppealStore(Closing):
         return await self._many(names, gone=True)
 
     async def _many(self, names: list[str], *, gone: bool = False) -> tuple[Appeal, ...]:
-        """Appeals by their ids; `gone`: one that is not kept any more is left out.
+        """Return appeals by their ids; `gone`: one that is not kept any more is left out.
 
         So is then one that cannot be read. Raises AppealUnknown, ListStoreLost where one is wanted.
         """
@@ -204,12 +292,12 @@ class AppealStore(Closing):
 
 
 def first_step(by: By) -> AppealStep:
-    """The receipt of an appeal, now."""
+    """Return the receipt of an appeal, now."""
     return AppealStep(at_s=now_s(), actor=by.actor, state=AppealState.RECEIVED, comment=by.reason)
 
 
 def told(appeal: Appeal) -> str:
-    """What the audit keeps of an appeal: no whole number."""
+    """Return the audit's text about an appeal: no whole number is in it."""
     lists: Iterable[str] = (named.list for named in appeal.lists)
     words = [appeal.id, masked(appeal.number or ""), ", ".join(lists)]
     if appeal.partner is not None:

@@ -1,4 +1,4 @@
-"""Which number has a fingerprint: what the owner of a list can find out, who has the circle's key.
+"""Find the number that has a fingerprint, as a list's owner can, who has the circle's key.
 
 A partner that was blocked by a prefix tells the fingerprint of its number, and no list holds that
 one; one that has not moved to the circle's next key tells a fingerprint by the last one. So the
@@ -23,7 +23,7 @@ _CHUNK: Final = 100_000
 
 
 def number_in(columns: Columns, fingerprint: int, key: bytes) -> str | None:
-    """The number with that fingerprint among those that a list holds or its prefixes cover."""
+    """Return the number with that fingerprint that a list holds or one of its prefixes covers."""
     codes = np.unique(columns.number)
     marked = codes >= np.uint64(PREFIX_MARK)
     numbers = codes[(codes != 0) & ~marked]
@@ -38,7 +38,7 @@ def number_in(columns: Columns, fingerprint: int, key: bytes) -> str | None:
 
 
 def number_under(prefixes: Iterable[str], fingerprint: int, key: bytes) -> str | None:
-    """The number that one of `prefixes` ("+8552390*") covers and that has the fingerprint.
+    """Return the number with the fingerprint that one of `prefixes` ("+8552390*") covers.
 
     None: none that was tried. Blocks for up to a few seconds; longer prefixes are tried first.
     """
@@ -60,7 +60,7 @@ def _places(texts: NDArray[np.bytes_], fingerprint: int, key: bytes) -> NDArray[
 
 
 def _numbers(start: str) -> Iterator[list[str]]:
-    """The numbers that begin with `start`, of the lengths that its country has, in pieces."""
+    """Yield the numbers that begin with `start`, of the lengths that its country has, in pieces."""
     for length in sorted(_lengths(start)):
         digits = length - len(start) + 1
         if digits <= 0 or 10**digits > HASHED_MAX:
@@ -71,7 +71,7 @@ def _numbers(start: str) -> Iterator[list[str]]:
 
 
 def _lengths(start: str) -> set[int]:
-    """How many digits numbers of the country have, its code included."""
+    """Return the lengths in digits of the country's numbers, its code included."""
     for code_digits in (1, 2, 3):
         code = int(start[1 : 1 + code_digits] or 0)
         regions = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(code, ())

@@ -123,7 +123,7 @@ async def _register(settings: Settings) -> AsyncIterator[Piece]:
             entries = [
                 f"{rfc3339(entry.at_s)} {entry.actor}: {entry.op} {entry.list_name} "
                 f"{entry.generation} {entry.detail} {entry.reason}"
-                async for entry in _first(register.annals.audit(), AUDIT_ENTRIES_MAX)
+                async for entry in _first(register.past.audit(), AUDIT_ENTRIES_MAX)
             ]
             text = "\n".join(entries) + "\n"
             yield Piece("audit.txt", "who changed what at last, newest first, masked", text)

@@ -15,7 +15,7 @@ from stream.core.model.errors import ExchangeFault, SecretUnsafe
 from stream.doctor.result import CheckLine, fail, ok, warn
 from stream.edge.http.tokens import Tokens
 from stream.exchange import repository_files
-from stream.exchange.repository import standings
+from stream.exchange.repository import role_statuses
 from stream.exchange.signing_keys import SEALED_BY, KeyRing
 from stream.insight.explain.agreement_text import notes
 from stream.lists.snapshot.circle_keys import keys_in
@@ -80,7 +80,7 @@ def check_roles(folder: Path, now_s: int) -> Iterator[CheckLine]:
     if not (folder / "metadata").is_dir():
         return
     try:
-        found = standings(repository_files.read(folder))
+        found = role_statuses(repository_files.read(folder))
     except (ExchangeFault, OSError) as fault:
         yield fail("what we publish", str(fault), "ringfence exchange verify")
         return

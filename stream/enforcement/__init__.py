@@ -1,3 +1,3 @@
-"""Enforcement comes back: decisions counted (`tally`, `reader`), told in documents (`documents`),
-and partners' documents read (`partners`).
+"""Enforcement is reported back: decisions counted, told to lists' owners in signed documents, and
+partners' documents read: decision_counter -> documents | import_documents -> rounds.
 """

@@ -1,174 +1,298 @@
-"""Reads recorded decisions and counts them: a consumer with positions of its own, in Redis.
+"""Count recorded decisions by the lists that led to them, with positions of our own in Redis.
 
-It joins no group: a position in Kafka would be a second truth beside that in Redis, which moves
-with the counts. A second one of these beside it does no harm: what one has counted, the other does
+A decision counts for the lists that it was made by: the one that its rule names, or all those of
+the agreement that it names, of which several may have been needed. Lists that hold the number and
+would have done less do not count. So a call is counted once for each list that stopped it.
+
+The counter joins no group: a position in Kafka would be a second truth beside that in Redis, which
+moves with the counts. A second counter beside it does no harm: what one has counted, the other does
 not count again.
 """
 
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from datetime import UTC, date, datetime, timedelta
+from hashlib import blake2b
+from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+import numpy as np
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from stream.core.model.errors import SourceDown
-from stream.enforcement.tally import Passed, Tally
+from stream.core.filters.digests import Digests, elements
+from stream.core.model.agreement import owner_of
+from stream.core.model.decision import Decision, Reason, Verdict, moment_of, read_decision
+from stream.core.model.enforcement import Outcome
 from stream.kafka.call_events import CallEvent
-from stream.kafka.clients import connected, onlooker, subscribed
+from stream.kafka.clients import down
 from stream.kafka.settings import KafkaSettings
-from stream.kafka.topic_reader import require_topics
-from stream.lists.store.enforcement_counts import SEEN, Batch, Progress, day_of
-from stream.lists.store.enforcement_store import EnforcementStore
+from stream.kafka.topic_reader import reader, records_in
+from stream.lists.store.enforcement_counts import (
+    REBUILT_DAYS,
+    SEEN,
+    Cell,
+    CountPosition,
+    DecisionCounts,
+    day_of,
+)
+from stream.lists.store.enforcement_store import ID_BYTES, EnforcementStore
 from stream.ops.clock import now_ms
 
 log = logging.getLogger(__name__)
 
 RECORDS_MAX: Final = 5_000
+"""Records counted by one transaction, which holds Redis up for some 20 ms."""
 WAIT_MS: Final = 500
+"""One wait for decisions: the gauge of what is left is set again after it."""
+UNCONFIRMED: Final = "unconfirmed"
+"""The category of a Bloom hit that nothing confirms."""
+_OUTCOMES: Final[Mapping[str, Outcome]] = {
+    Verdict.BLOCK: Outcome.BLOCKED,
+    Verdict.FLAG: Outcome.FLAGGED,
+}
+
+
+@dataclass(slots=True)
+class Passed:
+    """Records that are not counted: `unreadable` as decisions, `repeated`, of days `too_old`."""
+
+    unreadable: int = 0
+    repeated: int = 0
+    too_old: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionTally:
+    """Counts decisions that were made in `home`. `key_of` gives a list's hashing key.
+
+    None where there is none: its calls are counted, and not how many numbers they were.
+    """
+
+    home: str
+    key_of: Callable[[str], bytes | None]
+
+    def batch(
+        self, values: Collection[bytes | None], seen: set[bytes], today: date
+    ) -> tuple[DecisionCounts, Passed]:
+        """Return the counts of the records with these `values`, and what was passed over.
+
+        Decisions in `seen` are not counted again; `seen` gets those that are.
+        """
+        batch, passed = DecisionCounts(), Passed()
+        hashed: dict[tuple[str, str], int] = {}
+        oldest = today - timedelta(days=REBUILT_DAYS)
+        for value in values:
+            decision = read_decision(value)
+            at = None if decision is None else moment_of(decision.decided_at)
+            if decision is None or at is None:
+                passed.unreadable += 1  # somebody else writes to this topic too
+                continue
+            stopped = self._stopped_by(decision)
+            if not stopped:
+                continue
+            if decision.repeats:
+                passed.repeated += 1  # another record of a call that was decided already
+                continue
+            identity = blake2b(decision.decision_id.encode(), digest_size=ID_BYTES).digest()
+            if identity in seen:
+                passed.repeated += 1
+                continue
+            at_ms = int(at.timestamp() * 1000)
+            day = _day_of(at_ms)
+            if day is None or not oldest < day:
+                passed.too_old += 1
+                continue
+            seen.add(identity)
+            batch.ids.append(identity)
+            for reason, outcome in stopped:
+                self._add(batch, hashed, decision, reason, outcome, day, at_ms)
+        return batch, passed
+
+    def _stopped_by(self, decision: Decision) -> list[tuple[Reason, Outcome]]:
+        outcome = Outcome.SIMULATED if decision.simulated else _OUTCOMES.get(decision.verdict)
+        if outcome is None:
+            return []
+        return [
+            (reason, outcome)
+            for reason in decision.deciding()
+            if owner_of(reason.list) != self.home
+        ]
+
+    def _add(
+        self,
+        batch: DecisionCounts,
+        hashed: dict[tuple[str, str], int],
+        decision: Decision,
+        reason: Reason,
+        outcome: Outcome,
+        day: date,
+        at_ms: int,
+    ) -> None:
+        cell = Cell(reason.list, day, reason.category or UNCONFIRMED)
+        batch.calls[cell, outcome] += 1
+        text = decision.entry_of(reason)
+        if text is None:
+            return
+        fingerprint = hashed.get((reason.list, text))
+        if fingerprint is None:
+            key = self.key_of(reason.list)
+            if key is None:
+                return
+            fingerprint = hashed[reason.list, text] = _fingerprint(text, key)
+        batch.numbers.setdefault(cell, set()).add(fingerprint)
+        if outcome is not Outcome.SIMULATED:
+            place = reason.list, fingerprint
+            batch.stopped[place] = min(batch.stopped.get(place, at_ms), at_ms)
+
+
+def _day_of(at_ms: int) -> date | None:
+    """Return the UTC day; None: no calendar has it (a zone beyond the first or last day of all)."""
+    try:
+        return datetime.fromtimestamp(at_ms / 1000, UTC).date()
+    except (OverflowError, ValueError):
+        return None
+
+
+def _fingerprint(text: str, key: bytes) -> int:
+    return int(Digests(elements(np.array([text], "S16"), key)).fingerprints()[0])
+
+
 KeysOf = Callable[[], Awaitable[Mapping[str, bytes]]]
 """Gives the hashing key of each list by its name, as far as it is here."""
-Told = Callable[[Batch, Passed], None]
+Told = Callable[[DecisionCounts, Passed], None]
 """Called with what was counted of a batch, and what was passed over."""
 
 
 @dataclass(frozen=True, slots=True)
-class ReaderSettings:
-    """Which topic is read. `home`: the country that enforces; its own lists are not counted."""
+class CounterSettings:
+    """The topic of decisions. `home`: the country that enforces; its own lists are not counted."""
 
     home: str
     topic: str
 
 
 @dataclass(slots=True)
-class _Stand:
-    """How far a partition is counted, and the decisions that a repeat is recognised by."""
+class _Partition:
+    """The position in a partition, and the decisions by which a repeat is recognised."""
 
-    progress: Progress
+    position: CountPosition
     order: deque[bytes]
     seen: set[bytes]
 
-    @classmethod
-    def of(cls, progress: Progress, ids: list[bytes]) -> "_Stand":
-        order = deque(ids[progress.place :] + ids[: progress.place])
-        return cls(progress, order, set(order))
-
-    def move(self, progress: Progress, ids: list[bytes]) -> None:
-        self.progress = progress
+    def move(self, position: CountPosition, ids: list[bytes]) -> None:
+        self.position = position
         self.order.extend(ids)
         while len(self.order) > SEEN:
             self.seen.discard(self.order.popleft())
 
 
-class Reader:
-    """Use `async with reader`. Methods raise SourceDown, ListStoreDown, TopicMissing."""
+class DecisionCounter:
+    """Counts the decisions that `consumer` reads; see `opened`.
+
+    Methods raise SourceDown, KafkaAway, KafkaRefuses and ListStoreDown.
+    """
 
     def __init__(
         self,
+        consumer: Any,
         kafka: KafkaSettings,
-        settings: ReaderSettings,
-        book: EnforcementStore,
+        settings: CounterSettings,
+        store: EnforcementStore,
         keys_of: KeysOf,
         told: Told,
     ) -> None:
-        self._kafka, self._settings = kafka, settings
-        self._book, self._keys_of, self._told = book, keys_of, told
-        self._stands: dict[TopicPartition, _Stand] = {}
-
-    async def __aenter__(self) -> Self:
-        """Connected, as soon as Kafka answers."""
-        with _renamed(self._settings.topic):
-            self._consumer = await connected(self._made, AIOKafkaConsumer.stop, self._kafka, _wait)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._consumer.stop()
-
-    def _made(self) -> AIOKafkaConsumer:
-        return onlooker(self._kafka)
+        self._consumer, self._kafka, self._settings = consumer, kafka, settings
+        self._store, self._keys_of, self._told = store, keys_of, told
+        self._partitions: dict[TopicPartition, _Partition] = {}
 
     async def catch_up(self) -> None:
         """Count everything that is there now."""
-        with _renamed(self._settings.topic):
-            await self._subscribe()
-            ends: Mapping[TopicPartition, int]
-            ends = await self._consumer.end_offsets(list(self._stands))
-            while left := [one for one in ends if await self._consumer.position(one) < ends[one]]:
-                await self._turn(left)
+        with self._renamed():
+            await self._assigned()
+            ends = await self._consumer.end_offsets(list(self._partitions))
+            spans = {one: (await self._consumer.position(one), ends[one]) for one in ends}
+            found = records_in(self._consumer, spans, records_max=RECORDS_MAX)
+            async with aclosing(found):
+                async for fetched in found:
+                    await self._count(fetched)
 
-    async def turn(self) -> None:
-        """Count what comes within `WAIT_MS`."""
-        with _renamed(self._settings.topic):
-            if not self._stands:
-                await self._subscribe()
-            await self._turn(())
-
-    async def left(self) -> int:
-        """How many records are not counted yet, about."""
-        with _renamed(self._settings.topic):
-            ends = await self._consumer.end_offsets(list(self._stands))
+    async def turn(self) -> int:
+        """Count what comes within `WAIT_MS`; about how many records are not counted yet."""
+        with self._renamed():
+            if self._consumer.assignment() != self._partitions.keys():
+                await self._assigned()
+            fetched = await self._consumer.getmany(timeout_ms=WAIT_MS, max_records=RECORDS_MAX)
+            await self._count(fetched)
+            ends = await self._consumer.end_offsets(list(self._partitions))
             return sum([max(ends[one] - await self._consumer.position(one), 0) for one in ends])
-
-    async def _subscribe(self) -> None:
-        topic = self._settings.topic
-        await require_topics(self._consumer, [topic], "`ringfence topics create` makes it")
-        await subscribed(self._consumer, [topic], self._kafka)
-        await self._assigned()
 
     async def _assigned(self) -> None:
         """Go on in all partitions that the topic has: more of them begin all anew."""
         assignment = self._consumer.assignment()
-        self._stands = {}
-        await self._book.begin(sorted(_name(one) for one in assignment))
+        self._partitions = {}
+        await self._store.begin(sorted(_name(one) for one in assignment))
         for partition in assignment:
             await self._take(partition)
 
     async def _take(self, partition: TopicPartition) -> None:
         """Go on where the partition is counted to."""
         name = _name(partition)
-        progress, ids = await self._book.progress(name)
+        position, ids = await self._store.progress(name)
         end = (await self._consumer.end_offsets([partition]))[partition]
-        if progress.offset is not None and progress.offset > end:
+        if position.offset is not None and position.offset > end:
             log.warning("%s ends before what was counted of it: the topic was made anew", name)
-            await self._book.begin_anew(name)
-            progress = Progress(place=0)
-        self._stands[partition] = _Stand.of(progress, ids)
-        if progress.offset is None:
+            await self._store.begin_anew(name)
+            position = CountPosition(place=0)
+        order = deque(ids[position.place :] + ids[: position.place])
+        self._partitions[partition] = _Partition(position, order, set(order))
+        if position.offset is None:
             await self._consumer.seek_to_beginning(partition)
         else:
-            self._consumer.seek(partition, progress.offset)
+            self._consumer.seek(partition, position.offset)
 
-    async def _turn(self, only: Collection[TopicPartition]) -> None:
-        if self._consumer.assignment() != self._stands.keys():
-            await self._assigned()
-        fetched: Mapping[TopicPartition, list[Any]] = await self._consumer.getmany(
-            *only, timeout_ms=WAIT_MS, max_records=RECORDS_MAX
-        )
+    async def _count(self, fetched: Mapping[TopicPartition, list[Any]]) -> None:
         if not any(fetched.values()):
             return
-        tally = Tally(self._settings.home, (await self._keys_of()).get)
+        tally = DecisionTally(self._settings.home, (await self._keys_of()).get)
         for partition, records in fetched.items():
-            if records:
-                await self._count(tally, partition, records)
+            known = self._partitions.get(partition)
+            if not records or known is None:
+                continue  # one that has just come is taken up before the next turn
+            begin = known.position.offset or 0
+            values = [record.value for record in records if record.offset >= begin]
+            batch, passed = tally.batch(values, known.seen, day_of(now_ms()))
+            name, offset = _name(partition), records[-1].offset + 1
+            after = await self._store.count(name, known.position, offset, batch)
+            if after is None:
+                log.info("%s is counted by another process too", name)
+                await self._take(partition)
+            else:
+                known.move(after, batch.ids)
+                self._told(batch, passed)
 
-    async def _count(self, tally: Tally, partition: TopicPartition, records: list[Any]) -> None:
-        name, stand = _name(partition), self._stands.get(partition)
-        if stand is None:
-            return  # it has just come, and is taken up before the next turn
-        begin = stand.progress.offset or 0
-        values = [record.value for record in records if record.offset >= begin]
-        offset = records[-1].offset + 1
-        batch, passed = tally.batch(values, stand.seen, day_of(now_ms()))
-        after = await self._book.count(name, stand.progress, offset, batch)
-        if after is None:
-            log.info("%s is counted by another process too", name)
-            await self._take(partition)
-            return
-        stand.move(after, batch.ids)
-        self._told(batch, passed)
+    @contextmanager
+    def _renamed(self) -> Iterator[None]:
+        try:
+            yield
+        except KafkaError as error:
+            text = f"{self._settings.topic} cannot be read"
+            raise down(self._kafka, text, error) from error
+
+
+@asynccontextmanager
+async def opened(
+    kafka: KafkaSettings,
+    settings: CounterSettings,
+    store: EnforcementStore,
+    keys_of: KeysOf,
+    told: Told,
+) -> AsyncGenerator[DecisionCounter, None]:
+    """Open a counter as soon as Kafka answers. Raises TopicMissing, KafkaRefuses, KafkaAway."""
+    async with reader(kafka, [settings.topic], _wait) as consumer:
+        yield DecisionCounter(consumer, kafka, settings, store, keys_of, told)
 
 
 def _name(partition: TopicPartition) -> str:
@@ -177,11 +301,3 @@ def _name(partition: TopicPartition) -> str:
 
 def _wait(event: CallEvent) -> None:
     assert event is CallEvent.KAFKA_AWAITED, "nothing else happens while connecting"
-
-
-@contextmanager
-def _renamed(topic: str) -> Iterator[None]:
-    try:
-        yield
-    except KafkaError as error:
-        raise SourceDown(f"{topic} cannot be read: {error!r}") from error

@@ -1,4 +1,4 @@
-"""What we did by partners' lists, told to their owners: one signed document a list and day.
+"""Report to partners what we did by their lists: one signed document a list and day.
 
 Documents are targets of our own repository, below a role of their own (`TH/enforcement`), which
 `ringfence exchange add-list TH/enforcement` makes. A document is published again when it says
@@ -62,7 +62,7 @@ class Writer:
         appeals: Sequence[Appeal],
         now_ms: int,
     ) -> Enforcement:
-        """What was done by a list on a day, as far as it is known now; `appeals` are all on it."""
+        """Return what a list did on a day, as far as it is known now; `appeals` are all on it."""
         figures = await self.book.figures(list_name, day)
         begin_s = _begin_s(day)
         span = list_name, begin_s, min(begin_s + DAY_S, now_ms // 1000 + 1)
@@ -112,7 +112,7 @@ class Writer:
         return list(fresh.values())
 
     def _published(self) -> dict[str, Enforcement]:
-        """Our own documents as they lie in the repository; a damaged one is made anew."""
+        """Return our own documents in the repository; a damaged one is left out and made anew."""
         role, found = role_of(f"{self.country}/{FOLDER}"), {}
         published = repository_files.read(self.folder)
         delegation_of(published, role)
@@ -143,7 +143,7 @@ class Writer:
 def acting(
     country: str, feeds: Iterable[str], agreements: Agreements, day: date
 ) -> dict[str, list[Agreement]]:
-    """Partners' lists that act in `country`, or did on that day, each with the agreements on it.
+    """Return partners' lists that act in `country`, or did on that day, with their agreements.
 
     `feeds` are the lists that feeds bring here.
     """
@@ -160,7 +160,7 @@ def acting(
 
 
 def _newer(document: Enforcement, old: Enforcement | None) -> Enforcement:
-    """The document, made after the one whose place it takes, whatever the clock says."""
+    """Return the document, made after the one whose place it takes, whatever the clock says."""
     if old is None or document.made_at > old.made_at:
         return document
     made_at = old.made_at + timedelta(milliseconds=1)
@@ -176,7 +176,7 @@ def _order(sighting: Sighting) -> tuple[datetime, str]:
 
 
 def _same(document: Enforcement, old: Enforcement | None) -> bool:
-    """Whether both say the same; that a list is a little older is not worth a signature."""
+    """Return whether both say the same; a list a little older is not worth a signature."""
     if old is None:
         return False
     mine, theirs = document.versions, old.versions
@@ -192,7 +192,7 @@ def _same(document: Enforcement, old: Enforcement | None) -> bool:
 
 
 def _said(document: Enforcement) -> Iterator[object]:
-    """What a document says, if it says anything: a list may have done nothing that day."""
+    """Yield the parts of a document; all are empty where a list did nothing that day."""
     yield document.by_category
     yield document.in_force
     yield document.first_stopped

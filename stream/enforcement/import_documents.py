@@ -1,4 +1,4 @@
-"""What partners did by our lists, read from their repositories over TUF, and what follows from it.
+"""Read partners' documents about our lists from their repositories, and act on them.
 
 A partner can speak for itself alone: its repository may hold nothing of others', and a document
 speaks for the country, list and day of its name. A number that a partner found to be no scammer's
@@ -20,10 +20,10 @@ from stream.core.model.errors import DocumentUnreadable, FeedDown, FeedFault
 from stream.core.model.moments import rfc3339
 from stream.exchange import repository_files as files
 from stream.feeds.tuf.tuf_client import CLOCK_SLACK_S, Repository, TufClient
-from stream.lists.store.contents import hashed_now
 from stream.lists.store.enforcement_counts import COUNTS_S
 from stream.lists.store.enforcement_store import EnforcementStore
 from stream.lists.store.heads import By
+from stream.lists.store.list_content import hashed_now
 from stream.lists.store.list_store import ListStore
 
 _SHARE_MAX: Final = 0.01
@@ -52,7 +52,7 @@ class Partner:
 
 @dataclass(frozen=True, slots=True)
 class SightingTerms:
-    """What a partner's sighting is worth: `confidence` 0 to 100, for `life_s` seconds.
+    """The worth of a partner's sighting: `confidence` 0 to 100, for `life_s` seconds.
 
     A document with more than `at_once` of them, and than 1 % of the list's numbers, is refused.
     """
@@ -64,7 +64,7 @@ class SightingTerms:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What came of one partner: documents taken, those refused and why, sightings taken over.
+    """The result of one partner: documents taken, those refused and why, sightings taken over.
 
     `unlisted`: sightings of numbers that our list does not hold (any more).
     """
@@ -89,7 +89,7 @@ class Importer:
     home: str
     state: Path
     book: EnforcementStore
-    register: ListStore
+    store: ListStore
     terms: SightingTerms
     receive: Receive
     keys: Mapping[str, bytes] = field(default_factory=dict, repr=False)
@@ -119,7 +119,7 @@ class Importer:
         return Imported(tuple(documents), refused, sightings, unlisted)
 
     def _fetched(self, partner: Partner, looked_at: dict[str, str]) -> "_Found":
-        """The documents of our lists that were not looked at yet. Blocks.
+        """Return the documents of our lists that were not looked at yet. Blocks.
 
         Raises FeedDown, ExchangeFault.
         """
@@ -157,13 +157,13 @@ class Importer:
         return found
 
     async def _document(self, target: str, data: "bytes | FeedDown", now_s: int) -> Enforcement:
-        """Raises DocumentUnreadable."""
+        """Return a document that was checked. Raises DocumentUnreadable."""
         if isinstance(data, FeedDown):
             raise DocumentUnreadable(data.detail)
         document = read(data, target)
         if owner_of(document.list) != self.home:
             raise DocumentUnreadable(f"{target}: speaks of {document.list}, which is not ours")
-        head = (await self.register.heads()).lists.get(document.list)
+        head = (await self.store.heads()).lists.get(document.list)
         if head is None:
             raise DocumentUnreadable(f"{target}: there is no list {document.list} here")
         if len(document.sightings) > max(self.terms.at_once, head.count * _SHARE_MAX):
@@ -195,9 +195,9 @@ class Importer:
         fingerprints = [int(sighting.fingerprint, 16) for sighting, _ in fresh]
         if fresh and self.keys:
             # The partner may still follow the epoch of the circle that our list has left.
-            now = await hashed_now(self.register, name, fingerprints, self.keys)
+            now = await hashed_now(self.store, name, fingerprints, self.keys)
             fingerprints = [now.get(one, one) for one in fingerprints]
-        reports = await self.register.reports(name, fingerprints) if fresh else {}
+        reports = await self.store.reports(name, fingerprints) if fresh else {}
         unlisted = 0
         for (sighting, mark), fingerprint in zip(fresh, fingerprints, strict=True):
             held = reports.get(fingerprint, ())
@@ -208,7 +208,7 @@ class Importer:
                 unlisted += 1
             else:
                 entry = self._report(country, sighting, fingerprint, number, now_s)
-                await self.register.add(name, [entry], by)
+                await self.store.add(name, [entry], by)
             if sighting.appeal_id is not None:
                 said = Received(
                     partner=country,

@@ -7,6 +7,7 @@ own documents. What fails is told once, and tried again with back-off.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -18,16 +19,15 @@ from stream.core.model.agreement import Agreements
 from stream.core.model.appeal import Received
 from stream.core.model.enforcement import Enforcement
 from stream.core.model.errors import Fault
-from stream.enforcement.decision_counter import Reader, ReaderSettings
+from stream.enforcement.decision_counter import CounterSettings, DecisionCounter, Passed, opened
 from stream.enforcement.documents import Writer
 from stream.enforcement.import_documents import Imported, Importer, Partner, SightingTerms
-from stream.enforcement.tally import Passed
 from stream.exchange.repository import resign
 from stream.exchange.signing import Validity
 from stream.exchange.signing_keys import KeyRing
 from stream.feeds.state_store import FeedStateStore
 from stream.kafka.settings import KafkaSettings
-from stream.lists.store.enforcement_counts import Batch, day_of
+from stream.lists.store.enforcement_counts import DecisionCounts, day_of
 from stream.lists.store.enforcement_store import EnforcementStore
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import ListStore
@@ -44,7 +44,7 @@ MOST_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class EnforcementPlan:
     """All that the settings say.
 
     Documents are published every `publish_s`, partners read every `read_s`; both stay `kept_days`.
@@ -53,8 +53,8 @@ class Plan:
     """
 
     kafka: KafkaSettings
-    reader: ReaderSettings
-    register: ListStoreSettings
+    reader: CounterSettings
+    list_store: ListStoreSettings
     circle_keys: Mapping[str, bytes] = field(repr=False)
     folder: Path
     ring: KeyRing = field(repr=False)
@@ -71,9 +71,9 @@ class Plan:
 
 
 class Enforcing:
-    """Does what a plan says, at one register. Use `async with Enforcing(plan, metrics) as work`."""
+    """Does what a plan says. Use `async with Enforcing(plan, metrics) as enforcing`."""
 
-    def __init__(self, plan: Plan, metrics: EnforcementMetrics) -> None:
+    def __init__(self, plan: EnforcementPlan, metrics: EnforcementMetrics) -> None:
         self._plan, self._metrics = plan, metrics
         for partner in plan.partners:
             for result in ("taken", "refused"):
@@ -87,10 +87,10 @@ class Enforcing:
     async def __aenter__(self) -> Self:
         """Raises ListStoreDown, ListStoreUnsafe."""
         plan = self._plan
-        self._register = await ListStore.connect(plan.register)
-        self._feeds = FeedStateStore.open(plan.register)
-        self.book = EnforcementStore.open(plan.register)
-        self._appeals = AppealStore.open(plan.register, plan.appeals_days)
+        self._store = await ListStore.connect(plan.list_store)
+        self._feeds = FeedStateStore.open(plan.list_store)
+        self.book = EnforcementStore.open(plan.list_store)
+        self._appeals = AppealStore.open(plan.list_store, plan.appeals_days)
         self._writer = Writer(
             plan.reader.home,
             plan.folder,
@@ -104,7 +104,7 @@ class Enforcing:
             plan.reader.home,
             plan.state,
             self.book,
-            self._register,
+            self._store,
             plan.terms,
             self._receive,
             plan.circle_keys,
@@ -115,10 +115,10 @@ class Enforcing:
         await self._appeals.__aexit__()
         await self.book.__aexit__()
         await self._feeds.__aexit__()
-        await self._register.close()
+        await self._store.close()
 
     async def run(self) -> None:
-        """All of it, until cancelled."""
+        """Count, publish and read until cancelled."""
         plan = self._plan
         await together(
             self._again("counting", self._count_on, 0.0),
@@ -131,8 +131,8 @@ class Enforcing:
 
     async def count(self) -> None:
         """Count the decisions that are there now, once."""
-        async with self._reader() as reader:
-            await reader.catch_up()
+        async with self._counter() as counter:
+            await counter.catch_up()
 
     async def publish(self) -> int:
         """Publish what is new, once; how many documents were.
@@ -188,31 +188,30 @@ class Enforcing:
 
         return reading
 
-    def _reader(self) -> Reader:
+    def _counter(self) -> AbstractAsyncContextManager[DecisionCounter]:
         plan = self._plan
-        return Reader(plan.kafka, plan.reader, self.book, self._keys, self._counted)
+        return opened(plan.kafka, plan.reader, self.book, self._keys, self._counted)
 
     async def _count_on(self) -> None:
-        async with self._reader() as reader:
+        async with self._counter() as counter:
             while True:
-                await reader.turn()
-                self._metrics.left.set(await reader.left())
+                self._metrics.left.set(await counter.turn())
                 self.counting = True
                 self._well("counting")
 
     async def _keys(self) -> dict[str, bytes]:
-        lists = (await self._register.heads()).lists
+        lists = (await self._store.heads()).lists
         keys = self._plan.circle_keys
         return {name: keys[head.circle] for name, head in lists.items() if head.circle in keys}
 
-    def _counted(self, batch: Batch, passed: Passed) -> None:
+    def _counted(self, batch: DecisionCounts, passed: Passed) -> None:
         for (_, outcome), many in batch.calls.items():
             self._metrics.calls.labels(outcome).inc(many)
         for why in ("unreadable", "repeated", "too_old"):
             self._metrics.passed.labels(why).inc(getattr(passed, why))
 
     async def _note_ages(self) -> None:
-        """How long the owner of each list that a feed brings has not been heard of."""
+        """Note for each list that a feed brings how long its owner has been silent."""
         at_ms = now_ms()
         for name, feed in (await self.book.feeds()).items():
             confirmed_s = (await self._feeds.state(feed)).confirmed_at_s

@@ -12,7 +12,7 @@ def refresher_for(settings: EngineSettings, on_event: OnEvent, traces: Traces = 
     """The lists' way of one worker."""
     return Refresher(
         RefreshSettings(
-            register=settings.list_store(),
+            list_store=settings.list_store(),
             state_dir=Path(settings.lists.state_dir),
             keys=settings.circle_keys(),
             changes_block_ms=settings.lists.changes_block_ms,

@@ -18,7 +18,7 @@ from stream.config.settings import EngineSettings
 from stream.engine.decider import Decider, fields_reader_for, use_kernels
 from stream.engine.list_follower import refresher_for
 from stream.engine.worker_metrics import tell
-from stream.lists.follower.list_events import Event, EventKind
+from stream.lists.follower.list_events import EventKind, ListEvent
 from stream.lists.follower.refresh import Refresher
 from stream.ops.clock import now_ms
 from stream.ops.gc import settle
@@ -102,7 +102,7 @@ class Memory:
             self.lookups.labels(one.verdict, one.rule, one.list, simulated).inc(count)
         return decided
 
-    def _list_event(self, event: Event) -> None:
+    def _list_event(self, event: ListEvent) -> None:
         if event.kind in {EventKind.REGISTER_UP, EventKind.REGISTER_DOWN}:
             self._follows = event.kind is EventKind.REGISTER_UP
             self.followed.set(self._follows)

@@ -27,8 +27,7 @@ from stream.core.policy.list_scope import OUTSIDE
 from stream.kafka.batch import Partition, RawBatch
 from stream.kafka.call_events import CallEvent
 from stream.kafka.consumer import KafkaSource
-from stream.lists.follower.list_events import Event as ListEvent
-from stream.lists.follower.list_events import EventKind
+from stream.lists.follower.list_events import EventKind, ListEvent
 from stream.ops.clock import monotonic_s, now_ms
 from stream.ops.health import Readiness
 from stream.ops.metrics.bounded_labels import Named

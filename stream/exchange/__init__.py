@@ -1,5 +1,5 @@
-"""Lists across borders: a country's signed repository (TUF), hubs that carry them, bundles.
+"""Lists across borders: a country's signed repository (TUF), and copies of it: hubs, bundles.
 
-keys -> signing -> files (what lies on the disk) -> publish -> hub, bundle, inspect. All of it
-blocks on the disk or the net: commands call it directly, a server would call it in a thread.
+signing_keys -> signing -> repository_files (on the disk) -> repository -> publisher, mirror. All of
+it blocks on the disk or the net: commands call it directly, a service calls it in a thread.
 """

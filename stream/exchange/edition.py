@@ -1,7 +1,7 @@
-"""What is published of a list: the whole of it now and then, and the changes between.
+"""Make the next edition of a list: the whole of it now and then, and the changes between.
 
     offer = Offer("KH/scam", Shared.NUMBERS, key)
-    edition = await edition_of(register, offer, before, read, now_ms)   # None: there is nothing new
+    edition = await edition_of(store, offer, before, read, now_ms)   # None: there is nothing new
 
 `before` is what was published last. A change is published as what holds of each changed number from
 then on, so it costs what changed and not what is listed. The list goes out whole anew when its base
@@ -23,9 +23,8 @@ from stream.core.filters.overlay import Change
 from stream.core.filters.snapshot import FILTER_PART
 from stream.core.model.agreement import Agreements, Shared
 from stream.core.model.entry import PREFIX_MARK, Columns
-from stream.core.model.errors import ExchangeFault, SnapshotUnreadable, VersionGone
+from stream.core.model.errors import ExchangeFault, ListStoreBehind, SnapshotUnreadable, VersionGone
 from stream.core.numbers.codes import texts_of
-from stream.exchange.provenance import check_chain, check_register, register_id
 from stream.feeds.formats.states import combined, states
 from stream.lists.snapshot.build import (
     CHUNK,
@@ -36,17 +35,17 @@ from stream.lists.snapshot.build import (
     with_changes,
 )
 from stream.lists.snapshot.circle_keys import key_id
+from stream.lists.snapshot.merge import difference
 from stream.lists.snapshot.repository_layout import (
     Latest,
     change_target,
     latest_target,
     part_target,
 )
-from stream.lists.snapshot.version_diff import difference
-from stream.lists.store.contents import columns_in
-from stream.lists.store.heads import ListHead, ListState
-from stream.lists.store.list_at_time import content, past_of
+from stream.lists.store.heads import Heads, ListHead, ListState
+from stream.lists.store.list_content import columns_in, content, past_of
 from stream.lists.store.list_store import ListStore
+from stream.ops.skipped_records import Place, Skipped, skip
 
 FILES_MAX: Final = 64
 """Change files at once: each is a line of the metadata that every follower fetches at each change.
@@ -64,7 +63,7 @@ Read = Callable[[str], bytes]
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """How a list is shared; `key` is its circle's, b"" in `plain`."""
+    """A list and the way it is shared; `key` is its circle's, b"" in `plain`."""
 
     name: str
     shares: Shared
@@ -73,7 +72,7 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Edition:
-    """What is to be published: `parts` by target, all of them new, and older targets that stay."""
+    """Files to publish: `parts` by target, all of them new, and older targets that stay."""
 
     latest: Latest
     parts: Mapping[str, bytes]
@@ -83,7 +82,7 @@ class Edition:
 
 
 def shares_of(agreements: Agreements, name: str, at_s: int) -> Shared | None:
-    """What the agreements in force let others get of a list; None: none of them shares it.
+    """Return what the agreements in force share of a list; None: none of them shares it.
 
     Whoever reads a repository reads all of it, so the agreement that shares least holds for all.
     """
@@ -98,7 +97,7 @@ def shares_of(agreements: Agreements, name: str, at_s: int) -> Shared | None:
 
 
 async def edition_of(
-    register: ListStore,
+    store: ListStore,
     offer: Offer,
     before: Latest | None,
     read: Read,
@@ -106,20 +105,20 @@ async def edition_of(
     *,
     proved: bool = False,
 ) -> Edition | None:
-    """What is new of the list since `before`; None: nothing is. It counts as published at `now_ms`.
+    """Return what is new of the list since `before`, as of `now_ms`; None: nothing is.
 
-    `proved`: that the register holds what `before` says need not be looked for among its changes.
-    Raises ListUnknown, ListStoreDown, SnapshotUnreadable, ListStoreBehind where the register went
+    `proved`: that the list store holds what `before` says need not be looked for among its changes.
+    Raises ListUnknown, ListStoreDown, SnapshotUnreadable, ListStoreBehind where the list store went
     back, and ExchangeFault for a list that cannot be shared so.
     """
     now_s = now_ms // 1000
-    heads = await register.heads()
-    state = await register.state(offer.name)
+    heads = await store.heads()
+    state = await store.state(offer.name)
     head = state.head
     if before is not None:
         check_register(heads, head, before)
         if not proved:
-            await check_chain(register, head, before)
+            await check_chain(store, head, before)
         before = msgspec.structs.replace(before, register=register_id(heads, head))
     history = _history(heads.identity or "", head, offer)
     if before is not None and _goes_on(before, history, head):
@@ -129,9 +128,9 @@ async def edition_of(
             if now_s - before.made_at_s < FILTER_EVERY_S:
                 return None
         else:
-            changes = await _changes_after(register, state, before.generation, offer.key)
+            changes = await _changes_after(store, state, before.generation, offer.key)
             if changes is not None:
-                return await _next(register, offer, state, before, changes, read, now_ms)
+                return await _next(store, offer, state, before, changes, read, now_ms)
         before = _further(before, head, now_s)
     else:
         before = None
@@ -149,11 +148,11 @@ async def edition_of(
         register=register_id(heads, head),
         chain=head.chain,
     )
-    return await _with_whole(register, offer, state, latest, {}, frozenset(), 0, now_s)
+    return await _with_whole(store, offer, state, latest, {}, frozenset(), 0, now_s)
 
 
 def _further(before: Latest, head: ListHead, now_s: int) -> Latest:
-    """The same history further on, without changes that lead there."""
+    """Return the same history further on, without changes that lead there."""
     return msgspec.structs.replace(
         before,
         generation=head.generation,
@@ -166,7 +165,7 @@ def _further(before: Latest, head: ListHead, now_s: int) -> Latest:
 
 
 def _history(identity: str, head: ListHead, offer: Offer) -> str:
-    """The same as long as generations of the list follow each other and mean the same."""
+    """Return an id that stays while generations of the list follow each other and mean the same."""
     said = (identity, head.created_at_s, head.circle, offer.shares, key_id(offer.key))
     return hashlib.sha256(repr(said).encode()).hexdigest()[:16]
 
@@ -176,17 +175,17 @@ def _goes_on(before: Latest, history: str, head: ListHead) -> bool:
 
 
 async def _changes_after(
-    register: ListStore, state: ListState, generation: int, key: bytes
+    store: ListStore, state: ListState, generation: int, key: bytes
 ) -> list[Change] | None:
-    """What holds of each number that was changed after a generation; None: that cannot be told."""
+    """Return each changed number's reports after a generation; None: that cannot be told."""
     if state.head.base <= generation:
         return [one.change for one in state.changes if one.generation > generation]
     name = state.head.name
     try:
-        old = await content(register, await past_of(register, name), generation, key)
+        old = await content(store, await past_of(store, name), generation, key)
     except VersionGone:
         return None
-    new = await _content(register, state, key)
+    new = await _content(store, state, key)
     return await asyncio.to_thread(_between, old, new)
 
 
@@ -207,13 +206,13 @@ def _between(old: Columns, new: Columns) -> list[Change]:
     ]
 
 
-async def _content(register: ListStore, state: ListState, key: bytes) -> Columns:
-    base = await columns_in(register, state.head.name, state.head.base, key)
+async def _content(store: ListStore, state: ListState, key: bytes) -> Columns:
+    base = await columns_in(store, state.head.name, state.head.base, key)
     return await asyncio.to_thread(with_changes, base, [one.change for one in state.changes])
 
 
 async def _next(
-    register: ListStore,
+    store: ListStore,
     offer: Offer,
     state: ListState,
     before: Latest,
@@ -221,7 +220,7 @@ async def _next(
     read: Read,
     now_ms: int,
 ) -> Edition | None:
-    """The next edition in the same history: changes, and the whole list if it is time for it."""
+    """Return the next edition in the same history: changes, and the whole list if it is due."""
     head, name = state.head, offer.name
     rebased = head.base > before.whole
     if not changes and not rebased:
@@ -251,13 +250,13 @@ async def _next(
             parts |= merged
         kept = frozenset(change_target(name, *one) for one in latest.changes) - parts.keys()
     if many or rebased or rows > max(ROWS_FEW, ROWS_SHARE * head.count):
-        return await _with_whole(register, offer, state, latest, parts, kept, len(changes), now_s)
+        return await _with_whole(store, offer, state, latest, parts, kept, len(changes), now_s)
     kept |= {part_target(name, latest.whole, part) for part in latest.parts}
     return Edition(latest, _told(latest, parts), kept, len(changes), whole=False)
 
 
 def _fewer(latest: Latest, fresh: Mapping[str, bytes], read: Read) -> tuple[Latest, Parts]:
-    """The older half of the change files as one; of what came before the whole list nothing stays.
+    """Merge the older half of the change files; those from before the whole list go.
 
     A follower that stands in the middle of it takes all of it: it says what holds at its end.
     """
@@ -283,7 +282,7 @@ def _at_times(
 
 
 async def _with_whole(
-    register: ListStore,
+    store: ListStore,
     offer: Offer,
     state: ListState,
     latest: Latest,
@@ -292,7 +291,7 @@ async def _with_whole(
     rows: int,
     now_s: int,
 ) -> Edition:
-    columns = await _content(register, state, offer.key)
+    columns = await _content(store, state, offer.key)
     if not len(columns) and state.head.count:
         text = "has no entries here, only somebody's filter: its owner is who can share it"
         raise ExchangeFault(f"{offer.name} {text}")
@@ -310,7 +309,7 @@ def _told(latest: Latest, parts: Mapping[str, bytes]) -> dict[str, bytes]:
 
 
 def _built(offer: Offer, head: ListHead, columns: Columns, now_s: int) -> Parts:
-    """The parts of the list as it is shared. Blocks. Raises ExchangeFault."""
+    """Build the parts of the list as it is shared. Blocks. Raises ExchangeFault."""
     owner, _, short = offer.name.partition("/")
     made = Version(owner, short, head.generation, head.circle, offer.key, key_id(offer.key))
     try:
@@ -327,10 +326,65 @@ def _built(offer: Offer, head: ListHead, columns: Columns, now_s: int) -> Parts:
 
 
 def _filter_alone(columns: Columns, key: bytes) -> bytes:
-    """A filter that has to do without entries to confirm it: one false positive in a million."""
+    """Build a filter without entries to confirm its matches: one false positive in a million."""
     codes = np.unique(columns.number)
     texts = np.concatenate([np.array(PROBES, "S16"), texts_of(codes[codes != 0])])
     chunks: Iterable[Digests] = (
         Digests(elements(texts[at : at + CHUNK], key)) for at in range(0, len(texts), CHUNK)
     )
     return write_filter(build_filter(chunks, shape_for(len(texts), BARE_RATE), len(texts)))
+
+
+_SLACK_MS = 86_400_000
+"""A step is looked for from so long before its publication on: two clocks take part in that."""
+
+
+def register_id(heads: Heads, head: ListHead) -> str:
+    """Return an id of a list store and the list in it, which tells strangers nothing."""
+    said = repr((heads.identity or "", head.created_at_s))
+    return hashlib.sha256(said.encode()).hexdigest()[:16]
+
+
+def check_register(heads: Heads, head: ListHead, before: Latest) -> None:
+    """Raise ListStoreBehind if `before` came from another list store or a later state of it."""
+    if before.register and before.register != register_id(heads, head):
+        what = "it was published from another list store, or the list was made anew in this one"
+        raise ListStoreBehind(_behind(before, what))
+    if not before.register:
+        return  # published before this was written down
+    if head.generation < before.generation:
+        what = f"the list store has it at generation {head.generation} only: an older copy"
+        raise ListStoreBehind(_behind(before, what))
+    if head.generation == before.generation and head.chain != before.chain:
+        raise ListStoreBehind(_behind(before, "the list store came to that generation another way"))
+
+
+async def check_chain(store: ListStore, head: ListHead, before: Latest) -> None:
+    """Raise ListStoreBehind for a list store that went back and then went on. Reads its changes.
+
+    Where the change stream does not reach back so far, it cannot be told, and nothing is said.
+    """
+    if not before.chain or head.generation == before.generation:
+        return
+    after = f"{max(before.made_at_s * 1000 - _SLACK_MS, 0)}-0"
+    try:
+        steps = await store.past.steps(head.name, after)
+    except SnapshotUnreadable as error:  # as where it does not reach back: publishing goes on
+        skip(Skipped(Place.PAST, "rf:past", str(error), head.name))
+        return
+    for step in steps:
+        if step.generation == before.generation:
+            if step.chain != before.chain:
+                what = "the list store came to that generation another way: an older copy went on"
+                raise ListStoreBehind(_behind(before, what))
+            return
+
+
+def _behind(before: Latest, what: str) -> str:
+    name = before.list
+    text = f"{name} was published at generation {before.generation}, and {what}. Nothing older is"
+    return (
+        f"{text} published. Restore a newer copy of Redis, or `ringfence lists repair {name} "
+        "--from-state` where a worker knows it; and if this is all there is, "
+        f"`ringfence exchange publish {name} --anew`: partners then take the whole list"
+    )

@@ -1,6 +1,6 @@
-"""From the register to a repository: what is new of shared lists is signed and lies there.
+"""From the list store to a repository: what is new of shared lists is signed and lies there.
 
-A change is out as soon as it is signed: the register's stream of changes says which list has one.
+A change is out as soon as it is signed: the list store's stream of changes says which list has one.
 Those that come within `gather_s` go out together, since each edition is a signature of three roles
 and four small files that are synced to the disk.
 """
@@ -43,8 +43,8 @@ from stream.ops.retry import Backoff
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
-    """How often what is done, in seconds.
+class PublishPace:
+    """Intervals of a publisher's work, in seconds.
 
     Changes that come within `gather_s` go out together. Every `look_s` all lists are looked at,
     changed or not, so that one that failed is tried again by then; every `resign_s` whether a
@@ -60,7 +60,7 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True)
-class Outlet:
+class ListPublisher:
     """One repository, `folder`, and the keys with which its lists are signed."""
 
     folder: Path
@@ -68,7 +68,7 @@ class Outlet:
     validity: Validity = field(default_factory=Validity)
 
     def before(self, name: str) -> Latest | None:
-        """What was published last of a list. Raises ExchangeFault."""
+        """Return what was published last of a list. Raises ExchangeFault."""
         role = role_of(name)
         published = repository_files.read(self.folder)
         if role not in published.roles:
@@ -85,7 +85,7 @@ class Outlet:
             return None  # it is made anew, and followers take the whole list
 
     def read(self, name: str, target: str) -> bytes:
-        """A target of a list that was published before. Raises ExchangeFault."""
+        """Return the content of a list's target that was published before. Raises ExchangeFault."""
         published = repository_files.read(self.folder)
         found = published.read_role(role_of(name)).targets.get(target)
         if found is None:
@@ -96,7 +96,7 @@ class Outlet:
             raise ExchangeFault(f"{target} cannot be read: {error.strerror}") from error
 
     async def bring_out(
-        self, register: ListStore, offer: Offer, *, anew: bool = False, proved: bool = False
+        self, store: ListStore, offer: Offer, *, anew: bool = False, proved: bool = False
     ) -> Edition | None:
         """Publish what is new of a list; None: nothing was.
 
@@ -107,7 +107,7 @@ class Outlet:
         name = offer.name
         before = await asyncio.to_thread(self.before, name)
         edition = await edition_of(
-            register,
+            store,
             offer,
             None if anew else before,
             lambda target: self.read(name, target),
@@ -145,8 +145,8 @@ class Outlet:
         return due
 
 
-class Trouble(StrEnum):
-    """Why a list could not be published, or a signature not be renewed: a closed list."""
+class PublishTrouble(StrEnum):
+    """Reasons for a list not published or a signature not renewed: a closed list."""
 
     REGISTER = "register"
     """Redis does not answer."""
@@ -155,25 +155,25 @@ class Trouble(StrEnum):
     BEHIND = "behind"
     """Redis is older than what was published from it."""
     NO_LIST = "no_list"
-    """The register has no such list."""
+    """The list store has no such list."""
     NO_KEY = "no_key"
     """A circle's key is not here, or a file with a secret cannot be used."""
     UNREADABLE = "unreadable"
-    """What the register holds of the list cannot be read."""
+    """What the list store holds of the list cannot be read."""
     REPOSITORY = "repository"
     """The repository or the disk: a role, a key or space is missing, or the list cannot be shared
     as it is to be."""
 
 
-_TROUBLES: Final[Mapping[type[Fault], Trouble]] = {
-    ListStoreDown: Trouble.REGISTER,
-    ListStoreUnsafe: Trouble.REGISTER_UNSAFE,
-    ListStoreBehind: Trouble.BEHIND,
-    ListUnknown: Trouble.NO_LIST,
-    ConfigInvalid: Trouble.NO_KEY,
-    SecretUnsafe: Trouble.NO_KEY,
-    SnapshotUnreadable: Trouble.UNREADABLE,
-    ExchangeFault: Trouble.REPOSITORY,
+_TROUBLES: Final[Mapping[type[Fault], PublishTrouble]] = {
+    ListStoreDown: PublishTrouble.REGISTER,
+    ListStoreUnsafe: PublishTrouble.REGISTER_UNSAFE,
+    ListStoreBehind: PublishTrouble.BEHIND,
+    ListUnknown: PublishTrouble.NO_LIST,
+    ConfigInvalid: PublishTrouble.NO_KEY,
+    SecretUnsafe: PublishTrouble.NO_KEY,
+    SnapshotUnreadable: PublishTrouble.UNREADABLE,
+    ExchangeFault: PublishTrouble.REPOSITORY,
 }
 _OF_LISTS: Final = (
     ConfigInvalid,
@@ -185,8 +185,8 @@ _OF_LISTS: Final = (
 )
 
 
-def trouble_of(fault: Fault) -> Trouble:
-    """Which trouble a fault of `keep_published` is."""
+def trouble_of(fault: Fault) -> PublishTrouble:
+    """Return the trouble that a fault of `keep_published` is."""
     return next(trouble for kind, trouble in _TROUBLES.items() if isinstance(fault, kind))
 
 
@@ -204,16 +204,16 @@ class Withdrawn:
 
 @dataclass(frozen=True, slots=True)
 class Well:
-    """The register answers (again), or the list is published as it should be."""
+    """The list store answers (again), or the list is published as it should be."""
 
 
 Told = Edition | Fault | Renewed | Withdrawn | Well
 Tell = Callable[[str, Told], None]
-"""Called with a list ("": the register, or all of the repository) and what came of it."""
+"""Called with a list ("": the list store, or all of the repository) and what came of it."""
 
 
 class Offers(Protocol):
-    """Which lists are published, and how: it may change while it runs."""
+    """The lists to publish and how each is shared; that may change while the publisher runs."""
 
     @property
     def names(self) -> frozenset[str]:
@@ -225,7 +225,7 @@ class Offers(Protocol):
         ...
 
     def offer(self, name: str, circle: str) -> Offer | None:
-        """How a list, which is hashed in `circle`, is shared now; None: it is not.
+        """Return how a list that is hashed in `circle` is shared now; None: it is not.
 
         Raises ConfigInvalid where that circle has no key.
         """
@@ -233,21 +233,25 @@ class Offers(Protocol):
 
 
 async def keep_published(
-    outlet: Outlet, offers: Offers, settings: ListStoreSettings, pace: Pace, tell: Tell
+    outlet: ListPublisher,
+    offers: Offers,
+    settings: ListStoreSettings,
+    pace: PublishPace,
+    tell: Tell,
 ) -> None:
     """Publish lists as they change, and renew signatures, until cancelled.
 
-    An outage of the register is waited out, while signatures go on being renewed; what cannot be
+    An outage of the list store is waited out, while signatures go on being renewed; what cannot be
     published is told and tried again. Raises ListStoreRefuses where it does not let us in at first.
     """
     backoff, starting = Backoff(1.0, 30.0), True
     renewing = _Renewing(outlet, pace, tell)
     while True:
         try:
-            async with await ListStore.connect(settings, pace.block_ms) as register:
+            async with await ListStore.connect(settings, pace.block_ms) as store:
                 backoff.reset()
                 tell("", Well())
-                await _Loop(outlet, offers, register, pace, tell, renewing).run()
+                await _Loop(outlet, offers, store, pace, tell, renewing).run()
         except (ListStoreDown, ListStoreUnsafe) as fault:
             if starting and isinstance(fault, ListStoreRefuses):
                 raise
@@ -261,8 +265,8 @@ async def keep_published(
 class _Renewing:
     """Looks now and then whether a signature has to be renewed."""
 
-    outlet: Outlet
-    pace: Pace
+    outlet: ListPublisher
+    pace: PublishPace
     tell: Tell
     looked_s: float = 0.0
 
@@ -280,29 +284,29 @@ class _Renewing:
 
 @dataclass(slots=True)
 class _Loop:
-    """One connection's worth of following the register.
+    """One connection's worth of following the list store.
 
-    `proved` are lists of which the register was seen to hold what was published: it can go back
+    `proved` are lists of which the list store was seen to hold what was published: it can go back
     only while we are not connected.
     """
 
-    outlet: Outlet
+    outlet: ListPublisher
     offers: Offers
-    register: ListStore
-    pace: Pace
+    store: ListStore
+    pace: PublishPace
     tell: Tell
     renewing: _Renewing
     proved: set[str] = field(default_factory=set)
     looked_s: float = 0.0
 
     async def run(self) -> None:
-        """Until the register fails."""
-        last_id = (await self.register.heads()).last_id
+        """Publish until the list store fails."""
+        last_id = (await self.store.heads()).last_id
         await asyncio.to_thread(self.offers.look)
         await self._bring_out(self.offers.names)
         while True:
             await self.renewing.if_due()
-            read = await self.register.follow(last_id, self.pace.block_ms)
+            read = await self.store.follow(last_id, self.pace.block_ms)
             changed = self.offers.names & {*read.skipped, *(step.name for step in read.steps)}
             if changed:
                 await asyncio.sleep(self.pace.gather_s)
@@ -318,7 +322,7 @@ class _Loop:
     async def _bring_out(self, names: frozenset[str]) -> None:
         if names == self.offers.names:
             self.looked_s = monotonic_s()
-        heads = (await self.register.heads()).lists
+        heads = (await self.store.heads()).lists
         for name in sorted(names):
             try:
                 if name not in heads:
@@ -333,6 +337,6 @@ class _Loop:
         if offer is None:
             await asyncio.to_thread(self.outlet.withdraw, name)
             return Withdrawn()
-        edition = await self.outlet.bring_out(self.register, offer, proved=name in self.proved)
+        edition = await self.outlet.bring_out(self.store, offer, proved=name in self.proved)
         self.proved.add(name)
         return edition or Well()

@@ -1,4 +1,4 @@
-"""What an owner does with a repository: make it, publish lists, sign again, change keys.
+"""Make a repository, publish lists in it, sign again, change keys.
 
 One at a time (a lock beside the folder); each ends with the new version or changes nothing.
 """
@@ -8,21 +8,25 @@ from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 
+import msgspec
 from securesystemslib.signer import Key
 from tuf.api.metadata import DelegatedRole, Role, Root, Signed, TargetFile, Targets
 
-from stream.core.model.errors import ExchangeFault, FeedDown
-from stream.exchange import init_keys, repository_files, signing
-from stream.exchange.mirror import PRUNE_S
-from stream.exchange.repository_files import Published
+from stream.core.model.errors import UNREADABLE, ExchangeFault, FeedDown
+from stream.exchange import repository_files, signing
+from stream.exchange.repository_files import PublishedMetadata
 from stream.exchange.signing import OFFLINE, ONLINE, Validity, role_of
 from stream.exchange.signing_keys import HeldKey, KeyRing
 from stream.feeds.tuf.tuf_errors import safe_name
+from stream.ops.secret_files import read_private
+
+_END = b"-----END"
+"""The last line of a PEM file: one without it was cut off while it was written."""
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """How a role stands: its version, when it expires, whose signatures it wants."""
+class RoleStatus:
+    """The status of a role: its version, its expiry, and the signatures that it needs."""
 
     role: str
     version: int
@@ -40,8 +44,8 @@ def init(
     now_s: int,
     *,
     hub: bool = False,
-) -> Published:
-    """A new repository: root and targets with one key a folder of `offline`, `threshold` needed.
+) -> PublishedMetadata:
+    """Make a repository: root and targets have one key a folder of `offline`, `threshold` needed.
 
     Keys of the machine go into the ring's first folder. `hub`: its root says that it owns no list.
     Whoever is killed in here begins again with the same words. Raises ExchangeFault, SecretUnsafe.
@@ -50,7 +54,7 @@ def init(
         text = f"a threshold of {threshold} needs as many offline key folders, not {len(offline)}"
         raise ExchangeFault(f"{text}: one --offline for each person who signs")
     with repository_files.alone(folder):
-        note = init_keys.note_of(folder)
+        note = _note_of(folder)
         if repository_files.newest_root(folder):
             if not note.exists():
                 raise ExchangeFault(f"{folder} holds a repository already; nothing was changed")
@@ -60,7 +64,7 @@ def init(
         people = [(f"{role}-{n}", at) for role in OFFLINE for n, at in enumerate(offline, 1)]
         machine = [(f"{role}-1", ring.folder) for role in ONLINE]
         keys: dict[str, list[Key]] = {}
-        for key in init_keys.keys_for(folder, ring, [*people, *machine]):
+        for key in _keys_for(folder, ring, [*people, *machine]):
             keys.setdefault(key.name.rpartition("-")[0], []).append(key.signer.public_key)
         thresholds = dict.fromkeys(OFFLINE, threshold)
         published = signing.first(ring, keys, thresholds, validity, now_s, hub=hub)
@@ -70,10 +74,55 @@ def init(
         return published
 
 
+def _note_of(folder: Path) -> Path:
+    """Return the path of the note that the repository `folder` is being made."""
+    return folder.with_name(f".{folder.name}.making")
+
+
+def _keys_for(folder: Path, ring: KeyRing, wanted: Sequence[tuple[str, Path]]) -> list[HeldKey]:
+    """Make a key for each name and folder of `wanted`, or take that of an unfinished `init`.
+
+    Whoever calls is alone with the repository. Raises ExchangeFault, SecretUnsafe.
+    """
+    note = _note_of(folder)
+    paths = [ring.place_of(name, place).absolute() for name, place in wanted]
+    begun = _begun(note)
+    if begun is None:
+        for path in paths:
+            if path.exists():
+                text = f"{path} is there already and is not overwritten: a key of something else?"
+                raise ExchangeFault(f"{text} Take another folder; nothing was made")
+        repository_files.put(note, msgspec.json.encode([str(path) for path in paths]))
+    elif begun != [str(path) for path in paths]:
+        made = ", ".join(path for path in begun if Path(path).exists()) or "no key"
+        text = f"an init that was broken off has made {made}: give the same --offline folders again"
+        raise ExchangeFault(f"{text}, or delete those keys and {note} to begin anew")
+    return [_key_of(ring, name, place) for name, place in wanted]
+
+
+def _begun(note: Path) -> list[str] | None:
+    try:
+        return msgspec.json.decode(note.read_bytes(), type=list[str])
+    except FileNotFoundError:
+        return None
+    except (OSError, *UNREADABLE) as error:
+        text = f"{note} cannot be read ({error}): it is left of an init that was broken off"
+        raise ExchangeFault(f"{text}; delete it and the keys which that has made") from error
+
+
+def _key_of(ring: KeyRing, name: str, place: Path) -> HeldKey:
+    path = ring.place_of(name, place)
+    if path.exists():
+        if _END in read_private(path):
+            return ring.at(path)
+        path.unlink()  # whoever wrote it was killed in the middle, and nothing is signed by it
+    return ring.new(name, place)
+
+
 def add_list(
     folder: Path, ring: KeyRing, list_name: str, validity: Validity, now_s: int, *, prefix: str = ""
-) -> Published:
-    """A role of its own, with a new key of the machine, for a list (or what is below `prefix`).
+) -> PublishedMetadata:
+    """Add a role with a new key of the machine for a list (or what is below `prefix`).
 
     Needs the keys of targets. A list that has one keeps it. Raises ExchangeFault.
     """
@@ -101,8 +150,8 @@ def publish(
     now_s: int,
     *,
     keep: Callable[[str], bool] = lambda _: False,
-) -> Published:
-    """A list's new version, live when this returns.
+) -> PublishedMetadata:
+    """Publish a list's new version, live when this returns.
 
     `parts`: name below the list's (`17/filter.bloom`) -> content, or the file that has it; None:
     as it is published already, which costs nothing. Of what was published before stays also what
@@ -139,7 +188,7 @@ def _as_it_is(old: Mapping[str, TargetFile], name: str) -> TargetFile:
 
 
 def described(name: str, content: bytes | Path) -> TargetFile:
-    """Length and SHA-256 of a target. Raises ExchangeFault."""
+    """Return a target's length and SHA-256. Raises ExchangeFault."""
     if isinstance(content, bytes):
         return TargetFile.from_data(name, BytesIO(content), ["sha256"])
     try:
@@ -149,7 +198,7 @@ def described(name: str, content: bytes | Path) -> TargetFile:
 
 
 def safe_name_of(name: str) -> str:
-    """A target's name that we give. Raises ExchangeFault."""
+    """Check a target's name that we give. Raises ExchangeFault."""
     try:
         return safe_name(name)
     except FeedDown as fault:
@@ -182,11 +231,11 @@ def resign(folder: Path, ring: KeyRing, validity: Validity, now_s: int) -> list[
             due.append("timestamp")
         if due:
             repository_files.write(folder, published)
-            repository_files.prune(folder, published, PRUNE_S)
+            repository_files.prune(folder, published, repository_files.PRUNE_S)
         return due
 
 
-def _delegation(published: Published, role: str) -> DelegatedRole | None:
+def _delegation(published: PublishedMetadata, role: str) -> DelegatedRole | None:
     delegations = published.read_targets().delegations
     return (delegations.roles or {}).get(role) if delegations is not None else None
 
@@ -202,7 +251,7 @@ def replace_key(
     successor: HeldKey | None,
     validity: Validity,
     now_s: int,
-) -> tuple[Published, list[str]]:
+) -> tuple[PublishedMetadata, list[str]]:
     """Take a key out of every role that it signs for, `successor` in its place; says which.
 
     Without one the role has to have enough other keys. What the key has signed is signed anew by
@@ -230,14 +279,14 @@ def replace_key(
 
 
 def _list_key(
-    published: Published,
+    published: PublishedMetadata,
     ring: KeyRing,
     role: str,
     keyid: str,
     successor: HeldKey | None,
     validity: Validity,
     now_s: int,
-) -> Published:
+) -> PublishedMetadata:
     old = signing.delegation_of(published, role)
     keyids = [each for each in old.keyids if each != keyid]
     keys = [successor.signer.public_key] if successor is not None else []
@@ -256,15 +305,16 @@ def _list_key(
 
 def _root_key(
     folder: Path,
-    published: Published,
+    published: PublishedMetadata,
     ring: KeyRing,
     change: tuple[str, HeldKey | None, list[str]],
     validity: Validity,
     now_s: int,
-) -> Published:
-    """A new root. Timestamp and snapshot are first signed by old and new keys, if they are at hand,
+) -> PublishedMetadata:
+    """Sign a new root.
 
-    so that a client sees a whole repository whether it has the new root already or not.
+    Timestamp and snapshot are signed by old and new keys where they are at hand. So a client sees a
+    whole repository whether it has the new root already or not.
     """
     keyid, successor, tops = change
     old = published.read_root()
@@ -299,15 +349,15 @@ def _root_key(
 
 
 def _stamp(
-    folder: Path, published: Published, ring: KeyRing, validity: Validity, now_s: int
-) -> Published:
+    folder: Path, published: PublishedMetadata, ring: KeyRing, validity: Validity, now_s: int
+) -> PublishedMetadata:
     new = signing.stamped(published, ring, validity, now_s)
     repository_files.write(folder, new)
     return new
 
 
-def standings(published: Published) -> list[Standing]:
-    """How each role stands, as a partner sees it."""
+def role_statuses(published: PublishedMetadata) -> list[RoleStatus]:
+    """Return the status of each role, as a partner sees it."""
     root = published.read_root()
     tops: list[tuple[str, Signed]] = [
         ("root", root),
@@ -323,6 +373,6 @@ def standings(published: Published) -> list[Standing]:
     return found
 
 
-def _standing(name: str, signed: Signed, role: Role) -> Standing:
+def _standing(name: str, signed: Signed, role: Role) -> RoleStatus:
     at_s = int(signed.expires.timestamp())
-    return Standing(name, signed.version, at_s, role.threshold, tuple(role.keyids))
+    return RoleStatus(name, signed.version, at_s, role.threshold, tuple(role.keyids))

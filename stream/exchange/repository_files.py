@@ -25,12 +25,14 @@ METADATA: Final = "metadata"
 TARGETS: Final = "targets"
 FILE_MODE: Final = 0o644
 FOLDER_MODE: Final = 0o755
+PRUNE_S: Final = 86_400
+"""Files that nothing leads to any more stay a day: someone may still be fetching them."""
 _TEMP: Final = ".writing"
 _ROOT = re.compile(r"(\d+)\.root\.json\Z")
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class PublishedMetadata:
     """One version of a repository: each role's file, as bytes; `roles` are those of lists."""
 
     root: bytes
@@ -40,39 +42,39 @@ class Published:
     roles: Mapping[str, bytes]
 
     def read_root(self) -> Root:
-        """What root says."""
+        """Decode root."""
         return Metadata[Root].from_bytes(self.root).signed
 
     def read_snapshot(self) -> Snapshot:
-        """What snapshot says."""
+        """Decode snapshot."""
         return Metadata[Snapshot].from_bytes(self.snapshot).signed
 
     def read_timestamp(self) -> Timestamp:
-        """What timestamp says."""
+        """Decode timestamp."""
         return Metadata[Timestamp].from_bytes(self.timestamp).signed
 
     def read_targets(self) -> Targets:
-        """What the top-level targets say."""
+        """Decode the top-level targets."""
         return Metadata[Targets].from_bytes(self.targets).signed
 
     def read_role(self, role: str) -> Targets:
-        """What a list's role says."""
+        """Decode a list's role."""
         return Metadata[Targets].from_bytes(self.roles[role]).signed
 
     def all_targets(self) -> dict[str, TargetFile]:
-        """Every target of every role."""
+        """Return every target of every role."""
         found = dict(self.read_targets().targets)
         for role in self.roles:
             found |= self.read_role(role).targets
         return found
 
-    def with_role(self, role: str, data: bytes) -> "Published":
-        """The same with another file for a list's role."""
+    def with_role(self, role: str, data: bytes) -> "PublishedMetadata":
+        """Return the same with another file for a list's role."""
         return replace(self, roles={**self.roles, role: data})
 
 
-def read(folder: Path) -> Published:
-    """What is published in `folder`. Raises ExchangeFault."""
+def read(folder: Path) -> PublishedMetadata:
+    """Return what is published in `folder`. Raises ExchangeFault."""
     place = folder / METADATA
     try:
         newest = newest_root(folder)
@@ -88,7 +90,7 @@ def read(folder: Path) -> Published:
             name.removesuffix(".json"): (place / f"{one.version}.{name}").read_bytes()
             for name, one in meta.items()
         }
-        return Published(root, timestamp, snapshot, files.pop("targets"), files)
+        return PublishedMetadata(root, timestamp, snapshot, files.pop("targets"), files)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         raise ExchangeFault(f"{folder} cannot be read: {where}{error.strerror}") from error
@@ -98,14 +100,14 @@ def read(folder: Path) -> Published:
 
 
 def newest_root(folder: Path) -> int:
-    """The newest version of root; 0: there is none."""
+    """Return the newest version of root; 0: there is none."""
     place = folder / METADATA
     names = [path.name for path in place.iterdir()] if place.is_dir() else []
     return max((int(found[1]) for name in names if (found := _ROOT.match(name))), default=0)
 
 
-def names_of(published: Published) -> Iterator[tuple[str, bytes]]:
-    """Each metadata file but root, in the order in which they have to be written."""
+def names_of(published: PublishedMetadata) -> Iterator[tuple[str, bytes]]:
+    """Yield each metadata file but root, in the order in which they have to be written."""
     snapshot = published.read_snapshot()
     for role, data in published.roles.items():
         yield f"{snapshot.meta[f'{role}.json'].version}.{role}.json", data
@@ -114,14 +116,14 @@ def names_of(published: Published) -> Iterator[tuple[str, bytes]]:
     yield "timestamp.json", published.timestamp
 
 
-def write(folder: Path, published: Published) -> None:
+def write(folder: Path, published: PublishedMetadata) -> None:
     """Publish: lists' roles, targets, snapshot, and timestamp last. Raises ExchangeFault."""
     for name, data in names_of(published):
         put(folder / METADATA / name, data)
 
 
 def write_root(folder: Path, version: int, data: bytes) -> None:
-    """A new root: clients ask for the next version by its name."""
+    """Write a new root: clients ask for the next version by its name."""
     put(folder / METADATA / f"{version}.root.json", data)
 
 
@@ -138,13 +140,13 @@ def open_folder(folder: Path) -> None:
 
 
 def closed_above(folder: Path) -> Path | None:
-    """The folder nearest to the root that a web server of another user cannot enter."""
+    """Return the topmost folder above that a web server of another user cannot enter."""
     closed = [one for one in folder.absolute().parents if not one.stat().st_mode & 0o001]
     return closed[-1] if closed else None
 
 
 def put(path: Path, content: bytes | Path) -> None:
-    """A file, whole and lasting or not at all; one that is there is replaced at once.
+    """Write a file, whole and lasting or not at all; one that is there is replaced at once.
 
     Raises ExchangeFault.
     """
@@ -171,7 +173,7 @@ def put(path: Path, content: bytes | Path) -> None:
 
 
 def link(source: Path, path: Path) -> None:
-    """The same file under another name; a copy where the disk cannot. Raises ExchangeFault."""
+    """Link the file under another name; copy it where the disk cannot. Raises ExchangeFault."""
     if path.is_file():
         return
     try:
@@ -183,7 +185,7 @@ def link(source: Path, path: Path) -> None:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Nobody else changes the repository meanwhile. Raises ExchangeFault."""
+    """Hold the repository's lock: nobody else changes it meanwhile. Raises ExchangeFault."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with locked(folder.with_name(f".{folder.name}.lock")):
@@ -194,17 +196,17 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def place_of(folder: Path, target: TargetFile) -> Path:
-    """Where a target lies: its SHA-256 is part of its name, so that versions never mix."""
+    """Return a target's place: its SHA-256 is part of its name, so that versions never mix."""
     head, _, name = target.path.rpartition("/")
     return folder / TARGETS / head / f"{target.hashes['sha256']}.{name}"
 
 
 def meta_of(data: bytes) -> MetaFile:
-    """What snapshot and timestamp say of a file: version, length, hash."""
+    """Return a file's entry in snapshot or timestamp: version, length, hash."""
     return MetaFile.from_data(Metadata.from_bytes(data).signed.version, data, ["sha256"])
 
 
-def prune(folder: Path, published: Published, older_than_s: float) -> int:
+def prune(folder: Path, published: PublishedMetadata, older_than_s: float) -> int:
     """Delete what nothing leads to any more, if it is old: someone may still be fetching.
 
     Roots stay: they are how an old client finds to the newest. Returns how many files went.

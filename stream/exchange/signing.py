@@ -26,7 +26,7 @@ from tuf.api.metadata import (
 )
 
 from stream.core.model.errors import ExchangeFault
-from stream.exchange.repository_files import Published, meta_of
+from stream.exchange.repository_files import PublishedMetadata, meta_of
 from stream.exchange.signing_keys import KeyRing
 from stream.feeds.tuf.tuf_client import HUB, SIGNED_AT
 
@@ -38,7 +38,7 @@ S = TypeVar("S", Root, Timestamp, Snapshot, Targets)
 
 @dataclass(frozen=True, slots=True)
 class Validity:
-    """How long a signature is good for, in seconds."""
+    """The lifetimes of signatures by role, in seconds."""
 
     root_s: int = 365 * 86_400
     targets_s: int = 365 * 86_400
@@ -48,38 +48,38 @@ class Validity:
 
 
 def role_of(list_name: str) -> str:
-    """The role that signs a list: `KH~scam`. A slash in a role's name is no name for a file."""
+    """Return the role that signs a list: `KH~scam`, since a file's name cannot have a slash."""
     return list_name.replace("/", "~")
 
 
 def paths_of(prefix: str) -> list[str]:
-    """Patterns for all targets one or two folders deep below `prefix`."""
+    """Return the patterns of all targets one or two folders deep below `prefix`."""
     return [f"{prefix}/*", f"{prefix}/*/*"]
 
 
 def copied(data: bytes, kind: type[S]) -> Metadata[S]:
-    """Metadata to be altered."""
+    """Decode metadata to be altered."""
     metadata = Metadata[S].from_bytes(data)
     assert metadata.signed.type == kind.type
     return metadata
 
 
 def renew(metadata: Metadata[S], now_s: int, valid_s: int) -> None:
-    """The next version, good for `valid_s` from now on; no signature yet."""
+    """Make it the next version, good for `valid_s` from now on; no signature yet."""
     metadata.signed.version += 1
     metadata.signed.expires = moment(now_s + valid_s)
     metadata.signatures.clear()
 
 
 def moment(at_s: int) -> datetime:
-    """Seconds since the epoch as TUF wants them."""
+    """Return seconds since the epoch as TUF wants them."""
     return datetime.fromtimestamp(at_s, UTC)
 
 
 def sign(
     metadata: Metadata[S], role: Role, ring: KeyRing, name: str, also: Iterable[str] = ()
 ) -> bytes:
-    """The file, signed by every key of `role` at hand; `also`: by these too, if they are.
+    """Return the file signed by every key of `role` at hand, and by those of `also` at hand.
 
     Raises ExchangeFault where they are fewer than its threshold.
     """
@@ -101,8 +101,8 @@ def first(
     now_s: int,
     *,
     hub: bool = False,
-) -> Published:
-    """The first version of a repository; `keys` by top-level role. Raises ExchangeFault."""
+) -> PublishedMetadata:
+    """Return the first version of a repository; `keys` by top-level role. Raises ExchangeFault."""
     root = Root(consistent_snapshot=True, expires=moment(now_s + validity.root_s))
     if hub:
         root.unrecognized_fields[HUB] = True
@@ -111,7 +111,7 @@ def first(
             root.add_key(key, role)
         root.roles[role].threshold = thresholds.get(role, 1)
     targets = Metadata(Targets(expires=moment(now_s + validity.targets_s)))
-    draft = Published(
+    draft = PublishedMetadata(
         sign(Metadata(root), root.roles["root"], ring, "root"),
         Metadata(Timestamp()).to_bytes(),
         Metadata(Snapshot()).to_bytes(),
@@ -122,15 +122,15 @@ def first(
 
 
 def stamped(
-    published: Published,
+    published: PublishedMetadata,
     ring: KeyRing,
     validity: Validity,
     now_s: int,
     *,
     first_ever: bool = False,
     also: Iterable[str] = (),
-) -> Published:
-    """The same with a new snapshot of its roles and a new timestamp. Raises ExchangeFault."""
+) -> PublishedMetadata:
+    """Return the same with a new snapshot and a new timestamp. Raises ExchangeFault."""
     root = published.read_root()
     snapshot = copied(published.snapshot, Snapshot)
     renew(snapshot, now_s, validity.snapshot_s)
@@ -146,15 +146,15 @@ def stamped(
 
 
 def timestamped(
-    published: Published,
+    published: PublishedMetadata,
     ring: KeyRing,
     validity: Validity,
     now_s: int,
     *,
     first_ever: bool = False,
     also: Iterable[str] = (),
-) -> Published:
-    """The same with a new timestamp. Raises ExchangeFault."""
+) -> PublishedMetadata:
+    """Return the same with a new timestamp. Raises ExchangeFault."""
     root = published.read_root()
     timestamp = copied(published.timestamp, Timestamp)
     renew(timestamp, now_s, validity.timestamp_s)
@@ -167,14 +167,14 @@ def timestamped(
 
 
 def delegated(
-    published: Published,
+    published: PublishedMetadata,
     ring: KeyRing,
     role: DelegatedRole,
     keys: Iterable[Key],
     validity: Validity,
     now_s: int,
-) -> Published:
-    """The same with `role` given to `keys`: it takes the place of one of its name."""
+) -> PublishedMetadata:
+    """Return the same with `role` given to `keys`, in place of one of its name."""
     targets = copied(published.targets, Targets)
     renew(targets, now_s, validity.targets_s)
     now = targets.signed.delegations or Delegations({}, {})
@@ -189,14 +189,14 @@ def delegated(
 
 
 def list_signed(
-    published: Published,
+    published: PublishedMetadata,
     ring: KeyRing,
     list_name: str,
     targets: Mapping[str, TargetFile],
     validity: Validity,
     now_s: int,
-) -> Published:
-    """The same with these targets for a list; snapshot and timestamp are not yet renewed."""
+) -> PublishedMetadata:
+    """Return the same with these targets for a list; snapshot and timestamp are not renewed yet."""
     role = role_of(list_name)
     before = published.roles.get(role)
     metadata = copied(before, Targets) if before is not None else Metadata(Targets(version=0 + 1))
@@ -209,8 +209,8 @@ def list_signed(
     return published.with_role(role, sign(metadata, delegation, ring, list_name))
 
 
-def delegation_of(published: Published, role: str) -> DelegatedRole:
-    """Who may sign a list. Raises ExchangeFault."""
+def delegation_of(published: PublishedMetadata, role: str) -> DelegatedRole:
+    """Return the role that may sign a list. Raises ExchangeFault."""
     delegations = published.read_targets().delegations
     found = (delegations.roles or {}).get(role) if delegations is not None else None
     if found is None:

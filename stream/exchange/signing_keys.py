@@ -39,7 +39,7 @@ class HeldKey:
 
     @property
     def keyid(self) -> str:
-        """What metadata call it."""
+        """The key's id in metadata."""
         return self.signer.public_key.keyid
 
 
@@ -53,23 +53,23 @@ class KeyRing:
 
     @property
     def folder(self) -> Path:
-        """Where keys of this machine go."""
+        """The folder of this machine's keys."""
         return self._folders[0]
 
     def held(self) -> Iterator[HeldKey]:
-        """All keys at hand, by folder and name. Raises SecretUnsafe, ExchangeFault."""
+        """Yield all keys at hand, by folder and name. Raises SecretUnsafe, ExchangeFault."""
         for folder in self._folders:
             for path in sorted(folder.glob(f"*{SUFFIX}")):
                 yield self.at(path)
 
     def at(self, path: Path) -> HeldKey:
-        """The key in a file. Raises SecretUnsafe, ExchangeFault."""
+        """Return the key in a file. Raises SecretUnsafe, ExchangeFault."""
         if path not in self._held:
             self._held[path] = self._read(path)
         return self._held[path]
 
     def place_of(self, name: str, folder: Path | None = None) -> Path:
-        """The file of a key of that name in `folder`, else in the first one."""
+        """Return the file of a key of that name in `folder`, else in the first one."""
         return (folder or self.folder) / f"{name}{SUFFIX}"
 
     def new(self, name: str, folder: Path | None = None) -> HeldKey:
@@ -89,18 +89,18 @@ class KeyRing:
         return self._held[path]
 
     def next_name(self, stem: str) -> str:
-        """`timestamp-3`, where `timestamp-2` is there: names are never used again."""
+        """Return `timestamp-3` where `timestamp-2` is there: names are never used again."""
         taken = [key.name for key in self.held()]
         numbers = [int(name[len(stem) + 1 :]) for name in taken if _numbered(name, stem)]
         return f"{stem}-{max(numbers, default=0) + 1}"
 
     def signers(self, keyids: Iterable[str]) -> list[CryptoSigner]:
-        """Those of `keyids` that are at hand."""
+        """Return the signers of those of `keyids` that are at hand."""
         at_hand: dict[str, CryptoSigner] = {key.keyid: key.signer for key in self.held()}
         return [at_hand[keyid] for keyid in keyids if keyid in at_hand]
 
     def named(self, name: str) -> HeldKey | None:
-        """A key by its name or keyid (or the beginning of it, 8 letters at least)."""
+        """Return a key by its name or keyid (or the beginning of it, 8 letters at least)."""
         for key in self.held():
             if key.name == name or (len(name) >= 8 and key.keyid.startswith(name)):
                 return key

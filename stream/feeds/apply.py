@@ -31,8 +31,8 @@ from stream.feeds.store import Content, ListWriter, lists_to_leave
 from stream.feeds.subprocess_job import Limits, WorkFailed, apart
 from stream.feeds.transport import Fetched
 from stream.feeds.version_files import Versions
+from stream.lists.snapshot.merge import VersionDiff as VersionDifference
 from stream.lists.snapshot.merge import empty_columns
-from stream.lists.snapshot.version_diff import Difference as VersionDifference
 from stream.lists.store.enforcement_counts import FRESH_MAX, Effect
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import ListStore

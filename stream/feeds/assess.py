@@ -26,8 +26,8 @@ from stream.feeds.row_checks import Bounds
 from stream.feeds.transport import Fetched
 from stream.lists.snapshot.build import columns_from
 from stream.lists.snapshot.merge import empty_columns
-from stream.lists.store.contents import CHANGES_MAX, entries_of
 from stream.lists.store.heads import ListHead, unknown
+from stream.lists.store.list_content import CHANGES_MAX, entries_of
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.rewrite import Move, rehashed
 

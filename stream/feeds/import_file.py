@@ -18,10 +18,10 @@ from stream.feeds.lookalikes import Tally, sampled
 from stream.feeds.open import Rejects, names_of, read_rows, words_of
 from stream.feeds.parse import ColumnBuilder, Defaults, Parser
 from stream.lists.snapshot.merge import empty_columns, held_in, merged
-from stream.lists.store.contents import CHANGES_MAX, head_of
-from stream.lists.store.heads import By, Outcome, no_progress
+from stream.lists.store.heads import By, EditOutcome, no_progress
+from stream.lists.store.list_content import CHANGES_MAX, head_of
 from stream.lists.store.list_store import ListStore
-from stream.lists.store.rewrite import Draft, Origin, Stage, rewrite
+from stream.lists.store.rewrite import BaseOrigin, Draft, Stage, rewrite
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ async def import_file(
         entries = [new.entry(row) for row in range(len(new))]
         changed = await register.add(request.name, entries, request.by)
         done = Counter(changed.outcomes)
-        added, updated = done[Outcome.ADDED], done[Outcome.UPDATED]
+        added, updated = done[EditOutcome.ADDED], done[EditOutcome.UPDATED]
         head = await head_of(register, request.name)
         return ImportReport(
             changed.generation, file.rows, added, updated, 0, repeated, file.rejected, head.count
@@ -137,7 +137,7 @@ async def import_file(
         old = await draft.columns(request.key, skip_damaged=request.replace)
         return new if request.replace else await asyncio.to_thread(merged, old, new)
 
-    origin = Origin("import", request.by)
+    origin = BaseOrigin("import", request.by)
     built = await rewrite(register, request.name, request.key, origin, whole, now_s, stage)
     known = int(held_in(old, new.fingerprint[new.begins]).sum())
     gone = old.numbers - known if request.replace else 0

@@ -18,10 +18,18 @@ from stream.feeds.assess import quick_head
 from stream.feeds.diff import REMOVED, Clock, Difference, difference, owned_by, rows_of, without
 from stream.feeds.feed import Feed, VersionRecord
 from stream.lists.snapshot.merge import empty_columns, merged, replaced
-from stream.lists.store.contents import CHANGES_MAX, entries_of
 from stream.lists.store.heads import By, Retraction
+from stream.lists.store.list_content import CHANGES_MAX, entries_of
 from stream.lists.store.list_store import ListStore
-from stream.lists.store.rewrite import Draft, Make, Move, Origin, rehashed, rewrite, unknown_rows
+from stream.lists.store.rewrite import (
+    BaseOrigin,
+    Draft,
+    Make,
+    Move,
+    rehashed,
+    rewrite,
+    unknown_rows,
+)
 from stream.lists.store.store_codec import REKEY
 
 
@@ -119,7 +127,7 @@ class ListWriter:
             left = await asyncio.to_thread(without, old, change.retracted)
             return await asyncio.to_thread(merged, left, said)
 
-        origin = Origin("import", self.by, filter_data=content.filter_data)
+        origin = BaseOrigin("import", self.by, filter_data=content.filter_data)
         return await self._rewrite(key, origin, whole)
 
     async def _move(self, content: Content, move: Move) -> Stored:
@@ -140,7 +148,7 @@ class ListWriter:
             old = await asyncio.to_thread(rehashed, old, move.key)
             return await asyncio.to_thread(replaced, old, said, self.feed.owns)
 
-        origin = Origin(REKEY, self.by, filter_data=content.filter_data, circle=move.circle)
+        origin = BaseOrigin(REKEY, self.by, filter_data=content.filter_data, circle=move.circle)
         done = await self._rewrite(move.key, origin, whole)
         # Only now: over the old base their new fingerprints would be those of other numbers.
         return replace(done, generation=await self._add(late) or done.generation)
@@ -160,7 +168,7 @@ class ListWriter:
             return data
 
         samples = np.array([text.encode() for text in self.feed.samples], "S16")
-        origin = Origin(
+        origin = BaseOrigin(
             REKEY if circle else "import",
             self.by,
             samples=samples if len(samples) else None,
@@ -168,7 +176,7 @@ class ListWriter:
         )
         return await self._rewrite(key, origin, alone)
 
-    async def _rewrite(self, key: bytes, origin: Origin, make: Make) -> Stored:
+    async def _rewrite(self, key: bytes, origin: BaseOrigin, make: Make) -> Stored:
         name = self.feed.list_name
         done = await rewrite(self.list_store, name, key, origin, make, self.now_s)
         return Stored(done.generation, rebuilt=True)
@@ -198,7 +206,7 @@ class ListWriter:
             async def nothing(_: Draft) -> Columns:
                 return none
 
-            origin = Origin("import", self.by)
+            origin = BaseOrigin("import", self.by)
             await rewrite(self.list_store, name, key, origin, nothing, self.now_s)
             return head.count
         held = await asyncio.to_thread(owned_by, columns, self.feed.owns)

@@ -6,9 +6,9 @@ from prometheus_client import CollectorRegistry
 
 from stream.config.agreement_files import agreements_of
 from stream.config.settings import Settings
-from stream.enforcement.decision_counter import ReaderSettings
+from stream.enforcement.decision_counter import CounterSettings
 from stream.enforcement.import_documents import Partner, SightingTerms
-from stream.enforcement.rounds import Enforcing, Plan
+from stream.enforcement.rounds import EnforcementPlan, Enforcing
 from stream.exchange.signing import Validity
 from stream.exchange.signing_keys import KeyRing
 from stream.lists.store.enforcement_counts import DAY_S
@@ -17,14 +17,14 @@ from stream.services import service
 from stream.services.service import Service, Words
 
 
-def plan_of(settings: Settings, ring: KeyRing, validity: Validity) -> Plan:
+def plan_of(settings: Settings, ring: KeyRing, validity: Validity) -> EnforcementPlan:
     """Return the part of the settings that concerns enforcement. Raises ConfigInvalid."""
     section = settings.enforcement
     agreements_of(settings)
-    return Plan(
+    return EnforcementPlan(
         kafka=settings.kafka_client(),
-        reader=ReaderSettings(settings.calls.home_country, settings.calls.decisions_topic),
-        register=settings.list_store(),
+        reader=CounterSettings(settings.calls.home_country, settings.calls.decisions_topic),
+        list_store=settings.list_store(),
         circle_keys=settings.circle_keys(),
         folder=Path(settings.exchange.dir),
         ring=ring,
@@ -48,12 +48,12 @@ def plan_of(settings: Settings, ring: KeyRing, validity: Validity) -> Plan:
     )
 
 
-def run(settings: Settings, plan: Plan) -> int:
+def run(settings: Settings, plan: EnforcementPlan) -> int:
     """Count, publish and read until told to stop; the exit code."""
     return service.run(settings, lambda: _run(settings, plan), process="enforcement")
 
 
-async def _run(settings: Settings, plan: Plan) -> int:
+async def _run(settings: Settings, plan: EnforcementPlan) -> int:
     registry = CollectorRegistry()
     enforcing = Enforcing(plan, EnforcementMetrics(registry))
     process = Service(

@@ -20,16 +20,16 @@ from stream.core.model.errors import ConfigInvalid, Fault
 from stream.exchange import repository_files
 from stream.exchange.edition import Edition, Offer, shares_of
 from stream.exchange.publisher import (
-    Outlet,
-    Pace,
+    ListPublisher,
+    PublishPace,
+    PublishTrouble,
     Renewed,
     Told,
-    Trouble,
     Withdrawn,
     keep_published,
     trouble_of,
 )
-from stream.exchange.repository import standings
+from stream.exchange.repository import role_statuses
 from stream.exchange.signing import role_of
 from stream.ops.clock import monotonic_s, now_s
 from stream.ops.metrics.exchange import ExchangeMetrics
@@ -42,11 +42,11 @@ SEEN_S: Final = 5.0
 """Seconds between two readings of the gauges from the repository."""
 _REGISTER, _REPOSITORY = "register", "repository"
 _NOT_YET: Final = "was not reached yet"
-_OF_REGISTER: Final = frozenset({Trouble.REGISTER, Trouble.REGISTER_UNSAFE})
+_OF_REGISTER: Final = frozenset({PublishTrouble.REGISTER, PublishTrouble.REGISTER_UNSAFE})
 
 
 def run(
-    settings: Settings, outlet: Outlet, lists: Sequence[str] | None, share: Shared | None
+    settings: Settings, outlet: ListPublisher, lists: Sequence[str] | None, share: Shared | None
 ) -> int:
     """Publish until told to stop; the exit code. `lists` None: all that have a role."""
 
@@ -56,10 +56,10 @@ def run(
     return service.run(settings, main, process="exchange")
 
 
-def pace_of(settings: Settings) -> Pace:
+def pace_of(settings: Settings) -> PublishPace:
     """Return the intervals of publishing."""
     section = settings.exchange
-    return Pace(
+    return PublishPace(
         gather_s=section.gather_s,
         look_s=section.look_s,
         resign_s=section.resign_s,
@@ -68,7 +68,7 @@ def pace_of(settings: Settings) -> Pace:
     )
 
 
-def lists_of(outlet: Outlet) -> frozenset[str]:
+def lists_of(outlet: ListPublisher) -> frozenset[str]:
     """The lists that have a role in the repository. Raises ExchangeFault."""
     roles = repository_files.read(outlet.folder).roles
     return frozenset(role.replace("~", "/") for role in roles if not role.endswith("~enforcement"))
@@ -83,7 +83,7 @@ class CurrentOffers:
     """
 
     settings: Settings
-    outlet: Outlet
+    outlet: ListPublisher
     lists: Sequence[str] | None
     share: Shared | None
     clock: Callable[[], int] = now_s
@@ -145,7 +145,7 @@ class CurrentOffers:
 class _Run:
     """Publishes, and shows what it published."""
 
-    def __init__(self, settings: Settings, outlet: Outlet, offers: CurrentOffers) -> None:
+    def __init__(self, settings: Settings, outlet: ListPublisher, offers: CurrentOffers) -> None:
         self._settings, self._outlet, self._offers = settings, outlet, offers
         self._registry = CollectorRegistry()
         self._metrics = ExchangeMetrics(self._registry, settings.ops.lists_max)
@@ -215,7 +215,7 @@ class _Run:
 
     def _look(self) -> None:
         published, at_s = repository_files.read(self._outlet.folder), now_s()
-        found = standings(published)
+        found = role_statuses(published)
         for one in found:
             self._metrics.expires.set(one.role, one.expires_s)
         self._expired = tuple(one.role for one in found if one.expires_s <= at_s)

@@ -13,9 +13,8 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from stream.appeals.actions import Desk
-from stream.appeals.appeal_store import Standing
-from stream.appeals.overdue import keep_watch
+from stream.appeals.actions import Desk, keep_watch
+from stream.appeals.appeal_store import AppealCounts
 from stream.config.agreement_files import AgreementFolder, agreements_of
 from stream.config.feed_files import house_of, read_feed
 from stream.config.sections import feed_paths
@@ -162,7 +161,7 @@ class FeedsRun:
         log.log(level, "%s: rebuild after %d changes: %s", done.name, done.changes, done.said)
 
     def _appeals(
-        self, standing: Standing | None, closed: Sequence[str], fault: Fault | None
+        self, standing: AppealCounts | None, closed: Sequence[str], fault: Fault | None
     ) -> None:
         """Show how many appeals wait. `fault`: the reason why that is unknown now."""
         if fault is not None:

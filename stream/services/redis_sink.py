@@ -23,8 +23,7 @@ from stream.kafka.batch import Partition
 from stream.kafka.call_events import CallEvent
 from stream.kafka.consumer import KafkaSource
 from stream.kafka.topics import check_topics
-from stream.lists.follower.list_events import Event as ListEvent
-from stream.lists.follower.list_events import EventKind
+from stream.lists.follower.list_events import EventKind, ListEvent
 from stream.lists.store.redis_client import client, renamed
 from stream.ops.gc import settle
 from stream.ops.metrics.sink import RedisSinkMetrics, SinkMetrics

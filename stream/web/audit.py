@@ -23,10 +23,10 @@ async def audit(request: Request, visit: Annotated[Visit, sees(Role.VIEWER)]) ->
     """A page of entries, and where the next one begins. A bookmark goes on meaning the same."""
     asked = Asked.of(request, ["list", "actor", "what", "before"], ["newest"])
     wanted, before = asked.filters, asked.filters["before"]
-    annals = (await visit.parts.list_store()).annals
+    past = (await visit.parts.list_store()).past
     entries: list[AuditEntry] = []
     last, looked_at = "", 0
-    async for entry in annals.audit(before=before if _ID.fullmatch(before) else ""):
+    async for entry in past.audit(before=before if _ID.fullmatch(before) else ""):
         looked_at += 1
         if _asked_for(entry, wanted["list"], wanted["actor"], wanted["what"]):
             entries.append(entry)
@@ -37,7 +37,7 @@ async def audit(request: Request, visit: Annotated[Visit, sees(Role.VIEWER)]) ->
         "audit.html",
         asked=asked,
         entries=[(entry, place_of(entry), detail_of(entry)) for entry in entries],
-        head=await annals.audit_head(),
+        head=await past.audit_head(),
         older=asked.address(before=last) if last else "",
         newest=asked.address(before="") if before else "",
         looked_at=looked_at,

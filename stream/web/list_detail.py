@@ -32,7 +32,7 @@ async def _head(visit: Visit, name: str) -> ListHead:
     """The list's head. Raises ProblemError where it is not there, or not this person's to see."""
     head = None
     if visit.owns(owner_of(name)):
-        head = await (await visit.parts.list_store()).annals.head(name)
+        head = await (await visit.parts.list_store()).past.head(name)
     if head is None:
         raise ProblemError(Kind.NOT_FOUND, "there is no such list")
     return head

@@ -72,7 +72,7 @@ async def lists(
 async def rows_of(parts: PageParts, feeds: Feeds, heads: Sequence[ListHead]) -> list[Row]:
     """What is known of some lists beside their heads: two questions to Redis, however many."""
     register, settings = await parts.list_store(), parts.settings
-    published = await register.annals.published(heads)
+    published = await register.past.published(heads)
     of_each = {head.name: [setup.feed.name for setup in feeds.of_list(head.name)] for head in heads}
     states = await parts.feeds.states(name for names in of_each.values() for name in names)
     agreements, home = parts.agreements.reading.agreements, settings.calls.home_country

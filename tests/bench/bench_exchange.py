@@ -32,7 +32,7 @@ from stream.core.model.entry import NEVER, Category, Entry
 from stream.core.numbers.number import Kind, Numbers
 from stream.core.numbers.prefix_entries import STRICT
 from stream.exchange import repository
-from stream.exchange.hub import Hub
+from stream.exchange.mirror import Hub
 from stream.exchange.signing import Validity
 from stream.exchange.signing_keys import KeyRing
 from stream.feeds.assess import Surroundings

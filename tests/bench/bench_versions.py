@@ -19,19 +19,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.core.model.entry import NEVER, Category, Columns, Entry
-from stream.lists.follower.list_events import Event, EventKind
+from stream.lists.follower.list_events import EventKind, ListEvent
 from stream.lists.follower.refresh import Refresher, RefreshSettings
 from stream.lists.snapshot.build import columns_of
 from stream.lists.snapshot.circle_keys import PLAIN
-from stream.lists.snapshot.merge import empty_columns
-from stream.lists.snapshot.version_diff import difference, written
+from stream.lists.snapshot.list_text import written
+from stream.lists.snapshot.merge import difference, empty_columns
 from stream.lists.store.audit_entries import Verification
 from stream.lists.store.heads import By
-from stream.lists.store.list_at_time import content, past_of
+from stream.lists.store.list_content import content, past_of
 from stream.lists.store.list_store import AUDIT_MAX, ListStore
 from stream.lists.store.past_reader import PastReader
 from stream.lists.store.redis_client import client
-from stream.lists.store.rewrite import Draft, Origin, rebuild, rewrite_once, rollback
+from stream.lists.store.rewrite import BaseOrigin, Draft, rebuild, rewrite_once, rollback
 from stream.lists.store.settings import ListStoreSettings
 from stream.ops.tasks import cancelled
 from tests.bench.lab import Lab
@@ -82,7 +82,7 @@ async def _put(register: ListStore, columns: Columns, now_s: int) -> None:
     async def whole(_: Draft) -> Columns:
         return columns
 
-    await rewrite_once(register, NAME, b"", Origin("import", BY), whole, now_s)
+    await rewrite_once(register, NAME, b"", BaseOrigin("import", BY), whole, now_s)
 
 
 async def _diffs(report: Report, register: ListStore, first: int, second: int) -> None:
@@ -111,7 +111,7 @@ async def _live(
     """A rollback, until a refresher enforces it."""
     swapped = asyncio.Event()
 
-    def on_event(event: Event) -> None:
+    def on_event(event: ListEvent) -> None:
         if event.kind is EventKind.SWAPPED:
             swapped.set()
 
@@ -149,11 +149,11 @@ async def _changed(report: Report, register: ListStore, now_s: int) -> None:
 async def _audited(report: Report, settings: ListStoreSettings) -> None:
     redis = client(settings)
     try:
-        annals = PastReader(redis)
-        found = Verification(await annals.audit_head(), AUDIT_MAX)
+        past = PastReader(redis)
+        found = Verification(await past.audit_head(), AUDIT_MAX)
 
         async def verify() -> None:
-            async for identity, fields in annals.audit_items(found.head.last_id):
+            async for identity, fields in past.audit_items(found.head.last_id):
                 found.take(identity, fields)
             found.finish()
 

@@ -70,7 +70,7 @@ async def test_a_feed_is_fetched_now(site: Site, operator: Person, partner: Pers
     assert "+40 -0 numbers" in await page.inner_text(".notice")
     await operator.look("feed")
     (asked,) = [
-        one async for one in (await site.pages.list_store()).annals.audit() if one.op == "pull"
+        one async for one in (await site.pages.list_store()).past.audit() if one.op == "pull"
     ]
     assert (asked.actor, asked.reason, asked.detail) == ("page:operator", XSS, "feed kh-new")
     await page.click("dd a:text('KH/kh-new')")

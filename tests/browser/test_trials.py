@@ -55,7 +55,7 @@ async def test_a_trial_is_compared_and_promoted(
     await page.wait_for_selector("text=is in force, in every engine")
     await operator.harmless()
     register = await site.pages.list_store()
-    (step,) = [one async for one in register.annals.audit() if one.op == "promote"]
+    (step,) = [one async for one in register.past.audit() if one.op == "promote"]
     assert (step.actor, step.reason) == ("page:operator", XSS)
     assert "would_block 3" in step.detail
     async with TrialStore.open(site.pages.settings.list_store()) as book:

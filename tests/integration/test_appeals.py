@@ -6,11 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from stream.appeals import actions as watch_module
 from stream.appeals import appeal_store as book_module
-from stream.appeals import overdue as watch_module
-from stream.appeals.actions import Desk, forward, open_appeal, receive, redress
-from stream.appeals.appeal_store import AppealStore, Standing
-from stream.appeals.overdue import keep_watch, settle
+from stream.appeals.actions import Desk, forward, keep_watch, open_appeal, receive, redress, settle
+from stream.appeals.appeal_store import AppealCounts, AppealStore
 from stream.config.settings import load
 from stream.core.model.agreement import Agreements
 from stream.core.model.allowlist import AllowEntry
@@ -62,7 +61,7 @@ async def test_an_appeal_is_written_down_whole_and_found_again(register, book, r
     assert await book.in_state(AppealState.RECEIVED) == (appeal,)
     assert await book.about(SCAM) == await book.about(OURS) == (appeal,)
     assert await book.about(SCAM, since_s=appeal.received_at_s + 1) == ()
-    told = await anext(register.annals.audit())
+    told = await anext(register.past.audit())
     assert (told.op, told.actor, told.reason) == ("appeal_received", "somchai", "a test")
     assert (told.list_name, told.detail) == (SCAM, f"{appeal.id} +6681***5671 {SCAM}, {OURS}")
     with pytest.raises(AppealUnknown, match="no appeal A-0"):
@@ -98,7 +97,7 @@ async def test_a_redressed_number_is_allowed_in_running_workers(
         assert (allowed.appeal, allowed.actor) == (appeal.id, "malee")
         await register.add(SCAM, [entry(ONE, confidence=99)], BY)
         assert worker.refresher.current.allow.find(ONE, NOW_S) is not None
-    ops = [told.op async for told in register.annals.audit()]
+    ops = [told.op async for told in register.past.audit()]
     assert ops[1:3] == ["appeal_redressed", "allow"]
     at_s = done.appeal.history[-1].at_s
     (sighted,) = sightings(await book.about(SCAM), SCAM, at_s, at_s + 1)
@@ -253,9 +252,9 @@ async def test_the_audit_stays_one_chain_over_appeals(register, book) -> None:
     appeal = await appealed(register, book, ONE, OURS)
     await register.add(OURS, [entry(ONE)], BY)
     await redress(register, book, DESK, appeal.id, CLERK)
-    head = await register.annals.audit_head()
+    head = await register.past.audit_head()
     found = Verification(head, AUDIT_MAX)
-    async for identity, fields in register.annals.audit_items(head.last_id):
+    async for identity, fields in register.past.audit_items(head.last_id):
         found.take(identity, fields)
     found.finish()
     assert found.troubles == []
@@ -281,7 +280,7 @@ async def test_what_waits_is_counted_and_an_outage_told_once(
     run = FeedsRun(load([], {}), {})
     faults: list[Fault] = []
 
-    def tell(standing: Standing | None, closed: tuple[str, ...], fault: Fault | None) -> None:
+    def tell(standing: AppealCounts | None, closed: tuple[str, ...], fault: Fault | None) -> None:
         run._appeals(standing, closed, fault)
         if fault is not None:
             faults.append(fault)

@@ -1,8 +1,7 @@
 """A wrong block from the country that sees it to the country that listed it, and back."""
 
-from stream.appeals.actions import Desk, forward, open_appeal, redress
+from stream.appeals.actions import Desk, forward, open_appeal, redress, settle
 from stream.appeals.appeal_store import AppealStore
-from stream.appeals.overdue import settle
 from stream.core.model.agreement import Agreements, Shared
 from stream.core.model.appeal import AppealState, Named
 from stream.lists.store.heads import By

@@ -18,11 +18,11 @@ from stream.core.model.entry import Category
 from stream.core.model.errors import FeedDown
 from stream.enforcement.import_documents import Partner
 from stream.exchange import repository, repository_files
-from stream.exchange.hub import Hub
+from stream.exchange.mirror import Hub
 from stream.exchange.signing_keys import KeyRing
 from stream.feeds.tuf.tuf_client import TufLimits
 from stream.lists.store import enforcement_store as books
-from stream.lists.store.enforcement_counts import Batch, Cell, Progress, day_of
+from stream.lists.store.enforcement_counts import Cell, CountPosition, DecisionCounts, day_of
 from stream.lists.store.heads import By
 from stream.lists.store.settings import ListStoreSettings
 from stream.ops.clock import now_ms, now_s
@@ -118,21 +118,24 @@ async def test_nobody_counts_from_where_another_went_on(redis_url):
     counted.
     """
     async with books.EnforcementStore.open(ListStoreSettings(redis_url)) as book:
-        first = await book.count("decisions/0", Progress(), 5, Batch(ids=[b"a" * 8]))
-        assert first == Progress(5, 1)
-        assert await book.count("decisions/0", Progress(), 5, Batch(ids=[b"a" * 8])) is None
-        assert await book.progress("decisions/0") == (Progress(5, 1), [b"a" * 8])
+        first = await book.count("decisions/0", CountPosition(), 5, DecisionCounts(ids=[b"a" * 8]))
+        assert first == CountPosition(5, 1)
+        assert (
+            await book.count("decisions/0", CountPosition(), 5, DecisionCounts(ids=[b"a" * 8]))
+            is None
+        )
+        assert await book.progress("decisions/0") == (CountPosition(5, 1), [b"a" * 8])
 
 
 async def test_the_ids_kept_are_the_last_ones(redis_url, monkeypatch):
     """The memory in which a repeat is recognised is bounded: the oldest ids go."""
     monkeypatch.setattr(books, "SEEN", 4)
     async with books.EnforcementStore.open(ListStoreSettings(redis_url)) as book:
-        progress: Progress | None = Progress()
+        progress: CountPosition | None = CountPosition()
         for letters in ("abc", "de", "f"):
             assert progress is not None
             ids = [letter.encode() * 8 for letter in letters]
-            progress = await book.count("decisions/0", progress, 9, Batch(ids=ids))
+            progress = await book.count("decisions/0", progress, 9, DecisionCounts(ids=ids))
         held, ids = await book.progress("decisions/0")
     assert [one[:1] for one in ids[held.place :] + ids[: held.place]] == [b"c", b"d", b"e", b"f"]
 
@@ -174,7 +177,7 @@ async def test_a_sighting_lowers_confidence_everywhere(tmp_path, urls, kafka):
         await both.lab.kh.publishes()
         await both.lab.th.accepts()
         async with both.th() as th:
-            copied = await th._register.reports(LIST, [fingerprint_of(kh(1)[0])])
+            copied = await th._store.reports(LIST, [fingerprint_of(kh(1)[0])])
     sources = {one.source: one for one in copied[fingerprint_of(kh(1)[0])]}
     assert sources["kh-scam/sighting/TH"].category is Category.LEGITIMATE
 
@@ -281,12 +284,12 @@ async def test_many_numbers_are_estimated(redis_url, monkeypatch):
     day = day_of(now_ms())
     cell = Cell(LIST, day, "loan")
     async with books.EnforcementStore.open(ListStoreSettings(redis_url)) as book:
-        progress: Progress | None = Progress()
+        progress: CountPosition | None = CountPosition()
         for begin in range(0, 200, 40):
             assert progress is not None
             numbers = {fingerprint_of(one) for one in kh(*range(begin, begin + 40))}
             calls = Counter({(cell, Outcome.BLOCKED): 40})
-            batch = Batch(calls=calls, numbers={cell: numbers})
+            batch = DecisionCounts(calls=calls, numbers={cell: numbers})
             progress = await book.count("decisions/0", progress, begin + 40, batch)
         counts = (await book.figures(LIST, day)).by_category["loan"]
     assert counts.blocked == 200

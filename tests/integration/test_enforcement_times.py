@@ -5,7 +5,7 @@ import pytest
 from stream.core.model.agreement import Shared
 from stream.exchange import edition as offers
 from stream.lists.snapshot.repository_layout import Latest
-from stream.lists.store.enforcement_counts import Figures, day_of
+from stream.lists.store.enforcement_counts import DayCounts, day_of
 from stream.lists.store.enforcement_store import EnforcementStore
 from stream.lists.store.settings import ListStoreSettings
 from stream.ops.clock import now_ms
@@ -13,7 +13,7 @@ from tests.support.exchange import LIST, lab
 from tests.support.feeds import kh
 
 
-async def figures(url: str) -> Figures:
+async def figures(url: str) -> DayCounts:
     async with EnforcementStore.open(ListStoreSettings(url)) as book:
         return await book.figures(LIST, day_of(now_ms()))
 

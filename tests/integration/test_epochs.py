@@ -17,9 +17,8 @@ from stream.exchange.edition import Offer
 from stream.feeds.feed_follower import Follower
 from stream.lists.snapshot.circle_keys import CircleKeys, new_key
 from stream.lists.store import rewrite
-from stream.lists.store.contents import hashed_now
 from stream.lists.store.heads import By
-from stream.lists.store.list_at_time import past_of
+from stream.lists.store.list_content import hashed_now, past_of
 from stream.lists.store.rewrite import Move, rekey, rollback
 from stream.lists.store.settings import ListStoreSettings
 from stream.lists.store.store_codec import Op, base_of
@@ -164,7 +163,7 @@ async def test_a_change_meanwhile_begins_it_again(tmp_path, urls, monkeypatch):
         monkeypatch.setattr(rewrite, "publish_whole", late)
         done = await rekey(world.kh.register, LIST, MOVE, BY, NOW_S)
         assert done.count == 3
-        audit = [one async for one in world.kh.register.annals.audit() if one.op == Op.BASE]
+        audit = [one async for one in world.kh.register.past.audit() if one.op == Op.BASE]
         record = base_of(audit[0].detail.encode())
         assert record is not None
         assert (record.what, audit[0].actor) == ("rekey", BY.actor)

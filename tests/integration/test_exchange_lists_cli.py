@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from stream.cli.main import app
 from stream.core.model.errors import ExchangeFault
-from stream.exchange.publisher import Outlet
+from stream.exchange.publisher import ListPublisher
 from stream.exchange.signing_keys import KeyRing
 from tests.support.feeds import kh
 from tests.support.repositories import Country
@@ -113,7 +113,7 @@ async def test_a_change_goes_out_by_itself(operators):
         process.send_signal(signal.SIGTERM)
         said, _ = await asyncio.to_thread(process.communicate, None, HANGS_S)
     assert process.returncode == os.EX_OK, said
-    latest = Outlet(operators.repository, KeyRing([])).before("KH/scam")
+    latest = ListPublisher(operators.repository, KeyRing([])).before("KH/scam")
     assert latest is not None
     assert (latest.numbers, len(latest.changes)) == (1, 1)
 

@@ -6,8 +6,8 @@ import pytest
 
 from stream.core.model.allowlist import AllowEntry
 from stream.feeds.gate import GateReason
-from stream.lists.store.contents import entries_of
 from stream.lists.store.heads import By
+from stream.lists.store.list_content import entries_of
 from tests.support.builders import entry
 from tests.support.feeds import LIST, OPERATOR, Partner, kh
 from tests.support.lists import Worker, enforced, running

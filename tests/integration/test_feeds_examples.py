@@ -18,7 +18,7 @@ from stream.feeds.feed import VersionRecord
 from stream.feeds.feed_follower import Follower
 from stream.feeds.feed_sources import KINDS
 from stream.kafka.settings import KafkaSettings
-from stream.lists.store.contents import entries_of
+from stream.lists.store.list_content import entries_of
 from tests.integration.transports.test_taxii import BULK, PASSWORD
 from tests.integration.transports.test_taxii import server as taxii
 from tests.support.exchange import lab

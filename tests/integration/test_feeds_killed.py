@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from stream.core.model.errors import Fault
-from stream.lists.store.contents import entries_of
 from stream.lists.store.heads import By
+from stream.lists.store.list_content import entries_of
 from tests.integration.test_killed_versions import Killed, killed_after
 from tests.support.builders import entry
 from tests.support.feeds import LIST, Partner, kh
@@ -52,7 +52,7 @@ async def test_killed_at_every_command(tmp_path, redis_url, raw, monkeypatch, ju
             assert again.verdict in ({judged, "same"} if judged == "accepted" else {judged})
             wanted = said if judged == "accepted" else BEFORE
             assert await on_list(partner) == {**dict.fromkeys(wanted, "kh-scam"), OTHERS: "police"}
-            told = [one async for one in partner.register.annals.audit()]
+            told = [one async for one in partner.register.past.audit()]
             assert [one.op for one in told if one.op.startswith("feed_")] == [
                 f"feed_{judged}",
                 "feed_accepted",

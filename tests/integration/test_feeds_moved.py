@@ -9,8 +9,8 @@ from pybloom_live.pybloom import BloomFilter
 from stream.config.feed_files import read_feed
 from stream.feeds.feed import VersionRecord
 from stream.feeds.feed_follower import Follower
-from stream.lists.store.contents import entries_of
 from stream.lists.store.heads import By
+from stream.lists.store.list_content import entries_of
 from stream.lists.store.list_store import ListStore
 from tests.support.builders import entry
 from tests.support.feeds import HOUSE, LIST, OPERATOR, Partner, kh, workplace

@@ -10,8 +10,8 @@ from pybloom_live.pybloom import BloomFilter
 from stream.core.model.allowlist import AllowEntry
 from stream.feeds.gate import GateReason
 from stream.lists.store.audit_entries import AuditEntry
-from stream.lists.store.contents import entries_of
 from stream.lists.store.heads import By
+from stream.lists.store.list_content import entries_of
 from tests.support.builders import entry
 from tests.support.feeds import DAY_S, LIST, OPERATOR, Partner, kh
 
@@ -29,7 +29,7 @@ async def held(partner: Partner) -> dict[str, set[str]]:
 
 
 async def audit(partner: Partner) -> list[AuditEntry]:
-    found = [entry async for entry in partner.register.annals.audit()]
+    found = [entry async for entry in partner.register.past.audit()]
     return [one for one in found if one.op.startswith("feed_")][::-1]
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from stream.feeds.subprocess_job import Limits, WorkFailed, WorkFault, apart
-from stream.lists.store.contents import entries_of
+from stream.lists.store.list_content import entries_of
 from stream.lists.store.list_store import ListStore
 from tests.support import waiting
 from tests.support.feeds import HEAD, kh

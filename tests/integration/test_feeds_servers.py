@@ -5,7 +5,7 @@ from pathlib import Path
 from stream.config.feed_files import read_feed
 from stream.core.model.errors import FeedFault
 from stream.feeds.feed_follower import Follower
-from stream.lists.store.contents import entries_of
+from stream.lists.store.list_content import entries_of
 from tests.support.feeds import HOUSE, LIST, kh, workplace
 from tests.support.lists import opened
 from tests.support.scripted_web import ok, scripted_web

@@ -10,8 +10,8 @@ from stream.core.model.agreement import Shared
 from stream.core.model.entry import Category
 from stream.core.model.errors import FeedDown, FeedFault, ListStoreBehind
 from stream.exchange import edition as offers
-from stream.lists.store.contents import entries_of
 from stream.lists.store.heads import Retraction
+from stream.lists.store.list_content import entries_of
 from stream.lists.store.rewrite import rebuild, rollback
 from tests.support.builders import NOW_S, entry
 from tests.support.exchange import BY, LIST, Country, lab

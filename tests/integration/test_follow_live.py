@@ -9,8 +9,8 @@ import pytest
 from stream.core.model.agreement import FOREVER, Agreements, Shared
 from stream.core.model.errors import FeedDown, FeedFault
 from stream.exchange import repository
-from stream.exchange.hub import Hub
-from stream.exchange.publisher import Pace, keep_published
+from stream.exchange.mirror import Hub
+from stream.exchange.publisher import PublishPace, keep_published
 from stream.exchange.signing import Validity
 from stream.exchange.signing_keys import KeyRing
 from stream.feeds.feed_follower import Follower
@@ -42,7 +42,7 @@ async def test_what_is_listed_in_one_country_is_blocked_in_the_other(tmp_path, u
                 world.kh.outlet,
                 Always(world.kh.offer),
                 register,
-                Pace(),
+                PublishPace(),
                 lambda _, what: told.append(what),
             )
         )

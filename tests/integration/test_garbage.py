@@ -282,11 +282,11 @@ async def test_the_past_is_put_away_around_garbage(register, raw, load, monkeypa
     raw.xadd("rf:changes", step(generation="x"))
     assert await register.archive() == 6
     raw.xtrim("rf:changes", maxlen=0, approximate=False)
-    steps = await register.annals.steps(NAME)
+    steps = await register.past.steps(NAME)
     assert [one.generation for one in steps] == [1, 2, 3, 4]
     assert count(Place.CHANGES) == 2
     raw.rpush(f"{HEAD}:bases", "x", "7")
     raw.hset(f"{HEAD}:base:7", mapping={"published": "x", "reserved_id": "1-0",
                                         "published_id": "1-0", "count": "3"})  # fmt: skip
-    assert await register.annals.bases(NAME) == ()
+    assert await register.past.bases(NAME) == ()
     assert count(Place.HEAD) == 2

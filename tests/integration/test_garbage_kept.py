@@ -9,8 +9,8 @@ import redis
 import redis.asyncio
 from prometheus_client import CollectorRegistry
 
+from stream.appeals.actions import settle
 from stream.appeals.appeal_store import AppealStore
-from stream.appeals.overdue import settle
 from stream.calls.lookup import Question
 from stream.config.settings import load as load_settings
 from stream.core.model.appeal import AppealState
@@ -18,10 +18,10 @@ from stream.core.model.errors import ListStoreLost
 from stream.edge.http.decision_store import KeptDecisions, KeptSettings
 from stream.edge.http.tokens import Client, Role
 from stream.engine.live_lookup import Memory
-from stream.exchange.publisher import Pace, keep_published
+from stream.exchange.publisher import PublishPace, keep_published
 from stream.feeds.state_store import FeedStateStore
 from stream.lists.store import redis_keys
-from stream.lists.store.enforcement_counts import Batch, Progress
+from stream.lists.store.enforcement_counts import CountPosition, DecisionCounts
 from stream.lists.store.enforcement_store import EnforcementStore
 from stream.lists.store.settings import ListStoreSettings
 from stream.ops.metrics.serve import ServeMetrics
@@ -102,7 +102,7 @@ async def test_what_lists_did_is_read_around_garbage(redis_url, raw, count):
         raw.hset(redis_keys.enforced_at("decisions/0"), mapping={"offset": "x", "place": "0"})
         for asked in (
             book.progress("decisions/0"),
-            book.count("decisions/0", Progress(0, 0), 1, Batch()),
+            book.count("decisions/0", CountPosition(0, 0), 1, DecisionCounts()),
         ):
             with pytest.raises(ListStoreLost, match="counting begins at the oldest decision"):
                 await asked
@@ -153,7 +153,7 @@ async def test_who_publishes_goes_on(register, raw, load, redis_url, count):
         def offer(self, name, _circle):
             return name
 
-    pace = Pace(block_ms=50, gather_s=0.0, look_s=3600.0, resign_s=3600.0, kept_s=1.0)
+    pace = PublishPace(block_ms=50, gather_s=0.0, look_s=3600.0, resign_s=3600.0, kept_s=1.0)
     settings = ListStoreSettings(redis_url)
     publishing = asyncio.create_task(
         keep_published(Brought(), Shared(), settings, pace, lambda *_: None)  # type: ignore[arg-type]

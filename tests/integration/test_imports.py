@@ -11,7 +11,7 @@ from stream.core.filters.snapshot import MANIFEST_PART, read_snapshot
 from stream.core.model.errors import SnapshotUnreadable
 from stream.feeds.import_file import import_file
 from stream.lists.store import rewrite
-from stream.lists.store.heads import Outcome
+from stream.lists.store.heads import EditOutcome
 from stream.lists.store.list_store import ListStore
 from tests.support.builders import NOW_S, entry
 from tests.support.lists import (
@@ -33,9 +33,9 @@ async def test_an_import_becomes_a_base_and_changes_lie_over_it(register, tmp_pa
     report = await import_file(register, request(write(tmp_path / "a", listed)), NOW_S)
     assert (report.added, report.count, report.rejected) == (7000, 7000, {})
     update = await register.add(NAME, [entry(listed[0]), entry("+66899999999")], BY)
-    assert update.outcomes == (Outcome.UPDATED, Outcome.ADDED)
+    assert update.outcomes == (EditOutcome.UPDATED, EditOutcome.ADDED)
     gone = await register.remove(NAME, [removal(listed[1]), removal("+66800000000")], BY)
-    assert gone.outcomes == (Outcome.REMOVED, Outcome.ABSENT)
+    assert gone.outcomes == (EditOutcome.REMOVED, EditOutcome.ABSENT)
     assert (await register.heads()).lists[NAME].count == 7000
     assert await held_numbers(register) == {*listed, "+66899999999"} - {listed[1]}
     await chained(register)

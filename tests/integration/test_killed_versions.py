@@ -12,8 +12,8 @@ import redis
 from redis.asyncio.connection import AbstractConnection
 
 from stream.lists.follower.repair import look, put_back
-from stream.lists.store.contents import entries_of
 from stream.lists.store.heads import Removal
+from stream.lists.store.list_content import entries_of
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.rewrite import rebuild, rollback
 from tests.support.builders import NOW_S, entry
@@ -94,7 +94,7 @@ async def test_killed_at_every_command(redis_url, raw, load, way):
             assert not ended or now == (OLD if way == "rebuild" else BACK)
             await rebuild(register, name, b"", BY, NOW_S)
             assert await held(register, name) == now
-            kept = {f"{base.generation}" for base in await register.annals.bases(name)}
+            kept = {f"{base.generation}" for base in await register.past.bases(name)}
             bases = {
                 key.split(":base:")[1].split(":")[0] for key in raw.keys(f"rf:*{name}*:base:*")
             }

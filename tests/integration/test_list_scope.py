@@ -234,7 +234,7 @@ async def test_a_feeds_file_that_says_otherwise_counts_at_once(tmp_path, urls):
 
 async def _ops(url: str) -> list[str]:
     async with opened(url) as register:
-        return [one.op async for one in register.annals.audit()]
+        return [one.op async for one in register.past.audit()]
 
 
 async def test_an_agreement_bounds_what_a_list_may_name(tmp_path, urls):

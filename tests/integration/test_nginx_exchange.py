@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from stream.exchange import repository, verify
-from stream.exchange.hub import Hub
+from stream.exchange import mirror, repository
+from stream.exchange.mirror import Hub
 from stream.exchange.signing_keys import KeyRing
 from stream.feeds.tuf.tuf_client import TufClient, TufLimits
 from stream.lab.embedded.server import Server, free_ports, new_folder
@@ -85,7 +85,7 @@ def site() -> Iterator[Site]:
 
 def test_a_repository_behind_nginx_is_as_it_was_signed(site: Site) -> None:
     """Every file, through a hub: though gzip is on around it, no byte is another."""
-    with_url = verify.serve_check(site.kh.folder, site.url, TufLimits(), whole=True)
+    with_url = mirror.serve_check(site.kh.folder, site.url, TufLimits(), whole=True)
     assert with_url.faults == ()
     assert with_url.targets == 2
 

@@ -10,7 +10,7 @@ from stream.core.model.entry import Category
 from stream.core.numbers.prefix_entries import PrefixRules
 from stream.feeds.import_file import import_file
 from stream.feeds.parse import Defaults
-from stream.lists.store.contents import covering
+from stream.lists.store.list_content import covering
 from tests.integration.test_lists_cli import Operator
 from tests.support.builders import NOW_S, entry
 from tests.support.lists import (

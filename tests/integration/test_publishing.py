@@ -15,7 +15,7 @@ import pytest
 import redis
 
 from stream.core.model.errors import ListStoreBehind
-from stream.exchange.publisher import Outlet
+from stream.exchange.publisher import ListPublisher
 from stream.exchange.signing_keys import KeyRing
 from stream.lists.snapshot.repository_layout import Latest
 from tests.integration.test_exchange_lists_cli import Operators
@@ -144,7 +144,7 @@ class Running:
 
     def latest(self) -> Latest | None:
         """What partners are led to."""
-        return Outlet(self.operators.repository, KeyRing([])).before(LIST)
+        return ListPublisher(self.operators.repository, KeyRing([])).before(LIST)
 
 
 async def test_a_list_is_published_as_long_as_an_agreement_shares_it(tmp_path, urls):

@@ -51,5 +51,5 @@ async def test_too_many_changes_become_a_base(register, redis_url, worker, load,
         assert "circles.asean" in failed.said
         assert (await register.state(NAME)).head.changes == 0
         assert await held_numbers(register) == set(BASE[:32])
-        made = await anext(e async for e in register.annals.audit() if e.op == "base")
+        made = await anext(e async for e in register.past.audit() if e.op == "base")
         assert (made.actor, made.reason) == ("ringfence", "more than 10 changes")

@@ -121,7 +121,7 @@ async def test_a_wrong_block_is_put_right_by_its_decision(
     assert rows["listed anew"]["rule"] == "allowlist"
     assert rows["before"]["ingress_trunk"] == "intl-1"
     assert await committed(here.bootstrap, group, here.calls) == before
-    ops = [(one.op, one.actor, one.reason) async for one in register.annals.audit()]
+    ops = [(one.op, one.actor, one.reason) async for one in register.past.audit()]
     assert ops[:2] == [
         ("traceback_done", "malee", "case 1234/2569"), ("traceback", "malee", "case 1234/2569"),
     ]  # fmt: skip

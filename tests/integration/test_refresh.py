@@ -13,7 +13,7 @@ from stream.core.model.allowlist import AllowEntry
 from stream.lists.follower import local_state, snapshot_directory
 from stream.lists.follower.list_events import EventKind
 from stream.lists.store.heads import By
-from stream.lists.store.list_at_time import content, past_of
+from stream.lists.store.list_content import content, past_of
 from tests.support.builders import NOW_S, entry
 from tests.support.lists import (
     BASE,
@@ -217,7 +217,7 @@ async def test_a_list_that_somebody_deletes_is_dropped(register, worker, load, r
     assert set((await register.heads()).lists) == {other}
     async with Redis.from_url(redis_url) as redis:
         assert [key async for key in redis.scan_iter(match=f"rf:list:{{{NAME}}}*")] == []
-    told = [one async for one in register.annals.audit()]
+    told = [one async for one in register.past.audit()]
     gone = next(one for one in told if one.op == "delete")
     assert (gone.list_name, gone.actor, gone.reason) == (NAME, "somchai", "a trial")
     assert str(len(BASE)) in gone.detail

@@ -18,7 +18,7 @@ from stream.core.model.errors import (
 from stream.lists.snapshot.build import Version, build_snapshot
 from stream.lists.snapshot.merge import empty_columns
 from stream.lists.store import bases
-from stream.lists.store.heads import Outcome, Reservation
+from stream.lists.store.heads import EditOutcome, Reservation
 from stream.lists.store.list_store import FIRST_ID, ListStore
 from stream.lists.store.settings import ListStoreSettings
 from stream.lists.store.store_codec import BaseRecord, Followed, hex_of
@@ -30,12 +30,12 @@ async def test_a_change_is_in_all_its_places(register, raw):
     """Entry, generation, count, chain, change stream and audit say the same after an add."""
     one = entry("+66812345678", confidence=70)
     changed = await register.add(NAME, [one], BY)
-    assert changed.outcomes == (Outcome.ADDED,)
+    assert changed.outcomes == (EditOutcome.ADDED,)
     state = await register.state(NAME)
     assert (state.head.generation, state.head.count, changed.generation) == (2, 1, 2)
     assert [numbered.change.entries for numbered in state.changes] == [(one,)]
     assert await chained(register) == 2
-    audit = await anext(register.annals.audit())
+    audit = await anext(register.past.audit())
     assert (audit.actor, audit.reason, audit.op) == ("somchai", "a test", "add")
     assert (audit.detail, audit.count) == ("+6681***5678", 1)
 
@@ -45,12 +45,12 @@ async def test_adding_again_updates_and_removing_twice_says_so(register):
     number = "+66812345678"
     await register.add(NAME, [entry(number)], BY)
     again = await register.add(NAME, [entry(number, confidence=5)], BY)
-    assert again.outcomes == (Outcome.UPDATED,)
+    assert again.outcomes == (EditOutcome.UPDATED,)
     assert (await register.state(NAME)).changes[0].change.entries[0].confidence == 5
-    assert (await register.remove(NAME, [removal(number)], BY)).outcomes == (Outcome.REMOVED,)
+    assert (await register.remove(NAME, [removal(number)], BY)).outcomes == (EditOutcome.REMOVED,)
     before = await register.heads()
     absent = await register.remove(NAME, [removal(number)], BY)
-    assert absent.outcomes == (Outcome.ABSENT,)
+    assert absent.outcomes == (EditOutcome.ABSENT,)
     assert await register.heads() == before
     assert before.lists[NAME].count == 0
 
@@ -84,7 +84,7 @@ async def test_a_thousand_changes_take_few_round_trips(register, monkeypatch, me
     elapsed = time.perf_counter() - began
     monkeypatch.undo()
     assert changed.generation == 1001
-    assert set(changed.outcomes) == {Outcome.ADDED}
+    assert set(changed.outcomes) == {EditOutcome.ADDED}
     assert await chained(register) == 1001
     measured(f"1,000 adds in one call: {elapsed * 1000:.0f} ms, {asked} requests")
     assert 1 <= asked <= 10
@@ -155,7 +155,7 @@ async def test_the_allowlist(register):
     assert await register.allow_remove(["+662123*", "+662124*"], BY) == (True, False)
     head, held = await register.allow_all()
     assert (head.generation, held) == (3, (entries[0],))
-    assert (await anext(register.annals.audit())).op == "disallow"
+    assert (await anext(register.past.audit())).op == "disallow"
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,8 @@ from stream.core.model.entry import Category, Entry
 from stream.feeds import import_file as ingest
 from stream.feeds.import_file import ImportRequest, import_file
 from stream.feeds.parse import Defaults
-from stream.lists.store.contents import entries_of
-from stream.lists.store.heads import By, Outcome, Removal, Retraction
-from stream.lists.store.list_at_time import content, past_of
+from stream.lists.store.heads import By, EditOutcome, Removal, Retraction
+from stream.lists.store.list_content import content, entries_of, past_of
 from stream.lists.store.list_store import FIRST_ID, ListStore
 from stream.lists.store.rewrite import rebuild, rollback
 from stream.lists.store.settings import ListStoreSettings
@@ -71,7 +70,7 @@ class RegisterModel(RuleBasedStateMachine):
         ]
         changed = self.run(self.client.add(self.name, entries, BY))
         for one, outcome in zip(entries, changed.outcomes, strict=True):
-            wanted = Outcome.UPDATED if one.number in self.listed else Outcome.ADDED
+            wanted = EditOutcome.UPDATED if one.number in self.listed else EditOutcome.ADDED
             assert outcome is wanted
             self.model[one.number or "", source] = one
         self.generation += len(numbers)
@@ -83,7 +82,7 @@ class RegisterModel(RuleBasedStateMachine):
         changed = self.run(self.client.remove(self.name, removals, BY))
         for number, outcome in zip(numbers, changed.outcomes, strict=True):
             held = number in self.listed
-            assert outcome is (Outcome.REMOVED if held else Outcome.ABSENT)
+            assert outcome is (EditOutcome.REMOVED if held else EditOutcome.ABSENT)
             self.model = {key: one for key, one in self.model.items() if key[0] != number}
             self.generation += held
 
@@ -93,8 +92,8 @@ class RegisterModel(RuleBasedStateMachine):
         changed = self.run(self.client.retract(self.name, retractions, BY))
         for number, outcome in zip(numbers, changed.outcomes, strict=True):
             held = self.model.pop((number, source), None)
-            left = Outcome.UPDATED if number in self.listed else Outcome.REMOVED
-            assert outcome is (Outcome.ABSENT if held is None else left)
+            left = EditOutcome.UPDATED if number in self.listed else EditOutcome.REMOVED
+            assert outcome is (EditOutcome.ABSENT if held is None else left)
             self.generation += held is not None
 
     @rule(numbers=some_numbers, confidence=st.integers(0, 100), replace=st.booleans())

@@ -13,7 +13,7 @@ from stream.lab.embedded import RedisServer, best_redis
 from stream.lists.follower.list_events import EventKind
 from stream.lists.follower.repair import (
     Diagnosis,
-    Standing,
+    RepairStatus,
     allowlist_loss,
     look,
     put_back,
@@ -61,7 +61,7 @@ async def mended(server: RedisServer, worker: Worker) -> int:
         return (await put_back(register, found, b"", By("malee", "aof"), NOW_S)).generation
 
 
-async def standing(server: RedisServer, worker: Worker, wanted: Standing) -> None:
+async def standing(server: RedisServer, worker: Worker, wanted: RepairStatus) -> None:
     """Wait until the worker has written down what it enforces, and the list stands so."""
 
     async def stands() -> bool:
@@ -83,7 +83,7 @@ async def lost(own, tmp_path, load) -> Worker:
         await remove(register, ONE)
         await add(register, TWO)
         await until(lambda: worker.listed(TWO))
-        await standing(own, worker, Standing.AGREES)
+        await standing(own, worker, RepairStatus.AGREES)
     await copy.restore()
     return worker
 
@@ -96,15 +96,15 @@ async def test_an_older_copy_is_noticed_and_given_back(own, lost):
         assert lost.listed(TWO)
         assert not lost.listed(ONE)
         found = await looked(own, lost)
-        assert (found.standing, found.since) == (Standing.WENT_BACK, ())
+        assert (found.standing, found.since) == (RepairStatus.WENT_BACK, ())
         assert found.held is not None
         generation = await mended(own, lost)
         assert generation > found.held.mark.generation
         await until(lambda: lost.refresher.lost == ())
-        await standing(own, lost, Standing.AGREES)
+        await standing(own, lost, RepairStatus.AGREES)
         async with opened(own.url(0)) as register:
             assert await held_numbers(register) == {*BASE[:50], TWO}
-            entry = await anext(register.annals.audit())
+            entry = await anext(register.past.audit())
             assert (entry.actor, entry.generation) == ("malee", generation)
             assert '"what":"repair"' in entry.detail
             await add(register, THREE)
@@ -118,7 +118,7 @@ async def test_what_was_changed_since_the_loss_stays(own, lost):
         await add(register, THREE)
         await remove(register, BASE[0])
     found = await looked(own, lost)
-    assert found.standing is Standing.FORKED
+    assert found.standing is RepairStatus.FORKED
     assert [step.op for step in found.since or ()] == ["add", "remove"]
     await mended(own, lost)
     async with opened(own.url(0)) as register:
@@ -135,7 +135,7 @@ async def test_a_worker_starts_right_after_a_register_that_went_another_way(own,
     again = Worker("redis://127.0.0.1:1/0", lost.state_dir)
     async with running(lost):
         await until(lambda: lost.listed(BASE[29]) and not lost.listed(TWO))
-        await standing(own, lost, Standing.AGREES)
+        await standing(own, lost, RepairStatus.AGREES)
     async with running(again, loaded=False):
         assert again.listed(BASE[29])
         assert not again.listed(BASE[30])
@@ -147,7 +147,7 @@ async def test_an_emptied_redis_becomes_the_register_again(own, lost):
     with redis.Redis.from_url(own.url(0)) as client:
         client.flushall()
     found = await looked(own, lost)
-    assert (found.standing, found.head) == (Standing.EMPTIED, None)
+    assert (found.standing, found.head) == (RepairStatus.EMPTIED, None)
     async with running(lost):
         await until(lambda: bool(lost.told(EventKind.REGISTER_LOST)))
         await mended(own, lost)
@@ -196,7 +196,7 @@ async def test_another_register_is_not_written_to(own, lost):
         client.flushall()
     async with opened(own.url(0)) as register:
         await register.create("TH/other", "plain", BY)
-    assert (await looked(own, lost)).standing is Standing.OTHER
+    assert (await looked(own, lost)).standing is RepairStatus.OTHER
     with pytest.raises(ChangeConflict, match="another list store"):
         await mended(own, lost)
 
@@ -217,13 +217,13 @@ async def test_failover_to_a_replica_that_was_behind(own, tmp_path, load):
             async with running(worker):
                 await add(register, TWO)
                 await until(lambda: worker.listed(TWO))
-                await standing(own, worker, Standing.AGREES)
+                await standing(own, worker, RepairStatus.AGREES)
         await asyncio.to_thread(own.kill)
         promoted = Worker(replica.url(0), worker.state_dir)
         async with running(promoted):
             await until(lambda: promoted.refresher.lost == (NAME,))
             assert promoted.listed(TWO)
-            assert (await looked(replica, promoted)).standing is Standing.WENT_BACK
+            assert (await looked(replica, promoted)).standing is RepairStatus.WENT_BACK
             await mended(replica, promoted)
             await until(lambda: promoted.refresher.lost == ())
             assert promoted.listed(TWO)
@@ -235,7 +235,7 @@ async def test_nothing_to_repair(register: ListStore, worker, load):
     async with running(worker):
         journal = worker.state_dir / "lists" / NAME / "changes.jsonl"
         await until(journal.exists)
-    for wanted in (Standing.AGREES, Standing.AHEAD):
+    for wanted in (RepairStatus.AGREES, RepairStatus.AHEAD):
         found = await look(register, NAME, worker.state_dir, KEYS)
         assert found.standing is wanted
         with pytest.raises(ChangeConflict, match="nothing was changed"):

@@ -100,7 +100,7 @@ async def test_a_replay_of_production_is_what_was_decided_and_a_candidate_differ
     assert (refused.code, "--reason" in refused.err) == (2, True)
     whole = await replayed(here, *words, "--reason", "before Friday's list")
     assert whole["changes"]["newly_blocked"]["top_callers"][0]["number"] == CLINIC
-    noted = [(one.op, one.reason) async for one in register.annals.audit()]
+    noted = [(one.op, one.reason) async for one in register.past.audit()]
     assert noted[0] == ("replay", "before Friday's list")
     assert await committed(here.bootstrap, group, here.calls) == before
 

@@ -8,8 +8,8 @@ from stream.core.model.entry import Category
 from stream.core.model.errors import ChangeConflict
 from stream.feeds.import_file import import_file
 from stream.lists.store import edits
-from stream.lists.store.contents import entries_of
-from stream.lists.store.heads import Outcome, Retraction
+from stream.lists.store.heads import EditOutcome, Retraction
+from stream.lists.store.list_content import entries_of
 from tests.support.builders import NOW_S, entry
 from tests.support.lists import (
     BY,
@@ -51,7 +51,7 @@ async def test_each_source_keeps_its_own_report(register):
         entry(ONE, source="police", confidence=30),
     ]
     changed = await register.add(NAME, said, BY)
-    assert changed.outcomes == (Outcome.ADDED, Outcome.UPDATED, Outcome.UPDATED)
+    assert changed.outcomes == (EditOutcome.ADDED, EditOutcome.UPDATED, EditOutcome.UPDATED)
     assert await reports(register) == {(ONE, "police"): 30, (ONE, "bank"): 20}
     assert await count(register) == 1
     await chained(register)
@@ -62,12 +62,12 @@ async def test_the_last_report_taken_back_takes_the_number_off(register):
     await register.add(NAME, [entry(ONE, source="police"), entry(ONE, source="bank")], BY)
     before = await register.heads()
     absent = await register.retract(NAME, [retraction(ONE, "user"), retraction(TWO, "bank")], BY)
-    assert absent.outcomes == (Outcome.ABSENT, Outcome.ABSENT)
+    assert absent.outcomes == (EditOutcome.ABSENT, EditOutcome.ABSENT)
     assert absent.generation == before.lists[NAME].generation
     assert await register.heads() == before
     series = [retraction(ONE, "police"), retraction(ONE, "police"), retraction(ONE, "bank")]
     taken = await register.retract(NAME, series, BY)
-    assert taken.outcomes == (Outcome.UPDATED, Outcome.ABSENT, Outcome.REMOVED)
+    assert taken.outcomes == (EditOutcome.UPDATED, EditOutcome.ABSENT, EditOutcome.REMOVED)
     assert (await count(register), await reports(register)) == (0, {})
     await chained(register)
 
@@ -80,16 +80,16 @@ async def test_reports_in_the_base_are_heard_too(register, tmp_path, monkeypatch
     report = await import_file(register, request(path, kind="csv"), NOW_S)
     assert (report.added, report.updated, report.repeated, report.count) == (2, 1, 1, 2)
     added = await register.add(NAME, [entry(n, source="user") for n in (ONE, TWO, THREE)], BY)
-    assert added.outcomes == (Outcome.UPDATED, Outcome.UPDATED, Outcome.ADDED)
+    assert added.outcomes == (EditOutcome.UPDATED, EditOutcome.UPDATED, EditOutcome.ADDED)
     back = await register.retract(NAME, [retraction(ONE, "police"), retraction(TWO, "user")], BY)
-    assert set(back.outcomes) == {Outcome.UPDATED}
+    assert set(back.outcomes) == {EditOutcome.UPDATED}
     held = {(ONE, "bank"), (ONE, "user"), (TWO, "bank"), (THREE, "user")}
     assert set(await reports(register)) == held
     path.write_text(f"number,source\n{TWO},police\n")
     report = await import_file(register, request(path, kind="csv"), NOW_S)
     assert (report.added, report.updated, report.count) == (0, 1, 3)
     assert set(await reports(register)) == held | {(TWO, "police")}
-    assert (await register.remove(NAME, [removal(TWO)], BY)).outcomes == (Outcome.REMOVED,)
+    assert (await register.remove(NAME, [removal(TWO)], BY)).outcomes == (EditOutcome.REMOVED,)
     assert (await count(register), await chained(register)) == (2, (await head(register)))
 
 
@@ -141,7 +141,7 @@ async def test_an_edit_that_is_overtaken_is_done_again(register, redis_url, monk
         await looked.wait()
         await other.add(NAME, [entry(ONE, source="quick")], BY)
         go_on.set()
-        assert (await late).outcomes == (Outcome.UPDATED, Outcome.ADDED)
+        assert (await late).outcomes == (EditOutcome.UPDATED, EditOutcome.ADDED)
     assert set(await reports(register)) == {(ONE, "late"), (ONE, "quick"), (TWO, "late")}
     assert await count(register) == 2
 

@@ -10,7 +10,7 @@ import pytest
 from stream.core.model.errors import ChangeConflict
 from stream.core.model.trials import Kind, Standing, Target, Turned
 from stream.lab.embedded.server import free_ports
-from stream.lists.follower.follow_promotions import TrialsFollower
+from stream.lists.follower.follow_promotions import PromotionFollower
 from stream.lists.follower.list_events import EventKind
 from stream.lists.store import redis_keys
 from stream.lists.store.list_store import ListStore
@@ -62,7 +62,7 @@ async def test_a_trial_is_promoted_in_a_running_engine_and_outlives_it(
         sent = await verdict_after(here, 2, "block")
         again = await typed(here.config, "promote", f"list:{SCAM}", "--reason", "x")
         assert (again.code, "in force already" in again.err) == (1, True), again.err
-        (step,) = [one async for one in register.annals.audit() if one.op == "promote"]
+        (step,) = [one async for one in register.past.audit() if one.op == "promote"]
         assert (step.actor, step.reason, step.list_name) == ("malee", "a week without", SCAM)
         assert "trial to force; would_block 2" in step.detail
         told = json.loads((await typed(here.config, "simulate", "ls", "--json")).out)
@@ -102,7 +102,7 @@ async def test_what_can_not_be_turned_is_said(
     ):
         done = await typed(here.config, "promote", *words, "--no-figures")
         assert (done.code, said in done.err) == (code, True), done.err
-    assert "promote" not in [one.op async for one in register.annals.audit()]
+    assert "promote" not in [one.op async for one in register.past.audit()]
 
 
 async def test_a_register_that_lost_data_changes_nothing_until_somebody_says_it_again(
@@ -115,7 +115,9 @@ async def test_a_register_that_lost_data_changes_nothing_until_somebody_says_it_
     target = Target(Kind.LIST, SCAM)
     force = Turned(standing=Standing.FORCE, at_s=1, actor="malee", reason="why")
     told: list[tuple[EventKind, str]] = []
-    follower = TrialsFollower(settings, tmp_path, lambda kind, _, text: told.append((kind, text)))
+    follower = PromotionFollower(
+        settings, tmp_path, lambda kind, _, text: told.append((kind, text))
+    )
     async with TrialStore.open(settings) as book:
         follower.load()
         assert not await follower.look()
@@ -130,7 +132,7 @@ async def test_a_register_that_lost_data_changes_nothing_until_somebody_says_it_
             assert not await follower.look()
         assert follower.current.turned == {target: force}
         assert [kind for kind, _ in told] == [EventKind.TRIALS, EventKind.REGISTER_LOST]
-        anew = TrialsFollower(settings, tmp_path, lambda *_: None)
+        anew = PromotionFollower(settings, tmp_path, lambda *_: None)
         anew.load()
         assert anew.current == follower.current
         await register._redis.restore(

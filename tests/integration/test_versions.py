@@ -8,14 +8,13 @@ from stream.core.filters.bloom import write_filter
 from stream.core.filters.snapshot import FILTER_PART
 from stream.core.model.entry import Category
 from stream.core.model.errors import ChangeConflict, SnapshotUnreadable, VersionGone
-from stream.lists.snapshot.merge import empty_columns
-from stream.lists.snapshot.version_diff import difference
+from stream.lists.snapshot.merge import difference, empty_columns
 from stream.lists.store import rewrite as versions
 from stream.lists.store.heads import By
 from stream.lists.store.history import history, said_at, turns_of, with_audit
-from stream.lists.store.list_at_time import content, millis, past_of, pasts_about
+from stream.lists.store.list_content import content, millis, past_of, pasts_about
 from stream.lists.store.list_store import ListStore
-from stream.lists.store.rewrite import Origin, rebuild, rewrite_once, rollback
+from stream.lists.store.rewrite import BaseOrigin, rebuild, rewrite_once, rollback
 from tests.support.builders import NOW_S, entry, snapshot
 from tests.support.lists import (
     BASE,
@@ -207,7 +206,7 @@ async def test_what_left_the_stream_is_in_the_archive(told, raw, monkeypatch):
     assert await numbers_at(told, 5) == {ONE, *BASE[1:50]}
     await add(told, THREE)
     assert (await past_of(told, NAME)).said() == "1 to 3, 4 to 7"
-    since = await told.annals.steps(NAME, whole.steps[3].id)
+    since = await told.past.steps(NAME, whole.steps[3].id)
     assert [step.generation for step in since] == [4, 5, 6, 7]
     raw.xadd("rf:past", {"steps": "no piece"})
     with pytest.raises(SnapshotUnreadable, match="archive"):
@@ -220,7 +219,7 @@ async def test_old_bases_go_by_age(told, redis_url, raw, load):
     for base in (3, 7):
         raw.hset(f"rf:list:{{{NAME}}}:base:{base}", "published_id", "1000-0")
     assert await told.retain(NAME) == 1
-    assert [base.generation for base in await told.annals.bases(NAME)] == [7]
+    assert [base.generation for base in await told.past.bases(NAME)] == [7]
     assert not raw.keys(f"rf:list:{{{NAME}}}:base:3*")
 
 
@@ -295,7 +294,7 @@ async def test_a_bare_filter_is_never_taken_for_an_empty_list(register, load):
         async def whole(_draft):
             return numbers_or_filter
 
-        done = await rewrite_once(register, NAME, b"", Origin("import", BY), whole, NOW_S)
+        done = await rewrite_once(register, NAME, b"", BaseOrigin("import", BY), whole, NOW_S)
         return done.generation
 
     first = await put(bare)

@@ -13,7 +13,7 @@ from stream.feeds.formats.rows import Format, InputUnreadable, Rows, line_chunks
 from stream.feeds.open import read_rows
 from stream.feeds.parse import Defaults, Parsed, Parser
 from stream.lists.snapshot.build import columns_of
-from stream.lists.snapshot.export import export
+from stream.lists.snapshot.list_text import export
 from tests.support.builders import NOW_S
 
 ENTRY = re.compile(rb"\+[1-9]\d{6,14}\Z|\+[1-9]\d{0,13}\*\Z")

@@ -17,12 +17,12 @@ from stream.core.numbers.number import Kind, Numbers
 from stream.edge.http.decision_store import packed, unpacked, worth_keeping
 from stream.edge.sinks.decision_records import Blocks, read_blocks
 from stream.edge.sinks.webhooks.cloud_event import Event, read_event
-from stream.enforcement.tally import Tally
+from stream.enforcement.decision_counter import DecisionTally
 from stream.kafka.decision_history import decision_in as of_any
 from stream.lists.snapshot.build import columns_from
 from stream.lists.store import enforcement_store
 from stream.lists.store.audit_entries import told_of_version
-from stream.lists.store.enforcement_counts import Progress
+from stream.lists.store.enforcement_counts import CountPosition
 from stream.lists.store.heads import AllowHead, ListHead
 from stream.lists.store.promotions import trials_of
 from stream.lists.store.store_codec import (
@@ -170,7 +170,7 @@ def test_a_record_of_the_decisions_topic_ends_nobody_who_reads_it(value):
     assert isinstance(read_event(value), Event | None)
     assert all(unpacked(packed(one)) for one in worth_keeping([value]))
     of_any(value)
-    tally = Tally("TH", lambda _: b"")
+    tally = DecisionTally("TH", lambda _: b"")
     batch, passed = tally.batch([value], set(), date(2026, 11, 28))
     assert len(batch.ids) + passed.unreadable + passed.repeated + passed.too_old <= 1
     assert all(outcome in frozenset(Outcome) for _, outcome in batch.calls)
@@ -192,7 +192,7 @@ def test_progress_is_read_or_refused(held):
     except ListStoreLost:
         assert held != [None, None]
     else:
-        assert isinstance(found, Progress)
+        assert isinstance(found, CountPosition)
 
 
 @given(st.text(max_size=60))

@@ -11,9 +11,9 @@ from prometheus_client import CollectorRegistry
 
 from stream.core.model.agreement import Agreements, Shared
 from stream.core.model.enforcement import Enforcement
-from stream.enforcement.decision_counter import ReaderSettings
+from stream.enforcement.decision_counter import CounterSettings
 from stream.enforcement.import_documents import Partner, SightingTerms
-from stream.enforcement.rounds import Enforcing, Plan
+from stream.enforcement.rounds import EnforcementPlan, Enforcing
 from stream.exchange import repository
 from stream.lists.store.enforcement_counts import day_of
 from stream.lists.store.list_store import ListStore
@@ -41,11 +41,11 @@ class World:
         self.root.write_bytes(self.repository.root)
         self.partner = Partner("TH", str(self.repository.folder), self.root)
 
-    def plan(self, home: str, url: str, **more: Any) -> Plan:
+    def plan(self, home: str, url: str, **more: Any) -> EnforcementPlan:
         topic = self.calls.topics.decisions
         fields: dict[str, Any] = {
             "kafka": self.calls.kafka,
-            "reader": ReaderSettings(home, topic),
+            "reader": CounterSettings(home, topic),
             "register": ListStoreSettings(url),
             "circle_keys": {"plain": b""},
             "folder": self.repository.folder,
@@ -61,7 +61,7 @@ class World:
             "answer_s": 3600,
             "appeals_days": 30.0,
         }
-        return Plan(**{**fields, **more})
+        return EnforcementPlan(**{**fields, **more})
 
     async def decide(self, *values: bytes) -> None:
         """TH's workers decided so."""
@@ -91,7 +91,7 @@ class World:
 
 
 @asynccontextmanager
-async def enforcing(plan: Plan) -> AsyncIterator[Enforcing]:
+async def enforcing(plan: EnforcementPlan) -> AsyncIterator[Enforcing]:
     async with Enforcing(plan, EnforcementMetrics(CollectorRegistry())) as work:
         yield work
 

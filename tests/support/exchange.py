@@ -14,14 +14,14 @@ import redis
 from stream.config.feed_files import read_feed
 from stream.core.model.agreement import Shared
 from stream.exchange.edition import Edition, Offer
-from stream.exchange.publisher import Outlet
+from stream.exchange.publisher import ListPublisher
 from stream.exchange.repository import add_list, init
 from stream.exchange.signing import Validity
 from stream.exchange.signing_keys import KeyRing
 from stream.feeds.feed import VersionRecord
 from stream.feeds.feed_follower import Follower
-from stream.lists.store.contents import entries_of
 from stream.lists.store.heads import By, Removal
+from stream.lists.store.list_content import entries_of
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.settings import ListStoreSettings
 from stream.ops.clock import now_s
@@ -105,7 +105,7 @@ class Publisher:
         both = KeyRing([folder / "keys", folder / "offline"])
         init(self.folder, both, [folder / "offline"], 1, validity, now_s())
         add_list(self.folder, both, LIST, validity, now_s())
-        self.outlet = Outlet(self.folder, ring, validity)
+        self.outlet = ListPublisher(self.folder, ring, validity)
         self.root = folder / "root.json"
         self.root.write_bytes((self.folder / "metadata" / "1.root.json").read_bytes())
 

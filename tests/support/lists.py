@@ -10,10 +10,10 @@ from prometheus_client import CollectorRegistry
 
 from stream.feeds.import_file import ImportRequest
 from stream.feeds.parse import Defaults
-from stream.lists.follower.list_events import Event, EventKind
+from stream.lists.follower.list_events import EventKind, ListEvent
 from stream.lists.follower.refresh import Refresher, RefreshSettings
-from stream.lists.store.contents import entries_of
 from stream.lists.store.heads import By, Removal
+from stream.lists.store.list_content import entries_of
 from stream.lists.store.list_store import FIRST_ID, ListStore
 from stream.lists.store.settings import ListStoreSettings
 from stream.ops.metrics.skips import SkipMetrics
@@ -32,7 +32,7 @@ class Worker:
     """A refresher, what it told, and what its lists say."""
 
     def __init__(self, url: str, state_dir: Path, **fields) -> None:
-        self.events: list[Event] = []
+        self.events: list[ListEvent] = []
         self.state_dir = state_dir
         settings = {"keys": {"plain": b""}, "changes_block_ms": 50, "reconcile_s": 0.2, **fields}
         register = ListStoreSettings(url, timeout_s=0.5)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stream.exchange import repository, repository_files, signing
-from stream.exchange.repository_files import Published
+from stream.exchange.repository_files import PublishedMetadata
 from stream.exchange.signing import Validity
 from stream.exchange.signing_keys import KeyRing
 from stream.feeds.tuf.tuf_client import TufClient, TufLimits
@@ -41,16 +41,16 @@ class Country:
         self.root = first.root
         repository.add_list(self.folder, self.ring, self.list, VALIDITY, self.now_s)
 
-    def publish(self, parts: Mapping[str, bytes | Path | None] | None = None) -> Published:
+    def publish(self, parts: Mapping[str, bytes | Path | None] | None = None) -> PublishedMetadata:
         parts = parts or {"latest.json": b'{"generation":1}', "1/filter.bloom": b"bits" * 100}
         return repository.publish(
             self.folder, self.ring, self.list, parts, VALIDITY, self.now_s, keep=lambda _: True
         )
 
-    def read(self) -> Published:
+    def read(self) -> PublishedMetadata:
         return repository_files.read(self.folder)
 
-    def stamp(self, published: Published) -> None:
+    def stamp(self, published: PublishedMetadata) -> None:
         """Publish what was altered, with snapshot and timestamp signed as they should be."""
         new = signing.stamped(published, self.ring, VALIDITY, self.now_s)
         repository_files.write(self.folder, new)

@@ -54,7 +54,7 @@ from stream.insight.replay.replay_page import page
 from stream.insight.replay.totals import Sums
 from stream.insight.report.words import many
 from stream.kafka.topic_reader import Progress
-from stream.lists.store.list_at_time import content, past_of
+from stream.lists.store.list_content import content, past_of
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.rewrite import Stage
 from stream.ops.clock import monotonic_s

@@ -15,7 +15,7 @@ from stream.core.model.entry import NEVER, Entry
 from stream.core.model.errors import SecretUnsafe
 from stream.core.model.moments import rfc3339
 from stream.lists.snapshot import circle_keys
-from stream.lists.store.contents import hashed_now
+from stream.lists.store.list_content import hashed_now
 from stream.lists.store.list_store import ListStore
 
 app = typer.Typer(no_args_is_help=True)

@@ -35,7 +35,7 @@ from stream.core.model.enforcement import DOCUMENT_BYTES_MAX, Enforcement, Sight
 from stream.core.model.errors import DocumentUnreadable, Fault
 from stream.core.numbers.number import Kind, parse
 from stream.enforcement.import_documents import Imported
-from stream.enforcement.rounds import Enforcing, Plan
+from stream.enforcement.rounds import EnforcementPlan, Enforcing
 from stream.lists.store.enforcement_store import EnforcementStore
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.store_codec import hex_of
@@ -49,11 +49,11 @@ _FINGERPRINT: Final = re.compile(r"[0-9a-f]{16}\Z")
 ListName = Annotated[str, typer.Argument(metavar="OWNER/NAME", help="The list, e.g. KH/scam.")]
 
 
-def _plan(settings: Settings) -> Plan:
+def _plan(settings: Settings) -> EnforcementPlan:
     return enforcement.plan_of(settings, ring_of(settings, None), validity_of(settings))
 
 
-def _once(plan: Plan, work: Callable[[Enforcing], Awaitable[T]]) -> T:
+def _once(plan: EnforcementPlan, work: Callable[[Enforcing], Awaitable[T]]) -> T:
     """What `work` gives. Raises Faults."""
 
     async def whole() -> T:

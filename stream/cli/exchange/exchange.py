@@ -15,9 +15,8 @@ from stream.config.settings import Settings
 from stream.core.model import names
 from stream.core.model.errors import ConfigInvalid, ExchangeFault, Fault
 from stream.core.model.moments import rfc3339
-from stream.exchange import bundle, repository, repository_files
-from stream.exchange import verify as inspect
-from stream.exchange.repository import Standing, standings
+from stream.exchange import mirror, repository, repository_files
+from stream.exchange.repository import RoleStatus, role_statuses
 from stream.exchange.signing import Validity
 from stream.exchange.signing_keys import SEALED_BY, KeyRing
 from stream.feeds.tuf.tuf_client import TufLimits
@@ -177,7 +176,7 @@ def status(config: ConfigFiles = None, as_json: AsJson = False) -> None:
     """
     settings = settings_of(config)
     published = repository_files.read(folder_of(settings))
-    found = standings(published)
+    found = role_statuses(published)
     at_hand = {key.keyid: key.name for key in ring_of(settings, None).held()}
     now = now_s()
     if as_json:
@@ -188,7 +187,7 @@ def status(config: ConfigFiles = None, as_json: AsJson = False) -> None:
         raise typer.Exit(NOTHING_DONE)
 
 
-def _urgent(one: Standing, at_hand: dict[str, str], now: int) -> bool:
+def _urgent(one: RoleStatus, at_hand: dict[str, str], now: int) -> bool:
     by_itself = any(keyid in at_hand for keyid in one.keyids)
     return one.expires_s - now < (0 if by_itself else SOON_S)
 
@@ -200,7 +199,7 @@ def expiry_words(expires_s: int, now: int) -> str:
     return f"in {span}" if left > 0 else f"EXPIRED {span} ago"
 
 
-def _print_standings(found: list[Standing], at_hand: dict[str, str], now: int) -> None:
+def _print_standings(found: list[RoleStatus], at_hand: dict[str, str], now: int) -> None:
     table = Table("role", "version", "expires", "signed by", "keys", box=None, header_style="bold")
     for one in found:
         names = ", ".join(at_hand.get(keyid, keyid[:8]) for keyid in one.keyids)
@@ -209,7 +208,7 @@ def _print_standings(found: list[Standing], at_hand: dict[str, str], now: int) -
     out.print(table)
 
 
-def _standing_json(one: Standing, now: int) -> dict[str, object]:
+def _standing_json(one: RoleStatus, now: int) -> dict[str, object]:
     return {
         "role": one.role,
         "version": one.version,
@@ -236,7 +235,7 @@ def verify(
     Example: ringfence exchange verify https://lists.cert.example/kh --root kh.root.json
     """
     settings_of(config)
-    report = inspect.verify(url, root_in(root), state, TufLimits(), whole=whole)
+    report = mirror.verify(url, root_in(root), state, TufLimits(), whole=whole)
     _told(report, as_json=as_json)
 
 
@@ -249,23 +248,23 @@ def serve_check(
     Example: ringfence exchange serve-check https://lists.cert.example/kh
     """
     settings = settings_of(config)
-    report = inspect.serve_check(folder_of(settings), url, TufLimits(), whole=whole)
+    report = mirror.serve_check(folder_of(settings), url, TufLimits(), whole=whole)
     _told(report, as_json=as_json)
 
 
-def _told(report: inspect.Report, *, as_json: bool) -> None:
+def _told(report: mirror.VerifyReport, *, as_json: bool) -> None:
     now = now_s()
     if as_json:
         print_json(
             {
-                "roles": [_standing_json(one, now) for one in report.standings],
+                "roles": [_standing_json(one, now) for one in report.roles],
                 "targets": report.targets,
                 "bytes": report.size,
                 "faults": report.faults,
             }
         )
     else:
-        _print_standings(list(report.standings), {}, now)
+        _print_standings(list(report.roles), {}, now)
         say(f"{report.targets:,} files, {report.size:,} bytes")
         for fault in report.faults:
             note(fault)
@@ -281,7 +280,7 @@ def bundle_(path: Path, config: ConfigFiles = None) -> None:
 
     Example: ringfence exchange bundle kh.tar
     """
-    count = bundle.write(folder_of(settings_of(config)), path)
+    count = mirror.write_bundle(folder_of(settings_of(config)), path)
     say(f"{path}: {count:,} files; whoever gets it needs our 1.root.json by another way")
 
 
@@ -299,7 +298,7 @@ def import_bundle(
     settings = settings_of(config)
     own_exchange(settings)
     state = Path(settings.exchange.state_dir) / "bundles" / into.name
-    published = bundle.read(path, into, root_in(root), state, TufLimits())
+    published = mirror.read_bundle(path, into, root_in(root), state, TufLimits())
     say(f"{into}: {len(published.all_targets()):,} files, verified")
 
 
@@ -354,7 +353,7 @@ def key_ls(keys: Keys = None, config: ConfigFiles = None, as_json: AsJson = Fals
     Example: ringfence exchange key ls --keys stick-a
     """
     settings = settings_of(config)
-    found = standings(repository_files.read(folder_of(settings)))
+    found = role_statuses(repository_files.read(folder_of(settings)))
     rows = [
         (key.name, key.keyid, [one.role for one in found if key.keyid in one.keyids])
         for key in ring_of(settings, keys).held()

@@ -13,7 +13,7 @@ from stream.config.settings import Settings
 from stream.core.model.agreement import Shared
 from stream.core.model.errors import ExchangeFault
 from stream.exchange.edition import Edition, Offer
-from stream.exchange.publisher import Outlet
+from stream.exchange.publisher import ListPublisher
 from stream.lists.store.list_store import ListStore
 from stream.services import exchange
 
@@ -91,13 +91,13 @@ def run(
     raise typer.Exit(exchange.run(settings, outlet, lists, share))
 
 
-def _outlet(settings: Settings) -> Outlet:
-    return Outlet(folder_of(settings), ring_of(settings, None), validity_of(settings))
+def _outlet(settings: Settings) -> ListPublisher:
+    return ListPublisher(folder_of(settings), ring_of(settings, None), validity_of(settings))
 
 
 async def _offers(
     settings: Settings,
-    outlet: Outlet,
+    outlet: ListPublisher,
     register: ListStore,
     names: Sequence[str],
     share: Shared | None,

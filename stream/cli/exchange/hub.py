@@ -24,7 +24,7 @@ from stream.cli.list_store import NOTHING_DONE, note, now_s, say
 from stream.config.settings import Settings
 from stream.core.model.errors import Fault
 from stream.exchange import repository
-from stream.exchange.hub import COUNTRIES, Hub
+from stream.exchange.mirror import COUNTRIES, Hub
 from stream.feeds.tuf.tuf_client import TufLimits
 
 app = typer.Typer(no_args_is_help=True, help="Carry many countries' lists, without a say in them.")

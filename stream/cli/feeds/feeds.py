@@ -41,7 +41,8 @@ from stream.feeds.subprocess_job import prepare
 from stream.feeds.transport import Fetched
 from stream.feeds.transports.folder import FolderTransport
 from stream.feeds.version_files import Versions
-from stream.lists.snapshot.version_diff import Difference, written
+from stream.lists.snapshot.list_text import written
+from stream.lists.snapshot.merge import VersionDiff
 from stream.lists.store.history import FEED_PULLED
 from stream.lists.store.list_store import ListStore
 from stream.ops.metrics.feed import FeedMetrics
@@ -225,7 +226,7 @@ def diff_(
     if form not in {"text", "json", "csv"}:
         fail(f"no format {form}: text, json or csv", USAGE)
 
-    async def work(register: ListStore, book: FeedStateStore) -> Difference:
+    async def work(register: ListStore, book: FeedStateStore) -> VersionDiff:
         held = _waiting(await book.state(name), name, version)
         applier = _applier(register, book, settings, setup)
         if applier.versions.file(held.id) is None:

@@ -16,7 +16,7 @@ from stream.core.model.errors import SnapshotUnreadable
 from stream.feeds.feed import Feed, VersionRecord
 from stream.feeds.state_store import FeedStateStore
 from stream.feeds.store import ListWriter, lists_to_leave
-from stream.lists.store.contents import entries_of
+from stream.lists.store.list_content import entries_of
 from stream.lists.store.list_store import ListStore
 from stream.ops.schema import checks
 

@@ -40,7 +40,7 @@ def audit(
 
     async def work(register: ListStore) -> list[AuditEntry]:
         found: list[AuditEntry] = []
-        async for entry in register.annals.audit(since_ms):
+        async for entry in register.past.audit(since_ms):
             if name in (None, entry.list_name) and who in (None, entry.actor):
                 found.append(entry)
                 if len(found) == limit:
@@ -100,10 +100,10 @@ def verify(
     settings = settings_of(config)
 
     async def work(register: ListStore) -> Verification:
-        head = await register.annals.audit_head()
+        head = await register.past.audit_head()
         found = Verification(head, AUDIT_MAX, noted.strip().lower())
         if head.last_id:
-            async for identity, fields in register.annals.audit_items(head.last_id):
+            async for identity, fields in register.past.audit_items(head.last_id):
                 found.take(identity, fields)
         found.finish()
         return found

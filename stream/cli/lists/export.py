@@ -16,9 +16,9 @@ from stream.core.model.entry import Columns
 from stream.feeds.formats.ringfence import whole_list
 from stream.lists.snapshot.build import Version, build_snapshot
 from stream.lists.snapshot.circle_keys import key_id
-from stream.lists.snapshot.export import export as exported
-from stream.lists.store.contents import entries_of, head_of
+from stream.lists.snapshot.list_text import export as exported
 from stream.lists.store.heads import ListHead
+from stream.lists.store.list_content import entries_of, head_of
 from stream.lists.store.list_store import ListStore
 from stream.ops.untrusted_folders import PRIVATE
 

@@ -32,7 +32,7 @@ from stream.core.model.free_text import SOURCE_CHARS_MAX, cleaned
 from stream.feeds.import_file import ImportReport, ImportRequest, import_file
 from stream.feeds.open import format_of
 from stream.feeds.parse import Defaults
-from stream.lists.store.contents import head_of
+from stream.lists.store.list_content import head_of
 from stream.lists.store.list_store import ListStore
 
 app = typer.Typer()

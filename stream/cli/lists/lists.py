@@ -32,8 +32,8 @@ from stream.core.model.entry import Category, Entry
 from stream.core.model.free_text import SOURCE_CHARS_MAX
 from stream.core.model.moments import rfc3339
 from stream.lists.snapshot.circle_keys import PLAIN
-from stream.lists.store.contents import covering, fingerprints_of, head_of
-from stream.lists.store.heads import Changed, ListHead, Outcome, Removal, Retraction
+from stream.lists.store.heads import EditOutcome, EditResult, ListHead, Removal, Retraction
+from stream.lists.store.list_content import covering, fingerprints_of, head_of
 from stream.lists.store.list_store import ListStore
 from stream.ops.schema import checks
 
@@ -99,7 +99,7 @@ def add(
     numbers, wrong = entries_in(texts, region_of(region), settings.lists.prefixes())
     until = expiry(expires_in)
 
-    async def work(register: ListStore) -> Changed:
+    async def work(register: ListStore) -> EditResult:
         key = key_of(settings, (await head_of(register, name)).circle)
         entries = [
             Entry(number, fp, kind, source, now_s(), until, confidence)
@@ -108,7 +108,7 @@ def add(
         return await register.add(name, entries, who)
 
     done = Counter(with_list_store(settings, work).outcomes)
-    added, updated = done[Outcome.ADDED], done[Outcome.UPDATED]
+    added, updated = done[EditOutcome.ADDED], done[EditOutcome.UPDATED]
     say(f"{name}: {added} added, {updated} updated")
     if wrong:
         raise typer.Exit(NOTHING_DONE if numbers else USAGE)
@@ -133,7 +133,7 @@ def remove(
     settings, who = settings_of(config), by(actor, reason)
     numbers, wrong = entries_in(texts, region_of(region), settings.lists.prefixes())
 
-    async def work(register: ListStore) -> tuple[Changed, dict[str, str]]:
+    async def work(register: ListStore) -> tuple[EditResult, dict[str, str]]:
         key = key_of(settings, (await head_of(register, name)).circle)
         pairs = list(zip(fingerprints_of(numbers, key), numbers, strict=True))
         if source is not None:
@@ -146,7 +146,7 @@ def remove(
     changed, covered = with_list_store(settings, work)
     outcomes = changed.outcomes
     for number, outcome in zip(numbers, outcomes, strict=True):
-        if outcome is Outcome.ABSENT:
+        if outcome is EditOutcome.ABSENT:
             by_whom = f" by {source}" if source else ""
             note(f"{number} is not on {name}{by_whom}")
     for number, prefix in covered.items():
@@ -155,11 +155,11 @@ def remove(
             "--category legitimate` takes it out of that, `ringfence allow add` out of every list"
         )
     done = Counter(outcomes)
-    told = [f"{done[Outcome.REMOVED]} removed"]
+    told = [f"{done[EditOutcome.REMOVED]} removed"]
     if source is not None:
-        told.append(f"{done[Outcome.UPDATED]} still reported by others")
+        told.append(f"{done[EditOutcome.UPDATED]} still reported by others")
     say(f"{name}: {', '.join(told)}")
-    if wrong or done[Outcome.ABSENT]:
+    if wrong or done[EditOutcome.ABSENT]:
         raise typer.Exit(NOTHING_DONE)
 
 

@@ -19,7 +19,7 @@ from stream.exchange.repository_files import METADATA
 from stream.feeds.feed import FeedState
 from stream.feeds.feed_sources import FeedSetup
 from stream.feeds.state_store import FeedStateStore
-from stream.lists.store.contents import head_of
+from stream.lists.store.list_content import head_of
 from stream.lists.store.list_store import ListStore
 
 app = typer.Typer()

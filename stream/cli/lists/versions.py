@@ -33,10 +33,11 @@ from stream.cli.progress import progress
 from stream.core.model.entry import Columns
 from stream.core.model.moments import rfc3339
 from stream.feeds.formats.ringfence import increment
-from stream.lists.follower.repair import Diagnosis, Standing, look, put_back
-from stream.lists.snapshot.version_diff import Difference, difference, written
-from stream.lists.store.history import Made, history
-from stream.lists.store.list_at_time import Past, content, past_of
+from stream.lists.follower.repair import Diagnosis, RepairStatus, look, put_back
+from stream.lists.snapshot.list_text import written
+from stream.lists.snapshot.merge import VersionDiff, difference
+from stream.lists.store.history import HistoryRow, history
+from stream.lists.store.list_content import Past, content, past_of
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.rewrite import Move, Rebased, rebuild, rekey, rollback
 
@@ -64,7 +65,7 @@ def history_(
     """
     settings = settings_of(config)
 
-    async def work(register: ListStore) -> tuple[Past, tuple[Made, ...]]:
+    async def work(register: ListStore) -> tuple[Past, tuple[HistoryRow, ...]]:
         past = await past_of(register, name)
         return past, await history(register, past, limit, each=each)
 
@@ -92,12 +93,12 @@ def history_(
     note(f"{name}: generations that can be had: {past.said()}")
 
 
-def _what(row: Made) -> str:
+def _what(row: HistoryRow) -> str:
     many = f" x {row.last - row.first + 1}" if row.last > row.first else ""
     return f"{row.what}{many}{f' to {row.of}' if row.of else ''}"
 
 
-def _row_json(row: Made) -> dict[str, Any]:
+def _row_json(row: HistoryRow) -> dict[str, Any]:
     return {
         "first": row.first,
         "last": row.last,
@@ -133,7 +134,7 @@ def diff(
     if form not in {"text", "json", "csv", "changes"}:
         fail(f"no format {form}: text, json, csv or changes", USAGE)
 
-    async def work(register: ListStore) -> tuple[Difference, int]:
+    async def work(register: ListStore) -> tuple[VersionDiff, int]:
         past = await past_of(register, name)
         key = key_of(settings, past.head.circle)
         newest = new or past.head.generation
@@ -344,7 +345,7 @@ def _diagnosis_lines(found: Diagnosis) -> Iterator[str]:
     if since:
         yield f"  the register made {len(since):,} steps since it lost data:"
         yield from (f"    {step.generation}  {step.op}" for step in since[:20])
-    elif since is None and found.standing is Standing.FORKED:
+    elif since is None and found.standing is RepairStatus.FORKED:
         yield "  which changes the register made since cannot be told: they would be undone"
     yield f"  {found.standing.value}"
 

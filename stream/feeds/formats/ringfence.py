@@ -26,7 +26,7 @@ from stream.core.model.entry import Columns, Entry, text_of
 from stream.core.model.moments import rfc3339
 from stream.feeds.formats.json_objects import BROKEN, as_text
 from stream.feeds.formats.rows import Collector, InputUnreadable, Lines, Rows, Wrong
-from stream.lists.snapshot.version_diff import Difference
+from stream.lists.snapshot.merge import VersionDiff
 
 FORMAT = "ringfence-changes"
 VERSION = 1
@@ -194,7 +194,7 @@ def whole_list(name: str, generation: int, columns: Columns) -> Iterator[str]:
     return write(header, _entries(columns, range(len(columns))), ())
 
 
-def increment(name: str, old: int, new: int, found: Difference) -> Iterator[str]:
+def increment(name: str, old: int, new: int, found: VersionDiff) -> Iterator[str]:
     """Yield the lines of a change file from generation `old` of a list to `new`."""
     header = Header(name, whole=False, from_generation=old, to=new)
     listed = np.concatenate([found.added, found.changed[1]]).tolist()

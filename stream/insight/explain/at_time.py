@@ -22,7 +22,7 @@ from stream.lists.snapshot.circle_keys import key_id
 from stream.lists.snapshot.merge import empty_columns
 from stream.lists.store.heads import ListHead
 from stream.lists.store.history import Turn, said_at, turns_of, with_audit
-from stream.lists.store.list_at_time import millis, pasts_about
+from stream.lists.store.list_content import millis, pasts_about
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.promotions import TrialStore
 from stream.lists.store.store_codec import Op, allow_of
@@ -128,7 +128,7 @@ async def _allow_at(register: ListStore, at_ms: int) -> tuple[Allowlist, bool]:
     allowlist of now.
     """
     _, now = await register.allow_all()
-    steps = await register.annals.steps("")
+    steps = await register.past.steps("")
     touched = set()
     for step in steps:
         entry = allow_of(step.payload) if step.op == Op.ALLOW else None

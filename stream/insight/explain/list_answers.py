@@ -31,7 +31,7 @@ from stream.engine.decider import rules_for
 from stream.engine.list_follower import refresher_for
 from stream.insight.explain.terms import terms_of
 from stream.kafka.batch import Partition, RawBatch, Segment
-from stream.lists.follower.list_events import Event, EventKind
+from stream.lists.follower.list_events import EventKind, ListEvent
 from stream.ops.tasks import cancelled
 
 HOLD = ("listed", "unconfirmed")
@@ -44,7 +44,7 @@ async def lists_now(settings: EngineSettings) -> tuple[Blocklists, str]:
     down = asyncio.Event()
     said: list[str] = []
 
-    def on_event(event: Event) -> None:
+    def on_event(event: ListEvent) -> None:
         if event.kind is EventKind.REGISTER_DOWN:
             said[:] = [f"does not answer ({event.detail}); these are the last good lists"]
             down.set()

@@ -94,7 +94,7 @@ async def _audited(
     sizes: dict[str, int] = {}
     sizes_before: dict[str, int] = {}
     changed: set[str] = set()
-    async for entry in register.annals.audit(before.begin_s * 1000):  # newest first
+    async for entry in register.past.audit(before.begin_s * 1000):  # newest first
         name = entry.list_name
         if name not in lists:
             continue

@@ -16,14 +16,14 @@ from stream.kafka.call_events import Observe
 from stream.kafka.topic_reader import Progress, past_records
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import ListStore
-from stream.lists.store.promotions import Booked, TrialStore
+from stream.lists.store.promotions import StoredPromotions, TrialStore
 
 
 @dataclass(frozen=True, slots=True)
 class Standings:
     """Where everything stands, as the register has it."""
 
-    booked: Booked
+    booked: StoredPromotions
     all: tuple[Stands, ...]
 
     def of(self, target: Target) -> Stands | None:

@@ -14,12 +14,12 @@ from pathlib import Path
 import msgspec
 
 from stream.core.model.errors import UNREADABLE
-from stream.lists.snapshot.durable_files import locked, named_faults, sync_folder, write_synced
+from stream.lists.snapshot.durable_files import locked, named_faults, replace_synced
 from stream.ops.untrusted_folders import open_plain
 
 _FILE = "changes.jsonl"
 _LOCK = ".journal.lock"
-_ASIDE = ".writing-changes"
+"""The name that workers of earlier versions lock: both may run beside each other in an upgrade."""
 
 
 class ChangeLogItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -45,7 +45,7 @@ def append(folder: Path, items: Iterable[ChangeLogItem]) -> int:
     What a process that died left half-written at the end is cut off first. Raises
     `SnapshotUnreadable` when the disk does not take it.
     """
-    with named_faults("journal"):
+    with named_faults("change log"):
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / _FILE
         with locked(folder / _LOCK):
@@ -70,7 +70,7 @@ def replay(folder: Path, after: int) -> ChangeLog:
     believed.
     """
     path = folder / _FILE
-    with named_faults("journal"):
+    with named_faults("change log"):
         data = path.read_bytes() if path.exists() else b""
     read, _ = _read(data, path)
     return ChangeLog(tuple(item for item in read.items if item.generation > after), read.damaged)
@@ -78,7 +78,7 @@ def replay(folder: Path, after: int) -> ChangeLog:
 
 def forget(folder: Path, upto: int) -> None:
     """Drop the changes up to generation `upto`, since the oldest snapshot kept holds them."""
-    with named_faults("journal"), locked(folder / _LOCK):
+    with named_faults("change log"), locked(folder / _LOCK):
         path = folder / _FILE
         data = path.read_bytes() if path.exists() else b""
         items = _read(data, path)[0].items
@@ -89,16 +89,14 @@ def forget(folder: Path, upto: int) -> None:
 
 def rewrite(folder: Path, items: Iterable[ChangeLogItem]) -> None:
     """Begin the change log again with `items`, after the list was read from the list store."""
-    with named_faults("journal"):
+    with named_faults("change log"):
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder / _LOCK):
             _replace(folder, items)
 
 
 def _replace(folder: Path, items: Iterable[ChangeLogItem]) -> None:
-    write_synced(folder / _ASIDE, b"".join(msgspec.json.encode(item) + b"\n" for item in items))
-    (folder / _ASIDE).rename(folder / _FILE)
-    sync_folder(folder)
+    replace_synced(folder / _FILE, b"".join(msgspec.json.encode(item) + b"\n" for item in items))
 
 
 _decode = msgspec.json.Decoder(ChangeLogItem).decode

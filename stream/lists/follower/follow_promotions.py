@@ -15,8 +15,8 @@ from stream.core.model.errors import UNREADABLE, SnapshotUnreadable
 from stream.core.model.trials import NO_TRIALS, Trials
 from stream.lists.follower.list_events import EventKind
 from stream.lists.follower.sync_state import ALLOWLIST
-from stream.lists.snapshot.durable_files import locked, named_faults, sync_folder, write_synced
-from stream.lists.store.promotions import Booked, TrialStore, records_of, trials_of
+from stream.lists.snapshot.durable_files import locked, named_faults, replace_synced
+from stream.lists.store.promotions import StoredPromotions, TrialStore, records_of, trials_of
 from stream.lists.store.settings import ListStoreSettings
 
 _FILE: Final = "trials.json"
@@ -28,12 +28,12 @@ class _Kept(msgspec.Struct, frozen=True):
     turned: dict[str, str]
 
 
-def last_known(state_dir: Path) -> Booked:
+def last_known(state_dir: Path) -> StoredPromotions:
     """Return the last saved promotions. Raises SnapshotUnreadable for a damaged file."""
     path = state_dir / _FILE
     with named_faults("trials"):
         if not path.exists():
-            return Booked(None, NO_TRIALS)
+            return StoredPromotions(None, NO_TRIALS)
         data = path.read_bytes()
     try:
         kept = msgspec.json.decode(data, type=_Kept)
@@ -56,13 +56,10 @@ def keep(state_dir: Path, identity: str | None, trials: Trials) -> None:
             try:
                 before = last_known(state_dir)
             except SnapshotUnreadable:
-                before = Booked(None, NO_TRIALS)
+                before = StoredPromotions(None, NO_TRIALS)
             if before.identity == identity and before.trials.generation > trials.generation:
                 return
-            aside = state_dir / f".writing-{_FILE}"
-            write_synced(aside, data)
-            aside.rename(state_dir / _FILE)
-            sync_folder(state_dir)
+            replace_synced(state_dir / _FILE, data)
 
 
 LOOK_S: Final = 1.0
@@ -70,12 +67,12 @@ LOOK_S: Final = 1.0
 Tell = Callable[[EventKind, str, str], None]
 
 
-class TrialsFollower:
+class PromotionFollower:
     """`load` first, then `look` once, then `run` as a task."""
 
-    def __init__(self, register: ListStoreSettings, state_dir: Path, tell: Tell) -> None:
+    def __init__(self, settings: ListStoreSettings, state_dir: Path, tell: Tell) -> None:
         self.current: Trials = NO_TRIALS
-        self._settings = register
+        self._settings = settings
         self._state_dir = state_dir
         self._tell = tell
         self._identity: str | None = None
@@ -123,7 +120,7 @@ class TrialsFollower:
             self._tell(EventKind.STATE_DIR_FAILED, ALLOWLIST, str(error))
         return True
 
-    def _is_newer(self, found: Booked) -> bool:
+    def _is_newer(self, found: StoredPromotions) -> bool:
         ours, theirs = self.current.generation, found.trials.generation
         if not ours:
             return theirs > 0

@@ -34,7 +34,7 @@ class EventKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class ListEvent:
     """`list_name` is "" where it concerns the allowlist or all lists."""
 
     kind: EventKind
@@ -42,4 +42,4 @@ class Event:
     detail: str
 
 
-OnEvent = Callable[[Event], None]
+OnEvent = Callable[[ListEvent], None]

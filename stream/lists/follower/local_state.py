@@ -1,10 +1,12 @@
 """The state on this machine: snapshots, change logs, allowlist, and the list store it follows.
 
-All workers of a machine share it. Every function blocks on the disk: call them in a thread.
+All workers of a machine share it. Every function blocks on the disk: call them in a thread, as
+`SnapshotWriter` does.
 """
 
+import asyncio
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +20,9 @@ from stream.core.model.errors import UNREADABLE, SnapshotUnreadable
 from stream.core.policy.list_scope import NOTHING_KNOWN
 from stream.lists.follower import change_log, snapshot_directory
 from stream.lists.follower.change_log import ChangeLogItem
-from stream.lists.follower.sync_state import ListPosition
-from stream.lists.snapshot.durable_files import locked, named_faults, sync_folder, write_synced
+from stream.lists.follower.list_events import EventKind
+from stream.lists.follower.sync_state import ALLOWLIST, ListPosition
+from stream.lists.snapshot.durable_files import locked, named_faults, replace_synced
 from stream.lists.store.heads import AllowHead, ListHead, ListState
 from stream.lists.store.store_codec import (
     Op,
@@ -44,7 +47,7 @@ class _Known(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class FollowedStore:
     """The identity of the list store that this machine follows (None: none yet), and its allowlist.
 
     `synced_at_s`: when a worker here last agreed with it, in seconds since the epoch.
@@ -64,10 +67,10 @@ class LocalList:
     mark: ListPosition
 
 
-NOTHING = Known(None, AllowHead(0, ""), NOBODY, 0)
+NOTHING = FollowedStore(None, AllowHead(0, ""), NOBODY, 0)
 
 
-def known(state_dir: Path) -> Known:
+def known(state_dir: Path) -> FollowedStore:
     """Return what `remember` wrote last. Raises SnapshotUnreadable for a damaged file."""
     path = state_dir / _FILE
     with named_faults("state"):
@@ -83,7 +86,7 @@ def known(state_dir: Path) -> Known:
         raise SnapshotUnreadable(f"{path}: an allow entry cannot be read")
     allow = Allowlist.of(entry for entry in entries if entry is not None)
     head = AllowHead(held.allow_generation, held.allow_chain)
-    return Known(held.identity, head, allow, synced_at_s)
+    return FollowedStore(held.identity, head, allow, synced_at_s)
 
 
 def touch(state_dir: Path) -> None:
@@ -110,10 +113,7 @@ def remember(
                 before = NOTHING
             if before.identity == identity and before.head.generation > head.generation:
                 return
-            aside = state_dir / f".writing-{_FILE}"
-            write_synced(aside, msgspec.json.encode(record))
-            aside.rename(state_dir / _FILE)
-            sync_folder(state_dir)
+            replace_synced(state_dir / _FILE, msgspec.json.encode(record))
 
 
 def last_good(
@@ -160,10 +160,7 @@ def keep_scope(state_dir: Path, head: ListHead) -> None:
             before = _kept_scope(state_dir, head.name)
             if before.scope == text or before.generation > head.generation:
                 return
-            aside = path.parent / ".writing-scope"
-            write_synced(aside, data)
-            aside.rename(path)
-            sync_folder(path.parent)
+            replace_synced(path, data)
 
 
 class _KeptScope(msgspec.Struct, frozen=True):
@@ -234,3 +231,86 @@ def record_anew(state_dir: Path, state: ListState) -> None:
     else:
         items.append(ChangeLogItem(head.generation, _MARK, "", head.chain))
     change_log.rewrite(snapshot_directory.list_folder(state_dir, head.name), items)
+
+
+Tell = Callable[[EventKind, str, str], None]
+
+
+class SnapshotWriter:
+    """Takes what there is to keep, and writes it in order from a thread while `run` runs."""
+
+    def __init__(self, state_dir: Path, tell: Tell) -> None:
+        self._state_dir = state_dir
+        self._tell = tell
+        self._work = asyncio.Event()
+        self._states: dict[str, ListState] = {}
+        self._steps: dict[str, list[Step]] = {}
+        self._known: tuple[str | None, AllowHead, Sequence[AllowEntry]] | None = None
+        self._agreed = False
+        self._gone: set[str] = set()
+
+    def steps(self, name: str, steps: Sequence[Step]) -> None:
+        """Write down steps of a list that went live."""
+        self._steps.setdefault(name, []).extend(steps)
+        self._work.set()
+
+    def anew(self, state: ListState) -> None:
+        """Begin the change log of a list again, which was read anew."""
+        self._states[state.head.name] = state
+        self._steps.pop(state.head.name, None)
+        self._work.set()
+
+    def gone(self, name: str) -> None:
+        """Forget a list that is no more."""
+        self._states.pop(name, None)
+        self._steps.pop(name, None)
+        self._gone.add(name)
+        self._work.set()
+
+    def allowlist(
+        self, identity: str | None, head: AllowHead, entries: Sequence[AllowEntry]
+    ) -> None:
+        """Write down the allowlist as it was read, and its list store."""
+        self._known = (identity, head, entries)
+        self._work.set()
+
+    def agreed(self) -> None:
+        """Note that all lists here agree with the list store's now."""
+        self._agreed = True
+        self._work.set()
+
+    async def run(self) -> None:
+        """Write until cancelled. A snapshot that cannot be written is reported once and not tried
+        again.
+        """
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            states, self._states = self._states, {}
+            steps, self._steps = self._steps, {}
+            known, self._known = self._known, None
+            agreed, self._agreed = self._agreed, False
+            gone, self._gone = self._gone, set()
+            try:
+                await asyncio.to_thread(self._write, states, steps, known, agreed, gone)
+            except SnapshotUnreadable as error:
+                self._tell(EventKind.STATE_DIR_FAILED, ALLOWLIST, str(error))
+
+    def _write(
+        self,
+        states: dict[str, ListState],
+        steps: dict[str, list[Step]],
+        known: tuple[str | None, AllowHead, Sequence[AllowEntry]] | None,
+        agreed: bool,
+        gone: set[str],
+    ) -> None:
+        for name in gone:
+            snapshot_directory.remove_list(self._state_dir, name)
+        if known is not None:
+            remember(self._state_dir, *known)
+        for state in states.values():
+            record_anew(self._state_dir, state)
+        for name, new in steps.items():
+            record(self._state_dir, name, new)
+        if agreed:
+            touch(self._state_dir)

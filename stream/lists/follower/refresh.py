@@ -26,12 +26,10 @@ from stream.core.model.errors import (
 from stream.core.model.trials import Trials
 from stream.core.policy.list_scope import NOTHING_KNOWN, Scope
 from stream.lists.follower import local_state
-from stream.lists.follower.follow_promotions import TrialsFollower
-from stream.lists.follower.installer import Installer
-from stream.lists.follower.list_events import Event, EventKind, OnEvent
-from stream.lists.follower.reload import RefreshSettings, Reloaded, SnapshotSettings, reload_list
-from stream.lists.follower.snapshot_writer import Keeper
-from stream.lists.follower.sync_state import ALLOWLIST, Found, ListPosition, SyncState
+from stream.lists.follower.follow_promotions import PromotionFollower
+from stream.lists.follower.installer import Installer, RefreshSettings, Reloaded, reload_list
+from stream.lists.follower.list_events import EventKind, ListEvent, OnEvent
+from stream.lists.follower.sync_state import ALLOWLIST, ListPosition, SyncResult, SyncState
 from stream.lists.store.heads import Heads
 from stream.lists.store.list_store import FIRST_ID, ListStore
 from stream.lists.store.store_codec import Followed, Op, Step, change_of, scope_of
@@ -62,10 +60,9 @@ class Refresher:
         self._clock = clock
         self._traces = traces
         self._sync = SyncState()
-        self._writer = Keeper(settings.state_dir, self._tell)
+        self._writer = local_state.SnapshotWriter(settings.state_dir, self._tell)
         self._installer = Installer(settings.state_dir)
-        self._trials = TrialsFollower(settings.register, settings.state_dir, self._tell)
-        self._place = SnapshotSettings(settings.state_dir, settings.keys, settings.generations_kept)
+        self._trials = PromotionFollower(settings.list_store, settings.state_dir, self._tell)
         self._identity: str | None = None
         self._position = FIRST_ID
         self._compared = False
@@ -76,7 +73,7 @@ class Refresher:
     # What others ask
 
     async def wait_loaded(self) -> None:
-        """Until calls may be decided: the lists are the list store's, or the last good ones.
+        """Wait until calls may be decided: the lists are the list store's, or the last good ones.
 
         A list store that holds no list counts. Without a list store and without a last good
         snapshot this waits on.
@@ -86,8 +83,8 @@ class Refresher:
     @property
     def lost(self) -> tuple[str, ...]:
         """The lists (the allowlist is "") that the list store knows less of than this worker."""
-        marks = self._sync
-        return tuple(sorted(marks.copy() if marks.foreign else marks.lost))
+        sync = self._sync
+        return tuple(sorted(sync.copy() if sync.foreign else sync.lost))
 
     @property
     def behind(self) -> tuple[str, ...]:
@@ -136,9 +133,9 @@ class Refresher:
         while True:
             try:
                 async with await ListStore.connect(
-                    settings.register, settings.changes_block_ms
-                ) as register:
-                    await self._serve(register, backoff)
+                    settings.list_store, settings.changes_block_ms
+                ) as store:
+                    await self._serve(store, backoff)
             except ListStoreUnsafe as error:
                 if starting:
                     raise
@@ -152,12 +149,12 @@ class Refresher:
                 self._loaded.set()  # what the snapshot directory gave has to do
             await asyncio.sleep(backoff.next_s())
 
-    async def _serve(self, register: ListStore, backoff: Backoff) -> None:
-        """One connection's life; ends with ListStoreDown."""
+    async def _serve(self, store: ListStore, backoff: Backoff) -> None:
+        """Follow the list store over one connection; ends with ListStoreDown."""
         # Before the first call: a list on trial must not block any.
         await self._trials.look()
         self._try(self._trials.current)
-        await self._reconcile(register)
+        await self._reconcile(store)
         if self._sync.foreign:
             self._loaded.set()  # of another list store: the local snapshots have to do
         self._tell(EventKind.REGISTER_UP, ALLOWLIST, f"list store {self._identity or 'empty'}")
@@ -165,8 +162,8 @@ class Refresher:
         tasks = [
             asyncio.create_task(job)
             for job in (
-                self._follow(register),
-                self._reload(register),
+                self._follow(store),
+                self._reload(store),
                 self._writer.run(),
                 self._trials.run(self._try),
             )
@@ -181,12 +178,12 @@ class Refresher:
             self._sync.break_off()
             self._waiting.clear()
 
-    async def _follow(self, register: ListStore) -> None:
+    async def _follow(self, store: ListStore) -> None:
         next_look = time.monotonic() + self._settings.reconcile_s
         while True:
-            self._take(await register.follow(self._position, self._settings.changes_block_ms))
+            self._take(await store.follow(self._position, self._settings.changes_block_ms))
             if time.monotonic() >= next_look:
-                await self._reconcile(register)
+                await self._reconcile(store)
                 next_look = time.monotonic() + self._settings.reconcile_s
 
     # Steps
@@ -225,21 +222,21 @@ class Refresher:
             self._stale.set()
 
     def _try(self, trials: Trials) -> None:
-        """Something was promoted or put back on trial."""
+        """Enforce promotions and demotions."""
         self.current = self.current.with_trials(trials)
 
     # Heads
 
-    async def _reconcile(self, register: ListStore) -> None:
+    async def _reconcile(self, store: ListStore) -> None:
         """Compare all heads with what is enforced here; whatever differs is read again."""
         before = self._sync.copy()
-        heads = await register.heads()
+        heads = await store.heads()
         if not self._is_ours(heads):
             return
         if not self._compared:
             self._position = heads.last_id
         while _place(self._position) < _place(heads.last_id):
-            read = await register.follow(self._position, 0)
+            read = await store.follow(self._position, 0)
             if read.last_id == self._position:
                 break  # the stream lost its end: the heads tell
             self._take(read)
@@ -284,20 +281,20 @@ class Refresher:
 
     # Reading again
 
-    async def _reload(self, register: ListStore) -> None:
+    async def _reload(self, store: ListStore) -> None:
         while True:
             await self._stale.wait()
             self._stale.clear()
             names = self._sync.begin()
             if ALLOWLIST in names:
-                await self._reload_allowlist(register)
-            await self._reload_lists(register, sorted(names - {ALLOWLIST}))
+                await self._reload_allowlist(store)
+            await self._reload_lists(store, sorted(names - {ALLOWLIST}))
             if not self._sync.stale and not self._sync.foreign:
                 self._loaded.set()
 
-    async def _reload_allowlist(self, register: ListStore) -> None:
+    async def _reload_allowlist(self, store: ListStore) -> None:
         try:
-            head, entries = await register.allow_all()
+            head, entries = await store.allow_all()
         except SnapshotUnreadable as error:
             self._refused(ALLOWLIST, error)
             return
@@ -309,7 +306,7 @@ class Refresher:
         self.current = self.current.with_allow(Allowlist.of(entries))
         self._writer.allowlist(self._identity, head, entries)
 
-    async def _reload_lists(self, register: ListStore, names: Sequence[str]) -> None:
+    async def _reload_lists(self, store: ListStore, names: Sequence[str]) -> None:
         """Read lists again. At the start all go live together: one table is made of all of them."""
         self._waiting.update((name, []) for name in names)
         read: list[Reloaded] = []
@@ -318,9 +315,9 @@ class Refresher:
             held = next((live.snapshot for live in self.current.lists if live.name == name), None)
             known = self._sync.get(name)
             try:
-                got = await reload_list(register, name, held, self._place, self._now())
+                got = await reload_list(store, name, held, self._settings, self._now())
             except ListUnknown:
-                await self._drop(register, name)
+                await self._drop(store, name)
                 continue
             except SnapshotUnreadable as error:
                 self._refused(name, error)
@@ -336,12 +333,12 @@ class Refresher:
         for name in names:
             self._waiting.pop(name, None)
 
-    async def _drop(self, register: ListStore, name: str) -> None:
+    async def _drop(self, store: ListStore, name: str) -> None:
         """Stop enforcing a list that a person deleted. A list that is missing otherwise is lost
         data.
         """
         known = self._sync.get(name)
-        if known is not None and (await register.heads()).deleted.get(name, -1) < known.generation:
+        if known is not None and (await store.heads()).deleted.get(name, -1) < known.generation:
             self._sync.fail(name)  # the next comparison finds it lost
             return
         try:
@@ -391,9 +388,9 @@ class Refresher:
         return int(self._clock())
 
     def _tell(self, kind: EventKind, name: str, detail: str) -> None:
-        self._on_event(Event(kind, name, detail))
+        self._on_event(ListEvent(kind, name, detail))
 
-    def _tell_all(self, name: str, found: Found) -> None:
+    def _tell_all(self, name: str, found: SyncResult) -> None:
         for kind, detail in found.kinds:
             self._tell(kind, name, detail)
 

@@ -19,11 +19,11 @@ from stream.lists.follower.local_state import LocalList
 from stream.lists.snapshot.build import with_changes
 from stream.lists.store.heads import By, Heads, ListHead, no_progress
 from stream.lists.store.list_store import ListStore
-from stream.lists.store.rewrite import Draft, Origin, Rebased, Stage, rewrite_once
+from stream.lists.store.rewrite import BaseOrigin, Draft, Rebased, Stage, rewrite_once
 from stream.lists.store.store_codec import Step, change_of
 
 
-class Standing(Enum):
+class RepairStatus(Enum):
     """The relation of a list here to the list store's; the value says what to do."""
 
     AGREES = "the list store has what is known here: there is nothing to do"
@@ -57,12 +57,17 @@ class Standing(Enum):
     @property
     def mendable(self) -> bool:
         """True if putting back what is known here helps."""
-        return self in {Standing.WENT_BACK, Standing.FORKED, Standing.GONE, Standing.EMPTIED}
+        return self in {
+            RepairStatus.WENT_BACK,
+            RepairStatus.FORKED,
+            RepairStatus.GONE,
+            RepairStatus.EMPTIED,
+        }
 
     @property
     def wrong(self) -> bool:
         """True if an operator has to act."""
-        return self.mendable or self in {Standing.OTHER, Standing.UNTOLD}
+        return self.mendable or self in {RepairStatus.OTHER, RepairStatus.UNTOLD}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +79,7 @@ class Diagnosis:
     """
 
     name: str
-    standing: Standing
+    standing: RepairStatus
     held: LocalList | None
     head: ListHead | None
     since: tuple[Step, ...] | None
@@ -98,32 +103,32 @@ def diagnose(
     """
     head = heads.lists.get(name)
 
-    def found(standing: Standing, since: tuple[Step, ...] | None = None) -> Diagnosis:
+    def found(standing: RepairStatus, since: tuple[Step, ...] | None = None) -> Diagnosis:
         return Diagnosis(name, standing, held, head, since, identity)
 
     if held is None:
-        return found(Standing.UNKNOWN_HERE)
+        return found(RepairStatus.UNKNOWN_HERE)
     if heads.identity is None:
-        return found(Standing.EMPTIED, ())
+        return found(RepairStatus.EMPTIED, ())
     if identity not in (None, heads.identity):
-        return found(Standing.OTHER)
+        return found(RepairStatus.OTHER)
     if head is None:
-        return found(Standing.GONE, ())
+        return found(RepairStatus.GONE, ())
     mark = held.mark
     if (head.generation, head.chain) == (mark.generation, mark.chain):
-        return found(Standing.AGREES)
+        return found(RepairStatus.AGREES)
     if head.generation > mark.generation:
         if same_base and mark.generation == _base_of(held):
-            return found(Standing.AHEAD)
+            return found(RepairStatus.AHEAD)
         there = next((s for s in steps if s.generation == mark.generation), None)
         if there is None or not mark.chain:
-            return found(Standing.UNTOLD)
+            return found(RepairStatus.UNTOLD)
         if there.chain == mark.chain:
-            return found(Standing.AHEAD)
-        return found(Standing.FORKED, _since(chains, head, steps))
+            return found(RepairStatus.AHEAD)
+        return found(RepairStatus.FORKED, _since(chains, head, steps))
     since = _since(chains, head, steps)
     forked = head.generation == mark.generation or bool(since)
-    return found(Standing.FORKED if forked else Standing.WENT_BACK, since)
+    return found(RepairStatus.FORKED if forked else RepairStatus.WENT_BACK, since)
 
 
 def _base_of(held: LocalList) -> int:
@@ -144,7 +149,7 @@ def _since(
 
 
 async def look(
-    register: ListStore, name: str, state_dir: Path, keys: Mapping[str, bytes]
+    store: ListStore, name: str, state_dir: Path, keys: Mapping[str, bytes]
 ) -> Diagnosis:
     """Compare the list here with the list store's. Raises ListStoreDown, SnapshotUnreadable. Blocks
     too.
@@ -155,29 +160,24 @@ async def look(
     if held is not None:
         items = change_log.replay(snapshot_directory.list_folder(state_dir, name), -1).items
         chains = {item.generation: item.chain for item in items if item.chain}
-    heads = await register.heads()
-    steps = await register.annals.steps(name) if name in heads.lists else []
-    same = held is not None and await _has_base_of(register, name, held)
+    heads = await store.heads()
+    steps = await store.past.steps(name) if name in heads.lists else []
+    same = held is not None and await _has_base_of(store, name, held)
     return diagnose(name, held, known.identity, chains, heads, steps, same_base=same)
 
 
-async def _has_base_of(register: ListStore, name: str, held: LocalList) -> bool:
+async def _has_base_of(store: ListStore, name: str, held: LocalList) -> bool:
     if held.live.snapshot is None:
         return False
     try:
-        there = await register.manifest(name, _base_of(held))
+        there = await store.manifest(name, _base_of(held))
     except SnapshotUnreadable:
         return False
     return decode_manifest(there) == held.live.snapshot.manifest
 
 
 async def put_back(
-    register: ListStore,
-    found: Diagnosis,
-    key: bytes,
-    by: By,
-    now_s: int,
-    stage: Stage = no_progress,
+    store: ListStore, found: Diagnosis, key: bytes, by: By, now_s: int, stage: Stage = no_progress
 ) -> Rebased:
     """Make the list what is known here, as a generation above all that here and there are known.
 
@@ -191,9 +191,9 @@ async def put_back(
     if snapshot is None or snapshot.columns is None:
         raise SnapshotUnreadable(f"{found.name}: its entries are not known here, only its filter")
     if found.identity is not None:
-        await register.adopt(found.identity)
+        await store.adopt(found.identity)
     if found.head is None:
-        await register.create(found.name, snapshot.manifest.circle, by, again=True)
+        await store.create(found.name, snapshot.manifest.circle, by, again=True)
     columns, overlay = snapshot.columns, held.live.overlay
     since = [c for s in found.since or () if (c := change_of(s.op, s.payload)) is not None]
 
@@ -203,8 +203,8 @@ async def put_back(
 
     theirs = found.head.generation if found.head else 0
     floor = max(held.mark.generation, theirs)
-    origin = Origin("repair", by, of=held.mark.generation, floor=floor)
-    return await rewrite_once(register, found.name, key, origin, as_known, now_s, stage)
+    origin = BaseOrigin("repair", by, of=held.mark.generation, floor=floor)
+    return await rewrite_once(store, found.name, key, origin, as_known, now_s, stage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,11 +228,14 @@ class AllowLoss:
         return self.there < self.here
 
 
-async def allowlist_loss(register: ListStore, state_dir: Path) -> AllowLoss:
-    """Compare the two allowlists. Raises ListStoreDown, SnapshotUnreadable."""
+async def allowlist_loss(store: ListStore, state_dir: Path) -> AllowLoss:
+    """Compare the allowlist here with the list store's.
+
+    Raises ListStoreDown, SnapshotUnreadable.
+    """
     known = local_state.known(state_dir)
-    heads = await register.heads()
-    head, entries = await register.allow_all()
+    heads = await store.heads()
+    head, entries = await store.allow_all()
     here = {entry.text: entry for entry in known.allow.entries()}
     there = {entry.text: entry for entry in entries}
     since = {text for text, e in there.items() if e.added_at_s > known.synced_at_s}
@@ -244,7 +247,7 @@ async def allowlist_loss(register: ListStore, state_dir: Path) -> AllowLoss:
     )
 
 
-async def put_back_allowlist(register: ListStore, loss: AllowLoss, by: By) -> None:
+async def put_back_allowlist(store: ListStore, loss: AllowLoss, by: By) -> None:
     """Make the list store's allowlist what is known here, with what was made there since.
 
     Workers take it over at its last step, whole. Raises ChangeConflict where nothing was lost.
@@ -253,7 +256,7 @@ async def put_back_allowlist(register: ListStore, loss: AllowLoss, by: By) -> No
         why = "this Redis is another list store" if loss.other else "it lost nothing"
         raise ChangeConflict(f"the allowlist was not changed: {why}")
     if loss.identity is not None:
-        await register.adopt(loss.identity)
-    await register.allow_add(loss.missing, by)
-    await register.allow_remove(loss.gone, by)
-    await register.allow_pass(loss.here, by)
+        await store.adopt(loss.identity)
+    await store.allow_add(loss.missing, by)
+    await store.allow_remove(loss.gone, by)
+    await store.allow_pass(loss.here, by)

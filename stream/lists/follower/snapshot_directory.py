@@ -66,7 +66,7 @@ def write_snapshot(
     manifest = decode_manifest(parts.get(MANIFEST_PART, b""))
     folder = list_folder(state_dir, manifest.list_name)
     target = folder / f"{manifest.generation:012d}"
-    with named_faults("shelf"):
+    with named_faults("snapshot directory"):
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder / _LOCK):
             _remove_unfinished(folder)
@@ -126,7 +126,7 @@ def remove_list(state_dir: Path, list_name: str) -> None:
     """Take a list that is no more from the snapshot directory."""
     folder = list_folder(state_dir, list_name)
     if folder.is_dir():
-        with named_faults("shelf"), locked(folder / _LOCK):
+        with named_faults("snapshot directory"), locked(folder / _LOCK):
             shutil.rmtree(folder)
 
 
@@ -153,7 +153,7 @@ def _newest(
 
 
 def _refusal(place: Path, manifest: bytes, key: bytes) -> str | None:
-    """Why the snapshot in `place` is not a good one with exactly this manifest; None: it is."""
+    """Return what is wrong with the snapshot in `place`; None: it is good and has this manifest."""
     try:
         circle = decode_manifest(manifest).circle
         open_snapshot(place, keys={circle: key})

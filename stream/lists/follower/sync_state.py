@@ -24,7 +24,7 @@ class ListPosition:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SyncResult:
     """The result of a step or a head for one list. `fresh` are the new steps."""
 
     fresh: Sequence[Step] = ()
@@ -51,13 +51,13 @@ class SyncState:
         return self._positions.get(name)
 
     def known(self, name: str, mark: ListPosition) -> None:
-        """A list was read: it is known so far, and trusted."""
+        """Trust a list that was read, from its position on."""
         self._positions[name] = mark
         self.reading.discard(name)
         self.unread.discard(name)
 
     def forget(self, name: str) -> None:
-        """A list is no more."""
+        """Forget a list that is no more."""
         self._positions.pop(name, None)
         for names in (self.stale, self.reading, self.failed, self.lost):
             names.discard(name)
@@ -74,27 +74,27 @@ class SyncState:
         return names
 
     def fail(self, name: str) -> None:
-        """Reading a list failed; the next comparison has it tried again."""
+        """Note that reading a list failed; the next comparison has it tried again."""
         self.reading.discard(name)
         self.failed.add(name)
         self.unread.add(name)
 
     def break_off(self) -> None:
-        """The connection broke: what was being read has to be read again."""
+        """Mark what was being read as stale: the connection broke."""
         self.stale |= self.reading
         self.reading.clear()
 
-    def take(self, name: str, steps: Sequence[Step]) -> Found:
+    def take(self, name: str, steps: Sequence[Step]) -> SyncResult:
         """Go on by steps of one list, in the order of the stream; older ones are passed over.
 
         Every newer step is fresh and counts at once; the mark moves only along an unbroken chain.
         """
         mark = self._positions.get(name)
         if self.foreign:
-            return Found()
+            return SyncResult()
         if mark is None:
             self.stale.add(name)
-            return Found()
+            return SyncResult()
         fresh, kinds = [], []
         for step in steps:
             if step.generation <= mark.generation:
@@ -113,7 +113,7 @@ class SyncState:
             mark = self._positions[name] = ListPosition(step.generation, step.chain)
             if step.op in {Op.BASE, Op.DELETE} or name == ALLOWLIST:
                 self.stale.add(name)
-        return Found(fresh, tuple(kinds))
+        return SyncResult(fresh, tuple(kinds))
 
     def compare(
         self,
@@ -122,14 +122,14 @@ class SyncState:
         deleted: Mapping[str, int] | None = None,
         *,
         anew: bool,
-    ) -> dict[str, Found]:
+    ) -> dict[str, SyncResult]:
         """Compare the list store's heads with our positions.
 
         `standing` was read after `before` was copied, and all steps up to it were taken since.
         `deleted`: the last generation of each deleted list; those are to be read
         again, too, and are not found. `again`: trust nothing, read all lists again.
         """
-        found: dict[str, Found] = {}
+        found: dict[str, SyncResult] = {}
         self.unread &= standing.keys()  # one that could never be read may be gone since
         for name, mark in before.items():
             head = standing.get(name)
@@ -142,19 +142,19 @@ class SyncState:
                 self.stale.discard(name)
                 has = f"generation {head.generation}" if head else "no such list"
                 text = f"the list store has {has}, here is {mark.generation}{_what_to_do(name)}"
-                found[name] = Found(kinds=((EventKind.REGISTER_LOST, text),))
+                found[name] = SyncResult(kinds=((EventKind.REGISTER_LOST, text),))
         for name, head in standing.items():
             wrong = self._differs(name, head, anew=anew or name in self.failed)
             if wrong is not None:
                 self.stale.add(name)
                 self.failed.discard(name)
-                found[name] = Found(kinds=wrong)
+                found[name] = SyncResult(kinds=wrong)
         return found
 
     def _differs(
         self, name: str, head: ListPosition, *, anew: bool
     ) -> tuple[tuple[EventKind, str], ...] | None:
-        """Why a list is to be read again, with what there is to tell; None: it is not."""
+        """Return the events of a list that is to be read again; None: it is not."""
         mark = self._positions.get(name)
         if name in self.lost:
             if mark is not None and head.generation > mark.generation:

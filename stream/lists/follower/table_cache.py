@@ -26,13 +26,7 @@ import numpy as np
 from stream.core.filters.sliced_table import STRETCH, TableSpec, exchanged, turned
 from stream.core.filters.snapshot import FILTER_PART, Snapshot
 from stream.core.kernels.reference import Table
-from stream.lists.snapshot.durable_files import (
-    locked,
-    named_faults,
-    sync_folder,
-    write_synced,
-    written,
-)
+from stream.lists.snapshot.durable_files import locked, named_faults, replace_synced, written
 
 TABLES_KEPT = 2
 """The live table, and the one before it, from which the next is made."""
@@ -66,9 +60,7 @@ def table_for(state_dir: Path, snapshots: Sequence[Snapshot]) -> Table:
                 written = _make(path, spec, snapshots, filters)
                 names = tuple(snapshot.manifest.list_name for snapshot in snapshots)
                 label = _Label(names, tuple(filters), spec.dtype.str, written)
-                write_synced(folder / f"{_ASIDE}label", msgspec.json.encode(label))
-                (folder / f"{_ASIDE}label").rename(label_path)
-                sync_folder(folder)
+                replace_synced(label_path, msgspec.json.encode(label))
             label_path.touch()  # the order of use, for the next line
             _remove_old(folder)
             # As a plain array over the map: indexing a np.memmap costs a Python call each time.

@@ -156,7 +156,7 @@ def verify_parts(parts: Parts, key: bytes, progress: Progress = nobody) -> Build
 
 
 def verify_snapshot(snapshot: Snapshot, key: bytes, progress: Progress = nobody) -> BuildReport:
-    """`verify_parts` for a snapshot that was opened, its bytes already checked."""
+    """Prove a snapshot that was opened, its bytes already checked."""
     held, columns = snapshot.filter, snapshot.columns
     verified = 0
     for digests in _digests(columns, key, progress) if columns is not None else ():
@@ -212,7 +212,7 @@ def _false_positives(held: Filter, key: bytes) -> int:
 
 
 def _at_most(tried: int, rate: float) -> float:
-    """Hits that a filter with that rate may have in a sample: six standard deviations more."""
+    """Return the hits allowed in a sample at that rate: six standard deviations more."""
     return tried * rate + 6 * math.sqrt(tried * rate) + 6
 
 
@@ -370,7 +370,7 @@ def _digests(columns: Columns, key: bytes, progress: Progress) -> Iterator[Diges
 
 
 def _numbers_of_countries(seed: int) -> Iterator[tuple[int, int, NDArray[np.bytes_]]]:
-    """Random numbers of each country code and length; the code, all digits, the numbers (S16).
+    """Yield each country's code, a length in digits, and random numbers of it (S16).
 
     Only of plans with room for 10^8 numbers: a list may well hold a good part of a small island's.
     """

@@ -49,6 +49,18 @@ def write_synced(path: Path, data: bytes | memoryview) -> None:
         os.fsync(file.fileno())
 
 
+def replace_synced(path: Path, data: bytes) -> None:
+    """Put `data` in the place of a file, on the disk when this returns.
+
+    A reader sees the old file or the new one, whole. Hold the folder's lock: the name of the file
+    that is written beside it is the same for everybody.
+    """
+    aside = path.with_name(f".writing-{path.name}")
+    write_synced(aside, data)
+    aside.rename(path)
+    sync_folder(path.parent)
+
+
 def written(path: Path) -> int:
     """Return a descriptor of an empty file to write, private to its owner, or of what takes its
     place.

@@ -1,9 +1,11 @@
-"""One set of reports over another. Pure.
+"""Sets of reports as columns: one over another, without some, compared. Pure.
 
-A report is known by its number and its source's name, whatever the names' places in two tables are.
+A report is known by its number's fingerprint and its source's name, whatever the names' places in
+two tables are: one that another source makes of the same number is another report.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,12 +17,12 @@ from stream.core.model.errors import SnapshotUnreadable
 
 
 def empty_columns() -> Columns:
-    """No entries."""
+    """Return columns without entries."""
     return Columns(**{c.name: np.empty(0, c.dtype) for c in COLUMNS}, sources=())
 
 
 def merged(old: Columns, new: Columns) -> Columns:
-    """`old` with the reports of `new`; of one that both hold, `new` says what is true.
+    """Return `old` with the reports of `new`; of one that both hold, `new` counts.
 
     Raises SnapshotUnreadable where that is more sources than a list can have.
     """
@@ -42,7 +44,7 @@ def merged(old: Columns, new: Columns) -> Columns:
 
 
 def replaced(old: Columns, new: Columns, owns: Callable[[str], bool]) -> Columns:
-    """`old` less the reports whose source is owned (by its name), and the reports of `new`.
+    """Return `old` less the reports whose source is owned (by its name), with those of `new`.
 
     So a feed's new version takes the place of its last one, and what others report stays. Raises
     SnapshotUnreadable as `merged` does.
@@ -52,7 +54,7 @@ def replaced(old: Columns, new: Columns, owns: Callable[[str], bool]) -> Columns
 
 
 def without(columns: Columns, fingerprints: NDArray[np.uint64]) -> Columns:
-    """`columns` less all reports of the numbers with `fingerprints`."""
+    """Return `columns` less all reports of the numbers with `fingerprints`."""
     first = np.searchsorted(columns.fingerprint, fingerprints, "left")
     counts = np.searchsorted(columns.fingerprint, fingerprints, "right") - first
     kept = np.ones(len(columns), np.bool_)
@@ -126,3 +128,51 @@ def _needed(
     moved = np.zeros(len(sources) or 1, np.uint16)
     moved[places] = np.arange(len(places))
     return moved[source], tuple(sources[place] for place in places.tolist())
+
+
+_SAID = ("number", "reported_at", "expires_at", "category", "confidence")
+"""Columns in which two reports of one number and source can differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class VersionDiff:
+    """Two versions, and the rows in them that differ; `changed` are pairs (old row, new row)."""
+
+    old: Columns
+    new: Columns
+    added: NDArray[np.int64]
+    removed: NDArray[np.int64]
+    changed: tuple[NDArray[np.int64], NDArray[np.int64]]
+
+    def __len__(self) -> int:
+        return len(self.added) + len(self.removed) + len(self.changed[0])
+
+
+def difference(old: Columns, new: Columns) -> VersionDiff:
+    """Return what was added, removed and changed between `old` and `new`."""
+    places = {name: i for i, name in enumerate(sorted({*old.sources, *new.sources}))}
+    fingerprint = np.concatenate([old.fingerprint, new.fingerprint])
+    source = np.concatenate([_moved(old, places), _moved(new, places)])
+    # Equal reports become neighbours, the old one first since the sort is stable.
+    order = np.lexsort((source, fingerprint))
+    fingerprint, source = fingerprint[order], source[order]
+    both = np.zeros(len(order), np.bool_)
+    if len(order):
+        both[:-1] = (fingerprint[1:] == fingerprint[:-1]) & (source[1:] == source[:-1])
+    first, second = order[both], order[np.roll(both, 1)] - len(old)
+    alone = order[~(both | np.roll(both, 1))]
+    other = np.zeros(len(first), np.bool_)
+    for name in _SAID:
+        other |= getattr(old, name)[first] != getattr(new, name)[second]
+    return VersionDiff(
+        old,
+        new,
+        added=alone[alone >= len(old)] - len(old),
+        removed=alone[alone < len(old)],
+        changed=(first[other], second[other]),
+    )
+
+
+def _moved(columns: Columns, places: dict[str, int]) -> NDArray[np.int64]:
+    table = np.array([places[name] for name in columns.sources] or [0], np.int64)
+    return table[columns.source]

@@ -31,7 +31,7 @@ class Latest(msgspec.Struct, frozen=True, kw_only=True):
     beginning for changes. `numbers` are on the list, `rows` of them changed since `whole`.
     `made_at_s`: when its owner last had something to say. `changed_at_ms`: when each of `changes`
     was published, the oldest of it where several were put together; 0 or absent: not known.
-    `register` and `chain` are for the owner alone: which register it came from, and that list's
+    `register` and `chain` are for the owner alone: which list store it came from, and that list's
     chain at `generation` ("": not known).
     """
 

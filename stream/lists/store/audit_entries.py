@@ -91,7 +91,7 @@ def hash_of(before: bytes, fields: Mapping[bytes, bytes]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class AuditFault:
     """Something that is wrong with the audit: at which entry (its number, or its id), and what."""
 
     where: str
@@ -109,7 +109,7 @@ class Verification:
     head: AuditHead
     kept_max: int
     noted: str = ""
-    troubles: list[Trouble] = field(default_factory=list)
+    troubles: list[AuditFault] = field(default_factory=list)
     first: int = 0
     last: int = 0
     unchained: int = 0
@@ -123,7 +123,7 @@ class Verification:
         return self.first > 1 and self.last - self.first + 1 >= self.kept_max
 
     def take(self, identity: str, fields: Mapping[bytes, bytes]) -> None:
-        """The next entry."""
+        """Check the next entry."""
         # Millions of entries: only what the chain needs is looked at.
         text = fields.get(b"number", b"")
         number = int(text) if text.isdigit() else 0
@@ -152,7 +152,7 @@ class Verification:
             self.noted_at = number
 
     def finish(self) -> None:
-        """After the newest: the ends."""
+        """Check the ends, after the newest entry."""
         head = self.head
         if self.first > 1 and not self.cut_off:
             self._wrong(
@@ -176,7 +176,7 @@ class Verification:
             )
 
     def _wrong(self, where: str, what: str) -> None:
-        self.troubles.append(Trouble(where, what))
+        self.troubles.append(AuditFault(where, what))
 
 
 def _missing(before: int, after: int) -> str:

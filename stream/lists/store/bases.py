@@ -46,7 +46,7 @@ TYPES = {column.name: column.dtype for column in COLUMNS}
 _SECTION = struct.Struct("<I")
 
 
-class Layout(msgspec.Struct, frozen=True):
+class BaseLayout(msgspec.Struct, frozen=True):
     """The place of a base's parts: blobs `0 .. len(firsts) - 1` are blocks, then the pieces.
 
     `firsts` are the first fingerprints (hex) of the blocks; `pieces` the other parts' names, each
@@ -79,7 +79,7 @@ class Layout(msgspec.Struct, frozen=True):
 class Packed:
     """A base as it is written: its layout, and its blobs one at a time, to bound memory."""
 
-    layout: Layout
+    layout: BaseLayout
     parts: Mapping[str, bytes]
 
     def blobs(self) -> Iterator[bytes]:
@@ -99,7 +99,7 @@ def pack(parts: Mapping[str, bytes], block_rows: int = BLOCK_ROWS) -> Packed:
     """Lay out `parts` of a snapshot for the list store; the manifest lies elsewhere."""
     fingerprints = np.frombuffer(parts.get(FINGERPRINT, b""), "<u8")
     rest = sorted(name for name in parts if name not in TYPES and name != MANIFEST_PART)
-    layout = Layout(
+    layout = BaseLayout(
         rows=len(fingerprints),
         block_rows=block_rows,
         firsts=tuple(f"{int(first):016x}" for first in fingerprints[::block_rows]),
@@ -115,7 +115,7 @@ class Unpacking:
     Raises SnapshotUnreadable when a blob is not what the layout says.
     """
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: BaseLayout) -> None:
         self._layout = layout
         # Sizes come from the list store: nothing may be larger than a list can be.
         if any(not 0 <= size <= 16 << 30 for size in layout.sizes.values()):
@@ -127,7 +127,7 @@ class Unpacking:
         self._taken = 0
 
     def take(self, blob: bytes) -> None:
-        """The next blob."""
+        """Take the next blob."""
         if self._taken >= len(self._targets):
             raise SnapshotUnreadable("more blobs than the layout names")
         name = self._targets[self._taken]
@@ -151,7 +151,7 @@ class Unpacking:
 
 
 def pack_block(columns: Mapping[str, NDArray[Any]]) -> bytes:
-    """One block: for each of `COLUMNS` its compressed length (u32) and its compressed planes."""
+    """Return a block: for each of `COLUMNS` its compressed length (u32) and compressed planes."""
     sections = []
     for name, dtype in TYPES.items():
         values = columns[name]
@@ -165,7 +165,7 @@ def pack_block(columns: Mapping[str, NDArray[Any]]) -> bytes:
 
 
 def first_bytes(block_rows: int) -> int:
-    """So many bytes of a block surely hold its fingerprints: zstd adds 1 in 256 at most."""
+    """Return the bytes of a block that surely hold its fingerprints: zstd adds 1 in 256 at most."""
     size = block_rows * TYPES[FINGERPRINT].itemsize
     return _SECTION.size + size + size // 256 + 64
 
@@ -282,7 +282,7 @@ async def manifest(redis: Redis, name: str, generation: int) -> bytes:
 
 
 async def size(redis: Redis, name: str, generation: int) -> int:
-    """Bytes of Redis' memory that the base of `generation` (0: none) takes."""
+    """Return the bytes of Redis' memory that the base of `generation` (0: none) takes."""
     if not generation:
         return 0
     key = redis_keys.base(name, generation)
@@ -319,7 +319,7 @@ async def write(
             raise ListStoreLost(f"{key} reads back otherwise than it was written")
 
 
-async def _head(redis: Redis, name: str, generation: int) -> tuple[bytes, Layout]:
+async def _head(redis: Redis, name: str, generation: int) -> tuple[bytes, BaseLayout]:
     with renamed(f"reading the base of {name}"):
         fields: list[Any] = await redis.hmget(
             redis_keys.base(name, generation), ["manifest", "layout"]
@@ -328,6 +328,6 @@ async def _head(redis: Redis, name: str, generation: int) -> tuple[bytes, Layout
     if manifest is None or layout is None:
         raise SnapshotUnreadable(f"{name}: base {generation} is not in the list store")
     try:
-        return manifest, msgspec.json.decode(layout, type=Layout)
+        return manifest, msgspec.json.decode(layout, type=BaseLayout)
     except UNREADABLE as error:
         raise SnapshotUnreadable(f"{name}: layout of base {generation}: {error}") from error

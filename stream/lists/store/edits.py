@@ -18,7 +18,7 @@ from stream.core.model.entry import Entry
 from stream.core.model.errors import ChangeConflict, ListUnknown, SnapshotUnreadable
 from stream.core.numbers.number import masked
 from stream.lists.store import bases, list_lua, redis_keys
-from stream.lists.store.heads import By, Changed, Outcome, Removal, Retraction, unknown
+from stream.lists.store.heads import By, EditOutcome, EditResult, Removal, Retraction, unknown
 from stream.lists.store.redis_client import renamed
 from stream.lists.store.store_codec import Op, entries_json, hex_of, numbered_of, removal_json
 from stream.ops.skipped_records import Place, Skipped, skip
@@ -37,14 +37,6 @@ Edit = Entry | Retraction | Removal
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """The numbers of steps and audit entries kept."""
-
-    changes: int
-    audit: int
-
-
-@dataclass(frozen=True, slots=True)
 class _NumberState:
     """A number before an edit: its reports, the generation that made them so (0: the base)."""
 
@@ -59,21 +51,24 @@ class _Head(NamedTuple):
 
 
 class Editor:
-    """Makes edits with the script `change` of the list store at `redis`."""
+    """Makes edits with the script `change` of the list store at `redis`.
 
-    def __init__(self, redis: Redis, change: AsyncScript, limits: Limits) -> None:
+    `limits` are the numbers of steps and audit entries kept.
+    """
+
+    def __init__(self, redis: Redis, change: AsyncScript, limits: tuple[int, int]) -> None:
         self._redis = redis
         self._change = change
         self._limits = limits
 
-    async def edit(self, name: str, edits: Sequence[Edit], by: By) -> Changed:
+    async def edit(self, name: str, edits: Sequence[Edit], by: By) -> EditResult:
         """Return every edit by a script of its own, many to a round trip; those of a number in
         order.
 
         Raises ListStoreDown, ListUnknown; and ChangeConflict where others change the same numbers
         without a pause, after a part of the edits was made.
         """
-        outcomes: dict[int, Outcome] = {}
+        outcomes: dict[int, EditOutcome] = {}
         pending = list(range(len(edits)))
         known: dict[int, _NumberState] = {}
         generation = base = moved = 0
@@ -85,7 +80,7 @@ class Editor:
                 known |= found
             part = _part(edits, pending)
             made = {at: after(edits[at], known[edits[at].fingerprint].reports) for at in part}
-            outcomes |= {at: Outcome.ABSENT for at, reports in made.items() if reports is None}
+            outcomes |= {at: EditOutcome.ABSENT for at, reports in made.items() if reports is None}
             sent = {at: reports for at, reports in made.items() if reports is not None}
             for at, answer in (await self._send(name, edits, sent, known, base, by)).items():
                 fingerprint = edits[at].fingerprint
@@ -104,7 +99,7 @@ class Editor:
                     f"{name} is changed by others without a pause: {len(outcomes)} of {len(edits)}"
                     " edits were made; give the rest again when they are done"
                 )
-        return Changed(generation, tuple(outcomes[at] for at in range(len(edits))))
+        return EditResult(generation, tuple(outcomes[at] for at in range(len(edits))))
 
     async def reports(self, name: str, fingerprints: Sequence[int]) -> dict[int, tuple[Entry, ...]]:
         """Return all reports of each number as they are now; () where there is none."""
@@ -177,7 +172,7 @@ class Editor:
                             *(int(state.in_base), base),
                             _ANY if blind else state.generation,
                             *(by.actor, by.reason, masked(edit.number or "")),
-                            *(self._limits.changes, self._limits.audit),
+                            *self._limits,
                         ],
                         client=pipe,
                     )
@@ -237,9 +232,9 @@ def _payload(edit: Edit, reports: tuple[Entry, ...]) -> bytes:
     return entries_json(reports) if reports else removal_json(edit.fingerprint, edit.number)
 
 
-def _outcome(answer: list[int], reports: tuple[Entry, ...]) -> Outcome:
+def _outcome(answer: list[int], reports: tuple[Entry, ...]) -> EditOutcome:
     if answer[0] == 0:
-        return Outcome.ABSENT
+        return EditOutcome.ABSENT
     if not reports:
-        return Outcome.REMOVED
-    return Outcome.UPDATED if answer[2] else Outcome.ADDED
+        return EditOutcome.REMOVED
+    return EditOutcome.UPDATED if answer[2] else EditOutcome.ADDED

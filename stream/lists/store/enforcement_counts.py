@@ -36,7 +36,7 @@ SEEN: Final = 65_536
 after a crash what it had not committed, which is at most a second's calls."""
 
 
-class Progress(NamedTuple):
+class CountPosition(NamedTuple):
     """The position in a partition: the next offset, and the next place in the ring of ids.
 
     `offset` None: nothing of it was counted yet.
@@ -55,7 +55,7 @@ class Cell(NamedTuple):
 
 
 @dataclass(slots=True)
-class Batch:
+class DecisionCounts:
     """Counts of some decisions. `ids` of those counted, 8 bytes each; `numbers` by fingerprint;
     `stopped`: time of the first blocked or flagged call of each number of a list, ms.
     """
@@ -67,7 +67,7 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class DayCounts:
     """Counts of a list on a day; the `..._steps` are counts by step of `core.model.delays`.
 
     `peaks`: the greatest of `in_force` and `first` (ms) and `stale` (s). `followed`: a feed of ours
@@ -83,11 +83,11 @@ class Figures:
     counted: bool
 
     def in_force(self, target_s: int | None) -> Delays | None:
-        """From the owner's publication until it was live here."""
+        """Return the delays from the owner's publication until it was live here."""
         return Delays.counted(self.in_force_steps, self.peaks.get("in_force", 0) / 1000, target_s)
 
     def first_stopped(self) -> Delays | None:
-        """From the owner's publication to the first call stopped."""
+        """Return the delays from the owner's publication to the first call stopped."""
         return Delays.counted(self.first_steps, self.peaks.get("first", 0) / 1000, None)
 
     def versions(self) -> Versions | None:
@@ -119,7 +119,7 @@ def day_of(at_ms: int) -> date:
 
 
 def note_verdict(pipe: Pipeline, list_name: str, feed: str, verdict: str, at_ms: int) -> None:
-    """A version of the feed was accepted, held or refused."""
+    """Count a version of the feed as accepted, held or refused."""
     day = redis_keys.enforced_day(list_name, day_of(at_ms))
     pipe.hincrby(day, f"versions:{verdict}", 1)
     pipe.expire(day, COUNTS_S)
@@ -153,7 +153,7 @@ def note_effect(pipe: Pipeline, list_name: str, effect: Effect) -> None:
 def note_delays(
     pipe: Pipeline, list_name: str, day: date, what: str, delays_ms: Iterable[int]
 ) -> None:
-    """Delays of one kind, `in_force` or `first`, of one day."""
+    """Count delays of one kind, `in_force` or `first`, of one day."""
     held = [max(delay, 0) for delay in delays_ms]
     if not held:
         return
@@ -165,7 +165,7 @@ def note_delays(
 
 
 def note_peak(pipe: Pipeline, list_name: str, day: date, what: str, value: int) -> None:
-    """Something that is only kept if it is the greatest of the day."""
+    """Keep a value if it is the greatest of the day."""
     peaks = redis_keys.enforced_peaks(list_name, day)
     pipe.zadd(peaks, {what: value}, gt=True)
     pipe.expire(peaks, COUNTS_S)

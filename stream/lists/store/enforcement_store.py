@@ -24,10 +24,10 @@ from stream.lists.store.enforcement_counts import (
     EXACT_MAX,
     MONTH_NUMBERS_S,
     SEEN,
-    Batch,
     Cell,
-    Figures,
-    Progress,
+    CountPosition,
+    DayCounts,
+    DecisionCounts,
     day_of,
     note_delays,
     note_peak,
@@ -49,7 +49,7 @@ _REFUSED_MAX: Final = 200
 
 
 class EnforcementStore(Closing):
-    """Use `async with EnforcementStore.open(settings) as store`. May raise ListStoreDown."""
+    """Use `async with EnforcementStore.open(...) as store`. Methods may raise ListStoreDown."""
 
     def __init__(self, redis: Redis) -> None:
         super().__init__(redis)
@@ -57,10 +57,10 @@ class EnforcementStore(Closing):
 
     @classmethod
     def open(cls, settings: ListStoreSettings) -> Self:
-        """At the same Redis as the list store."""
+        """Open the store at the list store's Redis."""
         return cls(client(settings))
 
-    async def progress(self, partition: str) -> tuple[Progress, list[bytes]]:
+    async def progress(self, partition: str) -> tuple[CountPosition, list[bytes]]:
         """Return the position in a partition of decisions, and the ids counted last.
 
         Raises ListStoreLost where that cannot be read.
@@ -77,8 +77,8 @@ class EnforcementStore(Closing):
         )
 
     async def count(
-        self, partition: str, before: Progress, offset: int, batch: Batch
-    ) -> Progress | None:
+        self, partition: str, before: CountPosition, offset: int, batch: DecisionCounts
+    ) -> CountPosition | None:
         """Count a batch that ends before `offset`; how far it is counted now.
 
         None: nothing was counted, since another process went on from `before`. Raises
@@ -93,11 +93,16 @@ class EnforcementStore(Closing):
                             return None
                     except WatchError:
                         continue
-                    return Progress(offset, place)
+                    return CountPosition(offset, place)
         raise ChangeConflict(f"{partition}: counts are changed by others without a pause")
 
     async def _counted(
-        self, pipe: Pipeline, partition: str, before: Progress, after: tuple[int, int], batch: Batch
+        self,
+        pipe: Pipeline,
+        partition: str,
+        before: CountPosition,
+        after: tuple[int, int],
+        batch: DecisionCounts,
     ) -> bool:
         at, fresh = (
             redis_keys.enforced_at(partition),
@@ -123,16 +128,16 @@ class EnforcementStore(Closing):
         return True
 
     async def begin(self, partitions: Sequence[str]) -> None:
-        """These partitions of decisions are counted from now on, also where they are empty yet."""
+        """Note the partitions that are counted from now on, empty ones too."""
         with renamed("beginning to count decisions"):
             await self._redis.sadd(redis_keys.ENFORCED_COUNTED, *partitions)
 
     async def begin_anew(self, partition: str) -> None:
-        """The topic is another one than before: its offsets begin again."""
+        """Forget the position in a topic that was made anew: its offsets begin again."""
         with renamed(f"beginning {partition} anew"):
             await self._redis.delete(redis_keys.enforced_at(partition))
 
-    async def figures(self, list_name: str, day: date) -> Figures:
+    async def figures(self, list_name: str, day: date) -> DayCounts:
         """Return the counts of a list on a day."""
         with renamed(f"reading what {list_name} did"):
             async with self._redis.pipeline(transaction=True) as pipe:
@@ -167,7 +172,7 @@ class EnforcementStore(Closing):
                 )
                 for category, outcomes in sorted(calls.items())
             }
-        return Figures(
+        return DayCounts(
             by_category=by_category,
             in_force_steps=_steps(found["in_force"]),
             first_steps=_steps(found["first"]),
@@ -191,7 +196,7 @@ class EnforcementStore(Closing):
         return {name: feed.decode(errors="replace") for name, feed in held.items()}
 
     async def stale(self, list_name: str, day: date, age_s: int) -> None:
-        """The list's owner has not been heard of for so long."""
+        """Note for how long the list's owner has been silent."""
         with renamed(f"noting the age of {list_name}"):
             async with self._redis.pipeline(transaction=True) as pipe:
                 note_peak(pipe, list_name, day, "stale", age_s)
@@ -270,7 +275,7 @@ class EnforcementStore(Closing):
         return {name: sha256.decode(errors="replace") for name, sha256 in held.items()}
 
     async def look(self, country: str, files: Mapping[str, str]) -> None:
-        """These files of a country were looked at, and those before are no longer there."""
+        """Replace the files of a country that were looked at."""
         with renamed(f"noting what is known of {country}"):
             async with self._redis.pipeline(transaction=True) as pipe:
                 pipe.delete(redis_keys.enforced_read(country))
@@ -280,7 +285,7 @@ class EnforcementStore(Closing):
                 await pipe.execute()
 
     async def refuse(self, country: str, list_name: str, target: str, why: str, by: By) -> None:
-        """A document was not taken, and why; the last ones are kept to be read."""
+        """Write down why a document was not taken; the last ones are kept to be read."""
         key = redis_keys.enforced_refused(country)
         with renamed(f"noting what {country} said"):
             if await self._redis.hlen(key) >= _REFUSED_MAX:
@@ -293,7 +298,7 @@ class EnforcementStore(Closing):
         return {name: why.decode(errors="replace") for name, why in held.items()}
 
     async def accept_again(self, country: str, target: str) -> None:
-        """A document that was refused before was taken in its new form."""
+        """Forget the refusal of a document that was taken in its new form."""
         with renamed(f"noting what {country} said"):
             await self._redis.hdel(redis_keys.enforced_refused(country), target)
 
@@ -308,7 +313,7 @@ class EnforcementStore(Closing):
         return [value is not None for value in found]
 
     async def take(self, list_name: str, sighting: str, at_s: int) -> None:
-        """A partner's sighting was taken over."""
+        """Note a partner's sighting that was taken over."""
         with renamed(f"noting a sighting of {list_name}"):
             await self._redis.hset(redis_keys.enforced_sighted(list_name), sighting, at_s)
 
@@ -328,21 +333,21 @@ class EnforcementStore(Closing):
     async def _told(
         self, key: str, list_name: str, op: str, by: By | None, field: str, value: bytes
     ) -> None:
-        """A field and its audit entry, which names the field and no number."""
+        """Write a field and its audit entry, which names the field and no number."""
         actor, reason = (by.actor, by.reason) if by is not None else ("", "")
         args: list[Any] = [list_name, actor, reason, op if by is not None else "", 0, field]
         with renamed(f"writing down {op} of {list_name}"):
             await self._write(keys=[key], args=[*args, AUDIT_MAX, field, value])
 
 
-def _progress(held: Any, partition: str) -> Progress:
+def _progress(held: Any, partition: str) -> CountPosition:
     """Decode the position. Raises ListStoreLost: a guess would count decisions twice."""
     offset, place = (None if value is None else _whole(value) for value in held)
     if held != [None, None] and (offset is None or place is None or place >= SEEN):
         key = redis_keys.enforced_at(partition)
         text = f"{key}: how far decisions are counted cannot be read. `redis-cli DEL {key}`, and"
         raise ListStoreLost(f"{text} counting begins at the oldest decision that Kafka keeps")
-    return Progress(offset, place or 0)
+    return CountPosition(offset, place or 0)
 
 
 def _whole(value: bytes) -> int | None:
@@ -359,7 +364,7 @@ def _unread(key: str, field: str, why: str, list_name: str = "") -> None:
     skip(Skipped(Place.ENFORCEMENT, f"{key} {field[:80]}", why, list_name))
 
 
-async def _published(pipe: Pipeline, batch: Batch) -> dict[tuple[str, int], int]:
+async def _published(pipe: Pipeline, batch: DecisionCounts) -> dict[tuple[str, int], int]:
     """Return the publication times of numbers of which no call was stopped before."""
     by_list: dict[str, list[int]] = defaultdict(list)
     for name, fingerprint in batch.stopped:
@@ -374,7 +379,7 @@ async def _published(pipe: Pipeline, batch: Batch) -> dict[tuple[str, int], int]
     return found
 
 
-async def _room(pipe: Pipeline, batch: Batch) -> set[str]:
+async def _room(pipe: Pipeline, batch: DecisionCounts) -> set[str]:
     """Return the keys of numbers that take more of them one by one."""
     found = set()
     for cell in batch.numbers:
@@ -401,7 +406,9 @@ def _note_numbers(pipe: Pipeline, cell: Cell, fingerprints: set[int], room: set[
         pipe.expire(f"{key}:all", life_s)
 
 
-def _note_first(pipe: Pipeline, batch: Batch, published: Mapping[tuple[str, int], int]) -> None:
+def _note_first(
+    pipe: Pipeline, batch: DecisionCounts, published: Mapping[tuple[str, int], int]
+) -> None:
     for (name, fingerprint), published_ms in published.items():
         stopped_ms = batch.stopped[name, fingerprint]
         note_delays(pipe, name, day_of(stopped_ms), "first", [stopped_ms - published_ms])

@@ -84,7 +84,7 @@ class ListState:
     changes: tuple[Numbered, ...]
 
 
-class Outcome(Enum):
+class EditOutcome(Enum):
     """The effect of an edit: the number is new on the list, has other reports, is off the list, or
     was not on it.
     """
@@ -96,11 +96,11 @@ class Outcome(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Changed:
+class EditResult:
     """The effects of a series of adds or removes, one each, and the list's generation after it."""
 
     generation: int
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[EditOutcome, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from stream.core.model.entry import Entry
 from stream.core.model.errors import VersionGone
 from stream.lists.store.audit_entries import FEED_FORGOTTEN, AuditEntry, told_of_version
 from stream.lists.store.heads import ListHead
-from stream.lists.store.list_at_time import Past, Stretch, is_bare, millis
+from stream.lists.store.list_content import GenerationSpan, Past, is_bare, millis
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.store_codec import REBUILD, REKEY, BaseRecord, Op, Step, base_of
 
@@ -27,7 +27,7 @@ _OF_ALLOWLIST = {Op.ALLOW, Op.DISALLOW, "repair"}
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class HistoryRow:
     """Generations `first` to `last`, made alike. `at_s` is the last one's moment.
 
     `what` is create, add, remove, ... or what a new base was made by; `of` the generation that was
@@ -47,14 +47,14 @@ class Made:
 
 
 async def history(
-    register: ListStore, past: Past, most: int, *, each: bool = False
-) -> tuple[Made, ...]:
+    store: ListStore, past: Past, most: int, *, each: bool = False
+) -> tuple[HistoryRow, ...]:
     """Return the newest `most` (0: all) of what was made of a list, newest first.
 
     `each`: every generation on a row of its own, those reserved for a new base too.
     """
-    name, made, told, last = past.head.name, dict[int, Made](), 0, None
-    async for entry in register.annals.audit():
+    name, made, told, last = past.head.name, dict[int, HistoryRow](), 0, None
+    async for entry in store.past.audit():
         if entry.list_name != name or entry.op not in set(Op):
             continue
         if entry.generation in made or entry.generation > past.head.generation:
@@ -68,23 +68,25 @@ async def history(
     for step in past.steps:
         if step.generation >= oldest and step.generation not in made:
             made[step.generation] = _stepped(step, past)
-    rows: Iterable[Made] = (made[generation] for generation in sorted(made, reverse=True))
+    rows: Iterable[HistoryRow] = (made[generation] for generation in sorted(made, reverse=True))
     if not each:
         rows = _joined(row for row in rows if row.what != Op.RESERVE)
     return tuple(rows)[: most or None]
 
 
-async def recent(register: ListStore, head: ListHead, most: int) -> tuple[tuple[Made, ...], bool]:
+async def recent(
+    store: ListStore, head: ListHead, most: int
+) -> tuple[tuple[HistoryRow, ...], bool]:
     """Return the newest `most` rows, and whether there were no more; from the newest end of the
     audit.
 
     Looks at `RECENT_ENTRIES` entries of all lists at most, and at no step: so `kept` is true of
     generations that are bases, and false of those between them, which may still be had.
     """
-    bases = await register.annals.bases(head.name)
-    stretches = (Stretch(base, base.published, base.published) for base in bases)
-    past, made, looked, ended = Past(head, (), tuple(stretches)), list[Made](), 0, True
-    async for entry in register.annals.audit():
+    bases = await store.past.bases(head.name)
+    stretches = (GenerationSpan(base, base.published, base.published) for base in bases)
+    past, made, looked, ended = Past(head, (), tuple(stretches)), list[HistoryRow](), 0, True
+    async for entry in store.past.audit():
         looked += 1
         if entry.list_name == head.name and entry.op in set(Op):
             made.append(_audited(entry, past))
@@ -97,9 +99,9 @@ async def recent(register: ListStore, head: ListHead, most: int) -> tuple[tuple[
     return rows[:most], ended and len(rows) <= most
 
 
-def _audited(entry: AuditEntry, past: Past) -> Made:
+def _audited(entry: AuditEntry, past: Past) -> HistoryRow:
     record = base_of(entry.detail.encode()) if entry.op == Op.BASE else None
-    return Made(
+    return HistoryRow(
         *(entry.generation, entry.generation, entry.at_s, record.what if record else entry.op),
         *(entry.actor, entry.reason, entry.count if entry.number else None),
         past.holds(entry.generation),
@@ -107,10 +109,10 @@ def _audited(entry: AuditEntry, past: Past) -> Made:
     )
 
 
-def _stepped(step: Step, past: Past) -> Made:
+def _stepped(step: Step, past: Past) -> HistoryRow:
     record = base_of(step.payload) if step.op == Op.BASE else None
     actor = step.payload.decode(errors="replace") if step.op == Op.RESERVE else None
-    return Made(
+    return HistoryRow(
         *(step.generation, step.generation, millis(step.id) // 1000),
         record.what if record else step.op,
         actor=actor,
@@ -125,9 +127,9 @@ def _of(record: BaseRecord | None) -> int:
     return record.of if record else 0
 
 
-def _joined(rows: Iterable[Made]) -> Iterator[Made]:
-    """Rows, newest first, with those that are alike as one."""
-    run: Made | None = None
+def _joined(rows: Iterable[HistoryRow]) -> Iterator[HistoryRow]:
+    """Yield rows, newest first, with those that are alike as one."""
+    run: HistoryRow | None = None
     for row in rows:
         if run is not None and _alike(row, run):
             run = replace(run, first=row.first)
@@ -139,7 +141,7 @@ def _joined(rows: Iterable[Made]) -> Iterator[Made]:
         yield run
 
 
-def _alike(older: Made, newer: Made) -> bool:
+def _alike(older: HistoryRow, newer: HistoryRow) -> bool:
     """Return whether two rows are joined into one."""
     return (
         (older.what, older.actor, older.reason, older.kept, older.of)
@@ -193,28 +195,26 @@ class Turn:
 
 
 async def said_at(
-    register: ListStore, past: Past, generation: int, fingerprints: Sequence[int]
+    store: ListStore, past: Past, generation: int, fingerprints: Sequence[int]
 ) -> Said:
     """Return the reports of `fingerprints` at a generation.
 
     Raises VersionGone, ListStoreDown, SnapshotUnreadable.
     """
     stretch = past.stretch_of(generation)
-    if await is_bare(register, past, stretch):
+    if await is_bare(store, past, stretch):
         raise VersionGone(f"generation {generation} is a bare filter, and asked only while live")
-    said = await _in_base(register, past, stretch, fingerprints)
+    said = await _in_base(store, past, stretch, fingerprints)
     return _after(said, past.changes(stretch, generation), set(fingerprints))
 
 
-async def turns_of(
-    register: ListStore, past: Past, fingerprints: Sequence[int]
-) -> tuple[Turn, ...]:
+async def turns_of(store: ListStore, past: Past, fingerprints: Sequence[int]) -> tuple[Turn, ...]:
     """Return the history of a number on a list, oldest first, as far as it is kept."""
     found: list[Turn] = []
     before: Said = {}
     upto = 0
     for stretch in reversed(past.stretches):
-        said = await _in_base(register, past, stretch, fingerprints)
+        said = await _in_base(store, past, stretch, fingerprints)
         said = _after(said, past.changes(stretch, stretch.first), set(fingerprints))
         how = _how(past, stretch) if upto + 1 == stretch.first else "unknown"
         at_s = millis(stretch.base.published_id) // 1000
@@ -232,14 +232,14 @@ async def turns_of(
 
 
 async def with_audit(
-    register: ListStore, turns: Mapping[str, Sequence[Turn]]
+    store: ListStore, turns: Mapping[str, Sequence[Turn]]
 ) -> dict[str, tuple[Turn, ...]]:
     """Return the turns on each list with who made them and why, where the audit still says so."""
     wanted = {(name, turn.generation) for name, mine in turns.items() for turn in mine}
     moments = [turn.at_s for mine in turns.values() for turn in mine]
     told = {}
     if wanted:
-        async for entry in register.annals.audit(min(moments) * 1000):
+        async for entry in store.past.audit(min(moments) * 1000):
             key = (entry.list_name, entry.generation)
             if key in wanted and entry.op in set(Op):
                 told[key] = (entry.actor, entry.reason)
@@ -254,9 +254,9 @@ def _told(turn: Turn, by: tuple[str, str] | None) -> Turn:
 
 
 async def _in_base(
-    register: ListStore, past: Past, stretch: Stretch, fingerprints: Sequence[int]
+    store: ListStore, past: Past, stretch: GenerationSpan, fingerprints: Sequence[int]
 ) -> Said:
-    return await register.reports_in_base(past.head.name, stretch.base.generation, fingerprints)
+    return await store.reports_in_base(past.head.name, stretch.base.generation, fingerprints)
 
 
 def _after(said: Said, changes: Iterable[Change], fingerprints: set[int]) -> Said:
@@ -271,7 +271,7 @@ def _after(said: Said, changes: Iterable[Change], fingerprints: set[int]) -> Sai
     return after
 
 
-def _how(past: Past, stretch: Stretch) -> str:
+def _how(past: Past, stretch: GenerationSpan) -> str:
     """Return the origin of a stretch's base."""
     for step in past.steps:
         if step.generation == stretch.first and step.op == Op.BASE:

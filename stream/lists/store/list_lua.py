@@ -100,7 +100,7 @@ return {redis.call('HGET', 'rf:register', 'id'), last[1] and last[1][1] or '0-0'
         asked('HGETALL', 'rf:lists:deleted') or {}}
 """
 )
-"""KEYS rf:lists -> [register id, last step's id, [allow generation, chain], [[name, head, n]],
+"""KEYS rf:lists -> [list store id, last step's id, [allow generation, chain], [[name, head, n]],
 deleted lists].
 
 A key of another type is an empty head: it must not hide the others."""
@@ -153,7 +153,7 @@ return {1, generation}
 """One of that name that was deleted goes on with its generations and its chain, so that followers
 never see them go back.
 
-KEYS head; ARGV name, id for a new register, circle, actor, reason, limits, "" or that it comes
+KEYS head; ARGV name, id for a new list store, circle, actor, reason, limits, "" or that it comes
 back -> {1, generation}, {0}: it is there, {-4, name}: another differs by its capitals alone."""
 
 DELETE = (
@@ -344,7 +344,7 @@ return {1, generation}
 """
 )
 """One allow entry, made or removed. KEYS rf:allow:head; ARGV text, op, payload, actor, reason,
-detail, limits, id for a new register."""
+detail, limits, id for a new list store."""
 
 ALLOW_PASS = (
     STEP

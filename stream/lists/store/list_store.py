@@ -23,11 +23,11 @@ from stream.core.model.entry import Entry
 from stream.core.model.errors import ChangeConflict, ListUnknown, NameRefused, SnapshotUnreadable
 from stream.core.numbers.number import masked
 from stream.lists.store import bases, list_lua, redis_keys
-from stream.lists.store.edits import Editor, Limits
+from stream.lists.store.edits import Editor
 from stream.lists.store.heads import (
     AllowHead,
     By,
-    Changed,
+    EditResult,
     Heads,
     ListHead,
     ListState,
@@ -67,7 +67,7 @@ _ALIKE = -4
 
 
 class ListStore:
-    """The list store at one Redis. Use `async with ListStore.connect(settings) as register`.
+    """The list store at one Redis. Use `async with ListStore.connect(settings) as store`.
 
     Every method may raise ListStoreDown; methods that name a list raise ListUnknown.
     """
@@ -81,7 +81,7 @@ class ListStore:
         self._allow_state = redis.register_script(list_lua.ALLOW_STATE)
         self._create = redis.register_script(list_lua.CREATE)
         change = redis.register_script(list_lua.CHANGE)
-        self._editor = Editor(redis, change, Limits(CHANGES_MAX, AUDIT_MAX))
+        self._editor = Editor(redis, change, (CHANGES_MAX, AUDIT_MAX))
         self._delete = redis.register_script(list_lua.DELETE)
         self._reserve = redis.register_script(list_lua.RESERVE)
         self._publish = redis.register_script(list_lua.PUBLISH)
@@ -100,13 +100,13 @@ class ListStore:
         Raises ListStoreDown, ListStoreUnsafe.
         """
         redis, following = client(settings), client(settings, block_ms / 1000)
-        register = cls(redis, following, settings)
+        store = cls(redis, following, settings)
         try:
             await check_safe(redis, settings)
         except BaseException:
-            await register.close()
+            await store.close()
             raise
-        return register
+        return store
 
     async def close(self) -> None:
         """Let go of the connections."""
@@ -120,7 +120,7 @@ class ListStore:
         await self.close()
 
     @property
-    def annals(self) -> PastReader:
+    def past(self) -> PastReader:
         """The reader of the past."""
         return PastReader(self._redis)
 
@@ -145,7 +145,7 @@ class ListStore:
         return await bases.manifest(self._redis, name, generation)
 
     async def state(self, name: str) -> ListState:
-        """One list's head and its changes since its base, of one moment.
+        """Return one list's head and its changes since its base, of one moment.
 
         A change that cannot be read is skipped. Raises SnapshotUnreadable for such a head.
         """
@@ -193,7 +193,7 @@ class ListStore:
         return await bases.reports(self._redis, name, generation, fingerprints)
 
     async def size(self, head: ListHead) -> int:
-        """Bytes of Redis' memory that a list takes now."""
+        """Return the bytes of Redis' memory that a list takes now."""
         with renamed(f"measuring {head.name}"):
             changes = await self._redis.memory_usage(redis_keys.changed(head.name), samples=0)
         return int(changes or 0) + await bases.size(self._redis, head.name, head.base)
@@ -232,7 +232,7 @@ class ListStore:
         """
         wrong = None if again else names.wrong(names.Kind.LIST, name)
         if wrong is not None:
-            there = await self.annals.head(name)
+            there = await self.past.head(name)
             if there is not None:
                 return False  # from before this rule: it stays, and `ringfence doctor` names it
             raise NameRefused(f'"{name}" {wrong}')
@@ -270,14 +270,14 @@ class ListStore:
         return int(answer[2])
 
     async def adopt(self, identity: str) -> None:
-        """Be the list store `identity` again, if this one holds nothing yet."""
+        """Become the list store `identity` again, if this one holds nothing yet."""
         with renamed("naming the list store"):
             if await self._redis.hsetnx(redis_keys.REGISTER, "id", identity):
                 made_at_s, _ = await self._redis.time()
                 await self._redis.hset(redis_keys.REGISTER, "created_at_s", int(made_at_s))
                 await self._redis.hset(redis_keys.REGISTER, "format", "1")
 
-    async def add(self, name: str, entries: Sequence[Entry], by: By) -> Changed:
+    async def add(self, name: str, entries: Sequence[Entry], by: By) -> EditResult:
         """Put reports on the list, in order; a source's new one replaces its old one.
 
         Raises ChangeConflict after a part, where others change the same numbers without a pause.
@@ -291,14 +291,14 @@ class ListStore:
         """
         return await self._editor.reports(name, fingerprints)
 
-    async def retract(self, name: str, retractions: Sequence[Retraction], by: By) -> Changed:
+    async def retract(self, name: str, retractions: Sequence[Retraction], by: By) -> EditResult:
         """Take sources' reports back, in order; a number's last one takes it off the list.
 
         One that is not there changes nothing. Raises ChangeConflict as `add` does.
         """
         return await self._editor.edit(name, retractions, by)
 
-    async def remove(self, name: str, removals: Sequence[Removal], by: By) -> Changed:
+    async def remove(self, name: str, removals: Sequence[Removal], by: By) -> EditResult:
         """Take numbers off the list with all reports; one that is not there changes nothing."""
         return await self._editor.edit(name, removals, by)
 
@@ -384,7 +384,7 @@ class ListStore:
         """Pack steps that will leave the change stream one day; how many. Safe to do at once."""
         done = 0
         while True:
-            upto, items = await self.annals.chunk()
+            upto, items = await self.past.chunk()
             if len(items) < CHUNK:
                 return done
             read = followed(items, upto)

@@ -54,7 +54,7 @@ class _Columns(msgspec.Struct, frozen=True, array_like=True):
 
 
 def packed(steps: Sequence[Step]) -> bytes:
-    """Steps of any lists, in the stream's order, as one piece."""
+    """Pack steps of any lists, in the stream's order, as one piece."""
     names = sorted({step.name for step in steps})
     places = {name: place for place, name in enumerate(names)}
     last: dict[str, str] = {}
@@ -149,7 +149,7 @@ class PastReader:
         return tuple(found)
 
     async def head(self, name: str) -> ListHead | None:
-        """One list's head, without its changes; None: there is no such list.
+        """Return one list's head, without its changes; None: there is no such list.
 
         Raises SnapshotUnreadable for a head that cannot be read.
         """
@@ -204,7 +204,7 @@ class PastReader:
         return {name: found.steps for name, found in thin.items()}
 
     async def _pieces(self, name: str | None, after: str) -> AsyncIterator[list[Step]]:
-        """Kept steps of one list (None: of all) from the id `after` on, piece by piece."""
+        """Yield kept steps of one list (None: of all) from the id `after` on, piece by piece."""
         with renamed("reading the archive of changes"):
             upto: Any = await self._redis.get(redis_keys.PAST_UPTO)
         # An item's id is that of its last step.

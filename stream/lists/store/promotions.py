@@ -39,8 +39,8 @@ return {1, tonumber(generation)}
 """
 )
 """KEYS rf:trials, rf:trials:head; ARGV target, the record seen before ('': none), the new one ('':
-it is retracted), the list that it concerns or '', id for a new register; actor, reason, op, detail
-for the audit, and how many audit entries are kept."""
+it is retracted), the list that it concerns or '', id for a new list store; actor, reason, op,
+detail for the audit, and how many audit entries are kept."""
 
 READ = (
     ASKED
@@ -49,11 +49,11 @@ return {redis.call('HGET', 'rf:register', 'id'), asked('HGET', KEYS[2], 'generat
         asked('HGETALL', KEYS[1])}
 """
 )
-"""KEYS rf:trials, rf:trials:head -> [register id, generation, all records], of one moment."""
+"""KEYS rf:trials, rf:trials:head -> [list store id, generation, all records], of one moment."""
 
 
 @dataclass(frozen=True, slots=True)
-class Booked:
+class StoredPromotions:
     """Promotions as read: the list store's identity (None: it is empty), and the trials.
 
     `unread` are the records that cannot be read, as they are.
@@ -76,7 +76,7 @@ class Booked:
 
 
 class TrialStore(Closing):
-    """Use `async with TrialStore.open(settings) as book`. Every method may raise ListStoreDown."""
+    """Use `async with TrialStore.open(...) as store`. Methods may raise ListStoreDown."""
 
     def __init__(self, redis: Redis) -> None:
         super().__init__(redis)
@@ -85,10 +85,10 @@ class TrialStore(Closing):
 
     @classmethod
     def open(cls, settings: ListStoreSettings) -> Self:
-        """At the same Redis as the lists."""
+        """Open the store at the list store's Redis."""
         return cls(client(settings))
 
-    async def read(self) -> Booked:
+    async def read(self) -> StoredPromotions:
         """Return all of it, of one moment; records that cannot be read are counted.
 
         Raises SnapshotUnreadable for a head that cannot be read.
@@ -142,8 +142,8 @@ class TrialStore(Closing):
         return int(answer[1])
 
 
-def trials_of(records: Mapping[str, bytes], generation: int) -> Booked:
-    """Trials from records as they are written."""
+def trials_of(records: Mapping[str, bytes], generation: int) -> StoredPromotions:
+    """Decode promotions and demotions from their records."""
     turned, unread = {}, {}
     for text, record in records.items():
         target = Target.read(text)
@@ -153,11 +153,11 @@ def trials_of(records: Mapping[str, bytes], generation: int) -> Booked:
             turned[target] = msgspec.json.decode(record, type=Turned)
         except UNREADABLE:
             unread[target] = record
-    return Booked(None, Trials(turned, generation), unread)
+    return StoredPromotions(None, Trials(turned, generation), unread)
 
 
 def records_of(trials: Trials) -> dict[str, bytes]:
-    """Trials as they are written."""
+    """Encode promotions and demotions as records."""
     return {str(target): _record(one) for target, one in trials.turned.items()}
 
 

@@ -86,7 +86,9 @@ def due(
     return max(wanted)[1] if wanted else None
 
 
-async def keep_rebuilt(register: ListStoreSettings, settings: RebuildSettings, tell: Tell) -> None:
+async def keep_rebuilt(
+    list_store: ListStoreSettings, settings: RebuildSettings, tell: Tell
+) -> None:
     """Rebuild lists as they need it, pack old changes and let old bases go, until cancelled.
 
     An outage of the list store is waited out. `tell` receives the result of each rebuild.
@@ -94,7 +96,7 @@ async def keep_rebuilt(register: ListStoreSettings, settings: RebuildSettings, t
     waits, backoff = _Waits(), Backoff(1.0, 30.0)
     while True:
         try:
-            async with await ListStore.connect(register) as opened:
+            async with await ListStore.connect(list_store) as opened:
                 backoff.reset()
                 await _watch(opened, settings, waits, tell)
         except (ListStoreDown, ListStoreUnsafe):
@@ -104,15 +106,15 @@ async def keep_rebuilt(register: ListStoreSettings, settings: RebuildSettings, t
         await asyncio.sleep(backoff.next_s())
 
 
-async def _watch(register: ListStore, settings: RebuildSettings, waits: _Waits, tell: Tell) -> None:
+async def _watch(store: ListStore, settings: RebuildSettings, waits: _Waits, tell: Tell) -> None:
     tidied_s = 0.0
     while True:
-        heads = (await register.heads()).lists
+        heads = (await store.heads()).lists
         now_s = time.monotonic()
         if now_s - tidied_s > _TIDY_S or not tidied_s:
-            await register.archive()
+            await store.archive()
             for name in heads:
-                await register.retain(name)
+                await store.retain(name)
             tidied_s = now_s
         changes = {name: head.changes for name, head in heads.items()}
         most = due(changes, settings.changes_max, waits.until_s, now_s)

@@ -53,7 +53,7 @@ class Closing:
 
 @contextmanager
 def renamed(doing: str) -> Iterator[None]:
-    """Redis' errors as ours: ListStoreDown or ListStoreRefuses, with what was being done."""
+    """Rename Redis' errors to ListStoreDown or ListStoreRefuses, with what was being done."""
     try:
         yield
     except (AuthenticationError, NoPermissionError) as error:

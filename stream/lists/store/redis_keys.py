@@ -89,7 +89,7 @@ def writing(name: str) -> str:
 
 
 def base(name: str, generation: int) -> str:
-    """Manifest and layout of one base; its blobs are `<this>:<i>`."""
+    """Return the key of one base's manifest and layout; its blobs are `<this>:<i>`."""
     return f"{head(name)}:base:{generation}"
 
 
@@ -99,7 +99,7 @@ def feed(name: str) -> str:
 
 
 def session(digest: str) -> str:
-    """One person's sitting at the page, by the SHA-256 of the cookie."""
+    """Return the key of a person's session at the page, by the SHA-256 of the cookie."""
     return f"rf:session:{digest}"
 
 
@@ -119,7 +119,7 @@ def appeals_about(name: str) -> str:
 
 
 def enforced_day(list_name: str, of: date) -> str:
-    """Counts of one day."""
+    """Return the key of the counts of one day."""
     return f"rf:enforced:{{{list_name}}}:{of.isoformat()}"
 
 
@@ -129,17 +129,17 @@ def enforced_peaks(list_name: str, of: date) -> str:
 
 
 def enforced_numbers(list_name: str, period: str, category: str) -> str:
-    """Different numbers stopped in a period, `2026-11-25` or `2026-11`; `<this>:all` estimates."""
+    """Return the key of the numbers stopped in a period, `2026-11-25` or `2026-11`."""
     return f"rf:enforced:{{{list_name}}}:{period}:{category}"
 
 
 def enforced_fresh(list_name: str) -> str:
-    """Numbers that came on the list lately, until the first call of each was stopped."""
+    """Return the key of numbers new on the list, until the first call of each was stopped."""
     return f"rf:enforced:{{{list_name}}}:fresh"
 
 
 def enforced_sightings(list_name: str) -> str:
-    """Numbers of the list that were found to be no scammers'."""
+    """Return the key of the list's numbers that were found to be no scammers'."""
     return f"rf:enforced:{{{list_name}}}:sightings"
 
 

@@ -43,9 +43,8 @@ from stream.lists.snapshot.build import (
 )
 from stream.lists.snapshot.circle_keys import is_later, key_id
 from stream.lists.snapshot.merge import empty_columns, held_in, in_order, picked
-from stream.lists.store.contents import columns_in
 from stream.lists.store.heads import By, ListState, Numbered, Reservation, no_progress
-from stream.lists.store.list_at_time import content, is_bare, past_of
+from stream.lists.store.list_content import columns_in, content, is_bare, past_of
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.store_codec import REBUILD, REKEY, BaseRecord, Op, base_of
 
@@ -61,8 +60,8 @@ Stage = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
-    """Why a base is made: `import`, `rebuild`, `rollback`, `repair` or `rekey`, and by whom.
+class BaseOrigin:
+    """The reason for a base and its actor: `import`, `rebuild`, `rollback`, `repair` or `rekey`.
 
     `of` is the generation whose content is put back, else 0; the new generation is above `floor`.
     `filter_data` is the owner's filter, where only that filter holds some of the entries.
@@ -97,7 +96,7 @@ class Rebased:
 class Draft:
     """The list as a rewrite finds it: its reserved generation and its state just after that."""
 
-    register: ListStore
+    store: ListStore
     reservation: Reservation
     state: ListState
 
@@ -108,7 +107,7 @@ class Draft:
         """
         name, base = self.reservation.name, self.reservation.old_base
         try:
-            held = await columns_in(self.register, name, base, key)
+            held = await columns_in(self.store, name, base, key)
         except SnapshotUnreadable:
             if not skip_damaged:
                 raise
@@ -124,10 +123,10 @@ Make = Callable[[Draft], Awaitable[Columns | bytes]]
 
 
 async def rewrite(
-    register: ListStore,
+    store: ListStore,
     name: str,
     key: bytes,
-    origin: Origin,
+    origin: BaseOrigin,
     make: Make,
     now_s: int,
     stage: Stage = no_progress,
@@ -144,14 +143,14 @@ async def rewrite(
     for _ in range(tries):
         # The order matters: the reservation comes first, so every change that `state` misses has a
         # generation above it and lies over the new base.
-        reservation = await register.reserve(name, origin.by)
-        state = await register.state(name)
+        reservation = await store.reserve(name, origin.by)
+        state = await store.state(name)
         if state.head.base != reservation.old_base:
             continue  # another base came between these lines, and dropped the reservation
         try:
-            made = await make(Draft(register, reservation, state))
+            made = await make(Draft(store, reservation, state))
         except Fault as fault:
-            await _discard(register, reservation, fault)
+            await _discard(store, reservation, fault)
             if not isinstance(fault, ChangeConflict):
                 raise
             lost = fault
@@ -159,13 +158,13 @@ async def rewrite(
         circle = origin.circle or state.head.circle
         try:
             generation, count = await publish_whole(
-                register, reservation, circle, key, made, now_s, origin, stage
+                store, reservation, circle, key, made, now_s, origin, stage
             )
         except ChangeConflict as conflict:
             lost = conflict
             continue
         # Followers ignore changes that the base holds, so this is safe at any later moment too.
-        await register.sweep(name)
+        await store.sweep(name)
         return Rebased(reservation.generation - 1, generation, count, len(state.changes))
     times = "once" if tries == 1 else f"{tries} times"
     raise ChangeConflict(
@@ -175,10 +174,10 @@ async def rewrite(
 
 
 async def rewrite_once(
-    register: ListStore,
+    store: ListStore,
     name: str,
     key: bytes,
-    origin: Origin,
+    origin: BaseOrigin,
     make: Make,
     now_s: int,
     stage: Stage = no_progress,
@@ -189,20 +188,20 @@ async def rewrite_once(
     rollback must not undo what its operator never saw.
     """
     try:
-        return await rewrite(register, name, key, origin, make, now_s, stage, tries=1)
+        return await rewrite(store, name, key, origin, make, now_s, stage, tries=1)
     except ChangeConflict as conflict:
-        raise ChangeConflict(await _who_was_first(register, name, origin)) from conflict
+        raise ChangeConflict(await _who_was_first(store, name, origin)) from conflict
 
 
 async def rebuild(
-    register: ListStore, name: str, key: bytes, by: By, now_s: int, stage: Stage = no_progress
+    store: ListStore, name: str, key: bytes, by: By, now_s: int, stage: Stage = no_progress
 ) -> Rebased:
     """Fold the changes since the list's base into a new base; the content stays the same.
 
     Raises ListUnknown, ChangeConflict, ListStoreDown, ListStoreLost, SnapshotUnreadable.
     """
-    head = (await register.state(name)).head
-    if head.base and not decode_manifest(await register.manifest(name, head.base)).has_entries:
+    head = (await store.state(name)).head
+    if head.base and not decode_manifest(await store.manifest(name, head.base)).has_entries:
         raise ChangeConflict(
             f"{name}: nothing was changed: its base is a bare filter, to which nothing can be "
             "added; its changes stay in front of it"
@@ -211,11 +210,11 @@ async def rebuild(
     async def folded(draft: Draft) -> Columns:
         return await draft.columns(key)
 
-    return await rewrite_once(register, name, key, Origin(REBUILD, by), folded, now_s, stage)
+    return await rewrite_once(store, name, key, BaseOrigin(REBUILD, by), folded, now_s, stage)
 
 
 async def rollback(
-    register: ListStore,
+    store: ListStore,
     name: str,
     generation: int,
     key: bytes,
@@ -229,27 +228,27 @@ async def rollback(
     SnapshotUnreadable; in each case nothing was changed.
     """
     # Refuse an unknown generation before the rollback reserves one: a refusal leaves no trace.
-    (await past_of(register, name)).stretch_of(generation)
+    (await past_of(store, name)).stretch_of(generation)
 
     async def as_it_was(_: Draft) -> Columns | bytes:
-        past = await past_of(register, name)
+        past = await past_of(store, name)
         stretch = past.stretch_of(generation)
-        if not await is_bare(register, past, stretch):
-            return await content(register, past, generation, key)
+        if not await is_bare(store, past, stretch):
+            return await content(store, past, generation, key)
         if any(past.changes(stretch, generation)):
             raise VersionGone(
                 f"{name}: generation {generation} is a bare filter with changes in front of it, "
                 f"which cannot be put back as one; {stretch.base.published} can"
             )
-        return (await register.read_base(name, stretch.base.generation))[FILTER_PART]
+        return (await store.read_base(name, stretch.base.generation))[FILTER_PART]
 
-    origin = Origin("rollback", by, of=generation)
-    return await rewrite_once(register, name, key, origin, as_it_was, now_s, stage)
+    origin = BaseOrigin("rollback", by, of=generation)
+    return await rewrite_once(store, name, key, origin, as_it_was, now_s, stage)
 
 
-async def _who_was_first(register: ListStore, name: str, origin: Origin) -> str:
+async def _who_was_first(store: ListStore, name: str, origin: BaseOrigin) -> str:
     """Name the base that was published instead, from the audit log."""
-    async for entry in register.annals.audit():
+    async for entry in store.past.audit():
         if entry.list_name == name and entry.op == Op.BASE:
             record = base_of(entry.detail.encode())
             what = record.what if record else "new base"
@@ -262,13 +261,13 @@ async def _who_was_first(register: ListStore, name: str, origin: Origin) -> str:
 
 
 async def publish_whole(
-    register: ListStore,
+    store: ListStore,
     reservation: Reservation,
     circle: str,
     key: bytes,
     made: Columns | bytes,
     now_s: int,
-    origin: Origin,
+    origin: BaseOrigin,
     stage: Stage = no_progress,
 ) -> tuple[int, int]:
     """Publish `made` (entries, or a bare filter) at the reserved generation.
@@ -282,40 +281,40 @@ async def publish_whole(
     try:
         owners = origin.filter_data or None
         if owners is None and bare is None:
-            owners = await _owners_filter(register, reservation, whole)
+            owners = await _owners_filter(store, reservation, whole)
         parts = await asyncio.to_thread(
             _built, reservation, circle, key, whole, now_s, stage, owners, bare, origin.samples
         )
         held = decode_manifest(parts[MANIFEST_PART])
         numbers = whole.numbers if held.has_entries else held.count
-        await register.write_base(reservation, parts, lambda d, w: stage("writing", d, w))
+        await store.write_base(reservation, parts, lambda d, w: stage("writing", d, w))
         digest = sha256(parts[MANIFEST_PART]).hexdigest()
         record = BaseRecord(reservation.generation, numbers, digest, origin.what, origin.of)
-        done = await _publish(register, reservation, record, whole, origin)
+        done = await _publish(store, reservation, record, whole, origin)
     except Fault as fault:
-        await _discard(register, reservation, fault)
-        if isinstance(fault, ListStoreLost) and await _overtaken(register, reservation):
+        await _discard(store, reservation, fault)
+        if isinstance(fault, ListStoreLost) and await _overtaken(store, reservation):
             # PUBLISH drops all bases that others were writing to replace the same base.
             raise ChangeConflict(f"{reservation.name} has another base by now") from fault
         raise
-    await register.archive()
+    await store.archive()
     return done
 
 
-async def _overtaken(register: ListStore, reservation: Reservation) -> bool:
-    return (await register.state(reservation.name)).head.base != reservation.old_base
+async def _overtaken(store: ListStore, reservation: Reservation) -> bool:
+    return (await store.state(reservation.name)).head.base != reservation.old_base
 
 
-async def _discard(register: ListStore, reservation: Reservation, why: Fault) -> None:
+async def _discard(store: ListStore, reservation: Reservation, why: Fault) -> None:
     try:
-        await register.discard(reservation)
+        await store.discard(reservation)
     except Fault as fault:
         # The blobs expire by themselves. The first fault is the one to report.
         why.add_note(f"what was written of it could not be removed: {fault}")
 
 
 async def _owners_filter(
-    register: ListStore, reservation: Reservation, whole: Columns
+    store: ListStore, reservation: Reservation, whole: Columns
 ) -> bytes | None:
     """Return the filter of a kept base that holds all entries known by fingerprint alone.
 
@@ -326,12 +325,12 @@ async def _owners_filter(
     if not len(bare):
         return None
     name = reservation.name
-    kept = [base.generation for base in await register.annals.bases(name)]
+    kept = [base.generation for base in await store.past.bases(name)]
     absent = len(bare)
     for generation in dict.fromkeys((reservation.old_base, *kept)):
         if not generation:
             continue
-        parts = await register.read_base(name, generation)
+        parts = await store.read_base(name, generation)
         columns = (await asyncio.to_thread(read_snapshot, parts)).columns
         held = held_in(columns, bare) if columns is not None else np.zeros(len(bare), np.bool_)
         absent = min(absent, int((~held).sum()))
@@ -369,21 +368,21 @@ def _built(
 
 
 async def _publish(
-    register: ListStore,
+    store: ListStore,
     reservation: Reservation,
     record: BaseRecord,
     whole: Columns,
-    origin: Origin,
+    origin: BaseOrigin,
 ) -> tuple[int, int]:
     """Publish with the count of that very generation; retry when an edit changes it meanwhile."""
     numbers = record.count
     for _ in range(_PUBLISH_TRIES):
-        state = await register.state(reservation.name)
+        state = await store.state(reservation.name)
         after = [c for c in state.changes if c.generation > reservation.generation]
         if origin.circle and after:
             raise ChangeConflict(f"{reservation.name} was changed while it was rekeyed")
         count = numbers + _added_by(after, whole)
-        generation = await register.publish_base(
+        generation = await store.publish_base(
             reservation, record, state.head, count, origin.by, origin.floor, origin.circle
         )
         if generation is not None:
@@ -434,7 +433,7 @@ def unknown_rows(columns: Columns, lost: Callable[[str], bool]) -> int:
 
 
 async def rekey(
-    register: ListStore, name: str, move: Move, by: By, now_s: int, stage: Stage = no_progress
+    store: ListStore, name: str, move: Move, by: By, now_s: int, stage: Stage = no_progress
 ) -> Rebased:
     """Hash all numbers of a list with the key of `move`, and move the list to that circle.
 
@@ -454,8 +453,8 @@ async def rekey(
             )
         return await asyncio.to_thread(rehashed, old, move.key)
 
-    origin = Origin(REKEY, by, circle=move.circle)
-    return await rewrite(register, name, move.key, origin, hashed_anew, now_s, stage)
+    origin = BaseOrigin(REKEY, by, circle=move.circle)
+    return await rewrite(store, name, move.key, origin, hashed_anew, now_s, stage)
 
 
 def move_of(path: Path, circle: str, keys: Mapping[str, bytes]) -> Move | None:

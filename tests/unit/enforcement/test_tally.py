@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 import msgspec
 
 from stream.core.model.enforcement import Outcome
-from stream.enforcement.tally import Tally
+from stream.enforcement.decision_counter import DecisionTally
 from stream.lists.store.enforcement_counts import Cell
 from tests.support.builders import fingerprint_of
 from tests.support.decisions import decision
@@ -16,7 +16,7 @@ SCAM = Cell("KH/scam", DAY, "call_centre")
 
 
 def counted(*values, seen=None, keys=None):
-    tally = Tally("TH", (keys or {"KH/scam": b"", "PH/fraud": b"\1" * 32}).get)
+    tally = DecisionTally("TH", (keys or {"KH/scam": b"", "PH/fraud": b"\1" * 32}).get)
     return tally.batch(values, set() if seen is None else seen, DAY)
 
 

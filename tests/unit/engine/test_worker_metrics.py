@@ -27,7 +27,7 @@ from stream.core.policy.list_scope import Scope
 from stream.engine.worker_metrics import State, Watched
 from stream.kafka.batch import Partition
 from stream.kafka.call_events import CallEvent
-from stream.lists.follower.list_events import Event, EventKind
+from stream.lists.follower.list_events import EventKind, ListEvent
 from stream.ops.clock import now_ms
 from tests.support.agreements import agreement
 from tests.support.builders import bare, blocklists, live
@@ -157,10 +157,10 @@ def test_a_partition_that_went_has_no_lag_here(watched: Watched) -> None:
 def test_the_register_and_kafka_come_and_go(watched: Watched) -> None:
     """Both are gauges that an alert can be put on."""
     watched.reached_kafka()
-    watched.list_event(Event(EventKind.REGISTER_UP, "", ""))
+    watched.list_event(ListEvent(EventKind.REGISTER_UP, "", ""))
     assert value(watched, "ringfence_register_up") == value(watched, "ringfence_kafka_up") == 1
     watched.call_event(CallEvent.KAFKA_AWAITED)
-    watched.list_event(Event(EventKind.REGISTER_DOWN, "", ""))
+    watched.list_event(ListEvent(EventKind.REGISTER_DOWN, "", ""))
     assert value(watched, "ringfence_register_up") == value(watched, "ringfence_kafka_up") == 0
 
 

@@ -11,7 +11,7 @@ from tuf.api.metadata import DelegatedRole, Metadata, Snapshot, TargetFile, Targ
 
 from stream.core.model.errors import FeedDown, FeedFault
 from stream.exchange import repository, repository_files, signing
-from stream.exchange.repository_files import Published
+from stream.exchange.repository_files import PublishedMetadata
 from stream.feeds.tuf.tuf_client import TufClient, TufLimits
 from stream.feeds.tuf.tuf_errors import ADVICE
 from stream.feeds.tuf.tuf_fetcher import FetchLimits
@@ -57,7 +57,7 @@ def role_disappears(kh: Country) -> None:
     signing.renew(snapshot, kh.now_s, VALIDITY.snapshot_s)
     role = published.read_root().roles["snapshot"]
     data = signing.sign(snapshot, role, kh.ring, "snapshot")
-    new = Published(published.root, published.timestamp, data, published.targets, {})
+    new = PublishedMetadata(published.root, published.timestamp, data, published.targets, {})
     repository_files.write(kh.folder, signing.timestamped(new, kh.ring, VALIDITY, kh.now_s))
 
 
@@ -94,7 +94,7 @@ def one_of_two_signed(kh: Country) -> None:
     assert one is not None
     targets.sign(one.signer)
     kh.stamp(
-        Published(
+        PublishedMetadata(
             published.root,
             published.timestamp,
             published.snapshot,

@@ -18,8 +18,8 @@ from pybloom_live import BloomFilter  # type: ignore[attr-defined]
 from tuf.api.metadata import DelegatedRole, Metadata, Targets
 
 from stream.core.model.errors import ExchangeFault, FeedDown, FeedFault
-from stream.exchange import bundle, repository, repository_files, signing, verify
-from stream.exchange.hub import COUNTRIES, Hub
+from stream.exchange import mirror, repository, repository_files, signing
+from stream.exchange.mirror import COUNTRIES, Hub
 from stream.exchange.signing_keys import KeyRing
 from stream.feeds.tuf.tuf_client import TufClient, TufLimits
 from stream.lists.snapshot.build import Version, build_snapshot, columns_from
@@ -190,19 +190,19 @@ def test_one_country_that_is_down_holds_up_nobody(
 
 def test_a_bundle_is_carried_and_followed(kh: Country, tmp_path: Path) -> None:
     """One tar holds all that is published; put beside a feed it is a repository again."""
-    count = bundle.write(kh.folder, tmp_path / "kh.tar")
+    count = mirror.write_bundle(kh.folder, tmp_path / "kh.tar")
     into = tmp_path / "partners" / "kh"
-    got = bundle.read(tmp_path / "kh.tar", into, kh.root, tmp_path / "state", LIMITS)
+    got = mirror.read_bundle(tmp_path / "kh.tar", into, kh.root, tmp_path / "state", LIMITS)
     assert got == kh.read() == repository_files.read(into)
     assert count == len([path for path in into.rglob("*") if path.is_file()])
     secrets = [key.path.read_bytes().splitlines()[1] for key in kh.ring.held()]
     data = (tmp_path / "kh.tar").read_bytes()
     assert not any(secret in data for secret in secrets)
     kh.publish({"latest.json": b"2"})
-    bundle.write(kh.folder, tmp_path / "new.tar")
-    bundle.read(tmp_path / "new.tar", into, kh.root, tmp_path / "state", LIMITS)
+    mirror.write_bundle(kh.folder, tmp_path / "new.tar")
+    mirror.read_bundle(tmp_path / "new.tar", into, kh.root, tmp_path / "state", LIMITS)
     with pytest.raises(FeedDown) as caught:
-        bundle.read(tmp_path / "kh.tar", into, kh.root, tmp_path / "state", LIMITS)
+        mirror.read_bundle(tmp_path / "kh.tar", into, kh.root, tmp_path / "state", LIMITS)
     assert caught.value.reason is FeedFault.ROLLBACK
     assert (
         TufClient(str(into), tmp_path / "s", kh.root).refresh().read("KH/scam/latest.json", 9)
@@ -245,11 +245,11 @@ def test_a_bundle_with_wrong_files_is_refused(
     reason: FeedFault,
 ) -> None:
     """A file too few, one too many, a link, a name that leads elsewhere: nothing is used."""
-    bundle.write(kh.folder, tmp_path / "kh.tar")
+    mirror.write_bundle(kh.folder, tmp_path / "kh.tar")
     repacked(tmp_path / "kh.tar", tmp_path / "bad.tar", leave_out, add, kind)
     into = tmp_path / "partners" / "kh"
     with pytest.raises(FeedDown) as caught:
-        bundle.read(tmp_path / "bad.tar", into, kh.root, tmp_path / "state", LIMITS)
+        mirror.read_bundle(tmp_path / "bad.tar", into, kh.root, tmp_path / "state", LIMITS)
     assert caught.value.reason is reason, caught.value.detail
     assert not into.exists()
     assert not list(into.parent.glob(".*.unpacked"))
@@ -257,12 +257,12 @@ def test_a_bundle_with_wrong_files_is_refused(
 
 def test_a_bundle_is_not_unpacked_through_a_link(kh: Country, tmp_path: Path) -> None:
     """Who may write beside a repository cannot choose where files of a bundle land."""
-    bundle.write(kh.folder, tmp_path / "kh.tar")
+    mirror.write_bundle(kh.folder, tmp_path / "kh.tar")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (tmp_path / ".into.unpacked").symlink_to(elsewhere, target_is_directory=True)
     with pytest.raises(ExchangeFault, match=r"\.into\.unpacked: File exists"):
-        bundle.read(tmp_path / "kh.tar", tmp_path / "into", kh.root, tmp_path / "s", LIMITS)
+        mirror.read_bundle(tmp_path / "kh.tar", tmp_path / "into", kh.root, tmp_path / "s", LIMITS)
     assert not list(elsewhere.iterdir())
 
 
@@ -270,7 +270,7 @@ def test_what_is_no_bundle_says_so(kh: Country, tmp_path: Path) -> None:
     """A damaged tar is named."""
     (tmp_path / "x.tar").write_bytes(b"no tar" * 500)
     with pytest.raises(FeedDown, match="is no tar"):
-        bundle.read(tmp_path / "x.tar", tmp_path / "into", kh.root, tmp_path / "s", LIMITS)
+        mirror.read_bundle(tmp_path / "x.tar", tmp_path / "into", kh.root, tmp_path / "s", LIMITS)
 
 
 def test_a_server_that_gives_something_else_is_found(kh: Country, tmp_path: Path) -> None:
@@ -278,12 +278,12 @@ def test_a_server_that_gives_something_else_is_found(kh: Country, tmp_path: Path
     served = tmp_path / "served"
     shutil.copytree(kh.folder, served)
     with serving(served) as url:
-        assert verify.serve_check(kh.folder, url, LIMITS, whole=True).faults == ()
+        assert mirror.serve_check(kh.folder, url, LIMITS, whole=True).faults == ()
         kh.publish({"latest.json": b"2"})
-        faults = verify.serve_check(kh.folder, url, LIMITS, whole=True).faults
+        faults = mirror.serve_check(kh.folder, url, LIMITS, whole=True).faults
         assert any("timestamp: version" in fault for fault in faults)
         next(served.rglob("*.filter.bloom")).write_bytes(b"x")
-        faults = verify.serve_check(kh.folder, url, LIMITS, whole=True).faults
+        faults = mirror.serve_check(kh.folder, url, LIMITS, whole=True).faults
         assert any("KH/scam/1/filter.bloom" in fault for fault in faults)
 
 
@@ -327,7 +327,7 @@ def test_no_artefact_holds_a_secret(kh: Country, hub: tuple[Hub, bytes], tmp_pat
     theirs(carrier, kh, tmp_path / "follower").refresh().download(
         "KH/scam/9/manifest.json", tmp_path / "manifest.json"
     )
-    bundle.write(kh.folder, tmp_path / "kh.tar")
+    mirror.write_bundle(kh.folder, tmp_path / "kh.tar")
     held = [*kh.ring.held(), *carrier.ring.held()]
     pems = [each.path.read_bytes() for each in held]
     raw = [

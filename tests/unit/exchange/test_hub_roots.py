@@ -10,7 +10,7 @@ from tuf.api.metadata import DelegatedRole, Root, Targets
 from stream.cli.exchange.exchange_follow import follow
 from stream.core.model.errors import FeedDown, FeedFault
 from stream.exchange import repository, repository_files, signing
-from stream.exchange.hub import COUNTRIES, Hub
+from stream.exchange.mirror import COUNTRIES, Hub
 from stream.exchange.signing_keys import KeyRing
 from stream.feeds.tuf.tuf_client import TufClient, TufLimits
 from tests.support.repositories import VALIDITY, Country

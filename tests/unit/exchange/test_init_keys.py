@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 
 from stream.core.model.errors import ExchangeFault
-from stream.exchange import bundle, repository, repository_files
-from stream.exchange.hub import Hub
-from stream.exchange.repository_files import Published
+from stream.exchange import mirror, repository, repository_files
+from stream.exchange.mirror import Hub
+from stream.exchange.repository_files import PublishedMetadata
 from stream.exchange.signing_keys import KeyRing
 from stream.feeds.tuf.tuf_client import TufClient, TufLimits
 from stream.ops.secret_files import write_private
 from tests.support.repositories import VALIDITY, Country
 
 
-def begun(home: Path) -> Published:
+def begun(home: Path) -> PublishedMetadata:
     """What an operator types, once more if need be."""
     sticks = [home / "a", home / "b"]
     ring = KeyRing([home / "keys", *sticks])
@@ -99,9 +99,9 @@ def test_a_web_server_of_another_user_can_read_what_is_published(tmp_path: Path)
         repository.init(place, ring, [tmp_path / "stick"], 1, VALIDITY, kh.now_s, hub=True)
         hub = Hub(place, ring, tmp_path / "hub" / "state", VALIDITY, TufLimits())
         hub.add("KH", str(kh.folder), kh.root, kh.now_s)
-        bundle.write(kh.folder, tmp_path / "kh.tar")
+        mirror.write_bundle(kh.folder, tmp_path / "kh.tar")
         carried = tmp_path / "carried" / "kh"
-        bundle.read(tmp_path / "kh.tar", carried, kh.root, tmp_path / "s", TufLimits())
+        mirror.read_bundle(tmp_path / "kh.tar", carried, kh.root, tmp_path / "s", TufLimits())
     finally:
         os.umask(before)
     for folder in (kh.folder, place, carried):

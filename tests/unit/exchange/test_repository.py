@@ -137,7 +137,7 @@ def test_any_key_can_be_replaced_under_a_partner(tmp_path: Path, name: str) -> N
     _, roles = repository.replace_key(kh.folder, kh.ring, old.keyid, new, VALIDITY, kh.now_s)
     assert roles == [stem]
     assert client.refresh().read("KH/scam/latest.json", 100)
-    assert all(old.keyid not in one.keyids for one in repository.standings(kh.read()))
+    assert all(old.keyid not in one.keyids for one in repository.role_statuses(kh.read()))
     kh.publish({"latest.json": b"after"})
     assert client.refresh().read("KH/scam/latest.json", 100) == b"after"
 
@@ -151,7 +151,7 @@ def test_revoking_needs_others_to_be_enough(tmp_path: Path) -> None:
     repository.replace_key(kh.folder, kh.ring, third.keyid, None, VALIDITY, kh.now_s)
     with pytest.raises(ExchangeFault, match="rotate"):
         repository.replace_key(kh.folder, kh.ring, only.keyid, None, VALIDITY, kh.now_s)
-    assert [one.keyids for one in repository.standings(kh.read()) if one.role == "timestamp"]
+    assert [one.keyids for one in repository.role_statuses(kh.read()) if one.role == "timestamp"]
 
 
 def test_without_the_peoples_keys_nothing_of_theirs_is_signed(tmp_path: Path) -> None:
@@ -205,9 +205,9 @@ def test_a_partner_remembers_and_refuses_older(tmp_path: Path) -> None:
     """Metadata keep the order in which they were signed: versions only rise."""
     kh = Country(tmp_path / "kh")
     kh.publish()
-    versions = [one.version for one in repository.standings(kh.read())]
+    versions = [one.version for one in repository.role_statuses(kh.read())]
     kh.publish({"latest.json": b"2"})
-    assert [one.version for one in repository.standings(kh.read())] == [
+    assert [one.version for one in repository.role_statuses(kh.read())] == [
         versions[0],
         versions[1],
         *(each + 1 for each in versions[2:]),

@@ -11,7 +11,7 @@ from stream.feeds.formats.byte_columns import line_bytes
 from stream.feeds.formats.ringfence import increment, whole_list
 from stream.feeds.parse import Defaults, Parser
 from stream.lists.snapshot.build import columns_from
-from stream.lists.snapshot.version_diff import difference
+from stream.lists.snapshot.merge import difference
 from tests.support.builders import NOW_S, entry
 
 NUMBERS = [*(f"+44770090{n:04d}" for n in range(7)), "+447700901*"]

@@ -92,5 +92,5 @@ def test_what_a_snapshot_holds_is_forgotten(tmp_path):
 def test_a_disk_that_refuses_is_our_own_fault(tmp_path):
     """The message names the file."""
     journal_file(tmp_path).mkdir()
-    with pytest.raises(SnapshotUnreadable, match=r"journal: .*changes\.jsonl"):
+    with pytest.raises(SnapshotUnreadable, match=r"change log: .*changes\.jsonl"):
         append(tmp_path, items(1))

@@ -5,7 +5,7 @@ import pytest
 
 from stream.core.model.entry import Columns
 from stream.lists.snapshot.build import columns_from
-from stream.lists.snapshot.export import export
+from stream.lists.snapshot.list_text import export
 from stream.lists.snapshot.merge import empty_columns, merged
 from tests.support.builders import entry, snapshot
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from stream.core.model.entry import Category, Columns, Entry
 from stream.lists.snapshot.build import columns_from
-from stream.lists.snapshot.merge import empty_columns
-from stream.lists.snapshot.version_diff import difference, written
+from stream.lists.snapshot.list_text import written
+from stream.lists.snapshot.merge import difference, empty_columns
 from tests.support.builders import NOW_S, entry
 
 NUMBERS = [*(f"+44770090{n:04d}" for n in range(7)), "+447700901*"]

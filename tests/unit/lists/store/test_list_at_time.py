@@ -5,7 +5,7 @@ import pytest
 
 from stream.core.model.errors import SnapshotUnreadable, VersionGone
 from stream.lists.store.heads import ListHead
-from stream.lists.store.list_at_time import Past, Stretch, stretches_of
+from stream.lists.store.list_content import GenerationSpan, Past, stretches_of
 from stream.lists.store.past_reader import KeptBase
 from stream.lists.store.store_codec import BaseRecord, Step, chain_after
 
@@ -120,4 +120,4 @@ def test_changes_that_can_not_be_read(story):
     """A change that nobody can read is not passed over."""
     past = story.past()
     with pytest.raises(SnapshotUnreadable, match="generation 5"):
-        list(past.changes(Stretch(story.bases[1], 4, 6), 6))
+        list(past.changes(GenerationSpan(story.bases[1], 4, 6), 6))

@@ -1,31 +1,146 @@
-"""A list as it was: at a generation, or at a moment.
+"""The content of a list in the list store: as it is now, and as it was at a generation or a moment.
 
 What is still there of a list's past are the bases that are kept and the steps that the change
 stream still holds. A base is the list from the generation of its publishing on, and each step after
 it another; where a step is missing, the generations up to the next base cannot be had any more.
-Every step is held against the chain before it counts.
+Every step is compared with the chain before it counts.
 """
 
 import asyncio
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.core.filters.digests import Digests, elements
 from stream.core.filters.overlay import Change
 from stream.core.filters.snapshot import decode_manifest, read_snapshot
-from stream.core.model.entry import Columns
+from stream.core.model.entry import Category, Columns
 from stream.core.model.errors import SnapshotUnreadable, VersionGone
-from stream.lists.snapshot.build import with_changes
+from stream.core.numbers.codes import texts_of
+from stream.core.numbers.prefix_entries import is_prefix
+from stream.lists.snapshot.build import CHUNK, with_changes
+from stream.lists.snapshot.circle_keys import epochs_before
 from stream.lists.snapshot.merge import empty_columns
 from stream.lists.store.heads import ListHead
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.past_reader import KeptBase
 from stream.lists.store.store_codec import REBUILD, REKEY, Op, Step, base_of, change_of
 
+CHANGES_MAX = 5_000
+"""Up to so many changes over a base are cheap for every worker; more are built into a new base."""
+
+
+async def head_of(store: ListStore, name: str) -> ListHead:
+    """Return the list's head; raises ListUnknown."""
+    return (await store.state(name)).head
+
+
+async def columns_in(store: ListStore, name: str, generation: int, key: bytes) -> Columns:
+    """Return the entries of the base of `generation`; 0: none.
+
+    Raises SnapshotUnreadable for a bare filter too, whose entries are unknown: it must not be
+    taken for an empty list.
+    """
+    if not generation:
+        return empty_columns()
+    parts = await store.read_base(name, generation)
+    held = (await asyncio.to_thread(read_snapshot, parts, key=key)).columns
+    if held is None:
+        raise SnapshotUnreadable(
+            f"{name} is a bare filter: its entries are not known, and none can be added to it; "
+            "`lists import --replace` puts a list in its place"
+        )
+    return held
+
+
+async def entries_of(store: ListStore, name: str, key: bytes) -> tuple[ListHead, Columns]:
+    """Return all entries of a list as the list store has them now."""
+    state = await store.state(name)
+    old = await columns_in(store, name, state.head.base, key)
+    return state.head, with_changes(old, [numbered.change for numbered in state.changes])
+
+
+def fingerprints_of(texts: Sequence[str], key: bytes) -> list[int]:
+    """Return the fingerprints of numbers and prefixes in the circle with `key`."""
+    column = np.array([text.encode() for text in texts], "S16")
+    found: list[int] = Digests(elements(column, key)).fingerprints().tolist() if texts else []
+    return found
+
+
+async def covering(
+    store: ListStore, name: str, key: bytes, texts: Sequence[str], now_s: int
+) -> dict[str, str]:
+    """Of those `texts` that lie under a prefix on list `name`, the one that speaks for them.
+
+    Live at `now_s`, the longest, and not one that only says that its numbers are legitimate.
+    """
+    shorter = {text: _shorter(text) for text in texts}
+    asked = sorted({prefix for prefixes in shorter.values() for prefix in prefixes})
+    fingerprints = dict(zip(asked, fingerprints_of(asked, key), strict=True))
+    reports = await store.reports(name, list(fingerprints.values()))
+    live = {
+        prefix: [report for report in reports[fingerprint] if report.live(now_s)]
+        for prefix, fingerprint in fingerprints.items()
+    }
+    found: dict[str, str] = {}
+    for text, prefixes in shorter.items():
+        speaks = next((prefix for prefix in prefixes if live[prefix]), None)
+        if speaks and any(r.category is not Category.LEGITIMATE for r in live[speaks]):
+            found[text] = speaks
+    return found
+
+
+def _shorter(text: str) -> list[str]:
+    """Return every prefix that holds what `text` stands for, longest first.
+
+    `text` itself not among it.
+    """
+    digits = text[1:].removesuffix("*")
+    longest = min(len(digits) - is_prefix(text), 14)
+    return [f"+{digits[:length]}*" for length in range(longest, 1, -1)]
+
+
+async def hashed_now(
+    store: ListStore, name: str, fingerprints: Collection[int], keys: Mapping[str, bytes]
+) -> dict[int, int]:
+    """Translate fingerprints of former circle keys into the list's own; only those of its numbers.
+
+    Hashes every number of the list for each earlier key that is here, and none where the list holds
+    all fingerprints as they are. Raises ListUnknown, ListStoreDown, SnapshotUnreadable.
+    """
+    head = (await store.state(name)).head
+    older = [keys[circle] for circle in epochs_before(head.circle) if circle in keys]
+    if not older or head.circle not in keys:
+        return {}
+    reports = await store.reports(name, list(fingerprints))
+    asked = np.array([one for one in fingerprints if not reports.get(one)], np.uint64)
+    if not len(asked):
+        return {}
+    _, columns = await entries_of(store, name, keys[head.circle])
+    found: dict[int, int] = {}
+    for key in older:
+        found |= await asyncio.to_thread(_found, columns, key, asked)
+    return found
+
+
+def _found(columns: Columns, key: bytes, asked: NDArray[np.uint64]) -> dict[int, int]:
+    found = {}
+    rows = np.flatnonzero((columns.number != 0) & columns.begins)
+    for at in range(0, len(rows), CHUNK):
+        some = rows[at : at + CHUNK]
+        hashed = Digests(elements(texts_of(columns.number[some]), key)).fingerprints()
+        for place in np.flatnonzero(np.isin(hashed, asked)).tolist():
+            found[int(hashed[place])] = int(columns.fingerprint[some[place]])
+    return found
+
+
 _NO_CHANGE = {Op.CREATE, Op.RESERVE, Op.BASE, Op.SCOPE}
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class GenerationSpan:
     """Generations `first` to `last`, which `base` and the steps after it give."""
 
     base: KeptBase
@@ -39,7 +154,7 @@ class Past:
 
     head: ListHead
     steps: tuple[Step, ...]
-    stretches: tuple[Stretch, ...]
+    stretches: tuple[GenerationSpan, ...]
 
     def holds(self, generation: int) -> bool:
         """Return whether that generation can be had."""
@@ -72,7 +187,7 @@ class Past:
             f"the changes to {name} of that time are not kept any more: {self._hint()}"
         )
 
-    def stretch_of(self, generation: int) -> Stretch:
+    def stretch_of(self, generation: int) -> GenerationSpan:
         """Return the stretch that holds a generation; raises VersionGone."""
         name = self.head.name
         if not 1 <= generation <= self.head.generation:
@@ -84,14 +199,14 @@ class Past:
                 return stretch
         raise VersionGone(f"generation {generation} of {name} is not kept any more: {self._hint()}")
 
-    def changes(self, stretch: Stretch, generation: int) -> Iterator[Change]:
+    def changes(self, stretch: GenerationSpan, generation: int) -> Iterator[Change]:
         """Yield the changes after the stretch's base, up to `generation`, in order."""
         for at, change in self.numbered(stretch):
             if at > generation:
                 break
             yield change
 
-    def numbered(self, stretch: Stretch) -> Iterator[tuple[int, Change]]:
+    def numbered(self, stretch: GenerationSpan) -> Iterator[tuple[int, Change]]:
         """Yield all that was changed after the stretch's base, with generations, in order.
 
         Raises SnapshotUnreadable at a change that cannot be read.
@@ -109,21 +224,19 @@ class Past:
         return f"these can be had: {self.said()} (bases_kept, bases_kept_days in [lists])"
 
 
-async def past_of(register: ListStore, name: str) -> Past:
+async def past_of(store: ListStore, name: str) -> Past:
     """Return the available past of a list. Raises ListUnknown, ListStoreDown."""
-    bases = await register.annals.bases(name)
-    head = (await register.state(name)).head
-    return _past(head, bases, await register.annals.steps(name, _born(head)))
+    bases = await store.past.bases(name)
+    head = (await store.state(name)).head
+    return _past(head, bases, await store.past.steps(name, _born(head)))
 
 
-async def pasts_about(
-    register: ListStore, wanted: Mapping[str, Collection[int]]
-) -> dict[str, Past]:
+async def pasts_about(store: ListStore, wanted: Mapping[str, Collection[int]]) -> dict[str, Past]:
     """Return the pasts of lists, each with only the changes to some fingerprints. ListStoreDown."""
-    annals = register.annals
-    bases = {name: await annals.bases(name) for name in wanted}
-    heads = (await register.heads()).lists
-    steps = await annals.steps_about(wanted)
+    past = store.past
+    bases = {name: await past.bases(name) for name in wanted}
+    heads = (await store.heads()).lists
+    steps = await past.steps_about(wanted)
     return {name: _past(heads[name], bases[name], steps[name]) for name in wanted if name in heads}
 
 
@@ -153,7 +266,7 @@ def _born(head: ListHead) -> str:
 
 def stretches_of(
     bases: Sequence[KeptBase], steps: Sequence[Step], newest: int
-) -> tuple[Stretch, ...]:
+) -> tuple[GenerationSpan, ...]:
     """Return the generations that each of `bases` (newest first) gives, as far as no step is
     missing.
     """
@@ -162,7 +275,7 @@ def stretches_of(
     for base in bases:
         last = min(_reach(base, steps), upto)
         if last >= base.published:
-            stretches.append(Stretch(base, base.published, last))
+            stretches.append(GenerationSpan(base, base.published, last))
         upto = base.published - 1
     return tuple(stretches)
 
@@ -199,23 +312,23 @@ def _replaces(step: Step) -> bool:
     return record is None or record.what != REBUILD
 
 
-async def content(register: ListStore, past: Past, generation: int, key: bytes) -> Columns:
+async def content(store: ListStore, past: Past, generation: int, key: bytes) -> Columns:
     """Return the list's entries as of `generation`.
 
     Raises VersionGone, also where its base is a bare filter; ListStoreDown, SnapshotUnreadable.
     """
     stretch = past.stretch_of(generation)
     held = empty_columns()
-    if await is_bare(register, past, stretch):
+    if await is_bare(store, past, stretch):
         raise VersionGone(
             f"generation {generation} of {past.head.name} is a bare filter: which numbers it holds "
             "cannot be told"
         )
     if stretch.base.generation:
         try:
-            parts = await register.read_base(past.head.name, stretch.base.generation)
+            parts = await store.read_base(past.head.name, stretch.base.generation)
         except SnapshotUnreadable as error:
-            kept = [base.generation for base in await register.annals.bases(past.head.name)]
+            kept = [base.generation for base in await store.past.bases(past.head.name)]
             if stretch.base.generation in kept:
                 raise
             raise VersionGone(f"generation {generation} has just been let go of") from error
@@ -224,12 +337,12 @@ async def content(register: ListStore, past: Past, generation: int, key: bytes) 
     return await asyncio.to_thread(with_changes, held, list(past.changes(stretch, generation)))
 
 
-async def is_bare(register: ListStore, past: Past, stretch: Stretch) -> bool:
+async def is_bare(store: ListStore, past: Past, stretch: GenerationSpan) -> bool:
     """Return whether a stretch's base is a filter alone. Raises VersionGone, ListStoreDown."""
     if not stretch.base.generation:
         return False
     try:
-        manifest = await register.manifest(past.head.name, stretch.base.generation)
+        manifest = await store.manifest(past.head.name, stretch.base.generation)
     except SnapshotUnreadable as error:
         raise VersionGone(f"generation {stretch.first} has just been let go of") from error
     return not decode_manifest(manifest).has_entries

@@ -1,12 +1,10 @@
-"""Compare two versions of a list: reports added, removed and changed. Pure.
+"""Lists and their differences as text for others: columns in, pieces of a file out. Pure.
 
-A report is known by its number's fingerprint and its source: one that another source makes of the
-same number is another report. All of it is columns until it is text, ten thousand rows at a time,
-so a million differences are written in seconds.
+All of it is columns until it is text, ten thousand rows at a time, so a million rows are written in
+seconds.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
@@ -15,60 +13,41 @@ from numpy.typing import NDArray
 
 from stream.core.model import csv_cells
 from stream.core.model.entry import FIELDS, NEVER, Category, Columns, text_of
+from stream.lists.snapshot.merge import VersionDiff
 
+ExportFormat = Literal["text", "csv", "jsonl"]
 DiffFormat = Literal["text", "json", "csv"]
 _ROWS = 10_000
-"""Rows written at once: bounds memory, whatever the size of the difference."""
-_SAID = ("number", "reported_at", "expires_at", "category", "confidence")
+"""Rows written at once: bounds memory, whatever the size of the list."""
 _WAS = FIELDS[1:2] + FIELDS[3:]
+"""Fields of a report that can change: all but number and source."""
 Row = tuple[str | int | None, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """Two versions, and the rows in them that differ; `changed` are pairs (old row, new row)."""
+def export(columns: Columns, kind: ExportFormat) -> Iterator[str]:
+    """Yield the file, piece by piece; `lists import` reads it again.
 
-    old: Columns
-    new: Columns
-    added: NDArray[np.int64]
-    removed: NDArray[np.int64]
-    changed: tuple[NDArray[np.int64], NDArray[np.int64]]
-
-    def __len__(self) -> int:
-        return len(self.added) + len(self.removed) + len(self.changed[0])
-
-
-def difference(old: Columns, new: Columns) -> Difference:
-    """Return what was added, removed and changed between `old` and `new`."""
-    places = {name: i for i, name in enumerate(sorted({*old.sources, *new.sources}))}
-    fingerprint = np.concatenate([old.fingerprint, new.fingerprint])
-    source = np.concatenate([_moved(old, places), _moved(new, places)])
-    # Equal reports become neighbours, the old one first since the sort is stable.
-    order = np.lexsort((source, fingerprint))
-    fingerprint, source = fingerprint[order], source[order]
-    both = np.zeros(len(order), np.bool_)
-    if len(order):
-        both[:-1] = (fingerprint[1:] == fingerprint[:-1]) & (source[1:] == source[:-1])
-    first, second = order[both], order[np.roll(both, 1)] - len(old)
-    alone = order[~(both | np.roll(both, 1))]
-    other = np.zeros(len(first), np.bool_)
-    for name in _SAID:
-        other |= getattr(old, name)[first] != getattr(new, name)[second]
-    return Difference(
-        old,
-        new,
-        added=alone[alone >= len(old)] - len(old),
-        removed=alone[alone < len(old)],
-        changed=(first[other], second[other]),
-    )
+    CSV and JSON lines have a row for each report, text a line for each number. An entry of which
+    only the fingerprint is known cannot be named and is left out.
+    """
+    if kind == "csv":
+        yield ",".join(FIELDS) + "\n"
+    wanted = columns.number != 0
+    if kind == "text":
+        wanted &= columns.begins
+    rows = np.flatnonzero(wanted)
+    for start in range(0, len(rows), _ROWS):
+        found = _rows(columns, rows[start : start + _ROWS])
+        if kind == "text":
+            yield "".join(f"{row[0]}\n" for row in found)
+        elif kind == "jsonl":
+            lines = (dict(zip(FIELDS, row, strict=True)) for row in found)
+            yield "".join(f"{msgspec.json.encode(line).decode()}\n" for line in lines)
+        else:
+            yield csv_cells.lines(map(csv_cells.cell_of_list, row) for row in found)
 
 
-def _moved(columns: Columns, places: dict[str, int]) -> NDArray[np.int64]:
-    table = np.array([places[name] for name in columns.sources] or [0], np.int64)
-    return table[columns.source]
-
-
-def written(found: Difference, kind: DiffFormat) -> Iterator[str]:
+def written(found: VersionDiff, kind: DiffFormat) -> Iterator[str]:
     """Yield the difference as text, CSV with a header, or one JSON object a line, piece by piece.
 
     Removed reports come first, then changed ones, then added ones. A number of which only the
