@@ -46,7 +46,7 @@ class World:
         fields: dict[str, Any] = {
             "kafka": self.calls.kafka,
             "reader": CounterSettings(home, topic),
-            "register": ListStoreSettings(url),
+            "list_store": ListStoreSettings(url),
             "circle_keys": {"plain": b""},
             "folder": self.repository.folder,
             "ring": self.repository.ring,
