@@ -25,7 +25,7 @@ from stream.core.model.appeal import (
     OPEN,
     Appeal,
     AppealState,
-    Named,
+    NamedList,
     Received,
     StepRefused,
     deadline_of,
@@ -72,10 +72,10 @@ class Redressed:
     taken_off: tuple[str, ...]
 
 
-def reasons_of(decision: Decision) -> tuple[Named, ...]:
+def reasons_of(decision: Decision) -> tuple[NamedList, ...]:
     """Return the lists that a decision names, without fingerprints yet."""
     return tuple(
-        Named(
+        NamedList(
             list=reason.list,
             fingerprint="",
             agreement=reason.agreement,
@@ -92,7 +92,7 @@ async def open_appeal(
     book: AppealStore,
     desk: Desk,
     number: str,
-    lists: Iterable[Named],
+    lists: Iterable[NamedList],
     by: By,
     decision_id: str | None = None,
     appellant: str = "",
@@ -126,7 +126,7 @@ async def receive(book: AppealStore, desk: Desk, said: Received, by: By) -> tupl
         Appeal(
             id=new_id(),
             number=None,
-            lists=(Named(list=said.list, fingerprint=said.fingerprint),),
+            lists=(NamedList(list=said.list, fingerprint=said.fingerprint),),
             received_at_s=step.at_s,
             deadline_at_s=deadline_of(
                 desk.agreements, [said.list], said.partner, step.at_s, desk.answer_s
@@ -149,8 +149,8 @@ async def forward(book: AppealStore, desk: Desk, appeal_id: str, by: By) -> Appe
 
 
 async def _with_fingerprints(
-    store: ListStore, desk: Desk, number: str, lists: Iterable[Named]
-) -> tuple[Named, ...]:
+    store: ListStore, desk: Desk, number: str, lists: Iterable[NamedList]
+) -> tuple[NamedList, ...]:
     """Return the lists with the number's fingerprint in each circle that we have the key of."""
     heads = (await store.heads()).lists
     found = []
@@ -227,7 +227,7 @@ async def number_of(store: ListStore, desk: Desk, appeal: Appeal) -> str | None:
 
 
 async def _take_off(
-    store: ListStore, desk: Desk, named: Named, number: str | None, why: By
+    store: ListStore, desk: Desk, named: NamedList, number: str | None, why: By
 ) -> bool:
     """Take the number off a list of ours; False: it did not hold it.
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from stream.core.model.appeal import Appeal, Named
+from stream.core.model.appeal import Appeal, NamedList
 from stream.core.model.moments import rfc3339
 from stream.core.numbers.number import masked
 
@@ -42,7 +42,7 @@ def appeal_json(
     }
 
 
-def _list_json(named: Named, contacts: Mapping[str, str], *, full: bool) -> dict[str, Any]:
+def _list_json(named: NamedList, contacts: Mapping[str, str], *, full: bool) -> dict[str, Any]:
     return {
         "list": named.list,
         "agreement": named.agreement,

@@ -26,7 +26,7 @@ from stream.core.model.appeal import (
     Appeal,
     AppealState,
     AppealStep,
-    Named,
+    NamedList,
     StepRefused,
     stepped,
 )
@@ -191,7 +191,7 @@ class AppealStore(Closing):
         state: AppealState,
         by: By,
         allow: AllowEntry | None = None,
-        lists: tuple[Named, ...] | None = None,
+        lists: tuple[NamedList, ...] | None = None,
     ) -> Appeal:
         """Bring an appeal into a state; `allow` is written at the same moment.
 

@@ -27,7 +27,7 @@ from stream.core.model.decision import (
     Reason,
     Role,
     SipAnswer,
-    SipSettings,
+    SipAnswerSettings,
     Verdict,
     sip_answer,
 )
@@ -61,7 +61,7 @@ class DecisionColumns:
     expires_at_ms: NDArray[np.int64]
     blocklists: Blocklists
     wording: Wording
-    sip: SipSettings
+    sip: SipAnswerSettings
     decided_at_ms: int
 
     def __len__(self) -> int:
@@ -204,7 +204,7 @@ _MARK = "\ufdd0"
 
 
 @lru_cache(maxsize=8)
-def _phrases(wording: Wording, sip: SipSettings) -> _Phrases:
+def _phrases(wording: Wording, sip: SipAnswerSettings) -> _Phrases:
     """The phrases for the lists and rules of one policy."""
     from stream.core.kernels import write_decisions as writing
 

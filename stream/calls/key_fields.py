@@ -18,7 +18,7 @@ from stream.core.model.byte_strings import PADDING, Texts
 from stream.kafka.batch import RawBatch
 
 if TYPE_CHECKING:
-    from stream.core.kernels.json_fields import Found, Plan
+    from stream.core.kernels.json_fields import FieldPlan, FoundFields
 
 _OPTIONAL = slice(FIELDS.index("trunk"), FIELDS.index("ingress") + 1)
 _TRUNK = FIELDS.index("trunk")
@@ -36,14 +36,14 @@ def locate(
 
     What is no call is left in the `rejected` of its part.
     """
-    from stream.core.kernels.json_fields import Found
+    from stream.core.kernels.json_fields import FoundFields
     from stream.core.kernels.json_scan import scan
 
     count = len(raw)
     texts = raw.texts()
     layouts = [part.dialect.layout for part in parts]
     height = len(FIELDS) + any(layout is not None and layout.only is not None for layout in layouts)
-    found = Found(
+    found = FoundFields(
         np.full((height, count), 0, np.int64),
         np.full((height, count), -1, np.int64),
         np.ones(count, np.uint8),
@@ -82,7 +82,7 @@ def locate(
     return located, rows
 
 
-def _looked_at(texts: Texts, part: Part, layout: Layout, found: "Found") -> int:
+def _looked_at(texts: Texts, part: Part, layout: Layout, found: "FoundFields") -> int:
     """Leave records that may be none to the ordinary decoder; how many of the part are odd now."""
     rows = slice(part.start, part.stop)
     starts, sizes, odd = found.starts[:, rows], found.sizes[:, rows], found.odd[rows]
@@ -147,9 +147,9 @@ def _located(layout: Layout) -> tuple[tuple[str, tuple[str, ...]], ...]:
 
 
 @lru_cache(maxsize=64)
-def plan_of(layout: Layout) -> "Plan | None":
+def plan_of(layout: Layout) -> "FieldPlan | None":
     """The layout as the kernel wants it; None: it has too many keys, or too long ones."""
-    from stream.core.kernels.json_fields import NAME_BYTES_MAX, NAMES_MAX, Plan
+    from stream.core.kernels.json_fields import NAME_BYTES_MAX, NAMES_MAX, FieldPlan
 
     names = sorted({key.encode() for _, path in _located(layout) for key in path})
     if len(names) > NAMES_MAX or max(map(len, names)) > NAME_BYTES_MAX:
@@ -174,7 +174,7 @@ def plan_of(layout: Layout) -> "Plan | None":
     def bits(items: Sequence[Any], chosen: Any) -> int:
         return sum(1 << place for place, item in enumerate(items) if item in chosen)
 
-    return Plan(
+    return FieldPlan(
         np.frombuffer(
             bytearray(b"".join(name.ljust(NAME_BYTES_MAX, b"\0") for name in names)), np.uint8
         ),

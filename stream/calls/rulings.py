@@ -36,7 +36,7 @@ from stream.calls.ruling_columns import (
 from stream.calls.trunks import Trunks
 from stream.core.filters.blocklists import Blocklists
 from stream.core.filters.matches import NO_MATCHES, Matches
-from stream.core.model.decision import Action, SipSettings, Verdict
+from stream.core.model.decision import Action, SipAnswerSettings, Verdict
 from stream.core.numbers.emergency import EmergencyNumbers
 from stream.core.numbers.number import Kind, Numbers
 from stream.core.policy.list_scope import Outside
@@ -52,7 +52,7 @@ class Rules:
     policy: Policy
     emergency: EmergencyNumbers
     trunks: Trunks
-    sip: SipSettings
+    sip: SipAnswerSettings
     emit_all: bool
     columns: PolicyColumns = field(init=False)
     """The policy by list, as arrays."""

@@ -18,10 +18,10 @@ from stream.config.settings import EngineSettings
 from stream.core.model.agreement import (
     FOREVER,
     Agreement,
+    AgreementKind,
     Agreements,
     Clause,
     Every,
-    Kind,
     Party,
     PartyRole,
     Reporting,
@@ -376,7 +376,7 @@ def _agreement(name: str, read: AgreementFile) -> Agreement:
     return Agreement(
         id=name,
         title=read.title,
-        kind=Kind(read.kind),
+        kind=AgreementKind(read.kind),
         parties={
             party: Party(party, frozenset(map(PartyRole, table.roles)), table.contact)
             for party, table in read.parties.items()

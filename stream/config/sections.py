@@ -17,7 +17,7 @@ from stream.calls.settings import (
     PublishSettings,
     TransactSettings,
 )
-from stream.core.model.decision import Action, SipSettings
+from stream.core.model.decision import Action, SipAnswerSettings
 from stream.core.model.errors import ConfigInvalid
 from stream.core.numbers.prefix_entries import PREFIX_DIGITS_MAX, PREFIX_DIGITS_MIN, PrefixRules
 from stream.core.policy.policy import ListPolicy, PolicySettings
@@ -248,9 +248,9 @@ class PolicySection:
             text = str(error).removeprefix("redress_url ")
             _raise([Problem(("redress_url",), text)])
 
-    def sip(self) -> SipSettings:
+    def sip(self) -> SipAnswerSettings:
         """What goes into a block's SIP answer."""
-        return SipSettings(redress_url=self.redress_url, location=self.sip_location)
+        return SipAnswerSettings(redress_url=self.redress_url, location=self.sip_location)
 
     def settings(self) -> PolicySettings:
         """The same for `core.policy`."""

@@ -63,7 +63,7 @@ def name_lines(known: Collection[str]) -> Iterator[CheckLine]:
     """Lists that nobody could make any more, or would confuse: from before names had one rule."""
     fix = "export it, import that into a list with a right name, then ringfence lists delete it"
     for name in sorted(known):
-        if (wrong := names.wrong(names.Kind.LIST, name)) is not None:
+        if (wrong := names.wrong(names.NameKind.LIST, name)) is not None:
             yield warn("list names", f'"{name}" {wrong}', fix)
         elif (other := names.alike(name, known)) is not None:
             said = f"{name} and {other} differ by capitals alone: people correct the wrong one"

@@ -25,7 +25,7 @@ from aiokafka.errors import KafkaError
 from stream.core.filters.digests import Digests, elements
 from stream.core.model.agreement import owner_of
 from stream.core.model.decision import Decision, Reason, Verdict, moment_of, read_decision
-from stream.core.model.enforcement import Outcome
+from stream.core.model.enforcement_document import CallOutcome
 from stream.kafka.call_events import CallEvent
 from stream.kafka.clients import down
 from stream.kafka.settings import KafkaSettings
@@ -49,9 +49,9 @@ WAIT_MS: Final = 500
 """One wait for decisions: the gauge of what is left is set again after it."""
 UNCONFIRMED: Final = "unconfirmed"
 """The category of a Bloom hit that nothing confirms."""
-_OUTCOMES: Final[Mapping[str, Outcome]] = {
-    Verdict.BLOCK: Outcome.BLOCKED,
-    Verdict.FLAG: Outcome.FLAGGED,
+_OUTCOMES: Final[Mapping[str, CallOutcome]] = {
+    Verdict.BLOCK: CallOutcome.BLOCKED,
+    Verdict.FLAG: CallOutcome.FLAGGED,
 }
 
 
@@ -111,8 +111,8 @@ class DecisionTally:
                 self._add(batch, hashed, decision, reason, outcome, day, at_ms)
         return batch, passed
 
-    def _stopped_by(self, decision: Decision) -> list[tuple[Reason, Outcome]]:
-        outcome = Outcome.SIMULATED if decision.simulated else _OUTCOMES.get(decision.verdict)
+    def _stopped_by(self, decision: Decision) -> list[tuple[Reason, CallOutcome]]:
+        outcome = CallOutcome.SIMULATED if decision.simulated else _OUTCOMES.get(decision.verdict)
         if outcome is None:
             return []
         return [
@@ -127,7 +127,7 @@ class DecisionTally:
         hashed: dict[tuple[str, str], int],
         decision: Decision,
         reason: Reason,
-        outcome: Outcome,
+        outcome: CallOutcome,
         day: date,
         at_ms: int,
     ) -> None:
@@ -143,7 +143,7 @@ class DecisionTally:
                 return
             fingerprint = hashed[reason.list, text] = _fingerprint(text, key)
         batch.numbers.setdefault(cell, set()).add(fingerprint)
-        if outcome is not Outcome.SIMULATED:
+        if outcome is not CallOutcome.SIMULATED:
             place = reason.list, fingerprint
             batch.stopped[place] = min(batch.stopped.get(place, at_ms), at_ms)
 

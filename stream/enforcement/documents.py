@@ -18,7 +18,7 @@ from stream.appeals.appeal_store import AppealStore
 from stream.core.model.agreement import Agreement, Agreements, is_country, owner_of
 from stream.core.model.appeal import Appeal, sightings
 from stream.core.model.appeal import figures as appealed
-from stream.core.model.enforcement import (
+from stream.core.model.enforcement_document import (
     FOLDER,
     SIGHTINGS_MAX,
     Enforcement,

@@ -14,7 +14,13 @@ from typing import Final
 
 from stream.core.model.agreement import owner_of
 from stream.core.model.appeal import Received
-from stream.core.model.enforcement import DOCUMENT_BYTES_MAX, FOLDER, Enforcement, Sighting, read
+from stream.core.model.enforcement_document import (
+    DOCUMENT_BYTES_MAX,
+    FOLDER,
+    Enforcement,
+    Sighting,
+    read,
+)
 from stream.core.model.entry import Category, Entry
 from stream.core.model.errors import DocumentUnreadable, FeedDown, FeedFault
 from stream.core.model.moments import rfc3339

@@ -17,7 +17,7 @@ from stream.appeals.actions import Desk, receive
 from stream.appeals.appeal_store import AppealStore
 from stream.core.model.agreement import Agreements
 from stream.core.model.appeal import Received
-from stream.core.model.enforcement import Enforcement
+from stream.core.model.enforcement_document import Enforcement
 from stream.core.model.errors import Fault
 from stream.enforcement.decision_counter import CounterSettings, DecisionCounter, Passed, opened
 from stream.enforcement.documents import Writer

@@ -21,7 +21,7 @@ from stream.calls.loop import Done
 from stream.calls.trunks import unknown_trunks
 from stream.config.agreement_files import Reading
 from stream.core.filters.blocklists import Blocklists, chance_of
-from stream.core.model.agreement import State as Standing
+from stream.core.model.agreement import AgreementState as Standing
 from stream.core.model.call import RejectReason
 from stream.core.policy.list_scope import OUTSIDE
 from stream.kafka.batch import Partition, RawBatch

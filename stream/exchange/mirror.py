@@ -190,7 +190,7 @@ class Hub:
 
         Needs the keys of the hub's targets. Raises FeedDown, ExchangeFault; then nothing stays.
         """
-        if (wrong := names.wrong(names.Kind.OWNER, owner)) is not None:
+        if (wrong := names.wrong(names.NameKind.OWNER, owner)) is not None:
             raise ExchangeFault(f"{owner!r} is no owner: it {wrong}")
         path = self.state / "members" / f"{owner}.json"
         if path.exists():

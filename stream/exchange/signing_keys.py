@@ -77,7 +77,7 @@ class KeyRing:
 
         Raises ExchangeFault, SecretUnsafe.
         """
-        if (wrong := names.wrong(names.Kind.KEY, name)) is not None:
+        if (wrong := names.wrong(names.NameKind.KEY, name)) is not None:
             raise ExchangeFault(f"{name!r} {wrong}")
         path = self.place_of(name, folder)
         private = Ed25519PrivateKey.generate()

@@ -16,7 +16,7 @@ from stream.core.model.byte_strings import Texts as ByteTexts
 from stream.core.model.entry import Category
 from stream.core.model.moments import read_rfc3339
 from stream.core.numbers.number import Kind
-from stream.core.numbers.parties import Party
+from stream.core.numbers.parties import CallParty
 from stream.core.numbers.spelling import unescaped
 from stream.feeds.formats.byte_columns import ByteColumn
 from stream.feeds.formats.rows import Rows, Texts, Wrong
@@ -161,13 +161,13 @@ def after_number(text: str) -> Wrong | None:
         if not equals and any(map(str.isdigit, name)):
             return _extension_or_another(name) or Wrong.EXTENSION
     found = _DIALS_ON.search(number)
-    if found is None or not Party(number[: found.start()].rpartition(":")[2].strip()).dialled:
+    if found is None or not CallParty(number[: found.start()].rpartition(":")[2].strip()).dialled:
         return None
     return _extension_or_another(number[found.start() :])
 
 
 def _extension_or_another(text: str) -> Wrong | None:
-    digits = Party(text.lower().lstrip(_LEADS).rstrip()).dialled
+    digits = CallParty(text.lower().lstrip(_LEADS).rstrip()).dialled
     if not digits:
         return None
     return Wrong.SEVERAL_NUMBERS if len(digits) >= _LINE_DIGITS_MIN else Wrong.EXTENSION

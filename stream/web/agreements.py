@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from stream.core.model.agreement import Agreement, State, owner_of
+from stream.core.model.agreement import Agreement, AgreementState, owner_of
 from stream.core.model.moments import rfc3339
 from stream.core.policy.contradictions import contradictions
 from stream.edge.http.problems import Kind, ProblemError
@@ -95,7 +95,7 @@ async def agreements(
         "agreements.html",
         asked=asked,
         table=cut(found, asked, _ORDERS[asked.sort]),
-        states=list(State),
+        states=list(AgreementState),
         moment=rfc3339,
         at_s=at_s,
         soon_s=SOON_S,

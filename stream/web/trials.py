@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Request, Response
 
 from stream.core.model.errors import ChangeConflict
-from stream.core.model.trials import Standing, Target
+from stream.core.model.on_trial import Target, TrialStatus
 from stream.edge.http.problems import Kind, ProblemError
 from stream.edge.http.tokens import Role
 from stream.insight.trials.promote import appeals_about, standings_now, turn
@@ -31,7 +31,7 @@ class Row:
     @property
     def on_trial(self) -> bool:
         """Whether it acts on nobody."""
-        return self.stands.standing is Standing.TRIAL
+        return self.stands.standing is TrialStatus.TRIAL
 
 
 _ORDERS: Final[Mapping[str, Callable[[Row], Any]]] = {
@@ -73,7 +73,7 @@ async def turned(change: Annotated[Change, changes()]) -> Response:
     parts = change.visit.parts
     target = Target.read(change.fields.get("thing", ""))
     wanted = change.fields.get("standing", "")
-    if target is None or wanted not in frozenset(Standing):
+    if target is None or wanted not in frozenset(TrialStatus):
         raise ProblemError(Kind.MALFORMED, "the form does not say what is to be turned, and how")
     now_s = parts.now_s()
     figures = parts.counting.fresh(now_s)
@@ -83,12 +83,12 @@ async def turned(change: Annotated[Change, changes()]) -> Response:
             await parts.list_store(),
             parts.agreements.reading.agreements,
             target,
-            Standing(wanted),
+            TrialStatus(wanted),
             change.by,
             figures.of(target).plain() if figures else {},
             now_s,
         )
     except ChangeConflict as conflict:
         raise ProblemError(Kind.CONFLICT, str(conflict)) from conflict
-    how = "in force" if wanted == Standing.FORCE else "on trial"
+    how = "in force" if wanted == TrialStatus.FORCE else "on trial"
     return await change.done("/trials", f"{target} is {how}, in every engine within seconds.")

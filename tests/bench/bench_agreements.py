@@ -22,7 +22,15 @@ from stream.calls.dialects.ringfence import RINGFENCE
 from stream.calls.settings import DecodeSettings
 from stream.config.settings import load
 from stream.core.filters.blocklists import Blocklists, fresh
-from stream.core.model.agreement import FOREVER, Agreement, Agreements, Clause, Kind, Shared, Terms
+from stream.core.model.agreement import (
+    FOREVER,
+    Agreement,
+    AgreementKind,
+    Agreements,
+    Clause,
+    Shared,
+    Terms,
+)
 from stream.core.model.allowlist import NOBODY
 from stream.core.model.byte_strings import Texts
 from stream.core.model.decision import Action
@@ -111,7 +119,7 @@ def _decider(lists: Blocklists, count: int) -> Decider:
     agreement = Agreement(
         id="",
         title="bench",
-        kind=Kind.MEMORANDUM,
+        kind=AgreementKind.MEMORANDUM,
         parties={},
         clauses=clauses,
         circle="plain",

@@ -24,7 +24,7 @@ from stream.calls.settings import DecodeSettings
 from stream.calls.trunks import Trunk, Trunks
 from stream.core.model.byte_strings import Texts
 from stream.core.model.call import Ingress
-from stream.core.model.decision import SipSettings
+from stream.core.model.decision import SipAnswerSettings
 from stream.core.numbers.emergency import EmergencyNumbers
 from stream.core.policy.policy import PolicySettings, compile_policy
 from stream.core.policy.rules import RULES, BurstSettings, RuleSettings, RuleState, RuleStates
@@ -107,5 +107,5 @@ def _alone(rule: str) -> RuleSettings:
 
 def _rules(settings: RuleSettings) -> Rules:
     policy = compile_policy(PolicySettings(rules=settings), LISTS.names)
-    sip = SipSettings("https://redress.example/{decision_id}", "TN")
+    sip = SipAnswerSettings("https://redress.example/{decision_id}", "TN")
     return Rules(policy, EmergencyNumbers({}), TRUNKS, sip, emit_all=False)

@@ -32,7 +32,7 @@ from stream.core.filters.digests import Digests, elements
 from stream.core.filters.sliced_table import TableSpec, compile_table
 from stream.core.filters.snapshot import MANIFEST_PART, Snapshot, read_snapshot
 from stream.core.model.allowlist import NOBODY
-from stream.core.model.decision import Decision, Reason, SipSettings, sip_answer
+from stream.core.model.decision import Decision, Reason, SipAnswerSettings, sip_answer
 from stream.core.model.entry import NEVER, Category, Columns, code_of
 from stream.core.policy.policy import PolicySettings, compile_policy
 from stream.edge.sinks.number_policy import Judge
@@ -142,7 +142,7 @@ def _decision(put: Put) -> bytes:
     def stamp(at_s: float) -> str:
         return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(at_s))
 
-    sip = SipSettings("https://redress.example/d/{decision_id}", "TN")
+    sip = SipAnswerSettings("https://redress.example/d/{decision_id}", "TN")
     reason = Reason(
         list=NAME,
         category="loan",

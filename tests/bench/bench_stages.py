@@ -37,7 +37,7 @@ STEPS = {
         "stream.core.filters.digests:Digests.words",
     ],
     "probe of all lists": ["stream.core.filters.blocklists:probe_table"],
-    "confirm hits": ["stream.core.filters.exact_index:Ledger.confirm"],
+    "confirm hits": ["stream.core.filters.exact_index:ExactIndex.confirm"],
     "match, the rest": ["stream.core.filters.blocklists:Blocklists.match"],
     "decisions: JSON": ["stream.calls.decide:encode"],
     "decide, the rest": ["stream.services.worker:Decider.__call__"],

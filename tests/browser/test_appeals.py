@@ -3,7 +3,7 @@
 import pytest
 
 from stream.appeals import actions
-from stream.core.model.appeal import Appeal, Named, Received
+from stream.core.model.appeal import Appeal, NamedList, Received
 from stream.lists.store.heads import By
 from tests.browser.conftest import Site
 from tests.support.browser import XSS, Person
@@ -19,7 +19,7 @@ async def _appealed(site: Site, number: str, *, appellant: str = "") -> Appeal:
             redress.book,
             redress.desk(),
             number,
-            [Named(list="KH/scam", fingerprint="", category="call_centre")],
+            [NamedList(list="KH/scam", fingerprint="", category="call_centre")],
             By("http", XSS),
             appellant=appellant,
         )

@@ -3,14 +3,14 @@
 import pytest
 
 from stream.core.model.decision import Decision, Reason
-from stream.core.model.trials import Kind, Standing, Target
+from stream.core.model.on_trial import Target, TrialKind, TrialStatus
 from stream.insight.trials.status import TrialCounts
 from stream.lists.store.promotions import TrialStore
 from tests.browser.conftest import Site
 from tests.support.browser import XSS, Person
 
 pytestmark = [pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="session")]
-TRIAL = Target(Kind.LIST, "KH/trial")
+TRIAL = Target(TrialKind.LIST, "KH/trial")
 
 
 def decision(number: str) -> Decision:
@@ -59,7 +59,7 @@ async def test_a_trial_is_compared_and_promoted(
     assert (step.actor, step.reason) == ("page:operator", XSS)
     assert "would_block 3" in step.detail
     async with TrialStore.open(site.pages.settings.list_store()) as book:
-        assert (await book.read()).trials.turned[TRIAL].standing is Standing.FORCE
+        assert (await book.read()).trials.turned[TRIAL].standing is TrialStatus.FORCE
     form = page.locator("form.change").filter(has=page.locator(f"input[value='{TRIAL}']"))
     await form.get_by_label("Why?").fill("it blocks a bank")
     await form.get_by_role("button", name="Demote").click()

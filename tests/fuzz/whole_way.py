@@ -30,7 +30,7 @@ from stream.calls.trunks import Trunk, Trunks
 from stream.core import kernels
 from stream.core.filters.blocklists import Blocklists
 from stream.core.model.call import Ingress, RejectReason
-from stream.core.model.decision import SipSettings
+from stream.core.model.decision import SipAnswerSettings
 from stream.core.numbers.emergency import EmergencyNumbers
 from stream.core.policy.policy import PolicySettings, compile_policy
 from stream.core.policy.rules import BurstSettings, RuleSettings, RuleState, RuleStates
@@ -80,7 +80,7 @@ def rules() -> Rules:
         compile_policy(policy, lists().names),
         EmergencyNumbers({}),
         TRUNKS,
-        SipSettings("https://redress.example/d/{decision_id}", "TN"),
+        SipAnswerSettings("https://redress.example/d/{decision_id}", "TN"),
         emit_all=True,
     )
 

@@ -13,7 +13,7 @@ from stream.appeals.appeal_store import AppealCounts, AppealStore
 from stream.config.settings import load
 from stream.core.model.agreement import Agreements
 from stream.core.model.allowlist import AllowEntry
-from stream.core.model.appeal import Appeal, AppealState, Named, Received, sightings
+from stream.core.model.appeal import Appeal, AppealState, NamedList, Received, sightings
 from stream.core.model.entry import Category
 from stream.core.model.errors import AppealRefused, AppealUnknown, Fault
 from stream.lists.store.audit_entries import Verification
@@ -39,7 +39,7 @@ async def book(redis_url: str) -> AsyncIterator[AppealStore]:
 
 
 async def appealed(register: ListStore, book: AppealStore, number: str, *lists: str) -> Appeal:
-    named = [Named(list=name, fingerprint="") for name in lists]
+    named = [NamedList(list=name, fingerprint="") for name in lists]
     appeal, _ = await open_appeal(register, book, DESK, number, named, BY)
     return appeal
 
@@ -47,7 +47,10 @@ async def appealed(register: ListStore, book: AppealStore, number: str, *lists: 
 async def test_an_appeal_is_written_down_whole_and_found_again(register, book, raw) -> None:
     """By id, state, list and decision; with its deadline, fingerprints and an audit entry."""
     await register.create(SCAM, "asean", BY)
-    named = [Named(list=SCAM, fingerprint="", agreement="th-kh"), Named(list=OURS, fingerprint="")]
+    named = [
+        NamedList(list=SCAM, fingerprint="", agreement="th-kh"),
+        NamedList(list=OURS, fingerprint=""),
+    ]
     appeal, new = await open_appeal(
         register, book, DESK, ONE, named, BY, decision_id="ECNTF3KFSK3JD", appellant="a@b.example"
     )
@@ -173,7 +176,9 @@ async def test_a_circles_next_key_loses_no_appeal(register, book) -> None:
     assert done.appeal.lists == appeal.lists
     await register.create(SCAM, "asean@2", BY)
     early = replace(desk, keys=KEYS)
-    ours, _ = await open_appeal(register, book, early, TWO, [Named(list=SCAM, fingerprint=old)], BY)
+    ours, _ = await open_appeal(
+        register, book, early, TWO, [NamedList(list=SCAM, fingerprint=old)], BY
+    )
     assert ours.lists[0].fingerprint == ""
     right = (await redress(register, book, desk, ours.id, CLERK)).appeal
     assert int(right.lists[0].fingerprint, 16) == fingerprint_of(TWO, keys["asean@2"])

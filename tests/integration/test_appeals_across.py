@@ -3,7 +3,7 @@
 from stream.appeals.actions import Desk, forward, open_appeal, redress, settle
 from stream.appeals.appeal_store import AppealStore
 from stream.core.model.agreement import Agreements, Shared
-from stream.core.model.appeal import AppealState, Named
+from stream.core.model.appeal import AppealState, NamedList
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.settings import ListStoreSettings
@@ -38,7 +38,7 @@ async def test_a_wrong_block_is_lifted_where_it_is_seen_and_then_everywhere(
         await both.lab.kh.add(CLINIC, SCHOOL, GANG)
         await both.lab.kh.publishes()
         await both.lab.th.accepts()
-        named = [Named(list=LIST, fingerprint="")]
+        named = [NamedList(list=LIST, fingerprint="")]
         seen, asked = [
             (await open_appeal(th_register, th_book, th_desk, number, named, CLERK))[0]
             for number in (CLINIC, SCHOOL)

@@ -6,7 +6,7 @@ import pytest
 
 from stream.appeals import appeal_store as book_module
 from stream.appeals.appeal_store import AppealStore
-from stream.core.model.appeal import OPEN, Appeal, AppealState, AppealStep, Named
+from stream.core.model.appeal import OPEN, Appeal, AppealState, AppealStep, NamedList
 from stream.core.model.errors import AppealRefused
 from stream.lists.store.heads import By
 from stream.lists.store.settings import ListStoreSettings
@@ -19,7 +19,7 @@ CLOSED_MAX = 12
 def made(chance: random.Random, name: str) -> Appeal:
     """A new appeal: on one of a few numbers, or a partner's."""
     lists = tuple(
-        Named(list=one, fingerprint="") for one in chance.sample(LISTS, chance.randint(1, 3))
+        NamedList(list=one, fingerprint="") for one in chance.sample(LISTS, chance.randint(1, 3))
     )
     partner = chance.choice([None, None, "TH"])
     digit = chance.randint(0, 5)

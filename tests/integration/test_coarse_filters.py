@@ -14,7 +14,7 @@ from stream.core.filters.bloom import Filter, pybloom_shape, write_filter
 from stream.core.filters.snapshot import (
     FILTER_PART,
     MANIFEST_PART,
-    Part,
+    SnapshotPart,
     decode_manifest,
     encode_manifest,
 )
@@ -60,7 +60,7 @@ def parts_of(data: bytes, name=NAME, generation=1) -> dict[str, bytes]:
     shape = Filter(pybloom_shape(60, 1e-3), 60, np.zeros(0, np.uint8))
     manifest = msgspec.structs.replace(
         decode_manifest(parts[MANIFEST_PART]),
-        parts={FILTER_PART: Part(len(data), sha256(data).hexdigest())},
+        parts={FILTER_PART: SnapshotPart(len(data), sha256(data).hexdigest())},
         algorithm=shape.plan.algorithm,
         slices=shape.shape.slices,
         bits_per_slice=shape.shape.bits_per_slice,

@@ -13,7 +13,13 @@ import redis
 from stream.appeals.appeal_store import AppealStore
 from stream.config.agreement_files import AgreementFolder
 from stream.core.model.agreement import Agreements
-from stream.core.model.enforcement import Enforcement, Outcome, Sighting, target_of, written
+from stream.core.model.enforcement_document import (
+    CallOutcome,
+    Enforcement,
+    Sighting,
+    target_of,
+    written,
+)
 from stream.core.model.entry import Category
 from stream.core.model.errors import FeedDown
 from stream.enforcement.import_documents import Partner
@@ -288,7 +294,7 @@ async def test_many_numbers_are_estimated(redis_url, monkeypatch):
         for begin in range(0, 200, 40):
             assert progress is not None
             numbers = {fingerprint_of(one) for one in kh(*range(begin, begin + 40))}
-            calls = Counter({(cell, Outcome.BLOCKED): 40})
+            calls = Counter({(cell, CallOutcome.BLOCKED): 40})
             batch = DecisionCounts(calls=calls, numbers={cell: numbers})
             progress = await book.count("decisions/0", progress, begin + 40, batch)
         counts = (await book.figures(LIST, day)).by_category["loan"]

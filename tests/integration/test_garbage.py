@@ -11,7 +11,7 @@ import redis.asyncio
 
 from stream.core.model.allowlist import AllowEntry
 from stream.core.model.errors import SnapshotUnreadable
-from stream.core.model.trials import Kind, Standing, Target, Turned
+from stream.core.model.on_trial import Target, TrialKind, TrialStatus, Turned
 from stream.lists.store import list_store
 from stream.lists.store.promotions import TrialStore
 from stream.lists.store.settings import ListStoreSettings
@@ -247,8 +247,8 @@ async def test_a_promotion_that_cannot_be_read_changes_nothing(
     are followed, and an operator may say it anew.
     """
     await load(register, BASE[:50])
-    one, two, three = (Target(Kind.LIST, name) for name in (NAME, "KH/scam", "MM/scam"))
-    force = Turned(standing=Standing.FORCE, at_s=1, actor="malee", reason="why")
+    one, two, three = (Target(TrialKind.LIST, name) for name in (NAME, "KH/scam", "MM/scam"))
+    force = Turned(standing=TrialStatus.FORCE, at_s=1, actor="malee", reason="why")
     async with TrialStore.open(ListStoreSettings(redis_url)) as book:
         await book.turn(one, None, force, BY, "promote", "")
         async with running(worker):
@@ -258,12 +258,12 @@ async def test_a_promotion_that_cannot_be_read_changes_nothing(
             await until(lambda: three in worker.refresher.current.trials.turned)
             turned = worker.refresher.current.trials.turned
             assert turned[one] == turned[three] == force
-            assert turned[two].standing is Standing.TRIAL
+            assert turned[two].standing is TrialStatus.TRIAL
             assert count(Place.TRIALS) >= 2
         fresh = Worker(redis_url, tmp_path / "another machine")
         async with running(fresh):
             turned = fresh.refresher.current.trials.turned
-            assert [turned[name].standing for name in (one, two)] == [Standing.TRIAL] * 2
+            assert [turned[name].standing for name in (one, two)] == [TrialStatus.TRIAL] * 2
         booked = await book.read()
         await book.turn(one, None, force, BY, "promote", "", booked.unread[one])
         assert (await book.read()).trials.turned[one] == force

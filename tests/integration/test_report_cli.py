@@ -11,9 +11,9 @@ import pytest
 import redis
 
 from stream.appeals.appeal_store import AppealStore
-from stream.core.model.appeal import Appeal, AppealState, AppealStep, Named
+from stream.core.model.appeal import Appeal, AppealState, AppealStep, NamedList
 from stream.core.model.delays import Delays
-from stream.core.model.enforcement import Counts, written
+from stream.core.model.enforcement_document import Counts, written
 from stream.lists.store.enforcement_store import EnforcementStore
 from stream.lists.store.heads import By
 from stream.lists.store.settings import ListStoreSettings
@@ -58,7 +58,7 @@ class Desk:
         appeal = Appeal(
             id=f"A-{partner}-{name.replace('/', '-')}",
             number=None if partner else NUMBER,
-            lists=(Named(list=name, fingerprint="a1b2c3d4e5f60718"),),
+            lists=(NamedList(list=name, fingerprint="a1b2c3d4e5f60718"),),
             received_at_s=received_s,
             deadline_at_s=deadline_s,
             history=(AppealStep(at_s=received_s, actor="x", state=AppealState.RECEIVED),),

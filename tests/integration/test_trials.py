@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stream.core.model.errors import ChangeConflict
-from stream.core.model.trials import Kind, Standing, Target, Turned
+from stream.core.model.on_trial import Target, TrialKind, TrialStatus, Turned
 from stream.lab.embedded.server import free_ports
 from stream.lists.follower.follow_promotions import PromotionFollower
 from stream.lists.follower.list_events import EventKind
@@ -112,8 +112,8 @@ async def test_a_register_that_lost_data_changes_nothing_until_somebody_says_it_
     of two who turn the same thing at once one is told.
     """
     settings = ListStoreSettings(redis_url)
-    target = Target(Kind.LIST, SCAM)
-    force = Turned(standing=Standing.FORCE, at_s=1, actor="malee", reason="why")
+    target = Target(TrialKind.LIST, SCAM)
+    force = Turned(standing=TrialStatus.FORCE, at_s=1, actor="malee", reason="why")
     told: list[tuple[EventKind, str]] = []
     follower = PromotionFollower(
         settings, tmp_path, lambda kind, _, text: told.append((kind, text))

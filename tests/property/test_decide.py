@@ -25,7 +25,7 @@ from stream.core.model.agreement import Agreements
 from stream.core.model.allowlist import AllowEntry, Allowlist
 from stream.core.model.byte_strings import Texts
 from stream.core.model.call import Ingress
-from stream.core.model.decision import VERDICT_OF, Action, SipSettings, Verdict
+from stream.core.model.decision import VERDICT_OF, Action, SipAnswerSettings, Verdict
 from stream.core.numbers.emergency import EmergencyNumbers
 from stream.core.numbers.number import Kind, region_of
 from stream.core.policy.list_scope import Allowed, Scopes
@@ -56,7 +56,7 @@ GONE = blocklists(
 )
 TRUNKS = Trunks("TH", {"gb": Trunk("GB"), "border": Trunk("TH", Ingress.INTERNATIONAL)})
 EMERGENCY = EmergencyNumbers({})
-SIP = SipSettings("https://r.example/{decision_id}?a=\\é&again={decision_id}", "TN")
+SIP = SipAnswerSettings("https://r.example/{decision_id}?a=\\é&again={decision_id}", "TN")
 
 ODD_PARTIES = """KBank|sip:+447700900101@host|urn:service:sos|Ünknown|a"b\\c||+1234567890
 |+447700900100x|+4477009001000000|tel:+447700900102|+44770090010é|191|+66191|999|0812345678

@@ -19,7 +19,7 @@ from stream.calls.settings import DecodeSettings
 from stream.calls.trunks import Trunks
 from stream.core import kernels
 from stream.core.model.byte_strings import PADDING, Texts
-from stream.core.model.decision import SipSettings
+from stream.core.model.decision import SipAnswerSettings
 from stream.core.numbers.emergency import EmergencyNumbers
 from stream.core.policy.policy import PolicySettings, compile_policy
 from stream.kafka.batch import Partition, RawBatch, Segment
@@ -70,7 +70,9 @@ def said_of(values, names, url, topic, offset, emit_all):
     )
     batch = decode(raw, {topic: RINGFENCE}, Trunks("TH"), DecodeSettings(1 << 20, True))
     policy = compile_policy(PolicySettings(), lists.names)
-    rules = Rules(policy, EmergencyNumbers({}), Trunks("TH"), SipSettings(url, "RLN"), emit_all)
+    rules = Rules(
+        policy, EmergencyNumbers({}), Trunks("TH"), SipAnswerSettings(url, "RLN"), emit_all
+    )
     kept = []
 
     def keep(said):

@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.core.model.delays import Delays
-from stream.core.model.enforcement import (
+from stream.core.model.enforcement_document import (
     Appeals,
     Counts,
     Enforcement,
     Sighting,
-    Versions,
+    VersionCounts,
     read,
     target_of,
     written,
@@ -34,7 +34,7 @@ WHOLE = Enforcement(
     first_stopped=Delays.measured([3.0]),
     sightings=(Sighting(fingerprint="336e914774f97770", seen_at=NOON, appeal_id="A-1"),),
     appeals=Appeals(received=2, redressed=1, rejected=0, pending=1, overdue=0),
-    versions=Versions(accepted=4, held=1, refused=0, stale_s_max=90),
+    versions=VersionCounts(accepted=4, held=1, refused=0, stale_s_max=90),
 )
 VALUES = st.recursive(
     st.none()

@@ -11,7 +11,7 @@ from stream.core import kernels
 from stream.core.filters.blocklists import fresh
 from stream.core.filters.bloom import build_filter, pybloom_shape, write_filter
 from stream.core.filters.digests import Digests, elements
-from stream.core.filters.exact_index import Ledger
+from stream.core.filters.exact_index import ExactIndex
 from stream.core.filters.overlay import EMPTY, Change, Touched
 from stream.core.filters.sliced_table import probe_table
 from stream.core.model.entry import NEVER, Category, Columns
@@ -109,7 +109,7 @@ def test_entries_are_found_however_they_lie(count, spread, asked, seed):
     fingerprint = np.unique(random.integers(0, width, count, np.uint64) + np.uint64(lowest))
     near = [fingerprint + np.uint64(d) for d in (0, 1, 2**64 - 1)]
     wanted = np.concatenate([*near, np.array([*asked, 0, 2**64 - 1], np.uint64)])
-    ledger = Ledger.of(
+    ledger = ExactIndex.of(
         [3, 5, 9], [columns_of(fingerprint, random), None, columns_of(fingerprint[:0], random)]
     )
     touched = Touched.of(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from stream.core.filters.blocklists import fresh
 from stream.core.filters.overlay import Change
 from stream.core.model.allowlist import AllowEntry
-from stream.core.model.enforcement import Outcome
+from stream.core.model.enforcement_document import CallOutcome
 from stream.core.model.errors import ListStoreLost
 from stream.core.numbers.number import Kind, Numbers
 from stream.edge.http.decision_store import packed, unpacked, worth_keeping
@@ -173,7 +173,7 @@ def test_a_record_of_the_decisions_topic_ends_nobody_who_reads_it(value):
     tally = DecisionTally("TH", lambda _: b"")
     batch, passed = tally.batch([value], set(), date(2026, 11, 28))
     assert len(batch.ids) + passed.unreadable + passed.repeated + passed.too_old <= 1
-    assert all(outcome in frozenset(Outcome) for _, outcome in batch.calls)
+    assert all(outcome in frozenset(CallOutcome) for _, outcome in batch.calls)
 
 
 @given(spoilt({"version": "a", "gained": 1, "lost": 1, "updated": 0, "findings": ["x"]}))

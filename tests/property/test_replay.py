@@ -19,7 +19,7 @@ from stream.calls.trunks import Trunks
 from stream.core.filters.blocklists import Blocklists
 from stream.core.model.agreement import Agreements
 from stream.core.model.allowlist import AllowEntry, Allowlist
-from stream.core.model.decision import SipSettings
+from stream.core.model.decision import SipAnswerSettings
 from stream.core.numbers.emergency import EmergencyNumbers
 from stream.core.policy.policy import PolicySettings, compile_bounded
 from stream.insight.replay import totals as sums_module
@@ -52,7 +52,7 @@ calls = st.fixed_dictionaries(
 
 def side(held: Blocklists) -> Side:
     policy = compile_bounded(PolicySettings(), held.names, Agreements(), "TH", NOW_S)
-    sip = SipSettings("https://r.example/{decision_id}", "TN")
+    sip = SipAnswerSettings("https://r.example/{decision_id}", "TN")
     return Side(held, Rules(policy, EmergencyNumbers({}), TRUNKS, sip, emit_all=False))
 
 

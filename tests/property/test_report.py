@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 
 from stream.core.model.agreement import Every
 from stream.core.model.delays import Delays
-from stream.core.model.enforcement import Appeals, Counts, Enforcement, Sighting, Versions
+from stream.core.model.enforcement_document import (
+    Appeals,
+    Counts,
+    Enforcement,
+    Sighting,
+    VersionCounts,
+)
 from stream.insight.report.figure_catalogue import Key
 from stream.insight.report.figures import counted, late_of
 from stream.insight.report.page import page
@@ -70,7 +76,7 @@ def documents(draw: st.DrawFn) -> Enforcement:
         versions=draw(
             st.none()
             | st.builds(
-                Versions,
+                VersionCounts,
                 **dict.fromkeys(("accepted", "held", "refused"), COUNT),
                 stale_s_max=st.none() | COUNT,
             )

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from stream.core.model.agreement import (
     FOREVER,
     Agreement,
+    AgreementKind,
     Agreements,
     Clause,
-    Kind,
     Party,
     PartyRole,
     Shared,
@@ -31,7 +31,7 @@ def agreement(
     roles = {PartyRole.OWNER: owners, PartyRole.ENFORCER: countries}
     fields: dict[str, Any] = {
         "title": f"{name} (invented)",
-        "kind": Kind.MEMORANDUM,
+        "kind": AgreementKind.MEMORANDUM,
         "circle": "plain",
         "valid_from_s": 0,
         "valid_until_s": FOREVER,
@@ -83,7 +83,11 @@ def agreements(draw, lists: Sequence[str], countries: Sequence[str]) -> Agreemen
     for place in range(draw(st.integers(0, 4))):
         chosen = draw(st.lists(st.sampled_from(lists), min_size=1, unique=True))
         to = draw(st.lists(st.sampled_from(countries), min_size=1, unique=True))
-        kind = draw(st.sampled_from([Kind.MEMORANDUM, Kind.MEMORANDUM, Kind.PLEDGE]))
+        kind = draw(
+            st.sampled_from(
+                [AgreementKind.MEMORANDUM, AgreementKind.MEMORANDUM, AgreementKind.PLEDGE]
+            )
+        )
         begin, middle, end = sorted(draw(st.tuples(moments, moments, moments)))
         held.append(
             agreement(

@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaProducer
 from prometheus_client import CollectorRegistry
 
 from stream.core.model.agreement import Agreements, Shared
-from stream.core.model.enforcement import Enforcement
+from stream.core.model.enforcement_document import Enforcement
 from stream.enforcement.decision_counter import CounterSettings
 from stream.enforcement.import_documents import Partner, SightingTerms
 from stream.enforcement.rounds import EnforcementPlan, Enforcing

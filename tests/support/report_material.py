@@ -11,7 +11,13 @@ from typing import Any
 from stream.config.agreement_files import read_agreement
 from stream.core.model.agreement import Agreement
 from stream.core.model.delays import Delays
-from stream.core.model.enforcement import Appeals, Counts, Enforcement, Sighting, Versions
+from stream.core.model.enforcement_document import (
+    Appeals,
+    Counts,
+    Enforcement,
+    Sighting,
+    VersionCounts,
+)
 from stream.insight.report.pairs import FeedNow, OpenAppeal, ReportMaterial, VersionEvent
 from stream.insight.report.period import ReportPeriod, period_in
 
@@ -91,7 +97,7 @@ def busy(
                 overdue=1 if day.day > 22 else 0,
                 answers=Delays.measured([random.uniform(600, 16_000)], target_s) if wrong else None,
             ),
-            versions=Versions(
+            versions=VersionCounts(
                 accepted=len(delays),
                 held=int(day.day == 9),
                 refused=int(day.day == 10),

@@ -14,7 +14,7 @@ from fastapi.routing import APIRoute
 from stream.appeals import actions
 from stream.config.agreement_files import AgreementFolder
 from stream.config.settings import load
-from stream.core.model.appeal import Named
+from stream.core.model.appeal import NamedList
 from stream.core.model.entry import Category, Entry
 from stream.core.policy.policy import PolicySettings, compile_policy
 from stream.edge.http.app import ROUTERS
@@ -204,7 +204,7 @@ async def filled(register_at: Any, redress: Redress) -> dict[str, str]:
                 redress.book,
                 redress.desk(),
                 number,
-                [Named(list=listed, fingerprint="", category="call_centre")],
+                [NamedList(list=listed, fingerprint="", category="call_centre")],
                 BY,
                 decision_id=DECISIONS[owner],
             )

@@ -43,7 +43,7 @@ from stream.cli.progress import progress
 from stream.config.agreement_files import agreements_of
 from stream.config.settings import Settings
 from stream.core.model.agreement import is_country, owner_of
-from stream.core.model.appeal import OPEN, Appeal, AppealState, Named, Received
+from stream.core.model.appeal import OPEN, Appeal, AppealState, NamedList, Received
 from stream.core.model.decision import Decision
 from stream.core.model.moments import rfc3339
 from stream.core.numbers.number import Kind, masked, parse
@@ -346,7 +346,7 @@ async def _decision(settings: Settings, decision_id: str, since: str) -> Decisio
         )
 
 
-def _blocking(settings: Settings, number: str, anyway: bool) -> list[Named]:
+def _blocking(settings: Settings, number: str, anyway: bool) -> list[NamedList]:
     """The lists that hold a number, by what a worker here would load; ends if nothing blocks it."""
     blocklists, _ = asyncio.run(lists_now(settings))
     agreements = agreements_of(settings)
@@ -356,7 +356,7 @@ def _blocking(settings: Settings, number: str, anyway: bool) -> list[Named]:
         text = f"a call from {masked(number)} gets: {call['verdict']}, rule {call['rule']}"
         fail(f"{text}; nothing to put right (--anyway takes the appeal)", NOTHING_DONE)
     return [
-        Named(
+        NamedList(
             list=held["list"],
             fingerprint="",
             agreement=held["agreement"],

@@ -28,7 +28,7 @@ from stream.cli.progress import progress
 from stream.config.agreement_files import agreements_of
 from stream.config.settings import Settings
 from stream.core.model.moments import rfc3339
-from stream.core.model.trials import Kind, Standing, Target
+from stream.core.model.on_trial import Target, TrialKind, TrialStatus
 from stream.insight.trials.promote import (
     OPS,
     Standings,
@@ -110,7 +110,7 @@ def promote(
 
     Example: ringfence promote list:KH/scam --reason "a week without a wrong block"
     """
-    _turn(settings_of(config), thing, Standing.FORCE, reason, actor, since if figures else None)
+    _turn(settings_of(config), thing, TrialStatus.FORCE, reason, actor, since if figures else None)
 
 
 def demote(
@@ -125,20 +125,20 @@ def demote(
 
     Example: ringfence demote list:KH/scam --reason "blocks a bank, ticket 4711"
     """
-    _turn(settings_of(config), thing, Standing.TRIAL, reason, actor, since if figures else None)
+    _turn(settings_of(config), thing, TrialStatus.TRIAL, reason, actor, since if figures else None)
 
 
 def _turn(
     settings: Settings,
     thing: str,
-    standing: Standing,
+    standing: TrialStatus,
     reason: str,
     actor: str | None,
     since: str | None,
 ) -> None:
     target = Target.read(thing)
     if target is None:
-        kinds = ", ".join(f"{kind}:..." for kind in Kind)
+        kinds = ", ".join(f"{kind}:..." for kind in TrialKind)
         fail(f"{thing!r} is nothing that can be on trial: write {kinds}", USAGE)
     if not reason.strip():
         fail("--reason says why, and the audit keeps it", USAGE)
@@ -150,13 +150,13 @@ def _turn(
         settings,
         lambda register: turn(settings, register, agreed, target, standing, who, counted, now_s()),
     )
-    how = "in force" if standing is Standing.FORCE else "on trial"
+    how = "in force" if standing is TrialStatus.FORCE else "on trial"
     say(f"{target} is {how} from now on, in every engine within seconds")
     if counted:
         say(f"  since {since}: {_told(counted)}")
     for remark in done.now.remarks:
         say(f"  {remark}")
-    back = OPS[Standing.TRIAL if standing is Standing.FORCE else Standing.FORCE]
+    back = OPS[TrialStatus.TRIAL if standing is TrialStatus.FORCE else TrialStatus.FORCE]
     note(f"`ringfence {back} {target} --reason ...` takes it back; the audit has this step")
 
 
@@ -184,7 +184,7 @@ def _json(one: Stands, tried: TrialCount, appeals: dict[Target, int]) -> dict[st
     return {
         "thing": str(one.target),
         "standing": one.standing.value,
-        "settings_say": (Standing.TRIAL if one.set_on_trial else Standing.FORCE).value,
+        "settings_say": (TrialStatus.TRIAL if one.set_on_trial else TrialStatus.FORCE).value,
         "since": None if turned is None else rfc3339(turned.at_s),
         "by": None if turned is None else turned.actor,
         "reason": None if turned is None else turned.reason,
@@ -210,7 +210,7 @@ def _print(shown: list[Stands], figures: TrialCounts, appeals: dict[Target, int]
         since = "as the settings say" if turned is None else f"{rfc3339(turned.at_s)}"
         table.add_row(
             Text(str(one.target)),
-            "on trial" if one.standing is Standing.TRIAL else "in force",
+            "on trial" if one.standing is TrialStatus.TRIAL else "in force",
             since,
             f"{tried.would_block:,}",
             f"{tried.would_flag:,}",

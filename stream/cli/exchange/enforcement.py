@@ -31,7 +31,7 @@ from stream.cli.output import out, print_json
 from stream.config.settings import Settings
 from stream.core.filters.digests import fingerprints_of
 from stream.core.model.delays import Delays
-from stream.core.model.enforcement import DOCUMENT_BYTES_MAX, Enforcement, Sighting, read
+from stream.core.model.enforcement_document import DOCUMENT_BYTES_MAX, Enforcement, Sighting, read
 from stream.core.model.errors import DocumentUnreadable, Fault
 from stream.core.numbers.number import Kind, parse
 from stream.enforcement.import_documents import Imported

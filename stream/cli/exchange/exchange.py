@@ -131,7 +131,7 @@ def add_list(
     """
     settings = settings_of(config)
     own_exchange(settings)
-    if (wrong := names.wrong(names.Kind.LIST, name)) is not None:
+    if (wrong := names.wrong(names.NameKind.LIST, name)) is not None:
         fail(f"{name!r} {wrong}", USAGE)
     ring = ring_of(settings, keys)
     repository.add_list(folder_of(settings), ring, name, validity_of(settings), now_s())

@@ -63,7 +63,7 @@ def follow(
     Example: ringfence exchange follow https://kh.example KH/scam --root kh.json --contact noc@kh
     """
     settings = settings_of(config)
-    if (wrong := names.wrong(names.Kind.LIST, name)) is not None:
+    if (wrong := names.wrong(names.NameKind.LIST, name)) is not None:
         fail(f"{name!r} {wrong}", USAGE)
     trusted = root_in(root)
     latest = _latest(url, name, trusted)

@@ -13,7 +13,7 @@ from stream.cli.output import print_json
 from stream.config.agreement_files import agreements_of
 from stream.config.feed_files import house_of, read_each
 from stream.config.settings import Settings
-from stream.core.model.agreement import State
+from stream.core.model.agreement import AgreementState
 from stream.core.model.errors import ConfigInvalid
 from stream.exchange.repository_files import METADATA
 from stream.feeds.feed import FeedState
@@ -73,7 +73,9 @@ def delete(
 def _shared_by(settings: Settings, name: str) -> Iterator[str]:
     """Agreements that share the list, now or later."""
     for one in agreements_of(settings).held:
-        if one.state(now_s()) is not State.ENDED and any(c.list == name for c in one.clauses):
+        if one.state(now_s()) is not AgreementState.ENDED and any(
+            c.list == name for c in one.clauses
+        ):
             yield f"agreement {one.id} shares {name}"
 
 

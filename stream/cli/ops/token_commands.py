@@ -52,7 +52,7 @@ def create(
 
     Example: ringfence token create switch-bkk-1 --role switch --expires-in 365d
     """
-    if (wrong := names.wrong(names.Kind.CLIENT, name)) is not None:
+    if (wrong := names.wrong(names.NameKind.CLIENT, name)) is not None:
         raise typer.BadParameter(wrong)
     made = new_token()
     until_s = expiry(expires_in)

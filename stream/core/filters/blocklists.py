@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.core.filters.digests import Digests, HashPlan, elements, hash_plan
-from stream.core.filters.exact_index import Ledger
+from stream.core.filters.exact_index import ExactIndex
 from stream.core.filters.matches import NO_MATCHES, Matches
 from stream.core.filters.overlay import EMPTY, Change, Overlay, Touched
 from stream.core.filters.prefixes import NO_PREFIXES, ListPrefixes, PrefixTable, is_in
@@ -24,7 +24,7 @@ from stream.core.filters.snapshot import Snapshot
 from stream.core.model.allowlist import NOBODY, Allowlist
 from stream.core.model.confidence import Decay
 from stream.core.model.entry import NEVER, Category, Entry
-from stream.core.model.trials import NO_TRIALS, Trials
+from stream.core.model.on_trial import NO_TRIALS, Trials
 from stream.core.numbers.number import Kind, Numbers
 from stream.core.policy.list_scope import NO_SCOPES, Outside, Scope, Scopes
 
@@ -84,13 +84,13 @@ class LiveList:
 class Group:
     """Up to 64 lists of one circle, hash plan and filter size, as one bit-sliced table.
 
-    Bit i of a table word belongs to list `ledger.lists[i]`.
+    Bit i of a table word belongs to list `exact.lists[i]`.
     """
 
     plan: HashPlan
     bits_per_slice: int
     table: Table
-    ledger: Ledger
+    exact: ExactIndex
 
     @classmethod
     def of(cls, lists: Sequence[int], snapshots: Sequence[Snapshot], table: Table) -> Self:
@@ -99,8 +99,8 @@ class Group:
         plan = hash_plan(shape.slices, shape.bits_per_slice)
         spec = TableSpec(plan, shape.bits_per_slice, len(snapshots))
         assert (len(table), table.dtype) == (spec.rows, spec.dtype), "the table is another's"
-        ledger = Ledger.of(lists, [snapshot.columns for snapshot in snapshots])
-        return cls(plan, shape.bits_per_slice, table, ledger)
+        exact = ExactIndex.of(lists, [snapshot.columns for snapshot in snapshots])
+        return cls(plan, shape.bits_per_slice, table, exact)
 
     def match(self, digests: Digests, touched: Touched, decay: Decay, now_s: int) -> Matches:
         """What the lists say of the numbers digested, less what is in `touched`."""
@@ -108,7 +108,7 @@ class Group:
         if not len(rows):
             return NO_MATCHES
         fingerprints = digests.fingerprints()
-        return self.ledger.confirm(rows, masks, fingerprints, touched, decay, now_s)
+        return self.exact.confirm(rows, masks, fingerprints, touched, decay, now_s)
 
 
 @dataclass(frozen=True, slots=True)

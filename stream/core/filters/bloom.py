@@ -48,7 +48,7 @@ COUNT_MAX = CAPACITY_CLASSES[-1] - len(PROBES)
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class FilterShape:
     """The measures of a filter. `capacity` members give at most `error_rate` false positives."""
 
     error_rate: float
@@ -67,17 +67,17 @@ class Shape:
         return HEADER.size + (self.num_bits + 7) // 8
 
 
-def pybloom_shape(capacity: int, error_rate: float) -> Shape:
+def pybloom_shape(capacity: int, error_rate: float) -> FilterShape:
     """The shape that `BloomFilter(capacity, error_rate)` has; the arithmetic is pybloom-live's own.
 
     Every operation stands in its order there: another order could round to another m.
     """
     slices = math.ceil(math.log(1.0 / error_rate, 2))  # noqa: FURB163  log2() can round otherwise
     bits = (capacity * abs(math.log(error_rate))) / (slices * (math.log(2) ** 2))
-    return Shape(error_rate, slices, math.ceil(bits), capacity)
+    return FilterShape(error_rate, slices, math.ceil(bits), capacity)
 
 
-def shape_for(count: int, error_rate: float = STANDARD_RATE) -> Shape:
+def shape_for(count: int, error_rate: float = STANDARD_RATE) -> FilterShape:
     """The shape of our own filter for `count` members and the probes; at most `COUNT_MAX`."""
     assert 0 <= count <= COUNT_MAX, f"a list holds at most {COUNT_MAX} numbers, not {count}"
     capacity = next(c for c in CAPACITY_CLASSES if c >= count + len(PROBES))
@@ -88,7 +88,7 @@ def shape_for(count: int, error_rate: float = STANDARD_RATE) -> Shape:
 class Filter:
     """One filter. `bits` is uint8[(num_bits + 7) // 8], perhaps a read-only map of a file."""
 
-    shape: Shape
+    shape: FilterShape
     count: int
     bits: NDArray[np.uint8]
 
@@ -120,7 +120,7 @@ class Filter:
         return reference.probe_filter(self.bits, words, m)
 
 
-def build_filter(chunks: Iterable[Digests], shape: Shape, count: int) -> Filter:
+def build_filter(chunks: Iterable[Digests], shape: FilterShape, count: int) -> Filter:
     """A filter with all elements of `chunks`; its header will say `count`.
 
     The probes are elements like others: a caller who wants them adds them and counts them.
@@ -225,7 +225,7 @@ def check_members(
         )
 
 
-def _read_header(head: bytes, size: int, where: str) -> tuple[Shape, int]:
+def _read_header(head: bytes, size: int, where: str) -> tuple[FilterShape, int]:
     """Shape and count, after everything in the header was held against the others and `size`.
 
     Nothing is allocated by what a header says: `size` bytes are there already. pybloom-live's own

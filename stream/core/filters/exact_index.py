@@ -15,7 +15,7 @@ from stream.core.model.entry import Columns
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Ledger:
+class ExactIndex:
     """Bit i of a mask means list `lists[i]` (int64, indexes into `Blocklists.lists`, ascending).
 
     `entries[i]` are its entries, None where it was shared without: then nothing can be confirmed.

@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.core.model.confidence import Standing
+from stream.core.model.confidence import WeighedReports
 from stream.core.policy.list_scope import Outside
 from stream.core.policy.policy import Match
 
@@ -43,7 +43,7 @@ class Matches:
 
     @classmethod
     def confirmed_of(
-        cls, rows: NDArray[np.int64], lists: NDArray[np.int64], found: Standing
+        cls, rows: NDArray[np.int64], lists: NDArray[np.int64], found: WeighedReports
     ) -> Self:
         """Confirmed matches of those numbers that are one."""
         kept = np.flatnonzero(found.matches)

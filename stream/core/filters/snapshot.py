@@ -37,7 +37,7 @@ _CHUNK = 1 << 20  # bytes looked at together; a multiple of every column's width
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class StoredColumn:
     """How a column lies in the part of its name. `largest` is the largest value with a meaning."""
 
     name: str
@@ -46,13 +46,13 @@ class Column:
 
 
 COLUMNS = (
-    Column("fingerprint", np.dtype("<u8"), 2**64 - 1),
-    Column("number", np.dtype("<u8"), PREFIX_MARK + DIGITS_END // 10 - 1),
-    Column("reported_at", np.dtype("<u4"), 2**32 - 1),
-    Column("expires_at", np.dtype("<u4"), 2**32 - 1),
-    Column("category", np.dtype("u1"), max(Category)),
-    Column("confidence", np.dtype("u1"), 100),
-    Column("source", np.dtype("<u2"), SOURCES_MAX - 1),
+    StoredColumn("fingerprint", np.dtype("<u8"), 2**64 - 1),
+    StoredColumn("number", np.dtype("<u8"), PREFIX_MARK + DIGITS_END // 10 - 1),
+    StoredColumn("reported_at", np.dtype("<u4"), 2**32 - 1),
+    StoredColumn("expires_at", np.dtype("<u4"), 2**32 - 1),
+    StoredColumn("category", np.dtype("u1"), max(Category)),
+    StoredColumn("confidence", np.dtype("u1"), 100),
+    StoredColumn("source", np.dtype("<u2"), SOURCES_MAX - 1),
 )
 """The fields of `Columns` that are arrays; each is a part, and a file, of that name."""
 
@@ -62,7 +62,7 @@ Word = Annotated[str, Meta(pattern=READABLE_PART)]
 Hex = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
-class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class SnapshotPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a part must be: `size` in bytes, SHA-256 in hex."""
 
     size: Count
@@ -95,7 +95,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     built_at_s: Count
     has_entries: bool
     sources: Annotated[tuple[str, ...], Meta(max_length=SOURCES_MAX)]
-    parts: dict[str, Part]
+    parts: dict[str, SnapshotPart]
     sha256: str = ""
 
     @property
@@ -318,7 +318,7 @@ def _compared(
         raise SnapshotUnreadable(f"{where}{name}: SHA-256 is not the manifest's: damaged")
 
 
-def _largest(column: Column, manifest: Manifest) -> int:
+def _largest(column: StoredColumn, manifest: Manifest) -> int:
     return len(manifest.sources) - 1 if column.name == "source" else column.largest
 
 

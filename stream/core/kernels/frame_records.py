@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from stream.core.kernels.bytes_out import copy16, put
 from stream.core.kernels.jit import I64, U8, inlined, kernel, reads, writes
-from stream.core.kernels.output import copy16, put
 
 ID_SIZE = 13
 """Characters of a decision's id."""

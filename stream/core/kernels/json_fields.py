@@ -25,7 +25,7 @@ NAMES_MAX = 64
 _BLOCK = 64
 
 
-class Plan(NamedTuple):
+class FieldPlan(NamedTuple):
     """What a dialect wants. Names are the different keys on the ways to its fields.
 
     `names` uint8[n * 64], each in 64 bytes; `name_sizes` int64[n]. `meanings` int64[nodes * n] is
@@ -44,7 +44,7 @@ class Plan(NamedTuple):
     nullable: int
 
 
-class Found(NamedTuple):
+class FoundFields(NamedTuple):
     """Where fields lie.
 
     `starts`, `sizes` int64[fields, records], a size of -1 where there is none. `odd`
@@ -58,12 +58,12 @@ class Found(NamedTuple):
 
 _named: Any = types.NamedTuple  # untyped
 # Numba takes a writable array for a read-only one as an argument, but not inside a tuple.
-PLAN = _named((writes(U8), writes(I64), writes(I64), I64, U64, I64, I64), Plan)
-FOUND = _named((writes(I64, 2), writes(I64, 2), writes(U8)), Found)
+PLAN = _named((writes(U8), writes(I64), writes(I64), I64, U64, I64, I64), FieldPlan)
+FOUND = _named((writes(I64, 2), writes(I64, 2), writes(U8)), FoundFields)
 
 
 @part
-def forget(found: Found, row: int) -> None:
+def forget(found: FoundFields, row: int) -> None:
     """No field of this record has been found."""
     for field in range(found.starts.shape[0]):
         found.starts[field, row] = 0
@@ -71,7 +71,7 @@ def forget(found: Found, row: int) -> None:
 
 
 @part
-def is_too_long(found: Found, row: int, longest: int) -> bool:
+def is_too_long(found: FoundFields, row: int, longest: int) -> bool:
     """Whether a field of the record has more bytes than it may."""
     size = 0
     for field in range(found.sizes.shape[0]):
@@ -80,7 +80,9 @@ def is_too_long(found: Found, row: int, longest: int) -> bool:
 
 
 @inlined
-def value_end(data: Data, at: int, end: int, field: int, row: int, plan: Plan, found: Found) -> int:
+def value_end(
+    data: Data, at: int, end: int, field: int, row: int, plan: FieldPlan, found: FoundFields
+) -> int:
     """The place behind the string, number or word that begins here; where a field lies is noted.
 
     `field` is below 0 for a value that nobody wants. `NOWHERE` also for a field that is neither a

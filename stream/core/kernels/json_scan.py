@@ -15,8 +15,8 @@ from stream.core.kernels.json_fields import (
     FOUND,
     NAME_BYTES_MAX,
     PLAN,
-    Found,
-    Plan,
+    FieldPlan,
+    FoundFields,
     forget,
     is_too_long,
     value_end,
@@ -76,7 +76,7 @@ def _after_space(data: Data, at: int, end: int) -> int:
 
 
 @inlined
-def _name_of(data: Data, at: int, size: int, plan: Plan) -> int:
+def _name_of(data: Data, at: int, size: int, plan: FieldPlan) -> int:
     """Which of the wanted names the key is, or `NOWHERE`."""
     for name in range(len(plan.name_sizes)):
         if item(plan.name_sizes, name) == size:
@@ -100,9 +100,9 @@ def _key_end(data: Data, at: int, end: int) -> int:
 
 @inlined
 def _read_key(
-    data: Data, at: int, end: int, depth: int, plan: Plan, open_: _Open
+    data: Data, at: int, end: int, depth: int, plan: FieldPlan, open_: _Open
 ) -> tuple[int, int]:
-    """Read a key and its colon; where its value begins, and its meaning (see `Plan`)."""
+    """Read a key and its colon; where its value begins, and its meaning (see `FieldPlan`)."""
     if at >= end or item(data, at) != QUOTE:
         return NOWHERE, 0
     first = at + 1
@@ -126,7 +126,14 @@ def _read_key(
 
 @inlined
 def _read(
-    data: Data, at: int, end: int, row: int, plan: Plan, open_: _Open, values: Values, found: Found
+    data: Data,
+    at: int,
+    end: int,
+    row: int,
+    plan: FieldPlan,
+    open_: _Open,
+    values: Values,
+    found: FoundFields,
 ) -> int:
     """Read a record step by step; how many values it has, `NOWHERE`: an odd one.
 
@@ -203,10 +210,10 @@ def _scan(
     sizes: NDArray[np.int64],
     first: int,
     last: int,
-    plan: Plan,
+    plan: FieldPlan,
     record_max: int,
     field_max: int,
-    found: Found,
+    found: FoundFields,
     shapes: Shapes,
     values: Values,
     open_: _Open,
@@ -248,7 +255,13 @@ def _scan(
 
 
 def scan(
-    texts: Texts, first: int, last: int, plan: Plan, record_max: int, field_max: int, found: Found
+    texts: Texts,
+    first: int,
+    last: int,
+    plan: FieldPlan,
+    record_max: int,
+    field_max: int,
+    found: FoundFields,
 ) -> int:
     """Find the fields of the records `first` to `last` of `texts`; how many of them are odd.
 

@@ -12,7 +12,7 @@ from numba import types
 from numpy.typing import NDArray
 
 from stream.core.kernels.jit import I64, U8, U64, inlined, part, writes
-from stream.core.kernels.json_fields import Found, Plan, value_end
+from stream.core.kernels.json_fields import FieldPlan, FoundFields, value_end
 from stream.core.kernels.json_parts import NOWHERE, Data
 from stream.core.kernels.vectors import differing64, guessed, item
 
@@ -78,7 +78,14 @@ def no_values() -> Values:
 
 @inlined
 def follow(
-    data: Data, at: int, end: int, row: int, shape: int, shapes: Shapes, plan: Plan, found: Found
+    data: Data,
+    at: int,
+    end: int,
+    row: int,
+    shape: int,
+    shapes: Shapes,
+    plan: FieldPlan,
+    found: FoundFields,
 ) -> bool:
     """Read a record as one of this shape: whether it is one, and can be vouched for.
 

@@ -117,7 +117,7 @@ class Malformed(Exception):
         self.fault = fault
 
 
-class Record(NamedTuple):
+class RecordPlace(NamedTuple):
     """Where a record's value and key lie (size -1: none), its offset and its time."""
 
     start: int
@@ -168,7 +168,7 @@ def parse(
     return n
 
 
-def records(data: NDArray[np.uint8], row: Sequence[int]) -> Iterator[Record]:
+def records(data: NDArray[np.uint8], row: Sequence[int]) -> Iterator[RecordPlace]:
     """The records of a batch, a row of the table. Raises Malformed, perhaps after some of them."""
     at, stop, last = row[BODY], row[BODY_END], -1
     if not 0 <= row[COUNT] <= (stop - at) // RECORD_MIN:
@@ -201,7 +201,7 @@ def records(data: NDArray[np.uint8], row: Sequence[int]) -> Iterator[Record]:
             time_ms = row[MAX_MS]
         # Java's longs wrap, and so do the kernel's.
         time_ms = (time_ms + 2**63) % 2**64 - 2**63
-        yield Record(start, size, row[BASE] + delta, time_ms, key, key_size)
+        yield RecordPlace(start, size, row[BASE] + delta, time_ms, key, key_size)
     if at != stop:
         raise Malformed(SURPLUS)
 

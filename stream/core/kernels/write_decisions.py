@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numba import types
 
+from stream.core.kernels.bytes_out import copy16, put, put_decimal, put_time
 from stream.core.kernels.jit import I64, U8, U64, inlined, kernel, reads, writes
-from stream.core.kernels.output import copy16, put, put_decimal, put_time
 
 # Phrases that every list of them begins with; and those that a batch's own begin with.
 OPEN, OF_CALLER, OF_CALLEE, CALLER, CALLEE, REASONS, NO_SIP, SIP = range(8)

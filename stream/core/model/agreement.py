@@ -16,7 +16,7 @@ FOREVER = 1 << 62
 """`valid_until_s` of an agreement without an end, `confirmed_s` of a pledge never confirmed."""
 
 
-class Kind(StrEnum):
+class AgreementKind(StrEnum):
     """What the parties signed. Only a pledge acts by its kind: see `Agreement.confirmed_s`."""
 
     MEMORANDUM = "memorandum"
@@ -25,7 +25,7 @@ class Kind(StrEnum):
     PLEDGE = "pledge"
 
 
-class State(StrEnum):
+class AgreementState(StrEnum):
     """Where an agreement stands at a moment; `PLEDGED` is in force, its lists are observed only."""
 
     TO_COME = "to_come"
@@ -132,7 +132,7 @@ class Agreement:
 
     id: str
     title: str
-    kind: Kind
+    kind: AgreementKind
     parties: Mapping[str, Party]
     clauses: tuple[Clause, ...]
     circle: str
@@ -149,15 +149,15 @@ class Agreement:
 
     def confirmed(self, at_s: int) -> bool:
         """Whether lists may cause by then what the clauses say, and not only be observed."""
-        return self.kind is not Kind.PLEDGE or at_s >= self.confirmed_s
+        return self.kind is not AgreementKind.PLEDGE or at_s >= self.confirmed_s
 
-    def state(self, at_s: int) -> State:
+    def state(self, at_s: int) -> AgreementState:
         """Where it stands at that moment."""
         if at_s < self.valid_from_s:
-            return State.TO_COME
+            return AgreementState.TO_COME
         if at_s >= self.valid_until_s:
-            return State.ENDED
-        return State.IN_FORCE if self.confirmed(at_s) else State.PLEDGED
+            return AgreementState.ENDED
+        return AgreementState.IN_FORCE if self.confirmed(at_s) else AgreementState.PLEDGED
 
     def terms_of(self, clause: Clause, at_s: int) -> Terms:
         """The terms of one of its clauses as they are at that moment."""
@@ -169,7 +169,7 @@ class Agreement:
         """When what it says changes, in seconds since the epoch."""
         yield self.valid_from_s
         yield self.valid_until_s
-        if self.kind is Kind.PLEDGE:
+        if self.kind is AgreementKind.PLEDGE:
             yield self.confirmed_s
 
     def clause(self, list_name: str, country: str) -> Clause | None:
@@ -224,7 +224,7 @@ class Agreements:
         found = [one for one in self.held if one.clause(list_name, country) is not None]
         if any(one.in_force(at_s) for one in found):
             return None
-        over = [one for one in found if one.state(at_s) is State.ENDED]
+        over = [one for one in found if one.state(at_s) is AgreementState.ENDED]
         return max(over, key=lambda one: one.valid_until_s, default=None)
 
     def unchanged(self, at_s: int) -> tuple[int, int]:

@@ -14,7 +14,7 @@ import msgspec
 
 from stream.core.model.agreement import Agreements, owner_of
 from stream.core.model.delays import Delays
-from stream.core.model.enforcement import Appeals, Sighting
+from stream.core.model.enforcement_document import Appeals, Sighting
 
 COMMENT_CHARS_MAX: Final = 1000
 APPELLANT_CHARS_MAX: Final = 200
@@ -44,7 +44,7 @@ _NEXT: Final[Mapping[AppealState, frozenset[AppealState]]] = {
 }
 
 
-class Named(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class NamedList(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A list that holds the number, as the decision names it.
 
     `fingerprint` is the *number's* in the list's circle, 16 hex digits, also where the list has a
@@ -78,7 +78,7 @@ class Appeal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     id: str
     number: str | None
-    lists: tuple[Named, ...]
+    lists: tuple[NamedList, ...]
     received_at_s: int
     deadline_at_s: int
     history: tuple[AppealStep, ...]

@@ -50,7 +50,7 @@ class Reports:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Standing:
+class WeighedReports:
     """For each number: is it a match, of which category, how surely (0 to 100), until when."""
 
     matches: NDArray[np.bool_]
@@ -66,7 +66,7 @@ def decay_of(lists: Sequence[tuple[float, float]]) -> Decay:
     return np.stack([days * 86_400, 1 / speeds], axis=1)
 
 
-def standing(reports: Reports, decay: Decay, now_s: int) -> Standing:
+def standing(reports: Reports, decay: Decay, now_s: int) -> WeighedReports:
     """What the reports of each number come to at `now_s`, seconds since the epoch."""
     live = (reports.expires_at_s == NEVER) | (now_s < reports.expires_at_s)
     live &= reports.speaks
@@ -74,7 +74,7 @@ def standing(reports: Reports, decay: Decay, now_s: int) -> Standing:
     blames = live & ~legitimate
     sure = left(reports.confidence, reports.reported_at_s, decay[reports.lists], now_s)
     if len(reports.first) == len(sure):
-        return Standing(blames, reports.category, rounded(sure), reports.expires_at_s)
+        return WeighedReports(blames, reports.category, rounded(sure), reports.expires_at_s)
     first = reports.first
     err = np.multiply.reduceat(np.where(blames, 1 - sure, 1.0), first)
     doubt = np.multiply.reduceat(np.where(live & legitimate, 1 - sure, 1.0), first)
@@ -84,7 +84,7 @@ def standing(reports: Reports, decay: Decay, now_s: int) -> Standing:
     order = np.lexsort(
         (reports.category, -reports.reported_at_s, -sure, ~blames, number)
     )  # a number's surest first; of equals the newest, then the smallest category
-    return Standing(
+    return WeighedReports(
         np.logical_or.reduceat(blames, first),
         reports.category[order[first]],
         rounded((1 - err) * doubt),

@@ -135,7 +135,7 @@ _Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 @dataclass(frozen=True, slots=True)
-class SipSettings:
+class SipAnswerSettings:
     """What a block's SIP answer says besides the code.
 
     `redress_url` holds `{decision_id}` where the id goes; `location` is the ATIS-1000099 location.
@@ -151,7 +151,7 @@ class SipSettings:
             raise ValueError("redress_url must hold {decision_id} and no quotation mark")
 
 
-def sip_answer(decision_id: str, settings: SipSettings) -> SipAnswer:
+def sip_answer(decision_id: str, settings: SipAnswerSettings) -> SipAnswer:
     """The 603+ answer that lets a wrongly blocked caller reach whoever blocked it."""
     url = settings.redress_url.replace("{decision_id}", decision_id)
     return SipAnswer(

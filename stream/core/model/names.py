@@ -20,7 +20,7 @@ READABLE_LIST: Final = rf"^{PART}/{PART}\Z"
 _OWNER: Final = r"(?:[A-Z]{2}|[A-Za-z][A-Za-z0-9-]{2,39})"
 
 
-class Kind(StrEnum):
+class NameKind(StrEnum):
     """What a name is of."""
 
     LIST = "list"
@@ -41,22 +41,22 @@ _LIST_IS: Final = (
 _OWNER_IS: Final = (
     'must be a country in two capitals (TH) or an organisation (ITU): letters, digits, "-", 3 to 40'
 )
-_RULES: Final[Mapping[Kind, tuple["re.Pattern[str]", str]]] = {
-    Kind.LIST: (re.compile(rf"{_OWNER}/{PART}"), _LIST_IS),
-    Kind.OWNER: (re.compile(_OWNER), _OWNER_IS),
-    Kind.ID: (
+_RULES: Final[Mapping[NameKind, tuple["re.Pattern[str]", str]]] = {
+    NameKind.LIST: (re.compile(rf"{_OWNER}/{PART}"), _LIST_IS),
+    NameKind.OWNER: (re.compile(_OWNER), _OWNER_IS),
+    NameKind.ID: (
         re.compile(r"[a-z0-9][a-z0-9-]{0,39}"),
         'must be named by small letters, digits and "-", at most 40',
     ),
-    Kind.CIRCLE: (
+    NameKind.CIRCLE: (
         re.compile(r"[a-z0-9][a-z0-9_.-]{0,31}(?:@[1-9][0-9]{0,4})?"),
         'is no name for a circle: small letters, digits, "-", "_", ".", at most 32, e.g. asean',
     ),
-    Kind.KEY: (
+    NameKind.KEY: (
         re.compile(r"[A-Za-z0-9][A-Za-z0-9_.~-]{0,63}"),
         'is no name for a key: letters, digits, ".", "_", "-", "~", at most 64',
     ),
-    Kind.CLIENT: (
+    NameKind.CLIENT: (
         re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}"),
         "must be letters, digits, dot, - and _, at most 40, with a letter or digit first",
     ),
@@ -65,12 +65,12 @@ _SIGNS: Final = frozenset({"root", "targets", "snapshot", "timestamp"})
 """Roles of every TUF repository: an owner of that name would sign for all."""
 
 
-def wrong(kind: Kind, name: str) -> str | None:
+def wrong(kind: NameKind, name: str) -> str | None:
     """Why something new may not be called so, as the end of a sentence; None: it may."""
     pattern, text = _RULES[kind]
     if pattern.fullmatch(name):
         owner = name.partition("/")[0]
-        if kind in {Kind.LIST, Kind.OWNER} and owner.lower() in _SIGNS:
+        if kind in {NameKind.LIST, NameKind.OWNER} and owner.lower() in _SIGNS:
             return f'has the name of a role that signs for all: "{owner}"'
         return None
     said = f'{text}, not "{_shown(name)}"'
@@ -89,7 +89,7 @@ def alike(name: str, others: Iterable[str]) -> str | None:
     return next((one for one in others if one != name and one.casefold() == folded), None)
 
 
-def _with_capitals(kind: Kind, name: str) -> str:
+def _with_capitals(kind: NameKind, name: str) -> str:
     """The same with a country's capitals, if that is all that is wrong; else ""."""
     owner, slash, rest = name.partition("/")
     better = f"{owner.upper()}{slash}{rest}"

@@ -18,7 +18,7 @@ from typing import Final
 
 from stream.core.numbers.dialled import is_assigned, read_freely
 from stream.core.numbers.number import Kind, Number, parse
-from stream.core.numbers.parties import TEXT_MAX, Party, is_dotted_quad, party_of, uris_in
+from stream.core.numbers.parties import TEXT_MAX, CallParty, is_dotted_quad, party_of, uris_in
 from stream.core.numbers.spelling import folded
 
 ODD_LENGTH_MAX: Final = 64
@@ -100,7 +100,7 @@ def read_caller(text: str | None, region: str | None, prefix: str = "") -> Numbe
     return Number(Kind.DISGUISED, numbers[0]) if numbers else number
 
 
-def _dialled(party: Party, region: str | None, prefix: str) -> Iterator[str]:
+def _dialled(party: CallParty, region: str | None, prefix: str) -> Iterator[str]:
     """The readings of digits: in their context and without it."""
     digits = party.dialled
     if digits is None:
@@ -110,7 +110,7 @@ def _dialled(party: Party, region: str | None, prefix: str) -> Iterator[str]:
     yield from _numbers(parse(digits, region, prefix))
 
 
-def _is_plain(party: Party, number: str, region: str | None, prefix: str) -> bool:
+def _is_plain(party: CallParty, number: str, region: str | None, prefix: str) -> bool:
     """Report whether a party is nothing but digits that everybody reads as `number`."""
     if party.context is not None or party.dialled is None:
         return False
@@ -135,7 +135,7 @@ def _is_sole(digits: str, number: str, region: str | None, prefix: str) -> bool:
     return all(other in (number, None) for other in others)
 
 
-def _dug_out(party: Party, region: str | None) -> Iterator[tuple[str, bool]]:
+def _dug_out(party: CallParty, region: str | None) -> Iterator[tuple[str, bool]]:
     """The readings of those who read more than digits, and whether they are guesses."""
     user, parameters = folded(party.user), folded(party.parameters)
     is_sure = "+" in user
@@ -178,7 +178,7 @@ def _is_readable(text: str) -> bool:
     return len(_SEPARATORS.sub(" ", text)) <= ODD_LENGTH_MAX and _digits(text) <= ODD_DIGITS_MAX
 
 
-def _is_sound(party: Party) -> bool:
+def _is_sound(party: CallParty) -> bool:
     """Whether nobody can read a number in a party that is not looked at here."""
     user = folded(party.user)
     if any(unicodedata.category(sign) == "Cc" for sign in user):

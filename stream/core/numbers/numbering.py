@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 
-class Plan(NamedTuple):
+class NumberingPlan(NamedTuple):
     """The shape of one country code's numbers.
 
     `lengths` are how many digits they may have, country code included, at most 15. A number whose
@@ -26,7 +26,7 @@ class Plan(NamedTuple):
     trunk_prefixes: tuple[str, ...]
 
 
-class Blocks(NamedTuple):
+class AssignedBlocks(NamedTuple):
     """The blocks in which a plan has given out numbers of one length, country code included.
 
     `begins` are the digits after the country code, at most 4, of which all such numbers begin with
@@ -39,17 +39,17 @@ class Blocks(NamedTuple):
     begins: tuple[str, ...]
 
 
-class Tables(msgspec.Struct, frozen=True):
+class NumberingTables(msgspec.Struct, frozen=True):
     """All tables; `emergency` has by region (ISO 3166) the numbers dialled for help there."""
 
     source: str
-    plans: Sequence[Plan]
-    blocks: Sequence[Blocks]
+    plans: Sequence[NumberingPlan]
+    blocks: Sequence[AssignedBlocks]
     emergency: Mapping[str, tuple[str, ...]]
 
 
 @cache
-def tables() -> Tables:
+def tables() -> NumberingTables:
     """Return the tables, which are read once a process."""
     data = files("stream.core.numbers").joinpath("numbering.json").read_bytes()
-    return msgspec.json.decode(data, type=Tables)
+    return msgspec.json.decode(data, type=NumberingTables)

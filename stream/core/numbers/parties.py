@@ -62,7 +62,7 @@ _EDGE: Final = BLANKS + "\"'"
 
 
 @dataclass(frozen=True, slots=True)
-class Party:
+class CallParty:
     """Who a text names: the user part of a URI, or the whole text where it is none.
 
     `context` is the URI's `phone-context` (RFC 3966), "+66" or "+1914", None where there is none:
@@ -92,7 +92,7 @@ class Party:
         return None
 
 
-def party_of(text: str) -> Party | None:
+def party_of(text: str) -> CallParty | None:
     """The party that a number, a SIP or tel URI, or `"Name" <URI>` names; None: cut or no party."""
     inner = text[text.rfind("<") + 1 :]
     if text.count("<") > 1 and (address := NAME_ADDR.match(text)):
@@ -117,12 +117,12 @@ def party_of(text: str) -> Party | None:
         return None
     # Some stacks write the context behind the host.
     context = _context_in(parameters) or _context_in(unescaped(host.partition(";")[2]))
-    return Party(user.strip(_EDGE), context, parameters)
+    return CallParty(user.strip(_EDGE), context, parameters)
 
 
 def _may_stand_alone(rest: str) -> bool:
     """Whether a SIP URI without `@` still names a party; as a rule it names a host."""
-    return rest.endswith(NO_HOST) or Party(rest).dialled is not None
+    return rest.endswith(NO_HOST) or CallParty(rest).dialled is not None
 
 
 def _scheme_of(text: str) -> tuple[str, str]:

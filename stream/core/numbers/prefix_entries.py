@@ -19,7 +19,7 @@ import phonenumbers
 from stream.core.numbers.e164 import E164_DIGITS_MAX, HEAD_DIGITS, cells_of, plan_table
 from stream.core.numbers.number import Kind, parse, region_of
 from stream.core.numbers.numbering import tables
-from stream.core.numbers.parties import Party
+from stream.core.numbers.parties import CallParty
 from stream.core.numbers.spelling import folded
 
 PREFIX_DIGITS_MAX: Final = 14
@@ -134,7 +134,7 @@ def read_entries(
     if ends is not None:
         return _range(*ends, region, rules)
     pattern = _PATTERN.match(text)
-    digits = Party(pattern[1]).dialled if pattern else None
+    digits = CallParty(pattern[1]).dialled if pattern else None
     if not pattern or digits is None:
         return PrefixFault.BAD_PREFIX if text in {"*", "+*"} else None
     open_digits = 0 if pattern[2] == "*" else len(pattern[2])

@@ -235,7 +235,7 @@ def judge(matches: Matches, policy: PolicyColumns) -> Judgements:
     )
 
 
-class Stopped(NamedTuple):
+class StoppedNumbers(NamedTuple):
     """Numbers whose matches would have acted without agreements and scopes, and do not, in columns.
 
     `places` int64, in the `Judgements`; `deciding` int64, the match that would have acted; `rules`
@@ -247,7 +247,7 @@ class Stopped(NamedTuple):
     rules: NDArray[np.int64]
 
 
-def stopped(matches: Matches, judged: Judgements, policy: PolicyColumns) -> Stopped | None:
+def stopped(matches: Matches, judged: Judgements, policy: PolicyColumns) -> StoppedNumbers | None:
     """Whom agreements and scopes keep from acting among the numbers `judged`; None: nobody."""
     bounds = policy.bounds
     silent = np.flatnonzero(judged.actions == 0)
@@ -273,7 +273,7 @@ def stopped(matches: Matches, judged: Judgements, policy: PolicyColumns) -> Stop
         why = matches.outside[deciding].astype(np.int64)
         names, reasons = len(policy.action), len(OUTSIDE)
         rules = np.where(why > 0, names + matches.lists[deciding] * reasons + why - 1, rules)
-    return Stopped(silent[found], deciding, rules)
+    return StoppedNumbers(silent[found], deciding, rules)
 
 
 def _kept_by(

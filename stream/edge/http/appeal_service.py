@@ -7,7 +7,7 @@ from typing import Final
 from stream.appeals import actions
 from stream.appeals.actions import Desk
 from stream.appeals.appeal_store import AppealStore
-from stream.core.model.appeal import Appeal, AppealState, Named
+from stream.core.model.appeal import Appeal, AppealState, NamedList
 from stream.core.model.decision import Decision
 from stream.core.model.errors import AppealRefused
 from stream.core.numbers.number import masked
@@ -99,7 +99,7 @@ class Redress:
             text = "the decision is about a withheld number, which is on no list"
             raise AppealRefused(text)
         named = [
-            Named(
+            NamedList(
                 list=reason.list,
                 fingerprint="",
                 agreement=reason.agreement,

@@ -121,7 +121,7 @@ def _client_in(words: list[str], known: Iterable[str]) -> tuple[bytes, Client]:
     if len(words) not in {3, 4}:
         raise ValueError(f"must be <name> <role> <SHA-256 of the token> [{EXPIRES}<moment>]")
     name, role, digest = words[:3]
-    if (wrong := names.wrong(names.Kind.CLIENT, name)) is not None:
+    if (wrong := names.wrong(names.NameKind.CLIENT, name)) is not None:
         raise ValueError(f"names no client: it {wrong}")
     if name in known:
         raise ValueError(f"names {name} a second time")

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from stream.core.filters.bloom import HEADER, Shape
+from stream.core.filters.bloom import HEADER, FilterShape
 from stream.core.model.entry import FIELDS
 from stream.feeds.detection.column_names import regions_hinted, says, says_at, words_known
 from stream.feeds.detection.foreign_files import what_it_is
@@ -126,7 +126,9 @@ def _is_filter(head: bytes, size: int) -> bool:
         return False
     rate, slices, bits, capacity, _ = HEADER.unpack_from(head)
     return (
-        0 < rate < 1 and 0 < slices < 64 and Shape(rate, slices, bits, capacity).file_size == size
+        0 < rate < 1
+        and 0 < slices < 64
+        and FilterShape(rate, slices, bits, capacity).file_size == size
     )
 
 

@@ -11,8 +11,8 @@ from stream.config.settings import EngineSettings
 from stream.core.model.agreement import (
     Agreement,
     Agreements,
+    AgreementState,
     Clause,
-    State,
     Terms,
     is_country,
     owner_of,
@@ -246,7 +246,7 @@ def notes(settings: EngineSettings, agreements: Agreements, at_s: int) -> Iterat
         if home not in agreement.parties:
             yield f"{name}: {home} ([calls] home_country) is no party: it changes nothing here"
             continue
-        if agreement.state(at_s) is State.ENDED:
+        if agreement.state(at_s) is AgreementState.ENDED:
             yield f"{name}: ended at {rfc3339(agreement.valid_until_s)}"
             continue
         if agreement.valid_until_s - at_s < SOON_S:

@@ -16,7 +16,7 @@ from stream.core.filters.snapshot import Snapshot, read_snapshot
 from stream.core.model.allowlist import AllowEntry, Allowlist
 from stream.core.model.errors import VersionGone
 from stream.core.model.moments import rfc3339
-from stream.core.model.trials import NO_TRIALS
+from stream.core.model.on_trial import NO_TRIALS
 from stream.lists.snapshot.build import Version, build_snapshot
 from stream.lists.snapshot.circle_keys import key_id
 from stream.lists.snapshot.merge import empty_columns

@@ -13,7 +13,7 @@ from stream.core.filters.blocklists import Blocklists
 from stream.core.model.agreement import Agreements
 from stream.core.model.errors import ConfigInvalid
 from stream.core.model.moments import rfc3339
-from stream.core.model.trials import Kind
+from stream.core.model.on_trial import TrialKind
 from stream.insight.explain.agreement_text import named
 from stream.insight.explain.at_time import history_of, lists_at, turns_json
 from stream.insight.explain.deliveries import decided, delivered
@@ -103,9 +103,9 @@ async def _whole(
             "decides": deciding(held["terms"]),
             "ask": [*dict.fromkeys([*way_off(held, contacts), *to_ask])],
         }
-        about = {f"{Kind.LIST}:{held['list']}"}
+        about = {f"{TrialKind.LIST}:{held['list']}"}
         if held["agreement"]:
-            about.add(f"{Kind.AGREEMENT}:{held['agreement']['id']}")
+            about.add(f"{TrialKind.AGREEMENT}:{held['agreement']['id']}")
         held["turned"] = _turned(blocklists, about)
     rule = answer["call"]["rule"]
     answer["call"]["turned"] = _turned(blocklists, {rule}) if rule.startswith("rule:") else []

@@ -13,7 +13,7 @@ from stream.core.filters.snapshot import FILTER_PART, Snapshot, read_snapshot
 from stream.core.model.agreement import Agreement, Agreements
 from stream.core.model.entry import Columns
 from stream.core.model.errors import SnapshotUnreadable
-from stream.core.model.trials import Standing, Target, known
+from stream.core.model.on_trial import Target, TrialStatus, known
 from stream.core.numbers.emergency import EmergencyNumbers
 from stream.core.policy.list_scope import Scope
 from stream.engine.decider import rules_for
@@ -75,10 +75,10 @@ class ReplayWorld:
         on_trial = [
             target
             for target, set_on_trial in known_here
-            if trials.standing(target, set_on_trial=set_on_trial) is Standing.TRIAL
+            if trials.standing(target, set_on_trial=set_on_trial) is TrialStatus.TRIAL
         ]
         chosen = [one for one in on_trial if not targets or one in targets]
-        made = trials.with_turned(chosen, Standing.FORCE)
+        made = trials.with_turned(chosen, TrialStatus.FORCE)
         return replace(self, blocklists=self.blocklists.with_trials(made))
 
 
@@ -159,6 +159,6 @@ def _tables(blocklists: Blocklists) -> dict[tuple[str, ...], Table]:
 
 
 def _members(blocklists: Blocklists, group: Group) -> list[Snapshot]:
-    snapshots = [blocklists.lists[index].snapshot for index in group.ledger.lists.tolist()]
+    snapshots = [blocklists.lists[index].snapshot for index in group.exact.lists.tolist()]
     assert None not in snapshots, "a group has usable lists alone"
     return [one for one in snapshots if one is not None]

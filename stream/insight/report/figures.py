@@ -10,8 +10,8 @@ from datetime import date
 
 from stream.core.model.agreement import Agreement, Clause
 from stream.core.model.delays import Delays, step_end_s
-from stream.core.model.enforcement import Enforcement, together_in
-from stream.core.model.enforcement import Period as Told
+from stream.core.model.enforcement_document import Enforcement, together_in
+from stream.core.model.enforcement_document import Period as Told
 from stream.insight.report.figure_catalogue import Key
 from stream.insight.report.period import ReportPeriod
 

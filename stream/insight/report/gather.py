@@ -12,7 +12,7 @@ from stream.config.sections import feed_paths
 from stream.config.settings import InsightSettings
 from stream.core.model.agreement import Agreement, Agreements
 from stream.core.model.appeal import OPEN
-from stream.core.model.enforcement import target_of
+from stream.core.model.enforcement_document import target_of
 from stream.core.model.errors import ConfigInvalid
 from stream.feeds.gate import GateReason
 from stream.feeds.state_store import FeedStateStore

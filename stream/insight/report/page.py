@@ -16,7 +16,7 @@ from typing import Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from stream import __version__
-from stream.core.model.agreement import FOREVER, Clause, Kind, Party, PartyRole, Shared
+from stream.core.model.agreement import FOREVER, AgreementKind, Clause, Party, PartyRole, Shared
 from stream.core.model.decision import Action
 from stream.insight.report.charts import HEIGHT, WIDTH, Chart, calls_chart, delays_chart
 from stream.insight.report.figure_catalogue import MEANINGS, Basis, Key, Unit
@@ -318,7 +318,7 @@ def _in_force(report: AgreementReport) -> str:
         text = f"{begin} until further notice"
     else:
         text = f"{begin} to {day_text(agreement.valid_until_s - 1)}"
-    if agreement.kind is Kind.PLEDGE:
+    if agreement.kind is AgreementKind.PLEDGE:
         confirmed = agreement.confirmed_s
         told = "not yet" if confirmed >= FOREVER else day_text(confirmed)
         text += f"; confirmed: {told}"

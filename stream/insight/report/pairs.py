@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from stream.core.model.agreement import Agreement, Clause, PartyRole
 from stream.core.model.decision import Action
-from stream.core.model.enforcement import Enforcement
+from stream.core.model.enforcement_document import Enforcement
 from stream.insight.report.figure_catalogue import Key
 from stream.insight.report.figures import ListFigures, Value, counted
 from stream.insight.report.period import ReportPeriod, day_of

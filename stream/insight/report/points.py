@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Final
 
-from stream.core.model.agreement import Agreement, Kind, State
+from stream.core.model.agreement import Agreement, AgreementKind, AgreementState
 from stream.core.model.decision import Action
 from stream.core.policy.contradictions import Contradiction
 from stream.insight.report.figure_catalogue import MEANINGS, Key
@@ -302,7 +302,7 @@ def _of_agreement(
     if agreement.clauses and not agreement.response_target_s:
         text = "No response time is agreed: nothing can be held against it. Agree one."
         yield _said(Weight.DISCUSS, Rule.NO_TARGET, text, "Response target", "none")
-    if agreement.kind is Kind.PLEDGE and agreement.state(at_s) is State.PLEDGED:
+    if agreement.kind is AgreementKind.PLEDGE and agreement.state(at_s) is AgreementState.PLEDGED:
         text = "The pledge is not confirmed: its lists are only observed. Agree when it is."
         yield _said(Weight.DISCUSS, Rule.NOT_CONFIRMED, text, "Confirmed", "not yet")
     yield from _end(agreement, material.period, at_s)
@@ -320,7 +320,7 @@ def _of_agreement(
 def _end(agreement: Agreement, period: ReportPeriod, at_s: int) -> Iterator[AgendaPoint]:
     # It counts until before this moment: the day before is its last.
     last = day_of(min(agreement.valid_until_s - 1, 253_370_764_800))
-    if agreement.state(at_s) is State.ENDED:
+    if agreement.state(at_s) is AgreementState.ENDED:
         text = (
             f"It ended: its last day was {day_words(last)}. Its lists stopped no call since then."
         )

@@ -10,7 +10,7 @@ from stream.config.settings import InsightSettings
 from stream.core.model.agreement import Agreements
 from stream.core.model.decision import read_decision
 from stream.core.model.errors import ChangeConflict
-from stream.core.model.trials import NO_TRIALS, Kind, Standing, Target, Turned
+from stream.core.model.on_trial import NO_TRIALS, Target, TrialKind, TrialStatus, Turned
 from stream.insight.trials.status import Here, Stands, TrialCounts, standings
 from stream.kafka.call_events import Observe
 from stream.kafka.topic_reader import Progress, past_records
@@ -78,11 +78,11 @@ async def appeals_about(
         return {
             target: len(await book.about(target.name, since_s))
             for target in targets
-            if target.kind is Kind.LIST
+            if target.kind is TrialKind.LIST
         }
 
 
-OPS: Final = {Standing.FORCE: "promote", Standing.TRIAL: "demote"}
+OPS: Final = {TrialStatus.FORCE: "promote", TrialStatus.TRIAL: "demote"}
 """What each step is called, as a command and in the audit."""
 
 
@@ -100,7 +100,7 @@ async def turn(
     register: ListStore,
     agreements: Agreements,
     target: Target,
-    standing: Standing,
+    standing: TrialStatus,
     by: By,
     figures: Mapping[str, int],
     at_s: int,
@@ -118,10 +118,10 @@ async def turn(
             "can be on trial"
         )
     if before.standing is standing:
-        how = "on trial" if standing is Standing.TRIAL else "in force"
+        how = "on trial" if standing is TrialStatus.TRIAL else "in force"
         raise ChangeConflict(f"{target} is {how} already; nothing was changed")
     # Where the settings say the same, nothing needs to go before them.
-    as_set = before.set_on_trial is (standing is Standing.TRIAL)
+    as_set = before.set_on_trial is (standing is TrialStatus.TRIAL)
     after = Turned(
         standing=standing, at_s=at_s, actor=by.actor, reason=by.reason, figures=dict(figures)
     )

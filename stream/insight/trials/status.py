@@ -6,7 +6,7 @@ from typing import Final
 
 from stream.core.model.agreement import Agreements
 from stream.core.model.decision import Action, Decision, Verdict
-from stream.core.model.trials import Kind, Standing, Target, Trials, Turned, known
+from stream.core.model.on_trial import Target, TrialKind, Trials, TrialStatus, Turned, known
 from stream.core.policy.policy import PolicySettings, compile_bounded
 
 
@@ -19,7 +19,7 @@ class Stands:
     """
 
     target: Target
-    standing: Standing
+    standing: TrialStatus
     set_on_trial: bool
     turned: Turned | None
     remarks: tuple[str, ...]
@@ -27,7 +27,7 @@ class Stands:
     @property
     def is_told(self) -> bool:
         """Whether there is anything to say of it: most things are in force, and always were."""
-        return self.standing is Standing.TRIAL or self.turned is not None or self.set_on_trial
+        return self.standing is TrialStatus.TRIAL or self.turned is not None or self.set_on_trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +60,20 @@ def standings(here: Here) -> tuple[Stands, ...]:
 
 
 def _remarks(here: Here, one: Stands) -> Iterator[str]:
-    step = "promotion" if one.standing is Standing.FORCE else "demotion"
-    said = Standing.TRIAL if one.set_on_trial else Standing.FORCE
+    step = "promotion" if one.standing is TrialStatus.FORCE else "demotion"
+    said = TrialStatus.TRIAL if one.set_on_trial else TrialStatus.FORCE
     if one.turned is not None and said is one.standing:
         yield f"the settings say {said} too by now: the {step} changes nothing"
     elif one.turned is not None:
         yield f"the settings say {said}; the {step} goes before them"
-    if one.target.kind is Kind.LIST:
+    if one.target.kind is TrialKind.LIST:
         if one.target.name in here.names:
             yield from _of_list(here, one.target.name, one.standing)
         else:
             yield "the register has no such list"
 
 
-def _of_list(here: Here, name: str, standing: Standing) -> Iterator[str]:
+def _of_list(here: Here, name: str, standing: TrialStatus) -> Iterator[str]:
     policy = compile_bounded(
         here.trials.policy(here.policy, [name]),
         [name],
@@ -83,7 +83,7 @@ def _of_list(here: Here, name: str, standing: Standing) -> Iterator[str]:
     ).by_list[0]
     if policy.action is Action.OBSERVE:
         yield "it may only be observed: in force it would act on nobody"
-    elif standing is Standing.FORCE and policy.simulate:
+    elif standing is TrialStatus.FORCE and policy.simulate:
         yield "it acts on nobody yet: an agreement on it is on trial"
 
 
@@ -157,9 +157,9 @@ def named(decision: Decision) -> Iterator[Target]:
 
 def _named(decision: Decision) -> Iterable[Target]:
     for reason in decision.reasons:
-        yield Target(Kind.LIST, reason.list)
+        yield Target(TrialKind.LIST, reason.list)
         if reason.agreement is not None:
-            yield Target(Kind.AGREEMENT, reason.agreement)
+            yield Target(TrialKind.AGREEMENT, reason.agreement)
     target = Target.read(decision.rule)
     if target is not None:
         yield target

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from stream.core.model.errors import UNREADABLE, SnapshotUnreadable
-from stream.core.model.trials import NO_TRIALS, Trials
+from stream.core.model.on_trial import NO_TRIALS, Trials
 from stream.lists.follower.list_events import EventKind
 from stream.lists.follower.sync_state import ALLOWLIST
 from stream.lists.snapshot.durable_files import locked, named_faults, replace_synced

@@ -23,7 +23,7 @@ from stream.core.model.errors import (
     ListUnknown,
     SnapshotUnreadable,
 )
-from stream.core.model.trials import Trials
+from stream.core.model.on_trial import Trials
 from stream.core.policy.list_scope import NOTHING_KNOWN, Scope
 from stream.lists.follower import local_state
 from stream.lists.follower.follow_promotions import PromotionFollower

@@ -32,8 +32,8 @@ from stream.core.filters.snapshot import (
     FILTER_PART,
     MANIFEST_PART,
     Manifest,
-    Part,
     Snapshot,
+    SnapshotPart,
     encode_manifest,
     read_snapshot,
 )
@@ -315,7 +315,9 @@ def _with_manifest(
         built_at_s=now_s,
         has_entries=len(parts) > 1,
         sources=sources,
-        parts={name: Part(len(data), sha256(data).hexdigest()) for name, data in parts.items()},
+        parts={
+            name: SnapshotPart(len(data), sha256(data).hexdigest()) for name, data in parts.items()
+        },
     )
     return {**parts, MANIFEST_PART: encode_manifest(manifest)}
 

@@ -73,7 +73,7 @@ class CircleKeys(Mapping[str, bytes]):
     def __getitem__(self, name: str) -> bytes:
         if name in self.known:
             return self.known[name]
-        if names.wrong(names.Kind.CIRCLE, name) is not None:
+        if names.wrong(names.NameKind.CIRCLE, name) is not None:
             raise KeyError(name)
         try:
             return key_in(file_of(self.folder, name))
@@ -93,7 +93,7 @@ class CircleKeys(Mapping[str, bytes]):
 
 def file_of(folder: Path, name: str) -> Path:
     """Return the path of a circle's key. Raises SecretUnsafe for a name that no circle can have."""
-    wrong = names.wrong(names.Kind.CIRCLE, name)
+    wrong = names.wrong(names.NameKind.CIRCLE, name)
     if name == PLAIN or wrong is not None:
         raise SecretUnsafe(f"{name!r} {wrong or 'is no name for a circle with a key'}")
     return folder / f"{name}{_SUFFIX}"

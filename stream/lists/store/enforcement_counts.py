@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from redis.asyncio.client import Pipeline
 
 from stream.core.model.delays import Delays, step_of
-from stream.core.model.enforcement import Counts, Outcome, Versions
+from stream.core.model.enforcement_document import CallOutcome, Counts, VersionCounts
 from stream.lists.store import redis_keys
 from stream.lists.store.store_codec import hex_of
 
@@ -61,7 +61,7 @@ class DecisionCounts:
     """
 
     ids: list[bytes] = field(default_factory=list)
-    calls: Counter[tuple[Cell, Outcome]] = field(default_factory=Counter)
+    calls: Counter[tuple[Cell, CallOutcome]] = field(default_factory=Counter)
     numbers: dict[Cell, set[int]] = field(default_factory=dict)
     stopped: dict[tuple[str, int], int] = field(default_factory=dict)
 
@@ -90,11 +90,11 @@ class DayCounts:
         """Return the delays from the owner's publication to the first call stopped."""
         return Delays.counted(self.first_steps, self.peaks.get("first", 0) / 1000, None)
 
-    def versions(self) -> Versions | None:
+    def versions(self) -> VersionCounts | None:
         """Return the counts of the list's versions; None: no feed here follows it."""
         if not self.followed and not self.verdicts:
             return None
-        return Versions(
+        return VersionCounts(
             accepted=self.verdicts.get("accepted", 0),
             held=self.verdicts.get("held", 0),
             refused=self.verdicts.get("refused", 0),

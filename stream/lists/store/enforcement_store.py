@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 from redis.exceptions import WatchError
 
-from stream.core.model.enforcement import Counts, Enforcement, Outcome, Sighting
+from stream.core.model.enforcement_document import CallOutcome, Counts, Enforcement, Sighting
 from stream.core.model.errors import UNREADABLE, ChangeConflict, ListStoreLost
 from stream.lists.store import list_lua, redis_keys
 from stream.lists.store.enforcement_counts import (
@@ -158,7 +158,7 @@ class EnforcementStore(Closing):
             calls: dict[str, dict[str, int]] = defaultdict(dict)
             for name, many in found["calls"].items():
                 category, _, outcome = name.rpartition(":")
-                if outcome in frozenset(Outcome):
+                if outcome in frozenset(CallOutcome):
                     calls[category][outcome] = many
                 else:
                     _unread(

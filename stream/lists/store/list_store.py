@@ -230,7 +230,7 @@ class ListStore:
 
         `again`: it was there once and comes back, whatever it is called. Raises NameRefused.
         """
-        wrong = None if again else names.wrong(names.Kind.LIST, name)
+        wrong = None if again else names.wrong(names.NameKind.LIST, name)
         if wrong is not None:
             there = await self.past.head(name)
             if there is not None:

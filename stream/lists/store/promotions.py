@@ -9,7 +9,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from stream.core.model.errors import UNREADABLE, ChangeConflict, SnapshotUnreadable
-from stream.core.model.trials import Kind, Standing, Target, Trials, Turned
+from stream.core.model.on_trial import Target, TrialKind, Trials, TrialStatus, Turned
 from stream.lists.store import redis_keys
 from stream.lists.store.heads import By
 from stream.lists.store.list_lua import ASKED, MOVED, STEP
@@ -70,7 +70,7 @@ class StoredPromotions:
         Where nothing was known it is on trial: it was promoted or demoted, it is unknown which, and
         on trial it blocks no call.
         """
-        doubtful = Turned(standing=Standing.TRIAL, at_s=0, actor="", reason="it cannot be read")
+        doubtful = Turned(standing=TrialStatus.TRIAL, at_s=0, actor="", reason="it cannot be read")
         kept = {target: before.turned.get(target, doubtful) for target in self.unread}
         return replace(self.trials, turned={**self.trials.turned, **kept})
 
@@ -104,7 +104,7 @@ class TrialStore(Closing):
         read = trials_of(records, int(generation or 0))
         for target in sorted(read.unread):
             where = f"{redis_keys.TRIALS} {target}"
-            name = target.name if target.kind is Kind.LIST else ""
+            name = target.name if target.kind is TrialKind.LIST else ""
             skip(Skipped(Place.TRIALS, where, "its record cannot be read", name))
         return replace(read, identity=identity.decode(errors="replace") if identity else None)
 
@@ -130,7 +130,7 @@ class TrialStore(Closing):
                 keys=[redis_keys.TRIALS, redis_keys.TRIALS_HEAD],
                 args=[
                     *(str(target), _record(before) if seen is None else seen, _record(after)),
-                    *(target.name if target.kind is Kind.LIST else "", uuid.uuid4().hex),
+                    *(target.name if target.kind is TrialKind.LIST else "", uuid.uuid4().hex),
                     *(by.actor, by.reason, op, detail, AUDIT_MAX),
                 ],
             )

@@ -49,7 +49,7 @@ def party(text: str) -> str | None:
     """A party to an agreement: a country or an organisation."""
     if len(text) == 2:
         return country(text)
-    return names.wrong(names.Kind.OWNER, text)
+    return names.wrong(names.NameKind.OWNER, text)
 
 
 def utc_offset(text: str) -> str | None:
@@ -104,7 +104,7 @@ def maybe_redis_url(text: str) -> str | None:
 
 def list_name(text: str) -> str | None:
     """A list's name: of one that may be there already."""
-    return None if names.readable(text) else names.wrong(names.Kind.LIST, text)
+    return None if names.readable(text) else names.wrong(names.NameKind.LIST, text)
 
 
 _RESERVED = re.compile(
@@ -233,9 +233,9 @@ def wait(text: str) -> str | None:
 
 def feed_name(text: str) -> str | None:
     """A feed's name, which is its file's, a source's and a label."""
-    return names.wrong(names.Kind.ID, text)
+    return names.wrong(names.NameKind.ID, text)
 
 
 def circle_name(text: str) -> str | None:
     """A circle's name, which is its key's file's."""
-    return names.wrong(names.Kind.CIRCLE, text)
+    return names.wrong(names.NameKind.CIRCLE, text)

@@ -9,7 +9,7 @@ from stream.calls.dialects.mapping import OPTIONAL
 from stream.core.filters.snapshot import Manifest
 from stream.core.model.call import Ingress, Stage
 from stream.core.model.decision import Decision, Verdict
-from stream.core.model.enforcement import Enforcement
+from stream.core.model.enforcement_document import Enforcement
 from stream.lists.snapshot.repository_layout import Latest
 from tests.tools.docs.markdown import code, escaped, page, table
 

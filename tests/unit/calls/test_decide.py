@@ -10,7 +10,7 @@ from stream.core.filters.blocklists import LiveList, fresh
 from stream.core.filters.overlay import EMPTY, Change
 from stream.core.model.allowlist import AllowEntry, Allowlist
 from stream.core.model.call import Ingress
-from stream.core.model.decision import Action, SipSettings, Verdict
+from stream.core.model.decision import Action, SipAnswerSettings, Verdict
 from stream.core.model.entry import Category
 from stream.core.numbers.emergency import EmergencyNumbers
 from stream.core.policy.policy import ListPolicy, PolicySettings, compile_policy
@@ -37,7 +37,7 @@ def decided(enforced, *calls, emit_all=False, callees=True, **settings):
         compile_policy(PolicySettings(**settings), enforced.names),
         EmergencyNumbers({}),
         TRUNKS,
-        SipSettings("https://redress.example/d/{decision_id}", "TN"),
+        SipAnswerSettings("https://redress.example/d/{decision_id}", "TN"),
         emit_all=emit_all,
     )
     outcome = decide(call_batch(*calls, callees=callees), enforced, rules, NOW_MS)

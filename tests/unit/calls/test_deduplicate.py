@@ -15,7 +15,7 @@ from stream.calls.dialects import dialect_named
 from stream.calls.settings import DecodeSettings
 from stream.calls.trunks import Trunks
 from stream.core import kernels
-from stream.core.model.decision import Action, SipSettings
+from stream.core.model.decision import Action, SipAnswerSettings
 from stream.core.numbers.emergency import EmergencyNumbers
 from stream.core.policy.policy import ListPolicy, PolicySettings, compile_policy
 from stream.kafka.batch import Partition, RawBatch, Segment
@@ -68,7 +68,7 @@ class Switch:
             compile_policy(policy, LISTS.names),
             EmergencyNumbers({}),
             Trunks("TH"),
-            SipSettings("https://redress.example/d/{decision_id}", "TN"),
+            SipAnswerSettings("https://redress.example/d/{decision_id}", "TN"),
             emit_all=emit_all,
         )
         outcome = decide(batch, LISTS, rules, NOW_S * 1000, self.repeats)

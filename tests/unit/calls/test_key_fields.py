@@ -115,13 +115,15 @@ def test_a_record_cut_anywhere_is_none_whatever_follows_it():
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_no_byte_is_read_behind_the_padding(dialect):
     """Each record ends where the memory ends, but for the padding that every buffer has."""
-    from stream.core.kernels.json_fields import Found
+    from stream.core.kernels.json_fields import FoundFields
     from stream.core.kernels.json_scan import scan
 
     layout = DIALECTS[dialect].layout
     plan = plan_of(layout) if layout else None
     assert plan is not None
-    found = Found(np.zeros((5, 2), np.int64), np.zeros((5, 2), np.int64), np.zeros(2, np.uint8))
+    found = FoundFields(
+        np.zeros((5, 2), np.int64), np.zeros((5, 2), np.int64), np.zeros(2, np.uint8)
+    )
     rng, odd, before = random.Random(3), 0, b""
     memory = guarded(4 * mmap.PAGESIZE)
     memory[-PADDING:] = np.frombuffer(b'"1' * (PADDING // 2), np.uint8)

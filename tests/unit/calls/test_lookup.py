@@ -20,7 +20,7 @@ from stream.core.filters.blocklists import EMPTY_BLOCKLISTS, Blocklists, fresh
 from stream.core.model.agreement import Agreements
 from stream.core.model.allowlist import AllowEntry, Allowlist
 from stream.core.model.call import Ingress
-from stream.core.model.decision import Action, SipSettings
+from stream.core.model.decision import Action, SipAnswerSettings
 from stream.core.numbers.emergency import EmergencyNumbers
 from stream.core.policy.policy import PolicySettings, compile_bounded
 from stream.core.policy.rules import RuleSettings, RuleState, RuleStates
@@ -86,7 +86,7 @@ def rules(lists: Blocklists, redress_url: str = REDRESS) -> Rules:
         policy=compile_bounded(settings, lists.names, Agreements(()), "TH", NOW_S),
         emergency=EmergencyNumbers({}),
         trunks=TRUNKS,
-        sip=SipSettings(redress_url, "TN"),
+        sip=SipAnswerSettings(redress_url, "TN"),
         emit_all=True,
     )
 

@@ -17,7 +17,7 @@ from stream.core import kernels
 from stream.core.filters.blocklists import LiveList
 from stream.core.filters.overlay import EMPTY
 from stream.core.model.call import Ingress
-from stream.core.model.decision import SipSettings
+from stream.core.model.decision import SipAnswerSettings
 from stream.core.numbers.emergency import EmergencyNumbers
 from stream.core.policy.policy import ListPolicy, PolicySettings, compile_policy
 from stream.core.policy.rules import BurstSettings, RuleSettings, RuleState, RuleStates
@@ -73,7 +73,7 @@ def decided(*calls, lists=LISTS, emit_all=False, bursts=None, dialect="ringfence
         compile_policy(policy, lists.names),
         EmergencyNumbers({}),
         TRUNKS,
-        SipSettings("https://redress.example/d/{decision_id}", "TN"),
+        SipAnswerSettings("https://redress.example/d/{decision_id}", "TN"),
         emit_all=emit_all,
     )
     outcome = decide(batch, lists, rules, NOW_S * 1000, None, bursts)

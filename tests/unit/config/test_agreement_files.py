@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stream.config.agreement_files import FILE_BYTES_MAX, AgreementFolder, read_agreement
-from stream.core.model.agreement import FOREVER, Agreement, Every, Kind, PartyRole, Shared
+from stream.core.model.agreement import FOREVER, Agreement, AgreementKind, Every, PartyRole, Shared
 from stream.core.model.decision import Action
 from stream.core.model.entry import Category
 from stream.core.model.errors import ConfigInvalid
@@ -84,7 +84,7 @@ def test_the_examples_say_what_the_issue_says():
     assert (th_kh.circle, th_kh.response_target_s) == ("asean", 4 * 3600)
     assert (th_kh.valid_from_s, th_kh.valid_until_s) == (at("2025-09-01"), at("2027-09-01"))
     assert th_kh.clause("KH/scam", "KH") is None
-    assert (th_mm.kind, th_mm.confirmed_s) == (Kind.PLEDGE, FOREVER)
+    assert (th_mm.kind, th_mm.confirmed_s) == (AgreementKind.PLEDGE, FOREVER)
     assert {one.terms.countries_min for one in asean.clauses} == {2}
     assert {one.owner for one in example("partners").clauses} == {"CN", "IN", "JP", "KR", "US"}
     assert {one.terms.action for one in example("partners").clauses} == {Action.FLAG}

@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import msgspec
 
-from stream.core.model.enforcement import Outcome
+from stream.core.model.enforcement_document import CallOutcome
 from stream.enforcement.decision_counter import DecisionTally
 from stream.lists.store.enforcement_counts import Cell
 from tests.support.builders import fingerprint_of
@@ -30,9 +30,9 @@ def test_calls_are_counted_by_list_day_category_and_outcome():
         decision(at_ms=AT_MS, verdict="allow"),
     )
     assert batch.calls == {
-        (SCAM, Outcome.BLOCKED): 2,
-        (SCAM, Outcome.FLAGGED): 1,
-        (SCAM, Outcome.SIMULATED): 1,
+        (SCAM, CallOutcome.BLOCKED): 2,
+        (SCAM, CallOutcome.FLAGGED): 1,
+        (SCAM, CallOutcome.SIMULATED): 1,
     }
     assert batch.numbers == {SCAM: {fingerprint_of(f"+8553100000{n}") for n in (1, 2, 3)}}
     assert len(batch.ids) == 4
@@ -82,7 +82,7 @@ def test_a_prefix_and_an_unconfirmed_hit():
         decision("+85531000003", "KH/scam=th-kh=", at_ms=AT_MS, verdict="flag"),
     )
     assert batch.numbers[SCAM] == {fingerprint_of("+8553100*")}
-    assert batch.calls[Cell("KH/scam", DAY, "unconfirmed"), Outcome.FLAGGED] == 1
+    assert batch.calls[Cell("KH/scam", DAY, "unconfirmed"), CallOutcome.FLAGGED] == 1
 
 
 def test_a_repeat_counts_once():

@@ -11,7 +11,7 @@ import pytest
 from stream.calls.batch import Glance
 from stream.config.settings import load
 from stream.core.filters.blocklists import Blocklists
-from stream.core.model.agreement import Agreements, Kind, Terms
+from stream.core.model.agreement import AgreementKind, Agreements, Terms
 from stream.core.model.decision import Action, Verdict
 from stream.core.model.entry import Category
 from stream.core.policy.rules import RuleState
@@ -82,7 +82,7 @@ def test_a_clock_that_is_set_back_sets_the_agreements_back():
 
 def test_a_pledge_is_observed_until_it_is_confirmed():
     """What it would let a list do shows in the decision's rule; then it is done."""
-    place = Place(agreement("th-kh", ["KH/scam"], kind=Kind.PLEDGE, confirmed_s=NOW_S + 1))
+    place = Place(agreement("th-kh", ["KH/scam"], kind=AgreementKind.PLEDGE, confirmed_s=NOW_S + 1))
     assert told(place.decided()) == ("allow", "agreement:th-kh", "th-kh")
     assert told(place.decided(at_s=NOW_S + 1)) == ("block", "agreement:th-kh", "th-kh")
 
@@ -168,7 +168,7 @@ def test_changed_files_and_new_lists_count_from_the_next_batch():
 
 def test_the_tally_counts_what_agreements_hold_back():
     """The report of a pledge's effect is counted from decisions that name it."""
-    place = Place(agreement("th-mm", ["KH/scam"], kind=Kind.PLEDGE))
+    place = Place(agreement("th-mm", ["KH/scam"], kind=AgreementKind.PLEDGE))
     batch = call_batch(*(Glance(f"c-{n}", GANG, "+66812345678", None, None) for n in range(3)))
     ((counted, times),) = place.decide(batch).tally.decisions.items()
     assert (counted.verdict, counted.rule, counted.list, times) == (

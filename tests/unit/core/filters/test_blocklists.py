@@ -57,7 +57,7 @@ def test_lists_of_several_circles_sizes_and_kinds_answer_together():
 def test_more_than_64_lists_of_one_size_take_several_tables():
     """List 65 and beyond match as the first ones do."""
     lists = blocklists(*(live(f"XA/n{n:02}", f"+4477009002{n:02}") for n in range(70)))
-    assert [len(group.ledger.lists) for group in lists.circles[0].groups] == [64, 6]
+    assert [len(group.exact.lists) for group in lists.circles[0].groups] == [64, 6]
     matches = found(lists, *(f"+4477009002{n:02}" for n in range(71)))
     assert {row: [match.list for match in held] for row, held in matches.items()} == {
         n: [n] for n in range(70)

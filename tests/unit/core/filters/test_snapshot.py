@@ -12,8 +12,8 @@ from stream.core.filters.snapshot import (
     COLUMNS,
     FILTER_PART,
     MANIFEST_PART,
-    Part,
     Snapshot,
+    SnapshotPart,
     decode_manifest,
     encode_manifest,
     open_snapshot,
@@ -60,7 +60,7 @@ def altered(**fields):
 def with_part(name, data):
     """The parts with one replaced, and a manifest that says so: a liar who knows the format."""
     manifest = decode_manifest(PARTS[MANIFEST_PART])
-    part = Part(len(data), sha256(data).hexdigest())
+    part = SnapshotPart(len(data), sha256(data).hexdigest())
     return {**altered(parts=manifest.parts | {name: part}), name: data}
 
 

@@ -16,7 +16,7 @@ from stream.calls.settings import DecodeSettings
 from stream.calls.trunks import Trunks
 from stream.core import kernels
 from stream.core.model.byte_strings import Texts
-from stream.core.model.decision import SipSettings
+from stream.core.model.decision import SipAnswerSettings
 from stream.core.numbers.emergency import EmergencyNumbers
 from stream.core.policy.policy import PolicySettings, compile_policy
 from stream.kafka import batch_encoder
@@ -28,7 +28,7 @@ from tests.support.guarded_memory import Guarded, guarded
 pytestmark = pytest.mark.skipif(not kernels.compiled(), reason="it is about compiled kernels")
 
 LISTED = [f"+4477009001{n:02d}" for n in range(20)]
-SIP = SipSettings("https://r.example/{decision_id}", "TN")
+SIP = SipAnswerSettings("https://r.example/{decision_id}", "TN")
 LISTS = blocklists(
     live("XA/one", *LISTED),
     live("XB/two", *LISTED[:9], expires_at_s=NOW_S + 99),

@@ -7,7 +7,7 @@ from stream.core.model.appeal import (
     Appeal,
     AppealState,
     AppealStep,
-    Named,
+    NamedList,
     StepRefused,
     deadline_of,
     figures,
@@ -31,7 +31,7 @@ def appeal(*states: AppealState, at_s: int = NOW_S, step_s: int = 100, **fields)
     plain = {
         "id": "A-1",
         "number": "+85531000001",
-        "lists": (Named(list=LIST, fingerprint=HEX),),
+        "lists": (NamedList(list=LIST, fingerprint=HEX),),
         "received_at_s": at_s,
         "deadline_at_s": at_s + 3600,
         "history": history,
@@ -97,12 +97,14 @@ def test_a_partners_appeal_is_about_its_own_case_and_ours_about_a_number() -> No
     theirs = appeal(number=None, partner="TH", partner_appeal="A-9")
     assert appeal().subject == "+85531000001"
     assert theirs.subject == "TH A-9 KH/scam"
-    assert appeal(lists=(Named(list="TH/x", fingerprint=""), *theirs.lists)).owners("TH") == ("KH",)
+    assert appeal(lists=(NamedList(list="TH/x", fingerprint=""), *theirs.lists)).owners("TH") == (
+        "KH",
+    )
 
 
 def test_only_blocks_put_right_here_are_sightings_for_the_owner() -> None:
     """Rejected, open and partners' appeals, other lists and other times are none."""
-    unknown_circle = (Named(list=LIST, fingerprint=""),)
+    unknown_circle = (NamedList(list=LIST, fingerprint=""),)
     appeals = [
         appeal(REDRESSED, id="A-late", at_s=NOW_S + 900),
         appeal(REDRESSED, id="A-right"),

@@ -8,7 +8,7 @@ import pytest
 
 from stream.core import kernels
 from stream.core.model.decision import (
-    SipSettings,
+    SipAnswerSettings,
     decision_ids,
     moment_of,
     read_decision,
@@ -73,7 +73,7 @@ def test_a_kernel_gives_the_same_ids():
 
 def test_the_sip_answer_is_603_plus():
     """The Reason header carries the redress address with the decision's id (ATIS-1000099)."""
-    answer = sip_answer("4F7K2M9QX1RZC", SipSettings("https://r.example/{decision_id}", "TN"))
+    answer = sip_answer("4F7K2M9QX1RZC", SipAnswerSettings("https://r.example/{decision_id}", "TN"))
     assert msgspec.to_builtins(answer) == {
         "code": 603,
         "phrase": "Network Blocked",
@@ -93,7 +93,7 @@ def test_the_sip_answer_is_603_plus():
 def test_a_header_that_no_proxy_could_read_is_refused(url, location):
     """A redress address without the id or with a quotation mark, and an unknown location."""
     with pytest.raises(ValueError, match=r"redress_url|sip_location"):
-        SipSettings(url, location)
+        SipAnswerSettings(url, location)
 
 
 def test_the_deciding_lists_are_those_that_the_rule_names():

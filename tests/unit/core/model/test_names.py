@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.core.model.names import Kind, alike, readable, wrong
+from stream.core.model.names import NameKind, alike, readable, wrong
 from stream.doctor import machine_checks
 
 LISTS = ("TH/national", "KH/scam", "CERT/misp-feed", "US/ftc-dnc", "ITU/a.b_c", "XX/0")
@@ -21,22 +21,22 @@ NO_LISTS = (
 @pytest.mark.parametrize("name", LISTS)
 def test_lists_may_be_called_so(name: str) -> None:
     """Owners are countries or organisations."""
-    assert wrong(Kind.LIST, name) is None
+    assert wrong(NameKind.LIST, name) is None
     assert readable(name)
 
 
 @pytest.mark.parametrize("name", NO_LISTS)
 def test_nothing_new_is_called_so(name: str) -> None:
     """Options, folders, roles that sign for all, and what only differs to a machine."""
-    said = wrong(Kind.LIST, name)
+    said = wrong(NameKind.LIST, name)
     assert said is not None
     assert said.isprintable()
 
 
 def test_a_country_in_small_letters_is_told_how_to_be_written() -> None:
     """It is what people type."""
-    assert str(wrong(Kind.LIST, "kh/scam")).endswith('not "kh/scam"; did you mean "KH/scam"?')
-    assert str(wrong(Kind.OWNER, "kh")).endswith('did you mean "KH"?')
+    assert str(wrong(NameKind.LIST, "kh/scam")).endswith('not "kh/scam"; did you mean "KH/scam"?')
+    assert str(wrong(NameKind.OWNER, "kh")).endswith('did you mean "KH"?')
 
 
 @pytest.mark.parametrize("name", ["kh/scam", "T1/x", "a_b/c", "root/x"])
@@ -55,36 +55,36 @@ def test_what_leads_somewhere_is_never_read(name: str) -> None:
     ("kind", "right", "refused"),
     [
         (
-            Kind.OWNER,
+            NameKind.OWNER,
             ("TH", "ITU", "ASEAN-CERT"),
             ("", "th", "..", "-x", "a b", "root", "x/y", "T"),
         ),
-        (Kind.ID, ("kh-scam", "th-kh-2025"), ("", "KH", "-x", "a_b", "a/b", "..", "x" * 41)),
+        (NameKind.ID, ("kh-scam", "th-kh-2025"), ("", "KH", "-x", "a_b", "a/b", "..", "x" * 41)),
         (
-            Kind.CIRCLE,
+            NameKind.CIRCLE,
             ("asean", "asean@2", "a.b_c"),
             ("", "ASEAN", "-x", "..", "a@0", "a@x", "a/b"),
         ),
-        (Kind.KEY, ("root-1", "KH~scam-2"), ("", "-x", "..", "a/b", "~x")),
-        (Kind.CLIENT, ("switch-1", "KH"), ("", "-", "a b", "a/b", "x" * 41)),
+        (NameKind.KEY, ("root-1", "KH~scam-2"), ("", "-x", "..", "a/b", "~x")),
+        (NameKind.CLIENT, ("switch-1", "KH"), ("", "-", "a b", "a/b", "x" * 41)),
     ],
 )
 def test_every_kind_has_its_rule(
-    kind: Kind, right: tuple[str, ...], refused: tuple[str, ...]
+    kind: NameKind, right: tuple[str, ...], refused: tuple[str, ...]
 ) -> None:
     """Each is a file's name, a label or a word of a command."""
     assert [wrong(kind, name) for name in right] == [None] * len(right)
     assert all(wrong(kind, name) for name in refused)
 
 
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", NameKind)
 @given(st.text(max_size=70))
-def test_no_name_leads_anywhere(kind: Kind, name: str) -> None:
+def test_no_name_leads_anywhere(kind: NameKind, name: str) -> None:
     """Whatever is let through is one word, no option, and at most one folder deep."""
     if wrong(kind, name) is None:
         assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._@~/-]*", name)
         assert not any(part in {"", ".", ".."} or part[0] == "-" for part in name.split("/"))
-        assert name.count("/") == (kind is Kind.LIST)
+        assert name.count("/") == (kind is NameKind.LIST)
 
 
 def test_capitals_make_no_other_name() -> None:

@@ -13,7 +13,7 @@ from stream.calls.trunks import Trunks
 from stream.core.filters.blocklists import Blocklists, fresh
 from stream.core.model.agreement import Agreements, Terms
 from stream.core.model.allowlist import AllowEntry, Allowlist
-from stream.core.model.decision import Action, SipSettings
+from stream.core.model.decision import Action, SipAnswerSettings
 from stream.core.model.entry import Category
 from stream.core.numbers.emergency import EmergencyNumbers
 from stream.core.policy.policy import (
@@ -97,7 +97,7 @@ def _policies(names: tuple[str, ...]) -> dict[str, Policy]:
 
 
 def _blocked_by_the_engine(lists: Blocklists, policy: Policy, numbers: list[str]) -> set[str]:
-    sip = SipSettings("https://redress.example/d/{decision_id}", "TN")
+    sip = SipAnswerSettings("https://redress.example/d/{decision_id}", "TN")
     rules = Rules(policy, EmergencyNumbers({}), Trunks("TH"), sip, emit_all=False)
     calls = [Glance(f"c-{place}", number, "+6621234567") for place, number in enumerate(numbers)]
     outcome = decide(call_batch(*calls, callees=False), lists, rules, NOW_S * 1000)

@@ -1,7 +1,7 @@
 from datetime import date, timedelta
 
 from stream.core.model.delays import Delays
-from stream.core.model.enforcement import Appeals, Counts, Sighting, Versions
+from stream.core.model.enforcement_document import Appeals, Counts, Sighting, VersionCounts
 from stream.insight.report.figure_catalogue import Key
 from stream.insight.report.figures import counted, expected_days
 from stream.insight.report.period import period_in
@@ -161,8 +161,8 @@ def test_where_nobody_takes_appeals_none_found_is_no_finding():
 def test_versions():
     """Versions are added, the greatest age is the greatest."""
     found = of(
-        document(FIRST, versions=Versions(accepted=3, held=1, refused=0, stale_s_max=40)),
-        document(SECOND, versions=Versions(accepted=1, held=0, refused=2)),
+        document(FIRST, versions=VersionCounts(accepted=3, held=1, refused=0, stale_s_max=40)),
+        document(SECOND, versions=VersionCounts(accepted=1, held=0, refused=2)),
     ).figures
     assert [found[key] for key in (Key.ACCEPTED, Key.HELD, Key.REFUSED, Key.STALE_MAX)] == [
         *(4, 1, 2, 40)

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from stream.core.model.agreement import PartyRole
-from stream.core.model.enforcement import Counts
+from stream.core.model.enforcement_document import Counts
 from stream.insight.report.figure_catalogue import MEANINGS, Key
 from stream.insight.report.page import page
 from stream.insight.report.pairs import FeedNow, VersionEvent

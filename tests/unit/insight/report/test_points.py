@@ -6,7 +6,7 @@ import pytest
 
 from stream.core.model.agreement import FOREVER
 from stream.core.model.delays import Delays
-from stream.core.model.enforcement import Counts, Sighting
+from stream.core.model.enforcement_document import Counts, Sighting
 from stream.insight.report.figure_catalogue import Key
 from stream.insight.report.period import period_in
 from stream.insight.report.points import Rule, Weight

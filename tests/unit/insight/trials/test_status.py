@@ -4,14 +4,14 @@ import pytest
 
 from stream.core.model.agreement import Agreements, Terms
 from stream.core.model.decision import Action, Decision, Reason
-from stream.core.model.trials import NO_TRIALS, Kind, Standing, Target, Trials
+from stream.core.model.on_trial import NO_TRIALS, Target, TrialKind, Trials, TrialStatus
 from stream.core.policy.policy import ListPolicy, PolicySettings
 from stream.insight.trials import status
 from stream.insight.trials.status import Here, Stands, TrialCounts, standings
 from tests.support.agreements import agreement
 from tests.support.builders import NOW_S
 
-SCAM = Target(Kind.LIST, "KH/scam")
+SCAM = Target(TrialKind.LIST, "KH/scam")
 TRIAL = PolicySettings(lists={"KH/scam": ListPolicy(simulate=True)})
 FORCE = PolicySettings()
 
@@ -27,38 +27,38 @@ def stands(
     return next(one for one in standings(here) if one.target == SCAM)
 
 
-def turned(standing: Standing) -> Trials:
+def turned(standing: TrialStatus) -> Trials:
     return NO_TRIALS.with_turned([SCAM], standing)
 
 
 def test_the_settings_speak_where_nobody_turned_anything() -> None:
     """On trial by its settings, or in force and then nothing to tell."""
-    assert stands(TRIAL).standing is Standing.TRIAL
+    assert stands(TRIAL).standing is TrialStatus.TRIAL
     assert not stands(TRIAL).remarks
-    assert stands(FORCE).standing is Standing.FORCE
+    assert stands(FORCE).standing is TrialStatus.FORCE
     assert not stands(FORCE).is_told
 
 
 def test_a_step_that_goes_against_the_settings_is_said_so() -> None:
     """A promotion over `simulate = true`, and a demotion of what is in force by the settings."""
-    promoted = stands(TRIAL, turned(Standing.FORCE))
-    assert promoted.standing is Standing.FORCE
+    promoted = stands(TRIAL, turned(TrialStatus.FORCE))
+    assert promoted.standing is TrialStatus.FORCE
     assert promoted.remarks == ("the settings say trial; the promotion goes before them",)
-    demoted = stands(FORCE, turned(Standing.TRIAL))
-    assert demoted.standing is Standing.TRIAL
+    demoted = stands(FORCE, turned(TrialStatus.TRIAL))
+    assert demoted.standing is TrialStatus.TRIAL
     assert demoted.remarks == ("the settings say force; the demotion goes before them",)
 
 
 def test_a_step_that_the_settings_have_followed_is_said_to_be_idle() -> None:
     """Once the file says the same, the promotion changes nothing any more."""
-    (remark,) = stands(FORCE, turned(Standing.FORCE)).remarks
+    (remark,) = stands(FORCE, turned(TrialStatus.FORCE)).remarks
     assert remark == "the settings say force too by now: the promotion changes nothing"
 
 
 def test_what_keeps_a_promoted_list_from_acting_is_said() -> None:
     """An agreement on trial, an action of observe, a list that the register does not have."""
     pact = Agreements((agreement("th-kh", ["KH/scam"], terms=Terms(Action.BLOCK, simulate=True)),))
-    assert stands(TRIAL, turned(Standing.FORCE), pact).remarks[1] == (
+    assert stands(TRIAL, turned(TrialStatus.FORCE), pact).remarks[1] == (
         "it acts on nobody yet: an agreement on it is on trial"
     )
     only = PolicySettings(lists={"KH/scam": ListPolicy(action=Action.OBSERVE, simulate=True)})
@@ -68,14 +68,14 @@ def test_what_keeps_a_promoted_list_from_acting_is_said() -> None:
 
 def test_a_step_on_what_is_gone_is_still_told() -> None:
     """A promoted agreement whose file was taken away does not vanish from the list."""
-    pact = Target(Kind.AGREEMENT, "th-kh")
-    trials = NO_TRIALS.with_turned([pact], Standing.FORCE)
+    pact = Target(TrialKind.AGREEMENT, "th-kh")
+    trials = NO_TRIALS.with_turned([pact], TrialStatus.FORCE)
     (found,) = standings(Here(FORCE, (), Agreements(), trials, "TH", NOW_S))
     assert (found.target, found.is_told) == (pact, True)
     assert found.remarks == ("there is no agreement th-kh here: it counts once there is",)
 
 
-SCAM, PACT = Target(Kind.LIST, "KH/scam"), Target(Kind.AGREEMENT, "th-kh")
+SCAM, PACT = Target(TrialKind.LIST, "KH/scam"), Target(TrialKind.AGREEMENT, "th-kh")
 
 
 def decision(number: str, would: str | None, *lists: str, **more: object) -> Decision:
@@ -133,8 +133,8 @@ def test_what_a_trial_would_have_done_is_told_beside_what_was_stopped() -> None:
         "numbers_also_enforced": 1,
     }
     assert found.of(SCAM).plain() == found.of(PACT).plain() == expected
-    assert found.of(Target(Kind.LIST, "TH/national")).stopped == 2
-    assert not any(found.of(Target(Kind.LIST, "none")).plain().values())
+    assert found.of(Target(TrialKind.LIST, "TH/national")).stopped == 2
+    assert not any(found.of(Target(TrialKind.LIST, "none")).plain().values())
     assert found.decisions == 6
 
 

@@ -22,7 +22,7 @@ from stream.core.filters.snapshot import (
     COLUMNS,
     FILTER_PART,
     MANIFEST_PART,
-    Part,
+    SnapshotPart,
     decode_manifest,
     encode_manifest,
     read_snapshot,
@@ -214,7 +214,7 @@ def bare_snapshot_of(held):
     data = write_filter(held)
     manifest = msgspec.structs.replace(
         decode_manifest(parts[MANIFEST_PART]),
-        parts={FILTER_PART: Part(len(data), sha256(data).hexdigest())},
+        parts={FILTER_PART: SnapshotPart(len(data), sha256(data).hexdigest())},
     )
     return {FILTER_PART: data, MANIFEST_PART: encode_manifest(manifest)}
 

@@ -34,7 +34,7 @@ _Moment = Annotated[datetime, Meta(tz=True)]
 _Seconds = Annotated[int, Meta(ge=0, le=10**10)]
 
 
-class Outcome(StrEnum):
+class CallOutcome(StrEnum):
     """What became of a call that a list was the reason for; `simulated`: nothing, it would have."""
 
     BLOCKED = "blocked"
@@ -83,7 +83,7 @@ class Appeals(msgspec.Struct, frozen=True, kw_only=True):
     answers: Delays | None = None
 
 
-class Versions(msgspec.Struct, frozen=True, kw_only=True):
+class VersionCounts(msgspec.Struct, frozen=True, kw_only=True):
     """How the list's versions and changes fared on the day. `stale_s_max`: its greatest age."""
 
     accepted: Count
@@ -113,7 +113,7 @@ class Enforcement(msgspec.Struct, frozen=True, kw_only=True):
     first_stopped: Delays | None = None
     sightings: Annotated[tuple[Sighting, ...], Meta(max_length=SIGHTINGS_MAX)] = ()
     appeals: Appeals | None = None
-    versions: Versions | None = None
+    versions: VersionCounts | None = None
 
 
 class Period(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,7 +134,7 @@ class Period(msgspec.Struct, frozen=True, kw_only=True):
     first_stopped: Delays | None
     sightings: tuple[Sighting, ...]
     appeals: Appeals | None
-    versions: Versions | None
+    versions: VersionCounts | None
 
 
 class PeriodCounts(msgspec.Struct, frozen=True, kw_only=True):
@@ -263,12 +263,12 @@ def _appeals(days: Sequence[Enforcement]) -> Appeals | None:
     )
 
 
-def _versions(days: Sequence[Enforcement]) -> Versions | None:
+def _versions(days: Sequence[Enforcement]) -> VersionCounts | None:
     told = [one.versions for one in days if one.versions is not None]
     if not told:
         return None
     ages = [one.stale_s_max for one in told if one.stale_s_max is not None]
-    return Versions(
+    return VersionCounts(
         accepted=sum(one.accepted for one in told),
         held=sum(one.held for one in told),
         refused=sum(one.refused for one in told),

@@ -6,13 +6,13 @@ import msgspec
 import pytest
 
 from stream.core.model.delays import Delays
-from stream.core.model.enforcement import (
+from stream.core.model.enforcement_document import (
     DOCUMENT_BYTES_MAX,
     Appeals,
     Counts,
     Enforcement,
     Sighting,
-    Versions,
+    VersionCounts,
     read,
     target_of,
     together_in,
@@ -37,7 +37,7 @@ def document(day=DAY, **more):
         "in_force": Delays.measured([1.0, 2.5], 14_400),
         "sightings": (Sighting(fingerprint="336e914774f97770", seen_at=NOON, appeal_id="A-1"),),
         "appeals": Appeals(received=2, redressed=1, rejected=0, pending=1, overdue=0),
-        "versions": Versions(accepted=4, held=1, refused=0, stale_s_max=90),
+        "versions": VersionCounts(accepted=4, held=1, refused=0, stale_s_max=90),
     }
     return Enforcement(**{**fields, **more})
 
@@ -120,7 +120,7 @@ def test_days_make_a_period():
             "job": Counts(entries=1, entries_month=1, simulated=4),
         },
         appeals=Appeals(received=0, redressed=0, rejected=1, pending=0, overdue=0),
-        versions=Versions(accepted=1, held=0, refused=2),
+        versions=VersionCounts(accepted=1, held=0, refused=2),
     )
     stale = document(made_at=NOON - timedelta(hours=1), by_category={})
     period = together_in([later, document(), stale])
@@ -136,7 +136,7 @@ def test_days_make_a_period():
     assert len(period.sightings) == 1
     assert period.appeals is not None
     assert (period.appeals.received, period.appeals.rejected, period.appeals.pending) == (2, 1, 0)
-    assert period.versions == Versions(accepted=5, held=1, refused=2, stale_s_max=90)
+    assert period.versions == VersionCounts(accepted=5, held=1, refused=2, stale_s_max=90)
 
 
 def test_numbers_of_several_months_can_not_be_added():

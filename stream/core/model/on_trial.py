@@ -19,7 +19,7 @@ from stream.core.policy.policy import PolicySettings, alone
 from stream.core.policy.rules import RULES, RuleSettings, RuleState
 
 
-class Kind(StrEnum):
+class TrialKind(StrEnum):
     """What can be on trial."""
 
     LIST = "list"
@@ -27,7 +27,7 @@ class Kind(StrEnum):
     RULE = "rule"
 
 
-class Standing(StrEnum):
+class TrialStatus(StrEnum):
     """How something stands: `trial` decides and says so, and acts on nobody."""
 
     TRIAL = "trial"
@@ -40,7 +40,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}(?:/[A-Za-z0-9_.-]{1,64})?\Z")
 class Target(NamedTuple):
     """One thing that can be on trial; written `list:KH/scam`, `agreement:th-kh`, `rule:NAME`."""
 
-    kind: Kind
+    kind: TrialKind
     name: str
 
     def __str__(self) -> str:
@@ -50,9 +50,9 @@ class Target(NamedTuple):
     def read(cls, text: str) -> "Target | None":
         """What was written; None: it is none."""
         kind, _, name = text.partition(":")
-        if kind not in frozenset(Kind) or not _NAME.match(name):
+        if kind not in frozenset(TrialKind) or not _NAME.match(name):
             return None
-        return cls(Kind(kind), name)
+        return cls(TrialKind(kind), name)
 
 
 class Turned(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +61,7 @@ class Turned(msgspec.Struct, frozen=True, kw_only=True):
     `figures` is what the trial had come to at that moment, by name.
     """
 
-    standing: Standing
+    standing: TrialStatus
     at_s: int
     actor: str
     reason: str
@@ -77,41 +77,41 @@ class Trials:
 
     def policy(self, settings: PolicySettings, names: Sequence[str]) -> PolicySettings:
         """The settings as they count for the lists `names`."""
-        turned = self._of(Kind.LIST)
+        turned = self._of(TrialKind.LIST)
         lists = {
-            name: replace(alone(settings, name), simulate=one.standing is Standing.TRIAL)
+            name: replace(alone(settings, name), simulate=one.standing is TrialStatus.TRIAL)
             for name, one in turned.items()
             if name in names
         }
         if lists:
             settings = replace(settings, lists={**settings.lists, **lists})
-        for name, one in self._of(Kind.RULE).items():
+        for name, one in self._of(TrialKind.RULE).items():
             if name in RULES:
-                on_trial = one.standing is Standing.TRIAL
+                on_trial = one.standing is TrialStatus.TRIAL
                 settings = replace(settings, rules=_ruled(settings.rules, name, on_trial=on_trial))
         return settings
 
     def agreements(self, agreements: Agreements) -> Agreements:
         """The agreements as they count."""
-        turned = self._of(Kind.AGREEMENT)
+        turned = self._of(TrialKind.AGREEMENT)
         if not turned:
             return agreements
         held = tuple(
-            _tried(one, on_trial=turned[one.id].standing is Standing.TRIAL)
+            _tried(one, on_trial=turned[one.id].standing is TrialStatus.TRIAL)
             if one.id in turned
             else one
             for one in agreements.held
         )
         return replace(agreements, held=held)
 
-    def standing(self, target: Target, *, set_on_trial: bool) -> Standing:
+    def standing(self, target: Target, *, set_on_trial: bool) -> TrialStatus:
         """How `target` stands, which the settings have on trial or not."""
         turned = self.turned.get(target)
         if turned is not None:
             return turned.standing
-        return Standing.TRIAL if set_on_trial else Standing.FORCE
+        return TrialStatus.TRIAL if set_on_trial else TrialStatus.FORCE
 
-    def with_turned(self, targets: Iterable[Target], standing: Standing) -> "Trials":
+    def with_turned(self, targets: Iterable[Target], standing: TrialStatus) -> "Trials":
         """The same with `targets` as if they were put to `standing`; to try it."""
         made = Turned(standing=standing, at_s=0, actor="", reason="")
         return replace(self, turned={**self.turned, **dict.fromkeys(targets, made)})
@@ -121,7 +121,7 @@ class Trials:
         said = {target: one for target, one in self.turned.items() if one.at_s <= at_s}
         return replace(self, turned=said)
 
-    def _of(self, kind: Kind) -> dict[str, Turned]:
+    def _of(self, kind: TrialKind) -> dict[str, Turned]:
         return {target.name: one for target, one in self.turned.items() if target.kind is kind}
 
 
@@ -133,13 +133,13 @@ def known(
 ) -> Iterator[tuple[Target, bool]]:
     """Everything that can be on trial, and whether the settings and files have it there."""
     for name in sorted({*names, *settings.lists}):
-        yield Target(Kind.LIST, name), alone(settings, name).simulate
+        yield Target(TrialKind.LIST, name), alone(settings, name).simulate
     for name in RULES:
         if settings.rules.is_on(name):
-            yield Target(Kind.RULE, name), settings.rules.is_on_trial(name)
+            yield Target(TrialKind.RULE, name), settings.rules.is_on_trial(name)
     for agreement in agreements.held:
         on_trial = any(clause.terms.simulate for clause in agreement.clauses)
-        yield Target(Kind.AGREEMENT, agreement.id), on_trial
+        yield Target(TrialKind.AGREEMENT, agreement.id), on_trial
 
 
 _PROMOTED: Final = {RuleState.SIMULATE: RuleState.BLOCK}
