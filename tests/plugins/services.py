@@ -24,7 +24,7 @@ from stream.lab.embedded import (
 )
 from stream.lab.embedded import kafka as embedded_kafka
 from stream.lab.embedded import redis as embedded_redis
-from stream.lab.embedded import tansu as embedded_tansu
+from stream.lab.embedded.choose import tansu_program
 from tests.plugins.programs import missing
 from tests.support.waiting import REDIS_S
 
@@ -54,7 +54,7 @@ SERVICES = pytest.StashKey[Services | None]()
 
 def offered() -> Services:
     """Look for the best of each; Kafka's jars are fetched here, so that the answer is true."""
-    broker, broker_lack = _first(kafka_title, lambda: embedded_tansu.title(embedded_tansu.binary()))
+    broker, broker_lack = _first(kafka_title, lambda: tansu_program()[1])
     redis_title, redis_lack = _first(
         lambda: embedded_redis.redis_program()[1], lambda: embedded_redis.valkey_program()[1]
     )

@@ -9,8 +9,8 @@ from typing import Any
 from rich.console import Console
 
 from stream.lab.demo.product import DemoFailed, Said
-from stream.lab.exercise.people import people_of, taking_part
-from stream.lab.exercise.phone import Answer
+from stream.lab.exercise.papers import people_of, taking_part
+from stream.lab.exercise.phone import CallAnswer
 from stream.lab.exercise.session import played
 from stream.lab.exercise.story import Story
 from stream.lab.exercise.training import Training, agreements_among
@@ -19,14 +19,14 @@ from tests.support.repositories import Country as Repository
 NOW_MS = 1_764_000_000_000
 
 
-def ringing(_number: str) -> Answer:
+def ringing(_number: str) -> CallAnswer:
     """Nothing ever acts."""
-    return Answer("allow", "", (), NOW_MS)
+    return CallAnswer("allow", "", (), NOW_MS)
 
 
-def blocking(_number: str) -> Answer:
+def blocking(_number: str) -> CallAnswer:
     """Everybody is blocked, by something that no agreement names."""
-    return Answer("block", "list:XX/every", (), NOW_MS)
+    return CallAnswer("block", "list:XX/every", (), NOW_MS)
 
 
 def silent(_number: str) -> None:
@@ -37,7 +37,7 @@ class Ringfence:
     """A country that answers every call alike, and whose commands all end with `code`."""
 
     def __init__(
-        self, country: Any, folder: Path, answer: Callable[[str], Answer | None], code: int
+        self, country: Any, folder: Path, answer: Callable[[str], CallAnswer | None], code: int
     ):
         self.name, self.list, self.country = country.iso, country.list, country
         self.people = people_of(country, 1)
@@ -49,10 +49,10 @@ class Ringfence:
         self._answer, self._code = answer, code
         self._pids = itertools.count(1)
 
-    async def call(self, numbers: Sequence[str]) -> dict[str, Answer | None]:
+    async def call(self, numbers: Sequence[str]) -> dict[str, CallAnswer | None]:
         return {number: self._answer(number) for number in numbers}
 
-    async def until(self, number: str, _wanted: object) -> list[Answer]:
+    async def until(self, number: str, _wanted: object) -> list[CallAnswer]:
         await asyncio.sleep(0)
         answer = self._answer(number)
         return [answer] if answer is not None else []
@@ -94,7 +94,7 @@ class Hub:
     async def comes_back(self) -> None: ...
 
 
-def training(folder: Path, answer: Callable[[str], Answer | None], code: int) -> Training:
+def training(folder: Path, answer: Callable[[str], CallAnswer | None], code: int) -> Training:
     countries: dict[str, Any] = {
         country.iso: Ringfence(country, folder / country.iso, answer, code)
         for country in taking_part(5)
@@ -106,7 +106,7 @@ def training(folder: Path, answer: Callable[[str], Answer | None], code: int) ->
     return made
 
 
-def play(folder: Path, answer: Callable[[str], Answer | None], code: int) -> Story:
+def play(folder: Path, answer: Callable[[str], CallAnswer | None], code: int) -> Story:
     """All scenes in a world that is broken in this way."""
     story = Story(Console(quiet=True), plain=True)
     asyncio.run(played(training(folder, answer, code), story, ()))

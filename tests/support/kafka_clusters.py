@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stream.lab.embedded import kafka
-from stream.lab.embedded.server import Server, free_ports, new_folder
-from stream.lab.embedded.wire import answers_metadata
+from stream.lab.embedded.server import Server, answers_metadata, free_ports, new_folder
 
 JVM = (
     *("-Xms96m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),

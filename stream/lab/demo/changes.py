@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Literal
 
-from stream.lab.demo.traffic import Record, cdr
+from stream.lab.demo.traffic import SentRecord, cdr
 from stream.lab.demo.world import COUNTRIES
 
 GRACE_MS = 1000
@@ -19,7 +19,7 @@ CALLEE = "+66819990000"
 
 
 @dataclass
-class Change:
+class Probe:
     """One number, added to `list` or removed from it, and the calls that it makes all the while.
 
     `begun_ms` is the moment before the command, `committed_ms` when the register had answered; None
@@ -40,13 +40,13 @@ class Change:
         """Whether the call is one of this number's."""
         return call_id.startswith(f"{self.kind}-")
 
-    def next_call(self, stamp: str) -> Record:
+    def next_call(self, stamp: str) -> SentRecord:
         """Another call of the number, to one and the same innocent number in Thailand."""
         self._sent += 1
         call_id = f"{self.kind}-{self._sent:06d}"
         trunk = COUNTRIES[0].trunk
         value = cdr(call_id, self.number, CALLEE, trunk, stamp, abroad=True, duration_s=self._sent)
-        return Record(call_id, value)
+        return SentRecord(call_id, value)
 
     def came_in(self, call_id: str, acknowledged_ms: float) -> None:
         """Note that the broker has a call."""

@@ -6,21 +6,22 @@ that is repeated under one id (at-least-once delivery) counts once.
 
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import msgspec
 
-from stream.lab.demo.changes import Change
+from stream.lab.demo.changes import Probe
 from stream.lab.demo.traffic import Truth
 
 
-class Named(msgspec.Struct, frozen=True):
+class NamedList(msgspec.Struct, frozen=True):
     """One reason of a decision: the list, and what the number is listed for."""
 
     list: str
     category: str | None = None
 
 
-class Seen(msgspec.Struct, frozen=True):
+class SeenDecision(msgspec.Struct, frozen=True):
     """What the demo reads of a decision; the wire form has more."""
 
     decision_id: str
@@ -28,7 +29,9 @@ class Seen(msgspec.Struct, frozen=True):
     call_id: str
     number: str | None
     role: str
-    reasons: list[Named]
+    reasons: list[NamedList] = []
+    rule: str | None = None
+    decided_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ class Verdicts:
 
 
 @dataclass
-class Judge:
+class TruthJudge:
     """Takes what lies on the topics, record by record, and compares it with `truth` at the end.
 
     `changes` are the two numbers whose listing changes in mid-run; their calls are judged by the
@@ -64,20 +67,20 @@ class Judge:
     """
 
     truth: Truth
-    changes: tuple[Change, ...] = ()
+    changes: tuple[Probe, ...] = ()
     repeats: int = 0
     _ids: set[str] = field(default_factory=set)
-    _decided: dict[str, list[Seen]] = field(default_factory=dict)
+    _decided: dict[str, list[SeenDecision]] = field(default_factory=dict)
     _rejected: Counter[bytes | None] = field(default_factory=Counter)
     _unreadable: int = 0
 
-    def decision(self, value: bytes | None, read_ms: float) -> Seen | None:
+    def decision(self, value: bytes | None, read_ms: float) -> SeenDecision | None:
         """Take a record of the decisions topic; None where it is a repeat or no decision.
 
         `read_ms` is when it was read, milliseconds since the epoch.
         """
         try:
-            seen = msgspec.json.decode(value or b"", type=Seen)
+            seen = msgspec.json.decode(value or b"", type=SeenDecision)
         except msgspec.MsgspecError:
             self._unreadable += 1
             return None

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stream.core.model.moments import rfc3339
-from stream.lab.demo.changes import Change
-from stream.lab.demo.traffic import Traffic, make_traffic
-from stream.lab.demo.watch import LIVE, RECORDED
+from stream.lab.demo.changes import Probe
+from stream.lab.demo.traffic import LIVE, RECORDED, Traffic, make_traffic
 from stream.lab.demo.world import COUNTRIES, World, build_world, write_list
 
 LIVE_S = 10.0
@@ -53,7 +52,7 @@ class Material:
     files: Sequence[tuple[str, Path, int]]
     recorded: Traffic
     live: Traffic
-    changes: tuple[Change, Change]
+    changes: tuple[Probe, Probe]
 
 
 def make_material(scale: Scale, folder: Path, now_s: int) -> Material:
@@ -71,7 +70,7 @@ def make_material(scale: Scale, folder: Path, now_s: int) -> Material:
         recorded=make_traffic(world, scale.recorded, scale.seed + 1, now_s, RECORDED),
         live=make_traffic(world, scale.live, scale.seed + 2, now_s, LIVE),
         changes=(
-            Change("add", world.to_add, "MM/scam"),
-            Change("remove", world.to_remove, "KH/scam"),
+            Probe("add", world.to_add, "MM/scam"),
+            Probe("remove", world.to_remove, "KH/scam"),
         ),
     )

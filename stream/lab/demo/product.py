@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from stream.lab.demo.kafka import Topics
+from stream.lab.demo.demo_kafka import Topics
 from stream.lab.demo.world import COUNTRIES
 from stream.lab.embedded.server import Server, StartFailed, free_ports, new_folder
 from stream.ops.kernels import FOLDER as KERNELS
@@ -101,33 +101,26 @@ class Said(NamedTuple):
     text: str
 
 
-class Commands:
-    """Runs the product's commands with one configuration file."""
-
-    def __init__(self, config: Path) -> None:
-        self._config = config
-
-    async def run(self, *words: str) -> str:
-        """Run `python -m stream WORDS --config FILE`; what it printed. DemoFailed if it failed."""
-        process = await asyncio.create_subprocess_exec(
-            *(*PRODUCT, *words, "--config", str(self._config)),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            # A terminal's Ctrl-C is for the demo alone, which then ends its children in order.
-            start_new_session=True,
-        )
-        try:
-            printed, _ = await process.communicate()
-        finally:
-            if process.returncode is None:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                await process.wait()
-        if process.returncode:
-            said = printed.decode(errors="replace").strip()
-            raise DemoFailed(f"`{' '.join(words)}` ended with {process.returncode}:\n{said}")
-        return printed.decode(errors="replace")
+async def run_command(config: Path, *words: str) -> None:
+    """Run `python -m stream WORDS --config FILE`. DemoFailed, with what it printed, if it fails."""
+    process = await asyncio.create_subprocess_exec(
+        *(*PRODUCT, *words, "--config", str(config)),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        # A terminal's Ctrl-C is for the demo alone, which then ends its children in order.
+        start_new_session=True,
+    )
+    try:
+        printed, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+    if process.returncode:
+        said = printed.decode(errors="replace").strip()
+        raise DemoFailed(f"`{' '.join(words)}` ended with {process.returncode}:\n{said}")
 
 
 class Program:

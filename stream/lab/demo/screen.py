@@ -14,8 +14,8 @@ from rich.text import Text
 
 from stream.cli.sparkline import spark
 from stream.core.numbers.number import masked
-from stream.lab.demo.changes import Change
-from stream.lab.demo.picture import Picture
+from stream.lab.demo.changes import Probe
+from stream.lab.demo.watch import RunPicture, RunResult
 from stream.lab.demo.world import COUNTRIES
 
 BLOCK, FLAG, GOOD, ACCENT, DIM = "red", "yellow", "green", "cyan", "bright_black"
@@ -28,7 +28,7 @@ NARROW = 92
 """Below this width columns that repeat what another panel says are left out."""
 
 
-def draw(picture: Picture, width: int, height: int) -> Layout:
+def draw(picture: RunPicture, width: int, height: int) -> Layout:
     """The whole picture for a terminal of `width` columns and `height` rows."""
     layout = Layout()
     rows = height - HEAD_HEIGHT - MIDDLE_HEIGHT - CHANGES_HEIGHT
@@ -65,7 +65,7 @@ def _panel(title: str, body: RenderableType) -> Panel:
     )
 
 
-def _head(picture: Picture) -> RenderableType:
+def _head(picture: RunPicture) -> RenderableType:
     top = Table.grid(expand=True)
     top.add_column()
     top.add_column(justify="right")
@@ -94,7 +94,7 @@ def _head(picture: Picture) -> RenderableType:
     return Group(top, progress)
 
 
-def _by_list(picture: Picture, width: int) -> Panel:
+def _by_list(picture: RunPicture, width: int) -> Panel:
     body = Table.grid(expand=True, padding=(0, 1))
     body.add_column(width=11, no_wrap=True)
     body.add_column(ratio=1, no_wrap=True)
@@ -110,7 +110,7 @@ def _by_list(picture: Picture, width: int) -> Panel:
     return _panel("Decisions by list", body)
 
 
-def _rates(picture: Picture, width: int) -> Panel:
+def _rates(picture: RunPicture, width: int) -> Panel:
     body = Table.grid(expand=True, padding=(0, 1))
     body.add_column(style=DIM, width=9, no_wrap=True)
     body.add_column(justify="right", no_wrap=True)
@@ -138,7 +138,7 @@ def _rates(picture: Picture, width: int) -> Panel:
     return _panel("Engine", body)
 
 
-def _changes(picture: Picture, width: int) -> Panel:
+def _changes(picture: RunPicture, width: int) -> Panel:
     body = Table.grid(expand=True, padding=(0, 1))
     body.add_column(no_wrap=True, width=1)
     body.add_column(no_wrap=True, ratio=1)
@@ -148,7 +148,7 @@ def _changes(picture: Picture, width: int) -> Panel:
     return _panel("Changes while calls flow", body)
 
 
-def _change(change: Change, settled_ms: float, width: int) -> tuple[Text, Text, Text]:
+def _change(change: Probe, settled_ms: float, width: int) -> tuple[Text, Text, Text]:
     """A mark, what changes, and how long it took to hold, for one row."""
     verb, preposition = ("Add", "to") if change.kind == "add" else ("Remove", "from")
     of_how_many = f" of {change.calls:,} calls" if width >= NARROW else ""
@@ -164,7 +164,7 @@ def _change(change: Change, settled_ms: float, width: int) -> tuple[Text, Text, 
     return Text("✓", style=GOOD), what, Text(f"enforced in {took_ms:,.0f} ms", style=f"bold {GOOD}")
 
 
-def _newest(picture: Picture, rows: int, width: int) -> Panel:
+def _newest(picture: RunPicture, rows: int, width: int) -> Panel:
     body = Table(box=None, expand=True, padding=(0, 1, 0, 0), header_style=DIM, show_edge=False)
     body.add_column("time", width=8, style=DIM, no_wrap=True)
     body.add_column("verdict", width=7, no_wrap=True)
@@ -185,3 +185,48 @@ def _newest(picture: Picture, rows: int, width: int) -> Panel:
     if not picture.newest:
         return _panel("Newest decisions", Align.center(Text("none yet", style=DIM)))
     return _panel("Newest decisions", body)
+
+
+def summary(result: RunResult, took_s: float) -> RenderableType:
+    """All figures of a run, and one sentence on whether it was right."""
+    figures, verdicts = result.figures, result.verdicts
+    table = Table(box=box.ROUNDED, border_style=DIM, show_header=False, padding=(0, 1))
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True, style="bold")
+    table.add_column(style=DIM)
+    latency, enforced = figures.latency_ms, figures.change_to_enforced_ms
+    for name, figure, note in (
+        ("calls", f"{figures.calls:,}", "all records, bad ones included"),
+        ("listed", f"{figures.listed_calls:,}", "calls to be blocked or flagged"),
+        ("blocked", f"{figures.blocked:,}", ""),
+        ("flagged", f"{figures.flagged:,}", "on VN/spam only, which may flag"),
+        ("missed", _must_be_none(figures.missed), "must be 0"),
+        ("false blocks", _must_be_none(figures.false_blocks), "must be 0"),
+        ("rejected", f"{figures.rejected:,}", "bad records, kept with a reason"),
+        ("speed", _of(figures.cdr_per_s, "CDR/s"), "recorded calls, one worker"),
+        ("latency p50", _of(latency.p50, "ms"), "live calls, append to append"),
+        ("latency p99", _of(latency.p99, "ms"), ""),
+        ("add enforced", _of(enforced.add, "ms"), "command to first call blocked"),
+        ("unblock enforced", _of(enforced.remove, "ms"), "command to first call let through"),
+    ):
+        table.add_row(name, figure, note)
+    lines: list[RenderableType] = [table]
+    if verdicts.repeats:
+        lines.append(
+            Text(f"{verdicts.repeats:,} decisions were repeated under their ids", style=DIM)
+        )
+    lines += [Text(f"✗ {what}", style=BLOCK) for what in verdicts.wrong]
+    if verdicts.clean:
+        end = f"✓ Every decision is as the truth says. {took_s:.0f} s in all, on {figures.broker}."
+        lines.append(Text(end, style=GOOD))
+    else:
+        lines.append(Text("✗ Not every decision is as the truth says.", style=f"bold {BLOCK}"))
+    return Group(*lines)
+
+
+def _must_be_none(count: int) -> Text:
+    return Text(f"{count:,}", style=GOOD if not count else f"bold {BLOCK}")
+
+
+def _of(figure: float | None, unit: str) -> str:
+    return "none" if figure is None else f"{figure:,.0f} {unit}"

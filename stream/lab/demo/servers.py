@@ -5,10 +5,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from aiokafka.errors import KafkaError
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from stream.lab.demo.kafka import Admin, KafkaError, Topics
+from stream.lab.demo.demo_kafka import Admin, Topics
 from stream.lab.demo.product import DemoFailed, Places
 from stream.lab.embedded import StartFailed, Unavailable, best_broker, best_redis
 from stream.lab.embedded.server import Say

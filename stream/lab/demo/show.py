@@ -9,10 +9,85 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.live import Live
+from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TaskID, TextColumn
+from rich.text import Text
 
-from stream.lab.demo.picture import Picture
 from stream.lab.demo.screen import draw
-from stream.lab.demo.watch import clock_ms
+from stream.lab.demo.watch import RunPicture, clock_ms
+
+
+class SetUpStep:
+    """One step under way."""
+
+    def __init__(self, steps: "Steps", name: str, task: TaskID | None) -> None:
+        self._steps = steps
+        self._name = name
+        self._task = task
+        self._began_s = time.monotonic()
+
+    def restart(self) -> None:
+        """It only begins now: it had to wait for its turn."""
+        self._began_s = time.monotonic()
+
+    def at(self, done: int, whole: int) -> None:
+        """Say how much of how much is done."""
+        if self._task is not None:
+            self._steps.progress.update(self._task, completed=done, total=whole)
+
+    def done(self, detail: str = "") -> None:
+        """The step is finished; `detail` says what came of it."""
+        took_s = time.monotonic() - self._began_s
+        if self._task is None:
+            self._steps.say(f"{self._name}: {detail or 'done'} ({took_s:.1f} s)")
+            return
+        self._steps.progress.update(
+            self._task, completed=1, total=1, detail=detail, took=f"{took_s:.1f} s"
+        )
+
+
+class Steps:
+    """All steps of one set-up."""
+
+    def __init__(self, console: Console, *, plain: bool) -> None:
+        self.console = console
+        self._plain = plain
+        self.progress = Progress(
+            SpinnerColumn("dots", style="cyan", finished_text=Text("✓", style="green")),
+            TextColumn("{task.description}", table_column=None),
+            _Bar(bar_width=24, complete_style="cyan", finished_style="green", pulse_style="cyan"),
+            TextColumn("[bright_black]{task.fields[detail]}"),
+            TextColumn("[bright_black]{task.fields[took]}"),
+            console=console,
+            refresh_per_second=8,
+        )
+
+    @contextmanager
+    def shown(self) -> Iterator["Steps"]:
+        """Keep the lines on the screen while the block runs, and after it."""
+        if self._plain:
+            yield self
+        else:
+            with self.progress:
+                yield self
+
+    def say(self, text: str) -> None:
+        """Print one line as it is; whoever reads a file does not want it wrapped."""
+        self.console.print(text, soft_wrap=True)
+
+    def begin(self, name: str) -> SetUpStep:
+        """Start a step."""
+        task = None
+        if not self._plain:
+            task = self.progress.add_task(name, total=None, detail="", took="")
+        return SetUpStep(self, name, task)
+
+
+class _Bar(BarColumn):
+    """A bar for what is under way; nothing for what is done."""
+
+    def render(self, task: Task) -> Text:  # type: ignore[override]
+        return Text(" " * 24) if task.finished else super().render(task)  # type: ignore[return-value]
+
 
 FRAME_S = 0.2
 LINE_S = 2.0
@@ -27,7 +102,7 @@ class Show:
     On a terminal the alternate screen is used: what was printed before is back afterwards.
     """
 
-    def __init__(self, console: Console, picture: Picture, *, plain: bool) -> None:
+    def __init__(self, console: Console, picture: RunPicture, *, plain: bool) -> None:
         self._console = console
         self._picture = picture
         self._plain = plain
@@ -64,7 +139,7 @@ class Show:
             self._console.print(line(self._picture), soft_wrap=True)
 
 
-def line(picture: Picture) -> str:
+def line(picture: RunPicture) -> str:
     """The picture in one line."""
     latency = picture.latency()
     waits = (
@@ -78,7 +153,7 @@ def line(picture: Picture) -> str:
     )
 
 
-def as_svg(picture: Picture) -> str:
+def as_svg(picture: RunPicture) -> str:
     """The picture as an SVG, for a page; its size does not depend on the terminal."""
     console = Console(
         width=PICTURE_COLUMNS,

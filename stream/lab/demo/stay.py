@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from stream.edge.http.tokens import Client, Role, line_of, new_token
-from stream.lab.demo.kafka import Sender
+from stream.lab.demo.demo_kafka import CallSender
 from stream.lab.demo.material import Material
 from stream.lab.demo.product import Engine, Program, quoted, says_ready
 from stream.lab.demo.traffic import make_traffic
@@ -19,7 +19,7 @@ _SEED: Final = 1000
 """Above those of the run's own traffic."""
 
 
-class Page:
+class StayingPage:
     """`ringfence serve` with a token for this run alone."""
 
     def __init__(self, folder: Path) -> None:
@@ -51,7 +51,9 @@ class Page:
             f"It stays, with {CALLS_PER_S} calls a second, until Ctrl-C."
         )
 
-    async def stay(self, engine: Engine, sender: Sender, material: Material, now_s: int) -> None:
+    async def stay(
+        self, engine: Engine, sender: CallSender, material: Material, now_s: int
+    ) -> None:
         """Send calls, round after round, until cancelled. DemoFailed if a process ends."""
         for number in range(1_000_000):
             count, begun_s = CALLS_PER_S * ROUND_S, now_s + number * ROUND_S

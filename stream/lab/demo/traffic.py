@@ -15,14 +15,45 @@ from typing import NamedTuple
 import numpy as np
 
 from stream.core.model.moments import rfc3339
-from stream.lab.demo.garbage import garbage
 from stream.lab.demo.world import COUNTRIES, Country, World
 
+CALL = (
+    '{{"call_id":"bad-{mark}","caller":"+66812345678","callee":"+66898765432",'
+    '"started_at":"2026-01-05T08:00:00Z","trunk":"th-bkk-01"}}'
+)
+TOO_LARGE_BYTES = 300_000
+"""Beyond the default `calls.record_bytes_max`, below the default message size of a broker."""
+
+
+def garbage(n: int, series: str) -> bytes | None:
+    """Bad record `n` of a series (None: a tombstone). Each sort comes in turn; most are unique."""
+    mark = f"{series}-{n}"
+    call = CALL.format(mark=mark)
+    sorts: tuple[bytes | None, ...] = (
+        f"\x16\x03\x01 no call {mark}".encode(),
+        call[: len(call) // 2].encode(),
+        call.replace("bad", "\udcff\udcfe").encode(errors="surrogateescape"),
+        None,
+        f'{{"note":"no field of a call in record {mark}"}}'.encode(),
+        call.replace('"+66812345678"', f'["{mark}"]').encode(),
+        b"[" * 5000 + mark.encode(),
+        call.replace("{", '{"caller":"+66811111111",', 1).encode(),
+        b"",
+        b"\x00" * 64 + mark.encode(),
+        call.encode() * 2,
+    )
+    if n == len(sorts):  # once is enough: it is large
+        return call.replace("bad", "x" * TOO_LARGE_BYTES).encode()
+    return sorts[n % len(sorts)]
+
+
+RECORDED, LIVE = "rec", "live"
+"""The series of the recorded and of the live calls: how their ids begin."""
 BEFORE_S = 3600
 """The recorded traffic began this long before the demo."""
 
 
-class Kind(StrEnum):
+class RecordKind(StrEnum):
     """What a record is, and so what should become of it."""
 
     INNOCENT = "innocent"
@@ -39,16 +70,16 @@ class Kind(StrEnum):
 
 
 PER_10_000 = {
-    Kind.INNOCENT_NATIONAL: 800,
-    Kind.WITHHELD: 150,
-    Kind.LISTED: 130,
-    Kind.LISTED_SPELT: 50,
-    Kind.CALL_BACK: 40,
-    Kind.EMERGENCY: 10,
-    Kind.ALLOWED: 10,
-    Kind.BANK: 10,
-    Kind.REPEAT: 10,
-    Kind.GARBAGE: 12,
+    RecordKind.INNOCENT_NATIONAL: 800,
+    RecordKind.WITHHELD: 150,
+    RecordKind.LISTED: 130,
+    RecordKind.LISTED_SPELT: 50,
+    RecordKind.CALL_BACK: 40,
+    RecordKind.EMERGENCY: 10,
+    RecordKind.ALLOWED: 10,
+    RecordKind.BANK: 10,
+    RecordKind.REPEAT: 10,
+    RecordKind.GARBAGE: 12,
 }
 """How often each kind is; every other record is an innocent call. About 2 % are listed."""
 
@@ -56,7 +87,7 @@ WEIGHTS = (0.4, 0.15, 0.1, 0.2, 0.15)
 """Share of the calls that enter through each country's trunk, in the order of `COUNTRIES`."""
 
 
-class Record(NamedTuple):
+class SentRecord(NamedTuple):
     """One record for Kafka. `call_id` is "" where it is no call; `value` None is a tombstone."""
 
     call_id: str
@@ -82,7 +113,7 @@ class Truth:
     expected: dict[str, Expected] = field(default_factory=dict)
     copies: dict[str, int] = field(default_factory=dict)
     garbage: Counter[bytes | None] = field(default_factory=Counter)
-    kinds: Counter[Kind] = field(default_factory=Counter)
+    kinds: Counter[RecordKind] = field(default_factory=Counter)
 
     def decisions(self, verdict: str) -> int:
         """How many decisions of `verdict` there must be: one for each record of each such call."""
@@ -133,7 +164,7 @@ ACTIONS = {country.list: country.action for country in COUNTRIES}
 class Traffic:
     """Records in the order in which they are sent, and the truth about all of them."""
 
-    records: Sequence[Record]
+    records: Sequence[SentRecord]
     truth: Truth
 
 
@@ -156,7 +187,7 @@ class _Writer:
         self._world = world
         others = 10_000 - sum(PER_10_000.values())
         shares = np.array([*PER_10_000.values(), others]) / 10_000
-        kinds = [*PER_10_000, Kind.INNOCENT]
+        kinds = [*PER_10_000, RecordKind.INNOCENT]
         self._kinds = [kinds[at] for at in rng.choice(len(kinds), count, p=shares).tolist()]
         self._trunks = rng.choice(len(COUNTRIES), count, p=WEIGHTS).tolist()
         self._dice = rng.integers(0, 2**31, (count, 3)).tolist()
@@ -164,57 +195,57 @@ class _Writer:
         self._stamps = [str(rfc3339(started_s + second)) for second in range(BEFORE_S)]
         self._count = count
         self._series = series
-        self._last_listed: Record | None = None
+        self._last_listed: SentRecord | None = None
 
-    def record(self, at: int) -> Record:
+    def record(self, at: int) -> SentRecord:
         """Record number `at`; its kind and truth are noted."""
         kind = self._kinds[at]
-        if kind is Kind.REPEAT and self._last_listed is None:
-            kind = Kind.INNOCENT
+        if kind is RecordKind.REPEAT and self._last_listed is None:
+            kind = RecordKind.INNOCENT
         self.truth.kinds[kind] += 1
-        if kind is Kind.GARBAGE:
+        if kind is RecordKind.GARBAGE:
             value = garbage(self.truth.kinds[kind] - 1, self._series)
             self.truth.garbage[value] += 1
-            return Record("", value)
-        if kind is Kind.REPEAT:
+            return SentRecord("", value)
+        if kind is RecordKind.REPEAT:
             assert self._last_listed is not None
             call_id = self._last_listed.call_id
             self.truth.copies[call_id] = self.truth.copies.get(call_id, 1) + 1
             return self._last_listed
         home = COUNTRIES[self._trunks[at]]
         caller, callee = self._parties(kind, home, at)
-        emergency = kind is Kind.EMERGENCY
+        emergency = kind is RecordKind.EMERGENCY
         call_id = f"{self._series}-{home.iso.lower()}-{at:07d}"
-        record = Record(call_id, self._written(at, kind, home, caller, callee, call_id))
+        record = SentRecord(call_id, self._written(at, kind, home, caller, callee, call_id))
         expected = expected_of(self._world, caller, callee, emergency)
         if expected is not None:
             self.truth.expected[call_id] = expected
             self._last_listed = record
         return record
 
-    def _parties(self, kind: Kind, home: Country, at: int) -> tuple[str | None, str]:
+    def _parties(self, kind: RecordKind, home: Country, at: int) -> tuple[str | None, str]:
         """Caller and callee as E.164 (an emergency number stays short)."""
         who, whom, where = self._dice[at]
         world = self._world
         callee = world.people[home.iso][whom % len(world.people[home.iso])]
-        if kind is Kind.WITHHELD:
+        if kind is RecordKind.WITHHELD:
             return None, callee
-        if kind is Kind.ALLOWED:
+        if kind is RecordKind.ALLOWED:
             return world.allowed[who % len(world.allowed)], callee
-        if kind is Kind.BANK:
+        if kind is RecordKind.BANK:
             return world.bank[who % len(world.bank)], callee
-        if kind is Kind.INNOCENT_NATIONAL:
+        if kind is RecordKind.INNOCENT_NATIONAL:
             return world.people[home.iso][who % len(world.people[home.iso])], callee
         away = COUNTRIES[where % len(COUNTRIES)]
-        if kind is Kind.INNOCENT:
+        if kind is RecordKind.INNOCENT:
             away = home if where % 3 else away  # two of three calls stay in their country
             return world.people[away.iso][who % len(world.people[away.iso])], callee
-        if kind is Kind.LISTED_SPELT:
+        if kind is RecordKind.LISTED_SPELT:
             return self._listed(home, who, own=True), callee
         listed = self._listed(away, who)
-        if kind is Kind.CALL_BACK:
+        if kind is RecordKind.CALL_BACK:
             return callee, listed
-        return listed, home.emergency if kind is Kind.EMERGENCY else callee
+        return listed, home.emergency if kind is RecordKind.EMERGENCY else callee
 
     def _listed(self, country: Country, dice: int, *, own: bool = False) -> str:
         """A member of the country's list, `own`: a number of its own; no exempt or changing one."""
@@ -228,21 +259,27 @@ class _Writer:
             dice = dice // 7 + 1
 
     def _written(
-        self, at: int, kind: Kind, home: Country, caller: str | None, callee: str, call_id: str
+        self,
+        at: int,
+        kind: RecordKind,
+        home: Country,
+        caller: str | None,
+        callee: str,
+        call_id: str,
     ) -> bytes:
         shown = self._spelt(kind, home, caller, at)
         abroad = caller is not None and not caller.startswith(f"+{home.code}")
         stamp = self._stamps[at * BEFORE_S // self._count]
         return cdr(call_id, shown, callee, home.trunk, stamp, abroad=abroad, duration_s=at % 240)
 
-    def _spelt(self, kind: Kind, home: Country, caller: str | None, at: int) -> str | None:
+    def _spelt(self, kind: RecordKind, home: Country, caller: str | None, at: int) -> str | None:
         """The caller as the switch wrote it; None becomes JSON's null."""
         dice = self._dice[at][2]
         if caller is None:
             return (None, "anonymous", "Restricted", "sip:anonymous@anonymous.invalid")[dice % 4]
-        if kind is Kind.INNOCENT_NATIONAL:
+        if kind is RecordKind.INNOCENT_NATIONAL:
             return home.national(caller)
-        if kind is Kind.LISTED_SPELT:
+        if kind is RecordKind.LISTED_SPELT:
             spellings = (
                 home.national(caller),
                 f"sip:{caller}@{home.trunk}.example;user=phone",

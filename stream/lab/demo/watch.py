@@ -1,12 +1,163 @@
 """Takes in all that comes out of the engine, for the judge, the measurements and the screen."""
 
 import time
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from math import inf
+from typing import NamedTuple
 
-from stream.lab.demo.changes import Change
-from stream.lab.demo.figures import Rate
-from stream.lab.demo.judge import Judge
-from stream.lab.demo.picture import Picture
+import msgspec
+
+from stream.core.numbers.number import masked
+from stream.lab.demo.changes import Probe
+from stream.lab.demo.judge import SeenDecision, TruthJudge, Verdicts
+from stream.lab.demo.traffic import RECORDED
+
+
+class Percentiles(msgspec.Struct, frozen=True):
+    """Milliseconds; None where nothing was measured."""
+
+    p50: float | None
+    p99: float | None
+
+
+class Enforced(msgspec.Struct, frozen=True):
+    """Milliseconds from the command to the first call that got the new answer; None: never."""
+
+    add: float | None
+    remove: float | None
+
+
+class DemoFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """The file of `--json`. `calls` are all records sent, those that are no calls included."""
+
+    calls: int
+    listed_calls: int
+    blocked: int
+    flagged: int
+    missed: int
+    false_blocks: int
+    rejected: int
+    cdr_per_s: int | None
+    latency_ms: Percentiles
+    change_to_enforced_ms: Enforced
+    broker: str
+    redis: str
+
+
+@dataclass
+class Rate:
+    """How fast the engine worked off the recorded calls, told by its own decisions alone.
+
+    A worker's first decisions appear when it has done its first batch, so the clock starts there
+    and that batch's share of the calls is left out: what remains is a rate, not a start-up time.
+    """
+
+    calls: int
+    _appended_ms: list[int] = field(default_factory=list)
+
+    def decided(self, appended_ms: int) -> None:
+        """Note the append time of a decision about a recorded call."""
+        self._appended_ms.append(appended_ms)
+
+    def per_s(self) -> int | None:
+        """Records per second between the first and the last decision; None: too few to say."""
+        if not self._appended_ms:
+            return None
+        first, last = min(self._appended_ms), max(self._appended_ms)
+        later = sum(each > first for each in self._appended_ms)
+        if not later:
+            return None
+        share = later / len(self._appended_ms)
+        return round(self.calls * share / ((last - first) / 1000))
+
+
+def percentiles(values_ms: Sequence[float]) -> Percentiles:
+    """Median and 99th percentile (nearest rank)."""
+    if not values_ms:
+        return Percentiles(None, None)
+    ranked = sorted(values_ms)
+    return Percentiles(ranked[(len(ranked) - 1) // 2], ranked[(len(ranked) * 99 - 1) // 100])
+
+
+NEWEST = 40
+RATE_POINTS = 64
+LATENCIES = 2000
+
+
+class ShownDecision(NamedTuple):
+    """One decision on the screen; `at` is a clock time, `lists` the ones that hold the number."""
+
+    at: str
+    verdict: str
+    number: str
+    role: str
+    lists: str
+    category: str
+
+
+@dataclass
+class RunPicture:
+    """The state of one run, as far as a person watches it.
+
+    `done` counts the calls that the engine has committed, `sent` those put on the topic, `total`
+    those that there will be. `rates` are calls per second, newest last. Of calls that came in after
+    `settled_ms`, milliseconds since the epoch, the decisions may still be on their way.
+    """
+
+    broker: str
+    redis: str
+    total: int
+    changes: tuple[Probe, ...]
+    phase: str = ""
+    elapsed_s: float = 0.0
+    settled_ms: float = inf
+    sent: int = 0
+    done: int = 0
+    rejected: int = 0
+    verdicts: Counter[str] = field(default_factory=Counter)
+    by_list: Counter[str] = field(default_factory=Counter)
+    rates: deque[float] = field(default_factory=lambda: deque(maxlen=RATE_POINTS))
+    newest: deque[ShownDecision] = field(default_factory=lambda: deque(maxlen=NEWEST))
+    _latencies_ms: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCIES))
+
+    def decided(self, seen: SeenDecision, at: str) -> None:
+        """Take a decision in; those about the two changing numbers are shown by `changes` only."""
+        self.verdicts[seen.verdict] += 1
+        if any(change.owns(seen.call_id) for change in self.changes):
+            return
+        lists = [reason.list for reason in seen.reasons]
+        self.by_list.update(lists)
+        category = (seen.reasons[0].category if seen.reasons else None) or ""
+        self.newest.appendleft(
+            ShownDecision(
+                at=at,
+                verdict=seen.verdict,
+                number=masked(seen.number or ""),
+                role=seen.role,
+                lists=" + ".join(lists),
+                category=category.replace("_", " "),
+            )
+        )
+
+    def waited(self, latency_ms: float) -> None:
+        """Take in how long a live call waited for its decision."""
+        self._latencies_ms.append(latency_ms)
+
+    def latency(self) -> Percentiles:
+        """Of the newest decisions about live calls."""
+        return percentiles(self._latencies_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What a run came to; `picture` as it was last seen."""
+
+    figures: DemoFigures
+    verdicts: Verdicts
+    picture: RunPicture
 
 
 def clock_ms() -> float:
@@ -14,7 +165,7 @@ def clock_ms() -> float:
     return time.time() * 1000
 
 
-class Watch:
+class RunWatch:
     """Listens to decisions and acknowledgements. Latency is known once both are there.
 
     A live call's latency is the append time of its decision minus its own; the recorded calls wait
@@ -22,7 +173,7 @@ class Watch:
     """
 
     def __init__(
-        self, judge: Judge, picture: Picture, rate: Rate, changes: tuple[Change, ...]
+        self, judge: TruthJudge, picture: RunPicture, rate: Rate, changes: tuple[Probe, ...]
     ) -> None:
         self.latencies_ms: list[float] = []
         self._judge = judge
@@ -68,7 +219,3 @@ class Watch:
             latency_ms = self._decided_ms.pop(call_id) - self._appended_ms.pop(call_id)
             self.latencies_ms.append(latency_ms)
             self._picture.waited(latency_ms)
-
-
-RECORDED, LIVE = "rec", "live"
-"""The series of the recorded and of the live calls: how their ids begin."""

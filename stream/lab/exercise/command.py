@@ -67,7 +67,7 @@ def exercise(
 
     Example: ringfence exercise --countries 3 --scenario gang --keep training
     """
-    from stream.lab.exercise.scenes.all import SCENES  # noqa: PLC0415 - no other command needs it
+    from stream.lab.exercise.scenes import SCENES  # noqa: PLC0415 - no other command needs it
 
     names = tuple(name for name in scenario or () if name != ALL)
     known = {scene.name: scene for scene in SCENES}

@@ -5,12 +5,53 @@ wait, is only how soon something that failed is tried again and how often files 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
+
 from stream.lab.demo.product import Places, quoted
-from stream.lab.demo.world import Country
+from stream.lab.demo.world import COUNTRIES, Country, numbers_of
+
+ORDER = ("TH", "KH", "PH", "MM", "VN")
+"""In which order countries join: the first three play most scenes."""
+LEAST = 3
+LISTED, INNOCENT, GANG_NUMBERS = 40, 20, 10
+SPARE = 60
+BY_ISO = {country.iso: country for country in COUNTRIES}
+
+
+@dataclass
+class People:
+    """The numbers of one country. `listed` are on its list from the start, `innocent` on none.
+
+    `spare` are on none either, until a scene takes some and gives them a part.
+    """
+
+    listed: tuple[str, ...]
+    innocent: tuple[str, ...]
+    spare: list[str] = field(default_factory=list)
+
+    def take(self, count: int) -> tuple[str, ...]:
+        """Numbers that nobody has used yet."""
+        assert len(self.spare) >= count, "a scene takes more numbers than there are"
+        taken, self.spare = self.spare[:count], self.spare[count:]
+        return tuple(taken)
+
+
+def taking_part(count: int) -> tuple[Country, ...]:
+    """The first `count` countries."""
+    return tuple(BY_ISO[iso] for iso in ORDER[:count])
+
+
+def people_of(country: Country, seed: int) -> People:
+    """The numbers of a country, the same for the same seed."""
+    rng = np.random.default_rng([seed, int(country.code)])
+    made = numbers_of(country, LISTED + INNOCENT + SPARE, rng)
+    listed, rest = made[:LISTED], made[LISTED:]
+    return People(tuple(listed), tuple(rest[:INNOCENT]), rest[INNOCENT:])
+
 
 CIRCLE = "exercise"
 CIRCLE_KEY = "RINGFENCE_CIRCLE_EXERCISE"
@@ -99,7 +140,7 @@ def feed(list_name: str, url: str, root: Path) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
+class AgreementPaper:
     """An agreement between two countries on lists of theirs, with invented terms.
 
     `until` and `confirmed` are moments, seconds since the epoch, or None. `shares` is what others

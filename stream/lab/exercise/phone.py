@@ -5,39 +5,22 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import datetime
 from itertools import count
 from typing import NamedTuple, Self
 
 import msgspec
 
-from stream.lab.demo.kafka import Sender, listen
+from stream.lab.demo.demo_kafka import CallSender, listen
+from stream.lab.demo.judge import SeenDecision
 from stream.lab.demo.product import DemoFailed, Places
-from stream.lab.demo.traffic import Record
+from stream.lab.demo.traffic import SentRecord
 
 ANSWER_S_MAX = 20.0
 """A call of which nothing was decided by then has no answer, and every check on it fails."""
 AGAIN_S = 0.1
 
 
-class Named(msgspec.Struct, frozen=True):
-    """A list that holds the number."""
-
-    list: str
-
-
-class Decided(msgspec.Struct, frozen=True):
-    """What the exercise reads of a decision."""
-
-    call_id: str
-    verdict: str
-    decision_id: str
-    decided_at: datetime
-    rule: str | None = None
-    reasons: list[Named] = []
-
-
-class Answer(NamedTuple):
+class CallAnswer(NamedTuple):
     """What became of a call: block, flag or allow; by which rule, for which lists, and when.
 
     `decided_ms` is the engine's clock, milliseconds since the epoch.
@@ -55,7 +38,7 @@ class Answer(NamedTuple):
         return self.verdict != "allow"
 
 
-Answers = dict[str, Answer | None]
+Answers = dict[str, CallAnswer | None]
 """By the caller's number; None: nothing was decided."""
 
 
@@ -67,8 +50,8 @@ class Phone:
 
     def __init__(self, places: Places, callee: str, trunk: str) -> None:
         self._places, self._callee, self._trunk = places, callee, trunk
-        self._sender = Sender(places.bootstrap, places.topics.calls)
-        self._waiting: dict[str, asyncio.Future[Answer]] = {}
+        self._sender = CallSender(places.bootstrap, places.topics.calls)
+        self._waiting: dict[str, asyncio.Future[CallAnswer]] = {}
         self._ids = count(1)
         self.stopped: Counter[tuple[str, str]] = Counter()
 
@@ -95,10 +78,10 @@ class Phone:
         }
 
     async def until(
-        self, number: str, wanted: Callable[[Answer], bool], within_s: float
-    ) -> list[Answer]:
+        self, number: str, wanted: Callable[[CallAnswer], bool], within_s: float
+    ) -> list[CallAnswer]:
         """Calls from `number`, ten a second, until one is answered as wanted; all answers."""
-        answers: list[Answer] = []
+        answers: list[CallAnswer] = []
         ends_s = time.monotonic() + within_s
         while time.monotonic() < ends_s:
             answer = (await self.call([number]))[number]
@@ -109,9 +92,9 @@ class Phone:
             await asyncio.sleep(AGAIN_S)
         return answers
 
-    async def _place(self, number: str) -> "asyncio.Future[Answer]":
+    async def _place(self, number: str) -> "asyncio.Future[CallAnswer]":
         call_id = f"x-{next(self._ids)}"
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[CallAnswer] = asyncio.get_running_loop().create_future()
         self._waiting[call_id] = future
         call = {
             "call_id": call_id,
@@ -120,21 +103,23 @@ class Phone:
             "trunk": self._trunk,
             "stage": "attempt",
         }
-        await self._sender.send(Record(call_id, msgspec.json.encode(call)), lambda *_: None)
+        await self._sender.send(SentRecord(call_id, msgspec.json.encode(call)), lambda *_: None)
         return future
 
     def decision(self, value: bytes | None, appended_ms: int) -> None:
         """A record of the decisions topic; a repeat of one changes nothing."""
         del appended_ms
         try:
-            seen = msgspec.json.decode(value or b"", type=Decided)
+            seen = msgspec.json.decode(value or b"", type=SeenDecision)
         except msgspec.MsgspecError:
             return  # that call stays without an answer
         future = self._waiting.pop(seen.call_id, None)
-        if future is not None and not future.done():
+        if seen.decided_at is not None and future is not None and not future.done():
             lists = tuple(named.list for named in seen.reasons)
             at_ms = round(seen.decided_at.timestamp() * 1000)
-            future.set_result(Answer(seen.verdict, seen.rule or "", lists, at_ms, seen.decision_id))
+            future.set_result(
+                CallAnswer(seen.verdict, seen.rule or "", lists, at_ms, seen.decision_id)
+            )
             self.stopped.update((name, seen.verdict) for name in lists if seen.verdict != "allow")
 
     def rejected(self, value: bytes | None) -> None:

@@ -9,26 +9,73 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
+from urllib.parse import urlsplit, urlunsplit
 
+from aiokafka.errors import KafkaError
 from rich.console import Console
 
 from stream.core.model.errors import Fault
-from stream.lab.demo.kafka import KafkaError
-from stream.lab.demo.product import DemoFailed, child_environment, in_words
-from stream.lab.demo.servers import Servers
-from stream.lab.demo.steps import Steps
+from stream.lab.demo.demo_kafka import Topics
+from stream.lab.demo.product import DemoFailed, Places, child_environment, in_words
+from stream.lab.demo.servers import Servers, get_servers, leave_no_trace, look_at
+from stream.lab.demo.show import Steps
 from stream.lab.demo.stop import Stop
-from stream.lab.exercise import checks, quick
+from stream.lab.embedded.server import Say
+from stream.lab.exercise import expect, quick
 from stream.lab.exercise.command import Options
 from stream.lab.exercise.papers import CIRCLE_KEY
-from stream.lab.exercise.report import as_json, summary
-from stream.lab.exercise.scenes.all import SCENES
-from stream.lab.exercise.servers import clear_up, servers_for
+from stream.lab.exercise.scenes import SCENES
 from stream.lab.exercise.setup import cast, make_repositories, open_for_calls
-from stream.lab.exercise.story import Story
+from stream.lab.exercise.story import Story, as_json, summary
 from stream.lab.exercise.training import Training
+
+
+def servers_for(
+    isos: tuple[str, ...], choice: tuple[str, str], mark: str, closing: ExitStack, say: Say
+) -> dict[str, Servers]:
+    """The same servers for each country, in its own database and topics; `choice`: broker, Redis.
+
+    Of a Redis of the reader's own, the named database and those after it. Raises DemoFailed.
+    """
+    broker, redis = choice
+    shared = get_servers(broker, redis, mark, closing, say)
+    found = {}
+    for place, iso in enumerate(isos):
+        url = _database(shared.places.redis_url, place)
+        if shared.redis_is_guest and place:
+            asyncio.run(look_at(url))
+        found[iso] = replace(shared, places=_places_of(shared, iso, url, mark))
+    return found
+
+
+def clear_up(servers: dict[str, Servers]) -> None:
+    """Remove keys and topics from servers that are not ours. Raises DemoFailed."""
+    for each in servers.values():
+        asyncio.run(leave_no_trace(each))
+
+
+def _places_of(shared: Servers, iso: str, url: str, mark: str) -> Places:
+    before = f"ringfence-exercise-{mark}." if shared.broker_is_guest else ""
+    name = iso.lower()
+    return replace(
+        shared.places,
+        redis_url=url,
+        topics=Topics.named(f"{before}{name}."),
+        group=f"ringfence-exercise-{mark}-{name}",
+    )
+
+
+def _database(url: str, further: int) -> str:
+    """The address of the database so much further than the one that `url` names."""
+    parts = urlsplit(url)
+    first = parts.path.strip("/") or "0"
+    if not first.isdigit():
+        raise DemoFailed(f"{parts.path!r} is no database: write redis://HOST:PORT/NUMBER")
+    return urlunsplit(parts._replace(path=f"/{int(first) + further}"))
+
 
 SEED = 2025
 
@@ -121,4 +168,4 @@ async def played(training: Training, story: Story, names: Sequence[str]) -> None
             except (KafkaError, Fault, DemoFailed, OSError) as error:
                 story.fails(f"{type(error).__name__}: {error}")
             expected = "no program of any country ended or began anew"
-            story.check(checks.same_processes(before, training.pids(), expected))
+            story.check(expect.same_processes(before, training.pids(), expected))

@@ -14,12 +14,11 @@ from threading import Event
 
 from stream.lab.demo.product import DemoFailed, Program
 from stream.lab.demo.servers import Servers
-from stream.lab.demo.steps import Steps
+from stream.lab.demo.show import Steps
 from stream.lab.demo.world import write_list
-from stream.lab.exercise import checks
-from stream.lab.exercise.papers import CIRCLE
-from stream.lab.exercise.people import people_of, taking_part
-from stream.lab.exercise.ringfence import SEEN_S_MAX, Hub, Ringfence, Station
+from stream.lab.exercise import expect
+from stream.lab.exercise.papers import CIRCLE, people_of, taking_part
+from stream.lab.exercise.station import SEEN_S_MAX, CountryStation, HubStation, Station
 from stream.lab.exercise.training import HOME, SOURCE, Training, agreements_among
 
 AT_ONCE = max(2, os.cpu_count() or 2)
@@ -30,10 +29,10 @@ def cast(countries: int, folder: Path, seed: int) -> Training:
     found = {}
     for country in taking_part(countries):
         people = people_of(country, seed)
-        ringfence = Ringfence(country, folder / country.iso, people)
+        ringfence = CountryStation(country, folder / country.iso, people)
         ringfence.settle(None)
         found[country.iso] = ringfence
-    training = Training(found, Hub(folder / "hub"), folder)
+    training = Training(found, HubStation(folder / "hub"), folder)
     for agreement in agreements_among(training.isos):
         training.sign(agreement)
     return training
@@ -57,7 +56,7 @@ async def make_repositories(training: Training, enough: Event) -> None:
     )
 
 
-async def _repository(owner: Ringfence, role: str, enough: Event) -> None:
+async def _repository(owner: CountryStation, role: str, enough: Event) -> None:
     await _done(owner, enough, "exchange", "init", *_people(owner))
     await _done(owner, enough, "exchange", "add-list", role, *owner.keys())
 
@@ -110,7 +109,7 @@ async def _started(training: Training) -> None:
         await asyncio.gather(*(program.start() for program in programs))
 
 
-async def _acts(follower: Ringfence, owner: Ringfence) -> None:
+async def _acts(follower: CountryStation, owner: CountryStation) -> None:
     """Wait until the owner's list is known in the follower's engine. Raises DemoFailed."""
     number = owner.people.listed[0]
     answers = await follower.until(number, lambda answer: owner.list in answer.lists)
@@ -119,11 +118,11 @@ async def _acts(follower: Ringfence, owner: Ringfence) -> None:
         raise DemoFailed(f"{text}: {follower.programs['feeds'].said()}")
 
 
-async def _topics(ringfence: Ringfence, enough: Event) -> None:
+async def _topics(ringfence: CountryStation, enough: Event) -> None:
     await _done(ringfence, enough, "topics", "create")
 
 
-async def _list(ringfence: Ringfence, enough: Event) -> None:
+async def _list(ringfence: CountryStation, enough: Event) -> None:
     by = ("--actor", "exercise", "--reason", "as it was before the exercise")
     await _done(ringfence, enough, "lists", "create", ringfence.list, "--circle", CIRCLE, *by)
     path = ringfence.folder / "numbers.csv"
@@ -137,7 +136,7 @@ async def _done(station: Station, enough: Event, *words: str) -> None:
     if enough.is_set():
         raise DemoFailed("it was told to end")
     said = await station.command(*words)
-    finding = checks.command(said, 0, "", " ".join(words))
+    finding = expect.command(said, 0, "", " ".join(words))
     if not finding.held:
         raise DemoFailed(f"{station.name}: `{' '.join(words)}`: {finding.seen}")
 

@@ -8,9 +8,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
-from rich.console import Console
+import msgspec
+from rich import box
+from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.rule import Rule
 from rich.table import Table
@@ -18,7 +20,8 @@ from rich.text import Text
 
 from stream.lab.demo.product import Said
 from stream.lab.demo.screen import ACCENT, BLOCK, DIM, GOOD
-from stream.lab.exercise.checks import Finding
+from stream.lab.demo.servers import Servers
+from stream.lab.exercise.expect import Check
 
 INDENT = 3
 
@@ -43,7 +46,7 @@ class Act:
     name: str
     title: str
     lines: list[str] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[Check] = field(default_factory=list)
     failed: str = ""
     took_s: float = 0.0
 
@@ -115,7 +118,7 @@ class Story:
         for line in lines:
             self._line(Text(line, style=DIM), Text("  "))
 
-    def check(self, *findings: Finding) -> bool:
+    def check(self, *findings: Check) -> bool:
         """Tell what was expected and seen; whether all of it held."""
         for finding in findings:
             self.acts[-1].findings.append(finding)
@@ -158,3 +161,51 @@ class Story:
 
 def _as_typed(word: str) -> str:
     return f'"{word}"' if not word or set(word) & set(" *;&|<>()") else word
+
+
+def summary(story: Story, took_s: float) -> RenderableType:
+    """A line for each scene, and one sentence on whether all held."""
+    table = Table(box=box.ROUNDED, border_style=DIM, padding=(0, 1))
+    table.add_column("scene", no_wrap=True)
+    table.add_column("")
+    table.add_column("checks", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for act in story.acts:
+        held = sum(one.held for one in act.findings)
+        outcome = Text("ok", GOOD) if act.held else Text("FAILED", f"bold {BLOCK}")
+        figures = f"{held} of {len(act.findings)}"
+        table.add_row(act.name, act.title, figures, outcome)
+    for name, why in story.left_out.items():
+        table.add_row(name, Text(f"not played: {why}", DIM), "-", "")
+    failed = [act.name for act in story.acts if not act.held]
+    if story.held:
+        words = Text(f"All held, in {took_s:.0f} s.", f"bold {GOOD}")
+    else:
+        words = Text(f"FAILED: {', '.join(failed) or 'nothing was played'}.", f"bold {BLOCK}")
+    return Group(Text(), table, words)
+
+
+def as_json(story: Story, servers: Servers, isos: tuple[str, ...], took_s: float) -> bytes:
+    """All that was done, expected and seen."""
+    whole = {
+        "held": story.held,
+        "seconds": round(took_s, 1),
+        "countries": isos,
+        "broker": servers.broker,
+        "redis": servers.redis,
+        "scenes": [_act(act) for act in story.acts],
+        "not_played": story.left_out,
+    }
+    return msgspec.json.format(msgspec.json.encode(whole)) + b"\n"
+
+
+def _act(act: Act) -> dict[str, Any]:
+    return {
+        "name": act.name,
+        "title": act.title,
+        "held": act.held,
+        "failed": act.failed,
+        "seconds": round(act.took_s, 1),
+        "done": act.lines,
+        "checks": [one._asdict() for one in act.findings],
+    }

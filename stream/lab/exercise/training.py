@@ -6,16 +6,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from stream.lab.exercise.papers import Agreement
-from stream.lab.exercise.people import BY_ISO
-from stream.lab.exercise.ringfence import Hub, Ringfence, Station
+from stream.lab.exercise.papers import BY_ISO, AgreementPaper
+from stream.lab.exercise.station import CountryStation, HubStation, Station
 
 HOME, SOURCE, POISONED, PLEDGED = "TH", "KH", "PH", "MM"
 """Whose calls are followed most; where gangs are found; whose machine is broken into; who has only
 pledged something yet."""
 
 
-def agreements_among(isos: tuple[str, ...]) -> list[Agreement]:
+def agreements_among(isos: tuple[str, ...]) -> list[AgreementPaper]:
     """What the countries have agreed: TH with each on its list, and the others with KH."""
     found = []
     for iso in isos:
@@ -24,9 +23,9 @@ def agreements_among(isos: tuple[str, ...]) -> list[Agreement]:
         theirs = BY_ISO[iso]
         kind = "pledge" if iso == PLEDGED else "memorandum"
         shares = "numbers" if iso == POISONED else "fingerprints"
-        found.append(Agreement((HOME, iso), (theirs.list,), kind, theirs.action, shares))
+        found.append(AgreementPaper((HOME, iso), (theirs.list,), kind, theirs.action, shares))
         if iso != SOURCE:
-            found.append(Agreement((SOURCE, iso), (BY_ISO[SOURCE].list,)))
+            found.append(AgreementPaper((SOURCE, iso), (BY_ISO[SOURCE].list,)))
     return found
 
 
@@ -37,13 +36,13 @@ class Training:
     `folder` is where all of it lies, one folder each.
     """
 
-    ringfences: Mapping[str, Ringfence]
-    hub: Hub
+    ringfences: Mapping[str, CountryStation]
+    hub: HubStation
     folder: Path
-    agreements: dict[str, Agreement] = field(default_factory=dict)
+    agreements: dict[str, AgreementPaper] = field(default_factory=dict)
     began: date = field(default_factory=lambda: datetime.now(UTC).date())
 
-    def __getitem__(self, iso: str) -> Ringfence:
+    def __getitem__(self, iso: str) -> CountryStation:
         return self.ringfences[iso]
 
     @property
@@ -56,7 +55,7 @@ class Training:
         """Who follows KH through the hub; TH follows everybody's own server."""
         return tuple(iso for iso in self.isos if iso not in (HOME, SOURCE))
 
-    def following(self) -> Iterator[tuple[Ringfence, Ringfence]]:
+    def following(self) -> Iterator[tuple[CountryStation, CountryStation]]:
         """Who follows whose list."""
         for iso in self.isos:
             if iso != HOME:
@@ -64,13 +63,13 @@ class Training:
         for iso in self.by_hub:
             yield self[iso], self[SOURCE]
 
-    def sign(self, agreement: Agreement) -> None:
+    def sign(self, agreement: AgreementPaper) -> None:
         """Its parties put their copies, or the new text, into their folders."""
         self.agreements[agreement.id] = agreement
         for iso in agreement.parties:
             self[iso].signs(agreement)
 
-    def between(self, one: str, other: str) -> Agreement:
+    def between(self, one: str, other: str) -> AgreementPaper:
         """What two countries have agreed."""
         return self.agreements[f"{one}-{other}".lower()]
 

@@ -1,19 +1,14 @@
-"""The scenes of the exercise: what is done, and what must come of it; one file each."""
+"""The scenes of the exercise in the order of playing: a country leaves late, a report ends it."""
 
-from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+from stream.lab.exercise.scenes.ending import LEAVING, REPORTING
+from stream.lab.exercise.scenes.gang import GANG, PLEDGE
+from stream.lab.exercise.scenes.hub_down import HUB_DOWN
+from stream.lab.exercise.scenes.poison import POISON
+from stream.lab.exercise.scenes.scene import Scene
+from stream.lab.exercise.scenes.stolen_key import STOLEN_KEY
+from stream.lab.exercise.scenes.wrong_block import WRONG_BLOCK
 
-from stream.lab.exercise.story import Story
-from stream.lab.exercise.training import Training
-
-Play = Callable[[Training, Story], Awaitable[None]]
-
-
-class Scene(NamedTuple):
-    """One scene. `text` says what it is about; `needs` are the countries that have to take part."""
-
-    name: str
-    title: str
-    text: str
-    needs: frozenset[str]
-    play: Play
+SCENES: tuple[Scene, ...] = (
+    *(GANG, PLEDGE, POISON, STOLEN_KEY),
+    *(HUB_DOWN, WRONG_BLOCK, LEAVING, REPORTING),
+)

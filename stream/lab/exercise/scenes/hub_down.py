@@ -5,9 +5,8 @@ from datetime import datetime
 
 import msgspec
 
-from stream.lab.exercise import checks
-from stream.lab.exercise.scenes import Scene
-from stream.lab.exercise.scenes.moves import blocked, feed_of, puts_on
+from stream.lab.exercise import expect
+from stream.lab.exercise.scenes.scene import Scene, blocked, feed_of, puts_on
 from stream.lab.exercise.story import Story
 from stream.lab.exercise.training import HOME, SOURCE, Training
 
@@ -35,7 +34,7 @@ async def play(training: Training, story: Story) -> None:
     await puts_on(story, kh, (number,))
     row = await training[HOME].until(number, blocked)
     expected = "TH, which follows KH's own server, blocks it"
-    story.check(checks.became(row, "block", await kh.changed_ms(), expected))
+    story.check(expect.became(row, "block", await kh.changed_ms(), expected))
     for iso in training.by_hub:
         await _goes_on(training, story, iso, number)
     await hub.comes_back()
@@ -44,7 +43,7 @@ async def play(training: Training, story: Story) -> None:
     for iso in training.by_hub:
         row = await training[iso].until(number, blocked)
         expected = f"{iso} gets by itself what it has missed, and blocks it"
-        story.check(checks.became(row, "block", back_ms, expected))
+        story.check(expect.became(row, "block", back_ms, expected))
 
 
 async def _an_hour(training: Training, story: Story) -> None:
@@ -63,10 +62,10 @@ async def _an_hour(training: Training, story: Story) -> None:
         follower, *words, shown="exchange verify HUB/countries/KH --root roots/kh.json --json"
     )
     expected = "no signature of KH's that the hub carries ends within the hour"
-    story.check(checks.lasts(_expiries(said.text), int(time.time()), HOUR_S, expected))
+    story.check(expect.lasts(_expiries(said.text), int(time.time()), HOUR_S, expected))
     said = await follower.command("check-config")
     expected = "and a list that nothing is heard of acts on (age_s_max = 0)"
-    story.check(checks.command(said, 0, "age_s_max = 0", expected))
+    story.check(expect.command(said, 0, "age_s_max = 0", expected))
 
 
 def _expiries(printed: str) -> list[int]:
@@ -85,14 +84,14 @@ async def _goes_on(training: Training, story: Story, iso: str, number: str) -> N
         failed = await ringfence.metric_reaches(FAILURES, feed, 1.0)
     stopped = await ringfence.call(kh.people.listed[:10])
     expected = f"{iso}, which follows through the hub, is told so, and its last good list acts"
-    story.check(checks.reached(failed, 1.0, expected, FAILURES))
-    story.check(checks.all_get(stopped, "block", f"{iso} blocks as before", named=kh.list))
+    story.check(expect.reached(failed, 1.0, expected, FAILURES))
+    story.check(expect.all_get(stopped, "block", f"{iso} blocks as before", named=kh.list))
     waits = await ringfence.call([number])
     expected = f"{iso} does not have what is new: that waits for the hub"
-    story.check(checks.nobody_stopped(waits, expected))
+    story.check(expect.nobody_stopped(waits, expected))
 
 
-SCENE = Scene(
+HUB_DOWN = Scene(
     "hub-down",
     "The hub goes down, and nothing stops",
     "The secretariat's machine is switched off. TH follows KH's own server; the others go through "

@@ -1,8 +1,7 @@
 """A partner's machine is broken into, and its list says that every number of ours is a gang's."""
 
-from stream.lab.exercise import checks
-from stream.lab.exercise.scenes import Scene
-from stream.lab.exercise.scenes.moves import blocked, feed_of, puts_on
+from stream.lab.exercise import expect
+from stream.lab.exercise.scenes.scene import Scene, blocked, feed_of, puts_on
 from stream.lab.exercise.story import Story
 from stream.lab.exercise.training import HOME, POISONED, Training
 
@@ -19,23 +18,23 @@ async def play(training: Training, story: Story) -> None:
     feed = {"feed": feed_of(ph.list)}
     guarded = await puts_on(story, ph, ALL_OF_IT, "-")
     expected = "PH's own Ringfence does not take entries of ten million numbers"
-    story.check(checks.command(guarded, 2, "stands for too many numbers", expected))
+    story.check(expect.command(guarded, 2, "stands for too many numbers", expected))
     no_guard = ph.overlay(NO_GUARD)
     story.edits(ph, "somebody has broken in, and takes that guard away: prefix_digits_min TH = 3")
     poisoned = await puts_on(story, ph, ALL_OF_IT, "-", more=no_guard)
-    story.check(checks.command(poisoned, 0, "9 added", "PH's list holds every Thai number"))
+    story.check(expect.command(poisoned, 0, "9 added", "PH's list holds every Thai number"))
     with story.waiting("TH looks at PH's new version ..."):
         held = await th.metric_reaches(HELD, feed, 1.0)
-    story.check(checks.reached(held, 1.0, "TH's gate holds that version", HELD))
+    story.check(expect.reached(held, 1.0, "TH's gate holds that version", HELD))
     said = await story.does(th, "feeds", "held")
     story.quotes(said.text)
     expected = "and tells its operator why"
-    story.check(checks.command(said, 1, "prefix_too_short", expected))
+    story.check(expect.command(said, 1, "prefix_too_short", expected))
     await _nothing_of_it_acts(training, story)
     said = await story.does(
         th, "feeds", "refuse", feed["feed"], "--reason", "PH by telephone: broken into"
     )
-    story.check(checks.command(said, 0, "the last good one stays", "TH's operator refuses it"))
+    story.check(expect.command(said, 0, "the last good one stays", "TH's operator refuses it"))
     await _clean_again(training, story, no_guard)
 
 
@@ -43,11 +42,11 @@ async def _nothing_of_it_acts(training: Training, story: Story) -> None:
     th, ph = training[HOME], training[POISONED]
     innocent = await th.call(th.people.innocent)
     expected = "Thai callers ring"
-    story.check(checks.nobody_stopped(innocent, expected))
+    story.check(expect.nobody_stopped(innocent, expected))
     listed = await th.call(ph.people.listed[:10])
     rule = f"agreement:{training.between(HOME, POISONED).id}"
     expected = "and PH's last good list acts as before"
-    story.check(checks.all_get(listed, "block", expected, rule=rule, named=ph.list))
+    story.check(expect.all_get(listed, "block", expected, rule=rule, named=ph.list))
 
 
 async def _clean_again(training: Training, story: Story, no_guard: tuple[str, ...]) -> None:
@@ -57,17 +56,17 @@ async def _clean_again(training: Training, story: Story, no_guard: tuple[str, ..
         ph, "lists", "remove", ph.list, *ALL_OF_IT, "--reason", "broken into", *no_guard,
         shown=f'lists remove {ph.list} "{ALL_OF_IT[0]}" ... --reason "broken into"',
     )  # fmt: skip
-    story.check(checks.command(said, 0, "9 removed", "PH has its machine back and takes it off"))
+    story.check(expect.command(said, 0, "9 removed", "PH has its machine back and takes it off"))
     (number,) = ph.people.take(1)
     await puts_on(story, ph, (number,))
     row = await th.until(number, blocked)
     expected = "what PH lists from then on acts in TH"
-    story.check(checks.became(row, "block", await ph.changed_ms(), expected))
+    story.check(expect.became(row, "block", await ph.changed_ms(), expected))
     innocent = await th.call(th.people.innocent)
-    story.check(checks.nobody_stopped(innocent, "Thai callers still ring"))
+    story.check(expect.nobody_stopped(innocent, "Thai callers still ring"))
 
 
-SCENE = Scene(
+POISON = Scene(
     "poison",
     "A partner's poisoned list: every number of Thailand",
     "PH's machine is broken into: its list now names all of +66.",

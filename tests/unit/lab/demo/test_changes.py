@@ -1,13 +1,13 @@
 import pytest
 
-from stream.lab.demo.changes import GRACE_MS, Change
+from stream.lab.demo.changes import GRACE_MS, Probe
 
 BEGUN, COMMITTED = 10_000.0, 10_002.0
 
 
 def change(kind, *, blocked, calls=range(5_000, 15_000, 5)):
     """A change with one call every 5 ms, blocked where `blocked(at_ms)` says so."""
-    made = Change(kind, "+959250000000", "MM/scam", BEGUN, COMMITTED)
+    made = Probe(kind, "+959250000000", "MM/scam", BEGUN, COMMITTED)
     for at_ms in calls:
         made.came_in(f"{kind}-{at_ms}", at_ms)
         if blocked(at_ms):
@@ -71,7 +71,7 @@ def test_a_number_that_never_was_blocked_can_not_be_unblocked():
 
 def test_without_a_change_the_first_state_holds():
     """Before the command nothing is enforced, and any block of an unlisted number is false."""
-    made = Change("add", "+959250000000", "MM/scam")
+    made = Probe("add", "+959250000000", "MM/scam")
     made.came_in("add-1", 100)
     made.decided("add-1", "block", 105)
     assert made.enforced_ms() is None
@@ -80,8 +80,8 @@ def test_without_a_change_the_first_state_holds():
 
 def test_its_calls_carry_its_number_and_are_known_by_their_ids():
     """Each call has a new id that no other change owns."""
-    added = Change("add", "+959250000000", "MM/scam")
-    removed = Change("remove", "+85597000000", "KH/scam")
+    added = Probe("add", "+959250000000", "MM/scam")
+    removed = Probe("remove", "+85597000000", "KH/scam")
     record = added.next_call("2025-11-24T00:00:00Z")
     assert b"+959250000000" in (record.value or b"")
     assert added.owns(record.call_id)

@@ -5,8 +5,8 @@ from collections import Counter
 import msgspec
 import pytest
 
-from stream.lab.demo.changes import Change
-from stream.lab.demo.judge import Judge
+from stream.lab.demo.changes import Probe
+from stream.lab.demo.judge import TruthJudge
 from stream.lab.demo.traffic import Expected, Truth
 
 BLOCKED = Expected("block", frozenset({"KH/scam"}))
@@ -48,7 +48,7 @@ def right(judge):
 
 def test_a_flawless_engine_is_found_flawless(truth):
     """Every expected decision and nothing else: clean, with the counts of the truth."""
-    judge = Judge(truth)
+    judge = TruthJudge(truth)
     right(judge)
     verdicts = judge.verdicts()
     assert verdicts.clean
@@ -58,7 +58,7 @@ def test_a_flawless_engine_is_found_flawless(truth):
 
 def test_a_listed_call_without_a_decision_is_missed(truth):
     """Nothing published: all four records are missed, and the lost bad records are named."""
-    verdicts = Judge(truth).verdicts()
+    verdicts = TruthJudge(truth).verdicts()
     assert (verdicts.missed, verdicts.false_blocks) == (4, 0)
     assert not verdicts.clean
     assert any("never reached" in what for what in verdicts.wrong)
@@ -66,7 +66,7 @@ def test_a_listed_call_without_a_decision_is_missed(truth):
 
 def test_one_copy_of_a_call_that_came_twice_is_missed(truth):
     """Two records of one call need two decisions; the same decision twice is only one."""
-    judge = Judge(truth)
+    judge = TruthJudge(truth)
     right(judge)
     judge._decided["b"].pop()
     assert judge.verdicts().missed == 1
@@ -74,7 +74,7 @@ def test_one_copy_of_a_call_that_came_twice_is_missed(truth):
 
 def test_a_repeated_decision_counts_once(truth):
     """At-least-once delivery may repeat a decision under its id: no fault, but told."""
-    judge = Judge(truth)
+    judge = TruthJudge(truth)
     right(judge)
     judge.decision(decision("a"), 0)
     assert judge.verdicts().clean
@@ -83,7 +83,7 @@ def test_a_repeated_decision_counts_once(truth):
 
 def test_an_innocent_call_blocked_is_a_false_block(truth):
     """A block that the truth knows nothing of is reported."""
-    judge = Judge(truth)
+    judge = TruthJudge(truth)
     right(judge)
     judge.decision(decision("innocent"), 0)
     assert judge.verdicts().false_blocks == 1
@@ -92,7 +92,7 @@ def test_an_innocent_call_blocked_is_a_false_block(truth):
 
 def test_a_block_where_only_a_flag_was_due_is_a_false_block_and_a_miss(truth):
     """The verdict must be the one that the policy says, not a stronger one."""
-    judge = Judge(truth)
+    judge = TruthJudge(truth)
     judge.decision(decision("c", "block", lists=("VN/spam",)), 0)
     verdicts = judge.verdicts()
     assert verdicts.false_blocks == 1
@@ -101,7 +101,7 @@ def test_a_block_where_only_a_flag_was_due_is_a_false_block_and_a_miss(truth):
 
 def test_a_flag_where_a_block_was_due_is_a_miss(truth):
     """A weaker verdict than the policy's lets the call through: missed."""
-    judge = Judge(truth)
+    judge = TruthJudge(truth)
     right(judge)
     judge._decided["a"].clear()
     judge.decision(decision("a", "flag", n=9), 0)
@@ -120,7 +120,7 @@ def test_a_flag_where_a_block_was_due_is_a_miss(truth):
 )
 def test_whatever_else_differs_is_said_in_words(truth, planted, words):
     """A planted fault of any other sort makes the run unclean and is named."""
-    judge = Judge(truth)
+    judge = TruthJudge(truth)
     right(judge)
     planted(judge)
     verdicts = judge.verdicts()
@@ -130,7 +130,7 @@ def test_whatever_else_differs_is_said_in_words(truth, planted, words):
 
 def test_a_decision_must_name_the_lists_that_hold_the_number(truth):
     """Right verdict, wrong reason: a person could not appeal; it is reported."""
-    judge = Judge(truth)
+    judge = TruthJudge(truth)
     right(judge)
     judge._decided["a"].clear()
     judge.decision(decision("a", lists=("TH/national",), n=3), 0)
@@ -139,8 +139,8 @@ def test_a_decision_must_name_the_lists_that_hold_the_number(truth):
 
 def test_calls_of_the_changing_numbers_are_judged_by_when_they_came_in():
     """A block of the added number before the addition is a false block, later a right one."""
-    change = Change("add", "+959250000000", "MM/scam")
-    judge = Judge(Truth(), (change,))
+    change = Probe("add", "+959250000000", "MM/scam")
+    judge = TruthJudge(Truth(), (change,))
     change.came_in("add-000001", 1_000)
     judge.decision(decision("add-000001"), 1_010)
     assert judge.verdicts().false_blocks == 1

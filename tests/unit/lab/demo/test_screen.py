@@ -5,27 +5,29 @@ import pytest
 from rich.console import Console
 
 from stream.cli.sparkline import spark
-from stream.lab.demo.changes import Change
-from stream.lab.demo.judge import Named, Seen
-from stream.lab.demo.picture import Picture
+from stream.lab.demo.changes import Probe
+from stream.lab.demo.judge import NamedList, SeenDecision
 from stream.lab.demo.screen import bar, draw
 from stream.lab.demo.show import as_svg, line
+from stream.lab.demo.watch import RunPicture
 
 
 @pytest.fixture
 def picture():
     changes = (
-        Change("add", "+959258888168", "MM/scam", begun_ms=0, committed_ms=1),
-        Change("remove", "+855887363480", "KH/scam"),
+        Probe("add", "+959258888168", "MM/scam", begun_ms=0, committed_ms=1),
+        Probe("remove", "+855887363480", "KH/scam"),
     )
     changes[0].came_in("add-1", 30)
     changes[0].decided("add-1", "block", 35)
-    made = Picture("Apache Kafka 4.1.1", "Redis 8.0.2", 320_000, changes, phase="Live calls")
+    made = RunPicture("Apache Kafka 4.1.1", "Redis 8.0.2", 320_000, changes, phase="Live calls")
     made.done, made.sent, made.rejected = 301_222, 310_000, 415
     made.rates.extend([100_000.0, 2_000.0, 2_000.0])
     for at in range(30):
-        lists = [Named("MM/scam", "call_centre"), Named("TH/national", "loan")][: 1 + at % 2]
-        seen = Seen(f"{at}", "block", f"c-{at}", "+85597000123", "caller", lists)
+        lists = [NamedList("MM/scam", "call_centre"), NamedList("TH/national", "loan")][
+            : 1 + at % 2
+        ]
+        seen = SeenDecision(f"{at}", "block", f"c-{at}", "+85597000123", "caller", lists)
         made.decided(seen, f"10:00:{at:02}")
         made.waited(5.0 + at)
     return made

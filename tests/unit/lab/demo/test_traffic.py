@@ -9,8 +9,14 @@ from stream.calls.dialects import dialect_named
 from stream.calls.settings import DecodeSettings
 from stream.calls.trunks import Trunk, Trunks
 from stream.kafka.batch import Partition, RawBatch, Segment
-from stream.lab.demo.garbage import TOO_LARGE_BYTES, garbage
-from stream.lab.demo.traffic import Expected, Kind, expected_of, make_traffic
+from stream.lab.demo.traffic import (
+    TOO_LARGE_BYTES,
+    Expected,
+    RecordKind,
+    expected_of,
+    garbage,
+    make_traffic,
+)
 from stream.lab.demo.world import COUNTRIES, build_world
 
 NOW_S = 1_764_000_000
@@ -45,7 +51,7 @@ def decoded(traffic):
 
 def test_traffic_has_every_kind_and_is_the_same_for_the_same_seed(world, traffic):
     """Every kind of call is in it; one seed gives the very same bytes again."""
-    assert set(traffic.truth.kinds) == set(Kind)
+    assert set(traffic.truth.kinds) == set(RecordKind)
     assert traffic.truth.kinds.total() == len(traffic.records) == COUNT
     again = make_traffic(world, COUNT, seed=3, now_s=NOW_S, series="t")
     assert again.records == traffic.records

@@ -6,8 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from stream.lab.embedded.server import Server, StartFailed, free_ports, new_folder
-from stream.lab.embedded.wire import answers_metadata, answers_ping
+from stream.lab.embedded.server import (
+    Server,
+    StartFailed,
+    answers_metadata,
+    answers_ping,
+    free_ports,
+    new_folder,
+)
 
 LISTENS = """
 import socket, sys, time

@@ -7,12 +7,11 @@ from stream.config.feed_files import house_of, read_feed
 from stream.config.settings import load
 from stream.core.model.agreement import Shared
 from stream.core.model.decision import Action
-from stream.lab.demo.kafka import Topics
+from stream.lab.demo.demo_kafka import Topics
 from stream.lab.demo.product import DemoFailed, Places
 from stream.lab.exercise import papers
-from stream.lab.exercise.papers import Agreement
-from stream.lab.exercise.people import BY_ISO, people_of, taking_part
-from stream.lab.exercise.servers import _database
+from stream.lab.exercise.papers import BY_ISO, AgreementPaper, people_of, taking_part
+from stream.lab.exercise.session import _database
 from stream.lab.exercise.training import agreements_among
 
 PLACES = Places("127.0.0.1:9092", True, "redis://127.0.0.1/3", True, Topics.named("x.th."), "g")
@@ -54,7 +53,7 @@ def test_agreements_are_read_as_meant(tmp_path, count):
 def test_an_agreement_that_ends_or_is_confirmed_says_when(tmp_path):
     """What a scene adds to a file is the moment that the product reads from it."""
     path = tmp_path / "th-mm.toml"
-    made = Agreement(
+    made = AgreementPaper(
         ("TH", "MM"), ("MM/scam",), "pledge", confirmed=1_764_000_000, until=1_764_000_600
     )
     path.write_text(made.text())

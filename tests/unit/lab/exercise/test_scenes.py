@@ -10,10 +10,8 @@ from rich.console import Console
 from stream.lab.demo.stop import Stop
 from stream.lab.exercise import session
 from stream.lab.exercise.command import EXIT_FAILED, EXIT_NOT_RUN, Options, outcome
-from stream.lab.exercise.report import summary
-from stream.lab.exercise.scenes import leaving
-from stream.lab.exercise.scenes.all import SCENES
-from stream.lab.exercise.story import Story
+from stream.lab.exercise.scenes import SCENES, ending
+from stream.lab.exercise.story import Story, summary
 from tests.support import exercise as fakes
 
 OPTIONS = Options(5, (), None, None, "auto", "auto", plain=True)
@@ -22,7 +20,7 @@ OPTIONS = Options(5, (), None, None, "auto", "auto", plain=True)
 @pytest.fixture
 def worlds(tmp_path, monkeypatch):
     """All scenes, where nothing acts, where everything is blocked, where nothing is decided."""
-    monkeypatch.setattr(leaving, "NOTICE_S", -3)
+    monkeypatch.setattr(ending, "NOTICE_S", -3)
     ways = [(fakes.ringing, 0), (fakes.blocking, 7), (fakes.silent, 1)]
     return [fakes.play(tmp_path / answer.__name__, answer, code) for answer, code in ways]
 
@@ -53,7 +51,7 @@ def test_what_failed_is_told_and_is_exit_code_1(tmp_path, monkeypatch):
     """A broken outcome stands as FAILED on the terminal and in the table, and the command ends
     with 1.
     """
-    monkeypatch.setattr(leaving, "NOTICE_S", -3)
+    monkeypatch.setattr(ending, "NOTICE_S", -3)
     printed = io.StringIO()
 
     def broken(*_: object) -> bool:
@@ -92,7 +90,7 @@ def test_a_scene_that_breaks_off_fails_and_the_next_is_played(tmp_path, monkeypa
         raise OSError("no such place")
 
     monkeypatch.setattr(made["KH"], "command", gone)
-    monkeypatch.setattr(leaving, "NOTICE_S", -3)
+    monkeypatch.setattr(ending, "NOTICE_S", -3)
     asyncio.run(session.played(made, story, ["gang", "leaving"]))
     gang, leaves = story.acts
     assert "no such place" in gang.failed

@@ -2,11 +2,14 @@
 
 import asyncio
 import shutil
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -15,11 +18,56 @@ from stream.lab.demo.product import Engine, Places, Program, Said, says_ready
 from stream.lab.demo.world import Country
 from stream.lab.embedded.server import free_ports
 from stream.lab.exercise import papers, quick
-from stream.lab.exercise.people import People
-from stream.lab.exercise.phone import Answer, Answers, Phone
-from stream.lab.exercise.web import Web
+from stream.lab.exercise.papers import People
+from stream.lab.exercise.phone import Answers, CallAnswer, Phone
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.settings import ListStoreSettings
+
+
+class WebFolder:
+    """Serves `folder`, which may be exchanged while it runs, on a port of 127.0.0.1."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._port = 0
+        self._server: ThreadingHTTPServer | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def url(self) -> str:
+        """Its address; the same after it was switched off and on."""
+        assert self._port, "it was never switched on"
+        return f"http://127.0.0.1:{self._port}"
+
+    def on(self) -> None:
+        """Serve; may be called twice."""
+        if self._server is not None:
+            return
+        self._server = ThreadingHTTPServer(("127.0.0.1", self._port), partial(_Files, self))
+        self._port = self._server.server_address[1]
+        serving = partial(self._server.serve_forever, 0.05)
+        self._thread = threading.Thread(target=serving, daemon=True)
+        self._thread.start()
+
+    def off(self) -> None:
+        """Answer nobody any more; may be called twice."""
+        if self._server is None or self._thread is None:
+            return
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+        self._server = self._thread = None
+
+
+class _Files(SimpleHTTPRequestHandler):
+    """The standard library's, of the folder that the `Web` has now."""
+
+    def __init__(self, web: WebFolder, *args: object) -> None:
+        super().__init__(*args, directory=str(web.folder))  # type: ignore[arg-type]
+
+    def log_message(self, *_: object) -> None:
+        """Nobody reads it."""
+
 
 SEEN_S_MAX = 30.0
 """What has not happened by then did not happen: far beyond what a busy machine needs."""
@@ -35,7 +83,7 @@ class Station:
         self.folder = folder
         self.config = folder / "ringfence.toml"
         self.repository = folder / "exchange" / "repository"
-        self.web = Web(self.repository)
+        self.web = WebFolder(self.repository)
         self.sticks = [folder / "stick-a", folder / "stick-b"]
         self.programs: dict[str, Program] = {}
         folder.mkdir(parents=True, mode=0o700)
@@ -66,7 +114,7 @@ class Station:
             program.close()
 
 
-class Ringfence(Station):
+class CountryStation(Station):
     """A country. `roots` is the folder where it keeps other countries' root.json files."""
 
     def __init__(self, country: Country, folder: Path, people: People) -> None:
@@ -88,7 +136,7 @@ class Ringfence(Station):
         text = papers.settings(self.country, self.folder, places, self.ports, self.partners)
         self.config.write_text(text, encoding="utf-8")
 
-    def signs(self, agreement: papers.Agreement) -> Path:
+    def signs(self, agreement: papers.AgreementPaper) -> Path:
         """Put its copy of an agreement, or of its new text, into its folder; where it is."""
         path = self.folder / "agreements" / f"{agreement.id}.toml"
         aside = path.with_suffix(".new")
@@ -138,8 +186,8 @@ class Ringfence(Station):
         return await self.phone.call(numbers)
 
     async def until(
-        self, number: str, wanted: Callable[[Answer], bool], within_s: float = SEEN_S_MAX
-    ) -> list[Answer]:
+        self, number: str, wanted: Callable[[CallAnswer], bool], within_s: float = SEEN_S_MAX
+    ) -> list[CallAnswer]:
         """Calls from `number` until one is answered as wanted."""
         return await self.phone.until(number, wanted, within_s)
 
@@ -182,7 +230,7 @@ def metric(port: int, name: str, labels: dict[str, str]) -> float | None:
     return None
 
 
-class Hub(Station):
+class HubStation(Station):
     """A secretariat that carries countries' repositories."""
 
     def __init__(self, folder: Path) -> None:

@@ -1,14 +1,28 @@
-"""What operators do in more than one scene."""
+"""A scene of the exercise, and the moves that operators make in more than one."""
+
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 from stream.lab.demo.product import Said
-from stream.lab.exercise.phone import Answer
-from stream.lab.exercise.ringfence import Ringfence
+from stream.lab.exercise.phone import CallAnswer
+from stream.lab.exercise.station import CountryStation
 from stream.lab.exercise.story import Story
+from stream.lab.exercise.training import Training
+
+
+class Scene(NamedTuple):
+    """One scene. `text` says what it is about; `needs` are the countries that have to take part."""
+
+    name: str
+    title: str
+    text: str
+    needs: frozenset[str]
+    play: Callable[[Training, Story], Awaitable[None]]
 
 
 async def puts_on(
     story: Story,
-    who: Ringfence,
+    who: CountryStation,
     texts: tuple[str, ...],
     reason: str = "hotline",
     *,
@@ -21,7 +35,7 @@ async def puts_on(
     return await story.does(who, "lists", "add", who.list, *texts, *why, *more, shown=shown)
 
 
-def blocked(answer: Answer) -> bool:
+def blocked(answer: CallAnswer) -> bool:
     """Whether a call was blocked."""
     return answer.verdict == "block"
 

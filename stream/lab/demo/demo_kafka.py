@@ -1,4 +1,4 @@
-"""The demo's own dealings with Kafka: it sends calls, reads decisions, and looks at offsets.
+"""The demo's own Kafka clients: they send calls, read decisions, and look at offsets.
 
 Written with aiokafka's plain public API, apart from the engine's code: what is judged must not be
 read through the eyes of the judged.
@@ -7,14 +7,15 @@ read through the eyes of the judged.
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, Self
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 
-from stream.lab.demo.traffic import Record
+from stream.lab.demo.traffic import SentRecord
 
 APPEND_TIME = "message.timestamp.type"
 BACKLOG_BATCH = 500
@@ -61,14 +62,14 @@ class Admin:
         Where it refuses, records keep the times of their senders, which run on one machine here.
         This request of Kafka replaces all settings of a topic, so those that it has go with it.
         """
-        resources = [_settings_of(topic) for topic in topics]
+        of = partial(ConfigResource, ConfigResourceType.TOPIC)
         wanted = []
-        for response in await self._client.describe_configs(resources):
+        for response in await self._client.describe_configs([of(topic) for topic in topics]):
             for _, _, _, topic, settings in response.resources:
                 # (name, value, read only, source, ...): source 1 is "set on this topic".
                 kept = {each[0]: each[1] for each in settings if each[3] == 1}
                 kept[APPEND_TIME] = "LogAppendTime"
-                wanted.append(_settings_of(topic, kept))
+                wanted.append(of(topic, kept))
         await self._client.alter_configs(wanted)
 
     async def partitions(self, topics: Sequence[str]) -> list[TopicPartition]:
@@ -94,11 +95,7 @@ class Admin:
         await self._client.delete_topics(list(topics))
 
 
-def _settings_of(topic: str, settings: dict[str, str] | None = None) -> ConfigResource:
-    return ConfigResource(ConfigResourceType.TOPIC, topic, configs=settings)
-
-
-class Sender:
+class CallSender:
     """Puts call records on the calls topic."""
 
     def __init__(self, bootstrap: str, topic: str) -> None:
@@ -120,7 +117,7 @@ class Sender:
     async def __aexit__(self, *_: object) -> None:
         await self._producer.stop()
 
-    async def backlog(self, records: Sequence[Record], progress: Callable[[int], None]) -> None:
+    async def backlog(self, records: Sequence[SentRecord], progress: Callable[[int], None]) -> None:
         """Write recorded calls as fast as the broker takes them; `progress` hears how many."""
         partitions = sorted(await self._producer.partitions_for(self._topic))
         waiting: list[asyncio.Future[Any]] = []
@@ -149,7 +146,7 @@ class Sender:
         )
         return future
 
-    async def send(self, record: Record, acknowledged: Callable[[str, int], None]) -> None:
+    async def send(self, record: SentRecord, acknowledged: Callable[[str, int], None]) -> None:
         """Send one call now; `acknowledged` gets its id and append time (milliseconds) later."""
         future = await self._producer.send(self._topic, value=record.value, key=_key(record))
         self.sent += 1
@@ -165,13 +162,13 @@ class Sender:
         await self._producer.flush()
 
 
-def _key(record: Record) -> bytes | None:
+def _key(record: SentRecord) -> bytes | None:
     """What the record is filed under; a record of neither key nor value cannot be sent."""
     return record.call_id.encode() or (None if record.value else b"deleted")
 
 
 class Listener(Protocol):
-    """Whoever wants to hear what comes out of the engine."""
+    """A reader of what comes out of the engine."""
 
     def decision(self, value: bytes | None, appended_ms: int) -> None:
         """A record of the decisions topic."""
@@ -209,6 +206,3 @@ async def listen(bootstrap: str, topics: Topics, listener: Listener) -> None:
                         listener.rejected(record.value)
     finally:
         await consumer.stop()
-
-
-__all__ = ["Admin", "KafkaError", "Listener", "Sender", "Topics", "listen"]

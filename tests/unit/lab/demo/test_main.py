@@ -2,8 +2,8 @@ import tomllib
 
 import pytest
 
-from stream.lab.demo.command import EXIT_USAGE, main
-from stream.lab.demo.kafka import Topics
+from stream.lab.demo.__main__ import EXIT_USAGE, main
+from stream.lab.demo.demo_kafka import Topics
 from stream.lab.demo.material import LIVE_PER_S, LIVE_S, Scale, make_material
 from stream.lab.demo.product import Places, write_config
 from stream.lab.demo.world import COUNTRIES

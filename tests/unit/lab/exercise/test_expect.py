@@ -3,14 +3,16 @@
 import pytest
 
 from stream.lab.demo.product import Said
-from stream.lab.exercise import checks
-from stream.lab.exercise.phone import Answer
+from stream.lab.exercise import expect
+from stream.lab.exercise.phone import CallAnswer
 
 END_MS = 1_764_000_010_000
 
 
-def answer(verdict: str = "block", rule: str = "agreement:th-kh", at_ms: int = END_MS) -> Answer:
-    return Answer(verdict, rule, ("KH/scam",), at_ms)
+def answer(
+    verdict: str = "block", rule: str = "agreement:th-kh", at_ms: int = END_MS
+) -> CallAnswer:
+    return CallAnswer(verdict, rule, ("KH/scam",), at_ms)
 
 
 @pytest.mark.parametrize(
@@ -20,13 +22,13 @@ def answer(verdict: str = "block", rule: str = "agreement:th-kh", at_ms: int = E
         ({"a": answer(), "b": answer("allow")}, False),
         ({"a": answer(), "b": answer(rule="list:KH/scam")}, False),
         ({"a": answer(), "b": None}, False),
-        ({"a": answer(), "b": Answer("block", "agreement:th-kh", ("PH/scam",), 0)}, False),
+        ({"a": answer(), "b": CallAnswer("block", "agreement:th-kh", ("PH/scam",), 0)}, False),
         ({}, False),
     ],
 )
 def test_all_get(answers, held):
     """Every call, that verdict, that rule, that list; no call at all shows nothing."""
-    found = checks.all_get(answers, "block", "x", rule="agreement:th-kh", named="KH/scam")
+    found = expect.all_get(answers, "block", "x", rule="agreement:th-kh", named="KH/scam")
     assert found.held is held
 
 
@@ -41,7 +43,7 @@ def test_all_get(answers, held):
 )
 def test_nobody_stopped(answers, held):
     """A call of which nothing was decided was not let through."""
-    assert checks.nobody_stopped(answers, "x").held is held
+    assert expect.nobody_stopped(answers, "x").held is held
 
 
 @pytest.mark.parametrize(
@@ -50,7 +52,7 @@ def test_nobody_stopped(answers, held):
 )
 def test_became(row, held):
     """The last call counts; how long it took is said."""
-    found = checks.became(row, "block", END_MS - 1500, "x")
+    found = expect.became(row, "block", END_MS - 1500, "x")
     assert found.held is held
     assert ("1.5 s" in found.seen) is held
 
@@ -69,7 +71,7 @@ def test_became(row, held):
 def test_ended_on_time(row, held):
     """Too early, too late, or not seen on one side: each fails. Half a second after is free."""
     answers = [answer(verdict, at_ms=END_MS + after) for after, verdict in row]
-    assert checks.ended_on_time(answers, END_MS, "x").held is held
+    assert expect.ended_on_time(answers, END_MS, "x").held is held
 
 
 @pytest.mark.parametrize(
@@ -83,13 +85,13 @@ def test_ended_on_time(row, held):
 )
 def test_command(said, held):
     """Both the exit code and the words."""
-    assert checks.command(said, 0, "10 added", "x").held is held
+    assert expect.command(said, 0, "10 added", "x").held is held
 
 
 @pytest.mark.parametrize(("seen", "held"), [(1.0, True), (2.0, True), (0.0, False), (None, False)])
 def test_reached(seen, held):
     """A metric that is not told is not zero, and not enough."""
-    assert checks.reached(seen, 1.0, "x", "ringfence_feed_held").held is held
+    assert expect.reached(seen, 1.0, "x", "ringfence_feed_held").held is held
 
 
 @pytest.mark.parametrize(
@@ -98,8 +100,8 @@ def test_reached(seen, held):
 )
 def test_same_processes(after, held):
     """One that ended, or is another now, is named."""
-    assert checks.same_processes({"a": 1, "b": 2}, after, "x").held is held
-    assert not checks.same_processes({}, after, "x").held
+    assert expect.same_processes({"a": 1, "b": 2}, after, "x").held is held
+    assert not expect.same_processes({}, after, "x").held
 
 
 @pytest.mark.parametrize(
@@ -107,7 +109,7 @@ def test_same_processes(after, held):
 )
 def test_lasts(expiries, held):
     """The first that expires counts."""
-    assert checks.lasts(expiries, 0, 3600, "x").held is held
+    assert expect.lasts(expiries, 0, 3600, "x").held is held
 
 
 @pytest.mark.parametrize(
@@ -115,4 +117,4 @@ def test_lasts(expiries, held):
 )
 def test_equal(told, known, held):
     """A figure that was not told is not zero, and nothing that happened is nothing shown."""
-    assert checks.equal(told, known, "x").held is held
+    assert expect.equal(told, known, "x").held is held
