@@ -24,7 +24,7 @@ from stream.insight.explain.agreement_text import (
     explained,
     notes,
 )
-from stream.insight.report.figure_catalogue import MEANINGS, Key
+from stream.insight.report.figure_catalogue import FIGURES, Key
 from stream.insight.report.page import style_source
 from stream.insight.report.period import day_of, period_in
 from stream.insight.report.words import shown
@@ -36,7 +36,7 @@ from stream.web.session_deps import Visit, sees
 
 router = APIRouter(include_in_schema=False)
 
-FIGURES: Final = (
+_SHOWN: Final = (
     *(Key.DAYS_TOLD, Key.LISTED, Key.BLOCKED, Key.FLAGGED, Key.SIMULATED, Key.CHANGES),
     *(Key.IN_TIME, Key.IN_FORCE_P50, Key.HELD, Key.REFUSED, Key.SIGHTINGS, Key.PENDING),
     Key.OVERDUE,
@@ -128,7 +128,7 @@ async def agreement(
         period=period,
         months=[month, month.before()],
         figures=await _figures(visit, held, period) if inside and period else Told(),
-        keys=[(key, MEANINGS[key]) for key in FIGURES],
+        keys=[(key, FIGURES[key]) for key in _SHOWN],
         shown=shown,
         now_s=at_s,
     )

@@ -19,7 +19,7 @@ from stream import __version__
 from stream.core.model.agreement import FOREVER, AgreementKind, Clause, Party, PartyRole, Shared
 from stream.core.model.decision import Action
 from stream.insight.report.charts import HEIGHT, WIDTH, Chart, calls_chart, delays_chart
-from stream.insight.report.figure_catalogue import MEANINGS, Basis, Key, Unit
+from stream.insight.report.figure_catalogue import BASES, FIGURES, Key, Unit
 from stream.insight.report.pairs import Pairing
 from stream.insight.report.period import ReportPeriod, day_words, span_words
 from stream.insight.report.points import AgendaPoint, Weight, anchor_of, days_told
@@ -142,10 +142,10 @@ def page(report: AgreementReport) -> str:
             material=report.material,
             sections=[_section(pair) for pair in report.pairs],
             points=_grouped(report.points),
-            meanings=MEANINGS,
+            figures=FIGURES,
             method=[
-                (basis, [(key, one) for key, one in MEANINGS.items() if one.basis is basis])
-                for basis in Basis
+                (text, [(key, one) for key, one in FIGURES.items() if one.basis == basis])
+                for basis, text in BASES.items()
             ],
             style=_style(),
             chart_width=WIDTH,
@@ -248,7 +248,7 @@ def _group(pair: Pairing, title: str, keys: Sequence[Key]) -> FigureGroup:
 
 
 def _row(pair: Pairing, key: Key) -> FigureRow:
-    meaning, value, before = MEANINGS[key], pair.value(key), pair.value_before(key)
+    meaning, value, before = FIGURES[key], pair.value(key), pair.value_before(key)
     row = FigureRow(
         key=key,
         anchor=anchor_of(pair, key),
@@ -267,7 +267,7 @@ def _row(pair: Pairing, key: Key) -> FigureRow:
 
 def _change(pair: Pairing, key: Key) -> str:
     """How a figure moved; of what adds up with the days by its daily average, if those differ."""
-    meaning, value, before = MEANINGS[key], pair.value(key), pair.value_before(key)
+    meaning, value, before = FIGURES[key], pair.value(key), pair.value_before(key)
     days, days_before = pair.value(Key.DAYS_TOLD), pair.value_before(Key.DAYS_TOLD)
     if key not in _ADD_UP or days == days_before or min(value or 0, before or 0) < FEW:
         return change(value, before, meaning.unit, meaning.want)

@@ -11,7 +11,7 @@ from typing import Final
 from stream.core.model.agreement import Agreement, AgreementKind, AgreementState
 from stream.core.model.decision import Action
 from stream.core.policy.contradictions import Contradiction
-from stream.insight.report.figure_catalogue import MEANINGS, Key
+from stream.insight.report.figure_catalogue import FIGURES, Key
 from stream.insight.report.figures import ListFigures
 from stream.insight.report.pairs import Pairing, ReportMaterial
 from stream.insight.report.pending import Waiting, WaitReason
@@ -120,10 +120,10 @@ def _of_pair(pair: Pairing) -> Iterator[AgendaPoint]:
 def _point(
     pair: Pairing, weight: Weight, rule: Rule, key: Key, text: str, ask: str = ""
 ) -> AgendaPoint:
-    value = shown(pair.value(key), MEANINGS[key].unit)
+    value = shown(pair.value(key), FIGURES[key].unit)
     if key is Key.DAYS_TOLD:
         value = days_told(pair.counted)
-    source = FigureSource(anchor_of(pair, key), f"{_place(pair)}: {MEANINGS[key].label}", value)
+    source = FigureSource(anchor_of(pair, key), f"{_place(pair)}: {FIGURES[key].label}", value)
     return AgendaPoint(weight, rule, text, ask or pair.country, source)
 
 
@@ -184,7 +184,7 @@ def _speed(pair: Pairing) -> Iterator[AgendaPoint]:
         text = (
             f"{int(late):,} of {many(int(changes), 'change')} of {pair.clause.list} came into "
             f"force in {where} later than the agreed {duration(target_s)}; the slowest took "
-            f"{shown(pair.value(Key.IN_FORCE_MAX), MEANINGS[Key.IN_FORCE_MAX].unit)}."
+            f"{shown(pair.value(Key.IN_FORCE_MAX), FIGURES[Key.IN_FORCE_MAX].unit)}."
         )
         yield _point(pair, Weight.DISCUSS, Rule.LATE, Key.LATE, text)
     now, before = pair.value(Key.IN_FORCE_P99), pair.value_before(Key.IN_FORCE_P99)

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from stream.core.model.agreement import Agreement
 from stream.core.model.moments import rfc3339
-from stream.insight.report.figure_catalogue import MEANINGS, Key
+from stream.core.model.agreement import Agreement
+from stream.insight.report.figure_catalogue import FIGURES, Key
 from stream.insight.report.figures import ListFigures, Value
 from stream.insight.report.pairs import Pairing
 from stream.insight.report.pending import Waiting
@@ -35,7 +35,7 @@ def report_json(report: AgreementReport) -> dict[str, Any]:
             {"list": name, "country": country} for name, country in report.elsewhere
         ],
         "unread": [scrubbed(text) for text in material.unread],
-        "method": {key.value: meaning.how for key, meaning in MEANINGS.items()},
+        "method": {key.value: meaning.how for key, meaning in FIGURES.items()},
     }
 
 
@@ -113,7 +113,7 @@ def _pair_json(pair: Pairing) -> dict[str, Any]:
             key.value: {
                 "value": _rounded(pair.value(key)),
                 "before": _rounded(pair.value_before(key)),
-                "unit": MEANINGS[key].unit,
+                "unit": FIGURES[key].unit,
             }
             for key in Key
         },

@@ -13,7 +13,7 @@ import pytest
 
 from stream.core.model.agreement import PartyRole
 from stream.core.model.enforcement_document import Counts
-from stream.insight.report.figure_catalogue import MEANINGS, Key
+from stream.insight.report.figure_catalogue import FIGURES, Key
 from stream.insight.report.page import page
 from stream.insight.report.pairs import FeedNow, VersionEvent
 from stream.insight.report.period import period_in
@@ -153,7 +153,7 @@ def test_json_has_the_figures_of_the_page(name):
             if key is Key.DAYS_TOLD and pair.told:
                 assert cell == days_told(pair.counted)
             elif cell is not None:
-                assert cell == shown(figure["value"], MEANINGS[key].unit)
+                assert cell == shown(figure["value"], FIGURES[key].unit)
             else:
                 assert figure["value"] is None or not pair.told
     assert told["method"].keys() == set(Key)
