@@ -5,7 +5,9 @@ at once. Secrets come from the environment, by the names that the file gives (or
 """
 
 import hashlib
+import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -180,6 +182,23 @@ def read_each(
         except ConfigInvalid as error:
             wrong[name] = error.errors
     return feeds, wrong
+
+
+def feed_tables(folder: Path) -> dict[str, dict[str, Any]] | None:
+    """What each feed file says, unchecked, by feed; None without a folder.
+
+    For readers that need a list or a contact and may not see the secrets. A file that cannot be
+    read is left out: `ringfence feeds ls` names it.
+    """
+    try:
+        paths = feed_paths(folder)
+    except ConfigInvalid:
+        return None
+    found = {}
+    for name, path in paths.items():
+        with suppress(OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+            found[name] = tomllib.loads(path.read_text(encoding="utf-8"))
+    return found
 
 
 def read_feed(path: Path, environ: Mapping[str, str], house: House) -> FeedSetup:

@@ -1,12 +1,11 @@
 """Agreements in words and in JSON: what each says, what a list may cause, and until when."""
 
-import tomllib
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from stream.config.sections import feed_paths
+from stream.config.feed_files import feed_tables
 from stream.config.settings import EngineSettings
 from stream.core.model.agreement import (
     Agreement,
@@ -19,10 +18,11 @@ from stream.core.model.agreement import (
 )
 from stream.core.model.decision import Action
 from stream.core.model.entry import Category
-from stream.core.model.errors import ConfigInvalid
-from stream.core.model.moments import rfc3339
+from stream.core.policy.policy import NO_AGREEMENT, Agreed, Bounded, bounded
 from stream.core.policy.contradictions import Contradiction, categories_in_words
-from stream.core.policy.policy import NO_AGREEMENT, Agreed, Bounded, ListPolicy, alone, bounded
+from stream.core.policy.policy import ListPolicy, alone
+from stream.insight.report.report_json import agreement_head, terms_json
+from stream.insight.report.words import rfc3339
 
 WEEK_S = 7 * 86_400
 SOON_S = 30 * 86_400
@@ -30,27 +30,17 @@ _UNBOUND = ListPolicy(action=Action.BLOCK, unconfirmed=Action.BLOCK)
 """Another country's own policy is not known here: this is what agreements allow it at most."""
 
 
+_SAID = ("title", "kind", "state", "valid_from", "valid_until")
+
+
 def agreement_json(agreement: Agreement, at_s: int) -> dict[str, Any]:
     """All that an agreement says, and where it stands at that moment."""
-    report = agreement.reporting
     return {
         "agreement": agreement.id,
-        "title": agreement.title,
-        "kind": agreement.kind,
-        "state": agreement.state(at_s),
-        "valid_from": rfc3339(agreement.valid_from_s),
-        "valid_until": rfc3339(agreement.valid_until_s),
+        **agreement_head(agreement, at_s),
         "confirmed": rfc3339(agreement.confirmed_s) if agreement.kind == "pledge" else None,
         "circle": agreement.circle,
-        "response_target_s": agreement.response_target_s or None,
-        "parties": {
-            name: {"roles": sorted(party.roles), "contact": party.contact}
-            for name, party in agreement.parties.items()
-        },
         "lists": [_clause_json(agreement, clause, at_s) for clause in agreement.clauses],
-        "report": None
-        if report is None
-        else {"every": report.every, "due_days": report.due_days, "to": [*report.to]},
         "texts": [*agreement.texts],
     }
 
@@ -63,12 +53,7 @@ def _clause_json(agreement: Agreement, clause: Clause, at_s: int) -> dict[str, A
         "reference": clause.reference or None,
         "action": terms.action.name.lower(),
         "unconfirmed": min(terms.action, terms.unconfirmed).name.lower(),
-        "confidence_min": terms.confidence_min,
-        "categories": None
-        if terms.categories is None
-        else [category.label for category in sorted(terms.categories)],
-        "countries_min": terms.countries_min,
-        "simulate": terms.simulate,
+        **terms_json(terms),
         "may_list": None if terms.may_list is None else sorted(terms.may_list),
         "shares": clause.shares,
     }
@@ -110,13 +95,10 @@ def explained(
         clause = agreement.clause(name, country)
         if clause is None:
             continue
+        head = agreement_head(agreement, at_s)
         told = {
             "agreement": agreement.id,
-            "title": agreement.title,
-            "kind": agreement.kind,
-            "state": agreement.state(at_s),
-            "valid_from": rfc3339(agreement.valid_from_s),
-            "valid_until": rfc3339(agreement.valid_until_s),
+            **{name: head[name] for name in _SAID},
             "contact": agreement.parties[clause.owner].contact,
             **_clause_json(agreement, clause, at_s),
         }
@@ -239,7 +221,8 @@ def contradicted(one: Contradiction) -> str:
 def notes(settings: EngineSettings, agreements: Agreements, at_s: int) -> Iterator[str]:
     """What is no mistake in itself and may be one: for a person to look at."""
     home = settings.calls.home_country
-    brought = _lists_of_feeds(settings)
+    tables = feed_tables(Path(settings.feeds.dir))
+    brought = None if tables is None else {str(one.get("list", "")) for one in tables.values()}
     keys = {name.partition("@")[0] for name in settings.circle_keys()}  # any epoch's
     for agreement in agreements.held:
         name = agreement.id
@@ -265,18 +248,3 @@ def notes(settings: EngineSettings, agreements: Agreements, at_s: int) -> Iterat
         if agreements and is_country(owner) and owner != home:
             where = "a feed brings" if name in (brought or ()) else "[policy.lists] names"
             yield f"{where} {name}, on which no agreement is in force: it is only observed"
-
-
-def _lists_of_feeds(settings: EngineSettings) -> set[str] | None:
-    """The lists that feeds bring; None where no feed can be looked at."""
-    try:
-        paths = feed_paths(Path(settings.feeds.dir))
-    except ConfigInvalid:
-        return None
-    found = set()
-    for path in paths.values():
-        try:
-            found.add(str(tomllib.loads(path.read_text(encoding="utf-8")).get("list", "")))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
-            continue  # `ringfence feeds ls` tells it
-    return found

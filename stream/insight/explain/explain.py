@@ -1,19 +1,17 @@
 """The whole chain about one number, as plain values: what `ringfence why --json` prints."""
 
 import asyncio
-import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stream.config.sections import feed_paths
+from stream.core.model.moments import rfc3339
+from stream.config.feed_files import feed_tables
 from stream.config.settings import InsightSettings
 from stream.core.filters.blocklists import Blocklists
 from stream.core.model.agreement import Agreements
-from stream.core.model.errors import ConfigInvalid
-from stream.core.model.moments import rfc3339
-from stream.core.model.on_trial import TrialKind
+from stream.core.model.trials import Kind
 from stream.insight.explain.agreement_text import named
 from stream.insight.explain.at_time import history_of, lists_at, turns_json
 from stream.insight.explain.deliveries import decided, delivered
@@ -148,17 +146,11 @@ def _turned(blocklists: Blocklists, about: Collection[str]) -> list[dict[str, An
 def contacts_of(settings: InsightSettings) -> dict[str, str]:
     """Whom to ask, by owner (`KH`) and by feed (`feed:<name>`): settings and feed files."""
     contacts = {owner: section.contact for owner, section in settings.owners.items()}
-    try:
-        paths = feed_paths(Path(settings.feeds.dir))
-    except ConfigInvalid:
-        return contacts
-    for name, path in paths.items():
-        try:
-            owner = tomllib.loads(path.read_text())["owner"]
+    for name, table in (feed_tables(Path(settings.feeds.dir)) or {}).items():
+        owner = table.get("owner")
+        if isinstance(owner, dict) and owner.keys() >= {"name", "contact"}:
             contacts[f"feed:{name}"] = str(owner["contact"])
             contacts.setdefault(str(owner["name"]), str(owner["contact"]))
-        except (OSError, ValueError, KeyError, TypeError):
-            continue  # `feeds ls` is where a wrong feed file is told of
     return contacts
 
 

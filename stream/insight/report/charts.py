@@ -123,9 +123,9 @@ def calls_chart(days: Sequence[Day], where: str) -> Chart | None:
 def delays_chart(days: Sequence[Day], target_s: int, where: str) -> Chart | None:
     """From publication to in force, by day, on a scale of powers; None: nothing was measured."""
     measured = [
-        (place, day.p50_s, day.p99_s)
+        (place, day.in_force_p50_s, day.in_force_p99_s)
         for place, day in enumerate(days)
-        if day.p50_s is not None and day.p99_s is not None
+        if day.in_force_p50_s is not None and day.in_force_p99_s is not None
     ]
     if not measured:
         return None
@@ -147,7 +147,9 @@ def delays_chart(days: Sequence[Day], target_s: int, where: str) -> Chart | None
         f"{duration(min(m[1] for m in measured))} to {duration(max(m[1] for m in measured))}; "
         f"99 of 100 within at most {duration(worst[2])}, on {worst_day}.{agreed} "
         f"{_gap_words(days)}",
-        bars=tuple(_gaps(days, [day.blocked is None and day.p50_s is None for day in days])),
+        bars=tuple(
+            _gaps(days, [day.silent for day in days])
+        ),
         spans=tuple(
             Span(_at(_LEFT + slot * (place + 0.5)), y_of(half), y_of(most))
             for place, half, most in measured
@@ -174,7 +176,7 @@ def _gaps(days: Sequence[Day], missing: Sequence[bool]) -> list[Bar]:
 
 
 def _gap_words(days: Sequence[Day]) -> str:
-    gaps = sum(day.blocked is None and day.p50_s is None for day in days)
+    gaps = sum(day.silent for day in days)
     if not gaps:
         return "Every day was reported."
     return f"{many(gaps, 'day')} {'was' if gaps == 1 else 'were'} not reported."

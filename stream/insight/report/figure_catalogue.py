@@ -4,7 +4,6 @@ import tomllib
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
 
 
 class Unit(StrEnum):

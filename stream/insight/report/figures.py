@@ -7,6 +7,7 @@ document with a null says nothing of that figure.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from typing import Final
 
 from stream.core.model.agreement import Agreement, Clause
 from stream.core.model.delays import Delays, step_end_s
@@ -38,8 +39,13 @@ class Day:
     blocked: int | None
     flagged: int | None
     simulated: int | None
-    p50_s: float | None
-    p99_s: float | None
+    in_force_p50_s: float | None
+    in_force_p99_s: float | None
+
+    @property
+    def silent(self) -> bool:
+        """Nothing is known of the day."""
+        return self.blocked is None and self.in_force_p50_s is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,21 +103,18 @@ def counted(
     targets_s = frozenset(one.target_s for one in days.values())
     figures: dict[Key, Value] = dict.fromkeys(Key)
     figures[Key.DAYS_TOLD] = len(days)
+    categories = None
     if told is not None:
-        same = targets_s == {target_s}
-        entries = _entries(told, ours, period)
-        figures |= _of_calls(told)
-        known = [] if entries is None else [*entries.values()]
-        if entries is not None and None not in known:
-            figures[Key.ENTRIES] = sum(one or 0 for one in known)
-        figures |= _of_delays(told, target_s, same=same)
-        figures |= _of_mistakes(told, target_s, same=same, measured=told.appeals is not None)
-        figures |= _of_versions(told)
+        figures |= _figures(told, target_s, same=targets_s == {target_s})
+        categories = _categories(told, ours, period)
+    entries = [None] if categories is None else [row.entries for row in categories]
+    if None not in entries:
+        figures[Key.ENTRIES] = sum(one or 0 for one in entries)
     return ListFigures(
         figures=figures,
         expected=len(expected),
         missing=tuple(day for day in expected if day not in days),
-        categories=None if told is None else _categories(told, _entries(told, ours, period)),
+        categories=categories,
         days=tuple(_day(day, days.get(day)) for day in period.dates() if day <= end),
         last_told=max(days, default=None),
         targets_s=targets_s,
@@ -140,55 +143,43 @@ def _share(delays: Delays, late: int | None) -> float | None:
     return (delays.count - late) * 1_000_000 // delays.count / 1_000_000
 
 
-def _of_calls(told: Told) -> dict[Key, Value]:
-    rows = told.by_category
-    if rows is None:
-        return {}
-    return {
-        Key.BLOCKED: sum(row.blocked for row in rows.values()),
-        Key.FLAGGED: sum(row.flagged for row in rows.values()),
-        Key.SIMULATED: sum(row.simulated for row in rows.values()),
-    }
+_TAKEN: Final = {
+    "in_force": {
+        Key.CHANGES: "count",
+        Key.IN_FORCE_P50: "p50_s",
+        Key.IN_FORCE_P99: "p99_s",
+        Key.IN_FORCE_MAX: "max_s",
+    },
+    "first_stopped": {
+        Key.FIRST_STOPPED: "count",
+        Key.FIRST_STOPPED_P50: "p50_s",
+        Key.FIRST_STOPPED_P99: "p99_s",
+        Key.FIRST_STOPPED_MAX: "max_s",
+    },
+    "appeals": {key: key.value for key in (Key.REDRESSED, Key.REJECTED, Key.PENDING, Key.OVERDUE)}
+    | {Key.APPEALS: "received"},
+    "versions": {key: key.value for key in (Key.ACCEPTED, Key.HELD, Key.REFUSED)}
+    | {Key.STALE_MAX: "stale_s_max"},
+}
+"""Figures that stand in a part of the documents as they are: by part, the name there."""
 
 
-def _of_delays(told: Told, target_s: int, *, same: bool) -> dict[Key, Value]:
+def _figures(told: Told, target_s: int, *, same: bool) -> dict[Key, Value]:
+    """All but days and entries; `same`: see `late_of`."""
     found: dict[Key, Value] = {}
-    live, first = told.in_force, told.first_stopped
-    if live is not None:
-        late = late_of(live, target_s, same=same)
-        found |= {
-            Key.CHANGES: live.count,
-            Key.LATE: late,
-            Key.IN_TIME: _share(live, late),
-            Key.IN_FORCE_P50: live.p50_s,
-            Key.IN_FORCE_P99: live.p99_s,
-            Key.IN_FORCE_MAX: live.max_s,
-        }
-    if first is not None:
-        found |= {
-            Key.FIRST_STOPPED: first.count,
-            Key.FIRST_STOPPED_P50: first.p50_s,
-            Key.FIRST_STOPPED_P99: first.p99_s,
-            Key.FIRST_STOPPED_MAX: first.max_s,
-        }
-    return found
-
-
-def _of_mistakes(told: Told, target_s: int, *, same: bool, measured: bool) -> dict[Key, Value]:
+    if told.by_category is not None:
+        for key in (Key.BLOCKED, Key.FLAGGED, Key.SIMULATED):
+            found[key] = sum(getattr(row, key) for row in told.by_category.values())
+    for part, taken in _TAKEN.items():
+        if (held := getattr(told, part)) is not None:
+            found |= {key: getattr(held, name) for key, name in taken.items()}
+    if told.in_force is not None:
+        late = late_of(told.in_force, target_s, same=same)
+        found |= {Key.LATE: late, Key.IN_TIME: _share(told.in_force, late)}
     # Wrong entries are found on appeals: where nobody takes appeals, none found is no finding.
     different = len({sighting.fingerprint for sighting in told.sightings})
-    found: dict[Key, Value] = {Key.SIGHTINGS: different if measured or different else None}
-    appeals = told.appeals
-    if appeals is None:
-        return found
-    found |= {
-        Key.APPEALS: appeals.received,
-        Key.REDRESSED: appeals.redressed,
-        Key.REJECTED: appeals.rejected,
-        Key.PENDING: appeals.pending,
-        Key.OVERDUE: appeals.overdue,
-    }
-    answers = appeals.answers
+    found[Key.SIGHTINGS] = different if told.appeals is not None or different else None
+    answers = None if told.appeals is None else told.appeals.answers
     if answers is not None:
         late = late_of(answers, target_s, same=same)
         found |= {
@@ -201,41 +192,22 @@ def _of_mistakes(told: Told, target_s: int, *, same: bool, measured: bool) -> di
     return found
 
 
-def _of_versions(told: Told) -> dict[Key, Value]:
-    versions = told.versions
-    if versions is None:
-        return {}
-    return {
-        Key.ACCEPTED: versions.accepted,
-        Key.HELD: versions.held,
-        Key.REFUSED: versions.refused,
-        Key.STALE_MAX: versions.stale_s_max,
-    }
-
-
-def _entries(
+def _categories(
     told: Told, documents: list[Enforcement], period: ReportPeriod
-) -> dict[str, int | None] | None:
-    """Different numbers that called, by category; None where it was not counted.
+) -> tuple[CategoryRow, ...] | None:
+    """Calls by category, most first; None where they were not counted.
 
-    A document counts those of its day and of its month so far: so they are known of a day, and of
-    days of one month from the first on.
+    A document counts different numbers of its day and of its month so far: so entries are known of
+    a day, and of days of one month from the first on.
     """
     if told.by_category is None:
         return None
+    entries: dict[str, int | None] = {}
     if period.days == 1:
         newest = max(documents, key=lambda one: one.made_at)
-        return {name: counts.entries for name, counts in (newest.by_category or {}).items()}
-    if period.first.day > 1:
-        return dict.fromkeys(told.by_category)
-    return {name: row.entries for name, row in told.by_category.items()}
-
-
-def _categories(
-    told: Told, entries: dict[str, int | None] | None
-) -> tuple[CategoryRow, ...] | None:
-    if told.by_category is None or entries is None:
-        return None
+        entries |= {name: counts.entries for name, counts in (newest.by_category or {}).items()}
+    elif period.first.day == 1:
+        entries |= {name: row.entries for name, row in told.by_category.items()}
     rows = [
         CategoryRow(name, entries.get(name), row.blocked, row.flagged, row.simulated)
         for name, row in told.by_category.items()
@@ -252,6 +224,6 @@ def _day(day: date, told: Enforcement | None) -> Day:
         blocked=None if counts is None else sum(one.blocked for one in counts),
         flagged=None if counts is None else sum(one.flagged for one in counts),
         simulated=None if counts is None else sum(one.simulated for one in counts),
-        p50_s=None if live is None else live.p50_s,
-        p99_s=None if live is None else live.p99_s,
+        in_force_p50_s=None if live is None else live.p50_s,
+        in_force_p99_s=None if live is None else live.p99_s,
     )

@@ -1,19 +1,16 @@
 """Reads what a report is made from: documents, the audit, feeds, appeals, all from the register."""
 
-import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from stream.appeals.appeal_store import AppealStore
-from stream.config.sections import feed_paths
+from stream.appeals.appeal_store import AppealBook
+from stream.config.feed_files import feed_tables
 from stream.config.settings import InsightSettings
 from stream.core.model.agreement import Agreement, Agreements
 from stream.core.model.appeal import OPEN
 from stream.core.model.enforcement_document import target_of
-from stream.core.model.errors import ConfigInvalid
 from stream.feeds.gate import GateReason
 from stream.feeds.state_store import FeedStateStore
 from stream.insight.report.pairs import FeedNow, OpenAppeal, ReportMaterial, VersionEvent, covered
@@ -127,14 +124,13 @@ def _reason(entry: AuditEntry) -> str:
 
 async def _feeds(settings: InsightSettings, lists: set[str]) -> tuple[FeedNow, ...] | None:
     """How the lists come in; None where no feeds are set up."""
-    try:
-        paths = feed_paths(Path(settings.feeds.dir))
-    except ConfigInvalid:
+    tables = feed_tables(Path(settings.feeds.dir))
+    if tables is None:
         return None
     found = []
-    async with FeedStateStore.open(settings.list_store()) as book:
-        for feed, path in paths.items():
-            name = _list_in(path)
+    async with FeedBook.open(settings.list_store()) as book:
+        for feed, table in tables.items():
+            name = str(table.get("list", ""))
             if name not in lists:
                 continue
             state = await book.state(feed)
@@ -152,19 +148,7 @@ async def _feeds(settings: InsightSettings, lists: set[str]) -> tuple[FeedNow, .
     return tuple(found)
 
 
-def _list_in(path: Path) -> str:
-    """The list that a feed file fills, whatever else is in it; "" where it cannot be read.
-
-    The whole file is not checked here: its secrets need not be known to who makes a report.
-    """
-    try:
-        read: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
-        return ""  # `ringfence feeds ls` tells it
-    return str(read.get("list", ""))
-
-
-async def _appeals(settings: InsightSettings, lists: set[str]) -> tuple[OpenAppeal, ...]:
+async def _appeals(settings: Settings, lists: set[str]) -> tuple[OpenAppeal, ...]:
     """Appeals that wait for their answer, once for each of these lists that they name."""
     found = []
     async with AppealStore.open(settings.list_store(), settings.appeals.kept_days) as book:

@@ -2,10 +2,12 @@
 
 from typing import Any
 
+from msgspec import to_builtins
+
 from stream.core.model.moments import rfc3339
-from stream.core.model.agreement import Agreement
+from stream.core.model.agreement import Agreement, Terms
 from stream.insight.report.figure_catalogue import FIGURES, Key
-from stream.insight.report.figures import ListFigures, Value
+from stream.insight.report.figures import Value
 from stream.insight.report.pairs import Pairing
 from stream.insight.report.pending import Waiting
 from stream.insight.report.period import ReportPeriod
@@ -21,7 +23,10 @@ def report_json(report: AgreementReport) -> dict[str, Any]:
     material = report.material
     return {
         "format": FORMAT,
-        "agreement": _agreement_json(report.agreement, material.made_at_s),
+        "agreement": {
+            "id": report.agreement.id,
+            **agreement_head(report.agreement, material.made_at_s),
+        },
         "made_by": material.home,
         "made_at": rfc3339(material.made_at_s),
         "period": {**_period_json(report.period), "so_far": report.running},
@@ -39,10 +44,10 @@ def report_json(report: AgreementReport) -> dict[str, Any]:
     }
 
 
-def _agreement_json(agreement: Agreement, at_s: int) -> dict[str, Any]:
+def agreement_head(agreement: Agreement, at_s: int) -> dict[str, Any]:
+    """What an agreement says but for its lists, and its state at that moment."""
     reporting = agreement.reporting
     return {
-        "id": agreement.id,
         "title": agreement.title,
         "kind": agreement.kind,
         "state": agreement.state(at_s),
@@ -56,6 +61,18 @@ def _agreement_json(agreement: Agreement, at_s: int) -> dict[str, Any]:
         "report": None
         if reporting is None
         else {"every": reporting.every, "due_days": reporting.due_days, "to": [*reporting.to]},
+    }
+
+
+def terms_json(terms: Terms) -> dict[str, Any]:
+    """Conditions under which a list may act."""
+    return {
+        "confidence_min": terms.confidence_min,
+        "categories": None
+        if terms.categories is None
+        else [category.label for category in sorted(terms.categories)],
+        "countries_min": terms.countries_min,
+        "simulate": terms.simulate,
     }
 
 
@@ -89,7 +106,7 @@ def _waiting_json(one: Waiting) -> dict[str, Any]:
 
 
 def _pair_json(pair: Pairing) -> dict[str, Any]:
-    terms, told = pair.clause.terms, pair.counted
+    told = pair.counted
     return {
         "id": pair.slug,
         "list": pair.clause.list,
@@ -98,12 +115,7 @@ def _pair_json(pair: Pairing) -> dict[str, Any]:
         "agreement": pair.agreement.id,
         "promised": {
             "action": pair.ceiling.name.lower(),
-            "confidence_min": terms.confidence_min,
-            "categories": None
-            if terms.categories is None
-            else [category.label for category in sorted(terms.categories)],
-            "countries_min": terms.countries_min,
-            "simulate": terms.simulate,
+            **terms_json(pair.clause.terms),
             "shares": pair.clause.shares,
             "response_target_s": pair.agreement.response_target_s or None,
         },
@@ -117,42 +129,19 @@ def _pair_json(pair: Pairing) -> dict[str, Any]:
             }
             for key in Key
         },
-        "categories": None
-        if told.categories is None
-        else [
+        "categories": to_builtins(told.categories),
+        "reasons": to_builtins(pair.reasons),
+        "by_day": [
             {
-                "category": row.category,
-                "entries": row.entries,
-                "blocked": row.blocked,
-                "flagged": row.flagged,
-                "simulated": row.simulated,
+                **to_builtins(day),
+                "in_force_p50_s": _rounded(day.in_force_p50_s),
+                "in_force_p99_s": _rounded(day.in_force_p99_s),
             }
-            for row in told.categories
+            for day in told.days
         ],
-        "reasons": None
-        if pair.reasons is None
-        else [
-            {"verdict": row.verdict, "reason": row.reason, "count": row.count}
-            for row in pair.reasons
-        ],
-        "by_day": _days_json(told),
     }
 
 
 def _rounded(value: Value) -> Value:
     """To the millisecond, as a share to a millionth is already."""
     return round(value, 6 if value < 1 else 3) if isinstance(value, float) else value
-
-
-def _days_json(told: ListFigures) -> list[dict[str, Any]]:
-    return [
-        {
-            "day": day.day.isoformat(),
-            "blocked": day.blocked,
-            "flagged": day.flagged,
-            "simulated": day.simulated,
-            "in_force_p50_s": _rounded(day.p50_s),
-            "in_force_p99_s": _rounded(day.p99_s),
-        }
-        for day in told.days
-    ]
