@@ -1,6 +1,6 @@
 """Read published decisions from their topic, in no group."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, NamedTuple
 
@@ -134,16 +134,42 @@ async def find_decision(
     Raises as `past_records`.
     """
     needle = decision_id.encode()
-    records = past_records(kafka, [topic], from_ms, until_ms, observe, progress)
-    async with aclosing(records):  # found early, the rest is not read
-        async for batch in records:
-            for value in batch.values:
-                if value is None or needle not in value:
-                    continue
-                decision = read_decision(value)
-                if decision is not None and decision.decision_id == decision_id:
+    span = (from_ms, until_ms)
+    async with aclosing(past_decisions(kafka, topic, span, observe, progress, needle)) as read:
+        async for decisions in read:  # found early, the rest is not read
+            for decision in decisions:
+                if decision.decision_id == decision_id:
                     return decision
     return None
+
+
+async def past_decisions(
+    kafka: KafkaSettings,
+    topic: str,
+    span: tuple[int, int],
+    observe: Observe,
+    progress: Progress,
+    needle: bytes = b"",
+) -> AsyncGenerator[list[Decision], None]:
+    """Yield the decisions of a `span` of time, a batch at once; `span`, raises: `past_records`.
+
+    Only records with `needle` in their bytes are decoded. JSON may escape any letter; our own
+    decisions never escape digits and ids.
+    """
+    records = past_records(kafka, [topic], *span, observe, progress)
+    async with aclosing(records):
+        async for batch in records:
+            values = (value for value in batch.values if value is not None and needle in value)
+            found = map(read_decision, values)
+            yield [decision for decision in found if decision is not None]
+
+
+def read_decision(value: bytes) -> Decision | None:
+    """Return the decision in a record; None: somebody else writes to this topic too."""
+    try:
+        return _decode(value)
+    except UNREADABLE:
+        return None
 
 
 def _texts(headers: Sequence[tuple[str, bytes]]) -> dict[str, str]:

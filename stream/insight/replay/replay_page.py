@@ -6,14 +6,11 @@ the page lets no script run and nothing be fetched, should that ever fail.
 
 from collections.abc import Mapping
 from datetime import datetime
-from functools import cache
-from importlib import resources
 from typing import Any, Final
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from stream import __version__
 from stream.insight.replay.replay_json import MEANINGS
+from stream.insight.report.page import environment, style
 from stream.insight.report.words import country_name, many, minute_text, share
 
 TITLES: Final = {
@@ -29,14 +26,13 @@ _BARS: Final = {"newly_blocked": "blocked", "no_longer_blocked": "flagged"}
 
 
 def page(report: Mapping[str, Any]) -> str:
-    """The whole page of what `telling.told` gave."""
-    style = (
-        resources.files("stream.insight.report").joinpath("templates/style.css").read_text("utf-8")
+    """The whole page of what `replay_json.told` gave."""
+    templates = environment(
+        "stream.insight.replay", country=_country, share=share, many=many, when=_when
     )
-    template = _environment().get_template("replay.html")
-    return template.render(
+    return templates.get_template("replay.html").render(
         report=report,
-        style=style,
+        style=style(),
         sentences=sentences(report),
         titles=TITLES,
         bars=_BARS,
@@ -75,19 +71,6 @@ def sentences(report: Mapping[str, Any]) -> list[str]:
             "lets through all the same."
         )
     return found
-
-
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("stream.insight.replay"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"country": _country, "share": share, "many": many, "when": _when}
-    return environment
 
 
 def _country(code: str | None) -> str:

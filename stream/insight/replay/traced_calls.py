@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-import msgspec
 import numpy as np
+from msgspec import UNSET, Struct
 from numpy.typing import NDArray
 
 from stream.calls.batch import CallBatch
@@ -20,11 +20,9 @@ from stream.calls.decode import decode
 from stream.calls.dialects.dialect import Dialect
 from stream.calls.settings import DecodeSettings
 from stream.calls.trunks import Trunks
-from stream.core.model.decision import read_decision
 from stream.core.model.errors import TracebackRefused
-from stream.core.model.moments import rfc3339_ms
-from stream.kafka.batch import RawBatch
 from stream.kafka.call_events import Observe
+from stream.kafka.decision_history import past_decisions
 from stream.kafka.settings import KafkaSettings
 from stream.kafka.topic_reader import Progress, past_records
 
@@ -79,7 +77,7 @@ class Recorded:
     record_bytes_max: int
 
 
-class TracedCall(msgspec.Struct, frozen=True, kw_only=True):
+class TracedCall(Struct, frozen=True, kw_only=True):
     """One record of a call, as it is handed out. Times are RFC 3339, UTC.
 
     `time_of`: `call` where the record says when it began, `record` where only Kafka's time is
@@ -129,10 +127,17 @@ async def traceback(
     `traced` is counted up meanwhile. Raises TracebackRefused, TopicMissing, SourceDown.
     """
     span = asked.from_ms, asked.until_ms
-    decisions = past_records(recorded.kafka, [recorded.decisions], *span, observe, _quiet)
-    async with aclosing(decisions):
-        async for told in decisions:
-            _rule(told, asked, traced.decided)
+    digits = asked.number[1:].encode()
+    # Without progress: decisions are a small part of the work.
+    told = past_decisions(
+        recorded.kafka, recorded.decisions, span, observe, lambda _done, _whole: None, digits
+    )
+    async with aclosing(told):
+        async for decisions in told:
+            for one in decisions:
+                if asked.number in {one.number, one.caller, one.callee}:
+                    said = one.verdict if one.would is UNSET else f"{one.verdict} (simulated)"
+                    traced.decided[one.origin] = TracedRuling(said, one.rule, one.decision_id)
             if len(traced.decided) > DECISIONS_MAX:
                 text = f"more than {DECISIONS_MAX:,} decisions about the number in that time"
                 raise TracebackRefused(f"{text}: ask for a shorter one")
@@ -158,22 +163,6 @@ def _found(
     traced.unreadable += len(batch.rejected)
     traced.found += len(found)
     return found
-
-
-def _quiet(_done: int, _whole: int) -> None:
-    """Decisions are a small part of the work."""
-
-
-def _rule(batch: RawBatch, asked: TraceQuestion, decided: dict[str, TracedRuling]) -> None:
-    digits = asked.number[1:].encode()
-    for value in batch.values:
-        # JSON may write any letter as \\u..., but our own decisions never do so with digits.
-        if value is None or digits not in value:
-            continue
-        one = read_decision(value)
-        if one is not None and asked.number in {one.number, one.caller, one.callee}:
-            said = one.verdict if one.would is msgspec.UNSET else f"{one.verdict} (simulated)"
-            decided[one.origin] = TracedRuling(said, one.rule, one.decision_id)
 
 
 def _about(batch: CallBatch, asked: TraceQuestion) -> NDArray[np.bool_]:

@@ -147,9 +147,7 @@ def delays_chart(days: Sequence[Day], target_s: int, where: str) -> Chart | None
         f"{duration(min(m[1] for m in measured))} to {duration(max(m[1] for m in measured))}; "
         f"99 of 100 within at most {duration(worst[2])}, on {worst_day}.{agreed} "
         f"{_gap_words(days)}",
-        bars=tuple(
-            _gaps(days, [day.silent for day in days])
-        ),
+        bars=tuple(_gaps(days, [day.silent for day in days])),
         spans=tuple(
             Span(_at(_LEFT + slot * (place + 0.5)), y_of(half), y_of(most))
             for place, half, most in measured

@@ -68,10 +68,12 @@ class Want(StrEnum):
 class Figure:
     """`label` for people; `basis` names what it is counted from; `want`ed more or less of.
 
-    `more` is how it is counted beyond its basis, `how` all of it.
+    `group` is the title above it in a table. `more` is how it is counted beyond its basis, `how`
+    all of it.
     """
 
     label: str
+    group: str
     unit: Unit
     basis: str
     more: str
@@ -83,12 +85,13 @@ def _read() -> tuple[dict[str, str], dict[Key, Figure]]:
     tables = tomllib.loads(Path(__file__).with_name("figures.toml").read_text("utf-8"))
     notes, bases, figures = {"": "", **tables.pop("notes")}, {}, {}
     for basis, held in tables.items():
-        bases[basis] = held.pop("basis")
+        bases[basis], group = held.pop("basis"), held.pop("group")
         for name, one in held.items():
             more = f"{one.get('more', '')} {notes[one.get('note', '')]}".strip()
             how = f"{bases[basis]} {more}".strip()
             want = Want(one.get("want", Want.NEITHER))
-            figures[Key(name)] = Figure(one["label"], Unit(one["unit"]), basis, more, how, want)
+            unit = Unit(one["unit"])
+            figures[Key(name)] = Figure(one["label"], group, unit, basis, more, how, want)
     assert list(figures) == list(Key), "every figure is described, in the order of its keys"
     return bases, figures
 

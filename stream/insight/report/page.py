@@ -6,19 +6,20 @@ page lets no script run and nothing be fetched, should that ever fail.
 
 import hashlib
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import cache
 from importlib import resources
-from typing import Final
+from itertools import groupby
+from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from stream import __version__
 from stream.core.model.agreement import FOREVER, AgreementKind, Clause, Party, PartyRole, Shared
 from stream.core.model.decision import Action
-from stream.insight.report.charts import HEIGHT, WIDTH, Chart, calls_chart, delays_chart
+from stream.insight.report.charts import HEIGHT, WIDTH, calls_chart, delays_chart
 from stream.insight.report.figure_catalogue import BASES, FIGURES, Key, Unit
 from stream.insight.report.pairs import Pairing
 from stream.insight.report.period import ReportPeriod, day_words, span_words
@@ -43,32 +44,6 @@ from stream.insight.report.words import (
 )
 from stream.ops.schema.durations import spelled
 
-_GROUPS: Final[tuple[tuple[str, tuple[Key, ...]], ...]] = (
-    ("Calls", (Key.DAYS_TOLD, Key.LISTED, Key.ENTRIES, Key.BLOCKED, Key.FLAGGED, Key.SIMULATED)),
-    (
-        "From the owner's publication to in force",
-        (
-            *(Key.CHANGES, Key.IN_TIME, Key.LATE),
-            *(Key.IN_FORCE_P50, Key.IN_FORCE_P99, Key.IN_FORCE_MAX),
-        ),
-    ),
-    (
-        "From the owner's publication to the first stopped call",
-        (
-            *(Key.FIRST_STOPPED, Key.FIRST_STOPPED_P50),
-            *(Key.FIRST_STOPPED_P99, Key.FIRST_STOPPED_MAX),
-        ),
-    ),
-    ("Versions of the list", (Key.ACCEPTED, Key.HELD, Key.REFUSED, Key.STALE_MAX)),
-    (
-        "Wrong entries and appeals",
-        (
-            *(Key.SIGHTINGS, Key.APPEALS, Key.REDRESSED, Key.REJECTED, Key.PENDING, Key.OVERDUE),
-            *(Key.ANSWERED_IN_TIME, Key.ANSWERED_LATE),
-            *(Key.ANSWER_P50, Key.ANSWER_P99, Key.ANSWER_MAX),
-        ),
-    ),
-)
 _RUNS_MAX: Final = 6
 _ADD_UP: Final = frozenset(
     {
@@ -107,30 +82,6 @@ class FigureRow:
     measured: bool
 
 
-@dataclass(frozen=True, slots=True)
-class FigureGroup:
-    """Figures of one kind; `rows` empty: none of them was measured, `left_out` names them."""
-
-    title: str
-    rows: tuple[FigureRow, ...]
-    left_out: tuple[FigureRow, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListSection:
-    """A list in a country, ready to be shown; `compared` with the period before, or not known."""
-
-    pair: Pairing
-    title: str
-    lede: str
-    cards: tuple[FigureRow, ...]
-    groups: tuple[FigureGroup, ...]
-    charts: tuple[Chart, ...]
-    target: str
-    missing: str
-    compared: bool
-
-
 def page(report: AgreementReport) -> str:
     """The whole page."""
     return (
@@ -147,7 +98,7 @@ def page(report: AgreementReport) -> str:
                 (text, [(key, one) for key, one in FIGURES.items() if one.basis == basis])
                 for basis, text in BASES.items()
             ],
-            style=_style(),
+            style=style(),
             chart_width=WIDTH,
             chart_height=HEIGHT,
             version=__version__,
@@ -176,12 +127,13 @@ def page(report: AgreementReport) -> str:
 
 def style_source() -> str:
     """What a policy (CSP, `style-src`) names to let the page's one style through, and no other."""
-    digest = hashlib.sha256(f"\n{_style()}\n".encode()).digest()
+    digest = hashlib.sha256(f"\n{style()}\n".encode()).digest()
     return f"'sha256-{b64encode(digest).decode()}'"
 
 
 @cache
-def _style() -> str:
+def style() -> str:
+    """The style of our reports, as CSS."""
     return (
         resources.files("stream.insight.report").joinpath("templates/style.css").read_text("utf-8")
     )
@@ -189,46 +141,54 @@ def _style() -> str:
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("stream.insight.report"),
+    return environment(
+        "stream.insight.report",
+        country=country_name,
+        worded=worded,
+        scrubbed=scrubbed,
+        count=_count,
+        capital=capital,
+        tied=tied,
+    )
+
+
+def environment(package: str, **filters: Callable[..., str]) -> Environment:
+    """Templates of a package that escape everything and stop at a name that is not there."""
+    made = Environment(
+        loader=PackageLoader(package),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        "country": country_name,
-        "worded": worded,
-        "scrubbed": scrubbed,
-        "count": _count,
-        "capital": capital,
-        "tied": tied,
-    }
-    return environment
+    made.filters |= filters
+    return made
 
 
 def _count(value: int | None) -> str:
     return NOT_MEASURED if value is None else f"{value:,}"
 
 
-def _section(pair: Pairing) -> ListSection:
+def _section(pair: Pairing) -> dict[str, Any]:
+    """A list in a country for the template; `compared` with the period before, if that is known."""
     where = f"{pair.clause.list} in {in_sentence(pair.country)}"
     target_s = pair.agreement.response_target_s
     charts = (
         calls_chart(pair.counted.days, where),
         delays_chart(pair.counted.days, target_s, where),
     )
-    return ListSection(
-        pair=pair,
-        title=where,
-        lede=_lede(pair),
-        cards=tuple(_row(pair, key) for key in _CARDS),
-        groups=tuple(_group(pair, title, keys) for title, keys in _GROUPS),
-        charts=tuple(chart for chart in charts if chart is not None),
-        target=_target(target_s),
-        missing=_missing(pair),
-        compared=pair.before is not None and pair.before.last_told is not None,
-    )
+    groups = groupby(FIGURES, lambda key: FIGURES[key].group)
+    return {
+        "pair": pair,
+        "title": where,
+        "lede": _lede(pair),
+        "cards": [_row(pair, key) for key in _CARDS],
+        "groups": [_group(pair, title, keys) for title, keys in groups],
+        "charts": [chart for chart in charts if chart is not None],
+        "target": _target(target_s),
+        "missing": _missing(pair),
+        "compared": pair.before is not None and pair.before.last_told is not None,
+    }
 
 
 def _lede(pair: Pairing) -> str:
@@ -240,11 +200,11 @@ def _lede(pair: Pairing) -> str:
     return f"A list of {owner}. {country} {may}; a change {within}."
 
 
-def _group(pair: Pairing, title: str, keys: Sequence[Key]) -> FigureGroup:
-    rows = tuple(_row(pair, key) for key in keys)
-    if any(row.measured or pair.value_before(row.key) is not None for row in rows):
-        return FigureGroup(title, rows, ())
-    return FigureGroup(title, (), rows)
+def _group(pair: Pairing, title: str, keys: Iterable[Key]) -> dict[str, Any]:
+    """Figures of one kind; where none was measured there are no `rows`: `left_out` names them."""
+    rows = [_row(pair, key) for key in keys]
+    told = any(row.measured or pair.value_before(row.key) is not None for row in rows)
+    return {"title": title, "rows": rows if told else [], "left_out": [] if told else rows}
 
 
 def _row(pair: Pairing, key: Key) -> FigureRow:

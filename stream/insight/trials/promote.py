@@ -8,12 +8,12 @@ from typing import Final
 from stream.appeals.appeal_store import AppealStore
 from stream.config.settings import InsightSettings
 from stream.core.model.agreement import Agreements
-from stream.core.model.decision import read_decision
 from stream.core.model.errors import ChangeConflict
 from stream.core.model.on_trial import NO_TRIALS, Target, TrialKind, TrialStatus, Turned
 from stream.insight.trials.status import Here, Stands, TrialCounts, standings
 from stream.kafka.call_events import Observe
-from stream.kafka.topic_reader import Progress, past_records
+from stream.kafka.decision_history import past_decisions
+from stream.kafka.topic_reader import Progress
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.promotions import StoredPromotions, TrialStore
@@ -52,21 +52,13 @@ async def figures_between(
     settings: InsightSettings, from_ms: int, until_ms: int, observe: Observe, progress: Progress
 ) -> TrialCounts:
     """What decisions of a span of time say; read in no group. Raises TopicMissing, SourceDown."""
-    figures = TrialCounts()
-    records = past_records(
-        settings.kafka_client(),
-        [settings.calls.decisions_topic],
-        from_ms,
-        until_ms,
-        observe,
-        progress,
-    )
-    async with aclosing(records):
-        async for batch in records:
-            for value in batch.values:
-                decision = read_decision(value)
-                if decision is not None:
-                    figures.add(decision)
+    figures, topic = TrialCounts(), settings.calls.decisions_topic
+    span = (from_ms, until_ms)
+    found = past_decisions(settings.kafka_client(), topic, span, observe, progress)
+    async with aclosing(found):
+        async for decisions in found:
+            for decision in decisions:
+                figures.add(decision)
     return figures
 
 

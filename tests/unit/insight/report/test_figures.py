@@ -27,7 +27,7 @@ def test_nothing_told_is_nothing_measured():
     }
     assert (found.expected, len(found.missing), found.last_told) == (30, 30, None)
     assert found.categories is None
-    assert all(day.blocked is None and day.p50_s is None for day in found.days)
+    assert all(day.silent for day in found.days)
 
 
 def test_a_document_of_nulls_measures_nothing():
